@@ -1,0 +1,1 @@
+"""The science of the imaging pipelines. Knows nothing of parsets, steps and jobs."""
