@@ -1,0 +1,1 @@
+"""Where jobs run: one contract (``jobs``), and the executors that keep it (``local``)."""

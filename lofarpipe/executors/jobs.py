@@ -1,0 +1,149 @@
+"""Jobs, their results, and the contract of everything that runs them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from lofarpipe.errors import PipelineError
+
+# Lines in a job's log that are ours and not the program's begin with this.
+NOTE = "### "
+TAIL_BYTES = 65536
+NOT_STARTED = 0.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a machine can give to jobs at the same time, or the largest job that a node takes."""
+
+    cores: int
+    memory_gb: float  # 10^9 bytes
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program run on one data product. Plain data: it can be written down and sent to a node."""
+
+    name: str  # <step>/<index>, e.g. "wsclean/007"
+    argv: tuple[str, ...]  # never a shell string
+    workdir: Path
+    log: Path
+    cores: int = 1
+    memory_gb: float | None = None  # None: not limited by the job
+    gpus: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)  # added to the node's environment
+    host: str = "localhost"
+    max_per_node: int = 0  # jobs of this step at the same time on one host; 0: no limit but the cores
+    tempdir: Path | None = None  # made before the job, removed after it, however it ends
+    label: str = ""  # the data product, for people
+
+    def command_line(self) -> str:
+        """Return the command to type in a shell to run this job again by hand, environment included."""
+        changed = [f"{key}={value}" for key, value in sorted(self.env.items()) if os.environ.get(key) != value]
+        command = shlex.join([*(["env", *changed] if changed else []), *self.argv])
+        return f"cd {shlex.quote(str(self.workdir))} && {command}"
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended, and what it used."""
+
+    name: str
+    exit_code: int  # negative: the signal that ended it
+    start_s: float  # s since 1970 UTC; 0: never started
+    duration_s: float
+    cpu_s: float  # user + system, of the program and its children
+    max_rss_mb: float  # 10^6 bytes, of the largest of its processes
+    log: Path
+    argv: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ended with exit code 0."""
+        return self.exit_code == 0
+
+    def reason(self) -> str:
+        """Return how the job ended in words, such as ``exited with 134 after 3 h 12 min``."""
+        if self.start_s == NOT_STARTED:
+            return "was not started"
+        after = f"after {duration_text(self.duration_s)}"
+        if self.exit_code >= 0:
+            return f"exited with {self.exit_code} {after}"
+        return f"killed by signal {-self.exit_code} ({self._signal_meaning()}) {after}"
+
+    def tail(self, lines: int = 10) -> list[str]:
+        """Return the last lines that the program wrote, without the notes of the executor.
+
+        A log that does not exist or cannot be read gives an empty list.
+        """
+        try:
+            with self.log.open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
+                text = stream.read().decode(errors="replace")
+        except OSError:
+            return []
+        written = [line for line in text.splitlines() if line.strip() and not line.startswith(NOTE)]
+        return written[-lines:] if lines > 0 else []
+
+    def _signal_meaning(self) -> str:
+        if self.exit_code == -signal.SIGKILL:
+            return f"probably out of memory: it used {self.max_rss_mb / 1000:.1f} GB"
+        try:
+            return signal.Signals(-self.exit_code).name
+        except ValueError:
+            return "unknown"
+
+
+class Interrupted(PipelineError):  # noqa: N818 - what happened to the run, not a mistake
+    """A signal ended the run; every job is dead.
+
+    Attributes
+    ----------
+    signal: the number of the signal; the exit status of the engine is by custom 128 + this.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal = signal_number
+        name = signal.Signals(signal_number).name
+        super().__init__(f"interrupted by {name}: all jobs were ended; run again to resume")
+
+
+DoneCallback = Callable[[JobResult], None]
+
+
+class Executor(Protocol):
+    """Somewhere jobs run. ``run`` blocks, and returns one result per job in the order given."""
+
+    def capacity(self) -> Resources:
+        """Return the largest job that can be run."""
+        ...
+
+    def run(self, jobs: Sequence[Job], on_done: DoneCallback | None = None) -> list[JobResult]:
+        """Run all jobs; ``on_done`` gets each result as soon as it is there.
+
+        Raises PipelineError when a job can never run here, before any is started; Interrupted after SIGINT,
+        SIGTERM or SIGHUP. What ``on_done`` raises ends all jobs and goes on to the caller.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """End every job of the current ``run``; it then returns, with the rest as "not started" or killed."""
+        ...
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in seconds as people say it: ``0.3 s``, ``42 s``, ``3 min 5 s``, ``3 h 12 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
