@@ -1,0 +1,245 @@
+"""The ordered entries of a parset: reading, overriding, replacing variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self, TypeVar
+
+from lofarpipe.errors import Finding, nearest
+from lofarpipe.support import parset_text
+from lofarpipe.support.parset_text import BLANKS, LONGEST_FILE, Entry, ParsetError, lex, split_list, unquote
+from lofarpipe.support.variables import Substitution, expand_environment, placeholders
+
+T = TypeVar("T")
+REPLACE = "pipeline.replace."
+
+
+class MissingKeyError(ParsetError, KeyError):
+    """A key that the parset does not have."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show it with quotes around
+
+
+class Value(str):
+    """The raw text of a key, with the accessors that scripts written for the C++ parser call on it."""
+
+    __slots__ = ()
+
+    def get(self) -> str:
+        """Return the raw text."""
+        return str(self)
+
+    def getString(self) -> str:  # noqa: N802 - a name of the C++ parset
+        """Return the text without one level of quotes."""
+        return unquote(self)
+
+    def getStringVector(self) -> list[str]:  # noqa: N802
+        """Return the elements of a list."""
+        return split_list(self)
+
+    def getBool(self) -> bool:  # noqa: N802
+        """Return the truth of the text."""
+        return parset_text.boolean(unquote(self))
+
+    def getInt(self) -> int:  # noqa: N802
+        """Return the whole number."""
+        return parset_text.integer(unquote(self))
+
+
+class Entries:
+    """Ordered ``key = value`` text; knows the file and line of every key, and nothing of what a key means.
+
+    Keys keep the place where they first appeared; of duplicates the last value counts. ``keys`` lists the raw texts
+    left of ``=`` in file order, comment lines included. ``oddities`` holds a Finding for each line that is legal, yet
+    most likely a slip.
+
+    Raises
+    ------
+    ParsetError
+        If ``filename`` cannot be read as a parset.
+
+    Source: spec/lofarpipe.md, sections 3.1 to 3.3 and 5.3.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str] | None = None) -> None:
+        self.keys: list[str] = []
+        self.oddities: list[Finding] = []
+        self._entries: dict[str, Entry] = {}
+        if filename:
+            self._adopt_text(read_text(Path(filename)), str(filename))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the parset in a file."""
+        return cls(path)
+
+    @classmethod
+    def parse(cls, text: str, file: str = "<text>") -> Self:
+        """Return the parset in a text; ``file`` is the name that errors give it."""
+        parset = cls()
+        parset._adopt_text(text, file)
+        return parset
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and _canonical(key) in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, key: str) -> Value:
+        return Value(self.entry(key).value)
+
+    def __repr__(self) -> str:
+        return f"<Parset of {len(self)} keys>"
+
+    def entry(self, key: str) -> Entry:
+        """Return a key's value with its file and line.
+
+        Raises
+        ------
+        MissingKeyError
+            If there is no such key; it is a KeyError too.
+        """
+        try:
+            return self._entries[_canonical(key)]
+        except KeyError:
+            raise MissingKeyError(f"no key {key!r} in the parset{nearest(key, self)}") from None
+
+    def entries(self) -> Iterable[Entry]:
+        """Return every entry, in order."""
+        return self._entries.values()
+
+    def get(self, key: str, default: str | None = None) -> str | None:
+        """Return the raw value of a key, or ``default``."""
+        entry = self._entries.get(_canonical(key))
+        return Value(entry.value) if entry else default
+
+    def set(self, key: str, value: str, file: str = "", line: int = 0, comment: str = "") -> None:
+        """Set a raw value. A key that exists keeps its place, and its comment unless a new one is given."""
+        key = _canonical(key)
+        _refuse_line_breaks(key, value)
+        known = self._entries.get(key)
+        if known is None:
+            self.keys.append(key)
+        self._entries[key] = Entry(key, value, file, line, comment or (known.comment if known else ""))
+
+    def _remove(self, key: str) -> None:
+        key = _canonical(key)
+        self._entries.pop(key, None)
+        self.keys = [name for name in self.keys if _canonical(name) != key]
+
+    def adopt(self, other: Entries) -> None:
+        """Take over every key of another parset; keys that exist keep their place, and get the other's value."""
+        for entry in other.entries():
+            self.set(entry.key, entry.value, entry.file, entry.line, entry.comment)
+        self.oddities += other.oddities
+
+    def subset(self, prefix: str) -> Self:
+        """Return the keys that start with ``prefix.``, without it; file and line stay those of the full keys."""
+        return self._renamed(f"{prefix}.", "")
+
+    def _renamed(self, prefix: str, new_prefix: str) -> Self:
+        """Return the entries whose keys start with a prefix, with another prefix in its place."""
+        result = type(self)()
+        for entry in self.entries():
+            key = new_prefix + entry.key.removeprefix(prefix)
+            if entry.key.startswith(prefix) and key:
+                result.set(key, entry.value, entry.file, entry.line, entry.comment)
+        return result
+
+    def definitions(self) -> dict[str, Entry]:
+        """Return the replacement variables by name, in the order in which they were first defined."""
+        found: dict[str, Entry] = {}
+        for key, entry in self._entries.items():
+            name = _defined_name(key)
+            if name:
+                found[name] = entry
+        return found
+
+    def substituted(self) -> Self:
+        """Return a copy with ``{{ name }}`` replaced in every value, and ``$NAME`` in the definitions.
+
+        Raises
+        ------
+        ParsetError
+            If a value grows beyond bounds.
+
+        Source: spec/lofarpipe.md, section 3.3.
+        """
+        substitution = Substitution({name: entry.value for name, entry in self.definitions().items()})
+        result = type(self)()
+        result.keys, result.oddities = [*self.keys], [*self.oddities]
+        for key, entry in self._entries.items():
+            value = expand_environment(entry.value) if _defined_name(key) else entry.value
+            result._entries[key] = replace(entry, value=substitution.apply(value, entry.where))
+        return result
+
+    def placeholders(self, key: str) -> list[str]:
+        """Return the names used as ``{{ name }}`` in a value."""
+        return placeholders(self.entry(key).value)
+
+    def string(self, key: str) -> str:
+        """Return a value without one level of quotes."""
+        return self._convert(key, unquote)
+
+    def vector(self, key: str) -> list[str]:
+        """Return the elements of a list value, each without one level of quotes."""
+        return self._convert(key, split_list)
+
+    def boolean(self, key: str) -> bool:
+        """Return the truth of a value, by its first letter."""
+        return self._convert(key, lambda text: parset_text.boolean(unquote(text)))
+
+    def integer(self, key: str) -> int:
+        """Return a value that is a whole number."""
+        return self._convert(key, lambda text: parset_text.integer(unquote(text)))
+
+    def _convert(self, key: str, convert: Callable[[str], T]) -> T:
+        """Return a converted value; an error names the key, its file and its line."""
+        entry = self.entry(key)
+        try:
+            return convert(entry.value)
+        except ParsetError as err:
+            raise ParsetError(f"{entry.where}: {entry.key}: {err}") from err
+
+    def _adopt_text(self, text: str, file: str, prefix: str = "") -> None:
+        lefts = (line.split("=")[0].strip(BLANKS + "\r") for line in text.split("\n"))
+        keys = self.keys + [left for left in lefts if left]
+        for entry in lex(text, file, self.oddities):
+            self.set(prefix + entry.key, entry.value, entry.file, entry.line, entry.comment)
+        self.keys = keys
+
+
+def _canonical(key: str) -> str:
+    """Return a key as it is stored: a definition as ``! name``, however many blanks were typed."""
+    return f"! {key[1:].strip(BLANKS)}" if key.startswith("!") else key
+
+
+def _defined_name(key: str) -> str:
+    """Return the variable that a key defines, or ``""``."""
+    if key.startswith("!"):
+        return key[1:].strip(BLANKS)
+    return key.removeprefix(REPLACE).strip(BLANKS) if key.startswith(REPLACE) else ""
+
+
+def _refuse_line_breaks(key: str, value: str) -> None:
+    """Raise for a key or value that would become another one when it is written and read again."""
+    if not key or any(mark in key + value for mark in "\n\r\0"):
+        raise ParsetError(f"{key!r} = {value[:60]!r}: keys are not empty, and keys and values are one line")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a parset file; bytes that are not UTF-8 are left for the lexer to report by line."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LONGEST_FILE + 1)
+    except OSError as err:
+        raise ParsetError(f"{path}: cannot be read: {err.strerror}") from err
+    return content.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")

@@ -1,0 +1,104 @@
+"""Small things that third-party plugins and scripts import."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def create_directory(dirname: str | os.PathLike[str]) -> None:
+    """Make a directory and those above it; nothing happens if it exists."""
+    Path(dirname).mkdir(parents=True, exist_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that appears under its name only when it is complete."""
+    path = Path(os.path.realpath(path))  # the file that a link points to is replaced, not the link
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def string_to_list(text: str) -> list[str]:
+    """Return the items of a simple list text such as ``[a, b]``; brackets within and quotes mean nothing.
+
+    Source: spec/lofarpipe.md, section 4.3.
+    """
+    return [item.strip() for item in text.strip("[] ").split(",") if item.strip()]
+
+
+def files_of(text: str) -> list[str]:
+    """Return the names in the ``file`` of a mapfile entry, in order.
+
+    Two texts hold several names, ``['/a.MS', '/b.MS']`` and ``[/a.MS,/b.MS]``; any other text is one name. In the
+    second a name cannot hold a comma. Source: spec/lofarpipe.md, section 5.1.
+    """
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]") and len(text) > 1):
+        return [text] if text else []
+    names = _literal_names(text)
+    if names is None:
+        names = [name.strip(" \t'\"") for name in text[1:-1].split(",")]
+    return [name for name in names if name]
+
+
+def _literal_names(text: str) -> list[str] | None:
+    """Return the elements of a Python list literal of texts, or None for any other text."""
+    if text[1:].lstrip()[:1] not in ("'", '"'):
+        return None
+    try:
+        names = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def catch_segfaults(
+    cmd: Sequence[str],
+    cwd: str | os.PathLike[str] | None,
+    env: Mapping[str, str] | None,
+    logger: Any,
+    max: int = 1,  # noqa: A002 - callers give it by name
+    cleanup: Callable[[], None] = lambda: None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, again up to ``max`` times if it dies of a segmentation fault, and return the finished process.
+
+    Its standard output goes to ``logger.debug``, its standard error to ``logger.warning``; ``cleanup`` is called before
+    each new try.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If it fails otherwise, or too often.
+
+    Source: spec/lofarpipe.md, section 8.4.
+    """
+    for attempt in range(max + 1):
+        logger.debug(f"Running: {' '.join(cmd)}")
+        process = subprocess.run(cmd, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+        _log_output(process, logger)
+        if process.returncode != -signal.SIGSEGV:
+            break
+        logger.warning(f"{cmd[0]} died of a segmentation fault, try {attempt + 1} of {max + 1}")
+        if attempt < max:
+            cleanup()
+    process.check_returncode()
+    return process
+
+
+def _log_output(process: subprocess.CompletedProcess[str], logger: Any) -> None:
+    if process.stdout:
+        logger.debug(process.stdout)
+    if process.stderr:
+        logger.warning(process.stderr)
