@@ -60,7 +60,7 @@ class JobResult:
     start_s: float  # s since 1970 UTC; 0: never started
     duration_s: float
     cpu_s: float  # user + system, of the program and its children
-    max_rss_mb: float  # 10^6 bytes, of the largest of its processes
+    max_rss_mb: float  # 10^6 bytes, of its largest process; Linux counts at least what the starting process had
     log: Path
     argv: tuple[str, ...]
 

@@ -1,0 +1,174 @@
+"""Runs jobs on this machine, as many at a time as its cores and memory allow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.admission import Admission, Admitted
+from lofarpipe.executors.guardian import Guardian
+from lofarpipe.executors.jobs import NOT_STARTED, DoneCallback, Interrupted, Job, JobResult, Resources
+from lofarpipe.executors.process import (
+    RunningJob,
+    make_tempdir,
+    remove_tempdir,
+    send_signal,
+    session_members,
+    start,
+)
+from lofarpipe.executors.resources import cuda_devices, detect_resources
+from lofarpipe.executors.watch import Watch
+
+GRACE_S = 5.0
+KILL_WAIT_S = 2.0
+POLL_ENDING_S = 0.05
+
+
+class LocalExecutor:
+    """Runs jobs as children of this process, each in a session of its own.
+
+    Whatever ends the run (a signal, an exception, ``cancel``), no process of any job is alive afterwards: SIGTERM to
+    its process group, ``grace_s`` seconds later SIGKILL; a second signal from the user shortens the grace. If this
+    process itself is killed, the guardian does the same. A program that ends by SIGSEGV is run a second time.
+
+    Parameters
+    ----------
+    capacity: what jobs may use together; by default all that this process may use.
+    grace_s: seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(self, capacity: Resources | None = None, grace_s: float = GRACE_S) -> None:
+        self._capacity = capacity or detect_resources()
+        self._grace_s = grace_s
+        self._cancelled = threading.Event()
+        self._watch: Watch | None = None
+
+    def capacity(self) -> Resources:
+        """Return what the jobs may use together."""
+        return self._capacity
+
+    def cancel(self) -> None:
+        """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
+        self._cancelled.set()
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
+    def run(self, jobs: Sequence[Job], on_done: DoneCallback | None = None) -> list[JobResult]:
+        """Run all jobs and return their results in the order given; see ``Executor.run``."""
+        devices = cuda_devices() if any(job.gpus for job in jobs) else []
+        admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
+        self._cancelled.clear()
+        with Watch() as self._watch:
+            batch = _Batch(admission, on_done, self._watch, self._cancelled, self._grace_s)
+            with Guardian(self._grace_s) as batch.guardian:
+                batch.work()
+            received = self._watch.received
+        self._watch = None
+        if received:
+            raise Interrupted(received[0])
+        return [batch.results.get(index) or _not_started(job) for index, job in enumerate(jobs)]
+
+
+class _Batch:
+    """The jobs of one ``run``."""
+
+    guardian: Guardian
+
+    def __init__(
+        self,
+        admission: Admission,
+        on_done: DoneCallback | None,
+        watch: Watch,
+        cancelled: threading.Event,
+        grace_s: float,
+    ) -> None:
+        self.results: dict[int, JobResult] = {}
+        self._admission = admission
+        self._on_done = on_done
+        self._watch = watch
+        self._cancelled = cancelled
+        self._grace_s = grace_s
+        self._running: list[RunningJob] = []
+        self._environment = dict(os.environ)
+
+    def work(self) -> None:
+        """Start, wait and collect until every job has a result, or an end was asked for."""
+        try:
+            while not self._must_end() and (self._start_admitted() or self._running):
+                self._watch.wait()
+                self._collect()
+        finally:
+            self._end_all()
+
+    def _must_end(self) -> bool:
+        return bool(self._watch.received) or self._cancelled.is_set()
+
+    def _start_admitted(self) -> bool:
+        started = False
+        while not self._must_end() and (admitted := self._admission.admit()) is not None:
+            make_tempdir(admitted.job)
+            try:
+                self._start(admitted)
+            except PipelineError:
+                remove_tempdir(admitted.job)
+                raise
+            started = True
+        return started
+
+    def _start(self, admitted: Admitted, is_retry: bool = False) -> None:
+        job = start(admitted, self._environment, is_retry)
+        if isinstance(job, RunningJob):
+            self.guardian.watch(job.group, admitted.job.tempdir)
+            self._running.append(job)
+        else:
+            self._finish(admitted, job)
+            self._watch.wake()  # no child will end and do it
+
+    def _collect(self) -> None:
+        for job in [job for job in self._running if job.has_ended()]:
+            result = self._reap(job)
+            # Source: spec/lofarpipe.md, section 8.4.
+            if result.exit_code == -signal.SIGSEGV and not job.is_retry:
+                self._start(job.admitted, is_retry=True)
+            else:
+                self._finish(job.admitted, result)
+
+    def _reap(self, job: RunningJob) -> JobResult:
+        self._running.remove(job)
+        self.guardian.forget(job.group)
+        return job.reap()
+
+    def _finish(self, admitted: Admitted, result: JobResult) -> None:
+        remove_tempdir(admitted.job)
+        self._admission.release(admitted)
+        self.results[admitted.index] = result
+        if self._on_done is not None:
+            self._on_done(result)
+
+    def _end_all(self) -> None:
+        """End what still runs: a request, some time to follow it, force."""
+        sessions = [job.group for job in self._running]
+        if sessions:
+            send_signal(session_members(sessions), signal.SIGTERM)
+            signals_so_far = len(self._watch.received)
+            self._wait_for_end(sessions, self._grace_s, lambda: len(self._watch.received) > signals_so_far)
+            send_signal(session_members(sessions), signal.SIGKILL)
+            # A process that was just made may have been missed.
+            self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
+        for job in list(self._running):
+            self.results[job.admitted.index] = self._reap(job)
+            remove_tempdir(job.admitted.job)
+
+    def _wait_for_end(self, sessions: Sequence[int], limit_s: float, is_enough: Callable[[], bool | None]) -> None:
+        deadline = time.monotonic() + limit_s
+        while session_members(sessions) and time.monotonic() < deadline and not is_enough():
+            self._watch.wait(POLL_ENDING_S)
+
+
+def _not_started(job: Job) -> JobResult:
+    return JobResult(job.name, -signal.SIGTERM, NOT_STARTED, 0.0, 0.0, 0.0, job.log, job.argv)

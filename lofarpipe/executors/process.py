@@ -1,0 +1,200 @@
+"""One program from its start to its result: log, temporary directory, usage."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.admission import Admitted
+from lofarpipe.executors.jobs import NOTE, Job, JobResult
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
+SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+SHORTAGE_PAUSE_S = 1.0
+STARTS = 3  # a shortage of memory or processes passes; spec/lofarpipe.md, section 8.4
+MARKER = ".temporary-directory-of-a-job"
+
+
+@dataclass
+class RunningJob:
+    """A program that was started, until ``reap``."""
+
+    admitted: Admitted
+    process: subprocess.Popen[bytes]
+    log: int  # file descriptor
+    start_s: float
+    started: float  # monotonic clock, s
+    is_retry: bool = False
+
+    @property
+    def group(self) -> int:
+        """The process group and session of the program, which is also its process id."""
+        return self.process.pid
+
+    def has_ended(self) -> bool:
+        """Whether the program has ended; it is not reaped, so its id stays its own."""
+        return os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+    def reap(self) -> JobResult:
+        """Wait for the end, end what is left of the process group, and return the result."""
+        os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
+        os.killpg(self.group, signal.SIGKILL)  # the leader is not reaped yet, so the group exists
+        _, status, usage = os.wait4(self.group, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        job = self.admitted.job
+        result = JobResult(
+            name=job.name,
+            exit_code=self.process.returncode,
+            start_s=self.start_s,
+            duration_s=time.monotonic() - self.started,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            max_rss_mb=usage.ru_maxrss * 1024 / 1e6,
+            log=job.log,
+            argv=job.argv,
+        )
+        note(self.log, f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB")
+        os.close(self.log)
+        return result
+
+
+def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = False) -> RunningJob | JobResult:
+    """Start the program of a job in a session of its own; return its result at once if it cannot be started.
+
+    Parameters
+    ----------
+    environment: of this process; the job's own variables are added.
+    is_retry: go on with the log of the first attempt.
+
+    Raises
+    ------
+    PipelineError
+        If the log cannot be written.
+    """
+    job = admitted.job
+    log = open_log(job, again=is_retry)
+    env = {**environment, **job.env}
+    if admitted.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(admitted.gpus)
+    start_s, started = time.time(), time.monotonic()
+    try:
+        process = _popen(job, env, log)
+    except OSError as err:
+        code = NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_EXECUTABLE
+        os.write(log, os.fsencode(f"{job.argv[0]}: cannot be started in {job.workdir}: {err.strerror}\n"))
+        os.close(log)
+        return JobResult(job.name, code, start_s, time.monotonic() - started, 0.0, 0.0, job.log, job.argv)
+    return RunningJob(admitted, process, log, start_s, started, is_retry)
+
+
+def _popen(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    for attempt in range(1, STARTS + 1):
+        try:
+            return subprocess.Popen(
+                job.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=job.workdir,
+                env=env,
+                start_new_session=True,
+            )
+        except OSError as err:
+            if err.errno not in SHORTAGES or attempt == STARTS:
+                raise
+            time.sleep(SHORTAGE_PAUSE_S)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def open_log(job: Job, again: bool = False) -> int:
+    """Return a file descriptor of the job's log; a fresh one begins with the command to repeat the job.
+
+    Raises
+    ------
+    PipelineError
+        If the log cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if again else os.O_TRUNC)
+    try:
+        try:
+            log = os.open(job.log, flags, 0o666)
+        except FileNotFoundError:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            log = os.open(job.log, flags, 0o666)
+    except OSError as err:
+        raise PipelineError(
+            f"{job.name}: log {job.log} cannot be written: {err.strerror}; check the directory"
+        ) from err
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    title = f"{job.name} {job.label}".rstrip() + f" on {job.host}, {now}"
+    note(log, *([f"{title}: once more"] if again else [title, job.command_line()]))
+    return log
+
+
+def note(log: int, *lines: str) -> None:
+    """Write lines of ours into a job's log."""
+    os.write(log, os.fsencode("".join(f"{NOTE}{line}\n" for text in lines for line in text.splitlines())))
+
+
+def send_signal(processes: Iterable[int], number: int) -> None:
+    """Send a signal to processes; one that has ended is passed over."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def session_members(sessions: Iterable[int], proc: Path = Path("/proc")) -> list[int]:
+    """Return the ids of the living processes of some sessions; also of those that left their process group."""
+    wanted = set(sessions)
+    members = []
+    for entry in os.scandir(proc):
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = Path(entry.path, "stat").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            continue
+        # "pid (name, which may hold anything) state parent group session ..."
+        state, _, _, session = stat[stat.rindex(b")") + 2 :].split(maxsplit=4)[:4]
+        if int(session) in wanted and state not in (b"Z", b"X"):
+            members.append(int(entry.name))
+    return members
+
+
+def make_tempdir(job: Job) -> None:
+    """Make the job's temporary directory; one that an earlier run left is emptied.
+
+    Raises
+    ------
+    PipelineError
+        If it exists and was not made for a job, so that nobody's files are removed; or if it cannot be made.
+    """
+    if job.tempdir is None:
+        return
+    if (job.tempdir / MARKER).exists():
+        shutil.rmtree(job.tempdir, ignore_errors=True)
+    try:
+        job.tempdir.mkdir(parents=True)
+        (job.tempdir / MARKER).touch()
+    except FileExistsError as err:
+        raise PipelineError(
+            f"{job.name}: temporary directory {job.tempdir} exists already, and it is removed after the job; "
+            "choose a name that is not in use"
+        ) from err
+    except OSError as err:
+        raise PipelineError(f"{job.name}: temporary directory {job.tempdir} cannot be made: {err.strerror}") from err
+
+
+def remove_tempdir(job: Job) -> None:
+    """Remove the job's temporary directory; what cannot be removed stays."""
+    if job.tempdir is not None:
+        shutil.rmtree(job.tempdir, ignore_errors=True)
