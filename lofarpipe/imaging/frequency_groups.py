@@ -91,7 +91,7 @@ def _differences(metadata: SetMetadata, first: SetMetadata) -> list[str]:
         lines.append(f"has correlations {metadata.correlations}, {first.name} {first.correlations}")
     if metadata.antenna_names != first.antenna_names:
         lines.append(
-            f"has {len(metadata.antenna_names)} antennas, not the same as the {len(first.antenna_names)} of {first.name}"
+            f"has {len(metadata.antenna_names)} antennas, other than the {len(first.antenna_names)} of {first.name}"
         )
     return [f"{metadata.path}: {line}" for line in lines]
 

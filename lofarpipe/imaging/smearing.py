@@ -226,11 +226,28 @@ def weighted_loss(
 
 
 def worst_baseline_loss(
-    b_max_lambda: float, theta_rad: float, frequency_hz: float, channel_width_hz: float, timestep_s: float
+    b_max_lambda: float,
+    turning_lambda: float,
+    theta_rad: float,
+    frequency_hz: float,
+    channel_width_hz: float,
+    timestep_s: float,
 ) -> float:
     """Return the larger of the two losses of the longest baseline; the two never peak at the same position angle.
 
-    Past the first null of the sinc the visibility is lost altogether, which is returned as 1.
+    ``turning_lambda`` is the length that counts in time, see `max_turning_lambda`. Past the first null of the sinc the
+    visibility is lost altogether, which is returned as 1.
     """
-    turns = phase_turns(b_max_lambda, theta_rad, frequency_hz, channel_width_hz, timestep_s)
-    return max(float(sinc_loss(min(one, 1.0))) for one in turns)
+    over_channel, _ = phase_turns(b_max_lambda, theta_rad, frequency_hz, channel_width_hz, timestep_s)
+    _, over_slot = phase_turns(turning_lambda, theta_rad, frequency_hz, channel_width_hz, timestep_s)
+    return max(float(sinc_loss(min(turns, 1.0))) for turns in (over_channel, over_slot))
+
+
+def max_turning_lambda(uvw_lambda: Floats, declination_rad: float) -> float:
+    """Return the largest speed of a baseline in the uv plane over that of the Earth, wavelengths.
+
+    Longer than any projected baseline where a long baseline is seen end-on.
+    """
+    u, v, w = np.moveaxis(uvw_lambda, -1, 0)
+    sin_d, cos_d = math.sin(declination_rad), math.cos(declination_rad)
+    return float(np.hypot(w * cos_d - v * sin_d, u * sin_d).max())

@@ -49,8 +49,8 @@ def grid_density(
     ``u_lambda``, ``v_lambda``, ``natural`` share one shape; natural is 0 where flagged. Cells are 1 / (padded size *
     cell), found by floor(); each visibility and its conjugate count once, in the upper half-plane. All visibilities
     on the grid count in the density; the uv range is applied to the lower corner of the cell, as WSClean does.
-    ``coarsening`` makes cells that many times wider: with a sample of the data, cells must be wide enough to hold
-    several sampled visibilities, else all look equally lonely.
+    ``coarsening`` makes cells that many times wider, and applies the uv range to each visibility: with a sample of
+    the data, cells must be wide enough to hold several sampled visibilities, else all look equally lonely.
 
     Raises
     ------
@@ -66,7 +66,8 @@ def grid_density(
     on_grid = (column >= 0) & (column < nu) & (row < nv / 2) & (natural > 0)
     cell = np.where(on_grid, row * nu + column, 0)
     grid = np.bincount(cell[on_grid], np.asarray(natural, float)[on_grid])
-    distance_lambda = np.hypot((column - nu // 2) * du, row * dv)
+    corner = ((column - nu // 2) * du, row * dv)
+    distance_lambda = np.hypot(*(corner if coarsening == 1 else (u_lambda, v_lambda)))
     usable = on_grid & (distance_lambda >= min_lambda) & (distance_lambda <= max_lambda)
     if not usable.any():
         raise ValueError(

@@ -1,0 +1,248 @@
+"""A sample of the visibilities that an image will be made of, with their imaging weights.
+
+The uv coverage of an observation is known from a few time slots: the Earth turns each baseline in a known way, and all
+subbands of a time block share it. So some slots of some subbands are read, and visibilities are drawn at random between
+them in time and frequency. Small observations are read entirely, and then nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.frequency_groups import time_blocks
+from lofarpipe.imaging.measurement_set import MeasurementSetError, Sample, SetMetadata, sample_visibilities
+from lofarpipe.imaging.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S
+from lofarpipe.imaging.weights import (
+    GriddedDensity,
+    briggs_from_density,
+    grid_density,
+    rms_baseline_lambda,
+    uniform_from_density,
+)
+
+Floats = NDArray[np.float64]
+
+SETS_PER_BLOCK = 4  # lowest, highest and two between: flags and weights vary slowly with frequency
+MAX_ROWS = 100_000  # read in all
+MAX_DENSITY_POINTS = 2_000_000  # visibilities drawn for the density of the uv plane
+MAX_POINTS = 100_000  # visibilities kept for sums over them
+POINTS_PER_CELL = 16  # a density cell needs these for a tolerable noise
+MAX_COARSENING = 16
+DRAW_SEED = 20181127  # the same data give the same plan
+
+
+@dataclass(frozen=True, eq=False)
+class SetSample:
+    """Rows of one set, and the frequencies (Hz) of all channels of all sets that it stands for."""
+
+    metadata: SetMetadata
+    sample: Sample
+    frequencies_hz: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Visibilities:
+    """Drawn visibilities: ``uvw_lambda`` (n, 3), ``frequency_hz`` (n,), ``natural`` (n,), antennas (n,).
+
+    ``natural`` is the natural weight times the number of real visibilities that the drawn one stands for.
+    """
+
+    uvw_lambda: Floats
+    frequency_hz: Floats
+    natural: Floats
+    antenna1: NDArray[np.int64]
+    antenna2: NDArray[np.int64]
+
+    def take(self, which: NDArray[np.int64]) -> Visibilities:
+        """Return the visibilities with these indices."""
+        return Visibilities(
+            self.uvw_lambda[which],
+            self.frequency_hz[which],
+            self.natural[which],
+            self.antenna1[which],
+            self.antenna2[which],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImagingSample:
+    """Visibilities within the uv range, with their weights in the image, each array (n,).
+
+    ``cell_factor`` is how many uv cells of the image, per axis, the density was counted in together; 1 with ``exact``,
+    where every visibility of the observation was read for it.
+    """
+
+    visibilities: Visibilities
+    briggs: Floats
+    uniform: Floats
+    exact: bool
+    cell_factor: int
+    rows_read: int
+    flagged_fraction: float
+
+    def rms_baseline_lambda(self, weights: Floats) -> float:
+        """Return the weighted rms length of the projected baselines, wavelengths."""
+        uvw = self.visibilities.uvw_lambda
+        return rms_baseline_lambda(uvw[:, 0], uvw[:, 1], weights)
+
+    def max_baseline_lambda(self) -> float:
+        """Return the longest projected baseline, wavelengths."""
+        uvw = self.visibilities.uvw_lambda
+        return float(np.hypot(uvw[:, 0], uvw[:, 1]).max())
+
+
+def _representatives(block: Sequence[SetMetadata]) -> list[tuple[SetMetadata, Floats]]:
+    """Return some sets of a time block, each with the frequencies of the sets next to it that it stands for."""
+    count = min(SETS_PER_BLOCK, len(block))
+    shares = np.array_split(np.arange(len(block)), count)
+    places = np.linspace(0, 1, count) if count > 1 else [0.5]
+    return [
+        (
+            block[share[round(place * (len(share) - 1))]],
+            np.concatenate([block[index].frequencies_hz for index in share]),
+        )
+        for share, place in zip(shares, places, strict=True)
+    ]
+
+
+def read_samples(sets: Sequence[SetMetadata], max_rows: int = MAX_ROWS) -> list[SetSample]:
+    """Return rows of some sets of each time block, about ``max_rows`` in all, whatever the sets' number and size.
+
+    Sets whose rows turn out to be flagged entirely are left out.
+
+    Raises
+    ------
+    MeasurementSetError
+        If nothing unflagged is found, or two sets cover the same time and frequency.
+    """
+    chosen = [one for block in time_blocks(sets) for one in _representatives(block)]
+    share = max(1, max_rows // len(chosen))
+    samples = [
+        SetSample(metadata, sample_visibilities(metadata.path, share), frequencies_hz)
+        for metadata, frequencies_hz in chosen
+    ]
+    usable = [one for one in samples if not one.sample.flags.all()]
+    if not usable:
+        names = ", ".join(one.metadata.name for one in samples)
+        raise MeasurementSetError(f"{names}: all rows that were looked at are flagged; there is nothing to image")
+    return usable
+
+
+def rotate_uvw(uvw: Floats, seconds: Floats, declination_rad: float) -> Floats:
+    """Return baselines (n, 3) as they stand ``seconds`` (n,) later, in the same frame and unit.
+
+    The Earth turns them around the pole, (0, cos d, sin d) in uvw.
+    """
+    pole = np.array([0.0, math.cos(declination_rad), math.sin(declination_rad)])
+    angle = EARTH_ROTATION_RAD_S * seconds[:, None]
+    along = (uvw @ pole)[:, None] * pole
+    turned: Floats = along + (uvw - along) * np.cos(angle) + np.cross(pole, uvw) * np.sin(angle)
+    return turned
+
+
+def _draw_channels(rng: np.random.Generator, rows: int, nchan: int, per_row: int) -> NDArray[np.int64]:
+    """Return channel numbers (row, per_row): all of them, or one at random from each of ``per_row`` equal ranges."""
+    if per_row >= nchan:
+        return np.broadcast_to(np.arange(nchan), (rows, nchan))
+    place = (np.arange(per_row) + rng.random((rows, per_row))) * (nchan / per_row)
+    return np.minimum(place.astype(np.int64), nchan - 1)
+
+
+def _draw(one: SetSample, budget: int, rng: np.random.Generator) -> Visibilities:
+    """Return about ``budget`` unflagged visibilities that one set's rows stand for."""
+    sample = one.sample
+    rows, nchan = len(sample.time_s), len(one.frequencies_hz)
+    channels = _draw_channels(rng, rows, nchan, min(nchan, max(1, budget // rows)))
+    per_row = channels.shape[1]
+    row = np.repeat(np.arange(rows), per_row)
+    channel = channels.ravel()
+    in_set = channel % sample.flags.shape[1]
+    natural = sample.weights[row, in_set] * ~sample.flags[row, in_set] * (nchan / per_row / sample.fraction)
+    kept = natural > 0
+    row, channel, natural = row[kept], channel[kept], natural[kept]
+    uvw_m = sample.uvw_m[row]
+    if sample.fraction < 1:
+        gap_s = (one.metadata.end_s - one.metadata.start_s) / sample.slots
+        uvw_m = rotate_uvw(uvw_m, (rng.random(len(row)) - 0.5) * gap_s, one.metadata.phase_centre_rad[1])
+    frequency_hz = one.frequencies_hz[channel]
+    uvw_lambda = uvw_m * (frequency_hz / SPEED_OF_LIGHT_M_S)[:, None]
+    return Visibilities(uvw_lambda, frequency_hz, natural, sample.antenna1[row], sample.antenna2[row])
+
+
+def draw_visibilities(samples: Sequence[SetSample], max_points: int = MAX_DENSITY_POINTS) -> tuple[Visibilities, bool]:
+    """Return about ``max_points`` unflagged visibilities of the whole observation, and whether that is all of them."""
+    rng = np.random.default_rng(DRAW_SEED)
+    rows = sum(len(one.sample.time_s) for one in samples)
+    points = sum(len(one.sample.time_s) * len(one.frequencies_hz) for one in samples)
+    drawn = [_draw(one, max(1, max_points * len(one.sample.time_s) // rows), rng) for one in samples]
+    exact = points <= max_points and all(
+        one.sample.fraction == 1 and len(one.frequencies_hz) == one.sample.flags.shape[1] for one in samples
+    )
+    joined = [
+        np.concatenate([getattr(piece, name) for piece in drawn])
+        for name in ("uvw_lambda", "frequency_hz", "natural", "antenna1", "antenna2")
+    ]
+    return Visibilities(*joined), exact
+
+
+def _weight_density(
+    visibilities: Visibilities,
+    exact: bool,
+    npix: int | tuple[int, int],
+    cellsize_rad: float,
+    padding: float,
+    uv_range_lambda: tuple[float, float],
+) -> tuple[GriddedDensity, int]:
+    """Return the density of the uv plane, in cells wide enough for the sample, and their width in image cells."""
+    factor = 1
+    u, v = visibilities.uvw_lambda[:, 0], visibilities.uvw_lambda[:, 1]
+    while True:
+        gridded = grid_density(u, v, visibilities.natural, npix, cellsize_rad, padding, *uv_range_lambda, factor)
+        per_cell = len(u) / gridded.cells
+        if exact or per_cell >= POINTS_PER_CELL or factor >= MAX_COARSENING:
+            return gridded, factor
+        factor = min(MAX_COARSENING, max(factor + 1, math.floor(factor * math.sqrt(POINTS_PER_CELL / per_cell))))
+
+
+def imaging_sample(
+    samples: Sequence[SetSample],
+    npix: int | tuple[int, int],
+    cellsize_rad: float,
+    robust: float = 0.0,
+    padding: float = 1.0,
+    min_lambda: float = 0.0,
+    max_lambda: float = math.inf,
+) -> ImagingSample:
+    """Return visibilities within the uv range, with Briggs and uniform weights as WSClean would give them.
+
+    ``npix`` is the image's size (pixels), or (width, height). At most 100,000 visibilities are returned; the density
+    behind their weights comes from up to two million.
+
+    Raises
+    ------
+    ValueError
+        If nothing unflagged lies within the uv range.
+    """
+    drawn, exact = draw_visibilities(samples)
+    gridded, factor = _weight_density(drawn, exact, npix, cellsize_rad, padding, (min_lambda, max_lambda))
+    kept = np.flatnonzero(gridded.usable)
+    if len(kept) > MAX_POINTS:
+        kept = np.sort(np.random.default_rng(DRAW_SEED).choice(kept, MAX_POINTS, replace=False))
+    return ImagingSample(
+        visibilities=drawn.take(kept),
+        briggs=briggs_from_density(drawn.natural, gridded, robust)[kept],
+        uniform=uniform_from_density(drawn.natural, gridded)[kept],
+        exact=exact,
+        cell_factor=factor,
+        rows_read=sum(len(one.sample.time_s) for one in samples),
+        flagged_fraction=float(
+            np.average(
+                [one.sample.flags.mean() for one in samples], weights=[len(one.frequencies_hz) for one in samples]
+            )
+        ),
+    )
