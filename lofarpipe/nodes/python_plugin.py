@@ -1,0 +1,125 @@
+"""Calls ``main`` of a script as one job: ``python -m lofarpipe.nodes.python_plugin spec.json``.
+
+``spec.json`` holds ``script``, ``args`` (list), ``kwargs`` (object) and ``result``: the file that gets, as JSON, what
+``main`` returned, every value as text. Source: spec/lofarpipe.md, sections 7.2 and 7.3.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lofarpipe.errors import PipelineError
+
+NAME = "main"  # the script is loaded under this name, so what it guards by __main__ does not run
+
+
+def main(argv: list[str]) -> int:
+    """Run the script that ``argv[1]`` describes; return 0, or 1 with the reason as the last line of stderr."""
+    if len(argv) != 2:
+        return _failed("usage: python -m lofarpipe.nodes.python_plugin spec.json")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a log can be followed
+    try:
+        return run(read_spec(Path(argv[1])))
+    except PipelineError as err:
+        return _failed(str(err))
+
+
+def run(spec: Mapping[str, Any]) -> int:
+    """Call the script and write its result; return 0, or 1 if the script raised something.
+
+    ``sys.exit`` in the script ends the process with that status and without a result.
+
+    Raises
+    ------
+    PipelineError
+        If the script cannot be called, says so itself, or returned what is no result.
+    """
+    script, result = spec["script"], Path(spec["result"])
+    result.unlink(missing_ok=True)  # of an earlier attempt
+    try:
+        returned = load_main(script)(*spec["args"], **spec["kwargs"])
+    except PipelineError:
+        raise
+    except Exception as err:
+        traceback.print_exc()
+        return _failed(f"{script}: {type(err).__name__}: {' '.join(str(err).split())}")
+    write_result(result, result_of(returned, script))
+    return 0
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """Return the contents of a spec file.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be read, or one of its keys is missing.
+    """
+    try:
+        spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise PipelineError(f"{path}: not a readable job description: {err}") from err
+    missing = {"script", "args", "kwargs", "result"} - set(spec)
+    if missing:
+        raise PipelineError(f"{path}: job description without {', '.join(sorted(missing))}")
+    return spec
+
+
+def load_main(script: str) -> Callable[..., object]:
+    """Return the function ``main`` of a script; its name need not end in ``.py``.
+
+    The script's directory is not added to the search path for modules.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such file, or no such function in it. What the script raises goes on to the caller.
+    """
+    if not Path(script).is_file():
+        raise PipelineError(f"{script}: no such script")
+    module = ModuleType(NAME)
+    module.__file__ = script
+    sys.modules[NAME] = module  # where pickle and dataclasses look it up
+    SourceFileLoader(NAME, script).exec_module(module)
+    function = getattr(module, NAME, None)
+    if not callable(function):
+        raise PipelineError(f"{script}: it has no function 'main', which a pythonplugin step calls")
+    return function  # type: ignore[no-any-return]
+
+
+def result_of(returned: object, script: str) -> dict[str, str]:
+    """Return what ``main`` returned as text by key; empty for None, 0 and whatever else is false.
+
+    Raises
+    ------
+    PipelineError
+        If it is anything else: scripts return 1 to say that they failed.
+    """
+    if not returned:
+        return {}
+    if isinstance(returned, Mapping):
+        return {str(key): str(value) for key, value in returned.items()}
+    raise PipelineError(f"{script}: main returned {returned!r}; only a dictionary, None or 0 say that it succeeded")
+
+
+def write_result(path: Path, result: Mapping[str, str]) -> None:
+    """Write the result under its name only when it is complete."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    part.replace(path)
+
+
+def _failed(reason: str) -> int:
+    print(reason, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,109 @@
+"""Where programs are, and the environment in which they work."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import pwd
+import shutil
+import site
+import sys
+import sysconfig
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+
+# One program was renamed twice; the package on PyPI installs it as DP3.py.
+OTHER_NAMES = {
+    "DP3": ("DP3.py",),
+    "DPPP": ("DP3", "DP3.py"),
+    "NDPPP": ("DPPP", "DP3", "DP3.py"),
+}
+INSTALL = {
+    "DP3": "pip install dp3",
+    "DP3.py": "pip install dp3",
+    "DPPP": "pip install dp3",
+    "NDPPP": "pip install dp3",
+    "wsclean": "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean",
+}
+
+
+def find(name: str) -> Path:
+    """Return the path of a program: as given if it has a slash, else from PATH, else beside this interpreter.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such program, or it may not be executed; it says what to install.
+    """
+    if "/" in name:
+        return _as_given(Path(name))
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(_own_programs())])
+    for candidate in (name, *OTHER_NAMES.get(name, ())):
+        found = shutil.which(candidate, path=path)
+        if found:
+            return Path(found).absolute()
+    advice = INSTALL.get(name, f"install {name}, or add its directory to PATH")
+    raise PipelineError(f"{name}: no such program on PATH or in {_own_programs()}; {advice}")
+
+
+def _as_given(path: Path) -> Path:
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such program; correct the path, or give the name alone to search PATH")
+    if not os.access(path, os.X_OK):
+        raise PipelineError(f"{path}: this file may not be executed; chmod +x it, or name another program")
+    return path.absolute()
+
+
+def job_environment() -> dict[str, str]:
+    """Return the variables that every job gets on top of those of this process.
+
+    DP3 and WSClean refuse to start with more than one OpenBLAS thread; both EveryBeam and casacore must be told where
+    the installed packages keep their tables; WSClean needs HOME. What the user has set is kept, but for OpenBLAS.
+    """
+    environment = {"OPENBLAS_NUM_THREADS": "1", "PATH": _prepended("PATH", _own_programs())}
+    if _must_be_named():
+        environment["PYTHONPATH"] = _prepended("PYTHONPATH", _package_parent())
+    if not os.environ.get("HOME"):
+        environment["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+    unset = {key: value for key, value in data_directories().items() if not os.environ.get(key)}
+    return environment | unset
+
+
+@functools.cache
+def data_directories() -> dict[str, str]:
+    """Return the variables that name the tables of EveryBeam and casacore, as far as pip installed these.
+
+    Nothing is imported. AIPSPATH is where the package has an .aipsrc that refers to CASACORE_DATADIR.
+    """
+    found = {}
+    coefficients = Path(sys.prefix) / "share" / "everybeam"
+    if coefficients.is_dir():
+        found["EVERYBEAM_DATADIR"] = str(coefficients)
+    package = importlib.util.find_spec("casacore")
+    for place in package.submodule_search_locations or () if package else ():
+        if Path(place, ".aipsrc").is_file() and Path(place, "data").is_dir():
+            found |= {"AIPSPATH": place, "CASACORE_DATADIR": str(Path(place, "data"))}
+    return found
+
+
+def _own_programs() -> Path:
+    """Return the directory of this interpreter's programs; links are not followed, for a venv is one."""
+    return Path(sys.executable).parent
+
+
+def _package_parent() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+@functools.cache
+def _must_be_named() -> bool:
+    """Whether jobs find this package only through PYTHONPATH, for it is not among the installed ones."""
+    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
+    return _package_parent() not in {Path(place).resolve() for place in installed}
+
+
+def _prepended(variable: str, directory: Path) -> str:
+    present = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
+    return os.pathsep.join([str(directory), *(part for part in present if part != str(directory))])
