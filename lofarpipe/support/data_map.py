@@ -1,0 +1,305 @@
+"""Mapfiles: ordered lists of data products, as text on disk. The text is parsed, never evaluated."""
+
+from __future__ import annotations
+
+import ast
+import glob
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self, SupportsIndex, overload
+
+from lofarpipe.support.lofarexceptions import DataMapError
+from lofarpipe.support.utilities import files_of, write_atomically
+
+__all__ = [
+    "DataMap",
+    "DataMapError",
+    "DataProduct",
+    "MultiDataMap",
+    "MultiDataProduct",
+    "align_data_maps",
+    "load_data_map",
+    "store_data_map",
+    "tally_data_map",
+    "validate_data_maps",
+]
+
+Filename = str | PathLike[str]
+
+
+class DataProduct:
+    """A file (or any value as text) on a host; skipped products are not worked on. All three may be changed."""
+
+    def __init__(self, host: object, file: object, skip: object = True) -> None:
+        self.host = str(host)
+        self.file: Any = _as_text(file)
+        self.skip = bool(skip)
+
+    def __repr__(self) -> str:
+        return f"{{'host': {str(self.host)!r}, 'file': {_plain(self.file)!r}, 'skip': {bool(self.skip)}}}"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.file}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DataProduct):
+            return NotImplemented
+        return (self.host, self.file, self.skip) == (other.host, other.file, other.skip)
+
+    __hash__ = None  # type: ignore[assignment]  # products change
+
+
+def _plain(value: object) -> object:
+    """Return a value made of builtin types only, so that its repr can be read back; numpy's scalars become Python's."""
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value) if type(value) in (list, tuple) else str(value)
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _as_text(file: object) -> str:
+    return str(_plain(file))
+
+
+class DataMap:
+    """An ordered list of data products.
+
+    ``data`` is the list itself; ``iterator`` decides what iteration gives: ``iter`` (every product), ``SkipIterator``
+    (those not skipped), ``TupleIterator`` (host, file, skip). Subclasses may redefine ``data`` with
+    ``@DataMap.data.setter``, and call ``_set_data`` with a ``dtype`` of their own.
+
+    Raises
+    ------
+    DataMapError
+        If an element of ``data`` is no product, and is not a dict or tuple of one either.
+
+    Source: spec/lofarpipe.md, sections 5.1 and 5.2.
+    """
+
+    class SkipIterator:
+        """Iterator over the products that are not skipped."""
+
+        def __init__(self, data: Iterable[DataProduct]) -> None:
+            self.iterator = iter(data)
+
+        def __iter__(self) -> Iterator[DataProduct]:
+            return self
+
+        def __next__(self) -> DataProduct:
+            product = next(self.iterator)
+            while product.skip:
+                product = next(self.iterator)
+            return product
+
+    class TupleIterator:
+        """Iterator over ``(host, file, skip)`` of every product."""
+
+        def __init__(self, data: Iterable[DataProduct]) -> None:
+            self.iterator = iter(data)
+
+        def __iter__(self) -> Iterator[tuple[str, Any, bool]]:
+            return self
+
+        def __next__(self) -> tuple[str, Any, bool]:
+            product = next(self.iterator)
+            return product.host, product.file, product.skip
+
+    def __init__(self, data: Any = None, iterator: Callable[[Any], Iterator[Any]] = iter) -> None:
+        self._data: list[Any] = []
+        self.data = [] if data is None else data
+        self.iterator = iterator
+
+    def __repr__(self) -> str:
+        return repr(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.iterator(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        return self.data[index]
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, DataMap) and self.data == other.data
+
+    __hash__ = None  # type: ignore[assignment]  # maps change
+
+    @classmethod
+    def load(cls, filename: Filename) -> Self:
+        """Return the map in a file: a list literal of dicts, or of ``(host, file[, skip])``.
+
+        An entry whose file is a list becomes the text of that list; a missing skip means skipped.
+
+        Raises
+        ------
+        DataMapError
+            If the file cannot be read, or is not such a list.
+        """
+        entries = _read_literal(Path(filename))
+        try:
+            return cls(entries)
+        except DataMapError as err:
+            raise DataMapError(f"{filename}: not a mapfile: {err}") from err
+
+    def save(self, filename: Filename) -> None:
+        """Write the map to a file, which appears when it is complete."""
+        try:
+            write_atomically(Path(filename), repr(self.data))
+        except OSError as err:
+            raise DataMapError(f"{filename}: cannot be written: {err.strerror}") from err
+
+    @property
+    def data(self) -> Any:
+        """The list of products itself."""
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        self._set_data(data)
+
+    def _set_data(self, data: Any, dtype: type[DataProduct] = DataProduct) -> None:
+        """Replace the products by those of an iterable of ``dtype``, dict or tuple, not mixed."""
+        items = data if isinstance(data, list) else list(data)
+        if not all(isinstance(item, dtype) for item in items):
+            items = _products(items, dtype)
+        self._data = items
+
+    def append(self, item: Any, dtype: type[DataProduct] = DataProduct) -> None:
+        """Add a product, or a tuple ``(host, file)``, which is not skipped, or ``(host, file, skip)``."""
+        if isinstance(item, tuple) and len(item) in (2, 3):
+            host, file, *skip = item
+            item = dtype(host, file, skip[0] if skip else False)
+        if not isinstance(item, dtype):
+            raise DataMapError(f"cannot append {item!r} to a map; expected a {dtype.__name__} or (host, file[, skip])")
+        self.data.append(item)
+
+
+def _products(items: list[Any], dtype: type[DataProduct]) -> list[DataProduct]:
+    """Return dicts, or tuples, as products."""
+    try:
+        if all(isinstance(item, dict) for item in items):
+            return [dtype(**item) for item in items]
+        if all(isinstance(item, tuple) for item in items):
+            return [dtype(*item) for item in items]
+    except TypeError as err:
+        raise DataMapError(f"an entry does not have just host, file and skip: {err}") from err
+    kinds = ", ".join(sorted({type(item).__name__ for item in items}))
+    raise DataMapError(f"expected a list of products, of dicts or of tuples; found {kinds}")
+
+
+def _read_literal(path: Path) -> list[Any]:
+    """Return the list literal in a file."""
+    try:
+        entries = ast.literal_eval(path.read_text(encoding="utf-8", errors="surrogateescape").strip())
+    except OSError as err:
+        raise DataMapError(f"{path}: mapfile cannot be read: {err.strerror}") from err
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as err:
+        raise DataMapError(f"{path}: not a mapfile: {err}; expected a list of {{'host', 'file', 'skip'}}") from err
+    if not isinstance(entries, list):
+        raise DataMapError(f"{path}: not a mapfile: found {type(entries).__name__}; expected a list")
+    return entries
+
+
+class MultiDataProduct(DataProduct):
+    """Several files on one host; ``file`` is a list, and ``file_skip`` has one flag per file, ``skip`` if not given."""
+
+    def __init__(
+        self, host: object, file: Any, skip: object = True, file_skip: bool | list[bool] | None = None
+    ) -> None:
+        super().__init__(host, "", skip)
+        self.file = [str(name) for name in file] if isinstance(file, list | tuple) else files_of(str(file))
+        flag = self.skip if file_skip is None else file_skip
+        self.file_skip = [*flag] if isinstance(flag, list) else [bool(flag)] * len(self.file)
+        if len(self.file_skip) != len(self.file):
+            raise DataMapError(f"{len(self.file_skip)} values in file_skip for {len(self.file)} files")
+
+    def __repr__(self) -> str:
+        names, flags = str(_plain(self.file)), _plain(self.file_skip)
+        return f"{{'host': {str(self.host)!r},  'skip': {self.skip}, 'file': {names!r}, 'file_skip' : {flags!r}}}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MultiDataProduct):
+            return NotImplemented
+        return super().__eq__(other) is True and self.file_skip == other.file_skip
+
+    __hash__ = None
+
+
+class MultiDataMap(DataMap):
+    """A map of products that have several files each."""
+
+    def _set_data(self, data: Any, dtype: type[DataProduct] = MultiDataProduct) -> None:
+        super()._set_data(data, dtype)
+
+    def split_list(self, number: int) -> None:
+        """Split each product into products of at most ``number`` files."""
+        if number < 1:
+            raise DataMapError(f"cannot split a map into products of {number} files; at least 1 is needed")
+        self.data = [chunk for product in self.data for chunk in _chunks(product, number)]
+
+
+def _chunks(product: MultiDataProduct, number: int) -> Iterator[MultiDataProduct]:
+    for start in range(0, len(product.file), number):
+        part = slice(start, start + number)
+        yield MultiDataProduct(product.host, product.file[part], product.skip, product.file_skip[part])
+
+
+def validate_data_maps(*maps: DataMap) -> bool:
+    """Return whether all maps have the same length, and the same host at each place."""
+    if len({len(data_map) for data_map in maps}) > 1:
+        return False
+    return all(len({product.host for product in row}) == 1 for row in zip(*(m.data for m in maps), strict=True))
+
+
+def align_data_maps(*maps: DataMap) -> None:
+    """Skip each product in all maps that is skipped in one of them.
+
+    Raises
+    ------
+    DataMapError
+        For fewer than two maps, or maps that differ in length or hosts.
+    """
+    if len(maps) < 2:
+        raise DataMapError(f"{len(maps)} map given; aligning needs at least two")
+    if not validate_data_maps(*maps):
+        lengths = ", ".join(str(len(data_map)) for data_map in maps)
+        raise DataMapError(f"maps of {lengths} entries differ in length or hosts; they need the same hosts in order")
+    for row in zip(*(data_map.data for data_map in maps), strict=True):
+        skip = any(product.skip for product in row)
+        for product in row:
+            product.skip = skip
+
+
+def load_data_map(filename: Filename) -> DataMap:
+    """Return the map in a file. Deprecated: use ``DataMap.load``."""
+    _warn_deprecated("load_data_map", "DataMap.load")
+    return DataMap.load(filename)
+
+
+def store_data_map(filename: Filename, data: Any) -> None:
+    """Write products to a file. Deprecated: use ``DataMap(data).save``."""
+    _warn_deprecated("store_data_map", "DataMap.save")
+    DataMap(data).save(filename)
+
+
+def tally_data_map(data: Any, pattern: str, logger: Any = None) -> list[bool]:
+    """Return for each product whether its file is among those here that match a pattern. Deprecated."""
+    _warn_deprecated("tally_data_map", "os.path.exists")
+    present = set(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
+    found = [product.file in present for product in DataMap(data).data]
+    if logger:
+        logger.debug(f"{sum(found)} of {len(found)} products match {pattern}")
+    return found
+
+
+def _warn_deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old} is deprecated; use {new}", DeprecationWarning, stacklevel=3)

@@ -1,0 +1,62 @@
+"""Fixtures of general use: the real data sets, found in ../shared/data beside the repository."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that unpacks a shared archive once, and gives the measurement set in it; skips if absent."""
+    unpacked: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        archive = SHARED_DATA / name
+        if not archive.is_file():
+            pytest.skip(f"{archive} is not there; this test needs real data")
+        if name not in unpacked:
+            folder = tmp_path_factory.mktemp("real_data")
+            with tarfile.open(archive) as members:
+                members.extractall(folder, filter="data")
+            (unpacked[name],) = folder.iterdir()
+        return unpacked[name]
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def hba_set(shared_set: Callable[[str], Path]) -> Path:
+    """A LOFAR HBA measurement set (one subband). Shared by the session: copy it before changing it."""
+    return shared_set("tDDECal.in_MS.tgz")
+
+
+@pytest.fixture(scope="session")
+def hba_set_generic(shared_set: Callable[[str], Path]) -> Path:
+    """Another LOFAR HBA measurement set. Shared by the session: copy it before changing it."""
+    return shared_set("tNDPPP-generic.MS.tgz")
+
+
+@pytest.fixture(scope="session")
+def dish_set(shared_set: Callable[[str], Path]) -> Path:
+    """A measurement set of a dish array, without LOFAR beam tables. Shared by the session: copy it before changing it."""
+    return shared_set("tDish.MS.tgz")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread_per_job() -> None:
+    """DP3 and WSClean refuse to start with a multi-threaded OpenBLAS."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
