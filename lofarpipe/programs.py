@@ -7,9 +7,7 @@ import importlib.util
 import os
 import pwd
 import shutil
-import site
 import sys
-import sysconfig
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -97,11 +95,9 @@ def _package_parent() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-@functools.cache
 def _must_be_named() -> bool:
     """Whether jobs find this package only through PYTHONPATH, for it is not among the installed ones."""
-    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
-    return _package_parent() not in {Path(place).resolve() for place in installed}
+    return _package_parent().name not in {"site-packages", "dist-packages"}
 
 
 def _prepended(variable: str, directory: Path) -> str:

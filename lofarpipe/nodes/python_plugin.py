@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from lofarpipe.errors import PipelineError
+# One process per product: what is imported here is paid for every time. typing, traceback and lofarpipe.errors,
+# which brings dataclasses, would double it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NAME = "main"  # the script is loaded under this name, so what it guards by __main__ does not run
+
+
+class ScriptError(Exception):
+    """A script that cannot be called, or that says itself that it failed."""
 
 
 def main(argv: list[str]) -> int:
@@ -27,7 +33,7 @@ def main(argv: list[str]) -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a log can be followed
     try:
         return run(read_spec(Path(argv[1])))
-    except PipelineError as err:
+    except ScriptError as err:
         return _failed(str(err))
 
 
@@ -38,18 +44,17 @@ def run(spec: Mapping[str, Any]) -> int:
 
     Raises
     ------
-    PipelineError
+    ScriptError
         If the script cannot be called, says so itself, or returned what is no result.
     """
     script, result = spec["script"], Path(spec["result"])
     result.unlink(missing_ok=True)  # of an earlier attempt
     try:
         returned = load_main(script)(*spec["args"], **spec["kwargs"])
-    except PipelineError:
+    except ScriptError:
         raise
     except Exception as err:
-        traceback.print_exc()
-        return _failed(f"{script}: {type(err).__name__}: {' '.join(str(err).split())}")
+        return _failed(_told(err, script))
     write_result(result, result_of(returned, script))
     return 0
 
@@ -59,16 +64,16 @@ def read_spec(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    PipelineError
+    ScriptError
         If it cannot be read, or one of its keys is missing.
     """
     try:
         spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
-        raise PipelineError(f"{path}: not a readable job description: {err}") from err
+        raise ScriptError(f"{path}: not a readable job description: {err}") from err
     missing = {"script", "args", "kwargs", "result"} - set(spec)
     if missing:
-        raise PipelineError(f"{path}: job description without {', '.join(sorted(missing))}")
+        raise ScriptError(f"{path}: job description without {', '.join(sorted(missing))}")
     return spec
 
 
@@ -79,18 +84,18 @@ def load_main(script: str) -> Callable[..., object]:
 
     Raises
     ------
-    PipelineError
+    ScriptError
         If there is no such file, or no such function in it. What the script raises goes on to the caller.
     """
     if not Path(script).is_file():
-        raise PipelineError(f"{script}: no such script")
+        raise ScriptError(f"{script}: no such script")
     module = ModuleType(NAME)
     module.__file__ = script
     sys.modules[NAME] = module  # where pickle and dataclasses look it up
     SourceFileLoader(NAME, script).exec_module(module)
     function = getattr(module, NAME, None)
     if not callable(function):
-        raise PipelineError(f"{script}: it has no function 'main', which a pythonplugin step calls")
+        raise ScriptError(f"{script}: it has no function 'main', which a pythonplugin step calls")
     return function  # type: ignore[no-any-return]
 
 
@@ -99,14 +104,14 @@ def result_of(returned: object, script: str) -> dict[str, str]:
 
     Raises
     ------
-    PipelineError
+    ScriptError
         If it is anything else: scripts return 1 to say that they failed.
     """
     if not returned:
         return {}
     if isinstance(returned, Mapping):
         return {str(key): str(value) for key, value in returned.items()}
-    raise PipelineError(f"{script}: main returned {returned!r}; only a dictionary, None or 0 say that it succeeded")
+    raise ScriptError(f"{script}: main returned {returned!r}; only a dictionary, None or 0 say that it succeeded")
 
 
 def write_result(path: Path, result: Mapping[str, str]) -> None:
@@ -114,6 +119,17 @@ def write_result(path: Path, result: Mapping[str, str]) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(result, indent=1), encoding="utf-8")
     part.replace(path)
+
+
+def _told(err: Exception, script: str) -> str:
+    """Return an error as one line; the traceback goes to stderr unless the error is meant for users."""
+    errors = sys.modules.get("lofarpipe.errors")
+    if errors is not None and isinstance(err, errors.PipelineError):
+        return str(err)
+    import traceback
+
+    traceback.print_exc()
+    return f"{script}: {type(err).__name__}: {' '.join(str(err).split())}"
 
 
 def _failed(reason: str) -> int:
