@@ -52,7 +52,7 @@ def hba_set_generic(shared_set: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def dish_set(shared_set: Callable[[str], Path]) -> Path:
-    """A measurement set of a dish array, without LOFAR beam tables. Shared by the session: copy it before changing it."""
+    """A dish array, without LOFAR beam tables. Shared by the session: copy it before changing it."""
     return shared_set("tDish.MS.tgz")
 
 

@@ -1,0 +1,204 @@
+"""The rules of the house that no other tool checks: imports go down, nothing is evaluated, functions stay short."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = REPOSITORY / "lofarpipe"
+SOURCES = sorted(path for folder in ("lofarpipe", "plugins", "scripts") for path in (REPOSITORY / folder).rglob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Lowest first; a module may import its own layer and those before it. A module named nowhere is of the steps' layer.
+LAYERS = (
+    {"errors"},
+    {"support"},
+    {"imaging", "command", "feedback"},
+    {"executors", "config", "journal", "report", "nodes", "programs", "installation"},
+    {"steps"},
+    {"run"},
+    {"cli", "__main__"},
+)
+STEPS = 4
+LONGEST_FUNCTION = 60  # lines
+LONGEST_MODULE = 400  # lines
+FORBIDDEN_NAMES = {"eval", "exec"}
+FORBIDDEN_ATTRIBUTES = {"os.chdir", "os.fchdir", "os.system", "os.popen", "contextlib.chdir", "builtins.eval"}
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
+HEAVY_MODULES = ("astropy", "bdsf", "casacore", "everybeam", "matplotlib", "numpy", "scipy")
+
+
+def module_name(path: Path) -> str:
+    """lofarpipe/support/__init__.py is ``lofarpipe.support``."""
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(tree: ast.AST, own_package: str) -> Iterator[str]:
+    """Names of the modules that a file imports, inside functions too; ``from a import b`` gives ``a`` and ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = own_package.split(".")[: len(own_package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def layer(module: str) -> int:
+    """Place of a module of the package in LAYERS; the package itself, which imports nothing, is the lowest."""
+    part = module.split(".")[1] if "." in module else "errors"
+    return next((index for index, names in enumerate(LAYERS) if part in names), STEPS)
+
+
+def upward_imports(source: str, module: str) -> list[str]:
+    names = imported(ast.parse(source), module.rpartition(".")[0])
+    return [name for name in names if name.split(".")[0] == "lofarpipe" and layer(name) > layer(module)]
+
+
+def find_cycle(graph: dict[str, set[str]]) -> list[str]:
+    """One cycle of a directed graph, or []."""
+    done: set[str] = set()
+
+    def visit(node: str, path: tuple[str, ...]) -> list[str]:
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node in done:
+            return []
+        found = next((cycle for after in sorted(graph[node]) if (cycle := visit(after, (*path, node)))), [])
+        done.add(node)
+        return found
+
+    return next((cycle for node in sorted(graph) if (cycle := visit(node, ()))), [])
+
+
+def forbidden(source: str) -> list[str]:
+    """What a file does that none may do, each with its line."""
+    return [f"line {node.lineno}: {what}" for node in ast.walk(ast.parse(source)) if (what := forbidden_at(node))]
+
+
+def forbidden_at(node: ast.AST) -> str:
+    if isinstance(node, ast.Call):
+        name = ast.unparse(node.func)
+        if name in FORBIDDEN_NAMES | FORBIDDEN_ATTRIBUTES:
+            return name
+        if any(word.arg == "shell" and ast.unparse(word.value) != "False" for word in node.keywords):
+            return "shell=True"
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return next((name for name in imported(node, "") if name.split(".")[0] in FORBIDDEN_MODULES), "")
+    return "bare except" if isinstance(node, ast.ExceptHandler) and node.type is None else ""
+
+
+def long_functions(source: str) -> list[str]:
+    functions = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    lengths = {node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions}
+    return [f"{name}: {length} lines" for name, length in lengths.items() if length > LONGEST_FUNCTION]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_go_down(path: Path) -> None:
+    assert upward_imports(path.read_text(), module_name(path)) == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    known = {module_name(path) for path in MODULES}
+    graph = {}
+    for path in MODULES:
+        own = module_name(path)
+        package = own if path.name == "__init__.py" else own.rpartition(".")[0]
+        graph[own] = (set(imported(ast.parse(path.read_text()), package)) & known) - {own}
+    assert find_cycle(graph) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_nothing_forbidden_is_done(path: Path) -> None:
+    assert forbidden(path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_functions_and_modules_stay_short(path: Path) -> None:
+    assert long_functions(path.read_text()) == []
+    assert len(path.read_text().splitlines()) <= LONGEST_MODULE
+
+
+def test_public_names_are_documented() -> None:
+    missing = [
+        f"{module_name(path)}.{node.name}"
+        for path in MODULES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        if not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("module", ["lofarpipe.cli", "lofarpipe.support.data_map", "lofarpipe.support.parset"])
+def test_starting_up_imports_nothing_heavy(module: str) -> None:
+    if not (REPOSITORY / f"{module.replace('.', '/')}.py").exists():
+        pytest.skip(f"{module} does not exist")
+    code = f"import sys, {module}; print(*(name for name in {HEAVY_MODULES} if name in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
+# The checks themselves, on sources that must not pass.
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("lofarpipe.support.data_map", "from lofarpipe.steps import Step"),
+        ("lofarpipe.support.data_map", "def late():\n    import lofarpipe.imaging.plan"),
+        ("lofarpipe.support.data_map", "from lofarpipe import cli"),
+        ("lofarpipe.support.data_map", "from ..journal import Journal"),
+        ("lofarpipe.steps", "from . import run"),
+    ],
+)
+def test_upward_import_is_seen(module: str, source: str) -> None:
+    assert upward_imports(source, module)
+
+
+def test_downward_import_passes() -> None:
+    assert upward_imports("from lofarpipe.support.parset import Parset\nfrom . import command", "lofarpipe.run") == []
+
+
+def test_cycle_is_seen() -> None:
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "exec(code)",
+        "run('ls', shell=True)",
+        "run('ls', shell=flag)",
+        "import pickle",
+        "from pickle import loads",
+        "os.chdir('/')",
+        "os.system('ls')",
+        "try:\n    x = 1\nexcept:\n    pass",
+    ],
+)
+def test_forbidden_is_seen(source: str) -> None:
+    assert len(forbidden(source)) == 1
+
+
+def test_allowed_is_not_forbidden() -> None:
+    assert forbidden("import ast\nast.literal_eval('1')\nrun(['ls'], shell=False)\nevaluate(1)") == []
+
+
+def test_long_function_is_seen() -> None:
+    body = "    pass\n" * 60
+    assert long_functions(f"def f():\n{body}") == ["f: 61 lines"]
+    assert long_functions(f"def f():\n{body[:-9]}") == []
