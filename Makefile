@@ -1,0 +1,25 @@
+# make image   simulate a LOFAR observation and make its image: the demonstration, and what a run looks like
+# make test    everything that must hold: style, types, tests
+VENV ?= .venv
+DEMO ?= demo
+SOURCES = pyproject.toml tools/set-up
+
+.PHONY: image test lint clean
+
+image: $(VENV)/.ready-simulation
+	$(VENV)/bin/python tools/demonstration.py $(DEMO)
+
+test: $(VENV)/.ready-simulation,catalogue,test lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.ready-simulation,catalogue,test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(VENV)/.ready-%: $(SOURCES)
+	tools/set-up $(VENV) $*
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,290 @@
+"""Everything that can be checked before the first job; all findings are returned together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, list_items, read_value
+from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.executors.jobs import Resources
+from lofarpipe.job_builder import PYTHON_PLUGIN
+from lofarpipe.known_programs import KNOWN_PROGRAMS
+from lofarpipe.plugins import (
+    CHECK_PREFIX,
+    STEP_PREFIX,
+    check_call,
+    check_script_call,
+    declared_outputs,
+    find_plugin,
+    load,
+)
+from lofarpipe.recipe import NODESCRIPTS, find_executable
+from lofarpipe.references import references, resolve
+from lofarpipe.steps import BLOCK_PARTS, KINDS, Step
+from lofarpipe.support.parset import Parset
+
+PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")
+FORMATS = ("gnu", "lofar", "argparse", "wsclean", "losoto")
+#: What every recipe step gives, whatever its program.
+RECIPE_OUTPUTS = (
+    "mapfile",
+    "returncode.mapfile",
+    "job_duration.mapfile",
+    "monitor_stats.mapfile",
+    "ok.mapfile",
+    "break",
+)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a step is known to give before it has run."""
+
+    names: frozenset[str]
+    complete: bool  # False: it may give others as well
+
+
+def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str]) -> list[Finding]:
+    """Return findings for keys that belong to no step, or to no part of a step's block."""
+    blocks, findings = list(blocks), []
+    complete = {key.partition(".")[0] for key in parset if key.partition(".")[2] in ("control.type", "control.kind")}
+    for key in parset:
+        entry = parset.entry(key)
+        where = f"{entry.file}:{entry.line}" if entry.line else entry.file
+        block, _, rest = key.partition(".")
+        part = rest.partition(".")[0]
+        if key.startswith("!") or block in reserved:
+            continue
+        if block not in blocks and block not in complete:
+            findings.append(Finding(where, f"{key}: there is no step '{block}'{nearest(block, blocks)}"))
+        elif part not in BLOCK_PARTS:
+            findings.append(Finding(where, f"{key}: a step has no part '{part}'{nearest(part, BLOCK_PARTS)}"))
+    return findings
+
+
+def check_placeholders(parset: Parset, blocks: Iterable[str]) -> list[Finding]:
+    """Return a finding for every ``{{ x }}`` that is left in the steps that run."""
+    findings = []
+    used = set(blocks) | {"pipeline"}
+    known = parset.definitions()
+    for key in parset:
+        for name in parset.placeholders(key) if key.partition(".")[0] in used else []:
+            entry = parset.entry(key)
+            hint = "; define it above where it is used" if name in known else nearest(name, known)
+            findings.append(Finding(f"{entry.file}:{entry.line}", f"{key}: '{{{{ {name} }}}}' is not defined{hint}"))
+    return findings
+
+
+def check_steps(
+    steps: Sequence[Step], settings: Settings, machine: Resources, plugin_path: Sequence[Path]
+) -> list[Finding]:
+    """Return all findings on the steps: keys, values, programs, plugins, references."""
+    checker = StepChecker(settings, machine, plugin_path)
+    for step in steps:
+        checker.check(step)
+    return checker.findings
+
+
+class StepChecker:
+    """Goes through the steps in their order, and knows what those before have to give."""
+
+    def __init__(self, settings: Settings, machine: Resources, plugin_path: Sequence[Path]) -> None:
+        self.findings: list[Finding] = []
+        self._settings = settings
+        self._machine = machine
+        self._plugin_path = plugin_path
+        sections = {name: Outputs(frozenset(keys), True) for name, keys in settings.sections.items()}
+        self._given: dict[str, Outputs] = {**sections, "input": Outputs(frozenset(settings.inputs), True)}
+
+    def check(self, step: Step) -> None:
+        """Add the findings on one step, and note what it gives."""
+        self._check_references(step)
+        if step.kind not in KINDS:
+            self._add(step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS)
+            self._given[step.name] = Outputs(frozenset(), False)
+            return
+        self._given[step.name] = getattr(self, f"_check_{step.kind}")(step)
+
+    def _add(self, step: Step, key: str, what: str, name: str = "", known: Iterable[str] = ()) -> None:
+        self.findings.append(Finding(step.where(key), what + (nearest(name, known) if name else "")))
+
+    # ---- references
+
+    def _check_references(self, step: Step) -> None:
+        values = {f"control.{key}": text for key, text in step.control.items()}
+        values |= {f"argument.{key}": text for key, text in step.arguments.items()}
+        for key, text in values.items():
+            for name, output in references(text):
+                self._check_reference(step, key, name, output)
+
+    def _check_reference(self, step: Step, key: str, name: str, output: str) -> None:
+        if name not in self._given:
+            known = ", ".join(self._given)
+            self._add(
+                step, key, f"'{name}.output.{output}': no step '{name}' runs before (known: {known})", name, self._given
+            )
+            return
+        given = self._given[name]
+        if output in given.names or (not given.complete and output.endswith(".mapfile")):
+            return
+        if given.complete or given.names:
+            gives = ", ".join(sorted(given.names))
+            self._add(step, key, f"step '{name}' has no output '{output}'; it gives: {gives}", output, given.names)
+
+    # ---- recipes
+
+    def _check_recipe(self, step: Step) -> Outputs:
+        recipe = self._settings.tasks.recipe(step.type)
+        if recipe != "executable_args":
+            self._add(
+                step, "control.type", f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
+            )
+        self._check_control(step, CONTROL_KEYS)
+        texts = {**step.task, **step.control}
+        nodescript = texts.get("nodescript", "executable_args")
+        if nodescript not in NODESCRIPTS:
+            self._add(step, "control.nodescript", f"is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
+        if texts.get("args_format", "gnu") not in FORMATS:
+            given = texts["args_format"]
+            self._add(
+                step, "control.args_format", f"is '{given}'; one of {', '.join(FORMATS)} is needed", given, FORMATS
+            )
+        executable = self._check_executable(step, texts.get("executable", ""), nodescript)
+        if executable is not None:
+            self._check_call(step, executable, nodescript, texts.get("program", ""))
+        return self._recipe_outputs(step, executable, nodescript)
+
+    def _check_control(self, step: Step, keys: Mapping[str, ControlKey]) -> None:
+        for key, text in {**step.task, **step.control}.items():
+            if key not in keys:
+                what = f"no such control key for a '{step.type or step.kind}' step"
+                self._add(step, f"control.{key}", what, key, keys)
+            elif not references(text):
+                self._check_value(step, key, text, keys[key].kind)
+
+    def _check_value(self, step: Step, key: str, text: str, kind: str) -> None:
+        try:
+            read_value(text, kind)
+        except ValueError as err:
+            self._add(step, f"control.{key}", f"is '{text}'; {err}")
+
+    def _check_executable(self, step: Step, typed: str, nodescript: str) -> Path | None:
+        if references(typed):
+            return None
+        try:
+            return find_executable(typed, nodescript, self._settings)
+        except PipelineError as err:
+            self._add(step, "control.executable", str(err))
+            return None
+
+    def _check_call(self, step: Step, executable: Path, nodescript: str, program: str) -> None:
+        keywords = {key: text for key, text in step.arguments.items() if key != "flags"}
+        flags = list_items(step.arguments.get("flags", ""))
+        if program and program not in KNOWN_PROGRAMS:
+            self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
+        elif program:
+            tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey", "")}
+            literal = {k: v for k, v in keywords.items() if v not in tokens and not references(v)}
+            for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
+                self.findings.append(Finding(f"step '{step.name}'", message))
+        if nodescript == PYTHON_PLUGIN:
+            for message in check_script_call(executable, len(flags), self._script_keywords(step, keywords)):
+                self.findings.append(Finding(f"step '{step.name}'", f"{executable.name}: {message}"))
+
+    def _script_keywords(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
+        """Return the names that reach the script: its arguments, and words for files that match nothing."""
+        flags = list_items(step.arguments.get("flags", ""))
+        words = [step.control.get("inputkey", ""), *list_items(step.control.get("inputkeys", ""))]
+        added = {w for w in words if w and w not in flags and w not in keywords.values() and not references(w)}
+        return set(keywords) | (added if keywords else set())
+
+    def _recipe_outputs(self, step: Step, executable: Path | None, nodescript: str) -> Outputs:
+        suffixes = list_items(step.control.get("outputsuffixes", step.task.get("outputsuffixes", "")))
+        names = {*RECIPE_OUTPUTS, *(f"{step.name}{suffix}.mapfile" for suffix in suffixes)}
+        if nodescript != PYTHON_PLUGIN:
+            return Outputs(frozenset(names), True)
+        declared = declared_outputs(executable) if executable else None
+        return Outputs(frozenset(names | {f"{key}.mapfile" for key in declared or ()}), declared is not None)
+
+    # ---- plugins and feedback
+
+    def _check_plugin(self, step: Step) -> Outputs:
+        try:
+            path = find_plugin(STEP_PREFIX, step.type, self._plugin_path)
+            module = load(path, "plugin_main")
+        except PipelineError as err:
+            self._add(step, "control.type", str(err))
+            return Outputs(frozenset(), False)
+        keywords = set(step.control) | ({"parset"} if step.arguments else set())
+        for message in check_call(module.plugin_main, keywords, skip=1):
+            self.findings.append(Finding(f"step '{step.name}'", f"plugin {step.type}: {message}"))
+        literal = self._known_values(step)
+        if hasattr(module, "plugin_check"):
+            for message in module.plugin_check(list(step.positionals), **literal):
+                self.findings.append(Finding(f"step '{step.name}'", message))
+        if hasattr(module, "plugin_outputs"):
+            return Outputs(frozenset(module.plugin_outputs(**dict(step.control))), True)
+        declared = declared_outputs(path)
+        return Outputs(frozenset(declared or ()), declared is not None)
+
+    def _known_values(self, step: Step) -> dict[str, str]:
+        """Return the control values that are known before anything has run."""
+        known = {"input": self._settings.inputs, **self._settings.sections}
+        return {
+            key: resolve(text, known, step.where(f"control.{key}"))
+            for key, text in step.control.items()
+            if all(name in known and output in known[name] for name, output in references(text))
+        }
+
+    def _check_feedback(self, step: Step) -> Outputs:
+        self._check_control(step, FEEDBACK_KEYS)
+        for key in ("mapfile_in", "metadata_file"):
+            if not step.control.get(key):
+                self._add(step, f"control.{key}", f"is missing; {FEEDBACK_KEYS[key].meaning} is needed")
+        product_type = step.control.get("product_type", "SkyImage")
+        if product_type not in PRODUCT_TYPES:
+            what = f"is '{product_type}'; one of {', '.join(PRODUCT_TYPES)} is needed"
+            self._add(step, "control.product_type", what, product_type, PRODUCT_TYPES)
+        return Outputs(frozenset({"mapfile", "metadata_file"}), True)
+
+
+def pipeline_checks(
+    names: Iterable[str],
+    options: Mapping[str, str],
+    settings: Settings,
+    machine: Resources,
+    plugin_path: Sequence[Path],
+) -> list[Finding]:
+    """Return the findings of the checks that the pipeline names in ``pipeline.check``."""
+    known = {"input": settings.inputs, **settings.sections}
+    resolved = {name: _resolved(text, known) for name, text in options.items()}
+    site = {
+        "working_directory": str(settings.job_workdir),
+        "job_directory": str(settings.job_directory),
+        "cores": str(machine.cores),
+        "memory_gb": str(machine.memory_gb),
+        "gpus": str(machine.gpus),
+    }
+    findings = []
+    for name in names:
+        try:
+            module = load(find_plugin(CHECK_PREFIX, name, plugin_path), "check")
+        except PipelineError as err:
+            findings.append(Finding("pipeline.check", str(err)))
+            continue
+        findings += [Finding(*_split_where(message, name)) for message in module.check(resolved, site)]
+    return findings
+
+
+def _resolved(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
+    if all(name in known and key in known[name] for name, key in references(text)):
+        return resolve(text, known, "option")
+    return text
+
+
+def _split_where(message: str, name: str) -> tuple[str, str]:
+    where, colon, what = message.partition(": ")
+    return (where, what) if colon else (name, message)

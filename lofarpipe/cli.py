@@ -1,0 +1,173 @@
+"""genericpipeline.py: the command line, as a list of small functions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lofarpipe import __version__
+
+if TYPE_CHECKING:
+    from lofarpipe.config import Settings
+    from lofarpipe.executors.jobs import Executor, Resources
+    from lofarpipe.pipeline import Pipeline
+    from lofarpipe.report import Reporters
+
+EXIT_FAILED = 1
+EXIT_SIGNAL = 128  # plus the number of the signal
+
+EPILOGUE = """\
+examples:
+  genericpipeline.py --options image.parset
+      every option of the pipeline, its value, where that comes from, and what it means
+  genericpipeline.py image.parset -s 'data_input_filenames=[/data/L628614_SB*.MS]'
+      the image of one field, made below the current directory
+  genericpipeline.py field.parset -c pipeline.cfg
+      the same with the options in field.parset and the site's configuration
+
+exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage; 128 + n ended by signal n
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="genericpipeline.py",
+        description="Runs a generic pipeline: the steps that a parset lists.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("parset", help="the pipeline or the field to run; a shipped one is found by its name")
+    top.add_argument("-c", "--config", metavar="FILE", help="configuration of the site (pipeline.cfg)")
+    top.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
+    top.add_argument(
+        "--options", action="store_true", help="print every option with value, source and meaning, and stop"
+    )
+    top.add_argument("--check", action="store_true", help="read and check everything, run nothing")
+    top.add_argument(
+        "-j", "--job-name", metavar="NAME", help="name of the run; default: the parset's without extension"
+    )
+    top.add_argument("-r", "--runtime-directory", metavar="DIR", help="logs, maps and journal go to <DIR>/<job name>")
+    top.add_argument("-w", "--working-directory", metavar="DIR", help="jobs work in <DIR>/<job name>")
+    top.add_argument("-t", "--task-file", metavar="[FILE,...]", help="task definitions, instead of task_files")
+    top.add_argument("--start-time", metavar="TIME", help=argparse.SUPPRESS)
+    volume = top.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
+    volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
+    volume.add_argument("-d", "--debug", action="store_true", help="say everything; show tracebacks")
+    top.add_argument("-V", "--version", action="version", version=f"genericpipeline {__version__}")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = parser().parse_args(arguments)
+    from lofarpipe.errors import PipelineError
+    from lofarpipe.executors.jobs import Interrupted
+
+    try:
+        return command(options)(options)
+    except Interrupted as err:
+        print(f"genericpipeline.py: {err}", file=sys.stderr)
+        return EXIT_SIGNAL + err.signal
+    except KeyboardInterrupt:
+        print("genericpipeline.py: interrupted; run again to resume", file=sys.stderr)
+        return EXIT_SIGNAL + 2
+    except PipelineError as err:
+        if options.debug:
+            raise
+        print(f"genericpipeline.py: {err}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Return what to do."""
+    if options.options:
+        return show_options
+    return check_only if options.check else run_pipeline
+
+
+def settings_and_pipeline(options: argparse.Namespace) -> tuple[Settings, Pipeline]:
+    """Return the site's settings and the pipeline, both read."""
+    from lofarpipe.config import Overrides, load_settings
+    from lofarpipe.pipeline import find_parset, load_pipeline
+
+    path = find_parset(options.parset)
+    overrides = Overrides(
+        config=options.config,
+        job_name=options.job_name,
+        task_files=options.task_file,
+        runtime_directory=options.runtime_directory,
+        working_directory=options.working_directory,
+        start_time=options.start_time,
+    )
+    settings = load_settings(path, overrides)
+    return settings, load_pipeline(path, settings, options.set)
+
+
+def show_options(options: argparse.Namespace) -> int:
+    """Print every option of the pipeline."""
+    from lofarpipe.errors import CheckFailed
+    from lofarpipe.options import options_table
+
+    _, pipeline = settings_and_pipeline(options)
+    print(options_table(pipeline.options))
+    if pipeline.findings:
+        raise CheckFailed(pipeline.findings)
+    return 0
+
+
+def local_executor(settings: Settings) -> Executor:
+    """Return the executor for this machine, within the limits of the site's configuration."""
+    from lofarpipe.executors.jobs import Resources
+    from lofarpipe.executors.local import LocalExecutor
+    from lofarpipe.executors.resources import detect_resources
+
+    there = detect_resources()
+    return LocalExecutor(Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus))
+
+
+def check(pipeline: Pipeline, settings: Settings, machine: Resources) -> None:
+    """Check everything; all findings are raised together as CheckFailed."""
+    from lofarpipe.errors import CheckFailed
+    from lofarpipe.pipeline import check_pipeline
+
+    findings = check_pipeline(pipeline, settings, machine)
+    if findings:
+        raise CheckFailed(findings)
+
+
+def check_only(options: argparse.Namespace) -> int:
+    """Check everything and run nothing."""
+    settings, pipeline = settings_and_pipeline(options)
+    check(pipeline, settings, local_executor(settings).capacity())
+    print(f"{pipeline.path}: {len(pipeline.steps)} steps, nothing wrong")
+    return 0
+
+
+def run_pipeline(options: argparse.Namespace) -> int:
+    """Check everything, then run the pipeline from where it stopped last time."""
+    settings, pipeline = settings_and_pipeline(options)
+    executor = local_executor(settings)
+    check(pipeline, settings, executor.capacity())
+    reporters = make_reporters(options, settings)
+    from lofarpipe.journal import Journal
+    from lofarpipe.run import Run
+
+    settings.job_directory.mkdir(parents=True, exist_ok=True)
+    with Journal(settings.job_directory / "journal.jsonl") as journal:
+        reporters.run_started(settings.job_name, settings.job_directory, len(pipeline.steps))
+        Run(pipeline, settings, executor, journal, reporters).execute()
+        reporters.run_ended(True, settings.job_name)
+    return 0
+
+
+def make_reporters(options: argparse.Namespace, settings: Settings) -> Reporters:
+    """Return who is told of events: the terminal and the log."""
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""A recipe step's control keys, references resolved and values typed.
+
+Source: spec/lofarpipe.md, section 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lofarpipe.control_keys import CONTROL_KEYS, Value, list_items, read_value
+from lofarpipe.errors import PipelineError
+from lofarpipe.references import Results, references, resolve
+from lofarpipe.steps import Step
+
+
+@dataclass(frozen=True)
+class Control:
+    """The control keys of one step, resolved and typed: parset over derived over task over default."""
+
+    values: Mapping[str, Value]
+
+    def text(self, key: str) -> str:
+        """Return a text key."""
+        return str(self.values[key])
+
+    def items(self, key: str) -> list[str]:
+        """Return a list key."""
+        value = self.values[key]
+        return list(value) if isinstance(value, list) else []
+
+    def flag(self, key: str) -> bool:
+        """Return a True or False key."""
+        return bool(self.values[key])
+
+    def number(self, key: str) -> int:
+        """Return an integer key."""
+        value = self.values[key]
+        return value if isinstance(value, int) else 0
+
+    @property
+    def memory_gb(self) -> float:
+        """Memory asked for each job, 10^9 bytes; 0 for an equal share."""
+        value = self.values["memory_gb"]
+        return float(value) if isinstance(value, (int, float)) else 0.0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that the step sets for its jobs."""
+        value = self.values["environment"]
+        return dict(value) if isinstance(value, dict) else {}
+
+
+def resolved_control(step: Step, results: Results) -> tuple[Control, dict[str, str]]:
+    """Return the control keys and the keyword arguments (without flags) of a step, references resolved.
+
+    Raises
+    ------
+    PipelineError
+        If a reference cannot be resolved, or a control key has no value of its type.
+    """
+    arguments = {key: resolve(text, results, step.where(f"argument.{key}")) for key, text in step.arguments.items()}
+    texts = {key: resolve(text, results, step.where(f"control.{key}")) for key, text in step.control.items()}
+    derived = _derived(step, arguments, results)
+    values: dict[str, Value] = {}
+    for key, known in CONTROL_KEYS.items():
+        text = texts.get(key, None if key in derived else step.task.get(key))
+        values[key] = derived.get(key, known.default) if text is None else _value(step, key, text, known.kind)
+    arguments.pop("flags", None)
+    return Control(values), arguments
+
+
+def _value(step: Step, key: str, text: str, kind: str) -> Value:
+    try:
+        return read_value(text, kind)
+    except ValueError as err:
+        raise PipelineError(f"{step.where(f'control.{key}')} is '{text}'; {err}") from None
+
+
+def _derived(step: Step, arguments: Mapping[str, str], results: Results) -> dict[str, Value]:
+    """Return the control keys that the argument block implies: every mapfile it refers to is an input."""
+    if not step.arguments:
+        return {}
+    mapfiles = [
+        str(results[name][key])
+        for argument, text in step.arguments.items()
+        for name, key in references(text)
+        if "mapfile" in key and "mapfile" not in argument
+    ]
+    derived: dict[str, Value] = {"mapfiles_in": mapfiles, "inputkeys": list(mapfiles)}
+    derived["arguments"] = list_items(arguments.get("flags", ""))
+    if any("outputkey" in text for text in arguments.values()):
+        derived["outputkey"] = "outputkey"
+    return derived
+
+
+def input_maps(step: Step, control: Control) -> tuple[list[str], list[str]]:
+    """Return input mapfiles and the words that stand for their files, in order."""
+    first, key = control.text("mapfile_in"), control.text("inputkey")
+    mapfiles = ([first] if first else []) + control.items("mapfiles_in")
+    tokens = control.items("inputkeys")
+    if key and key not in tokens:
+        tokens.insert(0, key)
+    if not control.flag("skip_infile") and len(mapfiles) != len(tokens):
+        raise PipelineError(
+            f"step '{step.name}': {len(mapfiles)} input maps ({', '.join(mapfiles) or 'none'}) but {len(tokens)} input"
+            f" keys ({', '.join(tokens) or 'none'}); one key for each map is needed"
+        )
+    return mapfiles, tokens

@@ -1,0 +1,115 @@
+"""The control keys that a recipe step knows: type, default and meaning of each, in one table.
+
+Source: spec/lofarpipe.md, section 4.3; the keys marked "ours" are additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = str | bool | int | float | list[str] | dict[str, str]
+
+
+@dataclass(frozen=True)
+class ControlKey:
+    """One control key: how its text is read, its default, what it means."""
+
+    kind: str  # str, bool, int, number, list, environment
+    default: Value
+    meaning: str
+
+
+CONTROL_KEYS: dict[str, ControlKey] = {
+    "executable": ControlKey("str", "", "the program, or the script of a pythonplugin"),
+    "nodescript": ControlKey("str", "executable_args", "what runs the job: executable_args or python_plugin"),
+    "arguments": ControlKey("list", [], "positional arguments; wins over argument.flags"),
+    "mapfile_in": ControlKey("str", "", "input mapfile, the first in order"),
+    "mapfiles_in": ControlKey("list", [], "further input mapfiles"),
+    "inputkey": ControlKey("str", "", "the word that stands for the file of mapfile_in"),
+    "inputkeys": ControlKey("list", [], "one word for each input mapfile, in the same order"),
+    "outputkey": ControlKey("str", "", "the word that stands for the output file"),
+    "outputkeys": ControlKey("list", [], "accepted for old parsets; has no effect"),
+    "mapfile_out": ControlKey("str", "", "existing mapfile with the names of the outputs"),
+    "mapfiles_out": ControlKey("list", [], "like mapfile_out, several; the first names the outputs"),
+    "mapfiles_as_string": ControlKey("list", [], "input mapfiles that are passed by name, not entry by entry"),
+    "inplace": ControlKey("bool", False, "the outputs are the inputs"),
+    "skip_infile": ControlKey("bool", False, "do not pass input files; still one job per entry"),
+    "skip_outfile": ControlKey("bool", False, "accepted for old parsets; has no effect"),
+    "outputsuffixes": ControlKey("list", [], "further output maps, one per suffix"),
+    "parset": ControlKey("str", "", "parset file to pass to the program where parsetasfile is True"),
+    "parsetasfile": ControlKey("bool", False, "write the keyword arguments to a file and pass its name"),
+    "args_format": ControlKey("str", "gnu", "how keyword arguments are written: gnu, lofar, argparse, wsclean, losoto"),
+    "args_format_argument": ControlKey("str", "", "accepted for old parsets; has no effect"),
+    "args_format_option": ControlKey("str", "-", "accepted for old parsets; has no effect"),
+    "args_format_longoption": ControlKey("str", "--", "accepted for old parsets; has no effect"),
+    "args_format_option_argument": ControlKey("str", "=", "accepted for old parsets; has no effect"),
+    "max_per_node": ControlKey("int", 0, "jobs of this step at the same time on one node; 0: as in pipeline.cfg"),
+    "nthreads": ControlKey("int", 0, "OMP_NUM_THREADS of each job; 0: the cores that the job was given"),
+    "environment": ControlKey("environment", {}, "variables for the jobs, as {NAME: value, OTHER: value}"),
+    "stepname": ControlKey("str", "", "name for outputs and mapfiles; default: the name of the step"),
+    "error_tolerance": ControlKey("bool", True, "go on while at least one job of the step succeeds"),
+    "program": ControlKey("str", "", "ours: the program is known (dp3, wsclean): check and complete its arguments"),
+    "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
+    "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
+    "gpus": ControlKey("int", 0, "ours: graphics processors for each job"),
+}
+
+FEEDBACK_KEYS: dict[str, ControlKey] = {
+    "mapfile_in": ControlKey("str", "", "map of the products that are described"),
+    "metadata_file": ControlKey("str", "", "the file that is written"),
+    "product_type": ControlKey("str", "SkyImage", "SkyImage, Correlated or InstrumentModel"),
+    "parset_prefix": ControlKey("str", "", "prefix of every key; none for no prefix"),
+    "max_per_node": ControlKey("int", 0, "products read at the same time; 0: as in pipeline.cfg"),
+    "error_tolerance": ControlKey("bool", False, "go on while at least one product can be read"),
+}
+
+_BOOLEANS = {"True": True, "False": False, "None": False, "": False}
+
+
+def read_value(text: str, kind: str) -> Value:
+    """Return the value of a control key of type ``kind`` from its text.
+
+    Raises
+    ------
+    ValueError
+        If the text is no such value; the message says what is.
+    """
+    if kind == "bool":
+        if text not in _BOOLEANS:
+            raise ValueError("True or False is needed")
+        return _BOOLEANS[text]
+    if kind == "int":
+        return _number(text, int, "an integer is needed")
+    if kind == "number":
+        return _number(text, float, "a number is needed")
+    if kind == "list":
+        return list_items(text)
+    if kind == "environment":
+        return read_environment(text)
+    return text
+
+
+def _number(text: str, kind: type[int] | type[float], expected: str) -> int | float:
+    try:
+        return kind(text or 0)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def list_items(text: str) -> list[str]:
+    """Return the items of a control list: brackets and blanks off both ends, split at commas, empty items dropped."""
+    return [item.strip() for item in text.strip("[] ").split(",") if item.strip()]
+
+
+def read_environment(text: str) -> dict[str, str]:
+    """Return the variables of ``{A: b, C: d}``; blanks are removed, a value may hold colons."""
+    pairs = (item.partition(":") for item in text.replace(" ", "").strip("{}").split(",") if item)
+    return {name: value for name, _, value in pairs}
+
+
+def defaults(keys: Mapping[str, ControlKey]) -> dict[str, Value]:
+    """Return a fresh dictionary of the defaults: nothing is shared between steps."""
+    return {
+        name: key.default.copy() if isinstance(key.default, (list, dict)) else key.default for name, key in keys.items()
+    }

@@ -1,0 +1,100 @@
+"""Steps of kind feedback: products are described, one job each, and the metadata file for the archive is written.
+
+Source: spec/lofarpipe.md, sections 9.2 and 14.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.control_keys import FEEDBACK_KEYS, Value, defaults, read_value
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import Job, Resources
+from lofarpipe.feedback import feedback_parset
+from lofarpipe.job_builder import PlannedJob
+from lofarpipe.programs import job_environment
+from lofarpipe.references import Results, resolve
+from lofarpipe.steps import Step
+from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.utilities import write_atomically
+
+
+@dataclass(frozen=True)
+class PreparedFeedback:
+    """A feedback step ready to run."""
+
+    step: Step
+    values: Mapping[str, Value]
+    products: DataMap
+    jobs: Sequence[PlannedJob]
+
+    @property
+    def metadata_file(self) -> Path:
+        """The file that is written."""
+        return Path(str(self.values["metadata_file"])).absolute()
+
+
+def prepare_feedback(step: Step, results: Results, settings: Settings, machine: Resources) -> PreparedFeedback:
+    """Return the step with one job for each product that is not skipped; nothing is run or written.
+
+    Raises
+    ------
+    PipelineError
+        If a key has no value of its type, or the map cannot be loaded.
+    """
+    values = defaults(FEEDBACK_KEYS)
+    for key, text in step.control.items():
+        where = step.where(f"control.{key}")
+        try:
+            values[key] = read_value(resolve(text, results, where), FEEDBACK_KEYS[key].kind)
+        except ValueError as err:
+            raise PipelineError(f"{where} is '{text}'; {err}") from None
+    products = DataMap.load(str(values["mapfile_in"]))
+    jobs = [
+        _job(step, place, product.file, values, settings, machine)
+        for place, product in enumerate(products.data)
+        if not product.skip
+    ]
+    return PreparedFeedback(step, values, products, jobs)
+
+
+def _job(
+    step: Step, place: int, product: str, values: Mapping[str, Value], settings: Settings, machine: Resources
+) -> PlannedJob:
+    directory = settings.job_directory / "jobs" / step.name
+    spec, result = directory / f"{place:03d}.json", directory / f"{place:03d}.result.json"
+    call = {"product": product, "product_type": values["product_type"], "result": str(result)}
+    job = Job(
+        name=f"{step.name}/{place:03d}",
+        argv=(sys.executable, "-m", "lofarpipe.nodes.feedback", str(spec)),
+        workdir=settings.job_workdir,
+        log=settings.job_directory / "logs" / step.name / f"{place:03d}.log",
+        cores=1,
+        memory_gb=machine.memory_gb / machine.cores,
+        env=job_environment(),
+        max_per_node=int(str(values["max_per_node"])) or settings.max_per_node,
+        label=product,
+    )
+    return PlannedJob(job, place, ([product], {}), (), {spec: json.dumps(call, indent=1)}, result)
+
+
+def finish_feedback(prepared: PreparedFeedback, failed: Mapping[str, str]) -> dict[str, object]:
+    """Write the metadata file of the products that could be read, mark the others as skipped, return the outputs."""
+    described = []
+    for planned in prepared.jobs:
+        if planned.job.name in failed or planned.result is None:
+            prepared.products.data[planned.place].skip = True
+        else:
+            described.append(json.loads(planned.result.read_text(encoding="utf-8")))
+    mapfile = str(prepared.values["mapfile_in"])
+    prepared.products.save(mapfile)
+    prefix = str(prepared.values["parset_prefix"])
+    text = feedback_parset(str(prepared.values["product_type"]), "" if prefix == "none" else prefix, described)
+    prepared.metadata_file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(prepared.metadata_file, text)
+    return {"mapfile": mapfile, "metadata_file": str(prepared.metadata_file)}

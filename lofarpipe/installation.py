@@ -1,0 +1,35 @@
+"""Where the shipped pipelines, steps, plugins, scripts and configuration are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def share_directory() -> Path:
+    """Return the directory that holds pipeline.parset, steps/, plugins/, scripts/ and cfg/.
+
+    In an installed package that is lofarpipe/share; in a checkout it is the top of the checkout.
+    """
+    packaged = PACKAGE / "share"
+    return packaged if packaged.is_dir() else PACKAGE.parent
+
+
+def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
+    """Return the file ``name``: as typed, else the first of ``directories`` that has it.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such file; it names every place that was looked at.
+    """
+    looked = [Path(name).expanduser(), *(directory / name for directory in directories)]
+    for path in looked:
+        if path.is_file():
+            return path.resolve()
+    places = ", ".join(sorted({str(path.parent.resolve()) for path in looked}))
+    raise PipelineError(f"{name}: no such {what}; looked in {places}")

@@ -1,0 +1,148 @@
+"""One job for each product of a recipe step: words replaced by files, arguments in the program's format.
+
+Source: spec/lofarpipe.md, section 4.5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.command import build_argv, substitute_tokens
+from lofarpipe.config import Settings
+from lofarpipe.control import Control
+from lofarpipe.executors.jobs import Job, Resources
+from lofarpipe.known_programs import KNOWN_PROGRAMS
+from lofarpipe.programs import job_environment
+from lofarpipe.support.data_map import DataMap
+
+PYTHON_PLUGIN = "python_plugin"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job, and what goes with it."""
+
+    job: Job
+    place: int  # position in the maps of the step
+    arguments: tuple[list[str], dict[str, str]]  # before they were fitted to the machine
+    notices: tuple[str, ...]
+    files: Mapping[Path, str]  # written before the job starts
+    result: Path | None  # where the script's dictionary will be
+
+
+@dataclass(frozen=True)
+class JobBuilder:
+    """Builds the jobs of one step; nothing is written."""
+
+    step: str
+    control: Control
+    keywords: Mapping[str, str]
+    executable: Path
+    settings: Settings
+    mapfiles: Sequence[str]
+    tokens: Sequence[str]
+    maps: Sequence[DataMap]
+    outputs: DataMap
+    machine: Resources
+
+    def jobs(self) -> list[PlannedJob]:
+        """Return one planned job for each product that is not skipped."""
+        places = [i for i, product in enumerate(self.maps[0].data) if not product.skip]
+        given = self._share(len(places))
+        return [self._planned(place, given) for place in places]
+
+    @property
+    def max_per_node(self) -> int:
+        """Jobs of this step at the same time on one host; 0 for no limit."""
+        return self.control.number("max_per_node") or self.settings.max_per_node
+
+    def _share(self, count: int) -> Resources:
+        """Return what each job is given: what the step asks for, else an equal share of the machine."""
+        at_once = max(1, min(count, self.max_per_node or count, self.machine.cores))
+        cores = self.control.number("cores") or max(1, self.machine.cores // at_once)
+        memory_gb = self.control.memory_gb or self.machine.memory_gb / at_once
+        return Resources(cores, memory_gb, self.control.number("gpus"))
+
+    def _planned(self, place: int, given: Resources) -> PlannedJob:
+        positionals, keywords = substitute_tokens(
+            self.control.items("arguments"), dict(self.keywords), self._files(place)
+        )
+        arguments = (list(positionals), dict(keywords))
+        notices: Sequence[str] = ()
+        if self.control.text("program"):
+            program = KNOWN_PROGRAMS[self.control.text("program")]
+            keywords, positionals, notices = program.complete(self.executable, keywords, positionals, given)
+        tempdir = self._tempdir(place, keywords)
+        argv, files, result = self._argv(place, positionals, keywords)
+        return PlannedJob(self._job(place, argv, given, tempdir), place, arguments, tuple(notices), files, result)
+
+    def _job(self, place: int, argv: Sequence[str], given: Resources, tempdir: Path | None) -> Job:
+        product = self.maps[0].data[place]
+        return Job(
+            name=f"{self.step}/{place:03d}",
+            argv=tuple(argv),
+            workdir=self.settings.job_workdir,
+            log=self.settings.job_directory / "logs" / self.step / f"{place:03d}.log",
+            cores=given.cores,
+            memory_gb=given.memory_gb,
+            gpus=given.gpus,
+            env=self._environment(given),
+            host=product.host,
+            max_per_node=self.max_per_node,
+            tempdir=tempdir,
+            label=product.file,
+        )
+
+    def _files(self, place: int) -> list[tuple[str, str]]:
+        """Return (word, file) for the inputs, then the output; by position in the map, whatever is skipped."""
+        as_string = self.control.items("mapfiles_as_string")
+        pairs = []
+        if not self.control.flag("skip_infile"):
+            for token, mapfile, data_map in zip(self.tokens, self.mapfiles, self.maps, strict=True):
+                pairs.append((token, mapfile if mapfile in as_string else data_map.data[place].file))
+        if self.control.text("outputkey"):
+            pairs.append((self.control.text("outputkey"), self.outputs.data[place].file))
+        return pairs
+
+    def _tempdir(self, place: int, keywords: dict[str, str]) -> Path | None:
+        """Give a known program a directory for its temporary files that no other job shares."""
+        if not self.control.text("program") or "temp-dir" not in keywords:
+            return None
+        owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
+        name = f"{self.settings.job_name}-{owner}-{self.step}-{place:03d}"
+        tempdir = Path(keywords["temp-dir"]).absolute() / name
+        keywords["temp-dir"] = str(tempdir)
+        return tempdir
+
+    def _environment(self, given: Resources) -> dict[str, str]:
+        threads = self.control.number("nthreads") or given.cores
+        return {**job_environment(), "OMP_NUM_THREADS": str(threads), **self.control.environment}
+
+    def _argv(
+        self, place: int, positionals: list[str], keywords: dict[str, str]
+    ) -> tuple[list[str], dict[Path, str], Path | None]:
+        """Return argv, the files that it needs written, and where its result will be."""
+        parset_file, files = self._parset_file(place, keywords)
+        if self.control.text("nodescript") != PYTHON_PLUGIN:
+            form = self.control.text("args_format")
+            return build_argv(str(self.executable), positionals, keywords, form, parset_file), files, None
+        if parset_file:
+            positionals = [parset_file, *positionals]
+        directory = self.settings.job_directory / "jobs" / self.step
+        spec, result = directory / f"{place:03d}.json", directory / f"{place:03d}.result.json"
+        call = {"script": str(self.executable), "args": positionals, "kwargs": keywords, "result": str(result)}
+        files[spec] = json.dumps(call, indent=1)
+        return [sys.executable, "-m", "lofarpipe.nodes.python_plugin", str(spec)], files, result
+
+    def _parset_file(self, place: int, keywords: Mapping[str, str]) -> tuple[str | None, dict[Path, str]]:
+        if not self.control.flag("parsetasfile"):
+            return None, {}
+        name = self.maps[0].data[place].file.rsplit("/", 1)[-1]
+        path = self.settings.job_workdir / f"{name}.parset"
+        return str(path), {path: "".join(f"{key}={keywords[key]}\n" for key in sorted(keywords))}

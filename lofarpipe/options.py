@@ -1,0 +1,145 @@
+"""A pipeline's user options: value, source, meaning, and what may stand there.
+
+A pipeline documents each option where it defines it::
+
+    ! cellsize_highres_deg = 0.00208   ## {number > 0} pixel size, degrees
+
+The part in braces is the option's domain: ``number`` or ``integer`` with bounds (``> 0``, ``>= 0``, ``<= 1``,
+``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.support.parset import Entry, unquote
+
+_COMMENT = re.compile(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
+_BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One user option of a pipeline."""
+
+    name: str
+    value: str
+    domain: str
+    meaning: str
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        """The place that set the value, as it is shown to the user."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+def read_options(definitions: Mapping[str, Entry], documented: Mapping[str, Entry]) -> list[Option]:
+    """Return the options among ``definitions``: those that some file documents with a ``##`` comment.
+
+    Parameters
+    ----------
+    definitions
+        The definitions in force, by name.
+    documented
+        The lowest definition of each name that has a comment; it says domain and meaning.
+    """
+    return [_option(name, entry, documented[name]) for name, entry in definitions.items() if name in documented]
+
+
+def _option(name: str, entry: Entry, documented: Entry) -> Option:
+    match = _COMMENT.match(documented.comment)
+    domain, meaning = (match["domain"], match["meaning"]) if match else ("text", documented.comment)
+    return Option(name, unquote(entry.value), domain.strip(), meaning.strip(), entry.file, entry.line)
+
+
+def check_options(options: Iterable[Option]) -> list[Finding]:
+    """Return a finding for every option whose value is outside its domain."""
+    findings = []
+    for option in options:
+        try:
+            check_value(option.value, option.domain)
+        except ValueError as err:
+            findings.append(Finding(option.where, f"{option.name} is '{option.value}'; {err}"))
+    return findings
+
+
+def check_value(value: str, domain: str) -> None:
+    """Check that the text ``value`` is in ``domain``.
+
+    Raises
+    ------
+    ValueError
+        If it is not; the message says what is expected.
+    PipelineError
+        If the domain itself cannot be understood.
+    """
+    word = domain.split(maxsplit=1)[0] if domain else "text"
+    if "|" in domain:
+        _check_choice(value, [choice.strip() for choice in domain.split("|")])
+    elif word in ("number", "integer"):
+        _check_number(value, word, domain.removeprefix(word))
+    elif word == "list":
+        _check_list(value)
+    elif word == "path":
+        if not value:
+            raise ValueError("a path is needed")
+    elif word != "text":
+        raise PipelineError(f"'{domain}' is no domain of an option; see doc/parset.md")
+
+
+def _check_choice(value: str, choices: list[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"one of {', '.join(choices)} is needed{nearest(value, choices)}")
+
+
+def _check_list(value: str) -> None:
+    if value.startswith("[") != value.endswith("]"):
+        raise ValueError("a list is needed, such as [a, b]; a bracket is missing")
+
+
+def _check_number(value: str, word: str, bounds: str) -> None:
+    expected = f"{'an' if word == 'integer' else 'a'} {word}{' ' + bounds.strip() if bounds.strip() else ''} is needed"
+    try:
+        number = int(value) if word == "integer" else float(value)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not math.isfinite(number) or not all(holds(number) for holds in _bounds(bounds)):
+        raise ValueError(expected)
+
+
+def _bounds(text: str) -> list[Callable[[float], bool]]:
+    checks: list[Callable[[float], bool]] = []
+    for match in _BOUND.finditer(text):
+        if match["op"]:
+            checks.append(_comparison(_COMPARE[match["op"]], float(match["limit"])))
+        else:
+            checks.append(_comparison(operator.ge, float(match["low"])))
+            checks.append(_comparison(operator.le, float(match["high"])))
+    return checks
+
+
+def _comparison(compare: Callable[[float, float], bool], limit: float) -> Callable[[float], bool]:
+    return lambda number: compare(number, limit)
+
+
+def options_table(options: Iterable[Option]) -> str:
+    """Return the options as text: name = value, where it was set, what it means and what may stand there."""
+    lines = []
+    for option in options:
+        lines.append(f"{option.name} = {option.value}")
+        lines.append(f"    {option.meaning} ({option.domain})")
+        lines.append(f"    set in {option.where}")
+    return "\n".join(lines)

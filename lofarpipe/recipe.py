@@ -1,0 +1,264 @@
+"""A recipe step: prepared from its maps, run as jobs, recorded in maps."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe import __version__
+from lofarpipe.config import Settings
+from lofarpipe.control import Control, input_maps, resolved_control
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import JobResult, Resources
+from lofarpipe.installation import find_file
+from lofarpipe.job_builder import PYTHON_PLUGIN, JobBuilder, PlannedJob
+from lofarpipe.known_programs import KNOWN_PROGRAMS
+from lofarpipe.programs import find
+from lofarpipe.references import Results
+from lofarpipe.steps import Step
+from lofarpipe.support.data_map import DataMap, DataProduct
+
+NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe step ready to run: its jobs and where their results go."""
+
+    step: Step
+    name: str  # for outputs and mapfiles
+    control: Control
+    keywords: Mapping[str, str]
+    inputs: DataMap  # the first input map: number of jobs, hosts, names
+    outputs: DataMap
+    output_mapfile: Path
+    saved: Mapping[Path, DataMap]  # the maps that are written once the jobs are done
+    suffix_outputs: Mapping[str, Path]  # key among the outputs -> mapfile
+    jobs: Sequence[PlannedJob]
+    mapfile_dir: Path
+    fingerprint_of: Mapping[str, object]  # equal: the step need not run again
+
+
+def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
+    """Return the program or the script of a step.
+
+    A script is looked up as typed, then among the site's and the shipped scripts; a program on PATH.
+
+    Raises
+    ------
+    PipelineError
+        If it is not there, or is a program that may not be executed.
+    """
+    if not typed:
+        raise PipelineError("no executable; set it to the program that the step runs")
+    scripts = settings.search_path("scripts")
+    if nodescript == PYTHON_PLUGIN:
+        return find_file(typed, scripts, "script")
+    for directory in scripts:
+        if os.access(directory / typed, os.X_OK) and not Path(typed).is_absolute() and (directory / typed).is_file():
+            return directory / typed
+    return find(typed)
+
+
+def prepare(step: Step, results: Results, settings: Settings, machine: Resources) -> Prepared:
+    """Return the step with its maps loaded, its outputs named and its jobs built; nothing is run or written.
+
+    Raises
+    ------
+    PipelineError
+        If a map cannot be loaded, maps do not fit together, or the program is not found.
+    """
+    control, keywords = resolved_control(step, results)
+    mapfiles, tokens = input_maps(step, control)
+    if not mapfiles:
+        raise PipelineError(f"step '{step.name}': it has no input map; set control.mapfile_in")
+    maps = [DataMap.load(mapfile) for mapfile in mapfiles]
+    name = control.text("stepname") or step.name
+    naming = OutputNaming(name, control, maps[0], mapfiles[0], settings)
+    outputs, output_mapfile, saved = naming.outputs()
+    _check_fit(step, mapfiles, tokens, maps, outputs, output_mapfile)
+    executable = _executable(step, control, settings)
+    builder = JobBuilder(step.name, control, keywords, executable, settings, mapfiles, tokens, maps, outputs, machine)
+    jobs = builder.jobs()
+    suffixes = naming.suffix_maps()
+    return Prepared(
+        step=step,
+        name=name,
+        control=control,
+        keywords=keywords,
+        inputs=maps[0],
+        outputs=outputs,
+        output_mapfile=output_mapfile,
+        saved={**saved, **dict(suffixes.values())},
+        suffix_outputs={key: path for key, (path, _) in suffixes.items()},
+        jobs=jobs,
+        mapfile_dir=settings.mapfile_dir,
+        fingerprint_of=_fingerprint_of(step, control, executable, jobs, maps, outputs),
+    )
+
+
+def _executable(step: Step, control: Control, settings: Settings) -> Path:
+    try:
+        return find_executable(control.text("executable"), control.text("nodescript"), settings)
+    except PipelineError as err:
+        raise PipelineError(f"{step.where('control.executable')}: {err}") from err
+
+
+def _fingerprint_of(
+    step: Step,
+    control: Control,
+    executable: Path,
+    jobs: Sequence[PlannedJob],
+    maps: Sequence[DataMap],
+    outputs: DataMap,
+) -> dict[str, object]:
+    """Return what decides whether a step that was done need not run again."""
+    status = executable.stat()
+    return {
+        "step": step.name,
+        "executable": [str(executable), status.st_size, status.st_mtime_ns],
+        "arguments": [planned.arguments for planned in jobs],
+        "environment": sorted(control.environment.items()),
+        "inputs": [[(p.host, p.file, p.skip) for p in data_map.data] for data_map in maps],
+        "outputs": [(p.host, p.file) for p in outputs.data],
+        "version": __version__,
+    }
+
+
+def _check_fit(
+    step: Step,
+    mapfiles: Sequence[str],
+    tokens: Sequence[str],
+    maps: Sequence[DataMap],
+    outputs: DataMap,
+    output_mapfile: Path,
+) -> None:
+    """Refuse maps that do not go together entry by entry."""
+    first = maps[0]
+    if [p.host for p in first.data] != [p.host for p in outputs.data]:
+        raise PipelineError(
+            f"step '{step.name}': validation of data mapfiles failed: {len(first.data)} entries in {mapfiles[0]},"
+            f" {len(outputs.data)} in {output_mapfile}; lengths and hosts must agree entry by entry"
+        )
+    keys = [*tokens, *[""] * len(maps)]
+    for mapfile, token, other in zip(mapfiles[1:], keys[1:], maps[1:], strict=False):
+        if len(other.data) < len(first.data):
+            raise PipelineError(
+                f"step '{step.name}': input maps differ in length: {len(first.data)} in {mapfiles[0]},"
+                f" {len(other.data)} in {mapfile} (key {token}); one entry per product is needed"
+            )
+
+
+@dataclass(frozen=True)
+class OutputNaming:
+    """The names of a step's outputs. Source: spec/lofarpipe.md, section 6.3."""
+
+    name: str
+    control: Control
+    first: DataMap
+    first_mapfile: str
+    settings: Settings
+
+    def outputs(self) -> tuple[DataMap, Path, dict[Path, DataMap]]:
+        """Return the output map, its path, and the maps to write when the jobs are done."""
+        named, several = self.control.text("mapfile_out"), self.control.items("mapfiles_out")
+        if named:
+            outputs = DataMap.load(named)
+            for product, source in zip(outputs.data, self.first.data, strict=False):
+                product.skip = product.skip or source.skip
+            return outputs, Path(named), {}
+        if several:
+            maps = {Path(path): DataMap.load(path) for path in several}
+            return maps[Path(several[0])], Path(several[0]), maps
+        if self.control.flag("inplace"):
+            outputs = DataMap([DataProduct(p.host, p.file, p.skip) for p in self.first.data])
+            return outputs, Path(self.first_mapfile), {Path(self.first_mapfile): outputs}
+        outputs = self._default_map("")
+        path = self.settings.mapfile_dir / f"{self.name}.mapfile"
+        return outputs, path, {path: outputs}
+
+    def suffix_maps(self) -> dict[str, tuple[Path, DataMap]]:
+        """Return output key -> (mapfile, map) for each of the output suffixes."""
+        maps = {}
+        for suffix in self.control.items("outputsuffixes"):
+            path = self.settings.mapfile_dir / f"{self.name}{suffix}.mapfile"
+            maps[path.name] = (path, self._default_map(suffix))
+        return maps
+
+    def _default_map(self, suffix: str) -> DataMap:
+        workdir = self.settings.job_workdir
+        files = [output_file(workdir, p.file, self.name, suffix) for p in self.first.data]
+        return DataMap([DataProduct(p.host, file, p.skip) for p, file in zip(self.first.data, files, strict=True)])
+
+
+def output_file(workdir: Path, infile: str, name: str, suffix: str = "") -> str:
+    """Return the default output name: ``<workdir>/<base>.<name><suffix>``.
+
+    ``base`` is what stands after the last slash of the input, without its last extension; for a list of files that is
+    the last file of the list. Source: spec/lofarpipe.md, section 6.3.
+    """
+    base = os.path.splitext(infile.rsplit("/", 1)[-1])[0]  # noqa: PTH122 - the text need not be a path
+    return f"{workdir}/{base}.{name}{suffix}"
+
+
+def failure(prepared: Prepared, result: JobResult) -> str | None:
+    """Return why a job failed, or None: its exit code decides, and for known programs its log as well."""
+    program = prepared.control.text("program")
+    complaint = None
+    if program:
+        text = result.log.read_text(errors="replace") if result.log.is_file() else ""
+        complaint = KNOWN_PROGRAMS[program].complaint(text)
+    if result.ok and complaint is None:
+        return None
+    return f"{result.reason()}: {complaint}" if complaint else result.reason()
+
+
+def finish(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+    """Write the maps of a step whose jobs have ended, and return its outputs.
+
+    Products whose job failed are marked as skipped in every map that is written.
+    """
+    outputs: dict[str, object] = {"mapfile": str(prepared.output_mapfile)}
+    outputs |= {key: str(path) for key, path in prepared.suffix_outputs.items()}
+    for planned in prepared.jobs:
+        if planned.job.name in failed:
+            for data_map in prepared.saved.values():
+                data_map.data[planned.place].skip = True
+    for path, data_map in prepared.saved.items():
+        data_map.save(str(path))
+    returned = [job_outputs(planned, result, failed) for planned, result in zip(prepared.jobs, results, strict=True)]
+    for key in sorted({key for values in returned for key in values}):
+        path = prepared.mapfile_dir / f"{prepared.name}.{key}.mapfile"
+        _result_map(prepared, returned, key, failed).save(str(path))
+        outputs[f"{key}.mapfile"] = str(path)
+    breaks = [values["break"] for values in returned if "break" in values]
+    return {**outputs, "break": breaks[-1] == "True"} if breaks else outputs
+
+
+def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
+    """Return what one job gave: what its script returned, and how it ran."""
+    stats = f'<resource_usage cpu_s="{result.cpu_s:.3f}" max_rss_mb="{result.max_rss_mb:.1f}" />'
+    values = {
+        "returncode": str(result.exit_code),
+        "job_duration": f"{result.duration_s:.3f}",
+        "monitor_stats": stats,
+    }
+    if planned.job.name not in failed:
+        values["ok"] = "True"
+    if planned.result is not None and planned.result.is_file():
+        values |= json.loads(planned.result.read_text(encoding="utf-8"))
+    return values
+
+
+def _result_map(
+    prepared: Prepared, returned: Sequence[Mapping[str, str]], key: str, failed: Mapping[str, str]
+) -> DataMap:
+    products = [
+        DataProduct(planned.job.host, values[key], planned.job.name in failed)
+        for planned, values in zip(prepared.jobs, returned, strict=True)
+        if key in values
+    ]
+    return DataMap(products)

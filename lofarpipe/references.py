@@ -1,0 +1,41 @@
+"""References to the outputs of other steps: ``<step>.output.<key>`` inside a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from lofarpipe.errors import PipelineError, nearest
+
+REFERENCE = re.compile(r"([\w+_-]+)\.output\.([\w+._-]+)")
+
+Results = dict[str, dict[str, object]]
+
+
+def references(text: str) -> list[tuple[str, str]]:
+    """Return (step, key) of every reference in ``text``, left to right."""
+    return REFERENCE.findall(text)
+
+
+def resolve(text: str, results: Mapping[str, Mapping[str, object]], where: str) -> str:
+    """Return ``text`` with every reference replaced by the value that the step gave.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such step or output; the message names those that exist.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        step, key = match.groups()
+        if step not in results:
+            raise PipelineError(f"{where}: '{match[0]}': no step '{step}' has run{nearest(step, results)}")
+        if key not in results[step]:
+            known = ", ".join(sorted(results[step])) or "nothing"
+            raise PipelineError(
+                f"{where}: step '{step}' has no output '{key}'{nearest(key, results[step])}; it gives: {known}"
+            )
+        return str(results[step][key])
+
+    # A function as replacement: backslashes in a value stay what they are.
+    return REFERENCE.sub(value, text)

@@ -1,0 +1,98 @@
+"""Parset -> steps: the step list is expanded, and each block becomes one frozen Step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lofarpipe.config import Tasks
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.parset import Entry, Parset
+
+KINDS = ("recipe", "plugin", "feedback")
+BLOCK_PARTS = ("control", "argument", "use")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One named block of the parset, with ``{{ }}`` replaced and references to other steps not yet resolved."""
+
+    name: str  # the n-th further occurrence of a step in the list is called <block>n
+    block: str
+    kind: str
+    type: str
+    control: Mapping[str, str]  # as written in the parset; without kind and type
+    arguments: Mapping[str, str]  # in file order, flags included
+    task: Mapping[str, str] = field(default_factory=dict)  # control keys from tasks.cfg
+    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)  # "control.x" -> where it was set
+    positionals: tuple[str, ...] = ()  # control.cmdline.*: the positional arguments of a plugin
+
+    def where(self, key: str = "") -> str:
+        """Return ``file:line: step.key`` for messages about ``key`` (such as ``control.mapfile_in``)."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return f"step '{self.name}'" + (f", {key}" if key else "")
+        place = f"{entry.file}:{entry.line}" if entry.line else entry.file
+        return f"{place}: {self.block}.{key}"
+
+
+def step_list(parset: Parset) -> list[str]:
+    """Return the names in ``pipeline.steps``, sub-lists put in place.
+
+    Sub-lists are visited once, in byte order, and replace the first occurrence of their name.
+
+    Raises
+    ------
+    PipelineError
+        If there is no ``pipeline.steps``.
+    """
+    if "pipeline.steps" not in parset:
+        raise PipelineError("No pipeline steps defined: the parset has no key pipeline.steps")
+    names = parset.vector("pipeline.steps")
+    for key in sorted(sublist_keys(parset)):
+        name = key.removeprefix("pipeline.steps.")
+        if name in names:
+            place = names.index(name)
+            names[place : place + 1] = parset.vector(key)
+    return [name for name in names if name]
+
+
+def sublist_keys(parset: Parset) -> list[str]:
+    """Return the keys that define sub-lists: ``pipeline.steps.<name>``."""
+    return [key for key in parset if key.startswith("pipeline.steps.")]
+
+
+def numbered(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (name, block) for each entry of a step list: repeated blocks are numbered ``x, x1, x2``."""
+    seen: Counter[str] = Counter()
+    result = []
+    for block in names:
+        result.append((f"{block}{seen[block]}" if seen[block] else block, block))
+        seen[block] += 1
+    return result
+
+
+def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
+    """Return the step ``name`` from the block ``block`` of ``parset`` (``{{ }}`` replaced).
+
+    Raises
+    ------
+    PipelineError
+        If its task type is not known.
+    """
+    keys = parset.subset(block)
+    control = {key.removeprefix("control."): keys.string(key) for key in keys if key.startswith("control.")}
+    arguments = {key.removeprefix("argument."): keys.string(key) for key in keys if key.startswith("argument.")}
+    kind = control.pop("kind", "recipe")
+    step_type = control.pop("type", "")
+    cmdline = [control.pop(key) for key in sorted(control) if key.startswith("cmdline.")]
+    task: Mapping[str, str] = {}
+    entries = {key: keys.entry(key) for key in keys}
+    if kind == "recipe":
+        try:
+            task = tasks.control_keys(step_type)
+        except PipelineError as err:
+            place = Step(name, block, kind, step_type, {}, {}, entries=entries)
+            raise PipelineError(f"{place.where('control.type')}: {err}") from err
+    return Step(name, block, kind, step_type, control, arguments, task, entries, tuple(cmdline))

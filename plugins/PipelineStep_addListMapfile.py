@@ -1,0 +1,61 @@
+"""Map of a list of files: one entry for each."""
+
+from pathlib import Path
+
+from lofarpipe.imaging.input_sets import expand_inputs
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.parset import split_list
+
+OUTPUTS = ("mapfile",)
+
+
+def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="False", check_ms_column=""):
+    """Write a map with one entry for each file.
+
+    Parameters
+    ----------
+    hosts : text of a list
+        Hosts, given to the files in turn.
+    files : text of a list
+        Paths, or patterns such as ``/data/L*_SB*.MS``; relative ones start in the current directory.
+    mapfile_dir, filename : str
+        Where the map is written.
+    check_files_exist : {"True", "False"}
+        Refuse a file that does not exist.
+    check_ms_column : str
+        Refuse a measurement set without this column; empty for no check.
+
+    Returns
+    -------
+    dict
+        ``mapfile``: the path of the map.
+    """
+    paths = expand_inputs(files, Path.cwd())
+    if not paths:
+        raise PipelineError(f"files is '{files}'; at least one file is needed")
+    if check_files_exist == "True":
+        _refuse_missing(paths)
+    if check_ms_column:
+        _refuse_without_column(paths, check_ms_column)
+    names = split_list(hosts) or ["localhost"]
+    mapfile = Path(mapfile_dir) / filename
+    products = [DataProduct(names[i % len(names)], path, False) for i, path in enumerate(paths)]
+    DataMap(products).save(str(mapfile))
+    return {"mapfile": str(mapfile)}
+
+
+def _refuse_missing(paths):
+    missing = [path for path in paths if not Path(path).exists()]
+    if missing:
+        raise PipelineError(f"{', '.join(missing)}: no such file; correct the list of files")
+
+
+def _refuse_without_column(paths, column):
+    from lofarpipe.imaging.measurement_set import read_metadata
+
+    for path in paths:
+        columns = read_metadata(path).columns
+        if column not in columns:
+            raise PipelineError(f"{path}: it has no column {column}; it has: {', '.join(sorted(columns))}")

@@ -1,0 +1,58 @@
+"""Map with one entry that holds all files, or one entry for each group of files."""
+
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.utilities import files_of
+
+OUTPUTS = ("mapfile",)
+
+
+def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", **kwargs):
+    """Join the files of a map; skipped entries are left out.
+
+    Parameters
+    ----------
+    mapfile_in : str
+        The map whose files are joined.
+    mapfile_dir, filename : str
+        Where the map is written.
+    groups : str
+        A map with one list of files per group: one entry is written for each of these groups instead of one for all.
+    members : str
+        A map of the files that ``groups`` names, in the order of ``mapfile_in``: needed with ``groups`` where
+        ``mapfile_in`` holds files made from those.
+
+    Returns
+    -------
+    dict
+        ``mapfile``: the path of the map, with entries such as ``[/a.MS,/b.MS]``.
+    """
+    products = DataMap.load(mapfile_in).data
+    if all(product.skip for product in products):
+        raise PipelineError(f"{mapfile_in}: every product is skipped; there is nothing to join")
+    joined = _grouped(products, groups, members, mapfile_in) if groups else [products]
+    mapfile = Path(mapfile_dir) / filename
+    DataMap([_entry(group) for group in joined if group]).save(str(mapfile))
+    return {"mapfile": str(mapfile)}
+
+
+def _entry(products):
+    files = [name for product in products if not product.skip for name in files_of(product.file)]
+    return DataProduct(products[0].host, f"[{','.join(files)}]", not files)
+
+
+def _grouped(products, groups, members, mapfile_in):
+    originals = [product.file for product in DataMap.load(members or mapfile_in).data]
+    if len(originals) != len(products):
+        raise PipelineError(
+            f"maps differ in length: {len(products)} in {mapfile_in}, {len(originals)} in {members}; one entry of"
+            " members for each product is needed"
+        )
+    made_from = dict(zip(originals, products, strict=True))
+    named = [files_of(group.file) for group in DataMap.load(groups).data]
+    unknown = [name for group in named for name in group if name not in made_from]
+    if unknown:
+        raise PipelineError(f"{groups}: {unknown[0]} is not among the members {members or mapfile_in}")
+    return [[made_from[name] for name in group] for group in named]

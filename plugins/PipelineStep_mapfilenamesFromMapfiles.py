@@ -1,0 +1,27 @@
+"""Names of mapfiles that a script returned -> values that the next steps can refer to."""
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_map import DataMap
+
+PREFIX = "mapfile_"
+
+
+def plugin_outputs(**kwargs):
+    """Return the names of the outputs for these arguments: each without its prefix ``mapfile_``."""
+    return [key.removeprefix(PREFIX) for key in kwargs if key.startswith(PREFIX)]
+
+
+def plugin_main(args, **kwargs):
+    """Read, for each argument ``mapfile_<name>``, the one file name in that map, and return it as ``<name>``.
+
+    A script's dictionary reaches the runner as one map per key; where a value was itself the path of a map, this
+    makes it usable as one.
+    """
+    return {key.removeprefix(PREFIX): _only_file(path) for key, path in kwargs.items() if key.startswith(PREFIX)}
+
+
+def _only_file(mapfile):
+    products = DataMap.load(mapfile).data
+    if len(products) != 1:
+        raise PipelineError(f"{mapfile}: it has {len(products)} entries; a map with one is needed")
+    return products[0].file
