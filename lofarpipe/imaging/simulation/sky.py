@@ -1,0 +1,123 @@
+"""Point sources of known flux, apart from each other, from the pointing to the edge of the field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+REFERENCE_FREQUENCY_HZ = 150e6
+FAINTEST_JY, BRIGHTEST_JY = 0.3, 5.0
+FAINTEST_APPARENT_JY = 0.35
+"""No source is weaker than this after the beam: the table of fluxes compares beams and imagers, not noise."""
+
+OUTERMOST_FWHM = 0.68
+"""Radius of the outermost source in units of the beam's width; the image ends at 0.75 along its axes."""
+
+SEPARATION_FWHM = 0.08
+"""Sources are at least this far apart, about 20 arcmin: each is isolated at any resolution of the Dutch array."""
+
+MEAN_SPECTRAL_INDEX, SPECTRAL_INDEX_SPREAD = -0.7, 0.2
+"""Synchrotron spectra of a low-frequency survey. Source: Shimwell et al. 2022, section 3."""
+
+SKYMODEL_FORMAT = "FORMAT = Name, Type, Ra, Dec, I, Q, U, V, ReferenceFrequency='150e6', SpectralIndex='[]'"
+ATTEMPTS = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A point source: J2000 position in degrees, Stokes I in Jy at 150 MHz, spectral index."""
+
+    name: str
+    right_ascension_deg: float
+    declination_deg: float
+    flux_jy: float
+    spectral_index: float
+
+    def flux_at_jy(self, frequency_hz: float) -> float:
+        """Return the flux density at a frequency, Jy: a power law."""
+        return float(self.flux_jy * (frequency_hz / REFERENCE_FREQUENCY_HZ) ** self.spectral_index)
+
+
+def offset_position(centre_deg: tuple[float, float], radius_deg: float, angle_deg: float) -> tuple[float, float]:
+    """Return right ascension and declination (degrees) at a distance and position angle (north through east)."""
+    dec0, radius, angle = math.radians(centre_deg[1]), math.radians(radius_deg), math.radians(angle_deg)
+    sin_dec = math.sin(dec0) * math.cos(radius) + math.cos(dec0) * math.sin(radius) * math.cos(angle)
+    east = math.sin(radius) * math.sin(angle)
+    north = math.cos(radius) * math.cos(dec0) - math.sin(radius) * math.sin(dec0) * math.cos(angle)
+    ra = centre_deg[0] + math.degrees(math.atan2(east, north))
+    return ra % 360, math.degrees(math.asin(sin_dec))
+
+
+def separation_deg(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Return the angle between two positions (right ascension, declination), degrees, also for the smallest angles."""
+    (ra1, dec1), (ra2, dec2) = [(math.radians(ra), math.radians(dec)) for ra, dec in (first, second)]
+    haversine = math.sin((dec2 - dec1) / 2) ** 2 + math.cos(dec1) * math.cos(dec2) * math.sin((ra2 - ra1) / 2) ** 2
+    return math.degrees(2 * math.asin(math.sqrt(min(1.0, haversine))))
+
+
+def draw_sources(seed: int, count: int, centre_deg: tuple[float, float], fwhm_deg: float) -> list[Source]:
+    """Return ``count`` isolated sources, the same ones for the same arguments.
+
+    Distances grow evenly from 0.05 to 0.68 of the beam's full width at half maximum ``fwhm_deg``; position angles,
+    fluxes (0.3 to 5 Jy, evenly in the logarithm) and spectral indices are drawn. A source whose flux would drop below
+    0.35 Jy by the beam gets just so much more that it does not.
+
+    Raises
+    ------
+    ValueError
+        If so many sources cannot be kept apart.
+    """
+    random = np.random.default_rng([seed, 0])  # 0: the sky; sets draw from [seed, 1, ...]
+    placed: list[tuple[float, float]] = []
+    sources = []
+    for number, radius_fwhm in enumerate(np.linspace(0.05, OUTERMOST_FWHM, count)):
+        placed.append(_free_position(random, placed, centre_deg, float(radius_fwhm), fwhm_deg))
+        flux_jy = math.exp(random.uniform(math.log(FAINTEST_JY), math.log(BRIGHTEST_JY)))
+        needed_jy = FAINTEST_APPARENT_JY / math.exp(-4 * math.log(2) * radius_fwhm**2)
+        index = random.normal(MEAN_SPECTRAL_INDEX, SPECTRAL_INDEX_SPREAD)
+        sources.append(Source(f"s{number:02d}", *placed[-1], round(max(flux_jy, needed_jy), 5), round(index, 4)))
+    return sources
+
+
+def _free_position(
+    random: np.random.Generator,
+    placed: Sequence[tuple[float, float]],
+    centre_deg: tuple[float, float],
+    radius_fwhm: float,
+    fwhm_deg: float,
+) -> tuple[float, float]:
+    """Return a position at a given radius that is far enough from all others, in steps of 1e-6 degree."""
+    for _ in range(ATTEMPTS):
+        ra, dec = offset_position(centre_deg, radius_fwhm * fwhm_deg, random.uniform(0, 360))
+        position = (round(ra, 6), round(dec, 6))
+        if all(separation_deg(position, other) >= SEPARATION_FWHM * fwhm_deg for other in placed):
+            return position
+    raise ValueError(
+        f"{len(placed) + 1} sources cannot be kept {SEPARATION_FWHM} beam widths apart; ask for fewer sources"
+    )
+
+
+def _sexagesimal(value: float, separator: str, decimals: int) -> str:
+    """Return a positive number of hours or degrees in minutes and seconds, rounded before it is split."""
+    units = round(value * 3600 * 10**decimals)
+    minutes, seconds = divmod(units, 60 * 10**decimals)
+    whole, minutes = divmod(minutes, 60)
+    width = decimals + 3
+    return separator.join([f"{whole:02d}", f"{minutes:02d}", f"{seconds / 10**decimals:0{width}.{decimals}f}"])
+
+
+def skymodel_line(source: Source) -> str:
+    """Return a source as a line of a sky model, as DP3 reads it; positions to 0.02 mas."""
+    ra = _sexagesimal(source.right_ascension_deg / 15, ":", 6)
+    sign = "-" if source.declination_deg < 0 else "+"
+    dec = sign + _sexagesimal(abs(source.declination_deg), ".", 5)
+    flux = f"{source.flux_jy:.5f}, 0, 0, 0"
+    return f"{source.name}, POINT, {ra}, {dec}, {flux}, {REFERENCE_FREQUENCY_HZ:g}, [{source.spectral_index:.4f}]"
+
+
+def skymodel_text(sources: Sequence[Source]) -> str:
+    """Return the text of a sky model with all sources."""
+    return "\n".join([SKYMODEL_FORMAT, *map(skymodel_line, sources)]) + "\n"

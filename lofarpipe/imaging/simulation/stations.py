@@ -1,0 +1,124 @@
+"""The stations of LOFAR in the Netherlands, from the antenna positions that lofarantpos holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.errors import PipelineError
+
+CORE = (
+    *("CS001", "CS002", "CS003", "CS004", "CS005", "CS006", "CS007", "CS011", "CS013", "CS017", "CS021", "CS024"),
+    *("CS026", "CS028", "CS030", "CS031", "CS032", "CS101", "CS103", "CS201", "CS301", "CS302", "CS401", "CS501"),
+)
+REMOTE = (
+    *("RS106", "RS205", "RS208", "RS210", "RS305", "RS306", "RS307"),
+    *("RS310", "RS406", "RS407", "RS409", "RS503", "RS508", "RS509"),
+)
+TILES = 48
+TILES_PER_FIELD = 24
+TILE_SPACING_M = 1.25
+"""Distance between the 4 x 4 dipoles of an HBA tile. Source: van Haarlem et al. 2013, section 4.2."""
+
+TILE_WIDTH_M = 5.0
+"""What DISH_DIAMETER of an HBA set adds to twice the largest tile radius. Source: spec/imaging.md, section 2.1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Station:
+    """One HBA station field. Positions are ITRF metres; offsets are relative to ``position_m``.
+
+    ``axes`` (3, 3) has the field's p, q, r axes as rows; ``tiles_m`` (48, 3), ``tile_unused`` (48,), ``dipoles_m``
+    (16, 3, relative to a tile's centre).
+    """
+
+    name: str
+    position_m: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    tiles_m: NDArray[np.float64]
+    tile_unused: NDArray[np.bool_]
+    dipoles_m: NDArray[np.float64]
+
+    @property
+    def family(self) -> str:
+        """The station without its field, e.g. CS001."""
+        return self.name[:5]
+
+    @property
+    def field(self) -> str:
+        """The field, e.g. HBA0."""
+        return self.name[5:]
+
+    @property
+    def diameter_m(self) -> float:
+        """Diameter over the tiles in use, metres, as LOFAR's own sets have it in DISH_DIAMETER."""
+        return float(2 * np.linalg.norm(self.tiles_m[~self.tile_unused], axis=1).max() + TILE_WIDTH_M)
+
+
+def station_names(count: int) -> list[str]:
+    """Return the names of ``count`` station fields: all 62, or so many evenly picked from core to remote.
+
+    Raises
+    ------
+    ValueError
+        If ``count`` is below 2 or above 62.
+    """
+    names = [f"{station}HBA{ear}" for station in CORE for ear in (0, 1)] + [f"{station}HBA" for station in REMOTE]
+    if not 2 <= count <= len(names):
+        raise ValueError(f"number of stations is {count}; it must be between 2 and {len(names)}")
+    return [names[index] for index in np.linspace(0, len(names) - 1, count).round().astype(int)]
+
+
+def load_stations(count: int, antenna_set: str) -> list[Station]:
+    """Return ``count`` stations with the tiles that ``antenna_set`` (HBA_DUAL, HBA_DUAL_INNER) uses.
+
+    Raises
+    ------
+    PipelineError
+        If the package lofarantpos is not installed.
+    """
+    try:
+        from lofarantpos.db import LofarAntennaDatabase
+    except ImportError as err:
+        raise PipelineError(f"simulation: {err}; station positions are needed; pip install 'lofarantpos>=0.8'") from err
+    positions = LofarAntennaDatabase()
+    return [_station(name, positions, antenna_set) for name in station_names(count)]
+
+
+def _station(name: str, positions: Any, antenna_set: str) -> Station:
+    """Return one station out of the position tables."""
+    centre_m = positions.phase_centres[name]
+    axes = positions.pqr_to_etrs[name].T
+    tiles_m = positions.antenna_etrs(f"{name[:5]}HBA") - centre_m
+    return Station(
+        name=name,
+        position_m=centre_m,
+        axes=axes,
+        tiles_m=tiles_m,
+        tile_unused=_unused_tiles(name, tiles_m, antenna_set),
+        dipoles_m=_dipole_offsets(positions.hba_rotations[name]) @ axes,
+    )
+
+
+def _unused_tiles(name: str, tiles_m: NDArray[np.float64], antenna_set: str) -> NDArray[np.bool_]:
+    """Return which of the 48 tiles do not take part: the other ear, or the outer half of a remote station."""
+    unused = np.zeros(TILES, dtype=bool)
+    if name.endswith("HBA0"):
+        unused[TILES_PER_FIELD:] = True
+    elif name.endswith("HBA1"):
+        unused[:TILES_PER_FIELD] = True
+    elif antenna_set.endswith("INNER"):
+        unused[np.argsort(np.linalg.norm(tiles_m, axis=1))[TILES_PER_FIELD:]] = True
+    return unused
+
+
+def _dipole_offsets(rotation_rad: float) -> NDArray[np.float64]:
+    """Return the 16 dipoles of a tile in the station's p, q, r system, metres (16, 3), row by row from the north-west."""
+    steps = TILE_SPACING_M * np.array([-1.5, -0.5, 0.5, 1.5])
+    columns, rows = np.meshgrid(steps, steps[::-1])
+    p, q = columns.ravel(), rows.ravel()
+    cos, sin = np.cos(rotation_rad), np.sin(rotation_rad)
+    return np.column_stack([cos * p + sin * q, cos * q - sin * p, np.zeros(16)])

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Simulate a LOFAR HBA observation from nothing but a seed: sets, sky model, and the truth about them.
+
+simulate_observation.py OUTDIR [--seed 1] [--nsubbands 6] ... ; every option has its default in --help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.programs import find, job_environment
+
+OUTPUTS = ("truth", "skymodel", "sets")
+LAST_LINES = 5
+
+
+def run_programs(commands: Sequence[Sequence[str]]) -> None:
+    """Run commands, as many at a time as this process may use cores.
+
+    Raises
+    ------
+    PipelineError
+        If one fails; it shows the last lines that the program said.
+    """
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(_run_program, commands))
+
+
+def _run_program(argv: Sequence[str]) -> None:
+    finished = subprocess.run(
+        argv, env=os.environ | job_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if finished.returncode != 0:
+        said = "\n".join(finished.stdout.splitlines()[-LAST_LINES:])
+        raise PipelineError(f"{' '.join(argv)}: exited with {finished.returncode}. Last lines:\n{said}")
+
+
+def main(outdir: str, beam: str | bool = True, **settings: Any) -> Mapping[str, str]:
+    """Make an observation in a directory; returns the paths of ``truth``, ``skymodel``, and ``sets`` as a list.
+
+    ``settings`` are the fields of ObservationSettings, numbers or text; what is not given keeps its default.
+
+    Raises
+    ------
+    PipelineError
+        If a setting is unknown or impossible, or a program fails.
+    """
+    from lofarpipe.imaging.simulation.observation import SKYMODEL_FILE, simulate
+    from lofarpipe.imaging.simulation.truth import TRUTH_FILE
+
+    directory = Path(outdir)
+    with_beam = str(beam).lower() not in {"false", "no", "0"}
+    truth = simulate(directory, read_settings(settings), str(find("DP3")), run_programs, with_beam)
+    return {
+        "truth": str((directory / TRUTH_FILE).resolve()),
+        "skymodel": str((directory / SKYMODEL_FILE).resolve()),
+        "sets": f"[{','.join(truth.sets)}]",
+    }
+
+
+def read_settings(given: Mapping[str, Any]) -> ObservationSettings:
+    """Return settings from names and texts.
+
+    Raises
+    ------
+    PipelineError
+        If a name is unknown, or a value is not of its type or impossible.
+    """
+    types_of = {field.name: _type_of(field) for field in fields(ObservationSettings)}
+    unknown = sorted(set(given) - set(types_of))
+    if unknown:
+        raise PipelineError(f"simulation: no setting {unknown[0]!r}; settings are: {', '.join(types_of)}")
+    try:
+        return ObservationSettings(**{name: types_of[name](value) for name, value in given.items()})
+    except ValueError as err:
+        raise PipelineError(f"simulation: {err}") from err
+
+
+def _type_of(field: Field[Any]) -> type:
+    """Return the type of a setting, from its default."""
+    return type(field.default)
+
+
+def read_arguments(argv: Sequence[str] | None = None) -> types.SimpleNamespace:
+    """Return ``outdir``, ``beam`` and ``settings`` from the command line."""
+    parser = argparse.ArgumentParser(description="Simulate a LOFAR HBA observation from nothing but a seed.")
+    parser.add_argument("outdir", help="directory for sets, sky.skymodel and truth.json")
+    parser.add_argument("--no-beam", dest="beam", action="store_false", help="sources without station beams")
+    for field in fields(ObservationSettings):
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=_type_of(field), default=field.default, help="default %(default)s")
+    given = vars(parser.parse_args(argv))
+    return types.SimpleNamespace(outdir=given.pop("outdir"), beam=given.pop("beam"), settings=given)
+
+
+if __name__ == "__main__":
+    arguments = read_arguments()
+    try:
+        made = main(arguments.outdir, arguments.beam, **arguments.settings)
+    except PipelineError as error:
+        sys.exit(f"simulate_observation.py: {error}")
+    for output in OUTPUTS:
+        print(f"{output}: {made[output]}")
