@@ -1,0 +1,217 @@
+"""The imaging plan: image sizes, averaging, output channels, each with its reason and its predicted cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lofarpipe.imaging import historical
+from lofarpipe.imaging.averaging import AveragingStep
+from lofarpipe.imaging.beam import FieldBeam
+from lofarpipe.imaging.channels_out import count_channels_out
+from lofarpipe.imaging.frequency_groups import frequency_groups, set_disagreements, time_blocks
+from lofarpipe.imaging.measurement_set import SetMetadata
+from lofarpipe.imaging.plan_field import FieldAngles, FieldWidth, ImageSizes, field_angles, image_sizes
+from lofarpipe.imaging.plan_losses import LossAt, LossPredictor, Steps, choose_steps
+from lofarpipe.imaging.plan_options import PlanError, PlanOptions
+from lofarpipe.imaging.smearing import AveragingLimits
+from lofarpipe.imaging.uv_sample import imaging_sample, read_samples
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All sets of an observation: by subband (rising frequency), and by time block.
+
+    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band.
+    """
+
+    groups: list[list[SetMetadata]]
+    blocks: list[list[SetMetadata]]
+    lowest_hz: float
+    highest_hz: float
+
+    @property
+    def first(self) -> SetMetadata:
+        """The first set of the lowest subband."""
+        return self.groups[0][0]
+
+    @property
+    def lowest_channel_hz(self) -> float:
+        """The centre of the lowest channel."""
+        return self.lowest_hz + self.first.channel_width_hz / 2
+
+
+@dataclass(frozen=True)
+class ImagingPlan:
+    """What was decided for an observation, and what it will cost."""
+
+    observation: Observation
+    options: PlanOptions
+    beam: FieldBeam
+    width: FieldWidth  # the beam's width that the sizes come from, at the lowest frequency
+    sizes: list[ImageSizes]  # one per subband
+    angles: FieldAngles
+    limits: AveragingLimits
+    steps: Steps
+    predictor: LossPredictor
+    losses: dict[str, LossAt]
+    nbands: int
+    channels_out: int
+
+    @property
+    def freqstep_hz(self) -> float:
+        """The channel width after averaging."""
+        return self.steps.frequency.step * self.observation.first.channel_width_hz
+
+    @property
+    def timestep_s(self) -> float:
+        """The time slot after averaging."""
+        return self.steps.time.step * self.observation.first.timestep_s
+
+    @property
+    def averaged_channels(self) -> int:
+        """The number of channels of all subbands together, after averaging."""
+        nchan = sum(len(group[0].frequencies_hz) for group in self.observation.groups)
+        return nchan // self.steps.frequency.step
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know before using the image."""
+        return plan_warnings(self)
+
+
+def observe(sets: Sequence[SetMetadata]) -> Observation:
+    """Return the sets in their order, after a check that they can be imaged together.
+
+    Raises
+    ------
+    PlanError
+        If there is no set, or the sets disagree in phase centre, channels, time step or antennas.
+    MeasurementSetError
+        If two sets cover the same time and frequency.
+    """
+    if not sets:
+        raise PlanError("no measurement sets were given; at least one is needed")
+    problems = set_disagreements(sets)
+    if problems:
+        raise PlanError("\n".join(problems))
+    half_width_hz = sets[0].channel_width_hz / 2
+    return Observation(
+        groups=frequency_groups(sets),
+        blocks=time_blocks(sets),
+        lowest_hz=min(float(one.frequencies_hz.min()) for one in sets) - half_width_hz,
+        highest_hz=max(float(one.frequencies_hz.max()) for one in sets) + half_width_hz,
+    )
+
+
+def make_plan(
+    sets: Sequence[SetMetadata], beam: FieldBeam, options: PlanOptions, mean_elevation_rad: float = math.pi / 2
+) -> ImagingPlan:
+    """Return the plan for imaging ``sets`` together.
+
+    ``beam`` is that of the lowest channel. ``mean_elevation_rad`` is only used by the historical rules. A sample of
+    uvw, weights and flags is read from some of the sets.
+
+    Raises
+    ------
+    PlanError, MeasurementSetError
+        As `observe`; also if nothing unflagged is found.
+    ValueError
+        If a size, the uv range or the diameter of a station is impossible.
+    """
+    observation = observe(sets)
+    width = _field_width(observation, beam, options, mean_elevation_rad)
+    sizes = [image_sizes(width.at(_size_frequency_hz(group[0], options)), options) for group in observation.groups]
+    angles = field_angles(sizes[0].high, options.cellsize_highres_deg, width)
+    sample = imaging_sample(
+        read_samples(sets),
+        sizes[0].high,
+        math.radians(options.cellsize_highres_deg),
+        options.robust,
+        options.image_padding,
+        options.minuv_lambda,
+        options.maxuv_lambda,
+    )
+    predictor = LossPredictor(sample, observation.first, observation.lowest_channel_hz)
+    steps = _steps(observation, predictor, angles, options)
+    nbands = historical.count_bands(len(observation.groups))
+    return ImagingPlan(
+        observation=observation,
+        options=options,
+        beam=beam,
+        width=width,
+        sizes=sizes,
+        angles=angles,
+        limits=predictor.limits(angles.edge_rad, options),
+        steps=steps,
+        predictor=predictor,
+        losses=predictor.losses(angles, steps.frequency.step, steps.time.step),
+        nbands=nbands,
+        channels_out=_channels_out(observation, steps, options),
+    )
+
+
+def _size_frequency_hz(metadata: SetMetadata, options: PlanOptions) -> float:
+    """Return the frequency that a subband's image size is for: its lowest channel, once its reference frequency."""
+    return metadata.ref_frequency_hz if options.averaging == "historical" else float(metadata.frequencies_hz.min())
+
+
+def _field_width(
+    observation: Observation, beam: FieldBeam, options: PlanOptions, mean_elevation_rad: float
+) -> FieldWidth:
+    """Return the beam's width at the lowest frequency, from the beam, or by the historical rule."""
+    first = observation.first
+    if options.averaging != "historical":
+        return FieldWidth(beam.fwhm_x_deg, beam.fwhm_y_deg, observation.lowest_channel_hz)
+    diameter_m = options.station_diameter_m or float(first.dish_diameters_m[0])
+    fwhm_deg = historical.beam_fwhm_deg(first.ref_frequency_hz, diameter_m, mean_elevation_rad)
+    return FieldWidth(fwhm_deg, fwhm_deg, first.ref_frequency_hz)
+
+
+def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngles, options: PlanOptions) -> Steps:
+    """Return the averaging steps, from the smearing limits or by the historical rule."""
+    first = observation.first
+    if options.averaging != "historical":
+        ntimes = min(one.ntimes for block in observation.blocks for one in block)
+        return choose_steps(predictor, angles.edge_rad, ntimes, options)
+    freqstep = historical.freqstep(len(first.frequencies_hz), first.channel_width_hz)
+    timestep = historical.timestep(first.timestep_s)
+    return Steps(
+        AveragingStep(freqstep, "divisor of the channels nearest to 0.2 MHz"),
+        AveragingStep(timestep, "number of slots nearest to 16 s"),
+    )
+
+
+def _channels_out(observation: Observation, steps: Steps, options: PlanOptions) -> int:
+    """Return the number of output channels."""
+    if options.averaging == "historical":
+        return historical.count_channels_out(len(observation.groups))
+    nchan = sum(len(group[0].frequencies_hz) for group in observation.groups)
+    return count_channels_out(observation.lowest_hz, observation.highest_hz, nchan // steps.frequency.step)
+
+
+def plan_warnings(plan: ImagingPlan) -> list[str]:
+    """Return what a person should know before using the image, one sentence each."""
+    options, edge = plan.options, plan.losses["image_edge"]
+    warnings = []
+    for step, text in ((plan.steps.frequency, "channels"), (plan.steps.time, "time slots")):
+        if step.too_coarse:
+            warnings.append(
+                f"{text} of the input are wider than the smearing limit, so they are not averaged: {step.reason}; a "
+                f"source at the image's edge has already lost {edge.given.total:.2%} of its peak (predicted)"
+            )
+    if edge.averaged.worst_angle > options.max_peak_smearing:
+        warnings.append(
+            f"a source at the image's edge loses up to {edge.averaged.worst_angle:.2%} of its peak, more than the "
+            f"{options.max_peak_smearing:.2%} of max_peak_smearing"
+        )
+    if plan.beam.source != "everybeam":
+        warnings.append(f"the width of the beam is by formula, not measured: {plan.beam.detail}")
+    if options.y_axis_stretch != 1.0 and options.gridder == "idg":
+        warnings.append("IDG makes square images only: y_axis_stretch was not applied")
+    if options.y_axis_stretch != 1.0 and options.gridder == "auto":
+        warnings.append("y_axis_stretch makes the image rectangular, which IDG refuses: use another gridder")
+    if options.averaging == "historical":
+        warnings.append("sizes and averaging by the historical rules, which do not look at smearing")
+    return warnings

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Decide how a field is imaged, from the measurement sets themselves: sizes, averaging, output channels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+# The keys of the result, each the name of a mapfile, but for plan: the decisions with their reasons (JSON).
+OUTPUTS = (
+    "groupmap",
+    "single_mapfile",
+    "high_size_mapfile",
+    "low_size_mapfile",
+    "high_padsize_mapfile",
+    "low_padsize_mapfile",
+    "deep_high_size_mapfile",
+    "deep_low_size_mapfile",
+    "deep_high_padsize_mapfile",
+    "deep_low_padsize_mapfile",
+    "nbands",
+    "nchansout_clean1",
+    "freqstep",
+    "timestep",
+    "nwavelengths_high_mapfile",
+    "nwavelengths_low_mapfile",
+    "timegroups",
+    "plan",
+)
+
+
+def input_sets(ms_input: str | list[str]) -> list[str]:
+    """Return the measurement sets that are meant: a list, its text ``[a,b]``, a mapfile, or one set.
+
+    Entries of a mapfile that are to be skipped are left out.
+    """
+    from lofarpipe.support.data_map import DataMap
+    from lofarpipe.support.utilities import files_of
+
+    if isinstance(ms_input, list):
+        return [str(path) for path in ms_input]
+    if Path(ms_input).is_file():
+        return [path for product in DataMap.load(ms_input).data if not product.skip for path in files_of(product.file)]
+    return list(files_of(ms_input))
+
+
+def main(
+    ms_input: str | list[str], outmapname: str, mapfile_dir: str, plan_file: str = "", **options: object
+) -> dict[str, str]:
+    """Write every mapfile and the plan; return their names by the keys of ``OUTPUTS``.
+
+    Parameters
+    ----------
+    ms_input
+        Measurement sets: a list, its text, or the name of a mapfile.
+    outmapname
+        Stem of the names of all mapfiles.
+    mapfile_dir
+        Where they are written.
+    plan_file
+        Where the plan is written; ``plan.json`` in ``mapfile_dir`` by default.
+    options
+        Options of the imaging plan, as numbers or text: see `lofarpipe.imaging.plan_options.PlanOptions`.
+
+    Raises
+    ------
+    PipelineError
+        If an option or a set is bad; the message says which, and what to do.
+    """
+    from lofarpipe.imaging.field_plan import plan_field
+    from lofarpipe.imaging.plan_maps import write_maps
+    from lofarpipe.imaging.plan_options import parse_options
+    from lofarpipe.imaging.plan_report import write_json
+
+    plan = plan_field(input_sets(ms_input), parse_options(options))
+    path = Path(plan_file) if plan_file else Path(mapfile_dir) / "plan.json"
+    for directory in (Path(mapfile_dir), path.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    write_json(plan, path)
+    return {**write_maps(plan, Path(mapfile_dir) / outmapname), "plan": str(path)}
+
+
+def _print_plan(result: Mapping[str, str]) -> None:
+    """Show the decisions, and where they were written."""
+    plan = json.loads(Path(result["plan"]).read_text())
+    print("\n".join([*plan["summary"], *(f"Warning: {text}" for text in plan["warnings"])]))
+    print(f"Reasons and all numbers: {result['plan']}")
+
+
+def _command_line(arguments: list[str]) -> int:
+    """Run from a command line; options are given as ``name=value``."""
+    from lofarpipe.errors import PipelineError
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="+", help="measurement sets, or one mapfile; then options as name=value")
+    parser.add_argument("--outmapname", default="do_magic.datamap", help="stem of the mapfiles (%(default)s)")
+    parser.add_argument("--mapfile-dir", default=".", help="directory of the mapfiles (%(default)s)")
+    given = parser.parse_intermixed_args(arguments)
+    options = dict(text.split("=", 1) for text in given.sets if "=" in text and not Path(text).exists())
+    sets = [text for text in given.sets if "=" not in text or Path(text).exists()]
+    try:
+        _print_plan(main(sets if len(sets) > 1 else sets[0], given.outmapname, given.mapfile_dir, **options))
+    except (PipelineError, ValueError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_command_line(sys.argv[1:]))
