@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lofarpipe.errors import Finding, PipelineError
 
-LONGEST_FILE = 16 * 2**20  # bytes; a parset of 500 steps is 0.2 MB
+LONGEST_FILE = 4 * 2**20  # bytes; a parset of 500 steps is 0.2 MB
 LONGEST_LINE = 2**20  # characters; a list of 2000 measurement sets is 0.2 MB
 BLANKS = " \t"
 QUOTES = "\"'"
@@ -70,22 +70,38 @@ def lex(text: str, file: str, oddities: list[Finding]) -> Iterator[Entry]:
 
     Source: spec/lofarpipe.md, section 3.1.
     """
-    pending: Entry | None = None
+    pending: _Pending | None = None
     for line in _lines(text, file):
         if len(line.parts) == 1:
-            pending = _continued(pending, line, oddities)
+            oddities.append(_continue(pending, line))
             continue
         if pending:
-            yield pending
-        *before, pending = _entries(line, file)
+            yield pending.entry()
+        *before, last = _entries(line, file)
         yield from before
+        pending = _Pending(last)
         if before:
-            what = (
-                f"the second '=' ends {before[-1].key!r} and starts the key {pending.key!r}; quote a value that has '='"
-            )
+            what = f"the second '=' ends {before[-1].key!r} and starts the key {last.key!r}; quote a value that has '='"
             oddities.append(Finding(line.where, what))
     if pending:
-        yield pending
+        yield pending.entry()
+
+
+class _Pending:
+    """An entry whose value may go on; the pieces are joined once, so that many take no longer than few."""
+
+    def __init__(self, first: Entry) -> None:
+        self.first = first
+        self.pieces = [first.value]
+        self.length = len(first.value)
+
+    def add(self, text: str) -> None:
+        blank = " " if self.length and text[0] not in QUOTES else ""
+        self.pieces.append(blank + text)
+        self.length += len(blank + text)
+
+    def entry(self) -> Entry:
+        return replace(self.first, value="".join(self.pieces)) if len(self.pieces) > 1 else self.first
 
 
 def _lines(text: str, file: str) -> Iterator[_Line]:
@@ -155,17 +171,16 @@ def _entries(line: _Line, file: str) -> list[Entry]:
     return [Entry(key, value, file, line.number, line.comment) for key, value in pairs]
 
 
-def _continued(entry: Entry | None, line: _Line, oddities: list[Finding]) -> Entry:
-    """Return an entry with a line added to its value."""
+def _continue(pending: _Pending | None, line: _Line) -> Finding:
+    """Add a line to the value before it, and return what to tell about it."""
     text = line.parts[0]
-    if entry is None or text.startswith("!"):
+    if pending is None or text.startswith("!"):
         raise ParsetError(f"{line.where}: no '=' in {_shown(text)}; expected 'key = value'")
-    oddities.append(Finding(line.where, f"no '=' in {_shown(text)}, so it continues the value of {entry.key!r}"))
-    blank = " " if entry.value and text[0] not in QUOTES else ""
-    value = f"{entry.value}{blank}{text}"
-    if len(value) > LONGEST_LINE:
-        raise ParsetError(f"{line.where}: the value of {entry.key!r} has more than {LONGEST_LINE} characters")
-    return Entry(entry.key, value, entry.file, entry.line, entry.comment)
+    pending.add(text)
+    key = pending.first.key
+    if pending.length > LONGEST_LINE:
+        raise ParsetError(f"{line.where}: the value of {key!r} has more than {LONGEST_LINE} characters")
+    return Finding(line.where, f"no '=' in {_shown(text)}, so it continues the value of {key!r}")
 
 
 def _shown(text: str) -> str:
