@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +63,8 @@ class JobResult:
     max_rss_mb: float  # 10^6 bytes, of its largest process; Linux counts at least what the starting process had
     log: Path
     argv: tuple[str, ...]
+    host: str = "localhost"
+    label: str = ""
 
     @property
     def ok(self) -> bool:
@@ -91,6 +93,15 @@ class JobResult:
             return []
         written = [line for line in text.splitlines() if line.strip() and not line.startswith(NOTE)]
         return written[-lines:] if lines > 0 else []
+
+    def output(self) -> Iterator[str]:
+        """Yield the lines that the program wrote, line ends included, without the notes of the executor.
+
+        A log that does not exist gives none.
+        """
+        if self.log.is_file():
+            with self.log.open(encoding="utf-8", errors="replace") as lines:
+                yield from (line for line in lines if not line.startswith(NOTE))
 
     def _signal_meaning(self) -> str:
         if self.exit_code == -signal.SIGKILL:

@@ -171,4 +171,4 @@ class _Batch:
 
 
 def _not_started(job: Job) -> JobResult:
-    return JobResult(job.name, -signal.SIGTERM, NOT_STARTED, 0.0, 0.0, 0.0, job.log, job.argv)
+    return JobResult(job.name, -signal.SIGTERM, NOT_STARTED, 0.0, 0.0, 0.0, job.log, job.argv, job.host, job.label)

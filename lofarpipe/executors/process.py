@@ -61,6 +61,8 @@ class RunningJob:
             max_rss_mb=usage.ru_maxrss * 1024 / 1e6,
             log=job.log,
             argv=job.argv,
+            host=job.host,
+            label=job.label,
         )
         note(self.log, f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB")
         os.close(self.log)
@@ -92,7 +94,8 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
         code = NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_EXECUTABLE
         os.write(log, os.fsencode(f"{job.argv[0]}: cannot be started in {job.workdir}: {err.strerror}\n"))
         os.close(log)
-        return JobResult(job.name, code, start_s, time.monotonic() - started, 0.0, 0.0, job.log, job.argv)
+        duration_s = time.monotonic() - started
+        return JobResult(job.name, code, start_s, duration_s, 0.0, 0.0, job.log, job.argv, job.host, job.label)
     return RunningJob(admitted, process, log, start_s, started, is_retry)
 
 

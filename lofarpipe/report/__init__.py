@@ -1,1 +1,7 @@
 """Who is told what happens in a run: terminal, log. The runner tells, the reporters show."""
+
+from lofarpipe.report.classic_log import ClassicLog
+from lofarpipe.report.events import Reporter, Reporters
+from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
+
+__all__ = ["DEBUG", "NORMAL", "QUIET", "VERBOSE", "ClassicLog", "Reporter", "Reporters", "Terminal"]

@@ -2,17 +2,15 @@
 
 Source: spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of the format.
 """
-
 # ruff: noqa: ARG002 - a reporter shows what it wants of an event
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import NOTE, Job, JobResult, duration_text
+from lofarpipe.executors.jobs import JobResult, duration_text
 from lofarpipe.report.events import Reporter
 
 PROGRAM = "genericpipeline"
@@ -27,12 +25,11 @@ class ClassicLog(Reporter):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._job_name = ""
-        self._step = ("", "")  # kind, type
+        self._step_type = ""
         self._before_start: list[str] = []
         self._started = False
 
-    def run_started(self, job_name: str, steps: Sequence[str]) -> None:
+    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Make the file, or go on with the one of an earlier run.
 
         Raises
@@ -40,7 +37,6 @@ class ClassicLog(Reporter):
         PipelineError
             If it cannot be written.
         """
-        self._job_name = job_name
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as log:
@@ -48,31 +44,36 @@ class ClassicLog(Reporter):
         except OSError as err:
             raise PipelineError(f"{self._path}: the log cannot be written: {err.strerror}; correct log_file") from err
         self._started = True
-        self._write("INFO", PROGRAM, f"LOFAR Pipeline ({PROGRAM}) starting: {job_name}, {len(steps)} steps")
+        self._write("INFO", PROGRAM, f"LOFAR Pipeline ({PROGRAM}) starting: {job_name}, {steps} steps")
 
-    def step_started(self, step: str, kind: str, step_type: str, jobs: int) -> None:
+    def step_started(self, step: str, step_type: str, jobs: int) -> None:
         """Write which step and which task begins."""
-        self._step = (kind, step_type)
+        self._step_type = step_type
         self._write("INFO", PROGRAM, f"Beginning step {step}")
-        if kind != "plugin":
+        if step_type != "plugin":
             self._write("INFO", PROGRAM, f"Running task: {step_type}")
 
-    def step_skipped(self, step: str, kind: str, step_type: str, reason: str) -> None:
+    def step_skipped(self, step: str) -> None:
         """Write that the outputs of an earlier run are taken."""
         self._write("INFO", PROGRAM, f"Beginning step {step}")
-        self._write("INFO", PROGRAM, f"Task {step_type} already exists in saved state; skipping ({reason})")
+        self._write("INFO", PROGRAM, f"Task {step} already exists in saved state; skipping")
 
-    def job_done(self, job: Job, result: JobResult, done: int, total: int) -> None:
+    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Write what the program wrote, as one block, and how it ended."""
-        name = f"node.{job.host}.{self._step[1]}.{job.label.rsplit('/', 1)[-1]}".rstrip(".")
-        self._copy_output("DEBUG" if result.ok else "WARNING", name, result.log)
-        self._write("INFO" if result.ok else "ERROR", name, f"{job.name} {result.reason()} ({done} of {total})")
+        product = result.label.rsplit("/", 1)[-1]
+        name = f"node.{result.host}.{self._step_type}.{product}".rstrip(".")
+        self._copy_output("DEBUG" if problem is None else "WARNING", name, result)
+        if problem is None:
+            self._write("INFO", name, f"{result.name} {result.reason()}")
+        else:
+            self._write("ERROR", name, f"{result.name} {problem}")
 
-    def step_done(self, step: str, duration_s: float, outputs: Mapping[str, object]) -> None:
+    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Write that a step is complete."""
-        kind, step_type = self._step
-        what = "plugin" if kind == "plugin" else "recipe"
-        self._write("INFO", f"{PROGRAM}.{step_type}", f"{what} {step_type} completed ({duration_text(duration_s)})")
+        name = f"{PROGRAM}.{self._step_type}"
+        if failed:
+            self._write("WARNING", name, f"{failed} of {jobs} jobs of step {step} failed; their products are skipped")
+        self._write("INFO", name, f"recipe {self._step_type} completed ({step}, {duration_text(duration_s)})")
 
     def notice(self, text: str) -> None:
         """Write a decision."""
@@ -82,15 +83,15 @@ class ClassicLog(Reporter):
         """Write a warning."""
         self._write("WARNING", PROGRAM, text)
 
-    def run_ended(self, problem: str | None, duration_s: float) -> None:
+    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
         """Write how the run ended; nothing if it never started."""
         if not self._started:
             return
-        if problem is None:
+        if ok:
             self._write("INFO", PROGRAM, "LOFAR Pipeline finished succesfully.")
             return
-        self._write("ERROR", PROGRAM, f"Failed pipeline run: {self._job_name}")
-        self._write("ERROR", PROGRAM, problem)
+        self._write("ERROR", PROGRAM, f"Failed pipeline run: {job_name}")
+        self._write("ERROR", PROGRAM, problem or "no reason was given")
         self._write("ERROR", PROGRAM, "LOFAR Pipeline finished unsuccesfully.")
 
     def _write(self, level: str, name: str, text: str) -> None:
@@ -101,15 +102,12 @@ class ClassicLog(Reporter):
         with self._path.open("a", encoding="utf-8", errors="replace") as log:
             log.write(line)
 
-    def _copy_output(self, level: str, name: str, job_log: Path) -> None:
-        if not job_log.is_file():
-            return
-        with job_log.open(encoding="utf-8", errors="replace") as lines, self._path.open("a", encoding="utf-8") as log:
-            prefix = _prefix(level, name)
-            for line in lines:
-                if not line.startswith(NOTE):
-                    log.write(prefix + line.removesuffix("\n") + "\n")
-                    prefix = ""  # one record for the whole block, as the tools expect
+    def _copy_output(self, level: str, name: str, result: JobResult) -> None:
+        prefix = _prefix(level, name)
+        with self._path.open("a", encoding="utf-8", errors="replace") as log:
+            for line in result.output():
+                log.write(prefix + line.removesuffix("\n") + "\n")
+                prefix = ""  # one record for the whole block, as the tools expect
 
 
 def _prefix(level: str, name: str) -> str:

@@ -1,16 +1,14 @@
 """Plain lines on the terminal, each with the time of day."""
-
 # ruff: noqa: ARG002 - a reporter shows what it wants of an event
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
-from lofarpipe.errors import Finding
-from lofarpipe.executors.jobs import NOTE, Job, JobResult, duration_text
+from lofarpipe.executors.jobs import JobResult, duration_text
 from lofarpipe.report.events import Reporter
 
 QUIET, NORMAL, VERBOSE, DEBUG = range(4)
@@ -18,61 +16,57 @@ PROGRESS_INTERVAL_S = 10.0
 
 
 class Terminal(Reporter):
-    """Shows a run: progress on one stream, warnings and errors on the other.
+    """Shows a run: progress on one stream, warnings and failed jobs on the other.
 
     Parameters
     ----------
-    level: QUIET (warnings and errors), NORMAL (steps), VERBOSE (also each job), DEBUG (also what programs wrote).
-    out, err: where progress, and where warnings and errors go; by default standard output and standard error.
+    level: QUIET (only what goes wrong), NORMAL (steps), VERBOSE (also each job), DEBUG (also what programs wrote).
+    out, err: where progress, and where warnings and failures go; by default standard output and standard error.
     """
 
     def __init__(self, level: int = NORMAL, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self._level = level
         self._out = out
         self._err = err
+        self._began = time.monotonic()
         self._next_progress = 0.0
+        self._done = 0
         self._jobs = 0
 
-    def run_started(self, job_name: str, steps: Sequence[str]) -> None:
-        """Show how many steps there are."""
-        self._say(f"{job_name}: {_count(len(steps), 'step')}")
+    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+        """Show how many steps there are, and where logs and maps go."""
+        self._began = time.monotonic()
+        self._say(f"{job_name}: {_count(steps, 'step')}; logs and maps in {job_directory}")
 
-    def check_failed(self, findings: Sequence[Finding]) -> None:
-        """Show all problems, one a line, without times: they are about files and not about the run."""
-        for finding in findings:
-            self._complain(str(finding), timed=False)
-        self._complain(f"{_count(len(findings), 'problem')} found; nothing was run", timed=False)
-
-    def step_started(self, step: str, kind: str, step_type: str, jobs: int) -> None:
+    def step_started(self, step: str, step_type: str, jobs: int) -> None:
         """Show a step with jobs; a plugin is over before it could be read."""
-        self._jobs = jobs
+        self._jobs, self._done = jobs, 0
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-        if jobs:
-            self._say(f"{step}: {_count(jobs, 'job')}")
-        else:
-            self._say(f"{step}: {kind} {step_type}", VERBOSE)
+        what = _count(jobs, "job") if jobs else step_type
+        self._say(f"{step}: {what}", NORMAL if jobs else VERBOSE)
 
-    def step_skipped(self, step: str, kind: str, step_type: str, reason: str) -> None:
-        """Show why a step is not run."""
-        self._say(f"{step}: {reason}")
+    def step_skipped(self, step: str) -> None:
+        """Show that a step is not run again."""
+        self._say(f"{step}: done before, with the same inputs; not run again")
 
-    def job_done(self, job: Job, result: JobResult, done: int, total: int) -> None:
+    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Show a failed job always, any job from VERBOSE on, and else every ten seconds how many are done."""
-        product = f" ({job.label})" if job.label else ""
-        if not result.ok:
-            self._complain(f"{job.name}{product} {result.reason()}; log: {job.log}")
-        self._say(f"{job.name}{product}: {result.reason()}, {done} of {total}", VERBOSE)
+        self._done += 1
+        product = f" ({result.label})" if result.label else ""
+        if problem is not None:
+            self._complain(f"{result.name}{product} {problem}; log: {result.log}")
+        self._say(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
         if self._level >= DEBUG:
-            self._show_output(result)
-        if self._level == NORMAL and done < total and time.monotonic() >= self._next_progress:
+            (self._out or sys.stdout).writelines(result.output())
+        if self._level == NORMAL and self._done < self._jobs and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-            self._say(f"{job.name.partition('/')[0]}: {done} of {total} jobs done")
+            self._say(f"{step}: {self._done} of {self._jobs} jobs done")
 
-    def step_done(self, step: str, duration_s: float, outputs: Mapping[str, object]) -> None:
+    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Show how long a step took; a plugin is shown from VERBOSE on."""
-        self._say(f"{step}: done in {duration_text(duration_s)}", NORMAL if self._jobs else VERBOSE)
-        for key, value in outputs.items():
-            self._say(f"{step}.output.{key} = {value}", DEBUG)
+        self._say(f"{step}: done in {duration_text(duration_s)}", NORMAL if jobs else VERBOSE)
+        if failed:
+            self.warning(f"{step}: {failed} of {_count(jobs, 'job')} failed; their products are skipped from here on")
 
     def notice(self, text: str) -> None:
         """Show a decision."""
@@ -82,24 +76,17 @@ class Terminal(Reporter):
         """Show a warning."""
         self._complain(f"warning: {text}")
 
-    def run_ended(self, problem: str | None, duration_s: float) -> None:
-        """Show how the run ended, and after what time."""
-        if problem is None:
-            self._say(f"finished in {duration_text(duration_s)}")
-        else:
-            self._complain(f"failed after {duration_text(duration_s)}: {problem}")
-
-    def _show_output(self, result: JobResult) -> None:
-        if result.log.is_file():
-            with result.log.open(encoding="utf-8", errors="replace") as log:
-                (self._out or sys.stdout).writelines(line for line in log if not line.startswith(NOTE))
+    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+        """Show that the run ended, and after what time; the caller shows the problem, as the last word."""
+        how = "finished" if ok else "failed"
+        self._say(f"{job_name}: {how} after {duration_text(time.monotonic() - self._began)}")
 
     def _say(self, text: str, level: int = NORMAL) -> None:
         if self._level >= level:
             print(_timed(text), file=self._out or sys.stdout, flush=True)
 
-    def _complain(self, text: str, timed: bool = True) -> None:
-        print(_timed(text) if timed else text, file=self._err or sys.stderr, flush=True)
+    def _complain(self, text: str) -> None:
+        print(_timed(text), file=self._err or sys.stderr, flush=True)
 
 
 def _timed(text: str) -> str:
