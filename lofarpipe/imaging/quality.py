@@ -1,0 +1,227 @@
+"""The numbers that prove an image good: noise against expectation, dynamic range, beam, flags, sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.frequency_groups import time_blocks
+from lofarpipe.imaging.image_statistics import (
+    RMS_METHOD,
+    central_part,
+    count_sources,
+    local_rms,
+    robust_rms,
+    tile_rms,
+    tile_size,
+)
+from lofarpipe.imaging.measurement_set import (
+    Sample,
+    SetMetadata,
+    elevation_rad,
+    read_metadata,
+    sample_visibilities,
+    unflagged_exposure_s,
+)
+from lofarpipe.imaging.noise import NoiseUnknownError, Weighting, expected_rms_jy, natural_weights, survey_rms_jy
+from lofarpipe.imaging.sky_image import INTEGRATION_TIME_KEY, RMS_KEY, RMS_METHOD_KEY, SkyImage, SkyImageError
+
+CENTRAL_FRACTION = 0.5  # of width and height: far from the edges, and a quarter of all pixels to count
+SAMPLED_VISIBILITIES = 10_000_000  # over all sets: about 0.4 GB of flags and weights
+CENTRAL_RMS_METHOD = f"{RMS_METHOD}; central half, flat noise"  # one FITS card: 68 characters
+SURVEY_BAND_HZ = (110e6, 190e6)
+
+Fact = dict[str, Any]
+
+
+def fact(value: Any, unit: str, source: str) -> Fact:
+    """Return one number as quality.json has it: with its unit and how it was found."""
+    return {"value": value, "unit": unit, "source": source}
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What the measurement sets behind an image say: flags, time, and a sample of their visibilities."""
+
+    sets: tuple[tuple[SetMetadata, Sample], ...]
+    integration_time_s: float
+
+    @property
+    def flagged_fraction(self) -> float:
+        """The part of the sampled cross-correlations that cannot be used: flagged, or without weight."""
+        counts = [(natural_weights(sample) == 0, metadata.nrows) for metadata, sample in self.sets]
+        lost = sum(float(unused.mean()) * unused.shape[1] * nrows for unused, nrows in counts)
+        return float(lost / sum(unused.shape[1] * nrows for unused, nrows in counts))
+
+
+def observe(paths: Sequence[str]) -> Observation:
+    """Return what the measurement sets of an image say, at a cost that does not grow with their size.
+
+    The integration time is that of all time blocks together; subbands observed at the same time count once, weighted
+    by bandwidth.
+
+    Raises
+    ------
+    MeasurementSetError
+        If a set cannot be read, or two sets cover the same time and frequency.
+    PipelineError
+        If no set is given.
+    """
+    if not paths:
+        raise PipelineError("measure_quality: no measurement sets given; name those that the image was made of")
+    sets = []
+    exposures_s: dict[str, float] = {}
+    for path in paths:
+        metadata = read_metadata(path)
+        max_rows = max(1, SAMPLED_VISIBILITIES // len(paths) // len(metadata.frequencies_hz))
+        sets.append((metadata, sample_visibilities(path, max_rows)))
+        exposures_s[path] = unflagged_exposure_s(path, max_rows)
+    blocks = time_blocks([metadata for metadata, _ in sets])
+    return Observation(tuple(sets), sum(_block_exposure_s(block, exposures_s) for block in blocks))
+
+
+def _block_exposure_s(block: Sequence[SetMetadata], exposures_s: dict[str, float]) -> float:
+    """Return the mean exposure of sets observed at the same time, weighted by their bandwidth."""
+    widths = [metadata.bandwidth_hz for metadata in block]
+    return float(np.average([exposures_s[metadata.path] for metadata in block], weights=widths))
+
+
+def image_weighting(image: SkyImage, robust: float, padding: float, min_lambda: float, max_lambda: float) -> Weighting:
+    """Return the weighting of an image: size and cell from its header, the rest as it was given to WSClean."""
+    x_axis, y_axis = image.axis("RA"), image.axis("DEC")
+    cellsize_rad = math.radians(abs(y_axis.increment))
+    return Weighting((x_axis.length, y_axis.length), cellsize_rad, robust, padding, min_lambda, max_lambda)
+
+
+def measured_noise(image: SkyImage) -> dict[str, Fact]:
+    """Return the noise of a flat-noise image near the centre, over the field and as one number for all of it.
+
+    Raises
+    ------
+    SkyImageError
+        If the image is blank or constant.
+    """
+    tiles = tile_rms(image.plane, tile_size(image.plane, image.beam_area_pixels))
+    try:
+        central, everywhere = robust_rms(central_part(image.plane, CENTRAL_FRACTION)), robust_rms(image.plane)
+    except ValueError as err:
+        raise SkyImageError(f"{image.path}: {err}; was there any unflagged data?") from err
+    return {
+        "rms": fact(central, image.unit, CENTRAL_RMS_METHOD),
+        "rms_whole_image": fact(everywhere, image.unit, f"{RMS_METHOD}; all of the flat-noise image"),
+        "rms_field_median": fact(float(np.nanmedian(tiles)), image.unit, f"median over tiles of: {RMS_METHOD}"),
+    }
+
+
+def brightest(image: SkyImage) -> float:
+    """Return the brightest pixel of an image, in its unit.
+
+    Raises
+    ------
+    SkyImageError
+        If all of it is blank.
+    """
+    if not np.isfinite(image.plane).any():
+        raise SkyImageError(f"{image.path}: every pixel is blank; was there any unflagged data?")
+    return float(np.nanmax(image.plane))
+
+
+def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
+    """Return the numbers that come from the images alone.
+
+    Raises
+    ------
+    SkyImageError
+        If a header lacks what is needed, or the image is blank.
+    """
+    facts = measured_noise(image)
+    rms, peak = facts["rms"]["value"], brightest(image)
+    sources = count_sources(image.plane, local_rms(image.plane, image.beam_area_pixels))
+    fitted = "restoring beam in the FITS header, fitted by WSClean"
+    return facts | {
+        "peak": fact(peak, image.unit, "brightest pixel of the flat-noise image"),
+        "peak_true_sky": fact(brightest(image_pb), image.unit, "brightest pixel, primary-beam corrected"),
+        "dynamic_range": fact(peak / rms, "", "peak / rms, both of the flat-noise image"),
+        "beam_major": fact(image.beam_major_arcsec, "arcsec", fitted),
+        "beam_minor": fact(image.beam_minor_arcsec, "arcsec", fitted),
+        "beam_position_angle": fact(image.beam_angle_deg, "deg", fitted + ", north through east"),
+        "frequency": fact(image.frequency_hz, "Hz", "FITS header"),
+        "bandwidth": fact(image.bandwidth_hz, "Hz", "FITS header: lowest to highest channel edge, gaps included"),
+        "blank_fraction": fact(float(np.isnan(image_pb.plane).mean()), "", "NaN pixels of the corrected image"),
+        "source_count": fact(
+            sources, "", "islands above 4 x local rms with a peak above 5 x, in the flat-noise image; not deblended"
+        ),
+    }
+
+
+def observation_facts(observation: Observation) -> dict[str, Fact]:
+    """Return flagged fraction and unflagged integration time."""
+    lookup = "cross-correlations: FLAG, FLAG_ROW or no weight; sampled time slots"
+    return {
+        "flagged_fraction": fact(observation.flagged_fraction, "", lookup),
+        "integration_time": fact(
+            observation.integration_time_s, "s", "exposure of all time slots x unflagged fraction, autocorrelations out"
+        ),
+    }
+
+
+def expected_noise(observation: Observation, weighting: Weighting) -> dict[str, Fact]:
+    """Return the thermal noise to expect; the value is null, and the source says why, where it cannot be known."""
+    formula = (
+        "sqrt(sum w^2 s^2) / sum w over the visibilities: w the Briggs weights of this image, s from station "
+        "sensitivities at zenith (van Haarlem et al. 2013)"
+    )
+    try:
+        expected = fact(expected_rms_jy(observation.sets, weighting), "Jy/beam", formula)
+    except NoiseUnknownError as err:
+        expected = fact(None, "Jy/beam", f"unknown: {err}")
+    return {"expected_thermal_noise": expected, "expected_survey_noise": _survey_noise(observation)}
+
+
+def _survey_noise(observation: Observation) -> Fact:
+    """Return the noise scaled from the LoTSS survey, for images that are like it."""
+    metadata = observation.sets[0][0]
+    low_hz, high_hz = SURVEY_BAND_HZ
+    if metadata.telescope.upper() != "LOFAR" or not low_hz <= metadata.frequencies_hz.mean() <= high_hz:
+        return fact(None, "Jy/beam", "unknown: the survey was made with LOFAR at 120-168 MHz, this is something else")
+    times_s = np.concatenate([np.linspace(one.start_s, one.end_s, 5) for one, _ in observation.sets])
+    bandwidth_hz = sum(one.bandwidth_hz for one in time_blocks([one for one, _ in observation.sets])[0])
+    try:
+        value = survey_rms_jy(
+            float(elevation_rad(metadata, times_s).mean()), bandwidth_hz, observation.integration_time_s, 1.0
+        )
+    except ValueError as err:
+        return fact(None, "Jy/beam", f"unknown: {err}")
+    return fact(value, "Jy/beam", "62 uJy in 8 h and 48 MHz, all Dutch stations (Shimwell et al. 2022), scaled")
+
+
+def header_facts(facts: Mapping[str, Fact]) -> dict[str, tuple[Any, str]]:
+    """Return the FITS keywords, with comments, that carry noise and integration time to whoever gets the image."""
+    return {
+        RMS_KEY: (facts["rms"]["value"], "[Jy/beam] rms of the flat-noise image"),
+        RMS_METHOD_KEY: (facts["rms"]["source"], ""),
+        INTEGRATION_TIME_KEY: (facts["integration_time"]["value"], "[s] unflagged integration time"),
+    }
+
+
+def quality(image: SkyImage, image_pb: SkyImage, observation: Observation, weighting: Weighting) -> dict[str, Any]:
+    """Return everything that quality.json holds: each number as value, unit and source.
+
+    ``image`` is the flat-noise image, ``image_pb`` the same corrected for the primary beam.
+
+    Raises
+    ------
+    SkyImageError
+        If a header lacks what is needed, or an image is blank.
+    """
+    facts = image_facts(image, image_pb) | observation_facts(observation) | expected_noise(observation, weighting)
+    expected = facts["expected_thermal_noise"]["value"]
+    ratio = facts["rms"]["value"] / expected if expected else None
+    reason = "rms / expected_thermal_noise" if expected else "unknown: no expected thermal noise"
+    names = {"image": image.path, "image_pb": image_pb.path}
+    return names | facts | {"measured_over_expected": fact(ratio, "", reason)}

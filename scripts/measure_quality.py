@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Measures an image against its observation: writes quality.json, and keywords and HISTORY into the FITS files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.provenance import command_lines, version_lines
+from lofarpipe.imaging.quality import header_facts, image_weighting, observe, quality
+from lofarpipe.imaging.script_arguments import number
+from lofarpipe.imaging.sky_image import read_sky_image, write_facts
+from lofarpipe.programs import find
+from lofarpipe.support.utilities import files_of, write_atomically
+
+OUTPUTS = ("quality",)
+
+
+def main(
+    image: str,
+    image_pb: str,
+    ms_input: str,
+    quality_file: str,
+    commands_file: str = "",
+    robust: str = "0",
+    minuv_lambda: str = "0",
+    maxuv_lambda: str = "inf",
+    padding: str = "1.2",
+) -> dict[str, str]:
+    """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
+
+    ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one measurement
+    set or a list text, ``commands_file`` holds the commands of the run. The last four are what WSClean was given.
+    """
+    commands = command_lines(commands_file) if commands_file else []
+    flat, corrected = read_sky_image(image), read_sky_image(image_pb)
+    weighting = image_weighting(
+        flat,
+        robust=number("robust", robust, -2, 2),
+        padding=number("padding", padding, 1),
+        min_lambda=number("minuv_lambda", minuv_lambda, 0),
+        max_lambda=number("maxuv_lambda", maxuv_lambda, 0),
+    )
+    facts = quality(flat, corrected, observe(files_of(ms_input)), weighting)
+    versions = version_lines({name: _find_or_none(name) for name in ("wsclean", "DP3")})
+    for path in dict.fromkeys([image, image_pb]):
+        write_facts(path, header_facts(facts), [*versions, *commands])
+    write_atomically(Path(quality_file), json.dumps(facts | {"versions": versions}, indent=1, allow_nan=False) + "\n")
+    return {"quality": quality_file}
+
+
+def _find_or_none(name: str) -> Path | None:
+    """Return the path of a program; an image can be measured on a machine that could not make it."""
+    try:
+        return find(name)
+    except PipelineError:
+        return None
+
+
+def command_line(argv: list[str]) -> int:
+    """Run from a shell; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", help="flat-noise image")
+    parser.add_argument("image_pb", help="image corrected for the primary beam; the same file where there is none")
+    parser.add_argument("quality_file", help="JSON file to write")
+    parser.add_argument("ms_input", nargs="+", help="measurement sets that were imaged")
+    parser.add_argument("--commands-file", default="")
+    for name, default in (("robust", "0"), ("minuv-lambda", "0"), ("maxuv-lambda", "inf"), ("padding", "1.2")):
+        parser.add_argument(f"--{name}", default=default, help="as WSClean was given it; default %(default)s")
+    keywords = vars(parser.parse_args(argv))
+    try:
+        main(**keywords | {"ms_input": str(keywords["ms_input"])})
+    except (PipelineError, ValueError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    print(keywords["quality_file"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(sys.argv[1:]))
