@@ -1,0 +1,263 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.support.parset import (
+    Entry,
+    MissingKeyError,
+    Parset,
+    ParsetError,
+    get_parset,
+    patch_parset,
+    patched_parset,
+)
+
+TEXT = """\
+# the options
+! data = [/a.MS, /b.MS]  ## input sets
+!size = 1.5
+pipeline.replace.root = {{ data }}/x
+pipeline.steps = [one, two]
+two.control.type = dppp
+two.argument.flags = ["a,b", 'c d']
+one.control.type = 'plain'
+two.control.type = dp3  ## again
+"""
+
+
+@pytest.fixture
+def parset():
+    return Parset.parse(TEXT, "x.parset")
+
+
+def test_order_is_that_of_the_file(parset):
+    assert list(parset) == [
+        "! data",
+        "! size",
+        "pipeline.replace.root",
+        "pipeline.steps",
+        "two.control.type",
+        "two.argument.flags",
+        "one.control.type",
+    ]
+    assert len(parset) == parset.size() == 7
+    assert repr(parset) == "<Parset of 7 keys>"
+
+
+def test_last_duplicate_counts_in_the_place_of_the_first(parset):
+    assert parset.entry("two.control.type") == Entry("two.control.type", "dp3", "x.parset", 9, "again")
+
+
+def test_raw_values_keep_quotes(parset):
+    assert parset["one.control.type"] == "'plain'"
+    assert parset.get("one.control.type") == "'plain'"
+    assert parset.get("nope") is None
+    assert parset.get("nope", "x") == "x"
+
+
+def test_values_have_the_historical_accessors(parset):
+    parset.set("b", "'yes'")
+    parset.set("i", "0x10")
+    assert parset["one.control.type"].get() == "'plain'"
+    assert type(parset["one.control.type"].get()) is str
+    assert parset["one.control.type"].getString() == "plain"
+    assert parset["two.argument.flags"].getStringVector() == ["a,b", "c d"]
+    assert parset["b"].getBool() is True
+    assert parset["i"].getInt() == 16
+
+
+@pytest.mark.parametrize("key", ["! size", "!size", "!  size"])
+def test_definition_is_found_however_it_is_written(parset, key):
+    assert key in parset
+    assert parset[key] == "1.5"
+
+
+def test_missing_key_is_named_with_the_nearest(parset):
+    with pytest.raises(MissingKeyError) as error:
+        parset["pipeline.step"]
+    assert str(error.value) == "no key 'pipeline.step' in the parset; did you mean 'pipeline.steps'?"
+    assert isinstance(error.value, KeyError)
+    assert 3 not in parset
+
+
+def test_set_keeps_place_and_comment(parset):
+    parset.set("!data", "[]", "command line")
+    assert next(iter(parset)) == "! data"
+    assert parset.entry("! data") == Entry("! data", "[]", "command line", 0, "input sets")
+    parset.set("new", "1", "y", 3, "what it is")
+    assert list(parset)[-1] == "new"
+    assert parset.entry("new").where == "y:3"
+
+
+@pytest.mark.parametrize(("key", "value"), [("a", "1\nb = 2"), ("a\n", "1"), ("a", "\0"), ("", "1"), ("a", "b\rc")])
+def test_set_refuses_what_would_not_be_read_back(parset, key, value):
+    with pytest.raises(ParsetError, match=r"keys and values are one line$"):
+        parset.set(key, value)
+
+
+def test_adopt_overrides_in_place(parset):
+    parset.adopt(Parset.parse("extra = 1\n! size = 3\nstray\n", "field.parset"))
+    assert [*parset][1] == "! size"
+    assert parset.entry("! size") == Entry("! size", "3 stray", "field.parset", 2)
+    assert [*parset][-1] == "extra"
+    assert [str(oddity.where) for oddity in parset.oddities] == ["field.parset:3"]
+
+
+def test_subset_strips_the_prefix(parset):
+    block = parset.subset("two")
+    assert list(block) == ["control.type", "argument.flags"]
+    assert block.entry("control.type").where == "x.parset:9"
+    assert len(parset.subset("tw")) == 0
+    assert isinstance(block, Parset)
+
+
+def test_definitions_in_order_of_first_appearance():
+    parset = Parset.parse("! b = 1\npipeline.replace.a = 2\n!c=3\n! b = 4\npipeline.replace.b = 5\nb = 6")
+    assert [(name, entry.value) for name, entry in parset.definitions().items()] == [("b", "5"), ("a", "2"), ("c", "3")]
+
+
+def test_substituted(monkeypatch):
+    monkeypatch.setenv("WHERE", "/opt")
+    text = "! a = $WHERE/1\n! b = {{ a }}, {{ c }}\n! c = 3\nk = x{{ b }} {{ nope }} $WHERE\npipeline.steps = [{{ c }}]"
+    result = Parset.parse(text).substituted()
+    assert [(key, str(result[key])) for key in result] == [
+        ("! a", "/opt/1"),
+        ("! b", "/opt/1, 3"),
+        ("! c", "3"),
+        ("k", "x/opt/1, {{ c }} {{ nope }} $WHERE"),
+        ("pipeline.steps", "[3]"),
+    ]
+    assert result.placeholders("k") == ["c", "nope"]
+    assert result.entry("k").line == 4
+
+
+def test_keys_are_not_substituted():
+    assert list(Parset.parse("! a = 1\n{{ a }}.b = 2").substituted()) == ["! a", "{{ a }}.b"]
+
+
+def test_typed_values(parset):
+    parset.adopt(Parset.parse("yes = 'True'\nnumber = 12", "y"))
+    assert parset.string("one.control.type") == parset.getString("one.control.type") == "plain"
+    assert parset.vector("pipeline.steps") == parset.getStringVector("pipeline.steps") == ["one", "two"]
+    assert parset.boolean("yes") is parset.getBool("yes") is True
+    assert parset.integer("number") == parset.getInt("number") == 12
+
+
+def test_defaults_are_for_missing_keys_only(parset):
+    assert parset.getString("nope", "") == ""
+    assert parset.getStringVector("nope", ["x"]) == ["x"]
+    assert parset.getBool("nope", False) is False
+    assert parset.getInt("nope", 7) == 7
+    assert parset.getString("one.control.type", "x") == "plain"
+    with pytest.raises(MissingKeyError):
+        parset.getInt("nope")
+
+
+@pytest.mark.parametrize("method", ["integer", "boolean", "getInt", "getBool"])
+def test_wrong_type_names_file_and_line(parset, method):
+    with pytest.raises(ParsetError, match=r"^x\.parset:8: one\.control\.type: 'plain' is neither|not a whole number"):
+        getattr(parset, method)("one.control.type")
+
+
+def test_keys_are_the_raw_left_hand_sides(parset):
+    assert parset.keys == [
+        "# the options",
+        "! data",
+        "!size",
+        "pipeline.replace.root",
+        "pipeline.steps",
+        "two.control.type",
+        "two.argument.flags",
+        "one.control.type",
+        "two.control.type",
+    ]
+    parset.add("z", 3)
+    parset.replace("z", 4)
+    assert parset.keys[-2:] == ["two.control.type", "z"]
+    assert parset["z"] == "4"
+
+
+def test_remove(parset):
+    parset.remove("two.control.type")
+    parset.remove("!size")
+    parset.remove("never there")
+    assert not parset.isDefined("two.control.type")
+    assert "! size" not in parset
+    assert "two.control.type" not in parset.keys
+    assert "!size" not in parset.keys
+
+
+def test_make_subset_replaces_the_prefix(parset):
+    assert list(parset.makeSubset("two.control.")) == ["type"]
+    assert list(parset.makeSubset("two.control.", "step.")) == ["step.type"]
+    assert len(parset.makeSubset("")) == len(parset)
+
+
+def test_adopt_file_with_prefix(parset, tmp_path):
+    (tmp_path / "more.parset").write_text("type = x\n")
+    parset.adoptFile(tmp_path / "more.parset", "one.control.")
+    assert parset["one.control.type"] == "x"
+    assert parset.entry("one.control.type").where == f"{tmp_path}/more.parset:1"
+
+
+def test_written_in_byte_order_and_read_back(parset, tmp_path):
+    path = tmp_path / "out.parset"
+    parset.set("Z", "ä")
+    parset.writeFile(path)
+    assert path.read_text().splitlines() == [
+        "! data=[/a.MS, /b.MS]",
+        "! size=1.5",
+        "Z=ä",
+        "one.control.type='plain'",
+        "pipeline.replace.root={{ data }}/x",
+        "pipeline.steps=[one, two]",
+        "two.argument.flags=[\"a,b\", 'c d']",
+        "two.control.type=dp3",
+    ]
+    assert parset.keywords() == list(Parset.read(path))
+    assert get_parset(str(path))["Z"] == "ä"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parset"]
+
+
+def test_from_dict():
+    parset = Parset.fromDict({"b": 1, "a": [1, 2]})
+    assert [(key, parset[key]) for key in parset] == [("b", "1"), ("a", "[1, 2]")]
+
+
+def test_patch_parset(parset, tmp_path):
+    name = patch_parset(parset, {"one.control.type": "new", "extra": 3}, tmp_path)
+    patched = Parset(name)
+    assert (patched["one.control.type"], patched["extra"]) == ("new", "3")
+    assert parset["one.control.type"] == "'plain'"
+    assert Path(patch_parset(name, {}, tmp_path)).read_text() == Path(name).read_text()
+
+
+def test_patched_parset_is_removed(parset, tmp_path):
+    with patched_parset(parset, {"extra": 3}, tmp_path) as name:
+        assert Parset(name)["extra"] == "3"
+    assert not Path(name).exists()
+    with patched_parset(parset, {}, tmp_path, unlink=False) as name:
+        pass
+    assert Path(name).exists()
+
+
+def test_file_that_is_not_there(tmp_path):
+    with pytest.raises(ParsetError, match=re.escape(f"{tmp_path}/no: cannot be read: No such file or directory")):
+        Parset.read(tmp_path / "no")
+    with pytest.raises(ParsetError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory")):
+        Parset.read(tmp_path)
+
+
+def test_file_with_byte_order_mark_and_latin1(tmp_path):
+    path = tmp_path / "x.parset"
+    path.write_bytes(b"\xef\xbb\xbfa = 1\r\nb = caf\xe9\r\n")
+    with pytest.raises(ParsetError, match=r"x\.parset:2: byte 0xe9 is not UTF-8"):
+        Parset.read(path)
+    path.write_bytes(b"\xef\xbb\xbfa = 1\r\n")
+    assert list(Parset.read(path)) == ["a"]
+
+
+def test_endless_file_is_refused():
+    with pytest.raises(ParsetError, match=r"^/dev/zero: more than \d+ characters; that is no parset$"):
+        Parset.read("/dev/zero")
