@@ -1,0 +1,127 @@
+import logging
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lofarpipe.support.utilities import catch_segfaults, create_directory, files_of, string_to_list, write_atomically
+
+SEGFAULT = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("/a.MS", ["/a.MS"]),
+        (" /a b.MS ", ["/a b.MS"]),
+        ("/a,b.MS", ["/a,b.MS"]),
+        ("[]", []),
+        ("[", ["["]),
+        ("[/a.MS]", ["/a.MS"]),
+        ("[/a.MS, /b.MS ,'/c.MS',\"/d.MS\"]", ["/a.MS", "/b.MS", "/c.MS", "/d.MS"]),
+        ("['/a.MS', '/b,c.MS']", ["/a.MS", "/b,c.MS"]),
+        ('["1.2deg","3.4deg"]', ["1.2deg", "3.4deg"]),
+        ("[1.50,2]", ["1.50", "2"]),
+        ("['/a.MS', b]", ["/a.MS", "b"]),
+        ("['/a.MS', 1]", ["/a.MS", "1"]),
+        ("['/it's.MS']", ["/it's.MS"]),
+        ("[CR]S*&", ["[CR]S*&"]),
+    ],
+)
+def test_files_of(text, expected):
+    assert files_of(text) == expected
+
+
+@given(st.lists(st.text(min_size=1)))
+def test_every_literal_list_comes_apart(names):
+    assert files_of(str(names)) == names
+
+
+@pytest.mark.parametrize("text", ["['" + "[" * 300_000 + "]", "[" + "'a'" * 100_000 + "]", "['" * 200_000 + "]"])
+def test_hostile_list_ends_soon(text):
+    start = time.process_time()
+    files_of(text)
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("[]", []),
+        ("a", ["a"]),
+        ("[a, b , ,c,]", ["a", "b", "c"]),
+        ("a,b", ["a", "b"]),
+        ("[mk, a,b, c d, (1,2)]", ["mk", "a", "b", "c d", "(1", "2)"]),
+        ("[a, [p,q]]", ["a", "[p", "q"]),
+    ],
+)
+def test_string_to_list(text, expected):
+    assert string_to_list(text) == expected
+
+
+def test_create_directory_twice(tmp_path):
+    create_directory(tmp_path / "a" / "b")
+    create_directory(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_write_replaces_the_whole_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("much longer than before")
+    write_atomically(path, "new\n")
+    assert path.read_text() == "new\n"
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_atomically(path, b"bytes")
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["x"]
+
+
+def test_program_that_works_is_logged(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    code = "import os, sys; print(os.getcwd()); print(os.environ['X'], file=sys.stderr)"
+    process = catch_segfaults([sys.executable, "-c", code], str(tmp_path), {"X": "warned"}, logging.getLogger())
+    assert process.returncode == 0
+    assert (logging.DEBUG, f"{tmp_path}\n") in [(record.levelno, record.message) for record in caplog.records]
+    assert (logging.WARNING, "warned\n") in [(record.levelno, record.message) for record in caplog.records]
+
+
+def test_failing_program_is_not_tried_again(tmp_path):
+    code = "import sys; open('tries', 'a').write('x'); sys.exit(3)"
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        catch_segfaults([sys.executable, "-c", code], tmp_path, None, logging.getLogger())
+    assert error.value.returncode == 3
+    assert (tmp_path / "tries").read_text() == "x"
+
+
+def test_segmentation_fault_is_tried_again(tmp_path):
+    cleaned = []
+    code = f"import pathlib\nif not pathlib.Path('t').exists():\n open('t', 'w'); {SEGFAULT}"
+    catch_segfaults(
+        [sys.executable, "-c", code], tmp_path, None, logging.getLogger(), cleanup=lambda: cleaned.append(1)
+    )
+    assert cleaned == [1]
+
+
+def test_too_many_segmentation_faults(tmp_path):
+    cleaned = []
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        catch_segfaults(
+            [sys.executable, "-c", SEGFAULT],
+            tmp_path,
+            None,
+            logging.getLogger(),
+            max=2,
+            cleanup=lambda: cleaned.append(1),
+        )
+    assert error.value.returncode == -11
+    assert cleaned == [1, 1]
