@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Simulate a LOFAR observation, make its image with the pipeline, and compare the image with the truth.
+
+    tools/demonstration.py DIRECTORY
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+SEED = "1"
+
+
+def run(*argv: str | Path) -> None:
+    """Run one command; end with its exit code if it fails."""
+    print(f"\n$ {' '.join(map(str, argv))}", flush=True)
+    finished = subprocess.run([str(word) for word in argv], check=False)
+    if finished.returncode:
+        sys.exit(finished.returncode)
+
+
+def simulate(observation: Path) -> None:
+    """Make the observation unless an earlier demonstration made it."""
+    if (observation / "truth.json").is_file():
+        print(f"{observation}: already there; remove it to simulate it again")
+        return
+    run(sys.executable, REPOSITORY / "scripts" / "simulate_observation.py", observation, "--seed", SEED)
+
+
+def main(directory: Path) -> None:
+    """Simulate, image, compare."""
+    directory.mkdir(parents=True, exist_ok=True)
+    observation, field = directory / "observation", directory / "field"
+    simulate(observation)
+    run(
+        BIN / "genericpipeline.py",
+        REPOSITORY / "demo.parset",
+        *("-c", "pipeline.cfg", "-j", field.name, "-r", directory, "-w", directory),
+        *("-s", f"data_input_filenames=[{observation}/*.MS]"),
+        *("-s", f"image_output_filenames=[{directory}/image.fits]"),
+    )
+    root = field / "fullband-MFS-image"
+    truth = observation / "truth.json"
+    compare = REPOSITORY / "scripts" / "compare_with_truth.py"
+    run(sys.executable, compare, f"{root}-pb.fits", truth, "--flat", f"{root}.fits")
+    quality = json.loads((field / "quality.json").read_text())
+    print_products(directory, field)
+    print(f"\nThe numbers in full: {field}/quality.json ({len(quality)} entries), {field}/plan.json")
+
+
+def print_products(directory: Path, field: Path) -> None:
+    """Say where everything is."""
+    products = {
+        "image, primary-beam corrected": directory / "image.fits",
+        "image, flat noise": field / "fullband-MFS-image.fits",
+        "primary beam": field / "fullband-MFS-primary-beam.fits",
+        "picture": field / "fullband-MFS-image-pb.png",
+        "uv coverage": field / "uv_coverage.png",
+        "decisions and their reasons": field / "plan.json",
+        "quality": field / "quality.json",
+        "metadata for the archive": field / "images.metadata",
+    }
+    print("\nProducts:")
+    for what, path in products.items():
+        print(f"  {what:32} {path}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path, help="where everything goes")
+    main(parser.parse_args().directory)
