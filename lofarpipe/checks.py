@@ -132,7 +132,8 @@ class StepChecker:
             return
         if given.complete or given.names:
             gives = ", ".join(sorted(given.names))
-            self._add(step, key, f"step '{name}' has no output '{output}'; it gives: {gives}", output, given.names)
+            what = f"step '{name}' has no output '{output}'{nearest(output, given.names)}; it gives: {gives}"
+            self._add(step, key, what)
 
     # ---- recipes
 

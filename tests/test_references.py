@@ -1,0 +1,39 @@
+"""References to the outputs of other steps."""
+
+import pytest
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.references import references, resolve
+
+RESULTS = {"average": {"mapfile": "/m/average.mapfile", "ok.mapfile": "/m/ok"}, "input": {"job_directory": "/j"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("average.output.mapfile", [("average", "mapfile")]),
+        ("[a.output.x.mapfile, b-1.output.y]", [("a", "x.mapfile"), ("b-1", "y")]),
+        ("input.output.job_directory/fullband", [("input", "job_directory")]),
+        ("nothing here", []),
+    ],
+)
+def test_what_is_a_reference(text, found):
+    assert references(text) == found
+
+
+def test_all_references_are_replaced():
+    text = "[average.output.mapfile,input.output.job_directory/x]"
+    assert resolve(text, RESULTS, "here") == "[/m/average.mapfile,/j/x]"
+
+
+def test_backslashes_survive():
+    assert resolve("a.output.b", {"a": {"b": r"C:\1\g<0>"}}, "here") == r"C:\1\g<0>"
+
+
+def test_unknown_step_and_unknown_output_name_what_there_is():
+    with pytest.raises(PipelineError, match="here: 'averge.output.mapfile': no step 'averge' has run; did you mean"):
+        resolve("averge.output.mapfile", RESULTS, "here")
+    with pytest.raises(PipelineError, match=r"no output 'mapfle'; did you mean 'mapfile'\?; it gives: mapfile, ok"):
+        resolve("average.output.mapfle", RESULTS, "here")
+    with pytest.raises(PipelineError, match="it gives: nothing"):
+        resolve("a.output.mapfile", {"a": {}}, "here")
