@@ -1,0 +1,175 @@
+"""What every executor must do; each is a parameter of the fixture."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import Executor, Job, JobResult, Resources
+from lofarpipe.executors.local import LocalExecutor
+
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(params=["local"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    """An executor with two cores and 4 GB, whatever the machine has."""
+    return {"local": LocalExecutor}[request.param](Resources(2, 4.0), grace_s=1.0)
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> MakeJob:
+    def make(number: int, script: str = "exit 0", **changes: object) -> Job:
+        log = tmp_path / "logs" / f"{number:03}.log"
+        facts = {"name": f"step/{number:03}", "argv": ("sh", "-c", script), "workdir": tmp_path, "log": log}
+        return Job(**{**facts, **changes})  # type: ignore[arg-type]
+
+    return make
+
+
+def test_results_come_in_the_order_of_the_jobs(executor: Executor, make_job: MakeJob) -> None:
+    seen: list[str] = []
+    jobs = [make_job(0, "sleep 0.3; exit 4"), make_job(1, "exit 5"), make_job(2)]
+    results = executor.run(jobs, lambda result: seen.append(result.name))
+    assert [(result.name, result.exit_code) for result in results] == [
+        ("step/000", 4),
+        ("step/001", 5),
+        ("step/002", 0),
+    ]
+    assert seen[-1] == "step/000"
+    assert sorted(seen) == ["step/000", "step/001", "step/002"]
+
+
+def test_no_jobs(executor: Executor) -> None:
+    assert executor.run([]) == []
+
+
+def test_capacity_is_respected(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+    script = f"ls {tmp_path} | grep -c running; touch {tmp_path}/running.$$; sleep 0.1; rm {tmp_path}/running.$$"
+    results = executor.run([make_job(number, script) for number in range(8)])
+    together = [int(result.tail()[0]) + 1 for result in results]
+    assert max(together) == executor.capacity().cores == 2
+    one_by_one = executor.run([make_job(number, script, max_per_node=1) for number in range(4)])
+    assert {result.tail()[0] for result in one_by_one} == {"0"}
+
+
+def test_all_run_although_one_fails(executor: Executor, make_job: MakeJob) -> None:
+    results = executor.run([make_job(0, "exit 1", max_per_node=1), make_job(1, max_per_node=1)])
+    assert [result.exit_code for result in results] == [1, 0]
+
+
+def test_missing_program_is_a_failed_job(executor: Executor, make_job: MakeJob) -> None:
+    results = executor.run([make_job(0, argv=("/no/such/program",)), make_job(1, cores=2)])
+    assert [result.exit_code for result in results] == [127, 0]
+
+
+def test_impossible_job_is_refused_before_any_starts(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="needs 5 GB of memory"):
+        executor.run([make_job(0, f"touch {tmp_path}/began"), make_job(1, memory_gb=5.0)])
+    assert not (tmp_path / "began").exists()
+
+
+def test_tempdir_is_there_during_the_job_only(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+    tempdirs = [tmp_path / "scratch" / str(number) for number in range(2)]
+    scripts = [f"touch {tempdirs[0]}/file", f"touch {tempdirs[1]}/file && exit 1"]
+    results = executor.run([make_job(n, s, tempdir=t) for n, s, t in zip(range(2), scripts, tempdirs, strict=True)])
+    assert [result.exit_code for result in results] == [0, 1]
+    assert [tempdir.exists() for tempdir in tempdirs] == [False, False]
+
+
+def test_tempdir_is_removed_if_the_log_cannot_be_written(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with pytest.raises(PipelineError, match="cannot be written"):
+        executor.run([make_job(0, tempdir=tmp_path / "scratch")])
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_segmentation_fault_is_tried_once_more(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+    crash = "kill -SEGV $$"
+    results = executor.run(
+        [
+            make_job(0, f"test -e {tmp_path}/again && exit 0; touch {tmp_path}/again; {crash}"),
+            make_job(1, f"echo x >> {tmp_path}/count; {crash}"),
+        ]
+    )
+    assert [result.exit_code for result in results] == [0, -signal.SIGSEGV]
+    assert (tmp_path / "count").read_text() == "x\nx\n"
+
+
+def test_error_in_callback_ends_all(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+    def fail(result: JobResult) -> None:
+        raise ZeroDivisionError
+
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        executor.run([make_job(0), make_job(1, "sleep 60", tempdir=tmp_path / "scratch")], fail)
+    assert time.monotonic() - began < 10
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_cancel_from_the_callback(executor: Executor, make_job: MakeJob) -> None:
+    jobs = [make_job(0), make_job(1, "sleep 60"), make_job(2, "sleep 60", cores=2)]
+    results = executor.run(jobs, lambda result: executor.cancel())
+    assert [result.exit_code for result in results] == [0, -signal.SIGTERM, -signal.SIGTERM]
+    assert results[2].reason() == "was not started"
+    assert executor.run([make_job(3)])[0].ok  # it can be used again
+
+
+def test_cancel_from_another_thread(executor: Executor, make_job: MakeJob) -> None:
+    timer = threading.Timer(0.3, executor.cancel)
+    timer.start()
+    began = time.monotonic()
+    results = executor.run([make_job(0, "sleep 60")])
+    timer.join()
+    assert time.monotonic() - began < 10
+    assert results[0].exit_code == -signal.SIGTERM
+
+
+def test_cancel_without_a_run_is_harmless(executor: Executor, make_job: MakeJob) -> None:
+    executor.cancel()
+    assert executor.run([make_job(0)])[0].ok
+
+
+def test_it_can_run_in_a_thread(executor: Executor, make_job: MakeJob) -> None:
+    results: list[JobResult] = []
+    thread = threading.Thread(target=lambda: results.extend(executor.run([make_job(0), make_job(1, "exit 2")])))
+    thread.start()
+    thread.join(30)
+    assert [result.exit_code for result in results] == [0, 2]
+
+
+def test_devices_are_given(executor: Executor, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    with_devices = LocalExecutor(Resources(2, 4.0, 1))
+    result = with_devices.run([make_job(0, "echo $CUDA_VISIBLE_DEVICES", gpus=1)])[0]
+    assert result.tail() == ["4"]
+    with pytest.raises(PipelineError, match="needs 2 CUDA devices, and this machine has 1"):
+        with_devices.run([make_job(0, gpus=2)])
+
+
+def test_two_hundred_jobs_cost_next_to_nothing(executor: Executor, make_job: MakeJob) -> None:
+    jobs = [make_job(number, argv=("/bin/true",)) for number in range(200)]
+    before = sum(os.times()[:4])
+    assert all(result.ok for result in executor.run(jobs))
+    assert (sum(os.times()[:4]) - before) / 200 < 0.010  # s; xargs takes 0.001
+
+
+def test_descriptors_are_closed(executor: Executor, make_job: MakeJob) -> None:
+    executor.run([make_job(0)])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    executor.run([make_job(number) for number in range(5)])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_job_does_not_inherit_descriptors(executor: Executor, make_job: MakeJob) -> None:
+    program = (sys.executable, "-c", "import os; print(*sorted(os.listdir('/proc/self/fd')))")
+    result = executor.run([make_job(0, argv=program)])[0]
+    assert result.tail()[0].split() == ["0", "1", "2", "3"]  # 3: the listing itself

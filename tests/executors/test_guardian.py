@@ -1,0 +1,132 @@
+"""What happens to jobs when the engine is killed: here with process groups of our own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.executors import guardian as module
+from lofarpipe.executors.guardian import Guardian
+from lofarpipe.executors.process import session_members
+
+ENGINE = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from lofarpipe.executors.guardian import Guardian
+with Guardian(float(sys.argv[1])) as guardian:
+    for arguments in sys.argv[2:]:
+        script, _, tempdir = arguments.partition("|")
+        process = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.DEVNULL)
+        guardian.watch(process.pid, Path(tempdir) if tempdir else None)
+        print(process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def killed_engine(grace_s: float, *jobs: str) -> list[int]:
+    """Start an engine with these jobs, kill it by SIGKILL, and return the sessions of the jobs."""
+    engine = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ENGINE), str(grace_s), *jobs],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert engine.stdout is not None
+    sessions = [int(engine.stdout.readline()) for _ in jobs]
+    time.sleep(0.2)
+    assert len(session_members(sessions)) >= len(jobs)
+    engine.kill()
+    engine.communicate()
+    return sessions
+
+
+def wait_until_gone(sessions: list[int], limit_s: float) -> float:
+    began = time.monotonic()
+    while session_members(sessions) and time.monotonic() - began < limit_s:
+        time.sleep(0.02)
+    assert session_members(sessions) == []
+    return time.monotonic() - began
+
+
+def test_groups_end_with_the_engine() -> None:
+    sessions = killed_engine(0.3, "sleep 60", "sleep 61 & sleep 62 & wait")
+    wait_until_gone(sessions, 3)
+
+
+def test_group_that_ignores_sigterm_is_killed() -> None:
+    sessions = killed_engine(0.5, "trap '' TERM; sleep 60")
+    assert wait_until_gone(sessions, 3) > 0.2
+
+
+def test_temporary_directories_are_removed(tmp_path: Path) -> None:
+    first, second = tmp_path / "a b ", tmp_path / "second"
+    for directory in (first, second, tmp_path / "a b"):
+        directory.mkdir()
+        (directory / "file").touch()
+    wait_until_gone(killed_engine(0.1, f"sleep 60|{first}", f"sleep 60|{second}"), 3)
+    time.sleep(0.3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a b"]
+
+
+def test_forgotten_group_is_left_alone() -> None:
+    with Guardian(0.1) as guardian:
+        with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+            guardian.watch(process.pid, None)
+            guardian.watch(process.pid + 1_000_000, None)
+            guardian.forget(process.pid)
+            guardian.forget(process.pid + 1_000_000)
+            os.close(guardian._pipe)
+            guardian._process.wait(timeout=5)
+            assert process.poll() is None
+            process.kill()
+        guardian._pipe = os.open(os.devnull, os.O_WRONLY)  # for the end of the block to close
+
+
+def test_directory_with_a_line_break_is_not_told(tmp_path: Path) -> None:
+    with Guardian(0.0) as guardian:
+        read_end, write_end = os.pipe()
+        own, guardian._pipe = guardian._pipe, write_end
+        guardian.watch(12, tmp_path / "a\n- 12")
+        guardian.watch(13, tmp_path)
+        guardian._pipe = own
+        assert os.read(read_end, 1000).decode() == f"+ 12 \n+ 13 {tmp_path}/\n"
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_guardian_that_was_killed_is_not_missed() -> None:
+    with Guardian(0.0) as guardian:
+        guardian._process.send_signal(signal.SIGKILL)
+        guardian._process.wait()
+        guardian.watch(12, None)
+        guardian.forget(12)
+
+
+def test_guardian_ignores_the_signals_that_end_an_engine() -> None:
+    with Guardian(0.0) as guardian:
+        time.sleep(0.2)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            guardian._process.send_signal(number)
+        time.sleep(0.1)
+        assert guardian._process.poll() is None
+
+
+def test_no_descriptors_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with Guardian(0.0):
+        pass
+
+    def no_process(*args: object, **kwargs: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(module.subprocess, "Popen", no_process)
+    with pytest.raises(OSError, match="Cannot allocate"), Guardian(0.0):
+        pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

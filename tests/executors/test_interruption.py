@@ -1,0 +1,140 @@
+"""Ctrl-C, SIGTERM and SIGKILL to the engine: nothing of any job is alive afterwards, and no scratch is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.executors.process import session_members
+
+ENGINE = """
+import sys
+from pathlib import Path
+from lofarpipe.executors.jobs import Interrupted, Job, Resources
+from lofarpipe.executors.local import LocalExecutor
+root, grace, *scripts = sys.argv[1:]
+jobs = [
+    Job(f"step/{n:03}", ("bash", "-c", script), Path(root), Path(root, f"{n}.log"), tempdir=Path(root, f"scratch{n}"))
+    for n, script in enumerate(scripts)
+]
+try:
+    LocalExecutor(Resources(2, 4.0), float(grace)).run(jobs)
+except Interrupted as err:
+    print(err)
+    sys.exit(128 + err.signal)
+"""
+# Each writes its session where the test finds it.
+PLAIN = "echo $$ > $$.session; sleep 60"
+WITH_CHILDREN = "echo $$ > $$.session; sleep 60 & (sleep 61 & wait) & wait"
+OWN_GROUP = "echo $$ > $$.session; set -m; sleep 60 & wait"  # job control: the child is in another process group
+DEAF = "echo $$ > $$.session; trap '' TERM INT; while true; do sleep 0.1; done"
+TIDY = "echo $$ > $$.session; trap 'sleep 0.2; echo tidied > tidied; exit 1' TERM; sleep 60 & wait"
+
+
+class Engine:
+    """An engine in a process of its own, with two jobs that run and one that waits."""
+
+    def __init__(self, root: Path, *scripts: str, grace_s: float = 5.0, prefix: tuple[str, ...] = ()) -> None:
+        self.root = root
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", ENGINE, str(root), str(grace_s), *scripts, "touch third_job_ran"],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 20
+        while len(list(root.glob("*.session"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.2)
+        self.sessions = [int(path.read_text()) for path in root.glob("*.session")]
+        assert len(session_members(self.sessions)) >= 2
+
+    def end(self) -> tuple[int, str, float]:
+        """Wait for the end; return exit code, what was printed, and how long it took in s."""
+        began = time.monotonic()
+        printed, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, printed, time.monotonic() - began
+
+    def assert_nothing_is_left(self) -> None:
+        assert session_members(self.sessions) == []
+        assert list(self.root.glob("scratch*")) == []
+        assert not (self.root / "third_job_ran").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("script", [PLAIN, WITH_CHILDREN, OWN_GROUP], ids=["plain", "children", "own_group"])
+def test_signal_to_the_engine(tmp_path: Path, number: signal.Signals, script: str) -> None:
+    engine = Engine(tmp_path, script, script)
+    engine.process.send_signal(number)
+    code, printed, took_s = engine.end()
+    assert code == 128 + number
+    assert f"interrupted by {number.name}" in printed
+    assert took_s < 4  # nobody needed the grace
+    engine.assert_nothing_is_left()
+
+
+def test_control_c_in_the_terminal_reaches_the_whole_group(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, WITH_CHILDREN, PLAIN)
+    os.killpg(engine.process.pid, signal.SIGINT)
+    assert engine.end()[0] == 130
+    engine.assert_nothing_is_left()
+
+
+def test_job_that_does_not_listen_is_killed_after_the_grace(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, DEAF, PLAIN, grace_s=1.0)
+    engine.process.send_signal(signal.SIGTERM)
+    code, _, took_s = engine.end()
+    assert code == 143
+    assert 0.7 < took_s < 6
+    engine.assert_nothing_is_left()
+
+
+def test_second_control_c_shortens_the_grace(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, DEAF, DEAF, grace_s=25.0)
+    engine.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    engine.process.send_signal(signal.SIGINT)
+    code, _, took_s = engine.end()
+    assert code == 130
+    assert took_s < 10
+    engine.assert_nothing_is_left()
+
+
+def test_job_may_tidy_up(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, TIDY, PLAIN)
+    engine.process.send_signal(signal.SIGINT)
+    assert engine.end()[0] == 130
+    assert (tmp_path / "tidied").exists()
+    engine.assert_nothing_is_left()
+
+
+def test_log_says_how_the_job_ended(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, PLAIN, PLAIN)
+    engine.process.send_signal(signal.SIGTERM)
+    engine.end()
+    assert "killed by signal 15 (SIGTERM)" in (tmp_path / "0.log").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("script", [WITH_CHILDREN, DEAF], ids=["children", "deaf"])
+def test_engine_that_is_killed_takes_its_jobs_along(tmp_path: Path, script: str) -> None:
+    engine = Engine(tmp_path, script, PLAIN, grace_s=0.5)
+    engine.process.kill()
+    engine.end()
+    deadline = time.monotonic() + 10
+    while (session_members(engine.sessions) or list(tmp_path.glob("scratch*"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    engine.assert_nothing_is_left()
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, "echo $$ > $$.session; sleep 1", "echo $$ > $$.session; sleep 1", prefix=("nohup",))
+    engine.process.send_signal(signal.SIGHUP)
+    assert engine.end()[0] == 0
+    assert (tmp_path / "third_job_ran").exists()

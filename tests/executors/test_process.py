@@ -1,0 +1,183 @@
+"""One program from its start to its result."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors import process as module
+from lofarpipe.executors.admission import Admitted
+from lofarpipe.executors.jobs import NOTE, Job, JobResult
+from lofarpipe.executors.process import (
+    MARKER,
+    RunningJob,
+    make_tempdir,
+    open_log,
+    remove_tempdir,
+    send_signal,
+    session_members,
+    start,
+)
+
+
+def job(tmp_path: Path, *argv: str, **changes: object) -> Job:
+    facts = {"name": "step/000", "argv": argv or ("true",), "workdir": tmp_path, "log": tmp_path / "logs" / "0.log"}
+    return Job(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def run(one: Job, gpus: tuple[str, ...] = ()) -> JobResult:
+    running = start(Admitted(0, one, gpus), dict(os.environ))
+    return running.reap() if isinstance(running, RunningJob) else running
+
+
+def test_result_and_log(tmp_path: Path) -> None:
+    result = run(job(tmp_path, "sh", "-c", "echo out; echo err >&2; exit 3", label="L1.ms", env={"A": "1"}, host="n1"))
+    assert (result.exit_code, result.name, result.host, result.label) == (3, "step/000", "n1", "L1.ms")
+    assert time.time() - 60 < result.start_s <= time.time()
+    title, command, *output, end = result.log.read_text().splitlines()
+    assert title.startswith(f"{NOTE}step/000 L1.ms on n1, 2")
+    assert command == f"{NOTE}cd {tmp_path} && env A=1 sh -c 'echo out; echo err >&2; exit 3'"
+    assert output == ["out", "err"]
+    assert end.startswith(f"{NOTE}exited with 3 after 0.0 s; CPU 0.0")
+
+
+def test_usage_is_that_of_the_job_alone(tmp_path: Path) -> None:
+    script = "x = bytearray(200_000_000); sum(i for i in range(3_000_000))"
+    result = run(job(tmp_path, "python3", "-c", script))
+    assert 0.05 < result.cpu_s <= result.duration_s + 0.1
+    assert result.max_rss_mb > 200
+    assert run(job(tmp_path)).cpu_s < result.cpu_s / 3
+
+
+def test_environment_and_working_directory(tmp_path: Path) -> None:
+    result = run(job(tmp_path, "sh", "-c", "pwd; echo $EXTRA $HOME; cat", env={"EXTRA": "yes"}))
+    assert result.tail() == [str(tmp_path), f"yes {os.environ['HOME']}"]
+
+
+def test_devices_are_named(tmp_path: Path) -> None:
+    assert run(job(tmp_path, "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"), gpus=("1", "3")).tail() == ["1,3"]
+
+
+def test_signal_is_a_negative_exit_code(tmp_path: Path) -> None:
+    assert run(job(tmp_path, "sh", "-c", "kill -KILL $$")).exit_code == -9
+
+
+def test_processes_left_behind_end_with_the_job(tmp_path: Path) -> None:
+    running = start(Admitted(0, job(tmp_path, "sh", "-c", "sleep 60 & sleep 61 & exit 0")), dict(os.environ))
+    assert isinstance(running, RunningJob)
+    assert running.reap().ok
+    time.sleep(0.05)
+    assert session_members([running.group]) == []
+
+
+@pytest.mark.parametrize(("mode", "exit_code"), [(None, 127), (0o644, 126)])
+def test_program_that_cannot_be_started(tmp_path: Path, mode: int | None, exit_code: int) -> None:
+    program = tmp_path / "program"
+    if mode is not None:
+        program.write_text("#!/bin/sh\n")
+        program.chmod(mode)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    result = run(job(tmp_path, str(program)))
+    assert result.exit_code == exit_code
+    assert result.tail()[0].startswith(f"{program}: cannot be started in {tmp_path}: ")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_missing_working_directory(tmp_path: Path) -> None:
+    result = run(job(tmp_path, "true", workdir=tmp_path / "none"))
+    assert result.exit_code == 127
+    assert result.tail() == [f"true: cannot be started in {tmp_path / 'none'}: No such file or directory"]
+
+
+@pytest.mark.parametrize(("failures", "exit_code"), [(2, 0), (3, 126)])
+def test_shortage_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, exit_code: int) -> None:
+    attempts = []
+    real = subprocess.Popen
+
+    def popen(*args: object, **kwargs: object) -> object:
+        attempts.append(args)
+        if len(attempts) <= failures:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return real(*args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(module.subprocess, "Popen", popen)
+    monkeypatch.setattr(module, "SHORTAGE_PAUSE_S", 0.0)
+    assert run(job(tmp_path)).exit_code == exit_code
+    assert len(attempts) == 3
+
+
+def test_log_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PipelineError, match=r"step/000: log .*/file/0.log cannot be written: Not a directory"):
+        open_log(job(tmp_path, log=tmp_path / "file" / "0.log"))
+
+
+def test_second_attempt_goes_on_in_the_same_log(tmp_path: Path) -> None:
+    one = job(tmp_path, "echo", "hello")
+    run(one)
+    again = start(Admitted(0, one), dict(os.environ), is_retry=True)
+    assert isinstance(again, RunningJob)
+    assert again.reap().tail() == ["hello", "hello"]
+    assert run(one).tail() == ["hello"]
+
+
+def test_session_members_passes_over_zombies_and_strange_names(tmp_path: Path) -> None:
+    for pid, stat in {
+        "10": "10 (a) b (c) S 1 10 7 0",
+        "11": "11 (zombie) Z 1 11 7 0",
+        "12": "12 (other) R 1 12 8 0",
+        "self": "13 (self) R 1 13 7 0",
+    }.items():
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "stat").write_text(stat)
+    (tmp_path / "14").mkdir()  # it ended: its directory is going away
+    assert session_members([7], tmp_path) == [10]
+
+
+def test_signal_to_a_process_that_has_ended() -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+        send_signal([process.pid], signal.SIGTERM)
+
+
+def test_tempdir_is_made_and_removed(tmp_path: Path) -> None:
+    one = job(tmp_path, tempdir=tmp_path / "scratch" / "000")
+    make_tempdir(one)
+    assert one.tempdir is not None
+    (one.tempdir / "reordered").write_text("much")
+    remove_tempdir(one)
+    assert not one.tempdir.exists()
+    remove_tempdir(one)
+
+
+def test_no_tempdir(tmp_path: Path) -> None:
+    make_tempdir(job(tmp_path))
+    remove_tempdir(job(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tempdir_of_an_earlier_run_is_emptied(tmp_path: Path) -> None:
+    one = job(tmp_path, tempdir=tmp_path / "000")
+    make_tempdir(one)
+    (tmp_path / "000" / "old").touch()
+    make_tempdir(one)
+    assert [path.name for path in (tmp_path / "000").iterdir()] == [MARKER]
+
+
+def test_directory_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(PipelineError, match=r"step/000: temporary directory .*/data exists already"):
+        make_tempdir(job(tmp_path, tempdir=tmp_path / "data"))
+
+
+def test_tempdir_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PipelineError, match=r"temporary directory .* cannot be made: Not a directory"):
+        make_tempdir(job(tmp_path, tempdir=tmp_path / "file" / "000"))
