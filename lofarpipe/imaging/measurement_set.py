@@ -275,12 +275,25 @@ def _slots_to_read(table: Any, max_rows: int, nantennas: int) -> list[tuple[int,
     return sorted({_slot_rows(table, row, max_slot_rows) for row in middles})
 
 
+def _read_antenna_pairs(table: Any, first: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the antenna numbers of ``rows`` rows."""
+    antenna1, antenna2 = (np.asarray(table.getcol(name, first, rows), np.int64) for name in ("ANTENNA1", "ANTENNA2"))
+    return antenna1, antenna2
+
+
+def _read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
+    """Return (row, chan): whether any correlation, or the row, is flagged."""
+    row_flags = np.asarray(table.getcol("FLAG_ROW", first, rows), bool)
+    flags: NDArray[np.bool_] = np.any(table.getcol("FLAG", first, rows), axis=2)
+    flags[row_flags] = True
+    return flags
+
+
 def _read_rows(table: Any, first: int, rows: int) -> dict[str, NDArray[Any]]:
     """Return the cross-correlations among ``rows`` rows, with Stokes I weight and flag per channel."""
-    antenna1, antenna2 = (np.asarray(table.getcol(name, first, rows), np.int64) for name in ("ANTENNA1", "ANTENNA2"))
+    antenna1, antenna2 = _read_antenna_pairs(table, first, rows)
     cross = antenna1 != antenna2
-    flags = np.asarray(table.getcol("FLAG", first, rows), bool).any(axis=2)
-    flags |= np.asarray(table.getcol("FLAG_ROW", first, rows), bool)[:, None]
+    flags = _read_flags(table, first, rows)
     if "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", first):
         weights = stokes_i_weight(table.getcol("WEIGHT_SPECTRUM", first, rows))
     else:
@@ -294,6 +307,12 @@ def _read_rows(table: Any, first: int, rows: int) -> dict[str, NDArray[Any]]:
         "weights": weights[cross],
         "flags": flags[cross],
     }
+
+
+def _has_data(table: Any, first: int, rows: int) -> bool:
+    """Return whether any cross-correlation sample among ``rows`` rows is unflagged."""
+    antenna1, antenna2 = _read_antenna_pairs(table, first, rows)
+    return not _read_flags(table, first, rows)[antenna1 != antenna2].all()
 
 
 def sample_visibilities(path: str, max_rows: int = 20_000) -> Sample:
@@ -324,8 +343,7 @@ def has_unflagged_data(path: str) -> bool:
     with _opened_set(path) as table:
         nrows = int(table.nrows())
         return any(
-            not _read_rows(table, first, min(ROWS_PER_READ, nrows - first))["flags"].all()
-            for first in range(0, nrows, ROWS_PER_READ)
+            _has_data(table, first, min(ROWS_PER_READ, nrows - first)) for first in range(0, nrows, ROWS_PER_READ)
         )
 
 

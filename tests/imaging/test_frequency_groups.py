@@ -1,0 +1,107 @@
+"""Which sets belong together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lofarpipe.imaging.frequency_groups import (
+    angle_between_rad,
+    by_frequency,
+    frequency_groups,
+    set_disagreements,
+    time_blocks,
+)
+from lofarpipe.imaging.measurement_set import MeasurementSetError, SetMetadata
+
+
+def described(path="a.MS", ref_hz=144e6, start_s=0.0, length_s=600.0, **changes):
+    metadata = SetMetadata(
+        path=path,
+        telescope="LOFAR",
+        antenna_set="HBA_DUAL",
+        frequencies_hz=ref_hz + 24e3 * np.arange(8),
+        channel_width_hz=24e3,
+        ref_frequency_hz=ref_hz,
+        phase_centre_rad=(1.0, 0.5),
+        antenna_names=("CS001HBA0", "CS002HBA0"),
+        antenna_positions_m=np.ones((2, 3)),
+        dish_diameters_m=np.full(2, 31.0),
+        start_s=start_s,
+        end_s=start_s + length_s,
+        timestep_s=10.0,
+        ntimes=round(length_s / 10),
+        nrows=100,
+        correlations=("XX", "XY", "YX", "YY"),
+        has_lofar_beam=True,
+        columns=frozenset({"DATA"}),
+    )
+    return replace(metadata, **changes)
+
+
+def paths(groups):
+    return [[one.path for one in group] for group in groups]
+
+
+SETS = [
+    described("b1", 146e6, 0.0),
+    described("a2", 144e6, 600.0),
+    described("a1", 144e6, 0.0),
+    described("b2", 146e6, 600.0),
+]
+
+
+def test_subbands_by_rising_frequency_and_input_order():
+    assert paths(frequency_groups(SETS)) == [["a2", "a1"], ["b1", "b2"]]
+    assert [one.path for one in by_frequency(SETS)] == ["a2", "a1", "b1", "b2"]
+
+
+def test_frequencies_that_agree_in_whole_hertz_are_one_subband():
+    assert len(frequency_groups([described("a", 144e6), described("b", 144e6 + 0.9)])) == 1
+
+
+def test_time_blocks_by_rising_time_and_frequency():
+    assert paths(time_blocks(SETS)) == [["a1", "b1"], ["a2", "b2"]]
+
+
+def test_sets_that_overlap_in_time_are_one_block():
+    sets = [described("a", 144e6, 0.0), described("b", 146e6, 300.0), described("c", 148e6, 895.0)]
+    assert paths(time_blocks(sets)) == [["a", "b"], ["c"]]
+
+
+def test_the_same_subband_twice_at_one_time_is_refused():
+    with pytest.raises(
+        MeasurementSetError, match=r"again.MS: covers the same time and frequency \(144.000000 MHz\) as"
+    ):
+        time_blocks([described(), described("again.MS")])
+
+
+def test_sets_alike_agree():
+    assert set_disagreements(SETS) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"phase_centre_rad": (1.0, 0.5 + math.radians(1 / 3600))}, "phase centre is 1.0 arcsec from that of a.MS"),
+        ({"frequencies_hz": 144e6 + 24e3 * np.arange(4)}, "has 4 channels of 24.000 kHz, a.MS has 8 of 24.000 kHz"),
+        ({"channel_width_hz": 48e3}, "has 8 channels of 48.000 kHz"),
+        ({"timestep_s": 5.0}, "has time slots of 5.0000 s, a.MS of 10.0000 s"),
+        ({"correlations": ("XX", "YY")}, "has correlations"),
+        ({"antenna_names": ("CS001HBA0",)}, "has 1 antennas, other than the 2 of a.MS"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_each_disagreement_is_named(changes, problem):
+    (line,) = set_disagreements([described(), described("b.MS", 146e6, **changes)])
+    assert line.startswith("b.MS: ")
+    assert problem in line
+
+
+def test_angle_between_directions():
+    assert angle_between_rad((1.0, 0.0), (1.25, 0.0)) == pytest.approx(0.25)
+    assert angle_between_rad((0.3, math.pi / 2), (2.0, math.pi / 2)) == pytest.approx(0, abs=1e-12)
+    assert angle_between_rad((0.0, 0.0), (math.pi, 0.0)) == pytest.approx(math.pi)
