@@ -19,6 +19,7 @@ from lofarpipe.imaging.beam_formula import (
 )
 from lofarpipe.imaging.station_beam import (
     SPEED_OF_LIGHT_M_S,
+    WIDEST_HALF_WIDTH,
     BeamError,
     StationBeams,
     equal_pair_weights,
@@ -129,15 +130,15 @@ def measure_field_beam(
     centre_rad, times_s = blocks[0].phase_centre_rad, block_times_s(blocks, ntimes)
     beams = StationBeams(ms_path, centre_rad, float(times_s[0]), frequency_hz)
     weights = equal_pair_weights(beams.stations) if pair_weights is None else pair_weights
-    half_width = SPEED_OF_LIGHT_M_S / frequency_hz / FIRST_HALF_WIDTH_M
-    for _ in range(MOST_DOUBLINGS):
+    first_half_width = SPEED_OF_LIGHT_M_S / frequency_hz / FIRST_HALF_WIDTH_M
+    for doublings in range(MOST_DOUBLINGS):
+        half_width = min(first_half_width * 2**doublings, WIDEST_HALF_WIDTH - 0.05)
         grid = make_grid(centre_rad, half_width, half_width, frequency_hz)
         power = np.mean([beams.power(grid, float(time_s), frequency_hz, weights) for time_s in times_s], axis=0)
         extent = half_power_extent(power, grid.node_l, grid.node_m)
         if extent is not None:
             detail = f"EveryBeam, {beams.stations} stations of {ms_path}, mean over {ntimes} times at "
             return _as_field_beam(extent, "everybeam", f"{detail}{frequency_hz / 1e6:.3f} MHz")
-        half_width = min(2 * half_width, 0.65) if half_width < 0.65 else math.inf
     raise BeamError(f"{ms_path}: the beam at {frequency_hz / 1e6:.1f} MHz does not fall to half within 40 deg")
 
 
