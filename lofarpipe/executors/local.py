@@ -157,8 +157,7 @@ class _Batch:
             send_signal(session_members(sessions), signal.SIGTERM)
             signals_so_far = len(self._watch.received)
             self._wait_for_end(sessions, self._grace_s, lambda: len(self._watch.received) > signals_so_far)
-            send_signal(session_members(sessions), signal.SIGKILL)
-            # A process that was just made may have been missed.
+            # More than once: a process that was just made may have been missed.
             self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
         for job in list(self._running):
             self.results[job.admitted.index] = self._reap(job)

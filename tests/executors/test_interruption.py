@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,10 +123,13 @@ def test_log_says_how_the_job_ended(tmp_path: Path) -> None:
     assert "killed by signal 15 (SIGTERM)" in (tmp_path / "0.log").read_text().splitlines()[-1]
 
 
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["engine", "its_group"])
 @pytest.mark.parametrize("script", [WITH_CHILDREN, DEAF], ids=["children", "deaf"])
-def test_engine_that_is_killed_takes_its_jobs_along(tmp_path: Path, script: str) -> None:
+def test_engine_that_is_killed_takes_its_jobs_along(
+    tmp_path: Path, script: str, kill: Callable[[int, int], None]
+) -> None:
     engine = Engine(tmp_path, script, PLAIN, grace_s=0.5)
-    engine.process.kill()
+    kill(engine.process.pid, signal.SIGKILL)
     engine.end()
     deadline = time.monotonic() + 10
     while (session_members(engine.sessions) or list(tmp_path.glob("scratch*"))) and time.monotonic() < deadline:
