@@ -17,9 +17,11 @@ from lofarpipe.errors import PipelineError
 Floats = NDArray[np.float64]
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
-# A beam varies over no less than wavelength / 80 m (the widest LOFAR station is 81 m). With five nodes in that, quintic
-# splines between the nodes are good to 1e-4 of the beam. Source: measured, tests/imaging/test_station_beam.py.
-NODES_PER_WAVELENGTH_OVER_M = 400.0
+# Nodes of the grid per wavelength / m. The power beam of a station of D m varies over no less than wavelength / D; these
+# are 5 nodes in that for the widest stations of the array, 81 m (LBA) and 57 m (HBA), more for all others. Quintic
+# splines between the nodes are then good to 1e-4 of the peak. Source: measured, tests/imaging/test_station_beam.py.
+NODES_PER_WAVELENGTH_OVER_M_LBA, NODES_PER_WAVELENGTH_OVER_M_HBA = 400.0, 300.0
+LOWEST_HBA_HZ = 100e6
 LEAST_NODES, MOST_NODES = 16, 96
 WIDEST_HALF_WIDTH = 0.7  # direction cosine; farther out the corners of the grid leave the sphere
 
@@ -67,7 +69,8 @@ def make_grid(centre_rad: tuple[float, float], half_l: float, half_m: float, fre
             f"beam grid: the image reaches {widest:.3f} (sine of the offset) from its centre; "
             f"expected more than 0 and less than {WIDEST_HALF_WIDTH}; make a smaller image"
         )
-    wanted = 2 * widest * NODES_PER_WAVELENGTH_OVER_M * frequency_hz / SPEED_OF_LIGHT_M_S
+    density = NODES_PER_WAVELENGTH_OVER_M_HBA if frequency_hz >= LOWEST_HBA_HZ else NODES_PER_WAVELENGTH_OVER_M_LBA
+    wanted = 2 * widest * density * frequency_hz / SPEED_OF_LIGHT_M_S
     nodes = 2 * int(np.clip(np.ceil(wanted / 2) + 1, LEAST_NODES // 2, MOST_NODES // 2))
     # The last node lies nodes / 2 - 1 steps from the centre: EveryBeam's centre is node nodes / 2 of an even number.
     return BeamGrid(*centre_rad, nodes, half_l / (nodes // 2 - 1), half_m / (nodes // 2 - 1))
