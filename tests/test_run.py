@@ -1,11 +1,11 @@
 """Whole small pipelines through the command line: real programs, no astronomy."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -262,7 +262,7 @@ def test_interrupt_leaves_no_child_and_resumes(site):
 
 def _sleepers():
     found = subprocess.run(["pgrep", "-f", "sleep 987.5"], capture_output=True, text=True, check=False).stdout.split()
-    return [pid for pid in found if "sleep" in os.readlink(f"/proc/{pid}/exe")]
+    return [pid for pid in found if "sleep" in str(Path(f"/proc/{pid}/exe").readlink())]
 
 
 def _wait_until(condition, seconds=30):

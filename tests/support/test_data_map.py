@@ -55,6 +55,14 @@ def test_other_types_are_written_so_that_they_can_be_read(tmp_path, mapfile):
     assert DataMap.load(mapfile)[0].file == f"['/a.MS', '{tmp_path}', 1.5, [2]]"
 
 
+def test_lists_of_other_classes_are_written_as_text():
+    class Names(list):
+        def __str__(self):
+            return "names"
+
+    assert DataProduct("h", Names(["a"]), False).file == "names"
+
+
 def test_map_from_dicts_tuples_and_products():
     from_dicts = DataMap(TWO)
     assert from_dicts == DataMap([("node1", "/a.MS", False), ("node2", "/b.MS")])
@@ -175,6 +183,8 @@ def test_load(mapfile, text, expected):
         "[",
         "{'host': 'h'}",
         "('h', 'f')",
+        "({'host': 'h', 'file': 'f'},)",
+        "5",
         "[{'host': 'h'}]",
         "[1]",
         "[__import__('os').getpid()]",
@@ -270,7 +280,9 @@ def test_multi_product_takes_every_flavour(file):
 def test_multi_products_are_equal_with_their_flags():
     assert MultiDataProduct("h", "[a,b]", False) == MultiDataProduct("h", ["a", "b"], False)
     assert MultiDataProduct("h", "[a,b]", False) != MultiDataProduct("h", "[a,b]", False, True)
-    assert MultiDataProduct("h", "[a,b]", False) != DataProduct("h", "[a,b]", False)
+    same_file = DataProduct("h", "", False)
+    same_file.file = ["a", "b"]
+    assert MultiDataProduct("h", "[a,b]", False) != same_file
 
 
 def test_multi_product_refuses_flags_of_another_length():
