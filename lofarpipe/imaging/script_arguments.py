@@ -20,3 +20,30 @@ def number(name: str, text: str | float, low: float = -math.inf, high: float = m
     if not low <= value <= high:
         raise ValueError(f"{name} is {value:g}; it must be between {low:g} and {high:g}")
     return value
+
+
+def boolean(name: str, text: str) -> bool:
+    """Return a script's argument that is True or False.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    if str(text) not in ("True", "False"):
+        raise ValueError(f"{name} is {text!r}; True or False is needed")
+    return str(text) == "True"
+
+
+def pair(name: str, text: str) -> tuple[int, int]:
+    """Return a script's argument such as ``(60,20)`` as two positive whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    parts = [part.strip() for part in text.strip("()[] ").split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"{name} is {text!r}; two positive whole numbers such as (60,20) are needed")
+    return int(parts[0]), int(parts[1])

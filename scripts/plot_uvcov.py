@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Draws the uv coverage of measurement sets: flagged fraction over the uv plane, and by uv distance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.script_arguments import number
+from lofarpipe.imaging.uv_coverage import plot_uv_coverage, read_uv_coverage
+from lofarpipe.support.utilities import files_of
+
+OUTPUTS = ("plot",)
+
+
+def main(ms_input: str, outfile: str, minuv_lambda: str = "", maxuv_lambda: str = "") -> dict[str, str]:
+    """Write ``outfile``, a PNG, and return its name as ``plot``.
+
+    ``ms_input`` is one measurement set or a list text; the last two are the uv range that was imaged, to be marked.
+    """
+    given = {"minuv_lambda": minuv_lambda, "maxuv_lambda": maxuv_lambda}
+    limits = [number(name, text, 0) / 1e3 for name, text in given.items() if text]
+    plot_uv_coverage(read_uv_coverage(files_of(ms_input)), outfile, limits)
+    return {"plot": outfile}
+
+
+def command_line(argv: list[str]) -> int:
+    """Run from a shell; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("outfile", help="PNG to write")
+    parser.add_argument("ms_input", nargs="+", help="measurement sets")
+    parser.add_argument("--minuv-lambda", default="", help="shortest baseline imaged, wavelengths")
+    parser.add_argument("--maxuv-lambda", default="", help="longest baseline imaged, wavelengths")
+    keywords = vars(parser.parse_args(argv))
+    try:
+        main(**keywords | {"ms_input": str(keywords["ms_input"])})
+    except (PipelineError, ValueError, OSError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    print(keywords["outfile"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(sys.argv[1:]))
