@@ -9,6 +9,7 @@ def test_check_failed_lists_and_counts():
     error = CheckFailed([Finding("a:1", "bad"), Finding("b:2", "worse")])
     assert isinstance(error, PipelineError)
     assert [finding.where for finding in error.findings] == ["a:1", "b:2"]
+    assert error.args == (error.findings,)
     assert str(error) == "a:1: bad\nb:2: worse\n2 problems found; nothing was run"
 
 

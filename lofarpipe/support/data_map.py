@@ -227,9 +227,8 @@ class MultiDataProduct(DataProduct):
         return f"{{'host': {str(self.host)!r},  'skip': {self.skip}, 'file': {names!r}, 'file_skip' : {flags!r}}}"
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, MultiDataProduct):
-            return NotImplemented
-        return super().__eq__(other) is True and self.file_skip == other.file_skip
+        same = isinstance(other, MultiDataProduct) and self.file_skip == other.file_skip
+        return same and super().__eq__(other) is True
 
     __hash__ = None
 

@@ -173,6 +173,7 @@ def test_keys_are_the_raw_left_hand_sides(parset):
         "two.control.type",
     ]
     parset.add("z", 3)
+    assert parset.keys[-2:] == ["two.control.type", "z"]
     parset.replace("z", 4)
     assert parset.keys[-2:] == ["two.control.type", "z"]
     assert parset["z"] == "4"
@@ -184,8 +185,14 @@ def test_remove(parset):
     parset.remove("never there")
     assert not parset.isDefined("two.control.type")
     assert "! size" not in parset
-    assert "two.control.type" not in parset.keys
-    assert "!size" not in parset.keys
+    assert parset.keys == [
+        "# the options",
+        "! data",
+        "pipeline.replace.root",
+        "pipeline.steps",
+        "two.argument.flags",
+        "one.control.type",
+    ]
 
 
 def test_make_subset_replaces_the_prefix(parset):

@@ -92,6 +92,7 @@ def test_program_that_works_is_logged(tmp_path, caplog):
     process = catch_segfaults([sys.executable, "-c", code], str(tmp_path), {"X": "warned"}, logging.getLogger())
     assert process.returncode == 0
     assert (logging.DEBUG, f"{tmp_path}\n") in [(record.levelno, record.message) for record in caplog.records]
+    assert caplog.records[0].message == f"Running: {sys.executable} -c {code}"
     assert (logging.WARNING, "warned\n") in [(record.levelno, record.message) for record in caplog.records]
 
 
@@ -112,7 +113,7 @@ def test_segmentation_fault_is_tried_again(tmp_path):
     assert cleaned == [1]
 
 
-def test_too_many_segmentation_faults(tmp_path):
+def test_too_many_segmentation_faults(tmp_path, caplog):
     cleaned = []
     with pytest.raises(subprocess.CalledProcessError) as error:
         catch_segfaults(
@@ -125,3 +126,5 @@ def test_too_many_segmentation_faults(tmp_path):
         )
     assert error.value.returncode == -11
     assert cleaned == [1, 1]
+    died = f"{sys.executable} died of a segmentation fault, try"
+    assert [record.message for record in caplog.records] == [f"{died} {n} of 3" for n in (1, 2, 3)]
