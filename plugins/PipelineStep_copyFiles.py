@@ -1,0 +1,141 @@
+"""Delivers a file under other names: the first is a copy, the others link to it or are copies too."""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.parset import split_list
+from lofarpipe.support.utilities import files_of
+
+OUTPUTS = ("mapfile",)
+
+
+def plugin_main(args, mapfile_dir, filename, hosts, input_file, output_files, use_symlinks="True", **kwargs):
+    """Copy ``input_file`` to each of ``output_files``; directories above them are made.
+
+    Parameters
+    ----------
+    mapfile_dir, filename : str
+        Where the map is written.
+    hosts : text of a list
+        Hosts of the entries, given to the names in turn.
+    input_file : str
+        The file, or a map with one entry that names it.
+    output_files : text of a list
+        The names to deliver under; empty leaves the file where it is.
+    use_symlinks : {"True", "False"}
+        Whether the second and later names are links to the first, or copies.
+
+    Returns
+    -------
+    dict
+        ``mapfile``: a map of the names, in order; of the input itself where no name is given.
+    """
+    source = _the_file(input_file)
+    names = [Path(name).absolute() for name in _names(output_files)]
+    _refuse(_problems(names) + _problem_with_flag(use_symlinks))
+    for place, name in enumerate(names):
+        if place and use_symlinks == "True":
+            _link(name, names[0])
+        else:
+            _copy(source, name)
+    host_names = split_list(hosts) or ["localhost"]
+    products = [
+        DataProduct(host_names[i % len(host_names)], str(name), False) for i, name in enumerate(names or [source])
+    ]
+    mapfile = Path(mapfile_dir) / filename
+    DataMap(products).save(str(mapfile))
+    return {"mapfile": str(mapfile)}
+
+
+def plugin_check(args, output_files="", use_symlinks="True", **kwargs):
+    """Return what can be said against the names before anything runs, one sentence each."""
+    names = [Path(name).absolute() for name in _names(output_files)]
+    return _problems(names) + _problem_with_flag(use_symlinks)
+
+
+def _names(output_files):
+    return [name for name in split_list(output_files) if name]
+
+
+def _refuse(problems):
+    if problems:
+        raise PipelineError("; ".join(problems))
+
+
+def _problem_with_flag(use_symlinks):
+    if use_symlinks in ("True", "False"):
+        return []
+    return [f"use_symlinks is '{use_symlinks}'; True or False is needed"]
+
+
+def _problems(names):
+    """What is wrong with the names: twice the same, a directory, or where nothing can be written."""
+    twice = [f"output_files: {name} is there twice; give each name once" for name, n in Counter(names).items() if n > 1]
+    return twice + [problem for name in dict.fromkeys(names) if (problem := _problem(name))]
+
+
+def _problem(name):
+    if name.is_dir():
+        return f"output_files: {name} is a directory; give the name of a file in it"
+    above = next(folder for folder in name.parents if folder.exists())
+    if not above.is_dir():
+        return f"output_files: {name} cannot be written: {above} is a file, not a directory"
+    if not os.access(above, os.W_OK | os.X_OK):
+        return f"output_files: {name} cannot be written: no permission to write in {above}"
+    return ""
+
+
+def _the_file(input_file):
+    """The file itself, from its name or from a map of one."""
+    named = Path(input_file)
+    if named.suffix == ".mapfile":
+        products = [product for product in DataMap.load(str(named)).data if not product.skip]
+        files = [name for product in products for name in files_of(product.file)]
+    else:
+        files = files_of(input_file)
+    if len(files) != 1:
+        raise PipelineError(f"input_file {input_file}: names {len(files)} files; exactly one is needed")
+    source = Path(files[0]).absolute()
+    if not source.is_file():
+        reason = "is a directory; only a file can be copied" if source.is_dir() else "no such file"
+        raise PipelineError(f"input_file {source}: {reason}")
+    return source
+
+
+def _copy(source, name):
+    """Copy a file; it appears under its name only when complete."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    if name.parent.resolve() / name.name == source.parent.resolve() / source.name:
+        return  # it is there already
+    unfinished = _unfinished(name)
+    try:
+        shutil.copyfile(source, unfinished)
+        unfinished.replace(name)
+    except OSError as err:
+        raise PipelineError(f"{name}: cannot be copied from {source}: {err.strerror}; is there space?") from err
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _link(name, target):
+    """Make a link; an older file or link of that name is replaced at once."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = _unfinished(name)
+    try:
+        unfinished.unlink(missing_ok=True)
+        unfinished.symlink_to(target)
+        unfinished.replace(name)
+    except OSError as err:
+        raise PipelineError(
+            f"{name}: cannot be linked to {target}: {err.strerror}; use_symlinks = False makes copies"
+        ) from err
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _unfinished(name):
+    return name.with_name(f".{name.name}.{os.getpid()}.part")
