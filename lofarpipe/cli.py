@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lofarpipe import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lofarpipe.config import Settings
     from lofarpipe.executors.jobs import Executor, Resources
     from lofarpipe.pipeline import Pipeline
     from lofarpipe.report import Reporters
+    from lofarpipe.run import Run
 
 EXIT_FAILED = 1
 EXIT_SIGNAL = 128  # plus the number of the signal
@@ -149,24 +154,68 @@ def check_only(options: argparse.Namespace) -> int:
 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run the pipeline from where it stopped last time."""
-    settings, pipeline = settings_and_pipeline(options)
-    executor = local_executor(settings)
-    check(pipeline, settings, executor.capacity())
-    reporters = make_reporters(options, settings)
     from lofarpipe.journal import Journal
     from lofarpipe.run import Run
 
-    settings.job_directory.mkdir(parents=True, exist_ok=True)
-    with Journal(settings.job_directory / "journal.jsonl") as journal:
-        reporters.run_started(settings.job_name, settings.job_directory, len(pipeline.steps))
-        Run(pipeline, settings, executor, journal, reporters).execute()
-        reporters.run_ended(True, settings.job_name)
+    settings, pipeline = settings_and_pipeline(options)
+    executor = local_executor(settings)
+    check(pipeline, settings, executor.capacity())
+    make_directory(settings.job_directory)
+    with Journal(settings.job_directory / "journal.jsonl") as journal, terminating():
+        reporters = make_reporters(options, settings)
+        run = Run(pipeline, settings, executor, journal, reporters)
+        return supervised(run, settings.job_name)
+
+
+def supervised(run: Run, job_name: str) -> int:
+    """Run, and tell the reporters and the journal how it ended, whatever ends it."""
+    run.reporters.run_started(job_name, run.settings.job_directory, len(run.pipeline.steps))
+    run.journal.record("run_started", job=job_name, parset=str(run.pipeline.path), version=__version__)
+    try:
+        run.execute()
+    except BaseException as err:
+        problem = str(err) or type(err).__name__
+        run.journal.record("run_ended", ok=False, problem=problem)
+        run.reporters.run_ended(False, job_name, problem.partition("\n")[0])
+        raise
+    run.journal.record("run_ended", ok=True)
+    run.reporters.run_ended(True, job_name)
     return 0
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the run in order, also between two jobs."""
+    from lofarpipe.executors.jobs import Interrupted
+
+    def stop(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and those above it."""
+    from lofarpipe.errors import PipelineError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise PipelineError(f"{path}: cannot be created: {err.strerror}; choose another place with -r") from err
 
 
 def make_reporters(options: argparse.Namespace, settings: Settings) -> Reporters:
     """Return who is told of events: the terminal and the log."""
-    raise NotImplementedError
+    from lofarpipe import report
+
+    levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
+    level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
+    return report.Reporters([report.Terminal(level), report.ClassicLog(settings.log_file)])
 
 
 if __name__ == "__main__":

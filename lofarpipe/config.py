@@ -160,11 +160,11 @@ def _one_line(err: Exception) -> str:
 
 def _settings(parser: configparser.ConfigParser, path: Path) -> Settings:
     defaults = _items(parser, "DEFAULT", path)
+    runtime = _directory(defaults, "runtime_directory", path)
+    working = _directory(defaults, "working_directory", path)
     sections = {name: _items(parser, name, path) for name in parser.sections()}
     everything = {key: value for section in sections.values() for key, value in section.items()}
     remote = sections.get("remote", defaults)
-    runtime = _directory(defaults, "runtime_directory", path)
-    working = _directory(defaults, "working_directory", path)
     job_name = defaults["job_name"]
     job_directory = Path(sections.get("layout", {}).get("job_directory", str(runtime / job_name))).absolute()
     log = sections.get("logging", {}).get(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Simulate a LOFAR observation, make its image with the pipeline, and compare the image with the truth.
 
-    tools/demonstration.py DIRECTORY
+tools/demonstration.py DIRECTORY
 """
 
 from __future__ import annotations
