@@ -100,8 +100,9 @@ class _Batch:
         """Start, wait and collect until every job has a result, or an end was asked for."""
         try:
             while not self._must_end() and (self._start_admitted() or self._running):
-                self._watch.wait()
-                self._collect()
+                if self._running:
+                    self._watch.wait()
+                    self._collect()
         finally:
             self._end_all()
 
@@ -127,7 +128,6 @@ class _Batch:
             self._running.append(job)
         else:
             self._finish(admitted, job)
-            self._watch.wake()  # no child will end and do it
 
     def _collect(self) -> None:
         for job in [job for job in self._running if job.has_ended()]:

@@ -69,6 +69,7 @@ def test_all_run_although_one_fails(executor: Executor, make_job: MakeJob) -> No
 def test_missing_program_is_a_failed_job(executor: Executor, make_job: MakeJob) -> None:
     began = time.monotonic()
     results = executor.run([make_job(0, argv=("/no/such/program",)), make_job(1, cores=2)])
+    executor.run([make_job(2, argv=("/no/such/program",))])
     assert time.monotonic() - began < 0.7  # there is no child whose end could be waited for
     assert [result.exit_code for result in results] == [127, 0]
 
