@@ -73,10 +73,9 @@ def main(
     sets = [read_metadata(path) for path in input_sets(ms_input)]
     if not sets:
         raise PipelineError(f"make_primary_beam: ms_input is {ms_input!r}, which names no measurement set")
+    weighting = (number("robust", robust, -10.0), number("padding", padding, 1.0), lowest, highest)
     try:
-        written = write_beam_images(
-            image_root, sets, number("robust", robust, -10.0), number("padding", padding, 1.0), lowest, highest, diameter_m
-        )  # fmt: skip
+        written = write_beam_images(image_root, sets, *weighting, diameter_m)
     except ValueError as err:
         raise PipelineError(f"{sets[0].path}: {err}; set station_diameter_m if the sets do not say it") from err
     for warning in written.warnings:

@@ -17,8 +17,8 @@ from lofarpipe.errors import PipelineError
 Floats = NDArray[np.float64]
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
-# Nodes of the grid per wavelength / m. The power beam of a station of D m varies over no less than wavelength / D; these
-# are 5 nodes in that for the widest stations of the array, 81 m (LBA) and 57 m (HBA), more for all others. Quintic
+# Nodes of the grid per wavelength / m. The power beam of a station of D m varies over no less than wavelength / D:
+# 5 nodes in that for the widest stations of the array, 81 m (LBA) and 57 m (HBA), more for all others. Quintic
 # splines between the nodes are then good to 1e-4 of the peak. Source: measured, tests/imaging/test_station_beam.py.
 NODES_PER_WAVELENGTH_OVER_M_LBA, NODES_PER_WAVELENGTH_OVER_M_HBA = 400.0, 300.0
 LOWEST_HBA_HZ = 100e6
