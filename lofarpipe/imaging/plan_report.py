@@ -80,8 +80,7 @@ def _field(plan: ImagingPlan) -> Iterator[Quantity]:
 def _uv_coverage(plan: ImagingPlan) -> Iterator[Quantity]:
     """Yield what the uv plane looks like within the uv range."""
     options, lengths, sample = plan.options, plan.predictor.baselines, plan.predictor.sample
-    how = "all visibilities" if sample.exact else f"sample of {sample.rows_read} rows"
-    source = f"measured: uvw, weights and flags, {how}"
+    source = f"measured: uvw, weights and flags of {sample.rows_read} rows"
     cut = f"between {options.minuv_lambda:g} and {options.maxuv_lambda:g} wavelengths"
     yield Quantity("flagged_fraction", round(sample.flagged_fraction, 5), "", source, "cross-correlations")
     yield Quantity("b_max_lambda", round(lengths.max_lambda, 1), "wavelengths", source, f"longest, {cut}")
@@ -210,7 +209,7 @@ def plan_as_dict(plan: ImagingPlan) -> dict[str, Any]:
 def _as_text(value: Any, depth: int = 0) -> str:
     """Return JSON in which a dictionary of plain values takes one line, so that quantities read as a table."""
     pad = "  " * (depth + 1)
-    if isinstance(value, dict) and depth < 2 and any(isinstance(one, dict | list) for one in value.values()):
+    if isinstance(value, dict) and depth < 3 and any(isinstance(one, dict | list) for one in value.values()):
         items = [f"{pad}{json.dumps(key)}: {_as_text(one, depth + 1)}" for key, one in value.items()]
         return "{\n" + ",\n".join(items) + "\n" + "  " * depth + "}"
     if isinstance(value, list) and value:

@@ -2,7 +2,7 @@
 
 The uv coverage of an observation is known from a few time slots: the Earth turns each baseline in a known way, and all
 subbands of a time block share it. So some slots of some subbands are read, and visibilities are drawn at random between
-them in time and frequency. Small observations are read entirely, and then nothing is drawn.
+them in time and frequency. Of a small observation every visibility is made, or read.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ class Visibilities:
 class ImagingSample:
     """Visibilities within the uv range, with their weights in the image, each array (n,).
 
-    ``cell_factor`` is how many uv cells of the image, per axis, the density was counted in together; 1 with ``exact``,
-    where every visibility of the observation was read for it.
+    ``cell_factor`` is how many uv cells of the image, per axis, the density was counted in together; 1 where it is
+    ``complete``: each baseline at each time and frequency took part in it.
     """
 
     visibilities: Visibilities
     briggs: Floats
     uniform: Floats
-    exact: bool
+    complete: bool
     cell_factor: int
     rows_read: int
     flagged_fraction: float
@@ -145,54 +145,59 @@ def rotate_uvw(uvw: Floats, seconds: Floats, declination_rad: float) -> Floats:
     return turned
 
 
-def _draw_channels(rng: np.random.Generator, rows: int, nchan: int, per_row: int) -> NDArray[np.int64]:
-    """Return channel numbers (row, per_row): all of them, or one at random from each of ``per_row`` equal ranges."""
-    if per_row >= nchan:
-        return np.broadcast_to(np.arange(nchan), (rows, nchan))
-    place = (np.arange(per_row) + rng.random((rows, per_row))) * (nchan / per_row)
-    return np.minimum(place.astype(np.int64), nchan - 1)
+def _draw_places(rng: np.random.Generator, rows: int, places: int, per_row: int) -> NDArray[np.int64]:
+    """Return (row, per_row) of 0 ... places - 1: all of them, or one at random from each of ``per_row`` ranges."""
+    if per_row >= places:
+        return np.broadcast_to(np.arange(places), (rows, places))
+    place = (np.arange(per_row) + rng.random((rows, per_row))) * (places / per_row)
+    return np.minimum(place.astype(np.int64), places - 1)
 
 
-def _draw(one: SetSample, budget: int, rng: np.random.Generator) -> Visibilities:
-    """Return about ``budget`` unflagged visibilities that one set's rows stand for."""
-    sample = one.sample
-    rows, nchan = len(sample.time_s), len(one.frequencies_hz)
-    channels = _draw_channels(rng, rows, nchan, min(nchan, max(1, budget // rows)))
-    per_row = channels.shape[1]
-    row = np.repeat(np.arange(rows), per_row)
-    channel = channels.ravel()
+def _slots_per_row(one: SetSample) -> int:
+    """Return how many time slots each row stands for, itself included."""
+    return max(1, round(1 / one.sample.fraction))
+
+
+def _draw(one: SetSample, points_per_row: int, rng: np.random.Generator) -> Visibilities:
+    """Return unflagged visibilities from among those that one set's rows stand for: slots around, channels beside."""
+    sample, nchan, nslots = one.sample, len(one.frequencies_hz), _slots_per_row(one)
+    rows = len(sample.time_s)
+    places = _draw_places(rng, rows, nslots * nchan, points_per_row)
+    row = np.repeat(np.arange(rows), places.shape[1])
+    slot, channel = np.divmod(places.ravel(), nchan)
     in_set = channel % sample.flags.shape[1]
-    natural = sample.weights[row, in_set] * ~sample.flags[row, in_set] * (nchan / per_row / sample.fraction)
+    multiplicity = nchan / places.shape[1] / sample.fraction
+    natural = sample.weights[row, in_set] * ~sample.flags[row, in_set] * multiplicity
     kept = natural > 0
-    row, channel, natural = row[kept], channel[kept], natural[kept]
+    row, slot, channel, natural = row[kept], slot[kept], channel[kept], natural[kept]
     uvw_m = sample.uvw_m[row]
-    if sample.fraction < 1:
-        gap_s = (one.metadata.end_s - one.metadata.start_s) / sample.slots
-        uvw_m = rotate_uvw(uvw_m, (rng.random(len(row)) - 0.5) * gap_s, one.metadata.phase_centre_rad[1])
+    if nslots > 1:
+        later_s = (slot - nslots // 2) * one.metadata.timestep_s
+        uvw_m = rotate_uvw(uvw_m, later_s, one.metadata.phase_centre_rad[1])
     frequency_hz = one.frequencies_hz[channel]
     uvw_lambda = uvw_m * (frequency_hz / SPEED_OF_LIGHT_M_S)[:, None]
     return Visibilities(uvw_lambda, frequency_hz, natural, sample.antenna1[row], sample.antenna2[row])
 
 
 def draw_visibilities(samples: Sequence[SetSample], max_points: int = MAX_DENSITY_POINTS) -> tuple[Visibilities, bool]:
-    """Return about ``max_points`` unflagged visibilities of the whole observation, and whether that is all of them."""
+    """Return about ``max_points`` unflagged visibilities of the whole observation, and whether that is all of them.
+
+    All of them means each baseline at each time and frequency; flags and weights are still those of the rows read.
+    """
     rng = np.random.default_rng(DRAW_SEED)
-    rows = sum(len(one.sample.time_s) for one in samples)
-    points = sum(len(one.sample.time_s) * len(one.frequencies_hz) for one in samples)
-    drawn = [_draw(one, max(1, max_points * len(one.sample.time_s) // rows), rng) for one in samples]
-    exact = points <= max_points and all(
-        one.sample.fraction == 1 and len(one.frequencies_hz) == one.sample.flags.shape[1] for one in samples
-    )
+    points_per_row = max(1, max_points // sum(len(one.sample.time_s) for one in samples))
+    drawn = [_draw(one, points_per_row, rng) for one in samples]
+    complete = all(_slots_per_row(one) * len(one.frequencies_hz) <= points_per_row for one in samples)
     joined = [
         np.concatenate([getattr(piece, name) for piece in drawn])
         for name in ("uvw_lambda", "frequency_hz", "natural", "antenna1", "antenna2")
     ]
-    return Visibilities(*joined), exact
+    return Visibilities(*joined), complete
 
 
 def _weight_density(
     visibilities: Visibilities,
-    exact: bool,
+    complete: bool,
     npix: int | tuple[int, int],
     cellsize_rad: float,
     padding: float,
@@ -204,7 +209,7 @@ def _weight_density(
     while True:
         gridded = grid_density(u, v, visibilities.natural, npix, cellsize_rad, padding, *uv_range_lambda, factor)
         per_cell = len(u) / gridded.cells
-        if exact or per_cell >= POINTS_PER_CELL or factor >= MAX_COARSENING:
+        if complete or per_cell >= POINTS_PER_CELL or factor >= MAX_COARSENING:
             return gridded, factor
         factor = min(MAX_COARSENING, max(factor + 1, math.floor(factor * math.sqrt(POINTS_PER_CELL / per_cell))))
 
@@ -228,8 +233,8 @@ def imaging_sample(
     ValueError
         If nothing unflagged lies within the uv range.
     """
-    drawn, exact = draw_visibilities(samples)
-    gridded, factor = _weight_density(drawn, exact, npix, cellsize_rad, padding, (min_lambda, max_lambda))
+    drawn, complete = draw_visibilities(samples)
+    gridded, factor = _weight_density(drawn, complete, npix, cellsize_rad, padding, (min_lambda, max_lambda))
     kept = np.flatnonzero(gridded.usable)
     if len(kept) > MAX_POINTS:
         kept = np.sort(np.random.default_rng(DRAW_SEED).choice(kept, MAX_POINTS, replace=False))
@@ -237,7 +242,7 @@ def imaging_sample(
         visibilities=drawn.take(kept),
         briggs=briggs_from_density(drawn.natural, gridded, robust)[kept],
         uniform=uniform_from_density(drawn.natural, gridded)[kept],
-        exact=exact,
+        complete=complete,
         cell_factor=factor,
         rows_read=sum(len(one.sample.time_s) for one in samples),
         flagged_fraction=float(
