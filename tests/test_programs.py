@@ -1,0 +1,138 @@
+"""Finding programs, and the environment of jobs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lofarpipe import programs
+from lofarpipe.errors import PipelineError
+from lofarpipe.programs import data_directories, find, job_environment
+
+
+@pytest.fixture
+def bin_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory as the only one on PATH, and as that of this interpreter."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "_own_programs", lambda: tmp_path / "venv")
+    return tmp_path
+
+
+def program(path: Path, mode: int = 0o755) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(mode)
+    return path
+
+
+def test_program_on_path(bin_directory: Path) -> None:
+    program(bin_directory / "imager")
+    assert find("imager") == bin_directory / "imager"
+
+
+def test_path_comes_before_the_interpreters_directory(bin_directory: Path) -> None:
+    beside = program(bin_directory / "venv" / "DP3")
+    assert find("DP3") == beside
+    on_path = program(bin_directory / "DP3")
+    assert find("DP3") == on_path
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"),
+    [("DP3", "DP3.py"), ("DPPP", "DP3.py"), ("DPPP", "DP3"), ("NDPPP", "DPPP"), ("NDPPP", "DP3"), ("NDPPP", "DP3.py")],
+)
+def test_one_program_has_four_names(bin_directory: Path, asked: str, there: str) -> None:
+    path = program(bin_directory / there)
+    assert find(asked) == path
+
+
+def test_dp3_of_this_environment_starts() -> None:
+    done = subprocess.run(
+        [find("DP3"), "--version"], capture_output=True, text=True, env={**os.environ, **job_environment()}
+    )
+    assert done.returncode == 0
+    assert "DP3" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("DP3", "pip install dp3"),
+        ("wsclean", "apt install wsclean"),
+        ("losoto", "install losoto, or add its directory"),
+    ],
+)
+def test_missing_program_says_what_to_install(bin_directory: Path, name: str, advice: str) -> None:
+    with pytest.raises(PipelineError, match=f"{name}: no such program on PATH or in .*/venv; {advice}"):
+        find(name)
+
+
+def test_path_is_taken_as_it_is(bin_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = program(bin_directory / "sub" / "DP3")
+    assert find(str(path)) == path
+    monkeypatch.chdir(bin_directory)
+    assert find("sub/DP3") == path
+    with pytest.raises(PipelineError, match="sub/DP4: no such program; correct the path"):
+        find("sub/DP4")
+
+
+def test_file_that_may_not_be_executed(bin_directory: Path) -> None:
+    path = program(bin_directory / "script", 0o644)
+    with pytest.raises(PipelineError, match="script: this file may not be executed; chmod"):
+        find(str(path))
+    with pytest.raises(PipelineError, match="script: no such program on PATH"):
+        find("script")
+
+
+def test_environment_of_a_bare_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR", "PYTHONPATH"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "8")
+    environment = job_environment()
+    assert environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert environment["HOME"] == pwd.getpwuid(os.getuid()).pw_dir
+    assert Path(environment["EVERYBEAM_DATADIR"], "HamakerHBACoeff.h5").is_file()
+    assert Path(environment["AIPSPATH"], ".aipsrc").is_file()
+    assert Path(environment["CASACORE_DATADIR"], "geodetic").is_dir()
+    assert environment["PYTHONPATH"].split(os.pathsep) == [str(Path(programs.__file__).parents[1])]
+
+
+def test_what_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR"):
+        monkeypatch.setenv(variable, "/mine")
+    environment = job_environment()
+    assert not {"HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR"} & set(environment)
+
+
+def test_own_programs_come_first_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", f"/usr/bin:{own}:/bin")
+    assert job_environment()["PATH"] == f"{own}:/usr/bin:/bin"
+
+
+def test_installed_package_needs_no_pythonpath(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(programs, "__file__", str(tmp_path / "site-packages" / "lofarpipe" / "programs.py"))
+    assert "PYTHONPATH" not in job_environment()
+
+
+def test_nothing_is_imported_to_find_the_tables() -> None:
+    code = (
+        "import sys; from lofarpipe.programs import data_directories; print(*sorted(data_directories()));"
+        "print(*{'casacore', 'everybeam', 'numpy'} & set(sys.modules))"
+    )
+    environment = {**os.environ, **job_environment()}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines() == ["AIPSPATH CASACORE_DATADIR EVERYBEAM_DATADIR", ""]
+
+
+def test_without_the_packages_nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data_directories.cache_clear()
+    monkeypatch.setattr(programs.sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(programs.importlib.util, "find_spec", lambda name: None)
+    assert data_directories() == {}
+    data_directories.cache_clear()
