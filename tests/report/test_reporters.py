@@ -1,0 +1,221 @@
+"""What users and logs are told of a run."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import NOTE, JobResult
+from lofarpipe.report import DEBUG, NORMAL, QUIET, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, terminal
+
+EVENTS = [name for name, _ in inspect.getmembers(Reporter, inspect.isfunction)]
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> JobResult:
+    log = tmp_path / "0.log"
+    log.write_text(f"{NOTE}cd /w && DP3\nreading\nbaseline: CS001;\n{NOTE}exited with 0\n")
+    return JobResult("average/000", 0, 1e9, 65.0, 1.0, 10.0, log, ("DP3",), "node1", "/d/L1_SB000.ms")
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> JobResult:
+    return JobResult("average/001", 134, 1e9, 2.0, 1.0, 10.0, tmp_path / "none.log", ("DP3",), "node1", "")
+
+
+def tell(reporter: Reporter, good: JobResult, bad: JobResult) -> None:
+    """Tell of a run with a plugin, a step of two jobs of which one fails, and a step that is done already."""
+    reporter.notice("wgridder is used")
+    reporter.run_started("field", Path("/job"), 3)
+    reporter.step_started("create", "plugin", 0)
+    reporter.step_done("create", 0.01, 0, 0)
+    reporter.step_started("average", "dppp", 2)
+    reporter.job_done("average", good, None)
+    reporter.job_done("average", bad, "exited with 134 after 2.0 s: out of disk")
+    reporter.step_done("average", 65.4, 2, 1)
+    reporter.step_skipped("concat")
+    reporter.warning("the input is coarse")
+    reporter.run_ended(True, "field")
+
+
+def shown(level: int, good: JobResult, bad: JobResult) -> tuple[list[str], list[str]]:
+    """Return what went to standard output and standard error, without the times."""
+    out, err = io.StringIO(), io.StringIO()
+    tell(Terminal(level, out, err), good, bad)
+    lines = [stream.getvalue().splitlines() for stream in (out, err)]
+    return tuple([re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in part] for part in lines)  # type: ignore[return-value]
+
+
+FAILED = "average/001 exited with 134 after 2.0 s: out of disk; log: "
+WARNINGS = [
+    "warning: average: 1 of 2 jobs failed; their products are skipped from here on",
+    "warning: the input is coarse",
+]
+
+
+def test_terminal_shows_steps(good: JobResult, bad: JobResult) -> None:
+    out, err = shown(NORMAL, good, bad)
+    assert out == [
+        "wgridder is used",
+        "field: 3 steps; logs and maps in /job",
+        "average: 2 jobs",
+        "average: done in 1 min 5 s",
+        "concat: done before, with the same inputs; not run again",
+        "field: finished after 0.0 s",
+    ]
+    assert err == [f"{FAILED}{bad.log}", *WARNINGS]
+
+
+def test_quiet_terminal_shows_what_goes_wrong(good: JobResult, bad: JobResult) -> None:
+    assert shown(QUIET, good, bad) == ([], [f"{FAILED}{bad.log}", *WARNINGS])
+
+
+def test_verbose_terminal_shows_jobs_and_plugins(good: JobResult, bad: JobResult) -> None:
+    out, _ = shown(VERBOSE, good, bad)
+    assert out[2:4] == ["create: plugin", "create: done in 0.0 s"]
+    assert "average/000 (/d/L1_SB000.ms) exited with 0 after 1 min 5 s, 1 of 2" in out
+    assert "average/001 exited with 134 after 2.0 s, 2 of 2" in out
+
+
+def test_debug_terminal_shows_what_programs_wrote(good: JobResult, bad: JobResult) -> None:
+    out, _ = shown(DEBUG, good, bad)
+    assert out[out.index("reading") :][:2] == ["reading", "baseline: CS001;"]
+    assert not any(line.startswith(NOTE) for line in out)
+
+
+def test_terminal_shows_progress_now_and_then(good: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(terminal, "PROGRESS_INTERVAL_S", 0.0)
+    reporter = Terminal(NORMAL, out)
+    reporter.step_started("average", "dppp", 3)
+    for _ in range(3):
+        reporter.job_done("average", good, None)
+    assert [line[9:] for line in out.getvalue().splitlines()[1:]] == [
+        "average: 1 of 3 jobs done",
+        "average: 2 of 3 jobs done",
+    ]
+
+
+def test_terminal_shows_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = Terminal()
+    reporter.run_ended(False, "field", "step 'average': it failed")
+    reporter.warning("w")
+    captured = capsys.readouterr()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d field: failed after 0.0 s\n", captured.out)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d warning: w\n", captured.err)
+
+
+def test_one_step_is_singular() -> None:
+    out = io.StringIO()
+    Terminal(NORMAL, out).run_started("field", Path("/job"), 1)
+    assert " 1 step;" in out.getvalue()
+
+
+# pipeline.log
+
+
+def test_classic_log_has_the_lines_that_tools_look_for(tmp_path: Path, good: JobResult, bad: JobResult) -> None:
+    path = tmp_path / "logs" / "pipeline.log"
+    tell(ClassicLog(path), good, bad)
+    lines = path.read_text().splitlines()
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+    # The second line of a program's block has no prefix of its own.
+    assert all(re.match(stamp, line) for line in lines if line != "baseline: CS001;")
+    assert [re.sub(stamp, "", line) for line in lines] == [
+        "INFO    genericpipeline: wgridder is used",
+        "INFO    genericpipeline: LOFAR Pipeline (genericpipeline) starting: field, 3 steps",
+        "INFO    genericpipeline: Beginning step create",
+        "INFO    genericpipeline.plugin: recipe plugin completed (create, 0.0 s)",
+        "INFO    genericpipeline: Beginning step average",
+        "INFO    genericpipeline: Running task: dppp",
+        "DEBUG   node.node1.dppp.L1_SB000.ms: reading",
+        "baseline: CS001;",
+        "INFO    node.node1.dppp.L1_SB000.ms: average/000 exited with 0 after 1 min 5 s",
+        "ERROR   node.node1.dppp: average/001 exited with 134 after 2.0 s: out of disk",
+        "WARNING genericpipeline.dppp: 1 of 2 jobs of step average failed; their products are skipped",
+        "INFO    genericpipeline.dppp: recipe dppp completed (average, 1 min 5 s)",
+        "INFO    genericpipeline: Beginning step concat",
+        "INFO    genericpipeline: Task concat already exists in saved state; skipping",
+        "WARNING genericpipeline: the input is coarse",
+        "INFO    genericpipeline: LOFAR Pipeline finished succesfully.",
+    ]
+
+
+def test_output_of_a_failed_job_is_a_warning(tmp_path: Path, good: JobResult) -> None:
+    path = tmp_path / "pipeline.log"
+    log = ClassicLog(path)
+    log.run_started("field", Path("/job"), 1)
+    log.job_done("average", good, "DP3 does not know these keywords: x")
+    assert " WARNING node.node1" in path.read_text()
+
+
+def test_classic_log_of_a_failed_run(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.log"
+    log = ClassicLog(path)
+    log.run_started("field", Path("/job"), 1)
+    log.run_ended(False, "field", "step 'average': it failed")
+    log.run_ended(False, "field")
+    text = path.read_text()
+    assert "ERROR   genericpipeline: Failed pipeline run: field\n" in text
+    assert "ERROR   genericpipeline: step 'average': it failed\n" in text
+    assert "ERROR   genericpipeline: no reason was given\n" in text
+    assert text.endswith("ERROR   genericpipeline: LOFAR Pipeline finished unsuccesfully.\n")
+
+
+def test_run_that_never_started_leaves_no_log(tmp_path: Path) -> None:
+    log = ClassicLog(tmp_path / "logs" / "pipeline.log")
+    log.warning("before")
+    log.run_ended(False, "field", "checks failed")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_second_run_goes_on_in_the_same_log(tmp_path: Path) -> None:
+    for _ in range(2):
+        log = ClassicLog(tmp_path / "pipeline.log")
+        log.run_started("field", Path("/job"), 1)
+        log.run_ended(True, "field")
+    assert (tmp_path / "pipeline.log").read_text().count("finished succesfully") == 2
+
+
+def test_log_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    log = ClassicLog(tmp_path / "file" / "pipeline.log")
+    with pytest.raises(PipelineError, match=r"pipeline\.log: the log cannot be written: .*; correct log_file"):
+        log.run_started("field", Path("/job"), 1)
+
+
+# The fan-out
+
+
+class Recorder(Reporter):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+
+def _recording(name: str) -> object:
+    return lambda self, *arguments: self.told.append((name, *arguments))
+
+
+for event in EVENTS:
+    setattr(Recorder, event, _recording(event))
+
+
+def test_all_reporters_are_told_everything(good: JobResult, bad: JobResult) -> None:
+    directly, first, second = Recorder(), Recorder(), Recorder()
+    tell(directly, good, bad)
+    tell(Reporters([first, second]), good, bad)
+    ended = ("run_ended", True, "field")
+    assert directly.told[-1] == ended
+    assert first.told == second.told == [*directly.told[:-1], (*ended, "")]
+    assert {name for name, *_ in directly.told} == set(EVENTS)
+
+
+def test_reporter_may_do_nothing(good: JobResult, bad: JobResult) -> None:
+    tell(Reporter(), good, bad)

@@ -1,0 +1,349 @@
+"""The journal: what is done stays done, whatever happens to the file."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lofarpipe import journal as module
+from lofarpipe.errors import PipelineError
+from lofarpipe.journal import Journal, RunLock, fingerprint, read_events
+from lofarpipe.programs import job_environment
+
+OUTPUTS = {"mapfile": "/m/average.mapfile", "break": False}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def record_step(journal: Journal, step: str, mark: str) -> None:
+    journal.record("step_started", step=step)
+    journal.record("job_done", job=f"{step}/000", fingerprint=mark, exit_code=0)
+    journal.record("step_done", step=step, fingerprint=mark, outputs=OUTPUTS)
+
+
+def test_step_that_is_done_stays_done(path: Path) -> None:
+    with Journal(path) as journal:
+        record_step(journal, "average", "f1")
+        assert journal.done("average", "f1") == OUTPUTS
+    with Journal(path) as journal:
+        assert journal.done("average", "f1") == OUTPUTS
+        assert journal.notices == []
+
+
+def test_other_inputs_or_another_step_are_not_done(path: Path) -> None:
+    with Journal(path) as journal:
+        record_step(journal, "average", "f1")
+        assert journal.done("average", "f2") is None
+        assert journal.done("concat", "f1") is None
+
+
+def test_step_that_began_again_is_not_done(path: Path) -> None:
+    with Journal(path) as journal:
+        record_step(journal, "average", "f1")
+        journal.record("step_started", step="average")
+        assert journal.done("average", "f1") is None
+    with Journal(path) as journal:
+        assert journal.done("average", "f1") is None
+
+
+def test_steps_come_in_their_order_with_their_last_event(path: Path) -> None:
+    with Journal(path) as journal:
+        record_step(journal, "b", "f1")
+        record_step(journal, "a", "f2")
+        journal.record("step_started", step="c")
+        journal.record("run_ended", ok=False)
+        assert {name: event["event"] for name, event in journal.steps().items()} == {
+            "b": "step_done",
+            "a": "step_done",
+            "c": "step_started",
+        }
+        assert list(journal.steps()) == ["b", "a", "c"]
+
+
+def test_outputs_cannot_be_changed_through_what_is_returned(path: Path) -> None:
+    with Journal(path) as journal:
+        record_step(journal, "average", "f1")
+        (journal.done("average", "f1") or {})["mapfile"] = "changed"
+        assert journal.done("average", "f1") == OUTPUTS
+
+
+def test_jobs_of_a_step_that_was_cut_off(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.record("step_started", step="average")
+        journal.record("job_done", job="average/000", fingerprint="j0", exit_code=0)
+    with Journal(path) as journal:
+        found = journal.job_done("average/000", "j0")
+        assert found is not None
+        assert found["exit_code"] == 0
+        assert journal.job_done("average/000", "other") is None
+        assert journal.job_done("average/001", "j0") is None
+
+
+def test_paths_are_written_as_text_and_read_back_the_same(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.record("step_done", step="s", fingerprint="f", outputs={"mapfile": Path("/m")})
+        assert journal.done("s", "f") == {"mapfile": "/m"}
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(path: Path) -> None:
+    with Journal(path) as journal:
+        with pytest.raises(TypeError, match="set cannot be written as JSON"):
+            journal.record("note", value={1, 2})
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            journal.record("note", value=float("nan"))
+    assert path.read_bytes() == b""
+
+
+def test_line_breaks_stay_inside_their_line(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.record("note", text="a\nb\r\x1e\u2028c")
+    assert path.read_bytes().count(b"\n") == 1
+    assert read_events(path.read_bytes())[0][0]["text"] == "a\nb\r\x1e\u2028c"
+
+
+def test_unknown_events_are_kept_and_passed_over(path: Path) -> None:
+    path.write_text('{"event": "from_the_future", "step": 3}\n{"event": "step_done"}\n{"event": "job_done"}\n')
+    with Journal(path) as journal:
+        assert journal.steps() == {}
+        assert journal.notices == []
+
+
+def whole_journal(path: Path) -> bytes:
+    with Journal(path) as journal:
+        for number in range(4):
+            record_step(journal, f"step{number}", f"f{number}")
+    return path.read_bytes()
+
+
+def test_a_cut_at_any_byte_loses_only_what_came_after(path: Path) -> None:
+    content = whole_journal(path)
+    done_at = [content.index(b"\n", content.index(b'"step_done"')) + 1]
+    for _ in range(3):
+        done_at.append(content.index(b"\n", content.index(b'"step_done"', done_at[-1])) + 1)
+    for cut in range(0, len(content) + 1, 7):
+        path.write_bytes(content[:cut])
+        with Journal(path) as journal:
+            known = [number for number in range(4) if journal.done(f"step{number}", f"f{number}")]
+            assert known == [number for number in range(4) if done_at[number] <= cut]
+            record_step(journal, "later", "g")
+        with Journal(path) as journal:
+            assert journal.done("later", "g") == OUTPUTS
+            assert journal.notices == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(damage=st.binary(min_size=1, max_size=40), where=st.integers(0, 1500))
+def test_damage_is_set_aside(path: Path, damage: bytes, where: int) -> None:
+    path.unlink(missing_ok=True)
+    content = whole_journal(path)
+    path.write_bytes(content[:where] + damage + content[where + len(damage) :])
+    with Journal(path) as journal:
+        assert content.startswith(path.read_bytes()[: content.rfind(b"\n", 0, where) + 1])
+        record_step(journal, "later", "g")
+    events, good = read_events(path.read_bytes())
+    assert good == path.stat().st_size
+    assert events[-1]["step"] == "later"
+
+
+def test_torn_line_is_told(path: Path) -> None:
+    content = whole_journal(path)
+    path.write_bytes(content[:-10])
+    with Journal(path) as journal:
+        (notice,) = journal.notices
+    torn = len(content) - 10 - content[:-10].rfind(b"\n") - 1
+    assert f"the last {torn} bytes are not readable" in notice
+    assert path.with_suffix(".damaged").stat().st_size == torn
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"[]\n", b'{"event": 1}\n', b"\xff\n", b"\n", b'{"event": "a"}'])
+def test_lines_that_are_no_events(line: bytes) -> None:
+    assert read_events(b'{"event": "a"}\n' + line + b'{"event": "b"}\n')[1] == 15
+
+
+def test_kill_keeps_what_was_recorded(path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from lofarpipe.journal import Journal;"
+        "journal = Journal(Path(sys.argv[1])); journal.record('step_done', step='s', fingerprint='f', outputs={});"
+        "journal.record('job_done', job='t/0', fingerprint='f'); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, **job_environment()}
+    assert subprocess.run([sys.executable, "-c", code, str(path)], env=environment).returncode == -9
+    with Journal(path) as journal:  # and the one that was killed does not hold it
+        assert journal.done("s", "f") == {}
+        assert journal.job_done("t/0", "f")
+
+
+@pytest.mark.parametrize(("event", "waits"), [("step_done", True), ("run_ended", True), ("job_done", False)])
+def test_disk_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch, event: str, waits: bool) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(module.os, "fsync", synced.append)
+    with Journal(path) as journal:
+        journal.record(event, step="s", job="s/0", fingerprint="f", outputs={})
+    assert bool(synced) == waits
+
+
+def test_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    with Journal(path) as journal:
+        journal.record("note", n=1)
+        monkeypatch.setattr(module.os, "write", lambda file, line: real(file, line[:5]))
+        with pytest.raises(PipelineError, match="journal cannot be written: the disk is full"):
+            journal.record("note", n=2)
+
+        def no_space(file: int, line: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(module.os, "write", no_space)
+        with pytest.raises(PipelineError, match="journal cannot be written: No space left on device"):
+            journal.record("note", n=3)
+        monkeypatch.setattr(module.os, "write", real)
+        journal.record("note", n=4)
+    assert [event["n"] for event in read_events(path.read_bytes())[0]] == [1, 4]
+
+
+def test_journal_that_cannot_be_opened(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(PipelineError, match="the journal cannot be written: Is a directory"):
+        Journal(path)
+    RunLock(path.with_suffix(".lock")).release()  # it was given back
+
+
+def test_lock_that_cannot_be_opened(path: Path) -> None:
+    with pytest.raises(PipelineError, match="cannot be written: No such file or directory; check the job directory"):
+        Journal(path.parent / "none" / "journal.jsonl")
+
+
+# One run at a time.
+
+
+def test_second_run_is_refused_and_told_who_has_it(path: Path) -> None:
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    with (
+        Journal(path),
+        pytest.raises(PipelineError, match=f"{path.parent}: another run works here: {who}; wait for it"),
+    ):
+        Journal(path)
+    Journal(path).close()
+
+
+def test_children_do_not_hold_the_lock(path: Path) -> None:
+    with Journal(path):
+        child = subprocess.Popen(["sleep", "30"])
+    Journal(path).close()
+    child.kill()
+    child.wait()
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without locks."""
+
+    def flock(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(module.fcntl, "flock", flock)
+
+
+def dead_process() -> int:
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def test_dead_holder_is_replaced_without_locks(path: Path, no_locks: None) -> None:
+    lock = path.with_suffix(".lock")
+    lock.write_text(json.dumps({"host": socket.gethostname(), "pid": dead_process()}))
+    with Journal(path):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+    assert lock.read_text() == ""
+    Journal(path).close()
+
+
+@pytest.mark.parametrize("pid", [os.getppid(), 1])
+def test_living_holder_is_respected_without_locks(path: Path, no_locks: None, pid: int) -> None:
+    path.with_suffix(".lock").write_text(json.dumps({"host": socket.gethostname(), "pid": pid}))
+    with pytest.raises(PipelineError, match=f"process {pid} on .*; if that run has ended, remove .*journal.lock"):
+        Journal(path)
+
+
+def test_process_of_somebody_else_lives(path: Path, no_locks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(module.os, "kill", kill)
+    test_living_holder_is_respected_without_locks(path, None, 4321)
+
+
+def test_holder_on_another_host_is_respected_without_locks(path: Path, no_locks: None) -> None:
+    path.with_suffix(".lock").write_text(json.dumps({"host": "node042", "pid": dead_process()}))
+    with pytest.raises(PipelineError, match="on node042; if that run has ended"):
+        Journal(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "node042"}', '{"host": "n", "pid": "x"}'])
+def test_lock_with_unreadable_holder_is_taken_without_locks(path: Path, no_locks: None, content: str) -> None:
+    path.with_suffix(".lock").write_text(content)
+    Journal(path).close()
+
+
+def test_unreadable_holder_is_named_as_such(path: Path) -> None:
+    lock = path.with_suffix(".lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(PipelineError, match="process 0 on some host"):
+            Journal(path)
+
+
+# Fingerprints.
+
+
+def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": (1, 2), "a": 1})
+
+
+@pytest.mark.parametrize("other", [{"a": 2}, {"a": "1"}, {"b": 1}, {"a": 1, "b": None}, [1], {"a": [1]}])
+def test_fingerprint_sees_every_difference(other: object) -> None:
+    assert fingerprint({"a": 1}) != fingerprint(other)
+
+
+def test_fingerprint_of_a_known_text() -> None:
+    # printf '{"a":["x",1.5]}' | sha256sum
+    assert fingerprint({"a": ("x", 1.5)}).startswith("75b2027c70de0f4c")
+    assert fingerprint(Path("/x")) == fingerprint("/x")
+
+
+@pytest.mark.parametrize("thing", [{1, 2}, object(), b"bytes", lambda: 1])
+def test_fingerprint_of_what_has_no_text(thing: Callable[[], int] | object) -> None:
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
+        fingerprint(thing)
+
+
+def test_fingerprint_of_nan() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        fingerprint([float("nan")])
+
+
+def test_a_thousand_steps_are_read_quickly(path: Path) -> None:
+    with path.open("w") as file:
+        for number in range(10_000):
+            file.write(
+                json.dumps({"event": "step_done", "step": f"s{number}", "fingerprint": "f", "outputs": {}}) + "\n"
+            )
+    began = time.process_time()
+    with Journal(path) as journal:
+        assert len(journal.steps()) == 10_000
+    assert time.process_time() - began < 1.0
