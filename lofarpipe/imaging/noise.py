@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.measurement_set import Sample, SetMetadata
 from lofarpipe.imaging.smearing import SPEED_OF_LIGHT_M_S
+from lofarpipe.imaging.uv_sample import SetSample, draw_visibilities, imaging_sample
 from lofarpipe.imaging.weights import briggs_weights
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 
 # System equivalent flux density at zenith, Jy, of one polarization. Source: spec/imaging.md, section 6.2.
 HBA_FREQUENCIES_HZ = (120e6, 150e6, 180e6, 210e6, 240e6)
@@ -93,8 +95,10 @@ def survey_rms_jy(
     return SURVEY_RMS_JY / projection / math.sqrt(amount)
 
 
-def visibility_rms_jy(metadata: SetMetadata, sample: Sample) -> Floats:
-    """Return the noise of Stokes I of each sampled visibility, (row, chan), real or imaginary part, Jy.
+def visibility_rms_jy(
+    metadata: SetMetadata, exposure_s: float, antenna1: Numbers, antenna2: Numbers, frequency_hz: Floats
+) -> Floats:
+    """Return the noise of Stokes I of visibilities, real or imaginary part, Jy; all arrays (n,).
 
     sqrt(SEFD_p SEFD_q / (2 bandwidth time)) for one polarization; I = (XX + YY) / 2 has 1 / sqrt(2) of that.
 
@@ -106,18 +110,14 @@ def visibility_rms_jy(metadata: SetMetadata, sample: Sample) -> Floats:
     Source: Thompson, Moran & Swenson 2017, eq. 6.50 (system noise of a correlator).
     """
     if metadata.telescope.upper() != "LOFAR":
-        raise NoiseUnknownError(
-            f"{metadata.path}: no station sensitivities are known of telescope {metadata.telescope}"
-        )
+        raise NoiseUnknownError(f"{metadata.path}: telescope {metadata.telescope} has no table of sensitivities here")
+    frequencies_hz, channel = np.unique(frequency_hz, return_inverse=True)
     sefd_jy = np.array(
-        [
-            [station_sefd_jy(name, frequency_hz, metadata.antenna_set) for frequency_hz in metadata.frequencies_hz]
-            for name in metadata.antenna_names
-        ]
+        [[station_sefd_jy(name, hz, metadata.antenna_set) for hz in frequencies_hz] for name in metadata.antenna_names]
     )
     polarizations = 2 if len(metadata.correlations) > 1 else 1
-    amount = 2 * polarizations * metadata.channel_width_hz * sample.exposure_s
-    noise: Floats = np.sqrt(sefd_jy[sample.antenna1] * sefd_jy[sample.antenna2] / amount)
+    amount = 2 * polarizations * metadata.channel_width_hz * exposure_s
+    noise: Floats = np.sqrt(sefd_jy[antenna1, channel] * sefd_jy[antenna2, channel] / amount)
     return noise
 
 
@@ -133,20 +133,20 @@ def baselines_lambda(metadata: SetMetadata, sample: Sample) -> tuple[Floats, Flo
     return sample.uvw_m[:, 0, None] * per_metre, sample.uvw_m[:, 1, None] * per_metre
 
 
-def sample_coarsening(fraction: float) -> int:
-    """Return how many times wider uv cells must be for a sample of the time slots to be as dense as the whole.
+def unflagged_number(samples: Sequence[SetSample]) -> float:
+    """Return how many unflagged visibilities there are in all that the samples stand for."""
+    number = 0.0
+    for one in samples:
+        usable = float((natural_weights(one.sample) > 0).mean())
+        number += len(one.sample.time_s) / one.sample.fraction * len(one.frequencies_hz) * usable
+    return number
 
-    A visibility crosses cells along one direction, so cells of n by n hold n^2 times the visibilities of one cell:
-    the root of 1 / fraction.
-    """
-    return max(1, round(math.sqrt(1 / fraction)))
 
+def expected_rms_jy(samples: Sequence[SetSample], weighting: Weighting) -> float:
+    """Return the thermal noise of the image of an observation, Jy/beam, for the weights that the imager gives.
 
-def expected_rms_jy(sets: Sequence[tuple[SetMetadata, Sample]], weighting: Weighting) -> float:
-    """Return the thermal noise of the image of all sets together, Jy/beam, for the weights that the imager gives.
-
-    sqrt(sum w^2 s^2) / sum w over all visibilities, w the Briggs weight and s the noise of each; a sample stands for
-    the whole, so the result is scaled by the root of the sampled fraction.
+    sqrt(sum w^2 s^2) / sum w over all visibilities, w the Briggs weight and s the noise of each. A drawn visibility
+    stands for several, m, and its weight is the sum of theirs: it counts as w^2 s^2 / m.
 
     Raises
     ------
@@ -155,26 +155,16 @@ def expected_rms_jy(sets: Sequence[tuple[SetMetadata, Sample]], weighting: Weigh
 
     Source: propagation of independent errors.
     """
-    noise_jy = np.concatenate([visibility_rms_jy(metadata, sample).ravel() for metadata, sample in sets])
-    u_lambda, v_lambda = (
-        np.concatenate([baselines_lambda(metadata, sample)[axis].ravel() for metadata, sample in sets])
-        for axis in (0, 1)
-    )
-    natural = np.concatenate([natural_weights(sample).ravel() for _, sample in sets])
-    fraction = sum(s.flags.size for _, s in sets) / sum(s.flags.size / s.fraction for _, s in sets)
+    metadata, exposure_s = samples[0].metadata, samples[0].sample.exposure_s
+    how = (weighting.npix, weighting.cellsize_rad, weighting.robust, weighting.padding)
+    uv_range_lambda = (weighting.min_lambda, weighting.max_lambda)
+    drawn, _ = draw_visibilities(samples)
+    noise_jy = visibility_rms_jy(metadata, exposure_s, drawn.antenna1, drawn.antenna2, drawn.frequency_hz)
+    u_lambda, v_lambda = drawn.uvw_lambda[:, 0], drawn.uvw_lambda[:, 1]
     try:
-        weights = briggs_weights(
-            u_lambda,
-            v_lambda,
-            natural,
-            weighting.npix,
-            weighting.cellsize_rad,
-            weighting.robust,
-            padding=weighting.padding,
-            min_lambda=weighting.min_lambda,
-            max_lambda=weighting.max_lambda,
-            coarsening=sample_coarsening(fraction),
-        )
+        coarsening = imaging_sample(samples, *how, *uv_range_lambda).cell_factor
+        weights = briggs_weights(u_lambda, v_lambda, drawn.natural, *how, *uv_range_lambda, coarsening)
     except ValueError as err:
-        raise NoiseUnknownError(f"{sets[0][0].path}: {err}") from err
-    return float(np.sqrt((weights**2 * noise_jy**2).sum()) / weights.sum() * math.sqrt(fraction))
+        raise NoiseUnknownError(f"{metadata.path}: {err}") from err
+    multiplicity = unflagged_number(samples) / len(drawn.natural)
+    return math.sqrt(float((weights**2 * noise_jy**2).sum()) / multiplicity) / float(weights.sum())

@@ -21,15 +21,14 @@ from lofarpipe.imaging.image_statistics import (
     tile_size,
 )
 from lofarpipe.imaging.measurement_set import (
-    Sample,
     SetMetadata,
     elevation_rad,
     read_metadata,
-    sample_visibilities,
     unflagged_exposure_s,
 )
 from lofarpipe.imaging.noise import NoiseUnknownError, Weighting, expected_rms_jy, natural_weights, survey_rms_jy
 from lofarpipe.imaging.sky_image import INTEGRATION_TIME_KEY, RMS_KEY, RMS_METHOD_KEY, SkyImage, SkyImageError
+from lofarpipe.imaging.uv_sample import SetSample, read_samples
 
 CENTRAL_FRACTION = 0.5  # of width and height: far from the edges, and a quarter of all pixels to count
 SAMPLED_VISIBILITIES = 10_000_000  # over all sets: about 0.4 GB of flags and weights
@@ -48,15 +47,16 @@ def fact(value: Any, unit: str, source: str) -> Fact:
 class Observation:
     """What the measurement sets behind an image say: flags, time, and a sample of their visibilities."""
 
-    sets: tuple[tuple[SetMetadata, Sample], ...]
+    sets: tuple[SetMetadata, ...]
+    samples: tuple[SetSample, ...]
     integration_time_s: float
 
     @property
     def flagged_fraction(self) -> float:
         """The part of the sampled cross-correlations that cannot be used: flagged, or without weight."""
-        counts = [(natural_weights(sample) == 0, metadata.nrows) for metadata, sample in self.sets]
-        lost = sum(float(unused.mean()) * unused.shape[1] * nrows for unused, nrows in counts)
-        return float(lost / sum(unused.shape[1] * nrows for unused, nrows in counts))
+        unused = [float((natural_weights(one.sample) == 0).mean()) for one in self.samples]
+        sizes = [len(one.sample.time_s) / one.sample.fraction * len(one.frequencies_hz) for one in self.samples]
+        return float(np.average(unused, weights=sizes))
 
 
 def observe(paths: Sequence[str]) -> Observation:
@@ -68,21 +68,19 @@ def observe(paths: Sequence[str]) -> Observation:
     Raises
     ------
     MeasurementSetError
-        If a set cannot be read, or two sets cover the same time and frequency.
+        If a set cannot be read, two sets cover the same time and frequency, or all data are flagged.
     PipelineError
         If no set is given.
     """
     if not paths:
         raise PipelineError("measure_quality: no measurement sets given; name those that the image was made of")
-    sets = []
-    exposures_s: dict[str, float] = {}
-    for path in paths:
-        metadata = read_metadata(path)
-        max_rows = max(1, SAMPLED_VISIBILITIES // len(paths) // len(metadata.frequencies_hz))
-        sets.append((metadata, sample_visibilities(path, max_rows)))
-        exposures_s[path] = unflagged_exposure_s(path, max_rows)
-    blocks = time_blocks([metadata for metadata, _ in sets])
-    return Observation(tuple(sets), sum(_block_exposure_s(block, exposures_s) for block in blocks))
+    sets = tuple(read_metadata(path) for path in paths)
+    max_rows = max(1, SAMPLED_VISIBILITIES // max(len(metadata.frequencies_hz) for metadata in sets))
+    samples = tuple(read_samples(sets, max_rows))
+    share = max(1, max_rows // len(sets))
+    exposures_s = {metadata.path: unflagged_exposure_s(metadata.path, share) for metadata in sets}
+    integration_time_s = sum(_block_exposure_s(block, exposures_s) for block in time_blocks(sets))
+    return Observation(sets, samples, integration_time_s)
 
 
 def _block_exposure_s(block: Sequence[SetMetadata], exposures_s: dict[str, float]) -> float:
@@ -177,7 +175,7 @@ def expected_noise(observation: Observation, weighting: Weighting) -> dict[str, 
         "sensitivities at zenith (van Haarlem et al. 2013)"
     )
     try:
-        expected = fact(expected_rms_jy(observation.sets, weighting), "Jy/beam", formula)
+        expected = fact(expected_rms_jy(observation.samples, weighting), "Jy/beam", formula)
     except NoiseUnknownError as err:
         expected = fact(None, "Jy/beam", f"unknown: {err}")
     return {"expected_thermal_noise": expected, "expected_survey_noise": _survey_noise(observation)}
@@ -185,12 +183,12 @@ def expected_noise(observation: Observation, weighting: Weighting) -> dict[str, 
 
 def _survey_noise(observation: Observation) -> Fact:
     """Return the noise scaled from the LoTSS survey, for images that are like it."""
-    metadata = observation.sets[0][0]
+    metadata = observation.sets[0]
     low_hz, high_hz = SURVEY_BAND_HZ
     if metadata.telescope.upper() != "LOFAR" or not low_hz <= metadata.frequencies_hz.mean() <= high_hz:
         return fact(None, "Jy/beam", "unknown: the survey was made with LOFAR at 120-168 MHz, this is something else")
-    times_s = np.concatenate([np.linspace(one.start_s, one.end_s, 5) for one, _ in observation.sets])
-    bandwidth_hz = sum(one.bandwidth_hz for one in time_blocks([one for one, _ in observation.sets])[0])
+    times_s = np.concatenate([np.linspace(one.start_s, one.end_s, 5) for one in observation.sets])
+    bandwidth_hz = sum(one.bandwidth_hz for one in time_blocks(observation.sets)[0])
     try:
         value = survey_rms_jy(
             float(elevation_rad(metadata, times_s).mean()), bandwidth_hz, observation.integration_time_s, 1.0
