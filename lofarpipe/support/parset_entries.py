@@ -136,10 +136,32 @@ class Entries:
         self.keys = [name for name in self.keys if _canonical(name) != key]
 
     def adopt(self, other: Entries) -> None:
-        """Take over every key of another parset; keys that exist keep their place, and get the other's value."""
+        """Lay another parset over this one: keys that exist keep their place, and get the other's value.
+
+        A definition replaces the one of its name, ``! name`` or ``pipeline.replace.name``. New definitions are placed
+        before the next definition of the other parset that exists here: a value laid over may use them, as it may in
+        its own file. All other new keys come last.
+        """
+        known = {name: entry.key for name, entry in self.definitions().items()}
+        added: list[str] = []
+        added_before: dict[str, list[str]] = {}
         for entry in other.entries():
-            self.set(entry.key, entry.value, entry.file, entry.line, entry.comment)
+            name = _defined_name(entry.key)
+            key = known.get(name, entry.key)
+            if name and key not in self._entries:
+                added.append(key)
+            elif name and added:
+                added_before[key], added = added, []
+            self.set(key, entry.value, entry.file, entry.line, entry.comment)
+        if added_before:
+            self._move(added_before)
         self.oddities += other.oddities
+
+    def _move(self, before: dict[str, list[str]]) -> None:
+        """Move lists of keys to the place before another key."""
+        moved = {key for keys in before.values() for key in keys}
+        order = [place for key in self._entries if key not in moved for place in (*before.get(key, ()), key)]
+        self._entries = {key: self._entries[key] for key in order}
 
     def subset(self, prefix: str) -> Self:
         """Return the keys that start with ``prefix.``, without it; file and line stay those of the full keys."""

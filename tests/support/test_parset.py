@@ -104,6 +104,20 @@ def test_adopt_overrides_in_place(parset):
     assert [str(oddity.where) for oddity in parset.oddities] == ["field.parset:3"]
 
 
+def test_adopt_replaces_a_definition_however_it_is_spelt(parset):
+    parset.adopt(Parset.parse("! root = /r\npipeline.replace.size = 3", "field.parset"))
+    assert parset.entry("pipeline.replace.root").where == "field.parset:1"
+    assert parset["! size"] == "3"
+    assert len(parset) == 7
+
+
+def test_adopted_definition_may_use_a_new_one_defined_before_it():
+    base = Parset.parse("! a = 1\n! root = x\n! plots = {{ root }}-plots\nk = {{ plots }}")
+    base.adopt(Parset.parse("! mine = {{ a }}/m\ns.type = y\n! and = {{ mine }}\n! root = {{ and }}/r\n! last = z"))
+    assert list(base) == ["! a", "! mine", "! and", "! root", "! plots", "k", "s.type", "! last"]
+    assert base.substituted()["k"] == "1/m/r-plots"
+
+
 def test_subset_strips_the_prefix(parset):
     block = parset.subset("two")
     assert list(block) == ["control.type", "argument.flags"]
