@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -20,20 +22,31 @@ def plan_field(paths: Sequence[str], options: PlanOptions) -> ImagingPlan:
     Raises
     ------
     PlanError
-        If there is no set, one is given twice, or they cannot be imaged together.
+        If there is no set, one is given twice, they cannot be imaged together, or the field is below the horizon.
     MeasurementSetError, BeamError
         If a set cannot be read, or has no usable beam.
     ValueError
-        If a size, the uv range, the diameter of a station or the elevation of the field is impossible.
+        If a size, the uv range or the diameter of a station is impossible.
     """
-    repeated = sorted({path for path in paths if list(paths).count(path) > 1})
+    repeated = [path for path, times in Counter(str(Path(path).resolve()) for path in paths).items() if times > 1]
     if repeated:
         raise PlanError(f"{repeated[0]}: given twice; give each measurement set once")
     sets = [read_metadata(path) for path in paths]
     observation = observe(sets)
+    mean_elevation_rad = _mean_elevation_rad(observation)
+    return make_plan(sets, _beam(observation, options), options, mean_elevation_rad)
+
+
+def _mean_elevation_rad(observation: Observation) -> float:
+    """Return the mean elevation of the field over the time observed; it must be up all the time."""
     lowest = [block[0] for block in observation.blocks]
     elevations = elevation_rad(lowest[0], block_times_s(lowest, ELEVATION_TIMES))
-    return make_plan(sets, _beam(observation, options), options, float(np.mean(elevations)))
+    if elevations.min() <= 0:
+        raise PlanError(
+            f"{lowest[0].path}: the field is not up all the time: its elevation falls to "
+            f"{np.degrees(elevations.min()):.1f} deg; check the phase centre, or leave those times out"
+        )
+    return float(elevations.mean())
 
 
 def _beam(observation: Observation, options: PlanOptions) -> FieldBeam:

@@ -201,7 +201,7 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
                 f"{text} of the input are wider than the smearing limit, so they are not averaged: {step.reason}; a "
                 f"source at the image's edge has already lost {edge.given.total:.2%} of its peak (predicted)"
             )
-    if edge.averaged.worst_angle > options.max_peak_smearing:
+    if not warnings and edge.averaged.worst_angle > options.max_peak_smearing:
         warnings.append(
             f"a source at the image's edge loses up to {edge.averaged.worst_angle:.2%} of its peak, more than the "
             f"{options.max_peak_smearing:.2%} of max_peak_smearing"

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 SETS_PER_BLOCK = 4  # lowest, highest and two between: flags and weights vary slowly with frequency
 MAX_ROWS = 100_000  # read in all
 MAX_DENSITY_POINTS = 2_000_000  # visibilities drawn for the density of the uv plane
-MAX_POINTS = 100_000  # visibilities kept for sums over them
+MAX_POINTS = 50_000  # visibilities kept for sums over them
 POINTS_PER_CELL = 16  # a density cell needs these for a tolerable noise
 MAX_COARSENING = 16
 DRAW_SEED = 20181127  # the same data give the same plan
@@ -211,7 +211,7 @@ def _weight_density(
         per_cell = len(u) / gridded.cells
         if complete or per_cell >= POINTS_PER_CELL or factor >= MAX_COARSENING:
             return gridded, factor
-        factor = min(MAX_COARSENING, max(factor + 1, math.floor(factor * math.sqrt(POINTS_PER_CELL / per_cell))))
+        factor = min(MAX_COARSENING, max(factor + 1, math.ceil(factor * math.sqrt(POINTS_PER_CELL / per_cell))))
 
 
 def imaging_sample(
@@ -225,7 +225,7 @@ def imaging_sample(
 ) -> ImagingSample:
     """Return visibilities within the uv range, with Briggs and uniform weights as WSClean would give them.
 
-    ``npix`` is the image's size (pixels), or (width, height). At most 100,000 visibilities are returned; the density
+    ``npix`` is the image's size (pixels), or (width, height). At most 50,000 visibilities are returned; the density
     behind their weights comes from up to two million.
 
     Raises
