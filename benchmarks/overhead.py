@@ -118,7 +118,7 @@ def start_up(_: Path, repeat: int) -> list[Row]:
 def per_job(directory: Path, repeat: int) -> list[Row]:
     """Return what a step of 200 jobs of /bin/true costs, against ``xargs -P2``."""
     files = directory / "files"
-    files.mkdir()
+    files.mkdir(exist_ok=True)
     for number in range(JOBS):
         (files / f"{number:03}").touch()
     parset = directory / "true.parset"
@@ -176,6 +176,8 @@ def shifted(source: Path, target: Path, shift_hz: float) -> Path:
     """Return a copy of a set at another frequency; only its small spectral window is really copied."""
     from casacore.tables import table
 
+    if target.exists():
+        return target
     target.mkdir(parents=True)
     for part in source.iterdir():
         if part.name == "SPECTRAL_WINDOW":
@@ -245,7 +247,9 @@ def logged_cpu_s(job_directory: Path) -> tuple[float, float]:
 def by_hand(job_directory: Path, hand: Path) -> Cost:
     """Run the pipeline's DP3 and WSClean commands in another directory, one after the other, and return their cost."""
     shutil.rmtree(hand, ignore_errors=True)
-    shutil.copytree(job_directory, hand, ignore=shutil.ignore_patterns("*.MS", "*.fits", "*.dppp*", "logs"))
+    shutil.copytree(
+        job_directory, hand, ignore=shutil.ignore_patterns("*.MS", "*.fits", "*.average*", "*.dpppconcat*", "logs")
+    )
     spent = [Cost(0.0, 0.0)]
     for _, argv in commands(job_directory):
         if is_external(argv):

@@ -100,22 +100,21 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
 
 
 def _popen(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
-    for attempt in range(1, STARTS + 1):
+    """Start the program; a shortage is waited for, all but the last time."""
+    for _ in range(STARTS - 1):
         try:
-            return subprocess.Popen(
-                job.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=job.workdir,
-                env=env,
-                start_new_session=True,
-            )
+            return _popen_once(job, env, log)
         except OSError as err:
-            if err.errno not in SHORTAGES or attempt == STARTS:
+            if err.errno not in SHORTAGES:
                 raise
             time.sleep(SHORTAGE_PAUSE_S)
-    raise AssertionError("the last attempt returns or raises")
+    return _popen_once(job, env, log)
+
+
+def _popen_once(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        job.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=job.workdir, env=env, start_new_session=True
+    )
 
 
 def open_log(job: Job, again: bool = False) -> int:
