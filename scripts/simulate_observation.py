@@ -38,11 +38,10 @@ def run_programs(commands: Sequence[Sequence[str]]) -> None:
 
 
 def _run_program(argv: Sequence[str]) -> None:
-    finished = subprocess.run(
-        argv, env=os.environ | job_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    environment = os.environ | job_environment()
+    finished = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
-        said = "\n".join(finished.stdout.splitlines()[-LAST_LINES:])
+        said = "\n".join((finished.stdout + finished.stderr).splitlines()[-LAST_LINES:])
         raise PipelineError(f"{' '.join(argv)}: exited with {finished.returncode}. Last lines:\n{said}")
 
 

@@ -42,9 +42,7 @@ def subtable(path: str, name: str) -> Iterator[Any]:
 @contextmanager
 def new_subtable(path: str, name: str, columns: Sequence[Any], nrows: int) -> Iterator[Any]:
     """Make a subtable that casacore does not make, hang it below the set, and close it afterwards."""
-    table = casacore.tables.table(
-        f"{path}/{name}", casacore.tables.maketabdesc(list(columns)), nrow=nrows, ack=False
-    )
+    table = casacore.tables.table(f"{path}/{name}", casacore.tables.maketabdesc(list(columns)), nrow=nrows, ack=False)
     try:
         yield table
     finally:

@@ -80,7 +80,7 @@ def _describe_observation(table: object, path: str, layout: SetLayout) -> None:
 
 
 def write_station(path: str, layout: SetLayout) -> None:
-    """Write LOFAR_STATION: one row per station, whose number ANTENNA.LOFAR_STATION_ID holds; the core shares a clock."""
+    """Write LOFAR_STATION: a row per station, whose number ANTENNA.LOFAR_STATION_ID holds; the core shares a clock."""
     families = sorted({station.family for station in layout.stations})
     clocks = [0 if family.startswith("CS") else number + 1 for number, family in enumerate(families)]
     described = [columns.scalar("NAME", ""), columns.scalar("CLOCK_ID", 0), columns.scalar("FLAG_ROW", False)]

@@ -47,7 +47,13 @@ def _visibility_column(name: str, value_type: str, nchannels: int) -> Any:
 def _tiled(column: str, tile_shape: list[int]) -> dict[str, Any]:
     """Return a storage manager that keeps one column in tiles."""
     specification = {"DEFAULTTILESHAPE": np.array(tile_shape, np.int32)}
-    return {"TYPE": "TiledColumnStMan", "NAME": f"Tiled{column}", "SEQNR": 0, "COLUMNS": [column], "SPEC": specification}
+    return {
+        "TYPE": "TiledColumnStMan",
+        "NAME": f"Tiled{column}",
+        "SEQNR": 0,
+        "COLUMNS": [column],
+        "SPEC": specification,
+    }
 
 
 def _storage_managers(nchannels: int) -> list[dict[str, Any]]:
@@ -84,9 +90,7 @@ def write_rows(table: Any, times_s: NDArray[np.float64], timestep_s: float, nsta
     for column, value in CONSTANT_IDS.items():
         table.putcell(column, 0, value)
     unit = np.ones(NCORRELATIONS, np.float32)
-    columns.put_row(
-        table, 0, EXPOSURE=timestep_s, INTERVAL=timestep_s, FLAG_ROW=False, WEIGHT=unit, SIGMA=unit
-    )
+    columns.put_row(table, 0, EXPOSURE=timestep_s, INTERVAL=timestep_s, FLAG_ROW=False, WEIGHT=unit, SIGMA=unit)
     for column in ("TIME", "TIME_CENTROID"):
         for slot, time_s in enumerate(times_s):
             table.putcell(column, slot * len(first), time_s)

@@ -37,7 +37,9 @@ def plan_sets(settings: ObservationSettings, stations: Sequence[Station]) -> lis
         start_s, end_s = times_s[0] - settings.timestep_s / 2, times_s[-1] + settings.timestep_s / 2
         for index, (number, frequency_hz) in enumerate(subbands):
             layout = SetLayout(settings, stations, frequency_hz, number, float(start_s), float(end_s))
-            planned.append(PlannedSet(f"SIM{settings.seed:03d}_T{block}_SB{number:03d}.MS", layout, block, index, times_s))
+            planned.append(
+                PlannedSet(f"SIM{settings.seed:03d}_T{block}_SB{number:03d}.MS", layout, block, index, times_s)
+            )
     return planned
 
 

@@ -31,7 +31,7 @@ def simulate(directory: Path, settings: ObservationSettings, dp3: str, run: RunP
     Raises
     ------
     PipelineError
-        If the directory holds another observation, or has lost some of its sets.
+        If the directory holds another observation, or has lost some of its sets; if so many sources do not fit.
     """
     finished = directory / TRUTH_FILE
     if finished.exists():
@@ -41,7 +41,10 @@ def simulate(directory: Path, settings: ObservationSettings, dp3: str, run: RunP
     unfinished.mkdir(parents=True)
     stations = load_stations(settings.nstations, settings.antenna_set)
     centre_deg = (settings.right_ascension_deg, settings.declination_deg)
-    sources = draw_sources(settings.seed, settings.nsources, centre_deg, field_width_deg(settings, stations))
+    try:
+        sources = draw_sources(settings.seed, settings.nsources, centre_deg, field_width_deg(settings, stations))
+    except ValueError as err:
+        raise PipelineError(f"simulation: {err}") from err
     (unfinished / SKYMODEL_FILE).write_text(skymodel_text(sources))
     names = _make_sets(unfinished, settings, stations, dp3, run, beam)
     _publish(unfinished, directory, [*names, SKYMODEL_FILE])

@@ -13,8 +13,9 @@ SUBBAND_WIDTH_HZ = 195312.5
 """Width of a LOFAR subband with the 200 MHz clock: 100 MHz / 512. Source: spec/imaging.md, section 2.3."""
 
 BAND_START_HZ = 100e6
-"""Where the subbands of the HBA filters (second Nyquist zone, 100-200 MHz) begin. Source: spec/imaging.md, section 2.3."""
+"""Where subbands begin in the second Nyquist zone, 100-200 MHz. Source: spec/imaging.md, section 2.3."""
 
+MOST_STATIONS = 62  # 24 core stations of two fields, 14 remote ones
 ANTENNA_SETS = ("HBA_DUAL_INNER", "HBA_DUAL")
 
 
@@ -34,16 +35,16 @@ class ObservationSettings:
     """
 
     seed: int = 1
-    nstations: int = 40
+    nstations: int = 38
     antenna_set: str = "HBA_DUAL_INNER"
     nsubbands: int = 6
     lowest_frequency_hz: float = 144e6
     highest_frequency_hz: float = 156e6
     nchannels: int = 8
     timestep_s: float = 4.00556032  # 4 samples of the correlator's 1.00139008 s
-    slots_per_block: int = 75
+    slots_per_block: int = 100
     nblocks: int = 3
-    span_s: float = 4 * 3600.0
+    span_s: float = 6 * 3600.0
     right_ascension_deg: float = 218.0
     declination_deg: float = 48.0
     transit_s: float = 5093712900.0  # 2020-04-16 00:15 UTC, when right ascension 218 deg culminates over LOFAR
@@ -67,6 +68,8 @@ class ObservationSettings:
             raise ValueError(f"declination_deg is {self.declination_deg}; it must be between -90 and 90")
         if not self.flagged_fraction < 1:
             raise ValueError(f"flagged_fraction is {self.flagged_fraction}; it must be below 1")
+        if self.nstations > MOST_STATIONS:
+            raise ValueError(f"nstations is {self.nstations}; the Netherlands have {MOST_STATIONS} fields")
         self._check_separations()
 
     def _check_separations(self) -> None:
@@ -74,7 +77,8 @@ class ObservationSettings:
         if len(set(self.subband_numbers())) < self.nsubbands:
             raise ValueError(f"{self.nsubbands} subbands of 0.1953 MHz do not fit between the two frequencies")
         if self.nblocks > 1 and self.span_s < (self.nblocks - 1) * self.block_s:
-            raise ValueError(f"{self.nblocks} blocks of {self.block_s:.0f} s do not fit in span_s = {self.span_s:.0f} s")
+            needed = f"{self.nblocks} blocks of {self.block_s:.0f} s"
+            raise ValueError(f"{needed} do not fit in span_s = {self.span_s:.0f} s")
 
     @property
     def block_s(self) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 
 REFERENCE_FREQUENCY_HZ = 150e6
 FAINTEST_JY, BRIGHTEST_JY = 0.3, 5.0
-FAINTEST_APPARENT_JY = 0.35
-"""No source is weaker than this after the beam: the table of fluxes compares beams and imagers, not noise."""
+FAINTEST_APPARENT_JY = 0.6
+"""No source is weaker than this after the beam: noise changes no flux by 1 %, so that the image's own errors show."""
 
 OUTERMOST_FWHM = 0.68
 """Radius of the outermost source in units of the beam's width; the image ends at 0.75 along its axes."""
@@ -62,8 +62,8 @@ def draw_sources(seed: int, count: int, centre_deg: tuple[float, float], fwhm_de
     """Return ``count`` isolated sources, the same ones for the same arguments.
 
     Distances grow evenly from 0.05 to 0.68 of the beam's full width at half maximum ``fwhm_deg``; position angles,
-    fluxes (0.3 to 5 Jy, evenly in the logarithm) and spectral indices are drawn. A source whose flux would drop below
-    0.35 Jy by the beam gets just so much more that it does not.
+    fluxes (0.3 to 5 Jy, evenly in the logarithm) and spectral indices are drawn. No flux is so low that the
+    beam, taken as a Gaussian, would leave less than 0.6 Jy.
 
     Raises
     ------
@@ -75,10 +75,10 @@ def draw_sources(seed: int, count: int, centre_deg: tuple[float, float], fwhm_de
     sources = []
     for number, radius_fwhm in enumerate(np.linspace(0.05, OUTERMOST_FWHM, count)):
         placed.append(_free_position(random, placed, centre_deg, float(radius_fwhm), fwhm_deg))
-        flux_jy = math.exp(random.uniform(math.log(FAINTEST_JY), math.log(BRIGHTEST_JY)))
         needed_jy = FAINTEST_APPARENT_JY / math.exp(-4 * math.log(2) * radius_fwhm**2)
+        flux_jy = math.exp(random.uniform(math.log(max(FAINTEST_JY, needed_jy)), math.log(BRIGHTEST_JY)))
         index = random.normal(MEAN_SPECTRAL_INDEX, SPECTRAL_INDEX_SPREAD)
-        sources.append(Source(f"s{number:02d}", *placed[-1], round(max(flux_jy, needed_jy), 5), round(index, 4)))
+        sources.append(Source(f"s{number:02d}", *placed[-1], round(flux_jy, 5), round(index, 4)))
     return sources
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.simulation.settings import MOST_STATIONS
 
 CORE = (
     *("CS001", "CS002", "CS003", "CS004", "CS005", "CS006", "CS007", "CS011", "CS013", "CS017", "CS021", "CS024"),
@@ -59,16 +60,19 @@ class Station:
 
 
 def station_names(count: int) -> list[str]:
-    """Return the names of ``count`` station fields: all 62, or so many evenly picked from core to remote.
+    """Return the names of ``count`` station fields, evenly picked from core to remote.
+
+    Up to 38, a core station takes part with one of its two fields: as many different baselines as there can be.
 
     Raises
     ------
     ValueError
         If ``count`` is below 2 or above 62.
     """
-    names = [f"{station}HBA{ear}" for station in CORE for ear in (0, 1)] + [f"{station}HBA" for station in REMOTE]
-    if not 2 <= count <= len(names):
-        raise ValueError(f"number of stations is {count}; it must be between 2 and {len(names)}")
+    if not 2 <= count <= MOST_STATIONS:
+        raise ValueError(f"number of stations is {count}; it must be between 2 and {MOST_STATIONS}")
+    fields = (0,) if count <= len(CORE) + len(REMOTE) else (0, 1)
+    names = [f"{station}HBA{field}" for station in CORE for field in fields] + [f"{station}HBA" for station in REMOTE]
     return [names[index] for index in np.linspace(0, len(names) - 1, count).round().astype(int)]
 
 
@@ -116,7 +120,7 @@ def _unused_tiles(name: str, tiles_m: NDArray[np.float64], antenna_set: str) -> 
 
 
 def _dipole_offsets(rotation_rad: float) -> NDArray[np.float64]:
-    """Return the 16 dipoles of a tile in the station's p, q, r system, metres (16, 3), row by row from the north-west."""
+    """Return the 16 dipoles of a tile in the station's p, q, r system, metres (16, 3), row by row."""
     steps = TILE_SPACING_M * np.array([-1.5, -0.5, 0.5, 1.5])
     columns, rows = np.meshgrid(steps, steps[::-1])
     p, q = columns.ravel(), rows.ravel()

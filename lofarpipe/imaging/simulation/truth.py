@@ -18,7 +18,7 @@ TRUTH_FILE = "truth.json"
 
 @dataclass(frozen=True)
 class Truth:
-    """An observation and its sources; ``sets`` are the paths of the measurement sets, ``beam`` whether one was applied."""
+    """An observation and its sources; ``sets`` are paths of measurement sets, ``beam`` says whether one was applied."""
 
     settings: ObservationSettings
     sources: tuple[Source, ...]

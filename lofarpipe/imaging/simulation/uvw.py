@@ -26,7 +26,9 @@ def _unit_vectors(longitude_rad: float, latitude_rad: float) -> NDArray[np.float
     return np.array([cos * np.cos(longitude_rad), cos * np.sin(longitude_rad), np.sin(latitude_rad)])
 
 
-def itrf_to_j2000(time_s: float, reference_m: NDArray[np.float64], centre_rad: tuple[float, float]) -> NDArray[np.float64]:
+def itrf_to_j2000(
+    time_s: float, reference_m: NDArray[np.float64], centre_rad: tuple[float, float]
+) -> NDArray[np.float64]:
     """Return the (3, 3) matrix that turns ITRF baselines into J2000 ones.
 
     Parameters

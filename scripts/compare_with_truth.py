@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Compare an image with the truth that was simulated: a table of fluxes and positions, the rms, the products.
+
+compare_with_truth.py IMAGE_PB TRUTH [--flat FLAT_IMAGE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+
+OUTPUTS = ("table", "rms_jy")
+
+
+def main(image: str, truth: str, flat: str = "", table: str = "") -> Mapping[str, str]:
+    """Return the comparison as text (``table``) and the rms (``rms_jy``); ``table`` names a file to write it to.
+
+    Raises
+    ------
+    PipelineError
+        If an image or the truth cannot be read.
+    """
+    from lofarpipe.imaging.flux_check import check_image, table_text
+    from lofarpipe.imaging.simulation.truth import read_truth
+
+    check = check_image(Path(image), read_truth(Path(truth)), Path(flat) if flat else None)
+    text = table_text(check)
+    if table:
+        Path(table).write_text(text + "\n")
+    return {"table": text, "rms_jy": f"{check.rms_jy:.6g}"}
+
+
+def products_beside(image: Path) -> list[Path]:
+    """Return what a pipeline run left beside its image: images of the whole band, plots, quality and plan."""
+    patterns = ("*-MFS-*.fits", "*.png", "*.json", "*.metadata")
+    found = {path for pattern in patterns for path in image.resolve().parent.glob(pattern)}
+    return sorted(found)
+
+
+def report(image: Path, text: str) -> str:
+    """Return the table, and where the products are."""
+    products = "\n".join(f"  {path}" for path in products_beside(image))
+    return f"{text}\nproducts:\n{products}"
+
+
+def read_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description="Compare an image with the truth that was simulated.")
+    parser.add_argument("image", help="FITS image, corrected for the primary beam")
+    parser.add_argument("truth", help="truth.json of the simulated observation")
+    parser.add_argument("--flat", default="", help="the image before the correction, in which the noise is measured")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    arguments = read_arguments()
+    try:
+        compared = main(arguments.image, arguments.truth, arguments.flat)
+    except PipelineError as error:
+        sys.exit(f"compare_with_truth.py: {error}")
+    print(report(Path(arguments.image), compared["table"]))
