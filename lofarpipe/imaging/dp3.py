@@ -1,0 +1,131 @@
+"""DP3: arguments fitted to the machine, what would go wrong with them, and what its log says."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.support.parset import split_list, unquote
+
+ANSWER_TIMEOUT_S = 120
+# Keys of a parset that belong to no step; DP3 6.6 reports any other as not used (tried one by one).
+GLOBAL_KEYS = frozenset({"checkparset", "msin", "msout", "numthreads", "steps", "verbosity"})
+GLOBAL_KEYS |= {"showcounts", "showprogress", "showtimings"}
+# Steps that compute a beam themselves, and hold it for this long. Source: notes/real_tools.md, section 2.3.
+BEAM_INTERVAL = "beam_interval"
+READS_ONLY = frozenset({"count", "counter", "null"})
+
+_VERSION = re.compile(r"DP3 (\d+(?:\.\d+)*)")
+_UNUSED = re.compile(r"\*\*\* WARNING: the following parset keywords were not used \*\*\*\n((?: .*\n?)*)")
+_UNUSED_NAME = re.compile(r"^ +- (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class DP3Build:
+    """One DP3 program; ``version`` as (6, 6, 0)."""
+
+    path: Path
+    version: tuple[int, ...]
+
+
+@functools.cache
+def describe(path: str | Path) -> DP3Build:
+    """Return what ``--version`` of a DP3 program says. This starts DP3, which costs about a second.
+
+    Raises
+    ------
+    PipelineError
+        If the program cannot be started, or does not answer as DP3 does.
+    """
+    from lofarpipe.imaging.wsclean_build import quiet_environment
+
+    command = [str(path), "--version"]
+    try:
+        done = subprocess.run(
+            command, env=quiet_environment(), capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise PipelineError(f"{path}: cannot be run: {err}; pip install dp3, or correct the path") from err
+    version = _VERSION.search(done.stdout)
+    if done.returncode or not version:
+        said = (done.stdout + done.stderr).strip().split("\n")[-1][:200]
+        raise PipelineError(
+            f"{path} --version: exited with {done.returncode}: '{said}'; repair the installation of DP3"
+        )
+    return DP3Build(Path(path), tuple(map(int, version[1].split("."))))
+
+
+def adapt(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
+    """Return keywords with ``numthreads`` for what the job was given, and ``checkparset``, unless they are set.
+
+    With ``checkparset`` DP3 ends with 1 before the first visibility is read if it did not use a keyword, but after it
+    has made an empty output set; without it DP3 only warns.
+    """
+    return {"numthreads": str(cores), "checkparset": "true", **keywords}
+
+
+def check(keywords: Mapping[str, str]) -> list[str]:
+    """Return what in the arguments would give wrong results, harm the input, or not be used."""
+    steps = step_names(keywords)
+    findings = [f"{key}: {what}" for key, what in _unplaced(keywords, steps)]
+    findings += [f"{key}: {what}" for key, what in _beam_intervals(keywords)]
+    return findings + _output_findings(keywords, steps)
+
+
+def step_names(keywords: Mapping[str, str]) -> list[str]:
+    """Return the names in ``steps``, without their blanks and quotes."""
+    text = keywords.get("steps", "").strip()
+    listed = split_list(text) if text.startswith("[") else [text]
+    return [unquote(name.strip()) for name in listed if name.strip()]
+
+
+def _unplaced(keywords: Mapping[str, str], steps: list[str]) -> list[tuple[str, str]]:
+    """Return the keys that belong neither to DP3 itself nor to a step in ``steps``."""
+    if "steps" not in keywords:  # it may come from a parset file
+        return []
+    inner = [name for key in keywords if key.endswith(".steps") for name in split_list(keywords[key])]
+    known = [*sorted(GLOBAL_KEYS), *steps, *inner]
+    unplaced = [key for key in keywords if key.split(".")[0] not in known]
+    what = f"DP3 would not use it, for its steps are [{', '.join(steps)}]; correct or remove it"
+    return [(key, what + nearest(key.split(".")[0], known)) for key in unplaced]
+
+
+def _beam_intervals(keywords: Mapping[str, str]) -> list[tuple[str, str]]:
+    found = [key for key in keywords if key.split(".")[-1].replace("_", "") == BEAM_INTERVAL.replace("_", "")]
+    what = (
+        "is {!r}; with an interval DP3 evaluates the beam in the wrong direction (a gradient of flux over the field); "
+        "set it to 0"
+    )
+    return [(key, what.format(keywords[key])) for key in found if not _is_zero(keywords[key])]
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0
+    except ValueError:
+        return False
+
+
+def _output_findings(keywords: Mapping[str, str], steps: list[str]) -> list[str]:
+    """Return whether this call would write into its input."""
+    msout = keywords.get("msout", keywords.get("msout.name"))
+    if msout is None or msout.strip() not in ("", '""', "''"):
+        return []
+    kinds = [keywords.get(f"{name}.type", name) for name in steps]
+    if steps and (kinds[-1] == "null" or set(kinds) <= READS_ONLY):
+        return []
+    return [
+        "msout: is empty, so DP3 would write into its input; name an output, or end steps with null to write nothing, "
+        "or set msout to '.' to change the input on purpose"
+    ]
+
+
+def unused_keywords(log_text: str) -> list[str]:
+    """Return the keywords that DP3 reports as not used, in the order of the log, each once."""
+    names = [name for block in _UNUSED.findall(log_text) for name in _UNUSED_NAME.findall(block)]
+    return list(dict.fromkeys(names))

@@ -1,0 +1,111 @@
+"""Whether measurement sets can be imaged, each alone and together; every problem found, not the first one only."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+
+from lofarpipe.errors import nearest
+from lofarpipe.imaging.frequency_groups import set_disagreements, time_blocks
+from lofarpipe.imaging.measurement_set import (
+    MeasurementSetError,
+    SetMetadata,
+    elevation_rad,
+    has_unflagged_data,
+    read_metadata,
+)
+
+
+def check_sets(
+    paths: Sequence[str], data_column: str = "", station_diameter_m: float = 0.0
+) -> tuple[list[SetMetadata], list[str]]:
+    """Return the sets that can be read, and one line for each problem, which starts with the set's path.
+
+    Parameters
+    ----------
+    paths
+        Absolute paths of measurement sets.
+    data_column
+        Column that all must have; empty for no check.
+    station_diameter_m
+        Diameter of a station that takes the place of ANTENNA.DISH_DIAMETER; 0 if none does.
+    """
+    unique, findings = _without_repetitions(paths)
+    sets: list[SetMetadata] = []
+    for path in unique:
+        try:
+            sets.append(read_metadata(path))
+            findings += _set_findings(sets[-1], data_column, station_diameter_m)
+        except MeasurementSetError as err:
+            findings.append(str(err))
+    return sets, findings + _joint_findings(sets) + _horizon_findings(sets)
+
+
+def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return each set once, whichever way its path was written, and a finding for each repetition."""
+    first: dict[str, str] = {}
+    findings = []
+    for path in paths:
+        real = os.path.realpath(path)
+        if real in first:
+            same = "" if first[real] == path else f", the same as {first[real]}"
+            findings.append(f"{path}: is given twice{same}; give each measurement set once")
+        first.setdefault(real, path)
+    return list(first.values()), findings
+
+
+def _set_findings(metadata: SetMetadata, data_column: str, station_diameter_m: float) -> list[str]:
+    """Return the problems of one set."""
+    findings = []
+    if data_column and data_column not in metadata.columns:
+        columns = sorted(column for column in metadata.columns if column.endswith("DATA"))
+        findings.append(
+            f"{metadata.path}: has no column {data_column}{nearest(data_column, columns)}; it has "
+            f"{', '.join(columns) or 'no data column'}; correct data_column"
+        )
+    findings += _diameter_findings(metadata, station_diameter_m)
+    if not has_unflagged_data(metadata.path):
+        findings.append(f"{metadata.path}: every visibility is flagged, so there is nothing to image; leave it out")
+    return findings
+
+
+def _diameter_findings(metadata: SetMetadata, station_diameter_m: float) -> list[str]:
+    without = [name for name, d in zip(metadata.antenna_names, metadata.dish_diameters_m, strict=True) if not d > 0]
+    if not without or station_diameter_m > 0:
+        return []
+    others = f" and {len(without) - 1} others" if len(without) > 1 else ""
+    return [
+        f"{metadata.path}: ANTENNA.DISH_DIAMETER of {without[0]}{others} is 0 m, so the beam width is undefined; correct "
+        "the ANTENNA table, or set station_diameter_m"
+    ]
+
+
+def _joint_findings(sets: Sequence[SetMetadata]) -> list[str]:
+    """Return in what the sets differ, or else which of them cover the same time and frequency."""
+    findings = set_disagreements(sets)
+    if findings:
+        return findings
+    try:
+        time_blocks(sets)
+    except MeasurementSetError as err:
+        return [str(err)]
+    return []
+
+
+def _horizon_findings(sets: Sequence[SetMetadata]) -> list[str]:
+    """Return the sets during which the field is not up; sets of the same times are looked at once."""
+    findings = []
+    seen = set()
+    for one in sets:
+        when = (round(one.start_s), round(one.end_s), one.phase_centre_rad)
+        if when in seen:
+            continue
+        seen.add(when)
+        lowest = float(elevation_rad(one, [one.start_s, (one.start_s + one.end_s) / 2, one.end_s]).min())
+        if lowest <= 0:
+            findings.append(
+                f"{one.path}: the field is below the horizon: its elevation is {math.degrees(lowest):.1f} deg; check "
+                "the phase centre and the times, or leave the set out"
+            )
+    return findings

@@ -1,0 +1,29 @@
+"""The measurement sets that a user names: paths and patterns to a list of absolute paths. Reads no set."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from lofarpipe.support.parset import split_list
+
+
+def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
+    """Return absolute paths for a list text such as ``[a.MS, /data/L*_SB*.MS]``, in the order given.
+
+    Relative names start in ``cwd``, ``~`` is the home directory. A pattern becomes the paths that it matches, sorted;
+    one that matches nothing, or that exists under just this name, stays as it is. A path that is named twice is
+    returned twice.
+
+    Raises
+    ------
+    ParsetError
+        If a quote or bracket is not closed.
+    """
+    paths: list[str] = []
+    for name in split_list(list_text):
+        if name:
+            path = str(Path(cwd, Path(name.rstrip("/") or "/").expanduser()))
+            matches = [path] if Path(path).exists() else sorted(glob.glob(path))
+            paths += matches or [path]
+    return paths

@@ -1,0 +1,112 @@
+"""WSClean, whichever is installed: arguments fitted to the build and to the machine, and what its log says."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from lofarpipe.imaging.wsclean_arguments import given_options, without_flags
+from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, describe
+from lofarpipe.imaging.wsclean_check import check
+from lofarpipe.imaging.wsclean_gridder import beam_flags, choose_gridder, gridder_flags, resolve_gridder
+
+__all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "resolve_gridder"]
+
+MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
+SMALLEST_MEMORY_GB = 0.1
+
+_EXCEPTION = re.compile(r"^\+? ?>>> ?(.*)$", re.MULTILINE)
+_COUNT = re.compile(r"^Gridded visibility count: ([\d.eE+]+)", re.MULTILINE)
+_NOISE = re.compile(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
+# What WSClean or its libraries say when they give up -> what a user can do.
+ADVICE = (
+    ("HOME environment variable", "set HOME"),
+    ("not compiled with IDG", "set gridder = wgridder, or install a WSClean with IDG"),
+    ("HYBRID_CUDA", "this IDG has no CUDA; set idg_mode = cpu"),
+    ("without EveryBeam", "remove -apply-primary-beam; make_primary_beam makes the beam"),
+    ("Error writing to temporary file", "local_scratch_dir is full or cannot be written; set another"),
+    ("OpenBLAS", "set OPENBLAS_NUM_THREADS=1"),
+    ("bad_alloc", "it ran out of memory; give the job more, or make the image smaller"),
+    ("Could not allocate", "it ran out of memory; give the job more, or make the image smaller"),
+)
+
+
+def adapt(
+    keywords: Mapping[str, str],
+    positionals: Sequence[str],
+    build: WSCleanBuild,
+    cores: int,
+    memory_gb: float | None,
+    gpus: int = 0,  # noqa: ARG001 - a device is refused or found by `check`; nothing in the arguments follows from it
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return keywords and positionals as a build wants them for a job, and notices for the user.
+
+    ``gridder`` (or a flag such as ``-use-idg``) is resolved and spelled for the version; ``idg-mode`` stays only with
+    IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in. ``-j`` and ``-abs-mem`` follow from
+    ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
+    """
+    options = given_options(keywords, positionals)
+    gridder, notices = choose_gridder(options, build)
+    fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
+    rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
+    if gridder != "idg":
+        fitted.pop("idg-mode", None)
+        rest = without_flags(rest, ["idg-mode"], [])
+    chosen, flags = gridder_flags(gridder, build)
+    if gridder == "idg" and "gridder" in options:
+        flags += beam_flags(positionals, keywords, build)
+    share = _share(options, cores, memory_gb)
+    return {**fitted, **chosen, **share}, [*flags, *rest], notices
+
+
+def _share(options: Mapping[str, Sequence[str]], cores: int, memory_gb: float | None) -> dict[str, str]:
+    """Return ``j`` and ``abs-mem``, GB, for what the job was given, as far as they are not set."""
+    share = {} if "j" in options else {"j": str(cores)}
+    if memory_gb is not None and not {"mem", "abs-mem", "absmem"} & set(options):
+        share["abs-mem"] = f"{max(MEMORY_SHARE * memory_gb, SMALLEST_MEMORY_GB):.2f}"
+    return share
+
+
+def find_refusal(log_text: str) -> str | None:
+    """Return what a log says went wrong, with what to do, also where WSClean exited with 0; None if nothing.
+
+    An exception is one. So is an image of nothing, which WSClean makes without complaint: no visibility was gridded,
+    or all were NaN, so that the noise of the first image is 0.
+    """
+    lines = [line.strip() for line in _EXCEPTION.findall(log_text) if line.strip()]
+    if lines:
+        return _advised(" ".join(lines))
+    for mark, advice in ADVICE[-3:]:
+        if mark in log_text and "terminate" in log_text:
+            return f"WSClean stopped at '{mark}'; {advice}"
+    return _empty_image(log_text)
+
+
+def _advised(message: str) -> str:
+    advice = next((advice for mark, advice in ADVICE if mark in message), "")
+    return f"WSClean says: {message}{'; ' + advice if advice else ''}"
+
+
+def _empty_image(log_text: str) -> str | None:
+    counts = [float(count) for count in _COUNT.findall(log_text)]
+    if counts and not any(counts):
+        return (
+            "WSClean gridded 0 visibilities, so the image is empty: all are flagged, or none is within -minuv-l and "
+            "-maxuv-l; correct the uv range or the flags"
+        )
+    noise = _NOISE.search(log_text)
+    if noise and not _is_positive(noise[1]):
+        return (
+            f"WSClean found a noise of {noise[1]} Jy, so the image is empty or undefined: the visibilities are NaN or "
+            "0 in the column that was imaged; correct the column or the flags"
+        )
+    return None
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and value > 0

@@ -1,0 +1,165 @@
+"""What WSClean would refuse, found before the first job: unknown options, values out of range, gridders not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lofarpipe.errors import nearest
+from lofarpipe.imaging.wsclean_arguments import flag_name, given_options, number, without_flags
+from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, run_briefly
+from lofarpipe.imaging.wsclean_gridder import BEAM_FLAGS, gridder_findings
+
+MOST_REFUSALS = 8  # WSClean names one at a time; so often it is asked again
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option takes, limits included unless ``above`` is set."""
+
+    lowest: float
+    highest: float = float("inf")
+    above: bool = False
+    integer: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is one of them."""
+        low = value > self.lowest if self.above else value >= self.lowest
+        return low and value <= self.highest and (not self.integer or value == int(value))
+
+    def __str__(self) -> str:
+        noun = "an integer" if self.integer else "a number"
+        high = f" and <= {self.highest:g}" if self.highest < float("inf") else ""
+        return f"{noun} {'>' if self.above else '>='} {self.lowest:g}{high}"
+
+
+# Options for which WSClean 3.1 takes any value, or complains only after the sets were read.
+RANGES = {
+    "scale": Range(0, above=True),
+    "padding": Range(1),
+    "niter": Range(0, integer=True),
+    "nmiter": Range(0, integer=True),
+    "channels-out": Range(1, integer=True),
+    "gain": Range(0, 1, above=True),
+    "mgain": Range(0, 1, above=True),
+    "threshold": Range(0),
+    "auto-mask": Range(0, above=True),
+    "auto-threshold": Range(0, above=True),
+    "local-rms-window": Range(0, above=True),
+    "weighting-rank-filter": Range(0),
+    "minuv-l": Range(0),
+    "maxuv-l": Range(0, above=True),
+    "j": Range(1, integer=True),
+    "mem": Range(0, 100, above=True),
+    "abs-mem": Range(0, above=True),
+    "beam-aterm-update": Range(0, above=True),
+    "wgridder-accuracy": Range(0, 1, above=True),
+}
+
+
+def check(keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild, gpus: int) -> list[str]:
+    """Return everything in the arguments of a job that this build would refuse, or take and do wrong.
+
+    Values that are not known yet are left out by the caller. What remains is also shown to WSClean itself
+    (``-dry-run``), which reads its arguments and ends; no measurement set is opened.
+    """
+    options = given_options(keywords, positionals)
+    unknown = _unknown_options(options, build)
+    findings = [f"-{name}: {build.name} has no such option{nearest(name, build.options)}" for name in unknown]
+    findings += gridder_findings(options, build, gpus)
+    findings += _beam_findings(options, build)
+    out_of_range = _range_findings(options)
+    size = _size_finding(options)
+    findings += [*out_of_range.values(), *size, *_uv_findings(options, out_of_range)]
+    settled = {*unknown, *out_of_range, *(("size",) if size else ()), "gridder", "idg-mode", *BEAM_FLAGS}
+    return findings + _dry_run_findings(keywords, positionals, build, settled)
+
+
+def _unknown_options(options: Mapping[str, Sequence[str]], build: WSCleanBuild) -> list[str]:
+    """Return the options that neither ``--help`` nor the program knows; some old spellings are not in ``--help``."""
+    suspects = [name for name in options if name not in {*build.options, "gridder", "idg-mode", *GRIDDER_FLAGS}]
+    return [name for name in suspects if _is_unknown(name, build)]
+
+
+def _is_unknown(name: str, build: WSCleanBuild) -> bool:
+    if "dry-run" not in build.options or not flag_name(f"-{name}"):
+        return True
+    return f"Unknown parameter: {name}" in run_briefly(build.path, ["-dry-run", f"-{name}"])[1]
+
+
+def _beam_findings(options: Mapping[str, Sequence[str]], build: WSCleanBuild) -> list[str]:
+    findings = []
+    if "grid-with-beam" in options and not (build.has_idg and build.has_everybeam):
+        findings.append(
+            f"-grid-with-beam: {build.name} was built without "
+            f"{'EveryBeam' if build.has_idg else 'IDG'}; remove it, and the beam is made by make_primary_beam"
+        )
+    if "apply-primary-beam" in options and not build.has_everybeam:
+        findings.append(
+            f"-apply-primary-beam: {build.name} was built without EveryBeam; remove it, and the beam is made by "
+            "make_primary_beam"
+        )
+    return findings
+
+
+def _range_findings(options: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return option -> finding for every number that is missing or out of range."""
+    findings = {}
+    for name, allowed in RANGES.items():
+        if name in options:
+            text = "".join(options[name][:1])
+            value = number(text)
+            if value is None or not allowed.holds(value):
+                findings[name] = f"-{name} is '{text}'; {allowed} is needed"
+    return findings
+
+
+def _size_finding(options: Mapping[str, Sequence[str]]) -> list[str]:
+    if "size" not in options:
+        return []
+    size = options["size"][:2]
+    if len(size) == 2 and all(text.isdecimal() and int(text) > 0 for text in size):
+        return []
+    return [f"-size is '{' '.join(size)}'; width and height in pixels are needed, such as 3000 3000"]
+
+
+def _uv_findings(options: Mapping[str, Sequence[str]], settled: Mapping[str, str]) -> list[str]:
+    limits = [number("".join(options.get(name, ())[:1])) for name in ("minuv-l", "maxuv-l")]
+    if None in limits or {"minuv-l", "maxuv-l"} & set(settled):
+        return []
+    low, high = (limit or 0.0 for limit in limits)
+    if low < high:
+        return []
+    return [f"-minuv-l is {low:g} and -maxuv-l {high:g} wavelengths; the first must be smaller"]
+
+
+def _dry_run_findings(
+    keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild, settled: set[str]
+) -> list[str]:
+    """Return what the program itself refuses; an option that it refuses is taken away, and it is asked again."""
+    if "dry-run" not in build.options:
+        return []
+    left = {key: value for key, value in keywords.items() if key not in {*settled, *GRIDDER_FLAGS}}
+    flags = without_flags(positionals, settled - set(BEAM_FLAGS), {*GRIDDER_FLAGS, *BEAM_FLAGS})
+    findings: list[str] = []
+    for _ in range(MOST_REFUSALS):
+        said = _refusal(left, flags, build)
+        if not said or said in findings:
+            return findings
+        findings.append(said)
+        named = [key for key in left if re.search(rf"-{re.escape(key)}\b", said)]
+        if not named:
+            return findings
+        for key in named:
+            del left[key]
+    return findings
+
+
+def _refusal(keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> str:
+    """Return what the program says to these arguments; empty if it takes them."""
+    arguments = [part for key, value in keywords.items() for part in (f"-{key}", *(value.split() or [""]))]
+    files = ["none.ms"] if not flags or flag_name(flags[-1]) else []
+    code, output = run_briefly(build.path, ["-dry-run", *arguments, *flags, *files])
+    said = re.findall(r"^\+? ?>>> ?(.*)$", output, re.MULTILINE)
+    return f"{build.name} refuses: {' '.join(said)}" if code and said else ""

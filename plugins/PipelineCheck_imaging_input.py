@@ -1,0 +1,182 @@
+"""Early check of an imaging pipeline: its measurement sets, its output directories, and the room on disk."""
+
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.input_sets import expand_inputs
+
+GB = 1e9  # decimal
+OUTPUTS_OF_USER = ("image_rootname", "images_metadata_file")
+DIRECTORIES_OF_SITE = ("working_directory", "job_directory")
+NO_INPUT = (
+    "at least one measurement set is needed; set it in the field parset, or with -s 'data_input_filenames=[a.MS]'"
+)
+
+
+def check(options, site):
+    """Return one line for each problem that can be known before the first job.
+
+    Parameters
+    ----------
+    options : mapping
+        The user options of the pipeline as text; those that a pipeline does not have are not checked.
+    site : mapping
+        ``working_directory``, ``job_directory``, ``cores``, ``memory_gb`` and ``gpus`` as text.
+    """
+    findings = _option_findings(options)
+    findings += [line for name, path in _outputs(options, site) for line in _write_findings(name, path)]
+    scratch = options.get("local_scratch_dir")
+    unwritable = _write_findings("local_scratch_dir", Path(scratch), is_directory=True) if scratch else []
+    sets, set_findings = _check_inputs(options)
+    findings += unwritable + set_findings
+    if sets and not set_findings and not unwritable:
+        findings += _room_findings(sets, options, site)
+    return findings
+
+
+def _number(options, name, default=math.nan):
+    """Return the number that an option holds; ``default`` where it is absent or holds none (its domain says so)."""
+    try:
+        return float(options.get(name, default))
+    except ValueError:
+        return default
+
+
+def _option_findings(options):
+    """Return what options say against each other."""
+    findings = []
+    stretch = _number(options, "axis_stretch", 1.0)
+    if options.get("gridder") == "idg" and stretch != 1.0:
+        findings.append(
+            f"axis_stretch: is {stretch:g} with gridder = idg, which makes square images only; set axis_stretch = 1.0, "
+            "or gridder = wgridder"
+        )
+    shortest, longest = _shortest(options), _number(options, "maxlambda_highres")
+    if shortest >= longest:
+        findings.append(
+            f"maxlambda_highres: is {longest:g} wavelengths, and the shortest baseline used is {shortest:g}; it must be "
+            "larger"
+        )
+    if _number(options, "auto_threshold") > _number(options, "auto_mask"):
+        findings.append(
+            f"auto_threshold: is {options['auto_threshold']}, above auto_mask, {options['auto_mask']}; cleaning would end "
+            "before there is a mask; make it smaller"
+        )
+    return findings
+
+
+def _shortest(options):
+    return _number(options, "minlambda_highres", _number(options, "minlambda"))
+
+
+def _outputs(options, site):
+    """Yield (option, path) for everything that the pipeline is going to write."""
+    for name in OUTPUTS_OF_USER:
+        if options.get(name) and ".output." not in options[name]:
+            yield name, Path(options[name])
+    for path in expand_outputs(options.get("image_output_filenames", "")):
+        yield "image_output_filenames", path
+    for name in DIRECTORIES_OF_SITE:
+        if site.get(name):
+            yield name, Path(site[name], "file")
+
+
+def expand_outputs(list_text):
+    """Return the paths in a list text."""
+    from lofarpipe.support.parset import split_list
+
+    return [Path(name) for name in split_list(list_text) if name]
+
+
+def _write_findings(name, path, is_directory=False):
+    """Return why a file could not be made there, or the directory could not be; nothing is left behind."""
+    path = Path(path).expanduser().absolute()
+    if not is_directory and path.is_dir():
+        return [f"{name}: {path} is a directory; the name of a file is needed"]
+    directory = path if is_directory else path.parent
+    existing = _existing(directory)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return []
+    except OSError as err:
+        return [f"{name}: {directory} cannot be written ({existing}: {err.strerror}); name another, or change its mode"]
+
+
+def _existing(directory):
+    """Return the directory itself, or the nearest one above it that exists."""
+    return next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+
+
+def _check_inputs(options):
+    """Return the measurement sets, and what is wrong with them."""
+    if "data_input_filenames" not in options:
+        return [], []
+    text = options["data_input_filenames"]
+    try:
+        paths = expand_inputs(text, Path.cwd())
+    except PipelineError as err:
+        return [], [f"data_input_filenames: {err}"]
+    if not paths:
+        return [], [f"data_input_filenames: is '{text}'; {NO_INPUT}"]
+    from lofarpipe.imaging.input_check import check_sets
+
+    sets, findings = check_sets(paths, options.get("data_column", ""), _number(options, "station_diameter_m", 0.0))
+    return sets, findings + _overwritten(paths, options)
+
+
+def _overwritten(paths, options):
+    inputs = {os.path.realpath(path) for path in paths}
+    return [
+        f"image_output_filenames: {output} is an input; name another"
+        for output in expand_outputs(options.get("image_output_filenames", ""))
+        if os.path.realpath(output) in inputs
+    ]
+
+
+def _room_findings(sets, options, site):
+    """Return where the averaged sets, or WSClean's reordered visibilities, would not fit."""
+    from lofarpipe.imaging.disk_space import least_volume
+
+    try:
+        volume = least_volume(sets, _wish(options))
+    except (PipelineError, ValueError) as err:
+        return [f"data_input_filenames: how much disk the image needs cannot be found out: {err}"]
+    copies = 1 if options.get("fuse_average_concat") == "True" else 2
+    needs = [("working_directory", site.get("working_directory"), copies * volume.averaged_bytes, "the averaged sets")]
+    if options.get("local_scratch_dir"):
+        polarisations = 4 if options.get("gridder") == "idg" else 1  # IDG reads all correlations of Stokes I
+        cleans = _number(options, "niter", 1) > 0 and _number(options, "mgain", 0.5) < 1
+        size = volume.reordered_bytes(polarisations, cleans)
+        needs.append(("local_scratch_dir", options["local_scratch_dir"], size, "WSClean's reordered visibilities"))
+    return [line for need in needs for line in _too_small(*need)]
+
+
+def _too_small(name, directory, needed_bytes, what):
+    if not directory:
+        return []
+    free_bytes = shutil.disk_usage(_existing(Path(directory).absolute())).free
+    if free_bytes >= needed_bytes:
+        return []
+    return [
+        f"{name}: {directory} has {free_bytes / GB:.3g} GB free, and {what} take at least {needed_bytes / GB:.3g} GB; "
+        "make room, or name another directory"
+    ]
+
+
+def _wish(options):
+    from lofarpipe.imaging.disk_space import AveragingWish
+
+    default = AveragingWish()
+    return AveragingWish(
+        fieldsize_highres=_number(options, "fieldsize_highres", default.fieldsize_highres),
+        minlambda=_shortest(options) if _shortest(options) >= 0 else default.minlambda,
+        maxlambda=_number(options, "maxlambda_highres", default.maxlambda),
+        max_peak_smearing=_number(options, "max_peak_smearing", default.max_peak_smearing),
+        smearing_criterion=options.get("smearing_criterion", default.smearing_criterion),
+        averaging=options.get("averaging", default.averaging),
+        station_diameter_m=_number(options, "station_diameter_m", default.station_diameter_m),
+    )
