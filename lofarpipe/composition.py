@@ -43,8 +43,8 @@ def compose(path: Path, assignments: Sequence[str], share: Path, steps_path: Seq
         _note_comments(layer, documented)
         if level:
             findings += _unknown_options(layer.definitions().values(), layer, parset)
-        _lay_over(parset, layer)
-    findings += _assign(parset, assignments)
+        parset.adopt(layer)
+    findings += parset.oddities + _assign(parset, assignments)
     _put_ready_steps_below(parset, [file.parent / "steps" for file in files] + list(steps_path), findings)
     return Composition(parset, files, documented, findings)
 
@@ -84,16 +84,6 @@ def _unknown_options(entries: Iterable[Entry], layer: Parset, below: Parset) -> 
         for entry in entries
         if names[entry.key] not in known and names[entry.key] not in used
     ]
-
-
-def _lay_over(parset: Parset, layer: Parset) -> None:
-    """Set every key of ``layer``; a definition replaces the one of that name however its key is spelt."""
-    spelt = {entry.key: name for name, entry in layer.definitions().items()}
-    known = {name: entry.key for name, entry in parset.definitions().items()}
-    for key in layer:
-        entry = layer.entry(key)
-        target = known.get(spelt[key], key) if key in spelt else key
-        parset.set(target, entry.value, entry.file, entry.line, entry.comment)
 
 
 def _assign(parset: Parset, assignments: Sequence[str]) -> list[Finding]:

@@ -100,3 +100,13 @@ def test_base_is_found_among_the_shipped_ones(folder):
     (folder / "share").mkdir()
     (folder / "share" / "shipped.parset").write_text("! x = 1 ## text\n")
     assert _compose(folder, "pipeline.base = shipped.parset\n").parset["! x"] == "1"
+
+
+def test_a_new_definition_may_be_used_by_an_overridden_one(folder):
+    parset = _compose(folder, "pipeline.base = base.parset\n! where = /data\n! names = [{{ where }}/a.MS]\n").parset
+    assert parset.substituted()["! names"] == "[/data/a.MS]"
+
+
+def test_a_second_equals_sign_is_found(folder):
+    findings = _compose(folder, "pipeline.base = base.parset\naverage.argument.x = a=b\n").findings
+    assert [finding.where for finding in findings] == [f"{folder}/field.parset:2"]
