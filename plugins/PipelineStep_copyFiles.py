@@ -38,6 +38,8 @@ def plugin_main(args, mapfile_dir, filename, hosts, input_file, output_files, us
     names = [Path(name).absolute() for name in _names(output_files)]
     _refuse(_problems(names) + _problem_with_flag(use_symlinks))
     for place, name in enumerate(names):
+        if _same_place(name, source):
+            continue  # it is there already
         if place and use_symlinks == "True":
             _link(name, names[0])
         else:
@@ -106,13 +108,16 @@ def _the_file(input_file):
     return source
 
 
+def _same_place(name, source):
+    """Whether two names are one directory entry; a link to a file is another entry than the file."""
+    return name.parent.resolve() / name.name == source.parent.resolve() / source.name
+
+
 def _copy(source, name):
     """Copy a file; it appears under its name only when complete."""
-    name.parent.mkdir(parents=True, exist_ok=True)
-    if name.parent.resolve() / name.name == source.parent.resolve() / source.name:
-        return  # it is there already
     unfinished = _unfinished(name)
     try:
+        name.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, unfinished)
         unfinished.replace(name)
     except OSError as err:
@@ -123,9 +128,9 @@ def _copy(source, name):
 
 def _link(name, target):
     """Make a link; an older file or link of that name is replaced at once."""
-    name.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(name)
     try:
+        name.parent.mkdir(parents=True, exist_ok=True)
         unfinished.unlink(missing_ok=True)
         unfinished.symlink_to(target)
         unfinished.replace(name)

@@ -87,8 +87,7 @@ def draw_image(image: SkyImage, rms: float, origin: str) -> Figure:
         figure = Figure(figsize=(INCHES, 1.6 + (INCHES - 2.2) * min(2.0, max(0.5, height / width))))
         FigureCanvasAgg(figure)
         axes = figure.add_subplot(projection=image.celestial, frame_class=RectangularFrame)
-        grey = mpl.colormaps["gray_r"].copy()
-        grey.set_bad(BLANK_COLOUR)
+        grey = mpl.colormaps["gray_r"].with_extremes(bad=BLANK_COLOUR)
         limits = {"vmin": DARKEST_RMS * rms, "vmax": BRIGHTEST_RMS * rms}
         shown = axes.imshow(image.plane, origin="lower", cmap=grey, interpolation="antialiased", **limits)
         _label_sky(axes)

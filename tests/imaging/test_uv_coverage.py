@@ -1,0 +1,141 @@
+"""The uv coverage: which visibilities, which are flagged, and what is drawn of them."""
+
+from __future__ import annotations
+
+import time
+
+import casacore.tables as ct
+import matplotlib.image
+import numpy as np
+import pytest
+from small_sets import C_M_S, SetShape, make_set, set_flags
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging import uv_coverage
+from lofarpipe.imaging.measurement_set import sample_visibilities
+from lofarpipe.imaging.uv_coverage import (
+    UVCoverage,
+    draw_uv_coverage,
+    plot_uv_coverage,
+    read_uv_coverage,
+    unflagged_by_distance,
+)
+
+SHAPE = SetShape(nantennas=5, ntimes=6, nchan=3)
+ROWS, CROSS = 15 * 6, 10 * 6
+
+
+def made_coverage(distances, flagged):
+    distances = np.asarray(distances, float)
+    return UVCoverage(distances, np.zeros_like(distances), np.asarray(flagged), "made up", 1.0)
+
+
+def test_flags_are_those_of_flag_and_not_of_flag_row(hba_set):
+    """In this set 31 % of the samples are flagged, and no row."""
+    with ct.table(str(hba_set), ack=False) as table:
+        assert not table.getcol("FLAG_ROW").any()
+    assert read_uv_coverage([str(hba_set)]).flagged_fraction == pytest.approx(0.3095, abs=1e-4)
+
+
+def test_points_are_baselines_in_wavelengths_channel_by_channel(tmp_path):
+    path = make_set(tmp_path / "a.MS", SHAPE)
+    coverage = read_uv_coverage([path])
+    uvw_m = sample_visibilities(path).uvw_m
+    assert len(coverage.u_klambda) == CROSS * 3
+    for channel, frequency_hz in enumerate(SHAPE.frequencies_hz):
+        assert coverage.u_klambda.reshape(CROSS, 3)[:, channel] == pytest.approx(
+            uvw_m[:, 0] * frequency_hz / C_M_S / 1e3
+        )
+
+
+def test_flags_stay_with_their_points(tmp_path):
+    """With several channels: flag one channel of one baseline, and find it at that baseline's place."""
+    path = make_set(tmp_path / "a.MS", SHAPE)
+    flags = np.zeros((ROWS, 3), bool)
+    flags[1, 2] = True  # the first cross-correlation, 0-1
+    set_flags(path, flags)
+    coverage = read_uv_coverage([path])
+    assert np.flatnonzero(coverage.flagged).tolist() == [2]
+    with ct.table(path, ack=False) as table:
+        u_m = table.getcell("UVW", 1)[0]
+    assert coverage.u_klambda[2] == pytest.approx(u_m * SHAPE.frequencies_hz[2] / C_M_S / 1e3)
+
+
+def test_no_weight_is_as_good_as_flagged(tmp_path):
+    assert read_uv_coverage([make_set(tmp_path / "a.MS", SHAPE, weight=0.0)]).flagged_fraction == 1
+
+
+def test_several_sets(tmp_path):
+    paths = [make_set(tmp_path / f"{n}.MS", SetShape(**vars(SHAPE) | {"start_s": 5e9 + n * 1000})) for n in range(3)]
+    coverage = read_uv_coverage(paths)
+    assert len(coverage.u_klambda) == 3 * CROSS * 3
+    assert coverage.title == "0.MS ... 2.MS (3 sets)"
+
+
+def test_no_sets():
+    with pytest.raises(PipelineError, match="no measurement sets given"):
+        read_uv_coverage([])
+
+
+def test_large_set_is_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(uv_coverage, "SAMPLED_VISIBILITIES", 3000)
+    path = make_set(tmp_path / "a.MS", SetShape(nantennas=5, ntimes=4000, nchan=3), with_uvw=False)
+    start_s = time.process_time()
+    coverage = read_uv_coverage([path])
+    assert time.process_time() - start_s < 1
+    assert len(coverage.u_klambda) < 3000
+    assert coverage.fraction == pytest.approx(1 / 60, rel=0.1)
+
+
+def test_histogram_by_hand():
+    coverage = made_coverage([0.5, 0.6, 1.5, 3.5, 4.0], [True, False, False, True, False])
+    edges, fraction = unflagged_by_distance(coverage, bins=4)
+    assert edges == pytest.approx([0, 1, 2, 3, 4])
+    assert fraction[[0, 1, 3]] == pytest.approx([0.5, 1.0, 0.5])
+    assert np.isnan(fraction[2])
+
+
+def test_histogram_of_baselines_of_no_length():
+    edges, fraction = unflagged_by_distance(made_coverage([0.0, 0.0], [False, True]), bins=2)
+    assert edges == pytest.approx([0, 0.5, 1])
+    assert fraction[0] == 0.5
+
+
+def test_both_conjugates_are_drawn_with_their_flags():
+    plane = draw_uv_coverage(made_coverage([2.0, 5.0], [True, False])).axes[0]
+    (cells,) = plane.collections
+    found = {round(float(x)): float(c) for (x, _), c in zip(cells.get_offsets(), cells.get_array(), strict=True)}
+    assert found == {-5: 0.0, -2: 1.0, 2: 1.0, 5: 0.0}
+
+
+def test_east_is_left():
+    left, right = draw_uv_coverage(made_coverage([2.0], [False])).axes[0].get_xlim()
+    assert left > right
+
+
+def test_many_points_are_thinned(monkeypatch):
+    monkeypatch.setattr(uv_coverage, "DRAWN_POINTS", 100)
+    rng = np.random.default_rng(1)
+    u, _, flagged = uv_coverage._thinned(made_coverage(rng.random(10_000), rng.random(10_000) < 0.3))
+    assert len(u) == 200
+    assert flagged.mean() == pytest.approx(0.3, abs=0.15)
+
+
+def test_uv_range_is_marked_once_in_the_legend():
+    figure = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True]), [0.08, 7.0])
+    plane, histogram = figure.axes[:2]
+    assert sorted(patch.radius for patch in plane.patches) == [0.08, 7.0]
+    labels = [text.get_text() for text in histogram.get_legend().get_texts()]
+    assert labels.count("uv range imaged") == 1
+    assert "no baselines" in labels
+
+
+def test_title_says_what_was_looked_at():
+    title = draw_uv_coverage(made_coverage([1.0, 2.0], [True, False])).axes[0].get_title(loc="left")
+    assert title == "made up\n50.0% flagged; cross-correlations, both conjugates; all data"
+
+
+def test_picture_of_real_data(hba_set, tmp_path):
+    plot_uv_coverage(read_uv_coverage([str(hba_set)]), tmp_path / "uv.png")
+    assert matplotlib.image.imread(tmp_path / "uv.png").shape[0] > 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["uv.png"]
