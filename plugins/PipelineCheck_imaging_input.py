@@ -58,13 +58,13 @@ def _option_findings(options):
     shortest, longest = _shortest(options), _number(options, "maxlambda_highres")
     if shortest >= longest:
         findings.append(
-            f"maxlambda_highres: is {longest:g} wavelengths, and the shortest baseline used is {shortest:g}; it must be "
-            "larger"
+            f"maxlambda_highres: is {longest:g} wavelengths, and the shortest baseline used is {shortest:g}; it must "
+            "be larger"
         )
     if _number(options, "auto_threshold") > _number(options, "auto_mask"):
         findings.append(
-            f"auto_threshold: is {options['auto_threshold']}, above auto_mask, {options['auto_mask']}; cleaning would end "
-            "before there is a mask; make it smaller"
+            f"auto_threshold: is {options['auto_threshold']}, above auto_mask, {options['auto_mask']}; cleaning would "
+            "end before there is a mask; make it smaller"
         )
     return findings
 

@@ -60,7 +60,7 @@ class AveragingWish:
 def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVolume:
     """Return the volume that is left after as much averaging as can be expected.
 
-    The plan itself averages as much or less: it weights the long baselines up, and the beam is wider than at the zenith.
+    The plan itself averages no more: it weights long baselines up, and the beam is wider than at the zenith.
 
     Raises
     ------

@@ -64,9 +64,9 @@ def adapt(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
     """Return keywords with ``numthreads`` for what the job was given, and ``checkparset``, unless they are set.
 
     With ``checkparset`` DP3 ends with 1 before the first visibility is read if it did not use a keyword, but after it
-    has made an empty output set; without it DP3 only warns.
+    has made an empty output set; without it DP3 only warns. It wants a number.
     """
-    return {"numthreads": str(cores), "checkparset": "true", **keywords}
+    return {"numthreads": str(cores), "checkparset": "1", **keywords}
 
 
 def check(keywords: Mapping[str, str]) -> list[str]:

@@ -76,8 +76,8 @@ def _diameter_findings(metadata: SetMetadata, station_diameter_m: float) -> list
         return []
     others = f" and {len(without) - 1} others" if len(without) > 1 else ""
     return [
-        f"{metadata.path}: ANTENNA.DISH_DIAMETER of {without[0]}{others} is 0 m, so the beam width is undefined; correct "
-        "the ANTENNA table, or set station_diameter_m"
+        f"{metadata.path}: ANTENNA.DISH_DIAMETER of {without[0]}{others} is 0 m, so the beam width is undefined; "
+        "correct the ANTENNA table, or set station_diameter_m"
     ]
 
 

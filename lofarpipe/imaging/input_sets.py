@@ -24,6 +24,6 @@ def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
     for name in split_list(list_text):
         if name:
             path = str(Path(cwd, Path(name.rstrip("/") or "/").expanduser()))
-            matches = [path] if Path(path).exists() else sorted(glob.glob(path))
+            matches = [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207 - it is absolute
             paths += matches or [path]
     return paths

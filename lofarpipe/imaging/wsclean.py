@@ -92,8 +92,8 @@ def _empty_image(log_text: str) -> str | None:
     counts = [float(count) for count in _COUNT.findall(log_text)]
     if counts and not any(counts):
         return (
-            "WSClean gridded 0 visibilities, so the image is empty: all are flagged, or none is within -minuv-l and "
-            "-maxuv-l; correct the uv range or the flags"
+            "WSClean gridded 0 visibilities, so the image is empty: all are flagged or NaN, or none is within "
+            "-minuv-l and -maxuv-l; correct the uv range, the column or the flags"
         )
     noise = _NOISE.search(log_text)
     if noise and not _is_positive(noise[1]):

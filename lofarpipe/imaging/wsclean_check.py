@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from lofarpipe.errors import nearest
 from lofarpipe.imaging.wsclean_arguments import flag_name, given_options, number, without_flags
@@ -145,15 +146,24 @@ def _dry_run_findings(
     findings: list[str] = []
     for _ in range(MOST_REFUSALS):
         said = _refusal(left, flags, build)
-        if not said or said in findings:
+        if not said:
             return findings
-        findings.append(said)
-        named = [key for key in left if re.search(rf"-{re.escape(key)}\b", said)]
-        if not named:
+        culprits = _culprits(said, left, flags, build)
+        findings.append("".join(f"-{key} {left[key]}: " for key in culprits) + f"{build.name} refuses: {said}")
+        if not culprits:
             return findings
-        for key in named:
-            del left[key]
+        left = {key: value for key, value in left.items() if key not in culprits}
     return findings
+
+
+def _culprits(said: str, keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> list[str]:
+    """Return the option that a refusal names, else the first without which the program says something else."""
+    named = [key for key in keywords if re.search(rf"-{re.escape(key)}(?![\w-])", said)]
+    if named:
+        return named[:1]
+    others = ({k: v for k, v in keywords.items() if k != key} for key in keywords)
+    changing = (key for key, rest in zip(keywords, others, strict=True) if _refusal(rest, flags, build) != said)
+    return list(islice(changing, 1))
 
 
 def _refusal(keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> str:
@@ -162,4 +172,4 @@ def _refusal(keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBu
     files = ["none.ms"] if not flags or flag_name(flags[-1]) else []
     code, output = run_briefly(build.path, ["-dry-run", *arguments, *flags, *files])
     said = re.findall(r"^\+? ?>>> ?(.*)$", output, re.MULTILINE)
-    return f"{build.name} refuses: {' '.join(said)}" if code and said else ""
+    return " ".join(said) if code else ""
