@@ -23,7 +23,7 @@ from lofarpipe.plugins import (
 )
 from lofarpipe.recipe import NODESCRIPTS, find_executable
 from lofarpipe.references import references, resolve
-from lofarpipe.steps import BLOCK_PARTS, KINDS, Step
+from lofarpipe.steps import BLOCK_PARTS, BROKEN, KINDS, Step
 from lofarpipe.support.parset import Parset
 
 PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")
@@ -101,6 +101,9 @@ class StepChecker:
 
     def check(self, step: Step) -> None:
         """Add the findings on one step, and note what it gives."""
+        if step.kind == BROKEN:
+            self._given[step.name] = Outputs(frozenset(), False)
+            return
         self._check_references(step)
         if step.kind not in KINDS:
             self._add(step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS)
@@ -239,6 +242,26 @@ class StepChecker:
             for key, text in step.control.items()
             if all(name in known and output in known[name] for name, output in references(text))
         }
+
+    # ---- loops and sub-pipelines
+
+    def _check_loop(self, step: Step) -> Outputs:
+        """The body may refer to the loop's counter, and to steps of the body that come later: they ran before."""
+        if "loopcount" in step.control:
+            self._check_value(step, "loopcount", step.control["loopcount"], "int")
+        given = Outputs(frozenset({"counter", "break"}), True)
+        self._given[step.name] = given
+        for inner in step.body:
+            self.check(inner)
+        return given
+
+    def _check_pipeline(self, step: Step) -> Outputs:
+        name = Path(step.type).stem
+        self._given[name] = Outputs(frozenset({"parset", "mapfile"}), True)
+        self._given[step.name] = Outputs(frozenset(), False)
+        for inner in step.body:
+            self.check(inner)
+        return Outputs(frozenset(), False)
 
     def _check_feedback(self, step: Step) -> Outputs:
         self._check_control(step, FEEDBACK_KEYS)

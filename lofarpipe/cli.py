@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lofarpipe.config import Settings
+    from lofarpipe.errors import Finding
     from lofarpipe.executors.jobs import Executor, Resources
     from lofarpipe.pipeline import Pipeline
     from lofarpipe.report import Reporters
@@ -44,20 +45,15 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("parset", help="the pipeline or the field to run; a shipped one is found by its name")
-    top.add_argument("-c", "--config", metavar="FILE", help="configuration of the site (pipeline.cfg)")
-    top.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
-    top.add_argument(
-        "--options", action="store_true", help="print every option with value, source and meaning, and stop"
+    top.add_argument("parset", nargs="?", help="the pipeline or the field to run; a shipped one is found by its name")
+    what = top.add_argument_group("what to do (default: run the pipeline)")
+    what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
+    what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
+    what.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
+    what.add_argument(
+        "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
     )
-    top.add_argument("--check", action="store_true", help="read and check everything, run nothing")
-    top.add_argument(
-        "-j", "--job-name", metavar="NAME", help="name of the run; default: the parset's without extension"
-    )
-    top.add_argument("-r", "--runtime-directory", metavar="DIR", help="logs, maps and journal go to <DIR>/<job name>")
-    top.add_argument("-w", "--working-directory", metavar="DIR", help="jobs work in <DIR>/<job name>")
-    top.add_argument("-t", "--task-file", metavar="[FILE,...]", help="task definitions, instead of task_files")
-    top.add_argument("--start-time", metavar="TIME", help=argparse.SUPPRESS)
+    _add_site_arguments(top.add_argument_group("where and with what"))
     volume = top.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
     volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
@@ -66,9 +62,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-c", "--config", metavar="FILE", help="configuration of the site (pipeline.cfg)")
+    group.add_argument(
+        "-j", "--job-name", metavar="NAME", help="name of the run; default: the parset's, without extension"
+    )
+    group.add_argument("-r", "--runtime-directory", metavar="DIR", help="logs, maps and journal go to <DIR>/<job name>")
+    group.add_argument("-w", "--working-directory", metavar="DIR", help="jobs work in <DIR>/<job name>")
+    group.add_argument("-t", "--task-file", metavar="[FILE,...]", help="task definitions, instead of task_files")
+    group.add_argument("--start-time", metavar="TIME", help="default: now (UTC)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    options = parser().parse_args(arguments)
+    reader = parser()
+    options = reader.parse_args(arguments)
+    if options.parset is None:
+        reader.print_usage(sys.stderr)
+        print("genericpipeline.py: no parset was given; name the pipeline or the field to run", file=sys.stderr)
+        return EXIT_FAILED
     from lofarpipe.errors import PipelineError
     from lofarpipe.executors.jobs import Interrupted
 
@@ -134,36 +146,43 @@ def local_executor(settings: Settings) -> Executor:
     return LocalExecutor(Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus))
 
 
-def check(pipeline: Pipeline, settings: Settings, machine: Resources) -> None:
-    """Check everything; all findings are raised together as CheckFailed."""
-    from lofarpipe.errors import CheckFailed
+def findings(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
+    """Return everything that is wrong, as far as it can be known before the first job."""
     from lofarpipe.pipeline import check_pipeline
 
-    findings = check_pipeline(pipeline, settings, machine)
-    if findings:
-        raise CheckFailed(findings)
+    return check_pipeline(pipeline, settings, machine)
 
 
 def check_only(options: argparse.Namespace) -> int:
     """Check everything and run nothing."""
+    from lofarpipe.errors import CheckFailed
+
     settings, pipeline = settings_and_pipeline(options)
-    check(pipeline, settings, local_executor(settings).capacity())
+    found = findings(pipeline, settings, local_executor(settings).capacity())
+    if found:
+        raise CheckFailed(found)
     print(f"{pipeline.path}: {len(pipeline.steps)} steps, nothing wrong")
     return 0
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run the pipeline from where it stopped last time."""
+    from lofarpipe.errors import CheckFailed
     from lofarpipe.journal import Journal
     from lofarpipe.run import Run
 
     settings, pipeline = settings_and_pipeline(options)
     executor = local_executor(settings)
-    check(pipeline, settings, executor.capacity())
+    lenient = options.lenient or settings.lenient
+    warnings = findings(pipeline, settings, executor.capacity())
+    if warnings and not lenient:
+        raise CheckFailed(warnings)
     make_directory(settings.job_directory)
     with Journal(settings.job_directory / "journal.jsonl") as journal, terminating():
         reporters = make_reporters(options, settings)
         run = Run(pipeline, settings, executor, journal, reporters)
+        for warning in warnings:
+            reporters.warning(str(warning))
         return supervised(run, settings.job_name)
 
 

@@ -34,6 +34,7 @@ class Settings:
     cores: int  # 0: all there are
     memory_gb: float  # 0: all there is
     log_file: Path
+    lenient: bool  # findings of the check are warnings
     inputs: Mapping[str, str]  # what input.output.<key> resolves to
     sections: Mapping[str, Mapping[str, str]]  # the same, section by section
     tasks: Tasks = field(repr=False)
@@ -187,6 +188,7 @@ def _settings(parser: configparser.ConfigParser, path: Path) -> Settings:
         cores=_number(remote, "cores", path, int),
         memory_gb=_number(remote, "memory_gb", path, float),
         log_file=Path(log).absolute(),
+        lenient={**defaults, **everything}.get("lenient", "False") == "True",
         inputs=inputs,
         sections=sections,
         tasks=_tasks(defaults, path),

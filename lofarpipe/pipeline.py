@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lofarpipe.checks import check_blocks, check_placeholders, check_steps, pipeline_checks
 from lofarpipe.composition import compose
 from lofarpipe.config import Settings
+from lofarpipe.control_keys import list_items
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.installation import find_file, share_directory
 from lofarpipe.options import Option, check_options, read_options
-from lofarpipe.steps import Step, build_step, numbered, step_list, sublist_keys
+from lofarpipe.references import resolve
+from lofarpipe.steps import BROKEN, Step, build_step, numbered, step_list, sublist_keys
+from lofarpipe.subpipelines import put_in
 from lofarpipe.support.parset import Parset
 
 #: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
@@ -48,23 +51,78 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
         ``findings``.
     """
     composition = compose(path, assignments, share_directory(), settings.search_path("steps"))
-    raw, parset = composition.parset, composition.parset.substituted()
+    parset = composition.parset.substituted()
     options = read_options(parset.definitions(), composition.documented)
+    builder = StepBuilder(parset, settings)
+    steps = builder.steps(numbered(step_list(parset)))
     findings = composition.findings + check_options(options)
-    names = numbered(step_list(parset))
-    blocks = [block for _, block in names]
-    findings += check_blocks(parset, {*blocks, *_sublisted(parset)}, RESERVED)
-    findings += check_placeholders(parset, blocks)
-    steps, broken = _steps(names, parset, settings)
+    findings += check_blocks(parset, builder.blocks | _sublisted(parset), RESERVED)
+    findings += check_placeholders(parset, builder.blocks)
     return Pipeline(
         path=path,
         parset=parset,
         options=tuple(options),
         steps=tuple(steps),
-        plugin_path=_plugin_path(raw, parset, settings, composition.files),
+        plugin_path=_plugin_path(parset, settings, composition.files),
         checks=tuple(parset.vector("pipeline.check")) if "pipeline.check" in parset else (),
-        findings=tuple(findings + broken),
+        findings=tuple(findings + builder.findings),
     )
+
+
+class StepBuilder:
+    """Builds steps with those inside them: the bodies of loops and sub-pipelines."""
+
+    def __init__(self, parset: Parset, settings: Settings) -> None:
+        self.findings: list[Finding] = []
+        self.blocks: set[str] = set()
+        self._parset = parset
+        self._settings = settings
+        self._within: list[str] = []
+
+    def steps(self, names: Sequence[tuple[str, str]]) -> list[Step]:
+        """Return the steps of a list of (name, block); those that cannot be built are broken, with a finding."""
+        return [self._step(name, block) for name, block in names]
+
+    def _step(self, name: str, block: str) -> Step:
+        self.blocks.add(block)
+        known = {key.partition(".")[0] for key in self._parset if not key.startswith("!")}
+        if block not in known or not block:
+            entry = self._parset.entry("pipeline.steps")
+            what = f"pipeline.steps: there is no step '{block}'{nearest(block, known)}"
+            return self._broken(name, block, Finding(f"{entry.file}:{entry.line}", what))
+        try:
+            step = build_step(name, block, self._parset, self._settings.tasks)
+            return replace(step, body=tuple(self._body(step)))
+        except PipelineError as err:
+            where, _, what = str(err).partition(": ")
+            return self._broken(name, block, Finding(where, what))
+
+    def _broken(self, name: str, block: str, finding: Finding) -> Step:
+        self.findings.append(finding)
+        return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
+
+    def _body(self, step: Step) -> list[Step]:
+        if step.kind not in ("loop", "pipeline"):
+            return []
+        if step.name in self._within:
+            raise PipelineError(f"{step.where('control.kind')}: the step contains itself")
+        self._within.append(step.name)
+        try:
+            return self.steps(self._loop_names(step) if step.kind == "loop" else self._sub_names(step))
+        finally:
+            self._within.pop()
+
+    def _loop_names(self, step: Step) -> list[tuple[str, str]]:
+        names = list_items(step.control.get("loopsteps", ""))
+        if not names:
+            raise PipelineError(f"{step.where('control.loopsteps')}: a loop needs the list of its steps")
+        return numbered(names)
+
+    def _sub_names(self, step: Step) -> list[tuple[str, str]]:
+        where = step.where("control.type")
+        typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
+        path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
+        return numbered(put_in(self._parset, step.name, path, dict(step.arguments)))
 
 
 def _sublisted(parset: Parset) -> set[str]:
@@ -72,27 +130,10 @@ def _sublisted(parset: Parset) -> set[str]:
     return {name for key in sublist_keys(parset) for name in parset.vector(key)}
 
 
-def _steps(names: Sequence[tuple[str, str]], parset: Parset, settings: Settings) -> tuple[list[Step], list[Finding]]:
-    blocks = {key.partition(".")[0] for key in parset if not key.startswith("!")}
-    steps, findings = [], []
-    for name, block in names:
-        if block not in blocks:
-            entry = parset.entry("pipeline.steps")
-            what = f"pipeline.steps: there is no step '{block}'{nearest(block, blocks)}"
-            findings.append(Finding(f"{entry.file}:{entry.line}", what))
-            continue
-        try:
-            steps.append(build_step(name, block, parset, settings.tasks))
-        except PipelineError as err:
-            where, _, what = str(err).partition(": ")
-            findings.append(Finding(where, what))
-    return steps, findings
-
-
-def _plugin_path(raw: Parset, parset: Parset, settings: Settings, files: Sequence[Path]) -> tuple[Path, ...]:
+def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> tuple[Path, ...]:
     """Return where plugins are looked up: the site's, the shipped ones, then the pipeline's own."""
     directories = settings.search_path("plugins")
-    if "pipeline.pluginpath" in raw:
+    if "pipeline.pluginpath" in parset:
         directories.append(Path(parset.string("pipeline.pluginpath")).absolute())
     return (*directories, *(file.parent / "plugins" for file in files))
 

@@ -72,8 +72,8 @@ def describe(err: BaseException) -> str:
     return text if isinstance(err, PipelineError) else f"{type(err).__name__}: {text}"
 
 
-def run_plugin(path: Path, positionals: Sequence[str], keywords: Mapping[str, str]) -> dict[str, object]:
-    """Call ``plugin_main`` and return its dictionary; anything else that it returns counts as no outputs.
+def run_plugin(path: Path, positionals: Sequence[str], keywords: Mapping[str, str]) -> object:
+    """Call ``plugin_main`` and return what it returns: a dictionary of outputs, or anything else for none.
 
     Raises
     ------
@@ -82,12 +82,11 @@ def run_plugin(path: Path, positionals: Sequence[str], keywords: Mapping[str, st
     """
     main: Callable[..., Any] = load(path, "plugin_main").plugin_main
     try:
-        returned = main(list(positionals), **keywords)
+        return main(list(positionals), **keywords)
     except PipelineError:
         raise
     except Exception as err:
         raise PipelineError(f"{path}:{line_of(err, path)}: the plugin failed: {describe(err)}") from err
-    return returned if isinstance(returned, dict) else {}
 
 
 def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
@@ -19,10 +20,18 @@ from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.recipe import failure, finish, prepare
 from lofarpipe.references import Results, resolve
 from lofarpipe.report import Reporters
-from lofarpipe.steps import Step
+from lofarpipe.steps import BROKEN, Step
 from lofarpipe.support.utilities import write_atomically
 
 Outputs = dict[str, object]
+
+
+@dataclass
+class Loop:
+    """A loop that is being run."""
+
+    counter: int = 0
+    ends: bool = False  # what the last step of the iteration that gave ``break`` said
 
 
 @dataclass
@@ -35,6 +44,7 @@ class Run:
     journal: Journal
     reporters: Reporters
     results: Results = field(default_factory=dict)
+    loops: list[Loop] = field(default_factory=list)  # those that are active, the innermost last
     changed: bool = False  # a step has run: what follows may depend on it, and is not taken as done any more
 
     def execute(self) -> Results:
@@ -51,14 +61,54 @@ class Run:
         self.results["input"] = {**self.settings.inputs, "parset": str(self.pipeline.path)}
         for directory in (self.settings.mapfile_dir, self.settings.parset_dir, self.settings.job_workdir):
             directory.mkdir(parents=True, exist_ok=True)
+        for step in self.pipeline.steps:
+            self._step(step)
+        return self.results
+
+    def _step(self, step: Step) -> None:
         kinds: dict[str, Callable[[Step], Outputs]] = {
             "recipe": self._recipe,
             "plugin": self._plugin,
             "feedback": self._feedback,
+            "loop": self._loop,
+            "pipeline": self._pipeline,
+            BROKEN: self._broken,
         }
-        for step in self.pipeline.steps:
-            self.results[step.name] = kinds[step.kind](step)
-        return self.results
+        outputs = kinds.get(step.kind, self._nothing)(step)
+        self.results[step.name] = outputs
+        if self.loops and "break" in outputs:
+            self.loops[-1].ends = str(outputs["break"]) == "True"
+
+    def _broken(self, step: Step) -> Outputs:
+        raise PipelineError(step.problem)
+
+    def _nothing(self, step: Step) -> Outputs:
+        self.reporters.warning(f"step '{step.name}': kind '{step.kind}' is not known; nothing was done")
+        return {}
+
+    def _loop(self, step: Step) -> Outputs:
+        """Run the body until the counter reaches ``loopcount``, or a step of an iteration says break; the last counts.
+
+        Source: spec/lofarpipe.md, section 4.6.
+        """
+        last = int(step.control.get("loopcount") or -1)
+        loop = Loop()
+        self.loops.append(loop)
+        while loop.counter != last and not loop.ends:
+            self.results[step.name] = {"counter": loop.counter, "break": False}
+            for inner in step.body:
+                self._step(inner)
+            loop.counter += 1
+        self.loops.pop()
+        return {"counter": loop.counter}
+
+    def _pipeline(self, step: Step) -> Outputs:
+        """Run the steps of another parset. Source: spec/lofarpipe.md, section 4.7."""
+        mapfile = resolve(step.control.get("mapfile_in", ""), self.results, step.where("control.mapfile_in"))
+        self.results[Path(step.type).stem] = {"parset": step.type, "mapfile": mapfile}
+        for inner in step.body:
+            self._step(inner)
+        return {}
 
     def _plugin(self, step: Step) -> Outputs:
         """Plugins only write maps: they are cheap, and run again whenever the pipeline is resumed."""
@@ -69,11 +119,15 @@ class Run:
             keywords["parset"] = self._write_parset(step, {})
         path = find_plugin(STEP_PREFIX, step.type, self.pipeline.plugin_path)
         try:
-            outputs = run_plugin(path, step.positionals, keywords)
+            returned = run_plugin(path, step.positionals, keywords)
         except PipelineError as err:
             raise PipelineError(f"step '{step.name}': {err}") from err
+        if self.loops and not isinstance(returned, dict):
+            raise PipelineError(
+                f"step '{step.name}': {path} returned {returned!r}; inside a loop a dictionary is needed"
+            )
         self.reporters.step_done(step.name, time.monotonic() - started, 0, 0)
-        return outputs
+        return returned if isinstance(returned, dict) else {}
 
     def _recipe(self, step: Step) -> Outputs:
         prepared = prepare(step, self.results, self.settings, self.executor.capacity())
@@ -109,7 +163,8 @@ class Run:
     ) -> Outputs:
         """Run the jobs of a step unless the journal knows them to be done, and return the step's outputs."""
         mark = fingerprint(identity)
-        done = None if self.changed else self.journal.done(step.name, mark)
+        entry = self._journal_name(step)
+        done = None if self.changed else self.journal.done(entry, mark)
         if done is not None:
             self.reporters.step_skipped(step.name)
             return dict(done)
@@ -122,9 +177,13 @@ class Run:
         if failed and (not error_tolerance or len(failed) == len(jobs)):
             raise PipelineError(failure_text(step, jobs, results, failed))
         outputs = finished(results, failed)
-        self.journal.record("step_done", step=step.name, fingerprint=mark, outputs=outputs)
+        self.journal.record("step_done", step=entry, fingerprint=mark, outputs=outputs)
         self.reporters.step_done(step.name, time.monotonic() - started, len(jobs), len(failed))
         return outputs
+
+    def _journal_name(self, step: Step) -> str:
+        """Return the name under which a step is journalled: inside loops with the counters."""
+        return step.name + "".join(f"@{loop.counter}" for loop in self.loops)
 
     def _run_jobs(
         self, step: Step, jobs: Sequence[PlannedJob], failure_of: Callable[[JobResult], str | None]

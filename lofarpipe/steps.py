@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lofarpipe.config import Tasks
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.parset import Entry, Parset
 
-KINDS = ("recipe", "plugin", "feedback")
+KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
+BROKEN = "broken"  # the kind of a step that could not be built; it fails when it is reached
 BLOCK_PARTS = ("control", "argument", "use")
 
 
@@ -27,6 +29,8 @@ class Step:
     task: Mapping[str, str] = field(default_factory=dict)  # control keys from tasks.cfg
     entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)  # "control.x" -> where it was set
     positionals: tuple[str, ...] = ()  # control.cmdline.*: the positional arguments of a plugin
+    body: tuple[Step, ...] = ()  # the steps of a loop or of a sub-pipeline
+    problem: str = ""  # why a broken step could not be built
 
     def where(self, key: str = "") -> str:
         """Return ``file:line: step.key`` for messages about ``key`` (such as ``control.mapfile_in``)."""
@@ -82,17 +86,42 @@ def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
         If its task type is not known.
     """
     keys = parset.subset(block)
+    entries = {key: keys.entry(key) for key in keys}
     control = {key.removeprefix("control."): keys.string(key) for key in keys if key.startswith("control.")}
     arguments = {key.removeprefix("argument."): keys.string(key) for key in keys if key.startswith("argument.")}
     kind = control.pop("kind", "recipe")
     step_type = control.pop("type", "")
     cmdline = [control.pop(key) for key in sorted(control) if key.startswith("cmdline.")]
+    legacy = {key.removeprefix("opts."): text for key, text in control.items() if key.startswith("opts.")}
+    control = legacy or control
     task: Mapping[str, str] = {}
-    entries = {key: keys.entry(key) for key in keys}
     if kind == "recipe":
         try:
             task = tasks.control_keys(step_type)
         except PipelineError as err:
             place = Step(name, block, kind, step_type, {}, {}, entries=entries)
             raise PipelineError(f"{place.where('control.type')}: {err}") from err
+    if arguments:
+        complete_arguments(arguments, control, task)
     return Step(name, block, kind, step_type, control, arguments, task, entries, tuple(cmdline))
+
+
+def complete_arguments(arguments: dict[str, str], control: dict[str, str], task: Mapping[str, str]) -> None:
+    """Add the arguments that parset files give and the step does not; the first file that has a key wins.
+
+    A name that is not a file stays what it is: an argument, or a reference that is resolved later.
+    Source: spec/lofarpipe.md, section 4.1.
+    """
+    for name, keys in (
+        (arguments.get("parset", ""), arguments),
+        (task.get("parset", ""), {}),
+        (control.get("parset", ""), control),
+    ):
+        try:
+            given = Parset.read(Path(name)) if name and Path(name).is_file() else Parset()
+        except PipelineError:
+            continue
+        if len(given):
+            keys.pop("parset", None)
+        for key in given:
+            arguments.setdefault(key, given.string(key))

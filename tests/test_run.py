@@ -185,7 +185,7 @@ def test_all_findings_are_shown_before_anything_runs(site, capsys):
         ("copy.control.inplace=true", "is 'true'; True or False is needed"),
         ("copy.control.max_per_node=two", "is 'two'; an integer is needed"),
         ("copy.control.executable=/bin/nowhere", "/bin/nowhere"),
-        ("copy.control.kind=pluging", "is 'pluging'; one of recipe, plugin, feedback is needed"),
+        ("copy.control.kind=pluging", "is 'pluging'; one of recipe, plugin, feedback, loop, pipeline is needed"),
         ("copy.control.args_format=lofr", "is 'lofr'; one of gnu, lofar"),
         ("copy.control.nodescript=executable_casa", "is 'executable_casa'; one of executable_args, python_plugin"),
         ("copy.control.program=wslean", "'wslean' is not known"),
