@@ -31,7 +31,9 @@ SETS_PER_BLOCK = 4  # lowest, highest and two between: flags and weights vary sl
 MAX_ROWS = 100_000  # read in all
 MAX_DENSITY_POINTS = 2_000_000  # visibilities drawn for the density of the uv plane
 MAX_POINTS = 50_000  # visibilities kept for sums over them
-POINTS_PER_CELL = 16  # a density cell needs these for a tolerable noise
+# A density cell needs these: with fewer it looks too empty, wider ones smooth real gaps away. b_rms within 2.2 % of the
+# truth in simulations of 62 stations, 0.5 to 8 h, 10 and 20 subbands; 4 and 16: within 3 %.
+POINTS_PER_CELL = 8
 MAX_COARSENING = 16
 DRAW_SEED = 20181127  # the same data give the same plan
 

@@ -12,10 +12,11 @@ from lofarpipe.imaging.beam import FieldBeam
 from lofarpipe.imaging.measurement_set import MeasurementSetError, read_metadata
 from lofarpipe.imaging.plan import make_plan, observe
 from lofarpipe.imaging.plan_field import FieldWidth, field_angles, image_sizes
+from lofarpipe.imaging.plan_losses import LossAt
 from lofarpipe.imaging.plan_maps import MAP_SUFFIXES, map_payloads, write_maps
 from lofarpipe.imaging.plan_options import PlanError, PlanOptions
 from lofarpipe.imaging.plan_report import plan_as_dict, plan_quantities, write_json
-from lofarpipe.imaging.smearing import peak_limits, worst_limits
+from lofarpipe.imaging.smearing import PeakLoss, peak_limits, worst_limits
 
 BEAM = FieldBeam(4.0, 5.0, "everybeam", "made up")
 CELL_DEG = 0.01  # images of some hundred pixels
@@ -105,6 +106,19 @@ def test_the_limits_are_those_of_the_criterion(field):
     assert plan.losses["image_edge"].worst_baseline <= 0.05  # the strict criterion: no baseline loses more
 
 
+def test_the_time_limit_is_shorter_near_the_equator(tmp_path):
+    shape = SetShape(ntimes=20, timestep_s=1.0, dec_rad=math.radians(5))
+    plan = make_plan([read_metadata(make_set(tmp_path / "low.MS", shape))], BEAM, OPTIONS)
+    length = plan.predictor.baselines.rms_uniform_lambda
+    polar = peak_limits(0.05, plan.angles.edge_rad, plan.predictor.frequency_hz, length)
+    assert plan.limits.timestep_s == pytest.approx(polar.timestep_s / math.sqrt(1.3))
+
+
+def test_what_averaging_adds_is_the_ratio_of_two_images():
+    given, averaged = PeakLoss(0.1, 0, 0.10, 0.10), PeakLoss(0.28, 0, 0.28, 0.28)
+    assert LossAt(0.1, given, averaged, averaged, 0.5).added == pytest.approx(0.2)  # 0.72 / 0.90 = 0.8
+
+
 def test_the_strict_criterion_averages_less(field):
     peak, worst = (
         make_plan(field, BEAM, PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion))
@@ -165,7 +179,8 @@ def test_historical_rules(field):
     assert plan.width.x_deg == pytest.approx(fwhm_deg)
     assert plan.sizes[0].high == (750, 750)  # 1.5 * 4.877 / 0.01 = 731
     assert (plan.freqstep_hz, plan.timestep_s, plan.channels_out) == (195312.5, 16.0, 2)
-    assert any("historical" in warning for warning in plan.warnings)
+    assert "more than the 5.00% of max_peak_smearing" in plan.warnings[0]
+    assert "historical" in plan.warnings[-1]
     assert "for information, not applied" in {q.name: q.reason for q in plan_quantities(plan)}["timestep_limit_s"]
 
 
@@ -204,6 +219,7 @@ def test_all_maps(plan):
     assert payloads["high_size_mapfile"] == ["750 750", "750 750"]  # 730 pixels at 148 MHz
     assert payloads["deep_high_size_mapfile"] == ["750 750"]
     assert payloads["low_size_mapfile"] == ["672 672", "640 640"]  # 6.5 * 5 / 0.05 = 650 at 144 MHz, 632 at 148
+    assert payloads["deep_low_size_mapfile"] == ["672 672"]
     assert (payloads["nbands"], payloads["nchansout_clean1"]) == (["0"], ["2"])
     assert set(payloads) == set(MAP_SUFFIXES)
 
