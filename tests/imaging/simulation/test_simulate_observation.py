@@ -1,0 +1,108 @@
+"""The script: its command line, what it leaves, what it refuses, and what a failing program leaves."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.simulation.observation import field_width_deg, simulate
+from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.stations import load_stations
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "simulate_observation.py"
+
+
+def test_command_line_makes_an_observation(tmp_path):
+    small = ["--nstations", "3", "--nsubbands", "1", "--nblocks", "1", "--slots-per-block", "2", "--nsources", "1"]
+    argv = [sys.executable, str(SCRIPT), str(tmp_path / "obs"), *small, "--no-beam"]
+    finished = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert [line.split(":")[0] for line in finished.stdout.splitlines()] == ["truth", "skymodel", "sets"]
+    left = sorted(path.name for path in (tmp_path / "obs").iterdir())
+    assert left == ["SIM001_T0_SB225.MS", "sky.skymodel", "truth.json"]
+
+
+def test_command_line_says_what_is_wrong_in_one_line(tmp_path):
+    argv = [sys.executable, str(SCRIPT), str(tmp_path / "obs"), "--nstations", "99"]
+    finished = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr == ("simulate_observation.py: simulation: nstations is 99; the Netherlands have 62 fields\n")
+    assert not (tmp_path / "obs").exists()
+
+
+def test_outputs_are_those_promised(script, tiny, tiny_observation):
+    made = script.main(str(tiny_observation), **tiny)
+    assert tuple(made) == script.OUTPUTS
+    assert all(Path(name).is_dir() for name in made["sets"][1:-1].split(","))
+
+
+def test_an_observation_that_is_there_is_left_alone(script, tiny, tiny_observation, monkeypatch):
+    monkeypatch.setattr(script, "run_programs", lambda commands: pytest.fail("DP3 was started again"))
+    before = (tiny_observation / "truth.json").stat().st_mtime_ns
+    script.main(str(tiny_observation), **tiny)
+    assert (tiny_observation / "truth.json").stat().st_mtime_ns == before
+
+
+def test_another_observation_is_not_overwritten(script, tiny, tiny_observation):
+    with pytest.raises(PipelineError, match="another observation is there; remove it"):
+        script.main(str(tiny_observation), **tiny | {"seed": "9"})
+
+
+def test_a_lost_set_is_noticed(script, tiny, tiny_observation, tmp_path):
+    shutil.copy(tiny_observation / "truth.json", tmp_path)
+    text = (tmp_path / "truth.json").read_text()
+    (tmp_path / "truth.json").write_text(text.replace(str(tiny_observation), str(tmp_path)))
+    with pytest.raises(PipelineError, match="4 of its sets are not there, such as"):
+        script.main(str(tmp_path), **tiny)
+
+
+def test_unknown_setting_is_named(script, tmp_path):
+    with pytest.raises(PipelineError, match="no setting 'colour'; settings are: seed, nstations"):
+        script.main(str(tmp_path), colour="red")
+
+
+def test_text_that_is_no_number_is_refused(script, tmp_path):
+    with pytest.raises(PipelineError, match="simulation: invalid literal for int"):
+        script.main(str(tmp_path), seed="one")
+
+
+def test_sources_that_do_not_fit_are_refused(script, tiny, tmp_path):
+    with pytest.raises(PipelineError, match=r"simulation: .* sources cannot be kept"):
+        script.main(str(tmp_path), **tiny | {"nsources": "3000"})
+
+
+def test_a_failing_program_shows_its_last_lines(script):
+    code = "import sys; print('one'); sys.exit('the reason')"
+    with pytest.raises(PipelineError, match=r"exited with 1. Last lines:\none\nthe reason"):
+        script.run_programs([[sys.executable, "-c", code]])
+
+
+def test_a_failure_leaves_nothing_that_looks_complete(tiny, tmp_path):
+    def fail(commands):
+        raise PipelineError("DP3 is broken")
+
+    settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
+    with pytest.raises(PipelineError, match="DP3 is broken"):
+        simulate(tmp_path, settings, "DP3", fail)
+    assert [path.name for path in tmp_path.iterdir()] == [".unfinished"]
+
+
+def test_a_second_attempt_replaces_the_leftovers(tmp_path):
+    settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
+    (tmp_path / ".unfinished" / "SIM001_T0_SB225.MS").mkdir(parents=True)
+    (tmp_path / "SIM001_T0_SB225.MS").mkdir()  # moved already, when the first attempt was cut off
+    truth = simulate(tmp_path, settings, "DP3", lambda commands: None, beam=False)
+    assert not (tmp_path / ".unfinished").exists()
+    assert (Path(truth.sets[0]) / "table.dat").is_file()
+
+
+def test_field_is_as_wide_as_the_stations_in_use_see():
+    settings = ObservationSettings(antenna_set="HBA_DUAL")
+    dual = field_width_deg(settings, load_stations(38, "HBA_DUAL"))
+    inner = field_width_deg(settings, load_stations(38, "HBA_DUAL_INNER"))
+    assert inner == pytest.approx(4.23, abs=0.01)  # deg, by hand: 1.09 * 2.0827 m / 30.75 m
+    assert 3.0 < dual < inner  # 14 of 38 are 41 m wide

@@ -1,0 +1,65 @@
+"""The script that compares: its table, its list of products, its errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from test_flux_check import TRUTH, write
+from test_source_fit import NPIX, restored
+
+from lofarpipe.imaging.simulation.truth import write_truth
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_with_truth.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("compare_with_truth", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run_directory(tmp_path):
+    """What a run leaves: an image, its truth, and a few products beside it."""
+    noise = np.random.default_rng(2).normal(0, 1e-3, (NPIX, NPIX))
+    write(tmp_path / "full-MFS-image-pb.fits", restored(1.25, 218.0, 48.0).pixels + noise)
+    write_truth(tmp_path / "truth.json", TRUTH)
+    (tmp_path / "plot.png").touch()
+    (tmp_path / "notes.txt").touch()
+    return tmp_path
+
+
+def test_main_returns_the_table_and_the_rms(script, run_directory):
+    kept = run_directory / "table.txt"
+    made = script.main(
+        str(run_directory / "full-MFS-image-pb.fits"), str(run_directory / "truth.json"), table=str(kept)
+    )
+    assert tuple(made) == script.OUTPUTS
+    assert float(made["rms_jy"]) == pytest.approx(1e-3, rel=0.1)
+    assert kept.read_text() == made["table"] + "\n"
+    assert "near" in made["table"]
+
+
+def test_command_line_prints_table_and_products(run_directory):
+    image, truth = run_directory / "full-MFS-image-pb.fits", run_directory / "truth.json"
+    argv = [sys.executable, str(SCRIPT), str(image), str(truth), "--flat", str(image)]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[0].split()[:2] == ["source", "distance"]
+    products = lines[lines.index("products:") + 1 :]
+    assert [Path(line.strip()).name for line in products] == ["full-MFS-image-pb.fits", "plot.png", "truth.json"]
+
+
+def test_a_missing_image_is_one_line(run_directory):
+    argv = [sys.executable, str(SCRIPT), "nothing.fits", str(run_directory / "truth.json")]
+    finished = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr == "compare_with_truth.py: nothing.fits: no such image\n"
