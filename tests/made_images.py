@@ -63,7 +63,7 @@ def write_image(path: Path, plane: np.ndarray | None = None, without: tuple[str,
 
 def measured(path: Path, **header: object) -> Path:
     """A made-up image that measure_quality.py has been at."""
-    return write_image(path, MEANRMS=1e-3, RMSMETH="by hand", XPOSURE=3600.0, **header)
+    return write_image(path, MEANRMS=1e-3, RMSMETH="by hand", XPOSURE=3600.0, DYNRANGE=77.0, **header)
 
 
 def load_script(name: str) -> ModuleType:

@@ -16,7 +16,7 @@ from matplotlib.patches import Ellipse, Rectangle
 
 from lofarpipe.imaging.figures import STYLE, save_figure
 from lofarpipe.imaging.image_statistics import central_part, robust_rms
-from lofarpipe.imaging.sky_image import INTEGRATION_TIME_KEY, RMS_KEY, SkyImage, SkyImageError
+from lofarpipe.imaging.sky_image import DYNAMIC_RANGE_KEY, INTEGRATION_TIME_KEY, RMS_KEY, SkyImage, SkyImageError
 
 # Grey scale in units of the rms. Source: spec/imaging.md, section 6.1.
 DARKEST_RMS, BRIGHTEST_RMS = -4.0, 16.0
@@ -52,19 +52,24 @@ def with_prefix(flux_jy: float) -> str:
 
 
 def image_title(image: SkyImage, rms: float, origin: str) -> str:
-    """Return two lines: what the image is, and its numbers."""
-    peak = float(np.nanmax(image.plane))
+    """Return three lines: what the image is, and its numbers; some only where the header has them.
+
+    The dynamic range is the header's, of the flat-noise image: the peak of a corrected image has another scale.
+    """
     name = Path(image.path).name
-    first = f"{name}   Stokes {image.stokes[0]}   {image.frequency_hz / 1e6:.3f} MHz, {_bandwidth(image)} wide"
-    exposure = ""
+    exposure = dynamic_range = ""
     if INTEGRATION_TIME_KEY in image.header:
         exposure = f"   {image.number(INTEGRATION_TIME_KEY) / 3600:.2f} h unflagged"
+    if DYNAMIC_RANGE_KEY in image.header:
+        dynamic_range = f"   dynamic range {image.number(DYNAMIC_RANGE_KEY):.0f}"
     beam = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
-    second = (
-        f"rms {with_prefix(rms)} ({origin})   peak {with_prefix(peak)}   peak/rms {peak / rms:.0f}\n"
-        f"beam {beam}, PA {image.beam_angle_deg:.0f}\N{DEGREE SIGN}{exposure}"
+    return "\n".join(
+        [
+            f"{name}   Stokes {image.stokes[0]}   {image.frequency_hz / 1e6:.3f} MHz, {_bandwidth(image)} wide{exposure}",
+            f"rms {with_prefix(rms)} ({origin})   peak {with_prefix(float(np.nanmax(image.plane)))}{dynamic_range}",
+            f"beam {beam}, PA {image.beam_angle_deg:.0f}\N{DEGREE SIGN}",
+        ]
     )
-    return f"{first}\n{second}"
 
 
 def _bandwidth(image: SkyImage) -> str:

@@ -27,7 +27,14 @@ from lofarpipe.imaging.measurement_set import (
     unflagged_exposure_s,
 )
 from lofarpipe.imaging.noise import NoiseUnknownError, Weighting, expected_rms_jy, natural_weights, survey_rms_jy
-from lofarpipe.imaging.sky_image import INTEGRATION_TIME_KEY, RMS_KEY, RMS_METHOD_KEY, SkyImage, SkyImageError
+from lofarpipe.imaging.sky_image import (
+    DYNAMIC_RANGE_KEY,
+    INTEGRATION_TIME_KEY,
+    RMS_KEY,
+    RMS_METHOD_KEY,
+    SkyImage,
+    SkyImageError,
+)
 from lofarpipe.imaging.uv_sample import SetSample, read_samples
 
 CENTRAL_FRACTION = 0.5  # of width and height: far from the edges, and a quarter of all pixels to count
@@ -203,6 +210,7 @@ def header_facts(facts: Mapping[str, Fact]) -> dict[str, tuple[Any, str]]:
     return {
         RMS_KEY: (facts["rms"]["value"], "[Jy/beam] rms of the flat-noise image"),
         RMS_METHOD_KEY: (facts["rms"]["source"], ""),
+        DYNAMIC_RANGE_KEY: (facts["dynamic_range"]["value"], "peak / rms, both of the flat-noise image"),
         INTEGRATION_TIME_KEY: (facts["integration_time"]["value"], "[s] unflagged integration time"),
     }
 

@@ -21,6 +21,7 @@ Pixels = NDArray[np.float32]
 
 # Written by `write_facts`; XPOSURE is the FITS standard's word for exposure without dead time.
 RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY = "MEANRMS", "RMSMETH", "XPOSURE"
+DYNAMIC_RANGE_KEY = "DYNRANGE"
 HISTORY_BEGIN, HISTORY_END = "---- image pipeline ----", "---- end of image pipeline ----"
 FITS_BLOCK_BYTES = 2880
 FITS_COMMENT_CHARACTERS = 47

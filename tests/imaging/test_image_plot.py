@@ -62,13 +62,25 @@ def test_world_coordinates(image):
 
 def test_title_has_the_numbers(image):
     title = image_title(image, 1e-3, "flat-noise image")
-    for part in ("a.fits", "144.000 MHz", "48.00 MHz wide", "rms 1 mJy/beam", "80.0″ x 40.0″", "PA 30°", "1.00 h"):
+    for part in (
+        "a.fits",
+        "144.000 MHz",
+        "48.00 MHz wide",
+        "rms 1 mJy/beam",
+        "80.0″ x 40.0″",
+        "PA 30°",
+        "1.00 h",
+        "range 77",
+    ):
         assert part in title
 
 
 def test_narrow_band_in_khz(tmp_path):
     image = read_sky_image(write_image(tmp_path / "a.fits", CDELT3=195312.5))
-    assert "195.3 kHz wide" in image_title(image, 1e-3, "as given")
+    title = image_title(image, 1e-3, "as given")
+    assert "195.3 kHz wide" in title
+    assert "dynamic range" not in title
+    assert "unflagged" not in title
 
 
 def test_rms_comes_from_the_header(image):
