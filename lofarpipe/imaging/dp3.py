@@ -11,11 +11,14 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.support.parset import split_list, unquote
+from lofarpipe.support.utilities import files_of
 
 ANSWER_TIMEOUT_S = 120
 # Keys of a parset that belong to no step; DP3 6.6 reports any other as not used (tried one by one).
 GLOBAL_KEYS = frozenset({"checkparset", "msin", "msout", "numthreads", "steps", "verbosity"})
 GLOBAL_KEYS |= {"showcounts", "showprogress", "showtimings"}
+# Keys that DP3 uses with several input sets only; with one it reports them as not used (tried).
+MANY_SETS_KEYS = frozenset({"msin.orderms", "msin.missingdata"})
 # Steps that compute a beam themselves, and hold it for this long. Source: notes/real_tools.md, section 2.3.
 BEAM_INTERVAL = "beam_interval"
 READS_ONLY = frozenset({"count", "counter", "null"})
@@ -65,8 +68,17 @@ def adapt(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
 
     With ``checkparset`` DP3 ends with 1 before the first visibility is read if it did not use a keyword, but after it
     has made an empty output set; without it DP3 only warns. It wants a number.
+    Keys that only matter for several input sets are left out where there is one.
     """
-    return {"numthreads": str(cores), "checkparset": "1", **keywords}
+    dropped = MANY_SETS_KEYS if _reads_one_set(keywords) else frozenset()
+    kept = {key: value for key, value in keywords.items() if key not in dropped}
+    return {"numthreads": str(cores), "checkparset": "1", **kept}
+
+
+def _reads_one_set(keywords: Mapping[str, str]) -> bool:
+    """Whether ``msin`` is a single set, however it is written; a pattern may be many."""
+    text = keywords.get("msin", keywords.get("msin.name", ""))
+    return len(files_of(text)) == 1 and not set("*?") & set(text)
 
 
 def check(keywords: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 
 from lofarpipe.support.parset import split_list
@@ -23,7 +24,8 @@ def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
     paths: list[str] = []
     for name in split_list(list_text):
         if name:
-            path = str(Path(cwd, Path(name.rstrip("/") or "/").expanduser()))
+            home = os.path.expanduser(name.rstrip("/") or "/")  # noqa: PTH111 - Path raises for an unknown user
+            path = str(Path(cwd, home))
             matches = [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207 - it is absolute
             paths += matches or [path]
     return paths

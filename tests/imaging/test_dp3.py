@@ -48,6 +48,20 @@ def test_what_the_user_set_stays():
     assert adapt({"numthreads": "1", "checkparset": "0"}, 3) == {"numthreads": "1", "checkparset": "0"}
 
 
+@pytest.mark.parametrize(
+    ("msin", "stays"), [("a.MS", False), ("[a.MS]", False), ("[a.MS,b.MS]", True), ("*.MS", True), ("", True)]
+)
+def test_keys_for_several_sets_are_left_out_with_one(msin, stays):
+    assert ("msin.orderms" in adapt({"msin": msin, "msin.orderms": "True"}, 1)) is stays
+
+
+@pytest.mark.parametrize("form", ["{}", "[{}]"])
+def test_dp3_takes_what_is_left_for_one_set(dp3, hba_set_generic, tmp_path, form):
+    keywords = {**AVERAGE, "msin": form.format(hba_set_generic), "msin.orderms": "True", "msin.missingdata": "True"}
+    code, log = run_real(dp3, tmp_path, adapt(keywords, 1))
+    assert (code, unused_keywords(log)) == (0, [])
+
+
 def test_the_version_is_asked(dp3):
     assert describe(dp3).version >= (6, 0)
 

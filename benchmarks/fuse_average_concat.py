@@ -1,0 +1,157 @@
+"""One DP3 pass that averages and concatenates, against one pass per subband and one more: CPU, disk, and every bit.
+
+Usage: fuse_average_concat.py [--sets 'DIR/*.MS'] [--repeats 3] [--freqstep 4] [--timestep 2] [--bitrate 0]
+
+Without --sets an observation is simulated first. Both ways run in turn, one thread; medians over the repeats are
+printed, with the smallest and the largest ratio. Exits with 1 if any column of the two results differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from casacore.tables import table
+
+from lofarpipe.imaging.dp3 import adapt
+from lofarpipe.programs import find, job_environment
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIMULATION = ["--nsubbands", "6", "--nstations", "38", "--slots-per-block", "120", "--nblocks", "1", "--no-beam"]
+COLUMNS = ("TIME", "ANTENNA1", "ANTENNA2", "UVW", "INTERVAL", "EXPOSURE", "FLAG", "FLAG_ROW", "DATA", "WEIGHT_SPECTRUM")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one way took: CPU and wall seconds, and the bytes that it left on disk."""
+
+    cpu_s: float
+    wall_s: float
+    disk_bytes: int
+
+
+def call(sets: Sequence[Path], result: Path, steps: Mapping[str, str], bitrate: int) -> Path:
+    """Run DP3 as the steps of the pipeline do, and return its result; the log is shown if it fails."""
+    keywords = {
+        "msin": f"[{','.join(map(str, sets))}]",
+        "msin.orderms": "True",
+        "msout": str(result),
+        "msout.overwrite": "True",
+        "msout.storagemanager": "Dysco",
+        "msout.storagemanager.databitrate": str(bitrate),
+        **steps,
+    }
+    arguments = [f"{key}={value}" for key, value in adapt(keywords, cores=1).items()]
+    environment = {**os.environ, **job_environment()}
+    done = subprocess.run([find("DP3"), *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout}{done.stderr}\nDP3 exited with {done.returncode}: {' '.join(arguments)}")
+    return result
+
+
+def average_then_concat(sets: Sequence[Path], folder: Path, average: Mapping[str, str], bitrate: int) -> Path:
+    """Average each set by itself, then put them into one."""
+    averaged = [call([one], folder / f"{one.stem}.avg.MS", average, bitrate) for one in sets]
+    return call(averaged, folder / "all.MS", {"steps": "[]"}, bitrate)
+
+
+def in_one_pass(sets: Sequence[Path], folder: Path, average: Mapping[str, str], bitrate: int) -> Path:
+    """Average all sets into one."""
+    return call(sets, folder / "all.MS", average, bitrate)
+
+
+WAYS = {"separate": average_then_concat, "one pass": in_one_pass}
+
+
+def measure(
+    way: str, sets: Sequence[Path], folder: Path, average: Mapping[str, str], bitrate: int
+) -> tuple[Cost, Path]:
+    """Return what a way costs, and its result."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    before, start_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    result = WAYS[way](sets, folder, average, bitrate)
+    after, wall_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - start_s
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(cpu_s, wall_s, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())), result
+
+
+def differing_columns(one: Path, other: Path) -> list[str]:
+    """Return the columns in which two sets differ in any bit; the channels' frequencies count as one."""
+    with table(str(one), ack=False) as left, table(str(other), ack=False) as right:
+        differing = [name for name in COLUMNS if left.getcol(name).tobytes() != right.getcol(name).tobytes()]
+    windows = [table(f"{path}/SPECTRAL_WINDOW", ack=False).getcol("CHAN_FREQ") for path in (one, other)]
+    return differing + ([] if np.array_equal(*windows) else ["CHAN_FREQ"])
+
+
+def simulate(folder: Path) -> list[Path]:
+    """Make an observation of six subbands."""
+    script = REPOSITORY / "scripts" / "simulate_observation.py"
+    environment = {**os.environ, **job_environment()}
+    subprocess.run(
+        [sys.executable, script, folder, *SIMULATION], env=environment, check=True, stdout=subprocess.DEVNULL
+    )
+    return sorted(folder.rglob("*.MS"))
+
+
+def describe_sets(sets: Sequence[Path]) -> str:
+    """Return how much data there is."""
+    with table(str(sets[0]), ack=False) as first:
+        rows, shape = first.nrows(), first.getcell("DATA", 0).shape
+    return f"{len(sets)} sets of {rows} rows x {shape[0]} channels x {shape[1]} correlations"
+
+
+def report(costs: dict[str, list[Cost]]) -> None:
+    """Print medians, and the ratio of each pair of runs."""
+    for way, runs in costs.items():
+        cpu_s, wall_s = (statistics.median(getattr(run, name) for run in runs) for name in ("cpu_s", "wall_s"))
+        print(f"{way:9s} {cpu_s:7.2f} CPU s {wall_s:7.2f} wall s {runs[0].disk_bytes / 1e6:8.1f} MB written")
+    pairs = zip(costs["one pass"], costs["separate"], strict=True)
+    ratios = sorted(one.cpu_s / other.cpu_s for one, other in pairs)
+    print(f"one pass / separate, CPU: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", type=Path, default=[])
+    for name, default in (("--repeats", 3), ("--freqstep", 4), ("--timestep", 2), ("--bitrate", 0)):
+        parser.add_argument(name, type=int, default=default)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure both ways in turn, print the comparison, and return 1 if the results differ."""
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory(prefix="fuse_average_concat_") as name:
+        folder = Path(name)
+        sets = arguments.sets or simulate(folder / "simulated")
+        print(describe_sets(sets))
+        average = {"steps": "[avg]", "avg.type": "average"}
+        average |= {"avg.freqstep": str(arguments.freqstep), "avg.timestep": str(arguments.timestep)}
+        costs: dict[str, list[Cost]] = {way: [] for way in WAYS}
+        results = {}
+        for _ in range(arguments.repeats):
+            for way in WAYS:
+                place = folder / way.replace(" ", "_")
+                cost, results[way] = measure(way, sets, place, average, arguments.bitrate)
+                costs[way].append(cost)
+        report(costs)
+        differing = differing_columns(results["separate"], results["one pass"])
+    print(f"columns that differ: {', '.join(differing) or 'none; every bit is the same'}")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

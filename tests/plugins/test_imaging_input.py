@@ -1,0 +1,302 @@
+"""Every bad input of an imaging pipeline gives one clear line, all of them together, and nothing is made."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from casacore.tables import table
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from small_sets import SetShape, make_set, set_flags
+
+SHAPE = SetShape(nantennas=8, ntimes=6)
+
+
+@pytest.fixture(scope="module")
+def plugin():
+    path = Path(__file__).parents[2] / "plugins" / "PipelineCheck_imaging_input.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A function that makes one more small set, and returns its path."""
+
+    def make(name="a.MS", shape=SHAPE, **kwargs):
+        return make_set(tmp_path / name, shape, with_data=True, **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def check(plugin, tmp_path):
+    """Check with the options of a complete pipeline, some of them changed."""
+    site = {"working_directory": str(tmp_path), "job_directory": str(tmp_path / "job"), "cores": "2", "gpus": "0"}
+    usual = {
+        "data_column": "DATA",
+        "image_output_filenames": f"[{tmp_path}/out/a.fits]",
+        "images_metadata_file": f"{tmp_path}/images.metadata",
+        "image_rootname": "input.output.job_directory/fullband",
+        "local_scratch_dir": str(tmp_path),
+        "cellsize_highres_deg": "0.00208",
+        "fieldsize_highres": "1.5",
+        "axis_stretch": "1.0",
+        "maxlambda_highres": "7000",
+        "minlambda_highres": "80",
+        "gridder": "auto",
+        "idg_mode": "cpu",
+        "auto_mask": "3.3",
+        "auto_threshold": "0.5",
+        "averaging": "physics",
+    }
+
+    def run(*paths, site=site, **options):
+        before = sorted(tmp_path.rglob("*"))
+        given = {**usual, **options}
+        if paths:
+            given["data_input_filenames"] = f"[{', '.join(map(str, paths))}]"
+        findings = plugin.check(given, site)
+        assert sorted(tmp_path.rglob("*")) == before  # nothing half-made
+        return findings
+
+    return run
+
+
+def only(findings):
+    """Return the single finding."""
+    (finding,) = findings
+    return finding
+
+
+def test_good_sets_pass(check, made):
+    assert check(made()) == []
+
+
+def test_several_subbands_and_time_blocks_pass(check, made):
+    later = SetShape(nantennas=8, ntimes=6, start_s=SHAPE.start_s + 600)
+    higher = SetShape(nantennas=8, ntimes=6, first_channel_hz=146e6)
+    assert check(made("a.MS"), made("b.MS", later), made("c.MS", higher)) == []
+
+
+def test_a_real_set_passes(check, hba_set, hba_set_generic):
+    assert check(hba_set) == []
+    assert check(hba_set_generic) == []
+
+
+def test_a_pattern_is_expanded_in_the_current_directory(check, made, tmp_path, monkeypatch):
+    made()
+    monkeypatch.chdir(tmp_path)
+    assert check("*.MS") == []
+
+
+def test_other_pipelines_may_lack_every_option(plugin, made):
+    assert plugin.check({}, {}) == []
+    assert plugin.check({"data_input_filenames": f"[{made()}]"}, {}) == []
+
+
+# ---- the sets
+
+
+@pytest.mark.parametrize("text", ["[]", ""])
+def test_no_set(check, text):
+    finding = only(check(data_input_filenames=text))
+    assert finding.startswith(f"data_input_filenames: is '{text}'; at least one measurement set is needed")
+
+
+def test_a_list_that_cannot_be_read(check):
+    assert only(check(data_input_filenames="[a.MS, 'b.MS]")).startswith("data_input_filenames: ")
+
+
+def test_a_set_that_does_not_exist(check, made, tmp_path):
+    assert only(check(made(), tmp_path / "b.MS")) == f"{tmp_path}/b.MS: no such measurement set"
+
+
+def test_a_pattern_that_matches_nothing(check, tmp_path):
+    assert only(check(f"{tmp_path}/L*.MS")).startswith(f"{tmp_path}/L*.MS: no such")
+
+
+def test_something_that_is_not_a_set(check, tmp_path):
+    (tmp_path / "b.MS").mkdir()
+    assert "not a measurement set" in only(check(tmp_path / "b.MS"))
+
+
+def test_a_set_without_rows(check, tmp_path, made):
+    with table(made(), ack=False) as main, main.query("ANTENNA1 < 0") as nothing:
+        nothing.copy(str(tmp_path / "b.MS"), deep=True).close()
+    assert "has no rows" in only(check(tmp_path / "b.MS"))
+
+
+def test_the_column_is_missing(check, made):
+    finding = only(check(made(), data_column="DATTA"))
+    assert "has no column DATTA; did you mean 'DATA'?" in finding
+    assert "correct data_column" in finding
+
+
+def test_no_data_column_at_all(check, tmp_path):
+    assert "it has no data column" in only(check(make_set(tmp_path / "a.MS", SHAPE)))
+
+
+def test_everything_is_flagged(check, made):
+    path = made()
+    set_flags(path, np.ones((SHAPE.ntimes * 36, SHAPE.nchan), bool))
+    assert only(check(path)) == f"{path}: every visibility is flagged, so there is nothing to image; leave it out"
+
+
+def test_a_real_set_that_is_all_flagged(check, dish_set):
+    assert "every visibility is flagged" in only(check(dish_set))
+
+
+def test_another_channel_layout(check, made):
+    other = SetShape(nantennas=8, ntimes=6, nchan=4, first_channel_hz=146e6)
+    assert "has 4 channels" in only(check(made(), made("b.MS", other)))
+
+
+def test_another_phase_centre(check, made):
+    other = SetShape(nantennas=8, ntimes=6, ra_rad=1.01, first_channel_hz=146e6)
+    assert "phase centre is" in only(check(made(), made("b.MS", other)))
+
+
+def test_the_same_set_twice_however_it_is_written(check, made, tmp_path):
+    path = made()
+    (tmp_path / "link.MS").symlink_to(path)
+    assert only(check(path, path)) == f"{path}: is given twice; give each measurement set once"
+    assert f"is given twice, the same as {path}" in only(check(path, tmp_path / "link.MS"))
+
+
+def test_the_same_subband_at_the_same_time(check, made, tmp_path):
+    shutil.copytree(made(), tmp_path / "b.MS")
+    assert "covers the same time and frequency" in only(check(tmp_path / "a.MS", tmp_path / "b.MS"))
+
+
+def test_stations_without_a_diameter(check, made):
+    path = made(shape=SetShape(nantennas=8, ntimes=6, dish_diameter_m=0.0))
+    finding = only(check(path))
+    assert finding.startswith(f"{path}: ANTENNA.DISH_DIAMETER of CS000HBA0 and 7 others is 0 m")
+    assert check(path, station_diameter_m="31") == []
+
+
+def test_a_field_below_the_horizon(check, made):
+    assert "the field is below the horizon" in only(check(made(shape=SetShape(nantennas=8, ntimes=6, dec_rad=-1.2))))
+
+
+def test_the_horizon_is_looked_at_once_for_all_sets_of_a_time(check, made):
+    low = {"nantennas": 8, "ntimes": 6, "dec_rad": -1.2}
+    paths = [made(shape=SetShape(**low)), made("b.MS", SetShape(**low, first_channel_hz=146e6))]
+    assert "below the horizon" in only(check(*paths))
+
+
+def test_all_problems_come_together(check, made, tmp_path):
+    found = check(made(), tmp_path / "no.MS", data_column="X", axis_stretch="1.2", gridder="idg")
+    assert [line.split(":")[0] for line in found] == ["axis_stretch", f"{tmp_path}/a.MS", f"{tmp_path}/no.MS"]
+
+
+# ---- options against each other
+
+
+def test_idg_makes_no_rectangles(check):
+    found = check(axis_stretch="1.2", gridder="idg")
+    assert only(found).startswith("axis_stretch: is 1.2 with gridder = idg")
+    assert check(axis_stretch="1.2", gridder="auto") == []
+
+
+@pytest.mark.parametrize("options", [{"maxlambda_highres": "80"}, {"minlambda_highres": "9000"}])
+def test_the_uv_range_is_not_empty(check, options):
+    assert only(check(**options)).startswith("maxlambda_highres: is ")
+
+
+def test_the_threshold_is_below_the_mask(check):
+    assert only(check(auto_threshold="5")).startswith("auto_threshold: is 5, above auto_mask, 3.3")
+
+
+def test_a_number_that_is_none_is_left_to_its_domain(check):
+    assert check(axis_stretch="wide", maxlambda_highres="far") == []
+
+
+# ---- where it writes
+
+
+@pytest.mark.parametrize("name", ["images_metadata_file", "image_rootname", "local_scratch_dir"])
+def test_a_place_below_a_file_cannot_be_written(check, tmp_path, name):
+    (tmp_path / "file").touch()
+    finding = only(check(**{name: f"{tmp_path}/file/x"}))
+    assert finding.startswith(f"{name}: {tmp_path}/file")
+    assert "cannot be written" in finding
+
+
+def test_an_output_directory_that_cannot_be_written(check):
+    finding = only(check(image_output_filenames="[/proc/nosuch/a.fits]"))
+    assert finding.startswith("image_output_filenames: /proc/nosuch cannot be written")
+
+
+def test_the_working_directory_cannot_be_written(check):
+    assert only(check(site={"working_directory": "/proc/nosuch"})).startswith("working_directory: /proc/nosuch")
+
+
+def test_an_output_that_is_a_directory(check, tmp_path):
+    assert "is a directory" in only(check(image_output_filenames=f"[{tmp_path}]"))
+
+
+def test_an_output_that_is_an_input(check, made):
+    path = made()
+    found = check(path, image_output_filenames=f"[{path}]")
+    assert f"image_output_filenames: {path} is an input; name another" in found
+
+
+# ---- room
+
+
+def test_too_little_room(check, made, monkeypatch):
+    """216 rows, at most 3 slots and 8 channels become one: 72 visibilities take more than 500 bytes anywhere."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 500))
+    found = check(made())
+    assert [line.split(":")[0] for line in found] == ["working_directory", "local_scratch_dir"]
+    assert all("has 5e-07 GB free" in line for line in found)
+
+
+def test_just_enough_room(check, made, monkeypatch):
+    """Historical averaging, 2 slots and 8 channels: 108 rows and visibilities; 20 and 38 bytes, 34 and 100 bytes."""
+    path = made()
+    for free, fine in ((108 * 134, True), (108 * 134 - 1, False)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: shutil._ntuple_diskusage(0, 0, free))
+        assert (check(path, averaging="historical", fuse_average_concat="True") == []) is fine
+
+
+def test_what_is_needed_is_said_when_it_cannot_be_found_out(check, made):
+    path = made()
+    assert "how much disk" in only(check(path, fieldsize_highres="0"))
+
+
+# ---- cost
+
+
+def test_it_is_cheap_and_does_not_depend_on_rows(check, made):
+    """Fifty subbands; the limit of 30 ms each is for a quiet machine, so CPU time is looked at."""
+    first = made()
+    paths = [first]
+    for number in range(1, 50):
+        copy = Path(first).with_name(f"{number}.MS")
+        shutil.copytree(first, copy)
+        with table(f"{copy}/SPECTRAL_WINDOW", readonly=False, ack=False) as window:
+            for column in ("CHAN_FREQ", "REF_FREQUENCY"):
+                window.putcell(column, 0, window.getcell(column, 0) + number * 200e3)
+        paths.append(copy)
+    check(first)
+    start_s = time.process_time()
+    assert check(*paths) == []
+    assert time.process_time() - start_s < 50 * 0.03
+
+
+def test_a_million_rows_cost_no_more(check, tmp_path):
+    many = make_set(tmp_path / "many.MS", SetShape(nantennas=62, ntimes=520), with_uvw=False, with_data=True)
+    start_s = time.process_time()
+    check(many)
+    assert time.process_time() - start_s < 1.0
