@@ -63,9 +63,10 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
     if DYNAMIC_RANGE_KEY in image.header:
         dynamic_range = f"   dynamic range {image.number(DYNAMIC_RANGE_KEY):.0f}"
     beam = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
+    band = f"{image.frequency_hz / 1e6:.3f} MHz, {_bandwidth(image)} wide"
     return "\n".join(
         [
-            f"{name}   Stokes {image.stokes[0]}   {image.frequency_hz / 1e6:.3f} MHz, {_bandwidth(image)} wide{exposure}",
+            f"{name}   Stokes {image.stokes[0]}   {band}{exposure}",
             f"rms {with_prefix(rms)} ({origin})   peak {with_prefix(float(np.nanmax(image.plane)))}{dynamic_range}",
             f"beam {beam}, PA {image.beam_angle_deg:.0f}\N{DEGREE SIGN}",
         ]
