@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +79,17 @@ def check_placeholders(parset: Parset, blocks: Iterable[str]) -> list[Finding]:
 
 
 def check_steps(
-    steps: Sequence[Step], settings: Settings, machine: Resources, plugin_path: Sequence[Path]
+    steps: Sequence[Step],
+    settings: Settings,
+    machine: Resources,
+    plugin_path: Sequence[Path],
+    suspect_keys: Container[str] = (),
 ) -> list[Finding]:
-    """Return all findings on the steps: keys, values, programs, plugins, references."""
-    checker = StepChecker(settings, machine, plugin_path)
+    """Return all findings on the steps: keys, values, programs, plugins, references.
+
+    ``suspect_keys`` are keys of the parset whose values are known to be wrong, and are not looked at again.
+    """
+    checker = StepChecker(settings, machine, plugin_path, suspect_keys)
     for step in steps:
         checker.check(step)
     return checker.findings
@@ -91,8 +98,11 @@ def check_steps(
 class StepChecker:
     """Goes through the steps in their order, and knows what those before have to give."""
 
-    def __init__(self, settings: Settings, machine: Resources, plugin_path: Sequence[Path]) -> None:
+    def __init__(
+        self, settings: Settings, machine: Resources, plugin_path: Sequence[Path], suspect_keys: Container[str] = ()
+    ) -> None:
         self.findings: list[Finding] = []
+        self._suspect_keys = suspect_keys
         self._settings = settings
         self._machine = machine
         self._plugin_path = plugin_path
@@ -191,7 +201,13 @@ class StepChecker:
             self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
         elif program:
             tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey", "")}
-            literal = {k: v for k, v in keywords.items() if v not in tokens and not references(v)}
+            literal = {
+                key: text
+                for key, text in keywords.items()
+                if text not in tokens
+                and not references(text)
+                and f"{step.block}.argument.{key}" not in self._suspect_keys
+            }
             for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
                 self.findings.append(Finding(f"step '{step.name}'", message))
         if nodescript == PYTHON_PLUGIN:

@@ -34,6 +34,8 @@ class Pipeline:
     plugin_path: tuple[Path, ...]
     checks: tuple[str, ...]
     findings: tuple[Finding, ...]  # on the text: options, names, blocks
+    bad_options: frozenset[str]  # those whose value is outside their domain
+    suspect_keys: frozenset[str]  # keys that use them: what is wrong there was said already
 
 
 def find_parset(typed: str) -> Path:
@@ -55,6 +57,7 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
     options = read_options(parset.definitions(), composition.documented)
     builder = StepBuilder(parset, settings)
     steps = builder.steps(numbered(step_list(parset)))
+    bad_options = frozenset(option.name for option in options if check_options([option]))
     findings = composition.findings + check_options(options)
     findings += check_blocks(parset, builder.blocks | _sublisted(parset), RESERVED)
     findings += check_placeholders(parset, builder.blocks)
@@ -66,7 +69,14 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
         plugin_path=_plugin_path(parset, settings, composition.files),
         checks=tuple(parset.vector("pipeline.check")) if "pipeline.check" in parset else (),
         findings=tuple(findings + builder.findings),
+        bad_options=bad_options,
+        suspect_keys=_users(composition.parset, bad_options),
     )
+
+
+def _users(parset: Parset, names: frozenset[str]) -> frozenset[str]:
+    """Return the keys whose value, before it was replaced, uses one of the variables."""
+    return frozenset(key for key in parset if names.intersection(parset.placeholders(key)))
 
 
 class StepBuilder:
@@ -141,9 +151,7 @@ def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> t
 def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
     """Return everything that is wrong, as far as it can be known before the first job."""
     findings = list(pipeline.findings)
-    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path)
-    options = {option.name: option.value for option in pipeline.options}
-    bad = {finding.what.partition(" ")[0] for finding in check_options(pipeline.options)}
-    sound = {name: value for name, value in options.items() if name not in bad}
+    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, pipeline.suspect_keys)
+    sound = {option.name: option.value for option in pipeline.options if option.name not in pipeline.bad_options}
     findings += pipeline_checks(pipeline.checks, sound, settings, machine, pipeline.plugin_path)
     return list(dict.fromkeys(findings))
