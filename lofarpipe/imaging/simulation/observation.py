@@ -11,7 +11,7 @@ from lofarpipe.imaging.beam_formula import station_fwhm_deg, station_kind
 from lofarpipe.imaging.simulation import measurement_sets
 from lofarpipe.imaging.simulation.predict import predict_argv
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.imaging.simulation.sky import draw_sources, skymodel_text
+from lofarpipe.imaging.simulation.sky import Source, draw_sources, skymodel_text
 from lofarpipe.imaging.simulation.stations import Station, load_stations
 from lofarpipe.imaging.simulation.truth import TRUTH_FILE, Truth, read_truth, write_truth
 
@@ -22,11 +22,19 @@ RunPrograms = Callable[[Sequence[Sequence[str]]], None]
 """Runs commands, several at a time if it likes; raises if one fails."""
 
 
-def simulate(directory: Path, settings: ObservationSettings, dp3: str, run: RunPrograms, beam: bool = True) -> Truth:
+def simulate(
+    directory: Path,
+    settings: ObservationSettings,
+    dp3: str,
+    run: RunPrograms,
+    beam: bool = True,
+    sources: Sequence[Source] = (),
+) -> Truth:
     """Make an observation in ``directory``: sets, ``sky.skymodel``, and last of all ``truth.json``.
 
-    ``dp3`` is the path of DP3, which ``run`` starts. A directory that holds the same observation already is left
-    as it is. Everything appears under its name only when it is complete.
+    ``dp3`` is the path of DP3, which ``run`` starts. The sources are drawn from the seed unless they are given.
+    A directory that holds an observation of the same settings already is left as it is. Everything appears under its
+    name only when it is complete.
 
     Raises
     ------
@@ -38,18 +46,14 @@ def simulate(directory: Path, settings: ObservationSettings, dp3: str, run: RunP
         return _existing(finished, settings, beam)
     unfinished = directory / UNFINISHED
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     stations = load_stations(settings.nstations, settings.antenna_set)
-    centre_deg = (settings.right_ascension_deg, settings.declination_deg)
-    try:
-        sources = draw_sources(settings.seed, settings.nsources, centre_deg, field_width_deg(settings, stations))
-    except ValueError as err:
-        raise PipelineError(f"simulation: {err}") from err
+    sources = tuple(sources) or _draw(settings, stations)
+    unfinished.mkdir(parents=True)
     (unfinished / SKYMODEL_FILE).write_text(skymodel_text(sources))
     names = _make_sets(unfinished, settings, stations, dp3, run, beam)
     _publish(unfinished, directory, [*names, SKYMODEL_FILE])
     sets = tuple(str((directory / name).resolve()) for name in names)
-    truth = Truth(settings, tuple(sources), sets, beam, measurement_sets.station_sefds_jy(settings, stations))
+    truth = Truth(settings, sources, sets, beam, measurement_sets.station_sefds_jy(settings, stations))
     write_truth(finished, truth)
     return truth
 
@@ -63,6 +67,15 @@ def _existing(path: Path, settings: ObservationSettings, beam: bool) -> Truth:
     if lost:
         raise PipelineError(f"{path}: {len(lost)} of its sets are not there, such as {lost[0]}; remove {path.parent}")
     return truth
+
+
+def _draw(settings: ObservationSettings, stations: Sequence[Station]) -> tuple[Source, ...]:
+    """Return sources drawn from the seed, spread over the field that the stations see."""
+    centre_deg = (settings.right_ascension_deg, settings.declination_deg)
+    try:
+        return tuple(draw_sources(settings.seed, settings.nsources, centre_deg, field_width_deg(settings, stations)))
+    except ValueError as err:
+        raise PipelineError(f"simulation: {err}") from err
 
 
 def field_width_deg(settings: ObservationSettings, stations: Sequence[Station]) -> float:
