@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.support import python2
+from lofarpipe.support.python2 import line_of
 
 STEP_PREFIX = "PipelineStep_"
 CHECK_PREFIX = "PipelineCheck_"
@@ -36,34 +37,23 @@ def find_plugin(prefix: str, name: str, directories: Sequence[Path]) -> Path:
 def load(path: Path, function: str) -> ModuleType:
     """Return the plugin module in ``path``, which must have a function called ``function``.
 
+    It may be of the Python 2 era: ``python2.take_notices`` then says that it was translated. It is loaded once, again
+    only when the file has changed, and can import what stands beside it.
+
     Raises
     ------
     PipelineError
         If it cannot be imported, or lacks the function; it names file, line and reason.
     """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise PipelineError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
+    python2.install()
+    python2.import_from(path.parent)
     try:
-        spec.loader.exec_module(module)
+        module = python2.load_module(path.stem, path)
     except Exception as err:
         raise PipelineError(f"{path}:{line_of(err, path)}: the plugin cannot be loaded: {describe(err)}") from err
     if not callable(getattr(module, function, None)):
         raise PipelineError(f"{path}: the plugin has no function {function}; define {function}(...)")
     return module
-
-
-def line_of(err: BaseException, path: Path) -> int:
-    """Return the line of ``path`` where an exception arose; 0 if it did not pass through it."""
-    if isinstance(err, SyntaxError) and err.lineno:
-        return err.lineno
-    line, frame = 0, err.__traceback__
-    while frame is not None:
-        if frame.tb_frame.f_code.co_filename == str(path):
-            line = frame.tb_lineno
-        frame = frame.tb_next
-    return line
 
 
 def describe(err: BaseException) -> str:

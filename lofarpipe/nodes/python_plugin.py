@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+
+from lofarpipe.support import python2
 
 # One process per product: what is imported here is paid for every time. typing, traceback and lofarpipe.errors,
 # which brings dataclasses, would double it.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "main"  # the script is loaded under this name, so what it guards by __main__ does not run
+NOTE = "### "  # lines of a job's log that are not the program's begin so; see executors/jobs.py
 
 
 class ScriptError(Exception):
@@ -80,7 +81,8 @@ def read_spec(path: Path) -> dict[str, Any]:
 def load_main(script: str) -> Callable[..., object]:
     """Return the function ``main`` of a script; its name need not end in ``.py``.
 
-    The script's directory is not added to the search path for modules.
+    A script of the Python 2 era is translated, and a line in the log says so. The script's directory is not added to
+    the search path for modules.
 
     Raises
     ------
@@ -89,11 +91,12 @@ def load_main(script: str) -> Callable[..., object]:
     """
     if not Path(script).is_file():
         raise ScriptError(f"{script}: no such script")
-    module = ModuleType(NAME)
-    module.__file__ = script
-    sys.modules[NAME] = module  # where pickle and dataclasses look it up
-    SourceFileLoader(NAME, script).exec_module(module)
-    function = getattr(module, NAME, None)
+    python2.install()
+    try:
+        function = getattr(python2.load_module(NAME, script), NAME, None)
+    finally:
+        for notice in python2.take_notices():
+            print(f"{NOTE}{notice}")
     if not callable(function):
         raise ScriptError(f"{script}: it has no function 'main', which a pythonplugin step calls")
     return function  # type: ignore[no-any-return]
@@ -122,14 +125,16 @@ def write_result(path: Path, result: Mapping[str, str]) -> None:
 
 
 def _told(err: Exception, script: str) -> str:
-    """Return an error as one line; the traceback goes to stderr unless the error is meant for users."""
+    """Return an error as one line with its place; the traceback goes to stderr unless the error is meant for users."""
     errors = sys.modules.get("lofarpipe.errors")
     if errors is not None and isinstance(err, errors.PipelineError):
         return str(err)
     import traceback
 
     traceback.print_exc()
-    return f"{script}: {type(err).__name__}: {' '.join(str(err).split())}"
+    line = python2.line_of(err, script)
+    where = f"{script}:{line}" if line else script
+    return f"{where}: {type(err).__name__}: {' '.join(str(err).split())}"
 
 
 def _failed(reason: str) -> int:

@@ -84,7 +84,7 @@ def test_exception_has_a_traceback_and_a_last_line(tmp_path: Path) -> None:
     assert plugin.call() == 1
     assert plugin.lines[0] == "working"
     assert "raise ValueError" in "".join(plugin.lines)
-    assert plugin.lines[-1] == f"{plugin.script}: ValueError: two lines"
+    assert plugin.lines[-1] == f"{plugin.script}:3: ValueError: two lines"
 
 
 def test_error_for_users_has_no_traceback(tmp_path: Path) -> None:
@@ -126,17 +126,53 @@ def test_script_can_import_this_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("mian = 1\n", "it has no function 'main', which a pythonplugin step calls"),
-        ("main = 1\n", "it has no function 'main'"),
-        ("def main(:\n", "SyntaxError: invalid syntax"),
-        ("import nothing_of_that_name\n", "No module named 'nothing_of_that_name'"),
+        ("mian = 1\n", ": it has no function 'main', which a pythonplugin step calls"),
+        ("main = 1\n", ": it has no function 'main'"),
+        ("\ndef main(:\n", ":2: SyntaxError: invalid syntax; and as Python 2: line 2: bad input at ':'"),
+        ("import nothing_of_that_name\n", ":1: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
     ],
 )
 def test_script_that_cannot_be_called(tmp_path: Path, script: str, reason: str) -> None:
     plugin = Plugin(tmp_path, script)
     assert plugin.call() == 1
-    assert f"{plugin.script}: " in plugin.lines[-1]
-    assert reason in plugin.lines[-1]
+    assert f"{plugin.script}{reason}" in plugin.lines[-1]
+
+
+PYTHON_2 = """from pyrap import tables as pt
+def main(n):
+    print "counting to", n
+    total = 0
+    for i in xrange(int(n)):
+\ttotal += i
+    if total > 5:
+        raise ValueError, "too much"
+    return {'total': long(total), 'casacore': pt.table.__module__}
+"""
+
+
+def test_script_of_the_python_2_era(tmp_path: Path) -> None:
+    plugin = Plugin(tmp_path, PYTHON_2)
+    assert plugin.call("3") == 0
+    assert plugin.lines == [
+        f"### {plugin.script}: Python 2 source; translated in memory (5 / 2 is now 2.5)",
+        "counting to 3",
+    ]
+    assert json.loads(plugin.result.read_text()) == {"total": "3", "casacore": "casacore.tables.table"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "script.py", "spec.json"]
+
+
+def test_line_of_an_error_is_that_of_the_python_2_source(tmp_path: Path) -> None:
+    plugin = Plugin(tmp_path, PYTHON_2)
+    assert plugin.call("9") == 1
+    assert plugin.lines[-1] == f"{plugin.script}:8: ValueError: too much"
+    assert '    raise ValueError, "too much"' in plugin.lines
+
+
+def test_python_3_script_has_the_old_builtins_and_no_note(tmp_path: Path) -> None:
+    plugin = Plugin(tmp_path, "def main(n):\n    return {'n': [unicode(i) for i in xrange(int(n))]}\n")
+    assert plugin.call("2") == 0
+    assert plugin.lines == []
+    assert json.loads(plugin.result.read_text()) == {"n": "['0', '1']"}
 
 
 def test_missing_script(tmp_path: Path) -> None:
@@ -179,7 +215,7 @@ def test_result_of() -> None:
 
 
 def test_little_is_imported() -> None:
-    heavy = {"dataclasses", "inspect", "typing", "numpy"}
+    heavy = {"casacore", "dataclasses", "fissix", "inspect", "typing", "numpy"}
     code = f"import sys, lofarpipe.nodes.python_plugin; print(*{heavy} & set(sys.modules))"
     environment = {**os.environ, **job_environment()}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
