@@ -11,6 +11,7 @@ from lofarpipe.imaging.frequency_groups import set_disagreements, time_blocks
 from lofarpipe.imaging.measurement_set import (
     MeasurementSetError,
     SetMetadata,
+    dangling_subtables,
     elevation_rad,
     has_unflagged_data,
     read_metadata,
@@ -32,6 +33,7 @@ def check_sets(
         Diameter of a station that takes the place of ANTENNA.DISH_DIAMETER; 0 if none does.
     """
     unique, findings = _without_repetitions(paths)
+    findings += [f"{path}: a comma in a name separates two sets for DP3; rename it" for path in unique if "," in path]
     sets: list[SetMetadata] = []
     for path in unique:
         try:
@@ -65,6 +67,11 @@ def _set_findings(metadata: SetMetadata, data_column: str, station_diameter_m: f
             f"{', '.join(columns) or 'no data column'}; correct data_column"
         )
     findings += _diameter_findings(metadata, station_diameter_m)
+    findings += [
+        f"{metadata.path}: its keyword {name} names a subtable that does not exist, and DP3 cannot copy such a set; remove "
+        f"it: from casacore.tables import table; table('{metadata.path}', readonly=False).removekeyword('{name}')"
+        for name in dangling_subtables(metadata.path)
+    ]
     if not has_unflagged_data(metadata.path):
         findings.append(f"{metadata.path}: every visibility is flagged, so there is nothing to image; leave it out")
     return findings

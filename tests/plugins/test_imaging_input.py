@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from casacore.tables import table
+
+from lofarpipe.imaging.input_check import check_sets
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from small_sets import SetShape, make_set, set_flags
@@ -122,6 +125,10 @@ def test_a_set_that_does_not_exist(check, made, tmp_path):
 
 def test_a_pattern_that_matches_nothing(check, tmp_path):
     assert only(check(f"{tmp_path}/L*.MS")).startswith(f"{tmp_path}/L*.MS: no such")
+
+
+def test_a_name_that_dp3_would_split(check, made):
+    assert "a comma in a name" in only(check(data_input_filenames=f"['{made('a,b.MS')}']"))
 
 
 def test_something_that_is_not_a_set(check, tmp_path):
@@ -300,3 +307,15 @@ def test_a_million_rows_cost_no_more(check, tmp_path):
     start_s = time.process_time()
     check(many)
     assert time.process_time() - start_s < 1.0
+
+
+def test_a_subtable_that_is_not_there_is_found_with_the_remedy(tmp_path, hba_set):
+    copy = tmp_path / "copy.MS"
+    shutil.copytree(hba_set, copy)
+    with table(str(copy), readonly=False, ack=False) as main_table:
+        main_table.putkeyword("sky", f"Table: {copy}/sky")
+    (finding,) = check_sets([str(copy)])[1]
+    assert finding.startswith(f"{copy}: its keyword sky names a subtable that does not exist")
+    remedy = finding.partition("remove it: ")[2]
+    subprocess.run([sys.executable, "-c", remedy], check=True, capture_output=True)
+    assert check_sets([str(copy)])[1] == []
