@@ -69,7 +69,7 @@ def main(
     from lofarpipe.imaging.measurement_set import read_metadata
 
     lowest, highest = number("minuv_lambda", minuv_lambda), number("maxuv_lambda", maxuv_lambda)
-    diameter_m = number("station_diameter_m", station_diameter_m) if str(station_diameter_m).strip() else None
+    diameter_m = number("station_diameter_m", station_diameter_m, 0.1) if str(station_diameter_m).strip() else None
     sets = [read_metadata(path) for path in input_sets(ms_input)]
     if not sets:
         raise PipelineError(f"make_primary_beam: ms_input is {ms_input!r}, which names no measurement set")

@@ -109,7 +109,10 @@ def _pixels_and_header(path: Path) -> tuple[NDArray[np.float32], Any]:
     """Return the plane of a WSClean image, (y, x), and its header."""
     try:
         with fits.open(path, memmap=True) as hdus:
-            return np.array(hdus[0].data[0, 0], np.float32), hdus[0].header.copy()
+            plane, header = np.array(hdus[0].data[0, 0], np.float32), hdus[0].header.copy()
+            if plane.ndim != 2:
+                raise TypeError(f"it has {plane.ndim + 2} axes")
+            return plane, header
     except (OSError, TypeError, IndexError) as err:
         raise BeamError(f"{path}: not a FITS image with the axes RA, Dec, frequency, Stokes: {err}") from err
 

@@ -16,9 +16,9 @@ from astropy.io import fits
 
 from lofarpipe.imaging.station_beam import find_coefficients
 
-CELL_DEG = 40 / 3600
-NPIX = 512
-PADDING, MIN_LAMBDA, MAX_LAMBDA = 1.4, 80.0, 3000.0
+CELL_DEG = 20 / 3600
+NPIX = 1024
+PADDING, MIN_LAMBDA, MAX_LAMBDA = 1.4, 80.0, 4000.0
 CHANNELS = ["-join-channels", "-channels-out", "2"]
 
 
@@ -46,11 +46,16 @@ def run(*argv: str) -> None:
 
 
 def shifted_copy(source: Path, target: Path, hours: float) -> Path:
-    """Copy a set, and move it in time; its uvw stay, which is as good an array as any other."""
+    """Copy a set, and move it in time; its uvw stay, which is as good an array as any other.
+
+    Weights become equal over the correlations, as they are in every set that was stored with Dysco.
+    """
     shutil.copytree(source, target)
     with ct.table(str(target), readonly=False, ack=False) as table:
         for column in ("TIME", "TIME_CENTROID"):
             table.putcol(column, table.getcol(column) + 3600 * hours)
+        weights = table.getcol("WEIGHT_SPECTRUM")
+        table.putcol("WEIGHT_SPECTRUM", np.broadcast_to(weights[..., :1], weights.shape).copy())
     return target
 
 
