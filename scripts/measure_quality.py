@@ -29,11 +29,13 @@ def main(
     minuv_lambda: str = "0",
     maxuv_lambda: str = "inf",
     padding: str = "1.2",
+    ms_recorded: str = "",
 ) -> dict[str, str]:
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
 
     ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one measurement
-    set or a list text, ``commands_file`` holds the commands of the run. The last four are what WSClean was given.
+    set or a list text, ``commands_file`` holds the commands of the run. ``robust`` to ``padding`` are what WSClean was
+    given. ``ms_recorded`` are the sets before averaging, from which flagged fraction and integration time are taken.
     """
     commands = command_lines(commands_file) if commands_file else []
     flat, corrected = read_sky_image(image), read_sky_image(image_pb)
@@ -44,7 +46,8 @@ def main(
         min_lambda=number("minuv_lambda", minuv_lambda, 0),
         max_lambda=number("maxuv_lambda", maxuv_lambda, 0),
     )
-    facts = quality(flat, corrected, observe(files_of(ms_input)), weighting)
+    recorded = observe(files_of(ms_recorded)) if ms_recorded else None
+    facts = quality(flat, corrected, observe(files_of(ms_input)), weighting, recorded)
     versions = version_lines({name: _find_or_none(name) for name in ("wsclean", "DP3")})
     for path in dict.fromkeys([image, image_pb]):
         write_facts(path, header_facts(facts), [*versions, *commands])
@@ -68,6 +71,7 @@ def command_line(argv: list[str]) -> int:
     parser.add_argument("quality_file", help="JSON file to write")
     parser.add_argument("ms_input", nargs="+", help="measurement sets that were imaged")
     parser.add_argument("--commands-file", default="")
+    parser.add_argument("--ms-recorded", default="", help="the sets before averaging, as a list text [a,b]")
     for name, default in (("robust", "0"), ("minuv-lambda", "0"), ("maxuv-lambda", "inf"), ("padding", "1.2")):
         parser.add_argument(f"--{name}", default=default, help="as WSClean was given it; default %(default)s")
     keywords = vars(parser.parse_args(argv))

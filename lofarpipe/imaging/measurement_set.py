@@ -361,6 +361,13 @@ def unflagged_exposure_s(path: str, max_rows: int = 200_000) -> float:
     return sample.slots / sample.fraction * sample.exposure_s * float(1 - sample.flags.mean())
 
 
+def dangling_subtables(path: str) -> list[str]:
+    """Return the keywords of a set that name a subtable which does not exist; DP3 cannot copy such a set."""
+    with _opened_set(path) as table:
+        names = {key: str(value) for key, value in table.getkeywords().items() if str(value).startswith("Table: ")}
+    return [key for key, value in names.items() if not (Path(value.removeprefix("Table: ")) / "table.dat").is_file()]
+
+
 def elevation_rad(metadata: SetMetadata, times_s: Sequence[float] | Floats) -> Floats:
     """Return the elevation of the phase centre at MJD UTC times, radians, seen from the middle of the array.
 

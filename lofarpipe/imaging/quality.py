@@ -215,17 +215,26 @@ def header_facts(facts: Mapping[str, Fact]) -> dict[str, tuple[Any, str]]:
     }
 
 
-def quality(image: SkyImage, image_pb: SkyImage, observation: Observation, weighting: Weighting) -> dict[str, Any]:
+def quality(
+    image: SkyImage,
+    image_pb: SkyImage,
+    observation: Observation,
+    weighting: Weighting,
+    recorded: Observation | None = None,
+) -> dict[str, Any]:
     """Return everything that quality.json holds: each number as value, unit and source.
 
-    ``image`` is the flat-noise image, ``image_pb`` the same corrected for the primary beam.
+    ``image`` is the flat-noise image, ``image_pb`` the same corrected for the primary beam, ``observation`` what was
+    imaged. ``recorded`` is the observation before it was averaged, which hides what was flagged: where it is given,
+    flagged fraction and integration time are its.
 
     Raises
     ------
     SkyImageError
         If a header lacks what is needed, or an image is blank.
     """
-    facts = image_facts(image, image_pb) | observation_facts(observation) | expected_noise(observation, weighting)
+    facts = image_facts(image, image_pb) | observation_facts(recorded or observation)
+    facts |= expected_noise(observation, weighting)
     expected = facts["expected_thermal_noise"]["value"]
     ratio = facts["rms"]["value"] / expected if expected else None
     reason = "rms / expected_thermal_noise" if expected else "unknown: no expected thermal noise"
