@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lofarpipe.imaging.input_sets import expand_inputs
-
 from lofarpipe.errors import PipelineError
-from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.imaging.input_sets import expand_inputs
+from lofarpipe.support.data_map import DataMap, DataMapError, DataProduct
 from lofarpipe.support.parset import split_list
+from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
 
@@ -19,7 +19,8 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     hosts : text of a list
         Hosts, given to the files in turn.
     files : text of a list
-        Paths, or patterns such as ``/data/L*_SB*.MS``; relative ones start in the current directory.
+        Paths, or patterns such as ``/data/L*_SB*.MS``; relative ones start in the current directory. Or the name of
+        a map: the files in it.
     mapfile_dir, filename : str
         Where the map is written.
     check_files_exist : {"True", "False"}
@@ -32,7 +33,7 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     dict
         ``mapfile``: the path of the map.
     """
-    paths = expand_inputs(files, Path.cwd())
+    paths = _files_in_map(files) or expand_inputs(files, Path.cwd())
     if not paths:
         raise PipelineError(f"files is '{files}'; at least one file is needed")
     if check_files_exist == "True":
@@ -44,6 +45,17 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     products = [DataProduct(names[i % len(names)], path, False) for i, path in enumerate(paths)]
     DataMap(products).save(str(mapfile))
     return {"mapfile": str(mapfile)}
+
+
+def _files_in_map(name):
+    """The files in a map, or none if there is no map of this name."""
+    if name.startswith("[") or not Path(name).is_file():
+        return []
+    try:
+        products = DataMap.load(name).data
+    except DataMapError:
+        return []
+    return [file for product in products for file in files_of(product.file)]
 
 
 def _refuse_missing(paths):

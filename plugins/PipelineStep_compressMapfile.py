@@ -1,4 +1,4 @@
-"""Map with one entry that holds all files, or one entry for each group of files."""
+"""Map with one entry that holds all files, or one entry for each group or number of files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from lofarpipe.support.utilities import files_of
 OUTPUTS = ("mapfile",)
 
 
-def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", **kwargs):
+def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", nitems_to_compress="-1", **kwargs):
     """Join the files of a map; skipped entries are left out.
 
     Parameters
@@ -23,6 +23,8 @@ def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", 
     members : str
         A map of the files that ``groups`` names, in the order of ``mapfile_in``: needed with ``groups`` where
         ``mapfile_in`` holds files made from those.
+    nitems_to_compress : str
+        So many files are joined to one entry; all, if it is not above 0. Not to be given with ``groups``.
 
     Returns
     -------
@@ -32,7 +34,15 @@ def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", 
     products = DataMap.load(mapfile_in).data
     if all(product.skip for product in products):
         raise PipelineError(f"{mapfile_in}: every product is skipped; there is nothing to join")
-    joined = _grouped(products, groups, members, mapfile_in) if groups else [products]
+    number = _number(nitems_to_compress)
+    if groups and number > 0:
+        raise PipelineError(
+            f"groups and nitems_to_compress = {number} are given; only one of them can say what is joined"
+        )
+    if groups:
+        joined = _grouped(products, groups, members, mapfile_in)
+    else:
+        joined = _chunks([product for product in products if not product.skip], number)
     mapfile = Path(mapfile_dir) / filename
     DataMap([_entry(group) for group in joined if group]).save(str(mapfile))
     return {"mapfile": str(mapfile)}
@@ -41,6 +51,18 @@ def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", 
 def _entry(products):
     files = [name for product in products if not product.skip for name in files_of(product.file)]
     return DataProduct(products[0].host, f"[{','.join(files)}]", not files)
+
+
+def _number(text):
+    try:
+        return int(float(text))  # 3.0 was always taken for 3
+    except (ValueError, OverflowError) as err:
+        raise PipelineError(f"nitems_to_compress is '{text}'; a whole number is needed") from err
+
+
+def _chunks(products, number):
+    size = number if number > 0 else len(products)
+    return [products[start : start + size] for start in range(0, len(products), size)]
 
 
 def _grouped(products, groups, members, mapfile_in):

@@ -5,52 +5,75 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.data_products import products_of_parset
 
 OUTPUTS = ("mapfile",)
 
 
-def plugin_main(args, **kwargs):
+def plugin_main(args, mapfile_dir, filename, method="", **kwargs):
     """Make a map by ``method`` and return its path as ``mapfile``; an empty map gives no output.
 
     Parameters
     ----------
     method : str
         mapfile_from_folder (folder, pattern, exclude_pattern, add_suffix), mapfile_all_to_one (mapfile_in),
-        mapfile_split_list (mapfile_in, listsize), add_suffix_to_file (mapfile_in, add_suffix_to_file).
+        mapfile_split_list (mapfile_in, listsize), add_suffix_to_file (mapfile_in, add_suffix_to_file),
+        mapfile_from_parset (parset, identifier), dummy (number).
     mapfile_dir, filename : str
         Where the map is written.
     """
-    method = kwargs.get("method", "")
-    if method not in METHODS:
-        raise PipelineError(f"method is '{method}'; one of {', '.join(METHODS)} is needed{nearest(method, METHODS)}")
-    products = METHODS[method](kwargs)
+    problems = plugin_check(args, method=method)
+    if problems:
+        raise PipelineError(problems[0])
+    make, needed = METHODS[method]
+    missing = [name for name in needed if name not in kwargs]
+    if missing:
+        raise PipelineError(f"method {method} needs the argument {', '.join(missing)}")
+    products = make(kwargs)
     if not products:
         return {}
-    mapfile = Path(kwargs["mapfile_dir"]) / kwargs["filename"]
+    mapfile = Path(mapfile_dir) / filename
     DataMap(products).save(str(mapfile))
     return {"mapfile": str(mapfile)}
 
 
+def plugin_check(args, method="", **kwargs):
+    """Return what can be said against the arguments before anything runs."""
+    if method in METHODS:
+        return []
+    return [f"method is '{method}'; one of {', '.join(METHODS)} is needed{nearest(method, METHODS)}"]
+
+
 def from_folder(kwargs):
     """One entry for each file in ``folder`` that matches ``pattern`` (or does not, with ``exclude_pattern``)."""
-    folder, pattern = kwargs["folder"], kwargs.get("pattern", "*")
-    exclude = kwargs.get("exclude_pattern", "False") not in ("", "False")
-    matches = re.compile(pattern.replace(".", r"\.").replace("?", ".").replace("*", ".*") + "$").match
-    names = [path.name for path in sorted(Path(folder).iterdir()) if bool(matches(path.name)) != exclude]
-    suffix = kwargs.get("add_suffix", "")
-    return [DataProduct("localhost", f"{folder}/{name}{suffix}", False) for name in names]
+    folder, suffix = kwargs["folder"], kwargs.get("add_suffix", "")
+    chosen = _chooser(kwargs["pattern"], kwargs.get("exclude_pattern", "")) if kwargs.get("pattern") else bool
+    try:
+        names = sorted(path.name for path in Path(folder).iterdir())
+    except OSError as err:
+        raise PipelineError(f"folder {folder}: cannot be read: {err.strerror}") from err
+    return [DataProduct("localhost", f"{folder}/{name}{suffix}", False) for name in names if chosen(name)]
+
+
+def _chooser(pattern, exclude):
+    """Whether a whole name matches: * is any text, ? any character, . itself, and all else a regular expression."""
+    try:
+        expression = re.compile(pattern.strip().replace(".", r"\.").replace("?", ".").replace("*", ".*") + "$")
+    except re.error as err:
+        raise PipelineError(f"pattern '{pattern}': {err}") from err
+    return lambda name: bool(expression.match(name)) == (exclude in ("", "False"))
 
 
 def all_to_one(kwargs):
     """One entry per host that lists all its files."""
-    return [DataProduct(host, str(files), False) for host, files in _by_host(kwargs["mapfile_in"]).items()]
+    return [_entry(host, files) for host, files in _by_host(kwargs["mapfile_in"]).items()]
 
 
 def split_list(kwargs):
     """Entries that list ``listsize`` files each."""
-    size = int(kwargs["listsize"])
+    size = _positive("listsize", kwargs["listsize"])
     return [
-        DataProduct(host, str(files[start : start + size]), False)
+        _entry(host, files[start : start + size])
         for host, files in _by_host(kwargs["mapfile_in"]).items()
         for start in range(0, len(files), size)
     ]
@@ -63,6 +86,29 @@ def add_suffix(kwargs):
     ]
 
 
+def from_parset(kwargs):
+    """The data products that a parset lists."""
+    return products_of_parset(kwargs["parset"], kwargs["identifier"])
+
+
+def dummy(kwargs):
+    """So many entries that name nothing."""
+    return [DataProduct("localhost", "dummy", False) for _ in range(_positive("number", kwargs["number"]))]
+
+
+def _positive(name, text):
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise PipelineError(f"{name} is '{text}'; a whole number above 0 is needed")
+    return int(text)
+
+
+def _entry(host, files):
+    """A product whose file is a list: scripts read it as Python prints one."""
+    product = DataProduct(host, "", False)
+    product.file = files
+    return product
+
+
 def _by_host(mapfile):
     files = {}
     for product in DataMap.load(mapfile).data:
@@ -71,9 +117,11 @@ def _by_host(mapfile):
     return files
 
 
-METHODS = {
-    "mapfile_from_folder": from_folder,
-    "mapfile_all_to_one": all_to_one,
-    "mapfile_split_list": split_list,
-    "add_suffix_to_file": add_suffix,
+METHODS = {  # what makes the entries, and the arguments that it needs
+    "mapfile_from_folder": (from_folder, ("folder",)),
+    "mapfile_all_to_one": (all_to_one, ("mapfile_in",)),
+    "mapfile_split_list": (split_list, ("mapfile_in", "listsize")),
+    "add_suffix_to_file": (add_suffix, ("mapfile_in", "add_suffix_to_file")),
+    "mapfile_from_parset": (from_parset, ("parset", "identifier")),
+    "dummy": (dummy, ("number",)),
 }

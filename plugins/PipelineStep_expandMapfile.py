@@ -1,0 +1,38 @@
+"""One product for all entries of another map: a step wants as many of each as it has jobs."""
+
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_map import DataMap, DataProduct
+
+OUTPUTS = ("mapfile",)
+
+
+def plugin_main(args, mapfile_in, mapfile_dir, filename, mapfile_to_match="", mapfile_ref="", **kwargs):
+    """Write the first file of a map as often as another map has entries, with the hosts of those.
+
+    Parameters
+    ----------
+    mapfile_in : str
+        Map with the file.
+    mapfile_to_match, mapfile_ref : str
+        The map that decides on number, hosts and skip; both names were in use, one of them is needed. What is skipped
+        there is skipped here, and not left out, so that the entries belong together by position.
+    mapfile_dir, filename : str
+        Where the new map is written.
+
+    Returns
+    -------
+    dict
+        ``mapfile``: the path of the new map.
+    """
+    matched = mapfile_to_match or mapfile_ref
+    if not matched:
+        raise PipelineError("mapfile_to_match is missing; name the map that has the wanted number of entries")
+    products = DataMap.load(mapfile_in).data
+    if not products:
+        raise PipelineError(f"{mapfile_in}: it is empty; a map with one entry is needed")
+    expanded = [DataProduct(p.host, products[0].file, p.skip) for p in DataMap.load(matched).data]
+    mapfile = Path(mapfile_dir) / filename
+    DataMap(expanded).save(str(mapfile))
+    return {"mapfile": str(mapfile)}

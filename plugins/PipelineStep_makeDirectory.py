@@ -1,0 +1,24 @@
+"""A directory for results."""
+
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+
+OUTPUTS = ()
+
+
+def plugin_main(args, directory, **kwargs):
+    """Make a directory, and those above it, unless it is there; there is no output.
+
+    Parameters
+    ----------
+    directory : str
+        The directory; a relative name starts where the pipeline was started.
+    """
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as err:
+        raise PipelineError(f"{directory}: exists, but is no directory; remove it, or give another name") from err
+    except OSError as err:
+        raise PipelineError(f"{directory}: cannot be made: {err.strerror}") from err
+    return {}

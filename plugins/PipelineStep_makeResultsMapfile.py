@@ -1,0 +1,70 @@
+"""Where the files of a map go: the same names in another directory."""
+
+import os
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_map import DataMap
+
+OUTPUTS = ("mapfile",)
+FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
+
+
+def plugin_main(
+    args, mapfile_in, target_dir, mapfile_dir, filename, make_target_dir="False", new_suffix=None, **kwargs
+):
+    """Write a map of the names that files would have in another directory; an empty map gives no output.
+
+    Parameters
+    ----------
+    mapfile_in : str
+        Map of the files.
+    target_dir : str
+        The other directory.
+    mapfile_dir, filename : str
+        Where the new map is written.
+    make_target_dir : {"True", "False", "1", "0"}
+        Whether the directory is made.
+    new_suffix : str
+        Replaces the last extension of each name, if it is given.
+
+    Returns
+    -------
+    dict
+        ``mapfile``: the path of the new map.
+    """
+    problems = plugin_check(args, make_target_dir=make_target_dir)
+    if problems:
+        raise PipelineError(problems[0])
+    moved = DataMap.load(mapfile_in)
+    for product in moved.data:
+        product.file = _moved(product.file, target_dir, new_suffix, mapfile_in)
+    if FLAGS[make_target_dir.upper()]:
+        _make(Path(target_dir))
+    if not moved:
+        return {}
+    mapfile = Path(mapfile_dir) / filename
+    moved.save(str(mapfile))
+    return {"mapfile": str(mapfile)}
+
+
+def plugin_check(args, make_target_dir="False", **kwargs):
+    """Return what can be said against the arguments before anything runs."""
+    if make_target_dir.upper() in FLAGS:
+        return []
+    return [f"make_target_dir is '{make_target_dir}'; True or False is needed"]
+
+
+def _moved(file, target_dir, new_suffix, mapfile):
+    name = file.rpartition("/")[2]
+    if not name:
+        raise PipelineError(f"{mapfile}: '{file}' ends in no name; take the slash off its end")
+    moved = os.path.join(target_dir, name)  # noqa: PTH118 - what is typed, //, is kept
+    return os.path.splitext(moved)[0] + new_suffix if new_suffix is not None else moved  # noqa: PTH122
+
+
+def _make(directory):
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise PipelineError(f"target_dir {directory}: cannot be made: {err.strerror}") from err

@@ -1,0 +1,31 @@
+"""A map without the entries that hold no file."""
+
+from pathlib import Path
+
+from lofarpipe.support.data_map import DataMap
+
+OUTPUTS = ("mapfile",)
+
+
+def plugin_main(args, mapfile_in, prune_str, mapfile_dir, filename, **kwargs):
+    """Write a map without the entries whose file begins with a text, such as ``None``.
+
+    Parameters
+    ----------
+    mapfile_in : str
+        The map.
+    prune_str : str
+        The text; capitals do not count.
+    mapfile_dir, filename : str
+        Where the new map is written; it may be empty.
+
+    Returns
+    -------
+    dict
+        ``mapfile``: the path of the new map.
+    """
+    start = prune_str.lower()
+    kept = [product for product in DataMap.load(mapfile_in).data if not product.file.lower().startswith(start)]
+    mapfile = Path(mapfile_dir) / filename
+    DataMap(kept).save(str(mapfile))
+    return {"mapfile": str(mapfile)}
