@@ -32,21 +32,6 @@ OUTPUTS = (
 )
 
 
-def input_sets(ms_input: str | list[str]) -> list[str]:
-    """Return the measurement sets that are meant: a list, its text ``[a,b]``, a mapfile, or one set.
-
-    Entries of a mapfile that are to be skipped are left out.
-    """
-    from lofarpipe.support.data_map import DataMap
-    from lofarpipe.support.utilities import files_of
-
-    if isinstance(ms_input, list):
-        return [str(path) for path in ms_input]
-    if Path(ms_input).is_file():
-        return [path for product in DataMap.load(ms_input).data if not product.skip for path in files_of(product.file)]
-    return list(files_of(ms_input))
-
-
 def main(
     ms_input: str | list[str], outmapname: str, mapfile_dir: str, plan_file: str = "", **options: object
 ) -> dict[str, str]:
@@ -71,11 +56,12 @@ def main(
         If an option or a set is bad; the message says which, and what to do.
     """
     from lofarpipe.imaging.field_plan import plan_field
+    from lofarpipe.imaging.input_sets import named_sets
     from lofarpipe.imaging.plan_maps import write_maps
     from lofarpipe.imaging.plan_options import parse_options
     from lofarpipe.imaging.plan_report import write_json
 
-    plan = plan_field(input_sets(ms_input), parse_options(options))
+    plan = plan_field(named_sets(ms_input), parse_options(options))
     path = Path(plan_file) if plan_file else Path(mapfile_dir) / "plan.json"
     for directory in (Path(mapfile_dir), path.parent):
         directory.mkdir(parents=True, exist_ok=True)

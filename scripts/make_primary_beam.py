@@ -5,36 +5,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 # The keys of the result: names of the MFS image, of the corrected one and of its beam (FITS), and how the beam was
 # made: everybeam, formula or wsclean.
 OUTPUTS = ("image", "image_pb", "beam", "beam_source")
-
-
-def input_sets(ms_input: str | list[str]) -> list[str]:
-    """Return the measurement sets that are meant: a list, its text ``[a,b]``, a mapfile, or one set."""
-    from lofarpipe.support.data_map import DataMap
-    from lofarpipe.support.utilities import files_of
-
-    if isinstance(ms_input, list):
-        return [str(path) for path in ms_input]
-    if Path(ms_input).is_file():
-        return [path for product in DataMap.load(ms_input).data if not product.skip for path in files_of(product.file)]
-    return list(files_of(ms_input))
-
-
-def number(name: str, text: str | float, lowest: float = 0.0) -> float:
-    """Return an option as a number; raises PipelineError if it is none, not finite, or below ``lowest``."""
-    from lofarpipe.errors import PipelineError
-
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not lowest <= value < float("inf"):
-        raise PipelineError(f"make_primary_beam: {name} is {text!r}; expected a number, {lowest:g} or more")
-    return value
 
 
 def main(
@@ -44,7 +18,7 @@ def main(
     minuv_lambda: str | float = 80.0,
     maxuv_lambda: str | float = 7000.0,
     padding: str | float = 1.4,
-    station_diameter_m: str | float = "",
+    station_diameter_m: str | float = "0",
 ) -> dict[str, str]:
     """Write beams and corrected images beside WSClean's images; return the names of the MFS ones by ``OUTPUTS``.
 
@@ -57,7 +31,7 @@ def main(
     robust, minuv_lambda, maxuv_lambda, padding
         What WSClean got as ``-weight briggs``, ``-minuv-l``, ``-maxuv-l``, ``-padding``.
     station_diameter_m
-        For sets without a beam model and with a wrong ANTENNA.DISH_DIAMETER; empty to use what the sets say.
+        For sets without a beam model and with a wrong ANTENNA.DISH_DIAMETER; 0 to use what the sets say.
 
     Raises
     ------
@@ -66,14 +40,16 @@ def main(
     """
     from lofarpipe.errors import PipelineError
     from lofarpipe.imaging.beam_images import write_beam_images
+    from lofarpipe.imaging.input_sets import named_sets
     from lofarpipe.imaging.measurement_set import read_metadata
+    from lofarpipe.imaging.script_arguments import number
 
-    lowest, highest = number("minuv_lambda", minuv_lambda), number("maxuv_lambda", maxuv_lambda)
-    diameter_m = number("station_diameter_m", station_diameter_m, 0.1) if str(station_diameter_m).strip() else None
-    sets = [read_metadata(path) for path in input_sets(ms_input)]
+    lowest, highest = number("minuv_lambda", minuv_lambda, 0), number("maxuv_lambda", maxuv_lambda, 0, 1e9)
+    diameter_m = number("station_diameter_m", station_diameter_m, 0) or None
+    sets = [read_metadata(path) for path in named_sets(ms_input)]
     if not sets:
         raise PipelineError(f"make_primary_beam: ms_input is {ms_input!r}, which names no measurement set")
-    weighting = (number("robust", robust, -10.0), number("padding", padding, 1.0), lowest, highest)
+    weighting = (number("robust", robust, -10), number("padding", padding, 1), lowest, highest)
     try:
         written = write_beam_images(image_root, sets, *weighting, diameter_m)
     except ValueError as err:
@@ -94,7 +70,7 @@ def _command_line(arguments: list[str]) -> int:
     parser.add_argument("sets", nargs="+", help="the measurement sets that WSClean imaged")
     for option, default in (("robust", "0"), ("minuv-lambda", "80"), ("maxuv-lambda", "7000"), ("padding", "1.4")):
         parser.add_argument(f"--{option}", default=default, help="as WSClean got it (%(default)s)")
-    parser.add_argument("--station-diameter-m", default="", help="instead of what the sets say")
+    parser.add_argument("--station-diameter-m", default="0", help="instead of what the sets say")
     given = vars(parser.parse_args(arguments))
     try:
         main(given.pop("sets"), given.pop("image_root"), **given)

@@ -6,7 +6,9 @@ import glob
 import os
 from pathlib import Path
 
+from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import split_list
+from lofarpipe.support.utilities import files_of
 
 
 def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
@@ -29,3 +31,15 @@ def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
             matches = [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207 - it is absolute
             paths += matches or [path]
     return paths
+
+
+def named_sets(ms_input: str | list[str]) -> list[str]:
+    """Return the measurement sets that a script was given: a list, its text ``[a,b]``, a mapfile, or one set.
+
+    Entries of a mapfile that are to be skipped are left out.
+    """
+    if isinstance(ms_input, list):
+        return [str(path) for path in ms_input]
+    if Path(ms_input).is_file():
+        return [path for product in DataMap.load(ms_input).data if not product.skip for path in files_of(product.file)]
+    return list(files_of(ms_input))

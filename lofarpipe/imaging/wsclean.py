@@ -56,8 +56,18 @@ def adapt(
     chosen, flags = gridder_flags(gridder, build)
     if gridder == "idg" and "gridder" in options:
         flags += beam_flags(positionals, keywords, build)
+    rest, dropped = _without_joining(keywords, rest)
+    notices = [*notices, *dropped]
     share = _share(options, cores, memory_gb)
     return {**fitted, **chosen, **share}, [*flags, *rest], notices
+
+
+def _without_joining(keywords: Mapping[str, str], positionals: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return positionals and notices: one channel cannot be joined, and WSClean stops where it is asked to."""
+    if keywords.get("channels-out", "1") != "1" or "-join-channels" not in positionals:
+        return list(positionals), []
+    notice = "the data have one channel after averaging, so there is one output channel and none to join"
+    return without_flags(positionals, [], ["join-channels"]), [notice]
 
 
 def _share(options: Mapping[str, Sequence[str]], cores: int, memory_gb: float | None) -> dict[str, str]:

@@ -68,8 +68,8 @@ def test_many_sets_are_represented(subbands):
     visibilities, complete = draw_visibilities(samples, max_points=20_000)
     assert not complete
     assert 10_000 < len(visibilities.natural) <= 20_000
-    # each stands for many: in sum they weigh as much as all (weight of Stokes I: 2)
-    assert visibilities.natural.sum() == pytest.approx(2.0 * 6 * 240 * 190 * 4, rel=0.01)
+    # each stands for many: in sum they weigh as much as all (weight of Stokes I: 1)
+    assert visibilities.natural.sum() == pytest.approx(1.0 * 6 * 240 * 190 * 4, rel=0.01)
 
 
 def test_the_sample_gives_the_weights_of_the_whole(subbands):

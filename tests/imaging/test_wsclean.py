@@ -371,3 +371,13 @@ def test_known_log_lines(log, text):
 )
 def test_logs_without_a_complaint(log):
     assert find_refusal(log) is None
+
+
+def test_one_output_channel_is_not_joined(installed):
+    keywords, positionals, notices = adapt({"channels-out": "1"}, ["-join-channels", "a.MS"], installed, 1, 1.0)
+    assert "-join-channels" not in positionals
+    assert "a.MS" in positionals
+    assert keywords["channels-out"] == "1"
+    assert "none to join" in notices[-1]
+    _, positionals, _ = adapt({"channels-out": "2"}, ["-join-channels", "a.MS"], installed, 1, 1.0)
+    assert "-join-channels" in positionals
