@@ -12,6 +12,7 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.observation import field_width_deg, simulate
 from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.sky import Source
 from lofarpipe.imaging.simulation.stations import load_stations
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "simulate_observation.py"
@@ -106,3 +107,11 @@ def test_field_is_as_wide_as_the_stations_in_use_see():
     inner = field_width_deg(settings, load_stations(38, "HBA_DUAL_INNER"))
     assert inner == pytest.approx(4.23, abs=0.01)  # deg, by hand: 1.09 * 2.0827 m / 30.75 m
     assert 3.0 < dual < inner  # 14 of 38 are 41 m wide
+
+
+def test_sources_can_be_given(tmp_path):
+    settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
+    given = [Source("mine", 218.5, 48.5, 2.0, 0.0)]
+    truth = simulate(tmp_path, settings, "DP3", lambda commands: None, beam=False, sources=given)
+    assert truth.sources == tuple(given)
+    assert "mine, POINT, 14:34:00.000000, +48.30.00.00000" in (tmp_path / "sky.skymodel").read_text()
