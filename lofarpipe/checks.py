@@ -200,7 +200,7 @@ class StepChecker:
         if program and program not in KNOWN_PROGRAMS:
             self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
         elif program:
-            tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey", "")}
+            tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey") or "inputkey"}
             literal = {
                 key: text
                 for key, text in keywords.items()

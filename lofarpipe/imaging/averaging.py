@@ -22,13 +22,19 @@ class AveragingStep:
     too_coarse: bool = False
 
 
-def choose_freqstep(nchan: int, channel_width_hz: float, limit_hz: float) -> AveragingStep:
-    """Return the largest divisor of ``nchan`` whose width is within the limit and the cap of 2 MHz."""
+def choose_freqstep(nchan: int, channel_width_hz: float, limit_hz: float, least_channels: int = 1) -> AveragingStep:
+    """Return the largest divisor of ``nchan`` whose width is within the limit and the cap of 2 MHz.
+
+    ``least_channels`` are left, as far as there are as many: two output channels need two channels.
+    """
     if channel_width_hz > limit_hz * ROUNDING:
         return AveragingStep(1, f"the input's {channel_width_hz / 1e3:.3f} kHz are beyond the limit", too_coarse=True)
     within_hz = min(limit_hz, MAX_CHANNEL_WIDTH_HZ) * ROUNDING
     steps = [step for step in range(1, nchan + 1) if nchan % step == 0 and step * channel_width_hz <= within_hz]
     step = max(steps, default=1)
+    if nchan // step < min(least_channels, nchan):
+        fewer = max(step for step in steps if nchan // step >= min(least_channels, nchan))
+        return AveragingStep(fewer, f"{least_channels} channels at least must be left of {nchan}")
     if step == nchan:
         return AveragingStep(step, f"all {nchan} channels of a set; averaging ends at its edge")
     bound = "the limit" if limit_hz <= MAX_CHANNEL_WIDTH_HZ else f"the cap of {MAX_CHANNEL_WIDTH_HZ / 1e6:g} MHz"

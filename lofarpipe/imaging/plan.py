@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lofarpipe.imaging import historical
 from lofarpipe.imaging.averaging import AveragingStep
 from lofarpipe.imaging.beam import FieldBeam
-from lofarpipe.imaging.channels_out import count_channels_out
+from lofarpipe.imaging.channels_out import MIN_CHANNELS_OUT, count_channels_out
 from lofarpipe.imaging.frequency_groups import frequency_groups, set_disagreements, time_blocks
 from lofarpipe.imaging.measurement_set import SetMetadata
 from lofarpipe.imaging.plan_field import FieldAngles, FieldWidth, ImageSizes, field_angles, image_sizes
@@ -174,7 +174,9 @@ def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngl
     first = observation.first
     if options.averaging != "historical":
         ntimes = min(one.ntimes for block in observation.blocks for one in block)
-        return choose_steps(predictor, angles.edge_rad, ntimes, options)
+        # One subband alone must keep two channels: the image is made of two output channels at least.
+        least_channels = MIN_CHANNELS_OUT if len(observation.groups) == 1 else 1
+        return choose_steps(predictor, angles.edge_rad, ntimes, options, least_channels)
     freqstep = historical.freqstep(len(first.frequencies_hz), first.channel_width_hz)
     timestep = historical.timestep(first.timestep_s)
     return Steps(

@@ -127,16 +127,19 @@ class LossPredictor:
         }
 
 
-def choose_steps(predictor: LossPredictor, theta_rad: float, ntimes: int, options: PlanOptions) -> Steps:
+def choose_steps(
+    predictor: LossPredictor, theta_rad: float, ntimes: int, options: PlanOptions, least_channels: int = 1
+) -> Steps:
     """Return the averaging steps within the limits whose predicted loss is allowed too, at every position angle.
 
     The limits hold for the ideal uv distribution that they were derived from; the sum over the real one decides.
-    Where it is beyond what is allowed, the axis that costs more is averaged less, down to no averaging.
+    Where it is beyond what is allowed, the axis that costs more is averaged less, down to no averaging. At least
+    ``least_channels`` are left of each set.
     """
     metadata = predictor.metadata
     nchan = len(metadata.frequencies_hz)
     limits = predictor.limits(theta_rad, options)
-    frequency = choose_freqstep(nchan, metadata.channel_width_hz, limits.channel_width_hz)
+    frequency = choose_freqstep(nchan, metadata.channel_width_hz, limits.channel_width_hz, least_channels)
     time = choose_timestep(ntimes, metadata.timestep_s, limits.timestep_s)
     while frequency.step > 1 or time.step > 1:
         loss = predictor.loss(theta_rad, frequency.step, time.step)

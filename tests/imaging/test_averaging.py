@@ -51,8 +51,14 @@ def test_input_beyond_the_limit_is_not_averaged():
         assert "beyond the limit" in chosen.reason
 
 
+@pytest.mark.parametrize(("nchan", "least", "step"), [(8, 2, 4), (9, 2, 3), (7, 2, 1), (2, 2, 1), (1, 2, 1), (8, 1, 8)])
+def test_channels_are_left_for_the_output_channels(nchan, least, step):
+    assert choose_freqstep(nchan, 1e3, 1e5, least).step == step
+
+
 def test_reasons_name_what_stopped_it():
     assert "edge" in choose_freqstep(8, 1e3, 1e5).reason
+    assert "2 channels at least must be left of 8" in choose_freqstep(8, 1e3, 1e5, 2).reason
     assert "cap of 2 MHz" in choose_freqstep(1000, 1e4, 1e9).reason
     assert "cap of 120 s" in choose_timestep(10_000, 1.0, 1e4).reason
     assert "must leave 2" in choose_timestep(6, 1.0, 60.0).reason
