@@ -21,6 +21,7 @@ from lofarpipe.recipe import failure, finish, prepare
 from lofarpipe.references import Results, resolve
 from lofarpipe.report import Reporters
 from lofarpipe.steps import BROKEN, Step
+from lofarpipe.support import python2
 from lofarpipe.support.utilities import write_atomically
 
 Outputs = dict[str, object]
@@ -122,6 +123,8 @@ class Run:
             returned = run_plugin(path, step.positionals, keywords)
         except PipelineError as err:
             raise PipelineError(f"step '{step.name}': {err}") from err
+        for notice in python2.take_notices():
+            self.reporters.notice(notice)
         if self.loops and not isinstance(returned, dict):
             raise PipelineError(
                 f"step '{step.name}': {path} returned {returned!r}; inside a loop a dictionary is needed"

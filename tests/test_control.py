@@ -40,7 +40,7 @@ def test_values(text, kind, value):
 
 @pytest.mark.parametrize(("text", "kind"), [("true", "bool"), ("1", "bool"), ("1.5", "int"), ("x", "number")])
 def test_values_are_strict(text, kind):
-    with pytest.raises(ValueError, match="is needed"):
+    with pytest.raises(ValueError, match=r"is needed"):
         read_value(text, kind)
 
 
@@ -91,7 +91,7 @@ def test_outputkey_in_a_value_is_the_word_for_the_output():
 
 
 def test_bad_value_names_step_key_and_value():
-    with pytest.raises(PipelineError, match="step 's', control.inplace is 'yes'; True or False is needed"):
+    with pytest.raises(PipelineError, match=r"step 's', control.inplace is 'yes'; True or False is needed"):
         resolved_control(_step({"inplace": "yes"}), RESULTS)
 
 

@@ -119,9 +119,9 @@ def test_map_passed_by_name(settings, tmp_path):
 
 def test_each_job_gets_its_share_of_the_machine(settings, tmp_path):
     mapfile = _map(tmp_path, "in", *[f"/d/{i}.MS" for i in range(8)])
-    share = [p.job for p in _prepare(_step(mapfile_in=mapfile, inputkey="in"), settings).jobs][0]
+    share = next(p.job for p in _prepare(_step(mapfile_in=mapfile, inputkey="in"), settings).jobs)
     assert (share.cores, share.memory_gb) == (1, 4.0)
-    two = [p.job for p in _prepare(_step(mapfile_in=mapfile, inputkey="in", max_per_node="2"), settings).jobs][0]
+    two = next(p.job for p in _prepare(_step(mapfile_in=mapfile, inputkey="in", max_per_node="2"), settings).jobs)
     assert (two.cores, two.memory_gb, two.max_per_node) == (2, 8.0, 2)
     asked = _step(mapfile_in=mapfile, inputkey="in", cores="3", memory_gb="5.5", gpus="1", nthreads="7")
     job = _prepare(asked, settings).jobs[0].job
@@ -199,15 +199,15 @@ def test_shorter_map_is_refused_by_name(settings, tmp_path):
 
 
 def test_step_without_input_map_is_refused(settings):
-    with pytest.raises(PipelineError, match="it has no input map; set control.mapfile_in"):
+    with pytest.raises(PipelineError, match=r"it has no input map; set control.mapfile_in"):
         _prepare(_step(), settings)
 
 
 def test_missing_program_names_the_step(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS")
-    with pytest.raises(PipelineError, match="step 'average', control.executable: .*nowhere"):
+    with pytest.raises(PipelineError, match=r"step 'average', control.executable: .*nowhere"):
         _prepare(_step(mapfile_in=mapfile, inputkey="in", executable="nowhere"), settings)
-    with pytest.raises(PipelineError, match="no executable; set it"):
+    with pytest.raises(PipelineError, match=r"no executable; set it"):
         find_executable("", "executable_args", settings)
 
 
@@ -218,7 +218,8 @@ def test_program_among_the_sites_scripts_is_found(settings, tmp_path, monkeypatc
     script.chmod(0o755)
     config = tmp_path / "pipeline.cfg"
     config.write_text(
-        f"[DEFAULT]\nruntime_directory = {tmp_path}\nworking_directory = {tmp_path}\nrecipe_directories = [{tmp_path}/a]\n"
+        f"[DEFAULT]\nruntime_directory = {tmp_path}\nworking_directory = {tmp_path}\n"
+        f"recipe_directories = [{tmp_path}/a]\n"
     )
     assert find_executable("mine.sh", "executable_args", load_settings(Path("x"), Overrides())) == script
 

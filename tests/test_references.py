@@ -31,9 +31,9 @@ def test_backslashes_survive():
 
 
 def test_unknown_step_and_unknown_output_name_what_there_is():
-    with pytest.raises(PipelineError, match="here: 'averge.output.mapfile': no step 'averge' has run; did you mean"):
+    with pytest.raises(PipelineError, match=r"here: 'averge.output.mapfile': no step 'averge' has run; did you mean"):
         resolve("averge.output.mapfile", RESULTS, "here")
     with pytest.raises(PipelineError, match=r"no output 'mapfle'; did you mean 'mapfile'\?; it gives: mapfile, ok"):
         resolve("average.output.mapfle", RESULTS, "here")
-    with pytest.raises(PipelineError, match="it gives: nothing"):
+    with pytest.raises(PipelineError, match=r"it gives: nothing"):
         resolve("a.output.mapfile", {"a": {}}, "here")

@@ -68,8 +68,8 @@ def _set_findings(metadata: SetMetadata, data_column: str, station_diameter_m: f
         )
     findings += _diameter_findings(metadata, station_diameter_m)
     findings += [
-        f"{metadata.path}: its keyword {name} names a subtable that does not exist, and DP3 cannot copy such a set; "
-        f"remove it: from casacore.tables import table; table('{metadata.path}', readonly=False).removekeyword('{name}')"
+        f"{metadata.path}: its keyword {name} names a subtable that does not exist, so DP3 cannot copy the set; remove "
+        f"it: from casacore.tables import table; table('{metadata.path}', readonly=False).removekeyword('{name}')"
         for name in dangling_subtables(metadata.path)
     ]
     if not has_unflagged_data(metadata.path):

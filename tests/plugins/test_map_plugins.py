@@ -50,7 +50,7 @@ def test_list_of_files_with_hosts_in_turn(plugin, tmp_path):
 
 
 def test_missing_file_is_named(plugin, tmp_path):
-    with pytest.raises(PipelineError, match="nowhere.MS"):
+    with pytest.raises(PipelineError, match=r"nowhere.MS"):
         plugin("addListMapfile").plugin_main(
             [], "[localhost]", "[/nowhere.MS]", str(tmp_path), "m", check_files_exist="True"
         )
@@ -95,9 +95,9 @@ def test_one_entry_for_each_group(plugin, write, tmp_path):
 
 def test_what_cannot_be_joined(plugin, write, tmp_path):
     join = plugin("compressMapfile").plugin_main
-    with pytest.raises(PipelineError, match="every product is skipped"):
+    with pytest.raises(PipelineError, match=r"every product is skipped"):
         join([], write("in", "/a", skip=[0]), str(tmp_path), "out")
-    with pytest.raises(PipelineError, match="maps differ in length: 1 in .*, 2 in"):
+    with pytest.raises(PipelineError, match=r"maps differ in length: 1 in .*, 2 in"):
         join([], write("in", "/a"), str(tmp_path), "out", write("g", "[/a]"), write("m", "/a", "/b"))
     with pytest.raises(PipelineError, match=r"g: /x is not among the members"):
         join([], write("in", "/a"), str(tmp_path), "out", write("g", "[/x]"))
@@ -108,7 +108,7 @@ def test_file_names_in_maps_become_values(plugin, write):
     result = module.plugin_main([], mapfile_single_map=write("m", "/j/single"), mapfile_in_vain=write("n", "x"))
     assert result == {"single_map": "/j/single", "in_vain": "x"}
     assert module.plugin_outputs(mapfile_single_map="a.output.b", other="c") == ["single_map"]
-    with pytest.raises(PipelineError, match="it has 2 entries; a map with one is needed"):
+    with pytest.raises(PipelineError, match=r"it has 2 entries; a map with one is needed"):
         module.plugin_main([], mapfile_x=write("m", "a", "b"))
 
 
@@ -144,5 +144,5 @@ def test_maps_from_maps(plugin, write, tmp_path):
     assert files("mapfile_all_to_one") == ["['/a', '/c']"]
     assert files("mapfile_split_list", listsize="1") == ["['/a']", "['/c']"]
     assert files("add_suffix_to_file", add_suffix_to_file=".h5") == ["/a.h5", "/b.h5", "/c.h5"]
-    with pytest.raises(PipelineError, match="did you mean 'mapfile_all_to_one'"):
+    with pytest.raises(PipelineError, match=r"did you mean 'mapfile_all_to_one'"):
         files("mapfile_all_to_on")
