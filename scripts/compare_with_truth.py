@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare an image with the truth that was simulated: a table of fluxes and positions, the rms, the products.
+"""Compare an image with the truth that was simulated: a table of fluxes and positions, and the rms.
 
 compare_with_truth.py IMAGE_PB TRUTH [--flat FLAT_IMAGE]
 """
@@ -34,19 +34,6 @@ def main(image: str, truth: str, flat: str = "", table: str = "") -> Mapping[str
     return {"table": text, "rms_jy": f"{check.rms_jy:.6g}"}
 
 
-def products_beside(image: Path) -> list[Path]:
-    """Return what a pipeline run left beside its image: images of the whole band, plots, quality and plan."""
-    patterns = ("*-MFS-*.fits", "*.png", "*.json", "*.metadata")
-    found = {path for pattern in patterns for path in image.resolve().parent.glob(pattern)}
-    return sorted(found)
-
-
-def report(image: Path, text: str) -> str:
-    """Return the table, and where the products are."""
-    products = "\n".join(f"  {path}" for path in products_beside(image))
-    return f"{text}\nproducts:\n{products}"
-
-
 def read_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description="Compare an image with the truth that was simulated.")
@@ -62,4 +49,4 @@ if __name__ == "__main__":
         compared = main(arguments.image, arguments.truth, arguments.flat)
     except PipelineError as error:
         sys.exit(f"compare_with_truth.py: {error}")
-    print(report(Path(arguments.image), compared["table"]))
+    print(compared["table"])

@@ -7,7 +7,7 @@ tools/demonstration.py DIRECTORY
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ SEED = "1"
 
 def run(*argv: str | Path) -> None:
     """Run one command; end with its exit code if it fails."""
-    print(f"\n$ {' '.join(map(str, argv))}", flush=True)
+    print(f"\n$ {shlex.join(map(str, argv))}", flush=True)
     finished = subprocess.run([str(word) for word in argv], check=False)
     if finished.returncode:
         sys.exit(finished.returncode)
@@ -49,9 +49,7 @@ def main(directory: Path) -> None:
     truth = observation / "truth.json"
     compare = REPOSITORY / "scripts" / "compare_with_truth.py"
     run(sys.executable, compare, f"{root}-pb.fits", truth, "--flat", f"{root}.fits")
-    quality = json.loads((field / "quality.json").read_text())
     print_products(directory, field)
-    print(f"\nThe numbers in full: {field}/quality.json ({len(quality)} entries), {field}/plan.json")
 
 
 def print_products(directory: Path, field: Path) -> None:
