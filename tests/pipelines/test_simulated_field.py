@@ -1,0 +1,86 @@
+"""The image pipeline on a simulated field: fluxes, positions and noise against what is known to be true."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from pipeline_runner import run_pipeline
+
+from lofarpipe.imaging.flux_check import check_image
+from lofarpipe.imaging.simulation.truth import read_truth
+
+SIZE = ["--nsubbands", "3", "--slots-per-block", "60", "--nsources", "6"]
+OPTIONS = ["-s", "cellsize_highres_deg=0.0035", "-s", "maxlambda_highres=5000"]
+
+pytestmark = [pytest.mark.usefixtures("programs"), pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory, repository):
+    """A field of six sources in three subbands and three time blocks, simulated and imaged with the default options."""
+    here = tmp_path_factory.mktemp("field")
+    simulate = repository / "scripts" / "simulate_observation.py"
+    subprocess.run([sys.executable, str(simulate), "observation", *SIZE], cwd=here, check=True, capture_output=True)
+    finished = run_pipeline(here, "image.parset", "-s", "data_input_filenames=[observation/*.MS]", *OPTIONS)
+    assert finished.returncode == 0, finished.stderr
+    return here
+
+
+@pytest.fixture(scope="module")
+def plan(field):
+    return json.loads((field / "image" / "plan.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def checked(field):
+    root = field / "image" / "fullband-MFS-image"
+    truth = read_truth(field / "observation" / "truth.json")
+    return check_image(root.with_name(f"{root.name}-pb.fits"), truth, root.with_suffix(".fits"))
+
+
+@pytest.fixture(scope="module")
+def half_power_deg(plan):
+    return plan["predicted_loss"]["half_fwhm"]["distance_deg"]
+
+
+def test_every_source_is_bright_enough_to_judge(checked):
+    assert len(checked.within(10.0)) == 6
+
+
+def test_fluxes_inside_the_half_power_width(checked, half_power_deg):
+    inside = checked.within(half_power_deg)
+    assert len(inside) >= 3
+    assert [source.ratio for source in inside] == pytest.approx([1.0] * len(inside), abs=0.03)
+
+
+def test_fluxes_out_to_the_edge(checked):
+    sources = checked.within(10.0)
+    assert [source.ratio for source in sources] == pytest.approx([1.0] * len(sources), abs=0.06)
+
+
+def test_positions(checked):
+    assert max(source.offset_beams for source in checked.within(10.0)) < 0.1
+
+
+def test_noise_is_thermal(field):
+    quality = json.loads((field / "image" / "quality.json").read_text())
+    assert quality["measured_over_expected"]["value"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_flags_and_time_are_those_of_the_recorded_sets(field):
+    quality = json.loads((field / "image" / "quality.json").read_text())
+    assert quality["flagged_fraction"]["value"] == pytest.approx(0.02, abs=0.01)
+    assert quality["integration_time"]["value"] == pytest.approx(3 * 60 * 4.00556 * 0.98, rel=0.02)
+
+
+def test_time_blocks_become_sets_of_their_own(field):
+    assert len(list((field / "image").glob("*.average_dpppconcat"))) == 3
+
+
+def test_averaging_was_decided_and_stays_within_the_limit(plan):
+    assert plan["quantities"]["freqstep"]["value"] > 1
+    assert plan["quantities"]["timestep"]["value"] > 1
+    assert plan["predicted_loss"]["image_edge"]["averaged"]["worst_angle"] <= 0.05
