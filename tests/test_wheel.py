@@ -1,0 +1,62 @@
+"""The wheel carries the pipelines: an installed runner works from any directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory, repository):
+    """The wheel, unpacked as pip does it, without its dependencies."""
+    built = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
+    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    (wheel,) = built.glob("genericpipeline-*.whl")
+    target = built / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return target
+
+
+def _run(installed, here, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(installed), "HOME": str(here)}
+    command = [sys.executable, "-m", "lofarpipe.cli", *arguments]
+    return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_parsets_steps_plugins_scripts_and_configuration_are_in_it(installed):
+    share = installed / "lofarpipe" / "share"
+    for name in (
+        "pipeline.parset",
+        "image.parset",
+        "steps/dp3_average.parset",
+        "plugins/PipelineStep_addListMapfile.py",
+        "plugins/PipelineCheck_imaging_input.py",
+        "scripts/do_magic.py",
+        "cfg/pipeline.cfg",
+        "cfg/tasks.cfg",
+    ):
+        assert (share / name).is_file(), name
+
+
+def test_options_are_those_of_the_installed_pipeline(installed, tmp_path):
+    finished = _run(installed, tmp_path, "--options", "image.parset")
+    assert finished.returncode == 0, finished.stderr
+    assert f"set in {installed}/lofarpipe/share/pipeline.parset" in finished.stdout
+
+
+def test_the_installed_pipeline_passes_its_own_check(installed, tmp_path, hba_set):
+    assignment = f"data_input_filenames=[{hba_set}]"
+    finished = _run(installed, tmp_path, "--check", "image.parset", "-c", "pipeline.cfg", "-s", assignment)
+    assert finished.returncode == 0, finished.stderr
+    assert "nothing wrong" in finished.stdout
+
+
+def test_the_command_is_called_genericpipeline_py(installed):
+    (entry_points,) = installed.glob("genericpipeline-*.dist-info/entry_points.txt")
+    assert "genericpipeline.py = lofarpipe.cli:main" in entry_points.read_text()
