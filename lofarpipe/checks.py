@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.config import Settings
+from lofarpipe.control import loop_count
 from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, list_items, read_value
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.executors.jobs import Resources
@@ -22,7 +23,7 @@ from lofarpipe.plugins import (
     load,
 )
 from lofarpipe.recipe import NODESCRIPTS, find_executable
-from lofarpipe.references import references, resolve
+from lofarpipe.references import Results, references, resolve
 from lofarpipe.steps import BLOCK_PARTS, BROKEN, KINDS, Step
 from lofarpipe.support.parset import Parset
 
@@ -83,13 +84,15 @@ def check_steps(
     settings: Settings,
     machine: Resources,
     plugin_path: Sequence[Path],
+    known: Results,
     suspect_keys: Container[str] = (),
 ) -> list[Finding]:
     """Return all findings on the steps: keys, values, programs, plugins, references.
 
+    ``known`` is what can be referred to before any step has run.
     ``suspect_keys`` are keys of the parset whose values are known to be wrong, and are not looked at again.
     """
-    checker = StepChecker(settings, machine, plugin_path, suspect_keys)
+    checker = StepChecker(settings, machine, plugin_path, known, suspect_keys)
     for step in steps:
         checker.check(step)
     return checker.findings
@@ -99,15 +102,20 @@ class StepChecker:
     """Goes through the steps in their order, and knows what those before have to give."""
 
     def __init__(
-        self, settings: Settings, machine: Resources, plugin_path: Sequence[Path], suspect_keys: Container[str] = ()
+        self,
+        settings: Settings,
+        machine: Resources,
+        plugin_path: Sequence[Path],
+        known: Results,
+        suspect_keys: Container[str] = (),
     ) -> None:
         self.findings: list[Finding] = []
         self._suspect_keys = suspect_keys
         self._settings = settings
         self._machine = machine
         self._plugin_path = plugin_path
-        sections = {name: Outputs(frozenset(keys), True) for name, keys in settings.sections.items()}
-        self._given: dict[str, Outputs] = {**sections, "input": Outputs(frozenset(settings.inputs), True)}
+        self._known = known
+        self._given = {name: Outputs(frozenset(values), True) for name, values in known.items()}
 
     def check(self, step: Step) -> None:
         """Add the findings on one step, and note what it gives."""
@@ -252,7 +260,7 @@ class StepChecker:
 
     def _known_values(self, step: Step) -> dict[str, str]:
         """Return the control values that are known before anything has run."""
-        known = {"input": self._settings.inputs, **self._settings.sections}
+        known = self._known
         return {
             key: resolve(text, known, step.where(f"control.{key}"))
             for key, text in step.control.items()
@@ -263,8 +271,10 @@ class StepChecker:
 
     def _check_loop(self, step: Step) -> Outputs:
         """The body may refer to the loop's counter, and to steps of the body that come later: they ran before."""
-        if "loopcount" in step.control:
-            self._check_value(step, "loopcount", step.control["loopcount"], "int")
+        try:
+            loop_count(step)
+        except PipelineError as err:
+            self.findings.append(Finding(*str(err).split(": ", 1)))
         given = Outputs(frozenset({"counter", "break"}), True)
         self._given[step.name] = given
         for inner in step.body:

@@ -76,7 +76,7 @@ def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     reader = parser()
-    options = reader.parse_args(arguments)
+    options = parsed(reader, arguments)
     if options.parset is None:
         reader.print_usage(sys.stderr)
         print("genericpipeline.py: no parset was given; name the pipeline or the field to run", file=sys.stderr)
@@ -99,6 +99,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
+def parsed(reader: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; the help of a lenient run ends with status 1, as scripts around the original expect."""
+    try:
+        return reader.parse_args(arguments)
+    except SystemExit as end:
+        given = sys.argv[1:] if arguments is None else arguments
+        if end.code == 0 and "--lenient" in given and {"-h", "--help"}.intersection(given):
+            raise SystemExit(EXIT_FAILED) from None
+        raise
+
+
 def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     """Return what to do."""
     if options.options:
@@ -119,6 +130,7 @@ def settings_and_pipeline(options: argparse.Namespace) -> tuple[Settings, Pipeli
         runtime_directory=options.runtime_directory,
         working_directory=options.working_directory,
         start_time=options.start_time,
+        lenient=options.lenient,
     )
     settings = load_settings(path, overrides)
     return settings, load_pipeline(path, settings, options.set)
@@ -173,9 +185,8 @@ def run_pipeline(options: argparse.Namespace) -> int:
 
     settings, pipeline = settings_and_pipeline(options)
     executor = local_executor(settings)
-    lenient = options.lenient or settings.lenient
     warnings = findings(pipeline, settings, executor.capacity())
-    if warnings and not lenient:
+    if warnings and not settings.lenient:
         raise CheckFailed(warnings)
     make_directory(settings.job_directory)
     with Journal(settings.job_directory / "journal.jsonl") as journal, terminating():

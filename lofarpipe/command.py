@@ -17,14 +17,14 @@ def substitute_tokens(
 ) -> tuple[list[str], dict[str, str]]:
     """Return positionals and keywords in which each token, in the order given, became its file.
 
-    A token replaces the positionals and the keyword values that equal it. If the step has keywords, and neither was
-    found, the token becomes a keyword itself; an existing one of that name is overridden in its place. The keywords
-    come back in byte order, those added last.
+    A token replaces the positionals and the keyword values that equal it; of two files for one token the last counts.
+    If the step has keywords, and neither was found, the token becomes a keyword itself; an existing one of that name is
+    overridden in its place. The keywords come back in byte order, those added last.
     """
     arguments, values = list(positionals), dict(sorted(keywords.items()))
-    for token, file in tokens:
-        is_positional = token in arguments
-        arguments = [file if argument == token else argument for argument in arguments]
+    for token, file in dict(tokens).items():
+        is_positional = token in positionals
+        arguments = [file if old == token else new for old, new in zip(positionals, arguments, strict=True)]
         if not values:
             continue
         matching = [key for key, value in values.items() if value == token]

@@ -101,6 +101,7 @@ class Overrides:
     runtime_directory: str | None = None
     working_directory: str | None = None
     start_time: str | None = None
+    lenient: bool = False
 
 
 def load_settings(parset: Path, overrides: Overrides) -> Settings:
@@ -129,7 +130,7 @@ def load_settings(parset: Path, overrides: Overrides) -> Settings:
     ):
         if value is not None:
             parser["DEFAULT"][key] = value.replace("%", "%%")
-    return _settings(parser, config_file)
+    return _settings(parser, config_file, overrides.lenient)
 
 
 def find_config(typed: str | None) -> Path:
@@ -159,7 +160,7 @@ def _one_line(err: Exception) -> str:
     return " ".join(str(err).split())
 
 
-def _settings(parser: configparser.ConfigParser, path: Path) -> Settings:
+def _settings(parser: configparser.ConfigParser, path: Path, lenient: bool) -> Settings:
     defaults = _items(parser, "DEFAULT", path)
     runtime = _directory(defaults, "runtime_directory", path)
     working = _directory(defaults, "working_directory", path)
@@ -188,7 +189,7 @@ def _settings(parser: configparser.ConfigParser, path: Path) -> Settings:
         cores=_number(remote, "cores", path, int),
         memory_gb=_number(remote, "memory_gb", path, float),
         log_file=Path(log).absolute(),
-        lenient={**defaults, **everything}.get("lenient", "False") == "True",
+        lenient=lenient or {**defaults, **everything}.get("lenient", "False") == "True",
         inputs=inputs,
         sections=sections,
         tasks=_tasks(defaults, path),

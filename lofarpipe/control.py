@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from lofarpipe.control_keys import CONTROL_KEYS, Value, list_items, read_value
-from lofarpipe.errors import PipelineError
+from lofarpipe.control_keys import (
+    CONTROL_KEYS,
+    LENIENT_DEFAULTS,
+    Value,
+    cut_at_colons,
+    list_items,
+    read_value,
+)
+from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.references import Results, references, resolve
 from lofarpipe.steps import Step
+from lofarpipe.support.parset import Parset
 
 
 @dataclass(frozen=True)
@@ -51,23 +60,51 @@ class Control:
         return dict(value) if isinstance(value, dict) else {}
 
 
-def resolved_control(step: Step, results: Results) -> tuple[Control, dict[str, str]]:
+def resolved_control(step: Step, results: Results, lenient: bool = False) -> tuple[Control, dict[str, str]]:
     """Return the control keys and the keyword arguments (without flags) of a step, references resolved.
 
     Raises
     ------
     PipelineError
-        If a reference cannot be resolved, or a control key has no value of its type.
+        If a reference cannot be resolved, a control key is not known, or has no value of its type.
     """
+    _refuse_unknown(step)
     arguments = {key: resolve(text, results, step.where(f"argument.{key}")) for key, text in step.arguments.items()}
     texts = {key: resolve(text, results, step.where(f"control.{key}")) for key, text in step.control.items()}
     derived = _derived(step, arguments, results)
     values: dict[str, Value] = {}
     for key, known in CONTROL_KEYS.items():
+        default = LENIENT_DEFAULTS.get(key, known.default) if lenient else known.default
         text = texts.get(key, None if key in derived else step.task.get(key))
-        values[key] = derived.get(key, known.default) if text is None else _value(step, key, text, known.kind)
+        values[key] = derived.get(key, default) if text is None else _value(step, key, text, known.kind)
     arguments.pop("flags", None)
-    return Control(values), arguments
+    control = Control(values)
+    if lenient:
+        values["environment"] = cut_at_colons(control.environment)
+    return control, _from_parset(step, texts, arguments)
+
+
+def _refuse_unknown(step: Step) -> None:
+    for key in {**step.task, **step.control}:
+        if key not in CONTROL_KEYS:
+            what = f"no such control key for a '{step.type}' step{nearest(key, CONTROL_KEYS)}"
+            raise PipelineError(f"{step.where(f'control.{key}')}: {what}")
+
+
+def _from_parset(step: Step, texts: Mapping[str, str], arguments: dict[str, str]) -> dict[str, str]:
+    """Return the keyword arguments; a file named by ``control.parset`` replaces those of the argument block.
+
+    A file that could be read when the step was built was merged into the arguments, and is not named any more.
+    """
+    name = texts.get("parset") or ("" if step.arguments else step.task.get("parset", ""))
+    if not name:
+        return arguments
+    if not Path(name).is_file():
+        raise PipelineError(
+            f"{step.where('control.parset')} is '{name}', which is no file; an existing parset is needed"
+        )
+    given = Parset.read(Path(name))
+    return {key: given[key] for key in given}
 
 
 def _value(step: Step, key: str, text: str, kind: str) -> Value:
@@ -107,3 +144,35 @@ def input_maps(step: Step, control: Control) -> tuple[list[str], list[str]]:
             f" keys ({', '.join(tokens) or 'none'}); one key for each map is needed"
         )
     return mapfiles, tokens
+
+
+def plugin_call(step: Step, results: Results) -> tuple[list[str], dict[str, object]]:
+    """Return positional and keyword arguments of a plugin: all control keys as text, ``environment`` as a dictionary.
+
+    Source: spec/lofarpipe.md, section 7.1.
+    """
+    keywords: dict[str, object] = {
+        key: resolve(step.control[key], results, step.where(f"control.{key}")) for key in sorted(step.control)
+    }
+    if "environment" in keywords:
+        keywords["environment"] = _value(step, "environment", str(keywords["environment"]), "environment")
+    return [resolve(text, results, step.where("control.cmdline")) for text in step.positionals], keywords
+
+
+def loop_count(step: Step) -> int:
+    """Return how often the body of a loop runs at most.
+
+    Raises
+    ------
+    PipelineError
+        If ``control.loopcount`` is missing, or is no number.
+    """
+    if "loopcount" not in step.control:
+        raise PipelineError(f"{step.where('control.loopcount')}: a loop needs the number of its iterations")
+    count = _value(step, "loopcount", step.control["loopcount"], "int")
+    return count if isinstance(count, int) else 0
+
+
+def is_true(value: object) -> bool:
+    """Return whether what a step gave as ``break`` means yes; it may have gone through text."""
+    return bool(value) and str(value) not in ("False", "None", "0")

@@ -82,7 +82,7 @@ def read_value(text: str, kind: str) -> Value:
     if kind == "int":
         return _number(text, int, "an integer is needed")
     if kind == "number":
-        return _number(text, float, "a number is needed")
+        return _number(text or "0", float, "a number is needed")
     if kind == "list":
         return list_items(text)
     if kind == "environment":
@@ -90,9 +90,13 @@ def read_value(text: str, kind: str) -> Value:
     return text
 
 
+#: What the original runner took where neither the parset nor the task says anything; used in lenient runs.
+LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
+
+
 def _number(text: str, kind: type[int] | type[float], expected: str) -> int | float:
     try:
-        return kind(text or 0)
+        return kind(text)
     except ValueError:
         raise ValueError(expected) from None
 
@@ -103,9 +107,22 @@ def list_items(text: str) -> list[str]:
 
 
 def read_environment(text: str) -> dict[str, str]:
-    """Return the variables of ``{A: b, C: d}``; blanks are removed, a value may hold colons."""
-    pairs = (item.partition(":") for item in text.replace(" ", "").strip("{}").split(",") if item)
-    return {name: value for name, _, value in pairs}
+    """Return the variables of ``{A: b, C: d}``; blanks are removed, a value may hold colons.
+
+    Raises
+    ------
+    ValueError
+        If an item has no colon.
+    """
+    items = [item for item in text.replace(" ", "").strip("{}").split(",") if item]
+    if not all(":" in item for item in items):
+        raise ValueError("{NAME: value, OTHER: value} is needed")
+    return {name: value for name, _, value in (item.partition(":") for item in items)}
+
+
+def cut_at_colons(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables as the original runner set them: a value ends at its first colon."""
+    return {name: value.partition(":")[0] for name, value in variables.items()}
 
 
 def defaults(keys: Mapping[str, ControlKey]) -> dict[str, Value]:

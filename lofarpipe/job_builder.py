@@ -52,8 +52,9 @@ class JobBuilder:
     machine: Resources
 
     def jobs(self) -> list[PlannedJob]:
-        """Return one planned job for each product that is not skipped."""
-        places = [i for i, product in enumerate(self.maps[0].data) if not product.skip]
+        """Return one planned job for each product that neither the first input map nor the output map skips."""
+        pairs = enumerate(zip(self.maps[0].data, self.outputs.data, strict=True))
+        places = [place for place, (given, output) in pairs if not (given.skip or output.skip)]
         given = self._share(len(places))
         return [self._planned(place, given) for place in places]
 
@@ -105,7 +106,10 @@ class JobBuilder:
         pairs = []
         if not self.control.flag("skip_infile"):
             for token, mapfile, data_map in zip(self.tokens, self.mapfiles, self.maps, strict=True):
-                pairs.append((token, mapfile if mapfile in as_string else data_map.data[place].file))
+                if mapfile not in as_string:
+                    pairs.append((token, data_map.data[place].file))
+                elif token != mapfile:
+                    pairs.append((token, mapfile))
         if self.control.text("outputkey"):
             pairs.append((self.control.text("outputkey"), self.outputs.data[place].file))
         return pairs
@@ -121,8 +125,9 @@ class JobBuilder:
         return tempdir
 
     def _environment(self, given: Resources) -> dict[str, str]:
-        threads = self.control.number("nthreads") or given.cores
-        return {**job_environment(), "OMP_NUM_THREADS": str(threads), **self.control.environment}
+        threads = self.control.number("nthreads") or (0 if self.settings.lenient else given.cores)
+        limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        return {**job_environment(), **limit, **self.control.environment}
 
     def _argv(
         self, place: int, positionals: list[str], keywords: dict[str, str]

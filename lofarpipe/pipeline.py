@@ -14,7 +14,7 @@ from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.installation import find_file, share_directory
 from lofarpipe.options import Option, check_options, read_options
-from lofarpipe.references import resolve
+from lofarpipe.references import Results, resolve
 from lofarpipe.steps import BROKEN, Step, build_step, numbered, step_list, sublist_keys
 from lofarpipe.subpipelines import put_in
 from lofarpipe.support.parset import Parset
@@ -102,7 +102,7 @@ class StepBuilder:
             return self._broken(name, block, Finding(f"{entry.file}:{entry.line}", what))
         try:
             step = build_step(name, block, self._parset, self._settings.tasks)
-            return replace(step, body=tuple(self._body(step)))
+            return self._with_body(step)
         except PipelineError as err:
             where, _, what = str(err).partition(": ")
             return self._broken(name, block, Finding(where, what))
@@ -111,28 +111,37 @@ class StepBuilder:
         self.findings.append(finding)
         return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
 
-    def _body(self, step: Step) -> list[Step]:
+    def _with_body(self, step: Step) -> Step:
+        """Return a loop or a sub-pipeline with the steps inside it; any other step as it is."""
         if step.kind not in ("loop", "pipeline"):
-            return []
+            return step
         if step.name in self._within:
             raise PipelineError(f"{step.where('control.kind')}: the step contains itself")
         self._within.append(step.name)
         try:
-            return self.steps(self._loop_names(step) if step.kind == "loop" else self._sub_names(step))
+            return self._looped(step) if step.kind == "loop" else self._put_in(step)
         finally:
             self._within.pop()
 
-    def _loop_names(self, step: Step) -> list[tuple[str, str]]:
-        names = list_items(step.control.get("loopsteps", ""))
+    def _looped(self, step: Step) -> Step:
+        names = [self._in_sub_pipeline(name) for name in list_items(step.control.get("loopsteps", ""))]
         if not names:
             raise PipelineError(f"{step.where('control.loopsteps')}: a loop needs the list of its steps")
-        return numbered(names)
+        return replace(step, body=tuple(self.steps(numbered(names))))
 
-    def _sub_names(self, step: Step) -> list[tuple[str, str]]:
+    def _in_sub_pipeline(self, name: str) -> str:
+        """Return the block that a loop of a sub-pipeline means: its own, where the master has none of that name."""
+        known = {key.partition(".")[0] for key in self._parset}
+        longer = [f"{within}-{name}" for within in reversed(self._within)]
+        return next((block for block in (name, *longer) if block in known), name)
+
+    def _put_in(self, step: Step) -> Step:
         where = step.where("control.type")
         typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
         path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
-        return numbered(put_in(self._parset, step.name, path, dict(step.arguments)))
+        sub = put_in(self._parset, step.name, path, dict(step.arguments))
+        control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
+        return replace(step, control=control, body=tuple(self.steps(numbered(sub.steps))))
 
 
 def _sublisted(parset: Parset) -> set[str]:
@@ -148,10 +157,25 @@ def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> t
     return (*directories, *(file.parent / "plugins" for file in files))
 
 
+def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:
+    """Return what ``<name>.output.<key>`` gives before any step has run.
+
+    Every section of the configuration is such a name, and ``input`` has them all; the name of the job, of the parset,
+    and ``genericpipeline`` are other names for ``input``. Source: spec/lofarpipe.md, sections 1.3 and 2.3.
+    """
+    everything: dict[str, object] = {**settings.inputs, "parset": str(pipeline.path.absolute())}
+    if "pipeline.mapfile" in pipeline.parset:
+        everything["mapfile"] = pipeline.parset.string("pipeline.mapfile")
+    aliases = (pipeline.path.stem, settings.job_name, "genericpipeline", "input")
+    sections: Results = {name: dict(section) for name, section in settings.sections.items()}
+    return sections | {name: dict(everything) for name in aliases}
+
+
 def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
     """Return everything that is wrong, as far as it can be known before the first job."""
     findings = list(pipeline.findings)
-    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, pipeline.suspect_keys)
+    known = known_outputs(pipeline, settings)
+    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, pipeline.suspect_keys)
     sound = {option.name: option.value for option in pipeline.options if option.name not in pipeline.bad_options}
     findings += pipeline_checks(pipeline.checks, sound, settings, machine, pipeline.plugin_path)
     return list(dict.fromkeys(findings))

@@ -62,7 +62,7 @@ def describe(err: BaseException) -> str:
     return text if isinstance(err, PipelineError) else f"{type(err).__name__}: {text}"
 
 
-def run_plugin(path: Path, positionals: Sequence[str], keywords: Mapping[str, str]) -> object:
+def run_plugin(path: Path, positionals: Sequence[str], keywords: Mapping[str, object]) -> object:
     """Call ``plugin_main`` and return what it returns: a dictionary of outputs, or anything else for none.
 
     Raises

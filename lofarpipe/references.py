@@ -39,3 +39,13 @@ def resolve(text: str, results: Mapping[str, Mapping[str, object]], where: str) 
 
     # A function as replacement: backslashes in a value stay what they are.
     return REFERENCE.sub(value, text)
+
+
+def resolve_known(text: str, results: Mapping[str, Mapping[str, object]]) -> str:
+    """Return ``text`` with those references replaced that ``results`` has; the others stay."""
+
+    def value(match: re.Match[str]) -> str:
+        step, key = match.groups()
+        return str(results[step][key]) if key in results.get(step, {}) else match[0]
+
+    return REFERENCE.sub(value, text)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lofarpipe.config import Tasks
 from lofarpipe.errors import PipelineError
+from lofarpipe.references import Results, resolve_known
 from lofarpipe.support.parset import Entry, Parset
 
 KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
@@ -93,7 +94,8 @@ def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
     step_type = control.pop("type", "")
     cmdline = [control.pop(key) for key in sorted(control) if key.startswith("cmdline.")]
     legacy = {key.removeprefix("opts."): text for key, text in control.items() if key.startswith("opts.")}
-    control = legacy or control
+    if kind != "loop" and (legacy or "loopcount" in control):
+        control = legacy  # the original passes nothing on from a block that has a loopcount
     task: Mapping[str, str] = {}
     if kind == "recipe":
         try:
@@ -118,10 +120,25 @@ def complete_arguments(arguments: dict[str, str], control: dict[str, str], task:
         (control.get("parset", ""), control),
     ):
         try:
-            given = Parset.read(Path(name)) if name and Path(name).is_file() else Parset()
+            given = Parset.read(Path(name)) if name and Path(name).is_file() else None
         except PipelineError:
+            given = None
+        if given is None:
             continue
-        if len(given):
-            keys.pop("parset", None)
+        keys.pop("parset", None)
         for key in given:
             arguments.setdefault(key, given.string(key))
+
+
+def refreshed(step: Step) -> Step:
+    """Return a step with its arguments completed again: files that earlier steps have written are there by now."""
+    if not step.arguments:
+        return step
+    arguments, control = dict(step.arguments), dict(step.control)
+    complete_arguments(arguments, control, step.task)
+    return replace(step, arguments=arguments, control=control)
+
+
+def with_counters(step: Step, counters: Results) -> Step:
+    """Return a step whose arguments have the values that the counters of loops had last."""
+    return replace(step, arguments={key: resolve_known(text, counters) for key, text in step.arguments.items()})

@@ -6,6 +6,7 @@ Source: spec/lofarpipe.md, section 4.7.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -15,8 +16,16 @@ from lofarpipe.support.parset import Entry, Parset
 OWN_KEYS = ("pipeline.steps", "pipeline.pluginpath", "pipeline.mapfile")
 
 
-def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> list[str]:
-    """Put the sub parset in ``path`` into ``master`` for the step ``name``; return the names of its steps.
+@dataclass(frozen=True)
+class SubPipeline:
+    """What the step that stands for a sub-pipeline needs to know of it."""
+
+    steps: list[str]  # blocks, under their names in the master
+    mapfile: str  # pipeline.mapfile of the sub parset, or ""
+
+
+def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> SubPipeline:
+    """Put the sub parset in ``path`` into ``master`` for the step ``name``; return its steps.
 
     Every key becomes ``<name>-<key>``. Definitions of the sub parset replace those of the master, and ``overrides``
     replace those of either; only variables that one of them defines can be overridden. ``master`` has its own
@@ -37,8 +46,9 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
         known = master.definitions()
         if variable in known:
             _define_last(master, variable, Entry(known[variable].key, value, str(path), 0))
-    steps = _with_definitions(master, sub).vector("pipeline.steps")
-    blocks = {step for step in steps if step}
+    own_keys = _with_definitions(master, sub)
+    steps = [step for step in own_keys.vector("pipeline.steps") if step]
+    blocks = {*steps, *(item for key in sub if key.endswith(".control.loopsteps") for item in sub.vector(key))}
     own = {entry.key for entry in definitions.values()}
     for entry in sub.entries():
         if entry.key not in own and entry.key not in OWN_KEYS:
@@ -49,15 +59,18 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
     for key in replaced:
         entry = replaced.entry(key)
         master.set(key, entry.value, entry.file, entry.line, entry.comment)
-    return [f"{name}-{step}" for step in steps if step]
+    mapfile = own_keys.string("pipeline.mapfile") if "pipeline.mapfile" in own_keys else ""
+    return SubPipeline([f"{name}-{step}" for step in steps], mapfile)
 
 
 def _with_definitions(master: Parset, sub: Parset) -> Parset:
-    """Return the sub parset's step list with the variables of both replaced."""
+    """Return the sub parset's own keys with the variables of both replaced."""
     both = Parset()
     for entry in master.definitions().values():
         both.set(entry.key, entry.value, entry.file, entry.line)
-    both.set("pipeline.steps", sub["pipeline.steps"])
+    for key in OWN_KEYS:
+        if key in sub:
+            both.set(key, sub[key])
     return both.substituted()
 
 
@@ -69,7 +82,13 @@ def _define_last(master: Parset, variable: str, entry: Entry) -> None:
 
 
 def _renamed(value: str, name: str, blocks: set[str]) -> str:
-    """Return a value with the steps in its references under their longer names."""
-    for block in blocks:
-        value = re.sub(rf"(?<![\w+-]){re.escape(block)}(?=\.output)", f"{name}-{block}", value)
-    return value
+    """Return a value with the steps that it refers to under their longer names.
+
+    Such a step is renamed wherever it stands in the value, for in ``<step>.output.<step>.fits.mapfile`` it stands
+    twice; never inside the name of another step.
+    """
+    used = [block for block in blocks if block and re.search(rf"(?<![\w+-]){re.escape(block)}\.output", value)]
+    if not used:
+        return value
+    longest_first = "|".join(re.escape(block) for block in sorted(used, key=len, reverse=True))
+    return re.sub(rf"(?<![\w+-])({longest_first})", lambda found: f"{name}-{found[1]}", value)
