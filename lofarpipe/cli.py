@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lofarpipe import __version__
+from lofarpipe.arguments import read_command_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,62 +25,12 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_SIGNAL = 128  # plus the number of the signal
 
-EPILOGUE = """\
-examples:
-  genericpipeline.py --options image.parset
-      every option of the pipeline, its value, where that comes from, and what it means
-  genericpipeline.py image.parset -s 'data_input_filenames=[/data/L628614_SB*.MS]'
-      the image of one field, made below the current directory
-  genericpipeline.py field.parset -c pipeline.cfg
-      the same with the options in field.parset and the site's configuration
-
-exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage; 128 + n ended by signal n
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    top = argparse.ArgumentParser(
-        prog="genericpipeline.py",
-        description="Runs a generic pipeline: the steps that a parset lists.",
-        epilog=EPILOGUE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("parset", nargs="?", help="the pipeline or the field to run; a shipped one is found by its name")
-    what = top.add_argument_group("what to do (default: run the pipeline)")
-    what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
-    what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
-    what.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
-    what.add_argument(
-        "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
-    )
-    _add_site_arguments(top.add_argument_group("where and with what"))
-    volume = top.add_mutually_exclusive_group()
-    volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
-    volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
-    volume.add_argument("-d", "--debug", action="store_true", help="say everything; show tracebacks")
-    top.add_argument("-V", "--version", action="version", version=f"genericpipeline {__version__}")
-    return top
-
-
-def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-c", "--config", metavar="FILE", help="configuration of the site (pipeline.cfg)")
-    group.add_argument(
-        "-j", "--job-name", metavar="NAME", help="name of the run; default: the parset's, without extension"
-    )
-    group.add_argument("-r", "--runtime-directory", metavar="DIR", help="logs, maps and journal go to <DIR>/<job name>")
-    group.add_argument("-w", "--working-directory", metavar="DIR", help="jobs work in <DIR>/<job name>")
-    group.add_argument("-t", "--task-file", metavar="[FILE,...]", help="task definitions, instead of task_files")
-    group.add_argument("--start-time", metavar="TIME", help="default: now (UTC)")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    reader = parser()
-    options = parsed(reader, arguments)
+    options = read_command_line(arguments)
     if options.parset is None:
-        reader.print_usage(sys.stderr)
-        print("genericpipeline.py: no parset was given; name the pipeline or the field to run", file=sys.stderr)
+        say("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED
     from lofarpipe.errors import PipelineError
     from lofarpipe.executors.jobs import Interrupted
@@ -87,34 +38,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)(options)
     except Interrupted as err:
-        print(f"genericpipeline.py: {err}", file=sys.stderr)
+        say(str(err))
         return EXIT_SIGNAL + err.signal
     except KeyboardInterrupt:
-        print("genericpipeline.py: interrupted; run again to resume", file=sys.stderr)
-        return EXIT_SIGNAL + 2
+        say("interrupted; run again to resume")
+        return EXIT_SIGNAL + signal.SIGINT
     except PipelineError as err:
-        if options.debug:
-            raise
-        print(f"genericpipeline.py: {err}", file=sys.stderr)
-        return EXIT_FAILED
+        return failed(str(err), options.debug)
+    except Exception as err:
+        return failed(f"{unexpected(err)}; run with -d for the traceback", options.debug)
 
 
-def parsed(reader: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options; the help of a lenient run ends with status 1, as scripts around the original expect."""
-    try:
-        return reader.parse_args(arguments)
-    except SystemExit as end:
-        given = sys.argv[1:] if arguments is None else arguments
-        if end.code == 0 and "--lenient" in given and {"-h", "--help"}.intersection(given):
-            raise SystemExit(EXIT_FAILED) from None
-        raise
+def say(text: str) -> None:
+    """Say what went wrong."""
+    print(f"genericpipeline.py: {text}", file=sys.stderr)
+
+
+def failed(text: str, debug: bool) -> int:
+    """Say what went wrong, for those who look for mistakes in the program with the traceback; return the status."""
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    say(text)
+    return EXIT_FAILED
+
+
+def unexpected(err: Exception) -> str:
+    """Return in one line what nobody foresaw: file, line, and the exception."""
+    trace = err.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown place"
+    return f"{where}: unexpected {type(err).__name__}: {' '.join(str(err).split()) or 'no message'}"
 
 
 def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     """Return what to do."""
     if options.options:
         return show_options
-    return check_only if options.check else run_pipeline
+    if options.check:
+        return check_only
+    if options.list:
+        return list_steps
+    if options.forget is not None:
+        return forget_step
+    return dry_run if options.dry_run else run_pipeline
 
 
 def settings_and_pipeline(options: argparse.Namespace) -> tuple[Settings, Pipeline]:
@@ -177,24 +146,78 @@ def check_only(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_pipeline(options: argparse.Namespace) -> int:
-    """Check everything, then run the pipeline from where it stopped last time."""
+def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
+    """Return all that a run needs, with findings that are but warnings.
+
+    Raises
+    ------
+    CheckFailed
+        If something is wrong, unless the run is lenient.
+    """
     from lofarpipe.errors import CheckFailed
-    from lofarpipe.journal import Journal
-    from lofarpipe.run import Run
 
     settings, pipeline = settings_and_pipeline(options)
     executor = local_executor(settings)
     warnings = findings(pipeline, settings, executor.capacity())
     if warnings and not settings.lenient:
         raise CheckFailed(warnings)
+    return settings, pipeline, executor, warnings
+
+
+def run_pipeline(options: argparse.Namespace) -> int:
+    """Check everything, then run what is not done yet."""
+    from lofarpipe.journal import Journal
+    from lofarpipe.run import Run
+
+    settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
-    with Journal(settings.job_directory / "journal.jsonl") as journal, terminating():
+    with Journal(journal_file(settings)) as journal, terminating():
         reporters = make_reporters(options, settings)
         run = Run(pipeline, settings, executor, journal, reporters)
-        for warning in warnings:
-            reporters.warning(str(warning))
+        for warning in [*journal.notices, *map(str, warnings)]:
+            reporters.warning(warning)
         return supervised(run, settings.job_name)
+
+
+def journal_file(settings: Settings) -> Path:
+    """Return the file that says what is done."""
+    return settings.job_directory / "journal.jsonl"
+
+
+def dry_run(options: argparse.Namespace) -> int:
+    """Check everything, then print what a run would do; run and write nothing."""
+    from lofarpipe.dry_run import DryRun
+    from lofarpipe.journal import read_history
+    from lofarpipe.report import Reporters
+
+    settings, pipeline, executor, warnings = checked(options)
+    run = DryRun(pipeline, settings, executor, read_history(journal_file(settings)), Reporters([]))
+    run.execute()
+    print(*(f"# warning: {warning}" for warning in warnings), *run.lines, sep="\n")
+    return 0
+
+
+def list_steps(options: argparse.Namespace) -> int:
+    """Print which steps are done."""
+    from lofarpipe.journal import read_history
+    from lofarpipe.listing import steps_table
+
+    settings, pipeline = settings_and_pipeline(options)
+    print(steps_table(pipeline.steps, read_history(journal_file(settings))))
+    return 0
+
+
+def forget_step(options: argparse.Namespace) -> int:
+    """Make the next run start at a step."""
+    from lofarpipe.journal import Journal
+    from lofarpipe.listing import forget
+
+    settings, pipeline = settings_and_pipeline(options)
+    make_directory(settings.job_directory)
+    with Journal(journal_file(settings)) as journal:
+        forgotten = forget(options.forget, pipeline.steps, journal)
+    print(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
+    return 0
 
 
 def supervised(run: Run, job_name: str) -> int:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lofarpipe import __version__
 from lofarpipe.config import Settings
 from lofarpipe.control_keys import FEEDBACK_KEYS, Value, defaults, read_value
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.executors.jobs import Job, Resources
 from lofarpipe.feedback import feedback_parset
 from lofarpipe.job_builder import PlannedJob
@@ -38,6 +39,11 @@ class PreparedFeedback:
         """The file that is written."""
         return Path(str(self.values["metadata_file"])).absolute()
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """What decides whether the step need not run again, once it was done."""
+        return {"products": [planned.arguments for planned in self.jobs], "values": self.values, "version": __version__}
+
 
 def prepare_feedback(step: Step, results: Results, settings: Settings, machine: Resources) -> PreparedFeedback:
     """Return the step with one job for each product that is not skipped; nothing is run or written.
@@ -50,6 +56,8 @@ def prepare_feedback(step: Step, results: Results, settings: Settings, machine: 
     values = defaults(FEEDBACK_KEYS)
     for key, text in step.control.items():
         where = step.where(f"control.{key}")
+        if key not in FEEDBACK_KEYS:
+            raise PipelineError(f"{where}: no such control key for a feedback step{nearest(key, FEEDBACK_KEYS)}")
         try:
             values[key] = read_value(resolve(text, results, where), FEEDBACK_KEYS[key].kind)
         except ValueError as err:
@@ -85,6 +93,8 @@ def _job(
 
 def finish_feedback(prepared: PreparedFeedback, failed: Mapping[str, str]) -> dict[str, object]:
     """Write the metadata file of the products that could be read, mark the others as skipped, return the outputs."""
+    if failed and len(failed) == len(prepared.jobs):
+        return {}  # nothing could be described; the caller says why
     described = []
     for planned in prepared.jobs:
         if planned.job.name in failed or planned.result is None:

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,7 @@ from lofarpipe.errors import PipelineError
 Event = dict[str, Any]
 
 # After these the disk is waited for: work of hours hangs on them.
-LASTING = ("step_done", "run_ended")
+LASTING = ("step_done", "step_forgotten", "run_ended")
 
 
 def fingerprint(inputs: object) -> str:
@@ -48,7 +49,95 @@ def read_events(content: bytes) -> tuple[list[Event], int]:
     return events, good
 
 
-class Journal:
+class History:
+    """What a journal says: which steps are done, with what, and the state in which files were left.
+
+    Attributes
+    ----------
+    files: the stamp of each file that a step named or wrote, as the last of them left it; None: it was not there.
+    maps: the text of each mapfile as the last step wrote it.
+    in_flux: what those steps name that began and did not end; they may have changed it.
+    plugins: what each plugin returned the last time.
+    """
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.files: dict[str, str | None] = {}
+        self.maps: dict[str, str] = {}
+        self.in_flux: set[str] = set()
+        self.plugins: dict[str, dict[str, Any]] = {}
+        self._steps: dict[str, Event] = {}
+        self._jobs: dict[str, Event] = {}
+        self._count = 0
+        for event in events:
+            self._apply(event)
+
+    def done(self, step: str, fingerprint: str) -> dict[str, Any] | None:
+        """Return the outputs of a step that was done with these inputs; None if it has to run."""
+        event = self.last_done(step)
+        return (
+            dict(event.get("outputs") or {}) if event is not None and event.get("fingerprint") == fingerprint else None
+        )
+
+    def last_done(self, step: str) -> Event | None:
+        """Return the facts of a step that is done, with the ``serial`` number of this event; None if it is not."""
+        event = self._steps.get(step)
+        return dict(event) if event is not None and event["event"] == "step_done" else None
+
+    def job_done(self, job: str, fingerprint: str) -> Event | None:
+        """Return the facts of a job that was done with these inputs; None if it has to run."""
+        event = self._jobs.get(job)
+        return dict(event) if event is not None and event.get("fingerprint") == fingerprint else None
+
+    def steps(self) -> dict[str, Event]:
+        """Return the last event of each step (started, done or forgotten), in the order in which they began."""
+        return {name: dict(event) for name, event in self._steps.items()}
+
+    def record(self, event: str, **facts: object) -> None:
+        """Add an event, here for as long as this object lives."""
+        self._apply({"event": event, **facts})
+
+    def _apply(self, event: Event) -> None:
+        self._count += 1
+        if event["event"] == "job_done" and isinstance(event.get("job"), str):
+            self._jobs[event["job"]] = event
+        if not isinstance(event.get("step"), str):
+            return
+        if event["event"] == "step_started":
+            # A step that began again may have overwritten its outputs: it is not done any more.
+            self._steps[event["step"]] = event
+            self.in_flux.update(event.get("names") or ())
+        elif event["event"] == "step_done":
+            self._apply_done(event)
+        elif event["event"] == "step_forgotten" and self.last_done(event["step"]) is not None:
+            self._steps[event["step"]] = event
+        elif event["event"] == "plugin_done":
+            self.plugins[event["step"]] = event.get("outputs") or {}
+
+    def _apply_done(self, event: Event) -> None:
+        self._steps[event["step"]] = {**event, "serial": self._count}
+        left = {**(event.get("files") or {}), **(event.get("written") or {})}
+        self.files |= left
+        self.in_flux.difference_update(left)
+        self.maps |= event.get("maps") or {}
+
+
+def read_history(path: Path) -> History:
+    """Return what the journal in ``path`` says; nothing is written, and another run may have it.
+
+    Raises
+    ------
+    PipelineError
+        If it is there and cannot be read.
+    """
+    try:
+        return History(read_events(path.read_bytes())[0])
+    except FileNotFoundError:
+        return History()
+    except OSError as err:
+        raise PipelineError(f"{path}: the journal cannot be read: {err.strerror}") from err
+
+
+class Journal(History):
     """The journal of one job directory; it belongs to one run at a time.
 
     Parameters
@@ -77,10 +166,7 @@ class Journal:
         content = path.read_bytes()
         events, good = read_events(content)
         self._set_aside(content[good:])
-        self._steps: dict[str, Event] = {}
-        self._jobs: dict[str, Event] = {}
-        for event in events:
-            self._apply(event)
+        super().__init__(events)
 
     def __enter__(self) -> Journal:
         return self
@@ -98,7 +184,8 @@ class Journal:
     def record(self, event: str, **facts: object) -> None:
         """Append an event; ``step_done`` and ``run_ended`` are on the disk when this returns.
 
-        Events with a meaning here: ``step_started`` (step, fingerprint), ``step_done`` (step, fingerprint, outputs),
+        Events with a meaning here: ``step_started`` (step, names), ``step_done`` (step, fingerprint, outputs, and the
+        files and maps as they were left), ``step_forgotten`` (step), ``plugin_done`` (step, outputs),
         ``job_done`` (job, fingerprint, and what the caller needs to know again). All others are kept, and not used.
         """
         entry: Event = {"event": event, "time_s": round(time.time(), 3), **facts}
@@ -107,29 +194,6 @@ class Journal:
         if event in LASTING:
             os.fsync(self._file)
         self._apply(json.loads(line))
-
-    def done(self, step: str, fingerprint: str) -> dict[str, Any] | None:
-        """Return the outputs of a step that was done with these inputs; None if it has to run."""
-        event = self._steps.get(step)
-        if event is None or event["event"] != "step_done" or event.get("fingerprint") != fingerprint:
-            return None
-        return dict(event.get("outputs") or {})
-
-    def job_done(self, job: str, fingerprint: str) -> Event | None:
-        """Return the facts of a job that was done with these inputs; None if it has to run."""
-        event = self._jobs.get(job)
-        return dict(event) if event is not None and event.get("fingerprint") == fingerprint else None
-
-    def steps(self) -> dict[str, Event]:
-        """Return the last ``step_started`` or ``step_done`` of each step, in the order in which they began."""
-        return {name: dict(event) for name, event in self._steps.items()}
-
-    def _apply(self, event: Event) -> None:
-        if event["event"] in ("step_started", "step_done") and isinstance(event.get("step"), str):
-            # A step that began again may have overwritten its outputs: it is not done any more.
-            self._steps[event["step"]] = event
-        elif event["event"] == "job_done" and isinstance(event.get("job"), str):
-            self._jobs[event["job"]] = event
 
     def _append(self, line: bytes) -> None:
         end = os.lseek(self._file, 0, os.SEEK_END)

@@ -5,6 +5,7 @@ A step says ``control.program = wsclean``; the task types dp3 and wsclean do so 
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,10 @@ Keywords = dict[str, str]
 
 class KnownProgram(Protocol):
     """What the runner knows of one program."""
+
+    def version(self, executable: Path) -> str:
+        """Return the version of an installed program; a step runs again when it changes."""
+        ...
 
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
@@ -36,6 +41,12 @@ class KnownProgram(Protocol):
 
 class WSClean:
     """WSClean: gridder and spelling by build, cores and memory by job."""
+
+    def version(self, executable: Path) -> str:
+        """Return what ``--version`` says."""
+        from lofarpipe.imaging import wsclean
+
+        return ".".join(map(str, wsclean.describe(executable).version))
 
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
@@ -63,6 +74,18 @@ class WSClean:
 
 class DP3:
     """DP3: number of threads by job; keywords that it did not use are an error."""
+
+    def version(self, executable: Path) -> str:
+        """Return the version of the installed package, or "" for a DP3 that pip did not install.
+
+        The program itself is not asked: that takes a second. Where it is no package its file changes with its version.
+        """
+        if executable.suffix != ".py":
+            return ""
+        try:
+            return importlib.metadata.version("dp3")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
 
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources

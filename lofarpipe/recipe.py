@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lofarpipe import __version__
 from lofarpipe.config import Settings
-from lofarpipe.control import Control, input_maps, resolved_control
+from lofarpipe.control import Control, input_maps, is_true, resolved_control
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import JobResult, Resources
 from lofarpipe.installation import find_file
@@ -18,6 +18,7 @@ from lofarpipe.job_builder import PYTHON_PLUGIN, JobBuilder, PlannedJob
 from lofarpipe.known_programs import KNOWN_PROGRAMS
 from lofarpipe.programs import find
 from lofarpipe.references import Results
+from lofarpipe.stamps import stamp
 from lofarpipe.steps import Step
 from lofarpipe.support.data_map import DataMap, DataProduct
 
@@ -39,6 +40,7 @@ class Prepared:
     suffix_outputs: Mapping[str, Path]  # key among the outputs -> mapfile
     jobs: Sequence[PlannedJob]
     mapfile_dir: Path
+    lenient: bool
     fingerprint_of: Mapping[str, object]  # equal: the step need not run again
 
 
@@ -56,7 +58,10 @@ def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
         raise PipelineError("no executable; set it to the program that the step runs")
     scripts = settings.search_path("scripts")
     if nodescript == PYTHON_PLUGIN:
-        return find_file(typed, scripts, "script")
+        script = find_file(typed, scripts, "script")
+        if settings.lenient and Path(typed).is_absolute() and not os.access(script, os.X_OK):
+            raise PipelineError(f"{script}: may not be executed; run chmod +x on it")
+        return script
     for directory in scripts:
         if os.access(directory / typed, os.X_OK) and not Path(typed).is_absolute() and (directory / typed).is_file():
             return directory / typed
@@ -71,15 +76,23 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
     PipelineError
         If a map cannot be loaded, maps do not fit together, or the program is not found.
     """
-    control, keywords = resolved_control(step, results)
+    _check_runner(step, settings)
+    control, keywords = resolved_control(step, results, settings.lenient)
     mapfiles, tokens = input_maps(step, control)
+    if control.text("nodescript") not in NODESCRIPTS:
+        given = control.text("nodescript")
+        raise PipelineError(
+            f"{step.where('control.nodescript')} is '{given}'; one of {', '.join(NODESCRIPTS)} is needed"
+        )
     if not mapfiles:
         raise PipelineError(f"step '{step.name}': it has no input map; set control.mapfile_in")
     maps = [DataMap.load(mapfile) for mapfile in mapfiles]
     name = control.text("stepname") or step.name
     naming = OutputNaming(name, control, maps[0], mapfiles[0], settings)
     outputs, output_mapfile, saved = naming.outputs()
-    _check_fit(step, mapfiles, tokens, maps, outputs, output_mapfile)
+    _check_outputs_fit(step, mapfiles, maps, outputs, output_mapfile)
+    if not control.flag("skip_infile"):
+        _check_inputs_fit(step, control, mapfiles, tokens, maps)
     executable = _executable(step, control, settings)
     builder = JobBuilder(step.name, control, keywords, executable, settings, mapfiles, tokens, maps, outputs, machine)
     jobs = builder.jobs()
@@ -96,6 +109,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         suffix_outputs={key: path for key, (path, _) in suffixes.items()},
         jobs=jobs,
         mapfile_dir=settings.mapfile_dir,
+        lenient=settings.lenient,
         fingerprint_of=_fingerprint_of(step, control, executable, jobs, maps, outputs),
     )
 
@@ -116,36 +130,49 @@ def _fingerprint_of(
     outputs: DataMap,
 ) -> dict[str, object]:
     """Return what decides whether a step that was done need not run again."""
-    status = executable.stat()
+    program = control.text("program")
     return {
         "step": step.name,
-        "executable": [str(executable), status.st_size, status.st_mtime_ns],
+        "executable": [
+            str(executable),
+            stamp(str(executable)),
+            KNOWN_PROGRAMS[program].version(executable) if program else "",
+            __version__ if control.text("nodescript") == PYTHON_PLUGIN else "",  # our scripts are but a door to it
+        ],
         "arguments": [planned.arguments for planned in jobs],
         "environment": sorted(control.environment.items()),
         "inputs": [[(p.host, p.file, p.skip) for p in data_map.data] for data_map in maps],
         "outputs": [(p.host, p.file) for p in outputs.data],
-        "version": __version__,
     }
 
 
-def _check_fit(
-    step: Step,
-    mapfiles: Sequence[str],
-    tokens: Sequence[str],
-    maps: Sequence[DataMap],
-    outputs: DataMap,
-    output_mapfile: Path,
+def _check_runner(step: Step, settings: Settings) -> None:
+    recipe = settings.tasks.recipe(step.type)
+    if recipe != "executable_args":
+        what = f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
+        raise PipelineError(f"{step.where('control.type')}: {what}")
+
+
+def _check_outputs_fit(
+    step: Step, mapfiles: Sequence[str], maps: Sequence[DataMap], outputs: DataMap, output_mapfile: Path
 ) -> None:
-    """Refuse maps that do not go together entry by entry."""
+    """Refuse an output map that does not go with the first input map entry by entry."""
     first = maps[0]
     if [p.host for p in first.data] != [p.host for p in outputs.data]:
         raise PipelineError(
             f"step '{step.name}': validation of data mapfiles failed: {len(first.data)} entries in {mapfiles[0]},"
             f" {len(outputs.data)} in {output_mapfile}; lengths and hosts must agree entry by entry"
         )
-    keys = [*tokens, *[""] * len(maps)]
-    for mapfile, token, other in zip(mapfiles[1:], keys[1:], maps[1:], strict=False):
-        if len(other.data) < len(first.data):
+
+
+def _check_inputs_fit(
+    step: Step, control: Control, mapfiles: Sequence[str], tokens: Sequence[str], maps: Sequence[DataMap]
+) -> None:
+    """Refuse input maps that have no entry for a product that is worked on; what they have beyond is ignored."""
+    first = maps[0]
+    needed = max((place for place, product in enumerate(first.data, start=1) if not product.skip), default=0)
+    for mapfile, token, other in zip(mapfiles, tokens, maps, strict=True):
+        if len(other.data) < needed and mapfile not in control.items("mapfiles_as_string"):
             raise PipelineError(
                 f"step '{step.name}': input maps differ in length: {len(first.data)} in {mapfiles[0]},"
                 f" {len(other.data)} in {mapfile} (key {token}); one entry per product is needed"
@@ -166,19 +193,24 @@ class OutputNaming:
         """Return the output map, its path, and the maps to write when the jobs are done."""
         named, several = self.control.text("mapfile_out"), self.control.items("mapfiles_out")
         if named:
-            outputs = DataMap.load(named)
-            for product, source in zip(outputs.data, self.first.data, strict=False):
-                product.skip = product.skip or source.skip
-            return outputs, Path(named), {}
+            return self._aligned(named), Path(named), {}
         if several:
-            maps = {Path(path): DataMap.load(path) for path in several}
+            maps = {Path(path): self._aligned(path) for path in several}
             return maps[Path(several[0])], Path(several[0]), maps
         if self.control.flag("inplace"):
             outputs = DataMap([DataProduct(p.host, p.file, p.skip) for p in self.first.data])
-            return outputs, Path(self.first_mapfile), {Path(self.first_mapfile): outputs}
+            path = Path((self.control.items("mapfiles_in") or [self.first_mapfile])[0])
+            return outputs, path, {path: outputs}
         outputs = self._default_map("")
         path = self.settings.mapfile_dir / f"{self.name}.mapfile"
         return outputs, path, {path: outputs}
+
+    def _aligned(self, path: str) -> DataMap:
+        """Return an existing map; what the first input map skips is skipped in it."""
+        outputs = DataMap.load(path)
+        for product, source in zip(outputs.data, self.first.data, strict=False):
+            product.skip = product.skip or source.skip
+        return outputs
 
     def suffix_maps(self) -> dict[str, tuple[Path, DataMap]]:
         """Return output key -> (mapfile, map) for each of the output suffixes."""
@@ -219,37 +251,53 @@ def failure(prepared: Prepared, result: JobResult) -> str | None:
 def finish(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
     """Write the maps of a step whose jobs have ended, and return its outputs.
 
-    Products whose job failed are marked as skipped in every map that is written.
+    Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
+    alone. Where all failed, only the maps that say so are written. Source: spec/lofarpipe.md, sections 6.4 and 8.2.
     """
+    results_given = _save_result_maps(prepared, results, failed)
+    if failed and len(failed) == len(prepared.jobs):
+        return results_given
     outputs: dict[str, object] = {"mapfile": str(prepared.output_mapfile)}
+    if prepared.suffix_outputs:
+        outputs[prepared.output_mapfile.name] = str(prepared.output_mapfile)
     outputs |= {key: str(path) for key, path in prepared.suffix_outputs.items()}
     for planned in prepared.jobs:
         if planned.job.name in failed:
-            for data_map in prepared.saved.values():
+            for data_map in [prepared.outputs] if prepared.lenient else prepared.saved.values():
                 data_map.data[planned.place].skip = True
     for path, data_map in prepared.saved.items():
         data_map.save(str(path))
+    return {**results_given, **outputs}
+
+
+def _save_result_maps(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+    """Write one map for each key that any job returned, and return them with the ``break`` of the last job."""
+    outputs: dict[str, object] = {}
     returned = [job_outputs(planned, result, failed) for planned, result in zip(prepared.jobs, results, strict=True)]
     for key in sorted({key for values in returned for key in values}):
         path = prepared.mapfile_dir / f"{prepared.name}.{key}.mapfile"
         _result_map(prepared, returned, key, failed).save(str(path))
         outputs[f"{key}.mapfile"] = str(path)
     breaks = [values["break"] for values in returned if "break" in values]
-    return {**outputs, "break": breaks[-1] == "True"} if breaks else outputs
+    return {**outputs, "break": is_true(breaks[-1])} if breaks else outputs
 
 
 def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
     """Return what one job gave: what its script returned, and how it ran."""
+    script = planned.result is not None
     stats = f'<resource_usage cpu_s="{result.cpu_s:.3f}" max_rss_mb="{result.max_rss_mb:.1f}" />'
     values = {
-        "returncode": str(result.exit_code),
+        # Programs ran below a script of the original runner, which ended with 1 when they failed in any way.
+        "returncode": str(result.exit_code if script else int(planned.job.name in failed)),
         "job_duration": f"{result.duration_s:.3f}",
         "monitor_stats": stats,
     }
-    if planned.job.name not in failed:
+    if planned.job.name in failed:
+        return values
+    if planned.result is None:
         values["ok"] = "True"
-    if planned.result is not None and planned.result.is_file():
-        values |= json.loads(planned.result.read_text(encoding="utf-8"))
+    elif planned.result.is_file():  # none where the script called sys.exit(0)
+        values |= {**json.loads(planned.result.read_text(encoding="utf-8")), "ok": "True"}
     return values
 
 

@@ -118,7 +118,7 @@ def _copy(source, name):
     unfinished = _unfinished(name)
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, unfinished)
+        shutil.copy2(source, unfinished)  # with its time: made again, it is the same file
         unfinished.replace(name)
     except OSError as err:
         raise PipelineError(f"{name}: cannot be copied from {source}: {err.strerror}; is there space?") from err

@@ -23,6 +23,7 @@ LAYERS = (
     {"executors", "config", "journal", "report", "nodes", "programs", "installation"},
     {"steps"},
     {"run"},
+    {"dry_run"},
     {"cli", "__main__"},
 )
 STEPS = 4

@@ -1,0 +1,86 @@
+"""The command line of genericpipeline.py: its options, and what --help says."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from lofarpipe import __version__
+
+EPILOGUE = """\
+examples:
+  genericpipeline.py --options image.parset
+      every option of the pipeline, its value, where that comes from, and what it means
+  genericpipeline.py image.parset -s 'data_input_filenames=[/data/L628614_SB*.MS]'
+      the image of one field, made below the current directory
+  genericpipeline.py field.parset -c pipeline.cfg
+      the same with the options in field.parset and the site's configuration
+  genericpipeline.py --list field.parset
+      which steps are done; --forget STEP makes the next run start there
+
+exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage; 128 + n ended by signal n
+"""
+
+
+def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the command line says; ``parset`` is None where none was given.
+
+    ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean.
+    """
+    reader = parser()
+    options = reader.parse_args(arguments)
+    if options.dry_run not in ("True", "False"):
+        if options.parset is not None:
+            reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
+        options.parset, options.dry_run = options.dry_run, "True"
+    options.dry_run = options.dry_run == "True"
+    return options
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="genericpipeline.py",
+        description="Runs a generic pipeline: the steps that a parset lists.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("parset", nargs="?", help="the pipeline or the field to run; a shipped one is found by its name")
+    what = top.add_argument_group("what to do (default: run the pipeline)")
+    what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
+    what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
+    what.add_argument("--list", action="store_true", help="print which steps are done, when, and how long they took")
+    what.add_argument("--forget", metavar="STEP", help="make the next run start at this step; run nothing")
+    what.add_argument(
+        "-n",
+        "--dry-run",
+        nargs="?",
+        const="True",
+        default="False",
+        metavar="True|False",
+        help="print every command that can be known, run and write nothing",
+    )
+    what.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
+    what.add_argument(
+        "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
+    )
+    _add_site_arguments(top.add_argument_group("where and with what"))
+    volume = top.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
+    volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
+    volume.add_argument("-d", "--debug", action="store_true", help="say everything; show tracebacks")
+    top.add_argument("-V", "--version", action="version", version=f"genericpipeline {__version__}")
+    return top
+
+
+def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-c", "--config", metavar="FILE", help="configuration of the site (pipeline.cfg)")
+    group.add_argument(
+        "-j", "--job-name", metavar="NAME", help="name of the run; default: the parset's, without extension"
+    )
+    group.add_argument("-r", "--runtime-directory", metavar="DIR", help="logs, maps and journal go to <DIR>/<job name>")
+    group.add_argument("-w", "--working-directory", metavar="DIR", help="jobs work in <DIR>/<job name>")
+    group.add_argument("-t", "--task-file", metavar="[FILE,...]", help="task definitions, instead of task_files")
+    group.add_argument("--start-time", metavar="TIME", help="default: now (UTC)")
+    group.add_argument("--loglevel", metavar="LEVEL", help="accepted for old command lines; use -q, -v or -d")
+    group.add_argument("--args", metavar="TEXT", help="accepted for old command lines; has no effect")

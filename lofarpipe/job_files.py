@@ -1,0 +1,47 @@
+"""The files that go with the jobs of a step, and what is told of those that failed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lofarpipe.executors.jobs import JobResult
+from lofarpipe.job_builder import PlannedJob
+from lofarpipe.support.utilities import write_atomically
+
+
+def write_job_files(jobs: Sequence[PlannedJob]) -> None:
+    """Write what the jobs read, and remove results of an earlier try."""
+    for planned in jobs:
+        for path, text in planned.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text)
+        if planned.result is not None:
+            planned.result.unlink(missing_ok=True)
+
+
+def note_commands(path: Path, step: str, jobs: Sequence[PlannedJob]) -> None:
+    """Write the commands of a step into the file of all commands, in place of those of an earlier try."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in lines if not line.startswith(f"{step}/")]
+    write_atomically(path, "\n".join([*kept, *command_lines(jobs)]) + "\n")
+
+
+def command_lines(jobs: Sequence[PlannedJob]) -> list[str]:
+    """Return ``<step>/<index>: <command>`` for each job, the command as one would type it."""
+    return [f"{planned.job.name}: {shlex.join(planned.job.argv)}" for planned in jobs]
+
+
+def failure_text(step: str, jobs: Sequence[PlannedJob], results: Sequence[JobResult], failed: Mapping[str, str]) -> str:
+    """Return what failed, the last lines of the first log, its path, and the command that repeats the job."""
+    planned, result = next(pair for pair in zip(jobs, results, strict=True) if pair[1].name in failed)
+    lines = [
+        f"step '{step}': {len(failed)} of {len(jobs)} jobs failed: {result.name} ({planned.job.label})"
+        f" {failed[result.name]}",
+        f"Last lines of {result.log}:",
+        *(f"    {line}" for line in result.tail(10)),
+        f"To repeat this job by hand: {planned.job.command_line()}",
+        "Run the same command again to resume at this step.",
+    ]
+    return "\n".join(lines)

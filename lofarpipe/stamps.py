@@ -1,0 +1,126 @@
+"""The paths that a step names, and stamps that tell whether what is there has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+SMALL_BYTES = 1_000_000  # up to this size the content is looked at: maps that were written again are no news
+LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
+SHORTEST_NAME = 3  # characters of a name without a slash that may be the start of file names
+
+_CONTENT = "sha256:"
+_PIECE = re.compile(r"[^\s,\[\]'\"=]+")
+
+
+def stamp(path: str) -> str | None:
+    """Return a text that differs when a file or a casacore table has been written; None if neither is there.
+
+    Size and time of the last change, of small files also the content. A table, such as a measurement set: size and
+    newest time of its files table.dat and table.f* and those of its subtables; locks do not count.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 - of very many paths
+        if stat.S_ISDIR(status.st_mode):
+            return _table_stamp(path)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if status.st_size <= SMALL_BYTES:
+            return f"{_CONTENT}{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32]}@{status.st_mtime_ns}"
+    except (OSError, ValueError):  # not there, not readable, or no path at all
+        return None
+    return f"{status.st_size}@{status.st_mtime_ns}"
+
+
+def is_same(one: str | None, other: str | None) -> bool:
+    """Return whether two stamps mean the same content; of small files the time does not count."""
+    if one is None or other is None or not one.startswith(_CONTENT):
+        return one == other
+    return one.partition("@")[0] == other.partition("@")[0]
+
+
+def _table_stamp(path: str) -> str | None:
+    if not os.path.isfile(f"{path}/table.dat"):  # noqa: PTH113
+        return None
+    size = newest = 0
+    with os.scandir(path) as entries:
+        folders = [path, *(entry.path for entry in entries if entry.is_dir())]
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            parts = [entry.stat() for entry in entries if entry.name.startswith(("table.dat", "table.f"))]
+        size += sum(part.st_size for part in parts)
+        newest = max([newest, *(part.st_mtime_ns for part in parts)])
+    return f"{size}@{newest}"
+
+
+def texts(thing: object) -> Iterator[str]:
+    """Yield every text in nested lists, tuples and dictionaries (of these the values)."""
+    if isinstance(thing, str):
+        yield thing
+    elif isinstance(thing, Mapping):
+        for value in thing.values():
+            yield from texts(value)
+    elif isinstance(thing, list | tuple):
+        for value in thing:
+            yield from texts(value)
+
+
+def named_paths(thing: object, workdir: Path) -> set[str]:
+    """Return everything in the texts of ``thing`` that may be a path, as absolute paths.
+
+    A text is taken as a whole and in pieces (``-name=/a/b``, ``[/a.MS,/b.MS]``); a name without a slash is one in
+    ``workdir``, where programs run.
+    """
+    names: set[str] = set()
+    for text in set(texts(thing)):
+        whole = {text.strip()} if "/" in text else set()
+        names.update(piece for piece in {*whole, *_PIECE.findall(text)} if _may_be_path(piece))
+    return {str(workdir / name) for name in names}
+
+
+def _may_be_path(name: str) -> bool:
+    if "\0" in name or "\n" in name or len(name.encode(errors="surrogateescape")) > LONGEST_PATH:
+        return False
+    if "/" in name:
+        return name.strip("./") != ""
+    return len(name) >= SHORTEST_NAME and any(letter.isalpha() for letter in name)
+
+
+def starting_with(name: str, ordered: list[str]) -> Iterator[str]:
+    """Yield those of the ``ordered`` texts that start with ``name``."""
+    place = bisect_left(ordered, name)
+    while place < len(ordered) and ordered[place].startswith(name):
+        yield ordered[place]
+        place += 1
+
+
+def snapshot(names: Iterable[str]) -> dict[str, str]:
+    """Return the stamp of every named file or table that is there.
+
+    A name of which nothing is there may be the start of file names, as image names are for WSClean: these then count.
+    """
+    listings: dict[str, list[str]] = {}
+    found = {}
+    for name in names:
+        mark = stamp(name)
+        if mark is not None:
+            found[name] = mark
+        elif not os.path.isdir(name):  # noqa: PTH112
+            folder = os.path.dirname(name)  # noqa: PTH120
+            if folder not in listings:
+                listings[folder] = _listing(folder)
+            stamps = ((path, stamp(path)) for path in starting_with(name, listings[folder]))
+            found |= {path: mark for path, mark in stamps if mark is not None}
+    return found
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return sorted(f"{folder}/{name}" for name in os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return []
