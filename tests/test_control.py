@@ -27,7 +27,7 @@ def _step(control=None, arguments=None, task=None):
         ("None", "bool", False),
         ("", "bool", False),
         ("12", "int", 12),
-        ("", "int", 0),
+        ("", "number", 0.0),
         ("1.5", "number", 1.5),
         ("[a, b,,c ]", "list", ["a", "b", "c"]),
         ("{A: b, C: d:e}", "environment", {"A": "b", "C": "d:e"}),
@@ -38,7 +38,10 @@ def test_values(text, kind, value):
     assert read_value(text, kind) == value
 
 
-@pytest.mark.parametrize(("text", "kind"), [("true", "bool"), ("1", "bool"), ("1.5", "int"), ("x", "number")])
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("true", "bool"), ("1", "bool"), ("1.5", "int"), ("", "int"), ("x", "number"), ("{A}", "environment")],
+)
 def test_values_are_strict(text, kind):
     with pytest.raises(ValueError, match=r"is needed"):
         read_value(text, kind)
