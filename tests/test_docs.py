@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from doc_pages import PAGES, REPOSITORY, Block, anchors, blocks, blocks_of_kind, code_words, column_words, links, table
 
-from lofarpipe.cli import parser
+from lofarpipe.arguments import parser
 from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS
 from lofarpipe.errors import PipelineError
 from lofarpipe.options import check_value
@@ -89,7 +89,7 @@ def test_commands_are_possible(block, field):
 
 def check_runner(here: Path, arguments: list[str]) -> None:
     """Run it; where it would make an image, everything up to the first job."""
-    more = [] if {"--options", "--check"} & set(arguments) else ["--check"]
+    more = [] if {"--options", "--check", "--list", "--dry-run", "--forget"} & set(arguments) else ["--check"]
     done = run([sys.executable, "-m", "lofarpipe.cli", *arguments, *more], here)
     assert done.returncode == 0, done.stderr
 
@@ -108,9 +108,10 @@ def check_pip(_: Path, arguments: list[str]) -> None:
 
 
 def check_apt_get(_: Path, arguments: list[str]) -> None:
-    """Installing needs root: the set-up script installs the same package."""
+    """Installing needs root: the set-up script installs the same packages."""
     assert arguments[0] == "install"
-    assert f"printf '{arguments[1]}\\n'" in (REPOSITORY / "tools" / "set-up").read_text()
+    set_up = (REPOSITORY / "tools" / "set-up").read_text()
+    assert all(f"{package}\\n'" in set_up for package in arguments[1:])
 
 
 def check_python(here: Path, arguments: list[str]) -> None:
