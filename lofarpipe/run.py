@@ -28,6 +28,9 @@ from lofarpipe.support.utilities import write_atomically
 
 Outputs = dict[str, object]
 
+WARNING = "WARNING: "  # how a script marks a line of its output that the user must see
+WARNING_LINES = 200
+
 
 @dataclass
 class Loop:
@@ -216,12 +219,15 @@ class Run:
     def _run_jobs(self, step: Step, work: Work) -> tuple[list[JobResult], dict[str, str]]:
         """Run the jobs; return their results, and why those that failed did."""
         failed: dict[str, str] = {}
+        scripts = {planned.job.name for planned in work.jobs if planned.result is not None}
 
         def note(result: JobResult) -> None:
             reason = work.failure_of(result)
             if reason is not None:
                 failed[result.name] = reason
             self.reporters.job_done(step.name, result, reason)
+            for warning in script_warnings(result) if result.name in scripts else []:
+                self.reporters.warning(f"{step.name}: {warning}")
 
         for notice in dict.fromkeys(notice for planned in work.jobs for notice in planned.notices):
             self.reporters.notice(f"step '{step.name}': {notice}")
@@ -240,6 +246,11 @@ class Run:
         path = self.settings.parset_dir / f"{step.name}.parset"
         write_atomically(path, "".join(f"{key}={keywords[key]}\n" for key in sorted(keywords) if key != "flags"))
         return str(path)
+
+
+def script_warnings(result: JobResult) -> list[str]:
+    """Return what a script warned of: the lines of its log that begin with ``WARNING: ``."""
+    return [line.removeprefix(WARNING) for line in result.tail(WARNING_LINES) if line.startswith(WARNING)]
 
 
 def _plain(outputs: Mapping[object, object]) -> Outputs:

@@ -66,6 +66,8 @@ def main(
     for directory in (Path(mapfile_dir), path.parent):
         directory.mkdir(parents=True, exist_ok=True)
     write_json(plan, path)
+    for warning in plan.warnings:
+        print(f"WARNING: {warning}")
     return {**write_maps(plan, Path(mapfile_dir) / outmapname), "plan": str(path)}
 
 

@@ -131,6 +131,14 @@ def test_resume_after_a_failure(site):
     assert _started(site) == ["copy", "count", "count", "report"]
 
 
+def test_what_a_script_warns_of_is_shown(site, capfd):
+    script = site / "my" / "scripts" / "count.py"
+    script.write_text("def main(infile, unit):\n    print('WARNING: short file')\n    return {'total': 1}\n")
+    assert _run(site) == 0
+    shown = "".join(capfd.readouterr())
+    assert shown.count("count: short file") == 2
+
+
 def test_error_tolerance_skips_what_failed(site):
     (site / "in" / "b.txt").unlink()
     assert _run(site, "-s", "copy.control.error_tolerance=True") == 0
