@@ -55,6 +55,7 @@ class History:
     Attributes
     ----------
     files: the stamp of each file that a step named or wrote, as the last of them left it; None: it was not there.
+    written: the same of the files that a step changed.
     maps: the text of each mapfile as the last step wrote it.
     in_flux: what those steps name that began and did not end; they may have changed it.
     plugins: what each plugin returned the last time.
@@ -62,6 +63,7 @@ class History:
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.files: dict[str, str | None] = {}
+        self.written: dict[str, str | None] = {}
         self.maps: dict[str, str] = {}
         self.in_flux: set[str] = set()
         self.plugins: dict[str, dict[str, Any]] = {}
@@ -115,8 +117,10 @@ class History:
 
     def _apply_done(self, event: Event) -> None:
         self._steps[event["step"]] = {**event, "serial": self._count}
-        left = {**(event.get("files") or {}), **(event.get("written") or {})}
+        written = event.get("written") or {}
+        left = {**(event.get("files") or {}), **written}
         self.files |= left
+        self.written |= written
         self.in_flux.difference_update(left)
         self.maps |= event.get("maps") or {}
 

@@ -48,6 +48,7 @@ class Ledger:
     history: History
     settings: Settings
     _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
+    _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text
     _written: list[str] = field(default_factory=list)  # the paths, ordered
 
     def stale(self, entry: str, identity: Identity) -> str:
@@ -65,8 +66,10 @@ class Ledger:
         """Take a step as done: return its outputs, with its maps on disk as it left them."""
         event = self.history.last_done(entry) or {}
         for path, text in (event.get("maps") or {}).items():
-            if _text(path) in (None, self.history.maps[path]):  # else somebody edited it, and shall be heard
+            # Any other text was put there by somebody, who shall be heard.
+            if _text(path) in (None, self.history.maps[path], self._restored.get(path)):
                 write_atomically(Path(path), text)
+                self._restored[path] = text
         return self.recall(entry)
 
     def recall(self, entry: str) -> dict[str, object]:
@@ -113,7 +116,8 @@ class Ledger:
         written = event.get("written") or {}
         for path, mark in (event.get("files") or {}).items():
             now = stamp(path)
-            if is_same(now, mark) or is_same(now, self.history.files.get(path)) or path in self.history.in_flux:
+            by_a_step = path in self.history.written and is_same(now, self.history.written[path])
+            if is_same(now, mark) or by_a_step or path in self.history.in_flux:
                 continue
             if now is not None:
                 return f"{path} changed"
@@ -150,11 +154,9 @@ class Ledger:
         """Yield the written paths that a name stands for: the path, what is in it, or what begins with it."""
         if name in self._writers:
             yield name
-        is_directory = os.path.isdir(name)  # noqa: PTH112 - of very many names
-        if is_directory and self._is_common(name):
-            return
-        start = f"{name}/" if is_directory or name in self._writers else name
-        yield from starting_with(start, self._written)
+        is_there = os.path.exists(name)  # noqa: PTH110 - of very many names
+        if not (is_there and self._is_common(name)):
+            yield from starting_with(f"{name}/" if is_there or name in self._writers else name, self._written)
 
     def _is_common(self, directory: str) -> bool:
         """Whether everything of a run is below a directory, so that naming it says nothing."""

@@ -1,0 +1,88 @@
+"""Names that may be paths, and stamps that tell whether what is there has changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lofarpipe.stamps import is_same, named_paths, snapshot, stamp, starting_with
+
+WORK = Path("/work/dir")
+
+
+@pytest.mark.parametrize(
+    ("thing", "names"),
+    [
+        ("/a/b.MS", {"/a/b.MS"}),
+        ({"k": ["[/a.MS,/b.MS]"], "n": 3}, {"/a.MS", "/b.MS", "/work/dir/[/a.MS,/b.MS]"}),
+        ("-name=/a/b", {"/a/b", "/work/dir/-name", "/work/dir/-name=/a/b"}),
+        ("['/a.MS', '/b.MS']", {"/a.MS", "/b.MS", "/work/dir/['/a.MS', '/b.MS']"}),
+        ("/with a/blank.MS", {"/with a/blank.MS", "/with", "/work/dir/a/blank.MS"}),
+        ("image", {"/work/dir/image"}),
+        ("0.5", set()),
+        ("-1", set()),
+        ("I", set()),
+        ("/", set()),
+        ("../", set()),
+        ("a\0/b", set()),
+        ("/" + "x" * 5000, set()),
+    ],
+)
+def test_names(thing: object, names: set[str]) -> None:
+    assert named_paths(thing, WORK) == names
+
+
+@given(st.text())
+def test_any_text_has_names_and_stamps(text: str) -> None:
+    snapshot(named_paths(text, WORK))
+    stamp(text)
+
+
+def test_stamp_of_a_small_file_is_its_content_and_time(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    assert stamp(str(path)) is None
+    path.write_text("one")
+    first = stamp(str(path))
+    os.utime(path, ns=(5, 5))
+    assert stamp(str(path)) != first
+    assert is_same(stamp(str(path)), first)
+    path.write_text("two")
+    assert not is_same(stamp(str(path)), first)
+
+
+def test_stamp_of_a_large_file_is_size_and_time(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(1_000_001))
+    os.utime(path, ns=(7, 7))
+    assert stamp(str(path)) == "1000001@7"
+    os.utime(path, ns=(8, 8))
+    assert not is_same(stamp(str(path)), "1000001@7")
+
+
+def test_what_has_no_stamp(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "pipe", tmp_path / "folder", tmp_path / "x" / "y", Path("/dev/null")):
+        assert stamp(str(path)) is None
+    assert is_same(None, None)
+    assert not is_same(None, "3@4")
+
+
+def test_snapshot_takes_a_name_of_nothing_as_the_start_of_names(tmp_path: Path) -> None:
+    for name in ("img-1.fits", "img-2.fits", "other", "img"):
+        (tmp_path / name).write_text(name)
+    assert set(snapshot([f"{tmp_path}/img"])) == {f"{tmp_path}/img"}
+    (tmp_path / "img").unlink()
+    assert set(snapshot([f"{tmp_path}/img", f"{tmp_path}/gone/x"])) == {
+        f"{tmp_path}/img-1.fits",
+        f"{tmp_path}/img-2.fits",
+    }
+
+
+def test_texts_that_start_with_a_name() -> None:
+    assert list(starting_with("b", ["a", "b", "ba", "bb", "c"])) == ["b", "ba", "bb"]
+    assert list(starting_with("d", ["a", "c"])) == []
