@@ -48,7 +48,8 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
             _define_last(master, variable, Entry(known[variable].key, value, str(path), 0))
     own_keys = _with_definitions(master, sub)
     steps = [step for step in own_keys.vector("pipeline.steps") if step]
-    blocks = {*steps, *(item for key in sub if key.endswith(".control.loopsteps") for item in sub.vector(key))}
+    looped = (item for key in sub if key.endswith(".control.loopsteps") for item in sub.vector(key))
+    blocks = {*steps, *(item.removeprefix(f"{name}-") for item in looped)}
     own = {entry.key for entry in definitions.values()}
     for entry in sub.entries():
         if entry.key not in own and entry.key not in OWN_KEYS:

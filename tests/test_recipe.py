@@ -90,8 +90,8 @@ def test_mapfile_out_names_the_outputs_and_is_not_saved(settings, tmp_path):
 
 
 def test_mapfiles_out_are_saved_again(settings, tmp_path):
-    mapfile = _map(tmp_path, "in", "/d/a.MS")
-    first, second = _map(tmp_path, "o1", "/o/1"), _map(tmp_path, "o2", "/p/1")
+    mapfile = _map(tmp_path, "in", "/d/a.MS", "/d/b.MS")
+    first, second = _map(tmp_path, "o1", "/o/1", "/o/2"), _map(tmp_path, "o2", "/p/1", "/p/2")
     prepared = _prepare(_step(mapfile_in=mapfile, inputkey="in", mapfiles_out=f"[{first},{second}]"), settings)
     assert _finish(prepared, failed={"average/000"})["mapfile"] == first
     assert DataMap.load(second).data[0].skip
