@@ -37,6 +37,14 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     return options
 
 
+class _Help(argparse.Action):
+    """Prints the help; after --lenient the status is 1, as it was of old."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object) -> None:
+        parser.print_help()
+        parser.exit(1 if namespace.lenient else 0)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(
@@ -44,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
         description="Runs a generic pipeline: the steps that a parset lists.",
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    top.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help")
     top.add_argument("parset", nargs="?", help="the pipeline or the field to run; a shipped one is found by its name")
     what = top.add_argument_group("what to do (default: run the pipeline)")
     what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")

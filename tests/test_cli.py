@@ -1,0 +1,405 @@
+"""The command line: what it can be asked to do, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lofarpipe import __version__, cli
+from lofarpipe.arguments import parser, read_command_line
+from lofarpipe.cli import main
+from lofarpipe.executors.jobs import Interrupted
+
+CONFIG = "[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\nrecipe_directories = [{here}/my]\n"
+PARSET = """\
+pipeline.steps = [list, copy, gather, show, again, note]
+list.control.kind = plugin
+list.control.type = addListMapfile
+list.control.hosts = [localhost]
+list.control.files = [{here}/in/a b.txt]
+list.control.mapfile_dir = input.output.mapfile_dir
+list.control.filename = list.mapfile
+copy.control.type = executable_args
+copy.control.executable = /bin/cp
+copy.control.mapfile_in = list.output.mapfile
+copy.control.inputkey = infile
+copy.control.outputkey = outfile
+copy.control.error_tolerance = False
+copy.argument.flags = [infile, outfile]
+gather.control.kind = plugin
+gather.control.type = compressMapfile
+gather.control.mapfile_in = copy.output.mapfile
+gather.control.mapfile_dir = input.output.mapfile_dir
+gather.control.filename = gather.mapfile
+show.control.type = executable_args
+show.control.executable = /bin/echo
+show.control.mapfile_in = gather.output.mapfile
+show.control.inputkey = files
+show.argument.flags = [files]
+show.argument.mode = fast
+again.control.kind = loop
+again.control.type = loop
+again.control.loopcount = 2
+again.control.loopsteps = [inner]
+inner.control.type = executable_args
+inner.control.executable = /bin/echo
+inner.control.mapfile_in = list.output.mapfile
+inner.control.inputkey = infile
+inner.argument.flags = [infile]
+note.control.type = executable_args
+note.control.executable = /bin/echo
+note.control.mapfile_in = list.output.mapfile
+note.control.inputkey = infile
+note.argument.flags = [infile]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("in", "my/plugins"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "in" / "a b.txt").write_text("a\n")
+    (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
+    (tmp_path / "run.parset").write_text(PARSET.format(here=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files_below(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if "__pycache__" not in str(path)}
+
+
+def started(site: Path) -> list[str]:
+    events = map(json.loads, (site / "run/journal.jsonl").read_text().splitlines())
+    return [event["step"] for event in events if event["event"] == "step_started"]
+
+
+# ---- the command line itself
+
+
+def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for action in parser()._actions:
+        assert all(re.search(rf"(^|[\s,]){option}\b", shown) for option in action.option_strings)
+        assert action.help
+        assert " ".join(action.help.split()) in " ".join(shown.split())
+
+
+def test_help_ends_as_of_old_where_that_is_asked_for() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run.parset", "--lenient", "-h"])
+    assert ended.value.code == 1
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["-j", "name"], ["--list"], ["-n", "True"]])
+def test_no_parset(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 1
+    assert "no parset was given" in capsys.readouterr().err
+
+
+def test_parset_that_is_not_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nowhere.parset"]) == 1
+    assert "nowhere.parset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--lst", "a.parset"], ["a.parset", "-n", "maybe"], ["a.parset", "-q", "-d"]])
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dry"),
+    [
+        (["a.parset"], False),
+        (["a.parset", "-n"], True),
+        (["-n", "a.parset"], True),
+        (["--dry-run", "False", "a.parset"], False),
+        (["a.parset", "--dry-run=True"], True),
+    ],
+)
+def test_dry_run_with_and_without_a_value(arguments: list[str], dry: bool) -> None:
+    options = read_command_line(arguments)
+    assert (options.parset, options.dry_run) == ("a.parset", dry)
+
+
+def test_old_options_without_effect() -> None:
+    assert read_command_line(["a.parset", "--loglevel", "INFO", "--args", "[]"]).parset == "a.parset"
+
+
+# ---- how it ends
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (Interrupted(signal.SIGTERM), 143, "interrupted by SIGTERM"),
+        (KeyboardInterrupt(), 130, "interrupted; run again to resume"),
+    ],
+)
+def test_interrupted(
+    raised: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(raised))
+    assert main(["a.parset"]) == status
+    assert said in capsys.readouterr().err
+
+
+def raising(error: BaseException):
+    def fail(_: object) -> int:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(KeyError("x\ny"), "unexpected KeyError: 'x\\ny'"), (RuntimeError(), "unexpected RuntimeError: no message")],
+)
+def test_mistake_in_the_program(
+    error: Exception, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(error))
+    assert main(["a.parset"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"genericpipeline.py: {re.escape(__file__)}:\d+: {re.escape(text)}; run with -d", line)
+    assert main(["a.parset", "-d"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_error_that_was_never_raised_has_no_place() -> None:
+    assert cli.unexpected(ValueError("x")) == "unknown place: unexpected ValueError: x"
+
+
+def test_mistake_during_a_run_is_told_and_recorded(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lofarpipe.run.note_commands", raising_any)
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 1
+    captured = capsys.readouterr()
+    assert "unexpected ZeroDivisionError: x" in captured.err
+    assert "Traceback" not in captured.err + captured.out
+    assert '"ok": false' in (site / "run/journal.jsonl").read_text().splitlines()[-1]
+
+
+def raising_any(*_: object) -> None:
+    raise ZeroDivisionError("x")
+
+
+def test_error_shows_its_traceback_to_those_who_ask(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "nowhere.cfg"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main(["run.parset", "-c", "nowhere.cfg", "-d"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("genericpipeline.py: ")
+
+
+def test_job_directory_that_cannot_be_made(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "run").write_text("a file")
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 1
+    assert f"{site}/run: cannot be created" in capsys.readouterr().err
+
+
+def test_damaged_journal_is_told(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
+    with (site / "run/journal.jsonl").open("a") as journal:
+        journal.write('{"event": "step_')
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
+    assert "are not readable, as after a crash" in capsys.readouterr().err
+
+
+# ---- --list and --forget
+
+
+def test_list_before_and_after(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run.parset", "-c", "pipeline.cfg"]
+    assert main([*command, "--list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["step", "state", "when", "took", "jobs", "failed"]
+    assert rows[1:3] == [["list", "runs", "always"], ["copy", "not", "done"]]
+    assert not (site / "run").exists()
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[1:]] == ["list", "copy", "gather", "show", "again", "inner@0", "inner@1", "note"]
+    assert rows[2][1] == "done"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 0.\d s 1 0", " ".join(rows[2][2:]))
+
+
+def test_list_shows_what_was_cut_off(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "in/a b.txt").unlink()
+    main(["run.parset", "-c", "pipeline.cfg"])
+    main(["run.parset", "-c", "pipeline.cfg", "--list"])
+    assert re.search(r"^copy +not finished +\d", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_list_of_a_journal_that_cannot_be_read(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "run/journal.jsonl").mkdir(parents=True)
+    assert main(["run.parset", "-c", "pipeline.cfg", "--list"]) == 1
+    assert "the journal cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("step", "again"),
+    [
+        ("list", ["copy", "show", "inner", "inner", "note"]),
+        ("copy", ["copy", "show", "inner", "inner", "note"]),
+        ("gather", ["show", "inner", "inner", "note"]),
+        ("inner", ["inner", "inner", "note"]),
+        ("note", ["note"]),
+    ],
+)
+def test_forget_makes_the_next_run_start_there(
+    site: Path, step: str, again: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run.parset", "-c", "pipeline.cfg"]
+    assert main(command) == 0
+    before = started(site)
+    content = (site / "run/journal.jsonl").read_bytes()
+    capsys.readouterr()
+    assert main([*command, "--forget", step]) == 0
+    assert f"the next run starts at '{step}'" in capsys.readouterr().out
+    assert (site / "run/journal.jsonl").read_bytes().startswith(content)  # nothing is taken out of a journal
+    assert main([*command, "--list"]) == 0
+    assert re.search(r"^note +forgotten", capsys.readouterr().out, re.MULTILINE)
+    assert main(command) == 0
+    assert [name.partition("@")[0] for name in started(site)[len(before) :]] == again
+
+
+def test_forget_a_step_in_a_sub_pipeline(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "sub.parset").write_text(
+        "pipeline.steps = [one, two]\n"
+        + "".join(
+            f"{name}.control.type = executable_args\n{name}.control.executable = /bin/echo\n"
+            f"{name}.control.mapfile_in = sub.output.mapfile\n{name}.control.inputkey = x\n"
+            f"{name}.argument.flags = [x]\n"
+            for name in ("one", "two")
+        )
+    )
+    (site / "run.parset").write_text(
+        PARSET.format(here=site).replace("copy, gather, show, again", "part")
+        + "part.control.kind = pipeline\npart.control.type = sub.parset\n"
+        "part.control.mapfile_in = list.output.mapfile\n"
+    )
+    command = ["run.parset", "-c", "pipeline.cfg"]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--list"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    two = next(name for name in names if "two" in name)
+    assert main([*command, "--forget", two]) == 0
+    assert capsys.readouterr().out.endswith(f"these were done: {two}, note\n")
+
+
+def test_forget_a_step_that_is_not_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "shw"]) == 1
+    assert "--forget shw: there is no such step; did you mean 'show'?" in capsys.readouterr().err
+
+
+def test_forget_before_anything_ran(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "show"]) == 0
+    assert "these were done: none" in capsys.readouterr().out
+
+
+# ---- --dry-run
+
+
+def dry_run(capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
+    capsys.readouterr()
+    assert main(["run.parset", "-c", "pipeline.cfg", "--dry-run", *more]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_dry_run_before_anything_ran(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What needs a plugin's map cannot be known; what is known is printed, and nothing is written."""
+    before = files_below(site)
+    lines = dry_run(capsys)
+    assert files_below(site) == before
+    assert lines[0] == "# list: plugin addListMapfile"
+    assert lines[1] == "# copy: to be known it needs what these give, which did not run: list"
+    assert lines[2] == "#   for each product: /bin/cp infile outfile"
+    assert "#   for each product: /bin/echo files mode=fast" in lines
+
+
+def test_dry_run_prints_commands_that_can_be_typed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A map that is there already: the command is the one that a run gives, quoted for a shell."""
+    assert main(["run.parset", "-c", "pipeline.cfg", "-s", "pipeline.steps=[list]"]) == 0
+    before = files_below(site)
+    lines = dry_run(capsys)
+    assert files_below(site) == before
+    command = f"copy/000: /bin/cp '{site}/in/a b.txt' '{site}/run/a b.copy'"
+    assert command in lines
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
+    assert command in (site / "run/commands.txt").read_text().splitlines()
+
+
+def test_dry_run_of_what_is_done_and_of_what_changed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "in/a b.txt").rename(site / "in/a.txt")
+    (site / "run.parset").write_text(PARSET.format(here=site).replace("a b.txt", "a.txt"))
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
+    before = files_below(site)
+    done = "done before, with the same inputs; not run again"
+    assert [line for line in dry_run(capsys) if done not in line and "plugin" not in line] == []
+    lines = dry_run(capsys, "-s", "copy.control.environment={A: b}")
+    assert "# copy: runs again: changed: environment" in lines
+    assert any(line.startswith("# show: runs again: step 'copy' wrote what it uses") for line in lines)
+    assert f"show/000: /bin/echo '[{site}/run/a.copy]' --mode=fast" in lines
+    assert f"# note: {done}" in lines
+    assert files_below(site) == before
+
+
+def test_dry_run_of_a_loop_without_end(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry_run(capsys, "-s", "again.control.loopcount=-1")
+    assert "# again: a loop that ends when a step in it says so; one iteration is shown" in lines
+
+
+def test_dry_run_says_what_is_wrong_with_a_step(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry_run(capsys, "-s", f"copy.control.mapfile_in={site}/none.mapfile")
+    assert f"# copy: {site}/none.mapfile: mapfile cannot be read: No such file or directory" in lines
+
+
+def test_dry_run_of_a_lenient_run(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry_run(capsys, "--lenient", "-s", "note.control.kind=nothing")
+    assert any(line.startswith("# warning: ") for line in lines)
+    assert "# note: kind 'nothing' is not known; nothing is done" in lines
+
+
+def test_dry_run_checks_first(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "pipeline.cfg", "-n", "-s", "copy.control.inputky=x"]) == 1
+    assert "did you mean 'inputkey'?" in capsys.readouterr().err
+
+
+def test_dry_run_with_a_parset_for_a_plugin(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "my/plugins/PipelineStep_mine.py").write_text("def plugin_main(args, **kwargs):\n    return {'n': 1.5}\n")
+    (site / "run.parset").write_text(
+        "pipeline.steps = [x]\nx.control.kind = plugin\nx.control.type = mine\nx.argument.key = v\n"
+    )
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
+    assert dry_run(capsys) == ["# x: plugin mine; its maps are taken to be those of the last run"]
+
+
+def test_start_up_is_cheap() -> None:
+    """The limit is in benchmarks/overhead.py; here only what would break it at once."""
+    code = "import sys, lofarpipe.cli; print(*(m for m in ('lofarpipe.run', 'lofarpipe.config') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
