@@ -146,7 +146,7 @@ def input_maps(step: Step, control: Control) -> tuple[list[str], list[str]]:
     return mapfiles, tokens
 
 
-def plugin_call(step: Step, results: Results) -> tuple[list[str], dict[str, object]]:
+def plugin_call(step: Step, results: Results, lenient: bool = False) -> tuple[list[str], dict[str, object]]:
     """Return positional and keyword arguments of a plugin: all control keys as text, ``environment`` as a dictionary.
 
     Source: spec/lofarpipe.md, section 7.1.
@@ -155,7 +155,8 @@ def plugin_call(step: Step, results: Results) -> tuple[list[str], dict[str, obje
         key: resolve(step.control[key], results, step.where(f"control.{key}")) for key in sorted(step.control)
     }
     if "environment" in keywords:
-        keywords["environment"] = _value(step, "environment", str(keywords["environment"]), "environment")
+        variables = _value(step, "environment", str(keywords["environment"]), "environment")
+        keywords["environment"] = cut_at_colons(variables) if lenient and isinstance(variables, dict) else variables
     return [resolve(text, results, step.where("control.cmdline")) for text in step.positionals], keywords
 
 

@@ -137,6 +137,8 @@ class StepBuilder:
 
     def _put_in(self, step: Step) -> Step:
         where = step.where("control.type")
+        if not step.type:
+            raise PipelineError(f"{where}: a sub-pipeline needs the path of its parset")
         typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
         path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
         sub = put_in(self._parset, step.name, path, dict(step.arguments))

@@ -147,7 +147,7 @@ class Run:
         """Plugins only write maps: they are cheap, and run again whenever the pipeline is resumed."""
         started = time.monotonic()
         self.reporters.step_started(step.name, "plugin", 0)
-        positionals, keywords = plugin_call(step, self.results)
+        positionals, keywords = plugin_call(step, self.results, self.settings.lenient)
         if step.arguments:
             keywords["parset"] = self._write_parset(step, {})
         path = find_plugin(STEP_PREFIX, step.type, self.pipeline.plugin_path)

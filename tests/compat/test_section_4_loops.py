@@ -225,6 +225,12 @@ def test_sub_pipelines_nest(sub):
     assert _values(sub) == ["1", "v1", "vv1"]
 
 
+def test_a_sub_pipeline_needs_a_parset(sub, error):
+    """Section 4.7."""
+    assert sub.run("pipeline.steps = [sp]\nsp.control.kind = pipeline\n") == 1
+    assert "a sub-pipeline needs the path of its parset" in error()
+
+
 def test_a_missing_sub_parset_fails_when_it_is_reached(sub, error):
     """Section 4.7."""
     text = "pipeline.steps = [x, sp]\nsp.control.kind = pipeline\nsp.control.type = @/absent.parset\n" + _plugin(

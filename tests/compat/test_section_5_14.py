@@ -118,3 +118,20 @@ f.control.metadata_file = @/data/metadata
     assert site.run(text) == 1
     assert site.args() == [["/d/a.fits"]]
     assert line.split(" ")[0] in error()
+
+
+def test_the_old_recipe_that_described_products(site, error):
+    """Sections 4.8 and 9.1: get_metadata takes its map by position, and is a feedback step."""
+    (site.here / "data/a.fits").write_text("no image")
+    site.mapfile("m", f"{site.here}/data/a.fits")
+    with (site.here / "tasks.cfg").open("a") as tasks:
+        tasks.write("\n[get_metadata]\nrecipe = get_metadata\n")
+    text = """
+pipeline.steps = [f]
+f.control.type = get_metadata
+f.control.cmdline.map = @/data/m
+f.control.metadata_file = @/data/metadata
+f.control.product_type = SkyImage
+"""
+    assert site.run(text) == 1
+    assert "a.fits" in error()

@@ -27,7 +27,7 @@ x.control.type = p
 x.control.plotP.minmax = [0, 1]
 x.control.flag = True
 x.control.Upper = input.output.job_name
-x.control.environment = {A: b, C: d}
+x.control.environment = {A: b, C: d:e}
 x.argument.key = input.output.job_name
 x.argument.flags = [f]
 """
@@ -36,7 +36,7 @@ x.argument.flags = [f]
     assert call["args"] == [[]]
     assert call["cwd"] == str(site.here)
     assert list(call["kwargs"]) == ["Upper", "environment", "flag", "plotP.minmax", "parset"]
-    assert call["kwargs"]["environment"] == {"A": "b", "C": "d"}
+    assert call["kwargs"]["environment"] == {"A": "b", "C": "d"}  # as in 4.3, cut at the second colon
     assert call["kwargs"]["plotP.minmax"] == "[0, 1]"
     assert call["kwargs"]["parset"] == str(site.here / "run/p/parsets/x.parset")
     assert site.parset("x") == "key=p\n"
