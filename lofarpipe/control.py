@@ -132,9 +132,17 @@ def _derived(step: Step, arguments: Mapping[str, str], results: Results) -> dict
 
 
 def input_maps(step: Step, control: Control) -> tuple[list[str], list[str]]:
-    """Return input mapfiles and the words that stand for their files, in order."""
+    """Return input mapfiles and the words that stand for their files, in order.
+
+    Raises
+    ------
+    PipelineError
+        If there is no input map, or the words are not as many.
+    """
     first, key = control.text("mapfile_in"), control.text("inputkey")
     mapfiles = ([first] if first else []) + control.items("mapfiles_in")
+    if not mapfiles:
+        raise PipelineError(f"step '{step.name}': it has no input map; set control.mapfile_in")
     tokens = control.items("inputkeys")
     if key and key not in tokens:
         tokens.insert(0, key)

@@ -89,17 +89,22 @@ class StepBuilder:
         self._settings = settings
         self._within: list[str] = []
 
-    def steps(self, names: Sequence[tuple[str, str]]) -> list[Step]:
-        """Return the steps of a list of (name, block); those that cannot be built are broken, with a finding."""
-        return [self._step(name, block) for name, block in names]
+    def steps(self, names: Sequence[tuple[str, str]], where: str = "") -> list[Step]:
+        """Return the steps of a list of (name, block); those that cannot be built are broken, with a finding.
 
-    def _step(self, name: str, block: str) -> Step:
+        ``where`` is the key that lists them; ``pipeline.steps`` if it is not given.
+        """
+        listed = where or f"{self._parset.entry('pipeline.steps').where}: pipeline.steps"
+        return [self._step(name, block, listed) for name, block in names]
+
+    def _step(self, name: str, block: str, listed: str) -> Step:
         self.blocks.add(block)
         known = {key.partition(".")[0] for key in self._parset if not key.startswith("!")}
         if block not in known or not block:
-            entry = self._parset.entry("pipeline.steps")
-            what = f"pipeline.steps: there is no step '{block}'{nearest(block, known)}"
-            return self._broken(name, block, Finding(f"{entry.file}:{entry.line}", what))
+            where, _, key = listed.partition(": ")
+            return self._broken(
+                name, block, Finding(where, f"{key}: there is no step '{block}'{nearest(block, known)}")
+            )
         try:
             step = build_step(name, block, self._parset, self._settings.tasks)
             return self._with_body(step)
@@ -127,7 +132,7 @@ class StepBuilder:
         names = [self._in_sub_pipeline(name) for name in list_items(step.control.get("loopsteps", ""))]
         if not names:
             raise PipelineError(f"{step.where('control.loopsteps')}: a loop needs the list of its steps")
-        return replace(step, body=tuple(self.steps(numbered(names))))
+        return replace(step, body=tuple(self.steps(numbered(names), step.where("control.loopsteps"))))
 
     def _in_sub_pipeline(self, name: str) -> str:
         """Return the block that a loop of a sub-pipeline means: its own, where the master has none of that name."""
@@ -143,7 +148,7 @@ class StepBuilder:
         path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
         sub = put_in(self._parset, step.name, path, dict(step.arguments))
         control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
-        return replace(step, control=control, body=tuple(self.steps(numbered(sub.steps))))
+        return replace(step, control=control, body=tuple(self.steps(numbered(sub.steps), f"{path}: pipeline.steps")))
 
 
 def _sublisted(parset: Parset) -> set[str]:

@@ -76,16 +76,9 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
     PipelineError
         If a map cannot be loaded, maps do not fit together, or the program is not found.
     """
-    _check_runner(step, settings)
     control, keywords = resolved_control(step, results, settings.lenient)
+    _check_runner(step, control, settings)
     mapfiles, tokens = input_maps(step, control)
-    if control.text("nodescript") not in NODESCRIPTS:
-        given = control.text("nodescript")
-        raise PipelineError(
-            f"{step.where('control.nodescript')} is '{given}'; one of {', '.join(NODESCRIPTS)} is needed"
-        )
-    if not mapfiles:
-        raise PipelineError(f"step '{step.name}': it has no input map; set control.mapfile_in")
     maps = [DataMap.load(mapfile) for mapfile in mapfiles]
     name = control.text("stepname") or step.name
     naming = OutputNaming(name, control, maps[0], mapfiles[0], settings)
@@ -146,11 +139,16 @@ def _fingerprint_of(
     }
 
 
-def _check_runner(step: Step, settings: Settings) -> None:
+def _check_runner(step: Step, control: Control, settings: Settings) -> None:
+    """Refuse a step that something else than this runner would have to run."""
     recipe = settings.tasks.recipe(step.type)
     if recipe != "executable_args":
         what = f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
         raise PipelineError(f"{step.where('control.type')}: {what}")
+    nodescript = control.text("nodescript")
+    if nodescript not in NODESCRIPTS:
+        where = step.where("control.nodescript")
+        raise PipelineError(f"{where} is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
 
 
 def _check_outputs_fit(

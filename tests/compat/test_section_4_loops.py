@@ -146,6 +146,15 @@ def test_loopcount_is_a_number(site, error, count):
     assert "an integer is needed" in error()
 
 
+def test_a_step_that_a_loop_lists_must_exist(site, error):
+    """Section 4.6: it fails when it is reached; a strict run names the key that lists it."""
+    text = "pipeline.steps = [x, lp]\n" + _loop("lp", 2, "xx") + _plugin("x", "1")
+    assert site.run(text, lenient=False) == 1
+    assert "p.parset:6: lp.control.loopsteps: there is no step 'xx'" in error()
+    assert site.run(text) == 1
+    assert _values(site) == ["1"]
+
+
 def test_a_loop_needs_a_loopcount(site, error):
     """Section 4.6."""
     text = "pipeline.steps = [lp]\nlp.control.kind = loop\nlp.control.loopsteps = [x]\n" + _plugin("x")
@@ -239,3 +248,19 @@ def test_a_missing_sub_parset_fails_when_it_is_reached(sub, error):
     assert sub.run(text) == 1
     assert _values(sub) == ["1"]
     assert "absent.parset" in error()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_loop("lp", 2, "lp"), "the step contains itself"),
+        (_loop("lp", 2), "a loop needs the list of its steps"),
+        ("lp.control.kind = pipeline\nlp.control.type = @/empty.parset\n", "No pipeline steps defined"),
+    ],
+)
+def test_what_stands_for_other_steps_must_have_some(site, error, text, message):
+    """Sections 4.6 and 4.7: it fails when it is reached."""
+    (site.here / "empty.parset").write_text("x.control.kind = plugin\n")
+    assert site.run("pipeline.steps = [x, lp]\n" + _plugin("x", "1") + text) == 1
+    assert message in error()
+    assert _values(site) == ["1"]
