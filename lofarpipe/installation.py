@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import PipelineError, nearest
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -31,5 +31,7 @@ def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
     for path in looked:
         if path.is_file():
             return path.resolve()
-    places = ", ".join(sorted({str(path.parent.resolve()) for path in looked}))
-    raise PipelineError(f"{name}: no such {what}; looked in {places}")
+    folders = sorted({path.parent.resolve() for path in looked})
+    there = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    hint = nearest(Path(name).name, there)
+    raise PipelineError(f"{name}: no such {what}{hint}; looked in {', '.join(map(str, folders))}")

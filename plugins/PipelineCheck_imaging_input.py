@@ -93,8 +93,10 @@ def expand_outputs(list_text):
 
 
 def _write_findings(name, path, is_directory=False):
-    """Return why a file could not be made there, or the directory could not be; nothing is left behind."""
+    """Return why a file could not be made there, or in the directory; nothing is left behind."""
     path = Path(path).absolute()
+    if is_directory and not path.is_dir():
+        return [f"{name}: {path} is no directory; name one that exists"]
     if not is_directory and path.is_dir():
         return [f"{name}: {path} is a directory; the name of a file is needed"]
     directory = path if is_directory else path.parent

@@ -153,3 +153,5 @@ def test_missing_file_names_the_places(tmp_path, monkeypatch):
         find_config("x.cfg")
     with pytest.raises(PipelineError, match="no such thing"):
         find_file("y", [], "thing")
+    with pytest.raises(PipelineError, match=r"image\.parst: no such parset; did you mean 'image\.parset'\?"):
+        find_file("image.parst", [share_directory()], "parset")

@@ -231,7 +231,12 @@ def test_a_number_that_is_none_is_left_to_its_domain(check):
 # ---- where it writes
 
 
-@pytest.mark.parametrize("name", ["images_metadata_file", "image_rootname", "local_scratch_dir"])
+def test_scratch_directory_must_be_there(check, tmp_path):
+    finding = only(check(local_scratch_dir=f"{tmp_path}/nowhere"))
+    assert finding == f"local_scratch_dir: {tmp_path}/nowhere is no directory; name one that exists"
+
+
+@pytest.mark.parametrize("name", ["images_metadata_file", "image_rootname"])
 def test_a_place_below_a_file_cannot_be_written(check, tmp_path, name):
     (tmp_path / "file").touch()
     finding = only(check(**{name: f"{tmp_path}/file/x"}))
