@@ -1,6 +1,7 @@
 """Whole small pipelines through the command line: real programs, no astronomy."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -252,9 +253,12 @@ def test_plugin_gets_values_and_positionals_and_may_return_anything(site):
     assert (site / "p/parsets/x.parset").read_text() == "key=p\n"
 
 
+SECONDS = f"{10000 + os.getpid()}.5"  # only this run of the tests sleeps so long
+
+
 def test_interrupt_leaves_no_child_and_resumes(site):
     (site / "my" / "scripts" / "count.py").write_text(
-        "import subprocess\ndef main(infile, unit):\n    subprocess.run(['/bin/sleep', '987.5'])\n"
+        f"import subprocess\ndef main(infile, unit):\n    subprocess.run(['/bin/sleep', '{SECONDS}'])\n"
     )
     command = [sys.executable, "-m", "lofarpipe.cli", "copy.parset", "-c", "pipeline.cfg"]
     process = subprocess.Popen(command, cwd=site, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -269,7 +273,9 @@ def test_interrupt_leaves_no_child_and_resumes(site):
 
 
 def _sleepers():
-    found = subprocess.run(["pgrep", "-f", "sleep 987.5"], capture_output=True, text=True, check=False).stdout.split()
+    found = subprocess.run(
+        ["pgrep", "-f", f"sleep {SECONDS}"], capture_output=True, text=True, check=False
+    ).stdout.split()
     return [pid for pid in found if "sleep" in str(Path(f"/proc/{pid}/exe").readlink())]
 
 
