@@ -187,7 +187,7 @@ def journal_file(settings: Settings) -> Path:
 def dry_run(options: argparse.Namespace) -> int:
     """Check everything, then print what a run would do; run and write nothing."""
     from lofarpipe.dry_run import DryRun
-    from lofarpipe.journal import read_history
+    from lofarpipe.history import read_history
     from lofarpipe.report import Reporters
 
     settings, pipeline, executor, warnings = checked(options)
@@ -199,7 +199,7 @@ def dry_run(options: argparse.Namespace) -> int:
 
 def list_steps(options: argparse.Namespace) -> int:
     """Print which steps are done."""
-    from lofarpipe.journal import read_history
+    from lofarpipe.history import read_history
     from lofarpipe.listing import steps_table
 
     settings, pipeline = settings_and_pipeline(options)
@@ -244,7 +244,9 @@ def terminating() -> Iterator[None]:
     def stop(number: int, _: object) -> None:
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # What is ignored stays ignored: a run under nohup survives its terminal.
+    wanted = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in wanted}
     try:
         yield
     finally:

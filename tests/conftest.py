@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,14 @@ def hba_set_generic(shared_set: Callable[[str], Path]) -> Path:
 def dish_set(shared_set: Callable[[str], Path]) -> Path:
     """A dish array, without LOFAR beam tables. Shared by the session: copy it before changing it."""
     return shared_set("tDish.MS.tgz")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_in_a_terminal() -> None:
+    """A shell starts background jobs with some signals ignored, and every process of the tests would inherit that."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -53,11 +53,11 @@ def test_no_jobs(executor: Executor) -> None:
 
 
 def test_capacity_is_respected(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
-    script = f"ls {tmp_path} | grep -c running; touch {tmp_path}/running.$$; sleep 0.1; rm {tmp_path}/running.$$"
-    results = executor.run([make_job(number, script) for number in range(8)])
+    script = f"ls {tmp_path} | grep -c running; touch {tmp_path}/running.$$; sleep 0.5; rm {tmp_path}/running.$$"
+    results = executor.run([make_job(number, script) for number in range(6)])
     together = [int(result.tail()[0]) + 1 for result in results]
     assert max(together) == executor.capacity().cores == 2
-    one_by_one = executor.run([make_job(number, script, max_per_node=1) for number in range(4)])
+    one_by_one = executor.run([make_job(number, script, max_per_node=1) for number in range(3)])
     assert {result.tail()[0] for result in one_by_one} == {"0"}
 
 

@@ -121,7 +121,7 @@ def test_directory_is_not_overwritten_and_nothing_else_is_made(deliver, tmp_path
 
 
 def test_full_disk_leaves_nothing_half_done(deliver, tmp_path, monkeypatch):
-    def full(source, target):
+    def full(source, target, **kwargs):
         Path(target).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
