@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.executors.jobs import duration_text
-from lofarpipe.journal import Event, History, Journal
+from lofarpipe.history import Event, History
+from lofarpipe.journal import Journal
 from lofarpipe.steps import Step
 
 STATES = {"step_done": "done", "step_started": "not finished", "step_forgotten": "forgotten"}

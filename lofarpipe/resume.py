@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.journal import Event, History, fingerprint
+from lofarpipe.history import Event, History, fingerprint
 from lofarpipe.stamps import SMALL_BYTES, is_same, named_paths, snapshot, stamp, starting_with
 from lofarpipe.support.utilities import write_atomically
 

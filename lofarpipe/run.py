@@ -13,9 +13,9 @@ from lofarpipe.control import is_true, loop_count, plugin_call
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Executor, JobResult
 from lofarpipe.feedback_step import finish_feedback, prepare_feedback
+from lofarpipe.history import History
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.job_files import failure_text, note_commands, write_job_files
-from lofarpipe.journal import History
 from lofarpipe.pipeline import Pipeline, known_outputs
 from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.recipe import failure, finish, prepare

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from lofarpipe import journal as module
 from lofarpipe.errors import PipelineError
-from lofarpipe.journal import Journal, RunLock, fingerprint, read_events
+from lofarpipe.history import fingerprint, read_events
+from lofarpipe.journal import Journal, RunLock
 from lofarpipe.programs import job_environment
 
 OUTPUTS = {"mapfile": "/m/average.mapfile", "break": False}

@@ -13,7 +13,8 @@ import pytest
 
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.journal import History, Journal
+from lofarpipe.history import History
+from lofarpipe.journal import Journal
 from lofarpipe.resume import Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
@@ -194,6 +195,15 @@ def test_failed_step_does_not_make_those_before_it_run_again(site: Path) -> None
     assert (site / "run/a.copy").read_text() == "a\nx"
     assert run(site, "mark.argument.text=y") == ["mark", "join", "read", "other"]
     assert run(site, "mark.argument.text=y") == []
+
+
+def test_products_that_all_failed_are_tried_again(site: Path) -> None:
+    """The map of the step before, which this one would change, is as it was."""
+    edit(site / "my/scripts/mark.py", "text):\n", "text):\n    assert text == 'y'\n")
+    assert run(site, status=1) == ["copy", "mark"]
+    assert [product.skip for product in DataMap.load(site / "run/mapfiles/copy.mapfile").data] == [False, False]
+    assert run(site, "mark.argument.text=y") == ["mark", "join", "read", "other"]
+    assert (site / "out/joined-MFS.txt").read_text() == "a\nyb\ny"
 
 
 def test_run_that_was_cut_off_after_a_step_ran_again(site: Path) -> None:
