@@ -54,7 +54,7 @@ def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str])
     complete = {key.partition(".")[0] for key in parset if key.partition(".")[2] in ("control.type", "control.kind")}
     for key in parset:
         entry = parset.entry(key)
-        where = f"{entry.file}:{entry.line}" if entry.line else entry.file
+        where = entry.where
         block, _, rest = key.partition(".")
         part = rest.partition(".")[0]
         if key.startswith("!") or block in reserved:
@@ -75,7 +75,7 @@ def check_placeholders(parset: Parset, blocks: Iterable[str]) -> list[Finding]:
         for name in parset.placeholders(key) if key.partition(".")[0] in used else []:
             entry = parset.entry(key)
             hint = "; define it above where it is used" if name in known else nearest(name, known)
-            findings.append(Finding(f"{entry.file}:{entry.line}", f"{key}: '{{{{ {name} }}}}' is not defined{hint}"))
+            findings.append(Finding(entry.where, f"{key}: '{{{{ {name} }}}}' is not defined{hint}"))
     return findings
 
 

@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_SIGNAL + signal.SIGINT
     except PipelineError as err:
         return failed(str(err), options.debug)
+    except BrokenPipeError:  # whoever read what is printed, such as head, has had enough
+        sys.stdout = None
+        return EXIT_SIGNAL + signal.SIGPIPE
     except Exception as err:
         return failed(f"{unexpected(err)}; run with -d for the traceback", options.debug)
 

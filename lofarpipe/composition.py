@@ -63,7 +63,7 @@ def _chain(path: Path, share: Path) -> list[tuple[Path, Parset]]:
         try:
             path = find_file(unquote(entry.value), [path.parent, share], "base parset")
         except PipelineError as err:
-            raise PipelineError(f"{entry.file}:{entry.line}: pipeline.base: {err}") from err
+            raise PipelineError(f"{entry.where}: pipeline.base: {err}") from err
 
 
 def _note_comments(layer: Parset, documented: dict[str, Entry]) -> None:
@@ -78,9 +78,7 @@ def _unknown_options(entries: Iterable[Entry], layer: Parset, below: Parset) -> 
     used = {name for key in layer for name in layer.placeholders(key)}
     names = {entry.key: name for name, entry in layer.definitions().items()}
     return [
-        Finding(
-            f"{entry.file}:{entry.line}", f"no option is called '{names[entry.key]}'{nearest(names[entry.key], known)}"
-        )
+        Finding(entry.where, f"no option is called '{names[entry.key]}'{nearest(names[entry.key], known)}")
         for entry in entries
         if names[entry.key] not in known and names[entry.key] not in used
     ]
@@ -112,8 +110,7 @@ def _put_ready_steps_below(parset: Parset, directories: Sequence[Path], findings
         ready = next((d / f"{name}.parset" for d in directories if (d / f"{name}.parset").is_file()), None)
         if ready is None:
             known = {path.stem for directory in directories for path in directory.glob("*.parset")}
-            where = f"{entry.file}:{entry.line}" if entry.line else entry.file
-            findings.append(Finding(where, f"{key}: there is no ready step '{name}'{nearest(name, known)}"))
+            findings.append(Finding(entry.where, f"{key}: there is no ready step '{name}'{nearest(name, known)}"))
             continue
         layer = Parset.read(ready)
         for ready_key in layer:

@@ -79,7 +79,7 @@ def _job(
     call = {"product": product, "product_type": values["product_type"], "result": str(result)}
     job = Job(
         name=f"{step.name}/{place:03d}",
-        argv=(sys.executable, "-m", "lofarpipe.nodes.feedback", str(spec)),
+        argv=(sys.executable, "-P", "-m", "lofarpipe.nodes.feedback", str(spec)),
         workdir=settings.job_workdir,
         log=settings.job_directory / "logs" / step.name / f"{place:03d}.log",
         cores=1,

@@ -143,7 +143,7 @@ class JobBuilder:
         spec, result = directory / f"{place:03d}.json", directory / f"{place:03d}.result.json"
         call = {"script": str(self.executable), "args": positionals, "kwargs": keywords, "result": str(result)}
         files[spec] = json.dumps(call, indent=1)
-        return [sys.executable, "-m", "lofarpipe.nodes.python_plugin", str(spec)], files, result
+        return [sys.executable, "-P", "-m", "lofarpipe.nodes.python_plugin", str(spec)], files, result
 
     def _parset_file(self, place: int, keywords: Mapping[str, str]) -> tuple[str | None, dict[Path, str]]:
         if not self.control.flag("parsetasfile"):
