@@ -413,3 +413,11 @@ def test_ignored_hangup_stays_ignored():
             assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_reader_that_has_had_enough_is_no_failure():
+    command = [sys.executable, "-m", "lofarpipe.cli", "--options", "image.parset"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait(timeout=30) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == b""
