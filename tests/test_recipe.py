@@ -250,8 +250,6 @@ def test_log_of_a_known_program_can_fail_a_job(settings, tmp_path):
     result = JobResult("average/000", 0, 1.0, 2.0, 0.5, 10.0, log, ())
     log.write_text("all is well\n")
     assert failure(prepared, result) is None
-    log.write_text(
-        "*** WARNING: the following parset keywords were not used ***\n   - avg.timestp\n"
-    )
+    log.write_text("*** WARNING: the following parset keywords were not used ***\n   - avg.timestp\n")
     assert "avg.timestp" in failure(prepared, result)
     assert failure(prepared, JobResult("average/000", 3, 1.0, 2.0, 0.5, 10.0, log, ())).startswith("exited with 3")
