@@ -224,6 +224,17 @@ def test_product_elsewhere_may_be_moved_away(site: Path) -> None:
     assert run(site, f"join.argument.note={site}/out/joined-MFS.txt") == []
 
 
+def test_product_that_only_its_script_knows(site: Path) -> None:
+    """What a script returns stands in a map: when it is gone, it is made again."""
+    with (site / "my/scripts/join.py").open("a") as script:
+        script.write("    open('made.txt', 'w').write(text)\n    return {'made': 'run/made.txt'}\n")
+    edit(site / "my/scripts/join.py", "'made.txt', 'w'", f"'{site}/run/made.txt', 'w'")
+    edit(site / "my/scripts/join.py", "'run/made.txt'}", f"'{site}/run/made.txt'}}")
+    run(site)
+    (site / "run/made.txt").unlink()
+    assert run(site) == ["join", "read"]
+
+
 def test_input_that_has_disappeared(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(site)
     (site / "in/a.txt").unlink()
