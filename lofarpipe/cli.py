@@ -273,7 +273,8 @@ def make_reporters(options: argparse.Namespace, settings: Settings) -> Reporters
 
     levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
     level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
-    return report.Reporters([report.Terminal(level), report.ClassicLog(settings.log_file)])
+    logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
+    return report.Reporters([report.Terminal(level), *logs])
 
 
 if __name__ == "__main__":

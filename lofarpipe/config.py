@@ -34,6 +34,7 @@ class Settings:
     cores: int  # 0: all there are
     memory_gb: float  # 0: all there is
     log_file: Path
+    statistics_file: Path
     lenient: bool  # findings of the check are warnings
     inputs: Mapping[str, str]  # what input.output.<key> resolves to
     sections: Mapping[str, Mapping[str, str]]  # the same, section by section
@@ -189,6 +190,9 @@ def _settings(parser: configparser.ConfigParser, path: Path, lenient: bool) -> S
         cores=_number(remote, "cores", path, int),
         memory_gb=_number(remote, "memory_gb", path, float),
         log_file=Path(log).absolute(),
+        statistics_file=Path(
+            sections.get("logging", {}).get("xml_stat_file", str(Path(log).with_name("statistics.xml")))
+        ).absolute(),
         lenient=lenient or {**defaults, **everything}.get("lenient", "False") == "True",
         inputs=inputs,
         sections=sections,

@@ -2,6 +2,7 @@
 
 from lofarpipe.report.classic_log import ClassicLog
 from lofarpipe.report.events import Reporter, Reporters
+from lofarpipe.report.statistics import Statistics
 from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
 
-__all__ = ["DEBUG", "NORMAL", "QUIET", "VERBOSE", "ClassicLog", "Reporter", "Reporters", "Terminal"]
+__all__ = ["DEBUG", "NORMAL", "QUIET", "VERBOSE", "ClassicLog", "Reporter", "Reporters", "Statistics", "Terminal"]
