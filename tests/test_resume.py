@@ -244,7 +244,7 @@ def test_input_that_has_disappeared(site: Path, capsys: pytest.CaptureFixture[st
 
 def test_maps_that_a_script_reads_by_name(site: Path) -> None:
     """A map is named by its path in an argument; the files in it are rewritten under the same names."""
-    edit(site / "run.parset", "read.argument.flags = [", "read.argument.flags = [gather.output.mapfile, ")
+    edit(site / "run.parset", "read.argument.flags = [", f"read.argument.flags = [{site}/run/mapfiles/gather.mapfile, ")
     edit(site / "run.parset", "-MFS.txt]", "-none.txt, /dev/null]")
     edit(site / "run.parset", "read.control.mapfile_in = gather", "read.control.mapfile_in = list")
     edit(site / "run.parset", "executable = /bin/cat\nread", "executable = /bin/echo\nread")
