@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import glob
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
 
 from lofarpipe.support.lofarexceptions import DataMapError
+from lofarpipe.support.map_text import read_entries, texts_of
 from lofarpipe.support.utilities import files_of, write_atomically
 
 __all__ = [
@@ -61,7 +61,7 @@ def _plain(value: object) -> object:
 
 
 def _as_text(file: object) -> str:
-    return str(_plain(file))
+    return file if type(file) is str else str(_plain(file))
 
 
 class DataMap:
@@ -137,14 +137,15 @@ class DataMap:
     def load(cls, filename: Filename) -> Self:
         """Return the map in a file: a list literal of dicts, or of ``(host, file[, skip])``.
 
-        An entry whose file is a list becomes the text of that list; a missing skip means skipped.
+        An entry whose file is a list becomes the text of that list; a missing skip means skipped. Time and memory are
+        proportional to the file, up to the limits of ``map_text``.
 
         Raises
         ------
         DataMapError
-            If the file cannot be read, or is not such a list.
+            If the file cannot be read, is not such a list, or is over a limit.
         """
-        entries = _read_literal(Path(filename))
+        entries = read_entries(Path(filename))
         try:
             return cls(entries)
         except DataMapError as err:
@@ -196,19 +197,6 @@ def _products(items: list[Any], dtype: type[DataProduct]) -> list[DataProduct]:
     raise DataMapError(f"expected a list of products, of dicts or of tuples; found {kinds}")
 
 
-def _read_literal(path: Path) -> list[Any]:
-    """Return the list literal in a file."""
-    try:
-        entries = ast.literal_eval(path.read_text(encoding="utf-8", errors="surrogateescape").strip())
-    except OSError as err:
-        raise DataMapError(f"{path}: mapfile cannot be read: {err.strerror}") from err
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as err:
-        raise DataMapError(f"{path}: not a mapfile: {err}; expected a list of {{'host', 'file', 'skip'}}") from err
-    if not isinstance(entries, list):
-        raise DataMapError(f"{path}: not a mapfile: found {type(entries).__name__}; expected a list")
-    return entries
-
-
 class MultiDataProduct(DataProduct):
     """Several files on one host; ``file`` is a list, and ``file_skip`` has one flag per file, ``skip`` if not given."""
 
@@ -216,7 +204,7 @@ class MultiDataProduct(DataProduct):
         self, host: object, file: Any, skip: object = True, file_skip: bool | list[bool] | None = None
     ) -> None:
         super().__init__(host, "", skip)
-        self.file = [str(name) for name in file] if isinstance(file, list | tuple) else files_of(str(file))
+        self.file = [str(name) for name in file] if isinstance(file, list | tuple) else _names(str(file))
         flag = self.skip if file_skip is None else file_skip
         self.file_skip = [*flag] if isinstance(flag, list) else [bool(flag)] * len(self.file)
         if len(self.file_skip) != len(self.file):
@@ -231,6 +219,12 @@ class MultiDataProduct(DataProduct):
         return same and super().__eq__(other) is True
 
     __hash__ = None
+
+
+def _names(text: str) -> list[str]:
+    """Return the names in a text as ``files_of`` does; the usual text takes a tenth of the time."""
+    names = texts_of(text)
+    return files_of(text) if names is None else [name for name in names if name]
 
 
 class MultiDataMap(DataMap):

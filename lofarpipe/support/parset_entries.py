@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from lofarpipe.support.variables import Substitution, expand_environment, placeh
 
 T = TypeVar("T")
 REPLACE = "pipeline.replace."
+_LINE_BREAK = re.compile("[\n\r\0]")
 
 
 class MissingKeyError(ParsetError, KeyError):
@@ -69,6 +71,7 @@ class Entries:
         self.keys: list[str] = []
         self.oddities: list[Finding] = []
         self._entries: dict[str, Entry] = {}
+        self._blocks: dict[str, list[str]] = {}  # first part -> keys, made when it is first asked for
         if filename:
             self._adopt_text(read_text(Path(filename)), str(filename))
 
@@ -128,11 +131,13 @@ class Entries:
         known = self._entries.get(key)
         if known is None:
             self.keys.append(key)
+            self._blocks = {}
         self._entries[key] = Entry(key, value, file, line, comment or (known.comment if known else ""))
 
     def _remove(self, key: str) -> None:
         key = _canonical(key)
         self._entries.pop(key, None)
+        self._blocks = {}
         self.keys = [name for name in self.keys if _canonical(name) != key]
 
     def adopt(self, other: Entries) -> None:
@@ -162,6 +167,7 @@ class Entries:
         moved = {key for keys in before.values() for key in keys}
         order = [place for key in self._entries if key not in moved for place in (*before.get(key, ()), key)]
         self._entries = {key: self._entries[key] for key in order}
+        self._blocks = {}
 
     def subset(self, prefix: str) -> Self:
         """Return the keys that start with ``prefix.``, without it; file and line stay those of the full keys."""
@@ -170,11 +176,21 @@ class Entries:
     def _renamed(self, prefix: str, new_prefix: str) -> Self:
         """Return the entries whose keys start with a prefix, with another prefix in its place."""
         result = type(self)()
-        for entry in self.entries():
+        for entry in self._below(prefix):
             key = new_prefix + entry.key.removeprefix(prefix)
             if entry.key.startswith(prefix) and key:
                 result.set(key, entry.value, entry.file, entry.line, entry.comment)
         return result
+
+    def _below(self, prefix: str) -> Iterable[Entry]:
+        """Return the entries that may start with a prefix: those of its block, found without a look at all others."""
+        block, dot, _ = prefix.partition(".")
+        if not dot:
+            return self.entries()
+        if not self._blocks:
+            for key in self._entries:
+                self._blocks.setdefault(key.partition(".")[0], []).append(key)
+        return [self._entries[key] for key in self._blocks.get(block, ())]
 
     def definitions(self) -> dict[str, Entry]:
         """Return the replacement variables by name, in the order in which they were first defined."""
@@ -200,7 +216,8 @@ class Entries:
         result.keys, result.oddities = [*self.keys], [*self.oddities]
         for key, entry in self._entries.items():
             value = expand_environment(entry.value) if _defined_name(key) else entry.value
-            result._entries[key] = replace(entry, value=substitution.apply(value, entry.where))
+            value = substitution.apply(value, entry.where)
+            result._entries[key] = entry if value == entry.value else replace(entry, value=value)
         return result
 
     def placeholders(self, key: str) -> list[str]:
@@ -232,11 +249,11 @@ class Entries:
             raise ParsetError(f"{entry.where}: {entry.key}: {err}") from err
 
     def _adopt_text(self, text: str, file: str, prefix: str = "") -> None:
-        lefts = (line.split("=")[0].strip(BLANKS + "\r") for line in text.split("\n"))
-        keys = self.keys + [left for left in lefts if left]
-        for entry in lex(text, file, self.oddities):
+        keys = [*self.keys]
+        for entry in lex(text, file, self.oddities):  # first: it refuses what is too long
             self.set(prefix + entry.key, entry.value, entry.file, entry.line, entry.comment)
-        self.keys = keys
+        lefts = (line.partition("=")[0].strip(BLANKS + "\r") for line in text.split("\n"))
+        self.keys = keys + [left for left in lefts if left]
 
 
 def _canonical(key: str) -> str:
@@ -253,7 +270,7 @@ def _defined_name(key: str) -> str:
 
 def _refuse_line_breaks(key: str, value: str) -> None:
     """Raise for a key or value that would become another one when it is written and read again."""
-    if not key or any(mark in key + value for mark in "\n\r\0"):
+    if not key or _LINE_BREAK.search(key) or _LINE_BREAK.search(value):
         raise ParsetError(f"{key!r} = {value[:60]!r}: keys are not empty, and keys and values are one line")
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from lofarpipe.errors import Finding, PipelineError
 
-LONGEST_FILE = 4 * 2**20  # bytes; a parset of 500 steps is 0.2 MB
-LONGEST_LINE = 2**20  # characters; a list of 2000 measurement sets is 0.2 MB
+LONGEST_FILE = 256 * 2**20  # bytes; a parset of 500 steps is 0.2 MB, generated ones reach 100 MB
+LONGEST_LINE = 16 * 2**20  # characters; a list of 10^5 measurement sets is 10 MB
+MOST_LINES = 2**22  # each takes memory, also where it is as short as '#'
+MOST_KEYS = 2**20  # a key takes half a kilobyte, however short it is
 BLANKS = " \t"
 QUOTES = "\"'"
 CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -26,7 +28,7 @@ class ParsetError(PipelineError):
     """A parset that cannot be read, or a value that is not of the type asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One ``key = value`` of a parset.
 
@@ -45,7 +47,7 @@ class Entry:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Line:
     """One line that is not blank: the texts between its unquoted ``=`` signs, and its comment."""
 
@@ -71,7 +73,11 @@ def lex(text: str, file: str, oddities: list[Finding]) -> Iterator[Entry]:
     Source: spec/lofarpipe.md, section 3.1.
     """
     pending: _Pending | None = None
+    keys_left = MOST_KEYS
     for line in _lines(text, file):
+        keys_left -= len(line.parts) - 1 or 1  # a continuation leaves a finding, which takes as much
+        if keys_left < 0:
+            raise ParsetError(f"{line.where}: more than {MOST_KEYS} keys; that is no parset")
         if len(line.parts) == 1:
             oddities.append(_continue(pending, line))
             continue
@@ -108,6 +114,8 @@ def _lines(text: str, file: str) -> Iterator[_Line]:
     """Yield the lines that are neither blank nor comment."""
     if len(text) > LONGEST_FILE:
         raise ParsetError(f"{file}: more than {LONGEST_FILE} characters; that is no parset")
+    if text.count("\n") > MOST_LINES:
+        raise ParsetError(f"{file}: more than {MOST_LINES} lines; that is no parset")
     for number, raw in enumerate(text.split("\n"), start=1):
         where = f"{file}:{number}"
         line = raw.strip(BLANKS + "\r")

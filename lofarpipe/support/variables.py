@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from lofarpipe.support.parset_text import ParsetError
 
 # A definition that names two others, each of which names two others ... doubles with each line: bounded, not unrolled.
-LONGEST_VALUE = 4 * 2**20  # characters
-MOST_WORK = 128 * 2**20  # characters handled for one parset
+LONGEST_VALUE = 16 * 2**20  # characters; as long as a line may be
+MOST_WORK = 512 * 2**20  # characters handled for one parset
 
 _PLACEHOLDER = re.compile(r"\{\{ (?=([^{}]{1,200}?) \}\})")
 _ENVIRONMENT = re.compile(r"\$(?:(\w{1,200})|\{([^{}]{1,200})\})", re.ASCII)

@@ -1,7 +1,10 @@
+import contextlib
 import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lofarpipe.support.parset import (
     Entry,
@@ -282,3 +285,53 @@ def test_file_with_byte_order_mark_and_latin1(tmp_path):
 def test_endless_file_is_refused():
     with pytest.raises(ParsetError, match=r"^/dev/zero: more than \d+ characters; that is no parset$"):
         Parset.read("/dev/zero")
+
+
+def test_blocks_are_found_after_every_change(parset):
+    assert list(parset.subset("one")) == ["control.type"]
+    parset.set("one.argument.x", "1")
+    assert list(parset.subset("one")) == ["control.type", "argument.x"]
+    parset.remove("one.control.type")
+    assert list(parset.subset("one")) == ["argument.x"]
+    assert list(parset.makeSubset("one.arg", "b")) == ["bument.x"]
+    assert list(parset.subset("nothing")) == []
+
+
+def test_subsets_look_at_their_own_block_alone(monkeypatch):
+    parset = Parset.parse("".join(f"s{i}.a = 1\ns{i}.b = 2\n" for i in range(1000)))
+    looked_at = []
+    below = Parset._below
+    monkeypatch.setattr(
+        Parset, "_below", lambda self, prefix: looked_at.append(len(below(self, prefix))) or below(self, prefix)
+    )
+    assert [list(parset.subset(f"s{i}")) for i in range(1000)] == [["a", "b"]] * 1000
+    assert sum(looked_at) == len(parset)
+
+
+KEYS = st.text("abcXYZ012._-", min_size=1, max_size=20)
+VALUES = st.one_of(
+    st.text("abc XYZ012._-+*/,:;()[]{}$&<>|\u00e4\u03bb", max_size=40).map(str.strip),
+    st.text("abc =#,'", max_size=20).map(lambda text: f'"{text}"'),
+    st.lists(st.text("ab =#,", max_size=9)).map(str),
+)
+
+
+@given(st.dictionaries(KEYS, VALUES))
+def test_written_parset_is_read_back(tmp_path_factory, values):
+    path = tmp_path_factory.getbasetemp() / "any.parset"
+    written = Parset.fromDict(values)
+    written.writeFile(path)
+    read = Parset.read(path)
+    assert {key: str(read[key]) for key in read} == values
+
+
+@given(st.binary(max_size=200))
+def test_any_file_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "bytes.parset"
+    path.write_bytes(content)
+    with contextlib.suppress(ParsetError):
+        parset = Parset.read(path).substituted()
+        for key in parset:
+            for read in (parset.string, parset.vector, parset.boolean, parset.integer):
+                with contextlib.suppress(ParsetError):
+                    read(key)

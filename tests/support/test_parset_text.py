@@ -97,7 +97,7 @@ def test_slips_are_noted():
         ("a = b\rc = d", "t:1: control character U+000D at column 6; remove it"),
         ("a = b\u2028c = d", "t:1: control character U+2028 at column 6; remove it"),
         ("a = caf\udce9", "t:1: byte 0xe9 is not UTF-8; save the file as UTF-8 text"),
-        ("a = " + "x" * 2**20, "t:1: line of 1048580 characters; at most 1048576 are read"),
+        ("a = " + "x" * 2**24, "t:1: line of 16777220 characters; at most 16777216 are read"),
     ],
 )
 def test_refused_lines(text, message):
@@ -114,6 +114,29 @@ def test_file_over_the_limit_is_refused(monkeypatch):
     monkeypatch.setattr(parset_text, "LONGEST_FILE", 10)
     with pytest.raises(ParsetError, match=r"^t: more than 10 characters; that is no parset$"):
         pairs("a = 123456789")
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "message"),
+    [
+        ("MOST_LINES", "#\n#\n#\n#\n", "t: more than 3 lines; that is no parset"),
+        ("MOST_KEYS", "a = 1\nb = 2\na = 3\nc = 4", "t:4: more than 3 keys; that is no parset"),
+        ("MOST_KEYS", "a = b = c = d =", "t:1: more than 3 keys; that is no parset"),
+        ("MOST_KEYS", "a = 1\nx\ny\nz", "t:4: more than 3 keys; that is no parset"),
+    ],
+)
+def test_what_would_take_much_memory_is_refused(monkeypatch, limit, text, message):
+    monkeypatch.setattr(parset_text, limit, 3)
+    with pytest.raises(ParsetError, match=f"^{re.escape(message)}$"):
+        pairs(text)
+
+
+def test_large_parset_is_read():
+    text = "".join(f"step{i // 20}.argument.key{i % 20} = [/data/L{i}.MS, 'x#{i}']\n" for i in range(100_000))
+    assert pairs(text)[-1] == ("step4999.argument.key19", "[/data/L99999.MS, 'x#99999']")
+    names = [f"/data/scratch/L628614_SB{i:06d}.MS" for i in range(50_000)]
+    ((_, value),) = pairs(f"msin = [{','.join(names)}]")
+    assert split_list(value) == names
 
 
 def test_continued_value_over_the_limit_is_refused(monkeypatch):

@@ -1,0 +1,236 @@
+"""The text of a mapfile: a Python list of dicts or tuples, parsed and never evaluated.
+
+Time and memory are proportional to the text: the form that is written is read by one pattern per entry, anything else
+token by token. ``ast.literal_eval``, which needs a hundred times the memory of its text, reads only short texts with
+what nothing writes: comments, numbers in odd notations, texts in several pieces.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.support.lofarexceptions import DataMapError
+
+LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
+MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
+DEEPEST = 20  # brackets within each other; maps of lists have 3
+LONGEST_UNUSUAL = 2**20  # characters; what only ast.literal_eval reads
+
+# Raw control characters, and Unicode's line breaks: whoever writes a map escapes them.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+_START, _END = re.compile(r"\s*\["), re.compile(r"\s*\]\s*\Z")
+_AFTER_ENTRY = r"\s*(?:,\s*|(?=\]))"
+_SEPARATOR, _BLANKS = re.compile(_AFTER_ENTRY), re.compile(r"\s*")
+_TEXT = r"""(?:'([^'\\\n]*+)'|"([^"\\\n]*+)")"""
+_TEXTS = re.compile(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*+\]")
+_ONE_TEXT = re.compile(_TEXT)
+# What maps are mostly made of: these two as they are written, with nothing else in them.
+_DICT = re.compile(rf"\{{'host': {_TEXT}, 'file': {_TEXT}, 'skip': (True|False)\}}{_AFTER_ENTRY}")
+_TUPLE = re.compile(rf"\({_TEXT}, {_TEXT}, (True|False)\){_AFTER_ENTRY}")
+_TOKEN = re.compile(
+    r"""\s*(?:
+        u?(?P<quote>'(?P<single>(?:[^'\\\n]++|\\[^\n])*+)'|"(?P<double>(?:[^"\\\n]++|\\[^\n])*+)")(?!\s*['"])
+        |(?P<mark>[][(){}:,])
+        |(?P<word>True|False|None)(?!\w)
+        |(?P<integer>[+-]?(?:0|[1-9][0-9]{0,99}))(?![\w.])
+        |(?P<real>[+-]?[0-9]{1,99}\.[0-9]{0,99}(?:[eE][+-]?[0-9]{1,9})?)(?![\w.])
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+_WORDS = {"True": True, "False": False, "None": None}
+
+
+class _UnusualError(ValueError):
+    """Text that is not of the forms that maps are written in."""
+
+
+def read_entries(path: Path) -> list[Any]:
+    """Return the entries in a mapfile: dicts or tuples, as they stand there.
+
+    Raises
+    ------
+    DataMapError
+        If the file cannot be read, is no list, or is over a limit of this module.
+    """
+    text = _read_text(path)
+    try:
+        return parse_entries(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as err:
+        raise DataMapError(f"{path}: not a mapfile: {err}; expected a list of {{'host', 'file', 'skip'}}") from err
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LONGEST_FILE + 1)
+    except OSError as err:
+        raise DataMapError(f"{path}: mapfile cannot be read: {err.strerror}") from err
+    if len(content) > LONGEST_FILE:
+        raise DataMapError(f"{path}: not a mapfile: more than {LONGEST_FILE} bytes; split it")
+    return content.decode("utf-8", errors="surrogateescape")
+
+
+def parse_entries(text: str) -> list[Any]:
+    """Return the elements of a list literal of dicts and tuples.
+
+    Raises
+    ------
+    ValueError, SyntaxError, TypeError, MemoryError, RecursionError
+        If the text is no such list; the last four come from ``ast.literal_eval``.
+    """
+    found = _FORBIDDEN.search(text)
+    if found:
+        raise ValueError(f"control character U+{ord(found.group()):04X} at character {found.start() + 1}")
+    try:
+        return _Reader(text).entries()
+    except _UnusualError:
+        if len(text) > LONGEST_UNUSUAL:
+            raise
+    entries = ast.literal_eval(text.strip())
+    if not isinstance(entries, list):
+        raise ValueError(f"found {type(entries).__name__}")
+    return entries
+
+
+class _Reader:
+    """Goes through a text once; knows where it is, and how many values it may still make."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+        self.values_left = MOST_VALUES
+        self.hosts: dict[str, str] = {}  # one text for all entries of a host
+
+    def entries(self) -> list[Any]:
+        """Return the elements of the list that is the whole text."""
+        self._skip(_START)
+        self._skip(_BLANKS)
+        found: list[Any] = []
+        while True:
+            if usual := _DICT.match(self.text, self.position):
+                host, file, skip = self._usual(usual)
+                found.append({"host": host, "file": file, "skip": skip})
+            elif usual := _TUPLE.match(self.text, self.position):
+                found.append(self._usual(usual))
+            elif _END.match(self.text, self.position):
+                return found
+            else:
+                found.append(self._entry())
+                self._skip(_SEPARATOR)
+
+    def _usual(self, found: re.Match[str]) -> tuple[str, str, bool]:
+        self._count(4)
+        self.position = found.end()
+        host, host2, file, file2, skip = found.groups()
+        host = host2 if host is None else host
+        return self.hosts.setdefault(host, host), file2 if file is None else file, skip == "True"
+
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        found = pattern.match(self.text, self.position)
+        if found is None:
+            raise self._unusual()
+        self.position = found.end()
+
+    def _unusual(self) -> _UnusualError:
+        found = self.text[self.position : self.position + 20]
+        return _UnusualError(f"found {found!r} at character {self.position + 1}")
+
+    def _count(self, values: int) -> None:
+        self.values_left -= values
+        if self.values_left < 0:
+            raise ValueError(f"more than {MOST_VALUES} values; split it")
+
+    def _entry(self) -> Any:
+        """Return the element that begins here."""
+        start, entry = self.position, self._value(self._token(), 1)
+        if not isinstance(entry, dict | tuple):
+            self.position = start
+            raise self._unusual()
+        return entry
+
+    def _value(self, token: re.Match[str], depth: int) -> Any:
+        """Return the value that begins with a token."""
+        self._count(1)
+        kind = token.lastgroup
+        if kind == "quote":
+            return _text(token)
+        if kind == "mark":
+            if depth > DEEPEST:
+                raise ValueError(f"more than {DEEPEST} brackets within each other")
+            return self._collection(token, depth)
+        if kind == "word":
+            return _WORDS[token["word"]]
+        return int(token["integer"]) if kind == "integer" else float(token["real"])
+
+    def _token(self) -> re.Match[str]:
+        token = _TOKEN.match(self.text, self.position)
+        if token is None:
+            raise self._unusual()
+        self.position = token.end()
+        return token
+
+    def _collection(self, opening: re.Match[str], depth: int) -> Any:
+        if opening["mark"] == "[":
+            return self._texts(opening.end() - 1) or self._items("]", depth)[0]
+        if opening["mark"] == "{":
+            return self._pairs(depth)
+        if opening["mark"] == "(":
+            items, has_comma = self._items(")", depth)
+            if len(items) != 1 or has_comma:  # otherwise they are brackets around a value
+                return tuple(items)
+        raise self._unusual()
+
+    def _texts(self, start: int) -> list[str]:
+        """Return the list of texts that begins at a bracket; nothing for any other list."""
+        found = _TEXTS.match(self.text, start)
+        if found is None:
+            return []
+        texts = _texts_in(found.group())
+        self._count(len(texts))
+        if texts:
+            self.position = found.end()
+        return texts
+
+    def _items(self, closing: str, depth: int) -> tuple[list[Any], bool]:
+        """Return the values up to a closing bracket, and whether a comma stands before it."""
+        items: list[Any] = []
+        while (token := self._token())["mark"] != closing:
+            items.append(self._value(token, depth + 1))
+            if not self._goes_on(closing):
+                return items, False
+        return items, bool(items)
+
+    def _pairs(self, depth: int) -> dict[str, Any]:
+        pairs: dict[str, Any] = {}
+        while (key := self._token())["mark"] != "}":
+            if key.lastgroup != "quote" or self._token()["mark"] != ":":
+                raise self._unusual()
+            pairs[_text(key)] = self._value(self._token(), depth + 1)
+            if not self._goes_on("}"):
+                break
+        return pairs
+
+    def _goes_on(self, closing: str) -> bool:
+        """Go past a comma, or past the closing bracket; return whether it was a comma."""
+        mark = self._token()["mark"]
+        if mark not in (",", closing):
+            raise self._unusual()
+        return mark == ","
+
+
+def _text(token: re.Match[str]) -> str:
+    """Return the text of a token in quotes; only where it has a backslash does it take more than cutting."""
+    text = token["double"] if token["single"] is None else token["single"]
+    return str(ast.literal_eval(token["quote"])) if "\\" in text else text
+
+
+def texts_of(text: str) -> list[str] | None:
+    """Return the elements of a list literal of texts without a backslash, or None for any other text."""
+    return _texts_in(text) if _TEXTS.fullmatch(text) else None
+
+
+def _texts_in(text: str) -> list[str]:
+    return [single or double for single, double in _ONE_TEXT.findall(text)]
