@@ -177,7 +177,7 @@ def test_parsets_load_and_whole_pipelines_pass_the_check(block, field):
 
 def test_grammar_example_is_read_as_it_says(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    (block,) = [block for block in blocks(PARSET_PAGE) if block.kind == "parset"]
+    block = next(block for block in blocks(PARSET_PAGE) if block.kind == "parset")
     parset = Parset.parse(block.text).substituted()
     assert parset.string("key") == "value"
     assert parset.string("quoted") == "a # inside quotes"
