@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from lofarpipe.imaging.simulation.truth import read_truth
 
 SIZE = ["--nsubbands", "3", "--slots-per-block", "60", "--nsources", "6"]
 OPTIONS = ["-s", "cellsize_highres_deg=0.0035", "-s", "maxlambda_highres=5000"]
+OPTIONS += ["-s", f"make_source_list={importlib.util.find_spec('bdsf') is not None}"]
 
 pytestmark = [pytest.mark.usefixtures("programs"), pytest.mark.slow]
 
@@ -84,3 +86,9 @@ def test_averaging_was_decided_and_stays_within_the_limit(plan):
     assert plan["quantities"]["freqstep"]["value"] > 1
     assert plan["quantities"]["timestep"]["value"] > 1
     assert plan["predicted_loss"]["image_edge"]["averaged"]["worst_angle"] <= 0.05
+
+
+def test_source_list_holds_the_sources(field):
+    pytest.importorskip("bdsf", reason="PyBDSF is not installed: pip install 'genericpipeline[catalogue]'")
+    lines = (field / "image" / "fullband-MFS.skymodel").read_text().splitlines()
+    assert sum("POINT" in line or "GAUSSIAN" in line for line in lines) >= 6
