@@ -74,7 +74,7 @@ def main(
 def _print_plan(result: Mapping[str, str]) -> None:
     """Show the decisions, and where they were written."""
     plan = json.loads(Path(result["plan"]).read_text())
-    print("\n".join([*plan["summary"], *(f"Warning: {text}" for text in plan["warnings"])]))
+    print("\n".join(plan["summary"]))
     print(f"Reasons and all numbers: {result['plan']}")
 
 
