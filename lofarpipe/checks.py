@@ -218,16 +218,21 @@ class StepChecker:
             }
             for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
                 self.findings.append(Finding(f"step '{step.name}'", message))
+            for word in sorted(self._added_words(step, keywords)):
+                if not KNOWN_PROGRAMS[program].accepts(executable, word):
+                    what = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
+                    self.findings.append(Finding(f"step '{step.name}'", what))
         if nodescript == PYTHON_PLUGIN:
-            for message in check_script_call(executable, len(flags), self._script_keywords(step, keywords)):
+            given = set(keywords) | self._added_words(step, keywords)
+            for message in check_script_call(executable, len(flags), given):
                 self.findings.append(Finding(f"step '{step.name}'", f"{executable.name}: {message}"))
 
-    def _script_keywords(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
-        """Return the names that reach the script: its arguments, and words for files that match nothing."""
+    def _added_words(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
+        """Return the words for files that match nothing, and so become arguments themselves."""
         flags = list_items(step.arguments.get("flags", ""))
         words = [step.control.get("inputkey", ""), *list_items(step.control.get("inputkeys", ""))]
         added = {w for w in words if w and w not in flags and w not in keywords.values() and not references(w)}
-        return set(keywords) | (added if keywords else set())
+        return added if keywords else set()
 
     def _recipe_outputs(self, step: Step, executable: Path | None, nodescript: str) -> Outputs:
         suffixes = list_items(step.control.get("outputsuffixes", step.task.get("outputsuffixes", "")))

@@ -28,6 +28,10 @@ class KnownProgram(Protocol):
         """Return what is wrong with the arguments, as far as they are known before the first job."""
         ...
 
+    def accepts(self, executable: Path, name: str) -> bool:
+        """Return whether the program has an argument of this name."""
+        ...
+
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
@@ -55,6 +59,12 @@ class WSClean:
         from lofarpipe.imaging import wsclean
 
         return wsclean.check(dict(keywords), list(flags), wsclean.describe(executable), machine.gpus)
+
+    def accepts(self, executable: Path, name: str) -> bool:
+        """Return whether this build has the option ``-name``."""
+        from lofarpipe.imaging import wsclean
+
+        return wsclean.has_option(name, wsclean.describe(executable))
 
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
@@ -94,6 +104,10 @@ class DP3:
         from lofarpipe.imaging import dp3
 
         return dp3.check(dict(keywords))
+
+    def accepts(self, executable: Path, name: str) -> bool:
+        """Return True: which names DP3 uses depends on its steps, and it says so itself before it starts."""
+        return True
 
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources

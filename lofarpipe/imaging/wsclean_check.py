@@ -83,6 +83,11 @@ def _unknown_options(options: Mapping[str, Sequence[str]], build: WSCleanBuild) 
     return [name for name in suspects if _is_unknown(name, build)]
 
 
+def has_option(name: str, build: WSCleanBuild) -> bool:
+    """Return whether a build knows the option ``-name``, also one that only this package spells."""
+    return not _unknown_options({name: ()}, build)
+
+
 def _is_unknown(name: str, build: WSCleanBuild) -> bool:
     if "dry-run" not in build.options or not flag_name(f"-{name}"):
         return True

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from wsclean_stubs import make_stub
 
 from lofarpipe.command import build_argv
-from lofarpipe.imaging.wsclean import WSCleanBuild, adapt, check, describe, find_refusal, resolve_gridder
+from lofarpipe.imaging.wsclean import (
+    WSCleanBuild,
+    adapt,
+    check,
+    describe,
+    find_refusal,
+    has_option,
+    resolve_gridder,
+)
 from lofarpipe.imaging.wsclean_arguments import given_options, number, without_flags
 
 PIPELINE_FLAGS = ["-no-update-model-required", "-reorder", "-fit-beam", "-join-channels", "-local-rms"]
@@ -381,3 +389,9 @@ def test_one_output_channel_is_not_joined(installed):
     assert "none to join" in notices[-1]
     _, positionals, _ = adapt({"channels-out": "2"}, ["-join-channels", "a.MS"], installed, 1, 1.0)
     assert "-join-channels" in positionals
+
+
+def test_options_that_a_build_has(installed):
+    assert has_option("channels-out", installed)
+    assert has_option("gridder", installed)
+    assert not has_option("nchansout_clean1", installed)

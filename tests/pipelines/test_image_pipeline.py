@@ -187,6 +187,10 @@ def test_production_parset_runs(tmp_path, hba_set_generic, repository):
         (["-s", "data_input_filenames=[{hba}]", "-s", "gridder=idg"], "install a WSClean that was built with IDG"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "wsclean_high_deep.argument.mgian=1"], "did you mean"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "wsclean_high_deep.control.executable=wsclaen"], "wsclaen"),
+        (
+            ["-s", "data_input_filenames=[{hba}]", "-s", "wsclean_high_deep.argument.channels-out=4"],
+            "the input key 'nchansout_clean1' stands in no argument and no flag",
+        ),
         (["-s", "data_input_filenames=[{hba}]", "-s", "image_output_filenames=[/proc/x.fits]"], "/proc"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "average_dpppconcat.argument.msout="], "msout"),
     ],
