@@ -57,8 +57,9 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
     options = read_options(parset.definitions(), composition.documented)
     builder = StepBuilder(parset, settings)
     steps = builder.steps(numbered(step_list(parset)))
-    bad_options = frozenset(option.name for option in options if check_options([option]))
-    findings = composition.findings + check_options(options)
+    wrong = {option.name: check_options([option]) for option in options}
+    bad_options = frozenset(name for name, found in wrong.items() if found)
+    findings = composition.findings + [finding for found in wrong.values() for finding in found]
     findings += check_blocks(parset, builder.blocks | _sublisted(parset), RESERVED)
     findings += check_placeholders(parset, builder.blocks)
     return Pipeline(
@@ -88,6 +89,7 @@ class StepBuilder:
         self._parset = parset
         self._settings = settings
         self._within: list[str] = []
+        self._known = _blocks(parset)
 
     def steps(self, names: Sequence[tuple[str, str]], where: str = "") -> list[Step]:
         """Return the steps of a list of (name, block); those that cannot be built are broken, with a finding.
@@ -99,11 +101,10 @@ class StepBuilder:
 
     def _step(self, name: str, block: str, listed: str) -> Step:
         self.blocks.add(block)
-        known = {key.partition(".")[0] for key in self._parset if not key.startswith("!")}
-        if block not in known or not block:
+        if block not in self._known or not block:
             where, _, key = listed.partition(": ")
             return self._broken(
-                name, block, Finding(where, f"{key}: there is no step '{block}'{nearest(block, known)}")
+                name, block, Finding(where, f"{key}: there is no step '{block}'{nearest(block, self._known)}")
             )
         try:
             step = build_step(name, block, self._parset, self._settings.tasks)
@@ -136,9 +137,8 @@ class StepBuilder:
 
     def _in_sub_pipeline(self, name: str) -> str:
         """Return the block that a loop of a sub-pipeline means: its own, where the master has none of that name."""
-        known = {key.partition(".")[0] for key in self._parset}
         longer = [f"{within}-{name}" for within in reversed(self._within)]
-        return next((block for block in (name, *longer) if block in known), name)
+        return next((block for block in (name, *longer) if block in self._known), name)
 
     def _put_in(self, step: Step) -> Step:
         where = step.where("control.type")
@@ -147,8 +147,14 @@ class StepBuilder:
         typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
         path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
         sub = put_in(self._parset, step.name, path, dict(step.arguments))
+        self._known = _blocks(self._parset)
         control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
         return replace(step, control=control, body=tuple(self.steps(numbered(sub.steps), f"{path}: pipeline.steps")))
+
+
+def _blocks(parset: Parset) -> set[str]:
+    """Return the first parts of all keys but definitions: the blocks that steps can have."""
+    return {key.partition(".")[0] for key in parset if not key.startswith("!")}
 
 
 def _sublisted(parset: Parset) -> set[str]:
