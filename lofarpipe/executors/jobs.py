@@ -28,6 +28,19 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Staged:
+    """Outputs that are written below a temporary directory, and get their names when they are complete.
+
+    The directory is next to where they go, on the same file system. After exit code 0 everything in it is moved
+    there; after any other end it is removed.
+    """
+
+    argv: tuple[str, ...]  # what is run instead of the job's own: names of outputs are below ``directory``
+    directory: Path
+    destination: Path
+
+
+@dataclass(frozen=True)
 class Job:
     """One program run on one data product. Plain data: it can be written down and sent to a node."""
 
@@ -43,12 +56,26 @@ class Job:
     max_per_node: int = 0  # jobs of this step at the same time on one host; 0: no limit but the cores
     tempdir: Path | None = None  # made before the job, removed after it, however it ends
     label: str = ""  # the data product, for people
+    at_host: bool = False  # it wants to run on ``host``, where its data is; else that is a label
+    staged: Staged | None = None  # outputs are written under temporary names, and renamed when they are complete
+    watch: Mapping[str, str] = field(default_factory=dict)  # when to give up: program, and its thresholds
+    batch: Mapping[str, str] = field(default_factory=dict)  # for a queue: walltime, partition, account, options
 
     def command_line(self) -> str:
         """Return the command to type in a shell to run this job again by hand, environment included."""
         changed = [f"{key}={value}" for key, value in sorted(self.env.items()) if os.environ.get(key) != value]
         command = shlex.join([*(["env", *changed] if changed else []), *self.argv])
         return f"cd {shlex.quote(str(self.workdir))} && {command}"
+
+
+@dataclass(frozen=True)
+class JobStart:
+    """A job that has been started: where its processes are."""
+
+    name: str
+    node: str  # the machine
+    pid: int  # process id and session of the program, or of the guard around it; 0: not known
+    start_s: float  # s since 1970 UTC
 
 
 @dataclass(frozen=True)
@@ -65,6 +92,10 @@ class JobResult:
     argv: tuple[str, ...]
     host: str = "localhost"
     label: str = ""
+    node: str = ""  # the machine that it ran on; "": this one
+    memory_gb: float | None = None  # what it had been given, 10^9 bytes
+    problem: str = ""  # what is known beyond the exit code: lost with its node, stopped because of what its log said
+    is_lost: bool = False  # not the program failed, but what ran it: it may be run again
 
     @property
     def ok(self) -> bool:
@@ -73,6 +104,8 @@ class JobResult:
 
     def reason(self) -> str:
         """Return how the job ended in words, such as ``exited with 134 after 3 h 12 min``."""
+        if self.problem:
+            return self.problem
         if self.start_s == NOT_STARTED:
             return "was not started"
         after = f"after {duration_text(self.duration_s)}"
@@ -105,7 +138,8 @@ class JobResult:
 
     def _signal_meaning(self) -> str:
         if self.exit_code == -signal.SIGKILL:
-            return f"probably out of memory: it used {self.max_rss_mb / 1000:.1f} GB"
+            given = f" of {self.memory_gb:.1f} GB that it was given" if self.memory_gb else ""
+            return f"probably out of memory: it used {self.max_rss_mb / 1000:.1f} GB{given}"
         try:
             return signal.Signals(-self.exit_code).name
         except ValueError:
@@ -127,6 +161,7 @@ class Interrupted(PipelineError):  # noqa: N818 - what happened to the run, not 
 
 
 DoneCallback = Callable[[JobResult], None]
+StartCallback = Callable[[JobStart], None]
 
 
 class Executor(Protocol):
@@ -136,8 +171,10 @@ class Executor(Protocol):
         """Return the largest job that can be run."""
         ...
 
-    def run(self, jobs: Sequence[Job], on_done: DoneCallback | None = None) -> list[JobResult]:
-        """Run all jobs; ``on_done`` gets each result as soon as it is there.
+    def run(
+        self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
+    ) -> list[JobResult]:
+        """Run all jobs; ``on_start`` hears of each that began, ``on_done`` gets each result as soon as it is there.
 
         Raises PipelineError when a job can never run here, before any is started; Interrupted after SIGINT,
         SIGTERM or SIGHUP. What ``on_done`` raises ends all jobs and goes on to the caller.

@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admission, Admitted
 from lofarpipe.executors.guardian import Guardian
-from lofarpipe.executors.jobs import NOT_STARTED, DoneCallback, Interrupted, Job, JobResult, Resources
+from lofarpipe.executors.jobs import (
+    NOT_STARTED,
+    DoneCallback,
+    Interrupted,
+    Job,
+    JobResult,
+    JobStart,
+    Resources,
+    StartCallback,
+)
 from lofarpipe.executors.process import (
     RunningJob,
     make_tempdir,
@@ -58,13 +67,15 @@ class LocalExecutor:
         if watch is not None:
             watch.wake()
 
-    def run(self, jobs: Sequence[Job], on_done: DoneCallback | None = None) -> list[JobResult]:
+    def run(
+        self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
+    ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
         self._cancelled.clear()
         with Watch() as self._watch:
-            batch = _Batch(admission, on_done, self._watch, self._cancelled, self._grace_s)
+            batch = _Batch(admission, on_done, on_start, self._watch, self._cancelled, self._grace_s)
             with Guardian(self._grace_s) as batch.guardian:
                 batch.work()
             received = self._watch.received
@@ -83,6 +94,7 @@ class _Batch:
         self,
         admission: Admission,
         on_done: DoneCallback | None,
+        on_start: StartCallback | None,
         watch: Watch,
         cancelled: threading.Event,
         grace_s: float,
@@ -90,6 +102,7 @@ class _Batch:
         self.results: dict[int, JobResult] = {}
         self._admission = admission
         self._on_done = on_done
+        self._on_start = on_start
         self._watch = watch
         self._cancelled = cancelled
         self._grace_s = grace_s
@@ -126,6 +139,8 @@ class _Batch:
         if isinstance(job, RunningJob):
             self.guardian.watch(job.group, admitted.job.tempdir)
             self._running.append(job)
+            if self._on_start is not None:
+                self._on_start(JobStart(admitted.job.name, os.uname().nodename, job.group, job.start_s))
         else:
             self._finish(admitted, job)
 

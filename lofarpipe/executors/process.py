@@ -63,6 +63,7 @@ class RunningJob:
             argv=job.argv,
             host=job.host,
             label=job.label,
+            memory_gb=job.memory_gb,
         )
         note(self.log, f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB")
         os.close(self.log)
