@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lofarpipe import __version__
 from lofarpipe.arguments import read_command_line
 
 if TYPE_CHECKING:
@@ -177,9 +176,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     with Journal(journal_file(settings)) as journal, terminating():
         reporters = make_reporters(options, settings)
         run = Run(pipeline, settings, executor, journal, reporters)
-        for warning in [*journal.notices, *map(str, warnings)]:
-            reporters.warning(warning)
-        return supervised(run, settings.job_name)
+        return supervised(run, settings.job_name, [*journal.notices, *map(str, warnings)])
 
 
 def journal_file(settings: Settings) -> Path:
@@ -223,18 +220,24 @@ def forget_step(options: argparse.Namespace) -> int:
     return 0
 
 
-def supervised(run: Run, job_name: str) -> int:
+def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
     """Run, and tell the reporters and the journal how it ended, whatever ends it."""
+    from lofarpipe.errors import PipelineError
+    from lofarpipe.job_events import end_facts, run_facts
+
+    run.journal.record("run_started", **run_facts(job_name, run.pipeline, run.executor))
     run.reporters.run_started(job_name, run.settings.job_directory, len(run.pipeline.steps))
-    run.journal.record("run_started", job=job_name, parset=str(run.pipeline.path), version=__version__)
     try:
+        for warning in warnings:
+            run.reporters.warning(warning)
         run.execute()
     except BaseException as err:
-        problem = str(err) or type(err).__name__
-        run.journal.record("run_ended", ok=False, problem=problem)
-        run.reporters.run_ended(False, job_name, problem.partition("\n")[0])
+        ended = end_facts(err)
+        with contextlib.suppress(PipelineError):  # a full disk: what is told is what ended the run
+            run.journal.record("run_ended", **ended)
+        run.reporters.run_ended(False, job_name, str(ended["problem"]).partition("\n")[0])
         raise
-    run.journal.record("run_ended", ok=True)
+    run.journal.record("run_ended", ok=True, problem=None, signal=None)
     run.reporters.run_ended(True, job_name)
     return 0
 

@@ -86,10 +86,10 @@ class Ledger:
         self._note(entry, {**event, "serial": NOT_YET})
         return dict(event.get("outputs") or {})
 
-    def begin(self, entry: str, identity: Identity, jobs: int) -> Began:
-        """Record that a step runs."""
+    def begin(self, entry: str, identity: Identity, **facts: object) -> Began:
+        """Record that a step runs, with further facts."""
         names = self._names(identity)
-        self.history.record("step_started", step=entry, jobs=jobs, names=sorted(names))
+        self.history.record("step_started", step=entry, **facts, names=sorted(names))
         return Began(entry, identity, self._snapshot(names))
 
     def finish(self, began: Began, outputs: Mapping[str, object], **facts: object) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,16 +12,17 @@ from pathlib import Path
 from lofarpipe.config import Settings
 from lofarpipe.control import is_true, loop_count, plugin_call
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Executor, JobResult
+from lofarpipe.executors.jobs import Executor, Interrupted, JobResult, JobStart
 from lofarpipe.feedback_step import finish_feedback, prepare_feedback
 from lofarpipe.history import History
 from lofarpipe.job_builder import PlannedJob
+from lofarpipe.job_events import done_facts, start_facts
 from lofarpipe.job_files import failure_text, note_commands, write_job_files
 from lofarpipe.pipeline import Pipeline, known_outputs
 from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.recipe import failure, finish, prepare
 from lofarpipe.references import Results, resolve
-from lofarpipe.report import Reporters
+from lofarpipe.report import Journalled, Reporters
 from lofarpipe.resume import NEVER_DONE, Identity, Ledger
 from lofarpipe.steps import BROKEN, Step, refreshed, with_counters
 from lofarpipe.support import python2
@@ -67,6 +69,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.journal, self.settings)
+        self.reporters = Reporters([Journalled(self.journal), self.reporters])
 
     def execute(self) -> Results:
         """Run every step that is not done yet, and return what each gave.
@@ -100,10 +103,24 @@ class Run:
         }
         if step.name in self.counted:
             step = with_counters(step, self.counted[step.name])
-        outputs = kinds.get(step.kind, self._nothing)(step)
+        with self._failure_recorded(step):
+            outputs = kinds.get(step.kind, self._nothing)(step)
         self.results[step.name] = outputs
         if self.loops and "break" in outputs:
             self.loops[-1].ends = is_true(outputs["break"])
+
+    @contextlib.contextmanager
+    def _failure_recorded(self, step: Step) -> Iterator[None]:
+        """Record a step that fails; the one inside a loop or a sub-pipeline says it for them."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as err:
+            if step.kind not in ("loop", "pipeline"):
+                with contextlib.suppress(PipelineError):  # a full disk: what is told is why the step failed
+                    self.journal.record("step_failed", step=self._journal_name(step), problem=str(err))
+            raise
 
     def _broken(self, step: Step) -> Outputs:
         raise PipelineError(step.problem)
@@ -161,9 +178,11 @@ class Run:
             raise PipelineError(
                 f"step '{step.name}': {path} returned {returned!r}; inside a loop a dictionary is needed"
             )
-        self.reporters.step_done(step.name, time.monotonic() - started, 0, 0)
+        duration_s = time.monotonic() - started
+        self.reporters.step_done(step.name, duration_s, 0, 0)
         outputs = returned if isinstance(returned, dict) else {}
-        self.journal.record("plugin_done", step=self._journal_name(step), outputs=_plain(outputs))
+        facts = {"outputs": _plain(outputs), "duration_s": round(duration_s, 3)}
+        self.journal.record("plugin_done", step=self._journal_name(step), **facts)
         return outputs
 
     def _recipe(self, step: Step) -> Outputs:
@@ -195,12 +214,13 @@ class Run:
         reason = self.ledger.stale(entry, work.identity)
         if not reason:
             self.reporters.step_skipped(step.name)
+            self.journal.record("step_skipped", step=entry, jobs=len(work.jobs))
             return self.ledger.take(entry)
         if reason != NEVER_DONE:
             self.reporters.notice(f"{step.name}: runs again: {reason}")
         started = time.monotonic()
         self.reporters.step_started(step.name, step.type or step.kind, len(work.jobs))
-        began = self.ledger.begin(entry, work.identity, len(work.jobs))
+        began = self.ledger.begin(entry, work.identity, type=step.type or step.kind, jobs=len(work.jobs))
         results, failed = self._run_jobs(step, work)
         if failed and not work.error_tolerance:
             raise PipelineError(failure_text(step.name, work.jobs, results, failed))
@@ -219,21 +239,29 @@ class Run:
     def _run_jobs(self, step: Step, work: Work) -> tuple[list[JobResult], dict[str, str]]:
         """Run the jobs; return their results, and why those that failed did."""
         failed: dict[str, str] = {}
+        entry = self._journal_name(step)
+        planned_jobs = {planned.job.name: planned.job for planned in work.jobs}
         scripts = {planned.job.name for planned in work.jobs if planned.result is not None}
 
         def note(result: JobResult) -> None:
             reason = work.failure_of(result)
             if reason is not None:
                 failed[result.name] = reason
+            self.journal.record("job_done", **done_facts(entry, planned_jobs[result.name], result, reason))
             self.reporters.job_done(step.name, result, reason)
             for warning in script_warnings(result) if result.name in scripts else []:
                 self.reporters.warning(f"{step.name}: {warning}")
+
+        def note_start(start: JobStart) -> None:
+            job = planned_jobs[start.name]
+            self.journal.record("job_started", **start_facts(entry, job, start))
+            self.reporters.job_started(step.name, job, start)
 
         for notice in dict.fromkeys(notice for planned in work.jobs for notice in planned.notices):
             self.reporters.notice(f"step '{step.name}': {notice}")
         write_job_files(work.jobs)
         note_commands(self.settings.job_directory / "commands.txt", step.name, work.jobs)
-        return self.executor.run([planned.job for planned in work.jobs], note), failed
+        return self.executor.run([planned.job for planned in work.jobs], note, note_start), failed
 
     def _write_parset(self, step: Step, keywords: Mapping[str, str]) -> str:
         """Write the argument block of a step, references resolved, for people and for plugins that ask for it."""

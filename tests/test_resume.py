@@ -289,7 +289,7 @@ def ledger(site: Path) -> Ledger:
 def done(ledger: Ledger, entry: str, writes: Path | None, *names: Path | str) -> None:
     identity = {"arguments": [str(name) for name in names]}
     assert ledger.stale(entry, identity) != ""
-    began = ledger.begin(entry, identity, 1)
+    began = ledger.begin(entry, identity)
     if writes is not None:
         writes.write_text(str(time.monotonic_ns()))
     ledger.finish(began, {})
@@ -363,7 +363,7 @@ def test_journal_of_an_older_version(site: Path, ledger: Ledger) -> None:
 def test_huge_maps_are_not_kept(site: Path, ledger: Ledger) -> None:
     mapfile = site / "big.mapfile"
     DataMap([DataProduct("localhost", f"/data/{i:060}", False) for i in range(11000)]).save(mapfile)
-    began = ledger.begin("step", {"arguments": []}, 0)
+    began = ledger.begin("step", {"arguments": []})
     ledger.finish(began, {"mapfile": str(mapfile)})
     assert (ledger.history.last_done("step") or {})["maps"] == {}
 

@@ -2,7 +2,19 @@
 
 from lofarpipe.report.classic_log import ClassicLog
 from lofarpipe.report.events import Reporter, Reporters
+from lofarpipe.report.journalled import Journalled
 from lofarpipe.report.statistics import Statistics
 from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
 
-__all__ = ["DEBUG", "NORMAL", "QUIET", "VERBOSE", "ClassicLog", "Reporter", "Reporters", "Statistics", "Terminal"]
+__all__ = [
+    "DEBUG",
+    "NORMAL",
+    "QUIET",
+    "VERBOSE",
+    "ClassicLog",
+    "Journalled",
+    "Reporter",
+    "Reporters",
+    "Statistics",
+    "Terminal",
+]

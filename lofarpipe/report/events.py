@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lofarpipe.executors.jobs import JobResult
+from lofarpipe.executors.jobs import Job, JobResult, JobStart
 
 
 class Reporter:
@@ -19,6 +19,12 @@ class Reporter:
 
     def step_skipped(self, step: str) -> None:
         """A step is not run, because it is done and nothing that it depends on has changed."""
+
+    def jobs_done_before(self, step: str, jobs: int) -> None:
+        """So many jobs of the step that began were done by an earlier run; only the others are run."""
+
+    def job_started(self, step: str, job: Job, start: JobStart) -> None:
+        """A job began; ``start`` says on which machine."""
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """A job ended; ``problem`` says why it failed, which its log may tell although its exit code is 0."""
@@ -56,6 +62,16 @@ class Reporters(Reporter):
         """Tell all."""
         for reporter in self._reporters:
             reporter.step_skipped(step)
+
+    def jobs_done_before(self, step: str, jobs: int) -> None:
+        """Tell all."""
+        for reporter in self._reporters:
+            reporter.jobs_done_before(step, jobs)
+
+    def job_started(self, step: str, job: Job, start: JobStart) -> None:
+        """Tell all."""
+        for reporter in self._reporters:
+            reporter.job_started(step, job, start)
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Tell all."""

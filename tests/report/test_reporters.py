@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import NOTE, JobResult
+from lofarpipe.executors.jobs import NOTE, Job, JobResult, JobStart
 from lofarpipe.report import DEBUG, NORMAL, QUIET, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, terminal
 
 EVENTS = [name for name, _ in inspect.getmembers(Reporter, inspect.isfunction)]
@@ -35,6 +35,9 @@ def tell(reporter: Reporter, good: JobResult, bad: JobResult) -> None:
     reporter.step_started("create", "plugin", 0)
     reporter.step_done("create", 0.01, 0, 0)
     reporter.step_started("average", "dppp", 2)
+    reporter.jobs_done_before("average", 0)
+    job = Job("average/000", good.argv, Path("/job"), good.log)
+    reporter.job_started("average", job, JobStart("average/000", "node1", 77, 1e9))
     reporter.job_done("average", good, None)
     reporter.job_done("average", bad, "exited with 134 after 2.0 s: out of disk")
     reporter.step_done("average", 65.4, 2, 1)
