@@ -5,31 +5,48 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-# It reads which process groups live, and which directories are theirs, until the engine closes the pipe or dies.
+from lofarpipe.executors.staging import MARKER
+
+# It reads which process groups live ("+ 1234 "), and which directories are theirs ("+ d7 /path/"), until the engine
+# closes the pipe or dies. A directory without our marker is somebody else's, or still empty.
 # A shell, because one per run of jobs has to cost next to nothing: 1 ms, where an interpreter of Python takes 10.
 SCRIPT = """
-trap '' HUP INT TERM
+trap '' HUP INT TERM USR1 USR2 XCPU
 grace=$1
-shift
-while IFS=' ' read -r change pid directory; do
+marker=$2
+shift 2
+while IFS=' ' read -r change key directory; do
   case $change in
-  +) set -- "$@" "$pid $directory" ;;
-  -) for job do
+  +) set -- "$@" "$key $directory" ;;
+  -) for entry do
        shift
-       [ "${job%% *}" = "$pid" ] || set -- "$@" "$job"
+       [ "${entry%% *}" = "$key" ] || set -- "$@" "$entry"
      done ;;
   esac
 done
 [ $# -gt 0 ] || exit 0
-for job do kill -s TERM -- "-${job%% *}"; done
+tell() {
+  number=$1
+  shift
+  for entry do
+    case $entry in [1-9]*) kill -s "$number" -- "-${entry%% *}" ;; esac
+  done
+}
+tell TERM "$@"
 sleep "$grace"
-for job do
-  kill -s KILL -- "-${job%% *}"
-  directory=${job#* }
-  [ -z "$directory" ] || rm -rf -- "$directory"
+tell KILL "$@"
+for entry do
+  directory=${entry#* }
+  case $directory in /*) ;; *) continue ;; esac
+  if [ -e "$directory$marker" ]; then
+    rm -rf -- "$directory" || { sleep 1; rm -rf -- "$directory"; }
+  else
+    rmdir -- "$directory"
+  fi
 done
 """
 
@@ -38,8 +55,8 @@ class Guardian:
     """Watches over process groups while the ``with`` block runs.
 
     If this process dies in the block, even by SIGKILL, every watched group gets SIGTERM, and SIGKILL ``grace_s``
-    seconds later; temporary directories are removed. Not covered: the few microseconds between the start of a job and
-    ``watch``, and processes that left their group.
+    seconds later; then the directories of the jobs are removed. Not covered: the few microseconds between the start of
+    a job and ``watch``, and processes that left their group.
     """
 
     def __init__(self, grace_s: float) -> None:
@@ -49,7 +66,7 @@ class Guardian:
         read_end, self._pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", SCRIPT, "guardian", f"{self._grace_s:g}"],
+                ["/bin/sh", "-c", SCRIPT, "guardian", f"{self._grace_s:g}", MARKER],
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -68,11 +85,20 @@ class Guardian:
         os.close(self._pipe)
         self._process.wait()
 
-    def watch(self, group: int, tempdir: Path | None) -> None:
-        """Add a process group, and the directory to remove after it."""
-        # The slash keeps blanks at the end of a name; a name with a line break would read as two lines.
-        directory = f"{tempdir}/" if tempdir and "\n" not in str(tempdir) else ""
-        self._tell(f"+ {group} {directory}\n")
+    def own(self, number: int, directories: Iterable[Path]) -> None:
+        """Add directories of job ``number``, which need not be there yet; relative ones are not looked after."""
+        for directory in directories:
+            # The slash keeps blanks at the end of a name; a name with a line break would read as two lines.
+            if "\n" not in str(directory):
+                self._tell(f"+ d{number} {directory}/\n")
+
+    def disown(self, number: int) -> None:
+        """Take away the directories of job ``number``, which have been removed."""
+        self._tell(f"- d{number}\n")
+
+    def watch(self, group: int) -> None:
+        """Add a process group."""
+        self._tell(f"+ {group} \n")
 
     def forget(self, group: int) -> None:
         """Take away a process group that has ended; to be called before its leader is reaped."""

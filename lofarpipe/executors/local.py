@@ -21,15 +21,9 @@ from lofarpipe.executors.jobs import (
     Resources,
     StartCallback,
 )
-from lofarpipe.executors.process import (
-    RunningJob,
-    make_tempdir,
-    remove_tempdir,
-    send_signal,
-    session_members,
-    start,
-)
+from lofarpipe.executors.process import RunningJob, send_signal, session_members, start
 from lofarpipe.executors.resources import cuda_devices, detect_resources
+from lofarpipe.executors.staging import directories_of, remove_directories
 from lofarpipe.executors.watch import Watch
 
 GRACE_S = 5.0
@@ -125,11 +119,12 @@ class _Batch:
     def _start_admitted(self) -> bool:
         started = False
         while not self._must_end() and (admitted := self._admission.admit()) is not None:
-            make_tempdir(admitted.job)
+            # Before they are made: however this process ends, they do not stay.
+            self.guardian.own(admitted.index, directories_of(admitted.job))
             try:
                 self._start(admitted)
             except PipelineError:
-                remove_tempdir(admitted.job)
+                self._tidy(admitted)
                 raise
             started = True
         return started
@@ -137,7 +132,7 @@ class _Batch:
     def _start(self, admitted: Admitted, is_retry: bool = False) -> None:
         job = start(admitted, self._environment, is_retry)
         if isinstance(job, RunningJob):
-            self.guardian.watch(job.group, admitted.job.tempdir)
+            self.guardian.watch(job.group)
             self._running.append(job)
             if self._on_start is not None:
                 self._on_start(JobStart(admitted.job.name, os.uname().nodename, job.group, job.start_s))
@@ -158,8 +153,13 @@ class _Batch:
         self.guardian.forget(job.group)
         return job.reap()
 
+    def _tidy(self, admitted: Admitted) -> None:
+        if directories_of(admitted.job):
+            remove_directories(admitted.job)
+            self.guardian.disown(admitted.index)
+
     def _finish(self, admitted: Admitted, result: JobResult) -> None:
-        remove_tempdir(admitted.job)
+        self._tidy(admitted)
         self._admission.release(admitted)
         self.results[admitted.index] = result
         if self._on_done is not None:
@@ -176,7 +176,7 @@ class _Batch:
             self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
         for job in list(self._running):
             self.results[job.admitted.index] = self._reap(job)
-            remove_tempdir(job.admitted.job)
+            self._tidy(job.admitted)
 
     def _wait_for_end(self, sessions: Sequence[int], limit_s: float, is_enough: Callable[[], bool | None]) -> None:
         deadline = time.monotonic() + limit_s

@@ -1,28 +1,30 @@
-"""One program from its start to its result: log, temporary directory, usage."""
+"""One program from its start to its result: log, directories of its own, usage."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admitted
 from lofarpipe.executors.jobs import NOTE, Job, JobResult
+from lofarpipe.executors.staging import commit, directories_of, make_directories
+from lofarpipe.support.storage import ADVICE, full_place, io_problem, trouble_in
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 SHORTAGE_PAUSE_S = 1.0
+LINES_OF_INTEREST = 30  # at the end of a log
 STARTS = 3  # a shortage of memory or processes passes; spec/lofarpipe.md, section 8.4
-MARKER = ".temporary-directory-of-a-job"
+NOT_WRITTEN = os.EX_CANTCREAT  # of a job whose directories or outputs could not be made
 
 
 @dataclass
@@ -46,7 +48,10 @@ class RunningJob:
         return os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def reap(self) -> JobResult:
-        """Wait for the end, end what is left of the process group, and return the result."""
+        """Wait for the end, end what is left of the process group, and return the result.
+
+        Staged outputs of a program that ended with 0 have their names then; the job's directories are still there.
+        """
         os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
         os.killpg(self.group, signal.SIGKILL)  # the leader is not reaped yet, so the group exists
         _, status, usage = os.wait4(self.group, 0)
@@ -65,9 +70,30 @@ class RunningJob:
             label=job.label,
             memory_gb=job.memory_gb,
         )
-        note(self.log, f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB")
+        result = _committed(job, result) if result.ok else _explained(job, result)
+        with contextlib.suppress(OSError):  # a full disk: the result itself is known
+            note(self.log, f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB")
         os.close(self.log)
         return result
+
+
+def _committed(job: Job, result: JobResult) -> JobResult:
+    if job.staged is None:
+        return result
+    try:
+        commit(job.staged)
+    except PipelineError as err:
+        return replace(result, exit_code=NOT_WRITTEN, problem=str(err))
+    return result
+
+
+def _explained(job: Job, result: JobResult) -> JobResult:
+    """Return a failure with what is known of the disk, as long as the files that filled it are there."""
+    said = trouble_in(result.tail(LINES_OF_INTEREST))
+    full = full_place([*directories_of(job), job.workdir, job.log.parent])
+    gone = "" if os.path.isdir(job.workdir) else f"{job.workdir} is not there any more: {ADVICE[errno.ENOENT]}"  # noqa: PTH112
+    known = "; ".join(text for text in (said, full, gone) if text)
+    return replace(result, problem=f"{result.reason()}: {known}") if known else result
 
 
 def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = False) -> RunningJob | JobResult:
@@ -90,14 +116,27 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
         env["CUDA_VISIBLE_DEVICES"] = ",".join(admitted.gpus)
     start_s, started = time.time(), time.monotonic()
     try:
+        make_directories(job)
         process = _popen(job, env, log)
-    except OSError as err:
-        code = NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_EXECUTABLE
-        os.write(log, os.fsencode(f"{job.argv[0]}: cannot be started in {job.workdir}: {err.strerror}\n"))
+    except (PipelineError, OSError) as err:
+        code, problem = _not_started(job, err)
+        with contextlib.suppress(OSError):
+            os.write(log, os.fsencode(f"{problem}\n"))
         os.close(log)
         duration_s = time.monotonic() - started
-        return JobResult(job.name, code, start_s, duration_s, 0.0, 0.0, job.log, job.argv, job.host, job.label)
+        result = JobResult(job.name, code, start_s, duration_s, 0.0, 0.0, job.log, job.argv, job.host, job.label)
+        return replace(result, problem=problem if code == NOT_WRITTEN else "")
     return RunningJob(admitted, process, log, start_s, started, is_retry)
+
+
+def _not_started(job: Job, err: PipelineError | OSError) -> tuple[int, str]:
+    """Return the exit code, and why a program could not be started."""
+    if isinstance(err, PipelineError):
+        return NOT_WRITTEN, str(err)
+    if not os.path.isdir(job.workdir):  # noqa: PTH112 - it answers also where the file system went away
+        return NOT_WRITTEN, f"working directory {io_problem(OSError(err.errno, err.strerror, str(job.workdir)))}"
+    code = NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_EXECUTABLE
+    return code, f"{job.argv[0]}: cannot be started in {job.workdir}: {err.strerror}"
 
 
 def _popen(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
@@ -113,8 +152,9 @@ def _popen(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes
 
 
 def _popen_once(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    argv = job.staged.argv if job.staged else job.argv
     return subprocess.Popen(
-        job.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=job.workdir, env=env, start_new_session=True
+        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=job.workdir, env=env, start_new_session=True
     )
 
 
@@ -127,20 +167,26 @@ def open_log(job: Job, again: bool = False) -> int:
         If the log cannot be written.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if again else os.O_TRUNC)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    title = f"{job.name} {job.label}".rstrip() + f" on {job.host}, {now}"
+    lines = [f"{title}: once more"] if again else [title, job.command_line()]
+    if job.staged:
+        lines.append(f"until they are complete, outputs are below {job.staged.directory}")
     try:
         try:
             log = os.open(job.log, flags, 0o666)
         except FileNotFoundError:
             job.log.parent.mkdir(parents=True, exist_ok=True)
             log = os.open(job.log, flags, 0o666)
+        note(log, *lines)
     except OSError as err:
-        raise PipelineError(
-            f"{job.name}: log {job.log} cannot be written: {err.strerror}; check the directory"
-        ) from err
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    title = f"{job.name} {job.label}".rstrip() + f" on {job.host}, {now}"
-    note(log, *([f"{title}: once more"] if again else [title, job.command_line()]))
+        raise PipelineError(f"{job.name}: log {job.log} cannot be written: {_advised(err, job.log)}") from err
     return log
+
+
+def _advised(err: OSError, path: Path) -> str:
+    """Return what is wrong with a file that was just named, and what to do."""
+    return io_problem(OSError(err.errno, err.strerror, str(path))).removeprefix(f"{path}: ")
 
 
 def note(log: int, *lines: str) -> None:
@@ -171,33 +217,3 @@ def session_members(sessions: Iterable[int], proc: Path = Path("/proc")) -> list
         if int(session) in wanted and state not in (b"Z", b"X"):
             members.append(int(entry.name))
     return members
-
-
-def make_tempdir(job: Job) -> None:
-    """Make the job's temporary directory; one that an earlier run left is emptied.
-
-    Raises
-    ------
-    PipelineError
-        If it exists and was not made for a job, so that nobody's files are removed; or if it cannot be made.
-    """
-    if job.tempdir is None:
-        return
-    if (job.tempdir / MARKER).exists():
-        shutil.rmtree(job.tempdir, ignore_errors=True)
-    try:
-        job.tempdir.mkdir(parents=True)
-        (job.tempdir / MARKER).touch()
-    except FileExistsError as err:
-        raise PipelineError(
-            f"{job.name}: temporary directory {job.tempdir} exists already, and it is removed after the job; "
-            "choose a name that is not in use"
-        ) from err
-    except OSError as err:
-        raise PipelineError(f"{job.name}: temporary directory {job.tempdir} cannot be made: {err.strerror}") from err
-
-
-def remove_tempdir(job: Job) -> None:
-    """Remove the job's temporary directory; what cannot be removed stays."""
-    if job.tempdir is not None:
-        shutil.rmtree(job.tempdir, ignore_errors=True)

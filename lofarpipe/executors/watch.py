@@ -10,14 +10,15 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The last three are warnings of schedulers that the time of a job is almost over.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 # In a thread no signal can be caught; there the children are looked at this often.
 POLL_IN_THREAD_S = 0.02
 POLL_S = 1.0
 
 
 class Watch:
-    """Collects SIGINT, SIGTERM, SIGHUP and SIGCHLD while the ``with`` block runs.
+    """Collects the signals of ``ENDING``, and SIGCHLD, while the ``with`` block runs.
 
     A signal that the caller ignores (``nohup``, a job in the background of a script) stays ignored.
 

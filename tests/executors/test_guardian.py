@@ -17,6 +17,8 @@ import pytest
 from lofarpipe.executors import guardian as module
 from lofarpipe.executors.guardian import Guardian
 from lofarpipe.executors.process import session_members
+from lofarpipe.executors.staging import MARKER
+from lofarpipe.executors.watch import ENDING
 
 LIMIT_S = 50.0  # what anything may take on a busy machine
 ENGINE = """
@@ -24,10 +26,11 @@ import os, signal, subprocess, sys
 from pathlib import Path
 from lofarpipe.executors.guardian import Guardian
 with Guardian(float(sys.argv[1])) as guardian:
-    for arguments in sys.argv[2:]:
+    for number, arguments in enumerate(sys.argv[2:]):
         script, _, tempdir = arguments.partition("|")
+        guardian.own(number, [Path(tempdir)] if tempdir else [])
         process = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.DEVNULL)
-        guardian.watch(process.pid, Path(tempdir) if tempdir else None)
+        guardian.watch(process.pid)
         print(process.pid, flush=True)
     sys.stdin.read()
 """
@@ -76,20 +79,48 @@ def test_group_that_ignores_sigterm_is_killed() -> None:
     wait_until_gone(sessions)
 
 
-def test_temporary_directories_are_removed(tmp_path: Path) -> None:
-    first, second = tmp_path / "a b ", tmp_path / "second"
-    for directory in (first, second, tmp_path / "a b"):
-        directory.mkdir()
-        (directory / "file").touch()
-    wait_until_gone(killed_engine(0.1, f"sleep 60|{first}", f"sleep 60|{second}"))
+def own_directory(path: Path) -> Path:
+    path.mkdir()
+    (path / MARKER).touch()
+    (path / "file").touch()
+    return path
+
+
+def test_directories_are_removed(tmp_path: Path) -> None:
+    first, second = own_directory(tmp_path / "a b "), own_directory(tmp_path / "second")
+    own_directory(tmp_path / "a b")
+    (tmp_path / "empty").mkdir()
+    jobs = [f"sleep 60|{directory}" for directory in (first, second, tmp_path / "empty", tmp_path / "not made yet")]
+    wait_until_gone(killed_engine(0.1, *jobs))
     wait_until(lambda: [path.name for path in tmp_path.iterdir()] == ["a b"])
+
+
+def test_directory_of_somebody_else_stays(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "precious").touch()
+    ours = own_directory(tmp_path / "ours")
+    wait_until_gone(killed_engine(0.1, f"sleep 60|{tmp_path / 'data'}", f"sleep 60|{ours}"))
+    wait_until(lambda: not ours.exists())
+    assert (tmp_path / "data" / "precious").exists()
+
+
+def test_directory_that_was_given_back_stays(tmp_path: Path) -> None:
+    kept, removed = own_directory(tmp_path / "kept"), own_directory(tmp_path / "removed")
+    with Guardian(0.0) as guardian:
+        guardian.own(1, [kept])
+        guardian.own(11, [removed])
+        guardian.disown(1)
+        os.close(guardian._pipe)
+        guardian._process.wait(timeout=LIMIT_S)
+        guardian._pipe = os.open(os.devnull, os.O_WRONLY)  # for the end of the block to close
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_forgotten_group_is_left_alone() -> None:
     with Guardian(0.1) as guardian:
         with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
-            guardian.watch(process.pid, None)
-            guardian.watch(process.pid + 1_000_000, None)
+            guardian.watch(process.pid)
+            guardian.watch(process.pid + 1_000_000)
             guardian.forget(process.pid)
             guardian.forget(process.pid + 1_000_000)
             os.close(guardian._pipe)
@@ -103,10 +134,10 @@ def test_directory_with_a_line_break_is_not_told(tmp_path: Path) -> None:
     with Guardian(0.0) as guardian:
         read_end, write_end = os.pipe()
         own, guardian._pipe = guardian._pipe, write_end
-        guardian.watch(12, tmp_path / "a\n- 12")
-        guardian.watch(13, tmp_path)
+        guardian.own(0, [tmp_path / "a\n- 12", tmp_path])
+        guardian.watch(12)
         guardian._pipe = own
-        assert os.read(read_end, 1000).decode() == f"+ 12 \n+ 13 {tmp_path}/\n"
+        assert os.read(read_end, 1000).decode() == f"+ d0 {tmp_path}/\n+ 12 \n"
         os.close(read_end)
         os.close(write_end)
 
@@ -115,14 +146,14 @@ def test_guardian_that_was_killed_is_not_missed() -> None:
     with Guardian(0.0) as guardian:
         guardian._process.send_signal(signal.SIGKILL)
         guardian._process.wait()
-        guardian.watch(12, None)
+        guardian.watch(12)
         guardian.forget(12)
 
 
 def test_guardian_ignores_the_signals_that_end_an_engine() -> None:
     with Guardian(0.0) as guardian:
-        wait_until(lambda: ignores(guardian._process.pid, signal.SIGTERM))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        wait_until(lambda: ignores(guardian._process.pid, signal.SIGXCPU))
+        for number in ENDING:
             guardian._process.send_signal(number)
         time.sleep(0.1)
         assert guardian._process.poll() is None

@@ -17,13 +17,15 @@ from lofarpipe.executors.process import session_members
 ENGINE = """
 import sys
 from pathlib import Path
-from lofarpipe.executors.jobs import Interrupted, Job, Resources
+from lofarpipe.executors.jobs import Interrupted, Job, Resources, Staged
 from lofarpipe.executors.local import LocalExecutor
 root, grace, *scripts = sys.argv[1:]
-jobs = [
-    Job(f"step/{n:03}", ("bash", "-c", script), Path(root), Path(root, f"{n}.log"), tempdir=Path(root, f"scratch{n}"))
-    for n, script in enumerate(scripts)
-]
+root = Path(root)
+jobs = []
+for n, script in enumerate(scripts):
+    argv = ("bash", "-c", f"touch scratch{n}/file .{n}.incomplete/half; {script}")
+    staged = Staged(argv, root / f".{n}.incomplete", root)
+    jobs.append(Job(f"step/{n:03}", ("shown",), root, root / f"{n}.log", tempdir=root / f"scratch{n}", staged=staged))
 try:
     LocalExecutor(Resources(2, 4.0), float(grace)).run(jobs)
 except Interrupted as err:
@@ -64,18 +66,31 @@ class Engine:
         printed, _ = self.process.communicate(timeout=LIMIT_S)
         return self.process.returncode, printed
 
+    def leftovers(self) -> list[Path]:
+        return [path for pattern in ("scratch*", ".*.incomplete", "half") for path in self.root.glob(pattern)]
+
     def assert_nothing_is_left(self) -> None:
         assert session_members(self.sessions) == []
-        assert list(self.root.glob("scratch*")) == []
+        assert self.leftovers() == []
         assert not (self.root / "third_job_ran").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
 @pytest.mark.parametrize("script", [PLAIN, WITH_CHILDREN, OWN_GROUP], ids=["plain", "children", "own_group"])
 def test_signal_to_the_engine(tmp_path: Path, number: signal.Signals, script: str) -> None:
     engine = Engine(tmp_path, script, script)
     engine.process.send_signal(number)
     code, printed = engine.end()  # nobody needed the grace
+    assert code == 128 + number
+    assert f"interrupted by {number.name}" in printed
+    engine.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGXCPU])
+def test_warning_of_a_scheduler(tmp_path: Path, number: signal.Signals) -> None:
+    engine = Engine(tmp_path, PLAIN, PLAIN)
+    os.killpg(engine.process.pid, number)
+    code, printed = engine.end()
     assert code == 128 + number
     assert f"interrupted by {number.name}" in printed
     engine.assert_nothing_is_left()
@@ -128,7 +143,7 @@ def test_engine_that_is_killed_takes_its_jobs_along(
     kill(engine.process.pid, signal.SIGKILL)
     engine.end()
     deadline = time.monotonic() + LIMIT_S
-    while (session_members(engine.sessions) or list(tmp_path.glob("scratch*"))) and time.monotonic() < deadline:
+    while (session_members(engine.sessions) or engine.leftovers()) and time.monotonic() < deadline:
         time.sleep(0.05)
     engine.assert_nothing_is_left()
 

@@ -14,13 +14,11 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors import process as module
 from lofarpipe.executors.admission import Admitted
-from lofarpipe.executors.jobs import NOTE, Job, JobResult
+from lofarpipe.executors.jobs import NOTE, Job, JobResult, Staged
 from lofarpipe.executors.process import (
-    MARKER,
+    NOT_WRITTEN,
     RunningJob,
-    make_tempdir,
     open_log,
-    remove_tempdir,
     send_signal,
     session_members,
     start,
@@ -92,8 +90,75 @@ def test_program_that_cannot_be_started(tmp_path: Path, mode: int | None, exit_c
 
 def test_missing_working_directory(tmp_path: Path) -> None:
     result = run(job(tmp_path, "true", workdir=tmp_path / "none"))
-    assert result.exit_code == 127
-    assert result.tail() == [f"true: cannot be started in {tmp_path / 'none'}: No such file or directory"]
+    assert result.exit_code == NOT_WRITTEN
+    assert result.reason() == (
+        f"working directory {tmp_path / 'none'}: No such file or directory; somebody removed the directory, or a file "
+        "system is not mounted"
+    )
+    assert result.tail() == [result.reason()]
+
+
+def test_working_directory_that_is_removed_during_the_job(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    script = f"rmdir {tmp_path}/work; exit 4"
+    reason = run(job(tmp_path, "sh", "-c", script, workdir=tmp_path / "work")).reason()
+    assert reason.startswith("exited with 4 after 0.")
+    assert f"{tmp_path}/work is not there any more: somebody removed the directory, or a file system" in reason
+
+
+def test_full_disk_is_named(tmp_path: Path) -> None:
+    result = run(job(tmp_path, "sh", "-c", "echo 'DP3: write: No space left on device'; exit 1"))
+    assert result.reason().endswith("s: No space left on device: the disk is full; free some space")
+    assert "No space left" in result.log.read_text().splitlines()[-1]  # the closing note
+
+
+def test_log_on_a_disk_that_is_full_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = start(Admitted(0, job(tmp_path, "true")), dict(os.environ))
+
+    def no_room(log: int, *lines: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "note", no_room)
+    assert isinstance(running, RunningJob)
+    assert running.reap().ok
+    with pytest.raises(PipelineError, match=r"cannot be written: No space left on device .*GB free\); the disk"):
+        open_log(job(tmp_path))
+
+
+def staged(tmp_path: Path, script: str) -> Job:
+    stage = tmp_path / "out" / ".x.incomplete"
+    return job(tmp_path, "shown", staged=Staged(("sh", "-c", script, "sh", str(stage)), stage, tmp_path / "out"))
+
+
+def test_staged_outputs_appear_when_they_are_complete(tmp_path: Path) -> None:
+    result = run(staged(tmp_path, "echo full > $1/image.fits; ls .. > /dev/null; [ ! -e out/image.fits ]"))
+    assert result.ok
+    assert result.argv == ("shown",)
+    assert (tmp_path / "out" / "image.fits").read_text() == "full\n"
+    title, command, where, *_ = result.log.read_text().splitlines()
+    assert command.endswith("&& shown")
+    assert where == f"{NOTE}until they are complete, outputs are below {tmp_path}/out/.x.incomplete"
+    assert title.startswith(NOTE)
+
+
+def test_staged_outputs_of_a_failed_program_do_not_appear(tmp_path: Path) -> None:
+    assert run(staged(tmp_path, "echo half > $1/image.fits; exit 1")).exit_code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".x.incomplete"]  # for the caller to remove
+
+
+def test_outputs_that_cannot_get_their_names_are_a_failure(tmp_path: Path) -> None:
+    result = run(staged(tmp_path, "echo full > $1/image.fits; mkdir out/image.fits; touch $1/.replaced"))
+    assert result.exit_code == NOT_WRITTEN
+    assert "its outputs are complete, and could not be moved from" in result.reason()
+    assert "could not be moved" in result.log.read_text().splitlines()[-1]
+
+
+def test_stage_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    result = run(staged(tmp_path, "touch started"))
+    assert (result.exit_code, (tmp_path / "started").exists()) == (NOT_WRITTEN, False)
+    assert "out/.x.incomplete cannot be made: " in result.reason()
+    assert result.tail() == [result.reason()]
 
 
 @pytest.mark.parametrize(("failures", "exit_code"), [(2, 0), (3, 126)])
@@ -145,39 +210,3 @@ def test_signal_to_a_process_that_has_ended() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
         send_signal([process.pid], signal.SIGTERM)
-
-
-def test_tempdir_is_made_and_removed(tmp_path: Path) -> None:
-    one = job(tmp_path, tempdir=tmp_path / "scratch" / "000")
-    make_tempdir(one)
-    assert one.tempdir is not None
-    (one.tempdir / "reordered").write_text("much")
-    remove_tempdir(one)
-    assert not one.tempdir.exists()
-    remove_tempdir(one)
-
-
-def test_no_tempdir(tmp_path: Path) -> None:
-    make_tempdir(job(tmp_path))
-    remove_tempdir(job(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_tempdir_of_an_earlier_run_is_emptied(tmp_path: Path) -> None:
-    one = job(tmp_path, tempdir=tmp_path / "000")
-    make_tempdir(one)
-    (tmp_path / "000" / "old").touch()
-    make_tempdir(one)
-    assert [path.name for path in (tmp_path / "000").iterdir()] == [MARKER]
-
-
-def test_directory_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    with pytest.raises(PipelineError, match=r"step/000: temporary directory .*/data exists already"):
-        make_tempdir(job(tmp_path, tempdir=tmp_path / "data"))
-
-
-def test_tempdir_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(PipelineError, match=r"temporary directory .* cannot be made: Not a directory"):
-        make_tempdir(job(tmp_path, tempdir=tmp_path / "file" / "000"))

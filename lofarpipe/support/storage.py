@@ -1,0 +1,86 @@
+"""What goes wrong with disks: which errors it are, how full a place is, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+GB = 1e9  # decimal
+FULL_BYTES = 100e6  # a disk with less than this free is full ...
+FULL_SHARE = 0.01  # ... or with less than this part of it, where the disk is small
+# errno -> what a user can do
+ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the quota is used up; remove files, or ask for more",
+    errno.EROFS: "the file system is read-only; ask who runs it, or choose another directory",
+    errno.ESTALE: "the file system went away; mount it again",
+    errno.ENOTCONN: "the file system went away; mount it again",
+    errno.EIO: "the disk, or the way to it, is broken; look at the system's log",
+    errno.EFBIG: "a limit on the size of files was met; see ulimit -f",
+    errno.ENOENT: "somebody removed the directory, or a file system is not mounted",
+    errno.EACCES: "check who may write there",
+}
+# What programs and libraries print of them; the last two are of cfitsio and of WSClean, and mean a full disk too.
+_SIGNS = {
+    **{os.strerror(number): number for number in ADVICE if number not in (errno.ENOENT, errno.EACCES)},
+    "error writing to FITS file": errno.ENOSPC,
+    "Error writing to temporary file": errno.ENOSPC,
+}
+
+
+def trouble_in(lines: Iterable[str]) -> str:
+    """Return what the last of some lines that tells of a broken or full disk says of it, with advice; "" if none."""
+    found = [number for line in lines for sign, number in _SIGNS.items() if sign in line]
+    return f"{os.strerror(found[-1])}: {ADVICE[found[-1]]}" if found else ""
+
+
+def io_problem(err: OSError) -> str:
+    """Return an error of a file operation in one line: the file, what is wrong, what to do."""
+    path = Path(os.fsdecode(err.filename)) if err.filename else Path("a file of the run")
+    room = f" ({room_text(path)})" if err.errno in (errno.ENOSPC, errno.EDQUOT) and path.is_absolute() else ""
+    return f"{path}: {err.strerror or err}{room}; {ADVICE.get(err.errno or 0, 'check the directory')}"
+
+
+def existing(path: Path) -> Path:
+    """Return the path itself, or the nearest directory above it that exists."""
+    return next((place for place in (path, *path.parents) if os.path.lexists(place)), Path("/"))
+
+
+def free_bytes(path: Path) -> float:
+    """Return the space that an ordinary user can still take where a path is, or would be.
+
+    Raises
+    ------
+    OSError
+        If the file system does not answer.
+    """
+    place = os.statvfs(existing(path))
+    return place.f_bavail * place.f_frsize
+
+
+def room_text(path: Path) -> str:
+    """Return how much is free where a path is, or would be, for people."""
+    try:
+        return f"{free_bytes(path) / GB:.3g} GB free"
+    except OSError as err:
+        return f"which cannot be looked at: {err.strerror}"
+
+
+def full_place(places: Iterable[Path]) -> str:
+    """Return the first of some directories whose disk is full or gone, with what is free there; "" if none."""
+    return next((text for place in dict.fromkeys(places) if (text := _fullness(place))), "")
+
+
+def _fullness(place: Path) -> str:
+    try:
+        disk = os.statvfs(existing(place))
+    except OSError as err:
+        return f"{place} cannot be reached: {err.strerror}; {ADVICE.get(err.errno or 0, 'check the file system')}"
+    free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    if free < min(FULL_BYTES, FULL_SHARE * total):
+        return f"the disk of {place} is full: {free / GB:.3g} of {total / GB:.3g} GB are free"
+    if disk.f_files and not disk.f_favail:
+        return f"the disk of {place} has no inodes left; remove files"
+    return ""
