@@ -10,12 +10,12 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admitted
 from lofarpipe.executors.jobs import NOTE, Job, JobResult
+from lofarpipe.executors.log_head import end_line, usage_text, utc_now, write_end
 from lofarpipe.executors.staging import commit, directories_of, make_directories
 from lofarpipe.support.storage import ADVICE, full_place, io_problem, trouble_in
 
@@ -72,8 +72,9 @@ class RunningJob:
         )
         result = _committed(job, result) if result.ok else _explained(job, result)
         with contextlib.suppress(OSError):  # a full disk: the result itself is known
-            note(self.log, f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB")
+            note(self.log, usage_text(result))
         os.close(self.log)
+        write_end(job.log, usage_text(result))
         return result
 
 
@@ -114,6 +115,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
     env = {**environment, **job.env}
     if admitted.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(admitted.gpus)
+        note(log, f"CUDA_VISIBLE_DEVICES={env['CUDA_VISIBLE_DEVICES']}")
     start_s, started = time.time(), time.monotonic()
     try:
         make_directories(job)
@@ -123,6 +125,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
         with contextlib.suppress(OSError):
             os.write(log, os.fsencode(f"{problem}\n"))
         os.close(log)
+        write_end(job.log, problem)
         duration_s = time.monotonic() - started
         result = JobResult(job.name, code, start_s, duration_s, 0.0, 0.0, job.log, job.argv, job.host, job.label)
         return replace(result, problem=problem if code == NOT_WRITTEN else "")
@@ -159,7 +162,7 @@ def _popen_once(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[
 
 
 def open_log(job: Job, again: bool = False) -> int:
-    """Return a file descriptor of the job's log; a fresh one begins with the command to repeat the job.
+    """Return a file descriptor of the job's log; a fresh one begins with its end, still open, and the command.
 
     Raises
     ------
@@ -167,9 +170,8 @@ def open_log(job: Job, again: bool = False) -> int:
         If the log cannot be written.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if again else os.O_TRUNC)
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    title = f"{job.name} {job.label}".rstrip() + f" on {job.host}, {now}"
-    lines = [f"{title}: once more"] if again else [title, job.command_line()]
+    title = f"{job.name} {job.label}".rstrip() + f" on {job.host}, {utc_now()}"
+    lines = [f"{title}: once more"] if again else [title, end_line().decode().removeprefix(NOTE), job.command_line()]
     if job.staged:
         lines.append(f"until they are complete, outputs are below {job.staged.directory}")
     try:

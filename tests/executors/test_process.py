@@ -39,11 +39,13 @@ def test_result_and_log(tmp_path: Path) -> None:
     result = run(job(tmp_path, "sh", "-c", "echo out; echo err >&2; exit 3", label="L1.ms", env={"A": "1"}, host="n1"))
     assert (result.exit_code, result.name, result.host, result.label) == (3, "step/000", "n1", "L1.ms")
     assert time.time() - 60 < result.start_s <= time.time()
-    title, command, *output, end = result.log.read_text().splitlines()
+    title, first, command, *output, end = result.log.read_text().splitlines()
     assert title.startswith(f"{NOTE}step/000 L1.ms on n1, 2")
     assert command == f"{NOTE}cd {tmp_path} && env A=1 sh -c 'echo out; echo err >&2; exit 3'"
     assert output == ["out", "err"]
     assert end.startswith(f"{NOTE}exited with 3 after 0.0 s; CPU 0.0")
+    assert first.startswith(f"{NOTE}end: 2")
+    assert end.removeprefix(NOTE) in first
 
 
 def test_usage_is_that_of_the_job_alone(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_staged_outputs_appear_when_they_are_complete(tmp_path: Path) -> None:
     assert result.ok
     assert result.argv == ("shown",)
     assert (tmp_path / "out" / "image.fits").read_text() == "full\n"
-    title, command, where, *_ = result.log.read_text().splitlines()
+    title, _, command, where, *_ = result.log.read_text().splitlines()
     assert command.endswith("&& shown")
     assert where == f"{NOTE}until they are complete, outputs are below {tmp_path}/out/.x.incomplete"
     assert title.startswith(NOTE)
