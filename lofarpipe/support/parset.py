@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from lofarpipe.support.parset_entries import Entries, MissingKeyError, Value, read_text
-from lofarpipe.support.parset_text import Entry, ParsetError, split_list, unquote
+from lofarpipe.support.parset_text import Entry
+from lofarpipe.support.parset_values import ParsetError, split_list, unquote
 from lofarpipe.support.utilities import write_atomically
 
 __all__ = [

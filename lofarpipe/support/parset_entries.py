@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
 
 from lofarpipe.errors import Finding, nearest
-from lofarpipe.support import parset_text
-from lofarpipe.support.parset_text import BLANKS, LONGEST_FILE, Entry, ParsetError, lex, split_list, unquote
-from lofarpipe.support.variables import Substitution, expand_environment, placeholders
+from lofarpipe.support import parset_values
+from lofarpipe.support.parset_text import LONGEST_FILE, Entry, Record, lex
+from lofarpipe.support.parset_values import BLANKS, ParsetError, split_list, unquote
+from lofarpipe.support.variables import Substitution, expand_environment, may_have_placeholders, placeholders
 
 T = TypeVar("T")
 REPLACE = "pipeline.replace."
+_DEFINES = ("!", REPLACE)  # how the keys of definitions start
 _LINE_BREAK = re.compile("[\n\r\0]")
 
 
@@ -45,11 +46,11 @@ class Value(str):
 
     def getBool(self) -> bool:  # noqa: N802
         """Return the truth of the text."""
-        return parset_text.boolean(unquote(self))
+        return parset_values.boolean(unquote(self))
 
     def getInt(self) -> int:  # noqa: N802
         """Return the whole number."""
-        return parset_text.integer(unquote(self))
+        return parset_values.integer(unquote(self))
 
 
 class Entries:
@@ -70,7 +71,7 @@ class Entries:
     def __init__(self, filename: str | os.PathLike[str] | None = None) -> None:
         self.keys: list[str] = []
         self.oddities: list[Finding] = []
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Record] = {}
         self._blocks: dict[str, list[str]] = {}  # first part -> keys, made when it is first asked for
         if filename:
             self._adopt_text(read_text(Path(filename)), str(filename))
@@ -97,7 +98,7 @@ class Entries:
         return len(self._entries)
 
     def __getitem__(self, key: str) -> Value:
-        return Value(self.entry(key).value)
+        return Value(self._record(key)[1])
 
     def __repr__(self) -> str:
         return f"<Parset of {len(self)} keys>"
@@ -110,29 +111,39 @@ class Entries:
         MissingKeyError
             If there is no such key; it is a KeyError too.
         """
+        return Entry(*self._record(key))
+
+    def _record(self, key: str) -> Record:
         try:
             return self._entries[_canonical(key)]
         except KeyError:
             raise MissingKeyError(f"no key {key!r} in the parset{nearest(key, self)}") from None
 
-    def entries(self) -> Iterable[Entry]:
-        """Return every entry, in order."""
-        return self._entries.values()
+    def entries(self) -> Iterator[Entry]:
+        """Yield every entry, in order."""
+        return (Entry(*record) for record in self._entries.values())
 
     def get(self, key: str, default: str | None = None) -> str | None:
         """Return the raw value of a key, or ``default``."""
-        entry = self._entries.get(_canonical(key))
-        return Value(entry.value) if entry else default
+        record = self._entries.get(_canonical(key))
+        return Value(record[1]) if record else default
 
     def set(self, key: str, value: str, file: str = "", line: int = 0, comment: str = "") -> None:
         """Set a raw value. A key that exists keeps its place, and its comment unless a new one is given."""
         key = _canonical(key)
         _refuse_line_breaks(key, value)
-        known = self._entries.get(key)
-        if known is None:
+        if self._put((key, value, file, line, comment)):
             self.keys.append(key)
+
+    def _put(self, record: Record) -> bool:
+        """Set an entry, its key as keys are stored; return whether it is a new one."""
+        known = self._entries.get(record[0])
+        if known is None:
             self._blocks = {}
-        self._entries[key] = Entry(key, value, file, line, comment or (known.comment if known else ""))
+        elif not record[4]:
+            record = (*record[:4], known[4])
+        self._entries[record[0]] = record
+        return known is None
 
     def _remove(self, key: str) -> None:
         key = _canonical(key)
@@ -147,17 +158,19 @@ class Entries:
         before the next definition of the other parset that exists here: a value laid over may use them, as it may in
         its own file. All other new keys come last.
         """
-        known = {name: entry.key for name, entry in self.definitions().items()}
+        known = {name: record[0] for name, record in self._definitions().items()}
         added: list[str] = []
         added_before: dict[str, list[str]] = {}
-        for entry in other.entries():
-            name = _defined_name(entry.key)
-            key = known.get(name, entry.key)
-            if name and key not in self._entries:
+        for record in other._entries.values():
+            name = _defined_name(record[0])
+            key = known.get(name, record[0])
+            is_new = self._put(record if key == record[0] else (key, *record[1:]))
+            if is_new:
+                self.keys.append(key)
+            if name and is_new:
                 added.append(key)
             elif name and added:
                 added_before[key], added = added, []
-            self.set(key, entry.value, entry.file, entry.line, entry.comment)
         if added_before:
             self._move(added_before)
         self.oddities += other.oddities
@@ -176,17 +189,17 @@ class Entries:
     def _renamed(self, prefix: str, new_prefix: str) -> Self:
         """Return the entries whose keys start with a prefix, with another prefix in its place."""
         result = type(self)()
-        for entry in self._below(prefix):
-            key = new_prefix + entry.key.removeprefix(prefix)
-            if entry.key.startswith(prefix) and key:
-                result.set(key, entry.value, entry.file, entry.line, entry.comment)
+        for record in self._below(prefix):
+            key = new_prefix + record[0].removeprefix(prefix)
+            if record[0].startswith(prefix) and key:
+                result.set(key, *record[1:])
         return result
 
-    def _below(self, prefix: str) -> Iterable[Entry]:
+    def _below(self, prefix: str) -> Iterable[Record]:
         """Return the entries that may start with a prefix: those of its block, found without a look at all others."""
         block, dot, _ = prefix.partition(".")
         if not dot:
-            return self.entries()
+            return self._entries.values()
         if not self._blocks:
             for key in self._entries:
                 self._blocks.setdefault(key.partition(".")[0], []).append(key)
@@ -194,12 +207,11 @@ class Entries:
 
     def definitions(self) -> dict[str, Entry]:
         """Return the replacement variables by name, in the order in which they were first defined."""
-        found: dict[str, Entry] = {}
-        for key, entry in self._entries.items():
-            name = _defined_name(key)
-            if name:
-                found[name] = entry
-        return found
+        return {name: Entry(*record) for name, record in self._definitions().items()}
+
+    def _definitions(self) -> dict[str, Record]:
+        names = ((_defined_name(key), record) for key, record in self._entries.items() if key.startswith(_DEFINES))
+        return {name: record for name, record in names if name}
 
     def substituted(self) -> Self:
         """Return a copy with ``{{ name }}`` replaced in every value, and ``$NAME`` in the definitions.
@@ -211,18 +223,22 @@ class Entries:
 
         Source: spec/lofarpipe.md, section 3.3.
         """
-        substitution = Substitution({name: entry.value for name, entry in self.definitions().items()})
+        substitution = Substitution({name: record[1] for name, record in self._definitions().items()})
         result = type(self)()
-        result.keys, result.oddities = [*self.keys], [*self.oddities]
-        for key, entry in self._entries.items():
-            value = expand_environment(entry.value) if _defined_name(key) else entry.value
-            value = substitution.apply(value, entry.where)
-            result._entries[key] = entry if value == entry.value else replace(entry, value=value)
+        result.keys, result.oddities, result._entries = [*self.keys], [*self.oddities], {**self._entries}
+        for key, record in self._entries.items():
+            value = record[1]
+            if key.startswith(_DEFINES) and _defined_name(key):
+                value = expand_environment(value)
+            if may_have_placeholders(value):
+                value = substitution.apply(value, Entry(*record).where)
+            if value != record[1]:
+                result._entries[key] = (key, value, *record[2:])
         return result
 
     def placeholders(self, key: str) -> list[str]:
         """Return the names used as ``{{ name }}`` in a value."""
-        return placeholders(self.entry(key).value)
+        return placeholders(self._record(key)[1])
 
     def string(self, key: str) -> str:
         """Return a value without one level of quotes."""
@@ -234,11 +250,11 @@ class Entries:
 
     def boolean(self, key: str) -> bool:
         """Return the truth of a value, by its first letter."""
-        return self._convert(key, lambda text: parset_text.boolean(unquote(text)))
+        return self._convert(key, lambda text: parset_values.boolean(unquote(text)))
 
     def integer(self, key: str) -> int:
         """Return a value that is a whole number."""
-        return self._convert(key, lambda text: parset_text.integer(unquote(text)))
+        return self._convert(key, lambda text: parset_values.integer(unquote(text)))
 
     def _convert(self, key: str, convert: Callable[[str], T]) -> T:
         """Return a converted value; an error names the key, its file and its line."""
@@ -249,11 +265,15 @@ class Entries:
             raise ParsetError(f"{entry.where}: {entry.key}: {err}") from err
 
     def _adopt_text(self, text: str, file: str, prefix: str = "") -> None:
-        keys = [*self.keys]
-        for entry in lex(text, file, self.oddities):  # first: it refuses what is too long
-            self.set(prefix + entry.key, entry.value, entry.file, entry.line, entry.comment)
-        lefts = (line.partition("=")[0].strip(BLANKS + "\r") for line in text.split("\n"))
-        self.keys = keys + [left for left in lefts if left]
+        entries, self._blocks = self._entries, {}
+        for record in lex(text, file, self.oddities, self.keys):
+            key = record[0]
+            if prefix or key in entries or key[0] == "!":
+                key = _canonical(prefix + key)
+                _refuse_line_breaks(key, record[1])
+                self._put((key, *record[1:]))
+            else:
+                entries[key] = record
 
 
 def _canonical(key: str) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
-from lofarpipe.support.parset_text import ParsetError
+from lofarpipe.support.parset_values import ParsetError
 
 # A definition that names two others, each of which names two others ... doubles with each line: bounded, not unrolled.
 LONGEST_VALUE = 16 * 2**20  # characters; as long as a line may be
@@ -14,6 +14,11 @@ MOST_WORK = 512 * 2**20  # characters handled for one parset
 
 _PLACEHOLDER = re.compile(r"\{\{ (?=([^{}]{1,200}?) \}\})")
 _ENVIRONMENT = re.compile(r"\$(?:(\w{1,200})|\{([^{}]{1,200})\})", re.ASCII)
+
+
+def may_have_placeholders(text: str) -> bool:
+    """Return whether it is worth while to look for ``{{ name }}`` in a text."""
+    return "{{ " in text
 
 
 def placeholders(text: str) -> list[str]:
@@ -54,7 +59,7 @@ class Substitution:
 
     def _last_used_before(self, rank: int, text: str) -> str | None:
         """Return the name used in a text that was defined last, of those defined before ``rank``."""
-        if "{{ " not in text:
+        if not may_have_placeholders(text):
             return None
         used = (name for name in self._names(text) if self._rank[name] < rank)
         return max(used, key=self._rank.__getitem__, default=None)

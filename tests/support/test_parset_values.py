@@ -1,0 +1,119 @@
+import contextlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lofarpipe.support.parset_values import ParsetError, boolean, integer, split_list, unquote
+
+
+@pytest.mark.timeout(300)  # measured 0.01 to 3 s; the square of such a length takes hours
+@pytest.mark.parametrize("unit", ["'", "''", "[", "(", "[']", "[(", "{", "=", "{{ ", ","])
+@pytest.mark.parametrize("read", [lambda text: split_list(f"[{text}]"), unquote], ids=["split_list", "unquote"])
+def test_hostile_text_ends(read, unit):
+    with contextlib.suppress(ParsetError):
+        read(unit * (2**19 // len(unit)))
+
+
+@given(st.text(st.characters(exclude_characters="\"'", exclude_categories=["Cs"])), st.sampled_from("\"'"))
+def test_unquote_takes_one_level(text, quote):
+    other = "'" if quote == '"' else '"'
+    assert unquote(text) == text
+    assert unquote(quote + text + quote) == text
+    assert unquote(f"{quote}{other}{text}{other}{quote}") == f"{other}{text}{other}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("\"'CS*'\"", "'CS*'"),
+        ("a'b'c\"d\"", "abcd"),
+        ("''", ""),
+        ("{ST001:'CS*'}", "{ST001:CS*}"),
+        ("[\"1deg\",'2deg']", "[1deg,2deg]"),
+    ],
+)
+def test_unquote(text, expected):
+    assert unquote(text) == expected
+
+
+def test_unquote_refuses_an_open_quote():
+    with pytest.raises(ParsetError, match=r'^quote \' is not closed in "don\'t"$'):
+        unquote("don't")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("  ", []),
+        ("[]", []),
+        ("[  ]", []),
+        ("a", ["a"]),
+        ("a,b", ["a,b"]),
+        ("'a b'", ["a b"]),
+        ("[", ["["]),
+        ("[CR]S*", ["[CR]S*"]),
+        (" [ a , b ] ", ["a", "b"]),
+        ("[a,]", ["a", ""]),
+        ("[,a]", ["", "a"]),
+        ("['a,b', \"c d\"]", ["a,b", "c d"]),
+        ("[(1,2), {x:1,y:2}, [p,[q,r]], f(a,b)c]", ["(1,2)", "{x:1,y:2}", "[p,[q,r]]", "f(a,b)c"]),
+        ("[(a[b), c]", ["(a[b)", "c"]),
+        ("[(')',1), 2]", ["(),1)", "2"]),
+        ("[0..3,5*x]", ["0..3", "5*x"]),
+        ("[a)b, c]", ["a)b", "c"]),
+    ],
+)
+def test_split_list(text, expected):
+    assert split_list(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[a, (b, c]", "bracket ( is not closed in '(b, c'"),
+        ("[a, 'b]", "quote ' is not closed in \"a, 'b\""),
+        ("[a, [b, 'c]]", "quote ' is not closed in \"a, [b, 'c]\""),
+    ],
+)
+def test_split_list_refuses_what_is_open(text, message):
+    with pytest.raises(ParsetError, match=f"^{re.escape(message)}$"):
+        split_list(text)
+
+
+@given(st.lists(st.text("abc.-/*", min_size=1, max_size=9), min_size=1))
+def test_list_text_comes_apart_again(items):
+    assert split_list("[" + " , ".join(items) + "]") == items
+    assert split_list("[" + ",".join(f"'{item}, '" for item in items) + "]") == [f"{item}, " for item in items]
+
+
+@pytest.mark.parametrize("text", ["t", "True", "1", "yes", "Y"])
+def test_true(text):
+    assert boolean(text) is True
+
+
+@pytest.mark.parametrize("text", ["f", "False", "0", "no", "N"])
+def test_false(text):
+    assert boolean(text) is False
+
+
+@pytest.mark.parametrize("text", ["", "maybe", " true", "2"])
+def test_neither(text):
+    with pytest.raises(ParsetError, match=f"^{text!r} is neither true nor false$"):
+        boolean(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("12", 12), ("-3", -3), ("+4", 4), ("0x1F", 31), ("007", 7), ("-0X10", -16)]
+)
+def test_integer(text, number):
+    assert integer(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "1.0", "1e3", "12 ", "1_000", "0x", "٣", "9" * 101])
+def test_not_an_integer(text):
+    with pytest.raises(ParsetError, match=r"is not a whole number$"):
+        integer(text)
