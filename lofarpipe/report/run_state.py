@@ -1,0 +1,305 @@
+"""The picture of a run that the events of its journal give: what terminal, status, run.json and report show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
+WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"
+PLUGIN = "plugin"
+KILLED = "the run was killed; run again to resume"
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class JobState:
+    """One job, as far as the journal tells; None: it does not."""
+
+    name: str  # <step>/<place>, with the counters of loops
+    state: str = RUNNING
+    run: int = 0  # the number of the run that it belongs to, from 1
+    label: str = ""
+    node: str = ""
+    pid: int = 0
+    log: str = ""
+    cores: int | None = None
+    memory_gb: float | None = None  # 10^9 bytes, that it was given
+    gpus: int = 0
+    start_s: float | None = None  # s since 1970 UTC
+    duration_s: float | None = None
+    cpu_s: float | None = None
+    max_rss_mb: float | None = None  # 10^6 bytes
+    exit_code: int | None = None
+    problem: str = ""
+
+
+@dataclass
+class StepState:
+    """One step; inside loops one for each iteration, named ``<step>@<counter>``."""
+
+    name: str
+    state: str = WAITING
+    run: int = 0  # the number of the run in which it began last, from 1
+    type: str = ""
+    total: int = 0  # jobs
+    before: int = 0  # jobs that an earlier run did and that are not run again
+    ended_failed: int | None = None  # jobs that failed, as the step said at its end
+    started_s: float | None = None  # s since 1970 UTC
+    ended_s: float | None = None
+    problem: str = ""
+    jobs: dict[str, JobState] = field(default_factory=dict)  # of earlier runs too, unless they ran again
+
+    @property
+    def failed(self) -> int:
+        """How many of its jobs failed."""
+        return self._count(FAILED) if self.ended_failed is None else self.ended_failed
+
+    @property
+    def done(self) -> int:
+        """How many of its jobs are done, by an earlier run too."""
+        if self.state in (DONE, SKIPPED):
+            return self.total - self.failed
+        return min(self.total, self.before + self._count(DONE))
+
+    @property
+    def running(self) -> list[JobState]:
+        """Its jobs that run."""
+        return [job for job in self.jobs.values() if job.state == RUNNING]
+
+    @property
+    def duration_s(self) -> float | None:
+        """From its start to its end; None before that."""
+        if self.started_s is None or self.ended_s is None:
+            return None
+        return max(0.0, self.ended_s - self.started_s)
+
+    def _count(self, state: str) -> int:
+        return sum(job.state == state and job.run == self.run for job in self.jobs.values())
+
+
+@dataclass
+class RunState:
+    """What is known of the last run of a journal.
+
+    Several runs may be in one journal; what an earlier one did stays done. Events that are not known, or lack what
+    they should have, change as much as they can: an old journal gives a coarser picture, and never an error.
+
+    Attributes
+    ----------
+    facts: the event that began the run: job, parset, version, host, pid, executor, cores, memory_gb, gpus, argv.
+    run: the number of the run, from 1.
+    ended: whether it said its last word; one that was killed does not.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    run: int = 0
+    steps: dict[str, StepState] = field(default_factory=dict)  # in the order of the pipeline
+    warnings: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    started_s: float | None = None  # s since 1970 UTC
+    last_s: float | None = None  # of the last event
+    ended_s: float | None = None
+    ended: bool = False
+    ok: bool = False
+    problem: str = ""
+    interrupted: bool = False  # by a signal, or killed
+    signal: int | None = None  # that ended the run, where it could say so
+
+    @classmethod
+    def from_events(cls, events: Iterable[Event]) -> RunState:
+        """Return the picture that these events give."""
+        state = cls()
+        for event in events:
+            state.apply(event)
+        return state
+
+    @property
+    def state(self) -> str:
+        """Waiting, running, done, failed or interrupted; whether a run that says "running" lives, its lock knows."""
+        if not self.ended:
+            return RUNNING if self.run else WAITING
+        return DONE if self.ok else INTERRUPTED if self.interrupted else FAILED
+
+    def apply(self, event: Event) -> None:
+        """Take in one event."""
+        kind = event.get("event")
+        handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
+        self.last_s = _number(event, "time_s") or self.last_s
+        if handler is not None:
+            handler(self, event)
+
+    def mark_killed(self) -> None:
+        """Note that the run ended without a word, at the time of its last event at the earliest."""
+        if not self.ended and self.run:
+            self.ended, self.ok, self.problem, self.ended_s = True, False, KILLED, self.last_s
+            self.interrupted = True
+            self._interrupt()
+
+    def step(self, name: str) -> StepState:
+        """Return the step of this name; one that is new comes before those that wait."""
+        if name not in self.steps:
+            self._insert(StepState(name))
+        return self.steps[name]
+
+    def _insert(self, step: StepState) -> None:
+        """Put a new step where the run is; the iterations of a loop replace the step that waited for them."""
+        items = dict(self.steps)
+        base = step.name.partition("@")[0]
+        place = next((index for index, other in enumerate(items.values()) if other.state == WAITING), len(items))
+        if base != step.name and base in items and items[base].state == WAITING:
+            place = list(items).index(base)
+            del items[base]
+        entries = [*items.values()]
+        entries.insert(place, step)
+        self.steps = {entry.name: entry for entry in entries}
+
+    def _interrupt(self) -> None:
+        """Whatever runs does not run any more."""
+        for step in self.steps.values():
+            if step.state == RUNNING:
+                step.state, step.ended_s = INTERRUPTED, self.last_s
+            for job in step.running:
+                job.state = INTERRUPTED
+
+    def _run_started(self, event: Event) -> None:
+        self._interrupt()
+        self.warnings, self.notices = [], []
+        self.run += 1
+        self.facts = {key: value for key, value in event.items() if key not in ("event", "time_s")}
+        self.started_s, self.ended_s, self.signal = _number(event, "time_s"), None, None
+        self.ended, self.ok, self.interrupted, self.problem = False, False, False, ""
+        for step in self.steps.values():
+            if step.state in (FAILED, INTERRUPTED):
+                step.state = WAITING
+            elif step.state == SKIPPED:
+                step.state = DONE
+        self._order(event.get("steps"))
+
+    def _order(self, names: object) -> None:
+        """Follow the pipeline as it is now; steps that are not in it any more go."""
+        if not isinstance(names, list):
+            return
+        listed = list(map(str, names))
+        kept = [step for step in self.steps.values() if step.name.partition("@")[0] in listed]
+        for place, name in enumerate(listed):
+            bases = [step.name.partition("@")[0] for step in kept]
+            if name not in bases:
+                before = [index for index, base in enumerate(bases) if base in listed[:place]]
+                kept.insert(max(before, default=-1) + 1, StepState(name))
+        self.steps = {step.name: step for step in kept}
+
+    def _step_started(self, event: Event) -> None:
+        step = self._named(event)
+        step.state, step.run, step.problem = RUNNING, self.run, ""
+        step.type = _text(event, "type") or step.type
+        step.total, step.before = _integer(event, "jobs"), _integer(event, "done_before")
+        step.started_s, step.ended_s, step.ended_failed = _number(event, "time_s"), None, None
+
+    def _step_skipped(self, event: Event) -> None:
+        step = self._named(event)
+        step.state = SKIPPED
+        step.total = _integer(event, "jobs") or step.total
+
+    def _step_done(self, event: Event) -> None:
+        step = self._named(event)
+        step.state, step.ended_s = DONE, _number(event, "time_s")
+        step.total = _integer(event, "jobs") or step.total
+        step.ended_failed = _integer(event, "failed") if "failed" in event else None
+        if step.started_s is None and step.ended_s is not None:
+            step.started_s = step.ended_s - (_number(event, "duration_s") or 0.0)
+
+    def _step_failed(self, event: Event) -> None:
+        step = self._named(event)
+        step.state, step.ended_s, step.problem = FAILED, _number(event, "time_s"), _text(event, "problem")
+
+    def _step_forgotten(self, event: Event) -> None:
+        self._named(event).state = WAITING
+
+    def _plugin_done(self, event: Event) -> None:
+        step = self._named(event)
+        step.state, step.run, step.type, step.ended_s = DONE, self.run, PLUGIN, _number(event, "time_s")
+        step.started_s = None if step.ended_s is None else step.ended_s - (_number(event, "duration_s") or 0.0)
+
+    def _jobs_done_before(self, event: Event) -> None:
+        self._named(event).before = _integer(event, "jobs")
+
+    def _job_started(self, event: Event) -> None:
+        job = JobState(_job_name(event), run=self.run)
+        self._named(event).jobs[job.name] = job
+        _describe(job, event)
+        job.pid, job.cores, job.gpus = _integer(event, "pid"), _whole(event, "cores"), _integer(event, "gpus")
+
+    def _job_done(self, event: Event) -> None:
+        name = _job_name(event)
+        jobs = self._named(event).jobs
+        job = jobs.setdefault(name, JobState(name))
+        job.run = self.run
+        _describe(job, event)
+        job.duration_s, job.cpu_s = _number(event, "duration_s"), _number(event, "cpu_s")
+        job.max_rss_mb, job.exit_code = _number(event, "max_rss_mb"), _whole(event, "exit_code")
+        job.problem = _text(event, "problem")
+        job.state = FAILED if job.problem or job.exit_code else DONE
+
+    def _warning(self, event: Event) -> None:
+        self.warnings.append(_text(event, "text"))
+
+    def _notice(self, event: Event) -> None:
+        self.notices.append(_text(event, "text"))
+
+    def _run_ended(self, event: Event) -> None:
+        self.ended, self.ok = True, event.get("ok") is True
+        self.problem, self.signal = _text(event, "problem"), _whole(event, "signal")
+        self.ended_s = _number(event, "time_s")
+        self.interrupted = not self.ok and (self.signal is not None or self.problem.startswith("interrupted"))
+        if not self.ok and not self.interrupted:
+            for step in [step for step in self.steps.values() if step.state == RUNNING]:
+                step.state, step.ended_s, step.problem = FAILED, self.ended_s, self.problem
+        self._interrupt()
+
+    def _named(self, event: Event) -> StepState:
+        return self.step(_text(event, "step") or _text(event, "job").rpartition("/")[0])
+
+
+def _job_name(event: Event) -> str:
+    return _text(event, "job") or "?"
+
+
+def _describe(job: JobState, event: Event) -> None:
+    """Take over what both events of a job say, as far as this one does."""
+    job.label = _text(event, "label") or job.label
+    job.node = _text(event, "node") or job.node
+    job.log = _text(event, "log") or job.log
+    start_s, memory_gb = _number(event, "start_s"), _number(event, "memory_gb")
+    job.start_s = job.start_s if start_s is None else start_s
+    job.memory_gb = job.memory_gb if memory_gb is None else memory_gb
+
+
+def _text(event: Event, key: str) -> str:
+    value = event.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _number(event: Event, key: str) -> float | None:
+    value = event.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(event: Event, key: str) -> int | None:
+    value = _number(event, key)
+    return None if value is None else int(value)
+
+
+def _integer(event: Event, key: str) -> int:
+    return _whole(event, key) or 0
+
+
+_HANDLERS: dict[str, Callable[[RunState, Event], None]] = {
+    kind: getattr(RunState, f"_{kind}")
+    for kind in (
+        *("run_started", "run_ended", "step_started", "step_skipped", "step_done", "step_failed", "step_forgotten"),
+        *("plugin_done", "jobs_done_before", "job_started", "job_done", "warning", "notice"),
+    )
+}

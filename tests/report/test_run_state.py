@@ -1,0 +1,212 @@
+"""The picture of a run that its events give; the events are written out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lofarpipe.report.run_state import KILLED, RunState
+
+START = {"event": "run_started", "time_s": 100.0, "job": "field", "pid": 7, "steps": ["create", "average", "image"]}
+
+
+def event(kind: str, time_s: float, **facts: Any) -> dict[str, Any]:
+    return {"event": kind, "time_s": time_s, **facts}
+
+
+def began(step: str, time_s: float, jobs: int) -> dict[str, Any]:
+    return event("step_started", time_s, step=step, type="dp3", jobs=jobs, names=[])
+
+
+def job_began(job: str, time_s: float) -> dict[str, Any]:
+    where = {"node": "n1", "pid": 42, "start_s": time_s, "log": "/job/0.log", "label": "a.ms"}
+    return event(
+        "job_started", time_s, step=job.partition("/")[0], job=job, cores=2, memory_gb=1.5, gpus=0, stage=None, **where
+    )
+
+
+def job_ended(job: str, time_s: float, exit_code: int = 0, problem: str | None = None) -> dict[str, Any]:
+    used = {"start_s": time_s - 5, "duration_s": 5.0, "cpu_s": 4.5, "max_rss_mb": 80.0}
+    return event("job_done", time_s, step=job.partition("/")[0], job=job, exit_code=exit_code, problem=problem, **used)
+
+
+def ended(step: str, time_s: float, jobs: int, failed: int = 0) -> dict[str, Any]:
+    return event("step_done", time_s, step=step, jobs=jobs, failed=failed, duration_s=10.0)
+
+
+WHOLE = [
+    START,
+    event("notice", 100.1, text="wgridder is used"),
+    event("warning", 100.2, text="coarse"),
+    event("plugin_done", 101.0, step="create", outputs={}, duration_s=0.5),
+    began("average", 102.0, 2),
+    job_began("average/000", 102.0),
+    job_began("average/001", 103.0),
+    job_ended("average/000", 107.0),
+    job_ended("average/001", 108.0, 1, "exited with 1 after 5.0 s"),
+    ended("average", 112.0, 2, 1),
+    began("image", 112.0, 1),
+    job_began("image/000", 112.5),
+]
+
+
+def states(run: RunState) -> dict[str, str]:
+    return {name: step.state for name, step in run.steps.items()}
+
+
+def test_run_in_the_middle() -> None:
+    run = RunState.from_events(WHOLE)
+    assert (run.state, run.run, run.started_s, run.last_s) == ("running", 1, 100.0, 112.5)
+    assert run.facts == {"job": "field", "pid": 7, "steps": ["create", "average", "image"]}
+    assert states(run) == {"create": "done", "average": "done", "image": "running"}
+    average = run.steps["average"]
+    assert (average.total, average.done, average.failed, average.running) == (2, 1, 1, [])
+    assert (average.started_s, average.duration_s, average.type) == (102.0, 10.0, "dp3")
+    assert [job.name for job in run.steps["image"].running] == ["image/000"]
+    assert (run.warnings, run.notices) == (["coarse"], ["wgridder is used"])
+
+
+def test_plugin_began_its_duration_before_its_end() -> None:
+    create = RunState.from_events(WHOLE).steps["create"]
+    assert (create.type, create.started_s, create.ended_s) == ("plugin", 100.5, 101.0)
+
+
+def test_job_has_what_both_its_events_said() -> None:
+    job = RunState.from_events(WHOLE).steps["average"].jobs["average/001"]
+    assert (job.state, job.exit_code, job.problem) == ("failed", 1, "exited with 1 after 5.0 s")
+    assert (job.node, job.pid, job.log, job.label, job.cores, job.memory_gb) == ("n1", 42, "/job/0.log", "a.ms", 2, 1.5)
+    assert (job.start_s, job.duration_s, job.cpu_s, job.max_rss_mb) == (103.0, 5.0, 4.5, 80.0)
+
+
+def test_steps_wait_in_their_order_before_they_begin() -> None:
+    assert states(RunState.from_events([START])) == {"create": "waiting", "average": "waiting", "image": "waiting"}
+    assert RunState().state == "waiting"
+
+
+def test_run_that_ended_well() -> None:
+    run = RunState.from_events([*WHOLE, ended("image", 120.0, 1), event("run_ended", 121.0, ok=True, signal=None)])
+    assert (run.state, run.ok, run.ended, run.ended_s) == ("done", True, True, 121.0)
+    assert run.steps["image"].done == 1
+
+
+def test_problem_ends_step_and_run() -> None:
+    failed = event("step_failed", 119.0, step="image", problem="2 of 2 jobs failed")
+    run = RunState.from_events([*WHOLE, failed, event("run_ended", 121.0, ok=False, problem="it failed")])
+    assert (run.state, run.problem) == ("failed", "it failed")
+    assert (run.steps["image"].state, run.steps["image"].problem) == ("failed", "2 of 2 jobs failed")
+
+
+def test_old_journal_does_not_say_which_step_failed() -> None:
+    run = RunState.from_events([*WHOLE, event("run_ended", 121.0, ok=False, problem="step 'image': bad")])
+    assert (run.steps["image"].state, run.steps["image"].problem) == ("failed", "step 'image': bad")
+
+
+@pytest.mark.parametrize(
+    "facts", [{"problem": "interrupted by SIGTERM: all jobs were ended", "signal": None}, {"problem": "", "signal": 15}]
+)
+def test_interrupted_run(facts: dict[str, Any]) -> None:
+    run = RunState.from_events([*WHOLE, event("run_ended", 121.0, ok=False, **facts)])
+    image = run.steps["image"]
+    assert (image.state, image.jobs["image/000"].state, image.running) == ("interrupted", "interrupted", [])
+    assert run.state == "interrupted"
+
+
+def test_killed_run_is_never_running() -> None:
+    run = RunState.from_events(WHOLE)
+    run.mark_killed()
+    assert (run.state, run.problem, run.ended_s) == ("interrupted", KILLED, 112.5)
+    assert states(run)["image"] == "interrupted"
+
+
+def test_run_that_ended_was_not_killed() -> None:
+    run = RunState.from_events([*WHOLE, event("run_ended", 121.0, ok=True)])
+    run.mark_killed()
+    assert (run.state, run.problem) == ("done", "")
+
+
+def test_second_run_keeps_what_was_done() -> None:
+    run = RunState.from_events([*WHOLE, START | {"time_s": 200.0}])
+    assert states(run) == {"create": "done", "average": "done", "image": "waiting"}
+    assert (run.run, run.started_s, run.warnings, run.steps["average"].jobs.keys()) == (
+        2,
+        200.0,
+        [],
+        {"average/000", "average/001"},
+    )
+    run.apply(event("step_skipped", 201.0, step="average", jobs=2))
+    assert (states(run)["average"], run.steps["average"].done) == ("skipped", 1)
+    run.apply(START)
+    assert states(run)["average"] == "done"
+
+
+def test_jobs_of_an_earlier_run_do_not_count_in_the_next() -> None:
+    run = RunState.from_events([*WHOLE, START, began("average", 201.0, 2)])
+    assert (run.steps["average"].done, run.steps["average"].failed) == (0, 0)
+    run.apply(event("jobs_done_before", 201.0, step="average", jobs=1))
+    run.apply(job_began("average/001", 202.0))
+    run.apply(job_ended("average/001", 207.0))
+    assert (run.steps["average"].done, run.steps["average"].failed) == (2, 0)
+    assert run.steps["average"].jobs["average/000"].run == 1
+
+
+def test_lost_job_that_runs_again_counts_once() -> None:
+    lost = job_ended("image/000", 115.0, 1, "lost with node n1")
+    run = RunState.from_events([*WHOLE, lost])
+    assert run.steps["image"].failed == 1
+    run.apply(job_began("image/000", 116.0))
+    assert (run.steps["image"].failed, run.steps["image"].jobs["image/000"].problem) == (0, "")
+
+
+def test_step_that_left_the_pipeline_goes() -> None:
+    run = RunState.from_events([*WHOLE, START | {"steps": ["average", "new"]}])
+    assert states(run) == {"average": "done", "new": "waiting"}
+
+
+def test_forgotten_step_waits() -> None:
+    run = RunState.from_events([*WHOLE, event("step_forgotten", 130.0, step="average")])
+    assert states(run)["average"] == "waiting"
+
+
+def test_iterations_take_the_place_of_the_step_of_a_loop() -> None:
+    events = [{**START, "steps": ["clean", "mask", "after"]}]
+    for turn in range(2):
+        events += [began(f"{name}@{turn}", 1.0, 1) for name in ("clean", "mask")]
+        events += [ended(f"{name}@{turn}", 2.0, 1) for name in ("clean", "mask")]
+    run = RunState.from_events(events)
+    assert list(run.steps) == ["clean@0", "mask@0", "clean@1", "mask@1", "after"]
+    run.apply({**START, "steps": ["clean", "mask", "after"]})  # as when it is resumed
+    assert list(run.steps) == ["clean@0", "mask@0", "clean@1", "mask@1", "after"]
+
+
+def test_old_journal_gives_a_coarser_picture() -> None:
+    run = RunState.from_events(
+        [
+            event("run_started", 1.0, job="field"),
+            event("step_started", 2.0, step="average", jobs=2, names=[]),
+            event("job_done", 3.0, job="average/000", exit_code=1),
+            event("step_done", 4.0, step="average", outputs={}),
+            event("step_done", 5.0, step="alone", duration_s=1.5),
+        ]
+    )
+    assert (run.steps["average"].total, run.steps["average"].failed, run.steps["average"].done) == (2, 1, 1)
+    assert run.steps["alone"].duration_s == 1.5
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"event": 3},
+        {"event": "not known", "step": "x"},
+        {"event": "run_started", "steps": 3, "time_s": "now"},
+        {"event": "job_started", "job": None, "step": ["x"], "pid": True},
+        {"event": "job_done"},
+        {"event": "step_done", "jobs": "two", "failed": None, "duration_s": {}},
+        {"event": "plugin_done"},
+        {"event": "run_ended", "ok": "yes", "problem": 3, "signal": "TERM"},
+    ],
+)
+def test_nothing_in_a_journal_is_an_error(odd: dict[str, Any]) -> None:
+    run = RunState.from_events([*WHOLE, odd, *WHOLE])
+    assert run.steps["average"].done == 1
