@@ -174,7 +174,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
     with Journal(journal_file(settings)) as journal, terminating():
-        reporters = make_reporters(options, settings)
+        reporters = make_reporters(options, settings, pipeline)
         run = Run(pipeline, settings, executor, journal, reporters)
         return supervised(run, settings.job_name, [*journal.notices, *map(str, warnings)])
 
@@ -270,14 +270,17 @@ def make_directory(path: Path) -> None:
         raise PipelineError(f"{path}: cannot be created: {err.strerror}; choose another place with -r") from err
 
 
-def make_reporters(options: argparse.Namespace, settings: Settings) -> Reporters:
-    """Return who is told of events: the terminal and the log."""
+def make_reporters(options: argparse.Namespace, settings: Settings, pipeline: Pipeline) -> Reporters:
+    """Return who is told of events: the record, the terminal and the log."""
     from lofarpipe import report
+    from lofarpipe.record.run_record import Command, RunRecord
 
     levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
     level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
     logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
-    return report.Reporters([report.Terminal(level), *logs])
+    terminal = report.Terminal(level)
+    record = RunRecord(pipeline, settings, Command.of(options), terminal.warning)
+    return report.Reporters([record, terminal, *logs])  # the record first: others show what is in it
 
 
 if __name__ == "__main__":

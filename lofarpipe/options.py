@@ -39,6 +39,7 @@ class Option:
     meaning: str
     file: str
     line: int
+    is_default: bool = True  # nothing above the file that documents it has set it
 
     @property
     def where(self) -> str:
@@ -62,7 +63,8 @@ def read_options(definitions: Mapping[str, Entry], documented: Mapping[str, Entr
 def _option(name: str, entry: Entry, documented: Entry) -> Option:
     match = _COMMENT.match(documented.comment)
     domain, meaning = (match["domain"], match["meaning"]) if match else ("text", documented.comment)
-    return Option(name, unquote(entry.value), domain.strip(), meaning.strip(), entry.file, entry.line)
+    is_default = (entry.file, entry.line) == (documented.file, documented.line)
+    return Option(name, unquote(entry.value), domain.strip(), meaning.strip(), entry.file, entry.line, is_default)
 
 
 def check_options(options: Iterable[Option]) -> list[Finding]:

@@ -29,6 +29,8 @@ class Pipeline:
 
     path: Path
     parset: Parset  # every {{ }} replaced
+    composed: Parset  # the same before that: base, field, ready steps and command line
+    files: tuple[Path, ...]  # what it was read from: from the base upwards to ``path``
     options: tuple[Option, ...]
     steps: tuple[Step, ...]
     plugin_path: tuple[Path, ...]
@@ -65,6 +67,8 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
     return Pipeline(
         path=path,
         parset=parset,
+        composed=composition.parset,
+        files=composition.files,
         options=tuple(options),
         steps=tuple(steps),
         plugin_path=_plugin_path(parset, settings, composition.files),

@@ -1,0 +1,1 @@
+"""What a run was: its record, its repetition, and its package for archives."""

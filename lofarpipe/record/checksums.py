@@ -1,0 +1,124 @@
+"""Checksums of files and casacore tables, at a cost that does not grow with their size.
+
+Up to a limit everything is read (``full``). Beyond it only the first and the last MiB of each file are (``sampled``):
+that tells other data apart, but not every changed byte.
+
+``full``, file: its SHA-256. ``full``, table: the SHA-256 of what ``sha256sum`` prints for its files in byte order of
+their names below the table, locks left out::
+
+    cd L1.MS; find * -type f ! -name table.lock | LC_ALL=C sort | xargs sha256sum | sha256sum
+
+``sampled``: the SHA-256 of one line ``<SHA-256 of the samples>  <bytes>  <name>`` for each of the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.stamps import stamp
+
+Entry = dict[str, Any]
+
+FULL, SAMPLED = "full", "sampled"
+SAMPLE_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
+LOCK = "table.lock"  # casacore writes it when a table is only read
+
+
+def describe_files(
+    paths: Iterable[str],
+    limit_bytes: int,
+    known: Mapping[str, Entry] | None = None,
+    prefer: Mapping[str, str] | None = None,
+) -> list[Entry]:
+    """Return one entry for each file or table: path, kind, bytes, files, stamp, checksum.
+
+    Parameters
+    ----------
+    paths: those that are neither file nor table are left out.
+    limit_bytes: how much is read entirely, over all of them, the smallest first; of the others samples are.
+    known: path -> entry of an earlier run; where size and times are still the same, nothing is read again.
+    prefer: path -> method, of those that shall be compared with earlier entries.
+    """
+    entries: dict[str, Entry] = {}
+    sizes = {path: found for path in dict.fromkeys(paths) if (found := _size(path)) is not None}
+    left = limit_bytes
+    for path, (number, size) in sorted(sizes.items(), key=lambda item: item[1][1]):
+        method = (prefer or {}).get(path) or (FULL if size <= left else SAMPLED)
+        left -= size
+        entries[path] = _entry(path, number, size, method, (known or {}).get(path))
+    return [entries[path] for path in sizes]
+
+
+def _entry(path: str, number: int, size: int, method: str, known: Entry | None) -> Entry:
+    mark = stamp(path)
+    if known is not None and known.get("stamp") == mark and known["checksum"]["method"] in (method, FULL):
+        return known
+    kind = "table" if Path(path).is_dir() else "file"
+    checksum = {"algorithm": "sha256", "method": method, "value": checksum_of(path, method)}
+    return {"path": path, "kind": kind, "bytes": size, "files": number, "stamp": mark, "checksum": checksum}
+
+
+def _size(path: str) -> tuple[int, int] | None:
+    """Return the number of files and bytes of a file or table; None for anything else, or what cannot be read."""
+    if stamp(path) is None or not os.access(path, os.R_OK):
+        return None
+    sizes = [file.stat().st_size for file, _ in files_in(path)]
+    return len(sizes), sum(sizes)
+
+
+def files_in(path: str) -> list[tuple[Path, str]]:
+    """Return the files of a table with their names below it, in byte order of these; of a file itself, with its own."""
+    top = Path(path)
+    if not top.is_dir():
+        return [(top, top.name)]
+    found = [(Path(folder, name), name) for folder, _, names in os.walk(top) for name in names if name != LOCK]
+    named = [(file, str(file.relative_to(top))) for file, _ in found]
+    return sorted(named, key=lambda pair: os.fsencode(pair[1]))
+
+
+def checksum_of(path: str, method: str) -> str:
+    """Return the checksum of a file or table by one of the two methods.
+
+    Raises
+    ------
+    OSError
+        If a file of it cannot be read.
+    """
+    if method == FULL and not Path(path).is_dir():
+        return _digest(Path(path), _whole)
+    total = hashlib.sha256()
+    for file, name in files_in(path):
+        size = "" if method == FULL else f"{file.stat().st_size}  "
+        digest = _digest(file, _whole if method == FULL else _ends)
+        total.update(os.fsencode(f"{digest}  {size}{name}\n"))
+    return total.hexdigest()
+
+
+def _digest(path: Path, read: Callable[[int], Iterable[bytes]]) -> str:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = hashlib.sha256()
+        for block in read(file):
+            found.update(block)
+        return found.hexdigest()
+    finally:
+        os.close(file)
+
+
+def _whole(file: int) -> Iterable[bytes]:
+    while block := os.read(file, BLOCK_BYTES):
+        yield block
+
+
+def _ends(file: int) -> Iterable[bytes]:
+    """Yield the first MiB, and the last one as far as it is not in the first."""
+    size = os.fstat(file).st_size
+    yield os.pread(file, SAMPLE_BYTES, 0)
+    if size > SAMPLE_BYTES:
+        start = max(SAMPLE_BYTES, size - SAMPLE_BYTES)
+        yield os.pread(file, size - start, start)

@@ -1,0 +1,107 @@
+"""Which files a run read, and which it made: by what its parset and its journal name."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.history import History
+from lofarpipe.installation import share_directory
+from lofarpipe.pipeline import Pipeline
+from lofarpipe.stamps import named_paths, stamp
+from lofarpipe.support.data_map import DataMap
+
+MAP_ENDINGS = ("mapfile", "datamap")
+OWN_FILES = (
+    *("commands.txt", "journal.", "run.json", "report.html", "jobs/", "logs/", "mapfiles/", "parsets/", "repeat/"),
+    "crate/",
+)
+_PATTERN = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Tells inputs, products and the runner's own files apart.
+
+    A product is what a step wrote, and what a plugin lists that was made after the run began. Everything else that is
+    named and is there is an input, but for programs and what was installed with them.
+    """
+
+    pipeline: Pipeline
+    settings: Settings
+    programs: frozenset[str]  # their paths
+    began_s: float  # when the first run in this job directory began, s since 1970 UTC
+
+    def inputs(self, history: History, before: Iterable[str] = ()) -> list[str]:
+        """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
+        named = [*self._named_in_parset(), *(path for path in sorted(history.files) if path not in history.written)]
+        new = [path for path in named if self._may_be_input(path)]
+        return _outermost([path for path in dict.fromkeys([*before, *new]) if stamp(path) is not None])
+
+    def products(self, history: History, inputs: Iterable[str] = ()) -> list[str]:
+        """Return the products that are there; an input that a step changed is one too."""
+        known = set(inputs)
+        listed = (path for path in self._listed_by_plugins(history) if path not in known and not self._is_older(path))
+        named = dict.fromkeys([*sorted(history.written), *listed])
+        return _outermost([path for path in named if not self._is_own(path) and stamp(path) is not None])
+
+    def _named_in_parset(self) -> Iterator[str]:
+        """Yield every path in the values of the parset; patterns give what is there."""
+        here = Path.cwd()
+        values = [entry.value for entry in self.pipeline.parset.entries()]
+        for path in sorted(named_paths(values, here)):
+            yield from sorted(glob.glob(path)) if _PATTERN.intersection(path) else [path]  # noqa: PTH207 - as plugins do
+
+    def _may_be_input(self, path: str) -> bool:
+        if path in self.programs or Path(path).is_relative_to(share_directory()) or self._is_own(path):
+            return False
+        return stamp(path) is not None and self._is_older(path)
+
+    def _is_older(self, path: str) -> bool:
+        """Whether something was there before the run; times of change cannot be copied along, as others can."""
+        place = f"{path}/table.dat" if Path(path).is_dir() else path
+        try:
+            return os.lstat(place).st_ctime < self.began_s
+        except OSError:
+            return False
+
+    def _is_own(self, path: str) -> bool:
+        """Whether a file is the runner's: log, map, journal ..."""
+        if path.endswith(MAP_ENDINGS) or Path(path) == self.settings.log_file:
+            return True
+        here = f"{self.settings.job_directory}/"
+        return path.startswith(tuple(here + name for name in OWN_FILES))
+
+    def _listed_by_plugins(self, history: History) -> Iterator[str]:
+        for outputs in history.plugins.values():
+            for path in outputs.values():
+                if str(path).endswith(MAP_ENDINGS):
+                    yield from _files_of_map(str(path))
+
+
+def _files_of_map(path: str) -> Iterator[str]:
+    try:
+        products = DataMap.load(path)
+    except (PipelineError, OSError):  # it is gone, or is no map
+        return
+    for product in products:
+        file = product.file
+        if isinstance(file, str) and file.startswith("/"):
+            yield file
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Return paths without those inside another one: the files of a table are the table's."""
+    known = dict.fromkeys(paths)
+    return [path for path in known if not any(str(folder) in known for folder in Path(path).parents)]
+
+
+def began_s(events: Iterable[Mapping[str, object]], now_s: float) -> float:
+    """Return when the first run began that the events of a journal tell of; ``now_s`` where none does."""
+    times = [event.get("time_s") for event in events]
+    return min([float(time) for time in times if isinstance(time, int | float)], default=now_s)

@@ -1,0 +1,199 @@
+"""run.json: what a run was told, what it used, what it did and what came out.
+
+It is written when a run begins, and again when it ends, however it does. doc/run.schema.json describes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.config import Settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.history import Event, History, read_events
+from lofarpipe.options import Option
+from lofarpipe.pipeline import Pipeline
+from lofarpipe.record.checksums import describe_files
+from lofarpipe.record.configuration import checksum_limit_bytes, configuration_facts
+from lofarpipe.record.files import RunFiles, began_s
+from lofarpipe.record.parset_copy import self_contained
+from lofarpipe.record.software import host_facts, package_facts, program_facts, runner_facts
+from lofarpipe.record.state import job_facts, run_facts, step_facts
+from lofarpipe.report.events import Reporter
+from lofarpipe.report.run_state import RunState
+from lofarpipe.support.utilities import write_atomically
+
+Facts = dict[str, Any]
+
+SCHEMA_VERSION = 1
+FILE_NAME = "run.json"
+#: The names of the command line's options that change the configuration.
+OVERRIDES = (
+    *("config", "job_name", "task_file", "runtime_directory", "working_directory", "start_time", "lenient"),
+    *("cores", "memory_gb"),
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed."""
+
+    parset: str
+    assignments: tuple[str, ...]  # of --set
+    overrides: Mapping[str, str]  # other options that change what runs
+    directory: Path  # where; names in the parset are relative to it
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Command:
+        """Return what a command line says."""
+        given = {name: getattr(options, name, None) for name in OVERRIDES}
+        overrides = {name: str(value) for name, value in given.items() if value not in (None, False)}
+        return cls(options.parset, tuple(options.set), overrides, Path.cwd())
+
+
+class RunRecord(Reporter):
+    """Writes run.json into the job directory when the run begins and when it ends.
+
+    Parameters
+    ----------
+    complain: is told what cannot be written or read; that ends no run.
+
+    Raises
+    ------
+    PipelineError
+        If the configuration has no sensible [report] checksum_limit_gb.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, settings: Settings, command: Command, complain: Callable[[str], None]
+    ) -> None:
+        self.path = settings.job_directory / FILE_NAME
+        self._pipeline = pipeline
+        self._settings = settings
+        self._command = command
+        self._limit_bytes = checksum_limit_bytes(settings)
+        self._text, self._lost = self_contained(pipeline.composed)
+        self._complain = complain
+        self._facts: Facts = {}
+        self._earlier: list[Facts] = []  # products of an earlier run
+
+    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+        """Write what is known before the first step."""
+        del job_name, job_directory, steps
+        self._try(self._begin)
+
+    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+        """Write what was done and made; nothing if the run never began."""
+        del ok, job_name, problem
+        if self._facts:
+            self._try(self._finish)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OSError, PipelineError) as err:
+            self._complain(f"{self.path}: this run is not recorded: {err}")
+
+    def _begin(self) -> None:
+        earlier, events = read_record(self.path, {}), self._events()
+        self._facts = self._fixed_facts()
+        files = self._files(events)
+        history = History(events)
+        known = {entry["path"]: entry for entry in earlier.get("inputs", [])}
+        self._facts["inputs"] = _inputs(files.inputs(history, known), known, history, self._limit_bytes)
+        self._facts["products"], self._earlier = [], earlier.get("products", [])
+        self._write(events)
+
+    def _finish(self) -> None:
+        events = self._events()
+        history, files = History(events), self._files(events)
+        before = {entry["path"]: entry for entry in self._facts["inputs"]}
+        inputs = _inputs(files.inputs(history, before), before, history, self._limit_bytes)
+        known = {entry["path"]: entry for entry in self._earlier}
+        products = files.products(history, [entry["path"] for entry in inputs])
+        self._facts["inputs"] = inputs
+        self._facts["products"] = describe_files(products, self._limit_bytes, known)
+        self._write(events)
+
+    def _fixed_facts(self) -> Facts:
+        """Return what does not change while the run goes on."""
+        settings, pipeline = self._settings, self._pipeline
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "command": {
+                "parset": self._command.parset,
+                "set": list(self._command.assignments),
+                "overrides": dict(self._command.overrides),
+                "directory": str(self._command.directory),
+            },
+            "parset": {
+                "path": str(pipeline.path),
+                "files": describe_files(map(str, pipeline.files), self._limit_bytes),
+                "text": self._text,
+                "lost": self._lost,
+            },
+            "options": [option_facts(option) for option in pipeline.options],
+            "configuration": configuration_facts(settings, self._command.overrides),
+            "software": {
+                "runner": runner_facts(),
+                "programs": program_facts(pipeline.steps, settings),
+                "packages": package_facts(),
+            },
+            "host": host_facts(),
+        }
+
+    def _files(self, events: list[Event]) -> RunFiles:
+        programs = frozenset(program["path"] for program in self._facts["software"]["programs"])
+        return RunFiles(self._pipeline, self._settings, programs, began_s(events, time.time()))
+
+    def _events(self) -> list[Event]:
+        journal = self._settings.job_directory / "journal.jsonl"
+        return read_events(journal.read_bytes())[0] if journal.is_file() else []
+
+    def _write(self, events: list[Event]) -> None:
+        state = RunState.from_events(events)
+        facts = {
+            "schema_version": self._facts["schema_version"],
+            "run": run_facts(state, self._settings),
+            **self._facts,
+            "steps": step_facts(state),
+            "jobs": job_facts(state),
+            "quality": read_record(self._settings.job_directory / "quality.json", None),
+            "warnings": list(state.warnings),
+            "notices": list(state.notices),
+        }
+        write_atomically(self.path, json.dumps(facts, indent=1, allow_nan=False) + "\n")
+
+
+def option_facts(option: Option) -> Facts:
+    """Return an option with its value, whether that is the default, its source, its meaning and its domain."""
+    return {
+        "name": option.name,
+        "value": option.value,
+        "is_default": option.is_default,
+        "source": option.where,
+        "meaning": option.meaning,
+        "domain": option.domain,
+    }
+
+
+def _inputs(paths: list[str], known: Mapping[str, Facts], history: History, limit_bytes: int) -> list[Facts]:
+    """Return the inputs as they were before the run: those that a step has changed keep their earlier entry."""
+    changed = {path for path in paths if path in known and path in history.written}
+    fresh = {
+        entry["path"]: entry for entry in describe_files((p for p in paths if p not in changed), limit_bytes, known)
+    }
+    return [known[path] if path in changed else fresh[path] for path in paths if path in changed or path in fresh]
+
+
+def read_record(path: Path, default: Any) -> Any:
+    """Return what a JSON file holds; ``default`` where it is not there, or is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return default

@@ -1,0 +1,138 @@
+"""Which programs, packages and machine a run used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lofarpipe import __version__
+from lofarpipe.config import Settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.resources import detect_resources
+from lofarpipe.installation import PACKAGE
+from lofarpipe.known_programs import KNOWN_PROGRAMS
+from lofarpipe.listing import flattened
+from lofarpipe.programs import data_directories
+from lofarpipe.recipe import find_executable
+from lofarpipe.references import references
+from lofarpipe.steps import Step
+
+Facts = dict[str, Any]
+
+#: Python packages that the steps work with, or that run them.
+PACKAGES = (
+    *("astropy", "bdsf", "dask", "distributed", "dp3", "everybeam", "fissix", "lofarantpos", "lsmtool"),
+    *("matplotlib", "numpy", "python-casacore", "scipy"),
+)
+GIT_TIMEOUT_S = 20
+
+
+def runner_facts(package: Path = PACKAGE) -> Facts:
+    """Return our own version and place; in a checkout also the commit, and whether files differ from it."""
+    commit, has_changes = _checkout(package.parent)
+    return {
+        "name": "genericpipeline",
+        "version": __version__,
+        "path": str(package),
+        "commit": commit,
+        "has_changes": has_changes,
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+    }
+
+
+def _checkout(directory: Path) -> tuple[str | None, bool | None]:
+    if not (directory / ".git").exists():
+        return None, None
+    commit = _git(directory, "rev-parse", "HEAD")
+    changes = _git(directory, "status", "--porcelain", "--untracked-files=no")
+    return commit, None if changes is None else changes != ""
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    """Return what git says; None where there is no git, or it refuses."""
+    command = ["git", "--no-optional-locks", "-C", str(directory), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def package_facts() -> list[Facts]:
+    """Return name and version of those of the packages that are installed."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append({"name": name, "version": importlib.metadata.version(name)})
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
+    """Return the programs and scripts that the steps run: name, path, version (null: not known), and by which steps."""
+    programs: dict[Path, Facts] = {}
+    for step in flattened(list(steps)):
+        path = _executable(step, settings)
+        if path is None:
+            continue
+        if path not in programs:
+            known = {**step.task, **step.control}.get("program", "")
+            programs[path] = {
+                "name": _name(path, known),
+                "path": str(path),
+                "version": _version(path, known),
+                "steps": [],
+            }
+        programs[path]["steps"].append(step.name)
+    return list(programs.values())
+
+
+def _executable(step: Step, settings: Settings) -> Path | None:
+    """Return what a step runs; None for steps that run nothing, or where only the run itself can tell."""
+    texts = {**step.task, **step.control}
+    typed = texts.get("executable", "")
+    if step.kind != "recipe" or not typed or references(typed):
+        return None
+    try:
+        return find_executable(typed, texts.get("nodescript", "executable_args"), settings)
+    except PipelineError:  # the check has said so, and the run is lenient
+        return None
+
+
+def _name(path: Path, known: str) -> str:
+    return {"dp3": "DP3", "wsclean": "WSClean"}.get(known, path.name)
+
+
+def _version(path: Path, known: str) -> str | None:
+    """Return the version of a program that is known; others are not asked, for who knows what they would do."""
+    from lofarpipe.imaging.provenance import program_version
+
+    if known not in KNOWN_PROGRAMS:
+        return None
+    try:
+        return KNOWN_PROGRAMS[known].version(path) or program_version(path).rpartition(" ")[2]
+    except PipelineError:
+        return None
+
+
+def host_facts() -> Facts:
+    """Return the machine that runs the pipeline: name, system, what it has, and where EveryBeam and casacore look."""
+    there = detect_resources()
+    return {
+        "name": platform.node(),
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "cores": there.cores,
+        "memory_gb": round(there.memory_gb, 3),
+        "gpus": there.gpus,
+        "user": os.environ.get("USER") or str(os.getuid()),
+        "data_directories": {name: os.environ.get(name, path) for name, path in data_directories().items()},
+    }

@@ -1,0 +1,125 @@
+"""Which programs, packages and machine a run used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lofarpipe import __version__
+from lofarpipe.config import Overrides, load_settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging import provenance
+from lofarpipe.pipeline import load_pipeline
+from lofarpipe.record import software
+from lofarpipe.record.software import host_facts, package_facts, program_facts, runner_facts
+
+STEPS = """
+pipeline.steps = [one, two, again, list, loop]
+one.control.type = executable_args
+one.control.executable = true
+two.control.type = executable_args
+two.control.executable = list.output.program
+again.control.type = executable_args
+again.control.executable = true
+list.control.kind = plugin
+list.control.type = addListMapfile
+loop.control.kind = loop
+loop.control.loopcount = 2
+loop.control.loopsteps = [inner]
+inner.control.type = executable_args
+inner.control.executable = no_such_program
+"""
+
+
+def git(here: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    done = subprocess.run(["git", *identity, *arguments], cwd=here, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_checkout_gives_commit_and_changes(tmp_path: Path) -> None:
+    package = tmp_path / "lofarpipe"
+    package.mkdir()
+    (package / "a.py").touch()
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    facts = runner_facts(package)
+    assert (facts["commit"], facts["has_changes"]) == (git(tmp_path, "rev-parse", "HEAD"), False)
+    assert (facts["name"], facts["version"], facts["path"]) == ("genericpipeline", __version__, str(package))
+    (package / "a.py").write_text("x = 1\n")
+    assert runner_facts(package)["has_changes"] is True
+
+
+def test_installed_package_has_no_commit(tmp_path: Path) -> None:
+    facts = runner_facts(tmp_path / "site-packages" / "lofarpipe")
+    assert (facts["commit"], facts["has_changes"]) == (None, None)
+
+
+def test_checkout_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    assert runner_facts(tmp_path / "lofarpipe")["commit"] is None  # git refuses: that is no repository
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert runner_facts(tmp_path / "lofarpipe")["commit"] is None
+
+
+def test_packages_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(software, "PACKAGES", ("numpy", "no-such-package"))
+    assert package_facts() == [{"name": "numpy", "version": importlib.metadata.version("numpy")}]
+
+
+def pipeline_of(here: Path, text: str):
+    path = here / "field.parset"
+    path.write_text(text)
+    settings = load_settings(path, Overrides())
+    return load_pipeline(path, settings), settings
+
+
+def test_programs_with_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pipeline, settings = pipeline_of(tmp_path, STEPS)
+    (facts,) = program_facts(pipeline.steps, settings)  # references, plugins and what is not there give none
+    assert (facts["name"], facts["version"], facts["steps"]) == ("true", None, ["one", "again"])
+    assert Path(facts["path"]).name == "true"
+
+
+@pytest.mark.parametrize(
+    ("said", "version"), [("DP3 7.1", "7.1"), ("v6.6", "v6.6"), (PipelineError("it does not run"), None)]
+)
+def test_version_of_a_known_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said, version) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DP3").write_text("#!/bin/sh\n")
+    (tmp_path / "DP3").chmod(0o755)
+
+    def answer(path: object) -> str:
+        if isinstance(said, str):
+            return said
+        raise said
+
+    monkeypatch.setattr(provenance, "program_version", answer)
+    steps = f"pipeline.steps = [a]\na.control.type = dp3\na.control.executable = {tmp_path}/DP3\n"
+    pipeline, settings = pipeline_of(tmp_path, steps)
+    (facts,) = program_facts(pipeline.steps, settings)
+    assert (facts["name"], facts["version"]) == ("DP3", version)
+
+
+def test_steps_inside_others_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pipeline, settings = pipeline_of(tmp_path, STEPS.replace("no_such_program", "false"))
+    assert [facts["steps"] for facts in program_facts(pipeline.steps, settings)] == [["one", "again"], ["inner"]]
+    assert program_facts([replace(step, kind="feedback") for step in pipeline.steps[:1]], settings) == []
+
+
+def test_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "astronomer")
+    monkeypatch.setenv("EVERYBEAM_DATADIR", "/opt/everybeam")
+    facts = host_facts()
+    assert facts["user"] == "astronomer"
+    assert facts["cores"] >= 1
+    assert facts["data_directories"].get("EVERYBEAM_DATADIR", "/opt/everybeam") == "/opt/everybeam"
+    monkeypatch.delenv("USER")
+    assert host_facts()["user"].isdigit()
