@@ -6,10 +6,24 @@ Pure functions. Source: spec/lofarpipe.md, section 4.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from lofarpipe.support.utilities import files_of
 
 Format = Callable[[Sequence[str], Mapping[str, str]], list[str]]
+
+
+@dataclass(frozen=True)
+class OutputArgument:
+    """The argument of a command that names its output."""
+
+    index: int  # in argv
+    before: str  # what stands there before the name, such as ``msout=``
+    name: str
+
+    def renamed(self, argv: Sequence[str], name: str) -> tuple[str, ...]:
+        """Return argv with another name for the output."""
+        return (*argv[: self.index], f"{self.before}{name}", *argv[self.index + 1 :])
 
 
 def substitute_tokens(

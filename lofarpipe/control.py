@@ -50,7 +50,15 @@ class Control:
     @property
     def memory_gb(self) -> float:
         """Memory asked for each job, 10^9 bytes; 0 for an equal share."""
-        value = self.values["memory_gb"]
+        return self._real("memory_gb")
+
+    @property
+    def disk_gb(self) -> float:
+        """Disk that each job's outputs take, 10^9 bytes; 0 where the step does not say."""
+        return self._real("disk_gb")
+
+    def _real(self, key: str) -> float:
+        value = self.values[key]
         return float(value) if isinstance(value, (int, float)) else 0.0
 
     @property

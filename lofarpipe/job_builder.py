@@ -9,19 +9,22 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lofarpipe.command import build_argv, substitute_tokens
 from lofarpipe.config import Settings
 from lofarpipe.control import Control
-from lofarpipe.executors.jobs import Job, Resources
-from lofarpipe.known_programs import KNOWN_PROGRAMS
+from lofarpipe.executors.jobs import Job, Resources, Staged
+from lofarpipe.known_programs import KNOWN_PROGRAMS, KnownProgram
 from lofarpipe.programs import job_environment
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.storage import GB, Need
 
 PYTHON_PLUGIN = "python_plugin"
+LONGEST_NAME = 100  # characters of an output in the name of its stage; a file system takes 255
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class PlannedJob:
     notices: tuple[str, ...]
     files: Mapping[Path, str]  # written before the job starts
     result: Path | None  # where the script's dictionary will be
+    needs: Callable[[], list[Need]] = list  # the space that it takes; to find out, inputs are looked at
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,33 @@ class JobBuilder:
         return self.control.number("max_per_node") or self.settings.max_per_node
 
     def _share(self, count: int) -> Resources:
-        """Return what each job is given: what the step asks for, else an equal share of the machine."""
-        at_once = max(1, min(count, self.max_per_node or count, self.machine.cores))
-        cores = self.control.number("cores") or max(1, self.machine.cores // at_once)
-        memory_gb = self.control.memory_gb or self.machine.memory_gb / at_once
-        return Resources(cores, memory_gb, self.control.number("gpus"))
+        """Return what each job is given: what the step asks for, else an equal share of the machine.
+
+        As many jobs share it as can run at the same time with what they ask for.
+        """
+        cores, gpus = self._asked()
+        memory_gb = self.control.memory_gb
+        limits = [count, self.max_per_node or count, self.machine.cores // (cores or 1)]
+        limits += [int(self.machine.memory_gb / memory_gb)] if memory_gb else []
+        limits += [self.machine.gpus // gpus] if gpus else []
+        at_once = max(1, min(limits))
+        return Resources(
+            cores or max(1, self.machine.cores // at_once), memory_gb or self.machine.memory_gb / at_once, gpus
+        )
+
+    def _asked(self) -> tuple[int, int]:
+        """Return cores and graphics processors: the step's control keys, else what the program's arguments say."""
+        cores, gpus = self.control.number("cores"), self.control.number("gpus")
+        if self.program is None or self.settings.lenient:
+            return cores, gpus
+        said = self.program.asks_for(self.executable, self.keywords, self.control.items("arguments"))
+        return cores or said[0], gpus or said[1]
+
+    @property
+    def program(self) -> KnownProgram | None:
+        """What is known of the program, if it is a known one."""
+        name = self.control.text("program")
+        return KNOWN_PROGRAMS[name] if name else None
 
     def _planned(self, place: int, given: Resources) -> PlannedJob:
         positionals, keywords = substitute_tokens(
@@ -76,12 +102,35 @@ class JobBuilder:
         )
         arguments = (list(positionals), dict(keywords))
         notices: Sequence[str] = ()
-        if self.control.text("program"):
-            program = KNOWN_PROGRAMS[self.control.text("program")]
-            keywords, positionals, notices = program.complete(self.executable, keywords, positionals, given)
-        tempdir = self._tempdir(place, keywords)
+        if self.program is not None:
+            keywords, positionals, notices = self.program.complete(self.executable, keywords, positionals, given)
+        tempdir = self._tempdir(place, keywords, positionals)
         argv, files, result = self._argv(place, positionals, keywords)
-        return PlannedJob(self._job(place, argv, given, tempdir), place, arguments, tuple(notices), files, result)
+        job = self._job(place, argv, given, tempdir)
+        needs = partial(self._needs, place, keywords, positionals)
+        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs)
+
+    def _needs(self, place: int, keywords: Mapping[str, str], positionals: Sequence[str]) -> list[Need]:
+        """Return the space that a job takes: what the step says, else what is known of its program."""
+        if self.control.disk_gb:
+            output = self.settings.job_workdir / self.outputs.data[place].file
+            return [Need(output.parent, self.control.disk_gb * GB, "the outputs")]
+        if self.program is None or self.settings.lenient:
+            return []
+        return self.program.needs(keywords, positionals, self.settings.job_workdir)
+
+    def _staged(self, place: int, argv: Sequence[str]) -> Staged | None:
+        """Let a known program write below a name of its own until its output is complete; never in a lenient run."""
+        if self.program is None or self.settings.lenient:
+            return None
+        output = self.program.output(argv, self.settings.job_workdir)
+        if output is None:
+            return None
+        # Not with Path: a name that ends with a slash has an empty last part.
+        directory, name = os.path.split(f"{self.settings.job_workdir / output.name}{'/' * output.name.endswith('/')}")
+        # Two runs may write into one directory, but not the same output.
+        stage = Path(directory) / f".{name[:LONGEST_NAME]}.{self.step}-{place:03d}.incomplete"
+        return Staged(output.renamed(argv, f"{stage}/{name}"), stage, Path(directory))
 
     def _job(self, place: int, argv: Sequence[str], given: Resources, tempdir: Path | None) -> Job:
         product = self.maps[0].data[place]
@@ -98,6 +147,7 @@ class JobBuilder:
             max_per_node=self.max_per_node,
             tempdir=tempdir,
             label=product.file,
+            staged=self._staged(place, argv),
         )
 
     def _files(self, place: int) -> list[tuple[str, str]]:
@@ -114,14 +164,19 @@ class JobBuilder:
             pairs.append((self.control.text("outputkey"), self.outputs.data[place].file))
         return pairs
 
-    def _tempdir(self, place: int, keywords: dict[str, str]) -> Path | None:
+    def _tempdir(self, place: int, keywords: dict[str, str], positionals: Sequence[str]) -> Path | None:
         """Give a known program a directory for its temporary files that no other job shares."""
-        if not self.control.text("program") or "temp-dir" not in keywords:
+        if self.program is None or not self.program.scratch_option:
+            return None
+        given = self.program.scratch_option in keywords
+        if not given and (self.settings.lenient or f"-{self.program.scratch_option}" in positionals):
             return None
         owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
         name = f"{self.settings.job_name}-{owner}-{self.step}-{place:03d}"
-        tempdir = Path(keywords["temp-dir"]).absolute() / name
-        keywords["temp-dir"] = str(tempdir)
+        # Where it is not given WSClean writes beside its input, and leaves files there when it is killed.
+        scratch = keywords[self.program.scratch_option] if given else self.settings.job_workdir
+        tempdir = Path(scratch).absolute() / name
+        keywords[self.program.scratch_option] = str(tempdir)
         return tempdir
 
     def _environment(self, given: Resources) -> dict[str, str]:

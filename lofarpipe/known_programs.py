@@ -10,13 +10,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from lofarpipe.command import OutputArgument
 from lofarpipe.executors.jobs import Resources
+from lofarpipe.support.storage import Need
 
 Keywords = dict[str, str]
 
 
 class KnownProgram(Protocol):
-    """What the runner knows of one program."""
+    """What the runner knows of one program.
+
+    Attributes
+    ----------
+    scratch_option: the option that names a directory for temporary files; "" if there is none.
+    """
+
+    scratch_option: str
 
     def version(self, executable: Path) -> str:
         """Return the version of an installed program; a step runs again when it changes."""
@@ -42,9 +51,27 @@ class KnownProgram(Protocol):
         """Return what the log says went wrong, also where the exit code is 0; None if nothing."""
         ...
 
+    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+        """Return the cores and the graphics processors for which the arguments ask; 0 where they do not."""
+        ...
+
+    def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
+        """Return the argument that names what a command makes; None if it makes nothing new, or reads it too."""
+        ...
+
+    def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the paths of the inputs that a job changes, as they are in the arguments."""
+        ...
+
+    def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
+        """Return the space that a job takes, as far as it is known before it runs."""
+        ...
+
 
 class WSClean:
     """WSClean: gridder and spelling by build, cores and memory by job."""
+
+    scratch_option = "temp-dir"
 
     def version(self, executable: Path) -> str:
         """Return what ``--version`` says."""
@@ -81,9 +108,45 @@ class WSClean:
 
         return wsclean.find_refusal(log_text)
 
+    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+        """Return ``-j``, and one graphics processor for IDG on one."""
+        from lofarpipe.imaging import wsclean, wsclean_arguments, wsclean_output
+
+        options = wsclean_arguments.given_options(keywords, flags)
+        gpus = wsclean_output.gpu_count(options)
+        if gpus and not wsclean.uses_idg(options, wsclean.describe(executable)):
+            gpus = 0
+        return _count("".join(options.get("j", ())[:1])), gpus
+
+    def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
+        """Return the value of ``-name``."""
+        from lofarpipe.imaging import wsclean_output
+
+        return wsclean_output.output_argument(argv, workdir)
+
+    def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the measurement sets whose model or weights are written."""
+        from lofarpipe.imaging import wsclean_output
+
+        return wsclean_output.changed_inputs(keywords, flags, workdir)
+
+    def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
+        """Return the space for images, and for the reordered visibilities."""
+        from lofarpipe.imaging import wsclean_arguments, wsclean_output
+
+        options = wsclean_arguments.given_options(keywords, flags)
+        images = workdir / "".join(options.get("name", ["wsclean"])[:1])
+        needs = [(images.parent, wsclean_output.image_bytes(keywords, flags), "the images", False)]
+        for scratch in options.get("temp-dir", ())[:1]:
+            size = wsclean_output.reordered_bytes(keywords, flags, workdir)
+            needs.append((workdir / scratch, size, "the reordered visibilities", True))
+        return [Need(place, size, what, given_back) for place, size, what, given_back in needs if size]
+
 
 class DP3:
     """DP3: number of threads by job; keywords that it did not use are an error."""
+
+    scratch_option = ""
 
     def version(self, executable: Path) -> str:
         """Return the version of the installed package, or "" for a DP3 that pip did not install.
@@ -125,6 +188,34 @@ class DP3:
         if not unused:
             return None
         return f"DP3 does not know these keywords: {', '.join(unused)}; correct or remove them"
+
+    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+        """Return ``numthreads``."""
+        return _count(keywords.get("numthreads", "")), 0
+
+    def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
+        """Return ``msout``."""
+        from lofarpipe.imaging import dp3_output
+
+        return dp3_output.output_argument(argv, workdir)
+
+    def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the input sets where there is no new one."""
+        from lofarpipe.imaging import dp3_output
+
+        return dp3_output.changed_inputs(keywords, workdir)
+
+    def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
+        """Return the space for the new measurement set."""
+        from lofarpipe.imaging import dp3_output
+
+        output = dp3_output.output_argument(["DP3", *(f"{key}={value}" for key, value in keywords.items())], workdir)
+        size = dp3_output.output_bytes(keywords, workdir) if output else None
+        return [Need((workdir / output.name).parent, size, "the measurement set")] if output and size else []
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 KNOWN_PROGRAMS: dict[str, KnownProgram] = {"wsclean": WSClean(), "dp3": DP3()}

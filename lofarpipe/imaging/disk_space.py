@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,12 @@ import numpy as np
 from lofarpipe.imaging import historical
 from lofarpipe.imaging.averaging import choose_freqstep, choose_timestep
 from lofarpipe.imaging.beam_formula import SPEED_OF_LIGHT_M_S, station_fwhm_deg, station_kind
-from lofarpipe.imaging.measurement_set import SetMetadata, sample_visibilities
+from lofarpipe.imaging.measurement_set import (
+    MeasurementSetError,
+    SetMetadata,
+    read_metadata,
+    sample_visibilities,
+)
 from lofarpipe.imaging.smearing import AveragingLimits, peak_limits, worst_limits
 
 # Bytes that WSClean 3.1 writes per row, channel and polarisation imaged: visibility 8, weight 4, model 8; flagged ones
@@ -45,6 +51,13 @@ class ImagingVolume:
 
 
 @dataclass(frozen=True)
+class PresentVolume(ImagingVolume):
+    """Rows and visibilities of sets as they are."""
+
+    like: SetMetadata  # the first of them
+
+
+@dataclass(frozen=True)
 class AveragingWish:
     """What decides how much is averaged; the options of the same names."""
 
@@ -72,6 +85,31 @@ def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVol
     rows = sum(one.nrows for one in sets) / timestep
     visibilities = sum(one.nrows * len(one.frequencies_hz) for one in sets) / timestep / freqstep
     return ImagingVolume(rows, visibilities)
+
+
+def present_volume(paths: Sequence[str]) -> PresentVolume | None:
+    """Return the volume of sets as they are; None if there are none, or the first cannot be read.
+
+    Only the first is opened: the others are taken to hold as much as their files are larger.
+    """
+    sizes = [table_bytes(path) for path in paths]
+    if not sizes or not sizes[0]:
+        return None
+    try:
+        first = read_metadata(paths[0])
+    except MeasurementSetError:
+        return None
+    share = sum(sizes) / sizes[0]
+    return PresentVolume(first.nrows * share, first.nrows * len(first.frequencies_hz) * share, first)
+
+
+def table_bytes(path: str) -> int:
+    """Return the size of the files of a set's main table; 0 where there is none."""
+    try:
+        with os.scandir(path) as entries:
+            return sum(entry.stat().st_size for entry in entries if entry.is_file())
+    except OSError:
+        return 0
 
 
 def expected_steps(metadata: SetMetadata, wish: AveragingWish) -> tuple[int, int]:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from lofarpipe.imaging.wsclean_arguments import given_options, without_flags
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, describe
 from lofarpipe.imaging.wsclean_check import check, has_option
-from lofarpipe.imaging.wsclean_gridder import beam_flags, choose_gridder, gridder_flags, resolve_gridder
+from lofarpipe.imaging.wsclean_gridder import beam_flags, choose_gridder, gridder_flags, resolve_gridder, uses_idg
 
-__all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "has_option", "resolve_gridder"]
+__all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "has_option", "resolve_gridder", "uses_idg"]
 
 MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
 SMALLEST_MEMORY_GB = 0.1

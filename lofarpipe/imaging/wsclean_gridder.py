@@ -112,10 +112,14 @@ def _mode_findings(options: Options, build: WSCleanBuild, gpus: int) -> list[str
     mode = "".join(options["idg-mode"][:1])
     if mode not in IDG_MODES:
         return [f"idg-mode is '{mode}'; one of {', '.join(IDG_MODES)} is needed; set idg_mode = cpu"]
-    uses_idg = build.has_idg and choose_gridder(options, build)[0] == "idg"
-    if mode == "hybrid" and gpus == 0 and uses_idg:
+    if mode == "hybrid" and gpus == 0 and uses_idg(options, build):
         return ["idg-mode is 'hybrid', and this machine has no CUDA device; set idg_mode = cpu"]
     return []
+
+
+def uses_idg(options: Options, build: WSCleanBuild) -> bool:
+    """Return whether a build makes the image with IDG."""
+    return build.has_idg and choose_gridder(options, build)[0] == "idg"
 
 
 def gridder_flags(gridder: str, build: WSCleanBuild) -> tuple[dict[str, str], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 GB = 1e9  # decimal
@@ -28,6 +29,16 @@ _SIGNS = {
     "error writing to FITS file": errno.ENOSPC,
     "Error writing to temporary file": errno.ENOSPC,
 }
+
+
+@dataclass(frozen=True)
+class Need:
+    """Space that something is going to take."""
+
+    place: Path  # a directory, which need not exist yet
+    size_bytes: float
+    what: str  # e.g. "the images"
+    is_temporary: bool = False  # it is given back when the job ends
 
 
 def trouble_in(lines: Iterable[str]) -> str:
