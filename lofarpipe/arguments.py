@@ -15,6 +15,8 @@ examples:
       the image of one field, made below the current directory
   genericpipeline.py field.parset -c pipeline.cfg
       the same with the options in field.parset and the site's configuration
+  genericpipeline.py image.parset --fields fields.csv
+      the image of each field in a table: a column 'field' for its name, the others are options
   genericpipeline.py --list field.parset
       which steps are done; --forget STEP makes the next run start there
 
@@ -34,6 +36,10 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
             reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
         options.parset, options.dry_run = options.dry_run, "True"
     options.dry_run = options.dry_run == "True"
+    if options.fields and options.job_name:
+        reader.error("argument -j/--job-name: not with --fields, whose job names are the names of the fields")
+    if options.at_once is not None and not options.fields:
+        reader.error("argument --at-once: it is for --fields")
     return options
 
 
@@ -75,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
     )
     _add_site_arguments(top.add_argument_group("where and with what"))
+    _add_fields_arguments(top.add_argument_group("many fields"))
     volume = top.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
     volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
@@ -92,5 +99,36 @@ def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-w", "--working-directory", metavar="DIR", help="jobs work in <DIR>/<job name>")
     group.add_argument("-t", "--task-file", metavar="[FILE,...]", help="task definitions, instead of task_files")
     group.add_argument("--start-time", metavar="TIME", help="default: now (UTC)")
+    group.add_argument("--cores", metavar="N", type=int, help="cores that the run may use of this machine; 0: all")
+    group.add_argument(
+        "--memory-gb", metavar="GB", type=float, help="memory that the run may use of this machine, 10^9 bytes; 0: all"
+    )
     group.add_argument("--loglevel", metavar="LEVEL", help="accepted for old command lines; use -q, -v or -d")
     group.add_argument("--args", metavar="TEXT", help="accepted for old command lines; has no effect")
+
+
+def _add_fields_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--fields", metavar="TABLE", help="run every field of a table (.csv, .toml) of options; each has its own job"
+    )
+    group.add_argument(
+        "--at-once",
+        metavar="N",
+        type=_positive,
+        help="fields that run at the same time; default: one for each 8 cores and 16 GB there are, on clusters all",
+    )
+
+
+def arguments_of_fields(options: argparse.Namespace) -> list[str]:
+    """Return what the runs of all fields have in common on their command lines."""
+    flags = [f"--{name}" for name in ("lenient", "quiet", "verbose", "debug") if getattr(options, name)]
+    names = ("config", "runtime_directory", "working_directory", "task_file")
+    values = [f"--{name.replace('_', '-')}={value}" for name in names if (value := getattr(options, name)) is not None]
+    return [options.parset, *flags, *values, *(f"--set={text}" for text in options.set)]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1 is needed")
+    return number

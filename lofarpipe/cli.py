@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lofarpipe.executors.jobs import Interrupted
 
     try:
-        return command(options)(options)
+        return (command if options.fields is None else with_fields)(options)(options)
     except Interrupted as err:
         say(str(err))
         return EXIT_SIGNAL + err.signal
@@ -102,6 +103,8 @@ def settings_and_pipeline(options: argparse.Namespace) -> tuple[Settings, Pipeli
         working_directory=options.working_directory,
         start_time=options.start_time,
         lenient=options.lenient,
+        cores=options.cores,
+        memory_gb=options.memory_gb,
     )
     settings = load_settings(path, overrides)
     return settings, load_pipeline(path, settings, options.set)
@@ -136,12 +139,17 @@ def findings(pipeline: Pipeline, settings: Settings, machine: Resources) -> list
     return check_pipeline(pipeline, settings, machine)
 
 
+def all_findings(settings: Settings, pipeline: Pipeline) -> list[Finding]:
+    """Return everything that is wrong with a pipeline where it would run."""
+    return findings(pipeline, settings, local_executor(settings).capacity())
+
+
 def check_only(options: argparse.Namespace) -> int:
     """Check everything and run nothing."""
     from lofarpipe.errors import CheckFailed
 
     settings, pipeline = settings_and_pipeline(options)
-    found = findings(pipeline, settings, local_executor(settings).capacity())
+    found = all_findings(settings, pipeline)
     if found:
         raise CheckFailed(found)
     print(f"{pipeline.path}: {len(pipeline.steps)} steps, nothing wrong")
@@ -240,6 +248,18 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
     run.journal.record("run_ended", ok=True, problem=None, signal=None)
     run.reporters.run_ended(True, job_name)
     return 0
+
+
+def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Return what to do with a table of fields: run them, check them, or do with each what is asked for."""
+    from lofarpipe import fields_command
+
+    asked = command(options)
+    if asked is run_pipeline:
+        return functools.partial(fields_command.run_all, settings_and_pipeline)
+    if asked is check_only:
+        return functools.partial(fields_command.check_all, settings_and_pipeline, all_findings)
+    return functools.partial(fields_command.each, settings_and_pipeline, asked)
 
 
 @contextlib.contextmanager

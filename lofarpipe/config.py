@@ -103,6 +103,8 @@ class Overrides:
     working_directory: str | None = None
     start_time: str | None = None
     lenient: bool = False
+    cores: int | None = None
+    memory_gb: float | None = None
 
 
 def load_settings(parset: Path, overrides: Overrides) -> Settings:
@@ -131,6 +133,9 @@ def load_settings(parset: Path, overrides: Overrides) -> Settings:
     ):
         if value is not None:
             parser["DEFAULT"][key] = value.replace("%", "%%")
+    for key, number in (("cores", overrides.cores), ("memory_gb", overrides.memory_gb)):
+        if number is not None:
+            parser.read_dict({"remote": {key: str(number)}})
     return _settings(parser, config_file, overrides.lenient)
 
 

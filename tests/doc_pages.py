@@ -26,12 +26,14 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """What the block holds: session, shell, python, parset, or formula."""
+        """What the block holds: session, shell, python, table, parset, or formula."""
         lines = [line for line in self.text.splitlines() if line]
         if lines[0].startswith("$ "):
             return "session"
         if lines[0].split()[0] in COMMANDS:
             return "shell"
+        if lines[0].startswith("field,"):
+            return "table"
         if _PYTHON_LINE.match(lines[0]):
             return "python"
         if any(_PARSET_LINE.match(line) for line in lines):

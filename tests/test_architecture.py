@@ -24,7 +24,7 @@ LAYERS = (
     {"steps"},
     {"run"},
     {"dry_run"},
-    {"cli", "__main__"},
+    {"cli", "fields_command", "__main__"},
 )
 STEPS = 4
 LONGEST_FUNCTION = 60  # lines
