@@ -294,13 +294,16 @@ def make_reporters(options: argparse.Namespace, settings: Settings, pipeline: Pi
     """Return who is told of events: the record, the terminal and the log."""
     from lofarpipe import report
     from lofarpipe.record.run_record import Command, RunRecord
+    from lofarpipe.report.html_writer import PageWriter, wants_page
 
     levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
     level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
     logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
     terminal = report.Terminal(level)
     record = RunRecord(pipeline, settings, Command.of(options), terminal.warning)
-    return report.Reporters([record, terminal, *logs])  # the record first: others show what is in it
+    pages = [PageWriter(settings.job_directory, terminal.warning)] if wants_page(settings) else []
+    # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
+    return report.Reporters([record, *pages, terminal, *logs])
 
 
 if __name__ == "__main__":

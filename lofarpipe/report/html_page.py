@@ -1,0 +1,165 @@
+"""report.html: a job directory as one page that opens anywhere, without a network.
+
+``python -m lofarpipe.report.html_page JOB_DIRECTORY`` writes it anew. It holds nothing but what the job directory says:
+the journal, run.json, plan.json, quality.json, comparison.json, images, figures and logs, each as far as it is there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.history import read_events
+from lofarpipe.report import html_text
+from lofarpipe.report.html_logs import printable, shown_steps, slowest
+from lofarpipe.report.html_pieces import Pieces, figures, image_paths, pictures, read_json
+from lofarpipe.report.html_timeline import timeline
+from lofarpipe.report.run_state import RunState
+from lofarpipe.support.utilities import write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+REPORT_FILE = "report.html"
+COMPARISON_FILE = "comparison.json"
+
+
+def write_page(job_directory: Path) -> Path:
+    """Write report.html into a job directory; it appears under its name when it is complete. Return its path.
+
+    Raises
+    ------
+    PipelineError
+        If there is no journal, or the page cannot be written.
+    """
+    path = job_directory / REPORT_FILE
+    try:
+        write_atomically(path, page(job_directory))
+    except OSError as err:
+        raise PipelineError(f"{path}: the report cannot be written: {err.strerror}; check the directory") from err
+    return path
+
+
+def page(job_directory: Path) -> str:
+    """Return the page of a job directory.
+
+    Raises
+    ------
+    PipelineError
+        If the directory has no journal.
+    """
+    content = facts(job_directory)
+    environment = _environment()
+    style, script = (_source(environment, name) for name in ("style.css", "page.js"))
+    html = environment.get_template("page.html").render(
+        style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **content
+    )
+    # Not every byte of a file name is text; what is not becomes a question mark in a box.
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def facts(job_directory: Path) -> dict[str, Any]:
+    """Return everything that the page shows, by the names that its templates use.
+
+    Raises
+    ------
+    PipelineError
+        If the directory has no journal.
+    """
+    state = read_state(job_directory)
+    plan, quality, comparison, record = (
+        read_json(job_directory / name) for name in ("plan.json", "quality.json", COMPARISON_FILE, "run.json")
+    )
+    pieces = Pieces(job_directory)
+    paths = image_paths(job_directory, quality)
+    measured = html_text.measured_sources(comparison)
+    beam = html_text.fact_value(quality, "beam_major"), html_text.fact_value(quality, "beam_minor")
+    numbers = {
+        "expected_jy": html_text.fact_value(quality, "expected_thermal_noise"),
+        "predicted": html_text.predicted_losses(plan),
+        "measured": measured,
+        "beam_arcsec": (beam[0] * beam[1]) ** 0.5 if beam[0] and beam[1] else None,
+    }
+    return {
+        "job_directory": str(job_directory.absolute()),
+        "written": time.time(),
+        "state": state,
+        "timeline": timeline(state),
+        "steps": shown_steps(state, job_directory),
+        "slowest": slowest(state),
+        "tiles": html_text.key_numbers(quality, comparison),
+        "pictures": pictures(pieces, paths),
+        "figures": figures(pieces, job_directory, paths, numbers),
+        "quality": html_text.quality_rows(quality),
+        "plan": html_text.plan_tables(plan),
+        "comparison": html_text.comparison_tables(comparison),
+        "record": html_text.record_tables(record),
+        "versions": html_text.versions(record, quality, state),
+        "problems": pieces.problems,
+    }
+
+
+def read_state(job_directory: Path) -> RunState:
+    """Return what the journal of a job directory says.
+
+    Raises
+    ------
+    PipelineError
+        If there is none, or it cannot be read.
+    """
+    path = job_directory / "journal.jsonl"
+    try:
+        content = path.read_bytes()
+    except OSError as err:
+        raise PipelineError(f"{path}: {err.strerror}; name the directory of a run, which has a journal.jsonl") from err
+    events, _ = read_events(content)
+    return RunState.from_events(events)
+
+
+def _environment() -> Environment:
+    """Return the templates; whatever they are given is escaped."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(
+        loader=PackageLoader("lofarpipe.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= html_text.FILTERS | {"printable": printable}
+    return environment
+
+
+def _source(environment: Environment, name: str) -> str:
+    """Return a file beside the templates as it is."""
+    if environment.loader is None:  # never: it was made with one
+        raise PipelineError(f"{name}: there is nothing to load templates with; install the pipeline again")
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _hash(text: str) -> str:
+    """Return what the page's security policy calls a script or a style: any other one is refused by the browser."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page of the job directory that is named; return the exit status."""
+    if len(arguments) != 1:
+        print("usage: python -m lofarpipe.report.html_page JOB_DIRECTORY", file=sys.stderr)
+        return 2
+    try:
+        print(write_page(Path(arguments[0])))
+    except PipelineError as err:
+        print(err, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

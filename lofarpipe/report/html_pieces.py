@@ -1,0 +1,154 @@
+"""The parts of the page that are costly to make: pictures and figures, kept until what they show changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.support.utilities import write_atomically
+
+VERSION = 1  # of what is kept; another one is made anew
+KEPT_IN = Path("jobs") / ".report"
+FLAT_ENDING, CORRECTED_ENDING, BEAM_ENDING = "-MFS-image.fits", "-MFS-image-pb.fits", "-MFS-primary-beam.fits"
+
+
+class Pieces:
+    """Makes pieces, or takes them as an earlier page of the same job directory had them.
+
+    A piece that cannot be made is left out, and said so in ``problems``: the rest of the page is worth having.
+    """
+
+    def __init__(self, job_directory: Path) -> None:
+        self._place = job_directory / KEPT_IN
+        self.problems: list[str] = []
+
+    def get(self, name: str, sources: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """Return a piece, None if it cannot be made; ``sources`` is all that it is made of, files by `stamp_of`."""
+        from lofarpipe.errors import PipelineError
+
+        text = json.dumps([VERSION, sources], sort_keys=True, default=str)
+        mark = hashlib.sha256(text.encode()).hexdigest()
+        kept = self._place / f"{name}.json"
+        if (found := read_json(kept)).get("mark") == mark:
+            return found.get("piece")
+        try:
+            piece = make()
+        except (OSError, ValueError, PipelineError, MemoryError) as err:
+            self.problems.append(f"{name}: {err}")
+            return None
+        self._keep(kept, {"mark": mark, "piece": piece})
+        return piece
+
+    def _keep(self, path: Path, content: Mapping[str, Any]) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(content))
+        except OSError:  # a full disk or somebody else's directory: it is made again the next time
+            return
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; {} where there is none, it is damaged, or it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def stamp_of(path: Path) -> str:
+    """Return a short mark of a file that changes with its content, "" where there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{path}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def image_paths(job_directory: Path, quality: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the images of a run that exist: ``flat``, ``corrected`` and ``beam``.
+
+    Those that were measured, or else the newest of the job directory that are named as WSClean names them.
+    """
+    flat = _named(quality, "image") or _newest(job_directory, FLAT_ENDING)
+    if flat is None:
+        return {}
+    root = str(flat).removesuffix(FLAT_ENDING)
+    corrected = _named(quality, "image_pb") or Path(root + CORRECTED_ENDING)
+    paths = {"flat": flat, "corrected": corrected, "beam": Path(root + BEAM_ENDING)}
+    return {name: path for name, path in paths.items() if path.is_file() and (name == "flat" or path != flat)}
+
+
+def _named(quality: Mapping[str, Any], key: str) -> Path | None:
+    name = quality.get(key)
+    return Path(name) if isinstance(name, str) and Path(name).is_file() else None
+
+
+def _newest(directory: Path, ending: str) -> Path | None:
+    found = [path for path in directory.glob(f"*{ending}") if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Return the previews of the flat-noise and the corrected image, as far as there are any."""
+
+    def make(path: Path) -> dict[str, Any]:
+        from lofarpipe.report.html_sky import preview
+
+        return dataclasses.asdict(preview(path))
+
+    made = {
+        name: pieces.get(f"picture_{name}", {"image": stamp_of(paths[name])}, partial(make, paths[name]))
+        for name in ("flat", "corrected")
+        if name in paths
+    }
+    return {name: picture for name, picture in made.items() if picture}
+
+
+def figures(
+    pieces: Pieces,
+    job_directory: Path,
+    paths: Mapping[str, Path],
+    numbers: Mapping[str, Any],
+) -> dict[str, str]:
+    """Return data URIs of the figures that can be drawn.
+
+    ``numbers`` has ``expected_jy`` (or None), ``predicted`` (distance, loss), ``measured`` (sources) and
+    ``beam_arcsec``.
+    """
+    from importlib import import_module
+
+    def draw(function: str, *arguments: Any) -> Any:
+        return getattr(import_module("lofarpipe.report.html_figures"), function)(*arguments)
+
+    wanted: dict[str, tuple[bool, Any, Callable[[], Any]]] = {
+        "beam": ("beam" in paths, stamp_of(paths.get("beam", Path())), lambda: draw("beam_figure", paths["beam"])),
+        "noise": (
+            "flat" in paths,
+            [stamp_of(paths.get("flat", Path())), numbers["expected_jy"]],
+            lambda: list(draw("noise_figures", paths["flat"], numbers["expected_jy"])),
+        ),
+        "uv": (
+            (job_directory / "uv_coverage.png").is_file(),
+            stamp_of(job_directory / "uv_coverage.png"),
+            lambda: draw("shrunk_picture", job_directory / "uv_coverage.png"),
+        ),
+        "smearing": (
+            bool(numbers["predicted"]),
+            [numbers["predicted"], numbers["measured"]],
+            lambda: draw("smearing_figure", numbers["predicted"], numbers["measured"]),
+        ),
+        "fluxes": (bool(numbers["measured"]), numbers["measured"], lambda: draw("flux_figure", numbers["measured"])),
+        "positions": (
+            bool(numbers["measured"]),
+            [numbers["measured"], numbers["beam_arcsec"]],
+            lambda: draw("position_figure", numbers["measured"], numbers["beam_arcsec"]),
+        ),
+    }
+    made = {name: pieces.get(f"figure_{name}", {"of": of}, make) for name, (there, of, make) in wanted.items() if there}
+    return {name: figure for name, figure in made.items() if figure}

@@ -1,0 +1,258 @@
+"""The tables of the page: plan, quality, comparison and record as rows of text, as far as files of any content go."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lofarpipe.executors.jobs import duration_text
+from lofarpipe.report.run_state import RunState
+
+Table = list[tuple[str, ...]]
+
+NAMES = {
+    "rms": "noise, central half",
+    "rms_whole_image": "noise, whole image",
+    "rms_field_median": "noise, median over tiles",
+    "peak": "peak, flat noise",
+    "peak_true_sky": "peak, primary-beam corrected",
+    "dynamic_range": "dynamic range",
+    "beam_major": "restoring beam, major axis",
+    "beam_minor": "restoring beam, minor axis",
+    "beam_position_angle": "restoring beam, position angle",
+    "frequency": "frequency",
+    "bandwidth": "bandwidth",
+    "blank_fraction": "blank part",
+    "source_count": "sources",
+    "flagged_fraction": "flagged part of the data",
+    "integration_time": "unflagged integration time",
+    "expected_thermal_noise": "expected thermal noise",
+    "expected_survey_noise": "noise of the survey, scaled",
+    "measured_over_expected": "noise, measured over expected",
+}
+PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "μ"))
+PREFIXED_UNITS = ("Jy/beam", "Jy", "Hz")
+EMPTY = "–"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, and not a boolean."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def quantity(value: object, unit: object = "") -> str:
+    """Return a number with its unit as a person reads it: ``3.04 mJy/beam``; text as it is; None as a dash."""
+    unit = unit if isinstance(unit, str) else ""
+    if value is None:
+        return EMPTY
+    if not isinstance(value, int | float) or not is_number(value):
+        return f"{value} {unit}".strip()
+    if unit == "s" and abs(value) >= 60:
+        return duration_text(value)
+    if unit in PREFIXED_UNITS and value:
+        factor, prefix = next((pair for pair in PREFIXES if abs(value) >= pair[0]), PREFIXES[-1])
+        return f"{digits(value / factor)} {prefix}{unit}"
+    return f"{digits(value)} {unit}".strip()
+
+
+def digits(value: float, significant: int = 4) -> str:
+    """Return a number with so many significant digits; whole numbers entirely, without an exponent where it is long."""
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:.0f}"
+    text = f"{value:.{significant}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e9 else text
+
+
+def moment(time_s: float | None) -> str:
+    """Return a time as date and time of day, UTC."""
+    return EMPTY if time_s is None else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time_s))
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration in words; a dash where it is not known."""
+    return EMPTY if seconds is None else duration_text(max(0.0, seconds))
+
+
+def fact_value(quality: Mapping[str, Any], name: str) -> float | None:
+    """Return a number of quality.json, None where it has none."""
+    entry = quality.get(name)
+    value = entry.get("value") if isinstance(entry, dict) else None
+    return float(value) if isinstance(value, int | float) and is_number(value) else None
+
+
+def quality_rows(quality: Mapping[str, Any]) -> Table:
+    """Return name, value with unit, and source of each number."""
+    return [
+        (
+            NAMES.get(name, name.replace("_", " ")),
+            quantity(entry["value"], entry.get("unit")),
+            str(entry.get("source", "")),
+        )
+        for name, entry in quality.items()
+        if isinstance(entry, dict) and "value" in entry
+    ]
+
+
+def key_numbers(quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> Table:
+    """Return the numbers that are looked at first: name, value, remark."""
+    tiles: Table = []
+    rms, ratio = fact_value(quality, "rms"), fact_value(quality, "measured_over_expected")
+    if rms is not None:
+        remark = f"{ratio:.2f} × the expected thermal noise" if ratio is not None else "expected noise not known"
+        tiles.append(("noise", quantity(rms, "Jy/beam"), remark))
+    for name, key, unit, remark in (
+        ("dynamic range", "dynamic_range", "", "peak over noise"),
+        ("sources", "source_count", "", "islands above 5 × the local noise"),
+        ("integration", "integration_time", "s", "unflagged"),
+    ):
+        if (value := fact_value(quality, key)) is not None:
+            tiles.append((name, digits(round(value)) if unit == "" else quantity(value, unit), remark))
+    major, minor = fact_value(quality, "beam_major"), fact_value(quality, "beam_minor")
+    if major is not None and minor is not None:
+        tiles.append(("resolution", f"{major:.1f}″ × {minor:.1f}″", "restoring beam"))
+    summary = comparison.get("summary")
+    median = summary.get("median_ratio") if isinstance(summary, dict) else None
+    if isinstance(summary, dict) and isinstance(median, int | float):
+        tiles.append(("flux scale", f"{median:.3f}", f"measured / reference, {summary.get('measured')} sources"))
+    return tiles
+
+
+def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary, the quantities (name, value, why, from), losses and warnings of a plan; {} without one."""
+    quantities, losses = (
+        part if isinstance(part := plan.get(key), dict) else {} for key in ("quantities", "predicted_loss")
+    )
+    if not quantities:
+        return {}
+    rows = [
+        (name.replace("_", " "), quantity(entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
+        for name, entry in quantities.items()
+        if isinstance(entry, dict)
+    ]
+    return {
+        "summary": [str(line) for line in _list(plan.get("summary"))],
+        "warnings": [str(line) for line in _list(plan.get("warnings"))],
+        "rows": rows,
+        "losses": [row for place, loss in losses.items() if isinstance(loss, dict) and (row := _loss_row(place, loss))],
+        "explanation": str(losses.get("explanation", "")),
+    }
+
+
+def _texts(entry: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
+    return tuple(str(entry.get(key, "")) for key in keys)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _loss_row(place: str, loss: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return place, distance, and what is lost there: in all, of it in the input already, added, by the worst angle."""
+    averaged, given = loss.get("averaged"), loss.get("input")
+    if not isinstance(averaged, dict) or not isinstance(given, dict):
+        return ()
+    numbers = (averaged.get("total"), given.get("total"), loss.get("added_by_averaging"), averaged.get("worst_angle"))
+    return (place.replace("_", " "), quantity(loss.get("distance_deg"), "deg"), *map(percent, numbers))
+
+
+def percent(value: object) -> str:
+    """Return a part of 1 in per cent."""
+    return f"{value:.2%}".replace("%", " %") if isinstance(value, int | float) and is_number(value) else EMPTY
+
+
+def predicted_losses(plan: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Return distance (degrees) and lost part of the peak, outwards; nothing is lost at the centre."""
+    losses = plan.get("predicted_loss")
+    found = {0.0: 0.0}
+    for loss in losses.values() if isinstance(losses, dict) else ():
+        averaged = loss.get("averaged") if isinstance(loss, dict) else None
+        total = averaged.get("total") if isinstance(averaged, dict) else None
+        if isinstance(loss, dict) and is_number(loss.get("distance_deg")) and is_number(total):
+            found[float(loss["distance_deg"])] = float(total or 0)
+    return sorted(found.items()) if len(found) > 1 else []
+
+
+def measured_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return those sources of a comparison that were found, with all their numbers."""
+    needed = ("distance_deg", "ratio", "ratio_error", "east_arcsec", "north_arcsec", "peak_loss", "peak_loss_error")
+    return [
+        source
+        for source in _list(comparison.get("sources"))
+        if isinstance(source, dict) and all(is_number(source.get(key)) for key in needed)
+    ]
+
+
+def comparison_tables(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the comparison with a reference says: where it is from, its summary, and a row for each source."""
+    sources = [source for source in _list(comparison.get("sources")) if isinstance(source, dict)]
+    summary = comparison.get("summary")
+    if not sources or not isinstance(summary, dict):
+        return {}
+    return {
+        "reference": str(comparison.get("reference", "")),
+        "kind": str(comparison.get("kind", "")),
+        "frequency": quantity(comparison.get("frequency_hz"), "Hz"),
+        "summary": [(str(key).replace("_", " "), quantity(value)) for key, value in summary.items()],
+        "rows": [_source_row(source) for source in sources],
+    }
+
+
+def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return name, distance, reference and measured flux, ratio, offset, signal to noise, width and peak loss."""
+    fluxes = (quantity(source.get("flux_jy"), "Jy"), quantity(source.get("measured_jy"), "Jy"))
+    numbers = [source.get(key) for key in ("ratio", "offset_arcsec", "offset_beams", "signal_to_noise", "widening")]
+    formats = (".3f", ".2f", ".3f", ".0f", ".3f")
+    shown = [f"{value:{form}}" if is_number(value) else EMPTY for value, form in zip(numbers, formats, strict=True)]
+    distance = quantity(source.get("distance_deg"), "deg")
+    return (str(source.get("name", "")), distance, *fluxes, *shown, percent(source.get("peak_loss")))
+
+
+def record_tables(record: Mapping[str, Any]) -> list[tuple[str, Table]]:
+    """Return run.json as tables: options, configuration, inputs, products, whatever of them it has."""
+    tables = []
+    for title in ("options", "configuration", "inputs", "products"):
+        rows = _rows_of(record.get(title))
+        if rows:
+            tables.append((title, rows))
+    return tables
+
+
+def _rows_of(content: object) -> Table:
+    """Return a mapping, or a list of mappings, as rows of text: the name first."""
+    if isinstance(content, dict):
+        return [(str(name), *_cells(value)) for name, value in content.items()]
+    return [row for entry in _list(content) if (row := tuple(_cells(entry)))]
+
+
+def _cells(value: object) -> tuple[str, ...]:
+    if isinstance(value, dict):
+        return tuple(_cell(part) for part in value.values())
+    return (_cell(value),)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    return EMPTY if value is None or value == "" else str(value)
+
+
+def versions(record: Mapping[str, Any], quality: Mapping[str, Any], state: RunState) -> list[str]:
+    """Return the versions of the programs: those that the record, the quality numbers or the journal have."""
+    programs = record.get("programs")
+    lines = [" ".join(row) for row in _rows_of(programs)] or [str(line) for line in _list(quality.get("versions"))]
+    own = state.facts.get("version")
+    if own and not any("genericpipeline" in line for line in lines):
+        lines.insert(0, f"genericpipeline {own}")
+    return lines
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "quantity": quantity,
+    "moment": moment,
+    "duration": duration,
+    "percent": percent,
+}
