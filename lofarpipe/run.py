@@ -24,6 +24,7 @@ from lofarpipe.recipe import failure, finish, prepare
 from lofarpipe.references import Results, resolve
 from lofarpipe.report import Journalled, Reporters
 from lofarpipe.resume import NEVER_DONE, Identity, Ledger
+from lofarpipe.space import refuse_without_room, with_estimate
 from lofarpipe.steps import BROKEN, Step, refreshed, with_counters
 from lofarpipe.support import python2
 from lofarpipe.support.utilities import write_atomically
@@ -240,13 +241,14 @@ class Run:
         """Run the jobs; return their results, and why those that failed did."""
         failed: dict[str, str] = {}
         entry = self._journal_name(step)
-        planned_jobs = {planned.job.name: planned.job for planned in work.jobs}
+        by_name = {planned.job.name: planned for planned in work.jobs}
+        planned_jobs = {name: planned.job for name, planned in by_name.items()}
         scripts = {planned.job.name for planned in work.jobs if planned.result is not None}
 
         def note(result: JobResult) -> None:
             reason = work.failure_of(result)
             if reason is not None:
-                failed[result.name] = reason
+                failed[result.name] = reason = with_estimate(reason, by_name[result.name], result)
             self.journal.record("job_done", **done_facts(entry, planned_jobs[result.name], result, reason))
             self.reporters.job_done(step.name, result, reason)
             for warning in script_warnings(result) if result.name in scripts else []:
@@ -259,6 +261,7 @@ class Run:
 
         for notice in dict.fromkeys(notice for planned in work.jobs for notice in planned.notices):
             self.reporters.notice(f"step '{step.name}': {notice}")
+        refuse_without_room(step.name, work.jobs, self.executor.capacity())
         write_job_files(work.jobs)
         note_commands(self.settings.job_directory / "commands.txt", step.name, work.jobs)
         return self.executor.run([planned.job for planned in work.jobs], note, note_start), failed
