@@ -11,7 +11,7 @@ from typing import Any, Self, SupportsIndex, overload
 
 from lofarpipe.support.lofarexceptions import DataMapError
 from lofarpipe.support.map_text import read_entries, texts_of
-from lofarpipe.support.utilities import files_of, write_atomically
+from lofarpipe.support.utilities import files_of, uncollected, write_atomically
 
 __all__ = [
     "DataMap",
@@ -145,11 +145,12 @@ class DataMap:
         DataMapError
             If the file cannot be read, is not such a list, or is over a limit.
         """
-        entries = read_entries(Path(filename))
-        try:
-            return cls(entries)
-        except DataMapError as err:
-            raise DataMapError(f"{filename}: not a mapfile: {err}") from err
+        with uncollected():
+            entries = read_entries(Path(filename))
+            try:
+                return cls(entries)
+            except DataMapError as err:
+                raise DataMapError(f"{filename}: not a mapfile: {err}") from err
 
     def save(self, filename: Filename) -> None:
         """Write the map to a file, which appears when it is complete."""

@@ -1,6 +1,6 @@
 """The text of a mapfile: a Python list of dicts or tuples, parsed and never evaluated.
 
-Time and memory are proportional to the text: the form that is written is read by one pattern per entry, anything else
+Time and memory are proportional to the text: the forms that are written are read many entries at a call, anything else
 token by token. ``ast.literal_eval``, which needs a hundred times the memory of its text, reads only short texts with
 what nothing writes: comments, numbers in odd notations, texts in several pieces.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.support.lofarexceptions import DataMapError
+from lofarpipe.support.map_forms import AFTER_ENTRY, FORMS
 
 LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
 MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
@@ -22,14 +23,11 @@ LONGEST_UNUSUAL = 2**20  # characters; what only ast.literal_eval reads
 # Raw control characters, and Unicode's line breaks: whoever writes a map escapes them.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 _START, _END = re.compile(r"\s*\["), re.compile(r"\s*\]\s*\Z")
-_AFTER_ENTRY = r"\s*(?:,\s*|(?=\]))"
-_SEPARATOR, _BLANKS = re.compile(_AFTER_ENTRY), re.compile(r"\s*")
+_SEPARATOR, _BLANKS = re.compile(AFTER_ENTRY), re.compile(r"\s*")
 _TEXT = r"""(?:'([^'\\\n]*+)'|"([^"\\\n]*+)")"""
+_PLAIN_TEXTS = re.compile(r"\['[^'\\\n]*+'(?:, '[^'\\\n]*+')*+\]")
 _TEXTS = re.compile(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*+\]")
 _ONE_TEXT = re.compile(_TEXT)
-# What maps are mostly made of: these two as they are written, with nothing else in them.
-_DICT = re.compile(rf"\{{'host': {_TEXT}, 'file': {_TEXT}, 'skip': (True|False)\}}{_AFTER_ENTRY}")
-_TUPLE = re.compile(rf"\({_TEXT}, {_TEXT}, (True|False)\){_AFTER_ENTRY}")
 _TOKEN = re.compile(
     r"""\s*(?:
         u?(?P<quote>'(?P<single>(?:[^'\\\n]++|\\[^\n])*+)'|"(?P<double>(?:[^"\\\n]++|\\[^\n])*+)")(?!\s*['"])
@@ -81,7 +79,7 @@ def parse_entries(text: str) -> list[Any]:
     ValueError, SyntaxError, TypeError, MemoryError, RecursionError
         If the text is no such list; the last four come from ``ast.literal_eval``.
     """
-    found = _FORBIDDEN.search(text)
+    found = None if text.isprintable() else _FORBIDDEN.search(text)  # the question takes half of the time
     if found:
         raise ValueError(f"control character U+{ord(found.group()):04X} at character {found.start() + 1}")
     try:
@@ -109,24 +107,27 @@ class _Reader:
         self._skip(_START)
         self._skip(_BLANKS)
         found: list[Any] = []
-        while True:
-            if usual := _DICT.match(self.text, self.position):
-                host, file, skip = self._usual(usual)
-                found.append({"host": host, "file": file, "skip": skip})
-            elif usual := _TUPLE.match(self.text, self.position):
-                found.append(self._usual(usual))
-            elif _END.match(self.text, self.position):
-                return found
+        while not _END.match(self.text, self.position):
+            if usual := self._usual():
+                found += usual
             else:
                 found.append(self._entry())
                 self._skip(_SEPARATOR)
+        return found
 
-    def _usual(self, found: re.Match[str]) -> tuple[str, str, bool]:
-        self._count(4)
-        self.position = found.end()
-        host, host2, file, file2, skip = found.groups()
-        host = host2 if host is None else host
-        return self.hosts.setdefault(host, host), file2 if file is None else file, skip == "True"
+    def _usual(self) -> list[Any]:
+        """Return the entries of a usual form that begin here; none if it is another one."""
+        for form in FORMS:
+            rows, end = form.rows(self.text, self.position)
+            if rows:
+                self.position = end
+                entries, values = form.make(rows, self._same)
+                self._count(values)
+                return entries
+        return []
+
+    def _same(self, host: str) -> str:
+        return self.hosts.setdefault(host, host)
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
         found = pattern.match(self.text, self.position)
@@ -228,7 +229,12 @@ def _text(token: re.Match[str]) -> str:
 
 
 def texts_of(text: str) -> list[str] | None:
-    """Return the elements of a list literal of texts without a backslash, or None for any other text."""
+    """Return the elements of a list literal of texts without a backslash, or None for any other text.
+
+    As Python writes such a list, it is cut at its separators; any other is read text by text.
+    """
+    if _PLAIN_TEXTS.fullmatch(text):
+        return text[2:-2].split("', '")
     return _texts_in(text) if _TEXTS.fullmatch(text) else None
 
 

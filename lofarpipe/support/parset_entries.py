@@ -12,6 +12,7 @@ from lofarpipe.errors import Finding, nearest
 from lofarpipe.support import parset_values
 from lofarpipe.support.parset_text import LONGEST_FILE, Entry, Record, lex
 from lofarpipe.support.parset_values import BLANKS, ParsetError, split_list, unquote
+from lofarpipe.support.utilities import uncollected
 from lofarpipe.support.variables import Substitution, expand_environment, may_have_placeholders, placeholders
 
 T = TypeVar("T")
@@ -266,14 +267,15 @@ class Entries:
 
     def _adopt_text(self, text: str, file: str, prefix: str = "") -> None:
         entries, self._blocks = self._entries, {}
-        for record in lex(text, file, self.oddities, self.keys):
-            key = record[0]
-            if prefix or key in entries or key[0] == "!":
-                key = _canonical(prefix + key)
-                _refuse_line_breaks(key, record[1])
-                self._put((key, *record[1:]))
-            else:
-                entries[key] = record
+        with uncollected():
+            for record in lex(text, file, self.oddities, self.keys):
+                key = record[0]
+                if prefix or key in entries or key[0] == "!":
+                    key = _canonical(prefix + key)
+                    _refuse_line_breaks(key, record[1])
+                    self._put((key, *record[1:]))
+                else:
+                    entries[key] = record
 
 
 def _canonical(key: str) -> str:

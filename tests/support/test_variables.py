@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from lofarpipe.support import variables
@@ -52,12 +50,14 @@ def test_environment_is_expanded_in_definitions_only(monkeypatch):
     assert substituted("$LOFARROOT {{ b }}", a="1", b="$LOFARROOT") == "$LOFARROOT /opt/1$HOME"
 
 
-def test_explosion_is_refused_at_once():
+def test_explosion_is_refused_before_it_is_made(monkeypatch):
+    longest = []
+    monkeypatch.setattr(variables, "placeholders", lambda text: longest.append(len(text)) or placeholders(text))
     doubling = {f"a{n}": f"{{{{ a{n - 1} }}}}" * 2 for n in range(1, 60)}
-    start = time.process_time()
     with pytest.raises(ParsetError, match=r"^t:1: replacing \{\{ a\d+ \}\} gives more than 16777216 characters; look"):
         substituted("{{ a59 }}", a0="0123456789", **doubling)
-    assert time.process_time() - start < 5
+    assert len(longest) < 60  # one look per definition
+    assert max(longest) <= variables.LONGEST_VALUE
 
 
 def test_endless_work_is_refused(monkeypatch):
@@ -70,8 +70,7 @@ def test_endless_work_is_refused(monkeypatch):
         substitution.apply("{{ a }}", "t:4")
 
 
+@pytest.mark.timeout(300)  # measured up to 2 s; the square of such a length takes hours
 @pytest.mark.parametrize("unit", ["{{ ", "{{ a", "$", "${", "{{ a }", "$x{"])
-def test_hostile_text_ends_soon(unit):
-    start = time.process_time()
+def test_hostile_text_ends(unit):
     substituted(unit * 300_000, a="1", b=unit * 300_000)
-    assert time.process_time() - start < 10
