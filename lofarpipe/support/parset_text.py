@@ -111,7 +111,7 @@ def _lines(text: str, file: str, lefts: list[str]) -> Iterator[Record | _Line]:
             value = _trimmed(value) if value[-1:] in _TAIL else value
             line = (key, value, file, number, _documented(comment) if comment else "")
         else:
-            line = _other_line(other, file, number, lefts)
+            line = _other_line(other, file, number, lefts) if other else None
             if line is None:
                 continue
             keys_left -= len(line.parts) - 1 or 1  # a continuation leaves a finding, which takes as much
