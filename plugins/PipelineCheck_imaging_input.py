@@ -27,7 +27,7 @@ def check(options, site):
     site : mapping
         ``working_directory``, ``job_directory``, ``cores``, ``memory_gb`` and ``gpus`` as text.
     """
-    findings = _option_findings(options)
+    findings = _option_findings(options) + _reference_findings(options)
     findings += [line for name, path in _outputs(options, site) for line in _write_findings(name, path)]
     scratch = options.get("local_scratch_dir")
     unwritable = _write_findings("local_scratch_dir", Path(scratch), is_directory=True) if scratch else []
@@ -67,6 +67,24 @@ def _option_findings(options):
             "end before there is a mask; make it smaller"
         )
     return findings
+
+
+def _reference_findings(options):
+    """Return why the image could not be compared with what the user names; hours later nobody wants to hear it."""
+    from importlib.util import find_spec
+
+    from lofarpipe.imaging.reference import AUTO, INSTALL_LSMTOOL, NONE
+
+    name = options.get("reference_skymodel", AUTO)
+    if name in (AUTO, NONE):
+        return []
+    if not Path(name).is_absolute():
+        return [f"reference_skymodel: {name} is relative, and jobs work elsewhere; write {Path(name).absolute()}"]
+    if not Path(name).is_file():
+        return [f"reference_skymodel: there is no file {name}; name a sky model, or set it to auto or none"]
+    if not name.endswith(".json") and find_spec("lsmtool") is None:
+        return [f"reference_skymodel: LSMTool, which reads {name}, is missing; {INSTALL_LSMTOOL}, or set it to none"]
+    return []
 
 
 def _shortest(options):

@@ -6,13 +6,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.comparison import compare, write_comparison
 from lofarpipe.imaging.provenance import command_lines, version_lines
 from lofarpipe.imaging.quality import header_facts, image_weighting, observe, quality
+from lofarpipe.imaging.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.script_arguments import number
-from lofarpipe.imaging.sky_image import read_sky_image, write_facts
+from lofarpipe.imaging.sky_image import SkyImage, read_sky_image, write_facts
 from lofarpipe.programs import find
 from lofarpipe.support.utilities import files_of, write_atomically
 
@@ -30,12 +34,16 @@ def main(
     maxuv_lambda: str = "inf",
     padding: str = "1.2",
     ms_recorded: str = "",
+    reference_skymodel: str = NONE,
+    comparison_file: str = "",
 ) -> dict[str, str]:
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
 
     ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one measurement
     set or a list text, ``commands_file`` holds the commands of the run. ``robust`` to ``padding`` are what WSClean was
     given. ``ms_recorded`` are the sets before averaging, from which flagged fraction and integration time are taken.
+    ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
+    ``auto`` for the one beside the recorded sets, or ``none``.
     """
     commands = command_lines(commands_file) if commands_file else []
     flat, corrected = read_sky_image(image), read_sky_image(image_pb)
@@ -52,7 +60,21 @@ def main(
     for path in dict.fromkeys([image, image_pb]):
         write_facts(path, header_facts(facts), [*versions, *commands])
     write_atomically(Path(quality_file), json.dumps(facts | {"versions": versions}, indent=1, allow_nan=False) + "\n")
+    if comparison_file:
+        recorded_sets = files_of(ms_recorded or ms_input)
+        _compare(flat, corrected, find_reference(reference_skymodel, recorded_sets), facts, Path(comparison_file))
     return {"quality": quality_file}
+
+
+def _compare(
+    flat: SkyImage, corrected: SkyImage, reference: Path | None, facts: Mapping[str, Any], target: Path
+) -> None:
+    """Write how the image compares with a reference, or remove what an earlier run wrote."""
+    if reference is None:
+        write_comparison(target, None)
+        return
+    known = read_reference(reference, corrected.frequency_hz)
+    write_comparison(target, compare(corrected, flat, known, facts["rms"]["value"]))
 
 
 def _find_or_none(name: str) -> Path | None:

@@ -102,13 +102,16 @@ def check_image(image: Path, truth: Truth, flat: Path | None = None) -> FluxChec
         rms_jy = robust_rms(central_part(uncorrected.plane))
     except ValueError as err:
         raise PipelineError(f"{uncorrected.path}: {err}; make the image again") from err
-    checks = [_check_source(source, corrected, uncorrected, truth, rms_jy) for source in truth.sources]
+    centre_deg = truth.phase_centre_deg
+    checks = [check_source(source, corrected, uncorrected, centre_deg, rms_jy) for source in truth.sources]
     ordered = tuple(sorted(checks, key=lambda check: check.distance_deg))
     return FluxCheck(str(image), corrected.frequency_hz, rms_jy, ordered)
 
 
-def _check_source(source: Source, corrected: SkyImage, flat: SkyImage, truth: Truth, rms_jy: float) -> SourceCheck:
-    """Return one source's comparison."""
+def check_source(
+    source: Source, corrected: SkyImage, flat: SkyImage, centre_deg: tuple[float, float], rms_jy: float
+) -> SourceCheck:
+    """Return one source's comparison; ``centre_deg`` is the pointing, ``rms_jy`` the noise of the flat image."""
     position = (source.right_ascension_deg, source.declination_deg)
     noise_jy = rms_jy * _correction(corrected, flat, position)
     try:
@@ -118,7 +121,7 @@ def _check_source(source: Source, corrected: SkyImage, flat: SkyImage, truth: Tr
     return SourceCheck(
         source=source,
         true_flux_jy=source.flux_at_jy(corrected.frequency_hz),
-        distance_deg=separation_deg(truth.phase_centre_deg, position),
+        distance_deg=separation_deg(centre_deg, position),
         noise_jy=noise_jy,
         beam_arcsec=(corrected.beam_major_arcsec, corrected.beam_minor_arcsec),
         fit=fit,

@@ -126,6 +126,7 @@ def figures(
     def draw(function: str, *arguments: Any) -> Any:
         return getattr(import_module("lofarpipe.report.html_figures"), function)(*arguments)
 
+    points = [source for source in numbers["measured"] if source.get("peak_loss") is not None]
     wanted: dict[str, tuple[bool, Any, Callable[[], Any]]] = {
         "beam": ("beam" in paths, stamp_of(paths.get("beam", Path())), lambda: draw("beam_figure", paths["beam"])),
         "noise": (
@@ -140,8 +141,8 @@ def figures(
         ),
         "smearing": (
             bool(numbers["predicted"]),
-            [numbers["predicted"], numbers["measured"]],
-            lambda: draw("smearing_figure", numbers["predicted"], numbers["measured"]),
+            [numbers["predicted"], points],
+            lambda: draw("smearing_figure", numbers["predicted"], points),
         ),
         "fluxes": (bool(numbers["measured"]), numbers["measured"], lambda: draw("flux_figure", numbers["measured"])),
         "positions": (

@@ -176,7 +176,7 @@ def predicted_losses(plan: Mapping[str, Any]) -> list[tuple[float, float]]:
 
 def measured_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return those sources of a comparison that were found, with all their numbers."""
-    needed = ("distance_deg", "ratio", "ratio_error", "east_arcsec", "north_arcsec", "peak_loss", "peak_loss_error")
+    needed = ("distance_deg", "ratio", "ratio_error", "east_arcsec", "north_arcsec")
     return [
         source
         for source in _list(comparison.get("sources"))
