@@ -146,6 +146,11 @@ class JobResult:
             return "unknown"
 
 
+def not_started(job: Job) -> JobResult:
+    """Return the result of a job that was not started, because an end was asked for."""
+    return JobResult(job.name, -signal.SIGTERM, NOT_STARTED, 0.0, 0.0, 0.0, job.log, job.argv, job.host, job.label)
+
+
 class Interrupted(PipelineError):  # noqa: N818 - what happened to the run, not a mistake
     """A signal ended the run; every job is dead.
 

@@ -12,7 +12,6 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admission, Admitted
 from lofarpipe.executors.guardian import Guardian
 from lofarpipe.executors.jobs import (
-    NOT_STARTED,
     DoneCallback,
     Interrupted,
     Job,
@@ -20,6 +19,7 @@ from lofarpipe.executors.jobs import (
     JobStart,
     Resources,
     StartCallback,
+    not_started,
 )
 from lofarpipe.executors.process import RunningJob, send_signal, session_members, start
 from lofarpipe.executors.resources import cuda_devices, detect_resources
@@ -76,7 +76,7 @@ class LocalExecutor:
         self._watch = None
         if received:
             raise Interrupted(received[0])
-        return [batch.results.get(index) or _not_started(job) for index, job in enumerate(jobs)]
+        return [batch.results.get(index) or not_started(job) for index, job in enumerate(jobs)]
 
 
 class _Batch:
@@ -182,7 +182,3 @@ class _Batch:
         deadline = time.monotonic() + limit_s
         while session_members(sessions) and time.monotonic() < deadline and not is_enough():
             self._watch.wait(POLL_ENDING_S)
-
-
-def _not_started(job: Job) -> JobResult:
-    return JobResult(job.name, -signal.SIGTERM, NOT_STARTED, 0.0, 0.0, 0.0, job.log, job.argv, job.host, job.label)

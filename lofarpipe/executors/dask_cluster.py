@@ -1,0 +1,245 @@
+"""The workers of Dask: one for each node, started through a queue or ssh, or a cluster that is there already.
+
+The scheduler lives in this process, unless the site runs one. A worker that loses its scheduler ends after a while, and
+its jobs with it. Source of the settings: measured; Dask by itself repeats what a killed worker had begun, which here is
+the engine's decision.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.executors.jobs import Resources
+
+# Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
+NODE = 1_000_000
+ENDING_S = 10.0
+DASHBOARD_PORT = 8787
+QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
+LAUNCHERS = (*QUEUES, "ssh", "address", "local")
+MISSING = "Dask is not installed; run: pip install 'genericpipeline[dask]'"
+
+
+@dataclass(frozen=True)
+class DaskOptions:
+    """Section [dask] of pipeline.cfg.
+
+    Attributes
+    ----------
+    launcher: how workers are started: slurm, pbs, lsf, sge, ssh, local, or address for a scheduler that the site runs.
+    nodes: number of workers, one for each node.
+    cores, memory_gb, gpus: of one node; memory in 10^9 bytes.
+    walltime, queue, account, extra: for the queue; ``extra`` are further options, passed on as they are.
+    hosts: for ssh.
+    address: of the scheduler, tcp://host:port.
+    interface: network interface that the workers reach this machine by, such as ib0.
+    start_timeout_s: how long the first worker may take; queues can be long.
+    death_timeout_s: a worker without its scheduler ends after this.
+    dashboard: whether Dask's web page is served, on this machine only.
+    """
+
+    launcher: str
+    nodes: int = 1
+    cores: int = 0
+    memory_gb: float = 0.0
+    gpus: int = 0
+    walltime: str = ""
+    queue: str = ""
+    account: str = ""
+    extra: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    address: str = ""
+    interface: str = ""
+    start_timeout_s: float = 86400.0
+    death_timeout_s: float = 60.0
+    dashboard: bool = False
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with them, each as ``<key> ...``."""
+        if self.launcher not in LAUNCHERS:
+            known = ", ".join(LAUNCHERS)
+            return [f"launcher is '{self.launcher}'{nearest(self.launcher, LAUNCHERS)}; one of {known} is needed"]
+        found = []
+        if self.launcher != "address" and (self.cores < 1 or self.memory_gb <= 0):
+            found.append("cores and memory_gb of a node are needed: jobs are fitted to them")
+        if self.launcher in (*QUEUES, "local") and self.nodes < 1:
+            found.append(f"nodes is {self.nodes}; at least 1 is needed")
+        if self.launcher == "ssh" and not self.hosts:
+            found.append("hosts is empty; the names of the machines are needed, as [node1, node2]")
+        if self.launcher == "address" and "://" not in self.address:
+            found.append(f"address is '{self.address}'; the scheduler's, such as tcp://head:8786, is needed")
+        return found
+
+    @property
+    def node(self) -> Resources:
+        """What one node gives to jobs."""
+        return Resources(self.cores, self.memory_gb, self.gpus)
+
+
+def tokens(given: Resources, parts: int = NODE) -> dict[str, int]:
+    """Return resources as Dask counts them: whole numbers, so that nothing is lost when they are added up."""
+    return {"cores": given.cores, "memory_mb": int(given.memory_gb * 1000), "gpus": given.gpus, "node": parts}
+
+
+def worker_options(options: DaskOptions) -> list[str]:
+    """Return the options of a worker: what it has to give, and no ideas of its own about memory and restarts."""
+    resources = " ".join(f"{name}={number}" for name, number in tokens(options.node).items())
+    return ["--resources", resources, "--memory-limit", "0", "--no-dashboard"]
+
+
+def connect(options: DaskOptions, stack: ExitStack) -> Any:
+    """Return a client of running workers; ``stack`` ends them.
+
+    Raises
+    ------
+    PipelineError
+        If Dask is not installed, or the cluster cannot be reached or started.
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError as err:
+        raise PipelineError(MISSING) from err
+    dask.config.set(_SETTINGS)
+    try:
+        cluster = _cluster(options, stack)
+        client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
+    except (OSError, RuntimeError, TimeoutError, ValueError) as err:
+        raise PipelineError(f"[dask] launcher = {options.launcher}: no cluster: {err}; check the section") from err
+    stack.callback(_end_workers, options, client)
+    return client
+
+
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # what a dead worker had begun is not begun again
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.daemon": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.limit": "1h",
+    "distributed.logging": {"distributed": "error", "distributed.worker": "error", "distributed.scheduler": "error"},
+}
+
+
+def _cluster(options: DaskOptions, stack: ExitStack) -> Any:
+    if options.launcher == "address":
+        return options.address
+    starters: dict[str, Callable[[DaskOptions, ExitStack], Any]] = {"ssh": _over_ssh, "local": _local}
+    return starters.get(options.launcher, _queued)(options, stack)
+
+
+def _dashboard(options: DaskOptions) -> str:
+    return f"127.0.0.1:{DASHBOARD_PORT if options.dashboard else 0}"  # it has no password: for this machine only
+
+
+def _local(options: DaskOptions, stack: ExitStack) -> Any:
+    """Start processes on this machine, each as if it were a node."""
+    import distributed
+
+    return stack.enter_context(
+        distributed.LocalCluster(
+            n_workers=options.nodes,
+            threads_per_worker=options.cores,
+            processes=True,
+            host="127.0.0.1",
+            resources=tokens(options.node),
+            memory_limit=0,
+            dashboard_address=_dashboard(options),
+            worker_dashboard_address=None,
+        )
+    )
+
+
+def _queued(options: DaskOptions, stack: ExitStack) -> Any:
+    """Ask a queue for one job for each node."""
+    try:
+        import dask_jobqueue
+    except ImportError as err:
+        raise PipelineError(MISSING) from err
+    cluster = getattr(dask_jobqueue, QUEUES[options.launcher])(
+        cores=options.cores,
+        memory=f"{options.memory_gb:g} GB",
+        processes=1,
+        nanny=False,
+        python=sys.executable,
+        queue=options.queue or None,
+        account=options.account or None,
+        walltime=options.walltime or None,
+        job_extra_directives=list(options.extra),
+        interface=options.interface or None,
+        death_timeout=options.death_timeout_s,
+        worker_extra_args=worker_options(options),
+        scheduler_options={"dashboard_address": _dashboard(options)},
+    )
+    stack.enter_context(cluster)
+    cluster.scale(jobs=options.nodes)
+    return cluster
+
+
+def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:
+    """Start a scheduler here and a worker on each host, which ends when its connection does."""
+    import distributed
+
+    cluster = stack.enter_context(
+        distributed.LocalCluster(
+            n_workers=0,
+            host=_own_address(options),
+            dashboard_address=_dashboard(options),
+            worker_dashboard_address=None,
+        )
+    )
+    for host in options.hosts:
+        stack.callback(_end, _ssh(ssh_command(options, host, cluster.scheduler_address)))
+    return cluster
+
+
+def _own_address(options: DaskOptions) -> str:
+    """Return the address of this machine that the hosts can reach."""
+    from distributed.utils import get_ip, get_ip_interface
+
+    return str(get_ip_interface(options.interface) if options.interface else get_ip())
+
+
+def ssh_command(options: DaskOptions, host: str, scheduler: str) -> list[str]:
+    """Return the command that starts a worker on a host; with -tt it gets SIGHUP when ssh ends."""
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--name", host]
+    worker += ["--nthreads", str(options.cores), "--death-timeout", f"{options.death_timeout_s:g}"]
+    ours = {name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ}
+    variables = [f"{name}={value}" for name, value in ours.items()]
+    remote = shlex.join(["env", *variables, *worker, *worker_options(options)])
+    return ["ssh", "-tt", "-o", "BatchMode=yes", *options.extra, host, remote]
+
+
+def _ssh(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    program = shutil.which(command[0])
+    if program is None:
+        raise PipelineError("[dask] launcher = ssh: there is no ssh on this machine; install openssh-client")
+    return subprocess.Popen(
+        [program, *command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for us: the workers end when we say so
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end_workers(options: DaskOptions, client: Any) -> None:
+    """Send the workers home; those of a scheduler of the site stay."""
+    if options.launcher == "ssh":
+        client.retire_workers(close_workers=True)

@@ -1,0 +1,334 @@
+"""Runs jobs on the workers of Dask, each below a guard; records, never Dask, say what became of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.claims import read_claim, state_of
+from lofarpipe.executors.dask_cluster import NODE, DaskOptions, connect, tokens
+from lofarpipe.executors.jobs import (
+    DoneCallback,
+    Interrupted,
+    Job,
+    JobResult,
+    Resources,
+    StartCallback,
+    not_started,
+)
+from lofarpipe.executors.orders import (
+    Order,
+    discard,
+    find_orders,
+    fingerprint,
+    new_attempt,
+    order_path,
+    read_record,
+    withdraw,
+    write_order,
+)
+from lofarpipe.executors.watch import Watch
+from lofarpipe.nodes.dask_task import end_guards, run_order
+
+LOOKED_AT = 64
+LOOK_S = 0.5  # between two looks at claims and at jobs without a worker
+GRACE_S = 5.0
+
+
+class DaskExecutor:
+    """Runs jobs on a cluster of Dask, which is started with the first of them and ended by ``close``.
+
+    Dask repeats nothing: a job that was lost with its worker is reported as lost once its guard is known to be dead,
+    and a job whose guard wrote a record is done, whatever Dask says.
+
+    Parameters
+    ----------
+    options: section [dask] of the site's configuration.
+    orders: directory for orders and records, which all nodes see.
+    grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
+
+    Raises
+    ------
+    PipelineError
+        If the options make no sense.
+    """
+
+    def __init__(self, options: DaskOptions, orders: Path, grace_s: float = GRACE_S) -> None:
+        problems = options.problems()
+        if problems:
+            raise PipelineError("\n".join(f"[dask]: {problem}" for problem in problems))
+        self._options = options
+        self._orders = orders
+        self._grace_s = grace_s
+        self._cluster = ExitStack()
+        self._client: Any = None
+        self._cancelled = threading.Event()
+        self._watch: Watch | None = None
+        self._notices: list[str] = []
+
+    def capacity(self) -> Resources:
+        """Return what one node takes; a scheduler of the site is asked what its largest worker has."""
+        return self._options.node if self._options.cores else _largest(self._workers())
+
+    def notices(self) -> list[str]:
+        """Return what users should know, and forget it."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def close(self) -> None:
+        """End the cluster, if this executor started it."""
+        self._client = None
+        self._cluster.close()
+
+    def cancel(self) -> None:
+        """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
+        self._cancelled.set()
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
+    def run(
+        self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
+    ) -> list[JobResult]:
+        """Run all jobs and return their results in the order given; see ``Executor.run``."""
+        if not jobs:
+            return []
+        _refuse_impossible(jobs, self.capacity())
+        self._cancelled.clear()
+        with Watch() as self._watch:
+            batch = _Batch(self, jobs, on_done, on_start, self._watch)
+            batch.work()
+            received = self._watch.received
+        self._watch = None
+        if received:
+            raise Interrupted(received[0])
+        return [batch.results.get(index) or not_started(job) for index, job in enumerate(jobs)]
+
+    def _workers(self) -> Mapping[str, Any]:
+        """Return the facts of the workers, once one is there; the cluster is started if it is not."""
+        if self._client is None:
+            self._client = connect(self._options, self._cluster)
+        try:
+            self._client.wait_for_workers(1, timeout=self._options.start_timeout_s)
+        except TimeoutError as err:
+            raise PipelineError(
+                f"[dask]: no worker came within {self._options.start_timeout_s:g} s (start_timeout_s); "
+                "look at the queue, or at the log of a worker"
+            ) from err
+        facts: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return facts
+
+
+def _largest(workers: Mapping[str, Any]) -> Resources:
+    given = [worker.get("resources") or {} for worker in workers.values()]
+    cores = [int(one.get("cores", worker["nthreads"])) for one, worker in zip(given, workers.values(), strict=True)]
+    if not all({"cores", "memory_mb", "gpus", "node"} <= set(one) for one in given):
+        raise PipelineError(
+            "[dask]: a worker was not told what it has; start each with "
+            f'--resources "cores=16 memory_mb=64000 gpus=0 node={NODE}", or set cores and memory_gb'
+        )
+    memory_gb = max(int(one["memory_mb"]) for one in given) / 1000
+    return Resources(max(cores), memory_gb, max(int(one["gpus"]) for one in given))
+
+
+def _refuse_impossible(jobs: Sequence[Job], node: Resources) -> None:
+    """Refuse what no worker can take: Dask would wait for one for ever."""
+    for job in jobs:
+        wanted = {"cores": job.cores, "GB of memory": job.memory_gb or 0.0, "CUDA devices": job.gpus}
+        there = {"cores": node.cores, "GB of memory": node.memory_gb, "CUDA devices": node.gpus}
+        for what, number in wanted.items():
+            if number > there[what] and what != "cores":
+                raise PipelineError(
+                    f"{job.name}: needs {number:g} {what}, and a worker has {there[what]:g}; ask for less, or change "
+                    "[dask] in pipeline.cfg"
+                )
+
+
+class _Batch:
+    """The jobs of one ``run``."""
+
+    def __init__(
+        self,
+        owner: DaskExecutor,
+        jobs: Sequence[Job],
+        on_done: DoneCallback | None,
+        on_start: StartCallback | None,
+        watch: Watch,
+    ) -> None:
+        self.results: dict[int, JobResult] = {}
+        self._owner = owner
+        self._jobs = jobs
+        self._on_done = on_done
+        self._on_start = on_start
+        self._watch = watch
+        self._waiting: dict[int, Order] = {}
+        self._futures: dict[int, Any] = {}
+        self._announced: set[int] = set()
+
+    def work(self) -> None:
+        """Submit all, and collect until every job has a result, or an end was asked for."""
+        try:
+            self._submit_all()
+            while self._waiting and not self._must_end():
+                self._watch.wait(LOOK_S)
+                self._look()
+        finally:
+            self._end_all()
+
+    def _must_end(self) -> bool:
+        return bool(self._watch.received) or self._owner._cancelled.is_set()
+
+    def _submit_all(self) -> None:
+        workers = self._owner._workers()
+        hosts = _hosts(workers)
+        for index, job in enumerate(self._jobs):
+            if self._must_end():
+                return
+            if not self._take_earlier(index, job):
+                self._submit(index, job, hosts)
+
+    def _take_earlier(self, index: int, job: Job) -> bool:
+        """Take what an engine before this one left: a result, or an end that has to be waited for."""
+        for order in find_orders(self._owner._orders, job):
+            withdraw(order)
+            while state_of(order) == "alive" and not self._must_end():
+                self._watch.wait(LOOK_S)
+            result = read_record(order)
+            discard(order)
+            if result is not None and result.ok and fingerprint(order.job) == fingerprint(job):
+                self._finish(index, result)
+                return True
+        return False
+
+    def _submit(self, index: int, job: Job, hosts: Mapping[str, str]) -> None:
+        attempt = new_attempt()
+        path = order_path(self._owner._orders, job, attempt)
+        order = write_order(job, attempt, path, grace_s=self._owner._grace_s)
+        self._waiting[index] = order
+        future = self._owner._client.submit(
+            run_order,
+            str(path),
+            key=f"{job.name}-{attempt}",
+            pure=False,
+            retries=0,
+            resources=_needs(job, self._owner.capacity()),
+            workers=self._place(job, hosts),
+        )
+        future.add_done_callback(lambda _: self._watch.wake())
+        self._futures[index] = future
+
+    def _place(self, job: Job, hosts: Mapping[str, str]) -> list[str] | None:
+        """Return the worker where the data of a job is, if it asks for that and there is one."""
+        if not job.at_host or job.host in ("localhost", ""):
+            return None
+        if job.host in hosts:
+            return [hosts[job.host]]
+        notice = f"no worker runs on {job.host}, where data of {job.name.rpartition('/')[0]} is; others take its jobs"
+        if notice not in self._owner._notices:
+            self._owner._notices.append(notice)
+        return None
+
+    def _look(self) -> None:
+        self._announce()
+        for index, order in list(self._waiting.items()):
+            if self._futures[index].done() and state_of(order) != "alive":
+                self._collect(index, order)
+
+    def _announce(self) -> None:
+        """Tell which jobs began; only the first are looked at: Dask takes them in their order."""
+        for index in [index for index in self._waiting if index not in self._announced][:LOOKED_AT]:
+            self._announce_one(index, self._waiting[index])
+
+    def _announce_one(self, index: int, order: Order) -> None:
+        claim = read_claim(order) if self._on_start is not None and index not in self._announced else None
+        if claim is not None and self._on_start is not None:
+            self._announced.add(index)
+            self._on_start(claim.start(order))
+
+    def _collect(self, index: int, order: Order) -> None:
+        self._announce_one(index, order)
+        withdraw(order)  # a guard that comes too late finds nothing to do
+        result = read_record(order)
+        if result is None:
+            result = self._lost(index, order)
+        self._finish(index, result)
+        discard(order)
+
+    def _lost(self, index: int, order: Order) -> JobResult:
+        """Return the result of a job of which there is no record."""
+        claim, future = read_claim(order), self._futures[index]
+        node = claim.node if claim is not None else ""
+        error = future.exception() if future.status == "error" else None
+        why = f"{type(error).__name__}" if error is not None else f"its guard gave no record{_said(order)}"
+        place = f"node {node}" if node else "its worker"
+        return _without_record(order.job, f"lost with {place}: {why}", node, 0.0 if claim is None else claim.start_s)
+
+    def _finish(self, index: int, result: JobResult) -> None:
+        self._waiting.pop(index, None)
+        self.results[index] = result
+        if self._on_done is not None:
+            self._on_done(result)
+
+    def _end_all(self) -> None:
+        """End what still runs, and wait until every guard is dead; what has not begun will not."""
+        if not self._waiting:
+            return
+        client = self._owner._client
+        begun = {index: order for index, order in self._waiting.items() if read_claim(order) is not None}
+        for index, order in self._waiting.items():
+            if index not in begun:
+                withdraw(order)
+        client.cancel([self._futures[index] for index in self._waiting if index in self._futures])
+        client.run(end_guards)
+        for index, order in begun.items():
+            while state_of(order) == "alive":
+                self._watch.wait(LOOK_S / 5)
+            result = read_record(order)
+            if result is not None:
+                self.results[index] = result
+        for order in self._waiting.values():
+            discard(order)
+
+
+def _hosts(workers: Mapping[str, Any]) -> dict[str, str]:
+    """Return host, or name of the worker -> address of a worker."""
+    known: dict[str, str] = {}
+    for address, facts in workers.items():
+        known |= {str(facts.get("name")): address, str(facts.get("host")): address}
+    return known
+
+
+def _needs(job: Job, node: Resources) -> dict[str, int]:
+    given = Resources(max(1, min(job.cores, node.cores)), job.memory_gb or 0.0, job.gpus)
+    return tokens(given, NODE // job.max_per_node if job.max_per_node else 0)
+
+
+def _said(order: Order) -> str:
+    try:
+        lines = order.output.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return f": {lines[-1]}" if lines else ""
+
+
+def _without_record(job: Job, problem: str, node: str, start_s: float) -> JobResult:
+    return JobResult(
+        name=job.name,
+        exit_code=-9,
+        start_s=start_s,
+        duration_s=0.0,
+        cpu_s=0.0,
+        max_rss_mb=0.0,
+        log=job.log,
+        argv=job.argv,
+        host=job.host,
+        label=job.label,
+        node=node,
+        memory_gb=job.memory_gb,
+        problem=problem,
+        is_lost=True,
+    )
