@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lofarpipe import sip_values
 from lofarpipe.config import Settings
 from lofarpipe.control import loop_count
 from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, list_items, read_value
@@ -303,7 +304,11 @@ class StepChecker:
         if product_type not in PRODUCT_TYPES:
             what = f"is '{product_type}'; one of {', '.join(PRODUCT_TYPES)} is needed"
             self._add(step, "control.product_type", what, product_type, PRODUCT_TYPES)
-        return Outputs(frozenset({"mapfile", "metadata_file"}), True)
+        for message in sip_values.problems(step.control):
+            key, _, what = message.partition(": ")
+            self._add(step, f"control.{key}", what)
+        given = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_values.is_wanted(step.control) else set())
+        return Outputs(frozenset(given), True)
 
 
 def pipeline_checks(

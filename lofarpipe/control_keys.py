@@ -63,6 +63,23 @@ FEEDBACK_KEYS: dict[str, ControlKey] = {
     "parset_prefix": ControlKey("str", "", "prefix of every key; none for no prefix"),
     "max_per_node": ControlKey("int", 0, "products read at the same time; 0: as in pipeline.cfg"),
     "error_tolerance": ControlKey("bool", False, "go on while at least one product can be read"),
+    "sip_file": ControlKey("str", "none", "XML description for the archive's ingest; none for no such file"),
+    "sip_schema_version": ControlKey("str", "2.7.2", "version of its schema: 2.7.2 or 2.6.1"),
+    "sip_project_code": ControlKey("str", "", "code of the project"),
+    "sip_primary_investigator": ControlKey("str", "", "its primary investigator"),
+    "sip_co_investigators": ControlKey("list", [], "its co-investigators"),
+    "sip_contact_author": ControlKey("str", "", "its contact author"),
+    "sip_project_description": ControlKey("str", "", "its description"),
+    "sip_identifier_source": ControlKey("str", "", "system that gave the identifiers"),
+    "sip_product_identifiers": ControlKey("list", [], "identifier of each product"),
+    "sip_process_identifier": ControlKey("str", "", "identifier of the pipeline run"),
+    "sip_observation_id": ControlKey("str", "", "identifier of the observation"),
+    "sip_source_identifiers": ControlKey("list", [], "identifiers of the input sets"),
+    "sip_strategy_name": ControlKey("str", "", "name of the processing strategy"),
+    "sip_strategy_description": ControlKey("str", "", "its description"),
+    "sip_storage_ticket": ControlKey("str", "none", "storage ticket; none for none"),
+    "sip_plan_file": ControlKey("str", "", "plan.json with the averaging steps"),
+    "sip_cleaned_image": ControlKey("str", "", "image of WSClean whose header has the number of major cycles"),
 }
 
 _BOOLEANS = {"True": True, "False": False, "None": False, "": False}

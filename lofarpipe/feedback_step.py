@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lofarpipe import __version__
+from lofarpipe import __version__, sip_values
 from lofarpipe.config import Settings
 from lofarpipe.control_keys import FEEDBACK_KEYS, Value, defaults, read_value
 from lofarpipe.errors import PipelineError, nearest
@@ -20,6 +20,7 @@ from lofarpipe.feedback import feedback_parset
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.programs import job_environment
 from lofarpipe.references import Results, resolve
+from lofarpipe.sip_files import write_sips
 from lofarpipe.steps import Step
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.utilities import write_atomically
@@ -33,6 +34,8 @@ class PreparedFeedback:
     values: Mapping[str, Value]
     products: DataMap
     jobs: Sequence[PlannedJob]
+    job_directory: Path
+    pipeline: str  # its name
 
     @property
     def metadata_file(self) -> Path:
@@ -62,13 +65,16 @@ def prepare_feedback(step: Step, results: Results, settings: Settings, machine: 
             values[key] = read_value(resolve(text, results, where), FEEDBACK_KEYS[key].kind)
         except ValueError as err:
             raise PipelineError(f"{where} is '{text}'; {err}") from None
+    if wrong := sip_values.problems(values):
+        raise PipelineError("\n".join(f"step '{step.name}': {message}" for message in wrong))
     products = DataMap.load(str(values["mapfile_in"]))
     jobs = [
         _job(step, place, product.file, values, settings, machine)
         for place, product in enumerate(products.data)
         if not product.skip
     ]
-    return PreparedFeedback(step, values, products, jobs)
+    pipeline = Path(str(results.get("input", {}).get("parset", settings.job_name))).stem
+    return PreparedFeedback(step, values, products, jobs, settings.job_directory, pipeline)
 
 
 def _job(
@@ -107,4 +113,7 @@ def finish_feedback(prepared: PreparedFeedback, failed: Mapping[str, str]) -> di
     text = feedback_parset(str(prepared.values["product_type"]), "" if prefix == "none" else prefix, described)
     prepared.metadata_file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(prepared.metadata_file, text)
-    return {"mapfile": mapfile, "metadata_file": str(prepared.metadata_file)}
+    outputs: dict[str, object] = {"mapfile": mapfile, "metadata_file": str(prepared.metadata_file)}
+    if sip_values.is_wanted(prepared.values):
+        outputs["sip_file"] = write_sips(prepared.values, described, prepared.job_directory, prepared.pipeline)[0]
+    return outputs
