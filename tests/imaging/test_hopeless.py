@@ -1,0 +1,169 @@
+"""When a job is given up; recorded logs of WSClean 3.1 and DP3 6.6, and some written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.imaging.hopeless import Detector, read_thresholds
+
+LOGS = Path(__file__).parent / "program_logs"
+
+
+def seen_in(log: str, program: str = "wsclean", **thresholds: str) -> str | None:
+    return Detector(program, thresholds).feed((LOGS / log).read_text().splitlines(keepends=True))
+
+
+def deconvolution(peaks: Iterable[str], noises: Iterable[str] = (), lowest: str = "") -> list[str]:
+    """Return what WSClean writes for these peaks, one major iteration each."""
+    lines = []
+    noise_of = dict(enumerate(noises, 1))
+    for major, peak in enumerate(peaks, 1):
+        noise = [f"Estimated standard deviation of background noise: {noise_of[major]}"] if major in noise_of else []
+        lines += [f" == Deconvolving ({major}) ==", *noise, *([lowest] if lowest else [])]
+        lines += [f"Initial peak: {peak} at 1,2", "Stopped on peak 1 mJy, because the threshold was reached."]
+    return lines
+
+
+def judged(lines: Iterable[str], **thresholds: str) -> str | None:
+    return Detector("wsclean", thresholds).feed(lines)
+
+
+@pytest.mark.parametrize("log", ["wsclean_good.log", "wsclean_multiscale.log"])
+def test_good_deconvolution_goes_on(log: str) -> None:
+    assert seen_in(log) is None
+
+
+def test_peak_beyond_any_source() -> None:
+    seen = seen_in("wsclean_diverged.log")
+    assert seen == (
+        "the peak of the residual image is 3.93e+05 MJy in major iteration 4, beyond max_peak_jy = 100000 Jy"
+    )
+    assert seen_in("wsclean_diverged.log", max_peak_jy="0") is None
+
+
+def test_multiscale_that_diverged() -> None:
+    assert "in major iteration 2, beyond" in (seen_in("wsclean_multiscale_diverged.log") or "")
+    seen = seen_in("wsclean_multiscale_diverged.log", max_peak_jy="0")
+    assert seen == (
+        "the peak of the residual image rose from 4.25 Jy to 3.336e+05 MJy over major iterations 1 to 2, by more than "
+        "max_rise = 2"
+    )
+    assert seen_in("wsclean_multiscale_diverged.log", max_peak_jy="0", max_rise="0") is None
+
+
+def test_undefined_residual_needs_no_threshold() -> None:
+    seen = seen_in("wsclean_nan.log", max_peak_jy="0", max_rise="0")
+    assert seen == "the peak of the residual image is nan Jy in major iteration 1: the deconvolution diverged"
+
+
+def test_rise_over_two_major_iterations() -> None:
+    lines = deconvolution(["4 Jy", "900 mJy", "120 mJy", "-500 mJy", "900 mJy"])
+    assert judged(lines[:-3]) is None  # one rise alone happens
+    assert judged(lines) == (
+        "the peak of the residual image rose from 120 mJy to 900 mJy over major iterations 3 to 5, by more than "
+        "max_rise = 2"
+    )
+    assert judged(lines, max_rise="10") is None
+    assert judged(lines, max_rise="0") is None
+
+
+def test_small_rise_goes_on() -> None:
+    assert judged(deconvolution(["4 Jy", "100 mJy", "150 mJy", "190 mJy"])) is None
+
+
+def test_two_rises_with_a_fall_between_go_on() -> None:
+    assert judged(deconvolution(["4 Jy", "100 mJy", "300 mJy", "90 mJy", "280 mJy"])) is None
+
+
+def test_residual_above_the_dirty_image() -> None:
+    seen = judged(deconvolution(["4 Jy", "1 Jy", "9 Jy"]))
+    assert seen is not None
+    assert "rose from 4 Jy to 9 Jy over major iterations 1 to 3" in seen
+
+
+def test_where_the_mask_follows_the_local_noise_the_noise_tells() -> None:
+    lowest = "Lowest RMS in image: 1 mJy"
+    # The most significant pixel need not be the brightest.
+    rising = ["100 mJy", "1 Jy", "4 Jy"]
+    assert judged(deconvolution(rising, ["3 mJy", "2 mJy", "1 mJy"], lowest)) is None
+    seen = judged(deconvolution(rising, ["3 mJy", "5 mJy", "9 mJy"], lowest))
+    assert seen is not None
+    assert "the noise of the residual image rose from 3 mJy to 9 mJy" in seen
+    assert judged(deconvolution(rising, [], lowest)) is None
+
+
+def test_next_channel_begins_anew() -> None:
+    assert judged(deconvolution(["1 mJy"]) + deconvolution(["4 Jy"]) + deconvolution(["20 Jy"])) is None
+
+
+@pytest.mark.parametrize(("noise", "major"), [("-nan Jy", 2), ("inf Jy", 1), ("0 Jy", 1)])
+def test_undefined_noise(noise: str, major: int) -> None:
+    lines = deconvolution(["1 Jy"] * major, ["1 mJy"] * (major - 1) + [noise])
+    assert "the image is empty or undefined" in (judged(lines) or "")
+
+
+def test_noise_of_zero_later_is_not_judged() -> None:
+    assert judged(deconvolution(["1 Jy", "1 mJy"], ["1 mJy", "0 Jy"])) is None
+
+
+def test_our_own_notes_are_not_what_the_program_wrote() -> None:
+    assert judged(["### Initial peak: nan Jy"]) is None
+    assert judged(["Initial peak: nan Jy"]) == "the peak of the residual image is nan Jy: the deconvolution diverged"
+
+
+def test_log_comes_in_pieces() -> None:
+    detector = Detector("wsclean", {})
+    lines = deconvolution(["4 Jy", "1 Jy", "9 Jy"])
+    assert [detector.feed([line]) is None for line in lines] == [True] * (len(lines) - 2) + [False, True]
+
+
+def test_program_that_is_not_known_is_never_hopeless() -> None:
+    assert Detector("losoto", {}).feed(["Initial peak: nan Jy"]) is None
+
+
+# DP3
+
+
+@pytest.mark.parametrize("log", ["dp3_gaincal.log", "dp3_ddecal.log"])
+def test_solutions_that_did_not_converge_are_no_reason_by_default(log: str) -> None:
+    assert seen_in(log, "dp3") is None
+
+
+def test_too_few_solutions_of_ddecal_converged() -> None:
+    # "max iter: 4", and "Iterations taken: [5,5,5]"
+    assert seen_in("dp3_ddecal.log", "dp3", min_converged="0.3") == (
+        "0 of 3 solutions of DP3 converged, less than min_converged = 0.3 of them"
+    )
+
+
+def test_enough_solutions_converged() -> None:
+    lines = ["DDECal cal.", "  max iter:            50", "Iterations taken: [51,48,50, 12]"]
+    assert Detector("dp3", {"min_converged": "0.75"}).feed(lines) is None
+    assert "3 of 4" in (Detector("dp3", {"min_converged": "0.8"}).feed(lines) or "")
+    assert seen_in("dp3_gaincal.log", "dp3", min_converged="1") is None  # Converged: 3, and no others
+
+
+def test_iterations_without_their_limit_are_not_judged() -> None:
+    assert Detector("dp3", {"min_converged": "1"}).feed(["Iterations taken: [51,48]"]) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "seen"),
+    [
+        ("Converged: 0, stalled: 2, non converged: 0, failed: 1", "no solution of DP3 converged: 2 stalled, 1 failed"),
+        ("Converged: 0, stalled: 2, non converged: 1, failed: 0", None),
+        ("Converged: 0, stalled: 0, non converged: 0, failed: 0", None),
+    ],
+)
+def test_stalled_solver(counts: str, seen: str | None) -> None:
+    lines = ["GainCal cal.", "  max iter:            300", f"        {counts}", f"        Iters {counts.lower()}"]
+    assert Detector("dp3", {}).feed(lines) == seen
+
+
+def test_thresholds_are_numbers() -> None:
+    assert read_thresholds({"max_rise": "3", "program": "wsclean"}).max_rise == 3.0
+    with pytest.raises(ValueError, match="could not convert"):
+        Detector("wsclean", {"max_peak_jy": "many"})
