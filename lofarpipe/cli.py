@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import functools
 import signal
 import sys
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read what is printed, such as head, has had enough
         sys.stdout = None
         return EXIT_SIGNAL + signal.SIGPIPE
+    except OSError as err:
+        return failed(unwritten(err), options.debug)
     except Exception as err:
         return failed(f"{unexpected(err)}; run with -d for the traceback", options.debug)
 
@@ -65,6 +68,15 @@ def failed(text: str, debug: bool) -> int:
         traceback.print_exc()
     say(text)
     return EXIT_FAILED
+
+
+def unwritten(err: OSError) -> str:
+    """Return in one line what a disk, or a file on it, refused."""
+    from lofarpipe.support.storage import ADVICE, io_problem
+
+    if err.errno in ADVICE and (err.filename or err.errno not in (errno.ENOENT, errno.EACCES)):
+        return f"{io_problem(err)}, and run again to resume"
+    return f"{unexpected(err)}; run with -d for the traceback"
 
 
 def unexpected(err: Exception) -> str:
@@ -243,7 +255,8 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
         ended = end_facts(err)
         with contextlib.suppress(PipelineError):  # a full disk: what is told is what ended the run
             run.journal.record("run_ended", **ended)
-        run.reporters.run_ended(False, job_name, str(ended["problem"]).partition("\n")[0])
+        with contextlib.suppress(PipelineError, OSError):
+            run.reporters.run_ended(False, job_name, str(ended["problem"]).partition("\n")[0])
         raise
     run.journal.record("run_ended", ok=True, problem=None, signal=None)
     run.reporters.run_ended(True, job_name)
@@ -264,14 +277,15 @@ def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], i
 
 @contextlib.contextmanager
 def terminating() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the run in order, also between two jobs."""
+    """Signals end the run in order, also between two jobs; Ctrl-C does so in any case."""
     from lofarpipe.executors.jobs import Interrupted
+    from lofarpipe.executors.watch import ENDING
 
     def stop(number: int, _: object) -> None:
         raise Interrupted(number)
 
     # What is ignored stays ignored: a run under nohup survives its terminal.
-    wanted = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    wanted = [n for n in ENDING if n != signal.SIGINT and signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in wanted}
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -183,6 +184,39 @@ def test_mistake_in_the_program(
     assert re.match(rf"genericpipeline.py: {re.escape(__file__)}:\d+: {re.escape(text)}; run with -d", line)
     assert main(["a.parset", "-d"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            OSError(28, "No space left on device", "map"),
+            "map: No space left on device; the disk is full; free some space",
+        ),
+        (
+            OSError(30, "Read-only file system"),
+            "a file of the run: Read-only file system; the file system is read-only",
+        ),
+        (FileNotFoundError(2, "No such file", "/x"), "/x: No such file; somebody removed the directory"),
+    ],
+)
+def test_disk_that_refuses(
+    error: OSError, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(error))
+    assert main(["a.parset"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"genericpipeline.py: {text}")
+    assert line.endswith(", and run again to resume")
+
+
+@pytest.mark.parametrize("error", [OSError("odd"), OSError(2, "No such file")])
+def test_other_errors_of_the_system_are_mistakes(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(error))
+    assert main(["a.parset"]) == 1
+    assert "; run with -d for the traceback" in capsys.readouterr().err
 
 
 def test_error_that_was_never_raised_has_no_place() -> None:
@@ -411,6 +445,10 @@ def test_ignored_hangup_stays_ignored():
         with cli.terminating():
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+            with pytest.raises(Interrupted, match="interrupted by SIGUSR1"):
+                os.kill(os.getpid(), signal.SIGUSR1)
+            assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
 

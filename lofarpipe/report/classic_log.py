@@ -7,11 +7,14 @@ Source: spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from itertools import chain, repeat
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import JobResult, duration_text
 from lofarpipe.report.events import Reporter
+from lofarpipe.support.storage import io_problem
 
 PROGRAM = "genericpipeline"
 
@@ -99,15 +102,21 @@ class ClassicLog(Reporter):
         if not self._started:
             self._before_start.append(line)
             return
-        with self._path.open("a", encoding="utf-8", errors="replace") as log:
-            log.write(line)
+        self._append([line])
 
     def _copy_output(self, level: str, name: str, result: JobResult) -> None:
-        prefix = _prefix(level, name)
-        with self._path.open("a", encoding="utf-8", errors="replace") as log:
-            for line in result.output():
-                log.write(prefix + line.removesuffix("\n") + "\n")
-                prefix = ""  # one record for the whole block, as the tools expect
+        # One record for the whole block, as the tools expect.
+        prefixes = chain([_prefix(level, name)], repeat(""))
+        lines = zip(prefixes, result.output(), strict=False)
+        self._append(prefix + line.removesuffix("\n") + "\n" for prefix, line in lines)
+
+    def _append(self, lines: Iterable[str]) -> None:
+        try:
+            with self._path.open("a", encoding="utf-8", errors="replace") as log:
+                log.writelines(lines)
+        except OSError as err:
+            problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._path)))
+            raise PipelineError(f"the log cannot be written: {problem}") from err
 
 
 def _prefix(level: str, name: str) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,13 @@ def create_directory(dirname: str | os.PathLike[str]) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that appears under its name only when it is complete."""
+    """Write a text file that appears under its name only when it is complete.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; it names the file.
+    """
     path = Path(os.path.realpath(path))  # the file that a link points to is replaced, not the link
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -28,8 +34,11 @@ def write_atomically(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         unfinished.replace(path)
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, str(path)) from err
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where the file system went away
+            unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -202,6 +202,18 @@ class Recorder(Reporter):
         self.told: list[tuple[object, ...]] = []
 
 
+def test_log_that_cannot_be_written_any_more(tmp_path: Path, good: JobResult) -> None:
+    log = ClassicLog(tmp_path / "logs" / "pipeline.log")
+    log.run_started("x", tmp_path, 1)
+    (tmp_path / "logs" / "pipeline.log").unlink()
+    (tmp_path / "logs").rmdir()
+    message = r"the log cannot be written: .*/logs/pipeline.log: No such file or directory; somebody removed"
+    with pytest.raises(PipelineError, match=message):
+        log.notice("x")
+    with pytest.raises(PipelineError, match=message):
+        log.job_done("s", good, None)
+
+
 def _recording(name: str) -> object:
     return lambda self, *arguments: self.told.append((name, *arguments))
 
