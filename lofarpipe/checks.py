@@ -10,7 +10,7 @@ from lofarpipe import sip_values
 from lofarpipe.config import Settings
 from lofarpipe.control import loop_count
 from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, list_items, read_value
-from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.errors import Finding, PipelineError, Suggestions, named
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.job_builder import PYTHON_PLUGIN
 from lofarpipe.known_programs import KNOWN_PROGRAMS
@@ -51,7 +51,7 @@ class Outputs:
 
 def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str]) -> list[Finding]:
     """Return findings for keys that belong to no step, or to no part of a step's block."""
-    blocks, findings = list(blocks), []
+    blocks, findings, suggested = set(blocks), [], Suggestions()
     complete = {key.partition(".")[0] for key in parset if key.partition(".")[2] in ("control.type", "control.kind")}
     for key in parset:
         entry = parset.entry(key)
@@ -61,9 +61,10 @@ def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str])
         if key.startswith("!") or block in reserved:
             continue
         if block not in blocks and block not in complete:
-            findings.append(Finding(where, f"{key}: there is no step '{block}'{nearest(block, blocks)}"))
+            findings.append(Finding(where, f"{key}: there is no step '{block}'{suggested.nearest(block, blocks)}"))
         elif part not in BLOCK_PARTS:
-            findings.append(Finding(where, f"{key}: a step has no part '{part}'{nearest(part, BLOCK_PARTS)}"))
+            hint = suggested.nearest(part, BLOCK_PARTS)
+            findings.append(Finding(where, f"{key}: a step has no part '{part}'{hint}"))
     return findings
 
 
@@ -71,11 +72,11 @@ def check_placeholders(parset: Parset, blocks: Iterable[str]) -> list[Finding]:
     """Return a finding for every ``{{ x }}`` that is left in the steps that run."""
     findings = []
     used = set(blocks) | {"pipeline"}
-    known = parset.definitions()
+    known, suggested = parset.definitions(), Suggestions()
     for key in parset:
         for name in parset.placeholders(key) if key.partition(".")[0] in used else []:
             entry = parset.entry(key)
-            hint = "; define it above where it is used" if name in known else nearest(name, known)
+            hint = "; define it above where it is used" if name in known else suggested.nearest(name, known)
             findings.append(Finding(entry.where, f"{key}: '{{{{ {name} }}}}' is not defined{hint}"))
     return findings
 
@@ -111,6 +112,7 @@ class StepChecker:
         suspect_keys: Container[str] = (),
     ) -> None:
         self.findings: list[Finding] = []
+        self._suggested = Suggestions()
         self._suspect_keys = suspect_keys
         self._settings = settings
         self._machine = machine
@@ -131,7 +133,8 @@ class StepChecker:
         self._given[step.name] = getattr(self, f"_check_{step.kind}")(step)
 
     def _add(self, step: Step, key: str, what: str, name: str = "", known: Iterable[str] = ()) -> None:
-        self.findings.append(Finding(step.where(key), what + (nearest(name, known) if name else "")))
+        hint = self._suggested.nearest(name, known) if name else ""
+        self.findings.append(Finding(step.where(key), what + hint))
 
     # ---- references
 
@@ -144,7 +147,7 @@ class StepChecker:
 
     def _check_reference(self, step: Step, key: str, name: str, output: str) -> None:
         if name not in self._given:
-            known = ", ".join(self._given)
+            known = named(self._given)
             self._add(
                 step, key, f"'{name}.output.{output}': no step '{name}' runs before (known: {known})", name, self._given
             )
@@ -153,8 +156,8 @@ class StepChecker:
         if output in given.names or (not given.complete and output.endswith(".mapfile")):
             return
         if given.complete or given.names:
-            gives = ", ".join(sorted(given.names))
-            what = f"step '{name}' has no output '{output}'{nearest(output, given.names)}; it gives: {gives}"
+            hint = self._suggested.nearest(output, given.names)
+            what = f"step '{name}' has no output '{output}'{hint}; it gives: {named(sorted(given.names))}"
             self._add(step, key, what)
 
     # ---- recipes

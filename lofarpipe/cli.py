@@ -188,6 +188,7 @@ def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, 
 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run what is not done yet."""
+    from lofarpipe.errors import listed
     from lofarpipe.journal import Journal
     from lofarpipe.run import Run
 
@@ -196,7 +197,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     with Journal(journal_file(settings)) as journal, terminating():
         reporters = make_reporters(options, settings, pipeline)
         run = Run(pipeline, settings, executor, journal, reporters)
-        return supervised(run, settings.job_name, [*journal.notices, *map(str, warnings)])
+        return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
 
 
 def journal_file(settings: Settings) -> Path:
@@ -207,13 +208,14 @@ def journal_file(settings: Settings) -> Path:
 def dry_run(options: argparse.Namespace) -> int:
     """Check everything, then print what a run would do; run and write nothing."""
     from lofarpipe.dry_run import DryRun
+    from lofarpipe.errors import listed
     from lofarpipe.history import read_history
     from lofarpipe.report import Reporters
 
     settings, pipeline, executor, warnings = checked(options)
     run = DryRun(pipeline, settings, executor, read_history(journal_file(settings)), Reporters([]))
     run.execute()
-    print(*(f"# warning: {warning}" for warning in warnings), *run.lines, sep="\n")
+    print(*(f"# warning: {warning}" for warning in listed(warnings)), *run.lines, sep="\n")
     return 0
 
 

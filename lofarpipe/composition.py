@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.errors import Finding, PipelineError, Suggestions, nearest
 from lofarpipe.installation import find_file
 from lofarpipe.support.parset import Entry, Parset, unquote
 
@@ -74,11 +74,11 @@ def _note_comments(layer: Parset, documented: dict[str, Entry]) -> None:
 
 def _unknown_options(entries: Iterable[Entry], layer: Parset, below: Parset) -> list[Finding]:
     """Return a finding for each definition that nothing below knows and nothing in its own file uses."""
-    known = below.definitions()
+    known, suggested = below.definitions(), Suggestions()
     used = {name for key in layer for name in layer.placeholders(key)}
     names = {entry.key: name for name, entry in layer.definitions().items()}
     return [
-        Finding(entry.where, f"no option is called '{names[entry.key]}'{nearest(names[entry.key], known)}")
+        Finding(entry.where, f"no option is called '{names[entry.key]}'{suggested.nearest(names[entry.key], known)}")
         for entry in entries
         if names[entry.key] not in known and names[entry.key] not in used
     ]
@@ -104,13 +104,16 @@ def _assign(parset: Parset, assignments: Sequence[str]) -> list[Finding]:
 
 def _put_ready_steps_below(parset: Parset, directories: Sequence[Path], findings: list[Finding]) -> None:
     """Give each step that says ``<step>.use = name`` the keys of steps/<name>.parset that it does not set itself."""
+    known: set[str] = set()
+    suggested = Suggestions()
     for key in [key for key in parset if key.endswith(".use") and key.count(".") == 1]:
         entry, step = parset.entry(key), key.removesuffix(".use")
         name = unquote(entry.value)
         ready = next((d / f"{name}.parset" for d in directories if (d / f"{name}.parset").is_file()), None)
         if ready is None:
-            known = {path.stem for directory in directories for path in directory.glob("*.parset")}
-            findings.append(Finding(entry.where, f"{key}: there is no ready step '{name}'{nearest(name, known)}"))
+            known = known or {path.stem for directory in directories for path in directory.glob("*.parset")}
+            hint = suggested.nearest(name, known)
+            findings.append(Finding(entry.where, f"{key}: there is no ready step '{name}'{hint}"))
             continue
         layer = Parset.read(ready)
         for ready_key in layer:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LONGEST_NAME = 200  # characters; nobody misspells a longer one, and comparing costs the square of the length
+MOST_COMPARED = 1000  # known names; of more, those that are about as long
+MOST_SUGGESTIONS = 20  # for one list of findings: whoever reads so many sees what is wrong
+MOST_LISTED = 100  # findings; a generated parset can have one in each of a million lines
+MOST_NAMED = 30  # names in one message
 
 
 class PipelineError(Exception):
@@ -32,15 +37,47 @@ class CheckFailed(PipelineError):  # noqa: N818 - it names what happened: a chec
         super().__init__(self.findings)
 
     def __str__(self) -> str:
-        """Return one line per finding, and a last line that counts them."""
+        """Return one line per finding, of very many only the first ones, and a last line that counts them."""
         number = len(self.findings)
         problems = "problem" if number == 1 else "problems"
-        return "\n".join([*map(str, self.findings), f"{number} {problems} found; nothing was run"])
+        return "\n".join([*listed(self.findings), f"{number} {problems} found; nothing was run"])
+
+
+def listed(findings: Sequence[Finding], most: int = MOST_LISTED) -> list[str]:
+    """Return the first findings, one line each, and how many more there are."""
+    more = len(findings) - most
+    lines = [str(finding) for finding in findings[:most]]
+    return [*lines, f"... and {more} more"] if more > 0 else lines
+
+
+def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
+    """Return names as a message shows them: the first ones, and how many more there are."""
+    every = [*names]
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" ... and {more} more" if more > 0 else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or ``""`` where none is."""
     if len(name) > LONGEST_NAME:
         return ""
-    matches = difflib.get_close_matches(name, sorted(known), n=1)
+    matches = difflib.get_close_matches(name, sorted(_comparable(name, [*known])), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _comparable(name: str, known: list[str]) -> list[str]:
+    if len(known) <= MOST_COMPARED:
+        return known
+    return heapq.nsmallest(MOST_COMPARED, known, key=lambda other: (abs(len(other) - len(name)), other[:1] != name[:1]))
+
+
+class Suggestions:
+    """Gives ``nearest`` names for a list of findings, as long as the list is one that people read."""
+
+    def __init__(self) -> None:
+        self._left = MOST_SUGGESTIONS
+
+    def nearest(self, name: str, known: Iterable[str]) -> str:
+        """Return what ``nearest`` says the first times, and then ``""``."""
+        self._left -= 1
+        return nearest(name, known) if self._left >= 0 else ""

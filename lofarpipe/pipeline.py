@@ -10,7 +10,7 @@ from lofarpipe.checks import check_blocks, check_placeholders, check_steps, pipe
 from lofarpipe.composition import compose
 from lofarpipe.config import Settings
 from lofarpipe.control_keys import list_items
-from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.errors import Finding, PipelineError, Suggestions
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.installation import find_file, share_directory
 from lofarpipe.options import Option, check_options, read_options
@@ -94,6 +94,7 @@ class StepBuilder:
         self._settings = settings
         self._within: list[str] = []
         self._known = _blocks(parset)
+        self._suggested = Suggestions()
 
     def steps(self, names: Sequence[tuple[str, str]], where: str = "") -> list[Step]:
         """Return the steps of a list of (name, block); those that cannot be built are broken, with a finding.
@@ -107,9 +108,8 @@ class StepBuilder:
         self.blocks.add(block)
         if block not in self._known or not block:
             where, _, key = listed.partition(": ")
-            return self._broken(
-                name, block, Finding(where, f"{key}: there is no step '{block}'{nearest(block, self._known)}")
-            )
+            hint = self._suggested.nearest(block, self._known)
+            return self._broken(name, block, Finding(where, f"{key}: there is no step '{block}'{hint}"))
         try:
             step = build_step(name, block, self._parset, self._settings.tasks)
             return self._with_body(step)

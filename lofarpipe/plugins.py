@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.errors import PipelineError, Suggestions, nearest
 from lofarpipe.support import python2
 from lofarpipe.support.python2 import line_of
 
@@ -99,7 +99,8 @@ def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int)
 def compare_names(given: set[str], known: set[str], required: set[str], open_ended: bool) -> list[str]:
     """Return one sentence for each name that is given but not known, or required but not given."""
     unknown = [] if open_ended else sorted(given - known)
-    messages = [f"it has no argument '{name}'{nearest(name, known)}" for name in unknown]
+    suggested = Suggestions()
+    messages = [f"it has no argument '{name}'{suggested.nearest(name, known)}" for name in unknown]
     return messages + [f"it needs the argument '{name}'" for name in sorted(required - given)]
 
 

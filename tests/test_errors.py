@@ -1,4 +1,5 @@
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, nearest
+from lofarpipe import errors
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, Suggestions, listed, named, nearest
 
 
 def test_finding_is_one_line():
@@ -28,3 +29,35 @@ def test_nearest_says_nothing_without_a_likeness():
 
 def test_nearest_does_not_compare_endless_names():
     assert nearest("a" * 100_000, ["a" * 100_000]) == ""
+
+
+def test_nearest_among_very_many_compares_those_of_like_length(monkeypatch):
+    monkeypatch.setattr(errors, "MOST_COMPARED", 2)
+    known = ["a" * 50, "step_b", "xxep_a", "step_aa"]  # as long and of the same first letter come first
+    assert nearest("step_a", known) == "; did you mean 'step_b'?"
+    compared = []
+    monkeypatch.setattr(errors.difflib, "get_close_matches", lambda _, names, n: compared.extend(names) or names[:n])
+    nearest("step_a", known)
+    assert compared == ["step_b", "xxep_a"]
+
+
+def test_suggestions_end(monkeypatch):
+    monkeypatch.setattr(errors, "MOST_SUGGESTIONS", 2)
+    suggested = Suggestions()
+    hints = [suggested.nearest("ab", ["abc"]) for _ in range(3)]
+    assert hints == ["; did you mean 'abc'?"] * 2 + [""]
+
+
+def test_names_in_a_message_end():
+    assert named("abc") == "a, b, c"
+    assert named((), most=2) == ""
+    assert named("abcd", most=2) == "a, b ... and 2 more"
+
+
+def test_findings_listed_end(monkeypatch):
+    findings = [Finding("a:1", "bad")] * 3
+    assert listed(findings, most=3) == ["a:1: bad"] * 3
+    assert listed(findings, most=1) == ["a:1: bad", "... and 2 more"]
+    many = CheckFailed(findings * 50)
+    assert len(many.findings) == 150
+    assert str(many).splitlines()[99:] == ["a:1: bad", "... and 50 more", "150 problems found; nothing was run"]

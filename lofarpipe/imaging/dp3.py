@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.errors import PipelineError, Suggestions, named
 from lofarpipe.support.parset import split_list, unquote
 from lofarpipe.support.utilities import files_of
 
@@ -101,10 +101,10 @@ def _unplaced(keywords: Mapping[str, str], steps: list[str]) -> list[tuple[str, 
     if "steps" not in keywords:  # it may come from a parset file
         return []
     inner = [name for key in keywords if key.endswith(".steps") for name in split_list(keywords[key])]
-    known = [*sorted(GLOBAL_KEYS), *steps, *inner]
+    known, suggested = {*GLOBAL_KEYS, *steps, *inner}, Suggestions()
     unplaced = [key for key in keywords if key.split(".")[0] not in known]
-    what = f"DP3 would not use it, for its steps are [{', '.join(steps)}]; correct or remove it"
-    return [(key, what + nearest(key.split(".")[0], known)) for key in unplaced]
+    what = f"DP3 would not use it, for its steps are [{named(steps)}]; correct or remove it"
+    return [(key, what + suggested.nearest(key.split(".")[0], known)) for key in unplaced]
 
 
 def _beam_intervals(keywords: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from lofarpipe.errors import nearest
+from lofarpipe.errors import Suggestions
 from lofarpipe.imaging.wsclean_arguments import flag_name, given_options, number, without_flags
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, run_briefly
 from lofarpipe.imaging.wsclean_gridder import BEAM_FLAGS, gridder_findings
@@ -67,7 +67,8 @@ def check(keywords: Mapping[str, str], positionals: Sequence[str], build: WSClea
     """
     options = given_options(keywords, positionals)
     unknown = _unknown_options(options, build)
-    findings = [f"-{name}: {build.name} has no such option{nearest(name, build.options)}" for name in unknown]
+    suggested = Suggestions()
+    findings = [f"-{name}: {build.name} has no such option{suggested.nearest(name, build.options)}" for name in unknown]
     findings += gridder_findings(options, build, gpus)
     findings += _beam_findings(options, build)
     out_of_range = _range_findings(options)
