@@ -17,6 +17,7 @@ N = TypeVar("N", int, float)
 
 #: Options that tasks.cfg may use for itself; they are not control keys of a step.
 NOT_CONTROL_KEYS = ("recipe",)
+LOST_RETRIES = "2"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Settings:
     max_per_node: int  # 0: as many as cores and memory allow
     cores: int  # 0: all there are
     memory_gb: float  # 0: all there is
+    lost_retries: int  # how often a job that was lost with its node is run again
     log_file: Path
     statistics_file: Path
     lenient: bool  # findings of the check are warnings
@@ -88,8 +90,17 @@ class Tasks:
         return {k: v for k, v in options.items() if k not in self._variables and k not in NOT_CONTROL_KEYS}
 
     def recipe(self, task: str) -> str:
-        """Return the recipe that runs the task: ``executable_args`` for every generic step."""
-        return self._parser.get(task, "recipe", fallback="executable_args")
+        """Return the recipe that runs the task: ``executable_args`` for every generic step.
+
+        Raises
+        ------
+        PipelineError
+            If it cannot be interpolated.
+        """
+        try:
+            return self._parser.get(task, "recipe", fallback="executable_args")
+        except configparser.Error as err:
+            raise PipelineError(f"task type '{task}': {_one_line(err)}") from err
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,7 @@ def _settings(parser: configparser.ConfigParser, path: Path, lenient: bool) -> S
         max_per_node=_number(remote, "max_per_node", path, int),
         cores=_number(remote, "cores", path, int),
         memory_gb=_number(remote, "memory_gb", path, float),
+        lost_retries=_number({"lost_retries": LOST_RETRIES, **remote}, "lost_retries", path, int),
         log_file=Path(log).absolute(),
         statistics_file=Path(
             sections.get("logging", {}).get("xml_stat_file", str(Path(log).with_name("statistics.xml")))

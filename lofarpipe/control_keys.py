@@ -52,6 +52,8 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "program": ControlKey("str", "", "ours: the program is known (dp3, wsclean): check and complete its arguments"),
     "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
     "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
+    "retries": ControlKey("int", 0, "ours: how often a job that failed is run again; one lost with its node always is"),
+    "repeatable": ControlKey("bool", False, "ours: an input that is changed in place may be changed twice"),
     "gpus": ControlKey("int", 0, "ours: graphics processors for each job; 0: one for WSClean with idg-mode hybrid"),
     "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
 }

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from lofarpipe.control import loop_count
 from lofarpipe.control_keys import list_items
 from lofarpipe.errors import PipelineError
+from lofarpipe.job_events import job_entry
 from lofarpipe.job_files import command_lines
 from lofarpipe.listing import flattened
 from lofarpipe.references import references
 from lofarpipe.resume import NEVER_DONE
-from lofarpipe.run import Outputs, Run, Work
+from lofarpipe.run import Run
+from lofarpipe.step_jobs import Outputs, Work
 from lofarpipe.steps import KINDS, Step
 
 
@@ -30,8 +32,8 @@ class DryRun(Run):
 
     lines: list[str] = field(default_factory=list)
 
-    def make_directories(self) -> None:
-        """Make none."""
+    def prepare_directories(self) -> None:
+        """Make none, and remove nothing."""
 
     def _step(self, step: Step) -> None:
         missing = self._missing(step) if step.kind in KINDS else []
@@ -68,8 +70,11 @@ class DryRun(Run):
             return self.ledger.recall(entry)
         if reason != NEVER_DONE:
             self.lines.append(f"# {step.name}: runs again: {reason}")
-        self.lines += command_lines(work.jobs)
-        outputs = self.ledger.suppose(entry)
+        jobs = self._step_jobs(step, entry, work)
+        if jobs.kept:
+            self.lines.append(f"# {step.name}: {len(jobs.kept)} of {len(work.jobs)} jobs were done before")
+        self.lines += command_lines(jobs.pending)
+        outputs = self.ledger.suppose(entry, {job_entry(entry, planned.job) for planned in jobs.pending})
         if outputs is None:
             raise NotKnown(step.name)
         return outputs

@@ -47,6 +47,10 @@ class PreparedFeedback:
         """What decides whether the step need not run again, once it was done."""
         return {"products": [planned.arguments for planned in self.jobs], "values": self.values, "version": __version__}
 
+    def job_identity(self, planned: PlannedJob) -> dict[str, object]:
+        """Return what decides whether one job that was done need not run again."""
+        return {**self.identity, "products": planned.arguments}
+
 
 def prepare_feedback(step: Step, results: Results, settings: Settings, machine: Resources) -> PreparedFeedback:
     """Return the step with one job for each product that is not skipped; nothing is run or written.

@@ -12,6 +12,8 @@ from lofarpipe.errors import PipelineError
 
 Event = dict[str, Any]
 
+NUMBERED = ("step_started", "step_done", "job_started", "job_done")
+
 
 def fingerprint(inputs: object) -> str:
     """Return the SHA-256 of ``inputs``, written as JSON in one canonical way.
@@ -25,42 +27,49 @@ def fingerprint(inputs: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_events(content: bytes) -> tuple[list[Event], int]:
-    """Return the events at the start of a journal, and how many bytes they take.
+def read_events(content: bytes) -> tuple[list[Event], list[bytes]]:
+    """Return the events of a journal, and the lines that are none.
 
-    A line that was cut off by a crash, or is damaged, ends the reading: what follows it cannot be trusted.
+    A line is cut off by a crash, or damaged; what it recorded is not known. The others count, in the order of the file.
     """
     events: list[Event] = []
-    good = 0
-    for line in content.splitlines(keepends=True):
+    damaged: list[bytes] = []
+    for line in content.split(b"\n")[:-1]:
         event = _event(line)
         if event is None:
-            break
-        events.append(event)
-        good += len(line)
-    return events, good
+            damaged.append(line + b"\n")
+        else:
+            events.append(event)
+    torn = content[content.rfind(b"\n") + 1 :]
+    return events, [*damaged, torn] if torn else damaged
 
 
 class History:
-    """What a journal says: which steps are done, with what, and the state in which files were left.
+    """What a journal says: which steps and jobs are done, with what, and the state in which files were left.
+
+    The order of the events decides, not their times: a clock may be set back.
 
     Attributes
     ----------
     files: the stamp of each file that a step named or wrote, as the last of them left it; None: it was not there.
-    written: the same of the files that a step changed.
+    written: the same of the files that a step or a job changed.
+    written_at: the serial number of the event that says so.
     maps: the text of each mapfile as the last step wrote it.
-    in_flux: what those steps name that began and did not end; they may have changed it.
+    in_flux: what a step names that began and did not end, in journals that do not tell of jobs.
     plugins: what each plugin returned the last time.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.files: dict[str, str | None] = {}
         self.written: dict[str, str | None] = {}
+        self.written_at: dict[str, int] = {}
         self.maps: dict[str, str] = {}
-        self.in_flux: set[str] = set()
+        self.in_flux: dict[str, str] = {}
         self.plugins: dict[str, dict[str, Any]] = {}
         self._steps: dict[str, Event] = {}
-        self._jobs: dict[str, Event] = {}
+        self._jobs: dict[str, dict[str, Event]] = {}  # step -> job -> its end
+        self._open: dict[str, Event] = {}  # job -> its start
+        self._run: Event = {}
         self._count = 0
         for event in events:
             self._apply(event)
@@ -79,8 +88,51 @@ class History:
 
     def job_done(self, job: str, fingerprint: str) -> Event | None:
         """Return the facts of a job that was done with these inputs; None if it has to run."""
-        event = self._jobs.get(job)
+        event = self.last_job(job)
         return dict(event) if event is not None and event.get("fingerprint") == fingerprint else None
+
+    def last_job(self, job: str) -> Event | None:
+        """Return the facts of a job that ended well, with the ``serial`` number of its end; None if there is none."""
+        event = self.end_of(job)
+        return event if event is not None and event.get("problem") is None else None
+
+    def end_of(self, job: str) -> Event | None:
+        """Return the facts of the end of a job, however it ended; None if it did not, or began again."""
+        return self._jobs.get(_step_of(job), {}).get(job)
+
+    def open_job(self, job: str) -> Event | None:
+        """Return the start of a job that did not end."""
+        return self._open.get(job)
+
+    def jobs_ended(self, step: str) -> list[Event]:
+        """Return the facts of the jobs of a step that ended, with the ``serial`` numbers of their ends."""
+        return list(self._jobs.get(step, {}).values())
+
+    def jobs_done(self, step: str) -> int:
+        """Return how many jobs of a step ended well, and did not begin again."""
+        return sum(event.get("problem") is None for event in self._jobs.get(step, {}).values())
+
+    def steps_with_jobs(self) -> set[str]:
+        """Return the steps of which any job began."""
+        return {*self._jobs, *map(_step_of, self._open)}
+
+    def open_jobs(self) -> dict[str, Event]:
+        """Return the starts of the jobs that did not end, with the ``boot`` and ``executor`` of their run."""
+        return dict(self._open)
+
+    def is_in_flux(self, path: str, now: str | None, besides: str) -> bool:
+        """Whether that a file changed is the work of a job that began and did not end, and is of another step.
+
+        Such a job may have written it; that it has disappeared is only so if it was not there when the job began.
+        """
+        if self.in_flux.get(path, besides) != besides and now is not None:
+            return True
+        starts = (event["before"] for job, event in self._open.items() if _step_of(job) != besides)
+        return any(path in before and (now is not None or before[path] is None) for before in starts)
+
+    def last_run(self) -> Event:
+        """Return the facts of the last run that began; ``has_ended`` if it had the time to say so."""
+        return self._run
 
     def steps(self) -> dict[str, Event]:
         """Return the last event of each step (started, done or forgotten), in the order in which they began."""
@@ -88,33 +140,71 @@ class History:
 
     def record(self, event: str, **facts: object) -> None:
         """Add an event, here for as long as this object lives."""
-        self._apply({"event": event, **facts})
+        self._apply({"event": event, **self._numbered(event), **facts})
+
+    def _numbered(self, event: str) -> Event:
+        """Return the serial number that an event gets; it stays its own also if a line before it is lost."""
+        return {"serial": self._count + 1} if event in NUMBERED else {}
 
     def _apply(self, event: Event) -> None:
-        self._count += 1
-        if event["event"] == "job_done" and isinstance(event.get("job"), str):
-            self._jobs[event["job"]] = event
-        if not isinstance(event.get("step"), str):
-            return
-        if event["event"] == "step_started":
-            # A step that began again may have overwritten its outputs: it is not done any more.
-            self._steps[event["step"]] = event
-            self.in_flux.update(event.get("names") or ())
-        elif event["event"] == "step_done":
-            self._apply_done(event)
-        elif event["event"] == "step_forgotten" and self.last_done(event["step"]) is not None:
-            self._steps[event["step"]] = event
-        elif event["event"] == "plugin_done":
-            self.plugins[event["step"]] = event.get("outputs") or {}
+        serial = event.get("serial")
+        self._count = max(self._count + 1, serial if isinstance(serial, int) else 0)
+        if event["event"].startswith("job_") and isinstance(event.get("job"), str):
+            self._apply_job(event["event"], event["job"], event)
+        elif event["event"] == "run_started":
+            self._run = event
+        elif event["event"] == "run_ended":
+            self._run = {**self._run, "has_ended": True}
+        elif isinstance(event.get("step"), str):
+            self._apply_step(event["event"], event["step"], event)
 
-    def _apply_done(self, event: Event) -> None:
-        self._steps[event["step"]] = {**event, "serial": self._count}
+    def _apply_job(self, what: str, job: str, event: Event) -> None:
+        if what == "job_started":
+            self._jobs.get(_step_of(job), {}).pop(job, None)
+            facts = {key: self._run.get(key) for key in ("boot", "executor")}
+            self._open[job] = {"before": {}, **event, **facts, "serial": self._count}
+        elif what == "job_done":
+            self._open.pop(job, None)
+            self._jobs.setdefault(_step_of(job), {})[job] = {**event, "serial": self._count}
+            self._apply_files(event)
+        elif what == "job_cleared" and job in self._open:
+            self._open[job]["is_cleared"] = True
+        elif what == "job_forgotten":
+            self._open.pop(job, None)
+            self._jobs.get(_step_of(job), {}).pop(job, None)
+            self._steps[_step_of(job)] = {**event, "event": "step_forgotten"}
+
+    def _apply_step(self, what: str, step: str, event: Event) -> None:
+        if what == "step_started":
+            # A step that began again may have overwritten its outputs: it is not done any more.
+            self._steps[step] = {**event, "serial": self._count}
+            self.in_flux |= dict.fromkeys(event.get("names") or (), step)
+        elif what == "step_done":
+            self._steps[step] = {**event, "serial": self._count}
+            self._apply_files(event)
+            self.maps |= event.get("maps") or {}
+        elif what == "step_forgotten":
+            self._forget(step, event)
+        elif what == "plugin_done":
+            self.plugins[step] = event.get("outputs") or {}
+
+    def _forget(self, step: str, event: Event) -> None:
+        if step in self._steps:
+            self._steps[step] = event
+        self._jobs.pop(step, None)
+        self._open = {job: facts for job, facts in self._open.items() if _step_of(job) != step}
+
+    def _apply_files(self, event: Event) -> None:
         written = event.get("written") or {}
         left = {**(event.get("files") or {}), **written}
         self.files |= left
         self.written |= written
-        self.in_flux.difference_update(left)
-        self.maps |= event.get("maps") or {}
+        self.written_at |= dict.fromkeys(written, self._count)
+        self.in_flux = {path: step for path, step in self.in_flux.items() if path not in left} if self.in_flux else {}
+
+
+def _step_of(job: str) -> str:
+    return job.rpartition("/")[0]
 
 
 def read_history(path: Path) -> History:
@@ -134,8 +224,6 @@ def read_history(path: Path) -> History:
 
 
 def _event(line: bytes) -> Event | None:
-    if not line.endswith(b"\n"):
-        return None
     try:
         event = json.loads(line)
     except ValueError:

@@ -6,11 +6,17 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from lofarpipe import __version__
 from lofarpipe.executors.jobs import Executor, Interrupted, Job, JobResult, JobStart
+from lofarpipe.history import Event
+from lofarpipe.job_builder import PlannedJob
 from lofarpipe.listing import flattened
 from lofarpipe.pipeline import Pipeline
+from lofarpipe.resume import text_of
+from lofarpipe.support.processes import boot_id, start_ticks
+from lofarpipe.support.utilities import write_atomically
 
 MILLISECONDS = 3  # decimals of a time in seconds
 
@@ -24,6 +30,7 @@ def run_facts(job_name: str, pipeline: Pipeline, executor: Executor) -> dict[str
         "version": __version__,
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "boot": boot_id(),
         "executor": executor_name(executor),
         "steps": [step.name for step in flattened(pipeline.steps)],
         "cores": capacity.cores,
@@ -58,6 +65,7 @@ def start_facts(entry: str, job: Job, start: JobStart) -> dict[str, object]:
         "job": job_entry(entry, job),
         "node": start.node,
         "pid": start.pid,
+        "ticks": start_ticks(start.pid) if start.node == os.uname().nodename else None,
         "start_s": round(start.start_s, MILLISECONDS),
         "label": job.label,
         "log": job.log,
@@ -69,11 +77,12 @@ def start_facts(entry: str, job: Job, start: JobStart) -> dict[str, object]:
     }
 
 
-def done_facts(entry: str, job: Job, result: JobResult, problem: str | None) -> dict[str, object]:
-    """Return what ``job_done`` records of how a job ended."""
+def done_facts(entry: str, planned: PlannedJob, result: JobResult, problem: str | None) -> dict[str, object]:
+    """Return what ``job_done`` records of how a job ended, and of what its script returned."""
+    returned = planned.result is not None and problem is None
     return {
         "step": entry,
-        "job": job_entry(entry, job),
+        "job": job_entry(entry, planned.job),
         "exit_code": result.exit_code,
         "start_s": round(result.start_s, MILLISECONDS),
         "duration_s": round(result.duration_s, MILLISECONDS),
@@ -84,4 +93,35 @@ def done_facts(entry: str, job: Job, result: JobResult, problem: str | None) -> 
         "log": result.log,
         "label": result.label,
         "problem": problem,
+        **({"returned": text_of(str(planned.result))} if returned else {}),
     }
+
+
+def result_of(planned: PlannedJob, event: Event) -> JobResult:
+    """Return the result of a job that was done before, with what its script returned in its place.
+
+    Parameters
+    ----------
+    event: the ``job_done`` of that job.
+    """
+    returned = event.get("returned")
+    if planned.result is not None and returned != text_of(str(planned.result)):
+        planned.result.unlink(missing_ok=True)
+        if returned is not None:
+            planned.result.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(planned.result, returned)
+    job = planned.job
+    return JobResult(
+        name=job.name,
+        exit_code=int(event.get("exit_code", 0)),
+        start_s=float(event.get("start_s", 0.0)),
+        duration_s=float(event.get("duration_s", 0.0)),
+        cpu_s=float(event.get("cpu_s", 0.0)),
+        max_rss_mb=float(event.get("max_rss_mb", 0.0)),
+        log=Path(event.get("log", job.log)),
+        argv=job.argv,
+        host=job.host,
+        label=job.label,
+        node=str(event.get("node", "")),
+        memory_gb=event.get("memory_gb"),
+    )

@@ -21,11 +21,27 @@ def write_job_files(jobs: Sequence[PlannedJob]) -> None:
             planned.result.unlink(missing_ok=True)
 
 
-def note_commands(path: Path, step: str, jobs: Sequence[PlannedJob]) -> None:
-    """Write the commands of a step into the file of all commands, in place of those of an earlier try."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if not line.startswith(f"{step}/")]
-    write_atomically(path, "\n".join([*kept, *command_lines(jobs)]) + "\n")
+def note_commands(path: Path, jobs: Sequence[PlannedJob], known: set[str]) -> None:
+    """Write the commands of jobs into the file of all commands, in place of those of an earlier try.
+
+    Parameters
+    ----------
+    known: the jobs that are in the file; kept from step to step, so that the file is read once.
+    """
+    names = {planned.job.name for planned in jobs}
+    if not known:
+        known.update(line.partition(": ")[0] for line in _lines(path))
+    if known.isdisjoint(names):
+        with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.writelines(f"{line}\n" for line in command_lines(jobs))
+    else:
+        kept = [line for line in _lines(path) if line.partition(": ")[0] not in names]
+        write_atomically(path, "".join(f"{line}\n" for line in [*kept, *command_lines(jobs)]))
+    known |= names
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
 
 
 def command_lines(jobs: Sequence[PlannedJob]) -> list[str]:

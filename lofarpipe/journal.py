@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.history import Event, History, path_as_text, read_events
+from lofarpipe.run_lock import RunLock
+from lofarpipe.support.utilities import write_atomically
 
+# What later steps of the same run need to know of a job that ended; the rest is for the next run.
+OF_A_JOB = ("event", "job", "serial", "problem", "fingerprint", "written")
 # After these the disk is waited for: work of hours hangs on them.
 LASTING = ("step_done", "step_forgotten", "run_ended")
 
@@ -36,16 +39,16 @@ class Journal(History):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.notices: list[str] = []
         self._lock = RunLock(path.with_suffix(".lock"))
+        self.notices: list[str] = [self._lock.notice] if self._lock.notice else []
         try:
+            content = path.read_bytes() if path.exists() else b""
+            events, damaged = read_events(content)
+            self._set_aside(content, damaged)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except OSError as err:
             self._lock.release()
             raise PipelineError(f"{path}: the journal cannot be written: {err.strerror}; check the directory") from err
-        content = path.read_bytes()
-        events, good = read_events(content)
-        self._set_aside(content[good:])
         super().__init__(events)
 
     def __enter__(self) -> Journal:
@@ -64,16 +67,24 @@ class Journal(History):
     def record(self, event: str, **facts: object) -> None:
         """Append an event; ``step_done`` and ``run_ended`` are on the disk when this returns.
 
-        Events with a meaning here: ``step_started`` (step, names), ``step_done`` (step, fingerprint, outputs, and the
-        files and maps as they were left), ``step_forgotten`` (step), ``plugin_done`` (step, outputs),
-        ``job_done`` (job, fingerprint, and what the caller needs to know again). All others are kept, and not used.
+        Events with a meaning here: ``step_started`` (step), ``step_done`` (step, fingerprint, outputs, and the files
+        and maps as they were left), ``step_forgotten`` (step), ``plugin_done`` (step, outputs), ``job_started`` (job,
+        and the stamps of what it may write before it did), ``job_done`` (job, fingerprint, files, and what the caller
+        needs to know again), ``job_cleared`` (job), ``run_started`` (executor, boot). All others are kept for people.
+
+        Raises
+        ------
+        PipelineError
+            If it cannot be written, or another run has taken over.
         """
-        entry: Event = {"event": event, "time_s": round(time.time(), 3), **facts}
+        if self._lock.is_lost:
+            raise PipelineError(f"{self.path.parent}: another run has taken over; this one ends")
+        entry: Event = {"event": event, "time_s": round(time.time(), 3), **self._numbered(event), **facts}
         line = json.dumps(entry, allow_nan=False, default=path_as_text)
         self._append(line.encode() + b"\n")
-        if event in LASTING:
+        if event in LASTING or facts.get("unsafe"):
             os.fsync(self._file)
-        self._apply(json.loads(line))
+        self._apply(_needed(json.loads(line)))
 
     def _append(self, line: bytes) -> None:
         end = os.lseek(self._file, 0, os.SEEK_END)
@@ -85,78 +96,27 @@ class Journal(History):
             os.ftruncate(self._file, end)
             raise PipelineError(f"{self.path}: the journal cannot be written: the disk is full; free some space")
 
-    def _set_aside(self, unreadable: bytes) -> None:
-        """Cut off what cannot be read, and keep it beside the journal."""
-        if not unreadable:
+    def _set_aside(self, content: bytes, damaged: Sequence[bytes]) -> None:
+        """Take out what cannot be read, and keep it beside the journal."""
+        if not damaged:
             return
-        damaged = self.path.with_suffix(".damaged")
-        damaged.write_bytes(unreadable)
-        os.ftruncate(self._file, os.fstat(self._file).st_size - len(unreadable))
+        beside = self.path.with_suffix(".damaged")
+        with beside.open("ab") as file:
+            file.writelines(damaged)
+        torn = b"" if damaged[-1].endswith(b"\n") else damaged[-1]
+        if torn:
+            os.truncate(self.path, len(content) - len(torn))
+        if [torn] != damaged:
+            bad = set(damaged)
+            kept = [line for line in content.split(b"\n")[:-1] if line + b"\n" not in bad]
+            write_atomically(self.path, b"\n".join([*kept, b""]).decode(errors="surrogateescape"))
+        where = "the last " if [torn] == damaged else ""
         self.notices.append(
-            f"{self.path}: the last {len(unreadable)} bytes are not readable, as after a crash; they are now in "
-            f"{damaged}, and what they recorded runs again"
+            f"{self.path}: {where}{sum(map(len, damaged))} bytes are not readable, as after a crash; they are now in "
+            f"{beside}, and what they recorded runs again"
         )
 
 
-class RunLock:
-    """A file that one process at a time holds; it names that process.
-
-    Where the file system has locks, the lock decides, and a holder that died has none. Where it has not, a holder on
-    this host that does not live any more is replaced, and one on another host has to be removed by hand.
-
-    Raises
-    ------
-    PipelineError
-        If another process holds it, or the file cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as err:
-            raise PipelineError(f"{path}: cannot be written: {err.strerror}; check the job directory") from err
-        try:
-            self._take()
-        except PipelineError:
-            os.close(self._file)
-            raise
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
-
-    def release(self) -> None:
-        """Give the lock to whoever asks next; the file stays, empty."""
-        os.ftruncate(self._file, 0)
-        os.close(self._file)
-
-    def _take(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._refusal(*self._holder(), "wait for it, end it, or choose another job name (-j)") from None
-        except OSError:  # no locks here, as on some parallel file systems
-            host, pid = self._holder()
-            if host and not (host == socket.gethostname() and not _lives(pid)):
-                raise self._refusal(host, pid, f"if that run has ended, remove {self.path}") from None
-
-    def _holder(self) -> tuple[str, int]:
-        try:
-            holder = json.loads(os.pread(self._file, 4096, 0))
-            return str(holder["host"]), int(holder["pid"])
-        except (ValueError, KeyError, TypeError):
-            return "", 0
-
-    def _refusal(self, host: str, pid: int, advice: str) -> PipelineError:
-        return PipelineError(
-            f"{self.path.parent}: another run works here: process {pid} on {host or 'some host'}; {advice}"
-        )
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is somebody else's
-        return True
-    return True
+def _needed(event: Event) -> Event:
+    """Return an event without what only the next run needs: of 10^5 jobs that is much."""
+    return {key: event[key] for key in OF_A_JOB if key in event} if event["event"] == "job_done" else event

@@ -34,6 +34,7 @@ class Prepared:
     control: Control
     keywords: Mapping[str, str]
     inputs: DataMap  # the first input map: number of jobs, hosts, names
+    maps: Sequence[DataMap]  # all input maps
     outputs: DataMap
     output_mapfile: Path
     saved: Mapping[Path, DataMap]  # the maps that are written once the jobs are done
@@ -96,6 +97,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         control=control,
         keywords=keywords,
         inputs=maps[0],
+        maps=maps,
         outputs=outputs,
         output_mapfile=output_mapfile,
         saved={**saved, **dict(suffixes.values())},

@@ -12,27 +12,24 @@ from pathlib import Path
 from lofarpipe.config import Settings
 from lofarpipe.control import is_true, loop_count, plugin_call
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Executor, Interrupted, JobResult, JobStart
+from lofarpipe.executors.jobs import Executor, Interrupted
 from lofarpipe.feedback_step import finish_feedback, prepare_feedback
 from lofarpipe.history import History
-from lofarpipe.job_builder import PlannedJob
-from lofarpipe.job_events import done_facts, start_facts
 from lofarpipe.job_files import failure_text, note_commands, write_job_files
+from lofarpipe.job_identity import changed_inputs, job_identity, outputs_of
+from lofarpipe.job_ledger import JobLedger
+from lofarpipe.leftovers import Leftovers
 from lofarpipe.pipeline import Pipeline, known_outputs
 from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.recipe import failure, finish, prepare
 from lofarpipe.references import Results, resolve
 from lofarpipe.report import Journalled, Reporters
-from lofarpipe.resume import NEVER_DONE, Identity, Ledger
-from lofarpipe.space import refuse_without_room, with_estimate
+from lofarpipe.resume import NEVER_DONE, Ledger
+from lofarpipe.space import refuse_without_room
+from lofarpipe.step_jobs import Context, Outputs, StepJobs, Work
 from lofarpipe.steps import BROKEN, Step, refreshed, with_counters
 from lofarpipe.support import python2
 from lofarpipe.support.utilities import write_atomically
-
-Outputs = dict[str, object]
-
-WARNING = "WARNING: "  # how a script marks a line of its output that the user must see
-WARNING_LINES = 200
 
 
 @dataclass
@@ -41,17 +38,6 @@ class Loop:
 
     counter: int = 0
     ends: bool = False  # what the last step of the iteration that gave ``break`` said
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a step has to do."""
-
-    jobs: Sequence[PlannedJob]
-    identity: Identity
-    failure_of: Callable[[JobResult], str | None]  # why a job failed, or None
-    finish: Callable[[Sequence[JobResult], Mapping[str, str]], Outputs]  # results, failed -> outputs
-    error_tolerance: bool
 
 
 @dataclass
@@ -66,6 +52,7 @@ class Run:
     results: Results = field(default_factory=dict)
     loops: list[Loop] = field(default_factory=list)  # those that are active, the innermost last
     counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
+    commands: set[str] = field(default_factory=set)  # the jobs of which commands.txt tells
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,15 +70,16 @@ class Run:
             After a signal; no job is left alive.
         """
         self.results |= known_outputs(self.pipeline, self.settings)
-        self.make_directories()
+        self.prepare_directories()
         for step in self.pipeline.steps:
             self._step(step)
         return self.results
 
-    def make_directories(self) -> None:
-        """Make the directories for maps, parsets and what the jobs write."""
+    def prepare_directories(self) -> None:
+        """Make the directories for maps, parsets and what the jobs write; remove what a killed run left in them."""
         for directory in (self.settings.mapfile_dir, self.settings.parset_dir, self.settings.job_workdir):
             directory.mkdir(parents=True, exist_ok=True)
+        Leftovers(self.ledger, self.reporters.notice).clear()
 
     def _step(self, step: Step) -> None:
         kinds: dict[str, Callable[[Step], Outputs]] = {
@@ -195,6 +183,11 @@ class Run:
             failure_of=partial(failure, prepared),
             finish=partial(finish, prepared),
             error_tolerance=prepared.control.flag("error_tolerance"),
+            job_identity=partial(job_identity, prepared),
+            outputs_of=partial(outputs_of, prepared),
+            changed_inputs=partial(changed_inputs, prepared),
+            repeatable=prepared.control.flag("repeatable"),
+            retries=prepared.control.number("retries"),
         )
         return self._work(step, work)
 
@@ -206,11 +199,12 @@ class Run:
             failure_of=lambda result: None if result.ok else result.reason(),
             finish=lambda _, failed: finish_feedback(prepared, failed),
             error_tolerance=bool(prepared.values["error_tolerance"]),
+            job_identity=prepared.job_identity,
         )
         return self._work(step, work)
 
     def _work(self, step: Step, work: Work) -> Outputs:
-        """Run the jobs of a step unless what an earlier run did is still good, and return the step's outputs."""
+        """Run the jobs of a step that an earlier run has not done, if any, and return the step's outputs."""
         entry = self._journal_name(step)
         reason = self.ledger.stale(entry, work.identity)
         if not reason:
@@ -220,51 +214,50 @@ class Run:
         if reason != NEVER_DONE:
             self.reporters.notice(f"{step.name}: runs again: {reason}")
         started = time.monotonic()
+        jobs = self._step_jobs(step, entry, work)
+        jobs.refuse_unsafe()
         self.reporters.step_started(step.name, step.type or step.kind, len(work.jobs))
-        began = self.ledger.begin(entry, work.identity, type=step.type or step.kind, jobs=len(work.jobs))
-        results, failed = self._run_jobs(step, work)
-        if failed and not work.error_tolerance:
-            raise PipelineError(failure_text(step.name, work.jobs, results, failed))
-        outputs = work.finish(results, failed)
-        if failed and len(failed) == len(work.jobs):
-            raise PipelineError(failure_text(step.name, work.jobs, results, failed))
+        if jobs.kept:
+            self.reporters.jobs_done_before(step.name, len(jobs.kept))
+        began = self.ledger.look(entry, work.identity, jobs.kept.values())
+        facts = {"type": step.type or step.kind, "jobs": len(work.jobs), "done_before": len(jobs.kept)}
+        self.ledger.begin(began, **facts, unsafe=jobs.unsafe(began))
+        outputs = self._run_jobs(step, jobs)
         duration_s = time.monotonic() - started
-        self.ledger.finish(began, outputs, jobs=len(work.jobs), failed=len(failed), duration_s=round(duration_s, 3))
-        self.reporters.step_done(step.name, duration_s, len(work.jobs), len(failed))
+        counts = {"jobs": len(work.jobs), "failed": len(jobs.failed), "duration_s": round(duration_s, 3)}
+        self.ledger.finish(began, outputs, **counts)
+        self.reporters.step_done(step.name, duration_s, len(work.jobs), len(jobs.failed))
         return outputs
+
+    def _step_jobs(self, step: Step, entry: str, work: Work) -> StepJobs:
+        context = Context(self.settings, self.executor, self.journal, self.reporters)
+        return StepJobs(step.name, entry, work, context, JobLedger(self.ledger, entry))
 
     def _journal_name(self, step: Step) -> str:
         """Return the name under which a step is journalled: inside loops with the counters."""
         return step.name + "".join(f"@{loop.counter}" for loop in self.loops)
 
-    def _run_jobs(self, step: Step, work: Work) -> tuple[list[JobResult], dict[str, str]]:
-        """Run the jobs; return their results, and why those that failed did."""
-        failed: dict[str, str] = {}
-        entry = self._journal_name(step)
-        by_name = {planned.job.name: planned for planned in work.jobs}
-        planned_jobs = {name: planned.job for name, planned in by_name.items()}
-        scripts = {planned.job.name for planned in work.jobs if planned.result is not None}
+    def _run_jobs(self, step: Step, jobs: StepJobs) -> Outputs:
+        """Run the jobs that are not done, and return the outputs of the step.
 
-        def note(result: JobResult) -> None:
-            reason = work.failure_of(result)
-            if reason is not None:
-                failed[result.name] = reason = with_estimate(reason, by_name[result.name], result)
-            self.journal.record("job_done", **done_facts(entry, planned_jobs[result.name], result, reason))
-            self.reporters.job_done(step.name, result, reason)
-            for warning in script_warnings(result) if result.name in scripts else []:
-                self.reporters.warning(f"{step.name}: {warning}")
-
-        def note_start(start: JobStart) -> None:
-            job = planned_jobs[start.name]
-            self.journal.record("job_started", **start_facts(entry, job, start))
-            self.reporters.job_started(step.name, job, start)
-
-        for notice in dict.fromkeys(notice for planned in work.jobs for notice in planned.notices):
+        Raises
+        ------
+        PipelineError
+            If one failed and that is not tolerated, or all of the step did.
+        """
+        work = jobs.work
+        for notice in dict.fromkeys(notice for planned in jobs.pending for notice in planned.notices):
             self.reporters.notice(f"step '{step.name}': {notice}")
-        refuse_without_room(step.name, work.jobs, self.executor.capacity())
-        write_job_files(work.jobs)
-        note_commands(self.settings.job_directory / "commands.txt", step.name, work.jobs)
-        return self.executor.run([planned.job for planned in work.jobs], note, note_start), failed
+        refuse_without_room(step.name, jobs.pending, self.executor.capacity())
+        write_job_files(jobs.pending)
+        note_commands(self.settings.job_directory / "commands.txt", jobs.pending, self.commands)
+        results = jobs.run()
+        if jobs.failed and not work.error_tolerance:
+            raise PipelineError(failure_text(step.name, work.jobs, results, jobs.failed))
+        outputs = work.finish(results, jobs.failed)
+        if jobs.failed and len(jobs.failed) == len(work.jobs):
+            raise PipelineError(failure_text(step.name, work.jobs, results, jobs.failed))
+        return outputs
 
     def _write_parset(self, step: Step, keywords: Mapping[str, str]) -> str:
         """Write the argument block of a step, references resolved, for people and for plugins that ask for it."""
@@ -277,11 +270,6 @@ class Run:
         path = self.settings.parset_dir / f"{step.name}.parset"
         write_atomically(path, "".join(f"{key}={keywords[key]}\n" for key in sorted(keywords) if key != "flags"))
         return str(path)
-
-
-def script_warnings(result: JobResult) -> list[str]:
-    """Return what a script warned of: the lines of its log that begin with ``WARNING: ``."""
-    return [line.removeprefix(WARNING) for line in result.tail(WARNING_LINES) if line.startswith(WARNING)]
 
 
 def _plain(outputs: Mapping[object, object]) -> Outputs:

@@ -13,6 +13,7 @@ from pathlib import Path
 SMALL_BYTES = 1_000_000  # up to this size the content is looked at: maps that were written again are no news
 LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
 SHORTEST_NAME = 3  # characters of a name without a slash that may be the start of file names
+LONGEST_LISTING = 1000  # entries of a directory that is looked through for every job
 
 _CONTENT = "sha256:"
 _PIECE = re.compile(r"[^\s,\[\]'\"=]+")
@@ -83,6 +84,13 @@ def named_paths(thing: object, workdir: Path) -> set[str]:
     return {str(workdir / name) for name in names}
 
 
+def named_files(thing: object, workdir: Path) -> set[str]:
+    """Return what the texts of ``thing`` name with a slash, as absolute paths: what a word alone means is not sure."""
+    here = "\0/"
+    names = {name.removeprefix(here) for name in named_paths(thing, Path("\0"))}
+    return {str(workdir / name) for name in names if "/" in name}
+
+
 def _may_be_path(name: str) -> bool:
     if "\0" in name or "\n" in name or len(name.encode(errors="surrogateescape")) > LONGEST_PATH:
         return False
@@ -99,12 +107,13 @@ def starting_with(name: str, ordered: list[str]) -> Iterator[str]:
         place += 1
 
 
-def snapshot(names: Iterable[str]) -> dict[str, str]:
+def snapshot(names: Iterable[str], too_long: set[str] | None = None) -> dict[str, str]:
     """Return the stamp of every named file or table that is there.
 
     A name of which nothing is there may be the start of file names, as image names are for WSClean: these then count.
+    Not so in directories that are ``too_long``, where looking would take long; those that turn out to be are added.
     """
-    listings: dict[str, list[str]] = {}
+    listings: dict[str, list[str]] = {folder: [] for folder in too_long or ()}
     found = {}
     for name in names:
         mark = stamp(name)
@@ -114,6 +123,8 @@ def snapshot(names: Iterable[str]) -> dict[str, str]:
             folder = os.path.dirname(name)  # noqa: PTH120
             if folder not in listings:
                 listings[folder] = _listing(folder)
+                if too_long is not None and len(listings[folder]) > LONGEST_LISTING:
+                    too_long.add(folder)
             stamps = ((path, stamp(path)) for path in starting_with(name, listings[folder]))
             found |= {path: mark for path, mark in stamps if mark is not None}
     return found

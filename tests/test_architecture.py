@@ -20,7 +20,7 @@ LAYERS = (
     {"errors"},
     {"support"},
     {"imaging", "command", "feedback"},
-    {"executors", "config", "history", "journal", "report", "nodes", "programs", "installation"},
+    {"executors", "config", "history", "journal", "run_lock", "report", "nodes", "programs", "installation"},
     {"steps"},
     {"run"},
     {"dry_run"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 from collections.abc import Iterable
@@ -16,9 +17,9 @@ from lofarpipe.executors.staging import MARKER
 # A shell, because one per run of jobs has to cost next to nothing: 1 ms, where an interpreter of Python takes 10.
 SCRIPT = """
 trap '' HUP INT TERM USR1 USR2 XCPU
-grace=$1
+tenths=$1
 marker=$2
-shift 2
+shift 3
 while IFS=' ' read -r change key directory; do
   case $change in
   +) set -- "$@" "$key $directory" ;;
@@ -36,8 +37,17 @@ tell() {
     case $entry in [1-9]*) kill -s "$number" -- "-${entry%% *}" ;; esac
   done
 }
+lives() {
+  for entry do
+    case $entry in [1-9]*) kill -s 0 -- "-${entry%% *}" && return 0 ;; esac
+  done
+  return 1
+}
 tell TERM "$@"
-sleep "$grace"
+while [ "$tenths" -gt 0 ] && lives "$@"; do
+  sleep 0.1
+  tenths=$((tenths - 1))
+done
 tell KILL "$@"
 for entry do
   directory=${entry#* }
@@ -49,13 +59,25 @@ for entry do
   fi
 done
 """
+COMMAND = ("/bin/sh", "-c", SCRIPT, "guardian")
+
+
+def guardians(engine: int, proc: Path = Path("/proc")) -> list[int]:
+    """Return the process ids of the guardians that process ``engine``, which may have died, has started."""
+    found = []
+    for entry in proc.iterdir():
+        with contextlib.suppress(OSError):  # it ended while we looked
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if words[:4] == [word.encode() for word in COMMAND] and words[6:7] == [str(engine).encode()]:
+                found.append(int(entry.name))
+    return found
 
 
 class Guardian:
     """Watches over process groups while the ``with`` block runs.
 
-    If this process dies in the block, even by SIGKILL, every watched group gets SIGTERM, and SIGKILL ``grace_s``
-    seconds later; then the directories of the jobs are removed. Not covered: the few microseconds between the start of
+    If this process dies in the block, even by SIGKILL, every watched group gets SIGTERM, and SIGKILL after ``grace_s``
+    seconds at most; then the directories of the jobs are removed. Not covered: the few microseconds between the start of
     a job and ``watch``, and processes that left their group.
     """
 
@@ -66,7 +88,7 @@ class Guardian:
         read_end, self._pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", SCRIPT, "guardian", f"{self._grace_s:g}", MARKER],
+                [*COMMAND, f"{math.ceil(10 * self._grace_s)}", MARKER, str(os.getpid())],
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -1,0 +1,160 @@
+"""What a run that was killed left behind: processes that still end, directories, outputs that are not complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.guardian import guardians
+from lofarpipe.executors.process import send_signal, session_members
+from lofarpipe.executors.staging import MARKER, remove_directory
+from lofarpipe.history import Event, History
+from lofarpipe.resume import Ledger
+from lofarpipe.support.processes import boot_id, start_ticks
+from lofarpipe.support.storage import io_problem
+
+PATIENCE_S = 15.0  # its guardian ends the jobs of a killed run in less
+FORCE_S = 5.0
+POLL_S = 0.05
+LOCAL = "local"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Clears away what jobs left that began and did not end.
+
+    Jobs of a run on other machines, or below a queue, are not touched: what runs them knows whether they live.
+    """
+
+    ledger: Ledger
+    tell: Tell  # hears what is done
+
+    @property
+    def _journal(self) -> History:
+        return self.ledger.history
+
+    def clear(self) -> None:
+        """Wait until no process of an earlier run lives, then remove what its jobs made and did not complete.
+
+        Raises
+        ------
+        PipelineError
+            If something cannot be removed or moved aside.
+        """
+        jobs = {job: event for job, event in self._journal.open_jobs().items() if not event.get("is_cleared")}
+        local = {job: event for job, event in jobs.items() if event.get("executor") in (LOCAL, None)}
+        self._wait(local)
+        for job, event in local.items():
+            self._clear_job(job, event)
+
+    def _wait(self, jobs: Mapping[str, Event]) -> None:
+        """Wait for the jobs of a killed run, and for what ends them; end both if it takes too long."""
+        living = self._living(jobs)
+        if not living():
+            return
+        self.tell(f"the run before this one was killed; waiting until its processes have ended: {_listed(living())}")
+        if _gone(living, PATIENCE_S):
+            return
+        self.tell(f"these processes of the run before did not end, and are ended now: {_listed(living())}")
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            send_signal(living(), number)
+            if _gone(living, FORCE_S):
+                return
+        raise PipelineError(f"processes of the run before this one cannot be ended: {_listed(living())}; end them")
+
+    def _living(self, jobs: Mapping[str, Event]) -> Callable[[], list[int]]:
+        """Return what finds the processes of the last run and its jobs on this machine."""
+        boot = boot_id()
+        here = [event for event in jobs.values() if event.get("boot") == boot and event.get("pid")]
+        run = self._journal.last_run()
+        is_here = run.get("boot") == boot and not run.get("has_ended") and run.get("pid")
+
+        def living() -> list[int]:
+            sessions = [int(event["pid"]) for event in here if not _is_another(event)]
+            members = session_members(sessions) if sessions else []
+            return [*members, *(guardians(int(run["pid"])) if is_here and int(run["pid"]) != os.getpid() else [])]
+
+        return living
+
+    def _clear_job(self, job: str, event: Event) -> None:
+        for key in ("tempdir", "stage"):
+            if event.get(key):
+                _remove_own(Path(event[key]))
+        done = [self._clear(Path(path)) for path in self._incomplete(event)]
+        self._journal.record("job_cleared", step=event.get("step"), job=job, cleared=done)
+        if done:
+            self.tell(f"{job} was cut off; {'; '.join(done)}")
+
+    def _incomplete(self, event: Event) -> Iterator[str]:
+        """Yield what is there now, was not when the job began, and that no job or step which ended has written."""
+        written = {path for path, mark in self._journal.written.items() if mark is not None}
+        for path, mark in (event.get("before") or {}).items():
+            if mark is not None or not os.path.lexists(path) or self.ledger.is_bookkeeping(path):
+                continue
+            is_product = path in (event.get("outputs") or ()) or _is_file_or_table(path)
+            if is_product and not any(name == path or name.startswith(f"{path}/") for name in written):
+                yield path
+
+    def _clear(self, path: Path) -> str:
+        """Remove what is below the working directory, move aside what is elsewhere; return what was done, in words."""
+        try:
+            if not self.ledger.is_below_workdir(str(path)):
+                return f"{path} is not complete, and is now {_move_aside(path)}"
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError as err:
+            raise PipelineError(
+                f"{path}: not complete, and cannot be removed before it is made again: {io_problem(err)}"
+            ) from err
+        return f"{path} was not complete, and is removed"
+
+
+def _is_another(event: Event) -> bool:
+    """Whether the process of a job has ended, and another has its id now."""
+    began = start_ticks(int(event["pid"]))
+    return began is not None and event.get("ticks") not in (None, began)
+
+
+def _gone(living: Callable[[], list[int]], limit_s: float) -> bool:
+    end = time.monotonic() + limit_s
+    while living():
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _listed(processes: list[int]) -> str:
+    return ", ".join(map(str, processes)) or "none any more"
+
+
+def _remove_own(directory: Path) -> None:
+    """Remove a directory that was made for a job; one of somebody else stays."""
+    if (directory / MARKER).exists():
+        remove_directory(directory)
+    else:
+        with contextlib.suppress(OSError):  # it was just made, and is empty; or it is not ours
+            directory.rmdir()
+
+
+def _is_file_or_table(path: str) -> bool:
+    """Whether removing it removes one product: other directories may hold those of several jobs."""
+    return not os.path.isdir(path) or os.path.isfile(f"{path}/table.dat")  # noqa: PTH112, PTH113
+
+
+def _move_aside(path: Path) -> Path:
+    number = 1
+    while os.path.lexists(f"{path}.incomplete-{number}"):
+        number += 1
+    return path.rename(f"{path}.incomplete-{number}")

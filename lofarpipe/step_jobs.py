@@ -1,0 +1,194 @@
+"""The jobs of one step: those that are not done are run, each recorded as it begins and ends, some more than once."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.executors.jobs import Executor, JobResult, JobStart
+from lofarpipe.history import Event, History
+from lofarpipe.in_place import UnsafeJobs, changes_since
+from lofarpipe.job_builder import PlannedJob
+from lofarpipe.job_events import done_facts, job_entry, result_of, start_facts
+from lofarpipe.job_ledger import JobLedger
+from lofarpipe.report import Reporter
+from lofarpipe.resume import Began, Identity
+from lofarpipe.space import with_estimate
+from lofarpipe.stamps import named_files
+
+Outputs = dict[str, object]
+
+WARNING = "WARNING: "  # how a script marks a line of its output that the user must see
+WARNING_LINES = 200
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step has to do."""
+
+    jobs: Sequence[PlannedJob]
+    identity: Identity
+    failure_of: Callable[[JobResult], str | None]  # why a job failed, or None
+    finish: Callable[[Sequence[JobResult], Mapping[str, str]], Outputs]  # results, failed -> outputs
+    error_tolerance: bool
+    job_identity: Callable[[PlannedJob], Identity]
+    outputs_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths
+    changed_inputs: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # of which half a change does harm
+    repeatable: bool = False  # a change made twice is as good as one
+    retries: int = 0  # of a job that failed
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run gives to each of its steps."""
+
+    settings: Settings
+    executor: Executor
+    journal: History
+    reporters: Reporter
+
+
+@dataclass
+class StepJobs:
+    """The jobs of one step.
+
+    Attributes
+    ----------
+    kept: the ends of those that were done by an earlier run and are still good, by name in the journal.
+    pending: those that have to run.
+    failed: why those failed that did.
+    """
+
+    step: str  # its name
+    entry: str  # its name in the journal
+    work: Work
+    context: Context
+    ledger: JobLedger
+    kept: Mapping[str, Event] = field(init=False)
+    pending: list[PlannedJob] = field(init=False)
+    failed: dict[str, str] = field(default_factory=dict)
+    _began: Began = field(init=False)
+    _before: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    _results: dict[str, JobResult] = field(default_factory=dict)
+    _tries: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    _again: list[PlannedJob] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._planned = {planned.job.name: planned for planned in self.work.jobs}
+        entries = {job_entry(self.entry, planned.job): planned for planned in self.work.jobs}
+        self.kept = self.ledger.kept(list(entries), lambda entry: self.work.job_identity(entries[entry]))
+        self.pending = [planned for entry, planned in entries.items() if entry not in self.kept]
+
+    def refuse_unsafe(self) -> None:
+        """Look for jobs that were cut off while they changed an input.
+
+        Raises
+        ------
+        PipelineError
+            If an input is not as it was before, and the step does not say that it is repeatable.
+        """
+        unsafe = UnsafeJobs(self.context.journal, self.entry, self.step)
+        changed = {job_entry(self.entry, p.job): self.work.changed_inputs(p) for p in self.pending}
+        for notice in unsafe.refuse(changed, self.work.repeatable):
+            self.context.reporters.notice(notice)
+
+    def unsafe(self, began: Began) -> dict[str, dict[str, str | None]]:
+        """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began."""
+        self._began = began
+        stamps = {}
+        for planned in self.pending:
+            inputs = {path: began.before.get(path) for path in self.work.changed_inputs(planned)}
+            if inputs:
+                stamps[job_entry(self.entry, planned.job)] = inputs
+            self._before[planned.job.name] = {**dict.fromkeys(self._absent(planned, began)), **inputs}
+        return stamps
+
+    def _absent(self, planned: PlannedJob, began: Began) -> list[str]:
+        """Return what a job may make: its outputs, and files that it names, which are not there."""
+        outputs = set(self.work.outputs_of(planned))
+        named = named_files(planned.arguments, planned.job.workdir) - {*_parents(planned), str(planned.job.tempdir)}
+        paths = sorted(outputs | named)
+        return [path for path in paths if path not in began.before and not os.path.lexists(path)]
+
+    def run(self) -> list[JobResult]:
+        """Run what is pending; return the results of all jobs, in their order."""
+        pending = self.pending
+        while pending:
+            jobs = [planned.job for planned in pending]
+            self._again = []
+            for result in self.context.executor.run(jobs, self._note_end, self._note_start):
+                self._results[result.name] = result
+            pending = self._again
+        return [self._result(planned) for planned in self.work.jobs]
+
+    def _result(self, planned: PlannedJob) -> JobResult:
+        if planned.job.name in self._results:
+            return self._results[planned.job.name]
+        return result_of(planned, self.kept[job_entry(self.entry, planned.job)])
+
+    def _note_start(self, start: JobStart) -> None:
+        planned = self._planned[start.name]
+        facts = start_facts(self.entry, planned.job, start)
+        outputs = [path for path in self.work.outputs_of(planned) if path in self._before[start.name]]
+        self.context.journal.record("job_started", **facts, before=self._before[start.name], outputs=outputs)
+        self.context.reporters.job_started(self.step, planned.job, start)
+
+    def _note_end(self, result: JobResult) -> None:
+        planned = self._planned[result.name]
+        reason = self.work.failure_of(result)
+        if reason is not None:
+            reason = with_estimate(reason, planned, result)
+        tries = self._count(result)
+        again = reason is not None and self._is_run_again(planned, result)
+        if again:
+            result = replace(result, log=set_aside(result.log, tries))
+        facts = done_facts(self.entry, planned, result, reason)
+        ledger = self.ledger.facts(self.work.job_identity(planned), self._began.before)
+        self.context.journal.record("job_done", **facts, attempt=tries, **ledger)
+        if again:
+            self._again.append(planned)
+            self.context.reporters.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
+        else:
+            self._tell(planned, result, reason)
+
+    def _count(self, result: JobResult) -> int:
+        """Return which try of a job this was."""
+        self._tries[result.name, result.is_lost] += 1
+        return self._tries[result.name, True] + self._tries[result.name, False]
+
+    def _is_run_again(self, planned: PlannedJob, result: JobResult) -> bool:
+        limit = self.context.settings.lost_retries if result.is_lost else self.work.retries
+        if self._tries[result.name, result.is_lost] > limit:
+            return False
+        inputs = {path: self._began.before.get(path) for path in self.work.changed_inputs(planned)}
+        return self.work.repeatable or not result.is_lost or not changes_since(inputs)
+
+    def _tell(self, planned: PlannedJob, result: JobResult, reason: str | None) -> None:
+        if reason is not None:
+            self.failed[result.name] = reason
+        self.context.reporters.job_done(self.step, result, reason)
+        for warning in script_warnings(result) if planned.result is not None else []:
+            self.context.reporters.warning(f"{self.step}: {warning}")
+
+
+def _parents(planned: PlannedJob) -> set[str]:
+    """Return the directory of a job, and those above it."""
+    return {str(place) for place in (planned.job.workdir, *planned.job.workdir.parents)}
+
+
+def set_aside(log: Path, attempt: int) -> Path:
+    """Rename the log of a try, so that the next one does not overwrite it; return its name."""
+    aside = log.with_suffix(f".try{attempt}{log.suffix}")
+    try:
+        return log.rename(aside)
+    except OSError:  # it never came to a log
+        return log
+
+
+def script_warnings(result: JobResult) -> list[str]:
+    """Return what a script warned of: the lines of its log that begin with ``WARNING: ``."""
+    return [line.removeprefix(WARNING) for line in result.tail(WARNING_LINES) if line.startswith(WARNING)]

@@ -1,0 +1,38 @@
+"""Which process is which: an id alone says little, for it is used again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def boot_id() -> str:
+    """Return a text that differs from machine to machine and from start to start of each; "" if it is not known."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def process_space() -> str:
+    """Return in which namespace process ids are counted: a container has its own; "" if it is not known."""
+    try:
+        return os.readlink(PROC / "self/ns/pid")  # noqa: PTH115 - it is no path
+    except OSError:
+        return ""
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a living process began, in clock ticks since the machine did; None if there is none.
+
+    With ``boot_id`` it tells a process from a later one that got the same id.
+    """
+    try:
+        stat = (PROC / str(pid) / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # "pid (name, which may hold anything) state ..."; the 22nd field is the time. Source: proc(5).
+    state, *fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if state in (b"Z", b"X") else int(fields[18])
