@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import read_claim, state_of
 from lofarpipe.executors.dask_cluster import NODE, DaskOptions, connect, tokens
 from lofarpipe.executors.jobs import (
+    NOT_STARTED,
     DoneCallback,
     Interrupted,
     Job,
     JobResult,
     Resources,
     StartCallback,
-    not_started,
+    ended_result,
 )
 from lofarpipe.executors.orders import (
     Order,
@@ -51,6 +53,10 @@ class DaskExecutor:
     orders: directory for orders and records, which all nodes see.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
 
+    Attributes
+    ----------
+    notices: what users should know; whoever shows them takes them out.
+
     Raises
     ------
     PipelineError
@@ -68,16 +74,11 @@ class DaskExecutor:
         self._client: Any = None
         self._cancelled = threading.Event()
         self._watch: Watch | None = None
-        self._notices: list[str] = []
+        self.notices: list[str] = []
 
     def capacity(self) -> Resources:
         """Return what one node takes; a scheduler of the site is asked what its largest worker has."""
         return self._options.node if self._options.cores else _largest(self._workers())
-
-    def notices(self) -> list[str]:
-        """Return what users should know, and forget it."""
-        notices, self._notices = self._notices, []
-        return notices
 
     def close(self) -> None:
         """End the cluster, if this executor started it."""
@@ -106,7 +107,7 @@ class DaskExecutor:
         self._watch = None
         if received:
             raise Interrupted(received[0])
-        return [batch.results.get(index) or not_started(job) for index, job in enumerate(jobs)]
+        return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
     def _workers(self) -> Mapping[str, Any]:
         """Return the facts of the workers, once one is there; the cluster is started if it is not."""
@@ -228,8 +229,8 @@ class _Batch:
         if job.host in hosts:
             return [hosts[job.host]]
         notice = f"no worker runs on {job.host}, where data of {job.name.rpartition('/')[0]} is; others take its jobs"
-        if notice not in self._owner._notices:
-            self._owner._notices.append(notice)
+        if notice not in self._owner.notices:
+            self._owner.notices.append(notice)
         return None
 
     def _look(self) -> None:
@@ -265,7 +266,8 @@ class _Batch:
         error = future.exception() if future.status == "error" else None
         why = f"{type(error).__name__}" if error is not None else f"its guard gave no record{_said(order)}"
         place = f"node {node}" if node else "its worker"
-        return _without_record(order.job, f"lost with {place}: {why}", node, 0.0 if claim is None else claim.start_s)
+        ended = ended_result(order.job, NOT_STARTED if claim is None else claim.start_s, node)
+        return replace(ended, problem=f"lost with {place}: {why}", is_lost=True)
 
     def _finish(self, index: int, result: JobResult) -> None:
         self._waiting.pop(index, None)
@@ -313,22 +315,3 @@ def _said(order: Order) -> str:
     except OSError:
         return ""
     return f": {lines[-1]}" if lines else ""
-
-
-def _without_record(job: Job, problem: str, node: str, start_s: float) -> JobResult:
-    return JobResult(
-        name=job.name,
-        exit_code=-9,
-        start_s=start_s,
-        duration_s=0.0,
-        cpu_s=0.0,
-        max_rss_mb=0.0,
-        log=job.log,
-        argv=job.argv,
-        host=job.host,
-        label=job.label,
-        node=node,
-        memory_gb=job.memory_gb,
-        problem=problem,
-        is_lost=True,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,9 +147,23 @@ class JobResult:
             return "unknown"
 
 
-def not_started(job: Job) -> JobResult:
-    """Return the result of a job that was not started, because an end was asked for."""
-    return JobResult(job.name, -signal.SIGTERM, NOT_STARTED, 0.0, 0.0, 0.0, job.log, job.argv, job.host, job.label)
+def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobResult:
+    """Return the result of a job that was ended on request, by default before it began."""
+    duration_s = max(0.0, time.time() - start_s) if start_s != NOT_STARTED else 0.0
+    return JobResult(
+        name=job.name,
+        exit_code=-signal.SIGTERM,
+        start_s=start_s,
+        duration_s=duration_s,
+        cpu_s=0.0,
+        max_rss_mb=0.0,
+        log=job.log,
+        argv=job.argv,
+        host=job.host,
+        label=job.label,
+        node=node,
+        memory_gb=job.memory_gb,
+    )
 
 
 class Interrupted(PipelineError):  # noqa: N818 - what happened to the run, not a mistake
@@ -170,7 +185,14 @@ StartCallback = Callable[[JobStart], None]
 
 
 class Executor(Protocol):
-    """Somewhere jobs run. ``run`` blocks, and returns one result per job in the order given."""
+    """Somewhere jobs run. ``run`` blocks, and returns one result per job in the order given.
+
+    Attributes
+    ----------
+    notices: what users should know and what is no failure; whoever tells them empties the list.
+    """
+
+    notices: list[str]
 
     def capacity(self) -> Resources:
         """Return the largest job that can be run."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admission, Admitted
+from lofarpipe.executors.giving_up import GivingUp
 from lofarpipe.executors.guardian import Guardian
 from lofarpipe.executors.jobs import (
     DoneCallback,
@@ -19,7 +20,7 @@ from lofarpipe.executors.jobs import (
     JobStart,
     Resources,
     StartCallback,
-    not_started,
+    ended_result,
 )
 from lofarpipe.executors.process import RunningJob, send_signal, session_members, start
 from lofarpipe.executors.resources import cuda_devices, detect_resources
@@ -45,6 +46,7 @@ class LocalExecutor:
     """
 
     def __init__(self, capacity: Resources | None = None, grace_s: float = GRACE_S) -> None:
+        self.notices: list[str] = []
         self._capacity = capacity or detect_resources()
         self._grace_s = grace_s
         self._cancelled = threading.Event()
@@ -76,7 +78,7 @@ class LocalExecutor:
         self._watch = None
         if received:
             raise Interrupted(received[0])
-        return [batch.results.get(index) or not_started(job) for index, job in enumerate(jobs)]
+        return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
 
 class _Batch:
@@ -101,6 +103,7 @@ class _Batch:
         self._cancelled = cancelled
         self._grace_s = grace_s
         self._running: list[RunningJob] = []
+        self._giving_up = GivingUp(grace_s)
         self._environment = dict(os.environ)
 
     def work(self) -> None:
@@ -110,6 +113,7 @@ class _Batch:
                 if self._running:
                     self._watch.wait()
                     self._collect()
+                    self._giving_up.check(self._running)
         finally:
             self._end_all()
 
@@ -143,7 +147,7 @@ class _Batch:
         for job in [job for job in self._running if job.has_ended()]:
             result = self._reap(job)
             # Source: spec/lofarpipe.md, section 8.4.
-            if result.exit_code == -signal.SIGSEGV and not job.is_retry:
+            if result.exit_code == -signal.SIGSEGV and not (job.is_retry or job.stopped):
                 self._start(job.admitted, is_retry=True)
             else:
                 self._finish(job.admitted, result)

@@ -115,14 +115,14 @@ def test_impossible_job_is_refused(executor, make_job, wish, what):
 def test_host_that_has_no_worker_is_told_once(executor, make_job):
     jobs = [make_job(n, host="node9", at_host=True) for n in range(2)]
     assert all(result.ok for result in executor.run(jobs))
-    (notice,) = executor.notices()
+    (notice,) = executor.notices
     assert "no worker runs on node9" in notice
-    assert executor.notices() == []
+    executor.notices.clear()
 
 
 def test_job_goes_to_the_worker_on_its_host(executor, make_job):
     assert executor.run([make_job(0, host="127.0.0.1", at_host=True)])[0].ok
-    assert executor.notices() == []
+    assert executor.notices == []
 
 
 def test_program_of_the_guard_that_cannot_run_is_lost(executor, make_job, monkeypatch):
