@@ -118,6 +118,7 @@ def _copy(source, name):
     unfinished = _unfinished(name)
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)  # a link would be followed
         shutil.copy2(source, unfinished)  # with its time: made again, it is the same file
         unfinished.replace(name)
     except OSError as err:
@@ -143,4 +144,5 @@ def _link(name, target):
 
 
 def _unfinished(name):
-    return name.with_name(f".{name.name}.{os.getpid()}.part")
+    """Return the name of a file until it is complete; the next try replaces what a killed one left."""
+    return name.with_name(f".{name.name}.part")

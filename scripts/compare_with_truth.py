@@ -26,11 +26,12 @@ def main(image: str, truth: str, flat: str = "", table: str = "") -> Mapping[str
     """
     from lofarpipe.imaging.flux_check import check_image, table_text
     from lofarpipe.imaging.simulation.truth import read_truth
+    from lofarpipe.support.utilities import write_atomically
 
     check = check_image(Path(image), read_truth(Path(truth)), Path(flat) if flat else None)
     text = table_text(check)
     if table:
-        Path(table).write_text(text + "\n")
+        write_atomically(Path(table), text + "\n")
     return {"table": text, "rms_jy": f"{check.rms_jy:.6g}"}
 
 

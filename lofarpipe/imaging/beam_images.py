@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -89,15 +88,23 @@ def _mfs_copy(path: Path, root: str, stokes: str) -> Path:
     """Copy the only image of a run with one output channel to the name that it has with several."""
     target = Path(f"{root}-MFS{'-' + stokes if stokes else ''}-image.fits")
     if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copyfile(path, partial)
-        partial.replace(target)
+        partial = _unfinished(target)
+        try:
+            shutil.copyfile(path, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     return target
+
+
+def _unfinished(path: Path) -> Path:
+    """Return the name of a file until it is complete; the next try replaces what a killed one left."""
+    return path.with_name(f".{path.name}.part")
 
 
 def _write(path: Path, pixels: NDArray[np.float32], header: Any) -> None:
     """Write a FITS image under its final name only when it is complete."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = _unfinished(path)
     try:
         fits.PrimaryHDU(pixels[np.newaxis, np.newaxis], header).writeto(partial, overwrite=True)
         partial.replace(path)

@@ -246,14 +246,14 @@ def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history:
         If the image cannot be read, or cannot be written.
     """
     target = Path(os.path.realpath(path))
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    unfinished = target.with_name(f".{target.name}.part")  # the next try replaces what a killed one left
     try:
         with fits.open(target, memmap=False, do_not_scale_image_data=True) as opened:
             header = opened[0].header
             for key, (value, comment) in facts.items():
                 header[key] = (value, comment[:FITS_COMMENT_CHARACTERS])
             _replace_history(header, history)
-            opened.writeto(unfinished, output_verify="fix+ignore")
+            opened.writeto(unfinished, output_verify="fix+ignore", overwrite=True)
         unfinished.replace(target)
     except (OSError, ValueError) as err:
         raise SkyImageError(f"{path}: cannot be given its keywords: {err}") from err

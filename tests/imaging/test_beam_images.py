@@ -220,6 +220,15 @@ def test_an_empty_channel_is_blank_and_the_mean_goes_without(hba_set, tmp_path):
     )
 
 
+def test_what_a_killed_try_left_is_replaced(dish_set, tmp_path):
+    fake_image(tmp_path / "dish-image.fits", np.ones((20, 20)))
+    for name in ("dish-MFS-image", "dish-MFS-image-pb", "dish-MFS-primary-beam"):
+        (tmp_path / f".{name}.fits.part").write_text("half")
+    write(tmp_path / "dish", dish_set)
+    assert list(tmp_path.glob(".*.part")) == []
+    assert fits.getdata(tmp_path / "dish-MFS-image.fits").sum() == 400
+
+
 def test_nothing_half_written_is_left(dish_set, tmp_path, monkeypatch):
     fake_image(tmp_path / "dish-MFS-image.fits", np.ones((20, 20)))
     before = sorted(tmp_path.iterdir())

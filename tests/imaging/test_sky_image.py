@@ -128,6 +128,14 @@ def test_history_is_replaced_not_repeated(tmp_path):
     assert lines == ["by another program", sky_image.HISTORY_BEGIN, "second time", sky_image.HISTORY_END]
 
 
+def test_what_a_killed_try_left_is_replaced(tmp_path):
+    path = write_image(tmp_path / "a.fits")
+    (tmp_path / ".a.fits.part").write_text("half")
+    write_facts(path, {"MEANRMS": (1.0, "")}, [])
+    assert fits.getheader(path)["MEANRMS"] == 1.0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.fits"]
+
+
 def test_letters_that_fits_does_not_know(tmp_path):
     path = write_image(tmp_path / "a.fits")
     write_facts(path, {}, ["/data/\N{GREEK SMALL LETTER ALPHA}\tb"])

@@ -53,6 +53,18 @@ def test_first_is_a_copy_and_the_others_link_to_it(deliver, source, tmp_path):
     assert not any(product.skip for product in products)
 
 
+@pytest.mark.parametrize("use_symlinks", ["True", "False"])
+def test_what_a_killed_try_left_is_replaced(deliver, source, tmp_path, use_symlinks):
+    (tmp_path / ".one.fits.part").symlink_to(source)
+    (tmp_path / ".two.fits.part").write_text("half")
+    (tmp_path / "new.fits").write_bytes(b"new")
+    before = source.read_bytes()
+    deliver(tmp_path / "one.fits", tmp_path / "two.fits", use_symlinks=use_symlinks, input_file=tmp_path / "new.fits")
+    assert source.read_bytes() == before
+    assert [path.read_bytes() for path in (tmp_path / "one.fits", tmp_path / "two.fits")] == [b"new", b"new"]
+    assert list(tmp_path.glob(".*")) == []
+
+
 def test_all_are_copies(deliver, source, tmp_path):
     deliver(tmp_path / "one.fits", tmp_path / "two.fits", use_symlinks="False")
     assert not (tmp_path / "two.fits").is_symlink()
