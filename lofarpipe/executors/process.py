@@ -14,8 +14,9 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admitted
-from lofarpipe.executors.jobs import NOTE, Job, JobResult
+from lofarpipe.executors.jobs import NOTE, Job, JobResult, duration_text
 from lofarpipe.executors.log_head import end_line, usage_text, utc_now, write_end
+from lofarpipe.executors.lookout import Lookout
 from lofarpipe.executors.staging import commit, directories_of, make_directories
 from lofarpipe.support.storage import ADVICE, full_place, io_problem, trouble_in
 
@@ -24,6 +25,7 @@ SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 SHORTAGE_PAUSE_S = 1.0
 LINES_OF_INTEREST = 30  # at the end of a log
 STARTS = 3  # a shortage of memory or processes passes; spec/lofarpipe.md, section 8.4
+WORTHLESS = os.EX_DATAERR  # of a job that ended with 0, and whose log says that there is no use in what it made
 NOT_WRITTEN = os.EX_CANTCREAT  # of a job whose directories or outputs could not be made
 
 
@@ -37,6 +39,8 @@ class RunningJob:
     start_s: float
     started: float  # monotonic clock, s
     is_retry: bool = False
+    lookout: Lookout | None = None  # reads the log, where the job asks for that
+    stopped: str = ""  # what was seen that made us end it
 
     @property
     def group(self) -> int:
@@ -70,12 +74,24 @@ class RunningJob:
             label=job.label,
             memory_gb=job.memory_gb,
         )
+        result = self._judged(result)
         result = _committed(job, result) if result.ok else _explained(job, result)
         with contextlib.suppress(OSError):  # a full disk: the result itself is known
             note(self.log, usage_text(result))
         os.close(self.log)
         write_end(job.log, usage_text(result))
         return result
+
+    def _judged(self, result: JobResult) -> JobResult:
+        """Return a result that is a failure if the log says that what was made is worth nothing."""
+        after = f"after {duration_text(result.duration_s)}"
+        if self.stopped:
+            problem = f"stopped {after}: {self.stopped}"
+            return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
+        seen = self.lookout.look() if result.ok and self.lookout is not None else None
+        if not seen:
+            return result
+        return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
 
 
 def _committed(job: Job, result: JobResult) -> JobResult:
@@ -129,7 +145,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
         duration_s = time.monotonic() - started
         result = JobResult(job.name, code, start_s, duration_s, 0.0, 0.0, job.log, job.argv, job.host, job.label)
         return replace(result, problem=problem if code == NOT_WRITTEN else "")
-    return RunningJob(admitted, process, log, start_s, started, is_retry)
+    return RunningJob(admitted, process, log, start_s, started, is_retry, Lookout.of(job))
 
 
 def _not_started(job: Job, err: PipelineError | OSError) -> tuple[int, str]:

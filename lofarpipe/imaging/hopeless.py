@@ -124,9 +124,11 @@ class _Cleaning:
 
     def _peak(self, peak_jy: float) -> str | None:
         if not math.isfinite(peak_jy):
-            return f"the peak of the residual image is {peak_jy} Jy{self._when()}: the deconvolution diverged"
+            return (
+                f"the peak of the residual image is {peak_jy} Jy{self._when()}: the deconvolution diverged; lower mgain"
+            )
         if self.limits.max_peak_jy and peak_jy > self.limits.max_peak_jy:
-            limit = f"beyond max_peak_jy = {self.limits.max_peak_jy:g} Jy"
+            limit = f"beyond max_peak_jy = {self.limits.max_peak_jy:g} Jy; lower mgain, or allow more"
             return f"the peak of the residual image is {flux_text(peak_jy)}{self._when()}, {limit}"
         if self.major in self.peaks or not self.limits.max_rise:
             return None
@@ -146,7 +148,8 @@ class _Cleaning:
         first = risen[-1]
         return (
             f"the {what} of the residual image rose from {flux_text(numbers[first])} to {flux_text(numbers[-1])} over "
-            f"major iterations {majors[first]} to {majors[-1]}, by more than max_rise = {self.limits.max_rise:g}"
+            f"major iterations {majors[first]} to {majors[-1]}, by more than max_rise = {self.limits.max_rise:g}; "
+            "lower mgain, or allow more"
         )
 
     def _when(self) -> str:
@@ -188,5 +191,5 @@ class _Solving:
             return None
         return (
             f"{converged} of {total} solutions of DP3 converged, less than min_converged = "
-            f"{self.limits.min_converged:g} of them"
+            f"{self.limits.min_converged:g} of them; use more data for each, or accept fewer"
         )

@@ -39,7 +39,8 @@ def test_good_deconvolution_goes_on(log: str) -> None:
 def test_peak_beyond_any_source() -> None:
     seen = seen_in("wsclean_diverged.log")
     assert seen == (
-        "the peak of the residual image is 3.93e+05 MJy in major iteration 4, beyond max_peak_jy = 100000 Jy"
+        "the peak of the residual image is 3.93e+05 MJy in major iteration 4, beyond max_peak_jy = 100000 Jy; "
+        "lower mgain, or allow more"
     )
     assert seen_in("wsclean_diverged.log", max_peak_jy="0") is None
 
@@ -49,14 +50,16 @@ def test_multiscale_that_diverged() -> None:
     seen = seen_in("wsclean_multiscale_diverged.log", max_peak_jy="0")
     assert seen == (
         "the peak of the residual image rose from 4.25 Jy to 3.336e+05 MJy over major iterations 1 to 2, by more than "
-        "max_rise = 2"
+        "max_rise = 2; lower mgain, or allow more"
     )
     assert seen_in("wsclean_multiscale_diverged.log", max_peak_jy="0", max_rise="0") is None
 
 
 def test_undefined_residual_needs_no_threshold() -> None:
     seen = seen_in("wsclean_nan.log", max_peak_jy="0", max_rise="0")
-    assert seen == "the peak of the residual image is nan Jy in major iteration 1: the deconvolution diverged"
+    assert (
+        seen == "the peak of the residual image is nan Jy in major iteration 1: the deconvolution diverged; lower mgain"
+    )
 
 
 def test_rise_over_two_major_iterations() -> None:
@@ -64,7 +67,7 @@ def test_rise_over_two_major_iterations() -> None:
     assert judged(lines[:-3]) is None  # one rise alone happens
     assert judged(lines) == (
         "the peak of the residual image rose from 120 mJy to 900 mJy over major iterations 3 to 5, by more than "
-        "max_rise = 2"
+        "max_rise = 2; lower mgain, or allow more"
     )
     assert judged(lines, max_rise="10") is None
     assert judged(lines, max_rise="0") is None
@@ -111,7 +114,10 @@ def test_noise_of_zero_later_is_not_judged() -> None:
 
 def test_our_own_notes_are_not_what_the_program_wrote() -> None:
     assert judged(["### Initial peak: nan Jy"]) is None
-    assert judged(["Initial peak: nan Jy"]) == "the peak of the residual image is nan Jy: the deconvolution diverged"
+    assert (
+        judged(["Initial peak: nan Jy"])
+        == "the peak of the residual image is nan Jy: the deconvolution diverged; lower mgain"
+    )
 
 
 def test_log_comes_in_pieces() -> None:
@@ -135,7 +141,8 @@ def test_solutions_that_did_not_converge_are_no_reason_by_default(log: str) -> N
 def test_too_few_solutions_of_ddecal_converged() -> None:
     # "max iter: 4", and "Iterations taken: [5,5,5]"
     assert seen_in("dp3_ddecal.log", "dp3", min_converged="0.3") == (
-        "0 of 3 solutions of DP3 converged, less than min_converged = 0.3 of them"
+        "0 of 3 solutions of DP3 converged, less than min_converged = 0.3 of them; use more data for each, "
+        "or accept fewer"
     )
 
 

@@ -1,0 +1,58 @@
+"""Reading the log of a job while it grows, to see whether there is hope."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lofarpipe.executors.jobs import Job
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.hopeless import Detector
+
+CHUNK_BYTES = 1 << 20
+LONGEST_LINE_BYTES = 1 << 16  # of a line without an end, such as the dots of DP3, only the end is kept
+
+
+class Lookout:
+    """Reads what was appended to a log since the last look.
+
+    Parameters
+    ----------
+    log: the file; it need not be there yet.
+    detector: what the lines are given to.
+    """
+
+    def __init__(self, log: Path, detector: Detector) -> None:
+        self._log = log
+        self._detector = detector
+        self._offset = 0
+        self._unfinished = b""
+
+    @classmethod
+    def of(cls, job: Job) -> Lookout | None:
+        """Return the lookout that a job asks for with ``watch``; None if it asks for none."""
+        if not job.watch:
+            return None
+        from lofarpipe.imaging.hopeless import Detector  # most jobs are not watched
+
+        return cls(job.log, Detector(job.watch.get("program", ""), job.watch))
+
+    def look(self) -> str | None:
+        """Return why there is no hope, or None; a log that cannot be read says nothing."""
+        try:
+            with self._log.open("rb") as stream:
+                stream.seek(self._offset)
+                while chunk := stream.read(CHUNK_BYTES):
+                    self._offset += len(chunk)
+                    if seen := self._detector.feed(self._lines(chunk)):
+                        return seen
+        except OSError:
+            return None
+        return None
+
+    def _lines(self, chunk: bytes) -> list[str]:
+        *lines, last = (self._unfinished + chunk).split(b"\n")
+        self._unfinished = last[-LONGEST_LINE_BYTES:]
+        return [os.fsdecode(line) for line in lines]
