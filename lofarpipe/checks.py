@@ -163,7 +163,7 @@ class StepChecker:
     # ---- recipes
 
     def _check_recipe(self, step: Step) -> Outputs:
-        recipe = self._settings.tasks.recipe(step.type)
+        recipe = self._settings.tasks.recipe(step.type)  # building the step has read it: it can be interpolated
         if recipe != "executable_args":
             self._add(
                 step, "control.type", f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"

@@ -194,7 +194,8 @@ def run_pipeline(options: argparse.Namespace) -> int:
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
-    with Journal(journal_file(settings)) as journal, terminating():
+    is_told = settings.lenient and not options.quiet
+    with telling_results(is_told), Journal(journal_file(settings)) as journal, terminating():
         reporters = make_reporters(options, settings, pipeline)
         run = Run(pipeline, settings, executor, journal, reporters)
         return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
@@ -275,6 +276,21 @@ def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], i
     if asked is check_only:
         return functools.partial(fields_command.check_all, settings_and_pipeline, all_findings)
     return functools.partial(fields_command.each, settings_and_pipeline, asked)
+
+
+@contextlib.contextmanager
+def telling_results(is_told: bool) -> Iterator[None]:
+    """Print in the end what the original does: it names no result itself, only that there are any.
+
+    Source: spec/lofarpipe.md, section 1.2.
+    """
+    last_line = "No results"
+    try:
+        yield
+        last_line = "Results:"
+    finally:
+        if is_told:
+            print(last_line)
 
 
 @contextlib.contextmanager

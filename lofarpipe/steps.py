@@ -96,12 +96,13 @@ def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
     legacy = {key.removeprefix("opts."): text for key, text in control.items() if key.startswith("opts.")}
     if kind != "loop" and (legacy or "loopcount" in control):
         control = legacy  # the original passes nothing on from a block that has a loopcount
-    if kind == "recipe" and cmdline and tasks.recipe(step_type) == "get_metadata":
-        kind, control = "feedback", {"mapfile_in": cmdline.pop(0), **control}  # what it was called before
     task: Mapping[str, str] = {}
     if kind == "recipe":
         try:
-            task = tasks.control_keys(step_type)
+            if cmdline and tasks.recipe(step_type) == "get_metadata":
+                kind, control = "feedback", {"mapfile_in": cmdline.pop(0), **control}  # what it was called before
+            else:
+                task = tasks.control_keys(step_type)
         except PipelineError as err:
             place = Step(name, block, kind, step_type, {}, {}, entries=entries)
             raise PipelineError(f"{place.where('control.type')}: {err}") from err

@@ -94,6 +94,13 @@ def test_only_the_task_that_is_used_is_interpolated(config):
         tasks.control_keys("broken")
 
 
+def test_recipe_that_cannot_be_interpolated_is_an_error_of_its_task(config, tmp_path):
+    with (tmp_path / "tasks.cfg").open("a") as stream:
+        stream.write("[odd]\nrecipe = %(nobody)s\n")
+    with pytest.raises(PipelineError, match=r"^task type 'odd': Bad value substitution.*nobody"):
+        _load(config).tasks.recipe("odd")
+
+
 def test_unknown_task_names_the_nearest(config):
     with pytest.raises(PipelineError, match="'wslean' is no task type; did you mean 'wsclean'"):
         _load(config).tasks.control_keys("wslean")

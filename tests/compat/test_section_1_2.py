@@ -41,6 +41,28 @@ def test_exit_status_of_wrong_usage(site, arguments, status):
     assert found == status
 
 
+@pytest.mark.parametrize(("program", "status", "line"), [("show", 0, "Results:"), ("fail", 1, "No results")])
+def test_last_line_of_a_run(site, capfd, program, status, line):
+    """Section 1.2: only where the runner behaves as the original."""
+    (site.here / "bin" / "fail").write_text("#!/bin/sh\nexit 3\n")
+    (site.here / "bin" / "fail").chmod(0o755)
+    parset = SHOW.replace("/bin/show", f"/bin/{program}")
+    assert site.run(parset) == site.run(parset, lenient=False) == status
+    command = ["p.parset", "-c", "pipeline.cfg"]
+    assert main(command) == main([*command, "-q", "--lenient"]) == status
+    assert line not in capfd.readouterr().out.splitlines()
+    assert main([*command, "--lenient"]) == status
+    assert capfd.readouterr().out.splitlines()[-1] == line
+
+
+def test_recipe_of_a_task_that_cannot_be_interpolated(site, error):
+    """Section 2.5: an error of the step that uses it, with its place."""
+    (site.here / "tasks.cfg").write_text("[odd]\nrecipe = %(nobody)s\n")
+    parset = "pipeline.steps = [s]\ns.control.type = odd\ns.control.cmdline.a = x\n"
+    assert site.run(parset, "-t", f"[{site.here}/tasks.cfg]", lenient=False) == 1
+    assert "p.parset:2: s.control.type: task type 'odd': Bad value substitution" in error()
+
+
 def test_no_steps(site, error):
     """Section 1.2."""
     assert site.run("s.control.type = executable_args\n") == 1
