@@ -15,6 +15,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Executor, Interrupted
 from lofarpipe.feedback_step import finish_feedback, prepare_feedback
 from lofarpipe.history import History
+from lofarpipe.job_events import executor_name
 from lofarpipe.job_files import failure_text, note_commands, write_job_files
 from lofarpipe.job_identity import changed_inputs, job_identity, outputs_of
 from lofarpipe.job_ledger import JobLedger
@@ -29,6 +30,7 @@ from lofarpipe.space import refuse_without_room
 from lofarpipe.step_jobs import Context, Outputs, StepJobs, Work
 from lofarpipe.steps import BROKEN, Step, refreshed, with_counters
 from lofarpipe.support import python2
+from lofarpipe.support.unfinished import remove_unfinished
 from lofarpipe.support.utilities import write_atomically
 
 
@@ -75,11 +77,16 @@ class Run:
             self._step(step)
         return self.results
 
+    def _directories(self) -> tuple[Path, ...]:
+        return self.settings.mapfile_dir, self.settings.parset_dir, self.settings.job_workdir
+
     def prepare_directories(self) -> None:
         """Make the directories for maps, parsets and what the jobs write; remove what a killed run left in them."""
-        for directory in (self.settings.mapfile_dir, self.settings.parset_dir, self.settings.job_workdir):
+        for directory in self._directories():
             directory.mkdir(parents=True, exist_ok=True)
         Leftovers(self.ledger, self.reporters.notice).clear()
+        job_directory = self.settings.job_directory
+        remove_unfinished([*self._directories(), job_directory, *job_directory.glob("jobs/*")])
 
     def _step(self, step: Step) -> None:
         kinds: dict[str, Callable[[Step], Outputs]] = {
@@ -248,7 +255,8 @@ class Run:
         work = jobs.work
         for notice in dict.fromkeys(notice for planned in jobs.pending for notice in planned.notices):
             self.reporters.notice(f"step '{step.name}': {notice}")
-        refuse_without_room(step.name, jobs.pending, self.executor.capacity())
+        here = executor_name(self.executor) == "local"
+        refuse_without_room(step.name, jobs.pending, self.executor.capacity(), here)
         write_job_files(jobs.pending)
         note_commands(self.settings.job_directory / "commands.txt", jobs.pending, self.commands)
         results = jobs.run()

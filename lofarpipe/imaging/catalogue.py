@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.image_statistics import ISLAND_SIGMA, PEAK_SIGMA
+from lofarpipe.support.unfinished import unfinished_directory
 
 # The head of a list without sources; PyBDSF writes none then.
 EMPTY_LIST = (
@@ -91,12 +91,12 @@ def write_source_list(
     keywords = (options or FindingOptions()).keywords() | {"ncores": cores, "quiet": True}
     target = Path(outfile).absolute()
     # PyBDSF puts logs beside the image: it gets links in a directory of its own.
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        links = {name: Path(folder) / f"{name}.fits" for name in ("true_sky", "flat_noise")}
+    with unfinished_directory(target) as folder:
+        links = {name: folder / f"{name}.fits" for name in ("true_sky", "flat_noise")}
         links["true_sky"].symlink_to(Path(image_pb).resolve())
         links["flat_noise"].symlink_to(Path(image_flat).resolve())
         found = _find_sources(links, keywords)
-        unfinished = Path(folder) / "sources"
+        unfinished = folder / "sources"
         if found.ngaus == 0:
             unfinished.write_text(EMPTY_LIST.format(frequency_hz=found.frequency))
         elif not found.write_catalog(

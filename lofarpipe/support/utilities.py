@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lofarpipe.support.unfinished import unfinished_name
+
 
 def create_directory(dirname: str | os.PathLike[str]) -> None:
     """Make a directory and those above it; nothing happens if it exists."""
@@ -27,7 +29,7 @@ def write_atomically(path: Path, text: str) -> None:
         If it cannot be written; it names the file.
     """
     path = Path(os.path.realpath(path))  # the file that a link points to is replaced, not the link
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = unfinished_name(path)
     try:
         with unfinished.open("w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(text)
