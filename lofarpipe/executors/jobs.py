@@ -185,14 +185,7 @@ StartCallback = Callable[[JobStart], None]
 
 
 class Executor(Protocol):
-    """Somewhere jobs run. ``run`` blocks, and returns one result per job in the order given.
-
-    Attributes
-    ----------
-    notices: what users should know and what is no failure; whoever tells them empties the list.
-    """
-
-    notices: list[str]
+    """Somewhere jobs run. ``run`` blocks, and returns one result per job in the order given."""
 
     def capacity(self) -> Resources:
         """Return the largest job that can be run."""
@@ -210,6 +203,14 @@ class Executor(Protocol):
 
     def cancel(self) -> None:
         """End every job of the current ``run``; it then returns, with the rest as "not started" or killed."""
+        ...
+
+    def notices(self) -> list[str]:
+        """Return what users should know and what is no failure, such as a wish that could not be met; only once."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was kept between two calls of ``run``, such as workers."""
         ...
 
 

@@ -46,7 +46,7 @@ class LocalExecutor:
     """
 
     def __init__(self, capacity: Resources | None = None, grace_s: float = GRACE_S) -> None:
-        self.notices: list[str] = []
+        self._notices: list[str] = []
         self._capacity = capacity or detect_resources()
         self._grace_s = grace_s
         self._cancelled = threading.Event()
@@ -55,6 +55,14 @@ class LocalExecutor:
     def capacity(self) -> Resources:
         """Return what the jobs may use together."""
         return self._capacity
+
+    def notices(self) -> list[str]:
+        """Return what users should know, and forget it."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def close(self) -> None:
+        """Nothing is kept between two runs."""
 
     def cancel(self) -> None:
         """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
@@ -67,6 +75,7 @@ class LocalExecutor:
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
+        self._notices += _elsewhere(jobs)
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
         self._cancelled.clear()
@@ -186,3 +195,12 @@ class _Batch:
         deadline = time.monotonic() + limit_s
         while session_members(sessions) and time.monotonic() < deadline and not is_enough():
             self._watch.wait(POLL_ENDING_S)
+
+
+def _elsewhere(jobs: Sequence[Job]) -> list[str]:
+    """Return what to tell of jobs that want to run where their data is, if that is another machine."""
+    here = {"localhost", "", os.uname().nodename, os.uname().nodename.partition(".")[0]}
+    hosts = sorted({job.host for job in jobs if job.at_host and job.host.partition(".")[0] not in here})
+    if not hosts:
+        return []
+    return [f"data is on {', '.join(hosts)}, and the jobs run on this machine: [remote] of pipeline.cfg says local"]

@@ -1,0 +1,197 @@
+"""Runs jobs as arrays of Slurm's, on nodes that see the same files under the same names."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import (
+    DoneCallback,
+    Interrupted,
+    Job,
+    JobResult,
+    Resources,
+    StartCallback,
+    ended_result,
+)
+from lofarpipe.executors.orders import GRACE_S, Order, new_attempt, order_path, write_order
+from lofarpipe.executors.slurm_arrays import grouped, node_of, request_of
+from lofarpipe.executors.slurm_batch import Batch, Submission
+from lofarpipe.executors.slurm_client import Node, SlurmClient
+from lofarpipe.executors.slurm_options import SlurmOptions
+from lofarpipe.executors.slurm_queue import SlurmQueue
+from lofarpipe.executors.slurm_tasks import adopt
+from lofarpipe.executors.watch import Watch
+from lofarpipe.programs import job_environment
+
+ARRAYS = "slurm"  # directory of their files, below that of the orders
+
+
+class SlurmExecutor:
+    """Submits jobs to Slurm; a guard runs each, and its record is the result.
+
+    Interpreter, this package, job directory and data must be on a file system that all nodes share. Killed by
+    SIGKILL, this process leaves its jobs in the queue; the next one that runs the same jobs takes them over.
+
+    Parameters
+    ----------
+    options: what the site says.
+    orders: directory for orders and records, of this pipeline's job alone.
+    grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
+    """
+
+    def __init__(
+        self, options: SlurmOptions, orders: Path, client: SlurmClient | None = None, grace_s: float = GRACE_S
+    ) -> None:
+        self._notices: list[str] = []
+        self._options = options
+        self._orders = orders
+        self._client = client or SlurmClient()
+        self._queue = SlurmQueue(orders / ARRAYS, options, self._client)
+        self._grace_s = grace_s
+        self._partitions: dict[str, list[Node]] = {}
+        self._largest_array = 0
+        self._cancelled = threading.Event()
+        self._watch: Watch | None = None
+
+    def capacity(self) -> Resources:
+        """Return the largest node of the partition, or what the site's configuration says of it."""
+        return self._node_of(self._options.partition)
+
+    def notices(self) -> list[str]:
+        """Return what users should know, and forget it."""
+        notices = list(self._notices)
+        self._notices.clear()
+        return notices
+
+    def close(self) -> None:
+        """Nothing is kept between two runs."""
+
+    def cancel(self) -> None:
+        """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
+        self._cancelled.set()
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
+    def run(
+        self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
+    ) -> list[JobResult]:
+        """Run all jobs and return their results in the order given; see ``Executor.run``."""
+        for job in jobs:
+            self._refuse_impossible(job)
+        self._cancelled.clear()
+        with Watch() as self._watch:
+            tasks = adopt(self._queue, self._client, jobs) if jobs or self._queue.directory.exists() else []
+            waiting = self._submissions(jobs, {task.place for task in tasks})
+            batch = Batch(
+                queue=self._queue,
+                client=self._client,
+                options=self._options,
+                environment=job_environment(),
+                watch=self._watch,
+                cancelled=self._cancelled,
+                on_done=on_done,
+                on_start=on_start,
+                waiting=waiting,
+                tasks={task.place: task for task in tasks},
+                notices=self._notices,
+            )
+            batch.work()
+            received = self._watch.received
+        self._watch = None
+        if received:
+            raise Interrupted(received[0])
+        return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
+
+    def _submissions(self, jobs: Sequence[Job], taken: set[int]) -> list[Submission]:
+        """Write the orders of all jobs but those that are ``taken``; return what is to be submitted."""
+        places = [place for place in range(len(jobs)) if place not in taken]
+        if not places:
+            return []
+        hosts = self._hosts(jobs)
+        requests = [
+            request_of(jobs[place], self._node_of(_partition(jobs[place], self._options)), hosts, self._options)
+            for place in places
+        ]
+        return [
+            Submission(request, [(places[member], self._order(jobs[places[member]])) for member in members])
+            for request, members in grouped(requests, self._array_size())
+        ]
+
+    def _order(self, job: Job) -> Order:
+        attempt = new_attempt()
+        return write_order(job, attempt, order_path(self._orders, job, attempt), grace_s=self._grace_s)
+
+    def _array_size(self) -> int:
+        if not self._largest_array:
+            asked = self._options.max_array_size or self._client.max_array_size()
+            self._largest_array = min(asked, self._options.max_submitted or asked)
+        return self._largest_array
+
+    def _hosts(self, jobs: Sequence[Job]) -> list[str]:
+        """Return the nodes at which a job may ask to run; what Slurm does not know is told of."""
+        asking = [job for job in jobs if job.at_host]
+        if not asking:
+            return []
+        hosts = [node.name for node in self._nodes("")]
+        unknown = sorted({job.host for job in asking if not node_of(job, hosts)})
+        if unknown:
+            step = asking[0].name.rpartition("/")[0]
+            self._notices.append(
+                f"{step}: Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is"
+            )
+        return hosts
+
+    def _nodes(self, partition: str) -> list[Node]:
+        if partition not in self._partitions:
+            self._partitions[partition] = self._client.nodes(partition)
+        return self._partitions[partition]
+
+    def _node_of(self, partition: str) -> Resources:
+        """Return the largest node of a partition; each number is the largest of any node.
+
+        Raises
+        ------
+        PipelineError
+            If it has no nodes.
+        """
+        nodes = self._nodes(partition)
+        if not partition:  # jobs then go to the default one, if there is one
+            nodes = [node for node in nodes if node.is_default] or nodes
+        if not nodes:
+            raise PipelineError(f"partition '{partition}' of Slurm has no nodes; sinfo lists those that there are")
+        given = self._options
+        return Resources(
+            cores=given.cores or max(node.size.cores for node in nodes),
+            memory_gb=given.memory_gb or max(node.size.memory_gb for node in nodes),
+            gpus=given.gpus or max(node.size.gpus for node in nodes),
+        )
+
+    def _refuse_impossible(self, job: Job) -> None:
+        """Say at once what Slurm would never run.
+
+        Raises
+        ------
+        PipelineError
+            If a job needs more memory or graphics cards than a node has.
+        """
+        partition = _partition(job, self._options)
+        node = self._node_of(partition)
+        where = f"the largest node of partition '{partition}'" if partition else "the largest node"
+        if (job.memory_gb or 0.0) > node.memory_gb + 1e-7:
+            raise PipelineError(
+                f"{job.name}: needs {job.memory_gb:g} GB of memory, and {where} has {node.memory_gb:.1f} GB; "
+                "ask for less, or set another partition"
+            )
+        if job.gpus > node.gpus:
+            raise PipelineError(
+                f"{job.name}: needs {job.gpus} CUDA devices, and {where} has {node.gpus}; "
+                "choose a mode that runs on the CPU, or set another partition"
+            )
+
+
+def _partition(job: Job, options: SlurmOptions) -> str:
+    return job.batch.get("partition", "") or options.partition

@@ -1,0 +1,241 @@
+"""Slurm's commands: how they are called, and what their answers mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import Resources
+
+TIMEOUT_S = 120.0
+MIB_PER_GB = 1e9 / 2**20
+#: What a user sets for all submissions; anything else of this kind would change what we ask for.
+USERS_DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "RESERVATION", "CONSTRAINT", "CLUSTERS")
+OF_SLURM_ITSELF = ("SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER")
+#: The controller is busy or being restarted: the same command works later.
+PASSING = re.compile(
+    r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|Zero Bytes were|"
+    r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
+    re.IGNORECASE,
+)
+UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
+
+
+class SlurmRefused(PipelineError):  # noqa: N818 - what happened
+    """Slurm said no."""
+
+
+class SlurmBusy(SlurmRefused):
+    """Slurm could not be asked, and may be later."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a partition, as ``sinfo`` lists it."""
+
+    name: str
+    size: Resources
+    is_default: bool  # its partition is where jobs go that name none
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What Slurm remembers of a task that has left the queue."""
+
+    state: str  # COMPLETED, TIMEOUT, NODE_FAIL ...
+    exit_code: int = 0
+    signal: int = 0
+    node: str = ""
+    reason: str = ""
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for Slurm's commands and for jobs, also where this process is a job of Slurm's itself."""
+    users = {f"SBATCH_{name}" for name in USERS_DEFAULTS}
+    kept = {*OF_SLURM_ITSELF, *users}
+    ours = {
+        "CUDA_VISIBLE_DEVICES",
+        "GPU_DEVICE_ORDINAL",
+        "ROCR_VISIBLE_DEVICES",
+    }  # of this allocation, not of the job's
+    prefixes = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "PMI_", "PMIX_")
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in kept or not (name in ours or name.startswith(prefixes))
+    }
+
+
+class SlurmClient:
+    """Runs Slurm's commands, with an environment that no allocation around this process disturbs."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = clean_environment(os.environ if environment is None else environment)
+
+    def submit(self, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+        """Submit a script; return the id of the job.
+
+        Raises
+        ------
+        SlurmRefused
+            If Slurm does not take it; SlurmBusy if it may later.
+        """
+        answer = self._run(["sbatch", "--parsable", *arguments], {**self._environment, **environment})
+        return answer.strip().splitlines()[-1].partition(";")[0]  # id;cluster, after what a site's plugin may say
+
+    def queued(self, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return state and reason of each task ("12_7") of some jobs that is in the queue: waits, runs or ends.
+
+        Raises
+        ------
+        SlurmRefused
+            If Slurm does not answer.
+        """
+        wanted = sorted(set(ids))
+        return self._squeue("-j", ",".join(wanted)) if wanted else {}
+
+    def named(self, name: str) -> dict[str, tuple[str, str]]:
+        """Return state and reason of each task in the queue whose job has a name; raises as ``queued`` does."""
+        return self._squeue("--name", name)
+
+    def _squeue(self, *arguments: str) -> dict[str, tuple[str, str]]:
+        try:
+            answer = self._run(["squeue", "-h", "-r", "-o", "%i|%T|%r", *arguments])
+        except SlurmBusy:
+            raise
+        except SlurmRefused as err:
+            if UNKNOWN_JOB.search(str(err)):  # so it answers where but one was asked for, and that one is long over
+                return {}
+            raise
+        return parse_queue(answer)
+
+    def ended(self, ids: Iterable[str]) -> dict[str, Ended]:
+        """Return what Slurm remembers of the tasks of some jobs; where it forgets soon, ``sacct`` is asked as well."""
+        found: dict[str, Ended] = {}
+        for number in sorted(set(ids)):
+            found |= self._remembered(["scontrol", "show", "job", "-o", number], parse_jobs)
+            if not any(task.startswith(f"{number}_") for task in found):
+                command = ["sacct", "-n", "-P", "-X", "-j", number, "-o", "JobID,State,ExitCode,NodeList,Reason"]
+                found |= self._remembered(command, parse_accounting)
+        return found
+
+    def _remembered(self, command: Sequence[str], parse: object) -> dict[str, Ended]:
+        try:
+            answer = self._run(command)
+        except SlurmRefused:  # forgotten, no accounting at this site, or nobody answers
+            return {}
+        return parse(answer) if callable(parse) else {}
+
+    def cancel(self, tasks: Iterable[str], force: bool = False) -> None:
+        """Ask Slurm to end jobs or single tasks; those that have ended are passed over.
+
+        Raises
+        ------
+        SlurmRefused
+            If Slurm does not answer.
+        """
+        wanted = sorted(set(tasks))
+        if wanted:
+            self._run(["scancel", *(["--signal=KILL", "--full"] if force else []), *wanted])
+
+    def max_array_size(self) -> int:
+        """Return how many tasks one array may have; raises as ``queued`` does."""
+        return parse_max_array_size(self._run(["scontrol", "show", "config"]))
+
+    def nodes(self, partition: str = "") -> list[Node]:
+        """Return the nodes of a partition, by default of all; raises as ``queued`` does."""
+        chosen = ["-p", partition] if partition else []
+        return parse_nodes(self._run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%m|%G|%P"]))
+
+    def _run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+        try:
+            done = subprocess.run(
+                list(command),
+                env=environment or self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                check=False,
+                start_new_session=True,  # Ctrl-C in the terminal is for us
+            )
+        except FileNotFoundError as err:
+            raise SlurmRefused(
+                f"{command[0]}: no such program on PATH; run on a machine that submits to Slurm, "
+                "or set method = local in [remote] of pipeline.cfg"
+            ) from err
+        except subprocess.TimeoutExpired as err:
+            raise SlurmBusy(f"{command[0]} did not answer within {TIMEOUT_S:g} s") from err
+        said = " ".join(done.stderr.split())
+        if done.returncode != 0:
+            kind = SlurmBusy if PASSING.search(said) else SlurmRefused
+            raise kind(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"')
+        return done.stdout
+
+
+def parse_queue(answer: str) -> dict[str, tuple[str, str]]:
+    """Return task -> (state, reason) from ``squeue -o "%i|%T|%r"``."""
+    rows = [line.split("|", 2) for line in answer.splitlines() if line.count("|") >= 2]
+    return {task.strip(): (state, reason) for task, state, reason in rows}
+
+
+def parse_jobs(answer: str) -> dict[str, Ended]:
+    """Return task -> what ``scontrol show job -o`` tells of it."""
+    found = {}
+    for line in answer.splitlines():
+        facts = dict(word.partition("=")[::2] for word in line.split())
+        if "ArrayTaskId" not in facts or not facts["ArrayTaskId"].isdigit():
+            continue
+        code, _, number = facts.get("ExitCode", "0:0").partition(":")
+        node = facts.get("BatchHost") or facts.get("NodeList", "")
+        task = f"{facts.get('ArrayJobId')}_{facts['ArrayTaskId']}"
+        found[task] = Ended(facts.get("JobState", ""), _int(code), _int(number), _node(node), facts.get("Reason", ""))
+    return found
+
+
+def parse_accounting(answer: str) -> dict[str, Ended]:
+    """Return task -> what ``sacct`` tells of it."""
+    rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
+    found = {}
+    for task, state, codes, node, reason in rows:
+        code, _, number = codes.partition(":")
+        # "CANCELLED by 1000"
+        found[task] = Ended(state.split()[0] if state else "", _int(code), _int(number), _node(node), reason)
+    return found
+
+
+def parse_max_array_size(answer: str) -> int:
+    """Return MaxArraySize from ``scontrol show config``; 1 where arrays are switched off or nothing is said."""
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
+    return max(1, int(match[1])) if match else 1
+
+
+def parse_nodes(answer: str) -> list[Node]:
+    """Return the nodes from ``sinfo -N -o "%N|%c|%m|%G|%P"``."""
+    nodes = []
+    for line in answer.splitlines():
+        if line.count("|") < 4:
+            continue
+        name, cores, memory_mib, gres, partition = (part.strip() for part in line.split("|", 4))
+        size = Resources(_int(cores), _int(memory_mib) / MIB_PER_GB, parse_gpus(gres))
+        nodes.append(Node(name, size, partition.endswith("*")))
+    return nodes
+
+
+def parse_gpus(gres: str) -> int:
+    """Return the number of graphics cards in a list such as ``gpu:a100:4(S:0-1),shard:8``."""
+    return sum(int(count or 1) for count in re.findall(r"(?:^|,)gpu(?::[^:,(\d][^:,(]*)?(?::(\d+))?", gres))
+
+
+def _int(text: str) -> int:
+    match = re.match(r"\d+", text)
+    return int(match[0]) if match else 0
+
+
+def _node(text: str) -> str:
+    return "" if text in {"(null)", "None assigned", "n/a"} else text
