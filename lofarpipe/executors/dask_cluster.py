@@ -23,6 +23,7 @@ from lofarpipe.executors.jobs import Resources
 # Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
 NODE = 1_000_000
 ENDING_S = 10.0
+UNQUEUED_S = 120.0
 DASHBOARD_PORT = 8787
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 LAUNCHERS = (*QUEUES, "ssh", "address", "local")
@@ -42,7 +43,7 @@ class DaskOptions:
     hosts: for ssh.
     address: of the scheduler, tcp://host:port.
     interface: network interface that the workers reach this machine by, such as ib0.
-    start_timeout_s: how long the first worker may take; queues can be long.
+    start_timeout_s: how long the first worker may take; queues can be long. Without a queue: two minutes at most.
     death_timeout_s: a worker without its scheduler ends after this.
     dashboard: whether Dask's web page is served, on this machine only.
     """
@@ -78,6 +79,11 @@ class DaskOptions:
         if self.launcher == "address" and "://" not in self.address:
             found.append(f"address is '{self.address}'; the scheduler's, such as tcp://head:8786, is needed")
         return found
+
+    @property
+    def patience_s(self) -> float:
+        """How long the first worker may take."""
+        return self.start_timeout_s if self.launcher in QUEUES else min(self.start_timeout_s, UNQUEUED_S)
 
     @property
     def node(self) -> Resources:
@@ -180,7 +186,7 @@ def _queued(options: DaskOptions, stack: ExitStack) -> Any:
         scheduler_options={"dashboard_address": _dashboard(options)},
     )
     stack.enter_context(cluster)
-    cluster.scale(jobs=options.nodes)
+    cluster.adapt(minimum_jobs=options.nodes, maximum_jobs=options.nodes)  # one that was lost is asked for again
     return cluster
 
 

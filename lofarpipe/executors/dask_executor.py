@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import read_claim, state_of
-from lofarpipe.executors.dask_cluster import NODE, DaskOptions, connect, tokens
+from lofarpipe.executors.dask_cluster import NODE, QUEUES, DaskOptions, connect, tokens
 from lofarpipe.executors.jobs import (
     NOT_STARTED,
     DoneCallback,
@@ -37,6 +38,7 @@ from lofarpipe.executors.watch import Watch
 from lofarpipe.nodes.dask_task import end_guards, run_order
 
 LOOKED_AT = 64
+WITHOUT_WORKERS_S = 60.0  # a cluster that has had no worker for so long, and no queue to give one, is gone
 LOOK_S = 0.5  # between two looks at claims and at jobs without a worker
 GRACE_S = 5.0
 
@@ -109,19 +111,27 @@ class DaskExecutor:
             raise Interrupted(received[0])
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
+    def has_no_workers(self) -> bool:
+        """Whether there is no worker, and no queue that is going to give one."""
+        return self._options.launcher not in QUEUES and not self.workers_now()
+
+    def workers_now(self) -> Mapping[str, Any]:
+        """Return the facts of the workers that are there, by address."""
+        workers: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return workers
+
     def _workers(self) -> Mapping[str, Any]:
         """Return the facts of the workers, once one is there; the cluster is started if it is not."""
         if self._client is None:
             self._client = connect(self._options, self._cluster)
         try:
-            self._client.wait_for_workers(1, timeout=self._options.start_timeout_s)
+            self._client.wait_for_workers(1, timeout=self._options.patience_s)
         except TimeoutError as err:
             raise PipelineError(
-                f"[dask]: no worker came within {self._options.start_timeout_s:g} s (start_timeout_s); "
+                f"[dask]: no worker came within {self._options.patience_s:g} s (start_timeout_s); "
                 "look at the queue, or at the log of a worker"
             ) from err
-        facts: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return facts
+        return self.workers_now()
 
 
 def _largest(workers: Mapping[str, Any]) -> Resources:
@@ -169,6 +179,7 @@ class _Batch:
         self._waiting: dict[int, Order] = {}
         self._futures: dict[int, Any] = {}
         self._announced: set[int] = set()
+        self._last_worker = time.monotonic()
 
     def work(self) -> None:
         """Submit all, and collect until every job has a result, or an end was asked for."""
@@ -238,6 +249,18 @@ class _Batch:
         for index, order in list(self._waiting.items()):
             if self._futures[index].done() and state_of(order) != "alive":
                 self._collect(index, order)
+        if self._waiting and self._owner.has_no_workers():
+            self._give_up()
+        else:
+            self._last_worker = time.monotonic()
+
+    def _give_up(self) -> None:
+        """Report all that wait as lost if no worker has been there for a while: Dask would wait for ever."""
+        if time.monotonic() - self._last_worker < WITHOUT_WORKERS_S:
+            return
+        for index, order in list(self._waiting.items()):
+            if state_of(order) != "alive":
+                self._collect(index, order)
 
     def _announce(self) -> None:
         """Tell which jobs began; only the first are looked at: Dask takes them in their order."""
@@ -254,20 +277,29 @@ class _Batch:
         self._announce_one(index, order)
         withdraw(order)  # a guard that comes too late finds nothing to do
         result = read_record(order)
-        if result is None:
+        never_began = read_claim(order) is None and self._error(index).startswith("KilledWorker")
+        if result is None and not never_began:
             result = self._lost(index, order)
-        self._finish(index, result)
         discard(order)
+        if result is None:  # Dask gives up all that a dead worker was going to do
+            self._submit(index, order.job, _hosts(self._owner.workers_now()))
+        else:
+            self._finish(index, result)
 
     def _lost(self, index: int, order: Order) -> JobResult:
         """Return the result of a job of which there is no record."""
-        claim, future = read_claim(order), self._futures[index]
+        claim, is_over = read_claim(order), self._futures[index].done()
         node = claim.node if claim is not None else ""
-        error = future.exception() if future.status == "error" else None
-        why = f"{type(error).__name__}" if error is not None else f"its guard gave no record{_said(order)}"
+        why = self._error(index) or (f"its guard gave no record{_said(order)}" if is_over else "no worker is left")
         place = f"node {node}" if node else "its worker"
         ended = ended_result(order.job, NOT_STARTED if claim is None else claim.start_s, node)
         return replace(ended, problem=f"lost with {place}: {why}", is_lost=True)
+
+    def _error(self, index: int) -> str:
+        """Return what Dask says went wrong with a job; "" if nothing."""
+        future = self._futures[index]
+        error = future.exception() if future.status == "error" else None
+        return "" if error is None else f"{type(error).__name__}: {error}".partition("\n")[0]
 
     def _finish(self, index: int, result: JobResult) -> None:
         self._waiting.pop(index, None)

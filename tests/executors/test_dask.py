@@ -131,6 +131,17 @@ def test_program_of_the_guard_that_cannot_run_is_lost(executor, make_job, monkey
     assert (result.is_lost, result.reason()) == (True, "lost with its worker: its guard gave no record: what it said")
 
 
+def test_guard_that_cannot_be_started_is_lost(executor, make_job, monkeypatch):
+    monkeypatch.setattr("lofarpipe.executors.dask_executor.run_order", _cannot)
+    assert (
+        executor.run([make_job(0)])[0].reason() == "lost with its worker: PermissionError: [Errno 13] no, you may not"
+    )
+
+
+def _cannot(path: str) -> int:
+    raise PermissionError(13, "no, you may not")
+
+
 def _no_guard(path: str) -> int:
     Path(path).with_suffix(".out").write_text("what it said\n")
     return 1
