@@ -9,10 +9,10 @@ SOURCES = pyproject.toml tools/set-up
 image: $(VENV)/.ready-simulation
 	$(VENV)/bin/python tools/demonstration.py $(DEMO)
 
-test: $(VENV)/.ready-simulation,catalogue,test lint
+test: $(VENV)/.ready-simulation,catalogue,lsmtool,test lint
 	$(VENV)/bin/python -m pytest
 
-lint: $(VENV)/.ready-simulation,catalogue,test
+lint: $(VENV)/.ready-simulation,catalogue,lsmtool,test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

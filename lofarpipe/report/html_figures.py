@@ -27,6 +27,7 @@ NOISE_TILES = 24  # along the longer side
 NOISE_PIXELS = 4_000_000  # looked at; more would not make the noise of a tile any surer
 CONTOURS = (0.1, 0.25, 0.75, 0.9)
 RING_WIDTHS = 12
+HIGHEST_NOISE = 3.0  # of the map's colours, in units of its median
 UV_PIXELS = 1000
 INK, EMPHASIS, FAINT = "#1b3a6b", "#c8102e", "#8a94a6"
 
@@ -132,7 +133,9 @@ def noise_figures(path: Path, expected_jy: float | None) -> tuple[str, str]:
     noise, distance_deg, extent = noise_tiles(path)
     with _drawing():
         figure, axes = _figure()
-        shown = axes.imshow(noise * 1e3, origin="lower", extent=extent, cmap="viridis", aspect="equal")
+        # One tile full of sources must not hide how the rest differs.
+        top = min(float(np.nanmax(noise)), HIGHEST_NOISE * float(np.nanmedian(noise))) * 1e3
+        shown = axes.imshow(noise * 1e3, origin="lower", extent=extent, cmap="viridis", aspect="equal", vmax=top)
         axes.set(xlabel="offset along right ascension (deg)", ylabel="offset along declination (deg)")
         figure.colorbar(shown, ax=axes, label="rms of each tile (mJy/beam)", aspect=30)
         return _uri(figure, "png"), _noise_by_distance(noise, distance_deg, expected_jy)
@@ -202,7 +205,7 @@ def position_figure(measured: Sequence[Mapping[str, Any]], beam_arcsec: float | 
         axes.plot(east, north, "o", color=INK, markersize=4)
         reach = max(float(np.abs([*east, *north]).max()) * 1.2, 1e-3)
         if beam_arcsec:
-            reach = max(reach, beam_arcsec * 0.06)
+            reach = max(reach, beam_arcsec * 0.11)
             circle = np.linspace(0, 2 * np.pi, 100)
             tenth = beam_arcsec / 10
             axes.plot(tenth * np.cos(circle), tenth * np.sin(circle), "--", color=FAINT, label="a tenth of the beam")

@@ -98,7 +98,7 @@ def facts(job_directory: Path) -> dict[str, Any]:
         "figures": figures(pieces, job_directory, paths, numbers),
         "quality": html_text.quality_rows(quality),
         "plan": html_text.plan_tables(plan),
-        "comparison": html_text.comparison_tables(comparison),
+        "comparison": html_text.comparison_tables(comparison, quality),
         "record": html_text.record_tables(record),
         "versions": html_text.versions(record, quality, state),
         "problems": pieces.problems,

@@ -35,6 +35,7 @@ NAMES = {
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "μ"))
 PREFIXED_UNITS = ("Jy/beam", "Jy", "Hz")
 EMPTY = "–"
+OPTION_COLUMNS = ("name", "value", "source", "meaning")
 
 
 def is_number(value: object) -> bool:
@@ -127,7 +128,7 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
     if not quantities:
         return {}
     rows = [
-        (name.replace("_", " "), quantity(entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
+        (_plain(name), quantity(entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
         for name, entry in quantities.items()
         if isinstance(entry, dict)
     ]
@@ -138,6 +139,11 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
         "losses": [row for place, loss in losses.items() if isinstance(loss, dict) and (row := _loss_row(place, loss))],
         "explanation": str(losses.get("explanation", "")),
     }
+
+
+def _plain(name: str) -> str:
+    """Return the name of a quantity in words; its unit stands beside the value."""
+    return name.removesuffix("_hz").removesuffix("_deg").removesuffix("_lambda").replace("_", " ")
 
 
 def _texts(entry: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
@@ -184,17 +190,21 @@ def measured_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def comparison_tables(comparison: Mapping[str, Any]) -> dict[str, Any]:
+def comparison_tables(comparison: Mapping[str, Any], quality: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the comparison with a reference says: where it is from, its summary, and a row for each source."""
     sources = [source for source in _list(comparison.get("sources")) if isinstance(source, dict)]
     summary = comparison.get("summary")
     if not sources or not isinstance(summary, dict):
         return {}
+    counted = fact_value(quality, "source_count")
     return {
         "reference": str(comparison.get("reference", "")),
         "kind": str(comparison.get("kind", "")),
         "frequency": quantity(comparison.get("frequency_hz"), "Hz"),
-        "summary": [(str(key).replace("_", " "), quantity(value)) for key, value in summary.items()],
+        "summary": [
+            *([("islands in the image above 5 sigma", quantity(counted))] if counted is not None else []),
+            *((str(key).replace("_", " "), quantity(value)) for key, value in summary.items()),
+        ],
         "rows": [_source_row(source) for source in sources],
     }
 
@@ -209,45 +219,56 @@ def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
     return (str(source.get("name", "")), distance, *fluxes, *shown, percent(source.get("peak_loss")))
 
 
-def record_tables(record: Mapping[str, Any]) -> list[tuple[str, Table]]:
-    """Return run.json as tables: options, configuration, inputs, products, whatever of them it has."""
-    tables = []
-    for title in ("options", "configuration", "inputs", "products"):
-        rows = _rows_of(record.get(title))
-        if rows:
-            tables.append((title, rows))
-    return tables
+def record_tables(record: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], Table]]:
+    """Return what run.json has of options, configuration, inputs and products: title, head and rows of each."""
+    configuration = record.get("configuration")
+    values = configuration.get("values") if isinstance(configuration, dict) else None
+    files = ("path", "kind", "bytes", "sha256")
+    tables = (
+        ("options", ("option", "value", "from", "meaning"), _columns(record.get("options"), *OPTION_COLUMNS)),
+        ("configuration", ("section", "key", "value", "from"), _columns(values, "section", "key", "value", "source")),
+        ("inputs", files, _files(record.get("inputs"))),
+        ("products", files, _files(record.get("products"))),
+    )
+    return [table for table in tables if table[2]]
 
 
-def _rows_of(content: object) -> Table:
-    """Return a mapping, or a list of mappings, as rows of text: the name first."""
-    if isinstance(content, dict):
-        return [(str(name), *_cells(value)) for name, value in content.items()]
-    return [row for entry in _list(content) if (row := tuple(_cells(entry)))]
+def _columns(entries: object, *names: str) -> Table:
+    """Return the named parts of each entry of a list."""
+    return [tuple(_cell(entry.get(name)) for name in names) for entry in _list(entries) if isinstance(entry, dict)]
 
 
-def _cells(value: object) -> tuple[str, ...]:
-    if isinstance(value, dict):
-        return tuple(_cell(part) for part in value.values())
-    return (_cell(value),)
+def _files(entries: object) -> Table:
+    """Return path, kind, size and checksum of each file."""
+    return [
+        (*_columns([entry], "path", "kind")[0], quantity(entry.get("bytes")), _checksum(entry.get("checksum")))
+        for entry in _list(entries)
+        if isinstance(entry, dict)
+    ]
+
+
+def _checksum(checksum: object) -> str:
+    """Return a checksum, and of what it is unless it is of everything."""
+    if not isinstance(checksum, dict):
+        return EMPTY
+    method = checksum.get("method")
+    return _cell(checksum.get("value")) + (f" ({method})" if method not in (None, "full") else "")
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(part)}" for key, part in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_cell, value))
     return EMPTY if value is None or value == "" else str(value)
 
 
-def versions(record: Mapping[str, Any], quality: Mapping[str, Any], state: RunState) -> list[str]:
-    """Return the versions of the programs: those that the record, the quality numbers or the journal have."""
-    programs = record.get("programs")
-    lines = [" ".join(row) for row in _rows_of(programs)] or [str(line) for line in _list(quality.get("versions"))]
-    own = state.facts.get("version")
-    if own and not any("genericpipeline" in line for line in lines):
-        lines.insert(0, f"genericpipeline {own}")
-    return lines
+def versions(record: Mapping[str, Any], quality: Mapping[str, Any], state: RunState) -> Table:
+    """Return program, version and path, as the record has them, or else the quality numbers or the journal."""
+    software = record.get("software")
+    software = software if isinstance(software, dict) else {}
+    rows = _columns([software.get("runner"), *_list(software.get("programs"))], "name", "version", "path")
+    if not rows:
+        own = f"genericpipeline {state.facts.get('version', '')}".strip()
+        lines = dict.fromkeys([own, *(str(line) for line in _list(quality.get("versions")))])
+        rows = [(name, version or EMPTY, EMPTY) for line in lines for name, _, version in [line.partition(" ")]]
+    return rows
 
 
 FILTERS: dict[str, Callable[..., str]] = {

@@ -10,7 +10,7 @@ from lofarpipe.executors.jobs import duration_text
 from lofarpipe.report.run_state import DONE, FAILED, INTERRUPTED, RUNNING, JobState, RunState, StepState
 
 WIDTH, LEFT, RIGHT = 960.0, 210.0, 20.0  # of the drawing; units are CSS pixels on a wide screen
-ROW, GAP, BAR = 16.0, 5.0, 7.0
+ROW, GAP, BAR, MARK = 16.0, 5.0, 7.0, 5.0
 MOST_BARS, MOST_LANES = 60, 8  # of one step; with more, the number of jobs at a time is drawn instead
 MOST_ROWS = 60  # with more, the iterations of a loop share a row
 BINS = 240
@@ -129,23 +129,32 @@ def _rows(groups: dict[str, list[StepState]], span: _Span, run: int) -> list[Row
 
 def _row(label: str, steps: Sequence[StepState], jobs: Sequence[JobState], span: _Span, y: float) -> Row:
     """Return one row: a bar for each job, or for each step without jobs, or an outline where these are too many."""
-    many = f"{len(steps)} iterations, " if len(steps) > 1 else ""
-    title = f"{label}: {many}{len(jobs)} jobs" if jobs else label
-    lanes = _lanes(jobs, span) if jobs and len(jobs) <= MOST_BARS else []
-    if jobs and (not lanes or max(lanes) >= MOST_LANES):
-        height = 2 * ROW
-        counted = _profile([(*_times(job, span), 1.0) for job in jobs], span)
-        most = max(counted)
-        return Row(label, y, height, (), _outline(counted, most, y, height), f"{title}, up to {most:.0f} at a time")
-    height = max(ROW, (BAR + 1) * (max(lanes, default=0) + 1))
-    if jobs:
-        bars = [
-            _job_bar(job, span, y + lane * (BAR + 1), height if max(lanes) == 0 else BAR)
-            for job, lane in zip(jobs, lanes, strict=True)
-        ]
-    else:
-        bars = [_step_bar(step, span, y) for step in steps]
+    many = f"{len(steps)} iterations" if len(steps) > 1 else ""
+    title = ": ".join(filter(None, [label, ", ".join(filter(None, [many, f"{len(jobs)} jobs" if jobs else ""]))]))
+    if not jobs:
+        if len(steps) > MOST_BARS:
+            return _outlined(label, [_step_times(step, span) for step in steps], (), title, span, y)
+        return Row(label, y, ROW, tuple(_step_bar(step, span, y) for step in steps), "", title)
+    lanes = _lanes(jobs, span) if len(jobs) <= MOST_BARS else []
+    if not lanes or max(lanes) >= MOST_LANES:
+        failed = [job for job in jobs if job.state == FAILED][:MOST_BARS]
+        marks = tuple(_job_bar(job, span, y + 2 * ROW - MARK, MARK) for job in failed)
+        return _outlined(label, [_times(job, span) for job in jobs], marks, title, span, y)
+    height = max(ROW, (BAR + 1) * (max(lanes) + 1))
+    bars = [
+        _job_bar(job, span, y + lane * (BAR + 1), height if max(lanes) == 0 else BAR)
+        for job, lane in zip(jobs, lanes, strict=True)
+    ]
     return Row(label, y, height, tuple(bars), "", title)
+
+
+def _outlined(
+    label: str, times: Iterable[tuple[float, float]], marks: tuple[Bar, ...], title: str, span: _Span, y: float
+) -> Row:
+    """Return a row that shows how much ran at a time, with marks for what failed."""
+    counted = _profile([(*pair, 1.0) for pair in times], span)
+    most = max(counted)
+    return Row(label, y, 2 * ROW, marks, _outline(counted, most, y, 2 * ROW), f"{title}, up to {most:.0f} at a time")
 
 
 def _times(job: JobState, span: _Span) -> tuple[float, float]:
@@ -179,9 +188,14 @@ def _job_bar(job: JobState, span: _Span, y: float, height: float) -> Bar:
     return _bar(start_s, end_s, span, y, height, job.state, f"{job.name}: {', '.join(text for text in used if text)}")
 
 
-def _step_bar(step: StepState, span: _Span, y: float) -> Bar:
+def _step_times(step: StepState, span: _Span) -> tuple[float, float]:
+    """Return start and end of a step; one that runs ends with the drawing."""
     start_s = step.started_s if step.started_s is not None else span.start_s
-    end_s = step.ended_s if step.ended_s is not None else span.end_s
+    return start_s, step.ended_s if step.ended_s is not None else span.end_s
+
+
+def _step_bar(step: StepState, span: _Span, y: float) -> Bar:
+    start_s, end_s = _step_times(step, span)
     return _bar(start_s, end_s, span, y, ROW, step.state, f"{step.name}: {duration_text(end_s - start_s)}")
 
 

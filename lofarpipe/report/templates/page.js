@@ -40,8 +40,8 @@
   }
 
   function draw(sky) {
-    const ratio = window.devicePixelRatio || 1, box = sky.window.getBoundingClientRect();
-    const side = Math.max(1, Math.round(box.width * ratio));
+    const ratio = window.devicePixelRatio || 1;
+    const side = Math.max(1, Math.round(sky.window.clientWidth * ratio));
     if (sky.canvas.width !== side) { sky.canvas.width = sky.canvas.height = side; }
     const context = sky.canvas.getContext("2d"), at = place(sky);
     context.fillStyle = "#eef1f6";
