@@ -54,6 +54,11 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
     "retries": ControlKey("int", 0, "ours: how often a job that failed is run again; one lost with its node always is"),
     "repeatable": ControlKey("bool", False, "ours: an input that is changed in place may be changed twice"),
+    "max_rise": ControlKey(
+        "number", 2.0, "ours: factor by which WSClean's peak residual may rise before the job is ended; 0: any"
+    ),
+    "max_peak_jy": ControlKey("number", 1e5, "ours: highest peak of WSClean's residual, Jy; 0: any"),
+    "min_converged": ControlKey("number", 0.0, "ours: share of DP3's solutions that has to converge, 0 to 1"),
     "gpus": ControlKey("int", 0, "ours: graphics processors for each job; 0: one for WSClean with idg-mode hybrid"),
     "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
 }

@@ -132,6 +132,13 @@ class JobBuilder:
         stage = Path(directory) / f".{name[:LONGEST_NAME]}.{self.step}-{place:03d}.incomplete"
         return Staged(output.renamed(argv, f"{stage}/{name}"), stage, Path(directory))
 
+    def _watch(self) -> dict[str, str]:
+        """Return when to give up a job of a known program; never in a lenient run."""
+        if self.program is None or self.settings.lenient:
+            return {}
+        limits = {key: str(self.control.values[key]) for key in ("max_rise", "max_peak_jy", "min_converged")}
+        return {"program": self.control.text("program"), **limits}
+
     def _job(self, place: int, argv: Sequence[str], given: Resources, tempdir: Path | None) -> Job:
         product = self.maps[0].data[place]
         return Job(
@@ -148,6 +155,7 @@ class JobBuilder:
             tempdir=tempdir,
             label=product.file,
             staged=self._staged(place, argv),
+            watch=self._watch(),
         )
 
     def _files(self, place: int) -> list[tuple[str, str]]:

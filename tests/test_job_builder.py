@@ -118,6 +118,14 @@ def test_long_names_are_cut(planned):
     assert stage.argv[-2].endswith("n" * 250) or any(text.endswith("n" * 250) for text in stage.argv)
 
 
+def test_known_program_is_watched(planned):
+    (one,) = planned(dp3(), max_rise="3", min_converged="0.5", **DP3)
+    limits = {"max_rise": "3.0", "max_peak_jy": "100000.0", "min_converged": "0.5"}
+    assert one.job.watch == {"program": "dp3", **limits}
+    assert planned(dp3(), lenient=True, **DP3)[0].job.watch == {}
+    assert planned({})[0].job.watch == {}
+
+
 def test_images_are_staged(planned, wsclean):
     one = planned({"name": "/o/x", "flags": "[ms]"}, **wsclean)[0].job
     assert one.staged.directory == Path("/o/.x.average-000.incomplete")

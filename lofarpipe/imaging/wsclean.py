@@ -18,6 +18,7 @@ SMALLEST_MEMORY_GB = 0.1
 
 _EXCEPTION = re.compile(r"^\+? ?>>> ?(.*)$", re.MULTILINE)
 _COUNT = re.compile(r"^Gridded visibility count: ([\d.eE+]+)", re.MULTILINE)
+_UNDEFINED_PEAK = re.compile(r"^Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
 _NOISE = re.compile(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
 # What WSClean or its libraries say when they give up -> what a user can do.
 ADVICE = (
@@ -105,6 +106,9 @@ def _empty_image(log_text: str) -> str | None:
             "WSClean gridded 0 visibilities, so the image is empty: all are flagged or NaN, or none is within "
             "-minuv-l and -maxuv-l; correct the uv range, the column or the flags"
         )
+    peak = _UNDEFINED_PEAK.search(log_text)
+    if peak:
+        return f"WSClean's deconvolution diverged: the peak of its residual is {peak[1]} Jy; lower mgain"
     noise = _NOISE.search(log_text)
     if noise and not _is_positive(noise[1]):
         return (

@@ -395,3 +395,8 @@ def test_options_that_a_build_has(installed):
     assert has_option("channels-out", installed)
     assert has_option("gridder", installed)
     assert not has_option("nchansout_clean1", installed)
+
+
+def test_deconvolution_that_diverged_is_a_refusal_although_it_exits_with_0():
+    log = (Path(__file__).parent / "program_logs" / "wsclean_nan.log").read_text()
+    assert find_refusal(log) == "WSClean's deconvolution diverged: the peak of its residual is -nan Jy; lower mgain"
