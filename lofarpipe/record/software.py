@@ -31,6 +31,7 @@ PACKAGES = (
     *("matplotlib", "numpy", "python-casacore", "scipy"),
 )
 GIT_TIMEOUT_S = 20
+NAMES = {"DP3": "dp3", "WSClean": "wsclean"}  # as people write it -> as control.program has it
 
 
 def runner_facts(package: Path = PACKAGE) -> Facts:
@@ -88,7 +89,7 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
             programs[path] = {
                 "name": _name(path, known),
                 "path": str(path),
-                "version": _version(path, known),
+                "version": version_of(path, known),
                 "steps": [],
             }
         programs[path]["steps"].append(step.name)
@@ -108,10 +109,10 @@ def _executable(step: Step, settings: Settings) -> Path | None:
 
 
 def _name(path: Path, known: str) -> str:
-    return {"dp3": "DP3", "wsclean": "WSClean"}.get(known, path.name)
+    return next((name for name, program in NAMES.items() if program == known), path.name)
 
 
-def _version(path: Path, known: str) -> str | None:
+def version_of(path: Path, known: str) -> str | None:
     """Return the version of a program that is known; others are not asked, for who knows what they would do."""
     from lofarpipe.imaging.provenance import program_version
 
