@@ -35,8 +35,9 @@ def note_commands(path: Path, jobs: Sequence[PlannedJob], known: set[str]) -> No
         with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"{line}\n" for line in command_lines(jobs))
     else:
-        kept = [line for line in _lines(path) if line.partition(": ")[0] not in names]
-        write_atomically(path, "".join(f"{line}\n" for line in [*kept, *command_lines(jobs)]))
+        # A union keeps the places of those that were there: the order stays that of the pipeline.
+        lines = {line.partition(": ")[0]: line for line in [*_lines(path), *command_lines(jobs)]}
+        write_atomically(path, "".join(f"{line}\n" for line in lines.values()))
     known |= names
 
 

@@ -1,0 +1,71 @@
+"""What a run made, as values that can be compared with what another run made elsewhere at another time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import casacore.tables
+from astropy.io import fits
+
+# When something was made is not the same in two runs.
+DATES = {"DATE", "CHECKSUM", "DATASUM"}
+COLUMNS = ("DATA", "FLAG", "WEIGHT_SPECTRUM", "UVW", "TIME", "ANTENNA1", "ANTENNA2")
+TEXTS = ("quality.json", "plan.json", "images.metadata", "fullband-MFS.skymodel")
+_TEMPORARY = re.compile(r"(^|/)\.|\.(incomplete|replaced|tmp|part|unfinished)\b|~$")
+#: What a run writes about itself; only that they are there is compared.
+ABOUT_THE_RUN = ("journal.", "commands.txt", "run.json", "report.html", "logs/", "jobs/", "mapfiles/", "parsets/")
+
+
+def products(job: Path) -> dict[str, Any]:
+    """Return everything that a finished image pipeline made, by its name: pixels, headers, visibilities, texts."""
+    made: dict[str, Any] = {name: _plain((job / name).read_text(), job) for name in TEXTS}
+    for path in sorted(job.glob("*.fits")):
+        header, pixels = _image(path, job)
+        made |= {f"{path.name}: header": header, f"{path.name}: pixels": pixels}
+    for path in sorted(job.glob("*.average_dpppconcat")):
+        made |= {f"{path.name}: {column}": values for column, values in _columns(path)}
+    made |= {path.name: path.read_bytes() for path in sorted(job.glob("*.png"))}
+    return made
+
+
+def differing(some: dict[str, Any], others: dict[str, Any]) -> list[str]:
+    """Return the names of the products that are not the same, or not in both."""
+    return sorted(name for name in some.keys() | others.keys() if some.get(name) != others.get(name))
+
+
+def names(job: Path) -> set[str]:
+    """Return the names of all products; whatever is hidden, or left over, is among them."""
+    paths = (path.relative_to(job) for path in job.rglob("*") if path.is_file() or path.is_symlink())
+    return {str(path) for path in paths if not str(path).startswith(ABOUT_THE_RUN)}
+
+
+def left_over(job: Path) -> list[str]:
+    """Return what was meant to be temporary, and is there."""
+    there = (str(path.relative_to(job)) for path in job.rglob("*"))
+    return sorted(name for name in there if _TEMPORARY.search(name) and not name.startswith("jobs/.report"))
+
+
+def _image(path: Path, job: Path) -> tuple[list[Any], bytes]:
+    with fits.open(path, memmap=False) as units:
+        header = units[0].header
+        cards = [(card.keyword, card.value) for card in header.cards if card.keyword not in DATES | {"HISTORY"}]
+        # Lines end at 72 characters, and blanks at their ends are lost: longer paths, other blanks.
+        history = _plain("".join("".join(header.get("HISTORY", "")).split()), job)
+        return [*cards, ("HISTORY", history)], units[0].data.tobytes()
+
+
+def _columns(path: Path) -> Iterator[tuple[str, bytes]]:
+    with casacore.tables.table(str(path), ack=False) as rows:
+        for column in COLUMNS:
+            yield column, rows.getcol(column).tobytes()
+
+
+def _plain(text: str, job: Path) -> str:
+    """Return a text without the places of this job."""
+    if text.startswith("{"):
+        text = json.dumps(json.loads(text), indent=0)
+    return re.sub(r"scratch/\S{1,20}?-[0-9a-f]{8}-", "scratch/", text.replace(str(job.parent), "HERE"))

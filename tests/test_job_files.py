@@ -1,0 +1,35 @@
+"""The file of all commands: one line for each job, in the order of the pipeline, also after several tries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lofarpipe.executors.jobs import Job
+from lofarpipe.job_builder import PlannedJob
+from lofarpipe.job_files import note_commands
+
+
+def planned(*names: str, argument: str = "1") -> list[PlannedJob]:
+    jobs = [Job(name, ("DP3", argument), Path("/w"), Path("/l")) for name in names]
+    return [PlannedJob(job, place, ([], {}), (), {}, None) for place, job in enumerate(jobs)]
+
+
+def test_steps_are_added_in_their_order(tmp_path: Path) -> None:
+    path, known = tmp_path / "commands.txt", set[str]()
+    note_commands(path, planned("a/000", "a/001"), known)
+    note_commands(path, planned("b/000"), known)
+    assert path.read_text() == "a/000: DP3 1\na/001: DP3 1\nb/000: DP3 1\n"
+
+
+def test_a_job_that_runs_again_keeps_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "commands.txt"
+    note_commands(path, planned("a/000", "a/001", "b/000"), set())
+    note_commands(path, planned("a/000", "a/002", argument="x y"), set())
+    assert path.read_text() == "a/000: DP3 'x y'\na/001: DP3 1\nb/000: DP3 1\na/002: DP3 'x y'\n"
+
+
+def test_of_several_lines_of_a_job_the_last_counts(tmp_path: Path) -> None:
+    path = tmp_path / "commands.txt"
+    path.write_text("a/000: one\nb/000: two\na/000: three\n")
+    note_commands(path, planned("b/000"), set())
+    assert path.read_text() == "a/000: three\nb/000: DP3 1\n"
