@@ -112,6 +112,10 @@ class History:
         """Return how many jobs of a step ended well, and did not begin again."""
         return sum(event.get("problem") is None for event in self._jobs.get(step, {}).values())
 
+    def jobs_of(self, step: str) -> list[str]:
+        """Return the jobs of a step that began."""
+        return [*self._jobs.get(step, {}), *(job for job in self._open if _step_of(job) == step)]
+
     def steps_with_jobs(self) -> set[str]:
         """Return the steps of which any job began."""
         return {*self._jobs, *map(_step_of, self._open)}

@@ -122,6 +122,7 @@ class StepJobs:
             self._again = []
             for result in self.context.executor.run(jobs, self._note_end, self._note_start):
                 self._results[result.name] = result
+            self._tell_notices()
             pending = self._again
         return [self._result(planned) for planned in self.work.jobs]
 
@@ -138,6 +139,7 @@ class StepJobs:
         self.context.reporters.job_started(self.step, planned.job, start)
 
     def _note_end(self, result: JobResult) -> None:
+        self._tell_notices()
         planned = self._planned[result.name]
         reason = self.work.failure_of(result)
         if reason is not None:
@@ -154,6 +156,10 @@ class StepJobs:
             self.context.reporters.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
         else:
             self._tell(planned, result, reason)
+
+    def _tell_notices(self) -> None:
+        for notice in self.context.executor.notices():
+            self.context.reporters.notice(notice)
 
     def _count(self, result: JobResult) -> int:
         """Return which try of a job this was."""
