@@ -15,8 +15,8 @@ from lofarpipe.support.storage import io_problem
 MARKER = ".temporary-directory-of-a-job"
 REPLACED = ".replaced"  # where outputs of an earlier run go before they are removed
 # The disk is waited for where that costs no more than this: it takes no signals, and other jobs wait as well.
-SYNC_FILES = 200
-SYNC_BYTES = 200e6
+SYNC_FILES = 20
+SYNC_BYTES = 20e6
 
 
 def directories_of(job: Job) -> list[Path]:
