@@ -1,7 +1,8 @@
 """Plugins and scripts of the Python 2 era, loaded as they stand (spec/lofarpipe.md, section 7.4).
 
-A source that Python 3 refuses is translated in memory. Every module loaded here has the builtins that Python 2 had,
-and they alone have them; ``pyrap`` is importable as another name of casacore.
+A source that Python 3 refuses is translated in memory; so is a module in a directory of PYTHONPATH. Every module loaded
+here has the builtins that Python 2 had, and they alone have them; ``pyrap`` is importable as another name of casacore,
+and of ``lofar`` what ``lofar_names`` has.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib
 import os
 import sys
 from functools import reduce
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -103,7 +104,7 @@ class Loader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module with the builtins of both Pythons."""
-        module.__dict__["__builtins__"] = {**vars(builtins), **HISTORICAL_BUILTINS}
+        _give_builtins(module)
         super().exec_module(module)
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
@@ -122,6 +123,10 @@ class Loader(SourceFileLoader):
         """Keep the bytecode, but that of a translation: no other Python should find it beside the source."""
         if not self.translated:
             super().set_data(path, data, _mode=_mode)
+
+
+def _give_builtins(module: ModuleType) -> None:
+    module.__dict__["__builtins__"] = {**vars(builtins), **HISTORICAL_BUILTINS}
 
 
 def _notice(path: str) -> None:
@@ -143,11 +148,47 @@ class _Neighbours:
 
     @classmethod
     def find_spec(cls, name: str, path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
-        for directory in cls.directories if path is None else ():
-            file = Path(directory) / f"{name}.py"
-            if file.is_file():
-                return _spec(Loader(name, str(file)))
-        return None
+        spec = PathFinder.find_spec(name, cls.directories) if path is None and cls.directories else None
+        if spec is not None and spec.origin is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _LenientLoader(name, spec.origin)
+        return spec
+
+
+class _LenientLoader(Loader):
+    """Loads a module of a directory that others use as well: packages as Python does, where Python can."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module; of a package, only what was translated has the builtins of both Pythons."""
+        if not module.__package__:
+            _give_builtins(module)
+        SourceFileLoader.exec_module(self, module)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module, which is about to be run."""
+        code = super().get_code(fullname)
+        if self.translated and fullname in sys.modules:
+            _give_builtins(sys.modules[fullname])
+        return code
+
+
+class _PythonPath:
+    """Finds what Python itself finds; what stands below PYTHONPATH, or beside a plugin, may be of Python 2."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.origin is None or type(spec.loader) is not SourceFileLoader:
+            return spec
+        if spec.origin.startswith(tuple(_directories())):
+            spec.loader = _LenientLoader(name, spec.origin)
+        return spec
+
+
+def _directories() -> list[str]:
+    """Return the directories whose modules may be of Python 2, each with a slash at its end."""
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    absolute = [os.path.abspath(name) for name in (*named, *_Neighbours.directories) if name]  # noqa: PTH100 - as Python
+    return [f"{name}{os.sep}" for name in absolute]
 
 
 class _Pyrap:
@@ -173,7 +214,12 @@ class _Pyrap:
 
 
 def install() -> None:
-    """Make ``pyrap``, and what stands beside plugins, importable in this process."""
-    for finder in (_Neighbours, _Pyrap):
+    """Make ``pyrap``, names of ``lofar``, what stands beside plugins, and Python 2 importable in this process."""
+    from lofarpipe.support.lofar_names import LofarNames
+
+    if _PythonPath not in sys.meta_path:
+        place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0
+        sys.meta_path.insert(place, _PythonPath)
+    for finder in (_Neighbours, _Pyrap, LofarNames):
         if finder not in sys.meta_path:
             sys.meta_path.append(finder)

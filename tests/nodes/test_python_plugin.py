@@ -161,6 +161,20 @@ def test_script_of_the_python_2_era(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "script.py", "spec.json"]
 
 
+def test_script_imports_a_module_of_the_python_2_era(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "counting.py").write_text("def count(n):\n    print 'counting'\n    return xrange(n)\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")]))
+    plugin = Plugin(tmp_path, "import counting\ndef main(n):\n    return {'n': len(counting.count(int(n)))}\n")
+    assert plugin.call("3") == 0
+    assert plugin.lines == [
+        f"### {library}/counting.py: Python 2 source; translated in memory (5 / 2 is now 2.5)",
+        "counting",
+    ]
+    assert json.loads(plugin.result.read_text()) == {"n": "3"}
+
+
 def test_line_of_an_error_is_that_of_the_python_2_source(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, PYTHON_2)
     assert plugin.call("9") == 1

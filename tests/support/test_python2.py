@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import importlib.machinery
 import os
 import subprocess
 import sys
@@ -145,6 +146,64 @@ def test_plugin_imports_its_neighbours(write, tmp_path):
     assert _load(path).x == [0, 1]
     assert [notice.split(":")[0] for notice in take_notices()] == [str(tmp_path / "PipelineStep_other.py")]
     assert python2._Neighbours.directories == [str(tmp_path)]
+
+
+@pytest.fixture
+def on_pythonpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = tmp_path / "path"
+    (directory / "old_package").mkdir(parents=True)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "/nowhere", str(directory)]))
+    monkeypatch.syspath_prepend(directory)
+    yield directory
+    for name in [name for name in sys.modules if name.startswith(("old_", "new_"))]:
+        del sys.modules[name]
+
+
+def test_modules_on_pythonpath_may_be_of_python_2(on_pythonpath, write):
+    (on_pythonpath / "old_module.py").write_text("print 'old',\nx = 5 / 2, sorted({1: 2}.iteritems())\n")
+    (on_pythonpath / "new_module.py").write_text("x = xrange(2)\n")
+    (on_pythonpath / "old_package" / "__init__.py").write_text("has_xrange = 'xrange' in dir(__builtins__)\n")
+    (on_pythonpath / "old_package" / "inner.py").write_text("def f(x):\n    exec 'y = 1'\n    return xrange(x)\n")
+    plugin = write("import old_module, new_module, old_package.inner\nx = list(old_package.inner.f(2))\n")
+    loaded = _load(plugin)
+    assert (loaded.x, loaded.old_module.x, loaded.new_module.x) == ([0, 1], (2.5, [(1, 2)]), range(2))
+    assert not loaded.old_package.has_xrange  # a package that Python 3 takes is left as it is
+    assert [notice.split(":")[0] for notice in take_notices()] == [
+        str(on_pythonpath / "old_module.py"),
+        str(on_pythonpath / "old_package" / "inner.py"),
+    ]
+
+
+def test_other_directories_are_not_translated(on_pythonpath, monkeypatch):
+    (on_pythonpath / "old_module.py").write_text("print 'old'\n")
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(SyntaxError, match="Missing parentheses"):
+        importlib.import_module("old_module")
+
+
+def test_module_on_pythonpath_that_is_neither_is_named(on_pythonpath):
+    (on_pythonpath / "old_module.py").write_text("x = 1\nprint 'a' b\n")
+    with pytest.raises(SyntaxError, match="and as Python 2: line 2") as caught:
+        importlib.import_module("old_module")
+    assert caught.value.filename == str(on_pythonpath / "old_module.py")
+
+
+def test_python_itself_finds_what_is_on_its_path_once(monkeypatch):
+    finders = [*sys.meta_path]
+    python2.install()
+    assert sys.meta_path == finders
+    assert finders.index(python2._PythonPath) < finders.index(importlib.machinery.PathFinder)
+
+
+def test_package_beside_a_plugin(write, tmp_path):
+    (tmp_path / "old_beside").mkdir()
+    (tmp_path / "old_beside" / "__init__.py").write_text("print 'here'\n")
+    (tmp_path / "old_beside" / "part.py").write_text("x = 0777\n")
+    import_from(tmp_path)
+    assert _load(write("from old_beside.part import x\n")).x == 0o777
+    assert len(take_notices()) == 2
+    for name in ("old_beside", "old_beside.part"):
+        del sys.modules[name]
 
 
 def test_neighbours_do_not_hide_other_modules(write, tmp_path):

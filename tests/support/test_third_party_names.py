@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from lofarpipe.support.clusterdesc import ClusterDesc, get_compute_nodes, get_head_node
-from lofarpipe.support.lofarexceptions import ClusterError
+from lofarpipe.support.lofarexceptions import ClusterError, PipelineException
 from lofarpipe.support.lofaringredient import (
     BoolField,
     DictField,
@@ -25,6 +25,7 @@ from lofarpipe.support.lofaringredient import (
     LOFARingredient,
     StringField,
 )
+from lofarpipe.support.lofarnode import LOFARnode, LOFARnodeTCP
 from lofarpipe.support.pipelinelogging import CatchLog4CPlus, getSearchingLogger, log_process_output, log_time
 
 NAMES = {
@@ -37,6 +38,8 @@ NAMES = {
     "lofaringredient": "StringField IntField FloatField BoolField FileField ExecField DirectoryField ListField"
     " DictField FileList LOFARingredient",
     "pipelinelogging": "CatchLog4CPlus log_time getSearchingLogger",
+    "lofarnode": "LOFARnode LOFARnodeTCP",
+    "parameterset": "parameterset parametervalue PyParameterSet PyParameterValue",
     "clusterdesc": "ClusterDesc get_compute_nodes get_head_node",
 }
 
@@ -185,3 +188,28 @@ def test_nodes_of_a_cluster(tmp_path):
     (tmp_path / "round").write_text("ClusterName = a\nSubClusters = [round]\n")
     with pytest.raises(ClusterError, match="round: this cluster is a subcluster of itself"):
         ClusterDesc(tmp_path / "round")
+
+
+# ---- lofarnode
+
+
+def test_node_script_is_a_class_with_a_logger():
+    class Double(LOFARnode):
+        def run(self, number):
+            self.outputs["number"] = 2 * number
+            return 0
+
+    node = Double()
+    assert node.run_with_logging(4) == 0
+    assert node.outputs == {"number": 8}
+    assert node.logger.name.endswith(".Double")
+    assert "PATH" in node.environment
+    with pytest.raises(NotImplementedError, match="LOFARnode does not define run"):
+        LOFARnode().run()
+
+
+def test_node_script_that_asks_the_engine_for_its_arguments_says_what_to_do():
+    with pytest.raises(
+        PipelineException, match=r"job 1 at host:2; .*Write main\(\.\.\.\) .* nodescript = python_plugin"
+    ):
+        LOFARnodeTCP("1", "host", "2")
