@@ -8,30 +8,31 @@ import subprocess
 import threading
 import time
 
+import pytest
+
 from lofarpipe.executors.watch import POLL_IN_THREAD_S, Watch
+
+HOUR_S = 3600.0  # nothing here takes so long, unless what should end the waiting does not
+pytestmark = pytest.mark.timeout(120)
 
 
 def test_child_ends_the_waiting() -> None:
     with Watch() as watch, subprocess.Popen(["sleep", "0.1"]):
-        began = time.monotonic()
-        watch.wait(10.0)
-        assert time.monotonic() - began < 5
+        watch.wait(HOUR_S)
 
 
 def test_time_ends_the_waiting() -> None:
     with Watch() as watch:
         began = time.monotonic()
         watch.wait(0.05)
-        assert 0.04 < time.monotonic() - began < 5
+        assert time.monotonic() - began > 0.04
 
 
 def test_wake_ends_the_waiting_even_if_called_often() -> None:
     with Watch() as watch:
         for _ in range(100_000):  # more than a pipe holds
             watch.wake()
-        began = time.monotonic()
-        watch.wait(10.0)
-        assert time.monotonic() - began < 5
+        watch.wait(HOUR_S)
 
 
 def test_signals_are_collected_and_handlers_come_back() -> None:
@@ -63,11 +64,11 @@ def test_thread_polls() -> None:
     def wait() -> None:
         with Watch() as watch:
             began = time.monotonic()
-            watch.wait(10.0)
+            watch.wait(HOUR_S)
             waited.append(time.monotonic() - began)
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     assert waited
-    assert POLL_IN_THREAD_S / 2 < waited[0] < 2
+    assert waited[0] > POLL_IN_THREAD_S / 2

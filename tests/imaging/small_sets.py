@@ -7,6 +7,7 @@ from pathlib import Path
 
 import casacore.tables as ct
 import numpy as np
+import pytest
 
 EARTH_ROTATION_RAD_S = 7.2921159e-5
 C_M_S = 299792458.0
@@ -175,3 +176,28 @@ def set_flags(path: str, flags: np.ndarray) -> None:
     with ct.table(path, readonly=False, ack=False) as table:
         ncorr = table.getcell("FLAG", 0).shape[1]
         table.putcol("FLAG", np.repeat(flags[:, :, None], ncorr, axis=2))
+
+
+@dataclass
+class Reading:
+    """How many tables were opened, and how many rows were read of columns, each column for itself."""
+
+    opened: int = 0
+    rows: int = 0
+
+
+def count_reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
+    """Count from here on what is read of tables: what makes reading slow, whatever the machine."""
+    reading = Reading()
+
+    class Counting(ct.table):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            reading.opened += 1
+            super().__init__(*args, **kwargs)
+
+        def getcol(self, name: str, startrow: int = 0, nrow: int = -1, rowincr: int = 1) -> object:
+            reading.rows += self.nrows() - startrow if nrow < 0 else nrow
+            return super().getcol(name, startrow, nrow, rowincr)
+
+    monkeypatch.setattr(ct, "table", Counting)
+    return reading
