@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lofarpipe.arguments import read_command_line
+from lofarpipe.subcommands import COMMANDS, run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,15 +30,23 @@ EXIT_SIGNAL = 128  # plus the number of the signal
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    options = read_command_line(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and words[0] in COMMANDS:
+        return guarded(functools.partial(run_command, words), bool({"-d", "--debug"} & set(words)))
+    options = read_command_line(words)
     if options.parset is None:
         say("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED
+    return guarded(lambda: (command if options.fields is None else with_fields)(options)(options), options.debug)
+
+
+def guarded(work: Callable[[], int], debug: bool) -> int:
+    """Do what was asked for; return the exit status, and say in one line what went wrong."""
     from lofarpipe.errors import PipelineError
     from lofarpipe.executors.jobs import Interrupted
 
     try:
-        return (command if options.fields is None else with_fields)(options)(options)
+        return work()
     except Interrupted as err:
         say(str(err))
         return EXIT_SIGNAL + err.signal
@@ -45,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted; run again to resume")
         return EXIT_SIGNAL + signal.SIGINT
     except PipelineError as err:
-        return failed(str(err), options.debug)
+        return failed(str(err), debug)
     except BrokenPipeError:  # whoever read what is printed, such as head, has had enough
         sys.stdout = None
         return EXIT_SIGNAL + signal.SIGPIPE
     except OSError as err:
-        return failed(unwritten(err), options.debug)
+        return failed(unwritten(err), debug)
     except Exception as err:
-        return failed(f"{unexpected(err)}; run with -d for the traceback", options.debug)
+        return failed(f"{unexpected(err)}; run with -d for the traceback", debug)
 
 
 def say(text: str) -> None:
@@ -134,16 +143,6 @@ def show_options(options: argparse.Namespace) -> int:
     return 0
 
 
-def local_executor(settings: Settings) -> Executor:
-    """Return the executor for this machine, within the limits of the site's configuration."""
-    from lofarpipe.executors.jobs import Resources
-    from lofarpipe.executors.local import LocalExecutor
-    from lofarpipe.executors.resources import detect_resources
-
-    there = detect_resources()
-    return LocalExecutor(Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus))
-
-
 def findings(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
     """Return everything that is wrong, as far as it can be known before the first job."""
     from lofarpipe.pipeline import check_pipeline
@@ -153,7 +152,10 @@ def findings(pipeline: Pipeline, settings: Settings, machine: Resources) -> list
 
 def all_findings(settings: Settings, pipeline: Pipeline) -> list[Finding]:
     """Return everything that is wrong with a pipeline where it would run."""
-    return findings(pipeline, settings, local_executor(settings).capacity())
+    from lofarpipe.executors.factory import make_executor
+
+    with contextlib.closing(make_executor(settings)) as executor:
+        return findings(pipeline, settings, executor.capacity())
 
 
 def check_only(options: argparse.Namespace) -> int:
@@ -177,9 +179,10 @@ def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, 
         If something is wrong, unless the run is lenient.
     """
     from lofarpipe.errors import CheckFailed
+    from lofarpipe.executors.factory import make_executor
 
     settings, pipeline = settings_and_pipeline(options)
-    executor = local_executor(settings)
+    executor = make_executor(settings)
     warnings = findings(pipeline, settings, executor.capacity())
     if warnings and not settings.lenient:
         raise CheckFailed(warnings)
@@ -189,13 +192,20 @@ def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run what is not done yet."""
     from lofarpipe.errors import listed
+    from lofarpipe.executors.factory import end_earlier
     from lofarpipe.journal import Journal
     from lofarpipe.run import Run
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
     is_told = settings.lenient and not options.quiet
-    with telling_results(is_told), Journal(journal_file(settings)) as journal, terminating():
+    with (
+        contextlib.closing(executor),
+        telling_results(is_told),
+        Journal(journal_file(settings)) as journal,
+        terminating(),
+    ):
+        end_earlier(settings)
         reporters = make_reporters(options, settings, pipeline)
         run = Run(pipeline, settings, executor, journal, reporters)
         return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
@@ -214,8 +224,9 @@ def dry_run(options: argparse.Namespace) -> int:
     from lofarpipe.report import Reporters
 
     settings, pipeline, executor, warnings = checked(options)
-    run = DryRun(pipeline, settings, executor, read_history(journal_file(settings)), Reporters([]))
-    run.execute()
+    with contextlib.closing(executor):
+        run = DryRun(pipeline, settings, executor, read_history(journal_file(settings)), Reporters([]))
+        run.execute()
     print(*(f"# warning: {warning}" for warning in listed(warnings)), *run.lines, sep="\n")
     return 0
 
@@ -232,6 +243,8 @@ def list_steps(options: argparse.Namespace) -> int:
 
 def forget_step(options: argparse.Namespace) -> int:
     """Make the next run start at a step."""
+    from lofarpipe.executors.factory import orders_directory
+    from lofarpipe.executors.orders import discard_records
     from lofarpipe.journal import Journal
     from lofarpipe.listing import forget
 
@@ -239,6 +252,7 @@ def forget_step(options: argparse.Namespace) -> int:
     make_directory(settings.job_directory)
     with Journal(journal_file(settings)) as journal:
         forgotten = forget(options.forget, pipeline.steps, journal)
+        discard_records(orders_directory(settings))
     print(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
     return 0
 

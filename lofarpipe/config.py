@@ -41,6 +41,7 @@ class Settings:
     inputs: Mapping[str, str]  # what input.output.<key> resolves to
     sections: Mapping[str, Mapping[str, str]]  # the same, section by section
     tasks: Tasks = field(repr=False)
+    defaults: Mapping[str, str] = field(default_factory=dict, repr=False)  # [DEFAULT], which every section has as well
 
     @property
     def job_workdir(self) -> Path:
@@ -214,6 +215,7 @@ def _settings(parser: configparser.ConfigParser, path: Path, lenient: bool) -> S
         inputs=inputs,
         sections=sections,
         tasks=_tasks(defaults, path),
+        defaults=defaults,
     )
 
 

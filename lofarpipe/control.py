@@ -5,6 +5,7 @@ Source: spec/lofarpipe.md, section 4.3.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,13 @@ class Control:
         """Variables that the step sets for its jobs."""
         value = self.values["environment"]
         return dict(value) if isinstance(value, dict) else {}
+
+    @property
+    def batch(self) -> dict[str, str]:
+        """What the jobs ask of a queue, as ``Job.batch`` has it."""
+        wanted = {key: self.text(key) for key in ("walltime", "partition", "account")}
+        wanted["options"] = shlex.join(self.items("batch_options"))
+        return {key: text for key, text in wanted.items() if text}
 
 
 def resolved_control(step: Step, results: Results, lenient: bool = False) -> tuple[Control, dict[str, str]]:

@@ -60,6 +60,11 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "max_peak_jy": ControlKey("number", 1e5, "ours: highest peak of WSClean's residual, Jy; 0: any"),
     "min_converged": ControlKey("number", 0.0, "ours: share of DP3's solutions that has to converge, 0 to 1"),
     "gpus": ControlKey("int", 0, "ours: graphics processors for each job; 0: one for WSClean with idg-mode hybrid"),
+    "walltime": ControlKey("str", "", "ours: time limit of each job in a queue, such as 12:00:00 or 2-00:00:00"),
+    "partition": ControlKey("str", "", "ours: partition for the jobs; default: as in pipeline.cfg"),
+    "account": ControlKey("str", "", "ours: account that the jobs are charged to; default: as in pipeline.cfg"),
+    "batch_options": ControlKey("list", [], "ours: further options of sbatch for the jobs"),
+    "on_data_host": ControlKey("bool", False, "ours: run each job on the host that the mapfile gives its product"),
     "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
 }
 

@@ -152,6 +152,8 @@ class JobBuilder:
             env=self._environment(given),
             host=product.host,
             max_per_node=self.max_per_node,
+            at_host=self.control.flag("on_data_host"),
+            batch=self.control.batch,
             tempdir=tempdir,
             label=product.file,
             staged=self._staged(place, argv),

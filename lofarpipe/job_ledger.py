@@ -80,6 +80,10 @@ class JobLedger:
             "depends": self._depends(names),
         }
 
+    def depends(self, identity: Identity) -> dict[str, int | str]:
+        """Return who wrote what a job names."""
+        return self._depends(self.names(identity))
+
     def _depends(self, names: set[str]) -> dict[str, int | str]:
         """Return who wrote what is named, and a mark of the maps among it and of what stands in these."""
         found: dict[str, int | str] = {}

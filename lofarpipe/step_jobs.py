@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lofarpipe.config import Settings
 from lofarpipe.executors.jobs import Executor, JobResult, JobStart
-from lofarpipe.history import Event, History
+from lofarpipe.history import Event, History, fingerprint
 from lofarpipe.in_place import UnsafeJobs, changes_since
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.job_events import done_facts, job_entry, result_of, start_facts
@@ -118,13 +118,19 @@ class StepJobs:
         """Run what is pending; return the results of all jobs, in their order."""
         pending = self.pending
         while pending:
-            jobs = [planned.job for planned in pending]
+            jobs = [replace(planned.job, mark=self._mark(planned)) for planned in pending]
             self._again = []
             for result in self.context.executor.run(jobs, self._note_end, self._note_start):
                 self._results[result.name] = result
-            self._tell_notices()
             pending = self._again
         return [self._result(planned) for planned in self.work.jobs]
+
+    def _mark(self, planned: PlannedJob) -> str:
+        """Return a text that changes with what a job is given: an order of a killed run is good for the same alone."""
+        identity = self.work.job_identity(planned)
+        before, outputs = self._began.before, set(self.work.outputs_of(planned))
+        inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
+        return fingerprint([identity, self.ledger.depends(identity), inputs])
 
     def _result(self, planned: PlannedJob) -> JobResult:
         if planned.job.name in self._results:
@@ -145,7 +151,10 @@ class StepJobs:
         if reason is not None:
             reason = with_estimate(reason, planned, result)
         tries = self._count(result)
-        again = reason is not None and self._is_run_again(planned, result)
+        again = reason is not None and self._may_run_again(result)
+        changed = self._changed(planned) if reason and result.is_lost and not self.work.repeatable else []
+        if changed:
+            again, reason = False, f"{reason}; it had begun to change {', '.join(changed)}, and is not run again"
         if again:
             result = replace(result, log=set_aside(result.log, tries))
         facts = done_facts(self.entry, planned, result, reason)
@@ -158,7 +167,8 @@ class StepJobs:
             self._tell(planned, result, reason)
 
     def _tell_notices(self) -> None:
-        for notice in self.context.executor.notices():
+        notices = self.context.executor.notices
+        for notice in [notices.pop(0) for _ in range(len(notices))]:
             self.context.reporters.notice(notice)
 
     def _count(self, result: JobResult) -> int:
@@ -166,12 +176,13 @@ class StepJobs:
         self._tries[result.name, result.is_lost] += 1
         return self._tries[result.name, True] + self._tries[result.name, False]
 
-    def _is_run_again(self, planned: PlannedJob, result: JobResult) -> bool:
+    def _may_run_again(self, result: JobResult) -> bool:
         limit = self.context.settings.lost_retries if result.is_lost else self.work.retries
-        if self._tries[result.name, result.is_lost] > limit:
-            return False
-        inputs = {path: self._began.before.get(path) for path in self.work.changed_inputs(planned)}
-        return self.work.repeatable or not result.is_lost or not changes_since(inputs)
+        return self._tries[result.name, result.is_lost] <= limit
+
+    def _changed(self, planned: PlannedJob) -> list[str]:
+        """Return the inputs that a job changes, and which are not any more as they were before the step."""
+        return changes_since({path: self._began.before.get(path) for path in self.work.changed_inputs(planned)})
 
     def _tell(self, planned: PlannedJob, result: JobResult, reason: str | None) -> None:
         if reason is not None:

@@ -61,6 +61,7 @@ class Job:
     staged: Staged | None = None  # outputs are written under temporary names, and renamed when they are complete
     watch: Mapping[str, str] = field(default_factory=dict)  # when to give up: program, and its thresholds
     batch: Mapping[str, str] = field(default_factory=dict)  # for a queue: walltime, partition, account, options
+    mark: str = ""  # of its inputs: what an earlier run ordered for others is not taken for this job's
 
     def command_line(self) -> str:
         """Return the command to type in a shell to run this job again by hand, environment included."""
@@ -185,7 +186,15 @@ StartCallback = Callable[[JobStart], None]
 
 
 class Executor(Protocol):
-    """Somewhere jobs run. ``run`` blocks, and returns one result per job in the order given."""
+    """Somewhere jobs run. ``run`` blocks, and returns one result per job in the order given.
+
+    Attributes
+    ----------
+    notices: what users should know and what is no failure, such as a wish that could not be met; whoever tells them
+        empties the list.
+    """
+
+    notices: list[str]
 
     def capacity(self) -> Resources:
         """Return the largest job that can be run."""
@@ -203,10 +212,6 @@ class Executor(Protocol):
 
     def cancel(self) -> None:
         """End every job of the current ``run``; it then returns, with the rest as "not started" or killed."""
-        ...
-
-    def notices(self) -> list[str]:
-        """Return what users should know and what is no failure, such as a wish that could not be met; only once."""
         ...
 
     def close(self) -> None:

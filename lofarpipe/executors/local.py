@@ -46,7 +46,7 @@ class LocalExecutor:
     """
 
     def __init__(self, capacity: Resources | None = None, grace_s: float = GRACE_S) -> None:
-        self._notices: list[str] = []
+        self.notices: list[str] = []
         self._capacity = capacity or detect_resources()
         self._grace_s = grace_s
         self._cancelled = threading.Event()
@@ -55,11 +55,6 @@ class LocalExecutor:
     def capacity(self) -> Resources:
         """Return what the jobs may use together."""
         return self._capacity
-
-    def notices(self) -> list[str]:
-        """Return what users should know, and forget it."""
-        notices, self._notices = self._notices, []
-        return notices
 
     def close(self) -> None:
         """Nothing is kept between two runs."""
@@ -75,7 +70,7 @@ class LocalExecutor:
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
-        self._notices += _elsewhere(jobs)
+        self.notices += _elsewhere(jobs)
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
         self._cancelled.clear()

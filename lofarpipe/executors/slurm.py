@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.earlier import end_guards, orders_of
 from lofarpipe.executors.jobs import (
     DoneCallback,
     Interrupted,
@@ -22,11 +23,9 @@ from lofarpipe.executors.slurm_batch import Batch, Submission
 from lofarpipe.executors.slurm_client import Node, SlurmClient
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.executors.slurm_queue import SlurmQueue
-from lofarpipe.executors.slurm_tasks import adopt
+from lofarpipe.executors.slurm_tasks import ARRAYS, Task, adopt
 from lofarpipe.executors.watch import Watch
 from lofarpipe.programs import job_environment
-
-ARRAYS = "slurm"  # directory of their files, below that of the orders
 
 
 class SlurmExecutor:
@@ -45,7 +44,7 @@ class SlurmExecutor:
     def __init__(
         self, options: SlurmOptions, orders: Path, client: SlurmClient | None = None, grace_s: float = GRACE_S
     ) -> None:
-        self._notices: list[str] = []
+        self.notices: list[str] = []
         self._options = options
         self._orders = orders
         self._client = client or SlurmClient()
@@ -59,12 +58,6 @@ class SlurmExecutor:
     def capacity(self) -> Resources:
         """Return the largest node of the partition, or what the site's configuration says of it."""
         return self._node_of(self._options.partition)
-
-    def notices(self) -> list[str]:
-        """Return what users should know, and forget it."""
-        notices = list(self._notices)
-        self._notices.clear()
-        return notices
 
     def close(self) -> None:
         """Nothing is kept between two runs."""
@@ -84,7 +77,7 @@ class SlurmExecutor:
             self._refuse_impossible(job)
         self._cancelled.clear()
         with Watch() as self._watch:
-            tasks = adopt(self._queue, self._client, jobs) if jobs or self._queue.directory.exists() else []
+            tasks = self._taken_over(jobs)
             waiting = self._submissions(jobs, {task.place for task in tasks})
             batch = Batch(
                 queue=self._queue,
@@ -97,7 +90,7 @@ class SlurmExecutor:
                 on_start=on_start,
                 waiting=waiting,
                 tasks={task.place: task for task in tasks},
-                notices=self._notices,
+                notices=self.notices,
             )
             batch.work()
             received = self._watch.received
@@ -105,6 +98,13 @@ class SlurmExecutor:
         if received:
             raise Interrupted(received[0])
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
+
+    def _taken_over(self, jobs: Sequence[Job]) -> list[Task]:
+        """Return jobs that an earlier run left in the queue, or done; end whatever else it left of this kind."""
+        tasks = adopt(self._queue, self._client, jobs) if self._queue.directory.exists() else []
+        taken = {task.order.path for task in tasks}
+        end_guards(order for order in orders_of(self._orders, jobs) if order.path not in taken)
+        return tasks
 
     def _submissions(self, jobs: Sequence[Job], taken: set[int]) -> list[Submission]:
         """Write the orders of all jobs but those that are ``taken``; return what is to be submitted."""
@@ -139,9 +139,8 @@ class SlurmExecutor:
         hosts = [node.name for node in self._nodes("")]
         unknown = sorted({job.host for job in asking if not node_of(job, hosts)})
         if unknown:
-            step = asking[0].name.rpartition("/")[0]
-            self._notices.append(
-                f"{step}: Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is"
+            self.notices.append(
+                f"Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is"
             )
         return hosts
 

@@ -13,6 +13,7 @@ from lofarpipe.executors.orders import Order, discard, fingerprint, read_order, 
 from lofarpipe.executors.slurm_client import SlurmClient, SlurmRefused
 from lofarpipe.executors.slurm_queue import Array, SlurmQueue
 
+ARRAYS = "slurm"  # directory of the files of arrays, below that of the orders
 END_LIMIT_S = 600.0  # KillWait, an epilog, a node that does not answer at once
 ASK_S, FORCE_AFTER_S = 0.5, 60.0
 
