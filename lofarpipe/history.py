@@ -168,9 +168,13 @@ class History:
             facts = {key: self._run.get(key) for key in ("boot", "executor")}
             self._open[job] = {"before": {}, **event, **facts, "serial": self._count}
         elif what == "job_done":
-            self._open.pop(job, None)
             self._jobs.setdefault(_step_of(job), {})[job] = {**event, "serial": self._count}
-            self._apply_files(event)
+            # One that was lost has ended, and may have stopped anywhere.
+            if event.get("is_lost") and job in self._open:
+                self._open[job]["is_lost"] = True
+            else:
+                self._open.pop(job, None)
+                self._apply_files(event)
         elif what == "job_cleared" and job in self._open:
             self._open[job]["is_cleared"] = True
         elif what == "job_forgotten":

@@ -93,6 +93,7 @@ def done_facts(entry: str, planned: PlannedJob, result: JobResult, problem: str 
         "log": result.log,
         "label": result.label,
         "problem": problem,
+        "is_lost": result.is_lost,
         **({"returned": text_of(str(planned.result))} if returned else {}),
     }
 

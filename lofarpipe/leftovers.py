@@ -53,8 +53,9 @@ class Leftovers:
         jobs = {job: event for job, event in self._journal.open_jobs().items() if not event.get("is_cleared")}
         local = {job: event for job, event in jobs.items() if event.get("executor") in (LOCAL, None)}
         self._wait(local)
-        for job, event in local.items():
-            self._clear_job(job, event)
+        for job, event in jobs.items():
+            if job in local or event.get("is_lost"):
+                self._clear_job(job, event)
 
     def _wait(self, jobs: Mapping[str, Event]) -> None:
         """Wait for the jobs of a killed run, and for what ends them; end both if it takes too long."""
@@ -150,7 +151,7 @@ def _remove_own(directory: Path) -> None:
 
 def _is_file_or_table(path: str) -> bool:
     """Whether removing it removes one product: other directories may hold those of several jobs."""
-    return not os.path.isdir(path) or os.path.isfile(f"{path}/table.dat")  # noqa: PTH112, PTH113
+    return not Path(path).is_dir() or Path(path).is_symlink() or Path(path, "table.dat").is_file()
 
 
 def _move_aside(path: Path) -> Path:

@@ -122,6 +122,7 @@ class StepJobs:
             self._again = []
             for result in self.context.executor.run(jobs, self._note_end, self._note_start):
                 self._results[result.name] = result
+            self._tell_notices()
             pending = self._again
         return [self._result(planned) for planned in self.work.jobs]
 
