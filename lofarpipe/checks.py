@@ -330,6 +330,7 @@ def pipeline_checks(
         "cores": str(machine.cores),
         "memory_gb": str(machine.memory_gb),
         "gpus": str(machine.gpus),
+        "method": settings.sections.get("remote", {}).get("method", "local"),
     }
     findings = []
     for name in names:

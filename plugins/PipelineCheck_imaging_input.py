@@ -25,8 +25,11 @@ def check(options, site):
     options : mapping
         The user options of the pipeline as text; those that a pipeline does not have are not checked.
     site : mapping
-        ``working_directory``, ``job_directory``, ``cores``, ``memory_gb`` and ``gpus`` as text.
+        ``working_directory``, ``job_directory``, ``cores``, ``memory_gb`` and ``gpus`` as text; ``method``: where jobs
+        run. On other machines than this one the scratch directory is theirs, and is not looked at.
     """
+    if site.get("method", "local") != "local":
+        options = {name: value for name, value in options.items() if name != "local_scratch_dir"}
     findings = _option_findings(options) + _reference_findings(options)
     findings += [line for name, path in _outputs(options, site) for line in _write_findings(name, path)]
     scratch = options.get("local_scratch_dir")

@@ -236,6 +236,14 @@ def test_scratch_directory_must_be_there(check, tmp_path):
     assert finding == f"local_scratch_dir: {tmp_path}/nowhere is no directory; name one that exists"
 
 
+def test_scratch_directory_of_other_machines_is_theirs(check, made, tmp_path, monkeypatch):
+    site = {"working_directory": str(tmp_path), "method": "slurm"}
+    assert check(site=site, local_scratch_dir=f"{tmp_path}/nowhere") == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 500))
+    assert only(check(made(), site=site)).startswith("working_directory: ")
+    assert only(check(site={**site, "method": "local"}, local_scratch_dir=f"{tmp_path}/nowhere"))
+
+
 @pytest.mark.parametrize("name", ["images_metadata_file", "image_rootname"])
 def test_a_place_below_a_file_cannot_be_written(check, tmp_path, name):
     (tmp_path / "file").touch()
