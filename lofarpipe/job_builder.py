@@ -107,7 +107,9 @@ class JobBuilder:
         tempdir = self._tempdir(place, keywords, positionals)
         argv, files, result = self._argv(place, positionals, keywords)
         job = self._job(place, argv, given, tempdir)
-        needs = partial(self._needs, place, keywords, positionals)
+        # Not where nothing is known: for very many jobs what it holds on to would count.
+        is_known = self.program is not None or self.control.disk_gb
+        needs = partial(self._needs, place, keywords, positionals) if is_known else list
         return PlannedJob(job, place, arguments, tuple(notices), files, result, needs)
 
     def _needs(self, place: int, keywords: Mapping[str, str], positionals: Sequence[str]) -> list[Need]:
