@@ -6,6 +6,7 @@ import argparse
 import configparser
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import Interrupted
 from lofarpipe.installation import share_directory
 from lofarpipe.programs import job_environment
 from lofarpipe.record.compare import compare_products, is_repeated, report_lines
@@ -25,6 +27,7 @@ from lofarpipe.support.utilities import write_atomically
 Facts = dict[str, Any]
 
 EXIT_DIFFERS = 1
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -204,7 +207,19 @@ def _write(folder: Path, record: Facts, config: str) -> tuple[Path, Path]:
 
 
 def _run(plan: Plan) -> int:
-    """Run the command where the first one was given; whatever ends this process ends it too."""
+    """Run the command where the first one was given; whatever ends this process ends it too.
+
+    Raises
+    ------
+    Interrupted
+        After SIGTERM or SIGHUP; the run has ended then.
+    """
+
+    def stop(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    wanted = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in wanted}
     process = subprocess.Popen(plan.argv, cwd=plan.directory, env={**os.environ, **job_environment()})
     try:
         return process.wait()
@@ -212,3 +227,6 @@ def _run(plan: Plan) -> int:
         process.terminate()
         process.wait()
         raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from recorded import PARSET, make_field, record, run
 
+from lofarpipe.cli import main as run_command_line
 from lofarpipe.errors import PipelineError
 from lofarpipe.record.repeat import load_record, main, repeated_config
 
@@ -197,18 +198,20 @@ def test_configuration_has_the_plugins_beside_the_parset(here: Path) -> None:
 
 def test_signal_ends_the_repeated_run_too(here: Path) -> None:
     """The job writes a file when it begins; after SIGTERM the record of the repeated run says "interrupted"."""
-    script = "-c, touch ../begun; sleep 300"
-    flags = f"show.argument.flags=[{script}]"
-    words = ["field", "-q", "-s", "show.control.executable=/bin/sh", "-s", flags, "-s", "suffix=x"]
-    code = "import sys; from lofarpipe.record.repeat import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen([sys.executable, "-c", PYTHON_STOPPER + code, *words], cwd=here)
+    words = ["field", "-q", "-s", "show.control.executable=/bin/sh"]
+    words += ["-s", "show.argument.flags=[-c, touch ../begun; sleep 300]"]
+    process = subprocess.Popen([sys.executable, "-m", "lofarpipe.cli", "repeat", *words], cwd=here)
     deadline = time.monotonic() + 60
     while not (here / "begun").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) != 0
+    assert process.wait(60) == 128 + signal.SIGTERM
     assert record(here / "field-repeat")["run"]["state"] == "interrupted"
 
 
-# as the command line does: a signal is an exception
-PYTHON_STOPPER = "import signal; signal.signal(15, lambda *_: exec('raise SystemExit(143)'));"
+def test_command_line_knows_it(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["repeat", "none.json"]) == 1
+    assert (
+        capfd.readouterr().err
+        == "genericpipeline.py: none.json: no such record; name the run.json of a job directory\n"
+    )
