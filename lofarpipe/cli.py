@@ -83,7 +83,7 @@ def unwritten(err: OSError) -> str:
     """Return in one line what a disk, or a file on it, refused."""
     from lofarpipe.support.storage import ADVICE, io_problem
 
-    if err.errno in ADVICE and (err.filename or err.errno not in (errno.ENOENT, errno.EACCES)):
+    if err.errno and (err.filename or err.errno in ADVICE.keys() - {errno.ENOENT, errno.EACCES}):
         return f"{io_problem(err)}, and run again to resume"
     return f"{unexpected(err)}; run with -d for the traceback"
 

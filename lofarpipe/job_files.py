@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lofarpipe.executors.jobs import JobResult
 from lofarpipe.job_builder import PlannedJob
-from lofarpipe.support.utilities import write_atomically
+from lofarpipe.support.utilities import append_whole, write_atomically
 
 
 def write_job_files(jobs: Sequence[PlannedJob]) -> None:
@@ -32,8 +32,7 @@ def note_commands(path: Path, jobs: Sequence[PlannedJob], known: set[str]) -> No
     if not known:
         known.update(line.partition(": ")[0] for line in _lines(path))
     if known.isdisjoint(names):
-        with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
-            file.writelines(f"{line}\n" for line in command_lines(jobs))
+        append_whole(path, "".join(f"{line}\n" for line in command_lines(jobs)))
     else:
         # A union keeps the places of those that were there: the order stays that of the pipeline.
         lines = {line.partition(": ")[0]: line for line in [*_lines(path), *command_lines(jobs)]}

@@ -10,7 +10,7 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import JobResult, Resources
 from lofarpipe.job_builder import PlannedJob
-from lofarpipe.support.storage import GB, Need, existing, free_bytes, room_text, trouble_in
+from lofarpipe.support.storage import Need, existing, free_bytes, room_text, size_text, trouble_in
 
 LINES_OF_INTEREST = 30  # at the end of a log
 
@@ -57,8 +57,8 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
         needed, free = disk.total_bytes(at_once), _free_or_none(disk.place)
         if free is not None and free < needed:
             raise PipelineError(
-                f"step '{step}': {disk.place} has {free / GB:.3g} GB free, and {' and '.join(disk.what)} of its "
-                f"{len(jobs)} jobs are estimated to take {needed / GB:.3g} GB; make room, or name another directory, "
+                f"step '{step}': {disk.place} has {size_text(free)} free, and {' and '.join(disk.what)} of its "
+                f"{len(jobs)} jobs are estimated to take {size_text(needed)}; make room, or name another directory, "
                 "and run again to resume here; if the estimate is wrong, set control.disk_gb to what a job takes"
             )
 
@@ -98,5 +98,5 @@ def with_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
 
 
 def _estimate(need: Need) -> str:
-    estimate = f"estimated for {need.what}: {need.size_bytes / GB:.3g} GB"
+    estimate = f"estimated for {need.what}: {size_text(need.size_bytes)}"
     return f"{estimate} in {need.place} ({room_text(need.place)} now)"

@@ -198,6 +198,7 @@ def test_mistake_in_the_program(
             "a file of the run: Read-only file system; the file system is read-only",
         ),
         (FileNotFoundError(2, "No such file", "/x"), "/x: No such file; somebody removed the directory"),
+        (IsADirectoryError(21, "Is a directory", "/x"), "/x: Is a directory; check the directory"),
     ],
 )
 def test_disk_that_refuses(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-GB = 1e9  # decimal
+GB, MB = 1e9, 1e6  # decimal
 FULL_BYTES = 100e6  # a disk with less than this free is full ...
 FULL_SHARE = 0.01  # ... or with less than this part of it, where the disk is small
 # errno -> what a user can do
@@ -71,10 +71,15 @@ def free_bytes(path: Path) -> float:
     return place.f_bavail * place.f_frsize
 
 
+def size_text(size_bytes: float) -> str:
+    """Return a size for people: ``3.2 GB``, or ``12 MB`` of what is smaller than 1 GB."""
+    return f"{size_bytes / GB:.3g} GB" if size_bytes >= GB else f"{size_bytes / MB:.3g} MB"
+
+
 def room_text(path: Path) -> str:
     """Return how much is free where a path is, or would be, for people."""
     try:
-        return f"{free_bytes(path) / GB:.3g} GB free"
+        return f"{size_text(free_bytes(path))} free"
     except OSError as err:
         return f"which cannot be looked at: {err.strerror}"
 
@@ -91,7 +96,7 @@ def _fullness(place: Path) -> str:
         return f"{place} cannot be reached: {err.strerror}; {ADVICE.get(err.errno or 0, 'check the file system')}"
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if free < min(FULL_BYTES, FULL_SHARE * total):
-        return f"the disk of {place} is full: {free / GB:.3g} of {total / GB:.3g} GB are free"
+        return f"the disk of {place} is full: {size_text(free)} of {size_text(total)} are free"
     if disk.f_files and not disk.f_favail:
         return f"the disk of {place} has no inodes left; remove files"
     return ""

@@ -43,6 +43,29 @@ def write_atomically(path: Path, text: str) -> None:
             unfinished.unlink(missing_ok=True)
 
 
+def append_whole(path: Path, text: str) -> None:
+    """Add text at the end of a file, or nothing of it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; it names the file.
+    """
+    try:
+        with path.open("ab", buffering=0) as stream:
+            end = stream.tell()
+            content = text.encode("utf-8", errors="surrogateescape")
+            try:
+                written = stream.write(content)
+                if written < len(content):  # room for a part of it; the next write says what is wrong
+                    stream.write(content[written:])
+            except OSError:
+                stream.truncate(end)
+                raise
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, str(path)) from err
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Let Python not look for cycles of objects meanwhile: where a million are made that stay, it looks in vain."""

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from lofarpipe.support import storage as module
-from lofarpipe.support.storage import existing, free_bytes, full_place, io_problem, room_text, trouble_in
+from lofarpipe.support.storage import existing, free_bytes, full_place, io_problem, room_text, size_text, trouble_in
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_problem_of_a_file_operation(tmp_path: Path) -> None:
     )
     full = io_problem(OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "file")))
     assert full.startswith(f"{tmp_path}/file: No space left on device (")
-    assert full.endswith(" GB free); the disk is full; free some space")
+    assert full.endswith("B free); the disk is full; free some space")
 
 
 def test_problem_without_a_file() -> None:
@@ -67,7 +67,12 @@ def test_existing(tmp_path: Path) -> None:
 
 def test_free_space(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "none") > 0
-    assert room_text(tmp_path).endswith(" GB free")
+    assert room_text(tmp_path).endswith("B free")
+
+
+@pytest.mark.parametrize(("size_bytes", "text"), [(3.21e9, "3.21 GB"), (1e9, "1 GB"), (9.99e8, "999 MB"), (0, "0 MB")])
+def test_size_for_people(size_bytes: float, text: str) -> None:
+    assert size_text(size_bytes) == text
 
 
 def disk(free: float, total: float, files: int = 10, free_files: int = 5) -> SimpleNamespace:

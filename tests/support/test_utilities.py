@@ -1,5 +1,6 @@
 import gc
 import logging
+import resource
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.support.utilities import (
+    append_whole,
     catch_segfaults,
     create_directory,
     files_of,
@@ -149,3 +151,35 @@ def test_collector_rests_and_is_as_it_was(enabled):
         assert gc.isenabled() is enabled
     finally:
         gc.enable() if before else gc.disable()
+
+
+def test_text_is_added_at_the_end(tmp_path):
+    path = tmp_path / "commands.txt"
+    append_whole(path, "one\n")
+    append_whole(path, "tw\udce9\n")
+    assert path.read_bytes() == b"one\ntw\xe9\n"
+
+
+def test_text_for_which_there_is_no_room_is_not_begun(tmp_path):
+    path = tmp_path / "commands.txt"
+    path.write_text("one\n")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            append_whole(path, "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "one\n"
+
+
+def test_errors_name_the_file_and_leave_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(tmp_path / "none" / "a", "text")
+    assert caught.value.filename == str(tmp_path / "none" / "a")
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_atomically(tmp_path / "directory", "text")
+    assert caught.value.filename == str(tmp_path / "directory")
+    assert [path.name for path in tmp_path.iterdir()] == ["directory"]
