@@ -16,6 +16,7 @@ SHORTEST_NAME = 3  # characters of a name without a slash that may be the start 
 LONGEST_LISTING = 1000  # entries of a directory that is looked through for every job
 
 _CONTENT = "sha256:"
+_JOINS = re.compile(r"[,\[\]'\"=]")  # in a text that holds more than a name
 _PIECE = re.compile(r"[^\s,\[\]'\"=]+")
 
 
@@ -81,14 +82,21 @@ def named_paths(thing: object, workdir: Path) -> set[str]:
     for text in set(texts(thing)):
         whole = {text.strip()} if "/" in text else set()
         names.update(piece for piece in {*whole, *_PIECE.findall(text)} if _may_be_path(piece))
-    return {str(workdir / name) for name in names}
+    here = str(workdir)
+    return {_below(here, name) for name in names}
+
+
+def _below(here: str, name: str) -> str:
+    """Return ``str(Path(here) / name)``; that itself takes ten times as long, and most names are written plainly."""
+    if "//" in name or "./" in name or name.endswith(("/", "/.")):
+        return str(Path(here) / name)
+    return name if name.startswith("/") else f"{here}/{name}"
 
 
 def named_files(thing: object, workdir: Path) -> set[str]:
     """Return what the texts of ``thing`` name with a slash, as absolute paths: what a word alone means is not sure."""
-    here = "\0/"
-    names = {name.removeprefix(here) for name in named_paths(thing, Path("\0"))}
-    return {str(workdir / name) for name in names if "/" in name}
+    names = {name.removeprefix("\0/") for name in named_paths(thing, Path("\0"))}
+    return {_below(str(workdir), name) for name in names if "/" in name and not _JOINS.search(name)}
 
 
 def _may_be_path(name: str) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.stamps import is_same, named_paths, snapshot, stamp, starting_with
+from lofarpipe import stamps
+from lofarpipe.stamps import is_same, named_files, named_paths, snapshot, stamp, starting_with
 
 WORK = Path("/work/dir")
 
@@ -86,3 +87,24 @@ def test_snapshot_takes_a_name_of_nothing_as_the_start_of_names(tmp_path: Path) 
 def test_texts_that_start_with_a_name() -> None:
     assert list(starting_with("b", ["a", "b", "ba", "bb", "c"])) == ["b", "ba", "bb"]
     assert list(starting_with("d", ["a", "c"])) == []
+
+
+@pytest.mark.parametrize("name", ["a.txt", "/a/b", "a//b", "./a", "../a", "a/", "/a/.", "a/./b", "a/../b", ".a/b"])
+def test_path_is_joined_as_pathlib_does(name: str) -> None:
+    assert named_paths([f"{name}/x"], Path("/w")) == {str(Path("/w") / name / "x")}
+    assert named_paths([f"x={name}"], Path("/w")) >= {str(Path("/w") / name)}
+
+
+def test_words_alone_are_no_files() -> None:
+    thing = ["word", "a.txt", "-name=/x/y", {"key": "sub/z"}]
+    assert named_files(thing, Path("/w")) == {"/x/y", "/w/sub/z"}
+
+
+def test_long_directories_are_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps, "LONGEST_LISTING", 2)
+    for name in ("img-MFS", "img-psf", "other"):
+        (tmp_path / name).touch()
+    too_long: set[str] = set()
+    assert set(snapshot([f"{tmp_path}/img"], too_long)) == {f"{tmp_path}/img-MFS", f"{tmp_path}/img-psf"}
+    assert too_long == {str(tmp_path)}
+    assert snapshot([f"{tmp_path}/img", f"{tmp_path}/other"], too_long).keys() == {f"{tmp_path}/other"}
