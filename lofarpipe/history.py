@@ -69,7 +69,8 @@ class History:
         self._steps: dict[str, Event] = {}
         self._jobs: dict[str, dict[str, Event]] = {}  # step -> job -> its end
         self._open: dict[str, Event] = {}  # job -> its start
-        self._run: Event = {}
+        self._run: Event = {}  # the last that began
+        self._unended: list[Event] = []
         self._count = 0
         for event in events:
             self._apply(event)
@@ -134,9 +135,9 @@ class History:
         starts = (event["before"] for job, event in self._open.items() if _step_of(job) != besides)
         return any(path in before and (now is not None or before[path] is None) for before in starts)
 
-    def last_run(self) -> Event:
-        """Return the facts of the last run that began; ``has_ended`` if it had the time to say so."""
-        return self._run
+    def killed_runs(self) -> list[Event]:
+        """Return the facts of the runs that did not say that they ended; the run that asks may be the last of them."""
+        return list(self._unended)
 
     def steps(self) -> dict[str, Event]:
         """Return the last event of each step (started, done or forgotten), in the order in which they began."""
@@ -157,8 +158,9 @@ class History:
             self._apply_job(event["event"], event["job"], event)
         elif event["event"] == "run_started":
             self._run = event
+            self._unended.append(event)
         elif event["event"] == "run_ended":
-            self._run = {**self._run, "has_ended": True}
+            self._unended = self._unended[:-1]
         elif isinstance(event.get("step"), str):
             self._apply_step(event["event"], event["step"], event)
 

@@ -73,16 +73,19 @@ class Leftovers:
         raise PipelineError(f"processes of the run before this one cannot be ended: {_listed(living())}; end them")
 
     def _living(self, jobs: Mapping[str, Event]) -> Callable[[], list[int]]:
-        """Return what finds the processes of the last run and its jobs on this machine."""
+        """Return what finds the processes of killed runs and their jobs on this machine.
+
+        Also those of a run before the last one: that one may have been killed while it waited.
+        """
         boot = boot_id()
         here = [event for event in jobs.values() if event.get("boot") == boot and event.get("pid")]
-        run = self._journal.last_run()
-        is_here = run.get("boot") == boot and not run.get("has_ended") and run.get("pid")
+        runs = [run for run in self._journal.killed_runs() if run.get("boot") == boot and run.get("pid")]
+        engines = {int(run["pid"]) for run in runs} - {os.getpid()}
 
         def living() -> list[int]:
             sessions = [int(event["pid"]) for event in here if not _is_another(event)]
             members = session_members(sessions) if sessions else []
-            return [*members, *(guardians(int(run["pid"])) if is_here and int(run["pid"]) != os.getpid() else [])]
+            return [*members, *(guardians(engines) if engines else [])]
 
         return living
 

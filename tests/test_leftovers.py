@@ -15,6 +15,7 @@ import pytest
 from lofarpipe import leftovers as module
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.guardian import Guardian
 from lofarpipe.executors.process import session_members
 from lofarpipe.executors.staging import MARKER
 from lofarpipe.history import History
@@ -215,15 +216,25 @@ def test_guardian_of_a_killed_run_is_waited_for(site: Site, monkeypatch: pytest.
     engine = subprocess.Popen([sys.executable, "-c", ENGINE], env=environment, **pipes)  # type: ignore[call-overload]
     job = int(engine.stdout.readline())
     engine.kill()
-    engine.communicate()
-    site.history.record("run_started", job="run", pid=engine.pid, boot=boot_id(), executor="local")
+    engine.wait()  # not for the end of its output, which the job holds
+    engine.stdin.close()
+    engine.stdout.close()
+    for pid in (engine.pid, 0, os.getpid()):  # this run has begun, after another that was killed at once
+        site.history.record("run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+    assert len(module.guardians({engine.pid})) == 1
     site.clear()  # the job itself is not known: its start was not recorded
-    assert module.guardians(engine.pid) == []
+    assert module.guardians({engine.pid}) == []
     os.killpg(job, signal.SIGKILL)
 
 
+def test_guardian_of_a_living_engine_is_its_own(site: Site) -> None:
+    """The process id of a killed run may be that of another one today."""
+    with Guardian(1.0):
+        assert module.guardians({os.getpid()}) == []
+
+
 def test_guardian_of_a_run_that_ended_is_not_looked_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "guardians", lambda pid: [1])
+    monkeypatch.setattr(module, "guardians", lambda pids: [1])
     site.history.record("run_started", job="run", pid=os.getpid() + 1, boot=boot_id(), executor="local")
     site.history.record("run_ended", ok=True)
     site.clear()

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -62,23 +62,34 @@ done
 COMMAND = ("/bin/sh", "-c", SCRIPT, "guardian")
 
 
-def guardians(engine: int, proc: Path = Path("/proc")) -> list[int]:
-    """Return the process ids of the guardians that process ``engine``, which may have died, has started."""
+def guardians(engines: Collection[int], proc: Path = Path("/proc")) -> list[int]:
+    """Return the process ids of the guardians that were started by processes which have died.
+
+    One whose parent is the process that it names belongs to a living engine, which has got the id of a dead one.
+    """
     found = []
+    wanted = {str(engine).encode() for engine in engines}
     for entry in proc.iterdir():
         with contextlib.suppress(OSError):  # it ended while we looked
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            if words[:4] == [word.encode() for word in COMMAND] and words[6:7] == [str(engine).encode()]:
+            is_one = words[:4] == [word.encode() for word in COMMAND] and words[6] in wanted
+            if is_one and _parent(entry) != words[6]:
                 found.append(int(entry.name))
     return found
+
+
+def _parent(entry: Path) -> bytes:
+    # "pid (name, which may hold anything) state parent ..."
+    stat = (entry / "stat").read_bytes()
+    return stat[stat.rindex(b")") + 2 :].split(maxsplit=2)[1]
 
 
 class Guardian:
     """Watches over process groups while the ``with`` block runs.
 
     If this process dies in the block, even by SIGKILL, every watched group gets SIGTERM, and SIGKILL after ``grace_s``
-    seconds at most; then the directories of the jobs are removed. Not covered: the few microseconds between the start of
-    a job and ``watch``, and processes that left their group.
+    seconds at most; then the directories of the jobs are removed. Not covered: the few microseconds between the start
+    of a job and ``watch``, and processes that left their group.
     """
 
     def __init__(self, grace_s: float) -> None:
