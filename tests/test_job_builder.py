@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from imaging.wsclean_stubs import make_stub
 
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.admission import Admission
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.programs import find
 from lofarpipe.recipe import prepare
@@ -89,6 +91,30 @@ def test_wsclean_is_told_what_it_was_given(planned, wsclean):
     assert argv[argv.index("-j") + 1] == "3"
     assert argv[argv.index("-abs-mem") + 1] == "9.00"  # 0.9 of it
     assert planned({"flags": "[-j, 5, ms]"}, **wsclean)[0].job.cores == 5
+
+
+def test_idg_on_a_graphics_processor_gets_one(planned, wsclean, tmp_path):
+    stub = make_stub(tmp_path / "idg", find("wsclean"), parts=("IDG", "WGridder"))
+    keys = {**wsclean, "executable": str(stub)}
+    arguments = {"gridder": "idg", "idg-mode": "hybrid", "flags": "[ms]"}
+    jobs = planned(arguments, [f"/d/{number}.ms" for number in range(9)], **keys)
+    assert {(one.job.gpus, one.job.cores) for one in jobs} == {(1, 4)}  # two at a time: there are two
+    assert planned(arguments, gpus="2", **keys)[0].job.gpus == 2
+    assert planned({**arguments, "idg-mode": "cpu"}, **keys)[0].job.gpus == 0
+    assert planned(arguments, lenient=True, **keys)[0].job.gpus == 0
+    (asked,) = planned(arguments, machine=Resources(8, 16.0), **keys)
+    with pytest.raises(PipelineError, match="average/000: needs 1 CUDA devices, and this machine has 0"):
+        Admission([asked.job], Resources(8, 16.0))
+
+
+def test_task_type_has_defaults(settings, tmp_path):
+    mapfile = tmp_path / "in.mapfile"
+    DataMap([DataProduct("localhost", "/d/a.ms", False)]).save(str(mapfile))
+    keys = {"executable": "/bin/true", "mapfile_in": str(mapfile), "inputkey": "ms", "cores": "3"}
+    task = {"cores": "2", "memory_gb": "1.5", "gpus": "1"}
+    step = Step("average", "average", "recipe", "executable_args", keys, {}, task)
+    (one,) = prepare(step, {}, settings, MACHINE).jobs
+    assert (one.job.cores, one.job.memory_gb, one.job.gpus) == (3, 1.5, 1)
 
 
 def test_lenient_runs_share_as_ever(planned):

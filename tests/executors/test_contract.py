@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Executor, Job, JobResult, Resources
+from lofarpipe.executors.jobs import Executor, Job, JobResult, Resources, Staged
 from lofarpipe.executors.local import LocalExecutor
 from lofarpipe.executors.slurm import SlurmExecutor
 from lofarpipe.executors.slurm_options import SlurmOptions
@@ -104,6 +104,32 @@ def test_tempdir_is_there_during_the_job_only(executor: Executor, make_job: Make
     results = executor.run([make_job(n, s, tempdir=t) for n, s, t in zip(range(2), scripts, tempdirs, strict=True)])
     assert [result.exit_code for result in results] == [0, 1]
     assert [tempdir.exists() for tempdir in tempdirs] == [False, False]
+
+
+def test_staged_outputs_appear_only_when_they_are_complete(
+    executor: Executor, make_job: MakeJob, tmp_path: Path
+) -> None:
+    jobs = []
+    for number, end in enumerate(("exit 0", "exit 3")):
+        stage = tmp_path / "out" / f".{number}.incomplete"
+        script = f"mkdir {stage}/{number}.ms; touch {stage}/{number}.ms/table.dat {stage}/{number}.fits; {end}"
+        jobs.append(make_job(number, "touch shown", staged=Staged(("sh", "-c", script), stage, tmp_path / "out")))
+    good, bad = executor.run(jobs)
+    assert (good.exit_code, bad.exit_code) == (0, 3)
+    assert good.argv == ("sh", "-c", "touch shown")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.fits", "0.ms"]
+    assert [path.name for path in (tmp_path / "out" / "0.ms").iterdir()] == ["table.dat"]
+    assert not (tmp_path / "shown").exists()
+
+
+def test_outputs_that_cannot_be_placed_fail_their_job_alone(
+    executor: Executor, make_job: MakeJob, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    stage = tmp_path / "file" / ".x.incomplete"
+    bad, good = executor.run([make_job(0, staged=Staged(("true",), stage, tmp_path / "file")), make_job(1)])
+    assert (bad.ok, good.ok) == (False, True)
+    assert f"temporary directory {stage} cannot be made: " in bad.reason()
 
 
 def test_tempdir_is_removed_if_the_log_cannot_be_written(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
