@@ -17,6 +17,12 @@ examples:
       the same with the options in field.parset and the site's configuration
   genericpipeline.py image.parset --fields fields.csv
       the image of each field in a table: a column 'field' for its name, the others are options
+  genericpipeline.py status <job directory>
+      how far a run is, from any shell or another day; --follow until it ends
+  genericpipeline.py repeat <job directory>/run.json
+      the same run again, and what differs
+  genericpipeline.py crate <job directory>
+      the run as an RO-Crate, for archives
   genericpipeline.py --list field.parset
       which steps are done; --forget STEP makes the next run start there
 

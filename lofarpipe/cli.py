@@ -345,7 +345,9 @@ def make_reporters(options: argparse.Namespace, settings: Settings, pipeline: Pi
     levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
     level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
     logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
-    terminal = report.Terminal(level)
+    # All that programs write is too much to be shown above a picture.
+    is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
+    terminal = report.LiveTerminal(level) if is_live else report.Terminal(level)
     record = RunRecord(pipeline, settings, Command.of(options), terminal.warning)
     pages = [PageWriter(settings.job_directory, terminal.warning)] if wants_page(settings) else []
     # The record first: others show what is in it; then the page, so that it is there when the terminal names it.

@@ -24,7 +24,7 @@ LAYERS = (
     {"steps"},
     {"run"},
     {"dry_run"},
-    {"cli", "fields_command", "__main__"},
+    {"cli", "fields_command", "subcommands", "__main__"},
 )
 STEPS = 4
 LONGEST_FUNCTION = 60  # lines
@@ -32,7 +32,7 @@ LONGEST_MODULE = 400  # lines
 FORBIDDEN_NAMES = {"eval", "exec"}
 FORBIDDEN_ATTRIBUTES = {"os.chdir", "os.fchdir", "os.system", "os.popen", "contextlib.chdir", "builtins.eval"}
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
-HEAVY_MODULES = ("astropy", "bdsf", "casacore", "everybeam", "matplotlib", "numpy", "scipy")
+HEAVY_MODULES = ("astropy", "bdsf", "casacore", "everybeam", "matplotlib", "numpy", "rich", "scipy")
 
 
 def module_name(path: Path) -> str:

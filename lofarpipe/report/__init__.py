@@ -3,6 +3,8 @@
 from lofarpipe.report.classic_log import ClassicLog
 from lofarpipe.report.events import Reporter, Reporters
 from lofarpipe.report.journalled import Journalled
+from lofarpipe.report.live import LiveTerminal
+from lofarpipe.report.screen import shows_live
 from lofarpipe.report.statistics import Statistics
 from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
 
@@ -13,8 +15,10 @@ __all__ = [
     "VERBOSE",
     "ClassicLog",
     "Journalled",
+    "LiveTerminal",
     "Reporter",
     "Reporters",
     "Statistics",
     "Terminal",
+    "shows_live",
 ]

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from lofarpipe.executors.jobs import JobResult, duration_text
 from lofarpipe.report.events import Reporter
+from lofarpipe.report.summary import summary
 
 QUIET, NORMAL, VERBOSE, DEBUG = range(4)
 PROGRESS_INTERVAL_S = 10.0
@@ -32,10 +33,13 @@ class Terminal(Reporter):
         self._next_progress = 0.0
         self._done = 0
         self._jobs = 0
+        self._job_directory: Path | None = None
+        self._took: list[tuple[str, float]] = []  # steps with jobs, s
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Show how many steps there are, and where logs and maps go."""
         self._began = time.monotonic()
+        self._job_directory = job_directory
         self._say(f"{job_name}: {_count(steps, 'step')}; logs and maps in {job_directory}")
 
     def step_started(self, step: str, step_type: str, jobs: int) -> None:
@@ -43,11 +47,11 @@ class Terminal(Reporter):
         self._jobs, self._done = jobs, 0
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
         what = _count(jobs, "job") if jobs else step_type
-        self._say(f"{step}: {what}", NORMAL if jobs else VERBOSE)
+        self._tell(f"{step}: {what}", NORMAL if jobs else VERBOSE)
 
     def step_skipped(self, step: str) -> None:
         """Show that a step is not run again."""
-        self._say(f"{step}: done before, with the same inputs; not run again")
+        self._tell(f"{step}: done before, with the same inputs; not run again")
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Show a failed job always, any job from VERBOSE on, and else every ten seconds how many are done."""
@@ -60,11 +64,13 @@ class Terminal(Reporter):
             (self._out or sys.stdout).writelines(result.output())
         if self._level == NORMAL and self._done < self._jobs and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-            self._say(f"{step}: {self._done} of {self._jobs} jobs done")
+            self._tell(f"{step}: {self._done} of {self._jobs} jobs done")
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Show how long a step took; a plugin is shown from VERBOSE on."""
-        self._say(f"{step}: done in {duration_text(duration_s)}", NORMAL if jobs else VERBOSE)
+        self._tell(f"{step}: done in {duration_text(duration_s)}", NORMAL if jobs else VERBOSE)
+        if jobs:
+            self._took.append((step, duration_s))
         if failed:
             self.warning(f"{step}: {failed} of {_count(jobs, 'job')} failed; their products are skipped from here on")
 
@@ -77,19 +83,27 @@ class Terminal(Reporter):
         self._complain(f"warning: {text}")
 
     def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
-        """Show that the run ended, and after what time; the caller shows the problem, as the last word."""
+        """Show what came out, and after what time the run ended; the caller shows the problem, as the last word."""
+        if self._job_directory is not None and self._level >= NORMAL:
+            for line in summary(self._job_directory, self._took, ok):
+                self._say(line)
         how = "finished" if ok else "failed"
         self._say(f"{job_name}: {how} after {duration_text(time.monotonic() - self._began)}")
 
+    def _tell(self, text: str, level: int = NORMAL) -> None:
+        """Say how far the run is; a terminal that shows that in another way does not."""
+        self._say(text, level)
+
     def _say(self, text: str, level: int = NORMAL) -> None:
         if self._level >= level:
-            print(_timed(text), file=self._out or sys.stdout, flush=True)
+            print(timed(text), file=self._out or sys.stdout, flush=True)
 
     def _complain(self, text: str) -> None:
-        print(_timed(text), file=self._err or sys.stderr, flush=True)
+        print(timed(text), file=self._err or sys.stderr, flush=True)
 
 
-def _timed(text: str) -> str:
+def timed(text: str) -> str:
+    """Return a line that begins with the time of day."""
     return f"{time.strftime('%H:%M:%S')} {text}"
 
 

@@ -1,0 +1,164 @@
+"""A run as lines of text: one for each step, those of its running jobs, and what it uses of the machine.
+
+The same lines are shown live, by ``status`` and at the end of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lofarpipe.executors.jobs import duration_text
+from lofarpipe.imaging.progress import Progress, printable
+from lofarpipe.report.run_state import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    PLUGIN,
+    RUNNING,
+    SKIPPED,
+    WAITING,
+    JobState,
+    RunState,
+    StepState,
+)
+
+MARKS = {WAITING: "·", RUNNING: "▶", DONE: "✓", FAILED: "✗", SKIPPED: "✓", INTERRUPTED: "!"}
+PLAIN_MARKS = {WAITING: " ", RUNNING: ">", DONE: "+", FAILED: "x", SKIPPED: "=", INTERRUPTED: "!"}
+TITLE, WARNING, PLAIN = "title", "warning", ""  # styles besides the states
+MOST_JOBS = 4  # running jobs of a step that have a line of their own
+NAME_WIDTH = 28
+SURE_FRACTION = 0.05  # before that an estimate is worth nothing
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the board, and how it looks: the state that it tells of, ``title``, ``warning`` or ""."""
+
+    text: str
+    style: str = PLAIN
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the events do not tell: the time, what the running jobs say, and how much room there is."""
+
+    now_s: float  # s since 1970 UTC
+    progress: Mapping[str, Progress]  # by job
+    height: int = 0  # lines; 0: as many as it takes
+    has_marks: bool = True  # whether the terminal can show more than ASCII
+
+
+def board(state: RunState, moment: Moment) -> list[Line]:
+    """Return the lines that show a run at a moment."""
+    title = [Line(_title(state, moment), TITLE)]
+    blocks = [_step_lines(step, moment) for step in state.steps.values()]
+    rest = moment.height - len(title)
+    if moment.height and sum(map(len, blocks)) > rest:
+        blocks = _folded(list(state.steps.values()), blocks, rest)
+    return title + [line for block in blocks for line in block]
+
+
+def _title(state: RunState, moment: Moment) -> str:
+    began = state.started_s if state.started_s is not None else moment.now_s
+    ended = state.ended_s if state.ended and state.ended_s is not None else moment.now_s
+    text = f"{state.facts.get('job') or 'run'}: {state.state}, {duration_text(max(0.0, ended - began))}"
+    running = [job for step in state.steps.values() for job in step.running]
+    if not running or state.ended:
+        return text
+    return f"{text}; {usage(running, state.facts)}"
+
+
+def usage(running: Sequence[JobState], facts: Mapping[str, object]) -> str:
+    """Return what jobs were given of what the run may use: ``cores 2 of 4, memory 11 of 25 GB``."""
+    cores = sum(job.cores or 0 for job in running)
+    memory_gb = sum(job.memory_gb or 0.0 for job in running)
+    budget_cores, budget_gb = facts.get("cores"), facts.get("memory_gb")
+    of_cores = f" of {budget_cores:.0f}" if isinstance(budget_cores, int | float) else ""
+    of_memory = f" of {budget_gb:.3g}" if isinstance(budget_gb, int | float) else ""
+    return f"cores {cores}{of_cores}, memory {memory_gb:.3g}{of_memory} GB"
+
+
+def _step_lines(step: StepState, moment: Moment) -> list[Line]:
+    lines = [Line(_step_text(step, moment), step.state)]
+    running = step.running
+    shown = running if len(running) <= MOST_JOBS else running[: MOST_JOBS - 1]
+    lines += [Line(_job_text(job, moment.progress.get(job.name)), "") for job in shown]
+    if len(shown) < len(running):
+        lines.append(Line(f"    and {len(running) - len(shown)} more jobs"))
+    return lines
+
+
+def _step_text(step: StepState, moment: Moment) -> str:
+    mark = (MARKS if moment.has_marks else PLAIN_MARKS)[step.state]
+    parts = [part for part in (_counts(step), _time(step, moment)) if part]
+    if step.failed:
+        parts.append(f"{step.failed} failed")
+    if step.state in (FAILED, INTERRUPTED):
+        parts.append(step.state)
+    return f"{mark} {printable(step.name):{NAME_WIDTH}} {', '.join(parts)}".rstrip()
+
+
+def _counts(step: StepState) -> str:
+    if not step.total or step.state == WAITING:
+        return ""
+    return f"{step.done}/{step.total}"
+
+
+def _time(step: StepState, moment: Moment) -> str:
+    if step.state == SKIPPED:
+        return "done before"
+    if step.state == RUNNING and step.started_s is not None:
+        elapsed_s = max(0.0, moment.now_s - step.started_s)
+        rest_s = time_left_s(step, moment)
+        return duration_text(elapsed_s) + (f", about {duration_text(rest_s)} left" if rest_s is not None else "")
+    return duration_text(step.duration_s) if step.duration_s is not None and step.state != WAITING else ""
+
+
+def time_left_s(step: StepState, moment: Moment) -> float | None:
+    """Return how long a running step will take, from what it did so far, s; None if that cannot be said.
+
+    Jobs that run count as far as they say that they are.
+    """
+    if step.started_s is None:
+        return None
+    ended = step.done - step.before + step.failed
+    running = sum((moment.progress[job.name].fraction or 0.0) for job in step.running if job.name in moment.progress)
+    to_do = step.total - step.before
+    fraction = (ended + running) / to_do if to_do else 0.0
+    if fraction < SURE_FRACTION:
+        return None
+    return max(0.0, moment.now_s - step.started_s) * (1 / min(1.0, fraction) - 1)
+
+
+def _job_text(job: JobState, progress: Progress | None) -> str:
+    place = job.name.rpartition("/")[2]
+    product = printable(job.label.rstrip("]").rstrip("/").rpartition("/")[2])
+    said = printable(progress.text) if progress else ""
+    return "    " + " ".join(part for part in (place, product, said) if part)
+
+
+def _folded(steps: Sequence[StepState], blocks: list[list[Line]], room: int) -> list[list[Line]]:
+    """Return as many blocks as there is room for: what is over, and then what waits, becomes one line."""
+    over = [step.state in (DONE, SKIPPED) for step in steps]
+    first = over.index(False) if False in over else len(over)
+    last = next((place for place in range(len(steps), first, -1) if steps[place - 1].state != WAITING), first)
+    before, current, after = blocks[:first], blocks[first:last], blocks[last:]
+    size = sum(map(len, current))
+    if size + len(before) + 1 > room and len(before) > 1:
+        keep = max(0, room - size - 2)
+        folded = len(before) - keep
+        before = [[Line(f"  {folded} steps done", DONE)], *before[folded:]]
+    keep = max(0, room - size - len(before) - 1)
+    if len(after) > keep + 1:
+        after = [*after[:keep], [Line(f"  {len(after) - keep} more steps", WAITING)]]
+    return [*before, *current, *after]
+
+
+def durations(state: RunState) -> list[tuple[str, float]]:
+    """Return the steps with jobs that the last run did, with their durations, s."""
+    return [
+        (step.name, step.duration_s)
+        for step in state.steps.values()
+        if step.duration_s and step.run == state.run and step.state == DONE and step.type != PLUGIN
+    ]

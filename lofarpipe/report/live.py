@@ -1,0 +1,105 @@
+"""The terminal of somebody who watches: one line per step, shown in place while the run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from pathlib import Path
+
+from lofarpipe.report.board import Line, Moment, board
+from lofarpipe.report.journal_tail import JournalTail, LogTails
+from lofarpipe.report.screen import Screen
+from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
+
+START_S = 2.0  # what is over sooner is shown once, at its end
+REFRESH_S = 0.5  # between two pictures
+DEFAULT_ENCODING = "ascii"
+
+
+class LiveTerminal(Terminal):
+    """Shows a run in place, and what goes wrong above; for a standard output that is a terminal.
+
+    A thread makes the pictures from the journal and the logs, so that jobs of hours show what they do. What is said by
+    the way stays above the picture. Warnings go to standard error, as ever, if that is not the same terminal.
+
+    Parameters
+    ----------
+    level: NORMAL, or VERBOSE, which also tells of each job.
+    """
+
+    def __init__(self, level: int = NORMAL) -> None:
+        super().__init__(level)
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._screen: Screen | None = None  # once there is something on it
+        self._tail: JournalTail | None = None
+        self._logs = LogTails()
+
+    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+        """Say where logs and maps go, and begin to show the run soon."""
+        super().run_started(job_name, job_directory, steps)
+        self._tail = JournalTail(job_directory / "journal.jsonl")
+        self._thread = threading.Thread(target=self._refresh, name="live display", daemon=True)
+        self._thread.start()
+
+    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+        """Show the last picture, and what came out."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._show_last()
+        super().run_ended(ok, job_name, problem)
+
+    def _show_last(self) -> None:
+        """Leave a picture of all steps, whether there was one before or not."""
+        screen, self._screen = self._screen, None
+        lines = self._lines(0, screen.has_marks if screen else _has_marks())
+        if screen is not None:
+            screen.show(lines)
+            screen.close()
+            return
+        for line in lines:
+            print(line.text, flush=True)
+
+    def _refresh(self) -> None:
+        """Show pictures until the run is over; a terminal that went away has none."""
+        if self._over.wait(START_S):
+            return
+        with contextlib.suppress(OSError):
+            screen = Screen(sys.stdout, err_too=sys.stderr.isatty())
+            while not self._over.is_set():
+                screen.show(self._lines(screen.height, screen.has_marks))
+                self._screen = screen
+                self._over.wait(REFRESH_S)
+
+    def _lines(self, height: int, has_marks: bool) -> list[Line]:
+        if self._tail is None:
+            return []
+        with contextlib.suppress(OSError):  # what was known before is shown
+            self._tail.look()
+        state = self._tail.state
+        running = [job for step in state.steps.values() for job in step.running]
+        return board(state, Moment(time.time(), self._logs.progress(running), height, has_marks))
+
+    def _tell(self, text: str, level: int = NORMAL) -> None:
+        """Steps have their lines in the picture."""
+        if self._level >= VERBOSE:
+            self._say(text, level)
+
+    def _say(self, text: str, level: int = NORMAL) -> None:
+        if self._screen is None or self._level < level:
+            super()._say(text, level)
+        else:
+            self._screen.say(timed(text))
+
+    def _complain(self, text: str) -> None:
+        if self._screen is None or not sys.stderr.isatty():
+            super()._complain(text)
+        else:
+            self._screen.say(timed(text), "warning")
+
+
+def _has_marks() -> bool:
+    return (sys.stdout.encoding or DEFAULT_ENCODING).lower().startswith("utf")

@@ -1,0 +1,88 @@
+"""What came out of a run, in a few lines: products, quality, the slowest steps, the report."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lofarpipe.executors.jobs import duration_text
+from lofarpipe.imaging.progress import printable
+
+MOST_PRODUCTS = 8
+MOST_STEPS = 3
+_OF_A_CHANNEL = re.compile(r"-\d{4}-[\w-]+\.fits$")  # as WSClean names them
+# The numbers of quality.json that say at a glance whether an image is good.
+NUMBERS = (
+    *("rms", "measured_over_expected", "peak", "dynamic_range", "beam_major", "beam_minor", "source_count"),
+    *("blank_fraction", "flagged_fraction"),
+)
+
+
+def summary(job_directory: Path, took: Sequence[tuple[str, float]], ok: bool) -> list[str]:
+    """Return what came out of a run; what is not there, or cannot be read, is left out.
+
+    Parameters
+    ----------
+    took: the steps with their durations, s.
+    ok: whether the run ended well; if not, only where to look further.
+    """
+    lines: list[str] = []
+    if ok:
+        lines += _products(_read(job_directory / "run.json"))
+        lines += _quality(_read(job_directory / "quality.json"))
+    times = [f"{name} {duration_text(duration_s)}" for name, duration_s in sorted(took, key=_duration)[:MOST_STEPS]]
+    lines += [f"slowest: {', '.join(times)}"] if ok and len(times) > 1 else []
+    page = job_directory / "report.html"
+    return [*lines, f"report: {page}"] if page.exists() else lines
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a size as people read it, in units of 1000: ``12.3 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 999.5:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.3g} TB"
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _products(record: Mapping[str, object]) -> list[str]:
+    """Return the products: files before measurement sets, and images of one channel after the others."""
+    entries = record.get("products")
+    sizes: list[tuple[str, float]] = []
+    for entry in sorted(entries if isinstance(entries, list) else [], key=_is_for_later):
+        path, size_bytes = (entry.get("path"), entry.get("bytes")) if isinstance(entry, dict) else (None, None)
+        if isinstance(path, str):
+            sizes.append((printable(path), float(size_bytes) if isinstance(size_bytes, int | float) else math.nan))
+    shown = sizes if len(sizes) <= MOST_PRODUCTS else sizes[: MOST_PRODUCTS - 1]
+    lines = [f"product: {path}" + ("" if math.isnan(size) else f", {size_text(size)}") for path, size in shown]
+    return [*lines, f"and {len(sizes) - len(shown)} more products"] if len(shown) < len(sizes) else lines
+
+
+def _duration(step: tuple[str, float]) -> float:
+    return -step[1]
+
+
+def _is_for_later(entry: object) -> tuple[bool, bool]:
+    facts = entry if isinstance(entry, dict) else {}
+    return facts.get("kind") == "table", bool(_OF_A_CHANNEL.search(str(facts.get("path"))))
+
+
+def _quality(facts: Mapping[str, object]) -> list[str]:
+    numbers = []
+    for name in NUMBERS:
+        fact = facts.get(name)
+        value, unit = (fact.get("value"), fact.get("unit")) if isinstance(fact, dict) else (None, None)
+        if isinstance(value, int | float):
+            numbers.append(f"{name.replace('_', ' ')} {value:.4g} {unit or ''}".rstrip())
+    return [f"quality: {', '.join(numbers)}"] if numbers else []

@@ -1,0 +1,187 @@
+"""``genericpipeline.py status <job directory>``: how far a run is, from any shell, on any day.
+
+Only the journal and the lock are read, nothing is written: a run does not notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.report.board import Line, Moment, board, durations
+from lofarpipe.report.journal_tail import JournalTail, LogTails
+from lofarpipe.report.run_state import DONE, RUNNING, RunState
+from lofarpipe.report.screen import Screen, shows_live
+from lofarpipe.report.summary import summary
+from lofarpipe.run_lock import STALE_S, Holder
+
+JOURNAL = "journal.jsonl"
+LOOK_S = 1.0  # between two looks of --follow
+EXIT_OK, EXIT_NOT_WELL = 0, 1
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the sub-command; return 0 if the run is done or goes on, 1 if it failed or was interrupted.
+
+    Raises
+    ------
+    PipelineError
+        If there is no journal, or it cannot be read.
+    """
+    options = _parser().parse_args(words)
+    place = Path(options.job_directory)
+    watched = Watched(place.parent if place.name == JOURNAL else place)
+    if options.follow:
+        watched.follow(options.json)
+    elif options.json:
+        print(json.dumps(as_facts(watched.look())))
+    else:
+        _print(watched)
+    return EXIT_OK if watched.state.state in (RUNNING, DONE) else EXIT_NOT_WELL
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="genericpipeline.py status",
+        description="Shows how far a run is: steps, jobs and what they do, from its journal.",
+        epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none",
+    )
+    parser.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
+    parser.add_argument("--follow", action="store_true", help="go on until the run ends")
+    parser.add_argument("--json", action="store_true", help="print it for machines; with --follow a line per change")
+    parser.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+class Watched:
+    """A run of another process.
+
+    Attributes
+    ----------
+    state: the picture of the run at the last look.
+    """
+
+    def __init__(self, job_directory: Path) -> None:
+        self.job_directory = job_directory
+        self.state = RunState()
+        self._tail = JournalTail(job_directory / JOURNAL)
+        self._logs = LogTails()
+
+    def look(self) -> RunState:
+        """Return the picture of the run now; one that nobody works on is not running.
+
+        Raises
+        ------
+        PipelineError
+            If the journal is not there, or cannot be read.
+        """
+        self._read()
+        if self._is_left():
+            self._read()  # its last word may have come in between
+            if self._is_left():
+                self.state.mark_killed()
+        return self.state
+
+    def _is_left(self) -> bool:
+        return self.state.state == RUNNING and not is_alive(self.job_directory, self.state.facts)
+
+    def _read(self) -> None:
+        try:
+            self.state = self._tail.look()
+        except FileNotFoundError:
+            raise PipelineError(
+                f"{self.job_directory}: there is no {JOURNAL}; name the job directory of a run"
+            ) from None
+        except OSError as err:
+            raise PipelineError(f"{self._tail.path}: cannot be read: {err.strerror}") from err
+
+    def lines(self, height: int = 0, has_marks: bool = True) -> list[Line]:
+        """Return the board of the last look."""
+        running = [job for step in self.state.steps.values() for job in step.running]
+        moment = Moment(time.time(), self._logs.progress(running), height, has_marks)
+        lines = board(self.state, moment)
+        return [*lines, Line(self.state.problem.partition("\n")[0], "failed")] if self.state.problem else lines
+
+    def follow(self, is_json: bool) -> None:
+        """Show the run until it ends: on a terminal in place, else a line for each change."""
+        if is_json or not shows_live(sys.stdout):
+            return self._follow_lines(is_json)
+        screen = Screen(sys.stdout)
+        try:
+            while self.look().state == RUNNING:
+                screen.show(self.lines(screen.height, screen.has_marks))
+                time.sleep(LOOK_S)
+            screen.show(self.lines(0, screen.has_marks))
+        finally:
+            screen.close()
+        print(*summary(self.job_directory, durations(self.state), self.state.ok), sep="\n")
+        return None
+
+    def _follow_lines(self, is_json: bool) -> None:
+        said: list[str] = []
+        while True:
+            state = self.look()
+            now = [json.dumps(as_facts(state))] if is_json else _changing(state)
+            if now != said:
+                print(*[line for line in now if line not in said], sep="\n", flush=True)
+                said = now
+            if state.state != RUNNING:
+                return
+            time.sleep(LOOK_S)
+
+
+def _changing(state: RunState) -> list[str]:
+    """Return what changes by an event and not by the time."""
+    steps = [
+        f"{step.name}: {step.state}{f', {step.done} of {step.total} jobs' if step.total else ''}"
+        f"{f', {step.failed} failed' if step.failed else ''}"
+        for step in state.steps.values()
+        if step.state != "waiting"
+    ]
+    return [*steps, f"{state.facts.get('job') or 'run'}: {state.state}", *([state.problem] if state.problem else [])]
+
+
+def _print(watched: Watched) -> None:
+    state = watched.look()
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    print(*[line.text for line in watched.lines(0, encoding.startswith("utf"))], sep="\n")
+    print(
+        *[f"warning: {warning}" for warning in state.warnings],
+        *summary(watched.job_directory, durations(state), state.ok),
+        sep="\n",
+    )
+
+
+def as_facts(state: RunState) -> Mapping[str, object]:
+    """Return the picture of a run for JSON: states, counts and times, all in s since 1970 UTC."""
+    facts = asdict(state)
+    for name, step in state.steps.items():
+        facts["steps"][name] |= {"done": step.done, "failed": step.failed}
+    return {"state": state.state, **facts}
+
+
+def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:
+    """Return whether the process of a run holds its job directory, and lives as far as can be seen from here.
+
+    One on this machine lives if its process does, one elsewhere if it gave a sign of life in the last minute.
+
+    Parameters
+    ----------
+    facts: of the run, as its journal tells; the host and the process id where it does.
+    """
+    lock = job_directory / "journal.lock"
+    try:
+        holder, beat_s = Holder.read(lock.read_bytes()), lock.stat().st_mtime
+    except OSError:
+        return False
+    if not holder.host or (holder.host, holder.pid) != (facts.get("host", holder.host), facts.get("pid", holder.pid)):
+        return False
+    if holder.is_near(Holder.here()):
+        return holder.lives()
+    return abs(time.time() - beat_s) <= STALE_S
