@@ -75,7 +75,7 @@ class DaskOptions:
         if self.launcher in (*QUEUES, "local") and self.nodes < 1:
             found.append(f"nodes is {self.nodes}; at least 1 is needed")
         if self.launcher == "ssh" and not self.hosts:
-            found.append("hosts is empty; the names of the machines are needed, as [node1, node2]")
+            found.append("hosts is empty; the names of the machines are needed, as node1 node2")
         if self.launcher == "address" and "://" not in self.address:
             found.append(f"address is '{self.address}'; the scheduler's, such as tcp://head:8786, is needed")
         return found

@@ -13,6 +13,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import read_claim, state_of
 from lofarpipe.executors.dask_cluster import NODE, QUEUES, DaskOptions, connect, tokens
+from lofarpipe.executors.earlier import orders_of
 from lofarpipe.executors.jobs import (
     NOT_STARTED,
     DoneCallback,
@@ -26,7 +27,6 @@ from lofarpipe.executors.jobs import (
 from lofarpipe.executors.orders import (
     Order,
     discard,
-    find_orders,
     fingerprint,
     new_attempt,
     order_path,
@@ -197,15 +197,18 @@ class _Batch:
     def _submit_all(self) -> None:
         workers = self._owner._workers()
         hosts = _hosts(workers)
+        earlier: dict[str, list[Order]] = {}
+        for order in orders_of(self._owner._orders, self._jobs):
+            earlier.setdefault(order.job.name, []).append(order)
         for index, job in enumerate(self._jobs):
             if self._must_end():
                 return
-            if not self._take_earlier(index, job):
+            if not self._take_earlier(index, job, earlier.get(job.name, [])):
                 self._submit(index, job, hosts)
 
-    def _take_earlier(self, index: int, job: Job) -> bool:
+    def _take_earlier(self, index: int, job: Job, orders: Sequence[Order]) -> bool:
         """Take what an engine before this one left: a result, or an end that has to be waited for."""
-        for order in find_orders(self._owner._orders, job):
+        for order in orders:
             withdraw(order)
             while state_of(order) == "alive" and not self._must_end():
                 self._watch.wait(LOOK_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -104,12 +105,11 @@ def _slurm(settings: Settings) -> Made:
 
 
 def _dask(settings: Settings, **fixed: str) -> Made:
-    try:
-        from lofarpipe.executors.dask_cluster import DaskOptions
-        from lofarpipe.executors.dask_executor import DaskExecutor
-    except ImportError as err:
-        raise PipelineError(f"Dask is not installed ({err.name}); run: pip install 'genericpipeline[dask]'") from err
+    from lofarpipe.executors.dask_cluster import MISSING, DaskOptions
+    from lofarpipe.executors.dask_executor import DaskExecutor
 
+    if importlib.util.find_spec("distributed") is None:
+        raise PipelineError(MISSING)
     section = {**own_keys(settings, "dask"), **fixed}
     options, found = read_section(DaskOptions, settings.config_file, "dask", section)
     return (DaskExecutor(options, orders_directory(settings)) if options and not found else None), found

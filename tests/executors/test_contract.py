@@ -29,7 +29,28 @@ def slurm_executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
     return SlurmExecutor(options, tmp_path / "jobs", grace_s=1.0)
 
 
-EXECUTORS = {"local": local_executor, "slurm": slurm_executor}
+@pytest.fixture(scope="module")
+def dask_address() -> Iterator[str]:
+    """The scheduler of a cluster of Dask with one worker, in a process of its own."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    from lofarpipe.executors.dask_cluster import tokens
+
+    given = tokens(Resources(2, 4.0))
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, resources=given, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def dask_executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
+    address = request.getfixturevalue("dask_address")
+    from lofarpipe.executors.dask_cluster import DaskOptions
+    from lofarpipe.executors.dask_executor import DaskExecutor
+
+    return DaskExecutor(DaskOptions("address", address=address), tmp_path / "jobs", grace_s=1.0)
+
+
+EXECUTORS = {"local": local_executor, "slurm": slurm_executor, "dask": dask_executor}
 
 
 @pytest.fixture(params=EXECUTORS)
