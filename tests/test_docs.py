@@ -21,6 +21,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.options import check_value
 from lofarpipe.programs import find
 from lofarpipe.steps import KINDS
+from lofarpipe.subcommands import COMMANDS
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import Parset
 
@@ -91,7 +92,12 @@ def test_commands_are_possible(block, field):
 
 
 def check_runner(here: Path, arguments: list[str]) -> None:
-    """Run it; where it would make an image, everything up to the first job."""
+    """Run it; where it would make an image, everything up to the first job; of a sub-command, see that it has them."""
+    if arguments[0] in COMMANDS:
+        helped = run([sys.executable, "-m", "lofarpipe.cli", arguments[0], "--help"], here)
+        assert helped.returncode == 0, helped.stderr
+        assert [word for word in arguments if word.startswith("-") and word not in helped.stdout] == []
+        return
     more = [] if {"--options", "--check", "--list", "--dry-run", "--forget"} & set(arguments) else ["--check"]
     done = run([sys.executable, "-m", "lofarpipe.cli", *arguments, *more], here)
     assert done.returncode == 0, done.stderr
@@ -140,6 +146,8 @@ CHECKS = {
 def test_a_command_that_is_wrong_is_found(field):
     with pytest.raises(AssertionError, match="did you mean 'robust'"):
         check_runner(field, ["field.parset", "-s", "robst=1"])
+    with pytest.raises(AssertionError):
+        check_runner(field, ["repeat", "image/run.json", "--no-such-option"])
     with pytest.raises(AssertionError, match="No rule"):
         check_make(field, ["imaeg"])
     with pytest.raises(AssertionError):

@@ -44,31 +44,32 @@ def describe_files(
     known: path -> entry of an earlier run; where size and times are still the same, nothing is read again.
     prefer: path -> method, of those that shall be compared with earlier entries.
     """
-    entries: dict[str, Entry] = {}
-    sizes = {path: found for path in dict.fromkeys(paths) if (found := _size(path)) is not None}
+    marks = {
+        path: mark for path in dict.fromkeys(paths) if (mark := stamp(path)) is not None and os.access(path, os.R_OK)
+    }
+    earlier = known or {}
+    kept = {
+        path: earlier[path] for path, mark in marks.items() if path in earlier and earlier[path].get("stamp") == mark
+    }
+    bare = {path: kept.get(path) or _measured(path, mark) for path, mark in marks.items()}
     left = limit_bytes
-    for path, (number, size) in sorted(sizes.items(), key=lambda item: item[1][1]):
-        method = (prefer or {}).get(path) or (FULL if size <= left else SAMPLED)
-        left -= size
-        entries[path] = _entry(path, number, size, method, (known or {}).get(path))
-    return [entries[path] for path in sizes]
+    entries: dict[str, Entry] = {}
+    for path, entry in sorted(bare.items(), key=lambda item: int(item[1]["bytes"])):
+        method = (prefer or {}).get(path) or (FULL if entry["bytes"] <= left else SAMPLED)
+        left -= entry["bytes"]
+        is_good = "checksum" in entry and entry["checksum"]["method"] in (method, FULL)
+        entries[path] = entry if is_good else _summed(path, entry, method)
+    return [entries[path] for path in marks]
 
 
-def _entry(path: str, number: int, size: int, method: str, known: Entry | None) -> Entry:
-    mark = stamp(path)
-    if known is not None and known.get("stamp") == mark and known["checksum"]["method"] in (method, FULL):
-        return known
-    kind = "table" if Path(path).is_dir() else "file"
-    checksum = {"algorithm": "sha256", "method": method, "value": checksum_of(path, method)}
-    return {"path": path, "kind": kind, "bytes": size, "files": number, "stamp": mark, "checksum": checksum}
-
-
-def _size(path: str) -> tuple[int, int] | None:
-    """Return the number of files and bytes of a file or table; None for anything else, or what cannot be read."""
-    if stamp(path) is None or not os.access(path, os.R_OK):
-        return None
+def _measured(path: str, mark: str) -> Entry:
     sizes = [file.stat().st_size for file, _ in files_in(path)]
-    return len(sizes), sum(sizes)
+    kind = "table" if Path(path).is_dir() else "file"
+    return {"path": path, "kind": kind, "bytes": sum(sizes), "files": len(sizes), "stamp": mark}
+
+
+def _summed(path: str, entry: Entry, method: str) -> Entry:
+    return {**entry, "checksum": {"algorithm": "sha256", "method": method, "value": checksum_of(path, method)}}
 
 
 def files_in(path: str) -> list[tuple[Path, str]]:

@@ -13,7 +13,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.history import History
 from lofarpipe.installation import share_directory
 from lofarpipe.pipeline import Pipeline
-from lofarpipe.stamps import named_paths, stamp
+from lofarpipe.stamps import named_paths
 from lofarpipe.support.data_map import DataMap
 
 MAP_ENDINGS = ("mapfile", "datamap")
@@ -41,14 +41,14 @@ class RunFiles:
         """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
         named = [*self._named_in_parset(), *(path for path in sorted(history.files) if path not in history.written)]
         new = [path for path in named if self._may_be_input(path)]
-        return _outermost([path for path in dict.fromkeys([*before, *new]) if stamp(path) is not None])
+        return _outermost([path for path in dict.fromkeys([*before, *new]) if _is_there(path)])
 
     def products(self, history: History, inputs: Iterable[str] = ()) -> list[str]:
         """Return the products that are there; an input that a step changed is one too."""
         known = set(inputs)
-        listed = (path for path in self._listed_by_plugins(history) if path not in known and not self._is_older(path))
-        named = dict.fromkeys([*sorted(history.written), *listed])
-        return _outermost([path for path in named if not self._is_own(path) and stamp(path) is not None])
+        listed = (path for path in self._listed_by_plugins(history) if path not in known and _is_there(path))
+        named = dict.fromkeys([*sorted(history.written), *(path for path in listed if not self._is_older(path))])
+        return _outermost([path for path in named if not self._is_own(path) and _is_there(path)])
 
     def _named_in_parset(self) -> Iterator[str]:
         """Yield every path in the values of the parset; patterns give what is there."""
@@ -58,9 +58,9 @@ class RunFiles:
             yield from sorted(glob.glob(path)) if _PATTERN.intersection(path) else [path]  # noqa: PTH207 - as plugins do
 
     def _may_be_input(self, path: str) -> bool:
-        if path in self.programs or Path(path).is_relative_to(share_directory()) or self._is_own(path):
+        if not _is_there(path) or path in self.programs or self._is_own(path):
             return False
-        return stamp(path) is not None and self._is_older(path)
+        return not Path(path).is_relative_to(share_directory()) and self._is_older(path)
 
     def _is_older(self, path: str) -> bool:
         """Whether something was there before the run; times of change cannot be copied along, as others can."""
@@ -72,7 +72,7 @@ class RunFiles:
 
     def _is_own(self, path: str) -> bool:
         """Whether a file is the runner's: log, map, journal ..."""
-        if path.endswith(MAP_ENDINGS) or Path(path) == self.settings.log_file:
+        if path.endswith(MAP_ENDINGS) or path == str(self.settings.log_file):
             return True
         here = f"{self.settings.job_directory}/"
         return path.startswith(tuple(here + name for name in OWN_FILES))
@@ -82,6 +82,11 @@ class RunFiles:
             for path in outputs.values():
                 if str(path).endswith(MAP_ENDINGS):
                     yield from _files_of_map(str(path))
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is a file, or a casacore table."""
+    return os.path.isfile(path) or os.path.isfile(f"{path}/table.dat")  # noqa: PTH113 - of very many paths
 
 
 def _files_of_map(path: str) -> Iterator[str]:
@@ -98,7 +103,10 @@ def _files_of_map(path: str) -> Iterator[str]:
 def _outermost(paths: Iterable[str]) -> list[str]:
     """Return paths without those inside another one: the files of a table are the table's."""
     known = dict.fromkeys(paths)
-    return [path for path in known if not any(str(folder) in known for folder in Path(path).parents)]
+    tables = {path for path in known if os.path.isdir(path)}  # noqa: PTH112
+    return [
+        path for path in known if not any(str(folder) in tables for folder in (Path(path).parents if tables else ()))
+    ]
 
 
 def began_s(events: Iterable[Mapping[str, object]], now_s: float) -> float:

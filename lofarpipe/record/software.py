@@ -67,13 +67,14 @@ def _git(directory: Path, *arguments: str) -> str | None:
 
 
 def package_facts() -> list[Facts]:
-    """Return name and version of those of the packages that are installed."""
+    """Return name, version and place of those of the packages that are installed."""
     found = []
     for name in PACKAGES:
         try:
-            found.append({"name": name, "version": importlib.metadata.version(name)})
+            package = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+        found.append({"name": name, "version": package.version, "path": str(package.locate_file(""))})
     return found
 
 

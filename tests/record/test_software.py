@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +68,11 @@ def test_checkout_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_packages_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(software, "PACKAGES", ("numpy", "no-such-package"))
-    assert package_facts() == [{"name": "numpy", "version": importlib.metadata.version("numpy")}]
+    import numpy
+
+    (facts,) = package_facts()
+    assert (facts["name"], facts["version"]) == ("numpy", numpy.__version__)
+    assert Path(numpy.__file__).is_relative_to(facts["path"])
 
 
 def pipeline_of(here: Path, text: str):
