@@ -11,7 +11,7 @@ from typing import Self
 
 from lofarpipe.support.parset_entries import Entries, MissingKeyError, Value, read_text
 from lofarpipe.support.parset_text import Entry
-from lofarpipe.support.parset_values import ParsetError, split_list, unquote
+from lofarpipe.support.parset_values import ParsetError, boolean, split_list, unquote
 from lofarpipe.support.utilities import write_atomically
 
 __all__ = [
@@ -88,6 +88,21 @@ class Parset(Entries):
     def getInt(self, key: str, default: int | None = None) -> int:  # noqa: N802
         """Return a whole number; ``default`` where there is no such key."""
         return self.integer(key) if default is None or key in self else default
+
+    def getBoolVector(self, key: str, default: list[bool] | None = None) -> list[bool]:  # noqa: N802
+        """Return the truths in a list value; ``default`` where there is no such key."""
+        return [boolean(text) for text in self.vector(key)] if default is None or key in self else default
+
+    def fullModuleName(self, module: str) -> str:  # noqa: N802
+        """Return the first key, in byte order, up to its component ``module``; "" where no key has such a component.
+
+        The last part of a key is no component. Source: spec/lofarpipe.md, section 3.6.
+        """
+        for key in self.keywords():
+            parts = key.split(".")[:-1]
+            if module in parts:
+                return ".".join(parts[: parts.index(module) + 1])
+        return ""
 
     def writeFile(self, filename: Filename) -> None:  # noqa: N802
         """Write ``key=value`` lines in byte order; the file appears when it is complete."""

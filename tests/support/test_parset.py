@@ -335,3 +335,14 @@ def test_any_file_is_read_or_refused(tmp_path_factory, content):
             for read in (parset.string, parset.vector, parset.boolean, parset.integer):
                 with contextlib.suppress(ParsetError):
                     read(key)
+
+
+def test_truths_in_a_list_and_where_a_module_is():
+    parset = Parset.parse("b.DataProducts.Output.skip = [0, True, 'n']\na.DataProducts = x\nc.d.DataProducts.e = 1\n")
+    assert parset.getBoolVector("b.DataProducts.Output.skip") == [False, True, False]
+    assert parset.getBoolVector("none", [True]) == [True]
+    with pytest.raises(ParsetError, match="'x' is neither true nor false"):
+        parset.getBoolVector("a.DataProducts")
+    assert parset.fullModuleName("DataProducts") == "b.DataProducts"
+    assert parset.fullModuleName("d") == "c.d"
+    assert parset.fullModuleName("skip") == parset.fullModuleName("Data") == ""
