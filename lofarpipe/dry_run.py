@@ -101,6 +101,6 @@ def _texts(step: Step) -> list[str]:
 def _as_written(step: Step) -> str:
     """Return the program and its arguments as the parset has them, with the words that stand for files."""
     texts = {**step.task, **step.control}
-    flags = list_items(step.arguments.get("flags", ""))
+    flags = list_items(step.control.get("arguments", step.arguments.get("flags", texts.get("arguments", ""))))
     keywords = [f"{key}={text}" for key, text in step.arguments.items() if key != "flags"]
     return shlex.join([texts.get("executable", ""), *flags, *keywords])

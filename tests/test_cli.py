@@ -376,6 +376,11 @@ def test_dry_run_before_anything_ran(site: Path, capsys: pytest.CaptureFixture[s
     assert "#   for each product: /bin/echo files mode=fast" in lines
 
 
+def test_dry_run_shows_positional_arguments_wherever_they_stand(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry_run(capsys, "-s", "copy.control.arguments=[-v, infile, /tmp]")
+    assert lines[2] == "#   for each product: /bin/cp -v infile /tmp"
+
+
 def test_dry_run_prints_commands_that_can_be_typed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A map that is there already: the command is the one that a run gives, quoted for a shell."""
     assert main(["run.parset", "-c", "pipeline.cfg", "-s", "pipeline.steps=[list]"]) == 0
