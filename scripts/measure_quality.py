@@ -6,9 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.comparison import compare, write_comparison
@@ -16,7 +14,7 @@ from lofarpipe.imaging.provenance import command_lines, version_lines
 from lofarpipe.imaging.quality import header_facts, image_weighting, observe, quality
 from lofarpipe.imaging.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.script_arguments import number
-from lofarpipe.imaging.sky_image import SkyImage, read_sky_image, write_facts
+from lofarpipe.imaging.sky_image import read_sky_image, write_facts
 from lofarpipe.programs import find
 from lofarpipe.support.utilities import files_of, write_atomically
 
@@ -47,6 +45,8 @@ def main(
     """
     commands = command_lines(commands_file) if commands_file else []
     flat, corrected = read_sky_image(image), read_sky_image(image_pb)
+    reference = find_reference(reference_skymodel, files_of(ms_recorded or ms_input))
+    known = read_reference(reference, corrected.frequency_hz) if reference and comparison_file else None
     weighting = image_weighting(
         flat,
         robust=number("robust", robust, -2, 2),
@@ -61,20 +61,9 @@ def main(
         write_facts(path, header_facts(facts), [*versions, *commands])
     write_atomically(Path(quality_file), json.dumps(facts | {"versions": versions}, indent=1, allow_nan=False) + "\n")
     if comparison_file:
-        recorded_sets = files_of(ms_recorded or ms_input)
-        _compare(flat, corrected, find_reference(reference_skymodel, recorded_sets), facts, Path(comparison_file))
+        rms_jy = facts["rms"]["value"]
+        write_comparison(Path(comparison_file), compare(corrected, flat, known, rms_jy) if known else None)
     return {"quality": quality_file}
-
-
-def _compare(
-    flat: SkyImage, corrected: SkyImage, reference: Path | None, facts: Mapping[str, Any], target: Path
-) -> None:
-    """Write how the image compares with a reference, or remove what an earlier run wrote."""
-    if reference is None:
-        write_comparison(target, None)
-        return
-    known = read_reference(reference, corrected.frequency_hz)
-    write_comparison(target, compare(corrected, flat, known, facts["rms"]["value"]))
 
 
 def _find_or_none(name: str) -> Path | None:

@@ -44,6 +44,14 @@ def test_parsets_steps_plugins_scripts_and_configuration_are_in_it(installed):
         assert (share / name).is_file(), name
 
 
+def test_the_report_has_its_templates(installed, tmp_path):
+    (tmp_path / "journal.jsonl").write_text('{"event": "run_started", "time_s": 1.0, "job": "field"}\n')
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-P", "-m", "lofarpipe.report.html_page", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert "<title>field: running</title>" in (tmp_path / "report.html").read_text()
+
+
 def test_options_are_those_of_the_installed_pipeline(installed, tmp_path):
     finished = _run(installed, tmp_path, "--options", "image.parset")
     assert finished.returncode == 0, finished.stderr

@@ -37,14 +37,18 @@ class Reference:
 def find_reference(wanted: str, sets: Sequence[str]) -> Path | None:
     """Return the file to compare with: the one that is ``wanted``; with ``auto``, the truth beside simulated sets.
 
-    None where nothing is wanted, or where ``auto`` finds nothing.
+    None where nothing is wanted, or where ``auto`` finds nothing; a file of that name that is something else is none.
     """
     if wanted == NONE or (wanted == AUTO and not sets):
         return None
     if wanted != AUTO:
         return Path(wanted)
     beside = Path(sets[0]).parent / TRUTH_FILE
-    return beside if beside.is_file() else None
+    try:
+        read_truth(beside)
+    except PipelineError:
+        return None
+    return beside
 
 
 def read_reference(path: Path, frequency_hz: float) -> Reference:

@@ -106,6 +106,41 @@ def test_other_pipelines_may_lack_every_option(plugin, made):
     assert plugin.check({"data_input_filenames": f"[{made()}]"}, {}) == []
 
 
+# ---- what the image is compared with
+
+
+@pytest.mark.parametrize("name", ["auto", "none"])
+def test_no_reference_has_to_be_there(check, made, name):
+    assert check(made(), reference_skymodel=name) == []
+
+
+def test_references_are_looked_for(check, made, tmp_path):
+    (tmp_path / "truth.json").touch()
+    assert check(made(), reference_skymodel=f"{tmp_path}/truth.json") == []
+    finding = only(check(made("b.MS"), reference_skymodel=f"{tmp_path}/none.model"))
+    assert finding.startswith(f"reference_skymodel: there is no file {tmp_path}/none.model; name a sky model")
+
+
+def test_a_relative_reference_would_be_looked_for_elsewhere(check, made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert only(check(made(), reference_skymodel="sky.model")) == (
+        f"reference_skymodel: sky.model is relative, and jobs work elsewhere; write {tmp_path}/sky.model"
+    )
+
+
+def test_a_sky_model_needs_lsmtool(check, made, tmp_path, monkeypatch):
+    (tmp_path / "sky.model").touch()
+    find_spec = importlib.util.find_spec
+    for there in (True, False):
+        monkeypatch.setattr(
+            importlib.util, "find_spec",
+            lambda name, there=there: (there or None) if name == "lsmtool" else find_spec(name),
+        )  # fmt: skip
+        found = check(made(f"{there}.MS"), reference_skymodel=f"{tmp_path}/sky.model")
+        assert bool(found) is not there
+    assert "is missing; pip install 'genericpipeline[lsmtool]', or set it to none" in only(found)
+
+
 # ---- the sets
 
 

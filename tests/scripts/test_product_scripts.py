@@ -16,6 +16,9 @@ from made_images import REPOSITORY, image_of_real_data, load_script, write_image
 from lofarpipe import programs
 from lofarpipe.errors import PipelineError
 from lofarpipe.feedback import sky_image_keys
+from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.sky import Source
+from lofarpipe.imaging.simulation.truth import Truth, write_truth
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,22 @@ def test_measuring_twice_changes_nothing(images, hba_set, tmp_path):
     assert [path.read_bytes() for path in images] == once
 
 
+def test_an_image_is_compared_with_a_reference(images, hba_set, tmp_path):
+    centre = fits.getval(images[1], "CRVAL1") % 360, fits.getval(images[1], "CRVAL2")
+    source = Source("s0", *centre, flux_jy=100.0, spectral_index=0.0)
+    truth = tmp_path / "truth.json"
+    write_truth(truth, Truth(ObservationSettings(), (source,), (str(hba_set),), True, {}))
+    target = tmp_path / "comparison.json"
+    arguments = (str(images[0]), str(images[1]), str(hba_set), str(tmp_path / "quality.json"))
+    script = load_script("measure_quality")
+    script.main(*arguments, reference_skymodel=str(truth), comparison_file=str(target))
+    compared = json.loads(target.read_text())
+    assert compared["summary"]["reference_sources"] == 1
+    assert compared["reference"] == str(truth)
+    script.main(*arguments, comparison_file=str(target))  # nothing to compare with any more
+    assert not target.exists()
+
+
 def test_machine_without_wsclean(images, hba_set, tmp_path, monkeypatch):
     def find(name):
         raise PipelineError(f"{name}: no such program")
@@ -104,14 +123,16 @@ def test_machine_without_wsclean(images, hba_set, tmp_path, monkeypatch):
         ("padding", "0.5", "padding is 0.5"),
         ("maxuv_lambda", "far", "maxuv_lambda is 'far'; a number is needed"),
         ("commands_file", "/nowhere", "/nowhere: the commands of this run cannot be read"),
+        ("reference_skymodel", "/nowhere", "/nowhere: no such sky model"),
     ],
 )
 def test_bad_argument_leaves_the_images_alone(images, hba_set, tmp_path, keyword, value, reason):
     before = images[0].read_bytes()
     with pytest.raises((ValueError, PipelineError), match=reason):
         load_script("measure_quality").main(
-            str(images[0]), str(images[1]), str(hba_set), str(tmp_path / "q.json"), **{keyword: value}
-        )
+            str(images[0]), str(images[1]), str(hba_set), str(tmp_path / "q.json"),
+            **{"comparison_file": str(tmp_path / "comparison.json"), keyword: value},
+        )  # fmt: skip
     assert images[0].read_bytes() == before
     assert not (tmp_path / "q.json").exists()
 
