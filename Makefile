@@ -3,16 +3,17 @@
 VENV ?= .venv
 DEMO ?= demo
 SOURCES = pyproject.toml tools/set-up
+TESTED = simulation,catalogue,lsmtool,dask,crate,test
 
 .PHONY: image test lint clean
 
 image: $(VENV)/.ready-simulation
 	$(VENV)/bin/python tools/demonstration.py $(DEMO)
 
-test: $(VENV)/.ready-simulation,catalogue,lsmtool,test lint
+test: $(VENV)/.ready-$(TESTED) lint
 	$(VENV)/bin/python -m pytest
 
-lint: $(VENV)/.ready-simulation,catalogue,lsmtool,test
+lint: $(VENV)/.ready-$(TESTED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
