@@ -9,11 +9,12 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.progress import printable
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.run_state import DONE, RUNNING, RunState
@@ -120,7 +121,7 @@ class Watched:
             screen.show(self.lines(0, screen.has_marks))
         finally:
             screen.close()
-        print(*summary(self.job_directory, durations(self.state), self.state.ok), sep="\n")
+        _print_lines(summary(self.job_directory, durations(self.state), self.state.ok))
         return None
 
     def _follow_lines(self, is_json: bool) -> None:
@@ -129,7 +130,7 @@ class Watched:
             state = self.look()
             now = [json.dumps(as_facts(state))] if is_json else _changing(state)
             if now != said:
-                print(*[line for line in now if line not in said], sep="\n", flush=True)
+                _print_lines(line for line in now if line not in said)
                 said = now
             if state.state != RUNNING:
                 return
@@ -150,12 +151,14 @@ def _changing(state: RunState) -> list[str]:
 def _print(watched: Watched) -> None:
     state = watched.look()
     encoding = (sys.stdout.encoding or "ascii").lower()
-    print(*[line.text for line in watched.lines(0, encoding.startswith("utf"))], sep="\n")
-    print(
-        *[f"warning: {warning}" for warning in state.warnings],
-        *summary(watched.job_directory, durations(state), state.ok),
-        sep="\n",
-    )
+    _print_lines(line.text for line in watched.lines(0, encoding.startswith("utf")))
+    _print_lines(f"warning: {warning}" for warning in state.warnings)
+    _print_lines(summary(watched.job_directory, durations(state), state.ok))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(printable(line), flush=True)
 
 
 def as_facts(state: RunState) -> Mapping[str, object]:

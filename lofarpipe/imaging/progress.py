@@ -169,9 +169,9 @@ class ProgressReader:
         """Show the line itself, but keep what was last understood while a deconvolution goes on."""
         if before.major_iteration or before.text.startswith("done in"):
             return before
-        return replace(before, text=printable(line), fraction=None)
+        return replace(before, text=printable(line).strip(), fraction=None)
 
 
 def printable(line: str) -> str:
-    """Return a line without control characters and without blanks at its ends: it cannot move a cursor."""
-    return _UNPRINTABLE.sub("", line.expandtabs(1)).strip()
+    """Return text without control characters but line ends, and without blanks at its end: it cannot move a cursor."""
+    return _UNPRINTABLE.sub("", line.expandtabs(1)).rstrip()

@@ -27,7 +27,7 @@ MARKS = {WAITING: "·", RUNNING: "▶", DONE: "✓", FAILED: "✗", SKIPPED: "�
 PLAIN_MARKS = {WAITING: " ", RUNNING: ">", DONE: "+", FAILED: "x", SKIPPED: "=", INTERRUPTED: "!"}
 TITLE, WARNING, PLAIN = "title", "warning", ""  # styles besides the states
 MOST_JOBS = 4  # running jobs of a step that have a line of their own
-NAME_WIDTH = 28
+NAME_WIDTH = 28  # names are padded to the longest, up to this
 SURE_FRACTION = 0.05  # before that an estimate is worth nothing
 
 
@@ -52,7 +52,8 @@ class Moment:
 def board(state: RunState, moment: Moment) -> list[Line]:
     """Return the lines that show a run at a moment."""
     title = [Line(_title(state, moment), TITLE)]
-    blocks = [_step_lines(step, moment) for step in state.steps.values()]
+    width = min(NAME_WIDTH, max((len(printable(name)) for name in state.steps), default=0))
+    blocks = [_step_lines(step, moment, width) for step in state.steps.values()]
     rest = moment.height - len(title)
     if moment.height and sum(map(len, blocks)) > rest:
         blocks = _folded(list(state.steps.values()), blocks, rest)
@@ -79,8 +80,8 @@ def usage(running: Sequence[JobState], facts: Mapping[str, object]) -> str:
     return f"cores {cores}{of_cores}, memory {memory_gb:.3g}{of_memory} GB"
 
 
-def _step_lines(step: StepState, moment: Moment) -> list[Line]:
-    lines = [Line(_step_text(step, moment), step.state)]
+def _step_lines(step: StepState, moment: Moment, width: int) -> list[Line]:
+    lines = [Line(_step_text(step, moment, width), step.state)]
     running = step.running
     shown = running if len(running) <= MOST_JOBS else running[: MOST_JOBS - 1]
     lines += [Line(_job_text(job, moment.progress.get(job.name)), "") for job in shown]
@@ -89,14 +90,13 @@ def _step_lines(step: StepState, moment: Moment) -> list[Line]:
     return lines
 
 
-def _step_text(step: StepState, moment: Moment) -> str:
+def _step_text(step: StepState, moment: Moment, width: int) -> str:
     mark = (MARKS if moment.has_marks else PLAIN_MARKS)[step.state]
-    parts = [part for part in (_counts(step), _time(step, moment)) if part]
-    if step.failed:
-        parts.append(f"{step.failed} failed")
-    if step.state in (FAILED, INTERRUPTED):
-        parts.append(step.state)
-    return f"{mark} {printable(step.name):{NAME_WIDTH}} {', '.join(parts)}".rstrip()
+    # What matters most first: a narrow terminal cuts off the end.
+    failed = f"{step.failed} failed" if step.failed else ""
+    state = step.state if step.state in (FAILED, INTERRUPTED) else ""
+    parts = [part for part in (_counts(step), failed, state, _time(step, moment)) if part]
+    return f"{mark} {printable(step.name):{width}}  {', '.join(parts)}".rstrip()
 
 
 def _counts(step: StepState) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+from lofarpipe.imaging.progress import printable
 from lofarpipe.report.board import Line, Moment, board
 from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.screen import Screen
@@ -92,13 +93,13 @@ class LiveTerminal(Terminal):
         if self._screen is None or self._level < level:
             super()._say(text, level)
         else:
-            self._screen.say(timed(text))
+            self._screen.say(printable(timed(text)))
 
     def _complain(self, text: str) -> None:
         if self._screen is None or not sys.stderr.isatty():
             super()._complain(text)
         else:
-            self._screen.say(timed(text), "warning")
+            self._screen.say(printable(timed(text)), "warning")
 
 
 def _has_marks() -> bool:

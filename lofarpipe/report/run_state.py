@@ -8,8 +8,9 @@ from typing import Any
 
 # States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
 WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"
+KILLED = "killed"  # of a run alone: it ended without a word
 PLUGIN = "plugin"
-KILLED = "the run was killed; run again to resume"
+KILLED_PROBLEM = "the run was killed; run again to resume"
 
 Event = Mapping[str, Any]
 
@@ -105,7 +106,8 @@ class RunState:
     ended: bool = False
     ok: bool = False
     problem: str = ""
-    interrupted: bool = False  # by a signal, or killed
+    interrupted: bool = False  # by a signal
+    killed: bool = False
     signal: int | None = None  # that ended the run, where it could say so
 
     @classmethod
@@ -118,9 +120,11 @@ class RunState:
 
     @property
     def state(self) -> str:
-        """Waiting, running, done, failed or interrupted; whether a run that says "running" lives, its lock knows."""
+        """Waiting, running, done, failed, interrupted or killed; whether one that is running lives, its lock knows."""
         if not self.ended:
             return RUNNING if self.run else WAITING
+        if self.killed:
+            return KILLED
         return DONE if self.ok else INTERRUPTED if self.interrupted else FAILED
 
     def apply(self, event: Event) -> None:
@@ -134,8 +138,8 @@ class RunState:
     def mark_killed(self) -> None:
         """Note that the run ended without a word, at the time of its last event at the earliest."""
         if not self.ended and self.run:
-            self.ended, self.ok, self.problem, self.ended_s = True, False, KILLED, self.last_s
-            self.interrupted = True
+            self.ended, self.ok, self.problem, self.ended_s = True, False, KILLED_PROBLEM, self.last_s
+            self.killed = True
             self._interrupt()
 
     def step(self, name: str) -> StepState:
@@ -170,7 +174,7 @@ class RunState:
         self.run += 1
         self.facts = {key: value for key, value in event.items() if key not in ("event", "time_s")}
         self.started_s, self.ended_s, self.signal = _number(event, "time_s"), None, None
-        self.ended, self.ok, self.interrupted, self.problem = False, False, False, ""
+        self.ended, self.ok, self.interrupted, self.killed, self.problem = False, False, False, False, ""
         for step in self.steps.values():
             if step.state in (FAILED, INTERRUPTED):
                 step.state = WAITING

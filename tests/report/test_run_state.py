@@ -5,34 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from journal_events import began, ended, event, job_began, job_ended
 
-from lofarpipe.report.run_state import KILLED, RunState
+from lofarpipe.report.run_state import KILLED_PROBLEM, RunState
 
 START = {"event": "run_started", "time_s": 100.0, "job": "field", "pid": 7, "steps": ["create", "average", "image"]}
-
-
-def event(kind: str, time_s: float, **facts: Any) -> dict[str, Any]:
-    return {"event": kind, "time_s": time_s, **facts}
-
-
-def began(step: str, time_s: float, jobs: int) -> dict[str, Any]:
-    return event("step_started", time_s, step=step, type="dp3", jobs=jobs, names=[])
-
-
-def job_began(job: str, time_s: float) -> dict[str, Any]:
-    where = {"node": "n1", "pid": 42, "start_s": time_s, "log": "/job/0.log", "label": "a.ms"}
-    return event(
-        "job_started", time_s, step=job.partition("/")[0], job=job, cores=2, memory_gb=1.5, gpus=0, stage=None, **where
-    )
-
-
-def job_ended(job: str, time_s: float, exit_code: int = 0, problem: str | None = None) -> dict[str, Any]:
-    used = {"start_s": time_s - 5, "duration_s": 5.0, "cpu_s": 4.5, "max_rss_mb": 80.0}
-    return event("job_done", time_s, step=job.partition("/")[0], job=job, exit_code=exit_code, problem=problem, **used)
-
-
-def ended(step: str, time_s: float, jobs: int, failed: int = 0) -> dict[str, Any]:
-    return event("step_done", time_s, step=step, jobs=jobs, failed=failed, duration_s=10.0)
 
 
 WHOLE = [
@@ -115,8 +92,15 @@ def test_interrupted_run(facts: dict[str, Any]) -> None:
 def test_killed_run_is_never_running() -> None:
     run = RunState.from_events(WHOLE)
     run.mark_killed()
-    assert (run.state, run.problem, run.ended_s) == ("interrupted", KILLED, 112.5)
+    assert (run.state, run.problem, run.ended_s) == ("killed", KILLED_PROBLEM, 112.5)
     assert states(run)["image"] == "interrupted"
+
+
+def test_run_after_a_killed_one_lives() -> None:
+    run = RunState.from_events(WHOLE)
+    run.mark_killed()
+    run.apply(START)
+    assert run.state == "running"
 
 
 def test_run_that_ended_was_not_killed() -> None:

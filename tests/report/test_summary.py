@@ -1,0 +1,68 @@
+"""What is said at the end of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.report.summary import size_text, summary
+
+
+def product(name: str, size_bytes: object = 1000, kind: str = "file") -> dict[str, object]:
+    return {"path": f"/job/{name}", "bytes": size_bytes, "kind": kind}
+
+
+def test_summary_of_a_good_run(tmp_path: Path) -> None:
+    products = [product("a.ms", 5e9, "table"), product("x-0000-image.fits"), product("x-MFS-image.fits", 23.6e6)]
+    (tmp_path / "run.json").write_text(json.dumps({"products": products}))
+    quality = {"rms": {"value": 0.00304, "unit": "Jy/beam"}, "source_count": {"value": 27, "unit": ""}, "other": 1}
+    (tmp_path / "quality.json").write_text(json.dumps(quality))
+    (tmp_path / "report.html").touch()
+    took = [("a", 5.0), ("b", 100.0), ("c", 1.0), ("d", 20.0)]
+    assert summary(tmp_path, took, True) == [
+        "product: /job/x-MFS-image.fits, 23.6 MB",
+        "product: /job/x-0000-image.fits, 1 kB",
+        "product: /job/a.ms, 5 GB",
+        "quality: rms 0.00304 Jy/beam, source count 27",
+        "slowest: b 1 min 40 s, d 20 s, a 5.0 s",
+        f"report: {tmp_path}/report.html",
+    ]
+    assert summary(tmp_path, took, False) == [f"report: {tmp_path}/report.html"]
+
+
+def test_many_products_are_counted(tmp_path: Path) -> None:
+    products = [product(f"{number}.fits") for number in range(20)]
+    (tmp_path / "run.json").write_text(json.dumps({"products": products}))
+    lines = summary(tmp_path, [], True)
+    assert len(lines) == 8
+    assert lines[-1] == "and 13 more products"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"products": 3}', '{"products": [1, {"path": 2}, {}]}'])
+def test_what_cannot_be_read_is_left_out(tmp_path: Path, text: str) -> None:
+    for name in ("run.json", "quality.json"):
+        (tmp_path / name).write_text(text)
+    assert summary(tmp_path, [("a", 1.0)], True) == []
+
+
+def test_product_without_size_and_with_an_odd_name(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"products": [product("\x1b[2Ja", "big")]}))
+    assert summary(tmp_path, [], True) == ["product: /job/a"]
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (23.6e6, "23.6 MB"),
+        (999.6e6, "1 GB"),
+        (4.5e12, "4.5 TB"),
+        (3e15, "3e+03 TB"),
+    ],
+)
+def test_size(size_bytes: float, text: str) -> None:
+    assert size_text(size_bytes) == text
