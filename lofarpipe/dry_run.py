@@ -73,6 +73,7 @@ class DryRun(Run):
         jobs = self._step_jobs(step, entry, work)
         if jobs.kept:
             self.lines.append(f"# {step.name}: {len(jobs.kept)} of {len(work.jobs)} jobs were done before")
+        jobs.refuse_unsafe()
         self.lines += command_lines(jobs.pending)
         outputs = self.ledger.suppose(entry, {job_entry(entry, planned.job) for planned in jobs.pending})
         if outputs is None:

@@ -410,6 +410,14 @@ def half_changed(in_place: Site, capsys: pytest.CaptureFixture[str]) -> Site:
     return in_place
 
 
+def test_dry_run_tells_of_an_input_that_was_changed(half_changed: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main([*half_changed.arguments(), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("# mark: step 'mark': mark/001 was cut off while it changed") for line in lines)
+    assert not any(line.startswith("mark/") for line in lines)
+
+
 def test_input_that_was_changed_is_refused_until_it_is_made_again(half_changed: Site) -> None:
     assert half_changed.run(status=1) == []
     (half_changed.job / "b.copy").unlink()
