@@ -26,7 +26,7 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """What the block holds: session, shell, python, table, parset, or formula."""
+        """What the block holds: session, shell, python, table, config, parset, or formula."""
         lines = [line for line in self.text.splitlines() if line]
         if lines[0].startswith("$ "):
             return "session"
@@ -34,6 +34,8 @@ class Block:
             return "shell"
         if lines[0].startswith("field,"):
             return "table"
+        if lines[0].startswith("[DEFAULT]"):
+            return "config"
         if _PYTHON_LINE.match(lines[0]):
             return "python"
         if any(_PARSET_LINE.match(line) for line in lines):

@@ -75,7 +75,7 @@ def placed(text: str, here: Path) -> str:
 
 def test_blocks_are_found_and_told_apart():
     kinds = {block.kind for page in PAGES for block in blocks(page)}
-    assert kinds == {"session", "shell", "python", "table", "parset", "formula"}
+    assert kinds == {"session", "shell", "python", "table", "config", "parset", "formula"}
 
 
 def test_formulas_stand_on_the_page_of_the_science_alone():
