@@ -38,9 +38,24 @@ def product_names(record: Facts) -> dict[str, Facts]:
 def compare_products(before: Facts, after: Facts) -> list[Compared]:
     """Return each product of either run with what became of it."""
     old, new = product_names(before), product_names(after)
-    places = _places(before, after)
-    found = [_compared(name, entry, new.get(name), places) for name, entry in old.items()]
-    return found + [Compared(name, NEW) for name in new if name not in old]
+    places, moved = _places(before, after), _moved(old, new)
+    found = [
+        _compared(f"{name} -> {moved[name]}" if name in moved else name, entry, new.get(moved.get(name, name)), places)
+        for name, entry in old.items()
+    ]
+    return found + [Compared(name, NEW) for name in new if name not in old and name not in moved.values()]
+
+
+def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]:
+    """Return what was delivered elsewhere the second time: products of one kind outside of the runs, in their order."""
+    moved: dict[str, str] = {}
+    for name in (name for name in old if name.startswith("/") and name not in new):
+        others = (other for other in new if other.startswith("/") and other not in old)
+        same_kind = (other for other in others if Path(other).suffix == Path(name).suffix)
+        match = next((other for other in same_kind if other not in moved.values()), None)
+        if match is not None:
+            moved[name] = match
+    return moved
 
 
 def _places(before: Facts, after: Facts) -> dict[str, str]:
@@ -58,7 +73,7 @@ def _compared(name: str, old: Facts, new: Facts | None, places: Mapping[str, str
         return Compared(name, DIFFERS, "the first one is not there any more, so that only checksums tell")
     if old["kind"] == "table":
         return _tables(name, old, new)
-    if name.endswith(".fits"):
+    if old["path"].endswith(".fits"):
         return _images(name, old["path"], new["path"])
     return _texts(name, old, new, places)
 

@@ -15,6 +15,7 @@ Facts = dict[str, Any]
 
 COMMAND_LINE = "command line"
 BUILT_IN = "built in"
+OTHER_NAMES = {"task_file": "task_files"}  # option of the command line -> key of the configuration
 CHECKSUM_LIMIT_GB = 1.0
 _SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
 _KEY = re.compile(r"(?P<key>[^\s#;=:\[][^=:]*?)\s*[=:]")
@@ -25,18 +26,19 @@ def configuration_facts(settings: Settings, overrides: Mapping[str, str]) -> Fac
 
     Parameters
     ----------
-    overrides: what the command line set, by the names of the configuration.
+    overrides: what the command line set, by the names of its options.
     """
     text = settings.config_file.read_text(encoding="utf-8")
+    typed = {OTHER_NAMES.get(name, name) for name in overrides}
     values = []
     for (section, key), line in lines_of(text).items():
         known = settings.inputs if section == "DEFAULT" else settings.sections.get(section, {})
-        source = COMMAND_LINE if key in overrides else f"{settings.config_file}:{line}"
+        source = COMMAND_LINE if key in typed else f"{settings.config_file}:{line}"
         values.append({"section": section, "key": key, "value": known.get(key, ""), "source": source})
     values += [
-        {"section": section, "key": key, "value": str(value), "source": BUILT_IN}
+        {"section": section, "key": key, "value": str(value), "source": COMMAND_LINE if key in typed else BUILT_IN}
         for section, key, value in _defaults(settings)
-        if key not in settings.sections.get(section, {})
+        if not any((one["section"], one["key"]) == (section, key) for one in values)
     ]
     return {"file": str(settings.config_file), "text": text, "values": values}
 

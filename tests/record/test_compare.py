@@ -57,6 +57,19 @@ def test_same_missing_and_new(places: tuple[Path, Path]) -> None:
     assert is_repeated(found[:1])
 
 
+def test_what_is_delivered_elsewhere_is_compared_with_what_it_was(places: tuple[Path, Path], tmp_path: Path) -> None:
+    for name, number in (("a.fits", 1), ("b.fits", 2), ("c.fits", 1), ("d.fits", 3)):
+        image(tmp_path / name, [[number, 0]])
+    (tmp_path / "a.xml").touch()
+    old = record(places[0], tmp_path / "a.fits", tmp_path / "b.fits", tmp_path / "a.xml")
+    new = record(places[1], tmp_path / "c.fits", tmp_path / "d.fits")
+    assert [(one.name.replace(f"{tmp_path}/", ""), one.result) for one in compare_products(old, new)] == [
+        ("a.fits -> c.fits", "same"),
+        ("b.fits -> d.fits", "differs"),
+        ("a.xml", "missing"),
+    ]
+
+
 def test_texts_may_name_the_directory_of_their_run(places: tuple[Path, Path]) -> None:
     for place in places:
         (place / "a.json").write_text(f'"{place}/image.fits"')

@@ -22,7 +22,7 @@ Cores = 4
 """
 
 
-def settings_of(here: Path, text: str, **overrides: str):
+def settings_of(here: Path, text: str, **overrides: object):
     (here / "site.cfg").write_text(text.replace("{here}", str(here)))
     return load_settings(here / "field.parset", Overrides(config=str(here / "site.cfg"), **overrides))
 
@@ -55,6 +55,15 @@ def test_command_line_is_a_source(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, CFG, runtime_directory=str(other))
     found = by_key(configuration_facts(settings, {"runtime_directory": str(other)}))
     assert found["DEFAULT.runtime_directory"] == (str(other), "command line")
+
+
+def test_command_line_is_the_source_of_what_the_file_leaves_out(tmp_path: Path) -> None:
+    text = CFG.replace("Cores = 4\n", "")
+    facts = configuration_facts(settings_of(tmp_path, text, cores=2), {"cores": "2", "task_file": "[]"})
+    assert by_key(facts)["remote.cores"] == ("2", "command line")
+    text += "[DEFAULT]\ntask_files = []\n"
+    facts = configuration_facts(settings_of(tmp_path, text), {"task_file": "[]"})
+    assert by_key(facts)["DEFAULT.task_files"] == ("[]", "command line")
 
 
 def test_lines_of_a_text() -> None:
