@@ -72,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
     what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
     what.add_argument("--list", action="store_true", help="print which steps are done, when, and how long they took")
-    what.add_argument("--forget", metavar="STEP", help="make the next run start at this step; run nothing")
+    what.add_argument(
+        "--forget", metavar="STEP", help="make the next run start at this step, or run the job STEP/007; run nothing"
+    )
     what.add_argument(
         "-n",
         "--dry-run",
