@@ -151,10 +151,12 @@ class Batch:
     def _finish(self, task: Task, result: JobResult) -> None:
         del self.tasks[task.place]
         self.results[task.place] = result
-        if self.on_done is not None:
-            self.on_done(result)
-        # Only now: whoever was told has written it down. Nothing may take it for a new result later.
-        discard(task.order)
+        try:
+            if self.on_done is not None:
+                self.on_done(result)
+        finally:
+            # Only now: whoever was told has written it down. Nothing may take it for a new result later.
+            discard(task.order)
         if not any(other.array == task.array for other in self.tasks.values()):
             task.array.forget()
 
@@ -170,9 +172,12 @@ class Batch:
             text = f"Slurm does not answer, and is asked again: {err}"
             self.notices += [] if text in self.notices else [text]
             return
-        for task in self.tasks.values():
+        for task in list(self.tasks.values()):
             state = queued.get(task.id)
-            self._note_state(task, state)
+            if task.interrupted is not None and state is not None and state[0] == "PENDING":
+                self._finish_requeued(task, task.interrupted)
+            else:
+                self._note_state(task, state)
         now = time.monotonic()
         missing = [task for task in self.tasks.values() if task.missing_s is not None]
         gone = [task for task in missing if task.interrupted or now - (task.missing_s or 0) >= self.options.vanished_s]
@@ -180,6 +185,11 @@ class Batch:
             self._next_question = min(self._next_question, now + self.options.vanished_s + FIRST_LOOK_S)
         if gone:
             self._conclude(gone)
+
+    def _finish_requeued(self, task: Task, result: JobResult) -> None:
+        """Take a job out of the queue that Slurm put back into it: whether it runs again is for the pipeline to say."""
+        end(self.client, [task.id], [task.order], wait=self.watch.wait)
+        self._finish(task, replace(result, problem=f"lost: Slurm put it back into the queue, from {result.node}"))
 
     def _note_state(self, task: Task, state: tuple[str, str] | None) -> None:
         if state is None:

@@ -88,6 +88,7 @@ class SlurmQueue:
             Array(stem, "", ()).forget()
             raise
         except SlurmRefused as err:
+            Path(f"{stem}.list").unlink(missing_ok=True)  # the script stays, to be tried by hand
             raise SlurmRefused(
                 f"sbatch refused {job}: {err}; script: {stem}.sh; "
                 "correct [slurm] of pipeline.cfg, or partition, account, walltime and batch_options of the step"
