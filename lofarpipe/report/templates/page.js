@@ -23,9 +23,9 @@
   }
 
   function shade(sky) {
-    const table = shades(sky), out = sky.shaded.data;
-    for (let pixel = 0; pixel < sky.greys.length; pixel++) {
-      const grey = sky.greys[pixel], at = 4 * pixel;
+    const table = shades(sky), { greys, shaded: { data: out } } = sky;
+    for (let pixel = 0, at = 0; pixel < greys.length; pixel++, at += 4) {
+      const grey = greys[pixel];
       if (grey === BLANK) { out[at] = 214; out[at + 1] = 224; out[at + 2] = 236; }
       else out[at] = out[at + 1] = out[at + 2] = table[grey];
       out[at + 3] = 255;
@@ -179,7 +179,8 @@
     const context = sky.sheet.getContext("2d", { willReadFrequently: true });
     context.drawImage(picture, 0, 0);
     sky.shaded = context.getImageData(0, 0, sky.width, sky.height);
-    sky.greys = sky.shaded.data.filter((_, index) => index % 4 === 0);
+    sky.greys = new Uint8Array(sky.width * sky.height);
+    for (let pixel = 0; pixel < sky.greys.length; pixel++) sky.greys[pixel] = sky.shaded.data[4 * pixel];
     sky.canvas = document.createElement("canvas");
     sky.window.append(sky.canvas);
     sky.window.classList.add("drawn-on");
