@@ -122,10 +122,10 @@ def test_high_board_is_folded_around_what_runs(height: int) -> None:
 def test_folded_lines_count_what_they_hide() -> None:
     assert shown(*many(20, 20), height=8)[1:] == [
         "  17 steps done",
-        "✓ d17   0.0 s",
-        "✓ d18   0.0 s",
-        "✓ d19   0.0 s",
-        "▶ now   0/1, 1 min 30 s",
+        "✓ d17  0.0 s",
+        "✓ d18  0.0 s",
+        "✓ d19  0.0 s",
+        "▶ now  0/1, 1 min 30 s",
         "    000 x",
         "  20 more steps",
     ]

@@ -1,0 +1,171 @@
+"""A run on a terminal: real runs in a pseudo-terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pseudo_terminal import COLOUR, PseudoTerminal
+
+from lofarpipe.executors.jobs import JobResult
+from lofarpipe.report import VERBOSE, LiveTerminal, live, shows_live
+
+PARSET = """
+pipeline.steps = [make, first, second]
+make.control.kind = plugin
+make.control.type = addListMapfile
+make.control.hosts = [localhost]
+make.control.files = [/d/a.ms, /d/b.ms]
+make.control.mapfile_dir = input.output.mapfile_dir
+make.control.filename = make.mapfile
+first.control.type = executable_args
+first.control.executable = /bin/sh
+first.control.mapfile_in = make.output.mapfile
+first.control.inputkey = ms
+first.control.arguments = [{script}, ms]
+second.control.type = executable_args
+second.control.executable = /bin/true
+second.control.mapfile_in = make.output.mapfile
+second.control.inputkey = ms
+second.control.arguments = [ms]
+"""
+# a.ms fails, b.ms goes on until it is told to end.
+SCRIPT = """
+case $1 in *a.ms) exit 3;; esac
+echo '0%....10....20'
+until [ -e {folder}/go ]; do sleep 0.05; done
+"""
+# START_S is 0: the picture is there at once, and the test need not wait.
+RUN = (
+    "import sys; from lofarpipe.report import live; live.START_S = 0; from lofarpipe.cli import main; sys.exit(main())"
+)
+
+Start = Callable[..., PseudoTerminal]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return a function that starts the run in a terminal."""
+    script = tmp_path / "script.sh"
+    script.write_text(SCRIPT.format(folder=tmp_path))
+    (tmp_path / "field.parset").write_text(PARSET.format(script=script))
+    started: list[PseudoTerminal] = []
+
+    def begin(*options: str, columns: int = 80, rows: int = 24, **changes: str | None) -> PseudoTerminal:
+        argv = [sys.executable, "-c", RUN, "field.parset", *options]
+        changes.setdefault("PYTHONPATH", str(Path(live.__file__).parents[2]))
+        started.append(PseudoTerminal(argv, tmp_path, columns, rows, **changes))
+        return started[-1]
+
+    yield begin
+    for terminal in started:
+        terminal.close()
+
+
+def test_run_is_shown_in_place(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.until("b.ms 20%", "1 failed")
+    (tmp_path / "go").touch()
+    assert terminal.finish() == 0
+    lines = terminal.lines()
+    assert any(re.fullmatch(r"field: running, [\d.]+ s; cores \d of \d+, memory \S+ of \S+ GB", line) for line in lines)
+    assert any(line.startswith("▶ first   0/2, 1 failed, ") for line in lines)
+    last = next(place for place in range(len(lines) - 1, 0, -1) if lines[place].startswith("field: done, "))
+    assert [line.partition("  ")[0] for line in lines[last + 1 : last + 4]] == ["✓ make", "✓ first", "✓ second"]
+    assert "✓ second  2/2" in lines[last + 3]
+    assert COLOUR.search(terminal.raw)
+    assert terminal.raw.rstrip().rpartition("\x1b[?25h")[1], "the cursor is shown again"
+
+
+def test_warnings_and_failures_stay_above(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.until("b.ms 20%")
+    (tmp_path / "go").touch()
+    terminal.finish()
+    text = "\n".join(terminal.lines())
+    assert "first/000 (/d/a.ms) exited with 3 after " in text
+    assert "warning: first: 1 of 2 jobs failed" in text
+
+
+def test_ctrl_c_ends_the_run_in_order(start: Start) -> None:
+    terminal = start()
+    terminal.until("b.ms 20%")
+    terminal.type(b"\x03")
+    assert terminal.finish() == 130
+    lines = terminal.lines()
+    assert any(line.startswith("field: interrupted, ") for line in lines)
+    assert any(line.startswith("! first   0/2, 1 failed, interrupted") for line in lines)
+    assert "interrupted by SIGINT: all jobs were ended; run again to resume" in lines[-2]
+    assert "\x1b[?25h" in terminal.raw
+
+
+def test_narrow_terminal_without_colours(start: Start, tmp_path: Path) -> None:
+    terminal = start(columns=40, rows=8, NO_COLOR="1")
+    terminal.until("b.ms 20%")
+    (tmp_path / "go").touch()
+    assert terminal.finish() == 0
+    assert not COLOUR.search(terminal.raw)
+    pictures = [line for line in terminal.lines() if line.startswith(("✓", "▶", "·", "    0", "field: running"))]
+    assert len(pictures) > 4
+    assert max(map(len, pictures)) <= 40
+
+
+def test_dumb_terminal_has_plain_lines(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    terminal = start(TERM="dumb")
+    assert terminal.finish() == 0
+    assert "\x1b" not in terminal.raw
+    assert any(line.endswith(" second: 2 jobs") for line in terminal.lines())
+
+
+def test_verbose_run_tells_of_each_job_above(start: Start, tmp_path: Path) -> None:
+    terminal = start("-v")
+    terminal.until("b.ms 20%")
+    (tmp_path / "go").touch()
+    terminal.finish()
+    assert any("second/001 (/d/b.ms) exited with 0 after" in line for line in terminal.lines())
+
+
+def test_run_that_is_over_soon_is_shown_once(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "go").touch()
+    monkeypatch.setattr(sys.modules[__name__], "RUN", RUN.replace("START_S = 0", "START_S = 1000"))
+    terminal = start()
+    assert terminal.finish() == 0
+    assert "\x1b[" not in terminal.raw
+    assert [line for line in terminal.lines() if line.startswith("✓ second  2/2")]
+
+
+# Without a terminal
+
+
+@pytest.mark.parametrize(
+    ("is_tty", "term", "live"), [(True, "xterm", True), (True, "dumb", False), (False, "xterm", False)]
+)
+def test_what_can_be_shown_in_place(monkeypatch: pytest.MonkeyPatch, is_tty: bool, term: str, live: bool) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: is_tty, raising=False)
+    monkeypatch.setenv("TERM", term)
+    assert shows_live(stream) is live
+
+
+def test_run_that_never_started_shows_only_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = LiveTerminal()
+    terminal.warning("coarse")
+    terminal.run_ended(False, "field", "refused")
+    said = capsys.readouterr()
+    assert said.err.endswith(" warning: coarse\n")
+    assert re.fullmatch(r"[\d:]+ field: failed after 0.0 s\n", said.out)
+
+
+def test_journal_that_cannot_be_read_gives_an_empty_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = LiveTerminal(VERBOSE)
+    terminal.run_started("field", tmp_path, 1)
+    terminal.job_done("a", JobResult("a/000", 0, 1.0, 1.0, 1.0, 1.0, tmp_path / "log", ("x",)), None)
+    terminal.run_ended(True, "field")
+    out = capsys.readouterr().out
+    assert "run: waiting, 0.0 s\n" in out
+    assert "a/000 exited with 0 after 1.0 s" in out
