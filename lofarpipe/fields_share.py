@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lofarpipe.config import Settings
 from lofarpipe.control_keys import read_value
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.factory import method_of
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.executors.resources import detect_resources
 from lofarpipe.listing import flattened
@@ -54,7 +55,7 @@ def share(
     PipelineError
         If ``at_once`` fields leave less to each than a step asks for.
     """
-    if settings.sections.get("remote", {}).get("method", LOCAL) != LOCAL:
+    if method_of(settings) != LOCAL:
         return Share(min(at_once or len(pipelines), len(pipelines)))
     there = there or detect_resources()
     machine = Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus)

@@ -130,7 +130,7 @@ def test_what_all_have_in_common_is_given_to_all(site: Path) -> None:
     (site / "pipeline.cfg").rename(site / "site.cfg")
     more = ["-c", "site.cfg", "-s", "copy.control.environment={KEY: value}", "-v", "-r", "work", "-w", "jobs"]
     assert run(*more) == 0
-    assert "env KEY=value" in (site / "work/two/commands.txt").read_text()
+    assert "KEY=value" in (site / "work/two/logs/copy/000.log").read_text()
     (log,) = (site / "work/two/logs").glob("*/field.log")
     assert "copy/000 (" in log.read_text()  # each job is shown: -v
 
