@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.installation import share_directory
 
 Facts = dict[str, Any]
 
@@ -83,8 +81,3 @@ def checksum_limit_bytes(settings: Settings) -> int:
             f"{settings.config_file}: [report] checksum_limit_gb is '{text}'; a number of GB is needed, 0 to sample all"
         )
     return int(limit_gb * 1e9)
-
-
-def is_shipped(path: Path) -> bool:
-    """Whether a file belongs to the installed pipelines."""
-    return path.resolve().is_relative_to(share_directory())

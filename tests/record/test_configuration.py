@@ -8,7 +8,7 @@ import pytest
 
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.record.configuration import checksum_limit_bytes, configuration_facts, is_shipped, lines_of
+from lofarpipe.record.configuration import checksum_limit_bytes, configuration_facts, lines_of
 
 CFG = """\
 # the site
@@ -85,8 +85,3 @@ def test_limit_that_is_none(tmp_path: Path, text: str) -> None:
     settings = settings_of(tmp_path, f"{CFG}[report]\nchecksum_limit_gb = {text}\n")
     with pytest.raises(PipelineError, match=rf"site.cfg: \[report\] checksum_limit_gb is '{text}'; a number of GB"):
         checksum_limit_bytes(settings)
-
-
-def test_shipped_files(repository: Path, tmp_path: Path) -> None:
-    assert is_shipped(repository / "pipeline.parset")
-    assert not is_shipped(tmp_path / "pipeline.parset")

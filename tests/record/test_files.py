@@ -108,3 +108,8 @@ def test_beginning_is_that_of_the_first_run() -> None:
     events = [{"event": "run_started", "time_s": 7.0}, {"event": "x"}, {"event": "y", "time_s": "soon"}]
     assert began_s([*events, {"event": "run_started", "time_s": 9}], 100.0) == 7.0
     assert began_s([], 100.0) == 100.0
+
+
+def test_what_goes_away_meanwhile_is_no_input(here: Path) -> None:
+    assert not files_of(here)._is_older(str(here / "gone.txt"))
+    assert files_of(here)._is_older(str(here / "sky.txt"))

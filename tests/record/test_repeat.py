@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from recorded import PARSET, make_field, record, run
 
 from lofarpipe.cli import main as run_command_line
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.jobs import Interrupted
+from lofarpipe.record import repeat
 from lofarpipe.record.repeat import load_record, main, repeated_config
 
 
@@ -142,6 +145,41 @@ def test_configuration_that_cannot_be_used(here: Path) -> None:
     change_record(here, configuration={**config, "text": "[layout]\njob_directory = %(nothing)s\n"})
     with pytest.raises(PipelineError, match="the configuration of the first run cannot be used: Bad value"):
         main(["field", "-q"])
+
+
+def test_configuration_without_directories_takes_those_of_the_run(here: Path) -> None:
+    config = record(here / "field")["configuration"]
+    values = [one for one in config["values"] if one["section"] != "DEFAULT"]
+    change_record(here, configuration={**config, "values": values})
+    assert main(["field", "-q"]) == 0
+    assert record(here / "field-repeat")["run"]["working_directory"] == f"{here}/field-repeat"
+
+
+class _Ended:
+    """A process during whose work a signal comes."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.calls: list[str] = []
+
+    def wait(self) -> int:
+        self.calls.append("wait")
+        if self.calls == ["wait"]:
+            signal.raise_signal(signal.SIGHUP)
+        return 0
+
+    def terminate(self) -> None:
+        self.calls.append("terminate")
+
+
+def test_run_is_ended_before_the_command_is(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = SimpleNamespace(Popen=lambda *words, **more: started.append(_Ended()) or started[0])
+    monkeypatch.setattr(repeat, "subprocess", start)
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(Interrupted, match="SIGHUP"):
+        main(["field", "-q"])
+    assert started[0].calls == ["wait", "terminate", "wait"]
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 def test_place_that_cannot_be_written(here: Path) -> None:
