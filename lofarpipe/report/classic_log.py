@@ -61,15 +61,21 @@ class ClassicLog(Reporter):
         self._write("INFO", PROGRAM, f"Beginning step {step}")
         self._write("INFO", PROGRAM, f"Task {step} already exists in saved state; skipping")
 
+    def jobs_done_before(self, step: str, jobs: int) -> None:
+        """Write how many jobs of an earlier run are taken."""
+        if jobs:
+            self._write("INFO", PROGRAM, f"{jobs} jobs of step {step} already exist in saved state; skipping")
+
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Write what the program wrote, as one block, and how it ended."""
         product = result.label.rsplit("/", 1)[-1]
         name = f"node.{result.host}.{self._step_type}.{product}".rstrip(".")
-        self._copy_output("DEBUG" if problem is None else "WARNING", name, result)
+        output = self._output("DEBUG" if problem is None else "WARNING", name, result)
         if problem is None:
-            self._write("INFO", name, f"{result.name} {result.reason()}")
+            end = f"{_prefix('INFO', name)}{result.name} {result.reason()}\n"
         else:
-            self._write("ERROR", name, f"{result.name} {problem}")
+            end = f"{_prefix('ERROR', name)}{result.name} {problem}\n"
+        self._append(chain(output, [end]))
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Write that a step is complete."""
@@ -104,11 +110,11 @@ class ClassicLog(Reporter):
             return
         self._append([line])
 
-    def _copy_output(self, level: str, name: str, result: JobResult) -> None:
+    def _output(self, level: str, name: str, result: JobResult) -> Iterator[str]:
         # One record for the whole block, as the tools expect.
         prefixes = chain([_prefix(level, name)], repeat(""))
         lines = zip(prefixes, result.output(), strict=False)
-        self._append(prefix + line.removesuffix("\n") + "\n" for prefix, line in lines)
+        return (prefix + line.removesuffix("\n") + "\n" for prefix, line in lines)
 
     def _append(self, lines: Iterable[str]) -> None:
         try:

@@ -53,13 +53,20 @@ class Terminal(Reporter):
         """Show that a step is not run again."""
         self._tell(f"{step}: done before, with the same inputs; not run again")
 
+    def jobs_done_before(self, step: str, jobs: int) -> None:
+        """Show how many jobs are not run again."""
+        self._done = jobs
+        if jobs:
+            self._tell(f"{step}: {jobs} of them done before, with the same inputs; not run again")
+
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Show a failed job always, any job from VERBOSE on, and else every ten seconds how many are done."""
         self._done += 1
         product = f" ({result.label})" if result.label else ""
         if problem is not None:
             self._complain(f"{result.name}{product} {problem}; log: {result.log}")
-        self._say(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
+        if self._level >= VERBOSE:
+            self._say(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
         if self._level >= DEBUG:
             (self._out or sys.stdout).writelines(result.output())
         if self._level == NORMAL and self._done < self._jobs and time.monotonic() >= self._next_progress:

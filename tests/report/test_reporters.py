@@ -104,6 +104,19 @@ def test_terminal_shows_progress_now_and_then(good: JobResult, monkeypatch: pyte
     ]
 
 
+def test_jobs_that_are_not_run_again_are_counted(tmp_path: Path, good: JobResult) -> None:
+    out = io.StringIO()
+    for reporter in (Terminal(VERBOSE, out), ClassicLog(tmp_path / "pipeline.log")):
+        reporter.run_started("field", Path("/job"), 1)
+        reporter.step_started("average", "dppp", 244)
+        reporter.jobs_done_before("average", 243)
+        reporter.job_done("average", good, None)
+    assert "average: 243 of them done before, with the same inputs; not run again\n" in out.getvalue()
+    assert ", 244 of 244\n" in out.getvalue()
+    said = (tmp_path / "pipeline.log").read_text()
+    assert "INFO    genericpipeline: 243 jobs of step average already exist in saved state; skipping\n" in said
+
+
 def test_terminal_shows_failure(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Terminal()
     reporter.run_ended(False, "field", "step 'average': it failed")
