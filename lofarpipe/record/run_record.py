@@ -100,13 +100,14 @@ class RunRecord(Reporter):
             self._complain(f"{self.path}: this run is not recorded: {err}")
 
     def _begin(self) -> None:
-        earlier, events = read_record(self.path, {}), self._events()
+        inputs, self._earlier = _earlier_files(self.path)
+        events = self._events()
         self._facts = self._fixed_facts()
         files = self._files(events)
         history = History(events)
-        known = {entry["path"]: entry for entry in earlier.get("inputs", [])}
+        known = {entry["path"]: entry for entry in inputs}
         self._facts["inputs"] = _inputs(files.inputs(history, known), known, history, self._limit_bytes)
-        self._facts["products"], self._earlier = [], earlier.get("products", [])
+        self._facts["products"] = []
         self._write(events)
 
     def _finish(self) -> None:
@@ -202,9 +203,17 @@ def _inputs(paths: list[str], known: Mapping[str, Facts], history: History, limi
     return [known[path] if path in changed else fresh[path] for path in paths if path in changed or path in fresh]
 
 
+def _earlier_files(path: Path) -> tuple[list[Facts], list[Facts]]:
+    """Return inputs and products of an earlier record; none where it is not there, or is of another version."""
+    record = read_record(path, {})
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        return [], []
+    return record.get("inputs", []), record.get("products", [])
+
+
 def read_record(path: Path, default: Any) -> Any:
-    """Return what a JSON file holds; ``default`` where it is not there, or is damaged."""
+    """Return what a JSON file holds, null for what is no number; ``default`` where it is not there, or is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError):
         return default

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -125,6 +126,13 @@ def version_of(path: Path, known: str) -> str | None:
         return None
 
 
+def _user() -> str:
+    try:
+        return os.environ.get("USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container that knows no such user
+        return str(os.getuid())
+
+
 def host_facts() -> Facts:
     """Return the machine that runs the pipeline: name, system, what it has, and where EveryBeam and casacore look."""
     there = detect_resources()
@@ -135,6 +143,6 @@ def host_facts() -> Facts:
         "cores": there.cores,
         "memory_gb": round(there.memory_gb, 3),
         "gpus": there.gpus,
-        "user": os.environ.get("USER") or str(os.getuid()),
+        "user": _user(),
         "data_directories": {name: os.environ.get(name, path) for name, path in data_directories().items()},
     }

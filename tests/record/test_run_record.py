@@ -154,6 +154,21 @@ def test_quality_is_taken_over(here: Path) -> None:
     assert record(here / "field")["quality"] == {"rms": {"value": 1.0}}
 
 
+def test_quality_without_a_number(here: Path) -> None:
+    (here / "field").mkdir()
+    (here / "field" / "quality.json").write_text('{"rms": {"value": NaN}, "peak": {"value": -Infinity}}')
+    assert run() == 0
+    assert record(here / "field")["quality"] == {"rms": {"value": None}, "peak": {"value": None}}
+
+
+@pytest.mark.parametrize("earlier", ["[]", "{", '{"schema_version": 0, "inputs": 7}', '{"inputs": [{}]}'])
+def test_earlier_record_of_another_kind_is_replaced(here: Path, earlier: str) -> None:
+    (here / "field").mkdir()
+    (here / "field" / "run.json").write_text(earlier)
+    assert run() == 0
+    assert names(record(here / "field")["inputs"], here) == ["in/one.txt", "in/two.txt"]
+
+
 def test_what_cannot_be_written_ends_no_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "field" / "run.json").mkdir(parents=True)
     assert run() == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -125,4 +127,6 @@ def test_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert facts["cores"] >= 1
     assert facts["data_directories"].get("EVERYBEAM_DATADIR", "/opt/everybeam") == "/opt/everybeam"
     monkeypatch.delenv("USER")
-    assert host_facts()["user"].isdigit()
+    assert host_facts()["user"] == pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert host_facts()["user"] == "54321"
