@@ -19,6 +19,8 @@ examples:
       the image of each field in a table: a column 'field' for its name, the others are options
   genericpipeline.py status <job directory>
       how far a run is, from any shell or another day; --follow until it ends
+  genericpipeline.py report <job directory>
+      report.html made again: a run on one page
   genericpipeline.py repeat <job directory>/run.json
       the same run again, and what differs
   genericpipeline.py crate <job directory>

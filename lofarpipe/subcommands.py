@@ -11,6 +11,7 @@ from collections.abc import Sequence
 # name -> module:function; a function takes the rest of the command line, and returns the exit status.
 COMMANDS = {
     "status": "lofarpipe.status:main",
+    "report": "lofarpipe.report_command:main",
     "repeat": "lofarpipe.record.repeat:main",
     "crate": "lofarpipe.record.crate:main",
 }

@@ -168,7 +168,12 @@ def smearing_figure(predicted: Sequence[tuple[float, float]], measured: Sequence
     """
     with _drawing():
         figure, axes = _figure()
-        axes.plot(*np.transpose(predicted) * np.array([[1], [100]]), "-s", color=INK, label="predicted", markersize=4)
+        at_deg, lost = np.transpose(predicted)
+        # Small losses grow with the square of the distance: so they do between the places.
+        between_deg = np.linspace(at_deg[0], at_deg[-1], 100)
+        between = np.interp(between_deg**2, at_deg**2, lost)
+        axes.plot(between_deg, between * 100, color=INK, label="predicted")
+        axes.plot(at_deg, lost * 100, "s", color=INK, markersize=4)
         if measured:
             distance, loss, error = (
                 np.array([entry[key] for entry in measured], float)

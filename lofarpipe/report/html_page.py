@@ -1,6 +1,6 @@
 """report.html: a job directory as one page that opens anywhere, without a network.
 
-``python -m lofarpipe.report.html_page JOB_DIRECTORY`` writes it anew. It holds nothing but what the job directory says:
+``python -m lofarpipe.report.html_page JOB_DIRECTORY`` writes it while a run goes on. It holds nothing but what the job directory says:
 the journal, run.json, plan.json, quality.json, comparison.json, images, figures and logs, each as far as it is there.
 """
 
@@ -30,8 +30,10 @@ REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.json"
 
 
-def write_page(job_directory: Path) -> Path:
+def write_page(job_directory: Path, state: RunState | None = None) -> Path:
     """Write report.html into a job directory; it appears under its name when it is complete. Return its path.
+
+    ``state`` is what the journal says, if somebody knows it; None has it read.
 
     Raises
     ------
@@ -40,21 +42,21 @@ def write_page(job_directory: Path) -> Path:
     """
     path = job_directory / REPORT_FILE
     try:
-        write_atomically(path, page(job_directory))
+        write_atomically(path, page(job_directory, state))
     except OSError as err:
         raise PipelineError(f"{path}: the report cannot be written: {err.strerror}; check the directory") from err
     return path
 
 
-def page(job_directory: Path) -> str:
-    """Return the page of a job directory.
+def page(job_directory: Path, state: RunState | None = None) -> str:
+    """Return the page of a job directory, of which the journal is read unless its ``state`` is given.
 
     Raises
     ------
     PipelineError
         If the directory has no journal.
     """
-    content = facts(job_directory)
+    content = facts(job_directory, state or read_state(job_directory))
     environment = _environment()
     style, script = (_source(environment, name) for name in ("style.css", "page.js"))
     html = environment.get_template("page.html").render(
@@ -64,15 +66,8 @@ def page(job_directory: Path) -> str:
     return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def facts(job_directory: Path) -> dict[str, Any]:
-    """Return everything that the page shows, by the names that its templates use.
-
-    Raises
-    ------
-    PipelineError
-        If the directory has no journal.
-    """
-    state = read_state(job_directory)
+def facts(job_directory: Path, state: RunState) -> dict[str, Any]:
+    """Return everything that the page shows, by the names that its templates use."""
     plan, quality, comparison, record = (
         read_json(job_directory / name) for name in ("plan.json", "quality.json", COMPARISON_FILE, "run.json")
     )

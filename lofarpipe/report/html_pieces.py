@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lofarpipe
 from lofarpipe.support.utilities import write_atomically
 
-VERSION = 1  # of what is kept; another one is made anew
+VERSION = 1  # of what is kept; that of another one, or of another release, is made anew
 KEPT_IN = Path("jobs") / ".report"
 FLAT_ENDING, CORRECTED_ENDING, BEAM_ENDING = "-MFS-image.fits", "-MFS-image-pb.fits", "-MFS-primary-beam.fits"
 
@@ -31,7 +32,7 @@ class Pieces:
         """Return a piece, None if it cannot be made; ``sources`` is all that it is made of, files by `stamp_of`."""
         from lofarpipe.errors import PipelineError
 
-        text = json.dumps([VERSION, sources], sort_keys=True, default=str)
+        text = json.dumps([VERSION, lofarpipe.__version__, sources], sort_keys=True, default=str)
         mark = hashlib.sha256(text.encode()).hexdigest()
         kept = self._place / f"{name}.json"
         if (found := read_json(kept)).get("mark") == mark:
