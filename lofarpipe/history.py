@@ -12,6 +12,7 @@ from lofarpipe.errors import PipelineError
 
 Event = dict[str, Any]
 
+DICTIONARIES = ("before", "depends", "files", "kept", "maps", "unsafe", "written")  # of an event, where they are there
 NUMBERED = ("step_started", "step_done", "job_started", "job_done")
 
 
@@ -168,7 +169,8 @@ class History:
         if what == "job_started":
             self._jobs.get(_step_of(job), {}).pop(job, None)
             facts = {key: self._run.get(key) for key in ("boot", "executor")}
-            self._open[job] = {"before": {}, **event, **facts, "serial": self._count}
+            before = event.get("before") or {}
+            self._open[job] = {**event, **facts, "before": before, "serial": self._count}
         elif what == "job_done":
             self._jobs.setdefault(_step_of(job), {})[job] = {**event, "serial": self._count}
             # One that was lost has ended, and may have stopped anywhere.
@@ -238,7 +240,10 @@ def _event(line: bytes) -> Event | None:
         event = json.loads(line)
     except ValueError:
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    # Damage may leave a line that can be read, and says what nobody wrote.
+    return event if all(isinstance(event.get(key) or {}, dict) for key in DICTIONARIES) else None
 
 
 def path_as_text(thing: object) -> str:

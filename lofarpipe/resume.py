@@ -60,8 +60,8 @@ class Ledger:
             return NEVER_DONE
         if event.get("fingerprint") != fingerprint(identity):
             before, now = event.get("parts") or {}, _parts(identity)
-            changed = [key for key in now if now[key] != before.get(key)]
-            return f"changed: {', '.join(changed) or 'what it is made of'}"
+            parts = [key for key in now if now[key] != before.get(key)]
+            return f"changed: {', '.join(parts) or 'what it is made of'}"
         changed = next((why for _, why in self.changed_files(entry, event)), "")
         return changed or self._changed_dependency(entry, event, identity)
 

@@ -92,6 +92,51 @@ def test_jobs_of_a_step_that_was_cut_off(path: Path) -> None:
         assert journal.job_done("average/001", "j0") is None
 
 
+def test_jobs_that_began_and_did_not_end_are_known(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.record("run_started", job="field", boot="b", executor="local")
+        for place in range(3):
+            journal.record("job_started", step="s", job=f"s/{place}", before={"/out": None, "/in": "1@2"})
+        journal.record("job_done", step="s", job="s/0", problem=None, written={"/in": "3@4"})
+        journal.record("job_done", step="s", job="s/1", problem="lost", is_lost=True, written={"/in": "5@6"})
+        journal.record("job_cleared", step="s", job="s/1")
+    with Journal(path) as journal:
+        began = journal.open_jobs()
+        assert list(began) == ["s/1", "s/2"]
+        assert (began["s/2"]["boot"], began["s/2"]["executor"]) == ("b", "local")
+        assert (began["s/1"]["is_lost"], began["s/1"]["is_cleared"]) == (True, True)
+        assert journal.written == {"/in": "3@4"}  # what one that was lost did is not known
+        assert journal.jobs_done("s") == 1
+        assert journal.jobs_of("s") == ["s/0", "s/1", "s/1", "s/2"]
+        assert journal.is_in_flux("/in", "7@8", besides="t")
+        assert not journal.is_in_flux("/in", "7@8", besides="s")
+        assert not journal.is_in_flux("/in", None, besides="t")  # it was there when they began
+        assert journal.is_in_flux("/out", None, besides="t")
+
+
+@pytest.mark.parametrize("what", ["job_forgotten", "step_forgotten"])
+def test_jobs_that_are_forgotten(path: Path, what: str) -> None:
+    with Journal(path) as journal:
+        record_step(journal, "average", "f1")
+        journal.record("job_started", step="average", job="average/001")
+        for job in ("average/000", "average/001"):
+            journal.record(what, step="average", job=job)
+        assert journal.open_jobs() == {}
+        assert journal.last_job("average/000") is None
+        assert journal.last_done("average") is None
+        assert journal.steps()["average"]["event"] == "step_forgotten"
+
+
+def test_runs_that_did_not_say_that_they_ended_were_killed(path: Path) -> None:
+    with Journal(path) as journal:
+        for pid in (1, 2, 3):
+            journal.record("run_started", job="field", pid=pid)
+            if pid == 2:
+                journal.record("run_ended", ok=False)
+    with Journal(path) as journal:
+        assert [run["pid"] for run in journal.killed_runs()] == [1, 3]
+
+
 def test_paths_are_written_as_text_and_read_back_the_same(path: Path) -> None:
     with Journal(path) as journal:
         journal.record("step_done", step="s", fingerprint="f", outputs={"mapfile": Path("/m")})
@@ -211,7 +256,18 @@ def test_torn_line_is_told(path: Path) -> None:
     assert path.with_suffix(".damaged").stat().st_size == torn
 
 
-@pytest.mark.parametrize("line", [b"{}\n", b"[]\n", b'{"event": 1}\n', b"\xff\n", b"\n", b'{"event": "a"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}\n",
+        b"[]\n",
+        b'{"event": 1}\n',
+        b'{"event": "step_done", "step": "s", "files": "x"}\n',
+        b"\xff\n",
+        b"\n",
+        b'{"event": "a"}',
+    ],
+)
 def test_lines_that_are_no_events(line: bytes) -> None:
     events, damaged = read_events(b'{"event": "a"}\n' + line + b'{"event": "b"}\n')
     assert b"".join(damaged).startswith(line)
