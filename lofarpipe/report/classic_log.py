@@ -7,7 +7,7 @@ Source: spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 from pathlib import Path
 

@@ -14,16 +14,16 @@ from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.screen import Screen
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
 
-START_S = 2.0  # what is over sooner is shown once, at its end
+START_S = 5.0  # what is over sooner is told in plain lines
 REFRESH_S = 0.5  # between two pictures
-DEFAULT_ENCODING = "ascii"
 
 
 class LiveTerminal(Terminal):
     """Shows a run in place, and what goes wrong above; for a standard output that is a terminal.
 
-    A thread makes the pictures from the journal and the logs, so that jobs of hours show what they do. What is said by
-    the way stays above the picture. Warnings go to standard error, as ever, if that is not the same terminal.
+    A thread makes the pictures from the journal and the logs, so that jobs of hours show what they do. Until the first
+    one this is a plain terminal; what is said by the way stays above the picture. Warnings go to standard error, as
+    ever, if that is not the same terminal.
 
     Parameters
     ----------
@@ -54,15 +54,11 @@ class LiveTerminal(Terminal):
         super().run_ended(ok, job_name, problem)
 
     def _show_last(self) -> None:
-        """Leave a picture of all steps, whether there was one before or not."""
+        """Leave a picture of all steps, if there was one before."""
         screen, self._screen = self._screen, None
-        lines = self._lines(0, screen.has_marks if screen else _has_marks())
         if screen is not None:
-            screen.show(lines)
+            screen.show(self._lines(0, screen.has_marks))
             screen.close()
-            return
-        for line in lines:
-            print(line.text, flush=True)
 
     def _refresh(self) -> None:
         """Show pictures until the run is over; a terminal that went away has none."""
@@ -85,8 +81,8 @@ class LiveTerminal(Terminal):
         return board(state, Moment(time.time(), self._logs.progress(running), height, has_marks))
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
-        """Steps have their lines in the picture."""
-        if self._level >= VERBOSE:
+        """Steps have their lines in the picture, once there is one."""
+        if self._screen is None or self._level >= VERBOSE:
             self._say(text, level)
 
     def _say(self, text: str, level: int = NORMAL) -> None:
@@ -100,7 +96,3 @@ class LiveTerminal(Terminal):
             super()._complain(text)
         else:
             self._screen.say(printable(timed(text)), "warning")
-
-
-def _has_marks() -> bool:
-    return (sys.stdout.encoding or DEFAULT_ENCODING).lower().startswith("utf")

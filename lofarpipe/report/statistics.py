@@ -26,18 +26,19 @@ class Statistics(Reporter):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._root = Element("active_stack", Name="GenericPipeline", type="active_stack")
+        self._nodes: dict[str, Element] = {}  # of the steps that began
         self._unfinished = SubElement(self._root, "active_stack", info="Contains functions not yet left")
 
     def step_started(self, step: str, step_type: str, jobs: int) -> None:
         """A step is unfinished until it is done."""
         started = SubElement(self._unfinished, element_name(step))
         if step_type != "plugin":
-            SubElement(started, "nodes", job_count=str(jobs))
+            self._nodes[step] = SubElement(started, "nodes", job_count=str(jobs))
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Note one job, its time and what it used."""
         del problem  # the exit code and the log say it
-        nodes = self._unfinished.find(f"{element_name(step)}/nodes")
+        nodes = self._nodes.get(step)
         if nodes is None:
             return
         job = SubElement(
@@ -53,6 +54,7 @@ class Statistics(Reporter):
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Move the step to the finished ones."""
         del jobs, failed
+        self._nodes.pop(step, None)
         done = self._unfinished.find(element_name(step))
         if done is not None:
             self._unfinished.remove(done)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pseudo_terminal import COLOUR, PseudoTerminal
 
 from lofarpipe.executors.jobs import JobResult
 from lofarpipe.report import VERBOSE, LiveTerminal, live, shows_live
+from lofarpipe.report.board import Line
 
 PARSET = """
 pipeline.steps = [make, first, second]
@@ -130,13 +133,15 @@ def test_verbose_run_tells_of_each_job_above(start: Start, tmp_path: Path) -> No
     assert any("second/001 (/d/b.ms) exited with 0 after" in line for line in terminal.lines())
 
 
-def test_run_that_is_over_soon_is_shown_once(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_is_over_soon_is_told_in_plain_lines(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "go").touch()
     monkeypatch.setattr(sys.modules[__name__], "RUN", RUN.replace("START_S = 0", "START_S = 1000"))
     terminal = start()
     assert terminal.finish() == 0
     assert "\x1b[" not in terminal.raw
-    assert [line for line in terminal.lines() if line.startswith("✓ second  2/2")]
+    assert any(line.endswith(" second: 2 jobs") for line in terminal.lines())
 
 
 # Without a terminal
@@ -161,11 +166,74 @@ def test_run_that_never_started_shows_only_how_it_ended(capsys: pytest.CaptureFi
     assert re.fullmatch(r"[\d:]+ field: failed after 0.0 s\n", said.out)
 
 
-def test_journal_that_cannot_be_read_gives_an_empty_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+class FakeScreen:
+    """Keeps what is shown and said."""
+
+    height, has_marks = 24, True
+    shown: list[list[str]]
+    said: list[str]
+
+    def __init__(self, stream: object, err_too: bool) -> None:
+        self.is_shown.set()
+
+    def show(self, lines: list[Line]) -> None:
+        self.shown.append([line.text for line in lines])
+
+    def say(self, text: str, style: str = "") -> None:
+        self.said.append(text)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> type[FakeScreen]:
+    facts = {"shown": [], "said": [], "is_shown": threading.Event()}
+    fake = type("Screen", (FakeScreen,), facts)
+    monkeypatch.setattr(live, "Screen", fake)
+    monkeypatch.setattr(live, "START_S", 0.0)
+    return fake
+
+
+def wait_for_picture(terminal: LiveTerminal, screen: type[FakeScreen]) -> None:
+    assert screen.is_shown.wait(60)  # type: ignore[attr-defined]
+    end = time.monotonic() + 60
+    while terminal._screen is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_journal_that_cannot_be_read_gives_an_empty_picture(tmp_path: Path, screen: type[FakeScreen]) -> None:
+    terminal = LiveTerminal()
+    terminal.run_started("field", tmp_path, 1)
+    wait_for_picture(terminal, screen)
+    terminal.run_ended(True, "field")
+    assert screen.shown[-1] == ["run: waiting, 0.0 s"]
+
+
+def test_what_is_said_goes_above_but_for_steps(
+    tmp_path: Path, screen: type[FakeScreen], capsys: pytest.CaptureFixture[str]
+) -> None:
     terminal = LiveTerminal(VERBOSE)
     terminal.run_started("field", tmp_path, 1)
+    wait_for_picture(terminal, screen)
+    terminal.notice("a \x1b[2Jnotice")
     terminal.job_done("a", JobResult("a/000", 0, 1.0, 1.0, 1.0, 1.0, tmp_path / "log", ("x",)), None)
+    terminal.warning("coarse")  # standard error is not this terminal
+    assert [line.partition(" ")[2] for line in screen.said] == ["a notice", "a/000 exited with 0 after 1.0 s, 1 of 0"]
+    assert capsys.readouterr().err.endswith(" warning: coarse\n")
     terminal.run_ended(True, "field")
-    out = capsys.readouterr().out
-    assert "run: waiting, 0.0 s\n" in out
-    assert "a/000 exited with 0 after 1.0 s" in out
+
+
+def test_terminal_that_goes_away_does_not_end_the_run(
+    tmp_path: Path, screen: type[FakeScreen], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(screen, "show", gone)
+    terminal = LiveTerminal()
+    terminal.run_started("field", tmp_path, 1)
+    assert screen.is_shown.wait(60)  # type: ignore[attr-defined]
+    terminal.run_ended(True, "field")
+    assert " field: finished after " in capsys.readouterr().out
