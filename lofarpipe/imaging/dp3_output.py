@@ -19,9 +19,7 @@ MSIN, MSOUT = ("msin", "msin.name"), ("msout", "msout.name")
 IN_PLACE = ("", ".")
 AVERAGING = frozenset({"average", "averager", "avg", "squash"})
 # Steps that leave the numbers of rows and channels as they are.
-KEEPING = frozenset(
-    {"aoflagger", "aoflag", "applybeam", "applycal", "count", "counter", "ddecal", "gaincal"}
-)
+KEEPING = frozenset({"aoflagger", "aoflag", "applybeam", "applycal", "count", "counter", "ddecal", "gaincal"})
 KEEPING |= {"h5parmpredict", "interpolate", "madflag", "madflagger", "null", "phaseshift", "phaseshifter", "predict"}
 KEEPING |= {"preflag", "preflagger", "scaledata", "setbeam", "uvwflag", "uvwflagger"}
 SELECTING = ("band", "baseline", "endtime", "nchan", "ntimes", "startchan", "starttime", "starttimeslot")
