@@ -13,7 +13,12 @@ from lofarpipe.errors import Finding, nearest
 T = TypeVar("T")
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-NEEDED = {"int": "an integer", "float": "a number", "bool": "yes or no", "tuple[str, ...]": "words"}
+NEEDED = {
+    "int": "an integer is needed",
+    "float": "a number is needed",
+    "bool": "yes or no is needed",
+    "tuple[str, ...]": "words with all quotes closed are needed",
+}
 
 
 def read_section(kind: type[T], path: Path, name: str, section: Mapping[str, str]) -> tuple[T | None, list[Finding]]:
@@ -37,7 +42,7 @@ def read_section(kind: type[T], path: Path, name: str, section: Mapping[str, str
     found += [
         Finding(where(path, name), f"{item.name} is not set, and has to be")
         for item in fields.values()
-        if item.default is dataclasses.MISSING and item.name not in values and not section.get(item.name)
+        if item.default is dataclasses.MISSING and item.name not in values and not section.get(item.name, "").strip()
     ]
     if found:
         return None, found
@@ -72,7 +77,7 @@ def read_text(text: str, kind: str) -> object:
             return tuple(_words(text))
         number = int(text) if kind == "int" else float(text)
     except (KeyError, ValueError) as err:
-        raise ValueError(f"{NEEDED[kind]} is needed") from err
+        raise ValueError(NEEDED[kind]) from err
     if not 0 <= number < float("inf"):
         raise ValueError("it cannot be negative, or without end")
     return number

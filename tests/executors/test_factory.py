@@ -1,0 +1,132 @@
+"""From [remote] of pipeline.cfg to an executor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.config import Overrides, Settings, load_settings
+from lofarpipe.errors import CheckFailed, PipelineError
+from lofarpipe.executors.claims import take
+from lofarpipe.executors.factory import end_earlier, make_executor, method_of, orders_directory
+from lofarpipe.executors.jobs import Job
+from lofarpipe.executors.local import LocalExecutor
+from lofarpipe.executors.orders import read_order, write_order
+from lofarpipe.executors.slurm import SlurmExecutor
+
+
+def settings(directory: Path, text: str, default: str = "", lenient: bool = False) -> Settings:
+    config = directory / "pipeline.cfg"
+    config.write_text(
+        f"[DEFAULT]\nruntime_directory = {directory}\nworking_directory = {directory}\n{default}\n{text}\n"
+    )
+    return load_settings(directory / "run.parset", Overrides(config=str(config), lenient=lenient))
+
+
+def test_local_is_what_runs_where_nothing_is_said(tmp_path: Path) -> None:
+    for text in ("", "[remote]", "[remote]\nmethod =", "[remote]\nmethod = local"):
+        given = settings(tmp_path, text)
+        assert method_of(given) == "local"
+        assert isinstance(make_executor(given), LocalExecutor)
+
+
+def test_limits_of_this_machine(tmp_path: Path) -> None:
+    capacity = make_executor(settings(tmp_path, "[remote]\ncores = 3\nmemory_gb = 1.5")).capacity()
+    assert (capacity.cores, capacity.memory_gb) == (3, 1.5)
+
+
+def test_slurm(tmp_path: Path) -> None:
+    given = settings(tmp_path, "[remote]\nmethod = slurm\n[slurm]\npartition = long\nextra = --exclusive")
+    assert isinstance(make_executor(given), SlurmExecutor)  # nothing is asked of Slurm yet
+    assert orders_directory(given) == tmp_path / "run" / "jobs"
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    given = settings(tmp_path, "[remote]\nmethod = slurm\ncoers = 2\n[slurm]\npartiton = a\nqueue_poll_s = never")
+    with pytest.raises(CheckFailed) as caught:
+        make_executor(given)
+    where = given.config_file
+    assert [str(finding) for finding in caught.value.findings] == [
+        f"{where}:7: [remote] has no key 'coers'; did you mean 'cores'?",
+        f"{where}:9: [slurm] has no key 'partiton'; did you mean 'partition'?",
+        f"{where}:10: queue_poll_s is 'never'; a number is needed",
+    ]
+
+
+def test_keys_of_the_default_section_are_nobodys_mistake(tmp_path: Path) -> None:
+    given = settings(
+        tmp_path, "[remote]\nmethod = slurm\n[slurm]\npartition = a", default="group = lofar\npartition = a"
+    )
+    assert isinstance(make_executor(given), SlurmExecutor)
+
+
+def test_old_configuration_of_a_lenient_run(tmp_path: Path) -> None:
+    text = "[remote]\nmethod = local\nstart_commands = x"
+    assert isinstance(make_executor(settings(tmp_path, text, lenient=True)), LocalExecutor)
+    with pytest.raises(CheckFailed, match=r"\[remote\] has no key 'start_commands'"):
+        make_executor(settings(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("slrum", "method is 'slrum'; did you mean 'slurm'?; one of local, slurm, dask, ssh is needed"),
+        ("mpirun", "method = mpirun of the original runner is not there any more; use local, or slurm"),
+        ("slurm_srun_cep3", "of the original runner is not there any more; use slurm (one of local, slurm, dask, ssh)"),
+    ],
+)
+def test_methods_that_are_not_there(tmp_path: Path, method: str, expected: str) -> None:
+    given = settings(tmp_path, f"[remote]\nmethod = {method}")
+    with pytest.raises(CheckFailed) as caught:
+        make_executor(given)
+    assert expected in str(caught.value)
+    assert f"{given.config_file}:6: " in str(caught.value)
+
+
+def test_dask_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(PipelineError, match=r"Dask is not installed.*pip install 'genericpipeline\[dask\]'"):
+        make_executor(settings(tmp_path, "[remote]\nmethod = dask\n[dask]\nlauncher = local"))
+
+
+def test_dask_and_ssh_read_the_same_section(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    for method in ("dask", "ssh"):
+        with pytest.raises(CheckFailed) as caught:
+            make_executor(settings(tmp_path, f"[remote]\nmethod = {method}\n[dask]\nnods = 2"))
+        said = [finding.what for finding in caught.value.findings]
+        assert "[dask] has no key 'nods'; did you mean 'nodes'?" in said
+        assert ("launcher is not set, and has to be" in said) == (method == "dask")
+
+
+def earlier_order(given: Settings) -> Path:
+    job = Job("step/000", ("true",), given.job_directory, given.job_directory / "log")
+    return write_order(
+        job, "x", orders_directory(given) / "step" / "000.x.json", beat_s=0.0, stale_s=0.0, grace_s=-2.0
+    ).path
+
+
+def test_jobs_of_an_earlier_run_are_ended_before_local_ones_begin(tmp_path: Path) -> None:
+    given = settings(tmp_path, "")
+    end_earlier(given)
+    path = earlier_order(given)
+    take(read_order(path))
+    path.with_suffix(".claim0").write_text('{"torn')  # whose guard it was cannot be read; it will hear of it
+    end_earlier(given)
+    assert list(orders_directory(given).rglob("*.*")) == []
+
+
+def test_jobs_in_a_queue_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings(tmp_path, "")
+    arrays = orders_directory(given) / "slurm"
+    arrays.mkdir(parents=True)
+    (arrays / "abc.list").write_text("[]")
+    (arrays / "abc.id").write_text('{"id": "12"}')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        PipelineError, match=r"jobs of an earlier run may still be in Slurm's queue, see .*slurm: squeue"
+    ):
+        end_earlier(given)
+    assert (arrays / "abc.list").exists()
+    end_earlier(settings(tmp_path, "[remote]\nmethod = slurm"))  # that one asks by itself
