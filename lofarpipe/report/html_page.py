@@ -1,7 +1,8 @@
 """report.html: a job directory as one page that opens anywhere, without a network.
 
-``python -m lofarpipe.report.html_page JOB_DIRECTORY`` writes it while a run goes on. It holds nothing but what the job directory says:
-the journal, run.json, plan.json, quality.json, comparison.json, images, figures and logs, each as far as it is there.
+``python -m lofarpipe.report.html_page JOB_DIRECTORY`` writes it while a run goes on. It holds nothing but what the job
+directory says: the journal, run.json, plan.json, quality.json, comparison.json, images, figures and logs, each as far
+as it is there.
 """
 
 from __future__ import annotations
