@@ -1,1 +1,1 @@
-"""Where jobs run: one contract (``jobs``), and the executors that keep it (``local``)."""
+"""Where jobs run: one contract (``jobs``), and the executors that keep it: ``local``, ``slurm``, ``dask_executor``."""

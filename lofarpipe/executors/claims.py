@@ -16,7 +16,7 @@ from typing import Literal
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import JobStart
-from lofarpipe.executors.orders import CLAIM, Order, read_record
+from lofarpipe.executors.orders import Order, claims_of, read_record
 from lofarpipe.support.processes import boot_id, process_space, start_ticks
 
 END_S = 2.0  # from SIGKILL to the end of a process
@@ -107,12 +107,11 @@ def beat(order: Order, own: Claim) -> None:
 
 def read_claim(order: Order) -> Claim | None:
     """Return the valid claim of an order, the one with the highest number; None if there is none."""
-    paths = order.path.parent.glob(f"{order.path.stem}{CLAIM}*")
-    numbers = [int(path.suffix.removeprefix(CLAIM)) for path in paths]
-    if not numbers:
+    claims = claims_of(order)
+    if not claims:
         return None
     try:
-        return Claim(**json.loads(order.claim(max(numbers)).read_text(encoding="utf-8")))
+        return Claim(**json.loads(claims[-1].read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -171,8 +171,16 @@ def withdraw(order: Order) -> None:
 def discard(order: Order) -> None:
     """Remove every file of an order whose result was taken, the order itself first."""
     withdraw(order)
-    for path in order.path.parent.glob(f"{order.path.stem}.*"):
+    for path in (order.record, order.output, *claims_of(order)):
         path.unlink(missing_ok=True)
+
+
+def claims_of(order: Order) -> list[Path]:
+    """Return the claims of an order, the valid one last; directories of many files are not read for it."""
+    found: list[Path] = []
+    while (path := order.claim(len(found))).exists():
+        found.append(path)
+    return found
 
 
 def discard_records(directory: Path, jobs: Iterable[str] = ()) -> int:

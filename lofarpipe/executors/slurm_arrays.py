@@ -38,7 +38,7 @@ def request_of(job: Job, node: Resources, hosts: Iterable[str], options: SlurmOp
     node: the largest node of the partition; a job that wants more cores gets all of them.
     hosts: nodes that Slurm knows; a job that wants to be elsewhere runs anywhere.
 
-    Source: notes/engines.md, section 5.
+    Source: sbatch(1); measured with Slurm 22.05.
     """
     part = math.ceil(node.cores / job.max_per_node) if job.max_per_node > 0 else 1
     return Request(

@@ -103,6 +103,9 @@ def test_order_of_a_dead_guard_is_taken_over_once(order: Order) -> None:
 def test_guard_that_was_taken_over_hears_of_it(order: Order) -> None:
     own = take(order)
     claimed_elsewhere(order, 0.0, number=1)
+    claim = read_claim(order)
+    assert claim is not None
+    assert claim.node == "n9"
     with pytest.raises(ClaimRefused, match="another guard has taken it over"):
         beat(order, own)
 
