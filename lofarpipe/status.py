@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     PipelineError
         If there is no journal, or it cannot be read.
     """
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     place = Path(options.job_directory)
     watched = Watched(place.parent if place.name == JOURNAL else place)
     if options.follow:
@@ -47,17 +47,18 @@ def main(words: Sequence[str]) -> int:
     return EXIT_OK if watched.state.state in (RUNNING, DONE) else EXIT_NOT_WELL
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of what follows ``status``."""
+    rest = argparse.ArgumentParser(
         prog="genericpipeline.py status",
         description="Shows how far a run is: steps, jobs and what they do, from its journal.",
         epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none",
     )
-    parser.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
-    parser.add_argument("--follow", action="store_true", help="go on until the run ends")
-    parser.add_argument("--json", action="store_true", help="print it for machines; with --follow a line per change")
-    parser.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")
-    return parser
+    rest.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
+    rest.add_argument("--follow", action="store_true", help="go on until the run ends")
+    rest.add_argument("--json", action="store_true", help="print it for machines; with --follow a line per change")
+    rest.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")
+    return rest
 
 
 class Watched:

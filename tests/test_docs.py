@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from doc_pages import PAGES, REPOSITORY, Block, anchors, blocks, blocks_of_kind, code_words, column_words, links, table
 
+from lofarpipe import status
 from lofarpipe.arguments import parser
 from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS
 from lofarpipe.errors import PipelineError
@@ -157,7 +158,8 @@ def test_a_command_that_is_wrong_is_found(field):
 
 
 def test_options_of_the_runner_that_are_named_exist():
-    known = {word for action in parser()._actions for word in action.option_strings}
+    actions = [*parser()._actions, *status.parser()._actions]
+    known = {word for action in actions for word in action.option_strings}
     named = {word for page in (TOUR, REPOSITORY / "README.md") for word in code_words(page.read_text())}
     options = {word.split()[0] for word in named if re.fullmatch(r"--?[a-z]+( .*)?", word)}
     assert {"-s", "-c", "-j", "-q", "--lenient", "--check"} <= options
