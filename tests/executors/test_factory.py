@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,13 @@ import pytest
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.errors import CheckFailed, PipelineError
 from lofarpipe.executors.claims import take
-from lofarpipe.executors.factory import end_earlier, make_executor, method_of, orders_directory
+from lofarpipe.executors.factory import REMOTE_KEYS, end_earlier, make_executor, method_of, orders_directory
 from lofarpipe.executors.jobs import Job
 from lofarpipe.executors.local import LocalExecutor
 from lofarpipe.executors.orders import read_order, write_order
+from lofarpipe.executors.site_options import read_section
 from lofarpipe.executors.slurm import SlurmExecutor
+from lofarpipe.executors.slurm_options import SlurmOptions
 
 
 def settings(directory: Path, text: str, default: str = "", lenient: bool = False) -> Settings:
@@ -130,3 +134,18 @@ def test_jobs_in_a_queue_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
         end_earlier(given)
     assert (arrays / "abc.list").exists()
     end_earlier(settings(tmp_path, "[remote]\nmethod = slurm"))  # that one asks by itself
+
+
+def test_shipped_configuration_has_every_key_with_its_default(repository: Path) -> None:
+    shipped = configparser.ConfigParser(interpolation=None)
+    shipped.read(repository / "cfg" / "pipeline.cfg")
+    own = {
+        section: {key: text for key, text in shipped[section].items() if key not in shipped.defaults()}
+        for section in shipped
+    }
+    assert list(own["remote"]) == list(REMOTE_KEYS)
+    assert list(own["slurm"]) == [item.name for item in dataclasses.fields(SlurmOptions)]
+    assert read_section(SlurmOptions, repository / "cfg" / "pipeline.cfg", "slurm", own["slurm"]) == (
+        SlurmOptions(),
+        [],
+    )
