@@ -24,6 +24,7 @@ PATIENCE_S = 15.0  # its guardian ends the jobs of a killed run in less
 FORCE_S = 5.0
 POLL_S = 0.05
 LOCAL = "local"
+OWNER = "LOFARPIPE_JOB_DIRECTORY"  # in the environment of jobs
 
 Tell = Callable[[str], None]
 
@@ -81,11 +82,13 @@ class Leftovers:
         here = [event for event in jobs.values() if event.get("boot") == boot and event.get("pid")]
         runs = [run for run in self._journal.killed_runs() if run.get("boot") == boot and run.get("pid")]
         engines = {int(run["pid"]) for run in runs} - {os.getpid()}
+        was_local = any(run.get("executor") == LOCAL and run["pid"] in engines for run in runs)
 
         def living() -> list[int]:
             sessions = [int(event["pid"]) for event in here if not _is_another(event)]
             members = session_members(sessions) if sessions else []
-            return [*members, *(guardians(engines) if engines else [])]
+            unknown = started_by(self.ledger.settings.job_directory) if was_local else []
+            return sorted({*members, *unknown, *(guardians(engines) if engines else [])})
 
         return living
 
@@ -122,6 +125,25 @@ class Leftovers:
                 f"{path}: not complete, and cannot be removed before it is made again: {io_problem(err)}"
             ) from err
         return f"{path} was not complete, and is removed"
+
+
+def mark_processes(job_directory: Path) -> None:
+    """Let every process that this one starts carry the name of the job directory.
+
+    A run that is killed just while it starts a job has no time to say which process that is.
+    """
+    os.environ[OWNER] = str(job_directory)
+
+
+def started_by(job_directory: Path, proc: Path = Path("/proc")) -> list[int]:
+    """Return the living processes that a run in a job directory started, but for this one."""
+    wanted = os.fsencode(f"{OWNER}={job_directory}")
+    found = []
+    for entry in proc.iterdir():
+        with contextlib.suppress(OSError):  # it ended while we looked, or is somebody else's
+            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return [process for process in found if process not in (os.getpid(), os.getppid())]
 
 
 def _is_another(event: Event) -> bool:

@@ -19,7 +19,7 @@ from lofarpipe.job_events import executor_name
 from lofarpipe.job_files import failure_text, note_commands, write_job_files
 from lofarpipe.job_identity import changed_inputs, job_identity, outputs_of
 from lofarpipe.job_ledger import JobLedger
-from lofarpipe.leftovers import Leftovers
+from lofarpipe.leftovers import LOCAL, Leftovers, mark_processes
 from lofarpipe.pipeline import Pipeline, known_outputs
 from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.recipe import failure, finish, prepare
@@ -85,6 +85,8 @@ class Run:
         for directory in self._directories():
             directory.mkdir(parents=True, exist_ok=True)
         Leftovers(self.ledger, self.reporters.notice).clear()
+        if executor_name(self.executor) == LOCAL:
+            mark_processes(self.settings.job_directory)
         job_directory = self.settings.job_directory
         remove_unfinished([*self._directories(), job_directory, *job_directory.glob("jobs/*")])
 

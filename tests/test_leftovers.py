@@ -241,6 +241,26 @@ def test_guardian_of_a_run_that_ended_is_not_looked_for(site: Site, monkeypatch:
     assert site.told == []
 
 
+def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run was killed while it started it."""
+    for name in ("PATIENCE_S", "FORCE_S"):
+        monkeypatch.setattr(module, name, 0.3)
+    monkeypatch.setenv(module.OWNER, "elsewhere")
+    other = session("sleep 60")
+    module.mark_processes(site.settings.job_directory)
+    process = session("exec sleep 60")
+    started = [module.started_by(site.settings.job_directory), module.started_by(Path("elsewhere"))]
+    assert process.pid in started[0]
+    assert process.pid not in started[1]
+    assert other.pid in started[1]
+    for pid in (1 << 30, os.getpid()):  # the one that was killed, and this one
+        site.history.record("run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+    site.clear()
+    assert process.wait() == -signal.SIGTERM
+    assert other.poll() is None
+    reap(other)
+
+
 def test_waiting_ends_with_the_processes(site: Site) -> None:
     process = session("sleep 0.5")
     site.killed(pid=process.pid, ticks=start_ticks(process.pid))
