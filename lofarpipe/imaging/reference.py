@@ -96,7 +96,7 @@ def _from_model(path: Path, frequency_hz: float) -> Reference:
         path=str(path),
         kind="a sky model",
         names=[str(name) for name in columns["Name"]],
-        right_ascension_deg=columns["Ra"].astype(float) % 360,
+        right_ascension_deg=columns["Ra"].astype(float),
         declination_deg=columns["Dec"].astype(float),
         flux_jy=fluxes_jy(columns, frequency_hz),
         is_point=columns["Type"] == "POINT",

@@ -92,6 +92,16 @@ def test_extended_sources_have_no_loss_of_peak(images: Images) -> None:
     assert source["ratio"] == pytest.approx(1, abs=0.01)
 
 
+def test_a_smeared_source_loses_of_its_peak_and_not_of_its_flux(tmp_path: Path) -> None:
+    y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
+    width = 1.5 * BEAM_DEG / CELL_DEG / 2.35482  # round, of 6 pixels: the beam has 8 x 4, so 32 / 36 of its peak
+    image = read_sky_image(write_image(tmp_path / "a.fits", 32 / 36 * np.exp(-0.5 * (x**2 + y**2) / width**2)))
+    (source,) = compare(image, image, reference_of(image, [(SIDE / 2, SIDE / 2, 1.0)]), RMS_JY)["sources"]
+    assert source["ratio"] == pytest.approx(1, abs=1e-3)
+    assert source["peak_loss"] == pytest.approx(1 - 32 / 36, abs=1e-3)
+    assert source["widening"] == pytest.approx(math.sqrt(36 / 32), abs=1e-3)
+
+
 def test_places_without_an_image_have_no_signal(images: Images) -> None:
     reference = reference_of(images[0], [(60, 60, 1.0), (10, 10, 1.0), (-5, 60, 1.0), (60, SIDE, 1.0)])
     assert signal_to_noise(*images, reference, RMS_JY) == pytest.approx([500, 0, 0, 0], rel=1e-3)

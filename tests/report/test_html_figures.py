@@ -44,6 +44,7 @@ def test_beam_has_a_half_power_contour(tmp_path: Path) -> None:
     assert red_pixels(picture_of(html_figures.beam_figure(write_image(tmp_path / "b.fits", beam_plane())))) > 500
 
 
+@pytest.mark.filterwarnings("error")
 def test_beam_that_never_falls_to_half_has_none(tmp_path: Path) -> None:
     flat = write_image(tmp_path / "b.fits", 0.8 + 0.2 * beam_plane())
     assert red_pixels(picture_of(html_figures.beam_figure(flat))) == 0

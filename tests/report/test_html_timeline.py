@@ -96,6 +96,10 @@ def test_of_many_jobs_their_number_is_drawn_and_the_failed_ones_are_marked() -> 
     assert (mark.state, mark.y + mark.height) == ("failed", row.y + row.height)
 
 
+def test_of_jobs_in_more_lanes_than_can_be_told_apart_their_number_is_drawn() -> None:
+    assert [bool(many_jobs(count).rows[0].outline) for count in (7, 8)] == [False, True]  # and one that failed
+
+
 def test_use_is_the_sum_over_jobs() -> None:
     made = many_jobs(1, cores=8, memory_gb=1000.0)  # two jobs of 2 cores and 1 GB
     assert [plot.label for plot in made.plots] == ["CPU", "memory"]
