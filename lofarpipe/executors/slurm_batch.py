@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import read_claim
 from lofarpipe.executors.jobs import DoneCallback, JobResult, StartCallback, ended_result
-from lofarpipe.executors.orders import CLAIM, Order, discard, read_record, withdraw
+from lofarpipe.executors.orders import CLAIM, Order, discard, read_record
 from lofarpipe.executors.slurm_arrays import Request
 from lofarpipe.executors.slurm_client import SlurmBusy, SlurmClient, SlurmRefused
 from lofarpipe.executors.slurm_options import SlurmOptions
@@ -155,7 +155,8 @@ class Batch:
             if self.on_done is not None:
                 self.on_done(result)
         finally:
-            # Only now: whoever was told has written it down. Nothing may take it for a new result later.
+            # Only now: whoever was told has written it down. Nothing may take it for a new result later, and a guard
+            # that lives after all, cut off from us, ends its job.
             discard(task.order)
         if not any(other.array == task.array for other in self.tasks.values()):
             task.array.forget()
@@ -219,7 +220,6 @@ class Batch:
             if task.interrupted is not None:
                 self._finish(task, refined(task.order, task.interrupted, ended, said))
                 continue
-            withdraw(task.order)  # should its guard live after all, cut off from us
             claim = read_claim(task.order)
             result = unrecorded(task.order, ended, claim.node if claim else "", said)
             self._finish(task, replace(result, start_s=claim.start_s) if claim else result)

@@ -27,6 +27,7 @@ from lofarpipe.executors.orders import (
     withdraw,
     write_order,
 )
+from lofarpipe.executors.process import session_members
 from lofarpipe.nodes import guard
 
 MakeOrder = Callable[..., Order]
@@ -149,9 +150,14 @@ def test_signal_ends_the_job_and_says_so(make_order: MakeOrder, tmp_path: Path, 
 
 def test_queue_that_signals_program_and_guard(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order("echo $$ > began; exec sleep 60")
-    process = start(order.path)
+    patient = (
+        "import sys; from lofarpipe.nodes import guard; guard.SIGNAL_WAIT_S = 60.0; sys.exit(guard.main(sys.argv[1:]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", patient, order.path])
     wait_for(lambda: (tmp_path / "began").exists() and (tmp_path / "began").read_text())
-    os.kill(int((tmp_path / "began").read_text()), signal.SIGTERM)
+    program = int((tmp_path / "began").read_text())
+    os.kill(program, signal.SIGTERM)
+    wait_for(lambda: not session_members([program]), "the end of the program")  # before the guard hears of it
     process.send_signal(signal.SIGTERM)
     process.wait(60)
     result = read_record(order)
@@ -176,18 +182,22 @@ def test_guard_ends_with_what_started_it(make_order: MakeOrder, tmp_path: Path) 
 
 
 def test_guard_stays_when_but_the_thread_that_started_it_ends(make_order: MakeOrder, tmp_path: Path) -> None:
-    order = make_order("until [ -e go ]; do sleep 0.05; done")
+    order = make_order("touch began; until [ -e go ]; do sleep 0.05; done")
     program = (
-        "import subprocess, sys, threading\n"
+        "import os, subprocess, sys, threading, time\n"
         "started = []\n"
-        "thread = threading.Thread(target=lambda: started.append(subprocess.Popen(sys.argv[1:])))\n"
+        "def start():\n"
+        "    started.append(subprocess.Popen(sys.argv[2:]))\n"
+        "    while not os.path.exists(sys.argv[1]): time.sleep(0.05)\n"
+        "thread = threading.Thread(target=start)\n"
         "thread.start(); thread.join(); print('ended', flush=True); sys.exit(started[0].wait())\n"
     )
-    command = [sys.executable, "-c", program, *guard_command(order.path)]
+    command = [sys.executable, "-c", program, tmp_path / "began", *guard_command(order.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline() == "ended\n"
-        wait_for(lambda: read_claim(order))
+        os.utime(order.claim(0), (0, 0))
+        wait_for(lambda: order.claim(0).stat().st_mtime > 0, "a beat after that")
         (tmp_path / "go").touch()
         assert starter.wait(60) == 0
 
