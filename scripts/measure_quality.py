@@ -27,6 +27,7 @@ def main(
     ms_input: str,
     quality_file: str,
     commands_file: str = "",
+    last_step: str = "",
     robust: str = "0",
     minuv_lambda: str = "0",
     maxuv_lambda: str = "inf",
@@ -38,12 +39,12 @@ def main(
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
 
     ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one measurement
-    set or a list text, ``commands_file`` holds the commands of the run. ``robust`` to ``padding`` are what WSClean was
-    given. ``ms_recorded`` are the sets before averaging, from which flagged fraction and integration time are taken.
+    set or a list text, ``commands_file`` holds the commands of the run, of which those up to ``last_step`` count.
+    ``robust`` to ``padding`` are what WSClean was given. ``ms_recorded`` are the sets before averaging, from which flagged fraction and integration time are taken.
     ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
     ``auto`` for the one beside the recorded sets, or ``none``.
     """
-    commands = command_lines(commands_file) if commands_file else []
+    commands = command_lines(commands_file, last_step) if commands_file else []
     flat, corrected = read_sky_image(image), read_sky_image(image_pb)
     reference = find_reference(reference_skymodel, files_of(ms_recorded or ms_input))
     known = read_reference(reference, corrected.frequency_hz) if reference and comparison_file else None

@@ -63,8 +63,11 @@ def _package_version(name: str) -> str:
         return "(not installed)"
 
 
-def command_lines(commands_file: str | Path) -> list[str]:
+def command_lines(commands_file: str | Path, last_step: str = "") -> list[str]:
     """Return the commands that a run wrote down, one a line: ``<step>/<job>: <command>``.
+
+    They are those up to ``last_step``, all if it is empty: the file also tells of later steps where an earlier run
+    came further.
 
     Raises
     ------
@@ -78,4 +81,6 @@ def command_lines(commands_file: str | Path) -> list[str]:
             f"{commands_file}: the commands of this run cannot be read: {err.strerror}; "
             "give no commands_file where there is none"
         ) from err
-    return [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
+    own = [place for place, line in enumerate(lines) if last_step and line.startswith(f"{last_step}/")]
+    return lines[: own[-1] + 1] if own else lines

@@ -54,6 +54,8 @@ def test_file_that_is_no_program(tmp_path):
 def test_commands_one_a_line(tmp_path):
     (tmp_path / "commands.txt").write_text("average/000: DP3 msin=a\n\nwsclean/000: wsclean -name b\n")
     assert command_lines(tmp_path / "commands.txt") == ["average/000: DP3 msin=a", "wsclean/000: wsclean -name b"]
+    assert command_lines(tmp_path / "commands.txt", "average") == ["average/000: DP3 msin=a"]
+    assert len(command_lines(tmp_path / "commands.txt", "aver")) == 2  # no such step: all of them
 
 
 def test_commands_that_are_not_there(tmp_path):
