@@ -127,9 +127,7 @@ class ProgressReader:
         if found := DECONVOLVING.match(line):
             return self._deconvolving(int(found[1]), None)
         if found := _PHASE.match(line):
-            major = before.major_iteration
-            after = f" after major iteration {major}" if major else ""
-            return replace(before, text=PHASES[found[1]] + after, fraction=None)
+            return self._between(PHASES[found[1]], before)
         peak = peak_in(line)
         if peak is not None:
             return self._deconvolving(before.major_iteration, peak)
@@ -137,6 +135,12 @@ class ProgressReader:
             return replace(before, text=f"{found[1]} major iterations done", fraction=None)
         # Of the lines in between the text says already what is done.
         return before if _PERFORMED.match(line) or _ROWS.match(line) else None
+
+    def _between(self, phase: str, before: Progress) -> Progress:
+        major, peak_jy = before.major_iteration, before.peak_jy
+        after = f" after major iteration {major}" if major else ""
+        peak = f", peak {flux_text(peak_jy)}" if peak_jy is not None else ""
+        return replace(before, text=f"{phase}{after}{peak}", fraction=None)
 
     def _deconvolving(self, major: int | None, peak_jy: float | None) -> Progress:
         where = f"major iteration {major}" if major else "deconvolving"

@@ -28,6 +28,7 @@ PLAIN_MARKS = {WAITING: " ", RUNNING: ">", DONE: "+", FAILED: "x", SKIPPED: "=",
 TITLE, WARNING, PLAIN = "title", "warning", ""  # styles besides the states
 MOST_JOBS = 4  # running jobs of a step that have a line of their own
 NAME_WIDTH = 28  # names are padded to the longest, up to this
+PRODUCT_WIDTH = 28  # names of products are cut there: what the job does matters more
 SURE_FRACTION = 0.05  # before that an estimate is worth nothing
 
 
@@ -134,6 +135,8 @@ def time_left_s(step: StepState, moment: Moment) -> float | None:
 def _job_text(job: JobState, progress: Progress | None) -> str:
     place = job.name.rpartition("/")[2]
     product = printable(job.label.rstrip("]").rstrip("/").rpartition("/")[2])
+    if len(product) > PRODUCT_WIDTH:
+        product = f"{product[: PRODUCT_WIDTH - 3]}..."
     said = printable(progress.text) if progress else ""
     return "    " + " ".join(part for part in (place, product, said) if part)
 

@@ -38,8 +38,8 @@ def test_wsclean_tells_what_it_does() -> None:
         "major iteration 1",
         "major iteration 1, peak 4.01 Jy",
         "major iteration 1, peak 789.5 mJy",
-        "predicting after major iteration 1",
-        "gridding after major iteration 1",
+        "predicting after major iteration 1, peak 789.5 mJy",
+        "gridding after major iteration 1, peak 789.5 mJy",
         "major iteration 2",
         "major iteration 2, peak 764.8 mJy",
     ]

@@ -64,6 +64,12 @@ def test_many_running_jobs_have_few_lines() -> None:
     assert lines[2:] == ["    000", "    001", "    002", "    and 3 more jobs"]
 
 
+def test_long_name_of_a_product_is_cut() -> None:
+    job = job_began("a/000", 100.0, label="/d/L628614_SB012.average_dpppconcat")
+    lines = shown(run_began(100.0, ["a"]), began("a", 100.0, 1), job, a_000=Progress("20%", 0.2))
+    assert lines[2] == "    000 L628614_SB012.average_dpp... 20%"
+
+
 def test_run_that_nobody_knows_of() -> None:
     assert shown() == ["run: waiting, 0.0 s"]
 
