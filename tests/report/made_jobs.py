@@ -12,6 +12,7 @@ from made_images import BEAM_DEG, CELL_DEG, write_image
 BEGAN_S = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 HOSTILE = "<script>alert(1)</script>"
 SIDE = 96
+WIDE_CELL_DEG = 0.1
 
 
 def write_journal(job: Path, events: list[dict[str, Any]]) -> None:
@@ -76,9 +77,11 @@ def write_images(job: Path) -> None:
     flat = np.random.default_rng(3).normal(0, 1e-3, (SIDE, SIDE)) + source
     beam = np.exp(-(x**2 + y**2) / (2 * 30.0**2))
     beam[0, 0] = np.nan
-    write_image(job / "fullband-MFS-image.fits", flat)
-    write_image(job / "fullband-MFS-image-pb.fits", flat / beam)
-    write_image(job / "fullband-MFS-primary-beam.fits", beam, without=("BMAJ", "BMIN", "BPA"))
+    # A field so wide that the curvature of the sky shows; the beam covers as many pixels as ever.
+    wide = {"CDELT1": -WIDE_CELL_DEG, "CDELT2": WIDE_CELL_DEG, "BMAJ": 8 * WIDE_CELL_DEG, "BMIN": 4 * WIDE_CELL_DEG}
+    write_image(job / "fullband-MFS-image.fits", flat, **wide)
+    write_image(job / "fullband-MFS-image-pb.fits", flat / beam, **wide)
+    write_image(job / "fullband-MFS-primary-beam.fits", beam, without=("BMAJ", "BMIN", "BPA"), **wide)
 
 
 def fact(value: Any, unit: str = "") -> dict[str, Any]:
