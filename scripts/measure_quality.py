@@ -38,9 +38,10 @@ def main(
 ) -> dict[str, str]:
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
 
-    ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one measurement
-    set or a list text, ``commands_file`` holds the commands of the run, of which those up to ``last_step`` count.
-    ``robust`` to ``padding`` are what WSClean was given. ``ms_recorded`` are the sets before averaging, from which flagged fraction and integration time are taken.
+    ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one
+    measurement set or a list text, ``commands_file`` holds the commands of the run, of which those up to
+    ``last_step`` count. ``robust`` to ``padding`` are what WSClean was given. ``ms_recorded`` are the sets before
+    averaging, from which flagged fraction and integration time are taken.
     ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
     ``auto`` for the one beside the recorded sets, or ``none``.
     """
