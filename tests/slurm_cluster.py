@@ -16,6 +16,7 @@ from lofarpipe.executors.slurm_client import SlurmClient
 
 SCRIPT = Path(__file__).with_name("slurm") / "start_slurm.sh"
 LIMIT_S = 60.0
+NO_PACKAGES = 3
 
 
 class Cluster:
@@ -58,7 +59,9 @@ def slurm_cluster() -> Iterator[Cluster]:
     started = subprocess.run([SCRIPT, "start", directory, str(os.getpid())], capture_output=True, text=True)
     if started.returncode != 0:
         subprocess.run([SCRIPT, "stop", directory], check=False)
-        pytest.skip(f"no Slurm could be started: {started.stderr[-500:]}")
+        if started.returncode == NO_PACKAGES:
+            pytest.skip(f"Slurm's packages could not be installed: {started.stderr[-500:]}")
+        pytest.fail(f"Slurm could not be started: {started.stderr[-2000:]}")
     yield Cluster(directory)
     subprocess.run([SCRIPT, "stop", directory], check=True)
 

@@ -2,7 +2,8 @@
 # A Slurm of this machine alone, for tests: controller and nodes on the loopback device; as root, on Debian, without
 # systemd, cgroups or a database. Nothing but what is in its own directory is started, ended or removed.
 #
-#   start_slurm.sh start DIR [OWNER]   until all nodes are idle; prints "export SLURM_CONF=..."
+#   start_slurm.sh start DIR [OWNER]   until all nodes are idle; prints "export SLURM_CONF=..."; exit status 3: there are
+#                                      no packages to be had
 #                                      DIR should be short: sockets are made below it. OWNER: a process id; what was
 #                                      started for a process that is gone is ended by the next start beside it
 #   start_slurm.sh stop DIR            ends everything, removes DIR
@@ -58,8 +59,9 @@ if ! installed; then
   exec 9>/run/slurm-test.apt.lock
   flock 9
   installed || {
+    failed() { echo "start_slurm.sh: Slurm is not installed, and apt-get could not do it" >&2; exit 3; }
     install="apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=120 slurmctld slurmd slurm-client munge"
-    $install || { apt-get update -q && $install; }
+    $install || { apt-get update -q && $install; } || failed
   } >&2
   [ -z "${made:-}" ] || rm -f $policy
   flock -u 9
