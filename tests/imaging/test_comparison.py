@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from doc_pages import REPOSITORY, column_words
 from made_images import BEAM_DEG, CELL_DEG, write_image
 
 from lofarpipe.imaging import comparison
@@ -132,6 +133,11 @@ def test_the_brightest_are_compared(images: Images, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(comparison, "MOST_SOURCES", 2)
     found = compare(*images, reference_of(images[0], SOURCES), RMS_JY)
     assert {source["name"] for source in found["sources"]} == {"s0", "s3"}
+
+
+def test_every_entry_is_explained(images: Images) -> None:
+    words = column_words(REPOSITORY / "doc" / "report.md", "| entry | what |")
+    assert words == set(compare(*images, reference_of(images[0], SOURCES), RMS_JY))
 
 
 def test_a_comparison_is_written_and_removed(tmp_path: Path) -> None:

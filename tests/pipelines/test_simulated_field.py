@@ -78,6 +78,14 @@ def test_flags_and_time_are_those_of_the_recorded_sets(field):
     assert quality["integration_time"]["value"] == pytest.approx(3 * 60 * 4.00556 * 0.98, rel=0.02)
 
 
+def test_the_truth_was_found_and_compared_with(field):
+    compared = json.loads((field / "image" / "comparison.json").read_text())
+    assert compared["reference"] == str(field / "observation" / "truth.json")
+    assert compared["summary"]["measured"] == 6
+    assert compared["summary"]["median_ratio"] == pytest.approx(1.0, abs=0.03)
+    assert 'id="comparison"' in (field / "image" / "report.html").read_text()
+
+
 def test_time_blocks_become_sets_of_their_own(field):
     assert len(list((field / "image").glob("*.average_dpppconcat"))) == 3
 
