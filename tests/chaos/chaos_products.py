@@ -49,6 +49,20 @@ def left_over(job: Path) -> list[str]:
     return sorted(name for name in there if _TEMPORARY.search(name) and not name.startswith("jobs/.report"))
 
 
+def left_in(scratch: Path) -> list[str]:
+    """Return what is left in the directory of temporary files.
+
+    Astropy tries once in each process whether files can be mapped into memory, with one of a single byte; a process that
+    is killed just then leaves it, and nobody could know whose it is.
+    """
+    there = list(scratch.iterdir())
+    return [
+        path.name
+        for path in there
+        if not (path.name.startswith("tmp") and path.is_file() and path.read_bytes() == b" ")
+    ]
+
+
 def _image(path: Path, job: Path) -> tuple[list[Any], bytes]:
     with fits.open(path, memmap=False) as units:
         header = units[0].header

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from chaos_products import differing, left_over, names
+from chaos_products import differing, left_in, left_over, names
 from chaos_site import Site
 from living import living
 
@@ -24,6 +24,12 @@ def test_what_is_left_over_is_found(tmp_path: Path) -> None:
     assert set(left) <= set(found)
     assert set(found) - set(left) == {".a.average-000.incomplete"}
     assert names(tmp_path) == {*left, "a.MS/table.f0"} - {"mapfiles/.x"}
+
+
+def test_what_is_left_of_temporary_files_is_found(tmp_path: Path) -> None:
+    for name, content in (("tmpx", b"  "), ("x", b" "), ("tmpy", b" ")):
+        (tmp_path / name).write_bytes(content)
+    assert sorted(left_in(tmp_path)) == ["tmpx", "x"]
 
 
 def test_processes_are_found_by_directory_command_and_environment(tmp_path: Path) -> None:
