@@ -52,8 +52,8 @@ def left_over(job: Path) -> list[str]:
 def left_in(scratch: Path) -> list[str]:
     """Return what is left in the directory of temporary files.
 
-    Astropy tries once in each process whether files can be mapped into memory, with one of a single byte; a process that
-    is killed just then leaves it, and nobody could know whose it is.
+    Astropy tries once in each process whether files can be mapped into memory, with one of a single byte; a process
+    that is killed just then leaves it, and nobody could know whose it is.
     """
     there = list(scratch.iterdir())
     return [
