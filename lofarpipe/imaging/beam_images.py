@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.measurement_set import SetMetadata
 from lofarpipe.imaging.pair_weights import ChannelRange, ImageWeighting
 from lofarpipe.imaging.primary_beam import BeamCube, beam_cube, resample
+from lofarpipe.imaging.sky_image import remove_facts
 from lofarpipe.imaging.station_beam import BeamError
 
 Floats = NDArray[np.float64]
@@ -211,6 +212,7 @@ def _write_of_channel(
             beam[rows] = np.where(block >= LOWEST_POWER, block, np.nan)
     for number, image in enumerate(images):
         pixels, header = _pixels_and_header(image.path)
+        remove_facts(header)  # an earlier try may have come as far as to measure the image
         _describe(header, cube.source, cube.detail)
         _write(image.sibling("-image-pb.fits"), pixels / beam, header)
         if number == 0:

@@ -22,6 +22,7 @@ Pixels = NDArray[np.float32]
 # Written by `write_facts`; XPOSURE is the FITS standard's word for exposure without dead time.
 RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY = "MEANRMS", "RMSMETH", "XPOSURE"
 DYNAMIC_RANGE_KEY = "DYNRANGE"
+FACT_KEYS = (RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY, DYNAMIC_RANGE_KEY)
 HISTORY_BEGIN, HISTORY_END = "---- image pipeline ----", "---- end of image pipeline ----"
 FITS_BLOCK_BYTES = 2880
 FITS_COMMENT_CHARACTERS = 47
@@ -261,13 +262,28 @@ def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history:
         unfinished.unlink(missing_ok=True)
 
 
+def remove_facts(header: fits.Header) -> None:
+    """Remove what ``write_facts`` has put into a header: it holds for that image, not for others made of it."""
+    for key in FACT_KEYS:
+        header.remove(key, ignore_missing=True)
+    _set_history(header, _other_history(header))
+
+
 def _replace_history(header: fits.Header, history: Iterable[str]) -> None:
     """Replace our block of HISTORY lines, or append it."""
+    _set_history(header, [*_other_history(header), HISTORY_BEGIN, *history, HISTORY_END])
+
+
+def _other_history(header: fits.Header) -> list[str]:
     others = list(header["HISTORY"]) if "HISTORY" in header else []
     if HISTORY_BEGIN in others and HISTORY_END in others:
         del others[others.index(HISTORY_BEGIN) : others.index(HISTORY_END) + 1]
+    return others
+
+
+def _set_history(header: fits.Header, lines: Iterable[str]) -> None:
     header.remove("HISTORY", ignore_missing=True, remove_all=True)
-    for line in [*others, HISTORY_BEGIN, *history, HISTORY_END]:
+    for line in lines:
         header.add_history(_printable(line))
 
 

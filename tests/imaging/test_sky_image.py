@@ -11,7 +11,7 @@ from astropy.io import fits
 from made_images import image_of_real_data, write_image
 
 from lofarpipe.imaging import sky_image
-from lofarpipe.imaging.sky_image import SkyImageError, read_sky_image, write_facts
+from lofarpipe.imaging.sky_image import SkyImageError, read_sky_image, remove_facts, write_facts
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,18 @@ def test_facts_are_written_and_pixels_stay_to_the_bit(real_image, tmp_path):
     text = "".join(line.ljust(72) for line in after.header["HISTORY"])
     assert command.strip() in text
     assert str(before.header["HISTORY"]).splitlines()[0] in str(after.header["HISTORY"])
+
+
+def test_facts_are_removed_and_the_rest_stays(tmp_path):
+    facts = {"MEANRMS": (1.0, ""), "RMSMETH": ("x", ""), "DYNRANGE": (2.0, ""), "XPOSURE": (3.0, "")}
+    path = write_image(tmp_path / "a.fits", HISTORY="wsclean -name a")
+    before = {key: value for key, value in fits.getheader(path).items() if key not in (*facts, "HISTORY")}
+    write_facts(path, facts, ["command"])
+    header = fits.getheader(path)
+    assert set(facts) <= set(header)
+    remove_facts(header)
+    assert {key: value for key, value in header.items() if key != "HISTORY"} == before
+    assert list(header["HISTORY"]) == ["wsclean -name a"]
 
 
 def test_history_is_replaced_not_repeated(tmp_path):
