@@ -22,6 +22,7 @@ from beam_sky import (
 
 from lofarpipe.imaging.beam_images import find_images, write_beam_images
 from lofarpipe.imaging.measurement_set import read_metadata
+from lofarpipe.imaging.sky_image import write_facts
 from lofarpipe.imaging.station_beam import BeamError
 
 # Pixels of 20 arcsec from the centre: 0.9, 1.6 and 2.5 degrees, where the beam is about 0.9, 0.65 and 0.3.
@@ -142,6 +143,16 @@ def test_headers_say_what_was_done(dish_set, tmp_path):
     # 1.555 deg wide at 900 MHz: half at 0.7775 deg; 0.5 % at 0.7775 * sqrt(ln 200 / ln 2) = 2.15 deg, off the image
     offset = math.degrees(math.asin(math.radians(0.01) * 78))
     assert beam[100, 120 + 78] == pytest.approx(2 ** -((offset / 0.7775) ** 2), abs=2e-3)
+
+
+def test_numbers_measured_in_an_earlier_try_are_not_taken_over(dish_set, tmp_path):
+    fake_image(tmp_path / "dish-image.fits", np.ones((20, 20)))
+    write_facts(tmp_path / "dish-image.fits", {"MEANRMS": (1.0, "of the image before")}, ["of the image before"])
+    written = write(tmp_path / "dish", dish_set)
+    for path in (written.beam, written.image_pb):
+        header = fits.getheader(path)
+        assert "MEANRMS" not in header
+        assert "of the image before" not in str(header["HISTORY"])
 
 
 def test_the_beam_is_blank_where_it_is_weak(dish_set, tmp_path):
