@@ -13,6 +13,7 @@ from lofarpipe.errors import PipelineError
 Event = dict[str, Any]
 
 DICTIONARIES = ("before", "depends", "files", "kept", "maps", "unsafe", "written")  # of an event, where they are there
+_EMPTY: Event = {}
 NUMBERED = ("step_started", "step_done", "job_started", "job_done")
 
 
@@ -237,13 +238,16 @@ def read_history(path: Path) -> History:
 
 def _event(line: bytes) -> Event | None:
     try:
-        event = json.loads(line)
+        event = json.loads(line.decode("utf-8", "surrogatepass"))  # else it looks for UTF-16 and UTF-32 as well
     except ValueError:
         return None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return None
     # Damage may leave a line that can be read, and says what nobody wrote.
-    return event if all(isinstance(event.get(key) or {}, dict) for key in DICTIONARIES) else None
+    for key in DICTIONARIES:  # no generator: a line is read in a few microseconds
+        if not isinstance(event.get(key) or _EMPTY, dict):
+            return None
+    return event
 
 
 def path_as_text(thing: object) -> str:

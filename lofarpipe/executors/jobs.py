@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import signal
@@ -135,8 +136,7 @@ class JobResult:
         A log that does not exist gives none.
         """
         if self.log.is_file():
-            with self.log.open(encoding="utf-8", errors="replace") as lines:
-                yield from (line for line in lines if not line.startswith(NOTE))
+            yield from (line for line in _lines(self.log) if not line.startswith(NOTE))
 
     def _signal_meaning(self) -> str:
         if self.exit_code == -signal.SIGKILL:
@@ -146,6 +146,20 @@ class JobResult:
             return signal.Signals(-self.exit_code).name
         except ValueError:
             return "unknown"
+
+
+def _lines(log: Path) -> Iterator[str]:
+    """Yield the lines of a log, whatever ends them; one that is short, as most are, costs a single read."""
+    file = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        start = os.read(file, TAIL_BYTES)
+    finally:
+        os.close(file)
+    if len(start) < TAIL_BYTES:
+        yield from io.StringIO(start.decode("utf-8", "replace"), newline=None)
+    else:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            yield from lines
 
 
 def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobResult:

@@ -60,11 +60,11 @@ class RunFiles:
     def _may_be_input(self, path: str) -> bool:
         if not _is_there(path) or path in self.programs or self._is_own(path):
             return False
-        return not Path(path).is_relative_to(share_directory()) and self._is_older(path)
+        return not path.startswith(f"{share_directory()}/") and self._is_older(path)
 
     def _is_older(self, path: str) -> bool:
         """Whether something was there before the run; times of change cannot be copied along, as others can."""
-        place = f"{path}/table.dat" if Path(path).is_dir() else path
+        place = f"{path}/table.dat" if os.path.isdir(path) else path  # noqa: PTH112 - of very many paths
         try:
             return os.lstat(place).st_ctime < self.began_s
         except OSError:

@@ -6,9 +6,10 @@ Source: spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -17,6 +18,7 @@ from lofarpipe.report.events import Reporter
 from lofarpipe.support.storage import io_problem
 
 PROGRAM = "genericpipeline"
+LINES_AT_ONCE = 1000  # of a long log are in memory
 
 
 class ClassicLog(Reporter):
@@ -117,12 +119,23 @@ class ClassicLog(Reporter):
         return (prefix + line.removesuffix("\n") + "\n" for prefix, line in lines)
 
     def _append(self, lines: Iterable[str]) -> None:
+        # Bare calls of the system: this is done once per job, and a stream costs several times as much.
         try:
-            with self._path.open("a", encoding="utf-8", errors="replace") as log:
-                log.writelines(lines)
+            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                rest = iter(lines)
+                while text := "".join(islice(rest, LINES_AT_ONCE)):
+                    _write_all(file, text.encode("utf-8", "replace"))
+            finally:
+                os.close(file)
         except OSError as err:
             problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._path)))
             raise PipelineError(f"the log cannot be written: {problem}") from err
+
+
+def _write_all(file: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(file, content) :]
 
 
 def _prefix(level: str, name: str) -> str:

@@ -6,14 +6,31 @@ Source: spec/lofarpipe.md, section 6.7.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree.ElementTree import Element, SubElement, tostring
 
 from lofarpipe.executors.jobs import JobResult
 from lofarpipe.report.events import Reporter
 from lofarpipe.support.utilities import write_atomically
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
+_IN_ATTRIBUTES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
+)
+
+
+@dataclass
+class _Step:
+    """A step that began; its jobs are text at once: a tree of elements takes four times as long."""
+
+    element: str
+    job_count: int | None  # None: a plugin
+    jobs: list[str] = field(default_factory=list)
+
+    def text(self, duration_s: float | None) -> str:
+        duration = "" if duration_s is None else f' duration="{duration_s:.3f}"'
+        nodes = "" if self.job_count is None else _element("nodes", f' job_count="{self.job_count}"', self.jobs)
+        return _element(self.element, duration, [nodes] if nodes else [])
 
 
 class Statistics(Reporter):
@@ -25,47 +42,53 @@ class Statistics(Reporter):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._root = Element("active_stack", Name="GenericPipeline", type="active_stack")
-        self._nodes: dict[str, Element] = {}  # of the steps that began
-        self._unfinished = SubElement(self._root, "active_stack", info="Contains functions not yet left")
+        self._unfinished: list[_Step] = []
+        self._with_jobs: dict[str, _Step] = {}  # of the unfinished ones, by their names
+        self._done: list[str] = []
 
     def step_started(self, step: str, step_type: str, jobs: int) -> None:
         """A step is unfinished until it is done."""
-        started = SubElement(self._unfinished, element_name(step))
-        if step_type != "plugin":
-            self._nodes[step] = SubElement(started, "nodes", job_count=str(jobs))
+        started = _Step(element_name(step), None if step_type == "plugin" else jobs)
+        self._unfinished.append(started)
+        if started.job_count is not None:
+            self._with_jobs[step] = started
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Note one job, its time and what it used."""
         del problem  # the exit code and the log say it
-        nodes = self._nodes.get(step)
-        if nodes is None:
-            return
-        job = SubElement(
-            nodes,
-            "job",
-            job_id=result.name,
-            job_host=result.host,
-            duration=f"{result.duration_s:.3f}",
-            returncode=str(result.exit_code),
-        )
-        SubElement(job, "resource_usage", cpu_s=f"{result.cpu_s:.3f}", max_rss_mb=f"{result.max_rss_mb:.1f}")
+        if step in self._with_jobs:
+            self._with_jobs[step].jobs.append(_job(result))
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Move the step to the finished ones."""
         del jobs, failed
-        self._nodes.pop(step, None)
-        done = self._unfinished.find(element_name(step))
+        self._with_jobs.pop(step, None)
+        name = element_name(step)
+        done = next((started for started in self._unfinished if started.element == name), None)
         if done is not None:
-            self._unfinished.remove(done)
-            done.set("duration", f"{duration_s:.3f}")
-            self._root.append(done)
+            self._unfinished = [started for started in self._unfinished if started is not done]
+            self._done.append(done.text(duration_s))
 
     def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
         """Write the file: one line of ASCII without a declaration."""
         del ok, job_name, problem
+        unfinished = [step.text(None) for step in self._unfinished]
+        first = _element("active_stack", ' info="Contains functions not yet left"', unfinished)
+        text = _element("active_stack", ' Name="GenericPipeline" type="active_stack"', [first, *self._done])
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, tostring(self._root, encoding="us-ascii").decode())
+        write_atomically(self._path, text.encode("us-ascii", "xmlcharrefreplace").decode())
+
+
+def _element(name: str, attributes: str, children: list[str]) -> str:
+    return f"<{name}{attributes}>{''.join(children)}</{name}>" if children else f"<{name}{attributes} />"
+
+
+def _job(result: JobResult) -> str:
+    name, host = (text.translate(_IN_ATTRIBUTES) for text in (result.name, result.host))
+    return (
+        f'<job job_id="{name}" job_host="{host}" duration="{result.duration_s:.3f}" returncode="{result.exit_code}">'
+        f'<resource_usage cpu_s="{result.cpu_s:.3f}" max_rss_mb="{result.max_rss_mb:.1f}" /></job>'
+    )
 
 
 def element_name(step: str) -> str:
