@@ -26,6 +26,7 @@ ENDING_S = 10.0
 UNQUEUED_S = 120.0
 DASHBOARD_PORT = 8787
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
+ACCOUNTS = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}  # what they call it
 LAUNCHERS = (*QUEUES, "ssh", "address", "local")
 MISSING = "Dask is not installed; run: pip install 'genericpipeline[dask]'"
 
@@ -98,7 +99,8 @@ def tokens(given: Resources, parts: int = NODE) -> dict[str, int]:
 
 def worker_options(options: DaskOptions) -> list[str]:
     """Return the options of a worker: what it has to give, and no ideas of its own about memory and restarts."""
-    resources = " ".join(f"{name}={number}" for name, number in tokens(options.node).items())
+    # Commas: scripts of queues do not quote what stands between blanks.
+    resources = ",".join(f"{name}={number}" for name, number in tokens(options.node).items())
     return ["--resources", resources, "--memory-limit", "0", "--no-dashboard"]
 
 
@@ -131,6 +133,7 @@ _SETTINGS = {
     "distributed.worker.daemon": False,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
+    "distributed.deploy.lost-worker-timeout": "5s",  # then another one can be asked for
     "distributed.logging": {"distributed": "error", "distributed.worker": "error", "distributed.scheduler": "error"},
 }
 
@@ -177,7 +180,7 @@ def _queued(options: DaskOptions, stack: ExitStack) -> Any:
         nanny=False,
         python=sys.executable,
         queue=options.queue or None,
-        account=options.account or None,
+        **{ACCOUNTS[options.launcher]: options.account or None},
         walltime=options.walltime or None,
         job_extra_directives=list(options.extra),
         interface=options.interface or None,
@@ -186,8 +189,13 @@ def _queued(options: DaskOptions, stack: ExitStack) -> Any:
         scheduler_options={"dashboard_address": _dashboard(options)},
     )
     stack.enter_context(cluster)
-    cluster.adapt(minimum_jobs=options.nodes, maximum_jobs=options.nodes)  # one that was lost is asked for again
     return cluster
+
+
+def ask_for_workers(options: DaskOptions, client: Any) -> None:
+    """Have as many jobs in the queue as workers are wanted; those that were lost are asked for again."""
+    if options.launcher in QUEUES:
+        client.cluster.scale(jobs=options.nodes)
 
 
 def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import read_claim, state_of
-from lofarpipe.executors.dask_cluster import NODE, QUEUES, DaskOptions, connect, tokens
+from lofarpipe.executors.dask_cluster import NODE, QUEUES, DaskOptions, ask_for_workers, connect, tokens
 from lofarpipe.executors.earlier import orders_of
 from lofarpipe.executors.jobs import (
     NOT_STARTED,
@@ -39,6 +39,7 @@ from lofarpipe.nodes.dask_task import end_guards, run_order
 
 LOOKED_AT = 64
 WITHOUT_WORKERS_S = 60.0  # a cluster that has had no worker for so long, and no queue to give one, is gone
+ASK_S = 10.0  # between two questions for workers
 LOOK_S = 0.5  # between two looks at claims and at jobs without a worker
 GRACE_S = 5.0
 
@@ -80,7 +81,7 @@ class DaskExecutor:
 
     def capacity(self) -> Resources:
         """Return what one node takes; a scheduler of the site is asked what its largest worker has."""
-        return self._options.node if self._options.cores else _largest(self._workers())
+        return self._options.node if self._options.cores else _largest(self.workers())
 
     def close(self) -> None:
         """End the cluster, if this executor started it."""
@@ -111,6 +112,10 @@ class DaskExecutor:
             raise Interrupted(received[0])
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
+    def ask_for_workers(self) -> None:
+        """Ask the queue again for workers that were lost."""
+        ask_for_workers(self._options, self._client)
+
     def has_no_workers(self) -> bool:
         """Whether there is no worker, and no queue that is going to give one."""
         return self._options.launcher not in QUEUES and not self.workers_now()
@@ -120,18 +125,32 @@ class DaskExecutor:
         workers: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
         return workers
 
-    def _workers(self) -> Mapping[str, Any]:
-        """Return the facts of the workers, once one is there; the cluster is started if it is not."""
+    def workers(
+        self, wait: Callable[[float], object] = time.sleep, must_end: Callable[[], bool] = lambda: False
+    ) -> Mapping[str, Any]:
+        """Return the facts of the workers, once one is there; the cluster is started if it is not.
+
+        Parameters
+        ----------
+        wait: lets some seconds pass.
+        must_end: whether there is a reason not to wait any longer; then there may be no workers.
+        """
         if self._client is None:
             self._client = connect(self._options, self._cluster)
-        try:
-            self._client.wait_for_workers(1, timeout=self._options.patience_s)
-        except TimeoutError as err:
-            raise PipelineError(
-                f"[dask]: no worker came within {self._options.patience_s:g} s (start_timeout_s); "
-                "look at the queue, or at the log of a worker"
-            ) from err
-        return self.workers_now()
+        began = asked = time.monotonic()
+        self.ask_for_workers()
+        while not (found := self.workers_now()) and not must_end():
+            now = time.monotonic()
+            if now - began > self._options.patience_s:
+                raise PipelineError(
+                    f"[dask]: no worker came within {self._options.patience_s:g} s (start_timeout_s); "
+                    "look at the queue, or at the log of a worker"
+                )
+            if now - asked > ASK_S:
+                asked = now
+                self.ask_for_workers()
+            wait(LOOK_S)
+        return found
 
 
 def _largest(workers: Mapping[str, Any]) -> Resources:
@@ -180,6 +199,7 @@ class _Batch:
         self._futures: dict[int, Any] = {}
         self._announced: set[int] = set()
         self._last_worker = time.monotonic()
+        self._next_question = self._last_worker + ASK_S
 
     def work(self) -> None:
         """Submit all, and collect until every job has a result, or an end was asked for."""
@@ -195,8 +215,7 @@ class _Batch:
         return bool(self._watch.received) or self._owner._cancelled.is_set()
 
     def _submit_all(self) -> None:
-        workers = self._owner._workers()
-        hosts = _hosts(workers)
+        hosts = _hosts(self._owner.workers(self._watch.wait, self._must_end))
         earlier: dict[str, list[Order]] = {}
         for order in orders_of(self._owner._orders, self._jobs):
             earlier.setdefault(order.job.name, []).append(order)
@@ -252,6 +271,9 @@ class _Batch:
         for index, order in list(self._waiting.items()):
             if self._futures[index].done() and state_of(order) != "alive":
                 self._collect(index, order)
+        if time.monotonic() > self._next_question:
+            self._next_question = time.monotonic() + ASK_S
+            self._owner.ask_for_workers()
         if self._waiting and self._owner.has_no_workers():
             self._give_up()
         else:

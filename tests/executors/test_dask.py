@@ -248,7 +248,7 @@ def test_command_over_ssh(monkeypatch):
     assert first == ["ssh", "-tt", "-o", "BatchMode=yes", "-p", "2222", "n1"]
     assert "env 'PYTHONPATH=/a b'" in remote
     assert f"{sys.executable} -m distributed.cli.dask_worker tcp://head:1 --no-nanny --name n1 --nthreads 4" in remote
-    assert f"--resources 'cores=4 memory_mb=8000 gpus=0 node={NODE}' --memory-limit 0" in remote
+    assert f"--resources cores=4,memory_mb=8000,gpus=0,node={NODE} --memory-limit 0" in remote
     assert worker_options(options)[0] == "--resources"
 
 

@@ -1,0 +1,121 @@
+"""Workers of Dask that are jobs of a real Slurm; and what is asked of other queues."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lofarpipe.executors import dask_cluster
+from lofarpipe.executors.dask_cluster import DaskOptions
+from lofarpipe.executors.jobs import Job
+
+dask_jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+from lofarpipe.executors.dask_executor import DaskExecutor  # noqa: E402
+
+LIMIT_S = 60.0
+OPTIONS = DaskOptions(
+    "slurm", nodes=2, cores=2, memory_gb=1.0, walltime="00:10:00", interface="lo", start_timeout_s=LIMIT_S
+)
+
+
+def _jobs_of_slurm() -> list[str]:
+    return subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True, check=True).stdout.split()
+
+
+def _wait_until_queue_is_empty() -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while _jobs_of_slurm():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _job(root: Path, number: int, script: str) -> Job:
+    return Job(f"s/{number:03}", ("bash", "-c", script), root, root / f"{number}.log", cores=2)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_each_node_has_a_worker_and_a_lost_one_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    executor = DaskExecutor(OPTIONS, tmp_path / "orders", grace_s=1.0)
+    meeting = f"touch {tmp_path}/here.$$; until [ $(ls {tmp_path} | grep -c here) -ge 2 ]; do sleep 0.05; done"
+    results = executor.run([_job(tmp_path, n, f"{meeting}; echo $SLURMD_NODENAME") for n in range(2)])
+    assert sorted(line for result in results for line in result.tail()) == ["n1", "n2"]
+    first = _jobs_of_slurm()
+    assert len(first) == 2  # one for each node, for all jobs
+    lost = executor.run([_job(tmp_path, 7, "sleep 120")], on_start=lambda _: _cancel(first))
+    assert lost[0].is_lost
+    assert executor.run([_job(tmp_path, 8, "exit 3")])[0].exit_code == 3  # by a new worker
+    assert not set(_jobs_of_slurm()) & set(first)
+    executor.close()
+    _wait_until_queue_is_empty()
+
+
+def _cancel(jobs: list[str]) -> None:
+    subprocess.run(["scancel", *jobs], check=True)
+
+
+ENGINE = """
+import sys
+from pathlib import Path
+from lofarpipe.executors.dask_cluster import DaskOptions
+from lofarpipe.executors.dask_executor import DaskExecutor
+from lofarpipe.executors.jobs import Interrupted, Job
+root = Path(sys.argv[1])
+options = DaskOptions("slurm", cores=1, memory_gb=1.0, walltime="00:10:00", interface="lo", death_timeout_s=3)
+executor = DaskExecutor(options, root / "orders", grace_s=1.0)
+try:
+    script = f"touch {root}/began; sleep 300; touch {root}/late"
+    executor.run([Job("s/0", ("bash", "-c", script), root, root / "0.log")])
+except Interrupted as err:
+    executor.close()
+    sys.exit(128 + err.signal)
+"""
+
+
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_end_of_the_engine_empties_the_queue(tmp_path, number):
+    engine = subprocess.Popen([sys.executable, "-c", ENGINE, str(tmp_path)], cwd=tmp_path, start_new_session=True)
+    deadline = time.monotonic() + LIMIT_S
+    while not (tmp_path / "began").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(engine.pid, number)
+    engine.wait(LIMIT_S)
+    _wait_until_queue_is_empty()  # killed: the worker misses its scheduler, and its job ends with it
+    assert not (tmp_path / "late").exists()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "directives"),
+    [
+        ("slurm", ["#SBATCH -p long", "#SBATCH -A project", "#SBATCH --cpus-per-task=4", "#SBATCH -t 01:00:00"]),
+        ("pbs", ["#PBS -q long", "#PBS -A project", "#PBS -l walltime=01:00:00"]),
+        ("lsf", ["#BSUB -q long", '#BSUB -P "project"', "#BSUB -n 4", "#BSUB -W 01:00"]),
+        ("sge", ["#$ -q long", "#$ -P project", "#$ -l h_rt=01:00:00"]),
+    ],
+)
+def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch):
+    made = []
+    kind = getattr(dask_jobqueue, dask_cluster.QUEUES[launcher])
+    monkeypatch.setattr(kind, "scale", lambda cluster, *n, **limits: made.append((cluster.job_script(), limits)))
+    walltime = "01:00" if launcher == "lsf" else "01:00:00"
+    options = DaskOptions(
+        launcher, nodes=3, cores=4, memory_gb=8, walltime=walltime, queue="long", account="project", interface="lo"
+    )
+    with ExitStack() as stack:
+        cluster = dask_cluster._queued(options, stack)
+        dask_cluster.ask_for_workers(options, SimpleNamespace(cluster=cluster))
+    script, limits = made[0]
+    assert [line for line in directives if line not in script.splitlines()] == []
+    assert "--resources" in script
+    assert "--death-timeout 60" in script
+    assert limits == {"jobs": 3}
