@@ -12,9 +12,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
@@ -104,8 +105,8 @@ def worker_options(options: DaskOptions) -> list[str]:
     return ["--resources", resources, "--memory-limit", "0", "--no-dashboard"]
 
 
-def connect(options: DaskOptions, stack: ExitStack) -> Any:
-    """Return a client of running workers; ``stack`` ends them.
+def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
+    """Return a client of running workers; ``stack`` ends them. Workers of a queue write into ``logs``.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def connect(options: DaskOptions, stack: ExitStack) -> Any:
         raise PipelineError(MISSING) from err
     dask.config.set(_SETTINGS)
     try:
-        cluster = _cluster(options, stack)
+        cluster = _cluster(options, stack, logs)
         client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
     except (OSError, RuntimeError, TimeoutError, ValueError) as err:
         raise PipelineError(f"[dask] launcher = {options.launcher}: no cluster: {err}; check the section") from err
@@ -138,11 +139,12 @@ _SETTINGS = {
 }
 
 
-def _cluster(options: DaskOptions, stack: ExitStack) -> Any:
+def _cluster(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     if options.launcher == "address":
         return options.address
-    starters: dict[str, Callable[[DaskOptions, ExitStack], Any]] = {"ssh": _over_ssh, "local": _local}
-    return starters.get(options.launcher, _queued)(options, stack)
+    if options.launcher in QUEUES:
+        return _queued(options, stack, logs)
+    return (_over_ssh if options.launcher == "ssh" else _local)(options, stack)
 
 
 def _dashboard(options: DaskOptions) -> str:
@@ -167,7 +169,7 @@ def _local(options: DaskOptions, stack: ExitStack) -> Any:
     )
 
 
-def _queued(options: DaskOptions, stack: ExitStack) -> Any:
+def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     """Ask a queue for one job for each node."""
     try:
         import dask_jobqueue
@@ -185,6 +187,7 @@ def _queued(options: DaskOptions, stack: ExitStack) -> Any:
         job_extra_directives=list(options.extra),
         interface=options.interface or None,
         death_timeout=options.death_timeout_s,
+        log_directory=str(logs),
         worker_extra_args=worker_options(options),
         scheduler_options={"dashboard_address": _dashboard(options)},
     )

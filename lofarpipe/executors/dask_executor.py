@@ -37,6 +37,7 @@ from lofarpipe.executors.orders import (
 from lofarpipe.executors.watch import Watch
 from lofarpipe.nodes.dask_task import end_guards, run_order
 
+LOGS = "dask"  # directory, below that of the orders, of what workers write
 LOOKED_AT = 64
 WITHOUT_WORKERS_S = 60.0  # a cluster that has had no worker for so long, and no queue to give one, is gone
 ASK_S = 10.0  # between two questions for workers
@@ -136,7 +137,7 @@ class DaskExecutor:
         must_end: whether there is a reason not to wait any longer; then there may be no workers.
         """
         if self._client is None:
-            self._client = connect(self._options, self._cluster)
+            self._client = connect(self._options, self._cluster, self._orders / LOGS)
         began = asked = time.monotonic()
         self.ask_for_workers()
         while not (found := self.workers_now()) and not must_end():

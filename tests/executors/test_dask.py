@@ -225,20 +225,20 @@ def test_no_worker_comes(tmp_path):
         theirs.close()
 
 
-def test_cluster_that_cannot_be_reached(monkeypatch):
+def test_cluster_that_cannot_be_reached(monkeypatch, tmp_path):
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("connection refused")
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with ExitStack() as stack, pytest.raises(PipelineError, match="no cluster: connection refused"):
-        connect(DaskOptions("address", address="tcp://127.0.0.1:1"), stack)
+        connect(DaskOptions("address", address="tcp://127.0.0.1:1"), stack, tmp_path)
 
 
 @pytest.mark.parametrize(("module", "launcher"), [("distributed", "local"), ("dask_jobqueue", "pbs")])
-def test_dask_that_is_not_installed(monkeypatch, module, launcher):
+def test_dask_that_is_not_installed(monkeypatch, tmp_path, module, launcher):
     monkeypatch.setitem(sys.modules, module, None)
     with ExitStack() as stack, pytest.raises(PipelineError, match=r"pip install 'genericpipeline\[dask\]'"):
-        connect(DaskOptions(launcher, cores=1, memory_gb=1.0), stack)
+        connect(DaskOptions(launcher, cores=1, memory_gb=1.0), stack, tmp_path)
 
 
 def test_command_over_ssh(monkeypatch):

@@ -56,6 +56,8 @@ def test_each_node_has_a_worker_and_a_lost_one_is_replaced(tmp_path, monkeypatch
     assert not set(_jobs_of_slurm()) & set(first)
     executor.close()
     _wait_until_queue_is_empty()
+    assert list((tmp_path / "orders" / "dask").glob("*.out"))
+    assert not list(tmp_path.glob("*.out"))
 
 
 def _cancel(jobs: list[str]) -> None:
@@ -103,7 +105,7 @@ def test_end_of_the_engine_empties_the_queue(tmp_path, number):
         ("sge", ["#$ -q long", "#$ -P project", "#$ -l h_rt=01:00:00"]),
     ],
 )
-def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch):
+def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch, tmp_path):
     made = []
     kind = getattr(dask_jobqueue, dask_cluster.QUEUES[launcher])
     monkeypatch.setattr(kind, "scale", lambda cluster, *n, **limits: made.append((cluster.job_script(), limits)))
@@ -112,7 +114,7 @@ def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch):
         launcher, nodes=3, cores=4, memory_gb=8, walltime=walltime, queue="long", account="project", interface="lo"
     )
     with ExitStack() as stack:
-        cluster = dask_cluster._queued(options, stack)
+        cluster = dask_cluster._queued(options, stack, tmp_path / "logs")
         dask_cluster.ask_for_workers(options, SimpleNamespace(cluster=cluster))
     script, limits = made[0]
     assert [line for line in directives if line not in script.splitlines()] == []
