@@ -51,9 +51,10 @@ def problems(values: Mapping[str, object]) -> list[str]:
         found.append(f"sip_file: product_type is '{values['product_type']}'; a SIP is written for SkyImage only")
     missing = [f"{name} ({meaning})" for name, meaning in REQUIRED.items() if not items(values.get(name))]
     if missing:
+        values_needed = f"{len(missing)} more value{'s' if len(missing) > 1 else ''}"
         found.append(
-            f"sip_file: the archive needs {len(missing)} more value{'s' if len(missing) > 1 else ''}, which only you know: {', '.join(missing)}; "
-            "set them, or sip_file = none"
+            f"sip_file: the archive needs {values_needed}, which only you know: {', '.join(missing)}; set them, "
+            "or sip_file = none"
         )
     return found + (_bad_identifiers(values) if version in INTEGER_IDENTIFIERS else [])
 

@@ -90,9 +90,13 @@ def test_one_that_gets_its_name_meanwhile_is_no_matter(tmp_path: Path, monkeypat
 
 
 def test_a_directory_is_removed_however_its_block_ends(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), unfinished_directory(tmp_path / "list") as directory:
-        (directory / "part").write_text("half")
-        raise ValueError("no")
+    def fail_halfway() -> None:
+        with unfinished_directory(tmp_path / "list") as directory:
+            (directory / "part").write_text("half")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail_halfway()
     assert list(tmp_path.iterdir()) == []
 
 
