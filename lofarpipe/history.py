@@ -14,6 +14,7 @@ Event = dict[str, Any]
 
 DICTIONARIES = ("before", "depends", "files", "kept", "maps", "unsafe", "written")  # of an event, where they are there
 _EMPTY: Event = {}
+_DECODER = json.JSONDecoder()
 NUMBERED = ("step_started", "step_done", "job_started", "job_done")
 
 
@@ -238,10 +239,11 @@ def read_history(path: Path) -> History:
 
 def _event(line: bytes) -> Event | None:
     try:
-        event = json.loads(line.decode("utf-8", "surrogatepass"))  # else it looks for UTF-16 and UTF-32 as well
+        text = line.decode("utf-8", "surrogatepass").strip(" \t\r")
+        event, end = _DECODER.raw_decode(text)  # json.loads looks for other encodings first
     except ValueError:
         return None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+    if end != len(text) or not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return None
     # Damage may leave a line that can be read, and says what nobody wrote.
     for key in DICTIONARIES:  # no generator: a line is read in a few microseconds

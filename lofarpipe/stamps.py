@@ -33,17 +33,20 @@ def stamp(path: str) -> str | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         if status.st_size <= SMALL_BYTES:
-            return f"{_CONTENT}{hashlib.sha256(_bytes_of(path)).hexdigest()[:32]}@{status.st_mtime_ns}"
+            return f"{_CONTENT}{hashlib.sha256(_bytes_of(path, status.st_size)).hexdigest()[:32]}@{status.st_mtime_ns}"
     except (OSError, ValueError):  # not there, not readable, or no path at all
         return None
     return f"{status.st_size}@{status.st_mtime_ns}"
 
 
-def _bytes_of(path: str) -> bytes:
-    """Return what is in a small file; a stream, or a path object, would take several times as long."""
+def _bytes_of(path: str, size: int) -> bytes:
+    """Return what is in a file of ``size`` bytes; a stream, or a path object, would take several times as long."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return b"".join(iter(lambda: os.read(file, SMALL_BYTES), b""))
+        start = os.read(file, size) if size else b""
+        if len(start) == size > 0:
+            return start
+        return start + b"".join(iter(lambda: os.read(file, SMALL_BYTES), b""))  # it is of /proc, or being written
     finally:
         os.close(file)
 

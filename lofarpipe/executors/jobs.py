@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -135,8 +135,9 @@ class JobResult:
 
         A log that does not exist gives none.
         """
-        if self.log.is_file():
-            yield from (line for line in _lines(self.log) if not line.startswith(NOTE))
+        log = str(self.log)
+        if os.path.isfile(log):  # noqa: PTH113 - of very many jobs
+            yield from (line for line in _lines(log) if not line.startswith(NOTE))
 
     def _signal_meaning(self) -> str:
         if self.exit_code == -signal.SIGKILL:
@@ -148,18 +149,21 @@ class JobResult:
             return "unknown"
 
 
-def _lines(log: Path) -> Iterator[str]:
-    """Yield the lines of a log, whatever ends them; one that is short, as most are, costs a single read."""
+def _lines(log: str) -> Iterable[str]:
+    """Return the lines of a log, whatever ends them; one that is short, as most are, costs a single read."""
     file = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
     try:
         start = os.read(file, TAIL_BYTES)
     finally:
         os.close(file)
     if len(start) < TAIL_BYTES:
-        yield from io.StringIO(start.decode("utf-8", "replace"), newline=None)
-    else:
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            yield from lines
+        return io.StringIO(start.decode("utf-8", "replace"), newline=None)
+    return _streamed(log)
+
+
+def _streamed(log: str) -> Iterator[str]:
+    with Path(log).open(encoding="utf-8", errors="replace") as lines:
+        yield from lines
 
 
 def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobResult:

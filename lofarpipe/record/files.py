@@ -40,7 +40,8 @@ class RunFiles:
     def inputs(self, history: History, before: Iterable[str] = ()) -> list[str]:
         """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
         named = [*self._named_in_parset(), *(path for path in sorted(history.files) if path not in history.written)]
-        new = [path for path in named if self._may_be_input(path)]
+        installed = f"{share_directory()}/"
+        new = [path for path in named if not path.startswith(installed) and self._may_be_input(path)]
         return _outermost([path for path in dict.fromkeys([*before, *new]) if _is_there(path)])
 
     def products(self, history: History, inputs: Iterable[str] = ()) -> list[str]:
@@ -60,7 +61,7 @@ class RunFiles:
     def _may_be_input(self, path: str) -> bool:
         if not _is_there(path) or path in self.programs or self._is_own(path):
             return False
-        return not path.startswith(f"{share_directory()}/") and self._is_older(path)
+        return self._is_older(path)
 
     def _is_older(self, path: str) -> bool:
         """Whether something was there before the run; times of change cannot be copied along, as others can."""

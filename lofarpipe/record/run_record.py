@@ -6,11 +6,9 @@ It is written when a run begins, and again when it ends, however it does. doc/ru
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from lofarpipe.record.software import host_facts, package_facts, program_facts, 
 from lofarpipe.record.state import job_facts, run_facts, step_facts
 from lofarpipe.report.events import Reporter
 from lofarpipe.report.run_state import RunState
-from lofarpipe.support.utilities import write_atomically
+from lofarpipe.support.utilities import uncollected, write_atomically
 
 Facts = dict[str, Any]
 
@@ -98,7 +96,7 @@ class RunRecord(Reporter):
 
     def _try(self, write: Callable[[], None]) -> None:
         try:
-            with _without_collection():
+            with uncollected():
                 write()
         except (OSError, PipelineError) as err:
             self._complain(f"{self.path}: this run is not recorded: {err}")
@@ -173,18 +171,6 @@ class RunRecord(Reporter):
             "notices": list(state.notices),
         }
         write_atomically(self.path, as_text(facts))
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Keep Python from looking for circles again and again in what is made here at once: there are none."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def as_text(facts: Facts) -> str:

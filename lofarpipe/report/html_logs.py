@@ -18,6 +18,7 @@ COMMAND_CHARACTERS = 4_000  # of a long list of sets the middle is left out
 COMMANDS_BYTES = 1_500_000
 MOST_JOBS = 3_000  # on the page
 HEAD_PART = 0.3  # of a log that is cut; the end tells more
+COUNTERS = re.compile(r"(@\d+)+/")  # of loops, in the name of a job
 UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -76,7 +77,7 @@ def _chosen(step: StepState, most: int) -> list[JobState]:
 def _shown(job: JobState, commands: Mapping[str, str], log_bytes: int, command_characters: int) -> ShownJob:
     limit = min(LONGEST_BYTES, 4 * log_bytes) if job.state == FAILED else log_bytes
     log = read_log(job.log, limit)
-    command = commands.get(re.sub(r"(@\d+)+/", "/", job.name)) or _command_in(log)
+    command = commands.get(COUNTERS.sub("/", job.name)) or _command_in(log)
     return ShownJob(job, shortened(command, command_characters), log)
 
 
@@ -113,25 +114,27 @@ def read_log(path: str, limit: int) -> LogText:
     if not path:
         return LogText(problem="no log is known")
     try:
-        content, size = _ends(Path(path), limit)
+        content, size = _ends(path, limit)
     except OSError as err:
         return LogText(problem=f"{path}: {err.strerror or err}")
     head, tail = (printable(part.decode("utf-8", "replace")) for part in content)
     return LogText(head, tail, size - sum(map(len, content)))
 
 
-def _ends(path: Path, limit: int) -> tuple[tuple[bytes, bytes], int]:
+def _ends(path: str, limit: int) -> tuple[tuple[bytes, bytes], int]:
     """Return beginning and end of a file, cut at line ends, and its size; all of a short one is its beginning."""
     # A pipe or a device in the place of a log must not stop the report.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123 - a descriptor
-        status = os.fstat(stream.fileno())
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} is no file")
         if status.st_size <= limit:
-            return (stream.read(limit), b""), status.st_size
-        head = stream.read(int(limit * HEAD_PART))
-        stream.seek(status.st_size - (limit - len(head)))
-        tail = stream.read(limit - len(head))
+            return (os.read(file, limit), b""), status.st_size
+        head = os.read(file, int(limit * HEAD_PART))
+        tail = os.pread(file, limit - len(head), status.st_size - (limit - len(head)))
+    finally:
+        os.close(file)
     head = head[: head.rfind(b"\n") + 1] or head
     return (head, tail[tail.find(b"\n") + 1 :] or tail), status.st_size
 

@@ -22,7 +22,7 @@ from lofarpipe.report.html_logs import printable, shown_steps, slowest
 from lofarpipe.report.html_pieces import Pieces, figures, image_paths, pictures, read_json
 from lofarpipe.report.html_timeline import timeline
 from lofarpipe.report.run_state import RunState
-from lofarpipe.support.utilities import write_atomically
+from lofarpipe.support.utilities import uncollected, write_atomically
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -150,7 +150,8 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m lofarpipe.report.html_page JOB_DIRECTORY", file=sys.stderr)
         return 2
     try:
-        print(write_page(Path(arguments[0])))
+        with uncollected():
+            print(write_page(Path(arguments[0])))
     except PipelineError as err:
         print(err, file=sys.stderr)
         return 1
