@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.cancelling import Cancellable
 from lofarpipe.executors.claims import read_claim, state_of
 from lofarpipe.executors.dask_cluster import NODE, QUEUES, DaskOptions, ask_for_workers, connect, tokens
 from lofarpipe.executors.earlier import orders_of
 from lofarpipe.executors.jobs import (
     NOT_STARTED,
     DoneCallback,
-    Interrupted,
     Job,
     JobResult,
     Resources,
@@ -45,7 +44,7 @@ LOOK_S = 0.5  # between two looks at claims and at jobs without a worker
 GRACE_S = 5.0
 
 
-class DaskExecutor:
+class DaskExecutor(Cancellable):
     """Runs jobs on a cluster of Dask, which is started with the first of them and ended by ``close``.
 
     Dask repeats nothing: a job that was lost with its worker is reported as lost once its guard is known to be dead,
@@ -56,10 +55,6 @@ class DaskExecutor:
     options: section [dask] of the site's configuration.
     orders: directory for orders and records, which all nodes see.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
-
-    Attributes
-    ----------
-    notices: what users should know; whoever shows them takes them out.
 
     Raises
     ------
@@ -76,9 +71,7 @@ class DaskExecutor:
         self._grace_s = grace_s
         self._cluster = ExitStack()
         self._client: Any = None
-        self._cancelled = threading.Event()
-        self._watch: Watch | None = None
-        self.notices: list[str] = []
+        super().__init__()
 
     def capacity(self) -> Resources:
         """Return what one node takes; a scheduler of the site is asked what its largest worker has."""
@@ -89,13 +82,6 @@ class DaskExecutor:
         self._client = None
         self._cluster.close()
 
-    def cancel(self) -> None:
-        """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
-        self._cancelled.set()
-        watch = self._watch
-        if watch is not None:
-            watch.wake()
-
     def run(
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
     ) -> list[JobResult]:
@@ -103,14 +89,9 @@ class DaskExecutor:
         if not jobs:
             return []
         _refuse_impossible(jobs, self.capacity())
-        self._cancelled.clear()
-        with Watch() as self._watch:
-            batch = _Batch(self, jobs, on_done, on_start, self._watch)
+        with self._watched() as watch:
+            batch = _Batch(self, jobs, on_done, on_start, watch)
             batch.work()
-            received = self._watch.received
-        self._watch = None
-        if received:
-            raise Interrupted(received[0])
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
     def ask_for_workers(self) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admission, Admitted
+from lofarpipe.executors.cancelling import Cancellable
 from lofarpipe.executors.giving_up import GivingUp
 from lofarpipe.executors.guardian import Guardian
 from lofarpipe.executors.jobs import (
     DoneCallback,
-    Interrupted,
     Job,
     JobResult,
     JobStart,
@@ -32,7 +32,7 @@ KILL_WAIT_S = 2.0
 POLL_ENDING_S = 0.05
 
 
-class LocalExecutor:
+class LocalExecutor(Cancellable):
     """Runs jobs as children of this process, each in a session of its own.
 
     Whatever ends the run (a signal, an exception, ``cancel``), no process of any job is alive afterwards: SIGTERM to
@@ -46,25 +46,13 @@ class LocalExecutor:
     """
 
     def __init__(self, capacity: Resources | None = None, grace_s: float = GRACE_S) -> None:
-        self.notices: list[str] = []
+        super().__init__()
         self._capacity = capacity or detect_resources()
         self._grace_s = grace_s
-        self._cancelled = threading.Event()
-        self._watch: Watch | None = None
 
     def capacity(self) -> Resources:
         """Return what the jobs may use together."""
         return self._capacity
-
-    def close(self) -> None:
-        """Nothing is kept between two runs."""
-
-    def cancel(self) -> None:
-        """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
-        self._cancelled.set()
-        watch = self._watch
-        if watch is not None:
-            watch.wake()
 
     def run(
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
@@ -73,15 +61,10 @@ class LocalExecutor:
         self.notices += _elsewhere(jobs)
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
-        self._cancelled.clear()
-        with Watch() as self._watch:
-            batch = _Batch(admission, on_done, on_start, self._watch, self._cancelled, self._grace_s)
+        with self._watched() as watch:
+            batch = _Batch(admission, on_done, on_start, watch, self._cancelled, self._grace_s)
             with Guardian(self._grace_s) as batch.guardian:
                 batch.work()
-            received = self._watch.received
-        self._watch = None
-        if received:
-            raise Interrupted(received[0])
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.cancelling import Cancellable
 from lofarpipe.executors.earlier import end_guards, orders_of
 from lofarpipe.executors.jobs import (
     DoneCallback,
-    Interrupted,
     Job,
     JobResult,
     Resources,
@@ -24,11 +23,10 @@ from lofarpipe.executors.slurm_client import Node, SlurmClient
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.executors.slurm_queue import SlurmQueue
 from lofarpipe.executors.slurm_tasks import ARRAYS, Task, adopt
-from lofarpipe.executors.watch import Watch
 from lofarpipe.programs import job_environment
 
 
-class SlurmExecutor:
+class SlurmExecutor(Cancellable):
     """Submits jobs to Slurm; a guard runs each, and its record is the result.
 
     Interpreter, this package, job directory and data must be on a file system that all nodes share. Killed by
@@ -44,7 +42,7 @@ class SlurmExecutor:
     def __init__(
         self, options: SlurmOptions, orders: Path, client: SlurmClient | None = None, grace_s: float = GRACE_S
     ) -> None:
-        self.notices: list[str] = []
+        super().__init__()
         self._options = options
         self._orders = orders
         self._client = client or SlurmClient()
@@ -52,22 +50,10 @@ class SlurmExecutor:
         self._grace_s = grace_s
         self._partitions: dict[str, list[Node]] = {}
         self._largest_array = 0
-        self._cancelled = threading.Event()
-        self._watch: Watch | None = None
 
     def capacity(self) -> Resources:
         """Return the largest node of the partition, or what the site's configuration says of it."""
         return self._node_of(self._options.partition)
-
-    def close(self) -> None:
-        """Nothing is kept between two runs."""
-
-    def cancel(self) -> None:
-        """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
-        self._cancelled.set()
-        watch = self._watch
-        if watch is not None:
-            watch.wake()
 
     def run(
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
@@ -75,8 +61,7 @@ class SlurmExecutor:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         for job in jobs:
             self._refuse_impossible(job)
-        self._cancelled.clear()
-        with Watch() as self._watch:
+        with self._watched() as watch:
             tasks = self._taken_over(jobs)
             waiting = self._submissions(jobs, {task.place for task in tasks})
             batch = Batch(
@@ -84,7 +69,7 @@ class SlurmExecutor:
                 client=self._client,
                 options=self._options,
                 environment=job_environment(),
-                watch=self._watch,
+                watch=watch,
                 cancelled=self._cancelled,
                 on_done=on_done,
                 on_start=on_start,
@@ -93,10 +78,6 @@ class SlurmExecutor:
                 notices=self.notices,
             )
             batch.work()
-            received = self._watch.received
-        self._watch = None
-        if received:
-            raise Interrupted(received[0])
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 
     def _taken_over(self, jobs: Sequence[Job]) -> list[Task]:

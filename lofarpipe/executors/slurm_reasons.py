@@ -9,7 +9,7 @@ import re
 import signal
 from dataclasses import replace
 
-from lofarpipe.executors.jobs import NOT_STARTED, JobResult
+from lofarpipe.executors.jobs import JobResult, ended_result
 from lofarpipe.executors.orders import Order
 from lofarpipe.executors.slurm_client import Ended
 
@@ -91,20 +91,5 @@ def _known(order: Order, state: str, where: str, said: str) -> tuple[int, str]:
 
 
 def _result(order: Order, exit_code: int, problem: str, node: str, is_lost: bool) -> JobResult:
-    job = order.job
-    return JobResult(
-        name=job.name,
-        exit_code=exit_code,
-        start_s=NOT_STARTED,
-        duration_s=0.0,
-        cpu_s=0.0,
-        max_rss_mb=0.0,
-        log=job.log,
-        argv=job.argv,
-        host=job.host,
-        label=job.label,
-        node=node,
-        memory_gb=job.memory_gb,
-        problem=problem,
-        is_lost=is_lost,
-    )
+    ended = ended_result(order.job, node=node)
+    return replace(ended, exit_code=exit_code, problem=problem, is_lost=is_lost)
