@@ -9,8 +9,9 @@ from pathlib import Path
 from lofarpipe import sip_values
 from lofarpipe.config import Settings
 from lofarpipe.control import loop_count
-from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, list_items, read_value
+from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, impossible, list_items, read_value
 from lofarpipe.errors import Finding, PipelineError, Suggestions, named
+from lofarpipe.executors.factory import method_of
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.job_builder import PYTHON_PLUGIN
 from lofarpipe.known_programs import KNOWN_PROGRAMS
@@ -193,9 +194,21 @@ class StepChecker:
 
     def _check_value(self, step: Step, key: str, text: str, kind: str) -> None:
         try:
-            read_value(text, kind)
+            value = read_value(text, kind)
+            needed = impossible(key, value) or self._beyond_machine(step, key, value)
         except ValueError as err:
-            self._add(step, f"control.{key}", f"is '{text}'; {err}")
+            needed = str(err)
+        if needed:
+            self._add(step, f"control.{key}", f"is '{text}'; {needed}")
+
+    def _beyond_machine(self, step: Step, key: str, value: object) -> str:
+        """Return what is there of something that a job asks for and can never get; "" if it can."""
+        if step.control.get("partition", step.task.get("partition")) and method_of(self._settings) != "local":
+            return ""  # its nodes may be larger than those of which the machine is told
+        there = {"memory_gb": self._machine.memory_gb, "gpus": self._machine.gpus}
+        if key in there and isinstance(value, int | float) and value > there[key]:
+            return f"jobs have {there[key]:.3g} at most; ask for less, or run on a larger one"
+        return ""
 
     def _check_executable(self, step: Step, typed: str, nodescript: str) -> Path | None:
         if references(typed):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.control import input_maps, resolved_control
-from lofarpipe.control_keys import CONTROL_KEYS, defaults, list_items, read_environment, read_value
+from lofarpipe.control_keys import CONTROL_KEYS, defaults, impossible, list_items, read_environment, read_value
 from lofarpipe.errors import PipelineError
 from lofarpipe.steps import Step
 
@@ -40,11 +40,38 @@ def test_values(text, kind, value):
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [("true", "bool"), ("1", "bool"), ("1.5", "int"), ("", "int"), ("x", "number"), ("{A}", "environment")],
+    [
+        ("true", "bool"),
+        ("1", "bool"),
+        ("1.5", "int"),
+        ("", "int"),
+        ("x", "number"),
+        ("nan", "number"),
+        ("inf", "number"),
+        ("{A}", "environment"),
+    ],
 )
 def test_values_are_strict(text, kind):
     with pytest.raises(ValueError, match=r"is needed"):
         read_value(text, kind)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [
+        ("cores", -1, "it cannot be negative"),
+        ("disk_gb", -0.5, "it cannot be negative"),
+        ("min_converged", 1.1, "a number from 0 to 1 is needed"),
+        ("min_converged", 1.0, ""),
+        ("memory_gb", 0.0, ""),
+        ("inplace", False, ""),
+        ("walltime", "soon", "a time such as 12:00:00 or 2-00:00:00 is needed"),
+        ("walltime", "2-", "a time such as 12:00:00 or 2-00:00:00 is needed"),
+        *(("walltime", text, "") for text in ("", "90", "90:00", "12:00:00", "2-00", "2-00:00:00", "UNLIMITED")),
+    ],
+)
+def test_values_that_make_no_sense(key, value, needed):
+    assert impossible(key, value) == needed
 
 
 @given(st.lists(st.text("abc/._-", min_size=1)))

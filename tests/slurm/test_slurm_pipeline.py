@@ -123,11 +123,35 @@ def test_interrupted_run(slurm: Cluster, here: Path) -> None:
     assert slurm.running() == []
 
 
+@pytest.mark.parametrize("method", ["slurm", "local"])
+def test_engine_inside_an_allocation(slurm: Cluster, here: Path, method: str) -> None:
+    """The engine is itself a job: nothing of its own allocation goes to the jobs that it submits."""
+    (here / "pipeline.cfg").write_text(CONFIG.format(here=here, method=method, more=""))
+    script = (
+        f"#!/bin/sh\ncd {here} || exit 1\nexport PYTHONPATH={Path(__file__).parents[2]}\n"
+        f"{sys.executable} -m lofarpipe.cli run.parset -c pipeline.cfg >printed 2>&1\n"
+        'echo "$? on $SLURMD_NODENAME" >ended.new && mv ended.new ended\n'
+    )
+    (here / "engine.sh").write_text(script)
+    slurm.call("sbatch", "--ntasks=1", "--mem=500M", "--nodelist=n2", f"--output={here}/engine.out", "engine.sh")
+    wait_for((here / "ended").exists, "the end of the run")
+    printed = (here / "printed").read_text()
+    assert (here / "ended").read_text() == "0 on n2\n", printed
+    outputs = sorted((here / "work" / "run").glob("*.double"))
+    nodes = {path.read_text().splitlines()[2] for path in outputs}
+    assert (len(outputs), nodes) == (4, {"n1"} if method == "slurm" else {"n2"})  # n1: all that partition "short" has
+    assert len(events(here, "job_done")) == 8
+
+
 def test_mistakes_in_the_configuration_are_found_by_check(slurm: Cluster, here: Path) -> None:
     status, printed = run(here, "--check", more="partiton = main\narray_limit = many\n")
     assert status == 1
     assert "pipeline.cfg:11: [slurm] has no key 'partiton'; did you mean 'partition'?" in printed
     assert "pipeline.cfg:12: array_limit is 'many'; an integer is needed" in printed
+    status, printed = run(here, "--check", "-s", "copy.control.memory_gb=99", "-s", "double.control.memory_gb=99")
+    assert status == 1
+    assert "copy.control.memory_gb: is '99'; jobs have 4.19 at most" in printed
+    assert "double.control" not in printed  # it has a partition of its own, whose nodes may be larger
     status, printed = run(here, "--check", method="cep_mpi")
     assert status == 1
     assert "method = cep_mpi of the original runner is not there any more; use ssh, or slurm" in printed
