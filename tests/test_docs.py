@@ -185,7 +185,7 @@ def test_parsets_load_and_whole_pipelines_pass_the_check(block, field):
             if "data_input_filenames" in text or "addListMapfile" in text
             else ["-s", f"data_input_filenames=[{field}/data/L628614*.MS]"]
         )
-        check_runner(field, ["example.parset", *set_])
+        check_runner(field, ["example.parset", *set_, "--memory-gb", "128"])  # some are for nodes of a cluster
 
 
 def test_grammar_example_is_read_as_it_says(monkeypatch):
