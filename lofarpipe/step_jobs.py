@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lofarpipe.config import Settings
 from lofarpipe.executors.jobs import Executor, JobResult, JobStart
+from lofarpipe.executors.log_head import write_end
 from lofarpipe.history import Event, History, fingerprint
 from lofarpipe.in_place import UnsafeJobs, changes_since
 from lofarpipe.job_builder import PlannedJob
@@ -149,6 +150,8 @@ class StepJobs:
         self._tell_notices()
         planned = self._planned[result.name]
         reason = self.work.failure_of(result)
+        if result.is_lost:  # who ran it cannot say so any more
+            write_end(result.log, result.reason())
         if reason is not None:
             reason = with_estimate(reason, planned, result)
         tries = self._count(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def test_stamp_of_a_large_file_is_size_and_time(tmp_path: Path) -> None:
     assert stamp(str(path)) == "1000001@7"
     os.utime(path, ns=(8, 8))
     assert not is_same(stamp(str(path)), "1000001@7")
+
+
+def test_a_file_that_says_no_size_is_read_to_its_end(tmp_path: Path) -> None:
+    version = Path("/proc/version")  # 0 bytes, as it says
+    digest = hashlib.sha256(version.read_bytes()).hexdigest()[:32]
+    assert (stamp(str(version)) or "").startswith(f"sha256:{digest}@")
 
 
 def test_what_has_no_stamp(tmp_path: Path) -> None:

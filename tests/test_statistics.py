@@ -54,6 +54,26 @@ def test_plugins_are_empty_elements(written):
     assert len(ElementTree.fromstring(written.read_text()).find("list")) == 0
 
 
+def test_what_names_may_hold_is_read_back(tmp_path):
+    strange = 'a&<b>"c\t\n\r\u00e5/000'
+    statistics = Statistics(tmp_path / "statistics.xml")
+    statistics.step_started("s", "dppp", 1)
+    statistics.job_done("s", _result(strange), None)
+    statistics.run_ended(False, "night")
+    text = (tmp_path / "statistics.xml").read_text(encoding="ascii")
+    assert ElementTree.fromstring(text).find("active_stack/s/nodes/job").get("job_id") == strange
+
+
+def test_a_step_that_began_twice_is_done_once(tmp_path):
+    statistics = Statistics(tmp_path / "statistics.xml")
+    for _ in range(2):
+        statistics.step_started("s", "dppp", 0)
+    statistics.step_done("s", 1.0, 0, 0)
+    statistics.run_ended(True, "night")
+    root = ElementTree.fromstring((tmp_path / "statistics.xml").read_text())
+    assert [[child.tag for child in root[0]], [child.tag for child in root]] == [["s"], ["active_stack", "s"]]
+
+
 def test_one_line_without_declaration(written):
     text = written.read_text()
     assert text.startswith("<active_stack ")

@@ -78,6 +78,13 @@ def test_tail_of_a_long_log_reads_its_end_only(tmp_path: Path) -> None:
     assert len(result(log=log).tail(10_000)) < 1000
 
 
+@pytest.mark.parametrize("count", [1, 30_000], ids=["short", "long"])  # of 9 bytes: more than is read at once
+def test_any_end_of_a_line_is_one(tmp_path: Path, count: int) -> None:
+    log = tmp_path / "job.log"
+    log.write_bytes(b"a\r\nb\x85c\rd\n" * count)
+    assert list(result(log=log).output())[:3] == ["a\n", "b\ufffdc\n", "d\n"]
+
+
 def test_log_that_is_not_there(tmp_path: Path) -> None:
     assert result(log=tmp_path / "none.log").tail() == []
     assert list(result(log=tmp_path / "none.log").output()) == []

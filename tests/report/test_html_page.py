@@ -93,6 +93,15 @@ def test_a_job_directory_with_nothing_but_a_journal(tmp_path: Path) -> None:
     assert 'id="timeline"' in text
 
 
+def test_where_and_when_are_sentences(tmp_path: Path) -> None:
+    facts = {"steps": [], "host": "node7", "executor": "local"}
+    began = [{"event": "run_started", **facts}, {"event": "run_started", **facts}]
+    write_journal(tmp_path, [*began, {"event": "run_ended", "ok": True, "time_s": BEGAN_S + 395.0}])
+    said = page(tmp_path).partition('<p class="where">')[2].partition("</p>")[0]
+    assert "took 6 min 35 s. On node7 (local). Run 2 of this job directory." in said
+    assert re.search(r"directory\.\s+This page: ", said)
+
+
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
     events = [
         {"event": "run_started", "job": "field", "steps": ["a", "b"]},
