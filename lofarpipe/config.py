@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 import datetime
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.executors.site_options import where
 from lofarpipe.installation import find_file, share_directory
 from lofarpipe.support.parset import split_list
 
@@ -147,6 +149,9 @@ def load_settings(parset: Path, overrides: Overrides) -> Settings:
             parser["DEFAULT"][key] = value.replace("%", "%%")
     for key, number in (("cores", overrides.cores), ("memory_gb", overrides.memory_gb)):
         if number is not None:
+            if not 0 <= number < math.inf:
+                option = f"--{key.replace('_', '-')}"
+                raise PipelineError(f"{option} is {number:g}; a number of 0 (all there is) or more is needed")
             parser.read_dict({"remote": {key: str(number)}})
     return _settings(parser, config_file, overrides.lenient)
 
@@ -211,7 +216,7 @@ def _settings(parser: configparser.ConfigParser, path: Path, lenient: bool) -> S
         statistics_file=Path(
             sections.get("logging", {}).get("xml_stat_file", str(Path(log).with_name("statistics.xml")))
         ).absolute(),
-        lenient=lenient or {**defaults, **everything}.get("lenient", "False") == "True",
+        lenient=_flag({**defaults, **everything}, "lenient", path) or lenient,
         inputs=inputs,
         sections=sections,
         tasks=_tasks(defaults, path),
@@ -237,13 +242,24 @@ def _directory(defaults: Mapping[str, str], key: str, path: Path) -> Path:
 
 def _number(section: Mapping[str, str], key: str, path: Path, kind: type[N]) -> N:
     text = section.get(key, "") or "0"
+    zero = "never" if key == "lost_retries" else "no limit"
     try:
         number = kind(text)
     except ValueError:
-        raise PipelineError(f"{path}: {key} is '{text}'; a number is needed, 0 for no limit") from None
-    if number < 0:
-        raise PipelineError(f"{path}: {key} is {text}; it cannot be negative (0: no limit)")
+        raise PipelineError(
+            f"{where(path, 'remote', key)}: {key} is '{text}'; a number is needed, 0 for {zero}"
+        ) from None
+    if not 0 <= number < math.inf:
+        place = where(path, "remote", key)
+        raise PipelineError(f"{place}: {key} is {text}; it cannot be negative, or without end (0: {zero})")
     return number
+
+
+def _flag(section: Mapping[str, str], key: str, path: Path) -> bool:
+    text = section.get(key, "").strip() or "False"
+    if text not in ("True", "False"):
+        raise PipelineError(f"{path}: {key} is '{text}'; True or False is needed")
+    return text == "True"
 
 
 def _tasks(defaults: Mapping[str, str], path: Path) -> Tasks:

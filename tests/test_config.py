@@ -113,7 +113,10 @@ def test_unknown_task_names_the_nearest(config):
         ("runtime_directory = {here}/runtime\n", "", "has no runtime_directory"),
         ("{here}/work", "{here}/nowhere", "working_directory is .*/nowhere, which is no directory"),
         ("max_per_node = 3", "max_per_node = many", "max_per_node is 'many'; a number is needed"),
-        ("memory_gb = 1.5", "memory_gb = -1", "memory_gb is -1; it cannot be negative"),
+        ("memory_gb = 1.5", "memory_gb = -1", r"cfg:\d+: memory_gb is -1; it cannot be negative"),
+        ("memory_gb = 1.5", "memory_gb = nan", r"cfg:\d+: memory_gb is nan; it cannot be negative, or without end"),
+        ("max_per_node = 3", "lost_retries = -1", r"lost_retries is -1; .*\(0: never\)"),
+        ("max_per_node = 3", "lenient = maybe", "lenient is 'maybe'; True or False is needed"),
         ("tasks.cfg]", "gone.cfg]", "task file .*/gone.cfg does not exist"),
         ("method = local", "method = %(nobody)s", r"\[remote\]: Bad value substitution"),
     ],
@@ -122,6 +125,14 @@ def test_bad_configuration_is_one_clear_error(config, tmp_path, old, new, messag
     config.write_text(CONFIG.replace(old, new).format(here=tmp_path))
     with pytest.raises(PipelineError, match=message):
         _load(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"), [({"cores": -1}, "--cores is -1"), ({"memory_gb": -2.5}, "--memory-gb is -2.5")]
+)
+def test_bad_numbers_of_the_command_line_are_named_after_it(config, given, option):
+    with pytest.raises(PipelineError, match=rf"^{option}; a number of 0 \(all there is\) or more is needed$"):
+        _load(config, **given)
 
 
 def test_configuration_is_looked_up_here_then_at_home_then_shipped(tmp_path, monkeypatch):
