@@ -12,7 +12,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.job_events import job_entry
 from lofarpipe.job_files import command_lines
 from lofarpipe.listing import flattened
-from lofarpipe.references import references
+from lofarpipe.references import Results, references, resolve_known
 from lofarpipe.resume import NEVER_DONE
 from lofarpipe.run import Run
 from lofarpipe.step_jobs import Outputs, Work
@@ -46,7 +46,7 @@ class DryRun(Run):
         except PipelineError as err:
             self.lines.append(f"# {step.name}: {err}")
             if step.kind == "recipe":
-                self.lines.append(f"#   for each product: {_as_written(step)}")
+                self.lines.append(f"#   for each product: {_as_written(step, self.results)}")
 
     def _missing(self, step: Step) -> list[str]:
         """Return the steps to which this one refers, and whose outputs are not known."""
@@ -99,9 +99,12 @@ def _texts(step: Step) -> list[str]:
     return [*step.control.values(), *step.arguments.values(), *step.positionals]
 
 
-def _as_written(step: Step) -> str:
-    """Return the program and its arguments as the parset has them, with the words that stand for files."""
+def _as_written(step: Step, known: Results) -> str:
+    """Return the program and its arguments as the parset has them, with the words that stand for files.
+
+    What it refers to and is ``known`` is filled in.
+    """
     texts = {**step.task, **step.control}
     flags = list_items(step.control.get("arguments", step.arguments.get("flags", texts.get("arguments", ""))))
     keywords = [f"{key}={text}" for key, text in step.arguments.items() if key != "flags"]
-    return shlex.join([texts.get("executable", ""), *flags, *keywords])
+    return shlex.join(resolve_known(word, known) for word in [texts.get("executable", ""), *flags, *keywords])

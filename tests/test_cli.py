@@ -377,8 +377,8 @@ def test_dry_run_before_anything_ran(site: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_dry_run_shows_positional_arguments_wherever_they_stand(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = dry_run(capsys, "-s", "copy.control.arguments=[-v, infile, /tmp]")
-    assert lines[2] == "#   for each product: /bin/cp -v infile /tmp"
+    lines = dry_run(capsys, "-s", "copy.control.arguments=[-v, infile, list.output.mapfile, input.output.job_name]")
+    assert lines[2] == "#   for each product: /bin/cp -v infile list.output.mapfile run"  # what is known is filled in
 
 
 def test_dry_run_prints_commands_that_can_be_typed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,8 @@ PASSING = re.compile(
     re.IGNORECASE,
 )
 UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
+NOT_SET_UP = re.compile(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
+ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in [remote] of pipeline.cfg"
 
 
 class SlurmRefused(PipelineError):  # noqa: N818 - what happened
@@ -165,16 +167,14 @@ class SlurmClient:
                 start_new_session=True,  # Ctrl-C in the terminal is for us
             )
         except FileNotFoundError as err:
-            raise SlurmRefused(
-                f"{command[0]}: no such program on PATH; run on a machine that submits to Slurm, "
-                "or set method = local in [remote] of pipeline.cfg"
-            ) from err
+            raise SlurmRefused(f"{command[0]}: no such program on PATH{ELSEWHERE}") from err
         except subprocess.TimeoutExpired as err:
             raise SlurmBusy(f"{command[0]} did not answer within {TIMEOUT_S:g} s") from err
         said = " ".join(done.stderr.split())
         if done.returncode != 0:
             kind = SlurmBusy if PASSING.search(said) else SlurmRefused
-            raise kind(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"')
+            advice = ELSEWHERE if NOT_SET_UP.search(said) else ""
+            raise kind(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"{advice}')
         return done.stdout
 
 

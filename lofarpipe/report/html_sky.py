@@ -23,7 +23,6 @@ LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 
 SOFTENING_RMS = 2.0  # below this many times the noise the asinh is nearly linear
 LOWEST_RMS = -20.0  # nothing is darker than this
 LEVELS = 254  # 255 is blank
-STRIP_ROWS = 256
 
 Pixels = NDArray[np.float32]
 

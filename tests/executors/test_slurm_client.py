@@ -132,6 +132,12 @@ def test_no_slurm(tmp_path: Path) -> None:
         SlurmClient({"PATH": str(tmp_path)}).nodes()
 
 
+def test_slurm_that_is_not_set_up(fake: Path) -> None:
+    write(fake / "sinfo", 'echo "sinfo: fatal: Could not establish a configuration source" >&2; exit 1')
+    with pytest.raises(SlurmRefused, match='configuration source"; run on a machine that submits to Slurm, or set'):
+        SlurmClient().nodes()
+
+
 def test_jobs_that_slurm_has_forgotten(fake: Path) -> None:
     write(fake / "squeue", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')
     assert SlurmClient().queued(["12"]) == {}
