@@ -23,6 +23,7 @@ from lofarpipe.executors.jobs import Resources
 
 # Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
 NODE = 1_000_000
+PRELOAD = "lofarpipe.nodes.dask_preload"
 ENDING_S = 10.0
 UNQUEUED_S = 120.0
 DASHBOARD_PORT = 8787
@@ -102,7 +103,7 @@ def worker_options(options: DaskOptions) -> list[str]:
     """Return the options of a worker: what it has to give, and no ideas of its own about memory and restarts."""
     # Commas: scripts of queues do not quote what stands between blanks.
     resources = ",".join(f"{name}={number}" for name, number in tokens(options.node).items())
-    return ["--resources", resources, "--memory-limit", "0", "--no-dashboard"]
+    return ["--resources", resources, "--memory-limit", "0", "--no-dashboard", "--preload", PRELOAD]
 
 
 def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
@@ -132,6 +133,7 @@ _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # what a dead worker had begun is not begun again
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.daemon": False,
+    "distributed.worker.preload": [PRELOAD],
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
     "distributed.deploy.lost-worker-timeout": "5s",  # then another one can be asked for
@@ -180,7 +182,7 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
         memory=f"{options.memory_gb:g} GB",
         processes=1,
         nanny=False,
-        python=sys.executable,
+        python=f"exec {sys.executable}",  # the worker itself is what the queue ends, not a shell around it
         queue=options.queue or None,
         **{ACCOUNTS[options.launcher]: options.account or None},
         walltime=options.walltime or None,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from living import living
 
 from lofarpipe.executors import dask_cluster
 from lofarpipe.executors.dask_cluster import DaskOptions
@@ -37,6 +38,13 @@ def _wait_until_queue_is_empty() -> None:
         time.sleep(0.1)
 
 
+def _wait_until_nothing_runs_in(directory: Path) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while left := living(directory):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
 def _job(root: Path, number: int, script: str) -> Job:
     return Job(f"s/{number:03}", ("bash", "-c", script), root, root / f"{number}.log", cores=2)
 
@@ -56,6 +64,7 @@ def test_each_node_has_a_worker_and_a_lost_one_is_replaced(tmp_path, monkeypatch
     assert not set(_jobs_of_slurm()) & set(first)
     executor.close()
     _wait_until_queue_is_empty()
+    _wait_until_nothing_runs_in(tmp_path)
     assert list((tmp_path / "orders" / "dask").glob("*.out"))
     assert not list(tmp_path.glob("*.out"))
 
@@ -86,12 +95,16 @@ except Interrupted as err:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_end_of_the_engine_empties_the_queue(tmp_path, number):
     engine = subprocess.Popen([sys.executable, "-c", ENGINE, str(tmp_path)], cwd=tmp_path, start_new_session=True)
-    deadline = time.monotonic() + LIMIT_S
-    while not (tmp_path / "began").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(engine.pid, number)
-    engine.wait(LIMIT_S)
+    try:
+        deadline = time.monotonic() + LIMIT_S
+        while not (tmp_path / "began").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(engine.pid, number)
+        engine.wait(LIMIT_S)
+    finally:
+        engine.kill()
+    _wait_until_nothing_runs_in(tmp_path)
     _wait_until_queue_is_empty()  # killed: the worker misses its scheduler, and its job ends with it
     assert not (tmp_path / "late").exists()
 
@@ -120,4 +133,5 @@ def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch, tmp_path):
     assert [line for line in directives if line not in script.splitlines()] == []
     assert "--resources" in script
     assert "--death-timeout 60" in script
+    assert f"exec {sys.executable} -m" in script
     assert limits == {"jobs": 3}
