@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ pytestmark = [
         importlib.util.find_spec("playwright") is None, reason="Playwright is not installed: pip install -e '.[test]'"
     ),
 ]
+LIMIT_S = 60.0
 SMALL = ["-s", "cellsize_highres_deg=0.02", "-s", "niter=50", "-s", "maxlambda_highres=3000"]
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 400, "height": 800}
 
@@ -86,9 +88,14 @@ class Opened:
         self.page.on("dialog", lambda dialog: (self.said.append(dialog.message), dialog.dismiss()))
         self.context.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
-        self.page.wait_for_function(
-            "document.querySelectorAll('.window').length === document.querySelectorAll('.drawn-on').length"
-        )
+        self.wait_until("document.querySelectorAll('.window').length === document.querySelectorAll('.drawn-on').length")
+
+    def wait_until(self, expression: str) -> None:
+        """Wait until an expression is true; asked from outside, for the page itself may not evaluate texts."""
+        deadline = time.monotonic() + LIMIT_S
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, expression
+            self.page.wait_for_timeout(50)
 
     def point(self, column: float, row: float, sky: str = "flat") -> str:
         """Move to a place of a sky image, parts of its width and height; return what is shown below it."""
@@ -257,13 +264,13 @@ def test_the_wheel_zooms_with_ctrl_alone(opened):
     opened.page.evaluate("scrollBy(0, 60)")
     scrolled = opened.page.evaluate("scrollY")
     opened.page.mouse.wheel(0, -30)
-    opened.page.wait_for_function(f"scrollY < {scrolled}")
+    opened.wait_until(f"scrollY < {scrolled}")
     assert "zoomed" not in opened.page.locator("figure[data-sky=flat] .window").get_attribute("class")
     before = opened.point(0.6, 0.4)
     opened.page.keyboard.down("Control")
     opened.page.mouse.wheel(0, -600)
     opened.page.keyboard.up("Control")
-    opened.page.wait_for_function("document.querySelector('.window').classList.contains('zoomed')")
+    opened.wait_until("document.querySelector('.window').classList.contains('zoomed')")
     assert opened.point(0.6, 0.4) == before  # what is under the pointer stays there
 
 
