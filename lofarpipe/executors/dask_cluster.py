@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -173,11 +175,7 @@ def _local(options: DaskOptions, stack: ExitStack) -> Any:
 
 def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     """Ask a queue for one job for each node."""
-    try:
-        import dask_jobqueue
-    except ImportError as err:
-        raise PipelineError(MISSING) from err
-    cluster = getattr(dask_jobqueue, QUEUES[options.launcher])(
+    cluster = getattr(_jobqueue(), QUEUES[options.launcher])(
         cores=options.cores,
         memory=f"{options.memory_gb:g} GB",
         processes=1,
@@ -195,6 +193,20 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     )
     stack.enter_context(cluster)
     return cluster
+
+
+def _jobqueue() -> Any:
+    """Import dask-jobqueue without what it does to signals: Ctrl-C would end this process with success."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        import dask_jobqueue
+    except ImportError as err:
+        raise PipelineError(MISSING) from err
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return dask_jobqueue
 
 
 def ask_for_workers(options: DaskOptions, client: Any) -> None:

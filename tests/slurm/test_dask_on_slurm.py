@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -18,8 +19,9 @@ from lofarpipe.executors import dask_cluster
 from lofarpipe.executors.dask_cluster import DaskOptions
 from lofarpipe.executors.jobs import Job
 
-dask_jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
-from lofarpipe.executors.dask_executor import DaskExecutor  # noqa: E402
+if importlib.util.find_spec("dask_jobqueue") is None:
+    pytest.skip("dask-jobqueue is not installed", allow_module_level=True)
+from lofarpipe.executors.dask_executor import DaskExecutor
 
 LIMIT_S = 60.0
 OPTIONS = DaskOptions(
@@ -120,7 +122,7 @@ def test_end_of_the_engine_empties_the_queue(tmp_path, number):
 )
 def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch, tmp_path):
     made = []
-    kind = getattr(dask_jobqueue, dask_cluster.QUEUES[launcher])
+    kind = getattr(dask_cluster._jobqueue(), dask_cluster.QUEUES[launcher])
     monkeypatch.setattr(kind, "scale", lambda cluster, *n, **limits: made.append((cluster.job_script(), limits)))
     walltime = "01:00" if launcher == "lsf" else "01:00:00"
     options = DaskOptions(
@@ -135,3 +137,10 @@ def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch, tmp_path):
     assert "--death-timeout 60" in script
     assert f"exec {sys.executable} -m" in script
     assert limits == {"jobs": 3}
+
+
+def test_ctrl_c_stays_what_it_was():
+    program = "import signal; from lofarpipe.executors.dask_cluster import _jobqueue; _jobqueue(); "
+    program += "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
