@@ -133,7 +133,6 @@ def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
 
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # what a dead worker had begun is not begun again
-    "distributed.scheduler.work-stealing": False,
     "distributed.worker.daemon": False,
     "distributed.worker.preload": [PRELOAD],
     "distributed.worker.profile.enabled": False,

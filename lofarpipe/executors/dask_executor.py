@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -179,6 +180,7 @@ class _Batch:
         self._watch = watch
         self._waiting: dict[int, Order] = {}
         self._futures: dict[int, Any] = {}
+        self._unsubmitted: deque[int] = deque()
         self._announced: set[int] = set()
         self._last_worker = time.monotonic()
         self._next_question = self._last_worker + ASK_S
@@ -187,7 +189,7 @@ class _Batch:
         """Submit all, and collect until every job has a result, or an end was asked for."""
         try:
             self._submit_all()
-            while self._waiting and not self._must_end():
+            while (self._waiting or self._unsubmitted) and not self._must_end():
                 self._watch.wait(LOOK_S)
                 self._look()
         finally:
@@ -197,7 +199,7 @@ class _Batch:
         return bool(self._watch.received) or self._owner._cancelled.is_set()
 
     def _submit_all(self) -> None:
-        hosts = _hosts(self._owner.workers(self._watch.wait, self._must_end))
+        workers = self._owner.workers(self._watch.wait, self._must_end)
         earlier: dict[str, list[Order]] = {}
         for order in orders_of(self._owner._orders, self._jobs):
             earlier.setdefault(order.job.name, []).append(order)
@@ -205,7 +207,17 @@ class _Batch:
             if self._must_end():
                 return
             if not self._take_earlier(index, job, earlier.get(job.name, [])):
-                self._submit(index, job, hosts)
+                self._unsubmitted.append(index)
+        self._submit_some(workers)
+
+    def _submit_some(self, workers: Mapping[str, Any]) -> None:
+        """Submit no more jobs than can run now: what waits at one worker does not go to another that comes later."""
+        hosts, node = _hosts(workers), self._owner.capacity()
+        while self._unsubmitted and not self._must_end():
+            job = self._jobs[self._unsubmitted[0]]
+            if len(self._waiting) >= _slots(_needs(job, node), workers):
+                return
+            self._submit(self._unsubmitted.popleft(), job, hosts)
 
     def _take_earlier(self, index: int, job: Job, orders: Sequence[Order]) -> bool:
         """Take what an engine before this one left: a result, or an end that has to be waited for."""
@@ -253,10 +265,11 @@ class _Batch:
         for index, order in list(self._waiting.items()):
             if self._futures[index].done() and state_of(order) != "alive":
                 self._collect(index, order)
+        self._submit_some(self._owner.workers_now())
         if time.monotonic() > self._next_question:
             self._next_question = time.monotonic() + ASK_S
             self._owner.ask_for_workers()
-        if self._waiting and self._owner.has_no_workers():
+        if (self._waiting or self._unsubmitted) and self._owner.has_no_workers():
             self._give_up()
         else:
             self._last_worker = time.monotonic()
@@ -268,6 +281,10 @@ class _Batch:
         for index, order in list(self._waiting.items()):
             if state_of(order) != "alive":
                 self._collect(index, order)
+        while self._unsubmitted:
+            index = self._unsubmitted.popleft()
+            ended = ended_result(self._jobs[index])
+            self._finish(index, replace(ended, problem="lost with its worker: no worker is left", is_lost=True))
 
     def _announce(self) -> None:
         """Tell which jobs began; only the first are looked at: Dask takes them in their order."""
@@ -341,6 +358,12 @@ def _hosts(workers: Mapping[str, Any]) -> dict[str, str]:
     for address, facts in workers.items():
         known |= {str(facts.get("name")): address, str(facts.get("host")): address}
     return known
+
+
+def _slots(needs: Mapping[str, int], workers: Mapping[str, Any]) -> int:
+    """Return how many jobs of this kind all workers together run at the same time."""
+    given = [facts.get("resources") or {} for facts in workers.values()]
+    return sum(min(int(one.get(what, 0)) // number for what, number in needs.items() if number) for one in given)
 
 
 def _needs(job: Job, node: Resources) -> dict[str, int]:

@@ -21,7 +21,7 @@ from lofarpipe.executors.orders import order_path, write_order, write_record
 from lofarpipe.executors.process import session_members
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-from lofarpipe.executors.dask_executor import DaskExecutor, _largest  # noqa: E402
+from lofarpipe.executors.dask_executor import DaskExecutor, _largest, _slots  # noqa: E402
 
 LIMIT_S = 60.0
 QUIET = {"protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
@@ -239,6 +239,15 @@ def test_dask_that_is_not_installed(monkeypatch, tmp_path, module, launcher):
     monkeypatch.setitem(sys.modules, module, None)
     with ExitStack() as stack, pytest.raises(PipelineError, match=r"pip install 'genericpipeline\[dask\]'"):
         connect(DaskOptions(launcher, cores=1, memory_gb=1.0), stack, tmp_path)
+
+
+def test_no_more_jobs_are_submitted_than_can_run():
+    workers = {"a": {"resources": tokens(Resources(4, 8.0))}, "b": {"resources": tokens(Resources(2, 2.0))}, "c": {}}
+    assert _slots(tokens(Resources(1, 0.5), 0), workers) == 6
+    assert _slots(tokens(Resources(1, 2.0), 0), workers) == 5
+    assert _slots(tokens(Resources(3, 2.0), 0), workers) == 1
+    assert _slots(tokens(Resources(1, 0.0), NODE // 3), workers) == 5
+    assert _slots(tokens(Resources(1, 0.0, 1), 0), workers) == 0
 
 
 def test_command_over_ssh(monkeypatch):
