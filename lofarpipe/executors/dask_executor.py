@@ -89,9 +89,10 @@ class DaskExecutor(Cancellable):
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         if not jobs:
             return []
-        _refuse_impossible(jobs, self.capacity())
+        node = self.capacity()
+        _refuse_impossible(jobs, node)
         with self._watched() as watch:
-            batch = _Batch(self, jobs, on_done, on_start, watch)
+            batch = _Batch(self, node, jobs, on_done, on_start, watch)
             batch.work()
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
@@ -99,9 +100,9 @@ class DaskExecutor(Cancellable):
         """Ask the queue again for workers that were lost."""
         ask_for_workers(self._options, self._client)
 
-    def has_no_workers(self) -> bool:
-        """Whether there is no worker, and no queue that is going to give one."""
-        return self._options.launcher not in QUEUES and not self.workers_now()
+    def has_queue(self) -> bool:
+        """Whether a queue is going to give workers, if there are none now."""
+        return self._options.launcher in QUEUES
 
     def workers_now(self) -> Mapping[str, Any]:
         """Return the facts of the workers that are there, by address."""
@@ -167,6 +168,7 @@ class _Batch:
     def __init__(
         self,
         owner: DaskExecutor,
+        node: Resources,
         jobs: Sequence[Job],
         on_done: DoneCallback | None,
         on_start: StartCallback | None,
@@ -174,6 +176,7 @@ class _Batch:
     ) -> None:
         self.results: dict[int, JobResult] = {}
         self._owner = owner
+        self._node = node
         self._jobs = jobs
         self._on_done = on_done
         self._on_start = on_start
@@ -212,10 +215,10 @@ class _Batch:
 
     def _submit_some(self, workers: Mapping[str, Any]) -> None:
         """Submit no more jobs than can run now: what waits at one worker does not go to another that comes later."""
-        hosts, node = _hosts(workers), self._owner.capacity()
+        hosts = _hosts(workers)
         while self._unsubmitted and not self._must_end():
             job = self._jobs[self._unsubmitted[0]]
-            if len(self._waiting) >= _slots(_needs(job, node), workers):
+            if len(self._waiting) >= _slots(_needs(job, self._node), workers):
                 return
             self._submit(self._unsubmitted.popleft(), job, hosts)
 
@@ -243,7 +246,7 @@ class _Batch:
             key=f"{job.name}-{attempt}",
             pure=False,
             retries=0,
-            resources=_needs(job, self._owner.capacity()),
+            resources=_needs(job, self._node),
             workers=self._place(job, hosts),
         )
         future.add_done_callback(lambda _: self._watch.wake())
@@ -265,14 +268,15 @@ class _Batch:
         for index, order in list(self._waiting.items()):
             if self._futures[index].done() and state_of(order) != "alive":
                 self._collect(index, order)
-        self._submit_some(self._owner.workers_now())
+        workers = self._owner.workers_now()
+        self._submit_some(workers)
         if time.monotonic() > self._next_question:
             self._next_question = time.monotonic() + ASK_S
             self._owner.ask_for_workers()
-        if (self._waiting or self._unsubmitted) and self._owner.has_no_workers():
-            self._give_up()
-        else:
+        if workers or self._owner.has_queue():
             self._last_worker = time.monotonic()
+        else:
+            self._give_up()
 
     def _give_up(self) -> None:
         """Report all that wait as lost if no worker has been there for a while: Dask would wait for ever."""
@@ -306,7 +310,8 @@ class _Batch:
             result = self._lost(index, order)
         discard(order)
         if result is None:  # Dask gives up all that a dead worker was going to do
-            self._submit(index, order.job, _hosts(self._owner.workers_now()))
+            del self._waiting[index]
+            self._unsubmitted.appendleft(index)
         else:
             self._finish(index, result)
 
