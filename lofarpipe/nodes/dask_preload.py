@@ -15,7 +15,8 @@ def dask_teardown(worker: object) -> None:
     """Be called by Dask when a worker closes: its scheduler is gone, its time is over, or it was told to."""
     del worker
     end_guards()
-    threading.Thread(target=_end_process, daemon=True).start()
+    if threading.current_thread() is threading.main_thread():  # else it is a guest in the process of another program
+        threading.Thread(target=_end_process, daemon=True).start()
 
 
 def _end_process() -> None:

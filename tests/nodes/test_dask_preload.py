@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 from lofarpipe.nodes import dask_preload
 
@@ -28,3 +29,16 @@ def test_jobs_are_told_to_end_at_once(monkeypatch):
     monkeypatch.setattr(dask_preload, "_end_process", lambda: called.append("process"))
     dask_preload.dask_teardown(None)
     assert called[0] == "guards"
+
+
+def test_process_of_another_program_is_not_ended(monkeypatch):
+    """A worker within a process, as LocalCluster(processes=False) has it, runs in a thread of it."""
+    called = []
+    monkeypatch.setattr(dask_preload, "end_guards", lambda: called.append("guards"))
+    monkeypatch.setattr(dask_preload, "_end_process", lambda: called.append("process"))
+    thread = threading.Thread(target=dask_preload.dask_teardown, args=(None,))
+    before = threading.active_count()
+    thread.start()
+    thread.join()
+    assert called == ["guards"]
+    assert threading.active_count() == before
