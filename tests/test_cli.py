@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -11,28 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from copy_pipeline import CONFIG, copy_step, journalled, list_step
 
 from lofarpipe import __version__, cli
 from lofarpipe.arguments import parser, read_command_line
 from lofarpipe.cli import main
 from lofarpipe.executors.jobs import Interrupted
 
-CONFIG = "[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\nrecipe_directories = [{here}/my]\n"
-PARSET = """\
+STEPS = """\
 pipeline.steps = [list, copy, gather, show, again, note]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = [{here}/in/a b.txt]
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-copy.control.type = executable_args
-copy.control.executable = /bin/cp
-copy.control.mapfile_in = list.output.mapfile
-copy.control.inputkey = infile
-copy.control.outputkey = outfile
-copy.control.error_tolerance = False
-copy.argument.flags = [infile, outfile]
 gather.control.kind = plugin
 gather.control.type = compressMapfile
 gather.control.mapfile_in = copy.output.mapfile
@@ -59,6 +45,7 @@ note.control.mapfile_in = list.output.mapfile
 note.control.inputkey = infile
 note.argument.flags = [infile]
 """
+PARSET = STEPS + list_step("[{here}/in/a b.txt]") + copy_step()
 
 
 @pytest.fixture
@@ -77,8 +64,7 @@ def files_below(folder: Path) -> dict[str, int]:
 
 
 def started(site: Path) -> list[str]:
-    events = map(json.loads, (site / "run/journal.jsonl").read_text().splitlines())
-    return [event["step"] for event in events if event["event"] == "step_started"]
+    return [event["step"] for event in journalled(site / "run", "step_started")]
 
 
 # ---- the command line itself

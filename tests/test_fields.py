@@ -12,37 +12,26 @@ import time
 from pathlib import Path
 
 import pytest
+from copy_pipeline import copy_step, journalled, list_step
 from living import living
 
 from lofarpipe.cli import main
 from lofarpipe.executors.jobs import NOTE, JobResult
 from lofarpipe.fields import outcome, shown, why
 
-PARSET = """\
+STEPS = """\
 ! files = [none.txt]   ## {list} what is copied
 ! mode = fast          ## {fast | slow} how
 ! seconds = 0          ## {integer >= 0} how long it takes
 pipeline.steps = [list, wait, copy]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = {{ files }}
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
 wait.control.type = executable_args
 wait.control.executable = /bin/sleep
 wait.control.mapfile_in = list.output.mapfile
 wait.control.inputkey = infile
 wait.control.skip_infile = True
 wait.argument.flags = [{{ seconds }}]
-copy.control.type = executable_args
-copy.control.executable = /bin/cp
-copy.control.mapfile_in = list.output.mapfile
-copy.control.inputkey = infile
-copy.control.outputkey = outfile
-copy.control.error_tolerance = False
-copy.argument.flags = [infile, outfile]
 """
+PARSET = STEPS + list_step("{{ files }}") + copy_step()
 CONFIG = "[DEFAULT]\nruntime_directory = {here}/jobs\nworking_directory = {here}/work\n"
 LIMIT_S = 60.0
 
@@ -72,10 +61,6 @@ def rows(text: str) -> dict[str, list[str]]:
     lines = text.splitlines()
     (first,) = [number for number, line in enumerate(lines) if line.startswith("field ")]
     return {cells[0]: cells[1:] for cells in (re.split(r" {2,}", line) for line in lines[first + 1 :])}
-
-
-def events(site: Path, field: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (site / "jobs" / field / "journal.jsonl").read_text().splitlines()]
 
 
 # ---- running
@@ -122,7 +107,7 @@ def test_the_same_command_resumes_each_field(site: Path, capfd: pytest.CaptureFi
     assert run() == 0
     assert [cells[0] for cells in rows(capfd.readouterr().out).values()] == ["done", "done"]
     assert (site / "work/bad/nowhere.copy").read_text() == "found"
-    assert [event["step"] for event in events(site, "good") if event["event"] == "step_started"] == ["wait", "copy"]
+    assert [event["step"] for event in journalled(site / "jobs/good", "step_started")] == ["wait", "copy"]
 
 
 def test_what_all_have_in_common_is_given_to_all(site: Path) -> None:
@@ -148,7 +133,7 @@ def test_interrupted_runs_end_in_order(site: Path, number: signal.Signals, statu
     assert [rows(out)[name][0] for name in ("one", "two", "three")] == ["interrupted", "interrupted", "not started"]
     wait_for(lambda: not living(site))
     for field in ("one", "two"):  # each had the time to say how it ended
-        assert events(site, field)[-1]["event"] == "run_ended"
+        assert journalled(site / "jobs" / field)[-1]["event"] == "run_ended"
 
 
 def wait_for(condition) -> None:

@@ -6,20 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from copy_pipeline import list_step
 from imaging.wsclean_stubs import make_stub
 
 from lofarpipe import cli
 from lofarpipe.executors import giving_up
 
 LOGS = Path(__file__).parent / "imaging" / "program_logs"
-PARSET = """
+STEPS = """\
 pipeline.steps = [make, clean]
-make.control.kind = plugin
-make.control.type = addListMapfile
-make.control.hosts = [localhost]
-make.control.files = [/d/a.ms]
-make.control.mapfile_dir = input.output.mapfile_dir
-make.control.filename = make.mapfile
 clean.control.type = executable_args
 clean.control.program = wsclean
 clean.control.args_format = wsclean
@@ -31,6 +26,7 @@ clean.argument.flags = [ms]
 clean.argument.name = {folder}/image
 clean.argument.size = 128 128
 """
+PARSET = STEPS + list_step("[/d/a.ms]", "make")
 DIVERGES = """
 case "$1" in --*|-dry-run) exit 0;; esac
 cat {log}

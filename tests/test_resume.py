@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from copy_pipeline import CONFIG, copy_step, journalled, list_step
 
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
@@ -18,27 +18,9 @@ from lofarpipe.journal import Journal
 from lofarpipe.resume import Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
-CONFIG = """\
-[DEFAULT]
-runtime_directory = {here}
-working_directory = {here}
-recipe_directories = [{here}/my]
-"""
 # Two files are copied, changed in place, joined into files whose names only the program knows, and these are read.
-PARSET = """\
+STEPS = """\
 pipeline.steps = [list, copy, mark, gather, join, read, other]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = [{here}/in/a.txt, {here}/in/b.txt]
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-copy.control.type = executable_args
-copy.control.executable = /bin/cp
-copy.control.mapfile_in = list.output.mapfile
-copy.control.inputkey = infile
-copy.control.outputkey = outfile
-copy.argument.flags = [infile, outfile]
 mark.control.type = pythonplugin
 mark.control.executable = mark.py
 mark.control.mapfile_in = copy.output.mapfile
@@ -69,6 +51,7 @@ other.control.mapfile_in = list.output.mapfile
 other.control.inputkey = infile
 other.argument.flags = [infile]
 """
+PARSET = STEPS + list_step("[{here}/in/a.txt, {here}/in/b.txt]") + copy_step()
 MARK = "def main(infile, text):\n    with open(infile, 'a') as stream:\n        stream.write(text)\n"
 JOIN = """\
 def main(files, root, note=''):
@@ -103,9 +86,7 @@ def run(site: Path, *assignments: str, status: int = 0) -> list[str]:
 
 
 def started(site: Path) -> list[str]:
-    journal = site / "run" / "journal.jsonl"
-    lines = journal.read_text().splitlines() if journal.is_file() else []
-    return [event["step"] for line in lines if (event := json.loads(line))["event"] == "step_started"]
+    return [event["step"] for event in journalled(site / "run", "step_started")]
 
 
 def edit(path: Path, old: str, new: str) -> None:

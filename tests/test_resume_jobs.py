@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -13,43 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copy_pipeline import CONFIG, copy_step, journalled, list_step
 
 from lofarpipe.cli import main
 from lofarpipe.programs import job_environment
 from lofarpipe.support.data_map import DataMap
 
 LIMIT_S = 60.0  # what anything may take on a busy machine
-CONFIG = """\
-[DEFAULT]
-runtime_directory = {here}
-working_directory = {here}
-recipe_directories = [{here}/my]
-"""
 # Three files are copied, copied again or changed in place, and joined.
-PARSET = """\
+STEPS = """\
 pipeline.steps = [list, copy, again, gather, join]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = [{here}/in/a.txt, {here}/in/b.txt, {here}/in/c.txt]
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-copy.control.type = executable_args
-copy.control.executable = {here}/copy.sh
-copy.control.mapfile_in = list.output.mapfile
-copy.control.inputkey = infile
-copy.control.outputkey = outfile
-copy.control.error_tolerance = False
 copy.control.cores = 1
-copy.argument.flags = [copy, infile, outfile]
-again.control.type = executable_args
-again.control.executable = {here}/copy.sh
-again.control.mapfile_in = copy.output.mapfile
-again.control.inputkey = infile
-again.control.outputkey = outfile
-again.control.error_tolerance = False
 again.control.cores = 1
-again.argument.flags = [again, infile, outfile]
 gather.control.kind = plugin
 gather.control.type = compressMapfile
 gather.control.mapfile_in = again.output.mapfile
@@ -61,6 +35,12 @@ join.control.mapfile_in = gather.output.mapfile
 join.control.inputkey = files
 join.argument.flags = [files, {here}/out/joined.txt]
 """
+PARSET = (
+    STEPS
+    + list_step("[{here}/in/a.txt, {here}/in/b.txt, {here}/in/c.txt]")
+    + copy_step("copy", "list", "{here}/copy.sh", "copy, infile, outfile")
+    + copy_step("again", "copy", "{here}/copy.sh", "again, infile, outfile")
+)
 # Each start is noted, with what was there. ``fail-<step>-<product>`` makes a job fail, ``hold-...`` makes it write half
 # of its output and stay, ``slow-...`` makes it end slowly when it is asked to.
 COPY = """\
@@ -196,8 +176,7 @@ class Site:
         return self.starts()
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        lines = (self.job / "journal.jsonl").read_text().splitlines()
-        return [event for line in lines if (event := json.loads(line))["event"] == kind]
+        return journalled(self.job, kind)
 
     def text(self, name: str) -> str:
         return (self.here / name).read_text()

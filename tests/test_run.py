@@ -10,31 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from copy_pipeline import CONFIG, copy_step, journalled, list_step
 
 from lofarpipe.cli import main
 from lofarpipe.support.data_map import DataMap, DataProduct
 
-CONFIG = """\
-[DEFAULT]
-runtime_directory = {here}
-working_directory = {here}
-recipe_directories = [{here}/my]
-"""
-COPY = """\
+STEPS = """\
 pipeline.steps = [list, copy, count, report]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = [{here}/in/a.txt, {here}/in/b.txt]
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-copy.control.type = executable_args
-copy.control.executable = /bin/cp
-copy.control.mapfile_in = list.output.mapfile
-copy.control.inputkey = infile
-copy.control.outputkey = outfile
-copy.control.error_tolerance = False
-copy.argument.flags = [infile, outfile]
 count.control.type = pythonplugin
 count.control.executable = count.py
 count.control.error_tolerance = False
@@ -46,6 +28,7 @@ report.control.mapfile_in = count.output.total.mapfile
 report.control.inputkey = total
 report.argument.flags = [total]
 """
+PARSET = STEPS + list_step("[{here}/in/a.txt, {here}/in/b.txt]") + copy_step()
 COUNT = """\
 OUTPUTS = ("total",)
 
@@ -64,7 +47,7 @@ def site(tmp_path, monkeypatch):
     (tmp_path / "in" / "b.txt").write_text("1\n2\n3\n")
     (tmp_path / "my" / "scripts" / "count.py").write_text(COUNT)
     (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
-    (tmp_path / "copy.parset").write_text(COPY.format(here=tmp_path))
+    (tmp_path / "copy.parset").write_text(PARSET.format(here=tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -73,13 +56,8 @@ def _run(site, *arguments, parset="copy.parset"):
     return main([parset, "-c", "pipeline.cfg", *arguments])
 
 
-def _events(site, name="copy"):
-    lines = (site / name / "journal.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def _started(site):
-    return [event["step"] for event in _events(site) if event["event"] == "step_started"]
+    return [event["step"] for event in journalled(site / "copy", "step_started")]
 
 
 def test_steps_pass_maps_to_each_other(site):

@@ -7,6 +7,7 @@ import time
 from xml.etree.ElementTree import parse
 
 import pytest
+from copy_pipeline import list_step
 from made_images import measured, write_image
 from sip_schema import problems
 
@@ -16,20 +17,15 @@ from lofarpipe.feedback import sky_image_keys
 from lofarpipe.sip_files import checksums_of, major_cycles, project_of, sip_run, write_sips
 from lofarpipe.sip_values import REQUIRED
 
-PARSET = """
+STEPS = """\
 pipeline.steps = [list, describe]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = [one.fits, two.fits]
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
 describe.control.kind = feedback
 describe.control.mapfile_in = list.output.mapfile
 describe.control.metadata_file = images.metadata
 describe.control.sip_file = sip.xml
 describe.control.sip_cleaned_image = residual.fits
 """
+PARSET = STEPS + list_step("[one.fits, two.fits]")
 
 
 @pytest.fixture
@@ -153,7 +149,7 @@ def test_step_without_a_sip(here):
 def test_missing_values_are_found_before_anything_runs(here, capsys):
     assert main(["field.parset", "--check", *given("sip_project_code", "sip_strategy_name")]) == 1
     said = capsys.readouterr().err
-    assert "field.parset:12: describe.control.sip_file: the archive needs 2 more values" in said
+    assert "field.parset:5: describe.control.sip_file: the archive needs 2 more values" in said
     assert "sip_project_code (code of the project that owns the data), sip_strategy_name (" in said
     assert not (here / "field").exists()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from copy_pipeline import list_step
 
 from lofarpipe import space as module
 from lofarpipe.errors import PipelineError
@@ -122,14 +123,8 @@ def test_other_failures_stay_as_they_are(tmp_path):
 
 # ------------------------------------------------------------------------------------------------ whole runs
 
-PARSET = """
+STEPS = """\
 pipeline.steps = [maps, work]
-maps.control.kind = plugin
-maps.control.type = addListMapfile
-maps.control.hosts = [localhost]
-maps.control.files = [/a, /b]
-maps.control.mapfile_dir = input.output.mapfile_dir
-maps.control.filename = maps.mapfile
 work.control.type = executable_args
 work.control.executable = {program}
 work.control.mapfile_in = maps.output.mapfile
@@ -139,6 +134,7 @@ work.control.error_tolerance = False
 work.argument.flags = [product, output]
 {more}
 """
+PARSET = STEPS + list_step("[/a, /b]", "maps")
 WRITE = '#!/bin/sh\nexec head -c {size} /dev/zero > "$2"\n'
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from copy_pipeline import CONFIG, journalled, list_step
 
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
@@ -20,19 +20,8 @@ from lofarpipe.pipeline import load_pipeline
 from lofarpipe.report import Reporter
 from lofarpipe.run import Run
 
-CONFIG = """\
-[DEFAULT]
-runtime_directory = {here}
-working_directory = {here}
-"""
-PARSET = """\
+STEPS = """\
 pipeline.steps = [list, work]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = [{here}/a.txt, {here}/b.txt]
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
 work.control.type = executable_args
 work.control.executable = {here}/work.sh
 work.control.mapfile_in = list.output.mapfile
@@ -40,6 +29,7 @@ work.control.inputkey = infile
 work.control.error_tolerance = False
 work.argument.flags = [infile]
 """
+PARSET = STEPS + list_step("[{here}/a.txt, {here}/b.txt]")
 # Product b fails as often as the file ``failures`` has lines.
 WORK = """\
 #!/bin/sh
@@ -67,8 +57,7 @@ def run(*assignments: str) -> int:
 
 
 def events(here: Path, kind: str) -> list[dict[str, Any]]:
-    lines = (here / "run/journal.jsonl").read_text().splitlines()
-    return [event for line in lines if (event := json.loads(line))["event"] == kind]
+    return journalled(here / "run", kind)
 
 
 def tries(here: Path) -> list[tuple[int, int, str]]:

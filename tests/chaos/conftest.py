@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from chaos_products import names, products
 from chaos_site import Site
+from copy_pipeline import copy_step, list_step
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs import find
@@ -22,26 +23,6 @@ SIZE = {"nstations": 10, "nsubbands": 2, "nchannels": 4, "slots-per-block": 8, "
 # One core: with several threads WSClean adds in an order of its own, and the last bits of pixels differ.
 SHARE = ["--cores", "1", "--memory-gb", "2"]
 OPTIONS = {"cellsize_highres_deg": 0.04, "maxlambda_highres": 1200, "niter": 100}
-
-
-SMALL = """\
-pipeline.steps = [list, copy, again]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = [{inputs}/0.txt, {inputs}/1.txt, {inputs}/2.txt]
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-"""
-STEP = """\
-{name}.control.type = executable_args
-{name}.control.executable = /bin/cp
-{name}.control.mapfile_in = {before}.output.mapfile
-{name}.control.inputkey = infile
-{name}.control.outputkey = outfile
-{name}.control.error_tolerance = False
-{name}.argument.flags = [infile, outfile]
-"""
 MEGABYTE = 1_000_000
 
 
@@ -102,6 +83,6 @@ def small_site(tmp_path: Path) -> Site:
     inputs.mkdir()
     for number in range(3):
         (inputs / f"{number}.txt").write_bytes(f"{number}".encode() * MEGABYTE)
-    steps = STEP.format(name="copy", before="list") + STEP.format(name="again", before="copy")
-    (tmp_path / "small.parset").write_text(SMALL.format(inputs=inputs) + steps)
+    steps = list_step(f"[{inputs}/0.txt, {inputs}/1.txt, {inputs}/2.txt]") + copy_step() + copy_step("again", "copy")
+    (tmp_path / "small.parset").write_text("pipeline.steps = [list, copy, again]\n" + steps)
     return Site(tmp_path / "site", [str(tmp_path / "small.parset"), "--cores", "1"])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from copy_pipeline import copy_step, journalled
 
 from lofarpipe.cli import main
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 
-PARSET = """\
+STEPS = """\
 pipeline.steps = [list, copy]
 list.control.kind = plugin
 list.control.type = createMapfile
@@ -19,13 +19,8 @@ list.control.method = mapfile_from_folder
 list.control.folder = {data}
 list.control.mapfile_dir = input.output.mapfile_dir
 list.control.filename = list.mapfile
-copy.control.type = executable_args
-copy.control.executable = {program}
-copy.control.mapfile_in = list.output.mapfile
-copy.control.inputkey = from
-copy.control.outputkey = to
-copy.argument.flags = [from, to]
 """
+PARSET = STEPS + copy_step(program="{program}")
 PROGRAM = """\
 #!/bin/sh
 echo $1 >> {root}/starts
@@ -73,15 +68,14 @@ def starts(site: Path) -> list[str]:
 
 def test_run_fails_is_mended_and_resumes_at_the_job(site, capsys):
     (site / "broken").touch()
-    assert run(site, "-s", "copy.control.error_tolerance=False") == 1
+    assert run(site) == 1
     assert "exited with 3" in capsys.readouterr().err
     assert starts(site) == ["one", "three", "two"]
     (site / "broken").unlink()
-    assert run(site, "-s", "copy.control.error_tolerance=False") == 0
+    assert run(site) == 0
     assert starts(site) == ["one", "three", "two", "two"]  # the others stayed done
     assert sorted(path.read_text() for path in (site / "p").glob("*.copy")) == ["one\n", "three\n", "two\n"]
-    events = [json.loads(line) for line in (site / "p" / "journal.jsonl").read_text().splitlines()]
-    assert {event["node"] for event in events if event["event"] == "job_done"} != {""}
+    assert {event["node"] for event in journalled(site / "p", "job_done")} != {""}
     assert not list((site / "p" / "jobs").rglob("*.record"))  # what was taken is not kept
 
 

@@ -12,20 +12,15 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 from astropy.io import fits
+from copy_pipeline import list_step
 from imaging.small_sets import SetShape, make_set
 from pipeline_runner import run_pipeline
 
 pytestmark = pytest.mark.usefixtures("programs")
 
 LIMIT_S = 60.0
-PARSET = """
+STEPS = """\
 pipeline.steps = [maps, average, image]
-maps.control.kind = plugin
-maps.control.type = addListMapfile
-maps.control.hosts = [localhost]
-maps.control.files = [{sets}]
-maps.control.mapfile_dir = input.output.mapfile_dir
-maps.control.filename = maps.mapfile
 average.control.type = dp3
 average.control.mapfile_in = maps.output.mapfile
 average.control.inputkey = msfile
@@ -49,6 +44,7 @@ image.argument.pol = I
 # more threads add numbers in another order each time
 image.argument.j = 1
 """
+PARSET = STEPS + list_step("[{sets}]", "maps")
 
 
 @pytest.fixture(scope="module")

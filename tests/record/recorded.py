@@ -5,25 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from copy_pipeline import copy_step, list_step
+
 from lofarpipe.cli import main
 
-PARSET = """\
+STEPS = """\
 ! files = []              ## {list} files to copy
 ! suffix = text           ## {text} what is put behind the copies
 pipeline.steps = [list, copy, show]
-list.control.kind = plugin
-list.control.type = addListMapfile
-list.control.hosts = [localhost]
-list.control.files = {{ files }}
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-copy.control.type = executable_args
-copy.control.executable = /bin/cp
-copy.control.mapfile_in = list.output.mapfile
-copy.control.inputkey = infile
-copy.control.outputkey = outfile
-copy.control.error_tolerance = False
-copy.argument.flags = [infile, outfile]
 show.control.type = executable_args
 show.control.executable = /bin/echo
 show.control.mapfile_in = copy.output.mapfile
@@ -31,6 +20,7 @@ show.control.inputkey = infile
 show.control.error_tolerance = False
 show.argument.flags = [{{ suffix }}, infile]
 """
+PARSET = STEPS + list_step("{{ files }}") + copy_step()
 
 
 def make_field(here: Path, text: str = PARSET) -> Path:

@@ -11,20 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from copy_pipeline import list_step
 from pseudo_terminal import COLOUR, PseudoTerminal
 
 from lofarpipe.executors.jobs import JobResult
-from lofarpipe.report import VERBOSE, LiveTerminal, live, shows_live
+from lofarpipe.report import VERBOSE, LiveTerminal, Picture, live, shows_live
 from lofarpipe.report.board import Line
 
-PARSET = """
+STEPS = """\
 pipeline.steps = [make, first, second]
-make.control.kind = plugin
-make.control.type = addListMapfile
-make.control.hosts = [localhost]
-make.control.files = [/d/a.ms, /d/b.ms]
-make.control.mapfile_dir = input.output.mapfile_dir
-make.control.filename = make.mapfile
 first.control.type = executable_args
 first.control.executable = /bin/sh
 first.control.mapfile_in = make.output.mapfile
@@ -36,6 +31,7 @@ second.control.mapfile_in = make.output.mapfile
 second.control.inputkey = ms
 second.control.arguments = [ms]
 """
+PARSET = STEPS + list_step("[/d/a.ms, /d/b.ms]", "make")
 # a.ms fails, b.ms goes on until it is told to end.
 SCRIPT = """
 case $1 in *a.ms) exit 3;; esac
@@ -158,7 +154,7 @@ def test_what_can_be_shown_in_place(monkeypatch: pytest.MonkeyPatch, is_tty: boo
 
 
 def test_run_that_never_started_shows_only_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = LiveTerminal()
+    terminal = LiveTerminal(Picture())
     terminal.warning("coarse")
     terminal.run_ended(False, "field", "refused")
     said = capsys.readouterr()
@@ -203,8 +199,8 @@ def wait_for_picture(terminal: LiveTerminal, screen: type[FakeScreen]) -> None:
         time.sleep(0.01)
 
 
-def test_journal_that_cannot_be_read_gives_an_empty_picture(tmp_path: Path, screen: type[FakeScreen]) -> None:
-    terminal = LiveTerminal()
+def test_run_of_which_nothing_is_known_gives_an_empty_picture(tmp_path: Path, screen: type[FakeScreen]) -> None:
+    terminal = LiveTerminal(Picture())
     terminal.run_started("field", tmp_path, 1)
     wait_for_picture(terminal, screen)
     terminal.run_ended(True, "field")
@@ -214,7 +210,7 @@ def test_journal_that_cannot_be_read_gives_an_empty_picture(tmp_path: Path, scre
 def test_what_is_said_goes_above_but_for_steps(
     tmp_path: Path, screen: type[FakeScreen], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal = LiveTerminal(VERBOSE)
+    terminal = LiveTerminal(Picture(), VERBOSE)
     terminal.run_started("field", tmp_path, 1)
     wait_for_picture(terminal, screen)
     terminal.notice("a \x1b[2Jnotice")
@@ -232,7 +228,7 @@ def test_terminal_that_goes_away_does_not_end_the_run(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(screen, "show", gone)
-    terminal = LiveTerminal()
+    terminal = LiveTerminal(Picture())
     terminal.run_started("field", tmp_path, 1)
     assert screen.is_shown.wait(60)  # type: ignore[attr-defined]
     terminal.run_ended(True, "field")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from copy_pipeline import journalled
 from slurm_cluster import Cluster, wait_for
 
 PARSET = """
@@ -76,8 +76,7 @@ def run(here: Path, *arguments: str, method: str = "slurm", more: str = "") -> t
 
 
 def events(here: Path, kind: str) -> list[dict[str, object]]:
-    lines = map(json.loads, (here / "run" / "journal.jsonl").read_text().splitlines())
-    return [event for event in lines if event["event"] == kind]
+    return journalled(here / "run", kind)
 
 
 def test_pipeline(slurm: Cluster, here: Path) -> None:
@@ -98,7 +97,7 @@ def test_killed_run_is_resumed(slurm: Cluster, here: Path) -> None:
     (here / "work" / "run").mkdir()
     (here / "work" / "run" / "wait").touch()
     process = start(here)
-    wait_for(lambda: (here / "run" / "journal.jsonl").exists() and events(here, "job_started"), "a job")
+    wait_for(lambda: events(here, "job_started"), "a job")
     process.kill()
     process.communicate()
     assert slurm.running()
@@ -115,7 +114,7 @@ def test_interrupted_run(slurm: Cluster, here: Path) -> None:
     (here / "work" / "run").mkdir()
     (here / "work" / "run" / "wait").touch()
     process = start(here)
-    wait_for(lambda: (here / "run" / "journal.jsonl").exists() and events(here, "job_started"), "a job")
+    wait_for(lambda: events(here, "job_started"), "a job")
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
