@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.weights import GriddedDensity, briggs_from_density, padded_size
+from lofarpipe.imaging.weights import GriddedDensity, briggs_from_density, uv_cells
 
 Floats = NDArray[np.float64]
 
@@ -51,28 +51,15 @@ class SampledTracks:
 
 
 class UvGrid:
-    """Summed natural weight per uv cell of a padded image, upper half-plane; cells as WSClean makes them.
-
-    Source: the rules of lofarpipe.imaging.weights.grid_density, filled piece by piece.
-    """
+    """Summed natural weight per uv cell of a padded image, filled piece by piece."""
 
     def __init__(self, npix: tuple[int, int], cellsize_rad: float, padding: float) -> None:
-        self.nu, self.nv = (padded_size(size, padding) for size in npix)
-        self.du, self.dv = 1 / (self.nu * cellsize_rad), 1 / (self.nv * cellsize_rad)
-        self.weight = np.zeros(self.nu * (self.nv // 2 + 1))
-
-    def cells(self, u_lambda: Floats, v_lambda: Floats) -> tuple[NDArray[np.int64], Floats]:
-        """Return the cell of each visibility, -1 outside the grid, and its corner's distance from zero, wavelengths."""
-        sign = np.where(v_lambda < 0, -1.0, 1.0)
-        column = np.floor(u_lambda * sign / self.du + self.nu / 2).astype(np.int64)
-        row = np.floor(v_lambda * sign / self.dv).astype(np.int64)
-        inside = (column >= 0) & (column < self.nu) & (row < self.nv / 2)
-        distance = np.hypot((column - self.nu // 2) * self.du, row * self.dv)
-        return np.where(inside, row * self.nu + column, -1), distance
+        self.cells = uv_cells(npix, cellsize_rad, padding)
+        self.weight = np.zeros(self.cells.nu * (self.cells.nv // 2 + 1))
 
     def add(self, u_lambda: Floats, v_lambda: Floats, natural: Floats) -> None:
         """Add visibilities to the grid."""
-        cell, _ = self.cells(u_lambda, v_lambda)
+        cell, _ = self.cells.find(u_lambda, v_lambda)
         inside = (cell >= 0) & (natural > 0)
         if inside.any():
             summed = np.bincount(cell[inside], natural[inside])
@@ -111,7 +98,7 @@ def _weights_of(
     weights = np.empty_like(tracks.natural)
     for rows in _chunks(tracks):
         u, v = (np.outer(tracks.uvw_m[rows, axis], tracks.per_m) for axis in (0, 1))
-        cell, distance = grid.cells(u, v)
+        cell, distance = grid.cells.find(u, v)
         natural = tracks.natural[rows]
         usable = (cell >= 0) & (natural > 0) & (distance >= min_lambda) & (distance <= max_lambda)
         density = grid.weight[np.where(usable, cell, 0)] - surplus * natural

@@ -33,6 +33,38 @@ def padded_size(npix: int, padding: float) -> int:
     return math.ceil(round(npix * padding, 6) / 4) * 4
 
 
+@dataclass(frozen=True)
+class UvCells:
+    """The cells of WSClean's uv grid, upper half-plane: ``nu`` columns and ``nv`` / 2 rows, wavelengths wide and high.
+
+    Source: found by matching WSClean 3.1's visibility counts and PSF.
+    """
+
+    nu: int
+    nv: int
+    width: float
+    height: float
+
+    def find(self, u_lambda: Floats, v_lambda: Floats) -> tuple[NDArray[np.int64], Floats]:
+        """Return the cell of each visibility, -1 outside the grid, and its corner's distance from zero, wavelengths.
+
+        Cells are found by floor(); a visibility and its conjugate are in the same one.
+        """
+        sign = np.where(v_lambda < 0, -1.0, 1.0)
+        column = np.floor(u_lambda * sign / self.width + self.nu / 2).astype(np.int64)
+        row = np.floor(v_lambda * sign / self.height).astype(np.int64)
+        inside = (column >= 0) & (column < self.nu) & (row < self.nv / 2)
+        distance_lambda = np.hypot((column - self.nu // 2) * self.width, row * self.height)
+        return np.where(inside, row * self.nu + column, -1), distance_lambda
+
+
+def uv_cells(npix: int | tuple[int, int], cellsize_rad: float, padding: float, coarsening: int = 1) -> UvCells:
+    """Return the cells of an image, each 1 / (padded size * cell), or that many times wider."""
+    sizes = (npix, npix) if isinstance(npix, int) else npix
+    nu, nv = (math.ceil(padded_size(size, padding) / coarsening) for size in sizes)
+    return UvCells(nu, nv, 1 / (nu * cellsize_rad), 1 / (nv * cellsize_rad))
+
+
 def grid_density(
     u_lambda: Floats,
     v_lambda: Floats,
@@ -46,9 +78,8 @@ def grid_density(
 ) -> GriddedDensity:
     """Return the density of visibilities on the uv grid of an image.
 
-    ``u_lambda``, ``v_lambda``, ``natural`` share one shape; natural is 0 where flagged. Cells are 1 / (padded size *
-    cell), found by floor(); each visibility and its conjugate count once, in the upper half-plane. All visibilities
-    on the grid count in the density; the uv range is applied to the lower corner of the cell, as WSClean does.
+    ``u_lambda``, ``v_lambda``, ``natural`` share one shape; natural is 0 where flagged. All visibilities on the grid
+    count in the density; the uv range is applied to the lower corner of the cell, as WSClean does.
     ``coarsening`` makes cells that many times wider, and applies the uv range to each visibility: with a sample of
     the data, cells must be wide enough to hold several sampled visibilities, else all look equally lonely.
 
@@ -57,17 +88,11 @@ def grid_density(
     ValueError
         If no visibility with weight is within the grid and the uv range.
     """
-    width, height = (npix, npix) if isinstance(npix, int) else npix
-    nu, nv = (math.ceil(padded_size(size, padding) / coarsening) for size in (width, height))
-    du, dv = 1 / (nu * cellsize_rad), 1 / (nv * cellsize_rad)
-    sign = np.where(v_lambda < 0, -1.0, 1.0)
-    column = np.floor(u_lambda * sign / du + nu / 2).astype(np.int64)
-    row = np.floor(v_lambda * sign / dv).astype(np.int64)
-    on_grid = (column >= 0) & (column < nu) & (row < nv / 2) & (natural > 0)
-    cell = np.where(on_grid, row * nu + column, 0)
+    cell, distance_lambda = uv_cells(npix, cellsize_rad, padding, coarsening).find(u_lambda, v_lambda)
+    if coarsening > 1:
+        distance_lambda = np.hypot(u_lambda, v_lambda)
+    on_grid = (cell >= 0) & (natural > 0)
     grid = np.bincount(cell[on_grid], np.asarray(natural, float)[on_grid])
-    corner = ((column - nu // 2) * du, row * dv)
-    distance_lambda = np.hypot(*(corner if coarsening == 1 else (u_lambda, v_lambda)))
     usable = on_grid & (distance_lambda >= min_lambda) & (distance_lambda <= max_lambda)
     if not usable.any():
         raise ValueError(
