@@ -11,7 +11,7 @@ from lofarpipe.control_keys import read_value
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.factory import method_of
 from lofarpipe.executors.jobs import Resources
-from lofarpipe.executors.resources import detect_resources
+from lofarpipe.executors.resources import engine_resources
 from lofarpipe.listing import flattened
 from lofarpipe.pipeline import Pipeline
 
@@ -57,7 +57,7 @@ def share(
     """
     if method_of(settings) != LOCAL:
         return Share(min(at_once or len(pipelines), len(pipelines)))
-    there = there or detect_resources()
+    there = there or engine_resources(settings.cores, settings.memory_gb)[0]
     machine = Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus)
     need = _largest_need(pipelines)
     at_once = _most(machine, need) if at_once is None else min(at_once, len(pipelines))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, nearest
-from lofarpipe.executors.jobs import Executor, Resources
+from lofarpipe.executors.jobs import Executor
 from lofarpipe.executors.site_options import read_section, unknown_keys, where
 
 ORDERS = "jobs"  # directory, below that of the pipeline's job
@@ -89,11 +89,12 @@ Made = tuple[Executor | None, list[Finding]]
 
 def _local(settings: Settings) -> Made:
     from lofarpipe.executors.local import LocalExecutor
-    from lofarpipe.executors.resources import detect_resources
+    from lofarpipe.executors.resources import engine_resources
 
-    there = detect_resources()
-    given = Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus)
-    return LocalExecutor(given), []
+    given, limit = engine_resources(settings.cores, settings.memory_gb)
+    executor = LocalExecutor(given)
+    executor.notices += [f"{limit}; --cores and --memory-gb say otherwise"] if limit else []
+    return executor, []
 
 
 def _slurm(settings: Settings) -> Made:

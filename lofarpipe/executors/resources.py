@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from lofarpipe.executors.allocation import allocation
 from lofarpipe.executors.jobs import Resources
 
 GB = 1e9
@@ -21,6 +23,25 @@ MEMORY_FILES = {"memory": "memory.limit_in_bytes", "": "memory.max"}  # controll
 def detect_resources() -> Resources:
     """Return the cores, memory (GB) and CUDA devices that this process may use; nothing is started but nvidia-smi."""
     return Resources(cores=usable_cores(), memory_gb=usable_memory_gb(), gpus=len(cuda_devices()))
+
+
+def engine_resources(cores: int = 0, memory_gb: float = 0.0) -> tuple[Resources, str]:
+    """Return what a run may use of this machine, and for people what its job in a queue left of it; "" if nothing.
+
+    That is the smallest of what the machine, cgroups and affinity allow, and what the queue gave to the job in which
+    this process runs. It is for the engine alone: what a job of a run may use is what the run gave to it, whatever the
+    environment says.
+
+    Parameters
+    ----------
+    cores, memory_gb: what somebody said that the run may use, which holds; 0: nobody did.
+    """
+    there = detect_resources()
+    there = Resources(cores or there.cores, memory_gb or there.memory_gb, there.gpus)
+    job = allocation(os.environ)
+    if job is None:
+        return there, ""
+    return replace(job, cores=None if cores else job.cores, memory=None if memory_gb else job.memory).share(there)
 
 
 def usable_cores() -> int:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors import resources
-from lofarpipe.executors.resources import cgroup_directories, cuda_devices, detect_resources, usable_cores
+from lofarpipe.executors.jobs import Resources
+from lofarpipe.executors.resources import (
+    cgroup_directories,
+    cuda_devices,
+    detect_resources,
+    engine_resources,
+    usable_cores,
+)
 from lofarpipe.executors.resources import usable_memory_gb as memory_gb
 
 
@@ -29,6 +36,39 @@ def test_this_machine() -> None:
     physical_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     assert 0 < found.memory_gb <= physical_gb * 1.01
     assert found.gpus >= 0
+
+
+QUEUES = ("SLURM_", "PBS_", "LSB_", "NSLOTS")
+
+
+@pytest.fixture
+def allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 8 cores and 16 GB, of which a job of Slurm has 3 cores and 500 MiB."""
+    for name in [name for name in os.environ if name.startswith(QUEUES)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(resources, "detect_resources", lambda: Resources(8, 16.0, 1))
+    for name, text in (("JOB_ID", "12"), ("CPUS_ON_NODE", "3"), ("MEM_PER_NODE", "500")):
+        monkeypatch.setenv(f"SLURM_{name}", text)
+
+
+def test_the_allocation_counts_for_the_engine(allocated: None) -> None:
+    given, said = engine_resources()
+    assert given == Resources(3, 0.524288, 1)
+    assert said == (
+        "job 12 of Slurm has 3 of 8 cores (SLURM_CPUS_ON_NODE) and 0.524 of 16 GB (SLURM_MEM_PER_NODE) of this machine"
+    )
+
+
+def test_what_somebody_said_holds(allocated: None) -> None:
+    given, said = engine_resources(cores=6)
+    assert given == Resources(6, 0.524288, 1)
+    assert said == "job 12 of Slurm has 0.524 of 16 GB (SLURM_MEM_PER_NODE) of this machine"
+    assert engine_resources(6, 12.0) == (Resources(6, 12.0, 1), "")
+
+
+def test_outside_of_queues_the_machine_counts(allocated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert engine_resources() == (Resources(8, 16.0, 1), "")
 
 
 def test_affinity_counts(monkeypatch: pytest.MonkeyPatch, no_limits: None) -> None:
