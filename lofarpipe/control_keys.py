@@ -6,9 +6,10 @@ Source: spec/lofarpipe.md, section 4.3; the keys marked "ours" are additions.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from lofarpipe.executors.walltimes import walltime_problem
 
 Value = str | bool | int | float | list[str] | dict[str, str]
 
@@ -131,15 +132,12 @@ LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
 
 #: The highest values of keys that have one; no number may be negative.
 HIGHEST = {"min_converged": 1.0}
-#: What sbatch takes as a time: minutes, minutes:seconds, hours:minutes:seconds, days-hours and so on.
-#: Source: sbatch(1), --time.
-WALLTIME = re.compile(r"|\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|unlimited|infinite", re.IGNORECASE)
 
 
 def impossible(key: str, value: Value) -> str:
     """Return what a control key needs instead of a value that has its type and makes no sense; "" if it does."""
-    if key == "walltime" and not WALLTIME.fullmatch(str(value)):
-        return "a time such as 12:00:00 or 2-00:00:00 is needed"
+    if key == "walltime":
+        return walltime_problem(str(value))
     if isinstance(value, int | float) and not 0 <= value <= HIGHEST.get(key, math.inf):
         return f"a number from 0 to {HIGHEST[key]:g} is needed" if key in HIGHEST else "it cannot be negative"
     return ""

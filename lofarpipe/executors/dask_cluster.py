@@ -22,6 +22,7 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.executors.jobs import Resources
+from lofarpipe.executors.walltimes import walltime_problem
 
 # Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
 NODE = 1_000_000
@@ -68,6 +69,11 @@ class DaskOptions:
     start_timeout_s: float = 86400.0
     death_timeout_s: float = 60.0
     dashboard: bool = False
+
+    def faults(self) -> dict[str, str]:
+        """Return what is needed instead of single values that make no sense, by key."""
+        problem = walltime_problem(self.walltime, self.launcher) if self.launcher in QUEUES else ""
+        return {"walltime": problem} if problem else {}
 
     def problems(self) -> list[str]:
         """Return what is wrong with them, each as ``<key> ...``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,29 +26,53 @@ def read_section(kind: type[T], path: Path, name: str, section: Mapping[str, str
 
     Parameters
     ----------
-    kind: a frozen dataclass; its fields are the keys, their types one of those of ``NEEDED`` or text. It may have a
-        method ``problems``, which returns what is wrong with the values together.
+    kind: a frozen dataclass; its fields are the keys, their types one of those of ``NEEDED`` or text. It may have two
+        methods: ``faults`` returns what is needed instead of single values, by key; ``problems`` what is wrong with
+        the values together.
     path, name: the file, and the section in it.
     """
-    fields: dict[str, dataclasses.Field[Any]] = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    found = unknown_keys(path, name, section, fields)
-    values: dict[str, object] = {}
-    for key, text in section.items():
-        if key in fields and text.strip():
-            try:
-                values[key] = read_text(text.strip(), str(fields[key].type))
-            except ValueError as err:
-                found.append(Finding(where(path, name, key), f"{key} is '{text}'; {err}"))
-    found += [
-        Finding(where(path, name), f"{item.name} is not set, and has to be")
-        for item in fields.values()
-        if item.default is dataclasses.MISSING and item.name not in values and not section.get(item.name, "").strip()
+    values, found = _read_values(kind, path, name, section)
+    missing = [
+        Finding(where(path, name), f"{key} is not set, and has to be")
+        for key in _needed(kind)
+        if key not in values and not section.get(key, "").strip()
     ]
-    if found:
-        return None, found
+    if found or missing:
+        return None, found + missing
     options = kind(**values)
     problems: list[str] = getattr(options, "problems", list)()
     return options, [Finding(where(path, name), problem) for problem in problems]
+
+
+def check_values(kind: type[T], path: Path, name: str, section: Mapping[str, str]) -> list[Finding]:
+    """Return what is wrong with the single keys and values of a section that is not in use; it may be unfinished."""
+    return _read_values(kind, path, name, section)[1]
+
+
+def _read_values(
+    kind: type[T], path: Path, name: str, section: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Finding]]:
+    """Return the values of a section that can be read, and a finding for each key and value that is wrong."""
+    types = {item.name: str(item.type) for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    found = unknown_keys(path, name, section, types)
+    values: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for key, text in section.items():
+        if key in types and text.strip():
+            try:
+                values[key] = read_text(text.strip(), types[key])
+            except ValueError as err:
+                wrong[key] = str(err)
+    if all(key in values for key in _needed(kind)):
+        wrong |= getattr(kind(**values), "faults", dict)()
+    found += [Finding(where(path, name, key), f"{key} is '{section[key]}'; {text}") for key, text in wrong.items()]
+    return values, found
+
+
+def _needed(kind: type[T]) -> list[str]:
+    """Return the keys without which the options cannot be made."""
+    fields: Iterable[dataclasses.Field[Any]] = dataclasses.fields(kind)  # type: ignore[arg-type]
+    return [item.name for item in fields if item.default is dataclasses.MISSING]
 
 
 def unknown_keys(path: Path, name: str, section: Mapping[str, str], known: Collection[str]) -> list[Finding]:

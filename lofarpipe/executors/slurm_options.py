@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from lofarpipe.executors.walltimes import walltime_problem
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,12 @@ class SlurmOptions:
     cores: int = 0
     memory_gb: float = 0.0
     gpus: int = 0
-    poll_s: float = field(default=10.0, metadata={"positive": True})
-    queue_poll_s: float = field(default=120.0, metadata={"positive": True})
+    poll_s: float = 10.0
+    queue_poll_s: float = 120.0
     vanished_s: float = 30.0
+
+    def faults(self) -> dict[str, str]:
+        """Return what is needed instead of single values that make no sense, by key."""
+        found = {key: "it has to be more than 0" for key in ("poll_s", "queue_poll_s") if not getattr(self, key)}
+        problem = walltime_problem(self.walltime)
+        return found | ({"walltime": problem} if problem else {})

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.executors.site_options import read_section, read_text, where
+from lofarpipe.errors import Finding
+from lofarpipe.executors.dask_cluster import DaskOptions
+from lofarpipe.executors.site_options import check_values, read_section, read_text, where
 from lofarpipe.executors.slurm_options import SlurmOptions
+from lofarpipe.executors.walltimes import FORMS
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,37 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         "3: request_memory is 'perhaps'; yes or no is needed",
         "3: memory_gb is 'inf'; it cannot be negative, or without end",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "section", "expected"),
+    [
+        (SlurmOptions, "slurm", {"walltime": "12h"}, f"walltime is '12h'; {FORMS['slurm'][1]}"),
+        (SlurmOptions, "slurm", {"queue_poll_s": "0"}, "queue_poll_s is '0'; it has to be more than 0"),
+        (DaskOptions, "dask", {"launcher": "slurm", "walltime": "12h"}, f"walltime is '12h'; {FORMS['slurm'][1]}"),
+        (DaskOptions, "dask", {"launcher": "lsf", "walltime": "2-0"}, f"walltime is '2-0'; {FORMS['lsf'][1]}"),
+    ],
+)
+def test_values_that_no_queue_takes(tmp_path: Path, kind: type, name: str, section: dict, expected: str) -> None:
+    path = tmp_path / "pipeline.cfg"
+    path.write_text(f"[{name}]\nx = 1\n" + "".join(f"{key} = {text}\n" for key, text in section.items()))
+    found = [Finding(f"{path}:{len(section) + 2}", expected)]  # the last line
+    assert read_section(kind, path, name, section) == (None, found)
+    assert check_values(kind, path, name, section) == found
+
+
+def test_walltime_of_workers_without_a_queue_is_not_looked_at(tmp_path: Path) -> None:
+    section = {"launcher": "ssh", "walltime": "12h"}
+    assert check_values(DaskOptions, tmp_path / "p", "dask", section) == []
+
+
+def test_unfinished_section_that_is_not_in_use(tmp_path: Path) -> None:
+    section = {"nods": "2", "nodes": "two", "walltime": "12h"}  # of which queue, nobody knows without a launcher
+    assert [finding.what for finding in check_values(DaskOptions, tmp_path / "p", "dask", section)] == [
+        "[dask] has no key 'nods'; did you mean 'nodes'?",
+        "nodes is 'two'; an integer is needed",
+    ]
+    assert check_values(DaskOptions, tmp_path / "p", "dask", {"launcher": "slurm", "cores": "0"}) == []
 
 
 def test_what_has_to_be_set(tmp_path: Path) -> None:
