@@ -80,7 +80,7 @@ def _print_plan(result: Mapping[str, str]) -> None:
 
 def _command_line(arguments: list[str]) -> int:
     """Run from a command line; options are given as ``name=value``."""
-    from lofarpipe.errors import PipelineError
+    from lofarpipe.imaging.script_arguments import exit_code
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="+", help="measurement sets, or one mapfile; then options as name=value")
@@ -89,12 +89,8 @@ def _command_line(arguments: list[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
     options = dict(text.split("=", 1) for text in given.sets if "=" in text and not Path(text).exists())
     sets = [text for text in given.sets if "=" not in text or Path(text).exists()]
-    try:
-        _print_plan(main(sets if len(sets) > 1 else sets[0], given.outmapname, given.mapfile_dir, **options))
-    except (PipelineError, ValueError) as err:
-        print(err, file=sys.stderr)
-        return 1
-    return 0
+    ms_input = sets if len(sets) > 1 else sets[0]
+    return exit_code(lambda: _print_plan(main(ms_input, given.outmapname, given.mapfile_dir, **options)))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main(
 
 def _command_line(arguments: list[str]) -> int:
     """Run from a command line."""
-    from lofarpipe.errors import PipelineError
+    from lofarpipe.imaging.script_arguments import exit_code
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image_root", help="what WSClean got as -name")
@@ -72,12 +72,7 @@ def _command_line(arguments: list[str]) -> int:
         parser.add_argument(f"--{option}", default=default, help="as WSClean got it (%(default)s)")
     parser.add_argument("--station-diameter-m", default="0", help="instead of what the sets say")
     given = vars(parser.parse_args(arguments))
-    try:
-        main(given.pop("sets"), given.pop("image_root"), **given)
-    except PipelineError as err:
-        print(err, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: main(given.pop("sets"), given.pop("image_root"), **given))
 
 
 if __name__ == "__main__":

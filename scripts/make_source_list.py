@@ -6,9 +6,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.catalogue import FindingOptions, write_source_list
-from lofarpipe.imaging.script_arguments import boolean, number, pair
+from lofarpipe.imaging.script_arguments import boolean, exit_code, number, pair
 
 OUTPUTS = ("source_list", "number")
 
@@ -52,13 +51,7 @@ def command_line(argv: list[str]) -> int:
     parser.add_argument("--rmsbox", default="(60,20)", help="box and step for the rms, pixels; default %(default)s")
     parser.add_argument("--cores", default="1")
     keywords = vars(parser.parse_args(argv))
-    try:
-        made = main(**keywords)
-    except (PipelineError, ValueError) as err:
-        print(err, file=sys.stderr)
-        return 1
-    print(f"{made['source_list']}: {made['number']} sources")
-    return 0
+    return exit_code(lambda: print("{source_list}: {number} sources".format(**main(**keywords))))
 
 
 if __name__ == "__main__":

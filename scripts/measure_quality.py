@@ -13,7 +13,7 @@ from lofarpipe.imaging.comparison import compare, write_comparison
 from lofarpipe.imaging.provenance import command_lines, version_lines
 from lofarpipe.imaging.quality import header_facts, image_weighting, observe, quality
 from lofarpipe.imaging.reference import NONE, find_reference, read_reference
-from lofarpipe.imaging.script_arguments import number
+from lofarpipe.imaging.script_arguments import exit_code, number
 from lofarpipe.imaging.sky_image import read_sky_image, write_facts
 from lofarpipe.programs import find
 from lofarpipe.support.utilities import files_of, write_atomically
@@ -88,13 +88,7 @@ def command_line(argv: list[str]) -> int:
     for name, default in (("robust", "0"), ("minuv-lambda", "0"), ("maxuv-lambda", "inf"), ("padding", "1.2")):
         parser.add_argument(f"--{name}", default=default, help="as WSClean was given it; default %(default)s")
     keywords = vars(parser.parse_args(argv))
-    try:
-        main(**keywords | {"ms_input": str(keywords["ms_input"])})
-    except (PipelineError, ValueError) as err:
-        print(err, file=sys.stderr)
-        return 1
-    print(keywords["quality_file"])
-    return 0
+    return exit_code(lambda: print(main(**keywords | {"ms_input": str(keywords["ms_input"])})["quality"]))
 
 
 if __name__ == "__main__":

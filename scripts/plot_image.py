@@ -6,9 +6,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.image_plot import plot_image
-from lofarpipe.imaging.script_arguments import number
+from lofarpipe.imaging.script_arguments import exit_code, number
 from lofarpipe.imaging.sky_image import read_sky_image
 
 OUTPUTS = ("plot",)
@@ -32,13 +31,7 @@ def command_line(argv: list[str]) -> int:
     parser.add_argument("outfile", help="PNG to write")
     parser.add_argument("--rms", default="", help="noise for the grey scale, Jy/beam; default: from the header")
     keywords = vars(parser.parse_args(argv))
-    try:
-        main(**keywords)
-    except (PipelineError, ValueError, OSError) as err:
-        print(err, file=sys.stderr)
-        return 1
-    print(keywords["outfile"])
-    return 0
+    return exit_code(lambda: print(main(**keywords)["plot"]))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.script_arguments import number
+from lofarpipe.imaging.script_arguments import exit_code, number
 from lofarpipe.imaging.uv_coverage import plot_uv_coverage, read_uv_coverage
 from lofarpipe.support.utilities import files_of
 
@@ -33,13 +32,7 @@ def command_line(argv: list[str]) -> int:
     parser.add_argument("--minuv-lambda", default="", help="shortest baseline imaged, wavelengths")
     parser.add_argument("--maxuv-lambda", default="", help="longest baseline imaged, wavelengths")
     keywords = vars(parser.parse_args(argv))
-    try:
-        main(**keywords | {"ms_input": str(keywords["ms_input"])})
-    except (PipelineError, ValueError, OSError) as err:
-        print(err, file=sys.stderr)
-        return 1
-    print(keywords["outfile"])
-    return 0
+    return exit_code(lambda: print(main(**keywords | {"ms_input": str(keywords["ms_input"])})["plot"]))
 
 
 if __name__ == "__main__":

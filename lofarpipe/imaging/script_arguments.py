@@ -1,8 +1,12 @@
-"""Arguments of scripts, which arrive as text, as numbers."""
+"""What scripts have in common: arguments, which arrive as text, as numbers; and how one ends that a shell runs."""
 
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
+
+from lofarpipe.errors import PipelineError
 
 
 def number(name: str, text: str | float, low: float = -math.inf, high: float = math.inf) -> float:
@@ -47,3 +51,13 @@ def pair(name: str, text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(f"{name} is {text!r}; two positive whole numbers such as (60,20) are needed")
     return int(parts[0]), int(parts[1])
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Do what a shell asked a script for; return 0, or, having said on standard error what is wrong, 1."""
+    try:
+        work()
+    except (PipelineError, ValueError, OSError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    return 0

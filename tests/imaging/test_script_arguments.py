@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.imaging.script_arguments import boolean, number, pair
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.script_arguments import boolean, exit_code, number, pair
 
 
 @given(st.floats(allow_nan=False))
@@ -48,3 +49,25 @@ def test_boolean():
 def test_no_pair(text):
     with pytest.raises(ValueError, match="two positive whole numbers"):
         pair("rmsbox", text)
+
+
+def test_work_that_is_done_gives_no_error():
+    done = []
+    assert exit_code(lambda: done.append(1)) == 0
+    assert done == [1]
+
+
+@pytest.mark.parametrize(
+    "err", [PipelineError("no image"), ValueError("no number"), FileNotFoundError(2, "no such file", "a.fits")]
+)
+def test_what_is_wrong_is_said(err, capsys):
+    def work():
+        raise err
+
+    assert exit_code(work) == 1
+    assert capsys.readouterr().err == f"{err}\n"
+
+
+def test_mistakes_of_the_script_itself_are_not_hidden():
+    with pytest.raises(KeyError):
+        exit_code(lambda: {}["plot"])
