@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from lofarpipe.config import Settings
     from lofarpipe.errors import Finding
     from lofarpipe.executors.jobs import Executor, Resources
+    from lofarpipe.history import History
     from lofarpipe.pipeline import Pipeline
-    from lofarpipe.report import Reporters
+    from lofarpipe.report import Picture, Reporters
     from lofarpipe.run import Run
 
 EXIT_FAILED = 1
@@ -194,19 +195,21 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.errors import listed
     from lofarpipe.executors.factory import end_earlier
     from lofarpipe.journal import Journal
+    from lofarpipe.report import Picture
     from lofarpipe.run import Run
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
     is_told = settings.lenient and not options.quiet
+    picture = Picture()
     with (
         contextlib.closing(executor),
         telling_results(is_told),
-        Journal(journal_file(settings)) as journal,
+        Journal(journal_file(settings), picture.apply) as journal,
         terminating(),
     ):
         end_earlier(settings)
-        reporters = make_reporters(options, settings, pipeline)
+        reporters = make_reporters(options, settings, pipeline, journal, picture)
         run = Run(pipeline, settings, executor, journal, reporters)
         return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
 
@@ -267,6 +270,8 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
     try:
         for warning in warnings:
             run.reporters.warning(warning)
+        while run.executor.notices:
+            run.reporters.notice(run.executor.notices.pop(0))
         run.execute()
     except BaseException as err:
         ended = end_facts(err)
@@ -336,7 +341,9 @@ def make_directory(path: Path) -> None:
         raise PipelineError(f"{path}: cannot be created: {err.strerror}; choose another place with -r") from err
 
 
-def make_reporters(options: argparse.Namespace, settings: Settings, pipeline: Pipeline) -> Reporters:
+def make_reporters(
+    options: argparse.Namespace, settings: Settings, pipeline: Pipeline, history: History, picture: Picture
+) -> Reporters:
     """Return who is told of events: the record, the terminal and the log."""
     from lofarpipe import report
     from lofarpipe.record.run_record import Command, RunRecord
@@ -347,8 +354,8 @@ def make_reporters(options: argparse.Namespace, settings: Settings, pipeline: Pi
     logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
     # All that programs write is too much to be shown above a picture.
     is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
-    terminal = report.LiveTerminal(level) if is_live else report.Terminal(level)
-    record = RunRecord(pipeline, settings, Command.of(options), terminal.warning)
+    terminal = report.LiveTerminal(picture, level) if is_live else report.Terminal(level)
+    record = RunRecord(pipeline, settings, Command.of(options), history, picture, terminal.warning)
     pages = [PageWriter(settings.job_directory, terminal.warning)] if wants_page(settings) else []
     # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
     return report.Reporters([record, *pages, terminal, *logs])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +26,7 @@ class Journal(History):
     Parameters
     ----------
     path: the file, usually <job_directory>/journal.jsonl; made if it is not there.
+    listener: is told of every event as the file has it, those that are there already first.
 
     Attributes
     ----------
@@ -37,8 +38,9 @@ class Journal(History):
         If another run has it, with the host and the process id of that run; or if it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listener: Callable[[Event], None] | None = None) -> None:
         self.path = path
+        self._listener = listener
         self._lock = RunLock(path.with_suffix(".lock"))
         self.notices: list[str] = [self._lock.notice] if self._lock.notice else []
         try:
@@ -50,6 +52,9 @@ class Journal(History):
             self._lock.release()
             raise PipelineError(f"{path}: the journal cannot be written: {err.strerror}; check the directory") from err
         super().__init__(events)
+        if listener is not None:
+            for event in events:
+                listener(event)
 
     def __enter__(self) -> Journal:
         return self
@@ -84,7 +89,14 @@ class Journal(History):
         self._append(line.encode() + b"\n")
         if event in LASTING or facts.get("unsafe"):
             os.fsync(self._file)
-        self._apply(_needed(json.loads(line)))
+        self._take_in(json.loads(line))
+
+    def _take_in(self, event: Event) -> None:
+        self._apply(_needed(event))
+        if event["event"] == "job_done" and not event.get("is_lost"):
+            self.files |= event.get("files") or {}
+        if self._listener is not None:
+            self._listener(event)
 
     def _append(self, line: bytes) -> None:
         end = os.lseek(self._file, 0, os.SEEK_END)

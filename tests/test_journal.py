@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lofarpipe import journal as module
 from lofarpipe.errors import PipelineError
-from lofarpipe.history import fingerprint, read_events
+from lofarpipe.history import Event, fingerprint, read_events, read_history
 from lofarpipe.journal import Journal, RunLock
 from lofarpipe.programs import job_environment
 
@@ -207,6 +207,29 @@ def test_damage_costs_only_the_lines_that_it_hit(path: Path, damage: bytes, wher
     events, damaged = read_events(path.read_bytes())
     assert damaged == []
     assert events[-1]["step"] == "later"
+
+
+def test_listener_hears_every_event_as_the_file_has_it(path: Path) -> None:
+    heard: list[Event] = []
+    with Journal(path, heard.append) as journal:
+        journal.record("job_done", job="average/000", log=Path("/a.log"), outputs=("x", "y"))
+    assert heard[0]["log"] == "/a.log"
+    assert heard[0]["outputs"] == ["x", "y"]
+    again: list[Event] = []
+    with Journal(path, again.append) as journal:
+        assert again == heard
+        journal.record("step_skipped", step="average")
+    assert [event["event"] for event in again] == ["job_done", "step_skipped"]
+    assert read_events(path.read_bytes()) == (again, [])
+
+
+def test_what_a_job_names_is_known_before_its_step_ends(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.record("job_done", job="a/000", files={"/in": "1"}, written={"/out": "2"})
+        journal.record("job_started", job="a/001")
+        journal.record("job_done", job="a/001", files={"/lost": "3"}, is_lost=True)
+        now = journal.files
+    assert now == read_history(path).files == {"/in": "1", "/out": "2"}
 
 
 def test_line_in_the_middle_is_taken_out_and_kept(path: Path) -> None:

@@ -115,8 +115,13 @@ def _digest(path: str | Path, read: Callable[[int], Iterable[bytes]]) -> str:
 
 
 def _whole(file: int) -> Iterable[bytes]:
-    while block := os.read(file, BLOCK_BYTES):
+    # A small file is read at once, without room for more: there may be very many of them.
+    left = os.fstat(file).st_size
+    while block := os.read(file, max(1, min(BLOCK_BYTES, left))):
         yield block
+        left -= len(block)
+        if left == 0:
+            return
 
 
 def _ends(file: int) -> Iterable[bytes]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lofarpipe.config import Settings
@@ -41,8 +42,13 @@ class RunFiles:
         """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
         named = [*self._named_in_parset(), *(path for path in sorted(history.files) if path not in history.written)]
         installed = f"{share_directory()}/"
-        new = [path for path in named if not path.startswith(installed) and self._may_be_input(path)]
-        return _outermost([path for path in dict.fromkeys([*before, *new]) if _is_there(path)])
+        known = dict.fromkeys(before)
+        new = [
+            path
+            for path in dict.fromkeys(named)
+            if path not in known and not path.startswith(installed) and self._may_be_input(path)
+        ]
+        return _outermost([*filter(_is_there, known), *new])
 
     def products(self, history: History, inputs: Iterable[str] = ()) -> list[str]:
         """Return the products that are there; an input that a step changed is one too."""
@@ -75,8 +81,11 @@ class RunFiles:
         """Whether a file is the runner's: log, map, journal ..."""
         if path.endswith(MAP_ENDINGS) or path == str(self.settings.log_file):
             return True
-        here = f"{self.settings.job_directory}/"
-        return path.startswith(tuple(here + name for name in OWN_FILES))
+        return path.startswith(self._own_files)
+
+    @cached_property
+    def _own_files(self) -> tuple[str, ...]:
+        return tuple(f"{self.settings.job_directory}/{name}" for name in OWN_FILES)
 
     def _listed_by_plugins(self, history: History) -> Iterator[str]:
         for outputs in history.plugins.values():
@@ -108,9 +117,3 @@ def _outermost(paths: Iterable[str]) -> list[str]:
     return [
         path for path in known if not any(str(folder) in tables for folder in (Path(path).parents if tables else ()))
     ]
-
-
-def began_s(events: Iterable[Mapping[str, object]], now_s: float) -> float:
-    """Return when the first run began that the events of a journal tell of; ``now_s`` where none does."""
-    times = [event.get("time_s") for event in events]
-    return min([float(time) for time in times if isinstance(time, int | float)], default=now_s)

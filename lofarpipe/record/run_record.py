@@ -15,17 +15,17 @@ from typing import Any
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.history import Event, History, read_events
+from lofarpipe.history import History
 from lofarpipe.options import Option
 from lofarpipe.pipeline import Pipeline
-from lofarpipe.record.checksums import describe_files
+from lofarpipe.record.checksums import FULL, describe_files
 from lofarpipe.record.configuration import checksum_limit_bytes, configuration_facts
-from lofarpipe.record.files import RunFiles, began_s
+from lofarpipe.record.files import RunFiles
 from lofarpipe.record.parset_copy import self_contained
 from lofarpipe.record.software import host_facts, package_facts, program_facts, runner_facts
 from lofarpipe.record.state import job_facts, run_facts, step_facts
 from lofarpipe.report.events import Reporter
-from lofarpipe.report.run_state import RunState
+from lofarpipe.report.picture import Picture
 from lofarpipe.support.utilities import uncollected, write_atomically
 
 Facts = dict[str, Any]
@@ -62,6 +62,7 @@ class RunRecord(Reporter):
 
     Parameters
     ----------
+    history, picture: of the run, kept up to date by its journal.
     complain: is told what cannot be written or read; that ends no run.
 
     Raises
@@ -71,12 +72,20 @@ class RunRecord(Reporter):
     """
 
     def __init__(
-        self, pipeline: Pipeline, settings: Settings, command: Command, complain: Callable[[str], None]
+        self,
+        pipeline: Pipeline,
+        settings: Settings,
+        command: Command,
+        history: History,
+        picture: Picture,
+        complain: Callable[[str], None],
     ) -> None:
         self.path = settings.job_directory / FILE_NAME
         self._pipeline = pipeline
         self._settings = settings
         self._command = command
+        self._history = history
+        self._picture = picture
         self._limit_bytes = checksum_limit_bytes(settings)
         self._text, self._lost = self_contained(pipeline.composed)
         self._complain = complain
@@ -103,25 +112,29 @@ class RunRecord(Reporter):
 
     def _begin(self) -> None:
         inputs, self._earlier = _earlier_files(self.path)
-        events = self._events()
         self._facts = self._fixed_facts()
-        files = self._files(events)
-        history = History(events)
         known = {entry["path"]: entry for entry in inputs}
-        self._facts["inputs"] = _inputs(files.inputs(history, known), known, history, self._limit_bytes)
+        paths = self._files().inputs(self._history, known)
+        self._facts["inputs"] = _inputs(paths, known, self._history, self._limit_bytes)
         self._facts["products"] = []
-        self._write(events)
+        self._write()
 
     def _finish(self) -> None:
-        events = self._events()
-        history, files = History(events), self._files(events)
-        before = {entry["path"]: entry for entry in self._facts["inputs"]}
-        inputs = _inputs(files.inputs(history, before), before, history, self._limit_bytes)
+        history, files = self._history, self._files()
+        inputs = self._with_new_ones(files)
         known = {entry["path"]: entry for entry in self._earlier}
         products = files.products(history, [entry["path"] for entry in inputs])
         self._facts["inputs"] = inputs
         self._facts["products"] = describe_files(products, self._limit_bytes, known)
-        self._write(events)
+        self._write()
+
+    def _with_new_ones(self, files: RunFiles) -> list[Facts]:
+        """Return the inputs: those that were there at the beginning as they were, and those that steps have named."""
+        before = {entry["path"]: entry for entry in self._facts["inputs"]}
+        paths = files.inputs(self._history, before)
+        read = sum(entry["bytes"] for entry in before.values() if entry["checksum"]["method"] == FULL)
+        new = describe_files((path for path in paths if path not in before), max(0, self._limit_bytes - read))
+        return [*(before[path] for path in paths if path in before), *new]
 
     def _fixed_facts(self) -> Facts:
         """Return what does not change while the run goes on."""
@@ -150,16 +163,13 @@ class RunRecord(Reporter):
             "host": host_facts(),
         }
 
-    def _files(self, events: list[Event]) -> RunFiles:
+    def _files(self) -> RunFiles:
         programs = frozenset(program["path"] for program in self._facts["software"]["programs"])
-        return RunFiles(self._pipeline, self._settings, programs, began_s(events, time.time()))
+        first_s = self._picture.first_s
+        return RunFiles(self._pipeline, self._settings, programs, time.time() if first_s is None else first_s)
 
-    def _events(self) -> list[Event]:
-        journal = self._settings.job_directory / "journal.jsonl"
-        return read_events(journal.read_bytes())[0] if journal.is_file() else []
-
-    def _write(self, events: list[Event]) -> None:
-        state = RunState.from_events(events)
+    def _write(self) -> None:
+        state = self._picture.state
         facts = {
             "schema_version": self._facts["schema_version"],
             "run": run_facts(state, self._settings),
@@ -178,7 +188,8 @@ def as_text(facts: Facts) -> str:
     entries = []
     for key, value in facts.items():
         if isinstance(value, list) and value:
-            text = "[\n  " + ",\n  ".join(map(_as_json, value)) + "\n ]"
+            # At once, and cut where objects meet: within a text a quote has a backslash before it.
+            text = "[\n  " + _as_json(value)[1:-1].replace('}, {"', '},\n  {"') + "\n ]"
         else:
             text = _as_json(value)
         entries.append(f" {_as_json(key)}: {text}")

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import pwd
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -75,8 +76,14 @@ def package_facts() -> list[Facts]:
             package = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        found.append({"name": name, "version": package.version, "path": str(package.locate_file(""))})
+        found.append({"name": name, "version": _version(package), "path": str(package.locate_file(""))})
     return found
+
+
+def _version(package: importlib.metadata.Distribution) -> str:
+    """Return the version of a package; to have all that it says of itself parsed would take a hundred times as long."""
+    found = re.search(r"^Version: *(\S+)", package.read_text("METADATA") or "", re.MULTILINE)
+    return found[1] if found else package.version
 
 
 def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:

@@ -4,6 +4,7 @@ from lofarpipe.report.classic_log import ClassicLog
 from lofarpipe.report.events import Reporter, Reporters
 from lofarpipe.report.journalled import Journalled
 from lofarpipe.report.live import LiveTerminal
+from lofarpipe.report.picture import Picture
 from lofarpipe.report.screen import shows_live
 from lofarpipe.report.statistics import Statistics
 from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
@@ -16,6 +17,7 @@ __all__ = [
     "ClassicLog",
     "Journalled",
     "LiveTerminal",
+    "Picture",
     "Reporter",
     "Reporters",
     "Statistics",

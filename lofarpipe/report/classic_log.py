@@ -25,7 +25,8 @@ class ClassicLog(Reporter):
     """Appends lines ``<date> <time> <level> <logger>: <text>`` to one file.
 
     The file is made when the run starts: a run that is refused leaves nothing behind. What is told before that is
-    written then.
+    written then. It stays open while the run goes on; in the place of one that was moved away or removed a new one is
+    made, at the next step at the latest.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,6 +34,8 @@ class ClassicLog(Reporter):
         self._step_type = ""
         self._before_start: list[str] = []
         self._started = False
+        self._file: int | None = None  # while it is open
+        self._clock = _Clock()
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Make the file, or go on with the one of an earlier run.
@@ -54,6 +57,7 @@ class ClassicLog(Reporter):
     def step_started(self, step: str, step_type: str, jobs: int) -> None:
         """Write which step and which task begins."""
         self._step_type = step_type
+        self._leave_if_moved()
         self._write("INFO", PROGRAM, f"Beginning step {step}")
         if step_type != "plugin":
             self._write("INFO", PROGRAM, f"Running task: {step_type}")
@@ -74,9 +78,9 @@ class ClassicLog(Reporter):
         name = f"node.{result.host}.{self._step_type}.{product}".rstrip(".")
         output = self._output("DEBUG" if problem is None else "WARNING", name, result)
         if problem is None:
-            end = f"{_prefix('INFO', name)}{result.name} {result.reason()}\n"
+            end = f"{self._prefix('INFO', name)}{result.name} {result.reason()}\n"
         else:
-            end = f"{_prefix('ERROR', name)}{result.name} {problem}\n"
+            end = f"{self._prefix('ERROR', name)}{result.name} {problem}\n"
         self._append(chain(output, [end]))
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
@@ -98,6 +102,12 @@ class ClassicLog(Reporter):
         """Write how the run ended; nothing if it never started."""
         if not self._started:
             return
+        try:
+            self._write_end(ok, job_name, problem)
+        finally:
+            self._close()
+
+    def _write_end(self, ok: bool, job_name: str, problem: str) -> None:
         if ok:
             self._write("INFO", PROGRAM, "LOFAR Pipeline finished succesfully.")
             return
@@ -105,8 +115,11 @@ class ClassicLog(Reporter):
         self._write("ERROR", PROGRAM, problem or "no reason was given")
         self._write("ERROR", PROGRAM, "LOFAR Pipeline finished unsuccesfully.")
 
+    def _prefix(self, level: str, name: str) -> str:
+        return f"{self._clock.text()} {level:7} {name}: "
+
     def _write(self, level: str, name: str, text: str) -> None:
-        line = f"{_prefix(level, name)}{text}\n"
+        line = f"{self._prefix(level, name)}{text}\n"
         if not self._started:
             self._before_start.append(line)
             return
@@ -114,29 +127,59 @@ class ClassicLog(Reporter):
 
     def _output(self, level: str, name: str, result: JobResult) -> Iterator[str]:
         # One record for the whole block, as the tools expect.
-        prefixes = chain([_prefix(level, name)], repeat(""))
+        prefixes = chain([self._prefix(level, name)], repeat(""))
         lines = zip(prefixes, result.output(), strict=False)
         return (prefix + line.removesuffix("\n") + "\n" for prefix, line in lines)
 
     def _append(self, lines: Iterable[str]) -> None:
         # Bare calls of the system: this is done once per job, and a stream costs several times as much.
         try:
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                rest = iter(lines)
-                while text := "".join(islice(rest, LINES_AT_ONCE)):
-                    _write_all(file, text.encode("utf-8", "replace"))
-            finally:
-                os.close(file)
+            file = self._opened()
+            rest = iter(lines)
+            while text := "".join(islice(rest, LINES_AT_ONCE)):
+                _write_all(file, text.encode("utf-8", "replace"))
         except OSError as err:
             problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._path)))
             raise PipelineError(f"the log cannot be written: {problem}") from err
+
+    def _opened(self) -> int:
+        """Return the descriptor of the file, which has a name: what is written into a removed one, nobody reads."""
+        if self._file is not None and os.fstat(self._file).st_nlink == 0:
+            self._close()
+        if self._file is None:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return self._file
+
+    def _leave_if_moved(self) -> None:
+        """Close the file if its name stands for another one, or for none: programs that keep logs move them away."""
+        if self._file is not None:
+            try:
+                is_there = os.path.samestat(os.fstat(self._file), os.stat(self._path))  # noqa: PTH116
+            except OSError:
+                is_there = False
+            if not is_there:
+                self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            os.close(file)
+
+
+class _Clock:
+    """The date and the time of day as text, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def text(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._text = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return self._text
 
 
 def _write_all(file: int, content: bytes) -> None:
     while content:
         content = content[os.write(file, content) :]
-
-
-def _prefix(level: str, name: str) -> str:
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {level:7} {name}: "

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from lofarpipe.imaging.progress import printable
 from lofarpipe.report.board import Line, Moment, board
-from lofarpipe.report.journal_tail import JournalTail, LogTails
+from lofarpipe.report.journal_tail import LogTails
+from lofarpipe.report.picture import Picture
+from lofarpipe.report.run_state import JobState, RunState
 from lofarpipe.report.screen import Screen
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
 
@@ -21,27 +23,27 @@ REFRESH_S = 0.5  # between two pictures
 class LiveTerminal(Terminal):
     """Shows a run in place, and what goes wrong above; for a standard output that is a terminal.
 
-    A thread makes the pictures from the journal and the logs, so that jobs of hours show what they do. Until the first
-    one this is a plain terminal; what is said by the way stays above the picture. Warnings go to standard error, as
-    ever, if that is not the same terminal.
+    A thread makes the pictures from the state of the run and the logs, so that jobs of hours show what they do. Until
+    the first one this is a plain terminal; what is said by the way stays above the picture. Warnings go to standard
+    error, as ever, if that is not the same terminal.
 
     Parameters
     ----------
+    picture: of the run, kept up to date by its journal.
     level: NORMAL, or VERBOSE, which also tells of each job.
     """
 
-    def __init__(self, level: int = NORMAL) -> None:
+    def __init__(self, picture: Picture, level: int = NORMAL) -> None:
         super().__init__(level)
+        self._picture = picture
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._screen: Screen | None = None  # once there is something on it
-        self._tail: JournalTail | None = None
         self._logs = LogTails()
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Say where logs and maps go, and begin to show the run soon."""
         super().run_started(job_name, job_directory, steps)
-        self._tail = JournalTail(job_directory / "journal.jsonl")
         self._thread = threading.Thread(target=self._refresh, name="live display", daemon=True)
         self._thread.start()
 
@@ -72,13 +74,9 @@ class LiveTerminal(Terminal):
                 self._over.wait(REFRESH_S)
 
     def _lines(self, height: int, has_marks: bool) -> list[Line]:
-        if self._tail is None:
-            return []
-        with contextlib.suppress(OSError):  # what was known before is shown
-            self._tail.look()
-        state = self._tail.state
-        running = [job for step in state.steps.values() for job in step.running]
-        return board(state, Moment(time.time(), self._logs.progress(running), height, has_marks))
+        progress = self._logs.progress(self._picture.see(_running))  # may wait for a disk: the run does not
+        moment = Moment(time.time(), progress, height, has_marks)
+        return self._picture.see(lambda state: board(state, moment))
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
         """Steps have their lines in the picture, once there is one."""
@@ -96,3 +94,7 @@ class LiveTerminal(Terminal):
             super()._complain(text)
         else:
             self._screen.say(printable(timed(text)), "warning")
+
+
+def _running(state: RunState) -> list[JobState]:
+    return [job for step in state.steps.values() for job in step.running]

@@ -62,6 +62,9 @@ class Terminal(Reporter):
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Show a failed job always, any job from VERBOSE on, and else every ten seconds how many are done."""
         self._done += 1
+        if problem is None and self._level == NORMAL:  # as most are, and there may be very many
+            self._tell_progress(step)
+            return
         product = f" ({result.label})" if result.label else ""
         if problem is not None:
             self._complain(f"{result.name}{product} {problem}; log: {result.log}")
@@ -69,7 +72,11 @@ class Terminal(Reporter):
             self._say(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
         if self._level >= DEBUG:
             (self._out or sys.stdout).writelines(result.output())
-        if self._level == NORMAL and self._done < self._jobs and time.monotonic() >= self._next_progress:
+        if self._level == NORMAL:
+            self._tell_progress(step)
+
+    def _tell_progress(self, step: str) -> None:
+        if self._done < self._jobs and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
             self._tell(f"{step}: {self._done} of {self._jobs} jobs done")
 

@@ -88,6 +88,24 @@ def test_any_end_of_a_line_is_one(tmp_path: Path, count: int) -> None:
 def test_log_that_is_not_there(tmp_path: Path) -> None:
     assert result(log=tmp_path / "none.log").tail() == []
     assert list(result(log=tmp_path / "none.log").output()) == []
+    assert list(result(log=tmp_path).output()) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "written"),
+    [
+        (f"{NOTE}a\n{NOTE}b\n", []),
+        (f"{NOTE}a\n{NOTE}b", []),
+        (f"x\n{NOTE}b\n", ["x\n"]),
+        (f"{NOTE}a\nx", ["x"]),
+        (f"{NOTE}a\n\n{NOTE}b\n", ["\n"]),
+        (f"{NOTE}a\rx\n", ["x\n"]),
+        ("", []),
+    ],
+)
+def test_notes_are_not_what_the_program_wrote(tmp_path: Path, log: str, written: list[str]) -> None:
+    (tmp_path / "job.log").write_bytes(log.encode())
+    assert list(result(log=tmp_path / "job.log").output()) == written
 
 
 def test_interrupted_names_the_signal() -> None:

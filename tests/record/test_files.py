@@ -11,7 +11,7 @@ import pytest
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.history import History
 from lofarpipe.pipeline import load_pipeline
-from lofarpipe.record.files import RunFiles, began_s
+from lofarpipe.record.files import RunFiles
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 PARSET = """
@@ -102,12 +102,6 @@ def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Pa
     assert names(files_of(here, began=1.0).products(history), here) == ["sky.txt"]
     assert files_of(here).products(history) == []
     assert files_of(here, began=1.0).products(history, [str(here / "sky.txt")]) == []
-
-
-def test_beginning_is_that_of_the_first_run() -> None:
-    events = [{"event": "run_started", "time_s": 7.0}, {"event": "x"}, {"event": "y", "time_s": "soon"}]
-    assert began_s([*events, {"event": "run_started", "time_s": 9}], 100.0) == 7.0
-    assert began_s([], 100.0) == 100.0
 
 
 def test_what_goes_away_meanwhile_is_no_input(here: Path) -> None:

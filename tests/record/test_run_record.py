@@ -14,7 +14,7 @@ from recorded import PARSET, make_field, record, run
 from lofarpipe import __version__
 from lofarpipe.cli import main
 from lofarpipe.record import checksums, run_record
-from lofarpipe.record.run_record import Command, read_record
+from lofarpipe.record.run_record import Command, as_text, read_record
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "doc" / "run.schema.json").read_text())
 
@@ -206,6 +206,19 @@ def test_command_is_what_was_typed(here: Path) -> None:
     values = {value["key"]: value["source"] for value in facts["configuration"]["values"]}
     assert values["runtime_directory"] == "command line"
     assert Command("a", (), {}, here).directory == here
+
+
+def test_every_item_has_a_line_of_its_own() -> None:
+    rows = [{"a": '}, {"', "b": [1]}, {"a": "x", "b": []}]
+    facts = {"rows": rows, "texts": ['"}, {"', "y"], "none": [], "one": {"c": [{"d": 1}, {"d": 2}]}}
+    text = as_text(facts)
+    assert json.loads(text) == facts
+    assert text.splitlines()[1:5] == [
+        ' "rows": [',
+        '  {"a": "}, {\\"", "b": [1]},',
+        '  {"a": "x", "b": []}',
+        " ],",
+    ]
 
 
 def test_damaged_record_is_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pwd
 import subprocess
@@ -75,6 +76,13 @@ def test_packages_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) 
     (facts,) = package_facts()
     assert (facts["name"], facts["version"]) == ("numpy", numpy.__version__)
     assert Path(numpy.__file__).is_relative_to(facts["path"])
+
+
+def test_version_that_is_not_where_it_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "other-1.2.egg-info").mkdir()
+    (tmp_path / "other-1.2.egg-info" / "PKG-INFO").write_text("Name: other\nVersion: 1.2\n")
+    (package,) = importlib.metadata.distributions(path=[str(tmp_path)])
+    assert software._version(package) == "1.2"
 
 
 def pipeline_of(here: Path, text: str):

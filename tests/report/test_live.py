@@ -15,7 +15,7 @@ from copy_pipeline import list_step
 from pseudo_terminal import COLOUR, PseudoTerminal
 
 from lofarpipe.executors.jobs import JobResult
-from lofarpipe.report import VERBOSE, LiveTerminal, live, shows_live
+from lofarpipe.report import VERBOSE, LiveTerminal, Picture, live, shows_live
 from lofarpipe.report.board import Line
 
 STEPS = """\
@@ -154,7 +154,7 @@ def test_what_can_be_shown_in_place(monkeypatch: pytest.MonkeyPatch, is_tty: boo
 
 
 def test_run_that_never_started_shows_only_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = LiveTerminal()
+    terminal = LiveTerminal(Picture())
     terminal.warning("coarse")
     terminal.run_ended(False, "field", "refused")
     said = capsys.readouterr()
@@ -199,8 +199,8 @@ def wait_for_picture(terminal: LiveTerminal, screen: type[FakeScreen]) -> None:
         time.sleep(0.01)
 
 
-def test_journal_that_cannot_be_read_gives_an_empty_picture(tmp_path: Path, screen: type[FakeScreen]) -> None:
-    terminal = LiveTerminal()
+def test_run_of_which_nothing_is_known_gives_an_empty_picture(tmp_path: Path, screen: type[FakeScreen]) -> None:
+    terminal = LiveTerminal(Picture())
     terminal.run_started("field", tmp_path, 1)
     wait_for_picture(terminal, screen)
     terminal.run_ended(True, "field")
@@ -210,7 +210,7 @@ def test_journal_that_cannot_be_read_gives_an_empty_picture(tmp_path: Path, scre
 def test_what_is_said_goes_above_but_for_steps(
     tmp_path: Path, screen: type[FakeScreen], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal = LiveTerminal(VERBOSE)
+    terminal = LiveTerminal(Picture(), VERBOSE)
     terminal.run_started("field", tmp_path, 1)
     wait_for_picture(terminal, screen)
     terminal.notice("a \x1b[2Jnotice")
@@ -228,7 +228,7 @@ def test_terminal_that_goes_away_does_not_end_the_run(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(screen, "show", gone)
-    terminal = LiveTerminal()
+    terminal = LiveTerminal(Picture())
     terminal.run_started("field", tmp_path, 1)
     assert screen.is_shown.wait(60)  # type: ignore[attr-defined]
     terminal.run_ended(True, "field")

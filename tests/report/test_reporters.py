@@ -5,13 +5,25 @@ from __future__ import annotations
 import inspect
 import io
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import NOTE, Job, JobResult, JobStart
-from lofarpipe.report import DEBUG, NORMAL, QUIET, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, terminal
+from lofarpipe.report import (
+    DEBUG,
+    NORMAL,
+    QUIET,
+    VERBOSE,
+    ClassicLog,
+    Reporter,
+    Reporters,
+    Terminal,
+    classic_log,
+    terminal,
+)
 
 EVENTS = [name for name, _ in inspect.getmembers(Reporter, inspect.isfunction)]
 
@@ -225,6 +237,55 @@ def test_log_that_cannot_be_written_any_more(tmp_path: Path, good: JobResult) ->
         log.notice("x")
     with pytest.raises(PipelineError, match=message):
         log.job_done("s", good, None)
+
+
+def test_log_that_is_moved_away_is_followed_by_a_new_one(tmp_path: Path, good: JobResult) -> None:
+    path, aside = tmp_path / "pipeline.log", tmp_path / "pipeline.log.1"
+    log = ClassicLog(path)
+    log.run_started("x", tmp_path, 2)
+    path.rename(aside)
+    log.notice("still in the old one")
+    log.step_started("first", "dppp", 1)
+    path.rename(tmp_path / "pipeline.log.2")
+    path.touch()  # as a program that keeps logs does
+    log.step_started("second", "dppp", 1)
+    log.run_ended(True, "x")
+    assert aside.read_text().endswith("genericpipeline: still in the old one\n")
+    assert "step first" in (tmp_path / "pipeline.log.2").read_text()
+    assert path.read_text().count("\n") == 3
+    assert "Beginning step second\n" in path.read_text()
+
+
+def test_log_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    log = ClassicLog(tmp_path / "pipeline.log")
+    log.run_started("x", tmp_path, 1)
+    (tmp_path / "pipeline.log").unlink()
+    log.notice("here")
+    assert (tmp_path / "pipeline.log").read_text().endswith("genericpipeline: here\n")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_log_is_closed_when_the_run_is_over(tmp_path: Path) -> None:
+    log = ClassicLog(tmp_path / "pipeline.log")
+    before = open_files()
+    log.run_started("x", tmp_path, 1)
+    assert open_files() == before + 1
+    log.run_ended(True, "x")
+    assert open_files() == before
+
+
+def test_time_in_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = ClassicLog(tmp_path / "pipeline.log")
+    log.run_started("x", tmp_path, 1)
+    for time_s in (1e9, 1e9 + 0.9, 1e9 + 1.0):
+        monkeypatch.setattr(classic_log.time, "time", lambda now=time_s: now)
+        log.notice("now")
+    second, same, later = (line.split()[1] for line in (tmp_path / "pipeline.log").read_text().splitlines()[-3:])
+    assert (second, same) == (second, second)
+    assert later == time.strftime("%H:%M:%S", time.localtime(1e9 + 1))
 
 
 def _recording(name: str) -> object:

@@ -56,6 +56,27 @@ def test_job_has_what_both_its_events_said() -> None:
     assert (job.start_s, job.duration_s, job.cpu_s, job.max_rss_mb) == (103.0, 5.0, 4.5, 80.0)
 
 
+def test_jobs_are_counted_as_they_begin_and_end_once_more() -> None:
+    run = RunState.from_events([START, began("a", 101.0, 3)])
+    step = run.steps["a"]
+
+    def counts(*events: dict[str, Any]) -> tuple[int, int, list[str]]:
+        for one in events:
+            run.apply(one)
+        return step.done, step.failed, [job.name for job in step.running]
+
+    assert counts(job_began("a/000", 102.0), job_began("a/001", 102.0)) == (0, 0, ["a/000", "a/001"])
+    assert counts(job_ended("a/000", 103.0, 1, "lost"), job_began("a/000", 104.0)) == (0, 0, ["a/001", "a/000"])
+    assert counts(job_ended("a/000", 105.0), job_ended("a/001", 105.0, 1, "bad")) == (1, 1, [])
+    assert counts(job_ended("a/000", 106.0)) == (1, 1, [])  # said twice
+    assert counts(START | {"steps": ["a"]}, began("a", 107.0, 3), job_began("a/001", 108.0)) == (0, 0, ["a/001"])
+
+
+def test_jobs_of_a_step_that_says_later_that_it_began_count() -> None:
+    run = RunState.from_events([START, job_began("a/000", 102.0), job_ended("a/000", 103.0), began("a", 104.0, 2)])
+    assert run.steps["a"].done == 1
+
+
 def test_steps_wait_in_their_order_before_they_begin() -> None:
     assert states(RunState.from_events([START])) == {"create": "waiting", "average": "waiting", "image": "waiting"}
     assert RunState().state == "waiting"

@@ -1,0 +1,47 @@
+"""The picture of the run of this process, as the thread that shows it sees it."""
+
+from __future__ import annotations
+
+import threading
+
+from lofarpipe.report import Picture
+from lofarpipe.report.run_state import RunState
+
+
+def test_it_says_what_the_events_say() -> None:
+    picture = Picture()
+    picture.apply({"event": "run_started", "time_s": 5.0, "job": "field", "steps": ["a"]})
+    picture.apply({"event": "step_started", "time_s": 6.0, "step": "a", "jobs": 2})
+    assert picture.see(lambda state: (state.facts["job"], state.steps["a"].total)) == ("field", 2)
+    assert picture.state.state == "running"
+
+
+def test_its_beginning_is_that_of_the_first_run() -> None:
+    picture = Picture()
+    assert picture.first_s is None
+    for event in ({"event": "x"}, {"event": "y", "time_s": "soon"}, {"event": "run_started", "time_s": 7}):
+        picture.apply(event)
+    picture.apply({"event": "run_started", "time_s": 9.0})
+    assert picture.first_s == 7.0
+    picture.apply({"event": "run_started", "time_s": 3.0})  # the clock was set back
+    assert picture.first_s == 3.0
+
+
+def test_nothing_changes_while_somebody_looks() -> None:
+    picture = Picture()
+    changed = threading.Event()
+
+    def change() -> None:
+        picture.apply({"event": "run_started", "job": "field"})
+        changed.set()
+
+    def look(state: RunState) -> int:
+        thread.start()
+        changed.wait(0.2)
+        return state.run
+
+    thread = threading.Thread(target=change)
+    assert picture.see(look) == 0
+    assert changed.wait(60)
+    thread.join()
+    assert picture.see(lambda state: state.run) == 1
