@@ -14,7 +14,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.cancelling import Cancellable
 from lofarpipe.executors.claims import read_claim, state_of
 from lofarpipe.executors.dask_cluster import NODE, QUEUES, DaskOptions, ask_for_workers, connect, tokens
-from lofarpipe.executors.earlier import orders_of
+from lofarpipe.executors.earlier import orders_of, take_back
 from lofarpipe.executors.jobs import (
     NOT_STARTED,
     DoneCallback,
@@ -225,11 +225,7 @@ class _Batch:
     def _take_earlier(self, index: int, job: Job, orders: Sequence[Order]) -> bool:
         """Take what an engine before this one left: a result, or an end that has to be waited for."""
         for order in orders:
-            withdraw(order)
-            while state_of(order) == "alive" and not self._must_end():
-                self._watch.wait(LOOK_S)
-            result = read_record(order)
-            discard(order)
+            result = take_back(order, self._watch.wait, self._must_end)
             if result is not None and result.ok and fingerprint(order.job) == fingerprint(job):
                 self._finish(index, result)
                 return True

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import state_of
-from lofarpipe.executors.jobs import Job
-from lofarpipe.executors.orders import CLAIM, Order, discard, find_orders, read_order, withdraw
+from lofarpipe.executors.jobs import Job, JobResult
+from lofarpipe.executors.orders import CLAIM, Order, discard, find_orders, read_order, read_record, withdraw
 from lofarpipe.executors.slurm_client import SlurmClient, SlurmRefused
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.executors.slurm_queue import SlurmQueue
@@ -44,9 +44,25 @@ def end_guards(orders: Iterable[Order], wait: Callable[[float], object] = time.s
     for order in left:
         withdraw(order)
     for order in left:
-        while state_of(order) == "alive":
-            wait(ASK_S)
-        discard(order)
+        take_back(order, wait)
+
+
+def take_back(
+    order: Order, wait: Callable[[float], object] = time.sleep, must_end: Callable[[], bool] = lambda: False
+) -> JobResult | None:
+    """Withdraw an order, and remove it when no guard of it is alive; return its result, if there is one.
+
+    Parameters
+    ----------
+    wait: lets some seconds pass.
+    must_end: whether there is a reason not to wait any longer.
+    """
+    withdraw(order)
+    while state_of(order) == "alive" and not must_end():
+        wait(ASK_S)
+    result = read_record(order)
+    discard(order)
+    return result
 
 
 def orders_of(directory: Path, jobs: Sequence[Job]) -> list[Order]:

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from lofarpipe.executors.claims import take
-from lofarpipe.executors.earlier import end_guards, orders_of
-from lofarpipe.executors.jobs import Job
-from lofarpipe.executors.orders import Order, new_attempt, order_path, write_order
+from lofarpipe.executors.earlier import end_guards, orders_of, take_back
+from lofarpipe.executors.jobs import Job, JobResult
+from lofarpipe.executors.orders import Order, new_attempt, order_path, write_order, write_record
 
 
 def ordered(directory: Path, name: str) -> Order:
@@ -37,3 +37,18 @@ def test_living_guard_is_waited_for(tmp_path: Path) -> None:
     end_guards([order, other], wait)
     assert waited == [False] * 3
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_result_of_an_order_that_is_taken_back(tmp_path: Path) -> None:
+    order, other = ordered(tmp_path, "a/000"), ordered(tmp_path, "a/001")
+    result = JobResult("a/000", 0, 1e9, 1.0, 1.0, 10.0, order.job.log, order.job.argv)
+    write_record(order, result)
+    assert (take_back(order), take_back(other)) == (result, None)
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_guard_is_not_waited_for_by_a_run_that_must_end(tmp_path: Path) -> None:
+    order = ordered(tmp_path, "a/000")
+    take(order)
+    assert take_back(order, must_end=lambda: True) is None
+    assert list((tmp_path / "a").iterdir()) == []  # the guard sees that at its next beat
