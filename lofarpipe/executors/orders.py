@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -183,23 +183,11 @@ def claims_of(order: Order) -> list[Path]:
     return found
 
 
-def discard_records(directory: Path, jobs: Iterable[str] = ()) -> int:
-    """Remove orders that have a record, so that nothing is taken for done; return how many.
-
-    Parameters
-    ----------
-    directory: where orders are.
-    jobs: names of jobs or beginnings of them ("average/"); by default all.
-    """
-    count = 0
-    wanted = tuple(jobs)
+def discard_records(directory: Path) -> None:
+    """Remove the orders below a directory that have a record, so that nothing is taken for done."""
     for record in directory.rglob(f"*.*{RECORD}"):
-        name = str(record.relative_to(directory)).partition(".")[0]
-        if not wanted or name.startswith(wanted):
-            for path in [record.with_suffix(".json"), *record.parent.glob(f"{record.stem}.*")]:
-                path.unlink(missing_ok=True)
-            count += 1
-    return count
+        for path in [record.with_suffix(".json"), *record.parent.glob(f"{record.stem}.*")]:
+            path.unlink(missing_ok=True)
 
 
 def guard_command(*arguments: str | Path) -> list[str]:

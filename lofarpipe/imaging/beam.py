@@ -49,11 +49,6 @@ class FieldBeam:
     source: str
     detail: str
 
-    @property
-    def fwhm_deg(self) -> float:
-        """The larger of the two widths, degrees."""
-        return max(self.fwhm_x_deg, self.fwhm_y_deg)
-
 
 def block_times_s(blocks: Sequence[SetMetadata], count: int) -> Floats:
     """Return ``count`` MJD UTC times, seconds, evenly spread over the time that the blocks observed, gaps left out."""
@@ -102,14 +97,10 @@ def _as_field_beam(extent_rad: tuple[float, float], source: str, detail: str) ->
     return FieldBeam(math.degrees(extent_rad[0]), math.degrees(extent_rad[1]), source, detail)
 
 
-def measure_field_beam(
-    ms_path: str,
-    blocks: Sequence[SetMetadata],
-    frequency_hz: float,
-    pair_weights: Floats | None = None,
-    ntimes: int = BEAM_TIMES,
-) -> FieldBeam:
+def measure_field_beam(ms_path: str, blocks: Sequence[SetMetadata], frequency_hz: float) -> FieldBeam:
     """Return the half-power widths of the array's beam from EveryBeam, averaged over the time that was observed.
+
+    All baselines weigh the same.
 
     Parameters
     ----------
@@ -117,8 +108,6 @@ def measure_field_beam(
         The set whose stations are taken, for all blocks.
     blocks
         One set per time block: their time ranges, and the phase centre of the first.
-    pair_weights
-        Weights (station, station) of the baselines; all equal by default.
 
     Raises
     ------
@@ -127,9 +116,9 @@ def measure_field_beam(
 
     Source: spec/imaging.md, section 4.2.
     """
-    centre_rad, times_s = blocks[0].phase_centre_rad, block_times_s(blocks, ntimes)
+    centre_rad, times_s = blocks[0].phase_centre_rad, block_times_s(blocks, BEAM_TIMES)
     beams = StationBeams(ms_path, centre_rad, float(times_s[0]), frequency_hz)
-    weights = equal_pair_weights(beams.stations) if pair_weights is None else pair_weights
+    weights = equal_pair_weights(beams.stations)
     first_half_width = SPEED_OF_LIGHT_M_S / frequency_hz / FIRST_HALF_WIDTH_M
     for doublings in range(MOST_DOUBLINGS):
         half_width = min(first_half_width * 2**doublings, WIDEST_HALF_WIDTH - 0.05)
@@ -137,13 +126,13 @@ def measure_field_beam(
         power = np.mean([beams.power(grid, float(time_s), frequency_hz, weights) for time_s in times_s], axis=0)
         extent = half_power_extent(power, grid.node_l, grid.node_m)
         if extent is not None:
-            detail = f"EveryBeam, {beams.stations} stations of {ms_path}, mean over {ntimes} times at "
+            detail = f"EveryBeam, {beams.stations} stations of {ms_path}, mean over {BEAM_TIMES} times at "
             return _as_field_beam(extent, "everybeam", f"{detail}{frequency_hz / 1e6:.3f} MHz")
     raise BeamError(f"{ms_path}: the beam at {frequency_hz / 1e6:.1f} MHz does not fall to half within 40 deg")
 
 
 def formula_beam(
-    blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None, ntimes: int = BEAM_TIMES
+    blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None
 ) -> FormulaBeam:
     """Return the beam by formula of a field at the times that were observed.
 
@@ -160,20 +149,20 @@ def formula_beam(
     known_m = first.dish_diameters_m[first.dish_diameters_m > 0]
     diameter_m = dish_diameter_m or (float(np.median(known_m)) if len(known_m) else 0.0)
     kind = station_kind(first.telescope, first.antenna_set, frequency_hz, diameter_m)
-    width_deg = station_fwhm_deg(frequency_hz, kind.diameter_m, alpha=kind.alpha)
+    width_deg = station_fwhm_deg(frequency_hz, kind.diameter_m, kind.alpha)
     elevations, parallactic = np.full(1, math.pi / 2), np.zeros(1)
     if first.telescope.upper() in FLAT_STATIONS:
-        elevations, parallactic = _field_angles_rad(blocks, ntimes)
+        elevations, parallactic = _field_angles_rad(blocks)
     detail = f"{kind.alpha} wavelength / {kind.diameter_m:g} m ({kind.name}) at {frequency_hz / 1e6:.3f} MHz"
     return FormulaBeam(math.radians(width_deg), elevations, parallactic, detail)
 
 
-def _field_angles_rad(blocks: Sequence[SetMetadata], ntimes: int) -> tuple[Floats, Floats]:
+def _field_angles_rad(blocks: Sequence[SetMetadata]) -> tuple[Floats, Floats]:
     """Return elevations and parallactic angles of the field at the times that were observed."""
     from lofarpipe.imaging.measurement_set import elevation_rad
 
     first = blocks[0]
-    elevations = elevation_rad(first, block_times_s(blocks, ntimes))
+    elevations = elevation_rad(first, block_times_s(blocks, BEAM_TIMES))
     if elevations.min() <= 0:
         lowest_deg = math.degrees(elevations.min())
         raise ValueError(

@@ -40,17 +40,13 @@ STATION_KINDS = (
 )
 
 
-def station_fwhm_deg(
-    frequency_hz: float, diameter_m: float, elevation_rad: float = math.pi / 2, alpha: float = DEFAULT_ALPHA
-) -> float:
-    """Return the half-power width of a station beam along the vertical circle, degrees.
-
-    alpha wavelength / diameter, stretched by 1 / sin(elevation); across the vertical it is the width at the zenith.
+def station_fwhm_deg(frequency_hz: float, diameter_m: float, alpha: float) -> float:
+    """Return the half-power width of a station beam at the zenith, degrees: alpha wavelength / diameter.
 
     Raises
     ------
     ValueError
-        If the frequency or the diameter is not positive, or the field is below the horizon.
+        If the frequency or the diameter is not positive.
 
     Source: spec/imaging.md, section 2.1.
     """
@@ -61,10 +57,8 @@ def station_fwhm_deg(
             f"station diameter is {diameter_m} m, so the beam width is undefined; ANTENNA.DISH_DIAMETER must be "
             "positive, or the diameter given as an option"
         )
-    if not 0 < elevation_rad <= math.pi / 2:
-        raise ValueError(f"elevation is {math.degrees(elevation_rad):.1f} deg; the field is not up")
     wavelength_m = SPEED_OF_LIGHT_M_S / frequency_hz
-    return math.degrees(alpha * wavelength_m / diameter_m) / math.sin(elevation_rad)
+    return math.degrees(alpha * wavelength_m / diameter_m)
 
 
 def station_kind(telescope: str, antenna_set: str, frequency_hz: float, diameter_m: float) -> StationKind:

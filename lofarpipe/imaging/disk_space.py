@@ -129,7 +129,7 @@ def _limits(metadata: SetMetadata, wish: AveragingWish) -> AveragingLimits | Non
     frequency_hz = float(np.mean(metadata.frequencies_hz))
     diameter_m = wish.station_diameter_m or float(np.median(metadata.dish_diameters_m))
     kind = station_kind(metadata.telescope, metadata.antenna_set, frequency_hz, diameter_m)
-    fwhm_rad = math.radians(station_fwhm_deg(frequency_hz, diameter_m, alpha=kind.alpha))
+    fwhm_rad = math.radians(station_fwhm_deg(frequency_hz, diameter_m, kind.alpha))
     theta_rad = wish.fieldsize_highres * fwhm_rad / 2
     uvw_m = sample_visibilities(metadata.path, SAMPLE_ROWS).uvw_m
     lengths = np.hypot(uvw_m[:, 0], uvw_m[:, 1]) * frequency_hz / SPEED_OF_LIGHT_M_S

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
-from lofarpipe.errors import PipelineError, Suggestions, named
+from lofarpipe.errors import Suggestions, named
 from lofarpipe.support.parset import split_list, unquote
 from lofarpipe.support.utilities import files_of
 
-ANSWER_TIMEOUT_S = 120
 # Keys of a parset that belong to no step; DP3 6.6 reports any other as not used (tried one by one).
 GLOBAL_KEYS = frozenset({"checkparset", "msin", "msout", "numthreads", "steps", "verbosity"})
 GLOBAL_KEYS |= {"showcounts", "showprogress", "showtimings"}
@@ -23,44 +18,8 @@ MANY_SETS_KEYS = frozenset({"msin.orderms", "msin.missingdata"})
 BEAM_INTERVAL = "beam_interval"
 READS_ONLY = frozenset({"count", "counter", "null"})
 
-_VERSION = re.compile(r"DP3 (\d+(?:\.\d+)*)")
 _UNUSED = re.compile(r"\*\*\* WARNING: the following parset keywords were not used \*\*\*\n((?: .*\n?)*)")
 _UNUSED_NAME = re.compile(r"^ +- (\S+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class DP3Build:
-    """One DP3 program; ``version`` as (6, 6, 0)."""
-
-    path: Path
-    version: tuple[int, ...]
-
-
-@functools.cache
-def describe(path: str | Path) -> DP3Build:
-    """Return what ``--version`` of a DP3 program says. This starts DP3, which costs about a second.
-
-    Raises
-    ------
-    PipelineError
-        If the program cannot be started, or does not answer as DP3 does.
-    """
-    from lofarpipe.imaging.wsclean_build import quiet_environment
-
-    command = [str(path), "--version"]
-    try:
-        done = subprocess.run(
-            command, env=quiet_environment(), capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise PipelineError(f"{path}: cannot be run: {err}; pip install dp3, or correct the path") from err
-    version = _VERSION.search(done.stdout)
-    if done.returncode or not version:
-        said = (done.stdout + done.stderr).strip().split("\n")[-1][:200]
-        raise PipelineError(
-            f"{path} --version: exited with {done.returncode}: '{said}'; repair the installation of DP3"
-        )
-    return DP3Build(Path(path), tuple(map(int, version[1].split("."))))
 
 
 def adapt(keywords: Mapping[str, str], cores: int) -> dict[str, str]:

@@ -345,11 +345,6 @@ def has_unflagged_data(path: str) -> bool:
         )
 
 
-def flagged_fraction(path: str, max_rows: int = 200_000) -> float:
-    """Return the part of the cross-correlation samples that is flagged, 0 to 1, from about ``max_rows`` rows."""
-    return float(sample_visibilities(path, max_rows).flags.mean())
-
-
 def unflagged_exposure_s(path: str, max_rows: int = 200_000) -> float:
     """Return the unflagged integration time, seconds: exposure of the slots that exist, times what is not flagged.
 

@@ -8,7 +8,6 @@ Source of every formula here: Bridle & Schwab 1999, ASP Conf. 180, ch. 18; Thomp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,37 +64,21 @@ def gaussian_loss(beta: float) -> float:
     return 1.0 - math.sqrt(math.pi) / (2 * scaled) * math.erf(scaled)
 
 
-def _invert(loss_of: Callable[[float], float], loss: float, upper: float) -> float:
-    """Return x in (0, upper) with loss_of(x) = loss, by bisection of a rising function."""
+def invert_sinc_loss(loss: float) -> float:
+    """Return the phase change in turns at which one visibility loses ``loss``; found by bisection.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not between 0 and 1.
+    """
     if not 0 < loss < 1:
         raise ValueError(f"loss is {loss}; it must lie between 0 and 1, e.g. 0.05 for 5 %")
-    low, high = 0.0, upper
+    low, high = 0.0, 1.0
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if loss_of(middle) < loss else (low, middle)
+        low, high = (middle, high) if float(sinc_loss(middle)) < loss else (low, middle)
     return high
-
-
-def invert_sinc_loss(loss: float) -> float:
-    """Return the phase change in turns at which one visibility loses ``loss``.
-
-    Raises
-    ------
-    ValueError
-        If the loss is not between 0 and 1.
-    """
-    return _invert(lambda turns: float(sinc_loss(turns)), loss, 1.0)
-
-
-def invert_gaussian_loss(loss: float) -> float:
-    """Return the beta at which a source in the image loses ``loss``; see `gaussian_loss`.
-
-    Raises
-    ------
-    ValueError
-        If the loss is not between 0 and 1.
-    """
-    return _invert(gaussian_loss, loss, 2.0 / (1.0 - loss) if loss < 1 else 1.0)
 
 
 def loss_per_axis(loss: float) -> float:

@@ -12,10 +12,8 @@ from lofarpipe.imaging.beam_formula import FormulaBeam, parallactic_angles_rad, 
 HALF_PI = math.pi / 2
 
 
-def test_beam_doubles_at_thirty_degrees_elevation():
-    zenith = station_fwhm_deg(150e6, 30.8)
-    assert zenith == pytest.approx(4.09, abs=0.01)  # deg, by hand: 1.1 * 1.9986 m / 30.8 m
-    assert station_fwhm_deg(150e6, 30.8, math.pi / 6) == pytest.approx(2 * zenith)
+def test_width_by_hand():
+    assert station_fwhm_deg(150e6, 30.8, 1.1) == pytest.approx(4.09, abs=0.01)  # deg: 1.1 * 1.9986 m / 30.8 m
 
 
 @pytest.mark.parametrize(
@@ -25,9 +23,6 @@ def test_beam_doubles_at_thirty_degrees_elevation():
         ((150e6, 0.0, 1.0), "station diameter is 0.0 m"),
         ((150e6, -3.0, 1.0), "station diameter is -3.0 m"),
         ((150e6, float("nan"), 1.0), "station diameter is nan m"),
-        ((150e6, 30.0, 0.0), "elevation is 0.0 deg; the field is not up"),
-        ((150e6, 30.0, -0.5), "the field is not up"),
-        ((150e6, 30.0, 2.0), "elevation is 114.6 deg"),
     ],
 )
 def test_the_impossible_is_refused(arguments, message):
@@ -48,7 +43,7 @@ def test_the_impossible_is_refused(arguments, message):
 )
 def test_widths_are_those_of_the_ideal_stations(antenna_set, frequency_hz, diameter_m, width_deg):
     kind = station_kind("LOFAR", antenna_set, frequency_hz, diameter_m)
-    assert station_fwhm_deg(frequency_hz, kind.diameter_m, alpha=kind.alpha) == pytest.approx(width_deg, rel=0.01)
+    assert station_fwhm_deg(frequency_hz, kind.diameter_m, kind.alpha) == pytest.approx(width_deg, rel=0.01)
 
 
 def test_other_telescopes_have_dishes_of_the_size_they_say():
@@ -60,7 +55,7 @@ def test_other_telescopes_have_dishes_of_the_size_they_say():
 def test_a_lofar_station_without_diameter_stays_without():
     kind = station_kind("LOFAR", "", 150e6, 0.0)
     with pytest.raises(ValueError, match=r"ANTENNA\.DISH_DIAMETER must be"):
-        station_fwhm_deg(150e6, kind.diameter_m, alpha=kind.alpha)
+        station_fwhm_deg(150e6, kind.diameter_m, kind.alpha)
 
 
 def test_parallactic_angle_by_hand():

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.dp3 import adapt, check, describe, step_names, unused_keywords
+from lofarpipe.imaging.dp3 import adapt, check, step_names, unused_keywords
 
 AVERAGE = {
     "msin": "a.MS",
@@ -60,16 +59,6 @@ def test_dp3_takes_what_is_left_for_one_set(dp3, hba_set_generic, tmp_path, form
     keywords = {**AVERAGE, "msin": form.format(hba_set_generic), "msin.orderms": "True", "msin.missingdata": "True"}
     code, log = run_real(dp3, tmp_path, adapt(keywords, 1))
     assert (code, unused_keywords(log)) == (0, [])
-
-
-def test_the_version_is_asked(dp3):
-    assert describe(dp3).version >= (6, 0)
-
-
-@pytest.mark.parametrize(("path", "text"), [("/nosuch/DP3", "cannot be run"), ("/bin/false", "exited with 1")])
-def test_another_program_is_refused(path, text):
-    with pytest.raises(PipelineError, match=text):
-        describe(path)
 
 
 def test_averaging_is_fine():

@@ -14,7 +14,6 @@ from lofarpipe.imaging import measurement_set
 from lofarpipe.imaging.measurement_set import (
     MeasurementSetError,
     elevation_rad,
-    flagged_fraction,
     has_unflagged_data,
     read_metadata,
     sample_visibilities,
@@ -58,7 +57,6 @@ def test_metadata_of_a_dish_array(dish_set):
 
 def test_flags_and_exposure_of_real_data(hba_set_generic):
     assert has_unflagged_data(str(hba_set_generic))
-    assert flagged_fraction(str(hba_set_generic)) == pytest.approx(0.3095, abs=1e-4)
     assert unflagged_exposure_s(str(hba_set_generic)) == pytest.approx(6 * 10.0139008 * (1 - 0.30952), rel=1e-4)
 
 

@@ -27,8 +27,8 @@ def test_inverse_of_the_sinc(vector):
 
 
 @pytest.mark.parametrize("vector", VECTORS["beta_inv"], ids=str)
-def test_inverse_of_the_gaussian(vector):
-    assert smearing.invert_gaussian_loss(vector["loss"]) == pytest.approx(vector["beta"], abs=1e-6)
+def test_loss_of_a_gaussian(vector):
+    assert smearing.gaussian_loss(vector["beta"]) == pytest.approx(vector["loss"], abs=1e-6)
 
 
 @pytest.mark.parametrize("vector", VECTORS["single_baseline"], ids=str)
@@ -85,10 +85,9 @@ def test_gaussian_loss_where_its_series_takes_over():
 
 
 @pytest.mark.parametrize("loss", [0.0, 1.0, -0.1, 1.5])
-@pytest.mark.parametrize("invert", [smearing.invert_sinc_loss, smearing.invert_gaussian_loss])
-def test_a_loss_that_is_none_is_refused(invert, loss):
+def test_a_loss_that_is_none_is_refused(loss):
     with pytest.raises(ValueError, match="must lie between 0 and 1"):
-        invert(loss)
+        smearing.invert_sinc_loss(loss)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +100,8 @@ def test_a_limit_of_nothing_is_refused(theta_rad, frequency_hz, b_rms_lambda, na
 
 
 @given(st.floats(1e-4, 0.5))
-def test_inverses_invert(loss):
+def test_inverse_inverts(loss):
     assert float(smearing.sinc_loss(smearing.invert_sinc_loss(loss))) == pytest.approx(loss, rel=1e-6)
-    assert smearing.gaussian_loss(smearing.invert_gaussian_loss(loss)) == pytest.approx(loss, rel=1e-6)
 
 
 @given(st.floats(1e-4, 0.5))

@@ -82,7 +82,7 @@ def field_width_deg(settings: ObservationSettings, stations: Sequence[Station]) 
     """Return the half-power width of the mean station's beam at the lowest frequency and the zenith, degrees."""
     frequency_hz = settings.subband_frequencies_hz()[0]
     kinds = [station_kind("LOFAR", settings.antenna_set, frequency_hz, station.diameter_m) for station in stations]
-    return sum(station_fwhm_deg(frequency_hz, kind.diameter_m, alpha=kind.alpha) for kind in kinds) / len(kinds)
+    return sum(station_fwhm_deg(frequency_hz, kind.diameter_m, kind.alpha) for kind in kinds) / len(kinds)
 
 
 def _make_sets(
