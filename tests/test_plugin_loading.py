@@ -35,7 +35,7 @@ def test_python_2_plugin_runs_and_is_told_once(write, capsys):
     path = write("old", "def plugin_main(args, **kwargs):\n    print 'n is', kwargs['n']\n    return {'n': args[0]}\n")
     assert run_plugin(path, ["a"], {"n": "3"}) == {"n": "a"}
     assert capsys.readouterr().out == "n is 3\n"
-    assert python2.take_notices() == [f"{path}: Python 2 source; translated in memory (5 / 2 is now 2.5)"]
+    assert python2.take_notices() == [f"{path}: Python 2 source; translated in memory (5 / 2 is 2 in it)"]
     run_plugin(path, ["a"], {"n": "3"})
     assert python2.take_notices() == []
 

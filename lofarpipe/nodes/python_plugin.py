@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lofarpipe.support import python2
+from lofarpipe.support.python2_imports import write_numbers_plainly
 
 # One process per product: what is imported here is paid for every time. typing, traceback and lofarpipe.errors,
 # which brings dataclasses, would double it.
@@ -113,6 +114,7 @@ def result_of(returned: object, script: str) -> dict[str, str]:
     if not returned:
         return {}
     if isinstance(returned, Mapping):
+        write_numbers_plainly()
         return {str(key): str(value) for key, value in returned.items()}
     raise ScriptError(f"{script}: main returned {returned!r}; only a dictionary, None or 0 say that it succeeded")
 

@@ -1,8 +1,9 @@
 """Plugins and scripts of the Python 2 era, loaded as they stand (spec/lofarpipe.md, section 7.4).
 
-A source that Python 3 refuses is translated in memory; so is a module in a directory of PYTHONPATH. Every module loaded
-here has the builtins that Python 2 had, and they alone have them; ``pyrap`` is importable as another name of casacore,
-and of ``lofar`` what ``lofar_names`` has.
+A source that Python 3 refuses is translated in memory, and so is a plugin or script that uses what only Python 2 had;
+of a module in a directory of PYTHONPATH, what Python 3 refuses. What is translated does what it did: 5 / 2 is 2. Every
+module loaded here has the builtins that Python 2 had, and they alone have them; ``pyrap`` is importable as another name
+of casacore, and of ``lofar`` what ``lofar_names`` has.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ from __future__ import annotations
 import builtins
 import importlib
 import os
+import re
 import sys
 from functools import reduce
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from lofarpipe.support.python2_imports import importer
+
 # Each job imports this module: what it imports is paid for once per product. typing would add a tenth.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
-
-PYRAP = "pyrap"  # what casacore's Python bindings were called
-PYRAP_MODULES = ("fitting", "functionals", "images", "measures", "quanta", "tables", "util")
 
 HISTORICAL_BUILTINS: dict[str, object] = {
     "StandardError": Exception,
@@ -40,6 +41,14 @@ HISTORICAL_BUILTINS: dict[str, object] = {
     "unicode": str,
     "xrange": range,
 }
+
+# What stands in every source of Python 2 that Python 3 compiles, and in some others; python2_marks looks closer.
+HINTS = re.compile(
+    rb"\b(basestring|cmp|getcwdu|has_key|i(filter|filterfalse|map|zip|zip_longest)|iter(items|keys|values)|long|maxint|raw_input"
+    rb"|reduce|reload|unichr|unicode|xrange|BaseHTTPServer|ConfigParser|Cookie|HTMLParser|Queue|S(impleHTTP|ocket)Server"
+    rb"|c?StringIO|Tkinter|User(Dict|List|String)|__builtin__|cPickle|commands|cookielib|copy_reg|httplib|thread|urllib2"
+    rb"|urlparse|xmlrpclib|(apply|buffer|coerce|execfile|file)\s*\(|import\b[^\n]*\bstring\b)"
+)
 
 _notices: list[str] = []
 _told: set[str] = set()
@@ -97,24 +106,48 @@ def line_of(err: BaseException, path: str | os.PathLike[str]) -> int:
 class Loader(SourceFileLoader):
     """Loads a module from a source file, of Python 3 or 2; its name need not end in ``.py``."""
 
+    #: Whether a source that Python 3 compiles may be of Python 2 all the same.
+    looks_closer = True
+
     def __init__(self, fullname: str, path: str) -> None:
         super().__init__(fullname, path)
         self.translated = False
         self.stamp = (path, Path(path).stat().st_mtime_ns)
+        self.module: ModuleType | None = None
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module with the builtins of both Pythons."""
-        _give_builtins(module)
+        self.module = module
         super().exec_module(module)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of the module, which is about to be run; bytecode does not tell whether it is of Python 2."""
+        source = self.get_data(self.path)
+        suspected = self.looks_closer and HINTS.search(source) is not None
+        code = self.source_to_code(source, self.path) if suspected else super().get_code(fullname)
+        if self.module is not None and self.gives_builtins(self.module):
+            _give_builtins(self.module, self.translated)
+        return code
+
+    def gives_builtins(self, _module: ModuleType) -> bool:
+        """Return whether the module has the builtins of both Pythons."""
+        return True
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
         """Return the compiled source, translated if that is needed."""
+        refused = None
         try:
-            return super().source_to_code(data, path)
+            code = super().source_to_code(data, path)
         except SyntaxError as err:
-            from lofarpipe.support.python2_source import compile_python2
+            refused = err
+        if refused is None and not (self.looks_closer and _needs_python2(bytes(data))):
+            return code
+        from lofarpipe.support.python2_source import compile_python2
 
-            code = compile_python2(bytes(data), str(path), err)
+        try:
+            code = compile_python2(bytes(data), str(path), refused)
+        except SyntaxError as err:
+            raise err from refused
         self.translated = True
         _notice(str(path))
         return code
@@ -125,14 +158,39 @@ class Loader(SourceFileLoader):
             super().set_data(path, data, _mode=_mode)
 
 
-def _give_builtins(module: ModuleType) -> None:
-    module.__dict__["__builtins__"] = {**vars(builtins), **HISTORICAL_BUILTINS}
+def _needs_python2(source: bytes) -> bool:
+    if not HINTS.search(source):
+        return False
+    import ast
+
+    from lofarpipe.support.python2_marks import is_of_python2
+
+    return is_of_python2(ast.parse(source))
+
+
+def _give_builtins(module: ModuleType, is_python2: bool) -> None:
+    names = {**vars(builtins), **HISTORICAL_BUILTINS, "__import__": importer(is_python2)}
+    if is_python2:
+        from lofarpipe.support.python2_builtins import BUILTINS
+
+        names.update(BUILTINS, execfile=_execfile)
+    module.__dict__["__builtins__"] = names
+
+
+def _execfile(path: str, names: dict[str, Any] | None = None, values: dict[str, Any] | None = None) -> None:
+    """Run a file, of either Python, with the names of the caller or those given; what it makes is put there."""
+    known = sys._getframe(1).f_globals if names is None else names
+    module = ModuleType("__main__")
+    vars(module).update((name, value) for name, value in known.items() if not name.startswith("__"))
+    Loader("__main__", path).exec_module(module)
+    made = {name: value for name, value in vars(module).items() if not name.startswith("__")}
+    (known if values is None else values).update(made)
 
 
 def _notice(path: str) -> None:
     if path not in _told:
         _told.add(path)
-        _notices.append(f"{path}: Python 2 source; translated in memory (5 / 2 is now 2.5)")
+        _notices.append(f"{path}: Python 2 source; translated in memory (5 / 2 is 2 in it)")
 
 
 def _spec(loader: Loader) -> ModuleSpec:
@@ -150,25 +208,20 @@ class _Neighbours:
     def find_spec(cls, name: str, path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, cls.directories) if path is None and cls.directories else None
         if spec is not None and spec.origin is not None and type(spec.loader) is SourceFileLoader:
-            spec.loader = _LenientLoader(name, spec.origin)
+            spec.loader = _LenientLoader(name, spec.origin, looks_closer=not spec.submodule_search_locations)
         return spec
 
 
 class _LenientLoader(Loader):
     """Loads a module of a directory that others use as well: packages as Python does, where Python can."""
 
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the module; of a package, only what was translated has the builtins of both Pythons."""
-        if not module.__package__:
-            _give_builtins(module)
-        SourceFileLoader.exec_module(self, module)
+    def __init__(self, fullname: str, path: str, looks_closer: bool = False) -> None:
+        super().__init__(fullname, path)
+        self.looks_closer = looks_closer
 
-    def get_code(self, fullname: str) -> CodeType | None:
-        """Return the code of the module, which is about to be run."""
-        code = super().get_code(fullname)
-        if self.translated and fullname in sys.modules:
-            _give_builtins(sys.modules[fullname])
-        return code
+    def gives_builtins(self, module: ModuleType) -> bool:
+        """Return whether the module is no part of a package, or was translated."""
+        return self.translated or not module.__package__
 
 
 class _PythonPath:
@@ -191,35 +244,14 @@ def _directories() -> list[str]:
     return [f"{name}{os.sep}" for name in absolute]
 
 
-class _Pyrap:
-    """Finds and loads ``pyrap.tables`` and the like as casacore's modules, unless there is a real pyrap."""
-
-    @classmethod
-    def find_spec(cls, name: str, _path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
-        package, _, module = name.partition(".")
-        if package != PYRAP or (module and module not in PYRAP_MODULES):
-            return None
-        return ModuleSpec(name, cls, is_package=not module)  # type: ignore[arg-type]
-
-    @staticmethod
-    def create_module(_spec: ModuleSpec) -> None:
-        """Leave it to Python."""
-
-    @staticmethod
-    def exec_module(module: ModuleType) -> None:
-        """Put casacore's module in the place of this one; nothing is imported before."""
-        name = module.__name__.removeprefix(PYRAP)
-        if name:
-            sys.modules[module.__name__] = importlib.import_module(f"casacore{name}")
-
-
 def install() -> None:
     """Make ``pyrap``, names of ``lofar``, what stands beside plugins, and Python 2 importable in this process."""
     from lofarpipe.support.lofar_names import LofarNames
+    from lofarpipe.support.pyrap_names import PyrapNames
 
     if _PythonPath not in sys.meta_path:
         place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0
         sys.meta_path.insert(place, _PythonPath)
-    for finder in (_Neighbours, _Pyrap, LofarNames):
+    for finder in (_Neighbours, PyrapNames, LofarNames):
         if finder not in sys.meta_path:
             sys.meta_path.append(finder)

@@ -1,8 +1,13 @@
-"""Python 2 source as code that Python 3 runs. Imported only when a source does not compile."""
+"""Python 2 source as code that Python 3 runs. Imported only for such a source.
+
+Syntax is translated; what has the same syntax but did something else, such as ``/`` between whole numbers, calls
+``python2_builtins``.
+"""
 
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import importlib.util
 import re
@@ -12,23 +17,27 @@ from typing import Any
 
 # In Python 2 a tab goes on to the next multiple of 8; Python 3 refuses tabs mixed with blanks. Only indentation counts.
 INDENTATION = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
-# A plugin is no package, so what it imports is never relative.
-UNWANTED_FIXERS = {"fissix.fixes.fix_import"}
+# A plugin is no package, so what it imports is never relative. Modules are found by ``python2_imports``; builtins that
+# gave lists are there as such: a translation to ``list(map(...))`` would lose what is special about None and text.
+UNWANTED = "filter import imports imports2 execfile intern itertools itertools_imports map reduce reload types urllib"
+UNWANTED_FIXERS = {f"fissix.fixes.fix_{name}" for name in f"{UNWANTED} xrange zip".split()}
+TRUE_DIVISION = re.compile(r"^from\s+__future__\s+import\b[^\n(;]*(\([^)]*)?\bdivision\b", re.MULTILINE)
 
 
-def compile_python2(source: bytes, path: str, refused: SyntaxError) -> CodeType:
+def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None) -> CodeType:
     """Return Python 2 source as code; its line numbers are those of the source.
 
     Parameters
     ----------
     refused
-        Why Python 3 does not compile it.
+        Why Python 3 does not compile it; None if it does.
 
     Raises
     ------
     SyntaxError
         If it is no Python 2 either; it says both reasons.
     """
+    refused = refused or SyntaxError("it looks like Python 2", (path, 1, None, None))
     try:
         text = importlib.util.decode_source(source)
     except UnicodeDecodeError as err:
@@ -37,6 +46,7 @@ def compile_python2(source: bytes, path: str, refused: SyntaxError) -> CodeType:
         raise _hopeless(refused, str(err)) from err
     translated = _translated(text, path, refused)
     tree = _parsed(translated, path, _original_lines(text.splitlines(), translated.splitlines()))
+    tree = ast.fix_missing_locations(_AsItWas(floors=not TRUE_DIVISION.search(text)).visit(tree))
     return compile(tree, path, "exec", dont_inherit=True)
 
 
@@ -105,3 +115,75 @@ def _parsed(translated: str, path: str, lines: list[int]) -> ast.Module:
         node.lineno = node.end_lineno = lines[node.lineno - 1]
         node.end_col_offset = node.col_offset  # columns of the translation point at nothing in the original
     return tree
+
+
+class _AsItWas(ast.NodeTransformer):
+    """Puts calls of ``python2_builtins`` where the same text did something else."""
+
+    def __init__(self, floors: bool) -> None:
+        self.floors = floors
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """Whole numbers are divided to whole numbers."""
+        self.generic_visit(node)
+        is_old = self.floors and isinstance(node.op, ast.Div)
+        return _call("__divide__", node, node.left, node.right) if is_old else node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
+        """``/=`` does so too; what is changed is looked up once, as it was."""
+        self.generic_visit(node)
+        if not (self.floors and isinstance(node.op, ast.Div)):
+            return node
+        statements: list[ast.stmt] = []
+        if not isinstance(node.target, ast.Name):
+            statements.append(_assign("__held__", node.target.value, node))
+            node.target.value = _name("__held__", node)
+        if isinstance(node.target, ast.Subscript):
+            statements.append(_assign("__place__", _position(node.target.slice), node))
+            node.target.slice = _name("__place__", node)
+        before = copy.deepcopy(node.target)
+        before.ctx = ast.Load()
+        changed = _call("__divide_into__", node, before, node.value)
+        return [*statements, ast.copy_location(ast.Assign([node.target], changed), node)]
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        """Exceptions had a message."""
+        self.generic_visit(node)
+        is_read = node.attr == "message" and isinstance(node.ctx, ast.Load)
+        return _call("__message_of__", node, node.value) if is_read else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Iterators had ``next()``."""
+        self.generic_visit(node)
+        is_next = isinstance(node.func, ast.Attribute) and node.func.attr == "next" and not (node.args or node.keywords)
+        return _call("__next_of__", node, node.func.value) if is_next else node  # type: ignore[attr-defined]
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
+        """The exception keeps its name after its handler."""
+        self.generic_visit(node)
+        if node.name:
+            node.body.insert(0, _assign(node.name, _name("__caught__", node), node))
+            node.name = "__caught__"
+        return node
+
+
+def _name(name: str, place: ast.AST) -> ast.expr:
+    return ast.copy_location(ast.Name(name, ast.Load()), place)
+
+
+def _call(function: str, place: ast.AST, *arguments: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.Call(_name(function, place), [*arguments], []), place)
+
+
+def _assign(name: str, value: ast.expr, place: ast.AST) -> ast.stmt:
+    return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), place)
+
+
+def _position(node: ast.expr) -> ast.expr:
+    """Return what stands in brackets as a value: ``1:2`` is no expression by itself."""
+    if isinstance(node, ast.Tuple):
+        return ast.copy_location(ast.Tuple([_position(part) for part in node.elts], ast.Load()), node)
+    if not isinstance(node, ast.Slice):
+        return node
+    parts = (part or ast.Constant(None) for part in (node.lower, node.upper, node.step))
+    return _call("__index__", node, *parts)

@@ -154,7 +154,7 @@ def test_script_of_the_python_2_era(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, PYTHON_2)
     assert plugin.call("3") == 0
     assert plugin.lines == [
-        f"### {plugin.script}: Python 2 source; translated in memory (5 / 2 is now 2.5)",
+        f"### {plugin.script}: Python 2 source; translated in memory (5 / 2 is 2 in it)",
         "counting to 3",
     ]
     assert json.loads(plugin.result.read_text()) == {"total": "3", "casacore": "casacore.tables.table"}
@@ -169,7 +169,7 @@ def test_script_imports_a_module_of_the_python_2_era(tmp_path: Path, monkeypatch
     plugin = Plugin(tmp_path, "import counting\ndef main(n):\n    return {'n': len(counting.count(int(n)))}\n")
     assert plugin.call("3") == 0
     assert plugin.lines == [
-        f"### {library}/counting.py: Python 2 source; translated in memory (5 / 2 is now 2.5)",
+        f"### {library}/counting.py: Python 2 source; translated in memory (5 / 2 is 2 in it)",
         "counting",
     ]
     assert json.loads(plugin.result.read_text()) == {"n": "3"}
@@ -182,11 +182,19 @@ def test_line_of_an_error_is_that_of_the_python_2_source(tmp_path: Path) -> None
     assert '    raise ValueError, "too much"' in plugin.lines
 
 
-def test_python_3_script_has_the_old_builtins_and_no_note(tmp_path: Path) -> None:
-    plugin = Plugin(tmp_path, "def main(n):\n    return {'n': [unicode(i) for i in xrange(int(n))]}\n")
-    assert plugin.call("2") == 0
+def test_script_for_both_pythons_has_the_old_builtins_and_no_note(tmp_path: Path) -> None:
+    script = "try:\n    n = xrange(2)\nexcept NameError:\n    n = []\ndef main():\n    return {'n': 5 / 2, 'of': n}\n"
+    plugin = Plugin(tmp_path, script)
+    assert plugin.call() == 0
     assert plugin.lines == []
-    assert json.loads(plugin.result.read_text()) == {"n": "['0', '1']"}
+    assert json.loads(plugin.result.read_text()) == {"n": "2.5", "of": "range(0, 2)"}
+
+
+def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
+    script = "import numpy as n\ndef main():\n    return {'n': [n.linalg.norm([3.0, 4.0])], 's': [n.float64(2)]}\n"
+    plugin = Plugin(tmp_path, script)
+    assert plugin.call() == 0
+    assert json.loads(plugin.result.read_text()) == {"n": "[5.0]", "s": "[2.0]"}
 
 
 def test_missing_script(tmp_path: Path) -> None:
