@@ -44,7 +44,7 @@ def test_parsets_steps_plugins_scripts_and_configuration_are_in_it(installed):
         assert (share / name).is_file(), name
 
 
-def test_the_report_has_its_templates(installed, tmp_path):
+def test_the_report_has_its_style_and_script(installed, tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"event": "run_started", "time_s": 1.0, "job": "field"}\n')
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-P", "-m", "lofarpipe.report.html_page", str(tmp_path)]

@@ -106,6 +106,8 @@ def shortened(text: str, most: int) -> str:
 
 def printable(text: str) -> str:
     """Return a text without colours of terminals and characters that no page may have."""
+    if text.replace("\n", "").isprintable():  # as most are: to look for what is not takes several times as long
+        return text
     return UNPRINTABLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -117,8 +119,9 @@ def read_log(path: str, limit: int) -> LogText:
         content, size = _ends(path, limit)
     except OSError as err:
         return LogText(problem=f"{path}: {err.strerror or err}")
-    head, tail = (printable(part.decode("utf-8", "replace")) for part in content)
-    return LogText(head, tail, size - sum(map(len, content)))
+    head, tail = content
+    omitted = size - len(head) - len(tail)
+    return LogText(printable(head.decode("utf-8", "replace")), printable(tail.decode("utf-8", "replace")), omitted)
 
 
 def _ends(path: str, limit: int) -> tuple[tuple[bytes, bytes], int]:

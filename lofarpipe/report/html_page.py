@@ -7,34 +7,30 @@ as it is there.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.history import read_events
 from lofarpipe.report import html_text
-from lofarpipe.report.html_logs import printable, shown_steps, slowest
+from lofarpipe.report.html_frame import page_text
+from lofarpipe.report.html_logs import shown_steps, slowest
 from lofarpipe.report.html_pieces import Pieces, figures, image_paths, pictures, read_json
 from lofarpipe.report.html_timeline import timeline
 from lofarpipe.report.run_state import RunState
 from lofarpipe.support.utilities import uncollected, write_atomically
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.json"
 
 
-def write_page(job_directory: Path, state: RunState | None = None) -> Path:
+def write_page(job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None) -> Path:
     """Write report.html into a job directory; it appears under its name when it is complete. Return its path.
 
-    ``state`` is what the journal says, if somebody knows it; None has it read.
+    ``state`` is what the journal says, and ``record`` what run.json does, if somebody knows it; None has it read.
 
     Raises
     ------
@@ -43,35 +39,31 @@ def write_page(job_directory: Path, state: RunState | None = None) -> Path:
     """
     path = job_directory / REPORT_FILE
     try:
-        write_atomically(path, page(job_directory, state))
+        write_atomically(path, page(job_directory, state, record))
     except OSError as err:
         raise PipelineError(f"{path}: the report cannot be written: {err.strerror}; check the directory") from err
     return path
 
 
-def page(job_directory: Path, state: RunState | None = None) -> str:
-    """Return the page of a job directory, of which the journal is read unless its ``state`` is given.
+def page(job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None) -> str:
+    """Return the page of a job directory, of which journal and run.json are read unless it is given what they say.
 
     Raises
     ------
     PipelineError
         If the directory has no journal.
     """
-    content = facts(job_directory, state or read_state(job_directory))
-    environment = _environment()
-    style, script = (_source(environment, name) for name in ("style.css", "page.js"))
-    html = environment.get_template("page.html").render(
-        style=style, script=script, style_hash=_hash(style), script_hash=_hash(script), **content
-    )
-    # Not every byte of a file name is text; what is not becomes a question mark in a box.
+    html = page_text(facts(job_directory, state or read_state(job_directory), record))
+    # Not every byte of a file name is text; what is not becomes a question mark.
     return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def facts(job_directory: Path, state: RunState) -> dict[str, Any]:
-    """Return everything that the page shows, by the names that its templates use."""
-    plan, quality, comparison, record = (
-        read_json(job_directory / name) for name in ("plan.json", "quality.json", COMPARISON_FILE, "run.json")
+def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return everything that the page shows, by the names that its sections use."""
+    plan, quality, comparison = (
+        read_json(job_directory / name) for name in ("plan.json", "quality.json", COMPARISON_FILE)
     )
+    record = read_json(job_directory / "run.json") if record is None else record
     pieces = Pieces(job_directory)
     paths = image_paths(job_directory, quality)
     measured = html_text.measured_sources(comparison)
@@ -116,32 +108,6 @@ def read_state(job_directory: Path) -> RunState:
         raise PipelineError(f"{path}: {err.strerror}; name the directory of a run, which has a journal.jsonl") from err
     events, _ = read_events(content)
     return RunState.from_events(events)
-
-
-def _environment() -> Environment:
-    """Return the templates; whatever they are given is escaped."""
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(
-        loader=PackageLoader("lofarpipe.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= html_text.FILTERS | {"printable": printable}
-    return environment
-
-
-def _source(environment: Environment, name: str) -> str:
-    """Return a file beside the templates as it is."""
-    if environment.loader is None:  # never: it was made with one
-        raise PipelineError(f"{name}: there is nothing to load templates with; install the pipeline again")
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _hash(text: str) -> str:
-    """Return what the page's security policy calls a script or a style: any other one is refused by the browser."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -85,6 +85,14 @@ def image_paths(job_directory: Path, quality: Mapping[str, Any]) -> dict[str, Pa
     return {name: path for name, path in paths.items() if path.is_file() and (name == "flat" or path != flat)}
 
 
+def has_drawings(job_directory: Path) -> bool:
+    """Return whether there is anything that pictures or figures are made of."""
+    known = ("plan.json", "quality.json", "comparison.json", "uv_coverage.png")
+    if any((job_directory / name).exists() for name in known):
+        return True
+    return _newest(job_directory, FLAT_ENDING) is not None
+
+
 def _named(quality: Mapping[str, Any], key: str) -> Path | None:
     name = quality.get(key)
     return Path(name) if isinstance(name, str) and Path(name).is_file() else None

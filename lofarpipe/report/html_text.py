@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lofarpipe.executors.jobs import duration_text
@@ -269,11 +269,3 @@ def versions(record: Mapping[str, Any], quality: Mapping[str, Any], state: RunSt
         lines = dict.fromkeys([own, *(str(line) for line in _list(quality.get("versions")))])
         rows = [(name, version or EMPTY, EMPTY) for line in lines for name, _, version in [line.partition(" ")]]
     return rows
-
-
-FILTERS: dict[str, Callable[..., str]] = {
-    "quantity": quantity,
-    "moment": moment,
-    "duration": duration,
-    "percent": percent,
-}

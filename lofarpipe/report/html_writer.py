@@ -1,25 +1,34 @@
-"""Keeps report.html up to date while a run goes on: by a process of its own, so that no page costs or harms the run."""
+"""Keeps report.html up to date while a run goes on: by a process of its own, so that no page delays or harms the run.
+
+At the end nobody is delayed: a page without pictures is then written here, for to start a process costs more than that.
+"""
 # ruff: noqa: ARG002 - a reporter shows what it wants of an event
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import lofarpipe
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import JobResult
+from lofarpipe.executors.jobs import Interrupted, JobResult
+from lofarpipe.executors.site_options import where
 from lofarpipe.report.events import Reporter
-from lofarpipe.report.html_pieces import KEPT_IN
+from lofarpipe.report.html_pieces import KEPT_IN, has_drawings
+from lofarpipe.report.picture import Picture
+from lofarpipe.support.utilities import uncollected
 
 INTERVAL_S = 20.0
+PATIENCE = 100  # the next page is begun after so many times what the last one took: pages take 1 % of one core at most
+LONGEST_INTERVAL_S = 600.0
 LIMIT_S = 600.0  # for the last page; one of 20,000 x 20,000 pixels takes about 30 s
 ERROR_CHARACTERS = 300
 SECTION, KEY = "report", "html"
@@ -35,7 +44,8 @@ def wants_page(settings: Settings) -> bool:
     """
     text = settings.sections.get(SECTION, {}).get(KEY, "True")
     if text not in ("True", "False"):
-        raise PipelineError(f"{settings.config_file}: [{SECTION}] {KEY} is '{text}'; True or False is needed")
+        place = where(settings.config_file, SECTION, KEY)
+        raise PipelineError(f"{place}: [{SECTION}] {KEY} is '{text}'; True or False is needed")
     return text == "True"
 
 
@@ -45,15 +55,27 @@ class PageWriter(Reporter):
     Parameters
     ----------
     job_directory: of the run.
+    picture: of the run, kept up to date by its journal.
+    record: returns what run.json says of the run, but for its jobs.
     complain: is told why there is no page; that ends no run.
     interval_s: at least so long after the start of a page, or of the run, the next one is begun.
     """
 
-    def __init__(self, job_directory: Path, complain: Callable[[str], None], interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        job_directory: Path,
+        picture: Picture,
+        record: Callable[[], Mapping[str, Any]],
+        complain: Callable[[str], None],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
         self._directory = job_directory
+        self._picture = picture
+        self._record = record
         self._complain = complain
         self._interval_s = interval_s
         self._last_s: float | None = None  # None: the run has not begun
+        self._began_s = 0.0  # when the last page was, s since 1970 UTC
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
@@ -80,15 +102,32 @@ class PageWriter(Reporter):
         try:
             if self._process is not None:  # what it draws, the last one takes over
                 self._finish(self._process.wait(LIMIT_S))
-            self._begin()
-            if self._process is not None:
-                self._finish(self._process.wait(LIMIT_S))
+            self._write_last()
         except subprocess.TimeoutExpired:
             self._stop()
             self._complain(f"{self._page}: was not written within {LIMIT_S:.0f} s; the one there is of an earlier time")
         except BaseException:
             self._stop()
             raise
+
+    def _write_last(self) -> None:
+        if not has_drawings(self._directory):
+            self._write_here()
+            return
+        self._begin()
+        if self._process is not None:
+            self._finish(self._process.wait(LIMIT_S))
+
+    def _write_here(self) -> None:
+        from lofarpipe.report.html_page import write_page
+
+        try:
+            with uncollected():
+                write_page(self._directory, self._picture.state, self._record())
+        except Interrupted:
+            raise
+        except Exception as err:  # whatever is wrong with a page, the run is done
+            self._complain(f"{self._page}: was not written: {str(err)[:ERROR_CHARACTERS] or type(err).__name__}")
 
     @property
     def _page(self) -> Path:
@@ -106,7 +145,7 @@ class PageWriter(Reporter):
 
     def _begin(self) -> None:
         """Start the process that writes the page. It does not hear of a Ctrl-C that is meant for the run."""
-        self._last_s = time.monotonic()
+        self._last_s, self._began_s = time.monotonic(), time.time()
         root = str(Path(lofarpipe.__file__).resolve().parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
@@ -127,9 +166,12 @@ class PageWriter(Reporter):
             self._complain(f"{self._page}: cannot be written: {err}")
 
     def _finish(self, status: int) -> None:
-        """Note the end of a page, and say what went wrong with it."""
+        """Note the end of a page, how long it took, and say what went wrong with it."""
         text = self._said()
         self._process = None
+        with contextlib.suppress(OSError):
+            took_s = self._page.stat().st_mtime - self._began_s
+            self._interval_s = max(self._interval_s, min(LONGEST_INTERVAL_S, PATIENCE * took_s))
         if status != 0:
             said = text.strip().splitlines()[-1:] or [f"its process ended with {status}"]
             self._complain(f"{self._page}: was not written: {said[0][:ERROR_CHARACTERS]}")

@@ -12,7 +12,7 @@ import pytest
 from made_jobs import BEGAN_S, HOSTILE, finished_run, large_run, whole_job, write_facts, write_journal
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.report import html_page
+from lofarpipe.report import html_frame, html_page
 from lofarpipe.report.html_page import main, page, write_page
 
 VOID = {"meta", "img", "input", "br", "link", "path", "rect"}
@@ -164,11 +164,11 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
         write_page(tmp_path)
 
 
-def test_templates_that_were_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = html_page._environment()
-    environment.loader = None
-    with pytest.raises(PipelineError, match="install the pipeline again"):
-        html_page._source(environment, "page.js")
+def test_a_style_that_was_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html_frame, "PLACE", tmp_path)
+    write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
+    with pytest.raises(PipelineError, match=r"style\.css: No such file or directory; install the pipeline again"):
+        page(tmp_path)
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,7 +189,7 @@ def test_a_page_without_pictures_needs_no_heavy_modules(tmp_path: Path) -> None:
     (tmp_path / "plan.json").unlink()
     code = (
         "import sys; from pathlib import Path; from lofarpipe.report.html_page import page; page(Path(sys.argv[1]));"
-        "print(*{'numpy', 'astropy', 'matplotlib', 'PIL'} & set(sys.modules))"
+        "print(*{'numpy', 'astropy', 'matplotlib', 'PIL', 'rich'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

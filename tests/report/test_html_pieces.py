@@ -11,7 +11,7 @@ from made_jobs import write_images
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.report import html_pieces
-from lofarpipe.report.html_pieces import Pieces, figures, image_paths, pictures, read_json, stamp_of
+from lofarpipe.report.html_pieces import Pieces, figures, has_drawings, image_paths, pictures, read_json, stamp_of
 
 NUMBERS = {"expected_jy": None, "predicted": [], "measured": [], "beam_arcsec": None}
 
@@ -145,3 +145,10 @@ def test_noise_is_drawn_again_when_the_expectation_changes(tmp_path: Path) -> No
     paths = {"flat": write_image(tmp_path / "a.fits")}
     first = figures(Pieces(tmp_path), tmp_path, paths, NUMBERS)
     assert figures(Pieces(tmp_path), tmp_path, paths, NUMBERS | {"expected_jy": 1e-3}) != first
+
+
+@pytest.mark.parametrize("name", ["plan.json", "comparison.json", "uv_coverage.png", "field-MFS-image.fits"])
+def test_what_pictures_are_made_of(tmp_path: Path, name: str) -> None:
+    assert not has_drawings(tmp_path)
+    (tmp_path / name).touch()
+    assert has_drawings(tmp_path)

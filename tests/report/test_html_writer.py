@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,11 +15,13 @@ from made_jobs import write_journal
 
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import JobResult
-from lofarpipe.report import html_writer
+from lofarpipe.executors.jobs import Interrupted, JobResult
+from lofarpipe.report import html_page, html_writer
 from lofarpipe.report.html_writer import PageWriter, wants_page
+from lofarpipe.report.picture import Picture
 
 LIMIT_S = 60.0
+WRITTEN = re.compile(r"This page: [\d :-]+ UTC")
 
 
 @pytest.fixture
@@ -29,12 +32,19 @@ def job(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def drawn(job: Path) -> Path:
+    """The same with a plan, which has a figure."""
+    (job / "plan.json").write_text("{}")
+    return job
+
+
+@pytest.fixture
 def complaints() -> list[str]:
     return []
 
 
 def begun(job: Path, complaints: list[str], interval_s: float = 0.0) -> PageWriter:
-    writer = PageWriter(job, complaints.append, interval_s)
+    writer = PageWriter(job, Picture(), dict, complaints.append, interval_s)
     writer.run_started("field", job, 1)
     return writer
 
@@ -79,7 +89,10 @@ def test_one_page_at_a_time(job: Path, complaints: list[str], monkeypatch: pytes
     writer._stop()
 
 
-def test_the_next_page_follows_when_the_last_one_is_there(job: Path, complaints: list[str]) -> None:
+def test_the_next_page_follows_when_the_last_one_is_there(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html_writer, "PATIENCE", 0)
     writer = begun(job, complaints)
     writer.step_skipped("a")
     wait_for((job / "report.html").is_file)
@@ -87,6 +100,24 @@ def test_the_next_page_follows_when_the_last_one_is_there(job: Path, complaints:
     wait_for(lambda: writer._process is None or writer._process.poll() is not None)
     writer.step_skipped("a")
     wait_for((job / "report.html").is_file)
+
+
+def test_pages_that_take_long_are_rare(job: Path, complaints: list[str]) -> None:
+    writer = begun(job, complaints)
+    for took_s, interval_s in ((3.0, 300.0), (2.0, 300.0), (60.0, 600.0)):
+        writer._last_s = time.monotonic() - 1000.0
+        writer.step_skipped("a")
+        wait_for(lambda: writer._process is not None and writer._process.poll() is not None)
+        os.utime(job / "report.html", (0, writer._began_s + took_s))
+        writer._finish(0)
+        assert writer._interval_s == pytest.approx(interval_s)
+    assert complaints == []
+
+
+def test_a_page_that_failed_says_nothing_about_how_long_it_takes(job: Path, complaints: list[str]) -> None:
+    writer = begun(job, complaints, 20.0)
+    writer._finish(1)
+    assert writer._interval_s == 20.0
 
 
 def test_the_last_page_is_there_when_the_run_is_over(job: Path, complaints: list[str]) -> None:
@@ -99,7 +130,7 @@ def test_the_last_page_is_there_when_the_run_is_over(job: Path, complaints: list
 
 
 def test_a_run_that_never_began_has_no_page(job: Path, complaints: list[str]) -> None:
-    writer = PageWriter(job, complaints.append)
+    writer = PageWriter(job, Picture(), dict, complaints.append)
     writer.step_skipped("a")
     writer.run_ended(False, "field", "checks failed")
     assert not (job / "report.html").exists()
@@ -120,13 +151,50 @@ def replaced_program(
     return started
 
 
-def test_what_went_wrong_is_a_warning(job: Path, complaints: list[str]) -> None:
-    (job / "journal.jsonl").unlink()
-    begun(job, complaints).run_ended(True, "field")
+def test_what_went_wrong_is_a_warning(drawn: Path, complaints: list[str]) -> None:
+    (drawn / "journal.jsonl").unlink()
+    begun(drawn, complaints).run_ended(True, "field")
     assert complaints == [
-        f"{job}/report.html: was not written: {job}/journal.jsonl: No such file or directory; name the directory of a "
-        "run, which has a journal.jsonl"
+        f"{drawn}/report.html: was not written: {drawn}/journal.jsonl: No such file or directory; name the directory "
+        "of a run, which has a journal.jsonl"
     ]
+
+
+def test_a_page_without_pictures_is_written_at_the_end_without_a_process(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = replaced_program(monkeypatch, "")
+    picture = Picture()
+    picture.apply({"event": "run_started", "job": "as it is known here"})
+    option = {"name": "robust", "value": "0.5", "source": "command line", "meaning": "Briggs robustness"}
+    writer = PageWriter(job, picture, lambda: {"options": [option]}, complaints.append)
+    writer.run_started("field", job, 1)
+    writer.run_ended(True, "field")
+    text = (job / "report.html").read_text()
+    assert "as it is known here" in text
+    assert "Briggs robustness" in text
+    assert (started, complaints) == ([], [])
+
+
+@pytest.mark.parametrize(("problem", "said"), [("why", "why"), ("", "ValueError")])
+def test_whatever_is_wrong_with_the_last_page_is_a_warning(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch, problem: str, said: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError(problem)
+
+    monkeypatch.setattr(html_page, "write_page", refuse)
+    begun(job, complaints).run_ended(True, "field")
+    assert complaints == [f"{job}/report.html: was not written: {said}"]
+
+
+def test_a_signal_ends_the_last_page(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise Interrupted(15)
+
+    monkeypatch.setattr(html_page, "write_page", interrupted)
+    with pytest.raises(Interrupted):
+        begun(job, complaints).run_ended(True, "field")
 
 
 def test_a_process_that_dies_without_a_word(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,21 +207,21 @@ def test_a_process_that_dies_without_a_word(job: Path, complaints: list[str], mo
     writer._stop()
 
 
-def test_a_process_that_cannot_be_started(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_started(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **keywords: object) -> None:
         raise OSError("too many processes")
 
     monkeypatch.setattr(html_writer.subprocess, "Popen", refuse)
-    begun(job, complaints).run_ended(True, "field")
-    assert complaints == [f"{job}/report.html: cannot be written: too many processes"]
+    begun(drawn, complaints).run_ended(True, "field")
+    assert complaints == [f"{drawn}/report.html: cannot be written: too many processes"]
 
 
 def test_a_page_that_takes_too_long_is_given_up(
-    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+    drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (started,) = [replaced_program(monkeypatch, "import time; time.sleep(600)")]
     monkeypatch.setattr(html_writer, "LIMIT_S", 0.2)
-    begun(job, complaints).run_ended(True, "field")
+    begun(drawn, complaints).run_ended(True, "field")
     assert started[0].returncode == -9
     assert "was not written within 0 s" in complaints[0]
 
@@ -168,7 +236,7 @@ def test_what_a_page_left_unfinished_goes(job: Path, complaints: list[str], monk
     assert [path.name for path in job.glob(".*")] == [".report.html.1.tmp"]
 
 
-def test_an_interruption_ends_the_page_too(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_ends_the_page_too(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupting(subprocess.Popen[bytes]):
         """Is interrupted while somebody waits for it, once."""
 
@@ -179,7 +247,7 @@ def test_an_interruption_ends_the_page_too(job: Path, complaints: list[str], mon
 
     started = replaced_program(monkeypatch, "import time; time.sleep(600)", Interrupting)
     with pytest.raises(KeyboardInterrupt):
-        begun(job, complaints).run_ended(True, "field")
+        begun(drawn, complaints).run_ended(True, "field")
     assert started[0].returncode == -9
 
 
@@ -199,7 +267,9 @@ def test_the_site_decides(tmp_path: Path, text: str | None, wanted: bool) -> Non
 
 
 def test_a_decision_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"pipeline\.cfg: \[report\] html is 'perhaps'; True or False is needed"):
+    with pytest.raises(
+        PipelineError, match=r"pipeline\.cfg:\d+: \[report\] html is 'perhaps'; True or False is needed"
+    ):
         wants_page(settings_with(tmp_path, "perhaps"))
 
 
@@ -221,6 +291,8 @@ def test_a_run_writes_it_however_it_ends(tmp_path: Path, program: str, state: st
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == (state == "failed"), done.stderr
     text = (tmp_path / "a" / "report.html").read_text()
+    again = html_page.page(tmp_path / "a")  # from the files alone
+    assert WRITTEN.sub("", text) == WRITTEN.sub("", again)
     assert f"<title>a: {state}</title>" in text
     assert f"{program} /d/x.MS" in text
 
