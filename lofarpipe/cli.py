@@ -220,15 +220,23 @@ def journal_file(settings: Settings) -> Path:
 
 
 def dry_run(options: argparse.Namespace) -> int:
-    """Check everything, then print what a run would do; run and write nothing."""
+    """Check everything, then print what a run would do; no job is run, and nothing is kept of what is written."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
     from lofarpipe.dry_run import DryRun
     from lofarpipe.errors import listed
     from lofarpipe.history import read_history
     from lofarpipe.report import Reporters
 
     settings, pipeline, executor, warnings = checked(options)
-    with contextlib.closing(executor):
-        run = DryRun(pipeline, settings, executor, read_history(journal_file(settings)), Reporters([]))
+    with (
+        contextlib.closing(executor),
+        terminating(),
+        TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
+    ):
+        history = read_history(journal_file(settings))
+        run = DryRun(pipeline, settings, executor, history, Reporters([]), directory=Path(directory))
         run.execute()
     print(*(f"# warning: {warning}" for warning in listed(warnings)), *run.lines, sep="\n")
     return 0
@@ -356,11 +364,7 @@ def make_reporters(
     is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
     terminal = report.LiveTerminal(picture, level) if is_live else report.Terminal(level)
     record = RunRecord(pipeline, settings, Command.of(options), history, picture, terminal.warning)
-    pages = (
-        [PageWriter(settings.job_directory, picture, lambda: record.facts, terminal.warning)]
-        if wants_page(settings)
-        else []
-    )
+    pages = [PageWriter(settings.job_directory, terminal.warning)] if wants_page(settings) else []
     # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
     return report.Reporters([record, *pages, terminal, *logs])
 

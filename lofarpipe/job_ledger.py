@@ -92,7 +92,7 @@ class JobLedger:
                 found[name] = self._marks[name]
                 continue
             makers = self.ledger.makers(self.entry, name)
-            if name.endswith(MAP_ENDINGS) and (text := text_of(name)) is not None:
+            if name.endswith(MAP_ENDINGS) and (text := text_of(self.ledger.disk.found(name))) is not None:
                 found[name] = self._marks[name] = fingerprint([text, makers, dict(self._listed(text))])
             elif len(makers) > MANY:
                 found[name] = self._marks[name] = fingerprint(makers)
@@ -103,7 +103,7 @@ class JobLedger:
     def _listed(self, text: str) -> Iterator[tuple[str, object]]:
         """Yield what stands in a map: who made it, or how it is."""
         for path in sorted(named_paths(text, self.ledger.settings.job_workdir)):
-            yield path, self.ledger.makers(self.entry, path) or stamp(path)
+            yield path, self.ledger.makers(self.entry, path) or stamp(self.ledger.disk.found(path))
 
 
 def _begins(path: str, names: set[str]) -> bool:

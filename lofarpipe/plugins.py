@@ -62,15 +62,17 @@ def describe(err: BaseException) -> str:
     return text if isinstance(err, PipelineError) else f"{type(err).__name__}: {text}"
 
 
-def run_plugin(path: Path, positionals: Sequence[str], keywords: Mapping[str, object]) -> object:
-    """Call ``plugin_main`` and return what it returns: a dictionary of outputs, or anything else for none.
+def run_plugin(
+    path: Path, positionals: Sequence[str], keywords: Mapping[str, object], function: str = "plugin_main"
+) -> object:
+    """Call a plugin's function and return what it returns: a dictionary of outputs, or anything else for none.
 
     Raises
     ------
     PipelineError
         If the plugin fails; the message names file and line.
     """
-    main: Callable[..., Any] = load(path, "plugin_main").plugin_main
+    main: Callable[..., Any] = getattr(load(path, function), function)
     try:
         return main(list(positionals), **keywords)
     except PipelineError:
@@ -132,9 +134,14 @@ def _main_arguments(path: Path) -> ast.arguments | None:
 
 def declared_outputs(path: Path) -> tuple[str, ...] | None:
     """Return the names in the module-level literal ``OUTPUTS`` of a script or plugin; None if it declares none."""
+    return declared(path, "OUTPUTS")
+
+
+def declared(path: Path, literal: str) -> tuple[str, ...] | None:
+    """Return the names in a module-level literal of a script or plugin, which is not run; None if it has none."""
     for node in _module_body(path):
         targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == "OUTPUTS" for target in targets):
+        if any(isinstance(target, ast.Name) and target.id == literal for target in targets):
             try:
                 return tuple(str(name) for name in ast.literal_eval(node.value))  # type: ignore[attr-defined]
             except ValueError:

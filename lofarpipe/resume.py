@@ -41,12 +41,25 @@ class Began:
     kept: Mapping[str, str | None]  # what its jobs wrote that are not run again, and how they left it
 
 
+class Disk:
+    """Where files are: under their names. A dry run, which writes none of them, has others."""
+
+    def found(self, path: str) -> str:
+        """Return where to read a file."""
+        return path
+
+    def made(self, path: str) -> str:
+        """Return where to write a file."""
+        return path
+
+
 @dataclass
 class Ledger:
     """Follows a run step by step, in the order of the pipeline, and knows what is done."""
 
     history: History
     settings: Settings
+    disk: Disk = field(default_factory=Disk)
     _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
     _makers: dict[str, dict[str, int]] = field(default_factory=dict)  # the same, by job where that is known
     _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text
@@ -70,8 +83,8 @@ class Ledger:
         event = self.history.last_done(entry) or {}
         for path, text in (event.get("maps") or {}).items():
             # Any other text was put there by somebody, who shall be heard.
-            if text_of(path) in (None, self.history.maps[path], self._restored.get(path)):
-                write_atomically(Path(path), text)
+            if text_of(self.disk.found(path)) in (None, self.history.maps[path], self._restored.get(path)):
+                write_atomically(Path(self.disk.made(path)), text)
                 self._restored[path] = text
         return self.recall(entry)
 
@@ -81,13 +94,11 @@ class Ledger:
         self._note(entry, event)
         return dict(event.get("outputs") or {})
 
-    def suppose(self, entry: str, jobs: Container[str]) -> dict[str, object] | None:
-        """Suppose that some jobs of a step will run; return its outputs of the last time, or None if there was none."""
+    def suppose(self, entry: str, jobs: Container[str], paths: Iterable[str]) -> None:
+        """Suppose that some jobs of a step will run; if it never did, that the step writes ``paths``."""
         event = self.history.last_done(entry)
-        if event is None:
-            return None
-        self._note(entry, {**event, "serial": NOT_YET}, jobs)
-        return dict(event.get("outputs") or {})
+        written = dict.fromkeys(paths) if event is None else _written(event)
+        self._note(entry, {"written": written, "serial": NOT_YET}, jobs)
 
     def look(self, entry: str, identity: Identity, kept: Iterable[Event] = ()) -> Began:
         """Look at what a step names before it runs; the ``kept`` ends of jobs that are not run again stay good."""
@@ -130,7 +141,7 @@ class Ledger:
         """
         written = _written(event)
         for path, mark in (event.get("files") or {}).items():
-            now = stamp(path)
+            now = stamp(self.disk.found(path))
             by_a_step = path in self.history.written and is_same(now, self.history.written[path])
             if is_same(now, mark) or by_a_step or self.history.is_in_flux(path, now, besides=step):
                 continue
@@ -192,7 +203,7 @@ class Ledger:
         is_written = name in self._writers or name in self._makers
         if is_written:
             yield name
-        is_there = os.path.exists(name)  # noqa: PTH110 - of very many names
+        is_there = os.path.exists(self.disk.found(name))  # noqa: PTH110 - of very many names
         if not (is_there and self._is_common(name)):
             yield from starting_with(f"{name}/" if is_there or is_written else name, self._ordered())
 
@@ -221,7 +232,7 @@ class Ledger:
         """Return every path that a step names in its keys, its maps, and the maps that its keys name."""
         said = [value for key, value in identity.items() if key != "step"]
         names = named_paths([said, outputs or {}], self.settings.job_workdir)
-        texts = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(name))]
+        texts = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.found(name)))]
         listed = named_paths([*texts, *(maps or {}).values()], self.settings.job_workdir)
         return {name for name in names | listed if not self.is_bookkeeping(name)}
 

@@ -13,8 +13,9 @@ from lofarpipe.config import Settings
 from lofarpipe.control import is_true, loop_count, plugin_call
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Executor, Interrupted
-from lofarpipe.feedback_step import finish_feedback, prepare_feedback
+from lofarpipe.feedback_step import PreparedFeedback, finish_feedback, prepare_feedback
 from lofarpipe.history import History
+from lofarpipe.job_builder import PlannedJob
 from lofarpipe.job_events import executor_name
 from lofarpipe.job_files import failure_text, note_commands, write_job_files
 from lofarpipe.job_identity import changed_inputs, job_identity, outputs_of
@@ -22,7 +23,7 @@ from lofarpipe.job_ledger import JobLedger
 from lofarpipe.leftovers import LOCAL, Leftovers, mark_processes
 from lofarpipe.pipeline import Pipeline, known_outputs
 from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
-from lofarpipe.recipe import failure, finish, prepare
+from lofarpipe.recipe import Prepared, failure, finish, prepare
 from lofarpipe.references import Results, resolve
 from lofarpipe.report import Journalled, Reporters
 from lofarpipe.resume import NEVER_DONE, Ledger
@@ -179,38 +180,18 @@ class Run:
         duration_s = time.monotonic() - started
         self.reporters.step_done(step.name, duration_s, 0, 0)
         outputs = returned if isinstance(returned, dict) else {}
-        facts = {"outputs": _plain(outputs), "duration_s": round(duration_s, 3)}
+        facts = {"outputs": plain(outputs), "duration_s": round(duration_s, 3)}
         self.journal.record("plugin_done", step=self._journal_name(step), **facts)
         return outputs
 
     def _recipe(self, step: Step) -> Outputs:
         prepared = prepare(step, self.results, self.settings, self.executor.capacity())
         self._write_parset(step, prepared.keywords)
-        work = Work(
-            jobs=prepared.jobs,
-            identity=prepared.fingerprint_of,
-            failure_of=partial(failure, prepared),
-            finish=partial(finish, prepared),
-            error_tolerance=prepared.control.flag("error_tolerance"),
-            job_identity=partial(job_identity, prepared),
-            outputs_of=partial(outputs_of, prepared),
-            changed_inputs=partial(changed_inputs, prepared),
-            repeatable=prepared.control.flag("repeatable"),
-            retries=prepared.control.number("retries"),
-        )
-        return self._work(step, work)
+        return self._work(step, recipe_work(prepared))
 
     def _feedback(self, step: Step) -> Outputs:
         prepared = prepare_feedback(step, self.results, self.settings, self.executor.capacity())
-        work = Work(
-            jobs=prepared.jobs,
-            identity=prepared.identity,
-            failure_of=lambda result: None if result.ok else result.reason(),
-            finish=lambda _, failed: finish_feedback(prepared, failed),
-            error_tolerance=bool(prepared.values["error_tolerance"]),
-            job_identity=prepared.job_identity,
-        )
-        return self._work(step, work)
+        return self._work(step, feedback_work(prepared))
 
     def _work(self, step: Step, work: Work) -> Outputs:
         """Run the jobs of a step that an earlier run has not done, if any, and return the step's outputs."""
@@ -255,7 +236,7 @@ class Run:
             If one failed and that is not tolerated, or all of the step did.
         """
         work = jobs.work
-        for notice in dict.fromkeys(notice for planned in jobs.pending for notice in planned.notices):
+        for notice in notices_of(jobs.pending):
             self.reporters.notice(f"step '{step.name}': {notice}")
         here = executor_name(self.executor) == "local"
         refuse_without_room(step.name, jobs.pending, self.executor.capacity(), here)
@@ -277,11 +258,47 @@ class Run:
             keywords = {
                 key: resolve(text, self.results, step.where(f"argument.{key}")) for key, text in step.arguments.items()
             }
-        path = self.settings.parset_dir / f"{step.name}.parset"
+        path = self._parset_file(step)
         write_atomically(path, "".join(f"{key}={keywords[key]}\n" for key in sorted(keywords) if key != "flags"))
         return str(path)
 
+    def _parset_file(self, step: Step) -> Path:
+        return self.settings.parset_dir / f"{step.name}.parset"
 
-def _plain(outputs: Mapping[object, object]) -> Outputs:
+
+def recipe_work(prepared: Prepared) -> Work:
+    """Return what a recipe step has to do."""
+    return Work(
+        jobs=prepared.jobs,
+        identity=prepared.fingerprint_of,
+        failure_of=partial(failure, prepared),
+        finish=partial(finish, prepared),
+        error_tolerance=prepared.control.flag("error_tolerance"),
+        job_identity=partial(job_identity, prepared),
+        outputs_of=partial(outputs_of, prepared),
+        changed_inputs=partial(changed_inputs, prepared),
+        repeatable=prepared.control.flag("repeatable"),
+        retries=prepared.control.number("retries"),
+    )
+
+
+def feedback_work(prepared: PreparedFeedback) -> Work:
+    """Return what a feedback step has to do."""
+    return Work(
+        jobs=prepared.jobs,
+        identity=prepared.identity,
+        failure_of=lambda result: None if result.ok else result.reason(),
+        finish=lambda _, failed: finish_feedback(prepared, failed),
+        error_tolerance=bool(prepared.values["error_tolerance"]),
+        job_identity=prepared.job_identity,
+    )
+
+
+def notices_of(jobs: Sequence[PlannedJob]) -> list[str]:
+    """Return what is to be told of jobs before they run, each thing once."""
+    return list(dict.fromkeys(notice for planned in jobs for notice in planned.notices))
+
+
+def plain(outputs: Mapping[object, object]) -> Outputs:
     """Return what a plugin gave as it can be written down; anything but numbers and booleans counts as its text."""
     return {str(key): value if isinstance(value, bool | int) else str(value) for key, value in outputs.items()}

@@ -1,5 +1,6 @@
 """Map of a list of files: one entry for each."""
 
+import re
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -9,6 +10,7 @@ from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="False", check_ms_column=""):
@@ -45,6 +47,12 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     products = [DataProduct(names[i % len(names)], path, False) for i, path in enumerate(paths)]
     DataMap(products).save(str(mapfile))
     return {"mapfile": str(mapfile)}
+
+
+def plugin_looks_at(files, **kwargs):
+    """Return the directories in which the files decide what the map is: those of patterns."""
+    names = [] if _files_in_map(files) else split_list(files)
+    return [re.split(r"[*?\[]", name)[0].rpartition("/")[0] or "." for name in names if re.search(r"[*?\[]", name)]
 
 
 def _files_in_map(name):

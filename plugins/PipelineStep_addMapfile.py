@@ -8,6 +8,7 @@ from lofarpipe.support.data_products import products_of_parset
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_dir, filename, **kwargs):
@@ -44,6 +45,11 @@ def plugin_check(args, **kwargs):
         return []
     known = ", ".join(METHODS)
     return [f"the method, control.cmdline.<name>, is '{method}'; one of {known} is needed{nearest(method, METHODS)}"]
+
+
+def plugin_looks_at(folder="", **kwargs):
+    """Return the directories in which the files decide what the map is."""
+    return [folder] if folder else []
 
 
 def all_to_one(kwargs):

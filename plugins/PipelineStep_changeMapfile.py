@@ -6,6 +6,7 @@ from pathlib import Path
 from lofarpipe.support.data_map import DataMap
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_in",)
 
 
 def plugin_main(args, mapfile_in, join_files=None, add_name="", newname=None, **kwargs):

@@ -3,6 +3,7 @@
 from lofarpipe.support.parset import Parset
 
 OUTPUTS = ("parset",)
+DRY_RUN_WRITES = ("result_parset",)
 SUFFIX = "_feedback_file"
 
 

@@ -7,6 +7,7 @@ from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", nitems_to_compress="-1", **kwargs):

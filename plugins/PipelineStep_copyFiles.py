@@ -11,6 +11,7 @@ from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_dir, filename, hosts, input_file, output_files, use_symlinks="True", **kwargs):
@@ -44,11 +45,19 @@ def plugin_main(args, mapfile_dir, filename, hosts, input_file, output_files, us
             _link(name, names[0])
         else:
             _copy(source, name)
+    return _write_map(names or [source], hosts, Path(mapfile_dir) / filename)
+
+
+def plugin_dry_run(args, mapfile_dir, filename, hosts, input_file, output_files, use_symlinks="True", **kwargs):
+    """Return what ``plugin_main`` gives, and copy nothing; the file need not be there yet."""
+    names = [Path(name).absolute() for name in _names(output_files)]
+    _refuse(_problems(names) + _problem_with_flag(use_symlinks))
+    return _write_map(names or [_named_file(input_file)], hosts, Path(mapfile_dir) / filename)
+
+
+def _write_map(names, hosts, mapfile):
     host_names = split_list(hosts) or ["localhost"]
-    products = [
-        DataProduct(host_names[i % len(host_names)], str(name), False) for i, name in enumerate(names or [source])
-    ]
-    mapfile = Path(mapfile_dir) / filename
+    products = [DataProduct(host_names[i % len(host_names)], str(name), False) for i, name in enumerate(names)]
     DataMap(products).save(str(mapfile))
     return {"mapfile": str(mapfile)}
 
@@ -93,6 +102,15 @@ def _problem(name):
 
 def _the_file(input_file):
     """The file itself, from its name or from a map of one."""
+    source = Path(_named_file(input_file)).absolute()
+    if not source.is_file():
+        reason = "is a directory; only a file can be copied" if source.is_dir() else "no such file"
+        raise PipelineError(f"input_file {source}: {reason}")
+    return source
+
+
+def _named_file(input_file):
+    """The name of the one file that is meant."""
     named = Path(input_file)
     if named.suffix == ".mapfile":
         products = [product for product in DataMap.load(str(named)).data if not product.skip]
@@ -101,11 +119,7 @@ def _the_file(input_file):
         files = files_of(input_file)
     if len(files) != 1:
         raise PipelineError(f"input_file {input_file}: names {len(files)} files; exactly one is needed")
-    source = Path(files[0]).absolute()
-    if not source.is_file():
-        reason = "is a directory; only a file can be copied" if source.is_dir() else "no such file"
-        raise PipelineError(f"input_file {source}: {reason}")
-    return source
+    return files[0]
 
 
 def _same_place(name, source):

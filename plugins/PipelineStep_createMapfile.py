@@ -8,6 +8,7 @@ from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.data_products import products_of_parset
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_dir, filename, method="", **kwargs):
@@ -42,6 +43,11 @@ def plugin_check(args, method="", **kwargs):
     if method in METHODS:
         return []
     return [f"method is '{method}'; one of {', '.join(METHODS)} is needed{nearest(method, METHODS)}"]
+
+
+def plugin_looks_at(folder="", **kwargs):
+    """Return the directories in which the files decide what the map is."""
+    return [folder] if folder else []
 
 
 def from_folder(kwargs):

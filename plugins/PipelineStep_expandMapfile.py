@@ -6,6 +6,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_in, mapfile_dir, filename, mapfile_to_match="", mapfile_ref="", **kwargs):

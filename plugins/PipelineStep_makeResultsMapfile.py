@@ -7,6 +7,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
@@ -46,6 +47,14 @@ def plugin_main(
     mapfile = Path(mapfile_dir) / filename
     moved.save(str(mapfile))
     return {"mapfile": str(mapfile)}
+
+
+def plugin_dry_run(args, **kwargs):
+    """Return what ``plugin_main`` gives, and make no directory."""
+    problems = plugin_check(args, **kwargs)
+    if problems:
+        raise PipelineError(problems[0])
+    return plugin_main(args, **{**kwargs, "make_target_dir": "False"})
 
 
 def plugin_check(args, make_target_dir="False", **kwargs):

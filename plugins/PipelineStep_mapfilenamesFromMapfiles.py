@@ -4,6 +4,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap
 
 PREFIX = "mapfile_"
+DRY_RUN_WRITES = ()
 
 
 def plugin_outputs(**kwargs):

@@ -5,6 +5,7 @@ from pathlib import Path
 from lofarpipe.support.data_map import DataMap
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_in, prune_str, mapfile_dir, filename, **kwargs):

@@ -30,6 +30,8 @@ OUTPUTS = (
     "timegroups",
     "plan",
 )
+# It only plans: a dry run calls it, with other places for all that it writes.
+DRY_RUN_WRITES = ("mapfile_dir", "plan_file")
 
 
 def main(

@@ -23,7 +23,7 @@ LAYERS = (
     {"executors", "config", "history", "journal", "run_lock", "report", "nodes", "programs", "installation"},
     {"steps"},
     {"run"},
-    {"dry_run"},
+    {"dry_run", "supposed"},
     {"cli", "fields_command", "subcommands", "__main__"},
 )
 STEPS = 4

@@ -15,7 +15,7 @@ from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.history import History
 from lofarpipe.journal import Journal
-from lofarpipe.resume import Ledger
+from lofarpipe.resume import Disk, Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 # Two files are copied, changed in place, joined into files whose names only the program knows, and these are read.
@@ -313,12 +313,42 @@ def test_who_depends_on_whom(ledger: Ledger, site: Path, named: str, written: st
 
 
 def test_what_is_only_supposed_to_run(ledger: Ledger, site: Path) -> None:
-    assert ledger.suppose("maker", ()) is None
     done(ledger, "maker", site / "out/x.txt", site / "out/x.txt")
     done(ledger, "user", None, site / "out/x.txt")
     resumed = again(ledger)
-    assert resumed.suppose("maker", ()) == {}
+    resumed.suppose("maker", (), [])
     assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
+
+
+def test_step_that_is_new_and_only_supposed_to_run(ledger: Ledger, site: Path) -> None:
+    done(ledger, "user", None, site / "out/x.txt")
+    resumed = again(ledger)
+    resumed.suppose("maker", (), [str(site / "out/y.txt")])
+    assert not is_stale(resumed, "user", site / "out/x.txt")
+    resumed.suppose("maker", (), [str(site / "out/x.txt")])
+    assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
+
+
+def test_files_that_are_elsewhere(ledger: Ledger, site: Path) -> None:
+    """A dry run keeps its own; they count, and maps that are put back are put there."""
+
+    class Elsewhere(Disk):
+        def found(self, path: str) -> str:
+            return path.replace("/out/", "/elsewhere/")
+
+        made = found
+
+    (site / "elsewhere").mkdir()
+    mapfile = site / "out/x.mapfile"
+    ledger.begin(began := ledger.look("maker", {"a": 1}))
+    mapfile.write_text("[]")
+    ledger.finish(began, {"mapfile": str(mapfile)})
+    resumed = Ledger(ledger.history, ledger.settings, Elsewhere())
+    assert resumed.take("maker") == {"mapfile": str(mapfile)}
+    assert (site / "elsewhere/x.mapfile").read_text() == "[]"
+    (site / "out/x.txt").write_text("x")
+    done(ledger, "user", None, site / "out/x.txt")
+    assert "has disappeared" in is_stale(resumed, "user", site / "out/x.txt")
 
 
 def test_own_files_of_the_runner_are_no_news(ledger: Ledger, site: Path) -> None:
