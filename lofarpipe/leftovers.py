@@ -23,6 +23,7 @@ from lofarpipe.support.storage import io_problem
 PATIENCE_S = 15.0  # its guardian ends the jobs of a killed run in less
 FORCE_S = 5.0
 POLL_S = 0.05
+LOOKS = 4  # at a process that has no environment yet
 LOCAL = "local"
 OWNER = "LOFARPIPE_JOB_DIRECTORY"  # in the environment of jobs
 
@@ -141,9 +142,20 @@ def started_by(job_directory: Path, proc: Path = Path("/proc")) -> list[int]:
     found = []
     for entry in proc.iterdir():
         with contextlib.suppress(OSError):  # it ended while we looked, or is somebody else's
-            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+            if entry.name.isdigit() and wanted in _environment(entry).split(b"\0"):
                 found.append(int(entry.name))
     return [process for process in found if process not in (os.getpid(), os.getppid())]
+
+
+def _environment(process: Path) -> bytes:
+    """Return what /proc says of the environment of a process: while it begins a program, it is empty for a moment."""
+    for _ in range(LOOKS):
+        found = (process / "environ").read_bytes()
+        if found:
+            break
+        (process / "exe").readlink()  # what has no program, as the kernel's own, has no environment either
+        time.sleep(POLL_S)
+    return found
 
 
 def _is_another(event: Event) -> bool:
