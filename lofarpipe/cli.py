@@ -364,7 +364,11 @@ def make_reporters(
     is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
     terminal = report.LiveTerminal(picture, level) if is_live else report.Terminal(level)
     record = RunRecord(pipeline, settings, Command.of(options), history, picture, terminal.warning)
-    pages = [PageWriter(settings.job_directory, terminal.warning)] if wants_page(settings) else []
+    pages = (
+        [PageWriter(settings.job_directory, picture, lambda: record.facts, terminal.warning)]
+        if wants_page(settings)
+        else []
+    )
     # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
     return report.Reporters([record, *pages, terminal, *logs])
 
