@@ -35,10 +35,13 @@ exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage
 def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return what the command line says; ``parset`` is None where none was given.
 
-    ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean.
+    ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean. With --lenient,
+    further words after the parset are ignored, as they were.
     """
     reader = parser()
-    options = reader.parse_args(arguments)
+    options, further = reader.parse_known_args(arguments)
+    if further and not (options.lenient and all(not word.startswith("-") for word in further)):
+        reader.error(f"unrecognized arguments: {' '.join(further)}")
     if options.dry_run not in ("True", "False"):
         if options.parset is not None:
             reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
