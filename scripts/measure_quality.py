@@ -11,7 +11,7 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.comparison import compare, write_comparison
 from lofarpipe.imaging.provenance import command_lines, version_lines
-from lofarpipe.imaging.quality import header_facts, image_weighting, observe, quality
+from lofarpipe.imaging.quality import header_facts, image_weighting, left_out, observe, quality, sets_in_image
 from lofarpipe.imaging.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.script_arguments import exit_code, number
 from lofarpipe.imaging.sky_image import read_sky_image, write_facts
@@ -41,7 +41,7 @@ def main(
     ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one
     measurement set or a list text, ``commands_file`` holds the commands of the run, of which those up to
     ``last_step`` count. ``robust`` to ``padding`` are what WSClean was given. ``ms_recorded`` are the sets before
-    averaging, from which flagged fraction and integration time are taken.
+    averaging; flagged fraction and integration time are those of the ones that ``ms_input`` was made of.
     ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
     ``auto`` for the one beside the recorded sets, or ``none``.
     """
@@ -56,8 +56,10 @@ def main(
         min_lambda=number("minuv_lambda", minuv_lambda, 0),
         max_lambda=number("maxuv_lambda", maxuv_lambda, 0),
     )
-    recorded = observe(files_of(ms_recorded)) if ms_recorded else None
-    facts = quality(flat, corrected, observe(files_of(ms_input)), weighting, recorded)
+    imaged, all_recorded = files_of(ms_input), files_of(ms_recorded)
+    used = sets_in_image(all_recorded, imaged)
+    facts = quality(flat, corrected, observe(imaged), weighting, observe(used) if used else None)
+    facts |= {"sets_left_out": left_out(all_recorded, used)} if all_recorded else {}
     versions = version_lines({name: _find_or_none(name) for name in ("wsclean", "DP3")})
     for path in dict.fromkeys([image, image_pb]):
         write_facts(path, header_facts(facts), [*versions, *commands])

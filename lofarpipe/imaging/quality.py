@@ -26,7 +26,7 @@ from lofarpipe.imaging.measurement_set import (
     read_metadata,
     unflagged_exposure_s,
 )
-from lofarpipe.imaging.noise import NoiseUnknownError, Weighting, expected_rms_jy, natural_weights, survey_rms_jy
+from lofarpipe.imaging.noise import NoiseUnknownError, expected_rms_jy, natural_weights, survey_rms_jy
 from lofarpipe.imaging.sky_image import (
     DYNAMIC_RANGE_KEY,
     INTEGRATION_TIME_KEY,
@@ -36,6 +36,7 @@ from lofarpipe.imaging.sky_image import (
     SkyImageError,
 )
 from lofarpipe.imaging.uv_sample import SetSample, read_samples
+from lofarpipe.imaging.weights import ImageWeighting
 
 CENTRAL_FRACTION = 0.5  # of width and height: far from the edges, and a quarter of all pixels to count
 SAMPLED_VISIBILITIES = 10_000_000  # over all sets: about 0.4 GB of flags and weights
@@ -90,17 +91,46 @@ def observe(paths: Sequence[str]) -> Observation:
     return Observation(sets, samples, integration_time_s)
 
 
+def sets_in_image(recorded: Sequence[str], imaged: Sequence[str]) -> list[str]:
+    """Return the recorded sets that imaged ones were made of: sets or time blocks that failed may be missing there.
+
+    A recorded set is in an imaged one if its middle is within that one's times, and its first channel within one of
+    its channels: averaged and concatenated sets cover what they were made of.
+
+    Raises
+    ------
+    MeasurementSetError
+        If a set cannot be read.
+    """
+    wholes = [read_metadata(path) for path in imaged]
+    return [path for path in recorded if any(_covers(whole, read_metadata(path)) for whole in wholes)]
+
+
+def _covers(whole: SetMetadata, part: SetMetadata) -> bool:
+    middle_s = (part.start_s + part.end_s) / 2
+    away_hz = float(np.abs(whole.frequencies_hz - part.frequencies_hz[0]).min())
+    return whole.start_s <= middle_s <= whole.end_s and away_hz <= whole.channel_width_hz / 2
+
+
+def left_out(recorded: Sequence[str], used: Sequence[str]) -> Fact:
+    """Return how many recorded sets the image lacks, and which."""
+    lacking = [path for path in recorded if path not in used]
+    return fact(len(lacking), "", f"recorded sets that are not in the image: {', '.join(lacking) or 'none'}")
+
+
 def _block_exposure_s(block: Sequence[SetMetadata], exposures_s: dict[str, float]) -> float:
     """Return the mean exposure of sets observed at the same time, weighted by their bandwidth."""
     widths = [metadata.bandwidth_hz for metadata in block]
     return float(np.average([exposures_s[metadata.path] for metadata in block], weights=widths))
 
 
-def image_weighting(image: SkyImage, robust: float, padding: float, min_lambda: float, max_lambda: float) -> Weighting:
+def image_weighting(
+    image: SkyImage, robust: float, padding: float, min_lambda: float, max_lambda: float
+) -> ImageWeighting:
     """Return the weighting of an image: size and cell from its header, the rest as it was given to WSClean."""
     x_axis, y_axis = image.axis("RA"), image.axis("DEC")
     cellsize_rad = math.radians(abs(y_axis.increment))
-    return Weighting((x_axis.length, y_axis.length), cellsize_rad, robust, padding, min_lambda, max_lambda)
+    return ImageWeighting((x_axis.length, y_axis.length), cellsize_rad, robust, padding, min_lambda, max_lambda)
 
 
 def measured_noise(image: SkyImage) -> dict[str, Fact]:
@@ -175,7 +205,7 @@ def observation_facts(observation: Observation) -> dict[str, Fact]:
     }
 
 
-def expected_noise(observation: Observation, weighting: Weighting) -> dict[str, Fact]:
+def expected_noise(observation: Observation, weighting: ImageWeighting) -> dict[str, Fact]:
     """Return the thermal noise to expect; the value is null, and the source says why, where it cannot be known."""
     formula = (
         "sqrt(sum w^2 s^2) / sum w over the visibilities: w the Briggs weights of this image, s from station "
@@ -219,7 +249,7 @@ def quality(
     image: SkyImage,
     image_pb: SkyImage,
     observation: Observation,
-    weighting: Weighting,
+    weighting: ImageWeighting,
     recorded: Observation | None = None,
 ) -> dict[str, Any]:
     """Return everything that quality.json holds: each number as value, unit and source.

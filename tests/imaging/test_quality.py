@@ -20,9 +20,11 @@ from lofarpipe.imaging.quality import (
     header_facts,
     image_facts,
     image_weighting,
+    left_out,
     observation_facts,
     observe,
     quality,
+    sets_in_image,
 )
 from lofarpipe.imaging.sky_image import SkyImageError, read_sky_image
 
@@ -118,6 +120,27 @@ def test_time_of_blocks_adds_and_of_subbands_does_not(tmp_path):
     assert observe([low]).integration_time_s == pytest.approx(100)
     assert observe([low, high]).integration_time_s == pytest.approx(75)
     assert observe([low, later]).integration_time_s == pytest.approx(200)
+
+
+def test_recorded_sets_are_in_the_image_where_an_averaged_one_covers_them(tmp_path):
+    def made(name, **changes):
+        return make_set(tmp_path / name, SetShape(**vars(SHAPE) | changes))
+
+    low, high = made("low.MS"), made("high.MS", first_channel_hz=150e6)
+    later = made("later.MS", start_s=SHAPE.start_s + 1000)
+    # low after 4 channels and 3 slots became one: centres 1.5 channels higher, the last slot beyond the end
+    channels = {"nchan": 2, "channel_width_hz": 4 * 24414.0625, "first_channel_hz": 144e6 + 1.5 * 24414.0625}
+    averaged = made("averaged.MS", **channels, ntimes=4, timestep_s=30.0)
+    assert sets_in_image([low, high, later], [averaged]) == [low]
+    assert sets_in_image([low, high, later], [later, averaged]) == [low, later]
+    assert sets_in_image([], [averaged]) == []
+
+
+def test_what_the_image_lacks_is_named():
+    assert left_out(["a.MS", "b.MS", "c.MS"], ["b.MS"]) == {
+        "value": 2, "unit": "", "source": "recorded sets that are not in the image: a.MS, c.MS",
+    }  # fmt: skip
+    assert value({"n": left_out(["a.MS"], ["a.MS"])}, "n") == 0
 
 
 def test_no_sets():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from casacore.tables import table
 from made_images import REPOSITORY, image_of_real_data, load_script, write_image
 
 from lofarpipe import programs
@@ -80,6 +82,21 @@ def test_quality_and_headers_are_written(images, hba_set, tmp_path):
         assert "wsclean/000: wsclean -name a -size 256 256 a.MS" in history
         assert any(line.startswith("DP3 6.") for line in history)
     assert sky_image_keys(images[1], "here")["imagerIntegrationTime"] == pytest.approx(41.49, abs=0.01)
+
+
+def test_sets_that_failed_do_not_count_as_integration_time(images, hba_set, tmp_path):
+    later = tmp_path / "later.MS"
+    shutil.copytree(hba_set, later)
+    with table(str(later), readonly=False, ack=False) as opened:
+        opened.putcol("TIME", opened.getcol("TIME") + 1000.0)
+    target = tmp_path / "quality.json"
+    load_script("measure_quality").main(
+        str(images[0]), str(images[1]), str(hba_set), str(target), ms_recorded=f"[{hba_set},{later}]"
+    )
+    facts = json.loads(target.read_text())
+    assert facts["integration_time"]["value"] == pytest.approx(41.49, abs=0.01)  # as of the first alone
+    assert facts["sets_left_out"]["value"] == 1
+    assert facts["sets_left_out"]["source"].endswith(f"not in the image: {later}")
 
 
 def test_measuring_twice_changes_nothing(images, hba_set, tmp_path):
