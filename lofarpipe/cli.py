@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from lofarpipe.config import Settings
     from lofarpipe.errors import Finding
-    from lofarpipe.executors.jobs import Executor, Resources
+    from lofarpipe.executors.jobs import Executor
     from lofarpipe.history import History
     from lofarpipe.pipeline import Pipeline
+    from lofarpipe.preflight import Reading
     from lofarpipe.report import Picture, Reporters
     from lofarpipe.run import Run
 
@@ -111,12 +112,11 @@ def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     return dry_run if options.dry_run else run_pipeline
 
 
-def settings_and_pipeline(options: argparse.Namespace) -> tuple[Settings, Pipeline]:
-    """Return the site's settings and the pipeline, both read."""
-    from lofarpipe.config import Overrides, load_settings
-    from lofarpipe.pipeline import find_parset, load_pipeline
+def reading(options: argparse.Namespace) -> Reading:
+    """Return the site's settings and the pipeline, as far as they can be read."""
+    from lofarpipe.config import Overrides
+    from lofarpipe.preflight import read
 
-    path = find_parset(options.parset)
     overrides = Overrides(
         config=options.config,
         job_name=options.job_name,
@@ -128,8 +128,7 @@ def settings_and_pipeline(options: argparse.Namespace) -> tuple[Settings, Pipeli
         cores=options.cores,
         memory_gb=options.memory_gb,
     )
-    settings = load_settings(path, overrides)
-    return settings, load_pipeline(path, settings, options.set)
+    return read(options.parset, overrides, options.set)
 
 
 def show_options(options: argparse.Namespace) -> int:
@@ -137,57 +136,41 @@ def show_options(options: argparse.Namespace) -> int:
     from lofarpipe.errors import CheckFailed
     from lofarpipe.options import options_table
 
-    _, pipeline = settings_and_pipeline(options)
+    _, pipeline = reading(options).sound()
     print(options_table(pipeline.options))
     if pipeline.findings:
         raise CheckFailed(pipeline.findings)
     return 0
 
 
-def findings(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
-    """Return everything that is wrong, as far as it can be known before the first job."""
-    from lofarpipe.pipeline import check_pipeline
-
-    return check_pipeline(pipeline, settings, machine)
-
-
-def all_findings(settings: Settings, pipeline: Pipeline) -> list[Finding]:
-    """Return everything that is wrong with a pipeline where it would run."""
-    from lofarpipe.executors.factory import make_executor
-
-    with contextlib.closing(make_executor(settings)) as executor:
-        return findings(pipeline, settings, executor.capacity())
-
-
 def check_only(options: argparse.Namespace) -> int:
     """Check everything and run nothing."""
-    from lofarpipe.errors import CheckFailed
+    from lofarpipe.errors import CheckFailed, listed
+    from lofarpipe.preflight import survey
 
-    settings, pipeline = settings_and_pipeline(options)
-    found = all_findings(settings, pipeline)
-    if found:
-        raise CheckFailed(found)
-    print(f"{pipeline.path}: {len(pipeline.steps)} steps, nothing wrong")
+    found = survey(reading(options))
+    found.close()
+    for warning in listed(found.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    if found.wrong or found.findings:
+        raise CheckFailed([*found.wrong, *found.findings])
+    print(f"{found.pipeline.path}: {len(found.pipeline.steps)} steps, nothing wrong")
     return 0
 
 
 def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
-    """Return all that a run needs, with findings that are but warnings.
+    """Return all that a run needs, with what is but a warning.
 
     Raises
     ------
     CheckFailed
         If something is wrong, unless the run is lenient.
     """
-    from lofarpipe.errors import CheckFailed
-    from lofarpipe.executors.factory import make_executor
+    from lofarpipe.preflight import survey
 
-    settings, pipeline = settings_and_pipeline(options)
-    executor = make_executor(settings)
-    warnings = findings(pipeline, settings, executor.capacity())
-    if warnings and not settings.lenient:
-        raise CheckFailed(warnings)
-    return settings, pipeline, executor, warnings
+    found = survey(reading(options))
+    executor = found.usable()
+    return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
@@ -247,7 +230,7 @@ def list_steps(options: argparse.Namespace) -> int:
     from lofarpipe.history import read_history
     from lofarpipe.listing import steps_table
 
-    settings, pipeline = settings_and_pipeline(options)
+    settings, pipeline = reading(options).sound()
     print(steps_table(pipeline.steps, read_history(journal_file(settings))))
     return 0
 
@@ -259,7 +242,7 @@ def forget_step(options: argparse.Namespace) -> int:
     from lofarpipe.journal import Journal
     from lofarpipe.listing import forget
 
-    settings, pipeline = settings_and_pipeline(options)
+    settings, pipeline = reading(options).sound()
     make_directory(settings.job_directory)
     with Journal(journal_file(settings)) as journal:
         forgotten = forget(options.forget, pipeline.steps, journal)
@@ -299,10 +282,10 @@ def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], i
 
     asked = command(options)
     if asked is run_pipeline:
-        return functools.partial(fields_command.run_all, settings_and_pipeline)
+        return functools.partial(fields_command.run_all, reading)
     if asked is check_only:
-        return functools.partial(fields_command.check_all, settings_and_pipeline, all_findings)
-    return functools.partial(fields_command.each, settings_and_pipeline, asked)
+        return functools.partial(fields_command.check_all, reading)
+    return functools.partial(fields_command.each, reading, asked)
 
 
 @contextlib.contextmanager

@@ -8,14 +8,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.executors.site_options import where
+from lofarpipe.config_file import COMMAND_LINE, DEFAULT, ConfigFile, new_parser, one_line, read_into
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of, nearest
 from lofarpipe.installation import find_file, share_directory
 from lofarpipe.support.parset import split_list
-
-N = TypeVar("N", int, float)
 
 #: Options that tasks.cfg may use for itself; they are not control keys of a step.
 NOT_CONTROL_KEYS = ("recipe",)
@@ -89,7 +86,7 @@ class Tasks:
         try:
             options = dict(self._parser.items(task))
         except configparser.Error as err:
-            raise PipelineError(f"task type '{task}': {_one_line(err)}") from err
+            raise PipelineError(f"task type '{task}': {one_line(err)}") from err
         return {k: v for k, v in options.items() if k not in self._variables and k not in NOT_CONTROL_KEYS}
 
     def recipe(self, task: str) -> str:
@@ -103,7 +100,7 @@ class Tasks:
         try:
             return self._parser.get(task, "recipe", fallback="executable_args")
         except configparser.Error as err:
-            raise PipelineError(f"task type '{task}': {_one_line(err)}") from err
+            raise PipelineError(f"task type '{task}': {one_line(err)}") from err
 
 
 @dataclass(frozen=True)
@@ -126,34 +123,42 @@ def load_settings(parset: Path, overrides: Overrides) -> Settings:
 
     Raises
     ------
+    CheckFailed
+        If a value of the configuration is wrong, or a directory that it names does not exist; all of them are named.
     PipelineError
-        If a configuration file is missing or malformed, or a directory that it names does not exist.
+        If a configuration file is missing or malformed.
     """
-    config_file = find_config(overrides.config)
-    job_name = overrides.job_name or parset.stem
-    parser = _parser(
-        {
-            "job_name": job_name,
-            "start_time": overrides.start_time or datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-            "cwd": str(Path.cwd()).replace("%", "%%"),
-            "share": str(share_directory()).replace("%", "%%"),
-        }
-    )
-    _read(parser, config_file)
-    for key, value in (
-        ("runtime_directory", overrides.runtime_directory),
-        ("working_directory", overrides.working_directory),
-        ("task_files", overrides.task_files),
-    ):
-        if value is not None:
-            parser["DEFAULT"][key] = value.replace("%", "%%")
-    for key, number in (("cores", overrides.cores), ("memory_gb", overrides.memory_gb)):
-        if number is not None:
-            if not 0 <= number < math.inf:
-                option = f"--{key.replace('_', '-')}"
-                raise PipelineError(f"{option} is {number:g}; a number of 0 (all there is) or more is needed")
-            parser.read_dict({"remote": {key: str(number)}})
-    return _settings(parser, config_file, overrides.lenient)
+    settings, findings = read_settings(parset, overrides)
+    if findings:
+        raise CheckFailed(findings)
+    return settings
+
+
+def read_settings(parset: Path, overrides: Overrides) -> tuple[Settings, list[Finding]]:
+    """Return the settings for one run of ``parset``, as far as they can be read, and all that is wrong with them.
+
+    Whoever runs something with settings that have findings runs something else than was asked for.
+
+    Raises
+    ------
+    PipelineError
+        If the configuration file is missing or malformed.
+    """
+    variables = {
+        "job_name": overrides.job_name or parset.stem,
+        "start_time": overrides.start_time or datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        "cwd": str(Path.cwd()).replace("%", "%%"),
+        "share": str(share_directory()).replace("%", "%%"),
+    }
+    typed = {
+        "runtime_directory": ("--runtime-directory", overrides.runtime_directory),
+        "working_directory": ("--working-directory", overrides.working_directory),
+        "task_files": ("--task-file", overrides.task_files),
+    }
+    there = {key: (option, value) for key, (option, value) in typed.items() if value is not None}
+    file = ConfigFile(find_config(overrides.config), variables, there)
+    settings = _settings(file, overrides)
+    return settings, file.findings
 
 
 def find_config(typed: str | None) -> Path:
@@ -167,39 +172,23 @@ def find_config(typed: str | None) -> Path:
     return find_file("pipeline.cfg", [shipped], "configuration file")
 
 
-def _parser(defaults: Mapping[str, str]) -> configparser.ConfigParser:
-    # Not strict: task files in the field define a section twice, and the later options are to win.
-    return configparser.ConfigParser(defaults=defaults, strict=False)
-
-
-def _read(parser: configparser.ConfigParser, path: Path) -> None:
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
-    except (OSError, UnicodeDecodeError, configparser.Error) as err:
-        raise PipelineError(f"{path}: not a readable configuration file: {_one_line(err)}") from err
-
-
-def _one_line(err: Exception) -> str:
-    return " ".join(str(err).split())
-
-
-def _settings(parser: configparser.ConfigParser, path: Path, lenient: bool) -> Settings:
-    defaults = _items(parser, "DEFAULT", path)
-    runtime = _directory(defaults, "runtime_directory", path)
-    working = _directory(defaults, "working_directory", path)
-    sections = {name: _items(parser, name, path) for name in parser.sections()}
+def _settings(file: ConfigFile, overrides: Overrides) -> Settings:
+    defaults = file.items(DEFAULT)
+    runtime, working = file.directory("runtime_directory"), file.directory("working_directory")
+    sections = file.sections()
+    if typed := _typed_numbers(file, overrides):
+        sections["remote"] = {**sections.get("remote", defaults), **typed}
     everything = {key: value for section in sections.values() for key, value in section.items()}
-    remote = sections.get("remote", defaults)
+    remote = {"lost_retries": LOST_RETRIES, **sections.get("remote", defaults)}
     job_name = defaults["job_name"]
     job_directory = Path(sections.get("layout", {}).get("job_directory", str(runtime / job_name))).absolute()
-    log = sections.get("logging", {}).get(
-        "log_file", str(job_directory / "logs" / defaults["start_time"] / "pipeline.log")
-    )
+    logging = sections.get("logging", {})
+    log = logging.get("log_file", str(job_directory / "logs" / defaults["start_time"] / "pipeline.log"))
     inputs = {**defaults, **everything, "job_directory": str(job_directory), "log_file": log}
     inputs |= {"mapfile_dir": str(job_directory / "mapfiles"), "parset_dir": str(job_directory / "parsets")}
     inputs |= {"runtime_directory": str(runtime), "working_directory": str(working)}
     return Settings(
-        config_file=path,
+        config_file=file.path,
         job_name=job_name,
         start_time=defaults["start_time"],
         runtime_directory=runtime,
@@ -208,67 +197,41 @@ def _settings(parser: configparser.ConfigParser, path: Path, lenient: bool) -> S
         recipe_directories=tuple(
             Path(item).absolute() for item in split_list(defaults.get("recipe_directories", "[]"))
         ),
-        max_per_node=_number(remote, "max_per_node", path, int),
-        cores=_number(remote, "cores", path, int),
-        memory_gb=_number(remote, "memory_gb", path, float),
-        lost_retries=_number({"lost_retries": LOST_RETRIES, **remote}, "lost_retries", path, int),
+        max_per_node=file.number("remote", remote, "max_per_node", int),
+        cores=file.number("remote", remote, "cores", int),
+        memory_gb=file.number("remote", remote, "memory_gb", float),
+        lost_retries=file.number("remote", remote, "lost_retries", int, zero="never"),
         log_file=Path(log).absolute(),
-        statistics_file=Path(
-            sections.get("logging", {}).get("xml_stat_file", str(Path(log).with_name("statistics.xml")))
-        ).absolute(),
-        lenient=_flag({**defaults, **everything}, "lenient", path) or lenient,
+        statistics_file=Path(logging.get("xml_stat_file", str(Path(log).with_name("statistics.xml")))).absolute(),
+        lenient=file.flag("lenient", {**defaults, **everything}) or overrides.lenient,
         inputs=inputs,
         sections=sections,
-        tasks=_tasks(defaults, path),
+        tasks=_tasks(file, defaults),
         defaults=defaults,
     )
 
 
-def _items(parser: configparser.ConfigParser, section: str, path: Path) -> dict[str, str]:
-    try:
-        return dict(parser.items(section))
-    except configparser.Error as err:
-        raise PipelineError(f"{path}: [{section}]: {_one_line(err)}") from err
+def _typed_numbers(file: ConfigFile, overrides: Overrides) -> dict[str, str]:
+    """Return the keys of [remote] that the command line sets."""
+    typed = {"cores": overrides.cores, "memory_gb": overrides.memory_gb}
+    numbers = {key: number for key, number in typed.items() if number is not None}
+    for key, number in numbers.items():
+        if not 0 <= number < math.inf:
+            what = f"--{key.replace('_', '-')} is {number:g}; a number of 0 (all there is) or more is needed"
+            file.findings.append(Finding(COMMAND_LINE, what))
+    return {key: str(number if 0 <= number < math.inf else 0) for key, number in numbers.items()}
 
 
-def _directory(defaults: Mapping[str, str], key: str, path: Path) -> Path:
-    if key not in defaults:
-        raise PipelineError(f"{path}: [DEFAULT] has no {key}; set it to the directory below which runs work")
-    directory = Path(defaults[key]).expanduser().absolute()
-    if not directory.is_dir():
-        raise PipelineError(f"{path}: {key} is {directory}, which is no directory; create it, or set another one")
-    return directory
-
-
-def _number(section: Mapping[str, str], key: str, path: Path, kind: type[N]) -> N:
-    text = section.get(key, "") or "0"
-    zero = "never" if key == "lost_retries" else "no limit"
-    try:
-        number = kind(text)
-    except ValueError:
-        raise PipelineError(
-            f"{where(path, 'remote', key)}: {key} is '{text}'; a number is needed, 0 for {zero}"
-        ) from None
-    if not 0 <= number < math.inf:
-        place = where(path, "remote", key)
-        raise PipelineError(f"{place}: {key} is {text}; it cannot be negative, or without end (0: {zero})")
-    return number
-
-
-def _flag(section: Mapping[str, str], key: str, path: Path) -> bool:
-    text = section.get(key, "").strip() or "False"
-    if text not in ("True", "False"):
-        raise PipelineError(f"{path}: {key} is '{text}'; True or False is needed")
-    return text == "True"
-
-
-def _tasks(defaults: Mapping[str, str], path: Path) -> Tasks:
-    parser = _parser({key: value.replace("%", "%%") for key, value in defaults.items()})
-    named = split_list(defaults.get("task_files", "[]"))
-    shipped = share_directory() / "cfg" / "tasks.cfg"
-    for name in (str(shipped), *named):
+def _tasks(file: ConfigFile, defaults: Mapping[str, str]) -> Tasks:
+    parser = new_parser({key: value.replace("%", "%%") for key, value in defaults.items()})
+    shipped = str(share_directory() / "cfg" / "tasks.cfg")
+    for name in (shipped, *split_list(defaults.get("task_files", "[]"))):
         task_file = Path(name).expanduser()
         if not task_file.is_file():
-            raise PipelineError(f"{path}: task file {name} does not exist; correct task_files")
-        _read(parser, task_file)
+            file.add(DEFAULT, "task_files", f"task file {name} does not exist; correct task_files")
+            continue
+        try:
+            read_into(parser, task_file)
+        except PipelineError as err:
+            file.findings += findings_of(err)
     return Tasks(parser, defaults)

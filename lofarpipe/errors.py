@@ -43,6 +43,14 @@ class CheckFailed(PipelineError):  # noqa: N818 - it names what happened: a chec
         return "\n".join([*listed(self.findings), f"{number} {problems} found; nothing was run"])
 
 
+def findings_of(err: PipelineError) -> list[Finding]:
+    """Return an error as findings, to be told with others."""
+    if isinstance(err, CheckFailed):
+        return list(err.findings)
+    where, colon, what = str(err).partition(": ")
+    return [Finding(where, what) if colon else Finding("this run", where)]
+
+
 def listed(findings: Sequence[Finding], most: int = MOST_LISTED) -> list[str]:
     """Return the first findings, one line each, and how many more there are."""
     more = len(findings) - most

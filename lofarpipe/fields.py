@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lofarpipe.config import Settings
@@ -14,8 +14,8 @@ from lofarpipe.errors import Finding, nearest
 from lofarpipe.executors.jobs import Job, JobResult, JobStart, Resources, duration_text
 from lofarpipe.executors.local import LocalExecutor
 from lofarpipe.fields_share import Share
-from lofarpipe.fields_table import Field
-from lofarpipe.options import check_value
+from lofarpipe.fields_table import Cell, Field
+from lofarpipe.options import Option, check_value
 from lofarpipe.pipeline import Pipeline
 from lofarpipe.programs import job_environment
 
@@ -43,20 +43,33 @@ class FieldRun:
 # ---- checks
 
 
-def check_fields(fields: Sequence[Field], pipeline: Pipeline) -> list[Finding]:
-    """Return what is wrong with the columns and values of a table: options that do not exist, values out of range."""
+def check_fields(fields: Sequence[Field], pipeline: Pipeline) -> tuple[list[Finding], list[Field]]:
+    """Return what is wrong with the columns and values of a table, and the fields without what is wrong.
+
+    Wrong are options that do not exist, and values out of range.
+    """
     options = {option.name: option for option in pipeline.options}
     known = set(pipeline.parset.definitions())
-    findings = []
-    for name, cell in (item for field in fields for item in field.cells.items()):
-        if name not in known and "." not in name:
-            findings.append(Finding(cell.named, f"no option is called '{name}'{nearest(name, known)}"))
-        elif name in options:
-            try:
-                check_value(cell.value, options[name].domain)
-            except ValueError as err:
-                findings.append(Finding(cell.where, f"{name} is '{cell.value}'; {err}"))
-    return list(dict.fromkeys(findings))
+    findings: list[Finding] = []
+    sound = []
+    for field in fields:
+        checked = {name: _check_cell(name, cell, options, known) for name, cell in field.cells.items()}
+        wrong = {name: finding for name, finding in checked.items() if finding}
+        findings += wrong.values()
+        cells = {name: cell for name, cell in field.cells.items() if name not in wrong and "\n" not in cell.value}
+        sound.append(replace(field, cells=cells))
+    return list(dict.fromkeys(findings)), sound
+
+
+def _check_cell(name: str, cell: Cell, options: Mapping[str, Option], known: set[str]) -> Finding | None:
+    if name not in known and "." not in name:
+        return Finding(cell.named, f"no option is called '{name}'{nearest(name, known)}")
+    if name in options:
+        try:
+            check_value(cell.value, options[name].domain)
+        except ValueError as err:
+            return Finding(cell.where, f"{name} is '{cell.value}'; {err}")
+    return None
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -69,28 +82,33 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=line)
 
 
-def check_runs(runs: Sequence[FieldRun], common: Pipeline) -> list[Finding]:
+def check_runs(runs: Sequence[FieldRun], common: Sequence[Finding], own: Sequence[Sequence[Finding]]) -> list[Finding]:
     """Return what is wrong with the pipelines of the fields.
 
     What is so for every field, as it is without the table, is said once; what the values of a field bring about, with
     the place of the field.
+
+    Parameters
+    ----------
+    common: what is wrong without the table.
+    own: what is wrong with each of the runs.
     """
-    everywhere = [finding for finding in common.findings if all(finding in run.pipeline.findings for run in runs)]
-    own = [
+    of_all = set(common).intersection(*own)
+    of_fields = [
         Finding(run.field.where, f"field '{run.field.name}': {finding}")
-        for run in runs
-        for finding in run.pipeline.findings
-        if finding not in everywhere
+        for run, findings in zip(runs, own, strict=True)
+        for finding in findings
+        if finding not in of_all
     ]
-    return everywhere + own + _check_directories(runs)
+    return [finding for finding in common if finding in of_all] + of_fields + _check_directories(runs)
 
 
 def _check_directories(runs: Sequence[FieldRun]) -> list[Finding]:
-    directories = {run.settings.job_directory for run in runs}
-    if len(directories) == len(runs):
+    directories = {run.field.name: run.settings.job_directory for run in runs}  # a name that is there twice was told
+    if len(set(directories.values())) == len(directories):
         return []
     where = f"{runs[0].settings.config_file}: [layout] job_directory"
-    shared = next(iter(directories))
+    shared = runs[0].settings.job_directory
     return [Finding(where, f"is {shared} for several fields; each needs its own: use %(job_name)s in it")]
 
 

@@ -4,18 +4,48 @@ from __future__ import annotations
 
 import argparse
 import functools
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.arguments import arguments_of_fields
 from lofarpipe.config import Settings
-from lofarpipe.errors import CheckFailed, Finding, PipelineError
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of, listed
 from lofarpipe.fields import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order
 from lofarpipe.fields_share import share
 from lofarpipe.fields_table import Field, read_fields
-from lofarpipe.pipeline import Pipeline
+from lofarpipe.pipeline import Pipeline, check_pipeline
+from lofarpipe.preflight import Reading, all_warnings, place_of, together
 
-Load = Callable[[argparse.Namespace], tuple[Settings, Pipeline]]
+Read = Callable[[argparse.Namespace], Reading]
+Check = Callable[[Settings, Pipeline], list[Finding]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of fields as it was read.
+
+    Attributes
+    ----------
+    common: the pipeline without the table.
+    runs: the fields with what their runs will use; without values that are wrong.
+    wrong: what is wrong with the site's configuration and the table; no run is lenient with it.
+    """
+
+    common: Reading
+    runs: list[FieldRun]
+    wrong: list[Finding]
+
+    def warnings(self) -> list[Finding]:
+        """Return what the user should know of, and what stops no run; what several fields have in common once."""
+        of_fields = [warning for run in self.runs for warning in run.pipeline.warnings]
+        return list(dict.fromkeys([*all_warnings(self.common), *of_fields]))
+
+    def check(self, findings: Check) -> list[Finding]:
+        """Return what is wrong with the pipelines."""
+        common = findings(self.common.settings, self.common.pipeline)
+        return check_runs(self.runs, common, [findings(run.settings, run.pipeline) for run in self.runs])
 
 
 def options_of_field(options: argparse.Namespace, field: Field) -> argparse.Namespace:
@@ -24,29 +54,44 @@ def options_of_field(options: argparse.Namespace, field: Field) -> argparse.Name
     return argparse.Namespace(**{**vars(options), **more})
 
 
-def read_table(load: Load, options: argparse.Namespace) -> list[FieldRun]:
+def read_table(read: Read, options: argparse.Namespace) -> Table:
     """Return every field of the table with its settings and its pipeline.
 
     Raises
     ------
-    CheckFailed
-        If something is wrong with the table, its options, or the pipeline.
+    PipelineError
+        If the pipeline cannot be read at all; with what is wrong with the table.
     """
-    rows, found = read_fields(Path(options.fields))
-    _, common = load(options)
-    found += check_fields(rows, common)
-    if found:
-        raise CheckFailed(in_order(found))
-    runs = [FieldRun(row, *load(options_of_field(options, row))) for row in rows]
-    found = check_runs(runs, common)
-    if found and not options.lenient:
-        raise CheckFailed(found)
-    return runs
+    try:
+        rows, in_table = read_fields(Path(options.fields))
+    except PipelineError as err:
+        rows, in_table = [], findings_of(err)
+    common = together(in_order(in_table), lambda: read(options))
+    found, sound = check_fields(rows, common.pipeline)
+    wrong = [*common.wrong, *in_order([*in_table, *found])]
+    readings = [together(wrong, functools.partial(read, options_of_field(options, field))) for field in sound]
+    runs = [FieldRun(field, one.settings, one.pipeline) for field, one in zip(sound, readings, strict=True)]
+    return Table(common, runs, wrong)
 
 
-def each(load: Load, asked: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+def sound_runs(read: Read, options: argparse.Namespace) -> list[FieldRun]:
+    """Return the runs of a table in which nothing is wrong.
+
+    Raises
+    ------
+    CheckFailed
+        If something is wrong with the configuration, the table, its options, or the pipeline.
+    """
+    table = read_table(read, options)
+    found = table.check(lambda _, pipeline: list(pipeline.findings))
+    if table.wrong or (found and not table.common.settings.lenient):
+        raise CheckFailed([*table.wrong, *found])
+    return table.runs
+
+
+def each(read: Read, asked: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Do with each field what is asked for."""
-    for run in read_table(load, options):
+    for run in sound_runs(read, options):
         print(f"# field {run.field.name}", flush=True)
         try:
             asked(options_of_field(options, run.field))
@@ -55,23 +100,25 @@ def each(load: Load, asked: Callable[[argparse.Namespace], int], options: argpar
     return 0
 
 
-def check_all(load: Load, findings: Callable[[Settings, Pipeline], list[Finding]], options: argparse.Namespace) -> int:
+def check_all(read: Read, options: argparse.Namespace) -> int:
     """Check everything of every field and run nothing."""
-    runs = read_table(load, options)
-    found = [
-        Finding(run.field.where, f"field '{run.field.name}': {finding}")
-        for run in runs
-        for finding in findings(run.settings, run.pipeline)
-    ]
-    if found:
-        raise CheckFailed(found)
-    print(f"{options.fields}: {len(runs)} fields, {len(runs[0].pipeline.steps)} steps each, nothing wrong")
+    table = read_table(read, options)
+    place = place_of(table.common.settings)
+    if place.executor is not None:
+        place.executor.close()
+    found = table.check(lambda settings, pipeline: check_pipeline(pipeline, settings, place.machine))
+    for warning in listed(table.warnings()):
+        print(f"warning: {warning}", file=sys.stderr)
+    if table.wrong or place.wrong or found:
+        raise CheckFailed([*place.wrong, *table.wrong, *found])
+    steps = len(table.runs[0].pipeline.steps)
+    print(f"{options.fields}: {len(table.runs)} fields, {steps} steps each, nothing wrong")
     return 0
 
 
-def run_all(load: Load, options: argparse.Namespace) -> int:
+def run_all(read: Read, options: argparse.Namespace) -> int:
     """Run every field, several at the same time where there is room, and print how each ended; 1 if one failed."""
-    runs = read_table(load, options)
+    runs = sound_runs(read, options)
     given = share(runs[0].settings, [run.pipeline for run in runs], options.at_once)
     for run in runs:
         make_log_directory(run.log.parent)

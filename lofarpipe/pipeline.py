@@ -18,6 +18,7 @@ from lofarpipe.references import Results, resolve
 from lofarpipe.steps import BROKEN, Step, build_step, numbered, step_list, sublist_keys
 from lofarpipe.subpipelines import put_in
 from lofarpipe.support.parset import Parset
+from lofarpipe.unlisted import check_unlisted
 
 #: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
 RESERVED = ("pipeline", "ObsSW", "prefix", "feedback_version")
@@ -38,6 +39,7 @@ class Pipeline:
     findings: tuple[Finding, ...]  # on the text: options, names, blocks
     bad_options: frozenset[str]  # those whose value is outside their domain
     suspect_keys: frozenset[str]  # keys that use them: what is wrong there was said already
+    warnings: tuple[Finding, ...] = ()  # what may be meant as it is
 
 
 def find_parset(typed: str) -> Path:
@@ -62,7 +64,10 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
     wrong = {option.name: check_options([option]) for option in options}
     bad_options = frozenset(name for name, found in wrong.items() if found)
     findings = composition.findings + [finding for found in wrong.values() for finding in found]
-    findings += check_blocks(parset, builder.blocks | _sublisted(parset), RESERVED)
+    listed = builder.blocks | _sublisted(parset)
+    findings += check_blocks(parset, listed, RESERVED)
+    misspelt, unlisted = check_unlisted(parset, listed | _loop_steps(parset), _blocks(parset), RESERVED)
+    findings += misspelt
     findings += check_placeholders(parset, builder.blocks)
     return Pipeline(
         path=path,
@@ -76,6 +81,7 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
         findings=tuple(findings + builder.findings),
         bad_options=bad_options,
         suspect_keys=_users(composition.parset, bad_options),
+        warnings=tuple(unlisted),
     )
 
 
@@ -164,6 +170,12 @@ def _blocks(parset: Parset) -> set[str]:
 def _sublisted(parset: Parset) -> set[str]:
     """Return the steps in any sub-list, also those that are not used: their blocks are no mistake."""
     return {name for key in sublist_keys(parset) for name in parset.vector(key)}
+
+
+def _loop_steps(parset: Parset) -> set[str]:
+    """Return the steps of all loops, also of those that do not run."""
+    lists = (parset.string(key) for key in parset if key.endswith(".control.loopsteps"))
+    return {name for text in lists for name in list_items(text)}
 
 
 def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> tuple[Path, ...]:

@@ -17,10 +17,21 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first; a module may import its own layer and those before it. A module named nowhere is of the steps' layer.
 LAYERS = (
-    {"errors"},
+    {"errors", "misspellings"},
     {"support"},
     {"imaging", "command", "feedback"},
-    {"executors", "config", "history", "journal", "run_lock", "report", "nodes", "programs", "installation"},
+    {
+        "executors",
+        "config",
+        "config_file",
+        "history",
+        "journal",
+        "run_lock",
+        "report",
+        "nodes",
+        "programs",
+        "installation",
+    },
     {"steps"},
     {"run"},
     {"dry_run", "supposed"},

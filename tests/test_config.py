@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.config import Overrides, find_config, load_settings
-from lofarpipe.errors import PipelineError
+from lofarpipe.config import Overrides, find_config, load_settings, read_settings
+from lofarpipe.errors import CheckFailed, PipelineError
 from lofarpipe.installation import find_file, share_directory
 
 CONFIG = """\
@@ -36,6 +36,22 @@ pythonpath = elsewhere
 nthreads = 4
 [broken]
 executable = %(aoflaggerroot)s/bin/aoflagger
+"""
+
+
+BAD = """\
+[DEFAULT]
+runtime_directory = {here}
+task_files = [gone.cfg, {here}/torn.cfg]
+recipe_directories = []
+lenient = maybe
+broken = %(nobody)s
+[layout]
+[remote]
+max_per_node = many
+cores = 2.5
+lost_retries = -1
+method = %(nobody)s
 """
 
 
@@ -112,7 +128,11 @@ def test_unknown_task_names_the_nearest(config):
         ("[DEFAULT]", "[DEFAULT", "not a readable configuration file"),
         ("runtime_directory = {here}/runtime\n", "", "has no runtime_directory"),
         ("{here}/work", "{here}/nowhere", "working_directory is .*/nowhere, which is no directory"),
-        ("max_per_node = 3", "max_per_node = many", "max_per_node is 'many'; a number is needed"),
+        (
+            "max_per_node = 3",
+            "max_per_node = many",
+            r"cfg:\d+: max_per_node is 'many'; an integer is needed, 0 for no limit",
+        ),
         ("memory_gb = 1.5", "memory_gb = -1", r"cfg:\d+: memory_gb is -1; it cannot be negative"),
         ("memory_gb = 1.5", "memory_gb = nan", r"cfg:\d+: memory_gb is nan; it cannot be negative, or without end"),
         ("max_per_node = 3", "lost_retries = -1", r"lost_retries is -1; .*\(0: never\)"),
@@ -131,8 +151,58 @@ def test_bad_configuration_is_one_clear_error(config, tmp_path, old, new, messag
     ("given", "option"), [({"cores": -1}, "--cores is -1"), ({"memory_gb": -2.5}, "--memory-gb is -2.5")]
 )
 def test_bad_numbers_of_the_command_line_are_named_after_it(config, given, option):
-    with pytest.raises(PipelineError, match=rf"^{option}; a number of 0 \(all there is\) or more is needed$"):
+    with pytest.raises(CheckFailed) as caught:
         _load(config, **given)
+    (found,) = caught.value.findings
+    assert str(found) == f"command line: {option}; a number of 0 (all there is) or more is needed"
+
+
+def test_everything_wrong_with_the_configuration_at_once(tmp_path):
+    path = tmp_path / "pipeline.cfg"
+    path.write_text(BAD.format(here=tmp_path))
+    (tmp_path / "torn.cfg").write_text("[dp3\n")
+    settings, found = read_settings(
+        Path("field.parset"), Overrides(config=str(path), memory_gb=-1, runtime_directory=f"{tmp_path}/nowhere")
+    )
+    torn = "not a readable configuration file: File contains no section headers. file:"
+    assert [str(finding).replace(f"{tmp_path}/", "").partition(" '")[0] for finding in found] == [
+        "pipeline.cfg:6: [DEFAULT]: Bad value substitution: option",
+        "command line: --runtime-directory is nowhere, which is no directory; create it, or set another one",
+        "pipeline.cfg:1: [DEFAULT] has no working_directory; set it to the directory below which runs work",
+        "pipeline.cfg:12: [remote]: Bad value substitution: option",
+        "command line: --memory-gb is -1; a number of 0 (all there is) or more is needed",
+        "pipeline.cfg:9: max_per_node is",
+        "pipeline.cfg:10: cores is",
+        "pipeline.cfg:11: lost_retries is -1; it cannot be negative, or without end (0: never)",
+        "pipeline.cfg:5: lenient is",
+        "pipeline.cfg:3: task file gone.cfg does not exist; correct task_files",
+        f"torn.cfg: {torn}",
+    ]
+    assert "nobody" in found[0].what
+    assert found[5].what == "max_per_node is 'many'; an integer is needed, 0 for no limit"
+    assert found[6].what == "cores is '2.5'; an integer is needed, 0 for no limit"
+    assert (settings.max_per_node, settings.cores, settings.memory_gb, settings.lost_retries) == (0, 0, 0.0, 0)
+    assert (settings.lenient, settings.working_directory) == (False, Path.cwd())
+    assert "dp3" in settings.tasks
+    with pytest.raises(CheckFailed) as caught:
+        load_settings(Path("field.parset"), Overrides(config=str(path)))
+    assert len(caught.value.findings) == 9  # without those of the command line
+
+
+def test_a_value_that_is_broken_twice_is_told_once(tmp_path):
+    path = tmp_path / "pipeline.cfg"
+    path.write_text("[DEFAULT]\nruntime_directory = %(nobody)s\nworking_directory = .\n[a]\nx = 1\n[b]\nx = 50%%\n")
+    settings, found = read_settings(Path("field.parset"), Overrides(config=str(path)))
+    assert [finding.where for finding in found] == [f"{path}:2"]
+    assert found[0].what.endswith("; define it in [DEFAULT], or write %% for %")
+    assert settings.inputs["x"] == "50%"
+
+
+def test_the_place_of_a_wrong_flag_is_that_of_its_section(tmp_path):
+    path = tmp_path / "pipeline.cfg"
+    path.write_text("[DEFAULT]\nruntime_directory = .\nworking_directory = .\n[a]\nx = 1\n[b]\nlenient = yes\n")
+    (found,) = read_settings(Path("field.parset"), Overrides(config=str(path)))[1]
+    assert str(found) == f"{path}:7: lenient is 'yes'; True or False is needed"
 
 
 def test_configuration_is_looked_up_here_then_at_home_then_shipped(tmp_path, monkeypatch):

@@ -175,6 +175,69 @@ def test_everything_wrong_with_the_table_is_found_before_anything_runs(
     assert list((site / "jobs").iterdir()) == []
 
 
+def test_everything_wrong_with_table_configuration_and_pipeline_at_once(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (site / "pipeline.cfg").open("a") as config:
+        config.write("[remote]\nmax_per_node = many\n")
+    table(
+        site,
+        "one,fast,1,2",
+        "one,slw,2,",
+        "b/c,fast,3,4",
+        ",fast,x,",
+        header="field,mode,seconds,cpy.control.max_per_node",
+    )
+    more = ["-s", "files=[a", "--check"]
+    no_step = "cpy.control.max_per_node: there is no step 'cpy'; did you mean 'copy'?"
+    assert findings(capsys, *more) == [
+        f"{site}/pipeline.cfg:5: max_per_node is 'many'; an integer is needed, 0 for no limit",
+        "fields.csv:3: field 'one' is there twice, first in fields.csv:2",
+        "fields.csv:3: mode is 'slw'; one of fast, slow is needed; did you mean 'slow'?",
+        "fields.csv:4: the field is called 'b/c'; letters, digits, _ . + - are allowed, at most 100, the first a "
+        "letter or digit",
+        "fields.csv:5: the field has no name; it names the field's job and directory",
+        "fields.csv:5: seconds is 'x'; an integer >= 0 is needed",
+        "command line: files is '[a'; a list is needed, such as [a, b]; a bracket is missing",
+        f"fields.csv:2: field 'one': command line: {no_step}",
+        f"fields.csv:4: field 'b/c': command line: {no_step}",
+        "9 problems found; nothing was run",
+    ]
+    assert findings(capsys, *more[:2])[-1] == "9 problems found; nothing was run"
+
+
+def test_a_table_that_cannot_be_read_hides_nothing(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "fields.csv").write_text('field,x\na,"1\n')
+    found = findings(capsys, "-s", "mode=x", "--cores", "-1")
+    assert [line.partition(";")[0] for line in found] == [
+        "command line: --cores is -1",
+        "fields.csv:2: not a table in CSV: unexpected end of data",
+        "command line: mode is 'x'",
+        "3 problems found",
+    ]
+    (site / "run.parset").write_text("x = 1\n")
+    found = findings(capsys, "--cores", "-1")
+    assert [line.partition(";")[0] for line in found] == [
+        "fields.csv:2: not a table in CSV: unexpected end of data",
+        "command line: --cores is -1",
+        "No pipeline steps defined: the parset has no key pipeline.steps",
+        "3 problems found",
+    ]
+
+
+def test_warnings_are_told_once_for_all_fields(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (site / "run.parset").open("a") as parset:
+        parset.write("zap.control.type = executable_args\n")
+    with (site / "pipeline.cfg").open("a") as config:
+        config.write("[slurm]\npartiton = x\n")
+    table(site, "one,[a.txt],0", "two,[b.txt],0")
+    assert run("--check") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["warning"] * 2
+    assert "zap" in said[0]
+    assert said[1].endswith("[slurm] has no key 'partiton'; did you mean 'partition'?; not in use while method = local")
+
+
 def test_any_key_can_be_a_column(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,1", "two,", header="field,copy.control.max_per_node")
     assert run("--check") == 0

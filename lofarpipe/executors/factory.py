@@ -5,14 +5,22 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, nearest
 from lofarpipe.executors.jobs import Executor
-from lofarpipe.executors.site_options import read_section, unknown_keys, where
+from lofarpipe.executors.site_options import check_values, read_section, unknown_keys, where
+from lofarpipe.misspellings import misspelt
+
+if TYPE_CHECKING:
+    from lofarpipe.executors.dask_cluster import DaskOptions
+    from lofarpipe.executors.slurm_options import SlurmOptions
 
 ORDERS = "jobs"  # directory, below that of the pipeline's job
+SECTIONS = ("layout", "logging", "feedback", "remote", "slurm", "dask", "report")
 REMOTE_KEYS = ("method", "max_per_node", "cores", "memory_gb", "lost_retries")
+USERS = {"slurm": ("slurm",), "dask": ("dask", "ssh")}  # section -> methods that read it
 #: Methods of the original runner. Source: spec of lofarpipe, remotecommand.py.
 FORMER = {
     "mpirun": "local, or slurm",
@@ -38,12 +46,43 @@ def make_executor(settings: Settings) -> Executor:
     remote = own_keys(settings, "remote")
     method = method_of(settings)
     found = [] if settings.lenient else unknown_keys(settings.config_file, "remote", remote, REMOTE_KEYS)
+    found += [] if settings.lenient else _misspelt_sections(settings)
     if method not in MAKERS:
         raise CheckFailed([*found, Finding(where(settings.config_file, "remote", "method"), _not_a_method(method))])
     executor, more = MAKERS[method](settings)
     if executor is None or found or more:
         raise CheckFailed([*found, *more])
     return executor
+
+
+def _misspelt_sections(settings: Settings) -> list[Finding]:
+    """Return a finding for each section whose name is misspelt; others may be for other programs."""
+    meant = misspelt([name for name in settings.sections if name not in SECTIONS], SECTIONS)
+    return [
+        Finding(where(settings.config_file, name), f"[{name}]: there is no such section; did you mean [{known}]?")
+        for name, known in meant.items()
+    ]
+
+
+def unused_sections(settings: Settings) -> list[Finding]:
+    """Return what is wrong in the sections of other methods than the one in use, as far as single keys tell.
+
+    These are warnings: the run that does not read them is not worse for them, and they may be unfinished. Whoever
+    changes the method later has read of them.
+    """
+    method = method_of(settings)
+    found = []
+    for name, methods in USERS.items():
+        if method not in methods and (own := own_keys(settings, name)):
+            found += check_values(_options_of(name), settings.config_file, name, own)
+    return [Finding(one.where, f"{one.what}; not in use while method = {method}") for one in found]
+
+
+def _options_of(section: str) -> type[SlurmOptions] | type[DaskOptions]:
+    from lofarpipe.executors.dask_cluster import DaskOptions
+    from lofarpipe.executors.slurm_options import SlurmOptions
+
+    return SlurmOptions if section == "slurm" else DaskOptions
 
 
 def method_of(settings: Settings) -> str:

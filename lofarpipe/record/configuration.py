@@ -8,6 +8,7 @@ from typing import Any
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.site_options import where
 
 Facts = dict[str, Any]
 
@@ -77,7 +78,8 @@ def checksum_limit_bytes(settings: Settings) -> int:
     except ValueError:
         limit_gb = -1.0
     if not 0 <= limit_gb < 1e9:
+        place = where(settings.config_file, "report", "checksum_limit_gb")
         raise PipelineError(
-            f"{settings.config_file}: [report] checksum_limit_gb is '{text}'; a number of GB is needed, 0 to sample all"
+            f"{place}: [report] checksum_limit_gb is '{text}'; a number of GB is needed, 0 to sample all"
         )
     return int(limit_gb * 1e9)

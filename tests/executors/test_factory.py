@@ -11,13 +11,21 @@ import pytest
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.errors import CheckFailed, PipelineError
 from lofarpipe.executors.claims import take
-from lofarpipe.executors.factory import REMOTE_KEYS, end_earlier, make_executor, method_of, orders_directory
+from lofarpipe.executors.factory import (
+    REMOTE_KEYS,
+    end_earlier,
+    make_executor,
+    method_of,
+    orders_directory,
+    unused_sections,
+)
 from lofarpipe.executors.jobs import Job
 from lofarpipe.executors.local import LocalExecutor
 from lofarpipe.executors.orders import read_order, write_order
 from lofarpipe.executors.site_options import read_section
 from lofarpipe.executors.slurm import SlurmExecutor
 from lofarpipe.executors.slurm_options import SlurmOptions
+from lofarpipe.executors.walltimes import FORMS
 
 
 def settings(directory: Path, text: str, default: str = "", lenient: bool = False) -> Settings:
@@ -56,6 +64,51 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         f"{where}:9: [slurm] has no key 'partiton'; did you mean 'partition'?",
         f"{where}:10: queue_poll_s is 'never'; a number is needed",
     ]
+
+
+def test_mistakes_in_sections_that_are_not_in_use(tmp_path: Path) -> None:
+    text = "[slurm]\npartiton = a\nwalltime = 12h\n[dask]\nnods = 2\nnodes = 0\ncores = two"
+    given = settings(tmp_path, f"[remote]\nmethod = local\n{text}")
+    where = given.config_file
+    assert [str(finding) for finding in unused_sections(given)] == [
+        f"{where}:8: [slurm] has no key 'partiton'; did you mean 'partition'?; not in use while method = local",
+        f"{where}:9: walltime is '12h'; {FORMS['slurm'][1]}; not in use while method = local",
+        f"{where}:11: [dask] has no key 'nods'; did you mean 'nodes'?; not in use while method = local",
+        f"{where}:13: cores is 'two'; an integer is needed; not in use while method = local",
+    ]
+    for method, other in (("slurm", "dask"), ("dask", "slurm"), ("ssh", "slurm")):
+        found = unused_sections(settings(tmp_path, f"[remote]\nmethod = {method}\n{text}", default="walltime = 12h"))
+        assert {finding.what.partition("; not in")[2] for finding in found} == {f" use while method = {method}"}
+        assert len(found) == 2 - (other == "slurm")  # walltime comes from [DEFAULT]
+
+
+def test_unfinished_sections_that_are_not_in_use(tmp_path: Path, repository: Path) -> None:
+    assert unused_sections(settings(tmp_path, "[slurm]\n[dask]\ncores = 0")) == []
+    shipped = load_settings(tmp_path / "x", Overrides(config=str(repository / "cfg" / "pipeline.cfg")))
+    assert unused_sections(shipped) == []
+
+
+def test_misspelt_sections(tmp_path: Path) -> None:
+    text = "[slrum]\npartition = a\n[remtoe]\n[cluster]\n"
+    given = settings(tmp_path, text)
+    with pytest.raises(CheckFailed) as caught:
+        make_executor(given)
+    assert [str(finding) for finding in caught.value.findings] == [
+        f"{given.config_file}:5: [slrum]: there is no such section; did you mean [slurm]?",
+        f"{given.config_file}:7: [remtoe]: there is no such section; did you mean [remote]?",
+    ]
+    assert isinstance(make_executor(settings(tmp_path, text, lenient=True)), LocalExecutor)
+
+
+def test_what_the_queue_left_of_this_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")
+    executor = make_executor(settings(tmp_path, ""))
+    assert executor.capacity().memory_gb == pytest.approx(0.001048576)
+    (notice,) = executor.notices
+    assert notice.startswith("job 12 of Slurm has ")
+    assert notice.endswith(" GB (SLURM_MEM_PER_NODE) of this machine; --cores and --memory-gb say otherwise")
+    assert make_executor(settings(tmp_path, "[remote]\ncores = 1\nmemory_gb = 2")).notices == []
 
 
 def test_keys_of_the_default_section_are_nobodys_mistake(tmp_path: Path) -> None:

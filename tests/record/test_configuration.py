@@ -83,5 +83,5 @@ def test_limit_that_is_not_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["much", "-1", "nan", "inf", ""])
 def test_limit_that_is_none(tmp_path: Path, text: str) -> None:
     settings = settings_of(tmp_path, f"{CFG}[report]\nchecksum_limit_gb = {text}\n")
-    with pytest.raises(PipelineError, match=rf"site.cfg: \[report\] checksum_limit_gb is '{text}'; a number of GB"):
+    with pytest.raises(PipelineError, match=rf"site.cfg:\d+: \[report\] checksum_limit_gb is '{text}'; a number of GB"):
         checksum_limit_bytes(settings)

@@ -1,0 +1,155 @@
+"""What is looked at before the first job: all that is wrong is told together, so that it is mended in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lofarpipe.config import Overrides, Settings, read_settings
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
+from lofarpipe.executors.factory import make_executor, unused_sections
+from lofarpipe.executors.jobs import Executor, Interrupted, Resources
+from lofarpipe.pipeline import Pipeline, check_pipeline, find_parset, load_pipeline
+from lofarpipe.record.configuration import checksum_limit_bytes
+from lofarpipe.report.html_writer import wants_page
+
+T = TypeVar("T")
+
+#: What takes any job: where it is not known what runs them, nothing is too large.
+BOUNDLESS = Resources(cores=10**6, memory_gb=1e9, gpus=10**6)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The site's settings and the pipeline, as far as they could be read."""
+
+    settings: Settings
+    pipeline: Pipeline
+    wrong: tuple[Finding, ...]  # with the settings: no run is lenient with them
+
+    def sound(self) -> tuple[Settings, Pipeline]:
+        """Return both.
+
+        Raises
+        ------
+        CheckFailed
+            If something is wrong with the settings; what is wrong with the pipeline is told as well.
+        """
+        if self.wrong:
+            raise CheckFailed([*self.wrong, *self.pipeline.findings])
+        return self.settings, self.pipeline
+
+
+@dataclass(frozen=True)
+class Place:
+    """What runs the jobs; if that could not be made, nothing, and a machine that is large enough for all of them."""
+
+    executor: Executor | None
+    machine: Resources
+    wrong: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A pipeline, what would run it, and everything that was found."""
+
+    settings: Settings
+    pipeline: Pipeline
+    executor: Executor | None
+    wrong: tuple[Finding, ...]  # no run is lenient with it
+    findings: tuple[Finding, ...]  # these stop a run unless it is lenient
+    warnings: tuple[Finding, ...]  # these stop none
+
+    def close(self) -> None:
+        """Give back what would have run the jobs."""
+        if self.executor is not None:
+            self.executor.close()
+
+    def usable(self) -> Executor:
+        """Return what runs the jobs.
+
+        Raises
+        ------
+        CheckFailed
+            If something is wrong that this run is not lenient with; with everything that was found.
+        """
+        if self.executor is None or self.wrong or (self.findings and not self.settings.lenient):
+            self.close()
+            raise CheckFailed([*self.wrong, *self.findings])
+        return self.executor
+
+
+def read(parset: str, overrides: Overrides, assignments: Sequence[str]) -> Reading:
+    """Return the settings and the pipeline of a command line.
+
+    Raises
+    ------
+    CheckFailed, PipelineError
+        If one of them cannot be read at all; with what is wrong with the settings.
+    """
+    path = find_parset(parset)
+    settings, wrong = read_settings(path, overrides)
+    wrong += _report_findings(settings)
+    return Reading(settings, together(wrong, lambda: load_pipeline(path, settings, assignments)), tuple(wrong))
+
+
+def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
+    """Return what ``work`` gives.
+
+    Raises
+    ------
+    CheckFailed
+        If it failed while other things are wrong already; with all of them.
+    PipelineError
+        If it failed, and nothing else is wrong.
+    """
+    try:
+        return work()
+    except PipelineError as err:
+        if wrong:
+            raise CheckFailed([*wrong, *findings_of(err)]) from err
+        raise
+
+
+def _report_findings(settings: Settings) -> list[Finding]:
+    """Return what is wrong with the values of [report], which nothing reads before the run has begun."""
+    found = []
+    for value in (wants_page, checksum_limit_bytes):
+        try:
+            value(settings)
+        except PipelineError as err:
+            found += findings_of(err)
+    return found
+
+
+def place_of(settings: Settings) -> Place:
+    """Return what would run the jobs, and what is wrong with it."""
+    executor = None
+    try:
+        executor = make_executor(settings)
+        return Place(executor, executor.capacity(), ())
+    except Interrupted:
+        raise
+    except PipelineError as err:
+        if executor is not None:
+            executor.close()
+        return Place(None, BOUNDLESS, tuple(findings_of(err)))
+
+
+def survey(reading: Reading) -> Survey:
+    """Return everything that can be found before the first job."""
+    place = place_of(reading.settings)
+    return Survey(
+        settings=reading.settings,
+        pipeline=reading.pipeline,
+        executor=place.executor,
+        wrong=(*reading.wrong, *place.wrong),
+        findings=tuple(check_pipeline(reading.pipeline, reading.settings, place.machine)),
+        warnings=tuple(all_warnings(reading)),
+    )
+
+
+def all_warnings(reading: Reading) -> list[Finding]:
+    """Return what the user should know of, and what stops no run."""
+    return [*reading.pipeline.warnings, *unused_sections(reading.settings)]

@@ -1,0 +1,58 @@
+"""Which names are misspelt for sure, and which are alike on purpose."""
+
+from __future__ import annotations
+
+import pytest
+
+from lofarpipe.errors import LONGEST_NAME
+from lofarpipe.misspellings import is_slip, misspelt
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("do_magik", "do_magic"),  # a wrong letter
+        ("do_mgaic", "do_magic"),  # two swapped
+        ("avrage", "average"),
+        ("aaverage", "average"),
+        ("wsclean_shaloow", "wsclean_shallow"),
+        ("do-magic", "do_magic"),
+        ("domagic", "do_magic"),
+        ("do__magic", "do_magic"),
+        ("Average", "average"),
+    ],
+)
+def test_slips(name: str, meant: str) -> None:
+    assert is_slip(name, meant)
+    assert is_slip(meant, name)
+    assert misspelt([name], ["other", meant]) == {name: meant}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("average1", "average2"),
+        ("average", "average2"),
+        ("plot_i", "plot_q"),
+        ("phase", "phases"),
+        ("phases_cal", "phase_cal"),
+        ("losotoA", "losotoB"),
+        ("mask", "task"),
+        ("wsclean_hihgh", "wsclean_high"),  # the shorter word has 4 letters
+        ("average", "average"),
+        ("average", "avearge_x"),
+        ("predict", "unpredict"),
+        ("concat", "copy"),
+        ("", "a"),
+        ("a" * LONGEST_NAME + "bc", "a" * LONGEST_NAME + "cb"),
+    ],
+)
+def test_names_that_are_alike_on_purpose_or_not_at_all(one: str, other: str) -> None:
+    assert misspelt([one], [other]) == {}
+    assert misspelt([other], [one]) == {}
+    assert len(one) > LONGEST_NAME or not is_slip(one, other)
+
+
+def test_the_first_that_was_meant() -> None:
+    assert misspelt(["clean_high", "averoge"], ["averege", "average"]) == {"averoge": "averege"}
+    assert misspelt([], ["average"]) == {}
