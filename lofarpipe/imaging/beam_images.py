@@ -15,10 +15,11 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.measurement_set import SetMetadata
-from lofarpipe.imaging.pair_weights import ChannelRange, ImageWeighting
+from lofarpipe.imaging.pair_weights import ChannelRange
 from lofarpipe.imaging.primary_beam import BeamCube, beam_cube, resample
 from lofarpipe.imaging.sky_image import remove_facts
 from lofarpipe.imaging.station_beam import BeamError
+from lofarpipe.imaging.weights import ImageWeighting
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.measurement_set import Sample, SetMetadata
 from lofarpipe.imaging.smearing import SPEED_OF_LIGHT_M_S
 from lofarpipe.imaging.uv_sample import SetSample, draw_visibilities, imaging_sample
-from lofarpipe.imaging.weights import briggs_weights
+from lofarpipe.imaging.weights import ImageWeighting, briggs_weights
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -31,18 +30,6 @@ SURVEY_RMS_JY, SURVEY_BANDWIDTH_HZ, SURVEY_TIME_S, SURVEY_MIN_ELEVATION_DEG = 62
 
 class NoiseUnknownError(PipelineError):
     """There is no sensitivity to calculate a noise from."""
-
-
-@dataclass(frozen=True)
-class Weighting:
-    """How an image was weighted: the arguments of WSClean that decide its noise."""
-
-    npix: tuple[int, int]  # x, y
-    cellsize_rad: float
-    robust: float
-    padding: float
-    min_lambda: float
-    max_lambda: float
 
 
 def station_sefd_jy(name: str, frequency_hz: float, antenna_set: str) -> float:
@@ -142,7 +129,7 @@ def unflagged_number(samples: Sequence[SetSample]) -> float:
     return number
 
 
-def expected_rms_jy(samples: Sequence[SetSample], weighting: Weighting) -> float:
+def expected_rms_jy(samples: Sequence[SetSample], weighting: ImageWeighting) -> float:
     """Return the thermal noise of the image of an observation, Jy/beam, for the weights that the imager gives.
 
     sqrt(sum w^2 s^2) / sum w over all visibilities, w the Briggs weight and s the noise of each. A drawn visibility
@@ -156,14 +143,12 @@ def expected_rms_jy(samples: Sequence[SetSample], weighting: Weighting) -> float
     Source: propagation of independent errors.
     """
     metadata, exposure_s = samples[0].metadata, samples[0].sample.exposure_s
-    how = (weighting.npix, weighting.cellsize_rad, weighting.robust, weighting.padding)
-    uv_range_lambda = (weighting.min_lambda, weighting.max_lambda)
     drawn, _ = draw_visibilities(samples)
     noise_jy = visibility_rms_jy(metadata, exposure_s, drawn.antenna1, drawn.antenna2, drawn.frequency_hz)
     u_lambda, v_lambda = drawn.uvw_lambda[:, 0], drawn.uvw_lambda[:, 1]
     try:
-        coarsening = imaging_sample(samples, *how, *uv_range_lambda).cell_factor
-        weights = briggs_weights(u_lambda, v_lambda, drawn.natural, *how, *uv_range_lambda, coarsening)
+        coarsening = imaging_sample(samples, weighting).cell_factor
+        weights = briggs_weights(u_lambda, v_lambda, drawn.natural, weighting, coarsening)
     except ValueError as err:
         raise NoiseUnknownError(f"{metadata.path}: {err}") from err
     multiplicity = unflagged_number(samples) / len(drawn.natural)

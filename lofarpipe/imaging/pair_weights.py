@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.measurement_set import Sample, SetMetadata, sample_visibilities
 from lofarpipe.imaging.station_beam import SPEED_OF_LIGHT_M_S, BeamError
 from lofarpipe.imaging.uv_density import SampledTracks, sampled_briggs_weights
+from lofarpipe.imaging.weights import ImageWeighting
 
 Floats = NDArray[np.float64]
 
@@ -19,18 +20,6 @@ LONGEST_STRETCH_S = 3600.0  # the beam turns by 15 deg in it; measured: tests/im
 WIDEST_FRACTIONAL_BAND = 0.06  # of one beam evaluation; within it the beam is linear in frequency to 3e-3
 MOST_SAMPLES = 4_000_000  # rows x channels, of all sets together; data sets up to this size are looked at entirely
 SLOTS_PER_STRETCH = 2
-
-
-@dataclass(frozen=True)
-class ImageWeighting:
-    """What WSClean was told about weights: Briggs robustness, uv range, padding, and the image's pixels."""
-
-    npix: tuple[int, int]  # width, height
-    cellsize_rad: float
-    robust: float
-    padding: float
-    min_lambda: float = 0.0
-    max_lambda: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -85,10 +74,7 @@ def _imaging_weights(sets: Sequence[SetMetadata], samples: Sequence[Sample], ima
         for metadata, sample in zip(sets, samples, strict=True)
     ]
     try:
-        return sampled_briggs_weights(
-            tracks, sets[0].phase_centre_rad[1], image.npix, image.cellsize_rad, image.robust, image.padding,
-            image.min_lambda, image.max_lambda,
-        )  # fmt: skip
+        return sampled_briggs_weights(tracks, sets[0].phase_centre_rad[1], image)
     except ValueError as err:
         raise BeamError(f"{sets[0].path}: its station pairs cannot be weighted: {err}") from err
 

@@ -17,6 +17,7 @@ from lofarpipe.imaging.plan_losses import LossAt, LossPredictor, Steps, choose_s
 from lofarpipe.imaging.plan_options import PlanError, PlanOptions
 from lofarpipe.imaging.smearing import AveragingLimits
 from lofarpipe.imaging.uv_sample import imaging_sample, read_samples
+from lofarpipe.imaging.weights import ImageWeighting
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,7 @@ def make_plan(
     width = _field_width(observation, beam, options, mean_elevation_rad)
     sizes = [image_sizes(width.at(_size_frequency_hz(group[0], options)), options) for group in observation.groups]
     angles = field_angles(sizes[0].high, options.cellsize_highres_deg, width)
-    sample = imaging_sample(
-        read_samples(sets),
+    weighting = ImageWeighting(
         sizes[0].high,
         math.radians(options.cellsize_highres_deg),
         options.robust,
@@ -133,6 +133,7 @@ def make_plan(
         options.minuv_lambda,
         options.maxuv_lambda,
     )
+    sample = imaging_sample(read_samples(sets), weighting)
     predictor = LossPredictor(sample, observation.first, observation.lowest_channel_hz)
     steps = _steps(observation, predictor, angles, options)
     nbands = historical.count_bands(len(observation.groups))

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.beam import formula_beam
 from lofarpipe.imaging.measurement_set import SetMetadata
-from lofarpipe.imaging.pair_weights import ChannelRange, ImageWeighting, weigh_pairs
+from lofarpipe.imaging.pair_weights import ChannelRange, weigh_pairs
 from lofarpipe.imaging.station_beam import BeamGrid, StationBeams, make_grid
+from lofarpipe.imaging.weights import ImageWeighting
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.weights import GriddedDensity, briggs_from_density, uv_cells
+from lofarpipe.imaging.weights import GriddedDensity, ImageWeighting, briggs_from_density, uv_cells
 
 Floats = NDArray[np.float64]
 
@@ -53,8 +53,8 @@ class SampledTracks:
 class UvGrid:
     """Summed natural weight per uv cell of a padded image, filled piece by piece."""
 
-    def __init__(self, npix: tuple[int, int], cellsize_rad: float, padding: float) -> None:
-        self.cells = uv_cells(npix, cellsize_rad, padding)
+    def __init__(self, image: ImageWeighting) -> None:
+        self.cells = uv_cells(image)
         self.weight = np.zeros(self.cells.nu * (self.cells.nv // 2 + 1))
 
     def add(self, u_lambda: Floats, v_lambda: Floats, natural: Floats) -> None:
@@ -89,9 +89,7 @@ def fill_grid(grid: UvGrid, tracks: SampledTracks, copies: int, dec_rad: float) 
             grid.add(np.outer(u_m, tracks.per_m).ravel(), np.outer(v_m, tracks.per_m).ravel(), weights.ravel())
 
 
-def _weights_of(
-    grid: UvGrid, tracks: SampledTracks, copies: int, robust: float, min_lambda: float, max_lambda: float
-) -> Floats:
+def _weights_of(grid: UvGrid, tracks: SampledTracks, copies: int, image: ImageWeighting) -> Floats:
     """Return the imaging weights of the sampled visibilities of one set."""
     mean_density = float((grid.weight**2).sum() / grid.weight.sum())
     surplus = tracks.slots_each / copies - 1  # a sampled visibility counts once in its own cell, not for its copies
@@ -100,22 +98,13 @@ def _weights_of(
         u, v = (np.outer(tracks.uvw_m[rows, axis], tracks.per_m) for axis in (0, 1))
         cell, distance = grid.cells.find(u, v)
         natural = tracks.natural[rows]
-        usable = (cell >= 0) & (natural > 0) & (distance >= min_lambda) & (distance <= max_lambda)
+        usable = (cell >= 0) & (natural > 0) & (distance >= image.min_lambda) & (distance <= image.max_lambda)
         density = grid.weight[np.where(usable, cell, 0)] - surplus * natural
-        weights[rows] = briggs_from_density(natural, GriddedDensity(density, usable, mean_density, 0), robust)
+        weights[rows] = briggs_from_density(natural, GriddedDensity(density, usable, mean_density, 0), image.robust)
     return weights
 
 
-def sampled_briggs_weights(
-    tracks: Sequence[SampledTracks],
-    dec_rad: float,
-    npix: tuple[int, int],
-    cellsize_rad: float,
-    robust: float,
-    padding: float,
-    min_lambda: float,
-    max_lambda: float,
-) -> list[Floats]:
+def sampled_briggs_weights(tracks: Sequence[SampledTracks], dec_rad: float, image: ImageWeighting) -> list[Floats]:
     """Return the Briggs weights that sampled visibilities have in an image of all of them, one array per set.
 
     Where the sample is all of the data, the weights are those of lofarpipe.imaging.weights.briggs_weights.
@@ -125,12 +114,9 @@ def sampled_briggs_weights(
     ValueError
         If no visibility with weight is on the grid.
     """
-    grid, copies = UvGrid(npix, cellsize_rad, padding), _copies(tracks)
+    grid, copies = UvGrid(image), _copies(tracks)
     for of_set, count in zip(tracks, copies, strict=True):
         fill_grid(grid, of_set, count, dec_rad)
     if not grid.weight.any():
         raise ValueError("no unflagged visibility lies on the uv grid of the image")
-    return [
-        _weights_of(grid, of_set, count, robust, min_lambda, max_lambda)
-        for of_set, count in zip(tracks, copies, strict=True)
-    ]
+    return [_weights_of(grid, of_set, count, image) for of_set, count in zip(tracks, copies, strict=True)]

@@ -19,6 +19,7 @@ from lofarpipe.imaging.measurement_set import MeasurementSetError, Sample, SetMe
 from lofarpipe.imaging.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S
 from lofarpipe.imaging.weights import (
     GriddedDensity,
+    ImageWeighting,
     briggs_from_density,
     grid_density,
     rms_baseline_lambda,
@@ -181,13 +182,13 @@ def _draw(one: SetSample, points_per_row: int, rng: np.random.Generator) -> Visi
     return Visibilities(uvw_lambda, frequency_hz, natural, sample.antenna1[row], sample.antenna2[row])
 
 
-def draw_visibilities(samples: Sequence[SetSample], max_points: int = MAX_DENSITY_POINTS) -> tuple[Visibilities, bool]:
-    """Return about ``max_points`` unflagged visibilities of the whole observation, and whether that is all of them.
+def draw_visibilities(samples: Sequence[SetSample]) -> tuple[Visibilities, bool]:
+    """Return up to about two million unflagged visibilities of the whole observation, and whether that is all of them.
 
     All of them means each baseline at each time and frequency; flags and weights are still those of the rows read.
     """
     rng = np.random.default_rng(DRAW_SEED)
-    points_per_row = max(1, max_points // sum(len(one.sample.time_s) for one in samples))
+    points_per_row = max(1, MAX_DENSITY_POINTS // sum(len(one.sample.time_s) for one in samples))
     drawn = [_draw(one, points_per_row, rng) for one in samples]
     complete = all(_slots_per_row(one) * len(one.frequencies_hz) <= points_per_row for one in samples)
     joined = [
@@ -197,38 +198,22 @@ def draw_visibilities(samples: Sequence[SetSample], max_points: int = MAX_DENSIT
     return Visibilities(*joined), complete
 
 
-def _weight_density(
-    visibilities: Visibilities,
-    complete: bool,
-    npix: int | tuple[int, int],
-    cellsize_rad: float,
-    padding: float,
-    uv_range_lambda: tuple[float, float],
-) -> tuple[GriddedDensity, int]:
+def _weight_density(visibilities: Visibilities, complete: bool, image: ImageWeighting) -> tuple[GriddedDensity, int]:
     """Return the density of the uv plane, in cells wide enough for the sample, and their width in image cells."""
     factor = 1
     u, v = visibilities.uvw_lambda[:, 0], visibilities.uvw_lambda[:, 1]
     while True:
-        gridded = grid_density(u, v, visibilities.natural, npix, cellsize_rad, padding, *uv_range_lambda, factor)
+        gridded = grid_density(u, v, visibilities.natural, image, factor)
         per_cell = len(u) / gridded.cells
         if complete or per_cell >= POINTS_PER_CELL or factor >= MAX_COARSENING:
             return gridded, factor
         factor = min(MAX_COARSENING, max(factor + 1, math.ceil(factor * math.sqrt(POINTS_PER_CELL / per_cell))))
 
 
-def imaging_sample(
-    samples: Sequence[SetSample],
-    npix: int | tuple[int, int],
-    cellsize_rad: float,
-    robust: float = 0.0,
-    padding: float = 1.0,
-    min_lambda: float = 0.0,
-    max_lambda: float = math.inf,
-) -> ImagingSample:
+def imaging_sample(samples: Sequence[SetSample], image: ImageWeighting) -> ImagingSample:
     """Return visibilities within the uv range, with Briggs and uniform weights as WSClean would give them.
 
-    ``npix`` is the image's size (pixels), or (width, height). At most 50,000 visibilities are returned; the density
-    behind their weights comes from up to two million.
+    At most 50,000 visibilities are returned; the density behind their weights comes from up to two million.
 
     Raises
     ------
@@ -236,13 +221,13 @@ def imaging_sample(
         If nothing unflagged lies within the uv range.
     """
     drawn, complete = draw_visibilities(samples)
-    gridded, factor = _weight_density(drawn, complete, npix, cellsize_rad, padding, (min_lambda, max_lambda))
+    gridded, factor = _weight_density(drawn, complete, image)
     kept = np.flatnonzero(gridded.usable)
     if len(kept) > MAX_POINTS:
         kept = np.sort(np.random.default_rng(DRAW_SEED).choice(kept, MAX_POINTS, replace=False))
     return ImagingSample(
         visibilities=drawn.take(kept),
-        briggs=briggs_from_density(drawn.natural, gridded, robust)[kept],
+        briggs=briggs_from_density(drawn.natural, gridded, image.robust)[kept],
         uniform=uniform_from_density(drawn.natural, gridded)[kept],
         complete=complete,
         cell_factor=factor,

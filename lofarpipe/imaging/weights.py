@@ -11,6 +11,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class ImageWeighting:
+    """The arguments of WSClean that decide what each visibility weighs in an image."""
+
+    npix: tuple[int, int]  # width, height
+    cellsize_rad: float
+    robust: float
+    padding: float
+    min_lambda: float = 0.0
+    max_lambda: float = math.inf
+
+
 @dataclass(frozen=True, eq=False)
 class GriddedDensity:
     """Summed natural weight in the uv cell of each visibility, and the sums that Briggs weighting needs.
@@ -58,23 +70,14 @@ class UvCells:
         return np.where(inside, row * self.nu + column, -1), distance_lambda
 
 
-def uv_cells(npix: int | tuple[int, int], cellsize_rad: float, padding: float, coarsening: int = 1) -> UvCells:
+def uv_cells(image: ImageWeighting, coarsening: int = 1) -> UvCells:
     """Return the cells of an image, each 1 / (padded size * cell), or that many times wider."""
-    sizes = (npix, npix) if isinstance(npix, int) else npix
-    nu, nv = (math.ceil(padded_size(size, padding) / coarsening) for size in sizes)
-    return UvCells(nu, nv, 1 / (nu * cellsize_rad), 1 / (nv * cellsize_rad))
+    nu, nv = (math.ceil(padded_size(size, image.padding) / coarsening) for size in image.npix)
+    return UvCells(nu, nv, 1 / (nu * image.cellsize_rad), 1 / (nv * image.cellsize_rad))
 
 
 def grid_density(
-    u_lambda: Floats,
-    v_lambda: Floats,
-    natural: Floats,
-    npix: int | tuple[int, int],
-    cellsize_rad: float,
-    padding: float = 1.0,
-    min_lambda: float = 0.0,
-    max_lambda: float = math.inf,
-    coarsening: int = 1,
+    u_lambda: Floats, v_lambda: Floats, natural: Floats, image: ImageWeighting, coarsening: int = 1
 ) -> GriddedDensity:
     """Return the density of visibilities on the uv grid of an image.
 
@@ -88,16 +91,15 @@ def grid_density(
     ValueError
         If no visibility with weight is within the grid and the uv range.
     """
-    cell, distance_lambda = uv_cells(npix, cellsize_rad, padding, coarsening).find(u_lambda, v_lambda)
+    cell, distance_lambda = uv_cells(image, coarsening).find(u_lambda, v_lambda)
     if coarsening > 1:
         distance_lambda = np.hypot(u_lambda, v_lambda)
     on_grid = (cell >= 0) & (natural > 0)
     grid = np.bincount(cell[on_grid], np.asarray(natural, float)[on_grid])
-    usable = on_grid & (distance_lambda >= min_lambda) & (distance_lambda <= max_lambda)
+    low, high = image.min_lambda, image.max_lambda
+    usable = on_grid & (distance_lambda >= low) & (distance_lambda <= high)
     if not usable.any():
-        raise ValueError(
-            f"no unflagged visibility lies between {min_lambda:g} and {max_lambda:g} wavelengths; change the uv range"
-        )
+        raise ValueError(f"no unflagged visibility lies between {low:g} and {high:g} wavelengths; change the uv range")
     density = np.where(usable, grid[np.where(usable, cell, cell[usable].flat[0])], 0.0)
     return GriddedDensity(density, usable, float((grid**2).sum() / grid.sum()), int((grid > 0).sum()))
 
@@ -116,16 +118,7 @@ def uniform_from_density(natural: Floats, gridded: GriddedDensity) -> Floats:
 
 
 def briggs_weights(
-    u_lambda: Floats,
-    v_lambda: Floats,
-    natural: Floats,
-    npix: int | tuple[int, int],
-    cellsize_rad: float,
-    robust: float,
-    padding: float = 1.0,
-    min_lambda: float = 0.0,
-    max_lambda: float = math.inf,
-    coarsening: int = 1,
+    u_lambda: Floats, v_lambda: Floats, natural: Floats, image: ImageWeighting, coarsening: int = 1
 ) -> Floats:
     """Return Briggs imaging weights, same shape as the visibilities; 0 outside the uv range or where natural is 0.
 
@@ -139,8 +132,8 @@ def briggs_weights(
 
     Source: Briggs 1995, PhD thesis, ch. 3, in the normalisation of WSClean.
     """
-    gridded = grid_density(u_lambda, v_lambda, natural, npix, cellsize_rad, padding, min_lambda, max_lambda, coarsening)
-    return briggs_from_density(np.asarray(natural, float), gridded, robust)
+    gridded = grid_density(u_lambda, v_lambda, natural, image, coarsening)
+    return briggs_from_density(np.asarray(natural, float), gridded, image.robust)
 
 
 def rms_baseline_lambda(u_lambda: Floats, v_lambda: Floats, weights: Floats) -> float:

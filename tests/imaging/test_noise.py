@@ -16,7 +16,6 @@ from lofarpipe.imaging.image_statistics import robust_rms
 from lofarpipe.imaging.measurement_set import read_metadata, sample_visibilities
 from lofarpipe.imaging.noise import (
     NoiseUnknownError,
-    Weighting,
     expected_rms_jy,
     natural_weights,
     station_sefd_jy,
@@ -25,13 +24,14 @@ from lofarpipe.imaging.noise import (
 )
 from lofarpipe.imaging.sky_image import read_sky_image
 from lofarpipe.imaging.uv_sample import read_samples
+from lofarpipe.imaging.weights import ImageWeighting
 
 SHAPE = SetShape(nantennas=30, ntimes=60, timestep_s=30.0, nchan=4)
 CELL_ARCSEC, NPIX = 10, 256
 
 
 def weighting(robust, min_lambda=0.0, max_lambda=math.inf):
-    return Weighting((NPIX, NPIX), math.radians(CELL_ARCSEC / 3600), robust, 1.2, min_lambda, max_lambda)
+    return ImageWeighting((NPIX, NPIX), math.radians(CELL_ARCSEC / 3600), robust, 1.2, min_lambda, max_lambda)
 
 
 def looked_at(*paths, max_rows=1_000_000):

@@ -10,8 +10,9 @@ from small_sets import START_S, SetShape, make_set, pairs, set_flags
 
 from lofarpipe.imaging import pair_weights
 from lofarpipe.imaging.measurement_set import read_metadata, sample_visibilities
-from lofarpipe.imaging.pair_weights import ChannelRange, ImageWeighting, weigh_pairs
+from lofarpipe.imaging.pair_weights import ChannelRange, weigh_pairs
 from lofarpipe.imaging.station_beam import BeamError
+from lofarpipe.imaging.weights import ImageWeighting
 
 IMAGE = ImageWeighting((300, 300), math.radians(20 / 3600), 0.0, 1.2, 30.0, 2500.0)
 SHAPE = SetShape(nantennas=8, ntimes=90, timestep_s=120.0, nchan=8, channel_width_hz=2e6, first_channel_hz=140e6)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lofarpipe.imaging.measurement_set import read_metadata
-from lofarpipe.imaging.pair_weights import ChannelRange, ImageWeighting
+from lofarpipe.imaging.pair_weights import ChannelRange
 from lofarpipe.imaging.primary_beam import beam_cube, resample
 from lofarpipe.imaging.station_beam import BeamGrid, StationBeams, equal_pair_weights
+from lofarpipe.imaging.weights import ImageWeighting
 
 IMAGE = ImageWeighting((512, 512), math.radians(40 / 3600), 0.0, 1.4, 80.0, 3000.0)
 REACH = (0.05, 0.05)

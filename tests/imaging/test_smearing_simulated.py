@@ -19,7 +19,7 @@ from lofarpipe.imaging.measurement_set import read_metadata
 from lofarpipe.imaging.plan import make_plan
 from lofarpipe.imaging.plan_options import PlanOptions
 from lofarpipe.imaging.smearing import weighted_loss
-from lofarpipe.imaging.weights import briggs_weights
+from lofarpipe.imaging.weights import ImageWeighting, briggs_weights
 
 SUBSAMPLES = 12
 
@@ -71,12 +71,14 @@ def imaged_weights(shape, times_s, frequencies_hz, npix, cellsize_deg, options):
         uvw_lambda[..., 0],
         uvw_lambda[..., 1],
         np.ones(uvw_lambda.shape[:-1]),
-        npix,
-        math.radians(cellsize_deg),
-        options.robust,
-        options.image_padding,
-        options.minuv_lambda,
-        options.maxuv_lambda,
+        ImageWeighting(
+            npix,
+            math.radians(cellsize_deg),
+            options.robust,
+            options.image_padding,
+            options.minuv_lambda,
+            options.maxuv_lambda,
+        ),
     )
     return weights, uvw_lambda
 
@@ -88,7 +90,7 @@ def test_the_formula_is_what_averaging_does(dec_deg, width_hz, step_s):
     shape = SetShape(nantennas=14, dec_rad=math.radians(dec_deg))
     times_s = shape.start_s + np.linspace(-12_000, 12_000, 10)
     frequencies_hz = np.array([132e6, 144e6, 160e6])
-    weights, uvw_lambda = imaged_weights(shape, times_s, frequencies_hz, 3072, 0.00208, PlanOptions())
+    weights, uvw_lambda = imaged_weights(shape, times_s, frequencies_hz, (3072, 3072), 0.00208, PlanOptions())
     theta_rad = math.radians(3.1503)
     simulated, worst = brute_force_loss(shape, times_s, frequencies_hz, weights, width_hz, step_s, theta_rad)
     predicted = weighted_loss(

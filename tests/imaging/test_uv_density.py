@@ -10,13 +10,12 @@ from small_sets import SetShape, antenna_xyz_m, pairs, uvw_at
 
 from lofarpipe.imaging import uv_density
 from lofarpipe.imaging.uv_density import SampledTracks, UvGrid, sampled_briggs_weights
-from lofarpipe.imaging.weights import briggs_weights
+from lofarpipe.imaging.weights import ImageWeighting, briggs_weights
 
 SHAPE = SetShape(nantennas=24, ntimes=180, timestep_s=20.0, nchan=10)
 FREQUENCIES_HZ = np.linspace(130e6, 150e6, SHAPE.nchan)
 PER_M = FREQUENCIES_HZ / 299792458.0
-IMAGE = {"npix": (400, 400), "cellsize_rad": math.radians(20 / 3600), "robust": 0.0, "padding": 1.3}
-LIMITS = (80.0, 3000.0)
+IMAGE = ImageWeighting((400, 400), math.radians(20 / 3600), 0.0, 1.3, 80.0, 3000.0)
 
 
 def tracks(slots, shape=SHAPE):
@@ -29,7 +28,7 @@ def tracks(slots, shape=SHAPE):
 
 
 def weights_of(sampled):
-    return sampled_briggs_weights([sampled], SHAPE.dec_rad, **IMAGE, min_lambda=LIMITS[0], max_lambda=LIMITS[1])[0]
+    return sampled_briggs_weights([sampled], SHAPE.dec_rad, IMAGE)[0]
 
 
 def by_pair(weights):
@@ -45,7 +44,7 @@ def everything():
 def test_all_of_the_data_have_the_weights_of_the_image(everything, monkeypatch):
     monkeypatch.setattr(uv_density, "SAMPLES_PER_CHUNK", 9999)  # pieces of a size that divides nothing
     u, v = (np.outer(everything.uvw_m[:, axis], PER_M) for axis in (0, 1))
-    expected = briggs_weights(u, v, everything.natural, **IMAGE, min_lambda=LIMITS[0], max_lambda=LIMITS[1])
+    expected = briggs_weights(u, v, everything.natural, IMAGE)
     assert weights_of(everything) == pytest.approx(expected)
     assert (expected > 0).mean() > 0.3
 
@@ -78,12 +77,12 @@ def test_two_sets_share_one_density(everything):
     half = [tracks(np.arange(0, 90)), tracks(np.arange(90, 180))]
     for sampled in half:
         object.__setattr__(sampled, "slots_each", 1.0)
-    parts = sampled_briggs_weights(half, SHAPE.dec_rad, **IMAGE, min_lambda=LIMITS[0], max_lambda=LIMITS[1])
+    parts = sampled_briggs_weights(half, SHAPE.dec_rad, IMAGE)
     assert np.concatenate(parts) == pytest.approx(weights_of(everything))
 
 
 def test_cells_outside_the_grid_do_not_count():
-    grid = UvGrid((40, 40), math.radians(0.1), 1.0)
+    grid = UvGrid(ImageWeighting((40, 40), math.radians(0.1), 0.0, 1.0))
     grid.add(np.array([1e6, 0.0, 50.0]), np.array([0.0, 1e6, 50.0]), np.array([1.0, 1.0, 2.0]))
     assert grid.weight.sum() == 2.0
     grid.add(np.array([1e6]), np.array([0.0]), np.array([1.0]))

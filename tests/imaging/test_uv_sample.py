@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from small_sets import SetShape, antenna_xyz_m, make_set, pairs, set_flags, uvw_
 from lofarpipe.imaging import uv_sample
 from lofarpipe.imaging.measurement_set import MeasurementSetError, read_metadata
 from lofarpipe.imaging.uv_sample import draw_visibilities, imaging_sample, read_samples, rotate_uvw
+from lofarpipe.imaging.weights import ImageWeighting
 
-CELL_RAD = math.radians(8 / 3600)
+IMAGE = ImageWeighting((2400, 2400), math.radians(8 / 3600), 0.0, 1.2, 80.0, 6000.0)
 SHAPE = SetShape(nantennas=20, ntimes=240, timestep_s=60.0, nchan=4, channel_width_hz=50e3)
 
 
@@ -58,14 +60,15 @@ def test_few_sets_are_all_read(subbands):
     assert len(visibilities.natural) == 3 * 240 * 190 * 4
 
 
-def test_many_sets_are_represented(subbands):
+def test_many_sets_are_represented(subbands, monkeypatch):
     samples = read_samples(subbands, max_rows=10_000)
     assert len(samples) == 4
     assert samples[0].metadata.path == subbands[0].path
     assert samples[-1].metadata.path == subbands[-1].path
     everything = np.concatenate([one.frequencies_hz for one in samples])
     assert sorted(everything) == sorted(np.concatenate([one.frequencies_hz for one in subbands]))
-    visibilities, complete = draw_visibilities(samples, max_points=20_000)
+    monkeypatch.setattr(uv_sample, "MAX_DENSITY_POINTS", 20_000)
+    visibilities, complete = draw_visibilities(samples)
     assert not complete
     assert 10_000 < len(visibilities.natural) <= 20_000
     # each stands for many: in sum they weigh as much as all (weight of Stokes I: 1)
@@ -74,16 +77,14 @@ def test_many_sets_are_represented(subbands):
 
 def test_the_sample_gives_the_weights_of_the_whole(subbands):
     """rms baseline and longest baseline from 5 % of the rows and from everything: 2 % is less than the loss needs."""
-    asked = {"npix": 2400, "cellsize_rad": CELL_RAD, "robust": 0.0, "padding": 1.2, "min_lambda": 80.0}
-    asked["max_lambda"] = 6000.0
     whole = imaging_sample(
         [
             uv_sample.SetSample(one, uv_sample.sample_visibilities(one.path, 10**7), one.frequencies_hz)
             for one in subbands
         ],
-        **asked,
+        IMAGE,
     )
-    some = imaging_sample(read_samples(subbands, max_rows=12_000), **asked)
+    some = imaging_sample(read_samples(subbands, max_rows=12_000), IMAGE)
     assert whole.complete
     assert some.complete
     assert some.rows_read < 0.05 * 6 * 240 * 190
@@ -110,25 +111,21 @@ def test_rows_stand_for_the_slots_around_them(subbands):
 @pytest.mark.parametrize("max_points", [100_000, 200_000])
 def test_few_points_are_counted_in_wide_cells(subbands, monkeypatch, max_points):
     """From a tenth or a fifth of the visibilities b_rms is within 6 %; in narrow cells all would look alike."""
-    asked = (2400, CELL_RAD, 0.0, 1.2, 80.0, 6000.0)
     samples = read_samples(subbands, max_rows=12_000)
-    whole = imaging_sample(samples, *asked)
+    whole = imaging_sample(samples, IMAGE)
     monkeypatch.setattr(uv_sample, "MAX_DENSITY_POINTS", max_points)
-    monkeypatch.setattr(draw_visibilities, "__defaults__", (max_points,))
-    some = imaging_sample(samples, *asked)
+    some = imaging_sample(samples, IMAGE)
     assert some.cell_factor > 1
     expected = whole.rms_baseline_lambda(whole.briggs)
     assert some.rms_baseline_lambda(some.briggs) == pytest.approx(expected, rel=0.06)
     monkeypatch.setattr(uv_sample, "POINTS_PER_CELL", 0)
-    narrow = imaging_sample(samples, *asked)
+    narrow = imaging_sample(samples, IMAGE)
     assert narrow.cell_factor == 1
     assert narrow.rms_baseline_lambda(narrow.uniform) < 0.95 * whole.rms_baseline_lambda(whole.uniform)
 
 
 def test_the_same_data_give_the_same_sample(subbands):
-    one, other = (
-        imaging_sample(read_samples(subbands, max_rows=5000), 2400, CELL_RAD, max_lambda=6000.0) for _ in range(2)
-    )
+    one, other = (imaging_sample(read_samples(subbands, max_rows=5000), IMAGE) for _ in range(2))
     assert np.array_equal(one.briggs, other.briggs)
 
 
@@ -137,7 +134,7 @@ def test_flags_are_looked_at(tmp_path):
     flags = np.zeros((780, 8), bool)
     flags[:, 2:] = True
     set_flags(path, flags)
-    sample = imaging_sample(read_samples([read_metadata(path)]), 2400, CELL_RAD)
+    sample = imaging_sample(read_samples([read_metadata(path)]), replace(IMAGE, max_lambda=math.inf))
     assert sample.flagged_fraction == pytest.approx(0.75)
     assert sample.visibilities.frequency_hz.max() == pytest.approx(144e6 + 24414.0625)
 
