@@ -131,7 +131,7 @@ class Shadow(Disk):
 
 
 def _absolute(path: str) -> str:
-    plain = "//" not in path and "/." not in path and path.startswith("/")
+    plain = "//" not in path and "/." not in path and path.startswith("/") and not path.endswith("/")
     return path if plain else os.path.normpath(Path(path).absolute())
 
 
