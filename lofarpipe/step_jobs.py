@@ -117,6 +117,7 @@ class StepJobs:
 
     def run(self) -> list[JobResult]:
         """Run what is pending; return the results of all jobs, in their order."""
+        self.context.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
         pending = self.pending
         while pending:
             jobs = [replace(planned.job, mark=self._mark(planned)) for planned in pending]

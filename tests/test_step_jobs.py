@@ -138,6 +138,7 @@ class Lossy:
         self.before = before
         self.runs: list[list[str]] = []
         self.notices = ["no node is free"]
+        self.on_notice: Callable[[], None] | None = None
 
     def capacity(self) -> Resources:
         return Resources(2, 4.0)
@@ -189,6 +190,22 @@ def run_with(here: Path, executor: Lossy, *assignments: str) -> Listener:
     with Journal(settings.job_directory / "journal.jsonl") as journal:
         Run(pipeline, settings, executor, journal, listener).execute()  # type: ignore[arg-type]
     return listener
+
+
+def test_what_an_executor_waits_for_is_told_while_it_waits(here: Path) -> None:
+    told: list[list[str]] = []
+
+    class Waiting(Lossy):
+        def run(self, jobs: Sequence[Job], *hears: Any) -> list[JobResult]:
+            self.notices.append("the queue does not answer")
+            assert self.on_notice is not None
+            self.on_notice()
+            told.append(list(self.notices))
+            return super().run(jobs, *hears)
+
+    listener = run_with(here, Waiting(0))
+    assert told == [[]]
+    assert listener.notices == ["no node is free", "the queue does not answer"]
 
 
 def test_lost_job_is_run_again(here: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Interrupted
 from lofarpipe.executors.watch import Watch
 
@@ -16,10 +17,13 @@ class Cancellable:
     Attributes
     ----------
     notices: what users should know; whoever shows them takes them out.
+    on_notice: called for each, by the thread that called ``run``.
     """
 
     def __init__(self) -> None:
         self.notices: list[str] = []
+        self.on_notice: Callable[[], None] | None = None
+        self._noted: set[str] = set()
         self._cancelled = threading.Event()
         self._watch: Watch | None = None
 
@@ -33,6 +37,15 @@ class Cancellable:
     def close(self) -> None:
         """Nothing is kept between two runs."""
 
+    def note(self, text: str) -> None:
+        """Let users know something, once in a run, and at once if somebody listens."""
+        if text in self._noted:
+            return
+        self._noted.add(text)
+        self.notices.append(text)
+        if self.on_notice is not None:
+            self.on_notice()
+
     @contextmanager
     def _watched(self) -> Iterator[Watch]:
         """Collect signals while jobs run.
@@ -40,13 +53,18 @@ class Cancellable:
         Raises
         ------
         Interrupted
-            In the end, if there was a signal.
+            In the end, if there was a signal; it says what went wrong besides.
         """
         self._cancelled.clear()
+        self._noted.clear()
         try:
             with Watch() as watch:
                 self._watch = watch
                 yield watch
+        except PipelineError as err:
+            if watch.received:
+                raise Interrupted(watch.received[0], str(err)) from err
+            raise
         finally:
             self._watch = None
         if watch.received:

@@ -254,9 +254,8 @@ class _Batch:
             return None
         if job.host in hosts:
             return [hosts[job.host]]
-        notice = f"no worker runs on {job.host}, where data of {job.name.rpartition('/')[0]} is; others take its jobs"
-        if notice not in self._owner.notices:
-            self._owner.notices.append(notice)
+        step = job.name.rpartition("/")[0]
+        self._owner.note(f"no worker runs on {job.host}, where data of {step} is; others take its jobs")
         return None
 
     def _look(self) -> None:

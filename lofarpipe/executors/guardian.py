@@ -5,23 +5,30 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import secrets
 import subprocess
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 
 from lofarpipe.executors.staging import MARKER
+from lofarpipe.support.processes import carrying
 
 # It reads which process groups live ("+ 1234 "), and which directories are theirs ("+ d7 /path/"), until the engine
-# closes the pipe or dies. A directory without our marker is somebody else's, or still empty.
+# says that it has ended them ("."), or dies. A directory without our marker is somebody else's, or still empty.
+# What the engine had started and not yet told of, and what left its group, is found by its environment; it is looked
+# for twice, for a process may just be becoming a program.
 # A shell, because one per run of jobs has to cost next to nothing: 1 ms, where an interpreter of Python takes 10.
 SCRIPT = """
 trap '' HUP INT TERM USR1 USR2 XCPU
 tenths=$1
 marker=$2
-shift 3
+mark=$4
+shift 4
+looks=0
 while IFS=' ' read -r change key directory; do
   case $change in
+  .) looks=2 ;;
   +) set -- "$@" "$key $directory" ;;
   -) for entry do
        shift
@@ -29,7 +36,7 @@ while IFS=' ' read -r change key directory; do
      done ;;
   esac
 done
-[ $# -gt 0 ] || exit 0
+[ $# -gt 0 ] || [ $looks = 0 ] || exit 0
 tell() {
   number=$1
   shift
@@ -49,6 +56,25 @@ while [ "$tenths" -gt 0 ] && lives "$@"; do
   tenths=$((tenths - 1))
 done
 tell KILL "$@"
+strays() {
+  for file in $(grep -lsz "^$mark\\$" /proc/[0-9]*/environ); do
+    file=${file#/proc/}
+    echo "${file%/environ}"
+  done
+}
+number=TERM
+while [ $looks -lt 2 ] && [ "$tenths" -gt -100 ]; do
+  left=$(strays)
+  if [ -z "$left" ]; then
+    looks=$((looks + 1))
+    sleep 0.3
+    continue
+  fi
+  kill -s $number $left
+  sleep 0.1
+  tenths=$((tenths - 1))
+  [ "$tenths" -gt 0 ] || number=KILL
+done
 for entry do
   directory=${entry#* }
   case $directory in /*) ;; *) continue ;; esac
@@ -60,6 +86,7 @@ for entry do
 done
 """
 COMMAND = ("/bin/sh", "-c", SCRIPT, "guardian")
+MARK = "LOFARPIPE_GUARDED_BY"  # in the environment of jobs
 
 
 def guardians(engines: Collection[int], proc: Path = Path("/proc")) -> list[int]:
@@ -88,18 +115,23 @@ class Guardian:
     """Watches over process groups while the ``with`` block runs.
 
     If this process dies in the block, even by SIGKILL, every watched group gets SIGTERM, and SIGKILL after ``grace_s``
-    seconds at most; then the directories of the jobs are removed. Not covered: the few microseconds between the start
-    of a job and ``watch``, and processes that left their group.
+    seconds at most; so does every process that has ``environment`` in its own, whoever started it. Then the directories
+    of the jobs are removed.
+
+    Attributes
+    ----------
+    environment: for jobs: what tells their processes, and those that these start, from all others.
     """
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
+        self.environment = {MARK: secrets.token_hex(8)}
 
     def __enter__(self) -> Guardian:
         read_end, self._pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [*COMMAND, f"{math.ceil(10 * self._grace_s)}", MARKER, str(os.getpid())],
+                [*COMMAND, f"{math.ceil(10 * self._grace_s)}", MARKER, str(os.getpid()), self._mark()],
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -115,8 +147,16 @@ class Guardian:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._tell(".\n")
         os.close(self._pipe)
         self._process.wait()
+
+    def strays(self) -> list[int]:
+        """Return the living processes that have ``environment`` in their own; to look for them takes milliseconds."""
+        return carrying(self._mark())
+
+    def _mark(self) -> str:
+        return f"{MARK}={self.environment[MARK]}"
 
     def own(self, number: int, directories: Iterable[Path]) -> None:
         """Add directories of job ``number``, which need not be there yet; relative ones are not looked after."""

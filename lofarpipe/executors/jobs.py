@@ -99,6 +99,7 @@ class JobResult:
     memory_gb: float | None = None  # what it had been given, 10^9 bytes
     problem: str = ""  # what is known beyond the exit code: lost with its node, stopped because of what its log said
     is_lost: bool = False  # not the program failed, but what ran it: it may be run again
+    is_silent: bool = False  # it is known that the program wrote nothing, so that nobody need read its log
 
     @property
     def ok(self) -> bool:
@@ -135,6 +136,8 @@ class JobResult:
 
         A log that does not exist gives none.
         """
+        if self.is_silent:
+            return
         try:
             yield from (line for line in _lines(str(self.log)) if not line.startswith(NOTE))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -195,17 +198,17 @@ def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobR
 
 
 class Interrupted(PipelineError):  # noqa: N818 - what happened to the run, not a mistake
-    """A signal ended the run; every job is dead.
+    """A signal ended the run; every job is dead, unless ``problem`` says otherwise.
 
     Attributes
     ----------
     signal: the number of the signal; the exit status of the engine is by custom 128 + this.
     """
 
-    def __init__(self, signal_number: int) -> None:
+    def __init__(self, signal_number: int, problem: str = "") -> None:
         self.signal = signal_number
         name = signal.Signals(signal_number).name
-        super().__init__(f"interrupted by {name}: all jobs were ended; run again to resume")
+        super().__init__(f"interrupted by {name}: {problem or 'all jobs were ended'}; run again to resume")
 
 
 DoneCallback = Callable[[JobResult], None]
@@ -219,9 +222,11 @@ class Executor(Protocol):
     ----------
     notices: what users should know and what is no failure, such as a wish that could not be met; whoever tells them
         empties the list.
+    on_notice: called as soon as there is one, by the thread that called ``run``: what is waited for may take hours.
     """
 
     notices: list[str]
+    on_notice: Callable[[], None] | None
 
     def capacity(self) -> Resources:
         """Return the largest job that can be run."""

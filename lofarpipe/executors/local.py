@@ -91,10 +91,11 @@ class _Batch:
         self._grace_s = grace_s
         self._running: list[RunningJob] = []
         self._giving_up = GivingUp(grace_s)
-        self._environment = dict(os.environ)
+        self._environment: dict[str, str] = {}
 
     def work(self) -> None:
         """Start, wait and collect until every job has a result, or an end was asked for."""
+        self._environment = {**os.environ, **self.guardian.environment}
         try:
             while not self._must_end() and (self._start_admitted() or self._running):
                 if self._running:
@@ -165,9 +166,17 @@ class _Batch:
             self._wait_for_end(sessions, self._grace_s, lambda: len(self._watch.received) > signals_so_far)
             # More than once: a process that was just made may have been missed.
             self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
+            self._end_strays()
         for job in list(self._running):
             self.results[job.admitted.index] = self._reap(job)
             self._tidy(job.admitted)
+
+    def _end_strays(self) -> None:
+        """End what left the sessions of the jobs, as programs do that go on in the background."""
+        began = time.monotonic()
+        while (strays := self.guardian.strays()) and (passed := time.monotonic() - began) < 2 * KILL_WAIT_S:
+            send_signal(strays, signal.SIGTERM if passed < KILL_WAIT_S else signal.SIGKILL)
+            self._watch.wait(POLL_ENDING_S)
 
     def _wait_for_end(self, sessions: Sequence[int], limit_s: float, is_enough: Callable[[], bool | None]) -> None:
         deadline = time.monotonic() + limit_s

@@ -17,9 +17,10 @@ from lofarpipe.executors.jobs import (
     ended_result,
 )
 from lofarpipe.executors.orders import GRACE_S, Order, new_attempt, order_path, write_order
+from lofarpipe.executors.patience import patiently
 from lofarpipe.executors.slurm_arrays import grouped, node_of, request_of
 from lofarpipe.executors.slurm_batch import Batch, Submission
-from lofarpipe.executors.slurm_client import Node, SlurmClient
+from lofarpipe.executors.slurm_client import Node, SlurmBusy, SlurmClient
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.executors.slurm_queue import SlurmQueue
 from lofarpipe.executors.slurm_tasks import ARRAYS, Task, adopt
@@ -59,11 +60,13 @@ class SlurmExecutor(Cancellable):
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
-        for job in jobs:
-            self._refuse_impossible(job)
         with self._watched() as watch:
-            tasks = self._taken_over(jobs)
-            waiting = self._submissions(jobs, {task.place for task in tasks})
+            tasks, waiting = patiently(
+                lambda: self._prepared(jobs),
+                watch.wait,
+                lambda: bool(watch.received) or self._cancelled.is_set(),
+                self.note,
+            )
             batch = Batch(
                 queue=self._queue,
                 client=self._client,
@@ -73,16 +76,32 @@ class SlurmExecutor(Cancellable):
                 cancelled=self._cancelled,
                 on_done=on_done,
                 on_start=on_start,
+                note=self.note,
                 waiting=waiting,
                 tasks={task.place: task for task in tasks},
-                notices=self.notices,
             )
             batch.work()
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 
+    def _prepared(self, jobs: Sequence[Job]) -> tuple[list[Task], list[Submission]]:
+        """Return what is in the queue already, and what is to be submitted.
+
+        Raises
+        ------
+        PipelineError
+            If a job can never run.
+        """
+        for job in jobs:
+            self._refuse_impossible(job)
+        tasks = self._taken_over(jobs)
+        return tasks, self._submissions(jobs, {task.place for task in tasks})
+
     def _taken_over(self, jobs: Sequence[Job]) -> list[Task]:
         """Return jobs that an earlier run left in the queue, or done; end whatever else it left of this kind."""
         tasks = adopt(self._queue, self._client, jobs) if self._queue.directory.exists() else []
+        if tasks:
+            count = f"{len(tasks)} job{'s' if len(tasks) > 1 else ''}"
+            self.note(f"{count} of the run before this one, in Slurm's queue or done there since: taken over")
         taken = {task.order.path for task in tasks}
         end_guards(order for order in orders_of(self._orders, jobs) if order.path not in taken)
         return tasks
@@ -120,9 +139,7 @@ class SlurmExecutor(Cancellable):
         hosts = [node.name for node in self._nodes("")]
         unknown = sorted({job.host for job in asking if not node_of(job, hosts)})
         if unknown:
-            self.notices.append(
-                f"Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is"
-            )
+            self.note(f"Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is")
         return hosts
 
     def _nodes(self, partition: str) -> list[Node]:
@@ -156,10 +173,15 @@ class SlurmExecutor(Cancellable):
         Raises
         ------
         PipelineError
-            If a job needs more memory or graphics cards than a node has.
+            If a job needs more memory or graphics cards than a node has, or its partition has no nodes.
         """
         partition = _partition(job, self._options)
-        node = self._node_of(partition)
+        try:
+            node = self._node_of(partition)
+        except SlurmBusy:
+            raise
+        except PipelineError as err:
+            raise PipelineError(f"{job.name}: {err}") from err
         where = f"the largest node of partition '{partition}'" if partition else "the largest node"
         if (job.memory_gb or 0.0) > node.memory_gb + 1e-7:
             raise PipelineError(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import read_claim
 from lofarpipe.executors.jobs import DoneCallback, JobResult, StartCallback, ended_result
+from lofarpipe.executors.log_head import write_end
 from lofarpipe.executors.orders import CLAIM, Order, discard, read_record
 from lofarpipe.executors.slurm_arrays import Request
-from lofarpipe.executors.slurm_client import SlurmBusy, SlurmClient, SlurmRefused
+from lofarpipe.executors.slurm_client import Ended, SlurmBusy, SlurmClient, SlurmRefused
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.executors.slurm_queue import SlurmQueue
 from lofarpipe.executors.slurm_reasons import refined, runs_never, unrecorded
@@ -47,10 +48,10 @@ class Batch:
     cancelled: threading.Event
     on_done: DoneCallback | None
     on_start: StartCallback | None
+    note: Callable[[str], None]  # tells users
     waiting: list[Submission]
     tasks: dict[int, Task] = field(default_factory=dict)  # in the queue, as far as is known
     results: dict[int, JobResult] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
     _next_look: float = 0.0
     _look_s: float = FIRST_LOOK_S
     _next_question: float = 0.0
@@ -75,8 +76,11 @@ class Batch:
         finally:
             self._end_all()
 
+    def _is_interrupted(self) -> bool:
+        return bool(self.watch.received)
+
     def _must_end(self) -> bool:
-        return bool(self.watch.received) or self.cancelled.is_set()
+        return self._is_interrupted() or self.cancelled.is_set()
 
     # Submission
 
@@ -111,7 +115,7 @@ class Batch:
         now = time.monotonic()
         if self._busy_since is None:
             self._busy_since = now
-            self.notices.append(f"Slurm takes no jobs at the moment, and is asked again: {err}")
+            self.note(f"Slurm takes no jobs at the moment, and is asked again: {err}")
         if now - self._busy_since > BUSY_LIMIT_S:
             raise err
         self._next_submission = now + BUSY_PAUSE_S
@@ -170,8 +174,7 @@ class Batch:
         try:
             queued = self.client.queued(task.array.id for task in self.tasks.values())
         except SlurmRefused as err:
-            text = f"Slurm does not answer, and is asked again: {err}"
-            self.notices += [] if text in self.notices else [text]
+            self.note(f"Slurm does not answer, and is asked again: {err}")
             return
         for task in list(self.tasks.values()):
             state = queued.get(task.id)
@@ -189,7 +192,7 @@ class Batch:
 
     def _finish_requeued(self, task: Task, result: JobResult) -> None:
         """Take a job out of the queue that Slurm put back into it: whether it runs again is for the pipeline to say."""
-        end(self.client, [task.id], [task.order], wait=self.watch.wait)
+        end(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=self._is_interrupted, note=self.note)
         self._finish(task, replace(result, problem=f"lost: Slurm put it back into the queue, from {result.node}"))
 
     def _note_state(self, task: Task, state: tuple[str, str] | None) -> None:
@@ -202,27 +205,27 @@ class Batch:
             self._next_question = min(self._next_question, time.monotonic() + FIRST_QUESTION_S)
         if task.hopeless >= HOPELESS:
             raise PipelineError(
-                f"{task.order.job.name}: Slurm will never run it: {state[1]}; it is job {task.id}, script "
-                f"{task.array.stem}.sh; correct [slurm] of pipeline.cfg, or cores, memory_gb, walltime, partition "
-                "of the step"
+                f"{task.order.job.name}: Slurm will never run it: {state[1]}; it was job {task.id}; correct [slurm] of "
+                "pipeline.cfg, or cores, memory_gb, walltime, partition of the step"
             )
 
     def _conclude(self, gone: Sequence[Task]) -> None:
         """Give a result to jobs that have left the queue: their record if it came late, else what Slurm knows."""
         self._look()
         gone = [task for task in gone if task.place in self.tasks]
-        known = self.client.ended(task.array.id for task in gone)
+        try:
+            known = self.client.ended(task.array.id for task in gone)
+        except SlurmRefused as err:
+            self.note(f"Slurm does not answer, and is asked again: {err}")
+            return
         for task in gone:
             if self._must_end():
                 return
             said = task.array.said(task.index)
             ended = known.get(task.id)
-            if task.interrupted is not None:
-                self._finish(task, refined(task.order, task.interrupted, ended, said))
-                continue
-            claim = read_claim(task.order)
-            result = unrecorded(task.order, ended, claim.node if claim else "", said)
-            self._finish(task, replace(result, start_s=claim.start_s) if claim else result)
+            result = _concluded(task, ended, said)
+            write_end(result.log, result.reason())  # its guard could not say it, or did not know why
+            self._finish(task, result)
 
     # The end
 
@@ -234,12 +237,15 @@ class Batch:
         left = list(self.tasks.values())
         if not left:
             return
+        signals = len(self.watch.received)
         end(
             self.client,
             [task.id for task in left],
             [task.order for task in left],
             whole_arrays=True,
             wait=self.watch.wait,
+            must_stop=lambda: len(self.watch.received) > signals,
+            note=self.note,
         )
         for task in left:
             self.results[task.place] = _last_result(task)
@@ -247,6 +253,17 @@ class Batch:
         for array in {task.array for task in left}:
             array.forget()
         self.tasks.clear()
+
+
+def _concluded(task: Task, ended: Ended | None, said: str) -> JobResult:
+    """Return the result of a job that has left the queue, and of which Slurm remembers ``ended``."""
+    if task.interrupted is not None:
+        return refined(task.order, task.interrupted, ended, said)
+    claim = read_claim(task.order)
+    result = unrecorded(task.order, ended, claim.node if claim else "", said)
+    if claim is None:
+        return result
+    return replace(result, start_s=claim.start_s, duration_s=max(0.0, time.time() - claim.start_s))
 
 
 def _last_result(task: Task) -> JobResult:

@@ -12,6 +12,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Resources
 
 TIMEOUT_S = 120.0
+CANCEL_TIMEOUT_S = 20.0  # somebody waits for the end, and a job that is not told by Slurm is told by us
 MIB_PER_GB = 1e9 / 2**20
 #: What a user sets for all submissions; anything else of this kind would change what we ask for.
 USERS_DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "RESERVATION", "CONSTRAINT", "CLUSTERS")
@@ -116,21 +117,34 @@ class SlurmClient:
         return parse_queue(answer)
 
     def ended(self, ids: Iterable[str]) -> dict[str, Ended]:
-        """Return what Slurm remembers of the tasks of some jobs; where it forgets soon, ``sacct`` is asked as well."""
+        """Return what Slurm remembers of the tasks of some jobs; where it forgets soon, ``sacct`` is asked as well.
+
+        Raises
+        ------
+        SlurmBusy
+            If the controller does not answer; it may know more later.
+        """
         found: dict[str, Ended] = {}
         for number in sorted(set(ids)):
-            found |= self._remembered(["scontrol", "show", "job", "-o", number], parse_jobs)
+            found |= self._remembered(number)
             if not any(task.startswith(f"{number}_") for task in found):
-                command = ["sacct", "-n", "-P", "-X", "-j", number, "-o", "JobID,State,ExitCode,NodeList,Reason"]
-                found |= self._remembered(command, parse_accounting)
+                found |= self._accounted(number)
         return found
 
-    def _remembered(self, command: Sequence[str], parse: object) -> dict[str, Ended]:
+    def _remembered(self, number: str) -> dict[str, Ended]:
         try:
-            answer = self._run(command)
-        except SlurmRefused:  # forgotten, no accounting at this site, or nobody answers
+            return parse_jobs(self._run(["scontrol", "show", "job", "-o", number]))
+        except SlurmBusy:
+            raise
+        except SlurmRefused:  # forgotten
             return {}
-        return parse(answer) if callable(parse) else {}
+
+    def _accounted(self, number: str) -> dict[str, Ended]:
+        try:
+            answer = self._run(["sacct", "-n", "-P", "-X", "-j", number, "-o", "JobID,State,ExitCode,NodeList,Reason"])
+        except SlurmRefused:  # no accounting at this site, or it does not answer
+            return {}
+        return parse_accounting(answer)
 
     def cancel(self, tasks: Iterable[str], force: bool = False) -> None:
         """Ask Slurm to end jobs or single tasks; those that have ended are passed over.
@@ -142,7 +156,8 @@ class SlurmClient:
         """
         wanted = sorted(set(tasks))
         if wanted:
-            self._run(["scancel", *(["--signal=KILL", "--full"] if force else []), *wanted])
+            options = ["--signal=KILL", "--full"] if force else []
+            self._run(["scancel", *options, *wanted], timeout_s=CANCEL_TIMEOUT_S)
 
     def max_array_size(self) -> int:
         """Return how many tasks one array may have; raises as ``queued`` does."""
@@ -153,7 +168,10 @@ class SlurmClient:
         chosen = ["-p", partition] if partition else []
         return parse_nodes(self._run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%m|%G|%P"]))
 
-    def _run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    def _run(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, timeout_s: float | None = None
+    ) -> str:
+        timeout_s = timeout_s or TIMEOUT_S
         try:
             done = subprocess.run(
                 list(command),
@@ -162,14 +180,14 @@ class SlurmClient:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=TIMEOUT_S,
+                timeout=timeout_s,
                 check=False,
                 start_new_session=True,  # Ctrl-C in the terminal is for us
             )
         except FileNotFoundError as err:
             raise SlurmRefused(f"{command[0]}: no such program on PATH{ELSEWHERE}") from err
         except subprocess.TimeoutExpired as err:
-            raise SlurmBusy(f"{command[0]} did not answer within {TIMEOUT_S:g} s") from err
+            raise SlurmBusy(f"{command[0]} did not answer within {timeout_s:g} s") from err
         said = " ".join(done.stderr.split())
         if done.returncode != 0:
             kind = SlurmBusy if PASSING.search(said) else SlurmRefused

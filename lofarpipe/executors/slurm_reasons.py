@@ -22,6 +22,7 @@ LOST = {
 }
 OUT_OF_MEMORY, TIMEOUT, CANCELLED = "OUT_OF_MEMORY", "TIMEOUT", "CANCELLED"
 TOO_MUCH_MEMORY = re.compile(r"exceeded job memory limit|oom[-_ ]kill", re.IGNORECASE)
+USED_BYTES = re.compile(r"exceeded memory limit \((\d+) > \d+\)")
 #: Reasons of pending jobs that do not pass without somebody changing the request.
 NEVER = re.compile(
     r"PartitionConfig|BadConstraints|Partition(Node|Time)Limit|Account(NotAllowed)|InvalidAccount|InvalidQOS|"
@@ -82,7 +83,9 @@ def _known(order: Order, state: str, where: str, said: str) -> tuple[int, str]:
     job = order.job
     if state == OUT_OF_MEMORY or (state == "FAILED" and TOO_MUCH_MEMORY.search(said)):
         given = f"the {job.memory_gb:.1f} GB that it was given" if job.memory_gb else "what it was given"
-        return -signal.SIGKILL, f"out of memory: it used more than {given}{where}; set memory_gb of the step"
+        used = max((int(number) for number in USED_BYTES.findall(said)), default=0)
+        much = f"{used / 1e9:.1f} GB, more than {given}" if used else f"more than {given}"
+        return -signal.SIGKILL, f"out of memory: it used {much}{where}; set memory_gb of the step"
     if state in (TIMEOUT, "DEADLINE"):
         return -signal.SIGTERM, f"ran into its time limit{where}; set walltime of the step, or in [slurm]"
     if state.startswith(CANCELLED):

@@ -16,6 +16,8 @@ from lofarpipe.executors.slurm_queue import Array, SlurmQueue
 ARRAYS = "slurm"  # directory of the files of arrays, below that of the orders
 END_LIMIT_S = 600.0  # KillWait, an epilog, a node that does not answer at once
 ASK_S, FORCE_AFTER_S = 0.5, 60.0
+SILENT = "Slurm does not say that they have ended"
+NAMED = 20  # in a message
 
 
 @dataclass
@@ -86,41 +88,64 @@ def _is_of_use(order: Order, job: Job, is_queued: bool) -> bool:
     return fingerprint(order.job) == fingerprint(job) and (is_queued if record is None else record.ok)
 
 
+def _nothing(_: str) -> None:
+    """Tell nobody."""
+
+
 def end(
     client: SlurmClient,
     tasks: Iterable[str],
-    orders: Iterable[Order] = (),
+    orders: Sequence[Order] = (),
     whole_arrays: bool = False,
     wait: Callable[[float], None] = time.sleep,
+    must_stop: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = _nothing,
 ) -> None:
     """End tasks, and return when none is alive.
+
+    Where Slurm does not answer, the orders are withdrawn at once: guards end their jobs by themselves within seconds,
+    and tasks that begin later find nothing to do.
 
     Parameters
     ----------
     orders: of the tasks.
     whole_arrays: whether no other task of their arrays is to be spared.
+    must_stop: whether nobody wants to wait for the end any longer.
+    note: is told why it takes long.
 
     Raises
     ------
     PipelineError
-        If that cannot be brought about in time; their orders are withdrawn, so that guards end by themselves.
+        If that cannot be brought about in time.
     """
     left = set(tasks)
     began = time.monotonic()
-    problem = "Slurm does not say that they have ended"
-    while left and time.monotonic() - began < END_LIMIT_S:
+    problem = SILENT
+    while left and time.monotonic() - began < END_LIMIT_S and not must_stop():
         try:
             named = {task.partition("_")[0] for task in left} if whole_arrays else left
             client.cancel(named, force=time.monotonic() - began > FORCE_AFTER_S)
             left &= set(client.queued(task.partition("_")[0] for task in left))
-            problem = "Slurm does not say that they have ended"
+            problem = SILENT
         except SlurmRefused as err:
             problem = str(err)
+            _withdraw_all(orders)
+            note(f"jobs cannot be ended by Slurm, and end by themselves; it is asked again: {err}")
         if left:
             wait(ASK_S)
     if left:
-        for order in orders:
-            withdraw(order)
+        _withdraw_all(orders)
         raise PipelineError(
-            f"{len(left)} jobs could not be ended: {problem}; try: scancel {' '.join(sorted(left)[:20])}"
+            f"{len(left)} jobs may be in the queue, where they have nothing to do any more: {problem}; the next run "
+            f"removes them, or: scancel {_named(left, whole_arrays)}"
         )
+
+
+def _withdraw_all(orders: Sequence[Order]) -> None:
+    for order in orders:
+        withdraw(order)
+
+
+def _named(tasks: Iterable[str], whole_arrays: bool) -> str:
+    """Return tasks, or the arrays that they are all of, as scancel takes them."""
+    return " ".join(sorted({task.partition("_")[0] if whole_arrays else task for task in tasks})[:NAMED])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -36,3 +37,14 @@ def start_ticks(pid: int) -> int | None:
     # "pid (name, which may hold anything) state ..."; the 22nd field is the time. Source: proc(5).
     state, *fields = stat[stat.rindex(b")") + 2 :].split()
     return None if state in (b"Z", b"X") else int(fields[18])
+
+
+def carrying(variable: str, proc: Path = PROC) -> list[int]:
+    """Return the living processes that have ``NAME=value`` in the environment that they were started with."""
+    wanted = os.fsencode(variable)
+    found = []
+    for entry in proc.iterdir():
+        with contextlib.suppress(OSError):  # it ended while we looked, or is somebody else's
+            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found

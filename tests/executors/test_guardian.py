@@ -26,11 +26,13 @@ import os, signal, subprocess, sys
 from pathlib import Path
 from lofarpipe.executors.guardian import Guardian
 with Guardian(float(sys.argv[1])) as guardian:
+    env = {**os.environ, **guardian.environment}
     for number, arguments in enumerate(sys.argv[2:]):
         script, _, tempdir = arguments.partition("|")
         guardian.own(number, [Path(tempdir)] if tempdir else [])
-        process = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.DEVNULL)
-        guardian.watch(process.pid)
+        process = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.DEVNULL, env=env)
+        if not script.startswith(": not told of;"):
+            guardian.watch(process.pid)
         print(process.pid, flush=True)
     sys.stdin.read()
 """
@@ -77,6 +79,29 @@ def test_groups_end_with_the_engine() -> None:
 def test_group_that_ignores_sigterm_is_killed() -> None:
     sessions = killed_engine(0.5, "trap '' TERM; sleep 60")
     wait_until_gone(sessions)
+
+
+@pytest.mark.parametrize(
+    "scripts", [[": not told of; sleep 60"], ["sleep 60", ": not told of; trap '' TERM; sleep 61"]]
+)
+def test_engine_that_is_killed_before_it_tells_of_a_group(scripts: list[str]) -> None:
+    wait_until_gone(killed_engine(0.3, *scripts))
+
+
+def test_process_that_left_its_group_ends_with_the_engine(tmp_path: Path) -> None:
+    daemon = "setsid sh -c 'echo $$ >daemon.new; mv daemon.new daemon; exec sleep 60' &"
+    wait_until_gone(killed_engine(0.3, f"cd {tmp_path}; {daemon} until [ -e daemon ]; do sleep 0.05; done; sleep 60"))
+    wait_until_gone([int((tmp_path / "daemon").read_text())])
+
+
+def test_process_of_an_engine_that_ended_by_itself_is_left_alone() -> None:
+    with Guardian(0.1) as guardian:
+        mine = subprocess.Popen(["sleep", "60"], env={**os.environ, **guardian.environment}, start_new_session=True)
+        wait_until(lambda: guardian.strays() == [mine.pid])
+    assert mine.poll() is None
+    mine.kill()
+    mine.wait()
+    assert guardian.strays() == []
 
 
 def own_directory(path: Path) -> Path:

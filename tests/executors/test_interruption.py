@@ -86,6 +86,16 @@ def test_signal_to_the_engine(tmp_path: Path, number: signal.Signals, script: st
     engine.assert_nothing_is_left()
 
 
+def test_daemon_of_a_job_ends_with_it(tmp_path: Path) -> None:
+    daemon = "setsid sh -c 'echo $$ >daemon.new; mv daemon.new daemon; exec sleep 60' &"
+    script = f"{daemon} until [ -e daemon ]; do sleep 0.05; done; {PLAIN}"
+    engine = Engine(tmp_path, script, PLAIN)
+    engine.process.send_signal(signal.SIGTERM)
+    assert engine.end()[0] == 143
+    assert session_members([int((tmp_path / "daemon").read_text())]) == []
+    engine.assert_nothing_is_left()
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGXCPU])
 def test_warning_of_a_scheduler(tmp_path: Path, number: signal.Signals) -> None:
     engine = Engine(tmp_path, PLAIN, PLAIN)

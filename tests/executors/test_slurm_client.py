@@ -122,9 +122,13 @@ def test_refusals(fake: Path) -> None:
 
 def test_answer_that_does_not_come(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.executors.slurm_client.TIMEOUT_S", 0.1)
-    write(fake / "squeue", "exec sleep 60")
-    with pytest.raises(SlurmBusy, match="squeue did not answer within 0.1 s"):  # noqa: RUF043
+    monkeypatch.setattr("lofarpipe.executors.slurm_client.CANCEL_TIMEOUT_S", 0.2)
+    for command in ("squeue", "scancel"):
+        write(fake / command, "exec sleep 60")
+    with pytest.raises(SlurmBusy, match=r"squeue did not answer within 0\.1 s"):
         SlurmClient().queued(["1"])
+    with pytest.raises(SlurmBusy, match=r"scancel did not answer within 0\.2 s"):
+        SlurmClient().cancel(["1"])
 
 
 def test_no_slurm(tmp_path: Path) -> None:
@@ -147,6 +151,9 @@ def test_jobs_that_slurm_has_forgotten(fake: Path) -> None:
     assert SlurmClient().ended(["12"]) == {"12_0": Ended("TIMEOUT", 0, 15, "n1", "None")}
     write(fake / "sacct", 'echo "Slurm accounting storage is disabled" >&2; exit 1')
     assert SlurmClient().ended(["12"]) == {}
+    write(fake / "scontrol", 'echo "Unable to contact slurm controller (connect failure)" >&2; exit 1')
+    with pytest.raises(SlurmBusy):  # it may know more later
+        SlurmClient().ended(["12"])
     write(fake / "squeue", 'echo "squeue: error: something else" >&2; exit 1')
     with pytest.raises(SlurmRefused, match="something else"):
         SlurmClient().queued(["12"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors import slurm_tasks
-from lofarpipe.executors.jobs import Job
+from lofarpipe.executors.jobs import Interrupted, Job
 from lofarpipe.executors.orders import Order, new_attempt, order_path, write_order
 from lofarpipe.executors.slurm import SlurmExecutor
 from lofarpipe.executors.slurm_arrays import Request
@@ -132,15 +134,59 @@ def test_tasks_that_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     order = ordered(tmp_path)
     monkeypatch.setattr(slurm_tasks, "END_LIMIT_S", 0.05)
     why = "Unable to contact slurm controller" if refusal else "Slurm does not say that they have ended"
-    with pytest.raises(PipelineError, match=f"1 jobs could not be ended: {why}; try: scancel 7_0"):
+    with pytest.raises(PipelineError, match=f"1 jobs may be in the queue, .*: {why}; the next run .*: scancel 7_0"):
         end(client, ["7_0"], [order])
     assert not order.path.exists()  # the guard sees that, and ends its job
 
 
+def test_jobs_end_by_themselves_where_slurm_does_not_answer(tmp_path: Path) -> None:
+    client = FakeClient(**{"7x0": "RUNNING", "7x1": "PENDING"})
+    client.refusal = SlurmBusy("Unable to contact slurm controller")
+    orders = [ordered(tmp_path), ordered(tmp_path, "step/001")]
+    told: list[str] = []
+    there: list[list[bool]] = []
+
+    def wait(_: float) -> None:
+        there.append([order.path.exists() for order in orders])
+        client.refusal = None if len(there) == 2 else client.refusal
+        client.queue.clear()
+
+    end(client, ["7_0", "7_1"], orders, wait=wait, note=told.append)
+    assert there == [[False, False]] * 2  # at once: nobody knows when Slurm answers again
+    why = "jobs cannot be ended by Slurm, and end by themselves; it is asked again"
+    assert told == [f"{why}: Unable to contact slurm controller"] * 2
+
+
+def test_who_asks_a_second_time_does_not_wait(tmp_path: Path) -> None:
+    client = FakeClient(**{"7x0": "RUNNING", "7x1": "RUNNING"})
+    client.refusal = SlurmBusy("silence")
+    order = ordered(tmp_path)
+    asked: list[float] = []
+    with pytest.raises(PipelineError, match=r"2 jobs may be in the queue, .*: silence; .*, or: scancel 7$"):
+        end(client, ["7_0", "7_1"], [order], True, asked.append, must_stop=lambda: len(asked) > 0)
+    assert len(asked) == 1
+    assert not order.path.exists()
+
+
 def test_partition_without_nodes(tmp_path: Path) -> None:
     executor = SlurmExecutor(SlurmOptions(partition="empty"), tmp_path, FakeClient())
-    with pytest.raises(PipelineError, match="partition 'empty' of Slurm has no nodes; sinfo lists"):
+    with pytest.raises(PipelineError, match=r"^partition 'empty' of Slurm has no nodes; sinfo lists"):
         executor.capacity()
+    job = Job("step/000", ("true",), tmp_path, tmp_path / "log", batch={"partition": "none"})
+    with pytest.raises(PipelineError, match=r"^step/000: partition 'none' of Slurm has no nodes; sinfo lists"):
+        executor.run([job])
+
+
+def test_signal_while_something_goes_wrong_is_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nodes(*_: object) -> list[Node]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise SlurmBusy("Unable to contact slurm controller")
+
+    monkeypatch.setattr(FakeClient, "nodes", nodes)
+    executor = SlurmExecutor(SlurmOptions(), tmp_path, FakeClient())
+    with pytest.raises(Interrupted, match="SIGTERM: Unable to contact slurm controller; run again") as caught:
+        executor.run([Job("step/000", ("true",), tmp_path, tmp_path / "log")])
+    assert caught.value.signal == signal.SIGTERM
 
 
 def test_capacity_is_the_largest_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

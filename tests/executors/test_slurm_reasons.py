@@ -51,6 +51,14 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
         ),
         (
             Ended("FAILED", 0, 9),
+            "slurmstepd: error: StepId=9.batch exceeded memory limit (713662464 > 209715200), being killed\n"
+            "slurmstepd: error: Exceeded job memory limit",
+            KILLED,
+            False,
+            "out of memory: it used 0.7 GB, more than the 2.0 GB that it was given on n1; set memory_gb of the step",
+        ),
+        (
+            Ended("FAILED", 0, 9),
             "slurmstepd: error: Detected 1 oom-kill event(s)",
             KILLED,
             False,

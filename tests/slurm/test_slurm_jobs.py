@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from slurm_cluster import Cluster, wait_for
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Job, JobResult, JobStart
 from lofarpipe.executors.slurm import SlurmExecutor
-from lofarpipe.executors.slurm_client import SlurmBusy, SlurmClient, SlurmRefused
+from lofarpipe.executors.slurm_client import Ended, SlurmBusy, SlurmClient, SlurmRefused
 from lofarpipe.executors.slurm_options import SlurmOptions
 
 MakeJob = Callable[..., Job]
@@ -128,20 +129,36 @@ def test_answer_of_sbatch_that_was_lost(slurm: Cluster, tmp_path: Path, make_job
 
 def test_silent_controller_is_waited_for(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     class Silent(SlurmClient):
-        asked = 0
-
         def queued(self, ids: object) -> dict[str, tuple[str, str]]:
-            Silent.asked += 1
             raise SlurmBusy("Unable to contact slurm controller")
 
     executor = executor_in(tmp_path, Silent())
-    assert executor.run([make_job(0, "until [ -e enough ]; do sleep 0.1; done"), make_job(1, "sleep 5; touch enough")])[
-        0
-    ].ok
-    assert Silent.asked >= 1
+    executor.on_notice = lambda: (tmp_path / "told").touch()
+    until_told = "for _ in $(seq 600); do [ -e told ] && exit; sleep 0.1; done; exit 1"  # not when it is over
+    assert executor.run([make_job(0, until_told)])[0].ok
     assert executor.notices == [
         "Slurm does not answer, and is asked again: Unable to contact slurm controller",
     ]
+
+
+def test_job_is_not_judged_while_nobody_can_say_what_became_of_it(
+    slurm: Cluster, tmp_path: Path, make_job: MakeJob
+) -> None:
+    class Forgetful(SlurmClient):
+        asked = 0
+
+        def ended(self, ids: Iterable[str]) -> dict[str, Ended]:
+            Forgetful.asked += 1
+            if Forgetful.asked < 3:
+                raise SlurmBusy("Unable to contact slurm controller")
+            return super().ended(ids)
+
+    def cancel(start: JobStart) -> None:
+        slurm.call("scancel", *slurm.running())
+
+    (result,) = executor_in(tmp_path, Forgetful()).run([make_job(0, "sleep 60")], on_start=cancel)
+    assert result.problem.startswith("was cancelled in Slurm on n")
+    assert Forgetful.asked == 3
 
 
 def test_job_that_somebody_cancels(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
@@ -224,7 +241,10 @@ def test_job_that_uses_too_much_memory(slurm: Cluster, tmp_path: Path, make_job:
     greedy = (sys.executable, "-c", "import time; x = bytearray(400_000_000); time.sleep(60)")
     results = executor_in(tmp_path).run([make_job(0, argv=greedy, memory_gb=0.2), make_job(1, memory_gb=0.2)])
     assert (results[0].exit_code, results[0].is_lost) == (-signal.SIGKILL, False)
-    assert results[0].reason().startswith("out of memory: it used more than the 0.2 GB that it was given on n")
+    assert re.match(
+        r"out of memory: it used 0\.\d GB, more than the 0.2 GB that it was given on n", results[0].reason()
+    )
+    assert "out of memory" in results[0].log.read_text().splitlines()[1]  # Slurm killed the guard as well
     assert results[1].ok
 
 
