@@ -90,7 +90,7 @@ def _instead(
         except ModuleNotFoundError:
             pass
     if not gone:
-        raise err
+        raise err.with_traceback(None)  # how it was looked for is no news
     return facade(gone)
 
 

@@ -1,3 +1,5 @@
+"""Mapfiles and their Python API (spec/lofarpipe.md, sections 5.1, 5.2 and 0.4)."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Values of a parset as text, lists, numbers and truth (spec/lofarpipe.md, section 3.2)."""
+
 import contextlib
 import re
 

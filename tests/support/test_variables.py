@@ -1,3 +1,5 @@
+"""Definitions and where they are used (spec/lofarpipe.md, section 3.3)."""
+
 import pytest
 
 from lofarpipe.support import variables
