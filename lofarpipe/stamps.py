@@ -33,10 +33,20 @@ def stamp(path: str) -> str | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         if status.st_size <= SMALL_BYTES:
-            return f"{_CONTENT}{hashlib.sha256(_bytes_of(path, status.st_size)).hexdigest()[:32]}@{status.st_mtime_ns}"
+            return small_stamp(digest_of(path, status.st_size), status.st_mtime_ns)
     except (OSError, ValueError):  # not there, not readable, or no path at all
         return None
     return f"{status.st_size}@{status.st_mtime_ns}"
+
+
+def small_stamp(digest: str, mtime_ns: int) -> str:
+    """Return the stamp of a small file from the SHA-256 of its content and the time of its last change."""
+    return f"{_CONTENT}{digest[:32]}@{mtime_ns}"
+
+
+def digest_of(path: str, size: int) -> str:
+    """Return the SHA-256 of a small file of ``size`` bytes."""
+    return hashlib.sha256(_bytes_of(path, size)).hexdigest()
 
 
 def _bytes_of(path: str, size: int) -> bytes:

@@ -41,6 +41,7 @@ class RunningJob:
     is_retry: bool = False
     lookout: Lookout | None = None  # reads the log, where the job asks for that
     stopped: str = ""  # what was seen that made us end it
+    head_bytes: int = -1  # of the log, when the program began; -1: it has to be read to see what was written
 
     @property
     def group(self) -> int:
@@ -73,6 +74,7 @@ class RunningJob:
             host=job.host,
             label=job.label,
             memory_gb=job.memory_gb,
+            is_silent=os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes,
         )
         result = self._judged(result)
         result = _committed(job, result) if result.ok else _explained(job, result)
@@ -132,6 +134,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
     if admitted.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(admitted.gpus)
         note(log, f"CUDA_VISIBLE_DEVICES={env['CUDA_VISIBLE_DEVICES']}")
+    head_bytes = -1 if is_retry else os.lseek(log, 0, os.SEEK_END)
     start_s, started = time.time(), time.monotonic()
     try:
         make_directories(job)
@@ -145,7 +148,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
         duration_s = time.monotonic() - started
         result = JobResult(job.name, code, start_s, duration_s, 0.0, 0.0, job.log, job.argv, job.host, job.label)
         return replace(result, problem=problem if code == NOT_WRITTEN else "")
-    return RunningJob(admitted, process, log, start_s, started, is_retry, Lookout.of(job))
+    return RunningJob(admitted, process, log, start_s, started, is_retry, Lookout.of(job), head_bytes=head_bytes)
 
 
 def _not_started(job: Job, err: PipelineError | OSError) -> tuple[int, str]:

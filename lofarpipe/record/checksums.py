@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.stamps import stamp
+from lofarpipe.stamps import SMALL_BYTES, digest_of, small_stamp, stamp
 
 Entry = dict[str, Any]
 
@@ -45,25 +45,43 @@ def describe_files(
     known: path -> entry of an earlier run; where size and times are still the same, nothing is read again.
     prefer: path -> method, of those that shall be compared with earlier entries.
     """
-    marks = {
-        path: mark for path in dict.fromkeys(paths) if (mark := stamp(path)) is not None and os.access(path, os.R_OK)
-    }
+    digests: dict[str, str] = {}  # of small files, which are read for their stamps already
+    found = {path: _measured(path, digests) for path in dict.fromkeys(paths)}
     earlier = known or {}
-    kept = {
-        path: earlier[path] for path, mark in marks.items() if path in earlier and earlier[path].get("stamp") == mark
-    }
-    bare = {path: kept.get(path) or _measured(path, mark) for path, mark in marks.items()}
+    bare = {path: _kept(entry, earlier.get(path)) for path, entry in found.items() if entry is not None}
     left = limit_bytes
     entries: dict[str, Entry] = {}
     for path, entry in sorted(bare.items(), key=lambda item: int(item[1]["bytes"])):
         method = (prefer or {}).get(path) or (FULL if entry["bytes"] <= left else SAMPLED)
         left -= entry["bytes"]
-        is_good = "checksum" in entry and entry["checksum"]["method"] in (method, FULL)
-        entries[path] = entry if is_good else _summed(path, entry, method)
-    return [entries[path] for path in marks]
+        if "checksum" in entry and entry["checksum"]["method"] in (method, FULL):
+            entries[path] = entry
+        else:
+            value = digests.get(path) if method == FULL else None
+            entries[path] = _summed(entry, method, value or checksum_of(path, method))
+    return [entries[path] for path in bare]
 
 
-def _measured(path: str, mark: str) -> Entry:
+def _kept(entry: Entry, earlier: Entry | None) -> Entry:
+    """Return what an earlier run knows of a file, if it has not changed since."""
+    return entry if earlier is None or earlier.get("stamp") != entry["stamp"] else earlier
+
+
+def _measured(path: str, digests: dict[str, str]) -> Entry | None:
+    """Return the entry of a file or a table without its checksum, None if it is neither, or cannot be read."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - of very many paths
+        if stat.S_ISREG(status.st_mode) and status.st_size <= SMALL_BYTES:
+            digests[path] = digest_of(path, status.st_size)
+            mark = small_stamp(digests[path], status.st_mtime_ns)
+            return {"path": path, "kind": "file", "bytes": status.st_size, "files": 1, "stamp": mark}
+    except (OSError, ValueError):  # not there, not readable, or no path at all
+        return None
+    large = stamp(path)
+    return _measured_large(path, large) if large is not None and os.access(path, os.R_OK) else None
+
+
+def _measured_large(path: str, mark: str) -> Entry:
     status = os.stat(path)  # noqa: PTH116 - of very many paths
     if not stat.S_ISDIR(status.st_mode):
         return {"path": path, "kind": "file", "bytes": status.st_size, "files": 1, "stamp": mark}
@@ -71,8 +89,8 @@ def _measured(path: str, mark: str) -> Entry:
     return {"path": path, "kind": "table", "bytes": sum(sizes), "files": len(sizes), "stamp": mark}
 
 
-def _summed(path: str, entry: Entry, method: str) -> Entry:
-    return {**entry, "checksum": {"algorithm": "sha256", "method": method, "value": checksum_of(path, method)}}
+def _summed(entry: Entry, method: str, value: str) -> Entry:
+    return {**entry, "checksum": {"algorithm": "sha256", "method": method, "value": value}}
 
 
 def files_in(path: str) -> list[tuple[Path, str]]:
@@ -117,7 +135,7 @@ def _digest(path: str | Path, read: Callable[[int], Iterable[bytes]]) -> str:
 def _whole(file: int) -> Iterable[bytes]:
     # A small file is read at once, without room for more: there may be very many of them.
     left = os.fstat(file).st_size
-    while block := os.read(file, max(1, min(BLOCK_BYTES, left))):
+    while block := os.read(file, min(BLOCK_BYTES, left) if left > 0 else BLOCK_BYTES):
         yield block
         left -= len(block)
         if left == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,9 +72,11 @@ class RunFiles:
 
     def _is_older(self, path: str) -> bool:
         """Whether something was there before the run; times of change cannot be copied along, as others can."""
-        place = f"{path}/table.dat" if os.path.isdir(path) else path  # noqa: PTH112 - of very many paths
         try:
-            return os.lstat(place).st_ctime < self.began_s
+            status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode) and os.path.isdir(path):  # noqa: PTH112 - of very many paths
+                status = os.lstat(f"{path}/table.dat")
+            return status.st_ctime < self.began_s
         except OSError:
             return False
 

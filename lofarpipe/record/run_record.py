@@ -92,6 +92,11 @@ class RunRecord(Reporter):
         self._facts: Facts = {}
         self._earlier: list[Facts] = []  # products of an earlier run
 
+    @property
+    def facts(self) -> Facts:
+        """What does not change while the run goes on, with its inputs and products; {} before it begins."""
+        return self._facts
+
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Write what is known before the first step."""
         del job_name, job_directory, steps

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
+import functools
+import time
+from operator import attrgetter
 from typing import Any
 
 from lofarpipe.config import Settings
@@ -21,8 +23,13 @@ def utc_text(seconds: float | None) -> str | None:
     """Return a time, s since 1970 UTC, as ``yyyy-mm-ddThh:mm:ss.sssZ``; None where there is none."""
     if seconds is None:
         return None
-    when = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{_second_text(second)}.{milliseconds:03d}Z"
+
+
+@functools.lru_cache(maxsize=16)
+def _second_text(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def run_facts(state: RunState, settings: Settings) -> Facts:
@@ -68,9 +75,11 @@ def _step(step: StepState) -> Facts:
 
 def job_facts(state: RunState) -> list[Facts]:
     """Return the jobs of all steps with what they used."""
-    return [
-        {"name": job.name, "step": step.name, "started": utc_text(job.start_s)}
-        | {name: getattr(job, name) for name in JOB_FACTS}
-        for step in state.steps.values()
-        for job in step.jobs.values()
-    ]
+    facts_of = attrgetter(*JOB_FACTS)
+    rows = []
+    for step in state.steps.values():
+        for job in step.jobs.values():
+            row: Facts = {"name": job.name, "step": step.name, "started": utc_text(job.start_s)}
+            row.update(zip(JOB_FACTS, facts_of(job), strict=True))
+            rows.append(row)
+    return rows

@@ -36,6 +36,7 @@ class ClassicLog(Reporter):
         self._started = False
         self._file: int | None = None  # while it is open
         self._clock = _Clock()
+        self._seen_at = ""  # when it was looked whether the file is still there: once a second, and for each step
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Make the file, or go on with the one of an earlier run.
@@ -76,7 +77,9 @@ class ClassicLog(Reporter):
         """Write what the program wrote, as one block, and how it ended."""
         product = result.label.rsplit("/", 1)[-1]
         name = f"node.{result.host}.{self._step_type}.{product}".rstrip(".")
-        output = self._output("DEBUG" if problem is None else "WARNING", name, result)
+        output: Iterable[str] = ()
+        if not result.is_silent:
+            output = self._output("DEBUG" if problem is None else "WARNING", name, result)
         if problem is None:
             end = f"{self._prefix('INFO', name)}{result.name} {result.reason()}\n"
         else:
@@ -123,6 +126,7 @@ class ClassicLog(Reporter):
         if not self._started:
             self._before_start.append(line)
             return
+        self._seen_at = ""
         self._append([line])
 
     def _output(self, level: str, name: str, result: JobResult) -> Iterator[str]:
@@ -134,7 +138,9 @@ class ClassicLog(Reporter):
     def _append(self, lines: Iterable[str]) -> None:
         # Bare calls of the system: this is done once per job, and a stream costs several times as much.
         try:
-            file = self._opened()
+            file = self._file
+            if file is None or self._seen_at != self._clock.text():
+                file = self._opened()
             rest = iter(lines)
             while text := "".join(islice(rest, LINES_AT_ONCE)):
                 _write_all(file, text.encode("utf-8", "replace"))
@@ -144,6 +150,7 @@ class ClassicLog(Reporter):
 
     def _opened(self) -> int:
         """Return the descriptor of the file, which has a name: what is written into a removed one, nobody reads."""
+        self._seen_at = self._clock.text()
         if self._file is not None and os.fstat(self._file).st_nlink == 0:
             self._close()
         if self._file is None:
@@ -152,6 +159,7 @@ class ClassicLog(Reporter):
 
     def _leave_if_moved(self) -> None:
         """Close the file if its name stands for another one, or for none: programs that keep logs move them away."""
+        self._seen_at = ""
         if self._file is not None:
             try:
                 is_there = os.path.samestat(os.fstat(self._file), os.stat(self._path))  # noqa: PTH116

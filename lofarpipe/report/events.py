@@ -47,6 +47,9 @@ class Reporters(Reporter):
 
     def __init__(self, reporters: Sequence[Reporter]) -> None:
         self._reporters = tuple(reporters)
+        # Of jobs there may be very many: who does nothing when one begins or ends is not told.
+        self._of_starts = [one for one in reporters if _hears(one, "job_started")]
+        self._of_ends = [one for one in reporters if _hears(one, "job_done")]
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Tell all."""
@@ -70,12 +73,12 @@ class Reporters(Reporter):
 
     def job_started(self, step: str, job: Job, start: JobStart) -> None:
         """Tell all."""
-        for reporter in self._reporters:
+        for reporter in self._of_starts:
             reporter.job_started(step, job, start)
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Tell all."""
-        for reporter in self._reporters:
+        for reporter in self._of_ends:
             reporter.job_done(step, result, problem)
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
@@ -97,3 +100,8 @@ class Reporters(Reporter):
         """Tell all."""
         for reporter in self._reporters:
             reporter.run_ended(ok, job_name, problem)
+
+
+def _hears(reporter: Reporter, event: str) -> bool:
+    """Whether a reporter does anything with an event."""
+    return getattr(type(reporter), event, None) is not getattr(Reporter, event)

@@ -17,7 +17,7 @@ from lofarpipe.report.screen import Screen
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
 
 START_S = 5.0  # what is over sooner is told in plain lines
-REFRESH_S = 0.5  # between two pictures
+REFRESH_S = 1.0  # between two pictures
 
 
 class LiveTerminal(Terminal):

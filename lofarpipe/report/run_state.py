@@ -41,7 +41,7 @@ class JobState:
 class StepState:
     """One step; inside loops one for each iteration, named ``<step>@<counter>``.
 
-    How many jobs run or ended is counted as they do: a picture of 10^5 jobs is made twice a second.
+    How many jobs run or ended is counted as they do: a picture of 10^5 jobs is made every second.
     """
 
     name: str

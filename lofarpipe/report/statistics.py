@@ -18,16 +18,29 @@ _IN_ATTRIBUTES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
 )
 
+MOST_RESULTS = 1000
+
 
 @dataclass
 class _Step:
-    """A step that began; its jobs are text at once: a tree of elements takes four times as long."""
+    """A step that began; its jobs become text, many at a time: a tree of elements takes four times as long."""
 
     element: str
     job_count: int | None  # None: a plugin
+    results: list[JobResult] = field(default_factory=list)  # that are not text yet
     jobs: list[str] = field(default_factory=list)
 
+    def add(self, result: JobResult) -> None:
+        self.results.append(result)
+        if len(self.results) >= MOST_RESULTS:
+            self._note()
+
+    def _note(self) -> None:
+        self.jobs += map(_job, self.results)
+        self.results = []
+
     def text(self, duration_s: float | None) -> str:
+        self._note()
         duration = "" if duration_s is None else f' duration="{duration_s:.3f}"'
         nodes = "" if self.job_count is None else _element("nodes", f' job_count="{self.job_count}"', self.jobs)
         return _element(self.element, duration, [nodes] if nodes else [])
@@ -57,7 +70,7 @@ class Statistics(Reporter):
         """Note one job, its time and what it used."""
         del problem  # the exit code and the log say it
         if step in self._with_jobs:
-            self._with_jobs[step].jobs.append(_job(result))
+            self._with_jobs[step].add(result)
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Move the step to the finished ones."""

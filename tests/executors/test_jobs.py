@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,11 @@ def test_log_that_is_not_there(tmp_path: Path) -> None:
 def test_notes_are_not_what_the_program_wrote(tmp_path: Path, log: str, written: list[str]) -> None:
     (tmp_path / "job.log").write_bytes(log.encode())
     assert list(result(log=tmp_path / "job.log").output()) == written
+
+
+def test_log_of_a_silent_program_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "job.log").write_text("x\n")
+    assert list(replace(result(log=tmp_path / "job.log"), is_silent=True).output()) == []
 
 
 def test_interrupted_names_the_signal() -> None:

@@ -110,7 +110,7 @@ def test_working_directory_that_is_removed_during_the_job(tmp_path: Path) -> Non
 
 def test_full_disk_is_named(tmp_path: Path) -> None:
     result = run(job(tmp_path, "sh", "-c", "echo 'DP3: write: No space left on device'; exit 1"))
-    assert result.reason().endswith("s: No space left on device: the disk is full; free some space")
+    assert result.reason().endswith("s: No space left on device; free some space")
     assert "No space left" in result.log.read_text().splitlines()[-1]  # the closing note
 
 
@@ -193,6 +193,19 @@ def test_second_attempt_goes_on_in_the_same_log(tmp_path: Path) -> None:
     assert isinstance(again, RunningJob)
     assert again.reap().tail() == ["hello", "hello"]
     assert run(one).tail() == ["hello"]
+
+
+@pytest.mark.parametrize(("program", "is_silent"), [("true", True), ("echo x", False), ("printf x >&2", False)])
+def test_it_is_known_whether_the_program_wrote_anything(tmp_path: Path, program: str, is_silent: bool) -> None:
+    result = run(job(tmp_path, "sh", "-c", program))
+    assert result.is_silent is is_silent
+    assert bool(list(result.output())) is not is_silent
+
+
+def test_second_attempt_does_not_know_what_the_first_one_wrote(tmp_path: Path) -> None:
+    again = start(Admitted(0, job(tmp_path, "true")), dict(os.environ), is_retry=True)
+    assert isinstance(again, RunningJob)
+    assert not again.reap().is_silent
 
 
 def test_session_members_passes_over_zombies_and_strange_names(tmp_path: Path) -> None:

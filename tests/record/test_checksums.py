@@ -11,6 +11,7 @@ import pytest
 
 from lofarpipe.record import checksums
 from lofarpipe.record.checksums import FULL, SAMPLED, checksum_of, describe_files, files_in
+from lofarpipe.stamps import stamp
 
 MIB = 1 << 20
 
@@ -78,12 +79,31 @@ def test_nothing_is_read_again_where_size_and_time_are_the_same(tmp_path: Path, 
     path.write_text("one")
     (first,) = describe_files([str(path)], 100)
     read = []
+    monkeypatch.setattr(checksums, "SMALL_BYTES", -1)  # a small one is read to see whether it has changed
     monkeypatch.setattr(checksums, "checksum_of", lambda path, method: read.append(path) or "0" * 64)
     assert describe_files([str(path)], 100, {str(path): first}) == [first]
     assert read == []
     (tmp_path / "a").write_text("two")
     assert describe_files([str(path)], 100, {str(path): first}) != [first]
     assert read == [str(path)]
+
+
+def test_small_file_is_read_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(checksums, "checksum_of", lambda path, method: f"of {method}")
+    path = tmp_path / "a"
+    path.write_text("one")
+    (full,), (sampled,) = describe_files([str(path)], 100), describe_files([str(path)], 0)
+    assert full["checksum"]["value"] == hashlib.sha256(b"one").hexdigest()
+    assert sampled["checksum"]["value"] == "of sampled"
+    assert full["stamp"] == sampled["stamp"] == stamp(str(path))
+
+
+def test_what_no_file_can_be_called_is_left_out() -> None:
+    assert describe_files(["a\0b", "x" * 5000], 100) == []
+
+
+def test_file_that_does_not_say_how_long_it_is() -> None:
+    assert checksum_of("/proc/version", FULL) == hashlib.sha256(Path("/proc/version").read_bytes()).hexdigest()
 
 
 def test_full_sum_is_good_where_a_sample_would_do_and_not_the_other_way_round(tmp_path: Path) -> None:

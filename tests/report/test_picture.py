@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from lofarpipe.report import Picture
+from lofarpipe.report import picture as module
 from lofarpipe.report.run_state import RunState
 
 
@@ -14,6 +17,15 @@ def test_it_says_what_the_events_say() -> None:
     picture.apply({"event": "step_started", "time_s": 6.0, "step": "a", "jobs": 2})
     assert picture.see(lambda state: (state.facts["job"], state.steps["a"].total)) == ("field", 2)
     assert picture.state.state == "running"
+
+
+def test_many_events_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    picture = Picture()
+    for number in range(5):
+        picture.apply({"event": "notice", "text": str(number)})
+        assert len(picture._waiting) == (number + 1) % 3
+    assert picture.state.notices == list("01234")
 
 
 def test_its_beginning_is_that_of_the_first_run() -> None:

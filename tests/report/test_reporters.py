@@ -306,5 +306,16 @@ def test_all_reporters_are_told_everything(good: JobResult, bad: JobResult) -> N
     assert {name for name, *_ in directly.told} == set(EVENTS)
 
 
+def test_only_those_who_do_something_hear_of_jobs(good: JobResult) -> None:
+    class Deaf(Reporter):
+        """Does nothing with jobs."""
+
+    deaf, hearing = Deaf(), Recorder()
+    both = Reporters([deaf, hearing])
+    assert (both._of_ends, both._of_starts) == ([hearing], [hearing])
+    both.job_done("s", good, None)
+    assert [name for name, *_ in hearing.told] == ["job_done"]
+
+
 def test_reporter_may_do_nothing(good: JobResult, bad: JobResult) -> None:
     tell(Reporter(), good, bad)
