@@ -10,7 +10,7 @@ from lofarpipe import sip_values
 from lofarpipe.config import Settings
 from lofarpipe.control import loop_count
 from lofarpipe.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, impossible, list_items, read_value
-from lofarpipe.errors import Finding, PipelineError, Suggestions, named
+from lofarpipe.errors import Finding, PipelineError, Suggestions, named, with_article
 from lofarpipe.executors.factory import method_of
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.job_builder import PYTHON_PLUGIN
@@ -187,7 +187,7 @@ class StepChecker:
     def _check_control(self, step: Step, keys: Mapping[str, ControlKey]) -> None:
         for key, text in {**step.task, **step.control}.items():
             if key not in keys:
-                what = f"no such control key for a '{step.type or step.kind}' step"
+                what = f"no such control key for {with_article(step.type or step.kind)} step"
                 self._add(step, f"control.{key}", what, key, keys)
             elif not references(text):
                 self._check_value(step, key, text, keys[key].kind)

@@ -18,7 +18,7 @@ from lofarpipe.control_keys import (
     list_items,
     read_value,
 )
-from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.errors import PipelineError, nearest, with_article
 from lofarpipe.references import Results, references, resolve
 from lofarpipe.steps import Step
 from lofarpipe.support.parset import Parset
@@ -103,7 +103,7 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
 def _refuse_unknown(step: Step) -> None:
     for key in {**step.task, **step.control}:
         if key not in CONTROL_KEYS:
-            what = f"no such control key for a '{step.type}' step{nearest(key, CONTROL_KEYS)}"
+            what = f"no such control key for {with_article(step.type)} step{nearest(key, CONTROL_KEYS)}"
             raise PipelineError(f"{step.where(f'control.{key}')}: {what}")
 
 

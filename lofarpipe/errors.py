@@ -65,6 +65,11 @@ def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
     return ", ".join(every[:most]) + (f" ... and {more} more" if more > 0 else "")
 
 
+def with_article(name: str) -> str:
+    """Return a name in quotes after "a", or "an" where its first letter is a vowel."""
+    return f"{'an' if name[:1] in tuple('aeiouAEIOU') else 'a'} '{name}'"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or ``""`` where none is."""
     if len(name) > LONGEST_NAME:

@@ -116,7 +116,7 @@ class JobBuilder:
         """Return the space that a job takes: what the step says, else what is known of its program."""
         if self.control.disk_gb:
             output = self.settings.job_workdir / self.outputs.data[place].file
-            return [Need(output.parent, self.control.disk_gb * GB, "the outputs")]
+            return [Need(output.parent, self.control.disk_gb * GB, "the outputs", is_given=True)]
         if self.program is None or self.settings.lenient:
             return []
         return self.program.needs(keywords, positionals, self.settings.job_workdir)

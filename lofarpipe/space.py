@@ -23,10 +23,12 @@ class Disk:
     lasting_bytes: float = 0.0
     temporary_bytes: list[float] = field(default_factory=list)  # one for each job
     what: dict[str, None] = field(default_factory=dict)  # in their order
+    is_given: bool = True  # steps say all of it themselves
 
     def add(self, need: Need) -> None:
         """Count one need."""
         self.what[need.what] = None
+        self.is_given = self.is_given and need.is_given
         if need.is_temporary:
             self.temporary_bytes.append(need.size_bytes)
         else:
@@ -35,6 +37,12 @@ class Disk:
     def total_bytes(self, at_once: int) -> float:
         """Return what is taken when as many jobs run at the same time, with the largest temporary files."""
         return self.lasting_bytes + sum(sorted(self.temporary_bytes, reverse=True)[:at_once])
+
+    def take(self, size: str, remedy: str) -> str:
+        """Return that jobs take so much, who says so, and up to its verb what to do if that is wrong."""
+        if self.is_given:
+            return f"take {size} by control.disk_gb; {remedy}; if that is too much, lower"
+        return f"are estimated to take {size}; {remedy}; if the estimate is wrong, set"
 
 
 def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resources, here: bool = True) -> None:
@@ -56,10 +64,10 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
     for disk in disks(needs).values():
         needed, free = disk.total_bytes(at_once), _free_or_none(disk.place)
         if free is not None and free < needed:
+            room = "make room, or name another directory, and run again to resume here"
             raise PipelineError(
                 f"step '{step}': {disk.place} has {size_text(free)} free, and {' and '.join(disk.what)} of its "
-                f"{len(jobs)} jobs are estimated to take {size_text(needed)}; make room, or name another directory, "
-                "and run again to resume here; if the estimate is wrong, set control.disk_gb to what a job takes"
+                f"{len(jobs)} jobs {disk.take(size_text(needed), room)} control.disk_gb to what a job takes"
             )
 
 
@@ -98,5 +106,5 @@ def with_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
 
 
 def _estimate(need: Need) -> str:
-    estimate = f"estimated for {need.what}: {size_text(need.size_bytes)}"
-    return f"{estimate} in {need.place} ({room_text(need.place)} now)"
+    source = "control.disk_gb" if need.is_given else "estimated"
+    return f"{source} for {need.what}: {size_text(need.size_bytes)} in {need.place} ({room_text(need.place)} now)"

@@ -177,11 +177,11 @@ def test_mistake_in_the_program(
     [
         (
             OSError(28, "No space left on device", "map"),
-            "map: No space left on device; the disk is full; free some space",
+            "map: No space left on device; free some space",
         ),
         (
             OSError(30, "Read-only file system"),
-            "a file of the run: Read-only file system; the file system is read-only",
+            "a file of the run: Read-only file system; ask who runs it, or choose another directory",
         ),
         (FileNotFoundError(2, "No such file", "/x"), "/x: No such file; somebody removed the directory"),
         (IsADirectoryError(21, "Is a directory", "/x"), "/x: Is a directory; check the directory"),

@@ -1,5 +1,15 @@
 from lofarpipe import errors
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, Suggestions, listed, named, nearest
+from lofarpipe.errors import (
+    CheckFailed,
+    Finding,
+    PipelineError,
+    Suggestions,
+    findings_of,
+    listed,
+    named,
+    nearest,
+    with_article,
+)
 
 
 def test_finding_is_one_line():
@@ -20,6 +30,25 @@ def test_check_failed_with_one_finding_is_singular():
 
 def test_nearest_suggests_a_known_name():
     assert nearest("max_per_nod", {"max_per_node", "mapfile_in"}) == "; did you mean 'max_per_node'?"
+
+
+def test_articles():
+    names = ["executable_args", "average", "wsclean", "Image", "", "2nd"]
+    assert [with_article(name) for name in names] == [
+        "an 'executable_args'",
+        "an 'average'",
+        "a 'wsclean'",
+        "an 'Image'",
+        "a ''",
+        "a '2nd'",
+    ]
+
+
+def test_findings_of_errors():
+    found = [Finding("a:1", "bad"), Finding("b:2", "worse")]
+    assert findings_of(CheckFailed(found)) == found
+    assert findings_of(PipelineError("a:1: bad: x")) == [Finding("a:1", "bad: x")]
+    assert findings_of(PipelineError("bad")) == [Finding("this run", "bad")]
 
 
 def test_nearest_says_nothing_without_a_likeness():

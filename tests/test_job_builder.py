@@ -185,10 +185,14 @@ def test_temporary_files_of_wsclean_never_lie_beside_its_input(planned, wsclean,
 
 
 def test_space_that_the_step_names(planned, tmp_path):
-    assert planned(dp3(), disk_gb="2.5", **DP3)[0].needs() == [Need(tmp_path / "run", 2.5e9, "the outputs")]
+    assert planned(dp3(), disk_gb="2.5", **DP3)[0].needs() == [
+        Need(tmp_path / "run", 2.5e9, "the outputs", is_given=True)
+    ]
     named = tmp_path / "out.mapfile"
     DataMap([DataProduct("localhost", "/o/p/a.ms", False)]).save(str(named))
-    assert planned({}, disk_gb="1", mapfile_out=str(named))[0].needs() == [Need(Path("/o/p"), 1e9, "the outputs")]
+    assert planned({}, disk_gb="1", mapfile_out=str(named))[0].needs() == [
+        Need(Path("/o/p"), 1e9, "the outputs", is_given=True)
+    ]
 
 
 def test_space_that_is_not_known(planned):

@@ -51,7 +51,7 @@ def test_configuration_method_and_pipeline_at_once(
         "pipeline.cfg:8: [report] html is 'perhaps'; True or False is needed",
         "pipeline.cfg:9: [report] checksum_limit_gb is '-1'; a number of GB is needed, 0 to sample all",
         "pipeline.cfg:6: [remote] has no key 'methd'; did you mean 'method'?",
-        "run.parset:5: one.control.coers: no such control key for a 'executable_args' step; did you mean 'cores'?",
+        "run.parset:5: one.control.coers: no such control key for an 'executable_args' step; did you mean 'cores'?",
         "5 problems found; nothing was run",
     ]
     found = said(capsys, here, *what)

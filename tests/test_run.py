@@ -153,7 +153,7 @@ def test_all_findings_are_shown_before_anything_runs(site, capsys):
     assert _run(site) == 1
     err = capsys.readouterr().err
     for piece in (
-        "copy.control.inputky: no such control key for a 'executable_args' step; did you mean 'inputkey'?",
+        "copy.control.inputky: no such control key for an 'executable_args' step; did you mean 'inputkey'?",
         "'executable_arg' is no task type; did you mean 'executable_args'?",
         "'cop.output.mapfile': no step 'cop' runs before",
         "there is no step 'lst'; did you mean 'list'?",

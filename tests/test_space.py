@@ -105,8 +105,7 @@ def test_estimate_is_told_with_a_full_disk(tmp_path):
     log.write_text("write: No space left on device\n")
     text = with_estimate("exited with 1", planned(lasting(2.5, tmp_path)), result(log))
     assert text.startswith(
-        "exited with 1: No space left on device: the disk is full; free some space; "
-        f"estimated for the images: 2.5 GB in {tmp_path} ("
+        f"exited with 1: No space left on device; free some space; estimated for the images: 2.5 GB in {tmp_path} ("
     )
     assert text.endswith("B free now)")
     assert with_estimate("it is full: x", planned(), result(tmp_path / "none")) == "it is full: x"
@@ -115,6 +114,20 @@ def test_estimate_is_told_with_a_full_disk(tmp_path):
     assert with_estimate(known, planned(lasting(2, "/o")), result(log)).startswith(
         f"{known}; estimated for the images: 2"
     )
+
+
+def test_what_the_step_says_itself_is_not_called_an_estimate(tmp_path):
+    need = Need(tmp_path, 2.5e9, "the outputs", is_given=True)
+    text = with_estimate("it is full: x; the disk of /o is full: y", planned(need), result(tmp_path / "none"))
+    assert f"; control.disk_gb for the outputs: 2.5 GB in {tmp_path} (" in text
+
+
+def test_estimates_beside_what_a_step_says_are_estimates(two_disks):
+    given = Need(Path("/o"), 6e9, "the outputs", is_given=True)
+    with pytest.raises(PipelineError, match=r"take 12 GB by control\.disk_gb; .* too much, lower control\.disk_gb to"):
+        refuse_without_room("s", [planned(given), planned(given)], MACHINE)
+    with pytest.raises(PipelineError, match=r"estimated to take 12 GB; .* the estimate is wrong, set control\.disk_gb"):
+        refuse_without_room("s", [planned(given), planned(lasting(6))], MACHINE)
 
 
 def test_other_failures_stay_as_they_are(tmp_path):
@@ -175,7 +188,7 @@ def test_run_goes_on_when_there_is_room(site, small_disk, capsys):
     assert site(1_500_000, "-w", str(small_disk)) == 1
     said = capsys.readouterr().err
     assert "step 'work': 2 of 2 jobs failed" in said or "step 'work': 1 of 2 jobs failed" in said
-    assert "No space left on device: the disk is full; free some space" in said
+    assert "No space left on device; free some space" in said
     (small_disk / "ballast").unlink()
     assert site(1_500_000, "-w", str(small_disk)) == 0
     assert (small_disk / "p" / "b.work").stat().st_size == 1_500_000
@@ -184,8 +197,9 @@ def test_run_goes_on_when_there_is_room(site, small_disk, capsys):
 def test_step_is_refused_before_its_first_job(site, small_disk, capsys):
     assert site(10, "-w", str(small_disk), more="work.control.disk_gb = 0.003") == 1
     assert (
-        f"step 'work': {small_disk}/p has 4.19 MB free, and the outputs of its 2 jobs are estimated to take 6 MB"
-        in capsys.readouterr().err
+        f"step 'work': {small_disk}/p has 4.19 MB free, and the outputs of its 2 jobs take 6 MB by control.disk_gb; "
+        "make room, or name another directory, and run again to resume here; if that is too much, lower "
+        "control.disk_gb to what a job takes" in capsys.readouterr().err
     )
     assert list((small_disk / "p").iterdir()) == []
     assert site(10, "-w", str(small_disk), more="work.control.disk_gb = 0.001") == 0
@@ -244,7 +258,7 @@ def test_read_only_disk(site, small_disk, tmp_path, capsys):
     (small_disk / "p").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert site(10, "-r", str(tmp_path), "-w", str(small_disk)) == 1
-    assert "Read-only file system: the file system is read-only; ask who runs it" in capsys.readouterr().err
+    assert "Read-only file system; ask who runs it" in capsys.readouterr().err
     assert site(10, "-r", str(small_disk), "-w", str(tmp_path)) == 1
     assert "Read-only file system" in one_line(capsys.readouterr().err)
 

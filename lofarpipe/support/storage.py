@@ -11,11 +11,11 @@ from pathlib import Path
 GB, MB = 1e9, 1e6  # decimal
 FULL_BYTES = 100e6  # a disk with less than this free is full ...
 FULL_SHARE = 0.01  # ... or with less than this part of it, where the disk is small
-# errno -> what a user can do
+# errno -> what a user can do, and what it means where its own text does not say so
 ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space",
-    errno.EDQUOT: "the quota is used up; remove files, or ask for more",
-    errno.EROFS: "the file system is read-only; ask who runs it, or choose another directory",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "remove files, or ask for more",
+    errno.EROFS: "ask who runs it, or choose another directory",
     errno.ESTALE: "the file system went away; mount it again",
     errno.ENOTCONN: "the file system went away; mount it again",
     errno.EIO: "the disk, or the way to it, is broken; look at the system's log",
@@ -39,12 +39,13 @@ class Need:
     size_bytes: float
     what: str  # e.g. "the images"
     is_temporary: bool = False  # it is given back when the job ends
+    is_given: bool = False  # the step says so; it is not estimated
 
 
 def trouble_in(lines: Iterable[str]) -> str:
     """Return what the last of some lines that tells of a broken or full disk says of it, with advice; "" if none."""
     found = [number for line in lines for sign, number in _SIGNS.items() if sign in line]
-    return f"{os.strerror(found[-1])}: {ADVICE[found[-1]]}" if found else ""
+    return f"{os.strerror(found[-1])}; {ADVICE[found[-1]]}" if found else ""
 
 
 def io_problem(err: OSError) -> str:

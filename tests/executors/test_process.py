@@ -123,7 +123,7 @@ def test_log_on_a_disk_that_is_full_at_the_end(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "note", no_room)
     assert isinstance(running, RunningJob)
     assert running.reap().ok
-    with pytest.raises(PipelineError, match=r"cannot be written: No space left on device .*B free\); the disk"):
+    with pytest.raises(PipelineError, match=r"cannot be written: No space left on device .*B free\); free some space"):
         open_log(job(tmp_path))
 
 
