@@ -414,6 +414,16 @@ def test_interrupted(site: Path, number: int) -> None:
     assert not (site / "run").exists()
 
 
+def test_interrupted_in_a_plugin(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A signal is not taken for a plugin that fails."""
+    text = "import os, signal\n\nDRY_RUN_WRITES = ()\n\ndef plugin_main(args, **kwargs):\n"
+    text += "    os.kill(os.getpid(), signal.SIGTERM)\n    for _ in range(1000):\n        pass\n"
+    (own_plugin / "my/plugins/PipelineStep_mine.py").write_text(text)
+    assert main(["run.parset", "-c", "pipeline.cfg", "--dry-run"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().out == ""
+    assert list((own_plugin / "tmp").iterdir()) == []
+
+
 def test_error_on_the_way(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.dry_run.recipe_work", lambda _: 1 / 0)
     assert main(["run.parset", "-c", "pipeline.cfg", "--dry-run"]) == 1

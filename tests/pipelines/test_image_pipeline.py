@@ -182,7 +182,7 @@ def test_production_parset_runs(tmp_path, hba_set_generic, repository):
         (["-s", "data_input_filenames=[{dish}]"], "every visibility is flagged"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "data_column=NOSUCH"], "has no column NOSUCH"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "celsize_highres_deg=1"], "did you mean 'cellsize_highres_deg'?"),
-        (["-s", "data_input_filenames=[{hba}]", "-s", "cellsize_highres_deg=0"], "is '0'; a number > 0 is needed"),
+        (["-s", "data_input_filenames=[{hba}]", "-s", "cellsize_highres_deg=0"], "is '0'; a number > 0 <= 1 is needed"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "idg_mode=gpx"], "idg_mode is 'gpx'; one of cpu, hybrid"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "gridder=idg"], "install a WSClean that was built with IDG"),
         (["-s", "data_input_filenames=[{hba}]", "-s", "wsclean_high_deep.argument.mgian=1"], "did you mean"),
@@ -229,3 +229,31 @@ def test_without_dish_diameter_or_below_the_horizon(tmp_path, hba_set):
     assert finished.returncode == 1
     assert "ANTENNA.DISH_DIAMETER" in finished.stderr
     assert "below the horizon" in finished.stderr
+
+
+def test_dry_run_in_an_empty_directory_prints_every_command(run, tmp_path):
+    """Sizes, averaging, channels and all; nothing is made, and the measurement set is as it was."""
+    measurement_set = Path(_input(run))
+    before = {path: path.stat().st_mtime_ns for path in [measurement_set, *measurement_set.rglob("*")]}
+    finished = run_pipeline(
+        tmp_path,
+        "--dry-run",
+        "image.parset",
+        *("-s", f"data_input_filenames=[{measurement_set}]", "-s", "data_column=foursources_DATA"),
+        *("-s", f"image_output_filenames=[{tmp_path}/out/first.fits,{tmp_path}/out/second.fits]"),
+        *("-s", "parset_prefix=LOFAR.DataProducts"),
+        *SMALL,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert {path: path.stat().st_mtime_ns for path in [measurement_set, *measurement_set.rglob("*")]} == before
+    printed = [line for line in finished.stdout.splitlines() if not line.startswith("#")]
+    assert "needs what these give" not in finished.stdout
+    assert [_comparable(line, tmp_path) for line in printed] == [
+        _comparable(line, run) for line in (run / "image" / "commands.txt").read_text().splitlines()
+    ]
+
+
+def _comparable(command, here):
+    """Return a command without what differs from run to run: its place, and the scratch directory of the process."""
+    return re.sub(r"-temp-dir \S+", "-temp-dir ...", command.replace(str(here), "HERE"))
