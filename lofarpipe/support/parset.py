@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from lofarpipe.support.parset_entries import Entries, MissingKeyError, Value, read_text
+from lofarpipe.support.parset_entries import Entries, MissingKeyError, Value, read_lines
 from lofarpipe.support.parset_text import Entry
 from lofarpipe.support.parset_values import ParsetError, boolean, split_list, unquote
 from lofarpipe.support.utilities import write_atomically
@@ -67,7 +67,7 @@ class Parset(Entries):
 
     def adoptFile(self, filename: Filename, prefix: str = "") -> None:  # noqa: N802
         """Take over the keys of a file, each with ``prefix`` in front; they replace keys of the same name."""
-        self._adopt_text(read_text(Path(filename)), str(filename), prefix)
+        self._adopt_text(read_lines(Path(filename)), str(filename), prefix)
 
     def makeSubset(self, prefix: str, new_prefix: str | None = None) -> Self:  # noqa: N802
         """Return the keys that start with ``prefix``, with ``new_prefix`` in its place."""

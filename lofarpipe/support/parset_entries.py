@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Self, TypeVar
 
 from lofarpipe.errors import Finding, nearest
 from lofarpipe.support import parset_values
-from lofarpipe.support.parset_text import LONGEST_FILE, Entry, Record, lex
+from lofarpipe.support.parset_text import CHUNK, LONGEST_FILE, Entry, Record, canonical, lex, whole_lines
 from lofarpipe.support.parset_values import BLANKS, ParsetError, split_list, unquote
 from lofarpipe.support.utilities import uncollected
 from lofarpipe.support.variables import Substitution, expand_environment, may_have_placeholders, placeholders
@@ -18,6 +20,7 @@ from lofarpipe.support.variables import Substitution, expand_environment, may_ha
 T = TypeVar("T")
 REPLACE = "pipeline.replace."
 _DEFINES = ("!", REPLACE)  # how the keys of definitions start
+_KEY_OF = itemgetter(0)
 _LINE_BREAK = re.compile("[\n\r\0]")
 
 
@@ -75,7 +78,7 @@ class Entries:
         self._entries: dict[str, Record] = {}
         self._blocks: dict[str, list[str]] = {}  # first part -> keys, made when it is first asked for
         if filename:
-            self._adopt_text(read_text(Path(filename)), str(filename))
+            self._adopt_text(read_lines(Path(filename)), str(filename))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -86,14 +89,14 @@ class Entries:
     def parse(cls, text: str, file: str = "<text>") -> Self:
         """Return the parset in a text; ``file`` is the name that errors give it."""
         parset = cls()
-        parset._adopt_text(text, file)
+        parset._adopt_text(whole_lines(text), file)
         return parset
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and _canonical(key) in self._entries
+        return isinstance(key, str) and canonical(key) in self._entries
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -116,7 +119,7 @@ class Entries:
 
     def _record(self, key: str) -> Record:
         try:
-            return self._entries[_canonical(key)]
+            return self._entries[canonical(key)]
         except KeyError:
             raise MissingKeyError(f"no key {key!r} in the parset{nearest(key, self)}") from None
 
@@ -126,12 +129,12 @@ class Entries:
 
     def get(self, key: str, default: str | None = None) -> str | None:
         """Return the raw value of a key, or ``default``."""
-        record = self._entries.get(_canonical(key))
+        record = self._entries.get(canonical(key))
         return Value(record[1]) if record else default
 
     def set(self, key: str, value: str, file: str = "", line: int = 0, comment: str = "") -> None:
         """Set a raw value. A key that exists keeps its place, and its comment unless a new one is given."""
-        key = _canonical(key)
+        key = canonical(key)
         _refuse_line_breaks(key, value)
         if self._put((key, value, file, line, comment)):
             self.keys.append(key)
@@ -147,10 +150,10 @@ class Entries:
         return known is None
 
     def _remove(self, key: str) -> None:
-        key = _canonical(key)
+        key = canonical(key)
         self._entries.pop(key, None)
         self._blocks = {}
-        self.keys = [name for name in self.keys if _canonical(name) != key]
+        self.keys = [name for name in self.keys if canonical(name) != key]
 
     def adopt(self, other: Entries) -> None:
         """Lay another parset over this one: keys that exist keep their place, and get the other's value.
@@ -265,22 +268,21 @@ class Entries:
         except ParsetError as err:
             raise ParsetError(f"{entry.where}: {entry.key}: {err}") from err
 
-    def _adopt_text(self, text: str, file: str, prefix: str = "") -> None:
-        entries, self._blocks = self._entries, {}
+    def _adopt_text(self, pieces: Iterable[str], file: str, prefix: str = "") -> None:
         with uncollected():
-            for record in lex(text, file, self.oddities, self.keys):
-                key = record[0]
-                if prefix or key in entries or key[0] == "!":
-                    key = _canonical(prefix + key)
-                    _refuse_line_breaks(key, record[1])
-                    self._put((key, *record[1:]))
-                else:
-                    entries[key] = record
+            records = [*chain.from_iterable(lex(pieces, file, self.oddities, self.keys))]
+            is_first = not (prefix or self._entries)
+            entries = dict(zip(map(_KEY_OF, records), records, strict=True)) if is_first else {}
+            if is_first and len(entries) == len(records):  # no key occurs twice
+                self._entries, self._blocks = entries, {}
+            else:
+                self._put_all(records, prefix)
 
-
-def _canonical(key: str) -> str:
-    """Return a key as it is stored: a definition as ``! name``, however many blanks were typed."""
-    return f"! {key[1:].strip(BLANKS)}" if key.startswith("!") else key
+    def _put_all(self, batch: list[Record], prefix: str) -> None:
+        for record in batch:
+            key = canonical(prefix + record[0])
+            _refuse_line_breaks(key, record[1])
+            self._put((key, *record[1:]))
 
 
 def _defined_name(key: str) -> str:
@@ -296,11 +298,17 @@ def _refuse_line_breaks(key: str, value: str) -> None:
         raise ParsetError(f"{key!r} = {value[:60]!r}: keys are not empty, and keys and values are one line")
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a parset file; bytes that are not UTF-8 are left for the lexer to report by line."""
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield a parset file in pieces of whole lines; bytes that are not UTF-8 are left for the lexer to report by line.
+
+    A piece at a time: the text of a large parset takes as much memory as a quarter of its entries.
+    """
+    mark = "\ufeff"
     try:
         with path.open("rb") as stream:
-            content = stream.read(LONGEST_FILE + 1)
+            while content := stream.read(CHUNK):
+                content += stream.readline(LONGEST_FILE)  # a line as long as that is refused, and so is a part of it
+                yield content.decode("utf-8", errors="surrogateescape").removeprefix(mark)
+                mark = ""
     except OSError as err:
         raise ParsetError(f"{path}: cannot be read: {err.strerror}") from err
-    return content.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")

@@ -1,14 +1,15 @@
 """The text of a parset: lines to entries. Time and memory are proportional to the text.
 
-What nearly every line is, ``key = value  # comment``, is read by one pattern, many lines at a call. Any other line,
-one with an odd character included, is looked at mark by mark.
+What nearly every line is, ``key = value  # comment`` or a part of that, is read by one pattern, many lines at a call.
+Any other line, one with an odd character included, is looked at mark by mark.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress, repeat
 
 from lofarpipe.errors import Finding
 from lofarpipe.support.parset_values import BLANKS, QUOTES, ParsetError, after_quote, shown, unquote
@@ -17,26 +18,47 @@ LONGEST_FILE = 256 * 2**20  # bytes; a parset of 500 steps is 0.2 MB, generated 
 LONGEST_LINE = 16 * 2**20  # characters; a list of 10^5 measurement sets is 10 MB
 MOST_LINES = 2**22  # each takes memory, also where it is as short as '#'
 MOST_KEYS = 2**20  # a key takes half a kilobyte, however short it is
-CHUNK = 2**18  # characters, at least, that are looked at in one call
+CHUNK = 2**16  # characters, at least, that are looked at in one call
 
 # C0 and C1 controls other than tab and newline, the Unicode line breaks, and bytes that were not UTF-8.
 _ODD = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
 _FORBIDDEN = re.compile(f"[{_ODD}]")
 _LINE_MARK = re.compile("[\"'#=]")
-# Matches everywhere, and tries nothing twice: the quantifiers are possessive.
-_LINE = re.compile(
-    rf"""[ \t]*+(?:
-        (?P<key>(?:![ ])?[^ \t\n"'=\#!{_ODD}][^ \t\n"'=\#{_ODD}]*+)[ \t]*+=[ \t]*+
-        (?P<value>(?:[^"'=\#\n{_ODD}]++|"[^"\n{_ODD}]*+"|'[^'\n{_ODD}]*+')*+)
-        (?P<comment>\#[^\n{_ODD}]*+)?\r*+(?:\n|\Z)
-      | (?P<other>[^\n]*+)(?:\n|\Z)
-    )""",
-    re.VERBOSE,
-)
-_TAIL = frozenset(BLANKS + "\\")  # what a value may end with that does not belong to it
+_ASCII = "\t\n" + "".join(map(chr, range(0x20, 0x7F)))  # but what is odd
+
+
+def _ascii_but(characters: str) -> str:
+    return "[" + "".join(re.escape(character) for character in _ASCII if character not in characters) + "]"
+
+
+def _all_but(characters: str) -> str:
+    return f"[^{re.escape(characters)}{_ODD}]"
+
+
+def _line_pattern(but: Callable[[str], str]) -> re.Pattern[str]:
+    """Return what matches a line everywhere, and tries nothing twice: the quantifiers are possessive."""
+    quoted = "|".join(quote + but(quote + "\n") + "*+" + quote for quote in QUOTES)
+    in_key, in_text, in_comment = but(" \t\n\"'=#"), but("\n\"'=#"), but("\n")
+    return re.compile(
+        rf"""[ \t]*+(?:
+            (?:
+                (?P<key>(?:![ ])?(?!!){in_key}++)[ \t]*+=[ \t]*+
+                (?P<value>{in_text}*+(?:(?:{quoted}){in_text}*+)*+)
+            )?+
+            (?P<comment>\#{in_comment}*+)?\r*+(?:\n|\Z)
+          | (?P<other>[^\n]*+)(?:\n|\Z)
+        )""",
+        re.VERBOSE,
+    )
+
+
+# A character is looked up sooner among those that may be there than among those that may not.
+_LINE, _ASCII_LINE = _line_pattern(_all_but), _line_pattern(_ascii_but)
 
 #: key, value, file, line, comment: an Entry that is not made yet, which costs a quarter.
 Record = tuple[str, str, str, int, str]
+#: What a line has of key, value, comment; or else all of it, where it is another one than these.
+Row = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +80,14 @@ class Entry:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
-def lex(text: str, file: str, oddities: list[Finding], lefts: list[str]) -> Iterator[Record]:
-    """Yield the entries of a parset in file order, duplicates included.
+def lex(pieces: Iterable[str], file: str, oddities: list[Finding], lefts: list[str]) -> Iterator[list[Record]]:
+    """Yield the entries of a parset in file order, duplicates included, many at a time.
 
-    A line without ``=`` continues the value before it, with one blank between them unless it starts with a quote. Each
-    unquoted ``=`` starts a new key, so that ``k = a=b`` gives an empty ``k``, and a key `` a`` that keeps its blank.
-    Both are legal and most likely a slip: a finding is added to ``oddities``. The text left of the first ``=`` of each
-    line that is not blank is added to ``lefts``, be it a comment.
+    ``pieces`` are the text, each of whole lines. A line without ``=`` continues the value before it, with one blank
+    between them unless it starts with a quote. Each unquoted ``=`` starts a new key, so that ``k = a=b`` gives an empty
+    ``k``, and a key `` a`` that keeps its blank. Both are legal and most likely a slip: a finding is added to
+    ``oddities``. The text left of the first ``=`` of each line that is not blank, be it a comment, is added to
+    ``lefts``.
 
     Raises
     ------
@@ -74,65 +97,109 @@ def lex(text: str, file: str, oddities: list[Finding], lefts: list[str]) -> Iter
 
     Source: spec/lofarpipe.md, section 3.1.
     """
-    pending: Record | None = None  # the lines that follow may continue its value
+    batch: list[Record] = []  # the lines that follow may continue the value of its last entry
     more = _Continuation()
-    for line in _lines(text, file, lefts):
-        before: list[Record] = []
-        if isinstance(line, tuple):
-            record = line
-        elif len(line.parts) == 1:
-            oddities.append(more.add(pending, line))
+    for found in _counted(pieces, file, lefts):
+        if isinstance(found, _Line) and len(found.parts) == 1:
+            oddities.append(more.add(batch, found))
             continue
-        else:
-            *before, record = line.records()
-        if pending is not None:
-            yield more.end(pending) if more.pieces else pending
-        if before:
-            yield from before
-            what = f"the second '=' ends {before[-1][0]!r} and starts the key {record[0]!r}; quote a value that has '='"
-            oddities.append(Finding(f"{file}:{record[3]}", what))
-        pending = record
-    if pending is not None:
-        yield more.end(pending)
+        if batch:
+            yield more.end(batch)
+        batch = found.records() if isinstance(found, _Line) else found
+        if isinstance(found, _Line) and len(batch) > 1:
+            key, last = batch[-2][0], batch[-1][0]
+            what = f"the second '=' ends {key!r} and starts the key {last!r}; quote a value that has '='"
+            oddities.append(Finding(found.where, what))
+    if batch:
+        yield more.end(batch)
 
 
-def _lines(text: str, file: str, lefts: list[str]) -> Iterator[Record | _Line]:
-    """Yield the lines that are neither blank nor comment: a record for an ordinary one."""
-    if len(text) > LONGEST_FILE:
-        raise ParsetError(f"{file}: more than {LONGEST_FILE} characters; that is no parset")
-    if text.count("\n") > MOST_LINES:
-        raise ParsetError(f"{file}: more than {MOST_LINES} lines; that is no parset")
+def whole_lines(text: str) -> Iterator[str]:
+    """Yield a text in pieces that end with a line."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + CHUNK) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+def _counted(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[Record] | _Line]:
+    """Yield what is on the lines that are neither blank nor comment; refuse when it becomes too much."""
     keys_left = MOST_KEYS
-    for number, (key, value, comment, other) in _numbered(text):
-        line: Record | _Line | None
-        if key:
-            keys_left -= 1
-            lefts.append(key)
-            value = _trimmed(value) if value[-1:] in _TAIL else value
-            line = (key, value, file, number, _documented(comment) if comment else "")
-        else:
-            line = _other_line(other, file, number, lefts) if other else None
-            if line is None:
-                continue
-            keys_left -= len(line.parts) - 1 or 1  # a continuation leaves a finding, which takes as much
-        if keys_left < 0:
+    for found in _lines(pieces, file, lefts):
+        # A continuation leaves a finding, which takes as much as a key.
+        keys = len(found) if isinstance(found, list) else len(found.parts) - 1 or 1
+        if keys > keys_left:
+            number = found[keys_left][3] if isinstance(found, list) else found.number
             raise ParsetError(f"{file}:{number}: more than {MOST_KEYS} keys; that is no parset")
-        yield line
+        keys_left -= keys
+        yield found
 
 
-def _numbered(text: str) -> Iterator[tuple[int, tuple[str, str, str, str]]]:
-    """Yield each line of a text: its number, and its key, value and comment if it is ordinary, or else all of it."""
-    start, first = 0, 1
-    while start <= len(text):
-        end = text.find("\n", start + CHUNK)
-        end = len(text) if end < 0 else end
-        count = text.count("\n", start, end) + 1
-        if end - start > LONGEST_LINE:  # which line is too long is found out line by line
-            found = [("", "", "", line) for line in text[start:end].split("\n")]
-        else:
-            found = _LINE.findall(text, start, end)
-        yield from zip(range(first, first + count), found, strict=False)  # the pattern matches once more at the end
-        start, first = end + 1, first + count
+def _lines(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[Record] | _Line]:
+    first, length = 1, 0
+    for text in pieces:
+        length += len(text)
+        if length > LONGEST_FILE:
+            raise ParsetError(f"{file}: more than {LONGEST_FILE} characters; that is no parset")
+        piece = _Piece(text, file, first)
+        first += piece.lines
+        if first - 1 > MOST_LINES:
+            raise ParsetError(f"{file}: more than {MOST_LINES} lines; that is no parset")
+        yield from piece.found(lefts)
+
+
+class _Piece:
+    """Some whole lines of a file, as columns; the first of them is its line ``first``."""
+
+    def __init__(self, text: str, file: str, first: int) -> None:
+        self.keys, values, self.comments, self.others = zip(*_rows(text), strict=True)
+        self.file, self.first, self.lines = file, first, len(self.keys)
+        self.values = tuple(map(_trimmed, values) if "\\" in text else map(str.rstrip, values, repeat(BLANKS)))
+        self.is_documented = "##" in text
+
+    def found(self, lefts: list[str]) -> Iterator[list[Record] | _Line]:
+        """Yield the entries that stand together, and between them the lines that are not ordinary."""
+        start = 0
+        for place in [place for place, other in enumerate(self.others) if other] if any(self.others) else ():
+            if place > start and (records := self._records(slice(start, place), lefts)):
+                yield records
+            if line := _other_line(self.others[place], self.file, self.first + place, lefts):
+                yield line
+            start = place + 1
+        if records := self._records(slice(start, self.lines), lefts):
+            yield records
+
+    def _records(self, lines: slice, lefts: list[str]) -> list[Record]:
+        """Return the entries among lines that are ordinary, comments or blank."""
+        keys, comments = self.keys[lines], self.comments[lines]
+        numbers = range(self.first + lines.start, self.first + lines.stop)
+        documented = map(_documented, comments) if self.is_documented else repeat("")
+        records = zip(keys, self.values[lines], repeat(self.file), numbers, documented, strict=False)
+        if all(keys):
+            lefts += keys
+            return list(records)
+        lefts += [left for left in map(_left, keys, comments) if left]
+        return list(compress(records, keys))
+
+
+def _rows(text: str) -> list[Row]:
+    """Return what each line has."""
+    if len(text) <= LONGEST_LINE:
+        rows = (_ASCII_LINE if text.isascii() else _LINE).findall(text)
+        return rows[:-1]  # the pattern matches once more at the end
+    lines = text.split("\n")  # which line is too long is found out line by line
+    return [("", "", "", line) for line in (lines if lines[-1] else lines[:-1])]
+
+
+def _left(key: str, comment: str) -> str:
+    """Return what stands left of the first ``=`` of a line that has this key, or this comment and nothing else."""
+    return key or comment.partition("=")[0].rstrip(BLANKS)
+
+
+def canonical(key: str) -> str:
+    """Return a key as it is stored: a definition as ``! name``, however many blanks were typed."""
+    return f"! {key[1:].strip(BLANKS)}" if key.startswith("!") else key
 
 
 def _trimmed(value: str) -> str:
@@ -164,7 +231,7 @@ class _Line:
 
     def records(self) -> list[Record]:
         """Return the entries of a line that has ``=``; all but the last are empty."""
-        keys = [unquote(part) for part in self.parts[:-1]]
+        keys = [canonical(unquote(part)) for part in self.parts[:-1]]
         if not all(keys) or any(key.strip("! ") == "" for key in keys):
             raise ParsetError(f"{self.where}: no key before '='; expected 'key = value'")
         values = [""] * (len(keys) - 1) + [self.parts[-1]]
@@ -179,26 +246,27 @@ class _Continuation:
         self.pieces: list[str] = []
         self.length = 0
 
-    def add(self, pending: Record | None, line: _Line) -> Finding:
-        """Add a line to the value of an entry, and return what to tell about it."""
+    def add(self, batch: list[Record], line: _Line) -> Finding:
+        """Add a line to the value of the last entry, and return what to tell about it."""
         text = line.parts[0]
-        if pending is None or text.startswith("!"):
+        if not batch or text.startswith("!"):
             raise ParsetError(f"{line.where}: no '=' in {shown(text)}; expected 'key = value'")
+        key, value, *_ = batch[-1]
         if not self.pieces:
-            self.pieces, self.length = [pending[1]], len(pending[1])
+            self.pieces, self.length = [value], len(value)
         piece = text if not self.length or text[0] in QUOTES else f" {text}"
         self.pieces.append(piece)
         self.length += len(piece)
         if self.length > LONGEST_LINE:
-            raise ParsetError(f"{line.where}: the value of {pending[0]!r} has more than {LONGEST_LINE} characters")
-        return Finding(line.where, f"no '=' in {shown(text)}, so it continues the value of {pending[0]!r}")
+            raise ParsetError(f"{line.where}: the value of {key!r} has more than {LONGEST_LINE} characters")
+        return Finding(line.where, f"no '=' in {shown(text)}, so it continues the value of {key!r}")
 
-    def end(self, pending: Record) -> Record:
-        """Return the entry with all of its value, and begin anew."""
-        if not self.pieces:
-            return pending
-        value, self.pieces = "".join(self.pieces), []
-        return (pending[0], value, *pending[2:])
+    def end(self, batch: list[Record]) -> list[Record]:
+        """Return the entries, the last one with all of its value, and begin anew."""
+        if self.pieces:
+            batch[-1] = (batch[-1][0], "".join(self.pieces), *batch[-1][2:])
+            self.pieces = []
+        return batch
 
 
 def _other_line(raw: str, file: str, number: int, lefts: list[str]) -> _Line | None:

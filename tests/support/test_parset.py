@@ -1,11 +1,13 @@
 import contextlib
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lofarpipe.support import parset_entries
 from lofarpipe.support.parset import (
     Entry,
     MissingKeyError,
@@ -225,6 +227,13 @@ def test_adopt_file_with_prefix(parset, tmp_path):
     assert parset.entry("one.control.type").where == f"{tmp_path}/more.parset:1"
 
 
+def test_adopt_empty_file(parset, tmp_path):
+    path = tmp_path / "empty.parset"
+    path.write_text("# nothing\n")
+    parset.adoptFile(path)
+    assert len(parset) == 7
+
+
 def test_written_in_byte_order_and_read_back(parset, tmp_path):
     path = tmp_path / "out.parset"
     parset.set("Z", "ä")
@@ -346,3 +355,24 @@ def test_truths_in_a_list_and_where_a_module_is():
     assert parset.fullModuleName("DataProducts") == "b.DataProducts"
     assert parset.fullModuleName("d") == "c.d"
     assert parset.fullModuleName("skip") == parset.fullModuleName("Data") == ""
+
+
+def test_file_is_read_a_piece_at_a_time(tmp_path, monkeypatch):
+    path = tmp_path / "x.parset"
+    path.write_bytes("\ufeff# é\na = é1  ## first\nb = [2,\n 3]\na = 4\n\nc = 5".encode())
+    whole = list(Parset.read(path).entries())
+    assert whole[0] == Entry("a", "4", str(path), 5, "first")
+    monkeypatch.setattr(parset_entries, "CHUNK", 1)
+    assert list(Parset.read(path).entries()) == whole
+
+
+def test_text_of_a_file_is_never_in_memory_as_a_whole(tmp_path):
+    path = tmp_path / "x.parset"
+    with path.open("w") as stream:
+        stream.writelines(f"# {'=' * 2**10}\n" for _ in range(2**13))
+    tracemalloc.start()
+    try:
+        assert len(Parset.read(path)) == 0
+        assert tracemalloc.get_traced_memory()[1] < 2**22  # half of the file
+    finally:
+        tracemalloc.stop()

@@ -6,14 +6,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lofarpipe.support import parset_text
-from lofarpipe.support.parset_text import Entry, lex
+from lofarpipe.support.parset_text import Entry, canonical, lex, whole_lines
 from lofarpipe.support.parset_values import ParsetError, split_list
 
 UNITS = ["'", "''", "[", "=", "a=", "a='", "#", "\\\n", "{{ ", "a = 1\n", "a = ''", "x\n", "\t", "! ", "a =\r", ","]
 
 
+def records(text, file="t", oddities=None, lefts=None):
+    """Return all entries of a text, as a list."""
+    batches = lex(whole_lines(text), file, [] if oddities is None else oddities, [] if lefts is None else lefts)
+    return [record for batch in batches for record in batch]
+
+
 def pairs(text):
-    return [(key, value) for key, value, *_ in lex(text, "t", [], [])]
+    return [(key, value) for key, value, *_ in records(text)]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ def test_line_without_equals_continues_the_value(text, value):
 
 def test_entry_knows_its_line_and_comment():
     text = "a = 1\n\n! b = 2 ## the width in deg # or so\nc = 3 # no help\nd = [1,  ## first\n 2] ## second"
-    assert [Entry(*record) for record in lex(text, "x.parset", [], [])] == [
+    assert [Entry(*record) for record in records(text, "x.parset")] == [
         Entry("a", "1", "x.parset", 1),
         Entry("! b", "2", "x.parset", 3, "the width in deg # or so"),
         Entry("c", "3", "x.parset", 4),
@@ -76,7 +82,7 @@ def test_entry_knows_its_line_and_comment():
 
 def test_slips_are_noted():
     oddities = []
-    list(lex("a = 1\nb = c = 2\nstray\nd = 4", "x.parset", oddities, []))
+    records("a = 1\nb = c = 2\nstray\nd = 4", "x.parset", oddities)
     assert [oddity.where for oddity in oddities] == ["x.parset:2", "x.parset:3"]
     assert "starts the key ' c'" in oddities[0].what
     assert "continues the value of ' c'" in oddities[1].what
@@ -171,7 +177,7 @@ PLAIN = st.text("abc XYZ012._-+*/,:;()[]{}$&<>|äλ", max_size=40).map(str.strip
 @given(st.dictionaries(KEYS, PLAIN))
 def test_written_lines_are_read_back(values):
     text = "".join(f"{key} = {value}  ## note\n" for key, value in values.items())
-    assert pairs(text) == list(values.items())
+    assert pairs(text) == [(canonical(key), value) for key, value in values.items()]
 
 
 # ---- ordinary lines, read many at a call, against the same lines looked at mark by mark
@@ -203,17 +209,17 @@ LINES = st.lists(ODD_TEXT | st.tuples(KEY, st.sampled_from(["=", " = "]), ODD_TE
 
 
 def mark_by_mark(text):
-    return ((number, ("", "", "", line)) for number, line in enumerate(text.split("\n"), start=1))
+    lines = text.split("\n")
+    return [("", "", "", line) for line in (lines if lines[-1] else lines[:-1])]
 
 
 def outcome(text):
-    """Return all that reading gives: entries, oddities, left sides, and the error if there is one."""
-    records, oddities, lefts = [], [], []
+    """Return all that reading gives: entries, oddities, left sides; or the error."""
+    oddities, lefts = [], []
     try:
-        records.extend(lex(text, "t", oddities, lefts))
+        return records(text, "t", oddities, lefts), oddities, lefts
     except ParsetError as err:
-        return records, oddities, None, str(err)
-    return records, oddities, lefts, ""
+        return str(err)
 
 
 @settings(max_examples=500)
@@ -224,14 +230,14 @@ def test_ordinary_lines_are_read_as_all_others_are(lines, newline, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parset_text, "CHUNK", chunk)
         found = outcome(text)
-        patch.setattr(parset_text, "_numbered", mark_by_mark)
+        patch.setattr(parset_text, "_rows", mark_by_mark)
         assert found == outcome(text)
 
 
 def test_lines_are_ordinary(monkeypatch):
     monkeypatch.delattr(parset_text, "_other_line")  # whoever looks at a line mark by mark fails
     text = "a = 1\n! b = [x, 'y=#', \"z\"]  ## text\n  c.d-e[0]\t=\r\nf = {{ b }} \\"
-    assert list(lex(text, "t", [], [])) == [
+    assert records(text) == [
         ("a", "1", "t", 1, ""),
         ("! b", "[x, 'y=#', \"z\"]", "t", 2, "text"),
         ("c.d-e[0]", "", "t", 3, ""),
@@ -241,3 +247,19 @@ def test_lines_are_ordinary(monkeypatch):
 
 def test_left_sides_are_collected():
     assert outcome(" a = 1\n\n # b = 2\n#c\n'd' = e = f\n g \n!  h=1")[2] == ["a", "# b", "#c", "'d'", "g", "!  h"]
+
+
+def test_definitions_are_called_as_they_are_stored():
+    assert pairs("!  a=1\n! b = 2\n'!c' = 3") == [("! a", "1"), ("! b", "2"), ("! c", "3")]
+
+
+def test_lines_are_counted_over_blank_ones_and_comments(monkeypatch):
+    monkeypatch.delattr(parset_text, "_other_line")
+    found = records("\n# one\na = 1\n\r\n  # two ## three\n\t\nb = 2 ## four\n")
+    assert found == [("a", "1", "t", 3, ""), ("b", "2", "t", 7, "four")]
+
+
+def test_pieces_end_with_a_line(monkeypatch):
+    monkeypatch.setattr(parset_text, "CHUNK", 3)
+    assert list(whole_lines("a = 1\nb\n\n\nc = 2")) == ["a = 1\n", "b\n\n\n", "c = 2"]
+    assert list(whole_lines("")) == []
