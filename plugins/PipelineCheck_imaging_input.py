@@ -10,6 +10,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.input_sets import expand_inputs
 
 GB = 1e9  # decimal
+GRID_BYTES = 8  # of a complex number of the gridder's plane, the least that an image takes of memory
 OUTPUTS_OF_USER = ("image_rootname", "images_metadata_file")
 DIRECTORIES_OF_SITE = ("working_directory", "job_directory")
 NO_INPUT = (
@@ -30,14 +31,17 @@ def check(options, site):
     """
     if site.get("method", "local") != "local":
         options = {name: value for name, value in options.items() if name != "local_scratch_dir"}
-    findings = _option_findings(options) + _reference_findings(options)
+    findings = _option_findings(options) + _reference_findings(options) + _sip_findings(options)
     findings += [line for name, path in _outputs(options, site) for line in _write_findings(name, path)]
+    findings += _quote_findings(site.get("working_directory", ""))
     scratch = options.get("local_scratch_dir")
     unwritable = _write_findings("local_scratch_dir", Path(scratch), is_directory=True) if scratch else []
     sets, set_findings = _check_inputs(options)
     findings += unwritable + set_findings
     if sets and not set_findings and not unwritable:
         findings += _room_findings(sets, options, site)
+    if sets and not set_findings and site.get("method", "local") == "local":
+        findings += _memory_findings(sets, options, site)
     return findings
 
 
@@ -64,12 +68,37 @@ def _option_findings(options):
             f"maxlambda_highres: is {longest:g} wavelengths, and the shortest baseline used is {shortest:g}; it must "
             "be larger"
         )
+    cellsize_deg = _number(options, "cellsize_highres_deg")
+    if cellsize_deg > 0 and shortest > 0 and cellsize_deg >= math.degrees(1 / (2 * shortest)):
+        findings.append(
+            f"cellsize_highres_deg: is {cellsize_deg:g} deg, wider than half the fringe of the shortest baseline used "
+            f"({shortest:g} wavelengths, {math.degrees(1 / (2 * shortest)):.3g} deg), so that nothing could be imaged; "
+            "make it smaller: it is in degrees"
+        )
     if _number(options, "auto_threshold") > _number(options, "auto_mask"):
         findings.append(
             f"auto_threshold: is {options['auto_threshold']}, above auto_mask, {options['auto_mask']}; cleaning would "
             "end before there is a mask; make it smaller"
         )
+    if options.get("data_column") == "":
+        findings.append("data_column: is empty; name the column that holds the calibrated visibilities, such as DATA")
     return findings
+
+
+def _sip_findings(options):
+    """Return whether each delivered image has its identifier in the archive; at the end it would be too late."""
+    from lofarpipe.support.parset import split_list
+
+    if options.get("sip_file", "none") == "none":
+        return []
+    identifiers = [text for text in split_list(options.get("sip_product_identifiers", "")) if text]
+    images = max(1, len(expand_outputs(options.get("image_output_filenames", ""))))
+    if not identifiers or len(identifiers) == images:  # the step itself asks for those that are missing altogether
+        return []
+    return [
+        f"sip_product_identifiers: has {len(identifiers)}, and image_output_filenames delivers {images}; give one for "
+        "each image, in the same order"
+    ]
 
 
 def _reference_findings(options):
@@ -129,6 +158,15 @@ def _write_findings(name, path, is_directory=False):
         return [f"{name}: {directory} cannot be written ({existing}: {err.strerror}); name another, or change its mode"]
 
 
+def _quote_findings(directory):
+    """Return that DP3 could not write there. Source: tried with DP3 6.6."""
+    return [
+        f"working_directory: DP3 cannot write to {directory}, for it takes {sign} off a name; use another name"
+        for sign in "'\""
+        if sign in directory
+    ]
+
+
 def _existing(directory):
     """Return the directory itself, or the nearest one above it that exists."""
     return next(path for path in (directory, *directory.parents) if os.path.lexists(path))
@@ -176,6 +214,27 @@ def _room_findings(sets, options, site):
         size = volume.reordered_bytes(polarisations, cleans)
         needs.append(("local_scratch_dir", options["local_scratch_dir"], size, "WSClean's reordered visibilities"))
     return [line for need in needs for line in _too_small(*need)]
+
+
+def _memory_findings(sets, options, site):
+    """Return whether the image is larger than the memory: its plane, padded, of complex numbers."""
+    from lofarpipe.imaging.disk_space import least_image_side
+
+    memory_gb, cellsize_deg = _number(site, "memory_gb"), _number(options, "cellsize_highres_deg")
+    if not (memory_gb > 0 and cellsize_deg > 0):
+        return []
+    try:
+        side = least_image_side(sets, _wish(options), cellsize_deg)
+    except ValueError:
+        return []  # said where the room on disk is looked at
+    needed_gb = (side * _number(options, "image_padding", 1.0)) ** 2 * GRID_BYTES / GB
+    if needed_gb <= memory_gb:
+        return []
+    return [
+        f"cellsize_highres_deg: with {cellsize_deg:g} deg and fieldsize_highres {options.get('fieldsize_highres')} the "
+        f"image has about {side:.0f} pixels on a side, which take more than {needed_gb:.3g} GB of memory, and jobs "
+        f"have {memory_gb:.3g}; make the pixels larger, or the field smaller"
+    ]
 
 
 def _too_small(name, directory, needed_bytes, what):

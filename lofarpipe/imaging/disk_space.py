@@ -124,13 +124,29 @@ def expected_steps(metadata: SetMetadata, wish: AveragingWish) -> tuple[int, int
     return freqstep, choose_timestep(metadata.ntimes, metadata.timestep_s, limits.timestep_s).step
 
 
-def _limits(metadata: SetMetadata, wish: AveragingWish) -> AveragingLimits | None:
-    """Return smearing limits at half the field's width, for natural weights; None if no baseline is in the uv range."""
+def least_image_side(sets: Sequence[SetMetadata], wish: AveragingWish, cellsize_deg: float) -> float:
+    """Return about how many pixels the image has on a side, at least: the beam is wider than at the zenith.
+
+    Raises
+    ------
+    ValueError
+        If the stations have no diameter.
+    """
+    return _field_width_deg(min(sets, key=lambda one: one.ref_frequency_hz), wish) / cellsize_deg
+
+
+def _field_width_deg(metadata: SetMetadata, wish: AveragingWish) -> float:
+    """Return the width of the image for stations that look at the zenith, in the middle of the band, degrees."""
     frequency_hz = float(np.mean(metadata.frequencies_hz))
     diameter_m = wish.station_diameter_m or float(np.median(metadata.dish_diameters_m))
     kind = station_kind(metadata.telescope, metadata.antenna_set, frequency_hz, diameter_m)
-    fwhm_rad = math.radians(station_fwhm_deg(frequency_hz, diameter_m, kind.alpha))
-    theta_rad = wish.fieldsize_highres * fwhm_rad / 2
+    return wish.fieldsize_highres * station_fwhm_deg(frequency_hz, diameter_m, kind.alpha)
+
+
+def _limits(metadata: SetMetadata, wish: AveragingWish) -> AveragingLimits | None:
+    """Return smearing limits at half the field's width, for natural weights; None if no baseline is in the uv range."""
+    frequency_hz = float(np.mean(metadata.frequencies_hz))
+    theta_rad = math.radians(_field_width_deg(metadata, wish)) / 2
     uvw_m = sample_visibilities(metadata.path, SAMPLE_ROWS).uvw_m
     lengths = np.hypot(uvw_m[:, 0], uvw_m[:, 1]) * frequency_hz / SPEED_OF_LIGHT_M_S
     used = lengths[(lengths >= wish.minlambda) & (lengths <= wish.maxlambda)]

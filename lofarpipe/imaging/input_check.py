@@ -13,8 +13,9 @@ from lofarpipe.imaging.measurement_set import (
     SetMetadata,
     dangling_subtables,
     elevation_rad,
-    has_unflagged_data,
     read_metadata,
+    visibility_columns,
+    why_unusable,
 )
 
 
@@ -32,8 +33,10 @@ def check_sets(
     station_diameter_m
         Diameter of a station that takes the place of ANTENNA.DISH_DIAMETER; 0 if none does.
     """
+    if "HOME" not in os.environ:
+        return [], ["HOME is not set, and casacore, DP3 and WSClean need it; export HOME=<a directory of yours>"]
     unique, findings = _without_repetitions(paths)
-    findings += [f"{path}: a comma in a name separates two sets for DP3; rename it" for path in unique if "," in path]
+    findings += [f"{path}: {why}; rename it" for path in unique if (why := _why_unreadable(path))]
     sets: list[SetMetadata] = []
     for path in unique:
         try:
@@ -42,6 +45,20 @@ def check_sets(
         except MeasurementSetError as err:
             findings.append(str(err))
     return sets, findings + _joint_findings(sets) + _horizon_findings(sets)
+
+
+def _why_unreadable(path: str) -> str:
+    """Return why DP3 cannot be given a path; "" if it can.
+
+    Source: tried with DP3 6.6, which reads a path as it reads any value of a parset: , separates two; quotes are taken
+    off; brackets have to be in pairs, and [] or {} in the name of a single set are a pattern.
+    """
+    if "," in path:
+        return "a comma in a name separates two sets for DP3"
+    found = [sign for sign in "'\"[]{}" if sign in path]
+    if not found and path.count("(") != path.count(")"):
+        found = [sign for sign in "()" if sign in path]
+    return f"DP3 cannot read a name with {' or '.join(found)} in it" if found else ""
 
 
 def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -59,22 +76,27 @@ def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def _set_findings(metadata: SetMetadata, data_column: str, station_diameter_m: float) -> list[str]:
     """Return the problems of one set."""
-    findings = []
-    if data_column and data_column not in metadata.columns:
-        columns = sorted(column for column in metadata.columns if column.endswith("DATA"))
-        findings.append(
-            f"{metadata.path}: has no column {data_column}{nearest(data_column, columns)}; it has "
-            f"{', '.join(columns) or 'no data column'}; correct data_column"
-        )
+    columns = visibility_columns(metadata.path) if data_column else []
+    findings = _column_findings(metadata, data_column, columns) if data_column else []
     findings += _diameter_findings(metadata, station_diameter_m)
     findings += [
         f"{metadata.path}: its keyword {name} names a subtable that does not exist, so DP3 cannot copy the set; remove "
         f"it: from casacore.tables import table; table('{metadata.path}', readonly=False).removekeyword('{name}')"
         for name in dangling_subtables(metadata.path)
     ]
-    if not has_unflagged_data(metadata.path):
-        findings.append(f"{metadata.path}: every visibility is flagged, so there is nothing to image; leave it out")
+    reason = why_unusable(metadata.path, data_column if data_column in columns else "")
+    if reason:
+        findings.append(f"{metadata.path}: {reason}, so there is nothing to image; leave it out")
     return findings
+
+
+def _column_findings(metadata: SetMetadata, data_column: str, columns: Sequence[str]) -> list[str]:
+    if data_column in columns:
+        return []
+    what = f"its column {data_column} holds no visibilities"
+    if data_column not in metadata.columns:
+        what = f"has no column {data_column}{nearest(data_column, columns)}"
+    return [f"{metadata.path}: {what}; it has {', '.join(columns) or 'no data column'}; correct data_column"]
 
 
 def _diameter_findings(metadata: SetMetadata, station_diameter_m: float) -> list[str]:

@@ -38,7 +38,7 @@ CORRELATION_NAMES = {
 }
 EQUATORIAL_FRAMES = ("J2000", "ICRS")
 SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
-ROWS_PER_READ = 20_000
+ROWS_PER_READ, FIRST_ROWS = 20_000, 200
 
 
 class MeasurementSetError(PipelineError):
@@ -287,16 +287,20 @@ def _read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
     return flags
 
 
+def _read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:
+    """Return (row, chan): the natural weight of Stokes I."""
+    if "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", first):
+        return stokes_i_weight(table.getcol("WEIGHT_SPECTRUM", first, rows))
+    per_row = stokes_i_weight(table.getcol("WEIGHT", first, rows))
+    return np.repeat(per_row[:, None], nchan, axis=1)
+
+
 def _read_rows(table: Any, first: int, rows: int) -> dict[str, NDArray[Any]]:
     """Return the cross-correlations among ``rows`` rows, with Stokes I weight and flag per channel."""
     antenna1, antenna2 = _read_antenna_pairs(table, first, rows)
     cross = antenna1 != antenna2
     flags = _read_flags(table, first, rows)
-    if "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", first):
-        weights = stokes_i_weight(table.getcol("WEIGHT_SPECTRUM", first, rows))
-    else:
-        per_row = stokes_i_weight(table.getcol("WEIGHT", first, rows))
-        weights = np.repeat(per_row[:, None], flags.shape[1], axis=1)
+    weights = _read_weights(table, first, rows, flags.shape[1])
     return {
         "uvw_m": np.asarray(table.getcol("UVW", first, rows), float)[cross],
         "antenna1": antenna1[cross],
@@ -305,12 +309,6 @@ def _read_rows(table: Any, first: int, rows: int) -> dict[str, NDArray[Any]]:
         "weights": weights[cross],
         "flags": flags[cross],
     }
-
-
-def _has_data(table: Any, first: int, rows: int) -> bool:
-    """Return whether any cross-correlation sample among ``rows`` rows is unflagged."""
-    antenna1, antenna2 = _read_antenna_pairs(table, first, rows)
-    return not _read_flags(table, first, rows)[antenna1 != antenna2].all()
 
 
 def sample_visibilities(path: str, max_rows: int = 20_000) -> Sample:
@@ -336,13 +334,38 @@ def sample_visibilities(path: str, max_rows: int = 20_000) -> Sample:
     return Sample(exposure_s=exposure_s, fraction=fraction, slots=len(np.unique(joined["time_s"])), **joined)
 
 
-def has_unflagged_data(path: str) -> bool:
-    """Return whether any cross-correlation sample is unflagged; stops at the first one it finds."""
+def why_unusable(path: str, data_column: str = "") -> str:
+    """Return why there is nothing to image: "" as soon as one sample is found that is unflagged, weighted and finite.
+
+    Only cross-correlations count; few rows are read first, then more, and visibilities of ``data_column`` only.
+    """
+    reached, stages = 0, ("flagged", "flagged, or of weight 0", "flagged, of weight 0, or not a finite number")
     with _opened_set(path) as table:
-        nrows = int(table.nrows())
-        return any(
-            _has_data(table, first, min(ROWS_PER_READ, nrows - first)) for first in range(0, nrows, ROWS_PER_READ)
-        )
+        first, rows, nrows = 0, FIRST_ROWS, int(table.nrows())
+        while first < nrows:
+            reached = max(reached, _stage(table, first, min(rows, nrows - first), data_column))
+            if reached == len(stages):
+                return ""
+            first, rows = first + rows, min(2 * rows, ROWS_PER_READ)
+    return f"every visibility is {stages[reached]}"
+
+
+def _stage(table: Any, first: int, rows: int, data_column: str) -> int:
+    """Return how far the best cross-correlation sample of some rows comes: unflagged, with weight, finite."""
+    antenna1, antenna2 = _read_antenna_pairs(table, first, rows)
+    unflagged = ~_read_flags(table, first, rows) & (antenna1 != antenna2)[:, None]
+    if not unflagged.any():
+        return 0
+    weighted = unflagged & (_read_weights(table, first, rows, unflagged.shape[1]) > 0)
+    if not weighted.any() or not data_column:
+        return 3 if weighted.any() else 1
+    return 3 if (weighted & np.isfinite(table.getcol(data_column, first, rows)).all(axis=2)).any() else 2
+
+
+def visibility_columns(path: str) -> list[str]:
+    """Return the columns of a set that hold complex numbers, sorted."""
+    with _opened_set(path) as table:
+        return sorted(name for name in table.colnames() if "complex" in table.coldatatype(name))
 
 
 def unflagged_exposure_s(path: str, max_rows: int = 200_000) -> float:

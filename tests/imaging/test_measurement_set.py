@@ -14,11 +14,12 @@ from lofarpipe.imaging import measurement_set
 from lofarpipe.imaging.measurement_set import (
     MeasurementSetError,
     elevation_rad,
-    has_unflagged_data,
     read_metadata,
     sample_visibilities,
     stokes_i_weight,
     unflagged_exposure_s,
+    visibility_columns,
+    why_unusable,
 )
 
 
@@ -51,12 +52,12 @@ def test_metadata_of_a_dish_array(dish_set):
     seen = read_metadata(str(dish_set))
     assert (seen.telescope, seen.antenna_set, seen.has_lofar_beam) == ("MeerKAT", "", False)
     assert seen.frequencies_hz[0] == pytest.approx(856.313e6, abs=1e3)  # REF_FREQUENCY says 1284 MHz
-    assert not has_unflagged_data(str(dish_set))
+    assert why_unusable(str(dish_set)) == "every visibility is flagged"
     assert unflagged_exposure_s(str(dish_set)) == 0
 
 
 def test_flags_and_exposure_of_real_data(hba_set_generic):
-    assert has_unflagged_data(str(hba_set_generic))
+    assert why_unusable(str(hba_set_generic), "DATA") == ""
     assert unflagged_exposure_s(str(hba_set_generic)) == pytest.approx(6 * 10.0139008 * (1 - 0.30952), rel=1e-4)
 
 
@@ -115,10 +116,29 @@ def test_unflagged_data_is_found_wherever_it_is(tmp_path, monkeypatch):
     flags = np.ones((78 * 40, 8), bool)
     flags[0] = False  # an autocorrelation is no data
     set_flags(path, flags)
-    assert not has_unflagged_data(path)
+    assert why_unusable(path) == "every visibility is flagged"
     flags[-2] = False  # the last cross-correlation
     set_flags(path, flags)
-    assert has_unflagged_data(path)
+    assert why_unusable(path) == ""
+
+
+def test_a_sample_is_usable_if_unflagged_weighted_and_finite(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurement_set, "FIRST_ROWS", 100)
+    path = make_set(tmp_path / "a.MS", SetShape(), weight=0.0, with_data=True)
+    assert why_unusable(path, "DATA") == "every visibility is flagged, or of weight 0"
+    with ct.table(path, readonly=False, ack=False) as table:
+        table.putcol("WEIGHT_SPECTRUM", np.ones((1000, 8, 4), np.float32), 0, 1000)
+        table.putcol("DATA", np.full((78 * 40, 8, 4), np.nan + 0j, np.complex64))
+        assert why_unusable(path) == ""
+        assert why_unusable(path, "DATA") == "every visibility is flagged, of weight 0, or not a finite number"
+        cross = int(np.flatnonzero(table.getcol("ANTENNA1") != table.getcol("ANTENNA2"))[600])
+        table.putcell("DATA", cross, np.zeros((8, 4), np.complex64))
+    assert why_unusable(path, "DATA") == ""
+
+
+def test_columns_of_visibilities(tmp_path):
+    assert visibility_columns(make_set(tmp_path / "a.MS", SetShape(), with_data=True)) == ["DATA"]
+    assert visibility_columns(make_set(tmp_path / "b.MS", SetShape())) == []
 
 
 def test_exposure_leaves_gaps_out(tmp_path):
@@ -174,7 +194,7 @@ def test_the_cost_does_not_grow_with_the_rows(tmp_path, rows_read):
     assert read_metadata(many).nrows == 999_900
     assert rows_read(read_metadata, many) == rows_read(read_metadata, few) < 300
     assert rows_read(sample_visibilities, many, 3000) == rows_read(sample_visibilities, few, 3000) < 40_000
-    assert rows_read(has_unflagged_data, many) == 4 * measurement_set.ROWS_PER_READ  # the first read suffices
+    assert rows_read(why_unusable, many) == 5 * measurement_set.FIRST_ROWS  # the first read suffices
 
 
 @pytest.mark.parametrize(
@@ -229,4 +249,4 @@ def test_a_set_of_autocorrelations_is_refused(small_set):
         table.putcol("ANTENNA2", table.getcol("ANTENNA1"))
     with pytest.raises(MeasurementSetError, match="no cross-correlations"):
         sample_visibilities(small_set)
-    assert not has_unflagged_data(small_set)
+    assert why_unusable(small_set) == "every visibility is flagged"

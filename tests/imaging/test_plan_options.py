@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.imaging.plan_options import CHOICES, RANGES, PlanError, PlanOptions, parse_options
+from lofarpipe.options import check_value
 
 
 def test_texts_become_numbers():
@@ -63,3 +67,20 @@ def test_defaults_are_in_range():
 )
 def test_idg_wants_a_square(gridder, stretch, square):
     assert PlanOptions(gridder=gridder, y_axis_stretch=stretch).wants_square is square
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        *((name, name) for name in ("cellsize_highres_deg", "fieldsize_highres", "image_padding", "max_peak_smearing")),
+        *(("station_diameter_m", "station_diameter_m"), ("axis_stretch", "y_axis_stretch")),
+    ],
+)
+def test_what_the_plan_refuses_the_pipeline_refuses_before_it_runs(option, name):
+    text = (Path(__file__).parents[2] / "pipeline.parset").read_text()
+    domain = re.search(rf"^! {option} .*## {{(.*)}}", text, re.MULTILINE)[1]
+    highest = RANGES[name][1]
+    check_value(str(highest), domain)
+    for beyond in (highest * 1.01, -1.0):
+        with pytest.raises(ValueError, match="is needed"):
+            check_value(str(beyond), domain)

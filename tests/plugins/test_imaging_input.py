@@ -166,6 +166,23 @@ def test_a_name_that_dp3_would_split(check, made):
     assert "a comma in a name" in only(check(data_input_filenames=f"['{made('a,b.MS')}']"))
 
 
+@pytest.mark.parametrize("sign", ["'", '"', "[", "]", "{", "}", "(", ")"])
+def test_a_name_that_dp3_cannot_read(made, sign):
+    path = made(f"a{sign}b.MS")
+    assert only(check_sets([path], "DATA")[1]) == f"{path}: DP3 cannot read a name with {sign} in it; rename it"
+
+
+def test_names_that_dp3_can_read(made):
+    assert check_sets([made("a (b) <c>;&$#ä.MS")], "DATA")[1] == []
+
+
+def test_casacore_needs_a_home(check, made, monkeypatch):
+    monkeypatch.delenv("HOME")
+    assert only(check(made(), made("b.MS"))).startswith(
+        "HOME is not set, and casacore, DP3 and WSClean need it; export"
+    )
+
+
 def test_something_that_is_not_a_set(check, tmp_path):
     (tmp_path / "b.MS").mkdir()
     assert "not a measurement set" in only(check(tmp_path / "b.MS"))
@@ -183,6 +200,16 @@ def test_the_column_is_missing(check, made):
     assert "correct data_column" in finding
 
 
+def test_a_column_without_visibilities(check, made):
+    assert "its column FLAG holds no visibilities; it has DATA; correct data_column" in only(
+        check(made(), data_column="FLAG")
+    )
+
+
+def test_a_column_without_a_name(check, made):
+    assert only(check(made(), data_column="")).startswith("data_column: is empty; name the column")
+
+
 def test_no_data_column_at_all(check, tmp_path):
     assert "it has no data column" in only(check(make_set(tmp_path / "a.MS", SHAPE)))
 
@@ -191,6 +218,18 @@ def test_everything_is_flagged(check, made):
     path = made()
     set_flags(path, np.ones((SHAPE.ntimes * 36, SHAPE.nchan), bool))
     assert only(check(path)) == f"{path}: every visibility is flagged, so there is nothing to image; leave it out"
+
+
+def test_no_visibility_has_weight(check, made):
+    path = made(weight=0.0)
+    assert only(check(path)).startswith(f"{path}: every visibility is flagged, or of weight 0, so there is nothing")
+
+
+def test_no_visibility_is_a_number(check, made):
+    path = made()
+    with table(path, readonly=False, ack=False) as opened:
+        opened.putcol("DATA", np.full((SHAPE.ntimes * 36, SHAPE.nchan, 4), np.nan + 0j, np.complex64))
+    assert "every visibility is flagged, of weight 0, or not a finite number" in only(check(path))
 
 
 def test_a_real_set_that_is_all_flagged(check, dish_set):
@@ -255,6 +294,34 @@ def test_the_uv_range_is_not_empty(check, options):
     assert only(check(**options)).startswith("maxlambda_highres: is ")
 
 
+def test_pixels_wider_than_what_is_measured(check):
+    """Half a fringe of 80 wavelengths is 1 / 160 rad = 0.358 deg: arcseconds given as degrees are found."""
+    assert "is 0.36 deg, wider than half the fringe" in only(check(cellsize_highres_deg="0.36"))
+    assert check(cellsize_highres_deg="0.35") == []
+
+
+def test_an_image_larger_than_the_memory(check, made, tmp_path):
+    """At 144.085 MHz 31 m see 1.09 * 2.0806 / 31 rad = 4.192 deg: 1.5 of that in 0.00208 deg are 3023 pixels."""
+    site = {"working_directory": str(tmp_path), "job_directory": str(tmp_path / "job")}
+    needed_gb = 3023**2 * 8 / 1e9  # 0.0731
+    path = made()
+    assert check(path, site={**site, "memory_gb": str(1.01 * needed_gb)}) == []
+    finding = only(check(path, site={**site, "memory_gb": str(0.99 * needed_gb)}))
+    assert finding.startswith("cellsize_highres_deg: with 0.00208 deg and fieldsize_highres 1.5 the image has about")
+    assert "3023 pixels on a side, which take more than 0.0731 GB of memory, and jobs have 0.0724" in finding
+    assert check(path, site={**site, "memory_gb": "0.01", "method": "slurm"}) == []
+    assert check(path, site={**site, "memory_gb": "0.01"}, cellsize_highres_deg="wide") == []
+
+
+def test_each_delivered_image_has_its_identifier(check, tmp_path):
+    sip = {"sip_file": f"{tmp_path}/sip.xml", "image_output_filenames": f"[{tmp_path}/a.fits, {tmp_path}/b.fits]"}
+    finding = only(check(**sip, sip_product_identifiers="[1]"))
+    assert finding.startswith("sip_product_identifiers: has 1, and image_output_filenames delivers 2; give one for")
+    assert check(**sip, sip_product_identifiers="[1, 2]") == check(**sip, sip_product_identifiers="[]") == []
+    assert check(**{**sip, "sip_file": "none"}, sip_product_identifiers="[1]") == []
+    assert check(**{**sip, "image_output_filenames": "[]"}, sip_product_identifiers="[1]") == []
+
+
 def test_the_threshold_is_below_the_mask(check):
     assert only(check(auto_threshold="5")).startswith("auto_threshold: is 5, above auto_mask, 3.3")
 
@@ -294,6 +361,12 @@ def test_an_output_directory_that_cannot_be_written(check):
 
 def test_the_working_directory_cannot_be_written(check):
     assert only(check(site={"working_directory": "/proc/nosuch"})).startswith("working_directory: /proc/nosuch")
+
+
+@pytest.mark.parametrize("sign", ["'", '"'])
+def test_dp3_takes_quotes_off_the_name_of_its_output(check, sign):
+    finding = only(check(site={"working_directory": f"/tmp/a{sign}b"}))
+    assert finding.startswith(f"working_directory: DP3 cannot write to /tmp/a{sign}b, for it takes {sign} off a name")
 
 
 def test_an_output_that_is_a_directory(check, tmp_path):
