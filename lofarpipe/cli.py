@@ -145,7 +145,7 @@ def show_options(options: argparse.Namespace) -> int:
 
 def check_only(options: argparse.Namespace) -> int:
     """Check everything and run nothing."""
-    from lofarpipe.errors import CheckFailed, listed
+    from lofarpipe.errors import CheckFailed, counted, listed
     from lofarpipe.preflight import survey
 
     found = survey(reading(options))
@@ -154,7 +154,7 @@ def check_only(options: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     if found.wrong or found.findings:
         raise CheckFailed([*found.wrong, *found.findings])
-    print(f"{found.pipeline.path}: {len(found.pipeline.steps)} steps, nothing wrong")
+    print(f"{found.pipeline.path}: {counted(len(found.pipeline.steps), 'step')}, nothing wrong")
     return 0
 
 

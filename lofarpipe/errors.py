@@ -38,9 +38,7 @@ class CheckFailed(PipelineError):  # noqa: N818 - it names what happened: a chec
 
     def __str__(self) -> str:
         """Return one line per finding, of very many only the first ones, and a last line that counts them."""
-        number = len(self.findings)
-        problems = "problem" if number == 1 else "problems"
-        return "\n".join([*listed(self.findings), f"{number} {problems} found; nothing was run"])
+        return "\n".join([*listed(self.findings), f"{counted(len(self.findings), 'problem')} found; nothing was run"])
 
 
 def findings_of(err: PipelineError) -> list[Finding]:
@@ -63,6 +61,11 @@ def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
     every = [*names]
     more = len(every) - most
     return ", ".join(every[:most]) + (f" ... and {more} more" if more > 0 else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: ``1 job``, ``2 jobs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def with_article(name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lofarpipe.arguments import arguments_of_fields
 from lofarpipe.config import Settings
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of, listed
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
 from lofarpipe.fields import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order
 from lofarpipe.fields_share import share
 from lofarpipe.fields_table import Field, read_fields
@@ -111,8 +111,8 @@ def check_all(read: Read, options: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     if table.wrong or place.wrong or found:
         raise CheckFailed([*place.wrong, *table.wrong, *found])
-    steps = len(table.runs[0].pipeline.steps)
-    print(f"{options.fields}: {len(table.runs)} fields, {steps} steps each, nothing wrong")
+    fields, steps = counted(len(table.runs), "field"), counted(len(table.runs[0].pipeline.steps), "step")
+    print(f"{options.fields}: {fields}, {steps} each, nothing wrong")
     return 0
 
 

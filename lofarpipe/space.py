@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import PipelineError, counted
 from lofarpipe.executors.jobs import JobResult, Resources
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.support.storage import Need, existing, free_bytes, room_text, size_text, trouble_in
@@ -67,7 +67,7 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
             room = "make room, or name another directory, and run again to resume here"
             raise PipelineError(
                 f"step '{step}': {disk.place} has {size_text(free)} free, and {' and '.join(disk.what)} of its "
-                f"{len(jobs)} jobs {disk.take(size_text(needed), room)} control.disk_gb to what a job takes"
+                f"{counted(len(jobs), 'job')} {disk.take(size_text(needed), room)} control.disk_gb to what a job takes"
             )
 
 

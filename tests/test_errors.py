@@ -4,6 +4,7 @@ from lofarpipe.errors import (
     Finding,
     PipelineError,
     Suggestions,
+    counted,
     findings_of,
     listed,
     named,
@@ -30,6 +31,10 @@ def test_check_failed_with_one_finding_is_singular():
 
 def test_nearest_suggests_a_known_name():
     assert nearest("max_per_nod", {"max_per_node", "mapfile_in"}) == "; did you mean 'max_per_node'?"
+
+
+def test_counted():
+    assert [counted(number, "job") for number in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
 
 
 def test_articles():

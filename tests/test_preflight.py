@@ -126,5 +126,5 @@ def test_a_sound_run_is_told_of_warnings(here: Path, capsys: pytest.CaptureFixtu
     found.usable().close()
     assert main(["run.parset", "--check"]) == 0
     printed = capsys.readouterr()
-    assert printed.out == f"{here}/run.parset: 1 steps, nothing wrong\n"
+    assert printed.out == f"{here}/run.parset: 1 step, nothing wrong\n"
     assert printed.err.startswith(f"warning: {here}/pipeline.cfg:5: walltime is '12h'; a time is needed, as minutes, ")
