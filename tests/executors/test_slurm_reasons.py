@@ -32,14 +32,14 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
             "",
             TERMINATED,
             False,
-            "ran into its time limit on n1; set walltime of the step, or in [slurm]",
+            "ran into its time limit on n1; raise walltime of the step, or in [slurm]",
         ),
         (
             Ended("DEADLINE"),
             "",
             TERMINATED,
             False,
-            "ran into its time limit on n1; set walltime of the step, or in [slurm]",
+            "ran into its time limit on n1; raise walltime of the step, or in [slurm]",
         ),
         (Ended("CANCELLED"), "", TERMINATED, False, "was cancelled in Slurm on n1, and not by this run"),
         (
@@ -47,7 +47,7 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
             "",
             KILLED,
             False,
-            "out of memory: it used more than the 2.0 GB that it was given on n1; set memory_gb of the step",
+            "out of memory: it used more than the 2.0 GB that it was given on n1; raise memory_gb of the step",
         ),
         (
             Ended("FAILED", 0, 9),
@@ -55,14 +55,14 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
             "slurmstepd: error: Exceeded job memory limit",
             KILLED,
             False,
-            "out of memory: it used 0.7 GB, more than the 2.0 GB that it was given on n1; set memory_gb of the step",
+            "out of memory: it used 0.7 GB, more than the 2.0 GB that it was given on n1; raise memory_gb of the step",
         ),
         (
             Ended("FAILED", 0, 9),
             "slurmstepd: error: Detected 1 oom-kill event(s)",
             KILLED,
             False,
-            "out of memory: it used more than the 2.0 GB that it was given on n1; set memory_gb of the step",
+            "out of memory: it used more than the 2.0 GB that it was given on n1; raise memory_gb of the step",
         ),
         (
             Ended("FAILED", 127),
