@@ -215,7 +215,7 @@ class DryRun(Run):
         """Tell the commands of a step, and return what it gives; of a feedback step, nothing."""
         entry = self._journal_name(step)
         work = self._as_in_a_run(work)
-        reason = self.ledger.stale(entry, work.identity)
+        reason = self.ledger.stale(entry, work.identity, work.error_tolerance)
         if not reason:
             self._tell(f"# {step.name}: done before, with the same inputs; not run again")
             return self.ledger.take(entry)

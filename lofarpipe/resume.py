@@ -66,8 +66,13 @@ class Ledger:
     _written: list[str] = field(default_factory=list)  # the paths, ordered
     _is_ordered: bool = True
 
-    def stale(self, entry: str, identity: Identity) -> str:
-        """Return why a step has to run, or "" if what it did is still good."""
+    def stale(self, entry: str, identity: Identity, is_tolerant: bool = True) -> str:
+        """Return why a step has to run, or "" if what it did is still good.
+
+        Parameters
+        ----------
+        is_tolerant: whether it may be good although jobs of it failed.
+        """
         event = self.history.last_done(entry)
         if event is None:
             return NEVER_DONE
@@ -75,6 +80,8 @@ class Ledger:
             before, now = event.get("parts") or {}, _parts(identity)
             parts = [key for key in now if now[key] != before.get(key)]
             return f"changed: {', '.join(parts) or 'what it is made of'}"
+        if event.get("failed") and not is_tolerant:
+            return f"{event['failed']} of {event.get('jobs')} jobs failed, and error_tolerance is not set any more"
         changed = next((why for _, why in self.changed_files(entry, event)), "")
         return changed or self._changed_dependency(entry, event, identity)
 

@@ -34,6 +34,8 @@ from lofarpipe.support import python2
 from lofarpipe.support.unfinished import remove_unfinished
 from lofarpipe.support.utilities import write_atomically
 
+NAMED = 5  # jobs in a warning
+
 
 @dataclass
 class Loop:
@@ -196,9 +198,10 @@ class Run:
     def _work(self, step: Step, work: Work) -> Outputs:
         """Run the jobs of a step that an earlier run has not done, if any, and return the step's outputs."""
         entry = self._journal_name(step)
-        reason = self.ledger.stale(entry, work.identity)
+        reason = self.ledger.stale(entry, work.identity, work.error_tolerance)
         if not reason:
             self.reporters.step_skipped(step.name)
+            self._warn_of_failures(step.name, entry)
             self.journal.record("step_skipped", step=entry, jobs=len(work.jobs))
             return self.ledger.take(entry)
         if reason != NEVER_DONE:
@@ -218,6 +221,16 @@ class Run:
         self.ledger.finish(began, outputs, **counts)
         self.reporters.step_done(step.name, duration_s, len(work.jobs), len(jobs.failed))
         return outputs
+
+    def _warn_of_failures(self, name: str, entry: str) -> None:
+        """Say of a step that is not run again which jobs of it failed: nobody may remember."""
+        failed = [end["job"] for end in self.journal.jobs_ended(entry) if end.get("problem") is not None]
+        if failed and (self.journal.last_done(entry) or {}).get("failed"):
+            what = "one job failed, and its product is" if len(failed) == 1 else "jobs failed, and their products are"
+            self.reporters.warning(
+                f"{name}: {what} still skipped: {', '.join(failed[:NAMED])}{' ...' if len(failed) > NAMED else ''}; "
+                f"--forget {failed[0]} lets it run again"
+            )
 
     def _step_jobs(self, step: Step, entry: str, work: Work) -> StepJobs:
         context = Context(self.settings, self.executor, self.journal, self.reporters)

@@ -247,13 +247,30 @@ def test_what_scripts_returned_is_known(site: Site, damage: str | None) -> None:
     assert files_of(site.job / "mapfiles/count.total.mapfile") == ["a2", "b2", "c2"]
 
 
-def test_tolerated_failure_stays_one(site: Site) -> None:
+def test_tolerated_failure_stays_one(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """A step that is done is done, with the products that failed."""
     site.set("fail-copy-b")
     site.run("copy.control.error_tolerance=True")
     assert site.text("out/joined.txt") == "a\nc\n"
     site.unset("fail-copy-b")
+    capsys.readouterr()
     assert site.run("copy.control.error_tolerance=True") == []
+    failed = "copy: one job failed, and its product is still skipped: copy/001; --forget copy/001 lets it run again"
+    assert f"warning: {failed}" in capsys.readouterr().err
+    assert main([*site.arguments("copy.control.error_tolerance=True"), "--forget", "copy/001"]) == 0
+    assert site.run("copy.control.error_tolerance=True") == ["again-b", "copy-b", "join"]
+    assert site.run("copy.control.error_tolerance=True") == []
+    assert "still skipped" not in capsys.readouterr().err
+
+
+def test_failure_that_is_not_tolerated_any_more(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.set("fail-copy-b")
+    site.run("copy.control.error_tolerance=True")
+    site.unset("fail-copy-b")
+    capsys.readouterr()
+    assert site.run("copy.control.error_tolerance=False") == ["again-b", "copy-b", "join"]
+    assert "copy: runs again: 1 of 3 jobs failed, and error_tolerance is not set any more" in capsys.readouterr().out
+    assert site.text("out/joined.txt") == "a\nb\nc\n"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import read_claim
 from lofarpipe.executors.jobs import DoneCallback, JobResult, StartCallback, ended_result
 from lofarpipe.executors.log_head import write_end
-from lofarpipe.executors.orders import CLAIM, Order, discard, read_record
+from lofarpipe.executors.orders import CLAIM, Order, discard, read_record, withdraw
 from lofarpipe.executors.slurm_arrays import Request
 from lofarpipe.executors.slurm_client import Ended, SlurmBusy, SlurmClient, SlurmRefused
 from lofarpipe.executors.slurm_options import SlurmOptions
@@ -58,6 +58,7 @@ class Batch:
     _question_s: float = FIRST_QUESTION_S
     _next_submission: float = 0.0
     _busy_since: float | None = None
+    _is_silent: bool = False  # Slurm did not answer the last question
 
     def work(self) -> None:
         """Submit, look and ask until every job has a result, or an end was asked for."""
@@ -174,8 +175,10 @@ class Batch:
         try:
             queued = self.client.queued(task.array.id for task in self.tasks.values())
         except SlurmRefused as err:
+            self._is_silent = True
             self.note(f"Slurm does not answer, and is asked again: {err}")
             return
+        self._is_silent = False
         for task in list(self.tasks.values()):
             state = queued.get(task.id)
             if task.interrupted is not None and state is not None and state[0] == "PENDING":
@@ -237,6 +240,8 @@ class Batch:
         left = list(self.tasks.values())
         if not left:
             return
+        for task in left if self._is_silent else []:  # to ask it takes time, in which jobs would go on
+            withdraw(task.order)
         signals = len(self.watch.received)
         end(
             self.client,

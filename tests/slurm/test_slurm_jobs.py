@@ -141,6 +141,27 @@ def test_silent_controller_is_waited_for(slurm: Cluster, tmp_path: Path, make_jo
     ]
 
 
+def test_jobs_end_before_a_silent_slurm_is_asked_to_end_them(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+    orders: list[list[Path]] = []  # those that are valid when Slurm is asked
+
+    class Silent(SlurmClient):
+        def queued(self, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+            if not orders:
+                raise SlurmBusy("Unable to contact slurm controller")
+            return super().queued(ids)
+
+        def cancel(self, tasks: Iterable[str], force: bool = False) -> None:
+            orders.append(list((tmp_path / "jobs" / "step").glob("*.json")))
+            super().cancel(tasks, force)
+
+    executor = executor_in(tmp_path, Silent())
+    executor.on_notice = executor.cancel
+    (result,) = executor.run([make_job(0, "sleep 60 && touch late")])
+    assert not result.ok
+    assert orders[0] == []
+    assert_nothing_is_left(tmp_path)
+
+
 def test_job_is_not_judged_while_nobody_can_say_what_became_of_it(
     slurm: Cluster, tmp_path: Path, make_job: MakeJob
 ) -> None:
