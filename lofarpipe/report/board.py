@@ -6,7 +6,7 @@ The same lines are shown live, by ``status`` and at the end of a run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lofarpipe.executors.jobs import duration_text
 from lofarpipe.imaging.progress import Progress, printable
@@ -32,16 +32,14 @@ PRODUCT_WIDTH = 28  # names of products are cut there: what the job does matters
 SURE_FRACTION = 0.05  # before that an estimate is worth nothing
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of the board, and how it looks: the state that it tells of, ``title``, ``warning`` or ""."""
 
     text: str
     style: str = PLAIN
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """What the events do not tell: the time, what the running jobs say, and how much room there is."""
 
     now_s: float  # s since 1970 UTC

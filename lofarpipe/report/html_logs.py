@@ -6,8 +6,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lofarpipe.executors.jobs import NOTE
 from lofarpipe.report.run_state import FAILED, JobState, RunState, StepState
@@ -22,8 +22,7 @@ COUNTERS = re.compile(r"(@\d+)+/")  # of loops, in the name of a job
 UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-@dataclass(frozen=True)
-class LogText:
+class LogText(NamedTuple):
     """A log, or its beginning and end; ``omitted`` bytes between them are left out. ``problem``: why there is none."""
 
     head: str = ""
@@ -32,8 +31,7 @@ class LogText:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class ShownJob:
+class ShownJob(NamedTuple):
     """A job as the page has it."""
 
     job: JobState
@@ -41,8 +39,7 @@ class ShownJob:
     log: LogText
 
 
-@dataclass(frozen=True)
-class ShownStep:
+class ShownStep(NamedTuple):
     """A step as the page has it; ``left_out`` of its jobs are in the journal alone."""
 
     step: StepState

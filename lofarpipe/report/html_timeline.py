@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lofarpipe.executors.jobs import duration_text
 from lofarpipe.report.run_state import DONE, FAILED, INTERRUPTED, RUNNING, JobState, RunState, StepState
@@ -21,8 +21,7 @@ SHORTEST_BAR = 1.5
 STATES = {DONE: "done", FAILED: "failed", RUNNING: "running", INTERRUPTED: "interrupted"}
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A span of time in one row."""
 
     x: float
@@ -33,8 +32,7 @@ class Bar:
     title: str
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A step, or all iterations of one; either bars, or an outline of how many jobs ran at a time."""
 
     label: str
@@ -45,8 +43,7 @@ class Row:
     title: str
 
 
-@dataclass(frozen=True)
-class Plot:
+class Plot(NamedTuple):
     """What was in use over time: an outline, and the height of what there is."""
 
     label: str
@@ -58,8 +55,7 @@ class Plot:
     limit: str
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(NamedTuple):
     """The drawing: rows of steps, plots of use, and the marks of time as (x, text)."""
 
     width: float
@@ -72,8 +68,7 @@ class Timeline:
     begins: str
 
 
-@dataclass(frozen=True)
-class _Span:
+class _Span(NamedTuple):
     """The time that is drawn, s since 1970 UTC."""
 
     start_s: float
