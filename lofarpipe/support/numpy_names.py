@@ -30,6 +30,8 @@ NUMPY_NAMES = {
     "trapz": "trapezoid",
     "unicode_": "str_",
 }
+# What ``from numpy import *`` did not give before 2.0: they would hide the builtins.
+HIDING = {"abs", "bool", "max", "min", "pow", "round"}
 
 
 def numpy_names() -> dict[str, Any]:
@@ -40,6 +42,7 @@ def numpy_names() -> dict[str, Any]:
     return {
         **NUMPY_TYPES,
         **present,
+        "__all__": sorted({*numpy.__all__, *present} - HIDING),
         "NINF": -numpy.inf,
         "asfarray": lambda values, dtype=float: numpy.asarray(values, dtype),
         "asscalar": lambda value: value.item(),

@@ -52,13 +52,14 @@ class Facade(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         """Return what the modules have under a name, or what stands in for it."""
+        if name == "__all__":
+            public = {known for module in self._modules for known in _public(module)}
+            return self._names.get(name) or sorted({*self._names, *public})
         if self._first and name in self._names:
             return self._names[name]
         for module in self._modules:
-            if hasattr(module, name) and not (name == "__all__" and self._names):
+            if hasattr(module, name):
                 return getattr(module, name)
-        if name == "__all__":
-            return [known for known in dir(self) if not known.startswith("_")]
         if name in self._names:
             return self._names[name]
         return getattr(self._modules[0], name)  # its own error
@@ -70,6 +71,11 @@ class Facade(ModuleType):
     def __dir__(self) -> list[str]:
         """Return every name that there is."""
         return sorted({*self._names, *(name for module in self._modules for name in dir(module))})
+
+
+def _public(module: ModuleType) -> list[str]:
+    """Return what ``from module import *`` gives."""
+    return list(getattr(module, "__all__", None) or (name for name in dir(module) if not name.startswith("_")))
 
 
 def names_of(module: str) -> dict[str, Any]:

@@ -143,6 +143,13 @@ r = [np.float(1), np.int is int, np.product([2, 3]), product([2]), np.NaN != np.
     )
 
 
+@pytest.mark.parametrize("first", ["", PYTHON2])
+def test_all_names_of_numpy_hide_no_builtin(result, first):
+    """But for those that it means to hide, such as sum."""
+    source = f"{first}from numpy import *\nr = max(1, 2), min(2, 1), abs(-1), isinstance(True, bool), product([2]), NaN != NaN\n"
+    assert result(source) == (2, 1, 1, True, 2, True)
+
+
 def test_numbers_are_written_as_before(result):
     with numpy.printoptions():
         numpy.set_printoptions(legacy=False)
