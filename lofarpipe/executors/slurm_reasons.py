@@ -83,11 +83,12 @@ def _known(order: Order, state: str, where: str, said: str) -> tuple[int, str]:
     job = order.job
     if state == OUT_OF_MEMORY or (state == "FAILED" and TOO_MUCH_MEMORY.search(said)):
         given = f"the {job.memory_gb:.1f} GB that it was given" if job.memory_gb else "what it was given"
+        remedy = "raise" if job.memory_gb else "set"
         used = max((int(number) for number in USED_BYTES.findall(said)), default=0)
         much = f"{used / 1e9:.1f} GB, more than {given}" if used else f"more than {given}"
-        return -signal.SIGKILL, f"out of memory: it used {much}{where}; raise memory_gb of the step"
+        return -signal.SIGKILL, f"out of memory: it used {much}{where}; {remedy} memory_gb of the step"
     if state in (TIMEOUT, "DEADLINE"):
-        return -signal.SIGTERM, f"ran into its time limit{where}; raise walltime of the step, or in [slurm]"
+        return -signal.SIGTERM, f"ran into its time limit{where}; a longer walltime of the step, or in [slurm], is needed"
     if state.startswith(CANCELLED):
         return -signal.SIGTERM, f"was cancelled in Slurm{where}, and not by this run"
     return 0, ""
