@@ -8,7 +8,7 @@ import errno
 import functools
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lofarpipe.arguments import read_command_line
@@ -343,15 +343,16 @@ def make_reporters(
     levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
     level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
     logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
+
+    def facts() -> Mapping[str, object]:
+        return record.facts  # of run.json, which is long
+
     # All that programs write is too much to be shown above a picture.
     is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
-    terminal = report.LiveTerminal(picture, level) if is_live else report.Terminal(level)
+    terminal = report.LiveTerminal(picture, level, facts) if is_live else report.Terminal(level, record=facts)
     record = RunRecord(pipeline, settings, Command.of(options), history, picture, terminal.warning)
-    pages = (
-        [PageWriter(settings.job_directory, picture, lambda: record.facts, terminal.warning)]
-        if wants_page(settings)
-        else []
-    )
+    page = PageWriter(settings.job_directory, picture, facts, terminal.warning)
+    pages = [page] if wants_page(settings) else []
     # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
     return report.Reporters([record, *pages, terminal, *logs])
 

@@ -33,6 +33,7 @@ PACKAGES = (
     *("matplotlib", "numpy", "python-casacore", "scipy"),
 )
 GIT_TIMEOUT_S = 20
+OF_COMMIT, NO_COMMIT = "# branch.oid ", "(initial)"
 NAMES = {"DP3": "dp3", "WSClean": "wsclean"}  # as people write it -> as control.program has it
 
 
@@ -53,9 +54,12 @@ def runner_facts(package: Path = PACKAGE) -> Facts:
 def _checkout(directory: Path) -> tuple[str | None, bool | None]:
     if not (directory / ".git").exists():
         return None, None
-    commit = _git(directory, "rev-parse", "HEAD")
-    changes = _git(directory, "status", "--porcelain", "--untracked-files=no")
-    return commit, None if changes is None else changes != ""
+    said = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    if said is None:
+        return None, None
+    lines = said.splitlines()
+    commit = next((line.removeprefix(OF_COMMIT) for line in lines if line.startswith(OF_COMMIT)), NO_COMMIT)
+    return None if commit == NO_COMMIT else commit, any(not line.startswith("#") for line in lines)
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lofarpipe.imaging.progress import printable
@@ -31,10 +32,16 @@ class LiveTerminal(Terminal):
     ----------
     picture: of the run, kept up to date by its journal.
     level: NORMAL, or VERBOSE, which also tells of each job.
+    record: as `Terminal` has it.
     """
 
-    def __init__(self, picture: Picture, level: int = NORMAL) -> None:
-        super().__init__(level)
+    def __init__(
+        self,
+        picture: Picture,
+        level: int = NORMAL,
+        record: Callable[[], Mapping[str, object] | None] = lambda: None,
+    ) -> None:
+        super().__init__(level, record=record)
         self._picture = picture
         self._over = threading.Event()
         self._thread: threading.Thread | None = None

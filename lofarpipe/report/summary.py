@@ -21,17 +21,20 @@ NUMBERS = (
 )
 
 
-def summary(job_directory: Path, took: Sequence[tuple[str, float]], ok: bool) -> list[str]:
+def summary(
+    job_directory: Path, took: Sequence[tuple[str, float]], ok: bool, record: Mapping[str, object] | None = None
+) -> list[str]:
     """Return what came out of a run; what is not there, or cannot be read, is left out.
 
     Parameters
     ----------
     took: the steps with their durations, s.
     ok: whether the run ended well; if not, only where to look further.
+    record: what run.json says, if somebody knows it; it is long where there are many jobs.
     """
     lines: list[str] = []
     if ok:
-        lines += _products(_read(job_directory / "run.json"))
+        lines += _products(_read(job_directory / "run.json") if record is None else record)
         lines += _quality(_read(job_directory / "quality.json"))
     times = [f"{name} {duration_text(duration_s)}" for name, duration_s in sorted(took, key=_duration)[:MOST_STEPS]]
     lines += [f"slowest: {', '.join(times)}"] if ok and len(times) > 1 else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -23,10 +24,18 @@ class Terminal(Reporter):
     ----------
     level: QUIET (only what goes wrong), NORMAL (steps), VERBOSE (also each job), DEBUG (also what programs wrote).
     out, err: where progress, and where warnings and failures go; by default standard output and standard error.
+    record: returns what run.json says; by default it is read.
     """
 
-    def __init__(self, level: int = NORMAL, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        level: int = NORMAL,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        record: Callable[[], Mapping[str, object] | None] = lambda: None,
+    ) -> None:
         self._level = level
+        self._record = record
         self._out = out
         self._err = err
         self._began = time.monotonic()
@@ -99,7 +108,7 @@ class Terminal(Reporter):
     def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
         """Show what came out, and after what time the run ended; the caller shows the problem, as the last word."""
         if self._job_directory is not None and self._level >= NORMAL:
-            for line in summary(self._job_directory, self._took, ok):
+            for line in summary(self._job_directory, self._took, ok, self._record()):
                 self._say(line)
         how = "finished" if ok else "failed"
         self._say(f"{job_name}: {how} after {duration_text(time.monotonic() - self._began)}")

@@ -57,6 +57,12 @@ def test_checkout_gives_commit_and_changes(tmp_path: Path) -> None:
     assert runner_facts(package)["has_changes"] is True
 
 
+def test_checkout_in_which_nothing_is_committed(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    facts = runner_facts(tmp_path / "lofarpipe")
+    assert (facts["commit"], facts["has_changes"]) == (None, False)
+
+
 def test_installed_package_has_no_commit(tmp_path: Path) -> None:
     facts = runner_facts(tmp_path / "site-packages" / "lofarpipe")
     assert (facts["commit"], facts["has_changes"]) == (None, None)

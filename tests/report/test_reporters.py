@@ -138,6 +138,14 @@ def test_terminal_shows_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d warning: w\n", captured.err)
 
 
+def test_terminal_shows_what_came_out(tmp_path: Path) -> None:
+    out = io.StringIO()
+    told = Terminal(NORMAL, out, record=lambda: {"products": [{"path": "/job/image.fits"}]})
+    told.run_started("field", tmp_path, 1)
+    told.run_ended(True, "field")
+    assert " product: /job/image.fits\n" in out.getvalue()
+
+
 def test_one_step_is_singular() -> None:
     out = io.StringIO()
     Terminal(NORMAL, out).run_started("field", Path("/job"), 1)

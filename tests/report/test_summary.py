@@ -47,6 +47,12 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path, text: str) -> None:
     assert summary(tmp_path, [("a", 1.0)], True) == []
 
 
+def test_record_that_is_known_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"products": [{"path": "/job/old"}]}')
+    assert summary(tmp_path, [], True, {"products": [{"path": "/job/new"}]}) == ["product: /job/new"]
+    assert summary(tmp_path, [], True, {}) == []
+
+
 def test_product_without_size_and_with_an_odd_name(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"products": [product("\x1b[2Ja", "big")]}))
     assert summary(tmp_path, [], True) == ["product: /job/a"]
