@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
-"""What it costs that a run is shown and recorded: CPU of each reporter over that of a run of trivial jobs.
+"""What it costs that a run is shown and recorded: CPU of all reporters over that of a run of trivial jobs.
 
-benchmarks/reporters.py [--jobs 1000 3000] [--repeat 3] [--directory DIR]
+benchmarks/reporters.py [--jobs 1000 3000] [--scripts 100 300] [--repeat 3] [--directory DIR]
 
-The run has a pseudo-terminal as its standard output, so that it is shown live. Each reporter's CPU seconds, those of
-its threads and processes included, are counted within the run itself: they are far below the noise between two runs.
-What the counting costs is taken off: one reporter more is counted that does nothing.
-From two sizes follow what a reporter costs for each job, and what it costs whatever the number of jobs. Everything is
-compiled before, as it is where the pipeline is installed. For information the same runs are done without reporters.
+Two kinds of jobs: /bin/true, the least that a job can be, and a Python script that does nothing, the least that a step
+of a pipeline is. The run has a pseudo-terminal as its standard output, and is shown live from its beginning on. The CPU
+seconds of the reporters, of their threads, processes and imports are counted within the run itself: they are far below
+the noise between two runs. What the counting costs is taken off: one reporter more is counted that does nothing.
+From two sizes follow what they cost for each job, what they cost whatever the number of jobs, and so their part of a
+run of 1,000 jobs. Everything is compiled before, as it is where the pipeline is installed. Each reporter alone is
+counted in runs of their own: to count takes time as well, and changes what is in the caches of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import builtins
+import importlib
 import json
 import os
 import pty
@@ -21,15 +25,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 LIMIT = 0.01  # of the run
+OF_A_RUN_OF = 1000  # jobs
 NOTHING = "Reporter"  # it does nothing
+TOGETHER = "Reporters"
 PAGE = "PageWriter"  # [report] html = False leaves it out
+IMPORTS, PICTURE, THREAD = "imports", "Picture", "thread of LiveTerminal"
+ONCE = ("run_started", "run_ended")  # events of which there is one; processes are waited for in these
+Work = Callable[..., Any]
+KINDS = {"/bin/true": ("/bin/true", ""), "python3 -c pass": (sys.executable, "run.argument.flags = [-c, pass]\n")}
+ENGINE = ("cli", "executors.factory", "job_builder", "journal", "pipeline", "recipe", "resume")  # but for its reporters
 PARSET = """\
 pipeline.steps = [list, run]
 list.control.kind = plugin
@@ -39,11 +52,11 @@ list.control.folder = {files}
 list.control.mapfile_dir = input.output.mapfile_dir
 list.control.filename = list.mapfile
 run.control.type = executable_args
-run.control.executable = /bin/true
+run.control.executable = {program}
 run.control.mapfile_in = list.output.mapfile
 run.control.inputkey = file
 run.control.max_per_node = 2
-"""
+{flags}"""
 
 
 def cpu_s(who: int) -> float:
@@ -52,53 +65,91 @@ def cpu_s(who: int) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-class Timed:
-    """Passes everything on to a reporter, and counts what that costs."""
+class Inside(threading.local):
+    """How many functions that are counted a thread is in."""
 
-    def __init__(self, reporter: object, costs: dict[str, float]) -> None:
+    depth = 0
+
+
+INSIDE = Inside()
+
+
+def counted(work: Work, costs: dict[str, float], name: str, is_once: bool = False) -> Work:
+    """Return a function that does some work, and counts the CPU time of its thread; of one event also of processes."""
+
+    def call(*arguments: object, **keywords: object) -> object:
+        INSIDE.depth += 1
+        before = cpu_s(resource.RUSAGE_CHILDREN) if is_once else 0.0
+        began = time.thread_time()  # the last thing before, and the first one after: asking costs time too
+        try:
+            return work(*arguments, **keywords)
+        finally:
+            costs[name] += time.thread_time() - began
+            INSIDE.depth -= 1
+            if is_once:
+                costs[name] += cpu_s(resource.RUSAGE_CHILDREN) - before
+
+    return call
+
+
+class Timed:
+    """Passes everything on to a reporter, and counts what that costs; of some events only, if they are named."""
+
+    def __init__(self, reporter: object, costs: dict[str, float], events: Sequence[str] = ()) -> None:
         self._reporter = reporter
         self._costs = costs
+        self._events = events
 
-    def __getattr__(self, name: str) -> Callable[..., object]:
-        method = getattr(self._reporter, name)
-
-        def call(*arguments: object, **keywords: object) -> object:
-            children = cpu_s(resource.RUSAGE_CHILDREN)
-            began = time.thread_time()  # the last thing before, and the first one after: asking costs time too
-            try:
-                return method(*arguments, **keywords)
-            finally:
-                spent = time.thread_time() - began
-                self._costs[type(self._reporter).__name__] += spent + cpu_s(resource.RUSAGE_CHILDREN) - children
-
-        return call
+    def __getattr__(self, event: str) -> Callable[..., object]:
+        method: Callable[..., object] = getattr(self._reporter, event)
+        if not self._events or event in self._events:
+            method = counted(method, self._costs, type(self._reporter).__name__, event in ONCE)
+        setattr(self, event, method)  # the next time it is found at once
+        return method
 
 
-def run(folder: Path, is_shown: bool) -> int:
-    """Run the pipeline in this process, and write what it cost."""
+def count_imports(costs: dict[str, float]) -> None:
+    """Have the imports of the reporters counted that are not a part of what they do when they are told something."""
+    load = builtins.__import__
+    count = counted(load, costs, IMPORTS)
+
+    def import_counted(name: str, *arguments: object, **keywords: object) -> object:
+        is_ours = name.startswith(("lofarpipe.report", "lofarpipe.record")) or name == "lofarpipe"
+        return (count if is_ours and not INSIDE.depth else load)(name, *arguments, **keywords)
+
+    builtins.__import__ = import_counted  # type: ignore[assignment]
+
+
+def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
+    """Have the reporters of the next run counted: together, with the page apart, or each alone."""
     from lofarpipe import cli, report
     from lofarpipe.report import live
 
-    costs: dict[str, float] = defaultdict(float)
-    refresh, begin = live.LiveTerminal._refresh, report.Reporters.__init__
+    make = cli.make_reporters
 
-    def counted(terminal: live.LiveTerminal) -> None:
-        began = time.thread_time()  # the thread's own clock
-        refresh(terminal)
-        costs["thread of LiveTerminal"] += time.thread_time() - began
+    def made(*arguments: object) -> report.Reporters:
+        told = make(*arguments)._reporters  # type: ignore[arg-type]
+        nothing = Timed(report.Reporter(), costs)
+        if each_alone:
+            return report.Reporters([*(Timed(one, costs) for one in told), nothing])
+        pages = [Timed(one, costs, ONCE) if type(one).__name__ == PAGE else one for one in told]
+        return report.Reporters([Timed(report.Reporters(pages), costs), nothing])
 
-    def counting(reporter: report.Reporter) -> object:
-        return reporter if isinstance(reporter, report.Reporters) else Timed(reporter, costs)
-
-    live.LiveTerminal._refresh = counted
+    cli.make_reporters = made  # type: ignore[assignment]
+    report.Picture.apply = counted(report.Picture.apply, costs, PICTURE)  # type: ignore[method-assign]
+    live.LiveTerminal._refresh = counted(live.LiveTerminal._refresh, costs, THREAD)  # type: ignore[method-assign]
     live.START_S = 0.0  # else a run of a few seconds has no pictures, and a longer one has
 
-    def begun(self: report.Reporters, reporters: Sequence[report.Reporter]) -> None:
-        is_outer = any(isinstance(reporter, report.Reporters) for reporter in reporters)
-        nothing = [report.Reporter()] if is_outer else []
-        begin(self, [counting(reporter) for reporter in (*reporters, *nothing)] if is_shown else [])
 
-    report.Reporters.__init__ = begun
+def run(folder: Path, each_alone: bool) -> int:
+    """Run the pipeline in this process, and write what it cost."""
+    costs: dict[str, float] = defaultdict(float)
+    for name in ENGINE:
+        importlib.import_module(f"lofarpipe.{name}")
+    count_imports(costs)
+    from lofarpipe import cli
+
+    count_reporters(costs, each_alone)
     os.chdir(folder)  # of this process alone
     status = cli.main(["trivial.parset"])
     total = cpu_s(resource.RUSAGE_SELF) + cpu_s(resource.RUSAGE_CHILDREN)
@@ -114,37 +165,69 @@ class Costs:
     of: dict[str, float]
 
     @classmethod
+    def found(cls, total: float, costs: dict[str, float]) -> Costs:
+        """Return what was counted, without what the counting costs, and with the page apart."""
+        counting = costs.pop(NOTHING, 0.0)
+        of = {name: cost - (0.0 if name in (THREAD, IMPORTS) else counting) for name, cost in costs.items()}
+        if TOGETHER in of:
+            of[PAGE] = costs[PAGE]  # counted for two events alone
+            of[TOGETHER] -= of[PAGE]
+        return cls(total, of)
+
+    @classmethod
     def median(cls, measured: Sequence[Costs]) -> Costs:
         """Return the median of each."""
         names = sorted({name for one in measured for name in one.of})
         of = {name: statistics.median(one.of.get(name, 0.0) for one in measured) for name in names}
         return cls(statistics.median(one.total for one in measured), of)
 
+    @property
+    def page(self) -> float:
+        """What the page costs."""
+        return self.of.get(PAGE, 0.0)
 
-def measure(jobs: int, is_shown: bool, directory: str | None, compiled: str) -> Costs:
-    """Return the CPU seconds of a run in a fresh folder, and those of its reporters.
+    @property
+    def told(self) -> float:
+        """What all else costs."""
+        return sum(self.of.values()) - self.page
 
-    ``compiled`` is where Python keeps the modules that it has compiled.
-    """
-    with tempfile.TemporaryDirectory(dir=directory) as name:
-        folder = Path(name)
+
+@dataclass(frozen=True)
+class Case:
+    """Runs that are measured."""
+
+    kind: str
+    jobs: int
+    each_alone: bool = False
+
+    def measure(self, directory: str | None, compiled: str) -> Costs:
+        """Return the CPU seconds of a run in a fresh folder, and those of its reporters.
+
+        ``compiled`` is where Python keeps the modules that it has compiled.
+        """
+        with tempfile.TemporaryDirectory(dir=directory) as name:
+            folder = Path(name)
+            self._prepare(folder)
+            ours, theirs = pty.openpty()
+            argv = [sys.executable, __file__, "--run", "alone" if self.each_alone else "together", "--directory", name]
+            environment = {**os.environ, "TERM": "xterm", "PYTHONPYCACHEPREFIX": compiled}
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
+            with subprocess.Popen(argv, stdout=theirs, stderr=subprocess.DEVNULL, env=environment) as process:
+                os.close(theirs)
+                drain(ours)
+            if process.returncode:
+                sys.exit(f"the run ended with {process.returncode}")
+            found = json.loads((folder / "costs.json").read_text())
+            return Costs.found(found["total"], found["costs"])
+
+    def _prepare(self, folder: Path) -> None:
+        """Write the parset, and one file for each job."""
         (folder / "files").mkdir()
-        for number in range(jobs):
-            (folder / "files" / f"{number:04d}").touch()
-        (folder / "trivial.parset").write_text(PARSET.format(files=folder / "files"))
-        ours, theirs = pty.openpty()
-        argv = [sys.executable, __file__, "--run", "on" if is_shown else "off", "--directory", name]
-        environment = {**os.environ, "TERM": "xterm", "PYTHONPYCACHEPREFIX": compiled}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        with subprocess.Popen(argv, stdout=theirs, stderr=subprocess.DEVNULL, env=environment) as process:
-            os.close(theirs)
-            drain(ours)
-        if process.returncode:
-            sys.exit(f"the run ended with {process.returncode}")
-        found = json.loads((folder / "costs.json").read_text())
-        counting = found["costs"].pop(NOTHING, 0.0)
-        of = {name: cost - (0.0 if "thread" in name else counting) for name, cost in found["costs"].items()}
-        return Costs(found["total"], of)
+        for number in range(self.jobs):
+            (folder / "files" / f"{number:04d}").write_text(f"{number}\n")
+        program, flags = KINDS[self.kind]
+        text = PARSET.format(files=folder / "files", program=program, flags=flags)
+        (folder / "trivial.parset").write_text(text)
 
 
 def drain(terminal: int) -> None:
@@ -157,50 +240,85 @@ def drain(terminal: int) -> None:
     os.close(terminal)
 
 
-def table(sizes: Sequence[int], costs: Sequence[Costs], hidden: Sequence[Costs]) -> tuple[list[str], bool]:
-    """Return what is printed, and whether the limit is kept: by what each job costs, the page left out."""
-    (few, many), (small, large) = sizes, costs
-    more = many - few
-    engine = (large.total - small.total) / more  # per job, s
-    per_job = {name: (large.of[name] - small.of.get(name, 0.0)) / more for name in large.of}
-    fixed = {name: max(0.0, small.of.get(name, 0.0) - per_job[name] * few) for name in per_job}
-    lines = [f"  {'':28}{few:>9}{many:>9}    per job      fixed"]
-    for name, cost in sorted(per_job.items(), key=lambda pair: -pair[1]):
-        measured = f"{1e3 * small.of.get(name, 0.0):6.0f} ms{1e3 * large.of[name]:6.0f} ms"
-        lines.append(f"  {name:28}{measured}{1e6 * cost:8.0f} us{1e3 * fixed[name]:8.0f} ms")
-    lines.append(f"  {'the run':28}{small.total:7.2f} s{large.total:7.2f} s{1e6 * engine:8.0f} us")
-    page = per_job.get(PAGE, 0.0)
-    told = sum(per_job.values()) - page
-    verdict = "ok" if told < LIMIT * engine else "MISSED"
-    lines += [
-        f"  all but the page, per job: {told / engine:7.2%} of the run, limit {LIMIT:.0%}: {verdict}",
-        f"  the page, per job: {page / engine:7.2%} of the run",
-        f"  fixed: {1e3 * sum(fixed.values()):.0f} ms, of it {1e3 * fixed.get(PAGE, 0.0):.0f} ms for the page",
-    ]
-    ratios = ", ".join(f"{one.total / other.total:.3f}" for one, other in zip(costs, hidden, strict=True))
-    lines.append(f"  the runs with over without: {ratios} (noisy)")
-    return lines, told < LIMIT * engine
+@dataclass(frozen=True)
+class Line:
+    """What follows from runs of two sizes: CPU seconds for each job, and whatever the number of jobs."""
+
+    sizes: Sequence[int]
+    costs: Sequence[float]
+
+    @property
+    def per_job(self) -> float:
+        """What one job more costs."""
+        return (self.costs[1] - self.costs[0]) / (self.sizes[1] - self.sizes[0])
+
+    def at(self, jobs: int) -> float:
+        """Return what a run of so many jobs costs."""
+        return self.costs[0] + self.per_job * (jobs - self.sizes[0])
+
+    def text(self, name: str) -> str:
+        """Return a row of the table."""
+        few, many = (f"{1e3 * cost:8.0f} ms" for cost in self.costs)
+        return f"  {name:24}{few}{many}{1e6 * self.per_job:9.0f} us{1e3 * max(0.0, self.at(0)):9.0f} ms"
+
+
+def verdict(kind: str, sizes: Sequence[int], runs: Sequence[Sequence[Costs]]) -> tuple[list[str], bool]:
+    """Return what is printed of a kind of jobs, and whether the limit is kept with the page left out.
+
+    ``runs`` are all of the one size, and all of the other.
+    """
+    medians = [Costs.median(measured) for measured in runs]
+    total, told, page = (Line(sizes, [getattr(one, name) for one in medians]) for name in ("total", "told", "page"))
+    least, most = min(one.total for one in runs[1]), max(one.total for one in runs[1])
+    parts = {"all but the page": told.at(OF_A_RUN_OF), "with the page": told.at(OF_A_RUN_OF) + page.at(OF_A_RUN_OF)}
+    shares = {name: part / total.at(OF_A_RUN_OF) for name, part in parts.items()}
+    return [
+        f"{kind}: {sizes[0]} and {sizes[1]} jobs",
+        f"  {'':24}{sizes[0]:>11}{sizes[1]:>11}     per job        fixed",
+        *(line.text(name) for name, line in (("the run", total), ("all but the page", told), ("the page", page))),
+        *(
+            f"  of a run of {OF_A_RUN_OF} jobs, {name}: {share:.2%}, limit {LIMIT:.0%}: "
+            f"{'ok' if share < LIMIT else 'MISSED'}"
+            for name, share in shares.items()
+        ),
+        f"  noise: the runs of {sizes[1]} jobs took {least:.2f} to {most:.2f} s",
+    ], shares["all but the page"] < LIMIT
+
+
+def each_alone(sizes: Sequence[int], runs: Sequence[Sequence[Costs]]) -> list[str]:
+    """Return what is printed of each reporter, the most costly first."""
+    few, many = (Costs.median(measured) for measured in runs)
+    lines = {name: Line(sizes, (few.of.get(name, 0.0), cost)) for name, cost in many.of.items()}
+    ordered = sorted(lines.items(), key=lambda pair: -pair[1].per_job)
+    return ["each counted alone:", *(line.text(name) for name, line in ordered)]
 
 
 def main() -> int:
-    """Measure, print a table, and return 1 if the limit is missed."""
+    """Measure, print tables, and return 1 if the limit is missed by the jobs that do nothing, without the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--jobs", type=int, nargs=2, default=(1000, 3000), help="two numbers, the smaller one first")
+    for name, sizes in (("--jobs", (1000, 3000)), ("--scripts", (100, 300))):
+        parser.add_argument(name, type=int, nargs=2, default=sizes, help="two numbers, the smaller one first")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--directory", help="where the runs are; default: the system's place for temporary files")
-    parser.add_argument("--run", choices=("on", "off"), help=argparse.SUPPRESS)
+    parser.add_argument("--run", choices=("alone", "together"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        return run(Path(options.directory), options.run == "on")
-    cases = [(jobs, shown) for shown in (True, False) for jobs in options.jobs]
+        return run(Path(options.directory), options.run == "alone")
+    sizes = dict(zip(KINDS, (options.jobs, options.scripts), strict=True))
+    cases = [Case(kind, jobs) for kind in KINDS for jobs in sizes[kind]]
+    cases += [Case(next(iter(KINDS)), jobs, each_alone=True) for jobs in options.jobs]
     with tempfile.TemporaryDirectory(dir=options.directory) as compiled:
-        measure(1, True, options.directory, compiled)  # compiles what is imported
-        turns = [[measure(*case, options.directory, compiled) for case in cases] for _ in range(options.repeat)]
-    medians = [Costs.median(measured) for measured in zip(*turns, strict=True)]
-    lines, is_kept = table(options.jobs, medians[:2], medians[2:])
-    print(f"{options.jobs[0]} and {options.jobs[1]} jobs; CPU, median of {options.repeat}")
-    print("\n".join(lines))
-    return 0 if is_kept else 1
+        Case(next(iter(KINDS)), 1).measure(options.directory, compiled)  # compiles what is imported
+        turns = [[case.measure(options.directory, compiled) for case in cases] for _ in range(options.repeat)]
+    runs = list(zip(*turns, strict=True))
+    print(f"CPU, median of {options.repeat}")
+    kept = []
+    for place, kind in enumerate(KINDS):
+        lines, is_kept = verdict(kind, sizes[kind], runs[2 * place : 2 * place + 2])
+        kept.append(is_kept)
+        print("\n".join(lines))
+    print("\n".join(each_alone(options.jobs, runs[-2:])))
+    return 0 if kept[0] else 1
 
 
 if __name__ == "__main__":

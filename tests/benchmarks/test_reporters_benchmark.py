@@ -1,4 +1,4 @@
-"""The benchmark of the reporters runs, and prints what each costs."""
+"""The benchmark of the reporters runs, and prints what they cost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "reporters.py"
+NUMBERS = r"( +-?\d+ ms){2} +-?\d+ us +\d+ ms"
 
 
 @pytest.fixture
@@ -21,39 +22,63 @@ def reporters(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_each_reporter_is_counted(tmp_path: Path) -> None:
-    argv = [sys.executable, BENCHMARK, "--jobs", "3", "6", "--repeat", "1", "--directory", tmp_path]
+def test_all_kinds_of_jobs_and_each_reporter_are_counted(tmp_path: Path) -> None:
+    sizes = ["--jobs", "3", "6", "--scripts", "1", "2"]
+    argv = [sys.executable, BENCHMARK, *sizes, "--repeat", "1", "--directory", tmp_path]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr  # with so few jobs the limit means nothing
-    assert done.stdout.startswith("3 and 6 jobs; ")
-    for name in ("ClassicLog", "Statistics", "LiveTerminal", "RunRecord", "PageWriter", "thread of LiveTerminal"):
-        assert re.search(rf"^  {name}( +-?\d+ ms){{2}} +-?\d+ us +\d+ ms$", done.stdout, re.MULTILINE), done.stdout
-    assert re.search(r"all but the page, per job: +-?[\d.]+% of the run, limit 1%: (ok|MISSED)", done.stdout)
+    assert "\n/bin/true: 3 and 6 jobs\n" in done.stdout
+    assert "\npython3 -c pass: 1 and 2 jobs\n" in done.stdout
+    names = ("ClassicLog", "Statistics", "LiveTerminal", "RunRecord", "PageWriter", "thread of LiveTerminal", "Picture")
+    for name in ("imports", *names, "the run", "all but the page", "the page"):
+        assert re.search(rf"^  {name}{NUMBERS}$", done.stdout, re.MULTILINE), (name, done.stdout)
+    for part in ("all but the page", "with the page"):
+        verdicts = re.findall(rf"of a run of 1000 jobs, {part}: -?[\d.]+%, limit 1%: (?:ok|MISSED)", done.stdout)
+        assert len(verdicts) == 2
     assert "  Reporter " not in done.stdout  # it is what the counting costs
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_counting_costs_is_taken_off_and_the_page_is_apart(reporters: ModuleType) -> None:
+    counted = {"Reporter": 0.01, "Reporters": 0.5, "PageWriter": 0.2, "Picture": 0.03, "imports": 0.04}
+    costs = reporters.Costs.found(9.0, {**counted, "thread of LiveTerminal": 0.05})
+    assert costs.total == 9.0
+    assert costs.page == 0.2
+    # 0.5 - 0.01 - 0.2 of the reporters, 0.03 - 0.01 of the picture; what is counted once needs nothing taken off.
+    assert costs.told == pytest.approx(0.29 + 0.02 + 0.04 + 0.05)
+
+
 def test_what_a_job_costs_follows_from_two_sizes(reporters: ModuleType) -> None:
-    # 2000 jobs more cost 6 s more: 3 ms each. The log: 0.06 s more, 30 us each, which is 1 % of it; 0.01 s are fixed.
-    small = reporters.Costs(3.5, {"Log": 0.04, "PageWriter": 0.3})
-    large = reporters.Costs(9.5, {"Log": 0.10, "PageWriter": 0.5})
-    lines, is_kept = reporters.table((1000, 3000), (small, large), (small, large))
+    # 2000 jobs more cost 6 s more: 3 ms each. All but the page: 0.06 s more, 30 us each; 0.01 s are fixed.
+    small = reporters.Costs(3.5, {"Reporters": 0.04, "PageWriter": 0.3})
+    large = reporters.Costs(9.5, {"Reporters": 0.10, "PageWriter": 0.5})
+    lines, is_kept = reporters.verdict("true", (1000, 3000), ([small], [large]))
     text = "\n".join(lines)
-    assert re.search(r"Log +40 ms +100 ms +30 us +10 ms", text)
-    assert re.search(r"PageWriter +300 ms +500 ms +100 us +200 ms", text)
-    assert re.search(r"the run +3.50 s +9.50 s +3000 us", text)
-    assert "the page, per job:   3.33% of the run" in text
-    assert "fixed: 210 ms, of it 200 ms for the page" in text
-    assert "with over without: 1.000, 1.000" in text
+    assert re.search(r"the run +3500 ms +9500 ms +3000 us +500 ms", text)
+    assert re.search(r"all but the page +40 ms +100 ms +30 us +10 ms", text)
+    assert re.search(r"the page +300 ms +500 ms +100 us +200 ms", text)
+    assert "of a run of 1000 jobs, all but the page: 1.14%, limit 1%: MISSED" in text  # 0.04 / 3.5
+    assert "of a run of 1000 jobs, with the page: 9.71%, limit 1%: MISSED" in text  # 0.34 / 3.5
+    assert "noise: the runs of 3000 jobs took 9.50 to 9.50 s" in text
     assert not is_kept
-    assert "1.00% of the run, limit 1%: MISSED" in text
 
 
 def test_the_limit_is_of_what_is_told_alone(reporters: ModuleType) -> None:
-    small, large = reporters.Costs(1.0, {"PageWriter": 0.1}), reporters.Costs(2.0, {"Log": 0.005, "PageWriter": 0.9})
-    lines, is_kept = reporters.table((10, 20), (small, large), (small, large))
+    # At 1000 jobs by the line through 10 and 20: 100 s of the run, 0.5 s told, and a page as costly as the run.
+    small = reporters.Costs(1.0, {"Reporters": 0.005, "PageWriter": 1.0})
+    large = reporters.Costs(2.0, {"Reporters": 0.010, "PageWriter": 2.0})
+    lines, is_kept = reporters.verdict("true", (10, 20), ([small], [large]))
     assert is_kept
-    assert any("0.50% of the run, limit 1%: ok" in line for line in lines)
+    assert any("all but the page: 0.50%, limit 1%: ok" in line for line in lines)
+    assert any("with the page: 100.50%, limit 1%: MISSED" in line for line in lines)
+
+
+def test_each_alone_the_most_costly_first(reporters: ModuleType) -> None:
+    small, large = reporters.Costs(1.0, {"a": 0.01}), reporters.Costs(2.0, {"a": 0.02, "b": 0.1})
+    title, first, second = reporters.each_alone((10, 20), ([small], [large]))
+    assert title == "each counted alone:"
+    assert (first.split()[0], second.split()[0]) == ("b", "a")
+    assert re.search(r"a +10 ms +20 ms +1000 us +0 ms", second)
 
 
 def test_medians_are_of_each_alone(reporters: ModuleType) -> None:
@@ -61,3 +86,33 @@ def test_medians_are_of_each_alone(reporters: ModuleType) -> None:
     found = costs.median([costs(3.0, {"a": 1.0}), costs(1.0, {"a": 5.0, "b": 0.3}), costs(2.0, {"a": 2.0})])
     assert found.total == 2.0
     assert found.of == {"a": 2.0, "b": 0.0}
+
+
+def test_time_of_a_function_is_that_of_its_thread(reporters: ModuleType) -> None:
+    costs = {"busy": 0.0}
+
+    def fail() -> None:
+        assert reporters.INSIDE.depth == 1
+        raise ValueError("why")
+
+    with pytest.raises(ValueError, match="why"):
+        reporters.counted(fail, costs, "busy")()
+    assert costs["busy"] > 0.0
+    assert reporters.INSIDE.depth == 0
+
+
+def test_only_the_events_that_are_named_are_counted(reporters: ModuleType) -> None:
+    class Told:
+        """Hears of two events."""
+
+        def one(self) -> int:
+            return 1
+
+        def other(self) -> int:
+            return 2
+
+    costs = {"Told": 0.0}
+    timed = reporters.Timed(Told(), costs, ("one",))
+    assert (timed.other(), costs["Told"]) == (2, 0.0)
+    assert timed.one() == 1
+    assert costs["Told"] > 0.0
