@@ -88,7 +88,7 @@ def _known(order: Order, state: str, where: str, said: str) -> tuple[int, str]:
         much = f"{used / 1e9:.1f} GB, more than {given}" if used else f"more than {given}"
         return -signal.SIGKILL, f"out of memory: it used {much}{where}; {remedy} memory_gb of the step"
     if state in (TIMEOUT, "DEADLINE"):
-        return -signal.SIGTERM, f"ran into its time limit{where}; a longer walltime of the step, or in [slurm], is needed"
+        return -signal.SIGTERM, f"ran into its time limit{where}; it needs a longer walltime, of the step or in [slurm]"
     if state.startswith(CANCELLED):
         return -signal.SIGTERM, f"was cancelled in Slurm{where}, and not by this run"
     return 0, ""

@@ -32,14 +32,14 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
             "",
             TERMINATED,
             False,
-            "ran into its time limit on n1; a longer walltime of the step, or in [slurm], is needed",
+            "ran into its time limit on n1; it needs a longer walltime, of the step or in [slurm]",
         ),
         (
             Ended("DEADLINE"),
             "",
             TERMINATED,
             False,
-            "ran into its time limit on n1; a longer walltime of the step, or in [slurm], is needed",
+            "ran into its time limit on n1; it needs a longer walltime, of the step or in [slurm]",
         ),
         (Ended("CANCELLED"), "", TERMINATED, False, "was cancelled in Slurm on n1, and not by this run"),
         (
