@@ -14,7 +14,7 @@ from typing import Any
 
 from lofarpipe import sip_values
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Job, JobResult
+from lofarpipe.executors.jobs import Job, result_of
 from lofarpipe.executors.local import LocalExecutor
 from lofarpipe.feedback_step import PreparedFeedback
 from lofarpipe.history import Event, History
@@ -137,7 +137,7 @@ class Supposer:
         saved = {Path(self.shadow.made(str(path))): data_map for path, data_map in prepared.saved.items()}
         directory = Path(self.shadow.place("mapfile_dir", str(prepared.mapfile_dir)))
         ended = replace(prepared, jobs=jobs, saved=saved, mapfile_dir=directory)
-        outputs = finish(ended, [_well(planned.job) for planned in jobs], {})
+        outputs = finish(ended, [result_of(planned.job, 0) for planned in jobs], {})
         self.shadow.settle()
         return self.shadow.back(outputs)
 
@@ -184,8 +184,3 @@ def _read(path: Path) -> dict[str, str]:
 
 def _result_of(job: Job) -> Path:
     return job.workdir / "result.json"
-
-
-def _well(job: Job) -> JobResult:
-    """Return the result of a job that did well."""
-    return JobResult(job.name, 0, 0.0, 0.0, 0.0, 0.0, job.log, job.argv, job.host, job.label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import shlex
 import signal
 import time
@@ -178,16 +179,22 @@ def _streamed(log: str) -> Iterator[str]:
         yield from lines
 
 
-def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobResult:
-    """Return the result of a job that was ended on request, by default before it began."""
-    duration_s = max(0.0, time.time() - start_s) if start_s != NOT_STARTED else 0.0
+def result_of(
+    job: Job,
+    exit_code: int,
+    start_s: float = NOT_STARTED,
+    duration_s: float = 0.0,
+    usage: resource.struct_rusage | None = None,
+    node: str = "",
+) -> JobResult:
+    """Return the result of a job; ``usage`` is what the kernel says of its processes."""
     return JobResult(
         name=job.name,
-        exit_code=-signal.SIGTERM,
+        exit_code=exit_code,
         start_s=start_s,
         duration_s=duration_s,
-        cpu_s=0.0,
-        max_rss_mb=0.0,
+        cpu_s=usage.ru_utime + usage.ru_stime if usage else 0.0,
+        max_rss_mb=usage.ru_maxrss * 1024 / 1e6 if usage else 0.0,
         log=job.log,
         argv=job.argv,
         host=job.host,
@@ -195,6 +202,12 @@ def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobR
         node=node,
         memory_gb=job.memory_gb,
     )
+
+
+def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobResult:
+    """Return the result of a job that was ended on request, by default before it began."""
+    duration_s = max(0.0, time.time() - start_s) if start_s != NOT_STARTED else 0.0
+    return result_of(job, -signal.SIGTERM, start_s, duration_s, node=node)
 
 
 class Interrupted(PipelineError):  # noqa: N818 - what happened to the run, not a mistake

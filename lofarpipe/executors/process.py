@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admitted
-from lofarpipe.executors.jobs import NOTE, Job, JobResult, duration_text
+from lofarpipe.executors.jobs import NOTE, Job, JobResult, duration_text, result_of
 from lofarpipe.executors.log_head import end_line, usage_text, utc_now, write_end
 from lofarpipe.executors.lookout import Lookout
 from lofarpipe.executors.staging import commit, directories_of, make_directories
@@ -62,21 +62,9 @@ class RunningJob:
         _, status, usage = os.wait4(self.group, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         job = self.admitted.job
-        result = JobResult(
-            name=job.name,
-            exit_code=self.process.returncode,
-            start_s=self.start_s,
-            duration_s=time.monotonic() - self.started,
-            cpu_s=usage.ru_utime + usage.ru_stime,
-            max_rss_mb=usage.ru_maxrss * 1024 / 1e6,
-            log=job.log,
-            argv=job.argv,
-            host=job.host,
-            label=job.label,
-            memory_gb=job.memory_gb,
-            is_silent=os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes,
-        )
-        result = self._judged(result)
+        ended = result_of(job, self.process.returncode, self.start_s, time.monotonic() - self.started, usage)
+        is_silent = os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes
+        result = self._judged(replace(ended, is_silent=is_silent))
         result = _committed(job, result) if result.ok else _explained(job, result)
         with contextlib.suppress(OSError):  # a full disk: the result itself is known
             note(self.log, usage_text(result))
@@ -145,8 +133,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
             os.write(log, os.fsencode(f"{problem}\n"))
         os.close(log)
         write_end(job.log, problem)
-        duration_s = time.monotonic() - started
-        result = JobResult(job.name, code, start_s, duration_s, 0.0, 0.0, job.log, job.argv, job.host, job.label)
+        result = result_of(job, code, start_s, time.monotonic() - started)
         return replace(result, problem=problem if code == NOT_WRITTEN else "")
     return RunningJob(admitted, process, log, start_s, started, is_retry, Lookout.of(job), head_bytes=head_bytes)
 

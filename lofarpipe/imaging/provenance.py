@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import lofarpipe
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.wsclean_build import quiet_environment
 
 VERSION_TIMEOUT_S = 60
 PYTHON_PACKAGES = ("everybeam", "astropy")
@@ -23,14 +23,13 @@ def program_version(path: str | Path) -> str:
     PipelineError
         If it cannot be started, prints nothing, or takes longer than a minute.
     """
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # DP3 and WSClean refuse to start without
     try:
         process = subprocess.run(
             [str(path), "--version"],
             capture_output=True,
             text=True,
             errors="replace",
-            env=environment,
+            env=quiet_environment(),
             timeout=VERSION_TIMEOUT_S,
             check=False,
         )

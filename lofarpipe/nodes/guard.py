@@ -25,7 +25,7 @@ from types import FrameType
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.claims import Claim, ClaimRefused, beat, check, take
-from lofarpipe.executors.jobs import Interrupted, Job, JobResult, Resources
+from lofarpipe.executors.jobs import Interrupted, Job, JobResult, Resources, result_of
 from lofarpipe.executors.local import LocalExecutor
 from lofarpipe.executors.orders import Order, read_order, write_record
 from lofarpipe.executors.process import NOT_WRITTEN
@@ -171,20 +171,9 @@ class Guard:
 
     def _ended(self, exit_code: int) -> JobResult:
         """Return the result of a job of which the executor says nothing."""
-        job, own = self._order.job, self._own
+        duration_s = max(0.0, time.time() - self._own.start_s)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return JobResult(
-            name=job.name,
-            exit_code=exit_code,
-            start_s=own.start_s,
-            duration_s=max(0.0, time.time() - own.start_s),
-            cpu_s=usage.ru_utime + usage.ru_stime,
-            max_rss_mb=usage.ru_maxrss * 1024 / 1e6,
-            log=job.log,
-            argv=job.argv,
-            host=job.host,
-            label=job.label,
-        )
+        return result_of(self._order.job, exit_code, self._own.start_s, duration_s, usage)
 
     def _wait_for_signal(self) -> None:
         deadline = time.monotonic() + SIGNAL_WAIT_S

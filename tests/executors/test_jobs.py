@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shlex
 import signal
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import NOTE, Interrupted, Job, JobResult, duration_text
+from lofarpipe.executors.jobs import NOTE, Interrupted, Job, JobResult, duration_text, result_of
 
 
 def job(**changes: object) -> Job:
@@ -32,6 +33,15 @@ def test_command_line_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_command_line_without_environment() -> None:
     assert shlex.split(job().command_line()) == ["cd", "/w d", "&&", "DP3", "steps=[a b]"]
+
+
+def test_result_has_the_facts_of_its_job() -> None:
+    of = job(host="n1", label="a.MS", memory_gb=3.5)
+    usage = resource.struct_rusage((2.0, 0.5, 1000, *[0] * 13))  # user and system time, s; memory, KiB
+    found = result_of(of, 3, 1e9, 60.0, usage, node="n2")
+    facts = (of.name, 3, 1e9, 60.0, 2.5, 1.024, of.log, of.argv, "n1", "a.MS", "n2", 3.5)
+    assert found == JobResult(*facts)
+    assert (result_of(of, 3).cpu_s, result_of(of, 3).max_rss_mb) == (0.0, 0.0)
 
 
 def test_only_exit_code_zero_is_ok() -> None:

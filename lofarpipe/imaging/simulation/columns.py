@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import casacore.tables
@@ -29,27 +29,19 @@ def array(name: str, example: Any, shape: Sequence[int] | int, keywords: Keyword
     return casacore.tables.makearrcoldesc(name, example, ndim=ndim, shape=fixed, keywords=dict(keywords or {}))
 
 
-@contextmanager
-def subtable(path: str, name: str) -> Iterator[Any]:
-    """Open a subtable of the set at ``path`` for writing, and close it afterwards."""
-    table = casacore.tables.table(f"{path}/{name}", readonly=False, ack=False)
-    try:
-        yield table
-    finally:
-        table.close()
+def subtable(path: str, name: str) -> closing[Any]:
+    """Open a subtable of the set at ``path`` for writing; it is closed at the end of the ``with``."""
+    return closing(casacore.tables.table(f"{path}/{name}", readonly=False, ack=False))
 
 
 @contextmanager
 def new_subtable(path: str, name: str, columns: Sequence[Any], nrows: int) -> Iterator[Any]:
     """Make a subtable that casacore does not make, hang it below the set, and close it afterwards."""
-    table = casacore.tables.table(f"{path}/{name}", casacore.tables.maketabdesc(list(columns)), nrow=nrows, ack=False)
-    try:
+    description = casacore.tables.maketabdesc(list(columns))
+    with closing(casacore.tables.table(f"{path}/{name}", description, nrow=nrows, ack=False)) as table:
         yield table
-    finally:
-        table.close()
-    main = casacore.tables.table(path, readonly=False, ack=False)
-    main.putkeyword(name, f"Table: {path}/{name}")
-    main.close()
+    with closing(casacore.tables.table(path, readonly=False, ack=False)) as main:
+        main.putkeyword(name, f"Table: {path}/{name}")
 
 
 def add_columns(table: Any, columns: Sequence[Any]) -> None:
