@@ -57,11 +57,11 @@ def test_a_plugin_that_exits_ends_the_process(site, status, found):
 
 def test_a_plugin_is_a_module_of_its_name_loaded_once(site):
     """Section 7.1: two steps of one type share it; what stands beside it can be imported."""
-    site.plugin("q", "return {}")
+    site.plugin("beside", "return {}")
     path = site.here / "my/plugins/PipelineStep_p.py"
     path.write_text(
-        "import PipelineStep_q\ncount = []\ndef plugin_main(args, **kwargs):\n    count.append(__name__)\n"
-        "    PipelineStep_q.plugin_main([], n=len(count), name=__name__)\n"
+        "import PipelineStep_beside\ncount = []\ndef plugin_main(args, **kwargs):\n    count.append(__name__)\n"
+        "    PipelineStep_beside.plugin_main([], n=len(count), name=__name__)\n"
     )
     assert site.run(PLUGIN.replace("[x]", "[x, x]")) == 0
     assert [call["kwargs"] for call in site.calls()] == [{"n": n, "name": "PipelineStep_p"} for n in (1, 2)]
