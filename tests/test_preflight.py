@@ -128,3 +128,15 @@ def test_a_sound_run_is_told_of_warnings(here: Path, capsys: pytest.CaptureFixtu
     printed = capsys.readouterr()
     assert printed.out == f"{here}/run.parset: 1 step, nothing wrong\n"
     assert printed.err.startswith(f"warning: {here}/pipeline.cfg:5: walltime is '12h'; a time is needed, as minutes, ")
+
+
+def test_a_run_says_what_the_queue_left_of_the_machine(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "run.parset").write_text("pipeline.steps = []\n")  # it is said before the first job
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")
+    assert main(["run.parset"]) == 0
+    assert "job 12 of Slurm has 0.105 of " in capsys.readouterr().out  # 100 * 1048576 bytes
+    assert main(["run.parset", "--memory-gb", "0.5", "--cores", "1"]) == 0
+    assert "Slurm" not in capsys.readouterr().out
