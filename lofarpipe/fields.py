@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,17 @@ from lofarpipe.fields_table import Cell, Field
 from lofarpipe.options import Option, check_value
 from lofarpipe.pipeline import Pipeline
 from lofarpipe.programs import job_environment
+from lofarpipe.steps import Step
+from lofarpipe.support.parset import split_list
 
 #: Each run ends its own jobs within 5 s before it is killed; it needs the time to close its journal after that.
 GRACE_S = 20.0
 HEADER = ("field", "state", "took", "rms", "product, or why there is none")
 ERROR = "genericpipeline.py: "  # how a run marks the line that says what was wrong
 LOG_NAME = "field.log"
+#: Keys that name files which a step writes, wherever these are; and the arguments that do, by the type of the step.
+OUTPUT_CONTROLS = ("output_files", "metadata_file", "sip_file")
+OUTPUT_ARGUMENTS = {"wsclean": "name", "dp3": "msout", "dppp": "msout"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ def check_runs(runs: Sequence[FieldRun], common: Sequence[Finding], own: Sequenc
         for finding in findings
         if finding not in of_all
     ]
-    return [finding for finding in common if finding in of_all] + of_fields + _check_directories(runs)
+    of_pairs = _check_directories(runs) or _check_outputs(runs)
+    return [finding for finding in common if finding in of_all] + of_fields + of_pairs
 
 
 def _check_directories(runs: Sequence[FieldRun]) -> list[Finding]:
@@ -110,6 +117,36 @@ def _check_directories(runs: Sequence[FieldRun]) -> list[Finding]:
     where = f"{runs[0].settings.config_file}: [layout] job_directory"
     shared = runs[0].settings.job_directory
     return [Finding(where, f"is {shared} for several fields; each needs its own: use %(job_name)s in it")]
+
+
+def _check_outputs(runs: Sequence[FieldRun]) -> list[Finding]:
+    """Return the files that two fields would write: one would replace that of the other."""
+    first: dict[str, str] = {}
+    findings = []
+    for run in runs:
+        for path, key in _named_outputs(run.pipeline.steps).items():
+            other = first.setdefault(path, run.field.name)
+            if other != run.field.name:
+                what = f"{key}: {path} is written by field '{other}' too; give each field a name of its own"
+                findings.append(Finding(run.field.where, f"field '{run.field.name}': {what}"))
+    return findings
+
+
+def _named_outputs(steps: Sequence[Step]) -> dict[str, str]:
+    """Return the files that steps name as output, absolute, with the key; those in the directory of a job differ."""
+    return {
+        os.path.abspath(name): f"{step.name}.{key}"  # noqa: PTH100 - a link that is there does not count
+        for step in steps
+        for key, text in _output_texts(step)
+        for name in split_list(text)
+        if name not in ("", "none") and ".output." not in name
+    }
+
+
+def _output_texts(step: Step) -> list[tuple[str, str]]:
+    controls = [(f"control.{key}", step.control[key]) for key in OUTPUT_CONTROLS if key in step.control]
+    key = OUTPUT_ARGUMENTS.get(step.type, "")
+    return controls + ([(f"argument.{key}", step.arguments[key])] if key in step.arguments else [])
 
 
 # ---- running

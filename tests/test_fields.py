@@ -17,7 +17,8 @@ from living import living
 
 from lofarpipe.cli import main
 from lofarpipe.executors.jobs import NOTE, JobResult
-from lofarpipe.fields import outcome, shown, why
+from lofarpipe.fields import _named_outputs, outcome, shown, why
+from lofarpipe.steps import Step
 
 STEPS = """\
 ! files = [none.txt]   ## {list} what is copied
@@ -275,6 +276,41 @@ def test_one_directory_for_all_is_refused(site: Path, capsys: pytest.CaptureFixt
         f"{site}/pipeline.cfg: [layout] job_directory: is {site}/jobs/all for several fields; "
         "each needs its own: use %(job_name)s in it"
     )
+
+
+DELIVER = """\
+! delivered = []      ## {list} where the copies go
+deliver.control.kind = plugin
+deliver.control.type = copyFiles
+deliver.control.hosts = [localhost]
+deliver.control.input_file = copy.output.mapfile
+deliver.control.output_files = {{ delivered }}
+deliver.control.mapfile_dir = input.output.mapfile_dir
+deliver.control.filename = deliver.mapfile
+"""
+
+
+def test_two_fields_do_not_write_the_same_file(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "run.parset").write_text(PARSET.replace("wait, copy]", "wait, copy, deliver]") + DELIVER)
+    header = "field,files,delivered"
+    table(site, "one,[a.txt],[out/x]", f'two,[b.txt],"[out/y, {site}/out/x]"', "three,[a.txt],[]", header=header)
+    for more in ([], ["--check"]):
+        assert findings(capsys, *more) == [
+            f"fields.csv:3: field 'two': deliver.control.output_files: {site}/out/x is written by field 'one' too; "
+            "give each field a name of its own",
+            "1 problem found; nothing was run",
+        ]
+    table(site, "one,[a.txt],[out/x]", "two,[b.txt],input.output.job_directory/x", header=header)
+    assert run("--check") == 0
+    table(site, "one,[a.txt],input.output.job_directory/x", "two,[b.txt],input.output.job_directory/x", header=header)
+    assert run("--check") == 0
+
+
+@pytest.mark.parametrize(("kind", "key"), [("wsclean", "name"), ("dp3", "msout"), ("executable_args", "")])
+def test_what_programs_write_is_compared_too(kind: str, key: str) -> None:
+    arguments = {"name": "/x/image", "msout": "/x/image"}
+    one, two = (Step(name, name, "recipe", kind, {"sip_file": "none"}, arguments) for name in ("a", "b"))
+    assert _named_outputs([one, two]) == ({"/x/image": f"b.argument.{key}"} if key else {})
 
 
 def test_a_directory_that_cannot_be_made_is_told_before_any_field_runs(

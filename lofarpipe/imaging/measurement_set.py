@@ -7,7 +7,7 @@ does not grow with its number of rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,13 @@ class Sample:
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
     """Open a casacore table read-only, and close it again."""
+    what = "opened as a table"
     try:
-        table = casacore.tables.table(path, ack=False, readonly=True)
+        with closing(casacore.tables.table(path, ack=False, readonly=True)) as table:
+            what = "read: it is damaged"
+            yield table
     except RuntimeError as err:
-        raise MeasurementSetError(f"{path}: cannot be opened as a table: {str(err).splitlines()[0]}") from err
-    try:
-        yield table
-    finally:
-        table.close()
+        raise MeasurementSetError(f"{path}: cannot be {what}: {str(err).splitlines()[0]}") from err
 
 
 @contextmanager

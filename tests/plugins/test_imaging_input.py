@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -230,6 +231,15 @@ def test_no_visibility_is_a_number(check, made):
     with table(path, readonly=False, ack=False) as opened:
         opened.putcol("DATA", np.full((SHAPE.ntimes * 36, SHAPE.nchan, 4), np.nan + 0j, np.complex64))
     assert "every visibility is flagged, of weight 0, or not a finite number" in only(check(path))
+
+
+def test_a_damaged_set(check, hba_set, tmp_path):
+    copy = tmp_path / "damaged.MS"
+    shutil.copytree(hba_set, copy)
+    with table(str(copy), ack=False) as opened:
+        number = opened.getdminfo("DATA")["SEQNR"]
+    os.truncate(max(copy.glob(f"table.f{number}*"), key=lambda path: path.stat().st_size), 1000)
+    assert only(check(copy)).startswith(f"{copy}: cannot be read: it is damaged: ")
 
 
 def test_a_real_set_that_is_all_flagged(check, dish_set):
