@@ -124,7 +124,21 @@ def _whole(function: Callable[[float], int], number: float) -> float:
 
 
 def _os() -> dict[str, Any]:
-    return {"errno": errno, "getcwdu": os.getcwd, "path": Facade("os.path", [os.path], _path(), first=True)}
+    return {
+        "errno": errno,
+        "getcwdu": os.getcwd,
+        "path": Facade("os.path", [os.path], _path(), first=True),
+        "popen2": lambda command: _pipes(command, None)[:2],
+        "popen3": lambda command: _pipes(command, subprocess.PIPE),
+        "popen4": lambda command: _pipes(command, subprocess.STDOUT)[:2],
+    }
+
+
+def _pipes(command: str | list[str], errors: int | None) -> tuple[Any, Any, Any]:
+    """Start a command, by the shell if it is text as that of a plugin is, and return its streams."""
+    argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
+    process = TextPopen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+    return process.stdin, process.stdout, process.stderr
 
 
 def _path() -> dict[str, Any]:

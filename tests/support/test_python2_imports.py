@@ -68,6 +68,9 @@ def test_modules_that_are_gone(name):
         ("import os\nr = os.getcwdu() == os.getcwd(), os.errno.EEXIST, os.path.basename('/a/b')", (True, 17, "b")),
         ("import subprocess as s\nr = s.Popen(['echo', 'hi'], stdout=s.PIPE).communicate()[0].split('\\n')[0],"
          " s.check_output(['echo', 'a']) == 'a\\n', type(s.check_output(['echo'], universal_newlines=True)) is str", ("hi", True, True)),
+        ("import os\ni, o, e = os.popen3('read x; echo $x; echo e >&2')\ni.write('in\\n')\ni.close()\nr = o.read(), e.read()\n"
+         "i, o = os.popen2(['cat'])\ni.close()\nr += os.popen4('echo o; echo e >&2')[1].readlines(), o.read()",
+         ("in\n", "e\n", ["o\n", "e\n"], "")),
         ("import time, collections, inspect, sys\nsys.exc_clear()\nr = time.clock() >= 0, issubclass(dict, collections.Mapping),"
          " inspect.getargspec(lambda a, b=1: 1).args", (True, True, ["a", "b"])),
         ("from sets import Set\nimport UserDict\nimport exceptions\nr = len(Set([1, 1])), UserDict.IterableUserDict({1: 2})[1],"
