@@ -7,6 +7,7 @@ the engine's decision.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -128,6 +129,8 @@ def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     except ImportError as err:
         raise PipelineError(MISSING) from err
     dask.config.set(_SETTINGS)
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         cluster = _cluster(options, stack, logs)
         client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
@@ -146,6 +149,8 @@ _SETTINGS = {
     "distributed.deploy.lost-worker-timeout": "5s",  # then another one can be asked for
     "distributed.logging": {"distributed": "error", "distributed.worker": "error", "distributed.scheduler": "error"},
 }
+# What they say of lost workers and schedulers, we say in our words; settings come too late for those of this process.
+LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.nanny", "distributed.scheduler")
 
 
 def _cluster(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:

@@ -105,9 +105,26 @@ class DaskExecutor(Cancellable):
         return self._options.launcher in QUEUES
 
     def workers_now(self) -> Mapping[str, Any]:
-        """Return the facts of the workers that are there, by address."""
-        workers: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        """Return the facts of the workers that are there, by address.
+
+        Raises
+        ------
+        PipelineError
+            If the scheduler has been away for so long that Dask has given it up.
+        """
+        if not self.has_scheduler():
+            raise PipelineError(
+                f"[dask]: {self._scheduler()} does not answer any more; start it, and run again to resume"
+            )
+        workers: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return workers
+
+    def has_scheduler(self) -> bool:
+        """Whether there is a scheduler, or it may come back."""
+        return self._client.status not in ("closing", "closed")
+
+    def _scheduler(self) -> str:
+        return f"the scheduler at {self._options.address}" if self._options.address else "the scheduler"
 
     def workers(
         self, wait: Callable[[float], object] = time.sleep, must_end: Callable[[], bool] = lambda: False
@@ -300,6 +317,8 @@ class _Batch:
         self._announce_one(index, order)
         withdraw(order)  # a guard that comes too late finds nothing to do
         result = read_record(order)
+        if result is not None and result.is_lost and self._error(index):
+            result = replace(result, problem=f"lost with its worker: {result.problem}")
         never_began = read_claim(order) is None and self._error(index).startswith("KilledWorker")
         if result is None and not never_began:
             result = self._lost(index, order)
@@ -335,13 +354,17 @@ class _Batch:
         """End what still runs, and wait until every guard is dead; what has not begun will not."""
         if not self._waiting:
             return
-        client = self._owner._client
         begun = {index: order for index, order in self._waiting.items() if read_claim(order) is not None}
         for index, order in self._waiting.items():
             if index not in begun:
                 withdraw(order)
-        client.cancel([self._futures[index] for index in self._waiting if index in self._futures])
-        client.run(end_guards)
+        if self._owner.has_scheduler():
+            client = self._owner._client
+            client.cancel([self._futures[index] for index in self._waiting if index in self._futures])
+            client.run(end_guards)
+        else:  # guards see that, and end their jobs
+            for order in begun.values():
+                withdraw(order)
         for index, order in begun.items():
             while state_of(order) == "alive":
                 self._watch.wait(LOOK_S / 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from living import living
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors import dask_cluster
@@ -66,7 +69,7 @@ def test_job_of_a_killed_worker_is_lost_and_not_run_again(executor, make_job, tm
         ),
     )
     assert results[0].is_lost
-    assert "what had started it was gone" in results[0].reason() or "lost with" in results[0].reason()
+    assert "lost with its worker: " in results[0].reason() or "lost with node" in results[0].reason()
     assert results[1].ok
     sessions = (
         [int(line) for line in (tmp_path / "starts").read_text().split()] if (tmp_path / "starts").exists() else []
@@ -223,6 +226,35 @@ def test_no_worker_comes(tmp_path):
         with pytest.raises(PipelineError, match=r"no worker came within 0\.2 s"):
             theirs.capacity()
         theirs.close()
+
+
+def test_scheduler_that_dies(make_job, tmp_path):
+    import dask
+
+    def start(program: str, *options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(tmp_path / "scheduler")]
+        return subprocess.Popen([*command, *options, "--no-dashboard"], stderr=subprocess.DEVNULL)
+
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+    wait_until(lambda: (tmp_path / "scheduler").exists() and (tmp_path / "scheduler").read_text().endswith("}"))
+    worker = start(
+        "dask_worker", "--no-nanny", "--nthreads", "1", "--resources", "cores=1 memory_mb=1000 gpus=0 node=1000000"
+    )
+    address = json.loads((tmp_path / "scheduler").read_text())["address"]
+    executor = DaskExecutor(DaskOptions("address", address=address), tmp_path / "orders", grace_s=1.0)
+    try:
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+            pytest.raises(PipelineError, match=f"the scheduler at {address} does not answer any more; start it"),
+        ):
+            executor.run([make_job(0, "sleep 120")], on_start=lambda _: scheduler.kill())
+        executor.close()
+        assert living(tmp_path).keys() <= {worker.pid}
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+    assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)  # it is told in our words
 
 
 def test_cluster_that_cannot_be_reached(monkeypatch, tmp_path):
