@@ -77,14 +77,14 @@ class ClassicLog(Reporter):
         """Write what the program wrote, as one block, and how it ended."""
         product = result.label.rsplit("/", 1)[-1]
         name = f"node.{result.host}.{self._step_type}.{product}".rstrip(".")
-        output: Iterable[str] = ()
-        if not result.is_silent:
-            output = self._output("DEBUG" if problem is None else "WARNING", name, result)
         if problem is None:
             end = f"{self._prefix('INFO', name)}{result.name} {result.reason()}\n"
         else:
             end = f"{self._prefix('ERROR', name)}{result.name} {problem}\n"
-        self._append(chain(output, [end]))
+        if result.is_silent:
+            self._append([end])
+        else:
+            self._append(chain(self._output("DEBUG" if problem is None else "WARNING", name, result), [end]))
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Write that a step is complete."""
@@ -141,6 +141,9 @@ class ClassicLog(Reporter):
             file = self._file
             if file is None or self._seen_at != self._clock.text():
                 file = self._opened()
+            if isinstance(lines, list):
+                _write_all(file, "".join(lines).encode("utf-8", "replace"))
+                return
             rest = iter(lines)
             while text := "".join(islice(rest, LINES_AT_ONCE)):
                 _write_all(file, text.encode("utf-8", "replace"))
