@@ -90,6 +90,10 @@ def _users(parset: Parset, names: frozenset[str]) -> frozenset[str]:
     return frozenset(key for key in parset if names.intersection(parset.placeholders(key)))
 
 
+DEEPEST = 50  # loops and sub-pipelines within each other
+MOST_REPEATED_KEYS = 2**18  # of steps that are listed again: a few loops of loops of loops list billions
+
+
 class StepBuilder:
     """Builds steps with those inside them: the bodies of loops and sub-pipelines."""
 
@@ -99,6 +103,8 @@ class StepBuilder:
         self._parset = parset
         self._settings = settings
         self._within: list[str] = []
+        self._files: list[Path] = []  # of the sub-pipelines that are being built
+        self._keys_built = 0  # of a block that is listed twice, twice
         self._known = _blocks(parset)
         self._suggested = Suggestions()
 
@@ -118,6 +124,10 @@ class StepBuilder:
             return self._broken(name, block, Finding(where, f"{key}: there is no step '{block}'{hint}"))
         try:
             step = build_step(name, block, self._parset, self._settings.tasks)
+            self._keys_built += len(step.entries)
+            if self._keys_built > len(self._parset) + MOST_REPEATED_KEYS:
+                what = f"steps that are listed again have more than {MOST_REPEATED_KEYS} keys in all; list fewer"
+                raise PipelineError(f"{listed}: {what}")
             return self._with_body(step)
         except PipelineError as err:
             where, _, what = str(err).partition(": ")
@@ -133,6 +143,8 @@ class StepBuilder:
             return step
         if step.name in self._within:
             raise PipelineError(f"{step.where('control.kind')}: the step contains itself")
+        if len(self._within) == DEEPEST:
+            raise PipelineError(f"{step.where('control.kind')}: more than {DEEPEST} steps within each other")
         self._within.append(step.name)
         try:
             return self._looped(step) if step.kind == "loop" else self._put_in(step)
@@ -156,10 +168,17 @@ class StepBuilder:
             raise PipelineError(f"{where}: a sub-pipeline needs the path of its parset")
         typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
         path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
+        if path.resolve() in self._files:
+            raise PipelineError(f"{where}: the sub-pipeline {path} contains itself")
         sub = put_in(self._parset, step.name, path, dict(step.arguments))
         self._known = _blocks(self._parset)
         control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
-        return replace(step, control=control, body=tuple(self.steps(numbered(sub.steps), f"{path}: pipeline.steps")))
+        self._files.append(path.resolve())
+        try:
+            body = self.steps(numbered(sub.steps), f"{path}: pipeline.steps")
+        finally:
+            self._files.pop()
+        return replace(step, control=control, body=tuple(body))
 
 
 def _blocks(parset: Parset) -> set[str]:

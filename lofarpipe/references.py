@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from lofarpipe.errors import PipelineError, nearest
 
-REFERENCE = re.compile(r"([\w+_-]+)\.output\.([\w+._-]+)")
+# Looked for where a name begins, and nowhere within one: a long word would take the square of its length.
+REFERENCE = re.compile(r"(?<![\w+-])([\w+-]++)\.output\.([\w+.-]++)")
 
 Results = dict[str, dict[str, object]]
 

@@ -15,6 +15,7 @@ from lofarpipe.support.parset import Entry, Parset
 KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
 BROKEN = "broken"  # the kind of a step that could not be built; it fails when it is reached
 BLOCK_PARTS = ("control", "argument", "use")
+MOST_SUBLISTS = 1000  # put in place; each takes a search through the list
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,21 @@ def step_list(parset: Parset) -> list[str]:
     Raises
     ------
     PipelineError
-        If there is no ``pipeline.steps``.
+        If there is no ``pipeline.steps``, or there are too many sub-lists.
     """
     if "pipeline.steps" not in parset:
         raise PipelineError("No pipeline steps defined: the parset has no key pipeline.steps")
     names = parset.vector("pipeline.steps")
+    listed, sublists_left = set(names), MOST_SUBLISTS
     for key in sorted(sublist_keys(parset)):
         name = key.removeprefix("pipeline.steps.")
-        if name in names:
+        if name in listed and name in names:
+            sublists_left -= 1
+            if sublists_left < 0:
+                raise PipelineError(f"{parset.entry(key).where}: {key}: more than {MOST_SUBLISTS} sub-lists are used")
             place = names.index(name)
             names[place : place + 1] = parset.vector(key)
+            listed.update(parset.vector(key))
     return [name for name in names if name]
 
 

@@ -6,6 +6,7 @@ Source: spec/lofarpipe.md, section 4.7.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from lofarpipe.support.parset import Entry, Parset
 
 #: Keys of the sub parset that are not put into the master.
 OWN_KEYS = ("pipeline.steps", "pipeline.pluginpath", "pipeline.mapfile")
+_STEP_NAME = re.compile(r"[\w+-]+")
+_REFERRED = re.compile(r"(?<![\w+-])([\w+-]++)\.output")
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,20 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
     if "pipeline.steps" not in sub:
         raise PipelineError(f"{path}: No pipeline steps defined: the parset has no key pipeline.steps")
     definitions = sub.definitions()
-    for variable, entry in definitions.items():
-        _define_last(master, variable, entry)
-    for variable, value in overrides.items():
-        known = master.definitions()
-        if variable in known:
-            _define_last(master, variable, Entry(known[variable].key, value, str(path), 0))
+    _define_last(master, definitions)
+    known = master.definitions()
+    overridden = {key: Entry(key, value, str(path), 0) for key, value in overrides.items() if key in known}
+    _define_last(master, overridden)
     own_keys = _with_definitions(master, sub)
     steps = [step for step in own_keys.vector("pipeline.steps") if step]
     looped = (item for key in sub if key.endswith(".control.loopsteps") for item in sub.vector(key))
     blocks = {*steps, *(item.removeprefix(f"{name}-") for item in looped)}
     own = {entry.key for entry in definitions.values()}
+    renamer = _Renamer(name, blocks)
     for entry in sub.entries():
         if entry.key not in own and entry.key not in OWN_KEYS:
-            master.set(
-                f"{name}-{entry.key}", _renamed(entry.value, name, blocks), entry.file, entry.line, entry.comment
-            )
+            value = renamer.renamed(entry.value)
+            master.set(f"{name}-{entry.key}", value, entry.file, entry.line, entry.comment)
     replaced = master.substituted()
     for key in replaced:
         entry = replaced.entry(key)
@@ -75,21 +76,37 @@ def _with_definitions(master: Parset, sub: Parset) -> Parset:
     return both.substituted()
 
 
-def _define_last(master: Parset, variable: str, entry: Entry) -> None:
+def _define_last(master: Parset, definitions: Mapping[str, Entry]) -> None:
+    """Define variables anew, after all others."""
     known = master.definitions()
-    if variable in known:
-        master.remove(known[variable].key)
-    master.set(f"! {variable}", entry.value, entry.file, entry.line, entry.comment)
+    master.remove(*(known[variable].key for variable in definitions if variable in known))
+    for variable, entry in definitions.items():
+        master.set(f"! {variable}", entry.value, entry.file, entry.line, entry.comment)
 
 
-def _renamed(value: str, name: str, blocks: set[str]) -> str:
-    """Return a value with the steps that it refers to under their longer names.
+class _Renamer:
+    """Gives the steps that values refer to their longer names."""
 
-    Such a step is renamed wherever it stands in the value, for in ``<step>.output.<step>.fits.mapfile`` it stands
-    twice; never inside the name of another step.
-    """
-    used = [block for block in blocks if block and re.search(rf"(?<![\w+-]){re.escape(block)}\.output", value)]
-    if not used:
-        return value
-    longest_first = "|".join(re.escape(block) for block in sorted(used, key=len, reverse=True))
-    return re.sub(rf"(?<![\w+-])({longest_first})", lambda found: f"{name}-{found[1]}", value)
+    def __init__(self, name: str, blocks: set[str]) -> None:
+        self.name = name
+        self.blocks = {block for block in blocks if _STEP_NAME.fullmatch(block)}
+        self.odd_blocks = [block for block in blocks if block and not _STEP_NAME.fullmatch(block)]
+
+    def renamed(self, value: str) -> str:
+        """Return a value with the steps that it refers to under their longer names.
+
+        Such a step is renamed wherever it stands in the value, for in ``<step>.output.<step>.fits.mapfile`` it stands
+        twice; never inside the name of another step.
+        """
+        if ".output" not in value:
+            return value
+        used = self.blocks.intersection(_REFERRED.findall(value))
+        used.update(block for block in self.odd_blocks if f"{block}.output" in value and _refers(value, block))
+        if not used:
+            return value
+        longest_first = "|".join(re.escape(block) for block in sorted(used, key=len, reverse=True))
+        return re.sub(rf"(?<![\w+-])({longest_first})", lambda found: f"{self.name}-{found[1]}", value)
+
+
+def _refers(value: str, block: str) -> bool:
+    return bool(re.search(rf"(?<![\w+-]){re.escape(block)}\.output", value))

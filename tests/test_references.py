@@ -21,6 +21,12 @@ def test_what_is_a_reference(text, found):
     assert references(text) == found
 
 
+@pytest.mark.timeout(300)  # 0.01 s; the square of the length takes hours
+def test_long_words_are_no_references():
+    assert references(2**20 * "a") == []
+    assert references("+" * 2**20 + "a.output.x")[0][1] == "x"
+
+
 def test_all_references_are_replaced():
     text = "[average.output.mapfile,input.output.job_directory/x]"
     assert resolve(text, RESULTS, "here") == "[/m/average.mapfile,/j/x]"

@@ -61,9 +61,9 @@ class Parset(Entries):
         """Set a key to the text of a value, whether or not it exists."""
         self.set(key, str(value))
 
-    def remove(self, key: str) -> None:
-        """Take a key out; nothing happens where there is none."""
-        self._remove(key)
+    def remove(self, *keys: str) -> None:
+        """Take keys out; nothing happens where there is none."""
+        self._remove(keys)
 
     def adoptFile(self, filename: Filename, prefix: str = "") -> None:  # noqa: N802
         """Take over the keys of a file, each with ``prefix`` in front; they replace keys of the same name."""

@@ -149,11 +149,12 @@ class Entries:
         self._entries[record[0]] = record
         return known is None
 
-    def _remove(self, key: str) -> None:
-        key = canonical(key)
-        self._entries.pop(key, None)
+    def _remove(self, keys: Iterable[str]) -> None:
+        gone = {canonical(key) for key in keys}
+        for key in gone:
+            self._entries.pop(key, None)
         self._blocks = {}
-        self.keys = [name for name in self.keys if canonical(name) != key]
+        self.keys = [name for name in self.keys if canonical(name) not in gone]
 
     def adopt(self, other: Entries) -> None:
         """Lay another parset over this one: keys that exist keep their place, and get the other's value.

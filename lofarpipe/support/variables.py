@@ -23,6 +23,8 @@ def may_have_placeholders(text: str) -> bool:
 
 def placeholders(text: str) -> list[str]:
     """Return the names used as ``{{ name }}``, exactly one blank on each side, in order of first use."""
+    if "{{ " not in text:
+        return []
     return list(dict.fromkeys(found.group(1) for found in _PLACEHOLDER.finditer(text)))
 
 

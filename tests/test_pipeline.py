@@ -1,0 +1,84 @@
+"""Parset -> pipeline: what would never end, or take any amount of memory, is said and not built."""
+
+from pathlib import Path
+
+import pytest
+
+from lofarpipe import pipeline as pipeline_module
+from lofarpipe import steps
+from lofarpipe.config import Overrides, load_settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.pipeline import load_pipeline
+from lofarpipe.steps import step_list
+from lofarpipe.support.parset import Parset
+
+STEP = "{0}.control.kind = plugin\n{0}.control.type = makeDirectory\n"
+LOOP = "{0}.control.kind = loop\n{0}.control.loopcount = 1\n{0}.control.loopsteps = [{1}]\n"
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = "[DEFAULT]\nruntime_directory = {0}\nworking_directory = {0}\nrecipe_directories = []\n"
+    Path("pipeline.cfg").write_text(config.format(tmp_path))
+
+    def loaded(text):
+        path = Path("run.parset")
+        path.write_text(text)
+        return load_pipeline(path, load_settings(path, Overrides(config=Path("pipeline.cfg"))))
+
+    return loaded
+
+
+def findings(pipeline):
+    return [str(finding) for finding in pipeline.findings]
+
+
+def test_loops_of_loops_are_bounded(load, monkeypatch):
+    monkeypatch.setattr(pipeline_module, "MOST_REPEATED_KEYS", 100)
+    loops = "".join(LOOP.format(f"l{i}", f"l{i + 1}, l{i + 1}") for i in range(40))
+    found = load(f"pipeline.steps = [l0]\n{loops}{STEP.format('l40')}")
+    assert "steps that are listed again have more than 100 keys in all; list fewer" in findings(found)[0]
+    assert len(findings(found)) < 200
+    assert not load(f"pipeline.steps = [{'a, ' * 51}]\n{STEP.format('a')}").findings  # 51 times 2 keys
+
+
+def test_depth_of_loops_is_bounded(load, monkeypatch):
+    monkeypatch.setattr(pipeline_module, "DEEPEST", 2)
+    two = f"pipeline.steps = [a]\n{LOOP.format('a', 'b')}{LOOP.format('b', 'c')}"
+    assert not load(two + STEP.format("c")).findings
+    (found,) = findings(load(two + LOOP.format("c", "d") + STEP.format("d")))
+    assert found == "run.parset:8: c.control.kind: more than 2 steps within each other"
+
+
+def test_sub_pipeline_that_contains_itself_is_told(load):
+    found = load("pipeline.steps = [a]\na.control.kind = pipeline\na.control.type = run.parset\n")
+    (told,) = findings(found)
+    assert "run.parset:3: a-a.control.type: the sub-pipeline " in told
+    assert told.endswith("run.parset contains itself")
+
+
+def test_sub_lists_that_are_used_are_counted(monkeypatch):
+    monkeypatch.setattr(steps, "MOST_SUBLISTS", 2)
+    text = "pipeline.steps = [x, y]\npipeline.steps.x = [b, z]\npipeline.steps.y = [c]\npipeline.steps.w = [e]\n"
+    assert step_list(Parset.parse(text)) == ["b", "z", "c"]
+    with pytest.raises(PipelineError, match=r"^<text>:5: pipeline.steps.z: more than 2 sub-lists are used$"):
+        step_list(Parset.parse(text + "pipeline.steps.z = [d]\n"))
+
+
+def test_step_is_renamed_where_it_is_referred_to(load):
+    Path("sub.parset").write_text(
+        "pipeline.steps = [s, my.step, gone]\n! v = 1\n"
+        + "".join(STEP.format(name) for name in ("s", "my.step"))
+        + "s.control.a = [s.output.s.mapfile, t.s.output.x, as.output.x]\ns.control.b = my.step.output.x\n"
+        + "s.control.c = s{{ v }}\ns.control.d = s-s.output\n"
+    )
+    found = load("pipeline.steps = [p]\np.control.kind = pipeline\np.control.type = sub.parset\np.argument.v = 2\n")
+    values = {key: found.parset[f"p-s.control.{key}"] for key in "abcd"}
+    assert values == {
+        "a": "[p-s.output.p-s.mapfile, t.p-s.output.x, as.output.x]",
+        "b": "p-my.step.output.x",
+        "c": "s2",
+        "d": "s-s.output",
+    }
+    assert list(found.parset.definitions()) == ["v"]
