@@ -248,6 +248,8 @@ class DryRun(Run):
         self._tell(*(f"# {step.name}: {comment}" for comment in supposed.comments))
         if not supposed.is_complete:
             self.incomplete.add(step.name)
+        if self.loops and supposed.may_break:
+            self._tell(f"# {step.name}: it may end the loop here")
         returned = [text for p in jobs.pending for text in supposed.values[p.job.name].values()]
         self.awaited.add(step.name, (text for text in returned if Path(text).is_absolute()))
         return self._supposer.maps(prepared, supposed)

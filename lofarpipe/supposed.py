@@ -39,11 +39,13 @@ class Supposed:
     values: what each job returns, by name of the job.
     comments: how that is known.
     is_complete: whether they return nothing else.
+    may_break: whether they may end the loop that they are in.
     """
 
     values: Mapping[str, Values]
     comments: Sequence[str] = ()
     is_complete: bool = True
+    may_break: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Supposer:
     ) -> Supposed:
         """Return what the jobs of a script returned the last time, else placeholders for what it declares."""
         keys = declared(script_of(pending[0]), "OUTPUTS") if pending else ()
-        comments, is_complete = [], True
+        comments, is_new = [], False
         for planned in pending:
             name = planned.job.name
             last = self.history.last_job(entries[name])
@@ -96,10 +98,11 @@ class Supposer:
                 values[name] = _returned(last)
                 comments = ["what it returns is taken to be what it returned the last time"]
             else:
-                is_complete = keys is not None
+                is_new = True
                 known = [key for key in keys or () if key != "break"]
                 values[name] = {key: placeholder(prepared.name, key, planned.place) for key in known}
-        return Supposed(values, comments, is_complete)
+        may_break = is_new and (keys is None or "break" in keys)
+        return Supposed(values, comments, not is_new or keys is not None, may_break)
 
     def _plan(self, pending: Sequence[PlannedJob]) -> tuple[dict[str, Values], list[str]]:
         """Run the jobs of a script that plans; return what they returned, and what they warned of."""

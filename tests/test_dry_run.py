@@ -14,40 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from copy_pipeline import CONFIG, copy_step, journalled, list_step
+from copy_pipeline import CONFIG, OF_ALL_KINDS, OTHER_STEPS, copy_step, journalled, list_step
 
 from lofarpipe.cli import main
 from lofarpipe.support.data_map import DataMap, DataProduct
 
-STEPS = """\
-pipeline.steps = [list, copy, gather, show, again, note]
-gather.control.kind = plugin
-gather.control.type = compressMapfile
-gather.control.mapfile_in = copy.output.mapfile
-gather.control.mapfile_dir = input.output.mapfile_dir
-gather.control.filename = gather.mapfile
-show.control.type = executable_args
-show.control.executable = /bin/echo
-show.control.mapfile_in = gather.output.mapfile
-show.control.inputkey = files
-show.argument.flags = [files]
-show.argument.mode = fast
-again.control.kind = loop
-again.control.type = loop
-again.control.loopcount = 2
-again.control.loopsteps = [inner]
-inner.control.type = executable_args
-inner.control.executable = /bin/echo
-inner.control.mapfile_in = list.output.mapfile
-inner.control.inputkey = infile
-inner.argument.flags = [infile, again.output.counter]
-note.control.type = executable_args
-note.control.executable = /bin/echo
-note.control.mapfile_in = list.output.mapfile
-note.control.inputkey = infile
-note.argument.flags = [infile]
-"""
-PARSET = STEPS + list_step("[{here}/in/a b.txt]") + copy_step()
 OUTSIDE = "__pycache__", ".pytest_cache"
 
 
@@ -58,7 +29,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "in" / "a b.txt").write_text("a\n")
     (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
-    (tmp_path / "run.parset").write_text(PARSET.format(here=tmp_path))
+    (tmp_path / "run.parset").write_text(OF_ALL_KINDS.format(here=tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     return tmp_path
@@ -445,7 +416,7 @@ def own_plugin(site: Path) -> Path:
     block = (
         "list.control.kind = plugin\nlist.control.type = mine\nlist.control.mapfile_dir = input.output.mapfile_dir\n"
     )
-    (site / "run.parset").write_text(STEPS + block + copy_step(program="/bin/echo"))
+    (site / "run.parset").write_text(OTHER_STEPS + block + copy_step(program="/bin/echo"))
     return site
 
 
@@ -595,12 +566,28 @@ def test_loop_without_end(site: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert lines[place + 2].startswith("note/000: ")
 
 
+def test_step_of_a_loop_that_is_known_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it gave in the iteration before is not taken for what it gives now."""
+    DataMap([DataProduct("localhost", "/d/a.txt", False)]).save(site / "in/0")
+    loop = "again.control.kind = loop\nagain.control.loopcount = 2\nagain.control.loopsteps = [first, second]\n"
+    first = copy_step("first", "x", "/bin/echo", "infile").replace("x.output.mapfile", "@/in/again.output.counter")
+    pipeline(site, "again", loop, first, copy_step("second", "first", "/bin/echo"))
+    assert dry_run(capsys) == [
+        "first/000: /bin/echo /d/a.txt",
+        f"second/000: /bin/echo {site}/run/a.first {site}/run/a.second",
+        f"# first: {site}/in/1: mapfile cannot be read: No such file or directory",
+        "#   for each product: /bin/echo infile",
+        "# second: to be known it needs what these give, which did not run: first",
+        "#   for each product: /bin/echo infile outfile",
+    ]
+
+
 # ---- the rest
 
 
 def test_what_is_done_and_what_changed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "in/a b.txt").rename(site / "in/a.txt")
-    (site / "run.parset").write_text(PARSET.format(here=site).replace("a b.txt", "a.txt"))
+    (site / "run.parset").write_text(OF_ALL_KINDS.format(here=site).replace("a b.txt", "a.txt"))
     run()
     done = "done before, with the same inputs; not run again"
     assert [line for line in dry_run(capsys) if done not in line and "plugin" not in line] == []

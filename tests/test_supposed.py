@@ -82,6 +82,26 @@ def test_script_that_returned_nothing(site: Path, capsys: pytest.CaptureFixture[
     assert shown(capsys, "show") == []  # there is no output image
 
 
+@pytest.mark.parametrize(("outputs", "told"), [('"image"', 0), ('"image", "break"', 3), (None, 3)])
+def test_loop_that_a_script_may_end(
+    site: Path, capsys: pytest.CaptureFixture[str], outputs: str | None, told: int
+) -> None:
+    """It is shown to the end."""
+    line = "" if outputs is None else f"OUTPUTS = ({outputs},)\n"
+    (site / "my/scripts/make.py").write_text(MAKE.replace('OUTPUTS = ("image",)\n', line))
+    loop = "again.control.kind = loop\nagain.control.loopcount = 3\nagain.control.loopsteps = [make]\n"
+    text = (site / "run.parset").read_text().replace("[list, make, show]", "[list, again]")
+    (site / "run.parset").write_text(text + loop)
+    assert main(["run.parset", "-c", "pipeline.cfg", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("# make: it may end the loop here") == told
+    assert [line.partition(":")[0] for line in lines if line.startswith("make/")] == 3 * [
+        "make/000",
+        "make/001",
+        "make/002",
+    ]
+
+
 @pytest.mark.parametrize("sip_file", ["none", "a.xml"])
 def test_files_of_a_feedback_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sip_file: str) -> None:
     monkeypatch.chdir(tmp_path)
