@@ -42,6 +42,38 @@ def copy_step(
 """
 
 
+# A pipeline with programs, plugins and a loop: what comes beside list and copy, and all of it.
+OTHER_STEPS = """\
+pipeline.steps = [list, copy, gather, show, again, note]
+gather.control.kind = plugin
+gather.control.type = compressMapfile
+gather.control.mapfile_in = copy.output.mapfile
+gather.control.mapfile_dir = input.output.mapfile_dir
+gather.control.filename = gather.mapfile
+show.control.type = executable_args
+show.control.executable = /bin/echo
+show.control.mapfile_in = gather.output.mapfile
+show.control.inputkey = files
+show.argument.flags = [files]
+show.argument.mode = fast
+again.control.kind = loop
+again.control.type = loop
+again.control.loopcount = 2
+again.control.loopsteps = [inner]
+inner.control.type = executable_args
+inner.control.executable = /bin/echo
+inner.control.mapfile_in = list.output.mapfile
+inner.control.inputkey = infile
+inner.argument.flags = [infile, again.output.counter]
+note.control.type = executable_args
+note.control.executable = /bin/echo
+note.control.mapfile_in = list.output.mapfile
+note.control.inputkey = infile
+note.argument.flags = [infile]
+"""
+OF_ALL_KINDS = OTHER_STEPS + list_step("[{here}/in/a b.txt]") + copy_step()
+
+
 def journalled(job: Path, kind: str = "") -> list[dict[str, Any]]:
     """Return the events in the journal of a job directory, of one kind or all; none where nothing ran yet."""
     journal = job / "journal.jsonl"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -64,13 +62,3 @@ def write_image(path: Path, plane: np.ndarray | None = None, without: tuple[str,
 def measured(path: Path, **header: object) -> Path:
     """A made-up image that measure_quality.py has been at."""
     return write_image(path, MEANRMS=1e-3, RMSMETH="by hand", XPOSURE=3600.0, DYNRANGE=77.0, **header)
-
-
-def load_script(name: str) -> ModuleType:
-    """Return a module of scripts/ or plugins/."""
-    (path,) = [folder / f"{name}.py" for folder in (REPOSITORY / "scripts", REPOSITORY / "plugins") if
-               (folder / f"{name}.py").is_file()]  # fmt: skip
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -10,42 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from copy_pipeline import CONFIG, copy_step, journalled, list_step
+from copy_pipeline import CONFIG, OF_ALL_KINDS, journalled
 
 from lofarpipe import __version__, cli
 from lofarpipe.arguments import parser, read_command_line
 from lofarpipe.cli import main
 from lofarpipe.executors.jobs import Interrupted
-
-STEPS = """\
-pipeline.steps = [list, copy, gather, show, again, note]
-gather.control.kind = plugin
-gather.control.type = compressMapfile
-gather.control.mapfile_in = copy.output.mapfile
-gather.control.mapfile_dir = input.output.mapfile_dir
-gather.control.filename = gather.mapfile
-show.control.type = executable_args
-show.control.executable = /bin/echo
-show.control.mapfile_in = gather.output.mapfile
-show.control.inputkey = files
-show.argument.flags = [files]
-show.argument.mode = fast
-again.control.kind = loop
-again.control.type = loop
-again.control.loopcount = 2
-again.control.loopsteps = [inner]
-inner.control.type = executable_args
-inner.control.executable = /bin/echo
-inner.control.mapfile_in = list.output.mapfile
-inner.control.inputkey = infile
-inner.argument.flags = [infile]
-note.control.type = executable_args
-note.control.executable = /bin/echo
-note.control.mapfile_in = list.output.mapfile
-note.control.inputkey = infile
-note.argument.flags = [infile]
-"""
-PARSET = STEPS + list_step("[{here}/in/a b.txt]") + copy_step()
 
 
 @pytest.fixture
@@ -54,7 +24,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "in" / "a b.txt").write_text("a\n")
     (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
-    (tmp_path / "run.parset").write_text(PARSET.format(here=tmp_path))
+    (tmp_path / "run.parset").write_text(OF_ALL_KINDS.format(here=tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -318,7 +288,7 @@ def test_forget_a_step_in_a_sub_pipeline(site: Path, capsys: pytest.CaptureFixtu
         )
     )
     (site / "run.parset").write_text(
-        PARSET.format(here=site).replace("copy, gather, show, again", "part")
+        OF_ALL_KINDS.format(here=site).replace("copy, gather, show, again", "part")
         + "part.control.kind = pipeline\npart.control.type = sub.parset\n"
         "part.control.mapfile_in = list.output.mapfile\n"
     )

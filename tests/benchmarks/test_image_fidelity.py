@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
-from pathlib import Path
 
 import pytest
+from loading import load_script
 
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import separation_deg
 from lofarpipe.imaging.simulation.truth import Truth
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "image_fidelity.py"
 PLAN = {
     "quantities": {"image_edge_deg": {"value": 3.0}, "cellsize_deg": {"value": 0.003}},
     "predicted_loss": {"image_edge": {"added_by_averaging": 0.02}},
@@ -23,11 +21,7 @@ PLAN = {
 
 @pytest.fixture(scope="module")
 def fidelity():
-    spec = importlib.util.spec_from_file_location("image_fidelity", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("image_fidelity")
 
 
 def test_a_figure_holds_up_to_its_limit(fidelity):

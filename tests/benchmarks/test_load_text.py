@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import pytest
+from loading import load_script
 
 from lofarpipe.support import map_text, parset_text
 from lofarpipe.support.data_map import DataMap, MultiDataMap
 from lofarpipe.support.parset import Parset
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "load_text.py"
-
 
 @pytest.fixture(scope="module")
 def load_text():
-    spec = importlib.util.spec_from_file_location("load_text", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("load_text")
 
 
 def test_files_are_of_ordinary_lines_and_usual_entries(load_text, monkeypatch, tmp_path):

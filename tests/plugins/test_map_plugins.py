@@ -1,23 +1,15 @@
 """The plugins that make maps from files and from other maps."""
 
-import importlib.util
-
 import pytest
+from loading import load_script
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 
 @pytest.fixture
-def plugin(repository):
-    def load(name):
-        path = repository / "plugins" / f"PipelineStep_{name}.py"
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+def plugin():
+    return lambda name: load_script(f"PipelineStep_{name}")
 
 
 @pytest.fixture

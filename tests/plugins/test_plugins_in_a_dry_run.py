@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_images import load_script
+from loading import load_script
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.plugins import declared

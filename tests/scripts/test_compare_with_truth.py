@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loading import load_script
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from test_flux_check import TRUTH, write
@@ -21,10 +21,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_with_truth.py"
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("compare_with_truth", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("compare_with_truth")
 
 
 @pytest.fixture

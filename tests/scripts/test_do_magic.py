@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import shutil
 import sys
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from loading import load_script
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
@@ -23,10 +23,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "do_magic.py"
 
 @pytest.fixture(scope="module")
 def do_magic():
-    spec = importlib.util.spec_from_file_location("do_magic", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("do_magic")
 
 
 def run(do_magic, ms_input, folder, **options):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from loading import load_script
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.input_sets import named_sets
@@ -15,11 +15,8 @@ from lofarpipe.support.data_map import DataMap
 
 
 @pytest.fixture(scope="module")
-def script(repository):
-    spec = importlib.util.spec_from_file_location("make_primary_beam", repository / "scripts" / "make_primary_beam.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script():
+    return load_script("make_primary_beam")
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from casacore.tables import table
-from made_images import REPOSITORY, image_of_real_data, load_script, write_image
+from loading import REPOSITORY, load_script
+from made_images import image_of_real_data, write_image
 
 from lofarpipe import programs
 from lofarpipe.errors import PipelineError

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from loading import load_script
 
 pytest.importorskip("lofarantpos", reason="station positions are needed: pip install lofarantpos")
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "simulate_observation.py"
 TINY = {
     "seed": "7",
     "nstations": "6",
@@ -24,10 +21,7 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def script():
-    spec = importlib.util.spec_from_file_location("simulate_observation", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("simulate_observation")
 
 
 @pytest.fixture(scope="session")
