@@ -39,7 +39,8 @@ def test_its_beginning_is_that_of_the_first_run() -> None:
     assert picture.first_s == 3.0
 
 
-def test_nothing_changes_while_somebody_looks() -> None:
+def test_nothing_changes_while_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 1)
     picture = Picture()
     changed = threading.Event()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import io
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from lofarpipe import report
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import NOTE, Job, JobResult, JobStart
 from lofarpipe.report import (
@@ -327,3 +330,18 @@ def test_only_those_who_do_something_hear_of_jobs(good: JobResult) -> None:
 
 def test_reporter_may_do_nothing(good: JobResult, bad: JobResult) -> None:
     tell(Reporter(), good, bad)
+
+
+def test_what_is_not_shown_is_not_imported() -> None:
+    code = (
+        "import sys; from lofarpipe.report import NORMAL, Reporters, Terminal;"
+        "print(*(name for name in ('live', 'board', 'screen') if f'lofarpipe.report.{name}' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_all_that_the_package_names_is_there() -> None:
+    assert all(getattr(report, name) is not None for name in report.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Painter'"):
+        report.Painter  # noqa: B018 - it is asked for
