@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 
 from lofarpipe.support.python2_imports import STANDS_FOR
@@ -22,14 +22,14 @@ ATTRIBUTES = {
 MODULES = STANDS_FOR.keys() - {"exceptions", "pyfits", "pywcs", "sets"}
 #: Whoever imports these writes for both; data frames had methods of those names with Python 3.
 BRIDGES = {"builtins", "future", "pandas", "past", "six"}
-VERSION = re.compile("py_?[23]|version", re.IGNORECASE)
+VERSION = re.compile("py_?[23]|version|hasattr", re.IGNORECASE)
 ONLY_PYTHON3 = (ast.AnnAssign, ast.AsyncFunctionDef, ast.Await, ast.JoinedStr, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
 
 
 def is_of_python2(tree: ast.Module) -> bool:
     """Return whether a source needs Python 2, in plain sight: what it tries, or asks a version for, does not count."""
     nodes = [*ast.walk(tree)]
-    if any(_is_of_python3(node) for node in nodes):
+    if any(_is_of_python3(node) for node in nodes) or _prints_as_python3(nodes):
         return False
     bound = {name for node in nodes for name in _bound(node)}
     modules = {name for node in nodes for name in _imported_as(node)} - bound
@@ -44,6 +44,16 @@ def _is_of_python3(node: ast.AST) -> bool:
     if isinstance(node, ast.Raise):
         return node.cause is not None
     return isinstance(node, ONLY_PYTHON3) or any(name.partition(".")[0] in BRIDGES for name in _imported(node))
+
+
+def _prints_as_python3(nodes: Iterable[ast.AST]) -> bool:
+    """Return whether print has arguments that the statement of Python 2 had not, and is no function by request."""
+    calls = (node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+    prints = (call for call in calls if call.func.id == "print")  # type: ignore[attr-defined]
+    if not any(call.keywords or any(isinstance(value, ast.Starred) for value in call.args) for call in prints):
+        return False
+    asked = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "__future__")
+    return not any(alias.name == "print_function" for node in asked for alias in node.names)
 
 
 def _needs_python2(node: ast.AST, bound: set[str], modules: set[str]) -> bool:
