@@ -24,6 +24,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from short_jobs import write_pipeline
+
 from lofarpipe.programs import job_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -35,20 +37,6 @@ MAX_HELP_CPU_S = 0.25
 MAX_JOB_CPU_S = 0.030
 MAX_DECISIONS_CPU_S = 10.0
 MAX_IMAGE_RATIO = 1.03
-TRUE_PARSET = """\
-pipeline.steps = [list, run]
-list.control.kind = plugin
-list.control.type = createMapfile
-list.control.method = mapfile_from_folder
-list.control.folder = {files}
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-run.control.type = executable_args
-run.control.executable = /bin/true
-run.control.mapfile_in = list.output.mapfile
-run.control.inputkey = file
-run.control.max_per_node = 2
-"""
 
 
 @dataclass(frozen=True)
@@ -117,12 +105,8 @@ def start_up(_: Path, repeat: int) -> list[Row]:
 
 def per_job(directory: Path, repeat: int) -> list[Row]:
     """Return what a step of 200 jobs of /bin/true costs, against ``xargs -P2``."""
-    files = directory / "files"
-    files.mkdir(exist_ok=True)
-    for number in range(JOBS):
-        (files / f"{number:03}").touch()
     parset = directory / "true.parset"
-    parset.write_text(TRUE_PARSET.format(files=files))
+    write_pipeline(parset, JOBS)
     names = directory / "names"
     names.write_text("".join(f"{number}\n" for number in range(JOBS)))
     ours, xargs, nothing = [], [], []

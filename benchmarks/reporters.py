@@ -33,6 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from short_jobs import write_pipeline
+
 LIMIT = 0.01  # of the run
 OF_A_RUN_OF = 1000  # jobs
 NOTHING = "Reporter"  # it does nothing
@@ -43,20 +45,6 @@ ONCE = ("run_started", "run_ended")  # events of which there is one; processes a
 Work = Callable[..., Any]
 KINDS = {"/bin/true": ("/bin/true", ""), "python3 -c pass": (sys.executable, "run.argument.flags = [-c, pass]\n")}
 ENGINE = ("cli", "executors.factory", "job_builder", "journal", "pipeline", "recipe", "resume")  # but for its reporters
-PARSET = """\
-pipeline.steps = [list, run]
-list.control.kind = plugin
-list.control.type = createMapfile
-list.control.method = mapfile_from_folder
-list.control.folder = {files}
-list.control.mapfile_dir = input.output.mapfile_dir
-list.control.filename = list.mapfile
-run.control.type = executable_args
-run.control.executable = {program}
-run.control.mapfile_in = list.output.mapfile
-run.control.inputkey = file
-run.control.max_per_node = 2
-{flags}"""
 
 
 def cpu_s(who: int) -> float:
@@ -222,12 +210,7 @@ class Case:
 
     def _prepare(self, folder: Path) -> None:
         """Write the parset, and one file for each job."""
-        (folder / "files").mkdir()
-        for number in range(self.jobs):
-            (folder / "files" / f"{number:04d}").write_text(f"{number}\n")
-        program, flags = KINDS[self.kind]
-        text = PARSET.format(files=folder / "files", program=program, flags=flags)
-        (folder / "trivial.parset").write_text(text)
+        write_pipeline(folder / "trivial.parset", self.jobs, *KINDS[self.kind])
 
 
 def drain(terminal: int) -> None:
