@@ -171,3 +171,44 @@ def _wait_for(condition):
         if time.monotonic() > end:
             raise TimeoutError(condition)
         time.sleep(0.02)
+
+
+OLD_SCRIPT = """\
+import numpy, string
+from lofarpipe.support.data_map import DataMap, DataProduct
+
+class Group(DataMap):
+    @DataMap.data.setter
+    def data(self, data):
+        self._set_data(data, dtype=DataProduct)
+
+def main(names, channels='64'):
+    names = [name.strip(" '") for name in names.strip('[]').split(',')]
+    edge = int(channels) / 24
+    flags = range(edge) + range(int(channels) - edge, int(channels))
+    pairs = zip([len(name) for name in names], names)
+    pairs.sort(key=lambda (length, name): -length)
+    middle = numpy.array([3, 8]) / 2
+    print 'flags are', flags,
+    return {'flags': string.join(map(str, flags), ';'), 'first': pairs[0][1], 'half': names[len(names) / 2],
+            'middle': middle.tolist(), 'product': [numpy.product([2, 3])], 'rounded': round(2.5)}
+"""
+
+
+def test_python_2_computes_what_it_did(site):
+    """Section 7.4 (12, group 12): whole division, lists, sorting, numpy, in a plugin and in a script alike."""
+    site.mapfile("one", "['/d/a', '/d/bcd', '/d/ef']")
+    site.script("r.py").write_text(OLD_SCRIPT)
+    plugin = site.here / "my/plugins/PipelineStep_p.py"
+    plugin.write_text(OLD_SCRIPT.replace("def main(names,", "def plugin_main(args, names,"))
+    site.plugin("seen")
+    keys = ("flags", "first", "half", "middle", "product", "rounded")
+    named = PLUGIN.partition("\n")[2].replace(".k = v", ".names = [/d/a,/d/bcd,/d/ef]")
+    text = f"pipeline.steps = [x, s, y]\n{SCRIPT}{named}"
+    text += "y.control.kind = plugin\ny.control.type = seen\n" + "".join(
+        f"y.control.{k} = x.output.{k}\n" for k in keys
+    )
+    assert site.run(text) == 0
+    expected = ["0;1;62;63", "/d/bcd", "/d/bcd", "[1, 4]", "[6]", "3.0"]
+    assert [site.map(f"s.{key}")[0][0] for key in keys] == expected
+    assert [site.calls("seen")[0]["kwargs"][key] for key in keys] == expected
