@@ -31,6 +31,8 @@ def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
     for path in looked:
         if path.is_file():
             return path.resolve()
+    if looked[0].is_dir():
+        raise PipelineError(f"{name}: is a directory, and no {what}; name a file")
     folders = sorted({path.parent.resolve() for path in looked})
     there = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
     hint = nearest(Path(name).name, there)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lofarpipe.executors.jobs import JobResult
 from lofarpipe.job_builder import PlannedJob
-from lofarpipe.support.utilities import append_whole, write_atomically
+from lofarpipe.support.utilities import append_whole, few_files, write_atomically
 
 
 def write_job_files(jobs: Sequence[PlannedJob]) -> None:
@@ -53,11 +53,15 @@ def failure_text(step: str, jobs: Sequence[PlannedJob], results: Sequence[JobRes
     """Return what failed, the last lines of the first log, its path, and the command that repeats the job."""
     planned, result = next(pair for pair in zip(jobs, results, strict=True) if pair[1].name in failed)
     lines = [
-        f"step '{step}': {len(failed)} of {len(jobs)} jobs failed: {result.name} ({planned.job.label})"
+        f"step '{step}': {len(failed)} of {len(jobs)} jobs failed: {result.name} ({few_files(planned.job.label)})"
         f" {failed[result.name]}",
-        f"Last lines of {result.log}:",
-        *(f"    {line}" for line in result.tail(10)),
+        *_last_lines(result),
         f"To repeat this job by hand: {planned.job.command_line()}",
         "Run the same command again to resume at this step.",
     ]
     return "\n".join(lines)
+
+
+def _last_lines(result: JobResult) -> list[str]:
+    tail = [f"    {line}" for line in result.tail(10)]
+    return [f"Last lines of {result.log}:", *tail] if tail else [f"It said nothing; its log: {result.log}"]

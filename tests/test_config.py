@@ -241,5 +241,7 @@ def test_missing_file_names_the_places(tmp_path, monkeypatch):
         find_config("x.cfg")
     with pytest.raises(PipelineError, match="no such thing"):
         find_file("y", [], "thing")
+    with pytest.raises(PipelineError, match=": is a directory, and no thing; name a file"):
+        find_file(str(tmp_path), [], "thing")
     with pytest.raises(PipelineError, match=r"image\.parst: no such parset; did you mean 'image\.parset'\?"):
         find_file("image.parst", [share_directory()], "parset")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lofarpipe.executors.jobs import Job
+from lofarpipe.executors.jobs import Job, JobResult
 from lofarpipe.job_builder import PlannedJob
-from lofarpipe.job_files import note_commands
+from lofarpipe.job_files import failure_text, note_commands
 
 
 def planned(*names: str, argument: str = "1") -> list[PlannedJob]:
@@ -33,3 +33,17 @@ def test_of_several_lines_of_a_job_the_last_counts(tmp_path: Path) -> None:
     path.write_text("a/000: one\nb/000: two\na/000: three\n")
     note_commands(path, planned("b/000"), set())
     assert path.read_text() == "a/000: three\nb/000: DP3 1\n"
+
+
+def test_a_failure_shows_what_the_log_has(tmp_path: Path) -> None:
+    log = tmp_path / "000.log"
+    job = Job("a/000", ("DP3",), Path("/w"), log, label="[/d/1.MS,/d/2.MS,/d/3.MS]")
+    plan = [PlannedJob(job, 0, ([], {}), (), {}, None)]
+    results = [JobResult("a/000", 1, 1.0, 2.0, 0.1, 50.0, log, job.argv)]
+    log.write_text("")
+    said = failure_text("a", plan, results, {"a/000": "exited with 1"}).splitlines()
+    assert said[0] == "step 'a': 1 of 1 jobs failed: a/000 (/d/1.MS and 2 more) exited with 1"
+    assert said[1] == f"It said nothing; its log: {log}"
+    log.write_text("no disk\n")
+    said = failure_text("a", plan, results, {"a/000": "exited with 1"}).splitlines()
+    assert said[1:3] == [f"Last lines of {log}:", "    no disk"]

@@ -118,7 +118,7 @@ class _Cleaning:
 
     def _noise(self, noise_jy: float) -> str | None:
         if not math.isfinite(noise_jy) or (noise_jy == 0 and self.major == 1):
-            return f"the noise of the residual image is {noise_jy:g} Jy{self._when()}: the image is empty or undefined"
+            return f"the noise of the residual image is {noise_jy:g} Jy{self._when()}"  # the log says what that means
         self.noises.setdefault(self.major, noise_jy)
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from lofarpipe.errors import nearest
 from lofarpipe.imaging.frequency_groups import set_disagreements, time_blocks
@@ -39,6 +40,9 @@ def check_sets(
     findings += [f"{path}: {why}; rename it" for path in unique if (why := _why_unreadable(path))]
     sets: list[SetMetadata] = []
     for path in unique:
+        if set("*?") & set(path) and not Path(path).exists():
+            findings.append(f"{path}: no measurement set matches this pattern; correct data_input_filenames")
+            continue
         try:
             sets.append(read_metadata(path))
             findings += _set_findings(sets[-1], data_column, station_diameter_m)

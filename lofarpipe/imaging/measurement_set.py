@@ -108,13 +108,13 @@ class Sample:
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
     """Open a casacore table read-only, and close it again."""
-    what = "opened as a table"
+    what, remedy = "opened as a table", ""
     try:
         with closing(casacore.tables.table(path, ack=False, readonly=True)) as table:
-            what = "read: it is damaged"
+            what, remedy = "read", "; it is damaged: copy it again, or leave it out"
             yield table
     except RuntimeError as err:
-        raise MeasurementSetError(f"{path}: cannot be {what}: {str(err).splitlines()[0]}") from err
+        raise MeasurementSetError(f"{path}: cannot be {what}: {str(err).splitlines()[0]}{remedy}") from err
 
 
 @contextmanager

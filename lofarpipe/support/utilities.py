@@ -101,6 +101,12 @@ def files_of(text: str) -> list[str]:
     return [name for name in names if name]
 
 
+def few_files(text: str) -> str:
+    """Return the ``file`` of a mapfile entry for people: of more than two names the first, and how many more."""
+    names = files_of(text)
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 2 else text
+
+
 def _literal_names(text: str) -> list[str] | None:
     """Return the elements of a Python list literal of texts, or None for any other text."""
     if text[1:].lstrip()[:1] not in ("'", '"'):

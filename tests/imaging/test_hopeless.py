@@ -107,7 +107,7 @@ def test_next_channel_begins_anew() -> None:
 @pytest.mark.parametrize(("noise", "major"), [("-nan Jy", 2), ("inf Jy", 1), ("0 Jy", 1)])
 def test_undefined_noise(noise: str, major: int) -> None:
     lines = deconvolution(["1 Jy"] * major, ["1 mJy"] * (major - 1) + [noise])
-    assert "the image is empty or undefined" in (judged(lines) or "")
+    assert (judged(lines) or "").endswith(f" Jy in major iteration {major}")  # what that means the log is asked
 
 
 def test_noise_of_zero_later_is_not_judged() -> None:

@@ -160,7 +160,8 @@ def test_a_set_that_does_not_exist(check, made, tmp_path):
 
 
 def test_a_pattern_that_matches_nothing(check, tmp_path):
-    assert only(check(f"{tmp_path}/L*.MS")).startswith(f"{tmp_path}/L*.MS: no such")
+    finding = f"{tmp_path}/L*.MS: no measurement set matches this pattern; correct data_input_filenames"
+    assert only(check(f"{tmp_path}/L*.MS")) == finding
 
 
 def test_a_name_that_dp3_would_split(check, made):
@@ -239,7 +240,9 @@ def test_a_damaged_set(check, hba_set, tmp_path):
     with table(str(copy), ack=False) as opened:
         number = opened.getdminfo("DATA")["SEQNR"]
     os.truncate(max(copy.glob(f"table.f{number}*"), key=lambda path: path.stat().st_size), 1000)
-    assert only(check(copy)).startswith(f"{copy}: cannot be read: it is damaged: ")
+    finding = only(check(copy))
+    assert finding.startswith(f"{copy}: cannot be read: ")
+    assert finding.endswith("; it is damaged: copy it again, or leave it out")
 
 
 def test_a_real_set_that_is_all_flagged(check, dish_set):

@@ -12,6 +12,7 @@ from lofarpipe.support.utilities import (
     append_whole,
     catch_segfaults,
     create_directory,
+    few_files,
     files_of,
     string_to_list,
     uncollected,
@@ -43,6 +44,12 @@ SEGFAULT = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 )
 def test_files_of(text, expected):
     assert files_of(text) == expected
+
+
+def test_of_many_files_people_are_shown_the_first():
+    assert few_files("['/a.MS', '/b.MS', '/c.MS']") == "/a.MS and 2 more"
+    assert few_files("[/a.MS,/b.MS]") == "[/a.MS,/b.MS]"
+    assert few_files("/a.MS") == "/a.MS"
 
 
 @given(st.lists(st.text(min_size=1)))
