@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""How fast parsets and mapfiles are read: size, entries and seconds of each kind.
+"""How fast parsets and mapfiles are read: size, entries, seconds and memory of each kind.
 
 benchmarks/load_text.py [--only parset,map,multimap] [--repeat 3] [--directory DIR]
 
 Each line is the median of its repetitions; writing the file does not count, reading it from disk does. CPU seconds,
-which depend on the load of the machine far less than the time on the clock does.
+which depend on the load of the machine far less than the time on the clock does. The memory is the most that there was
+at a time, of objects that Python made, per byte of the file; it is measured once more, for measuring takes time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +99,19 @@ def measure(case: Case, directory: Path, repeat: int) -> str:
         entries = len(loaded)
         del loaded
     size_mb = path.stat().st_size / MEGABYTE
+    memory = peak_bytes(case, path) / path.stat().st_size
     what = f"{case.kind}: {case.what}"
-    return f"{what:45} {size_mb:6.1f} MB {entries:8d} entries {statistics.median(costs_s):6.2f} s"
+    return f"{what:45} {size_mb:6.1f} MB {entries:8d} entries {statistics.median(costs_s):6.2f} s {memory:5.1f} B/B"
+
+
+def peak_bytes(case: Case, path: Path) -> int:
+    """Return the most memory that is in use while a file is read."""
+    tracemalloc.start()
+    try:
+        case.load(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -88,7 +88,7 @@ def check_value(value: str, domain: str) -> None:
     PipelineError
         If the domain itself cannot be understood.
     """
-    word = domain.split(maxsplit=1)[0] if domain else "text"
+    word = domain.split(maxsplit=1)[0] if domain.strip() else "text"
     if "|" in domain:
         _check_choice(value, [choice.strip() for choice in domain.split("|")])
     elif word in ("number", "integer"):

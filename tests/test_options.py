@@ -23,6 +23,7 @@ from lofarpipe.support.parset import Parset
         ("/tmp", "path"),
         ("", "text"),
         ("anything", ""),
+        ("anything", "\t"),
     ],
 )
 def test_value_in_its_domain(value, domain):

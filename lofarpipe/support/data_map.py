@@ -34,7 +34,7 @@ class DataProduct:
 
     def __init__(self, host: object, file: object, skip: object = True) -> None:
         self.host = str(host)
-        self.file: Any = _as_text(file)
+        self.file: Any = file if type(file) is str else str(_plain(file))
         self.skip = bool(skip)
 
     def __repr__(self) -> str:
@@ -58,10 +58,6 @@ def _plain(value: object) -> object:
     if type(value) in (str, int, float, bool, type(None)):
         return value
     return value.item() if hasattr(value, "item") else str(value)
-
-
-def _as_text(file: object) -> str:
-    return file if type(file) is str else str(_plain(file))
 
 
 class DataMap:

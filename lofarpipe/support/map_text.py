@@ -7,13 +7,13 @@ what nothing writes: comments, numbers in odd notations, texts in several pieces
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from typing import Any
 
 from lofarpipe.support.lofarexceptions import DataMapError
 from lofarpipe.support.map_forms import AFTER_ENTRY, FORMS
+from lofarpipe.support.utilities import literal
 
 LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
 MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
@@ -87,7 +87,7 @@ def parse_entries(text: str) -> list[Any]:
     except _UnusualError:
         if len(text) > LONGEST_UNUSUAL:
             raise
-    entries = ast.literal_eval(text.strip())
+    entries = literal(text.strip())
     if not isinstance(entries, list):
         raise ValueError(f"found {type(entries).__name__}")
     return entries
@@ -225,7 +225,7 @@ class _Reader:
 def _text(token: re.Match[str]) -> str:
     """Return the text of a token in quotes; only where it has a backslash does it take more than cutting."""
     text = token["double"] if token["single"] is None else token["single"]
-    return str(ast.literal_eval(token["quote"])) if "\\" in text else text
+    return str(literal(token["quote"])) if "\\" in text else text
 
 
 def texts_of(text: str) -> list[str] | None:

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,13 +108,26 @@ def few_files(text: str) -> str:
     return f"{names[0]} and {len(names) - 1} more" if len(names) > 2 else text
 
 
+def literal(text: str) -> Any:
+    """Return the value of a Python literal, without a word of what Python finds odd about it.
+
+    Raises
+    ------
+    ValueError, SyntaxError, TypeError, MemoryError, RecursionError
+        If it is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(text)
+
+
 def _literal_names(text: str) -> list[str] | None:
     """Return the elements of a Python list literal of texts, or None for any other text."""
     if text[1:].lstrip()[:1] not in ("'", '"'):
         return None
     try:
-        names = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        names = literal(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 

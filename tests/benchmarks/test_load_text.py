@@ -35,7 +35,7 @@ def test_files_are_of_ordinary_lines_and_usual_entries(load_text, monkeypatch, t
 def test_line_of_a_case(load_text, tmp_path):
     case = load_text.Case("parset", "9 keys", lambda: load_text.short_lines(9), Parset.read)
     line = load_text.measure(case, tmp_path, repeat=2)
-    assert re.fullmatch(r"parset: 9 keys +0\.0 MB +9 entries +\d+\.\d\d s", line)
+    assert re.fullmatch(r"parset: 9 keys +0\.0 MB +9 entries +\d+\.\d\d s +\d+\.\d B/B", line)
 
 
 def test_kinds_are_chosen(load_text, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 import ast
 import re
+import warnings
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ def never_literal(monkeypatch):
         raise AssertionError(f"literal_eval of {text[:40]}")
 
     monkeypatch.setattr(map_text, "LONGEST_UNUSUAL", -1)
-    monkeypatch.setattr(map_text.ast, "literal_eval", refuse)
+    monkeypatch.setattr(map_text, "literal", refuse)
 
 
 @pytest.mark.parametrize(
@@ -152,3 +153,12 @@ def test_texts_of_a_list(texts):
     found = texts_of(str(texts))
     assert found == texts if "\\" not in str(texts) else found is None
     assert texts_of("[a,b]") is None
+
+
+def test_what_python_finds_odd_is_not_said():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert parse_entries(r"[('a\,', 1)]") == [("a\\,", 1)]
+        with pytest.raises(ValueError, match="malformed"):
+            parse_entries("[('a', 1or 2)]")
+    assert said == []
