@@ -286,8 +286,13 @@ def test_process_without_an_environment_is_not_waited_for_long(tmp_path: Path) -
 
 def test_waiting_ends_with_the_processes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 1e6)
-    process = session("sleep 0.5")
+    process = session("sleep 60")
+
+    def tell(text: str) -> None:
+        site.told.append(text)
+        process.kill()
+
     site.killed(pid=process.pid, ticks=start_ticks(process.pid))
-    site.clear()
+    Leftovers(Ledger(site.history, site.settings), tell).clear()
     assert len(site.told) == 1
     process.wait()

@@ -38,8 +38,16 @@ LONG_GRACE_S = 100.0  # an engine that waited for its end would not end within t
 PLAIN = "echo $$ > $$.session; sleep 60"
 WITH_CHILDREN = "echo $$ > $$.session; sleep 60 & (sleep 61 & wait) & wait"
 OWN_GROUP = "echo $$ > $$.session; set -m; sleep 60 & wait"  # job control: the child is in another process group
-DEAF = "echo $$ > $$.session; trap '' TERM INT; while true; do sleep 0.1; done"
-TIDY = "echo $$ > $$.session; trap 'sleep 0.2; echo tidied > tidied; exit 1' TERM; sleep 60 & wait"
+DEAF = "trap 'touch asked' TERM; trap '' INT; echo $$ > $$.session; while true; do sleep 0.1; done"
+TIDY = "trap 'sleep 0.2; echo tidied > tidied; exit 1' TERM; echo $$ > $$.session; sleep 60 & wait"
+UNTIL_GO = "echo $$ > $$.session; until [ -e go ]; do sleep 0.05; done"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Engine:
@@ -53,11 +61,8 @@ class Engine:
             text=True,
             start_new_session=True,
         )
-        deadline = time.monotonic() + LIMIT_S
-        while len(list(root.glob("*.session"))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        time.sleep(0.2)
+        wait_for(lambda: len([path for path in root.glob("*.session") if path.read_text().endswith("\n")]) == 2)
+        time.sleep(0.2)  # for their children
         self.sessions = [int(path.read_text()) for path in root.glob("*.session")]
         assert len(session_members(self.sessions)) >= 2
 
@@ -123,7 +128,7 @@ def test_job_that_does_not_listen_is_killed_after_the_grace(tmp_path: Path) -> N
 def test_second_control_c_shortens_the_grace(tmp_path: Path) -> None:
     engine = Engine(tmp_path, DEAF, DEAF)
     engine.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    wait_for((tmp_path / "asked").exists)
     engine.process.send_signal(signal.SIGINT)
     assert engine.end()[0] == 130
     engine.assert_nothing_is_left()
@@ -159,7 +164,8 @@ def test_engine_that_is_killed_takes_its_jobs_along(
 
 
 def test_nohup_is_respected(tmp_path: Path) -> None:
-    engine = Engine(tmp_path, "echo $$ > $$.session; sleep 1", "echo $$ > $$.session; sleep 1", prefix=("nohup",))
+    engine = Engine(tmp_path, UNTIL_GO, UNTIL_GO, prefix=("nohup",))
     engine.process.send_signal(signal.SIGHUP)
+    (tmp_path / "go").touch()
     assert engine.end()[0] == 0
     assert (tmp_path / "third_job_ran").exists()

@@ -121,8 +121,14 @@ def test_answer_of_sbatch_that_was_lost(slurm: Cluster, tmp_path: Path, make_job
             super().submit(arguments, environment)
             raise SlurmBusy("Socket timed out on send/recv operation")
 
+        def named(self, name: str) -> dict[str, tuple[str, str]]:
+            found = super().named(name)
+            (tmp_path / "found").touch()
+            return found
+
     client = Deaf()
-    assert executor_in(tmp_path, client).run([make_job(0, "echo x >> count; sleep 1")])[0].ok
+    until_found = "until [ -e found ]; do sleep 0.05; done"
+    assert executor_in(tmp_path, client).run([make_job(0, f"echo x >> count; {until_found}")])[0].ok
     assert (tmp_path / "count").read_text() == "x\n"
     assert len(client.submitted) == 1
 
@@ -250,6 +256,7 @@ def test_preempted_job(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> Non
 
 def test_requeued_job_does_not_run_twice(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     def requeue(start: JobStart) -> None:
+        wait_for((tmp_path / "count").exists, "the job's first act")
         slurm.call("scontrol", "requeue", slurm.running()[0])
 
     job = make_job(0, "echo x >> count; sleep 60", batch={"options": "--requeue"})
