@@ -199,7 +199,8 @@ class OutputNaming:
             return maps[Path(several[0])], Path(several[0]), maps
         if self.control.flag("inplace"):
             outputs = DataMap([DataProduct(p.host, p.file, p.skip) for p in self.first.data])
-            path = Path((self.control.items("mapfiles_in") or [self.first_mapfile])[0])
+            others = self.control.items("mapfiles_in") if self.settings.lenient else []
+            path = Path((others or [self.first_mapfile])[0])
             return outputs, path, {path: outputs}
         outputs = self._default_map("")
         path = self.settings.mapfile_dir / f"{self.name}.mapfile"

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from lofarpipe.support.data_map import DataMap
+
 STEP = """
 {name}.control.type = executable_args
 {name}.control.executable = @/bin/show
@@ -140,3 +142,45 @@ def test_statistics_and_results_are_of_the_job(site):
     assert all(float(text) >= 0 for text, _ in site.map("s.job_duration"))
     assert all(text.startswith("<") for text, _ in site.map("s.monitor_stats"))
     json.dumps(site.map("s.ok"))
+
+
+@pytest.mark.parametrize(("lenient", "output", "sky"), [(True, "sky", "/d/a.MS"), (False, "two", "/d/s1")])
+def test_inplace_with_further_maps(site, lenient, output, sky):
+    """Section 6.3: the first of ``mapfiles_in`` is written over with the names of the inputs; in lenient runs only."""
+    text = f"pipeline.steps = [s, x]\n{_step(data='two')}s.control.inplace = True\ns.argument.flags = [in, sky]\n"
+    text += "s.control.mapfiles_in = [@/data/sky]\ns.control.inputkeys = [sky]\n"
+    text += "x.control.kind = plugin\nx.control.type = seen\nx.control.map = s.output.mapfile\n"
+    site.plugin("seen")
+    assert site.run(text, lenient=lenient) == 0
+    assert sorted(site.args("show")) == [["/d/a.MS", "/d/s1"], ["/d/b.MS", "/d/s2"]]
+    assert site.calls("seen")[0]["kwargs"]["map"] == str(site.here / "data" / output)
+    assert DataMap.load(str(site.here / "data" / "sky")).data[0].file == sky
+
+
+@pytest.mark.parametrize(
+    ("block", "args"), [("", ["t", "/d/a.MS", "/d/s1"]), ("s.argument.x = 1\n", ["--x=1", "--in=/d/a.MS"])]
+)
+def test_an_argument_block_erases_lists_of_the_task(site, block, args):
+    """Section 2.5: ``arguments``, ``inputkeys`` and ``mapfiles_in``, also when it implies none."""
+    with (site.here / "tasks.cfg").open("a") as tasks:
+        tasks.write(
+            f"\n[full]\nrecipe = executable_args\narguments = [t, in, sky]\ninputkeys = [in, sky]\n"
+            f"mapfiles_in = [{site.here}/data/one, {site.here}/data/sky]\n"
+        )
+    text = "pipeline.steps = [s]\ns.control.type = full\ns.control.executable = @/bin/show\n"
+    if block:
+        text += "s.control.mapfile_in = @/data/one\ns.control.inputkey = in\n"
+    assert site.run(text + block) == 0
+    assert site.args() == [args]
+
+
+def test_jobs_are_independent_and_keep_their_order(site):
+    """Sections 6.4 and 8.1: maps are in the order of the input, however the jobs end."""
+    program = site.program("show")
+    lines = program.read_text().splitlines(keepends=True)
+    lines[1:1] = ["import sys, time; time.sleep(0.2 if sys.argv[1] == '/d/a.MS' else 0)\n"]
+    program.write_text("".join(lines))
+    text = f"pipeline.steps = [s]\n{_step(data='two')}s.argument.flags = [in]\ns.control.arguments = [in, FAIL:b.MS]\n"
+    assert site.run(text) == 0
+    assert site.map("s.returncode") == [("0", False), ("1", True)]
+    assert site.map("s") == [("@/work/p/a.s", False), ("@/work/p/b.s", True)]
