@@ -34,6 +34,10 @@ class Cancellable:
         if watch is not None:
             watch.wake()
 
+    def must_end(self) -> bool:
+        """Whether the current ``run`` has to end: it was cancelled, or there was a signal."""
+        return self._cancelled.is_set() or (self._watch is not None and bool(self._watch.received))
+
     def close(self) -> None:
         """Nothing is kept between two runs."""
 

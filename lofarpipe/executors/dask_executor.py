@@ -209,22 +209,19 @@ class _Batch:
         """Submit all, and collect until every job has a result, or an end was asked for."""
         try:
             self._submit_all()
-            while (self._waiting or self._unsubmitted) and not self._must_end():
+            while (self._waiting or self._unsubmitted) and not self._owner.must_end():
                 self._watch.wait(LOOK_S)
                 self._look()
         finally:
             self._end_all()
 
-    def _must_end(self) -> bool:
-        return bool(self._watch.received) or self._owner._cancelled.is_set()
-
     def _submit_all(self) -> None:
-        workers = self._owner.workers(self._watch.wait, self._must_end)
+        workers = self._owner.workers(self._watch.wait, self._owner.must_end)
         earlier: dict[str, list[Order]] = {}
         for order in orders_of(self._owner._orders, self._jobs):
             earlier.setdefault(order.job.name, []).append(order)
         for index, job in enumerate(self._jobs):
-            if self._must_end():
+            if self._owner.must_end():
                 return
             if not self._take_earlier(index, job, earlier.get(job.name, [])):
                 self._unsubmitted.append(index)
@@ -233,7 +230,7 @@ class _Batch:
     def _submit_some(self, workers: Mapping[str, Any]) -> None:
         """Submit no more jobs than can run now: what waits at one worker does not go to another that comes later."""
         hosts = _hosts(workers)
-        while self._unsubmitted and not self._must_end():
+        while self._unsubmitted and not self._owner.must_end():
             job = self._jobs[self._unsubmitted[0]]
             if len(self._waiting) >= _slots(_needs(job, self._node), workers):
                 return
@@ -242,7 +239,7 @@ class _Batch:
     def _take_earlier(self, index: int, job: Job, orders: Sequence[Order]) -> bool:
         """Take what an engine before this one left: a result, or an end that has to be waited for."""
         for order in orders:
-            result = take_back(order, self._watch.wait, self._must_end)
+            result = take_back(order, self._watch.wait, self._owner.must_end)
             if result is not None and result.ok and fingerprint(order.job) == fingerprint(job):
                 self._finish(index, result)
                 return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -62,7 +61,7 @@ class LocalExecutor(Cancellable):
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
         with self._watched() as watch:
-            batch = _Batch(admission, on_done, on_start, watch, self._cancelled, self._grace_s)
+            batch = _Batch(admission, on_done, on_start, watch, self.must_end, self._grace_s)
             with Guardian(self._grace_s) as batch.guardian:
                 batch.work()
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
@@ -79,7 +78,7 @@ class _Batch:
         on_done: DoneCallback | None,
         on_start: StartCallback | None,
         watch: Watch,
-        cancelled: threading.Event,
+        must_end: Callable[[], bool],
         grace_s: float,
     ) -> None:
         self.results: dict[int, JobResult] = {}
@@ -87,7 +86,7 @@ class _Batch:
         self._on_done = on_done
         self._on_start = on_start
         self._watch = watch
-        self._cancelled = cancelled
+        self._must_end = must_end
         self._grace_s = grace_s
         self._running: list[RunningJob] = []
         self._giving_up = GivingUp(grace_s)
@@ -104,9 +103,6 @@ class _Batch:
                     self._giving_up.check(self._running)
         finally:
             self._end_all()
-
-    def _must_end(self) -> bool:
-        return bool(self._watch.received) or self._cancelled.is_set()
 
     def _start_admitted(self) -> bool:
         started = False

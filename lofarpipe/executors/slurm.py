@@ -64,7 +64,7 @@ class SlurmExecutor(Cancellable):
             tasks, waiting = patiently(
                 lambda: self._prepared(jobs),
                 watch.wait,
-                lambda: bool(watch.received) or self._cancelled.is_set(),
+                self.must_end,
                 self.note,
             )
             batch = Batch(
@@ -73,7 +73,7 @@ class SlurmExecutor(Cancellable):
                 options=self._options,
                 environment=job_environment(),
                 watch=watch,
-                cancelled=self._cancelled,
+                must_end=self.must_end,
                 on_done=on_done,
                 on_start=on_start,
                 note=self.note,

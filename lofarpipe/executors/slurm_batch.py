@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,7 +44,7 @@ class Batch:
     options: SlurmOptions
     environment: Mapping[str, str]
     watch: Watch
-    cancelled: threading.Event
+    must_end: Callable[[], bool]
     on_done: DoneCallback | None
     on_start: StartCallback | None
     note: Callable[[str], None]  # tells users
@@ -64,24 +63,21 @@ class Batch:
         """Submit, look and ask until every job has a result, or an end was asked for."""
         self._next_question = time.monotonic() + self._question_s
         try:
-            while (self.waiting or self.tasks) and not self._must_end():
+            while (self.waiting or self.tasks) and not self.must_end():
                 now = time.monotonic()
                 if self.waiting and now >= self._next_submission:
                     self._submit()
                 if now >= self._next_look:
                     self._look()
-                if self.tasks and now >= self._next_question and not self._must_end():
+                if self.tasks and now >= self._next_question and not self.must_end():
                     self._ask()
-                if (self.waiting or self.tasks) and not self._must_end():
+                if (self.waiting or self.tasks) and not self.must_end():
                     self.watch.wait(max(0.0, self._next_look - time.monotonic()))
         finally:
             self._end_all()
 
     def _is_interrupted(self) -> bool:
         return bool(self.watch.received)
-
-    def _must_end(self) -> bool:
-        return self._is_interrupted() or self.cancelled.is_set()
 
     # Submission
 
@@ -129,7 +125,7 @@ class Batch:
         before = len(self.tasks)
         names = {name for folder in {task.order.path.parent for task in self.tasks.values()} for name in _names(folder)}
         for task in list(self.tasks.values()):
-            if self._must_end():
+            if self.must_end():
                 break
             self._look_at(task, names)
         now = time.monotonic()
@@ -222,7 +218,7 @@ class Batch:
             self.note(f"Slurm does not answer, and is asked again: {err}")
             return
         for task in gone:
-            if self._must_end():
+            if self.must_end():
                 return
             said = task.array.said(task.index)
             ended = known.get(task.id)
