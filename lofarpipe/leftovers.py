@@ -17,13 +17,12 @@ from lofarpipe.executors.process import send_signal, session_members
 from lofarpipe.executors.staging import MARKER, remove_directory
 from lofarpipe.history import Event, History
 from lofarpipe.resume import Ledger
-from lofarpipe.support.processes import boot_id, start_ticks
+from lofarpipe.support.processes import boot_id, carrying, start_ticks
 from lofarpipe.support.storage import io_problem
 
 PATIENCE_S = 15.0  # its guardian ends the jobs of a killed run in less
 FORCE_S = 5.0
 POLL_S = 0.05
-LOOKS = 4  # at a process that has no environment yet
 LOCAL = "local"
 OWNER = "LOFARPIPE_JOB_DIRECTORY"  # in the environment of jobs
 
@@ -138,24 +137,8 @@ def mark_processes(job_directory: Path) -> None:
 
 def started_by(job_directory: Path, proc: Path = Path("/proc")) -> list[int]:
     """Return the living processes that a run in a job directory started, but for this one."""
-    wanted = os.fsencode(f"{OWNER}={job_directory}")
-    found = []
-    for entry in proc.iterdir():
-        with contextlib.suppress(OSError):  # it ended while we looked, or is somebody else's
-            if entry.name.isdigit() and wanted in _environment(entry).split(b"\0"):
-                found.append(int(entry.name))
+    found = carrying(f"{OWNER}={job_directory}", proc)
     return [process for process in found if process not in (os.getpid(), os.getppid())]
-
-
-def _environment(process: Path) -> bytes:
-    """Return what /proc says of the environment of a process: while it begins a program, it is empty for a moment."""
-    for _ in range(LOOKS):
-        found = (process / "environ").read_bytes()
-        if found:
-            break
-        (process / "exe").readlink()  # what has no program, as the kernel's own, has no environment either
-        time.sleep(POLL_S)
-    return found
 
 
 def _is_another(event: Event) -> bool:

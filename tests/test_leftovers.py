@@ -258,32 +258,6 @@ def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pyte
     reap(other)
 
 
-def test_process_that_just_begins_a_program_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its environment is empty for a moment; a thread of the kernel has none ever, and is not waited for."""
-    beginning, kernel = tmp_path / "4242", tmp_path / "17"
-    for process in (beginning, kernel):
-        process.mkdir()
-        (process / "environ").touch()
-    (beginning / "exe").symlink_to("/bin/true")
-    waited = []
-
-    def sleep(seconds: float) -> None:
-        waited.append(seconds)
-        (beginning / "environ").write_bytes(b"A=1\0" + f"{module.OWNER}=/job".encode() + b"\0")
-
-    monkeypatch.setattr(module.time, "sleep", sleep)
-    assert module.started_by(Path("/job"), tmp_path) == [4242]
-    assert waited == [module.POLL_S]
-
-
-def test_process_without_an_environment_is_not_waited_for_long(tmp_path: Path) -> None:
-    process = tmp_path / "4242"
-    process.mkdir()
-    (process / "environ").touch()
-    (process / "exe").symlink_to("/bin/true")
-    assert module.started_by(Path("/job"), tmp_path) == []
-
-
 def test_waiting_ends_with_the_processes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 1e6)
     process = session("sleep 60")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 PROC = Path("/proc")
+LOOKS, LOOK_S = 4, 0.05  # at a process that has no environment yet
 
 
 def boot_id() -> str:
@@ -45,6 +47,17 @@ def carrying(variable: str, proc: Path = PROC) -> list[int]:
     found = []
     for entry in proc.iterdir():
         with contextlib.suppress(OSError):  # it ended while we looked, or is somebody else's
-            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+            if entry.name.isdigit() and wanted in _environment(entry).split(b"\0"):
                 found.append(int(entry.name))
+    return found
+
+
+def _environment(process: Path) -> bytes:
+    """Return what /proc says of the environment of a process: while it begins a program, it is empty for a moment."""
+    for _ in range(LOOKS):
+        found = (process / "environ").read_bytes()
+        if found:
+            break
+        (process / "exe").readlink()  # what has no program, as the kernel's own, has no environment either
+        time.sleep(LOOK_S)
     return found

@@ -43,3 +43,29 @@ def test_machine_and_namespace_are_named(tmp_path: Path, monkeypatch: pytest.Mon
     assert process_space().startswith("pid:")
     monkeypatch.setattr(processes, "PROC", tmp_path)
     assert (boot_id(), process_space()) == ("", "")
+
+
+def test_process_that_just_begins_a_program_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environment is empty for a moment; a thread of the kernel has none ever, and is not waited for."""
+    beginning, kernel = tmp_path / "4242", tmp_path / "17"
+    for process in (beginning, kernel):
+        process.mkdir()
+        (process / "environ").touch()
+    (beginning / "exe").symlink_to("/bin/true")
+    waited = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        (beginning / "environ").write_bytes(b"B=2\0A=1\0")
+
+    monkeypatch.setattr(processes.time, "sleep", sleep)
+    assert processes.carrying("A=1", tmp_path) == [4242]
+    assert waited == [processes.LOOK_S]
+
+
+def test_process_without_an_environment_is_not_waited_for_long(tmp_path: Path) -> None:
+    process = tmp_path / "4242"
+    process.mkdir()
+    (process / "environ").touch()
+    (process / "exe").symlink_to("/bin/true")
+    assert processes.carrying("A=1", tmp_path) == []
