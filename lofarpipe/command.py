@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lofarpipe.imaging.wsclean_arguments import PATHS
 from lofarpipe.support.utilities import files_of
 
 Format = Callable[[Sequence[str], Mapping[str, str]], list[str]]
@@ -64,8 +65,11 @@ def argparse(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[st
 
 
 def wsclean(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
-    """Return ``-key value ...``, the last keyword first, then the positionals, lists exploded into files."""
-    options = [argument for key in reversed(list(keywords)) for argument in (f"-{key}", *_words(keywords[key]))]
+    """Return ``-key value ...``, the last keyword first, then the positionals, lists exploded into files.
+
+    Unlike in the original, a path with blanks stays one argument.
+    """
+    options = [argument for key in reversed(list(keywords)) for argument in (f"-{key}", *_words(key, keywords[key]))]
     for positional in positionals:
         options += files_of(positional) if _is_list(positional) else [positional]
     return options
@@ -101,8 +105,10 @@ def _is_list(text: str) -> bool:
     return text.startswith("[") and text.endswith("]") and len(text) > 1
 
 
-def _words(value: str) -> list[str]:
+def _words(key: str, value: str) -> list[str]:
     """Return the elements of a ``[list]`` without blanks, or the words of any other text; an empty text if none."""
+    if key in PATHS:
+        return [value.strip()]
     if _is_list(value):
         return value[1:-1].replace(" ", "").split(",")
     return [word for word in value.split(" ") if word] or [""]

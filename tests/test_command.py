@@ -130,6 +130,13 @@ def test_wsclean_values(value, words):
     assert build_argv("x", [], {"k": value}, "wsclean") == ["x", "-k", *words]
 
 
+@pytest.mark.parametrize("key", ["name", "temp-dir", "fits-mask"])
+def test_a_path_of_wsclean_may_hold_blanks(key):
+    assert build_argv("x", [], {key: "/my data/a b "}, "wsclean") == ["x", f"-{key}", "/my data/a b"]
+    assert build_argv("x", [], {key: ""}, "wsclean") == ["x", f"-{key}", ""]
+    assert build_argv("x", [], {f"{key}s": "/my data"}, "wsclean") == ["x", f"-{key}s", "/my", "data"]
+
+
 @pytest.mark.parametrize(
     ("positional", "files"),
     [

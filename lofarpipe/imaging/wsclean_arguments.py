@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lofarpipe.support.utilities import files_of
 
+# Options whose value is one path, which may hold blanks. Source: wsclean without arguments, versions 3.1 and 3.5.
+PATHS = frozenset({"name", "temp-dir", "fits-mask", "casa-mask", "aterm-config", "facet-regions", "mwa-path"})
+PATHS |= {"reuse-psf", "reuse-dirty"}
+
 _FLAG = re.compile(r"--?([A-Za-z][\w-]*)")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -17,15 +21,17 @@ def flag_name(argument: str) -> str:
     return match[1] if match else ""
 
 
-def words(value: str) -> list[str]:
-    """Return the words of a keyword's value, of which a list text has one for each element."""
+def words(key: str, value: str) -> list[str]:
+    """Return the words of a keyword's value, of which a list text has one for each element, and a path one."""
+    if key in PATHS:
+        return [value] if value else []
     listed = value.startswith("[") and value.endswith("]")
     return [part for text in (files_of(value) if listed else [value]) for part in text.split()]
 
 
 def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> dict[str, list[str]]:
     """Return option -> the words after it; those of the last flag may be measurement sets."""
-    options = {key: words(value) for key, value in keywords.items()}
+    options = {key: words(key, value) for key, value in keywords.items()}
     current: list[str] = []
     for argument in positionals:
         name = flag_name(argument)

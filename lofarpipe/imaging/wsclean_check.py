@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lofarpipe.errors import Suggestions
-from lofarpipe.imaging.wsclean_arguments import flag_name, given_options, number, without_flags
+from lofarpipe.imaging.wsclean_arguments import flag_name, given_options, number, without_flags, words
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, run_briefly
 from lofarpipe.imaging.wsclean_gridder import BEAM_FLAGS, gridder_findings
 
@@ -174,7 +174,7 @@ def _culprits(said: str, keywords: Mapping[str, str], flags: Sequence[str], buil
 
 def _refusal(keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> str:
     """Return what the program says to these arguments; empty if it takes them."""
-    arguments = [part for key, value in keywords.items() for part in (f"-{key}", *(value.split() or [""]))]
+    arguments = [part for key, value in keywords.items() for part in (f"-{key}", *(words(key, value) or [""]))]
     files = ["none.ms"] if not flags or flag_name(flags[-1]) else []
     code, output = run_briefly(build.path, ["-dry-run", *arguments, *flags, *files])
     said = re.findall(r"^\+? ?>>> ?(.*)$", output, re.MULTILINE)

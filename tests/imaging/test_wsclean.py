@@ -278,6 +278,11 @@ def test_any_arguments_can_be_read(positionals, keywords):
     assert without_flags(positionals, [], []) == positionals
 
 
+def test_a_path_is_one_word():
+    assert given_options({"name": "/my data/a", "size": "1 2"}, []) == {"name": ["/my data/a"], "size": ["1", "2"]}
+    assert given_options({"temp-dir": ""}, []) == {"temp-dir": []}
+
+
 def test_numbers_have_units():
     assert [number(text) for text in ("7.5asec", "-3", "1e3", ".5", "asec", "")] == [7.5, -3, 1000, 0.5, None, None]
 
