@@ -58,11 +58,11 @@ def quantity(value: object, unit: object = "") -> str:
     return f"{digits(value)} {unit}".strip()
 
 
-def digits(value: float, significant: int = 4) -> str:
-    """Return a number with so many significant digits; whole numbers entirely, without an exponent where it is long."""
+def digits(value: float) -> str:
+    """Return a number with four significant digits; whole numbers entirely, without an exponent where it is long."""
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{value:.0f}"
-    text = f"{value:.{significant}g}"
+    text = f"{value:.4g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e9 else text
 
 
