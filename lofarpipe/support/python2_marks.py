@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 from lofarpipe.support.python2_imports import STANDS_FOR
 
-NAMES = {"apply", "basestring", "buffer", "cmp", "coerce", "execfile", "file", "long", "raw_input", "reduce", "reload"}
-NAMES |= {"unichr", "unicode", "xrange"}
+NAMES = {"basestring", "cmp", "long", "raw_input", "reduce", "reload", "unichr", "unicode", "xrange"}
+CALLED = {"apply", "buffer", "coerce", "execfile", "file"}  # words that mean nothing unless they are called
 METHODS = {"has_key", "iteritems", "iterkeys", "itervalues"}
 ATTRIBUTES = {
     "itertools": {"ifilter", "ifilterfalse", "imap", "izip", "izip_longest"},
@@ -20,6 +20,8 @@ ATTRIBUTES = {
 }
 #: Modules that nobody has, unless there is one of that name; what is left out was there with Python 3 for a while.
 MODULES = STANDS_FOR.keys() - {"exceptions", "pyfits", "pywcs", "sets"}
+#: Classes of that kind were copied from plugin to plugin, with methods that nobody calls.
+COPIED = {"DataMap", "DataProduct"}
 #: Whoever imports these writes for both; data frames had methods of those names with Python 3.
 BRIDGES = {"builtins", "future", "pandas", "past", "six"}
 VERSION = re.compile("py_?[23]|version|hasattr", re.IGNORECASE)
@@ -59,6 +61,8 @@ def _prints_as_python3(nodes: Iterable[ast.AST]) -> bool:
 def _needs_python2(node: ast.AST, bound: set[str], modules: set[str]) -> bool:
     if isinstance(node, ast.Name):
         return node.id in NAMES - bound - modules
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in CALLED - bound - modules
     if isinstance(node, ast.keyword):
         return node.arg == "cmp"
     if isinstance(node, ast.Attribute):
@@ -87,10 +91,12 @@ def _bound(node: ast.AST) -> list[str]:
 
 
 def _unconditional(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes that are no part of a ``try`` with handlers, or of a question for the version."""
+    """Yield the nodes that are no part of a ``try`` with handlers, a question for the version, or a copied class."""
     if isinstance(node, ast.Try) and node.handlers:
         return
     if isinstance(node, ast.If | ast.IfExp) and VERSION.search(ast.unparse(node.test)):
+        return
+    if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id in COPIED for b in node.bases):
         return
     yield node
     for child in ast.iter_child_nodes(node):

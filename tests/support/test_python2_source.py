@@ -11,7 +11,7 @@ import pytest
 
 from lofarpipe.support import python2
 from lofarpipe.support.python2 import HINTS, load_module, take_notices
-from lofarpipe.support.python2_marks import ATTRIBUTES, METHODS, MODULES, NAMES
+from lofarpipe.support.python2_marks import ATTRIBUTES, CALLED, METHODS, MODULES, NAMES
 
 PYTHON2 = "print 'old'\n"
 
@@ -159,6 +159,9 @@ def test_what_only_python_2_had_makes_it_python_2(result, source):
         "import sys\nif sys.version_info[0] == 2:\n    import ConfigParser\nr = 5 / 2",
         "import sys\nPY3 = True\nt = str if PY3 else unicode\nr = 5 / 2",
         "def f(x):\n    print('a', x, end='')\n    return x.iteritems()\nr = 5 / 2",
+        "from lofarpipe.support.data_map import DataMap\nclass Multi(DataMap):\n    def split_list(self, d, n):\n"
+        "        return [d.iteritems() for i in xrange(n)], unicode(file)\nr = 5 / 2",
+        "def f(x):\n    raise ValueError(str(file)) or x.has_key if hasattr(x, 'y') else 0\nr = 5 / 2",
         "def f(x):\n    print(*x)\n    return x.iteritems()\nr = 5 / 2",
         "d = {1: 5}\nfor v in d.itervalues() if hasattr(d, 'itervalues') else d.values():\n    r = v / 2",
         "from functools import reduce\nr = reduce(max, [1, 2]) and 5 / 2",
@@ -211,7 +214,7 @@ def test_bytecode_of_another_python_hides_nothing(result, tmp_path, monkeypatch)
 
 def test_every_mark_is_hinted_at():
     """The quick look misses nothing that the closer look would find."""
-    uses = [f"x = {name}(1)" for name in NAMES] + [f"x.{name}()" for name in METHODS]
+    uses = [f"x = {name}(1)" for name in NAMES | CALLED] + [f"x.{name}()" for name in METHODS]
     uses += [f"import {module}\n{module}.{name}" for module, names in ATTRIBUTES.items() for name in names]
     uses += [line for name in MODULES for line in (f"import os, {name}", f"from {name} import x")]
     uses.append("sorted(x, cmp=f)")
