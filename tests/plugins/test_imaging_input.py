@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from casacore.tables import table
+from loading import load_script
 
 from lofarpipe.imaging.input_check import check_sets
 
@@ -24,11 +25,7 @@ SHAPE = SetShape(nantennas=8, ntimes=6)
 
 @pytest.fixture(scope="module")
 def plugin():
-    path = Path(__file__).parents[2] / "plugins" / "PipelineCheck_imaging_input.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("PipelineCheck_imaging_input")
 
 
 @pytest.fixture
