@@ -12,6 +12,7 @@ from pathlib import Path
 from lofarpipe.errors import Finding, PipelineError, Suggestions, nearest
 from lofarpipe.installation import find_file
 from lofarpipe.support.parset import Entry, Parset, unquote
+from lofarpipe.support.utilities import is_file
 
 COMMAND_LINE = "command line"
 
@@ -109,7 +110,7 @@ def _put_ready_steps_below(parset: Parset, directories: Sequence[Path], findings
     for key in [key for key in parset if key.endswith(".use") and key.count(".") == 1]:
         entry, step = parset.entry(key), key.removesuffix(".use")
         name = unquote(entry.value)
-        ready = next((d / f"{name}.parset" for d in directories if (d / f"{name}.parset").is_file()), None)
+        ready = next((d / f"{name}.parset" for d in directories if is_file(d / f"{name}.parset")), None)
         if ready is None:
             known = known or {path.stem for directory in directories for path in directory.glob("*.parset")}
             hint = suggested.nearest(name, known)

@@ -22,6 +22,7 @@ from lofarpipe.errors import PipelineError, nearest, with_article
 from lofarpipe.references import Results, references, resolve
 from lofarpipe.steps import Step
 from lofarpipe.support.parset import Parset
+from lofarpipe.support.utilities import is_file
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _from_parset(step: Step, texts: Mapping[str, str], arguments: dict[str, str]
     name = texts.get("parset") or ("" if step.arguments else step.task.get("parset", ""))
     if not name:
         return arguments
-    if not Path(name).is_file():
+    if not is_file(name):
         raise PipelineError(
             f"{step.where('control.parset')} is '{name}', which is no file; an existing parset is needed"
         )

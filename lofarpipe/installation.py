@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.support.utilities import is_file
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -27,13 +29,14 @@ def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
     PipelineError
         If there is no such file; it names every place that was looked at.
     """
-    looked = [Path(name).expanduser(), *(directory / name for directory in directories)]
+    # os.path, for pathlib raises errors for the home of nobody, and for what is too long to be a name.
+    looked = [Path(os.path.expanduser(name)), *(directory / name for directory in directories)]  # noqa: PTH111
     for path in looked:
-        if path.is_file():
+        if is_file(path):
             return path.resolve()
-    if looked[0].is_dir():
+    if os.path.isdir(looked[0]):  # noqa: PTH112
         raise PipelineError(f"{name}: is a directory, and no {what}; name a file")
     folders = sorted({path.parent.resolve() for path in looked})
-    there = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    there = {path.name for folder in folders if os.path.isdir(folder) for path in folder.iterdir()}  # noqa: PTH112
     hint = nearest(Path(name).name, there)
     raise PipelineError(f"{name}: no such {what}{hint}; looked in {', '.join(map(str, folders))}")

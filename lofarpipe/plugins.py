@@ -12,6 +12,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError, Suggestions, nearest
 from lofarpipe.support import python2
 from lofarpipe.support.python2 import line_of
+from lofarpipe.support.utilities import is_file
 
 STEP_PREFIX = "PipelineStep_"
 CHECK_PREFIX = "PipelineCheck_"
@@ -27,7 +28,7 @@ def find_plugin(prefix: str, name: str, directories: Sequence[Path]) -> Path:
     """
     for directory in directories:
         path = directory / f"{prefix}{name}.py"
-        if path.is_file():
+        if is_file(path):
             return path
     known = {path.stem.removeprefix(prefix) for directory in directories for path in directory.glob(f"{prefix}*.py")}
     places = ", ".join(map(str, directories))

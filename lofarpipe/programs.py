@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.utilities import is_file
 
 # One program was renamed twice; the package on PyPI installs it as DP3.py.
 OTHER_NAMES = {
@@ -47,7 +48,7 @@ def find(name: str) -> Path:
 
 
 def _as_given(path: Path) -> Path:
-    if not path.is_file():
+    if not is_file(path):
         raise PipelineError(f"{path}: no such program; correct the path, or give the name alone to search PATH")
     if not os.access(path, os.X_OK):
         raise PipelineError(f"{path}: this file may not be executed; chmod +x it, or name another program")

@@ -11,6 +11,7 @@ from lofarpipe.config import Tasks
 from lofarpipe.errors import PipelineError
 from lofarpipe.references import Results, resolve_known
 from lofarpipe.support.parset import Entry, Parset
+from lofarpipe.support.utilities import is_file
 
 KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
 BROKEN = "broken"  # the kind of a step that could not be built; it fails when it is reached
@@ -129,7 +130,7 @@ def complete_arguments(arguments: dict[str, str], control: dict[str, str], task:
         (control.get("parset", ""), control),
     ):
         try:
-            given = Parset.read(Path(name)) if name and Path(name).is_file() else None
+            given = Parset.read(Path(name)) if name and is_file(name) else None
         except PipelineError:
             given = None
         if given is None:

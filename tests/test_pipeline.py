@@ -8,7 +8,8 @@ from lofarpipe import pipeline as pipeline_module
 from lofarpipe import steps
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline import load_pipeline
+from lofarpipe.executors.jobs import Resources
+from lofarpipe.pipeline import check_pipeline, load_pipeline
 from lofarpipe.steps import step_list
 from lofarpipe.support.parset import Parset
 
@@ -22,10 +23,12 @@ def load(tmp_path, monkeypatch):
     config = "[DEFAULT]\nruntime_directory = {0}\nworking_directory = {0}\nrecipe_directories = []\n"
     Path("pipeline.cfg").write_text(config.format(tmp_path))
 
-    def loaded(text):
+    def loaded(text, with_settings=False):
         path = Path("run.parset")
         path.write_text(text)
-        return load_pipeline(path, load_settings(path, Overrides(config=Path("pipeline.cfg"))))
+        settings = load_settings(path, Overrides(config=Path("pipeline.cfg")))
+        pipeline = load_pipeline(path, settings)
+        return (pipeline, settings) if with_settings else pipeline
 
     return loaded
 
@@ -82,3 +85,27 @@ def test_step_is_renamed_where_it_is_referred_to(load):
         "d": "s-s.output",
     }
     assert list(found.parset.definitions()) == ["v"]
+
+
+@pytest.mark.parametrize("name", ["x" * 10_000, f"{'x' * 10_000}/y", "~nobody-of-that-name/y"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a.control.type",
+        "a.argument.parset",
+        "a.use",
+        "pipeline.base",
+        "pipeline.check",
+        "s.control.type",
+        "r.control.executable",
+    ],
+)
+def test_what_cannot_be_the_name_of_a_file_is_none(load, key, name):
+    kinds = "a.control.kind = plugin\ns.control.kind = pipeline\nr.control.type = executable_args\n"
+    try:
+        pipeline, settings = load(f"pipeline.steps = [a, s, r]\n{kinds}{key} = {name}\n", with_settings=True)
+    except PipelineError as err:
+        told = [str(err)]
+    else:
+        told = [str(finding) for finding in check_pipeline(pipeline, settings, Resources(1, 1.0, 0))]
+    assert any(name in line for line in told) or key == "a.argument.parset"

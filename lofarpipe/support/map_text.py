@@ -7,6 +7,7 @@ what nothing writes: comments, numbers in odd notations, texts in several pieces
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def read_entries(path: Path) -> list[Any]:
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            content = stream.read(LONGEST_FILE + 1)
+            size = min(os.fstat(stream.fileno()).st_size, LONGEST_FILE)
+            content = stream.read(size + 1)  # memory is taken for as much as may be read
+            if len(content) > size:
+                content += stream.read(LONGEST_FILE + 1 - len(content))
     except OSError as err:
         raise DataMapError(f"{path}: mapfile cannot be read: {err.strerror}") from err
     if len(content) > LONGEST_FILE:

@@ -21,6 +21,11 @@ def create_directory(dirname: str | os.PathLike[str]) -> None:
     Path(dirname).mkdir(parents=True, exist_ok=True)
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file of that name is there; a text that can be no name, such as one too long, is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises OSError for such a text
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file that appears under its name only when it is complete.
 

@@ -1,5 +1,8 @@
 import ast
+import os
 import re
+import threading
+import tracemalloc
 import warnings
 
 import pytest
@@ -162,3 +165,23 @@ def test_what_python_finds_odd_is_not_said():
         with pytest.raises(ValueError, match="malformed"):
             parse_entries("[('a', 1or 2)]")
     assert said == []
+
+
+def test_memory_is_that_of_the_file(tmp_path):
+    path = tmp_path / "x.mapfile"
+    path.write_text("[('h', 'f', True)]")
+    tracemalloc.start()
+    try:
+        assert len(DataMap.load(path)) == 1
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_pipe_is_read(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("[('h', 'f', True)]",))
+    writer.start()
+    assert DataMap.load(pipe)[0].file == "f"
+    writer.join()

@@ -14,6 +14,7 @@ from lofarpipe.support.utilities import (
     create_directory,
     few_files,
     files_of,
+    is_file,
     string_to_list,
     uncollected,
     write_atomically,
@@ -190,3 +191,10 @@ def test_errors_name_the_file_and_leave_nothing(tmp_path):
         write_atomically(tmp_path / "directory", "text")
     assert caught.value.filename == str(tmp_path / "directory")
     assert [path.name for path in tmp_path.iterdir()] == ["directory"]
+
+
+def test_what_is_no_name_is_no_file(tmp_path):
+    assert not is_file("x" * 10_000)
+    assert not is_file("a\x00b")
+    assert not is_file(tmp_path)
+    assert is_file(__file__)
