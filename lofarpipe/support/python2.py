@@ -142,14 +142,14 @@ class Loader(SourceFileLoader):
             refused = err
         if refused is None and not (self.looks_closer and _needs_python2(bytes(data))):
             return code
-        from lofarpipe.support.python2_source import compile_python2
+        from lofarpipe.support.python2_source import compile_python2, floors
 
         try:
             code = compile_python2(bytes(data), str(path), refused)
         except SyntaxError as err:
             raise err from refused
         self.translated = True
-        _notice(str(path))
+        _notice(str(path), " (5 / 2 is 2 in it)" if floors(bytes(data)) else "")
         return code
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
@@ -187,10 +187,10 @@ def _execfile(path: str, names: dict[str, Any] | None = None, values: dict[str, 
     (known if values is None else values).update(made)
 
 
-def _notice(path: str) -> None:
+def _notice(path: str, remark: str) -> None:
     if path not in _told:
         _told.add(path)
-        _notices.append(f"{path}: Python 2 source; translated in memory (5 / 2 is 2 in it)")
+        _notices.append(f"{path}: Python 2 source; translated in memory{remark}")
 
 
 def _spec(loader: Loader) -> ModuleSpec:

@@ -21,7 +21,12 @@ INDENTATION = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 # gave lists are there as such: a translation to ``list(map(...))`` would lose what is special about None and text.
 UNWANTED = "filter import imports imports2 execfile intern itertools itertools_imports map reduce reload types urllib"
 UNWANTED_FIXERS = {f"fissix.fixes.fix_{name}" for name in f"{UNWANTED} xrange zip".split()}
-TRUE_DIVISION = re.compile(r"^from\s+__future__\s+import\b[^\n(;]*(\([^)]*)?\bdivision\b", re.MULTILINE)
+TRUE_DIVISION = re.compile(rb"^from\s+__future__\s+import\b[^\n(;]*(\([^)]*)?\bdivision\b", re.MULTILINE)
+
+
+def floors(source: bytes) -> bool:
+    """Return whether ``/`` between whole numbers gives a whole number in a source of Python 2."""
+    return TRUE_DIVISION.search(source) is None
 
 
 def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None) -> CodeType:
@@ -46,7 +51,7 @@ def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None
         raise _hopeless(refused, str(err)) from err
     translated = _translated(text, path, refused)
     tree = _parsed(translated, path, _original_lines(text.splitlines(), translated.splitlines()))
-    tree = ast.fix_missing_locations(_AsItWas(floors=not TRUE_DIVISION.search(text)).visit(tree))
+    tree = ast.fix_missing_locations(_AsItWas(floors(source)).visit(tree))
     return compile(tree, path, "exec", dont_inherit=True)
 
 

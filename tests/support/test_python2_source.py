@@ -104,6 +104,7 @@ def test_whole_numbers_of_numpy(result):
 )
 def test_who_asked_for_fractions_gets_them(result, line):
     assert result(f"{line}\nx = 5\nx /= 2\nr = 0777 and 5 / 2, x\n") == (2.5, 2.5)
+    assert take_notices()[0].endswith("PipelineStep_old.py: Python 2 source; translated in memory")
 
 
 def test_other_future_imports_say_nothing_of_division(result):
