@@ -205,11 +205,11 @@ def _profile(uses: Iterable[tuple[float, float, float]], span: _Span) -> list[fl
     width_s = (span.end_s - span.start_s) / BINS
     bins = [0.0] * BINS
     for start_s, end_s, amount in uses:
-        first = min(BINS * 1.0, max(0.0, (start_s - span.start_s) / width_s))
-        last = min(BINS * 1.0, max(0.0, (end_s - span.start_s) / width_s))
-        if int(first) == int(last) < BINS:  # as of very many short jobs
-            bins[int(first)] += amount * max(0.0, last - first)
+        first, last = (start_s - span.start_s) / width_s, (end_s - span.start_s) / width_s
+        if 0.0 <= first <= last < BINS and int(first) == int(last):  # as of very many short jobs
+            bins[int(first)] += amount * (last - first)
             continue
+        first, last = min(BINS * 1.0, max(0.0, first)), min(BINS * 1.0, max(0.0, last))
         for index in range(int(first), min(BINS, int(last) + 1)):
             bins[index] += amount * max(0.0, min(last, index + 1) - max(first, index))
     return bins
