@@ -17,6 +17,7 @@ LONGEST_LISTING = 1000  # entries of a directory that is looked through for ever
 
 _CONTENT = "sha256:"
 _JOINS = re.compile(r"[,\[\]'\"=]")  # in a text that holds more than a name
+_QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _PIECE = re.compile(r"[^\s,\[\]'\"=]+")
 
 
@@ -97,15 +98,28 @@ def texts(thing: object) -> Iterator[str]:
 def named_paths(thing: object, workdir: Path) -> set[str]:
     """Return everything in the texts of ``thing`` that may be a path, as absolute paths.
 
-    A text is taken as a whole and in pieces (``-name=/a/b``, ``[/a.MS,/b.MS]``); a name without a slash is one in
-    ``workdir``, where programs run.
+    A text is taken as a whole and in pieces (``-name=/a/b``, ``[/a.MS,/b.MS]``), of which those of a list may hold
+    blanks; a name without a slash is one in ``workdir``, where programs run.
     """
     names: set[str] = set()
     for text in set(texts(thing)):
         whole = {text.strip()} if "/" in text else set()
+        if whole and " " in text:
+            whole.update(_with_blanks(text))
         names.update(piece for piece in {*whole, *_PIECE.findall(text)} if _may_be_path(piece))
     here = str(workdir)
     return {_below(here, name) for name in names}
+
+
+def _with_blanks(text: str) -> Iterator[str]:
+    """Yield what may be paths with blanks in a text: what is quoted, behind its first ``=``, or an item of a list."""
+    if "'" in text or '"' in text:
+        yield from (name for pair in _QUOTED.findall(text) if " " in (name := "".join(pair)) and "/" in name)
+        return
+    for value in (text.strip(), text.partition("=")[2].strip()):
+        is_list = value.startswith("[") and value.endswith("]")
+        items = [item.strip() for item in value[1:-1].split(",")] if is_list else [value]
+        yield from (item for item in items if " " in item and "/" in item)
 
 
 def _below(here: str, name: str) -> str:

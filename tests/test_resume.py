@@ -146,6 +146,19 @@ def test_maps_are_as_each_step_left_them(site: Path) -> None:
     assert [product.skip for product in DataMap.load(mapfile).data] == [False, True]
 
 
+def test_inputs_below_a_directory_with_blanks(site: Path) -> None:
+    (site / "in" / "my files").mkdir()
+    inputs = [site / "in" / "my files" / name for name in ("a.txt", "b.txt")]
+    for path in inputs:
+        path.write_text("x\n")
+    listed = f"list.control.files=[{inputs[0]}, {inputs[1]}]"
+    given = [listed, "gather.control.mapfile_in=list.output.mapfile"]
+    assert run(site, *given) == ALL
+    assert run(site, *given) == []
+    inputs[1].write_text("changed\n")
+    assert "join" in run(site, *given)
+
+
 def test_map_that_was_edited_is_heard(site: Path) -> None:
     run(site)
     mapfile = site / "run/mapfiles/copy.mapfile"

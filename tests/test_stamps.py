@@ -24,6 +24,14 @@ WORK = Path("/work/dir")
         ("-name=/a/b", {"/a/b", "/work/dir/-name", "/work/dir/-name=/a/b"}),
         ("['/a.MS', '/b.MS']", {"/a.MS", "/b.MS", "/work/dir/['/a.MS', '/b.MS']"}),
         ("/with a/blank.MS", {"/with a/blank.MS", "/with", "/work/dir/a/blank.MS"}),
+        ("msin=/a b", {"/work/dir/msin=/a b", "/a b", "/work/dir/msin", "/a"}),
+        ("[/a b,c/d]", {"/work/dir/[/a b,c/d]", "/a b", "/a", "/work/dir/c/d"}),
+        ("x=['/a b', 5]", {"/work/dir/x=['/a b', 5]", "/a b", "/a"}),
+        (
+            "{'host': 'localhost', 'file': '/a b/c.MS'}",
+            {"/a b/c.MS", "/a", *(f"/work/dir/{name}" for name in ("host", "localhost", "file", "b/c.MS"))}
+            | {"/work/dir/{'host': 'localhost', 'file': '/a b/c.MS'}"},
+        ),
         ("image", {"/work/dir/image"}),
         ("0.5", set()),
         ("-1", set()),

@@ -205,6 +205,9 @@ one.control.filename = one.mapfile
 
 def test_delivered_products_are_not_overwritten(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "field.parset").write_text(DELIVERED)
+    assert run("-j", "blanks", "-s", "delivered=[out/of mine/1.txt, out/of mine/2.txt]") == 0
+    with pytest.raises(PipelineError, match=r"out/of mine/1.txt: the first run delivered it"):
+        main(["blanks", "-q"])
     assert run("-j", "second", "-s", "delivered=[out/first.txt]") == 0
     assert f"{here}/out/first.txt" in [entry["path"] for entry in record(here / "second")["products"]]
     with pytest.raises(PipelineError, match=r"out/first.txt: the first run delivered it, .* -s delivered=\.\.\."):
