@@ -16,6 +16,7 @@ from lofarpipe.support.parset import split_list
 
 #: Options that tasks.cfg may use for itself; they are not control keys of a step.
 NOT_CONTROL_KEYS = ("recipe",)
+OWN_TASKS = "dppp, dp3, executable_args, pythonplugin and wsclean"
 LOST_RETRIES = "2"
 
 
@@ -228,7 +229,8 @@ def _tasks(file: ConfigFile, defaults: Mapping[str, str]) -> Tasks:
     for name in (shipped, *split_list(defaults.get("task_files", "[]"))):
         task_file = Path(name).expanduser()
         if not task_file.is_file():
-            file.add(DEFAULT, "task_files", f"task file {name} does not exist; correct task_files")
+            what = f"task file {name} does not exist; correct task_files, or leave it out: {OWN_TASKS} are there anyway"
+            file.add(DEFAULT, "task_files", what)
             continue
         try:
             read_into(parser, task_file)

@@ -49,7 +49,7 @@ def find(name: str) -> Path:
 
 def _as_given(path: Path) -> Path:
     if not is_file(path):
-        raise PipelineError(f"{path}: no such program; correct the path, or give the name alone to search PATH")
+        raise PipelineError(f"{path}: no such program; correct the path, or give {path.name} alone to search PATH")
     if not os.access(path, os.X_OK):
         raise PipelineError(f"{path}: this file may not be executed; chmod +x it, or name another program")
     return path.absolute()

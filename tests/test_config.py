@@ -175,7 +175,8 @@ def test_everything_wrong_with_the_configuration_at_once(tmp_path):
         "pipeline.cfg:10: cores is",
         "pipeline.cfg:11: lost_retries is -1; it cannot be negative, or without end (0: never)",
         "pipeline.cfg:5: lenient is",
-        "pipeline.cfg:3: task file gone.cfg does not exist; correct task_files",
+        "pipeline.cfg:3: task file gone.cfg does not exist; correct task_files, or leave it out: dppp, dp3, "
+        "executable_args, pythonplugin and wsclean are there anyway",
         f"torn.cfg: {torn}",
     ]
     assert "nobody" in found[0].what
