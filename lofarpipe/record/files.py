@@ -98,8 +98,12 @@ class RunFiles:
 
 
 def _is_there(path: str) -> bool:
-    """Whether there is a file, or a casacore table."""
-    return os.path.isfile(path) or os.path.isfile(f"{path}/table.dat")  # noqa: PTH113 - of very many paths
+    """Whether there is a file, or a casacore table; it is asked for very many paths."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except (OSError, ValueError):  # it is not there, or no path at all
+        return False
+    return stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and os.path.isfile(f"{path}/table.dat"))  # noqa: PTH113
 
 
 def _files_of_map(path: str) -> Iterator[str]:
@@ -117,6 +121,6 @@ def _outermost(paths: Iterable[str]) -> list[str]:
     """Return paths without those inside another one: the files of a table are the table's."""
     known = dict.fromkeys(paths)
     tables = {path for path in known if os.path.isdir(path)}  # noqa: PTH112
-    return [
-        path for path in known if not any(str(folder) in tables for folder in (Path(path).parents if tables else ()))
-    ]
+    if not tables:
+        return list(known)
+    return [path for path in known if not any(str(folder) in tables for folder in Path(path).parents)]

@@ -42,7 +42,12 @@ def each(pattern: str, things: Iterable[object]) -> Html:
 
 def shown(text: object) -> Html:
     """Return what a program, a file or a user said: without colours of terminals, and escaped."""
-    return Html(escaped(printable(str(text))))
+    return Html(said(str(text)))
+
+
+def said(text: str) -> str:
+    """Return the same as text, of which there is very much."""
+    return text if text.isalnum() else escaped(printable(text))
 
 
 def items(texts: Iterable[object], kind: str = "") -> Html:
@@ -60,7 +65,7 @@ def table(head: Sequence[str], body: Iterable[Sequence[Any]], numbers: Sequence[
 
 
 def _cell(kind: Html, cell: object) -> str:
-    return f"<td{kind}>{shown(cell)}</td>"
+    return f"<td{kind}>{said(str(cell))}</td>"
 
 
 def figure(address: str, text: str, caption: str) -> Html:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lofarpipe.report.html_logs import LogText, ShownJob, ShownStep
-from lofarpipe.report.html_markup import NONE, Html, cut, escaped, fill, items, joined, shown, table
+from lofarpipe.report.html_markup import NONE, Html, cut, escaped, fill, items, joined, said, shown, table
 from lofarpipe.report.html_text import duration, moment
 from lofarpipe.report.html_timeline import Plot, Row, Timeline
 from lofarpipe.report.run_state import JobState, RunState, StepState
@@ -129,7 +129,7 @@ def _job(entry: ShownJob) -> Html:
     badge = f' <span class="badge {job.state}">{job.state}</span>' if job.state != "done" else ""
     command = f'<pre class="command">{escaped(entry.command)}</pre>\n' if entry.command else ""
     return Html(
-        f'<details class="job {job.state}">\n<summary><span class="name">{shown(job.name)}</span>{badge}'
+        f'<details class="job {job.state}">\n<summary><span class="name">{said(job.name)}</span>{badge}'
         f' <span class="facts">{_use(job)}</span></summary>\n{problem(job.problem)}{command}'
         f"{_log(entry.log, job.log)}</details>\n"
     )
@@ -137,7 +137,7 @@ def _job(entry: ShownJob) -> Html:
 
 def _use(job: JobState) -> str:
     """Return what a job was about, and what it used."""
-    text: str = shown(cut(job.label, PRODUCT_CHARACTERS))
+    text = said(cut(job.label, PRODUCT_CHARACTERS))
     if job.duration_s is not None:
         text += f" · {duration(job.duration_s)}"
     if job.cpu_s is not None:
@@ -145,17 +145,17 @@ def _use(job: JobState) -> str:
     if job.max_rss_mb is not None:
         text += f" · {job.max_rss_mb / 1000:.2f} GB"
     if job.node:
-        text += f" · {shown(job.node)}"
+        text += f" · {said(job.node)}"
     return f"{text} · exit code {job.exit_code}" if job.exit_code else text
 
 
 def _log(log: LogText, path: str) -> str:
     if log.problem:
-        return f'<p class="facts">No log: {shown(log.problem)}</p>\n'
+        return f'<p class="facts">No log: {said(log.problem)}</p>\n'
     rest = ""
     if log.omitted:
         rest = f"<strong>… {log.omitted} bytes are left out here …</strong>\n{escaped(log.tail)}"
-    name = shown(path)
+    name = said(path)
     return f'<pre class="log" tabindex="0">{escaped(log.head)}{rest}</pre>\n<p class="facts">{name}</p>\n'
 
 

@@ -241,7 +241,10 @@ def _columns(entries: object, *names: str) -> Table:
 def _files(entries: object) -> Table:
     """Return path, kind, size and checksum of each file."""
     return [
-        (*_columns([entry], "path", "kind")[0], quantity(entry.get("bytes")), _checksum(entry.get("checksum")))
+        (
+            *(_cell(entry.get("path")), _cell(entry.get("kind"))),
+            *(quantity(entry.get("bytes")), _checksum(entry.get("checksum"))),
+        )
         for entry in _list(entries)
         if isinstance(entry, dict)
     ]

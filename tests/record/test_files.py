@@ -11,6 +11,7 @@ import pytest
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.history import History
 from lofarpipe.pipeline import load_pipeline
+from lofarpipe.record import files
 from lofarpipe.record.files import RunFiles
 from lofarpipe.support.data_map import DataMap, DataProduct
 
@@ -102,6 +103,12 @@ def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Pa
     assert names(files_of(here, began=1.0).products(history), here) == ["sky.txt"]
     assert files_of(here).products(history) == []
     assert files_of(here, began=1.0).products(history, [str(here / "sky.txt")]) == []
+
+
+@pytest.mark.parametrize("name", ["none", "folder", "a\0b"])
+def test_what_is_neither_file_nor_table_is_not_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    assert not files._is_there(f"{tmp_path}/{name}")
 
 
 def test_what_goes_away_meanwhile_is_no_input(here: Path) -> None:
