@@ -112,14 +112,15 @@ def named_paths(thing: object, workdir: Path) -> set[str]:
 
 
 def _with_blanks(text: str) -> Iterator[str]:
-    """Yield what may be paths with blanks in a text: what is quoted, behind its first ``=``, or an item of a list."""
+    """Yield what may be paths with blanks in a text: behind its first ``=``, quoted, or in a list, quoted or not."""
+    values = [text.strip(), text.partition("=")[2].strip()]
     if "'" in text or '"' in text:
-        yield from (name for pair in _QUOTED.findall(text) if " " in (name := "".join(pair)) and "/" in name)
-        return
-    for value in (text.strip(), text.partition("=")[2].strip()):
-        is_list = value.startswith("[") and value.endswith("]")
-        items = [item.strip() for item in value[1:-1].split(",")] if is_list else [value]
-        yield from (item for item in items if " " in item and "/" in item)
+        values = ["".join(pair) for pair in _QUOTED.findall(text)]
+    for value in values:
+        if " " in value and "/" in value:
+            is_list = value.startswith("[") and value.endswith("]")
+            items = [item.strip() for item in value[1:-1].split(",")] if is_list else [value]
+            yield from (item for item in items if " " in item and "/" in item)
 
 
 def _below(here: str, name: str) -> str:

@@ -32,6 +32,11 @@ WORK = Path("/work/dir")
             {"/a b/c.MS", "/a", *(f"/work/dir/{name}" for name in ("host", "localhost", "file", "b/c.MS"))}
             | {"/work/dir/{'host': 'localhost', 'file': '/a b/c.MS'}"},
         ),
+        (
+            "{'file': '[/a b/c.MS,/a b/d.MS]'}",
+            {"/a b/c.MS", "/a b/d.MS", "/a", *(f"/work/dir/{name}" for name in ("file", "b/c.MS", "b/d.MS"))}
+            | {"/work/dir/{'file': '[/a b/c.MS,/a b/d.MS]'}"},
+        ),
         ("image", {"/work/dir/image"}),
         ("0.5", set()),
         ("-1", set()),
