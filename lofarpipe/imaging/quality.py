@@ -176,7 +176,8 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
     """
     facts = measured_noise(image)
     rms, peak = facts["rms"]["value"], brightest(image)
-    sources = count_sources(image.plane, local_rms(image.plane, image.beam_area_pixels))
+    noise = local_rms(image.plane, image.beam_area_pixels)
+    sources, holes = count_sources(image.plane, noise), count_sources(-image.plane, noise)
     fitted = "restoring beam in the FITS header, fitted by WSClean"
     return facts | {
         "peak": fact(peak, image.unit, "brightest pixel of the flat-noise image"),
@@ -189,7 +190,10 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
         "bandwidth": fact(image.bandwidth_hz, "Hz", "FITS header: lowest to highest channel edge, gaps included"),
         "blank_fraction": fact(float(np.isnan(image_pb.plane).mean()), "", "NaN pixels of the corrected image"),
         "source_count": fact(
-            sources, "", "islands above 4 x local rms with a peak above 5 x, in the flat-noise image; not deblended"
+            sources,
+            "",
+            "islands above 4 x local rms with a peak above 5 x, in the flat-noise image; not deblended; negative ones, "
+            f"which are never sources: {holes}",
         ),
     }
 

@@ -65,6 +65,7 @@ def test_known_image(tmp_path):
     rows, columns = np.indices(plane.shape)
     for y, x in ((60, 60), (200, 90), (130, 220)):
         plane += 0.5 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 8)
+    plane -= 0.1 * np.exp(-((rows - 150) ** 2 + (columns - 40) ** 2) / 8)  # an error of calibration
     corrected = plane * 2
     corrected[:32] = np.nan
     flat = read_sky_image(write_image(tmp_path / "flat.fits", plane))
@@ -75,6 +76,7 @@ def test_known_image(tmp_path):
     assert value(facts, "peak") == pytest.approx(0.5, rel=0.01)
     assert value(facts, "peak_true_sky") == pytest.approx(1.0, rel=0.01)
     assert value(facts, "source_count") == 3
+    assert facts["source_count"]["source"].endswith("not deblended; negative ones, which are never sources: 1")
     assert value(facts, "blank_fraction") == pytest.approx(32 / 256)
     assert (value(facts, "beam_major"), value(facts, "beam_minor")) == pytest.approx((80, 40))
     assert value(facts, "beam_position_angle") == 30
