@@ -185,7 +185,10 @@ def _local(options: DaskOptions, stack: ExitStack) -> Any:
 
 def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     """Ask a queue for one job for each node."""
-    cluster = getattr(_jobqueue(), QUEUES[options.launcher])(
+    kind = getattr(_jobqueue(), QUEUES[options.launcher])
+    refused: dict[object, str] = {}
+    cluster = kind(
+        job_cls=_telling(kind.job_cls, refused),
         cores=options.cores,
         memory=f"{options.memory_gb:g} GB",
         processes=1,
@@ -201,8 +204,26 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
         worker_extra_args=worker_options(options),
         scheduler_options={"dashboard_address": _dashboard(options)},
     )
+    cluster.refused = refused
     stack.enter_context(cluster)
     return cluster
+
+
+def _telling(kind: Any, refused: dict[object, str]) -> Any:
+    """Return a class of a queue's jobs that tells what the queue says to a job which it does not take.
+
+    As they are, they raise an exception that ends in a thread of Dask; it is shown, and nobody hears of it.
+    """
+    from distributed.core import Status
+
+    async def start(self: Any) -> None:
+        try:
+            await kind.start(self)
+        except (OSError, RuntimeError, ValueError) as err:
+            refused[self.name] = " ".join(str(err).rpartition("stderr:")[2].split())
+            self.status = Status.running  # for Dask, which asserts it
+
+    return type(kind.__name__, (kind,), {"start": start})
 
 
 def _jobqueue() -> Any:
@@ -219,10 +240,20 @@ def _jobqueue() -> Any:
     return dask_jobqueue
 
 
-def ask_for_workers(options: DaskOptions, client: Any) -> None:
-    """Have as many jobs in the queue as workers are wanted; those that were lost are asked for again."""
-    if options.launcher in QUEUES:
-        client.cluster.scale(jobs=options.nodes)
+def ask_for_workers(options: DaskOptions, client: Any) -> str:
+    """Have as many jobs in the queue as workers are wanted; those that were lost or refused are asked for again.
+
+    Return what the queue said to the last that it refused, "" if it took all.
+    """
+    if options.launcher not in QUEUES:
+        return ""
+    cluster, said = client.cluster, ""
+    for name in [name for name in cluster.refused if name in cluster.workers]:  # Dask has done with it
+        said = cluster.refused.pop(name)
+        del cluster.workers[name]
+        cluster.worker_spec.pop(name, None)
+    cluster.scale(jobs=options.nodes)
+    return said
 
 
 def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:

@@ -34,6 +34,7 @@ from lofarpipe.executors.orders import (
     withdraw,
     write_order,
 )
+from lofarpipe.executors.slurm_client import PASSING
 from lofarpipe.executors.watch import Watch
 from lofarpipe.nodes.dask_task import end_guards, run_order
 
@@ -97,8 +98,21 @@ class DaskExecutor(Cancellable):
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
     def ask_for_workers(self) -> None:
-        """Ask the queue again for workers that were lost."""
-        ask_for_workers(self._options, self._client)
+        """Ask the queue again for workers that were lost.
+
+        Raises
+        ------
+        PipelineError
+            If the queue takes none, there is none, and the queue is not just busy.
+        """
+        said = ask_for_workers(self._options, self._client)
+        if said and not self.workers_now() and not PASSING.search(said):
+            raise PipelineError(
+                f"[dask] launcher = {self._options.launcher}: the queue takes no worker: {said}; correct queue, "
+                "account, walltime, extra, cores or memory_gb of the section"
+            )
+        if said:
+            self.note(f"the queue took no worker, and is asked again: {said}")
 
     def has_queue(self) -> bool:
         """Whether a queue is going to give workers, if there are none now."""
@@ -122,6 +136,10 @@ class DaskExecutor(Cancellable):
     def has_scheduler(self) -> bool:
         """Whether there is a scheduler, or it may come back."""
         return self._client.status not in ("closing", "closed")
+
+    def _whence(self) -> str:
+        options = self._options
+        return f": {options.nodes} were asked for by launcher = {options.launcher}" if self.has_queue() else ""
 
     def _scheduler(self) -> str:
         return f"the scheduler at {self._options.address}" if self._options.address else "the scheduler"
@@ -150,6 +168,7 @@ class DaskExecutor(Cancellable):
             if now - asked > ASK_S:
                 asked = now
                 self.ask_for_workers()
+                self.note(f"no worker is there yet; jobs wait for one{self._whence()}")
             wait(LOOK_S)
         return found
 

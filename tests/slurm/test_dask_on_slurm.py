@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from living import living
 
+from lofarpipe.errors import PipelineError
 from lofarpipe.executors import dask_cluster
 from lofarpipe.executors.dask_cluster import DaskOptions
 from lofarpipe.executors.jobs import Job
@@ -73,6 +76,40 @@ def test_each_node_has_a_worker_and_a_lost_one_is_replaced(tmp_path, monkeypatch
 
 def _cancel(jobs: list[str]) -> None:
     subprocess.run(["scancel", *jobs], check=True)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_queue_that_takes_no_worker(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("lofarpipe.executors.dask_executor.ASK_S", 0.5)
+    executor = DaskExecutor(replace(OPTIONS, queue="nowhere"), tmp_path / "orders")
+    said = (
+        r"launcher = slurm: the queue takes no worker: sbatch: error: invalid partition specified: nowhere .*; correct"
+    )
+    with pytest.raises(PipelineError, match=said):
+        executor.run([_job(tmp_path, 0, "true")])
+    executor.close()
+    assert "Traceback" not in capfd.readouterr().err
+    assert _jobs_of_slurm() == []
+
+
+@pytest.mark.usefixtures("slurm")
+def test_queue_that_is_busy_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("lofarpipe.executors.dask_executor.ASK_S", 0.5)
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    busy = "sbatch: error: Unable to contact slurm controller (connect failure)"
+    sbatch.write_text(
+        f'#!/bin/sh\nif [ ! -e {tmp_path}/asked ]; then touch {tmp_path}/asked; echo "{busy}" >&2; exit 1; fi\n'
+        f'exec {shutil.which("sbatch")} "$@"\n'
+    )
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
+    executor = DaskExecutor(replace(OPTIONS, nodes=1), tmp_path / "orders")
+    assert executor.run([_job(tmp_path, 0, "true")])[0].ok
+    executor.close()
+    assert f"the queue took no worker, and is asked again: {busy}" in executor.notices
+    assert "no worker is there yet; jobs wait for one: 1 were asked for by launcher = slurm" in executor.notices
+    _wait_until_queue_is_empty()
 
 
 ENGINE = """
