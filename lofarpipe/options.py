@@ -114,6 +114,8 @@ def _check_list(value: str) -> None:
 
 def _check_number(value: str, word: str, bounds: str) -> None:
     expected = f"{'an' if word == 'integer' else 'a'} {word}{' ' + bounds.strip() if bounds.strip() else ''} is needed"
+    if "_" in value:  # Python takes 1_000 for a number, programs do not
+        raise ValueError(expected)
     try:
         number = int(value) if word == "integer" else float(value)
     except ValueError:

@@ -35,6 +35,8 @@ def test_value_in_its_domain(value, domain):
     [
         ("0", "number > 0", "a number > 0 is needed"),
         ("nan", "number > 0", "a number > 0 is needed"),
+        ("1_000", "integer >= 0", "an integer >= 0 is needed"),
+        ("1_0.5", "number", "a number is needed"),
         ("inf", "number > 0", "a number > 0 is needed"),
         ("2.1", "number -2..2", "a number -2..2 is needed"),
         ("-2.1", "number -2..2", "a number -2..2 is needed"),
