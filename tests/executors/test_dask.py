@@ -24,7 +24,8 @@ from lofarpipe.executors.orders import order_path, write_order, write_record
 from lofarpipe.executors.process import session_members
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-from lofarpipe.executors.dask_executor import DaskExecutor, _largest, _slots  # noqa: E402
+from lofarpipe.executors.dask_batch import slots  # noqa: E402
+from lofarpipe.executors.dask_executor import DaskExecutor, _largest  # noqa: E402
 
 LIMIT_S = 60.0
 QUIET = {"protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
@@ -87,7 +88,7 @@ def test_job_whose_guard_was_killed_is_lost(executor, make_job, tmp_path):
 
 def test_what_an_earlier_engine_finished_is_taken(executor, make_job, tmp_path):
     job = make_job(0, f"touch {tmp_path}/again")
-    order = write_order(job, "0ld", order_path(executor._orders, job, "0ld"))
+    order = write_order(job, "0ld", order_path(executor.orders, job, "0ld"))
     write_record(order, JobResult(job.name, 0, 5.0, 2.5, 1.0, 3.0, job.log, job.argv, node="n7"))
     assert executor.run([job])[0].node == "n7"
     assert not (tmp_path / "again").exists()
@@ -97,7 +98,7 @@ def test_what_an_earlier_engine_finished_is_taken(executor, make_job, tmp_path):
 
 def test_what_an_earlier_engine_did_for_another_job_is_not_taken(executor, make_job, tmp_path):
     before, job = make_job(0), make_job(0, f"touch {tmp_path}/ran")
-    order = write_order(before, "0ld", order_path(executor._orders, before, "0ld"))
+    order = write_order(before, "0ld", order_path(executor.orders, before, "0ld"))
     write_record(order, JobResult(before.name, 0, 5.0, 2.5, 1.0, 3.0, before.log, before.argv))
     assert executor.run([job])[0].ok
     assert (tmp_path / "ran").exists()
@@ -129,13 +130,13 @@ def test_job_goes_to_the_worker_on_its_host(executor, make_job):
 
 
 def test_program_of_the_guard_that_cannot_run_is_lost(executor, make_job, monkeypatch):
-    monkeypatch.setattr("lofarpipe.executors.dask_executor.run_order", _no_guard)
+    monkeypatch.setattr("lofarpipe.executors.dask_batch.run_order", _no_guard)
     result = executor.run([make_job(0)])[0]
     assert (result.is_lost, result.reason()) == (True, "lost with its worker: its guard gave no record: what it said")
 
 
 def test_guard_that_cannot_be_started_is_lost(executor, make_job, monkeypatch):
-    monkeypatch.setattr("lofarpipe.executors.dask_executor.run_order", _cannot)
+    monkeypatch.setattr("lofarpipe.executors.dask_batch.run_order", _cannot)
     assert (
         executor.run([make_job(0)])[0].reason() == "lost with its worker: PermissionError: [Errno 13] no, you may not"
     )
@@ -275,11 +276,11 @@ def test_dask_that_is_not_installed(monkeypatch, tmp_path, module, launcher):
 
 def test_no_more_jobs_are_submitted_than_can_run():
     workers = {"a": {"resources": tokens(Resources(4, 8.0))}, "b": {"resources": tokens(Resources(2, 2.0))}, "c": {}}
-    assert _slots(tokens(Resources(1, 0.5), 0), workers) == 6
-    assert _slots(tokens(Resources(1, 2.0), 0), workers) == 5
-    assert _slots(tokens(Resources(3, 2.0), 0), workers) == 1
-    assert _slots(tokens(Resources(1, 0.0), NODE // 3), workers) == 5
-    assert _slots(tokens(Resources(1, 0.0, 1), 0), workers) == 0
+    assert slots(tokens(Resources(1, 0.5), 0), workers) == 6
+    assert slots(tokens(Resources(1, 2.0), 0), workers) == 5
+    assert slots(tokens(Resources(3, 2.0), 0), workers) == 1
+    assert slots(tokens(Resources(1, 0.0), NODE // 3), workers) == 5
+    assert slots(tokens(Resources(1, 0.0, 1), 0), workers) == 0
 
 
 def test_command_over_ssh(monkeypatch):

@@ -77,7 +77,7 @@ def _workers() -> list[int]:
 
 
 def test_worker_over_ssh_runs_jobs_and_ends_with_its_executor(ssh_options, tmp_path, monkeypatch):
-    monkeypatch.setattr("lofarpipe.executors.dask_executor.WITHOUT_WORKERS_S", 1.0)
+    monkeypatch.setattr("lofarpipe.executors.dask_batch.WITHOUT_WORKERS_S", 1.0)
     options = DaskOptions(
         "ssh", cores=2, memory_gb=4.0, hosts=("127.0.0.1",), extra=ssh_options, interface="lo", start_timeout_s=LIMIT_S
     )
