@@ -195,4 +195,4 @@ def test_no_descriptors_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.subprocess, "Popen", no_process)
     with pytest.raises(OSError, match="Cannot allocate"), Guardian(0.0):
         pass
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before  # what other tests left in threads may close

@@ -87,7 +87,7 @@ def test_program_that_cannot_be_started(tmp_path: Path, mode: int | None, exit_c
     result = run(job(tmp_path, str(program)))
     assert result.exit_code == exit_code
     assert result.tail()[0].startswith(f"{program}: cannot be started in {tmp_path}: ")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before  # what other tests left in threads may close
 
 
 def test_missing_working_directory(tmp_path: Path) -> None:
