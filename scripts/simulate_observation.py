@@ -24,6 +24,26 @@ from lofarpipe.programs import find, job_environment
 OUTPUTS = ("truth", "skymodel", "sets")
 LAST_LINES = 5
 
+MEANINGS = {  # of the settings, for --help; one for each
+    "seed": "number that everything left to chance follows from: the same seed gives the same observation",
+    "nstations": "station fields, 2 to 62, picked evenly from the core to the remote ones",
+    "antenna_set": "HBA_DUAL_INNER (all stations alike) or HBA_DUAL (remote ones with all their tiles)",
+    "nsubbands": "subbands, one set each per time block; of 195.3 kHz, spread evenly between the two frequencies",
+    "lowest_frequency_hz": "centre of the first subband, Hz; above 100 MHz",
+    "highest_frequency_hz": "centre of the last subband, Hz; below 200 MHz",
+    "nchannels": "channels of a subband",
+    "timestep_s": "length of a time slot, seconds",
+    "slots_per_block": "time slots of a time block",
+    "nblocks": "time blocks, spread evenly over the span",
+    "span_s": "from the middle of the first time block to that of the last, seconds",
+    "right_ascension_deg": "phase centre, J2000, degrees",
+    "declination_deg": "phase centre, J2000, degrees",
+    "transit_s": "middle of the observation, UTC as MJD in seconds; change it with the right ascension",
+    "nsources": "point sources in the field; how bright and where follows from the seed",
+    "noise_scale": "noise in units of the thermal noise of LOFAR; 0 for none",
+    "flagged_fraction": "part of the visibilities that is flagged, 0 to below 1",
+}
+
 
 def run_programs(commands: Sequence[Sequence[str]]) -> None:
     """Run commands, as many at a time as this process may use cores.
@@ -95,10 +115,10 @@ def read_arguments(argv: Sequence[str] | None = None) -> types.SimpleNamespace:
     """Return ``outdir``, ``beam`` and ``settings`` from the command line."""
     parser = argparse.ArgumentParser(description="Simulate a LOFAR HBA observation from nothing but a seed.")
     parser.add_argument("outdir", help="directory for sets, sky.skymodel and truth.json")
-    parser.add_argument("--no-beam", dest="beam", action="store_false", help="sources without station beams")
+    parser.add_argument("--no-beam", dest="beam", action="store_false", help="stations that see everything equally well")
     for field in fields(ObservationSettings):
-        option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=_type_of(field), default=field.default, help="default %(default)s")
+        option, meaning = f"--{field.name.replace('_', '-')}", f"{MEANINGS[field.name]} (default: %(default)s)"
+        parser.add_argument(option, type=_type_of(field), default=field.default, metavar="VALUE", help=meaning)
     given = vars(parser.parse_args(argv))
     return types.SimpleNamespace(outdir=given.pop("outdir"), beam=given.pop("beam"), settings=given)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_command_line_says_what_is_wrong_in_one_line(tmp_path):
     assert finished.returncode == 1
     assert finished.stderr == ("simulate_observation.py: simulation: nstations is 99; the Netherlands have 62 fields\n")
     assert not (tmp_path / "obs").exists()
+
+
+def test_help_explains_every_option(script, capsys):
+    with pytest.raises(SystemExit):
+        script.read_arguments(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert set(script.MEANINGS) == {field.name for field in fields(ObservationSettings)}
+    for name, meaning in script.MEANINGS.items():
+        default = getattr(ObservationSettings(), name)
+        assert f"--{name.replace('_', '-')} VALUE {meaning} (default: {default})" in said
 
 
 def test_outputs_are_those_promised(script, tiny, tiny_observation):
