@@ -47,9 +47,9 @@ def executor_name(executor: Executor) -> str:
 
 def end_facts(error: BaseException) -> dict[str, object]:
     """Return what ``run_ended`` records of a run that something ended."""
-    number = getattr(error, "signal", None) if isinstance(error, Interrupted) else None
     if isinstance(error, KeyboardInterrupt):
-        number = int(signal.SIGINT)
+        return {"ok": False, "problem": "interrupted; run again to resume", "signal": int(signal.SIGINT)}
+    number = getattr(error, "signal", None) if isinstance(error, Interrupted) else None
     return {"ok": False, "problem": str(error) or type(error).__name__, "signal": number}
 
 

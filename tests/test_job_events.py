@@ -46,7 +46,7 @@ def test_entry_of_a_job_has_the_counters_of_loops(planned: PlannedJob) -> None:
     [
         (PipelineError("it failed"), "it failed", None),
         (ZeroDivisionError(), "ZeroDivisionError", None),
-        (KeyboardInterrupt(), "KeyboardInterrupt", signal.SIGINT),
+        (KeyboardInterrupt(), "interrupted; run again to resume", signal.SIGINT),
         (Interrupted(signal.SIGTERM), "interrupted by SIGTERM: all jobs were ended; run again to resume", 15),
     ],
 )

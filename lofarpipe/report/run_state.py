@@ -250,6 +250,8 @@ class RunState:
         step.ended_failed = _integer(event, "failed") if "failed" in event else None
         if step.started_s is None and step.ended_s is not None:
             step.started_s = step.ended_s - (_number(event, "duration_s") or 0.0)
+        if step.ended_failed:
+            self.warnings.append(skipped_text(step.name, step.ended_failed, step.total))
 
     def _step_failed(self, event: Event) -> None:
         step = self._named(event)
@@ -303,6 +305,11 @@ class RunState:
         if type(name) is not str or not name:
             name = _text(event, "job").rpartition("/")[0]
         return self.steps.get(name) or self.step(name)
+
+
+def skipped_text(step: str, failed: int, jobs: int) -> str:
+    """Return the warning of a step that went on although jobs failed."""
+    return f"{step}: {failed} of {jobs} job{'' if jobs == 1 else 's'} failed; their products are skipped from here on"
 
 
 def _job_name(event: Event) -> str:

@@ -13,6 +13,7 @@ from lofarpipe.imaging.progress import printable
 
 MOST_PRODUCTS = 8
 MOST_STEPS = 3
+_OF_INTEREST = ("-MFS-image-pb.fits", "-MFS-image.fits")  # before other files
 _OF_A_CHANNEL = re.compile(r"-\d{4}-[\w-]+\.fits$")  # as WSClean names them
 # The numbers of quality.json that say at a glance whether an image is good.
 NUMBERS = (
@@ -60,10 +61,11 @@ def _read(path: Path) -> Mapping[str, object]:
 
 
 def _products(record: Mapping[str, object]) -> list[str]:
-    """Return the products: files before measurement sets, and images of one channel after the others."""
+    """Return the products, what is looked at first before the others."""
     entries = record.get("products")
     sizes: list[tuple[str, float]] = []
-    for entry in sorted(entries if isinstance(entries, list) else [], key=_is_for_later):
+    own = _own_directories(record)
+    for entry in sorted(entries if isinstance(entries, list) else [], key=lambda entry: _place(entry, own)):
         path, size_bytes = (entry.get("path"), entry.get("bytes")) if isinstance(entry, dict) else (None, None)
         if isinstance(path, str):
             sizes.append((printable(path), float(size_bytes) if isinstance(size_bytes, int | float) else math.nan))
@@ -76,9 +78,23 @@ def _duration(step: tuple[str, float]) -> float:
     return -step[1]
 
 
-def _is_for_later(entry: object) -> tuple[bool, bool]:
+def _own_directories(record: Mapping[str, object]) -> tuple[str, ...]:
+    """Return where a run works, with a slash at the end; what it writes elsewhere is delivered."""
+    run = record.get("run")
+    found = [run.get(name) for name in ("job_directory", "working_directory")] if isinstance(run, dict) else []
+    return tuple(f"{directory}/" for directory in found if isinstance(directory, str))
+
+
+def _place(entry: object, own: tuple[str, ...]) -> int:
+    """Return the place of an entry: delivered files, the image, other files, those of one channel, measurement sets."""
     facts = entry if isinstance(entry, dict) else {}
-    return facts.get("kind") == "table", bool(_OF_A_CHANNEL.search(str(facts.get("path"))))
+    path = str(facts.get("path"))
+    if facts.get("kind") == "table":
+        return len(_OF_INTEREST) + 3
+    if own and not path.startswith(own):
+        return 0
+    known = (place for place, ending in enumerate(_OF_INTEREST, 1) if path.endswith(ending))
+    return next(known, len(_OF_INTEREST) + 1 + bool(_OF_A_CHANNEL.search(path)))
 
 
 def _quality(facts: Mapping[str, object]) -> list[str]:

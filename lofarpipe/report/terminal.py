@@ -1,5 +1,4 @@
 """Plain lines on the terminal, each with the time of day."""
-# ruff: noqa: ARG002 - a reporter shows what it wants of an event
 
 from __future__ import annotations
 
@@ -11,7 +10,9 @@ from typing import TextIO
 
 from lofarpipe.executors.jobs import JobResult, duration_text
 from lofarpipe.report.events import Reporter
+from lofarpipe.report.run_state import skipped_text
 from lofarpipe.report.summary import summary
+from lofarpipe.support.utilities import few_files
 
 QUIET, NORMAL, VERBOSE, DEBUG = range(4)
 PROGRESS_INTERVAL_S = 10.0
@@ -74,7 +75,7 @@ class Terminal(Reporter):
         if problem is None and self._level == NORMAL:  # as most are, and there may be very many
             self._tell_progress(step)
             return
-        product = f" ({result.label})" if result.label else ""
+        product = f" ({few_files(result.label)})" if result.label else ""
         if problem is not None:
             self._complain(f"{result.name}{product} {problem}; log: {result.log}")
         if self._level >= VERBOSE:
@@ -95,7 +96,7 @@ class Terminal(Reporter):
         if jobs:
             self._took.append((step, duration_s))
         if failed:
-            self.warning(f"{step}: {failed} of {_count(jobs, 'job')} failed; their products are skipped from here on")
+            self.warning(skipped_text(step, failed, jobs))
 
     def notice(self, text: str) -> None:
         """Show a decision."""
@@ -110,7 +111,7 @@ class Terminal(Reporter):
         if self._job_directory is not None and self._level >= NORMAL:
             for line in summary(self._job_directory, self._took, ok, self._record()):
                 self._say(line)
-        how = "finished" if ok else "failed"
+        how = "finished" if ok else "interrupted" if problem.startswith("interrupted") else "failed"
         self._say(f"{job_name}: {how} after {duration_text(time.monotonic() - self._began)}")
 
     def _tell(self, text: str, level: int = NORMAL) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,17 @@ def test_terminal_shows_failure(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert re.fullmatch(r"\d\d:\d\d:\d\d field: failed after 0.0 s\n", captured.out)
     assert re.fullmatch(r"\d\d:\d\d:\d\d warning: w\n", captured.err)
+
+
+def test_terminal_says_that_a_run_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().run_ended(False, "field", "interrupted by SIGINT: all jobs were ended; run again to resume")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d field: interrupted after [\d.]+ s\n", capsys.readouterr().out)
+
+
+def test_terminal_names_the_first_of_many_sets(bad: JobResult, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"/d/L1_SB{number:03d}.MS" for number in range(244)]
+    Terminal().job_done("concat", replace(bad, label=str(names)), "exited with 1")
+    assert "average/001 (/d/L1_SB000.MS and 243 more) exited with 1; log: " in capsys.readouterr().err
 
 
 def test_terminal_shows_what_came_out(tmp_path: Path) -> None:

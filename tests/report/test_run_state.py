@@ -41,7 +41,12 @@ def test_run_in_the_middle() -> None:
     assert (average.total, average.done, average.failed, average.running) == (2, 1, 1, [])
     assert (average.started_s, average.duration_s, average.type) == (102.0, 10.0, "dp3")
     assert [job.name for job in run.steps["image"].running] == ["image/000"]
-    assert (run.warnings, run.notices) == (["coarse"], ["wgridder is used"])
+    skipped = "average: 1 of 2 jobs failed; their products are skipped from here on"
+    assert (run.warnings, run.notices) == (["coarse", skipped], ["wgridder is used"])
+
+
+def test_step_without_failed_jobs_warns_of_nothing() -> None:
+    assert RunState.from_events([START, began("a", 101.0, 1), ended("a", 102.0, 1)]).warnings == []
 
 
 def test_plugin_began_its_duration_before_its_end() -> None:

@@ -32,6 +32,17 @@ def test_summary_of_a_good_run(tmp_path: Path) -> None:
     assert summary(tmp_path, took, False) == [f"report: {tmp_path}/report.html"]
 
 
+def test_delivered_files_come_first_and_the_image_next(tmp_path: Path) -> None:
+    names = ["comparison.json", "x-0000-image.fits", "x-MFS-dirty.fits", "x-MFS-image-pb.fits", "x-MFS-image.fits"]
+    products = [product("a.ms", kind="table"), *map(product, names)]
+    products += [{"path": "/scratch/b.fits"}, {"path": "/archive/field.fits"}, {"path": "/d/in.ms", "kind": "table"}]
+    record = {"products": products, "run": {"job_directory": "/job", "working_directory": "/scratch"}}
+    assert [line.partition(",")[0].removeprefix("product: ") for line in summary(tmp_path, [], True, record)] == [
+        *("/archive/field.fits", "/job/x-MFS-image-pb.fits", "/job/x-MFS-image.fits", "/job/comparison.json"),
+        *("/job/x-MFS-dirty.fits", "/scratch/b.fits", "/job/x-0000-image.fits", "and 2 more products"),
+    ]
+
+
 def test_many_products_are_counted(tmp_path: Path) -> None:
     products = [product(f"{number}.fits") for number in range(20)]
     (tmp_path / "run.json").write_text(json.dumps({"products": products}))
