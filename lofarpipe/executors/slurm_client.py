@@ -23,6 +23,8 @@ PASSING = re.compile(
     r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
     re.IGNORECASE,
 )
+#: Said with "submit limit", which is in the same sentence for all: nothing but another request helps.
+LASTING = re.compile(r"(Assoc|QOS)\w*(Wall|Per(Job|Node))\w*")
 UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
 NOT_SET_UP = re.compile(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
 ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in [remote] of pipeline.cfg"
@@ -190,7 +192,7 @@ class SlurmClient:
             raise SlurmBusy(f"{command[0]} did not answer within {timeout_s:g} s") from err
         said = " ".join(done.stderr.split())
         if done.returncode != 0:
-            kind = SlurmBusy if PASSING.search(said) else SlurmRefused
+            kind = SlurmBusy if PASSING.search(said) and not LASTING.search(said) else SlurmRefused
             advice = ELSEWHERE if NOT_SET_UP.search(said) else ""
             raise kind(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"{advice}')
         return done.stdout

@@ -120,6 +120,18 @@ def test_refusals(fake: Path) -> None:
         SlurmClient().submit(["x"], {})
 
 
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("QOSMaxSubmitJobPerUserLimit", SlurmBusy), ("QOSMaxWallDurationPerJobLimit", SlurmRefused)]
+)
+def test_limits_of_a_site(fake: Path, reason: str, kind: type[SlurmRefused]) -> None:
+    """The sentence is the same for all of them; a full queue empties, a long job stays long."""
+    sentence = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+    write(fake / "sbatch", f'echo "sbatch: error: {reason}" >&2; echo "failed: {sentence}" >&2; exit 1')
+    with pytest.raises(SlurmRefused, match=reason) as caught:
+        SlurmClient().submit(["x"], {})
+    assert type(caught.value) is kind
+
+
 def test_answer_that_does_not_come(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.executors.slurm_client.TIMEOUT_S", 0.1)
     monkeypatch.setattr("lofarpipe.executors.slurm_client.CANCEL_TIMEOUT_S", 0.2)
