@@ -115,7 +115,7 @@ def read_arguments(argv: Sequence[str] | None = None) -> types.SimpleNamespace:
     """Return ``outdir``, ``beam`` and ``settings`` from the command line."""
     parser = argparse.ArgumentParser(description="Simulate a LOFAR HBA observation from nothing but a seed.")
     parser.add_argument("outdir", help="directory for sets, sky.skymodel and truth.json")
-    parser.add_argument("--no-beam", dest="beam", action="store_false", help="stations that see everything equally well")
+    parser.add_argument("--no-beam", dest="beam", action="store_false", help="stations that see all of it equally well")
     for field in fields(ObservationSettings):
         option, meaning = f"--{field.name.replace('_', '-')}", f"{MEANINGS[field.name]} (default: %(default)s)"
         parser.add_argument(option, type=_type_of(field), default=field.default, metavar="VALUE", help=meaning)
