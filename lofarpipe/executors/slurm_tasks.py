@@ -128,9 +128,10 @@ def end(
             left &= set(client.queued(task.partition("_")[0] for task in left))
             problem = SILENT
         except SlurmRefused as err:
+            if problem == SILENT:  # once: Slurm names the jobs in another order each time
+                note(f"jobs cannot be ended by Slurm, and end by themselves; it is asked again: {err}")
             problem = str(err)
             _withdraw_all(orders)
-            note(f"jobs cannot be ended by Slurm, and end by themselves; it is asked again: {err}")
         if left:
             wait(ASK_S)
     if left:
