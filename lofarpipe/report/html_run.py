@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import escape
+
 from lofarpipe.report.html_logs import LogText, ShownJob, ShownStep
-from lofarpipe.report.html_markup import NONE, Html, cut, escaped, fill, items, joined, said, shown, table
+from lofarpipe.report.html_markup import NONE, Html, cut, fill, items, joined, said, shown, table
 from lofarpipe.report.html_text import duration, moment
 from lofarpipe.report.html_timeline import Plot, Row, Timeline
 from lofarpipe.report.run_state import JobState, RunState, StepState
@@ -127,7 +129,7 @@ def _job(entry: ShownJob) -> Html:
     """Return a job; there may be thousands of them, so this is done with few calls."""
     job = entry.job
     badge = f' <span class="badge {job.state}">{job.state}</span>' if job.state != "done" else ""
-    command = f'<pre class="command">{escaped(entry.command)}</pre>\n' if entry.command else ""
+    command = f'<pre class="command">{escape(entry.command)}</pre>\n' if entry.command else ""
     return Html(
         f'<details class="job {job.state}">\n<summary><span class="name">{said(job.name)}</span>{badge}'
         f' <span class="facts">{_use(job)}</span></summary>\n{problem(job.problem)}{command}'
@@ -154,9 +156,9 @@ def _log(log: LogText, path: str) -> str:
         return f'<p class="facts">No log: {said(log.problem)}</p>\n'
     rest = ""
     if log.omitted:
-        rest = f"<strong>… {log.omitted} bytes are left out here …</strong>\n{escaped(log.tail)}"
+        rest = f"<strong>… {log.omitted} bytes are left out here …</strong>\n{escape(log.tail)}"
     name = said(path)
-    return f'<pre class="log" tabindex="0">{escaped(log.head)}{rest}</pre>\n<p class="facts">{name}</p>\n'
+    return f'<pre class="log" tabindex="0">{escape(log.head)}{rest}</pre>\n<p class="facts">{name}</p>\n'
 
 
 def _messages(facts: Mapping[str, Any]) -> Html:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from markupsafe import escape
 
-from lofarpipe.report.html_markup import Html, cut, each, escaped, figure, fill, items, joined, shown, table
+from lofarpipe.report.html_markup import Html, cut, each, figure, fill, items, joined, shown, table
 
 
 def test_text_is_escaped_and_a_piece_is_not() -> None:
-    assert escaped("<a href=\"x\" title='y'>&") == "&lt;a href=&#34;x&#34; title=&#39;y&#39;&gt;&amp;"
-    assert escaped(Html("<b>")) == "<b>"
-    assert escaped(1.5) == "1.5"
-    assert escaped(Html("<b>") + "<i>") == "&lt;b&gt;&lt;i&gt;"  # no piece any more
+    assert escape("<a href=\"x\" title='y'>&") == "&lt;a href=&#34;x&#34; title=&#39;y&#39;&gt;&amp;"
+    assert escape(Html("<b>")) == "<b>"
+    assert escape(1.5) == "1.5"
+    assert escape(Html("<b>") + "<i>") == "<b>&lt;i&gt;"
 
 
 def test_pattern_is_filled_with_what_is_escaped() -> None:
