@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
@@ -25,9 +29,13 @@ Floats = NDArray[np.float64]
 SAMPLED_VISIBILITIES = 4_000_000  # over all sets: about 0.2 GB of flags and weights, and 10 s
 DRAWN_POINTS = 1_000_000  # before conjugates
 CELLS_ACROSS, FEW_CELLS_ACROSS, FEW_POINTS = 300, 150, 20_000  # so that a small set can be seen
+SMALL_CELLS_ACROSS = 100  # of the small panel
 USABLE_COLOUR, FLAGGED_COLOUR = "#1b3a6b", "#e8622c"
+LIMIT_LINES: tuple[Literal[":", "--"], ...] = (":", "--")  # of minuv and maxuv
+BEYOND_LIMIT, BEYOND_DATA = 1.12, 1.04  # how far the axes go beyond maxuv, and beyond the data
+MUCH_FURTHER = 1.5  # times maxuv: all of the coverage gets a panel of its own
 DISTANCE_BINS = 50
-DPI = 150
+FIGURE_INCHES, DPI = (6.4, 8.4), 150  # letters that can be read where the report shows it about 500 pixels wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +91,16 @@ def read_uv_coverage(paths: Sequence[str]) -> UVCoverage:
     return UVCoverage(u_lambda / 1e3, v_lambda / 1e3, flagged > 0, title, looked / there)
 
 
-def unflagged_by_distance(coverage: UVCoverage, bins: int = DISTANCE_BINS) -> tuple[Floats, Floats]:
-    """Return bin edges in kilo-wavelengths, (bins + 1,), and the unflagged fraction in each bin; NaN where empty."""
+def unflagged_by_distance(
+    coverage: UVCoverage, bins: int = DISTANCE_BINS, span_klambda: float | None = None
+) -> tuple[Floats, Floats]:
+    """Return bin edges in kilo-wavelengths, (bins + 1,), and the unflagged fraction in each bin; NaN where empty.
+
+    The bins reach to ``span_klambda``, or to the longest baseline.
+    """
     distance = coverage.distance_klambda
-    edges = np.linspace(0, float(distance.max()) * (1 + 1e-9) or 1.0, bins + 1)
+    longest = float(distance.max()) * (1 + 1e-9) or 1.0
+    edges = np.linspace(0, span_klambda or longest, bins + 1)
     everything = np.histogram(distance, edges)[0]
     usable = np.histogram(distance[~coverage.flagged], edges)[0]
     fraction = np.divide(usable, everything, out=np.full(bins, np.nan), where=everything > 0)
@@ -104,60 +118,119 @@ def _thinned(coverage: UVCoverage) -> tuple[Floats, Floats, Floats]:
     return np.concatenate([u, -u]), np.concatenate([v, -v]), np.concatenate([flagged, flagged])
 
 
-def draw_uv_coverage(coverage: UVCoverage, limits_klambda: Sequence[float] = ()) -> Figure:
+def _within(coverage: UVCoverage, nearest_klambda: float, farthest_klambda: float) -> UVCoverage:
+    """Return what lies between two distances from the origin."""
+    distance = coverage.distance_klambda
+    chosen = (nearest_klambda <= distance) & (distance <= farthest_klambda)
+    u, v, flagged = coverage.u_klambda[chosen], coverage.v_klambda[chosen], coverage.flagged[chosen]
+    return replace(coverage, u_klambda=u, v_klambda=v, flagged=flagged)
+
+
+def draw_uv_coverage(coverage: UVCoverage, minuv_klambda: float = 0.0, maxuv_klambda: float = 0.0) -> Figure:
     """Return the figure: the uv plane coloured by flagged fraction, and the unflagged fraction by uv distance.
 
-    ``limits_klambda`` are the shortest and the longest baseline imaged, drawn as dashed lines.
+    ``minuv_klambda`` and ``maxuv_klambda`` are the shortest and the longest baseline imaged; 0: no such limit. Both
+    panels end just beyond the longest; where the coverage reaches MUCH_FURTHER, a small panel shows all of it.
     """
+    reach = float(coverage.distance_klambda.max())
+    is_cut = 0 < maxuv_klambda < reach
+    span = maxuv_klambda * BEYOND_LIMIT if is_cut else reach * BEYOND_DATA or 1.0
+    circles = {"minuv": minuv_klambda, "maxuv": maxuv_klambda}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 11.5), layout="constrained")
+        figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
         FigureCanvasAgg(figure)
-        plane, histogram = figure.subplots(2, 1, height_ratios=[3.2, 1])
-        _draw_plane(figure, plane, coverage)
-        _draw_histogram(histogram, coverage)
-        for limit in limits_klambda:
-            plane.add_patch(Circle((0, 0), limit, fill=False, linestyle="--", linewidth=1, edgecolor="black"))
-            histogram.axvline(limit, linestyle="--", linewidth=1, color="black", label="uv range imaged")
-        handles = dict(zip(*reversed(histogram.get_legend_handles_labels()), strict=True))  # one per label
-        histogram.legend(handles.values(), handles.keys(), loc="lower right", fontsize=9, framealpha=1)
+        rows = figure.add_gridspec(2, 1, height_ratios=[2.6, 1])
+        plane = figure.add_subplot(rows[0])
+        cells = _draw_plane(plane, coverage, span, CELLS_ACROSS)
+        _mark_limits(plane, circles)
+        figure.colorbar(cells, ax=plane, label="flagged fraction", pad=0.02, aspect=30)
+        imaged = _within(coverage, minuv_klambda, maxuv_klambda or reach)
+        plane.set_title(_title(coverage, imaged), loc="left", fontsize=9, linespacing=1.5)
+        below = rows[1]
+        if is_cut and reach > MUCH_FURTHER * maxuv_klambda:
+            columns = rows[1].subgridspec(1, 2, width_ratios=[1, 1.5])
+            _draw_whole(figure.add_subplot(columns[0]), coverage, reach * BEYOND_DATA, circles)
+            below = columns[1]
+        histogram = figure.add_subplot(below)
+        _draw_histogram(histogram, coverage, imaged, span)
+        for limit, line in zip(circles.values(), LIMIT_LINES, strict=True):
+            if limit:
+                histogram.axvline(limit, linestyle=line, **_limit_style())
     return figure
 
 
-def _draw_plane(figure: Figure, axes: Axes, coverage: UVCoverage) -> None:
-    """Draw the uv plane, each cell with its flagged fraction."""
-    u, v, flagged = _thinned(coverage)
-    reach = float(coverage.distance_klambda.max()) * 1.04 or 1.0
-    extent = (-reach, reach, -reach, reach)
+def _title(coverage: UVCoverage, imaged: UVCoverage) -> str:
+    """Return what was looked at, and how much of it, and of what is imaged, is flagged."""
+    sampled = "all data" if coverage.fraction > 0.999 else f"{coverage.fraction:.2g} of the time slots sampled"
+    flagged = f"{coverage.flagged_fraction:.1%} flagged"
+    if 0 < imaged.flagged.size < coverage.flagged.size:
+        flagged += f", {imaged.flagged_fraction:.1%} of what is imaged"
+    return f"{coverage.title}\n{flagged}\ncross-correlations, both conjugates; {sampled}"
+
+
+def _draw_plane(axes: Axes, coverage: UVCoverage, span_klambda: float, across: int) -> PolyCollection:
+    """Draw the uv plane out to a distance along both axes, each cell with its flagged fraction; returns the cells."""
+    u, v, flagged = _thinned(_within(coverage, 0, span_klambda * 2**0.5))  # to the corners
+    extent = (-span_klambda, span_klambda, -span_klambda, span_klambda)
     colours = LinearSegmentedColormap.from_list("flagged", [USABLE_COLOUR, "#a05195", FLAGGED_COLOUR])
-    across = CELLS_ACROSS if u.size > FEW_POINTS else FEW_CELLS_ACROSS
+    shown = (np.abs(u) <= span_klambda) & (np.abs(v) <= span_klambda)
     cells = axes.hexbin(
-        u, v, C=flagged, reduce_C_function=np.mean, gridsize=across, extent=extent,
+        u[shown], v[shown], C=flagged[shown], reduce_C_function=np.mean, extent=extent,
+        gridsize=across if u.size > FEW_POINTS else min(across, FEW_CELLS_ACROSS),
         cmap=colours, vmin=0, vmax=1, linewidths=0.1, mincnt=1,
     )  # fmt: skip
-    axes.set(xlim=(reach, -reach), ylim=(-reach, reach), aspect="equal")  # east is left, as on the sky
+    axes.set(xlim=(span_klambda, -span_klambda), ylim=(-span_klambda, span_klambda), aspect="equal")  # east is left
     axes.set(xlabel=r"$u$  (k$\lambda$)", ylabel=r"$v$  (k$\lambda$)")
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.tick_params(direction="in", top=True, right=True)
-    figure.colorbar(cells, ax=axes, label="flagged fraction", pad=0.02, aspect=30)
-    sampled = "all data" if coverage.fraction > 0.999 else f"{coverage.fraction:.2g} of the time slots sampled"
-    numbers = f"{coverage.flagged_fraction:.1%} flagged; cross-correlations, both conjugates; {sampled}"
-    axes.set_title(f"{coverage.title}\n{numbers}", loc="left", fontsize=9.5, linespacing=1.5)
+    return cells
 
 
-def _draw_histogram(axes: Axes, coverage: UVCoverage) -> None:
+def _mark_limits(plane: Axes, circles: Mapping[str, float]) -> None:
+    """Draw the limits of what is imaged as circles, named with their radius; a limit of 0 is none."""
+    lines = []
+    for (name, radius), line in zip(circles.items(), LIMIT_LINES, strict=True):
+        if radius:
+            plane.add_patch(Circle((0, 0), radius, fill=False, linestyle=line, **_limit_style()))
+            lines.append(Line2D([], [], linestyle=line, label=rf"{name} {radius:g} k$\lambda$", **_limit_style()))
+    if lines:
+        plane.legend(handles=lines, loc="upper right", fontsize=9, framealpha=1, borderaxespad=0.2)
+
+
+def _limit_style() -> dict[str, Any]:
+    """Return what lines of limits look like: black, with a white edge, to be seen on what is drawn below."""
+    return {"color": "black", "linewidth": 1.3, "path_effects": [withStroke(linewidth=3, foreground="white")]}
+
+
+def _draw_whole(axes: Axes, coverage: UVCoverage, span_klambda: float, circles: Mapping[str, float]) -> None:
+    """Draw all of the coverage in a small panel, with the part that is imaged as a circle."""
+    _draw_plane(axes, coverage, span_klambda, SMALL_CELLS_ACROSS)
+    axes.add_patch(Circle((0, 0), circles["maxuv"], fill=False, linestyle=LIMIT_LINES[1], **_limit_style()))
+    axes.set_title("whole coverage", loc="left", fontsize=9)
+
+
+def _draw_histogram(axes: Axes, coverage: UVCoverage, imaged: UVCoverage, span_klambda: float) -> None:
     """Draw the unflagged fraction by uv distance; bins without data stay empty, and look it."""
-    edges, fraction = unflagged_by_distance(coverage)
+    edges, fraction = unflagged_by_distance(coverage, span_klambda=span_klambda)
     known = np.isfinite(fraction)
     widths = np.diff(edges)
     axes.bar(edges[:-1][known], fraction[known], widths[known], align="edge", color=USABLE_COLOUR, edgecolor="white",
              linewidth=0.4)  # fmt: skip
-    axes.bar(edges[:-1][~known], np.ones((~known).sum()), widths[~known], align="edge", color="none",
-             edgecolor="#bbbbbb", hatch="///", linewidth=0, label="no baselines")  # fmt: skip
-    axes.axhline(1 - coverage.flagged_fraction, color=FLAGGED_COLOUR, linewidth=1.2, linestyle="--", label="mean")
+    if not known.all():
+        axes.bar(edges[:-1][~known], np.ones((~known).sum()), widths[~known], align="edge", color="none",
+                 edgecolor="#bbbbbb", hatch="///", linewidth=0, label="no baselines")  # fmt: skip
+    if imaged.flagged.size:
+        label = "mean" if imaged.flagged.size == coverage.flagged.size else "mean of what is imaged"
+        mean = 1 - imaged.flagged_fraction
+        axes.axhline(mean, color=FLAGGED_COLOUR, linewidth=1.2, linestyle="--", label=label)
     axes.set(xlim=(0, edges[-1]), ylim=(0, 1.05), xlabel=r"uv distance  (k$\lambda$)", ylabel="unflagged fraction")
     axes.grid(alpha=0.3, linewidth=0.6, axis="y")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, fontsize=9, frameon=False)
 
 
-def plot_uv_coverage(coverage: UVCoverage, outfile: str | Path, limits_klambda: Sequence[float] = ()) -> None:
+def plot_uv_coverage(
+    coverage: UVCoverage, outfile: str | Path, minuv_klambda: float = 0.0, maxuv_klambda: float = 0.0
+) -> None:
     """Write the uv coverage as PNG; it appears under its name only when complete."""
-    save_figure(draw_uv_coverage(coverage, limits_klambda), outfile, DPI)
+    save_figure(draw_uv_coverage(coverage, minuv_klambda, maxuv_klambda), outfile, DPI)

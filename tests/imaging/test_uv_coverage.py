@@ -119,18 +119,94 @@ def test_many_points_are_thinned(monkeypatch):
     assert flagged.mean() == pytest.approx(0.3, abs=0.15)
 
 
-def test_uv_range_is_marked_once_in_the_legend():
-    figure = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True]), [0.08, 7.0])
-    plane, histogram = figure.axes[:2]
-    assert sorted(patch.radius for patch in plane.patches) == [0.08, 7.0]
-    labels = [text.get_text() for text in histogram.get_legend().get_texts()]
-    assert labels.count("uv range imaged") == 1
-    assert "no baselines" in labels
+def texts_of_legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_axes_end_just_beyond_the_longest_baseline_imaged():
+    figure = draw_uv_coverage(made_coverage([0.05, 1.0, 60.0], [True, False, True]), 0.08, 5.0)
+    plane, _, _, histogram = figure.axes
+    assert plane.get_xlim() == pytest.approx((5.6, -5.6))  # 1.12 x 5
+    assert plane.get_ylim() == pytest.approx((-5.6, 5.6))
+    assert histogram.get_xlim() == pytest.approx((0, 5.6))
+    assert [axes.get_xlabel() for axes in (plane, histogram)] == [r"$u$  (k$\lambda$)", r"uv distance  (k$\lambda$)"]
+
+
+def test_limits_are_circles_with_names():
+    figure = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True]), 0.08, 7.0)
+    plane, _, histogram = figure.axes
+    assert [patch.radius for patch in plane.patches] == [0.08, 7.0]
+    assert texts_of_legend(plane) == [r"minuv 0.08 k$\lambda$", r"maxuv 7 k$\lambda$"]
+    lines = [line.get_xdata()[0] for line in histogram.lines if line.get_color() == "black"]
+    assert lines == [0.08, 7.0]
+
+
+def test_one_limit_alone():
+    figure = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True]), minuv_klambda=2.0)
+    plane, _, _ = figure.axes
+    assert [patch.radius for patch in plane.patches] == [2.0]
+    assert texts_of_legend(plane) == [r"minuv 2 k$\lambda$"]
+    assert plane.get_xlim() == pytest.approx((9.36, -9.36))  # 1.04 x 9
+
+
+def test_without_limits_everything_is_drawn_and_nothing_marked():
+    plane, _, histogram = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True])).axes
+    assert not plane.patches
+    assert plane.get_legend() is None
+    assert plane.get_xlim() == pytest.approx((9.36, -9.36))
+    assert texts_of_legend(histogram) == ["mean", "no baselines"]
+
+
+def test_limit_beyond_all_data_leaves_no_empty_rim():
+    plane = draw_uv_coverage(made_coverage([1.0, 3.0], [False, True]), 0.0, 7.0).axes[0]
+    assert plane.get_xlim() == pytest.approx((3.12, -3.12))  # 1.04 x 3
+
+
+@pytest.mark.parametrize(("longest", "panels"), [(7.5, 0), (7.51, 1)])
+def test_whole_coverage_has_a_panel_where_it_reaches_much_further(longest, panels):
+    """That is, beyond 1.5 times the longest baseline imaged."""
+    figure = draw_uv_coverage(made_coverage([1.0, longest], [False, True]), 0.0, 5.0)
+    whole = [axes for axes in figure.axes if axes.get_title(loc="left") == "whole coverage"]
+    assert len(whole) == panels
+    for axes in whole:
+        assert axes.get_xlim() == pytest.approx((1.04 * longest, -1.04 * longest))
+        assert [patch.radius for patch in axes.patches] == [5.0]
+
+
+def test_only_what_is_in_view_is_drawn_large():
+    """With maxuv 5 that ends at 5.6; the point at 60 is in the small panel only."""
+    figure = draw_uv_coverage(made_coverage([1.0, 5.2, 60.0], [False, True, True]), 0.0, 5.0)
+    drawn = [sorted({round(abs(float(x))) for x, _ in axes.collections[0].get_offsets()}) for axes in figure.axes[:3:2]]
+    assert drawn[0] == [1, 5]
+    assert drawn[1][-1] == 60
+
+
+def test_histogram_out_to_a_distance_by_hand():
+    coverage = made_coverage([0.5, 1.5, 1.6, 60.0], [False, True, False, True])
+    edges, fraction = unflagged_by_distance(coverage, bins=2, span_klambda=2.0)
+    assert edges == pytest.approx([0, 1, 2])
+    assert fraction == pytest.approx([1.0, 0.5])
 
 
 def test_title_says_what_was_looked_at():
     title = draw_uv_coverage(made_coverage([1.0, 2.0], [True, False])).axes[0].get_title(loc="left")
-    assert title == "made up\n50.0% flagged; cross-correlations, both conjugates; all data"
+    assert title == "made up\n50.0% flagged\ncross-correlations, both conjugates; all data"
+
+
+def test_flags_of_what_is_imaged_are_told_apart():
+    """Three of five are flagged, and one of the three between 1 and 7, limits included."""
+    coverage = made_coverage([0.5, 1.0, 6.0, 7.0, 9.0], [True, True, False, False, True])
+    plane, _, histogram = draw_uv_coverage(coverage, 1.0, 7.0).axes
+    assert plane.get_title(loc="left").splitlines()[1] == "60.0% flagged, 33.3% of what is imaged"
+    (mean,) = [line for line in histogram.lines if line.get_label() == "mean of what is imaged"]
+    assert mean.get_ydata()[0] == pytest.approx(2 / 3)
+
+
+def test_nothing_to_image():
+    """Limits between which there is no baseline: the figure shows it, and no mean of nothing."""
+    plane, _, histogram = draw_uv_coverage(made_coverage([1.0, 9.0], [True, False]), 6.0, 7.0).axes
+    assert plane.get_title(loc="left").splitlines()[1] == "50.0% flagged"
+    assert texts_of_legend(histogram) == ["no baselines"]
 
 
 def test_picture_of_real_data(hba_set, tmp_path):

@@ -190,6 +190,15 @@ def test_uv_coverage_of_a_list(hba_set, tmp_path):
     assert (tmp_path / "uv.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_uv_coverage_is_drawn_for_the_limits_that_are_given(hba_set, tmp_path, monkeypatch):
+    """The limits come in wavelengths, and are drawn in thousands of them; an empty text or 0 is none."""
+    script, drawn = load_script("plot_uvcov"), []
+    monkeypatch.setattr(script, "plot_uv_coverage", lambda coverage, outfile, *limits: drawn.append(limits))
+    for limits in ({"minuv_lambda": "80", "maxuv_lambda": "5000"}, {"maxuv_lambda": "0"}, {}):
+        script.main(str(hba_set), str(tmp_path / "uv.png"), **limits)
+    assert drawn == [(0.08, 5.0), (0.0, 0.0), (0.0, 0.0)]
+
+
 def test_uv_coverage_from_a_shell(hba_set, tmp_path):
     done = shell("plot_uvcov", tmp_path / "uv.png", hba_set)
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/uv.png\n")
