@@ -171,7 +171,7 @@ def test_job_that_cannot_be_ended_is_an_error(site: Site, monkeypatch: pytest.Mo
     for name in ("PATIENCE_S", "FORCE_S"):
         monkeypatch.setattr(module, name, 0.1)
     monkeypatch.setattr(module, "send_signal", lambda processes, number: None)
-    process = session("sleep 60")
+    process = session("exec sleep 60")
     site.killed(pid=process.pid, ticks=start_ticks(process.pid))
     with pytest.raises(PipelineError, match=f"cannot be ended: {process.pid}"):
         site.clear()
@@ -180,7 +180,7 @@ def test_job_that_cannot_be_ended_is_an_error(site: Site, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("why", ["another process", "another boot", "no process"])
 def test_process_that_is_not_the_job_is_left_alone(site: Site, why: str) -> None:
-    process = session("sleep 60")
+    process = session("exec sleep 60")
     site.killed(
         boot="of yesterday" if why == "another boot" else None,
         pid=0 if why == "no process" else process.pid,
@@ -243,7 +243,7 @@ def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pyte
     for name in ("PATIENCE_S", "FORCE_S"):
         monkeypatch.setattr(module, name, 0.3)
     monkeypatch.setenv(module.OWNER, "elsewhere")
-    other = session("sleep 60")
+    other = session("exec sleep 60")
     module.mark_processes(site.settings.job_directory)
     process = session("exec sleep 60")
     started = [module.started_by(site.settings.job_directory), module.started_by(Path("elsewhere"))]
@@ -260,7 +260,7 @@ def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pyte
 
 def test_waiting_ends_with_the_processes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 1e6)
-    process = session("sleep 60")
+    process = session("exec sleep 60")
 
     def tell(text: str) -> None:
         site.told.append(text)
