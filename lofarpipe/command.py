@@ -21,6 +21,7 @@ class OutputArgument:
     index: int  # in argv
     before: str  # what stands there before the name, such as ``msout=``
     name: str
+    ending: str | None = ""  # after the name, of what is written; None: with these arguments it may be nothing
 
     def renamed(self, argv: Sequence[str], name: str) -> tuple[str, ...]:
         """Return argv with another name for the output."""

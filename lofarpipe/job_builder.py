@@ -132,7 +132,8 @@ class JobBuilder:
         directory, name = os.path.split(f"{self.settings.job_workdir / output.name}{'/' * output.name.endswith('/')}")
         # Two runs may write into one directory, but not the same output.
         stage = Path(directory) / f".{name[:LONGEST_NAME]}.{self.step}-{place:03d}.incomplete"
-        return Staged(output.renamed(argv, f"{stage}/{name}"), stage, Path(directory))
+        expected = "" if output.ending is None else f"{directory}/{name}{output.ending}"
+        return Staged(output.renamed(argv, f"{stage}/{name}"), stage, Path(directory), expected)
 
     def _watch(self) -> dict[str, str]:
         """Return when to give up a job of a known program; never in a lenient run."""

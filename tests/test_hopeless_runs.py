@@ -31,6 +31,8 @@ DIVERGES = """
 case "$1" in --*|-dry-run) exit 0;; esac
 cat {log}
 [ -e {folder}/ends ] || while :; do sleep 0.05; done
+while [ "$1" != -name ]; do shift; done
+[ -e {folder}/is_silent ] || touch "$2-image.fits"
 """
 
 
@@ -63,6 +65,15 @@ def test_run_ends_with_what_was_seen(run, capsys: pytest.CaptureFixture[str]) ->
 def test_step_may_allow_more(run, tmp_path: Path) -> None:
     (tmp_path / "ends").touch()
     assert run("wsclean_diverged.log", "clean.control.max_peak_jy = 0") == 0
+
+
+def test_program_that_says_all_is_well_and_writes_nothing(
+    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ends").touch()
+    (tmp_path / "is_silent").touch()
+    assert run("wsclean_diverged.log", "clean.control.max_peak_jy = 0") == 1
+    assert f"but did not write {tmp_path}/image-*.fits" in capsys.readouterr().err
 
 
 def test_lenient_run_gives_nothing_up(run, tmp_path: Path) -> None:

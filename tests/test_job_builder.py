@@ -126,6 +126,7 @@ def test_new_set_is_staged(planned, settings):
     directory = settings.job_workdir / "out"
     assert one.staged.destination == directory
     assert one.staged.directory == directory / ".new.ms.average-000.incomplete"
+    assert one.staged.expected == f"{directory}/new.ms"
     assert "msout=out/new.ms" in one.argv  # what people see
     assert f"msout={one.staged.directory}/new.ms" in one.staged.argv
     assert [a for a in one.argv if not a.startswith("msout=")] == [
@@ -154,11 +155,16 @@ def test_known_program_is_watched(planned):
 
 def test_images_are_staged(planned, wsclean):
     one = planned({"name": "/o/x", "flags": "[ms]"}, **wsclean)[0].job
-    assert one.staged.directory == Path("/o/.x.average-000.incomplete")
+    assert (one.staged.directory, one.staged.expected) == (Path("/o/.x.average-000.incomplete"), "/o/x-*.fits")
     assert one.staged.argv[one.staged.argv.index("-name") + 1] == "/o/.x.average-000.incomplete/x"
     (below,) = planned({"name": "/o/x/", "flags": "[ms]"}, **wsclean)
     assert below.job.staged.directory == Path("/o/x/..average-000.incomplete")
     assert "/o/x/..average-000.incomplete/" in below.job.staged.argv
+
+
+def test_images_that_are_not_made_are_not_expected(planned, wsclean):
+    (one,) = planned({"name": "/o/x", "flags": "[-dry-run, ms]"}, **wsclean)
+    assert one.job.staged.expected == ""
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ class Staged:
     argv: tuple[str, ...]  # what is run instead of the job's own: names of outputs are below ``directory``
     directory: Path
     destination: Path
+    expected: str = ""  # for people: what must have been written after exit code 0; "": it may be nothing
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,9 @@ def job_of(facts: Mapping[str, Any]) -> Job:
         values[key] = None if values[key] is None else Path(values[key])
     if values["staged"] is not None:
         staged = values["staged"]
-        values["staged"] = Staged(tuple(staged["argv"]), *(Path(staged[key]) for key in _STAGED))
+        values["staged"] = Staged(
+            tuple(staged["argv"]), *(Path(staged[key]) for key in _STAGED), staged.get("expected", "")
+        )
     return Job(**values)
 
 

@@ -17,7 +17,7 @@ from lofarpipe.executors.admission import Admitted
 from lofarpipe.executors.jobs import NOTE, Job, JobResult, duration_text, result_of
 from lofarpipe.executors.log_head import end_line, usage_text, utc_now, write_end
 from lofarpipe.executors.lookout import Lookout
-from lofarpipe.executors.staging import commit, directories_of, make_directories
+from lofarpipe.executors.staging import commit, directories_of, make_directories, unwritten
 from lofarpipe.support.storage import ADVICE, full_place, io_problem, trouble_in
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
@@ -79,9 +79,20 @@ class RunningJob:
             problem = f"stopped {after}: {self.stopped}"
             return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
         seen = self.lookout.look() if result.ok and self.lookout is not None else None
-        if not seen:
+        if seen:
+            return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
+        missing = _missing(self.admitted.job) if result.ok else ""
+        if not missing:
             return result
-        return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
+        return replace(result, exit_code=NOT_WRITTEN, problem=f"ended with 0 {after}, but did not write {missing}")
+
+
+def _missing(job: Job) -> str:
+    """Return the output that a job was to write and did not; a stage that cannot be read is the commit's to tell."""
+    try:
+        return unwritten(job.staged) if job.staged else ""
+    except OSError:
+        return ""
 
 
 def _committed(job: Job, result: JobResult) -> JobResult:

@@ -77,6 +77,15 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
+def unwritten(staged: Staged) -> str:
+    """Return what a program that ended with 0 was to write, if it wrote nothing at all; "" if it did its work."""
+    return staged.expected if staged.expected and not _outputs(staged) else ""
+
+
+def _outputs(staged: Staged) -> list[str]:
+    return sorted({path.name for path in staged.directory.iterdir()} - {MARKER, REPLACED})
+
+
 def commit(staged: Staged) -> None:
     """Give complete outputs their names: everything in the stage is moved to where it belongs.
 
@@ -89,7 +98,7 @@ def commit(staged: Staged) -> None:
         If one cannot be moved. Those before it have their names; each is complete.
     """
     try:
-        names = sorted({path.name for path in staged.directory.iterdir()} - {MARKER, REPLACED})
+        names = _outputs(staged)
         _sync(staged.directory)
         for name in names:
             _put(staged.directory / name, staged.destination / name, staged.directory / REPLACED / name)

@@ -22,6 +22,8 @@ AVERAGING = frozenset({"average", "averager", "avg", "squash"})
 KEEPING = frozenset({"aoflagger", "aoflag", "applybeam", "applycal", "count", "counter", "ddecal", "gaincal"})
 KEEPING |= {"h5parmpredict", "interpolate", "madflag", "madflagger", "null", "phaseshift", "phaseshifter", "predict"}
 KEEPING |= {"preflag", "preflagger", "scaledata", "setbeam", "uvwflag", "uvwflagger"}
+# As the last step these take the place of the one that writes msout. DP3 6.6 does so with out and null (tried).
+LAST_STEPS = frozenset({"explode", "msout", "null", "out", "output", "split"})
 SELECTING = ("band", "baseline", "endtime", "nchan", "ntimes", "startchan", "starttime", "starttimeslot")
 # Bytes per row beyond its visibilities: UVW, antennas, times. Source: sets of 111,600 rows and 8 or 32 channels that
 # DP3 6.6 wrote; the difference of their sizes gives those per visibility, below.
@@ -44,7 +46,8 @@ def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None
     name = unquote(text.strip()).rstrip("/")
     if os.path.lexists(workdir / name) and keywords.get("msout.overwrite", "").lower() not in ("true", "t", "1", "yes"):
         return None
-    return OutputArgument(given[0], f"{key}=", name)
+    may_write_nothing = not LAST_STEPS.isdisjoint(_kinds(keywords)[-1:])
+    return OutputArgument(given[0], f"{key}=", name, None if may_write_nothing else "")
 
 
 def changed_inputs(keywords: Mapping[str, str], workdir: Path = Path()) -> list[str]:

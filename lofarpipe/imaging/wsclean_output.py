@@ -12,6 +12,7 @@ from lofarpipe.support.utilities import files_of
 # With these, images of the same name are read that an earlier run made.
 READS_IMAGES = frozenset({"continue", "predict", "restore", "restore-list", "reuse-primary-beam"})
 WITHOUT_SETS = frozenset({"restore", "restore-list"})
+WRITES_NOTHING = "dry-run"
 NEVER_UPDATES = frozenset({"no-update-model-required", "make-psf-only"})
 PIXEL_BYTES = 4
 
@@ -24,7 +25,7 @@ def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None
     places = [index + 1 for index, flag in enumerate(flags) if flag == "name"]
     if READS_IMAGES & set(flags) or len(places) != 1 or places[0] >= len(argv) or flags[places[0]]:
         return None
-    return OutputArgument(places[0], "", argv[places[0]])
+    return OutputArgument(places[0], "", argv[places[0]], None if WRITES_NOTHING in flags else "-*.fits")
 
 
 def changed_inputs(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path = Path()) -> list[str]:

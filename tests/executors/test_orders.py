@@ -42,7 +42,7 @@ def full_job(directory: Path) -> Job:
         tempdir=directory / "scratch-1",
         label="L1_SB007.MS",
         at_host=True,
-        staged=Staged(("DP3", "msout=x"), directory / ".007", directory),
+        staged=Staged(("DP3", "msout=x"), directory / ".007", directory, "x"),
         watch={"program": "wsclean"},
         batch={"walltime": "1:00:00"},
         mark="m",
@@ -124,7 +124,7 @@ def test_fingerprint_overlooks_names_of_temporary_directories_alone(tmp_path: Pa
         job,
         tempdir=tmp_path / "scratch-2",
         argv=("wsclean", "-temp-dir", f"{tmp_path}/scratch-2", "-name", f"{tmp_path}/.008/x"),
-        staged=Staged(("DP3", "msout=x"), tmp_path / ".008", tmp_path),
+        staged=Staged(("DP3", "msout=x"), tmp_path / ".008", tmp_path, "x"),
     )
     assert fingerprint(job) == fingerprint(other)
     for changed in ({"argv": ("wsclean",)}, {"mark": "n"}, {"cores": 5}, {"env": {}}, {"memory_gb": None}):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +155,28 @@ def test_outputs_that_cannot_get_their_names_are_a_failure(tmp_path: Path) -> No
     assert result.exit_code == NOT_WRITTEN
     assert "its outputs are complete, and could not be moved from" in result.reason()
     assert "could not be moved" in result.log.read_text().splitlines()[-1]
+
+
+def expecting(tmp_path: Path, script: str) -> Job:
+    one = staged(tmp_path, script)
+    assert one.staged is not None
+    return replace(one, staged=replace(one.staged, expected="out/image-*.fits"))
+
+
+def test_program_that_writes_nothing_and_ends_with_0_has_failed(tmp_path: Path) -> None:
+    result = run(expecting(tmp_path, "echo all is well"))
+    assert result.exit_code == NOT_WRITTEN
+    assert re.fullmatch(r"ended with 0 after .* s, but did not write out/image-\*\.fits", result.reason())
+    assert "but did not write" in result.log.read_text()
+
+
+def test_program_that_writes_what_it_was_to_write_is_done(tmp_path: Path) -> None:
+    assert run(expecting(tmp_path, "touch $1/image-psf.fits")).ok
+    assert run(expecting(tmp_path, "exit 3")).reason().startswith("exited with 3")
+
+
+def test_stage_that_is_gone_is_told_by_who_moves_what_is_in_it(tmp_path: Path) -> None:
+    assert "could not be moved from" in run(expecting(tmp_path, "rm -r $1")).reason()
 
 
 def test_stage_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:

@@ -49,6 +49,23 @@ def test_no_new_set(arguments):
     assert output_argument(["DP3", *arguments], WORKDIR) is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "ending"),
+    [
+        (["steps=[avg]"], ""),
+        (["steps=[avg,count]"], ""),
+        ([], ""),
+        (["steps=[avg,null]"], None),
+        (["steps=[parts]", "parts.type=Split"], None),
+        (["steps=[avg,last,more]", "last.type=out"], ""),
+    ],
+)
+def test_output_that_another_step_may_take_the_place_of(arguments, ending):
+    output = output_argument(["DP3", "msin=/d/a.ms", "msout=/o/b.ms", *arguments], WORKDIR)
+    assert output is not None
+    assert output.ending == ending
+
+
 def test_link_to_the_input_is_the_input(tmp_path):
     (tmp_path / "a.ms").mkdir()
     (tmp_path / "b.ms").symlink_to(tmp_path / "a.ms")

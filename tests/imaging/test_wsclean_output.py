@@ -25,6 +25,9 @@ def test_name_of_the_images():
     argv = ["wsclean", "-size", "10", "10", "-name", "/o/x", "a.ms"]
     output = output_argument(argv, WORKDIR)
     assert (output.index, output.name) == (5, "/o/x")
+    assert output.ending == "-*.fits"
+    assert output_argument([*argv, "-make-psf-only"], WORKDIR).ending == "-*.fits"
+    assert output_argument(["wsclean", "-dry-run", *argv[1:]], WORKDIR).ending is None
     assert output.renamed(argv, "/s/x") == ("wsclean", "-size", "10", "10", "-name", "/s/x", "a.ms")
 
 
