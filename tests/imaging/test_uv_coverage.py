@@ -181,6 +181,14 @@ def test_only_what_is_in_view_is_drawn_large():
     assert drawn[1][-1] == pytest.approx(60, abs=1.3)  # a cell: 124.8 over 100 of them
 
 
+def test_many_points_beyond_the_limit_take_no_room_of_those_in_view(monkeypatch):
+    """Of 1000 points 10 are in view, and 100 are drawn at most."""
+    monkeypatch.setattr(uv_coverage, "DRAWN_POINTS", 100)
+    distances = [*np.linspace(0.5, 4.5, 10), *np.linspace(50, 60, 990)]
+    plane = draw_uv_coverage(made_coverage(distances, np.zeros(1000, bool)), 0.0, 5.0).axes[0]
+    assert len(plane.collections[0].get_offsets()) == 20  # with their conjugates
+
+
 def test_histogram_out_to_a_distance_by_hand():
     coverage = made_coverage([0.5, 1.5, 1.6, 60.0], [False, True, False, True])
     edges, fraction = unflagged_by_distance(coverage, bins=2, span_klambda=2.0)
