@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +70,28 @@ def hba_set_generic(shared_set: Callable[[str], Path]) -> Path:
 def dish_set(shared_set: Callable[[str], Path]) -> Path:
     """A dish array, without LOFAR beam tables. Shared by the session: copy it before changing it."""
     return shared_set("tDish.MS.tgz")
+
+
+@pytest.fixture(scope="session")
+def small_image(tmp_path_factory: pytest.TempPathFactory, hba_set: Path) -> Path:
+    """The job directory of a small image of real data. Shared by the session: do not change it.
+
+    Skips where DP3 or WSClean is not installed.
+    """
+    from lofarpipe.errors import PipelineError
+    from lofarpipe.programs import find
+
+    for name in ("wsclean", "DP3"):
+        try:
+            find(name)
+        except PipelineError as err:
+            pytest.skip(str(err))
+    here = tmp_path_factory.mktemp("small_image")
+    options = [f"data_input_filenames=[{hba_set}]", "cellsize_highres_deg=0.02", "niter=50", "maxlambda_highres=3000"]
+    command = [sys.executable, "-m", "lofarpipe.cli", "image.parset", *(f"--set={option}" for option in options)]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return here / "image"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -47,12 +47,9 @@ def build():
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory, hba_set, build):
+def job(small_image, build):
     """The job directory of a small image."""
-    here = tmp_path_factory.mktemp("page")
-    done = run(here, "image.parset", "-s", f"data_input_filenames=[{hba_set}]", *SMALL)
-    assert done.returncode == 0, done.stderr
-    return here / "image"
+    return small_image
 
 
 # ---- options and steps

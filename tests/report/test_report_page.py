@@ -6,8 +6,6 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from made_jobs import BEGAN_S, HOSTILE, SIDE, large_run, whole_job, write_journal
 
-from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.sky import separation_deg
-from lofarpipe.programs import find
 from lofarpipe.report.html_page import write_page
 
 CHROMIUM = next(
@@ -32,7 +28,6 @@ pytestmark = [
     ),
 ]
 LIMIT_S = 60.0
-SMALL = ["-s", "cellsize_highres_deg=0.02", "-s", "niter=50", "-s", "maxlambda_highres=3000"]
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 400, "height": 800}
 
 
@@ -61,18 +56,9 @@ def long_names(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory, hba_set) -> Path:
+def real(small_image) -> Path:
     """The report of an image made of real data, as the run wrote it."""
-    for name in ("wsclean", "DP3"):
-        try:
-            find(name)
-        except PipelineError as err:
-            pytest.skip(str(err))
-    here = tmp_path_factory.mktemp("real")
-    command = [sys.executable, "-m", "lofarpipe.cli", "image.parset", "-s", f"data_input_filenames=[{hba_set}]", *SMALL]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return here / "image" / "report.html"
+    return small_image / "report.html"
 
 
 class Opened:
