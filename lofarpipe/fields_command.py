@@ -15,8 +15,8 @@ from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findi
 from lofarpipe.fields import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order
 from lofarpipe.fields_share import share
 from lofarpipe.fields_table import Field, read_fields
-from lofarpipe.pipeline import Pipeline, check_pipeline
-from lofarpipe.preflight import Reading, all_warnings, place_of, together
+from lofarpipe.pipeline import Pipeline
+from lofarpipe.preflight import Reading, all_warnings, pipeline_findings, place_of, together
 
 Read = Callable[[argparse.Namespace], Reading]
 Check = Callable[[Settings, Pipeline], list[Finding]]
@@ -104,9 +104,9 @@ def check_all(read: Read, options: argparse.Namespace) -> int:
     """Check everything of every field and run nothing."""
     table = read_table(read, options)
     place = place_of(table.common.settings)
+    found = table.check(lambda settings, pipeline: pipeline_findings(pipeline, settings, place))
     if place.executor is not None:
         place.executor.close()
-    found = table.check(lambda settings, pipeline: check_pipeline(pipeline, settings, place.machine))
     for warning in listed(table.warnings()):
         print(f"warning: {warning}", file=sys.stderr)
     if table.wrong or place.wrong or found:

@@ -10,6 +10,7 @@ from lofarpipe.config import Overrides, Settings, read_settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.executors.factory import make_executor, unused_sections
 from lofarpipe.executors.jobs import Executor, Interrupted, Resources
+from lofarpipe.partitions import partition_findings
 from lofarpipe.pipeline import Pipeline, check_pipeline, find_parset, load_pipeline
 from lofarpipe.record.configuration import checksum_limit_bytes
 from lofarpipe.report.html_writer import wants_page
@@ -145,9 +146,15 @@ def survey(reading: Reading) -> Survey:
         pipeline=reading.pipeline,
         executor=place.executor,
         wrong=(*reading.wrong, *place.wrong),
-        findings=tuple(check_pipeline(reading.pipeline, reading.settings, place.machine)),
+        findings=tuple(pipeline_findings(reading.pipeline, reading.settings, place)),
         warnings=tuple(all_warnings(reading)),
     )
+
+
+def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> list[Finding]:
+    """Return everything that is wrong with a pipeline, where it would run."""
+    found = check_pipeline(pipeline, settings, place.machine)
+    return [*found, *partition_findings(pipeline.steps, place.executor)]
 
 
 def all_warnings(reading: Reading) -> list[Finding]:

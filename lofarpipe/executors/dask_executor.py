@@ -50,7 +50,7 @@ class DaskExecutor(Cancellable):
         self.client: Any = None
         super().__init__()
 
-    def capacity(self) -> Resources:
+    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - workers are where they are
         """Return what one node takes; a scheduler of the site is asked what its largest worker has."""
         return self._options.node if self._options.cores else _largest(self.workers())
 

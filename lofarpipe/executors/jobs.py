@@ -242,8 +242,11 @@ class Executor(Protocol):
     notices: list[str]
     on_notice: Callable[[], None] | None
 
-    def capacity(self) -> Resources:
-        """Return the largest job that can be run."""
+    def capacity(self, partition: str = "") -> Resources:
+        """Return the largest job that can be run, in a partition where there is a queue that has such.
+
+        Raises PipelineError if it has no partition of that name.
+        """
         ...
 
     def run(

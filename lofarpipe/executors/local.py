@@ -49,7 +49,7 @@ class LocalExecutor(Cancellable):
         self._capacity = capacity or detect_resources()
         self._grace_s = grace_s
 
-    def capacity(self) -> Resources:
+    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - there is no queue
         """Return what the jobs may use together."""
         return self._capacity
 

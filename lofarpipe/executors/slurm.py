@@ -52,9 +52,9 @@ class SlurmExecutor(Cancellable):
         self._partitions: dict[str, list[Node]] = {}
         self._largest_array = 0
 
-    def capacity(self) -> Resources:
-        """Return the largest node of the partition, or what the site's configuration says of it."""
-        return self._node_of(self._options.partition)
+    def capacity(self, partition: str = "") -> Resources:
+        """Return the largest node of a partition, or what the site's configuration says of it."""
+        return self._node_of(partition or self._options.partition)
 
     def run(
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None

@@ -79,6 +79,14 @@ def events(here: Path, kind: str) -> list[dict[str, object]]:
     return journalled(here / "run", kind)
 
 
+def test_partition_that_is_not_there_is_found_before_the_first_job(here: Path, slurm: Cluster) -> None:
+    with (here / "run.parset").open("a") as parset:
+        parset.write("double.control.partition = shrot\n")
+    code, printed = run(here, "--check")
+    assert code == 1
+    assert "double.control.partition: partition 'shrot' of Slurm has no nodes; sinfo lists those that there" in printed
+
+
 def test_pipeline(slurm: Cluster, here: Path) -> None:
     status, printed = run(here)
     assert status == 0, printed
