@@ -26,7 +26,6 @@ STALE_S = 90.0  # many beats: file servers keep clients waiting, and answer from
 GRACE_S = 5.0
 RECORD, CLAIM, OUTPUT = ".record", ".claim", ".out"
 _PATHS = ("workdir", "log", "tempdir")
-_STAGED = ("directory", "destination")
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,10 @@ def job_of(facts: Mapping[str, Any]) -> Job:
     if values["staged"] is not None:
         staged = values["staged"]
         values["staged"] = Staged(
-            tuple(staged["argv"]), *(Path(staged[key]) for key in _STAGED), staged.get("expected", "")
+            argv=tuple(staged["argv"]),
+            directory=Path(staged["directory"]),
+            destination=Path(staged["destination"]),
+            expected=staged.get("expected", ""),
         )
     return Job(**values)
 
