@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lofarpipe.report.html_markup import NONE, Html, figure, fill, items, joined, shown, table
+from lofarpipe.report.html_axes import framed
+from lofarpipe.report.html_markup import NONE, Html, each, figure, fill, items, joined, shown, table
 
 # A script of a page ends at its first closing tag, whatever it is part of.
 _IN_SCRIPTS = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'"}
@@ -58,13 +59,16 @@ def _skies(pictures: Mapping[str, Mapping[str, Any]]) -> Html:
 
 def _sky(kind: str, title: str, picture: Mapping[str, Any]) -> Html:
     factor = picture["factor"]
-    return fill(
-        '<figure class="sky" data-sky="{}">\n  <figcaption>{}</figcaption>\n'
+    what = fill("{}: {}", title, shown(picture["name"]))
+    window = fill(
         '  <div class="window" tabindex="0" role="img" aria-label="{}">\n'
-        '    <img class="picture" src="{}" width="{}" height="{}" alt="">\n  </div>\n'
+        '    <img class="picture" src="{}" width="{}" height="{}" alt="">\n  </div>\n',
+        *(what, *(picture[key] for key in ("picture", "width", "height"))),
+    )
+    return fill(
+        '<figure class="sky" data-sky="{}">\n  <figcaption>{}</figcaption>\n{}'
         '  <output class="readout">{} × {} pixels{}</output>\n</figure>\n',
-        *(kind, *2 * (fill("{}: {}", title, shown(picture["name"])),)),
-        *(picture[key] for key in ("picture", "width", "height", "image_width", "image_height")),
+        *(kind, what, framed(kind, picture, window), picture["image_width"], picture["image_height"]),
         f", {factor} × {factor} of them averaged" if factor > 1 else "",
     )
 
@@ -89,8 +93,20 @@ def _quality(rows: Any, figures: Mapping[str, Any]) -> Html:
                 "The same by distance from the centre, against the thermal noise to expect.",
             ),
         )
-    numbers = table(("what", "value", "how it was found"), rows, (1,))
+    numbers = _explained(("what", "value", "how it was found"), rows)
     return fill('<section id="quality">\n<h2>Quality</h2>\n{}{}</section>\n\n', noise, numbers)
+
+
+def _explained(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+    """Return a table of names, values and texts about them; where it is narrow, these stand below, with their heads."""
+    cells = [NONE, Html(' class="number"'), *(fill(' data-label="{}"', name) for name in head[2:])]
+    lines = (joined(fill("<td{}>{}</td>", *cell) for cell in zip(cells, map(shown, row), strict=True)) for row in rows)
+    titles = fill('<th>{}</th><th class="number">{}</th>', *head[:2])
+    return fill(
+        '<div class="wide"><table class="explained">\n<thead><tr>{}{}</tr></thead>\n'
+        "<tbody>\n{}</tbody>\n</table></div>\n",
+        *(titles, each("<th>{}</th>", head[2:]), each("<tr>{}</tr>\n", lines)),
+    )
 
 
 def _drawn(figures: Mapping[str, Any], *wanted: tuple[str, str, str]) -> Html:
@@ -137,7 +153,7 @@ def _plan(plan: Mapping[str, Any], figures: Mapping[str, Any], is_compared: bool
         items(plan["summary"]),
         items(plan["warnings"], "warnings") if plan["warnings"] else NONE,
         _smearing(plan, figures, is_compared) if has_losses else NONE,
-        table(("quantity", "value", "why", "from"), plan["rows"], (1,)),
+        _explained(("quantity", "value", "why", "from"), plan["rows"]),
     )
 
 

@@ -32,6 +32,13 @@ NAMES = {
     "expected_survey_noise": "noise of the survey, scaled",
     "measured_over_expected": "noise, measured over expected",
 }
+SUMMARY_NAMES = {
+    "expected_above_5_sigma": "expected above 5 sigma",
+    "median_ratio": "measured / reference flux, median",
+    "ratio_scatter": "measured / reference flux, scatter",
+    "median_widening": "width / restoring beam, median",
+}
+UNITS = {"_hz": "Hz", "_deg": "deg", "_arcsec": "arcsec", "_lambda": "wavelengths", "_s": "s", "_jy": "Jy", "_m": "m"}
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "μ"))
 PREFIXED_UNITS = ("Jy/beam", "Jy", "Hz")
 EMPTY = "–"
@@ -87,8 +94,8 @@ def quality_rows(quality: Mapping[str, Any]) -> Table:
     """Return name, value with unit, and source of each number."""
     return [
         (
-            NAMES.get(name, name.replace("_", " ")),
-            quantity(entry["value"], entry.get("unit")),
+            NAMES.get(name) or named(name)[0],
+            valued(name, entry["value"], entry.get("unit")),
             str(entry.get("source", "")),
         )
         for name, entry in quality.items()
@@ -128,7 +135,7 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
     if not quantities:
         return {}
     rows = [
-        (_plain(name), quantity(entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
+        (named(name)[0], valued(name, entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
         for name, entry in quantities.items()
         if isinstance(entry, dict)
     ]
@@ -141,9 +148,17 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(name: str) -> str:
-    """Return the name of a quantity in words; its unit stands beside the value."""
-    return name.removesuffix("_hz").removesuffix("_deg").removesuffix("_lambda").replace("_", " ")
+def named(name: str) -> tuple[str, str]:
+    """Return the name of a quantity in words, and the unit at its end, which stands beside the value; "" for none."""
+    suffix = next((suffix for suffix in UNITS if name.endswith(suffix)), "")
+    return name.removesuffix(suffix).replace("_", " "), UNITS.get(suffix, "")
+
+
+def valued(name: str, value: object, unit: object = "") -> str:
+    """Return the value of a quantity with its unit, or else with that in its name; a part of 1 in per cent."""
+    if name.endswith("_fraction") and not unit and isinstance(value, int | float):
+        return quantity(value * 100, "%")
+    return quantity(value, unit or named(name)[1])
 
 
 def _texts(entry: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
@@ -203,7 +218,7 @@ def comparison_tables(comparison: Mapping[str, Any], quality: Mapping[str, Any])
         "frequency": quantity(comparison.get("frequency_hz"), "Hz"),
         "summary": [
             *([("islands in the image above 5 sigma", quantity(counted))] if counted is not None else []),
-            *((str(key).replace("_", " "), quantity(value)) for key, value in summary.items()),
+            *((SUMMARY_NAMES.get(key) or named(key)[0], valued(key, value)) for key, value in summary.items()),
         ],
         "rows": [_source_row(source) for source in sources],
     }

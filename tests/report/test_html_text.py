@@ -74,6 +74,10 @@ PLAN = {
     "quantities": {
         "cellsize_deg": {"value": 0.002, "unit": "deg", "source": "option", "reason": "as asked for"},
         "freqstep_hz": {"value": 97656.25, "unit": "Hz", "source": "a", "reason": "b"},
+        "input_timestep_s": {"value": 4.0, "unit": "s", "source": "a", "reason": "b"},
+        "b_max_lambda": {"value": 5003.0, "unit": "wavelengths", "source": "a", "reason": "b"},
+        "flagged_fraction": {"value": 0.02012, "unit": "", "source": "a", "reason": "b"},
+        "time_blocks": {"value": 3, "unit": "", "source": "a", "reason": "b"},
         "odd": 3,
     },
     "predicted_loss": {
@@ -92,6 +96,10 @@ def test_plan_tables() -> None:
     assert tables["rows"] == [
         ("cellsize", "0.002 deg", "as asked for", "option"),
         ("freqstep", "97.66 kHz", "b", "a"),
+        ("input timestep", "4 s", "b", "a"),
+        ("b max", "5003 wavelengths", "b", "a"),
+        ("flagged fraction", "2.012 %", "b", "a"),
+        ("time blocks", "3", "b", "a"),
     ]
     assert tables["losses"] == [
         ("edge", "2 deg", "3.00 %", "1.00 %", "–", "4.00 %"),
@@ -111,7 +119,7 @@ COMPARISON = {
     "reference": "/d/sky.model",
     "kind": "a sky model",
     "frequency_hz": 144e6,
-    "summary": {"measured": 1, "median_ratio": 1.02},
+    "summary": {"measured": 1, "median_ratio": 1.02, "ratio_scatter": 0.008, "median_offset_arcsec": 0.0549},
     "sources": [SOURCE, {"name": "gone", "distance_deg": 1.0, "flux_jy": 0.5}],
 }
 
@@ -120,8 +128,12 @@ def test_comparison_has_a_row_for_each_source_found_or_not() -> None:
     tables = html_text.comparison_tables(COMPARISON, {"source_count": {"value": 12}})
     assert tables["frequency"] == "144 MHz"
     assert tables["summary"] == [
-        ("islands in the image above 5 sigma", "12"), ("measured", "1"), ("median ratio", "1.02")
-    ]  # fmt: skip
+        ("islands in the image above 5 sigma", "12"),
+        ("measured", "1"),
+        ("measured / reference flux, median", "1.02"),
+        ("measured / reference flux, scatter", "0.008"),
+        ("median offset", "0.0549 arcsec"),
+    ]
     assert tables["rows"] == [
         ("s0", "0.5 deg", "1 Jy", "1.02 Jy", "1.020", "0.54", "0.010", "457", "1.001", "1.20 %"),
         ("gone", "1 deg", "500 mJy", "–", "–", "–", "–", "–", "–", "–"),

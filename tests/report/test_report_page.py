@@ -229,6 +229,77 @@ def test_the_scale_can_be_switched(opened):
     assert opened.shade(*wing) == asinh
 
 
+def ticks(page: Any, edge: str, sky: str = "flat") -> list[tuple[str, str]]:
+    """The labels at an edge of a sky image with their places."""
+    side = "x" if edge == "ra" else "y"
+    found = page.locator(f"figure[data-sky={sky}] svg.{edge} text")
+    return [(text.text_content(), text.get_attribute(side)) for text in found.all()]
+
+
+def test_coordinates_stand_at_the_edges_with_and_without_a_script(browser, opened, report):
+    context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    for edge in ("ra", "dec"):
+        assert [label for label, _ in ticks(page, edge)] == [label for label, _ in ticks(opened.page, edge)]
+        assert len(ticks(page, edge)) >= 2
+        for (_, static), (_, drawn) in zip(ticks(page, edge), ticks(opened.page, edge), strict=True):
+            assert float(static[:-1]) == pytest.approx(float(drawn[:-1]), abs=0.02)
+    context.close()
+
+
+def test_ticks_follow_the_zoom_and_agree_with_the_pointer(opened):
+    before = ticks(opened.page, "dec")
+    for _ in range(5):
+        opened.page.click("#zoom-in")
+    near = ticks(opened.page, "dec")
+    assert near != before
+    label, place = near[0]
+    shown = re.search(r"([+−])(\d+)°(\d+)′(\d+)″", opened.point(0.002, float(place[:-1]) / 100))
+    degrees, arcmin = re.match(r"[+−](\d+)°(?:(\d+)′)?", label).groups()
+    # A pixel of the screen is 0.6 arcmin here at the most.
+    assert int(shown[2]) * 60 + int(shown[3]) + int(shown[4]) / 60 == pytest.approx(
+        int(degrees) * 60 + int(arcmin or 0), abs=2
+    )
+
+
+def shown_scale(page: Any, sky: str = "flat") -> Any:
+    """The one scale of fluxes that is seen below an image."""
+    seen = [scale for scale in page.locator(f"figure[data-sky={sky}] svg.scale").all() if scale.is_visible()]
+    assert len(seen) == 1
+    return seen[0]
+
+
+def test_the_scale_below_an_image_is_that_of_its_greys(browser, opened, report):
+    assert shown_scale(opened.page).get_attribute("data-scale") == "asinh"
+    opened.page.check("input[value=linear]")
+    for sky in ("flat", "corrected"):
+        assert shown_scale(opened.page, sky).get_attribute("data-scale") == "linear"
+    # Noise of 1 mJy/beam: from -4 to 16 mJy/beam, each pixel is as grey as its flux is far along.
+    flat = fits.getdata(report.parent / "fullband-MFS-image.fits")[0, 0] * 1e3
+    labels = [
+        (float(text.text_content()), text.get_attribute("x")) for text in shown_scale(opened.page).locator("text").all()
+    ]
+    (low, at_low), (high, at_high) = [(flux, float(place[:-1]) / 100) for flux, place in (labels[0], labels[-1])]
+    for column, row in ((70, 70), (60, 30), (28, 60)):
+        place = at_low + (flat[row, column] - low) / (high - low) * (at_high - at_low)
+        shade = opened.shade((column + 0.5) / SIDE, 1 - (row + 0.5) / SIDE)
+        assert shade == pytest.approx(255 * (1 - min(1, max(0, place))), abs=6)
+    opened.page.check("input[value=asinh]")
+    assert shown_scale(opened.page).get_attribute("data-scale") == "asinh"
+    opened.page.emulate_media(media="print")
+    assert shown_scale(opened.page).get_attribute("data-scale") == "asinh"
+
+
+def test_without_a_script_the_scale_is_that_of_the_picture(browser, report):
+    context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert shown_scale(page).get_attribute("data-scale") == "picture"
+    assert page.locator("figure[data-sky=flat] .unit").inner_text() == "mJy/beam"
+    context.close()
+
+
 def test_zoom_moves_both_images(opened):
     before = opened.point(0.75, 0.75, "corrected")
     for _ in range(3):
@@ -279,6 +350,36 @@ def test_nothing_overflows(browser, viewport, which, request):
     page.page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     assert page.overflowing() == []
     page.context.close()
+
+
+def cut_off(page: Opened) -> list[str]:
+    """The cells of explained tables that cannot be seen without scrolling."""
+    return page.page.evaluate(
+        """() => [...document.querySelectorAll(".explained td")].filter(
+          cell => cell.getBoundingClientRect().right > cell.closest(".wide").getBoundingClientRect().right + 1
+        ).map(cell => cell.innerText)"""
+    )
+
+
+@pytest.mark.parametrize("which", ["report", "long_names", "real"])
+def test_what_explains_a_number_stands_below_it_on_a_phone(browser, which, request):
+    page = Opened(browser, request.getfixturevalue(which), viewport=PHONE)
+    assert cut_off(page) == []
+    value, why = (page.page.locator(f"#plan .explained tbody tr:first-child td:nth-child({place})") for place in (2, 3))
+    assert why.bounding_box()["y"] > value.bounding_box()["y"]
+    before = why.evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert before.replace('" "', "") == '"why: "'
+    assert not page.page.locator("#plan .explained thead").is_visible()
+    page.page.emulate_media(media="print")
+    assert page.page.locator("#plan .explained thead").is_visible()
+    assert why.bounding_box()["y"] == value.bounding_box()["y"]
+    page.context.close()
+
+
+def test_on_a_desktop_explained_tables_are_tables(opened):
+    cells = opened.page.locator("#plan .explained tbody tr:first-child td").all()
+    assert len({cell.bounding_box()["y"] for cell in cells}) == 1
+    assert opened.page.locator("#plan .explained thead").is_visible()
 
 
 def test_the_report_of_a_real_run(browser, real):

@@ -2,6 +2,10 @@
 // The sky images: scale, zoom, and coordinates under the pointer. Everything else of the page works without a script.
 (() => {
   const LEVELS = 254, BLANK = 255, LINEAR_LOW = -4, LINEAR_HIGH = 16, MOST_ZOOM = 40, DEG = Math.PI / 180;
+  // As html_axes.py has them: seconds of time or arcsec between ticks, how many of these, how far labels are apart, and the last.
+  const RA_EDGE = { steps: [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600], most: 4.5, gap: 0.15, end: 0.92 };
+  const DEC_EDGE = { steps: [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 72000], most: 7, gap: 0.08, end: 1 };
+  const SAMPLES = 100;
   const skies = [];
   const view = { zoom: 1, x: 0.5, y: 0.5, scale: "asinh" };  // x, y: what is in the middle, parts of the picture
 
@@ -51,7 +55,69 @@
     context.drawImage(sky.sheet, at.left, at.top, sky.width * at.scale, sky.height * at.scale);
     if (sky.beam_deg) drawBeam(sky, context, at.scale, ratio);
     sky.window.classList.toggle("zoomed", view.zoom > 1);
+    if (sky.is_sin) drawTicks(sky, at);
   }
+
+  // Coordinates at the edges, as html_axes.py has them for the whole image.
+  function drawTicks(sky, at) {
+    const parts = Array.from({ length: SAMPLES + 1 }, (_, place) => place / SAMPLES), { width, height } = sky.canvas;
+    const here = (x, y) => skyAt(sky, (x - at.left) / at.scale * sky.factor + 0.5, (sky.height - (y - at.top) / at.scale) * sky.factor + 0.5);
+    const across = unwrapped(parts.map(part => here(part * width, height)).map(place => place && place.ra * 240));
+    const down = parts.map(part => here(0, part * height)).map(place => place && place.dec * 3600);
+    const ra = (value, step) => sexagesimal((value % 86400 + 86400) % 86400, step, "hms");
+    const dec = (value, step) => (value < 0 ? "−" : "+") + sexagesimal(Math.abs(value), step, "°′″");
+    show(sky.figure.querySelector("svg.ra"), labelled(across, RA_EDGE, ra), tick => [{ x1: tick, x2: tick, y1: 0, y2: 5 }, { x: tick, y: 16 }]);
+    show(sky.figure.querySelector("svg.dec"), labelled(down, DEC_EDGE, dec), tick => [{ x1: 65, x2: 70, y1: tick, y2: tick }, { x: 62, y: tick, dy: 4 }]);
+  }
+
+  // Right ascensions, seconds of time, without the jump at 24 h.
+  function unwrapped(values) {
+    let last = null;
+    return values.map(value => {
+      if (value !== null) last = last === null ? value : last + ((value - last + 43200) % 86400 + 86400) % 86400 - 43200;
+      return value === null ? null : last;
+    });
+  }
+
+  // Where round values are along an edge, and labels that are not too close to each other.
+  function labelled(values, { steps, most, gap, end }, label) {
+    const known = values.filter(value => value !== null), span = Math.max(...known) - Math.min(...known);
+    const step = steps.find(one => span / one <= most) || steps[steps.length - 1], ticks = [];
+    let last = -1;
+    for (let place = 0; place + 1 < values.length; place++) {
+      const before = values[place], after = values[place + 1], found = [];
+      if (before === null || after === null || before === after) continue;
+      for (let count = Math.ceil(Math.min(before, after) / step); count * step <= Math.max(before, after); count++)
+        if (count * step !== after) found.push([(place + (count * step - before) / (after - before)) / SAMPLES, count * step]);
+      for (const [part, value] of found.sort((one, other) => one[0] - other[0])) {
+        const apart = part - last >= gap && part <= end;
+        if (apart) last = part;
+        ticks.push([part, apart ? label(value, step) : ""]);
+      }
+    }
+    return ticks;
+  }
+
+  function sexagesimal(value, step, marks) {
+    const two = number => String(number).padStart(2, "0");
+    const texts = [Math.floor(value / 3600), Math.floor(value / 60) % 60, value % 60].map((number, place) => two(number) + marks[place]);
+    return texts.slice(0, step % 3600 === 0 ? 1 : step % 60 === 0 ? 2 : 3).join("");
+  }
+
+  function show(edge, ticks, places) {
+    const made = (name, attributes, text = "") => {
+      const element = document.createElementNS(edge.namespaceURI, name);
+      for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+      element.textContent = text;
+      return element;
+    };
+    edge.replaceChildren(...ticks.flatMap(([part, label]) => {
+      const [line, text] = places(`${(100 * part).toFixed(2)}%`);
+      return label ? [made("line", line), made("text", text, label)] : [made("line", line)];
+    }));
+  }
+
+  const showScale = sky => sky.figure.querySelectorAll(".scale").forEach(scale => scale.toggleAttribute("hidden", scale.dataset.scale !== view.scale));
 
   // The restoring beam in the lower left corner, larger where it would not be seen, and then it says so.
   function drawBeam(sky, context, scale, ratio) {
@@ -170,7 +236,7 @@
 
   async function begin(numbers) {
     const figure = document.querySelector(`figure.sky[data-sky="${numbers.dataset.sky}"]`);
-    const sky = { ...JSON.parse(numbers.textContent), window: figure.querySelector(".window"), readout: figure.querySelector(".readout") };
+    const sky = { ...JSON.parse(numbers.textContent), figure, window: figure.querySelector(".window"), readout: figure.querySelector(".readout") };
     const picture = figure.querySelector("img");
     await picture.decode();
     sky.silent = sky.readout.textContent;
@@ -185,6 +251,7 @@
     sky.window.append(sky.canvas);
     sky.window.classList.add("drawn-on");
     shade(sky);
+    showScale(sky);
     listen(sky);
     skies.push(sky);
     draw(sky);
@@ -193,7 +260,7 @@
   for (const numbers of document.querySelectorAll("script.sky-numbers")) begin(numbers);
   const controls = document.getElementById("sky-controls");
   if (controls) {
-    controls.addEventListener("change", event => { view.scale = event.target.value; skies.forEach(shade); drawAll(); });
+    controls.addEventListener("change", event => { view.scale = event.target.value; skies.forEach(shade); skies.forEach(showScale); drawAll(); });
     controls.addEventListener("submit", event => event.preventDefault());
     document.getElementById("zoom-in").addEventListener("click", () => zoomBy(1.5));
     document.getElementById("zoom-out").addEventListener("click", () => zoomBy(1 / 1.5));
