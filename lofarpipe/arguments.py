@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from lofarpipe import __version__
 
+TASKS = ("options", "check", "list", "forget", "dry_run")  # each instead of a run
+
 EPILOGUE = """\
 examples:
   genericpipeline.py --options image.parset
@@ -47,6 +49,9 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
             reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
         options.parset, options.dry_run = options.dry_run, "True"
     options.dry_run = options.dry_run == "True"
+    asked = [f"--{name.replace('_', '-')}" for name in TASKS if getattr(options, name) not in (None, False)]
+    if len(asked) > 1:
+        reader.error(f"argument {asked[0]}: not allowed with argument {asked[1]}; ask for one at a time")
     if options.fields and options.job_name:
         reader.error("argument -j/--job-name: not with --fields, whose job names are the names of the fields")
     if options.at_once is not None and not options.fields:

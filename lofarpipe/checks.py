@@ -62,11 +62,17 @@ def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str])
         if key.startswith("!") or block in reserved:
             continue
         if block not in blocks and block not in complete:
-            findings.append(Finding(where, f"{key}: there is no step '{block}'{suggested.nearest(block, blocks)}"))
+            hint = _as_definition(parset, key) or suggested.nearest(block, blocks)
+            findings.append(Finding(where, f"{key}: there is no step '{block}'{hint}"))
         elif part not in BLOCK_PARTS:
             hint = suggested.nearest(part, BLOCK_PARTS)
             findings.append(Finding(where, f"{key}: a step has no part '{part}'{hint}"))
     return findings
+
+
+def _as_definition(parset: Parset, key: str) -> str:
+    """Return how an option is set, if the key is the name of one."""
+    return f"; to set this option, write ! {key} = {parset.entry(key).value}" if key in parset.definitions() else ""
 
 
 def check_placeholders(parset: Parset, blocks: Iterable[str]) -> list[Finding]:

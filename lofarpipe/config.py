@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lofarpipe.config_file import COMMAND_LINE, DEFAULT, ConfigFile, new_parser, one_line, read_into
+from lofarpipe.config_file import (
+    COMMAND_LINE,
+    DEFAULT,
+    SAFE_NAME,
+    SAFE_NAMES,
+    ConfigFile,
+    new_parser,
+    one_line,
+    read_into,
+)
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of, nearest
 from lofarpipe.installation import find_file, share_directory
 from lofarpipe.support.parset import split_list
@@ -159,6 +168,9 @@ def read_settings(parset: Path, overrides: Overrides) -> tuple[Settings, list[Fi
     there = {key: (option, value) for key, (option, value) in typed.items() if value is not None}
     file = ConfigFile(find_config(overrides.config), variables, there)
     settings = _settings(file, overrides)
+    name = overrides.job_name
+    if name is not None and not settings.lenient and not SAFE_NAME.fullmatch(name):
+        file.findings.append(Finding(COMMAND_LINE, f"--job-name is '{name}'; {SAFE_NAMES}"))
     return settings, file.findings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,8 @@ from lofarpipe.executors.site_options import where
 
 N = TypeVar("N", int, float)
 
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")  # of a run, which names its directories
+SAFE_NAMES = "letters, digits, _ . + - are allowed, at most 100, the first a letter or digit"
 COMMAND_LINE = "command line"
 DEFAULT = "DEFAULT"
 

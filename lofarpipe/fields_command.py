@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lofarpipe.arguments import arguments_of_fields
 from lofarpipe.config import Settings
+from lofarpipe.core_counts import core_warnings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
 from lofarpipe.fields import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order
 from lofarpipe.fields_share import share
@@ -107,7 +108,9 @@ def check_all(read: Read, options: argparse.Namespace) -> int:
     found = table.check(lambda settings, pipeline: pipeline_findings(pipeline, settings, place))
     if place.executor is not None:
         place.executor.close()
-    for warning in listed(table.warnings()):
+    common = table.common
+    too_many = core_warnings(common.pipeline.steps, common.settings, place.machine)
+    for warning in listed([*table.warnings(), *too_many]):
         print(f"warning: {warning}", file=sys.stderr)
     if table.wrong or place.wrong or found:
         raise CheckFailed([*place.wrong, *table.wrong, *found])

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lofarpipe.config_file import SAFE_NAME, SAFE_NAMES
 from lofarpipe.errors import Finding, PipelineError, nearest
 
 NAME_COLUMN = "field"
 TABLES = "fields"  # [fields.<name>], or [[fields]]
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 _TOML_HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
 _TOML_KEY = re.compile(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
 _NEEDS_QUOTES = re.compile(r"[,\[\](){}\"'\s]")
@@ -73,8 +73,7 @@ def _check_names(fields: Sequence[Field]) -> list[Finding]:
         if not entry.name:
             findings.append(Finding(entry.where, "the field has no name; it names the field's job and directory"))
         elif not SAFE_NAME.fullmatch(entry.name):
-            expected = "letters, digits, _ . + - are allowed, at most 100, the first a letter or digit"
-            findings.append(Finding(entry.where, f"the field is called '{entry.name}'; {expected}"))
+            findings.append(Finding(entry.where, f"the field is called '{entry.name}'; {SAFE_NAMES}"))
         elif entry.name in first:
             findings.append(Finding(entry.where, f"field '{entry.name}' is there twice, first in {first[entry.name]}"))
         first.setdefault(entry.name, entry.where)
@@ -130,7 +129,9 @@ def _check_header(header: Sequence[str], where: str) -> list[Finding]:
     findings = []
     if NAME_COLUMN not in header:
         there = ", ".join(header) or "none"
-        what = f"there is no column '{NAME_COLUMN}', which names each field{nearest(NAME_COLUMN, header)}"
+        like = next((name for name in header if nearest(name, [NAME_COLUMN])), "")
+        hint = f"; column '{like}' is not known: did you mean '{NAME_COLUMN}'?" if like else ""
+        what = f"there is no column '{NAME_COLUMN}', which names each field{hint}"
         findings.append(Finding(where, f"{what}; columns: {there}"))
     for number, name in enumerate(header, 1):
         if not name:

@@ -59,10 +59,11 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
     composition = compose(path, assignments, share_directory(), settings.search_path("steps"))
     parset = composition.parset.substituted()
     options = read_options(parset.definitions(), composition.documented)
-    builder = StepBuilder(parset, settings)
-    steps = builder.steps(numbered(step_list(parset)))
     wrong = {option.name: check_options([option]) for option in options}
     bad_options = frozenset(name for name, found in wrong.items() if found)
+    bad_values = [option.value for option in options if option.name in bad_options and option.value]
+    builder = StepBuilder(parset, settings, bad_values)
+    steps = builder.steps(numbered(step_list(parset, path)))
     findings = composition.findings + [finding for found in wrong.values() for finding in found]
     listed = builder.blocks | _sublisted(parset)
     findings += check_blocks(parset, listed, RESERVED)
@@ -80,7 +81,7 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
         checks=tuple(parset.vector("pipeline.check")) if "pipeline.check" in parset else (),
         findings=tuple(findings + builder.findings),
         bad_options=bad_options,
-        suspect_keys=_users(composition.parset, bad_options),
+        suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
         warnings=tuple(unlisted),
     )
 
@@ -97,8 +98,9 @@ MOST_REPEATED_KEYS = 2**18  # of steps that are listed again: a few loops of loo
 class StepBuilder:
     """Builds steps with those inside them: the bodies of loops and sub-pipelines."""
 
-    def __init__(self, parset: Parset, settings: Settings) -> None:
+    def __init__(self, parset: Parset, settings: Settings, bad_values: Sequence[str] = ()) -> None:
         self.findings: list[Finding] = []
+        self._bad_values = bad_values  # of options: a step that is named after one is not told of as well
         self.blocks: set[str] = set()
         self._parset = parset
         self._settings = settings
@@ -121,7 +123,10 @@ class StepBuilder:
         if block not in self._known or not block:
             where, _, key = listed.partition(": ")
             hint = self._suggested.nearest(block, self._known)
-            return self._broken(name, block, Finding(where, f"{key}: there is no step '{block}'{hint}"))
+            finding = Finding(where, f"{key}: there is no step '{block}'{hint}")
+            if any(value in block for value in self._bad_values):
+                return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
+            return self._broken(name, block, finding)
         try:
             step = build_step(name, block, self._parset, self._settings.tasks)
             self._keys_built += len(step.entries)
@@ -223,7 +228,10 @@ def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -
     """Return everything that is wrong, as far as it can be known before the first job."""
     findings = list(pipeline.findings)
     known = known_outputs(pipeline, settings)
-    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, pipeline.suspect_keys)
     sound = {option.name: option.value for option in pipeline.options if option.name not in pipeline.bad_options}
-    findings += pipeline_checks(pipeline.checks, sound, settings, machine, pipeline.plugin_path)
+    on_options = pipeline_checks(pipeline.checks, sound, settings, machine, pipeline.plugin_path)
+    told = frozenset(finding.where for finding in on_options) & sound.keys()
+    suspect_keys = pipeline.suspect_keys | _users(pipeline.composed, told)
+    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, suspect_keys)
+    findings += on_options
     return list(dict.fromkeys(findings))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lofarpipe.config import Overrides, Settings, read_settings
+from lofarpipe.core_counts import core_warnings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.executors.factory import make_executor, unused_sections
 from lofarpipe.executors.jobs import Executor, Interrupted, Resources
@@ -147,7 +148,7 @@ def survey(reading: Reading) -> Survey:
         executor=place.executor,
         wrong=(*reading.wrong, *place.wrong),
         findings=tuple(pipeline_findings(reading.pipeline, reading.settings, place)),
-        warnings=tuple(all_warnings(reading)),
+        warnings=(*all_warnings(reading), *core_warnings(reading.pipeline.steps, reading.settings, place.machine)),
     )
 
 

@@ -16,6 +16,11 @@ from lofarpipe.support.utilities import is_file
 KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
 BROKEN = "broken"  # the kind of a step that could not be built; it fails when it is reached
 BLOCK_PARTS = ("control", "argument", "use")
+#: The first words are those of the original. Source: spec/lofarpipe.md, section 1.2.
+NO_STEPS = (
+    "No pipeline steps defined: there is no key pipeline.steps; add pipeline.steps = [first, second], the names of the "
+    "steps in their order, or pipeline.base, the parset that has them"
+)
 MOST_SUBLISTS = 1000  # put in place; each takes a search through the list
 
 
@@ -44,10 +49,12 @@ class Step:
         return f"{place}: {self.block}.{key}"
 
 
-def step_list(parset: Parset) -> list[str]:
+def step_list(parset: Parset, path: Path) -> list[str]:
     """Return the names in ``pipeline.steps``, sub-lists put in place.
 
     Sub-lists are visited once, in byte order, and replace the first occurrence of their name.
+
+    ``path`` is the parset, for the message.
 
     Raises
     ------
@@ -55,7 +62,7 @@ def step_list(parset: Parset) -> list[str]:
         If there is no ``pipeline.steps``, or there are too many sub-lists.
     """
     if "pipeline.steps" not in parset:
-        raise PipelineError("No pipeline steps defined: the parset has no key pipeline.steps")
+        raise PipelineError(f"{path}: {NO_STEPS}")
     names = parset.vector("pipeline.steps")
     listed, sublists_left = set(names), MOST_SUBLISTS
     for key in sorted(sublist_keys(parset)):

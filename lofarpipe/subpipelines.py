@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.steps import NO_STEPS
 from lofarpipe.support.parset import Entry, Parset
 
 #: Keys of the sub parset that are not put into the master.
@@ -41,7 +42,7 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
     """
     sub = Parset.read(path)
     if "pipeline.steps" not in sub:
-        raise PipelineError(f"{path}: No pipeline steps defined: the parset has no key pipeline.steps")
+        raise PipelineError(f"{path}: {NO_STEPS}")
     definitions = sub.definitions()
     _define_last(master, definitions)
     known = master.definitions()

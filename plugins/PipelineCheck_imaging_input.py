@@ -32,7 +32,7 @@ def check(options, site):
     if site.get("method", "local") != "local":
         options = {name: value for name, value in options.items() if name != "local_scratch_dir"}
     findings = _option_findings(options) + _reference_findings(options) + _sip_findings(options)
-    findings += [line for name, path in _outputs(options, site) for line in _write_findings(name, path)]
+    findings += _output_findings(options, site)
     findings += _quote_findings(site.get("working_directory", ""))
     scratch = options.get("local_scratch_dir")
     unwritable = _write_findings("local_scratch_dir", Path(scratch), is_directory=True) if scratch else []
@@ -123,16 +123,23 @@ def _shortest(options):
     return _number(options, "minlambda_highres", _number(options, "minlambda"))
 
 
-def _outputs(options, site):
-    """Yield (option, path) for everything that the pipeline is going to write."""
+def _output_findings(options, site):
+    """Return where nothing could be written; what lies below a directory of the site is not told of beside that."""
+    of_site = {name: Path(site[name], "file") for name in DIRECTORIES_OF_SITE if site.get(name)}
+    wrong = {name: _write_findings(name, path) for name, path in of_site.items()}
+    unwritable = {of_site[name].parent.absolute() for name, lines in wrong.items() if lines}
+    own = [pair for pair in _outputs(options) if unwritable.isdisjoint(pair[1].absolute().parents)]
+    findings = [line for name, path in own for line in _write_findings(name, path)]
+    return findings + [line for lines in wrong.values() for line in lines]
+
+
+def _outputs(options):
+    """Yield (option, path) for all that the options name and the pipeline is going to write."""
     for name in OUTPUTS_OF_USER:
         if options.get(name) and ".output." not in options[name]:
             yield name, Path(options[name])
     for path in expand_outputs(options.get("image_output_filenames", "")):
         yield "image_output_filenames", path
-    for name in DIRECTORIES_OF_SITE:
-        if site.get(name):
-            yield name, Path(site[name], "file")
 
 
 def expand_outputs(list_text):

@@ -51,6 +51,34 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         assert " ".join(action.help.split()) in " ".join(shown.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "first", "second"),
+    [
+        (["--check", "--forget", "X"], "--check", "--forget"),
+        (["--list", "--check"], "--check", "--list"),
+        (["--options", "-n"], "--options", "--dry-run"),
+        (["--forget", "", "--list"], "--list", "--forget"),
+    ],
+)
+def test_one_thing_at_a_time(words: list[str], first: str, second: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_command_line(["run.parset", *words])
+    assert ended.value.code == 2
+    assert f"argument {first}: not allowed with argument {second}; ask for one at a time" in capsys.readouterr().err
+    assert read_command_line(["run.parset", "--check", "-n", "False"]).check
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/tmp/abs", "", "-x"])
+def test_job_name_that_is_no_name(site: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", "run.parset", f"--job-name={name}"]) == 1
+    assert f"command line: --job-name is '{name}'; letters, digits, _ . + - are allowed" in capsys.readouterr().err
+    assert main(["--check", "run.parset", "-j", "L628614_2.a"]) == 0
+
+
+def test_job_name_of_old_command_lines_is_taken(site: Path) -> None:
+    assert main(["--check", "run.parset", "--lenient", "-j", "a/b"]) == 0
+
+
 def test_help_ends_as_of_old_where_that_is_asked_for() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["run.parset", "--lenient", "-h"])

@@ -221,7 +221,7 @@ def test_a_table_that_cannot_be_read_hides_nothing(site: Path, capsys: pytest.Ca
     assert [line.partition(";")[0] for line in found] == [
         "fields.csv:2: not a table in CSV: unexpected end of data",
         "command line: --cores is -1",
-        "No pipeline steps defined: the parset has no key pipeline.steps",
+        f"{site}/run.parset: No pipeline steps defined: there is no key pipeline.steps",
         "3 problems found",
     ]
 

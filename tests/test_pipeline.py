@@ -1,5 +1,6 @@
 """Parset -> pipeline: what would never end, or take any amount of memory, is said and not built."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,9 @@ def test_sub_pipeline_that_contains_itself_is_told(load):
 def test_sub_lists_that_are_used_are_counted(monkeypatch):
     monkeypatch.setattr(steps, "MOST_SUBLISTS", 2)
     text = "pipeline.steps = [x, y]\npipeline.steps.x = [b, z]\npipeline.steps.y = [c]\npipeline.steps.w = [e]\n"
-    assert step_list(Parset.parse(text)) == ["b", "z", "c"]
+    assert step_list(Parset.parse(text), Path("x.parset")) == ["b", "z", "c"]
     with pytest.raises(PipelineError, match=r"^<text>:5: pipeline.steps.z: more than 2 sub-lists are used$"):
-        step_list(Parset.parse(text + "pipeline.steps.z = [d]\n"))
+        step_list(Parset.parse(text + "pipeline.steps.z = [d]\n"), Path("x.parset"))
 
 
 def test_step_is_renamed_where_it_is_referred_to(load):
@@ -109,3 +110,55 @@ def test_what_cannot_be_the_name_of_a_file_is_none(load, key, name):
     else:
         told = [str(finding) for finding in check_pipeline(pipeline, settings, Resources(1, 1.0, 0))]
     assert any(name in line for line in told) or key == "a.argument.parset"
+
+
+def test_option_without_its_mark_is_told_how_it_is_set(load):
+    found = findings(load(f"! niter = 3  ## {{integer}} n\nniter = 5\npipeline.steps = [a]\n{STEP.format('a')}"))
+    assert found == ["run.parset:2: niter: there is no step 'niter'; to set this option, write ! niter = 5"]
+    (found,) = findings(load(f"niter = 5\npipeline.steps = [a]\n{STEP.format('a')}"))
+    assert found == "run.parset:1: niter: there is no step 'niter'"
+
+
+def test_parset_without_steps_says_what_to_do(load):
+    with pytest.raises(PipelineError, match=r"^run.parset: No pipeline steps defined: .* add pipeline.steps = \["):
+        load("x = 1\n")
+
+
+def test_step_that_a_bad_option_names_is_not_told_of_as_well(load):
+    text = "! more = yes  ## {True|False} more\npipeline.steps = [a, s_{{ more }}, b]\n" + STEP.format("a")
+    assert [one.partition(": ")[2] for one in findings(load(text))] == [
+        "more is 'yes'; one of True, False is needed",
+        "pipeline.steps: there is no step 'b'",
+    ]
+
+
+CLEAN = """\
+pipeline.steps = [clean]
+clean.control.type = wsclean
+clean.control.mapfile_in = x.mapfile
+clean.control.inputkey = ms
+clean.argument.flags = [ms]
+clean.argument.name = x
+clean.argument.size = 100 100
+"""
+
+
+def test_variable_that_is_not_defined_is_told_once(load):
+    needs_wsclean()
+    pipeline, settings = load(CLEAN + "clean.argument.scale = {{ cell }}\n", with_settings=True)
+    (found,) = check_pipeline(pipeline, settings, Resources(2, 8.0))
+    assert "'{{ cell }}' is not defined" in found.what
+
+
+def test_what_the_check_of_a_pipeline_says_of_an_option_is_told_once(load):
+    needs_wsclean()
+    Path("plugins").mkdir()
+    Path("plugins/PipelineCheck_uv.py").write_text("def check(options, site):\n    return ['longest: is too short']\n")
+    uv = "! longest = 10  ## {number} longest\nclean.argument.minuv-l = 80\nclean.argument.maxuv-l = {{ longest }}\n"
+    pipeline, settings = load(CLEAN + uv + "pipeline.check = [uv]\n", with_settings=True)
+    assert [str(one) for one in check_pipeline(pipeline, settings, Resources(2, 8.0))] == ["longest: is too short"]
+
+
+def needs_wsclean():
+    if shutil.which("wsclean") is None:
+        pytest.skip("no WSClean is installed")

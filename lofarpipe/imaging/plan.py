@@ -19,6 +19,8 @@ from lofarpipe.imaging.smearing import AveragingLimits
 from lofarpipe.imaging.uv_sample import imaging_sample, read_samples
 from lofarpipe.imaging.weights import ImageWeighting
 
+LEAST_PIXELS_PER_BEAM = 3.0  # across its FWHM
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -209,6 +211,7 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
             f"a source at the image's edge loses up to {edge.averaged.worst_angle:.2%} of its peak, more than the "
             f"{options.max_peak_smearing:.2%} of max_peak_smearing"
         )
+    warnings += _cell_warnings(plan)
     if plan.beam.source != "everybeam":
         warnings.append(f"the width of the beam is by formula, not measured: {plan.beam.detail}")
     if options.y_axis_stretch != 1.0 and options.gridder == "idg":
@@ -218,3 +221,23 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
     if options.averaging == "historical":
         warnings.append("sizes and averaging by the historical rules, which do not look at smearing")
     return warnings
+
+
+def _cell_warnings(plan: ImagingPlan) -> list[str]:
+    """Return whether the pixels are too wide for the fringes, or for the beam where the user has set their width.
+
+    The longest baseline needs two pixels for each fringe. The beam has the curvature of the dirty one at its top, which
+    the weighted rms baseline b gives: FWHM = 2 sqrt(ln 2) / (pi b).
+    """
+    cellsize_deg, lengths = plan.options.cellsize_highres_deg, plan.predictor.baselines
+    cell = f"cellsize_highres_deg is {cellsize_deg:g} deg ({cellsize_deg * 3600:.3g} arcsec)"
+    longest = max(plan.predictor.sample.longest_lambda, lengths.max_lambda)
+    widest_deg = math.degrees(1 / (2 * longest))
+    if cellsize_deg > widest_deg:
+        fringe = f"half the fringe of the longest baseline ({longest:.0f} wavelengths)"
+        return [f"{cell}, wider than {fringe}, {widest_deg:.3g} deg, so that fine structure is lost; make it smaller"]
+    beam_deg = math.degrees(2 * math.sqrt(math.log(2)) / (math.pi * lengths.rms_briggs_lambda))
+    if cellsize_deg == PlanOptions.cellsize_highres_deg or beam_deg >= LEAST_PIXELS_PER_BEAM * cellsize_deg:
+        return []
+    wide = f"a beam of about {beam_deg:.3g} deg is {beam_deg / cellsize_deg:.1f} pixels wide"
+    return [f"{cell}: {wide}, and cleaning wants at least {LEAST_PIXELS_PER_BEAM:g}; make it smaller"]

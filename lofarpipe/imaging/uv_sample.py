@@ -87,6 +87,7 @@ class ImagingSample:
     cell_factor: int
     rows_read: int
     flagged_fraction: float
+    longest_lambda: float = 0.0  # within the uv range; also of what is too long for the pixels of the image
 
     def rms_baseline_lambda(self, weights: Floats) -> float:
         """Return the weighted rms length of the projected baselines, wavelengths."""
@@ -210,6 +211,12 @@ def _weight_density(visibilities: Visibilities, complete: bool, image: ImageWeig
         factor = min(MAX_COARSENING, max(factor + 1, math.ceil(factor * math.sqrt(POINTS_PER_CELL / per_cell))))
 
 
+def _longest(drawn: Visibilities, image: ImageWeighting) -> float:
+    """Return the longest projected baseline within the uv range, wavelengths."""
+    lengths = np.hypot(drawn.uvw_lambda[:, 0], drawn.uvw_lambda[:, 1])
+    return float(lengths[lengths <= image.max_lambda].max(initial=0.0))
+
+
 def imaging_sample(samples: Sequence[SetSample], image: ImageWeighting) -> ImagingSample:
     """Return visibilities within the uv range, with Briggs and uniform weights as WSClean would give them.
 
@@ -237,4 +244,5 @@ def imaging_sample(samples: Sequence[SetSample], image: ImageWeighting) -> Imagi
                 [one.sample.flags.mean() for one in samples], weights=[len(one.frequencies_hz) for one in samples]
             )
         ),
+        longest_lambda=_longest(drawn, image),
     )

@@ -364,6 +364,13 @@ def test_a_place_below_a_file_cannot_be_written(check, tmp_path, name):
     assert "cannot be written" in finding
 
 
+def test_what_lies_below_an_unwritable_directory_of_the_run_is_not_blamed(check, tmp_path):
+    (tmp_path / "file").touch()
+    site = {"job_directory": f"{tmp_path}/file/run", "working_directory": str(tmp_path)}
+    finding = only(check(site=site, image_rootname=f"{tmp_path}/file/run/fullband"))
+    assert finding.startswith(f"job_directory: {tmp_path}/file/run cannot be written")
+
+
 def test_an_output_directory_that_cannot_be_written(check):
     finding = only(check(image_output_filenames="[/proc/nosuch/a.fits]"))
     assert finding.startswith("image_output_filenames: /proc/nosuch cannot be written")
