@@ -14,7 +14,18 @@ import pytest
 from slurm_cluster import slurm, slurm_cluster  # noqa: F401 - fixtures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+OF_IMAGES = ("chaos", "imaging", "pipelines", "scripts")  # folders
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put every test into one of two groups that take about as long: `make test` runs them side by side.
+
+    What is made once for a session, such as a simulated field or a Slurm, is used in one of them only.
+    """
+    for item in items:
+        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
+        item.add_marker(pytest.mark.xdist_group("images" if folder in OF_IMAGES else "engine"))
 
 
 @pytest.fixture(scope="session")

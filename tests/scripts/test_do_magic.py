@@ -125,7 +125,9 @@ def test_the_command_line(do_magic, tmp_path, capsys):
     arguments = [path, "cellsize_highres_deg=0.01", "--mapfile-dir", str(tmp_path / "maps")]
     assert do_magic._command_line(arguments) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("WARNING: the width of the beam is by formula")
+    first, second = shown.splitlines()[:2]
+    assert first.startswith("WARNING: cellsize_highres_deg is 0.01 deg (36 arcsec), wider than ")
+    assert second.startswith("WARNING: the width of the beam is by formula")
     assert shown.count("by formula") == 1
     assert "\nImage " in shown
     assert str(tmp_path / "maps" / "plan.json") in shown
