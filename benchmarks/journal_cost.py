@@ -45,7 +45,7 @@ class Simulated:
     def __init__(self) -> None:
         self.notices: list[str] = []
 
-    def capacity(self) -> Resources:
+    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - there is one machine
         """Return what no job exceeds."""
         return Resources(16, 64.0)
 
