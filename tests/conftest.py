@@ -18,6 +18,7 @@ OF_IMAGES = ("chaos", "imaging", "pipelines", "scripts")  # folders
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)  # before it is read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put every test into one of two groups that take about as long: `make test` runs them side by side.
 
