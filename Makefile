@@ -11,7 +11,7 @@ image: $(VENV)/.ready-simulation
 	$(VENV)/bin/python tools/demonstration.py $(DEMO)
 
 test: $(VENV)/.ready-$(TESTED) lint
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest --numprocesses 2
 
 lint: $(VENV)/.ready-$(TESTED)
 	$(VENV)/bin/ruff check .

@@ -9,6 +9,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slurm_cluster import slurm, slurm_cluster  # noqa: F401 - fixtures
@@ -18,15 +19,19 @@ OF_IMAGES = ("chaos", "imaging", "pipelines", "scripts")  # folders
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)  # before it is read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put every test into one of two groups that take about as long: `make test` runs them side by side.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Put every test into one of two halves that take about as long: `make test` runs them side by side.
 
     What is made once for a session, such as a simulated field or a Slurm, is used in one of them only.
     """
-    for item in items:
-        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
-        item.add_marker(pytest.mark.xdist_group("images" if folder in OF_IMAGES else "engine"))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Halves(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "images" if Path(nodeid).parts[1] in OF_IMAGES else "engine"
+
+    return Halves(config, log)
 
 
 @pytest.fixture(scope="session")
