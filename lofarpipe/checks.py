@@ -176,7 +176,7 @@ class StepChecker:
                 step, "control.type", f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
             )
         self._check_control(step, CONTROL_KEYS)
-        texts = {**step.task, **step.control}
+        texts = step.given
         nodescript = texts.get("nodescript", "executable_args")
         if nodescript not in NODESCRIPTS:
             self._add(step, "control.nodescript", f"is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
@@ -191,7 +191,7 @@ class StepChecker:
         return self._recipe_outputs(step, executable, nodescript)
 
     def _check_control(self, step: Step, keys: Mapping[str, ControlKey]) -> None:
-        for key, text in {**step.task, **step.control}.items():
+        for key, text in step.given.items():
             if key not in keys:
                 what = f"no such control key for {with_article(step.type or step.kind)} step"
                 self._add(step, f"control.{key}", what, key, keys)
@@ -209,7 +209,7 @@ class StepChecker:
 
     def _beyond_machine(self, step: Step, key: str, value: object) -> str:
         """Return what is there of something that a job asks for and can never get; "" if it can."""
-        if step.control.get("partition", step.task.get("partition")) and method_of(self._settings) != "local":
+        if step.given.get("partition") and method_of(self._settings) != "local":
             return ""  # its nodes may be larger than those of which the machine is told
         there = {"memory_gb": self._machine.memory_gb, "gpus": self._machine.gpus}
         if key in there and isinstance(value, int | float) and value > there[key]:
@@ -258,7 +258,7 @@ class StepChecker:
         return added if keywords else set()
 
     def _recipe_outputs(self, step: Step, executable: Path | None, nodescript: str) -> Outputs:
-        suffixes = list_items(step.control.get("outputsuffixes", step.task.get("outputsuffixes", "")))
+        suffixes = list_items(step.given.get("outputsuffixes", ""))
         names = {*RECIPE_OUTPUTS, *(f"{step.name}{suffix}.mapfile" for suffix in suffixes)}
         if nodescript != PYTHON_PLUGIN:
             return Outputs(frozenset(names), True)

@@ -102,7 +102,7 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
 
 
 def _refuse_unknown(step: Step) -> None:
-    for key in {**step.task, **step.control}:
+    for key in step.given:
         if key not in CONTROL_KEYS:
             what = f"no such control key for {with_article(step.type)} step{nearest(key, CONTROL_KEYS)}"
             raise PipelineError(f"{step.where(f'control.{key}')}: {what}")

@@ -29,7 +29,7 @@ def core_warnings(steps: Sequence[Step], settings: Settings, machine: Resources)
 def _large_steps(steps: Sequence[Step], there: int, who: str, spared: Sequence[str] = ()) -> Iterator[Finding]:
     """Yield a finding for each step whose jobs ask for more; those that choose their nodes themselves are spared."""
     for step in steps:
-        texts = {**step.task, **step.control}
+        texts = step.given
         text = texts.get("cores", "").strip()
         if text.isdecimal() and int(text) > there and not any(texts.get(key) for key in spared):
             what = f"is {text}, and {who} {there}; its jobs run one at a time, with more threads than there are cores"

@@ -300,7 +300,7 @@ def _as_written(step: Step, known: Results) -> str:
 
     What it refers to and is ``known`` is filled in.
     """
-    texts = {**step.task, **step.control}
+    texts = step.given
     flags = list_items(step.control.get("arguments", step.arguments.get("flags", texts.get("arguments", ""))))
     keywords = [f"{key}={text}" for key, text in step.arguments.items() if key != "flags"]
     return shlex.join(resolve_known(word, known) for word in [texts.get("executable", ""), *flags, *keywords])

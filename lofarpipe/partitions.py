@@ -21,7 +21,8 @@ def partition_findings(steps: Sequence[Step], executor: Executor | None) -> list
 
 
 def _findings(step: Step, executor: Executor) -> Iterator[Finding]:
-    name = _given(step, PARTITION)
+    given = step.given
+    name = given.get(PARTITION, "")
     if not name or references(name):
         return
     try:
@@ -30,14 +31,10 @@ def _findings(step: Step, executor: Executor) -> Iterator[Finding]:
         yield Finding(step.where(f"control.{PARTITION}"), str(err))
         return
     for key, there in (("memory_gb", largest.memory_gb), ("gpus", largest.gpus)):
-        asked = _number(_given(step, key))
+        asked = _number(given.get(key, ""))
         if asked > there + 1e-7:
             what = f"is '{asked:g}'; the nodes of partition '{name}' have {there:.3g} at most; ask for less"
             yield Finding(step.where(f"control.{key}"), what)
-
-
-def _given(step: Step, key: str) -> str:
-    return step.control.get(key, step.task.get(key, ""))
 
 
 def _number(text: str) -> float:

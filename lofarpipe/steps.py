@@ -40,6 +40,11 @@ class Step:
     body: tuple[Step, ...] = ()  # the steps of a loop or of a sub-pipeline
     problem: str = ""  # why a broken step could not be built
 
+    @property
+    def given(self) -> dict[str, str]:
+        """Its control keys and those of its task; what the parset says wins."""
+        return {**self.task, **self.control}
+
     def where(self, key: str = "") -> str:
         """Return ``file:line: step.key`` for messages about ``key`` (such as ``control.mapfile_in``)."""
         entry = self.entries.get(key)

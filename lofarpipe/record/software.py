@@ -98,7 +98,7 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
         if path is None:
             continue
         if path not in programs:
-            known = {**step.task, **step.control}.get("program", "")
+            known = step.given.get("program", "")
             programs[path] = {
                 "name": _name(path, known),
                 "path": str(path),
@@ -111,7 +111,7 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
 
 def _executable(step: Step, settings: Settings) -> Path | None:
     """Return what a step runs; None for steps that run nothing, or where only the run itself can tell."""
-    texts = {**step.task, **step.control}
+    texts = step.given
     typed = texts.get("executable", "")
     if step.kind != "recipe" or not typed or references(typed):
         return None
