@@ -23,6 +23,7 @@ OWN_FILES = (
     *("commands.txt", "journal.", "run.json", "report.html", "jobs/", "logs/", "mapfiles/", "parsets/", "repeat/"),
     "crate/",
 )
+ABSENT, FILE, TABLE = 0, 1, 2
 _PATTERN = frozenset("*?[")
 
 
@@ -49,14 +50,14 @@ class RunFiles:
             for path in dict.fromkeys(named)
             if path not in known and not path.startswith(installed) and self._may_be_input(path)
         ]
-        return _outermost([*filter(_is_there, known), *new])
+        return _outermost([*known, *new])
 
     def products(self, history: History, inputs: Iterable[str] = ()) -> list[str]:
         """Return the products that are there; an input that a step changed is one too."""
         known = set(inputs)
-        listed = (path for path in self._listed_by_plugins(history) if path not in known and _is_there(path))
-        named = dict.fromkeys([*sorted(history.written), *(path for path in listed if not self._is_older(path))])
-        return _outermost([path for path in named if not self._is_own(path) and _is_there(path)])
+        listed = (path for path in self._listed_by_plugins(history) if path not in known and not self._is_older(path))
+        named = dict.fromkeys([*sorted(history.written), *listed])
+        return _outermost([path for path in named if not self._is_own(path)])
 
     def _named_in_parset(self) -> Iterator[str]:
         """Yield every path in the values of the parset; patterns give what is there."""
@@ -66,9 +67,7 @@ class RunFiles:
             yield from sorted(glob.glob(path)) if _PATTERN.intersection(path) else [path]  # noqa: PTH207 - as plugins do
 
     def _may_be_input(self, path: str) -> bool:
-        if not _is_there(path) or path in self.programs or self._is_own(path):
-            return False
-        return self._is_older(path)
+        return path not in self.programs and not self._is_own(path) and self._is_older(path)
 
     def _is_older(self, path: str) -> bool:
         """Whether something was there before the run; times of change cannot be copied along, as others can."""
@@ -77,7 +76,7 @@ class RunFiles:
             if not stat.S_ISREG(status.st_mode) and os.path.isdir(path):  # noqa: PTH112 - of very many paths
                 status = os.lstat(f"{path}/table.dat")
             return status.st_ctime < self.began_s
-        except OSError:
+        except (OSError, ValueError):  # it is not there, or no path at all
             return False
 
     def _is_own(self, path: str) -> bool:
@@ -97,13 +96,15 @@ class RunFiles:
                     yield from _files_of_map(str(path))
 
 
-def _is_there(path: str) -> bool:
-    """Whether there is a file, or a casacore table; it is asked for very many paths."""
+def _kind(path: str) -> int:
+    """Return whether there is a file or a casacore table, ABSENT for neither; it is asked for very many paths."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116
     except (OSError, ValueError):  # it is not there, or no path at all
-        return False
-    return stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and os.path.isfile(f"{path}/table.dat"))  # noqa: PTH113
+        return ABSENT
+    if stat.S_ISREG(mode):
+        return FILE
+    return TABLE if stat.S_ISDIR(mode) and os.path.isfile(f"{path}/table.dat") else ABSENT  # noqa: PTH113
 
 
 def _files_of_map(path: str) -> Iterator[str]:
@@ -118,9 +119,9 @@ def _files_of_map(path: str) -> Iterator[str]:
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
-    """Return paths without those inside another one: the files of a table are the table's."""
-    known = dict.fromkeys(paths)
-    tables = {path for path in known if os.path.isdir(path)}  # noqa: PTH112
+    """Return the files and tables that are there, without the files inside of a table."""
+    kinds = {path: kind for path in dict.fromkeys(paths) if (kind := _kind(path))}
+    tables = {path for path, kind in kinds.items() if kind == TABLE}
     if not tables:
-        return list(known)
-    return [path for path in known if not any(str(folder) in tables for folder in Path(path).parents)]
+        return list(kinds)
+    return [path for path in kinds if not any(str(folder) in tables for folder in Path(path).parents)]

@@ -29,17 +29,19 @@ def page_text(facts: Mapping[str, Any]) -> str:
     """
     style, script = _carried("style.css"), _carried("page.js")
     state: RunState = facts["state"]
-    return fill(
+    head = fill(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src '{}';"
         " script-src '{}'; base-uri 'none'; form-action 'none'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<title>{}: {}</title>\n<style>{}</style>\n</head>\n<body>\n'
-        "{}<main>\n{}{}\n{}</main>\n<footer><p>{}</p></footer>\n<script>{}</script>\n</body>\n</html>\n",
+        "{}<main>\n{}{}\n",
         *(_mark(style), _mark(script), state.facts.get("job") or "run", state.state, style),
-        *(_header(facts, state), _warnings(state), science_sections(facts), run_sections(facts)),
-        *(shown(facts["job_directory"]), script),
+        *(_header(facts, state), _warnings(state), science_sections(facts)),
     )
+    end = "</main>\n<footer><p>{}</p></footer>\n<script>{}</script>\n</body>\n</html>\n"
+    # Put together once: of a run of very many jobs this is megabytes.
+    return "".join([head, *run_sections(facts), fill(end, shown(facts["job_directory"]), script)])
 
 
 def _carried(name: str) -> Html:

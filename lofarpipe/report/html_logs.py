@@ -74,17 +74,19 @@ def _chosen(step: StepState, most: int) -> list[JobState]:
 def _shown(job: JobState, commands: Mapping[str, str], log_bytes: int, command_characters: int) -> ShownJob:
     limit = min(LONGEST_BYTES, 4 * log_bytes) if job.state == FAILED else log_bytes
     log = read_log(job.log, limit)
-    command = commands.get(COUNTERS.sub("/", job.name)) or _command_in(log)
+    name = COUNTERS.sub("/", job.name) if "@" in job.name else job.name
+    command = commands.get(name) or _command_in(log)
     return ShownJob(job, shortened(command, command_characters), log)
 
 
 def read_commands(path: Path) -> dict[str, str]:
     """Return the command of each job that the file of all commands has; {} where there is no such file."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    return {name: printable(command) for line in lines for name, mark, command in [line.partition(": ")] if mark}
+    pairs = (line.split(": ", 1) for line in printable(text).split("\n"))
+    return {pair[0]: pair[1] for pair in pairs if len(pair) > 1}
 
 
 def _command_in(log: LogText) -> str:
@@ -113,30 +115,34 @@ def read_log(path: str, limit: int) -> LogText:
     if not path:
         return LogText(problem="no log is known")
     try:
-        content, size = _ends(path, limit)
+        head, tail, omitted = _ends(path, limit)
     except OSError as err:
         return LogText(problem=f"{path}: {err.strerror or err}")
-    head, tail = content
-    omitted = size - len(head) - len(tail)
-    return LogText(printable(head.decode("utf-8", "replace")), printable(tail.decode("utf-8", "replace")), omitted)
+    return LogText(_text(head), _text(tail) if tail else "", omitted)
 
 
-def _ends(path: str, limit: int) -> tuple[tuple[bytes, bytes], int]:
-    """Return beginning and end of a file, cut at line ends, and its size; all of a short one is its beginning."""
+def _text(content: bytes) -> str:
+    return printable(content.decode("utf-8", "replace"))
+
+
+def _ends(path: str, limit: int) -> tuple[bytes, bytes, int]:
+    """Return beginning and end of a file, cut at line ends, and the bytes between; a short one has no end."""
     # A pipe or a device in the place of a log must not stop the report.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} is no file")
-        if status.st_size <= limit:
-            return (os.read(file, limit), b""), status.st_size
+        size = status.st_size
+        if size <= limit:
+            return os.read(file, limit), b"", 0
         head = os.read(file, int(limit * HEAD_PART))
-        tail = os.pread(file, limit - len(head), status.st_size - (limit - len(head)))
+        tail = os.pread(file, limit - len(head), size - (limit - len(head)))
     finally:
         os.close(file)
     head = head[: head.rfind(b"\n") + 1] or head
-    return (head, tail[tail.find(b"\n") + 1 :] or tail), status.st_size
+    tail = tail[tail.find(b"\n") + 1 :] or tail
+    return head, tail, size - len(head) - len(tail)
 
 
 def slowest(state: RunState, most: int = 5) -> Sequence[StepState]:

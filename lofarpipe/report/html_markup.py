@@ -6,6 +6,7 @@ than all of a page without images.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ NONE = Html("")
 
 def fill(pattern: str, *things: object) -> Html:
     """Return a pattern with each ``{}`` replaced by one of the things, which are escaped."""
-    return Html(pattern.format(*map(escape, things)))
+    return Html(pattern.format(*(thing if type(thing) is Html else escape(thing) for thing in things)))
 
 
 def joined(pieces: Iterable[Html], between: str = "") -> Html:
@@ -38,8 +39,8 @@ def shown(text: object) -> Html:
 
 
 def said(text: str) -> str:
-    """Return the same as text, of which there is very much."""
-    return text if text.isalnum() else escape(printable(text))
+    """Return the same as plain text, of which there is very much: a piece costs three times as much to make."""
+    return text if text.isalnum() else html.escape(printable(text))
 
 
 def items(texts: Iterable[object], kind: str = "") -> Html:

@@ -39,7 +39,8 @@ def write_page(job_directory: Path, state: RunState | None = None, record: Mappi
     """
     path = job_directory / REPORT_FILE
     try:
-        write_atomically(path, page(job_directory, state, record))
+        # Not every byte of a file name is text; what is not becomes a question mark.
+        write_atomically(path, page(job_directory, state, record), errors="replace")
     except OSError as err:
         raise PipelineError(f"{path}: the report cannot be written: {err.strerror}; check the directory") from err
     return path
@@ -53,9 +54,7 @@ def page(job_directory: Path, state: RunState | None = None, record: Mapping[str
     PipelineError
         If the directory has no journal.
     """
-    html = page_text(facts(job_directory, state or read_state(job_directory), record))
-    # Not every byte of a file name is text; what is not becomes a question mark.
-    return html.encode("utf-8", "replace").decode("utf-8")
+    return page_text(facts(job_directory, state or read_state(job_directory), record))
 
 
 def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None) -> dict[str, Any]:

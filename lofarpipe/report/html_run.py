@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import html
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-from markupsafe import escape
 
 from lofarpipe.report.html_logs import LogText, ShownJob, ShownStep
 from lofarpipe.report.html_markup import NONE, Html, cut, fill, items, joined, said, shown, table
 from lofarpipe.report.html_text import duration, moment
 from lofarpipe.report.html_timeline import Plot, Row, Timeline
-from lofarpipe.report.run_state import JobState, RunState, StepState
+from lofarpipe.report.run_state import DONE, JobState, RunState, StepState
 
 LABEL_CHARACTERS, PRODUCT_CHARACTERS = 30, 120
 
 
-def run_sections(facts: Mapping[str, Any]) -> Html:
-    """Return the sections of the run; ``facts`` as `html_page.facts` has them."""
-    return joined([_timeline(facts), _steps(facts), _messages(facts), _setup(facts)])
+def run_sections(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the sections of the run, jobs one by one; ``facts`` as `html_page.facts` has them."""
+    yield _timeline(facts)
+    yield from _steps(facts)
+    yield _messages(facts)
+    yield from _setup(facts)
 
 
 def _timeline(facts: Mapping[str, Any]) -> Html:
@@ -83,30 +85,32 @@ def _plot(plot: Plot, drawing: Timeline) -> Html:
     )
 
 
-def _steps(facts: Mapping[str, Any]) -> Html:
+def _steps(facts: Mapping[str, Any]) -> Iterator[str]:
     slowest: Sequence[StepState] = facts["slowest"]
     longest = ", ".join(f"{step.name} {duration(step.duration_s)}" for step in slowest)
-    return fill(
+    yield fill(
         '<section id="steps">\n<h2>Steps and logs</h2>\n{}<p class="controls"><button type="button" id="open-failed"'
-        ' hidden>open what failed</button> <button type="button" id="close-all">close all</button></p>\n{}'
-        "</section>\n\n",
+        ' hidden>open what failed</button> <button type="button" id="close-all">close all</button></p>\n',
         fill("<p>Longest: {}.</p>\n", shown(longest)) if slowest else NONE,
-        joined(map(_step, facts["steps"])),
     )
+    for entry in facts["steps"]:
+        yield from _step(entry)
+    yield "</section>\n\n"
 
 
-def _step(entry: ShownStep) -> Html:
+def _step(entry: ShownStep) -> Iterator[str]:
     step = entry.step
     ended = fill(", ended {}", moment(step.ended_s)) if step.ended_s else NONE
-    left_out = fill('<p class="facts">{} more jobs are in the job directory alone.</p>\n', entry.left_out)
-    return fill(
+    yield fill(
         '<details class="step {}">\n<summary><span class="name">{}</span> <span class="badge {}">{}</span>'
-        ' <span class="facts">{}</span></summary>\n{}{}{}{}</details>\n',
+        ' <span class="facts">{}</span></summary>\n{}{}',
         *(step.state, shown(step.name), step.state, step.state, _counts(step), problem(step.problem)),
         fill('<p class="facts">Began {}{} UTC.</p>\n', moment(step.started_s), ended) if step.started_s else NONE,
-        joined(map(_job, entry.jobs)),
-        left_out if entry.left_out else NONE,
     )
+    yield from map(_job, entry.jobs)
+    if entry.left_out:
+        yield fill('<p class="facts">{} more jobs are in the job directory alone.</p>\n', entry.left_out)
+    yield "</details>\n"
 
 
 def _counts(step: StepState) -> Html:
@@ -125,30 +129,33 @@ def problem(text: str) -> Html:
     return fill('<pre class="problem">{}</pre>\n', shown(text)) if text else NONE
 
 
-def _job(entry: ShownJob) -> Html:
+def _job(entry: ShownJob) -> str:
     """Return a job; there may be thousands of them, so this is done with few calls."""
     job = entry.job
-    badge = f' <span class="badge {job.state}">{job.state}</span>' if job.state != "done" else ""
-    command = f'<pre class="command">{escape(entry.command)}</pre>\n' if entry.command else ""
-    return Html(
+    badge = f' <span class="badge {job.state}">{job.state}</span>' if job.state != DONE else ""
+    failed = problem(job.problem) if job.problem else ""
+    command = f'<pre class="command">{html.escape(entry.command)}</pre>\n' if entry.command else ""
+    return (
         f'<details class="job {job.state}">\n<summary><span class="name">{said(job.name)}</span>{badge}'
-        f' <span class="facts">{_use(job)}</span></summary>\n{problem(job.problem)}{command}'
-        f"{_log(entry.log, job.log)}</details>\n"
+        f' <span class="facts">{said(_use(job))}</span></summary>\n'
+        f"{failed}{command}{_log(entry.log, job.log)}</details>\n"
     )
 
 
 def _use(job: JobState) -> str:
     """Return what a job was about, and what it used."""
-    text = said(cut(job.label, PRODUCT_CHARACTERS))
+    parts = [cut(job.label, PRODUCT_CHARACTERS)]
     if job.duration_s is not None:
-        text += f" · {duration(job.duration_s)}"
+        parts.append(duration(job.duration_s))
     if job.cpu_s is not None:
-        text += f" · CPU {duration(job.cpu_s)}"
+        parts.append(f"CPU {duration(job.cpu_s)}")
     if job.max_rss_mb is not None:
-        text += f" · {job.max_rss_mb / 1000:.2f} GB"
+        parts.append(f"{job.max_rss_mb / 1000:.2f} GB")
     if job.node:
-        text += f" · {said(job.node)}"
-    return f"{text} · exit code {job.exit_code}" if job.exit_code else text
+        parts.append(job.node)
+    if job.exit_code:
+        parts.append(f"exit code {job.exit_code}")
+    return " · ".join(parts)
 
 
 def _log(log: LogText, path: str) -> str:
@@ -156,9 +163,8 @@ def _log(log: LogText, path: str) -> str:
         return f'<p class="facts">No log: {said(log.problem)}</p>\n'
     rest = ""
     if log.omitted:
-        rest = f"<strong>… {log.omitted} bytes are left out here …</strong>\n{escape(log.tail)}"
-    name = said(path)
-    return f'<pre class="log" tabindex="0">{escape(log.head)}{rest}</pre>\n<p class="facts">{name}</p>\n'
+        rest = f"<strong>… {log.omitted} bytes are left out here …</strong>\n{html.escape(log.tail)}"
+    return f'<pre class="log" tabindex="0">{html.escape(log.head)}{rest}</pre>\n<p class="facts">{said(path)}</p>\n'
 
 
 def _messages(facts: Mapping[str, Any]) -> Html:
@@ -168,17 +174,14 @@ def _messages(facts: Mapping[str, Any]) -> Html:
     return fill('<section id="messages">\n<h2>Messages</h2>\n{}</section>\n\n', lists) if lists else NONE
 
 
-def _setup(facts: Mapping[str, Any]) -> Html:
+def _setup(facts: Mapping[str, Any]) -> Iterator[str]:
     words = facts["state"].facts.get("argv")
-    command = fill('<pre class="command">{}</pre>\n', shown(" ".join(map(str, words)))) if words else NONE
-    tables = joined(
-        fill(
-            "<details><summary>{} ({})</summary>{}</details>\n",
-            *(title, len(body), table(head, body, (2,) if "bytes" in head else ())),
-        )
-        for title, head, body in facts["record"]
+    yield fill(
+        '<section id="setup">\n<h2>Versions and options</h2>\n{}{}',
+        table(("program", "version", "path"), facts["versions"]),
+        fill('<pre class="command">{}</pre>\n', shown(" ".join(map(str, words)))) if words else NONE,
     )
-    return fill(
-        '<section id="setup">\n<h2>Versions and options</h2>\n{}{}{}</section>\n',
-        *(table(("program", "version", "path"), facts["versions"]), command, tables),
-    )
+    for title, head, body in facts["record"]:
+        content = table(head, body, (2,) if "bytes" in head else ())
+        yield fill("<details><summary>{} ({})</summary>{}</details>\n", title, len(body), content)
+    yield "</section>\n"

@@ -80,7 +80,7 @@ def moment(time_s: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Return a duration in words; a dash where it is not known."""
-    return EMPTY if seconds is None else duration_text(max(0.0, seconds))
+    return EMPTY if seconds is None else duration_text(seconds if seconds > 0.0 else 0.0)
 
 
 def fact_value(quality: Mapping[str, Any], name: str) -> float | None:

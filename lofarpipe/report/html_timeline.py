@@ -202,12 +202,13 @@ def _bar(start_s: float, end_s: float, span: _Span, y: float, height: float, sta
 
 def _profile(uses: Iterable[tuple[float, float, float]], span: _Span) -> list[float]:
     """Return the sum of what is used in each of BINS equal parts of the time; a use is (start, end, amount)."""
-    width_s = (span.end_s - span.start_s) / BINS
+    begin_s, per_s = span.start_s, BINS / (span.end_s - span.start_s)
     bins = [0.0] * BINS
     for start_s, end_s, amount in uses:
-        first, last = (start_s - span.start_s) / width_s, (end_s - span.start_s) / width_s
-        if 0.0 <= first <= last < BINS and int(first) == int(last):  # as of very many short jobs
-            bins[int(first)] += amount * (last - first)
+        first, last = (start_s - begin_s) * per_s, (end_s - begin_s) * per_s
+        place = int(first)
+        if 0.0 <= first <= last < place + 1 <= BINS:  # as of very many short jobs
+            bins[place] += amount * (last - first)
             continue
         first, last = min(BINS * 1.0, max(0.0, first)), min(BINS * 1.0, max(0.0, last))
         for index in range(int(first), min(BINS, int(last) + 1)):
@@ -232,11 +233,14 @@ def _outline(bins: Sequence[float], top: float, y: float, height: float) -> str:
 
 def _plots(jobs: Sequence[JobState], state: RunState, span: _Span, y: float) -> list[Plot]:
     """Return what was in use: cores by the mean of each job, and memory by its largest process."""
-    ended = [job for job in jobs if job.start_s is not None and job.duration_s]
-    cores = [
-        (*_times(job, span), job.cpu_s / job.duration_s) for job in ended if job.cpu_s is not None and job.duration_s
-    ]
-    memory = [(*_times(job, span), job.max_rss_mb / 1e3) for job in ended if job.max_rss_mb is not None]
+    cores, memory = [], []
+    for job in jobs:
+        start_s, duration_s = job.start_s, job.duration_s
+        if start_s is not None and duration_s:
+            if job.cpu_s is not None:
+                cores.append((start_s, start_s + duration_s, job.cpu_s / duration_s))
+            if job.max_rss_mb is not None:
+                memory.append((start_s, start_s + duration_s, job.max_rss_mb / 1e3))
     plots: list[Plot] = []
     for label, unit, uses, limit in (
         ("CPU", "cores", cores, state.facts.get("cores")),

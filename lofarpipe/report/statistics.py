@@ -14,6 +14,7 @@ from lofarpipe.report.events import Reporter
 from lofarpipe.support.utilities import write_atomically
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
+_IS_SPECIAL = re.compile(r"[&<>\"\r\n\t]")  # to look takes a tenth of the time that a translation does
 _IN_ATTRIBUTES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
 )
@@ -97,11 +98,15 @@ def _element(name: str, attributes: str, children: list[str]) -> str:
 
 
 def _job(result: JobResult) -> str:
-    name, host = (text.translate(_IN_ATTRIBUTES) for text in (result.name, result.host))
     return (
-        f'<job job_id="{name}" job_host="{host}" duration="{result.duration_s:.3f}" returncode="{result.exit_code}">'
+        f'<job job_id="{_attribute(result.name)}" job_host="{_attribute(result.host)}"'
+        f' duration="{result.duration_s:.3f}" returncode="{result.exit_code}">'
         f'<resource_usage cpu_s="{result.cpu_s:.3f}" max_rss_mb="{result.max_rss_mb:.1f}" /></job>'
     )
+
+
+def _attribute(text: str) -> str:
+    return text.translate(_IN_ATTRIBUTES) if _IS_SPECIAL.search(text) else text
 
 
 def element_name(step: str) -> str:

@@ -26,8 +26,10 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises OSError for such a text
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, errors: str = "surrogateescape") -> None:
     """Write a text file that appears under its name only when it is complete.
+
+    ``errors``: what becomes of characters that UTF-8 does not have, as ``str.encode`` has it.
 
     Raises
     ------
@@ -37,9 +39,10 @@ def write_atomically(path: Path, text: str) -> None:
     path = Path(os.path.realpath(path))  # the file that a link points to is replaced, not the link
     unfinished = unfinished_name(path)
     try:
-        with unfinished.open("w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(text)
-            stream.flush()
+        with unfinished.open("wb", buffering=0) as stream:
+            content = memoryview(text.encode("utf-8", errors))
+            while content:
+                content = content[stream.write(content) :]
             os.fsync(stream.fileno())
         unfinished.replace(path)
     except OSError as err:

@@ -108,7 +108,7 @@ def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Pa
 @pytest.mark.parametrize("name", ["none", "folder", "a\0b"])
 def test_what_is_neither_file_nor_table_is_not_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
-    assert not files._is_there(f"{tmp_path}/{name}")
+    assert files._kind(f"{tmp_path}/{name}") == files.ABSENT
 
 
 def test_what_goes_away_meanwhile_is_no_input(here: Path) -> None:

@@ -137,7 +137,7 @@ def test_what_could_not_be_drawn_is_said(tmp_path: Path) -> None:
 
 def test_names_that_are_no_text_do_not_end_it(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "bad \udcff name"}])
-    assert "<title>bad ? name: running</title>" in page(tmp_path)
+    assert "<title>bad ? name: running</title>" in write_page(tmp_path).read_text(encoding="utf-8")
 
 
 def test_the_page_of_an_earlier_time_is_replaced(tmp_path: Path) -> None:

@@ -96,10 +96,17 @@ def test_write_replaces_the_whole_file(tmp_path):
 def test_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x"
     path.write_text("old")
-    with pytest.raises(TypeError):
-        write_atomically(path, b"bytes")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "no character: \ud800")
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.iterdir()] == ["x"]
+
+
+def test_bytes_of_file_names_are_written_as_they_were_unless_they_shall_be_replaced(tmp_path):
+    write_atomically(tmp_path / "x", "a \udcff")
+    assert (tmp_path / "x").read_bytes() == b"a \xff"
+    write_atomically(tmp_path / "x", "a \udcff", errors="replace")
+    assert (tmp_path / "x").read_bytes() == b"a ?"
 
 
 def test_program_that_works_is_logged(tmp_path, caplog):
