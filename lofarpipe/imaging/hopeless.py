@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lofarpipe.imaging.progress import DECONVOLVING, FLUX, OUR_NOTE, flux_jy, flux_text, peak_in
+from lofarpipe.imaging.progress import COUNT, DECONVOLVING, FLUX, OUR_NOTE, flux_jy, flux_text, peak_in
 
 MAX_RISE = 2.0
 # Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; what is beyond is no source of a field.
@@ -21,9 +21,9 @@ RISING_ITERATIONS = 2  # one rise happens in good deconvolutions: a new mask, an
 
 _NOISE = re.compile(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)
 _LOCAL_NOISE = "Lowest RMS in image:"
-_MAX_ITER = re.compile(r"^  max iter: +(\d+)")
-_ITERATIONS_TAKEN = re.compile(r"^Iterations taken: \[([\d, ]+)\]")
-_CONVERGED = re.compile(r"^ *Converged: (\d+), stalled: (\d+), non converged: (\d+), failed: (\d+)")
+_MAX_ITER = re.compile(rf"^  max iter: +({COUNT})\b")
+_ITERATIONS_TAKEN = re.compile(r"^Iterations taken: \[([0-9, ]+)\]")
+_CONVERGED = re.compile(rf"^ *Converged: ({COUNT}), stalled: ({COUNT}), non converged: ({COUNT}), failed: ({COUNT})\b")
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,15 @@ class _Cleaning:
     """One deconvolution of WSClean: peak and noise of the residual image at the start of each major iteration.
 
     Where the mask follows the local noise, the peak is the most significant pixel and not the highest, and need not
-    become lower; there the noise tells.
+    become lower; with parallel deconvolution only the peaks of some sub-images are named, behind a blank; and IUWT
+    names none. There the noise tells.
     """
 
     limits: Thresholds
     major: int = 0
     peaks: dict[int, float] = field(default_factory=dict)  # major iteration -> |peak|, Jy
     noises: dict[int, float] = field(default_factory=dict)  # major iteration -> noise, Jy
-    noise_is_local: bool = False
+    noise_tells: bool = False
 
     def read(self, line: str) -> str | None:
         """Return what is hopeless in a line."""
@@ -105,9 +106,10 @@ class _Cleaning:
             return None
         if found := _NOISE.match(line):
             return self._noise(flux_jy(found[1], found[2]))
-        if line.startswith(_LOCAL_NOISE):
-            self.noise_is_local = True
-        peak = peak_in(line)
+        is_of_part = line.startswith(" ")
+        peak = peak_in(line[is_of_part:])
+        if line.startswith(_LOCAL_NOISE) or (is_of_part and peak is not None):
+            self.noise_tells = True
         return None if peak is None else self._peak(abs(peak))
 
     def _begin(self, major: int) -> None:
@@ -120,7 +122,7 @@ class _Cleaning:
         if not math.isfinite(noise_jy) or (noise_jy == 0 and self.major == 1):
             return f"the noise of the residual image is {noise_jy:g} Jy{self._when()}"  # the log says what that means
         self.noises.setdefault(self.major, noise_jy)
-        return None
+        return self._rise("noise", self.noises) if self.noise_tells or not self.peaks else None
 
     def _peak(self, peak_jy: float) -> str | None:
         if not math.isfinite(peak_jy):
@@ -130,10 +132,10 @@ class _Cleaning:
         if self.limits.max_peak_jy and peak_jy > self.limits.max_peak_jy:
             limit = f"beyond max_peak_jy = {self.limits.max_peak_jy:g} Jy; lower mgain, or allow more"
             return f"the peak of the residual image is {flux_text(peak_jy)}{self._when()}, {limit}"
-        if self.major in self.peaks or not self.limits.max_rise:
+        if self.major in self.peaks or self.noise_tells:
             return None
         self.peaks[self.major] = peak_jy
-        return self._rise("noise", self.noises) if self.noise_is_local else self._rise("peak", self.peaks)
+        return self._rise("peak", self.peaks)
 
     def _rise(self, what: str, values: Mapping[int, float]) -> str | None:
         """Return how a value rose, if over two major iterations, or beyond that of the dirty image."""
@@ -143,7 +145,7 @@ class _Cleaning:
         if len(last) > RISING_ITERATIONS and last == sorted(set(last)):
             starts.append(len(numbers) - len(last))
         risen = [start for start in starts if numbers[-1] > self.limits.max_rise * numbers[start]]
-        if not risen:
+        if not risen or not self.limits.max_rise:
             return None
         first = risen[-1]
         return (
@@ -175,7 +177,7 @@ class _Solving:
             return None
         # DDECal takes one more than the largest number where it does not converge.
         limit = self.max_iterations.pop(0)
-        taken = [int(number) for number in found[1].split(",") if number.strip()]
+        taken = [int(number) for number in re.findall(COUNT, found[1])]
         return self._too_few(sum(number <= limit for number in taken), len(taken))
 
     def _counted(self, converged: int, stalled: int, not_converged: int, failed: int) -> str | None:

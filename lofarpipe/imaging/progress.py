@@ -9,23 +9,29 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-PREFIXES = {"n": 1e-9, "µ": 1e-6, "u": 1e-6, "m": 1e-3, "": 1.0, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9}
+# WSClean writes the micro sign, U+00B5; the letter, U+03BC, looks the same.
+PREFIXES = {"n": 1e-9, "µ": 1e-6, "\u03bc": 1e-6, "u": 1e-6, "m": 1e-3, "": 1.0, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9}
 LONGEST_LINE = 10_000  # characters that are looked at
 OUR_NOTE = "### "  # in a log of ours: not what the program wrote
 
-FLUX = r"([-+]?(?:nan|inf|[\d.]+(?:e[-+]?\d+)?)) ([nµumKkMG]?)Jy"
-PEAK = re.compile(rf"^(?:Initial peak:|Stopped on peak|Starting multi-scale cleaning\. Start peak=) ?{FLUX}", re.I)
-_ITERATION = re.compile(rf"^(?:\(\d+\) )?Iteration (\d+)[^:]*: ?{FLUX}", re.I)
-DECONVOLVING = re.compile(r"^ ?== Deconvolving \((\d+)\) ==")
+# Logs hold whatever programs write: what is no number that Python reads must not match.
+COUNT = r"[0-9]{1,18}"
+FLUX = r"([-+]?(?:nan|inf|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)) ((?-i:[nµ\u03bcumKkMG]?))Jy"
+_BEFORE_PEAK = (
+    r"Initial peak:|Stopped on peak|Starting multi-scale cleaning\. Start peak=|Subimage [0-9]+ has maximum peak of"
+)
+PEAK = re.compile(rf"^(?:{_BEFORE_PEAK}) ?{FLUX}", re.I)
+_ITERATION = re.compile(rf"^(?:\([0-9]+\) )?Iteration ([0-9]+)[^:]*: ?{FLUX}", re.I)
+DECONVOLVING = re.compile(rf"^ ?== Deconvolving \(({COUNT})\) ==")
 _PHASE = re.compile(r"^ ?== (Constructing PSF|Constructing image|Converting model image to visibilities) ==")
 _PERFORMED = re.compile(r"^Performed (\d+) iterations in total")
 _MAJOR_ITERATIONS = re.compile(r"^(\d+) major iterations? (?:was|were) performed")
 _ROWS = re.compile(r"^(Gridding|Predicting) (\d+) rows")
-_STEPS = re.compile(r"^(?:([^%:]*): )?0%[\d.%]*$")  # 0%....10....20; WSClean writes what it does before it
-_LAST_STEP = re.compile(r"(\d+)%?(\.*)$")
+_STEPS = re.compile(r"^(?:([^%:]*): )?0%[0-9.%]*$")  # 0%....10....20; WSClean writes what it does before it
+_LAST_STEP = re.compile(r"([0-9]{1,3})%?(\.*)$")
 DOTS_PER_TEN = 5  # four dots and the number
 _DP3_TIME = re.compile(r"^Total DP3 time\s+([\d.]+) real")
-_DP3_STEP_TIME = re.compile(r"^ {2,4}([\d.]+)% \(\s*[\d.]+ m?s\) (\S.*)$")
+_DP3_STEP_TIME = re.compile(r"^ {2,4}([0-9]+\.?[0-9]*)% \(\s*[\d.]+ m?s\) (\S.*)$")
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 PHASES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ import pytest
 from lofarpipe.imaging.hopeless import Detector, read_thresholds
 
 LOGS = Path(__file__).parent / "program_logs"
+NAN_SEEN = "the peak of the residual image is nan Jy: the deconvolution diverged; lower mgain"
+NO_NOISE = "the noise of the residual image is inf Jy"
 
 
 def seen_in(log: str, program: str = "wsclean", **thresholds: str) -> str | None:
@@ -99,9 +101,45 @@ def test_where_the_mask_follows_the_local_noise_the_noise_tells() -> None:
     assert judged(deconvolution(rising, [], lowest)) is None
 
 
+def test_parallel_deconvolution_that_diverged() -> None:
+    seen = seen_in("wsclean_parallel_diverged.log")
+    assert (
+        seen == "the peak of the residual image is nan Jy in major iteration 1: the deconvolution diverged; lower mgain"
+    )
+
+
+def parallel(majors: Iterable[Sequence[str]], noises: Iterable[str]) -> list[str]:
+    """Return what WSClean writes of sub-images: the peaks of those whose output it shows, each major iteration."""
+    lines = []
+    for major, (peaks, noise) in enumerate(zip(majors, noises, strict=True), 1):
+        lines += [f" == Deconvolving ({major}) ==", f"Estimated standard deviation of background noise: {noise}"]
+        lines += [f" Initial peak: {peak} at 1,2" for peak in peaks]
+        lines += ["Subimage 1 has maximum peak of 0 Jy.", "P1: Sub-image 1 finished its deconvolution iteration."]
+    return lines
+
+
+def test_sub_images_have_peaks_of_their_own_and_the_noise_tells() -> None:
+    # Seen with -parallel-deconvolution: which sub-images are shown is left to chance.
+    majors = [["212.99 mJy", "100 mJy"], ["440.89 mJy", "411 mJy"], ["928.16 mJy"]]
+    assert judged(parallel(majors, ["52 mJy", "36 mJy", "21 mJy"])) is None
+    seen = judged(parallel(majors, ["52 mJy", "60 mJy", "110 mJy"]))
+    assert seen is not None
+    assert seen.startswith("the noise of the residual image rose from 52 mJy to 110 mJy over major iterations 1 to 3")
+    assert judged(parallel(majors, ["52 mJy", "60 mJy", "110 mJy"]), max_rise="0") is None
+    assert "is 2 MJy in major iteration 1" in (judged(parallel([["2 MJy"]], ["1 Jy"])) or "")
+
+
+def test_without_peaks_the_noise_tells() -> None:
+    # As IUWT does.
+    lines = parallel([[], [], []], ["3 mJy", "5 mJy", "9 mJy"])
+    said = [line for line in lines if "peak" not in line]
+    assert (judged(said) or "").startswith("the noise of the residual image rose from 3 mJy to 9 mJy")
+
+
 def test_next_channel_begins_anew() -> None:
     faint, bright = deconvolution(["1 mJy", "0.1 mJy"]), deconvolution(["4 Jy", "1 Jy", "100 mJy"])
     assert judged(faint + bright + faint) is None
+    assert judged(deconvolution(["1 mJy"], ["0.1 mJy"]) + bright) is None  # the next time interval
 
 
 @pytest.mark.parametrize(("noise", "major"), [("-nan Jy", 2), ("inf Jy", 1), ("0 Jy", 1)])
@@ -116,10 +154,7 @@ def test_noise_of_zero_later_is_not_judged() -> None:
 
 def test_our_own_notes_are_not_what_the_program_wrote() -> None:
     assert judged(["### Initial peak: nan Jy"]) is None
-    assert (
-        judged(["Initial peak: nan Jy"])
-        == "the peak of the residual image is nan Jy: the deconvolution diverged; lower mgain"
-    )
+    assert judged(["Initial peak: nan Jy"]) == NAN_SEEN
 
 
 def test_log_comes_in_pieces() -> None:
@@ -132,7 +167,48 @@ def test_program_that_is_not_known_is_never_hopeless() -> None:
     assert Detector("losoto", {}).feed(["Initial peak: nan Jy"]) is None
 
 
+ODD = ["..", "1.2.3", "-", "1e", "5 N", "5 g", "5 \u212a", "\u0665", "1" * 5000]
+
+
+@pytest.mark.parametrize("start", ["Initial peak: ", "Stopped on peak ", "Iteration 5: ", "Iteration 5, scale 0 px : "])
+@pytest.mark.parametrize("number", ODD)
+def test_what_is_no_number_is_passed_over(start: str, number: str) -> None:
+    for end in ("Jy", " Jy", " mJy at 1,2"):
+        assert judged([f"{start}{number}{end}"], max_peak_jy="0") in (None, NAN_SEEN.replace("nan", "inf"))
+        assert judged([f"Estimated standard deviation of background noise: {number}{end}"]) in (None, NO_NOISE)
+    assert judged([f" == Deconvolving ({number}) =="]) is None
+
+
+@pytest.mark.parametrize(
+    ("peak", "seen"),
+    [
+        ("3e2 kJy", "300 kJy"),
+        ("1.5E+09 mJy", "1.5 MJy"),
+        ("-2e+11 µJy", "200 kJy"),
+        ("2e+11 \u03bcJy", "200 kJy"),
+        ("1E15 nJy", "1 MJy"),
+        ("3 MJy", "3 MJy"),
+        (".5 MJy", "500 kJy"),
+        ("150. KJy", "150 kJy"),
+    ],
+)
+def test_every_way_to_write_a_flux(peak: str, seen: str) -> None:
+    for line in (f"Initial peak: {peak} at 1,2", f"Iteration 100, scale 0 px : {peak} at 1,2"):
+        assert (judged([line]) or "").startswith(f"the peak of the residual image is {seen}, beyond max_peak_jy")
+
+
 # DP3
+
+
+@pytest.mark.parametrize("taken", [", , ", "1 2", "1,,2", "1" * 5000])
+def test_iterations_that_are_not_a_list_are_no_error(taken: str) -> None:
+    assert Detector("dp3", {}).feed(["  max iter:            4", f"Iterations taken: [{taken}]"]) is None
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "\u0663"])
+def test_counts_that_are_none_are_no_error(number: str) -> None:
+    lines = [f"  max iter:   {number}", f"Converged: {number}, stalled: 1, non converged: 0, failed: 0"]
+    assert Detector("dp3", {"min_converged": "1"}).feed(lines) is None
 
 
 @pytest.mark.parametrize("log", ["dp3_gaincal.log", "dp3_ddecal.log"])

@@ -65,6 +65,15 @@ def test_dots_come_one_by_one() -> None:
     assert reader.feed("....100%\nFinishing processing ...\n") == Progress("finishing", 1.0)
 
 
+@pytest.mark.parametrize(
+    "line", ["0%" + "9" * 5000, "Initial peak: ... Jy", "Initial peak: 5 NJy", f" == Deconvolving ({'1' * 5000}) =="]
+)
+def test_whatever_a_program_writes_is_no_error(line: str) -> None:
+    assert ProgressReader().feed(f"{line}\n").text
+    done = "Total DP3 time  1.0 real\n"
+    assert ProgressReader().feed(f"{done}   1.2.3% (  38 ms) MsReader\n").text == "done in 1.0 s"
+
+
 def test_wsclean_says_of_what_it_is_a_part() -> None:
     assert ProgressReader().feed("Reordering: 0%....10%....20%") == Progress("reordering 20%", 0.2)
 
