@@ -1,4 +1,4 @@
-"""Reading the log of a job while it grows, to see whether there is hope."""
+"""Reading the log of a job while it grows, and in the end its images, to see whether there is hope."""
 
 from __future__ import annotations
 
@@ -56,3 +56,19 @@ class Lookout:
         *lines, last = (self._unfinished + chunk).split(b"\n")
         self._unfinished = last[-LONGEST_LINE_BYTES:]
         return [os.fsdecode(line) for line in lines]
+
+
+def blank_outputs(job: Job) -> str:
+    """Return what is wrong with the images that a watched job of WSClean made, or ""; they have not their names yet."""
+    if job.staged is None or job.watch.get("program") != "wsclean":
+        return ""
+    from lofarpipe.imaging.blank_images import blank_images
+
+    try:
+        names = blank_images(job.staged.directory.iterdir())
+    except OSError:  # the commit's to tell
+        return ""
+    if not names:
+        return ""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"every pixel of {min(names)}{more} is NaN; look at the weights and the visibilities, or lower mgain"

@@ -16,7 +16,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.admission import Admitted
 from lofarpipe.executors.jobs import NOTE, Job, JobResult, duration_text, result_of
 from lofarpipe.executors.log_head import end_line, usage_text, utc_now, write_end
-from lofarpipe.executors.lookout import Lookout
+from lofarpipe.executors.lookout import Lookout, blank_outputs
 from lofarpipe.executors.staging import commit, directories_of, make_directories, unwritten
 from lofarpipe.support.storage import ADVICE, full_place, io_problem, trouble_in
 
@@ -78,13 +78,18 @@ class RunningJob:
         if self.stopped:
             problem = f"stopped {after}: {self.stopped}"
             return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
-        seen = self.lookout.look() if result.ok and self.lookout is not None else None
+        seen = self._seen_at_the_end() if result.ok else None
         if seen:
             return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
         missing = _missing(self.admitted.job) if result.ok else ""
         if not missing:
             return result
         return replace(result, exit_code=NOT_WRITTEN, problem=f"ended with 0 {after}, but did not write {missing}")
+
+    def _seen_at_the_end(self) -> str | None:
+        if self.lookout is None:
+            return None
+        return self.lookout.look() or blank_outputs(self.admitted.job)
 
 
 def _missing(job: Job) -> str:

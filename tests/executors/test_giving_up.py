@@ -11,11 +11,12 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 from imaging.small_sets import SetShape, make_set
+from made_images import write_image
 
 from lofarpipe.executors import giving_up
 from lofarpipe.executors.jobs import Job, JobResult, Resources, Staged
 from lofarpipe.executors.local import LocalExecutor
-from lofarpipe.executors.lookout import Lookout
+from lofarpipe.executors.lookout import Lookout, blank_outputs
 from lofarpipe.executors.process import WORTHLESS
 from lofarpipe.imaging.hopeless import Detector
 from lofarpipe.programs import job_environment
@@ -73,6 +74,25 @@ def test_program_that_ended_with_worthless_output_failed(tmp_path: Path) -> None
     assert result.problem.startswith("ended with 0 after ")
     assert result.problem.endswith(f", but {NAN}")
     assert not (tmp_path / "image.fits").exists()
+
+
+@pytest.mark.parametrize("program", ["wsclean", "other"])
+def test_images_without_a_number_are_worthless(tmp_path: Path, program: str) -> None:
+    stage = tmp_path / ".stage"
+    for name in ("x-I-image.fits", "x-V-image.fits"):
+        write_image(tmp_path / f"made-{name}", np.full((8, 8), np.nan))
+    script = f"for name in I V; do cp made-x-$name-image.fits {stage}/x-$name-image.fits; done"
+    staged = Staged(("sh", "-c", script), stage, tmp_path)
+    (result,) = run(make_job(tmp_path, script, staged=staged, watch={"program": program}))
+    assert (tmp_path / "x-I-image.fits").exists() is result.ok is (program == "other")
+    if program == "wsclean":
+        assert result.exit_code == WORTHLESS
+        assert "but every pixel of x-I-image.fits and 1 more is NaN; look at the weights" in result.problem
+
+
+def test_stage_that_is_gone_has_no_images(tmp_path: Path) -> None:
+    staged = Staged(("true",), tmp_path / "gone", tmp_path)
+    assert blank_outputs(make_job(tmp_path, "", staged=staged)) == ""
 
 
 def test_solver_that_stalled_is_seen_at_the_end(tmp_path: Path) -> None:
