@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
 import pwd
 import re
 import subprocess
@@ -46,7 +45,7 @@ def runner_facts(package: Path = PACKAGE) -> Facts:
         "path": str(package),
         "commit": commit,
         "has_changes": has_changes,
-        "python": platform.python_version(),
+        "python": sys.version.partition(" ")[0],
         "interpreter": sys.executable,
     }
 
@@ -127,10 +126,10 @@ def _name(path: Path, known: str) -> str:
 
 def version_of(path: Path, known: str) -> str | None:
     """Return the version of a program that is known; others are not asked, for who knows what they would do."""
-    from lofarpipe.imaging.provenance import program_version
-
     if known not in KNOWN_PROGRAMS:
         return None
+    from lofarpipe.imaging.provenance import program_version
+
     try:
         return KNOWN_PROGRAMS[known].version(path) or program_version(path).rpartition(" ")[2]
     except PipelineError:
@@ -144,13 +143,20 @@ def _user() -> str:
         return str(os.getuid())
 
 
+def _system(machine: os.uname_result) -> str:
+    """Return what ``platform.platform()`` does, which starts a program to know it."""
+    library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    ending = f"-with-{library.replace(' ', '')}" if library else ""
+    return f"{machine.sysname}-{machine.release}-{machine.machine}{ending}"
+
+
 def host_facts() -> Facts:
     """Return the machine that runs the pipeline: name, system, what it has, and where EveryBeam and casacore look."""
-    there = detect_resources()
+    there, machine = detect_resources(), os.uname()
     return {
-        "name": platform.node(),
-        "system": platform.platform(),
-        "machine": platform.machine(),
+        "name": machine.nodename,
+        "system": _system(machine),
+        "machine": machine.machine,
         "cores": there.cores,
         "memory_gb": round(there.memory_gb, 3),
         "gpus": there.gpus,

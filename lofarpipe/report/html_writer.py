@@ -26,7 +26,7 @@ from lofarpipe.report.html_pieces import KEPT_IN, has_drawings
 from lofarpipe.report.picture import Picture
 from lofarpipe.support.utilities import uncollected
 
-INTERVAL_S = 20.0
+INTERVAL_S = 60.0
 PATIENCE = 100  # the next page is begun after so many times what the last one took: pages take 1 % of one core at most
 LONGEST_INTERVAL_S = 600.0
 LIMIT_S = 600.0  # for the last page; one of 20,000 x 20,000 pixels takes about 30 s
@@ -50,7 +50,7 @@ def wants_page(settings: Settings) -> bool:
 
 
 class PageWriter(Reporter):
-    """Has report.html written after steps, at most every 20 s, and when the run ends, however it does.
+    """Has report.html written after steps, at most once a minute, and when the run ends, however it does.
 
     Parameters
     ----------

@@ -18,7 +18,8 @@ from lofarpipe.report.screen import Screen
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
 
 START_S = 5.0  # what is over sooner is told in plain lines
-REFRESH_S = 1.0  # between two pictures
+REFRESH_S = 1.0  # between two pictures, at least
+PATIENCE = 300  # the next one waits so many times what the last one took: pictures take 0.3 % of one core at most
 
 
 class LiveTerminal(Terminal):
@@ -75,10 +76,16 @@ class LiveTerminal(Terminal):
             return
         with contextlib.suppress(OSError):
             screen = Screen(sys.stdout, err_too=sys.stderr.isatty())
-            while not self._over.is_set():
-                screen.show(self._lines(screen.height, screen.has_marks))
-                self._screen = screen
-                self._over.wait(REFRESH_S)
+            self._show(screen)  # the first one loads what shows it
+            self._screen, took_s = screen, 0.0
+            while not self._over.wait(max(REFRESH_S, PATIENCE * took_s)):
+                took_s = self._show(screen)
+
+    def _show(self, screen: Screen) -> float:
+        """Show the run as it is now; return the CPU time that it took, s."""
+        began_s = time.thread_time()
+        screen.show(self._lines(screen.height, screen.has_marks))
+        return time.thread_time() - began_s
 
     def _lines(self, height: int, has_marks: bool) -> list[Line]:
         progress = self._logs.progress(self._picture.see(_running))  # may wait for a disk: the run does not

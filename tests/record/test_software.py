@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import pwd
 import subprocess
 from dataclasses import replace
@@ -139,6 +140,8 @@ def test_host(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = host_facts()
     assert facts["user"] == "astronomer"
     assert facts["cores"] >= 1
+    assert (facts["name"], facts["machine"]) == (platform.node(), platform.machine())
+    assert facts["system"] == platform.platform()
     assert facts["data_directories"].get("EVERYBEAM_DATADIR", "/opt/everybeam") == "/opt/everybeam"
     monkeypatch.delenv("USER")
     assert host_facts()["user"] == pwd.getpwuid(os.getuid()).pw_name

@@ -233,3 +233,26 @@ def test_terminal_that_goes_away_does_not_end_the_run(
     assert screen.is_shown.wait(60)  # type: ignore[attr-defined]
     terminal.run_ended(True, "field")
     assert " field: finished after " in capsys.readouterr().out
+
+
+class Waits(threading.Event):
+    """Notes how long it is asked to wait, waits no time, and is set by the fourth time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked.append(timeout or 0.0)
+        return len(self.asked) == 4
+
+
+def test_costly_pictures_come_less_often(screen: type[FakeScreen], monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first one takes 0.5 s, for it loads what shows it, the second one 1 ms, and the third one 20 ms.
+    clock = iter([0.0, 0.5, 1.0, 1.001, 2.0, 2.02])
+    monkeypatch.setattr(live.time, "thread_time", lambda: next(clock))
+    terminal = LiveTerminal(Picture())
+    terminal._over = Waits()
+    terminal._refresh()
+    assert terminal._over.asked == pytest.approx([live.START_S, 1.0, 1.0, live.PATIENCE * 0.02])
+    assert len(screen.shown) == 3
