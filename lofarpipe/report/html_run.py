@@ -181,7 +181,9 @@ def _setup(facts: Mapping[str, Any]) -> Iterator[str]:
         table(("program", "version", "path"), facts["versions"]),
         fill('<pre class="command">{}</pre>\n', shown(" ".join(map(str, words)))) if words else NONE,
     )
-    for title, head, body in facts["record"]:
-        content = table(head, body, (2,) if "bytes" in head else ())
-        yield fill("<details><summary>{} ({})</summary>{}</details>\n", title, len(body), content)
+    for part in facts["record"]:
+        content = table(part.head, part.rows, (2,) if "bytes" in part.head else ())
+        left_out = part.count - len(part.rows)
+        rest = fill('<p class="facts">{} more are in run.json.</p>', left_out) if left_out else NONE
+        yield fill("<details><summary>{} ({})</summary>{}{}</details>\n", part.title, part.count, content, rest)
     yield "</section>\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lofarpipe.executors.jobs import duration_text
 from lofarpipe.report.run_state import RunState
@@ -42,6 +42,7 @@ UNITS = {"_hz": "Hz", "_deg": "deg", "_arcsec": "arcsec", "_lambda": "wavelength
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "μ"))
 PREFIXED_UNITS = ("Jy/beam", "Jy", "Hz")
 EMPTY = "–"
+MOST_FILES = 300  # of the inputs, and of the products: run.json has all
 OPTION_COLUMNS = ("name", "value", "source", "meaning")
 
 
@@ -234,18 +235,28 @@ def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
     return (str(source.get("name", "")), distance, *fluxes, *shown, percent(source.get("peak_loss")))
 
 
-def record_tables(record: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], Table]]:
-    """Return what run.json has of options, configuration, inputs and products: title, head and rows of each."""
+class RecordTable(NamedTuple):
+    """A part of run.json; ``count`` entries, of which those in ``rows`` are shown."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: Table
+    count: int
+
+
+def record_tables(record: Mapping[str, Any]) -> list[RecordTable]:
+    """Return what run.json has of options, configuration, inputs and products."""
     configuration = record.get("configuration")
     values = configuration.get("values") if isinstance(configuration, dict) else None
     files = ("path", "kind", "bytes", "sha256")
-    tables = (
+    tables: tuple[tuple[str, tuple[str, ...], Table], ...] = (
         ("options", ("option", "value", "from", "meaning"), _columns(record.get("options"), *OPTION_COLUMNS)),
         ("configuration", ("section", "key", "value", "from"), _columns(values, "section", "key", "value", "source")),
         ("inputs", files, _files(record.get("inputs"))),
         ("products", files, _files(record.get("products"))),
     )
-    return [table for table in tables if table[2]]
+    counts = {name: len(_list(record.get(name))) for name in ("inputs", "products")}
+    return [RecordTable(*table, max(len(table[2]), counts.get(table[0], 0))) for table in tables if table[2]]
 
 
 def _columns(entries: object, *names: str) -> Table:
@@ -254,13 +265,13 @@ def _columns(entries: object, *names: str) -> Table:
 
 
 def _files(entries: object) -> Table:
-    """Return path, kind, size and checksum of each file."""
+    """Return path, kind, size and checksum of each file, of very many those of the first."""
     return [
         (
             *(_cell(entry.get("path")), _cell(entry.get("kind"))),
             *(quantity(entry.get("bytes")), _checksum(entry.get("checksum"))),
         )
-        for entry in _list(entries)
+        for entry in _list(entries)[:MOST_FILES]
         if isinstance(entry, dict)
     ]
 

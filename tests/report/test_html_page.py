@@ -193,3 +193,13 @@ def test_a_page_without_pictures_needs_no_heavy_modules(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_of_very_many_files_the_page_says_where_the_rest_is(tmp_path: Path) -> None:
+    write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
+    record = {"inputs": [{"path": f"/d/{number:04d}.MS"} for number in range(301)], "products": [{"path": "/d/a.fits"}]}
+    text = page(tmp_path, record=record)
+    assert "<summary>inputs (301)</summary>" in text
+    assert "0299.MS" in text
+    assert "0300.MS" not in text
+    assert text.count("1 more are in run.json.") == 1

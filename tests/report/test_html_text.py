@@ -149,11 +149,18 @@ def test_record_tables() -> None:
         "products": [{"path": "/d/a.fits", "kind": "file", "bytes": 99, "checksum": {"method": "full", "value": "cd"}},
                      {"path": "/d/b.fits", "kind": "file", "bytes": None, "checksum": None}],
     }  # fmt: skip
-    tables = {title: (head, rows) for title, head, rows in html_text.record_tables(record)}
+    tables = {title: (head, rows) for title, head, rows, _ in html_text.record_tables(record)}
     assert tables["options"] == (("option", "value", "from", "meaning"), [("robust", "0", "p:3", "weights")])
     assert tables["configuration"][1] == [("remote", "cores", "–", "cfg:2")]
     assert tables["inputs"][1] == [("/d/a.MS", "table", "12", "ab (sampled)")]
     assert tables["products"][1] == [("/d/a.fits", "file", "99", "cd"), ("/d/b.fits", "file", "–", "–")]
+    assert [table.count for table in html_text.record_tables(record)] == [1, 1, 1, 2]
+
+
+def test_of_very_many_files_the_first_are_shown() -> None:
+    (table,) = html_text.record_tables({"inputs": [{"path": f"/d/{number}"} for number in range(1000)]})
+    assert table.count == 1000
+    assert [row[0] for row in table.rows] == [f"/d/{number}" for number in range(300)]
 
 
 def test_versions_come_from_the_best_that_there_is() -> None:
