@@ -25,7 +25,7 @@ from lofarpipe.feedback import (
     serialise,
     sky_image_keys,
 )
-from lofarpipe.imaging.measurement_set import MeasurementSetError
+from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.support.parset import Parset
 
 # Every key of spec/lofarpipe.md, section 9.3.

@@ -13,11 +13,11 @@ from lofarpipe.imaging import historical
 from lofarpipe.imaging.averaging import choose_freqstep, choose_timestep
 from lofarpipe.imaging.beam_formula import SPEED_OF_LIGHT_M_S, station_fwhm_deg, station_kind
 from lofarpipe.imaging.measurement_set import (
-    MeasurementSetError,
     SetMetadata,
     read_metadata,
     sample_visibilities,
 )
+from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.smearing import AveragingLimits, peak_limits, worst_limits
 
 # Bytes that WSClean 3.1 writes per row, channel and polarisation imaged: visibility 8, weight 4, model 8; flagged ones

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from lofarpipe.imaging.measurement_set import MeasurementSetError, SetMetadata
+from lofarpipe.imaging.measurement_set import SetMetadata
+from lofarpipe.imaging.set_tables import MeasurementSetError
 
 SAME_DIRECTION_RAD = 5e-7  # 0.1 arcsec
 SAME_RELATIVE_WIDTH = 1e-6
@@ -38,7 +40,7 @@ def time_blocks(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
     Raises
     ------
     MeasurementSetError
-        If two sets of one block cover the same subband.
+        If two sets of one block cover the same subband, or their channels overlap.
     """
     blocks: list[list[SetMetadata]] = []
     end_s = -np.inf
@@ -50,6 +52,7 @@ def time_blocks(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
         blocks[-1].append(metadata)
     for block in blocks:
         _check_subbands_differ(block)
+        _check_bands_are_apart(block)
     return [by_frequency(block) for block in blocks]
 
 
@@ -63,16 +66,32 @@ def _check_subbands_differ(block: Sequence[SetMetadata]) -> None:
             )
 
 
+def _check_bands_are_apart(block: Sequence[SetMetadata]) -> None:
+    """Raise if channels of two sets of a time block overlap: DP3 would put all of them into the one set."""
+    for below, above in pairwise(sorted(block, key=lambda one: float(one.frequencies_hz.min()))):
+        distance_hz = float(above.frequencies_hz.min() - below.frequencies_hz.max())
+        if distance_hz < below.channel_width_hz / 2:
+            raise MeasurementSetError(
+                f"{above.path}: its channels from {above.frequencies_hz.min() / 1e6:.6f} MHz overlap with those of "
+                f"{below.path}, which go up to {below.frequencies_hz.max() / 1e6:.6f} MHz at the same time; leave one "
+                "of both out, or cut the channels that they share"
+            )
+
+
 def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
     """Return one line for each way in which a set cannot be imaged together with the first one; empty if all agree.
 
-    Compared are phase centre, number and width of channels, time step, correlations and antennas.
+    Compared are telescope, phase centre, number and width of channels, time step, correlations and antennas. Nothing
+    else is said of a set of another telescope.
     """
     return [line for metadata in sets[1:] for line in _differences(metadata, sets[0])]
 
 
 def _differences(metadata: SetMetadata, first: SetMetadata) -> list[str]:
     """Return what differs between a set and the first one."""
+    if metadata.telescope != first.telescope:
+        what = f"is of {metadata.telescope or 'no telescope'}, {first.name} of {first.telescope or 'no telescope'}"
+        return [f"{metadata.path}: {what}; image them in runs of their own"]
     shape = (len(metadata.frequencies_hz), metadata.channel_width_hz)
     first_shape = (len(first.frequencies_hz), first.channel_width_hz)
     offset_rad = angle_between_rad(metadata.phase_centre_rad, first.phase_centre_rad)
@@ -86,12 +105,16 @@ def _differences(metadata: SetMetadata, first: SetMetadata) -> list[str]:
             f"{first_shape[1] / 1e3:.3f} kHz; average all sets alike"
         )
     if not np.isclose(metadata.timestep_s, first.timestep_s, rtol=1e-3):
-        lines.append(f"has time slots of {metadata.timestep_s:.4f} s, {first.name} of {first.timestep_s:.4f} s")
+        lines.append(
+            f"has time slots of {metadata.timestep_s:.4f} s, {first.name} of {first.timestep_s:.4f} s; "
+            "average all sets alike"
+        )
     if metadata.correlations != first.correlations:
-        lines.append(f"has correlations {metadata.correlations}, {first.name} {first.correlations}")
+        lines.append(f"has correlations {metadata.correlations}, {first.name} {first.correlations}; leave it out")
     if metadata.antenna_names != first.antenna_names:
         lines.append(
-            f"has {len(metadata.antenna_names)} antennas, other than the {len(first.antenna_names)} of {first.name}"
+            f"has {len(metadata.antenna_names)} antennas, other than the {len(first.antenna_names)} of {first.name}; "
+            "give sets with the same stations, or leave it out"
         )
     return [f"{metadata.path}: {line}" for line in lines]
 

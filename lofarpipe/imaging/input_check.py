@@ -10,7 +10,6 @@ from pathlib import Path
 from lofarpipe.errors import nearest
 from lofarpipe.imaging.frequency_groups import set_disagreements, time_blocks
 from lofarpipe.imaging.measurement_set import (
-    MeasurementSetError,
     SetMetadata,
     dangling_subtables,
     elevation_rad,
@@ -18,6 +17,7 @@ from lofarpipe.imaging.measurement_set import (
     visibility_columns,
     why_unusable,
 )
+from lofarpipe.imaging.set_tables import MeasurementSetError
 
 
 def check_sets(

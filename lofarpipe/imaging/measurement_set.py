@@ -1,4 +1,4 @@
-"""Measurement sets: what they hold, and samples of them. The only door to casacore.
+"""Measurement sets: what they hold, and samples of them. With set_tables.py the only door to casacore.
 
 Nothing here reads a whole main table, except where the name says so: the cost of looking at a set
 does not grow with its number of rows.
@@ -6,18 +6,16 @@ does not grow with its number of rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import casacore.measures
-import casacore.tables
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.set_tables import MeasurementSetError, opened, opened_set
 
 Floats = NDArray[np.float64]
 
@@ -37,12 +35,9 @@ CORRELATION_NAMES = {
     12: "YY",
 }
 EQUATORIAL_FRAMES = ("J2000", "ICRS")
-SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
 ROWS_PER_READ, FIRST_ROWS = 20_000, 200
-
-
-class MeasurementSetError(PipelineError):
-    """A measurement set is missing, is not one, or holds something that cannot be imaged."""
+TIMES_TO_SEE = 100  # rows of a set whose order is looked at
+GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,40 +100,9 @@ class Sample:
     slots: int
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    """Open a casacore table read-only, and close it again."""
-    what, remedy = "opened as a table", ""
-    try:
-        with closing(casacore.tables.table(path, ack=False, readonly=True)) as table:
-            what, remedy = "read", "; it is damaged: copy it again, or leave it out"
-            yield table
-    except RuntimeError as err:
-        raise MeasurementSetError(f"{path}: cannot be {what}: {str(err).splitlines()[0]}{remedy}") from err
-
-
-@contextmanager
-def _opened_set(path: str) -> Iterator[Any]:
-    """Open a main table, after a look at whether the path is a measurement set at all."""
-    if not Path(path).exists():
-        raise MeasurementSetError(f"{path}: no such measurement set")
-    if not (Path(path) / "table.dat").is_file():
-        raise MeasurementSetError(
-            f"{path}: not a measurement set: it has no table.dat; a directory written by casacore is needed"
-        )
-    with _opened(path) as table:
-        missing = sorted({"UVW", "TIME", "ANTENNA1", "FLAG"} - set(table.colnames()))
-        missing += [name for name in SUBTABLES if name not in table.getkeywords()]
-        if missing:
-            raise MeasurementSetError(f"{path}: not a measurement set: it lacks {', '.join(missing)}")
-        if table.nrows() == 0:
-            raise MeasurementSetError(f"{path}: has no rows, so there is nothing to image; leave it out")
-        yield table
-
-
 def _cell(path: str, subtable: str, column: str, row: int) -> Any:
     """Return one cell of a subtable, or None where there is no such column or value."""
-    with _opened(f"{path}::{subtable}") as table:
+    with opened(f"{path}::{subtable}") as table:
         if column not in table.colnames() or not table.iscelldefined(column, row):
             return None
         return table.getcell(column, row)
@@ -146,14 +110,14 @@ def _cell(path: str, subtable: str, column: str, row: int) -> Any:
 
 def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
     """Return the channels and correlations that one DATA_DESCRIPTION row points at."""
-    with _opened(f"{path}::DATA_DESCRIPTION") as table:
+    with opened(f"{path}::DATA_DESCRIPTION") as table:
         if table.nrows() != 1:
             raise MeasurementSetError(
                 f"{path}: has {table.nrows()} data descriptions; one spectral window per set is needed; split it first"
             )
         window = int(table.getcell("SPECTRAL_WINDOW_ID", description_id))
         polarization = int(table.getcell("POLARIZATION_ID", description_id))
-    with _opened(f"{path}::SPECTRAL_WINDOW") as table:
+    with opened(f"{path}::SPECTRAL_WINDOW") as table:
         frequencies_hz = np.asarray(table.getcell("CHAN_FREQ", window), float)
         width_hz = abs(float(table.getcell("CHAN_WIDTH", window)[0]))
         reference_hz = float(table.getcell("REF_FREQUENCY", window))
@@ -173,7 +137,7 @@ def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
 
 def _read_antennas(path: str) -> dict[str, Any]:
     """Return names, ITRF positions and dish diameters of all antennas."""
-    with _opened(f"{path}::ANTENNA") as table:
+    with opened(f"{path}::ANTENNA") as table:
         return {
             "antenna_names": tuple(table.getcol("NAME")),
             "antenna_positions_m": np.asarray(table.getcol("POSITION"), float),
@@ -183,7 +147,7 @@ def _read_antennas(path: str) -> dict[str, Any]:
 
 def _read_phase_centre(path: str, field_id: int) -> tuple[float, float]:
     """Return right ascension and declination of the phase centre, J2000, radians."""
-    with _opened(f"{path}::FIELD") as table:
+    with opened(f"{path}::FIELD") as table:
         direction = np.asarray(table.getcell("PHASE_DIR", field_id), float).reshape(-1, 2)[0]
         frame = str(table.getcolkeywords("PHASE_DIR").get("MEASINFO", {}).get("Ref", "J2000"))
     if frame.upper() not in EQUATORIAL_FRAMES:
@@ -195,19 +159,35 @@ def _read_phase_centre(path: str, field_id: int) -> tuple[float, float]:
 
 def _read_times(path: str, table: Any) -> dict[str, Any]:
     """Return the time range of a main table that is in time order, as it should be."""
-    first_s, last_s = (float(table.getcell("TIME", row)) for row in (0, table.nrows() - 1))
+    times_s = _times_on_the_way(path, table)
+    first_s, last_s = times_s[0], times_s[-1]
     timestep_s = float(table.getcell("INTERVAL", 0))
-    if timestep_s <= 0 or last_s < first_s:
-        raise MeasurementSetError(
-            f"{path}: INTERVAL is {timestep_s} s and TIME runs from {first_s} to {last_s} s; "
-            "a positive interval and rows in time order are needed"
-        )
+    if timestep_s <= 0:
+        raise MeasurementSetError(f"{path}: INTERVAL is {timestep_s} s; a positive one is needed; correct the column")
     return {
         "start_s": first_s - timestep_s / 2,
         "end_s": last_s + timestep_s / 2,
         "timestep_s": timestep_s,
         "ntimes": round((last_s - first_s) / timestep_s) + 1,
     }
+
+
+def _times_on_the_way(path: str, table: Any) -> list[float]:
+    """Return the times of the first row, the last one and some between, which must not go back: DP3 drops such rows.
+
+    The rows are spaced unevenly, so that a table that is sorted by baseline does not look as if it were in time order.
+    """
+    nrows = int(table.nrows())
+    rows = sorted({0, nrows - 1, *(int(nrows * (number * GOLDEN % 1)) for number in range(1, TIMES_TO_SEE))})
+    times_s = [float(table.getcell("TIME", row)) for row in rows]
+    for row, before_s, time_s in zip(rows[1:], times_s, times_s[1:], strict=False):
+        if time_s < before_s:
+            raise MeasurementSetError(
+                f"{path}: its rows are not in the order of time: row {row} is {before_s - time_s:.0f} s earlier than "
+                "one before it; sort it: from casacore.tables import table; "
+                f"table('{path}').sort('TIME,ANTENNA1,ANTENNA2').copy('{path}.sorted', deep=True)"
+            )
+    return times_s
 
 
 def read_metadata(path: str) -> SetMetadata:
@@ -219,7 +199,7 @@ def read_metadata(path: str) -> SetMetadata:
         If the path does not exist, is not a measurement set, has no rows, more than one spectral window, a phase
         centre in a frame other than J2000 or ICRS, or rows that are not in time order.
     """
-    with _opened_set(path) as table:
+    with opened_set(path) as table:
         columns = frozenset(table.colnames())
         keywords = table.getkeywords()
         times = _read_times(path, table)
@@ -322,7 +302,7 @@ def sample_visibilities(path: str, max_rows: int = 20_000) -> Sample:
     MeasurementSetError
         As `read_metadata`; also if the set holds no cross-correlation.
     """
-    with _opened_set(path) as table, _opened(f"{path}::ANTENNA") as antennas:
+    with opened_set(path) as table, opened(f"{path}::ANTENNA") as antennas:
         slots = _slots_to_read(table, max_rows, int(antennas.nrows()))
         pieces = [_read_rows(table, first, rows) for first, rows in slots]
         exposure_s = float(table.getcell("EXPOSURE", 0)) or float(table.getcell("INTERVAL", 0))
@@ -339,7 +319,7 @@ def why_unusable(path: str, data_column: str = "") -> str:
     Only cross-correlations count; few rows are read first, then more, and visibilities of ``data_column`` only.
     """
     reached, stages = 0, ("flagged", "flagged, or of weight 0", "flagged, of weight 0, or not a finite number")
-    with _opened_set(path) as table:
+    with opened_set(path) as table:
         first, rows, nrows = 0, FIRST_ROWS, int(table.nrows())
         while first < nrows:
             reached = max(reached, _stage(table, first, min(rows, nrows - first), data_column))
@@ -363,7 +343,7 @@ def _stage(table: Any, first: int, rows: int, data_column: str) -> int:
 
 def visibility_columns(path: str) -> list[str]:
     """Return the columns of a set that hold complex numbers, sorted."""
-    with _opened_set(path) as table:
+    with opened_set(path) as table:
         return sorted(name for name in table.colnames() if "complex" in table.coldatatype(name))
 
 
@@ -378,7 +358,7 @@ def unflagged_exposure_s(path: str, max_rows: int = 200_000) -> float:
 
 def dangling_subtables(path: str) -> list[str]:
     """Return the keywords of a set that name a subtable which does not exist; DP3 cannot copy such a set."""
-    with _opened_set(path) as table:
+    with opened_set(path) as table:
         names = {key: str(value) for key, value in table.getkeywords().items() if str(value).startswith("Table: ")}
     return [key for key, value in names.items() if not (Path(value.removeprefix("Table: ")) / "table.dat").is_file()]
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.frequency_groups import time_blocks
-from lofarpipe.imaging.measurement_set import MeasurementSetError, Sample, SetMetadata, sample_visibilities
+from lofarpipe.imaging.measurement_set import Sample, SetMetadata, sample_visibilities
+from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S
 from lofarpipe.imaging.weights import (
     GriddedDensity,

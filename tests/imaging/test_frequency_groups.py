@@ -15,7 +15,8 @@ from lofarpipe.imaging.frequency_groups import (
     set_disagreements,
     time_blocks,
 )
-from lofarpipe.imaging.measurement_set import MeasurementSetError, SetMetadata
+from lofarpipe.imaging.measurement_set import SetMetadata
+from lofarpipe.imaging.set_tables import MeasurementSetError
 
 
 def described(path="a.MS", ref_hz=144e6, start_s=0.0, length_s=600.0, **changes):
@@ -77,6 +78,24 @@ def test_the_same_subband_twice_at_one_time_is_refused():
         MeasurementSetError, match=r"again.MS: covers the same time and frequency \(144.000000 MHz\) as"
     ):
         time_blocks([described(), described("again.MS")])
+
+
+def test_subbands_side_by_side_are_apart():
+    assert len(time_blocks([described("a", 144e6), described("b", 144e6 + 8 * 24e3)])) == 1
+    assert len(time_blocks([described("a", 144e6), described("b", 144e6 + 4 * 24e3, start_s=600.0)])) == 2
+
+
+@pytest.mark.parametrize("shared_channels", [1, 4, 7])
+def test_sets_whose_channels_overlap_are_refused(shared_channels):
+    higher = described("b.MS", 144e6 + (8 - shared_channels) * 24e3)
+    with pytest.raises(MeasurementSetError, match=r"b.MS: its channels from 144.\d+ MHz overlap with those of a.MS"):
+        time_blocks([higher, described()])
+
+
+def test_of_another_telescope_nothing_else_is_said():
+    other = described("b.MS", telescope="MeerKAT", timestep_s=8.0, antenna_names=("m000",))
+    (line,) = set_disagreements([described(), other])
+    assert line == "b.MS: is of MeerKAT, a.MS of LOFAR; image them in runs of their own"
 
 
 def test_sets_alike_agree():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import casacore.tables
 import casacore.tables as ct
@@ -12,7 +14,6 @@ from small_sets import SetShape, make_set, set_flags
 
 from lofarpipe.imaging import measurement_set
 from lofarpipe.imaging.measurement_set import (
-    MeasurementSetError,
     elevation_rad,
     read_metadata,
     sample_visibilities,
@@ -21,6 +22,7 @@ from lofarpipe.imaging.measurement_set import (
     visibility_columns,
     why_unusable,
 )
+from lofarpipe.imaging.set_tables import MeasurementSetError
 
 
 @pytest.fixture
@@ -215,6 +217,26 @@ def test_what_cannot_be_used_is_refused(small_set, spoil, problem):
     with pytest.raises(MeasurementSetError, match=problem) as caught:
         read_metadata(small_set)
     assert small_set in str(caught.value)
+
+
+def test_a_set_sorted_by_baseline_is_refused_with_the_remedy(small_set):
+    with ct.table(small_set, ack=False) as table, table.sort("ANTENNA1,ANTENNA2,TIME") as by_baseline:
+        by_baseline.copy(f"{small_set}.2", deep=True).close()  # it begins at the first time, and ends at the last one
+    with pytest.raises(MeasurementSetError, match="not in the order of time: row") as caught:
+        read_metadata(f"{small_set}.2")
+    remedy = str(caught.value).partition("sort it: ")[2]
+    subprocess.run([sys.executable, "-c", remedy], check=True, capture_output=True)
+    again = read_metadata(f"{small_set}.2.sorted")
+    assert (again.nrows, again.ntimes, again.antenna_names[0]) == (40 * 78, 40, "CS000HBA0")
+
+
+def test_two_time_slots_that_changed_places_are_found(small_set):
+    with ct.table(small_set, readonly=False, ack=False) as table:
+        times_s = table.getcol("TIME").reshape(40, 78)
+        times_s[[20, 21]] = times_s[[21, 20]]
+        table.putcol("TIME", times_s.ravel())
+    with pytest.raises(MeasurementSetError, match="is 10 s earlier than one before it"):
+        read_metadata(small_set)
 
 
 def test_a_table_that_is_no_measurement_set_is_refused(small_set):

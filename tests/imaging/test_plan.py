@@ -9,13 +9,14 @@ import pytest
 from small_sets import SetShape, make_set
 
 from lofarpipe.imaging.beam import FieldBeam
-from lofarpipe.imaging.measurement_set import MeasurementSetError, read_metadata
+from lofarpipe.imaging.measurement_set import read_metadata
 from lofarpipe.imaging.plan import make_plan, observe
 from lofarpipe.imaging.plan_field import FieldWidth, field_angles, image_sizes
 from lofarpipe.imaging.plan_losses import LossAt
 from lofarpipe.imaging.plan_maps import MAP_SUFFIXES, map_payloads, write_maps
 from lofarpipe.imaging.plan_options import PlanError, PlanOptions
 from lofarpipe.imaging.plan_report import plan_as_dict, plan_quantities, write_json
+from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.smearing import PeakLoss, peak_limits, worst_limits
 
 BEAM = FieldBeam(4.0, 5.0, "everybeam", "made up")

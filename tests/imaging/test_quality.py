@@ -13,7 +13,6 @@ from made_images import image_of_real_data, write_image
 from small_sets import SetShape, make_set, set_flags
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.measurement_set import MeasurementSetError
 from lofarpipe.imaging.quality import (
     CENTRAL_RMS_METHOD,
     expected_noise,
@@ -26,6 +25,7 @@ from lofarpipe.imaging.quality import (
     quality,
     sets_in_image,
 )
+from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.sky_image import SkyImageError, read_sky_image
 
 SHAPE = SetShape(nantennas=6, ntimes=10)

@@ -10,7 +10,8 @@ import pytest
 from small_sets import SetShape, antenna_xyz_m, make_set, pairs, set_flags, uvw_at
 
 from lofarpipe.imaging import uv_sample
-from lofarpipe.imaging.measurement_set import MeasurementSetError, read_metadata
+from lofarpipe.imaging.measurement_set import read_metadata
+from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.uv_sample import draw_visibilities, imaging_sample, read_samples, rotate_uvw
 from lofarpipe.imaging.weights import ImageWeighting
 
