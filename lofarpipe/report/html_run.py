@@ -183,7 +183,7 @@ def _setup(facts: Mapping[str, Any]) -> Iterator[str]:
     )
     for part in facts["record"]:
         content = table(part.head, part.rows, (2,) if "bytes" in part.head else ())
-        left_out = part.count - len(part.rows)
+        left_out = part.entries - len(part.rows)
         rest = fill('<p class="facts">{} more are in run.json.</p>', left_out) if left_out else NONE
-        yield fill("<details><summary>{} ({})</summary>{}{}</details>\n", part.title, part.count, content, rest)
+        yield fill("<details><summary>{} ({})</summary>{}{}</details>\n", part.title, part.entries, content, rest)
     yield "</section>\n"

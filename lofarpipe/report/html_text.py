@@ -236,12 +236,12 @@ def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class RecordTable(NamedTuple):
-    """A part of run.json; ``count`` entries, of which those in ``rows`` are shown."""
+    """A part of run.json; there are so many ``entries``, of which ``rows`` are shown."""
 
     title: str
     head: tuple[str, ...]
     rows: Table
-    count: int
+    entries: int
 
 
 def record_tables(record: Mapping[str, Any]) -> list[RecordTable]:

@@ -154,12 +154,12 @@ def test_record_tables() -> None:
     assert tables["configuration"][1] == [("remote", "cores", "–", "cfg:2")]
     assert tables["inputs"][1] == [("/d/a.MS", "table", "12", "ab (sampled)")]
     assert tables["products"][1] == [("/d/a.fits", "file", "99", "cd"), ("/d/b.fits", "file", "–", "–")]
-    assert [table.count for table in html_text.record_tables(record)] == [1, 1, 1, 2]
+    assert [table.entries for table in html_text.record_tables(record)] == [1, 1, 1, 2]
 
 
 def test_of_very_many_files_the_first_are_shown() -> None:
     (table,) = html_text.record_tables({"inputs": [{"path": f"/d/{number}"} for number in range(1000)]})
-    assert table.count == 1000
+    assert table.entries == 1000
     assert [row[0] for row in table.rows] == [f"/d/{number}" for number in range(300)]
 
 
