@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import functools
 import time
-from operator import attrgetter
 from typing import Any
 
 from lofarpipe.config import Settings
-from lofarpipe.report.run_state import RunState, StepState
+from lofarpipe.report.run_state import JobState, RunState, StepState
 
 Facts = dict[str, Any]
-
-#: What run.json has of a job, by the names of JobState.
-JOB_FACTS = (
-    *("state", "label", "node", "log", "cores", "memory_gb", "gpus", "duration_s", "cpu_s", "max_rss_mb"),
-    *("exit_code", "problem"),
-)
 
 
 def utc_text(seconds: float | None) -> str | None:
@@ -75,11 +68,24 @@ def _step(step: StepState) -> Facts:
 
 def job_facts(state: RunState) -> list[Facts]:
     """Return the jobs of all steps with what they used."""
-    facts_of = attrgetter(*JOB_FACTS)
-    rows = []
-    for step in state.steps.values():
-        for job in step.jobs.values():
-            row: Facts = {"name": job.name, "step": step.name, "started": utc_text(job.start_s)}
-            row.update(zip(JOB_FACTS, facts_of(job), strict=True))
-            rows.append(row)
-    return rows
+    return [_job(step.name, job) for step in state.steps.values() for job in step.jobs.values()]
+
+
+def _job(step: str, job: JobState) -> Facts:
+    return {
+        "name": job.name,
+        "step": step,
+        "started": utc_text(job.start_s),
+        "state": job.state,
+        "label": job.label,
+        "node": job.node,
+        "log": job.log,
+        "cores": job.cores,
+        "memory_gb": job.memory_gb,
+        "gpus": job.gpus,
+        "duration_s": job.duration_s,
+        "cpu_s": job.cpu_s,
+        "max_rss_mb": job.max_rss_mb,
+        "exit_code": job.exit_code,
+        "problem": job.problem,
+    }
