@@ -344,8 +344,10 @@ def make_reporters(
     level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
     logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
 
+    own = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
+
     def facts() -> Mapping[str, object]:
-        return record.facts  # of run.json, which is long
+        return {"run": own, **record.facts} if record.facts else {}  # of run.json, which is long
 
     # All that programs write is too much to be shown above a picture.
     is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)

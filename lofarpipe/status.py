@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.progress import printable
+from lofarpipe.imaging.progress import Progress, printable
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.run_state import DONE, RUNNING, RunState
@@ -41,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     if options.follow:
         watched.follow(options.json)
     elif options.json:
-        print(json.dumps(as_facts(watched.look())))
+        print(json.dumps(as_facts(watched.look(), watched.progress())))
     else:
         _print(watched)
     return EXIT_OK if watched.state.state in (RUNNING, DONE) else EXIT_NOT_WELL
@@ -103,12 +104,16 @@ class Watched:
         except OSError as err:
             raise PipelineError(f"{self._tail.path}: cannot be read: {err.strerror}") from err
 
+    def progress(self) -> Mapping[str, Progress]:
+        """Return what the jobs that ran at the last look do, by job, as far as their logs can be read from here."""
+        return self._logs.progress([job for step in self.state.steps.values() for job in step.running])
+
     def lines(self, height: int = 0, has_marks: bool = True) -> list[Line]:
-        """Return the board of the last look."""
-        running = [job for step in self.state.steps.values() for job in step.running]
-        moment = Moment(time.time(), self._logs.progress(running), height, has_marks)
-        lines = board(self.state, moment)
-        return [*lines, Line(self.state.problem.partition("\n")[0], "failed")] if self.state.problem else lines
+        """Return the board of the last look, and below its title when that was."""
+        moment = Moment(time.time(), self.progress(), height and height - 1, has_marks)
+        title, *lines = board(self.state, moment)
+        problem = self.state.problem.partition("\n")[0]
+        return [title, Line(_when(self.state)), *lines, *([Line(problem, "failed")] if problem else [])]
 
     def follow(self, is_json: bool) -> None:
         """Show the run until it ends: on a terminal in place, else a line for each change."""
@@ -129,13 +134,26 @@ class Watched:
         said: list[str] = []
         while True:
             state = self.look()
-            now = [json.dumps(as_facts(state))] if is_json else _changing(state)
+            now = [json.dumps(as_facts(state, self.progress()))] if is_json else _changing(state)
             if now != said:
                 _print_lines(line for line in now if line not in said)
                 said = now
             if state.state != RUNNING:
                 return
             time.sleep(LOOK_S)
+
+
+def _when(state: RunState) -> str:
+    """Return when a run began and ended, or was heard of last, in the time of this place, and where it ran."""
+    where = state.facts.get("host")
+    began = f"  began {_local_text(state.started_s)}{f' on {where}' if where else ''}"
+    if not state.ended:
+        return began
+    return f"{began}, {'last heard of' if state.killed else 'ended'} {_local_text(state.ended_s)}"
+
+
+def _local_text(time_s: float | None) -> str:
+    return "at a time unknown" if time_s is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
 
 
 def _changing(state: RunState) -> list[str]:
@@ -162,12 +180,27 @@ def _print_lines(lines: Iterable[str]) -> None:
         print(printable(line), flush=True)
 
 
-def as_facts(state: RunState) -> Mapping[str, object]:
-    """Return the picture of a run for JSON: states, counts and times, all in s since 1970 UTC."""
+def as_facts(state: RunState, progress: Mapping[str, Progress]) -> Mapping[str, object]:
+    """Return the picture of a run for JSON: states, counts and times, all in s since 1970 UTC.
+
+    Jobs of which that is known have their ``progress``: text, fraction, major_iteration, peak_jy, written_s.
+    """
     facts = asdict(state)
     for name, step in state.steps.items():
         facts["steps"][name] |= {"done": step.done, "failed": step.failed}
+        for job in step.running:
+            if job.name in progress:
+                facts["steps"][name]["jobs"][job.name]["progress"] = _finite(asdict(progress[job.name]))
     return {"state": state.state, **facts}
+
+
+def _finite(facts: Mapping[str, object]) -> Mapping[str, object]:
+    """Return facts for JSON, which has no word for NaN."""
+    return {key: None if _is_undefined(value) else value for key, value in facts.items()}
+
+
+def _is_undefined(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from copy_pipeline import CONFIG, OF_ALL_KINDS, journalled
+from copy_pipeline import CONFIG, OF_ALL_KINDS, copy_step, journalled, list_step
 
 from lofarpipe import __version__, cli
 from lofarpipe.arguments import parser, read_command_line
@@ -367,3 +367,23 @@ def test_a_reader_that_has_had_enough_is_no_failure():
     process.stdout.close()
     assert process.wait(timeout=30) == 128 + signal.SIGPIPE
     assert process.stderr.read() == b""
+
+
+DELIVER = """\
+pipeline.steps = [list, copy, deliver]
+deliver.control.kind = plugin
+deliver.control.type = copyFiles
+deliver.control.hosts = [localhost]
+deliver.control.mapfile_dir = input.output.mapfile_dir
+deliver.control.filename = deliver.mapfile
+deliver.control.input_file = copy.output.mapfile
+deliver.control.output_files = [{here}/archive/z.txt]
+"""
+
+
+def test_what_was_delivered_is_named_first_in_the_end(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parset = DELIVER + list_step("[{here}/in/a b.txt]") + copy_step()
+    (site / "run.parset").write_text(parset.format(here=site))
+    assert main(["run.parset"]) == 0
+    products = re.findall(r" product: (\S.*),", capsys.readouterr().out)
+    assert products == [f"{site}/archive/z.txt", f"{site}/run/a b.copy"]

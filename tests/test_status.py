@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -47,9 +48,10 @@ def test_run_that_goes_on(running: Journal, capsys: pytest.CaptureFixture[str]) 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("field: running, ")
     assert lines[0].endswith("; cores 2 of 2, memory 4 of 8 GB")
-    assert lines[1].startswith("✓ average  2/2, ")
-    assert lines[2].startswith("▶ image    0/1, ")
-    assert lines[3] == "    000 a.ms"
+    assert re.fullmatch(r"  began \d{4}-\d\d-\d\d \d\d:\d\d:\d\d on \S+", lines[1])
+    assert lines[2].startswith("✓ average  2/2, ")
+    assert lines[3].startswith("▶ image    0/1, ")
+    assert lines[4] == "    000 a.ms"
 
 
 def test_journal_may_be_named(running: Journal) -> None:
@@ -63,8 +65,9 @@ def test_run_that_failed(running: Journal, capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["status", str(running.path.parent)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("field: failed, ")
-    assert lines[2].startswith("✗ image    0/1, failed, ")
-    assert lines[3:] == ["step 'image': 1 of 1 jobs failed", "warning: the input is coarse"]
+    assert re.fullmatch(r"  began .* on .*, ended \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[1])
+    assert lines[3].startswith("✗ image    0/1, failed, ")
+    assert lines[4:] == ["step 'image': 1 of 1 jobs failed", "warning: the input is coarse"]
 
 
 KILLED = """
@@ -87,8 +90,9 @@ def test_run_that_was_killed_does_not_run(tmp_path: Path, capsys: pytest.Capture
     assert cli.main(["status", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("field: killed, ")
-    assert lines[2].startswith("! image    0/1, interrupted, ")
-    assert lines[3] == "the run was killed; run again to resume"
+    assert re.fullmatch(r"  began .*, last heard of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[1])
+    assert lines[3].startswith("! image    0/1, interrupted, ")
+    assert lines[4] == "the run was killed; run again to resume"
 
 
 def test_run_that_ends_while_it_is_looked_at(running: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +111,28 @@ def test_for_machines(running: Journal, capsys: pytest.CaptureFixture[str]) -> N
     average = facts["steps"]["average"]
     assert (average["state"], average["total"], average["done"], average["failed"]) == ("done", 2, 2, 0)
     assert facts["steps"]["image"]["jobs"]["image/000"]["label"] == "/d/a.ms"
+
+
+def test_machines_are_told_what_the_jobs_do(
+    running: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "0.log"
+    running.record("job_started", step="image", job="image/000", label="/d/a.ms", log=str(log))
+    for peak, peak_jy in (("1.5 Jy", 1.5), ("nan Jy", None)):
+        log.write_text(f" == Deconvolving (2) ==\nInitial peak: {peak} at 1,2\n")
+        assert cli.main(["status", "--json", str(tmp_path)]) == 0
+        facts = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+        progress = facts["steps"]["image"]["jobs"]["image/000"]["progress"]
+        assert (progress["major_iteration"], progress["peak_jy"]) == (2, peak_jy)
+        assert progress["text"].startswith("major iteration 2, peak ")
+        assert progress["written_s"] == log.stat().st_mtime
+
+
+def test_journal_without_times(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_text('{"event": "run_started"}\n')
+    watched = Watched(tmp_path)
+    watched.look()
+    assert watched.lines()[1].text == "  began at a time unknown, last heard of at a time unknown"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

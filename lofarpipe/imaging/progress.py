@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 # WSClean writes the micro sign, U+00B5; the letter, U+03BC, looks the same.
 PREFIXES = {"n": 1e-9, "µ": 1e-6, "\u03bc": 1e-6, "u": 1e-6, "m": 1e-3, "": 1.0, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9}
@@ -51,12 +51,14 @@ class Progress:
     fraction: how much of that is done, 0..1; None: it does not say.
     major_iteration: of the deconvolution, from 1.
     peak_jy: the highest pixel of the residual image that it named last, Jy; negative where that is a hole.
+    written_s: when it wrote its last word, s since 1970 UTC; None: that is not known.
     """
 
     text: str
     fraction: float | None = None
     major_iteration: int | None = None
     peak_jy: float | None = None
+    written_s: float | None = field(default=None, compare=False)
 
 
 def flux_jy(number: str, prefix: str) -> float:

@@ -22,6 +22,7 @@ from lofarpipe.report.run_state import (
     RunState,
     StepState,
 )
+from lofarpipe.support.utilities import files_of
 
 MARKS = {WAITING: "·", RUNNING: "▶", DONE: "✓", FAILED: "✗", SKIPPED: "✓", INTERRUPTED: "!"}
 PLAIN_MARKS = {WAITING: " ", RUNNING: ">", DONE: "+", FAILED: "x", SKIPPED: "=", INTERRUPTED: "!"}
@@ -29,6 +30,7 @@ TITLE, WARNING, PLAIN = "title", "warning", ""  # styles besides the states
 MOST_JOBS = 4  # running jobs of a step that have a line of their own
 NAME_WIDTH = 28  # names are padded to the longest, up to this
 PRODUCT_WIDTH = 28  # names of products are cut there: what the job does matters more
+SILENT_S = 120.0  # a job that writes nothing for so long may be stuck
 SURE_FRACTION = 0.05  # before that an estimate is worth nothing
 
 
@@ -83,7 +85,7 @@ def _step_lines(step: StepState, moment: Moment, width: int) -> list[Line]:
     lines = [Line(_step_text(step, moment, width), step.state)]
     running = step.running
     shown = running if len(running) <= MOST_JOBS else running[: MOST_JOBS - 1]
-    lines += [Line(_job_text(job, moment.progress.get(job.name)), "") for job in shown]
+    lines += [Line(_job_text(job, moment.progress.get(job.name), moment.now_s), "") for job in shown]
     if len(shown) < len(running):
         lines.append(Line(f"    and {len(running) - len(shown)} more jobs"))
     return lines
@@ -130,13 +132,28 @@ def time_left_s(step: StepState, moment: Moment) -> float | None:
     return max(0.0, moment.now_s - step.started_s) * (1 / min(1.0, fraction) - 1)
 
 
-def _job_text(job: JobState, progress: Progress | None) -> str:
+def _job_text(job: JobState, progress: Progress | None, now_s: float) -> str:
     place = job.name.rpartition("/")[2]
-    product = printable(job.label.rstrip("]").rstrip("/").rpartition("/")[2])
-    if len(product) > PRODUCT_WIDTH:
-        product = f"{product[: PRODUCT_WIDTH - 3]}..."
     said = printable(progress.text) if progress else ""
-    return "    " + " ".join(part for part in (place, product, said) if part)
+    return "    " + " ".join(
+        part for part in (place, _product_text(job.label), _silence(progress, now_s), said) if part
+    )
+
+
+def _silence(progress: Progress | None, now_s: float) -> str:
+    """Return for how long a job wrote nothing, where that is long."""
+    silent_s = now_s - progress.written_s if progress and progress.written_s is not None else 0.0
+    return f"(silent for {duration_text(silent_s)})" if silent_s >= SILENT_S else ""
+
+
+def _product_text(label: str) -> str:
+    """Return the name of a product without its directories; of several the first, and how many more."""
+    names = files_of(label)
+    if not names:
+        return ""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    name, width = printable(names[0].rstrip("/").rpartition("/")[2]), PRODUCT_WIDTH - len(more)
+    return f"{name if len(name) <= width else f'{name[: width - 3]}...'}{more}"
 
 
 def _folded(steps: Sequence[StepState], blocks: list[list[Line]], room: int) -> list[list[Line]]:

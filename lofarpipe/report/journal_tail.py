@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from lofarpipe.history import read_events
@@ -71,11 +72,12 @@ class _LogTail:
     def look(self) -> Progress:
         try:
             with self._log.open("rb") as stream:
-                size = os.fstat(stream.fileno()).st_size
+                found = os.fstat(stream.fileno())
+                size = found.st_size
                 start = size - TAIL_BYTES if self._offset is None else self._offset
                 stream.seek(max(0, start if start <= size else 0, size - TAIL_BYTES))
                 written = stream.read(2 * TAIL_BYTES)
                 self._offset = stream.tell()
         except OSError:  # it is on another machine, or was removed
             return self._reader.progress
-        return self._reader.feed(written.decode(errors="replace"))
+        return replace(self._reader.feed(written.decode(errors="replace")), written_s=found.st_mtime)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.executors.jobs import duration_text
-from lofarpipe.imaging.progress import printable
+from lofarpipe.imaging.progress import flux_text, printable
 
 MOST_PRODUCTS = 8
 MOST_STEPS = 3
@@ -103,5 +103,11 @@ def _quality(facts: Mapping[str, object]) -> list[str]:
         fact = facts.get(name)
         value, unit = (fact.get("value"), fact.get("unit")) if isinstance(fact, dict) else (None, None)
         if isinstance(value, int | float):
-            numbers.append(f"{name.replace('_', ' ')} {value:.4g} {unit or ''}".rstrip())
+            numbers.append(f"{name.replace('_', ' ')} {_number_text(value, str(unit or ''))}")
     return [f"quality: {', '.join(numbers)}"] if numbers else []
+
+
+def _number_text(value: float, unit: str) -> str:
+    if unit.startswith("Jy"):
+        return flux_text(value) + unit.removeprefix("Jy")
+    return f"{value:.4g} {unit}".rstrip()

@@ -70,6 +70,28 @@ def test_long_name_of_a_product_is_cut() -> None:
     assert lines[2] == "    000 L628614_SB012.average_dpp... 20%"
 
 
+@pytest.mark.parametrize(
+    ("label", "shown_as"),
+    [
+        ("[/d/a.MS]", "a.MS"),
+        ("['/d/a.MS', '/e/b.MS']", "a.MS and 1 more"),
+        ("[/d/L628614_SB012.average_dpppconcat,/d/b,/d/c/]", "L628614_SB012.... and 2 more"),
+    ],
+)
+def test_of_several_products_the_first_is_named(label: str, shown_as: str) -> None:
+    lines = shown(run_began(100.0, ["a"]), began("a", 100.0, 1), job_began("a/000", 100.0, label=label))
+    assert lines[2] == f"    000 {shown_as}"
+
+
+def test_job_that_may_be_stuck() -> None:
+    job = job_began("a/000", 100.0, label="")
+    events = run_began(100.0, ["a"]), began("a", 100.0, 1), job
+    stuck = shown(*events, a_000=Progress("predicting", written_s=NOW_S - 125))
+    assert stuck[2] == "    000 (silent for 2 min 5 s) predicting"
+    assert shown(*events, a_000=Progress("predicting", written_s=NOW_S - 60))[2] == "    000 predicting"
+    assert shown(*events, a_000=Progress("predicting", written_s=NOW_S + 60))[2] == "    000 predicting"
+
+
 def test_run_that_nobody_knows_of() -> None:
     assert shown() == ["run: waiting, 0.0 s"]
 

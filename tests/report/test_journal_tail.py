@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ def test_logs_tell_what_jobs_do(tmp_path: Path) -> None:
     job = JobState("a/000", log=str(log))
     tails = LogTails()
     assert tails.progress([job])["a/000"].text == "10%"
+    os.utime(log, (50.0, 50.0))
+    assert tails.progress([job])["a/000"].written_s == 50.0
     with log.open("a") as stream:
         stream.write("....20")
     assert tails.progress([job])["a/000"].text == "20%"

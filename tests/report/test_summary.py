@@ -25,7 +25,7 @@ def test_summary_of_a_good_run(tmp_path: Path) -> None:
         "product: /job/x-MFS-image.fits, 23.6 MB",
         "product: /job/x-0000-image.fits, 1 kB",
         "product: /job/a.ms, 5 GB",
-        "quality: rms 0.00304 Jy/beam, source count 27",
+        "quality: rms 3.04 mJy/beam, source count 27",
         "slowest: b 1 min 40 s, d 20 s, a 5.0 s",
         f"report: {tmp_path}/report.html",
     ]
