@@ -197,7 +197,7 @@ def flux_figure(measured: Sequence[Mapping[str, Any]]) -> str:
         axes.errorbar(distance, ratio, error, fmt="o", color=INK, ecolor=FAINT, markersize=4)
         reach = max(0.05, float(np.max(np.abs(ratio - 1) + np.minimum(error, 1))) * 1.15)
         axes.set(xlabel="distance from the centre (deg)", ylabel="measured / reference flux")
-        axes.set_ylim(1 - reach, 1 + reach)
+        axes.set(ylim=(1 - reach, 1 + reach), xlim=(0, float(distance.max()) * 1.05 or 1))
         axes.grid(alpha=0.25)
         return _uri(figure, "svg")
 
@@ -214,7 +214,7 @@ def position_figure(measured: Sequence[Mapping[str, Any]], beam_arcsec: float | 
             circle = np.linspace(0, 2 * np.pi, 100)
             tenth = beam_arcsec / 10
             axes.plot(tenth * np.cos(circle), tenth * np.sin(circle), "--", color=FAINT, label="a tenth of the beam")
-            axes.legend(fontsize=9)
+            axes.legend(fontsize=9, loc="upper left")  # what matters is in the middle
         axes.axhline(0, color=FAINT, linewidth=0.7)
         axes.axvline(0, color=FAINT, linewidth=0.7)
         axes.set(xlim=(reach, -reach), ylim=(-reach, reach), aspect="equal")

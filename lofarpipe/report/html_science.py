@@ -129,7 +129,7 @@ def _comparison(comparison: Mapping[str, Any], figures: Mapping[str, Any]) -> Ht
     ]
     return fill(
         '<section id="comparison">\n<h2>Comparison with {}</h2>\n<p>Reference: {}; fluxes at {}.</p>\n'
-        '<div class="figures">\n{}</div>\n{}<details><summary>All {} sources</summary>\n{}</details>\n</section>\n\n',
+        '<div class="figures">\n{}</div>\n{}<details><summary>Sources ({})</summary>\n{}</details>\n</section>\n\n',
         *(shown(comparison["kind"]), shown(comparison["reference"]), comparison["frequency"], drawn),
         table(("number", "value"), comparison["summary"], (1,)),
         *(len(comparison["rows"]), table(head, comparison["rows"], range(1, len(head)))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,20 @@ from lofarpipe.report.html_sky import NoPictureError
 
 SOURCE = {"distance_deg": 1.0, "ratio": 1.02, "ratio_error": 0.01, "east_arcsec": 0.5, "north_arcsec": -0.2}
 SOURCE |= {"peak_loss": 0.01, "peak_loss_error": 0.002}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are drawn, before they become text."""
+    figures: list[Any] = []
+
+    def keep(figure: Any, kind: str) -> str:
+        figure.canvas.draw()
+        figures.append(figure)
+        return kind
+
+    monkeypatch.setattr(html_figures, "_uri", keep)
+    return figures
 
 
 def text_of(uri: str) -> str:
@@ -118,3 +133,18 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_text("no picture")
     with pytest.raises(NoPictureError, match=r"p\.png: cannot be read as a picture"):
         html_figures.shrunk_picture(tmp_path / "p.png")
+
+
+def test_legend_leaves_the_middle_free(drawn: list[Any]) -> None:
+    html_figures.position_figure([SOURCE], 40.0)
+    (axes,) = drawn[0].axes
+    left, _, right, top = axes.get_legend().get_window_extent().transformed(axes.transAxes.inverted()).extents
+    assert left < right < 0.5 < top
+
+
+@pytest.mark.parametrize("distance_deg", [0.0, 0.2])
+def test_one_source_is_seen_from_the_centre(drawn: list[Any], distance_deg: float) -> None:
+    html_figures.flux_figure([SOURCE | {"distance_deg": distance_deg}])
+    left, right = drawn[0].axes[0].get_xlim()
+    assert left == 0.0
+    assert distance_deg < right
