@@ -75,13 +75,18 @@ def _as_definition(parset: Parset, key: str) -> str:
     return f"; to set this option, write ! {key} = {parset.entry(key).value}" if key in parset.definitions() else ""
 
 
-def check_placeholders(parset: Parset, blocks: Iterable[str]) -> list[Finding]:
-    """Return a finding for every ``{{ x }}`` that is left in the steps that run."""
+def check_placeholders(parset: Parset, blocks: Iterable[str], bad_values: Sequence[str] = ()) -> list[Finding]:
+    """Return a finding for every ``{{ x }}`` that is left in the steps that run.
+
+    ``bad_values`` are those of options: what is named after one, as ``{{ a_{{ b }} }}``, is not told of as well.
+    """
     findings = []
     used = set(blocks) | {"pipeline"}
     known, suggested = parset.definitions(), Suggestions()
     for key in parset:
         for name in parset.placeholders(key) if key.partition(".")[0] in used else []:
+            if any(value in name for value in bad_values):
+                continue
             entry = parset.entry(key)
             hint = "; define it above where it is used" if name in known else suggested.nearest(name, known)
             findings.append(Finding(entry.where, f"{key}: '{{{{ {name} }}}}' is not defined{hint}"))
@@ -225,6 +230,10 @@ class StepChecker:
             self._add(step, "control.executable", str(err))
             return None
 
+    def _is_suspect(self, step: Step, key: str) -> bool:
+        """Whether the value of a key is known to be wrong: what follows from it was said already."""
+        return f"{step.block}.{key}" in self._suspect_keys
+
     def _check_call(self, step: Step, executable: Path, nodescript: str, program: str) -> None:
         keywords = {key: text for key, text in step.arguments.items() if key != "flags"}
         flags = list_items(step.arguments.get("flags", ""))
@@ -235,13 +244,12 @@ class StepChecker:
             literal = {
                 key: text
                 for key, text in keywords.items()
-                if text not in tokens
-                and not references(text)
-                and f"{step.block}.argument.{key}" not in self._suspect_keys
+                if text not in tokens and not references(text) and not self._is_suspect(step, f"argument.{key}")
             }
             for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
                 self.findings.append(Finding(f"step '{step.name}'", message))
-            for word in sorted(self._added_words(step, keywords)):
+            words = set() if self._is_suspect(step, "argument.flags") else self._added_words(step, keywords)
+            for word in sorted(words):
                 if not KNOWN_PROGRAMS[program].accepts(executable, word):
                     what = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
                     self.findings.append(Finding(f"step '{step.name}'", what))
@@ -287,12 +295,13 @@ class StepChecker:
         return Outputs(frozenset(declared or ()), declared is not None)
 
     def _known_values(self, step: Step) -> dict[str, str]:
-        """Return the control values that are known before anything has run."""
+        """Return the control values that are known before anything has run, and are not known to be wrong."""
         known = self._known
         return {
             key: resolve(text, known, step.where(f"control.{key}"))
             for key, text in step.control.items()
             if all(name in known and output in known[name] for name, output in references(text))
+            and not self._is_suspect(step, f"control.{key}")
         }
 
     # ---- loops and sub-pipelines
@@ -346,6 +355,7 @@ def pipeline_checks(
     site = {
         "working_directory": str(settings.job_workdir),
         "job_directory": str(settings.job_directory),
+        "told": " ".join(_told_directories(settings)),
         "cores": str(machine.cores),
         "memory_gb": str(machine.memory_gb),
         "gpus": str(machine.gpus),
@@ -360,6 +370,15 @@ def pipeline_checks(
             continue
         findings += [Finding(*_split_where(message, name)) for message in module.check(resolved, site)]
     return findings
+
+
+def _told_directories(settings: Settings) -> list[str]:
+    """Return the directories of the run below one that is not there, as was told with the settings."""
+    below = {
+        "working_directory": (settings.working_directory, settings.job_workdir),
+        "job_directory": (settings.runtime_directory, settings.job_directory),
+    }
+    return [name for name, (above, path) in below.items() if above in path.parents and not above.is_dir()]
 
 
 def _resolved(text: str, known: Mapping[str, Mapping[str, str]]) -> str:

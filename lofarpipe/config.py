@@ -188,6 +188,7 @@ def find_config(typed: str | None) -> Path:
 def _settings(file: ConfigFile, overrides: Overrides) -> Settings:
     defaults = file.items(DEFAULT)
     runtime, working = file.directory("runtime_directory"), file.directory("working_directory")
+    defaults |= file.items(DEFAULT)  # every section has one that was not set as well, and nobody is told of that
     sections = file.sections()
     if typed := _typed_numbers(file, overrides):
         sections["remote"] = {**sections.get("remote", defaults), **typed}

@@ -101,7 +101,8 @@ class ConfigFile:
         text = self.items(DEFAULT).get(key, "")
         if not text:
             if not any(broken == key for broken, _ in self._broken):
-                self.add(DEFAULT, key, f"[DEFAULT] has no {key}; set it to the directory below which runs work")
+                what = f"[DEFAULT] has no {key}; set it to the directory below which runs work, such as %(cwd)s"
+                self.add(DEFAULT, key, what)
             self._parser[DEFAULT][key] = "."  # others may refer to it, and are no mistake
             return Path.cwd()
         directory = Path(text).expanduser().absolute()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -74,8 +75,17 @@ def check_options(options: Iterable[Option]) -> list[Finding]:
         try:
             check_value(option.value, option.domain)
         except ValueError as err:
-            findings.append(Finding(option.where, f"{option.name} is '{option.value}'; {err}"))
+            what = f"{option.name} is '{option.value}'; {err}{_odd_sign(option)}"
+            findings.append(Finding(option.where, what))
     return findings
+
+
+def _odd_sign(option: Option) -> str:
+    """Return which sign of a number or a word may only look like one of the keyboard; "" if none is odd."""
+    odd = next((sign for sign in option.value if not sign.isascii()), "")
+    if not odd or option.domain.startswith(("list", "path")):
+        return ""
+    return f"; {odd!r} in it is U+{ord(odd):04X}, {unicodedata.name(odd, 'no letter').lower()}: type it anew"
 
 
 def check_value(value: str, domain: str) -> None:

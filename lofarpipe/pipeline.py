@@ -69,7 +69,7 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
     findings += check_blocks(parset, listed, RESERVED)
     misspelt, unlisted = check_unlisted(parset, listed | _loop_steps(parset), _blocks(parset), RESERVED)
     findings += misspelt
-    findings += check_placeholders(parset, builder.blocks)
+    findings += check_placeholders(parset, builder.blocks, bad_values)
     return Pipeline(
         path=path,
         parset=parset,

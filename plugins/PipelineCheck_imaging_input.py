@@ -27,17 +27,20 @@ def check(options, site):
         The user options of the pipeline as text; those that a pipeline does not have are not checked.
     site : mapping
         ``working_directory``, ``job_directory``, ``cores``, ``memory_gb`` and ``gpus`` as text; ``method``: where jobs
-        run. On other machines than this one the scratch directory is theirs, and is not looked at.
+        run. On other machines than this one the scratch directory is theirs, and is not looked at. ``told``: the names
+        of those directories whose being wrong was told already.
     """
     if site.get("method", "local") != "local":
         options = {name: value for name, value in options.items() if name != "local_scratch_dir"}
     findings = _option_findings(options) + _reference_findings(options) + _sip_findings(options)
-    findings += _output_findings(options, site)
+    outputs = _output_findings(options, site)
+    findings += outputs
     findings += _quote_findings(site.get("working_directory", ""))
     scratch = options.get("local_scratch_dir")
     unwritable = _write_findings("local_scratch_dir", Path(scratch), is_directory=True) if scratch else []
     sets, set_findings = _check_inputs(options)
     findings += unwritable + set_findings
+    unwritable += [what for what in [*_told(site), *outputs] if what.startswith("working_directory")]
     if sets and not set_findings and not unwritable:
         findings += _room_findings(sets, options, site)
     if sets and not set_findings and site.get("method", "local") == "local":
@@ -130,7 +133,11 @@ def _output_findings(options, site):
     unwritable = {of_site[name].parent.absolute() for name, lines in wrong.items() if lines}
     own = [pair for pair in _outputs(options) if unwritable.isdisjoint(pair[1].absolute().parents)]
     findings = [line for name, path in own for line in _write_findings(name, path)]
-    return findings + [line for lines in wrong.values() for line in lines]
+    return findings + [line for name, lines in wrong.items() if name not in _told(site) for line in lines]
+
+
+def _told(site):
+    return site.get("told", "").split()
 
 
 def _outputs(options):
@@ -152,13 +159,13 @@ def expand_outputs(list_text):
 def _write_findings(name, path, is_directory=False):
     """Return why a file could not be made there, or in the directory; nothing is left behind."""
     path = Path(path).absolute()
-    if is_directory and not path.is_dir():
-        return [f"{name}: {path} is no directory; name one that exists"]
-    if not is_directory and path.is_dir():
-        return [f"{name}: {path} is a directory; the name of a file is needed"]
     directory = path if is_directory else path.parent
     existing = _existing(directory)
     try:
+        if is_directory and not path.is_dir():
+            return [f"{name}: {path} is no directory; name one that exists"]
+        if not is_directory and path.is_dir():
+            return [f"{name}: {path} is a directory; the name of a file is needed"]
         with tempfile.TemporaryFile(dir=existing):
             return []
     except OSError as err:
@@ -167,11 +174,22 @@ def _write_findings(name, path, is_directory=False):
 
 def _quote_findings(directory):
     """Return that DP3 could not write there. Source: tried with DP3 6.6."""
+    if _is_no_text(directory):
+        return [f"working_directory: DP3 cannot write to {directory!a}, whose name is not UTF-8; use another name"]
     return [
         f"working_directory: DP3 cannot write to {directory}, for it takes {sign} off a name; use another name"
         for sign in "'\""
         if sign in directory
     ]
+
+
+def _is_no_text(name):
+    """Whether a name has bytes that are not UTF-8."""
+    try:
+        name.encode()
+        return False
+    except UnicodeEncodeError:
+        return True
 
 
 def _existing(directory):

@@ -168,7 +168,8 @@ def test_everything_wrong_with_the_configuration_at_once(tmp_path):
     assert [str(finding).replace(f"{tmp_path}/", "").partition(" '")[0] for finding in found] == [
         "pipeline.cfg:6: [DEFAULT]: Bad value substitution: option",
         "command line: --runtime-directory is nowhere, which is no directory; create it, or set another one",
-        "pipeline.cfg:1: [DEFAULT] has no working_directory; set it to the directory below which runs work",
+        "pipeline.cfg:1: [DEFAULT] has no working_directory; set it to the directory below which runs work, such as "
+        "%(cwd)s",
         "pipeline.cfg:12: [remote]: Bad value substitution: option",
         "command line: --memory-gb is -1; a number of 0 (all there is) or more is needed",
         "pipeline.cfg:9: max_per_node is",

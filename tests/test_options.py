@@ -92,6 +92,21 @@ def test_comment_without_domain_is_free_text():
     assert (option.domain, option.meaning) == ("text", "what it is called")
 
 
+@pytest.mark.parametrize(
+    ("domain", "value", "said"),
+    [
+        ("number -2..2", "\u22120.5", "'\u2212' in it is U+2212, minus sign: type it anew"),
+        ("True | False", "\u201cTrue\u201d", "'\u201c' in it is U+201C, left double quotation mark: type it anew"),
+        ("number > 0", "1\ue000", "U+E000, no letter: type it anew"),
+        ("list", "[\u65e5", "a bracket is missing"),
+        ("number", "x", "a number is needed"),
+    ],
+)
+def test_a_sign_that_looks_like_another_is_named(domain, value, said):
+    (finding,) = check_options(_options(f"! a = {value} ## {{{domain}}} meaning\n"))
+    assert finding.what.endswith(said)
+
+
 def test_finding_names_place_value_and_expectation():
     options = _options("! cell = 0.002 ## {number > 0} pixel size\n", "\n! cell = 0\n")
     assert [str(finding) for finding in check_options(options)] == [

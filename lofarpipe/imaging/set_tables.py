@@ -76,7 +76,8 @@ def _why_no_set(path: Path) -> str:
     """Return what a path is, if it cannot be a measurement set; "" if it can."""
     try:
         if not path.exists():
-            return "no such measurement set"
+            quotes = "; it has typographic quotes in it" if set("“”‘’") & set(str(path)) else ""
+            return f"no such measurement set{quotes}"
         return "" if (path / "table.dat").is_file() else f"not a measurement set: {_what_else(path)}"
     except PermissionError as err:
         return f"cannot be looked at: {err.strerror}; {NO_PERMISSION}"

@@ -259,7 +259,8 @@ class _Continuation:
         self.length += len(piece)
         if self.length > LONGEST_LINE:
             raise ParsetError(f"{line.where}: the value of {key!r} has more than {LONGEST_LINE} characters")
-        return Finding(line.where, f"no '=' in {shown(text)}, so it continues the value of {key!r}")
+        what = f"no '=' in {shown(text)}, so it continues the value of {key!r}; write all of it on one line"
+        return Finding(line.where, what)
 
     def end(self, batch: list[Record]) -> list[Record]:
         """Return the entries, the last one with all of its value, and begin anew."""
@@ -292,7 +293,8 @@ def _refuse_odd_characters(line: str, where: str) -> None:
     code = ord(found.group())
     if code >= 0xDC80:
         raise ParsetError(f"{where}: byte 0x{code - 0xDC00:02x} is not UTF-8; save the file as UTF-8 text")
-    raise ParsetError(f"{where}: control character U+{code:04X} at column {found.start() + 1}; remove it")
+    what = f"control character U+{code:04X} at column {found.start() + 1}; remove it"
+    raise ParsetError(f"{where}: {what}{'' if code else ', or save the file as UTF-8 text if it is UTF-16'}")
 
 
 def _split_line(line: str, where: str) -> tuple[list[str], str]:

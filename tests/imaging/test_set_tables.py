@@ -37,6 +37,10 @@ def test_what_is_not_there(tmp_path):
     assert refusal(tmp_path / "no.MS") == f"{tmp_path}/no.MS: no such measurement set"
 
 
+def test_typographic_quotes_are_pointed_at(tmp_path):
+    assert refusal(tmp_path / "“a.MS”").endswith("no such measurement set; it has typographic quotes in it")
+
+
 @pytest.mark.parametrize(("name", "remedy"), [("a.MS.tgz", "unpack it first"), ("a.MS", "a directory written by")])
 def test_a_file_is_no_set(tmp_path, name, remedy):
     (tmp_path / name).touch()

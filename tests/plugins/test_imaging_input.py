@@ -72,6 +72,9 @@ def check(plugin, tmp_path):
     return run
 
 
+NO_OUTPUTS = {"images_metadata_file": "", "image_rootname": "", "local_scratch_dir": ""}
+
+
 def only(findings):
     """Return the single finding."""
     (finding,) = findings
@@ -380,6 +383,27 @@ def test_the_working_directory_cannot_be_written(check):
     assert only(check(site={"working_directory": "/proc/nosuch"})).startswith("working_directory: /proc/nosuch")
 
 
+def test_a_directory_that_cannot_be_looked_into(check, tmp_path, monkeypatch):
+    usual = Path.is_dir
+    directory = tmp_path / "closed"
+
+    def refuse(path):
+        if directory in path.parents:
+            raise PermissionError(13, "Permission denied")
+        return usual(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    finding = only(check(image_output_filenames=f"[{directory}/a.fits]"))
+    assert finding.startswith(f"image_output_filenames: {directory} cannot be written ({tmp_path}: Permission denied)")
+
+
+def test_dp3_cannot_write_to_a_name_that_is_not_utf8(check):
+    finding = only(check(site={"working_directory": "/tmp/caf\udce9"}))
+    assert finding == (
+        r"working_directory: DP3 cannot write to '/tmp/caf\udce9', whose name is not UTF-8; use another name"
+    )
+
+
 @pytest.mark.parametrize("sign", ["'", '"'])
 def test_dp3_takes_quotes_off_the_name_of_its_output(check, sign):
     finding = only(check(site={"working_directory": f"/tmp/a{sign}b"}))
@@ -405,6 +429,12 @@ def test_too_little_room(check, made, monkeypatch):
     found = check(made())
     assert [line.split(":")[0] for line in found] == ["working_directory", "local_scratch_dir"]
     assert all("has 5e-07 GB free" in line for line in found)
+
+
+def test_room_is_not_looked_for_where_nothing_can_be_written(check, made, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 0))
+    site = {"working_directory": "/proc/nosuch"}
+    assert "cannot be written" in only(check(made(), site=site, **NO_OUTPUTS))
 
 
 def test_just_enough_room(check, made, monkeypatch):

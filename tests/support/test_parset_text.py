@@ -85,7 +85,7 @@ def test_slips_are_noted():
     records("a = 1\nb = c = 2\nstray\nd = 4", "x.parset", oddities)
     assert [oddity.where for oddity in oddities] == ["x.parset:2", "x.parset:3"]
     assert "starts the key ' c'" in oddities[0].what
-    assert "continues the value of ' c'" in oddities[1].what
+    assert "continues the value of ' c'; write all of it on one line" in oddities[1].what
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,10 @@ def test_slips_are_noted():
         ("'' = 1", "t:1: no key before '='; expected 'key = value'"),
         ("just words", "t:1: no '=' in 'just words'; expected 'key = value'"),
         ("a = 1\n! b cpu", "t:2: no '=' in '! b cpu'; expected 'key = value'"),
-        ("a = 1\x00", "t:1: control character U+0000 at column 6; remove it"),
+        (
+            "a = 1\x00",
+            "t:1: control character U+0000 at column 6; remove it, or save the file as UTF-8 text if it is UTF-16",
+        ),
         ("a = \x1b[31m", "t:1: control character U+001B at column 5; remove it"),
         ("# \x07", "t:1: control character U+0007 at column 3; remove it"),
         ("a = b\rc = d", "t:1: control character U+000D at column 6; remove it"),
