@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,7 +88,17 @@ def unwritten(err: OSError) -> str:
 
     if err.errno and (err.filename or err.errno in ADVICE.keys() - {errno.ENOENT, errno.EACCES}):
         return f"{io_problem(err)}, and run again to resume"
+    if not here_is_there():
+        return "the current directory was removed, or cannot be reached; change to another one, and run again"
     return f"{unexpected(err)}; run with -d for the traceback"
+
+
+def here_is_there() -> bool:
+    """Whether there is a current directory: somebody may have removed it since it was entered."""
+    try:
+        return bool(os.getcwd())  # noqa: PTH109 - the start must not pay for pathlib
+    except OSError:
+        return False
 
 
 def unexpected(err: Exception) -> str:

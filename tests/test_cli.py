@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -202,6 +203,16 @@ def test_other_errors_of_the_system_are_mistakes(
     monkeypatch.setattr(cli, "command", lambda options: raising(error))
     assert main(["a.parset"]) == 1
     assert "; run with -d for the traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["a.parset"], ["--check", "image.parset"], ["--options", "image.parset", "-w", "/"]])
+def test_current_directory_that_was_removed(words: list[str], tmp_path: Path) -> None:
+    command = shlex.join([sys.executable, "-m", "lofarpipe.cli", *words])
+    script = f"mkdir gone && cd gone && rmdir ../gone && exec {command}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    said = "the current directory was removed, or cannot be reached; change to another one, and run again"
+    assert (done.returncode, done.stderr) == (1, f"genericpipeline.py: {said}\n")
 
 
 def test_error_that_was_never_raised_has_no_place() -> None:
