@@ -18,7 +18,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.progress import Progress, printable
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.journal_tail import JournalTail, LogTails
-from lofarpipe.report.run_state import DONE, RUNNING, RunState
+from lofarpipe.report.memory_use import memory_in_use_gb
+from lofarpipe.report.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.report.screen import Screen, shows_live
 from lofarpipe.report.summary import summary
 from lofarpipe.run_lock import STALE_S, Holder
@@ -106,11 +107,18 @@ class Watched:
 
     def progress(self) -> Mapping[str, Progress]:
         """Return what the jobs that ran at the last look do, by job, as far as their logs can be read from here."""
-        return self._logs.progress([job for step in self.state.steps.values() for job in step.running])
+        return self._logs.progress(self._running())
+
+    def memory_gb(self) -> float | None:
+        """Return the memory that these jobs have now, 10^9 bytes; None where that cannot be seen from here."""
+        return memory_in_use_gb(self._running(), self.state.facts)
+
+    def _running(self) -> list[JobState]:
+        return [job for step in self.state.steps.values() for job in step.running]
 
     def lines(self, height: int = 0, has_marks: bool = True) -> list[Line]:
         """Return the board of the last look, and below its title when that was."""
-        moment = Moment(time.time(), self.progress(), height and height - 1, has_marks)
+        moment = Moment(time.time(), self.progress(), height and height - 1, has_marks, self.memory_gb())
         title, *lines = board(self.state, moment)
         problem = self.state.problem.partition("\n")[0]
         return [title, Line(_when(self.state)), *lines, *([Line(problem, "failed")] if problem else [])]

@@ -48,6 +48,7 @@ class Moment(NamedTuple):
     progress: Mapping[str, Progress]  # by job
     height: int = 0  # lines; 0: as many as it takes
     has_marks: bool = True  # whether the terminal can show more than ASCII
+    memory_gb: float | None = None  # that the running jobs have; None: that is not known
 
 
 def board(state: RunState, moment: Moment) -> list[Line]:
@@ -68,7 +69,8 @@ def _title(state: RunState, moment: Moment) -> str:
     running = [job for step in state.steps.values() for job in step.running]
     if not running or state.ended:
         return text
-    return f"{text}; {usage(running, state.facts)}"
+    in_use = "" if moment.memory_gb is None else f", {moment.memory_gb:.2g} GB in use"
+    return f"{text}; {usage(running, state.facts)}{in_use}"
 
 
 def usage(running: Sequence[JobState], facts: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from lofarpipe.imaging.progress import printable
 from lofarpipe.report.board import Line, Moment, board
 from lofarpipe.report.journal_tail import LogTails
+from lofarpipe.report.memory_use import memory_in_use_gb
 from lofarpipe.report.picture import Picture
 from lofarpipe.report.run_state import JobState, RunState
 from lofarpipe.report.screen import Screen
@@ -88,8 +89,9 @@ class LiveTerminal(Terminal):
         return time.thread_time() - began_s
 
     def _lines(self, height: int, has_marks: bool) -> list[Line]:
-        progress = self._logs.progress(self._picture.see(_running))  # may wait for a disk: the run does not
-        moment = Moment(time.time(), progress, height, has_marks)
+        running, facts = self._picture.see(lambda state: (_running(state), state.facts))
+        progress = self._logs.progress(running)  # may wait for a disk: the run does not
+        moment = Moment(time.time(), progress, height, has_marks, memory_in_use_gb(running, facts))
         return self._picture.see(lambda state: board(state, moment))
 
     def _tell(self, text: str, level: int = NORMAL) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 PROC = Path("/proc")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LOOKS, LOOK_S = 4, 0.05  # at a process that has no environment yet
 
 
@@ -39,6 +40,18 @@ def start_ticks(pid: int) -> int | None:
     # "pid (name, which may hold anything) state ..."; the 22nd field is the time. Source: proc(5).
     state, *fields = stat[stat.rindex(b")") + 2 :].split()
     return None if state in (b"Z", b"X") else int(fields[18])
+
+
+def resident_bytes(pid: int, proc: Path = PROC) -> int:
+    """Return the memory that a process and its descendants have now; 0 for one that has ended."""
+    total, waiting = 0, [pid]
+    while waiting:
+        process = proc / str(waiting.pop())
+        with contextlib.suppress(OSError):  # it ended while we looked, or is somebody else's
+            total += int((process / "statm").read_bytes().split()[1]) * PAGE_BYTES
+            for thread in (process / "task").iterdir():
+                waiting += map(int, (thread / "children").read_bytes().split())
+    return total
 
 
 def carrying(variable: str, proc: Path = PROC) -> list[int]:

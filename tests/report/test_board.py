@@ -39,6 +39,14 @@ def test_board_of_a_run_in_the_middle() -> None:
     ]
 
 
+def test_memory_in_use_beside_what_was_given() -> None:
+    state = RunState.from_events([run_began(100.0, ["a"]), began("a", 100.0, 1), job_began("a/000", 100.0)])
+    title = board(state, Moment(NOW_S, {}, memory_gb=0.4712))[0].text
+    assert title.endswith("; cores 2, memory 1.5 GB, 0.47 GB in use")
+    over = RunState.from_events([run_began(100.0, ["a"]), event("run_ended", 101.0, ok=True)])
+    assert board(over, Moment(NOW_S, {}, memory_gb=0.4712))[0].text == "field: done, 1.0 s"
+
+
 def test_states_have_their_styles_and_marks() -> None:
     events = [
         run_began(100.0, ["a", "b", "c"]),

@@ -71,7 +71,10 @@ def test_run_is_shown_in_place(start: Start, tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     assert terminal.finish() == 0
     lines = terminal.lines()
-    assert any(re.fullmatch(r"field: running, [\d.]+ s; cores \d of \d+, memory \S+ of \S+ GB", line) for line in lines)
+    assert any(
+        re.fullmatch(r"field: running, [\d.]+ s; cores \d of \d+, memory \S+ of \S+ GB, \S+ GB in use", line)
+        for line in lines
+    )
     assert any(line.startswith("▶ first   0/2, 1 failed, ") for line in lines)
     last = next(place for place in range(len(lines) - 1, 0, -1) if lines[place].startswith("field: done, "))
     assert [line.partition("  ")[0] for line in lines[last + 1 : last + 4]] == ["✓ make", "✓ first", "✓ second"]
