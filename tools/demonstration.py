@@ -55,6 +55,7 @@ def main(directory: Path) -> None:
 def print_products(directory: Path, field: Path) -> None:
     """Say where everything is."""
     products = {
+        "report, all of it on one page": field / "report.html",
         "image, primary-beam corrected": directory / "image.fits",
         "image, flat noise": field / "fullband-MFS-image.fits",
         "primary beam": field / "fullband-MFS-primary-beam.fits",
