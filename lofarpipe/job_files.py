@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.executors.jobs import JobResult
+from lofarpipe.imaging.progress import printable
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.support.utilities import append_whole, few_files, write_atomically
+
+LONGEST_LINE = 500  # characters of a log's line that are shown to people
 
 
 def write_job_files(jobs: Sequence[PlannedJob]) -> None:
@@ -63,5 +66,5 @@ def failure_text(step: str, jobs: Sequence[PlannedJob], results: Sequence[JobRes
 
 
 def _last_lines(result: JobResult) -> list[str]:
-    tail = [f"    {line}" for line in result.tail(10)]
+    tail = [f"    {printable(line)[:LONGEST_LINE]}" for line in result.tail(10)]
     return [f"Last lines of {result.log}:", *tail] if tail else [f"It said nothing; its log: {result.log}"]

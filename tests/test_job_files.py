@@ -47,3 +47,12 @@ def test_a_failure_shows_what_the_log_has(tmp_path: Path) -> None:
     log.write_text("no disk\n")
     said = failure_text("a", plan, results, {"a/000": "exited with 1"}).splitlines()
     assert said[1:3] == [f"Last lines of {log}:", "    no disk"]
+
+
+def test_what_a_log_has_cannot_move_the_cursor_and_fills_no_screen(tmp_path: Path) -> None:
+    log = tmp_path / "000.log"
+    log.write_text("\x1b[2J\x1b[31mred\x07\n" + "." * 10_000 + "\n")
+    job = Job("a/000", ("DP3",), Path("/w"), log)
+    result = JobResult("a/000", 1, 1.0, 1.0, 1.0, 1.0, log, job.argv)
+    said = failure_text("a", [PlannedJob(job, 0, ([], {}), (), {}, None)], [result], {"a/000": "exited with 1"})
+    assert said.splitlines()[2:4] == ["    red", "    " + "." * 500]
