@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lofarpipe.record.rounding import are_close_drawings, are_close_images, are_close_texts
+
 Facts = dict[str, Any]
 
 SAME, SAME_CONTENT, DIFFERS, MISSING, NEW = "same", "same content", "differs", "missing", "new"
+ROUNDED = "same to rounding"
 LARGEST_TEXT_BYTES = 50_000_000
 LARGEST_TABLE_BYTES = 2_000_000_000
 ROWS = 100_000  # of a table, compared at a time
@@ -79,14 +82,18 @@ def _compared(name: str, old: Facts, new: Facts | None, places: Mapping[str, str
 
 
 def _texts(name: str, old: Facts, new: Facts, places: Mapping[str, str]) -> Compared:
-    """Compare two files but for the names of directories in them."""
+    """Compare two files but for the names of directories in them, and two drawings."""
     if max(old["bytes"], new["bytes"]) > LARGEST_TEXT_BYTES:
         return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes")
-    content = Path(old["path"]).read_bytes()
+    if old["path"].endswith(".png"):
+        return Compared(name, ROUNDED if are_close_drawings(old["path"], new["path"]) else DIFFERS)
+    before, after = Path(old["path"]).read_bytes(), Path(new["path"]).read_bytes()
     for one, other in places.items():
-        content = content.replace(one.encode(), other.encode())
-    if content == Path(new["path"]).read_bytes():
+        before = before.replace(one.encode(), other.encode())
+    if before == after:
         return Compared(name, SAME_CONTENT, "but for the directory of the run")
+    if are_close_texts(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")):
+        return Compared(name, ROUNDED)
     return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes")
 
 
@@ -105,7 +112,8 @@ def _images(name: str, old: str, new: str) -> Compared:
         return Compared(name, SAME_CONTENT, "all pixels are equal; the headers are not")
     largest = float(np.nanmax(np.abs(one.astype(float) - other.astype(float)), initial=0.0))
     peak = float(np.nanmax(np.abs(one), initial=0.0))
-    return Compared(name, DIFFERS, f"pixels by up to {largest:.3g}, where the largest is {peak:.3g}")
+    result = ROUNDED if one.dtype.kind == "f" and are_close_images(one, other) else DIFFERS
+    return Compared(name, result, f"pixels by up to {largest:.3g}, where the largest is {peak:.3g}")
 
 
 def _tables(name: str, old: Facts, new: Facts) -> Compared:
@@ -152,8 +160,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 def report_lines(compared: list[Compared]) -> list[str]:
     """Return the table for people: what differs first, and a last line that counts."""
-    order = (DIFFERS, MISSING, NEW, SAME_CONTENT, SAME)
-    width = max(map(len, order))
+    order = (DIFFERS, MISSING, NEW, ROUNDED, SAME_CONTENT, SAME)
+    width = max((len(one.result) for one in compared if one.result != SAME), default=0)
     lines = [
         f"{one.result:{width}}  {one.name}{f': {one.detail}' if one.detail else ''}"
         for one in sorted(compared, key=lambda one: (order.index(one.result), one.name))
@@ -164,6 +172,7 @@ def report_lines(compared: list[Compared]) -> list[str]:
     return [*lines, f"{len(compared)} products: {counted or 'none'}"]
 
 
-def is_repeated(compared: list[Compared]) -> bool:
-    """Whether nothing is missing, new or different."""
-    return all(one.result in (SAME, SAME_CONTENT) for one in compared)
+def is_repeated(compared: list[Compared], exactly: bool = False) -> bool:
+    """Whether nothing is missing, new or different; ``exactly``: not by rounding either."""
+    good = (SAME, SAME_CONTENT) if exactly else (SAME, SAME_CONTENT, ROUNDED)
+    return all(one.result in good for one in compared)

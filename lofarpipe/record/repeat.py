@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         return status
     compared = compare_products(record, load_record(plan.job_directory / FILE_NAME))
     print(*report_lines(compared), sep="\n")
-    return 0 if is_repeated(compared) else EXIT_DIFFERS
+    return 0 if is_repeated(compared, options.exactly) else EXIT_DIFFERS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-w", "--working-directory", metavar="DIR", help="default: that of the first run")
     parser.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="what shall be different")
     parser.add_argument("--anyway", action="store_true", help="run also where inputs are not what they were")
+    parser.add_argument("--exactly", action="store_true", help="what differs by rounding differs, too")
     volume = parser.add_mutually_exclusive_group()
     for flag, name in (("-q", "--quiet"), ("-v", "--verbose"), ("-d", "--debug")):
         volume.add_argument(flag, name, action="store_true", help="as for a run")

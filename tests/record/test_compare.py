@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from casacore.tables import table
+from PIL import Image
 
 from lofarpipe.record import compare
 from lofarpipe.record.checksums import describe_files
@@ -113,6 +114,27 @@ def test_images_that_differ(places: tuple[Path, Path], plane: object, detail: st
     image(places[0] / "a.fits", [[1, 2], [3, 4]])
     image(places[1] / "a.fits", plane)
     assert only(places) == ("a.fits", "differs", detail)
+
+
+def test_images_and_what_is_measured_in_them_may_differ_by_rounding(places: tuple[Path, Path]) -> None:
+    for place, last, rms in zip(places, (1.0, 1.01), ("0.0030411", "0.0030412"), strict=True):
+        image(place / "a.fits", [[-2, -1, -1], [0, 0, 0], [1, 2, last]])  # the noise is 1.48: 5 % of it are 0.074
+        (place / "b.json").write_text(f'{{"image": "{place}/a.fits", "rms": {rms}}}')
+        Image.new("L", (3, 3), int(100 * last)).save(place / "c.png")
+    found = compare_products(*map(record, places))
+    assert [(one.name, one.result, one.detail) for one in found] == [
+        ("a.fits", "same to rounding", "pixels by up to 0.01, where the largest is 2"),
+        ("b.json", "same to rounding", ""),
+        ("c.png", "same to rounding", ""),
+    ]
+    assert is_repeated(found)
+    assert not is_repeated(found, exactly=True)
+
+
+def test_drawings_that_differ(places: tuple[Path, Path]) -> None:
+    for place, level in zip(places, (100, 110), strict=True):
+        Image.new("L", (3, 3), level).save(place / "c.png")
+    assert only(places) == ("c.png", "differs", "")
 
 
 def test_image_that_is_none(places: tuple[Path, Path]) -> None:

@@ -39,7 +39,7 @@ def test_every_object_of_the_schema_is_closed():
 
 
 def test_words_of_the_comparison():
-    words = {compare.SAME, compare.SAME_CONTENT, compare.DIFFERS, compare.MISSING, compare.NEW}
+    words = {compare.SAME, compare.SAME_CONTENT, compare.ROUNDED, compare.DIFFERS, compare.MISSING, compare.NEW}
     assert column_words(PAGE, "| word | what |") == words
 
 

@@ -83,6 +83,16 @@ def test_what_differs_is_shown(here: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "echo other" in (here / "field-repeat" / "commands.txt").read_text()
 
 
+def test_rounding_is_no_difference_unless_it_shall_be_one(here: Path) -> None:
+    (here / "field" / "one.copy").write_text("1.00001")
+    facts = record(here / "field")
+    products = [{**entry, "checksum": {**entry["checksum"], "value": "0" * 64}} for entry in facts["products"]]
+    change_record(here, products=products)
+    (here / "in" / "one.txt").write_text("1.0")
+    assert main(["field", "-q", "--anyway", "-j", "second"]) == 0
+    assert main(["field", "-q", "--anyway", "-j", "third", "--exactly"]) == 1
+
+
 def test_changed_input_is_an_error_unless_it_does_not_matter(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "in" / "one.txt").write_text("changed")
     with pytest.raises(
@@ -91,7 +101,7 @@ def test_changed_input_is_an_error_unless_it_does_not_matter(here: Path, capfd: 
         main(["field", "-q"])
     assert not (here / "field-repeat" / "run.json").exists()
     assert main(["field", "-q", "--anyway"]) == 1
-    assert "differs       one.copy: 3 and 7 bytes" in capfd.readouterr().out
+    assert "differs  one.copy: 3 and 7 bytes" in capfd.readouterr().out
 
 
 def test_other_versions_are_named(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +225,7 @@ def test_delivered_products_are_not_overwritten(here: Path, capfd: pytest.Captur
     assert main(["second", "-q", "-s", "delivered=[out/other.txt]"]) == 0
     assert capfd.readouterr().out == "3 products: 3 same\n"
     assert main(["second", "-q", "-j", "third", "-s", "delivered=[]"]) == 1
-    assert f"missing       {here}/out/first.txt\n" in capfd.readouterr().out
+    assert f"missing  {here}/out/first.txt\n" in capfd.readouterr().out
 
 
 def test_lenience_and_limits_are_kept(here: Path) -> None:
