@@ -65,11 +65,13 @@ def tile_size(plane: NDArray[Any], beam_area_pixels: float) -> int:
 
 
 def tile_rms(plane: NDArray[Any], tile: int) -> Floats:
-    """Return the robust rms of each tile of ``tile`` pixels; NaN where a tile is blank or constant."""
+    """Return the robust rms of each tile of ``tile`` pixels; NaN where a tile is constant, or mostly blank."""
     rows, columns = (max(1, size // tile) for size in plane.shape)
     noise = np.full((rows, columns), np.nan)
     for row, strip in enumerate(np.array_split(plane, rows)):
         for column, part in enumerate(np.array_split(strip, columns, axis=1)):
+            if np.count_nonzero(np.isfinite(part)) < part.size / 2:
+                continue  # a few pixels, less than a beam apart, seem to have less noise than there is
             try:
                 noise[row, column] = robust_rms(part)
             except ValueError:

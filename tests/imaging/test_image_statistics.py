@@ -110,3 +110,11 @@ def test_island_needs_its_peak():
 
 def test_no_islands():
     assert count_sources(np.zeros((8, 8)), np.ones((8, 8))) == 0
+
+
+@pytest.mark.parametrize(("blank", "is_measured"), [(16, True), (17, False)])
+def test_tile_that_is_mostly_blank_has_no_noise(blank, is_measured):
+    plane = np.random.default_rng(3).normal(0, 1e-3, (64, 64))
+    plane[:blank, :32] = np.nan  # of the first tile
+    tiles = tile_rms(plane, 32)
+    assert np.isfinite(tiles).tolist() == [[is_measured, True], [True, True]]
