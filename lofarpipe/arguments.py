@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lofarpipe import __version__
 
@@ -34,16 +34,17 @@ exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage
 """
 
 
-def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def read_command_line(arguments: Sequence[str] | None = None, commands: Collection[str] = ()) -> argparse.Namespace:
     """Return what the command line says; ``parset`` is None where none was given.
 
     ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean. With --lenient,
-    further words after the parset are ignored, as they were.
+    further words after the parset are ignored, as they were. ``commands`` are what the first word may be instead.
     """
     reader = parser()
     options, further = reader.parse_known_args(arguments)
     if further and not (options.lenient and all(not word.startswith("-") for word in further)):
-        reader.error(f"unrecognized arguments: {' '.join(further)}")
+        advice = _advice(reader, options.parset, further, commands)
+        reader.error(f"unrecognized arguments: {' '.join(further)}{advice}")
     if options.dry_run not in ("True", "False"):
         if options.parset is not None:
             reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
@@ -57,6 +58,20 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     if options.at_once is not None and not options.fields:
         reader.error("argument --at-once: it is for --fields")
     return options
+
+
+def _advice(
+    reader: argparse.ArgumentParser, first: str | None, further: Sequence[str], commands: Collection[str]
+) -> str:
+    """Return what somebody may have meant with words that cannot be there."""
+    from lofarpipe.errors import nearest
+
+    odd = next((word for word in further if word.startswith("-")), "")
+    if odd:
+        return nearest(odd.partition("=")[0], [*reader._option_string_actions])
+    if "." not in (first or "") and (hint := nearest(first or "", commands)):
+        return hint
+    return "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
 
 
 class _Help(argparse.Action):

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words and words[0] in COMMANDS:
         return guarded(functools.partial(run_command, words), bool({"-d", "--debug"} & set(words)))
-    options = read_command_line(words)
+    options = read_command_line(words, COMMANDS)
     if options.parset is None:
         say("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -106,8 +107,7 @@ def check_value(value: str, domain: str) -> None:
     elif word == "list":
         _check_list(value)
     elif word == "path":
-        if not value:
-            raise ValueError("a path is needed")
+        _check_path(value)
     elif word != "text":
         raise PipelineError(f"'{domain}' is no domain of an option; see doc/parset.md")
 
@@ -120,6 +120,13 @@ def _check_choice(value: str, choices: list[str]) -> None:
 def _check_list(value: str) -> None:
     if value.startswith("[") != value.endswith("]"):
         raise ValueError("a list is needed, such as [a, b]; a bracket is missing")
+
+
+def _check_path(value: str) -> None:
+    if not value:
+        raise ValueError("a path is needed")
+    if value.startswith("~"):  # no shell is between the option and the programs
+        raise ValueError(f"~ is not replaced here; write {os.path.expanduser(value)}")  # noqa: PTH111 - it may be nobody's
 
 
 def _check_number(value: str, word: str, bounds: str) -> None:

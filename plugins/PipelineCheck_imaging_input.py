@@ -158,6 +158,8 @@ def expand_outputs(list_text):
 
 def _write_findings(name, path, is_directory=False):
     """Return why a file could not be made there, or in the directory; nothing is left behind."""
+    if str(path).startswith("~"):
+        return [f"{name}: ~ is not replaced in {path}; write {os.path.expanduser(path)}"]  # noqa: PTH111 - of nobody
     path = Path(path).absolute()
     directory = path if is_directory else path.parent
     existing = _existing(directory)
@@ -206,12 +208,25 @@ def _check_inputs(options):
         paths = expand_inputs(text, Path.cwd())
     except PipelineError as err:
         return [], [f"data_input_filenames: {err}"]
+    if text and text[0] != "[" and "," in text and not Path(text).exists():
+        return [], [f"data_input_filenames: is '{text}'; several sets are a list: [{text}]"]
     if not paths:
         return [], [f"data_input_filenames: is '{text}'; {NO_INPUT}"]
+    if without_comma := _without_comma(paths):
+        return [], without_comma
     from lofarpipe.imaging.input_check import check_sets
 
     sets, findings = check_sets(paths, options.get("data_column", ""), _number(options, "station_diameter_m", 0.0))
     return sets, findings + _overwritten(paths, options)
+
+
+def _without_comma(paths):
+    """Return the names that are those of several sets with blanks between them."""
+    return [
+        f"data_input_filenames: '{path}' has no comma between the names; write [{', '.join(path.split())}]"
+        for path in paths
+        if " " in path and not Path(path).exists() and all(Path(part).exists() for part in path.split())
+    ]
 
 
 def _overwritten(paths, options):

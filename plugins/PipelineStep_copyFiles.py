@@ -65,7 +65,7 @@ def _write_map(names, hosts, mapfile):
 def plugin_check(args, output_files="", use_symlinks="True", **kwargs):
     """Return what can be said against the names before anything runs, one sentence each."""
     names = [Path(name).absolute() for name in _names(output_files)]
-    return _problems(names) + _problem_with_flag(use_symlinks)
+    return _problems_with_home(_names(output_files)) + _problems(names) + _problem_with_flag(use_symlinks)
 
 
 def _names(output_files):
@@ -87,6 +87,15 @@ def _problems(names):
     """What is wrong with the names: twice the same, a directory, or where nothing can be written."""
     twice = [f"output_files: {name} is there twice; give each name once" for name, n in Counter(names).items() if n > 1]
     return twice + [problem for name in dict.fromkeys(names) if (problem := _problem(name))]
+
+
+def _problems_with_home(names):
+    """Which names begin with ~, that only shells replace."""
+    return [
+        f"output_files: ~ is not replaced in {name}; write {os.path.expanduser(name)}"  # noqa: PTH111 - of nobody
+        for name in names
+        if name.startswith("~")
+    ]
 
 
 def _problem(name):

@@ -113,6 +113,21 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--chek", "a.parset"], "--chek; did you mean '--check'?"),
+        (["--cors=4", "a.parset"], "--cors=4; did you mean '--cores'?"),
+        (["statsu", "job"], "job; did you mean 'status'?"),
+        (["a.parset", "a.MS"], "a.MS; one parset is run; its options are set with -s, such as -s 'data_input_filen"),
+    ],
+)
+def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert f"error: unrecognized arguments: {hint}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "dry"),
     [
         (["a.parset"], False),

@@ -50,6 +50,7 @@ def test_value_in_its_domain(value, domain):
         ("true", "True | False", "did you mean 'True'"),
         ("[a, b", "list", "a bracket is missing"),
         ("", "path", "a path is needed"),
+        ("~nobody-here/a", "path", "~ is not replaced here; write ~nobody-here/a"),
     ],
 )
 def test_value_outside_its_domain(value, domain, message):

@@ -169,6 +169,12 @@ def test_check_finds_all_problems_at_once(plugin, tmp_path):
     assert f"{tmp_path}/file is a file, not a directory" in below
 
 
+def test_check_of_a_name_below_the_home(plugin, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (problem,) = plugin.plugin_check([], output_files="[~/a.fits]")
+    assert problem == f"output_files: ~ is not replaced in ~/a.fits; write {tmp_path}/a.fits"
+
+
 def test_check_of_a_directory_without_permission(plugin, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     (problem,) = plugin.plugin_check([], output_files=f"[{tmp_path}/one.fits]")

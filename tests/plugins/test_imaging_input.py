@@ -159,6 +159,16 @@ def test_a_set_that_does_not_exist(check, made, tmp_path):
     assert only(check(made(), tmp_path / "b.MS")) == f"{tmp_path}/b.MS: no such measurement set"
 
 
+def test_several_sets_without_brackets_or_commas(check, made):
+    one, other = made(), made("b.MS")
+    finding = only(check(data_input_filenames=f"{one}, {other}"))
+    assert finding == f"data_input_filenames: is '{one}, {other}'; several sets are a list: [{one}, {other}]"
+    for text in (f"{one} {other}", f"[{one} {other}]"):
+        said = f"data_input_filenames: '{one} {other}' has no comma between the names; write [{one}, {other}]"
+        assert only(check(data_input_filenames=text)) == said
+    assert "no such measurement set" in only(check(data_input_filenames=f"[{one} {other}x]"))
+
+
 def test_a_pattern_that_matches_nothing(check, tmp_path):
     finding = f"{tmp_path}/L*.MS: no measurement set matches this pattern; correct data_input_filenames"
     assert only(check(f"{tmp_path}/L*.MS")) == finding
@@ -412,6 +422,12 @@ def test_dp3_takes_quotes_off_the_name_of_its_output(check, sign):
 
 def test_an_output_that_is_a_directory(check, tmp_path):
     assert "is a directory" in only(check(image_output_filenames=f"[{tmp_path}]"))
+
+
+def test_nobody_replaces_the_home_in_the_name_of_an_image(check, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    finding = only(check(image_output_filenames="[~/a.fits]"))
+    assert finding == f"image_output_filenames: ~ is not replaced in ~/a.fits; write {tmp_path}/a.fits"
 
 
 def test_an_output_that_is_an_input(check, made):
