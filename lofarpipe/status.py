@@ -26,6 +26,7 @@ from lofarpipe.run_lock import STALE_S, Holder
 
 JOURNAL = "journal.jsonl"
 LOOK_S = 1.0  # between two looks of --follow
+WRITING_S = 120.0  # that a run may take for what it writes after its end
 EXIT_OK, EXIT_NOT_WELL = 0, 1
 
 
@@ -133,10 +134,17 @@ class Watched:
                 screen.show(self.lines(screen.height, screen.has_marks))
                 time.sleep(LOOK_S)
             screen.show(self.lines(0, screen.has_marks))
+            self._await_last_words()
         finally:
             screen.close()
         _print_lines(summary(self.job_directory, durations(self.state), self.state.ok))
         return None
+
+    def _await_last_words(self) -> None:
+        """Wait until the run has written what comes after its end: run.json and the report."""
+        limit = time.monotonic() + WRITING_S
+        while is_alive(self.job_directory, self.state.facts) and time.monotonic() < limit:
+            time.sleep(LOOK_S)
 
     def _follow_lines(self, is_json: bool) -> None:
         said: list[str] = []

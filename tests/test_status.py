@@ -180,13 +180,18 @@ def test_following_on_a_terminal(running: Journal) -> None:
     try:
         terminal.until("▶ image    0/1", "000 a.ms")
         running.record("run_ended", ok=False, problem="it failed", signal=None)
+        terminal.until("it failed")
+        page = running.path.with_name("report.html")
+        page.touch()  # comes after the end
+        running.path.with_name("journal.lock").unlink()
         assert terminal.finish() == 1
     finally:
         terminal.close()
     lines = terminal.lines()
     assert "it failed" in lines
-    assert max(map(len, lines)) <= 40
-    assert terminal.raw.rstrip().endswith("\x1b[?25h")
+    assert lines[-1] == f"report: {page}"
+    assert max(map(len, lines[:-1])) <= 40
+    assert "\x1b[?25h" in terminal.raw.rpartition("it failed")[2], "the cursor is shown again"
 
 
 def test_directory_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
