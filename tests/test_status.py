@@ -187,7 +187,7 @@ def test_following_on_a_terminal(running: Journal) -> None:
         assert terminal.finish() == 1
     finally:
         terminal.close()
-    lines = terminal.lines()
+    lines = list(filter(None, terminal.lines()))
     assert "it failed" in lines
     assert lines[-1] == f"report: {page}"
     assert max(map(len, lines[:-1])) <= 40
