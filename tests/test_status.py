@@ -182,7 +182,8 @@ def test_following_on_a_terminal(running: Journal) -> None:
         running.record("run_ended", ok=False, problem="it failed", signal=None)
         terminal.until("it failed")
         page = running.path.with_name("report.html")
-        page.touch()  # comes after the end
+        time.sleep(0.5)  # one that does not wait would be gone; one that does, waits longer
+        page.touch()
         running.path.with_name("journal.lock").unlink()
         assert terminal.finish() == 1
     finally:
