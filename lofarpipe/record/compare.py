@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,8 @@ def product_names(record: Facts) -> dict[str, Facts]:
 def compare_products(before: Facts, after: Facts) -> list[Compared]:
     """Return each product of either run with what became of it."""
     old, new = product_names(before), product_names(after)
-    places, moved = _places(before, after), _moved(old, new)
+    moved = _moved(old, new)
+    places = _places(before, after) | moved | {Path(name).name: Path(other).name for name, other in moved.items()}
     found = [
         _compared(f"{name} -> {moved[name]}" if name in moved else name, entry, new.get(moved.get(name, name)), places)
         for name, entry in old.items()
@@ -62,9 +65,8 @@ def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]
 
 
 def _places(before: Facts, after: Facts) -> dict[str, str]:
-    """Return directories of the one run -> those of the other, the longest first."""
-    pairs = {before["run"][key]: after["run"][key] for key in ("working_directory", "job_directory")}
-    return dict(sorted(pairs.items(), key=lambda pair: len(pair[0]), reverse=True))
+    """Return directories of the one run -> those of the other."""
+    return {before["run"][key]: after["run"][key] for key in ("working_directory", "job_directory")}
 
 
 def _compared(name: str, old: Facts, new: Facts | None, places: Mapping[str, str]) -> Compared:
@@ -82,16 +84,17 @@ def _compared(name: str, old: Facts, new: Facts | None, places: Mapping[str, str
 
 
 def _texts(name: str, old: Facts, new: Facts, places: Mapping[str, str]) -> Compared:
-    """Compare two files but for the names of directories in them, and two drawings."""
+    """Compare two files but for the places of the runs in them, and two drawings."""
     if max(old["bytes"], new["bytes"]) > LARGEST_TEXT_BYTES:
         return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes")
     if old["path"].endswith(".png"):
         return Compared(name, ROUNDED if are_close_drawings(old["path"], new["path"]) else DIFFERS)
+    names = {os.fsencode(one): os.fsencode(other) for one, other in places.items()}
+    any_name = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     before, after = Path(old["path"]).read_bytes(), Path(new["path"]).read_bytes()
-    for one, other in places.items():
-        before = before.replace(one.encode(), other.encode())
+    before = re.sub(any_name, lambda found: names[found[0]], before)
     if before == after:
-        return Compared(name, SAME_CONTENT, "but for the directory of the run")
+        return Compared(name, SAME_CONTENT, "but for where the runs were")
     if are_close_texts(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")):
         return Compared(name, ROUNDED)
     return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes")

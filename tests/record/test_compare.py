@@ -74,9 +74,18 @@ def test_what_is_delivered_elsewhere_is_compared_with_what_it_was(places: tuple[
 def test_texts_may_name_the_directory_of_their_run(places: tuple[Path, Path]) -> None:
     for place in places:
         (place / "a.json").write_text(f'"{place}/image.fits"')
-    assert only(places) == ("a.json", "same content", "but for the directory of the run")
+    assert only(places) == ("a.json", "same content", "but for where the runs were")
     (places[1] / "a.json").write_text("other")
     assert only(places)[1] == "differs"
+
+
+def test_texts_may_name_what_their_run_delivered(places: tuple[Path, Path], tmp_path: Path) -> None:
+    # The second name has the first one in it: what was replaced is not replaced again.
+    for place, name in zip(places, ("a.fits", "aa.fits"), strict=True):
+        image(tmp_path / name, [[1, 0]])
+        (place / "b.parset").write_text(f"filename={name}\npath={tmp_path / name}\n")
+    found = compare_products(record(places[0], tmp_path / "a.fits"), record(places[1], tmp_path / "aa.fits"))
+    assert [one.result for one in found] == ["same content", "same"]
 
 
 def test_long_files_are_not_read(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_what_differs_is_shown(here: Path, capfd: pytest.CaptureFixture[str]) ->
     assert main(["field", "-q", "-s", "suffix=other"]) == 1
     assert capfd.readouterr().out.splitlines() == [
         "differs       one.copy: 3 and 3 bytes",
-        "same content  two.copy: but for the directory of the run",
+        "same content  two.copy: but for where the runs were",
         "2 products: 1 same content, 1 differs",
     ]
     assert "echo other" in (here / "field-repeat" / "commands.txt").read_text()
