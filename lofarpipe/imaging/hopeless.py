@@ -17,6 +17,7 @@ from lofarpipe.imaging.progress import COUNT, DECONVOLVING, FLUX, OUR_NOTE, flux
 MAX_RISE = 2.0
 # Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; what is beyond is no source of a field.
 MAX_PEAK_JY = 1e5
+DIVERGED = "the deconvolution diverged"
 RISING_ITERATIONS = 2  # one rise happens in good deconvolutions: a new mask, another scale
 
 _NOISE = re.compile(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)
@@ -126,9 +127,7 @@ class _Cleaning:
 
     def _peak(self, peak_jy: float) -> str | None:
         if not math.isfinite(peak_jy):
-            return (
-                f"the peak of the residual image is {peak_jy} Jy{self._when()}: the deconvolution diverged; lower mgain"
-            )
+            return f"the peak of the residual image is {peak_jy} Jy{self._when()}: {DIVERGED}; lower mgain"
         if self.limits.max_peak_jy and peak_jy > self.limits.max_peak_jy:
             limit = f"beyond max_peak_jy = {self.limits.max_peak_jy:g} Jy; lower mgain, or allow more"
             return f"the peak of the residual image is {flux_text(peak_jy)}{self._when()}, {limit}"

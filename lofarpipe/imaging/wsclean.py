@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from lofarpipe.imaging.hopeless import DIVERGED
 from lofarpipe.imaging.wsclean_arguments import given_options, without_flags
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, describe
 from lofarpipe.imaging.wsclean_check import check, has_option
@@ -17,8 +18,8 @@ MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and do
 SMALLEST_MEMORY_GB = 0.1
 
 _EXCEPTION = re.compile(r"^\+? ?>>> ?(.*)$", re.MULTILINE)
-_COUNT = re.compile(r"^Gridded visibility count: ([\d.eE+]+)", re.MULTILINE)
-_UNDEFINED_PEAK = re.compile(r"^Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
+_COUNT = re.compile(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
+_UNDEFINED_PEAK = re.compile(r"^ ?Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
 _NOISE = re.compile(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
 # What WSClean or its libraries say when they give up -> what a user can do.
 ADVICE = (
@@ -107,7 +108,7 @@ def _empty_image(log_text: str) -> str | None:
             "-minuv-l and -maxuv-l; correct the uv range, the column or the flags"
         )
     peak = _UNDEFINED_PEAK.search(log_text)
-    if peak:
+    if peak and DIVERGED not in log_text:  # who stopped it has written that there, and told
         return f"WSClean's deconvolution diverged: the peak of its residual is {peak[1]} Jy; lower mgain"
     noise = _NOISE.search(log_text)
     if noise and not _is_positive(noise[1]):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wsclean_stubs import make_stub
 
 from lofarpipe.command import build_argv
+from lofarpipe.imaging.hopeless import Detector
 from lofarpipe.imaging.wsclean import (
     WSCleanBuild,
     adapt,
@@ -404,4 +405,16 @@ def test_options_that_a_build_has(installed):
 
 def test_deconvolution_that_diverged_is_a_refusal_although_it_exits_with_0():
     log = (Path(__file__).parent / "program_logs" / "wsclean_nan.log").read_text()
-    assert find_refusal(log) == "WSClean's deconvolution diverged: the peak of its residual is -nan Jy; lower mgain"
+    complaint = "WSClean's deconvolution diverged: the peak of its residual is -nan Jy; lower mgain"
+    assert find_refusal(log) == find_refusal(log.replace("\nStopped", "\n Stopped")) == complaint
+
+
+def test_deconvolution_that_was_stopped_is_told_once():
+    log = (Path(__file__).parent / "program_logs" / "wsclean_nan.log").read_text()
+    seen = Detector("wsclean", {}).feed(log.splitlines())
+    assert find_refusal(f"{log}\n### stopped: {seen}\n") is None
+
+
+def test_count_that_is_no_number_is_passed_over():
+    assert find_refusal("Gridded visibility count: ..\n") is None
+    assert "gridded 0 visibilities" in (find_refusal("Gridded visibility count: 0e+00, effective\n") or "")
