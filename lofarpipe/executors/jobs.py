@@ -70,7 +70,8 @@ class Job:
         """Return the command to type in a shell to run this job again by hand, environment included."""
         changed = [f"{key}={value}" for key, value in sorted(self.env.items()) if os.environ.get(key) != value]
         command = shlex.join([*(["env", *changed] if changed else []), *self.argv])
-        return f"cd {shlex.quote(str(self.workdir))} && {command}"
+        scratch = f"mkdir -p {shlex.quote(str(self.tempdir))} && " if self.tempdir else ""  # it went with the job
+        return f"cd {shlex.quote(str(self.workdir))} && {scratch}{command}"
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ def test_command_line_without_environment() -> None:
     assert shlex.split(job().command_line()) == ["cd", "/w d", "&&", "DP3", "steps=[a b]"]
 
 
+def test_command_line_makes_the_directory_for_temporary_files() -> None:
+    assert job(tempdir=Path("/t d")).command_line() == "cd '/w d' && mkdir -p '/t d' && DP3 'steps=[a b]'"
+
+
 def test_result_has_the_facts_of_its_job() -> None:
     of = job(host="n1", label="a.MS", memory_gb=3.5)
     usage = resource.struct_rusage((2.0, 0.5, 1000, *[0] * 13))  # user and system time, s; memory, KiB
