@@ -21,6 +21,7 @@ from lofarpipe.known_programs import KNOWN_PROGRAMS
 from lofarpipe.listing import flattened
 from lofarpipe.programs import data_directories
 from lofarpipe.recipe import find_executable
+from lofarpipe.record.checksums import FULL, checksum_of
 from lofarpipe.references import references
 from lofarpipe.steps import Step
 
@@ -90,7 +91,10 @@ def _version(package: importlib.metadata.Distribution) -> str:
 
 
 def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
-    """Return the programs and scripts that the steps run: name, path, version (null: not known), and by which steps."""
+    """Return the programs and scripts that the steps run: name, path, version, checksum, and by which steps.
+
+    Version and checksum are null where they are not known; of what has a version no checksum is made.
+    """
     programs: dict[Path, Facts] = {}
     for step in flattened(list(steps)):
         path = _executable(step, settings)
@@ -98,10 +102,12 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
             continue
         if path not in programs:
             known = step.given.get("program", "")
+            version = version_of(path, known)
             programs[path] = {
                 "name": _name(path, known),
                 "path": str(path),
-                "version": version_of(path, known),
+                "version": version,
+                "sha256": None if version else program_checksum(path),
                 "steps": [],
             }
         programs[path]["steps"].append(step.name)
@@ -133,6 +139,14 @@ def version_of(path: Path, known: str) -> str | None:
     try:
         return KNOWN_PROGRAMS[known].version(path) or program_version(path).rpartition(" ")[2]
     except PipelineError:
+        return None
+
+
+def program_checksum(path: Path) -> str | None:
+    """Return the SHA-256 of a program's file; None where it cannot be read."""
+    try:
+        return checksum_of(str(path), FULL)
+    except OSError:
         return None
 
 

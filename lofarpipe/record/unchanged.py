@@ -10,7 +10,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs import find
 from lofarpipe.record.checksums import describe_files
-from lofarpipe.record.software import NAMES, runner_facts, version_of
+from lofarpipe.record.software import NAMES, program_checksum, runner_facts, version_of
 
 Facts = dict[str, Any]
 
@@ -72,6 +72,8 @@ def _programs(programs: Sequence[Facts]) -> list[str]:
             now = version_of(path, NAMES.get(program["name"], ""))
             if now != program["version"]:
                 found.append(f"{program['name']} is {now} now ({path}), and was {program['version']}")
+        elif program.get("sha256") not in (None, program_checksum(path)):
+            found.append(f"{program['name']} ({path}) is not the file that it was")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -18,7 +19,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging import provenance
 from lofarpipe.pipeline import load_pipeline
 from lofarpipe.record import software
-from lofarpipe.record.software import host_facts, package_facts, program_facts, runner_facts
+from lofarpipe.record.software import host_facts, package_facts, program_checksum, program_facts, runner_facts
 
 STEPS = """
 pipeline.steps = [one, two, again, list, loop]
@@ -105,6 +106,11 @@ def test_programs_with_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (facts,) = program_facts(pipeline.steps, settings)  # references, plugins and what is not there give none
     assert (facts["name"], facts["version"], facts["steps"]) == ("true", None, ["one", "again"])
     assert Path(facts["path"]).name == "true"
+    assert facts["sha256"] == hashlib.sha256(Path(facts["path"]).read_bytes()).hexdigest()
+
+
+def test_program_that_cannot_be_read_has_no_checksum(tmp_path: Path) -> None:
+    assert program_checksum(tmp_path / "gone") is None
 
 
 @pytest.mark.parametrize(
@@ -125,6 +131,7 @@ def test_version_of_a_known_program(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pipeline, settings = pipeline_of(tmp_path, steps)
     (facts,) = program_facts(pipeline.steps, settings)
     assert (facts["name"], facts["version"]) == ("DP3", version)
+    assert (facts["sha256"] is None) is (version is not None)
 
 
 def test_steps_inside_others_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

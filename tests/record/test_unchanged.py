@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -75,16 +76,21 @@ def test_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("wsclean", "script.py"):
         (tmp_path / name).write_text("#!/bin/sh\necho WSClean version 3.4\n")
         (tmp_path / name).chmod(0o755 if name == "wsclean" else 0o644)
+    sha256 = hashlib.sha256((tmp_path / "script.py").read_bytes()).hexdigest()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(unchanged, "version_of", lambda path, known: f"3.4 of {known}")
     facts = [
         {"name": "WSClean", "path": "/usr/bin/wsclean", "version": "3.1"},
         {"name": "WSClean", "path": "/usr/bin/wsclean", "version": "3.4 of wsclean"},
         {"name": "script.py", "path": str(tmp_path / "script.py"), "version": None},
+        {"name": "script.py", "path": str(tmp_path / "script.py"), "version": None, "sha256": None},
+        {"name": "script.py", "path": str(tmp_path / "script.py"), "version": None, "sha256": sha256},
+        {"name": "script.py", "path": str(tmp_path / "script.py"), "version": None, "sha256": "0" * 64},
         {"name": "gone.py", "path": str(tmp_path / "gone.py"), "version": None},
     ]
     assert changed_software(software(programs=facts)) == [
         f"WSClean is 3.4 of wsclean now ({tmp_path}/wsclean), and was 3.1",
+        f"script.py ({tmp_path}/script.py) is not the file that it was",
         f"gone.py was {tmp_path}/gone.py, which is not there",
     ]
 
