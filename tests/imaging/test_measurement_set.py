@@ -138,6 +138,15 @@ def test_a_sample_is_usable_if_unflagged_weighted_and_finite(tmp_path, monkeypat
     assert why_unusable(path, "DATA") == ""
 
 
+def test_data_of_made_up_sets_are_not_left_to_chance(tmp_path):
+    for number in range(3):
+        scratch = [np.full(5000, np.nan) for _ in range(50)]
+        del scratch  # casacore gets its memory, and writes to disk what is in it
+        path = make_set(tmp_path / f"{number}.MS", SetShape(nantennas=8, ntimes=6), with_data=True)
+        with ct.table(path, ack=False) as table:
+            assert not table.getcol("DATA").any()
+
+
 def test_columns_of_visibilities(tmp_path):
     assert visibility_columns(make_set(tmp_path / "a.MS", SetShape(), with_data=True)) == ["DATA"]
     assert visibility_columns(make_set(tmp_path / "b.MS", SetShape())) == []
