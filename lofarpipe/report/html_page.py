@@ -18,7 +18,7 @@ from lofarpipe.history import read_events
 from lofarpipe.report import html_text
 from lofarpipe.report.html_frame import page_text
 from lofarpipe.report.html_logs import shown_steps, slowest
-from lofarpipe.report.html_pieces import Pieces, figures, image_paths, pictures, read_json
+from lofarpipe.report.html_pieces import Pieces, figures, image_directories, image_paths, pictures, read_json
 from lofarpipe.report.html_timeline import timeline
 from lofarpipe.report.run_state import RunState
 from lofarpipe.support.utilities import uncollected, write_atomically
@@ -64,7 +64,7 @@ def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None
     )
     record = read_json(job_directory / "run.json") if record is None else record
     pieces = Pieces(job_directory)
-    paths = image_paths(job_directory, quality)
+    paths = image_paths(image_directories(job_directory, record), quality)
     measured = html_text.measured_sources(comparison)
     beam = html_text.fact_value(quality, "beam_major"), html_text.fact_value(quality, "beam_minor")
     numbers = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from lofarpipe.support.utilities import write_atomically
 
 VERSION = 1  # of what is kept; that of another one, or of another release, is made anew
 KEPT_IN = Path("jobs") / ".report"
-FLAT_ENDING, CORRECTED_ENDING, BEAM_ENDING = "-MFS-image.fits", "-MFS-image-pb.fits", "-MFS-primary-beam.fits"
+ENDINGS = {"flat": "-image.fits", "corrected": "-image-pb.fits", "beam": "-primary-beam.fits"}
+# What WSClean puts before that: of the whole band, and else of a channel or a time, or of a polarisation beside I.
+OF_THE_BAND = re.compile(r"-MFS(-I)?$")
+OF_A_PART = re.compile(r"-t?\d{4}(-|$)|-(Q|U|V|[XY]{2}i?|[RL]{2}i?)$")
 
 
 class Pieces:
@@ -71,26 +75,34 @@ def stamp_of(path: Path) -> str:
     return f"{path}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def image_paths(job_directory: Path, quality: Mapping[str, Any]) -> dict[str, Path]:
+def image_directories(job_directory: Path, record: Mapping[str, Any] | None) -> list[Path]:
+    """Return where a run writes its images: its job directory, and its working directory as run.json names it."""
+    run = (record or {}).get("run")
+    working = run.get("working_directory") if isinstance(run, dict) else None
+    return [job_directory, *([Path(working)] if isinstance(working, str) and working else [])]
+
+
+def image_paths(directories: Sequence[Path], quality: Mapping[str, Any]) -> dict[str, Path]:
     """Return the images of a run that exist: ``flat``, ``corrected`` and ``beam``.
 
-    Those that were measured, or else the newest of the job directory that are named as WSClean names them.
+    Those that were measured, or else the newest of the directories that are named as WSClean names them: of the whole
+    band where there are such, and of parts of it, or of polarisations, where there are no others.
     """
-    flat = _named(quality, "image") or _newest(job_directory, FLAT_ENDING)
+    flat = _named(quality, "image") or _newest(directories)
     if flat is None:
         return {}
-    root = str(flat).removesuffix(FLAT_ENDING)
-    corrected = _named(quality, "image_pb") or Path(root + CORRECTED_ENDING)
-    paths = {"flat": flat, "corrected": corrected, "beam": Path(root + BEAM_ENDING)}
+    root = str(flat).removesuffix(ENDINGS["flat"])
+    corrected = _named(quality, "image_pb") or Path(root + ENDINGS["corrected"])
+    paths = {"flat": flat, "corrected": corrected, "beam": Path(root + ENDINGS["beam"])}
     return {name: path for name, path in paths.items() if path.is_file() and (name == "flat" or path != flat)}
 
 
-def has_drawings(job_directory: Path) -> bool:
-    """Return whether there is anything that pictures or figures are made of."""
+def has_drawings(job_directory: Path, record: Mapping[str, Any] | None = None) -> bool:
+    """Return whether there is anything that pictures or figures are made of; ``record`` is what run.json says."""
     known = ("plan.json", "quality.json", "comparison.json", "uv_coverage.png")
     if any((job_directory / name).exists() for name in known):
         return True
-    return _newest(job_directory, FLAT_ENDING) is not None
+    return _newest(image_directories(job_directory, record)) is not None
 
 
 def _named(quality: Mapping[str, Any], key: str) -> Path | None:
@@ -98,9 +110,15 @@ def _named(quality: Mapping[str, Any], key: str) -> Path | None:
     return Path(name) if isinstance(name, str) and Path(name).is_file() else None
 
 
-def _newest(directory: Path, ending: str) -> Path | None:
-    found = [path for path in directory.glob(f"*{ending}") if path.is_file()]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+def _newest(directories: Iterable[Path]) -> Path | None:
+    found = [path for place in directories for path in place.glob(f"*{ENDINGS['flat']}") if path.is_file()]
+    return max(found, key=lambda path: (_is_whole(path), path.stat().st_mtime_ns), default=None)
+
+
+def _is_whole(path: Path) -> int:
+    """Return 2 for an image of the whole band, 0 for one of a part, 1 for another."""
+    name = path.name.removesuffix(ENDINGS["flat"])
+    return 2 if OF_THE_BAND.search(name) else 0 if OF_A_PART.search(name) else 1
 
 
 def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

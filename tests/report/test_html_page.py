@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from made_images import write_image
 from made_jobs import BEGAN_S, HOSTILE, finished_run, large_run, whole_job, write_facts, write_journal
 
 from lofarpipe.errors import PipelineError
@@ -203,3 +205,12 @@ def test_of_very_many_files_the_page_says_where_the_rest_is(tmp_path: Path) -> N
     assert "0299.MS" in text
     assert "0300.MS" not in text
     assert text.count("1 more are in run.json.") == 1
+
+
+def test_images_of_the_working_directory_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "work").mkdir()
+    write_journal(tmp_path / "job", [{"event": "run_started", "time_s": BEGAN_S, "job": "field"}])
+    write_image(tmp_path / "work" / "one-image.fits")
+    (tmp_path / "job" / "run.json").write_text(json.dumps({"run": {"working_directory": str(tmp_path / "work")}}))
+    assert "one-image.fits" in write_page(tmp_path / "job").read_text()

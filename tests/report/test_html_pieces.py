@@ -11,7 +11,16 @@ from made_jobs import write_images
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.report import html_pieces
-from lofarpipe.report.html_pieces import Pieces, figures, has_drawings, image_paths, pictures, read_json, stamp_of
+from lofarpipe.report.html_pieces import (
+    Pieces,
+    figures,
+    has_drawings,
+    image_directories,
+    image_paths,
+    pictures,
+    read_json,
+    stamp_of,
+)
 
 NUMBERS = {"expected_jy": None, "predicted": [], "measured": [], "beam_arcsec": None}
 
@@ -85,7 +94,7 @@ def test_images_are_those_that_were_measured(tmp_path: Path) -> None:
     for name in ("x-MFS-image.fits", "x-MFS-primary-beam.fits", "y-MFS-image.fits", "corrected.fits"):
         (tmp_path / name).touch()
     quality = {"image": str(tmp_path / "x-MFS-image.fits"), "image_pb": str(tmp_path / "corrected.fits")}
-    found = image_paths(tmp_path, quality)
+    found = image_paths([tmp_path], quality)
     assert {name: path.name for name, path in found.items()} == {
         "flat": "x-MFS-image.fits", "corrected": "corrected.fits", "beam": "x-MFS-primary-beam.fits"
     }  # fmt: skip
@@ -96,22 +105,45 @@ def test_without_measurements_the_newest_image_counts(tmp_path: Path) -> None:
         (tmp_path / f"{name}-MFS-image.fits").touch()
         os.utime(tmp_path / f"{name}-MFS-image.fits", (1000 - age, 1000 - age))
     gone = {"image": "/nowhere/image.fits", "image_pb": 3}
-    assert image_paths(tmp_path, gone) == {"flat": tmp_path / "new-MFS-image.fits"}
-    assert image_paths(tmp_path / "empty", {}) == {}
+    assert image_paths([tmp_path], gone) == {"flat": tmp_path / "new-MFS-image.fits"}
+    assert image_paths([tmp_path / "empty"], {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["x-image.fits", "x-image-pb.fits", "y-dirty.fits"], ["x-image.fits", "x-image-pb.fits"]),
+        (["x-0000-image.fits", "x-0001-image.fits", "x-MFS-image.fits", "other-image.fits"], ["x-MFS-image.fits"]),
+        (["x-I-image.fits", "x-Q-image.fits", "x-XY-image.fits", "x-t0003-0001-I-image.fits"], ["x-I-image.fits"]),
+        (["x-MFS-I-image.fits", "x-MFS-V-image.fits"], ["x-MFS-I-image.fits"]),
+        (["x-t0001-image.fits", "x-t0001-image-pb.fits"], ["x-t0001-image.fits", "x-t0001-image-pb.fits"]),
+        (["x-I-image.fits", "x-I-image-pb.fits", "x-I-primary-beam.fits"], None),
+    ],
+)
+def test_images_as_wsclean_names_them(tmp_path: Path, names: list[str], shown: list[str] | None) -> None:
+    (tmp_path / "work").mkdir()
+    for age, name in enumerate(names):  # the wrong ones are newer
+        (tmp_path / "work" / name).touch()
+        os.utime(tmp_path / "work" / name, (1000 + age, 1000 + age))
+    record = {"run": {"working_directory": str(tmp_path / "work")}}
+    found = image_paths(image_directories(tmp_path, record), {})
+    assert [path.name for path in found.values()] == (shown or names)
+    assert has_drawings(tmp_path, record)
+    assert not has_drawings(tmp_path, {"run": {}})
 
 
 def test_an_image_without_a_corrected_one_is_shown_once(tmp_path: Path) -> None:
     image = tmp_path / "x-MFS-image.fits"
     image.touch()
-    assert image_paths(tmp_path, {"image": str(image), "image_pb": str(image)}) == {"flat": image}
+    assert image_paths([tmp_path], {"image": str(image), "image_pb": str(image)}) == {"flat": image}
 
 
 def test_pictures_are_those_of_the_images(tmp_path: Path) -> None:
     write_images(tmp_path)
-    made = pictures(Pieces(tmp_path), image_paths(tmp_path, {}))
+    made = pictures(Pieces(tmp_path), image_paths([tmp_path], {}))
     assert list(made) == ["flat", "corrected"]
     assert made["flat"]["picture"].startswith("data:image/png")
-    kept = pictures(Pieces(tmp_path), image_paths(tmp_path, {}))
+    kept = pictures(Pieces(tmp_path), image_paths([tmp_path], {}))
     assert kept["flat"]["picture"] == made["flat"]["picture"]
 
 
@@ -119,14 +151,14 @@ def test_an_image_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     write_images(tmp_path)
     (tmp_path / "fullband-MFS-image-pb.fits").write_bytes(b"SIMPLE  =")
     pieces = Pieces(tmp_path)
-    assert list(pictures(pieces, image_paths(tmp_path, {}))) == ["flat"]
+    assert list(pictures(pieces, image_paths([tmp_path], {}))) == ["flat"]
     assert "fullband-MFS-image-pb.fits: cannot be read as FITS" in pieces.problems[0]
 
 
 def test_figures_are_drawn_of_what_is_there(tmp_path: Path) -> None:
     write_images(tmp_path)
     pieces = Pieces(tmp_path)
-    assert set(figures(pieces, tmp_path, image_paths(tmp_path, {}), NUMBERS)) == {"beam", "noise"}
+    assert set(figures(pieces, tmp_path, image_paths([tmp_path], {}), NUMBERS)) == {"beam", "noise"}
     assert figures(pieces, tmp_path, {}, NUMBERS) == {}
     source = {"distance_deg": 1.0, "ratio": 1.0, "ratio_error": 0.1, "east_arcsec": 0.1, "north_arcsec": 0.1}
     numbers = NUMBERS | {"predicted": [(0.0, 0.0), (1.0, 0.1)], "measured": [source]}
