@@ -13,7 +13,7 @@ from lofarpipe.imaging.progress import flux_text, printable
 
 MOST_PRODUCTS = 8
 MOST_STEPS = 3
-_OF_INTEREST = ("-MFS-image-pb.fits", "-MFS-image.fits")  # before other files
+_OF_INTEREST = ("-MFS-image-pb.fits", "-MFS-image.fits", "-image-pb.fits", "-image.fits")  # before other files
 _OF_A_CHANNEL = re.compile(r"-\d{4}-[\w-]+\.fits$")  # as WSClean names them
 # The numbers of quality.json that say at a glance whether an image is good.
 NUMBERS = (
@@ -93,8 +93,10 @@ def _place(entry: object, own: tuple[str, ...]) -> int:
         return len(_OF_INTEREST) + 3
     if own and not path.startswith(own):
         return 0
+    if _OF_A_CHANNEL.search(path):
+        return len(_OF_INTEREST) + 2
     known = (place for place, ending in enumerate(_OF_INTEREST, 1) if path.endswith(ending))
-    return next(known, len(_OF_INTEREST) + 1 + bool(_OF_A_CHANNEL.search(path)))
+    return next(known, len(_OF_INTEREST) + 1)
 
 
 def _quality(facts: Mapping[str, object]) -> list[str]:

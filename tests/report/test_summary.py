@@ -43,6 +43,14 @@ def test_delivered_files_come_first_and_the_image_next(tmp_path: Path) -> None:
     ]
 
 
+def test_image_of_one_channel_comes_before_its_residual(tmp_path: Path) -> None:
+    names = ["x-I-dirty.fits", "x-I-image.fits", "x-I-residual.fits", "y-0001-image.fits"]
+    record = {"products": [product(name) for name in names]}
+    assert [line.partition(",")[0].removeprefix("product: /job/") for line in summary(tmp_path, [], True, record)] == [
+        *("x-I-image.fits", "x-I-dirty.fits", "x-I-residual.fits", "y-0001-image.fits"),
+    ]
+
+
 def test_many_products_are_counted(tmp_path: Path) -> None:
     products = [product(f"{number}.fits") for number in range(20)]
     (tmp_path / "run.json").write_text(json.dumps({"products": products}))
