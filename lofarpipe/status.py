@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,10 +29,13 @@ JOURNAL = "journal.jsonl"
 LOOK_S = 1.0  # between two looks of --follow
 WRITING_S = 120.0  # that a run may take for what it writes after its end
 EXIT_OK, EXIT_NOT_WELL = 0, 1
+EXIT_INTERRUPTED = 128 + signal.SIGINT  # as shells report it
 
 
 def main(words: Sequence[str]) -> int:
     """Run the sub-command; return 0 if the run is done or goes on, 1 if it failed or was interrupted.
+
+    Ctrl-C ends ``--follow``, and not the run: 130.
 
     Raises
     ------
@@ -42,7 +46,10 @@ def main(words: Sequence[str]) -> int:
     place = Path(options.job_directory)
     watched = Watched(place.parent if place.name == JOURNAL else place)
     if options.follow:
-        watched.follow(options.json)
+        try:
+            watched.follow(options.json)
+        except KeyboardInterrupt:  # who watches has seen enough; nothing is said of the run, which did not notice
+            return EXIT_INTERRUPTED
     elif options.json:
         print(json.dumps(as_facts(watched.look(), watched.progress())))
     else:
@@ -55,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     rest = argparse.ArgumentParser(
         prog="genericpipeline.py status",
         description="Shows how far a run is: steps, jobs and what they do, from its journal.",
-        epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none",
+        epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none. "
+        "Ctrl-C ends --follow, not the run.",
     )
     rest.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
     rest.add_argument("--follow", action="store_true", help="go on until the run ends")

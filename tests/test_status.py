@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -193,6 +194,20 @@ def test_following_on_a_terminal(running: Journal) -> None:
     assert lines[-1] == f"report: {page}"
     assert max(map(len, lines[:-1])) <= 40
     assert "\x1b[?25h" in terminal.raw.rpartition("it failed")[2], "the cursor is shown again"
+
+
+def test_who_has_seen_enough_hears_nothing_of_an_end(running: Journal) -> None:
+    argv = [sys.executable, "-m", "lofarpipe.cli", "status", "--follow", str(running.path.parent)]
+    terminal = PseudoTerminal(argv, running.path.parent, PYTHONPATH=ROOT)
+    try:
+        terminal.until("000 a.ms")
+        terminal.type(b"\x03")
+        assert terminal.finish() == 128 + signal.SIGINT
+    finally:
+        terminal.close()
+    assert "interrupted" not in terminal.raw
+    assert "\x1b[?25h" in terminal.raw, "the cursor is shown again"
+    assert Watched(running.path.parent).look().state == "running"
 
 
 def test_directory_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
