@@ -140,7 +140,8 @@ def _summary(checks: Sequence[SourceCheck], signal: Floats, sources: int) -> dic
         median = float(np.median(ratios))
         summary |= {
             "median_ratio": median,
-            "ratio_scatter": float(1.4826 * np.median(np.abs(ratios - median))),
+            # One source has no scatter, which is not that there is none.
+            **({"ratio_scatter": float(1.4826 * np.median(np.abs(ratios - median)))} if len(found) > 1 else {}),
             "median_offset_arcsec": float(np.median([check.offset_arcsec for check in found])),
             "median_widening": float(np.median([check.widening for check in found])),
         }

@@ -72,6 +72,13 @@ def test_summary(images: Images) -> None:
     assert summary["ratio_scatter"] < 0.02
 
 
+def test_one_source_has_no_scatter(images: Images) -> None:
+    summary = compare(*images, reference_of(images[0], SOURCES[:1]), RMS_JY)["summary"]
+    assert summary["measured"] == 1
+    assert "median_ratio" in summary
+    assert "ratio_scatter" not in summary
+
+
 def test_sources_come_from_the_centre_outwards(images: Images) -> None:
     distances = [
         source["distance_deg"] for source in compare(*images, reference_of(images[0], SOURCES), RMS_JY)["sources"]
