@@ -107,7 +107,7 @@ class Watched:
     def _read(self) -> None:
         try:
             self.state = self._tail.look()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise PipelineError(
                 f"{self.job_directory}: there is no {JOURNAL}; name the job directory of a run"
             ) from None

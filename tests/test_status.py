@@ -210,10 +210,12 @@ def test_who_has_seen_enough_hears_nothing_of_an_end(running: Journal) -> None:
     assert Watched(running.path.parent).look().state == "running"
 
 
-def test_directory_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["status", str(tmp_path)]) == 1
+@pytest.mark.parametrize("name", ["", "run.parset"])
+def test_what_is_no_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.parset").touch()
+    assert cli.main(["status", str(tmp_path / name)]) == 1
     assert capsys.readouterr().err == (
-        f"genericpipeline.py: {tmp_path}: there is no journal.jsonl; name the job directory of a run\n"
+        f"genericpipeline.py: {tmp_path / name}: there is no journal.jsonl; name the job directory of a run\n"
     )
 
 
