@@ -154,18 +154,19 @@ class CrateBuilder:
         version = runner["version"] + (f" ({runner['commit']})" if runner["commit"] else "")
         found = {"genericpipeline": self._application("genericpipeline", version)}
         for program in self._record["software"]["programs"]:
-            is_script = program["path"].endswith(".py") and program["version"] is None
-            if not is_script and program["name"] not in found:
-                found[program["name"]] = self._application(program["name"], program["version"])
+            if not _is_ours(program, runner) and program["name"] not in found:
+                found[program["name"]] = self._application(program["name"], program["version"], program.get("sha256"))
         for package in self._record["software"]["packages"]:
             if package["name"] in ("everybeam", "python-casacore", "bdsf"):
                 self._application(package["name"], package["version"])
         return found
 
-    def _application(self, name: str, version: str | None) -> Any:
+    def _application(self, name: str, version: str | None, sha256: str | None = None) -> Any:
         facts: Facts = {"@type": "SoftwareApplication", "name": name}
         if version:
             facts["softwareVersion"] = version
+        if sha256:
+            facts["sha256"] = sha256
         if name in HOMES:
             facts["url"] = HOMES[name]
         return self._add(f"#{name}", facts)
@@ -240,6 +241,12 @@ class CrateBuilder:
         for program in self._record["software"]["programs"]:
             for step in program["steps"]:
                 yield program["name"], step
+
+
+def _is_ours(program: Facts, runner: Facts) -> bool:
+    """Return whether a program is a script of the runner: in a checkout beside the package, else within it."""
+    package, path = Path(runner["path"]), Path(program["path"])
+    return path.is_relative_to(package) or path.is_relative_to(package.parent / "scripts")
 
 
 def _text_file(job: Path, record: Facts) -> Path:

@@ -144,7 +144,7 @@ def test_failed_run_and_real_programs(here: Path) -> None:
     facts = record(here / "field")
     failed = {**facts["run"], "state": "failed", "problem": "step 'show': 1 failed\nmore", "ended": None}
     programs = [{"name": "DP3", "path": "/opt/DP3", "version": "6.6", "steps": ["copy"]}]
-    programs += [{"name": "plot.py", "path": "/opt/plot.py", "version": None, "steps": ["show"]}]
+    programs += [{"name": "plot.py", "path": "/opt/plot.py", "version": None, "sha256": "ab12", "steps": ["show"]}]
     packages = [{"name": "everybeam", "version": "0.9"}, {"name": "numpy", "version": "2"}]
     runner = {**facts["software"]["runner"], "commit": None, "version": "0.1"}
     change(here, run=failed, software={"runner": runner, "programs": programs, "packages": packages})
@@ -160,7 +160,18 @@ def test_failed_run_and_real_programs(here: Path) -> None:
     assert entities["#genericpipeline"]["softwareVersion"] == "0.1"
     assert "#everybeam" in entities
     assert "#numpy" not in entities
-    assert "#step-show" not in entities
+    assert entities["#plot.py"]["sha256"] == "ab12"
+    assert entities["#step-show"]["instrument"] == {"@id": "#plot.py"}
+
+
+@pytest.mark.parametrize("place", ["lofarpipe/share/scripts", "scripts"])
+def test_own_scripts_are_the_runner(here: Path, place: str) -> None:
+    software = record(here / "field")["software"]
+    runner = {**software["runner"], "path": "/opt/lofarpipe"}
+    programs = [{"name": "plot.py", "path": f"/opt/{place}/plot.py", "version": None, "sha256": "a", "steps": ["show"]}]
+    change(here, software={**software, "runner": runner, "programs": programs})
+    assert main(["field", "-o", "crate"]) == 0
+    assert not {"#plot.py", "#step-show"} & set(graph(here / "crate"))
 
 
 def test_without_a_license_it_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
