@@ -62,6 +62,9 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     ),
     "max_peak_jy": ControlKey("number", 1e5, "ours: highest peak of WSClean's residual, Jy; 0: any"),
     "min_converged": ControlKey("number", 0.0, "ours: share of DP3's solutions that has to converge, 0 to 1"),
+    "max_stalled": ControlKey(
+        "number", 1.0, "ours: share of GainCal's solutions that stalled or failed at which the job has failed; 0: any"
+    ),
     "gpus": ControlKey("int", 0, "ours: graphics processors for each job; 0: one for WSClean with idg-mode hybrid"),
     "walltime": ControlKey("str", "", "ours: time limit of each job in a queue, such as 12:00:00 or 2-00:00:00"),
     "partition": ControlKey("str", "", "ours: partition for the jobs; default: as in pipeline.cfg"),
@@ -131,7 +134,7 @@ LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
 
 
 #: The highest values of keys that have one; no number may be negative.
-HIGHEST = {"min_converged": 1.0}
+HIGHEST = {"min_converged": 1.0, "max_stalled": 1.0}
 
 
 def impossible(key: str, value: Value) -> str:

@@ -64,6 +64,7 @@ def test_values_are_strict(text, kind):
         ("disk_gb", -0.5, "it cannot be negative"),
         ("min_converged", 1.1, "a number from 0 to 1 is needed"),
         ("min_converged", 1.0, ""),
+        ("max_stalled", 1.5, "a number from 0 to 1 is needed"),
         ("memory_gb", 0.0, ""),
         ("inplace", False, ""),
         ("walltime", "2-00:00:00", ""),

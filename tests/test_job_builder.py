@@ -147,7 +147,7 @@ def test_long_names_are_cut(planned):
 
 def test_known_program_is_watched(planned):
     (one,) = planned(dp3(), max_rise="3", min_converged="0.5", **DP3)
-    limits = {"max_rise": "3.0", "max_peak_jy": "100000.0", "min_converged": "0.5"}
+    limits = {"max_rise": "3.0", "max_peak_jy": "100000.0", "min_converged": "0.5", "max_stalled": "1.0"}
     assert one.job.watch == {"program": "dp3", **limits}
     assert planned(dp3(), lenient=True, **DP3)[0].job.watch == {}
     assert planned({})[0].job.watch == {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from lofarpipe.imaging.progress import COUNT, DECONVOLVING, FLUX, OUR_NOTE, flux_jy, flux_text, peak_in
 
@@ -36,11 +36,13 @@ class Thresholds:
     max_rise: factor by which the peak of the residual may rise over two major iterations, or over the first peak.
     max_peak_jy: the highest peak of a residual image, Jy.
     min_converged: share of the solutions of DP3 that has to converge, 0..1.
+    max_stalled: share of the solutions of GainCal at which the job is given up, where so many stalled or failed, 0..1.
     """
 
     max_rise: float = MAX_RISE
     max_peak_jy: float = MAX_PEAK_JY
     min_converged: float = 0.0
+    max_stalled: float = 1.0
 
 
 def read_thresholds(texts: Mapping[str, str]) -> Thresholds:
@@ -51,7 +53,7 @@ def read_thresholds(texts: Mapping[str, str]) -> Thresholds:
     ValueError
         If one is no number.
     """
-    names = ("max_rise", "max_peak_jy", "min_converged")
+    names = (threshold.name for threshold in fields(Thresholds))
     return Thresholds(**{name: float(texts[name]) for name in names if name in texts})
 
 
@@ -183,8 +185,11 @@ class _Solving:
         if self.max_iterations:
             self.max_iterations.pop(0)
         total = converged + stalled + not_converged + failed
-        if total and stalled + failed == total:
-            return f"no solution of DP3 converged: {stalled} stalled, {failed} failed"
+        if total and 0 < self.limits.max_stalled <= (stalled + failed) / total:
+            return (
+                f"of {total} solutions of DP3 {stalled} stalled and {failed} failed: max_stalled = "
+                f"{self.limits.max_stalled:g} of them; look at the visibilities and the model"
+            )
         return self._too_few(converged, total)
 
     def _too_few(self, converged: int, total: int) -> str | None:

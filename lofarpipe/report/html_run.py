@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -179,7 +180,7 @@ def _setup(facts: Mapping[str, Any]) -> Iterator[str]:
     yield fill(
         '<section id="setup">\n<h2>Versions and options</h2>\n{}{}',
         table(("program", "version", "path"), facts["versions"]),
-        fill('<pre class="command">{}</pre>\n', shown(" ".join(map(str, words)))) if words else NONE,
+        fill('<pre class="command">{}</pre>\n', shown(shlex.join(map(str, words)))) if words else NONE,
     )
     for part in facts["record"]:
         content = table(part.head, part.rows, (2,) if "bytes" in part.head else ())

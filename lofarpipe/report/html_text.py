@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -57,7 +58,8 @@ def quantity(value: object, unit: object = "") -> str:
     if value is None:
         return EMPTY
     if not isinstance(value, int | float) or not is_number(value):
-        return f"{value} {unit}".strip()
+        text = str(value).replace(" ", " × ") if unit == "pixels" else value  # width and height
+        return f"{text} {unit}".strip()
     if unit == "s" and abs(value) >= 60:
         return duration_text(value)
     if unit in PREFIXED_UNITS and value:
@@ -135,8 +137,9 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
     )
     if not quantities:
         return {}
+    words = Counter(named(name)[0] for name in quantities)
     rows = [
-        (named(name)[0], valued(name, entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
+        (_title(name, words), valued(name, entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
         for name, entry in quantities.items()
         if isinstance(entry, dict)
     ]
@@ -147,6 +150,12 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
         "losses": [row for place, loss in losses.items() if isinstance(loss, dict) and (row := _loss_row(place, loss))],
         "explanation": str(losses.get("explanation", "")),
     }
+
+
+def _title(name: str, words: Mapping[str, int]) -> str:
+    """Return the name of a quantity in words; with its unit where another one is called the same."""
+    title = named(name)[0]
+    return title if words[title] == 1 else name.replace("_", " ")
 
 
 def named(name: str) -> tuple[str, str]:

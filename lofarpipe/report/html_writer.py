@@ -111,7 +111,7 @@ class PageWriter(Reporter):
             raise
 
     def _write_last(self) -> None:
-        if not has_drawings(self._directory):
+        if not has_drawings(self._directory, self._record()):
             self._write_here()
             return
         self._begin()

@@ -236,16 +236,22 @@ def test_iterations_without_their_limit_are_not_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "seen"),
+    ("counts", "limit", "seen"),
     [
-        ("Converged: 0, stalled: 2, non converged: 0, failed: 1", "no solution of DP3 converged: 2 stalled, 1 failed"),
-        ("Converged: 0, stalled: 2, non converged: 1, failed: 0", None),
-        ("Converged: 0, stalled: 0, non converged: 0, failed: 0", None),
+        ("Converged: 0, stalled: 2, non converged: 0, failed: 1", "1", True),
+        ("Converged: 0, stalled: 2, non converged: 0, failed: 1", "0", False),
+        ("Converged: 0, stalled: 2, non converged: 1, failed: 0", "1", False),
+        ("Converged: 7, stalled: 2, non converged: 0, failed: 1", "0.3", True),
+        ("Converged: 7, stalled: 2, non converged: 0, failed: 1", "0.31", False),
+        ("Converged: 0, stalled: 0, non converged: 0, failed: 0", "1", False),
     ],
 )
-def test_stalled_solver(counts: str, seen: str | None) -> None:
+def test_stalled_solver(counts: str, limit: str, seen: bool) -> None:
     lines = ["GainCal cal.", "  max iter:            300", f"        {counts}", f"        Iters {counts.lower()}"]
-    assert Detector("dp3", {}).feed(lines) == seen
+    found = Detector("dp3", {"max_stalled": limit}).feed(lines)
+    assert bool(found) is seen
+    assert f"2 stalled and 1 failed: max_stalled = {limit} of them" in (found or "") or not seen
+    assert limit != "1" or Detector("dp3", {}).feed(lines) == found, "that is the default"
 
 
 def test_thresholds_are_numbers() -> None:

@@ -197,6 +197,11 @@ def test_a_page_without_pictures_needs_no_heavy_modules(tmp_path: Path) -> None:
     assert done.stdout.split() == []
 
 
+def test_the_command_can_be_copied(tmp_path: Path) -> None:
+    write_journal(tmp_path, [{"event": "run_started", "job": "field", "argv": ["runner", "-s", "sets=[/d/L *.MS]"]}])
+    assert "runner -s &#x27;sets=[/d/L *.MS]&#x27;</pre>" in page(tmp_path)
+
+
 def test_of_very_many_files_the_page_says_where_the_rest_is(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
     record = {"inputs": [{"path": f"/d/{number:04d}.MS"} for number in range(301)], "products": [{"path": "/d/a.fits"}]}

@@ -22,7 +22,7 @@ from lofarpipe.report.run_state import RunState
         (1178.4, "s", "19 min 38 s"),
         (12.0167, "s", "12.02 s"),
         (4, "channels", "4 channels"),
-        ("2430 2430", "pixels", "2430 2430 pixels"),
+        ("2430 2430", "pixels", "2430 × 2430 pixels"),
         (None, "Jy", "–"),
         (float("nan"), "Jy", "nan Jy"),
         (True, "", "True"),
@@ -105,6 +105,12 @@ def test_plan_tables() -> None:
         ("edge", "2 deg", "3.00 %", "1.00 %", "–", "4.00 %"),
         ("half", "1 deg", "1.00 %", "–", "0.50 %", "–"),
     ]
+
+
+def test_quantities_of_one_name_are_told_apart_by_their_units() -> None:
+    values = {"timestep": 3, "timestep_s": 12.0, "channels_out": 4}
+    tables = html_text.plan_tables({"quantities": {name: {"value": value} for name, value in values.items()}})
+    assert [row[:2] for row in tables["rows"]] == [("timestep", "3"), ("timestep s", "12 s"), ("channels out", "4")]
 
 
 def test_predicted_losses_go_outwards_from_nothing() -> None:
