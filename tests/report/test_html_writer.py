@@ -176,6 +176,19 @@ def test_a_page_without_pictures_is_written_at_the_end_without_a_process(
     assert (started, complaints) == ([], [])
 
 
+def test_images_in_another_working_directory_are_drawn_by_a_process(
+    job: Path, complaints: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "field-image.fits").touch()
+    started = replaced_program(monkeypatch, "")
+    record = {"run": {"working_directory": str(tmp_path / "work")}}
+    writer = PageWriter(job, Picture(), lambda: record, complaints.append)
+    writer.run_started("field", job, 1)
+    writer.run_ended(True, "field")
+    assert len(started) == 1
+
+
 @pytest.mark.parametrize(("problem", "said"), [("why", "why"), ("", "ValueError")])
 def test_whatever_is_wrong_with_the_last_page_is_a_warning(
     job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch, problem: str, said: str
