@@ -25,7 +25,7 @@ from lofarpipe.plugins import STEP_PREFIX, declared, find_plugin, load, run_plug
 from lofarpipe.recipe import Prepared, prepare
 from lofarpipe.references import Results, references, resolve_known
 from lofarpipe.resume import MAP_ENDINGS, NEVER_DONE, Ledger
-from lofarpipe.run import Run, feedback_work, notices_of, plain, recipe_work
+from lofarpipe.run import Run, StepPlan, notices_of, plain
 from lofarpipe.shadow import PLACEHOLDER, Shadow
 from lofarpipe.step_jobs import Outputs, StepJobs, Work
 from lofarpipe.steps import KINDS, Step
@@ -204,40 +204,43 @@ class DryRun(Run):
         seen, results = self._in_shadow(step)
         prepared = prepare(seen, results, self.settings, self.executor.capacity())
         self._write_parset(seen, prepared.keywords)
-        return self._shown(step, recipe_work(prepared), prepared)
+        return self._shown(step, prepared)
 
     def _feedback(self, step: Step) -> Outputs:
         prepared = prepare_feedback(*self._in_shadow(step), self.settings, self.executor.capacity())
-        self._shown(step, feedback_work(prepared), None)
+        self._shown(step, prepared)
         return self.shadow.back(feedback_outputs(prepared))
 
-    def _shown(self, step: Step, work: Work, prepared: Prepared | None) -> Outputs:
+    def _shown(self, step: Step, prepared: StepPlan) -> Outputs:
         """Tell the commands of a step, and return what it gives; of a feedback step, nothing."""
         entry = self._journal_name(step)
-        work = self._as_in_a_run(work)
+        work = self._work_of(prepared)
         reason = self.ledger.stale(entry, work.identity, work.error_tolerance)
         if not reason:
             self._tell(f"# {step.name}: done before, with the same inputs; not run again")
             return self.ledger.take(entry)
         if reason != NEVER_DONE:
             self._tell(f"# {step.name}: runs again: {reason}")
-        jobs = self._step_jobs(step, entry, work)
+        prepared = self._numbered(entry, prepared)
+        jobs = self._step_jobs(step, entry, self._work_of(prepared))
         if jobs.kept:
             self._tell(f"# {step.name}: {len(jobs.kept)} of {len(work.jobs)} jobs were done before")
         jobs.refuse_unsafe()
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
         for planned in jobs.pending:
             self._tell(*command_lines([planned]), *_called(planned))
-        outputs = self._supposed(step, entry, prepared, jobs) if prepared else {}
+        self.journal.leave(entry, jobs.left)  # for as long as this dry run lives
+        outputs = self._supposed(step, entry, prepared, jobs) if isinstance(prepared, Prepared) else {}
         self._await(step, entry, jobs, outputs)
         return outputs
 
-    def _as_in_a_run(self, work: Work) -> Work:
+    def _work_of(self, prepared: StepPlan) -> Work:
         """Return the work of a step under the names that files have in a run: what was done before had these."""
-        back = self.shadow.back
+        work, back = super()._work_of(prepared), self.shadow.back
         return replace(
             work,
             identity=back(work.identity),
+            label_of=lambda planned: back(work.label_of(planned)),
             job_identity=lambda planned: back(work.job_identity(planned)),
             outputs_of=lambda planned: back(list(work.outputs_of(planned))),
             changed_inputs=lambda planned: back(list(work.changed_inputs(planned))),

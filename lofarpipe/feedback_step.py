@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lofarpipe import __version__, sip_values
@@ -36,6 +37,7 @@ class PreparedFeedback:
     jobs: Sequence[PlannedJob]
     job_directory: Path
     pipeline: str  # its name
+    build: Callable[[int, int], PlannedJob]  # from its place in the map, and its number
 
     @property
     def metadata_file(self) -> Path:
@@ -46,6 +48,10 @@ class PreparedFeedback:
     def identity(self) -> dict[str, object]:
         """What decides whether the step need not run again, once it was done."""
         return {"products": [planned.arguments for planned in self.jobs], "values": self.values, "version": __version__}
+
+    def numbered(self, numbers: Mapping[int, int]) -> PreparedFeedback:
+        """Return the same with other numbers of its jobs, by place in the map."""
+        return replace(self, jobs=[self.build(p.place, numbers.get(p.place, p.place)) for p in self.jobs])
 
     def job_identity(self, planned: PlannedJob) -> dict[str, object]:
         """Return what decides whether one job that was done need not run again."""
@@ -72,26 +78,30 @@ def prepare_feedback(step: Step, results: Results, settings: Settings, machine: 
     if wrong := sip_values.problems(values):
         raise PipelineError("\n".join(f"step '{step.name}': {message}" for message in wrong))
     products = DataMap.load(str(values["mapfile_in"]))
-    jobs = [
-        _job(step, place, product.file, values, settings, machine)
-        for place, product in enumerate(products.data)
-        if not product.skip
-    ]
+    build = partial(_job, step, products, values, settings, machine)
+    jobs = [build(place, place) for place, product in enumerate(products.data) if not product.skip]
     pipeline = Path(str(results.get("input", {}).get("parset", settings.job_name))).stem
-    return PreparedFeedback(step, values, products, jobs, settings.job_directory, pipeline)
+    return PreparedFeedback(step, values, products, jobs, settings.job_directory, pipeline, build)
 
 
 def _job(
-    step: Step, place: int, product: str, values: Mapping[str, Value], settings: Settings, machine: Resources
+    step: Step,
+    products: DataMap,
+    values: Mapping[str, Value],
+    settings: Settings,
+    machine: Resources,
+    place: int,
+    number: int,
 ) -> PlannedJob:
+    product = products.data[place].file
     directory = settings.job_directory / "jobs" / step.name
-    spec, result = directory / f"{place:03d}.json", directory / f"{place:03d}.result.json"
+    spec, result = directory / f"{number:03d}.json", directory / f"{number:03d}.result.json"
     call = {"product": product, "product_type": values["product_type"], "result": str(result)}
     job = Job(
-        name=f"{step.name}/{place:03d}",
+        name=f"{step.name}/{number:03d}",
         argv=(sys.executable, "-P", "-m", "lofarpipe.nodes.feedback", str(spec)),
         workdir=settings.job_workdir,
-        log=settings.job_directory / "logs" / step.name / f"{place:03d}.log",
+        log=settings.job_directory / "logs" / step.name / f"{number:03d}.log",
         cores=1,
         memory_gb=machine.memory_gb / machine.cores,
         env=job_environment(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class History:
         self.plugins: dict[str, dict[str, Any]] = {}
         self._steps: dict[str, Event] = {}
         self._jobs: dict[str, dict[str, Event]] = {}  # step -> job -> its end
+        self._left: dict[str, dict[str, Event]] = {}  # the same of jobs that their step has not any more
+        self._left_of: dict[str, set[str]] = {}  # file -> those of these jobs that name it
         self._open: dict[str, Event] = {}  # job -> its start
         self._run: Event = {}  # the last that began
         self._unended: list[Event] = []
@@ -102,7 +104,8 @@ class History:
 
     def end_of(self, job: str) -> Event | None:
         """Return the facts of the end of a job, however it ended; None if it did not, or began again."""
-        return self._jobs.get(_step_of(job), {}).get(job)
+        step = _step_of(job)
+        return self._jobs.get(step, {}).get(job) or self._left.get(step, {}).get(job)
 
     def open_job(self, job: str) -> Event | None:
         """Return the start of a job that did not end."""
@@ -112,17 +115,42 @@ class History:
         """Return the facts of the jobs of a step that ended, with the ``serial`` numbers of their ends."""
         return list(self._jobs.get(step, {}).values())
 
+    def all_ended(self, step: str) -> list[Event]:
+        """Return the same, also of jobs that the step has not any more."""
+        return [*self._left.get(step, {}).values(), *self._jobs.get(step, {}).values()]
+
+    def known_jobs(self, step: str) -> dict[str, Event]:
+        """Return the start of each job of a step that is open, else its end; also of jobs that it has not any more."""
+        started = {job: event for job, event in self._open.items() if _step_of(job) == step}
+        return {**self._left.get(step, {}), **self._jobs.get(step, {}), **started}
+
+    def leave(self, step: str, jobs: Iterable[str]) -> None:
+        """Set aside the ends of jobs that a step has not any more, and take back those of all others.
+
+        What they did is still good when the step has them again, unless somebody writes over it meanwhile.
+        """
+        if step not in self._jobs and step not in self._left:
+            return
+        ends = {**self._left.pop(step, {}), **self._jobs.get(step, {})}
+        left = {job: ends.pop(job) for job in jobs if job in ends}
+        self._jobs[step] = ends
+        if left:
+            self._left[step] = left
+        for job, end in left.items():
+            for path in {*(end.get("files") or ()), *(end.get("written") or ())}:
+                self._left_of.setdefault(path, set()).add(job)
+
     def jobs_done(self, step: str) -> int:
         """Return how many jobs of a step ended well, and did not begin again."""
         return sum(event.get("problem") is None for event in self._jobs.get(step, {}).values())
 
     def jobs_of(self, step: str) -> list[str]:
-        """Return the jobs of a step that began."""
-        return [*self._jobs.get(step, {}), *(job for job in self._open if _step_of(job) == step)]
+        """Return the jobs of a step that began, or may have begun."""
+        return list({**self.known_jobs(step), **(self._steps.get(step, {}).get("unsafe") or {})})
 
     def steps_with_jobs(self) -> set[str]:
         """Return the steps of which any job began."""
-        return {*self._jobs, *map(_step_of, self._open)}
+        return {*self._jobs, *self._left, *map(_step_of, self._open)}
 
     def open_jobs(self) -> dict[str, Event]:
         """Return the starts of the jobs that did not end, with the ``boot`` and ``executor`` of their run."""
@@ -169,12 +197,13 @@ class History:
 
     def _apply_job(self, what: str, job: str, event: Event) -> None:
         if what == "job_started":
-            self._jobs.get(_step_of(job), {}).pop(job, None)
+            self._remove_end(job)
             facts = {key: self._run.get(key) for key in ("boot", "executor")}
             before = event.get("before") or {}
             self._open[job] = {**event, **facts, "before": before, "serial": self._count}
         elif what == "job_done":
             self._jobs.setdefault(_step_of(job), {})[job] = {**event, "serial": self._count}
+            self._write_over(_step_of(job), event.get("written") or ())
             # One that was lost has ended, and may have stopped anywhere.
             if event.get("is_lost") and job in self._open:
                 self._open[job]["is_lost"] = True
@@ -185,16 +214,36 @@ class History:
             self._open[job]["is_cleared"] = True
         elif what == "job_forgotten":
             self._open.pop(job, None)
-            self._jobs.get(_step_of(job), {}).pop(job, None)
+            self._remove_end(job)
             self._steps[_step_of(job)] = {**event, "event": "step_forgotten"}
+
+    def _remove_end(self, job: str) -> None:
+        step = _step_of(job)
+        self._jobs.get(step, {}).pop(job, None)
+        if self._left:
+            self._left.get(step, {}).pop(job, None)
+
+    def _write_over(self, step: str, paths: Collection[str]) -> None:
+        """Forget jobs that their steps have not any more, and whose work a step writes over.
+
+        Of a planned job a later change of what it wrote is the work of what comes after it. Of these it is another
+        job that took their place.
+        """
+        for path in paths if self._left else ():
+            for job in self._left_of.get(path, ()):
+                ends = self._left.get(_step_of(job), {})
+                if job in ends and (step == _step_of(job) or path in (ends[job].get("written") or ())):
+                    del ends[job]
 
     def _apply_step(self, what: str, step: str, event: Event) -> None:
         if what == "step_started":
             # A step that began again may have overwritten its outputs: it is not done any more.
             self._steps[step] = {**event, "serial": self._count}
             self.in_flux |= dict.fromkeys(event.get("names") or (), step)
+            self.leave(step, texts_of(event.get("left")))
         elif what == "step_done":
             self._steps[step] = {**event, "serial": self._count}
+            self._write_over(step, event.get("written") or ())
             self._apply_files(event)
             self.maps |= event.get("maps") or {}
         elif what == "step_forgotten":
@@ -206,6 +255,7 @@ class History:
         if step in self._steps:
             self._steps[step] = event
         self._jobs.pop(step, None)
+        self._left.pop(step, None)
         self._open = {job: facts for job, facts in self._open.items() if _step_of(job) != step}
 
     def _apply_files(self, event: Event) -> None:
@@ -215,6 +265,11 @@ class History:
         self.written |= written
         self.written_at |= dict.fromkeys(written, self._count)
         self.in_flux = {path: step for path, step in self.in_flux.items() if path not in left} if self.in_flux else {}
+
+
+def texts_of(thing: object) -> list[str]:
+    """Return the texts in a list that an event has; none if it is no list."""
+    return [text for text in thing if isinstance(text, str)] if isinstance(thing, list) else []
 
 
 def _step_of(job: str) -> str:

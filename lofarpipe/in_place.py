@@ -6,15 +6,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.history import Event, History
+from lofarpipe.history import History
 from lofarpipe.stamps import is_same, stamp
 
 Stamps = Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """A job that began to change its inputs, or may have begun, and did not end.
+
+    Attributes
+    ----------
+    serial: of the event after which it may have.
+    before: how its inputs were then.
+    """
+
+    job: str
+    serial: int
+    before: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class UnsafeJobs:
-    """What the journal knows of the jobs of a step that began to change their inputs, and did not end."""
+    """What the journal knows of the jobs of a step that began to change their inputs, and did not end.
+
+    The inputs decide, not the numbers of the jobs: what was half changed must not be changed again by another job.
+    """
 
     journal: History
     entry: str
@@ -33,29 +51,54 @@ class UnsafeJobs:
         PipelineError
             If an input is neither as it was before the job began, nor was made anew since then.
         """
-        for job, paths in changed_inputs.items():
-            event, before = self._began(job)
-            changed = [path for path in self._changed(event, before) if path in paths]
+        cut_off: dict[str, list[CutOff]] = {}
+        for cut in self.cut_off() if any(changed_inputs.values()) else []:
+            for path in cut.before:
+                cut_off.setdefault(path, []).append(cut)
+        for paths in changed_inputs.values():
+            pairs = [(cut, path) for path in paths for cut in cut_off.get(path, ())]
+            changed = [(cut.job, path) for cut, path in pairs if self._is_changed(cut, path)]
             if changed and not repeatable:
-                raise PipelineError(self._refusal(job, changed[0]))
+                raise PipelineError(self._refusal(*changed[0]))
             if changed:
-                yield f"{job} was cut off while it changed {changed[0]}; it is run again, for it is repeatable"
+                job, path = changed[0]
+                yield f"{job} was cut off while it changed {path}; it is run again, for it is repeatable"
 
-    def _began(self, job: str) -> tuple[Event, Stamps]:
-        """Return the event after which a job may have changed something, and how its inputs were before."""
-        event = self.journal.open_job(job)
-        if event is not None:
-            return event, event["before"]
-        # A run that was killed may have had no time to say that the job began.
+    def cut_off(self) -> list[CutOff]:
+        """Return the jobs of the step that began to change something, and did not end."""
+        opened = [
+            CutOff(job, event["serial"], known(event["before"]))
+            for job, event in self.journal.open_jobs().items()
+            if job.rpartition("/")[0] == self.entry
+        ]
+        return [cut for cut in [*opened, *self._of_the_step()] if cut.before]
+
+    def _of_the_step(self) -> Iterator[CutOff]:
+        """Yield those that a run which was killed may have had no time to say of that they began."""
         step = self.journal.steps().get(self.entry) or {}
-        ended = self.journal.end_of(job)
-        if step.get("event") != "step_started" or (ended and ended["serial"] > step["serial"]):
-            return {}, {}
-        return step, (step.get("unsafe") or {}).get(job) or {}
+        for job, before in (step.get("unsafe") or {}).items() if step.get("event") == "step_started" else ():
+            ended = self.journal.end_of(job)
+            if not (ended and ended["serial"] > step["serial"]):
+                yield CutOff(job, step["serial"], known(before or {}))
 
-    def _changed(self, event: Event, before: Stamps) -> list[str]:
-        made_anew = [path for path in before if self.journal.written_at.get(path, -1) > event.get("serial", 0)]
-        return [path for path in changes_since(before) if path not in made_anew]
+    def unsettled(self, besides: Sequence[str]) -> dict[str, Stamps]:
+        """Return what the last start of the step says of jobs that it has not any more, where it still matters.
+
+        Parameters
+        ----------
+        besides: paths that jobs of the step are going to change; of these it has been looked at.
+        """
+        found: dict[str, Stamps] = {}
+        for cut in self._of_the_step():
+            changed = [path for path in cut.before if path not in besides and self._is_changed(cut, path)]
+            if changed:
+                found[cut.job] = {path: cut.before[path] for path in changed}
+        return found
+
+    def _is_changed(self, cut: CutOff, path: str) -> bool:
+        """Whether an input is not as it was before, and was not made anew."""
+        is_new = self.journal.written_at.get(path, -1) > cut.serial
+        return not is_new and bool(changes_since({path: cut.before[path]}))
 
     def _refusal(self, job: str, path: str) -> str:
         again = f"start again with --forget {job}"
@@ -65,6 +108,11 @@ class UnsafeJobs:
             f"step '{self.step}': {job} was cut off while it changed {path} in place, which is now neither as before "
             f"nor complete; {remedy}. If changing it twice does no harm, set {self.step}.control.repeatable = True"
         )
+
+
+def known(stamps: Stamps) -> dict[str, str]:
+    """Return the stamps of what was there."""
+    return {path: mark for path, mark in stamps.items() if isinstance(mark, str)}
 
 
 def changes_since(before: Stamps) -> list[str]:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +42,12 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class JobBuilder:
-    """Builds the jobs of one step; nothing is written."""
+    """Builds the jobs of one step; nothing is written.
+
+    Parameters
+    ----------
+    numbers: place in the maps -> number of the job, which names it and its files; where it is not there, the place.
+    """
 
     step: str
     control: Control
@@ -54,6 +59,7 @@ class JobBuilder:
     maps: Sequence[DataMap]
     outputs: DataMap
     machine: Resources
+    numbers: Mapping[int, int] = field(default_factory=dict)
 
     def jobs(self) -> list[PlannedJob]:
         """Return one planned job for each product that neither the first input map nor the output map skips."""
@@ -66,6 +72,9 @@ class JobBuilder:
     def max_per_node(self) -> int:
         """Jobs of this step at the same time on one host; 0 for no limit."""
         return self.control.number("max_per_node") or self.settings.max_per_node
+
+    def _number(self, place: int) -> str:
+        return f"{self.numbers.get(place, place):03d}"
 
     def _share(self, count: int) -> Resources:
         """Return what each job is given: what the step asks for, else an equal share of the machine.
@@ -131,7 +140,7 @@ class JobBuilder:
         # Not with Path: a name that ends with a slash has an empty last part.
         directory, name = os.path.split(f"{self.settings.job_workdir / output.name}{'/' * output.name.endswith('/')}")
         # Two runs may write into one directory, but not the same output.
-        stage = Path(directory) / f".{name[:LONGEST_NAME]}.{self.step}-{place:03d}.incomplete"
+        stage = Path(directory) / f".{name[:LONGEST_NAME]}.{self.step}-{self._number(place)}.incomplete"
         expected = "" if output.ending is None else f"{directory}/{name}{output.ending}"
         return Staged(output.renamed(argv, f"{stage}/{name}"), stage, Path(directory), expected)
 
@@ -146,10 +155,10 @@ class JobBuilder:
     def _job(self, place: int, argv: Sequence[str], given: Resources, tempdir: Path | None) -> Job:
         product = self.maps[0].data[place]
         return Job(
-            name=f"{self.step}/{place:03d}",
+            name=f"{self.step}/{self._number(place)}",
             argv=tuple(argv),
             workdir=self.settings.job_workdir,
-            log=self.settings.job_directory / "logs" / self.step / f"{place:03d}.log",
+            log=self.settings.job_directory / "logs" / self.step / f"{self._number(place)}.log",
             cores=given.cores,
             memory_gb=given.memory_gb,
             gpus=given.gpus,
@@ -186,7 +195,7 @@ class JobBuilder:
         if not given and (self.settings.lenient or f"-{self.program.scratch_option}" in positionals):
             return None
         owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
-        name = f"{self.settings.job_name}-{owner}-{self.step}-{place:03d}"
+        name = f"{self.settings.job_name}-{owner}-{self.step}-{self._number(place)}"
         # Where it is not given WSClean writes beside its input, and leaves files there when it is killed.
         scratch = keywords[self.program.scratch_option] if given else self.settings.job_workdir
         tempdir = Path(scratch).absolute() / name
@@ -209,7 +218,8 @@ class JobBuilder:
         if parset_file:
             positionals = [parset_file, *positionals]
         directory = self.settings.job_directory / "jobs" / self.step
-        spec, result = directory / f"{place:03d}.json", directory / f"{place:03d}.result.json"
+        number = self._number(place)
+        spec, result = directory / f"{number}.json", directory / f"{number}.result.json"
         call = {"script": str(self.executable), "args": positionals, "kwargs": keywords, "result": str(result)}
         files[spec] = json.dumps(call, indent=1)
         return [sys.executable, "-P", "-m", "lofarpipe.nodes.python_plugin", str(spec)], files, result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lofarpipe import __version__
@@ -43,6 +43,11 @@ class Prepared:
     mapfile_dir: Path
     lenient: bool
     fingerprint_of: Mapping[str, object]  # equal: the step need not run again
+    builder: JobBuilder
+
+    def numbered(self, numbers: Mapping[int, int]) -> Prepared:
+        """Return the same with other numbers of its jobs, by place in the maps."""
+        return replace(self, jobs=replace(self.builder, numbers=numbers).jobs())
 
 
 def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
@@ -106,6 +111,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         mapfile_dir=settings.mapfile_dir,
         lenient=settings.lenient,
         fingerprint_of=_fingerprint_of(step, control, executable, jobs, maps, outputs),
+        builder=builder,
     )
 
 

@@ -171,7 +171,7 @@ class Ledger:
         """Keep who wrote what; ``supposed`` are jobs that are to run again."""
         written = _written(event)
         by_job: set[str] = set()
-        for end in self.history.jobs_ended(entry):
+        for end in self.history.all_ended(entry):
             serial = NOT_YET if end["job"] in supposed else int(end["serial"])
             by_job |= self._keep(self._makers, end["job"], end.get("written") or {}, serial)
         self._keep(self._writers, entry, written, int(event.get("serial", NOT_YET)))

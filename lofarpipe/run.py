@@ -20,6 +20,7 @@ from lofarpipe.job_events import executor_name
 from lofarpipe.job_files import failure_text, note_commands, write_job_files
 from lofarpipe.job_identity import changed_inputs, job_identity, outputs_of
 from lofarpipe.job_ledger import JobLedger
+from lofarpipe.job_numbers import Numbering
 from lofarpipe.leftovers import LOCAL, Leftovers, mark_processes
 from lofarpipe.pipeline import Pipeline, known_outputs
 from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
@@ -35,6 +36,8 @@ from lofarpipe.support.unfinished import remove_unfinished
 from lofarpipe.support.utilities import write_atomically
 
 NAMED = 5  # jobs in a warning
+
+StepPlan = Prepared | PreparedFeedback
 
 
 @dataclass
@@ -189,15 +192,25 @@ class Run:
     def _recipe(self, step: Step) -> Outputs:
         prepared = prepare(step, self.results, self.settings, self.executor.capacity())
         self._write_parset(step, prepared.keywords)
-        return self._work(step, recipe_work(prepared))
+        return self._work(step, prepared)
 
     def _feedback(self, step: Step) -> Outputs:
         prepared = prepare_feedback(step, self.results, self.settings, self.executor.capacity())
-        return self._work(step, feedback_work(prepared))
+        return self._work(step, prepared)
 
-    def _work(self, step: Step, work: Work) -> Outputs:
+    def _work_of(self, prepared: StepPlan) -> Work:
+        return recipe_work(prepared) if isinstance(prepared, Prepared) else feedback_work(prepared)
+
+    def _numbered(self, entry: str, prepared: StepPlan) -> StepPlan:
+        """Return a step with the numbers that its jobs have in the journal."""
+        numbers = Numbering(self._work_of(prepared), JobLedger(self.ledger, entry)).numbers()
+        is_as_built = all(place == number for place, number in numbers.items())
+        return prepared if is_as_built else prepared.numbered(numbers)
+
+    def _work(self, step: Step, prepared: StepPlan) -> Outputs:
         """Run the jobs of a step that an earlier run has not done, if any, and return the step's outputs."""
         entry = self._journal_name(step)
+        work = self._work_of(prepared)
         reason = self.ledger.stale(entry, work.identity, work.error_tolerance)
         if not reason:
             self.reporters.step_skipped(step.name)
@@ -207,6 +220,7 @@ class Run:
         if reason != NEVER_DONE:
             self.reporters.notice(f"{step.name}: runs again: {reason}")
         started = time.monotonic()
+        work = self._work_of(self._numbered(entry, prepared))
         jobs = self._step_jobs(step, entry, work)
         jobs.refuse_unsafe()
         self.reporters.step_started(step.name, step.type or step.kind, len(work.jobs))
@@ -214,6 +228,8 @@ class Run:
             self.reporters.jobs_done_before(step.name, len(jobs.kept))
         began = self.ledger.look(entry, work.identity, jobs.kept.values())
         facts = {"type": step.type or step.kind, "jobs": len(work.jobs), "done_before": len(jobs.kept)}
+        if jobs.left:
+            facts["left"] = jobs.left
         self.ledger.begin(began, **facts, unsafe=jobs.unsafe(began))
         outputs = self._run_jobs(step, jobs)
         duration_s = time.monotonic() - started

@@ -12,7 +12,7 @@ from lofarpipe.config import Settings
 from lofarpipe.executors.jobs import Executor, JobResult, JobStart
 from lofarpipe.executors.log_head import write_end
 from lofarpipe.history import Event, History, fingerprint
-from lofarpipe.in_place import UnsafeJobs, changes_since
+from lofarpipe.in_place import Stamps, UnsafeJobs, changes_since
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.job_events import done_facts, job_entry, result_of, start_facts
 from lofarpipe.job_ledger import JobLedger
@@ -39,6 +39,7 @@ class Work:
     job_identity: Callable[[PlannedJob], Identity]
     outputs_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths
     changed_inputs: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # of which half a change does harm
+    label_of: Callable[[PlannedJob], str] = lambda planned: planned.job.label
     repeatable: bool = False  # a change made twice is as good as one
     retries: int = 0  # of a job that failed
 
@@ -61,6 +62,7 @@ class StepJobs:
     ----------
     kept: the ends of those that were done by an earlier run and are still good, by name in the journal.
     pending: those that have to run.
+    left: names in the journal of jobs that the step had, and has not any more.
     failed: why those failed that did.
     """
 
@@ -71,6 +73,7 @@ class StepJobs:
     ledger: JobLedger
     kept: Mapping[str, Event] = field(init=False)
     pending: list[PlannedJob] = field(init=False)
+    left: list[str] = field(init=False)
     failed: dict[str, str] = field(default_factory=dict)
     _began: Began = field(init=False)
     _before: dict[str, dict[str, str | None]] = field(default_factory=dict)
@@ -83,6 +86,7 @@ class StepJobs:
         entries = {job_entry(self.entry, planned.job): planned for planned in self.work.jobs}
         self.kept = self.ledger.kept(list(entries), lambda entry: self.work.job_identity(entries[entry]))
         self.pending = [planned for entry, planned in entries.items() if entry not in self.kept]
+        self.left = [job for job in self.context.journal.known_jobs(self.entry) if job not in entries]
 
     def refuse_unsafe(self) -> None:
         """Look for jobs that were cut off while they changed an input.
@@ -92,21 +96,28 @@ class StepJobs:
         PipelineError
             If an input is not as it was before, and the step does not say that it is repeatable.
         """
-        unsafe = UnsafeJobs(self.context.journal, self.entry, self.step)
+        unsafe = self._unsafe_jobs()
         changed = {job_entry(self.entry, p.job): self.work.changed_inputs(p) for p in self.pending}
         for notice in unsafe.refuse(changed, self.work.repeatable):
             self.context.reporters.notice(notice)
 
-    def unsafe(self, began: Began) -> dict[str, dict[str, str | None]]:
-        """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began."""
+    def _unsafe_jobs(self) -> UnsafeJobs:
+        return UnsafeJobs(self.context.journal, self.entry, self.step)
+
+    def unsafe(self, began: Began) -> dict[str, Stamps]:
+        """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began.
+
+        With those of jobs that were cut off, and that the step has not any more: it may have them again.
+        """
         self._began = began
-        stamps = {}
+        stamps: dict[str, Stamps] = {}
+        here = [path for planned in self.pending for path in self.work.changed_inputs(planned)]
         for planned in self.pending:
             inputs = {path: began.before.get(path) for path in self.work.changed_inputs(planned)}
             if inputs:
                 stamps[job_entry(self.entry, planned.job)] = inputs
             self._before[planned.job.name] = {**dict.fromkeys(self._absent(planned, began)), **inputs}
-        return stamps
+        return {**self._unsafe_jobs().unsettled(here), **stamps}
 
     def _absent(self, planned: PlannedJob, began: Began) -> list[str]:
         """Return what a job may make: its outputs, and files that it names, which are not there."""

@@ -107,6 +107,6 @@ def test_files_of_a_feedback_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     values = {**defaults(FEEDBACK_KEYS), "mapfile_in": "/m", "metadata_file": "x.metadata", "sip_file": sip_file}
     step = Step("describe", "describe", "feedback", "", {}, {})
-    prepared = PreparedFeedback(step, values, DataMap([]), [], tmp_path, "p")
+    prepared = PreparedFeedback(step, values, DataMap([]), [], tmp_path, "p", lambda *_: 1 / 0)
     wanted = {"mapfile": "/m", "metadata_file": f"{tmp_path}/x.metadata"}
     assert feedback_outputs(prepared) == wanted | ({"sip_file": f"{tmp_path}/a.xml"} if sip_file != "none" else {})

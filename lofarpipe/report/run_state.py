@@ -19,7 +19,7 @@ Event = Mapping[str, Any]
 class JobState:
     """One job, as far as the journal tells; None: it does not."""
 
-    name: str  # <step>/<place>, with the counters of loops
+    name: str  # <step>/<number>, with the counters of loops
     state: str = RUNNING
     run: int = 0  # the number of the run that it belongs to, from 1
     label: str = ""
@@ -59,6 +59,7 @@ class StepState:
     def __post_init__(self) -> None:
         self._running: dict[str, JobState] = {}
         self._ended = {DONE: 0, FAILED: 0}  # jobs of the run in which it began last
+        self._left: dict[str, JobState] = {}  # jobs that it had, and has not any more
 
     @property
     def failed(self) -> int:
@@ -105,6 +106,12 @@ class StepState:
         self.run = run
         states = [job.state for job in self.jobs.values() if job.run == run]
         self._ended = {state: states.count(state) for state in (DONE, FAILED)}
+
+    def leave(self, names: Iterable[str]) -> None:
+        """Set aside jobs that it has not any more, and take back all others."""
+        known = {**self._left, **self.jobs}
+        self._left = {name: known.pop(name) for name in names if name in known}
+        self.jobs = known
 
     def interrupt(self, time_s: float | None) -> None:
         """Nobody works on it any more."""
@@ -231,7 +238,8 @@ class RunState:
         self.steps = {step.name: step for step in kept}
 
     def _step_started(self, event: Event) -> None:
-        step = self._named(event)
+        step, left = self._named(event), event.get("left")
+        step.leave([name for name in left if isinstance(name, str)] if isinstance(left, list) else ())
         step.begin_run(self.run)
         step.state, step.problem = RUNNING, ""
         step.type = _text(event, "type") or step.type
