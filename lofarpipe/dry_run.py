@@ -176,7 +176,7 @@ class DryRun(Run):
         is_new = self.awaited.has_any(self._named_in(given)) or any(map(self.shadow.uncertain, given))
         if is_new:
             made = self._named_in([str(value) for value in outputs.values()])
-            self.ledger.suppose(self._journal_name(step), (), made)
+            self.ledger.suppose(self._journal_name(step), {}, made)
             self.awaited.add(step.name, made)
 
     def _named_in(self, texts: Sequence[str]) -> set[str]:
@@ -261,13 +261,19 @@ class DryRun(Run):
         """Keep what the jobs of a step are going to write."""
         made = [path for planned in jobs.pending for path in jobs.work.outputs_of(planned)]
         maps = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
-        self.ledger.suppose(entry, {job_entry(entry, planned.job) for planned in jobs.pending}, [*made, *maps])
+        new = {job_entry(entry, planned.job): self._new_outputs(entry, planned, jobs.work) for planned in jobs.pending}
+        self.ledger.suppose(entry, new, [*made, *maps])
         if self._supposer.plans(jobs.pending):
             return
         self.awaited.add(step.name, made)
         for planned in jobs.pending:
             said = self.shadow.back([planned.job.argv[1:], call_of(planned)])
             self.awaited.add(step.name, named_by_job(said, self.settings.job_workdir))
+
+    def _new_outputs(self, entry: str, planned: PlannedJob, work: Work) -> Sequence[str]:
+        """Return the outputs of a job of which no earlier run tells what it writes."""
+        last = self.journal.last_job(job_entry(entry, planned.job))
+        return () if last and last.get("label") == work.label_of(planned) else work.outputs_of(planned)
 
     def _loop(self, step: Step) -> Outputs:
         if loop_count(step) < 0:

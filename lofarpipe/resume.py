@@ -101,11 +101,18 @@ class Ledger:
         self._note(entry, event)
         return dict(event.get("outputs") or {})
 
-    def suppose(self, entry: str, jobs: Container[str], paths: Iterable[str]) -> None:
-        """Suppose that some jobs of a step will run; if it never did, that the step writes ``paths``."""
+    def suppose(self, entry: str, jobs: Mapping[str, Iterable[str]], paths: Iterable[str]) -> None:
+        """Suppose that some jobs of a step will run; if it never did, that the step writes ``paths``.
+
+        Parameters
+        ----------
+        jobs: those that will run, each with what it writes that is not known from an earlier time.
+        """
         event = self.history.last_done(entry)
         written = dict.fromkeys(paths) if event is None else _written(event)
         self._note(entry, {"written": written, "serial": NOT_YET}, jobs)
+        for job, made in jobs.items():
+            self._keep(self._makers, job, made, NOT_YET)
 
     def look(self, entry: str, identity: Identity, kept: Iterable[Event] = ()) -> Began:
         """Look at what a step names before it runs; the ``kept`` ends of jobs that are not run again stay good."""

@@ -329,16 +329,16 @@ def test_what_is_only_supposed_to_run(ledger: Ledger, site: Path) -> None:
     done(ledger, "maker", site / "out/x.txt", site / "out/x.txt")
     done(ledger, "user", None, site / "out/x.txt")
     resumed = again(ledger)
-    resumed.suppose("maker", (), [])
+    resumed.suppose("maker", {}, [])
     assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
 
 
 def test_step_that_is_new_and_only_supposed_to_run(ledger: Ledger, site: Path) -> None:
     done(ledger, "user", None, site / "out/x.txt")
     resumed = again(ledger)
-    resumed.suppose("maker", (), [str(site / "out/y.txt")])
+    resumed.suppose("maker", {}, [str(site / "out/y.txt")])
     assert not is_stale(resumed, "user", site / "out/x.txt")
-    resumed.suppose("maker", (), [str(site / "out/x.txt")])
+    resumed.suppose("maker", {}, [str(site / "out/x.txt")])
     assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
 
 
