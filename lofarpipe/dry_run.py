@@ -202,7 +202,7 @@ class DryRun(Run):
 
     def _recipe(self, step: Step) -> Outputs:
         seen, results = self._in_shadow(step)
-        prepared = prepare(seen, results, self.settings, self.executor.capacity())
+        prepared = prepare(seen, results, self.settings, self.executor.capacity(), self._journal_name(step))
         self._write_parset(seen, prepared.keywords)
         return self._shown(step, prepared)
 

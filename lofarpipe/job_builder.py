@@ -47,6 +47,7 @@ class JobBuilder:
     Parameters
     ----------
     numbers: place in the maps -> number of the job, which names it and its files; where it is not there, the place.
+    entry: the name of the step in the journal: each iteration of a loop has logs of its own; "": that of the step.
     """
 
     step: str
@@ -60,6 +61,7 @@ class JobBuilder:
     outputs: DataMap
     machine: Resources
     numbers: Mapping[int, int] = field(default_factory=dict)
+    entry: str = ""
 
     def jobs(self) -> list[PlannedJob]:
         """Return one planned job for each product that neither the first input map nor the output map skips."""
@@ -158,7 +160,7 @@ class JobBuilder:
             name=f"{self.step}/{self._number(place)}",
             argv=tuple(argv),
             workdir=self.settings.job_workdir,
-            log=self.settings.job_directory / "logs" / self.step / f"{self._number(place)}.log",
+            log=self.settings.job_directory / "logs" / (self.entry or self.step) / f"{self._number(place)}.log",
             cores=given.cores,
             memory_gb=given.memory_gb,
             gpus=given.gpus,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 from lofarpipe.history import Event, fingerprint
 from lofarpipe.in_place import UnsafeJobs
@@ -40,7 +41,7 @@ class Numbering:
             if (number := _number(cut.job)) >= 0:
                 self._cut_off.setdefault(number, set()).update(cut.before)
         self._free = {*self._known, *self._cut_off}
-        self._next = max([*self._free, *(planned.place for planned in self.work.jobs)], default=-1) + 1
+        self._first_new = max(self._free, default=-1) + 1
 
     def numbers(self) -> dict[int, int]:
         """Return the number of each job, by its place in the map."""
@@ -50,8 +51,12 @@ class Numbering:
         self._match(self._fingerprint, done)
         self._match(self._changed, {n: frozenset(paths) for n, paths in self._cut_off.items()})
         self._match(self.work.label_of, {n: text for n, text in self._labels.items() if n not in self._cut_off})
-        for planned in self._waiting():
-            self._give(planned, planned.place if self._may_have_its_place(planned) else self._new())
+        for planned in filter(self._may_have_its_place, list(self._waiting())):
+            self._give(planned, planned.place)
+        taken = set(self._given.values())
+        new = (number for number in count(self._first_new) if number not in taken)
+        for planned, number in zip(list(self._waiting()), new, strict=False):
+            self._give(planned, number)
         return self._given
 
     def _is_as_before(self) -> bool:
@@ -86,10 +91,6 @@ class Numbering:
     def _give(self, planned: PlannedJob, number: int) -> None:
         self._given[planned.place] = number
         self._free.discard(number)
-
-    def _new(self) -> int:
-        self._next += 1
-        return self._next - 1
 
     def _fingerprint(self, planned: PlannedJob) -> str:
         return fingerprint(self.work.job_identity(planned))

@@ -74,8 +74,12 @@ def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
     return find(typed)
 
 
-def prepare(step: Step, results: Results, settings: Settings, machine: Resources) -> Prepared:
+def prepare(step: Step, results: Results, settings: Settings, machine: Resources, entry: str = "") -> Prepared:
     """Return the step with its maps loaded, its outputs named and its jobs built; nothing is run or written.
+
+    Parameters
+    ----------
+    entry: the name of the step in the journal, if it is another one.
 
     Raises
     ------
@@ -93,7 +97,8 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
     if not control.flag("skip_infile"):
         _check_inputs_fit(step, control, mapfiles, tokens, maps)
     executable = _executable(step, control, settings)
-    builder = JobBuilder(step.name, control, keywords, executable, settings, mapfiles, tokens, maps, outputs, machine)
+    given = (control, keywords, executable, settings, mapfiles, tokens, maps, outputs, machine)
+    builder = JobBuilder(step.name, *given, entry=entry)
     jobs = builder.jobs()
     suffixes = naming.suffix_maps()
     return Prepared(

@@ -190,7 +190,7 @@ class Run:
         return outputs
 
     def _recipe(self, step: Step) -> Outputs:
-        prepared = prepare(step, self.results, self.settings, self.executor.capacity())
+        prepared = prepare(step, self.results, self.settings, self.executor.capacity(), self._journal_name(step))
         self._write_parset(step, prepared.keywords)
         return self._work(step, prepared)
 

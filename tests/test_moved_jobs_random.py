@@ -126,7 +126,7 @@ def test_nothing_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[str, 
                     site.input(product).write_text(texts[product])
 
 
-REFUSED = {"refused": "was cut off while it changed", "killed": ""}
+REFUSED = {"refused": "was cut off while it changed", "killed": None}
 
 
 class ExpectedMarks:
