@@ -74,6 +74,7 @@ class History:
         self._left: dict[str, dict[str, Event]] = {}  # the same of jobs that their step has not any more
         self._left_of: dict[str, set[str]] = {}  # file -> those of these jobs that name it
         self._open: dict[str, Event] = {}  # job -> its start
+        self._unsafe: dict[str, tuple[int, dict[str, Any]]] = {}  # step -> serial number of its start, what it said
         self._run: Event = {}  # the last that began
         self._unended: list[Event] = []
         self._count = 0
@@ -146,7 +147,11 @@ class History:
 
     def jobs_of(self, step: str) -> list[str]:
         """Return the jobs of a step that began, or may have begun."""
-        return list({**self.known_jobs(step), **(self._steps.get(step, {}).get("unsafe") or {})})
+        return list({**self.known_jobs(step), **self.unsafe(step)[1]})
+
+    def unsafe(self, step: str) -> tuple[int, dict[str, Any]]:
+        """Return the serial number of the last start of a step, and the stamps of what its jobs were to change."""
+        return self._unsafe.get(step, (0, {}))
 
     def steps_with_jobs(self) -> set[str]:
         """Return the steps of which any job began."""
@@ -215,6 +220,7 @@ class History:
         elif what == "job_forgotten":
             self._open.pop(job, None)
             self._remove_end(job)
+            self.unsafe(_step_of(job))[1].pop(job, None)
             self._steps[_step_of(job)] = {**event, "event": "step_forgotten"}
 
     def _remove_end(self, job: str) -> None:
@@ -241,6 +247,7 @@ class History:
             self._steps[step] = {**event, "serial": self._count}
             self.in_flux |= dict.fromkeys(event.get("names") or (), step)
             self.leave(step, texts_of(event.get("left")))
+            self._unsafe[step] = (self._count, dict(event.get("unsafe") or {}))
         elif what == "step_done":
             self._steps[step] = {**event, "serial": self._count}
             self._write_over(step, event.get("written") or ())
@@ -256,6 +263,7 @@ class History:
             self._steps[step] = event
         self._jobs.pop(step, None)
         self._left.pop(step, None)
+        self._unsafe.pop(step, None)
         self._open = {job: facts for job, facts in self._open.items() if _step_of(job) != step}
 
     def _apply_files(self, event: Event) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError
@@ -75,14 +75,16 @@ class UnsafeJobs:
 
     def _of_the_step(self) -> Iterator[CutOff]:
         """Yield those that a run which was killed may have had no time to say of that they began."""
-        step = self.journal.steps().get(self.entry) or {}
-        for job, before in (step.get("unsafe") or {}).items() if step.get("event") == "step_started" else ():
+        serial, unsafe = self.journal.unsafe(self.entry)
+        for job, before in unsafe.items():
             ended = self.journal.end_of(job)
-            if not (ended and ended["serial"] > step["serial"]):
-                yield CutOff(job, step["serial"], known(before or {}))
+            if not (ended and ended["serial"] > serial):
+                yield CutOff(job, serial, known(before))
 
-    def unsettled(self, besides: Sequence[str]) -> dict[str, Stamps]:
-        """Return what the last start of the step says of jobs that it has not any more, where it still matters.
+    def unsettled(self, besides: Container[str]) -> dict[str, Stamps]:
+        """Return what the last start of the step says of jobs that it has not any more.
+
+        Also of what is as it was: a job of a cluster may yet begin.
 
         Parameters
         ----------
@@ -90,15 +92,17 @@ class UnsafeJobs:
         """
         found: dict[str, Stamps] = {}
         for cut in self._of_the_step():
-            changed = [path for path in cut.before if path not in besides and self._is_changed(cut, path)]
-            if changed:
-                found[cut.job] = {path: cut.before[path] for path in changed}
+            left = [path for path in cut.before if path not in besides and not self._is_new(cut, path)]
+            if left:
+                found[cut.job] = {path: cut.before[path] for path in left}
         return found
+
+    def _is_new(self, cut: CutOff, path: str) -> bool:
+        return self.journal.written_at.get(path, -1) > cut.serial
 
     def _is_changed(self, cut: CutOff, path: str) -> bool:
         """Whether an input is not as it was before, and was not made anew."""
-        is_new = self.journal.written_at.get(path, -1) > cut.serial
-        return not is_new and bool(changes_since({path: cut.before[path]}))
+        return not self._is_new(cut, path) and bool(changes_since({path: cut.before[path]}))
 
     def _refusal(self, job: str, path: str) -> str:
         again = f"start again with --forget {job}"
@@ -110,9 +114,10 @@ class UnsafeJobs:
         )
 
 
-def known(stamps: Stamps) -> dict[str, str]:
-    """Return the stamps of what was there."""
-    return {path: mark for path, mark in stamps.items() if isinstance(mark, str)}
+def known(stamps: object) -> dict[str, str]:
+    """Return the stamps of what was there; of a line of the journal that is damaged, none."""
+    pairs = stamps.items() if isinstance(stamps, Mapping) else ()
+    return {path: mark for path, mark in pairs if isinstance(mark, str)}
 
 
 def changes_since(before: Stamps) -> list[str]:

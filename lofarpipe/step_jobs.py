@@ -111,7 +111,7 @@ class StepJobs:
         """
         self._began = began
         stamps: dict[str, Stamps] = {}
-        here = [path for planned in self.pending for path in self.work.changed_inputs(planned)]
+        here = {path for planned in self.pending for path in self.work.changed_inputs(planned)}
         for planned in self.pending:
             inputs = {path: began.before.get(path) for path in self.work.changed_inputs(planned)}
             if inputs:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from copy_pipeline import journalled
-from moving_site import MARKED, Killed, MovingSite, PipelineError, Pretended
+from moving_site import MARKED, MARKED_INPUTS, Killed, MovingSite, PipelineError, Pretended
 from test_resume_jobs import Site
 
 from lofarpipe.cli import main
@@ -176,11 +176,15 @@ def test_job_that_failed_keeps_its_number_and_its_tries(moving: MovingSite) -> N
     assert moving.run("xab") == ["copy-b", "again-x", "again-a", "again-b", "join"]
 
 
-def test_job_that_is_left_can_be_forgotten(moving: MovingSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(moving.here)
+def main_in(moving: MovingSite, *words: str) -> int:
+    settings = [word for text in moving.assignments for word in ("-s", text)]
+    return main([f"{moving.here}/run.parset", "-c", f"{moving.here}/pipeline.cfg", *settings, *words])
+
+
+def test_job_that_is_left_can_be_forgotten(moving: MovingSite) -> None:
     moving.run("ab")
     moving.run("b")
-    assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "copy/000"]) == 0
+    assert main_in(moving, "--forget", "copy/000") == 0
     assert moving.run("ab") == ["copy-a", "again-a", "join"]
 
 
@@ -217,3 +221,17 @@ def test_input_that_is_half_changed_is_refused_at_another_place(tmp_path: Path) 
     moving.output("b", "copy").unlink()
     assert moving.run("xab") == ["copy-b", "mark-x", "mark-b", "join"]
     assert moving.numbers("mark") == {"000": "a", "001": "b", "002": "x"}
+
+
+def test_start_that_was_not_recorded_is_not_forgotten_while_its_product_is_gone(tmp_path: Path) -> None:
+    moving = MovingSite(tmp_path, *MARKED_INPUTS)
+    moving.change(*"abx")
+    with pytest.raises(Killed):
+        moving.run("ab", Pretended(kill_at=1, way="untold"))
+    assert moving.run("a") == ["join"]
+    assert moving.run("xa") == ["mark-x", "join"]
+    for products in ("xab", "b"):
+        with pytest.raises(PipelineError, match=f"mark/001 was cut off while it changed {moving.input('b')} in place"):
+            moving.run(products)
+    assert main_in(moving, "--forget", "mark/001") == 0
+    assert moving.run("xab") == ["mark-b", "join"]
