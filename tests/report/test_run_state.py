@@ -220,3 +220,41 @@ def test_old_journal_gives_a_coarser_picture() -> None:
 def test_nothing_in_a_journal_is_an_error(odd: dict[str, Any]) -> None:
     run = RunState.from_events([*WHOLE, odd, *WHOLE])
     assert run.steps["average"].done == 1
+
+
+def test_jobs_that_a_step_has_not_any_more_are_not_shown() -> None:
+    first = [
+        START,
+        began("average", 101.0, 2),
+        *(job_ended(f"average/00{n}", 102.0 + n) for n in (0, 1)),
+        ended("average", 104.0, 2),
+    ]
+    again = [
+        START,
+        {**began("average", 111.0, 2), "left": ["average/000"], "done_before": 1},
+        job_began("average/002", 112.0),
+    ]
+    step = RunState.from_events([*first, *again]).steps["average"]
+    assert list(step.jobs) == ["average/001", "average/002"]
+    assert (step.total, step.done, step.failed) == (2, 1, 0)
+    back = [
+        START,
+        {**began("average", 121.0, 2), "left": ["average/002"], "done_before": 2},
+        ended("average", 122.0, 2),
+    ]
+    step = RunState.from_events(
+        [*first, *again, job_ended("average/002", 113.0), ended("average", 114.0, 2), *back]
+    ).steps["average"]
+    assert list(step.jobs) == ["average/000", "average/001"]
+    assert (step.done, step.state) == (2, "done")
+
+
+@pytest.mark.parametrize("left", [5, "average/000", [["average/000"]], {"average/000": 1}])
+def test_line_that_says_what_nobody_wrote_of_jobs(left: object) -> None:
+    events = [
+        START,
+        began("average", 101.0, 1),
+        job_ended("average/000", 102.0),
+        {**began("average", 103.0, 1), "left": left},
+    ]
+    assert list(RunState.from_events(events).steps["average"].jobs) == ["average/000"]
