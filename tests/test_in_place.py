@@ -41,7 +41,7 @@ def test_jobs_that_began_or_may_have(path: str) -> None:
         {"event": "job_done", "step": "s", "job": f"s/00{number}", "problem": None} for number in (0, 1)
     ]
     assert unsafe(*started(path), *ends).cut_off() == []
-    assert unsafe(*ends, *started(path)).cut_off() == cut_off[:0] + [
+    assert unsafe(*ends, *started(path)).cut_off() == [
         CutOff("s/001", 4, {"/b": "1@1"}),
         CutOff("s/000", 3, {path: str(stamp(path))}),
         CutOff("s/001", 3, {"/b": "1@1"}),

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moving_site import (
     MARKED,
@@ -20,7 +20,7 @@ from moving_site import (
     temporary_site,
 )
 
-SOME = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PRODUCTS = "abcde"
 JOBS = [*(f"{step}-{product}" for step in ("copy", "again") for product in PRODUCTS), "join"]
 LISTS = st.lists(st.sampled_from(PRODUCTS), min_size=1, max_size=5, unique=True).map("".join)
@@ -47,7 +47,7 @@ def check_picture(site: MovingSite, products: str) -> None:
             assert Path(job.log).read_text() == f"{name}-{product_of(job.label)}"
 
 
-@settings(SOME)
+@SOME
 @given(st.lists(RUNS, min_size=2, max_size=6))
 def test_exactly_what_is_not_done_runs(runs: list[tuple]) -> None:  # type: ignore[type-arg]
     with temporary_site() as site:
@@ -80,7 +80,7 @@ MIXED = (
 )
 
 
-@settings(SOME)
+@SOME
 @given(st.lists(st.tuples(MIXED, FAILING, KILL_AT, WAYS), min_size=2, max_size=6))
 def test_what_is_made_is_right(runs: list[tuple]) -> None:  # type: ignore[type-arg]
     with temporary_site() as site:
@@ -100,7 +100,7 @@ def test_what_is_made_is_right(runs: list[tuple]) -> None:  # type: ignore[type-
 
 
 @pytest.mark.parametrize("steps", [MARKED, MARKED_INPUTS], ids=["copies", "inputs"])
-@settings(SOME)
+@SOME
 @given(runs=st.lists(st.tuples(LISTS, KILL_AT, WAYS), min_size=2, max_size=6))
 def test_nothing_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[str, int, str]]) -> None:
     """What was cut off while it was changed is refused, in whichever list it comes back, until it is mended."""
