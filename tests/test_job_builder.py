@@ -30,12 +30,13 @@ def settings(tmp_path, monkeypatch):
 def planned(settings, tmp_path):
     """Return a function that builds the jobs of a step for some products."""
 
-    def build(arguments, products=("/d/a.ms",), machine=MACHINE, lenient=False, **control):
+    def build(arguments, products=("/d/a.ms",), machine=MACHINE, lenient=False, numbers=None, entry="", **control):
         mapfile = tmp_path / "in.mapfile"
         DataMap([DataProduct("localhost", product, False) for product in products]).save(str(mapfile))
         keys = {"executable": "/bin/true", "mapfile_in": str(mapfile), "inputkey": "ms", **control}
         step = Step("average", "average", "recipe", "executable_args", keys, arguments)
-        return prepare(step, {}, replace(settings, lenient=lenient), machine).jobs
+        prepared = prepare(step, {}, replace(settings, lenient=lenient), machine, entry)
+        return prepared.numbered(numbers).jobs if numbers else prepared.jobs
 
     return build
 
@@ -137,6 +138,21 @@ def test_new_set_is_staged(planned, settings):
 def test_every_job_has_a_stage_of_its_own(planned):
     stages = {one.job.staged.directory for one in planned(dp3(), ["/d/a.ms", "/d/b.ms"], **DP3)}
     assert len(stages) == 2
+
+
+def test_number_of_a_job_names_it_and_its_files(planned, settings, wsclean):
+    first, second = planned(dp3(), ["/d/a.ms", "/d/b.ms"], numbers={0: 7}, entry="average@3", **DP3)
+    assert [(one.place, one.job.name, one.job.label) for one in (first, second)] == [
+        (0, "average/007", "/d/a.ms"),
+        (1, "average/001", "/d/b.ms"),
+    ]
+    assert first.job.log == settings.job_directory / "logs/average@3/007.log"
+    assert first.job.staged.directory.name == ".new.ms.average-007.incomplete"
+    (image,) = planned({"name": "/o/x", "flags": "[ms]"}, numbers={0: 7}, **wsclean)
+    assert image.job.tempdir.name.endswith("-average-007")
+    (script,) = planned({"flags": "[ms]"}, numbers={0: 7}, nodescript="python_plugin", executable=__file__)
+    assert script.result == settings.job_directory / "jobs/average/007.result.json"
+    assert [path.name for path in script.files] == ["007.json"]
 
 
 def test_long_names_are_cut(planned):

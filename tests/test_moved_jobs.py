@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from copy_pipeline import journalled
+from made_images import measured
 from moving_site import MARKED, MARKED_INPUTS, Killed, MovingSite, PipelineError, Pretended
 from test_resume_jobs import Site
 
@@ -93,6 +94,27 @@ def test_what_scripts_returned_stays_with_their_products(site: Site) -> None:
     assert site.run(files(site, "cxa")) == ["count-x"]
     returned = json.loads(site.text("run/mapfiles/count.total.mapfile").replace("'", '"').replace("False", "false"))
     assert [entry["file"] for entry in returned] == ["c2", "x2", "a2"]
+
+
+def test_description_of_a_product_stays_with_it(site: Site) -> None:
+    for name in "abx":
+        measured(site.here / f"in/{name}.fits")
+    keys = ("kind=feedback", "mapfile_in=list.output.mapfile", "product_type=SkyImage", "error_tolerance=False")
+    metadata = f"metadata_file={site.here}/metadata"
+    site.more = ("pipeline.steps=[list, describe]", *(f"describe.control.{text}" for text in (*keys, metadata)))
+
+    def described(products: str) -> tuple[list[str], list[str]]:
+        before = len(site.events("job_done"))
+        names = [f"{site.here}/in/{name}.fits" for name in products]
+        assert main(site.arguments(f"list.control.files=[{', '.join(names)}]")) == 0
+        lines = [line for line in site.text("metadata").splitlines() if ".filename=" in line]
+        assert [line.partition("=")[2] for line in lines] == [f"{name}.fits" for name in products]
+        return [event["job"] for event in site.events("job_done")[before:]], lines
+
+    assert sorted(described("ab")[0]) == ["describe/000", "describe/001"]
+    assert sorted(described("xab")[0]) == ["describe/000", "describe/001", "describe/002"]  # each names the map
+    labels = {event["job"]: Path(event["label"]).stem for event in site.events("job_done")}
+    assert labels == {"describe/000": "a", "describe/001": "b", "describe/002": "x"}
 
 
 # Jobs that are pretended.
