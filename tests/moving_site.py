@@ -182,14 +182,16 @@ class MovingSite:
         return executor.started
 
     def dry_run(self, products: str) -> list[str]:
-        """Return the jobs of which a dry run tells the commands."""
+        """Return the jobs of which a dry run tells the commands; their names are ``named``, the rest is ``told``."""
         history = read_history(self.job / "journal.jsonl")
         with tempfile.TemporaryDirectory() as directory:
             args = (self._pipeline(products), self.settings, Pretended(), history, Reporters([]))
             run = DryRun(*args, directory=Path(directory))  # type: ignore[arg-type]
             run.execute()
         self.told = [line for line in run.lines if line.startswith("#")]
-        return [called(line.partition(": ")[2].split(" ", 2)) for line in run.lines if not line.startswith("#")]
+        commands = [line.partition(": ") for line in run.lines if not line.startswith("#")]
+        self.named = [name for name, _, _ in commands]
+        return [called(command.split(" ", 2)) for _, _, command in commands]
 
     def _pipeline(self, products: str):  # type: ignore[no-untyped-def]
         files = ", ".join(str(self.input(product)) for product in products)

@@ -107,7 +107,7 @@ def test_jobs_that_began_and_did_not_end_are_known(path: Path) -> None:
         assert (began["s/1"]["is_lost"], began["s/1"]["is_cleared"]) == (True, True)
         assert journal.written == {"/in": "3@4"}  # what one that was lost did is not known
         assert journal.jobs_done("s") == 1
-        assert journal.jobs_of("s") == ["s/0", "s/1", "s/1", "s/2"]
+        assert journal.jobs_of("s") == ["s/0", "s/1", "s/2"]
         assert journal.is_in_flux("/in", "7@8", besides="t")
         assert not journal.is_in_flux("/in", "7@8", besides="s")
         assert not journal.is_in_flux("/in", None, besides="t")  # it was there when they began
