@@ -15,6 +15,7 @@ from lofarpipe.history import Event, fingerprint
 from lofarpipe.in_place import UnsafeJobs
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.job_ledger import JobLedger
+from lofarpipe.leftovers import is_cleared_at_the_start
 from lofarpipe.step_jobs import Work
 
 
@@ -112,7 +113,7 @@ class Numbering:
         if not label or (_is_list(label) and _is_list(self.work.label_of(planned))):
             return True
         if not _is_done(event):
-            return event["event"] == "job_done" or bool(event.get("is_cleared"))
+            return event["event"] == "job_done" or is_cleared_at_the_start(event)
         names = self.ledger.names(self.work.job_identity(planned))
         return any(path.startswith(name) for path in event.get("written") or () for name in names)
 

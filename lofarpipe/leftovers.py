@@ -52,10 +52,9 @@ class Leftovers:
             If something cannot be removed or moved aside.
         """
         jobs = {job: event for job, event in self._journal.open_jobs().items() if not event.get("is_cleared")}
-        local = {job: event for job, event in jobs.items() if event.get("executor") in (LOCAL, None)}
-        self._wait(local)
+        self._wait({job: event for job, event in jobs.items() if is_local(event)})
         for job, event in jobs.items():
-            if job in local or event.get("is_lost"):
+            if is_cleared_at_the_start(event):
                 self._clear_job(job, event)
 
     def _wait(self, jobs: Mapping[str, Event]) -> None:
@@ -125,6 +124,16 @@ class Leftovers:
                 f"{path}: not complete, and cannot be removed before it is made again: {io_problem(err)}"
             ) from err
         return f"{path} was not complete, and is removed"
+
+
+def is_local(event: Event) -> bool:
+    """Whether a job that did not end was run on the machine of its engine; ``event`` is its start."""
+    return event.get("executor") in (LOCAL, None)
+
+
+def is_cleared_at_the_start(event: Event) -> bool:
+    """Whether what a job left that did not end is cleared away before a run begins, or was."""
+    return is_local(event) or bool(event.get("is_lost"))
 
 
 def mark_processes(job_directory: Path) -> None:

@@ -118,8 +118,10 @@ def test_job_that_takes_a_list_is_known_by_its_place(numbers) -> None:  # type: 
 
 def test_number_of_a_failure_is_taken_and_that_of_a_job_that_may_live_is_not(numbers) -> None:  # type: ignore[no-untyped-def]
     assert numbers([done(0, "a", problem="failed")], "x") == [0]
-    assert numbers([began(0, "a")], "x") == [1]
-    assert numbers([began(0, "a"), {"event": "job_cleared", "step": "s", "job": "s/000"}], "x") == [0]
+    far: list[Event] = [{"event": "run_started", "executor": "slurm"}, began(0, "a")]
+    assert numbers([began(0, "a")], "x") == [0]  # it ends before a run begins
+    assert numbers(far, "x") == [1]
+    assert numbers([*far, done(0, "a", problem="lost with its node", is_lost=True)], "x") == [0]
 
 
 def test_job_that_was_cut_off_is_known_by_what_it_changes(numbers) -> None:  # type: ignore[no-untyped-def]
