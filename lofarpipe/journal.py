@@ -72,7 +72,7 @@ class Journal(History):
     def record(self, event: str, **facts: object) -> None:
         """Append an event; ``step_done`` and ``run_ended`` are on the disk when this returns.
 
-        Events with a meaning here: ``step_started`` (step; ``left``: jobs that it had, and has not any more; ``unsafe``:
+        Events with a meaning here: ``step_started`` (step; ``left``: jobs that it has not any more; ``unsafe``:
         the stamps of what its jobs are going to change), ``step_done`` (step, fingerprint, outputs, and the files
         and maps as they were left), ``step_forgotten`` (step), ``plugin_done`` (step, outputs), ``job_started`` (job,
         and the stamps of what it may write before it did), ``job_done`` (job, fingerprint, files, and what the caller
