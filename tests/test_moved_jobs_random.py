@@ -109,8 +109,10 @@ def test_nothing_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[str, 
         texts = {product: site.input(product).read_text() for product in PRODUCTS}
         expected = ExpectedMarks(has_copies=steps is MARKED)
         for products, kill_at, way in runs:
-            executor = Pretended(frozenset(), kill_at, way)
             wanted, end = expected.run(products, kill_at, way)
+            # A copy that nobody knows to have begun is taken for the work of the job that was cut off: that is refused.
+            is_copy = wanted and wanted[-1].startswith("copy")
+            executor = Pretended(frozenset(), kill_at, "half" if way == "untold" and is_copy else way)
             if end == "done":
                 site.run(products, executor)
                 assert site.joined() == "".join(f"{texts[product]}marked\n" for product in products)
