@@ -74,8 +74,10 @@ def _chosen(step: StepState, most: int) -> list[JobState]:
 def _shown(job: JobState, commands: Mapping[str, str], log_bytes: int, command_characters: int) -> ShownJob:
     limit = min(LONGEST_BYTES, 4 * log_bytes) if job.state == FAILED else log_bytes
     log = read_log(job.log, limit)
-    name = COUNTERS.sub("/", job.name) if "@" in job.name else job.name
-    command = commands.get(name) or _command_in(log)
+    if "@" in job.name:  # the file of all commands has those of the last iteration
+        command = _command_in(log) or commands.get(COUNTERS.sub("/", job.name), "")
+    else:
+        command = commands.get(job.name) or _command_in(log)
     return ShownJob(job, shortened(command, command_characters), log)
 
 

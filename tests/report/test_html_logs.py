@@ -88,10 +88,18 @@ def test_a_command_that_only_the_log_knows(tmp_path: Path) -> None:
 
 def test_iterations_have_the_commands_of_their_step(tmp_path: Path) -> None:
     (tmp_path / "commands.txt").write_text("a/000: the command\n")
-    log = write_log(tmp_path, "a/000", "")
-    (step,) = shown_steps(RunState.from_events(job_events("a@2@0", 0, log, BEGAN_S)), tmp_path)
+    (tmp_path / "empty.log").touch()
+    (step,) = shown_steps(RunState.from_events(job_events("a@2@0", 0, tmp_path / "empty.log", BEGAN_S)), tmp_path)
     assert step.jobs[0].job.name == "a@2@0/000"
     assert step.jobs[0].command == "the command"
+
+
+def test_an_iteration_has_its_own_command_where_its_log_knows_it(tmp_path: Path) -> None:
+    (tmp_path / "commands.txt").write_text("a/000: the command of the last one\n")
+    log = tmp_path / "own.log"
+    log.write_text("### a@0/000 on here\n### cd /w && run this\n")
+    (step,) = shown_steps(RunState.from_events(job_events("a@0", 0, log, BEGAN_S)), tmp_path)
+    assert step.jobs[0].command == "cd /w && run this"
 
 
 def test_failed_jobs_come_first(tmp_path: Path) -> None:
