@@ -49,7 +49,9 @@ def guarded(work: Callable[[], int], debug: bool) -> int:
     from lofarpipe.executors.jobs import Interrupted
 
     try:
-        return work()
+        status = work()
+        write_out()
+        return status
     except Interrupted as err:
         say(str(err))
         return EXIT_SIGNAL + err.signal
@@ -65,6 +67,26 @@ def guarded(work: Callable[[], int], debug: bool) -> int:
         return failed(unwritten(err), debug)
     except Exception as err:
         return failed(f"{unexpected(err)}; run with -d for the traceback", debug)
+
+
+def write_out() -> None:
+    """Write what was printed and waits to be written; at the exit of Python nobody could say what is wrong with it.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be written, but for a reader that went away.
+    """
+    from lofarpipe.errors import PipelineError
+
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        sys.stdout = None  # it is not tried again
+        raise PipelineError(f"what was printed cannot be written: {err.strerror}; look where it was sent to") from err
 
 
 def say(text: str) -> None:

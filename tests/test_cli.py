@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -385,6 +386,33 @@ def test_ignored_hangup_stays_ignored():
         assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), 128 + signal.SIGPIPE, ""),
+        (OSError(28, "No space left on device"), 1, "what was printed cannot be written: No space left on device; "),
+    ],
+)
+def test_what_waits_to_be_written_is_written_before_the_end(monkeypatch, capsys, error, status, said):
+    def flush() -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", io.StringIO())
+        patch.setattr(sys.stdout, "flush", flush)
+        assert main(["--options", "image.parset"]) == status
+        assert sys.stdout is None
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_printed_to_a_full_disk_is_told():
+    with Path("/dev/full").open("w") as full:
+        command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "lofarpipe.cli", "--options", "image.parset"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written: No space left on device" in done.stderr
 
 
 def test_a_reader_that_has_had_enough_is_no_failure():

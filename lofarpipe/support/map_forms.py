@@ -21,7 +21,7 @@ _FLAG = "(?:True|False)"
 _WORDS = {
     "TEXT": ("'", r"[^'\\\n]*+", "'"),
     "LIST": ('"', r"[^\"\\\n]*+", '"'),
-    "FLAGS": (r"\[", f"{_FLAG}(?:, {_FLAG})*+", r"\]"),
+    "FLAGS": (r"\[", f"{_FLAG}(?:, {_FLAG})*", r"\]"),
     "FLAG": ("", _FLAG, ""),
 }
 _WORD = re.compile("|".join(_WORDS))

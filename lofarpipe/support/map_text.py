@@ -26,12 +26,12 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 _START, _END = re.compile(r"\s*\["), re.compile(r"\s*\]\s*\Z")
 _SEPARATOR, _BLANKS = re.compile(AFTER_ENTRY), re.compile(r"\s*")
 _TEXT = r"""(?:'([^'\\\n]*+)'|"([^"\\\n]*+)")"""
-_PLAIN_TEXTS = re.compile(r"\['[^'\\\n]*+'(?:, '[^'\\\n]*+')*+\]")
-_TEXTS = re.compile(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*+\]")
+_PLAIN_TEXTS = re.compile(r"\['[^'\\\n]*+'(?:, '[^'\\\n]*+')*\]")
+_TEXTS = re.compile(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*\]")
 _ONE_TEXT = re.compile(_TEXT)
 _TOKEN = re.compile(
     r"""\s*(?:
-        u?(?P<quote>'(?P<single>(?:[^'\\\n]++|\\[^\n])*+)'|"(?P<double>(?:[^"\\\n]++|\\[^\n])*+)")(?!\s*['"])
+        u?(?P<quote>'(?P<single>(?:[^'\\\n]++|\\[^\n])*)'|"(?P<double>(?:[^"\\\n]++|\\[^\n])*)")(?!\s*['"])
         |(?P<mark>[][(){}:,])
         |(?P<word>True|False|None)(?!\w)
         |(?P<integer>[+-]?(?:0|[1-9][0-9]{0,99}))(?![\w.])

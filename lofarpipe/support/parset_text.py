@@ -36,15 +36,19 @@ def _all_but(characters: str) -> str:
 
 
 def _line_pattern(but: Callable[[str], str]) -> re.Pattern[str]:
-    """Return what matches a line everywhere, and tries nothing twice: the quantifiers are possessive."""
+    """Return what matches a line everywhere, and tries nothing twice.
+
+    The quantifiers of characters are possessive. Those of groups are not, for with choices in a group that goes wrong
+    before Python 3.11.5; what is between quotes, and what is not, begin with other characters, so they need not be.
+    """
     quoted = "|".join(quote + but(quote + "\n") + "*+" + quote for quote in QUOTES)
     in_key, in_text, in_comment = but(" \t\n\"'=#"), but("\n\"'=#"), but("\n")
     return re.compile(
         rf"""[ \t]*+(?:
             (?:
                 (?P<key>(?:![ ])?(?!!){in_key}++)[ \t]*+=[ \t]*+
-                (?P<value>{in_text}*+(?:(?:{quoted}){in_text}*+)*+)
-            )?+
+                (?P<value>{in_text}*+(?:(?:{quoted}){in_text}*+)*)
+            )?
             (?P<comment>\#{in_comment}*+)?\r*+(?:\n|\Z)
           | (?P<other>[^\n]*+)(?:\n|\Z)
         )""",

@@ -52,15 +52,15 @@ def left_over(job: Path) -> list[str]:
 def left_in(scratch: Path) -> list[str]:
     """Return what is left in the directory of temporary files.
 
-    Astropy tries once in each process whether files can be mapped into memory, with one of a single byte; a process
-    that is killed just then leaves it, and nobody could know whose it is.
+    Python tries once in each process whether it can write there, and Astropy whether files can be mapped into memory;
+    a process that is killed just then leaves the file that it tried with, and nobody could know whose it is.
     """
-    there = list(scratch.iterdir())
-    return [
-        path.name
-        for path in there
-        if not (path.name.startswith("tmp") and path.is_file() and path.read_bytes() == b" ")
-    ]
+    return [path.name for path in scratch.iterdir() if not (path.is_file() and _is_try(path.name, path.read_bytes()))]
+
+
+def _is_try(name: str, content: bytes) -> bool:
+    by_python = re.fullmatch("[a-z0-9_]{8}", name) and b"blat".startswith(content)  # as tempfile does
+    return bool(by_python or (name.startswith("tmp") and content == b" "))
 
 
 def _image(path: Path, job: Path) -> tuple[list[Any], bytes]:

@@ -27,9 +27,10 @@ def test_what_is_left_over_is_found(tmp_path: Path) -> None:
 
 
 def test_what_is_left_of_temporary_files_is_found(tmp_path: Path) -> None:
-    for name, content in (("tmpx", b"  "), ("x", b" "), ("tmpy", b" ")):
+    contents = {"tmpx": b"  ", "x": b" ", "tmpy": b" ", "w_99yw66": b"blat", "w_99yw67": b"", "w_99yw68": b"data"}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    assert sorted(left_in(tmp_path)) == ["tmpx", "x"]
+    assert sorted(left_in(tmp_path)) == ["tmpx", "w_99yw68", "x"]
 
 
 def test_processes_are_found_by_directory_command_and_environment(tmp_path: Path) -> None:

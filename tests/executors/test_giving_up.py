@@ -98,7 +98,7 @@ def test_stage_that_is_gone_has_no_images(tmp_path: Path) -> None:
 def test_solver_that_stalled_is_seen_at_the_end(tmp_path: Path) -> None:
     said = "        Converged: 0, stalled: 3, non converged: 0, failed: 0"
     (result,) = run(make_job(tmp_path, f"echo '{said}'", watch={"program": "dp3"}))
-    assert "no solution of DP3 converged: 3 stalled, 0 failed" in result.problem
+    assert "of 3 solutions of DP3 3 stalled and 0 failed: max_stalled = 1 of them" in result.problem
 
 
 def test_program_that_failed_by_itself_says_why_itself(tmp_path: Path) -> None:
