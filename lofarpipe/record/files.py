@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ _PATTERN = frozenset("*?[")
 class RunFiles:
     """Tells inputs, products and the runner's own files apart.
 
-    A product is what a step wrote, and what a plugin lists that was made after the run began. Everything else that is
+    A product is what a step wrote, and what a plugin lists that was made during a run. Everything else that is
     named and is there is an input, but for programs and what was installed with them.
     """
 
@@ -39,6 +39,7 @@ class RunFiles:
     settings: Settings
     programs: frozenset[str]  # their paths
     began_s: float  # when the first run in this job directory began, s since 1970 UTC
+    pauses: Sequence[tuple[float, float]] = ()  # between runs, from the end of one to the start of the next
 
     def inputs(self, history: History, before: Iterable[str] = ()) -> list[str]:
         """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
@@ -70,12 +71,12 @@ class RunFiles:
         return path not in self.programs and not self._is_own(path) and self._is_older(path)
 
     def _is_older(self, path: str) -> bool:
-        """Whether something was there before the run; times of change cannot be copied along, as others can."""
+        """Whether something was there before the run, or came between runs: times of change cannot be copied along."""
         try:
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) and os.path.isdir(path):  # noqa: PTH112 - of very many paths
                 status = os.lstat(f"{path}/table.dat")
-            return status.st_ctime < self.began_s
+            return status.st_ctime < self.began_s or any(a < status.st_ctime < b for a, b in self.pauses)
         except (OSError, ValueError):  # it is not there, or no path at all
             return False
 

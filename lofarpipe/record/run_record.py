@@ -171,7 +171,8 @@ class RunRecord(Reporter):
     def _files(self) -> RunFiles:
         programs = frozenset(program["path"] for program in self._facts["software"]["programs"])
         first_s = self._picture.first_s
-        return RunFiles(self._pipeline, self._settings, programs, time.time() if first_s is None else first_s)
+        began_s = time.time() if first_s is None else first_s
+        return RunFiles(self._pipeline, self._settings, programs, began_s, self._picture.pauses)
 
     def _write(self) -> None:
         state = self._picture.state

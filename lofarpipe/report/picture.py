@@ -25,6 +25,8 @@ class Picture:
     def __init__(self) -> None:
         self._state = RunState()
         self._first_s: float | None = None
+        self._pauses: list[tuple[float, float]] = []
+        self._ended_s: float | None = None  # the last run, if it said so
         self._waiting: deque[Event] = deque()  # its ends can be used by two threads
         self._lock = threading.Lock()
 
@@ -37,6 +39,11 @@ class Picture:
     def first_s(self) -> float | None:
         """The earliest time of an event, of an earlier run too, s since 1970 UTC; None before the first one."""
         return self.see(lambda _: self._first_s)
+
+    @property
+    def pauses(self) -> list[tuple[float, float]]:
+        """From the end of one run to the start of the next one, s since 1970 UTC; after one that was killed is none."""
+        return self.see(lambda _: list(self._pauses))
 
     def apply(self, event: Event) -> None:
         """Take in an event as the journal has it."""
@@ -56,5 +63,13 @@ class Picture:
             event = self._waiting.popleft()
             self._state.apply(event)
             time_s = event.get("time_s")
-            if isinstance(time_s, int | float) and (self._first_s is None or time_s < self._first_s):
-                self._first_s = float(time_s)
+            if isinstance(time_s, int | float):
+                self._note_time(event.get("event"), float(time_s))
+
+    def _note_time(self, kind: object, time_s: float) -> None:
+        if self._first_s is None or time_s < self._first_s:
+            self._first_s = time_s
+        if kind == "run_started" and self._ended_s is not None:
+            self._pauses.append((self._ended_s, time_s))
+        if kind in ("run_started", "run_ended"):
+            self._ended_s = time_s if kind == "run_ended" else None

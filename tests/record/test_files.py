@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_what_is_younger_than_the_run_is_no_input_but_for_known_ones(here: Path)
     files = files_of(here, began=1.0)
     assert files.inputs(History()) == []
     assert names(files.inputs(History(), [str(here / "sky.txt"), str(here / "gone.txt")]), here) == ["sky.txt"]
+
+
+def test_what_came_between_two_runs_is_an_input(here: Path) -> None:
+    came_s = (here / "sky.txt").stat().st_ctime
+    files = dataclasses.replace(
+        files_of(here, began=1.0), pauses=[(came_s - 1, came_s - 0.5), (came_s - 0.1, came_s + 0.1)]
+    )
+    assert "sky.txt" in names(files.inputs(History()), here)
+    files = dataclasses.replace(files, pauses=[(came_s - 1, came_s - 0.5), (came_s + 0.5, came_s + 1)])
+    assert files.inputs(History()) == []
 
 
 def written(*paths: Path) -> dict:

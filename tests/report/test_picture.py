@@ -58,3 +58,20 @@ def test_nothing_changes_while_somebody_looks(monkeypatch: pytest.MonkeyPatch) -
     assert changed.wait(60)
     thread.join()
     assert picture.see(lambda state: state.run) == 1
+
+
+def test_pauses_are_between_runs_that_ended() -> None:
+    picture = Picture()
+    kinds = (
+        "run_started",
+        "run_ended",
+        "run_started",
+        "run_started",
+        "warning",
+        "run_ended",
+        "run_ended",
+        "run_started",
+    )
+    for time_s, kind in enumerate(kinds):
+        picture.apply({"event": kind, "time_s": float(time_s)})
+    assert picture.pauses == [(1.0, 2.0), (6.0, 7.0)]  # the second run was killed
