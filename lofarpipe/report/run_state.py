@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lofarpipe.history import texts_of
+
 # States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
 WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"
 KILLED = "killed"  # of a run alone: it ended without a word
@@ -238,8 +240,8 @@ class RunState:
         self.steps = {step.name: step for step in kept}
 
     def _step_started(self, event: Event) -> None:
-        step, left = self._named(event), event.get("left")
-        step.leave([name for name in left if isinstance(name, str)] if isinstance(left, list) else ())
+        step = self._named(event)
+        step.leave(texts_of(event.get("left")))
         step.begin_run(self.run)
         step.state, step.problem = RUNNING, ""
         step.type = _text(event, "type") or step.type
