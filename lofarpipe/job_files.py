@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.executors.jobs import JobResult
-from lofarpipe.imaging.progress import printable
 from lofarpipe.job_builder import PlannedJob
+from lofarpipe.support.plain_text import printable
 from lofarpipe.support.utilities import append_whole, few_files, write_atomically
 
 LONGEST_LINE = 500  # characters of a log's line that are shown to people

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.progress import Progress, printable
+from lofarpipe.imaging.progress import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.memory_use import memory_in_use_gb
@@ -24,6 +24,7 @@ from lofarpipe.report.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.report.screen import Screen, shows_live
 from lofarpipe.report.summary import summary
 from lofarpipe.run_lock import STALE_S, Holder
+from lofarpipe.support.plain_text import printable
 
 JOURNAL = "journal.jsonl"
 LOOK_S = 1.0  # between two looks of --follow

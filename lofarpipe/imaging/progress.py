@@ -9,6 +9,8 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 
+from lofarpipe.support.plain_text import printable
+
 # WSClean writes the micro sign, U+00B5; the letter, U+03BC, looks the same.
 PREFIXES = {"n": 1e-9, "µ": 1e-6, "\u03bc": 1e-6, "u": 1e-6, "m": 1e-3, "": 1.0, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9}
 LONGEST_LINE = 10_000  # characters that are looked at
@@ -32,7 +34,6 @@ _LAST_STEP = re.compile(r"([0-9]{1,3})%?(\.*)$")
 DOTS_PER_TEN = 5  # four dots and the number
 _DP3_TIME = re.compile(r"^Total DP3 time\s+([\d.]+) real")
 _DP3_STEP_TIME = re.compile(r"^ {2,4}([0-9]+\.?[0-9]*)% \(\s*[\d.]+ m?s\) (\S.*)$")
-_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 PHASES = {
     "Constructing PSF": "making the point spread function",
@@ -182,8 +183,3 @@ class ProgressReader:
         if before.major_iteration or before.text.startswith("done in"):
             return before
         return replace(before, text=printable(line).strip(), fraction=None)
-
-
-def printable(line: str) -> str:
-    """Return text without control characters but line ends, and without blanks at its end: it cannot move a cursor."""
-    return _UNPRINTABLE.sub("", line.expandtabs(1)).rstrip()

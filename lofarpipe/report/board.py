@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lofarpipe.executors.jobs import duration_text
-from lofarpipe.imaging.progress import Progress, printable
+from lofarpipe.imaging.progress import Progress
 from lofarpipe.report.run_state import (
     DONE,
     FAILED,
@@ -22,6 +22,7 @@ from lofarpipe.report.run_state import (
     RunState,
     StepState,
 )
+from lofarpipe.support.plain_text import printable
 from lofarpipe.support.utilities import files_of
 
 MARKS = {WAITING: "·", RUNNING: "▶", DONE: "✓", FAILED: "✗", SKIPPED: "✓", INTERRUPTED: "!"}

@@ -6,19 +6,18 @@ Source: spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import JobResult, duration_text
-from lofarpipe.report.events import Reporter
+from lofarpipe.report.events import Ended, Reporter
+from lofarpipe.report.log_file import LogFile
 from lofarpipe.support.storage import io_problem
 
 PROGRAM = "genericpipeline"
-LINES_AT_ONCE = 1000  # of a long log are in memory
 
 
 class ClassicLog(Reporter):
@@ -30,13 +29,11 @@ class ClassicLog(Reporter):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = LogFile(path)
         self._step_type = ""
         self._before_start: list[str] = []
         self._started = False
-        self._file: int | None = None  # while it is open
         self._clock = _Clock()
-        self._seen_at = ""  # when it was looked whether the file is still there: once a second, and for each step
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Make the file, or go on with the one of an earlier run.
@@ -46,19 +43,20 @@ class ClassicLog(Reporter):
         PipelineError
             If it cannot be written.
         """
+        path = self._file.path
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as log:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as log:
                 log.writelines(self._before_start)
         except OSError as err:
-            raise PipelineError(f"{self._path}: the log cannot be written: {err.strerror}; correct log_file") from err
+            raise PipelineError(f"{path}: the log cannot be written: {err.strerror}; correct log_file") from err
         self._started = True
         self._write("INFO", PROGRAM, f"LOFAR Pipeline ({PROGRAM}) starting: {job_name}, {steps} steps")
 
     def step_started(self, step: str, step_type: str, jobs: int) -> None:
         """Write which step and which task begins."""
         self._step_type = step_type
-        self._leave_if_moved()
+        self._file.leave_if_moved()
         self._write("INFO", PROGRAM, f"Beginning step {step}")
         if step_type != "plugin":
             self._write("INFO", PROGRAM, f"Running task: {step_type}")
@@ -75,16 +73,19 @@ class ClassicLog(Reporter):
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Write what the program wrote, as one block, and how it ended."""
-        product = result.label.rsplit("/", 1)[-1]
-        name = f"node.{result.host}.{self._step_type}.{product}".rstrip(".")
-        if problem is None:
-            end = f"{self._prefix('INFO', name)}{result.name} {result.reason()}\n"
-        else:
-            end = f"{self._prefix('ERROR', name)}{result.name} {problem}\n"
-        if result.is_silent:
-            self._append([end])
-        else:
-            self._append(chain(self._output("DEBUG" if problem is None else "WARNING", name, result), [end]))
+        name = _logger(self._step_type, result)
+        level, of_output = ("INFO", "DEBUG") if problem is None else ("ERROR", "WARNING")
+        end = f"{self._prefix(level, name)}{result.name} {problem or result.reason()}\n"
+        self._append(chain(self._output(of_output, name, result), [end]))
+
+    def jobs_done(self, ended: Sequence[Ended]) -> None:
+        """Write how jobs ended that wrote nothing, each with its time."""
+        self._append(map(self._end_line, ended))
+
+    def _end_line(self, ended: Ended) -> str:
+        result = ended.result
+        name = _logger(self._step_type, result)
+        return f"{_prefix(self._clock.text(ended.time_s), 'INFO', name)}{result.name} {result.reason()}\n"
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Write that a step is complete."""
@@ -108,7 +109,7 @@ class ClassicLog(Reporter):
         try:
             self._write_end(ok, job_name, problem)
         finally:
-            self._close()
+            self._file.close()
 
     def _write_end(self, ok: bool, job_name: str, problem: str) -> None:
         if ok:
@@ -119,14 +120,14 @@ class ClassicLog(Reporter):
         self._write("ERROR", PROGRAM, "LOFAR Pipeline finished unsuccesfully.")
 
     def _prefix(self, level: str, name: str) -> str:
-        return f"{self._clock.text()} {level:7} {name}: "
+        return _prefix(self._clock.text(time.time()), level, name)
 
     def _write(self, level: str, name: str, text: str) -> None:
         line = f"{self._prefix(level, name)}{text}\n"
         if not self._started:
             self._before_start.append(line)
             return
-        self._seen_at = ""
+        self._file.look_again()
         self._append([line])
 
     def _output(self, level: str, name: str, result: JobResult) -> Iterator[str]:
@@ -136,45 +137,20 @@ class ClassicLog(Reporter):
         return (prefix + line.removesuffix("\n") + "\n" for prefix, line in lines)
 
     def _append(self, lines: Iterable[str]) -> None:
-        # Bare calls of the system: this is done once per job, and a stream costs several times as much.
         try:
-            file = self._file
-            if file is None or self._seen_at != self._clock.text():
-                file = self._opened()
-            if isinstance(lines, list):
-                _write_all(file, "".join(lines).encode("utf-8", "replace"))
-                return
-            rest = iter(lines)
-            while text := "".join(islice(rest, LINES_AT_ONCE)):
-                _write_all(file, text.encode("utf-8", "replace"))
+            self._file.append(lines, self._clock.text(time.time()))
         except OSError as err:
-            problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._path)))
+            problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._file.path)))
             raise PipelineError(f"the log cannot be written: {problem}") from err
 
-    def _opened(self) -> int:
-        """Return the descriptor of the file, which has a name: what is written into a removed one, nobody reads."""
-        self._seen_at = self._clock.text()
-        if self._file is not None and os.fstat(self._file).st_nlink == 0:
-            self._close()
-        if self._file is None:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        return self._file
 
-    def _leave_if_moved(self) -> None:
-        """Close the file if its name stands for another one, or for none: programs that keep logs move them away."""
-        self._seen_at = ""
-        if self._file is not None:
-            try:
-                is_there = os.path.samestat(os.fstat(self._file), os.stat(self._path))  # noqa: PTH116
-            except OSError:
-                is_there = False
-            if not is_there:
-                self._close()
+def _prefix(moment: str, level: str, name: str) -> str:
+    return f"{moment} {level:7} {name}: "
 
-    def _close(self) -> None:
-        if self._file is not None:
-            file, self._file = self._file, None
-            os.close(file)
+
+def _logger(step_type: str, result: JobResult) -> str:
+    """Return who tells of a job: the type of its step, and its product."""
+    return f"node.{result.host}.{step_type}.{result.label.rsplit('/', 1)[-1]}".rstrip(".")
 
 
 class _Clock:
@@ -184,13 +160,8 @@ class _Clock:
         self._second = 0
         self._text = ""
 
-    def text(self) -> str:
-        second = int(time.time())
+    def text(self, time_s: float) -> str:
+        second = int(time_s)
         if second != self._second:
             self._second, self._text = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
         return self._text
-
-
-def _write_all(file: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(file, content) :]

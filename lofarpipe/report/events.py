@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from lofarpipe.executors.jobs import Job, JobResult, JobStart
+from lofarpipe.report.soon import Soon
+
+WAIT_S = 1.0  # by which ends of jobs may be told late
+MOST_WAITING = 1000  # of them
+
+
+class Ended(NamedTuple):
+    """A job that ended well and wrote nothing."""
+
+    step: str
+    result: JobResult
+    time_s: float  # when it did, s since 1970 UTC
 
 
 class Reporter:
@@ -29,6 +45,11 @@ class Reporter:
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """A job ended; ``problem`` says why it failed, which its log may tell although its exit code is 0."""
 
+    def jobs_done(self, ended: Sequence[Ended]) -> None:
+        """Some jobs ended, one after the other; who does not override this is told of each by ``job_done``."""
+        for one in ended:
+            self.job_done(one.step, one.result, None)
+
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """A step is complete; ``failed`` of its jobs failed, and that was tolerated."""
 
@@ -43,63 +64,115 @@ class Reporter:
 
 
 class Reporters(Reporter):
-    """Passes each event to all reporters, in their order."""
+    """Passes each event to all reporters, in their order.
+
+    Jobs of milliseconds are very many, and to tell of one between two others costs three times as much as to tell of
+    many at once. So where several in a second end well without a word, they are told together: before the next other
+    event, and a second later at most, by a thread. What a reporter raises then, the next event raises. Reporters of
+    others are as good as these others.
+    """
 
     def __init__(self, reporters: Sequence[Reporter]) -> None:
-        self._reporters = tuple(reporters)
+        self._reporters = told = tuple(chain.from_iterable(map(_all_of, reporters)))
         # Of jobs there may be very many: who does nothing when one begins or ends is not told.
-        self._of_starts = [one for one in reporters if _hears(one, "job_started")]
-        self._of_ends = [one for one in reporters if _hears(one, "job_done")]
+        self._of_starts = [one for one in told if _hears(one, "job_started")]
+        self._of_ends = [one for one in told if _hears(one, "job_done") or _hears(one, "jobs_done")]
+        self._ended: list[Ended] = []  # that are not told yet
+        self._told_s = 0.0  # when such were told, s since 1970 UTC
+        self._soon = Soon(self._tell_late, WAIT_S)
+        self._lock = threading.RLock()  # one event at a time
+        self._problem: Exception | None = None  # what a reporter raised in the thread
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.run_started(job_name, job_directory, steps)
+        self._tell(lambda reporter: reporter.run_started(job_name, job_directory, steps))
 
     def step_started(self, step: str, step_type: str, jobs: int) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.step_started(step, step_type, jobs)
+        self._tell(lambda reporter: reporter.step_started(step, step_type, jobs))
 
     def step_skipped(self, step: str) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.step_skipped(step)
+        self._tell(lambda reporter: reporter.step_skipped(step))
 
     def jobs_done_before(self, step: str, jobs: int) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.jobs_done_before(step, jobs)
+        self._tell(lambda reporter: reporter.jobs_done_before(step, jobs))
 
     def job_started(self, step: str, job: Job, start: JobStart) -> None:
-        """Tell all."""
-        for reporter in self._of_starts:
-            reporter.job_started(step, job, start)
+        """Tell all who want to hear it."""
+        if self._of_starts:
+            self._tell(lambda reporter: reporter.job_started(step, job, start), self._of_starts)
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
-        """Tell all."""
-        for reporter in self._of_ends:
-            reporter.job_done(step, result, problem)
+        """Tell all who want to hear it, now or soon."""
+        if problem is not None or not result.is_silent:
+            self._tell(lambda reporter: reporter.job_done(step, result, problem), self._of_ends)
+            return
+        now_s = time.time()
+        self._ended.append(Ended(step, result, now_s))
+        if 0.0 <= now_s - self._told_s < WAIT_S and len(self._ended) < MOST_WAITING:
+            self._soon.ask()
+        else:
+            self._catch_up()
+
+    def jobs_done(self, ended: Sequence[Ended]) -> None:
+        """Tell all who want to hear it."""
+        self._tell(lambda reporter: reporter.jobs_done(ended), self._of_ends)
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.step_done(step, duration_s, jobs, failed)
+        self._tell(lambda reporter: reporter.step_done(step, duration_s, jobs, failed))
 
     def notice(self, text: str) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.notice(text)
+        self._tell(lambda reporter: reporter.notice(text))
 
     def warning(self, text: str) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.warning(text)
+        self._tell(lambda reporter: reporter.warning(text))
 
     def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.run_ended(ok, job_name, problem)
+        self._soon.stop()
+        with self._lock:
+            self._tell_late()  # whatever comes of it, all hear of the end
+            for reporter in self._reporters:
+                reporter.run_ended(ok, job_name, problem)
+            self._catch_up()
+
+    def _tell(self, event: Callable[[Reporter], None], reporters: Sequence[Reporter] | None = None) -> None:
+        """Tell of the jobs that wait to be told, and of an event."""
+        with self._lock:
+            self._catch_up()
+            for reporter in self._reporters if reporters is None else reporters:
+                event(reporter)
+
+    def _catch_up(self) -> None:
+        with self._lock:
+            if self._problem is not None:
+                problem, self._problem = self._problem, None
+                raise problem
+            self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        if self._ended:
+            self._told_s = time.time()
+            ended, self._ended = self._ended, []
+            for reporter in self._of_ends:
+                reporter.jobs_done(ended)
+
+    def _tell_late(self) -> None:
+        with self._lock:
+            try:
+                self._tell_ended()
+            except Exception as err:  # whatever it is, the run has to hear of it
+                self._problem = err
+
+
+def _all_of(reporter: Reporter) -> Sequence[Reporter]:
+    """Return whom a reporter passes events on to, or else itself."""
+    return reporter._reporters if isinstance(reporter, Reporters) else (reporter,)
 
 
 def _hears(reporter: Reporter, event: str) -> bool:

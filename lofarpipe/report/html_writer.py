@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Interrupted, JobResult
 from lofarpipe.executors.site_options import where
-from lofarpipe.report.events import Reporter
+from lofarpipe.report.events import Ended, Reporter
 from lofarpipe.report.html_pieces import KEPT_IN, has_drawings
 from lofarpipe.report.picture import Picture
 from lofarpipe.support.utilities import uncollected
@@ -93,6 +93,10 @@ class PageWriter(Reporter):
 
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Begin a page if it is time: steps of hours have many jobs."""
+        self._begin_if_due()
+
+    def jobs_done(self, ended: Sequence[Ended]) -> None:
+        """Begin a page if it is time."""
         self._begin_if_due()
 
     def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:

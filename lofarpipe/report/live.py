@@ -8,15 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lofarpipe.imaging.progress import printable
-from lofarpipe.report.board import Line, Moment, board
-from lofarpipe.report.journal_tail import LogTails
-from lofarpipe.report.memory_use import memory_in_use_gb
 from lofarpipe.report.picture import Picture
 from lofarpipe.report.run_state import JobState, RunState
-from lofarpipe.report.screen import Screen
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
+from lofarpipe.support.plain_text import printable
+
+if TYPE_CHECKING:
+    from lofarpipe.report.board import Line
+    from lofarpipe.report.journal_tail import LogTails
+    from lofarpipe.report.screen import Screen
 
 START_S = 5.0  # what is over sooner is told in plain lines
 REFRESH_S = 1.0  # between two pictures, at least
@@ -48,7 +50,7 @@ class LiveTerminal(Terminal):
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._screen: Screen | None = None  # once there is something on it
-        self._logs = LogTails()
+        self._logs: LogTails | None = None  # with the first picture
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Say where logs and maps go, and begin to show the run soon."""
@@ -75,6 +77,9 @@ class LiveTerminal(Terminal):
         """Show pictures until the run is over; a terminal that went away has none."""
         if self._over.wait(START_S):
             return
+        # Imported now: of runs that are over sooner there are many.
+        from lofarpipe.report.screen import Screen
+
         with contextlib.suppress(OSError):
             screen = Screen(sys.stdout, err_too=sys.stderr.isatty())
             self._show(screen)  # the first one loads what shows it
@@ -89,6 +94,11 @@ class LiveTerminal(Terminal):
         return time.thread_time() - began_s
 
     def _lines(self, height: int, has_marks: bool) -> list[Line]:
+        from lofarpipe.report.board import Moment, board
+        from lofarpipe.report.journal_tail import LogTails
+        from lofarpipe.report.memory_use import memory_in_use_gb
+
+        self._logs = self._logs or LogTails()
         running, facts = self._picture.see(lambda state: (_running(state), state.facts))
         progress = self._logs.progress(running)  # may wait for a disk: the run does not
         moment = Moment(time.time(), progress, height, has_marks, memory_in_use_gb(running, facts))

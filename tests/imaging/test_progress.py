@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.imaging.progress import Progress, ProgressReader, flux_text, peak_in, percent_done, printable
+from lofarpipe.imaging.progress import Progress, ProgressReader, flux_text, peak_in, percent_done
+from lofarpipe.support.plain_text import printable
 
 LOGS = Path(__file__).parent / "program_logs"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -86,11 +87,38 @@ def test_packages_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) 
     assert Path(numpy.__file__).is_relative_to(facts["path"])
 
 
-def test_version_that_is_not_where_it_is_expected(tmp_path: Path) -> None:
-    (tmp_path / "other-1.2.egg-info").mkdir()
-    (tmp_path / "other-1.2.egg-info" / "PKG-INFO").write_text("Name: other\nVersion: 1.2\n")
-    (package,) = importlib.metadata.distributions(path=[str(tmp_path)])
-    assert software._version(package) == "1.2"
+def test_packages_are_known_as_python_knows_them() -> None:
+    known = {}
+    for name in software.PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            package = importlib.metadata.distribution(name)
+            known[name] = (package.version, str(package.locate_file("")))
+    assert {fact["name"]: (fact["version"], fact["path"]) for fact in package_facts()} == known
+    assert known
+
+
+def test_packages_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for entry in ("python_casacore-3.8.1.dist-info", "scipy-1.10.1-py3.11.egg-info", "dask.egg-info", "dask"):
+        (first / entry).mkdir(parents=True)
+    (first / "dask.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: dask\nVersion: 2026.8\n")
+    (second / "scipy-1.9.dist-info").mkdir(parents=True)
+    (second / "numpy").mkdir()
+    monkeypatch.setattr(software.sys, "path", [str(tmp_path / "none"), str(first), str(second)])
+    assert [(fact["name"], fact["version"], fact["path"]) for fact in package_facts()] == [
+        ("dask", "2026.8", str(first)),
+        ("python-casacore", "3.8.1", str(first)),
+        ("scipy", "1.10.1", str(first)),
+    ]
+
+
+def test_directory_of_packages_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(software.sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(software.os, "listdir", refuse)
+    assert package_facts() == []
 
 
 def pipeline_of(here: Path, text: str):

@@ -16,6 +16,7 @@ from pseudo_terminal import COLOUR, PseudoTerminal
 
 from lofarpipe.executors.jobs import JobResult
 from lofarpipe.report import VERBOSE, LiveTerminal, Picture, live, shows_live
+from lofarpipe.report import screen as screen_module
 from lofarpipe.report.board import Line
 
 STEPS = """\
@@ -189,7 +190,7 @@ class FakeScreen:
 def screen(monkeypatch: pytest.MonkeyPatch) -> type[FakeScreen]:
     facts = {"shown": [], "said": [], "is_shown": threading.Event()}
     fake = type("Screen", (FakeScreen,), facts)
-    monkeypatch.setattr(live, "Screen", fake)
+    monkeypatch.setattr(screen_module, "Screen", fake)
     monkeypatch.setattr(live, "START_S", 0.0)
     return fake
 
