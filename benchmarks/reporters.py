@@ -4,7 +4,7 @@
 benchmarks/reporters.py [--jobs 1000 3000] [--scripts 1000 2000] [--repeat 3] [--directory DIR]
 
 Two kinds of jobs: /bin/true, the least that a job can be, and a Python script that does nothing, the least that a step
-of a pipeline is. The run has a pseudo-terminal as its standard output: what lasts longer than five seconds is shown
+of a pipeline is. The run has a pseudo-terminal as its standard output: what lasts longer than twelve seconds is shown
 live. The CPU seconds of the reporters, of their threads, processes and imports are counted within the run itself: they
 are far below the noise between two runs. What the counting costs is taken off: one reporter more is counted that does
 nothing. From two sizes follow what they cost for each job, what they cost in any run, and so their part of a run of

@@ -31,7 +31,8 @@ from lofarpipe.support.utilities import uncollected, write_atomically
 Facts = dict[str, Any]
 
 SCHEMA_VERSION = 1
-_as_json = json.JSONEncoder(allow_nan=False).encode  # made once, not for each of the jobs
+# Made once, not for each of the jobs; facts hold no list that holds itself, which takes time to look for.
+_as_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 FILE_NAME = "run.json"
 #: The names of the command line's options that change the configuration.
 OVERRIDES = (

@@ -206,13 +206,21 @@ def _profile(uses: Iterable[tuple[float, float, float]], span: _Span) -> list[fl
     bins = [0.0] * BINS
     for start_s, end_s, amount in uses:
         first, last = (start_s - begin_s) * per_s, (end_s - begin_s) * per_s
-        place = int(first)
-        if 0.0 <= first <= last < place + 1 <= BINS:  # as of very many short jobs
-            bins[place] += amount * (last - first)
+        if first < 0.0:
+            first = 0.0
+        if last > BINS:
+            last = float(BINS)
+        if not first < last:
             continue
-        first, last = min(BINS * 1.0, max(0.0, first)), min(BINS * 1.0, max(0.0, last))
-        for index in range(int(first), min(BINS, int(last) + 1)):
-            bins[index] += amount * max(0.0, min(last, index + 1) - max(first, index))
+        start, end = int(first), int(last)
+        if start == end:  # as of very many short jobs
+            bins[start] += amount * (last - first)
+            continue
+        bins[start] += amount * (start + 1 - first)
+        for index in range(start + 1, end):
+            bins[index] += amount
+        if end < BINS:
+            bins[end] += amount * (last - end)
     return bins
 
 

@@ -14,13 +14,15 @@ from lofarpipe.report.picture import Picture
 from lofarpipe.report.run_state import JobState, RunState
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
 from lofarpipe.support.plain_text import printable
+from lofarpipe.support.utilities import uncollected
 
 if TYPE_CHECKING:
     from lofarpipe.report.board import Line
     from lofarpipe.report.journal_tail import LogTails
     from lofarpipe.report.screen import Screen
 
-START_S = 5.0  # what is over sooner is told in plain lines
+START_S = 5.0  # when a job has run for so long, somebody waits; what is over sooner is told in plain lines
+LATEST_S = 12.0  # to begin takes 60 ms of CPU, so before that a run of many short jobs goes on without
 REFRESH_S = 1.0  # between two pictures, at least
 PATIENCE = 300  # the next one waits so many times what the last one took: pictures take 0.3 % of one core at most
 
@@ -75,17 +77,30 @@ class LiveTerminal(Terminal):
 
     def _refresh(self) -> None:
         """Show pictures until the run is over; a terminal that went away has none."""
-        if self._over.wait(START_S):
+        if self._ends_soon():
             return
         # Imported now: of runs that are over sooner there are many.
         from lofarpipe.report.screen import Screen
 
         with contextlib.suppress(OSError):
-            screen = Screen(sys.stdout, err_too=sys.stderr.isatty())
-            self._show(screen)  # the first one loads what shows it
+            with uncollected():  # the first one loads what shows it
+                screen = Screen(sys.stdout, err_too=sys.stderr.isatty())
+                self._show(screen)
             self._screen, took_s = screen, 0.0
             while not self._over.wait(max(REFRESH_S, PATIENCE * took_s)):
                 took_s = self._show(screen)
+
+    def _ends_soon(self) -> bool:
+        """Wait until there is something to wait for; return whether the run ended before that."""
+        until = time.monotonic() + LATEST_S
+        is_over = self._over.wait(START_S)
+        while not is_over and time.monotonic() < until and not self._has_long_job():
+            is_over = self._over.wait(REFRESH_S)
+        return is_over
+
+    def _has_long_job(self) -> bool:
+        before_s = time.time() - START_S
+        return any(job.start_s is not None and job.start_s <= before_s for job in self._picture.see(_running))
 
     def _show(self, screen: Screen) -> float:
         """Show the run as it is now; return the CPU time that it took, s."""

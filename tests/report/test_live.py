@@ -39,9 +39,10 @@ case $1 in *a.ms) exit 3;; esac
 echo '0%....10....20'
 until [ -e {folder}/go ]; do sleep 0.05; done
 """
-# START_S is 0: the picture is there at once, and the test need not wait.
+# START_S and LATEST_S are 0: the picture is there at once, and the test need not wait.
 RUN = (
-    "import sys; from lofarpipe.report import live; live.START_S = 0; from lofarpipe.cli import main; sys.exit(main())"
+    "import sys; from lofarpipe.report import live; live.START_S = live.LATEST_S = 0;"
+    "from lofarpipe.cli import main; sys.exit(main())"
 )
 
 Start = Callable[..., PseudoTerminal]
@@ -137,7 +138,7 @@ def test_run_that_is_over_soon_is_told_in_plain_lines(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "go").touch()
-    monkeypatch.setattr(sys.modules[__name__], "RUN", RUN.replace("START_S = 0", "START_S = 1000"))
+    monkeypatch.setattr(sys.modules[__name__], "RUN", RUN.replace("LATEST_S = 0", "LATEST_S = 1000"))
     terminal = start()
     assert terminal.finish() == 0
     assert "\x1b[" not in terminal.raw
@@ -192,6 +193,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> type[FakeScreen]:
     fake = type("Screen", (FakeScreen,), facts)
     monkeypatch.setattr(screen_module, "Screen", fake)
     monkeypatch.setattr(live, "START_S", 0.0)
+    monkeypatch.setattr(live, "LATEST_S", 0.0)
     return fake
 
 
@@ -260,3 +262,35 @@ def test_costly_pictures_come_less_often(screen: type[FakeScreen], monkeypatch: 
     terminal._refresh()
     assert terminal._over.asked == pytest.approx([live.START_S, 1.0, 1.0, live.PATIENCE * 0.02])
     assert len(screen.shown) == 3
+
+
+class Clock:
+    """Time that passes while somebody waits; the run is over after ``end_s``."""
+
+    def __init__(self, end_s: float) -> None:
+        self.now_s = 0.0
+        self._end_s = end_s
+
+    def wait(self, timeout: float) -> bool:
+        self.now_s = min(self._end_s, self.now_s + timeout)
+        return self.now_s >= self._end_s
+
+
+def first_picture_s(monkeypatch: pytest.MonkeyPatch, end_s: float, job_start_s: float | None = None) -> float | None:
+    """Return when a picture is shown first of a run that lasts so long, with a job that begins then and goes on."""
+    clock, picture = Clock(end_s), Picture()
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock.now_s)
+    monkeypatch.setattr(live.time, "time", lambda: clock.now_s)
+    if job_start_s is not None:
+        picture.apply({"event": "job_started", "time_s": job_start_s, "job": "a/000", "start_s": job_start_s})
+    terminal = LiveTerminal(picture)
+    terminal._over = clock  # type: ignore[assignment]
+    return None if terminal._ends_soon() else clock.now_s
+
+
+def test_picture_begins_when_there_is_something_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert first_picture_s(monkeypatch, 3600.0, job_start_s=0.0) == live.START_S
+    assert first_picture_s(monkeypatch, 3600.0, job_start_s=3.0) == live.START_S + 3.0
+    assert first_picture_s(monkeypatch, 3600.0) == live.LATEST_S  # jobs are short
+    assert first_picture_s(monkeypatch, 11.0) is None
+    assert first_picture_s(monkeypatch, 4.0, job_start_s=0.0) is None
