@@ -4,12 +4,12 @@
 benchmarks/reporters.py [--jobs 1000 3000] [--scripts 1000 2000] [--repeat 3] [--directory DIR]
 
 Two kinds of jobs: /bin/true, the least that a job can be, and a Python script that does nothing, the least that a step
-of a pipeline is. The run has a pseudo-terminal as its standard output: what lasts longer than twelve seconds is shown
-live. The CPU seconds of the reporters, of their threads, processes and imports are counted within the run itself: they
-are far below the noise between two runs. What the counting costs is taken off: one reporter more is counted that does
-nothing. From two sizes follow what they cost for each job, what they cost in any run, and so their part of a run of
-1,000 jobs. Everything is compiled before, as it is where the pipeline is installed. Each reporter alone is
-counted in runs of their own: to count takes time as well, and changes what is in the caches of the processor.
+of a pipeline is. The run has a pseudo-terminal as its standard output: it is shown live if it lasts long enough. The
+CPU seconds of the reporters, of their threads, processes and imports are counted within the run itself: they are far
+below the noise between two runs. What the counting costs is taken off: each time, nothing is counted as well. From two
+sizes follow what they cost for each job, what they cost in any run, and so their part of a run of 1,000 jobs.
+Everything is compiled before, as it is where the pipeline is installed. Each reporter alone is counted in runs of their
+own: to count takes time as well, and changes what is in the caches of the processor.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import builtins
 import importlib
+import inspect
 import json
 import os
 import pty
@@ -37,10 +38,9 @@ from short_jobs import write_pipeline
 
 LIMIT = 0.01  # of the run
 OF_A_RUN_OF = 1000  # jobs
-NOTHING = "Reporter"  # it does nothing
 TOGETHER = "Reporters"
 PAGE = "PageWriter"  # [report] html = False leaves it out
-IMPORTS, PICTURE, THREAD = "imports", "Picture", "thread of LiveTerminal"
+IMPORTS, MAKING, PICTURE, THREAD = "imports", "making them", "Picture", "thread of LiveTerminal"
 ONCE = ("run_started", "run_ended")  # events of which there is one; processes are waited for in these
 Work = Callable[..., Any]
 KINDS = {"/bin/true": ("/bin/true", ""), "python3 -c pass": (sys.executable, "run.argument.flags = [-c, pass]\n")}
@@ -74,7 +74,9 @@ def counted(work: Work, costs: dict[str, float], name: str, is_once: bool = Fals
         try:
             return work(*arguments, **keywords)
         finally:
-            costs[name] += time.thread_time() - began
+            ended = time.thread_time()
+            nothing()
+            costs[name] += ended - began - (time.thread_time() - ended)
             INSIDE.depth -= 1
             if is_once:
                 costs[name] += cpu_s(resource.RUSAGE_CHILDREN) - before
@@ -82,20 +84,19 @@ def counted(work: Work, costs: dict[str, float], name: str, is_once: bool = Fals
     return call
 
 
-class Timed:
-    """Passes everything on to a reporter, and counts what that costs; of some events only, if they are named."""
+def nothing(*arguments: object, **keywords: object) -> None:
+    """Take the time that a call takes, and that to ask for the time takes."""
 
-    def __init__(self, reporter: object, costs: dict[str, float], events: Sequence[str] = ()) -> None:
-        self._reporter = reporter
-        self._costs = costs
-        self._events = events
 
-    def __getattr__(self, event: str) -> Callable[..., object]:
-        method: Callable[..., object] = getattr(self._reporter, event)
-        if not self._events or event in self._events:
-            method = counted(method, self._costs, type(self._reporter).__name__, event in ONCE)
-        setattr(self, event, method)  # the next time it is found at once
-        return method
+def count_events(kind: type, costs: dict[str, float], events: Sequence[str], base: type) -> None:
+    """Have counted what a kind of reporters does when it is told of events, as far as that is not what ``base`` does.
+
+    What does nothing with an event stays so: it is not told.
+    """
+    for event in events:
+        method = getattr(kind, event)
+        if method is not getattr(base, event, None):
+            setattr(kind, event, counted(method, costs, kind.__name__, event in ONCE))
 
 
 def count_imports(costs: dict[str, float]) -> None:
@@ -113,19 +114,18 @@ def count_imports(costs: dict[str, float]) -> None:
 def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
     """Have the reporters of the next run counted: together, with the page apart, or each alone."""
     from lofarpipe import cli, report
+    from lofarpipe.record.run_record import RunRecord
     from lofarpipe.report import live
+    from lofarpipe.report.html_writer import PageWriter
 
-    make = cli.make_reporters
-
-    def made(*arguments: object) -> report.Reporters:
-        told = make(*arguments)._reporters  # type: ignore[arg-type]
-        nothing = Timed(report.Reporter(), costs)
-        if each_alone:
-            return report.Reporters([*(Timed(one, costs) for one in told), nothing])
-        pages = [Timed(one, costs, ONCE) if type(one).__name__ == PAGE else one for one in told]
-        return report.Reporters([Timed(report.Reporters(pages), costs), nothing])
-
-    cli.make_reporters = made  # type: ignore[assignment]
+    told = [name for name, _ in inspect.getmembers(report.Reporter, inspect.isfunction)]
+    if each_alone:
+        for kind in (report.ClassicLog, live.LiveTerminal, PageWriter, RunRecord, report.Statistics):
+            count_events(kind, costs, told, report.Reporter)
+    else:
+        count_events(PageWriter, costs, ONCE, report.Reporter)
+        count_events(report.Reporters, costs, [*told, "_tell_late"], report.Reporter)
+    cli.make_reporters = counted(cli.make_reporters, costs, MAKING)
     report.Picture.apply = counted(report.Picture.apply, costs, PICTURE)  # type: ignore[method-assign]
     live.LiveTerminal._refresh = counted(live.LiveTerminal._refresh, costs, THREAD)  # type: ignore[method-assign]
 
@@ -155,9 +155,8 @@ class Costs:
 
     @classmethod
     def found(cls, total: float, costs: dict[str, float]) -> Costs:
-        """Return what was counted, without what the counting costs, and with the page apart."""
-        counting = costs.pop(NOTHING, 0.0)
-        of = {name: cost - (0.0 if name in (THREAD, IMPORTS) else counting) for name, cost in costs.items()}
+        """Return what was counted, with the page apart."""
+        of = dict(costs)
         if TOGETHER in of:
             of[PAGE] = costs[PAGE]  # counted for two events alone
             of[TOGETHER] -= of[PAGE]

@@ -30,22 +30,56 @@ def test_all_kinds_of_jobs_and_each_reporter_are_counted(tmp_path: Path) -> None
     assert "\n/bin/true: 3 and 6 jobs\n" in done.stdout
     assert "\npython3 -c pass: 1 and 2 jobs\n" in done.stdout
     names = ("ClassicLog", "Statistics", "LiveTerminal", "RunRecord", "PageWriter", "thread of LiveTerminal", "Picture")
-    for name in ("imports", *names, "the run", "all but the page", "the page"):
+    for name in ("imports", "making them", *names, "the run", "all but the page", "the page"):
         assert re.search(rf"^  {name}{NUMBERS}$", done.stdout, re.MULTILINE), (name, done.stdout)
     for part in ("all but the page", "with the page"):
         verdicts = re.findall(rf"of a run of 1000 jobs, {part}: -?[\d.]+%, limit 1%: (?:ok|MISSED)", done.stdout)
         assert len(verdicts) == 2
-    assert "  Reporter " not in done.stdout  # it is what the counting costs
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_counting_costs_is_taken_off_and_the_page_is_apart(reporters: ModuleType) -> None:
-    counted = {"Reporter": 0.01, "Reporters": 0.5, "PageWriter": 0.2, "Picture": 0.03, "imports": 0.04}
+def test_the_page_is_apart(reporters: ModuleType) -> None:
+    counted = {"Reporters": 0.5, "PageWriter": 0.2, "Picture": 0.03, "imports": 0.04}
     costs = reporters.Costs.found(9.0, {**counted, "thread of LiveTerminal": 0.05})
     assert costs.total == 9.0
     assert costs.page == 0.2
-    # 0.5 - 0.01 - 0.2 of the reporters, 0.03 - 0.01 of the picture; what is counted once needs nothing taken off.
-    assert costs.told == pytest.approx(0.29 + 0.02 + 0.04 + 0.05)
+    assert costs.told == pytest.approx(0.3 + 0.03 + 0.04 + 0.05)
+
+
+def test_what_the_counting_costs_is_taken_off(reporters: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([1.0, 1.5, 1.6, 2.0, 2.2, 2.5])  # before, after, and after nothing, twice
+    monkeypatch.setattr(reporters.time, "thread_time", lambda: next(clock))
+    costs = {"a": 0.0}
+    work = reporters.counted(lambda number: number + 1, costs, "a")
+    assert (work(1), work(2)) == (2, 3)
+    assert costs["a"] == pytest.approx(0.5 - 0.1 + 0.2 - 0.3)
+
+
+class Base:
+    """Does nothing when it is told."""
+
+    def first(self) -> None: ...
+
+    def second(self) -> None: ...
+
+
+def test_events_with_which_something_is_done_are_counted(reporters: ModuleType) -> None:
+    class Told(Base):
+        """Hears of two of three events."""
+
+        def second(self) -> str:
+            return "second"
+
+        def third(self) -> str:
+            return "third"
+
+    costs = {"Told": 0.0}
+    third = Told.third
+    reporters.count_events(Told, costs, ["first", "second"], Base)
+    assert Told.first is Base.first
+    assert Told.third is third
+    assert Told().second() == "second"
+    assert costs["Told"] != 0.0
 
 
 def test_what_a_job_costs_follows_from_two_sizes(reporters: ModuleType) -> None:
@@ -101,20 +135,3 @@ def test_time_of_a_function_is_that_of_its_thread(reporters: ModuleType) -> None
         reporters.counted(fail, costs, "busy")()
     assert costs["busy"] > 0.0
     assert reporters.INSIDE.depth == 0
-
-
-def test_only_the_events_that_are_named_are_counted(reporters: ModuleType) -> None:
-    class Told:
-        """Hears of two events."""
-
-        def one(self) -> int:
-            return 1
-
-        def other(self) -> int:
-            return 2
-
-    costs = {"Told": 0.0}
-    timed = reporters.Timed(Told(), costs, ("one",))
-    assert (timed.other(), costs["Told"]) == (2, 0.0)
-    assert timed.one() == 1
-    assert costs["Told"] > 0.0
