@@ -123,10 +123,10 @@ class PageWriter(Reporter):
             self._finish(self._process.wait(LIMIT_S))
 
     def _write_here(self) -> None:
-        from lofarpipe.report.html_page import write_page
-
         try:
             with uncollected():
+                from lofarpipe.report.html_page import write_page
+
                 write_page(self._directory, self._picture.state, self._record())
         except Interrupted:
             raise
