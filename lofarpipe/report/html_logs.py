@@ -19,6 +19,7 @@ COMMANDS_BYTES = 1_500_000
 MOST_JOBS = 3_000  # on the page
 HEAD_PART = 0.3  # of a log that is cut; the end tells more
 COUNTERS = re.compile(r"(@\d+)+/")  # of loops, in the name of a job
+PLAIN_BYTES = b"\n" + bytes(range(0x20, 0x7F))
 UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -124,6 +125,8 @@ def read_log(path: str, limit: int) -> LogText:
 
 
 def _text(content: bytes) -> str:
+    if content.isascii() and not content.translate(None, PLAIN_BYTES):  # as most are; to look at letters takes longer
+        return content.decode("ascii")
     return printable(content.decode("utf-8", "replace"))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lofarpipe.report.screen import Screen
 
 START_S = 5.0  # when a job has run for so long, somebody waits; what is over sooner is told in plain lines
-LATEST_S = 12.0  # to begin takes 60 ms of CPU, so before that a run of many short jobs goes on without
+LATEST_S = 20.0  # to begin takes up to 0.1 s of CPU: before that a run of many short jobs goes on without
 REFRESH_S = 1.0  # between two pictures, at least
 PATIENCE = 300  # the next one waits so many times what the last one took: pictures take 0.3 % of one core at most
 
