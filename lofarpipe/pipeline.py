@@ -82,7 +82,7 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
         findings=tuple(findings + builder.findings),
         bad_options=bad_options,
         suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
-        warnings=tuple(unlisted),
+        warnings=(*composition.parset.repeated, *unlisted),
     )
 
 

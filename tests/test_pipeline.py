@@ -119,6 +119,14 @@ def test_option_without_its_mark_is_told_how_it_is_set(load):
     assert found == "run.parset:1: niter: there is no step 'niter'"
 
 
+def test_option_that_is_set_twice_is_a_warning(load):
+    pipeline = load(f"! niter = 3  ## {{integer}} n\n! niter = 5\npipeline.steps = [a]\n{STEP.format('a')}")
+    assert findings(pipeline) == []
+    assert [str(warning) for warning in pipeline.warnings] == [
+        "run.parset:2: ! niter is set again; this value counts, and not that of line 1"
+    ]
+
+
 def test_parset_without_steps_says_what_to_do(load):
     with pytest.raises(PipelineError, match=r"^run.parset: No pipeline steps defined: .* add pipeline.steps = \["):
         load("x = 1\n")

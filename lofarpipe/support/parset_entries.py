@@ -62,7 +62,7 @@ class Entries:
 
     Keys keep the place where they first appeared; of duplicates the last value counts. ``keys`` lists the raw texts
     left of ``=`` in file order, comment lines included. ``oddities`` holds a Finding for each line that is legal, yet
-    most likely a slip.
+    most likely a slip, and ``repeated`` one for each that gives a key of the same file another value.
 
     Raises
     ------
@@ -75,6 +75,7 @@ class Entries:
     def __init__(self, filename: str | os.PathLike[str] | None = None) -> None:
         self.keys: list[str] = []
         self.oddities: list[Finding] = []
+        self.repeated: list[Finding] = []
         self._entries: dict[str, Record] = {}
         self._blocks: dict[str, list[str]] = {}  # first part -> keys, made when it is first asked for
         if filename:
@@ -179,6 +180,7 @@ class Entries:
         if added_before:
             self._move(added_before)
         self.oddities += other.oddities
+        self.repeated += other.repeated
 
     def _move(self, before: dict[str, list[str]]) -> None:
         """Move lists of keys to the place before another key."""
@@ -231,6 +233,7 @@ class Entries:
         substitution = Substitution({name: record[1] for name, record in self._definitions().items()})
         result = type(self)()
         result.keys, result.oddities, result._entries = [*self.keys], [*self.oddities], {**self._entries}
+        result.repeated = [*self.repeated]
         for key, record in self._entries.items():
             value = record[1]
             if key.startswith(_DEFINES) and _defined_name(key):
@@ -278,12 +281,25 @@ class Entries:
                 self._entries, self._blocks = entries, {}
             else:
                 self._put_all(records, prefix)
+                self.repeated += _repeated(records)
 
     def _put_all(self, batch: list[Record], prefix: str) -> None:
         for record in batch:
             key = canonical(prefix + record[0])
             _refuse_line_breaks(key, record[1])
             self._put((key, *record[1:]))
+
+
+def _repeated(records: Iterable[Record]) -> Iterator[Finding]:
+    """Yield a finding for each entry that gives a key another value than one before it did."""
+    last: dict[str, Record] = {}
+    for record in records:
+        key, value = record[:2]
+        before = last.get(key)
+        if before is not None and before[1] != value:
+            what = f"{key} is set again; this value counts, and not that of line {before[3]}"
+            yield Finding(Entry(*record).where, what)
+        last[key] = record
 
 
 def _defined_name(key: str) -> str:

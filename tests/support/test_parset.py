@@ -109,6 +109,20 @@ def test_adopt_overrides_in_place(parset):
     assert [str(oddity.where) for oddity in parset.oddities] == ["field.parset:3"]
 
 
+def test_key_that_gets_another_value_in_the_same_file_is_told():
+    text = "a = 1\n! b = x\na = 2\na = 2\n! b = y\nc = 1\n"
+    parset = Parset.parse(text, "field.parset")
+    told = [
+        "field.parset:3: a is set again; this value counts, and not that of line 1",
+        "field.parset:5: ! b is set again; this value counts, and not that of line 2",
+    ]
+    assert [str(finding) for finding in parset.repeated] == told
+    assert (parset["a"], parset["! b"]) == ("2", "y")
+    base = Parset.parse("a = 0\nc = 0\n", "base.parset")
+    base.adopt(parset)  # what one file says instead of another is what files are for
+    assert [str(finding) for finding in base.substituted().repeated] == told
+
+
 def test_adopt_replaces_a_definition_however_it_is_spelt(parset):
     parset.adopt(Parset.parse("! root = /r\npipeline.replace.size = 3", "field.parset"))
     assert parset.entry("pipeline.replace.root").where == "field.parset:1"
