@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -77,7 +78,7 @@ class Reporters(Reporter):
         # Of jobs there may be very many: who does nothing when one begins or ends is not told.
         self._of_starts = [one for one in told if _hears(one, "job_started")]
         self._of_ends = [one for one in told if _hears(one, "job_done") or _hears(one, "jobs_done")]
-        self._ended: list[Ended] = []  # that are not told yet
+        self._ended: deque[Ended] = deque()  # that are not told yet; its ends can be used by two threads
         self._told_s = 0.0  # when such were told, s since 1970 UTC
         self._soon = Soon(self._tell_late, WAIT_S)
         self._lock = threading.RLock()  # one event at a time
@@ -156,9 +157,11 @@ class Reporters(Reporter):
             self._tell_ended()
 
     def _tell_ended(self) -> None:
-        if self._ended:
+        ended = []
+        while self._ended:
+            ended.append(self._ended.popleft())
+        if ended:
             self._told_s = time.time()
-            ended, self._ended = self._ended, []
             for reporter in self._of_ends:
                 reporter.jobs_done(ended)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -182,6 +183,31 @@ def test_all_hear_of_the_end_whatever_went_wrong(silent: JobResult, monkeypatch:
     with pytest.raises(PipelineError, match="disk full"):
         told.run_ended(True, "field")
     assert failing.told == [["s/000"], True]
+
+
+def test_no_end_is_lost_between_two_threads(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counter(Reporter):
+        """Counts jobs that ended."""
+
+        count = 0
+
+        def jobs_done(self, ended: Sequence[Ended]) -> None:
+            self.count += len(ended)
+
+    monkeypatch.setattr(events, "WAIT_S", 1e-5)
+    monkeypatch.setattr(events.time, "time", lambda: 1e12)
+    counters = [Counter(), Counter()]
+    told = Reporters(counters)
+    told._told_s = 1e12
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5000):
+            told.job_done("s", silent, None)
+    finally:
+        sys.setswitchinterval(interval_s)
+    told.notice("n")
+    assert [counter.count for counter in counters] == [5000, 5000]
 
 
 def test_log_has_the_time_of_each_end(silent: JobResult, tmp_path: Path) -> None:
