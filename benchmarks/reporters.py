@@ -76,7 +76,8 @@ def counted(work: Work, costs: dict[str, float], name: str, is_once: bool = Fals
         finally:
             ended = time.thread_time()
             nothing()
-            costs[name] += ended - began - (time.thread_time() - ended)
+            cost = ended - began - (time.thread_time() - ended)
+            costs[name] += cost  # without a call in between: another thread adds to it as well
             INSIDE.depth -= 1
             if is_once:
                 costs[name] += cpu_s(resource.RUSAGE_CHILDREN) - before
@@ -115,7 +116,7 @@ def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
     """Have the reporters of the next run counted: together, with the page apart, or each alone."""
     from lofarpipe import cli, report
     from lofarpipe.record.run_record import RunRecord
-    from lofarpipe.report import live
+    from lofarpipe.report import live, soon
     from lofarpipe.report.html_writer import PageWriter
 
     told = [name for name, _ in inspect.getmembers(report.Reporter, inspect.isfunction)]
@@ -124,7 +125,8 @@ def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
             count_events(kind, costs, told, report.Reporter)
     else:
         count_events(PageWriter, costs, ONCE, report.Reporter)
-        count_events(report.Reporters, costs, [*told, "_tell_late"], report.Reporter)
+        count_events(report.Reporters, costs, told, report.Reporter)
+        soon.Soon._do = counted(soon.Soon._do, costs, TOGETHER)  # type: ignore[method-assign]
     cli.make_reporters = counted(cli.make_reporters, costs, MAKING)
     report.Picture.apply = counted(report.Picture.apply, costs, PICTURE)  # type: ignore[method-assign]
     live.LiveTerminal._refresh = counted(live.LiveTerminal._refresh, costs, THREAD)  # type: ignore[method-assign]
@@ -158,7 +160,6 @@ class Costs:
         """Return what was counted, with the page apart."""
         of = dict(costs)
         if TOGETHER in of:
-            of[PAGE] = costs[PAGE]  # counted for two events alone
             of[TOGETHER] -= of[PAGE]
         return cls(total, of)
 

@@ -106,7 +106,8 @@ class RunLock:
             raise PipelineError(f"{path}: cannot be written: {err.strerror}; check the job directory") from err
         finally:
             self._file.unlink(missing_ok=True)
-        self._remove_traces()
+        with contextlib.suppress(OSError):  # they harm nobody
+            self._remove_traces()
         self._released = threading.Event()
         self._beat = threading.Thread(target=self._beats, name="run lock", daemon=True)
         self._beat.start()
@@ -159,7 +160,7 @@ class RunLock:
             now = _read(path)
             if now is None or now.content != dead.content:
                 return False
-            successor = self._file.with_suffix(".next")
+            successor = self._file.with_name(f"{self._file.name}.next")  # ours: who dies here leaves one to nobody
             _write_new(successor, self._content)
             successor.replace(path)
         finally:
@@ -168,12 +169,19 @@ class RunLock:
         return True
 
     def _remove_traces(self) -> None:
-        """Remove what those left who died while they asked for the lock."""
+        """Remove what those left who died while they asked for the lock; an empty file once it is old."""
+        now_s = self.path.stat().st_mtime
         for pattern in (f".{self.path.name}.*", f"{self.path.name}.*"):
             for path in self.path.parent.glob(pattern):
-                holder = Holder.read((_read(path) or Held(b"", 0.0)).content)
-                if holder.host and holder.is_near(self._me) and not holder.lives():
+                held = _read(path)
+                if held is not None and self._is_left(held, now_s):
                     path.unlink(missing_ok=True)
+
+    def _is_left(self, held: Held, now_s: float) -> bool:
+        holder = Holder.read(held.content)
+        if not holder.host:
+            return now_s - held.beat_s > STALE_S
+        return holder.is_near(self._me) and not holder.lives()
 
     def _refuse_living(self, path: Path, held: Held) -> None:
         holder = Holder.read(held.content)

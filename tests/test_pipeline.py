@@ -123,7 +123,7 @@ def test_option_that_is_set_twice_is_a_warning(load):
     pipeline = load(f"! niter = 3  ## {{integer}} n\n! niter = 5\npipeline.steps = [a]\n{STEP.format('a')}")
     assert findings(pipeline) == []
     assert [str(warning) for warning in pipeline.warnings] == [
-        "run.parset:2: ! niter is set again; this value counts, and not that of line 1"
+        "run.parset:2: ! niter is set again, to another value than in line 1; the last one counts"
     ]
 
 

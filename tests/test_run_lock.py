@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -236,6 +237,52 @@ def test_one_that_died_while_it_took_over_is_replaced_too(path: Path) -> None:
     lock = RunLock(path)
     assert only(path)
     lock.release()
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+
+left = int(sys.argv[2])
+
+def dying(call):
+    def work(*arguments, **keywords):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments, **keywords)
+    return work
+
+from lofarpipe.run_lock import RunLock
+for name in ("link", "open", "write", "fsync", "unlink", "replace"):
+    setattr(os, name, dying(getattr(os, name)))
+RunLock(Path(sys.argv[1]))
+"""
+
+
+def test_whenever_one_dies_while_it_takes_over_the_next_one_can(path: Path) -> None:
+    died = 0
+    while True:
+        held(path, pid=dead_process(), ticks=1)
+        argv = [sys.executable, "-c", DYING, path, str(died)]
+        if subprocess.run(argv, check=False, env=job_environment()).returncode != -signal.SIGKILL:
+            break
+        died += 1
+        for left in path.parent.iterdir():
+            os.utime(left, (0.0, 0.0))
+        lock = RunLock(path)
+        assert only(path), died
+        lock.release()
+    assert died > 10  # there are so many calls of the system at which it can
+    assert only(path)
+
+
+def test_file_that_somebody_else_is_just_writing_stays(path: Path) -> None:
+    other = path.with_name(f".{path.name}.0123456789abcdef")
+    other.touch()
+    RunLock(path).release()
+    assert other.exists()
 
 
 def test_right_to_replace_that_somebody_has_is_respected(path: Path) -> None:

@@ -73,11 +73,18 @@ def _git(directory: Path, *arguments: str) -> str | None:
 
 def package_facts() -> list[Facts]:
     """Return name, version and place of those of the packages that are installed."""
+    places = list(dict.fromkeys(path or "." for path in sys.path))
     found: dict[str, Facts] = {}
-    for place in dict.fromkeys(path or "." for path in sys.path):
+    for place in places:
         for name, version in _installed(place):
-            found.setdefault(name, {"name": name, "version": version, "path": str(Path(place))})
+            found.setdefault(name, _package(name, version, Path(place)))
+    if any(place.endswith(".egg") or os.path.isfile(place) for place in places):  # noqa: PTH113
+        found |= {name: known for name in PACKAGES if name not in found and (known := _known_to_python(name))}
     return [found[name] for name in PACKAGES if name in found]
+
+
+def _package(name: str, version: str, place: Path) -> Facts:
+    return {"name": name, "version": version, "path": str(place)}
 
 
 def _installed(place: str) -> Iterator[tuple[str, str]]:
@@ -95,7 +102,17 @@ def _installed(place: str) -> Iterator[tuple[str, str]]:
             words = stem.split("-")  # numpy-2.4.6, python_casacore-3.8.1, scipy-1.10.1-py3.11, or without a version
             name = words[0].lower().replace("_", "-")
             if name in PACKAGES:
-                yield name, words[1] if len(words) > 1 else importlib.metadata.version(name)
+                is_plain = len(words) > 1 and "_" not in words[1]  # that stands for what no name may have
+                yield name, words[1] if is_plain else importlib.metadata.version(name)
+
+
+def _known_to_python(name: str) -> Facts | None:
+    """Return a package that is in an archive, or has a directory of its own."""
+    try:
+        package = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return _package(name, package.version, Path(str(package.locate_file(""))))
 
 
 def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:

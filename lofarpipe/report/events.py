@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from lofarpipe.executors.jobs import Job, JobResult, JobStart
+from lofarpipe.executors.jobs import Interrupted, Job, JobResult, JobStart
 from lofarpipe.report.soon import Soon
 
 WAIT_S = 1.0  # by which ends of jobs may be told late
@@ -112,7 +112,8 @@ class Reporters(Reporter):
             return
         now_s = time.time()
         self._ended.append(Ended(step, result, now_s))
-        if 0.0 <= now_s - self._told_s < WAIT_S and len(self._ended) < MOST_WAITING:
+        is_soon_enough = 0.0 <= now_s - self._told_s < WAIT_S and len(self._ended) < MOST_WAITING
+        if is_soon_enough and self._problem is None:
             self._soon.ask()
         else:
             self._catch_up()
@@ -140,7 +141,8 @@ class Reporters(Reporter):
             self._tell_late()  # whatever comes of it, all hear of the end
             for reporter in self._reporters:
                 reporter.run_ended(ok, job_name, problem)
-            self._catch_up()
+            if ok:  # else there is another reason, which is to be told
+                self._catch_up()
 
     def _tell(self, event: Callable[[Reporter], None], reporters: Sequence[Reporter] | None = None) -> None:
         """Tell of the jobs that wait to be told, and of an event."""
@@ -160,17 +162,26 @@ class Reporters(Reporter):
         ended = []
         while self._ended:
             ended.append(self._ended.popleft())
-        if ended:
-            self._told_s = time.time()
-            for reporter in self._of_ends:
+        if not ended:
+            return
+        self._told_s = time.time()
+        problem: BaseException | None = None
+        for reporter in self._of_ends:  # all of them: nobody tells of these jobs once more
+            try:
                 reporter.jobs_done(ended)
+            except BaseException as err:
+                problem = problem or err
+        if problem is not None:
+            raise problem
 
     def _tell_late(self) -> None:
         with self._lock:
             try:
                 self._tell_ended()
+            except Interrupted:
+                raise
             except Exception as err:  # whatever it is, the run has to hear of it
-                self._problem = err
+                self._problem = self._problem or err
 
 
 def _all_of(reporter: Reporter) -> Sequence[Reporter]:

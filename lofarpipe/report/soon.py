@@ -15,11 +15,16 @@ class Soon:
         self._timer: threading.Timer | None = None
 
     def ask(self) -> None:
-        """Have it done."""
-        if self._timer is None:
-            self._timer = threading.Timer(self._wait_s, self._do)
-            self._timer.daemon = True
-            self._timer.start()
+        """Have it done: now, where the system has no thread left."""
+        if self._timer is not None:
+            return
+        timer = threading.Timer(self._wait_s, self._do)
+        timer.daemon = True
+        self._timer = timer
+        try:
+            timer.start()
+        except RuntimeError:
+            self._do()
 
     def _do(self) -> None:
         self._timer = None  # what is asked for from now on may come too late for this time

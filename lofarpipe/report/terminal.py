@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from lofarpipe.executors.jobs import JobResult, duration_text
-from lofarpipe.report.events import Reporter
+from lofarpipe.report.events import Ended, Reporter
 from lofarpipe.report.run_state import skipped_text
 from lofarpipe.report.summary import summary
 from lofarpipe.support.utilities import few_files
@@ -84,6 +84,14 @@ class Terminal(Reporter):
             (self._out or sys.stdout).writelines(result.output())
         if self._level == NORMAL:
             self._tell_progress(step)
+
+    def jobs_done(self, ended: Sequence[Ended]) -> None:
+        """Show each, or how many are done."""
+        if self._level == NORMAL and ended:
+            self._done += len(ended)
+            self._tell_progress(ended[-1].step)
+        else:
+            super().jobs_done(ended)
 
     def _tell_progress(self, step: str) -> None:
         if self._done < self._jobs and time.monotonic() >= self._next_progress:

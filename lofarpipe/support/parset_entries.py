@@ -297,7 +297,7 @@ def _repeated(records: Iterable[Record]) -> Iterator[Finding]:
         key, value = record[:2]
         before = last.get(key)
         if before is not None and before[1] != value:
-            what = f"{key} is set again; this value counts, and not that of line {before[3]}"
+            what = f"{key} is set again, to another value than in line {before[3]}; the last one counts"
             yield Finding(Entry(*record).where, what)
         last[key] = record
 

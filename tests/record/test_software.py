@@ -112,6 +112,20 @@ def test_packages_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_packages_that_only_python_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    egg, place = tmp_path / "lsmtool-1.6.0-py3.11.egg", tmp_path / "place"
+    (egg / "EGG-INFO").mkdir(parents=True)
+    (egg / "EGG-INFO" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: lsmtool\nVersion: 1.6.0\n")
+    # What no name of a directory may have is written in another way there.
+    (place / "dp3-6.0_local.1.dist-info").mkdir(parents=True)
+    (place / "dp3-6.0_local.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nVersion: 6.0+local.1\n")
+    monkeypatch.setattr(software.sys, "path", [str(egg), str(place)])
+    assert [(fact["name"], fact["version"], fact["path"]) for fact in package_facts()] == [
+        ("dp3", "6.0+local.1", str(place)),
+        ("lsmtool", "1.6.0", str(egg)),
+    ]
+
+
 def test_directory_of_packages_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str) -> list[str]:
         raise PermissionError(13, "Permission denied", path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -11,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import JobResult
-from lofarpipe.report import ClassicLog, Reporter, Reporters, events
+from lofarpipe.executors.jobs import Interrupted, JobResult
+from lofarpipe.report import NORMAL, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, events, terminal
 from lofarpipe.report.events import Ended
 from lofarpipe.report.soon import Soon
 
@@ -177,12 +180,80 @@ def test_what_goes_wrong_in_the_thread_is_raised_by_the_next_event(
     assert failing.told == [["s/000"], "m"]
 
 
-def test_all_hear_of_the_end_whatever_went_wrong(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_wrong_in_the_thread_is_raised_by_the_end_of_a_job_too(
+    silent: JobResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = late(Failing(), silent, monkeypatch)
+    with pytest.raises(PipelineError, match="disk full"):
+        told.job_done("s", silent, None)
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_all_hear_of_the_end_whatever_went_wrong(silent: JobResult, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
     failing = Failing()
     told = late(failing, silent, monkeypatch)
-    with pytest.raises(PipelineError, match="disk full"):
-        told.run_ended(True, "field")
-    assert failing.told == [["s/000"], True]
+    # Of a run that failed another reason is known, which must not be hidden.
+    with pytest.raises(PipelineError, match="disk full") if ok else contextlib.nullcontext():
+        told.run_ended(ok, "field")
+    assert failing.told == [["s/000"], ok]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("error", [PipelineError, KeyboardInterrupt])
+def test_all_hear_of_the_jobs_whatever_one_of_them_raises(silent: JobResult, error: type[BaseException]) -> None:
+    class Raising(Reporter):
+        """Raises an error."""
+
+        def jobs_done(self, ended: Sequence[Ended]) -> None:
+            if len(ended) > 1:
+                raise error("why")
+
+    hearer = Hearer()
+    told = Reporters([Raising(), hearer])
+    for result in numbered(silent, 3):
+        told.job_done("s", result, None)
+    with pytest.raises(error, match="why"):
+        told.step_done("s", 1.0, 3, 0)
+    assert hearer.told == [["s/000"], ["s/001", "s/002"]]
+    told.run_ended(False, "field")
+    assert hearer.told[-1] is False
+
+
+@pytest.mark.usefixtures("patient")
+def test_signal_is_not_kept_for_later(silent: JobResult) -> None:
+    class Interrupting(Hearer):
+        """Is interrupted by a signal."""
+
+        def jobs_done(self, ended: Sequence[Ended]) -> None:
+            if len(ended) > 1:
+                raise Interrupted(signal.SIGTERM)
+
+    told = Reporters([Interrupting()])
+    for result in numbered(silent, 3):
+        told.job_done("s", result, None)
+    with pytest.raises(Interrupted):
+        told.run_ended(False, "field")
+
+
+def test_many_jobs_are_counted_before_how_many_are_done_is_said(
+    silent: JobResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "PROGRESS_INTERVAL_S", 0.0)
+    out = io.StringIO()
+    shown = Terminal(NORMAL, out)
+    shown.step_started("s", "dppp", 9)
+    shown.jobs_done([Ended("s", result, 1e9) for result in numbered(silent, 4)])
+    shown.jobs_done([])
+    assert [line.partition(" ")[2] for line in out.getvalue().splitlines()[1:]] == ["s: 4 of 9 jobs done"]
+
+
+def test_each_of_many_jobs_is_shown_to_who_wants_to_see_it(silent: JobResult) -> None:
+    out = io.StringIO()
+    shown = Terminal(VERBOSE, out)
+    shown.step_started("s", "dppp", 2)
+    shown.jobs_done([Ended("s", result, 1e9) for result in numbered(silent, 2)])
+    lines = [line.partition(" ")[2] for line in out.getvalue().splitlines()[1:]]
+    assert lines == [f"s/00{number} (/d/a.ms) exited with 0 after 1 min 5 s, {number + 1} of 2" for number in (0, 1)]
 
 
 def test_no_end_is_lost_between_two_threads(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +310,18 @@ def test_soon_is_once_for_all_who_ask() -> None:
     soon.ask()
     assert soon._timer is timer
     soon.stop()
+
+
+def test_soon_is_now_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[str] = []
+    soon = Soon(lambda: done.append("done"), LONG_S)
+    monkeypatch.setattr(threading.Timer, "start", refuse)
+    soon.ask()
+    soon.ask()
+    assert done == ["done", "done"]
 
 
 def test_soon_is_forgotten() -> None:

@@ -113,8 +113,8 @@ def test_key_that_gets_another_value_in_the_same_file_is_told():
     text = "a = 1\n! b = x\na = 2\na = 2\n! b = y\nc = 1\n"
     parset = Parset.parse(text, "field.parset")
     told = [
-        "field.parset:3: a is set again; this value counts, and not that of line 1",
-        "field.parset:5: ! b is set again; this value counts, and not that of line 2",
+        "field.parset:3: a is set again, to another value than in line 1; the last one counts",
+        "field.parset:5: ! b is set again, to another value than in line 2; the last one counts",
     ]
     assert [str(finding) for finding in parset.repeated] == told
     assert (parset["a"], parset["! b"]) == ("2", "y")
