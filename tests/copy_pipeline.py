@@ -42,14 +42,20 @@ def copy_step(
 """
 
 
+def gather_step(before: str) -> str:
+    """Return a step that makes one product of all those of the step ``before``."""
+    return f"""\
+gather.control.kind = plugin
+gather.control.type = compressMapfile
+gather.control.mapfile_in = {before}.output.mapfile
+gather.control.mapfile_dir = input.output.mapfile_dir
+gather.control.filename = gather.mapfile
+"""
+
+
 # A pipeline with programs, plugins and a loop: what comes beside list and copy, and all of it.
 OTHER_STEPS = """\
 pipeline.steps = [list, copy, gather, show, again, note]
-gather.control.kind = plugin
-gather.control.type = compressMapfile
-gather.control.mapfile_in = copy.output.mapfile
-gather.control.mapfile_dir = input.output.mapfile_dir
-gather.control.filename = gather.mapfile
 show.control.type = executable_args
 show.control.executable = /bin/echo
 show.control.mapfile_in = gather.output.mapfile
@@ -71,6 +77,7 @@ note.control.mapfile_in = list.output.mapfile
 note.control.inputkey = infile
 note.argument.flags = [infile]
 """
+OTHER_STEPS += gather_step("copy")
 OF_ALL_KINDS = OTHER_STEPS + list_step("[{here}/in/a b.txt]") + copy_step()
 
 

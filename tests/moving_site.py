@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from copy_pipeline import CONFIG, copy_step, journalled, list_step
+from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.dry_run import DryRun
@@ -24,11 +24,6 @@ from lofarpipe.run import Run
 
 STEPS = """\
 pipeline.steps = [list, copy, again, gather, join]
-gather.control.kind = plugin
-gather.control.type = compressMapfile
-gather.control.mapfile_in = again.output.mapfile
-gather.control.mapfile_dir = input.output.mapfile_dir
-gather.control.filename = gather.mapfile
 join.control.type = executable_args
 join.control.executable = /bin/true
 join.control.mapfile_in = gather.output.mapfile
@@ -47,7 +42,7 @@ MARKED = (
     "mark.argument.flags=[infile]",
     "gather.control.mapfile_in=mark.output.mapfile",
 )
-PARSET = STEPS + list_step("[]") + copy_step("copy", "list") + copy_step("again", "copy")
+PARSET = STEPS + gather_step("again") + list_step("[]") + copy_step("copy", "list") + copy_step("again", "copy")
 # The files that came in are.
 MARKED_INPUTS = (*MARKED, "pipeline.steps=[list, mark, gather, join]", "mark.control.mapfile_in=list.output.mapfile")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from copy_pipeline import CONFIG, copy_step, journalled, list_step
+from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
@@ -28,11 +28,6 @@ mark.control.inputkey = infile
 mark.control.inplace = True
 mark.argument.flags = [infile]
 mark.argument.text = x
-gather.control.kind = plugin
-gather.control.type = compressMapfile
-gather.control.mapfile_in = mark.output.mapfile
-gather.control.mapfile_dir = input.output.mapfile_dir
-gather.control.filename = gather.mapfile
 join.control.type = pythonplugin
 join.control.executable = join.py
 join.control.mapfile_in = gather.output.mapfile
@@ -51,7 +46,7 @@ other.control.mapfile_in = list.output.mapfile
 other.control.inputkey = infile
 other.argument.flags = [infile]
 """
-PARSET = STEPS + list_step("[{here}/in/a.txt, {here}/in/b.txt]") + copy_step()
+PARSET = STEPS + gather_step("mark") + list_step("[{here}/in/a.txt, {here}/in/b.txt]") + copy_step()
 MARK = "def main(infile, text):\n    with open(infile, 'a') as stream:\n        stream.write(text)\n"
 JOIN = """\
 def main(files, root, note=''):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from copy_pipeline import CONFIG, copy_step, journalled, list_step
+from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 
 from lofarpipe.cli import main
 from lofarpipe.programs import job_environment
@@ -24,11 +24,6 @@ STEPS = """\
 pipeline.steps = [list, copy, again, gather, join]
 copy.control.cores = 1
 again.control.cores = 1
-gather.control.kind = plugin
-gather.control.type = compressMapfile
-gather.control.mapfile_in = again.output.mapfile
-gather.control.mapfile_dir = input.output.mapfile_dir
-gather.control.filename = gather.mapfile
 join.control.type = executable_args
 join.control.executable = {here}/join.sh
 join.control.mapfile_in = gather.output.mapfile
@@ -37,6 +32,7 @@ join.argument.flags = [files, {here}/out/joined.txt]
 """
 PARSET = (
     STEPS
+    + gather_step("again")
     + list_step("[{here}/in/a.txt, {here}/in/b.txt, {here}/in/c.txt]")
     + copy_step("copy", "list", "{here}/copy.sh", "copy, infile, outfile")
     + copy_step("again", "copy", "{here}/copy.sh", "again, infile, outfile")

@@ -85,7 +85,7 @@ class ClassicLog(Reporter):
     def _end_line(self, ended: Ended) -> str:
         result = ended.result
         name = _logger(self._step_type, result)
-        return f"{_prefix(self._clock.text(ended.time_s), 'INFO', name)}{result.name} {result.reason()}\n"
+        return f"{self._prefix('INFO', name, ended.time_s)}{result.name} {result.reason()}\n"
 
     def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
         """Write that a step is complete."""
@@ -119,8 +119,10 @@ class ClassicLog(Reporter):
         self._write("ERROR", PROGRAM, problem or "no reason was given")
         self._write("ERROR", PROGRAM, "LOFAR Pipeline finished unsuccesfully.")
 
-    def _prefix(self, level: str, name: str) -> str:
-        return _prefix(self._clock.text(time.time()), level, name)
+    def _prefix(self, level: str, name: str, time_s: float | None = None) -> str:
+        """Return how a line begins; by default it is of now."""
+        moment = self._clock.text(time.time() if time_s is None else time_s)
+        return f"{moment} {level:7} {name}: "
 
     def _write(self, level: str, name: str, text: str) -> None:
         line = f"{self._prefix(level, name)}{text}\n"
@@ -142,10 +144,6 @@ class ClassicLog(Reporter):
         except OSError as err:
             problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._file.path)))
             raise PipelineError(f"the log cannot be written: {problem}") from err
-
-
-def _prefix(moment: str, level: str, name: str) -> str:
-    return f"{moment} {level:7} {name}: "
 
 
 def _logger(step_type: str, result: JobResult) -> str:

@@ -72,9 +72,6 @@ class Terminal(Reporter):
     def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
         """Show a failed job always, any job from VERBOSE on, and else every ten seconds how many are done."""
         self._done += 1
-        if problem is None and self._level == NORMAL:  # as most are, and there may be very many
-            self._tell_progress(step)
-            return
         product = f" ({few_files(result.label)})" if result.label else ""
         if problem is not None:
             self._complain(f"{result.name}{product} {problem}; log: {result.log}")

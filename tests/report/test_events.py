@@ -31,6 +31,12 @@ def numbered(result: JobResult, count: int) -> list[JobResult]:
     return [replace(result, name=f"s/{number:03d}") for number in range(count)]
 
 
+def end_jobs(told: Reporters, silent: JobResult, count: int) -> None:
+    """Tell of the ends of so many jobs."""
+    for result in numbered(silent, count):
+        told.job_done("s", result, None)
+
+
 class Hearer(Reporter):
     """Notes the names of the jobs that it is told of together, and other events."""
 
@@ -64,8 +70,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ends_are_told_together_before_the_next_other_event(silent: JobResult) -> None:
     hearer = Hearer()
     told = Reporters([hearer])
-    for result in numbered(silent, 4):
-        told.job_done("s", result, None)
+    end_jobs(told, silent, 4)
     assert hearer.told == [["s/000"]]  # the first one at once
     told.notice("n")
     assert hearer.told == [["s/000"], ["s/001", "s/002", "s/003"], "n"]
@@ -108,8 +113,7 @@ def test_not_too_many_wait(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(events, "MOST_WAITING", 3)
     hearer = Hearer()
     told = Reporters([hearer])
-    for result in numbered(silent, 6):
-        told.job_done("s", result, None)
+    end_jobs(told, silent, 6)
     assert hearer.told == [["s/000"], ["s/001", "s/002", "s/003"]]
 
 
@@ -132,8 +136,7 @@ def test_who_does_not_hear_of_many_hears_of_each(silent: JobResult) -> None:
 def test_reporters_of_reporters_wait_once(silent: JobResult) -> None:
     hearer, other = Hearer(), Hearer()
     told = Reporters([other, Reporters([hearer])])
-    for result in numbered(silent, 3):
-        told.job_done("s", result, None)
+    end_jobs(told, silent, 3)
     told.step_done("s", 1.0, 3, 0)
     assert hearer.told == other.told == [["s/000"], ["s/001", "s/002"], "s"]
     assert told._of_ends == [other, hearer]
@@ -144,8 +147,7 @@ def test_reporters_of_reporters_wait_once(silent: JobResult) -> None:
 def test_ends_are_told_before_the_end_of_the_run(silent: JobResult) -> None:
     hearer = Hearer()
     told = Reporters([hearer])
-    for result in numbered(silent, 2):
-        told.job_done("s", result, None)
+    end_jobs(told, silent, 2)
     told.run_ended(True, "field")
     assert hearer.told == [["s/000"], ["s/001"], True]
 
@@ -210,8 +212,7 @@ def test_all_hear_of_the_jobs_whatever_one_of_them_raises(silent: JobResult, err
 
     hearer = Hearer()
     told = Reporters([Raising(), hearer])
-    for result in numbered(silent, 3):
-        told.job_done("s", result, None)
+    end_jobs(told, silent, 3)
     with pytest.raises(error, match="why"):
         told.step_done("s", 1.0, 3, 0)
     assert hearer.told == [["s/000"], ["s/001", "s/002"]]
@@ -229,8 +230,7 @@ def test_signal_is_not_kept_for_later(silent: JobResult) -> None:
                 raise Interrupted(signal.SIGTERM)
 
     told = Reporters([Interrupting()])
-    for result in numbered(silent, 3):
-        told.job_done("s", result, None)
+    end_jobs(told, silent, 3)
     with pytest.raises(Interrupted):
         told.run_ended(False, "field")
 
