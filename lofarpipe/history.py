@@ -66,6 +66,7 @@ class History:
         self.files: dict[str, str | None] = {}
         self.written: dict[str, str | None] = {}
         self.written_at: dict[str, int] = {}
+        self._written_by: dict[str, str] = {}  # the step whose event says so
         self.maps: dict[str, str] = {}
         self.in_flux: dict[str, str] = {}
         self.plugins: dict[str, dict[str, Any]] = {}
@@ -164,11 +165,17 @@ class History:
     def is_in_flux(self, path: str, now: str | None, besides: str) -> bool:
         """Whether that a file changed is the work of a job that began and did not end, and is of another step.
 
-        Such a job may have written it; that it has disappeared is only so if it was not there when the job began.
+        Such a job may have written it; that it has disappeared is only so if it was not there when the job began. What
+        another step made anew since then is not its work.
         """
         if self.in_flux.get(path, besides) != besides and now is not None:
             return True
-        starts = (event["before"] for job, event in self._open.items() if _step_of(job) != besides)
+        made_at, made_by = self.written_at.get(path, -1), self._written_by.get(path)
+        starts = [
+            event["before"]
+            for job, event in self._open.items()
+            if _step_of(job) != besides and (event["serial"] > made_at or _step_of(job) == made_by)
+        ]
         return any(path in before and (now is not None or before[path] is None) for before in starts)
 
     def killed_runs(self) -> list[Event]:
@@ -272,6 +279,7 @@ class History:
         self.files |= left
         self.written |= written
         self.written_at |= dict.fromkeys(written, self._count)
+        self._written_by |= dict.fromkeys(written, str(event.get("step")))
         self.in_flux = {path: step for path, step in self.in_flux.items() if path not in left} if self.in_flux else {}
 
 

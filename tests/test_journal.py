@@ -112,6 +112,10 @@ def test_jobs_that_began_and_did_not_end_are_known(path: Path) -> None:
         assert not journal.is_in_flux("/in", "7@8", besides="s")
         assert not journal.is_in_flux("/in", None, besides="t")  # it was there when they began
         assert journal.is_in_flux("/out", None, besides="t")
+        journal.record("job_done", step="t", job="t/0", problem=None, written={"/in": "9@10"})
+        assert not journal.is_in_flux("/in", "7@8", besides="t")  # another step has made it anew since they began
+        journal.record("job_started", step="s", job="s/2", before={"/in": "9@10"})
+        assert journal.is_in_flux("/in", "7@8", besides="t")
 
 
 @pytest.mark.parametrize("what", ["job_forgotten", "step_forgotten"])

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from moving_site import (
     MARKED,
@@ -100,6 +100,9 @@ def test_what_is_made_is_right(runs: list[tuple]) -> None:  # type: ignore[type-
 
 
 @pytest.mark.parametrize("steps", [MARKED, MARKED_INPUTS], ids=["copies", "inputs"])
+@example(
+    runs=[("acdbe", 8, "half"), ("a", 0, "half"), ("abcde", 0, "half"), ("abc", 1, "untold"), ("ab", 0, "half")]
+)  # cut off, made anew, and cut off again without a word
 @SOME
 @given(runs=st.lists(st.tuples(LISTS, KILL_AT, WAYS), min_size=2, max_size=6))
 def test_nothing_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[str, int, str]]) -> None:
