@@ -13,6 +13,7 @@ from lofarpipe.executors.factory import make_executor, unused_sections
 from lofarpipe.executors.jobs import Executor, Interrupted, Resources
 from lofarpipe.partitions import partition_findings
 from lofarpipe.pipeline import Pipeline, check_pipeline, find_parset, load_pipeline
+from lofarpipe.programs import set_data_directories
 from lofarpipe.record.configuration import checksum_limit_bytes
 from lofarpipe.report.html_writer import wants_page
 
@@ -90,6 +91,7 @@ def read(parset: str, overrides: Overrides, assignments: Sequence[str]) -> Readi
     CheckFailed, PipelineError
         If one of them cannot be read at all; with what is wrong with the settings.
     """
+    set_data_directories()
     path = find_parset(parset)
     settings, wrong = read_settings(path, overrides)
     wrong += _report_findings(settings)

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -26,6 +27,8 @@ INSTALL = {
     "NDPPP": "pip install dp3",
     "wsclean": "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean",
 }
+#: Variables of the user by which the loader, Python, OpenMP, HDF5, casacore and LOFAR's software decide how they work.
+CARRIED = re.compile(r"LANG|TZ|PYTHONPATH|(LC|LD|OMP|HDF5|AIPS|CASA|CASACORE|EVERYBEAM|LOFAR)_?[A-Z0-9_]*")
 
 
 def find(name: str) -> Path:
@@ -56,18 +59,27 @@ def _as_given(path: Path) -> Path:
 
 
 def job_environment() -> dict[str, str]:
-    """Return the variables that every job gets on top of those of this process.
+    """Return the variables that every job has by name: on this machine, through a queue, on a node, or typed by hand.
 
-    DP3 and WSClean refuse to start with more than one OpenBLAS thread; both EveryBeam and casacore must be told where
-    the installed packages keep their tables; WSClean needs HOME. What the user has set is kept, but for OpenBLAS.
+    They are all that decides how programs work. DP3 and WSClean refuse to start with more than one OpenBLAS thread;
+    both EveryBeam and casacore must be told where the installed packages keep their tables; WSClean needs HOME. What
+    the user has set is kept, but for OpenBLAS. Other variables of the user go along where an executor can do that, and
+    are not needed.
     """
-    environment = {"OPENBLAS_NUM_THREADS": "1", "PATH": _prepended("PATH", _own_programs())}
+    environment = {name: value for name, value in os.environ.items() if CARRIED.fullmatch(name)}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "PATH": _prepended("PATH", _own_programs(), os.defpath)}
     if _must_be_named():
         environment["PYTHONPATH"] = _prepended("PYTHONPATH", _package_parent())
-    if not os.environ.get("HOME"):
-        environment["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
-    unset = {key: value for key, value in data_directories().items() if not os.environ.get(key)}
-    return environment | unset
+    environment["HOME"] = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
+
+
+def set_data_directories() -> None:
+    """Give this process the tables that its jobs are given, before it imports casacore.
+
+    That import sets the same variables in ``os.environ`` where AIPSPATH is not set, also over what the user has set.
+    """
+    os.environ.update({name: place for name, place in data_directories().items() if not os.environ.get(name)})
 
 
 @functools.cache
@@ -101,6 +113,6 @@ def _must_be_named() -> bool:
     return _package_parent().name not in {"site-packages", "dist-packages"}
 
 
-def _prepended(variable: str, directory: Path) -> str:
-    present = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
+def _prepended(variable: str, directory: Path, default: str = "") -> str:
+    present = [part for part in os.environ.get(variable, default).split(os.pathsep) if part]
     return os.pathsep.join([str(directory), *(part for part in present if part != str(directory))])

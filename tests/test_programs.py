@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pwd
 import subprocess
@@ -102,11 +103,32 @@ def test_environment_of_a_bare_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment["PYTHONPATH"].split(os.pathsep) == [str(Path(programs.__file__).parents[1])]
 
 
-def test_what_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR"):
-        monkeypatch.setenv(variable, "/mine")
+def test_variables_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {name: f"/mine/{name}" for name in ("HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR")}
+    mine |= {"LD_LIBRARY_PATH": "/opt/lib", "LC_ALL": "C", "OMP_STACKSIZE": "8M", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    for name, value in {**mine, "EDITOR": "vi", "MY_TOKEN": "s"}.items():
+        monkeypatch.setenv(name, value)
     environment = job_environment()
-    assert not {"HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR"} & set(environment)
+    assert environment.items() >= mine.items()
+    assert not {"EDITOR", "MY_TOKEN"} & set(environment)  # they are printed
+
+
+@pytest.mark.parametrize("given", [{}, {"CASACORE_DATADIR": "/mine"}, {"AIPSPATH": "/mine"}])
+def test_import_of_casacore_changes_no_job(given: dict[str, str]) -> None:
+    code = (
+        "from lofarpipe.programs import job_environment, set_data_directories; set_data_directories();"
+        "before = job_environment(); import casacore; assert job_environment() == before; print(before)"
+    )
+    environment = {"PYTHONPATH": str(Path(programs.__file__).parents[1]), "HOME": "/nowhere", **given}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    seen = ast.literal_eval(done.stdout)
+    assert seen.items() >= given.items()
+    assert {"AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATADIR"} <= set(seen)
+
+
+def test_programs_of_the_system_are_found_without_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PATH")
+    assert job_environment()["PATH"] == f"{Path(sys.executable).parent}:{os.defpath}"
 
 
 def test_own_programs_come_first_once(monkeypatch: pytest.MonkeyPatch) -> None:

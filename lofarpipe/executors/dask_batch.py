@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from lofarpipe.executors.orders import (
     withdraw,
     write_order,
 )
+from lofarpipe.executors.slurm_client import portable_environment
 from lofarpipe.executors.watch import Watch
 from lofarpipe.nodes.dask_task import end_guards, run_order
 
@@ -95,6 +97,7 @@ class DaskBatch:
         self._on_done = on_done
         self._on_start = on_start
         self._watch = watch
+        self._environment = portable_environment(os.environ)
         self._waiting: dict[int, Order] = {}
         self._futures: dict[int, Any] = {}
         self._unsubmitted: deque[int] = deque()
@@ -150,6 +153,7 @@ class DaskBatch:
         future = self._owner.client.submit(
             run_order,
             str(path),
+            self._environment,
             key=f"{job.name}-{attempt}",
             pure=False,
             retries=0,

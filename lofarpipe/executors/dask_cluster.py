@@ -145,6 +145,7 @@ _SETTINGS = {
     "distributed.worker.daemon": False,
     "distributed.worker.preload": [PRELOAD],
     "distributed.worker.profile.enabled": False,
+    "distributed.nanny.pre-spawn-environ": {},  # jobs inherit it: numbers of threads, and settings of malloc
     "distributed.admin.tick.limit": "1h",
     "distributed.deploy.lost-worker-timeout": "5s",  # then another one can be asked for
     "distributed.logging": {"distributed": "error", "distributed.worker": "error", "distributed.scheduler": "error"},

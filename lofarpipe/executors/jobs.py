@@ -67,9 +67,9 @@ class Job:
     mark: str = ""  # of its inputs: what an earlier run ordered for others is not taken for this job's
 
     def command_line(self) -> str:
-        """Return the command to type in a shell to run this job again by hand, environment included."""
-        changed = [f"{key}={value}" for key, value in sorted(self.env.items()) if os.environ.get(key) != value]
-        command = shlex.join([*(["env", *changed] if changed else []), *self.argv])
+        """Return the command to type in any shell, an empty one too, to run this job again with all it was given."""
+        variables = [f"{key}={value}" for key, value in sorted(self.env.items())]
+        command = shlex.join([*(["env", *variables] if variables else []), *self.argv])
         scratch = f"mkdir -p {shlex.quote(str(self.tempdir))} && " if self.tempdir else ""  # it went with the job
         return f"cd {shlex.quote(str(self.workdir))} && {scratch}{command}"
 

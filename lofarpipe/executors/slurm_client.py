@@ -25,6 +25,9 @@ PASSING = re.compile(
 )
 #: Said with "submit limit", which is in the same sentence for all: nothing but another request helps.
 LASTING = re.compile(r"(Assoc|QOS)\w*(Wall|Per(Job|Node))\w*")
+#: Of one machine or terminal; on another they would be wrong.
+OF_A_SESSION = re.compile(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
+SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
 UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
 NOT_SET_UP = re.compile(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
 ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in [remote] of pipeline.cfg"
@@ -75,11 +78,24 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def portable_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for jobs on machines that have another session of the user, or of the site: no secrets."""
+    return {
+        name: value
+        for name, value in clean_environment(environment).items()
+        if not (OF_A_SESSION.match(name) or SECRET.search(name))
+    }
+
+
 class SlurmClient:
     """Runs Slurm's commands, with an environment that no allocation around this process disturbs."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._environment = clean_environment(os.environ if environment is None else environment)
+        self._given = environment
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return clean_environment(os.environ if self._given is None else self._given)
 
     def submit(self, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
         """Submit a script; return the id of the job.

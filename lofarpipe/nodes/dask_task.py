@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from lofarpipe.executors.orders import guard_command, read_order
@@ -14,8 +15,12 @@ _guards: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
 
 
-def run_order(path: str) -> int:
+def run_order(path: str, environment: Mapping[str, str]) -> int:
     """Run an order to its end; return the exit status of its guard. What became of the job is in the record.
+
+    Parameters
+    ----------
+    environment: variables of the engine, which a worker that somebody else started does not have.
 
     Raises
     ------
@@ -32,6 +37,7 @@ def run_order(path: str) -> int:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env={**os.environ, **environment},
                 start_new_session=True,  # Ctrl-C in the terminal of the engine is the engine's
             )
             _guards.add(guard)

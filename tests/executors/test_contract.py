@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from lofarpipe.executors.jobs import Executor, Job, JobResult, Resources, Staged
 from lofarpipe.executors.local import LocalExecutor
 from lofarpipe.executors.slurm import SlurmExecutor
 from lofarpipe.executors.slurm_options import SlurmOptions
+from lofarpipe.programs import job_environment
 
 LIMIT_S = 60.0
 MakeJob = Callable[..., Job]
@@ -73,6 +75,22 @@ def make_job(tmp_path: Path) -> MakeJob:
         return Job(**{**facts, **changes})  # type: ignore[arg-type]
 
     return make
+
+
+def test_jobs_have_the_same_environment_everywhere(
+    executor: Executor, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/of/a module")
+    monkeypatch.setenv("OF_THE_USER", "a b")
+    named = job_environment()
+    (result,) = executor.run([make_job(0, "env -0 > seen", env=named)])
+    assert result.ok
+    seen = dict(text.split("=", 1) for text in (tmp_path / "seen").read_text().split("\0") if text)
+    assert seen.items() >= {**named, "LD_LIBRARY_PATH": "/of/a module", "OF_THE_USER": "a b"}.items()
+    of_executor = re.compile(
+        r"(SLURM|DASK|LOFARPIPE|PYTEST|CUDA)_?\w*|PWD|OLDPWD|SHLVL|_|ENVIRONMENT|TMPDIR|HOSTNAME|LINES|COLUMNS"
+    )
+    assert {name for name in seen if not of_executor.fullmatch(name)} <= {*os.environ, *named}
 
 
 def test_results_come_in_the_order_of_the_jobs(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:

@@ -142,11 +142,11 @@ def test_guard_that_cannot_be_started_is_lost(executor, make_job, monkeypatch):
     )
 
 
-def _cannot(path: str) -> int:
+def _cannot(path: str, environment: object) -> int:
     raise PermissionError(13, "no, you may not")
 
 
-def _no_guard(path: str) -> int:
+def _no_guard(path: str, environment: object) -> int:
     Path(path).with_suffix(".out").write_text("what it said\n")
     return 1
 

@@ -26,9 +26,9 @@ def result(**changes: object) -> JobResult:
 
 
 def test_command_line_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALREADY", "so")
+    monkeypatch.setenv("ALREADY", "so")  # here; where it is typed it may not be
     typed = job(env={"B": "2 x", "A": "1", "ALREADY": "so"}).command_line()
-    assert typed == "cd '/w d' && env A=1 'B=2 x' DP3 'steps=[a b]'"
+    assert typed == "cd '/w d' && env A=1 ALREADY=so 'B=2 x' DP3 'steps=[a b]'"
 
 
 def test_command_line_without_environment() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import casacore.tables
@@ -213,8 +214,12 @@ def test_a_failing_program_is_shown_with_its_command(tmp_path, hba_set):
     )
     assert finished.returncode == 1
     assert "avg.timestp" in finished.stderr
-    assert "To repeat this job by hand: cd " in finished.stderr
     assert "000.log" in finished.stderr
+    (command,) = re.findall("^To repeat this job by hand: (.*)", finished.stderr, re.MULTILINE)
+    by_hand = subprocess.run(["env", "-i", "bash", "-c", command], capture_output=True, text=True, check=False)
+    assert by_hand.returncode == 1
+    log = (tmp_path / "image/logs/average_dpppconcat/000.log").read_text()
+    assert by_hand.stderr.splitlines()[-1] in log.splitlines()
 
 
 def test_without_dish_diameter_or_below_the_horizon(tmp_path, hba_set):

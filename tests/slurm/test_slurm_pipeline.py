@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from copy_pipeline import journalled
+from imaging.small_sets import SetShape, make_set
 from slurm_cluster import Cluster, wait_for
 
 PARSET = """
@@ -42,6 +43,28 @@ poll_s = 0.5
 queue_poll_s = 1
 vanished_s = 1
 {more}
+"""
+
+
+AVERAGE = """
+pipeline.steps = [look, average]
+look.control.kind = plugin
+look.control.type = look
+look.control.ms = {here}/in.MS
+average.control.type = dp3
+average.control.mapfile_in = look.output.mapfile
+average.control.inputkey = msin
+average.control.outputkey = msout
+average.control.cores = 1
+average.control.memory_gb = 0.5
+average.argument.steps = []
+"""
+LOOK = """
+def plugin_main(args, **kwargs):
+    import casacore.tables
+    from lofarpipe.support.data_map import DataMap
+    DataMap([("localhost", kwargs["ms"], False)]).save("look.mapfile")
+    return {"mapfile": "look.mapfile"}
 """
 
 
@@ -99,6 +122,20 @@ def test_pipeline(slurm: Cluster, here: Path) -> None:
     status, printed = run(here)
     assert status == 0
     assert len(events(here, "job_done")) == 8
+
+
+def test_dp3_finds_its_tables_after_the_engine_has_imported_casacore(
+    slurm: Cluster, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATADIR", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    make_set(here / "in.MS", SetShape(nantennas=3, ntimes=2, nchan=1), with_data=True)
+    (here / "plugins").mkdir()
+    (here / "plugins" / "PipelineStep_look.py").write_text(LOOK)
+    (here / "run.parset").write_text(AVERAGE.format(here=here))
+    status, printed = run(here)
+    assert status == 0, printed
+    assert [path.name for path in (here / "work" / "run").glob("*/table.dat")] == ["table.dat"]
 
 
 def test_killed_run_is_resumed(slurm: Cluster, here: Path) -> None:
