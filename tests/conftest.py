@@ -17,6 +17,8 @@ from slurm_cluster import slurm, slurm_cluster  # noqa: F401 - fixtures
 REPOSITORY = Path(__file__).resolve().parents[1]
 OF_IMAGES = ("chaos", "imaging", "pipelines", "scripts")  # folders
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+IDG_BUILD = Path("/opt/wscidg")  # the path is compiled in
+IDG_ARCHIVE = REPOSITORY.parent / "shared" / "wsclean_idg" / "wscidg.tar.xz"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -112,6 +114,20 @@ def small_image(tmp_path_factory: pytest.TempPathFactory, hba_set: Path) -> Path
     done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return here / "image"
+
+
+@pytest.fixture(scope="session")
+def wsclean_with_idg() -> Path:
+    """The directory of a WSClean 3.1 built with IDG and EveryBeam, to put first on PATH; skips where there is none."""
+    program = IDG_BUILD / "bin" / "wsclean"
+    if not program.exists():
+        if not IDG_ARCHIVE.is_file() or not os.access(IDG_BUILD.parent, os.W_OK):
+            pytest.skip(f"{program} is not there, and {IDG_ARCHIVE} cannot be unpacked to {IDG_BUILD.parent}")
+        subprocess.run(["tar", "-C", str(IDG_BUILD.parent), "-xf", str(IDG_ARCHIVE)], check=True)
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    if "IDG is available" not in version.stdout:
+        pytest.skip(f"{program} does not run here: {(version.stdout + version.stderr).strip()[-200:]}")
+    return program.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
