@@ -131,6 +131,7 @@ class StepChecker:
         self._plugin_path = plugin_path
         self._known = known
         self._given = {name: Outputs(frozenset(values), True) for name, values in known.items()}
+        self._earlier: list[str] = []  # what the steps before were given: it names the files that they make
 
     def check(self, step: Step) -> None:
         """Add the findings on one step, and note what it gives."""
@@ -143,6 +144,7 @@ class StepChecker:
             self._given[step.name] = Outputs(frozenset(), False)
             return
         self._given[step.name] = getattr(self, f"_check_{step.kind}")(step)
+        self._earlier += [*step.control.values(), *step.arguments.values()]
 
     def _add(self, step: Step, key: str, what: str, name: str = "", known: Iterable[str] = ()) -> None:
         hint = self._suggested.nearest(name, known) if name else ""
@@ -248,6 +250,9 @@ class StepChecker:
             }
             for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
                 self.findings.append(Finding(f"step '{step.name}'", message))
+            for name, message in KNOWN_PROGRAMS[program].missing_files(literal, flags, self._settings.job_workdir):
+                if name not in tokens and not references(name) and not any(name in text for text in self._earlier):
+                    self.findings.append(Finding(f"step '{step.name}'", message))
             words = set() if self._is_suspect(step, "argument.flags") else self._added_words(step, keywords)
             for word in sorted(words):
                 if not KNOWN_PROGRAMS[program].accepts(executable, word):

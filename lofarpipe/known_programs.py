@@ -37,6 +37,10 @@ class KnownProgram(Protocol):
         """Return what is wrong with the arguments, as far as they are known before the first job."""
         ...
 
+    def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
+        """Return (name, finding) for each file that the arguments name as an input and that is not there."""
+        ...
+
     def accepts(self, executable: Path, name: str) -> bool:
         """Return whether the program has an argument of this name."""
         ...
@@ -86,6 +90,12 @@ class WSClean:
         from lofarpipe.imaging import wsclean
 
         return wsclean.check(dict(keywords), list(flags), wsclean.describe(executable), machine.gpus)
+
+    def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
+        """Return masks, solutions and the like that are not there."""
+        from lofarpipe.imaging import wsclean_arguments, wsclean_options
+
+        return wsclean_options.missing_files(wsclean_arguments.given_options(keywords, flags), workdir)
 
     def accepts(self, executable: Path, name: str) -> bool:
         """Return whether this build has the option ``-name``."""
@@ -167,6 +177,10 @@ class DP3:
         from lofarpipe.imaging import dp3
 
         return dp3.check(dict(keywords))
+
+    def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
+        """Return none: which keywords name files depends on the steps."""
+        return []
 
     def accepts(self, executable: Path, name: str) -> bool:
         """Return True: which names DP3 uses depends on its steps, and it says so itself before it starts."""

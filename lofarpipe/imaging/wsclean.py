@@ -11,11 +11,13 @@ from lofarpipe.imaging.wsclean_arguments import given_options, without_flags
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, describe
 from lofarpipe.imaging.wsclean_check import check, has_option
 from lofarpipe.imaging.wsclean_gridder import beam_flags, choose_gridder, gridder_flags, resolve_gridder, uses_idg
+from lofarpipe.imaging.wsclean_options import SPECTRAL_FITS, added_flags, settle_flags
 
 __all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "has_option", "resolve_gridder", "uses_idg"]
 
 MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
 SMALLEST_MEMORY_GB = 0.1
+OF_JOINED_CHANNELS = SPECTRAL_FITS | {"deconvolution-channels"}
 
 _EXCEPTION = re.compile(r"^\+? ?>>> ?(.*)$", re.MULTILINE)
 _COUNT = re.compile(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
@@ -44,12 +46,15 @@ def adapt(
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Return keywords and positionals as a build wants them for a job, and notices for the user.
 
+    Flags that are True become bare ones, those that are False go, and what WSClean needs beside the others is added.
     ``gridder`` (or a flag such as ``-use-idg``) is resolved and spelled for the version; ``idg-mode`` stays only with
     IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in. ``-j`` and ``-abs-mem`` follow from
     ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
     """
+    keywords, positionals = settle_flags(keywords, positionals, build)
     options = given_options(keywords, positionals)
     gridder, notices = choose_gridder(options, build)
+    added, reasons = added_flags(options, build, with_idg=gridder == "idg")
     fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
     rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
     if gridder != "idg":
@@ -58,18 +63,20 @@ def adapt(
     chosen, flags = gridder_flags(gridder, build)
     if gridder == "idg" and "gridder" in options:
         flags += beam_flags(positionals, keywords, build)
-    rest, dropped = _without_joining(keywords, rest)
-    notices = [*notices, *dropped]
+    fitted, rest, dropped = _without_joining(fitted, rest)
     share = _share(options, cores, memory_gb)
-    return {**fitted, **chosen, **share}, [*flags, *rest], notices
+    return {**fitted, **chosen, **share}, [*flags, *added, *rest], [*notices, *reasons, *dropped]
 
 
-def _without_joining(keywords: Mapping[str, str], positionals: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return positionals and notices: one channel cannot be joined, and WSClean stops where it is asked to."""
+def _without_joining(
+    keywords: Mapping[str, str], positionals: Sequence[str]
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return keywords, positionals and notices; one channel cannot be joined: WSClean stops where it is asked to."""
     if keywords.get("channels-out", "1") != "1" or "-join-channels" not in positionals:
-        return list(positionals), []
-    notice = "the data have one channel after averaging, so there is one output channel and none to join"
-    return without_flags(positionals, [], ["join-channels"]), [notice]
+        return dict(keywords), list(positionals), []
+    notice = "there is one output channel, and none to join"
+    left = {key: text for key, text in keywords.items() if key not in OF_JOINED_CHANNELS}
+    return left, without_flags(positionals, OF_JOINED_CHANNELS, ["join-channels"]), [notice]
 
 
 def _share(options: Mapping[str, Sequence[str]], cores: int, memory_gb: float | None) -> dict[str, str]:

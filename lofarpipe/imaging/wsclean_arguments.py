@@ -9,7 +9,9 @@ from lofarpipe.support.utilities import files_of
 
 # Options whose value is one path, which may hold blanks. Source: wsclean without arguments, versions 3.1 and 3.5.
 PATHS = frozenset({"name", "temp-dir", "fits-mask", "casa-mask", "aterm-config", "facet-regions", "mwa-path"})
-PATHS |= {"reuse-psf", "reuse-dirty"}
+PATHS |= {"reuse-psf", "reuse-dirty", "force-spectrum", "simulate-baseline-noise", "python-deconvolution"}
+# What a flag may be set to as a keyword: given, or not given.
+BOOLEANS = {"True": True, "true": True, "False": False, "false": False}
 
 _FLAG = re.compile(r"--?([A-Za-z][\w-]*)")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -30,8 +32,12 @@ def words(key: str, value: str) -> list[str]:
 
 
 def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> dict[str, list[str]]:
-    """Return option -> the words after it; those of the last flag may be measurement sets."""
-    options = {key: words(key, value) for key, value in keywords.items()}
+    """Return option -> the words after it; those of the last flag may be measurement sets.
+
+    A keyword that is True has none, and one that is False is not given, among the positionals either.
+    """
+    options = {key: words(key, value) for key, value in keywords.items() if value not in BOOLEANS}
+    options |= {key: [] for key, value in keywords.items() if BOOLEANS.get(value)}
     current: list[str] = []
     for argument in positionals:
         name = flag_name(argument)
@@ -39,7 +45,7 @@ def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> di
             current = options[name] = []
         else:
             current.append(argument)
-    return options
+    return {name: given for name, given in options.items() if BOOLEANS.get(keywords.get(name, ""), True)}
 
 
 def without_flags(positionals: Iterable[str], valued: Iterable[str], single: Iterable[str]) -> list[str]:

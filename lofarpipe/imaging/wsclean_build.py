@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,21 @@ GRIDDER_FLAGS = frozenset(flag for flag in OLD_FLAGS.values() if flag)
 _VERSION = re.compile(r"WSClean version (\d+(?:\.\d+)*)")
 _PART = re.compile(r"^\s*(EveryBeam|IDG|WGridder)\b(?!.*\bnot\b).*\bavailable", re.MULTILINE)
 _HELP_LINE = re.compile(r"^-.*", re.MULTILINE)
-_OPTION = re.compile(r"(?:^|(?<=[\s(]))-([A-Za-z][\w-]*)")
 _METAVARIABLE = re.compile(r"<[^>]*>|\[[^\]]*\]")
+_OPTION = re.compile(rf"(?:^|(?<=[\s(]))-([A-Za-z][\w-]*)((?:\s+(?:{_METAVARIABLE.pattern}))*)")
+# Options that take a value of which the help does not tell. Source: WSClean 3.1, every option tried.
+VALUE_NOT_IN_HELP = (
+    *("beam-model", "beam-mode", "beam-normalisation-mode"),
+    *("local-rms-window", "local-rms-method", "multiscale-scale-bias"),
+)
 
 
 @dataclass(frozen=True)
 class WSCleanBuild:
-    """One WSClean program: ``version`` as (3, 1, 0), and ``options`` without their dash, as ``--help`` lists them."""
+    """One WSClean program: ``version`` as (3, 1, 0), and ``options`` without their dash, as ``--help`` lists them.
+
+    ``value_counts`` says how many values each of them takes; a flag takes 0.
+    """
 
     path: Path
     version: tuple[int, ...]
@@ -35,6 +43,7 @@ class WSCleanBuild:
     has_everybeam: bool
     has_wgridder: bool
     options: frozenset[str]
+    value_counts: Mapping[str, int]
 
     @property
     def name(self) -> str:
@@ -83,8 +92,8 @@ def parse_build(path: Path, version_text: str, help_text: str) -> WSCleanBuild:
         If the first is not WSClean's, or the second lists no options.
     """
     version = _VERSION.search(version_text)
-    options = _parse_options(help_text)
-    if not version or not options:
+    value_counts = _parse_options(help_text)
+    if not version or not value_counts:
         said = (version_text if not version else help_text).strip().split("\n")[0][:200]
         raise PipelineError(f"{path}: not a WSClean: it answers '{said}' where version and options are expected")
     parts = set(_PART.findall(version_text))
@@ -94,14 +103,16 @@ def parse_build(path: Path, version_text: str, help_text: str) -> WSCleanBuild:
         has_idg="IDG" in parts,
         has_everybeam="EveryBeam" in parts,
         has_wgridder="WGridder" in parts,
-        options=options,
+        options=frozenset(value_counts),
+        value_counts=value_counts,
     )
 
 
-def _parse_options(help_text: str) -> frozenset[str]:
-    """Return the options named at the start of a line, also those joined by 'and', 'or' or '/'."""
-    lines = (_METAVARIABLE.sub("", line) for line in _HELP_LINE.findall(help_text))
-    return frozenset(option for line in lines for option in _OPTION.findall(line))
+def _parse_options(help_text: str) -> dict[str, int]:
+    """Return the options named at the start of a line, also those joined by 'and', 'or' or '/', and their values."""
+    listed = (option for line in _HELP_LINE.findall(help_text) for option in _OPTION.findall(line))
+    options = {name: len(_METAVARIABLE.findall(values)) for name, values in listed}
+    return options | {name: 1 for name in VALUE_NOT_IN_HELP if name in options}
 
 
 def _answer(path: Path, question: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from lofarpipe.errors import Suggestions
-from lofarpipe.imaging.wsclean_arguments import flag_name, given_options, number, without_flags, words
+from lofarpipe.imaging.wsclean_arguments import BOOLEANS, flag_name, given_options, number, without_flags, words
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, run_briefly
 from lofarpipe.imaging.wsclean_gridder import BEAM_FLAGS, gridder_findings
+from lofarpipe.imaging.wsclean_options import combination_findings, settle_flags, value_findings
 
 MOST_REFUSALS = 8  # WSClean names one at a time; so often it is asked again
 
@@ -65,16 +66,20 @@ def check(keywords: Mapping[str, str], positionals: Sequence[str], build: WSClea
     Values that are not known yet are left out by the caller. What remains is also shown to WSClean itself
     (``-dry-run``), which reads its arguments and ends; no measurement set is opened.
     """
+    booleans = {name for name, text in keywords.items() if text in BOOLEANS}
+    keywords, positionals = settle_flags(keywords, positionals, build)
+    wrong_values = value_findings(keywords, positionals, build)
     options = given_options(keywords, positionals)
     unknown = _unknown_options(options, build)
     suggested = Suggestions()
     findings = [f"-{name}: {build.name} has no such option{suggested.nearest(name, build.options)}" for name in unknown]
     findings += gridder_findings(options, build, gpus)
     findings += _beam_findings(options, build)
-    out_of_range = _range_findings(options)
-    size = _size_finding(options)
-    findings += [*out_of_range.values(), *size, *_uv_findings(options, out_of_range)]
-    settled = {*unknown, *out_of_range, *(("size",) if size else ()), "gridder", "idg-mode", *BEAM_FLAGS}
+    out_of_range = _range_findings({name: given for name, given in options.items() if name not in booleans})
+    wrong = {**wrong_values, **out_of_range, **({"size": size} if (size := _size_finding(options)) else {})}
+    findings += [*wrong.values(), *_uv_findings(options, wrong)]
+    findings += combination_findings(options)
+    settled = {*unknown, *wrong, "gridder", "idg-mode", *BEAM_FLAGS}
     return findings + _dry_run_findings(keywords, positionals, build, settled)
 
 
@@ -122,18 +127,17 @@ def _range_findings(options: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return findings
 
 
-def _size_finding(options: Mapping[str, Sequence[str]]) -> list[str]:
-    if "size" not in options:
-        return []
-    size = options["size"][:2]
+def _size_finding(options: Mapping[str, Sequence[str]]) -> str:
+    """Return what is wrong with the image size; "" if nothing is."""
+    size = options.get("size", ["1", "1"])[:2]
     if len(size) == 2 and all(text.isdecimal() and int(text) > 0 for text in size):
-        return []
-    return [f"-size is '{' '.join(size)}'; width and height in pixels are needed, such as 3000 3000"]
+        return ""
+    return f"-size is '{' '.join(size)}'; width and height in pixels are needed, such as 3000 3000"
 
 
-def _uv_findings(options: Mapping[str, Sequence[str]], settled: Mapping[str, str]) -> list[str]:
+def _uv_findings(options: Mapping[str, Sequence[str]], settled: Container[str]) -> list[str]:
     limits = [number("".join(options.get(name, ())[:1])) for name in ("minuv-l", "maxuv-l")]
-    if None in limits or {"minuv-l", "maxuv-l"} & set(settled):
+    if None in limits or "minuv-l" in settled or "maxuv-l" in settled:
         return []
     low, high = (limit or 0.0 for limit in limits)
     if low < high:

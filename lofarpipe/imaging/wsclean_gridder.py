@@ -73,12 +73,9 @@ def _rectangle(size: Sequence[str]) -> str:
 
 def _polarisations(options: Options) -> str:
     text = "".join(options.get("pol", ["I"])[:1]).upper().replace(",", "")
-    if set(text) not in _STOKES_I:
-        return f"IDG makes Stokes I or all of IQUV, and pol is {text}; set pol to I or IQUV"
-    cleaned = any(number(word) for word in options.get("niter", ())[:1])
-    if len(text) == 4 and cleaned and not {"join-polarizations", "link-polarizations"} & set(options):
-        return "IDG cleans IQUV only jointly; add -join-polarizations, or -link-polarizations I"
-    return ""
+    if set(text) in _STOKES_I:
+        return ""
+    return f"IDG makes Stokes I or all of IQUV, and pol is {text}; set pol to I or IQUV"
 
 
 def _parallel(count: Sequence[str]) -> str:

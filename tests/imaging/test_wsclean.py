@@ -107,7 +107,6 @@ def test_auto_takes_wgridder_with_a_notice_where_idg_is_not_there(installed):
         ({"apply-primary-beam": ""}, "-grid-with-beam"),
         ({"baseline-averaging": "3"}, "-baseline-averaging"),
         ({"parallel-gridding": "2"}, "-parallel-gridding 2"),
-        ({"pol": "IQUV", "niter": "10"}, "-link-polarizations"),
     ],
 )
 def test_what_idg_refuses(complete, options, reason):
