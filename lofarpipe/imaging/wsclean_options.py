@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.imaging.wsclean_arguments import BOOLEANS, flag_name, given_options, number, without_flags, words
 from lofarpipe.imaging.wsclean_build import WSCleanBuild
+from lofarpipe.imaging.wsclean_products import POLARISATIONS
 
 WEIGHTS = {"natural": 1, "uniform": 1, "briggs": 2}  # -weight, and how many words it is
 NUMBER_LISTS = ("multiscale-scales", "channel-division-frequencies")
@@ -163,13 +165,7 @@ def polarization_names(options: Options) -> list[str]:
 
 def _split(given: Iterable[str]) -> list[str]:
     """Return the names in a list such as ``IQUV``, ``xx,yy`` or ``XXYY``."""
-    names: list[str] = []
-    for part in "".join(given).upper().split(","):
-        if set(part) <= set("IQUV"):
-            names += part
-        else:
-            names += [part[start : start + 2] for start in range(0, len(part), 2)]
-    return names
+    return re.findall("|".join(POLARISATIONS), "".join(given).upper())
 
 
 def missing_files(options: Options, workdir: Path) -> list[tuple[str, str]]:
