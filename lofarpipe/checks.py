@@ -16,11 +16,12 @@ from lofarpipe.executors.jobs import Resources
 from lofarpipe.job_builder import PYTHON_PLUGIN
 from lofarpipe.known_programs import KNOWN_PROGRAMS
 from lofarpipe.plugins import (
-    CHECK_PREFIX,
     STEP_PREFIX,
+    call,
     check_call,
     check_script_call,
     declared_outputs,
+    describe,
     find_plugin,
     load,
 )
@@ -143,8 +144,20 @@ class StepChecker:
             self._add(step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS)
             self._given[step.name] = Outputs(frozenset(), False)
             return
-        self._given[step.name] = getattr(self, f"_check_{step.kind}")(step)
+        try:
+            self._given[step.name] = getattr(self, f"_check_{step.kind}")(step)
+        except PipelineError as err:
+            self._fail(step, str(err))
+        except Exception as err:
+            if not self._settings.lenient:
+                raise
+            self._fail(step, f"cannot be checked: {describe(err)}")
         self._earlier += [*step.control.values(), *step.arguments.values()]
+
+    def _fail(self, step: Step, what: str) -> None:
+        """Note that a step could not be checked; what it gives is not known."""
+        self.findings.append(Finding(f"step '{step.name}'", what))
+        self._given[step.name] = Outputs(frozenset(), False)
 
     def _add(self, step: Step, key: str, what: str, name: str = "", known: Iterable[str] = ()) -> None:
         hint = self._suggested.nearest(name, known) if name else ""
@@ -241,7 +254,7 @@ class StepChecker:
         flags = list_items(step.arguments.get("flags", ""))
         if program and program not in KNOWN_PROGRAMS:
             self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
-        elif program:
+        elif program and (program == step.asked_program(self._settings.lenient) or not KNOWN_PROGRAMS[program].is_run):
             tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey") or "inputkey"}
             literal = {
                 key: text
@@ -292,10 +305,10 @@ class StepChecker:
             self.findings.append(Finding(f"step '{step.name}'", f"plugin {step.type}: {message}"))
         literal = self._known_values(step)
         if hasattr(module, "plugin_check"):
-            for message in module.plugin_check(list(step.positionals), **literal):
+            for message in call(path, "plugin_check", list(step.positionals), **literal):
                 self.findings.append(Finding(f"step '{step.name}'", message))
         if hasattr(module, "plugin_outputs"):
-            return Outputs(frozenset(module.plugin_outputs(**dict(step.control))), True)
+            return Outputs(frozenset(call(path, "plugin_outputs", **step.control)), True)
         declared = declared_outputs(path)
         return Outputs(frozenset(declared or ()), declared is not None)
 
@@ -345,53 +358,3 @@ class StepChecker:
             self._add(step, f"control.{key}", what)
         given = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_values.is_wanted(step.control) else set())
         return Outputs(frozenset(given), True)
-
-
-def pipeline_checks(
-    names: Iterable[str],
-    options: Mapping[str, str],
-    settings: Settings,
-    machine: Resources,
-    plugin_path: Sequence[Path],
-) -> list[Finding]:
-    """Return the findings of the checks that the pipeline names in ``pipeline.check``."""
-    known = {"input": settings.inputs, **settings.sections}
-    resolved = {name: _resolved(text, known) for name, text in options.items()}
-    site = {
-        "working_directory": str(settings.job_workdir),
-        "job_directory": str(settings.job_directory),
-        "told": " ".join(_told_directories(settings)),
-        "cores": str(machine.cores),
-        "memory_gb": str(machine.memory_gb),
-        "gpus": str(machine.gpus),
-        "method": settings.sections.get("remote", {}).get("method", "local"),
-    }
-    findings = []
-    for name in names:
-        try:
-            module = load(find_plugin(CHECK_PREFIX, name, plugin_path), "check")
-        except PipelineError as err:
-            findings.append(Finding("pipeline.check", str(err)))
-            continue
-        findings += [Finding(*_split_where(message, name)) for message in module.check(resolved, site)]
-    return findings
-
-
-def _told_directories(settings: Settings) -> list[str]:
-    """Return the directories of the run below one that is not there, as was told with the settings."""
-    below = {
-        "working_directory": (settings.working_directory, settings.job_workdir),
-        "job_directory": (settings.runtime_directory, settings.job_directory),
-    }
-    return [name for name, (above, path) in below.items() if above in path.parents and not above.is_dir()]
-
-
-def _resolved(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
-    if all(name in known and key in known[name] for name, key in references(text)):
-        return resolve(text, known, "option")
-    return text
-
-
-def _split_where(message: str, name: str) -> tuple[str, str]:
-    where, colon, what = message.partition(": ")
-    return (where, what) if colon else (name, message)

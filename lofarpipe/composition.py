@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, Suggestions, nearest
-from lofarpipe.installation import find_file
+from lofarpipe.installation import beside, find_file
 from lofarpipe.support.parset import Entry, Parset, unquote
 from lofarpipe.support.utilities import is_file
 
@@ -46,7 +46,7 @@ def compose(path: Path, assignments: Sequence[str], share: Path, steps_path: Seq
             findings += _unknown_options(layer.definitions().values(), layer, parset)
         parset.adopt(layer)
     findings += parset.oddities + _assign(parset, assignments)
-    _put_ready_steps_below(parset, [file.parent / "steps" for file in files] + list(steps_path), findings)
+    _put_ready_steps_below(parset, [*beside(files, "steps"), *steps_path], findings)
     return Composition(parset, files, documented, findings)
 
 

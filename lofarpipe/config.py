@@ -217,10 +217,10 @@ def _settings(file: ConfigFile, overrides: Overrides) -> Settings:
         lost_retries=file.number("remote", remote, "lost_retries", int, zero="never"),
         log_file=Path(log).absolute(),
         statistics_file=Path(logging.get("xml_stat_file", str(Path(log).with_name("statistics.xml")))).absolute(),
-        lenient=file.flag("lenient", {**defaults, **everything}) or overrides.lenient,
+        lenient=(lenient := file.flag("lenient", {**defaults, **everything}) or overrides.lenient),
         inputs=inputs,
         sections=sections,
-        tasks=_tasks(file, defaults),
+        tasks=_tasks(file, defaults, lenient),
         defaults=defaults,
     )
 
@@ -236,17 +236,27 @@ def _typed_numbers(file: ConfigFile, overrides: Overrides) -> dict[str, str]:
     return {key: str(number if 0 <= number < math.inf else 0) for key, number in numbers.items()}
 
 
-def _tasks(file: ConfigFile, defaults: Mapping[str, str]) -> Tasks:
-    parser = new_parser({key: value.replace("%", "%%") for key, value in defaults.items()})
-    shipped = str(share_directory() / "cfg" / "tasks.cfg")
-    for name in (shipped, *split_list(defaults.get("task_files", "[]"))):
+def _tasks(file: ConfigFile, defaults: Mapping[str, str], lenient: bool) -> Tasks:
+    """Return the shipped tasks and those of the site.
+
+    What the site does not say of a task is as shipped. Not so in a lenient run, where it names the recipe: there the
+    original had this task, and no other.
+    """
+    escaped = {key: value.replace("%", "%%") for key, value in defaults.items()}
+    shipped, of_site = new_parser(escaped), new_parser(escaped)
+    read_into(shipped, share_directory() / "cfg" / "tasks.cfg")
+    for name in split_list(defaults.get("task_files", "[]")):
         task_file = Path(name).expanduser()
         if not task_file.is_file():
             what = f"task file {name} does not exist; correct task_files, or leave it out: {OWN_TASKS} are there anyway"
             file.add(DEFAULT, "task_files", what)
             continue
         try:
-            read_into(parser, task_file)
+            read_into(of_site, task_file)
         except PipelineError as err:
             file.findings += findings_of(err)
-    return Tasks(parser, defaults)
+    for section in of_site.sections():
+        if lenient and "recipe" in of_site[section]:
+            shipped.remove_section(section)
+        shipped.read_dict({section: dict(of_site.items(section, raw=True))})
+    return Tasks(shipped, defaults)

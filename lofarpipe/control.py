@@ -30,6 +30,7 @@ class Control:
     """The control keys of one step, resolved and typed: parset over derived over task over default."""
 
     values: Mapping[str, Value]
+    asked_program: str = ""  # the known program that may be asked, and whose arguments are completed
 
     def text(self, key: str) -> str:
         """Return a text key."""
@@ -95,7 +96,7 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
         text = texts.get(key, None if key in derived else step.task.get(key))
         values[key] = derived.get(key, default) if text is None else _value(step, key, text, known.kind)
     arguments.pop("flags", None)
-    control = Control(values)
+    control = Control(values, str(values["program"]) if step.asked_program(lenient) else "")
     if lenient:
         values["environment"] = cut_at_colons(control.environment)
     return control, _from_parset(step, texts, arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
@@ -19,6 +19,12 @@ def share_directory() -> Path:
     """
     packaged = PACKAGE / "share"
     return packaged if packaged.is_dir() else PACKAGE.parent
+
+
+def beside(files: Sequence[Path], kind: str) -> list[Path]:
+    """Return the directories ``kind`` beside parsets, the last parset's first; the shipped one is not among them."""
+    share = share_directory()
+    return [path.parent / kind for path in reversed(files) if path.parent.resolve() != share]
 
 
 def find_file(name: str, directories: Iterable[Path], what: str) -> Path:

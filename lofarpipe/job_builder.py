@@ -103,9 +103,8 @@ class JobBuilder:
 
     @property
     def program(self) -> KnownProgram | None:
-        """What is known of the program, if it is a known one."""
-        name = self.control.text("program")
-        return KNOWN_PROGRAMS[name] if name else None
+        """What is known of the program, if it is one that may be asked."""
+        return KNOWN_PROGRAMS[self.control.asked_program] if self.control.asked_program else None
 
     def _planned(self, place: int, given: Resources) -> PlannedJob:
         positionals, keywords = substitute_tokens(

@@ -23,9 +23,11 @@ class KnownProgram(Protocol):
     Attributes
     ----------
     scratch_option: the option that names a directory for temporary files; "" if there is none.
+    is_run: whether ``check`` and ``accepts`` run it.
     """
 
     scratch_option: str
+    is_run: bool
 
     def version(self, executable: Path) -> str:
         """Return the version of an installed program; a step runs again when it changes."""
@@ -76,6 +78,7 @@ class WSClean:
     """WSClean: gridder and spelling by build, cores and memory by job."""
 
     scratch_option = "temp-dir"
+    is_run = True
 
     def version(self, executable: Path) -> str:
         """Return what ``--version`` says."""
@@ -157,6 +160,7 @@ class DP3:
     """DP3: number of threads by job; keywords that it did not use are an error."""
 
     scratch_option = ""
+    is_run = False
 
     def version(self, executable: Path) -> str:
         """Return the version of the installed package, or "" for a DP3 that pip did not install.

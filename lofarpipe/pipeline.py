@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lofarpipe.checks import check_blocks, check_placeholders, check_steps, pipeline_checks
+from lofarpipe.checks import check_blocks, check_placeholders, check_steps
 from lofarpipe.composition import compose
 from lofarpipe.config import Settings
 from lofarpipe.control_keys import list_items
 from lofarpipe.errors import Finding, PipelineError, Suggestions
 from lofarpipe.executors.jobs import Resources
-from lofarpipe.installation import find_file, share_directory
+from lofarpipe.installation import beside, find_file, share_directory
+from lofarpipe.listing import flattened
 from lofarpipe.options import Option, check_options, read_options
+from lofarpipe.pipeline_checks import pipeline_checks
+from lofarpipe.plugins import STEP_PREFIX
 from lofarpipe.references import Results, resolve
+from lofarpipe.stamps import is_same, stamp
 from lofarpipe.steps import BROKEN, Step, build_step, numbered, step_list, sublist_keys
 from lofarpipe.subpipelines import put_in
 from lofarpipe.support.parset import Parset
+from lofarpipe.support.utilities import is_file
 from lofarpipe.unlisted import check_unlisted
 
 #: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
@@ -70,6 +75,7 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
     misspelt, unlisted = check_unlisted(parset, listed | _loop_steps(parset), _blocks(parset), RESERVED)
     findings += misspelt
     findings += check_placeholders(parset, builder.blocks, bad_values)
+    plugin_path = _plugin_path(parset, settings, composition.files)
     return Pipeline(
         path=path,
         parset=parset,
@@ -77,12 +83,12 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
         files=composition.files,
         options=tuple(options),
         steps=tuple(steps),
-        plugin_path=_plugin_path(parset, settings, composition.files),
+        plugin_path=plugin_path,
         checks=tuple(parset.vector("pipeline.check")) if "pipeline.check" in parset else (),
         findings=tuple(findings + builder.findings),
         bad_options=bad_options,
         suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
-        warnings=(*composition.parset.repeated, *unlisted),
+        warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path)),
     )
 
 
@@ -203,11 +209,26 @@ def _loop_steps(parset: Parset) -> set[str]:
 
 
 def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> tuple[Path, ...]:
-    """Return where plugins are looked up: the site's, the shipped ones, then the pipeline's own."""
-    directories = settings.search_path("plugins")
-    if "pipeline.pluginpath" in parset:
-        directories.append(Path(parset.string("pipeline.pluginpath")).absolute())
-    return (*directories, *(file.parent / "plugins" for file in files))
+    """Return where plugins are looked up: the site's, the pipeline's own, last the shipped ones.
+
+    Source: spec/lofarpipe.md, section 7.1.
+    """
+    *of_site, shipped = settings.search_path("plugins")
+    named = [Path(parset.string("pipeline.pluginpath")).absolute()] if "pipeline.pluginpath" in parset else []
+    return (*of_site, *named, *beside(files, "plugins"), shipped)
+
+
+def _replaced_plugins(steps: Sequence[Step], plugin_path: Sequence[Path]) -> list[Finding]:
+    """Return which steps run another plugin than the shipped one of that name."""
+    shipped = plugin_path[-1]
+    found = []
+    for step in (step for step in flattened(steps) if step.kind == "plugin"):
+        name = f"{STEP_PREFIX}{step.type}.py"
+        used = next((directory / name for directory in plugin_path if is_file(directory / name)), shipped / name)
+        ours = stamp(str(shipped / name)) if used.parent != shipped else None
+        if ours is not None and not is_same(stamp(str(used)), ours):
+            found.append(Finding(step.where("control.type"), f"is {used}, not the shipped plugin of that name"))
+    return found
 
 
 def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:

@@ -19,13 +19,15 @@ CHECK_PREFIX = "PipelineCheck_"
 
 
 def find_plugin(prefix: str, name: str, directories: Sequence[Path]) -> Path:
-    """Return the file of a plugin: the first directory that has it wins.
+    """Return the file of a plugin: the first directory that has it wins. Plugins can import from all of them then.
 
     Raises
     ------
     PipelineError
         If there is none; it names the nearest that exists.
     """
+    for directory in directories:
+        python2.import_from(directory)
     for directory in directories:
         path = directory / f"{prefix}{name}.py"
         if is_file(path):
@@ -50,7 +52,7 @@ def load(path: Path, function: str) -> ModuleType:
     python2.import_from(path.parent)
     try:
         module = python2.load_module(path.stem, path)
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         raise PipelineError(f"{path}:{line_of(err, path)}: the plugin cannot be loaded: {describe(err)}") from err
     if not callable(getattr(module, function, None)):
         raise PipelineError(f"{path}: the plugin has no function {function}; define {function}(...)")
@@ -66,16 +68,27 @@ def describe(err: BaseException) -> str:
 def run_plugin(
     path: Path, positionals: Sequence[str], keywords: Mapping[str, object], function: str = "plugin_main"
 ) -> object:
-    """Call a plugin's function and return what it returns: a dictionary of outputs, or anything else for none.
+    """Return what a plugin's main function returns: a dictionary of outputs, or anything else for none.
 
     Raises
     ------
     PipelineError
         If the plugin fails; the message names file and line.
     """
-    main: Callable[..., Any] = getattr(load(path, function), function)
+    return call(path, function, list(positionals), **keywords)
+
+
+def call(path: Path, function: str, *positionals: object, **keywords: object) -> Any:
+    """Return what a function of a plugin returns.
+
+    Raises
+    ------
+    PipelineError
+        If it fails; the message names file and line.
+    """
+    called: Callable[..., Any] = getattr(load(path, function), function)
     try:
-        return main(list(positionals), **keywords)
+        return called(*positionals, **keywords)
     except PipelineError:
         raise
     except Exception as err:

@@ -136,7 +136,7 @@ def _fingerprint_of(
     outputs: DataMap,
 ) -> dict[str, object]:
     """Return what decides whether a step that was done need not run again."""
-    program = control.text("program")
+    program = control.asked_program
     return {
         "step": step.name,
         "executable": [
@@ -255,7 +255,7 @@ def failure(prepared: Prepared, result: JobResult) -> str | None:
     if program:
         text = result.log.read_text(errors="replace") if result.log.is_file() else ""
         complaint = KNOWN_PROGRAMS[program].complaint(text)
-    if result.ok and complaint is None:
+    if result.ok and (complaint is None or not prepared.control.asked_program):
         return None
     return f"{result.reason()}: {complaint}" if complaint else result.reason()
 

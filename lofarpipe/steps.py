@@ -45,6 +45,13 @@ class Step:
         """Its control keys and those of its task; what the parset says wins."""
         return {**self.task, **self.control}
 
+    def asked_program(self, lenient: bool) -> str:
+        """Return the known program that may be asked, and whose arguments are completed; "" for none.
+
+        In a lenient run a task does not say so, only the step itself: what is called may be a wrapper.
+        """
+        return self.control.get("program", "") if lenient else self.given.get("program", "")
+
     def where(self, key: str = "") -> str:
         """Return ``file:line: step.key`` for messages about ``key`` (such as ``control.mapfile_in``)."""
         entry = self.entries.get(key)

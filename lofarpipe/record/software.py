@@ -126,7 +126,7 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
         if path is None:
             continue
         if path not in programs:
-            known = step.given.get("program", "")
+            known = step.asked_program(settings.lenient)
             version = version_of(path, known)
             programs[path] = {
                 "name": _name(path, known),

@@ -1,0 +1,168 @@
+"""What public parsets and plugins do, and the original engine lets them do."""
+
+from __future__ import annotations
+
+import pytest
+
+LISTED = """\
+pipeline.steps = [list, {steps}]
+list.control.kind = plugin
+list.control.type = createMapfile
+list.control.method = mapfile_from_folder
+list.control.mapfile_dir = input.output.mapfile_dir
+list.control.filename = list.mapfile
+list.control.folder = @/data
+list.control.pattern = *.MS
+"""
+SHOW = """\
+show.control.type = executable_args
+show.control.executable = @/bin/show
+show.control.mapfile_in = list.output.mapfile
+show.control.inputkey = ms
+"""
+
+
+# ---- plugins of the same name
+
+
+COUNTING = "{{'mapfile': kwargs['mapfile_in'], 'count': '{}'}}"
+JOINED = (
+    LISTED.format(steps="join, show")
+    + SHOW
+    + """\
+join.control.kind = plugin
+join.control.type = compressMapfile
+join.control.mapfile_in = list.output.mapfile
+join.control.mapfile_dir = input.output.mapfile_dir
+join.control.filename = join.mapfile
+show.argument.flags = [join.output.count, ms]
+"""
+)
+
+
+@pytest.fixture
+def sets(site):
+    for name in ("a.MS", "b.MS"):
+        (site.here / "data" / name).mkdir()
+    return site
+
+
+def _own_plugin(site, directory, number):
+    (site.here / directory).mkdir(parents=True, exist_ok=True)
+    path = site.here / directory / "PipelineStep_compressMapfile.py"
+    path.write_text(f"def plugin_main(args, **kwargs):\n    return {COUNTING.format(number)}\n")
+    return path
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+@pytest.mark.parametrize(
+    "directories",
+    [["own"], ["my/plugins", "own"], ["own", "plugins"], ["plugins"]],
+    ids=["pluginpath", "the site's first", "beside the parset last", "beside the parset"],
+)
+def test_shipped_plugin_gives_way(sets, capsys, directories, lenient):
+    paths = [_own_plugin(sets, name, number) for number, name in enumerate(directories)]
+    assert sets.run(f"{JOINED}pipeline.pluginpath = @/own\n", lenient=lenient) == 0
+    assert [args[0] for args in sets.args("show")] == ["0"] * 2
+    notice = f"p.parset:14: join.control.type: is {paths[0]}, not the shipped plugin of that name"
+    assert sets.run(f"{JOINED}pipeline.pluginpath = @/own\n", "--check", lenient=lenient) == 0
+    assert notice in capsys.readouterr().err
+
+
+def test_same_plugin_elsewhere_is_not_told_of(sets, capsys, repository):
+    text = (repository / "plugins" / "PipelineStep_compressMapfile.py").read_text()
+    (sets.here / "my" / "plugins" / "PipelineStep_compressMapfile.py").write_text(text)
+    assert sets.run(JOINED.replace("join.output.count, ", ""), "--check", lenient=False) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_plugins_import_from_each_others_directories(sets):
+    sets.plugin("helper").with_name("helper.py").write_text("NAME = 'helped'\n")
+    (sets.here / "own").mkdir()
+    source = "from helper import NAME\n\ndef plugin_main(args, **kwargs):\n    return {'name': NAME}\n"
+    (sets.here / "own" / "PipelineStep_user.py").write_text(source)
+    text = LISTED.format(steps="user, show") + SHOW + "pipeline.pluginpath = @/own\nuser.control.kind = plugin\n"
+    assert sets.run(f"{text}user.control.type = user\nshow.argument.flags = [user.output.name]\n") == 0
+    assert sets.args("show") == [["helped"]] * 2
+
+
+def test_ready_step_of_the_pipeline_comes_before_the_shipped_one(sets):
+    (sets.here / "steps").mkdir()
+    (sets.here / "steps" / "dp3_average.parset").write_text(
+        SHOW.replace("show.", "").replace("@", str(sets.here)) + "argument.flags = [ms]\n"
+    )
+    (sets.here / "base.parset").write_text("! unused = 1  ## {integer} nothing\n")
+    text = LISTED.format(steps="show") + "pipeline.base = base.parset\nshow.use = dp3_average\n"
+    assert sets.run(text, lenient=False) == 0
+    assert sets.args("show") == [["@/data/a.MS"], ["@/data/b.MS"]]
+
+
+# ---- arguments of known programs
+
+
+TASKS = {
+    "own": "recipe = executable_args\nexecutable = {program}\nargs_format = {format}\n{more}",
+    "inherited": "executable = {program}\n",
+}
+ARGUMENTS = {
+    "dp3": (
+        "lofar",
+        "outputkey = msout\n",
+        "msin.orderms=True numthreads=3 steps=[avg] unused.key=1 ms={ms} msout={out}",
+    ),
+    "wsclean": ("wsclean", "", "-temp-dir /tmp -size 100 100 -gridder idg -reorder {ms}"),
+}
+KEYS = {
+    "dp3": "argument.steps = [avg]\nargument.msin.orderms = True\nargument.unused.key = 1\nargument.numthreads = 3\n",
+    "wsclean": "argument.flags = [-reorder, ms]\nargument.size = 100 100\nargument.gridder = idg\n"
+    "argument.temp-dir = /tmp\n",
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("program", ARGUMENTS)
+def test_lenient_run_leaves_arguments_and_asks_nothing(sets, program, task):
+    """The stub records every call: a wrapper that is asked for its version may do whatever it does."""
+    form, more, expected = ARGUMENTS[program]
+    text = TASKS[task].format(program=sets.here / "bin" / "show", format=form, more=more)
+    with (sets.here / "tasks.cfg").open("a") as tasks:
+        tasks.write(f"\n[{program}]\n{text}")
+    step = "".join(f"run.{line}\n" for line in KEYS[program].splitlines())
+    keys = f"run.control.type = {program}\nrun.control.mapfile_in = list.output.mapfile\nrun.control.inputkey = ms\n"
+    assert sets.run(LISTED.format(steps="run") + keys + step) == 0
+    names = [("@/data/a.MS", "@/work/p/a.run"), ("@/data/b.MS", "@/work/p/b.run")]
+    assert [" ".join(args) for args in sets.args()] == [expected.format(ms=ms, out=out) for ms, out in names]
+
+
+def test_step_that_names_its_program_is_completed_in_a_lenient_run_too(sets):
+    with (sets.here / "tasks.cfg").open("a") as tasks:
+        tasks.write(f"\n[mine]\nexecutable = {sets.here / 'bin' / 'show'}\nargs_format = lofar\n")
+    keys = "run.control.type = mine\nrun.control.mapfile_in = list.output.mapfile\nrun.control.inputkey = msin\n"
+    keys += "run.control.program = dp3\nrun.argument.steps = []\n"
+    assert sets.run(LISTED.format(steps="run") + keys) == 0
+    assert sum("checkparset=1" in args for args in sets.args()) == 2
+
+
+def test_task_of_the_site_is_the_whole_task_in_a_lenient_run(sets):
+    """The original had no other one of that name; here a shipped one would add its args_format and outputkey."""
+    with (sets.here / "tasks.cfg").open("a") as tasks:
+        tasks.write(f"\n[dp3]\nrecipe = executable_args\nexecutable = {sets.here / 'bin' / 'show'}\n")
+    keys = "run.control.type = dp3\nrun.control.mapfile_in = list.output.mapfile\nrun.control.inputkey = msin\n"
+    assert sets.run(LISTED.format(steps="run") + keys + "run.argument.steps = []\n") == 0
+    assert sets.args() == [["--steps=[]", "--msin=@/data/a.MS"], ["--steps=[]", "--msin=@/data/b.MS"]]
+
+
+# ---- errors raised inside a check
+
+
+CHECKED = "\n\ndef plugin_check(args, **kwargs):\n    raise {error}\n"
+
+
+@pytest.mark.parametrize("error", ["ValueError('odd')", "KeyError('odd')"])
+def test_error_inside_a_check_is_a_warning_of_a_lenient_run(sets, error):
+    path = sets.plugin("odd", "return {'n': 1}")
+    with path.open("a") as plugin:
+        plugin.write(CHECKED.format(error=error))
+    text = LISTED.format(steps="odd, show") + SHOW + "odd.control.kind = plugin\nodd.control.type = odd\n"
+    assert sets.run(f"{text}show.argument.flags = [odd.output.n]\n") == 0
+    assert sets.args("show") == [["1"], ["1"]]
