@@ -62,13 +62,16 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
         exposure = f"   {image.number(INTEGRATION_TIME_KEY) / 3600:.2f} h unflagged"
     if DYNAMIC_RANGE_KEY in image.header:
         dynamic_range = f"   dynamic range {image.number(DYNAMIC_RANGE_KEY):.0f}"
-    beam = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
+    beam = "not known: no PSF was made"
+    if image.has_beam:
+        size = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
+        beam = f"{size}, PA {image.beam_angle_deg:.0f}\N{DEGREE SIGN}"
     band = f"{image.frequency_hz / 1e6:.3f} MHz, {_bandwidth(image)} wide"
     return "\n".join(
         [
             f"{name}   Stokes {image.stokes[0]}   {band}{exposure}",
             f"rms {with_prefix(rms)} ({origin})   peak {with_prefix(float(np.nanmax(image.plane)))}{dynamic_range}",
-            f"beam {beam}, PA {image.beam_angle_deg:.0f}\N{DEGREE SIGN}",
+            f"beam {beam}",
         ]
     )
 
@@ -97,7 +100,9 @@ def draw_image(image: SkyImage, rms: float, origin: str) -> Figure:
         limits = {"vmin": DARKEST_RMS * rms, "vmax": BRIGHTEST_RMS * rms}
         shown = axes.imshow(image.plane, origin="lower", cmap=grey, interpolation="antialiased", **limits)
         _label_sky(axes)
-        _draw_beam(axes, image)
+        if image.has_beam:
+            _draw_beam(axes, image)
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
         _draw_colour_bar(figure, axes, shown, rms)
         axes.set_title(image_title(image, rms, origin), fontsize=9.5, loc="left", linespacing=1.5)
     return figure
@@ -115,7 +120,7 @@ def _label_sky(axes: WCSAxes) -> None:
 
 def _draw_beam(axes: WCSAxes, image: SkyImage) -> None:
     """Draw the restoring beam into the lower left corner, enlarged where it would be too small to see."""
-    height, width = image.plane.shape
+    width = image.plane.shape[1]
     cell_arcsec = abs(image.axis("DEC").increment) * 3600
     major, minor = image.beam_major_arcsec / cell_arcsec, image.beam_minor_arcsec / cell_arcsec
     enlarged = max(1, math.ceil(SMALLEST_SHOWN_BEAM * 4 * width / major))
@@ -136,8 +141,6 @@ def _draw_beam(axes: WCSAxes, image: SkyImage) -> None:
     label = "beam" if enlarged == 1 else f"beam, {enlarged} x enlarged"
     plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
     axes.text(2 * margin + box, margin * 1.5, label, ha="left", va="bottom", fontsize=8.5, zorder=5, bbox=plain)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(-0.5, height - 0.5)
 
 
 def _draw_colour_bar(figure: Figure, axes: WCSAxes, shown: Any, rms: float) -> None:

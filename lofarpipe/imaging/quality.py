@@ -178,14 +178,11 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
     rms, peak = facts["rms"]["value"], brightest(image)
     noise = local_rms(image.plane, image.beam_area_pixels)
     sources, holes = count_sources(image.plane, noise), count_sources(-image.plane, noise)
-    fitted = "restoring beam in the FITS header, fitted by WSClean"
     return facts | {
         "peak": fact(peak, image.unit, "brightest pixel of the flat-noise image"),
         "peak_true_sky": fact(brightest(image_pb), image.unit, "brightest pixel, primary-beam corrected"),
         "dynamic_range": fact(peak / rms, "", "peak / rms, both of the flat-noise image"),
-        "beam_major": fact(image.beam_major_arcsec, "arcsec", fitted),
-        "beam_minor": fact(image.beam_minor_arcsec, "arcsec", fitted),
-        "beam_position_angle": fact(image.beam_angle_deg, "deg", fitted + ", north through east"),
+        **beam_facts(image),
         "frequency": fact(image.frequency_hz, "Hz", "FITS header"),
         "bandwidth": fact(image.bandwidth_hz, "Hz", "FITS header: lowest to highest channel edge, gaps included"),
         "blank_fraction": fact(float(np.isnan(image_pb.plane).mean()), "", "NaN pixels of the corrected image"),
@@ -196,6 +193,19 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
             f"which are never sources: {holes}",
         ),
     }
+
+
+def beam_facts(image: SkyImage) -> dict[str, Fact]:
+    """Return the restoring beam; its numbers are null where WSClean made no PSF to fit it to."""
+    numbers = (
+        ("beam_major", image.beam_major_arcsec, "arcsec", ""),
+        ("beam_minor", image.beam_minor_arcsec, "arcsec", ""),
+        ("beam_position_angle", image.beam_angle_deg, "deg", ", north through east"),
+    )
+    if not image.has_beam:
+        return {name: fact(None, unit, "unknown: WSClean made no PSF") for name, _, unit, _ in numbers}
+    fitted = "restoring beam in the FITS header, fitted by WSClean"
+    return {name: fact(value, unit, fitted + how) for name, value, unit, how in numbers}
 
 
 def observation_facts(observation: Observation) -> dict[str, Fact]:

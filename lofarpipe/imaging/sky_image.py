@@ -142,6 +142,11 @@ class SkyImage:
         return FLUX_PER_BEAM if text.upper() == FLUX_PER_BEAM.upper() else text
 
     @property
+    def has_beam(self) -> bool:
+        """Whether there is a restoring beam: WSClean writes zeros where it made no PSF."""
+        return self.number("BMAJ") > 0 and self.number("BMIN") > 0
+
+    @property
     def beam_major_arcsec(self) -> float:
         """The major axis of the restoring beam: full width at half maximum, arcsec."""
         return self.number("BMAJ") * 3600

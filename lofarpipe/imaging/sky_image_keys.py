@@ -58,6 +58,10 @@ def _scalars(image: SkyImage) -> Keys:
     """Return the keys that are single values."""
     if image.unit != FLUX_PER_BEAM:
         raise SkyImageError(f"{image.path}: FITS key BUNIT is {image.unit!r}; the archive takes {FLUX_PER_BEAM} only")
+    if not image.has_beam:
+        raise SkyImageError(
+            f"{image.path}: FITS key BMAJ is 0; make the image with WSClean's -make-psf or -theoretic-beam"
+        )
     kinds = [COORDINATE_TYPES[axis.kind] for axis in image.axes if axis.kind in COORDINATE_TYPES]
     return {
         "numberOfAxes": len(image.axes),

@@ -72,10 +72,12 @@ def fit_source(image: SkyImage, right_ascension_deg: float, declination_deg: flo
     Raises
     ------
     SourceNotFitted
-        If the position is outside the image or blank, or if no Gaussian of a plausible size is found.
+        If there is no restoring beam, the position is outside the image or blank, or no plausible Gaussian is found.
 
     Source: errors, Condon 1997, PASP 109, 166, for a point source in noise correlated over the beam.
     """
+    if not image.has_beam:
+        raise SourceNotFitted(f"{image.path}: has no restoring beam, in which fluxes are measured")
     cutout = _cut_out(image, right_ascension_deg, declination_deg)
     start = _first_guess(image, cutout)
     try:

@@ -163,7 +163,7 @@ def _coordinates(header: fits.Header) -> dict[str, Any]:
         **{key: tuple(0.0 if number is None else number for number in pair) for key, pair in numbers.items()},
         # Rotated or sheared axes, and slanted projections, are for programs that know all of the standard.
         "is_sin": is_sin and None not in everything and not any(key.startswith(("PC", "CD1_", "PV")) for key in header),
-        "beam_deg": None if None in beam else tuple(beam),
+        "beam_deg": tuple(beam) if beam[0] and beam[1] and beam[2] is not None else None,
     }
 
 

@@ -135,3 +135,11 @@ def test_unfinished_picture_does_not_stay(tmp_path):
     with pytest.raises(OSError, match="No space"):
         save_figure(Broken(), tmp_path / "a.png", 100)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_without_a_beam_is_drawn_without_one(tmp_path):
+    image = read_sky_image(measured(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0, BPA=0.0))
+    axes, _ = drawn(image)
+    assert not [patch for patch in axes.patches if isinstance(patch, Ellipse)]
+    assert axes.get_xlim() == (-0.5, 127.5)
+    assert image_title(image, 1e-3, "as given").endswith("beam not known: no PSF was made")

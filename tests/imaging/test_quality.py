@@ -184,3 +184,10 @@ def test_weighting_of_a_rectangle(tmp_path):
 def test_method_fits_one_card(real_quality):
     assert len(CENTRAL_RMS_METHOD) <= 68
     assert header_facts(real_quality)["RMSMETH"][0] == CENTRAL_RMS_METHOD
+
+
+def test_without_a_beam_its_numbers_are_unknown(tmp_path):
+    image = read_sky_image(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0))
+    facts = image_facts(image, image)
+    assert facts["beam_major"] == {"value": None, "unit": "arcsec", "source": "unknown: WSClean made no PSF"}
+    assert value(facts, "rms") == pytest.approx(1e-3, rel=0.1)

@@ -117,3 +117,9 @@ def test_real_image(hba_set, tmp_path):
     assert keys["npix"] == 256
     assert keys["Pointing"]["angle1"] == pytest.approx(0.42624575, abs=1e-6)
     assert keys["SpectralCoordinate"]["spectralQuantityValue"] == pytest.approx(134.3735e6, rel=1e-5)
+
+
+def test_an_image_without_a_beam_is_refused(tmp_path):
+    image = read_sky_image(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0, **MEASURED))
+    with pytest.raises(SkyImageError, match="BMAJ is 0; make the image with WSClean's -make-psf"):
+        describe_sky_image(image)

@@ -133,3 +133,10 @@ def test_infinite_pixels_are_left_out():
     image = restored(1.0, *CENTRE_DEG)
     image.pixels[64, 60] = np.inf
     assert fit_source(image, *CENTRE_DEG, 0.001).flux_jy == pytest.approx(1, rel=1e-4)
+
+
+def test_without_a_beam_no_flux_is_measured():
+    dirty = restored(1.0, *CENTRE_DEG)
+    dirty.header["BMAJ"] = dirty.header["BMIN"] = 0.0
+    with pytest.raises(SourceNotFitted, match="no restoring beam"):
+        fit_source(dirty, *CENTRE_DEG, 0.001)

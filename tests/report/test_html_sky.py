@@ -134,3 +134,7 @@ def test_files_without_an_image(tmp_path: Path) -> None:
 
 def test_data_uri() -> None:
     assert data_uri(b"abc", "text/plain") == "data:text/plain;base64,YWJj"
+
+
+def test_a_beam_of_nothing_is_none(tmp_path: Path) -> None:
+    assert preview(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0)).beam_deg is None
