@@ -10,13 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from lofarpipe.command import build_argv, substitute_tokens
 from lofarpipe.config import Settings
 from lofarpipe.control import Control
+from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Job, Resources, Staged
 from lofarpipe.known_programs import KNOWN_PROGRAMS, KnownProgram
 from lofarpipe.programs import job_environment
@@ -25,6 +26,9 @@ from lofarpipe.support.storage import GB, Need
 
 PYTHON_PLUGIN = "python_plugin"
 LONGEST_NAME = 100  # characters of an output in the name of its stage; a file system takes 255
+LONGEST_WORD = 128 * 1024 - 1  # bytes of one argument. Source: MAX_ARG_STRLEN of Linux, execve(2)
+ROOM_FOR_VARIABLES = 128 * 1024  # bytes; arguments and environment share what there is
+READABLE_WORD = 8 * 1024  # of one that people see and type
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,8 @@ class JobBuilder:
             keywords, positionals, notices = self.program.complete(self.executable, keywords, positionals, given)
         tempdir = self._tempdir(place, keywords, positionals)
         argv, files, result = self._argv(place, positionals, keywords)
-        job = self._job(place, argv, given, tempdir)
+        job, list_file = self._with_list_file(self._job(place, argv, given, tempdir))
+        files |= list_file
         # Not where nothing is known: for very many jobs what it holds on to would count.
         is_known = self.program is not None or self.control.disk_gb
         needs = partial(self._needs, place, keywords, positionals) if is_known else list
@@ -224,6 +229,39 @@ class JobBuilder:
         call = {"script": str(self.executable), "args": positionals, "kwargs": keywords, "result": str(result)}
         files[spec] = json.dumps(call, indent=1)
         return [sys.executable, "-P", "-m", "lofarpipe.nodes.python_plugin", str(spec)], files, result
+
+    def _with_list_file(self, job: Job) -> tuple[Job, dict[Path, str]]:
+        """Return a job with arguments that can be typed: lists of files that are too long stand in a parset of DP3.
+
+        Raises
+        ------
+        PipelineError
+            If the system does not take the arguments, and the program reads no such file.
+        """
+        longest = LONGEST_WORD if self.settings.lenient else READABLE_WORD
+        long = [word for word in job.argv[1:] if len(os.fsencode(word)) > longest]
+        reads_parset = self.program is not None and self.program.reads_parset
+        if not (long and reads_parset and all("=" in word for word in job.argv[1:])):
+            self._refuse_untypable(job)
+            return job, {}
+        path = self.settings.job_directory / "jobs" / f"{job.name}.parset"
+
+        def shortened(argv: Sequence[str]) -> tuple[str, ...]:
+            return (argv[0], str(path), *(word for word in argv[1:] if word not in long))
+
+        staged = replace(job.staged, argv=shortened(job.staged.argv)) if job.staged else None
+        return replace(job, argv=shortened(job.argv), staged=staged), {path: "".join(f"{word}\n" for word in long)}
+
+    def _refuse_untypable(self, job: Job) -> None:
+        sizes = [len(os.fsencode(word)) + 1 for word in job.argv]
+        room = os.sysconf("SC_ARG_MAX") - ROOM_FOR_VARIABLES
+        if max(sizes) <= LONGEST_WORD and sum(sizes) <= room:
+            return
+        raise PipelineError(
+            f"step '{self.step}': the arguments of {job.name} have {sum(sizes)} bytes, the longest {max(sizes)}, and "
+            f"this system takes {room} and {LONGEST_WORD}: {max(job.argv, key=len)[:60]}...; give the program a file: "
+            "mapfiles_as_string hands it the map itself, parsetasfile = True its arguments as a parset"
+        )
 
     def _parset_file(self, place: int, keywords: Mapping[str, str]) -> tuple[str | None, dict[Path, str]]:
         if not self.control.flag("parsetasfile"):

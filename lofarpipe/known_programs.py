@@ -24,10 +24,12 @@ class KnownProgram(Protocol):
     ----------
     scratch_option: the option that names a directory for temporary files; "" if there is none.
     is_run: whether ``check`` and ``accepts`` run it.
+    reads_parset: whether it reads a file of ``key=value`` that is its first argument.
     """
 
     scratch_option: str
     is_run: bool
+    reads_parset: bool
 
     def version(self, executable: Path) -> str:
         """Return the version of an installed program; a step runs again when it changes."""
@@ -79,6 +81,7 @@ class WSClean:
 
     scratch_option = "temp-dir"
     is_run = True
+    reads_parset = False
 
     def version(self, executable: Path) -> str:
         """Return what ``--version`` says."""
@@ -161,6 +164,7 @@ class DP3:
 
     scratch_option = ""
     is_run = False
+    reads_parset = True
 
     def version(self, executable: Path) -> str:
         """Return the version of the installed package, or "" for a DP3 that pip did not install.

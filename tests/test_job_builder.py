@@ -161,6 +161,36 @@ def test_long_names_are_cut(planned):
     assert stage.argv[-2].endswith("n" * 250) or any(text.endswith("n" * 250) for text in stage.argv)
 
 
+@pytest.mark.parametrize(
+    ("count", "lenient", "is_in_file"), [(20, False, False), (100, False, True), (100, True, False)]
+)
+def test_long_list_of_sets_stands_in_a_file(planned, settings, count, lenient, is_in_file):
+    sets = f"[{','.join(f'/data/{n:0200d}.ms' for n in range(count))}]"
+    (one,) = planned(dp3(msin=sets), **DP3, lenient=lenient)
+    path = settings.job_directory / "jobs/average/000.parset"
+    assert (f"msin={sets}" in one.job.argv) is not is_in_file
+    assert one.files == ({path: f"msin={sets}\n"} if is_in_file else {})
+    if is_in_file:
+        assert one.job.argv[:2] == ("/bin/true", str(path))
+        assert "msout=/o/new.ms" in one.job.argv
+        assert one.job.staged.argv[1] == str(path)
+        assert len(one.job.command_line()) < 3000
+    assert one.arguments[1]["msin"] == sets  # what decides whether it is done
+
+
+def test_set_in_a_long_list_that_is_written_is_not_staged(planned):
+    sets = f"[/o/new.ms,{','.join(f'/data/{n:0200d}.ms' for n in range(100))}]"
+    (one,) = planned(dp3(msin=sets), **DP3)
+    assert one.job.argv[1].endswith("000.parset")
+    assert one.job.staged is None
+
+
+@pytest.mark.parametrize("values", [["a" * 140_000], ["b" * 60_000] * 40])
+def test_arguments_that_the_system_does_not_take_are_refused(planned, values):
+    with pytest.raises(PipelineError, match=r"step 'average': the arguments of average/000 have \d+ bytes.* a file: "):
+        planned({f"key{number}": value for number, value in enumerate(values)})
+
+
 def test_known_program_is_watched(planned):
     (one,) = planned(dp3(), max_rise="3", min_converged="0.5", **DP3)
     limits = {"max_rise": "3.0", "max_peak_jy": "100000.0", "min_converged": "0.5", "max_stalled": "1.0"}

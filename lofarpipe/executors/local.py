@@ -21,7 +21,7 @@ from lofarpipe.executors.jobs import (
     StartCallback,
     ended_result,
 )
-from lofarpipe.executors.process import RunningJob, send_signal, session_members, start
+from lofarpipe.executors.process import RunningJob, raise_open_files, send_signal, session_members, start
 from lofarpipe.executors.resources import cuda_devices, detect_resources
 from lofarpipe.executors.staging import directories_of, remove_directories
 from lofarpipe.executors.watch import Watch
@@ -58,6 +58,7 @@ class LocalExecutor(Cancellable):
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         self.notices += _elsewhere(jobs)
+        raise_open_files()
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
         with self._watched() as watch:

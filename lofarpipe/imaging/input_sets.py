@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import split_list
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.utilities import files_of, is_file
 
 
 def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
@@ -28,7 +28,7 @@ def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
         if name:
             home = os.path.expanduser(name.rstrip("/") or "/")  # noqa: PTH111 - Path raises for an unknown user
             path = str(Path(cwd, home))
-            matches = [path] if Path(path).exists() else sorted(glob.glob(path))  # noqa: PTH207 - it is absolute
+            matches = [path] if os.path.exists(path) else sorted(glob.glob(path))  # noqa: PTH110, PTH207 - see is_file
             paths += matches or [path]
     return paths
 
@@ -40,6 +40,6 @@ def named_sets(ms_input: str | list[str]) -> list[str]:
     """
     if isinstance(ms_input, list):
         return [str(path) for path in ms_input]
-    if Path(ms_input).is_file():
+    if is_file(ms_input):
         return [path for product in DataMap.load(ms_input).data if not product.skip for path in files_of(product.file)]
     return list(files_of(ms_input))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from living import living
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Executor, Job, JobResult, Resources, Staged
 from lofarpipe.executors.local import LocalExecutor
+from lofarpipe.executors.process import OPEN_FILES
 from lofarpipe.executors.slurm import SlurmExecutor
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.programs import job_environment
@@ -91,6 +93,17 @@ def test_jobs_have_the_same_environment_everywhere(
         r"(SLURM|DASK|LOFARPIPE|PYTEST|CUDA)_?\w*|PWD|OLDPWD|SHLVL|_|ENVIRONMENT|TMPDIR|HOSTNAME|LINES|COLUMNS"
     )
     assert {name for name in seen if not of_executor.fullmatch(name)} <= {*os.environ, *named}
+
+
+def test_jobs_may_open_as_many_files_as_the_hard_limit_allows(
+    executor: Executor, make_job: MakeJob, tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, before[1]), before[1]))
+    (result,) = executor.run([make_job(0, "ulimit -Sn >soft; ulimit -Hn >hard")])
+    assert result.ok
+    soft, hard = ((tmp_path / name).read_text().strip() for name in ("soft", "hard"))
+    assert int(soft) == min(OPEN_FILES, int(hard) if hard != "unlimited" else OPEN_FILES)
 
 
 def test_results_come_in_the_order_of_the_jobs(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from lofarpipe.executors.admission import Admitted
 from lofarpipe.executors.jobs import NOTE, Job, JobResult, Staged
 from lofarpipe.executors.process import (
     NOT_WRITTEN,
+    OPEN_FILES,
     RunningJob,
     open_log,
+    raise_open_files,
     send_signal,
     session_members,
     start,
@@ -61,6 +63,20 @@ def test_usage_is_that_of_the_job_alone(tmp_path: Path) -> None:
 def test_environment_and_working_directory(tmp_path: Path) -> None:
     result = run(job(tmp_path, "sh", "-c", "pwd; echo $EXTRA $HOME; cat", env={"EXTRA": "yes"}))
     assert result.tail() == [str(tmp_path), f"yes {os.environ['HOME']}"]
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [(1024, 20_000, 20_000), (1024, 2**20, OPEN_FILES), (1024, -1, OPEN_FILES), (2**19, 2**20, None), (-1, -1, None)],
+)
+def test_soft_limit_of_open_files_is_raised(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, expected: int | None
+) -> None:
+    made: list[tuple[int, int]] = []
+    monkeypatch.setattr("resource.getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr("resource.setrlimit", lambda which, limits: made.append(limits))
+    raise_open_files()
+    assert made == ([] if expected is None else [(expected, hard)])
 
 
 def test_devices_are_named(tmp_path: Path) -> None:
