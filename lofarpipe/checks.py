@@ -286,6 +286,11 @@ class StepChecker:
     def _recipe_outputs(self, step: Step, executable: Path | None, nodescript: str) -> Outputs:
         suffixes = list_items(step.given.get("outputsuffixes", ""))
         names = {*RECIPE_OUTPUTS, *(f"{step.name}{suffix}.mapfile" for suffix in suffixes)}
+        if step.given.get("list_products") == "True":
+            names.add("products.mapfile")
+            if not step.given.get("program"):
+                what = "of an unknown program it is not known what it writes; set control.program, or remove this key"
+                self._add(step, "control.list_products", what)
         if nodescript != PYTHON_PLUGIN:
             return Outputs(frozenset(names), True)
         declared = declared_outputs(executable) if executable else None

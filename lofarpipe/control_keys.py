@@ -71,6 +71,9 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "account": ControlKey("str", "", "ours: account that the jobs are charged to; default: as in pipeline.cfg"),
     "batch_options": ControlKey("list", [], "ours: further options of sbatch for the jobs"),
     "on_data_host": ControlKey("bool", False, "ours: run each job on the host that the mapfile gives its product"),
+    "list_products": ControlKey(
+        "bool", False, "ours: of a known program: also give the output products.mapfile, lists of what each job wrote"
+    ),
     "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
 }
 

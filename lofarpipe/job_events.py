@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lofarpipe import __version__
 from lofarpipe.executors.jobs import Executor, Interrupted, Job, JobResult, JobStart
-from lofarpipe.history import Event
+from lofarpipe.history import Event, texts_of
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.listing import flattened
 from lofarpipe.pipeline import Pipeline
@@ -94,6 +94,7 @@ def done_facts(entry: str, planned: PlannedJob, result: JobResult, problem: str 
         "label": result.label,
         "problem": problem,
         "is_lost": result.is_lost,
+        **({"made": result.outputs} if result.outputs else {}),
         **({"returned": text_of(str(planned.result))} if returned else {}),
     }
 
@@ -125,4 +126,5 @@ def result_of(planned: PlannedJob, event: Event) -> JobResult:
         label=job.label,
         node=str(event.get("node", "")),
         memory_gb=event.get("memory_gb"),
+        outputs=tuple(texts_of(event.get("made"))),
     )

@@ -15,7 +15,7 @@ from lofarpipe.run_lock import RunLock
 from lofarpipe.support.utilities import write_atomically
 
 # What later steps of the same run need to know of a job that ended; the rest is for the next run.
-OF_A_JOB = ("event", "job", "serial", "problem", "is_lost", "fingerprint", "written")
+OF_A_JOB = ("event", "job", "serial", "problem", "is_lost", "fingerprint", "written", "made")
 # After these the disk is waited for: work of hours hangs on them.
 LASTING = ("step_done", "step_forgotten", "run_ended")
 

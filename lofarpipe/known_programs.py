@@ -67,6 +67,10 @@ class KnownProgram(Protocol):
         """Return the argument that names what a command makes; None if it makes nothing new, or reads it too."""
         ...
 
+    def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
+        """Return the absolute paths of what a command may write, by the program's documented names."""
+        ...
+
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the paths of the inputs that a job changes, as they are in the arguments."""
         ...
@@ -139,6 +143,12 @@ class WSClean:
         from lofarpipe.imaging import wsclean_output
 
         return wsclean_output.output_argument(argv, workdir)
+
+    def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
+        """Return the images, and the source lists."""
+        from lofarpipe.imaging import wsclean_products
+
+        return [str(workdir / product.path) for product in wsclean_products.command_products(argv)]
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the measurement sets whose model or weights are written."""
@@ -220,6 +230,13 @@ class DP3:
         from lofarpipe.imaging import dp3_output
 
         return dp3_output.output_argument(argv, workdir)
+
+    def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
+        """Return the measurement set that is not an input."""
+        from lofarpipe.imaging import dp3_output
+
+        output = dp3_output.named_output(argv, workdir)
+        return [str(workdir / output.name)] if output else []
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the input sets where there is no new one."""

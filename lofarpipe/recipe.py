@@ -21,6 +21,7 @@ from lofarpipe.references import Results
 from lofarpipe.stamps import stamp
 from lofarpipe.steps import Step
 from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.utilities import list_text
 
 NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
 
@@ -285,7 +286,10 @@ def finish(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str
 def _save_result_maps(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
     """Write one map for each key that any job returned, and return them with the ``break`` of the last job."""
     outputs: dict[str, object] = {}
-    returned = [job_outputs(planned, result, failed) for planned, result in zip(prepared.jobs, results, strict=True)]
+    returned = [
+        job_outputs(planned, result, failed) | listed_products(prepared, planned, result, failed)
+        for planned, result in zip(prepared.jobs, results, strict=True)
+    ]
     for key in sorted({key for values in returned for key in values}):
         path = prepared.mapfile_dir / f"{prepared.name}.{key}.mapfile"
         _result_map(prepared, returned, key, failed).save(str(path))
@@ -311,6 +315,25 @@ def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str
     elif planned.result.is_file():  # none where the script called sys.exit(0)
         values |= {**json.loads(planned.result.read_text(encoding="utf-8")), "ok": "True"}
     return values
+
+
+def listed_products(
+    prepared: Prepared, planned: PlannedJob, result: JobResult, failed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what a job of a known program wrote, where the step asks for it.
+
+    Where its outputs were not staged, these are the files that such a command writes, and that are there.
+    """
+    if not prepared.control.flag("list_products") or planned.job.name in failed:
+        return {}
+    written = result.outputs if planned.job.staged else filter(os.path.exists, products_of(prepared, planned))
+    return {"products": list_text(list(written))}
+
+
+def products_of(prepared: Prepared, planned: PlannedJob) -> list[str]:
+    """Return the absolute paths of what a job of a known program may write; none of any other program."""
+    program = KNOWN_PROGRAMS.get(prepared.control.text("program"))
+    return program.products(planned.job.argv, planned.job.workdir) if program else []
 
 
 def _result_map(

@@ -21,7 +21,7 @@ from lofarpipe.history import Event, History
 from lofarpipe.job_builder import PYTHON_PLUGIN, PlannedJob
 from lofarpipe.job_events import job_entry
 from lofarpipe.plugins import declared
-from lofarpipe.recipe import Prepared, finish
+from lofarpipe.recipe import Prepared, finish, products_of
 from lofarpipe.shadow import Shadow, placeholder
 from lofarpipe.step_jobs import Outputs, script_warnings
 
@@ -140,7 +140,8 @@ class Supposer:
         saved = {Path(self.shadow.made(str(path))): data_map for path, data_map in prepared.saved.items()}
         directory = Path(self.shadow.place("mapfile_dir", str(prepared.mapfile_dir)))
         ended = replace(prepared, jobs=jobs, saved=saved, mapfile_dir=directory)
-        outputs = finish(ended, [result_of(planned.job, 0) for planned in jobs], {})
+        results = [replace(result_of(p.job, 0), outputs=tuple(products_of(prepared, p))) for p in jobs]
+        outputs = finish(ended, results, {})
         self.shadow.settle()
         return self.shadow.back(outputs)
 

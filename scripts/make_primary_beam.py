@@ -19,6 +19,7 @@ def main(
     maxuv_lambda: str | float = 7000.0,
     padding: str | float = 1.4,
     station_diameter_m: str | float = "0",
+    products: str | list[str] = "",
 ) -> dict[str, str]:
     """Write beams and corrected images beside WSClean's images; return the names of the MFS ones by ``OUTPUTS``.
 
@@ -32,6 +33,8 @@ def main(
         What WSClean got as ``-weight briggs``, ``-minuv-l``, ``-maxuv-l``, ``-padding``.
     station_diameter_m
         For sets without a beam model and with a wrong ANTENNA.DISH_DIAMETER; 0 to use what the sets say.
+    products
+        The files that WSClean wrote, as the sets; all that are there under its names where it is not said.
 
     Raises
     ------
@@ -51,7 +54,9 @@ def main(
         raise PipelineError(f"make_primary_beam: ms_input is {ms_input!r}, which names no measurement set")
     weighting = (number("robust", robust, -10), number("padding", padding, 1), lowest, highest)
     try:
-        written = write_beam_images(image_root, sets, *weighting, diameter_m)
+        written = write_beam_images(
+            image_root, sets, *weighting, diameter_m, named_sets(products) if products else None
+        )
     except ValueError as err:
         raise PipelineError(f"{sets[0].path}: {err}; set station_diameter_m if the sets do not say it") from err
     for warning in written.warnings:

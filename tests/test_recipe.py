@@ -1,6 +1,7 @@
 """Recipe steps: output names, maps, and the jobs that come of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lofarpipe.executors.jobs import JobResult, Resources
 from lofarpipe.recipe import failure, find_executable, finish, output_file, prepare
 from lofarpipe.steps import Step
 from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.utilities import files_of
 
 MACHINE = Resources(cores=4, memory_gb=16.0)
 
@@ -240,6 +242,33 @@ def test_result_maps(settings, tmp_path):
     assert [p.file for p in DataMap.load(outputs["ok.mapfile"]).data] == ["True"]
     assert DataMap.load(outputs["job_duration.mapfile"]).data[0].file == "2.500"
     assert [p.skip for p in DataMap.load(outputs["mapfile"]).data] == [False, True]
+
+
+DP3 = {"program": "dp3", "args_format": "lofar", "executable": "DP3", "inputkey": "msin"}
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_products_are_listed_where_the_step_asks_for_it(settings, tmp_path, is_listed):
+    control = {**DP3, "mapfile_in": _map(tmp_path, "in", "/d/a.MS"), "list_products": str(is_listed)}
+    prepared = _prepare(_step({"msin": "msin", "msout": "/o/b.MS"}, **control), settings)
+    (planned,) = prepared.jobs
+    result = JobResult("average/000", 0, 1.0, 2.5, 0.5, 10.0, planned.job.log, (), outputs=("/o/b.MS", "/o/a,b"))
+    outputs = finish(prepared, [result], {})
+    assert ("products.mapfile" in outputs) is is_listed
+    if is_listed:
+        (listed,) = DataMap.load(outputs["products.mapfile"]).data
+        assert files_of(listed.file) == ["/o/b.MS", "/o/a,b"]
+
+
+@pytest.mark.parametrize("names", [["b.MS"], []])
+def test_products_of_a_lenient_run_are_those_that_are_there(settings, tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir()
+    control = {**DP3, "mapfile_in": _map(tmp_path, "in", "/d/a.MS"), "list_products": "True"}
+    step = _step({"msin": "msin", "msout": f"{tmp_path}/b.MS"}, **control)
+    outputs = _finish(_prepare(step, replace(settings, lenient=True)))
+    (listed,) = DataMap.load(outputs["products.mapfile"]).data
+    assert files_of(listed.file) == [f"{tmp_path}/{name}" for name in names]
 
 
 def test_log_of_a_known_program_can_fail_a_job(settings, tmp_path):

@@ -103,6 +103,7 @@ class JobResult:
     problem: str = ""  # what is known beyond the exit code: lost with its node, stopped because of what its log said
     is_lost: bool = False  # not the program failed, but what ran it: it may be run again
     is_silent: bool = False  # it is known that the program wrote nothing, so that nobody need read its log
+    outputs: tuple[str, ...] = ()  # staged ones that have got their names: the paths that the job wrote
 
     @property
     def ok(self) -> bool:

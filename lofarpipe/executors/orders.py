@@ -156,7 +156,8 @@ def read_record(order: Order) -> JobResult | None:
     """Return the result of an order; None if there is none, or it is of another attempt."""
     try:
         facts = json.loads(order.record.read_text(encoding="utf-8"))
-        result = {**facts["result"], "log": Path(facts["result"]["log"]), "argv": tuple(facts["result"]["argv"])}
+        result = dict(facts["result"])
+        result |= {"log": Path(result["log"])} | {key: tuple(result.get(key, ())) for key in ("argv", "outputs")}
         return JobResult(**result) if facts["attempt"] == order.attempt else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

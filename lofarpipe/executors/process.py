@@ -106,10 +106,9 @@ def _committed(job: Job, result: JobResult) -> JobResult:
     if job.staged is None:
         return result
     try:
-        commit(job.staged)
+        return replace(result, outputs=tuple(commit(job.staged)))
     except PipelineError as err:
         return replace(result, exit_code=NOT_WRITTEN, problem=str(err))
-    return result
 
 
 def _explained(job: Job, result: JobResult) -> JobResult:

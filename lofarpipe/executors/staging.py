@@ -86,8 +86,8 @@ def _outputs(staged: Staged) -> list[str]:
     return sorted({path.name for path in staged.directory.iterdir()} - {MARKER, REPLACED})
 
 
-def commit(staged: Staged) -> None:
-    """Give complete outputs their names: everything in the stage is moved to where it belongs.
+def commit(staged: Staged) -> list[str]:
+    """Give complete outputs their names, and return these: everything in the stage is moved to where it belongs.
 
     A file takes the place of one of its name in one step. A directory, such as a measurement set, cannot: what is
     there is moved into the stage first, and goes with it.
@@ -103,6 +103,7 @@ def commit(staged: Staged) -> None:
         for name in names:
             _put(staged.directory / name, staged.destination / name, staged.directory / REPLACED / name)
         _sync_directory(staged.destination)
+        return [str(staged.destination / name) for name in names]
     except OSError as err:
         raise PipelineError(
             f"its outputs are complete, and could not be moved from {staged.directory} to {staged.destination}: "

@@ -61,8 +61,10 @@ class _Image:
         return self.path.with_name(stem + ending)
 
 
-def find_images(root: str) -> list[_Image]:
+def find_images(root: str, written: Sequence[str] | None = None) -> list[_Image]:
     """Return WSClean's images of a root name, MFS first; a lone image is copied to its MFS name.
+
+    ``written`` are the files that WSClean wrote; None takes those that are there.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def find_images(root: str) -> list[_Image]:
     directory, name = Path(root).parent, Path(root).name
     matches = [
         (path, IMAGE_NAME.fullmatch(path.name[len(name) :]))
-        for path in sorted(directory.glob("*-image.fits"))
+        for path in (sorted(directory.glob("*-image.fits")) if written is None else map(Path, written))
         if path.name.startswith(name)
     ]
     found = {path: match for path, match in matches if match}
@@ -89,13 +91,12 @@ def find_images(root: str) -> list[_Image]:
 def _mfs_copy(path: Path, root: str, stokes: str) -> Path:
     """Copy the only image of a run with one output channel to the name that it has with several."""
     target = Path(f"{root}-MFS{'-' + stokes if stokes else ''}-image.fits")
-    if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
-        partial = _unfinished(target)
-        try:
-            shutil.copyfile(path, partial)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+    partial = _unfinished(target)
+    try:
+        shutil.copyfile(path, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return target
 
 
@@ -151,6 +152,7 @@ def write_beam_images(
     min_lambda: float,
     max_lambda: float,
     dish_diameter_m: float | None = None,
+    written: Sequence[str] | None = None,
 ) -> BeamImages:
     """Write the primary beam of all images of a root name, and the images divided by it.
 
@@ -167,9 +169,9 @@ def write_beam_images(
     ValueError
         As `lofarpipe.imaging.primary_beam.beam_cube`.
     """
-    images = find_images(root)
+    images = find_images(root, written)
     mfs = images[0]
-    if (own := _corrected_by_wsclean(mfs)) is not None:
+    if (own := _corrected_by_wsclean(mfs, written)) is not None:
         return own
     headers = {image.path: fits.getheader(image.path) for image in images}
     channels = [image for image in images if image.channel is not None and image.stokes == mfs.stokes] or [mfs]
@@ -236,13 +238,14 @@ def _beam_header(header: Any) -> Any:
     return header
 
 
-def _corrected_by_wsclean(mfs: _Image) -> BeamImages | None:
+def _corrected_by_wsclean(mfs: _Image, written: Sequence[str] | None) -> BeamImages | None:
     """Return the products of a run in which WSClean made the corrected image; None where it did not.
 
     The beam is the ratio of its two images; where that is not 1 at the centre, the corrected image is scaled.
     """
     path = mfs.sibling("-image-pb.fits")
-    if not path.exists() or fits.getheader(path).get(SOURCE_KEY, "wsclean") != "wsclean":
+    is_written = path.exists() if written is None else str(path) in written
+    if not is_written or fits.getheader(path).get(SOURCE_KEY, "wsclean") != "wsclean":
         return None
     pixels, _ = _pixels_and_header(mfs.path)
     corrected, header = _pixels_and_header(path)

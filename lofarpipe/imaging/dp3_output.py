@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MSIN, MSOUT = ("msin", "msin.name"), ("msout", "msout.name")
 IN_PLACE = ("", ".")
+OVERWRITES = tuple(f"msout.overwrite={word}" for word in ("true", "t", "1", "yes"))
 AVERAGING = frozenset({"average", "averager", "avg", "squash"})
 # Steps that leave the numbers of rows and channels as they are.
 KEEPING = frozenset({"aoflagger", "aoflag", "applybeam", "applycal", "count", "counter", "ddecal", "gaincal"})
@@ -38,16 +39,20 @@ def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None
     None if there is none, if it is one of the inputs, or if the set is there and ``msout.overwrite`` is not True: DP3
     refuses that itself.
     """
+    output = named_output(argv, workdir)
+    overwrites = any(text.lower() in OVERWRITES for text in argv)
+    return None if output and os.path.lexists(workdir / output.name) and not overwrites else output
+
+
+def named_output(argv: Sequence[str], workdir: Path) -> OutputArgument | None:
+    """Return the argument that names a measurement set other than the inputs; None if there is none."""
     keywords = dict(text.split("=", 1) for text in argv[1:] if "=" in text)
     given = [index for index, text in enumerate(argv) if text.partition("=")[0] in MSOUT]
     if len(given) != 1 or _is_input(keywords, workdir):
         return None
     key, _, text = argv[given[0]].partition("=")
-    name = unquote(text.strip()).rstrip("/")
-    if os.path.lexists(workdir / name) and keywords.get("msout.overwrite", "").lower() not in ("true", "t", "1", "yes"):
-        return None
     may_write_nothing = not LAST_STEPS.isdisjoint(_kinds(keywords)[-1:])
-    return OutputArgument(given[0], f"{key}=", name, None if may_write_nothing else "")
+    return OutputArgument(given[0], f"{key}=", unquote(text.strip()).rstrip("/"), None if may_write_nothing else "")
 
 
 def changed_inputs(keywords: Mapping[str, str], workdir: Path = Path()) -> list[str]:

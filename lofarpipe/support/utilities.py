@@ -110,6 +110,12 @@ def files_of(text: str) -> list[str]:
     return [name for name in names if name]
 
 
+def list_text(names: Sequence[str]) -> str:
+    """Return a text from which ``files_of`` reads these names."""
+    text = f"[{','.join(names)}]"
+    return text if files_of(text) == list(names) else str(list(names))
+
+
 def few_files(text: str) -> str:
     """Return the ``file`` of a mapfile entry for people: of more than two names the first, and how many more."""
     names = files_of(text)

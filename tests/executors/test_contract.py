@@ -173,6 +173,8 @@ def test_staged_outputs_appear_only_when_they_are_complete(
     good, bad = executor.run(jobs)
     assert (good.exit_code, bad.exit_code) == (0, 3)
     assert good.argv == ("sh", "-c", "touch shown")
+    assert good.outputs == tuple(str(tmp_path / "out" / name) for name in ("0.fits", "0.ms"))
+    assert bad.outputs == ()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.fits", "0.ms"]
     assert [path.name for path in (tmp_path / "out" / "0.ms").iterdir()] == ["table.dat"]
     assert not (tmp_path / "shown").exists()

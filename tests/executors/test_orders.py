@@ -93,7 +93,21 @@ def test_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     order = ordered(tmp_path, full_job(tmp_path))
     assert read_record(order) is None
     result = JobResult(
-        "average/007", -9, 12.5, 3.0, 2.0, 700.0, order.job.log, ("a", "b"), "h", "l", "n1", 1.5, "lost", True
+        "average/007",
+        -9,
+        12.5,
+        3.0,
+        2.0,
+        700.0,
+        order.job.log,
+        ("a", "b"),
+        "h",
+        "l",
+        "n1",
+        1.5,
+        "lost",
+        True,
+        outputs=("/o/a", "/o/b"),
     )
     write_record(order, result)
     assert read_record(order) == result
