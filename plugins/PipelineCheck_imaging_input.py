@@ -216,8 +216,9 @@ def _check_inputs(options):
         return [], without_comma
     from lofarpipe.imaging.input_check import check_sets
 
-    sets, findings = check_sets(paths, options.get("data_column", ""), _number(options, "station_diameter_m", 0.0))
-    return sets, findings + _overwritten(paths, options)
+    diameter_m = _number(options, "station_diameter_m", 0.0)
+    surveys, findings = check_sets(paths, options.get("data_column", ""), diameter_m, options.get("field", "auto"))
+    return [survey.metadata for survey in surveys], findings + _overwritten(paths, options)
 
 
 def _without_comma(paths):

@@ -35,13 +35,16 @@ def main(
     ms_recorded: str = "",
     reference_skymodel: str = NONE,
     comparison_file: str = "",
+    data_column: str = "",
+    field: str = "auto",
 ) -> dict[str, str]:
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
 
     ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one
     measurement set or a list text, ``commands_file`` holds the commands of the run, of which those up to
     ``last_step`` count. ``robust`` to ``padding`` are what WSClean was given. ``ms_recorded`` are the sets before
-    averaging; flagged fraction and integration time are those of the ones that ``ms_input`` was made of.
+    averaging; flagged fraction and integration time are those of the ones that ``ms_input`` was made of, of their
+    ``data_column`` and ``field``.
     ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
     ``auto`` for the one beside the recorded sets, or ``none``.
     """
@@ -57,8 +60,8 @@ def main(
         max_lambda=number("maxuv_lambda", maxuv_lambda, 0),
     )
     imaged, all_recorded = files_of(ms_input), files_of(ms_recorded)
-    used = sets_in_image(all_recorded, imaged)
-    facts = quality(flat, corrected, observe(imaged), weighting, observe(used) if used else None)
+    used = sets_in_image(all_recorded, imaged, field)
+    facts = quality(flat, corrected, observe(imaged), weighting, observe(used, data_column, field) if used else None)
     facts |= {"sets_left_out": left_out(all_recorded, used)} if all_recorded else {}
     versions = version_lines({name: _find_or_none(name) for name in ("wsclean", "DP3")})
     for path in dict.fromkeys([image, image_pb]):

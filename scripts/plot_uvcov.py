@@ -13,15 +13,17 @@ from lofarpipe.support.utilities import files_of
 OUTPUTS = ("plot",)
 
 
-def main(ms_input: str, outfile: str, minuv_lambda: str = "", maxuv_lambda: str = "") -> dict[str, str]:
+def main(
+    ms_input: str, outfile: str, minuv_lambda: str = "", maxuv_lambda: str = "", field: str = "auto"
+) -> dict[str, str]:
     """Write ``outfile``, a PNG, and return its name as ``plot``.
 
     ``ms_input`` is one measurement set or a list text; the last two are the uv range that was imaged, which is drawn
-    large. An empty text or 0 is no limit.
+    large. An empty text or 0 is no limit. ``field`` is the number or name of the one that was imaged.
     """
     minuv_klambda = number("minuv_lambda", minuv_lambda or "0", 0) / 1e3
     maxuv_klambda = number("maxuv_lambda", maxuv_lambda or "0", 0) / 1e3
-    plot_uv_coverage(read_uv_coverage(files_of(ms_input)), outfile, minuv_klambda, maxuv_klambda)
+    plot_uv_coverage(read_uv_coverage(files_of(ms_input), field), outfile, minuv_klambda, maxuv_klambda)
     return {"plot": outfile}
 
 

@@ -15,7 +15,7 @@ from lofarpipe.imaging.beam_formula import SPEED_OF_LIGHT_M_S, station_fwhm_deg,
 from lofarpipe.imaging.measurement_set import (
     SetMetadata,
     read_metadata,
-    sample_visibilities,
+    sample_set,
 )
 from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.smearing import AveragingLimits, peak_limits, worst_limits
@@ -147,7 +147,7 @@ def _limits(metadata: SetMetadata, wish: AveragingWish) -> AveragingLimits | Non
     """Return smearing limits at half the field's width, for natural weights; None if no baseline is in the uv range."""
     frequency_hz = float(np.mean(metadata.frequencies_hz))
     theta_rad = math.radians(_field_width_deg(metadata, wish)) / 2
-    uvw_m = sample_visibilities(metadata.path, SAMPLE_ROWS).uvw_m
+    uvw_m = sample_set(metadata, SAMPLE_ROWS).uvw_m
     lengths = np.hypot(uvw_m[:, 0], uvw_m[:, 1]) * frequency_hz / SPEED_OF_LIGHT_M_S
     used = lengths[(lengths >= wish.minlambda) & (lengths <= wish.maxlambda)]
     if not len(used):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -79,44 +81,82 @@ def _check_bands_are_apart(block: Sequence[SetMetadata]) -> None:
 
 
 def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
-    """Return one line for each way in which a set cannot be imaged together with the first one; empty if all agree.
+    """Return one line for each way in which a set cannot be imaged together with the others; empty if all agree.
 
-    Compared are telescope, phase centre, number and width of channels, time step, correlations and antennas. Nothing
-    else is said of a set of another telescope.
+    Compared are telescope, phase centre, number and width of channels, time step, correlations and antennas, each with
+    what most sets have. Nothing else is said of a set of another telescope.
     """
-    return [line for metadata in sets[1:] for line in _differences(metadata, sets[0])]
+    if not sets:
+        return []
+    telescope = _usual(sets, lambda one: one.telescope)
+    lines = [
+        f"{one.path}: is of {one.telescope or 'no telescope'}, {telescope.name} of "
+        f"{telescope.telescope or 'no telescope'}; image them in runs of their own"
+        for one in sets
+        if one.telescope != telescope.telescope
+    ]
+    alike = [one for one in sets if one.telescope == telescope.telescope]
+    for compare, key in _COMPARISONS:
+        usual = _usual(alike, key)
+        lines += [f"{one.path}: {line}" for one in alike if (line := compare(one, usual))]
+    return lines
 
 
-def _differences(metadata: SetMetadata, first: SetMetadata) -> list[str]:
-    """Return what differs between a set and the first one."""
-    if metadata.telescope != first.telescope:
-        what = f"is of {metadata.telescope or 'no telescope'}, {first.name} of {first.telescope or 'no telescope'}"
-        return [f"{metadata.path}: {what}; image them in runs of their own"]
-    shape = (len(metadata.frequencies_hz), metadata.channel_width_hz)
-    first_shape = (len(first.frequencies_hz), first.channel_width_hz)
-    offset_rad = angle_between_rad(metadata.phase_centre_rad, first.phase_centre_rad)
-    lines = []
-    if offset_rad > SAME_DIRECTION_RAD:
-        arcsec = np.degrees(offset_rad) * 3600
-        lines.append(f"phase centre is {arcsec:.1f} arcsec from that of {first.name}; phase-shift it, or leave it out")
-    if shape[0] != first_shape[0] or not np.isclose(shape[1], first_shape[1], rtol=SAME_RELATIVE_WIDTH):
-        lines.append(
-            f"has {shape[0]} channels of {shape[1] / 1e3:.3f} kHz, {first.name} has {first_shape[0]} of "
-            f"{first_shape[1] / 1e3:.3f} kHz; average all sets alike"
-        )
-    if not np.isclose(metadata.timestep_s, first.timestep_s, rtol=1e-3):
-        lines.append(
-            f"has time slots of {metadata.timestep_s:.4f} s, {first.name} of {first.timestep_s:.4f} s; "
-            "average all sets alike"
-        )
-    if metadata.correlations != first.correlations:
-        lines.append(f"has correlations {metadata.correlations}, {first.name} {first.correlations}; leave it out")
-    if metadata.antenna_names != first.antenna_names:
-        lines.append(
-            f"has {len(metadata.antenna_names)} antennas, other than the {len(first.antenna_names)} of {first.name}; "
-            "give sets with the same stations, or leave it out"
-        )
-    return [f"{metadata.path}: {line}" for line in lines]
+def _usual(sets: Sequence[SetMetadata], key: Callable[[SetMetadata], Any]) -> SetMetadata:
+    """Return the first of the sets that have what most sets have."""
+    counts = Counter(key(one) for one in sets)
+    most = max(counts.values())
+    return next(one for one in sets if counts[key(one)] == most)
+
+
+def _compare_centres(one: SetMetadata, usual: SetMetadata) -> str:
+    offset_rad = angle_between_rad(one.phase_centre_rad, usual.phase_centre_rad)
+    if offset_rad <= SAME_DIRECTION_RAD:
+        return ""
+    arcsec = np.degrees(offset_rad) * 3600
+    return f"phase centre is {arcsec:.1f} arcsec from that of {usual.name}; phase-shift it, or leave it out"
+
+
+def _compare_channels(one: SetMetadata, usual: SetMetadata) -> str:
+    nchan, width_hz = len(one.frequencies_hz), one.channel_width_hz
+    usual_nchan, usual_hz = len(usual.frequencies_hz), usual.channel_width_hz
+    if nchan == usual_nchan and np.isclose(width_hz, usual_hz, rtol=SAME_RELATIVE_WIDTH):
+        return ""
+    own = f"{nchan} channels of {width_hz / 1e3:.3f} kHz"
+    others = f"{usual_nchan} of {usual_hz / 1e3:.3f} kHz"
+    return f"has {own}, {usual.name} has {others}; average all sets alike"
+
+
+def _compare_steps(one: SetMetadata, usual: SetMetadata) -> str:
+    if np.isclose(one.timestep_s, usual.timestep_s, rtol=1e-3):
+        return ""
+    slots = f"has time slots of {one.timestep_s:.4f} s, {usual.name} of {usual.timestep_s:.4f} s"
+    return f"{slots}; average all sets alike"
+
+
+def _compare_correlations(one: SetMetadata, usual: SetMetadata) -> str:
+    if one.correlations == usual.correlations:
+        return ""
+    return f"has correlations {one.correlations}, {usual.name} {usual.correlations}; leave it out"
+
+
+def _compare_antennas(one: SetMetadata, usual: SetMetadata) -> str:
+    if one.antenna_names == usual.antenna_names:
+        return ""
+    return (
+        f"has {len(one.antenna_names)} antennas, other than the {len(usual.antenna_names)} of {usual.name}; give sets "
+        "with the same stations, or leave it out"
+    )
+
+
+# How two sets are compared, and what the most usual value is counted by.
+_COMPARISONS: tuple[tuple[Callable[[SetMetadata, SetMetadata], str], Callable[[SetMetadata], Any]], ...] = (
+    (_compare_centres, lambda one: tuple(round(angle / SAME_DIRECTION_RAD) for angle in one.phase_centre_rad)),
+    (_compare_channels, lambda one: (len(one.frequencies_hz), round(one.channel_width_hz))),
+    (_compare_steps, lambda one: round(one.timestep_s, 2)),
+    (_compare_correlations, lambda one: one.correlations),
+    (_compare_antennas, lambda one: one.antenna_names),
+)
 
 
 def angle_between_rad(one_rad: tuple[float, float], other_rad: tuple[float, float]) -> float:

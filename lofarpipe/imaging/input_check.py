@@ -4,26 +4,57 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lofarpipe.errors import nearest
+from lofarpipe.errors import counted, named, nearest
 from lofarpipe.imaging.frequency_groups import set_disagreements, time_blocks
-from lofarpipe.imaging.measurement_set import (
-    SetMetadata,
-    dangling_subtables,
-    elevation_rad,
-    read_metadata,
-    visibility_columns,
-    why_unusable,
-)
+from lofarpipe.imaging.measurement_set import SetMetadata, elevation_rad
+from lofarpipe.imaging.set_rows import AUTO
 from lofarpipe.imaging.set_tables import MeasurementSetError
+from lofarpipe.imaging.survey import SetSurvey, survey_set, why_unusable
+
+PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
+DP3_CORRELATIONS = 4
+SORT = (
+    f"from casacore.tables import table; table('{PLACEHOLDER}').sort('TIME,ANTENNA1,ANTENNA2')"
+    f".copy('{PLACEHOLDER}.sorted', deep=True)"
+)
+
+
+@dataclass(frozen=True)
+class SetFinding:
+    """What is wrong with one set; ``PLACEHOLDER`` in ``what`` stands for its path. Findings of a kind are told once."""
+
+    path: str
+    what: str
+    kind: str = ""  # of findings that differ in a number only; else the text itself
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what.replace(PLACEHOLDER, self.path)}"
+
+
+def told_once(findings: Iterable[SetFinding]) -> list[str]:
+    """Return one line for each kind of finding: the first set that has it, and how many others do."""
+    kinds: dict[str, list[SetFinding]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.kind or finding.what, []).append(finding)
+    return [_of_kind(same) for same in kinds.values()]
+
+
+def _of_kind(same: Sequence[SetFinding]) -> str:
+    first, paths = same[0], list(dict.fromkeys(finding.path for finding in same))
+    if len(paths) == 1:
+        return str(first)
+    others = f"and {counted(len(paths) - 1, 'other')}: {named((Path(path).name for path in paths[1:]), 3)}"
+    return f"{first.path} ({others}): {first.what.replace(PLACEHOLDER, first.path)}"
 
 
 def check_sets(
-    paths: Sequence[str], data_column: str = "", station_diameter_m: float = 0.0
-) -> tuple[list[SetMetadata], list[str]]:
-    """Return the sets that can be read, and one line for each problem, which starts with the set's path.
+    paths: Sequence[str], data_column: str = "", station_diameter_m: float = 0.0, field: str = AUTO
+) -> tuple[list[SetSurvey], list[str]]:
+    """Return surveys of the sets that can be read, and one line for each problem, which starts with a set's path.
 
     Parameters
     ----------
@@ -33,22 +64,25 @@ def check_sets(
         Column that all must have; empty for no check.
     station_diameter_m
         Diameter of a station that takes the place of ANTENNA.DISH_DIAMETER; 0 if none does.
+    field
+        Number or name of the field that is imaged, where sets hold several.
     """
     if "HOME" not in os.environ:
         return [], ["HOME is not set, and casacore, DP3 and WSClean need it; export HOME=<a directory of yours>"]
-    unique, findings = _without_repetitions(paths)
-    findings += [f"{path}: {why}; rename it" for path in unique if (why := _why_unreadable(path))]
-    sets: list[SetMetadata] = []
+    unique, repeated = _without_repetitions(paths)
+    findings = [SetFinding(path, f"{why}; rename it", why) for path in unique if (why := _why_unreadable(path))]
+    surveys: list[SetSurvey] = []
     for path in unique:
         if set("*?") & set(path) and not Path(path).exists():
-            findings.append(f"{path}: no measurement set matches this pattern; correct data_input_filenames")
+            findings.append(SetFinding(path, "no measurement set matches this pattern; correct data_input_filenames"))
             continue
         try:
-            sets.append(read_metadata(path))
-            findings += _set_findings(sets[-1], data_column, station_diameter_m)
+            surveys.append(survey_set(path, data_column, field))
+            findings += _set_findings(surveys[-1], data_column, station_diameter_m)
         except MeasurementSetError as err:
-            findings.append(str(err))
-    return sets, findings + _joint_findings(sets) + _horizon_findings(sets)
+            findings.append(SetFinding(path, str(err).removeprefix(f"{path}: ").replace(path, PLACEHOLDER)))
+    sets = [survey.metadata for survey in surveys]
+    return surveys, repeated + told_once([*findings, *_joint_findings(sets), *_horizon_findings(surveys)])
 
 
 def _why_unreadable(path: str) -> str:
@@ -78,67 +112,140 @@ def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     return list(first.values()), findings
 
 
-def _set_findings(metadata: SetMetadata, data_column: str, station_diameter_m: float) -> list[str]:
-    """Return the problems of one set."""
-    columns = visibility_columns(metadata.path) if data_column else []
-    findings = _column_findings(metadata, data_column, columns) if data_column else []
-    findings += _diameter_findings(metadata, station_diameter_m)
-    findings += [
-        f"{metadata.path}: its keyword {name} names a subtable that does not exist, so DP3 cannot copy the set; remove "
-        f"it: from casacore.tables import table; table('{metadata.path}', readonly=False).removekeyword('{name}')"
-        for name in dangling_subtables(metadata.path)
-    ]
-    reason = why_unusable(metadata.path, data_column if data_column in columns else "")
-    if reason:
-        findings.append(f"{metadata.path}: {reason}, so there is nothing to image; leave it out")
-    return findings
+def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float) -> Iterator[SetFinding]:
+    """Yield the problems of one set."""
+    path, columns = survey.path, survey.visibility_columns
+    if data_column and data_column not in columns:
+        yield _column_finding(survey, data_column)
+    yield from _table_findings(survey)
+    yield from _row_findings(survey)
+    if not station_diameter_m > 0:
+        yield from _diameter_findings(survey)
+    if survey.usability.usable == 0:
+        column = data_column if data_column in columns else ""
+        reason = why_unusable(path, column, survey.metadata.field_id)
+        if reason:
+            yield SetFinding(path, f"{reason}, so there is nothing to image; leave it out")
 
 
-def _column_findings(metadata: SetMetadata, data_column: str, columns: Sequence[str]) -> list[str]:
-    if data_column in columns:
-        return []
+def _column_finding(survey: SetSurvey, data_column: str) -> SetFinding:
+    columns = survey.visibility_columns
     what = f"its column {data_column} holds no visibilities"
-    if data_column not in metadata.columns:
+    if data_column not in survey.metadata.columns:
         what = f"has no column {data_column}{nearest(data_column, columns)}"
-    return [f"{metadata.path}: {what}; it has {', '.join(columns) or 'no data column'}; correct data_column"]
+    return SetFinding(survey.path, f"{what}; it has {', '.join(columns) or 'no data column'}; correct data_column")
 
 
-def _diameter_findings(metadata: SetMetadata, station_diameter_m: float) -> list[str]:
-    without = [name for name, d in zip(metadata.antenna_names, metadata.dish_diameters_m, strict=True) if not d > 0]
-    if not without or station_diameter_m > 0:
-        return []
-    others = f" and {len(without) - 1} others" if len(without) > 1 else ""
-    return [
-        f"{metadata.path}: ANTENNA.DISH_DIAMETER of {without[0]}{others} is 0 m, so the beam width is undefined; "
-        "correct the ANTENNA table, or set station_diameter_m"
-    ]
+def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
+    """Yield what DP3 or EveryBeam would miss in the tables, or not understand."""
+    path, metadata = survey.path, survey.metadata
+    for name in survey.dangling_subtables:
+        yield SetFinding(
+            path,
+            f"its keyword {name} names a subtable that does not exist, so DP3 cannot copy the set; remove it: from "
+            f"casacore.tables import table; table('{PLACEHOLDER}', readonly=False).removekeyword('{name}')",
+        )
+    for name in survey.missing_subtables:
+        yield SetFinding(path, f"has no {name} subtable, which DP3 needs; copy it from another set of the observation")
+    if survey.visibility_columns and "DATA" not in metadata.columns:
+        yield SetFinding(
+            path,
+            f"has no column DATA, in which DP3 looks for the shape of the visibilities; it has "
+            f"{', '.join(survey.visibility_columns)}; rename one: from casacore.tables import table; "
+            f"table('{PLACEHOLDER}', readonly=False).renamecol('{survey.visibility_columns[0]}', 'DATA'), and correct "
+            "data_column",
+        )
+    if metadata.windows != 1:
+        yield SetFinding(
+            path,
+            f"has {metadata.windows} spectral windows and 1 data description, which DP3 refuses; split it first, so "
+            "that the windows without data are left out",
+        )
+    if len(metadata.correlations) != DP3_CORRELATIONS:
+        yield SetFinding(
+            path,
+            f"has {counted(len(metadata.correlations), 'correlation')} ({', '.join(metadata.correlations)}), and DP3 "
+            "reads sets with four; export all four from the correlator's or the archive's copy, or leave it out",
+        )
+    if survey.phased_up:
+        exclude = ";".join(f"!{name}" for name in survey.phased_up[:3])
+        yield SetFinding(
+            path,
+            f"{named(survey.phased_up, 3)}: made from several stations, for which EveryBeam has no beam; leave such "
+            f"stations out: DP3 msin={PLACEHOLDER} msout=<new> steps=[filter] filter.baseline='{exclude}' "
+            "filter.remove=true",
+        )
 
 
-def _joint_findings(sets: Sequence[SetMetadata]) -> list[str]:
+def _row_findings(survey: SetSurvey) -> Iterator[SetFinding]:
+    """Yield what is wrong with the order of the rows."""
+    times, layout = survey.times, survey.layout
+    if survey.is_bda or (layout.most_rows < layout.pairs and times.slots * layout.pairs > 40 * layout.rows):
+        yield SetFinding(
+            survey.path,
+            "its time slots depend on the baseline (baseline-dependent averaging), and DP3 cannot average it again "
+            "with others; give the set as it was before that averaging",
+            "baseline-dependent averaging",
+        )
+    elif times.backward_row >= 0:
+        yield SetFinding(
+            survey.path,
+            f"its rows are not in the order of time: row {times.backward_row} is earlier than the one before it; sort "
+            f"it: {SORT}",
+            "order of time",
+        )
+    elif not layout.is_regular:
+        yield SetFinding(
+            survey.path,
+            f"its time slots have {layout.fewest_rows} to {layout.most_rows} rows of {layout.pairs} baselines, of "
+            f"which {layout.repeated} repeat another; DP3 needs each baseline once in each slot, in the same order; "
+            "write it again with all rows, flagged ones too",
+            "layout",
+        )
+
+
+def _diameter_findings(survey: SetSurvey) -> Iterator[SetFinding]:
+    """Yield the antennas that have data and no size; those without data matter to nobody."""
+    metadata = survey.metadata
+    without = [metadata.antenna_names[one] or f"antenna {one}" for one in survey.antennas if not _has_size(survey, one)]
+    if without:
+        others = f" and {counted(len(without) - 1, 'other')}" if len(without) > 1 else ""
+        yield SetFinding(
+            survey.path,
+            f"ANTENNA.DISH_DIAMETER of {without[0]}{others} is 0 m, so the beam width is undefined; correct the "
+            "ANTENNA table, or set station_diameter_m",
+        )
+
+
+def _has_size(survey: SetSurvey, antenna: int) -> bool:
+    return bool(survey.metadata.dish_diameters_m[antenna] > 0)
+
+
+def _joint_findings(sets: Sequence[SetMetadata]) -> list[SetFinding]:
     """Return in what the sets differ, or else which of them cover the same time and frequency."""
-    findings = set_disagreements(sets)
+    findings = [SetFinding(*line.split(": ", 1)) for line in set_disagreements(sets)]
     if findings:
         return findings
     try:
         time_blocks(sets)
     except MeasurementSetError as err:
-        return [str(err)]
+        return [SetFinding(*str(err).split(": ", 1))]
     return []
 
 
-def _horizon_findings(sets: Sequence[SetMetadata]) -> list[str]:
-    """Return the sets during which the field is not up; sets of the same times are looked at once."""
-    findings = []
-    seen = set()
-    for one in sets:
+def _horizon_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
+    """Yield the sets during which the field is not up; sets of the same times are looked at once."""
+    lowest_rad: dict[object, float] = {}
+    for survey in surveys:
+        one = survey.metadata
         when = (round(one.start_s), round(one.end_s), one.phase_centre_rad)
-        if when in seen:
-            continue
-        seen.add(when)
-        lowest = float(elevation_rad(one, [one.start_s, (one.start_s + one.end_s) / 2, one.end_s]).min())
-        if lowest <= 0:
-            findings.append(
-                f"{one.path}: the field is below the horizon: its elevation is {math.degrees(lowest):.1f} deg; check "
-                "the phase centre and the times, or leave the set out"
+        if when not in lowest_rad:
+            times_s = [one.start_s, (one.start_s + one.end_s) / 2, one.end_s]
+            lowest_rad[when] = float(elevation_rad(one, times_s).min())
+        if lowest_rad[when] <= 0:
+            yield SetFinding(
+                one.path,
+                f"the field is below the horizon: its elevation is {math.degrees(lowest_rad[when]):.1f} deg; check the "
+                "phase centre and the times, or leave the set out",
+                "horizon",
             )
-    return findings

@@ -1,7 +1,7 @@
 """Measurement sets: what they hold, and samples of them. With set_tables.py the only door to casacore.
 
-Nothing here reads a whole main table, except where the name says so: the cost of looking at a set
-does not grow with its number of rows.
+Nothing here reads the visibilities of a whole main table, except where the name says so. Of a set whose time slots
+are alike one row of each is read; only of others all rows are, without their visibilities.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ import casacore.measures
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.set_tables import MeasurementSetError, opened, opened_set
+from lofarpipe.imaging.set_rows import AUTO, RowLayout, TimeAxis, choose_field, read_field_rows, read_rows
+from lofarpipe.imaging.set_tables import (
+    MeasurementSetError,
+    opened,
+    opened_field,
+    opened_set,
+    selected_field,
+    without_table,
+)
 
 Floats = NDArray[np.float64]
 
@@ -35,9 +43,6 @@ CORRELATION_NAMES = {
     12: "YY",
 }
 EQUATORIAL_FRAMES = ("J2000", "ICRS")
-ROWS_PER_READ, FIRST_ROWS = 20_000, 200
-TIMES_TO_SEE = 100  # rows of a set whose order is looked at
-GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +51,7 @@ class SetMetadata:
 
     Frequencies are channel centres, shape (chan,); positions are ITRF, shape (antenna, 3); times are MJD UTC in
     seconds, ``start_s`` and ``end_s`` at the edges of the first and the last time slot. ``ntimes`` counts the slots
-    between those edges, whether rows exist for them or not.
+    between those edges, whether rows exist for them or not. Times and rows are those of the field that is imaged.
     """
 
     path: str
@@ -67,6 +72,11 @@ class SetMetadata:
     correlations: tuple[str, ...]
     has_lofar_beam: bool
     columns: frozenset[str]
+    times: TimeAxis
+    layout: RowLayout
+    field_id: int = 0
+    nfields: int = 1  # rows of the FIELD table
+    windows: int = 1  # rows of the SPECTRAL_WINDOW table
 
     @property
     def name(self) -> str:
@@ -84,8 +94,9 @@ class Sample:
     """Cross-correlation rows of some whole time slots, evenly spread over a set.
 
     ``uvw_m`` (row, 3); ``antenna1``, ``antenna2``, ``time_s`` (row,); ``weights`` (row, chan), the natural weight of
-    Stokes I, not zeroed where flagged; ``flags`` (row, chan), True where any correlation or the row is flagged.
-    ``exposure_s`` is that of one row. ``fraction`` is the part of the set's rows that was looked at, and
+    Stokes I, 0 where a visibility cannot be used; ``flags`` (row, chan), True where it cannot: any correlation or the
+    row is flagged, the weight is not a positive number, or, where they were read, the values are not finite.
+    ``exposure_s`` is the mean of the rows. ``fraction`` is the part of the set's rows that was looked at, and
     ``slots`` the number of time slots.
     """
 
@@ -100,12 +111,22 @@ class Sample:
     slots: int
 
 
-def _cell(path: str, subtable: str, column: str, row: int) -> Any:
+def _cell(table: Any, column: str, row: int) -> Any:
     """Return one cell of a subtable, or None where there is no such column or value."""
-    with opened(f"{path}::{subtable}") as table:
-        if column not in table.colnames() or not table.iscelldefined(column, row):
-            return None
-        return table.getcell(column, row)
+    if column not in table.colnames() or not table.iscelldefined(column, row):
+        return None
+    return table.getcell(column, row)
+
+
+def _read_observation(path: str) -> dict[str, Any]:
+    """Return telescope and antenna set; empty where the set does not say."""
+    with opened(f"{path}::OBSERVATION") as table:
+        if table.nrows() == 0:
+            return {"telescope": "", "antenna_set": ""}
+        return {
+            "telescope": str(_cell(table, "TELESCOPE_NAME", 0) or ""),
+            "antenna_set": str(_cell(table, "LOFAR_ANTENNA_SET", 0) or ""),
+        }
 
 
 def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
@@ -120,18 +141,20 @@ def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
     with opened(f"{path}::SPECTRAL_WINDOW") as table:
         frequencies_hz = np.asarray(table.getcell("CHAN_FREQ", window), float)
         width_hz = abs(float(table.getcell("CHAN_WIDTH", window)[0]))
-        reference_hz = float(table.getcell("REF_FREQUENCY", window))
+        reference_hz, windows = float(table.getcell("REF_FREQUENCY", window)), int(table.nrows())
     if not (width_hz > 0 and frequencies_hz.min() > 0):
         raise MeasurementSetError(
             f"{path}: channel width {width_hz} Hz and lowest frequency {frequencies_hz.min()} Hz; both must be positive"
         )
-    codes = _cell(path, "POLARIZATION", "CORR_TYPE", polarization)
+    with opened(f"{path}::POLARIZATION") as table:
+        codes = table.getcell("CORR_TYPE", polarization)
     names = tuple(CORRELATION_NAMES.get(int(code), str(code)) for code in codes)
     return {
         "frequencies_hz": frequencies_hz,
         "channel_width_hz": width_hz,
         "ref_frequency_hz": reference_hz,
         "correlations": names,
+        "windows": windows,
     }
 
 
@@ -145,11 +168,10 @@ def _read_antennas(path: str) -> dict[str, Any]:
         }
 
 
-def _read_phase_centre(path: str, field_id: int) -> tuple[float, float]:
+def _phase_centre(path: str, fields: Any, field_id: int) -> tuple[float, float]:
     """Return right ascension and declination of the phase centre, J2000, radians."""
-    with opened(f"{path}::FIELD") as table:
-        direction = np.asarray(table.getcell("PHASE_DIR", field_id), float).reshape(-1, 2)[0]
-        frame = str(table.getcolkeywords("PHASE_DIR").get("MEASINFO", {}).get("Ref", "J2000"))
+    direction = np.asarray(fields.getcell("PHASE_DIR", field_id), float).reshape(-1, 2)[0]
+    frame = str(fields.getcolkeywords("PHASE_DIR").get("MEASINFO", {}).get("Ref", "J2000"))
     if frame.upper() not in EQUATORIAL_FRAMES:
         raise MeasurementSetError(
             f"{path}: the phase centre is given in frame {frame}; expected one of {', '.join(EQUATORIAL_FRAMES)}"
@@ -157,65 +179,63 @@ def _read_phase_centre(path: str, field_id: int) -> tuple[float, float]:
     return float(direction[0]), float(direction[1])
 
 
-def _read_times(path: str, table: Any) -> dict[str, Any]:
-    """Return the time range of a main table that is in time order, as it should be."""
-    times_s = _times_on_the_way(path, table)
-    first_s, last_s = times_s[0], times_s[-1]
-    timestep_s = float(table.getcell("INTERVAL", 0))
-    if timestep_s <= 0:
-        raise MeasurementSetError(f"{path}: INTERVAL is {timestep_s} s; a positive one is needed; correct the column")
+def _read_field(path: str, table: Any, wanted: str) -> dict[str, Any]:
+    """Return number and phase centre of the field to image."""
+    with opened(f"{path}::FIELD") as fields:
+        names = [str(name) for name in fields.getcol("NAME")] if fields.nrows() else []
+        field_id = choose_field(path, names, read_field_rows(table, len(names)), wanted)
+        centre_rad = _phase_centre(path, fields, field_id)
+    return {"field_id": field_id, "nfields": len(names), "phase_centre_rad": centre_rad}
+
+
+def _read_times(path: str, table: Any, nantennas: int) -> dict[str, Any]:
+    """Return times and layout of the rows of a main table."""
+    times, layout = read_rows(table, nantennas)
+    if not times.step_s > 0:
+        raise MeasurementSetError(f"{path}: INTERVAL is {times.step_s} s; a positive one is needed; correct the column")
     return {
-        "start_s": first_s - timestep_s / 2,
-        "end_s": last_s + timestep_s / 2,
-        "timestep_s": timestep_s,
-        "ntimes": round((last_s - first_s) / timestep_s) + 1,
+        "start_s": times.first_s - times.step_s / 2,
+        "end_s": times.last_s + times.step_s / 2,
+        "timestep_s": times.step_s,
+        "ntimes": times.grid_slots,
+        "nrows": layout.rows,
+        "times": times,
+        "layout": layout,
     }
 
 
-def _times_on_the_way(path: str, table: Any) -> list[float]:
-    """Return the times of the first row, the last one and some between, which must not go back: DP3 drops such rows.
+def read_metadata(path: str, field: str = AUTO) -> SetMetadata:
+    """Return what a measurement set says of itself, and of the rows of one field.
 
-    The rows are spaced unevenly, so that a table that is sorted by baseline does not look as if it were in time order.
-    """
-    nrows = int(table.nrows())
-    rows = sorted({0, nrows - 1, *(int(nrows * (number * GOLDEN % 1)) for number in range(1, TIMES_TO_SEE))})
-    times_s = [float(table.getcell("TIME", row)) for row in rows]
-    for row, before_s, time_s in zip(rows[1:], times_s, times_s[1:], strict=False):
-        if time_s < before_s:
-            raise MeasurementSetError(
-                f"{path}: its rows are not in the order of time: row {row} is {before_s - time_s:.0f} s earlier than "
-                "one before it; sort it: from casacore.tables import table; "
-                f"table('{path}').sort('TIME,ANTENNA1,ANTENNA2').copy('{path}.sorted', deep=True)"
-            )
-    return times_s
-
-
-def read_metadata(path: str) -> SetMetadata:
-    """Return what a measurement set says of itself, at a cost that does not depend on its size.
+    Parameters
+    ----------
+    field
+        Number or name of the field, where the set has rows of several.
 
     Raises
     ------
     MeasurementSetError
         If the path does not exist, is not a measurement set, has no rows, more than one spectral window, a phase
-        centre in a frame other than J2000 or ICRS, or rows that are not in time order.
+        centre in a frame other than J2000 or ICRS, or several fields, and none was chosen.
     """
     with opened_set(path) as table:
-        columns = frozenset(table.colnames())
-        keywords = table.getkeywords()
-        times = _read_times(path, table)
-        field_id, description_id = (int(table.getcell(name, 0)) for name in ("FIELD_ID", "DATA_DESC_ID"))
-        nrows = int(table.nrows())
+        return metadata_of(path, table, field)
+
+
+def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
+    """Return the same of a main table that is open."""
+    antennas, of_field = _read_antennas(path), _read_field(path, table, field)
+    with selected_field(path, table, of_field["field_id"], of_field["nfields"]) as rows:
+        times = _read_times(path, rows, len(antennas["antenna_names"]))
     return SetMetadata(
         path=path,
-        telescope=str(_cell(path, "OBSERVATION", "TELESCOPE_NAME", 0) or ""),
-        antenna_set=str(_cell(path, "OBSERVATION", "LOFAR_ANTENNA_SET", 0) or ""),
-        phase_centre_rad=_read_phase_centre(path, field_id),
-        nrows=nrows,
-        has_lofar_beam="LOFAR_ANTENNA_FIELD" in keywords,
-        columns=columns,
+        has_lofar_beam="LOFAR_ANTENNA_FIELD" in table.keywordnames(),
+        columns=frozenset(table.colnames()),
+        **of_field,
         **times,
-        **_read_spectrum(path, description_id),
-        **_read_antennas(path),
+        **_read_observation(path),
+        **_read_spectrum(path, int(table.getcell("DATA_DESC_ID", 0))),
+        **antennas,
     )
 
 
@@ -252,13 +272,13 @@ def _slots_to_read(table: Any, max_rows: int, nantennas: int) -> list[tuple[int,
     return sorted({_slot_rows(table, row, max_slot_rows) for row in middles})
 
 
-def _read_antenna_pairs(table: Any, first: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def read_antenna_pairs(table: Any, first: int, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the antenna numbers of ``rows`` rows."""
     antenna1, antenna2 = (np.asarray(table.getcol(name, first, rows), np.int64) for name in ("ANTENNA1", "ANTENNA2"))
     return antenna1, antenna2
 
 
-def _read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
+def read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
     """Return (row, chan): whether any correlation, or the row, is flagged."""
     row_flags = np.asarray(table.getcol("FLAG_ROW", first, rows), bool)
     flags: NDArray[np.bool_] = np.any(table.getcol("FLAG", first, rows), axis=2)
@@ -266,7 +286,7 @@ def _read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
     return flags
 
 
-def _read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:
+def read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:
     """Return (row, chan): the natural weight of Stokes I."""
     if "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", first):
         return stokes_i_weight(table.getcol("WEIGHT_SPECTRUM", first, rows))
@@ -274,12 +294,26 @@ def _read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:
     return np.repeat(per_row[:, None], nchan, axis=1)
 
 
-def _read_rows(table: Any, first: int, rows: int) -> dict[str, NDArray[Any]]:
+def read_unusable(table: Any, first: int, rows: int, data_column: str = "") -> tuple[NDArray[np.bool_], Floats]:
+    """Return (row, chan): whether a visibility cannot be used, and the natural weight of Stokes I, 0 where it cannot.
+
+    The one definition for plan, quality numbers, pictures and beam: unflagged in all correlations and in its row, with
+    a weight that is a positive finite number, and, where ``data_column`` is given, with finite values.
+    """
+    unusable = read_flags(table, first, rows)
+    weights = read_weights(table, first, rows, unusable.shape[1])
+    unusable |= ~(np.isfinite(weights) & (weights > 0))
+    if data_column:
+        unusable |= ~np.isfinite(table.getcol(data_column, first, rows)).all(axis=2)
+    return unusable, np.where(unusable, 0.0, weights)
+
+
+def _read_rows(table: Any, first: int, rows: int, data_column: str) -> dict[str, NDArray[Any]]:
     """Return the cross-correlations among ``rows`` rows, with Stokes I weight and flag per channel."""
-    antenna1, antenna2 = _read_antenna_pairs(table, first, rows)
+    antenna1, antenna2 = read_antenna_pairs(table, first, rows)
     cross = antenna1 != antenna2
-    flags = _read_flags(table, first, rows)
-    weights = _read_weights(table, first, rows, flags.shape[1])
+    flags, weights = read_unusable(table, first, rows, data_column)
+    exposure_s, interval_s = (np.asarray(table.getcol(name, first, rows), float) for name in ("EXPOSURE", "INTERVAL"))
     return {
         "uvw_m": np.asarray(table.getcol("UVW", first, rows), float)[cross],
         "antenna1": antenna1[cross],
@@ -287,80 +321,51 @@ def _read_rows(table: Any, first: int, rows: int) -> dict[str, NDArray[Any]]:
         "time_s": np.asarray(table.getcol("TIME", first, rows), float)[cross],
         "weights": weights[cross],
         "flags": flags[cross],
+        "exposure_s": np.where(exposure_s > 0, exposure_s, interval_s)[cross],
     }
 
 
-def sample_visibilities(path: str, max_rows: int = 20_000) -> Sample:
-    """Return uvw, weights and flags of some whole time slots; the visibilities themselves are not read.
+def sample_set(metadata: SetMetadata, max_rows: int, data_column: str = "") -> Sample:
+    """Return uvw, weights and flags of some whole time slots of the field of a set, in whatever order its rows are."""
+    in_order = metadata.times.backward_row < 0
+    return sample_visibilities(metadata.path, max_rows, metadata.field_id, data_column, in_order)
 
-    The slots are evenly spread over the rows, about ``max_rows`` rows together (at least one slot), and each is one
+
+def sample_visibilities(
+    path: str, max_rows: int = 20_000, field_id: int = 0, data_column: str = "", in_order: bool = True
+) -> Sample:
+    """Return uvw, weights and flags of some whole time slots of one field.
+
+    The visibilities themselves are read where ``data_column`` is given: those that are not finite count as flagged. The
+    slots are evenly spread over the rows, about ``max_rows`` rows together (at least one slot), and each is one
     contiguous read, so the cost depends on ``max_rows`` and not on the set. A set with fewer rows is read entirely.
     Autocorrelations are left out.
 
     Raises
     ------
     MeasurementSetError
-        As `read_metadata`; also if the set holds no cross-correlation.
+        As `opened_field`; also if the set holds no cross-correlation.
     """
-    with opened_set(path) as table, opened(f"{path}::ANTENNA") as antennas:
+    with opened_field(path, field_id, in_order) as table, opened(f"{path}::ANTENNA") as antennas:
         slots = _slots_to_read(table, max_rows, int(antennas.nrows()))
-        pieces = [_read_rows(table, first, rows) for first, rows in slots]
-        exposure_s = float(table.getcell("EXPOSURE", 0)) or float(table.getcell("INTERVAL", 0))
+        pieces = [_read_rows(table, first, rows, data_column) for first, rows in slots]
         fraction = sum(rows for _, rows in slots) / int(table.nrows())
     joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     if len(joined["time_s"]) == 0:
         raise MeasurementSetError(f"{path}: holds no cross-correlations in the rows looked at; nothing can be imaged")
+    exposure_s = float(joined.pop("exposure_s").mean())
     return Sample(exposure_s=exposure_s, fraction=fraction, slots=len(np.unique(joined["time_s"])), **joined)
 
 
-def why_unusable(path: str, data_column: str = "") -> str:
-    """Return why there is nothing to image: "" as soon as one sample is found that is unflagged, weighted and finite.
-
-    Only cross-correlations count; few rows are read first, then more, and visibilities of ``data_column`` only.
-    """
-    reached, stages = 0, ("flagged", "flagged, or of weight 0", "flagged, of weight 0, or not a finite number")
-    with opened_set(path) as table:
-        first, rows, nrows = 0, FIRST_ROWS, int(table.nrows())
-        while first < nrows:
-            reached = max(reached, _stage(table, first, min(rows, nrows - first), data_column))
-            if reached == len(stages):
-                return ""
-            first, rows = first + rows, min(2 * rows, ROWS_PER_READ)
-    return f"every visibility is {stages[reached]}"
-
-
-def _stage(table: Any, first: int, rows: int, data_column: str) -> int:
-    """Return how far the best cross-correlation sample of some rows comes: unflagged, with weight, finite."""
-    antenna1, antenna2 = _read_antenna_pairs(table, first, rows)
-    unflagged = ~_read_flags(table, first, rows) & (antenna1 != antenna2)[:, None]
-    if not unflagged.any():
-        return 0
-    weighted = unflagged & (_read_weights(table, first, rows, unflagged.shape[1]) > 0)
-    if not weighted.any() or not data_column:
-        return 3 if weighted.any() else 1
-    return 3 if (weighted & np.isfinite(table.getcol(data_column, first, rows)).all(axis=2)).any() else 2
-
-
-def visibility_columns(path: str) -> list[str]:
-    """Return the columns of a set that hold complex numbers, sorted."""
-    with opened_set(path) as table:
-        return sorted(name for name in table.colnames() if "complex" in table.coldatatype(name))
-
-
-def unflagged_exposure_s(path: str, max_rows: int = 200_000) -> float:
-    """Return the unflagged integration time, seconds: exposure of the slots that exist, times what is not flagged.
-
-    Gaps in time do not count: the number of slots is rows / rows per slot.
-    """
-    sample = sample_visibilities(path, max_rows)
-    return sample.slots / sample.fraction * sample.exposure_s * float(1 - sample.flags.mean())
+def usable_exposure_s(metadata: SetMetadata, sample: Sample) -> float:
+    """Return the integration time, seconds: EXPOSURE of all slots that exist, times the part that can be used."""
+    return metadata.times.exposure_s * float(1 - sample.flags.mean())
 
 
 def dangling_subtables(path: str) -> list[str]:
     """Return the keywords of a set that name a subtable which does not exist; DP3 cannot copy such a set."""
     with opened_set(path) as table:
-        names = {key: str(value) for key, value in table.getkeywords().items() if str(value).startswith("Table: ")}
-    return [key for key, value in names.items() if not (Path(value.removeprefix("Table: ")) / "table.dat").is_file()]
+        return without_table(table)
 
 
 def elevation_rad(metadata: SetMetadata, times_s: Sequence[float] | Floats) -> Floats:
@@ -369,7 +374,7 @@ def elevation_rad(metadata: SetMetadata, times_s: Sequence[float] | Floats) -> F
     Source: casacore measures, J2000 -> AZEL.
     """
     measures = casacore.measures.measures()
-    middle_m = metadata.antenna_positions_m.mean(axis=0)
+    middle_m = metadata.antenna_positions_m[list(metadata.layout.antennas)].mean(axis=0)  # others may be anywhere
     measures.do_frame(measures.position("ITRF", *[f"{coordinate}m" for coordinate in middle_m]))
     direction = measures.direction("J2000", *[f"{angle}rad" for angle in metadata.phase_centre_rad])
     elevations = []

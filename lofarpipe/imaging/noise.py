@@ -108,12 +108,6 @@ def visibility_rms_jy(
     return noise
 
 
-def natural_weights(sample: Sample) -> Floats:
-    """Return the weights of sampled visibilities, (row, chan): 0 where flagged, not finite or negative."""
-    usable = ~sample.flags & np.isfinite(sample.weights) & (sample.weights > 0)
-    return np.where(usable, sample.weights, 0.0)
-
-
 def baselines_lambda(metadata: SetMetadata, sample: Sample) -> tuple[Floats, Floats]:
     """Return u and v of sampled visibilities, each (row, chan), in wavelengths."""
     per_metre = metadata.frequencies_hz / SPEED_OF_LIGHT_M_S
@@ -124,7 +118,7 @@ def unflagged_number(samples: Sequence[SetSample]) -> float:
     """Return how many unflagged visibilities there are in all that the samples stand for."""
     number = 0.0
     for one in samples:
-        usable = float((natural_weights(one.sample) > 0).mean())
+        usable = float(1 - one.sample.flags.mean())
         number += len(one.sample.time_s) / one.sample.fraction * len(one.frequencies_hz) * usable
     return number
 
@@ -142,7 +136,8 @@ def expected_rms_jy(samples: Sequence[SetSample], weighting: ImageWeighting) -> 
 
     Source: propagation of independent errors.
     """
-    metadata, exposure_s = samples[0].metadata, samples[0].sample.exposure_s
+    metadata = samples[0].metadata  # sets that are imaged together agree in all that matters here
+    exposure_s = float(np.mean([one.sample.exposure_s for one in samples]))
     drawn, _ = draw_visibilities(samples)
     noise_jy = visibility_rms_jy(metadata, exposure_s, drawn.antenna1, drawn.antenna2, drawn.frequency_hz)
     u_lambda, v_lambda = drawn.uvw_lambda[:, 0], drawn.uvw_lambda[:, 1]

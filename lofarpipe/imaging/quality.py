@@ -24,9 +24,11 @@ from lofarpipe.imaging.measurement_set import (
     SetMetadata,
     elevation_rad,
     read_metadata,
-    unflagged_exposure_s,
+    sample_set,
+    usable_exposure_s,
 )
-from lofarpipe.imaging.noise import NoiseUnknownError, expected_rms_jy, natural_weights, survey_rms_jy
+from lofarpipe.imaging.noise import NoiseUnknownError, expected_rms_jy, survey_rms_jy
+from lofarpipe.imaging.set_rows import AUTO
 from lofarpipe.imaging.sky_image import (
     DYNAMIC_RANGE_KEY,
     INTEGRATION_TIME_KEY,
@@ -61,14 +63,16 @@ class Observation:
 
     @property
     def flagged_fraction(self) -> float:
-        """The part of the sampled cross-correlations that cannot be used: flagged, or without weight."""
-        unused = [float((natural_weights(one.sample) == 0).mean()) for one in self.samples]
+        """The part of the sampled cross-correlations that cannot be used: flagged, without weight, or not finite."""
+        unused = [float(one.sample.flags.mean()) for one in self.samples]
         sizes = [len(one.sample.time_s) / one.sample.fraction * len(one.frequencies_hz) for one in self.samples]
         return float(np.average(unused, weights=sizes))
 
 
-def observe(paths: Sequence[str]) -> Observation:
+def observe(paths: Sequence[str], data_column: str = "", field: str = AUTO) -> Observation:
     """Return what the measurement sets of an image say, at a cost that does not grow with their size.
+
+    Of ``data_column``, where it is given, values that are not finite count as flagged.
 
     The integration time is that of all time blocks together; subbands observed at the same time count once, weighted
     by bandwidth.
@@ -82,16 +86,20 @@ def observe(paths: Sequence[str]) -> Observation:
     """
     if not paths:
         raise PipelineError("measure_quality: no measurement sets given; name those that the image was made of")
-    sets = tuple(read_metadata(path) for path in paths)
+    sets = tuple(read_metadata(path, field) for path in paths)
     max_rows = max(1, SAMPLED_VISIBILITIES // max(len(metadata.frequencies_hz) for metadata in sets))
-    samples = tuple(read_samples(sets, max_rows))
+    samples = tuple(read_samples(sets, max_rows, data_column))
     share = max(1, max_rows // len(sets))
-    exposures_s = {metadata.path: unflagged_exposure_s(metadata.path, share) for metadata in sets}
+    exposures_s = {one.path: _exposure_s(one, share, data_column) for one in sets}
     integration_time_s = sum(_block_exposure_s(block, exposures_s) for block in time_blocks(sets))
     return Observation(sets, samples, integration_time_s)
 
 
-def sets_in_image(recorded: Sequence[str], imaged: Sequence[str]) -> list[str]:
+def _exposure_s(metadata: SetMetadata, max_rows: int, data_column: str) -> float:
+    return usable_exposure_s(metadata, sample_set(metadata, max_rows, data_column))
+
+
+def sets_in_image(recorded: Sequence[str], imaged: Sequence[str], field: str = AUTO) -> list[str]:
     """Return the recorded sets that imaged ones were made of: sets or time blocks that failed may be missing there.
 
     A recorded set is in an imaged one if its middle is within that one's times, and its first channel within one of
@@ -103,7 +111,8 @@ def sets_in_image(recorded: Sequence[str], imaged: Sequence[str]) -> list[str]:
         If a set cannot be read.
     """
     wholes = [read_metadata(path) for path in imaged]
-    return [path for path in recorded if any(_covers(whole, read_metadata(path)) for whole in wholes)]
+    parts = [read_metadata(path, field) for path in recorded]
+    return [part.path for part in parts if any(_covers(whole, part) for whole in wholes)]
 
 
 def _covers(whole: SetMetadata, part: SetMetadata) -> bool:
@@ -210,11 +219,11 @@ def beam_facts(image: SkyImage) -> dict[str, Fact]:
 
 def observation_facts(observation: Observation) -> dict[str, Fact]:
     """Return flagged fraction and unflagged integration time."""
-    lookup = "cross-correlations: FLAG, FLAG_ROW or no weight; sampled time slots"
+    lookup = "cross-correlations: FLAG, FLAG_ROW, no positive weight, or not finite; sampled time slots"
     return {
         "flagged_fraction": fact(observation.flagged_fraction, "", lookup),
         "integration_time": fact(
-            observation.integration_time_s, "s", "exposure of all time slots x unflagged fraction, autocorrelations out"
+            observation.integration_time_s, "s", "exposure of all time slots x usable fraction, autocorrelations out"
         ),
     }
 

@@ -13,6 +13,10 @@ import casacore.tables
 from lofarpipe.errors import PipelineError, counted
 
 SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
+# What every measurement set has. Source: casacore, which does not open one without these.
+COLUMNS = frozenset({"UVW", "FLAG", "WEIGHT", "SIGMA", "TIME", "TIME_CENTROID", "INTERVAL", "EXPOSURE", "FLAG_ROW"})
+COLUMNS |= {"ANTENNA1", "ANTENNA2", "FEED1", "FEED2", "FIELD_ID", "DATA_DESC_ID", "ARRAY_ID", "OBSERVATION_ID"}
+COLUMNS |= {"PROCESSOR_ID", "SCAN_NUMBER", "STATE_ID"}
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip")
 DAMAGED = "it is damaged: copy it again, or leave it out"
 NO_PERMISSION = "ask its owner for permission to read it, or leave it out"
@@ -63,13 +67,60 @@ def opened_set(path: str) -> Iterator[Any]:
     if reason := _why_no_set(Path(path)):
         raise MeasurementSetError(f"{path}: {reason}")
     with opened(path) as table:
-        missing = sorted({"UVW", "TIME", "ANTENNA1", "FLAG"} - set(table.colnames()))
+        missing = sorted(COLUMNS - set(table.colnames()))
         missing += [name for name in SUBTABLES if name not in table.getkeywords()]
         if missing:
             raise MeasurementSetError(f"{path}: not a measurement set: it lacks {', '.join(missing)}")
         if table.nrows() == 0:
             raise MeasurementSetError(f"{path}: has no rows, so there is nothing to image; leave it out")
         yield table
+
+
+@contextmanager
+def opened_field(path: str, field_id: int, in_order: bool = True) -> Iterator[Any]:
+    """Open the rows of one field of a main table: all of them, where FIELD has one row.
+
+    Where the rows are not ``in_order``, they are given sorted by time and baseline.
+
+    Raises
+    ------
+    MeasurementSetError
+        As `opened_set`; also if the field has no rows.
+    """
+    with opened_set(path) as table, selected_field(path, table, field_id, _count_rows(f"{path}::FIELD")) as rows:
+        if in_order:
+            yield rows
+            return
+        with closing(rows.sort("TIME,ANTENNA1,ANTENNA2")) as ordered:
+            yield ordered
+
+
+def _count_rows(name: str) -> int:
+    with opened(name) as table:
+        return int(table.nrows())
+
+
+@contextmanager
+def selected_field(path: str, table: Any, field_id: int, nfields: int) -> Iterator[Any]:
+    """Give the rows of one field of an open main table: all of them, where FIELD has one row."""
+    if nfields == 1:
+        yield table
+        return
+    with closing(table.query(f"FIELD_ID=={field_id}")) as selected:
+        if selected.nrows() == 0:
+            raise MeasurementSetError(f"{path}: field {field_id} has no rows; choose another with the option field")
+        yield selected
+
+
+def without_table(table: Any) -> list[str]:
+    """Return the keywords of an open main table that name a subtable which does not exist."""
+    names = {key: str(value) for key, value in table.getkeywords().items() if str(value).startswith("Table: ")}
+    return [key for key, value in names.items() if not (Path(value.removeprefix("Table: ")) / "table.dat").is_file()]
+
+
+def visibility_columns(table: Any) -> list[str]:
+    """Return the columns of a main table that hold complex numbers, sorted."""
+    return sorted(name for name in table.colnames() if "complex" in table.coldatatype(name))
 
 
 def _why_no_set(path: Path) -> str:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.figures import STYLE, save_figure
-from lofarpipe.imaging.measurement_set import read_metadata, sample_visibilities
-from lofarpipe.imaging.noise import baselines_lambda, natural_weights
+from lofarpipe.imaging.measurement_set import read_metadata, sample_set
+from lofarpipe.imaging.noise import baselines_lambda
+from lofarpipe.imaging.set_rows import AUTO
 
 Floats = NDArray[np.float64]
 
@@ -62,8 +63,8 @@ class UVCoverage:
         return np.hypot(self.u_klambda, self.v_klambda)
 
 
-def read_uv_coverage(paths: Sequence[str]) -> UVCoverage:
-    """Return the uv coverage of measurement sets together, from evenly spread time slots and all channels.
+def read_uv_coverage(paths: Sequence[str], field: str = AUTO) -> UVCoverage:
+    """Return the uv coverage of one field of measurement sets together: evenly spread time slots, all channels.
 
     The cost does not grow with the size of the sets. A visibility is flagged if FLAG of any correlation or FLAG_ROW is
     set, or if its weight is not positive.
@@ -79,11 +80,11 @@ def read_uv_coverage(paths: Sequence[str]) -> UVCoverage:
         raise PipelineError("plot_uvcov: no measurement sets given")
     pieces, names, looked, there = [], [], 0, 0.0
     for path in paths:
-        metadata = read_metadata(path)
+        metadata = read_metadata(path, field)
         max_rows = max(1, SAMPLED_VISIBILITIES // len(paths) // len(metadata.frequencies_hz))
-        sample = sample_visibilities(path, max_rows)
+        sample = sample_set(metadata, max_rows)
         u_lambda, v_lambda = baselines_lambda(metadata, sample)
-        pieces.append(np.stack([u_lambda.ravel(), v_lambda.ravel(), (natural_weights(sample) == 0).ravel()]))
+        pieces.append(np.stack([u_lambda.ravel(), v_lambda.ravel(), sample.flags.ravel()]))
         names.append(metadata.name)
         looked, there = looked + sample.flags.size, there + sample.flags.size / sample.fraction
     u_lambda, v_lambda, flagged = np.concatenate(pieces, axis=1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.frequency_groups import time_blocks
-from lofarpipe.imaging.measurement_set import Sample, SetMetadata, sample_visibilities
+from lofarpipe.imaging.measurement_set import Sample, SetMetadata, sample_set
 from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S
 from lofarpipe.imaging.weights import (
@@ -115,10 +115,11 @@ def _representatives(block: Sequence[SetMetadata]) -> list[tuple[SetMetadata, Fl
     ]
 
 
-def read_samples(sets: Sequence[SetMetadata], max_rows: int = MAX_ROWS) -> list[SetSample]:
+def read_samples(sets: Sequence[SetMetadata], max_rows: int = MAX_ROWS, data_column: str = "") -> list[SetSample]:
     """Return rows of some sets of each time block, about ``max_rows`` in all, whatever the sets' number and size.
 
-    Sets whose rows turn out to be flagged entirely are left out.
+    Sets whose rows turn out to be flagged entirely are left out. Visibilities that are not finite count as flagged
+    where their column is given.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def read_samples(sets: Sequence[SetMetadata], max_rows: int = MAX_ROWS) -> list[
     chosen = [one for block in time_blocks(sets) for one in _representatives(block)]
     share = max(1, max_rows // len(chosen))
     samples = [
-        SetSample(metadata, sample_visibilities(metadata.path, share), frequencies_hz)
+        SetSample(metadata, sample_set(metadata, share, data_column), frequencies_hz)
         for metadata, frequencies_hz in chosen
     ]
     usable = [one for one in samples if not one.sample.flags.all()]
@@ -172,7 +173,7 @@ def _draw(one: SetSample, points_per_row: int, rng: np.random.Generator) -> Visi
     slot, channel = np.divmod(places.ravel(), nchan)
     in_set = channel % sample.flags.shape[1]
     multiplicity = nchan / places.shape[1] / sample.fraction
-    natural = sample.weights[row, in_set] * ~sample.flags[row, in_set] * multiplicity
+    natural = sample.weights[row, in_set] * multiplicity
     kept = natural > 0
     row, slot, channel, natural = row[kept], slot[kept], channel[kept], natural[kept]
     uvw_m = sample.uvw_m[row]

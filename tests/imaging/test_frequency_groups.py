@@ -16,6 +16,7 @@ from lofarpipe.imaging.frequency_groups import (
     time_blocks,
 )
 from lofarpipe.imaging.measurement_set import SetMetadata
+from lofarpipe.imaging.set_rows import RowLayout, TimeAxis
 from lofarpipe.imaging.set_tables import MeasurementSetError
 
 
@@ -39,6 +40,8 @@ def described(path="a.MS", ref_hz=144e6, start_s=0.0, length_s=600.0, **changes)
         correlations=("XX", "XY", "YX", "YY"),
         has_lofar_beam=True,
         columns=frozenset({"DATA"}),
+        times=TimeAxis(start_s + 5, start_s + length_s - 5, round(length_s / 10), 10.0, 10.0, length_s, 0, 10.0, 0.0),
+        layout=RowLayout(100, 1, 1, 1, 0, True, "", (0, 1)),
     )
     return replace(metadata, **changes)
 

@@ -17,7 +17,6 @@ from lofarpipe.imaging.measurement_set import read_metadata, sample_visibilities
 from lofarpipe.imaging.noise import (
     NoiseUnknownError,
     expected_rms_jy,
-    natural_weights,
     station_sefd_jy,
     survey_rms_jy,
     visibility_rms_jy,
@@ -106,15 +105,6 @@ def test_nothing_in_the_uv_range(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=2))
     with pytest.raises(NoiseUnknownError, match=r"a\.MS: no unflagged visibility lies between"):
         expected_rms_jy(looked_at(path), weighting(0, 1e6, 2e6))
-
-
-def test_flagged_or_weightless_data_do_not_count(tmp_path):
-    path = make_set(tmp_path / "a.MS", SetShape(ntimes=2, nchan=2))
-    sample = sample_visibilities(path)
-    sample.flags[0, 0] = True
-    sample.weights[1, 0], sample.weights[2, 0] = 0, np.nan
-    assert natural_weights(sample)[:3, 0].tolist() == [0, 0, 0]
-    assert (natural_weights(sample)[3:] > 0).all()
 
 
 def test_natural_weighting_is_the_textbook_case(tmp_path):

@@ -79,10 +79,7 @@ def test_many_sets_are_represented(subbands, monkeypatch):
 def test_the_sample_gives_the_weights_of_the_whole(subbands):
     """rms baseline and longest baseline from 5 % of the rows and from everything: 2 % is less than the loss needs."""
     whole = imaging_sample(
-        [
-            uv_sample.SetSample(one, uv_sample.sample_visibilities(one.path, 10**7), one.frequencies_hz)
-            for one in subbands
-        ],
+        [uv_sample.SetSample(one, uv_sample.sample_set(one, 10**7), one.frequencies_hz) for one in subbands],
         IMAGE,
     )
     some = imaging_sample(read_samples(subbands, max_rows=12_000), IMAGE)
