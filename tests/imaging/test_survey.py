@@ -140,7 +140,7 @@ class TestMemory:
     def test_subtable_that_was_written(self, path):
         survey_set(path)
         change(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
-            assert not survey_set(path).rising
+        assert not survey_set(path).rising
 
     def test_path_that_is_not_there(self, tmp_path):
         assert survey.last_written(f"{tmp_path}/no.MS") == ""
