@@ -7,7 +7,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.input_sets import expand_inputs
 from lofarpipe.support.data_map import DataMap, DataMapError, DataProduct
 from lofarpipe.support.parset import split_list
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.utilities import exists, files_of, is_file
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
@@ -57,7 +57,7 @@ def plugin_looks_at(files, **kwargs):
 
 def _files_in_map(name):
     """The files in a map, or none if there is no map of this name."""
-    if name.startswith("[") or not Path(name).is_file():
+    if name.startswith("[") or not is_file(name):
         return []
     try:
         products = DataMap.load(name).data
@@ -67,7 +67,7 @@ def _files_in_map(name):
 
 
 def _refuse_missing(paths):
-    missing = [path for path in paths if not Path(path).exists()]
+    missing = [path for path in paths if not exists(path)]
     if missing:
         raise PipelineError(f"{', '.join(missing)}: no such file; correct the list of files")
 

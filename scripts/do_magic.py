@@ -83,14 +83,15 @@ def _print_plan(result: Mapping[str, str]) -> None:
 def _command_line(arguments: list[str]) -> int:
     """Run from a command line; options are given as ``name=value``."""
     from lofarpipe.imaging.script_arguments import exit_code
+    from lofarpipe.support.utilities import exists
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="+", help="measurement sets, or one mapfile; then options as name=value")
     parser.add_argument("--outmapname", default="do_magic.datamap", help="stem of the mapfiles (%(default)s)")
     parser.add_argument("--mapfile-dir", default=".", help="directory of the mapfiles (%(default)s)")
     given = parser.parse_intermixed_args(arguments)
-    options = dict(text.split("=", 1) for text in given.sets if "=" in text and not Path(text).exists())
-    sets = [text for text in given.sets if "=" not in text or Path(text).exists()]
+    options = dict(text.split("=", 1) for text in given.sets if "=" in text and not exists(text))
+    sets = [text for text in given.sets if "=" not in text or exists(text)]
     ms_input = sets if len(sets) > 1 else sets[0]
     return exit_code(lambda: _print_plan(main(ms_input, given.outmapname, given.mapfile_dir, **options)))
 

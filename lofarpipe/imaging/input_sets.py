@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import split_list
-from lofarpipe.support.utilities import files_of, is_file
+from lofarpipe.support.utilities import exists, files_of, is_file
 
 
 def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
@@ -28,7 +28,7 @@ def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
         if name:
             home = os.path.expanduser(name.rstrip("/") or "/")  # noqa: PTH111 - Path raises for an unknown user
             path = str(Path(cwd, home))
-            matches = [path] if os.path.exists(path) else sorted(glob.glob(path))  # noqa: PTH110, PTH207 - see is_file
+            matches = [path] if exists(path) else sorted(glob.glob(path))  # noqa: PTH207 - it is absolute
             paths += matches or [path]
     return paths
 

@@ -11,6 +11,7 @@ from typing import Any
 import casacore.tables
 
 from lofarpipe.errors import PipelineError, counted
+from lofarpipe.support.utilities import exists
 
 SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
 # What every measurement set has. Source: casacore, which does not open one without these.
@@ -126,7 +127,7 @@ def visibility_columns(table: Any) -> list[str]:
 def _why_no_set(path: Path) -> str:
     """Return what a path is, if it cannot be a measurement set; "" if it can."""
     try:
-        if not path.exists():
+        if not exists(path):
             quotes = "; it has typographic quotes in it" if set("“”‘’") & set(str(path)) else ""
             return f"no such measurement set{quotes}"
         return "" if (path / "table.dat").is_file() else f"not a measurement set: {_what_else(path)}"

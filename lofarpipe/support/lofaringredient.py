@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.support.utilities import string_to_list
+from lofarpipe.support.utilities import exists, string_to_list
 
 
 class Field:
@@ -87,7 +87,7 @@ class FileField(Field):
 
     def is_valid(self, value: Any) -> bool:
         """Return whether it exists."""
-        return Path(str(value)).exists()
+        return exists(str(value))
 
 
 class ExecField(Field):
@@ -103,7 +103,7 @@ class DirectoryField(Field):
 
     def is_valid(self, value: Any) -> bool:
         """Return whether it is a directory."""
-        return Path(str(value)).is_dir()
+        return os.path.isdir(str(value))  # noqa: PTH112 - Path raises for what is too long
 
     def coerce(self, value: Any) -> Any:
         """Make the directory and return its name."""
@@ -131,7 +131,7 @@ class FileList(ListField):
 
     def is_valid(self, value: Any) -> bool:
         """Return whether it is a list of names that exist."""
-        return super().is_valid(value) and all(Path(str(name)).exists() for name in value)
+        return super().is_valid(value) and all(exists(str(name)) for name in value)
 
 
 class DictField(Field):

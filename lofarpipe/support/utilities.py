@@ -26,6 +26,11 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises OSError for such a text
 
 
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Return whether something of that name is there; a text that can be no name, such as one too long, is nothing."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises OSError for such a text
+
+
 def write_atomically(path: Path, text: str, errors: str = "surrogateescape") -> None:
     """Write a text file that appears under its name only when it is complete.
 

@@ -323,6 +323,38 @@ def test_pixels_wider_than_what_is_measured(check):
     assert check(cellsize_highres_deg="0.35") == []
 
 
+@pytest.mark.parametrize("text", ["[{0}]", "{0}", "{1}", "[{1}]", "a={1}"])
+def test_a_list_that_is_no_path_is_told_in_a_short_line(check, text):
+    names = [f"/nowhere/{number:0200d}.MS" for number in range(60)]
+    findings = check(data_input_filenames=text.format(",".join(names), " ".join(names)))
+    assert findings
+    assert max(map(len, findings)) < (1500 if text != "[{0}]" else 500)
+
+
+def test_a_name_that_is_too_long_for_what_is_made_of_it(check, made):
+    long, longest = "a" * 237 + ".MS", "a" * 236 + ".MS"
+    assert "its name has 237 bytes" in only(check(made(long)))
+    assert "rename it to 236 bytes at most" in only(check(made("ä" * 118 + "b.MS")))
+    assert check(made(longest)) == []
+
+
+@pytest.mark.parametrize(("hard", "is_enough"), [(164, True), (163, False), (-1, True)])
+def test_more_sets_of_a_time_than_may_be_open_together(check, made, tmp_path, monkeypatch, hard, is_enough):
+    sets = [made(f"{n}.MS", replace(SHAPE, first_channel_hz=144e6 + n * 2e5)) for n in range(2)]
+    sets += [made(f"{n}.MS", replace(SHAPE, start_s=SHAPE.start_s + 1000 * n)) for n in (3, 4)]
+    monkeypatch.setattr("resource.getrlimit", lambda which: (64, hard))
+    site = {"working_directory": str(tmp_path), "job_directory": str(tmp_path / "job")}
+    assert check(*sets, site={**site, "method": "slurm"}) == []
+    findings = check(*sets, site=site)
+    if is_enough:
+        assert findings == []
+    else:
+        assert "DP3 has the 2 sets of a time block open together, some 164 files, and this machine allows 163" in only(
+            findings
+        )
+        assert "at most 1 sets of the same time" in only(findings)
+
+
 def test_an_image_larger_than_the_memory(check, made, tmp_path):
     """At 144.085 MHz 31 m see 1.09 * 2.0806 / 31 rad = 4.192 deg: 1.5 of that in 0.00208 deg are 3023 pixels."""
     site = {"working_directory": str(tmp_path), "job_directory": str(tmp_path / "job")}
