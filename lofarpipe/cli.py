@@ -37,10 +37,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         return guarded(functools.partial(run_command, words), bool({"-d", "--debug"} & set(words)))
     options = read_command_line(words, COMMANDS)
+    if arguments is None and command(options) in (run_pipeline, dry_run):
+        fix_hashes()
     if options.parset is None:
         say("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED
     return guarded(lambda: (command if options.fields is None else with_fields)(options)(options), options.debug)
+
+
+def fix_hashes() -> None:
+    """Begin anew with hashes of texts that are the same in every run, unless the user has set PYTHONHASHSEED.
+
+    Plugins that join a set, and their children, then give the same order each time: another one would be a change of
+    what the next steps are given.
+    """
+    if os.environ.get("PYTHONHASHSEED") or not sys.executable:
+        return
+    os.environ["PYTHONHASHSEED"] = "0"
+    with contextlib.suppress(OSError):  # a run without is better than none
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
 
 
 def guarded(work: Callable[[], int], debug: bool) -> int:
@@ -213,6 +228,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.journal import Journal
     from lofarpipe.report import Picture
     from lofarpipe.run import Run
+    from lofarpipe.signals import terminating
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
@@ -222,11 +238,11 @@ def run_pipeline(options: argparse.Namespace) -> int:
         contextlib.closing(executor),
         telling_results(is_told),
         Journal(journal_file(settings), picture.apply) as journal,
-        terminating(),
+        terminating() as signals,
     ):
         end_earlier(settings)
         reporters = make_reporters(options, settings, pipeline, journal, picture)
-        run = Run(pipeline, settings, executor, journal, reporters)
+        run = Run(pipeline, settings, executor, journal, reporters, signals)
         return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
 
 
@@ -244,15 +260,16 @@ def dry_run(options: argparse.Namespace) -> int:
     from lofarpipe.errors import listed
     from lofarpipe.history import read_history
     from lofarpipe.report import Reporters
+    from lofarpipe.signals import terminating
 
     settings, pipeline, executor, warnings = checked(options)
     with (
         contextlib.closing(executor),
-        terminating(),
+        terminating() as signals,
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
         history = read_history(journal_file(settings))
-        run = DryRun(pipeline, settings, executor, history, Reporters([]), directory=Path(directory))
+        run = DryRun(pipeline, settings, executor, history, Reporters([]), signals, directory=Path(directory))
         run.execute()
     print(*(f"# warning: {warning}" for warning in listed(warnings)), *run.lines, sep="\n")
     return 0
@@ -334,25 +351,6 @@ def telling_results(is_told: bool) -> Iterator[None]:
     finally:
         if is_told:
             print(last_line)
-
-
-@contextlib.contextmanager
-def terminating() -> Iterator[None]:
-    """Signals end the run in order, also between two jobs; Ctrl-C does so in any case."""
-    from lofarpipe.executors.jobs import Interrupted
-    from lofarpipe.executors.watch import ENDING
-
-    def stop(number: int, _: object) -> None:
-        raise Interrupted(number)
-
-    # What is ignored stays ignored: a run under nohup survives its terminal.
-    wanted = [n for n in ENDING if n != signal.SIGINT and signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def make_directory(path: Path) -> None:

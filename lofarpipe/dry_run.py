@@ -15,7 +15,6 @@ from lofarpipe.awaited import Awaited, named_by_job
 from lofarpipe.control import loop_count, plugin_call
 from lofarpipe.control_keys import list_items
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Interrupted
 from lofarpipe.feedback_step import prepare_feedback
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.job_events import job_entry
@@ -83,8 +82,6 @@ class DryRun(Run):
             if missing:
                 raise PipelineError(f"to be known it needs what these give, which did not run: {', '.join(missing)}")
             super()._step(step)
-        except Interrupted:
-            raise
         except NotKnown:
             self.results.pop(step.name, None)
         except PipelineError as err:
@@ -134,8 +131,6 @@ class DryRun(Run):
             if writes is None:
                 raise PipelineError("a dry run does not call it")
             outputs = self._call(step, path, writes)
-        except Interrupted:
-            raise
         except PipelineError as err:
             return self._as_last_time(step, f"{told}; {err}")
         self._tell(told)

@@ -165,7 +165,7 @@ def field_jobs(runs: Sequence[FieldRun], arguments: Sequence[str], given: Share)
             workdir=Path.cwd(),
             log=run.log,
             gpus=given.gpus,
-            env=job_environment(),
+            env=job_environment(is_ours=False),
         )
         for run in runs
     ]

@@ -20,7 +20,7 @@ from lofarpipe.control import Control
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Job, Resources, Staged
 from lofarpipe.known_programs import KNOWN_PROGRAMS, KnownProgram
-from lofarpipe.programs import job_environment
+from lofarpipe.programs import is_own_program, job_environment
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.storage import GB, Need
 
@@ -211,7 +211,7 @@ class JobBuilder:
     def _environment(self, given: Resources) -> dict[str, str]:
         threads = self.control.number("nthreads") or (0 if self.settings.lenient else given.cores)
         limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-        return {**job_environment(), **limit, **self.control.environment}
+        return {**job_environment(is_own_program(self.executable)), **limit, **self.control.environment}
 
     def _argv(
         self, place: int, positionals: list[str], keywords: dict[str, str]

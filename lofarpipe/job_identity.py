@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.known_programs import KNOWN_PROGRAMS
-from lofarpipe.recipe import Prepared
+from lofarpipe.recipe import Prepared, timeless
 from lofarpipe.support.data_map import DataProduct
 from lofarpipe.support.utilities import files_of
 
@@ -21,13 +21,14 @@ def job_identity(prepared: Prepared, planned: PlannedJob) -> dict[str, object]:
     step = prepared.fingerprint_of
     inputs = [data_map.data[place] for data_map in prepared.maps if place < len(data_map.data)]
     output = prepared.outputs.data[place]
-    return {
+    identity = {
         "executable": step["executable"],
         "environment": step["environment"],
         "arguments": planned.arguments,
         "inputs": [(product.host, product.file, product.skip) for product in inputs],
         "output": (output.host, output.file),
     }
+    return timeless(identity, prepared.builder.settings)
 
 
 def outputs_of(prepared: Prepared, planned: PlannedJob) -> list[str]:

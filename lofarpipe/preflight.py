@@ -10,7 +10,7 @@ from lofarpipe.config import Overrides, Settings, read_settings
 from lofarpipe.core_counts import core_warnings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.executors.factory import make_executor, unused_sections
-from lofarpipe.executors.jobs import Executor, Interrupted, Resources
+from lofarpipe.executors.jobs import Executor, Resources
 from lofarpipe.partitions import partition_findings
 from lofarpipe.pipeline import Pipeline, check_pipeline, find_parset, load_pipeline
 from lofarpipe.programs import set_data_directories
@@ -133,8 +133,6 @@ def place_of(settings: Settings) -> Place:
     try:
         executor = make_executor(settings)
         return Place(executor, executor.capacity(), ())
-    except Interrupted:
-        raise
     except PipelineError as err:
         if executor is not None:
             executor.close()

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.installation import share_directory
 from lofarpipe.support.utilities import is_file
 
 # One program was renamed twice; the package on PyPI installs it as DP3.py.
@@ -41,9 +42,8 @@ def find(name: str) -> Path:
     """
     if "/" in name:
         return _as_given(Path(name))
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(_own_programs())])
     for candidate in (name, *OTHER_NAMES.get(name, ())):
-        found = shutil.which(candidate, path=path)
+        found = shutil.which(candidate, path=_searched())
         if found:
             return Path(found).absolute()
     advice = INSTALL.get(name, f"install {name}, or add its directory to PATH")
@@ -58,8 +58,16 @@ def _as_given(path: Path) -> Path:
     return path.absolute()
 
 
-def job_environment() -> dict[str, str]:
+def is_own_program(path: Path) -> bool:
+    """Return whether a program or script is a shipped one, or one of this interpreter's environment."""
+    return path.parent in (_own_programs(), share_directory() / "scripts")
+
+
+def job_environment(is_ours: bool = True) -> dict[str, str]:
     """Return the variables that every job has by name: on this machine, through a queue, on a node, or typed by hand.
+
+    Programs of this interpreter's environment come first on PATH for what ``is_ours``. For any other job they come
+    last, where ``find`` looks for them too: what it calls by name is what the user would call.
 
     They are all that decides how programs work. DP3 and WSClean refuse to start with more than one OpenBLAS thread;
     both EveryBeam and casacore must be told where the installed packages keep their tables; WSClean needs HOME. What
@@ -68,6 +76,9 @@ def job_environment() -> dict[str, str]:
     """
     environment = {name: value for name, value in os.environ.items() if CARRIED.fullmatch(name)}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "PATH": _prepended("PATH", _own_programs(), os.defpath)}
+    if not is_ours:
+        environment["PATH"] = _searched()
+    environment["PYTHONHASHSEED"] = os.environ.get("PYTHONHASHSEED") or "0"  # a set has the same order in every run
     if _must_be_named():
         environment["PYTHONPATH"] = _prepended("PYTHONPATH", _package_parent())
     environment["HOME"] = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
@@ -97,6 +108,13 @@ def data_directories() -> dict[str, str]:
         if Path(place, ".aipsrc").is_file() and Path(place, "data").is_dir():
             found |= {"AIPSPATH": place, "CASACORE_DATADIR": str(Path(place, "data"))}
     return found
+
+
+def _searched() -> str:
+    """Return the PATH of the user, and behind it the programs of this interpreter's environment."""
+    present = os.environ.get("PATH", os.defpath)
+    is_there = str(_own_programs()) in present.split(os.pathsep)
+    return present if is_there else f"{present}{os.pathsep}{_own_programs()}"
 
 
 def _own_programs() -> Path:

@@ -18,12 +18,13 @@ from lofarpipe.job_builder import PYTHON_PLUGIN, JobBuilder, PlannedJob
 from lofarpipe.known_programs import KNOWN_PROGRAMS
 from lofarpipe.programs import find
 from lofarpipe.references import Results
-from lofarpipe.stamps import stamp
+from lofarpipe.stamps import stamp, without_text
 from lofarpipe.steps import Step
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import list_text
 
 NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
+SHORTEST_TIME = 8  # characters of a time that is found in texts; a shorter one may stand there for something else
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         jobs=jobs,
         mapfile_dir=settings.mapfile_dir,
         lenient=settings.lenient,
-        fingerprint_of=_fingerprint_of(step, control, executable, jobs, maps, outputs),
+        fingerprint_of=timeless(_fingerprint_of(step, control, executable, jobs, maps, outputs), settings),
         builder=builder,
     )
 
@@ -126,6 +127,12 @@ def _executable(step: Step, control: Control, settings: Settings) -> Path:
         return find_executable(control.text("executable"), control.text("nodescript"), settings)
     except PipelineError as err:
         raise PipelineError(f"{step.where('control.executable')}: {err}") from err
+
+
+def timeless(identity: dict[str, object], settings: Settings) -> dict[str, object]:
+    """Return what a step or job is made of without the time at which this run began: another time is no change."""
+    is_a_time = len(settings.start_time) >= SHORTEST_TIME
+    return without_text(identity, settings.start_time, "{start_time}") if is_a_time else identity
 
 
 def _fingerprint_of(

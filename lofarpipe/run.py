@@ -57,6 +57,7 @@ class Run:
     executor: Executor
     journal: History
     reporters: Reporters
+    signals: Sequence[int] = ()  # those that were received: whatever a plugin caught, they end the run
     results: Results = field(default_factory=dict)
     loops: list[Loop] = field(default_factory=list)  # those that are active, the innermost last
     counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
@@ -109,17 +110,20 @@ class Run:
             step = with_counters(step, self.counted[step.name])
         with self._failure_recorded(step):
             outputs = kinds.get(step.kind, self._nothing)(step)
+            self._end_if_signalled()
         self.results[step.name] = outputs
         if self.loops and "break" in outputs:
             self.loops[-1].ends = is_true(outputs["break"])
+
+    def _end_if_signalled(self) -> None:
+        if self.signals:
+            raise Interrupted(self.signals[0])
 
     @contextlib.contextmanager
     def _failure_recorded(self, step: Step) -> Iterator[None]:
         """Record a step that fails; the one inside a loop or a sub-pipeline says it for them."""
         try:
             yield
-        except Interrupted:
-            raise
         except Exception as err:
             if step.kind not in ("loop", "pipeline"):
                 with contextlib.suppress(PipelineError):  # a full disk: what is told is why the step failed
@@ -176,6 +180,7 @@ class Run:
             returned = run_plugin(path, positionals, keywords)
         except PipelineError as err:
             raise PipelineError(f"step '{step.name}': {err}") from err
+        self._end_if_signalled()
         for notice in python2.take_notices():
             self.reporters.notice(notice)
         if self.loops and not isinstance(returned, dict):

@@ -9,6 +9,7 @@ import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 SMALL_BYTES = 1_000_000  # up to this size the content is looked at: maps that were written again are no news
 LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
@@ -93,6 +94,17 @@ def texts(thing: object) -> Iterator[str]:
     elif isinstance(thing, list | tuple):
         for value in thing:
             yield from texts(value)
+
+
+def without_text(thing: Any, text: str, placeholder: str) -> Any:
+    """Return nested lists, tuples and dictionaries with a placeholder for a text within their texts (not of keys)."""
+    if not any(text in found for found in texts(thing)):
+        return thing
+    if isinstance(thing, str):
+        return thing.replace(text, placeholder)
+    if isinstance(thing, Mapping):
+        return {key: without_text(value, text, placeholder) for key, value in thing.items()}
+    return type(thing)(without_text(value, text, placeholder) for value in thing)
 
 
 def named_paths(thing: object, workdir: Path) -> set[str]:

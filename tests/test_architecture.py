@@ -31,6 +31,7 @@ LAYERS = (
         "report",
         "nodes",
         "programs",
+        "signals",
         "installation",
     },
     {"steps"},

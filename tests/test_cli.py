@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from copy_pipeline import CONFIG, OF_ALL_KINDS, copy_step, journalled, list_step
 
-from lofarpipe import __version__, cli
+from lofarpipe import __version__, cli, signals
 from lofarpipe.arguments import parser, read_command_line
 from lofarpipe.cli import main
 from lofarpipe.executors.jobs import Interrupted
@@ -377,12 +377,14 @@ def test_start_up_is_cheap() -> None:
 def test_ignored_hangup_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with cli.terminating():
+        with signals.terminating() as received:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
             with pytest.raises(Interrupted, match="interrupted by SIGUSR1"):
                 os.kill(os.getpid(), signal.SIGUSR1)
-            assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            assert received == [signal.SIGUSR1, signal.SIGINT]
         assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -13,7 +13,7 @@ import pytest
 
 from lofarpipe import programs
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs import data_directories, find, job_environment
+from lofarpipe.programs import data_directories, find, is_own_program, job_environment
 
 
 @pytest.fixture
@@ -135,6 +135,26 @@ def test_own_programs_come_first_once(monkeypatch: pytest.MonkeyPatch) -> None:
     own = str(Path(sys.executable).parent)
     monkeypatch.setenv("PATH", f"/usr/bin:{own}:/bin")
     assert job_environment()["PATH"] == f"{own}:/usr/bin:/bin"
+
+
+def test_jobs_of_others_have_the_path_of_the_user_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert job_environment(is_ours=False)["PATH"] == f"/usr/bin:/bin:{own}"
+    monkeypatch.setenv("PATH", f"/usr/bin:{own}:/bin")
+    assert job_environment(is_ours=False)["PATH"] == f"/usr/bin:{own}:/bin"
+
+
+def test_own_programs_are_known(repository: Path, tmp_path: Path) -> None:
+    ours = [repository / "scripts" / "do_magic.py", Path(sys.executable)]
+    assert [is_own_program(path) for path in [*ours, tmp_path / "do_magic.py"]] == [True, True, False]
+
+
+def test_hashes_of_jobs_are_the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    assert job_environment()["PYTHONHASHSEED"] == "0"
+    monkeypatch.setenv("PYTHONHASHSEED", "random")
+    assert job_environment()["PYTHONHASHSEED"] == "random"
 
 
 def test_installed_package_needs_no_pythonpath(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe import stamps
-from lofarpipe.stamps import is_same, named_files, named_paths, snapshot, stamp, starting_with
+from lofarpipe.stamps import is_same, named_files, named_paths, snapshot, stamp, starting_with, without_text
 
 WORK = Path("/work/dir")
 
@@ -128,3 +128,10 @@ def test_long_directories_are_not_looked_through(tmp_path: Path, monkeypatch: py
     assert set(snapshot([f"{tmp_path}/img"], too_long)) == {f"{tmp_path}/img-MFS", f"{tmp_path}/img-psf"}
     assert too_long == {str(tmp_path)}
     assert snapshot([f"{tmp_path}/img", f"{tmp_path}/other"], too_long).keys() == {f"{tmp_path}/other"}
+
+
+def test_text_is_left_out_of_nested_things():
+    thing = {"now": ["a now", 1, None, ("now", True)], "more": {"x": "none"}}
+    found = without_text(thing, "now", "{time}")
+    assert found == {"now": ["a {time}", 1, None, ("{time}", True)], "more": {"x": "none"}}
+    assert found["more"] is thing["more"]

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from lofarpipe.errors import PipelineError
-
 # Lines in a job's log that are ours and not the program's begin with this.
 NOTE = "### "
 TAIL_BYTES = 65536
@@ -213,8 +211,10 @@ def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobR
     return result_of(job, -signal.SIGTERM, start_s, duration_s, node=node)
 
 
-class Interrupted(PipelineError):  # noqa: N818 - what happened to the run, not a mistake
+class Interrupted(BaseException):
     """A signal ended the run; every job is dead, unless ``problem`` says otherwise.
+
+    It is no Exception: plugins catch these.
 
     Attributes
     ----------

@@ -6,7 +6,6 @@ import argparse
 import configparser
 import io
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Interrupted
 from lofarpipe.installation import share_directory
 from lofarpipe.programs import job_environment
 from lofarpipe.record.compare import compare_products, is_repeated, report_lines
 from lofarpipe.record.run_record import FILE_NAME, SCHEMA_VERSION, read_record
 from lofarpipe.record.unchanged import changed_software, check_inputs
+from lofarpipe.signals import terminating
 from lofarpipe.stamps import named_paths
 from lofarpipe.support.utilities import write_atomically
 
 Facts = dict[str, Any]
 
 EXIT_DIFFERS = 1
-ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -215,19 +213,12 @@ def _run(plan: Plan) -> int:
     Interrupted
         After SIGTERM or SIGHUP; the run has ended then.
     """
-
-    def stop(number: int, _: object) -> None:
-        raise Interrupted(number)
-
-    wanted = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in wanted}
-    process = subprocess.Popen(plan.argv, cwd=plan.directory, env={**os.environ, **job_environment()})
-    try:
-        return process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    environment = {**os.environ, **job_environment(is_ours=False)}
+    with terminating():
+        process = subprocess.Popen(plan.argv, cwd=plan.directory, env=environment)
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from lofarpipe.executors.jobs import Interrupted, Job, JobResult, JobStart
+from lofarpipe.executors.jobs import Job, JobResult, JobStart
 from lofarpipe.report.soon import Soon
 
 WAIT_S = 1.0  # by which ends of jobs may be told late
@@ -178,8 +178,6 @@ class Reporters(Reporter):
         with self._lock:
             try:
                 self._tell_ended()
-            except Interrupted:
-                raise
             except Exception as err:  # whatever it is, the run has to hear of it
                 self._problem = self._problem or err
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 import lofarpipe
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Interrupted, JobResult
+from lofarpipe.executors.jobs import JobResult
 from lofarpipe.executors.site_options import where
 from lofarpipe.report.events import Ended, Reporter
 from lofarpipe.report.html_pieces import KEPT_IN, has_drawings
@@ -128,8 +128,6 @@ class PageWriter(Reporter):
                 from lofarpipe.report.html_page import write_page
 
                 write_page(self._directory, self._picture.state, self._record())
-        except Interrupted:
-            raise
         except Exception as err:  # whatever is wrong with a page, the run is done
             self._complain(f"{self._page}: was not written: {str(err)[:ERROR_CHARACTERS] or type(err).__name__}")
 

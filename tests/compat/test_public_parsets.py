@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
+
+from lofarpipe import cli
 
 LISTED = """\
 pipeline.steps = [list, {steps}]
@@ -166,3 +174,107 @@ def test_error_inside_a_check_is_a_warning_of_a_lenient_run(sets, error):
     text = LISTED.format(steps="odd, show") + SHOW + "odd.control.kind = plugin\nodd.control.type = odd\n"
     assert sets.run(f"{text}show.argument.flags = [odd.output.n]\n") == 0
     assert sets.args("show") == [["1"], ["1"]]
+
+
+# ---- signals
+
+
+SIGNALLED = LISTED.format(steps="ask, show") + SHOW + "show.argument.flags = [ms]\nask.control.kind = plugin\n"
+
+
+@pytest.mark.parametrize("caught", ["Exception", "BaseException", "(KeyboardInterrupt, SystemExit)"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signal_ends_the_run_whatever_a_plugin_catches(sets, name, caught):
+    body = f"import signal\n    try:\n        signal.raise_signal(signal.{name})\n    except {caught}:\n        pass"
+    sets.plugin("deaf", f"{body}\n    return {{}}")
+    assert sets.run(f"{SIGNALLED}ask.control.type = deaf\n") == 128 + getattr(signal, name)
+    assert len(sets.calls("deaf")) == 1
+    assert sets.calls("show") == []
+
+
+def test_signal_that_is_lost_in_a_destructor_ends_the_run(sets, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    body = "import signal\n    class Last:\n        def __del__(self):\n            signal.raise_signal(signal.SIGTERM)"
+    sets.plugin("deaf", f"{body}\n    del args, Last().__dict__\n    return {{}}")
+    assert sets.run(f"{SIGNALLED}ask.control.type = deaf\n") == 128 + signal.SIGTERM
+    assert sets.calls("show") == []
+
+
+def test_dry_run_is_ended_too(sets):
+    path = sets.plugin(
+        "deaf", "import signal\n    try:\n        signal.raise_signal(15)\n    except BaseException:\n        pass"
+    )
+    path.write_text(f"DRY_RUN_WRITES = ()\n{path.read_text()}")
+    assert sets.run(f"{SIGNALLED}ask.control.type = deaf\n", "-n") == 128 + signal.SIGTERM
+
+
+def test_processes_that_a_plugin_forks_can_be_ended(sets):
+    before = {name: signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")}
+    body = f"""import os, signal
+    usual = { ({name: str(handler) for name, handler in before.items()})!r}
+    child = os.fork()
+    if not child:
+        os._exit(sum(str(signal.getsignal(getattr(signal, name))) != text for name, text in usual.items()))
+    return {{'odd': os.waitpid(child, 0)[1]}}"""
+    sets.plugin("forking", body)
+    text = SIGNALLED.replace("[ms]", "[ask.output.odd]")
+    assert sets.run(f"{text}ask.control.type = forking\n") == 0
+    assert sets.args("show") == [["0"], ["0"]]
+
+
+# ---- what differs from run to run
+
+
+def test_another_time_of_the_run_is_no_change(sets):
+    keys = "more.control.type = executable_args\nmore.control.executable = @/bin/show\n"
+    keys += "more.control.mapfile_in = show.output.mapfile\nmore.control.inputkey = ms\nmore.argument.flags = [ms]\n"
+    text = LISTED.format(steps="show, more") + SHOW + keys
+    text += "show.argument.flags = [ms, input.output.start_time]\nshow.argument.log = input.output.log_file\n"
+    for _ in range(2):
+        for time in ("2020-01-01T00:00:00", "2020-01-01T00:00:01"):
+            assert sets.run(text, "--start-time", time) == 0
+    assert len(sets.calls()) == 4
+    assert sets.run(text.replace("[ms, input", "[ms, -v, input"), "--start-time", time) == 0
+    assert len(sets.calls()) == 6
+
+
+def test_short_time_is_part_of_the_arguments(sets):
+    text = LISTED.format(steps="show") + SHOW + "show.argument.flags = [ms, input.output.start_time]\n"
+    for time in ("1", "2"):
+        assert sets.run(text, "--start-time", time) == 0
+    assert len(sets.calls()) == 4
+
+
+@pytest.mark.parametrize(("seed", "is_same"), [(None, True), ("", True), ("random", False)])
+def test_hashes_are_the_same_in_every_run_unless_the_user_says_otherwise(sets, monkeypatch, seed, is_same):
+    """Of plugins, of what they fork and call, and of scripts; the start of anything else is not paid for."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    if seed is not None:
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+    sets.plugin("asks", "return {'n': hash('a text')}")
+    sets.script("told.py", "return {'n': hash('a text')}")
+    text = LISTED.format(steps="ask, tell, show") + SHOW + "show.argument.n = tell.output.n.mapfile\n"
+    text += "ask.control.kind = plugin\nask.control.type = asks\nshow.argument.flags = [ask.output.n]\n"
+    text += "tell.control.type = pythonplugin\ntell.control.executable = @/my/scripts/told.py\n"
+    text += "tell.control.mapfile_in = list.output.mapfile\ntell.control.inputkey = ms\n"
+    (sets.here / "p.parset").write_text(text.replace("@", str(sets.here)))
+    command = [sys.executable, "-m", "lofarpipe.cli", "p.parset", "-c", "pipeline.cfg", "-q", "--lenient"]
+    for job in ("one", "two"):
+        subprocess.run([*command, "-j", job], check=True, cwd=sets.here, capture_output=True)
+    seen = {tuple(args[:2]) for args in sets.args("show")}
+    assert (len(seen) == 1) is is_same
+    assert len({args[0] == args[1].partition("=")[2] for args in seen}) == 1
+
+
+def test_run_goes_on_where_it_cannot_begin_anew(monkeypatch):
+    def refuse(program, argv):
+        assert (program, argv[0]) == (sys.executable, sys.executable)
+        raise OSError(errno.E2BIG, "Argument list too long")
+
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    monkeypatch.setattr(os, "execv", refuse)
+    cli.fix_hashes()
+    monkeypatch.delenv("PYTHONHASHSEED")
+    monkeypatch.setattr(sys, "executable", "")
+    cli.fix_hashes()
+    assert "PYTHONHASHSEED" not in os.environ
