@@ -22,11 +22,13 @@ class KnownProgram(Protocol):
 
     Attributes
     ----------
+    name: as people write it.
     scratch_option: the option that names a directory for temporary files; "" if there is none.
     is_run: whether ``check`` and ``accepts`` run it.
     reads_parset: whether it reads a file of ``key=value`` that is its first argument.
     """
 
+    name: str
     scratch_option: str
     is_run: bool
     reads_parset: bool
@@ -83,6 +85,7 @@ class KnownProgram(Protocol):
 class WSClean:
     """WSClean: gridder and spelling by build, cores and memory by job."""
 
+    name = "WSClean"
     scratch_option = "temp-dir"
     is_run = True
     reads_parset = False
@@ -172,6 +175,7 @@ class WSClean:
 class DP3:
     """DP3: number of threads by job; keywords that it did not use are an error."""
 
+    name = "DP3"
     scratch_option = ""
     is_run = False
     reads_parset = True

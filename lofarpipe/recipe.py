@@ -259,13 +259,16 @@ def output_file(workdir: Path, infile: str, name: str, suffix: str = "") -> str:
 def failure(prepared: Prepared, result: JobResult) -> str | None:
     """Return why a job failed, or None: its exit code decides, and for known programs its log as well."""
     program = prepared.control.text("program")
-    complaint = None
-    if program:
-        text = result.log.read_text(errors="replace") if result.log.is_file() else ""
-        complaint = KNOWN_PROGRAMS[program].complaint(text)
-    if result.ok and (complaint is None or not prepared.control.asked_program):
+    if result.ok and not program:
         return None
-    return f"{result.reason()}: {complaint}" if complaint else result.reason()
+    text = result.log.read_text(errors="replace") if program and result.log.is_file() else ""
+    complaint = KNOWN_PROGRAMS[program].complaint(text) if program else None
+    if result.ok:
+        return f"{result.reason()}: {complaint}" if complaint and prepared.control.asked_program else None
+    from lofarpipe.imaging.program_messages import explained, hint_for
+
+    said = complaint or (explained(KNOWN_PROGRAMS[program].name, text) if program else hint_for(result.tail()))
+    return f"{result.reason()}: {said}" if said else result.reason()
 
 
 def finish(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:

@@ -282,3 +282,25 @@ def test_log_of_a_known_program_can_fail_a_job(settings, tmp_path):
     log.write_text("*** WARNING: the following parset keywords were not used ***\n   - avg.timestp\n")
     assert "avg.timestp" in failure(prepared, result)
     assert failure(prepared, JobResult("average/000", 3, 1.0, 2.0, 0.5, 10.0, log, ())).startswith("exited with 3")
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "said"),
+    [
+        ("dp3", "RuntimeError: Key steps unknown\n", ": DP3 says: Key steps unknown; the step needs this key: add it"),
+        ("dp3", "nothing known\n", ""),
+        ("", "/x/a.py:3: RuntimeError: std::bad_alloc\n", ": std::bad_alloc; it ran out of memory"),
+        ("", "a.MS: has no rows, so there is nothing to image; leave it out\n", ""),
+        ("", "", ""),
+    ],
+)
+def test_hint_belongs_to_the_error_with_which_a_job_ended(settings, tmp_path, program, text, said):
+    mapfile = _map(tmp_path, "in", "/d/a.MS")
+    keys = {"program": program, "args_format": "lofar"} if program else {}
+    prepared = _prepare(_step(mapfile_in=mapfile, inputkey="msin", executable="DP3", **keys), settings)
+    log = tmp_path / "log"
+    log.write_text(text)
+    reason = failure(prepared, JobResult("average/000", 1, 1.0, 2.0, 0.5, 10.0, log, ()))
+    assert reason.startswith(f"exited with 1 after 2.0 s{said}")
+    assert bool(said) == (": " in reason)
+    assert failure(prepared, JobResult("average/000", 0, 1.0, 2.0, 0.5, 10.0, log, ())) is None

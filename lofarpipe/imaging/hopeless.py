@@ -18,6 +18,7 @@ MAX_RISE = 2.0
 # Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; what is beyond is no source of a field.
 MAX_PEAK_JY = 1e5
 DIVERGED = "the deconvolution diverged"
+BAD_DATA = "some visibilities have values that no source has; flag them, or correct data_column"
 RISING_ITERATIONS = 2  # one rise happens in good deconvolutions: a new mask, another scale
 
 _NOISE = re.compile(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)
@@ -101,6 +102,9 @@ class _Cleaning:
     peaks: dict[int, float] = field(default_factory=dict)  # major iteration -> |peak|, Jy
     noises: dict[int, float] = field(default_factory=dict)  # major iteration -> noise, Jy
     noise_tells: bool = False
+    is_dirty: bool = (
+        False  # from the beginning of the first iteration to its first peak, which is that of the dirty image
+    )
 
     def read(self, line: str) -> str | None:
         """Return what is hopeless in a line."""
@@ -119,18 +123,31 @@ class _Cleaning:
         if major <= self.major:  # the next channel, polarization or time
             self.peaks.clear()
             self.noises.clear()
+        self.is_dirty = major == 1
         self.major = major
 
     def _noise(self, noise_jy: float) -> str | None:
         if not math.isfinite(noise_jy) or (noise_jy == 0 and self.major == 1):
             return f"the noise of the residual image is {noise_jy:g} Jy{self._when()}"  # the log says what that means
+        if self.is_dirty and self._is_beyond(noise_jy):
+            return self._dirty("noise", noise_jy)
         self.noises.setdefault(self.major, noise_jy)
         return self._rise("noise", self.noises) if self.noise_tells or not self.peaks else None
 
+    def _is_beyond(self, flux_jy: float) -> bool:
+        return bool(self.limits.max_peak_jy) and flux_jy > self.limits.max_peak_jy
+
+    def _dirty(self, what: str, flux_jy: float) -> str:
+        limit = f"beyond max_peak_jy = {self.limits.max_peak_jy:g} Jy"
+        return f"the {what} of the dirty image is {flux_text(flux_jy)}, {limit}: {BAD_DATA}"
+
     def _peak(self, peak_jy: float) -> str | None:
+        is_dirty, self.is_dirty = self.is_dirty, False
+        if is_dirty and self._is_beyond(peak_jy):
+            return self._dirty("peak", peak_jy)
         if not math.isfinite(peak_jy):
             return f"the peak of the residual image is {peak_jy} Jy{self._when()}: {DIVERGED}; lower mgain"
-        if self.limits.max_peak_jy and peak_jy > self.limits.max_peak_jy:
+        if self._is_beyond(peak_jy):
             limit = f"beyond max_peak_jy = {self.limits.max_peak_jy:g} Jy; lower mgain, or allow more"
             return f"the peak of the residual image is {flux_text(peak_jy)}{self._when()}, {limit}"
         if self.major in self.peaks or self.noise_tells:

@@ -11,6 +11,7 @@ from typing import Any
 import casacore.tables
 
 from lofarpipe.errors import PipelineError, counted
+from lofarpipe.imaging.program_messages import DAMAGED, NO_PERMISSION, advised
 from lofarpipe.support.utilities import exists
 
 SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
@@ -19,8 +20,6 @@ COLUMNS = frozenset({"UVW", "FLAG", "WEIGHT", "SIGMA", "TIME", "TIME_CENTROID", 
 COLUMNS |= {"ANTENNA1", "ANTENNA2", "FEED1", "FEED2", "FIELD_ID", "DATA_DESC_ID", "ARRAY_ID", "OBSERVATION_ID"}
 COLUMNS |= {"PROCESSOR_ID", "SCAN_NUMBER", "STATE_ID"}
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip")
-DAMAGED = "it is damaged: copy it again, or leave it out"
-NO_PERMISSION = "ask its owner for permission to read it, or leave it out"
 
 
 class MeasurementSetError(PipelineError):
@@ -49,11 +48,8 @@ def opened(path: str) -> Iterator[Any]:
 
 def _reason(text: str) -> str:
     """Return what casacore says, and what to do."""
-    if "Permission denied" in text:
-        return f"{text}; {NO_PERMISSION}"
     # It wants to make a file longer that is too short; nobody is to change its mode, which would not help.
-    text = re.sub(r"FiledesIO::write - (.*) is not writable", r"\1 is shorter than the table says", text)
-    return f"{text}; {DAMAGED}"
+    return advised(re.sub(r"FiledesIO::write - (.*) is not writable", r"\1 is shorter than the table says", text))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.program_messages import advised
 
 Floats = NDArray[np.float64]
 
@@ -106,11 +107,8 @@ def _load(ms_path: str, mode: str) -> Any:
     everybeam = _everybeam()
     try:
         return everybeam.load_telescope(ms_path, beam_normalisation_mode=getattr(everybeam, mode))
-    except RuntimeError as err:
-        raise BeamError(
-            f"{ms_path}: EveryBeam cannot load its station beams: {err}; "
-            f"EVERYBEAM_DATADIR is {os.environ.get('EVERYBEAM_DATADIR', 'not set')}"
-        ) from err
+    except (RuntimeError, ValueError) as err:
+        raise BeamError(f"{ms_path}: EveryBeam cannot load its station beams: {advised(str(err))}") from err
 
 
 class StationBeams:

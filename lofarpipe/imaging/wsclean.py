@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lofarpipe.imaging.hopeless import DIVERGED
+from lofarpipe.imaging.program_messages import explained
 from lofarpipe.imaging.wsclean_arguments import given_options, without_flags
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, describe
 from lofarpipe.imaging.wsclean_check import check, has_option
@@ -19,21 +20,9 @@ MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and do
 SMALLEST_MEMORY_GB = 0.1
 OF_JOINED_CHANNELS = SPECTRAL_FITS | {"deconvolution-channels"}
 
-_EXCEPTION = re.compile(r"^\+? ?>>> ?(.*)$", re.MULTILINE)
 _COUNT = re.compile(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
 _UNDEFINED_PEAK = re.compile(r"^ ?Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
 _NOISE = re.compile(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
-# What WSClean or its libraries say when they give up -> what a user can do.
-ADVICE = (
-    ("HOME environment variable", "set HOME"),
-    ("not compiled with IDG", "set gridder = wgridder, or install a WSClean with IDG"),
-    ("HYBRID_CUDA", "this IDG has no CUDA; set idg_mode = cpu"),
-    ("without EveryBeam", "remove -apply-primary-beam; make_primary_beam makes the beam"),
-    ("Error writing to temporary file", "local_scratch_dir is full or cannot be written; set another"),
-    ("OpenBLAS", "set OPENBLAS_NUM_THREADS=1"),
-    ("bad_alloc", "it ran out of memory; give the job more, or make the image smaller"),
-    ("Could not allocate", "it ran out of memory; give the job more, or make the image smaller"),
-)
 
 
 def adapt(
@@ -93,18 +82,7 @@ def find_refusal(log_text: str) -> str | None:
     An exception is one. So is an image of nothing, which WSClean makes without complaint: no visibility was gridded,
     or all were NaN, so that the noise of the first image is 0.
     """
-    lines = [line.strip() for line in _EXCEPTION.findall(log_text) if line.strip()]
-    if lines:
-        return _advised(" ".join(lines))
-    for mark, advice in ADVICE[-3:]:
-        if mark in log_text and "terminate" in log_text:
-            return f"WSClean stopped at '{mark}'; {advice}"
-    return _empty_image(log_text)
-
-
-def _advised(message: str) -> str:
-    advice = next((advice for mark, advice in ADVICE if mark in message), "")
-    return f"WSClean says: {message}{'; ' + advice if advice else ''}"
+    return explained("WSClean", log_text) or _empty_image(log_text)
 
 
 def _empty_image(log_text: str) -> str | None:

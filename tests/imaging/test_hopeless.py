@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import casacore.tables as ct
+import numpy as np
 import pytest
+from beam_sky import environment, program
+from small_sets import SetShape, make_set
 
 from lofarpipe.imaging.hopeless import Detector, read_thresholds
 
@@ -45,6 +51,28 @@ def test_peak_beyond_any_source() -> None:
         "lower mgain, or allow more"
     )
     assert seen_in("wsclean_diverged.log", max_peak_jy="0") is None
+
+
+@pytest.mark.parametrize("local_rms", [[], ["-local-rms"]])
+def test_dirty_image_that_no_field_has_is_laid_to_the_data(tmp_path: Path, local_rms: list[str]) -> None:
+    """One visibility of 1e22 Jy; with a local noise WSClean finds no peak at all."""
+    path = make_set(tmp_path / "a.MS", SetShape(nantennas=8, ntimes=6, nchan=4, extent_m=400.0), with_data=True)
+    with ct.table(path, readonly=False, ack=False) as main:
+        visibilities = main.getcell("DATA", 20)
+        main.putcell("DATA", 20, np.full_like(visibilities, 1e22))
+    options = ["-niter", "20", "-mgain", "0.8", "-auto-mask", "5", "-size", "64", "64", "-scale", "0.05", *local_rms]
+    argv = [program("wsclean"), "-j", "1", "-name", str(tmp_path / "x"), *options, path]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment(), check=True)
+    seen = judged(done.stdout.splitlines()) or ""
+    assert re.match(r"the (noise|peak) of the dirty image is [0-9.e+]+ MJy, beyond max_peak_jy = 100000 Jy: ", seen)
+    assert seen.endswith("some visibilities have values that no source has; flag them, or correct data_column")
+
+
+def test_noise_of_a_dirty_image_that_no_field_has() -> None:
+    seen = judged(deconvolution(["1 Jy"], ["2 MJy"])) or ""
+    assert seen.startswith("the noise of the dirty image is 2 MJy")
+    assert judged(deconvolution(["1 Jy"], ["2 MJy"]), max_peak_jy="0") is None
+    assert (judged(deconvolution(["3 MJy"], ["1 Jy"])) or "").startswith("the peak of the dirty image is 3 MJy")
 
 
 def test_multiscale_that_diverged() -> None:
@@ -126,7 +154,7 @@ def test_sub_images_have_peaks_of_their_own_and_the_noise_tells() -> None:
     assert seen is not None
     assert seen.startswith("the noise of the residual image rose from 52 mJy to 110 mJy over major iterations 1 to 3")
     assert judged(parallel(majors, ["52 mJy", "60 mJy", "110 mJy"]), max_rise="0") is None
-    assert "is 2 MJy in major iteration 1" in (judged(parallel([["2 MJy"]], ["1 Jy"])) or "")
+    assert "is 2 MJy in major iteration 2" in (judged(parallel([["2 Jy"], ["2 MJy"]], ["1 Jy", "1 Jy"])) or "")
 
 
 def test_without_peaks_the_noise_tells() -> None:
