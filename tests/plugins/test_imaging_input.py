@@ -328,7 +328,7 @@ def test_a_list_that_is_no_path_is_told_in_a_short_line(check, text):
     names = [f"/nowhere/{number:0200d}.MS" for number in range(60)]
     findings = check(data_input_filenames=text.format(",".join(names), " ".join(names)))
     assert findings
-    assert max(map(len, findings)) < (1500 if text != "[{0}]" else 500)
+    assert max(map(len, findings)) < 1500
 
 
 def test_a_name_that_is_too_long_for_what_is_made_of_it(check, made):
