@@ -21,6 +21,7 @@ from lofarpipe.executors.patience import patiently
 from lofarpipe.executors.slurm_arrays import grouped, node_of, request_of
 from lofarpipe.executors.slurm_batch import Batch, Submission
 from lofarpipe.executors.slurm_client import Node, SlurmBusy, SlurmClient
+from lofarpipe.executors.slurm_limits import SubmitLimit
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.executors.slurm_queue import SlurmQueue
 from lofarpipe.executors.slurm_tasks import ARRAYS, Task, adopt
@@ -51,6 +52,7 @@ class SlurmExecutor(Cancellable):
         self._grace_s = grace_s
         self._partitions: dict[str, list[Node]] = {}
         self._largest_array = 0
+        self._limit = SubmitLimit(options.max_submitted)
 
     def capacity(self, partition: str = "") -> Resources:
         """Return the largest node of a partition, or what the site's configuration says of it."""
@@ -78,6 +80,7 @@ class SlurmExecutor(Cancellable):
                 on_start=on_start,
                 note=self.note,
                 waiting=waiting,
+                limit=self._limit,
                 tasks={task.place: task for task in tasks},
             )
             batch.work()
@@ -127,8 +130,7 @@ class SlurmExecutor(Cancellable):
 
     def _array_size(self) -> int:
         if not self._largest_array:
-            asked = self._options.max_array_size or self._client.max_array_size()
-            self._largest_array = min(asked, self._options.max_submitted or asked)
+            self._largest_array = self._options.max_array_size or self._client.max_array_size()
         return self._largest_array
 
     def _hosts(self, jobs: Sequence[Job]) -> list[str]:

@@ -13,7 +13,8 @@ from lofarpipe.executors.jobs import DoneCallback, JobResult, StartCallback, end
 from lofarpipe.executors.log_head import write_end
 from lofarpipe.executors.orders import CLAIM, Order, discard, read_record, withdraw
 from lofarpipe.executors.slurm_arrays import Request
-from lofarpipe.executors.slurm_client import Ended, SlurmBusy, SlurmClient, SlurmRefused
+from lofarpipe.executors.slurm_client import OF_OTHERS, Ended, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
+from lofarpipe.executors.slurm_limits import SubmitLimit
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.executors.slurm_queue import SlurmQueue
 from lofarpipe.executors.slurm_reasons import refined, runs_never, unrecorded
@@ -23,6 +24,7 @@ from lofarpipe.executors.watch import Watch
 FIRST_LOOK_S, FIRST_QUESTION_S = 0.2, 2.0
 GROWTH = 1.5
 LOOKING_SHARE = 20  # of the time, one part of this many goes into looking for records
+FULL_PAUSE_S = 3.0  # the queue counts jobs for a while after their end
 BUSY_PAUSE_S, BUSY_LIMIT_S = 15.0, 3600.0
 HOPELESS = 2  # a reason may be out of date once
 
@@ -49,6 +51,7 @@ class Batch:
     on_start: StartCallback | None
     note: Callable[[str], None]  # tells users
     waiting: list[Submission]
+    limit: SubmitLimit = field(default_factory=SubmitLimit)  # of the run, which learns it
     tasks: dict[int, Task] = field(default_factory=dict)  # in the queue, as far as is known
     results: dict[int, JobResult] = field(default_factory=dict)
     _next_look: float = 0.0
@@ -57,6 +60,7 @@ class Batch:
     _question_s: float = FIRST_QUESTION_S
     _next_submission: float = 0.0
     _busy_since: float | None = None
+    _is_told: bool = False  # that Slurm takes no more jobs
     _is_silent: bool = False  # Slurm did not answer the last question
 
     def work(self) -> None:
@@ -84,29 +88,60 @@ class Batch:
     def _submit(self) -> None:
         """Submit the next array, if the limits let it in."""
         submission = self.waiting[0]
-        throttle = self._throttle(len(submission.orders))
-        if throttle is None:
+        count, throttle = self.limit.room(len(self.tasks), len(submission.orders)), self._throttle()
+        if not count or throttle is None:
             return
-        orders = [order for _, order in submission.orders]
+        members = submission.orders[:count]
         try:
-            array = self.queue.submit(submission.request, orders, throttle, self.environment)
+            array = self.queue.submit(submission.request, [order for _, order in members], throttle, self.environment)
+        except SlurmFull as err:
+            self._is_full(submission.request, count, err)
+            return
         except SlurmBusy as err:
             self._is_busy(err)
             return
         self._busy_since = None
-        self.waiting.pop(0)
-        for index, (place, order) in enumerate(submission.orders):
+        self.limit.note_taken(len(self.tasks) + count)
+        submission.orders = submission.orders[count:]
+        if not submission.orders:
+            self.waiting.pop(0)
+        for index, (place, order) in enumerate(members):
             self.tasks[place] = Task(place, order, array, index)
         self._next_look = 0.0
 
-    def _throttle(self, count: int) -> int | None:
+    def _throttle(self) -> int | None:
         """Return how many of an array may run at the same time, 0 for all; None if it has to wait."""
-        limit, there = self.options.array_limit, len(self.tasks)
-        if there and self.options.max_submitted and there + count > self.options.max_submitted:
+        limit, present = self.options.array_limit, len(self.tasks)
+        if present and limit and 2 * present > limit:
             return None
-        if there and limit and 2 * there > limit:
-            return None
-        return limit - there if limit else 0
+        return limit - present if limit else 0
+
+    def _is_full(self, request: Request, count: int, err: SlurmFull) -> None:
+        """Try a smaller array, or wait for the end of jobs.
+
+        Raises
+        ------
+        SlurmRefused
+            If not a single job is taken, and none is in the queue that could end.
+        """
+        present = len(self.tasks)
+        if count == 1 and not present:
+            if not OF_OTHERS.search(str(err)) and not self.client.has_jobs():
+                raise SlurmRefused(
+                    f"{err}; not a single job is taken, though you have none in the queue: correct account, partition "
+                    "or --qos of [slurm] in pipeline.cfg, or of the step"
+                ) from err
+            self._is_busy(err)
+            return
+        batch, options = dict(request.batch), self.options
+        partition, account = (batch.get(key) or getattr(options, key) for key in ("partition", "account"))
+        known = 0
+        if not self._is_told:
+            self._is_told = True
+            known = self.client.submit_limit(partition, account, [*options.extra, batch.get("options", "")])
+            self.note(f"Slurm does not take {present + count} jobs together, and is given fewer: {err}")
+        self.limit.note_refusal(present, count, known)
+        self._next_submission = time.monotonic() + (FULL_PAUSE_S if present else 0.0)
 
     def _is_busy(self, err: SlurmBusy) -> None:
         now = time.monotonic()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors import slurm_limits
 from lofarpipe.executors.jobs import Resources
 
 TIMEOUT_S = 120.0
+ACCOUNTING_TIMEOUT_S = 20.0  # its database may be away for long
 CANCEL_TIMEOUT_S = 20.0  # somebody waits for the end, and a job that is not told by Slurm is told by us
 MIB_PER_GB = 1e9 / 2**20
 #: What a user sets for all submissions; anything else of this kind would change what we ask for.
@@ -23,8 +26,12 @@ PASSING = re.compile(
     r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
     re.IGNORECASE,
 )
+#: The user, or the account, has as many jobs in the queue as may be: fewer are taken, now or later.
+TOO_MANY = re.compile(r"submit limit|Max\w*SubmitJob|GrpSubmitJob|Invalid job array specification", re.IGNORECASE)
 #: Said with "submit limit", which is in the same sentence for all: nothing but another request helps.
-LASTING = re.compile(r"(Assoc|QOS)\w*(Wall|Per(Job|Node))\w*")
+LASTING = re.compile(r"(Assoc|QOS)\w*(Wall|Per(Job|Node)|Min)\w*")
+#: Also the jobs of other people count.
+OF_OTHERS = re.compile(r"Grp|PerAccount")
 #: Of one machine or terminal; on another they would be wrong.
 OF_A_SESSION = re.compile(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
 SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
@@ -39,6 +46,10 @@ class SlurmRefused(PipelineError):  # noqa: N818 - what happened
 
 class SlurmBusy(SlurmRefused):
     """Slurm could not be asked, and may be later."""
+
+
+class SlurmFull(SlurmBusy):
+    """Slurm does not take so many jobs."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ class SlurmClient:
         Raises
         ------
         SlurmRefused
-            If Slurm does not take it; SlurmBusy if it may later.
+            If Slurm does not take it; SlurmBusy if it may later; SlurmFull if it may take fewer tasks.
         """
         answer = self._run(["sbatch", "--parsable", *arguments], {**self._environment, **environment})
         return answer.strip().splitlines()[-1].partition(";")[0]  # id;cluster, after what a site's plugin may say
@@ -181,6 +192,35 @@ class SlurmClient:
         """Return how many tasks one array may have; raises as ``queued`` does."""
         return parse_max_array_size(self._run(["scontrol", "show", "config"]))
 
+    def submit_limit(self, partition: str, account: str, options: Sequence[str]) -> int:
+        """Return how many jobs the accounting lets the user have in the queue; 0: no limit, or nobody knows.
+
+        Parameters
+        ----------
+        options: further ones of sbatch, of which one may name the quality of service.
+        """
+        qos = slurm_limits.asked_qos(options, self._environment)
+        user = pwd.getpwuid(os.getuid()).pw_name
+        own = self._accounting("assoc", f"user={user}", "format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs")
+        limit, qos = slurm_limits.association_limit(own, account, qos)
+        names = [qos, slurm_limits.partition_qos(self._answer("scontrol", "show", "partition", partition))]
+        every = self._accounting("qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs")
+        return slurm_limits.least_limit(limit, slurm_limits.qos_limit(every, names))
+
+    def _accounting(self, *words: str) -> str:
+        return self._answer("sacctmgr", "-n", "-P", "show", *words)
+
+    def _answer(self, *command: str) -> str:
+        """Return what a command says; "" where it fails: not every site has accounting."""
+        try:
+            return self._run([word for word in command if word], timeout_s=ACCOUNTING_TIMEOUT_S)
+        except SlurmRefused:
+            return ""
+
+    def has_jobs(self) -> bool:
+        """Whether the user has any job in the queue; raises as ``queued`` does."""
+        return bool(self._run(["squeue", "-h", "-u", str(os.getuid()), "-o", "%i"]).strip())
+
     def nodes(self, partition: str = "") -> list[Node]:
         """Return the nodes of a partition, by default of all; raises as ``queued`` does."""
         chosen = ["-p", partition] if partition else []
@@ -208,10 +248,18 @@ class SlurmClient:
             raise SlurmBusy(f"{command[0]} did not answer within {timeout_s:g} s") from err
         said = " ".join(done.stderr.split())
         if done.returncode != 0:
-            kind = SlurmBusy if PASSING.search(said) and not LASTING.search(said) else SlurmRefused
             advice = ELSEWHERE if NOT_SET_UP.search(said) else ""
-            raise kind(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"{advice}')
+            raise _kind(said)(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"{advice}')
         return done.stdout
+
+
+def _kind(said: str) -> type[SlurmRefused]:
+    """Return what a refusal of one of Slurm's commands is."""
+    if LASTING.search(said):
+        return SlurmRefused
+    if TOO_MANY.search(said):
+        return SlurmFull
+    return SlurmBusy if PASSING.search(said) else SlurmRefused
 
 
 def parse_queue(answer: str) -> dict[str, tuple[str, str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.orders import Order, new_attempt
 from lofarpipe.executors.slurm_arrays import Request, sbatch_arguments, script_text
-from lofarpipe.executors.slurm_client import SlurmBusy, SlurmClient, SlurmRefused
+from lofarpipe.executors.slurm_client import SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
 from lofarpipe.executors.slurm_options import SlurmOptions
 from lofarpipe.support.utilities import write_atomically
 
@@ -58,7 +58,7 @@ class SlurmQueue:
         Raises
         ------
         PipelineError
-            If the files cannot be written, or Slurm refuses; SlurmBusy if Slurm may take it later.
+            If the files cannot be written, or Slurm refuses; SlurmBusy if Slurm may take it later, SlurmFull if fewer.
         """
         token = new_attempt()
         stem = self.directory / token
@@ -80,6 +80,9 @@ class SlurmQueue:
     ) -> str:
         try:
             return self._client.submit(arguments, environment)
+        except SlurmFull:
+            Array(stem, "", ()).forget()
+            raise
         except SlurmBusy:
             # It may have been taken all the same, and only the answer was lost.
             number = self._number_of(name)

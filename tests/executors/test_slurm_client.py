@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lofarpipe.executors.slurm_client import (
     Node,
     SlurmBusy,
     SlurmClient,
+    SlurmFull,
     SlurmRefused,
     clean_environment,
     parse_accounting,
@@ -121,7 +123,13 @@ def test_refusals(fake: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "kind"), [("QOSMaxSubmitJobPerUserLimit", SlurmBusy), ("QOSMaxWallDurationPerJobLimit", SlurmRefused)]
+    ("reason", "kind"),
+    [
+        ("QOSMaxSubmitJobPerUserLimit", SlurmFull),
+        ("AssocGrpSubmitJobsLimit", SlurmFull),
+        ("QOSMaxWallDurationPerJobLimit", SlurmRefused),
+        ("QOSMinCpuNotSatisfied", SlurmRefused),
+    ],
 )
 def test_limits_of_a_site(fake: Path, reason: str, kind: type[SlurmRefused]) -> None:
     """The sentence is the same for all of them; a full queue empties, a long job stays long."""
@@ -130,6 +138,27 @@ def test_limits_of_a_site(fake: Path, reason: str, kind: type[SlurmRefused]) -> 
     with pytest.raises(SlurmRefused, match=reason) as caught:
         SlurmClient().submit(["x"], {})
     assert type(caught.value) is kind
+
+
+def test_limits_that_the_accounting_knows(fake: Path) -> None:
+    write(
+        fake / "sacctmgr",
+        'case "$*" in *assoc*) echo "lofar|||"; echo "other|long|7|"; echo "tight||3|9";;'
+        ' *) echo "normal|20||"; echo "long|10||400"; echo "short|5|6|";; esac',
+    )
+    write(
+        fake / "scontrol", '[ "$*" = "show partition fast" ] && echo "PartitionName=fast QoS=short" || echo "QoS=N/A"'
+    )
+    client = SlurmClient()
+    assert client.submit_limit("", "", []) == 10  # of the only default QOS; one of the associations has no limit
+    assert client.submit_limit("fast", "", []) == 5
+    assert client.submit_limit("", "tight", []) == 3
+    assert client.submit_limit("", "lofar", ["--nice=3", "--qos=normal"]) == 20
+    assert client.submit_limit("", "lofar", ["-q", "long"]) == 10
+    assert SlurmClient({**os.environ, "SBATCH_QOS": "short"}).submit_limit("", "lofar", []) == 5
+    write(fake / "sacctmgr", "echo 'sacctmgr: error: no accounting' >&2; exit 1")
+    write(fake / "scontrol", "exit 1")
+    assert client.submit_limit("fast", "", []) == 0
 
 
 def test_answer_that_does_not_come(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:

