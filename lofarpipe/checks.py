@@ -26,7 +26,7 @@ from lofarpipe.plugins import (
     load,
 )
 from lofarpipe.recipe import NODESCRIPTS, find_executable
-from lofarpipe.references import Results, references, resolve
+from lofarpipe.references import EDGE, Results, references, resolve, without_edged
 from lofarpipe.steps import BLOCK_PARTS, BROKEN, KINDS, Step
 from lofarpipe.support.parset import Parset
 
@@ -110,7 +110,7 @@ def check_steps(
     checker = StepChecker(settings, machine, plugin_path, known, suspect_keys)
     for step in steps:
         checker.check(step)
-    return checker.findings
+    return [finding for finding in checker.findings if EDGE not in finding.what]
 
 
 class StepChecker:
@@ -169,7 +169,7 @@ class StepChecker:
         values = {f"control.{key}": text for key, text in step.control.items()}
         values |= {f"argument.{key}": text for key, text in step.arguments.items()}
         for key, text in values.items():
-            for name, output in references(text):
+            for name, output in references(without_edged(text)):
                 self._check_reference(step, key, name, output)
 
     def _check_reference(self, step: Step, key: str, name: str, output: str) -> None:

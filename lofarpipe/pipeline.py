@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lofarpipe.checks import check_blocks, check_placeholders, check_steps
@@ -17,7 +18,7 @@ from lofarpipe.listing import flattened
 from lofarpipe.options import Option, check_options, read_options
 from lofarpipe.pipeline_checks import pipeline_checks
 from lofarpipe.plugins import STEP_PREFIX
-from lofarpipe.references import Results, resolve
+from lofarpipe.references import EDGE, Results, edged, references, resolve, resolve_known
 from lofarpipe.stamps import is_same, stamp
 from lofarpipe.steps import BROKEN, Step, build_step, numbered, step_list, sublist_keys
 from lofarpipe.subpipelines import put_in
@@ -145,7 +146,8 @@ class StepBuilder:
             return self._broken(name, block, Finding(where, what))
 
     def _broken(self, name: str, block: str, finding: Finding) -> Step:
-        self.findings.append(finding)
+        if EDGE not in finding.what:  # what follows from a value of another step is found when the step begins
+            self.findings.append(finding)
         return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
 
     def _with_body(self, step: Step) -> Step:
@@ -174,6 +176,31 @@ class StepBuilder:
         return next((block for block in (name, *longer) if block in self._known), name)
 
     def _put_in(self, step: Step) -> Step:
+        """Return a sub-pipeline; if other steps give values for it, with what builds it again when these are known.
+
+        Source: spec/lofarpipe.md, section 4.7.
+        """
+        known = {"input": self._settings.inputs, **self._settings.sections}
+        overrides = {key: resolve_known(text, known) for key, text in step.arguments.items()}
+        if not any(references(text) for text in overrides.values()):
+            return self._put_in_with(step, overrides)
+        before = Parset()
+        before.adopt(self._parset)
+        again = partial(self._resolved, before, tuple(self._within), tuple(self._files))
+        edged_overrides = {key: edged(text) for key, text in overrides.items()}
+        return replace(self._put_in_with(step, edged_overrides), resolved=again)
+
+    def _resolved(
+        self, parset: Parset, within: Sequence[str], files: Sequence[Path], step: Step, results: Results
+    ) -> Step:
+        """Return a sub-pipeline put into what ``parset`` was before, with what steps gave in its overrides."""
+        builder = StepBuilder(Parset(), self._settings)
+        builder._parset.adopt(parset)
+        builder._within, builder._files = [*within], [*files]
+        values = {key: resolve(text, results, step.where(f"argument.{key}")) for key, text in step.arguments.items()}
+        return builder._put_in_with(step, values)
+
+    def _put_in_with(self, step: Step, overrides: dict[str, str]) -> Step:
         where = step.where("control.type")
         if not step.type:
             raise PipelineError(f"{where}: a sub-pipeline needs the path of its parset")
@@ -181,7 +208,7 @@ class StepBuilder:
         path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
         if path.resolve() in self._files:
             raise PipelineError(f"{where}: the sub-pipeline {path} contains itself")
-        sub = put_in(self._parset, step.name, path, dict(step.arguments))
+        sub = put_in(self._parset, step.name, path, overrides)
         self._known = _blocks(self._parset)
         control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
         self._files.append(path.resolve())

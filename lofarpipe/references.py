@@ -10,12 +10,25 @@ from lofarpipe.errors import PipelineError, nearest
 # Looked for where a name begins, and nowhere within one: a long word would take the square of its length.
 REFERENCE = re.compile(r"(?<![\w+-])([\w+-]++)\.output\.([\w+.-]++)")
 
+#: Stands around a reference that is replaced before what surrounds it is put together: no character of a name.
+EDGE = "\u2063"
+
 Results = dict[str, dict[str, object]]
 
 
 def references(text: str) -> list[tuple[str, str]]:
     """Return (step, key) of every reference in ``text``, left to right."""
     return REFERENCE.findall(text)
+
+
+def edged(text: str) -> str:
+    """Return ``text`` with edges around its references, so that what is put beside them is no part of them."""
+    return REFERENCE.sub(lambda match: f"{EDGE}{match[0]}{EDGE}", text)
+
+
+def without_edged(text: str) -> str:
+    """Return ``text`` without its edged references: they are told of where they are written."""
+    return re.sub(f"{EDGE}[^{EDGE}]*{EDGE}", EDGE, text)
 
 
 def resolve(text: str, results: Mapping[str, Mapping[str, object]], where: str) -> str:

@@ -156,6 +156,8 @@ class Run:
 
     def _pipeline(self, step: Step) -> Outputs:
         """Run the steps of another parset. Source: spec/lofarpipe.md, section 4.7."""
+        if step.resolved is not None:
+            step = step.resolved(step, self.results)
         mapfile = resolve(step.control.get("mapfile_in", ""), self.results, step.where("control.mapfile_in"))
         self.results[Path(step.type).stem] = {"parset": step.type, "mapfile": mapfile}
         self._steps(step.body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Step:
     positionals: tuple[str, ...] = ()  # control.cmdline.*: the positional arguments of a plugin
     body: tuple[Step, ...] = ()  # the steps of a loop or of a sub-pipeline
     problem: str = ""  # why a broken step could not be built
+    #: Of a sub-pipeline whose overrides refer to other steps: builds it again with what these gave.
+    resolved: Callable[[Step, Results], Step] | None = field(default=None, repr=False, compare=False)
 
     @property
     def given(self) -> dict[str, str]:

@@ -1,0 +1,122 @@
+"""Overrides of sub-pipelines refer to other steps (spec/lofarpipe.md, section 4.7 and its additions)."""
+
+import pytest
+
+ASKED = """\
+pipeline.steps = [ask, part]
+ask.control.kind = plugin
+ask.control.type = asks
+part.control.kind = pipeline
+part.control.type = @/part.parset
+"""
+PART = """\
+! v = none
+pipeline.steps = [show]
+show.control.type = executable_args
+show.control.executable = @/bin/show
+show.control.mapfile_in = @/data/one.mapfile
+show.control.inputkey = ms
+show.argument.flags = [{flags}]
+"""
+
+
+@pytest.fixture
+def put_in(site):
+    """Return a function that runs a sub-pipeline; the plugin before it gives a text, a map and a list."""
+    site.mapfile("one.mapfile", "/d/a.MS")
+    site.mapfile("two.mapfile", "/d/b.MS", "/d/c.MS")
+    given = {"text": "word", "map": f"{site.here}/data/two.mapfile", "steps": "show, show", "odd": "x.output.y"}
+    site.plugin("asks", f"return {given!r}")
+
+    def run(part, master, *arguments, lenient=False):
+        (site.here / "part.parset").write_text(part.replace("@", str(site.here)))
+        return site.run(f"{ASKED}{master}", *arguments, lenient=lenient)
+
+    return run
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("{{ v }}.found", "word.found"),
+        ("{{ v }}{{ v }}-{{ v }}", "wordword-word"),
+        ("input.output.job_name/{{ v }}", "p/word"),
+    ],
+)
+def test_value_is_put_together_with_what_is_beside_it(site, put_in, text, seen, lenient):
+    assert put_in(PART.format(flags=text), "part.argument.v = ask.output.text\n", lenient=lenient) == 0
+    assert site.args("show") == [[seen]]
+
+
+@pytest.mark.parametrize(
+    ("override", "seen"),
+    [("genericpipeline.output.job_name", "p!"), ("remote.output.method", "local!"), ("{{ w }}", "p!"), ("a b", "a b!")],
+)
+def test_what_is_known_from_the_start(site, put_in, override, seen):
+    master = f"! w = input.output.job_name\npart.argument.v = {override}\n"
+    assert put_in(PART.format(flags="{{ v }}!"), master) == 0
+    assert site.args("show") == [[seen]]
+
+
+def test_map_is_an_input_where_the_sub_pipeline_says_so(site, put_in):
+    part = PART.format(flags="ms, {{ v }}").replace("@/data/one.mapfile", "{{ v }}")
+    assert put_in(part, "part.argument.v = ask.output.map\n") == 0
+    assert sorted(site.args("show")) == [[f"/d/{name}.MS", "@/data/two.mapfile"] for name in "bc"]
+
+
+def test_map_in_an_argument_is_its_name(site, put_in):
+    """The path stands there before the step is built: it is no reference any more, which would make it an input."""
+    assert (
+        put_in(f"{PART.format(flags='ms')}show.argument.table = {{{{ v }}}}\n", "part.argument.v = ask.output.map\n")
+        == 0
+    )
+    assert site.args("show") == [["/d/a.MS", "--table=@/data/two.mapfile"]]
+
+
+def test_steps_and_types_may_follow_from_what_another_step_gave(site, put_in):
+    part = (
+        PART.format(flags="{{ v }}").replace("[show]", "[{{ v }}]").replace("show.control.type = executable_args\n", "")
+    )
+    part = f"{part}show.control.type = {{{{ kind }}}}\n! kind = none\n"
+    master = "part.argument.v = ask.output.steps\npart.argument.kind = layout.output.kind\n"
+    with (site.here / "pipeline.cfg").open("a") as config:
+        config.write("[layout]\nkind = executable_args\n")
+    assert put_in(part, master) == 0
+    assert len(site.args("show")) == 2
+
+
+def test_each_iteration_has_its_own_value(site, put_in):
+    master = "again.control.kind = loop\nagain.control.loopsteps = [part]\nagain.control.loopcount = 3\n"
+    master += "part.argument.v = again.output.counter\n"
+    master += "pipeline.steps = [ask, again]\n"
+    assert put_in(PART.format(flags="n{{ v }}.fits"), master) == 0
+    assert site.args("show") == [["n0.fits"], ["n1.fits"], ["n2.fits"]]
+
+
+def test_sub_pipeline_within_another_passes_it_on(site, put_in):
+    (site.here / "outer.parset").write_text(
+        f"! u = none\npipeline.steps = [inner]\ninner.control.type = {site.here}/part.parset\n"
+        "inner.control.kind = pipeline\n"
+        "inner.argument.v = {{ u }}.more\n"
+    )
+    master = "part.control.type = @/outer.parset\npart.argument.u = ask.output.text\n"
+    assert put_in(PART.format(flags="{{ v }}.fits"), master) == 0
+    assert site.args("show") == [["word.more.fits"]]
+    assert [call["name"] for call in site.calls()] == ["asks", "show"]
+
+
+def test_reference_that_cannot_be_is_told_before_anything_runs(site, put_in, error):
+    assert (
+        put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\nask.control.type = none\n") == 1
+    )
+    assert put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = aks.output.text\n") == 1
+    told = error()
+    assert "p.parset:6: part.argument.v: 'aks.output.text': no step 'aks' runs before" in told
+    assert told.count("aks.output.text") == 1
+    assert site.calls() == []
+
+
+def test_dry_run_says_what_has_to_run_first(site, put_in, capsys):
+    assert put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\n", "-n") == 0
+    assert "# part: to be known it needs what these give, which did not run: ask" in capsys.readouterr().out
