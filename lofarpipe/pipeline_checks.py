@@ -19,7 +19,10 @@ def pipeline_checks(
     machine: Resources,
     plugin_path: Sequence[Path],
 ) -> list[Finding]:
-    """Return the findings of the checks that the pipeline names in ``pipeline.check``."""
+    """Return the findings of the checks that the pipeline names in ``pipeline.check``.
+
+    ``options`` are the user's options by name, and the arguments of steps as ``<step>.argument.<key>``.
+    """
     known = {"input": settings.inputs, **settings.sections}
     resolved = {name: _resolved(text, known) for name, text in options.items()}
     site = {

@@ -12,6 +12,7 @@ from lofarpipe.imaging.input_sets import expand_inputs
 from lofarpipe.support.utilities import exists
 
 GB = 1e9  # decimal
+SMALLEST_CELL_DEG = 1e-6
 GRID_BYTES = 8  # of a complex number of the gridder's plane, the least that an image takes of memory
 LONGEST_TEXT = 500  # characters of an option in a message
 LONGEST_PATH, LONGEST_NAME = 4095, 255  # bytes, of Linux, and of ext4, XFS, Lustre and NFS
@@ -31,7 +32,8 @@ def check(options, site):
     Parameters
     ----------
     options : mapping
-        The user options of the pipeline as text; those that a pipeline does not have are not checked.
+        The user options of the pipeline as text; those that a pipeline does not have are not checked. And the
+        arguments of its steps, by names such as ``clean.argument.niter``.
     site : mapping
         ``working_directory``, ``job_directory``, ``cores``, ``memory_gb`` and ``gpus`` as text; ``method``: where jobs
         run. On other machines than this one the scratch directory is theirs, and is not looked at. ``told``: the names
@@ -39,7 +41,9 @@ def check(options, site):
     """
     if site.get("method", "local") != "local":
         options = {name: value for name, value in options.items() if name != "local_scratch_dir"}
-    findings = _option_findings(options) + _reference_findings(options) + _sip_findings(options)
+    findings = (
+        _option_findings(options) + _image_findings(options) + _reference_findings(options) + _sip_findings(options)
+    )
     outputs = _output_findings(options, site)
     findings += outputs
     findings += _quote_findings(site.get("working_directory", ""))
@@ -79,19 +83,52 @@ def _option_findings(options):
             "be larger"
         )
     cellsize_deg = _number(options, "cellsize_highres_deg")
+    if 0 < cellsize_deg < SMALLEST_CELL_DEG:
+        findings.append(
+            f"cellsize_highres_deg: is {cellsize_deg:g} deg; at least {SMALLEST_CELL_DEG:g} is possible, in degrees"
+        )
     if cellsize_deg > 0 and shortest > 0 and cellsize_deg >= math.degrees(1 / (2 * shortest)):
         findings.append(
             f"cellsize_highres_deg: is {cellsize_deg:g} deg, wider than half the fringe of the shortest baseline used "
             f"({shortest:g} wavelengths, {math.degrees(1 / (2 * shortest)):.3g} deg), so that nothing could be imaged; "
             "make it smaller: it is in degrees"
         )
-    if _number(options, "auto_threshold") > _number(options, "auto_mask"):
+    threshold, mask = _number(options, "auto_threshold"), _number(options, "auto_mask")
+    if threshold >= mask:
         findings.append(
-            f"auto_threshold: is {options['auto_threshold']}, above auto_mask, {options['auto_mask']}; cleaning would "
-            "end before there is a mask; make it smaller"
+            f"auto_threshold: is {threshold:g}, {'above' if threshold > mask else 'the same as'} auto_mask, {mask:g}; "
+            "cleaning would end before there is a mask; make it smaller"
         )
     if options.get("data_column") == "":
         findings.append("data_column: is empty; name the column that holds the calibrated visibilities, such as DATA")
+    return findings
+
+
+def _image_findings(options):
+    """Return why the steps after WSClean could not work with its image: they take one of Stokes I, with a beam."""
+    from lofarpipe.imaging.wsclean_arguments import given_options, number
+    from lofarpipe.imaging.wsclean_options import MAKES_NO_IMAGE, OTHER_BEAMS, polarization_names
+    from lofarpipe.support.parset import split_list
+
+    root = options.get("image_rootname", "")
+    findings = []
+    for step in (key.removesuffix(".argument.name") for key, text in options.items() if text == root):
+        start = f"{step}.argument."
+        keywords = {key.removeprefix(start): text for key, text in options.items() if key.startswith(start)}
+        given = given_options(keywords, split_list(keywords.pop("flags", "")))
+        names = polarization_names(given)
+        if "I" not in names or not set(names) <= set("IQUV"):
+            findings.append(
+                f"{start}pol: is {','.join(names)}, and the primary beam, the numbers and the metadata are of Stokes "
+                "I; set I, or add others to it as in IQUV"
+            )
+        findings += [f"{start}{name}: makes no image; remove it" for name in sorted(MAKES_NO_IMAGE & set(given))]
+        if (number("".join(given.get("intervals-out", ())[:1])) or 1) > 1:
+            findings.append(f"{start}intervals-out: is {given['intervals-out'][0]}, and one image is delivered; set 1")
+        if "no-fit-beam" in given and OTHER_BEAMS & set(given) == {"no-fit-beam"}:
+            findings.append(
+                f"{start}no-fit-beam: leaves the image without a restoring beam; remove it, or add theoretic-beam"
+            )
     return findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+SMALLEST_SIDE = 16  # pixels: WSClean grids no fewer, and a noise has to be measured
 SMALL_PRIMES = (2, 3, 5, 7)
 
 
@@ -32,16 +33,16 @@ def smooth_even_size(npix: int) -> int:
 
 
 def image_size(width_deg: float, cellsize_deg: float) -> int:
-    """Return the number of pixels, smooth and even, that covers ``width_deg``.
+    """Return the number of pixels, smooth and even, that covers ``width_deg``; at least 16.
 
     Raises
     ------
     ValueError
-        If the cell size is not positive, or the field is smaller than a pixel.
+        If the cell size is not positive.
     """
     if not cellsize_deg > 0:
         raise ValueError(f"cell size is {cellsize_deg} deg; it must be positive, e.g. 0.00208 for HBA")
-    return smooth_even_size(int(width_deg / cellsize_deg))
+    return smooth_even_size(max(SMALLEST_SIDE, int(width_deg / cellsize_deg)))
 
 
 def format_size(size: tuple[int, int]) -> str:

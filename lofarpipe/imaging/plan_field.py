@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lofarpipe.imaging import historical
-from lofarpipe.imaging.image_size import image_size, smooth_even_size
+from lofarpipe.imaging.image_size import SMALLEST_SIDE, image_size, smooth_even_size
 from lofarpipe.imaging.plan_options import PlanError, PlanOptions
 
 Size = tuple[int, int]
@@ -73,8 +73,12 @@ def _size(width: FieldWidth, fieldsize: float, cellsize_deg: float, options: Pla
 def _historical_size(
     width: FieldWidth, fieldsize: float, cellsize_deg: float, options: PlanOptions
 ) -> tuple[Size, Size]:
-    """Return a size and the padded size by the historical rule."""
-    return historical.image_sizes(fieldsize, width.x_deg, cellsize_deg, options.image_padding, options.y_axis_stretch)
+    """Return a size and the padded size by the historical rule, which had no smallest size."""
+    at_least = (SMALLEST_SIDE + 0.5) * cellsize_deg / width.x_deg
+    fieldsize = max(fieldsize, at_least)
+    sizes = historical.image_sizes(fieldsize, width.x_deg, cellsize_deg, options.image_padding, options.y_axis_stretch)
+    (nx, ny), (padded_x, padded_y) = sizes
+    return (nx, max(ny, SMALLEST_SIDE)), (padded_x, max(padded_y, SMALLEST_SIDE))
 
 
 def field_angles(size: Size, cellsize_deg: float, width: FieldWidth) -> FieldAngles:

@@ -26,6 +26,8 @@ SPECTRAL_FITS = frozenset({"fit-spectral-pol", "fit-spectral-log-pol"})
 JOINT_POLARIZATIONS = frozenset({"join-polarizations", "joinpolarizations", "link-polarizations"})
 JOINED_CHANNELS = frozenset({"join-channels", "joinchannels"})
 LOCAL_RMS = frozenset({"local-rms", "local-rms-window", "local-rms-method"})  # each of them switches it on
+DEFAULT_PADDING = 1.2
+SMALLEST_GRID = 40  # pixels, padded
 MAKES_NO_IMAGE = frozenset({"predict", "restore", "restore-list", "make-psf-only"})
 OTHER_BEAMS = frozenset({"beam-size", "beam-shape", "theoretic-beam", "no-fit-beam"})  # than that of the PSF
 
@@ -43,8 +45,14 @@ def settle_flags(
         name: BOOLEANS[text] for name, text in keywords.items() if text in BOOLEANS and not build.value_counts.get(name)
     }
     valued = {name: text for name, text in keywords.items() if name not in flags}
-    rest = without_flags(positionals, [], [name for name, is_on in flags.items() if not is_on])
+    off = [name if not is_on else opposite(name) for name, is_on in flags.items()]
+    rest = without_flags(positionals, [], off)
     return valued, [*(f"-{name}" for name, is_on in flags.items() if is_on), *rest]
+
+
+def opposite(name: str) -> str:
+    """Return the flag that switches off what another switches on, whether or not WSClean has it."""
+    return name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
 
 
 def value_findings(keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild) -> dict[str, str]:
@@ -115,6 +123,11 @@ def combination_findings(options: Options) -> list[str]:
         findings.append("-deconvolution-channels needs a spectral fit; add -fit-spectral-pol")
     if "save-source-list" in options and "niter" in options and not _first_number(options, "niter"):
         findings.append("-save-source-list: niter is 0, and a list is made by cleaning; set niter, or remove it")
+    threshold, mask = (_first_number(options, name) for name in ("auto-threshold", "auto-mask"))
+    if mask and threshold >= mask:
+        findings.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")
+    if "save-source-list" in options and JOINED_CHANNELS & set(options) and not fits:
+        findings.append("-save-source-list of several channels needs a spectral fit; add -fit-spectral-pol")
     return findings + (_polarization_findings(options) if "pol" in options else [])
 
 
@@ -146,6 +159,11 @@ def added_flags(options: Options, build: WSCleanBuild, with_idg: bool) -> tuple[
         added.append(
             ("-join-polarizations", f"pol is {','.join(names)}, which WSClean with {reason} cleans jointly only")
         )
+    # Source: 3.1, 48 sizes: with one side within 32 pixels, and another that is gridded coarser, it ends by a signal.
+    size = [number(text) or 0.0 for text in options.get("size", ())[:2]]
+    padding = _first_number(options, "padding") or DEFAULT_PADDING
+    if len(size) == 2 and min(size) * padding < SMALLEST_GRID and "small-inversion" not in options:
+        added.append(("-no-small-inversion", "WSClean may crash where it grids images of so few pixels even coarser"))
     # Source: 3.1 with every kind of local rms, 11 of 11 ended by SIGABRT or SIGSEGV.
     if build.version[:2] == (3, 1) and "multiscale" in options and LOCAL_RMS & set(options):
         added.append(("-no-multiscale-fast-subminor", "WSClean 3.1 crashes with -multiscale and -local-rms"))

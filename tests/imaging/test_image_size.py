@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.imaging.image_size import format_size, image_size, is_smooth, smooth_even_size
+from lofarpipe.imaging.image_size import SMALLEST_SIDE, format_size, image_size, is_smooth, smooth_even_size
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,7 @@ def test_a_cell_without_size_is_refused(cellsize_deg):
 
 def test_as_wsclean_takes_it():
     assert format_size((3072, 2048)) == "3072 2048"
+
+
+def test_a_small_field_has_pixels_enough_to_measure():
+    assert image_size(0.01, 0.02) == SMALLEST_SIDE

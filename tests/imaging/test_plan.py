@@ -108,6 +108,14 @@ def test_stretch_makes_a_rectangle_unless_idg_must_have_a_square():
         assert image_sizes(width, options).high == size
 
 
+@pytest.mark.parametrize("averaging", ["physics", "historical"])
+def test_the_smallest_fields_have_pixels_enough(averaging):
+    options = PlanOptions(cellsize_highres_deg=1.0, fieldsize_highres=0.01, y_axis_stretch=0.1, averaging=averaging)
+    sizes = image_sizes(FieldWidth(4.0, 4.0, 144e6), options)
+    assert sizes.high == (16, 16)
+    assert min(sizes.high_padded) == 16
+
+
 def test_angles_to_edge_and_corner():
     angles = field_angles((600, 400), CELL_DEG, FieldWidth(4.0, 1.0, 144e6))
     assert math.degrees(angles.half_power_rad) == pytest.approx(1.0)

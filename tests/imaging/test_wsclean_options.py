@@ -58,6 +58,12 @@ def test_flags_are_given_or_not(build):
     )
 
 
+def test_a_flag_takes_its_opposite_away(build):
+    keywords = {"no-fit-beam": "True", "small-inversion": "True"}
+    _, flags = settle_flags(keywords, ["-fit-beam", "-no-small-inversion", "-reorder"], build)
+    assert flags == ["-no-fit-beam", "-small-inversion", "-reorder"]
+
+
 def test_a_job_gets_bare_flags(build):
     keywords, flags, _ = adapt({**CLEANING, "multiscale": "True"}, ["-join-channels", "a.ms"], build, 1, None)
     assert "multiscale" not in keywords
@@ -119,7 +125,15 @@ def test_values_that_are_right(build, keywords, flags):
         ({"fit-spectral-pol": "2"}, "-fit-spectral-pol fits joined channels only; add -join-channels"),
         ({"deconvolution-channels": "2"}, "-deconvolution-channels needs a spectral fit"),
         ({"niter": "0", "save-source-list": "True"}, "-save-source-list: niter is 0"),
+        (
+            {"niter": "1", "save-source-list": "True", "join-channels": "True"},
+            "-save-source-list of several channels needs a spectral fit",
+        ),
         ({"niter": "1", "save-source-list": "True", "pol": "IV"}, "-save-source-list: pol is I,V"),
+        (
+            {"auto-mask": "5", "auto-threshold": "5"},
+            "-auto-threshold is 5, and -auto-mask 5; the first must be smaller",
+        ),
         ({"pol": "I", "join-polarizations": "True"}, "-join-polarizations: pol is I, one polarization"),
         ({"pol": "QU", "link-polarizations": "I"}, "-link-polarizations: I is not among pol, Q,U"),
     ],
@@ -204,6 +218,12 @@ def test_multiscale_with_local_rms_of_other_versions(wsclean, tmp_path):
     newer = describe(make_stub(tmp_path, wsclean, version="3.4"))
     _, flags, _ = adapt({"niter": "10", "multiscale": "True"}, ["-local-rms", "a.ms"], newer, 1, None)
     assert "-no-multiscale-fast-subminor" not in flags
+
+
+@pytest.mark.parametrize(("size", "is_added"), [("108 12", True), ("32 200", True), ("108 36", False)])
+def test_images_of_few_pixels_are_gridded_in_full(build, size, is_added):
+    _, flags, notices = adapt({"niter": "9", "size": size}, ["a.ms"], build, 1, None)
+    assert ("-no-small-inversion" in flags) is is_added is bool(notices)
 
 
 def test_one_output_channel_has_no_spectrum_to_fit(build):

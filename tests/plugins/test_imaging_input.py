@@ -538,3 +538,45 @@ def test_a_subtable_that_is_not_there_is_found_with_the_remedy(tmp_path, hba_set
     remedy = finding.partition("remove it: ")[2]
     subprocess.run([sys.executable, "-c", remedy], check=True, capture_output=True)
     assert check_sets([str(copy)])[1] == []
+
+
+# ---- the image that the steps after WSClean take
+
+
+ROOT = {
+    "image_rootname": "input.output.job_directory/fullband",
+    "clean.argument.name": "input.output.job_directory/fullband",
+}
+
+
+@pytest.mark.parametrize(
+    ("argument", "text", "finding"),
+    [
+        ("pol", "QU", "clean.argument.pol: is Q,U, and the primary beam, the numbers and the metadata are of Stokes I"),
+        ("pol", "xx,yy", "clean.argument.pol: is XX,YY"),
+        ("flags", "[-reorder, -pol, IXX, msfile]", "clean.argument.pol: is I,XX"),
+        ("make-psf-only", "True", "clean.argument.make-psf-only: makes no image; remove it"),
+        ("flags", "[-predict, msfile]", "clean.argument.predict: makes no image"),
+        ("intervals-out", "2", "clean.argument.intervals-out: is 2, and one image is delivered; set 1"),
+        ("no-fit-beam", "True", "clean.argument.no-fit-beam: leaves the image without a restoring beam"),
+    ],
+)
+def test_images_that_the_next_steps_cannot_take(check, argument, text, finding):
+    found = check(**ROOT, **{f"clean.argument.{argument}": text})
+    assert only([line for line in found if line.startswith("clean.")]).startswith(finding)
+    other = {f"other.argument.{argument}": text, "other.argument.name": "elsewhere"}
+    assert not [line for line in check(**ROOT, **other) if ".argument." in line]
+
+
+@pytest.mark.parametrize("more", [{"pol": "IQUV"}, {"no-fit-beam": "True", "beam-size": "60"}, {"intervals-out": "1"}])
+def test_images_that_the_next_steps_take(check, more):
+    found = check(**ROOT, **{f"clean.argument.{key}": text for key, text in more.items()})
+    assert not [line for line in found if ".argument." in line]
+
+
+def test_thresholds_that_are_the_same(check):
+    assert [line for line in check(auto_mask="5", auto_threshold="5.0") if "the same as auto_mask, 5" in line]
+
+
+def test_pixels_of_less_than_a_milliarcsecond(check):
+    assert [line for line in check(cellsize_highres_deg="9e-7") if "at least 1e-06 is possible" in line]
