@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-# The keys of the result: names of the MFS image, of the corrected one and of its beam (FITS), and how the beam was
-# made: everybeam, formula or wsclean.
-OUTPUTS = ("image", "image_pb", "beam", "beam_source")
+# The keys of the result: names of the MFS image, of the corrected one, of its beam and of the map of the frequency at
+# which its fluxes were measured (FITS), and how the beam was made: everybeam, formula or wsclean.
+OUTPUTS = ("image", "image_pb", "beam", "effective_frequency", "beam_source")
 
 
 def main(
@@ -19,6 +19,7 @@ def main(
     maxuv_lambda: str | float = 7000.0,
     padding: str | float = 1.4,
     station_diameter_m: str | float = "0",
+    spectral_index: str | float = "-0.7",
     products: str | list[str] = "",
 ) -> dict[str, str]:
     """Write beams and corrected images beside WSClean's images; return the names of the MFS ones by ``OUTPUTS``.
@@ -33,8 +34,10 @@ def main(
         What WSClean got as ``-weight briggs``, ``-minuv-l``, ``-maxuv-l``, ``-padding``.
     station_diameter_m
         For sets without a beam model and with a wrong ANTENNA.DISH_DIAMETER; 0 to use what the sets say.
+    spectral_index
+        Of the sources, for which the fluxes hold at the frequency in the header: a number, or a FITS map of it.
     products
-        The files that WSClean wrote, as the sets; all that are there under its names where it is not said.
+        The files that WSClean wrote, as the sets; without them those of the command in the image's header are taken.
 
     Raises
     ------
@@ -42,10 +45,12 @@ def main(
         If an option, a set or an image is bad; the message says which, and what to do.
     """
     from lofarpipe.errors import PipelineError
-    from lofarpipe.imaging.beam_images import write_beam_images
+    from lofarpipe.imaging.beam_images import BeamRequest, write_beam_images
     from lofarpipe.imaging.input_sets import named_sets
     from lofarpipe.imaging.measurement_set import read_metadata
     from lofarpipe.imaging.script_arguments import number
+    from lofarpipe.imaging.wsclean_beams import products_by_header
+    from lofarpipe.imaging.wsclean_products import read_products
 
     lowest, highest = number("minuv_lambda", minuv_lambda, 0), number("maxuv_lambda", maxuv_lambda, 0, 1e9)
     diameter_m = number("station_diameter_m", station_diameter_m, 0) or None
@@ -53,17 +58,17 @@ def main(
     if not sets:
         raise PipelineError(f"make_primary_beam: ms_input is {ms_input!r}, which names no measurement set")
     weighting = (number("robust", robust, -10), number("padding", padding, 1), lowest, highest)
+    request = BeamRequest(sets, *weighting, diameter_m, str(spectral_index))
+    files = read_products(image_root, named_sets(products)) if products else products_by_header(image_root)
     try:
-        written = write_beam_images(
-            image_root, sets, *weighting, diameter_m, named_sets(products) if products else None
-        )
+        written = write_beam_images(image_root, files, request)
     except ValueError as err:
         raise PipelineError(f"{sets[0].path}: {err}; set station_diameter_m if the sets do not say it") from err
     for warning in written.warnings:
         print(f"WARNING: {warning}")
     print(f"{written.beam}: {written.detail}")
-    names = (str(written.image), str(written.image_pb), str(written.beam), written.source)
-    return dict(zip(OUTPUTS, names, strict=True))
+    names = (written.image, written.image_pb, written.beam, written.effective_frequency, written.source)
+    return dict(zip(OUTPUTS, map(str, names), strict=True))
 
 
 def _command_line(arguments: list[str]) -> int:
@@ -76,6 +81,7 @@ def _command_line(arguments: list[str]) -> int:
     for option, default in (("robust", "0"), ("minuv-lambda", "80"), ("maxuv-lambda", "7000"), ("padding", "1.4")):
         parser.add_argument(f"--{option}", default=default, help="as WSClean got it (%(default)s)")
     parser.add_argument("--station-diameter-m", default="0", help="instead of what the sets say")
+    parser.add_argument("--spectral-index", default="-0.7", help="of the sources: a number, or a map (%(default)s)")
     given = vars(parser.parse_args(arguments))
     return exit_code(lambda: main(given.pop("sets"), given.pop("image_root"), **given))
 

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.comparison import compare, write_comparison
+from lofarpipe.imaging.comparison import Expected, compare, read_expected, write_comparison
 from lofarpipe.imaging.provenance import command_lines, version_lines
 from lofarpipe.imaging.quality import header_facts, image_weighting, left_out, observe, quality, sets_in_image
 from lofarpipe.imaging.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.script_arguments import exit_code, number
-from lofarpipe.imaging.sky_image import read_sky_image, write_facts
+from lofarpipe.imaging.sky_image import SkyImage, read_sky_image, write_facts
+from lofarpipe.imaging.spectral_beam import DEFAULT_INDEX, read_index
 from lofarpipe.programs import find
 from lofarpipe.support.utilities import files_of, write_atomically
 
@@ -37,6 +38,8 @@ def main(
     comparison_file: str = "",
     data_column: str = "",
     field: str = "auto",
+    effective_frequency: str = "",
+    spectral_index: str = str(DEFAULT_INDEX),
 ) -> dict[str, str]:
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
 
@@ -46,12 +49,13 @@ def main(
     averaging; flagged fraction and integration time are those of the ones that ``ms_input`` was made of, of their
     ``data_column`` and ``field``.
     ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
-    ``auto`` for the one beside the recorded sets, or ``none``.
+    ``auto`` for the one beside the recorded sets, or ``none``. ``effective_frequency`` is the map of the frequency at
+    which each source was measured, and ``spectral_index`` what carried its flux to the frequency of the image.
     """
     commands = command_lines(commands_file, last_step) if commands_file else []
     flat, corrected = read_sky_image(image), read_sky_image(image_pb)
     reference = find_reference(reference_skymodel, files_of(ms_recorded or ms_input))
-    known = read_reference(reference, corrected.frequency_hz) if reference and comparison_file else None
+    known = _expected(reference, corrected, effective_frequency, spectral_index) if comparison_file else None
     weighting = image_weighting(
         flat,
         robust=number("robust", robust, -2, 2),
@@ -68,9 +72,23 @@ def main(
         write_facts(path, header_facts(facts), [*versions, *commands])
     write_atomically(Path(quality_file), json.dumps(facts | {"versions": versions}, indent=1, allow_nan=False) + "\n")
     if comparison_file:
-        rms_jy = facts["rms"]["value"]
-        write_comparison(Path(comparison_file), compare(corrected, flat, known, rms_jy) if known else None)
+        compared = (
+            compare(corrected, flat, known.reference, facts["rms"]["value"], known.effective_hz) if known else None
+        )
+        write_comparison(Path(comparison_file), compared)
     return {"quality": quality_file}
+
+
+def _expected(
+    reference: Path | None, corrected: SkyImage, effective_frequency: str, spectral_index: str
+) -> Expected | None:
+    """Return what the image is to show of the reference."""
+    if reference is None:
+        return None
+    if not effective_frequency:
+        return Expected(read_reference(reference, corrected.frequency_hz))
+    index = read_index(spectral_index, corrected.celestial, (corrected.plane.shape[0], corrected.plane.shape[1]))
+    return read_expected(reference, corrected, read_sky_image(effective_frequency), index)
 
 
 def _find_or_none(name: str) -> Path | None:

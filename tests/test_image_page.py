@@ -143,7 +143,7 @@ def test_quality_entries_and_header_keywords_are_all_explained(job):
     assert column_words(PAGE, "| entry | what |") == set(quality)
     keywords = column_words(PAGE, "| keyword | what |")
     assert keywords <= set(fits.getheader(job / "fullband-MFS-image-pb.fits"))
-    assert keywords - {"PBSOURCE", "PBCUT"} <= set(fits.getheader(job / "fullband-MFS-image.fits"))
+    assert keywords - {"PBSOURCE", "PBCUT", "PBINDEX"} <= set(fits.getheader(job / "fullband-MFS-image.fits"))
 
 
 def test_keys_of_the_metadata_are_all_explained(job):

@@ -117,7 +117,7 @@ def measure_field_beam(ms_path: str, blocks: Sequence[SetMetadata], frequency_hz
     Source: spec/imaging.md, section 4.2.
     """
     centre_rad, times_s = blocks[0].phase_centre_rad, block_times_s(blocks, BEAM_TIMES)
-    beams = StationBeams(ms_path, centre_rad, float(times_s[0]), frequency_hz)
+    beams = StationBeams(ms_path)
     weights = equal_pair_weights(beams.stations)
     first_half_width = SPEED_OF_LIGHT_M_S / frequency_hz / FIRST_HALF_WIDTH_M
     for doublings in range(MOST_DOUBLINGS):

@@ -3,101 +3,109 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.measurement_set import SetMetadata
+from lofarpipe.imaging.beam_sources import ImageField, find_source
 from lofarpipe.imaging.pair_weights import ChannelRange
-from lofarpipe.imaging.primary_beam import BeamCube, beam_cube, resample
-from lofarpipe.imaging.sky_image import remove_facts
+from lofarpipe.imaging.sky_image import INDEX_KEY, remove_facts
+from lofarpipe.imaging.spectral_beam import BandBeam, channel_beam, mean_frequency_hz, read_index
 from lofarpipe.imaging.station_beam import BeamError
-from lofarpipe.imaging.weights import ImageWeighting
+from lofarpipe.imaging.wsclean_beams import BEAM_HISTORY
+from lofarpipe.imaging.wsclean_products import CORRECTED, Product, select
 
 Floats = NDArray[np.float64]
+Plane = NDArray[np.float32]
 
 LOWEST_POWER = 0.005  # of the centre; below it noise and sidelobes are all that a correction would show
-# In the header of what is written here: everybeam, formula, or wsclean where WSClean made the beam itself.
-SOURCE_KEY = "PBSOURCE"
+# In the headers of what is written here: everybeam, formula, or wsclean where WSClean made the beam itself; where the
+# beam is cut.
+SOURCE_KEY, CUT_KEY = "PBSOURCE", "PBCUT"
 # WSClean's MFS image is the mean of its channel images weighted with this key, to 1e-7. Source: measured,
 # tests/imaging/test_beam_images.py.
 WEIGHT_KEY = "WSCIMGWG"
-CENTRE_TOLERANCE = 1e-3
-IMAGE_NAME = re.compile(r"(?:-(?P<channel>\d{4}|MFS))?(?:-(?P<stokes>[IQUV]))?-image\.fits")
+MIDDLE_KEY = "BANDMID"  # the middle between the band's edges, which WSClean gives as the frequency
+STOKES = ("", "I", "Q", "U", "V")
 
 
 @dataclass(frozen=True)
 class BeamImages:
-    """What was written: names of the MFS image, its corrected version and its beam; and how the beam was made."""
+    """What was written, of the whole band, and how the beam was made.
+
+    Names of the image, its corrected version, its beam, and the map of the frequency at which each pixel's flux was
+    measured.
+    """
 
     image: Path
     image_pb: Path
     beam: Path
+    effective_frequency: Path
     source: str  # "everybeam", "formula" or "wsclean"
     detail: str
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _Image:
-    """One of WSClean's images: its path, output channel (None: MFS, or the only one) and Stokes letter or ''."""
+class BeamRequest:
+    """What the images are of, and how they are corrected; `ImageField` has the same names."""
 
-    path: Path
-    channel: int | None
-    stokes: str
-
-    def sibling(self, ending: str, stokes: bool = True) -> Path:
-        """Return the name of a product of this image: `-image.fits` replaced; without the Stokes letter on request."""
-        stem = self.path.name.removesuffix("-image.fits")
-        if self.stokes and not stokes:
-            stem = stem.removesuffix(f"-{self.stokes}")
-        return self.path.with_name(stem + ending)
+    sets: Sequence[Any]
+    robust: float
+    padding: float
+    min_lambda: float
+    max_lambda: float
+    dish_diameter_m: float | None = None
+    spectral_index: str = "-0.7"
 
 
-def find_images(root: str, written: Sequence[str] | None = None) -> list[_Image]:
-    """Return WSClean's images of a root name, MFS first; a lone image is copied to its MFS name.
+def sibling(image: Product, ending: str) -> Path:
+    """Return the name of a product that belongs to an image: that of `-image.fits` replaced."""
+    path = Path(image.path)
+    return path.with_name(path.name.removesuffix(f"-{image.kind}.fits") + ending)
 
-    ``written`` are the files that WSClean wrote; None takes those that are there.
+
+def beam_name(image: Product, ending: str) -> Path:
+    """Return the name of what all polarisations of an image share."""
+    path = sibling(image, "")
+    stem = path.name.removesuffix(f"-{image.stokes}") if image.stokes else path.name
+    return path.with_name(stem + ending)
+
+
+def images_of(root: str, products: Iterable[Product]) -> list[Product]:
+    """Return WSClean's images, of the whole band first; a lone one is copied to the name that it has with several.
 
     Raises
     ------
     BeamError
         If there is none.
     """
-    directory, name = Path(root).parent, Path(root).name
-    matches = [
-        (path, IMAGE_NAME.fullmatch(path.name[len(name) :]))
-        for path in (sorted(directory.glob("*-image.fits")) if written is None else map(Path, written))
-        if path.name.startswith(name)
-    ]
-    found = {path: match for path, match in matches if match}
-    images = {}
-    for path, match in found.items():
-        channel, stokes = match["channel"], match["stokes"] or ""
-        named = path if channel else _mfs_copy(path, root, stokes)
-        images[named] = _Image(named, int(channel) if (channel or "MFS") != "MFS" else None, stokes)
-    if not any(image.channel is None for image in images.values()):
-        raise BeamError(f"{root}: no {name}-MFS-image.fits or {name}-image.fits there; has WSClean run with this name?")
-    return sorted(images.values(), key=lambda image: (-1 if image.channel is None else image.channel, image.stokes))
+    images = [one for one in select(products, "image", interval=None) if one.stokes in STOKES]
+    if not any(image.channel is None for image in images):
+        name = Path(root).name
+        raise BeamError(f"{root}: WSClean wrote no {name}-MFS-image.fits and no {name}-image.fits; see its log")
+    return [_band_copy(image, root) if image.channel is None else image for image in images]
 
 
-def _mfs_copy(path: Path, root: str, stokes: str) -> Path:
+def _band_copy(image: Product, root: str) -> Product:
     """Copy the only image of a run with one output channel to the name that it has with several."""
-    target = Path(f"{root}-MFS{'-' + stokes if stokes else ''}-image.fits")
+    target = Path(f"{root}-MFS{'-' + image.stokes if image.stokes else ''}-image.fits")
+    if target == Path(image.path):
+        return image
     partial = _unfinished(target)
     try:
-        shutil.copyfile(path, partial)
+        shutil.copyfile(image.path, partial)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    return target
+    return replace(image, path=str(target))
 
 
 def _unfinished(path: Path) -> Path:
@@ -105,7 +113,7 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _write(path: Path, pixels: NDArray[np.float32], header: Any) -> None:
+def _write(path: Path, pixels: Plane, header: Any) -> None:
     """Write a FITS image under its final name only when it is complete."""
     partial = _unfinished(path)
     try:
@@ -115,7 +123,7 @@ def _write(path: Path, pixels: NDArray[np.float32], header: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _pixels_and_header(path: Path) -> tuple[NDArray[np.float32], Any]:
+def _pixels_and_header(path: str | Path) -> tuple[Plane, Any]:
     """Return the plane of a WSClean image, (y, x), and its header."""
     try:
         with fits.open(path, memmap=True) as hdus:
@@ -139,28 +147,20 @@ def _axes(header: Any) -> tuple[Floats, Floats]:
 
 
 def _channel_range(header: Any) -> ChannelRange:
-    """Return the edges of an image's frequency axis; WSClean gives its centre and its full width."""
-    half = abs(header["CDELT3"]) / 2
-    return ChannelRange(header["CRVAL3"] - half, header["CRVAL3"] + half)
+    """Return the edges of an image's frequency axis; WSClean gives their middle and their distance."""
+    middle, half = header.get(MIDDLE_KEY, header["CRVAL3"]), abs(header["CDELT3"]) / 2
+    return ChannelRange(middle - half, middle + half)
 
 
-def write_beam_images(
-    root: str,
-    sets: Sequence[SetMetadata],
-    robust: float,
-    padding: float,
-    min_lambda: float,
-    max_lambda: float,
-    dish_diameter_m: float | None = None,
-    written: Sequence[str] | None = None,
-) -> BeamImages:
-    """Write the primary beam of all images of a root name, and the images divided by it.
+def write_beam_images(root: str, products: Sequence[Product], request: BeamRequest) -> BeamImages:
+    """Write the primary beam of WSClean's images of a root name, and the images divided by it.
 
     For ``root-MFS-image.fits`` and each ``root-NNNN-image.fits`` (or with ``-I``, ``-Q``... before ``-image``):
     ``...-primary-beam.fits`` and ``...-image-pb.fits``. The beam is the power beam of Stokes I, 1 where the data were
-    corrected for the beam, the centre; all Stokes are divided by it. Below 0.5 % it is NaN. The MFS beam is the mean
-    of the channels' beams with the weights that WSClean gave the channels in its MFS image. Where WSClean has made the
-    corrected image itself, that one is only scaled to 1 at the centre.
+    corrected for the beam, the centre; all Stokes are divided by it. Below 0.5 % of the centre it is blank. The beam of
+    the whole band is that of `lofarpipe.imaging.spectral_beam`, with the weights that WSClean gave the channels;
+    ``root-MFS-effective-frequency.fits`` is the map of where its fluxes were measured. Every image gets the mean
+    frequency of its data as its frequency.
 
     Raises
     ------
@@ -169,100 +169,141 @@ def write_beam_images(
     ValueError
         As `lofarpipe.imaging.primary_beam.beam_cube`.
     """
-    images = find_images(root, written)
-    mfs = images[0]
-    if (own := _corrected_by_wsclean(mfs, written)) is not None:
-        return own
-    headers = {image.path: fits.getheader(image.path) for image in images}
-    channels = [image for image in images if image.channel is not None and image.stokes == mfs.stokes] or [mfs]
-    columns_l, rows_m = _axes(headers[mfs.path])
-    cube = beam_cube(
-        sets,
-        [_channel_range(headers[image.path]) for image in channels],
-        ImageWeighting(
-            (len(columns_l), len(rows_m)), abs(columns_l[1] - columns_l[0]), robust, padding, min_lambda, max_lambda
-        ),
-        (math.radians(headers[mfs.path]["CRVAL1"]), math.radians(headers[mfs.path]["CRVAL2"])),
-        (float(np.abs(columns_l).max()), float(np.abs(rows_m).max())),
-        dish_diameter_m,
-    )
-    weights = np.array([headers[image.path].get(WEIGHT_KEY, 0.0) for image in channels], float)
-    powers: dict[int | None, Floats] = {image.channel: cube.power[i] for i, image in enumerate(channels)}
-    powers[None] = _mean_beam(root, cube.power, weights)
-    for key, power in powers.items():
-        _write_of_channel([image for image in images if image.channel == key], cube, power, columns_l, rows_m)
-    names = (mfs.path, mfs.sibling("-image-pb.fits"), mfs.sibling("-primary-beam.fits", stokes=False))
-    return BeamImages(*names, cube.source, cube.detail, cube.warnings)
+    images = images_of(root, products)
+    return _Correction(products, images, request).write()
 
 
-def _mean_beam(root: str, powers: Floats, weights: Floats) -> Floats:
-    """Return the mean of the channels' beams; a channel without weight does not count, whatever its beam."""
-    if len(powers) == 1:
-        return np.asarray(powers[0])
-    used = weights > 0
-    if not used.any():
-        raise BeamError(f"{root}: no channel image has a positive {WEIGHT_KEY}; was it written by WSClean, from data?")
-    return np.asarray(np.average(powers[used], axis=0, weights=weights[used]))
+class _Correction:
+    """The correction of all images of one run."""
+
+    def __init__(self, products: Sequence[Product], images: Sequence[Product], request: BeamRequest) -> None:
+        self.products, self.images, self.band = products, images, images[0]
+        same_stokes = [image for image in images if image.channel is not None and image.stokes == self.band.stokes]
+        self.channels = same_stokes or [self.band]
+        header = fits.getheader(self.band.path)
+        headers = [fits.getheader(image.path) for image in self.channels]
+        columns_l, rows_m = _axes(header)
+        centre_rad = (math.radians(header["CRVAL1"]), math.radians(header["CRVAL2"]))
+        field = ImageField(
+            *(request.sets, [_channel_range(one) for one in headers], columns_l, rows_m, centre_rad),
+            *(request.robust, request.padding, request.min_lambda, request.max_lambda, request.dish_diameter_m),
+        )
+        self.beams = find_source(field, products, self.channels, header)
+        self.weights = self._channel_weights(headers)
+        self.reference_hz = self._reference_hz()
+        shape = (len(rows_m), len(columns_l))
+        self.index = read_index(request.spectral_index, WCS(header, fix=False).celestial, shape)
+
+    def _channel_weights(self, headers: Sequence[Any]) -> list[float]:
+        """Return what every channel weighs in the image of the whole band; 0 for one without a beam."""
+        if len(headers) == 1:
+            return [1.0]
+        weights = [float(header.get(WEIGHT_KEY, 0.0)) for header in headers]
+        if not any(weight > 0 for weight in weights):
+            raise BeamError(
+                f"{self.band.path}: no channel image has a positive {WEIGHT_KEY}; was it written by WSClean, from data?"
+            )
+        return [weight if parts else 0.0 for weight, parts in zip(weights, self.beams.parts, strict=True)]
+
+    def _reference_hz(self) -> float:
+        """Return the mean frequency of the whole band, with the weights of its channels."""
+        pairs = [(weight, parts) for weight, parts in zip(self.weights, self.beams.parts, strict=True) if weight > 0]
+        if not any(parts for _, parts in pairs):
+            raise BeamError(f"{self.band.path}: nothing is known of the frequencies in it; is it made of these sets?")
+        return float(np.average([mean_frequency_hz(parts) for _, parts in pairs], weights=[one for one, _ in pairs]))
+
+    def write(self) -> BeamImages:
+        """Write everything."""
+        band, centre, total = BandBeam(), 0.0, sum(self.weights)
+        for number, (image, weight) in enumerate(zip(self.channels, self.weights, strict=True)):
+            parts = self.beams.parts[number]
+            if not parts:
+                self._write_channel(image, None, 0.0, None)
+                continue
+            planes, whole = self.beams.planes(number), self.beams.whole(number)
+            beam, at_centre = (
+                channel_beam(parts, planes, self.index, self.reference_hz, whole),
+                self.beams.centre(number),
+            )
+            if weight > 0:
+                band.add(weight, beam)
+                centre += weight / total * at_centre
+            if image.channel is not None:
+                mean_hz = mean_frequency_hz(parts)
+                power = np.asarray(beam.indexed / self.index.factor(mean_hz / self.reference_hz), np.float32)
+                self._write_channel(image, power, at_centre, mean_hz)
+        self._write_channel(self.band, band.indexed, centre, self.reference_hz)
+        beam_path = beam_name(self.band, "-primary-beam.fits")
+        frequency_path = beam_name(self.band, "-effective-frequency.fits")
+        self._write_frequency(frequency_path, beam_path, band.effective_frequency_hz)
+        self._mend_stokes()
+        names = (Path(self.band.path), sibling(self.band, "-image-pb.fits"), beam_path, frequency_path)
+        return BeamImages(*names, self.beams.source, self.beams.detail, self.beams.warnings)
+
+    def _write_channel(self, image: Product, power: Plane | None, centre: float, mean_hz: float | None) -> None:
+        """Write the beam of an output channel, or of the whole band, and all its Stokes images divided by it."""
+        cut = LOWEST_POWER * centre
+        for number, one in enumerate(one for one in self.images if one.channel == image.channel):
+            pixels, header = _pixels_and_header(one.path)
+            if power is None:
+                power = np.full(pixels.shape, np.nan, np.float32)
+            elif number == 0:
+                with np.errstate(invalid="ignore"):
+                    power = np.where(power >= cut, power, np.float32(np.nan))
+            if mean_hz is not None:
+                _set_frequency(header, mean_hz)
+                _write(Path(one.path), pixels, header)
+            remove_facts(header)  # an earlier try may have come as far as to measure the image
+            self._describe(header, cut)
+            _write(sibling(one, "-image-pb.fits"), self._corrected(one, pixels, power), header)
+            if number == 0:
+                _write(beam_name(one, "-primary-beam.fits"), power, _map_header(header, "", "Beam"))
+
+    def _corrected(self, image: Product, pixels: Plane, power: Plane) -> Plane:
+        """Return an image divided by the beam; Q, U and V as WSClean corrected them, where it knew their leakage."""
+        own = select(self.products, "image-pb", channel=image.channel, interval=None, stokes=image.stokes)
+        if image.stokes not in ("Q", "U", "V") or not own or not self.beams.corrects_leakage:
+            return pixels / power
+        corrected, header = _pixels_and_header(own[0].path)
+        if INDEX_KEY not in header:  # else an earlier try has scaled it
+            corrected /= np.float32(self.beams.scale)
+        return np.where(np.isfinite(power), corrected, np.float32(np.nan))
+
+    def _describe(self, header: Any, cut: float) -> None:
+        """Say in a header how the beam was made, and for which sources the flux holds."""
+        header[SOURCE_KEY] = (self.beams.source, "how the primary beam was made")
+        header[CUT_KEY] = (cut, "blank where the beam is below")
+        header[INDEX_KEY] = self.index.header_value
+        header.comments[INDEX_KEY] = "spectral index that the flux holds for" if self.index.is_number else ""
+        header.add_history(f"{BEAM_HISTORY}{self.beams.detail}")
+        header.add_history(f"flux at CRVAL3 for the spectral index {self.index.name}")
+
+    def _write_frequency(self, path: Path, beam_path: Path, frequency_hz: Plane) -> None:
+        """Write the map of the effective frequency, blank where the beam is."""
+        power, header = _pixels_and_header(beam_path)
+        _write(
+            path, np.where(np.isfinite(power), frequency_hz, np.float32(np.nan)), _map_header(header, "Hz", "Frequency")
+        )
+
+    def _mend_stokes(self) -> None:
+        """Give WSClean's own corrected models and residuals their Stokes axis: with the beam it writes V for I."""
+        for kind in ("model", "residual"):
+            for one in select(self.products, CORRECTED[kind]):
+                flat = select(self.products, kind, channel=one.channel, interval=one.interval, stokes=one.stokes)
+                if flat:
+                    fits.setval(one.path, "CRVAL4", value=fits.getval(flat[0].path, "CRVAL4"))
 
 
-def _write_of_channel(
-    images: Sequence[_Image], cube: BeamCube, power: Floats, columns_l: Floats, rows_m: Floats
-) -> None:
-    """Write the beam of one output channel, and all its Stokes images divided by it."""
-    beam = np.full((len(rows_m), len(columns_l)), np.nan, np.float32)
-    if np.isfinite(power).all():
-        for rows, block in resample(cube.grid, power, columns_l, rows_m):
-            beam[rows] = np.where(block >= LOWEST_POWER, block, np.nan)
-    for number, image in enumerate(images):
-        pixels, header = _pixels_and_header(image.path)
-        remove_facts(header)  # an earlier try may have come as far as to measure the image
-        _describe(header, cube.source, cube.detail)
-        _write(image.sibling("-image-pb.fits"), pixels / beam, header)
-        if number == 0:
-            _write(image.sibling("-primary-beam.fits", stokes=False), beam, _beam_header(header))
+def _set_frequency(header: Any, frequency_hz: float) -> None:
+    """Give an image the mean frequency of its data, and keep the middle of its band's edges."""
+    header.setdefault(MIDDLE_KEY, (header["CRVAL3"], "[Hz] middle between the edges of the band"))
+    header["CRVAL3"] = frequency_hz
 
 
-def _describe(header: Any, source: str, detail: str) -> None:
-    """Say in a header how the beam was made."""
-    header[SOURCE_KEY] = (source, "how the primary beam was made")
-    header["PBCUT"] = (LOWEST_POWER, "blank where the beam is below")
-    header.add_history(f"primary beam: {detail}")
-
-
-def _beam_header(header: Any) -> Any:
-    """Return the header of a beam image: that of the image, without unit and restoring beam."""
+def _map_header(header: Any, unit: str, kind: str) -> Any:
+    """Return the header of a map of something else than flux: that of the image, without its restoring beam."""
     header = header.copy()
     for key in ("BMAJ", "BMIN", "BPA"):
         header.remove(key, ignore_missing=True)
-    header["BUNIT"], header["BTYPE"] = "", "Beam"
+    header["BUNIT"], header["BTYPE"] = unit, kind
     return header
-
-
-def _corrected_by_wsclean(mfs: _Image, written: Sequence[str] | None) -> BeamImages | None:
-    """Return the products of a run in which WSClean made the corrected image; None where it did not.
-
-    The beam is the ratio of its two images; where that is not 1 at the centre, the corrected image is scaled.
-    """
-    path = mfs.sibling("-image-pb.fits")
-    is_written = path.exists() if written is None else str(path) in written
-    if not is_written or fits.getheader(path).get(SOURCE_KEY, "wsclean") != "wsclean":
-        return None
-    pixels, _ = _pixels_and_header(mfs.path)
-    corrected, header = _pixels_and_header(path)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        beam = np.where(corrected == 0, np.nan, pixels / corrected)
-    row, column = int(header["CRPIX2"]) - 1, int(header["CRPIX1"]) - 1
-    centre = float(np.nanmedian(beam[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]))
-    if not centre > 0:
-        raise BeamError(f"{path}: {mfs.path.name} divided by it is {centre} at the centre; expected a positive beam")
-    detail = f"WSClean's own beam, {centre:.4f} at the centre"
-    warnings: tuple[str, ...] = ()
-    if abs(centre - 1) > CENTRE_TOLERANCE:
-        warnings = (f"{path.name}: WSClean's beam is {centre:.4f} at the centre; scaled to 1",)
-        corrected, beam = corrected * np.float32(centre), beam / np.float32(centre)
-    _describe(header, "wsclean", detail)
-    if warnings:
-        _write(path, corrected, header)
-    target = mfs.sibling("-primary-beam.fits", stokes=False)
-    _write(target, np.where(beam >= LOWEST_POWER, beam, np.nan).astype(np.float32), _beam_header(header))
-    return BeamImages(mfs.path, path, target, "wsclean", detail, warnings)

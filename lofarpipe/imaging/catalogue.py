@@ -10,6 +10,7 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.image_statistics import ISLAND_SIGMA, PEAK_SIGMA
+from lofarpipe.imaging.sky_image import INDEX_KEY
 from lofarpipe.support.unfinished import unfinished_directory
 
 # The head of a list without sources; PyBDSF writes none then.
@@ -103,8 +104,19 @@ def write_source_list(
             outfile=str(unfinished), format="bbs", bbs_patches="source", srcroot="source", clobber=True
         ):
             raise CatalogueError(f"{outfile}: PyBDSF could not write the source list; is the disk full?")
+        _name_spectral_index(unfinished, links["true_sky"])
         unfinished.replace(target)
     return int(found.nsrc) if found.ngaus else 0
+
+
+def _name_spectral_index(source_list: Path, image: Path) -> None:
+    """Give a list the spectral index that its fluxes hold for: so they are right at the frequency measured, too."""
+    from astropy.io import fits
+
+    index = fits.getheader(image).get(INDEX_KEY)
+    if isinstance(index, float):
+        text = source_list.read_text()
+        source_list.write_text(text.replace("SpectralIndex='[]'", f"SpectralIndex='[{index:g}]'", 1))
 
 
 def _find_sources(links: Mapping[str, Path], keywords: Mapping[str, Any]) -> Any:

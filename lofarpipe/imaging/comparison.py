@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.flux_check import SourceCheck, check_source
 from lofarpipe.imaging.image_statistics import PEAK_SIGMA
-from lofarpipe.imaging.reference import Reference
+from lofarpipe.imaging.reference import Reference, read_reference
 from lofarpipe.imaging.simulation.sky import Source
 from lofarpipe.imaging.sky_image import SkyImage
+from lofarpipe.imaging.spectral_beam import SpectralIndex
 from lofarpipe.support.utilities import write_atomically
 
 LOWEST_SIGNAL = 10.0  # over the noise at the source: below, noise alone changes fluxes by more than 10 %
@@ -27,27 +29,55 @@ NEIGHBOUR_PART = 0.05  # of its flux
 Floats = NDArray[np.float64]
 
 
-def compare(corrected: SkyImage, flat: SkyImage, reference: Reference, rms_jy: float) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What an image is to show of a reference, and the frequency at which it measured each source, Hz, if known."""
+
+    reference: Reference
+    effective_hz: Floats | None = None
+
+
+def read_expected(path: Path, corrected: SkyImage, frequencies: SkyImage, index: SpectralIndex) -> Expected:
+    """Return a reference with the fluxes that an image shows that has measured each source at a frequency of its own.
+
+    ``frequencies`` is the map of them. The image carries what it has measured to the frequency in its header by a
+    spectral ``index``; so does this, from the reference's flux at the source's own frequency.
+    """
+    reference = read_reference(path, corrected.frequency_hz)
+    column, row, inside = _pixels_of(reference, corrected)
+    effective_hz, indices = np.full(len(inside), corrected.frequency_hz), np.zeros(len(inside))
+    measured_hz = frequencies.plane[row[inside], column[inside]].astype(float)
+    effective_hz[inside] = np.where(np.isfinite(measured_hz), measured_hz, corrected.frequency_hz)
+    indices[inside] = np.broadcast_to(index.value, corrected.plane.shape)[row[inside], column[inside]]
+    there = read_reference(path, effective_hz)
+    flux_jy = there.flux_jy * (corrected.frequency_hz / effective_hz) ** indices
+    return Expected(replace(reference, flux_jy=flux_jy), effective_hz)
+
+
+def compare(
+    corrected: SkyImage, flat: SkyImage, reference: Reference, rms_jy: float, effective_hz: Floats | None = None
+) -> dict[str, Any]:
     """Return the comparison of an image with a reference as plain values, ready for JSON.
 
     ``corrected`` shows true fluxes, ``flat`` is the same image before the correction for the primary beam, ``rms_jy``
-    its noise per beam. Measured are the brightest isolated sources at 10 times the noise and more.
+    its noise per beam. Measured are the brightest isolated sources at 10 times the noise and more. ``effective_hz`` are
+    the frequencies at which the sources were measured.
     """
     signal = signal_to_noise(corrected, flat, reference, rms_jy)
     chosen = np.flatnonzero((signal >= LOWEST_SIGNAL) & is_isolated(reference, corrected.beam_major_arcsec))
     chosen = chosen[np.argsort(-signal[chosen], kind="stable")][:MOST_SOURCES]
-    checks = [
-        (_check(corrected, flat, reference, index, rms_jy), bool(reference.is_point[index]))
-        for index in map(int, chosen)
-    ]
-    checks.sort(key=lambda pair: pair[0].distance_deg)
+    checks = [_check(corrected, flat, reference, index, rms_jy) for index in map(int, chosen)]
+    entries = [_entry(check, bool(reference.is_point[index])) for check, index in zip(checks, chosen, strict=True)]
+    if effective_hz is not None:
+        for entry, index in zip(entries, chosen, strict=True):
+            entry["effective_frequency_hz"] = float(effective_hz[index])
     return {
         "reference": reference.path,
         "kind": reference.kind,
         "image": corrected.path,
         "frequency_hz": corrected.frequency_hz,
-        "summary": _summary([check for check, _ in checks], signal, len(reference.flux_jy)),
-        "sources": [_entry(check, is_point) for check, is_point in checks],
+        "summary": _summary(checks, signal, len(reference.flux_jy)),
+        "sources": sorted(entries, key=lambda entry: float(entry["distance_deg"])),
     }
 
 
@@ -61,16 +91,22 @@ def write_comparison(path: Path, comparison: dict[str, Any] | None) -> None:
 
 def signal_to_noise(corrected: SkyImage, flat: SkyImage, reference: Reference, rms_jy: float) -> Floats:
     """Return the flux of each source over the noise at its place, (n,); 0 outside the image and where it is blank."""
-    columns, rows = corrected.celestial.wcs_world2pix(reference.right_ascension_deg, reference.declination_deg, 0)
-    height, width = corrected.plane.shape
-    # What is behind the horizon of the projection has no pixel.
-    inside = np.isfinite(columns) & np.isfinite(rows)
-    column, row = (np.rint(np.where(inside, axis, -1)).astype(int) for axis in (columns, rows))
-    inside &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    column, row, inside = _pixels_of(reference, corrected)
     noise_jy = np.full(len(column), np.inf)
     bright, dim = (image.plane[row[inside], column[inside]].astype(float) for image in (corrected, flat))
     noise_jy[inside] = rms_jy * np.divide(bright, dim, out=np.full(len(bright), np.inf), where=dim != 0)
     return np.nan_to_num(reference.flux_jy / np.where(noise_jy > 0, noise_jy, np.inf))
+
+
+def _pixels_of(reference: Reference, image: SkyImage) -> tuple[Any, Any, NDArray[np.bool_]]:
+    """Return column and row of each source, and whether it is inside the image."""
+    columns, rows = image.celestial.wcs_world2pix(reference.right_ascension_deg, reference.declination_deg, 0)
+    height, width = image.plane.shape
+    # What is behind the horizon of the projection has no pixel.
+    inside = np.isfinite(columns) & np.isfinite(rows)
+    column, row = (np.rint(np.where(inside, axis, -1)).astype(int) for axis in (columns, rows))
+    inside &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return column, row, inside
 
 
 def is_isolated(reference: Reference, beam_arcsec: float) -> NDArray[np.bool_]:

@@ -82,7 +82,8 @@ def check_sets(
         except MeasurementSetError as err:
             findings.append(SetFinding(path, str(err).removeprefix(f"{path}: ").replace(path, PLACEHOLDER)))
     sets = [survey.metadata for survey in surveys]
-    return surveys, repeated + told_once([*findings, *_joint_findings(sets), *_horizon_findings(surveys)])
+    together = [*_joint_findings(sets), *_beam_findings(surveys), *_horizon_findings(surveys)]
+    return surveys, repeated + told_once([*findings, *together])
 
 
 def _why_unreadable(path: str) -> str:
@@ -231,6 +232,13 @@ def _joint_findings(sets: Sequence[SetMetadata]) -> list[SetFinding]:
     except MeasurementSetError as err:
         return [SetFinding(*str(err).split(": ", 1))]
     return []
+
+
+def _beam_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
+    """Yield the sets that were corrected for another beam than the first: one image has one correction."""
+    for survey in surveys[1:]:
+        if why := survey.applied_beam.conflict(surveys[0].applied_beam, surveys[0].path):
+            yield SetFinding(survey.path, why, "beam")
 
 
 def _horizon_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:

@@ -40,6 +40,7 @@ class Stretch:
 
     ms_path: str
     output_channel: int
+    piece: int  # of the channel's band, by rising frequency
     time_s: float  # mean, MJD UTC
     frequency_hz: float  # mean
     weights: Floats
@@ -79,31 +80,34 @@ def _imaging_weights(sets: Sequence[SetMetadata], samples: Sequence[Sample], ima
         raise BeamError(f"{sets[0].path}: its station pairs cannot be weighted: {err}") from err
 
 
-def _bands(frequencies_hz: Floats, channels: Sequence[ChannelRange]) -> list[tuple[int, NDArray[np.int64]]]:
-    """Return (output channel, indices of input channels) for pieces narrow enough for one beam evaluation each."""
-    bands = []
-    for number, channel in enumerate(channels):
-        inside = np.flatnonzero(channel.includes(frequencies_hz))
-        if len(inside) == 0:
-            continue
-        width = np.ptp(frequencies_hz[inside]) / frequencies_hz[inside].mean()
+def _piece_edges(frequencies_hz: Floats, channels: Sequence[ChannelRange]) -> list[Floats]:
+    """Return for each output channel the edges of pieces narrow enough for one beam evaluation; none without data."""
+    edges = []
+    for channel in channels:
+        inside = frequencies_hz[channel.includes(frequencies_hz)]
+        width = np.ptp(inside) / inside.mean() if len(inside) else 0.0
         pieces = max(1, math.ceil(width / WIDEST_FRACTIONAL_BAND))
-        edges = np.linspace(frequencies_hz[inside].min(), frequencies_hz[inside].max() * (1 + 1e-9), pieces + 1)
-        which = np.searchsorted(edges, frequencies_hz[inside], side="right") - 1
-        bands += [(number, inside[which == piece]) for piece in range(pieces) if (which == piece).any()]
-    return bands
+        edges.append(np.linspace(inside.min(), inside.max() * (1 + 1e-9), pieces + 1) if len(inside) else np.empty(0))
+    return edges
 
 
-def _stretches_of_set(
-    metadata: SetMetadata, sample: Sample, weights: Floats, channels: Sequence[ChannelRange]
-) -> list[Stretch]:
+def _bands(frequencies_hz: Floats, edges: Sequence[Floats]) -> list[tuple[int, int, NDArray[np.int64]]]:
+    """Return (output channel, piece, indices of input channels) for the pieces in which a set has channels."""
+    bands = []
+    for number, of_channel in enumerate(edges):
+        piece = np.searchsorted(of_channel, frequencies_hz, side="right") - 1
+        bands += [(number, index, np.flatnonzero(piece == index)) for index in range(len(of_channel) - 1)]
+    return [band for band in bands if len(band[2])]
+
+
+def _stretches_of_set(metadata: SetMetadata, sample: Sample, weights: Floats, edges: Sequence[Floats]) -> list[Stretch]:
     """Return the pair weights of one set, hour by hour and band by band; empty ones are left out."""
     stations, duration_s = len(metadata.antenna_names), metadata.end_s - metadata.start_s
     count = max(1, math.ceil(duration_s / LONGEST_STRETCH_S - 1e-6))
     hour = np.clip(((sample.time_s - metadata.start_s) / duration_s * count).astype(int), 0, count - 1)
     pair = sample.antenna1 * stations + sample.antenna2
     stretches = []
-    for number, indices in _bands(metadata.frequencies_hz, channels):
+    for number, piece, indices in _bands(metadata.frequencies_hz, edges):
         band_weights = weights[:, indices]
         of_row = band_weights.sum(axis=1)
         for rows in (np.flatnonzero((hour == index) & (of_row > 0)) for index in range(count)):
@@ -114,7 +118,7 @@ def _stretches_of_set(
             of_channel = band_weights[rows].sum(axis=0)
             frequency_hz = float(np.average(metadata.frequencies_hz[indices], weights=of_channel))
             # What was looked at stands for the whole set: else a set sampled more densely would count for more.
-            stretches.append(Stretch(metadata.path, number, time_s, frequency_hz, matrix / sample.fraction))
+            stretches.append(Stretch(metadata.path, number, piece, time_s, frequency_hz, matrix / sample.fraction))
     return stretches
 
 
@@ -135,9 +139,10 @@ def weigh_pairs(sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], i
     """
     samples = _sample(sets)
     weights = _imaging_weights(sets, samples, image)
+    edges = _piece_edges(np.unique(np.concatenate([metadata.frequencies_hz for metadata in sets])), channels)
     stretches = []
     for metadata, sample, of_set in zip(sets, samples, weights, strict=True):
-        stretches += _stretches_of_set(metadata, sample, of_set, channels)
+        stretches += _stretches_of_set(metadata, sample, of_set, edges)
     if not stretches:
         raise BeamError(f"{sets[0].path}: no unflagged visibility lies within the output channels of the image")
     return stretches

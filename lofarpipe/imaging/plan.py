@@ -178,7 +178,8 @@ def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngl
     if options.averaging != "historical":
         ntimes = min(one.ntimes for block in observation.blocks for one in block)
         # One subband alone must keep two channels: the image is made of two output channels at least.
-        least_channels = MIN_CHANNELS_OUT if len(observation.groups) == 1 else 1
+        wanted = options.channels_out or MIN_CHANNELS_OUT
+        least_channels = math.ceil(wanted / len(observation.groups))
         return choose_steps(predictor, angles.edge_rad, ntimes, options, least_channels)
     freqstep = historical.freqstep(len(first.frequencies_hz), first.channel_width_hz)
     timestep = historical.timestep(first.timestep_s)
@@ -189,11 +190,24 @@ def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngl
 
 
 def _channels_out(observation: Observation, steps: Steps, options: PlanOptions) -> int:
-    """Return the number of output channels."""
+    """Return the number of output channels: never more than there are channels after averaging.
+
+    Raises
+    ------
+    PlanError
+        If more were asked for.
+    """
+    averaged = sum(len(group[0].frequencies_hz) for group in observation.groups) // steps.frequency.step
+    if options.channels_out > averaged:
+        raise PlanError(
+            f"channels_out: is {options.channels_out}, and {averaged} channels are left after averaging; set it to "
+            f"{averaged} at most, or to 0"
+        )
+    if options.channels_out:
+        return options.channels_out
     if options.averaging == "historical":
-        return historical.count_channels_out(len(observation.groups))
-    nchan = sum(len(group[0].frequencies_hz) for group in observation.groups)
-    return count_channels_out(observation.lowest_hz, observation.highest_hz, nchan // steps.frequency.step)
+        return min(historical.count_channels_out(len(observation.groups)), averaged)
+    return count_channels_out(observation.lowest_hz, observation.highest_hz, averaged)
 
 
 def plan_warnings(plan: ImagingPlan) -> list[str]:

@@ -22,7 +22,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "robust": (-5.0, 5.0),
     "max_peak_smearing": (1e-4, 0.5),
     "station_diameter_m": (0.0, 1000.0),
+    "channels_out": (0, 100_000),
 }
+INTEGERS = frozenset({"channels_out"})
 CHOICES: dict[str, tuple[str, ...]] = {
     "smearing_criterion": ("peak", "worst"),
     "averaging": ("physics", "historical"),
@@ -38,7 +40,7 @@ class PlanOptions:
     """Options of the imaging plan; angles in degrees, baselines in wavelengths, field sizes in units of the FWHM.
 
     ``gridder`` "idg" (or "auto", which may become IDG) asks for a square image. ``station_diameter_m`` above 0 takes
-    the place of ANTENNA.DISH_DIAMETER and of the measured beam.
+    the place of ANTENNA.DISH_DIAMETER and of the measured beam. ``channels_out`` 0 takes as many as the band needs.
     """
 
     cellsize_highres_deg: float = 0.00208
@@ -55,6 +57,7 @@ class PlanOptions:
     averaging: str = "physics"
     gridder: str = "auto"
     station_diameter_m: float = 0.0
+    channels_out: int = 0
 
     @property
     def wants_square(self) -> bool:
@@ -92,7 +95,10 @@ def parse_options(texts: Mapping[str, object]) -> PlanOptions:
 def _parse(name: str, text: str) -> float | str:
     """Return the value of one option, checked against its range or choices."""
     if name in RANGES:
-        return _parse_number(text, *RANGES[name])
+        value = _parse_number(text, *RANGES[name])
+        if name in INTEGERS and value != int(value):
+            raise ValueError(f"{text} is not a whole number")
+        return int(value) if name in INTEGERS else value
     if name in CHOICES and text not in CHOICES[name]:
         raise ValueError(f"'{text}' is not one of {', '.join(CHOICES[name])}")
     return text

@@ -134,7 +134,9 @@ def _channels(plan: ImagingPlan) -> Iterator[Quantity]:
     yield Quantity("nbands", plan.nbands, "", "subbands", bands)
     rule = "one for every started 6 % in frequency, at least 2, at most the channels after averaging"
     if plan.options.averaging == "historical":
-        rule = "by the historical rule from the number of subbands"
+        rule = "by the historical rule from the number of subbands, at most the channels after averaging"
+    if plan.options.channels_out:
+        rule = "as many as channels_out asks for"
     yield Quantity("channels_out", plan.channels_out, "", "band edges", rule)
     yield Quantity(
         "averaged_channels", plan.averaged_channels, "", "input channels / freqstep", "all subbands together"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.beam import formula_beam
 from lofarpipe.imaging.measurement_set import SetMetadata
-from lofarpipe.imaging.pair_weights import ChannelRange, weigh_pairs
-from lofarpipe.imaging.station_beam import BeamGrid, StationBeams, make_grid
+from lofarpipe.imaging.pair_weights import ChannelRange, Stretch, weigh_pairs
+from lofarpipe.imaging.spectral_beam import BandPart, mean_frequency_hz
+from lofarpipe.imaging.station_beam import BeamError, BeamGrid, StationBeams, make_grid
 from lofarpipe.imaging.weights import ImageWeighting
 
 Floats = NDArray[np.float64]
@@ -21,17 +23,24 @@ ROWS_PER_BLOCK = 256
 
 @dataclass(frozen=True, eq=False)
 class BeamCube:
-    """Power beams on a coarse grid, shape (output channel, node m, node l); NaN for a channel without data.
+    """Power beams on a coarse grid: for each output channel its parts, and their beams (part, node m, node l).
 
-    ``source`` is "everybeam" or "formula", ``detail`` says for people how the beam was made, ``warnings`` what they
-    must know before they use it.
+    A channel without data has no part. ``source`` is "everybeam" or "formula", ``detail`` says for people how the beam
+    was made, ``warnings`` what they must know before they use it.
     """
 
     grid: BeamGrid
-    power: Floats
+    parts: list[list[BandPart]]
+    powers: list[list[Floats]]
     source: str
     detail: str
     warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    def centre(self, channel: int) -> float:
+        """Return the beam of an output channel at the centre of the image: 1 where the data were corrected for it."""
+        weights = [part.weight for part in self.parts[channel]]
+        middle = self.grid.nodes // 2
+        return float(np.average([power[middle, middle] for power in self.powers[channel]], weights=weights))
 
 
 def beam_cube(
@@ -41,6 +50,7 @@ def beam_cube(
     centre_rad: tuple[float, float],
     reach: tuple[float, float],
     dish_diameter_m: float | None = None,
+    normalisation: str = "",
 ) -> BeamCube:
     """Return the power beam of every output channel of an image.
 
@@ -54,6 +64,8 @@ def beam_cube(
         The image's centre, and how far it reaches from it in l and m, direction cosines.
     dish_diameter_m
         Overrules the sets where the beam is made by formula.
+    normalisation
+        As of `StationBeams`.
 
     Where a set has no beam model, a Gaussian by formula is made instead, and a warning says so.
 
@@ -69,50 +81,86 @@ def beam_cube(
     grid = make_grid(centre_rad, *reach, max(channel.high_hz for channel in channels))
     without = [metadata.name for metadata in sets if not metadata.has_lofar_beam]
     if without:
-        return _cube_by_formula(sets, channels, grid, without, dish_diameter_m)
-    return _cube_by_everybeam(sets, channels, grid, image)
+        return _cube_by_formula(sets, channels, grid, image, without, dish_diameter_m)
+    return _cube_by_everybeam(sets, channels, grid, image, normalisation)
+
+
+def _parts_of(stretches: Sequence[Stretch], channels: int) -> list[list[tuple[BandPart, list[Stretch]]]]:
+    """Return for each output channel the parts of its band, each with the stretches of time in it."""
+    parts: list[list[tuple[BandPart, list[Stretch]]]] = [[] for _ in range(channels)]
+    ordered = sorted(stretches, key=lambda one: (one.output_channel, one.piece))
+    for (channel, _), group in groupby(ordered, key=lambda one: (one.output_channel, one.piece)):
+        members = list(group)
+        weighed = [BandPart(float(one.weights.sum()), one.frequency_hz) for one in members]
+        part = BandPart(sum(one.weight for one in weighed), mean_frequency_hz(weighed))
+        parts[channel].append((part, members))
+    return parts
+
+
+def band_parts(
+    sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], image: ImageWeighting
+) -> list[list[BandPart]]:
+    """Return the parts of every output channel's band; the middle where nothing is known of what is in a channel."""
+    try:
+        weighed = _parts_of(weigh_pairs(sets, channels, image), len(channels))
+    except BeamError:  # nothing of the sets is in the image: it was made of others, or is blank
+        weighed = [[] for _ in channels]
+    middles = [[BandPart(1.0, (channel.low_hz + channel.high_hz) / 2)] for channel in channels]
+    return [[part for part, _ in of_channel] or middle for of_channel, middle in zip(weighed, middles, strict=True)]
 
 
 def _cube_by_everybeam(
-    sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], grid: BeamGrid, image: ImageWeighting
+    sets: Sequence[SetMetadata],
+    channels: Sequence[ChannelRange],
+    grid: BeamGrid,
+    image: ImageWeighting,
+    normalisation: str,
 ) -> BeamCube:
     """Return the mean of EveryBeam's power beams, each stretch of time and frequency weighted as in the image."""
     stretches = weigh_pairs(sets, channels, image)
-    power, total = np.zeros((len(channels), grid.nodes, grid.nodes)), np.zeros(len(channels))
-    beams: dict[str, StationBeams] = {}
-    for stretch in stretches:
-        if stretch.ms_path not in beams:
-            beams[stretch.ms_path] = StationBeams(
-                stretch.ms_path, (grid.ra_rad, grid.dec_rad), stretch.time_s, stretch.frequency_hz
-            )
-        weight = float(stretch.weights.sum())
-        snapshot = beams[stretch.ms_path].power(grid, stretch.time_s, stretch.frequency_hz, stretch.weights)
-        power[stretch.output_channel] += weight * snapshot
-        total[stretch.output_channel] += weight
-    with np.errstate(invalid="ignore"):
-        power /= total[:, None, None]
-    empty = [f"output channel {number} has no unflagged data; its beam is NaN" for number in np.flatnonzero(total == 0)]
-    corrected = sorted({beam.corrected_for for beam in beams.values()})
-    detail = f"EveryBeam, {len(stretches)} times and frequencies, relative to {' and '.join(corrected)}"
-    return BeamCube(grid, power, "everybeam", detail, tuple(empty))
+    beams = {path: StationBeams(path, normalisation) for path in dict.fromkeys(one.ms_path for one in stretches)}
+    weighed = _parts_of(stretches, len(channels))
+    powers = [[_mean_power(beams, grid, members) for _, members in of_channel] for of_channel in weighed]
+    empty = [
+        f"output channel {number} has no unflagged data; its beam is NaN"
+        for number, of_channel in enumerate(weighed)
+        if not of_channel
+    ]
+    references = sorted({beam.applied.reference for beam in beams.values()})
+    detail = f"EveryBeam, {len(stretches)} times and frequencies, relative to {' and '.join(references)}"
+    parts = [[part for part, _ in of_channel] for of_channel in weighed]
+    return BeamCube(grid, parts, powers, "everybeam", detail, tuple(empty))
+
+
+def _mean_power(beams: dict[str, StationBeams], grid: BeamGrid, stretches: Sequence[Stretch]) -> Floats:
+    """Return the mean beam of some stretches, with their weights."""
+    weights = [float(one.weights.sum()) for one in stretches]
+    powers = (beams[one.ms_path].power(grid, one.time_s, one.frequency_hz, one.weights) for one in stretches)
+    total = sum(weight * power for weight, power in zip(weights, powers, strict=True))
+    return np.asarray(total / sum(weights), np.float64)
 
 
 def _cube_by_formula(
     sets: Sequence[SetMetadata],
     channels: Sequence[ChannelRange],
     grid: BeamGrid,
+    image: ImageWeighting,
     without: Sequence[str],
     dish_diameter_m: float | None,
 ) -> BeamCube:
-    """Return Gaussians of the width given by formula at the middle of each output channel, with a warning."""
-    gaussians = [formula_beam(sets, (channel.low_hz + channel.high_hz) / 2, dish_diameter_m) for channel in channels]
-    power = np.array([gaussian.power(grid.columns_l, grid.rows_m) for gaussian in gaussians])
+    """Return Gaussians of the width given by formula for the parts of each output channel, with a warning."""
+    parts = band_parts(sets, channels, image)
+    gaussians = [
+        [formula_beam(sets, part.frequency_hz, dish_diameter_m) for part in of_channel] for of_channel in parts
+    ]
+    powers = [[gaussian.power(grid.columns_l, grid.rows_m) for gaussian in of_channel] for of_channel in gaussians]
     named = ", ".join(without[:3]) + (" and others" if len(without) > 3 else "")
+    first = gaussians[0][0].detail
     warning = (
         f"{named}: no station beam model (LOFAR_ANTENNA_FIELD); the primary beam is a Gaussian by formula, "
-        f"{gaussians[0].detail}; fluxes away from the centre are only as good as that"
+        f"{first}; fluxes away from the centre are only as good as that"
     )
-    return BeamCube(grid, power, "formula", f"Gaussian, {gaussians[0].detail}", (warning,))
+    return BeamCube(grid, parts, powers, "formula", f"Gaussian, {first}", (warning,))
 
 
 def resample(grid: BeamGrid, power: Floats, pixels_l: Floats, pixels_m: Floats) -> Iterator[tuple[slice, Floats]]:

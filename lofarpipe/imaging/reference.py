@@ -51,8 +51,8 @@ def find_reference(wanted: str, sets: Sequence[str]) -> Path | None:
     return beside
 
 
-def read_reference(path: Path, frequency_hz: float) -> Reference:
-    """Return the sources of a file, with their flux densities at a frequency.
+def read_reference(path: Path, frequency_hz: float | Floats) -> Reference:
+    """Return the sources of a file, with their flux densities at a frequency, or each at its own.
 
     A name that ends in ``.json`` is the truth of a simulation, any other one a sky model in a format that LSMTool
     reads: of makesourcedb, DP3 and PyBDSF.
@@ -68,20 +68,21 @@ def read_reference(path: Path, frequency_hz: float) -> Reference:
     return reference
 
 
-def _from_truth(path: Path, frequency_hz: float) -> Reference:
+def _from_truth(path: Path, frequency_hz: float | Floats) -> Reference:
     sources = read_truth(path).sources
+    each_hz = np.broadcast_to(frequency_hz, len(sources)).tolist()
     return Reference(
         path=str(path),
         kind="the simulation's truth",
         names=[source.name for source in sources],
         right_ascension_deg=np.array([source.right_ascension_deg for source in sources]),
         declination_deg=np.array([source.declination_deg for source in sources]),
-        flux_jy=np.array([source.flux_at_jy(frequency_hz) for source in sources]),
+        flux_jy=np.array([source.flux_at_jy(hz) for source, hz in zip(sources, each_hz, strict=True)]),
         is_point=np.ones(len(sources), bool),
     )
 
 
-def _from_model(path: Path, frequency_hz: float) -> Reference:
+def _from_model(path: Path, frequency_hz: float | Floats) -> Reference:
     if not path.is_file():
         raise PipelineError(f"{path}: no such sky model; correct reference_skymodel, or set it to none")
     lsmtool = _lsmtool()
@@ -126,7 +127,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def fluxes_jy(columns: dict[str, NDArray[Any]], frequency_hz: float) -> Floats:
+def fluxes_jy(columns: dict[str, NDArray[Any]], frequency_hz: float | Floats) -> Floats:
     """Return the flux densities of a sky model's sources at a frequency, Jy.
 
     With x the frequency over the reference frequency: I x^(c0 + c1 log10 x + ...) for logarithmic indices, which is

@@ -22,6 +22,8 @@ Pixels = NDArray[np.float32]
 # Written by `write_facts`; XPOSURE is the FITS standard's word for exposure without dead time.
 RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY = "MEANRMS", "RMSMETH", "XPOSURE"
 DYNAMIC_RANGE_KEY = "DYNRANGE"
+# The spectral index with which fluxes were brought to the frequency in the header, or the name of a map of it.
+INDEX_KEY = "PBINDEX"
 FACT_KEYS = (RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY, DYNAMIC_RANGE_KEY)
 HISTORY_BEGIN, HISTORY_END = "---- image pipeline ----", "---- end of image pipeline ----"
 FITS_COMMENT_CHARACTERS = 47

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.applied_beam import NONE, UNSTATED, read_applied_beam
 from lofarpipe.imaging.program_messages import advised
 
 Floats = NDArray[np.float64]
@@ -24,6 +25,7 @@ SPEED_OF_LIGHT_M_S = 299_792_458.0
 NODES_PER_WAVELENGTH_OVER_M_LBA, NODES_PER_WAVELENGTH_OVER_M_HBA = 400.0, 300.0
 LOWEST_HBA_HZ = 100e6
 LEAST_NODES, MOST_NODES = 16, 96
+WHOLE_BEAM = "none"  # EveryBeam's word for beams that are relative to nothing
 WIDEST_HALF_WIDTH = 0.7  # direction cosine; farther out the corners of the grid leave the sphere
 
 
@@ -102,11 +104,12 @@ def _everybeam() -> Any:
     return everybeam
 
 
-def _load(ms_path: str, mode: str) -> Any:
+def _load(ms_path: str, column: str, mode: str) -> Any:
     """Return EveryBeam's telescope of a set; ``mode`` names the normalisation."""
     everybeam = _everybeam()
+    normalisation = getattr(everybeam, mode)
     try:
-        return everybeam.load_telescope(ms_path, beam_normalisation_mode=getattr(everybeam, mode))
+        return everybeam.load_telescope(ms_path, data_column=column, beam_normalisation_mode=normalisation)
     except (RuntimeError, ValueError) as err:
         raise BeamError(f"{ms_path}: EveryBeam cannot load its station beams: {advised(str(err))}") from err
 
@@ -114,21 +117,20 @@ def _load(ms_path: str, mode: str) -> Any:
 class StationBeams:
     """The beams of all stations of one measurement set, as they act on calibrated visibilities.
 
-    Where the set says which beam its visibilities were corrected for (the keywords that DP3's applybeam writes), that
-    one is divided out. Where it says nothing, calibration is taken to have corrected for the full beam at the centre
-    of the field, so the beam is 1 there.
+    What the visibilities were corrected for already, by the keywords that DP3's applybeam writes, is divided out.
+    Where the set says nothing, calibration is taken to have corrected for the full beam at the centre of the field, so
+    the beam is 1 there; where it says "None", the whole beam is left. ``normalisation`` takes the place of that.
     """
 
-    def __init__(self, ms_path: str, centre_rad: tuple[float, float], time_s: float, frequency_hz: float) -> None:
+    def __init__(self, ms_path: str, normalisation: str = "") -> None:
         self.ms_path = ms_path
-        bare = _load(ms_path, "none")
-        self._telescope = _load(ms_path, "pre_applied")
+        self.applied = read_applied_beam(ms_path)
+        self._telescope = _load(ms_path, self.applied.column, normalisation or self._normalisation())
         self.stations = int(self._telescope.nr_stations)
-        self.corrected_for = "the beam named in the set"
-        probe = (time_s, 0, frequency_hz, *centre_rad)
-        if np.allclose(bare.station_response(*probe), self._telescope.station_response(*probe), atol=1e-6):
-            self._telescope = _load(ms_path, "full")
-            self.corrected_for = "the full beam at the field centre (assumed: the set names none)"
+
+    def _normalisation(self) -> str:
+        """Return EveryBeam's word for leaving of the beam what the data were not corrected for."""
+        return {NONE: WHOLE_BEAM, UNSTATED: "full"}.get(self.applied.mode, "pre_applied")
 
     def jones(self, grid: BeamGrid, time_s: float, frequency_hz: float) -> NDArray[np.complex64]:
         """Return the Jones matrices of all stations, shape (station, node m, node l, 2, 2); time MJD UTC, seconds."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lofarpipe.imaging.applied_beam import AppliedBeam, applied_beam_in
 from lofarpipe.imaging.measurement_set import (
     SetMetadata,
     metadata_of,
@@ -30,7 +31,6 @@ SAMPLED_VALUES = 200_000  # of these the values are read
 ROWS_PER_READ, FIRST_ROWS = 20_000, 200  # where something usable is looked for in all of a set
 # What DP3 6.6 needs to copy a set (each removed in turn), beside what opened_set() asks for.
 NEEDED_SUBTABLES, NEEDED_COLUMNS = ("HISTORY",), ("FLAG_CATEGORY", "DATA")
-BEAM_MODE = "LOFAR_APPLIED_BEAM_MODE"
 # A station of LOFAR that EveryBeam knows is called after its antennas, as in CS002HBA0; DP3's stationadder calls its
 # own ones ST001.
 STATION_NAME = re.compile(r"(LBA|HBA)[01]?", re.IGNORECASE)
@@ -74,7 +74,7 @@ class SetSurvey:
     missing_columns: tuple[str, ...]
     missing_subtables: tuple[str, ...]
     dangling_subtables: tuple[str, ...]  # keywords that name a table that does not exist
-    beam_mode: str  # LOFAR_APPLIED_BEAM_MODE of the data column; "" where there is none
+    applied_beam: AppliedBeam  # that the visibilities were corrected for
     phased_up: tuple[str, ...]  # stations without a beam model of their own: superstations
     is_bda: bool  # averaged by an amount that depends on the baseline
 
@@ -147,7 +147,7 @@ def _survey(path: str, data_column: str, field: str) -> SetSurvey:
             missing_columns=tuple(name for name in NEEDED_COLUMNS if name not in metadata.columns),
             missing_subtables=tuple(name for name in NEEDED_SUBTABLES if name not in keywords),
             dangling_subtables=tuple(without_table(table)),
-            beam_mode=str(table.getcolkeywords(column).get(BEAM_MODE, "")) if column else "",
+            applied_beam=applied_beam_in(path, table, column),
             phased_up=_phased_up(metadata),
             is_bda=any(name.startswith("BDA_") for name in keywords),
         )

@@ -18,6 +18,7 @@ from lofarpipe.imaging.station_beam import find_coefficients
 
 CELL_DEG = 20 / 3600
 NPIX = 1024
+REFERENCE_HZ = 140e6
 PADDING, MIN_LAMBDA, MAX_LAMBDA = 1.4, 80.0, 4000.0
 CHANNELS = ["-join-channels", "-channels-out", "2"]
 
@@ -79,11 +80,15 @@ def direction_deg(path: Path, x: int, y: int) -> tuple[float, float]:
     return np.degrees(ra + np.arctan2(l, n * np.cos(dec) - m * np.sin(dec))), np.degrees(there)
 
 
-def put_source(path: Path, x: int, y: int) -> None:
-    """Replace DATA by a source of 1 Jy at a pixel, seen through the beams and corrected for them at the centre."""
+def put_source(path: Path, x: int, y: int, index: float = 0.0) -> None:
+    """Replace DATA by a source at a pixel, seen through the beams and corrected for them at the centre.
+
+    It has 1 Jy at REFERENCE_HZ, and a spectral index.
+    """
     ra, dec = direction_deg(path, x, y)
     sky = path.with_suffix(".skymodel")
-    sky.write_text(f"FORMAT = Name, Type, Ra, Dec, I\n\nS, POINT, {ra:.9f}deg, {dec:.9f}deg, 1.0\n")
+    columns = f"Name, Type, Ra, Dec, I, ReferenceFrequency='{REFERENCE_HZ:.0f}', SpectralIndex='[{index}]'"
+    sky.write_text(f"FORMAT = {columns}\n\nS, POINT, {ra:.9f}deg, {dec:.9f}deg, 1.0\n")
     run(
         program("DP3.py"), f"msin={path}", "msout=.", "steps=[predict,applybeam]", f"predict.sourcedb={sky}",
         "predict.usebeammodel=true", "predict.beam_interval=0",

@@ -42,7 +42,7 @@ def hba(hba_set_generic):
 
 @pytest.fixture(scope="module")
 def beams(hba):
-    return StationBeams(hba.path, hba.phase_centre_rad, TIME_S, FREQUENCY_HZ)
+    return StationBeams(hba.path)
 
 
 @pytest.fixture(scope="module")

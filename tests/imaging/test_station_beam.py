@@ -30,7 +30,7 @@ def hba(hba_set):
 
 @pytest.fixture(scope="module")
 def beams(hba):
-    return StationBeams(hba.path, hba.phase_centre_rad, hba.start_s, FREQUENCY_HZ)
+    return StationBeams(hba.path)
 
 
 def test_grid_runs_as_a_fits_image_does():
@@ -102,12 +102,12 @@ def test_weights_of_other_stations_are_refused(beams, hba, weights):
 
 
 def test_a_set_that_names_no_beam_is_taken_to_be_corrected_at_the_centre(beams):
-    assert "assumed" in beams.corrected_for
+    assert "assumed" in beams.applied.reference
 
 
 def test_dishes_have_no_station_beams(dish_set):
     with pytest.raises(BeamError, match="EveryBeam cannot load its station beams: Currently the python bindings"):
-        StationBeams(str(dish_set), (0.9, -0.48), 5.07e9, 9e8)
+        StationBeams(str(dish_set))
 
 
 def test_equal_weights_count_each_pair_once():

@@ -87,7 +87,7 @@ class TestTables:
     def test_good_set(self, path):
         found = survey_set(path, "DATA")
         assert (found.visibility_columns, found.missing_columns, found.missing_subtables) == (("DATA",), (), ())
-        assert (found.dangling_subtables, found.beam_mode, found.phased_up) == ((), "", ())
+        assert (found.dangling_subtables, found.applied_beam.mode, found.phased_up) == ((), "", ())
         assert found.rising
         assert not found.is_bda
 
@@ -105,7 +105,7 @@ class TestTables:
     def test_beam_that_was_corrected_for(self, path):
         with ct.table(path, readonly=False, ack=False) as table:
             table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_MODE", "Full")
-        assert (survey_set(path, "DATA").beam_mode, survey_set(path).beam_mode) == ("Full", "")
+        assert (survey_set(path, "DATA").applied_beam.mode, survey_set(path).applied_beam.mode) == ("Full", "")
 
     def test_baseline_dependent_averaging(self, path):
         with ct.table(path, readonly=False, ack=False) as table:

@@ -106,7 +106,7 @@ def test_everybeam_makes_beams_of_the_stations(tiny_observation):
     metadata = read_metadata(truth.sets[0])
     time_s, frequency_hz = metadata.start_s, metadata.ref_frequency_hz
     centre_rad = truth.settings.phase_centre_rad
-    beams = StationBeams(truth.sets[0], centre_rad, time_s, frequency_hz)
+    beams = StationBeams(truth.sets[0])
     grid = make_grid(centre_rad, math.radians(3), math.radians(3), frequency_hz)
     power = beams.power(grid, time_s, frequency_hz, equal_pair_weights(6))
     middle = power.shape[0] // 2
