@@ -8,7 +8,9 @@ import tempfile
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.channels_out import channel_findings
 from lofarpipe.imaging.input_sets import expand_inputs
+from lofarpipe.imaging.spectral_index import index_findings
 from lofarpipe.support.utilities import exists
 
 GB = 1e9  # decimal
@@ -53,7 +55,7 @@ def check(options, site):
     findings += unwritable + set_findings
     unwritable += [what for what in [*_told(site), *outputs] if what.startswith("working_directory")]
     if sets and not set_findings:
-        findings += _channel_findings(sets, options)
+        findings += channel_findings(sets, _number(options, "channels_out", 0.0))
     if sets and not set_findings and not unwritable:
         findings += _room_findings(sets, options, site)
     if sets and not set_findings and site.get("method", "local") == "local":
@@ -101,10 +103,7 @@ def _option_findings(options):
             f"auto_threshold: is {threshold:g}, {'above' if threshold > mask else 'the same as'} auto_mask, {mask:g}; "
             "cleaning would end before there is a mask; make it smaller"
         )
-    if "spectral_index" in options:
-        from lofarpipe.imaging.spectral_beam import index_findings
-
-        findings += [f"spectral_index: {line}" for line in index_findings(options["spectral_index"])]
+    findings += [f"spectral_index: {line}" for line in index_findings(options.get("spectral_index", "0"))]
     if options.get("data_column") == "":
         findings.append("data_column: is empty; name the column that holds the calibrated visibilities, such as DATA")
     return findings
@@ -312,14 +311,6 @@ def _overwritten(paths, options):
         for output in expand_outputs(options.get("image_output_filenames", ""))
         if os.path.realpath(output) in inputs
     ]
-
-
-def _channel_findings(sets, options):
-    """Return whether more output channels are asked for than the sets have channels."""
-    wanted, channels = _number(options, "channels_out", 0.0), len({hz for one in sets for hz in one.frequencies_hz})
-    if wanted <= channels:
-        return []
-    return [f"channels_out: is {wanted:g}, the sets have {channels} channels; set it to {channels} at most, or to 0"]
 
 
 def _room_findings(sets, options, site):

@@ -15,7 +15,8 @@ from lofarpipe.imaging.quality import header_facts, image_weighting, left_out, o
 from lofarpipe.imaging.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.script_arguments import exit_code, number
 from lofarpipe.imaging.sky_image import SkyImage, read_sky_image, write_facts
-from lofarpipe.imaging.spectral_beam import DEFAULT_INDEX, read_index
+from lofarpipe.imaging.spectral_beam import read_index
+from lofarpipe.imaging.spectral_index import DEFAULT_INDEX
 from lofarpipe.programs import find
 from lofarpipe.support.utilities import files_of, write_atomically
 

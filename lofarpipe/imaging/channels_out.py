@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.measurement_set import SetMetadata
 
 # Over 6 % in frequency a Gaussian beam changes by 4 % on either side at half power, and by 9 % at 0.75 FWHM.
 MAX_RELATIVE_WIDTH = 0.06
@@ -27,3 +32,11 @@ def count_channels_out(lowest_hz: float, highest_hz: float, averaged_channels: i
         )
     wanted = math.ceil(math.log(highest_hz / lowest_hz) / MAX_RELATIVE_WIDTH - 1e-9)
     return min(max(wanted, MIN_CHANNELS_OUT), averaged_channels)
+
+
+def channel_findings(sets: Sequence[SetMetadata], wanted: float) -> list[str]:
+    """Return whether more output channels are asked for than the sets have channels."""
+    channels = len({hz for one in sets for hz in one.frequencies_hz})
+    if wanted <= channels:
+        return []
+    return [f"channels_out: is {wanted:g}, the sets have {channels} channels; set it to {channels} at most, or to 0"]

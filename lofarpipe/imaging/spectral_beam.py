@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.spectral_index import DEFAULT_INDEX, STEEPEST_INDEX, index_findings
 
 Plane = NDArray[np.float32]
 
-DEFAULT_INDEX = -0.7  # of most sources at these frequencies. Source: LoTSS-TGSS, de Gasperin et al. 2018, median -0.79
-STEEPEST_INDEX = 5.0
 MAP_NAME_CHARACTERS = 60  # that fit into one card of a FITS header
 
 
@@ -120,30 +119,6 @@ class BandBeam:
         """The frequency at which each pixel's flux was measured."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self._sums["frequency"] / self._sums["mean"])
-
-
-def index_findings(text: str) -> list[str]:
-    """Return what is wrong with a spectral index that a user gives: a number, or the name of a FITS image."""
-    from pathlib import Path
-
-    try:
-        number = float(text)
-    except ValueError:
-        return _map_findings(Path(text))
-    if abs(number) <= STEEPEST_INDEX:
-        return []
-    return [f"is {text}; a number from {-STEEPEST_INDEX:g} to {STEEPEST_INDEX:g} is needed"]
-
-
-def _map_findings(path: Any) -> list[str]:
-    if not path.is_file():
-        return [f"is '{path}', which is neither a number nor a file; give an index such as -0.7, or a FITS map of it"]
-    if not path.is_absolute():
-        return [f"{path} is relative, and jobs work elsewhere; write {path.absolute()}"]
-    with path.open("rb") as opened:
-        if opened.read(9) != b"SIMPLE  =":
-            return [f"{path} is no FITS file; give an index such as -0.7, or a FITS map of it"]
-    return []
 
 
 def read_index(text: str, celestial: Any, shape: tuple[int, int]) -> SpectralIndex:
