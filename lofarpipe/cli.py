@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lofarpipe.run import Run
 
 EXIT_FAILED = 1
+TABLES = ".casacore"  # below what all nodes see
 EXIT_SIGNAL = 128  # plus the number of the signal
 
 
@@ -224,14 +225,16 @@ def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run what is not done yet."""
     from lofarpipe.errors import listed
-    from lofarpipe.executors.factory import end_earlier
+    from lofarpipe.executors.factory import end_earlier, orders_directory
     from lofarpipe.journal import Journal
     from lofarpipe.report import Picture
     from lofarpipe.run import Run
     from lofarpipe.signals import terminating
+    from lofarpipe.support.data_directories import set_data_directories
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
+    set_data_directories(orders_directory(settings) / TABLES)
     is_told = settings.lenient and not options.quiet
     picture = Picture()
     with (

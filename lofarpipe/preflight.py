@@ -13,9 +13,9 @@ from lofarpipe.executors.factory import make_executor, unused_sections
 from lofarpipe.executors.jobs import Executor, Resources
 from lofarpipe.partitions import partition_findings
 from lofarpipe.pipeline import Pipeline, check_pipeline, find_parset, load_pipeline
-from lofarpipe.programs import set_data_directories
 from lofarpipe.record.configuration import checksum_limit_bytes
 from lofarpipe.report.html_writer import wants_page
+from lofarpipe.support.data_directories import leap_second_warning, set_data_directories
 
 T = TypeVar("T")
 
@@ -160,4 +160,5 @@ def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> l
 
 def all_warnings(reading: Reading) -> list[Finding]:
     """Return what the user should know of, and what stops no run."""
-    return [*reading.pipeline.warnings, *unused_sections(reading.settings)]
+    stale = [Finding("casacore", text)] if (text := leap_second_warning()) else []
+    return [*reading.pipeline.warnings, *unused_sections(reading.settings), *stale]

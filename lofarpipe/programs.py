@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import os
 import pwd
 import re
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.installation import share_directory
+from lofarpipe.support.data_directories import data_directories
 from lofarpipe.support.utilities import is_file
 
 # One program was renamed twice; the package on PyPI installs it as DP3.py.
@@ -83,31 +82,6 @@ def job_environment(is_ours: bool = True) -> dict[str, str]:
         environment["PYTHONPATH"] = _prepended("PYTHONPATH", _package_parent())
     environment["HOME"] = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
-
-
-def set_data_directories() -> None:
-    """Give this process the tables that its jobs are given, before it imports casacore.
-
-    That import sets the same variables in ``os.environ`` where AIPSPATH is not set, also over what the user has set.
-    """
-    os.environ.update({name: place for name, place in data_directories().items() if not os.environ.get(name)})
-
-
-@functools.cache
-def data_directories() -> dict[str, str]:
-    """Return the variables that name the tables of EveryBeam and casacore, as far as pip installed these.
-
-    Nothing is imported. AIPSPATH is where the package has an .aipsrc that refers to CASACORE_DATADIR.
-    """
-    found = {}
-    coefficients = Path(sys.prefix) / "share" / "everybeam"
-    if coefficients.is_dir():
-        found["EVERYBEAM_DATADIR"] = str(coefficients)
-    package = importlib.util.find_spec("casacore")
-    for place in package.submodule_search_locations or () if package else ():
-        if Path(place, ".aipsrc").is_file() and Path(place, "data").is_dir():
-            found |= {"AIPSPATH": place, "CASACORE_DATADIR": str(Path(place, "data"))}
-    return found
 
 
 def _searched() -> str:

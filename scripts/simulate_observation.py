@@ -20,6 +20,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.programs import find, job_environment
+from lofarpipe.support.data_directories import set_data_directories
 
 OUTPUTS = ("truth", "skymodel", "sets")
 LAST_LINES = 5
@@ -125,6 +126,7 @@ def read_arguments(argv: Sequence[str] | None = None) -> types.SimpleNamespace:
 
 if __name__ == "__main__":
     arguments = read_arguments()
+    set_data_directories()
     try:
         made = main(arguments.outdir, arguments.beam, **arguments.settings)
     except PipelineError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import pwd
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 
 from lofarpipe import programs
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs import data_directories, find, is_own_program, job_environment
+from lofarpipe.programs import find, is_own_program, job_environment
 
 
 @pytest.fixture
@@ -113,19 +112,6 @@ def test_variables_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None
     assert not {"EDITOR", "MY_TOKEN"} & set(environment)  # they are printed
 
 
-@pytest.mark.parametrize("given", [{}, {"CASACORE_DATADIR": "/mine"}, {"AIPSPATH": "/mine"}])
-def test_import_of_casacore_changes_no_job(given: dict[str, str]) -> None:
-    code = (
-        "from lofarpipe.programs import job_environment, set_data_directories; set_data_directories();"
-        "before = job_environment(); import casacore; assert job_environment() == before; print(before)"
-    )
-    environment = {"PYTHONPATH": str(Path(programs.__file__).parents[1]), "HOME": "/nowhere", **given}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    seen = ast.literal_eval(done.stdout)
-    assert seen.items() >= given.items()
-    assert {"AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATADIR"} <= set(seen)
-
-
 def test_programs_of_the_system_are_found_without_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATH")
     assert job_environment()["PATH"] == f"{Path(sys.executable).parent}:{os.defpath}"
@@ -160,21 +146,3 @@ def test_hashes_of_jobs_are_the_same_everywhere(monkeypatch: pytest.MonkeyPatch)
 def test_installed_package_needs_no_pythonpath(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(programs, "__file__", str(tmp_path / "site-packages" / "lofarpipe" / "programs.py"))
     assert "PYTHONPATH" not in job_environment()
-
-
-def test_nothing_is_imported_to_find_the_tables() -> None:
-    code = (
-        "import sys; from lofarpipe.programs import data_directories; print(*sorted(data_directories()));"
-        "print(*{'casacore', 'everybeam', 'numpy'} & set(sys.modules))"
-    )
-    environment = {**os.environ, **job_environment()}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.splitlines() == ["AIPSPATH CASACORE_DATADIR EVERYBEAM_DATADIR", ""]
-
-
-def test_without_the_packages_nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    data_directories.cache_clear()
-    monkeypatch.setattr(programs.sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(programs.importlib.util, "find_spec", lambda name: None)
-    assert data_directories() == {}
-    data_directories.cache_clear()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_directories import set_data_directories
 
 
 def number(name: str, text: str | float, low: float = -math.inf, high: float = math.inf) -> float:
@@ -56,6 +57,7 @@ def pair(name: str, text: str) -> tuple[int, int]:
 def exit_code(work: Callable[[], object]) -> int:
     """Do what a shell asked a script for; return 0, or, having said on standard error what is wrong, 1."""
     try:
+        set_data_directories()
         work()
     except (PipelineError, ValueError, OSError) as err:
         print(err, file=sys.stderr)

@@ -18,11 +18,11 @@ from lofarpipe.executors.resources import detect_resources
 from lofarpipe.installation import PACKAGE
 from lofarpipe.known_programs import KNOWN_PROGRAMS
 from lofarpipe.listing import flattened
-from lofarpipe.programs import data_directories
 from lofarpipe.recipe import find_executable
 from lofarpipe.record.checksums import FULL, checksum_of
 from lofarpipe.references import references
 from lofarpipe.steps import Step
+from lofarpipe.support.data_directories import data_directories
 
 Facts = dict[str, Any]
 

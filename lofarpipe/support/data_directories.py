@@ -1,0 +1,169 @@
+"""Where EveryBeam and casacore have their tables, and what becomes of those that are old.
+
+casacore complains of a table of leap seconds that is older than half a year, on every use, in three lines and whether
+or not there was a leap second since; a package that pip installed becomes as old as that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import datetime
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+AIPSPATH, CASACORE, EVERYBEAM = "AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATADIR"
+GEODETIC, LEAP_SECONDS = "geodetic", "TAI_UTC"
+TIMELY = (LEAP_SECONDS, "IERSeop97", "IERSeop2000", "IERSpredict", "IERSpredict2000")
+STALE_DAYS = 150  # of a run; casacore complains after 180. Source: MeasTable::dUTC of casacore 3.7
+#: Where Debian's casacore-data, casacore itself and casaconfig keep tables, which are updated.
+ELSEWHERE = ("/var/lib/casacore/data", "/usr/share/casacore/data", "/usr/local/share/casacore/data", "~/.casa/data")
+MARK = "made-by-genericpipeline"  # a file in the directories that are made here
+DATE = re.compile(rb"\d{4}/\d\d/\d\d/\d\d:\d\d")  # of VS_DATE, and VS_CREATE before it, in table.dat
+REMEDY = "pip install --upgrade python-casacore astropy-iers-data"
+MJD_0 = datetime.date(1858, 11, 17)
+
+
+def set_data_directories(directory: Path | None = None) -> None:
+    """Give this process, and the jobs that it starts, the tables of the installed packages; before it uses casacore.
+
+    casacore sets the same variables where AIPSPATH is not set when it is imported, also over what the user has set.
+    What the user has set is kept.
+
+    Parameters
+    ----------
+    directory: for newer tables than the packages have, if those are old; None: one that goes with this process.
+    """
+    found = data_directories()
+    given = {name: value for name in found if (value := os.environ.get(name)) and not _is_ours(name, value)}
+    if not {AIPSPATH, CASACORE} & set(given) and _is_stale(found.get(CASACORE)):
+        with suppress(OSError):  # then casacore complains
+            found = {**found, CASACORE: str(_renewed(Path(found[CASACORE]), directory))}
+    os.environ.update({**found, **given})
+
+
+def _is_ours(name: str, value: str) -> bool:
+    """Whether a variable was set here, or by the import of casacore, and not by the user."""
+    return value == data_directories()[name] or Path(value, MARK).exists()
+
+
+@functools.cache
+def data_directories() -> Mapping[str, str]:
+    """Return the variables that name the tables of EveryBeam and casacore, as far as pip installed these.
+
+    Nothing is imported. AIPSPATH is where the package has an .aipsrc that refers to CASACORE_DATADIR.
+    """
+    found = {}
+    coefficients = Path(sys.prefix) / "share" / "everybeam"
+    if coefficients.is_dir():
+        found[EVERYBEAM] = str(coefficients)
+    package = importlib.util.find_spec("casacore")
+    for place in package.submodule_search_locations or () if package else ():
+        if Path(place, ".aipsrc").is_file() and Path(place, "data").is_dir():
+            found |= {AIPSPATH: place, CASACORE: str(Path(place, "data"))}
+    return found
+
+
+def leap_second_warning() -> str:
+    """Return what is to be said of the leap seconds in use; "" where none is known to be missing."""
+    try:
+        return Path(os.environ.get(CASACORE, ""), MARK).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def table_date(table: Path) -> datetime.date:
+    """Return of when a table of casacore is; the first of all days for one that is not there."""
+    try:
+        dates = DATE.findall((table / "table.dat").read_bytes())
+        return max(datetime.datetime.strptime(text.decode()[:10], "%Y/%m/%d").date() for text in dates)
+    except (OSError, ValueError):
+        return datetime.date.min
+
+
+def _is_stale(data: str | None) -> bool:
+    """Whether casacore would complain of the table of leap seconds in a directory, now or in the course of a run."""
+    table = Path(data or "", GEODETIC, LEAP_SECONDS)
+    return bool(data) and table.is_dir() and _today() - table_date(table) > datetime.timedelta(STALE_DAYS)
+
+
+def _renewed(data: Path, directory: Path | None) -> Path:
+    """Return a directory with the newest tables of those that are on this machine, links but for the newer ones."""
+    if directory is None:
+        made = Path(tempfile.mkdtemp(prefix="genericpipeline-casacore-"))
+        atexit.register(shutil.rmtree, made, ignore_errors=True)
+        return _make_tables(data, made)
+    if not _is_stale(str(directory)) and (directory / MARK).exists():
+        return directory
+    unfinished = directory.with_name(f"{directory.name}.{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    _make_tables(data, unfinished)
+    shutil.rmtree(directory, ignore_errors=True)
+    unfinished.rename(directory)
+    return directory
+
+
+def _make_tables(data: Path, made: Path) -> Path:
+    (made / GEODETIC).mkdir()
+    for entry in data.iterdir():
+        if entry.name != GEODETIC:
+            (made / entry.name).symlink_to(entry)
+    for entry in (data / GEODETIC).iterdir():
+        newest = max(_versions(entry), key=table_date) if entry.name in TIMELY else entry
+        if newest != entry or entry.name == LEAP_SECONDS:
+            shutil.copytree(newest, made / GEODETIC / entry.name)
+        else:
+            (made / GEODETIC / entry.name).symlink_to(entry)
+    table = made / GEODETIC / LEAP_SECONDS
+    is_complete, warning = _judged(table_date(table))
+    if is_complete:
+        _set_date(table / "table.dat")
+    (made / MARK).write_text(warning, encoding="utf-8")
+    return made
+
+
+def _versions(table: Path) -> list[Path]:
+    """Return a table, and others of the same name on this machine."""
+    others = (Path(place).expanduser() / GEODETIC / table.name for place in ELSEWHERE)
+    return [table, *(other for other in others if (other / "table.dat").is_file())]
+
+
+def _set_date(table: Path) -> None:
+    """Let casacore take a table for one of today."""
+    table.chmod(0o644)
+    table.write_bytes(DATE.sub(f"{_today():%Y/%m/%d}/00:00".encode(), table.read_bytes()))
+
+
+def _judged(day: datetime.date) -> tuple[bool, str]:
+    """Return whether a table of some day has all leap seconds, as far as is known, and what to say of it.
+
+    Known is what the IERS announced when astropy's copy of its list was made.
+    """
+    try:
+        lines = _list_of_iers().read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    seconds = [MJD_0 + datetime.timedelta(float(line.split()[0])) for line in lines if line[:1] != "#" and line.strip()]
+    if missing := [second for second in seconds if second > day]:
+        return False, f"casacore's table of leap seconds, of {day}, lacks that of {missing[0]}; {REMEDY}"
+    expiry = re.search(r"File expires on (\d+ \w+ \d{4})", "\n".join(lines))
+    if expiry and datetime.datetime.strptime(expiry[1], "%d %B %Y").date() >= _today():
+        return True, ""
+    return True, f"casacore's table of leap seconds is of {day}, and nothing says whether there was one since; {REMEDY}"
+
+
+def _list_of_iers() -> Path:
+    package = importlib.util.find_spec("astropy_iers_data")
+    return Path(package.origin or "" if package else "").with_name("data") / "Leap_Second.dat"
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
