@@ -10,15 +10,13 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.channels_out import channel_findings
 from lofarpipe.imaging.input_sets import expand_inputs
+from lofarpipe.imaging.set_names import cut, long_names, no_names, without_comma
 from lofarpipe.imaging.spectral_index import index_findings
 from lofarpipe.support.utilities import exists
 
 GB = 1e9  # decimal
 SMALLEST_CELL_DEG = 1e-6
 GRID_BYTES = 8  # of a complex number of the gridder's plane, the least that an image takes of memory
-LONGEST_TEXT = 500  # characters of an option in a message
-LONGEST_PATH, LONGEST_NAME = 4095, 255  # bytes, of Linux, and of ext4, XFS, Lustre and NFS
-LONGEST_ENDING = ".average_dpppconcat"  # of all that the steps of a pipeline put behind the name of a set
 # Open in DP3 6.6 for each set, raw or compressed by Dysco: 31 or 32, counted in /proc with 1 to 244 sets; and others.
 FILES_OF_A_SET, OTHER_FILES = 32, 100
 OUTPUTS_OF_USER = ("image_rootname", "images_metadata_file")
@@ -258,50 +256,16 @@ def _check_inputs(options):
     except PipelineError as err:
         return [], [f"data_input_filenames: {err}"]
     if text and text[0] != "[" and "," in text and not exists(text):
-        return [], [f"data_input_filenames: is '{_cut(text)}'; several sets are a list: [{_cut(text)}]"]
+        return [], [f"data_input_filenames: is '{cut(text)}'; several sets are a list: [{cut(text)}]"]
     if not paths:
-        return [], [f"data_input_filenames: is '{_cut(text)}'; {NO_INPUT}"]
-    if no_paths := _without_comma(paths) + _no_names(paths):
+        return [], [f"data_input_filenames: is '{cut(text)}'; {NO_INPUT}"]
+    if no_paths := without_comma(paths) + no_names(paths):
         return [], no_paths
     from lofarpipe.imaging.input_check import check_sets
 
     diameter_m = _number(options, "station_diameter_m", 0.0)
     surveys, findings = check_sets(paths, options.get("data_column", ""), diameter_m, options.get("field", "auto"))
-    return [survey.metadata for survey in surveys], findings + _long_names(paths) + _overwritten(paths, options)
-
-
-def _cut(text):
-    """Return the beginning of a text that nobody would read to its end."""
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
-
-
-def _without_comma(paths):
-    """Return the names that are those of several sets with blanks between them."""
-    return [
-        f"data_input_filenames: '{_cut(path)}' has no comma between the names; write [{_cut(', '.join(path.split()))}]"
-        for path in paths
-        if " " in path and not exists(path) and all(exists(part) for part in path.split())
-    ]
-
-
-def _no_names(paths):
-    """Return the texts that can be no name of a file."""
-    return [
-        f"data_input_filenames: '{_cut(path)}' is too long for a name; several sets are a list: [a.MS, b.MS]"
-        for path in paths
-        if len(os.fsencode(path)) > LONGEST_PATH or max(map(len, os.fsencode(path).split(b"/"))) > LONGEST_NAME
-    ]
-
-
-def _long_names(paths):
-    """Return the sets whose averaged set would have a name that no file system takes."""
-    room = LONGEST_NAME - len(LONGEST_ENDING)
-    return [
-        f"data_input_filenames: {path}: its name has {size} bytes, and the averaged set is NAME{LONGEST_ENDING}; "
-        f"file systems take {LONGEST_NAME}; rename it to {room} bytes at most, or give a link to it"
-        for path in paths
-        if (size := len(os.fsencode(Path(path).stem))) > room
-    ]
+    return [survey.metadata for survey in surveys], findings + long_names(paths) + _overwritten(paths, options)
 
 
 def _overwritten(paths, options):

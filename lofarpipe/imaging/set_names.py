@@ -1,0 +1,47 @@
+"""Names of measurement sets that cannot be what was meant; findings of the check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lofarpipe.support.utilities import exists
+
+LONGEST_TEXT = 500  # characters of an option in a message
+LONGEST_PATH, LONGEST_NAME = 4095, 255  # bytes, of Linux, and of ext4, XFS, Lustre and NFS
+LONGEST_ENDING = ".average_dpppconcat"  # of all that the steps of a pipeline put behind the name of a set
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text that nobody would read to its end."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
+
+
+def without_comma(paths: Sequence[str]) -> list[str]:
+    """Return the names that are those of several sets with blanks between them."""
+    return [
+        f"data_input_filenames: '{cut(path)}' has no comma between the names; write [{cut(', '.join(path.split()))}]"
+        for path in paths
+        if " " in path and not exists(path) and all(exists(part) for part in path.split())
+    ]
+
+
+def no_names(paths: Sequence[str]) -> list[str]:
+    """Return the texts that can be no name of a file."""
+    return [
+        f"data_input_filenames: '{cut(path)}' is too long for a name; several sets are a list: [a.MS, b.MS]"
+        for path in paths
+        if len(os.fsencode(path)) > LONGEST_PATH or max(map(len, os.fsencode(path).split(b"/"))) > LONGEST_NAME
+    ]
+
+
+def long_names(paths: Sequence[str]) -> list[str]:
+    """Return the sets whose averaged set would have a name that no file system takes."""
+    room = LONGEST_NAME - len(LONGEST_ENDING)
+    return [
+        f"data_input_filenames: {path}: its name has {size} bytes, and the averaged set is NAME{LONGEST_ENDING}; "
+        f"file systems take {LONGEST_NAME}; rename it to {room} bytes at most, or give a link to it"
+        for path in paths
+        if (size := len(os.fsencode(Path(path).stem))) > room
+    ]
