@@ -67,4 +67,29 @@ def test_the_installed_pipeline_passes_its_own_check(installed, tmp_path, hba_se
 
 def test_the_command_is_called_genericpipeline_py(installed):
     (entry_points,) = installed.glob("genericpipeline-*.dist-info/entry_points.txt")
-    assert "genericpipeline.py = lofarpipe.cli:main" in entry_points.read_text()
+    assert "genericpipeline.py = genericpipeline_command:main" in entry_points.read_text()
+
+
+COMMAND = "import sys; from genericpipeline_command import main; sys.exit(main())"
+
+
+def _command(*python_path, here):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, python_path)), "HOME": str(here)}
+    command = [sys.executable, "-S", "-c", COMMAND, "--help"]
+    return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit('old')", "def f():\n    print 'Python 2'", ""])
+def test_another_package_of_the_same_name_is_told_in_one_line(installed, tmp_path, text):
+    old = tmp_path / "old"
+    (old / "lofarpipe").mkdir(parents=True)
+    (old / "lofarpipe" / "__init__.py").write_text(text)
+    finished = _command(old, installed, here=tmp_path)
+    assert finished.returncode == 1
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(
+        f"genericpipeline.py: {old} has another package lofarpipe, and comes before {installed}; take"
+    )
+    finished = _command(installed, old, here=tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.startswith("usage: genericpipeline.py")
