@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lofarpipe.imaging.applied_beam import MODE_KEYWORD
 from lofarpipe.imaging.beam import formula_beam
 from lofarpipe.imaging.measurement_set import SetMetadata
 from lofarpipe.imaging.pair_weights import ChannelRange, Stretch, weigh_pairs
@@ -126,10 +127,21 @@ def _cube_by_everybeam(
         for number, of_channel in enumerate(weighed)
         if not of_channel
     ]
+    uncorrected = [
+        beam.applied for beam in beams.values() if not beam.applied.is_complete_at((grid.ra_rad, grid.dec_rad))
+    ]
     references = sorted({beam.applied.reference for beam in beams.values()})
     detail = f"EveryBeam, {len(stretches)} times and frequencies, relative to {' and '.join(references)}"
     parts = [[part for part, _ in of_channel] for of_channel in weighed]
-    return BeamCube(grid, parts, powers, "everybeam", detail, tuple(empty))
+    cube = BeamCube(grid, parts, powers, "everybeam", detail, tuple(empty))
+    if not uncorrected:
+        return cube
+    first = next(number for number, of_channel in enumerate(parts) if of_channel)
+    warning = (
+        f"the sets are not corrected for all of the beam at the centre ({MODE_KEYWORD} is {uncorrected[0]}): the image is "
+        f"divided by {cube.centre(first):.3f} there"
+    )
+    return replace(cube, warnings=(*cube.warnings, warning))
 
 
 def _mean_power(beams: dict[str, StationBeams], grid: BeamGrid, stretches: Sequence[Stretch]) -> Floats:

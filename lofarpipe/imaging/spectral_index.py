@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DEFAULT_INDEX = -0.7  # of most sources at these frequencies. Source: LoTSS-TGSS, de Gasperin et al. 2018, median -0.79
+DEFAULT_INDEX = -0.7  # of synchrotron sources, as most are at these frequencies
 STEEPEST_INDEX = 5.0
 
 

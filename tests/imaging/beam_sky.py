@@ -80,10 +80,10 @@ def direction_deg(path: Path, x: int, y: int) -> tuple[float, float]:
     return np.degrees(ra + np.arctan2(l, n * np.cos(dec) - m * np.sin(dec))), np.degrees(there)
 
 
-def put_source(path: Path, x: int, y: int, index: float = 0.0) -> None:
-    """Replace DATA by a source at a pixel, seen through the beams and corrected for them at the centre.
+def put_source(path: Path, x: int, y: int, index: float = 0.0, corrected: str = "full") -> None:
+    """Replace DATA by a source at a pixel, seen through the beams and corrected for them, or parts, at the centre.
 
-    It has 1 Jy at REFERENCE_HZ, and a spectral index.
+    It has 1 Jy at REFERENCE_HZ, and a spectral index. Corrected for nothing: the correction is taken back.
     """
     ra, dec = direction_deg(path, x, y)
     sky = path.with_suffix(".skymodel")
@@ -93,7 +93,11 @@ def put_source(path: Path, x: int, y: int, index: float = 0.0) -> None:
         program("DP3.py"), f"msin={path}", "msout=.", "steps=[predict,applybeam]", f"predict.sourcedb={sky}",
         "predict.usebeammodel=true", "predict.beam_interval=0",
         "applybeam.invert=true", "applybeam.updateweights=false",
+        f"applybeam.beammode={'full' if corrected == 'none' else corrected}",
     )  # fmt: skip
+    if corrected == "none":
+        back = ("applybeam.invert=false", "applybeam.updateweights=false")
+        run(program("DP3.py"), f"msin={path}", "msout=.", "steps=[applybeam]", *back)
 
 
 def image(sets: Sequence[Path], root: Path, channels: Sequence[str] = CHANNELS, more: Sequence[str] = ()) -> None:
