@@ -138,8 +138,8 @@ def _cube_by_everybeam(
         return cube
     first = next(number for number, of_channel in enumerate(parts) if of_channel)
     warning = (
-        f"the sets are not corrected for all of the beam at the centre ({MODE_KEYWORD} is {uncorrected[0]}): the image is "
-        f"divided by {cube.centre(first):.3f} there"
+        f"the sets are not corrected for the whole beam at the centre ({MODE_KEYWORD} is {uncorrected[0]}): the image "
+        f"is divided by {cube.centre(first):.3f} there"
     )
     return replace(cube, warnings=(*cube.warnings, warning))
 
