@@ -12,7 +12,16 @@ from lofarpipe.errors import PipelineError
 
 Event = dict[str, Any]
 
-DICTIONARIES = ("before", "depends", "files", "kept", "maps", "unsafe", "written")  # of an event, where they are there
+DICTIONARIES = (
+    "aside",
+    "before",
+    "depends",
+    "files",
+    "kept",
+    "maps",
+    "unsafe",
+    "written",
+)  # of an event, where they are there
 _EMPTY: Event = {}
 _DECODER = json.JSONDecoder()
 NUMBERED = ("step_started", "step_done", "job_started", "job_done")
@@ -60,6 +69,9 @@ class History:
     maps: the text of each mapfile as the last step wrote it.
     in_flux: what a step names that began and did not end, in journals that do not tell of jobs.
     plugins: what each plugin returned the last time.
+    owners: file -> the job whose output it is.
+    aside: job -> its outputs of earlier runs, and what was made of them -> where they are until the job has ended.
+    superseded: those of these jobs that have succeeded since, so that these files go.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
@@ -70,6 +82,10 @@ class History:
         self.maps: dict[str, str] = {}
         self.in_flux: dict[str, str] = {}
         self.plugins: dict[str, dict[str, Any]] = {}
+        self.owners: dict[str, str] = {}
+        self.aside: dict[str, dict[str, str]] = {}
+        self.superseded: set[str] = set()
+        self._set_aside_by: dict[str, str] = {}  # job -> executor
         self._steps: dict[str, Event] = {}
         self._jobs: dict[str, dict[str, Event]] = {}  # step -> job -> its end
         self._left: dict[str, dict[str, Event]] = {}  # the same of jobs that their step has not any more
@@ -106,7 +122,7 @@ class History:
 
     def end_of(self, job: str) -> Event | None:
         """Return the facts of the end of a job, however it ended; None if it did not, or began again."""
-        step = _step_of(job)
+        step = step_of(job)
         return self._jobs.get(step, {}).get(job) or self._left.get(step, {}).get(job)
 
     def open_job(self, job: str) -> Event | None:
@@ -123,7 +139,7 @@ class History:
 
     def known_jobs(self, step: str) -> dict[str, Event]:
         """Return the start of each job of a step that is open, else its end; also of jobs that it has not any more."""
-        started = {job: event for job, event in self._open.items() if _step_of(job) == step}
+        started = {job: event for job, event in self._open.items() if step_of(job) == step}
         return {**self._left.get(step, {}), **self._jobs.get(step, {}), **started}
 
     def leave(self, step: str, jobs: Iterable[str]) -> None:
@@ -142,6 +158,18 @@ class History:
             for path in {*(end.get("files") or ()), *(end.get("written") or ())}:
                 self._left_of.setdefault(path, set()).add(job)
 
+    def left_aside(self) -> list[str]:
+        """Return the jobs for which a run that ended set files aside, and of which none can be running now."""
+        return [job for job in self.aside if job in self.superseded or self._set_aside_by[job] in ("local", "None")]
+
+    def steps_made_of(self, step: str) -> set[str]:
+        """Return the steps that are done, and used what a step wrote, or what was made of it."""
+        found = {step}
+        depends = {name: (event.get("depends") or {}).keys() for name, event in self._steps.items()}
+        while more := {name for name, used in depends.items() if name not in found and used & found}:
+            found |= more
+        return found - {step}
+
     def jobs_done(self, step: str) -> int:
         """Return how many jobs of a step ended well, and did not begin again."""
         return sum(event.get("problem") is None for event in self._jobs.get(step, {}).values())
@@ -156,7 +184,7 @@ class History:
 
     def steps_with_jobs(self) -> set[str]:
         """Return the steps of which any job began."""
-        return {*self._jobs, *self._left, *map(_step_of, self._open)}
+        return {*self._jobs, *self._left, *map(step_of, self._open)}
 
     def open_jobs(self) -> dict[str, Event]:
         """Return the starts of the jobs that did not end, with the ``boot`` and ``executor`` of their run."""
@@ -174,7 +202,7 @@ class History:
         starts = [
             event["before"]
             for job, event in self._open.items()
-            if _step_of(job) != besides and (event["serial"] > made_at or _step_of(job) == made_by)
+            if step_of(job) != besides and (event["serial"] > made_at or step_of(job) == made_by)
         ]
         return any(path in before and (now is not None or before[path] is None) for before in starts)
 
@@ -214,24 +242,40 @@ class History:
             before = event.get("before") or {}
             self._open[job] = {**event, **facts, "before": before, "serial": self._count}
         elif what == "job_done":
-            self._jobs.setdefault(_step_of(job), {})[job] = {**event, "serial": self._count}
-            self._write_over(_step_of(job), event.get("written") or ())
+            self._jobs.setdefault(step_of(job), {})[job] = {**event, "serial": self._count}
+            self._write_over(step_of(job), event.get("written") or ())
+            self._apply_outputs(job, event)
             # One that was lost has ended, and may have stopped anywhere.
             if event.get("is_lost") and job in self._open:
                 self._open[job]["is_lost"] = True
             else:
                 self._open.pop(job, None)
                 self._apply_files(event)
+        elif what == "job_set_aside":
+            self.aside.setdefault(job, {}).update(event.get("aside") or {})
+            self._set_aside_by[job] = str(self._run.get("executor"))
+            self.superseded.discard(job)
+        elif what == "job_settled":
+            self.aside.pop(job, None)
+            self.superseded.discard(job)
         elif what == "job_cleared" and job in self._open:
             self._open[job]["is_cleared"] = True
         elif what == "job_forgotten":
             self._open.pop(job, None)
             self._remove_end(job)
-            self.unsafe(_step_of(job))[1].pop(job, None)
-            self._steps[_step_of(job)] = {**event, "event": "step_forgotten"}
+            self.unsafe(step_of(job))[1].pop(job, None)
+            self._steps[step_of(job)] = {**event, "event": "step_forgotten"}
+
+    def _apply_outputs(self, job: str, event: Event) -> None:
+        """Keep whose outputs files are; what was set aside for a job that succeeded is nobody's any more."""
+        if event.get("problem") is None and job in self.aside:
+            self.superseded.add(job)
+            for path in self.aside[job]:
+                self.owners.pop(path, None)
+        self.owners |= dict.fromkeys(texts_of(event.get("made")), job)
 
     def _remove_end(self, job: str) -> None:
-        step = _step_of(job)
+        step = step_of(job)
         self._jobs.get(step, {}).pop(job, None)
         if self._left:
             self._left.get(step, {}).pop(job, None)
@@ -244,8 +288,8 @@ class History:
         """
         for path in paths if self._left else ():
             for job in self._left_of.get(path, ()):
-                ends = self._left.get(_step_of(job), {})
-                if job in ends and (step == _step_of(job) or path in (ends[job].get("written") or ())):
+                ends = self._left.get(step_of(job), {})
+                if job in ends and (step == step_of(job) or path in (ends[job].get("written") or ())):
                     del ends[job]
 
     def _apply_step(self, what: str, step: str, event: Event) -> None:
@@ -271,7 +315,7 @@ class History:
         self._jobs.pop(step, None)
         self._left.pop(step, None)
         self._unsafe.pop(step, None)
-        self._open = {job: facts for job, facts in self._open.items() if _step_of(job) != step}
+        self._open = {job: facts for job, facts in self._open.items() if step_of(job) != step}
 
     def _apply_files(self, event: Event) -> None:
         written = event.get("written") or {}
@@ -288,7 +332,8 @@ def texts_of(thing: object) -> list[str]:
     return [text for text in thing if isinstance(text, str)] if isinstance(thing, list) else []
 
 
-def _step_of(job: str) -> str:
+def step_of(job: str) -> str:
+    """Return the step of a job, both by their names in the journal."""
     return job.rpartition("/")[0]
 
 

@@ -15,7 +15,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.guardian import guardians
 from lofarpipe.executors.process import send_signal, session_members
 from lofarpipe.executors.staging import MARKER, remove_directory
-from lofarpipe.history import Event, History
+from lofarpipe.former_outputs import remove, settle
+from lofarpipe.history import Event, History, texts_of
 from lofarpipe.resume import Ledger
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 from lofarpipe.support.storage import io_problem
@@ -56,6 +57,8 @@ class Leftovers:
         for job, event in jobs.items():
             if is_cleared_at_the_start(event):
                 self._clear_job(job, event)
+        for job in self._journal.left_aside():
+            settle(self._journal, job)
 
     def _wait(self, jobs: Mapping[str, Event]) -> None:
         """Wait for the jobs of a killed run, and for what ends them; end both if it takes too long."""
@@ -95,6 +98,9 @@ class Leftovers:
         for key in ("tempdir", "stage"):
             if event.get(key):
                 _remove_own(Path(event[key]))
+        for path in texts_of(event.get("makes")):
+            if self._journal.written.get(path) is None:  # else an earlier run wrote it, and it comes back
+                remove(path)
         done = [self._clear(Path(path)) for path in self._incomplete(event)]
         self._journal.record("job_cleared", step=event.get("step"), job=job, cleared=done)
         if done:

@@ -24,7 +24,7 @@ from lofarpipe.job_numbers import Numbering
 from lofarpipe.leftovers import LOCAL, Leftovers, mark_processes
 from lofarpipe.pipeline import Pipeline, known_outputs
 from lofarpipe.plugins import STEP_PREFIX, find_plugin, run_plugin
-from lofarpipe.recipe import Prepared, failure, finish, prepare
+from lofarpipe.recipe import Prepared, failure, finish, prepare, products_of
 from lofarpipe.references import Results, resolve
 from lofarpipe.report import Journalled, Reporters
 from lofarpipe.resume import NEVER_DONE, Ledger
@@ -313,6 +313,7 @@ def recipe_work(prepared: Prepared) -> Work:
         job_identity=partial(job_identity, prepared),
         outputs_of=partial(outputs_of, prepared),
         changed_inputs=partial(changed_inputs, prepared),
+        products_of=(lambda _: ()) if prepared.lenient else partial(products_of, prepared),
         repeatable=prepared.control.flag("repeatable"),
         retries=prepared.control.number("retries"),
     )

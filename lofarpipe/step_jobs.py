@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,17 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.executors.jobs import Executor, JobResult, JobStart
+from lofarpipe.executors.jobs import Executor, Interrupted, JobResult, JobStart
 from lofarpipe.executors.log_head import write_end
-from lofarpipe.history import Event, History, fingerprint
+from lofarpipe.former_outputs import FormerOutputs, remove, settle
+from lofarpipe.history import Event, History, fingerprint, texts_of
 from lofarpipe.in_place import Stamps, UnsafeJobs, changes_since
 from lofarpipe.job_builder import PlannedJob
-from lofarpipe.job_events import done_facts, job_entry, result_of, start_facts
+from lofarpipe.job_events import done_facts, executor_name, job_entry, result_of, start_facts
 from lofarpipe.job_ledger import JobLedger
+from lofarpipe.leftovers import LOCAL
 from lofarpipe.report import Reporter
-from lofarpipe.resume import Began, Identity
+from lofarpipe.resume import Began, Identity, text_of
 from lofarpipe.space import with_estimate
-from lofarpipe.stamps import named_files
+from lofarpipe.stamps import named_files, texts
+from lofarpipe.support.utilities import files_of
 
 Outputs = dict[str, object]
 
@@ -39,6 +43,7 @@ class Work:
     job_identity: Callable[[PlannedJob], Identity]
     outputs_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths
     changed_inputs: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # of which half a change does harm
+    products_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths that a known program may write
     label_of: Callable[[PlannedJob], str] = lambda planned: planned.job.label
     repeatable: bool = False  # a change made twice is as good as one
     retries: int = 0  # of a job that failed
@@ -80,12 +85,16 @@ class StepJobs:
     _results: dict[str, JobResult] = field(default_factory=dict)
     _tries: Counter[tuple[str, bool]] = field(default_factory=Counter)
     _again: list[PlannedJob] = field(default_factory=list)
+    _makes: dict[str, set[str]] = field(init=False)  # what a job may have written that was not there when it began
+    _own: dict[str, list[str]] = field(default_factory=dict)  # outputs of earlier runs, by name in the journal
 
     def __post_init__(self) -> None:
         self._planned = {planned.job.name: planned for planned in self.work.jobs}
         entries = {job_entry(self.entry, planned.job): planned for planned in self.work.jobs}
         self.kept = self.ledger.kept(list(entries), lambda entry: self.work.job_identity(entries[entry]))
         self.pending = [planned for entry, planned in entries.items() if entry not in self.kept]
+        starts = {planned.job.name: self.context.journal.open_job(entry) for entry, planned in entries.items()}
+        self._makes = {name: set(texts_of(start.get("makes"))) for name, start in starts.items() if start}
         self.left = [job for job in self.context.journal.known_jobs(self.entry) if job not in entries]
 
     def refuse_unsafe(self) -> None:
@@ -129,6 +138,16 @@ class StepJobs:
     def run(self) -> list[JobResult]:
         """Run what is pending; return the results of all jobs, in their order."""
         self.context.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
+        self._set_aside()
+        try:
+            self._run_pending()
+        except BaseException as err:
+            if executor_name(self.context.executor) == LOCAL or (isinstance(err, Interrupted) and not err.problem):
+                self._settle(self.pending)
+            raise
+        return [self._result(planned) for planned in self.work.jobs]
+
+    def _run_pending(self) -> None:
         pending = self.pending
         while pending:
             jobs = [replace(planned.job, mark=self._mark(planned)) for planned in pending]
@@ -137,12 +156,31 @@ class StepJobs:
                 self._results[result.name] = result
             self._tell_notices()
             pending = self._again
-        return [self._result(planned) for planned in self.work.jobs]
+
+    def _set_aside(self) -> None:
+        """Get what earlier runs wrote out of the way of the jobs; a lenient run overwrites it."""
+        if self.context.settings.lenient:
+            return
+        jobs = {job_entry(self.entry, planned.job): planned for planned in self.pending}
+        former = FormerOutputs(self.context.journal, self.entry)
+        self._own = former.by_job()
+        in_the_way = former.of_jobs(
+            {job: planned.job for job, planned in jobs.items()},
+            lambda job: self.ledger.names(self.work.job_identity(jobs[job])),
+            self.kept,
+        )
+        for job, paths in in_the_way.items():
+            former.set_aside(job, paths)
+
+    def _settle(self, planned_jobs: Sequence[PlannedJob]) -> None:
+        for planned in planned_jobs:
+            settle(self.context.journal, job_entry(self.entry, planned.job))
 
     def _mark(self, planned: PlannedJob) -> str:
         """Return a text that changes with what a job is given: an order of a killed run is good for the same alone."""
         identity = self.work.job_identity(planned)
-        before, outputs = self._began.before, set(self.work.outputs_of(planned))
+        outputs = {*self.work.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
+        before = self._began.before
         inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
         return fingerprint([identity, self.ledger.depends(identity), inputs])
 
@@ -155,7 +193,10 @@ class StepJobs:
         planned = self._planned[start.name]
         facts = start_facts(self.entry, planned.job, start)
         outputs = [path for path in self.work.outputs_of(planned) if path in self._before[start.name]]
-        self.context.journal.record("job_started", **facts, before=self._before[start.name], outputs=outputs)
+        makes = [path for path in self.work.products_of(planned) if not os.path.lexists(path)]
+        self._makes.setdefault(start.name, set()).update(makes)
+        facts |= {"outputs": outputs, **({"makes": makes} if makes else {})}
+        self.context.journal.record("job_started", **facts, before=self._before[start.name])
         self.context.reporters.job_started(self.step, planned.job, start)
 
     def _note_end(self, result: JobResult) -> None:
@@ -175,12 +216,35 @@ class StepJobs:
             result = replace(result, log=set_aside(result.log, tries))
         facts = done_facts(self.entry, planned, result, reason)
         ledger = self.ledger.facts(self.work.job_identity(planned), self._began.before)
+        if reason is None and (made := self._made(planned, ledger)):
+            facts["made"] = made
         self.context.journal.record("job_done", **facts, attempt=tries, **ledger)
         if again:
             self._again.append(planned)
             self.context.reporters.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
         else:
+            self._clear(result)
+            self._settle([planned])
             self._tell(planned, result, reason)
+
+    def _clear(self, result: JobResult) -> None:
+        """Remove what is no output of a job that has ended: what a try of it left that failed, or was cut off."""
+        for path in self._makes.get(result.name, ()) if not result.is_lost else ():
+            if path not in self.context.journal.owners:
+                remove(path)
+
+    def _made(self, planned: PlannedJob, ledger: Mapping[str, object]) -> list[str]:
+        """Return the outputs that a job wrote, where they were not staged.
+
+        Of a script that is what it returned, of a known program what such a command writes. It counts if it was not
+        there before the step, or was the job's already: a job may change files of others, too.
+        """
+        if planned.job.staged or self.context.settings.lenient:
+            return []
+        own = self._own.get(job_entry(self.entry, planned.job), ())
+        written = ledger["written"] if isinstance(ledger["written"], dict) else {}
+        new = {path for path, mark in written.items() if mark and (path not in self._began.before or path in own)}
+        return sorted(new.intersection(self.work.products_of(planned) or _returned(planned))) if new else []
 
     def _tell_notices(self) -> None:
         notices = self.context.executor.notices
@@ -206,6 +270,12 @@ class StepJobs:
         self.context.reporters.job_done(self.step, result, reason)
         for warning in script_warnings(result) if planned.result is not None else []:
             self.context.reporters.warning(f"{self.step}: {warning}")
+
+
+def _returned(planned: PlannedJob) -> list[str]:
+    """Return the paths that a script returned."""
+    returned = json.loads(text) if planned.result and (text := text_of(str(planned.result))) else {}
+    return [name for value in texts(returned) for name in files_of(value)]
 
 
 def _parents(planned: PlannedJob) -> set[str]:

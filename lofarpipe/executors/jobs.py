@@ -219,10 +219,11 @@ class Interrupted(BaseException):
     Attributes
     ----------
     signal: the number of the signal; the exit status of the engine is by custom 128 + this.
+    problem: what is known of jobs that may be alive; "" if all were ended.
     """
 
     def __init__(self, signal_number: int, problem: str = "") -> None:
-        self.signal = signal_number
+        self.signal, self.problem = signal_number, problem
         name = signal.Signals(signal_number).name
         super().__init__(f"interrupted by {name}: {problem or 'all jobs were ended'}; run again to resume")
 
