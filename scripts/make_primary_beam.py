@@ -7,8 +7,8 @@ import argparse
 import sys
 
 # The keys of the result: names of the MFS image, of the corrected one, of its beam and of the map of the frequency at
-# which its fluxes were measured (FITS), and how the beam was made: everybeam, formula or wsclean.
-OUTPUTS = ("image", "image_pb", "beam", "effective_frequency", "beam_source")
+# which its fluxes were measured (FITS); how the beam was made: everybeam, formula or wsclean; and all of its files.
+OUTPUTS = ("image", "image_pb", "beam", "effective_frequency", "beam_source", "products")
 
 
 def main(
@@ -51,6 +51,7 @@ def main(
     from lofarpipe.imaging.script_arguments import number
     from lofarpipe.imaging.wsclean_beams import products_by_header
     from lofarpipe.imaging.wsclean_products import read_products
+    from lofarpipe.support.utilities import list_text
 
     lowest, highest = number("minuv_lambda", minuv_lambda, 0), number("maxuv_lambda", maxuv_lambda, 0, 1e9)
     diameter_m = number("station_diameter_m", station_diameter_m, 0) or None
@@ -68,7 +69,7 @@ def main(
         print(f"WARNING: {warning}")
     print(f"{written.beam}: {written.detail}")
     names = (written.image, written.image_pb, written.beam, written.effective_frequency, written.source)
-    return dict(zip(OUTPUTS, map(str, names), strict=True))
+    return dict(zip(OUTPUTS, [*map(str, names), list_text(list(map(str, written.products)))], strict=True))
 
 
 def _command_line(arguments: list[str]) -> int:

@@ -41,7 +41,7 @@ class BeamImages:
     """What was written, of the whole band, and how the beam was made.
 
     Names of the image, its corrected version, its beam, and the map of the frequency at which each pixel's flux was
-    measured.
+    measured; in ``products`` those of all images, of every channel and polarisation.
     """
 
     image: Path
@@ -51,6 +51,7 @@ class BeamImages:
     source: str  # "everybeam", "formula" or "wsclean"
     detail: str
     warnings: tuple[str, ...]
+    products: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,10 @@ class _Correction:
         self._write_frequency(frequency_path, beam_path, band.effective_frequency_hz)
         self._mend_stokes()
         names = (Path(self.band.path), sibling(self.band, "-image-pb.fits"), beam_path, frequency_path)
-        return BeamImages(*names, self.beams.source, self.beams.detail, self.beams.warnings)
+        beams = [beam_name(image, "-primary-beam.fits") for image in self.images]
+        corrected = [sibling(image, "-image-pb.fits") for image in self.images]
+        products = tuple(dict.fromkeys([*names, *corrected, *beams]))
+        return BeamImages(*names, self.beams.source, self.beams.detail, self.beams.warnings, products)
 
     def _write_channel(self, image: Product, power: Plane | None, centre: float, mean_hz: float | None) -> None:
         """Write the beam of an output channel, or of the whole band, and all its Stokes images divided by it."""
