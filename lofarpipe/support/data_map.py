@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
 
-from lofarpipe.support.lofarexceptions import DataMapError
+from lofarpipe.support.lofarexceptions import DataMapError, MapFileError
 from lofarpipe.support.map_text import read_entries, texts_of
 from lofarpipe.support.utilities import files_of, uncollected, write_atomically
 
@@ -64,7 +64,7 @@ class DataMap:
     """An ordered list of data products.
 
     ``data`` is the list itself; ``iterator`` decides what iteration gives: ``iter`` (every product), ``SkipIterator``
-    (those not skipped), ``TupleIterator`` (host, file, skip). Subclasses may redefine ``data`` with
+    (those not skipped), ``TupleIterator`` (host, file). Subclasses may redefine ``data`` with
     ``@DataMap.data.setter``, and call ``_set_data`` with a ``dtype`` of their own.
 
     Raises
@@ -91,17 +91,17 @@ class DataMap:
             return product
 
     class TupleIterator:
-        """Iterator over ``(host, file, skip)`` of every product."""
+        """Iterator over ``(host, file)`` of every product."""
 
         def __init__(self, data: Iterable[DataProduct]) -> None:
             self.iterator = iter(data)
 
-        def __iter__(self) -> Iterator[tuple[str, Any, bool]]:
+        def __iter__(self) -> Iterator[tuple[str, Any]]:
             return self
 
-        def __next__(self) -> tuple[str, Any, bool]:
+        def __next__(self) -> tuple[str, Any]:
             product = next(self.iterator)
-            return product.host, product.file, product.skip
+            return product.host, product.file
 
     def __init__(self, data: Any = None, iterator: Callable[[Any], Iterator[Any]] = iter) -> None:
         self._data: list[Any] = []
@@ -139,7 +139,8 @@ class DataMap:
         Raises
         ------
         DataMapError
-            If the file cannot be read, is not such a list, or is over a limit.
+            If the file cannot be read, is not such a list, or is over a limit; it is also what Python raises for that,
+            an OSError, SyntaxError or NameError.
         """
         with uncollected():
             entries = read_entries(Path(filename))
@@ -153,7 +154,7 @@ class DataMap:
         try:
             write_atomically(Path(filename), repr(self.data))
         except OSError as err:
-            raise DataMapError(f"{filename}: cannot be written: {err.strerror}") from err
+            raise MapFileError(f"{filename}: cannot be written: {err.strerror}", err) from err
 
     @property
     def data(self) -> Any:
@@ -166,6 +167,8 @@ class DataMap:
 
     def _set_data(self, data: Any, dtype: type[DataProduct] = DataProduct) -> None:
         """Replace the products by those of an iterable of ``dtype``, dict or tuple, not mixed."""
+        if not isinstance(data, Iterable):
+            raise DataMapError(f"expected a list of products, of dicts or of tuples; found {data!r}")
         items = data if isinstance(data, list) else list(data)
         if not all(isinstance(item, dtype) for item in items):
             items = _products(items, dtype)
@@ -195,7 +198,13 @@ def _products(items: list[Any], dtype: type[DataProduct]) -> list[DataProduct]:
 
 
 class MultiDataProduct(DataProduct):
-    """Several files on one host; ``file`` is a list, and ``file_skip`` has one flag per file, ``skip`` if not given."""
+    """Several files on one host; ``file`` is a list, and ``file_skip`` has one flag per file, ``skip`` if not given.
+
+    Raises
+    ------
+    TypeError
+        If ``file_skip`` has other things than flags, or not one for each file.
+    """
 
     def __init__(
         self, host: object, file: Any, skip: object = True, file_skip: bool | list[bool] | None = None
@@ -204,8 +213,10 @@ class MultiDataProduct(DataProduct):
         self.file = [str(name) for name in file] if isinstance(file, list | tuple) else _names(str(file))
         flag = self.skip if file_skip is None else file_skip
         self.file_skip = [*flag] if isinstance(flag, list) else [bool(flag)] * len(self.file)
-        if len(self.file_skip) != len(self.file):
-            raise DataMapError(f"{len(self.file_skip)} values in file_skip for {len(self.file)} files")
+        if len(self.file_skip) != len(self.file) or not all(isinstance(flag, bool) for flag in self.file_skip):
+            raise TypeError(
+                f"file_skip is {self.file_skip}; one True or False for each of {len(self.file)} files needed"
+            )
 
     def __repr__(self) -> str:
         names, flags = str(_plain(self.file)), _plain(self.file_skip)
@@ -230,6 +241,10 @@ class MultiDataMap(DataMap):
     def _set_data(self, data: Any, dtype: type[DataProduct] = MultiDataProduct) -> None:
         super()._set_data(data, dtype)
 
+    def append(self, item: Any, dtype: type[DataProduct] = MultiDataProduct) -> None:
+        """Add a product, or a tuple ``(host, files[, skip[, file_skip]])``; without ``skip`` it is skipped."""
+        super().append(_products([item], dtype)[0] if isinstance(item, tuple) else item, dtype)
+
     def split_list(self, number: int) -> None:
         """Split each product into products of at most ``number`` files."""
         if number < 1:
@@ -244,10 +259,10 @@ def _chunks(product: MultiDataProduct, number: int) -> Iterator[MultiDataProduct
 
 
 def validate_data_maps(*maps: DataMap) -> bool:
-    """Return whether all maps have the same length, and the same host at each place."""
-    if len({len(data_map) for data_map in maps}) > 1:
+    """Return whether all maps, or lists of products, have the same length, and the same host at each place."""
+    if len({len(data_map) for data_map in maps}) != 1:
         return False
-    return all(len({product.host for product in row}) == 1 for row in zip(*(m.data for m in maps), strict=True))
+    return all(len({data_map[place].host for data_map in maps}) == 1 for place in range(len(maps[0])))
 
 
 def align_data_maps(*maps: DataMap) -> None:
@@ -263,22 +278,24 @@ def align_data_maps(*maps: DataMap) -> None:
     if not validate_data_maps(*maps):
         lengths = ", ".join(str(len(data_map)) for data_map in maps)
         raise DataMapError(f"maps of {lengths} entries differ in length or hosts; they need the same hosts in order")
-    for row in zip(*(data_map.data for data_map in maps), strict=True):
+    for row in zip(*(data_map[:] for data_map in maps), strict=True):
         skip = any(product.skip for product in row)
         for product in row:
             product.skip = skip
 
 
 def load_data_map(filename: Filename) -> DataMap:
-    """Return the map in a file. Deprecated: use ``DataMap.load``."""
+    """Return the map in a file; going through it gives ``(host, file)``. Deprecated: use ``DataMap.load``."""
     _warn_deprecated("load_data_map", "DataMap.load")
-    return DataMap.load(filename)
+    data_map = DataMap.load(filename)
+    data_map.iterator = DataMap.TupleIterator
+    return data_map
 
 
 def store_data_map(filename: Filename, data: Any) -> None:
-    """Write products to a file. Deprecated: use ``DataMap(data).save``."""
+    """Write a map, or what one is made of, to a file. Deprecated: use ``DataMap(data).save``."""
     _warn_deprecated("store_data_map", "DataMap.save")
-    DataMap(data).save(filename)
+    (data if isinstance(data, DataMap) else DataMap(data)).save(filename)
 
 
 def tally_data_map(data: Any, pattern: str, logger: Any = None) -> list[bool]:

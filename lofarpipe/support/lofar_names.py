@@ -22,8 +22,17 @@ STANDS_FOR = {
     "lofar.parameterset": "lofarpipe.support.parameterset",
     "lofar.parameterset._pyparameterset": "lofarpipe.support.parameterset",
 }
+_OF_RECIPES = "it is for recipes of LOFAR's engine, which do not run here; write a plugin, or a script with main(...)"
 #: Modules that nothing stands for, and what to do.
 REMEDIES = {
+    **dict.fromkeys(("lofarpipe.cuisine", "lofarpipe.daemons", "lofarpipe.recipes"), _OF_RECIPES),
+    **{
+        f"lofarpipe.support.{name}": _OF_RECIPES
+        for name in (
+            *("baserecipe", "clusterhandler", "clusterlogger", "control", "ipython", "jobserver", "loggingdecorators"),
+            *("mac_feedback", "remotecommand", "stateful", "usagestats", "xmllogging"),
+        )
+    },
     "lofar.parmdb": "parmdbs are of BBS, which has no Python 3; keep solutions in an H5parm (losoto.h5parm)",
     "lofar.stationresponse": "install everybeam and use everybeam.load_telescope, or put LOFAR's package on PYTHONPATH",
 }

@@ -1,4 +1,4 @@
-"""The exceptions that third-party plugins and scripts import by name."""
+"""The exceptions that third-party plugins and scripts import by name, and what else they catch."""
 
 # ruff: noqa: N818 - the names are historical
 from __future__ import annotations
@@ -28,3 +28,22 @@ class ExecutableMissing(PipelineException):
 
 class DataMapError(PipelineException):
     """A mapfile, or the data for one, does not describe data products."""
+
+
+class MapFileError(DataMapError, OSError):
+    """A mapfile that cannot be read or written; ``errno`` and ``filename`` say more, as those of an OSError do."""
+
+    def __init__(self, text: str, cause: OSError) -> None:
+        super().__init__(text)
+        self.errno, self.filename = cause.errno, cause.filename
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # OSError would show number and name
+
+
+class MapSyntaxError(DataMapError, SyntaxError):
+    """The text of a mapfile, where to evaluate it would be a SyntaxError."""
+
+
+class MapNameError(DataMapError, NameError):
+    """The text of a mapfile, where to evaluate it would be a NameError: names without quotes."""

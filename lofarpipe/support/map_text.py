@@ -7,12 +7,13 @@ what nothing writes: comments, numbers in odd notations, texts in several pieces
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.support.lofarexceptions import DataMapError
+from lofarpipe.support.lofarexceptions import DataMapError, MapFileError, MapNameError, MapSyntaxError
 from lofarpipe.support.map_forms import AFTER_ENTRY, FORMS
 from lofarpipe.support.utilities import literal
 
@@ -52,13 +53,26 @@ def read_entries(path: Path) -> list[Any]:
     Raises
     ------
     DataMapError
-        If the file cannot be read, is no list, or is over a limit of this module.
+        If the file cannot be read (an OSError too), is no list (a SyntaxError or NameError too, if that is what Python
+        says of the text), or is over a limit of this module.
     """
     text = _read_text(path)
     try:
         return parse_entries(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as err:
-        raise DataMapError(f"{path}: not a mapfile: {err}; expected a list of {{'host', 'file', 'skip'}}") from err
+        what = f"{path}: not a mapfile: {err}; expected a list of {{'host', 'file', 'skip'}}"
+        raise _error_class(text)(what) from err
+
+
+def _error_class(text: str) -> type[DataMapError]:
+    """Return the error of a text that is no map: that of Python, by which plugins tell a map from a list of names."""
+    if len(text) > LONGEST_UNUSUAL:
+        return MapSyntaxError
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return MapSyntaxError
+    return MapNameError if any(isinstance(node, ast.Name) for node in ast.walk(tree)) else DataMapError
 
 
 def _read_text(path: Path) -> str:
@@ -69,7 +83,7 @@ def _read_text(path: Path) -> str:
             if len(content) > size:
                 content += stream.read(LONGEST_FILE + 1 - len(content))
     except OSError as err:
-        raise DataMapError(f"{path}: mapfile cannot be read: {err.strerror}") from err
+        raise MapFileError(f"{path}: mapfile cannot be read: {err.strerror}", err) from err
     if len(content) > LONGEST_FILE:
         raise DataMapError(f"{path}: not a mapfile: more than {LONGEST_FILE} bytes; split it")
     return content.decode("utf-8", errors="surrogateescape")

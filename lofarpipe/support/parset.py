@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from lofarpipe.support.parset_entries import Entries, MissingKeyError, Value, read_lines
 from lofarpipe.support.parset_text import Entry
-from lofarpipe.support.parset_values import ParsetError, boolean, split_list, unquote
+from lofarpipe.support.parset_values import ParsetError, boolean, integer, real, split_list, unquote
 from lofarpipe.support.utilities import write_atomically
 
 __all__ = [
@@ -28,18 +28,48 @@ __all__ = [
 ]
 
 Filename = str | os.PathLike[str]
+T = TypeVar("T")
 
 
 class Parset(Entries):
-    """A parset, with the methods of the C++ parameter set that plugins and scripts call (spec/lofarpipe.md, 5.3)."""
+    """A parset, with the methods of the C++ parameter set that plugins and scripts call (spec/lofarpipe.md, 5.3).
+
+    Raises
+    ------
+    ParsetError
+        If a file cannot be read as a parset, or names are to be case-insensitive, which they are not here.
+    """
+
+    def __init__(
+        self,
+        filename: Filename | Mapping[str, object] | bool | None = None,
+        caseInsensitive: bool = False,  # noqa: N803 - this and the names below are historical
+    ) -> None:
+        if caseInsensitive or filename is True:
+            raise ParsetError("case-insensitive names are asked for; here names are as they are written")
+        super().__init__(filename if isinstance(filename, str | os.PathLike) else None)
+        if isinstance(filename, Mapping):
+            self.adoptDict(filename)
 
     @classmethod
-    def fromDict(cls, values: Mapping[str, object]) -> Self:  # noqa: N802 - this and the names below are historical
+    def fromDict(cls, values: Mapping[str, object]) -> Self:  # noqa: N802
         """Return a parset with the text of every value."""
-        parset = cls()
+        return cls(values)
+
+    def adoptDict(self, values: Mapping[str, object]) -> None:  # noqa: N802
+        """Take over the text of every value."""
         for key, value in values.items():
-            parset.add(key, value)
-        return parset
+            self.add(key, value)
+
+    def adoptArgv(self, argv: Iterable[str]) -> None:  # noqa: N802
+        """Take over the words that are ``key=value``."""
+        for key, equals, value in (word.partition("=") for word in argv):
+            if equals:
+                self.add(key, value)
+
+    def dict(self, removeQuotes: bool = False) -> dict[str, str]:  # noqa: N803
+        """Return the keys with their texts, if wanted without quotes around them."""
+        return {key: unquote(self[key]) if removeQuotes else str(self[key]) for key in self.keywords()}
 
     def keywords(self) -> list[str]:
         """Return every key, in byte order."""
@@ -65,6 +95,18 @@ class Parset(Entries):
         """Take keys out; nothing happens where there is none."""
         self._remove(keys)
 
+    def clear(self) -> None:
+        """Take all keys out."""
+        self.remove(*self)
+
+    def subtractSubset(self, prefix: str) -> None:  # noqa: N802
+        """Take out the keys that start with ``prefix``."""
+        self.remove(*(key for key in self if key.startswith(prefix)))
+
+    def addStringVector(self, key: str, vector: Iterable[str]) -> None:  # noqa: N802
+        """Set a key to a list of texts."""
+        self.add(key, f"[ {', '.join(vector)} ]")
+
     def adoptFile(self, filename: Filename, prefix: str = "") -> None:  # noqa: N802
         """Take over the keys of a file, each with ``prefix`` in front; they replace keys of the same name."""
         self._adopt_text(read_lines(Path(filename)), str(filename), prefix)
@@ -77,9 +119,11 @@ class Parset(Entries):
         """Return a value without one level of quotes; ``default`` where there is no such key."""
         return self.string(key) if default is None or key in self else default
 
-    def getStringVector(self, key: str, default: list[str] | None = None) -> list[str]:  # noqa: N802
+    def getStringVector(  # noqa: N802
+        self, key: str, default: list[str] | bool | None = None, expandable: bool = False
+    ) -> list[str]:
         """Return the elements of a list value; ``default`` where there is no such key."""
-        return self.vector(key) if default is None or key in self else default
+        return self._elements(key, str, default, expandable)
 
     def getBool(self, key: str, default: bool | None = None) -> bool:  # noqa: N802
         """Return the truth of a value; ``default`` where there is no such key."""
@@ -89,9 +133,48 @@ class Parset(Entries):
         """Return a whole number; ``default`` where there is no such key."""
         return self.integer(key) if default is None or key in self else default
 
-    def getBoolVector(self, key: str, default: list[bool] | None = None) -> list[bool]:  # noqa: N802
+    def getFloat(self, key: str, default: float | None = None) -> float:  # noqa: N802
+        """Return a number; ``default`` where there is no such key."""
+        return self[key].getFloat() if default is None or key in self else default
+
+    getDouble = getFloat  # noqa: N815
+
+    def getBoolVector(  # noqa: N802
+        self, key: str, default: list[bool] | bool | None = None, expandable: bool = False
+    ) -> list[bool]:
         """Return the truths in a list value; ``default`` where there is no such key."""
-        return [boolean(text) for text in self.vector(key)] if default is None or key in self else default
+        return self._elements(key, boolean, default, expandable)
+
+    def getIntVector(  # noqa: N802
+        self, key: str, default: list[int] | bool | None = None, expandable: bool = False
+    ) -> list[int]:
+        """Return the whole numbers in a list value; ``default`` where there is no such key."""
+        return self._elements(key, integer, default, expandable)
+
+    def getFloatVector(  # noqa: N802
+        self, key: str, default: list[float] | bool | None = None, expandable: bool = False
+    ) -> list[float]:
+        """Return the numbers in a list value; ``default`` where there is no such key."""
+        return self._elements(key, real, default, expandable)
+
+    getDoubleVector = getFloatVector  # noqa: N815
+
+    def _elements(
+        self, key: str, convert: Callable[[str], T], default: list[T] | bool | None, expandable: bool
+    ) -> list[T]:
+        """Return the elements of a list value; a truth instead of a default says whether ranges are expanded.
+
+        Raises
+        ------
+        ParsetError
+            If ranges or repetitions should be expanded, which is not done here.
+        """
+        if isinstance(default, list) and key not in self:
+            return default
+        texts = self.vector(key)
+        if (expandable or default is True) and any(".." in text or "*" in text for text in texts):
+            raise ParsetError(f"{key} is {self[key]}; ranges (a..b, n*a) are not expanded here, write all elements")
+        return [convert(text) for text in texts]
 
     def fullModuleName(self, module: str) -> str:  # noqa: N802
         """Return the first key, in byte order, up to its component ``module``; "" where no key has such a component.

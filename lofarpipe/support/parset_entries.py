@@ -56,6 +56,19 @@ class Value(str):
         """Return the whole number."""
         return parset_values.integer(unquote(self))
 
+    def getFloat(self) -> float:  # noqa: N802
+        """Return the number."""
+        return parset_values.real(unquote(self))
+
+    getDouble = getFloat  # noqa: N815
+
+
+class Keys(list[str]):
+    """Raw texts left of ``=``; called, as the keys of ``lofar.parameterset`` are, it gives the keys in byte order."""
+
+    def __call__(self) -> list[str]:
+        return sorted({key for key in self if not key.startswith("#")})
+
 
 class Entries:
     """Ordered ``key = value`` text; knows the file and line of every key, and nothing of what a key means.
@@ -73,7 +86,7 @@ class Entries:
     """
 
     def __init__(self, filename: str | os.PathLike[str] | None = None) -> None:
-        self.keys: list[str] = []
+        self.keys = Keys()
         self.oddities: list[Finding] = []
         self.repeated: list[Finding] = []
         self._entries: dict[str, Record] = {}
@@ -155,7 +168,7 @@ class Entries:
         for key in gone:
             self._entries.pop(key, None)
         self._blocks = {}
-        self.keys = [name for name in self.keys if canonical(name) not in gone]
+        self.keys = Keys(name for name in self.keys if canonical(name) not in gone)
 
     def adopt(self, other: Entries) -> None:
         """Lay another parset over this one: keys that exist keep their place, and get the other's value.
@@ -232,7 +245,7 @@ class Entries:
         """
         substitution = Substitution({name: record[1] for name, record in self._definitions().items()})
         result = type(self)()
-        result.keys, result.oddities, result._entries = [*self.keys], [*self.oddities], {**self._entries}
+        result.keys, result.oddities, result._entries = Keys(self.keys), [*self.oddities], {**self._entries}
         result.repeated = [*self.repeated]
         for key, record in self._entries.items():
             value = record[1]

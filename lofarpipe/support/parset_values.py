@@ -15,11 +15,12 @@ CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 _LIST_MARK = re.compile("[\"',(\\[{]")
 _QUOTE = re.compile("[\"']")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)")
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
 
 
-class ParsetError(PipelineError):
-    """A parset that cannot be read, or a value that is not of the type asked for."""
+class ParsetError(PipelineError, RuntimeError):
+    """A parset that cannot be read, or a value that is not of the type asked for; of the C++ parset a RuntimeError."""
 
 
 def after_quote(text: str, start: int, where: str = "") -> int:
@@ -132,3 +133,16 @@ def integer(text: str) -> int:
     if not found or len(text) > 100:  # beyond some thousand digits Python refuses with another error
         raise ParsetError(f"{shown(text)} is not a whole number")
     return int(text, 16 if "x" in text.lower() else 10)
+
+
+def real(text: str) -> float:
+    """Return a number.
+
+    Raises
+    ------
+    ParsetError
+        If any part of the text is not part of the number.
+    """
+    if not _REAL.fullmatch(text):
+        raise ParsetError(f"{shown(text)} is not a number")
+    return float(text)

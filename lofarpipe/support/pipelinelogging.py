@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-__all__ = ["CatchLog4CPlus", "getSearchingLogger", "log_process_output", "log_time"]
+__all__ = ["CatchLog4CPlus", "CatchLog4CXX", "getSearchingLogger", "log_process_output", "log_time"]
 
 
 def getSearchingLogger(name: str) -> logging.Logger:  # noqa: N802 - the names are historical
@@ -32,6 +32,11 @@ def CatchLog4CPlus(working_dir: str, logger_name: str, executable_name: str) -> 
     logger = logging.getLogger(logger_name)
     logger.debug(f"{executable_name} runs in {working_dir}")
     yield logger
+
+
+def CatchLog4CXX(working_dir: str, logger_name: str) -> AbstractContextManager[logging.Logger]:  # noqa: N802
+    """Give a logger for what a program of ASKAP does."""
+    return CatchLog4CPlus(working_dir, logger_name, "askap")
 
 
 def log_process_output(process_name: str, sout: str, serr: str, logger: Any) -> None:

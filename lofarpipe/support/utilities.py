@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import importlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.support.unfinished import unfinished_name
+
+# Modules that have what plugins import from here: two of them import this one, and most processes need none.
+_ELSEWHERE = {
+    "parset": ("get_parset", "patch_parset"),
+    "pipelinelogging": ("log_process_output", "log_time"),
+    "more_utilities": (
+        *("delete_directory", "deprecated", "disk_usage", "get_mountpoint", "group_iterable", "is_iterable"),
+        *("izip_longest", "read_initscript", "socket_recv", "spawn_process"),
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _ELSEWHERE.items():
+        if name in names:
+            return getattr(importlib.import_module(f"lofarpipe.support.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def create_directory(dirname: str | os.PathLike[str]) -> None:
@@ -158,6 +176,7 @@ def catch_segfaults(
     logger: Any,
     max: int = 1,  # noqa: A002 - callers give it by name
     cleanup: Callable[[], None] = lambda: None,
+    usageStats: Any = None,  # noqa: ARG001, N803 - it has no effect
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, again up to ``max`` times if it dies of a segmentation fault, and return the finished process.
 

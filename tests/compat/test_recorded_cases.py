@@ -1,0 +1,22 @@
+"""Public parsets and plugins, recorded on the original engine, where the recordings are there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECORDED = Path(__file__).resolve().parents[3] / "shared" / "cases" / "wild"
+CASES = sorted(path.parent for path in RECORDED.glob("*/run.sh"))
+
+
+@pytest.mark.skipif(not CASES, reason="no recordings in ../shared")
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_recorded_case_agrees(case):
+    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["sh", str(case / "run.sh"), "genericpipeline.py", "--lenient"]
+    done = subprocess.run(command, env={**os.environ, "PATH": here}, capture_output=True, text=True, check=False)
+    assert done.stdout == (case / "expected").read_text(), done.stderr
