@@ -100,7 +100,9 @@ FEEDBACK_KEYS: dict[str, ControlKey] = {
     "sip_strategy_description": ControlKey("str", "", "its description"),
     "sip_storage_ticket": ControlKey("str", "none", "storage ticket; none for none"),
     "sip_plan_file": ControlKey("str", "", "plan.json with the averaging steps"),
-    "sip_cleaned_image": ControlKey("str", "", "image of WSClean whose header has the number of major cycles"),
+    "sip_cleaned_image": ControlKey(
+        "str", "", "image of WSClean whose header has the number of major cycles, or the mapfile of all its images"
+    ),
 }
 
 _BOOLEANS = {"True": True, "False": False, "None": False, "": False}

@@ -14,11 +14,13 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.history import read_events
 from lofarpipe.sip import SipProject, SipRun, sip_text
 from lofarpipe.sip_values import NONE, items
-from lofarpipe.support.utilities import write_atomically
+from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.utilities import files_of, write_atomically
 
 Values = Mapping[str, Any]
 
 BLOCK_BYTES = 1 << 20
+CLEANED = ("-residual.fits", "-image.fits")
 MAJOR_CYCLES_KEY = "WSCMAJOR"  # WSClean writes it into residuals and channel images
 
 
@@ -104,11 +106,16 @@ def _steps(plan_file: str) -> tuple[int | None, int | None]:
 def major_cycles(image: Path) -> int:
     """Return how many major cycles WSClean made, from the header of a residual or channel image of the run.
 
+    ``image`` may also be the mapfile of all that WSClean wrote; a dirty image has no residual, and says itself.
+
     Raises
     ------
     PipelineError
         If there is no such image, or its header does not say.
     """
+    if image.suffix == ".mapfile":
+        written = [Path(name) for one in DataMap.load(str(image)).data for name in files_of(one.file)]
+        image = next((path for ending in CLEANED for path in written if path.name.endswith(ending)), image)
     value = _header(image, "sip_cleaned_image").get(MAJOR_CYCLES_KEY)
     if not isinstance(value, int | float) or value < 0:
         raise PipelineError(

@@ -98,6 +98,20 @@ def test_averaging_steps_are_those_of_the_plan(tmp_path, values):
         sip_run(values, tmp_path, "image", 1)
 
 
+@pytest.mark.parametrize(
+    ("names", "cycles"), [(("a-MFS-image", "a-MFS-residual"), 7), (("a-dirty", "a-I-image", "a-V-image"), 0)]
+)
+def test_major_cycles_of_all_that_wsclean_wrote(tmp_path, names, cycles):
+    """Of a dirty image there is no residual; the MFS image of several channels does not say it."""
+    for name in names:
+        told = {"WSCMAJOR": cycles} if name.endswith(("residual", "I-image")) else {}
+        write_image(tmp_path / f"{name}.fits", **told)
+    files = ",".join(f"{tmp_path}/{name}.fits" for name in names)
+    mapfile = tmp_path / "products.mapfile"
+    mapfile.write_text(repr([{"host": "localhost", "file": f"[{files}]", "skip": False}]))
+    assert major_cycles(mapfile) == cycles
+
+
 def test_header_without_major_cycles(tmp_path, values):
     with pytest.raises(PipelineError, match=r"sip_cleaned_image: .*one.fits has no WSCMAJOR"):
         major_cycles(tmp_path / "one.fits")
