@@ -334,7 +334,8 @@ class StepChecker:
         try:
             loop_count(step)
         except PipelineError as err:
-            self.findings.append(Finding(*str(err).split(": ", 1)))
+            where, _, what = str(err).partition(": ")
+            self.findings.append(Finding(where, what))
         given = Outputs(frozenset({"counter", "break"}), True)
         self._given[step.name] = given
         for inner in step.body:

@@ -11,6 +11,7 @@ LONGEST_NAME = 200  # characters; nobody misspells a longer one, and comparing c
 MOST_COMPARED = 1000  # known names; of more, those that are about as long
 MOST_SUGGESTIONS = 20  # for one list of findings: whoever reads so many sees what is wrong
 MOST_LISTED = 100  # findings; a generated parset can have one in each of a million lines
+WARNING = "WARNING: "  # how scripts and checks mark a line that the user must see, and that is no error
 MOST_NAMED = 30  # names in one message
 
 
@@ -20,10 +21,14 @@ class PipelineError(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem found by a check: ``where`` (file:line, step or product) and ``what`` is wrong there."""
+    """One problem found by a check: ``where`` (file:line, step or product) and ``what`` is wrong there.
+
+    A warning stops no run.
+    """
 
     where: str
     what: str
+    is_warning: bool = False
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"

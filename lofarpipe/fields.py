@@ -101,7 +101,7 @@ def check_runs(runs: Sequence[FieldRun], common: Sequence[Finding], own: Sequenc
     """
     of_all = set(common).intersection(*own)
     of_fields = [
-        Finding(run.field.where, f"field '{run.field.name}': {finding}")
+        Finding(run.field.where, f"field '{run.field.name}': {finding}", finding.is_warning)
         for run, findings in zip(runs, own, strict=True)
         for finding in findings
         if finding not in of_all

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.errors import Finding, PipelineError
+from lofarpipe.errors import WARNING, Finding, PipelineError
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.plugins import CHECK_PREFIX, call, find_plugin
 from lofarpipe.references import references, resolve
@@ -19,7 +19,7 @@ def pipeline_checks(
     machine: Resources,
     plugin_path: Sequence[Path],
 ) -> list[Finding]:
-    """Return the findings of the checks that the pipeline names in ``pipeline.check``.
+    """Return the findings, and warnings, of the checks that the pipeline names in ``pipeline.check``.
 
     ``options`` are the user's options by name, and the arguments of steps as ``<step>.argument.<key>``.
     """
@@ -41,7 +41,7 @@ def pipeline_checks(
         except PipelineError as err:
             findings.append(Finding("pipeline.check", str(err)))
             continue
-        findings += [Finding(*_split_where(message, name)) for message in messages]
+        findings += [_finding(message, name) for message in messages]
     return findings
 
 
@@ -60,6 +60,8 @@ def _resolved(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
     return text
 
 
-def _split_where(message: str, name: str) -> tuple[str, str]:
-    where, colon, what = message.partition(": ")
-    return (where, what) if colon else (name, message)
+def _finding(message: str, name: str) -> Finding:
+    """Return a line of a check as a finding; one that is marked so is a warning."""
+    is_warning, text = message.startswith(WARNING), message.removeprefix(WARNING)
+    where, colon, what = text.partition(": ")
+    return Finding(where, what, is_warning) if colon else Finding(name, text, is_warning)

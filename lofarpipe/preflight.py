@@ -142,18 +142,20 @@ def place_of(settings: Settings) -> Place:
 def survey(reading: Reading) -> Survey:
     """Return everything that can be found before the first job."""
     place = place_of(reading.settings)
+    found = pipeline_findings(reading.pipeline, reading.settings, place)
+    too_many = core_warnings(reading.pipeline.steps, reading.settings, place.machine)
     return Survey(
         settings=reading.settings,
         pipeline=reading.pipeline,
         executor=place.executor,
         wrong=(*reading.wrong, *place.wrong),
-        findings=tuple(pipeline_findings(reading.pipeline, reading.settings, place)),
-        warnings=(*all_warnings(reading), *core_warnings(reading.pipeline.steps, reading.settings, place.machine)),
+        findings=tuple(finding for finding in found if not finding.is_warning),
+        warnings=(*all_warnings(reading), *too_many, *(finding for finding in found if finding.is_warning)),
     )
 
 
 def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> list[Finding]:
-    """Return everything that is wrong with a pipeline, where it would run."""
+    """Return everything that is wrong with a pipeline, or is to be warned of, where it would run."""
     found = check_pipeline(pipeline, settings, place.machine)
     return [*found, *partition_findings(pipeline.steps, place.executor)]
 

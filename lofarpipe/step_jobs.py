@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lofarpipe.config import Settings
+from lofarpipe.errors import WARNING
 from lofarpipe.executors.jobs import Executor, Interrupted, JobResult, JobStart
 from lofarpipe.executors.log_head import write_end
 from lofarpipe.former_outputs import FormerOutputs, remove, settle
@@ -27,7 +28,6 @@ from lofarpipe.support.utilities import files_of
 
 Outputs = dict[str, object]
 
-WARNING = "WARNING: "  # how a script marks a line of its output that the user must see
 WARNING_LINES = 200
 
 

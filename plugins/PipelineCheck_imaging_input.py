@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.channels_out import channel_findings
 from lofarpipe.imaging.input_sets import expand_inputs
 from lofarpipe.imaging.set_names import cut, long_names, no_names, without_comma
@@ -27,7 +27,7 @@ NO_INPUT = (
 
 
 def check(options, site):
-    """Return one line for each problem that can be known before the first job.
+    """Return one line for each problem that can be known before the first job; a warning is marked as such.
 
     Parameters
     ----------
@@ -49,13 +49,16 @@ def check(options, site):
     findings += _quote_findings(site.get("working_directory", ""))
     scratch = options.get("local_scratch_dir")
     unwritable = _write_findings("local_scratch_dir", Path(scratch), is_directory=True) if scratch else []
-    sets, set_findings = _check_inputs(options)
+    surveys, set_findings = _check_inputs(options)
+    sets = [survey.metadata for survey in surveys]
     findings += unwritable + set_findings
     unwritable += [what for what in [*_told(site), *outputs] if what.startswith("working_directory")]
     if sets and not set_findings:
         findings += channel_findings(sets, _number(options, "channels_out", 0.0))
     if sets and not set_findings and not unwritable:
         findings += _room_findings(sets, options, site)
+    if sets and not set_findings:
+        findings += _scale_warnings(surveys, options)
     if sets and not set_findings and site.get("method", "local") == "local":
         findings += _memory_findings(sets, options, site) + _open_file_findings(sets)
     return findings
@@ -247,7 +250,7 @@ def _existing(directory):
 
 
 def _check_inputs(options):
-    """Return the measurement sets, and what is wrong with them."""
+    """Return surveys of the measurement sets, and what is wrong with them."""
     if "data_input_filenames" not in options:
         return [], []
     text = options["data_input_filenames"]
@@ -265,7 +268,15 @@ def _check_inputs(options):
 
     diameter_m = _number(options, "station_diameter_m", 0.0)
     surveys, findings = check_sets(paths, options.get("data_column", ""), diameter_m, options.get("field", "auto"))
-    return [survey.metadata for survey in surveys], findings + long_names(paths) + _overwritten(paths, options)
+    return surveys, findings + long_names(paths) + _overwritten(paths, options)
+
+
+def _scale_warnings(surveys, options):
+    """Return what speaks against the column that is to be imaged, as warnings."""
+    from lofarpipe.imaging.input_check import told_once
+    from lofarpipe.imaging.plausibility import set_warnings
+
+    return [f"{WARNING}{line}" for line in told_once(set_warnings(surveys, options.get("data_column", "")))]
 
 
 def _overwritten(paths, options):

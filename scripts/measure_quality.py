@@ -8,8 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.comparison import Expected, compare, read_expected, write_comparison
+from lofarpipe.imaging.measurement_set import read_metadata
+from lofarpipe.imaging.plausibility import image_warnings
 from lofarpipe.imaging.provenance import command_lines, version_lines
 from lofarpipe.imaging.quality import header_facts, image_weighting, left_out, observe, quality, sets_in_image
 from lofarpipe.imaging.reference import NONE, find_reference, read_reference
@@ -41,6 +43,7 @@ def main(
     field: str = "auto",
     effective_frequency: str = "",
     spectral_index: str = str(DEFAULT_INDEX),
+    niter: str = "",
 ) -> dict[str, str]:
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
 
@@ -49,6 +52,7 @@ def main(
     ``last_step`` count. ``robust`` to ``padding`` are what WSClean was given. ``ms_recorded`` are the sets before
     averaging; flagged fraction and integration time are those of the ones that ``ms_input`` was made of, of their
     ``data_column`` and ``field``.
+    With ``niter`` 0 the image is a dirty one. What speaks against its numbers is a warning.
     ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
     ``auto`` for the one beside the recorded sets, or ``none``. ``effective_frequency`` is the map of the frequency at
     which each source was measured, and ``spectral_index`` what carried its flux to the frequency of the image.
@@ -77,6 +81,9 @@ def main(
             compare(corrected, flat, known.reference, facts["rms"]["value"], known.effective_hz) if known else None
         )
         write_comparison(Path(comparison_file), compared)
+    columns = frozenset().union(*(read_metadata(path).columns for path in used or imaged))
+    for warning in image_warnings(facts, flat.phase_centre_deg, data_column, columns, is_cleaned=niter != "0"):
+        print(f"{WARNING}{warning}")
     return {"quality": quality_file}
 
 

@@ -239,6 +239,19 @@ def test_warnings_are_told_once_for_all_fields(site: Path, capsys: pytest.Captur
     assert said[1].endswith("[slurm] has no key 'partiton'; did you mean 'partition'?; not in use while method = local")
 
 
+def test_check_that_warns_of_a_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "plugins").mkdir()
+    check = "def check(options, site):\n    return ['WARNING: seconds: is 9'] if options['seconds'] == '9' else []\n"
+    (site / "plugins" / "PipelineCheck_quick.py").write_text(check)
+    with (site / "run.parset").open("a") as parset:
+        parset.write("pipeline.check = [quick]\n")
+    table(site, "one,[a.txt],0", "two,[b.txt],9")
+    assert run("--check") == 0
+    shown_text = capsys.readouterr()
+    assert shown_text.err == "warning: fields.csv:3: field 'two': seconds: is 9\n"
+    assert shown_text.out == "fields.csv: 2 fields, 3 steps each, nothing wrong\n"
+
+
 def test_any_key_can_be_a_column(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,1", "two,", header="field,copy.control.max_per_node")
     assert run("--check") == 0

@@ -8,9 +8,10 @@ import pytest
 from lofarpipe import pipeline as pipeline_module
 from lofarpipe import steps
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import Finding, PipelineError
 from lofarpipe.executors.jobs import Resources
 from lofarpipe.pipeline import check_pipeline, load_pipeline
+from lofarpipe.preflight import Reading, survey
 from lofarpipe.steps import step_list
 from lofarpipe.support.parset import Parset
 
@@ -165,6 +166,20 @@ def test_what_the_check_of_a_pipeline_says_of_an_option_is_told_once(load):
     uv = "! longest = 10  ## {number} longest\nclean.argument.minuv-l = 80\nclean.argument.maxuv-l = {{ longest }}\n"
     pipeline, settings = load(CLEAN + uv + "pipeline.check = [uv]\n", with_settings=True)
     assert [str(one) for one in check_pipeline(pipeline, settings, Resources(2, 8.0))] == ["longest: is too short"]
+
+
+def test_check_of_a_pipeline_can_warn(load):
+    Path("plugins").mkdir()
+    warnings = "['WARNING: longest: may be short', 'WARNING: beware']"
+    Path("plugins/PipelineCheck_uv.py").write_text(f"def check(options, site):\n    return {warnings}\n")
+    parset = "! longest = 10  ## {number} longest\npipeline.steps = []\npipeline.check = [uv]\n"
+    pipeline, settings = load(parset, with_settings=True)
+    found = check_pipeline(pipeline, settings, Resources(2, 8.0))
+    assert found == [Finding("longest", "may be short", True), Finding("uv", "beware", True)]
+    looked = survey(Reading(settings, pipeline, ()))
+    looked.close()
+    assert looked.findings == ()
+    assert [str(one) for one in looked.warnings] == ["longest: may be short", "uv: beware"]
 
 
 def needs_wsclean():

@@ -18,7 +18,9 @@ MAX_RISE = 2.0
 # Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; what is beyond is no source of a field.
 MAX_PEAK_JY = 1e5
 DIVERGED = "the deconvolution diverged"
-BAD_DATA = "some visibilities have values that no source has; flag them, or correct data_column"
+BAD_DATA = (
+    "the data are not in Jy, or some have values that no source has: calibrate or flag them, or correct data_column"
+)
 RISING_ITERATIONS = 2  # one rise happens in good deconvolutions: a new mask, another scale
 
 _NOISE = re.compile(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)

@@ -58,7 +58,8 @@ KNOWN_MESSAGES: tuple[tuple[str, str], ...] = (
         "correct the name; a word after an option that takes no value is also read as a name of a set",
     ),
     (r"access to non-existing row", "the table has no such row: the set is empty, or an option names one it lacks"),
-    (r"incorrect number of bytes|is not writable|is shorter than", DAMAGED),
+    (r"incorrect number of bytes|is not writable|is shorter than|no magic value found|BucketCache::getBucket", DAMAGED),
+    (r"(?:open or create of file|could not be opened).*: No such file", DAMAGED),
     (
         r"Multiple entries in FIELD table|has multiple fields",
         "one field is needed: write the one to image into a new set",

@@ -44,10 +44,16 @@ def opened(path: str) -> Iterator[Any]:
         raise MeasurementSetError(f"{path}: casacore cannot open a name that is not UTF-8; rename it") from err
     except RuntimeError as err:
         raise MeasurementSetError(f"{path}: cannot be {what}: {_reason(str(err).splitlines()[0])}") from err
+    except MemoryError as err:  # of an index that is nonsense
+        raise MeasurementSetError(
+            f"{path}: cannot be {what}: it asks for more memory than there is; {DAMAGED}"
+        ) from err
 
 
 def _reason(text: str) -> str:
-    """Return what casacore says, and what to do."""
+    """Return what casacore says of a set, or of a part of one, that is there, and what to do."""
+    if text.endswith("does not exist"):
+        return f"{text}; {DAMAGED}"
     # It wants to make a file longer that is too short; nobody is to change its mode, which would not help.
     return advised(re.sub(r"FiledesIO::write - (.*) is not writable", r"\1 is shorter than the table says", text))
 

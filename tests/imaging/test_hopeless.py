@@ -65,7 +65,9 @@ def test_dirty_image_that_no_field_has_is_laid_to_the_data(tmp_path: Path, local
     done = subprocess.run(argv, capture_output=True, text=True, env=environment(), check=True)
     seen = judged(done.stdout.splitlines()) or ""
     assert re.match(r"the (noise|peak) of the dirty image is [0-9.e+]+ MJy, beyond max_peak_jy = 100000 Jy: ", seen)
-    assert seen.endswith("some visibilities have values that no source has; flag them, or correct data_column")
+    assert seen.endswith(
+        "the data are not in Jy, or some have values that no source has: calibrate or flag them, or correct data_column"
+    )
 
 
 def test_noise_of_a_dirty_image_that_no_field_has() -> None:

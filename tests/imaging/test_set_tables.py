@@ -11,6 +11,7 @@ import pytest
 from small_sets import SetShape, make_set
 
 from lofarpipe.imaging.set_tables import MeasurementSetError, opened, opened_set
+from lofarpipe.imaging.survey import survey_set
 
 SMALL = SetShape(nantennas=3, ntimes=2)
 DAMAGED = "; it is damaged: copy it again, or leave it out"
@@ -84,6 +85,22 @@ def test_a_file_that_is_cut_short_is_said_to_be_short(small_set):
         table.getcol("ANTENNA1")
     assert "not writable" not in str(caught.value)
     assert str(caught.value).endswith(DAMAGED)
+
+
+@pytest.mark.parametrize("change", ["empty", "half", "gone", "junk"])
+@pytest.mark.parametrize("name", ["table.f0", "table.f0i", "table.f1", "table.dat", "DATA_DESCRIPTION/table.dat"])
+def test_damage_of_any_kind_is_called_so(tmp_path, name, change):
+    path = make_set(tmp_path / "a.MS", SetShape(nantennas=5, nchan=4), with_data=True)
+    file = Path(path, name)
+    contents = {"empty": b"", "half": file.read_bytes()[: file.stat().st_size // 2]}
+    contents["junk"] = b"\xff" * 64 + file.read_bytes()[64:]
+    file.unlink()
+    if change != "gone":
+        file.write_bytes(contents[change])
+    try:
+        survey_set(path, "DATA")
+    except MeasurementSetError as err:
+        assert str(err).endswith(DAMAGED) or "leave it out" in str(err)  # noqa: PT017 - some damage is not seen
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,9 @@ def test_bad_argument_leaves_the_images_alone(images, hba_set, tmp_path, keyword
 
 def test_quality_from_a_shell(images, hba_set, tmp_path):
     done = shell("measure_quality", *images, tmp_path / "q.json", hba_set, "--maxuv-lambda", "7000")
-    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/q.json\n")
+    said, result = done.stdout.splitlines()
+    assert (done.returncode, result) == (0, f"{tmp_path}/q.json")
+    assert said.startswith("WARNING: the noise is ")
     done = shell("measure_quality", *images, tmp_path / "q.json", tmp_path / "nowhere.MS")
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path}/nowhere.MS: no such measurement set\n"
