@@ -11,9 +11,10 @@ from lofarpipe.support.utilities import exists, files_of, is_file
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
+FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
-def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="False", check_ms_column=""):
+def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="False", check_ms_column="", **kwargs):
     """Write a map with one entry for each file.
 
     Parameters
@@ -21,11 +22,11 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     hosts : text of a list
         Hosts, given to the files in turn.
     files : text of a list
-        Paths, or patterns such as ``/data/L*_SB*.MS``; relative ones start in the current directory. Or the name of
-        a map: the files in it.
+        Paths, or patterns such as ``/data/L*_SB*.MS``; relative ones start in the current directory. A word without a
+        slash that names nothing there stays as it is: it may be a value. Or the name of a map: the files in it.
     mapfile_dir, filename : str
         Where the map is written.
-    check_files_exist : {"True", "False"}
+    check_files_exist : {"True", "False", "1", "0"}
         Refuse a file that does not exist.
     check_ms_column : str
         Refuse a measurement set without this column; empty for no check.
@@ -35,10 +36,13 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     dict
         ``mapfile``: the path of the map.
     """
-    paths = _files_in_map(files) or expand_inputs(files, Path.cwd())
+    problems = plugin_check(args, check_files_exist=check_files_exist)
+    if problems:
+        raise PipelineError(problems[0])
+    paths = _files_in_map(files) or _expanded(files)
     if not paths:
         raise PipelineError(f"files is '{files}'; at least one file is needed")
-    if check_files_exist == "True":
+    if FLAGS[check_files_exist.upper()]:
         _refuse_missing(paths)
     if check_ms_column:
         _refuse_without_column(paths, check_ms_column)
@@ -47,6 +51,13 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     products = [DataProduct(names[i % len(names)], path, False) for i, path in enumerate(paths)]
     DataMap(products).save(str(mapfile))
     return {"mapfile": str(mapfile)}
+
+
+def plugin_check(args, check_files_exist="False", **kwargs):
+    """Return what can be said against the arguments before anything runs."""
+    if check_files_exist.upper() in FLAGS:
+        return []
+    return [f"check_files_exist is '{check_files_exist}'; True or False is needed"]
 
 
 def plugin_looks_at(files, **kwargs):
@@ -64,6 +75,11 @@ def _files_in_map(name):
     except DataMapError:
         return []
     return [file for product in products for file in files_of(product.file)]
+
+
+def _expanded(files):
+    words = {str(Path.cwd() / name): name for name in split_list(files) if "/" not in name and not exists(name)}
+    return [words.get(path, path) for path in expand_inputs(files, Path.cwd())]
 
 
 def _refuse_missing(paths):

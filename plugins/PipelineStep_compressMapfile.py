@@ -10,7 +10,20 @@ OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
 
 
-def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", nitems_to_compress="-1", **kwargs):
+FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
+
+
+def plugin_main(
+    args,
+    mapfile_in,
+    mapfile_dir,
+    filename,
+    groups="",
+    members="",
+    nitems_to_compress="-1",
+    list_format="True",
+    **kwargs,
+):
     """Join the files of a map; skipped entries are left out.
 
     Parameters
@@ -26,12 +39,17 @@ def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", 
         ``mapfile_in`` holds files made from those.
     nitems_to_compress : str
         So many files are joined to one entry; all, if it is not above 0. Not to be given with ``groups``.
+    list_format : {"True", "False", "1", "0"}
+        Whether an entry is a list, ``[/a.MS,/b.MS]``, or names with blanks between them, ``/a.MS /b.MS``.
 
     Returns
     -------
     dict
-        ``mapfile``: the path of the map, with entries such as ``[/a.MS,/b.MS]``.
+        ``mapfile``: the path of the map.
     """
+    problems = plugin_check(args, list_format=list_format)
+    if problems:
+        raise PipelineError(problems[0])
     products = DataMap.load(mapfile_in).data
     if all(product.skip for product in products):
         raise PipelineError(f"{mapfile_in}: every product is skipped; there is nothing to join")
@@ -44,14 +62,21 @@ def plugin_main(args, mapfile_in, mapfile_dir, filename, groups="", members="", 
         joined = _grouped(products, groups, members, mapfile_in)
     else:
         joined = _chunks([product for product in products if not product.skip], number)
+    form = "[{}]".format if FLAGS[list_format.upper()] else str
+    separator = "," if FLAGS[list_format.upper()] else " "
     mapfile = Path(mapfile_dir) / filename
-    DataMap([_entry(group) for group in joined if group]).save(str(mapfile))
+    DataMap([_entry(group, form, separator) for group in joined if group]).save(str(mapfile))
     return {"mapfile": str(mapfile)}
 
 
-def _entry(products):
+def plugin_check(args, list_format="True", **kwargs):
+    """Return what can be said against the arguments before anything runs."""
+    return [] if list_format.upper() in FLAGS else [f"list_format is '{list_format}'; True or False is needed"]
+
+
+def _entry(products, form, separator):
     files = [name for product in products if not product.skip for name in files_of(product.file)]
-    return DataProduct(products[0].host, f"[{','.join(files)}]", not files)
+    return DataProduct(products[0].host, form(separator.join(files)), not files)
 
 
 def _number(text):
@@ -62,8 +87,11 @@ def _number(text):
 
 
 def _chunks(products, number):
-    size = number if number > 0 else len(products)
-    return [products[start : start + size] for start in range(0, len(products), size)]
+    """So many files each; an entry of several files counts as so many."""
+    if number <= 0:
+        return [products]
+    single = [DataProduct(product.host, name, False) for product in products for name in files_of(product.file)]
+    return [single[start : start + number] for start in range(0, len(single), number)]
 
 
 def _grouped(products, groups, members, mapfile_in):

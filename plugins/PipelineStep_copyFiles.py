@@ -12,9 +12,12 @@ from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
+FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
-def plugin_main(args, mapfile_dir, filename, hosts, input_file, output_files, use_symlinks="True", **kwargs):
+def plugin_main(
+    args, mapfile_dir, filename, hosts, output_files, input_file="", use_symlinks="True", input_mapfile="", **kwargs
+):
     """Copy ``input_file`` to each of ``output_files``; directories above them are made.
 
     Parameters
@@ -24,35 +27,39 @@ def plugin_main(args, mapfile_dir, filename, hosts, input_file, output_files, us
     hosts : text of a list
         Hosts of the entries, given to the names in turn.
     input_file : str
-        The file, or a map with one entry that names it.
+        The file, or a map (``.mapfile``) with one entry that names it.
     output_files : text of a list
         The names to deliver under; empty leaves the file where it is.
-    use_symlinks : {"True", "False"}
+    use_symlinks : {"True", "False", "1", "0"}
         Whether the second and later names are links to the first, or copies.
+    input_mapfile : str
+        A map with one entry that names the file, instead of ``input_file``.
 
     Returns
     -------
     dict
         ``mapfile``: a map of the names, in order; of the input itself where no name is given.
     """
-    source = _the_file(input_file)
+    source = _the_file(input_file, input_mapfile)
     names = [Path(name).absolute() for name in _names(output_files)]
     _refuse(_problems(names) + _problem_with_flag(use_symlinks))
     for place, name in enumerate(names):
         if _same_place(name, source):
             continue  # it is there already
-        if place and use_symlinks == "True":
+        if place and FLAGS[use_symlinks.upper()]:
             _link(name, names[0])
         else:
             _copy(source, name)
     return _write_map(names or [source], hosts, Path(mapfile_dir) / filename)
 
 
-def plugin_dry_run(args, mapfile_dir, filename, hosts, input_file, output_files, use_symlinks="True", **kwargs):
+def plugin_dry_run(
+    args, mapfile_dir, filename, hosts, output_files, input_file="", use_symlinks="True", input_mapfile="", **kwargs
+):
     """Return what ``plugin_main`` gives, and copy nothing; the file need not be there yet."""
     names = [Path(name).absolute() for name in _names(output_files)]
     _refuse(_problems(names) + _problem_with_flag(use_symlinks))
-    return _write_map(names or [_named_file(input_file)], hosts, Path(mapfile_dir) / filename)
+    return _write_map(names or [_named_file(input_file, input_mapfile)], hosts, Path(mapfile_dir) / filename)
 
 
 def _write_map(names, hosts, mapfile):
@@ -62,9 +69,11 @@ def _write_map(names, hosts, mapfile):
     return {"mapfile": str(mapfile)}
 
 
-def plugin_check(args, output_files="", use_symlinks="True", **kwargs):
+def plugin_check(args, output_files="", use_symlinks="True", input_file=None, input_mapfile=None, **kwargs):
     """Return what can be said against the names before anything runs, one sentence each."""
     names = [Path(name).absolute() for name in _names(output_files)]
+    if input_file and input_mapfile:
+        return ["input_file and input_mapfile are given; one of them names the file"]
     return _problems_with_home(_names(output_files)) + _problems(names) + _problem_with_flag(use_symlinks)
 
 
@@ -78,7 +87,7 @@ def _refuse(problems):
 
 
 def _problem_with_flag(use_symlinks):
-    if use_symlinks in ("True", "False"):
+    if use_symlinks.upper() in FLAGS:
         return []
     return [f"use_symlinks is '{use_symlinks}'; True or False is needed"]
 
@@ -109,25 +118,27 @@ def _problem(name):
     return ""
 
 
-def _the_file(input_file):
+def _the_file(input_file, input_mapfile):
     """The file itself, from its name or from a map of one."""
-    source = Path(_named_file(input_file)).absolute()
+    source = Path(_named_file(input_file, input_mapfile)).absolute()
     if not source.is_file():
         reason = "is a directory; only a file can be copied" if source.is_dir() else "no such file"
         raise PipelineError(f"input_file {source}: {reason}")
     return source
 
 
-def _named_file(input_file):
+def _named_file(input_file, input_mapfile):
     """The name of the one file that is meant."""
-    named = Path(input_file)
-    if named.suffix == ".mapfile":
-        products = [product for product in DataMap.load(str(named)).data if not product.skip]
+    if not (input_file or input_mapfile):
+        raise PipelineError("input_file is missing; name the file, or with input_mapfile a map that names it")
+    mapfile = input_mapfile or (input_file if input_file.endswith(".mapfile") else "")
+    if mapfile:
+        products = [product for product in DataMap.load(mapfile).data if not product.skip]
         files = [name for product in products for name in files_of(product.file)]
     else:
         files = files_of(input_file)
     if len(files) != 1:
-        raise PipelineError(f"input_file {input_file}: names {len(files)} files; exactly one is needed")
+        raise PipelineError(f"{mapfile or f'input_file {input_file}'}: names {len(files)} files; exactly one is needed")
     return files[0]
 
 

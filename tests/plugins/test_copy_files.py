@@ -31,7 +31,7 @@ def deliver(plugin, source, tmp_path):
     def deliver(*names, use_symlinks="True", hosts="[localhost]", input_file=None):
         texts = [str(name) for name in names]
         result = plugin.plugin_main(
-            [], str(tmp_path), "out.mapfile", hosts, str(input_file or source), f"[{','.join(texts)}]", use_symlinks
+            [], str(tmp_path), "out.mapfile", hosts, f"[{','.join(texts)}]", str(input_file or source), use_symlinks
         )
         assert list(result) == ["mapfile"]
         return DataMap.load(result["mapfile"]).data
@@ -183,3 +183,17 @@ def test_check_of_a_directory_without_permission(plugin, tmp_path, monkeypatch):
 
 def test_check_of_use_symlinks(plugin):
     assert plugin.plugin_check([], use_symlinks="yes") == ["use_symlinks is 'yes'; True or False is needed"]
+
+
+def test_map_names_the_file(plugin, source, tmp_path):
+    DataMap([DataProduct("h", str(source), False)]).save(tmp_path / "in.map")
+    given = {"hosts": "[h]", "output_files": f"[{tmp_path}/new.fits]", "input_mapfile": str(tmp_path / "in.map")}
+    for call in (plugin.plugin_dry_run, plugin.plugin_main):
+        result = call([], mapfile_dir=str(tmp_path), filename="out.mapfile", use_symlinks="0", **given)
+        assert names_of(DataMap.load(result["mapfile"]).data) == [str(tmp_path / "new.fits")]
+    assert (tmp_path / "new.fits").read_bytes() == source.read_bytes()
+    both = "input_file and input_mapfile are given; one of them names the file"
+    assert plugin.plugin_check([], input_file=str(source), **given) == [both]
+    del given["input_mapfile"]
+    with pytest.raises(PipelineError, match="input_file is missing; name the file, or with input_mapfile a map"):
+        plugin.plugin_main([], mapfile_dir=str(tmp_path), filename="out.mapfile", **given)

@@ -41,6 +41,19 @@ def test_list_of_files_with_hosts_in_turn(plugin, tmp_path):
     ]
 
 
+def test_words_that_name_nothing_are_values(plugin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.MS").mkdir()
+    add = plugin("addListMapfile")
+    given = {"hosts": "[h]", "files": "[1024, b.MS, no/c.MS, 5deg, 'x*']", "mapfile_dir": str(tmp_path)}
+    result = add.plugin_main([], filename="m", check_files_exist="0", more="", **given)
+    assert _files(result) == ["1024", f"{tmp_path}/b.MS", f"{tmp_path}/no/c.MS", "5deg", "x*"]
+    wrong = "check_files_exist is 'maybe'; True or False is needed"
+    assert add.plugin_check([], check_files_exist="maybe") == [wrong]
+    with pytest.raises(PipelineError, match=wrong):
+        add.plugin_main([], filename="m", check_files_exist="maybe", **given)
+
+
 def test_missing_file_is_named(plugin, tmp_path):
     with pytest.raises(PipelineError, match=r"nowhere.MS"):
         plugin("addListMapfile").plugin_main(
@@ -75,6 +88,23 @@ def test_lists_are_joined_flat(plugin, write, tmp_path):
     assert _files(plugin("compressMapfile").plugin_main([], mapfile, str(tmp_path), "out")) == [
         "[/a.MS,/b.MS,/c.MS,/d.MS,/e.MS]"
     ]
+
+
+def test_so_many_files_each(plugin, write, tmp_path):
+    """Files are counted, and not entries, which may be lists."""
+    mapfile = write("in", "[/a,/b,/c]", "/d", "/e", skip=[2])
+    result = plugin("compressMapfile").plugin_main([], mapfile, str(tmp_path), "out", nitems_to_compress="2")
+    assert _files(result) == ["[/a,/b]", "[/c,/d]"]
+
+
+def test_names_with_blanks_between_them(plugin, write, tmp_path):
+    join = plugin("compressMapfile")
+    mapfile = write("in", "/a", "[/b,/c]")
+    assert _files(join.plugin_main([], mapfile, str(tmp_path), "out", list_format="false")) == ["/a /b /c"]
+    wrong = "list_format is 'no'; True or False is needed"
+    assert join.plugin_check([], list_format="no") == [wrong]
+    with pytest.raises(PipelineError, match=wrong):
+        join.plugin_main([], mapfile, str(tmp_path), "out", list_format="no")
 
 
 def test_one_entry_for_each_group(plugin, write, tmp_path):

@@ -31,7 +31,8 @@ def test_every_plugin_can_be_called_or_gives_nothing(path: Path) -> None:
 def tell(tmp_path: Path):
     """Return a function that calls copyFiles as a dry run does."""
     plugin = load_script("PipelineStep_copyFiles")
-    return lambda *more: plugin.plugin_dry_run([], str(tmp_path), "x.mapfile", "[a, b]", *more)
+    place = {"mapfile_dir": str(tmp_path), "filename": "x.mapfile", "hosts": "[a, b]"}
+    return lambda source, names, *flag: plugin.plugin_dry_run([], *place.values(), names, source, *flag)
 
 
 def test_delivery_is_only_told(tell, tmp_path: Path) -> None:
