@@ -24,6 +24,7 @@ AUTO = "auto"  # the field of a set that has one
 ROWS_PER_BLOCK = 500_000
 CHECKED_ROWS = 20_000  # a set with no more rows is looked at row by row
 CHECKED_SLOTS, CHECKED_PLACES = 8, 3  # slots read entirely, and places within a slot read of all of them
+DP3_TIME_TOLERANCE_S = 0.01  # msin.timetolerance of DP3 6.6
 GAP_STEPS = 1.5  # slots farther apart than this have a gap between them
 MOST_CELLS = 40  # (slots x baselines) per row; a set with more is not made of time slots
 
@@ -33,8 +34,9 @@ class TimeAxis:
     """The time slots of a set, MJD UTC seconds; ``first_s`` and ``last_s`` are their centres.
 
     ``step_s`` is how one slot usually follows another, ``first_interval_s`` the INTERVAL of the first row, which DP3
-    takes for it. ``exposure_s`` is that of all slots together. ``offset_s`` is how far a slot is from a whole number of
-    steps after the first one. ``backward_row`` is the first row that is earlier than the one before it; -1 for none.
+    takes for it. ``exposure_s`` is that of all slots together. ``offset_s`` is how far a slot is at most from a whole
+    number of steps after the first one. ``backward_row`` is the first row that is earlier than the one before it; -1
+    for none.
     """
 
     first_s: float
@@ -52,6 +54,11 @@ class TimeAxis:
     def grid_slots(self) -> int:
         """The number of slots from the first to the last, whether rows exist for them or not."""
         return round((self.last_s - self.first_s) / self.step_s) + 1
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether each slot follows the one before it by just a step, as DP3 needs it to read several sets at once."""
+        return self.gaps == 0 and self.slots == self.grid_slots and self.offset_s < DP3_TIME_TOLERANCE_S
 
 
 @dataclass(frozen=True)
@@ -142,13 +149,13 @@ def _regular_slot_rows(table: Any, nantennas: int) -> int:
     starts_s, ends_s = (table.getcol("TIME", first, -1, rows) for first in (0, rows - 1))
     if not ((starts_s == ends_s).all() and (np.diff(starts_s) > 0).all()):
         return 0
-    pairs = _pairs(table, 0, rows)
+    pairs = read_codes(table, 0, rows)
     if len(np.unique(pairs)) != rows:
         return 0
     if nrows <= CHECKED_ROWS:
-        return rows if (_pairs(table, 0, nrows).reshape(-1, rows) == pairs).all() else 0
+        return rows if (read_codes(table, 0, nrows).reshape(-1, rows) == pairs).all() else 0
     for slot in np.unique(np.linspace(0, nrows // rows - 1, CHECKED_SLOTS).astype(int)):
-        if not np.array_equal(_pairs(table, int(slot) * rows, rows), pairs):
+        if not np.array_equal(read_codes(table, int(slot) * rows, rows), pairs):
             return 0
     for place in np.unique(np.linspace(0, rows - 1, CHECKED_PLACES).astype(int)):
         if len(np.unique(table.getcol("ANTENNA2", int(place), -1, rows))) != 1:
@@ -156,7 +163,7 @@ def _regular_slot_rows(table: Any, nantennas: int) -> int:
     return rows
 
 
-def _pairs(table: Any, first: int, rows: int) -> Numbers:
+def read_codes(table: Any, first: int, rows: int) -> Numbers:
     """Return one number for the baseline of each row."""
     return _codes(*(np.asarray(table.getcol(name, first, rows)) for name in ("ANTENNA1", "ANTENNA2")))
 
@@ -169,7 +176,7 @@ def _read_regular(table: Any, rows: int) -> tuple[TimeAxis, RowLayout]:
     times_s, intervals_s, exposures_s = (
         np.asarray(table.getcol(name, 0, -1, rows), float) for name in ("TIME", "INTERVAL", "EXPOSURE")
     )
-    pairs = _pairs(table, 0, rows)
+    pairs = read_codes(table, 0, rows)
     layout = RowLayout(int(table.nrows()), rows, rows, rows, 0, True, _digest(pairs), _crossed(pairs))
     return _time_axis(times_s, intervals_s, exposures_s, intervals_s[0]), layout
 
@@ -190,11 +197,11 @@ def _time_axis(
 ) -> TimeAxis:
     """Return the axis of sorted slots with the INTERVAL and the EXPOSURE of each.
 
-    One slot follows another by what most INTERVALs say, unless no two slots are so close together.
+    The step is the usual distance of slots that are not apart by a gap; the INTERVAL where there is one slot.
     """
-    steps_s, step_s = np.diff(times_s), float(np.median(intervals_s))
-    if len(steps_s) and not (step_s > 0 and steps_s.min() < GAP_STEPS * step_s):
-        step_s = float(steps_s.min())
+    steps_s = np.diff(times_s)
+    close_s = steps_s[steps_s < GAP_STEPS * np.percentile(steps_s, 25)] if len(steps_s) else intervals_s
+    step_s = float(np.median(close_s))
     exposures_s = np.where(exposures_s > 0, exposures_s, step_s)
     steps = (times_s - times_s[0]) / step_s if step_s > 0 else np.zeros(1)
     return TimeAxis(
@@ -237,7 +244,7 @@ def _read_all(table: Any) -> tuple[TimeAxis, RowLayout]:
     repeated = _count_repeated(table, times_s, pairs)
     fewest, most, first_interval_s = int(counts.min()), int(counts.max()), float(table.getcell("INTERVAL", 0))
     regular = fewest == most == len(pairs) and repeated == 0 and backward_row < 0
-    first_pairs = _pairs(table, 0, min(most, int(table.nrows())))
+    first_pairs = read_codes(table, 0, min(most, int(table.nrows())))
     layout = RowLayout(
         rows=int(table.nrows()),
         fewest_rows=fewest,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import casacore.tables as ct
 import numpy as np
@@ -213,5 +214,38 @@ def keep_rows(path: str, rows: Sequence[int]) -> None:
     """Leave only these rows in a set, in this order; a number that comes twice makes two rows."""
     with ct.table(path, ack=False) as table:
         table.selectrows(list(map(int, rows))).copy(f"{path}.new", deep=True).close()
+    shutil.rmtree(path)
+    Path(f"{path}.new").rename(path)
+
+
+def change_column(path: str, column: str, change: Callable[[Any], Any]) -> None:
+    """Put what ``change`` makes of a column of a table in its place."""
+    with ct.table(path, readonly=False, ack=False) as table:
+        table.putcol(column, change(table.getcol(column)))
+
+
+def add_field(path: str, name: str, dec_offset_rad: float = 0.0) -> None:
+    """Add a row to FIELD, like the first one but for name and declination."""
+    with ct.table(f"{path}/FIELD", readonly=False, ack=False) as table:
+        table.addrows(1)
+        row = table.nrows() - 1
+        table.putcell("NAME", row, name)
+        for column in ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR"):
+            table.putcell(column, row, table.getcell(column, 0) + np.array([[0.0, dec_offset_rad]]))
+
+
+def drop_column(path: str, column: str) -> None:
+    """Write a set again without a column, also where casacore does not remove it."""
+    with ct.table(path, ack=False) as table:
+        with table.select(",".join(name for name in table.colnames() if name != column)) as others:
+            others.copy(f"{path}.new", deep=True).close()
+        keywords = table.getkeywords()
+    with ct.table(f"{path}.new", readonly=False, ack=False) as table:
+        for name in keywords:
+            if not Path(path, name).is_dir():
+                continue
+            if not Path(f"{path}.new", name).is_dir():
+                shutil.copytree(f"{path}/{name}", f"{path}.new/{name}")
+            table.putkeyword(name, f"Table: {path}.new/{name}")
     shutil.rmtree(path)
     Path(f"{path}.new").rename(path)

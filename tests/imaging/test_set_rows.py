@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import casacore.tables as ct
 import numpy as np
 import pytest
-from small_sets import SetShape, keep_rows, make_set
+from small_sets import SetShape, add_field, change_column, keep_rows, make_set
 
 from lofarpipe.imaging import set_rows
 from lofarpipe.imaging.measurement_set import read_metadata
@@ -24,11 +23,6 @@ def path(tmp_path):
 def seen(path: str) -> tuple[TimeAxis, RowLayout]:
     metadata = read_metadata(path)
     return metadata.times, metadata.layout
-
-
-def change(path, column, change_values):
-    with ct.table(path, readonly=False, ack=False) as table:
-        table.putcol(column, change_values(table.getcol(column)))
 
 
 @pytest.fixture(params=[True, False], ids=["small", "large"])
@@ -107,25 +101,25 @@ class TestLayouts:
 
     def test_first_slot_half_as_long(self, path):
         for column in ("INTERVAL", "EXPOSURE"):
-            change(path, column, lambda values: np.where(np.arange(180) < SLOT, 5.0, values))
+            change_column(path, column, lambda values: np.where(np.arange(180) < SLOT, 5.0, values))
         times, _ = seen(path)
         assert (times.step_s, times.first_interval_s, times.exposure_s) == (10.0, 5.0, pytest.approx(115))
 
     def test_slots_off_the_grid(self, path):
-        change(path, "TIME", lambda values: values + np.where(np.arange(180) < 8 * SLOT, 0.0, 2.5))
+        change_column(path, "TIME", lambda values: values + np.where(np.arange(180) < 8 * SLOT, 0.0, 2.5))
         times, _ = seen(path)
         assert (times.offset_s, times.gaps) == (pytest.approx(2.5), 0)
 
     def test_no_interval(self, path):
-        change(path, "INTERVAL", np.zeros_like)
-        change(path, "EXPOSURE", np.zeros_like)
+        change_column(path, "INTERVAL", np.zeros_like)
+        change_column(path, "EXPOSURE", np.zeros_like)
         times, _ = seen(path)
         assert (times.step_s, times.first_interval_s, times.exposure_s) == (pytest.approx(10), 0.0, pytest.approx(120))
 
 
 def test_one_slot_without_interval_is_refused(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(nantennas=5, ntimes=1))
-    change(path, "INTERVAL", np.zeros_like)
+    change_column(path, "INTERVAL", np.zeros_like)
     with pytest.raises(MeasurementSetError, match=r"INTERVAL is 0\.0 s; a positive one is needed"):
         read_metadata(path)
 
@@ -133,7 +127,7 @@ def test_one_slot_without_interval_is_refused(tmp_path):
 def test_rows_that_are_no_slots_are_not_compared(path, monkeypatch):
     """A time of its own for every row: what would hold each baseline of each slot is not made."""
     monkeypatch.setattr(set_rows, "MOST_CELLS", 10)
-    change(path, "TIME", lambda values: values + np.arange(180) * 1e-3)
+    change_column(path, "TIME", lambda values: values + np.arange(180) * 1e-3)
     _, layout = seen(path)
     assert (layout.most_rows, layout.repeated) == (1, 0)
 
@@ -166,18 +160,8 @@ class TestFields:
 
     def test_rows_of_one_field_only(self, path):
         add_field(path, "other", dec_offset_rad=0.05)
-        change(path, "FIELD_ID", lambda values: np.where(np.arange(180) < 4 * SLOT, 0, 1).astype(values.dtype))
+        change_column(path, "FIELD_ID", lambda values: np.where(np.arange(180) < 4 * SLOT, 0, 1).astype(values.dtype))
         metadata = read_metadata(path, "other")
         assert (metadata.field_id, metadata.nfields, metadata.nrows, metadata.times.slots) == (1, 2, 8 * SLOT, 8)
         assert metadata.phase_centre_rad == pytest.approx((SHAPE.ra_rad, SHAPE.dec_rad + 0.05))
         assert metadata.start_s == pytest.approx(SHAPE.start_s + 40)
-
-
-def add_field(path: str, name: str, dec_offset_rad: float = 0.0) -> None:
-    """Add a row to FIELD, like the first one but for name and declination."""
-    with ct.table(f"{path}/FIELD", readonly=False, ack=False) as table:
-        table.addrows(1)
-        row = table.nrows() - 1
-        table.putcell("NAME", row, name)
-        for column in ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR"):
-            table.putcell(column, row, table.getcell(column, 0) + np.array([[0.0, dec_offset_rad]]))

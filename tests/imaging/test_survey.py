@@ -5,7 +5,7 @@ from __future__ import annotations
 import casacore.tables as ct
 import numpy as np
 import pytest
-from small_sets import SetShape, count_reading, make_set, set_flags
+from small_sets import SetShape, change_column, count_reading, make_set, set_flags
 
 from lofarpipe.imaging import survey
 from lofarpipe.imaging.survey import SetSurvey, survey_set
@@ -17,11 +17,6 @@ CROSS = 12 * 10 * 4  # visibilities between different antennas
 @pytest.fixture
 def path(tmp_path):
     return make_set(tmp_path / "a.MS", SHAPE, with_data=True)
-
-
-def change(path, column, change_values):
-    with ct.table(path, readonly=False, ack=False) as table:
-        table.putcol(column, change_values(table.getcol(column)))
 
 
 def touching(path, antenna):
@@ -47,18 +42,18 @@ class TestUsability:
     )
     def test_weights_of_one_antenna(self, path, factor, name):
         of_third = touching(path, 2)
-        change(path, "WEIGHT_SPECTRUM", lambda weights: np.where(of_third, weights * factor, weights))
+        change_column(path, "WEIGHT_SPECTRUM", lambda weights: np.where(of_third, weights * factor, weights))
         assert usability(path) == {name: 12 * 4 * 4, "usable": 12 * 6 * 4}
         assert survey_set(path).usability.antennas == (0, 1, 3, 4)
 
     def test_flags_come_before_weights(self, path):
         set_flags(path, np.arange(180)[:, None] % 15 + np.zeros((1, 4)) == 1)  # baseline 0-1
-        change(path, "WEIGHT_SPECTRUM", lambda weights: -weights)
+        change_column(path, "WEIGHT_SPECTRUM", lambda weights: -weights)
         assert usability(path) == {"flagged": 12 * 4, "negative": 12 * 9 * 4, "usable": 0}
 
     def test_values_that_are_not_finite(self, path):
         of_third = touching(path, 2)
-        change(path, "DATA", lambda values: np.where(of_third, np.nan, values).astype(np.complex64))
+        change_column(path, "DATA", lambda values: np.where(of_third, np.nan, values).astype(np.complex64))
         assert usability(path) == {"not_finite": 12 * 4 * 4, "usable": 12 * 6 * 4}
         assert survey_set(path).usability.usable == CROSS  # no column was asked for
 
@@ -78,7 +73,7 @@ class TestUsability:
     def test_large_sets_are_sampled_in_whole_slots(self, path, monkeypatch):
         monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 5 * 15 * 4)
         monkeypatch.setattr(survey, "SAMPLED_VALUES", 15 * 4)
-        change(path, "DATA", lambda values: np.full_like(values, np.nan))
+        change_column(path, "DATA", lambda values: np.full_like(values, np.nan))
         found = survey_set(path, "DATA").usability
         assert (found.looked_at, found.not_finite) == (5 * 10 * 4, 10 * 4)
 
@@ -92,7 +87,7 @@ class TestTables:
         assert not found.is_bda
 
     def test_falling_frequencies(self, path):
-        change(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
+        change_column(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
         assert not survey_set(path).rising
 
     def test_what_dp3_would_miss(self, path):
@@ -121,7 +116,7 @@ class TestTables:
         copy = f"{tmp_path}/copy.MS"
         with ct.table(str(hba_set_generic), ack=False) as table:
             table.copy(copy, deep=True).close()
-        change(f"{copy}/ANTENNA", "NAME", lambda names: ["ST001", *names[1:]])
+        change_column(f"{copy}/ANTENNA", "NAME", lambda names: ["ST001", *names[1:]])
         assert survey_set(copy).phased_up == ("ST001",)
 
 
@@ -139,7 +134,7 @@ class TestMemory:
 
     def test_subtable_that_was_written(self, path):
         survey_set(path)
-        change(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
+        change_column(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
         assert not survey_set(path).rising
 
     def test_path_that_is_not_there(self, tmp_path):
