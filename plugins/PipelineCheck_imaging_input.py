@@ -1,5 +1,6 @@
 """Early check of an imaging pipeline: its measurement sets, its output directories, and the room on disk."""
 
+import contextlib
 import math
 import os
 import resource
@@ -16,6 +17,7 @@ from lofarpipe.support.utilities import exists
 
 GB = 1e9  # decimal
 SMALLEST_CELL_DEG = 1e-6
+AVERAGED = "the averaged sets"
 GRID_BYTES = 8  # of a complex number of the gridder's plane, the least that an image takes of memory
 # Open in DP3 6.6 for each set, raw or compressed by Dysco: 31 or 32, counted in /proc with 1 to 244 sets; and others.
 FILES_OF_A_SET, OTHER_FILES = 32, 100
@@ -51,12 +53,14 @@ def check(options, site):
     unwritable = _write_findings("local_scratch_dir", Path(scratch), is_directory=True) if scratch else []
     surveys, set_findings = _check_inputs(options)
     sets = [survey.metadata for survey in surveys]
+    if surveys and not set_findings:
+        set_findings += _field_findings(surveys, options)
     findings += unwritable + set_findings
     unwritable += [what for what in [*_told(site), *outputs] if what.startswith("working_directory")]
     if sets and not set_findings:
         findings += channel_findings(sets, _number(options, "channels_out", 0.0))
     if sets and not set_findings and not unwritable:
-        findings += _room_findings(sets, options, site)
+        findings += _room_findings(surveys, options, site)
     if sets and not set_findings:
         findings += _scale_warnings(surveys, options)
     if sets and not set_findings and site.get("method", "local") == "local":
@@ -288,16 +292,31 @@ def _overwritten(paths, options):
     ]
 
 
-def _room_findings(sets, options, site):
-    """Return where the averaged sets, or WSClean's reordered visibilities, would not fit."""
-    from lofarpipe.imaging.disk_space import least_volume
+def _field_findings(surveys, options):
+    """Return what of the options does not fit the baselines of the sets, or the size of the sky."""
+    from lofarpipe.imaging.field_check import size_finding, uv_range_finding
 
+    cellsize_deg = _number(options, "cellsize_highres_deg")
+    findings = [uv_range_finding(surveys, _shortest(options), _number(options, "maxlambda_highres"))]
+    with contextlib.suppress(ValueError):  # said where the room on disk is looked at
+        findings += [size_finding(surveys, _wish(options), cellsize_deg)] if cellsize_deg > 0 else []
+    return [finding for finding in findings if finding]
+
+
+def _room_findings(surveys, options, site):
+    """Return where copies of sets, the averaged sets, or WSClean's reordered visibilities, would not fit."""
+    from lofarpipe.imaging.disk_space import least_volume, table_bytes
+    from lofarpipe.imaging.set_copy import why_copied
+
+    sets = [survey.metadata for survey in surveys]
+    copied = sum(table_bytes(survey.path) for survey in surveys if why_copied(survey))
     try:
         volume = least_volume(sets, _wish(options))
     except (PipelineError, ValueError) as err:
         return [f"data_input_filenames: how much disk the image needs cannot be found out: {err}"]
     copies = 1 if options.get("fuse_average_concat") == "True" else 2
-    needs = [("working_directory", site.get("working_directory"), copies * volume.averaged_bytes, "the averaged sets")]
+    size, what = copied + copies * volume.averaged_bytes, "copies of sets and the averaged ones" if copied else AVERAGED
+    needs = [("working_directory", site.get("working_directory"), size, what)]
     if options.get("local_scratch_dir"):
         polarisations = 4 if options.get("gridder") == "idg" else 1  # IDG reads all correlations of Stokes I
         cleans = _number(options, "niter", 1) > 0 and _number(options, "mgain", 0.5) < 1

@@ -28,6 +28,9 @@ OUTPUTS = (
     "nwavelengths_high_mapfile",
     "nwavelengths_low_mapfile",
     "timegroups",
+    "weightbits",
+    "copied_mapfile",
+    "copies_mapfile",
     "plan",
 )
 # It only plans: a dry run calls it, with other places for all that it writes.
@@ -35,7 +38,12 @@ DRY_RUN_WRITES = ("mapfile_dir", "plan_file")
 
 
 def main(
-    ms_input: str | list[str], outmapname: str, mapfile_dir: str, plan_file: str = "", **options: object
+    ms_input: str | list[str],
+    outmapname: str,
+    mapfile_dir: str,
+    plan_file: str = "",
+    copies_dir: str = "",
+    **options: object,
 ) -> dict[str, str]:
     """Write every mapfile and the plan; return their names by the keys of ``OUTPUTS``.
 
@@ -49,6 +57,9 @@ def main(
         Where they are written.
     plan_file
         Where the plan is written; ``plan.json`` in ``mapfile_dir`` by default.
+    copies_dir
+        Where copies of sets are planned that DP3 cannot read as they are, or would average wrongly; ``copies`` in
+        ``mapfile_dir`` by default. They are made by copy_set.py.
     options
         Options of the imaging plan, as numbers or text: see `lofarpipe.imaging.plan_options.PlanOptions`.
 
@@ -63,7 +74,7 @@ def main(
     from lofarpipe.imaging.plan_options import parse_options
     from lofarpipe.imaging.plan_report import write_json
 
-    plan = plan_field(named_sets(ms_input), parse_options(options))
+    plan = plan_field(named_sets(ms_input), parse_options(options), copies_dir or f"{mapfile_dir}/copies")
     path = Path(plan_file) if plan_file else Path(mapfile_dir) / "plan.json"
     for directory in (Path(mapfile_dir), path.parent):
         directory.mkdir(parents=True, exist_ok=True)

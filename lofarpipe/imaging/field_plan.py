@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lofarpipe.imaging.beam import FieldBeam, block_times_s, field_beam
-from lofarpipe.imaging.measurement_set import elevation_rad, read_metadata
-from lofarpipe.imaging.plan import ImagingPlan, Observation, make_plan, observe
+from lofarpipe.imaging.measurement_set import elevation_rad
+from lofarpipe.imaging.plan import ImagingPlan, Observation, PlannedCopy, make_plan, observe
 from lofarpipe.imaging.plan_options import PlanError, PlanOptions
+from lofarpipe.imaging.set_copy import copy_slot, why_copied
+from lofarpipe.imaging.survey import SetSurvey, survey_set
 
 ELEVATION_TIMES = 9
 
 
-def plan_field(paths: Sequence[str], options: PlanOptions) -> ImagingPlan:
+def plan_field(paths: Sequence[str], options: PlanOptions, copies_dir: str = "copies") -> ImagingPlan:
     """Return the plan for imaging these measurement sets together.
+
+    ``copies_dir`` is where copies will be of those that DP3 cannot read as they are, or would average wrongly.
 
     Raises
     ------
     PlanError
-        If there is no set, one is given twice, they cannot be imaged together, or the field is below the horizon.
+        If there is no set, one is given twice, they cannot be imaged together, the field is below the horizon, or a
+        size, the uv range or the diameter of a station is impossible.
     MeasurementSetError, BeamError
         If a set cannot be read, or has no usable beam.
-    ValueError
-        If a size, the uv range or the diameter of a station is impossible.
     """
     repeated = [path for path, times in Counter(str(Path(path).resolve()) for path in paths).items() if times > 1]
     if repeated:
         raise PlanError(f"{repeated[0]}: given twice; give each measurement set once")
-    sets = [read_metadata(path) for path in paths]
-    observation = observe(sets)
+    surveys = [survey_set(path, options.data_column, options.field) for path in paths]
+    sets, copies = [one.metadata for one in surveys], plan_copies(surveys, copies_dir)
+    observation = observe(sets, copies)
     mean_elevation_rad = _mean_elevation_rad(observation)
-    return make_plan(sets, _beam(observation, options), options, mean_elevation_rad)
+    try:
+        return make_plan(sets, _beam(observation, options), options, mean_elevation_rad, copies)
+    except ValueError as err:
+        raise PlanError(f"{sets[0].path}: no plan can be made: {err}") from err
+
+
+def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, PlannedCopy]:
+    """Return the copies that DP3 is to be given, by the path of the set; each has a name of its own."""
+    copies: dict[str, PlannedCopy] = {}
+    for survey in surveys:
+        reasons = why_copied(survey)
+        if reasons:
+            taken = {copy.path for copy in copies.values()}
+            name = next(
+                name
+                for number in range(len(copies) + 1)
+                if (name := f"{copies_dir}/{f'{number}_' if number else ''}{survey.metadata.name}") not in taken
+            )
+            copies[survey.path] = PlannedCopy(name, tuple(reasons))
+    return copies
 
 
 def _mean_elevation_rad(observation: Observation) -> float:
@@ -55,4 +80,9 @@ def _beam(observation: Observation, options: PlanOptions) -> FieldBeam:
     if options.averaging == "historical":
         return FieldBeam(0.0, 0.0, "formula", "not used by the historical rules")
     lowest = [block[0] for block in observation.blocks]
-    return field_beam(lowest, observation.lowest_channel_hz, diameter_m)
+    if lowest[0].nfields == 1:
+        return field_beam(lowest, observation.lowest_channel_hz, diameter_m)
+    with tempfile.TemporaryDirectory() as directory:  # EveryBeam reads sets with one row in FIELD only
+        copy_slot(lowest[0], f"{directory}/slot.MS")
+        first = replace(lowest[0], path=f"{directory}/slot.MS")
+        return field_beam([first, *lowest[1:]], observation.lowest_channel_hz, diameter_m)

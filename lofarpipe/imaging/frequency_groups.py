@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -56,6 +56,34 @@ def time_blocks(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
         _check_subbands_differ(block)
         _check_bands_are_apart(block)
     return [by_frequency(block) for block in blocks]
+
+
+def concat_groups(blocks: Sequence[Sequence[SetMetadata]], copied: Collection[str] = ()) -> list[list[SetMetadata]]:
+    """Return the sets of each time block in groups that DP3 can read at once, in the order of their first sets.
+
+    It wants the same times and baselines of them, and no gap; a set that has one is averaged alone. WSClean joins what
+    DP3 writes. Of the sets whose paths are ``copied`` a copy with sorted rows and the true INTERVAL is read.
+
+    Source: DP3 6.6, which compares first and last time and INTERVAL with casacore's near() (tried).
+    """
+    groups: list[list[SetMetadata]] = []
+    for block in blocks:
+        known: dict[tuple[object, ...], list[SetMetadata]] = {}
+        for one in block:
+            key = _concat_key(one, one.path in copied)
+            known.setdefault(key, []).append(one)
+        groups += known.values()
+    return groups
+
+
+def _concat_key(one: SetMetadata, is_copied: bool) -> tuple[object, ...]:
+    """Return what sets that are read at once have in common."""
+    times, layout = one.times, one.layout
+    if not times.is_contiguous:
+        return (one.path,)
+    interval_s = times.step_s if is_copied else times.first_interval_s
+    digest = layout.sorted_digest if is_copied and not layout.is_regular else layout.digest
+    return round(times.first_s, 4), round(times.last_s, 4), interval_s, digest, one.antenna_set
 
 
 def _check_subbands_differ(block: Sequence[SetMetadata]) -> None:

@@ -66,10 +66,13 @@ def count_channels_out(nfrequencies: int) -> int:
     return max(2, nbands)
 
 
-def freqstep(nchan: int, channel_width_hz: float) -> int:
-    """Return how many channels to average: the divisor of ``nchan`` nearest to 0.2 MHz, the larger one in a tie."""
+def freqstep(nchan: int, channel_width_hz: float, least_channels: int = 1) -> int:
+    """Return how many channels to average: the divisor of ``nchan`` nearest to 0.2 MHz, the larger one in a tie.
+
+    At least ``least_channels`` are left, where there are as many.
+    """
     wanted = min(max(round(TARGET_WIDTH_HZ / channel_width_hz), 1), nchan)
-    divisors = [step for step in range(nchan, 0, -1) if nchan % step == 0]
+    divisors = [step for step in range(max(1, nchan // least_channels), 0, -1) if nchan % step == 0]
     return min(divisors, key=lambda step: abs(step - wanted))
 
 

@@ -8,19 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lofarpipe.errors import counted, named, nearest
 from lofarpipe.imaging.frequency_groups import set_disagreements, time_blocks
+from lofarpipe.imaging.input_sets import AUTO
 from lofarpipe.imaging.measurement_set import SetMetadata, elevation_rad
-from lofarpipe.imaging.set_rows import AUTO
+from lofarpipe.imaging.set_copy import repeats_differ
+from lofarpipe.imaging.set_rows import MOST_CELLS
 from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.survey import SetSurvey, survey_set, why_unusable
 
 PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
 DP3_CORRELATIONS = 4
-SORT = (
-    f"from casacore.tables import table; table('{PLACEHOLDER}').sort('TIME,ANTENNA1,ANTENNA2')"
-    f".copy('{PLACEHOLDER}.sorted', deep=True)"
-)
+LONGEST_NAMES = 150  # characters of names of other sets that have the same fault
+ELEVATION_TIMES = 9
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def _of_kind(same: Sequence[SetFinding]) -> str:
     first, paths = same[0], list(dict.fromkeys(finding.path for finding in same))
     if len(paths) == 1:
         return str(first)
-    others = f"and {counted(len(paths) - 1, 'other')}: {named((Path(path).name for path in paths[1:]), 3)}"
+    others, names = f"and {counted(len(paths) - 1, 'other')}", named((Path(path).name for path in paths[1:]), 3)
+    others += f": {names}" if len(names) < LONGEST_NAMES else ""
     return f"{first.path} ({others}): {first.what.replace(PLACEHOLDER, first.path)}"
 
 
@@ -119,7 +122,7 @@ def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float
     if data_column and data_column not in columns:
         yield _column_finding(survey, data_column)
     yield from _table_findings(survey)
-    yield from _row_findings(survey)
+    yield from _row_findings(survey, data_column)
     if not station_diameter_m > 0:
         yield from _diameter_findings(survey)
     if survey.usability.usable == 0:
@@ -178,30 +181,22 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
         )
 
 
-def _row_findings(survey: SetSurvey) -> Iterator[SetFinding]:
+def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
     """Yield what is wrong with the order of the rows."""
     times, layout = survey.times, survey.layout
-    if survey.is_bda or (layout.most_rows < layout.pairs and times.slots * layout.pairs > 40 * layout.rows):
+    if survey.is_bda or times.slots * layout.pairs > MOST_CELLS * layout.rows:
         yield SetFinding(
             survey.path,
             "its time slots depend on the baseline (baseline-dependent averaging), and DP3 cannot average it again "
             "with others; give the set as it was before that averaging",
             "baseline-dependent averaging",
         )
-    elif times.backward_row >= 0:
+    elif layout.repeated and data_column in survey.visibility_columns and repeats_differ(survey, data_column):
         yield SetFinding(
             survey.path,
-            f"its rows are not in the order of time: row {times.backward_row} is earlier than the one before it; sort "
-            f"it: {SORT}",
-            "order of time",
-        )
-    elif not layout.is_regular:
-        yield SetFinding(
-            survey.path,
-            f"its time slots have {layout.fewest_rows} to {layout.most_rows} rows of {layout.pairs} baselines, of "
-            f"which {layout.repeated} repeat another; DP3 needs each baseline once in each slot, in the same order; "
-            "write it again with all rows, flagged ones too",
-            "layout",
+            f"{counted(layout.repeated, 'row')} have time and baseline of another row, and other values; split the set "
+            "into what was observed at the same time (spectral windows, fields, arrays), or leave it out",
+            "repeated rows",
         )
 
 
@@ -248,7 +243,7 @@ def _horizon_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
         one = survey.metadata
         when = (round(one.start_s), round(one.end_s), one.phase_centre_rad)
         if when not in lowest_rad:
-            times_s = [one.start_s, (one.start_s + one.end_s) / 2, one.end_s]
+            times_s = np.linspace(one.start_s, one.end_s, ELEVATION_TIMES)
             lowest_rad[when] = float(elevation_rad(one, times_s).min())
         if lowest_rad[when] <= 0:
             yield SetFinding(

@@ -10,6 +10,8 @@ from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import exists, files_of, is_file
 
+AUTO = "auto"  # stands for the only field of a set that has data
+
 
 def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
     """Return absolute paths for a list text such as ``[a.MS, /data/L*_SB*.MS]``, in the order given.

@@ -15,7 +15,8 @@ import casacore.measures
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.set_rows import AUTO, RowLayout, TimeAxis, choose_field, read_field_rows, read_rows
+from lofarpipe.imaging.input_sets import AUTO
+from lofarpipe.imaging.set_rows import RowLayout, TimeAxis, choose_field, read_field_rows, read_rows
 from lofarpipe.imaging.set_tables import (
     MeasurementSetError,
     opened,

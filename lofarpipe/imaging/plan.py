@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from lofarpipe.errors import counted, named
 from lofarpipe.imaging import historical
 from lofarpipe.imaging.averaging import AveragingStep
 from lofarpipe.imaging.beam import FieldBeam
 from lofarpipe.imaging.channels_out import MIN_CHANNELS_OUT, count_channels_out
-from lofarpipe.imaging.frequency_groups import frequency_groups, set_disagreements, time_blocks
+from lofarpipe.imaging.frequency_groups import concat_groups, frequency_groups, set_disagreements, time_blocks
 from lofarpipe.imaging.measurement_set import SetMetadata
 from lofarpipe.imaging.plan_field import FieldAngles, FieldWidth, ImageSizes, field_angles, image_sizes
 from lofarpipe.imaging.plan_losses import LossAt, LossPredictor, Steps, choose_steps
@@ -23,16 +25,27 @@ LEAST_PIXELS_PER_BEAM = 3.0  # across its FWHM
 
 
 @dataclass(frozen=True)
-class Observation:
-    """All sets of an observation: by subband (rising frequency), and by time block.
+class PlannedCopy:
+    """A copy of a set that DP3 is given in its place: its path, and what is other than in the set."""
 
-    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band.
+    path: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All sets of an observation: by subband (rising frequency), by time block, and by what DP3 reads at once.
+
+    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. ``copies``: path of a set -> the copy that is
+    averaged in its place.
     """
 
     groups: list[list[SetMetadata]]
     blocks: list[list[SetMetadata]]
+    concat_groups: list[list[SetMetadata]]
     lowest_hz: float
     highest_hz: float
+    copies: Mapping[str, PlannedCopy]
 
     @property
     def first(self) -> SetMetadata:
@@ -84,8 +97,10 @@ class ImagingPlan:
         return plan_warnings(self)
 
 
-def observe(sets: Sequence[SetMetadata]) -> Observation:
+def observe(sets: Sequence[SetMetadata], copies: Mapping[str, PlannedCopy] | None = None) -> Observation:
     """Return the sets in their order, after a check that they can be imaged together.
+
+    ``copies``: path of a set -> the copy that is averaged in its place.
 
     Raises
     ------
@@ -99,17 +114,23 @@ def observe(sets: Sequence[SetMetadata]) -> Observation:
     problems = set_disagreements(sets)
     if problems:
         raise PlanError("\n".join(problems))
-    half_width_hz = sets[0].channel_width_hz / 2
+    half_width_hz, blocks = sets[0].channel_width_hz / 2, time_blocks(sets)
     return Observation(
         groups=frequency_groups(sets),
-        blocks=time_blocks(sets),
+        blocks=blocks,
+        concat_groups=concat_groups(blocks, copies or ()),
         lowest_hz=min(float(one.frequencies_hz.min()) for one in sets) - half_width_hz,
         highest_hz=max(float(one.frequencies_hz.max()) for one in sets) + half_width_hz,
+        copies=copies or {},
     )
 
 
 def make_plan(
-    sets: Sequence[SetMetadata], beam: FieldBeam, options: PlanOptions, mean_elevation_rad: float = math.pi / 2
+    sets: Sequence[SetMetadata],
+    beam: FieldBeam,
+    options: PlanOptions,
+    mean_elevation_rad: float = math.pi / 2,
+    copies: Mapping[str, PlannedCopy] | None = None,
 ) -> ImagingPlan:
     """Return the plan for imaging ``sets`` together.
 
@@ -123,7 +144,7 @@ def make_plan(
     ValueError
         If a size, the uv range or the diameter of a station is impossible.
     """
-    observation = observe(sets)
+    observation = observe(sets, copies)
     width = _field_width(observation, beam, options, mean_elevation_rad)
     sizes = [image_sizes(width.at(_size_frequency_hz(group[0], options)), options) for group in observation.groups]
     angles = field_angles(sizes[0].high, options.cellsize_highres_deg, width)
@@ -135,7 +156,7 @@ def make_plan(
         options.minuv_lambda,
         options.maxuv_lambda,
     )
-    sample = imaging_sample(read_samples(sets), weighting)
+    sample = imaging_sample(read_samples(sets, data_column=options.data_column), weighting)
     predictor = LossPredictor(sample, observation.first, observation.lowest_channel_hz)
     steps = _steps(observation, predictor, angles, options)
     nbands = historical.count_bands(len(observation.groups))
@@ -175,13 +196,12 @@ def _field_width(
 def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngles, options: PlanOptions) -> Steps:
     """Return the averaging steps, from the smearing limits or by the historical rule."""
     first = observation.first
+    # One subband alone must keep two channels: the image is made of two output channels at least.
+    least_channels = math.ceil((options.channels_out or MIN_CHANNELS_OUT) / len(observation.groups))
     if options.averaging != "historical":
         ntimes = min(one.ntimes for block in observation.blocks for one in block)
-        # One subband alone must keep two channels: the image is made of two output channels at least.
-        wanted = options.channels_out or MIN_CHANNELS_OUT
-        least_channels = math.ceil(wanted / len(observation.groups))
         return choose_steps(predictor, angles.edge_rad, ntimes, options, least_channels)
-    freqstep = historical.freqstep(len(first.frequencies_hz), first.channel_width_hz)
+    freqstep = historical.freqstep(len(first.frequencies_hz), first.channel_width_hz, least_channels)
     timestep = historical.timestep(first.timestep_s)
     return Steps(
         AveragingStep(freqstep, "divisor of the channels nearest to 0.2 MHz"),
@@ -225,7 +245,7 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
             f"a source at the image's edge loses up to {edge.averaged.worst_angle:.2%} of its peak, more than the "
             f"{options.max_peak_smearing:.2%} of max_peak_smearing"
         )
-    warnings += _cell_warnings(plan)
+    warnings += _cell_warnings(plan) + _set_warnings(plan.observation)
     if plan.beam.source != "everybeam":
         warnings.append(f"the width of the beam is by formula, not measured: {plan.beam.detail}")
     if options.y_axis_stretch != 1.0 and options.gridder == "idg":
@@ -234,6 +254,21 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
         warnings.append("y_axis_stretch makes the image rectangular, which IDG refuses: use another gridder")
     if options.averaging == "historical":
         warnings.append("sizes and averaging by the historical rules, which do not look at smearing")
+    return warnings
+
+
+def _set_warnings(observation: Observation) -> list[str]:
+    """Return of which sets a copy is averaged, and which are averaged alone."""
+    names: dict[str, list[str]] = {}
+    for path, copy in observation.copies.items():
+        names.setdefault("; ".join(copy.reasons), []).append(Path(path).name)
+    warnings = [f"{named(sets, 3)}: a copy is averaged in place of the set: {why}" for why, sets in names.items()]
+    averaged, blocks = len(observation.concat_groups), len(observation.blocks)
+    if averaged > blocks:
+        warnings.append(
+            f"{averaged} averaged sets are made of {counted(blocks, 'time block')}: those with other times or "
+            "baselines, or with a gap in time, are averaged alone"
+        )
     return warnings
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.imaging.input_sets import AUTO
 
 # Smallest and largest value of each number that makes sense.
 RANGES: dict[str, tuple[float, float]] = {
@@ -41,6 +42,8 @@ class PlanOptions:
 
     ``gridder`` "idg" (or "auto", which may become IDG) asks for a square image. ``station_diameter_m`` above 0 takes
     the place of ANTENNA.DISH_DIAMETER and of the measured beam. ``channels_out`` 0 takes as many as the band needs.
+    ``data_column`` holds the visibilities; those that are not finite count as flagged. ``field`` is the number or name
+    of the one to image, where sets hold several.
     """
 
     cellsize_highres_deg: float = 0.00208
@@ -58,6 +61,8 @@ class PlanOptions:
     gridder: str = "auto"
     station_diameter_m: float = 0.0
     channels_out: int = 0
+    data_column: str = ""
+    field: str = AUTO
 
     @property
     def wants_square(self) -> bool:

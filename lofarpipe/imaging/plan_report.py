@@ -44,6 +44,10 @@ def _observation(plan: ImagingPlan) -> Iterator[Quantity]:
     yield Quantity("sets", sum(len(block) for block in seen.blocks), "", "input", "distinct measurement sets")
     yield Quantity("subbands", len(seen.groups), "", "SPECTRAL_WINDOW.REF_FREQUENCY", "distinct whole Hz")
     yield Quantity("time_blocks", len(seen.blocks), "", "main table, TIME", "sets that overlap in time are one block")
+    apart = "sets with the same times and baselines, and no gap, are averaged into one; any other alone"
+    yield Quantity("averaged_sets", len(seen.concat_groups), "", "main table, TIME, ANTENNA1, ANTENNA2", apart)
+    copied = "sets that DP3 would not read, or average wrongly: see warnings"
+    yield Quantity("copied_sets", len(seen.copies), "", "survey of all sets", copied)
     band = "SPECTRAL_WINDOW.CHAN_FREQ, CHAN_WIDTH"
     yield Quantity("lowest_frequency_hz", seen.lowest_hz, "Hz", band, "lower edge of the lowest channel")
     yield Quantity("highest_frequency_hz", seen.highest_hz, "Hz", band, "upper edge of the highest channel")

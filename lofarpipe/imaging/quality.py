@@ -20,6 +20,7 @@ from lofarpipe.imaging.image_statistics import (
     tile_rms,
     tile_size,
 )
+from lofarpipe.imaging.input_sets import AUTO
 from lofarpipe.imaging.measurement_set import (
     SetMetadata,
     elevation_rad,
@@ -28,7 +29,6 @@ from lofarpipe.imaging.measurement_set import (
     usable_exposure_s,
 )
 from lofarpipe.imaging.noise import NoiseUnknownError, expected_rms_jy, survey_rms_jy
-from lofarpipe.imaging.set_rows import AUTO
 from lofarpipe.imaging.sky_image import (
     DYNAMIC_RANGE_KEY,
     INTEGRATION_TIME_KEY,

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
-from lofarpipe.imaging.set_rows import AUTO, read_codes
+from lofarpipe.imaging.input_sets import AUTO
+from lofarpipe.imaging.measurement_set import SetMetadata
+from lofarpipe.imaging.set_rows import read_codes
 from lofarpipe.imaging.set_tables import MeasurementSetError, opened_field
 from lofarpipe.imaging.survey import SetSurvey, survey_set
 from lofarpipe.imaging.uv_sample import rotate_uvw
@@ -98,6 +100,16 @@ def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
     shutil.rmtree(target, ignore_errors=True)
     os.rename(unfinished, target)  # noqa: PTH104 - of a text
     return why_copied(survey)
+
+
+def copy_slot(metadata: SetMetadata, target: str) -> None:
+    """Write the first time slot of the field of a set, with one row in FIELD."""
+    with opened_field(metadata.path, metadata.field_id) as table:
+        times_s = table.getcol("TIME", 0, min(metadata.layout.rows, metadata.layout.most_rows))
+        with closing(table.selectrows(np.flatnonzero(times_s == times_s[0]))) as slot:
+            slot.copy(target, deep=True).close()
+    with closing(casacore.tables.table(target, readonly=False, ack=False)) as table:
+        _keep_field(table, metadata.field_id)
 
 
 def _copy_rows(survey: SetSurvey, target: str) -> NDArray[np.bool_]:

@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import named
+from lofarpipe.imaging.input_sets import AUTO
 from lofarpipe.imaging.set_tables import MeasurementSetError
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
-AUTO = "auto"  # the field of a set that has one
 ROWS_PER_BLOCK = 500_000
 CHECKED_ROWS = 20_000  # a set with no more rows is looked at row by row
 CHECKED_SLOTS, CHECKED_PLACES = 8, 3  # slots read entirely, and places within a slot read of all of them
 DP3_TIME_TOLERANCE_S = 0.01  # msin.timetolerance of DP3 6.6
 GAP_STEPS = 1.5  # slots farther apart than this have a gap between them
-MOST_CELLS = 40  # (slots x baselines) per row; a set with more is not made of time slots
+MOST_CELLS = 5  # (slots x baselines) per row; a set with more is not made of time slots
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class RowLayout:
     """How the rows of a set are ordered within its time slots.
 
     ``repeated`` counts the rows that have time and baseline of another. ``same_order``: every slot has the baselines
-    of the first one, in the same order. ``digest`` tells those of one set from those of another.
+    of the first one, in the same order. ``digest`` tells those of one set from those of another, ``sorted_digest`` the
+    baselines of all slots in rising order.
     """
 
     rows: int
@@ -76,6 +77,7 @@ class RowLayout:
     repeated: int
     same_order: bool
     digest: str
+    sorted_digest: str
     antennas: tuple[int, ...]  # in cross-correlations
 
     @property
@@ -177,7 +179,8 @@ def _read_regular(table: Any, rows: int) -> tuple[TimeAxis, RowLayout]:
         np.asarray(table.getcol(name, 0, -1, rows), float) for name in ("TIME", "INTERVAL", "EXPOSURE")
     )
     pairs = read_codes(table, 0, rows)
-    layout = RowLayout(int(table.nrows()), rows, rows, rows, 0, True, _digest(pairs), _crossed(pairs))
+    digests = (_digest(pairs), _digest(np.sort(pairs)))
+    layout = RowLayout(int(table.nrows()), rows, rows, rows, 0, True, *digests, _crossed(pairs))
     return _time_axis(times_s, intervals_s, exposures_s, intervals_s[0]), layout
 
 
@@ -253,6 +256,7 @@ def _read_all(table: Any) -> tuple[TimeAxis, RowLayout]:
         repeated=repeated,
         same_order=regular and _same_order(table, first_pairs),
         digest=_digest(first_pairs),
+        sorted_digest=_digest(pairs),
         antennas=_crossed(pairs),
     )
     return _time_axis(times_s, intervals_s, exposures_s, first_interval_s, backward_row), layout

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.applied_beam import AppliedBeam, applied_beam_in
+from lofarpipe.imaging.input_sets import AUTO
 from lofarpipe.imaging.measurement_set import (
     SetMetadata,
     metadata_of,
@@ -23,7 +24,7 @@ from lofarpipe.imaging.measurement_set import (
     read_unusable,
     read_weights,
 )
-from lofarpipe.imaging.set_rows import AUTO, RowLayout, TimeAxis
+from lofarpipe.imaging.set_rows import RowLayout, TimeAxis
 from lofarpipe.imaging.set_tables import opened_field, opened_set, selected_field, visibility_columns, without_table
 
 SAMPLED_VISIBILITIES = 1_000_000  # rows x channels; a set with no more is read entirely

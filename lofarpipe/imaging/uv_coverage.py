@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.figures import STYLE, save_figure
+from lofarpipe.imaging.input_sets import AUTO
 from lofarpipe.imaging.measurement_set import read_metadata, sample_set
 from lofarpipe.imaging.noise import baselines_lambda
-from lofarpipe.imaging.set_rows import AUTO
 
 Floats = NDArray[np.float64]
 

@@ -11,6 +11,7 @@ import pytest
 from lofarpipe.imaging.frequency_groups import (
     angle_between_rad,
     by_frequency,
+    concat_groups,
     frequency_groups,
     set_disagreements,
     time_blocks,
@@ -41,7 +42,7 @@ def described(path="a.MS", ref_hz=144e6, start_s=0.0, length_s=600.0, **changes)
         has_lofar_beam=True,
         columns=frozenset({"DATA"}),
         times=TimeAxis(start_s + 5, start_s + length_s - 5, round(length_s / 10), 10.0, 10.0, length_s, 0, 10.0, 0.0),
-        layout=RowLayout(100, 1, 1, 1, 0, True, "", (0, 1)),
+        layout=RowLayout(100, 1, 1, 1, 0, True, "ab", "ab", (0, 1)),
     )
     return replace(metadata, **changes)
 
@@ -127,3 +128,53 @@ def test_angle_between_directions():
     assert angle_between_rad((1.0, 0.0), (1.25, 0.0)) == pytest.approx(0.25)
     assert angle_between_rad((0.3, math.pi / 2), (2.0, math.pi / 2)) == pytest.approx(0, abs=1e-12)
     assert angle_between_rad((0.0, 0.0), (math.pi, 0.0)) == pytest.approx(math.pi)
+
+
+def test_first_set_that_differs_is_the_one_named():
+    sets = [
+        described("odd.MS", timestep_s=5.0),
+        *(described(f"{number}.MS", 146e6 + number * 1e6) for number in range(3)),
+    ]
+    (line,) = set_disagreements(sets)
+    assert line == "odd.MS: has time slots of 5.0000 s, 0.MS of 10.0000 s; average all sets alike"
+
+
+class TestConcatGroups:
+    """Which sets DP3 reads at once."""
+
+    @staticmethod
+    def made(path, hz, *, layout=None, **times):
+        one = described(path, hz)
+        changed = replace(one.times, **times)
+        return replace(one, times=changed, layout=replace(one.layout, **(layout or {})))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"first_s": 6.0},
+            {"last_s": 585.0},
+            {"first_s": 5.3, "last_s": 595.3},
+            {"first_interval_s": 10.001},
+            {"gaps": 1, "slots": 50},
+            {"offset_s": 0.02},
+            {"layout": {"digest": "other"}},
+        ],
+        ids=str,
+    )
+    def test_set_that_is_other_than_the_others_is_alone(self, changes):
+        sets = [self.made("a", 144e6), self.made("b", 146e6, **changes), self.made("c", 148e6)]
+        assert paths(concat_groups([sets])) == [["a", "c"], ["b"]]
+
+    def test_sets_with_the_same_gap_are_alone(self):
+        sets = [self.made(name, hz, gaps=1) for name, hz in (("a", 144e6), ("b", 146e6))]
+        assert paths(concat_groups([sets])) == [["a"], ["b"]]
+
+    def test_copies_have_sorted_rows_and_the_true_interval(self):
+        irregular = {"digest": "xy", "same_order": False}
+        sets = [self.made("a", 144e6), self.made("b", 146e6, first_interval_s=5.0, layout=irregular)]
+        assert paths(concat_groups([sets], {"b"})) == [["a", "b"]]
+        assert paths(concat_groups([sets])) == [["a"], ["b"]]
+
+    def test_time_blocks_stay_apart(self):
+        blocks = time_blocks(SETS)
+        assert paths(concat_groups(blocks)) == [["a1", "b1"], ["a2", "b2"]]

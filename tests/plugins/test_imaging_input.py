@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from loading import load_script
 from lofarpipe.imaging.input_check import check_sets
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
-from small_sets import SetShape, count_reading, make_set, set_flags
+from small_sets import SetShape, add_field, change_column, count_reading, keep_rows, make_set, set_flags
 
 SHAPE = SetShape(nantennas=8, ntimes=6)
 
@@ -290,6 +291,121 @@ def test_stations_without_a_diameter(check, made):
     finding = only(check(path))
     assert finding.startswith(f"{path}: ANTENNA.DISH_DIAMETER of CS000HBA0 and 7 others is 0 m")
     assert check(path, station_diameter_m="31") == []
+
+
+def test_stations_without_data_may_have_no_diameter(check, made):
+    path = made()
+    with table(f"{path}/ANTENNA", readonly=False, ack=False) as antennas:
+        antennas.putcol("DISH_DIAMETER", np.where(np.arange(8) < 2, 0.0, 31.0))
+        antennas.putcell("NAME", 1, "")
+    assert only(check(path)).startswith(f"{path}: ANTENNA.DISH_DIAMETER of CS000HBA0 and 1 other is 0 m")
+    with table(path, ack=False) as main:
+        of_them = (main.getcol("ANTENNA1") < 2) | (main.getcol("ANTENNA2") < 2)
+    set_flags(path, np.repeat(of_them[:, None], SHAPE.nchan, axis=1))
+    assert check(path) == []
+
+
+def test_a_station_without_a_name_is_called_by_its_number(check, made):
+    path = made()
+    with table(f"{path}/ANTENNA", readonly=False, ack=False) as antennas:
+        antennas.putcell("DISH_DIAMETER", 3, 0.0)
+        antennas.putcell("NAME", 3, "")
+    assert "ANTENNA.DISH_DIAMETER of antenna 3 is 0 m" in only(check(path))
+
+
+def test_one_mistake_in_many_sets_is_told_once(check, made):
+    paths = [made(f"{mhz}.MS", SetShape(nantennas=8, ntimes=6, first_channel_hz=mhz * 1e6)) for mhz in range(144, 149)]
+    finding = only(check(*paths, data_column="CORRECTED_DATA"))
+    assert finding.startswith(f"{paths[0]} (and 4 others: 145.MS, 146.MS, 147.MS ... and 1 more): has no column CORR")
+
+
+def test_fields_are_listed_and_one_is_chosen(check, made):
+    path = made()
+    add_field(path, "NGC 5194", dec_offset_rad=0.02)
+    change_column(path, "FIELD_ID", lambda ids: np.where(np.arange(len(ids)) < 72, 0, 1).astype(ids.dtype))
+    finding = only(check(path))
+    assert finding.startswith(f"{path}: holds 2 fields: 0 '' (72 rows), 1 'NGC 5194' (144 rows); choose one by number")
+    assert check(path, field="NGC 5194") == check(path, field="0") == []
+    assert "has no rows of a field 'M 51'" in only(check(path, field="M 51"))
+
+
+def test_rows_of_a_field_that_is_not_in_the_table(check, made):
+    path = made()
+    change_column(path, "FIELD_ID", np.ones_like)
+    assert "FIELD_ID of some rows is 1, and its FIELD table has 1" in only(check(path))
+
+
+@pytest.mark.parametrize(("codes", "said"), [((9, 12), "2 correlations (XX, YY)"), ((1,), "1 correlation (I)")])
+def test_dp3_reads_four_correlations(check, made, codes, said):
+    shape = SetShape(nantennas=8, ntimes=6, correlations=codes)
+    assert f"has {said}, and DP3 reads sets with four" in only(check(made(shape=shape)))
+
+
+def test_a_window_without_data(check, made):
+    path = made()
+    with table(f"{path}/SPECTRAL_WINDOW", readonly=False, ack=False) as windows:
+        windows.addrows(1)
+    assert "has 2 spectral windows and 1 data description" in only(check(path))
+
+
+def test_subtable_and_column_that_dp3_needs(check, made):
+    path = made()
+    with table(path, readonly=False, ack=False) as main:
+        main.removekeyword("HISTORY")
+        main.renamecol("DATA", "CORRECTED_DATA")
+    no_history, no_data = check(path, data_column="CORRECTED_DATA")
+    assert "has no HISTORY subtable, which DP3 needs" in no_history
+    remedy = no_data.partition("rename one: ")[2].partition(", and correct")[0]
+    subprocess.run([sys.executable, "-c", remedy], check=True, capture_output=True)
+    assert check(path) == [no_history]
+
+
+def test_baseline_dependent_averaging(check, made):
+    path = made()
+    with table(path, readonly=False, ack=False) as main:
+        main.putkeyword("BDA_TIME_AXIS", f"Table: {path}/FIELD")
+    assert "its time slots depend on the baseline" in only(check(path))
+
+
+def test_rows_without_time_slots(check, made):
+    path = made()
+    change_column(path, "TIME", lambda times_s: times_s + np.arange(len(times_s)) / 64)
+    assert "its time slots depend on the baseline" in only(check(path))
+
+
+def test_rows_that_repeat_others_with_other_values(check, made):
+    path = made()
+    keep_rows(path, np.repeat(np.arange(216), 2))
+    assert check(path) == []
+    change_column(path, "DATA", lambda values: values + np.arange(432)[:, None, None])
+    assert only(check(path)).startswith(f"{path}: 216 rows have time and baseline of another row, and other values")
+
+
+def test_a_superstation_is_left_out_as_is_said(check, hba_set_generic, tmp_path, repository):
+    path = f"{tmp_path}/a.MS"
+    shutil.copytree(hba_set_generic, path)
+    change_column(f"{path}/ANTENNA", "NAME", lambda names: [*names[:-1], "ST001"])
+    finding = only(check(path))
+    assert finding.startswith(f"{path}: ST001: made from several stations, for which EveryBeam has no beam")
+    words = finding.partition("leave such stations out: DP3 ")[2].replace("<new>", f"{tmp_path}/b.MS")
+    dp3 = shutil.which("DP3.py", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not dp3:
+        pytest.skip("DP3 is not installed")
+    subprocess.run([dp3, *shlex.split(words)], check=True, capture_output=True, cwd=tmp_path)
+    assert check(f"{tmp_path}/b.MS") == []
+
+
+def test_the_uv_range_is_looked_for_in_the_sets(check, made):
+    assert only(check(made(), minlambda_highres="6000")).startswith(
+        "minlambda_highres: is 6000 wavelengths, the longest"
+    )
+
+
+def test_an_image_wider_than_the_sky(check, made):
+    found = check(made(), fieldsize_highres="20", cellsize_highres_deg="0.02")
+    assert only(found).startswith(
+        "fieldsize_highres: with 20 times the width of the beam the image is about 83.8 deg wide"
+    )
 
 
 def test_a_field_below_the_horizon(check, made):

@@ -66,7 +66,8 @@ def test_a_dish_array_without_unflagged_data_is_refused(do_magic, dish_set, tmp_
 
 def test_historical_averaging(do_magic, hba_set_generic, tmp_path):
     result, plan = run(do_magic, str(hba_set_generic), tmp_path, averaging="historical", y_axis_stretch="1.2")
-    assert only_entry(result["freqstep"]) == "195312.5"
+    assert only_entry(result["freqstep"]) == "97656.25"  # half of 195312.5: an image is made of two channels at least
+    assert only_entry(result["nchansout_clean1"]) == "2"
     assert float(only_entry(result["timestep"])) == pytest.approx(2 * 10.0139008)
     # 4.924 deg * 1.5 / 0.01 = 738 -> 750, times 1.2 = 900
     assert only_entry(result["deep_high_size_mapfile"]) == "750 900"
