@@ -112,7 +112,8 @@ def choose_field(path: str, names: Sequence[str], rows: Mapping[int, int], wante
             f"{path}: FIELD_ID of some rows is {stray[0]}, and its FIELD table has {len(names)} of them, counted from "
             "0; correct the column"
         )
-    listed = named(f"{number} '{names[number]}' ({rows[number]} rows)" for number in sorted(rows))
+    counts = {number: f" ({rows[number]} rows)" if len(rows) > 1 else "" for number in sorted(rows)}
+    listed = named(f"{number} '{names[number]}'{count}" for number, count in counts.items())
     if wanted == AUTO:
         if len(rows) == 1:
             return next(iter(rows))
