@@ -89,9 +89,10 @@ def _refuse_missing(paths):
 
 
 def _refuse_without_column(paths, column):
-    from lofarpipe.imaging.measurement_set import read_metadata
+    from lofarpipe.imaging.set_tables import opened_set
 
     for path in paths:
-        columns = read_metadata(path).columns
+        with opened_set(path) as table:
+            columns = table.colnames()
         if column not in columns:
             raise PipelineError(f"{path}: it has no column {column}; it has: {', '.join(sorted(columns))}")
