@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
-from many_sets import make_many_sets
+from made_sets import make_many_sets
 from pipelines.pipeline_runner import run_pipeline
 
 SUBBANDS, BLOCKS = 244, 3
