@@ -11,13 +11,23 @@ from lofarpipe.imaging.program_messages import explained
 from lofarpipe.imaging.wsclean_arguments import given_options, without_flags
 from lofarpipe.imaging.wsclean_build import GRIDDER_FLAGS, WSCleanBuild, describe
 from lofarpipe.imaging.wsclean_check import check, has_option
-from lofarpipe.imaging.wsclean_gridder import beam_flags, choose_gridder, gridder_flags, resolve_gridder, uses_idg
+from lofarpipe.imaging.wsclean_gridder import (
+    BEAM_FLAGS,
+    beam_flags,
+    choose_gridder,
+    gridder_flags,
+    requested_gridder,
+    resolve_gridder,
+    uses_idg,
+)
 from lofarpipe.imaging.wsclean_options import SPECTRAL_FITS, added_flags, settle_flags
+from lofarpipe.imaging.wsclean_output import input_sets
 
 __all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "has_option", "resolve_gridder", "uses_idg"]
 
 MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
 SMALLEST_MEMORY_GB = 0.1
+WITH_BEAM = frozenset({*BEAM_FLAGS, "apply-primary-beam"})
 OF_JOINED_CHANNELS = SPECTRAL_FITS | {"deconvolution-channels"}
 
 _COUNT = re.compile(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
@@ -42,7 +52,8 @@ def adapt(
     """
     keywords, positionals = settle_flags(keywords, positionals, build)
     options = given_options(keywords, positionals)
-    gridder, notices = choose_gridder(options, build)
+    obstacle = _beam_obstacle(options, positionals, build)
+    gridder, notices = choose_gridder(options, build, obstacle)
     added, reasons = added_flags(options, build, with_idg=gridder == "idg")
     fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
     rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
@@ -50,11 +61,27 @@ def adapt(
         fitted.pop("idg-mode", None)
         rest = without_flags(rest, ["idg-mode"], [])
     chosen, flags = gridder_flags(gridder, build)
-    if gridder == "idg" and "gridder" in options:
+    if obstacle and not notices:
+        notices = [f"the beam is made afterwards, not by WSClean: {obstacle}"]
+    if obstacle:
+        fitted = {key: value for key, value in fitted.items() if key not in WITH_BEAM}
+        rest = without_flags(rest, [], WITH_BEAM)
+    elif gridder == "idg" and "gridder" in options:
         flags += beam_flags(positionals, keywords, build)
     fitted, rest, dropped = _without_joining(fitted, rest)
     share = _share(options, cores, memory_gb)
     return {**fitted, **chosen, **share}, [*flags, *added, *rest], [*notices, *reasons, *dropped]
+
+
+def _beam_obstacle(options: Mapping[str, Sequence[str]], positionals: Sequence[str], build: WSCleanBuild) -> str:
+    """Return why WSClean could not make the beam that it would be asked for; "" if it can, or is asked for none."""
+    idg = resolve_gridder(requested_gridder(options), build) == "idg" and build.has_idg
+    wanted = {"apply-primary-beam", "grid-with-beam"} & set(options) or ("gridder" in options and idg)
+    if not wanted or "aterm-config" in options:
+        return ""
+    from lofarpipe.imaging.beam_probe import beam_obstacle
+
+    return beam_obstacle(build, input_sets(positionals), options)
 
 
 def _without_joining(

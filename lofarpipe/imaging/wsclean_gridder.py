@@ -33,13 +33,17 @@ def resolve_gridder(requested: str, build: WSCleanBuild) -> str:
     return next(gridder for gridder in ("idg", "wgridder", "wstacking") if gridder in build.gridders)
 
 
-def choose_gridder(options: Options, build: WSCleanBuild) -> tuple[str, list[str]]:
-    """Return the gridder for a job, and a notice where ``auto`` could not take IDG."""
+def choose_gridder(options: Options, build: WSCleanBuild, beam_obstacle: str = "") -> tuple[str, list[str]]:
+    """Return the gridder for a job, and a notice where ``auto`` could not take IDG.
+
+    ``beam_obstacle`` says why EveryBeam could not make the beams for IDG, without which wgridder is faster.
+    """
     requested = requested_gridder(options)
     gridder = resolve_gridder(requested, build)
     if requested != AUTO:
         return gridder, []
     obstacles = idg_conflicts(options) if gridder == "idg" else []
+    obstacles += [beam_obstacle] if gridder == "idg" and beam_obstacle else []
     if not build.has_idg:
         obstacles = [f"{build.name} was built without IDG"]
     if not obstacles:

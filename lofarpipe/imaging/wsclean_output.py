@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lofarpipe.command import OutputArgument
 from lofarpipe.imaging.wsclean_arguments import flag_name, given_options, number
+from lofarpipe.imaging.wsclean_products import option_products
 from lofarpipe.support.utilities import files_of
 
 # With these, images of the same name are read that an earlier run made.
@@ -50,23 +51,24 @@ def input_sets(positionals: Sequence[str], workdir: Path = Path()) -> list[str]:
 def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> float | None:
     """Return what the images take, those included that WSClean removes at its end; None if they have no size.
 
-    For each channel, and for the whole band where there are several: dirty image, image, and if it cleans model and
-    residual, for each polarisation, and one psf; models, residuals and psfs of several channels or polarisations are
-    there twice for a while. Source: the files of WSClean 3.1 during and after runs with 1 and 4 channels, I and IQUV.
+    Models, residuals and psfs of several channels or polarisations are there twice for a while; with IDG there is one
+    image of the beam, or of the psf, more for each channel. Source: the files of WSClean 3.1 during runs with 1, 2
+    and 4 channels, I and IQUV, with wgridder, IDG and -apply-primary-beam.
     """
     options = given_options(keywords, positionals)
     size = [number(text) for text in list(options.get("size", ()))[:2]]
     if len(size) != 2 or not all(size):
         return None
     channels, polarisations = max(1.0, _first(options, "channels-out", 1)), polarisation_count(options)
-    cleans = _first(options, "niter") > 0
-    dirty = 0 if "no-dirty" in options else polarisations
-    group = dirty + (3 * polarisations + 1 if cleans else polarisations)
-    planes = group * (channels + (1 if channels > 1 else 0))
-    if cleans and channels * polarisations > 1:
-        planes += (2 * polarisations + 1) * channels
+    written = [one for one in option_products(options) if one.path.endswith(".fits")]
+    # No version has written the matrix of the whole band's beam.
+    planes = float(sum(channels == 1 or one.channel is not None or one.element is None for one in written))
+    if channels * polarisations > 1:
+        cleans, idg = _first(options, "niter") > 0, int(_uses_idg(options))
+        temporary = 2 * polarisations + 1 + idg if cleans else 2 * idg
+        planes += channels * temporary * max(1.0, _first(options, "intervals-out", 1))
     width, height = size
-    return planes * (width or 0) * (height or 0) * PIXEL_BYTES * max(1.0, _first(options, "intervals-out", 1))
+    return planes * (width or 0) * (height or 0) * PIXEL_BYTES
 
 
 def reordered_bytes(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path) -> float | None:
@@ -80,9 +82,12 @@ def reordered_bytes(keywords: Mapping[str, str], positionals: Sequence[str], wor
     volume = present_volume([str(workdir / name) for name in input_sets(positionals, workdir)])
     if volume is None:
         return None
-    uses_idg = "use-idg" in options or options.get("gridder") == ["idg"]
     cleans = _first(options, "niter") > 0 and _first(options, "mgain", 1) < 1
-    return volume.reordered_bytes(4 if uses_idg else polarisation_count(options), cleans)
+    return volume.reordered_bytes(4 if _uses_idg(options) else polarisation_count(options), cleans)
+
+
+def _uses_idg(options: Options) -> bool:
+    return "use-idg" in options or options.get("gridder") == ["idg"]
 
 
 def polarisation_count(options: Options) -> int:

@@ -73,6 +73,9 @@ def test_relative_sets_are_in_the_working_directory(tmp_path):
     assert input_sets(["-size", "a.ms", "none"], tmp_path) == ["a.ms"]
 
 
+IDG_WITH_BEAM = ["-use-idg", "-grid-with-beam"]
+
+
 @pytest.mark.parametrize(
     ("keywords", "flags", "planes"),
     [
@@ -83,6 +86,14 @@ def test_relative_sets_are_in_the_working_directory(tmp_path):
         ({**CLEAN, "pol": "IQUV"}, [], 4 * 4 + 1 + 2 * 4 + 1),  # 17 at the end, 24.2 at least on the way
         ({**CLEAN, "intervals-out": "3"}, [], 15),
         ({"niter": "10"}, ["-size", "100", "50"], 5),
+        # At the end, with the beam of the whole band that 3.4 writes, and on the way: 34.1, 61.9, 60.2, 109.2 and 18.1
+        # planes were seen of 3.1.
+        ({**CLEAN, "channels-out": "2"}, IDG_WITH_BEAM, 27 + 8),
+        ({**CLEAN, "channels-out": "2"}, ["-apply-primary-beam"], 56 + 6),
+        ({**CLEAN, "channels-out": "4"}, IDG_WITH_BEAM, 45 + 16),
+        ({**CLEAN, "channels-out": "2", "pol": "IQUV"}, IDG_WITH_BEAM, 90 + 20),
+        ({**SIZE, "niter": "0", "channels-out": "2"}, IDG_WITH_BEAM, 15 + 4),
+        (CLEAN, IDG_WITH_BEAM, 9),
     ],
 )
 def test_size_of_the_images(keywords, flags, planes):
