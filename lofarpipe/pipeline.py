@@ -204,6 +204,8 @@ class StepBuilder:
         where = step.where("control.type")
         if not step.type:
             raise PipelineError(f"{where}: a sub-pipeline needs the path of its parset")
+        if EDGE in step.type:
+            raise PipelineError(f"{where}: is '{step.type}'; which parset that is, an earlier step says")
         typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
         path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
         if path.resolve() in self._files:

@@ -106,6 +106,16 @@ def test_sub_pipeline_within_another_passes_it_on(site, put_in):
     assert [call["name"] for call in site.calls()] == ["asks", "show"]
 
 
+def test_parset_of_a_sub_pipeline_within_may_follow_from_a_step(site, put_in):
+    (site.here / "outer.parset").write_text(
+        "! u = none\npipeline.steps = [inner]\ninner.control.type = {{ u }}\ninner.control.kind = pipeline\n"
+    )
+    site.plugin("asks", f"return {{'text': '{site.here}/part.parset'}}")
+    master = "part.control.type = @/outer.parset\npart.argument.u = ask.output.text\n"
+    assert put_in(PART.format(flags="ms"), master) == 0
+    assert site.args("show") == [["/d/a.MS"]]
+
+
 def test_reference_that_cannot_be_is_told_before_anything_runs(site, put_in, error):
     assert (
         put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\nask.control.type = none\n") == 1
