@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.comparison import Expected, compare, read_expected, write_comparison
+from lofarpipe.imaging.input_sets import AUTO
 from lofarpipe.imaging.measurement_set import read_metadata
 from lofarpipe.imaging.plausibility import image_warnings
 from lofarpipe.imaging.provenance import command_lines, version_lines
@@ -81,7 +82,7 @@ def main(
             compare(corrected, flat, known.reference, facts["rms"]["value"], known.effective_hz) if known else None
         )
         write_comparison(Path(comparison_file), compared)
-    columns = frozenset().union(*(read_metadata(path).columns for path in used or imaged))
+    columns = frozenset().union(*(read_metadata(path, field if used else AUTO).columns for path in used or imaged))
     for warning in image_warnings(facts, flat.phase_centre_deg, data_column, columns, is_cleaned=niter != "0"):
         print(f"{WARNING}{warning}")
     return {"quality": quality_file}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,15 +96,25 @@ def _check_subbands_differ(block: Sequence[SetMetadata]) -> None:
 
 
 def _check_bands_are_apart(block: Sequence[SetMetadata]) -> None:
-    """Raise if channels of two sets of a time block overlap: DP3 would put all of them into the one set."""
-    for below, above in pairwise(sorted(block, key=lambda one: float(one.frequencies_hz.min()))):
-        distance_hz = float(above.frequencies_hz.min() - below.frequencies_hz.max())
-        if distance_hz < below.channel_width_hz / 2:
-            raise MeasurementSetError(
-                f"{above.path}: its channels from {above.frequencies_hz.min() / 1e6:.6f} MHz overlap with those of "
-                f"{below.path}, which go up to {below.frequencies_hz.max() / 1e6:.6f} MHz at the same time; leave one "
-                "of both out, or cut the channels that they share"
-            )
+    """Raise if channels of two sets of a time block overlap: DP3 would put all of them into the one set.
+
+    The channels of one may lie between those of another: averaged subbands are, where some were averaged apart.
+    """
+    frequencies_hz = np.concatenate([one.frequencies_hz for one in block])
+    order = np.argsort(frequencies_hz, kind="stable")
+    owner = np.repeat(np.arange(len(block)), [len(one.frequencies_hz) for one in block])[order]
+    close = np.diff(frequencies_hz[order]) < block[0].channel_width_hz / 2
+    for place in np.flatnonzero(close & (np.diff(owner) != 0))[:1]:
+        below, above = sorted((block[number] for number in owner[place : place + 2]), key=_lowest_hz)
+        raise MeasurementSetError(
+            f"{above.path}: its channels from {_lowest_hz(above) / 1e6:.6f} MHz overlap with those of {below.path}, "
+            f"which go up to {below.frequencies_hz.max() / 1e6:.6f} MHz at the same time; leave one of both out, or cut the "
+            "channels that they share"
+        )
+
+
+def _lowest_hz(one: SetMetadata) -> float:
+    return float(one.frequencies_hz.min())
 
 
 def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:

@@ -359,8 +359,13 @@ def sample_visibilities(
 
 
 def usable_exposure_s(metadata: SetMetadata, sample: Sample) -> float:
-    """Return the integration time, seconds: EXPOSURE of all slots that exist, times the part that can be used."""
-    return metadata.times.exposure_s * float(1 - sample.flags.mean())
+    """Return the integration time, seconds: EXPOSURE of all slots that exist, times the part that can be used.
+
+    Rows that are missing in some of the slots cannot be.
+    """
+    times, layout = metadata.times, metadata.layout
+    present = (layout.rows - layout.repeated) / (times.slots * layout.pairs)
+    return times.exposure_s * present * float(1 - sample.flags.mean())
 
 
 def dangling_subtables(path: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,10 +260,14 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
 
 def _set_warnings(observation: Observation) -> list[str]:
     """Return of which sets a copy is averaged, and which are averaged alone."""
-    names: dict[str, list[str]] = {}
+    alike: dict[str, list[tuple[str, str]]] = {}  # reasons that differ in numbers only
     for path, copy in observation.copies.items():
-        names.setdefault("; ".join(copy.reasons), []).append(Path(path).name)
-    warnings = [f"{named(sets, 3)}: a copy is averaged in place of the set: {why}" for why, sets in names.items()]
+        why = "; ".join(copy.reasons)
+        alike.setdefault(re.sub(r"[\d.]+", "", why), []).append((Path(path).name, why))
+    warnings = [
+        f"{named((name for name, _ in sets), 3)}: a copy is averaged in place of the set: {sets[0][1]}"
+        for sets in alike.values()
+    ]
     averaged, blocks = len(observation.concat_groups), len(observation.blocks)
     if averaged > blocks:
         warnings.append(

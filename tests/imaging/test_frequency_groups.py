@@ -96,6 +96,15 @@ def test_sets_whose_channels_overlap_are_refused(shared_channels):
         time_blocks([higher, described()])
 
 
+def test_channels_between_those_of_another_set_are_apart():
+    outer = described("outer.MS", frequencies_hz=np.array([144e6, 144.024e6, 148e6, 148.024e6]))
+    inner = described("inner.MS", 146e6, frequencies_hz=146e6 + 24e3 * np.arange(2))
+    assert len(time_blocks([outer, inner])) == 1
+    touching = described("inner.MS", 146e6, frequencies_hz=148e6 + 24e3 * np.arange(1, 3))
+    with pytest.raises(MeasurementSetError, match=r"overlap with those of outer\.MS"):
+        time_blocks([outer, touching])
+
+
 def test_of_another_telescope_nothing_else_is_said():
     other = described("b.MS", telescope="MeerKAT", timestep_s=8.0, antenna_names=("m000",))
     (line,) = set_disagreements([described(), other])
