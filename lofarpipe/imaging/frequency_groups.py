@@ -108,8 +108,8 @@ def _check_bands_are_apart(block: Sequence[SetMetadata]) -> None:
         below, above = sorted((block[number] for number in owner[place : place + 2]), key=_lowest_hz)
         raise MeasurementSetError(
             f"{above.path}: its channels from {_lowest_hz(above) / 1e6:.6f} MHz overlap with those of {below.path}, "
-            f"which go up to {below.frequencies_hz.max() / 1e6:.6f} MHz at the same time; leave one of both out, or cut the "
-            "channels that they share"
+            f"which go up to {below.frequencies_hz.max() / 1e6:.6f} MHz at the same time; leave one of both out, or "
+            "cut the channels that they share"
         )
 
 
