@@ -211,7 +211,9 @@ class JobBuilder:
     def _environment(self, given: Resources) -> dict[str, str]:
         threads = self.control.number("nthreads") or (0 if self.settings.lenient else given.cores)
         limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-        return {**job_environment(is_own_program(self.executable)), **limit, **self.control.environment}
+        is_ours = is_own_program(self.executable)
+        environment = job_environment(is_ours, is_ours or self.control.text("nodescript") == PYTHON_PLUGIN)
+        return {**environment, **limit, **self.control.environment}
 
     def _argv(
         self, place: int, positionals: list[str], keywords: dict[str, str]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,11 +92,31 @@ def call(path: Path, function: str, *positionals: object, **keywords: object) ->
     """
     called: Callable[..., Any] = getattr(load(path, function), function)
     try:
-        return called(*positionals, **keywords)
+        with _ending_children():
+            return called(*positionals, **keywords)
     except PipelineError:
         raise
     except Exception as err:
         raise PipelineError(f"{path}:{line_of(err, path)}: the plugin failed: {describe(err)}") from err
+
+
+@contextlib.contextmanager
+def _ending_children() -> Iterator[None]:
+    """End here each process that the block forked and that leaves it: to go on with the run is not its business."""
+    here, status = os.getpid(), 0
+    try:
+        yield
+    except BaseException as err:
+        if os.getpid() == here:
+            raise
+        code = err.code if isinstance(err, SystemExit) else 1
+        status = code if isinstance(code, int) else int(code is not None)
+        if not isinstance(err, SystemExit):
+            traceback.print_exc()
+    finally:
+        if os.getpid() != here:
+            sys.stdout.flush()
+            os._exit(status)
 
 
 def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int) -> list[str]:

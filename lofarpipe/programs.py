@@ -62,11 +62,12 @@ def is_own_program(path: Path) -> bool:
     return path.parent in (_own_programs(), share_directory() / "scripts")
 
 
-def job_environment(is_ours: bool = True) -> dict[str, str]:
+def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str, str]:
     """Return the variables that every job has by name: on this machine, through a queue, on a node, or typed by hand.
 
     Programs of this interpreter's environment come first on PATH for what ``is_ours``. For any other job they come
-    last, where ``find`` looks for them too: what it calls by name is what the user would call.
+    last, where ``find`` looks for them too: what it calls by name is what the user would call. The same goes for this
+    package on PYTHONPATH, unless the job runs a module of it.
 
     They are all that decides how programs work. DP3 and WSClean refuse to start with more than one OpenBLAS thread;
     both EveryBeam and casacore must be told where the installed packages keep their tables; WSClean needs HOME. What
@@ -74,21 +75,25 @@ def job_environment(is_ours: bool = True) -> dict[str, str]:
     are not needed.
     """
     environment = {name: value for name, value in os.environ.items() if CARRIED.fullmatch(name)}
-    environment |= {"OPENBLAS_NUM_THREADS": "1", "PATH": _prepended("PATH", _own_programs(), os.defpath)}
-    if not is_ours:
-        environment["PATH"] = _searched()
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+    environment["PATH"] = _prepended("PATH", _own_programs(), os.defpath) if is_ours else _searched()
     environment["PYTHONHASHSEED"] = os.environ.get("PYTHONHASHSEED") or "0"  # a set has the same order in every run
     if _must_be_named():
-        environment["PYTHONPATH"] = _prepended("PYTHONPATH", _package_parent())
+        put = _prepended if runs_package else _appended
+        environment["PYTHONPATH"] = put("PYTHONPATH", _package_parent())
     environment["HOME"] = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
 
 
 def _searched() -> str:
     """Return the PATH of the user, and behind it the programs of this interpreter's environment."""
-    present = os.environ.get("PATH", os.defpath)
-    is_there = str(_own_programs()) in present.split(os.pathsep)
-    return present if is_there else f"{present}{os.pathsep}{_own_programs()}"
+    return _appended("PATH", _own_programs(), os.defpath)
+
+
+def _appended(variable: str, directory: Path, default: str = "") -> str:
+    present = os.environ.get(variable, default)
+    is_there = str(directory) in present.split(os.pathsep)
+    return present if is_there else os.pathsep.join(filter(None, [present, str(directory)]))
 
 
 def _own_programs() -> Path:

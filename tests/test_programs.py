@@ -132,6 +132,15 @@ def test_jobs_of_others_have_the_path_of_the_user_first(monkeypatch: pytest.Monk
     assert job_environment(is_ours=False)["PATH"] == f"/usr/bin:{own}:/bin"
 
 
+def test_package_comes_last_for_what_does_not_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = str(Path(programs.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    assert job_environment()["PYTHONPATH"] == f"{package}:/mine"
+    assert job_environment(is_ours=False, runs_package=False)["PYTHONPATH"] == f"/mine:{package}"
+    monkeypatch.delenv("PYTHONPATH")
+    assert job_environment(runs_package=False)["PYTHONPATH"] == package
+
+
 def test_own_programs_are_known(repository: Path, tmp_path: Path) -> None:
     ours = [repository / "scripts" / "do_magic.py", Path(sys.executable)]
     assert [is_own_program(path) for path in [*ours, tmp_path / "do_magic.py"]] == [True, True, False]

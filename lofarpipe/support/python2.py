@@ -230,6 +230,10 @@ class _PythonPath:
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target)
+        if (
+            spec is not None and spec.origin is None and path is None
+        ):  # directories without a module are the last choice
+            return _Neighbours.find_spec(name) or spec
         if spec is None or spec.origin is None or type(spec.loader) is not SourceFileLoader:
             return spec
         if spec.origin.startswith(tuple(_directories())):

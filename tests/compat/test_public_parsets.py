@@ -94,6 +94,17 @@ def test_plugins_import_from_each_others_directories(sets):
     assert sets.args("show") == [["helped"]] * 2
 
 
+def test_module_of_the_pipeline_comes_before_a_directory_of_that_name(sets, monkeypatch):
+    """``tools``, ``steps`` and others are directories of this repository, which may be on the search path."""
+    (sets.here / "tools").mkdir()
+    monkeypatch.syspath_prepend(str(sets.here))
+    (sets.here / "my" / "plugins" / "tools.py").write_text("NAME = 'own'\n")
+    sets.plugin("user", "from tools import NAME\n    return {'name': NAME}")
+    text = LISTED.format(steps="user, show") + SHOW + "user.control.kind = plugin\nuser.control.type = user\n"
+    assert sets.run(f"{text}show.argument.flags = [user.output.name]\n") == 0
+    assert sets.args("show") == [["own"]] * 2
+
+
 def test_ready_step_of_the_pipeline_comes_before_the_shipped_one(sets):
     (sets.here / "steps").mkdir()
     (sets.here / "steps" / "dp3_average.parset").write_text(
@@ -220,6 +231,29 @@ def test_processes_that_a_plugin_forks_can_be_ended(sets):
     text = SIGNALLED.replace("[ms]", "[ask.output.odd]")
     assert sets.run(f"{text}ask.control.type = forking\n") == 0
     assert sets.args("show") == [["0"], ["0"]]
+
+
+@pytest.mark.parametrize(
+    ("leaves", "status"),
+    [("sys.exit()", 0), ("sys.exit(3)", 3), ("sys.exit('no')", 1), ("raise ValueError('no')", 1), ("return {}", 0)],
+)
+def test_process_that_a_plugin_forks_does_not_go_on_with_the_run(sets, leaves, status):
+    body = f"""import os, sys
+    child = os.fork()
+    if not child:
+        {leaves}
+    return {{'status': os.waitpid(child, 0)[1] >> 8}}"""
+    sets.plugin("forking", body)
+    text = SIGNALLED.replace("[ms]", "[ask.output.status]")
+    assert sets.run(f"{text}ask.control.type = forking\n") == 0
+    assert sets.args("show") == [[str(status)]] * 2
+
+
+def test_plugin_that_ends_the_process_does(sets):
+    sets.plugin("ending", "import sys\n    sys.exit(3)")
+    with pytest.raises(SystemExit, match="3"):
+        sets.run(f"{SIGNALLED}ask.control.type = ending\n")
+    assert sets.calls("show") == []
 
 
 # ---- what differs from run to run
