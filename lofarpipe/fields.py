@@ -249,12 +249,12 @@ def why(result: JobResult) -> str:
 
 
 def outcome(job_directory: Path) -> tuple[str, str]:
-    """Return the noise and the main image of a field as its quality.json tells them; without one, "" and the directory.
+    """Return the noise and the main image of a field as its run.json tells them; without one, "" and the directory.
 
     The image is the corrected one where there is one.
     """
     try:
-        facts = json.loads((job_directory / "quality.json").read_text(encoding="utf-8"))
+        facts = json.loads((job_directory / "run.json").read_text(encoding="utf-8"))["quality"]
         value, unit = facts["rms"]["value"], facts["rms"]["unit"]
         rms = f"{1e3 * value:.3g} mJy/beam" if unit == "Jy/beam" else f"{value:.3g} {unit}"
         return rms, shown(Path(facts.get("image_pb") or facts["image"]))

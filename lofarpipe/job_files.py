@@ -24,23 +24,56 @@ def write_job_files(jobs: Sequence[PlannedJob]) -> None:
             planned.result.unlink(missing_ok=True)
 
 
-def note_commands(path: Path, jobs: Sequence[PlannedJob], known: set[str]) -> None:
-    """Write the commands of jobs into the file of all commands, in place of those of an earlier try.
+class CommandFile:
+    """The file of all commands, one line for each job: of the steps so far in their order, then of those to come.
 
-    Parameters
-    ----------
-    known: the jobs that are in the file; kept from step to step, so that the file is read once.
+    What an earlier run had there of jobs that this one has not is taken out when it comes to their step, or ends.
     """
-    names = {planned.job.name for planned in jobs}
-    if not known:
-        known.update(line.partition(": ")[0] for line in _lines(path))
-    if known.isdisjoint(names):
-        append_whole(path, "".join(f"{line}\n" for line in command_lines(jobs)))
-    else:
-        # A union keeps the places of those that were there: the order stays that of the pipeline.
-        lines = {line.partition(": ")[0]: line for line in [*_lines(path), *command_lines(jobs)]}
-        write_atomically(path, "".join(f"{line}\n" for line in lines.values()))
-    known |= names
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._names: dict[str, None] = {}  # of the jobs so far
+        self._to_come: set[str] | None = None  # jobs that are in the file of an earlier run
+
+    def note(self, jobs: Sequence[PlannedJob], pending: Sequence[PlannedJob]) -> None:
+        """Write the commands of the ``pending`` ones of the jobs of a step; the others have theirs there."""
+        is_new = self._names.keys().isdisjoint(planned.job.name for planned in jobs)
+        is_last = not self._come_to(jobs)
+        if is_new and is_last and len(pending) == len(jobs):
+            append_whole(self._path, "".join(f"{line}\n" for line in command_lines(pending)))
+        else:
+            self._rewrite(command_lines(pending))
+
+    def pass_over(self, jobs: Sequence[PlannedJob]) -> None:
+        """Take the commands of a step that is not run again as they are."""
+        self._come_to(jobs)
+
+    def finish(self) -> None:
+        """Take out what is left of jobs that the run did not come to."""
+        if self._to_come:
+            self._to_come = set()
+            self._rewrite([])
+
+    def _come_to(self, jobs: Sequence[PlannedJob]) -> bool:
+        """Note the jobs of a step, and return whether the file has jobs of an earlier run that are not among them."""
+        names = [planned.job.name for planned in jobs]
+        if self._to_come is None:
+            self._to_come = {_name(line) for line in _lines(self._path)}
+        had_more = bool(self._to_come)
+        steps = tuple({f"{name.rpartition('/')[0]}/" for name in names})
+        self._to_come = {name for name in self._to_come if not name.startswith(steps)} if names else self._to_come
+        self._names |= dict.fromkeys(names)
+        return had_more
+
+    def _rewrite(self, new: Sequence[str]) -> None:
+        lines = {_name(line): line for line in [*_lines(self._path), *new]}
+        to_come = [name for name in lines if name in (self._to_come or ()) and name not in self._names]
+        kept = [lines[name] for name in [*self._names, *to_come] if name in lines]
+        write_atomically(self._path, "".join(f"{line}\n" for line in kept))
+
+
+def _name(line: str) -> str:
+    return line.partition(": ")[0]
 
 
 def _lines(path: Path) -> list[str]:

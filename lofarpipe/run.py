@@ -17,7 +17,7 @@ from lofarpipe.feedback_step import PreparedFeedback, finish_feedback, prepare_f
 from lofarpipe.history import History
 from lofarpipe.job_builder import PlannedJob
 from lofarpipe.job_events import executor_name
-from lofarpipe.job_files import failure_text, note_commands, write_job_files
+from lofarpipe.job_files import CommandFile, failure_text, write_job_files
 from lofarpipe.job_identity import changed_inputs, job_identity, outputs_of
 from lofarpipe.job_ledger import JobLedger
 from lofarpipe.job_numbers import Numbering
@@ -61,11 +61,12 @@ class Run:
     results: Results = field(default_factory=dict)
     loops: list[Loop] = field(default_factory=list)  # those that are active, the innermost last
     counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
-    commands: set[str] = field(default_factory=set)  # the jobs of which commands.txt tells
+    commands: CommandFile = field(init=False)
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.journal, self.settings)
+        self.commands = CommandFile(self.settings.job_directory / "commands.txt")
         self.reporters = Reporters([Journalled(self.journal), self.reporters])
 
     def execute(self) -> Results:
@@ -82,6 +83,7 @@ class Run:
         self.prepare_directories()
         for step in self.pipeline.steps:
             self._step(step)
+        self.commands.finish()
         return self.results
 
     def _directories(self) -> tuple[Path, ...]:
@@ -221,6 +223,7 @@ class Run:
         reason = self.ledger.stale(entry, work.identity, work.error_tolerance)
         if not reason:
             self.reporters.step_skipped(step.name)
+            self.commands.pass_over(work.jobs)
             self._warn_of_failures(step.name, entry)
             self.journal.record("step_skipped", step=entry, jobs=len(work.jobs))
             return self.ledger.take(entry)
@@ -277,7 +280,7 @@ class Run:
         here = executor_name(self.executor) == "local"
         refuse_without_room(step.name, jobs.pending, self.executor.capacity(), here)
         write_job_files(jobs.pending)
-        note_commands(self.settings.job_directory / "commands.txt", jobs.pending, self.commands)
+        self.commands.note(work.jobs, jobs.pending)
         results = jobs.run()
         if jobs.failed and not work.error_tolerance:
             raise PipelineError(failure_text(step.name, work.jobs, results, jobs.failed))

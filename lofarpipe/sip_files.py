@@ -12,6 +12,7 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.history import read_events
+from lofarpipe.report.run_state import RunState
 from lofarpipe.sip import SipProject, SipRun, sip_text
 from lofarpipe.sip_values import NONE, items
 from lofarpipe.support.data_map import DataMap
@@ -82,11 +83,12 @@ def project_of(values: Values) -> SipProject:
 
 
 def sip_run(values: Values, job_directory: Path, pipeline: str, images: int) -> SipRun:
-    """Return what the run knows of itself; it began when its journal did, and goes on until now."""
+    """Return what the run knows of itself; it began with the first of the steps that it is made of, and goes on."""
     now_s = time.time()
     journal = job_directory / "journal.jsonl"
-    events = read_events(journal.read_bytes())[0] if journal.is_file() else []
-    start_s = min([float(event["time_s"]) for event in events if "time_s" in event], default=now_s)
+    state = RunState.from_events(read_events(journal.read_bytes())[0] if journal.is_file() else [])
+    starts = [state.started_s, *(state.steps[name].started_s for name in state.current)]
+    start_s = min((start_s for start_s in starts if start_s is not None), default=now_s)
     frequency_step, time_step = _steps(str(values.get("sip_plan_file") or ""))
     cycles = major_cycles(Path(str(values.get("sip_cleaned_image") or "")))
     return SipRun(pipeline, start_s, now_s - start_s, cycles, images, frequency_step, time_step)

@@ -399,16 +399,19 @@ def test_why_is_the_first_line_that_the_run_said(tmp_path: Path) -> None:
 def test_outcome_is_read_from_the_quality(tmp_path: Path) -> None:
     rms = {"value": 0.00295, "unit": "Jy/beam", "source": ""}
     quality = {"rms": rms, "image": "/x/a.fits", "image_pb": "/x/a-pb.fits"}
-    (tmp_path / "quality.json").write_text(json.dumps(quality))
+    (tmp_path / "run.json").write_text(json.dumps({"quality": quality}))
     assert outcome(tmp_path) == ("2.95 mJy/beam", "/x/a-pb.fits")
-    (tmp_path / "quality.json").write_text(json.dumps({"rms": {"value": 3.0, "unit": "K"}, "image": "/x/a.fits"}))
+    quality = {"rms": {"value": 3.0, "unit": "K"}, "image": "/x/a.fits"}
+    (tmp_path / "run.json").write_text(json.dumps({"quality": quality}))
     assert outcome(tmp_path) == ("3 K", "/x/a.fits")
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"rms": {"value": null, "unit": "Jy/beam"}}'])
+@pytest.mark.parametrize(
+    "text", [None, "{", "[]", '{"quality": null}', '{"quality": {"rms": {"value": null, "unit": "K"}}}']
+)
 def test_outcome_without_numbers_is_the_directory(tmp_path: Path, text: str | None) -> None:
     if text is not None:
-        (tmp_path / "quality.json").write_text(text)
+        (tmp_path / "run.json").write_text(text)
     assert outcome(tmp_path) == ("", str(tmp_path))
 
 

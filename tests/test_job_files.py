@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lofarpipe.executors.jobs import Job, JobResult
 from lofarpipe.job_builder import PlannedJob
-from lofarpipe.job_files import failure_text, note_commands
+from lofarpipe.job_files import CommandFile, failure_text
 
 
 def planned(*names: str, argument: str = "1") -> list[PlannedJob]:
@@ -14,25 +14,53 @@ def planned(*names: str, argument: str = "1") -> list[PlannedJob]:
     return [PlannedJob(job, place, ([], {}), (), {}, None) for place, job in enumerate(jobs)]
 
 
+def noted(path: Path, *steps: list[PlannedJob], pending: list[PlannedJob] | None = None) -> str:
+    """Return what is in the file after a run with these steps, of which some have nothing to do."""
+    commands = CommandFile(path)
+    for jobs in steps:
+        if pending is not None and not any(planned in pending for planned in jobs):
+            commands.pass_over(jobs)
+        else:
+            commands.note(jobs, jobs if pending is None else [one for one in jobs if one in pending])
+    commands.finish()
+    return path.read_text()
+
+
 def test_steps_are_added_in_their_order(tmp_path: Path) -> None:
-    path, known = tmp_path / "commands.txt", set[str]()
-    note_commands(path, planned("a/000", "a/001"), known)
-    note_commands(path, planned("b/000"), known)
-    assert path.read_text() == "a/000: DP3 1\na/001: DP3 1\nb/000: DP3 1\n"
+    text = noted(tmp_path / "commands.txt", planned("a/000", "a/001"), planned("b/000"))
+    assert text == "a/000: DP3 1\na/001: DP3 1\nb/000: DP3 1\n"
 
 
 def test_a_job_that_runs_again_keeps_its_place(tmp_path: Path) -> None:
     path = tmp_path / "commands.txt"
-    note_commands(path, planned("a/000", "a/001", "b/000"), set())
-    note_commands(path, planned("a/000", "a/002", argument="x y"), set())
-    assert path.read_text() == "a/000: DP3 'x y'\na/001: DP3 1\nb/000: DP3 1\na/002: DP3 'x y'\n"
+    noted(path, planned("a/000", "a/001"), planned("b/000"))
+    again = planned("a/000", "a/002", argument="x y")
+    assert noted(path, [*again, *planned("a/001")], planned("b/000"), pending=again) == (
+        "a/000: DP3 'x y'\na/002: DP3 'x y'\na/001: DP3 1\nb/000: DP3 1\n"
+    )
+
+
+def test_commands_of_jobs_and_steps_that_are_gone_go(tmp_path: Path) -> None:
+    path = tmp_path / "commands.txt"
+    noted(path, planned("a/000", "a/001"), planned("b/000"), planned("c/000"))
+    here = planned("a/000", argument="2"), planned("d/000"), planned("c/000", argument="3")
+    assert noted(path, *here) == "a/000: DP3 2\nd/000: DP3 1\nc/000: DP3 3\n"
+    assert noted(path, planned("a/000"), pending=[]) == "a/000: DP3 2\n"
+
+
+def test_commands_of_an_earlier_run_come_after_those_so_far(tmp_path: Path) -> None:
+    """What a step finds in the file before its own line are the commands of this run."""
+    path = tmp_path / "commands.txt"
+    noted(path, planned("a/000"), planned("b/000"))
+    CommandFile(path).note(planned("c/000"), planned("c/000"))
+    assert path.read_text() == "c/000: DP3 1\na/000: DP3 1\nb/000: DP3 1\n"
 
 
 def test_of_several_lines_of_a_job_the_last_counts(tmp_path: Path) -> None:
     path = tmp_path / "commands.txt"
     path.write_text("a/000: one\nb/000: two\na/000: three\n")
-    note_commands(path, planned("b/000"), set())
-    assert path.read_text() == "a/000: three\nb/000: DP3 1\n"
+    again = planned("b/000")
+    assert noted(path, planned("a/000"), again, pending=again) == "a/000: three\nb/000: DP3 1\n"
 
 
 def test_a_failure_shows_what_the_log_has(tmp_path: Path) -> None:

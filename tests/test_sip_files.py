@@ -75,13 +75,22 @@ def test_telescope_that_the_archive_does_not_know(tmp_path, values):
         write_sips(values, [described(tmp_path / "one.fits")], tmp_path, "image")
 
 
-def test_run_began_when_its_journal_did(tmp_path, values):
-    began = time.time() - 1000
-    events = [{"event": "run_started", "time_s": began}, {"event": "run_started", "time_s": began + 500}]
-    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+@pytest.mark.parametrize(("is_used", "start_s"), [(True, 100.0), (False, 500.0)])
+def test_run_began_with_the_first_step_that_is_in_it(tmp_path, values, is_used, start_s):
+    """What an earlier run did counts if it was taken over: not with other options."""
+    began = float(round(time.time() - 1000))
+    events = [
+        ("run_started", 0, {}),
+        ("step_started", 100, {"step": "average"}),
+        ("step_done", 200, {"step": "average"}),
+        ("run_started", 500, {}),
+        *([("step_skipped", 510, {"step": "average"})] if is_used else [("step_started", 510, {"step": "average"})]),
+    ]
+    lines = [json.dumps({"event": kind, "time_s": began + time_s, **facts}) for kind, time_s, facts in events]
+    (tmp_path / "journal.jsonl").write_text("\n".join([*lines, ""]))
     run = sip_run(values, tmp_path, "image", 1)
-    assert (run.name, run.start_s, run.major_cycles, run.images) == ("image", began, 7, 1)
-    assert run.duration_s >= 1000
+    assert (run.name, run.start_s - began, run.major_cycles, run.images) == ("image", start_s, 7, 1)
+    assert run.duration_s >= 500
     assert (run.frequency_step, run.time_step) == (None, None)
     assert sip_run(values, tmp_path / "none", "image", 1).duration_s == 0
 

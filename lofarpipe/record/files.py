@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,11 +53,20 @@ class RunFiles:
         ]
         return _outermost([*known, *new])
 
-    def products(self, history: History, inputs: Iterable[str] = ()) -> list[str]:
-        """Return the products that are there; an input that a step changed is one too."""
+    def products(
+        self, history: History, inputs: Iterable[str], done: Collection[str], earlier: Collection[str]
+    ) -> list[str]:
+        """Return the products that are there; an input that a step changed is one too.
+
+        Parameters
+        ----------
+        done: the steps that the run did, or found done.
+        earlier: what steps wrote in earlier runs alone.
+        """
         known = set(inputs)
-        listed = (path for path in self._listed_by_plugins(history) if path not in known and not self._is_older(path))
-        named = dict.fromkeys([*sorted(history.written), *listed])
+        outputs = [outputs for step, outputs in history.plugins.items() if step in done]
+        listed = (path for path in _listed(outputs) if path not in known and not self._is_older(path))
+        named = dict.fromkeys([*(path for path in sorted(history.written) if path not in earlier), *listed])
         return _outermost([path for path in named if not self._is_own(path)])
 
     def _named_in_parset(self) -> Iterator[str]:
@@ -90,11 +99,13 @@ class RunFiles:
     def _own_files(self) -> tuple[str, ...]:
         return tuple(f"{self.settings.job_directory}/{name}" for name in OWN_FILES)
 
-    def _listed_by_plugins(self, history: History) -> Iterator[str]:
-        for outputs in history.plugins.values():
-            for path in outputs.values():
-                if str(path).endswith(MAP_ENDINGS):
-                    yield from _files_of_map(str(path))
+
+def _listed(plugin_outputs: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """Yield what is in the maps that plugins made."""
+    for outputs in plugin_outputs:
+        for path in outputs.values():
+            if str(path).endswith(MAP_ENDINGS):
+                yield from _files_of_map(str(path))
 
 
 def _kind(path: str) -> int:

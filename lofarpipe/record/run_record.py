@@ -91,12 +91,13 @@ class RunRecord(Reporter):
         self._text, self._lost = self_contained(pipeline.composed)
         self._complain = complain
         self._facts: Facts = {}
+        self._quality: Any = None  # of the image of this run; None before it was measured
         self._earlier: list[Facts] = []  # products of an earlier run
 
     @property
     def facts(self) -> Facts:
-        """What does not change while the run goes on, with its inputs and products; {} before it begins."""
-        return self._facts
+        """What does not change while the run goes on, with inputs, products and quality; {} before it begins."""
+        return self._facts and {**self._facts, "quality": self._quality}
 
     def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
         """Write what is known before the first step."""
@@ -129,7 +130,8 @@ class RunRecord(Reporter):
         history, files = self._history, self._files()
         inputs = self._with_new_ones(files)
         known = {entry["path"]: entry for entry in self._earlier}
-        products = files.products(history, [entry["path"] for entry in inputs])
+        state = self._picture.state
+        products = files.products(history, [entry["path"] for entry in inputs], state.current, state.earlier_files())
         self._facts["inputs"] = inputs
         self._facts["products"] = describe_files(products, self._limit_bytes, known)
         self._write()
@@ -177,13 +179,15 @@ class RunRecord(Reporter):
 
     def _write(self) -> None:
         state = self._picture.state
+        path = self._settings.job_directory / "quality.json"
+        self._quality = None if str(path) in state.earlier_files() else read_record(path, None)
         facts = {
             "schema_version": self._facts["schema_version"],
             "run": run_facts(state, self._settings),
             **self._facts,
             "steps": step_facts(state),
             "jobs": job_facts(state),
-            "quality": read_record(self._settings.job_directory / "quality.json", None),
+            "quality": self._quality,
             "warnings": list(state.warnings),
             "notices": list(state.notices),
         }

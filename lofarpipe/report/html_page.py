@@ -59,12 +59,14 @@ def page(job_directory: Path, state: RunState | None = None, record: Mapping[str
 
 def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return everything that the page shows, by the names that its sections use."""
+    earlier = state.earlier_files()
     plan, quality, comparison = (
-        read_json(job_directory / name) for name in ("plan.json", "quality.json", COMPARISON_FILE)
+        read_json(path) if str(path.absolute()) not in earlier else {}
+        for path in (job_directory / name for name in ("plan.json", "quality.json", COMPARISON_FILE))
     )
     record = read_json(job_directory / "run.json") if record is None else record
     pieces = Pieces(job_directory)
-    paths = image_paths(image_directories(job_directory, record), quality)
+    paths = image_paths(image_directories(job_directory, record), quality, earlier)
     measured = html_text.measured_sources(comparison)
     beam = html_text.fact_value(quality, "beam_major"), html_text.fact_value(quality, "beam_minor")
     numbers = {
@@ -82,7 +84,7 @@ def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None
         "slowest": slowest(state),
         "tiles": html_text.key_numbers(quality, comparison),
         "pictures": pictures(pieces, paths),
-        "figures": figures(pieces, job_directory, paths, numbers),
+        "figures": figures(pieces, job_directory, paths, numbers, earlier),
         "quality": html_text.quality_rows(quality),
         "plan": html_text.plan_tables(plan),
         "comparison": html_text.comparison_tables(comparison, quality),

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,19 +82,26 @@ def image_directories(job_directory: Path, record: Mapping[str, Any] | None) -> 
     return [job_directory, *([Path(working)] if isinstance(working, str) and working else [])]
 
 
-def image_paths(directories: Sequence[Path], quality: Mapping[str, Any]) -> dict[str, Path]:
+def image_paths(
+    directories: Sequence[Path], quality: Mapping[str, Any], earlier: Collection[str] = ()
+) -> dict[str, Path]:
     """Return the images of a run that exist: ``flat``, ``corrected`` and ``beam``.
 
     Those that were measured, or else the newest of the directories that are named as WSClean names them: of the whole
-    band where there are such, and of parts of it, or of polarisations, where there are no others.
+    band where there are such, and of parts of it, or of polarisations, where there are no others. None is among the
+    files of ``earlier`` runs.
     """
-    flat = _named(quality, "image") or _newest(directories)
+    flat = _named(quality, "image") or _newest(directories, earlier)
     if flat is None:
         return {}
     root = str(flat).removesuffix(ENDINGS["flat"])
     corrected = _named(quality, "image_pb") or Path(root + ENDINGS["corrected"])
     paths = {"flat": flat, "corrected": corrected, "beam": Path(root + ENDINGS["beam"])}
-    return {name: path for name, path in paths.items() if path.is_file() and (name == "flat" or path != flat)}
+    return {
+        name: path
+        for name, path in paths.items()
+        if path.is_file() and str(path) not in earlier and (name == "flat" or path != flat)
+    }
 
 
 def has_drawings(job_directory: Path, record: Mapping[str, Any] | None = None) -> bool:
@@ -110,8 +117,9 @@ def _named(quality: Mapping[str, Any], key: str) -> Path | None:
     return Path(name) if isinstance(name, str) and Path(name).is_file() else None
 
 
-def _newest(directories: Iterable[Path]) -> Path | None:
-    found = [path for place in directories for path in place.glob(f"*{ENDINGS['flat']}") if path.is_file()]
+def _newest(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path | None:
+    images = (path for place in directories for path in place.glob(f"*{ENDINGS['flat']}") if path.is_file())
+    found = [path for path in images if str(path.absolute()) not in earlier]
     return max(found, key=lambda path: (_is_whole(path), path.stat().st_mtime_ns), default=None)
 
 
@@ -142,8 +150,9 @@ def figures(
     job_directory: Path,
     paths: Mapping[str, Path],
     numbers: Mapping[str, Any],
+    earlier: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return data URIs of the figures that can be drawn.
+    """Return data URIs of the figures that can be drawn, but for those in files of ``earlier`` runs.
 
     ``numbers`` has ``expected_jy`` (or None), ``predicted`` (distance, loss), ``measured`` (sources) and
     ``beam_arcsec``.
@@ -153,6 +162,7 @@ def figures(
     def draw(function: str, *arguments: Any) -> Any:
         return getattr(import_module("lofarpipe.report.html_figures"), function)(*arguments)
 
+    coverage = job_directory / "uv_coverage.png"
     points = [source for source in numbers["measured"] if source.get("peak_loss") is not None]
     wanted: dict[str, tuple[bool, Any, Callable[[], Any]]] = {
         "beam": ("beam" in paths, stamp_of(paths.get("beam", Path())), lambda: draw("beam_figure", paths["beam"])),
@@ -162,9 +172,9 @@ def figures(
             lambda: list(draw("noise_figures", paths["flat"], numbers["expected_jy"])),
         ),
         "uv": (
-            (job_directory / "uv_coverage.png").is_file(),
-            stamp_of(job_directory / "uv_coverage.png"),
-            lambda: draw("shrunk_picture", job_directory / "uv_coverage.png"),
+            coverage.is_file() and str(coverage.absolute()) not in earlier,
+            stamp_of(coverage),
+            lambda: draw("shrunk_picture", coverage),
         ),
         "smearing": (
             bool(numbers["predicted"]),

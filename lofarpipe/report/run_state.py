@@ -140,6 +140,7 @@ class RunState:
     facts: the event that began the run: job, parset, version, host, pid, executor, cores, memory_gb, gpus, argv.
     run: the number of the run, from 1.
     ended: whether it said its last word; one that was killed does not.
+    current: the steps of which it is known that what they wrote is of this run: it did them, or took them as done.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -156,6 +157,10 @@ class RunState:
     interrupted: bool = False  # by a signal
     killed: bool = False
     signal: int | None = None  # that ended the run, where it could say so
+
+    def __post_init__(self) -> None:
+        self.current: set[str] = set()
+        self._written: dict[str, set[str]] = {}  # by each step, the last time
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> RunState:
@@ -181,6 +186,14 @@ class RunState:
         self.last_s = _number(event, "time_s") or self.last_s
         if handler is not None:
             handler(self, event)
+
+    def earlier_files(self) -> set[str]:
+        """Return the files that steps wrote in earlier runs, and that no step of this one has: not to be shown as its.
+
+        They are not there, or of steps that have not come yet, failed, or are not in the pipeline any more.
+        """
+        earlier = set().union(*(paths for step, paths in self._written.items() if step not in self.current))
+        return earlier.difference(*(paths for step, paths in self._written.items() if step in self.current))
 
     def mark_killed(self) -> None:
         """Note that the run ended without a word, at the time of its last event at the earliest."""
@@ -214,7 +227,7 @@ class RunState:
 
     def _run_started(self, event: Event) -> None:
         self._interrupt()
-        self.warnings, self.notices = [], []
+        self.warnings, self.notices, self.current = [], [], set()
         self.run += 1
         self.facts = {key: value for key, value in event.items() if key not in ("event", "time_s")}
         self.started_s, self.ended_s, self.signal = _number(event, "time_s"), None, None
@@ -243,6 +256,7 @@ class RunState:
         step = self._named(event)
         step.leave(texts_of(event.get("left")))
         step.begin_run(self.run)
+        self.current.discard(step.name)
         step.state, step.problem = RUNNING, ""
         step.type = _text(event, "type") or step.type
         step.total, step.before = _integer(event, "jobs"), _integer(event, "done_before")
@@ -251,11 +265,15 @@ class RunState:
     def _step_skipped(self, event: Event) -> None:
         step = self._named(event)
         step.state = SKIPPED
+        self.current.add(step.name)
         step.total = _integer(event, "jobs") or step.total
 
     def _step_done(self, event: Event) -> None:
         step = self._named(event)
         step.state, step.ended_s = DONE, _number(event, "time_s")
+        self.current.add(step.name)
+        written = {**_dictionary(event, "kept"), **_dictionary(event, "written")}
+        self._written[step.name] = {path for path, mark in written.items() if mark is not None}
         step.total = _integer(event, "jobs") or step.total
         step.ended_failed = _integer(event, "failed") if "failed" in event else None
         if step.started_s is None and step.ended_s is not None:
@@ -273,6 +291,7 @@ class RunState:
     def _plugin_done(self, event: Event) -> None:
         step = self._named(event)
         step.begin_run(self.run)
+        self.current.add(step.name)
         step.state, step.type, step.ended_s = DONE, PLUGIN, _number(event, "time_s")
         step.started_s = None if step.ended_s is None else step.ended_s - (_number(event, "duration_s") or 0.0)
 
@@ -338,12 +357,17 @@ def _describe(job: JobState, event: Event) -> None:
         job.memory_gb = memory_gb
 
 
-# These four are most of the cost of an event: types are compared, as JSON gives no others.
+# These are most of the cost of an event: types are compared, as JSON gives no others.
 
 
 def _text(event: Event, key: str) -> str:
     value = event.get(key)
     return value if type(value) is str else ""
+
+
+def _dictionary(event: Event, key: str) -> dict[str, Any]:
+    value = event.get(key)
+    return value if type(value) is dict else {}
 
 
 def _number(event: Event, key: str) -> float | None:

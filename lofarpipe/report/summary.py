@@ -35,8 +35,9 @@ def summary(
     """
     lines: list[str] = []
     if ok:
-        lines += _products(_read(job_directory / "run.json") if record is None else record)
-        lines += _quality(_read(job_directory / "quality.json"))
+        record = _read(job_directory / "run.json") if record is None else record
+        quality = record.get("quality")
+        lines += [*_products(record), *_quality(quality if isinstance(quality, dict) else {})]
     times = [f"{name} {duration_text(duration_s)}" for name, duration_s in sorted(took, key=_duration)[:MOST_STEPS]]
     lines += [f"slowest: {', '.join(times)}"] if ok and len(times) > 1 else []
     page = job_directory / "report.html"

@@ -84,7 +84,7 @@ def written(*paths: Path) -> dict:
 def test_products_are_what_steps_wrote_and_is_there(here: Path) -> None:
     (here / "field" / "image.fits").touch()
     history = History([written(here / "field" / "image.fits", here / "field" / "gone.fits")])
-    assert names(files_of(here).products(history), here) == ["field/image.fits"]
+    assert names(files_of(here).products(history, (), {"p"}, ()), here) == ["field/image.fits"]
 
 
 def test_own_files_are_none(here: Path) -> None:
@@ -93,13 +93,13 @@ def test_own_files_are_none(here: Path) -> None:
     for path in own:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert files_of(here).products(History([written(*own)])) == []
+    assert files_of(here).products(History([written(*own)]), (), {"p"}, ()) == []
 
 
 def test_files_of_a_table_are_the_table_s(here: Path) -> None:
     table = here / "L1_SB000.MS"
     history = History([written(table / "table.dat", table)])
-    assert names(files_of(here).products(history), here) == ["L1_SB000.MS"]
+    assert names(files_of(here).products(history, (), {"p"}, ()), here) == ["L1_SB000.MS"]
 
 
 def listed(here: Path, *paths: object) -> History:
@@ -111,9 +111,9 @@ def listed(here: Path, *paths: object) -> History:
 
 def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Path) -> None:
     history = listed(here, here / "sky.txt", "3.5", [str(here / "L1_SB000.MS")], here / "none.txt")
-    assert names(files_of(here, began=1.0).products(history), here) == ["sky.txt"]
-    assert files_of(here).products(history) == []
-    assert files_of(here, began=1.0).products(history, [str(here / "sky.txt")]) == []
+    assert names(files_of(here, began=1.0).products(history, (), {"p"}, ()), here) == ["sky.txt"]
+    assert files_of(here).products(history, (), {"p"}, ()) == []
+    assert files_of(here, began=1.0).products(history, [str(here / "sky.txt")], {"p"}, ()) == []
 
 
 @pytest.mark.parametrize("name", ["none", "folder", "a\0b"])

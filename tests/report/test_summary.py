@@ -16,9 +16,8 @@ def product(name: str, size_bytes: object = 1000, kind: str = "file") -> dict[st
 
 def test_summary_of_a_good_run(tmp_path: Path) -> None:
     products = [product("a.ms", 5e9, "table"), product("x-0000-image.fits"), product("x-MFS-image.fits", 23.6e6)]
-    (tmp_path / "run.json").write_text(json.dumps({"products": products}))
     quality = {"rms": {"value": 0.00304, "unit": "Jy/beam"}, "source_count": {"value": 27, "unit": ""}, "other": 1}
-    (tmp_path / "quality.json").write_text(json.dumps(quality))
+    (tmp_path / "run.json").write_text(json.dumps({"products": products, "quality": quality}))
     (tmp_path / "report.html").touch()
     took = [("a", 5.0), ("b", 100.0), ("c", 1.0), ("d", 20.0)]
     assert summary(tmp_path, took, True) == [
@@ -59,10 +58,9 @@ def test_many_products_are_counted(tmp_path: Path) -> None:
     assert lines[-1] == "and 13 more products"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"products": 3}', '{"products": [1, {"path": 2}, {}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"products": 3, "quality": 3}', '{"products": [1, {"path": 2}, {}]}'])
 def test_what_cannot_be_read_is_left_out(tmp_path: Path, text: str) -> None:
-    for name in ("run.json", "quality.json"):
-        (tmp_path / name).write_text(text)
+    (tmp_path / "run.json").write_text(text)
     assert summary(tmp_path, [("a", 1.0)], True) == []
 
 
