@@ -78,7 +78,7 @@ def test_telescope_that_the_archive_does_not_know(tmp_path, values):
 @pytest.mark.parametrize(("is_used", "start_s"), [(True, 100.0), (False, 500.0)])
 def test_run_began_with_the_first_step_that_is_in_it(tmp_path, values, is_used, start_s):
     """What an earlier run did counts if it was taken over: not with other options."""
-    began = float(round(time.time() - 1000))
+    began = float(int(time.time() - 1000))
     events = [
         ("run_started", 0, {}),
         ("step_started", 100, {"step": "average"}),

@@ -226,3 +226,19 @@ def test_damaged_record_is_none(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     assert read_record(tmp_path / "run.json", {}) == {}
     assert read_record(tmp_path / "none", None) is None
+
+
+def test_products_of_an_earlier_run_are_not_those_of_this_one(here: Path) -> None:
+    assert run() == 0
+    assert len(record(here / "field")["products"]) == 2
+    (here / "field" / "quality.json").write_text('{"rms": {"value": 1.0}}')
+    journal = here / "field" / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    done = next(place for place, line in enumerate(lines) if '"step_done"' in line and '"copy"' in line)
+    event = json.loads(lines[done])
+    event["written"][str(here / "field" / "quality.json")] = "1@2"
+    journal.write_text("\n".join([*lines[:done], json.dumps(event), *lines[done + 1 :], ""]))
+    assert run("-s", "pipeline.steps=[list]") == 0
+    facts = record(here / "field")
+    assert facts["quality"] is None
+    assert not [entry for entry in facts["products"] if ".copy" in entry["path"]]

@@ -219,3 +219,20 @@ def test_images_of_the_working_directory_are_shown(tmp_path: Path) -> None:
     write_image(tmp_path / "work" / "one-image.fits")
     (tmp_path / "job" / "run.json").write_text(json.dumps({"run": {"working_directory": str(tmp_path / "work")}}))
     assert "one-image.fits" in write_page(tmp_path / "job").read_text()
+
+
+def test_what_an_earlier_run_left_is_not_shown(tmp_path: Path) -> None:
+    """The second run has not come to the step that measures, and makes no comparison any more."""
+    whole_job(tmp_path / "job")
+    job = tmp_path / "job"
+    shown = page(job)
+    files = ("plan.json", "quality.json", "comparison.json", "uv_coverage.png", *(p.name for p in job.glob("*.fits")))
+    first = {"event": "step_done", "step": "measure", "written": {str(job / name): "1@2" for name in files}}
+    begin = {"event": "run_started", "time_s": BEGAN_S, "job": "field", "steps": ["measure"]}
+    write_journal(job, [begin, first])
+    assert all(f'<section id="{name}">' in page(job) for name in ("image", "quality", "comparison", "plan"))
+    write_journal(job, [begin, first, begin])
+    (job / "run.json").write_text("{}")
+    text = page(job)
+    assert not any(f'<section id="{name}">' in text for name in ("image", "quality", "comparison", "plan", "beam"))
+    assert len(text) < len(shown)

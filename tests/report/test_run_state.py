@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from journal_events import began, ended, event, job_began, job_ended
+from journal_events import began, ended, event, job_began, job_ended, run_began
 
 from lofarpipe.report.run_state import KILLED_PROBLEM, RunState
 
@@ -258,3 +258,28 @@ def test_line_that_says_what_nobody_wrote_of_jobs(left: object) -> None:
         {**began("average", 103.0, 1), "left": left},
     ]
     assert list(RunState.from_events(events).steps["average"].jobs) == ["average/000"]
+
+
+def wrote(step: str, time_s: float, *paths: str, gone: tuple[str, ...] = ()) -> dict[str, Any]:
+    written = {**dict.fromkeys(paths, "1@2"), **dict.fromkeys(gone)}
+    return {**ended(step, time_s, 1), "written": written}
+
+
+def test_files_of_earlier_runs_are_those_that_no_step_of_this_one_wrote() -> None:
+    first = [run_began(0, ["plan", "image", "list"]), wrote("plan", 1, "/plan"), wrote("image", 2, "/a", "/b")]
+    first += [wrote("list", 3, "/list", "/a"), event("run_ended", 4, ok=True)]
+    assert RunState.from_events(first).earlier_files() == set()
+    second = [*first, run_began(10, ["plan", "image"]), event("step_skipped", 11, step="plan", jobs=1)]
+    assert RunState.from_events(second).earlier_files() == {"/a", "/b", "/list"}
+    done = RunState.from_events([*second, wrote("image", 12, "/a", gone=("/b",))])
+    assert done.earlier_files() == {"/list"}  # of a step that is not in the pipeline any more
+    assert done.current == {"plan", "image"}
+
+
+def test_files_of_a_step_that_runs_again_are_of_an_earlier_run_until_it_is_done() -> None:
+    events = [run_began(0, ["a"]), wrote("a", 1, "/a"), run_began(2, ["a"]), began("a", 3, 1)]
+    assert RunState.from_events(events).earlier_files() == {"/a"}
+    events += [event("step_failed", 4, step="a", problem="no")]
+    assert RunState.from_events(events).earlier_files() == {"/a"}
+    kept = {**ended("a", 5, 1), "kept": {"/a": "1@2"}, "written": {"/b": "1@2"}}
+    assert RunState.from_events([*events, kept]).earlier_files() == set()
