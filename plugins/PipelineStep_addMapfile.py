@@ -53,9 +53,9 @@ def plugin_looks_at(folder="", **kwargs):
 
 
 def all_to_one(kwargs):
-    """One entry with all files, as ``[/a.MS,/b.MS]``."""
-    files = _files(kwargs["mapfile_in"])
-    return [_localhost(f"[{','.join(files)}]")] if files else []
+    """One entry with what all entries hold, as ``[/a.MS,/b.MS]``."""
+    texts = [product.file for product in DataMap.load(kwargs["mapfile_in"]).data if not product.skip]
+    return [_localhost(f"[{','.join(texts)}]")]
 
 
 def split_list(kwargs):
@@ -69,14 +69,12 @@ def split_list(kwargs):
 
 def list_ms(kwargs):
     """One entry with all that is in a folder, each followed by a blank."""
-    names = _folder(kwargs["folder"])
-    return [_localhost("".join(f"{name} " for name in names))] if names else []
+    return [_localhost("".join(f"{name} " for name in _folder(kwargs["folder"].rstrip("/"))))]
 
 
 def python_list_ms(kwargs):
     """One entry with all that is in a folder, as ``[/a.MS,/b.MS]``."""
-    names = _folder(kwargs["folder"])
-    return [_localhost(f"[{','.join(names)}]")] if names else []
+    return [_localhost(f"[{','.join(_folder(kwargs['folder'].rstrip('/')))}]")]
 
 
 def from_folder(kwargs):
@@ -104,7 +102,7 @@ def _files(mapfile):
 
 def _folder(folder):
     try:
-        return [f"{folder.rstrip('/')}/{name}" for name in sorted(path.name for path in Path(folder).iterdir())]
+        return [f"{folder}/{name}" for name in sorted(path.name for path in Path(folder).iterdir())]
     except OSError as err:
         raise PipelineError(f"folder {folder}: cannot be read: {err.strerror}") from err
 

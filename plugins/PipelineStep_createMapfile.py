@@ -53,6 +53,8 @@ def plugin_looks_at(folder="", **kwargs):
 def from_folder(kwargs):
     """One entry for each file in ``folder`` that matches ``pattern`` (or does not, with ``exclude_pattern``)."""
     folder, suffix = kwargs["folder"], kwargs.get("add_suffix", "")
+    if not folder:
+        return []  # the original looks nowhere then
     chosen = _chooser(kwargs["pattern"], kwargs.get("exclude_pattern", "")) if kwargs.get("pattern") else bool
     try:
         names = sorted(path.name for path in Path(folder).iterdir())

@@ -54,7 +54,7 @@ def test_maps():
     made.iterator = DataMap.SkipIterator
     assert [product.file for product in made] == ["a", "c", "e"]
     made.iterator = DataMap.TupleIterator
-    assert next(made.iterator(made.data)) == ("h", "a", False)
+    assert next(made.iterator(made.data)) == ("h", "a")
     made.iterator = iter
     assert len(list(made)) == 6
     assert made == DataMap(made.data)

@@ -62,6 +62,7 @@ def test_pattern_of_a_folder(plugin, tmp_path, out):
     assert names(pattern="*SB3*", exclude_pattern="True") is None
     assert names(pattern="L*", exclude_pattern="yes", add_suffix="/table") == ["xL1_SB345.MS/table"]
     assert len(names(exclude_pattern="True")) == 5
+    assert plugin("createMapfile")([], method="mapfile_from_folder", folder="", **out) == {}
     assert len(names(pattern="", exclude_pattern="False")) == 5
     with pytest.raises(PipelineError, match=r"pattern 'L\(': missing \)"):
         names(pattern="L(")
@@ -135,16 +136,17 @@ def test_methods_by_position(plugin, write, tmp_path, out):
         return [entry[1] for entry in _entries(result)] if result else result
 
     a, b = f"{folder}/a.MS", f"{folder}/b.MS"
-    assert files("mapfile_all_to_one", mapfile_in=mapfile) == ["[/a,/c,/d]"]
+    assert files("mapfile_all_to_one", mapfile_in=mapfile) == ["[/a,[/c,/d]]"]
     assert files("mapfile_split_list", mapfile_in=mapfile, listsize="2") == ["[/a, /c]", "[/d]"]
     assert files("mapfile_list_ms", folder=str(folder)) == [f"{a} {b} "]
     assert files("mapfile_pythonlist_ms", folder=f"{folder}/") == [f"[{a},{b}]"]
     assert files("mapfile_from_folder", folder=str(folder)) == [a, b]
+    assert files("mapfile_from_folder", folder=f"{folder}/") == [f"{folder}//a.MS", f"{folder}//b.MS"]
     assert files("mapfile_empty") == []
     (tmp_path / "nothing").mkdir()
-    for method in ("mapfile_list_ms", "mapfile_pythonlist_ms", "mapfile_from_folder"):
-        assert files(method, folder=str(tmp_path / "nothing")) == {}
-    assert files("mapfile_all_to_one", mapfile_in=write("none", ("n", "/a", True))) == {}
+    nothing = {"mapfile_list_ms": [""], "mapfile_pythonlist_ms": ["[]"], "mapfile_from_folder": {}}
+    assert {method: files(method, folder=str(tmp_path / "nothing")) for method in nothing} == nothing
+    assert files("mapfile_all_to_one", mapfile_in=write("none", ("n", "/a", True))) == ["[]"]
 
 
 @pytest.mark.parametrize(
