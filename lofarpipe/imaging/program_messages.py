@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from lofarpipe.imaging.progress import OUR_NOTE
 
-# How programs begin the message with which they end: Python (DP3.py), an abort of C++, WSClean, and DP3 as a binary.
+# How the last message of a program begins: of Python (DP3.py), of an abort in C++, of WSClean, of DP3 as a binary.
 _BEGINNING = re.compile(
-    r"(?:[\w.]*(?:Error|Exception): |  what\(\): +|\+? ?>>> ?|\s*std exception detected: )(?P<message>.*)"
+    r"(?:[\w.]*(?:Error|Exception): |  what\(\): +|\+? ?>>> ?|\s*std exception detected: |(?=munmap_chunk\(\): ))"
+    r"(?P<message>.*)"
 )
 _RAISED = re.compile(
     r"(?:\S.*: )?[A-Za-z]\w*(?:Error|Exception): (?P<message>.*)"
@@ -58,11 +59,14 @@ KNOWN_MESSAGES: tuple[tuple[str, str], ...] = (
         "correct the name; a word after an option that takes no value is also read as a name of a set",
     ),
     (r"access to non-existing row", "the table has no such row: the set is empty, or an option names one it lacks"),
-    (r"incorrect number of bytes|is not writable|is shorter than|no magic value found|BucketCache::getBucket", DAMAGED),
-    (r"(?:open or create of file|could not be opened).*: No such file", DAMAGED),
+    (
+        r"incorrect number of bytes|is not writable|is shorter than|no magic value found|BucketCache::getBucket|"
+        r"(?:open or create of file|could not be opened).*: No such file",
+        DAMAGED,
+    ),
     (
         r"Multiple entries in FIELD table|has multiple fields",
-        "one field is needed: write the one to image into a new set",
+        "one field is needed: choose it with the option field, or write it into a new set",
     ),
     (
         r"First time of MS|Last time of MS",
@@ -141,9 +145,16 @@ KNOWN_MESSAGES: tuple[tuple[str, str], ...] = (
     ),
     (r"Error writing to temporary file", "local_scratch_dir is full or cannot be written; set another"),
     (r"Unknown parameter", "this WSClean has no such option: correct or remove it"),
+    (
+        r"munmap_chunk\(\): invalid pointer",
+        "a fault of WSClean 3.1 with -multiscale and -local-rms: add -no-multiscale-fast-subminor",
+    ),
+    (r"only 0 unique channels", "no channel is selected: correct -spws"),
     (r"output channels requested", "make channels-out smaller, or average less in frequency"),
     (r"mask did not have same dimensions", "make the mask with the size and pixels of this image"),
-    (r"could not open the named file", "there is no such file: correct its name"),
+    (r"could not open the named file|Could not open parset file|Error reading \S+$", "correct the name of that file"),
+    (r"Bad channel selection|Invalid interval selection", "the set has fewer: choose within them"),
+    (r"Unknown .* specified", "correct that value; wsclean --help lists those that there are"),
     (r"couldn't create the named file", "make the directory of the image (-name), or name another"),
     (r"only one polarization is being imaged", "request several with -pol, or remove -join-polarizations"),
     (r"IDG can not yet make rectangular images", "set axis_stretch = 1.0, or gridder = wgridder"),
