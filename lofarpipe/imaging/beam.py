@@ -146,8 +146,7 @@ def formula_beam(
     Source: spec/imaging.md, sections 4.2 and 4.3.
     """
     first = blocks[0]
-    known_m = first.dish_diameters_m[first.dish_diameters_m > 0]
-    diameter_m = dish_diameter_m or (float(np.median(known_m)) if len(known_m) else 0.0)
+    diameter_m = dish_diameter_m or first.diameter_m
     kind = station_kind(first.telescope, first.antenna_set, frequency_hz, diameter_m)
     width_deg = station_fwhm_deg(frequency_hz, kind.diameter_m, kind.alpha)
     elevations, parallactic = np.full(1, math.pi / 2), np.zeros(1)

@@ -138,7 +138,7 @@ def least_image_side(sets: Sequence[SetMetadata], wish: AveragingWish, cellsize_
 def _field_width_deg(metadata: SetMetadata, wish: AveragingWish) -> float:
     """Return the width of the image for stations that look at the zenith, in the middle of the band, degrees."""
     frequency_hz = float(np.mean(metadata.frequencies_hz))
-    diameter_m = wish.station_diameter_m or float(np.median(metadata.dish_diameters_m))
+    diameter_m = wish.station_diameter_m or metadata.diameter_m
     kind = station_kind(metadata.telescope, metadata.antenna_set, frequency_hz, diameter_m)
     return wish.fieldsize_highres * station_fwhm_deg(frequency_hz, diameter_m, kind.alpha)
 

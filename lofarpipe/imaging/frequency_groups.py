@@ -80,7 +80,7 @@ def _concat_key(one: SetMetadata, is_copied: bool) -> tuple[object, ...]:
     times, layout = one.times, one.layout
     if not times.is_contiguous:
         return (one.path,)
-    interval_s = times.step_s if is_copied else times.first_interval_s
+    interval_s = round(times.step_s if is_copied else times.first_interval_s, 12)  # near() takes 1e-13 of it
     digest = layout.sorted_digest if is_copied and not layout.is_regular else layout.digest
     return round(times.first_s, 4), round(times.last_s, 4), interval_s, digest, one.antenna_set
 

@@ -184,7 +184,7 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
 def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
     """Yield what is wrong with the order of the rows."""
     times, layout = survey.times, survey.layout
-    if survey.is_bda or times.slots * layout.pairs > MOST_CELLS * layout.rows:
+    if times.slots * layout.pairs > MOST_CELLS * layout.rows:
         yield SetFinding(
             survey.path,
             "its time slots depend on the baseline (baseline-dependent averaging), and DP3 cannot average it again "

@@ -85,6 +85,12 @@ class SetMetadata:
         return Path(self.path).name
 
     @property
+    def diameter_m(self) -> float:
+        """The usual DISH_DIAMETER of the antennas that have rows, m; 0 where they have none."""
+        known_m = [size_m for one in self.layout.antennas if (size_m := float(self.dish_diameters_m[one])) > 0]
+        return float(np.median(known_m)) if known_m else 0.0
+
+    @property
     def bandwidth_hz(self) -> float:
         """The width of all channels together, Hz."""
         return self.channel_width_hz * len(self.frequencies_hz)
@@ -208,10 +214,7 @@ def _read_times(path: str, table: Any, nantennas: int) -> dict[str, Any]:
 def read_metadata(path: str, field: str = AUTO) -> SetMetadata:
     """Return what a measurement set says of itself, and of the rows of one field.
 
-    Parameters
-    ----------
-    field
-        Number or name of the field, where the set has rows of several.
+    ``field`` is its number or name, where the set has rows of several.
 
     Raises
     ------
@@ -225,6 +228,11 @@ def read_metadata(path: str, field: str = AUTO) -> SetMetadata:
 
 def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
     """Return the same of a main table that is open."""
+    if any(name.startswith("BDA_") for name in table.keywordnames()):
+        raise MeasurementSetError(
+            f"{path}: its time slots depend on the baseline (baseline-dependent averaging), and DP3 cannot average it "
+            "again with others; give the set as it was before that averaging"
+        )
     antennas, of_field = _read_antennas(path), _read_field(path, table, field)
     with selected_field(path, table, of_field["field_id"], of_field["nfields"]) as rows:
         times = _read_times(path, rows, len(antennas["antenna_names"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from lofarpipe.imaging.weights import ImageWeighting
 Floats = NDArray[np.float64]
 
 LONGEST_STRETCH_S = 3600.0  # the beam turns by 15 deg in it; measured: tests/imaging/test_primary_beam.py
+SAME_TIME_S = 600.0  # stretches of several sets whose mean times are this close are one
 WIDEST_FRACTIONAL_BAND = 0.06  # of one beam evaluation; within it the beam is linear in frequency to 3e-3
 MOST_SAMPLES = 4_000_000  # rows x channels, of all sets together; data sets up to this size are looked at entirely
 SLOTS_PER_STRETCH = 2
@@ -145,4 +146,22 @@ def weigh_pairs(sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], i
         stretches += _stretches_of_set(metadata, sample, of_set, edges)
     if not stretches:
         raise BeamError(f"{sets[0].path}: no unflagged visibility lies within the output channels of the image")
-    return stretches
+    return _joined(stretches)
+
+
+def _joined(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return one stretch for those of the same band and about the same time: subbands that were averaged alone."""
+    alike: dict[tuple[int, int, int], list[Stretch]] = {}
+    for one in stretches:
+        alike.setdefault((one.output_channel, one.piece, round(one.time_s / SAME_TIME_S)), []).append(one)
+    return [same[0] if len(same) == 1 else _mean_stretch(same) for same in alike.values()]
+
+
+def _mean_stretch(same: Sequence[Stretch]) -> Stretch:
+    totals = [float(one.weights.sum()) for one in same]
+    time_s, frequency_hz = (
+        float(np.average([getattr(one, name) for one in same], weights=totals)) for name in ("time_s", "frequency_hz")
+    )
+    return replace(
+        same[0], time_s=time_s, frequency_hz=frequency_hz, weights=np.sum([one.weights for one in same], axis=0)
+    )

@@ -189,7 +189,7 @@ def _field_width(
     first = observation.first
     if options.averaging != "historical":
         return FieldWidth(beam.fwhm_x_deg, beam.fwhm_y_deg, observation.lowest_channel_hz)
-    diameter_m = options.station_diameter_m or float(first.dish_diameters_m[0])
+    diameter_m = options.station_diameter_m or first.diameter_m
     fwhm_deg = historical.beam_fwhm_deg(first.ref_frequency_hz, diameter_m, mean_elevation_rad)
     return FieldWidth(fwhm_deg, fwhm_deg, first.ref_frequency_hz)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lofarpipe.errors import counted
 from lofarpipe.imaging.input_sets import AUTO
 from lofarpipe.imaging.measurement_set import SetMetadata
-from lofarpipe.imaging.set_rows import read_codes
+from lofarpipe.imaging.set_rows import INTERVAL_TOLERANCE_S, read_codes
 from lofarpipe.imaging.set_tables import MeasurementSetError, opened_field
 from lofarpipe.imaging.survey import SetSurvey, survey_set
 from lofarpipe.imaging.uv_sample import rotate_uvw
@@ -28,8 +28,6 @@ from lofarpipe.imaging.uv_sample import rotate_uvw
 Numbers = NDArray[np.int64]
 
 VISIBILITIES_PER_BLOCK = 2_000_000
-# INTERVAL may be wrong by this: DP3 then inserts an empty slot at most once in a hundred, and averages it with others.
-INTERVAL_TOLERANCE_S = 1e-4
 COMPARED_ROWS = 500  # that repeat others, of a set
 WINDOW_COLUMNS = ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION")
 

@@ -25,6 +25,7 @@ ROWS_PER_BLOCK = 500_000
 CHECKED_ROWS = 20_000  # a set with no more rows is looked at row by row
 CHECKED_SLOTS, CHECKED_PLACES = 8, 3  # slots read entirely, and places within a slot read of all of them
 DP3_TIME_TOLERANCE_S = 0.01  # msin.timetolerance of DP3 6.6
+INTERVAL_TOLERANCE_S = 1e-4  # DP3 inserts an empty slot at most once in a hundred if INTERVAL is off by so much
 GAP_STEPS = 1.5  # slots farther apart than this have a gap between them
 MOST_CELLS = 5  # (slots x baselines) per row; a set with more is not made of time slots
 
@@ -205,7 +206,9 @@ def _time_axis(
     """
     steps_s = np.diff(times_s)
     close_s = steps_s[steps_s < GAP_STEPS * np.percentile(steps_s, 25)] if len(steps_s) else intervals_s
-    step_s = float(np.median(close_s))
+    step_s, interval_s = float(np.median(close_s)), round(float(np.median(intervals_s)), 12)
+    if abs(step_s - interval_s) < INTERVAL_TOLERANCE_S:
+        step_s = interval_s  # it has more digits than the difference of two times
     exposures_s = np.where(exposures_s > 0, exposures_s, step_s)
     steps = (times_s - times_s[0]) / step_s if step_s > 0 else np.zeros(1)
     return TimeAxis(

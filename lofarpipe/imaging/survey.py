@@ -77,7 +77,6 @@ class SetSurvey:
     dangling_subtables: tuple[str, ...]  # keywords that name a table that does not exist
     applied_beam: AppliedBeam  # that the visibilities were corrected for
     phased_up: tuple[str, ...]  # stations without a beam model of their own: superstations
-    is_bda: bool  # averaged by an amount that depends on the baseline
 
     @property
     def path(self) -> str:
@@ -150,7 +149,6 @@ def _survey(path: str, data_column: str, field: str) -> SetSurvey:
             dangling_subtables=tuple(without_table(table)),
             applied_beam=applied_beam_in(path, table, column),
             phased_up=_phased_up(metadata),
-            is_bda=any(name.startswith("BDA_") for name in keywords),
         )
 
 

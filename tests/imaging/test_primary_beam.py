@@ -66,7 +66,9 @@ def test_many_sets_without_beam_model_are_named_in_part(dish_set):
 
 
 def test_no_diameter_is_refused(dish_set):
-    bare = dataclasses.replace(read_metadata(str(dish_set)), dish_diameters_m=np.zeros(3))
+    bare = dataclasses.replace(
+        read_metadata(str(dish_set)), dish_diameters_m=np.zeros_like(read_metadata(str(dish_set)).dish_diameters_m)
+    )
     with pytest.raises(ValueError, match="station diameter is"):
         beam_cube([bare], [RANGE], IMAGE, bare.phase_centre_rad, REACH)
     assert beam_cube([bare], [RANGE], IMAGE, bare.phase_centre_rad, (0.02, 0.02), 13.5).source == "formula"

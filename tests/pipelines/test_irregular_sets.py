@@ -15,10 +15,10 @@ from pipeline_runner import run_pipeline
 sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from small_sets import add_field, change_column, keep_rows
 
-SIZE = {"nstations": 16, "nsubbands": 3, "nchannels": 4, "nblocks": 1, "slots-per-block": 40, "timestep-s": 10.013901}
-SIZE |= {"span-s": 0, "nsources": 3, "noise-scale": 0.3}
-SLOT = 16 * 17 // 2
-SMALL = ["-s", "cellsize_highres_deg=0.01", "-s", "maxlambda_highres=1500", "-s", "niter=2000"]
+SIZE = {"nstations": 24, "nsubbands": 3, "nchannels": 4, "nblocks": 1, "slots-per-block": 60, "timestep-s": 10.013901}
+SIZE |= {"span-s": 0, "nsources": 6, "noise-scale": 0.3}
+SLOT, ROWS = 24 * 25 // 2, 60 * 24 * 25 // 2
+SMALL = ["-s", "cellsize_highres_deg=0.01", "-s", "maxlambda_highres=1500", "-s", "niter=20000"]
 
 pytestmark = [pytest.mark.usefixtures("programs"), pytest.mark.slow]
 
@@ -27,13 +27,13 @@ def spoil(paths):
     """Give each set two fields, and one fault of its own."""
     for path in paths:
         add_field(path, "other", dec_offset_rad=0.05)
-        change_column(path, "FIELD_ID", lambda ids: np.where(np.arange(len(ids)) < 30 * SLOT, 0, 1).astype(ids.dtype))
-    bad = np.arange(40 * SLOT) % SLOT % 7 == 3  # of the first, bad data are marked by negative weights
+        change_column(path, "FIELD_ID", lambda ids: np.where(np.arange(len(ids)) < 50 * SLOT, 0, 1).astype(ids.dtype))
+    bad = np.arange(ROWS) % SLOT % 7 == 3  # of the first, bad data are marked by negative weights
     change_column(paths[0], "WEIGHT_SPECTRUM", lambda weights: np.where(bad[:, None, None], -weights, weights))
     change_column(paths[0], "DATA", lambda values: values + 50 * bad[:, None, None])
-    keep_rows(paths[1], range(5 * SLOT, 40 * SLOT))  # the second began late
-    lost = np.random.default_rng(1).choice(40 * SLOT, 4 * SLOT, replace=False)
-    keep_rows(paths[2], np.setdiff1d(np.arange(40 * SLOT), lost))  # of the third, rows are missing
+    keep_rows(paths[1], range(5 * SLOT, ROWS))  # the second began late
+    lost = np.random.default_rng(1).choice(ROWS, 6 * SLOT, replace=False)
+    keep_rows(paths[2], np.setdiff1d(np.arange(ROWS), lost))  # of the third, rows are missing
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def test_noise_is_as_expected(run):
 
 
 def test_integration_time_is_that_of_usable_data_of_the_field(run):
-    """30, 25 and 30 slots of 10.014 s; a seventh of the weights, nothing, and a tenth of the rows lost; 2 % flagged."""
+    """50, 45 and 50 slots of 10.014 s; a seventh of the weights, nothing, and a tenth of the rows lost; 2 % flagged."""
     quality = json.loads((run[0] / "image" / "quality.json").read_text())
-    expected_s = 10.013901 * np.mean([30 * 6 / 7, 25, 30 * 0.9]) * 0.98
+    expected_s = 10.013901 * np.mean([50 * 6 / 7, 45, 50 * 0.9]) * 0.98
     assert quality["integration_time"]["value"] == pytest.approx(expected_s, rel=0.02)
     assert (
         fits.getheader(run[0] / "image" / "fullband-MFS-image.fits")["XPOSURE"] == quality["integration_time"]["value"]
