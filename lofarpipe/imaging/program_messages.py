@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from lofarpipe.imaging.progress import OUR_NOTE
 
+# What the C library says of memory that a program wrote over, whichever it finds first. Source: glibc, malloc.c.
+HEAP = r"(?:munmap_chunk|free|malloc|realloc|malloc_consolidate)\(\): |double free or corruption|corrupted (?:size|double)"
 # How the last message of a program begins: of Python (DP3.py), of an abort in C++, of WSClean, of DP3 as a binary.
 _BEGINNING = re.compile(
-    r"(?:[\w.]*(?:Error|Exception): |  what\(\): +|\+? ?>>> ?|\s*std exception detected: |(?=munmap_chunk\(\): ))"
-    r"(?P<message>.*)"
+    r"(?:[\w.]*(?:Error|Exception): |  what\(\): +|\+? ?>>> ?|\s*std exception detected: |"
+    rf"(?={HEAP}))(?P<message>.*)"
 )
 _RAISED = re.compile(
     r"(?:\S.*: )?[A-Za-z]\w*(?:Error|Exception): (?P<message>.*)"
@@ -146,8 +148,8 @@ KNOWN_MESSAGES: tuple[tuple[str, str], ...] = (
     (r"Error writing to temporary file", "local_scratch_dir is full or cannot be written; set another"),
     (r"Unknown parameter", "this WSClean has no such option: correct or remove it"),
     (
-        r"munmap_chunk\(\): invalid pointer",
-        "a fault of WSClean 3.1 with -multiscale and -local-rms: add -no-multiscale-fast-subminor",
+        HEAP,
+        "a fault of the program; WSClean 3.1 has it with -multiscale and -local-rms: add -no-multiscale-fast-subminor",
     ),
     (r"only 0 unique channels", "no channel is selected: correct -spws"),
     (r"output channels requested", "make channels-out smaller, or average less in frequency"),

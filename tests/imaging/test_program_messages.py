@@ -20,6 +20,7 @@ from beam_sky import environment, program
 from small_sets import SetShape, make_set
 
 from lofarpipe.imaging.program_messages import (
+    HEAP,
     KNOWN_MESSAGES,
     advice_for,
     advised,
@@ -416,9 +417,15 @@ def test_multiscale_with_local_rms_needs_an_option(sets: Sets, tmp_path: Path) -
     code, log = run_wsclean(program("wsclean"), words, tmp_path)
     if code == 0:
         pytest.skip("this WSClean does not abort")
-    assert explained("WSClean", log).startswith("WSClean says: munmap_chunk(): invalid pointer; ")
-    assert "-no-multiscale-fast-subminor" in explained("WSClean", log)
-    SAID.append(last_error(log))
+    assert code < 0
+    if last_error(log):  # else it was a segmentation fault
+        assert "-no-multiscale-fast-subminor" in explained("WSClean", log)
+
+
+@pytest.mark.parametrize("text", ["munmap_chunk(): invalid pointer", "corrupted size vs. prev_size"])
+def test_what_was_recorded_of_that_abort(text: str) -> None:
+    """Which of them it is was left to chance, in 12 aborts of WSClean 3.1."""
+    assert "-no-multiscale-fast-subminor" in explained("WSClean", f"Writing dirty image...\n{text}\n")
 
 
 def test_a_full_disk_is_what_wsclean_says(sets: Sets, tmp_path: Path) -> None:
@@ -556,4 +563,4 @@ def test_every_entry_was_said(request: pytest.FixtureRequest) -> None:
 
 
 # Said by tests above that have no case in the tables.
-SAID_ELSEWHERE = {r"Permission denied", r"Coeff[^ ]*\.h5|Caught an unknown exception"}
+SAID_ELSEWHERE = {HEAP, r"Permission denied", r"Coeff[^ ]*\.h5|Caught an unknown exception"}
