@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from lofarpipe.imaging.progress import OUR_NOTE
 
 # What the C library says of memory that a program wrote over, whichever it finds first. Source: glibc, malloc.c.
-HEAP = r"(?:munmap_chunk|free|malloc|realloc|malloc_consolidate)\(\): |double free or corruption|corrupted (?:size|double)"
+HEAP = r"(?:munmap_chunk|free|malloc|malloc_consolidate)\(\): |double free or corruption|corrupted (?:size|double)"
 # How the last message of a program begins: of Python (DP3.py), of an abort in C++, of WSClean, of DP3 as a binary.
 _BEGINNING = re.compile(
     r"(?:[\w.]*(?:Error|Exception): |  what\(\): +|\+? ?>>> ?|\s*std exception detected: |"
