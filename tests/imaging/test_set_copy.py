@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from small_sets import SetShape, add_field, change_column, drop_column, keep_rows, make_set
 
-from lofarpipe.imaging.set_copy import complete_rows, copy_set, repeats_differ, why_copied
+from lofarpipe.imaging.field_plan import plan_copies
+from lofarpipe.imaging.set_copy import complete_rows, copy_set, copy_slot, repeats_differ, why_copied
 from lofarpipe.imaging.set_tables import MeasurementSetError
 from lofarpipe.imaging.survey import survey_set
 
@@ -164,3 +165,25 @@ def test_rows_of_each_baseline_in_each_slot():
     rows, filling = complete_rows(np.array([2.0, 1.0, 2.0, 3.0, 3.0, 2.0]), np.array([7, 7, 9, 9, 7, 9]))
     assert rows.tolist() == [1, 2, 0, 2, 4, 3]  # at 1: baseline 9 from the slot after
     assert filling.tolist() == [False, True, False, False, False, False]
+
+
+def test_each_copy_has_a_name_of_its_own(tmp_path):
+    surveys = []
+    for folder in ("one", "two", "three"):
+        (tmp_path / folder).mkdir()
+        path = make_set(tmp_path / folder / "a.MS", SHAPE, with_data=True)
+        keep_rows(path, np.repeat(np.arange(ROWS), 2))
+        surveys.append(survey_set(path))
+    good = survey_set(make_set(tmp_path / "good.MS", SHAPE, with_data=True))
+    copies = plan_copies([*surveys, good], "/copies")
+    assert [copies[survey.path].path for survey in surveys] == ["/copies/a.MS", "/copies/1_a.MS", "/copies/2_a.MS"]
+    assert good.path not in copies
+
+
+def test_first_slot_of_one_field(path):
+    add_field(path, "target")
+    change_column(path, "FIELD_ID", lambda values: np.where(np.arange(ROWS) < 8 * SLOT, 0, 1).astype(values.dtype))
+    copy_slot(survey_set(path, field="target").metadata, f"{path}.slot")
+    metadata = survey_set(f"{path}.slot").metadata
+    assert (metadata.nfields, metadata.nrows, metadata.times.slots) == (1, SLOT, 1)
+    assert metadata.start_s == pytest.approx(SHAPE.start_s + 80)

@@ -613,6 +613,18 @@ def test_just_enough_room(check, made, monkeypatch):
         assert (check(path, averaging="historical", fuse_average_concat="True") == []) is fine
 
 
+def test_copies_of_sets_need_room(check, made, monkeypatch):
+    """The averaged sets alone would fit: a copy takes as much as the set."""
+    path = made()
+    needed = 108 * 134 + sum(file.stat().st_size for file in Path(path).iterdir() if file.is_file())
+    change_column(path, "WEIGHT_SPECTRUM", lambda weights: -1 * (np.arange(216) % 2)[:, None, None] + 0 * weights + 0.5)
+    for free, fine in ((2 * needed, True), (needed // 2, False)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: shutil._ntuple_diskusage(0, 0, free))
+        findings = check(path, averaging="historical", fuse_average_concat="True")
+        assert (findings == []) is fine
+    assert "and copies of sets and the averaged ones take at least" in findings[0]
+
+
 def test_what_is_needed_is_said_when_it_cannot_be_found_out(check, made):
     path = made()
     assert "how much disk" in only(check(path, fieldsize_highres="0"))
