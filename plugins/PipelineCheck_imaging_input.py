@@ -13,7 +13,7 @@ from lofarpipe.imaging.channels_out import channel_findings
 from lofarpipe.imaging.input_sets import expand_inputs
 from lofarpipe.imaging.set_names import cut, long_names, no_names, without_comma
 from lofarpipe.imaging.spectral_index import index_findings
-from lofarpipe.support.utilities import exists
+from lofarpipe.support.utilities import exists, is_file
 
 GB = 1e9  # decimal
 SMALLEST_CELL_DEG = 1e-6
@@ -169,7 +169,7 @@ def _reference_findings(options):
         return []
     if not Path(name).is_absolute():
         return [f"reference_skymodel: {name} is relative, and jobs work elsewhere; write {Path(name).absolute()}"]
-    if not Path(name).is_file():
+    if not is_file(name):
         return [f"reference_skymodel: there is no file {name}; name a sky model, or set it to auto or none"]
     if not name.endswith(".json") and find_spec("lsmtool") is None:
         return [f"reference_skymodel: LSMTool, which reads {name}, is missing; {INSTALL_LSMTOOL}, or set it to none"]

@@ -712,3 +712,7 @@ def test_thresholds_that_are_the_same(check):
 
 def test_pixels_of_less_than_a_milliarcsecond(check):
     assert [line for line in check(cellsize_highres_deg="9e-7") if "at least 1e-06 is possible" in line]
+
+
+def test_a_sky_model_with_an_impossible_name_is_not_there(check):
+    assert "there is no file /" in only(check(reference_skymodel="/" + "a" * 300))
