@@ -28,7 +28,9 @@ INSTALL = {
     "wsclean": "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean",
 }
 #: Variables of the user by which the loader, Python, OpenMP, HDF5, casacore and LOFAR's software decide how they work.
-CARRIED = re.compile(r"LANG|TZ|PYTHONPATH|(LC|LD|OMP|HDF5|AIPS|CASA|CASACORE|EVERYBEAM|LOFAR(?!PIPE))_?[A-Z0-9_]*")
+CARRIED = re.compile(
+    r"LANG|TZ|PYTHONPATH|LC_(ALL|COLLATE|CTYPE|NUMERIC|MESSAGES|TIME)|(LD|OMP|HDF5|AIPS|CASA|CASACORE|EVERYBEAM|LOFAR(?!PIPE))_?[A-Z0-9_]*"
+)
 
 
 def find(name: str) -> Path:

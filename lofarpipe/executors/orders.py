@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ BEAT_S = 5.0
 STALE_S = 90.0  # many beats: file servers keep clients waiting, and answer from their memory
 GRACE_S = 5.0
 RECORD, CLAIM, OUTPUT = ".record", ".claim", ".out"
+LANGUAGE = re.compile(r"LANG$|LC_|TZ$")
 _PATHS = ("workdir", "log", "tempdir")
 
 
@@ -131,9 +133,10 @@ def find_orders(directory: Path, job: Job) -> list[Order]:
 def fingerprint(job: Job) -> str:
     """Return a text that two jobs share if one can stand for the other.
 
-    Names of directories for temporary files differ from run to run, and mean nothing.
+    Names of directories for temporary files differ from run to run, and mean nothing; so does the language of a login.
     """
-    facts = json.dumps(job_facts(job), sort_keys=True)
+    spoken = {name: value for name, value in job.env.items() if not LANGUAGE.match(name)}
+    facts = json.dumps(job_facts(replace(job, env=spoken)), sort_keys=True)
     directories = {"tempdir": job.tempdir, "stage": job.staged.directory if job.staged else None}
     for word, directory in directories.items():
         if directory is not None:

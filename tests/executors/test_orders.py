@@ -143,6 +143,8 @@ def test_fingerprint_overlooks_names_of_temporary_directories_alone(tmp_path: Pa
     assert fingerprint(job) == fingerprint(other)
     for changed in ({"argv": ("wsclean",)}, {"mark": "n"}, {"cores": 5}, {"env": {}}, {"memory_gb": None}):
         assert fingerprint(replace(job, **changed)) != fingerprint(job)
+    elsewhere = replace(job, env={**job.env, "LANG": "nl_NL.UTF-8", "LC_ALL": "C", "TZ": "UTC"})
+    assert fingerprint(elsewhere) == fingerprint(job)  # the next login may speak another language
 
 
 def test_withdrawn_and_discarded(tmp_path: Path) -> None:
