@@ -82,8 +82,10 @@ def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVol
     """
     first = min(sets, key=lambda one: one.ref_frequency_hz)
     freqstep, timestep = expected_steps(first, wish)
-    rows = sum(one.nrows for one in sets) / timestep
-    visibilities = sum(one.nrows * len(one.frequencies_hz) for one in sets) / timestep / freqstep
+    # DP3 fills gaps with flagged slots.
+    written = [(one.times.grid_slots * one.layout.pairs, len(one.frequencies_hz)) for one in sets]
+    rows = sum(rows for rows, _ in written) / timestep
+    visibilities = sum(rows * channels for rows, channels in written) / timestep / freqstep
     return ImagingVolume(rows, visibilities)
 
 

@@ -23,6 +23,7 @@ PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
 DP3_CORRELATIONS = 4
 LONGEST_NAMES = 150  # characters of names of other sets that have the same fault
 ELEVATION_TIMES = 9
+MOST_FILLED_ROWS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,14 @@ def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
             "its time slots depend on the baseline (baseline-dependent averaging), and DP3 cannot average it again "
             "with others; give the set as it was before that averaging",
             "baseline-dependent averaging",
+        )
+    elif (times.grid_slots - times.slots) * layout.pairs > max(MOST_FILLED_ROWS, 20 * layout.rows):
+        yield SetFinding(
+            survey.path,
+            f"has {times.slots} time slots within {(times.last_s - times.first_s) / 3600:.0f} h, and DP3 fills all of "
+            f"that with slots of {times.step_s:g} s; split it at its gaps, of which the longest has "
+            f"{times.longest_gap_s / 3600:.1f} h",
+            "long gaps",
         )
     elif layout.repeated and data_column in survey.visibility_columns and repeats_differ(survey, data_column):
         yield SetFinding(

@@ -26,6 +26,7 @@ CHECKED_ROWS = 20_000  # a set with no more rows is looked at row by row
 CHECKED_SLOTS, CHECKED_PLACES = 8, 3  # slots read entirely, and places within a slot read of all of them
 DP3_TIME_TOLERANCE_S = 0.01  # msin.timetolerance of DP3 6.6
 INTERVAL_TOLERANCE_S = 1e-4  # DP3 inserts an empty slot at most once in a hundred if INTERVAL is off by so much
+FAR_APART = 2.5  # INTERVALs between slots that are no neighbours; with less, INTERVAL is taken to be wrong
 GAP_STEPS = 1.5  # slots farther apart than this have a gap between them
 MOST_CELLS = 5  # (slots x baselines) per row; a set with more is not made of time slots
 
@@ -202,12 +203,13 @@ def _time_axis(
 ) -> TimeAxis:
     """Return the axis of sorted slots with the INTERVAL and the EXPOSURE of each.
 
-    The step is the usual distance of slots that are not apart by a gap; the INTERVAL where there is one slot.
+    The step is the usual distance of slots that are not apart by a gap. It is the usual INTERVAL where there is one
+    slot, or where all slots are far apart: snapshots.
     """
     steps_s = np.diff(times_s)
     close_s = steps_s[steps_s < GAP_STEPS * np.percentile(steps_s, 25)] if len(steps_s) else intervals_s
     step_s, interval_s = float(np.median(close_s)), round(float(np.median(intervals_s)), 12)
-    if abs(step_s - interval_s) < INTERVAL_TOLERANCE_S:
+    if abs(step_s - interval_s) < INTERVAL_TOLERANCE_S or 0 < interval_s < step_s / FAR_APART:
         step_s = interval_s  # it has more digits than the difference of two times
     exposures_s = np.where(exposures_s > 0, exposures_s, step_s)
     steps = (times_s - times_s[0]) / step_s if step_s > 0 else np.zeros(1)

@@ -105,6 +105,16 @@ class TestLayouts:
         times, _ = seen(path)
         assert (times.step_s, times.first_interval_s, times.exposure_s) == (10.0, 5.0, pytest.approx(115))
 
+    def test_snapshots_far_apart(self, path):
+        change_column(path, "TIME", lambda values: values + np.repeat(np.arange(12) * 890.0, SLOT))
+        times, _ = seen(path)
+        assert (times.step_s, times.gaps, times.grid_slots) == (10.0, 11, 11 * 90 + 1)
+
+    def test_interval_is_half_of_what_it_should_be(self, path):
+        change_column(path, "INTERVAL", lambda values: values / 2)
+        times, _ = seen(path)
+        assert (times.step_s, times.first_interval_s, times.gaps) == (pytest.approx(10), 5.0, 0)
+
     def test_slots_off_the_grid(self, path):
         change_column(path, "TIME", lambda values: values + np.where(np.arange(180) < 8 * SLOT, 0.0, 2.5))
         times, _ = seen(path)

@@ -373,6 +373,14 @@ def test_rows_without_time_slots(check, made):
     assert "its time slots depend on the baseline" in only(check(path))
 
 
+def test_a_set_of_two_years_is_not_filled_with_slots(check, made):
+    path = made()
+    change_column(path, "TIME", lambda times_s: times_s + np.where(np.arange(len(times_s)) < 108, 0, 365.0 * 86400))
+    finding = only(check(path))
+    assert finding.startswith(f"{path}: has 6 time slots within 8760 h, and DP3 fills all of that with slots of 10 s")
+    assert "split it at its gaps, of which the longest has 8760.0 h" in finding
+
+
 def test_rows_that_repeat_others_with_other_values(check, made):
     path = made()
     keep_rows(path, np.repeat(np.arange(216), 2))
@@ -392,7 +400,7 @@ def test_a_superstation_is_left_out_as_is_said(check, hba_set_generic, tmp_path,
     if not dp3:
         pytest.skip("DP3 is not installed")
     subprocess.run([dp3, *shlex.split(words)], check=True, capture_output=True, cwd=tmp_path)
-    assert check(f"{tmp_path}/b.MS") == []
+    assert not any("several stations" in line for line in check(f"{tmp_path}/b.MS"))
 
 
 def test_the_uv_range_is_looked_for_in_the_sets(check, made):
