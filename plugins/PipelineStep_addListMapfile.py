@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.input_sets import expand_inputs
+from lofarpipe.plugins import compare_names
 from lofarpipe.support.data_map import DataMap, DataMapError, DataProduct
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import exists, files_of, is_file
@@ -54,10 +55,12 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
 
 
 def plugin_check(args, check_files_exist="False", **kwargs):
-    """Return what can be said against the arguments before anything runs."""
+    """Return what can be said against the arguments before anything runs; others than these are passed over then."""
+    known = {"check_files_exist", "check_ms_column", "filename", "files", "hosts", "mapfile_dir"}
+    unknown = [f"plugin addListMapfile: {what}" for what in compare_names(set(kwargs), known, set(), False)]
     if check_files_exist.upper() in FLAGS:
-        return []
-    return [f"check_files_exist is '{check_files_exist}'; True or False is needed"]
+        return unknown
+    return [*unknown, f"check_files_exist is '{check_files_exist}'; True or False is needed"]
 
 
 def plugin_looks_at(files, **kwargs):
