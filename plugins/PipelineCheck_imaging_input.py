@@ -65,6 +65,8 @@ def check(options, site):
         findings += _scale_warnings(surveys, options)
     if sets and not set_findings and site.get("method", "local") == "local":
         findings += _memory_findings(sets, options, site) + _open_file_findings(sets)
+    if sets and not [what for what in findings if not what.startswith(WARNING)]:
+        findings += _plan_findings(sets, options)
     return findings
 
 
@@ -359,6 +361,27 @@ def _memory_findings(sets, options, site):
         f"image has about {side:.0f} pixels on a side, which take more than {needed_gb:.3g} GB of memory, and jobs "
         f"have {memory_gb:.3g}; make the pixels larger, or the field smaller"
     ]
+
+
+PLAN_OPTIONS = {  # of do_magic -> of the pipeline, where they are not the same
+    "y_axis_stretch": "axis_stretch",
+    "minuv_lambda": "minlambda_highres",
+    "maxuv_lambda": "maxlambda_highres",
+}
+PLAN_OPTIONS |= {
+    name: name
+    for name in (
+        *("cellsize_highres_deg", "fieldsize_highres", "image_padding", "robust", "station_diameter_m", "averaging"),
+        *("max_peak_smearing", "smearing_criterion", "gridder"),
+    )
+}
+
+
+def _plan_findings(sets, options):
+    from lofarpipe.imaging.plan_check import plan_findings
+
+    texts = {name: options[own] for name, own in PLAN_OPTIONS.items() if own in options}
+    return plan_findings(sets, _wish(options), texts)
 
 
 def _too_small(name, directory, needed_bytes, what):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lofarpipe.imaging import historical
-from lofarpipe.imaging.image_size import SMALLEST_SIDE, image_size, smooth_even_size
+from lofarpipe.imaging.image_size import SMALLEST_IDG_SIDE, SMALLEST_SIDE, image_size, smooth_even_size
 from lofarpipe.imaging.plan_options import PlanError, PlanOptions
 
 Size = tuple[int, int]
@@ -62,8 +62,8 @@ def image_sizes(width: FieldWidth, options: PlanOptions) -> ImageSizes:
 def _size(width: FieldWidth, fieldsize: float, cellsize_deg: float, options: PlanOptions) -> tuple[Size, Size]:
     """Return a size from the beam's width along each axis, and the padded size."""
     stretch = 1.0 if options.gridder == "idg" else options.y_axis_stretch
-    nx = image_size(fieldsize * width.x_deg, cellsize_deg)
-    ny = image_size(fieldsize * width.y_deg * stretch, cellsize_deg)
+    nx = image_size(fieldsize * width.x_deg, cellsize_deg, _smallest_side(options))
+    ny = image_size(fieldsize * width.y_deg * stretch, cellsize_deg, _smallest_side(options))
     if options.wants_square:
         nx = ny = max(nx, ny)
     padded = (smooth_even_size(int(nx * options.image_padding)), smooth_even_size(int(ny * options.image_padding)))
@@ -74,11 +74,15 @@ def _historical_size(
     width: FieldWidth, fieldsize: float, cellsize_deg: float, options: PlanOptions
 ) -> tuple[Size, Size]:
     """Return a size and the padded size by the historical rule, which had no smallest size."""
-    at_least = (SMALLEST_SIDE + 0.5) * cellsize_deg / width.x_deg
-    fieldsize = max(fieldsize, at_least)
+    smallest = _smallest_side(options)
+    fieldsize = max(fieldsize, (smallest + 0.5) * cellsize_deg / width.x_deg)
     sizes = historical.image_sizes(fieldsize, width.x_deg, cellsize_deg, options.image_padding, options.y_axis_stretch)
     (nx, ny), (padded_x, padded_y) = sizes
-    return (nx, max(ny, SMALLEST_SIDE)), (padded_x, max(padded_y, SMALLEST_SIDE))
+    return (nx, max(ny, smallest)), (padded_x, max(padded_y, smallest))
+
+
+def _smallest_side(options: PlanOptions) -> int:
+    return SMALLEST_IDG_SIDE if options.gridder == "idg" else SMALLEST_SIDE
 
 
 def field_angles(size: Size, cellsize_deg: float, width: FieldWidth) -> FieldAngles:

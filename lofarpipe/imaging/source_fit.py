@@ -20,6 +20,7 @@ FIT_RADIUS_BEAMS = 1.0
 Of 0.6 to 1.5, it gives fluxes of cleaned point sources that are least biased (-0.3 to +0.9 %) at small scatter.
 """
 
+FEWEST_PIXELS_ACROSS = 3  # of the cutout: six numbers are fitted
 SEARCH_RADIUS_BEAMS = 0.75
 MAX_GROWTH = 10.0  # a fitted width may differ from the beam's by this factor
 
@@ -119,6 +120,8 @@ def _cut_out(image: SkyImage, right_ascension_deg: float, declination_deg: float
     height, width = image.plane.shape
     if not (radius <= x0 <= width - 1 - radius and radius <= y0 <= height - 1 - radius):
         raise SourceNotFitted(f"{image.path}: pixel {x0:.0f}, {y0:.0f} is outside the image, or too near to its edge")
+    if 2 * radius < FEWEST_PIXELS_ACROSS:
+        raise SourceNotFitted(f"{image.path}: its beam is {radius:.2g} pixels wide, too few to fit a source to")
     columns = np.arange(math.ceil(x0 - radius), math.floor(x0 + radius) + 1)
     rows = np.arange(math.ceil(y0 - radius), math.floor(y0 + radius) + 1)
     dx, dy = np.meshgrid(columns - x0, rows - y0)

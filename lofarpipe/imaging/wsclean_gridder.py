@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lofarpipe.imaging.image_size import SMALLEST_IDG_SIDE
 from lofarpipe.imaging.wsclean_arguments import flag_name, number
 from lofarpipe.imaging.wsclean_build import NEW_GRIDDERS, OLD_FLAGS, WSCleanBuild
 
@@ -59,6 +60,7 @@ def idg_conflicts(options: Options) -> list[str]:
     """
     conflicts = [
         _rectangle(options.get("size", ())),
+        _few_pixels(options.get("size", ())),
         _polarisations(options),
         _parallel(options.get("parallel-gridding", ())),
     ]
@@ -73,6 +75,14 @@ def _rectangle(size: Sequence[str]) -> str:
     if len(size) < 2 or number(size[0]) == number(size[1]) or None in (number(size[0]), number(size[1])):
         return ""
     return f"IDG makes square images only, and size is {size[0]} x {size[1]}; set axis_stretch = 1.0"
+
+
+def _few_pixels(size: Sequence[str]) -> str:
+    sides = [side for side in map(number, size[:2]) if side]
+    if not sides or min(sides) >= SMALLEST_IDG_SIDE:
+        return ""
+    text = " x ".join(size[:2])
+    return f"IDG loses flux in images of less than {SMALLEST_IDG_SIDE} pixels, and size is {text}; make it larger"
 
 
 def _polarisations(options: Options) -> str:

@@ -109,11 +109,12 @@ def test_stretch_makes_a_rectangle_unless_idg_must_have_a_square():
 
 
 @pytest.mark.parametrize("averaging", ["physics", "historical"])
-def test_the_smallest_fields_have_pixels_enough(averaging):
-    options = PlanOptions(cellsize_highres_deg=1.0, fieldsize_highres=0.01, y_axis_stretch=0.1, averaging=averaging)
-    sizes = image_sizes(FieldWidth(4.0, 4.0, 144e6), options)
-    assert sizes.high == (16, 16)
-    assert min(sizes.high_padded) == 16
+@pytest.mark.parametrize(("gridder", "side"), [("auto", 16), ("idg", 128)])
+def test_the_smallest_fields_have_pixels_enough(averaging, gridder, side):
+    narrow = {"cellsize_highres_deg": 1.0, "fieldsize_highres": 0.01, "y_axis_stretch": 0.1}
+    sizes = image_sizes(FieldWidth(4.0, 4.0, 144e6), PlanOptions(**narrow, averaging=averaging, gridder=gridder))
+    assert sizes.high == (side, side)
+    assert min(sizes.high_padded) == side
 
 
 def test_angles_to_edge_and_corner():

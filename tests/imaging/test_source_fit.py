@@ -140,3 +140,10 @@ def test_without_a_beam_no_flux_is_measured():
     dirty.header["BMAJ"] = dirty.header["BMIN"] = 0.0
     with pytest.raises(SourceNotFitted, match="no restoring beam"):
         fit_source(dirty, *CENTRE_DEG, 0.001)
+
+
+def test_a_beam_narrower_than_its_pixels_fits_nothing():
+    coarse = restored(1.0, *CENTRE_DEG)
+    coarse.header["BMAJ"] = coarse.header["BMIN"] = 0.4 * CELL_DEG
+    with pytest.raises(SourceNotFitted, match=r"its beam is 0\.4 pixels wide"):
+        fit_source(coarse, CENTRE_DEG[0] + 0.5 * CELL_DEG, CENTRE_DEG[1] + 0.5 * CELL_DEG, 0.001)

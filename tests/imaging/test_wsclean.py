@@ -102,6 +102,7 @@ def test_auto_takes_wgridder_with_a_notice_where_idg_is_not_there(installed):
     ("options", "reason"),
     [
         ({"size": "3000 2000"}, "square images only"),
+        ({"size": "120 120"}, "IDG loses flux in images of less than 128 pixels"),
         ({"pol": "IQ"}, "Stokes I or all of IQUV"),
         ({"pol": "XX,YY"}, "Stokes I or all of IQUV"),
         ({"apply-primary-beam": ""}, "-grid-with-beam"),
