@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.channels_out import channel_findings
+from lofarpipe.imaging.delivered_image import delivered_image_findings
 from lofarpipe.imaging.input_sets import expand_inputs
 from lofarpipe.imaging.set_names import cut, long_names, no_names, without_comma
 from lofarpipe.imaging.spectral_index import index_findings
@@ -44,7 +45,10 @@ def check(options, site):
     if site.get("method", "local") != "local":
         options = {name: value for name, value in options.items() if name != "local_scratch_dir"}
     findings = (
-        _option_findings(options) + _image_findings(options) + _reference_findings(options) + _sip_findings(options)
+        _option_findings(options)
+        + delivered_image_findings(options)
+        + _reference_findings(options)
+        + _sip_findings(options)
     )
     outputs = _output_findings(options, site)
     findings += outputs
@@ -113,34 +117,6 @@ def _option_findings(options):
     findings += [f"spectral_index: {line}" for line in index_findings(options.get("spectral_index", "0"))]
     if options.get("data_column") == "":
         findings.append("data_column: is empty; name the column that holds the calibrated visibilities, such as DATA")
-    return findings
-
-
-def _image_findings(options):
-    """Return why the steps after WSClean could not work with its image: they take one of Stokes I, with a beam."""
-    from lofarpipe.imaging.wsclean_arguments import given_options, number
-    from lofarpipe.imaging.wsclean_options import MAKES_NO_IMAGE, OTHER_BEAMS, polarization_names
-    from lofarpipe.support.parset import split_list
-
-    root = options.get("image_rootname", "")
-    findings = []
-    for step in (key.removesuffix(".argument.name") for key, text in options.items() if text == root):
-        start = f"{step}.argument."
-        keywords = {key.removeprefix(start): text for key, text in options.items() if key.startswith(start)}
-        given = given_options(keywords, split_list(keywords.pop("flags", "")))
-        names = polarization_names(given)
-        if "I" not in names or not set(names) <= set("IQUV"):
-            findings.append(
-                f"{start}pol: is {','.join(names)}, and the primary beam, the numbers and the metadata are of Stokes "
-                "I; set I, or add others to it as in IQUV"
-            )
-        findings += [f"{start}{name}: makes no image; remove it" for name in sorted(MAKES_NO_IMAGE & set(given))]
-        if (number("".join(given.get("intervals-out", ())[:1])) or 1) > 1:
-            findings.append(f"{start}intervals-out: is {given['intervals-out'][0]}, and one image is delivered; set 1")
-        if "no-fit-beam" in given and OTHER_BEAMS & set(given) == {"no-fit-beam"}:
-            findings.append(
-                f"{start}no-fit-beam: leaves the image without a restoring beam; remove it, or add theoretic-beam"
-            )
     return findings
 
 
