@@ -56,6 +56,7 @@ def field(tmp_path, hba_set):
         except PipelineError as err:
             pytest.skip(str(err))
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mask.fits").touch()
     shutil.copytree(hba_set, tmp_path / "data" / "L628614_SB000.MS")
     (tmp_path / "data" / "L628620_SB000.MS").symlink_to(tmp_path / "data" / "L628614_SB000.MS")
     (example,) = [block for block in blocks(REPOSITORY / "README.md") if block.kind == "parset"]
