@@ -7,7 +7,7 @@ warning, for nothing is wrong for certain.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from lofarpipe.imaging.input_check import SetFinding
 from lofarpipe.imaging.measurement_set import SetMetadata, read_antenna_pairs
 from lofarpipe.imaging.noise import NoiseUnknownError, visibility_rms_jy
 from lofarpipe.imaging.progress import flux_text
-from lofarpipe.imaging.set_tables import opened_field
-from lofarpipe.imaging.survey import SAMPLED_VALUES, SetSurvey
+from lofarpipe.imaging.set_tables import MeasurementSetError, opened_field
+from lofarpipe.imaging.survey import SetSurvey
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ HIGHEST_PARALLEL_RATIO = 50.0
 # System equivalent flux densities, Jy, between which those of all telescopes are: Arecibo has 3, a single dipole of an
 # antenna array at 10 MHz 1e7; the square root of two is that of a baseline.
 LOWEST_SEFD_JY, HIGHEST_SEFD_JY = 1.0, 1e8
+LEAST_DIFFERENCE = 0.01  # of the values; Dysco changes them by less in the median
+SCATTER_VALUES = 50_000  # rows x channels of a set that are read: their scatter is good to 1 %
 CROSS_HANDS = ("XY", "YX", "RL", "LR")
 CALIBRATED = "CORRECTED_DATA"
 # log10(S / Jy) = a + b x + c x^2 with x = log10(frequency / MHz); the brightest sources of the sky, and those that are
@@ -44,20 +46,24 @@ WIDEST_BEAM_ARCSEC = 3600.0  # in a wider one the Galaxy is as bright as sources
 def set_warnings(surveys: Iterable[SetSurvey], data_column: str) -> Iterator[SetFinding]:
     """Yield what speaks against the visibilities of sets that are to be imaged."""
     for survey in surveys:
-        if data_column in survey.visibility_columns and survey.usability.usable:
+        if data_column not in survey.visibility_columns or not survey.usability.usable:
+            continue
+        try:
             yield from _set_warnings(survey, data_column)
+        except MeasurementSetError as err:
+            yield SetFinding(survey.path, str(err).removeprefix(f"{survey.path}: "))
 
 
 def _set_warnings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
-    beside = CALIBRATED if data_column != CALIBRATED and CALIBRATED in survey.visibility_columns else data_column
-    (visibilities, others), usable, antennas = _read(survey, (data_column, beside))
-    if (visibilities != others)[usable].any() and others[usable].any():
+    beside = CALIBRATED if data_column != CALIBRATED and CALIBRATED in survey.visibility_columns else ""
+    visibilities, others, antennas = _read(survey, data_column, beside)
+    if _differ(visibilities, others):
         yield SetFinding(
             survey.path,
             f"data_column is {data_column}, and the set has {beside} beside it, with other values; set data_column = "
             f"{beside}, unless {data_column} holds the calibrated visibilities",
         )
-    ratio, limits = scatter_ratio(survey.metadata, np.where(usable, visibilities, np.nan), antennas)
+    ratio, limits = scatter_ratio(survey.metadata, visibilities, antennas)
     if ratio > 0 and not limits[0] <= ratio <= limits[1]:
         expected = "what the sensitivity of its stations gives" if limits[0] < 1 else "that of a station of 1 Jy"
         without = ", or was simulated without noise" if ratio < limits[0] else ""
@@ -66,17 +72,34 @@ def _set_warnings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
         yield SetFinding(survey.path, f"{what}: {remedy}", kind=remedy)
 
 
-def _read(survey: SetSurvey, columns: Sequence[str]) -> tuple[list[NDArray[Any]], NDArray[np.bool_], tuple[Any, Any]]:
-    """Return columns in the middle of a set, (row, chan, corr), which of it is usable, and the antennas of the rows."""
+def _read(survey: SetSurvey, data_column: str, beside: str) -> tuple[NDArray[Any], NDArray[Any], tuple[Any, Any]]:
+    """Return two columns in the middle of a set, (row, chan, corr), NaN where unusable, and the antennas of the rows.
+
+    A column that was never written, or has another shape, counts as one of zeros.
+    """
     metadata = survey.metadata
     nchan = len(metadata.frequencies_hz)
     with opened_field(survey.path, metadata.field_id) as table:
-        rows = max(1, min(survey.layout.most_rows, SAMPLED_VALUES // nchan, int(table.nrows())))
+        rows = max(1, min(survey.layout.most_rows, SCATTER_VALUES // nchan, int(table.nrows())))
         first = (int(table.nrows()) - rows) // 2
         antennas = read_antenna_pairs(table, first, rows)
-        values = [table.getcol(name, first, rows) for name in columns]
         unusable = table.getcol("FLAG", first, rows) | (antennas[0] == antennas[1])[:, None, None]
-    return values, ~unusable & np.isfinite(values).all(axis=0), antennas
+        values = table.getcol(data_column, first, rows)
+        is_there = bool(beside) and table.iscelldefined(beside, first)
+        others = table.getcol(beside, first, rows) if is_there else np.zeros(0, complex)
+    if others.shape != values.shape:
+        others = np.zeros_like(values)
+    values, others = (np.where(unusable | ~np.isfinite(one), np.nan, one) for one in (values, others))
+    return values, others, antennas
+
+
+def _differ(visibilities: NDArray[Any], others: NDArray[Any]) -> bool:
+    """Whether a column has other values than one that is filled; compression changes them a little."""
+    usable = np.isfinite(visibilities) & np.isfinite(others)
+    if not others[usable].any():
+        return False
+    apart, size = np.abs(visibilities - others)[usable], np.abs(others)[usable]
+    return bool(np.median(apart) > LEAST_DIFFERENCE * np.median(size))
 
 
 def scatter_ratio(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 from small_sets import SetShape, make_set
 
 from lofarpipe.imaging.input_check import told_once
-from lofarpipe.imaging.plausibility import highest_peak_jy, image_warnings, set_warnings
+from lofarpipe.imaging.plausibility import highest_peak_jy, image_warnings, scatter_ratio, set_warnings
 from lofarpipe.imaging.survey import survey_set
 
 SHAPE = SetShape(nantennas=12, ntimes=3, nchan=8)
@@ -86,6 +87,11 @@ def test_strong_sources_are_no_noise(noisy: Callable[..., str]) -> None:
     sky[:, :, 1:3] = 0
     add_column(path, "DATA", noise(SHAPE, NOISE_JY) + sky)
     assert warned(path) == []
+    with ct.table(path, ack=False) as main:
+        columns = [main.getcol(name) for name in ("DATA", "ANTENNA1", "ANTENNA2")]
+    ratio, limits = scatter_ratio(survey_set(path, "DATA").metadata, columns[0], (columns[1], columns[2]))
+    assert ratio == pytest.approx(1, rel=0.1)
+    assert limits == (0.2, 5.0)
 
 
 @pytest.mark.parametrize(("factor", "number"), [(1.0, 0), (20.0, 0), (1e4, 1), (1e-3, 1)])
@@ -142,6 +148,26 @@ def test_column_that_says_nothing_else_is_not_named(noisy: Callable[..., str], f
             main.putcol("FLAG", flags)
         add_column(path, "CORRECTED_DATA", values)
         assert warned(path) == []
+
+
+def test_column_that_was_never_written_is_not_named(noisy: Callable[..., str]) -> None:
+    """Also one of another shape, and one that is a copy but for what compression changed."""
+    path = noisy()
+    with ct.table(path, readonly=False, ack=False) as main:
+        description = ct.makearrcoldesc("CORRECTED_DATA", 0j, 2, valuetype="complex")
+        main.addcols(ct.maketabdesc([description]), {"TYPE": "StandardStMan", "NAME": "C", "SEQNR": 98, "SPEC": {}})
+    assert warned(path) == []
+    add_column(path, "CORRECTED_DATA", np.ones((len(noise(SHAPE, 1.0)), 2, 4)))
+    assert warned(path) == []
+    add_column(path, "CORRECTED_DATA", noise(SHAPE, NOISE_JY) * 1.001)
+    assert warned(path) == []
+
+
+def test_set_that_cannot_be_read_any_more_is_told(noisy: Callable[..., str]) -> None:
+    path = noisy()
+    survey = survey_set(path, "DATA")
+    shutil.rmtree(path)
+    assert told_once(set_warnings([survey], "DATA")) == [f"{path}: no such measurement set"]
 
 
 def test_many_sets_are_told_once(noisy: Callable[..., str], tmp_path: Path) -> None:
