@@ -128,8 +128,8 @@ class Batch:
         if count == 1 and not present:
             if not OF_OTHERS.search(str(err)) and not self.client.has_jobs():
                 raise SlurmRefused(
-                    f"{err}; not a single job is taken, though you have none in the queue: correct account, partition "
-                    "or --qos of [slurm] in pipeline.cfg, or of the step"
+                    f"{err}; not a single job is taken, though you have no other in the queue: correct account, "
+                    "partition or --qos of [slurm] in pipeline.cfg, or of the step"
                 ) from err
             self._is_busy(err)
             return

@@ -218,8 +218,9 @@ class SlurmClient:
             return ""
 
     def has_jobs(self) -> bool:
-        """Whether the user has any job in the queue; raises as ``queued`` does."""
-        return bool(self._run(["squeue", "-h", "-u", str(os.getuid()), "-o", "%i"]).strip())
+        """Whether the user has any job in the queue beside that in which this process runs; raises as ``queued``."""
+        answer = self._run(["squeue", "-h", "-u", str(os.getuid()), "-o", "%A"])
+        return bool(set(answer.split()) - {os.environ.get("SLURM_JOB_ID")})
 
     def nodes(self, partition: str = "") -> list[Node]:
         """Return the nodes of a partition, by default of all; raises as ``queued`` does."""

@@ -161,6 +161,15 @@ def test_limits_that_the_accounting_knows(fake: Path) -> None:
     assert client.submit_limit("fast", "", []) == 0
 
 
+def test_job_of_the_engine_is_no_other(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(fake / "squeue", 'echo 12; echo "$MORE"')
+    assert SlurmClient().has_jobs()
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert not SlurmClient().has_jobs()
+    monkeypatch.setenv("MORE", "13")
+    assert SlurmClient().has_jobs()
+
+
 def test_answer_that_does_not_come(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.executors.slurm_client.TIMEOUT_S", 0.1)
     monkeypatch.setattr("lofarpipe.executors.slurm_client.CANCEL_TIMEOUT_S", 0.2)

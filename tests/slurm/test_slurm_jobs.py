@@ -131,7 +131,7 @@ def test_limit_that_lets_no_job_in_is_an_error_at_once(
 ) -> None:
     monkeypatch.setattr(Limited, "most", 0)
     with pytest.raises(
-        SlurmRefused, match="QOSMaxSubmitJobPerUserLimit; not a single job is taken, though you have none"
+        SlurmRefused, match="QOSMaxSubmitJobPerUserLimit; not a single job is taken, though you have no other"
     ):
         executor_in(tmp_path, Limited()).run([make_job(number) for number in range(3)])
     monkeypatch.setattr(Limited, "reason", "AssocGrpSubmitJobsLimit")  # the jobs of others may end
