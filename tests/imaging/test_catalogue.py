@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from made_images import CELL_DEG, write_image
 
 from lofarpipe.imaging import catalogue
@@ -43,6 +44,16 @@ def test_sources_are_found_flat_and_measured_corrected(field, tmp_path):
     assert all(patch.startswith("source_patch_") for patch in fluxes)
     assert [path.name for path in tmp_path.iterdir()] == ["sky.txt"]
     assert sorted(path.name for path in flat.parent.iterdir()) == ["flat.fits", "pb.fits"]
+
+
+@pytest.mark.parametrize(("value", "said"), [(-0.7, "[-0.7]"), (0.0, "[0]"), ("map.fits", "[]")])
+def test_the_list_names_the_spectral_index_of_its_fluxes(value, said, field, tmp_path):
+    flat, corrected = field
+    named = tmp_path / "pb.fits"
+    named.write_bytes(corrected.read_bytes())
+    fits.setval(named, "PBINDEX", value=value)
+    write_source_list(named, flat, tmp_path / "sky.txt")
+    assert f"SpectralIndex='{said}'" in (tmp_path / "sky.txt").read_text().splitlines()[0]
 
 
 def test_field_without_sources_gives_an_empty_list(field, tmp_path):

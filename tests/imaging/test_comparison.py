@@ -12,9 +12,10 @@ from doc_pages import REPOSITORY, column_words
 from made_images import BEAM_DEG, CELL_DEG, write_image
 
 from lofarpipe.imaging import comparison
-from lofarpipe.imaging.comparison import compare, is_isolated, signal_to_noise, write_comparison
+from lofarpipe.imaging.comparison import compare, is_isolated, read_expected, signal_to_noise, write_comparison
 from lofarpipe.imaging.reference import Reference
 from lofarpipe.imaging.sky_image import SkyImage, read_sky_image
+from lofarpipe.imaging.spectral_beam import SpectralIndex
 
 Images = tuple[SkyImage, SkyImage]  # corrected, flat
 SIDE = 200
@@ -154,3 +155,28 @@ def test_a_comparison_is_written_and_removed(tmp_path: Path) -> None:
     write_comparison(path, None)
     write_comparison(path, None)
     assert not path.exists()
+
+
+def test_each_source_is_expected_as_it_was_measured(images: Images, tmp_path: Path) -> None:
+    image, _ = images
+    ra, dec = image.celestial.wcs_pix2world([60, 140, 500], [60, 60, 60], 0)
+    indices = (-0.7, -1.5, -1.5)
+    rows = [
+        f"s{k}, POINT, {a:.6f}deg, {d:.6f}deg, 2.0, [{i}]"
+        for k, (a, d, i) in enumerate(zip(ra, dec, indices, strict=True))
+    ]
+    model = tmp_path / "sky.model"
+    model.write_text(
+        "\n".join(["FORMAT = Name, Type, Ra, Dec, I, SpectralIndex, ReferenceFrequency='144e6'", "", *rows]) + "\n"
+    )
+    pytest.importorskip("lsmtool")
+    frequencies = np.full((SIDE, SIDE), 132e6)
+    frequencies[60, 60] = np.nan
+    measured = read_sky_image(write_image(tmp_path / "f.fits", frequencies))
+    expected = read_expected(model, image, measured, SpectralIndex("-0.7", -0.7))
+    # The first has no frequency there, and the last is outside; the second is 2 (132/144)^-1.5, brought back by -0.7.
+    assert expected.effective_hz == pytest.approx([144e6, 132e6, 144e6])
+    assert expected.reference.flux_jy == pytest.approx([2, 2 * (132 / 144) ** -0.8, 2], rel=1e-6)
+    found = compare(*images, reference_of(image, SOURCES), RMS_JY, np.array([1e8, 2e8, 3e8, 4e8]))
+    named = {one["name"]: one["effective_frequency_hz"] for one in found["sources"]}
+    assert named == {"s0": 1e8, "s1": 2e8, "s2": 3e8, "s3": 4e8}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -215,6 +216,16 @@ def test_historical_rules(field):
     assert "more than the 5.00% of max_peak_smearing" in plan.warnings[0]
     assert "historical" in plan.warnings[-1]
     assert "for information, not applied" in {q.name: q.reason for q in plan_quantities(plan)}["timestep_limit_s"]
+
+
+@pytest.mark.parametrize("averaging", ["physics", "historical"])
+def test_channels_out_is_the_users_as_far_as_there_are_channels(field, averaging):
+    given = dataclasses.replace(OPTIONS, averaging=averaging)
+    for wanted in (1, 2, 4):
+        made = make_plan(field, BEAM, dataclasses.replace(given, channels_out=wanted))
+        assert made.channels_out == wanted <= made.averaged_channels or averaging == "historical"
+    with pytest.raises(PlanError, match=r"channels_out: is 99, and \d+ channels are left after averaging"):
+        make_plan(field, BEAM, dataclasses.replace(given, channels_out=99))
 
 
 def test_historical_rules_need_a_diameter(tmp_path):
