@@ -221,11 +221,8 @@ class _Correction:
             if not parts:
                 self._write_channel(image, None, 0.0, None)
                 continue
-            planes, whole = self.beams.planes(number), self.beams.whole(number)
-            beam, at_centre = (
-                channel_beam(parts, planes, self.index, self.reference_hz, whole),
-                self.beams.centre(number),
-            )
+            at_centre = self.beams.centre(number)
+            beam = channel_beam(parts, self.beams.planes(number), self.index, self.reference_hz)
             if weight > 0:
                 band.add(weight, beam)
                 centre += weight / total * at_centre
@@ -290,8 +287,8 @@ class _Correction:
         )
 
     def _mend_stokes(self) -> None:
-        """Give WSClean's own corrected models and residuals their Stokes axis: with the beam it writes V for I."""
-        for kind in ("model", "residual"):
+        """Give WSClean's own corrected images their Stokes axis: with the beam it writes V for I."""
+        for kind in ("image", "model", "residual"):
             for one in select(self.products, CORRECTED[kind]):
                 flat = select(self.products, kind, channel=one.channel, interval=one.interval, stokes=one.stokes)
                 if flat:

@@ -90,10 +90,6 @@ class BeamSource(ABC):
     def centre(self, channel: int) -> float:
         """Return the beam of a channel at the centre of the image."""
 
-    def whole(self, channel: int) -> Plane | None:  # noqa: ARG002 - for those that have one
-        """Return the beam of a channel that was applied while gridding; None if none was."""
-        return None
-
 
 @dataclass(frozen=True, eq=False)
 class ComputedBeams(BeamSource):
@@ -122,6 +118,7 @@ class WSCleanBeams(BeamSource):
 
     files: Sequence[Sequence[Product]]
     scales: Sequence[float]
+    middles_hz: Sequence[float]
 
     @property
     def corrects_leakage(self) -> bool:
@@ -135,12 +132,8 @@ class WSCleanBeams(BeamSource):
 
     def planes(self, channel: int) -> Iterator[Plane]:
         """Yield the beam of each part of a channel."""
-        return read_own_beam(self.files[channel]).parts(self.parts[channel], self.scales[channel])
-
-    def whole(self, channel: int) -> Plane | None:
-        """Return the beam that IDG applied while gridding."""
-        files = self.files[channel]
-        return read_own_beam(files).plane * np.float32(self.scales[channel]) if is_gridded(files) else None
+        beam = read_own_beam(self.files[channel])
+        return beam.parts(self.parts[channel], self.middles_hz[channel], self.scales[channel])
 
     def centre(self, channel: int) -> float:
         """Return the beam of a channel at the centre."""
@@ -171,7 +164,8 @@ def find_source(field: ImageField, products: Sequence[Product], channels: Sequen
         warnings = (f"{files[0][0].path}: WSClean's beam is {centre:.4f} at the centre; {scaled}{reason}",)
         detail += f", {scaled}"
     parts = band_parts(field.sets, field.channels, field.weighting)
-    return WSCleanBeams(parts, "wsclean", detail, warnings, files, scales)
+    middles_hz = [(channel.low_hz + channel.high_hz) / 2 for channel in field.channels]
+    return WSCleanBeams(parts, "wsclean", detail, warnings, files, scales, middles_hz)
 
 
 def _scales(field: ImageField, files: Sequence[Sequence[Product]], differential: bool) -> tuple[list[float], str]:

@@ -69,31 +69,17 @@ class ChannelBeam:
 
 
 def channel_beam(
-    parts: Sequence[BandPart],
-    planes: Iterable[Plane],
-    index: SpectralIndex,
-    reference_hz: float,
-    whole: Plane | None = None,
+    parts: Sequence[BandPart], planes: Iterable[Plane], index: SpectralIndex, reference_hz: float
 ) -> ChannelBeam:
-    """Return the beam of an output channel from those of the parts of its band, ``planes``.
-
-    ``whole`` is the beam that an imager has divided out for the whole channel after it weighted each visibility with
-    the beam, as IDG does: the parts then count by the square of their beams, for sum w b^2 S / sum w b^2 is seen.
-    """
+    """Return the beam of an output channel from those of the parts of its band, ``planes``."""
     mean: Any = np.float32(0)
-    zeroth, first, indexed = mean, mean, mean
+    first, indexed = mean, mean
     total = sum(part.weight for part in parts)
     for part, plane in zip(parts, planes, strict=True):
-        weight = np.float32(part.weight / total)
-        share = weight * (plane if whole is None else plane * plane)
-        mean = mean + weight * plane
-        zeroth, first = zeroth + share, first + share * np.float32(part.frequency_hz / reference_hz)
+        share = np.float32(part.weight / total) * plane
+        mean, first = mean + share, first + share * np.float32(part.frequency_hz / reference_hz)
         indexed = indexed + share * np.asarray(index.factor(part.frequency_hz / reference_hz), np.float32)
-    if whole is not None:
-        mean = whole
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = mean / zeroth
-    return ChannelBeam(mean, indexed * scale, first * scale * np.float32(reference_hz))
+    return ChannelBeam(mean, indexed, first * np.float32(reference_hz))
 
 
 @dataclass

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.sky_image import HISTORY_BEGIN, SkyImageError, read_sky_image
-from lofarpipe.imaging.spectral_beam import BandPart, mean_frequency_hz
+from lofarpipe.imaging.spectral_beam import BandPart
 from lofarpipe.imaging.station_beam import BeamError
 from lofarpipe.imaging.wsclean_arguments import given_options
 from lofarpipe.imaging.wsclean_products import Product, option_products, select
@@ -33,20 +33,20 @@ BEAM_HISTORY = "primary beam: "  # begins what the correction adds
 
 @dataclass(frozen=True, eq=False)
 class OwnBeam:
-    """The beam of one output channel as WSClean has it, and its value at the centre of the image."""
+    """The beam of one output channel as WSClean has it, and its value at the centre of the image.
+
+    It is that in the middle of the channel's band, for which WSClean asks EveryBeam; IDG, too, which divides it out of
+    what it grids and multiplies its image with it, so that this is seen through the beams of all of the band.
+    """
 
     plane: Plane
     centre: float
 
-    def parts(self, parts: Sequence[BandPart], scale: float) -> Iterator[Plane]:
+    def parts(self, parts: Sequence[BandPart], middle_hz: float, scale: float) -> Iterator[Plane]:
         """Yield the beams of parts of the channel's band: as wide as a Gaussian's is at each frequency."""
-        if len(parts) == 1:
-            yield self.plane * np.float32(scale)
-            return
-        mean_hz = mean_frequency_hz(parts)
         relative = np.maximum(self.plane / np.float32(self.centre), 0)
         for part in parts:
-            yield relative ** np.float32((part.frequency_hz / mean_hz) ** 2) * np.float32(scale * self.centre)
+            yield relative ** np.float32((part.frequency_hz / middle_hz) ** 2) * np.float32(scale * self.centre)
 
 
 def channel_beams(products: Sequence[Product], channel: int | None) -> list[Product]:

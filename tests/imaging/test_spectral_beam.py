@@ -29,16 +29,6 @@ def test_a_power_law_seen_through_the_parts_is_what_the_beam_divides_to_one(inde
     assert beam.frequency / beam.mean == pytest.approx((0.5 * 120e6 + 0.75 * 160e6) / 1.25, rel=1e-6)
 
 
-def test_what_was_weighted_while_gridding_counts_by_the_square_of_the_beam():
-    index, whole = SpectralIndex("-0.7", -0.7), planes(0.33)[0]
-    beam = channel_beam(PARTS, planes(0.5, 0.25), index, F0, whole)
-    squares = np.array([0.25, 3 * 0.0625])
-    flux = np.average((np.array([120, 160]) / 150) ** -0.7, weights=squares)
-    assert beam.mean == pytest.approx(0.33)
-    assert beam.indexed == pytest.approx(0.33 * flux, rel=1e-6)
-    assert beam.frequency / beam.mean == pytest.approx(np.average([120e6, 160e6], weights=squares), rel=1e-6)
-
-
 def test_an_index_for_each_pixel():
     indices = np.array([[-0.7, 0.0], [1.0, -2.0]], np.float32)
     beam = channel_beam(PARTS, planes(0.5, 0.25), SpectralIndex("map", indices), F0)

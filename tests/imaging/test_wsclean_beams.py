@@ -54,12 +54,12 @@ def test_files_are_those_of_the_command_in_the_newest_image(tmp_path):
 
 def test_parts_of_a_channel_have_beams_as_wide_as_gaussians_are():
     plane = np.exp(-np.array([[0.0, 0.5, 1.0]], np.float32))
-    narrow, wide = OwnBeam(plane, 1.0).parts([BandPart(1.0, 160e6), BandPart(1.0, 140e6)], 0.5)
+    narrow, wide = OwnBeam(plane, 1.0).parts([BandPart(1.0, 160e6), BandPart(1.0, 140e6)], 150e6, 0.5)
     assert narrow[0] == pytest.approx(0.5 * np.exp(-np.array([0, 0.5, 1]) * (160 / 150) ** 2), rel=1e-6)
     assert wide[0] == pytest.approx(0.5 * np.exp(-np.array([0, 0.5, 1]) * (140 / 150) ** 2), rel=1e-6)
 
 
-# What the sets were corrected for; whether WSClean was told so; the beam at the centre in the file of IDG or in the matrix;
+# What the sets were corrected for; whether WSClean was told so; the beam at the centre in the file of IDG, or matrix;
 # and by how much it is to be multiplied, where the whole beam is 0.4.
 SCALES = [
     ("", True, "idg", 1.0, 1.0),
@@ -97,7 +97,7 @@ def test_beams_are_scaled_to_what_is_missing(mode, differential, kind, centre, s
     beams = find_source(field, products, channels, header_of(command))
     assert beams.scale == pytest.approx(scale, rel=1e-3)
     assert beams.centre(0) == pytest.approx(scale * centre, rel=1e-3)
-    assert (beams.whole(0) is None) == (kind == "matrix")
+    assert beams.corrects_leakage == (kind == "matrix")
     assert bool(beams.warnings) == (abs(scale - 1) > 1e-3)
 
 
