@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -257,8 +258,7 @@ def stokes_i_weight(weights: NDArray[Any]) -> Floats:
 
     Source: compared with the weights in WSClean 3.1's images, equal to 5e-9.
     """
-    weight: Floats = np.minimum(np.asarray(weights[..., 0], float), np.asarray(weights[..., -1], float))
-    return weight
+    return np.asarray(np.minimum(weights[..., 0], weights[..., -1]), float)
 
 
 def _slot_rows(table: Any, row: int, max_slot_rows: int) -> tuple[int, int]:
@@ -290,9 +290,10 @@ def read_antenna_pairs(table: Any, first: int, rows: int) -> tuple[NDArray[np.in
 def read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
     """Return (row, chan): whether any correlation, or the row, is flagged."""
     row_flags = np.asarray(table.getcol("FLAG_ROW", first, rows), bool)
-    flags: NDArray[np.bool_] = np.any(table.getcol("FLAG", first, rows), axis=2)
-    flags[row_flags] = True
-    return flags
+    flags = reduce(
+        np.logical_or, np.moveaxis(table.getcol("FLAG", first, rows), 2, 0)
+    )  # any() takes five times as long
+    return np.asarray(flags | row_flags[:, None])
 
 
 def read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:

@@ -27,8 +27,8 @@ from lofarpipe.imaging.measurement_set import (
 from lofarpipe.imaging.set_rows import RowLayout, TimeAxis
 from lofarpipe.imaging.set_tables import opened_field, opened_set, selected_field, visibility_columns, without_table
 
-SAMPLED_VISIBILITIES = 500_000  # rows x channels; a set with no more is read entirely
-SAMPLED_VALUES = 100_000  # of these the values are read
+SAMPLED_VISIBILITIES = 250_000  # rows x channels; a set with no more is read entirely
+SAMPLED_VALUES = 50_000  # of these the values are read
 ROWS_PER_READ, FIRST_ROWS = 20_000, 200  # where something usable is looked for in all of a set
 # What DP3 6.6 needs to copy a set (each removed in turn), beside what opened_set() asks for.
 NEEDED_SUBTABLES, NEEDED_COLUMNS = ("HISTORY",), ("FLAG_CATEGORY", "DATA")

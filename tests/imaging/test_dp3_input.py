@@ -288,3 +288,14 @@ def test_nothing_of_the_input_is_changed(sets, average):
     before = {path: path.read_bytes() for one in sets for path in Path(one).rglob("table.f*")}
     average(sets)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_snapshots_far_apart(sets, average):
+    """Slots of 10 s, 15 minutes apart, are no slots of 15 minutes."""
+    for path in sets:
+        keep_rows(path, np.arange(3 * SLOT))
+        change_column(path, "TIME", lambda values: values + np.repeat(np.arange(3) * 890.0, SLOT))
+    found = average(sets, timestep=1)
+    assert found.sets == 2
+    assert sorted({time_s for _, time_s, *_ in found.values}) == [5.0, 905.0, 1805.0]
+    assert len(found.values) == 2 * 2 * 3 * SLOT
