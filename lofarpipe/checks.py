@@ -270,7 +270,10 @@ class StepChecker:
             for word in sorted(words):
                 if not KNOWN_PROGRAMS[program].accepts(executable, word):
                     what = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
-                    self.findings.append(Finding(f"step '{step.name}'", what))
+                    remedy = (
+                        "; where an argument was set by hand, take its key and map out of inputkeys and mapfiles_in"
+                    )
+                    self.findings.append(Finding(f"step '{step.name}'", what + remedy))
         if nodescript == PYTHON_PLUGIN:
             given = set(keywords) | self._added_words(step, keywords)
             for message in check_script_call(executable, len(flags), given):
