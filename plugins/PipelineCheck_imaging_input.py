@@ -115,6 +115,11 @@ def _option_findings(options):
             "cleaning would end before there is a mask; make it smaller"
         )
     findings += [f"spectral_index: {line}" for line in index_findings(options.get("spectral_index", "0"))]
+    if 0 < _number(options, "max_rise") < 1:
+        findings.append(
+            f"max_rise: is {options['max_rise']}; below 1 every deconvolution would be ended at its start; set 1 or "
+            "more, or 0 for never"
+        )
     if options.get("data_column") == "":
         findings.append("data_column: is empty; name the column that holds the calibrated visibilities, such as DATA")
     return findings

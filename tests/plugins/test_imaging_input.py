@@ -718,6 +718,12 @@ def test_thresholds_that_are_the_same(check):
     assert [line for line in check(auto_mask="5", auto_threshold="5.0") if "the same as auto_mask, 5" in line]
 
 
+@pytest.mark.parametrize(("max_rise", "is_refused"), [("0.5", True), ("0", False), ("1", False)])
+def test_a_rise_that_is_none(check, max_rise, is_refused):
+    found = [line for line in check(max_rise=max_rise) if line.startswith("max_rise: is 0.5; below 1 every")]
+    assert bool(found) is is_refused
+
+
 def test_pixels_of_less_than_a_milliarcsecond(check):
     assert [line for line in check(cellsize_highres_deg="9e-7") if "at least 1e-06 is possible" in line]
 
