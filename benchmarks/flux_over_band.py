@@ -4,7 +4,7 @@
 benchmarks/flux_over_band.py [--directory flux_over_band]
 
 A field is observed in 16 subbands from 120 to 168 MHz, and imaged from all, from the lowest five and the highest,
-and from the lowest and the highest alone. Fluxes of the sources whose spectral index is within 0.2 of the one used are
+and from the lowest and the highest alone. Fluxes of sources above 100 sigma, of an index near the one used, are
 compared with the truth at the header's frequency; exit code 1 if one misses its limit. About 4 CPU minutes.
 """
 
@@ -32,6 +32,7 @@ IMAGE = ["cellsize_highres_deg=0.007", "maxlambda_highres=1500"]
 MAX_ERROR_INSIDE, MAX_ERROR_OUTSIDE = 0.015, 0.025
 HALF_POWER, LOWEST_POWER = 0.5, 0.2
 INDEX_TOLERANCE = 0.2
+BRIGHT_SIGMA = 100.0  # below, noise and sidelobes change fluxes by more than a per cent, two subbands alone most of all
 
 
 def run(directory: Path, *argv: str | Path) -> None:
@@ -63,7 +64,8 @@ def band_figures(band: str, root: Path, truth: Truth) -> list[Figure]:
     check = check_image(Path(f"{root}-image-pb.fits"), truth, Path(f"{root}-image.fits"))
     print(f"\n{band}\n{table_text(check)}")
     beam = read_sky_image(f"{root}-primary-beam.fits")
-    alike = [one for one in check.sources if abs(one.source.spectral_index - DEFAULT_INDEX) <= INDEX_TOLERANCE]
+    bright = [one for one in check.sources if one.signal_to_noise >= BRIGHT_SIGMA]
+    alike = [one for one in bright if abs(one.source.spectral_index - DEFAULT_INDEX) <= INDEX_TOLERANCE]
     inside = [one for one in alike if power_at(beam, one) >= HALF_POWER]
     outside = [one for one in alike if LOWEST_POWER <= power_at(beam, one) < HALF_POWER]
     return [
