@@ -71,7 +71,7 @@ VALUES = {
     "sip_file, sip_schema_version": ["none, 2.7.2", "{here}/out/{job}.xml, 2.6.1"],
 }
 # What belongs to one of these is tested elsewhere: texts for the archive, the input itself, an extra.
-ELSEWHERE = {"data_input_filenames", "data_column", "make_source_list"}
+ELSEWHERE = {"data_input_filenames", "data_column", "field", "make_source_list"}
 ARCHIVE = {
     "sip_project_code": "LC0_001",
     "sip_primary_investigator": "A Person",
