@@ -15,6 +15,8 @@ import re
 import shutil
 import sys
 import tempfile
+import time
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ AIPSPATH, CASACORE, EVERYBEAM = "AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATAD
 GEODETIC, LEAP_SECONDS = "geodetic", "TAI_UTC"
 TIMELY = (LEAP_SECONDS, "IERSeop97", "IERSeop2000", "IERSpredict", "IERSpredict2000")
 STALE_DAYS = 150  # of a run; casacore complains after 180. Source: MeasTable::dUTC of casacore 3.7
+REMADE_DAYS = 30  # with STALE_DAYS less than casacore's 180
 #: Where Debian's casacore-data, casacore itself and casaconfig keep tables, which are updated.
 ELSEWHERE = ("/var/lib/casacore/data", "/usr/share/casacore/data", "/usr/local/share/casacore/data", "~/.casa/data")
 MARK = "made-by-genericpipeline"  # a file in the directories that are made here
@@ -39,7 +42,7 @@ def set_data_directories(directory: Path | None = None) -> None:
 
     Parameters
     ----------
-    directory: for newer tables than the packages have, if those are old; None: one that goes with this process.
+    directory: for newer tables than the packages have, if those are old; None: one in the user's cache.
     """
     found = data_directories()
     given = {name: value for name in found if (value := os.environ.get(name)) and not _is_ours(name, value)}
@@ -95,20 +98,47 @@ def _is_stale(data: str | None) -> bool:
 
 
 def _renewed(data: Path, directory: Path | None) -> Path:
-    """Return a directory with the newest tables of those that are on this machine, links but for the newer ones."""
-    if directory is None:
+    """Return a directory with the newest tables of those that are on this machine, links but for the newer ones.
+
+    Without a cache it goes with this process.
+    """
+    target = directory or _cache(data)
+    if target is None:
         made = Path(tempfile.mkdtemp(prefix="genericpipeline-casacore-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
         return _make_tables(data, made)
-    if not _is_stale(str(directory)) and (directory / MARK).exists():
-        return directory
-    unfinished = directory.with_name(f"{directory.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    _make_tables(data, unfinished)
-    shutil.rmtree(directory, ignore_errors=True)
-    unfinished.rename(directory)
-    return directory
+    if _is_current(target):
+        return target
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        _make_tables(data, unfinished)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
+    except OSError:
+        if not _is_current(target):  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _cache(data: Path) -> Path | None:
+    """Return where the tables of this package are kept for the user's next commands; None without a home."""
+    place = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - no error without a home
+    if not os.access(Path(place).parent, os.W_OK):
+        return None
+    return Path(place, "genericpipeline", f"casacore-{zlib.crc32(os.fsencode(data)):08x}")
+
+
+def _is_current(directory: Path) -> bool:
+    """Whether tables are complete, and were made so recently that casacore does not complain."""
+    try:
+        age_s = time.time() - (directory / MARK).stat().st_mtime
+    except OSError:
+        return False
+    return age_s < REMADE_DAYS * 86400
 
 
 def _make_tables(data: Path, made: Path) -> Path:

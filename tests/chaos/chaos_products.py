@@ -46,7 +46,8 @@ def names(job: Path) -> set[str]:
 def left_over(job: Path) -> list[str]:
     """Return what was meant to be temporary, and is there."""
     there = (str(path.relative_to(job)) for path in job.rglob("*"))
-    return sorted(name for name in there if _TEMPORARY.search(name) and not name.startswith("jobs/.report"))
+    kept = ("jobs/.report", "jobs/.casacore")
+    return sorted(name for name in there if _TEMPORARY.search(name) and not name.startswith(kept))
 
 
 def left_in(scratch: Path) -> list[str]:

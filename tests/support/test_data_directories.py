@@ -56,6 +56,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTables:
     monkeypatch.setattr(tables, "ELSEWHERE", (str(tmp_path / "var"),))
     monkeypatch.setattr(tables, "_list_of_iers", lambda: tmp_path / "list.dat")
     monkeypatch.setattr(tables, "_today", lambda: TODAY)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("AIPSPATH", CASACORE):
         monkeypatch.setenv(name, "")  # and back after the test
     return make
@@ -135,6 +136,48 @@ def test_tables_of_the_job_directory_follow_those_of_the_process(
     monkeypatch.setenv(CASACORE, str(first))
     set_data_directories(tmp_path / "tables")
     assert (tmp_path / "tables" / MARK).exists()
+
+
+def test_tables_are_kept_for_the_next_command(packaged: MakeTables, tmp_path: Path) -> None:
+    packaged("2026/01/01")
+    set_data_directories()
+    (made,) = (tmp_path / "cache" / "genericpipeline").iterdir()
+    assert os.environ[CASACORE] == str(made)
+    (made / "geodetic" / "IERSeop97").unlink()
+    set_data_directories()
+    assert not (made / "geodetic" / "IERSeop97").exists()
+    os.utime(made / MARK, (0, 0))
+    set_data_directories()
+    assert (made / "geodetic" / "IERSeop97").exists()
+
+
+def test_tables_go_with_the_process_where_there_is_no_home(
+    packaged: MakeTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged("2026/01/01")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nowhere" / "cache"))
+    monkeypatch.setattr(tables.tempfile, "tempdir", str(tmp_path))
+    set_data_directories()
+    assert Path(os.environ[CASACORE]).parent == tmp_path
+
+
+def test_tables_that_another_process_makes_meanwhile_are_used(
+    packaged: MakeTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged("2026/01/01")
+    target, make_tables = tmp_path / "tables", tables._make_tables
+
+    def raced(data: Path, made: Path) -> Path:
+        monkeypatch.setattr(tables, "_make_tables", make_tables)
+        set_data_directories(target)
+        (target / "own").touch()
+        monkeypatch.setattr(tables.shutil, "rmtree", lambda *_, **__: None)  # it was there before this one looked
+        return make_tables(data, made)
+
+    monkeypatch.setattr(tables, "_make_tables", raced)
+    set_data_directories(target)
+    assert os.environ[CASACORE] == str(target)
+    assert (target / "own").exists()
 
 
 def test_old_tables_are_used_where_none_can_be_made(packaged: MakeTables, tmp_path: Path) -> None:
