@@ -228,6 +228,18 @@ def test_channels_out_is_the_users_as_far_as_there_are_channels(field, averaging
         make_plan(field, BEAM, dataclasses.replace(given, channels_out=99))
 
 
+@pytest.mark.parametrize(
+    ("channels_out", "gridder", "is_warned"),
+    [(1, "idg", True), (1, "wgridder", False), (2, "auto", False), (0, "idg", False)],
+)
+def test_wide_channels_are_warned_of_where_idg_may_image_them(plan, channels_out, gridder, is_warned):
+    wide = dataclasses.replace(plan.observation, lowest_hz=130e6, highest_hz=160e6)  # ln(160 / 130) = 0.208
+    options = dataclasses.replace(OPTIONS, channels_out=channels_out, gridder=gridder)
+    changed = dataclasses.replace(plan, observation=wide, options=options, channels_out=channels_out or 4)
+    found = [text for text in changed.warnings if text.startswith("channels_out = 1 makes output channels 21% wide")]
+    assert bool(found) is is_warned
+
+
 def test_historical_rules_need_a_diameter(tmp_path):
     one = read_metadata(make_set(tmp_path / "a.MS", SetShape(ntimes=4, dish_diameter_m=0.0)))
     with pytest.raises(ValueError, match="DISH_DIAMETER must be positive"):
