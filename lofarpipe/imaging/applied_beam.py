@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,7 @@ class AppliedBeam:
         """The keyword's value, and the direction in degrees."""
         if self.direction_rad is None:
             return self.mode or "absent"
-        right_ascension, declination = (angle * 57.29577951308232 for angle in self.direction_rad)
+        right_ascension, declination = (math.degrees(angle) for angle in self.direction_rad)
         return f"{self.mode} at {right_ascension % 360:.4f}, {declination:.4f} deg"
 
 
