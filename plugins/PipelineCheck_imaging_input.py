@@ -12,7 +12,7 @@ from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.channels_out import channel_findings
 from lofarpipe.imaging.delivered_image import delivered_image_findings
 from lofarpipe.imaging.input_sets import expand_inputs
-from lofarpipe.imaging.set_names import cut, long_names, no_names, without_comma
+from lofarpipe.imaging.set_names import abridge, long_names, no_names, without_comma
 from lofarpipe.imaging.spectral_index import index_findings
 from lofarpipe.support.utilities import exists, is_file
 
@@ -246,9 +246,9 @@ def _check_inputs(options):
     except PipelineError as err:
         return [], [f"data_input_filenames: {err}"]
     if text and text[0] != "[" and "," in text and not exists(text):
-        return [], [f"data_input_filenames: is '{cut(text)}'; several sets are a list: [{cut(text)}]"]
+        return [], [f"data_input_filenames: is '{abridge(text)}'; several sets are a list: [{abridge(text)}]"]
     if not paths:
-        return [], [f"data_input_filenames: is '{cut(text)}'; {NO_INPUT}"]
+        return [], [f"data_input_filenames: is '{abridge(text)}'; {NO_INPUT}"]
     if no_paths := without_comma(paths) + no_names(paths):
         return [], no_paths
     from lofarpipe.imaging.input_check import check_sets

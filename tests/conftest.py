@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,3 +143,12 @@ def _signals_as_in_a_terminal() -> None:
 def _one_thread_per_job() -> None:
     """DP3 and WSClean refuse to start with a multi-threaded OpenBLAS."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def wsclean() -> Path:
+    """The program that is installed; its tests are skipped where there is none."""
+    found = shutil.which("wsclean")
+    if not found:
+        pytest.skip("wsclean is not installed")
+    return Path(found)

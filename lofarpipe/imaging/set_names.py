@@ -13,7 +13,7 @@ LONGEST_PATH, LONGEST_NAME = 4095, 255  # bytes, of Linux, and of ext4, XFS, Lus
 LONGEST_ENDING = ".average_dpppconcat"  # of all that the steps of a pipeline put behind the name of a set
 
 
-def cut(text: str) -> str:
+def abridge(text: str) -> str:
     """Return the beginning of a text that nobody would read to its end."""
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
 
@@ -21,7 +21,8 @@ def cut(text: str) -> str:
 def without_comma(paths: Sequence[str]) -> list[str]:
     """Return the names that are those of several sets with blanks between them."""
     return [
-        f"data_input_filenames: '{cut(path)}' has no comma between the names; write [{cut(', '.join(path.split()))}]"
+        f"data_input_filenames: '{abridge(path)}' has no comma between the names; "
+        f"write [{abridge(', '.join(path.split()))}]"
         for path in paths
         if " " in path and not exists(path) and all(exists(part) for part in path.split())
     ]
@@ -30,7 +31,7 @@ def without_comma(paths: Sequence[str]) -> list[str]:
 def no_names(paths: Sequence[str]) -> list[str]:
     """Return the texts that can be no name of a file."""
     return [
-        f"data_input_filenames: '{cut(path)}' is too long for a name; several sets are a list: [a.MS, b.MS]"
+        f"data_input_filenames: '{abridge(path)}' is too long for a name; several sets are a list: [a.MS, b.MS]"
         for path in paths
         if len(os.fsencode(path)) > LONGEST_PATH or max(map(len, os.fsencode(path).split(b"/"))) > LONGEST_NAME
     ]

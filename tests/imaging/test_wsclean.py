@@ -46,14 +46,6 @@ AUTO = {"gridder": "auto", "idg-mode": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def wsclean() -> Path:
-    found = shutil.which("wsclean")
-    if not found:
-        pytest.skip("wsclean is not installed")
-    return Path(found)
-
-
-@pytest.fixture(scope="module")
 def installed(wsclean) -> WSCleanBuild:
     build = describe(wsclean)
     if build.has_idg:

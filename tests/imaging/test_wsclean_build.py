@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from lofarpipe.imaging.wsclean_build import describe, parse_build, run_briefly
 VERSION_TEXT = (
     "\nWSClean version 3.4 (2023-10-11)\n\nEveryBeam is available.\nIDG is available.\nWGridder is available.\n"
 )
-
-
-@pytest.fixture(scope="module")
-def wsclean() -> Path:
-    found = shutil.which("wsclean")
-    if not found:
-        pytest.skip("wsclean is not installed")
-    return Path(found)
 
 
 def test_the_installed_program_is_described(wsclean):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 from wsclean_stubs import make_stub
@@ -15,14 +13,6 @@ from lofarpipe.imaging.wsclean_build import VALUE_NOT_IN_HELP, run_briefly
 from lofarpipe.imaging.wsclean_options import missing_files, polarization_names, settle_flags
 
 CLEANING = {"niter": "10", "channels-out": "2"}
-
-
-@pytest.fixture(scope="module")
-def wsclean() -> Path:
-    found = shutil.which("wsclean")
-    if not found:
-        pytest.skip("wsclean is not installed")
-    return Path(found)
 
 
 @pytest.fixture(scope="module")
