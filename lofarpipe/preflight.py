@@ -15,7 +15,7 @@ from lofarpipe.partitions import partition_findings
 from lofarpipe.pipeline import Pipeline, check_pipeline, find_parset, load_pipeline
 from lofarpipe.record.configuration import checksum_limit_bytes
 from lofarpipe.report.html_writer import wants_page
-from lofarpipe.support.data_directories import leap_second_warning, set_data_directories
+from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
 
 T = TypeVar("T")
 
@@ -157,7 +157,16 @@ def survey(reading: Reading) -> Survey:
 def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> list[Finding]:
     """Return everything that is wrong with a pipeline, or is to be warned of, where it would run."""
     found = check_pipeline(pipeline, settings, place.machine)
-    return [*found, *partition_findings(pipeline.steps, place.executor)]
+    return [*_environment_findings(), *found, *partition_findings(pipeline.steps, place.executor)]
+
+
+def _environment_findings() -> list[Finding]:
+    """Return what is wrong with the variables that name tables; the programs would only say what they lack."""
+    remedy = "unset it, for the tables of the installed packages, or name a directory that is there"
+    return [
+        Finding("environment", f"{name}={value}: there is no such directory; {remedy}")
+        for name, value in missing_directories().items()
+    ]
 
 
 def all_warnings(reading: Reading) -> list[Finding]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,22 @@ def wsclean_with_idg() -> Path:
     if "IDG is available" not in version.stdout:
         pytest.skip(f"{program} does not run here: {(version.stdout + version.stderr).strip()[-200:]}")
     return program.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_of_packages() -> None:
+    """casacore names its tables when it is imported, which may be in any test."""
+    from lofarpipe.support.data_directories import set_data_directories
+
+    set_data_directories()
+
+
+@pytest.fixture(autouse=True)
+def _tables_as_before(_tables_of_packages: None) -> Iterator[None]:
+    """A command that runs in the process of the tests names tables in its job directory, which goes."""
+    before = {name: os.environ.get(name) for name in ("AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATADIR")}
+    yield
+    os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -132,6 +132,19 @@ def test_a_sound_run_is_told_of_warnings(here: Path, capsys: pytest.CaptureFixtu
     assert printed.err.startswith(f"warning: {here}/pipeline.cfg:5: walltime is '12h'; a time is needed, as minutes, ")
 
 
+def test_variables_that_name_no_directory_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASACORE_DATADIR", str(here / "gone"))
+    monkeypatch.setenv("EVERYBEAM_DATADIR", str(here))
+    monkeypatch.setenv("AIPSPATH", f"{here} linux site")
+    assert said(capsys, here, "--check") == [
+        "environment: CASACORE_DATADIR=gone: there is no such directory; unset it, for the tables of the installed "
+        "packages, or name a directory that is there",
+        "1 problem found; nothing was run",
+    ]
+
+
 def test_a_run_says_what_the_queue_left_of_the_machine(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,6 +74,12 @@ def data_directories() -> Mapping[str, str]:
     return found
 
 
+def missing_directories() -> dict[str, str]:
+    """Return the variables in the environment that name a directory of tables which is not there, with their values."""
+    named = ((name, os.environ.get(name, "")) for name in (AIPSPATH, CASACORE, EVERYBEAM))
+    return {name: value for name, value in named if value and not Path(value.split()[0]).is_dir()}
+
+
 def leap_second_warning() -> str:
     """Return what is to be said of the leap seconds in use; "" where none is known to be missing."""
     try:
