@@ -239,7 +239,7 @@ def test_job_directory_that_fills_ends_the_run_with_one_message(site, small_disk
 def test_wherever_the_job_directory_fills(site, small_disk, tmp_path, capsys):
     """With a page more of room each time, something else of the engine's own is the first that cannot be written."""
     ended = []
-    for pages in range(24):
+    for pages in range(64):
         fill(small_disk)
         with (small_disk / "ballast").open("ab") as ballast:
             ballast.truncate((small_disk / "ballast").stat().st_size - 4096 * pages)

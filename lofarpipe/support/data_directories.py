@@ -33,6 +33,8 @@ DATE = re.compile(rb"\d{4}/\d\d/\d\d/\d\d:\d\d")  # of VS_DATE, and VS_CREATE be
 REMEDY = "pip install --upgrade python-casacore astropy-iers-data"
 MJD_0 = datetime.date(1858, 11, 17)
 
+_set_here: dict[str, str] = {}  # what this process was given here, wherever it is now
+
 
 def set_data_directories(directory: Path | None = None) -> None:
     """Give this process, and the jobs that it starts, the tables of the installed packages; before it uses casacore.
@@ -49,12 +51,13 @@ def set_data_directories(directory: Path | None = None) -> None:
     if not {AIPSPATH, CASACORE} & set(given) and _is_stale(found.get(CASACORE)):
         with suppress(OSError):  # then casacore complains
             found = {**found, CASACORE: str(_renewed(Path(found[CASACORE]), directory))}
+    _set_here.update(found)
     os.environ.update({**found, **given})
 
 
 def _is_ours(name: str, value: str) -> bool:
     """Whether a variable was set here, or by the import of casacore, and not by the user."""
-    return value == data_directories()[name] or Path(value, MARK).exists()
+    return value in (data_directories()[name], _set_here.get(name)) or Path(value, MARK).exists()
 
 
 @functools.cache

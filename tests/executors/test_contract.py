@@ -218,8 +218,9 @@ def test_error_in_callback_ends_all(executor: Executor, make_job: MakeJob, tmp_p
     def fail(result: JobResult) -> None:
         raise ZeroDivisionError
 
+    late = make_job(1, f"sleep 99 && touch {tmp_path}/late", tempdir=tmp_path / "scratch")
     with pytest.raises(ZeroDivisionError):
-        executor.run([make_job(0), make_job(1, f"sleep 99; touch {tmp_path}/late", tempdir=tmp_path / "scratch")], fail)
+        executor.run([make_job(0), late], fail)
     assert not (tmp_path / "late").exists()
     assert not (tmp_path / "scratch").exists()
 

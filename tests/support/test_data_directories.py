@@ -138,6 +138,14 @@ def test_tables_of_the_job_directory_follow_those_of_the_process(
     assert (tmp_path / "tables" / MARK).exists()
 
 
+def test_tables_that_went_are_made_again(packaged: MakeTables, tmp_path: Path) -> None:
+    packaged("2026/01/01")
+    set_data_directories(tmp_path / "tables")
+    (tmp_path / "tables").rename(tmp_path / "gone")
+    set_data_directories(tmp_path / "others")
+    assert os.environ[CASACORE] == str(tmp_path / "others")
+
+
 def test_tables_are_kept_for_the_next_command(packaged: MakeTables, tmp_path: Path) -> None:
     packaged("2026/01/01")
     set_data_directories()
