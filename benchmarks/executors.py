@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lofarpipe.executors.jobs import Job, Resources
+from lofarpipe.jobs import Job, Resources
 
 CORES = 2
 SUBMITIT = """
@@ -54,15 +54,15 @@ def jobs_in(directory: Path, count: int) -> list[Job]:
 
 def run_local(directory: Path, count: int) -> None:
     """Our executor on this machine."""
-    from lofarpipe.executors.local import LocalExecutor
+    from lofarpipe.executors.local.executor import LocalExecutor
 
     check([result.ok for result in LocalExecutor(Resources(CORES, 4.0)).run(jobs_in(directory, count))])
 
 
 def run_dask(directory: Path, count: int) -> None:
     """Our executor on one worker of Dask, which is started and ended."""
-    from lofarpipe.executors.dask_cluster import DaskOptions
-    from lofarpipe.executors.dask_executor import DaskExecutor
+    from lofarpipe.executors.dask.cluster import DaskOptions
+    from lofarpipe.executors.dask.executor import DaskExecutor
 
     executor = DaskExecutor(DaskOptions("local", nodes=1, cores=CORES, memory_gb=4.0), directory / "orders")
     try:
@@ -73,8 +73,8 @@ def run_dask(directory: Path, count: int) -> None:
 
 def run_slurm(directory: Path, count: int) -> None:
     """Our executor with job arrays of Slurm."""
-    from lofarpipe.executors.slurm import SlurmExecutor
-    from lofarpipe.executors.slurm_options import SlurmOptions
+    from lofarpipe.executors.slurm.executor import SlurmExecutor
+    from lofarpipe.executors.slurm.options import SlurmOptions
 
     executor = SlurmExecutor(SlurmOptions(), directory / "orders")
     check([result.ok for result in executor.run(jobs_in(directory, count))])

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from casacore.tables import table
 
-from lofarpipe.imaging.dp3 import adapt
-from lofarpipe.programs import find, job_environment
+from lofarpipe.programs.dp3 import adapt
+from lofarpipe.programs.find import find, job_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIMULATION = ["--nsubbands", "6", "--nstations", "38", "--slots-per-block", "120", "--nblocks", "1", "--no-beam"]

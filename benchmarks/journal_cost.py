@@ -17,13 +17,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lofarpipe.config import Overrides, Settings, load_settings
-from lofarpipe.executors.jobs import DoneCallback, Executor, Job, JobResult, JobStart, Resources, StartCallback
-from lofarpipe.executors.local import LocalExecutor
-from lofarpipe.executors.resources import detect_resources
-from lofarpipe.journal import Journal
-from lofarpipe.pipeline import Pipeline, load_pipeline
+from lofarpipe.engine.run import Run
+from lofarpipe.executors.local.executor import LocalExecutor
+from lofarpipe.executors.local.machine import detect_resources
+from lofarpipe.jobs import DoneCallback, Executor, Job, JobResult, JobStart, Resources, StartCallback
+from lofarpipe.pipeline.load import Pipeline, load_pipeline
 from lofarpipe.report import Reporter, Reporters
-from lofarpipe.run import Run
+from lofarpipe.state.journal import Journal
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 LARGEST, LOCAL_JOBS = 100_000, 5_000

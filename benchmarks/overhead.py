@@ -26,7 +26,7 @@ from pathlib import Path
 
 from short_jobs import write_pipeline
 
-from lofarpipe.programs import job_environment
+from lofarpipe.programs.find import job_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUNNER = Path(sys.executable).parent / "genericpipeline.py"

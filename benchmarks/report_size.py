@@ -67,7 +67,7 @@ def write_page(job: Path) -> float:
     """Write the page as a run does, and return the time that it took, s."""
     began_s = time.monotonic()
     subprocess.run(
-        [sys.executable, "-m", "lofarpipe.report.html_page", str(job)], check=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "lofarpipe.report.html.page", str(job)], check=True, stdout=subprocess.DEVNULL
     )
     return time.monotonic() - began_s
 

@@ -45,7 +45,8 @@ ONCE = ("run_started", "run_ended")  # events of which there is one; processes a
 Work = Callable[..., Any]
 KINDS = {"/bin/true": ("/bin/true", ""), "python3 -c pass": (sys.executable, "run.argument.flags = [-c, pass]\n")}
 ENGINE = (  # but for its reporters
-    *("cli", "executors.factory", "executors.local", "job_builder", "journal", "pipeline", "recipe", "resume"),
+    *("cli", "executors.factory", "executors.local.executor", "engine.job_builder", "engine.recipe"),
+    *("pipeline.load", "state.journal", "state.uptodate"),
 )
 
 
@@ -106,7 +107,7 @@ def count_imports(costs: dict[str, float]) -> None:
     count = counted(load, costs, IMPORTS)
 
     def import_counted(name: str, *arguments: object, **keywords: object) -> object:
-        is_ours = name.startswith(("lofarpipe.report", "lofarpipe.record")) or name == "lofarpipe"
+        is_ours = name.startswith(("lofarpipe.report", "lofarpipe.archive")) or name == "lofarpipe"
         return (count if is_ours and not INSIDE.depth else load)(name, *arguments, **keywords)
 
     builtins.__import__ = import_counted  # type: ignore[assignment]
@@ -115,9 +116,9 @@ def count_imports(costs: dict[str, float]) -> None:
 def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
     """Have the reporters of the next run counted: together, with the page apart, or each alone."""
     from lofarpipe import cli, report
-    from lofarpipe.record.run_record import RunRecord
+    from lofarpipe.archive.record import RunRecord
     from lofarpipe.report import live, soon
-    from lofarpipe.report.html_writer import PageWriter
+    from lofarpipe.report.html.writer import PageWriter
 
     told = [name for name, _ in inspect.getmembers(report.Reporter, inspect.isfunction)]
     if each_alone:

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "imaging"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
+from lofarpipe.imaging.ms.survey import survey_set
 from small_sets import SetShape, change_column, make_set
-
-from lofarpipe.imaging.survey import survey_set
 
 MAX_LARGE_CPU_S = 0.3
 MAX_SMALL_CPU_S = 0.02

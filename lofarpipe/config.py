@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lofarpipe.config_file import (
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of, nearest
+from lofarpipe.installation import find_file, share_directory
+from lofarpipe.support.config_file import (
     COMMAND_LINE,
     DEFAULT,
     SAFE_NAME,
@@ -19,8 +21,6 @@ from lofarpipe.config_file import (
     one_line,
     read_into,
 )
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of, nearest
-from lofarpipe.installation import find_file, share_directory
 from lofarpipe.support.parset import split_list
 
 #: Options that tasks.cfg may use for itself; they are not control keys of a step.

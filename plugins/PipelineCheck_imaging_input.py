@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
-from lofarpipe.imaging.channels_out import channel_findings
-from lofarpipe.imaging.delivered_image import delivered_image_findings
-from lofarpipe.imaging.input_sets import expand_inputs
-from lofarpipe.imaging.set_names import abridge, long_names, no_names, without_comma
-from lofarpipe.imaging.spectral_index import index_findings
+from lofarpipe.imaging.beam.spectral_index import index_findings
+from lofarpipe.imaging.ms.input_sets import expand_inputs
+from lofarpipe.imaging.ms.names import abridge, long_names, no_names, without_comma
+from lofarpipe.imaging.plan.channels_out import channel_findings
+from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings
 from lofarpipe.support.utilities import exists, is_file
 
 GB = 1e9  # decimal
@@ -145,7 +145,7 @@ def _reference_findings(options):
     """Return why the image could not be compared with what the user names; hours later nobody wants to hear it."""
     from importlib.util import find_spec
 
-    from lofarpipe.imaging.reference import AUTO, INSTALL_LSMTOOL, NONE
+    from lofarpipe.imaging.quality.reference import AUTO, INSTALL_LSMTOOL, NONE
 
     name = options.get("reference_skymodel", AUTO)
     if name in (AUTO, NONE):
@@ -251,7 +251,7 @@ def _check_inputs(options):
         return [], [f"data_input_filenames: is '{abridge(text)}'; {NO_INPUT}"]
     if no_paths := without_comma(paths) + no_names(paths):
         return [], no_paths
-    from lofarpipe.imaging.input_check import check_sets
+    from lofarpipe.imaging.ms.inputs import check_sets
 
     diameter_m = _number(options, "station_diameter_m", 0.0)
     surveys, findings = check_sets(paths, options.get("data_column", ""), diameter_m, options.get("field", "auto"))
@@ -260,8 +260,8 @@ def _check_inputs(options):
 
 def _scale_warnings(surveys, options):
     """Return what speaks against the column that is to be imaged, as warnings."""
-    from lofarpipe.imaging.input_check import told_once
-    from lofarpipe.imaging.plausibility import set_warnings
+    from lofarpipe.imaging.ms.inputs import told_once
+    from lofarpipe.imaging.quality.plausibility import set_warnings
 
     return [f"{WARNING}{line}" for line in told_once(set_warnings(surveys, options.get("data_column", "")))]
 
@@ -277,7 +277,7 @@ def _overwritten(paths, options):
 
 def _field_findings(surveys, options):
     """Return what of the options does not fit the baselines of the sets, or the size of the sky."""
-    from lofarpipe.imaging.field_check import size_finding, uv_range_finding
+    from lofarpipe.imaging.plan.field_check import size_finding, uv_range_finding
 
     cellsize_deg = _number(options, "cellsize_highres_deg")
     findings = [uv_range_finding(surveys, _shortest(options), _number(options, "maxlambda_highres"))]
@@ -288,8 +288,8 @@ def _field_findings(surveys, options):
 
 def _room_findings(surveys, options, site):
     """Return where copies of sets, the averaged sets, or WSClean's reordered visibilities, would not fit."""
-    from lofarpipe.imaging.disk_space import least_volume, table_bytes
-    from lofarpipe.imaging.set_copy import why_copied
+    from lofarpipe.imaging.ms.copy import why_copied
+    from lofarpipe.programs.disk_space import least_volume, table_bytes
 
     sets = [survey.metadata for survey in surveys]
     copied = sum(table_bytes(survey.path) for survey in surveys if why_copied(survey))
@@ -310,7 +310,7 @@ def _room_findings(surveys, options, site):
 
 def _open_file_findings(sets):
     """Return whether DP3 may have all sets of a time block open at the same time, as it has; on this machine."""
-    from lofarpipe.imaging.frequency_groups import time_blocks
+    from lofarpipe.imaging.ms.grouping import time_blocks
 
     largest = max(len(block) for block in time_blocks(sets))
     needed, hard = largest * FILES_OF_A_SET + OTHER_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -325,7 +325,7 @@ def _open_file_findings(sets):
 
 def _memory_findings(sets, options, site):
     """Return whether the image is larger than the memory: its plane, padded, of complex numbers."""
-    from lofarpipe.imaging.disk_space import least_image_side
+    from lofarpipe.programs.disk_space import least_image_side
 
     memory_gb, cellsize_deg = _number(site, "memory_gb"), _number(options, "cellsize_highres_deg")
     if not (memory_gb > 0 and cellsize_deg > 0):
@@ -359,7 +359,7 @@ PLAN_OPTIONS |= {
 
 
 def _plan_findings(sets, options):
-    from lofarpipe.imaging.plan_check import plan_findings
+    from lofarpipe.imaging.plan.checks import plan_findings
 
     texts = {name: options[own] for name, own in PLAN_OPTIONS.items() if own in options}
     return plan_findings(sets, _wish(options), texts)
@@ -378,7 +378,7 @@ def _too_small(name, directory, needed_bytes, what):
 
 
 def _wish(options):
-    from lofarpipe.imaging.disk_space import AveragingWish
+    from lofarpipe.programs.disk_space import AveragingWish
 
     default = AveragingWish()
     return AveragingWish(

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.input_sets import expand_inputs
-from lofarpipe.plugins import compare_names
+from lofarpipe.imaging.ms.input_sets import expand_inputs
+from lofarpipe.pipeline.plugins import compare_names
 from lofarpipe.support.data_map import DataMap, DataMapError, DataProduct
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import exists, files_of, is_file
@@ -92,7 +92,7 @@ def _refuse_missing(paths):
 
 
 def _refuse_without_column(paths, column):
-    from lofarpipe.imaging.set_tables import opened_set
+    from lofarpipe.imaging.ms.tables import opened_set
 
     for path in paths:
         with opened_set(path) as table:

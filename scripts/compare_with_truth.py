@@ -24,7 +24,7 @@ def main(image: str, truth: str, flat: str = "", table: str = "") -> Mapping[str
     PipelineError
         If an image or the truth cannot be read.
     """
-    from lofarpipe.imaging.flux_check import check_image, table_text
+    from lofarpipe.imaging.quality.flux_check import check_image, table_text
     from lofarpipe.imaging.simulation.truth import read_truth
     from lofarpipe.support.utilities import write_atomically
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lofarpipe.imaging.script_arguments import exit_code
+from lofarpipe.imaging.scripts import exit_code
 
 OUTPUTS = ("copy",)
 
@@ -21,7 +21,7 @@ def main(ms_input: str, ms_output: str, field: str = "auto") -> dict[str, str]:
     PipelineError
         If the set cannot be read, or the copy not be written.
     """
-    from lofarpipe.imaging.set_copy import copy_set
+    from lofarpipe.imaging.ms.copy import copy_set
 
     for reason in copy_set(ms_input, ms_output, field):
         print(f"{ms_input}: {reason}")

@@ -61,18 +61,18 @@ def main(
         Where copies of sets are planned that DP3 cannot read as they are, or would average wrongly; ``copies`` in
         ``mapfile_dir`` by default. They are made by copy_set.py.
     options
-        Options of the imaging plan, as numbers or text: see `lofarpipe.imaging.plan_options.PlanOptions`.
+        Options of the imaging plan, as numbers or text: see `lofarpipe.imaging.plan.options.PlanOptions`.
 
     Raises
     ------
     PipelineError
         If an option or a set is bad; the message says which, and what to do.
     """
-    from lofarpipe.imaging.field_plan import plan_field
-    from lofarpipe.imaging.input_sets import named_sets
-    from lofarpipe.imaging.plan_maps import write_maps
-    from lofarpipe.imaging.plan_options import parse_options
-    from lofarpipe.imaging.plan_report import write_json
+    from lofarpipe.imaging.ms.input_sets import named_sets
+    from lofarpipe.imaging.plan.field_plan import plan_field
+    from lofarpipe.imaging.plan.mapfiles import write_maps
+    from lofarpipe.imaging.plan.options import parse_options
+    from lofarpipe.imaging.plan.report import write_json
 
     plan = plan_field(named_sets(ms_input), parse_options(options), copies_dir or f"{mapfile_dir}/copies")
     path = Path(plan_file) if plan_file else Path(mapfile_dir) / "plan.json"
@@ -93,7 +93,7 @@ def _print_plan(result: Mapping[str, str]) -> None:
 
 def _command_line(arguments: list[str]) -> int:
     """Run from a command line; options are given as ``name=value``."""
-    from lofarpipe.imaging.script_arguments import exit_code
+    from lofarpipe.imaging.scripts import exit_code
     from lofarpipe.support.utilities import exists
 
     parser = argparse.ArgumentParser(description=__doc__)

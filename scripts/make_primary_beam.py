@@ -45,12 +45,12 @@ def main(
         If an option, a set or an image is bad; the message says which, and what to do.
     """
     from lofarpipe.errors import PipelineError
-    from lofarpipe.imaging.beam_images import BeamRequest, write_beam_images
-    from lofarpipe.imaging.input_sets import named_sets
-    from lofarpipe.imaging.measurement_set import read_metadata
-    from lofarpipe.imaging.script_arguments import number
-    from lofarpipe.imaging.wsclean_beams import products_by_header
-    from lofarpipe.imaging.wsclean_products import read_products
+    from lofarpipe.imaging.ms.input_sets import named_sets
+    from lofarpipe.imaging.ms.measurement_set import read_metadata
+    from lofarpipe.imaging.scripts import number
+    from lofarpipe.programs.wsclean.beam_images import BeamRequest, write_beam_images
+    from lofarpipe.programs.wsclean.beams import products_by_header
+    from lofarpipe.programs.wsclean.products import read_products
     from lofarpipe.support.utilities import list_text
 
     lowest, highest = number("minuv_lambda", minuv_lambda, 0), number("maxuv_lambda", maxuv_lambda, 0, 1e9)
@@ -74,7 +74,7 @@ def main(
 
 def _command_line(arguments: list[str]) -> int:
     """Run from a command line."""
-    from lofarpipe.imaging.script_arguments import exit_code
+    from lofarpipe.imaging.scripts import exit_code
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image_root", help="what WSClean got as -name")

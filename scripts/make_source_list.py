@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lofarpipe.imaging.catalogue import FindingOptions, write_source_list
-from lofarpipe.imaging.script_arguments import boolean, exit_code, number, pair
+from lofarpipe.imaging.quality.catalogue import FindingOptions, write_source_list
+from lofarpipe.imaging.scripts import boolean, exit_code, number, pair
 
 OUTPUTS = ("source_list", "number")
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lofarpipe.imaging.image_plot import plot_image
-from lofarpipe.imaging.script_arguments import exit_code, number
-from lofarpipe.imaging.sky_image import read_sky_image
+from lofarpipe.imaging.quality.plot import plot_image
+from lofarpipe.imaging.quality.sky_image import read_sky_image
+from lofarpipe.imaging.scripts import exit_code, number
 
 OUTPUTS = ("plot",)
 SMALLEST_RMS = 1e-12

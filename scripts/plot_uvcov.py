@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lofarpipe.imaging.script_arguments import exit_code, number
-from lofarpipe.imaging.uv_coverage import plot_uv_coverage, read_uv_coverage
+from lofarpipe.imaging.ms.uv_coverage import plot_uv_coverage, read_uv_coverage
+from lofarpipe.imaging.scripts import exit_code, number
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("plot",)

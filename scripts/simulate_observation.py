@@ -19,7 +19,7 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.programs import find, job_environment
+from lofarpipe.programs.find import find, job_environment
 from lofarpipe.support.data_directories import set_data_directories
 
 OUTPUTS = ("truth", "skymodel", "sets")

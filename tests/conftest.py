@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from slurm_cluster import slurm, slurm_cluster  # noqa: F401 - fixtures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -70,7 +71,7 @@ def _forget_missing_subtables(path: Path) -> None:
     """Remove the keywords of subtables that were left out of the archives: DP3 cannot copy a set that has them."""
     from casacore.tables import table
 
-    from lofarpipe.imaging.measurement_set import dangling_subtables
+    from lofarpipe.imaging.ms.measurement_set import dangling_subtables
 
     with table(str(path), readonly=False, ack=False) as main_table:
         for keyword in dangling_subtables(str(path)):
@@ -102,7 +103,7 @@ def small_image(tmp_path_factory: pytest.TempPathFactory, hba_set: Path) -> Path
     Skips where DP3 or WSClean is not installed.
     """
     from lofarpipe.errors import PipelineError
-    from lofarpipe.programs import find
+    from lofarpipe.programs.find import find
 
     for name in ("wsclean", "DP3"):
         try:

@@ -47,7 +47,7 @@ def test_parsets_steps_plugins_scripts_and_configuration_are_in_it(installed):
 def test_the_report_has_its_style_and_script(installed, tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"event": "run_started", "time_s": 1.0, "job": "field"}\n')
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    command = [sys.executable, "-P", "-m", "lofarpipe.report.html_page", str(tmp_path)]
+    command = [sys.executable, "-P", "-m", "lofarpipe.report.html.page", str(tmp_path)]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert "<title>field: running</title>" in (tmp_path / "report.html").read_text()
 

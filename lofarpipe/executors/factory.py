@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, nearest
-from lofarpipe.executors.jobs import Executor
-from lofarpipe.executors.site_options import check_values, read_section, unknown_keys, where
+from lofarpipe.jobs import Executor
 from lofarpipe.misspellings import misspelt
+from lofarpipe.support.site_options import check_values, read_section, unknown_keys, where
 
 if TYPE_CHECKING:
-    from lofarpipe.executors.dask_cluster import DaskOptions
-    from lofarpipe.executors.slurm_options import SlurmOptions
+    from lofarpipe.executors.dask.cluster import DaskOptions
+    from lofarpipe.executors.slurm.options import SlurmOptions
 
 ORDERS = "jobs"  # directory, below that of the pipeline's job
 SECTIONS = ("layout", "logging", "feedback", "remote", "slurm", "dask", "report")
@@ -79,8 +79,8 @@ def unused_sections(settings: Settings) -> list[Finding]:
 
 
 def _options_of(section: str) -> type[SlurmOptions] | type[DaskOptions]:
-    from lofarpipe.executors.dask_cluster import DaskOptions
-    from lofarpipe.executors.slurm_options import SlurmOptions
+    from lofarpipe.executors.dask.cluster import DaskOptions
+    from lofarpipe.executors.slurm.options import SlurmOptions
 
     return SlurmOptions if section == "slurm" else DaskOptions
 
@@ -100,7 +100,7 @@ def end_earlier(settings: Settings) -> None:
     """
     directory = orders_directory(settings)
     if method_of(settings) == "local" and directory.is_dir():
-        from lofarpipe.executors.earlier import end_all
+        from lofarpipe.executors.remote.earlier import end_all
 
         end_all(directory)
 
@@ -127,8 +127,8 @@ Made = tuple[Executor | None, list[Finding]]
 
 
 def _local(settings: Settings) -> Made:
-    from lofarpipe.executors.local import LocalExecutor
-    from lofarpipe.executors.resources import engine_resources
+    from lofarpipe.executors.local.executor import LocalExecutor
+    from lofarpipe.executors.local.machine import engine_resources
 
     given, limit = engine_resources(settings.cores, settings.memory_gb)
     executor = LocalExecutor(given)
@@ -137,16 +137,16 @@ def _local(settings: Settings) -> Made:
 
 
 def _slurm(settings: Settings) -> Made:
-    from lofarpipe.executors.slurm import SlurmExecutor
-    from lofarpipe.executors.slurm_options import SlurmOptions
+    from lofarpipe.executors.slurm.executor import SlurmExecutor
+    from lofarpipe.executors.slurm.options import SlurmOptions
 
     options, found = read_section(SlurmOptions, settings.config_file, "slurm", own_keys(settings, "slurm"))
     return (SlurmExecutor(options, orders_directory(settings)) if options and not found else None), found
 
 
 def _dask(settings: Settings, **fixed: str) -> Made:
-    from lofarpipe.executors.dask_cluster import MISSING, DaskOptions
-    from lofarpipe.executors.dask_executor import DaskExecutor
+    from lofarpipe.executors.dask.cluster import MISSING, DaskOptions
+    from lofarpipe.executors.dask.executor import DaskExecutor
 
     if importlib.util.find_spec("distributed") is None:
         raise PipelineError(MISSING)

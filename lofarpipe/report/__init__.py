@@ -10,11 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lofarpipe.report.classic_log import ClassicLog
     from lofarpipe.report.events import Reporter, Reporters
     from lofarpipe.report.journalled import Journalled
     from lofarpipe.report.live import LiveTerminal
     from lofarpipe.report.picture import Picture
+    from lofarpipe.report.pipeline_log import ClassicLog
     from lofarpipe.report.screen import shows_live
     from lofarpipe.report.statistics import Statistics
     from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
@@ -35,7 +35,7 @@ __all__ = [
     "shows_live",
 ]
 _MODULES = {
-    "classic_log": ("ClassicLog",),
+    "pipeline_log": ("ClassicLog",),
     "events": ("Reporter", "Reporters"),
     "journalled": ("Journalled",),
     "live": ("LiveTerminal",),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lofarpipe.executors.jobs import duration_text
-from lofarpipe.imaging.progress import Progress
+from lofarpipe.jobs import duration_text
+from lofarpipe.programs.progress import Progress
 from lofarpipe.report.run_state import (
     DONE,
     FAILED,

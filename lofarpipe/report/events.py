@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from lofarpipe.executors.jobs import Job, JobResult, JobStart
+from lofarpipe.jobs import Job, JobResult, JobStart
 from lofarpipe.report.soon import Soon
 
 WAIT_S = 1.0  # by which ends of jobs may be told late

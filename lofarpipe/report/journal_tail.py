@@ -6,9 +6,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from lofarpipe.history import read_events
-from lofarpipe.imaging.progress import Progress, ProgressReader
+from lofarpipe.programs.progress import Progress, ProgressReader
 from lofarpipe.report.run_state import JobState, RunState
+from lofarpipe.state.history import read_events
 
 TAIL_BYTES = 65536  # of a log are read when it is looked at first
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lofarpipe.history import History
 from lofarpipe.report.events import Reporter
+from lofarpipe.state.history import History
 
 
 class Journalled(Reporter):

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from lofarpipe.history import Event
 from lofarpipe.report.run_state import RunState
+from lofarpipe.state.history import Event
 
 Seen = TypeVar("Seen")
 

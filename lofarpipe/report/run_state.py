@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lofarpipe.history import texts_of
+from lofarpipe.state.history import texts_of
 
 # States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
 WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"

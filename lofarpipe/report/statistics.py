@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lofarpipe.executors.jobs import JobResult
+from lofarpipe.jobs import JobResult
 from lofarpipe.report.events import Reporter
 from lofarpipe.support.utilities import write_atomically
 

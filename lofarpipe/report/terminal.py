@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from lofarpipe.executors.jobs import JobResult, duration_text
+from lofarpipe.jobs import JobResult, duration_text
 from lofarpipe.report.events import Ended, Reporter
 from lofarpipe.report.run_state import skipped_text
 from lofarpipe.report.summary import summary

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.support.unfinished import unfinished_name
+from lofarpipe.support.files import unfinished_name
 
 # Modules that have what plugins import from here: two of them import this one, and most processes need none.
 _ELSEWHERE = {

@@ -6,8 +6,8 @@ import math
 import sys
 
 import pytest
-from loading import load_script
 
+from loading import load_script
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import separation_deg
 from lofarpipe.imaging.simulation.truth import Truth

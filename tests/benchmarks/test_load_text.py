@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from loading import load_script
 
+from loading import load_script
 from lofarpipe.support import map_text, parset_text
 from lofarpipe.support.data_map import DataMap, MultiDataMap
 from lofarpipe.support.parset import Parset

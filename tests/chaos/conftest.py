@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from chaos_products import names, products
 from chaos_site import Site
 from copy_pipeline import copy_step, list_step
-
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs import find
+from lofarpipe.programs.find import find
 
 SIZE = {"nstations": 10, "nsubbands": 2, "nchannels": 4, "slots-per-block": 8, "nblocks": 2, "nsources": 3}
 # One core: with several threads WSClean adds in an order of its own, and the last bits of pixels differ.

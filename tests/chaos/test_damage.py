@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from chaos_products import differing, left_over, names, products
 from chaos_site import Site, wait_for
-
-from lofarpipe.support.unfinished import unfinished_name
+from lofarpipe.support.files import unfinished_name
 
 pytestmark = pytest.mark.timeout(900)
 

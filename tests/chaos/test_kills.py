@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from chaos_products import differing, left_in, left_over, names, products
 from chaos_site import Site, kill, wait_for
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from recording_site import Site
 
 

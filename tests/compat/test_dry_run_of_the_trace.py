@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from test_section_11 import MAGIC
+from magic_script import MAGIC
 
 PLANS = f"DRY_RUN_WRITES = ('mapfile_dir',)\n\ndef main(*args, **kwargs):\n    {MAGIC}\n"
 

@@ -4,28 +4,26 @@ import os
 from pathlib import Path
 
 import pytest
+
+from magic_script import MAGIC
 from recording_site import Site
 
-MAGIC = """\
-stem = kwargs['mapfile_dir'] + '/' + kwargs['outmapname']
-    sets = [name.strip(" '") for name in args[0].strip('[]').split(',')]
-    values = {'single': sets, 'timestep': ['8.0'] * 3, 'freqstep': ['97656.25'] * 3,
-              'deep_high_size': ['6000 6000'], 'nchansout_clean1': ['4']}
-    for name, entries in values.items():
-        with open(stem + '_' + name, 'w') as stream:
-            stream.write(repr([{'host': 'localhost', 'file': e, 'skip': False} for e in entries]))
-    return {'groupmap': stem, 'single': stem + '_single'}
-"""
 AVERAGE = (
     "avg.freqresolution=97656.25 avg.timeresolution=8.0 avg.type=average msin=@/data/L1_SB00{n}.MS"
     " msin.datacolumn=DATA msout.overwrite=True msout.storagemanager=Dysco msout.storagemanager.databitrate=0"
     " msout.writefullresflag=False numthreads=2 steps=[avg] msout=@/work/p/L1_SB00{n}.average"
 )
+
+
 AVERAGED = "[@/work/p/L1_SB001.average,@/work/p/L1_SB002.average,@/work/p/L1_SB003.average]"
+
+
 CONCAT = (
     "msin.datacolumn=DATA msout.overwrite=True msout.storagemanager=Dysco msout.storagemanager.databitrate=0"
     f" msout.writefullresflag=False steps=[] msin={AVERAGED} msout=@/work/p/L1_SB003.dpppconcat"
 )
+
+
 WSCLEAN = (
     "-weighting-rank-filter 3 -weight briggs 0.0 -threshold 0.0 -temp-dir @/run/p -size 6000 6000 -scale 0.00208"
     " -pol IQUV -padding 1.4 -niter 100000 -name @/run/p/fullband -minuv-l 80 -mgain 0.65 -mem 90 -maxuv-l 7000"
@@ -33,10 +31,20 @@ WSCLEAN = (
     " -auto-threshold 0.5 -auto-mask 3.3 -no-update-model-required -reorder -fit-beam -join-channels -use-idg"
     " -grid-with-beam -use-differential-lofar-beam @/work/p/L1_SB003.dpppconcat"
 )
+
+
 PLOTS = ["plot_uvcov", "plot_im_high_i", "plot_im_high_v", "make_source_list"]
+
+
 RECIPES = ["do_magic", "average", "dpppconcat", "wsclean_high_deep", *PLOTS]
+
+
 MAPS = ["create_ms_map", "combine_mapfile", "do_magic", "do_magic.groupmap", "do_magic.single", "average", *PLOTS]
+
+
 MAPS += ["combine_mapfile_deep", "dpppconcat", "wsclean_high_deep_image_i", "wsclean_high_deep_image_v"]
+
+
 DATAMAPS = {
     f"do_magic.datamap_{name}" for name in ("single", "timestep", "freqstep", "deep_high_size", "nchansout_clean1")
 }

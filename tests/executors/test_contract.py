@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from living import living
 
+from living import living
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Executor, Job, JobResult, Resources, Staged
-from lofarpipe.executors.local import LocalExecutor
-from lofarpipe.executors.process import OPEN_FILES
-from lofarpipe.executors.slurm import SlurmExecutor
-from lofarpipe.executors.slurm_options import SlurmOptions
-from lofarpipe.programs import job_environment
+from lofarpipe.executors.local.executor import LocalExecutor
+from lofarpipe.executors.local.process import OPEN_FILES
+from lofarpipe.executors.slurm.executor import SlurmExecutor
+from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.jobs import Executor, Job, JobResult, Resources, Staged
+from lofarpipe.programs.find import job_environment
 
 LIMIT_S = 60.0
 MakeJob = Callable[..., Job]
@@ -41,7 +41,7 @@ def slurm_executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
 def dask_address() -> Iterator[str]:
     """The scheduler of a cluster of Dask with one worker, in a process of its own."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-    from lofarpipe.executors.dask_cluster import tokens
+    from lofarpipe.executors.dask.cluster import tokens
 
     given = tokens(Resources(2, 4.0))
     with distributed.LocalCluster(
@@ -52,8 +52,8 @@ def dask_address() -> Iterator[str]:
 
 def dask_executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
     address = request.getfixturevalue("dask_address")
-    from lofarpipe.executors.dask_cluster import DaskOptions
-    from lofarpipe.executors.dask_executor import DaskExecutor
+    from lofarpipe.executors.dask.cluster import DaskOptions
+    from lofarpipe.executors.dask.executor import DaskExecutor
 
     return DaskExecutor(DaskOptions("address", address=address), tmp_path / "jobs", grace_s=1.0)
 

@@ -10,7 +10,6 @@ import pytest
 
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.errors import CheckFailed, PipelineError
-from lofarpipe.executors.claims import take
 from lofarpipe.executors.factory import (
     REMOTE_KEYS,
     end_earlier,
@@ -19,13 +18,14 @@ from lofarpipe.executors.factory import (
     orders_directory,
     unused_sections,
 )
-from lofarpipe.executors.jobs import Job
-from lofarpipe.executors.local import LocalExecutor
-from lofarpipe.executors.orders import read_order, write_order
-from lofarpipe.executors.site_options import read_section
-from lofarpipe.executors.slurm import SlurmExecutor
-from lofarpipe.executors.slurm_options import SlurmOptions
-from lofarpipe.executors.walltimes import FORMS
+from lofarpipe.executors.local.executor import LocalExecutor
+from lofarpipe.executors.remote.lease import take
+from lofarpipe.executors.remote.order import read_order, write_order
+from lofarpipe.executors.slurm.executor import SlurmExecutor
+from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.walltimes import FORMS
+from lofarpipe.jobs import Job
+from lofarpipe.support.site_options import read_section
 
 
 def settings(directory: Path, text: str, default: str = "", lenient: bool = False) -> Settings:

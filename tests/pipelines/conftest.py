@@ -3,7 +3,7 @@
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs import find
+from lofarpipe.programs.find import find
 
 
 @pytest.fixture(scope="session")

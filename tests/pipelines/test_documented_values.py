@@ -13,11 +13,11 @@ from pathlib import Path
 from xml.etree.ElementTree import parse
 
 import pytest
-from fork_server import ForkServer
-from pairwise import pairwise
 
-from lofarpipe.options import Option, read_options
+from fork_server import ForkServer
+from lofarpipe.pipeline.options import Option, read_options
 from lofarpipe.support.parset import Parset
+from pairwise import pairwise
 
 SITE = """\
 [DEFAULT]
@@ -230,7 +230,7 @@ def test_values_that_cannot_work_are_refused(image, options, says, request):
 
 @pytest.fixture
 def gridders():
-    from lofarpipe.imaging.wsclean import describe
-    from lofarpipe.programs import find
+    from lofarpipe.programs.find import find
+    from lofarpipe.programs.wsclean.program import describe
 
     return describe(find("wsclean")).gridders

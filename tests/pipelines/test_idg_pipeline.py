@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from fork_server import ForkServer
 
-from lofarpipe.imaging.flux_check import FluxCheck, check_image
+from fork_server import ForkServer
+from lofarpipe.imaging.quality.flux_check import FluxCheck, check_image
 from lofarpipe.imaging.simulation.truth import read_truth
 from lofarpipe.support.parset import Parset
 

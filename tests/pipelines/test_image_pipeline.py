@@ -12,10 +12,10 @@ import casacore.tables
 import numpy as np
 import pytest
 from astropy.io import fits
-from pipeline_runner import run_pipeline
 
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import Parset
+from pipeline_runner import run_pipeline
 
 PRODUCTION = Path(__file__).with_name("production.parset")
 SMALL = ["-s", "cellsize_highres_deg=0.02", "-s", "niter=50", "-s", "maxlambda_highres=3000"]

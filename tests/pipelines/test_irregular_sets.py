@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from pipeline_runner import run_pipeline
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from pipeline_runner import run_pipeline
 from small_sets import add_field, change_column, keep_rows
 
 SIZE = {"nstations": 24, "nsubbands": 3, "nchannels": 4, "nblocks": 1, "slots-per-block": 60, "timestep-s": 10.013901}

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
+
 from made_sets import make_many_sets
-from pipelines.pipeline_runner import run_pipeline
+from pipeline_runner import run_pipeline
 
 SUBBANDS, BLOCKS = 244, 3
 SMALL = ["-s", "cellsize_highres_deg=0.02", "-s", "maxlambda_highres=1500", "-s", "niter=20", "-s", "mgain=0.5"]

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from astropy.io import fits
+
 from doc_pages import REPOSITORY, blocks
 from fork_server import ForkServer
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from pipeline_runner import run_pipeline
-from same_products import differences, products
 
 from lofarpipe.imaging.simulation.observation import simulate
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.programs import find, job_environment
+from lofarpipe.programs.find import find, job_environment
+from pipeline_runner import run_pipeline
+from same_products import differences, products
 
 pytestmark = pytest.mark.usefixtures("programs")
 

@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from pipeline_runner import run_pipeline
 
-from lofarpipe.imaging.flux_check import check_image
+from lofarpipe.imaging.quality.flux_check import check_image
 from lofarpipe.imaging.simulation.truth import read_truth
+from pipeline_runner import run_pipeline
 
 SIZE = ["--nsubbands", "3", "--slots-per-block", "60", "--nsources", "6"]
 OPTIONS = ["-s", "cellsize_highres_deg=0.0035", "-s", "maxlambda_highres=5000"]

@@ -12,9 +12,10 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 from astropy.io import fits
+
 from copy_pipeline import list_step
-from imaging.small_sets import SetShape, make_set
 from pipeline_runner import run_pipeline
+from small_sets import SetShape, make_set
 
 pytestmark = pytest.mark.usefixtures("programs")
 

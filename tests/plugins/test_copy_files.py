@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from loading import load_script
 
+from loading import load_script
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.plugins import load
+from lofarpipe.pipeline.plugins import load
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.parset import Parset
 

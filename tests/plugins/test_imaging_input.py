@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from casacore.tables import table
+
 from loading import load_script
-
-from lofarpipe.imaging.input_check import check_sets
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from lofarpipe.imaging.ms.inputs import check_sets
 from small_sets import SetShape, add_field, change_column, count_reading, keep_rows, make_set, set_flags
 
 SHAPE = SetShape(nantennas=8, ntimes=6)

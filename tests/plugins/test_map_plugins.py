@@ -1,8 +1,8 @@
 """The plugins that make maps from files and from other maps."""
 
 import pytest
-from loading import load_script
 
+from loading import load_script
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
 

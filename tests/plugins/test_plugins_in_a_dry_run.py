@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loading import load_script
 
+from loading import load_script
 from lofarpipe.errors import PipelineError
-from lofarpipe.plugins import declared
+from lofarpipe.pipeline.plugins import declared
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import Interrupted, JobResult
+from lofarpipe.jobs import Interrupted, JobResult
 from lofarpipe.report import NORMAL, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, events, terminal
 from lofarpipe.report.events import Ended
 from lofarpipe.report.soon import Soon

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from journal_events import began, job_began, run_began
 
+from journal_events import began, job_began, run_began
 from lofarpipe.report import journal_tail
 from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.run_state import JobState

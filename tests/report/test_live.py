@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from copy_pipeline import list_step
-from pseudo_terminal import COLOUR, PseudoTerminal
 
-from lofarpipe.executors.jobs import JobResult
+from copy_pipeline import list_step
+from lofarpipe.jobs import JobResult
 from lofarpipe.report import VERBOSE, LiveTerminal, Picture, live, shows_live
 from lofarpipe.report import screen as screen_module
 from lofarpipe.report.board import Line
+from pseudo_terminal import COLOUR, PseudoTerminal
 
 STEPS = """\
 pipeline.steps = [make, first, second]

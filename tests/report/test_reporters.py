@@ -15,19 +15,9 @@ import pytest
 
 from lofarpipe import report
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.jobs import NOTE, Job, JobResult, JobStart
-from lofarpipe.report import (
-    DEBUG,
-    NORMAL,
-    QUIET,
-    VERBOSE,
-    ClassicLog,
-    Reporter,
-    Reporters,
-    Terminal,
-    classic_log,
-    terminal,
-)
+from lofarpipe.jobs import NOTE, Job, JobResult, JobStart
+from lofarpipe.report import DEBUG, NORMAL, QUIET, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, terminal
+from lofarpipe.report import pipeline_log as classic_log
 
 EVENTS = [name for name, _ in inspect.getmembers(Reporter, inspect.isfunction)]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from journal_events import began, ended, event, job_began, job_ended, run_began
 
+from journal_events import began, ended, event, job_began, job_ended, run_began
 from lofarpipe.report.run_state import KILLED_PROBLEM, RunState
 
 START = {"event": "run_started", "time_s": 100.0, "job": "field", "pid": 7, "steps": ["create", "average", "image"]}

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from loading import load_script
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
-from test_flux_check import TRUTH, write
-from test_source_fit import NPIX, restored
-
 from lofarpipe.imaging.simulation.truth import write_truth
+from made_sources import NPIX, restored
+from made_truth import TRUTH, write
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_with_truth.py"
 

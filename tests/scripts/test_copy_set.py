@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+
 from loading import load_script
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
+from lofarpipe.imaging.ms.survey import survey_set
 from small_sets import SetShape, keep_rows, make_set
-
-from lofarpipe.imaging.survey import survey_set
 
 
 @pytest.fixture

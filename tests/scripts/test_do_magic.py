@@ -5,17 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from loading import load_script
 
+from loading import load_script
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "imaging"))
 from small_sets import SetShape, count_reading, make_set
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "do_magic.py"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from loading import load_script
 
+from loading import load_script
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.input_sets import named_sets
+from lofarpipe.imaging.ms.input_sets import named_sets
 from lofarpipe.support.data_map import DataMap
 
 
@@ -76,7 +76,7 @@ def test_sets_without_diameter_are_refused_with_advice(script, root, dish_set, m
     def refuse(*_):
         raise ValueError("station diameter is 0.0 m, so the beam width is undefined")
 
-    monkeypatch.setattr("lofarpipe.imaging.beam_images.write_beam_images", refuse)
+    monkeypatch.setattr("lofarpipe.programs.wsclean.beam_images.write_beam_images", refuse)
     with pytest.raises(PipelineError, match=r"diameter is 0\.0 m.*set station_diameter_m"):
         script.main(str(dish_set), root)
 

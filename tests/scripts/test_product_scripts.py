@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from casacore.tables import table
-from loading import REPOSITORY, load_script
-from made_images import image_of_real_data, write_image
 
-from lofarpipe import programs
+from loading import REPOSITORY, load_script
+from lofarpipe.archive.feedback import sky_image_keys
 from lofarpipe.errors import PipelineError
-from lofarpipe.feedback import sky_image_keys
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import Source
 from lofarpipe.imaging.simulation.truth import Truth, write_truth
+from lofarpipe.programs import find as programs
+from made_images import image_of_real_data, write_image
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe import programs
-from lofarpipe.programs import job_environment
+from lofarpipe.programs import find as programs
+from lofarpipe.programs.find import job_environment
 from lofarpipe.support import data_directories as tables
 from lofarpipe.support.data_directories import (
     MARK,
@@ -202,7 +202,7 @@ def test_casacore_does_not_complain() -> None:
         "from casacore.measures import measures; m = measures();"
         "print(m.measure(m.epoch('UTC', '2026/01/01'), 'TAI')['m0']['value'])"
     )
-    environment = {"PYTHONPATH": str(Path(programs.__file__).parents[1]), "HOME": "/nowhere"}
+    environment = {"PYTHONPATH": str(Path(programs.__file__).parents[2]), "HOME": "/nowhere"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert (done.stdout[:9], done.stderr) == ("61041.000", "")
     assert float(done.stdout) == pytest.approx(61041 + 37 / 86400, abs=1e-8)
@@ -217,11 +217,11 @@ def test_file_of_another_kind_has_no_date(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [{}, {"CASACORE_DATADIR": "/mine"}, {"AIPSPATH": "/mine"}])
 def test_import_of_casacore_changes_no_job(given: dict[str, str]) -> None:
     code = (
-        "from lofarpipe.programs import job_environment;"
+        "from lofarpipe.programs.find import job_environment;"
         "from lofarpipe.support.data_directories import set_data_directories; set_data_directories();"
         "before = job_environment(); import casacore; assert job_environment() == before; print(before)"
     )
-    environment = {"PYTHONPATH": str(Path(programs.__file__).parents[1]), "HOME": "/nowhere", **given}
+    environment = {"PYTHONPATH": str(Path(programs.__file__).parents[2]), "HOME": "/nowhere", **given}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     seen = ast.literal_eval(done.stdout)
     assert seen.items() >= given.items()

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from lofarpipe.support import python2
 from lofarpipe.support.lofar_names import REMEDIES, STANDS_FOR
 from lofarpipe.support.parset import Parset
+from lofarpipe.support.python2 import loader as python2
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.support import python2, utilities
+from lofarpipe.support import utilities
 from lofarpipe.support.clusterdesc import ClusterDesc, get_compute_nodes, get_head_node
 from lofarpipe.support.data_map import (
     DataMap,
@@ -50,6 +50,7 @@ from lofarpipe.support.pipelinelogging import (
     log_process_output,
     log_time,
 )
+from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.subprocessgroup import SubProcessGroup
 
 NAMES = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from lofarpipe.imaging.simulation import columns
 from lofarpipe.imaging.simulation.stations import TILES, Station
-from lofarpipe.imaging.simulation.subtables import SetLayout
+from lofarpipe.imaging.simulation.tables import SetLayout
 
 CLOCK_MHZ = 200.0
 OBSERVATION_COLUMNS = (

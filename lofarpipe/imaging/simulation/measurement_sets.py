@@ -10,12 +10,13 @@ import casacore.tables
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.noise import station_sefd_jy
-from lofarpipe.imaging.simulation import lofar_tables, main_table, subtables
+from lofarpipe.imaging.simulation import lofar_tables, main_table
+from lofarpipe.imaging.simulation import tables as subtables
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.stations import Station
-from lofarpipe.imaging.simulation.subtables import SetLayout
+from lofarpipe.imaging.simulation.tables import SetLayout
 from lofarpipe.imaging.simulation.uvw import station_uvw_m
+from lofarpipe.imaging.weighting.noise import station_sefd_jy
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.beam_formula import station_fwhm_deg, station_kind
+from lofarpipe.imaging.beam.formula import station_fwhm_deg, station_kind
 from lofarpipe.imaging.simulation import measurement_sets
 from lofarpipe.imaging.simulation.predict import predict_argv
 from lofarpipe.imaging.simulation.settings import ObservationSettings

@@ -1,0 +1,1 @@
+"""For machines: run record, LTA feedback, SIP, checksums, comparison, RO-Crate."""

@@ -1,0 +1,151 @@
+"""Checksums of files and casacore tables, at a cost that does not grow with their size.
+
+Up to a limit everything is read (``full``). Beyond it only the first and the last MiB of each file are (``sampled``):
+that tells other data apart, but not every changed byte.
+
+``full``, file: its SHA-256. ``full``, table: the SHA-256 of what ``sha256sum`` prints for its files in byte order of
+their names below the table, locks left out::
+
+    cd L1.MS; find * -type f ! -name table.lock | LC_ALL=C sort | xargs sha256sum | sha256sum
+
+``sampled``: the SHA-256 of one line ``<SHA-256 of the samples>  <bytes>  <name>`` for each of the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.state.fingerprints import SMALL_BYTES, digest_of, small_stamp, stamp
+
+Entry = dict[str, Any]
+
+FULL, SAMPLED = "full", "sampled"
+SAMPLE_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
+LOCK = "table.lock"  # casacore writes it when a table is only read
+
+
+def describe_files(
+    paths: Iterable[str],
+    limit_bytes: int,
+    known: Mapping[str, Entry] | None = None,
+    prefer: Mapping[str, str] | None = None,
+) -> list[Entry]:
+    """Return one entry for each file or table: path, kind, bytes, files, stamp, checksum.
+
+    Parameters
+    ----------
+    paths: those that are neither file nor table are left out.
+    limit_bytes: how much is read entirely, over all of them, the smallest first; of the others samples are.
+    known: path -> entry of an earlier run; where size and times are still the same, nothing is read again.
+    prefer: path -> method, of those that shall be compared with earlier entries.
+    """
+    digests: dict[str, str] = {}  # of small files, which are read for their stamps already
+    found = {path: _measured(path, digests) for path in dict.fromkeys(paths)}
+    earlier = known or {}
+    bare = {path: _kept(entry, earlier.get(path)) for path, entry in found.items() if entry is not None}
+    left = limit_bytes
+    entries: dict[str, Entry] = {}
+    for path, entry in sorted(bare.items(), key=lambda item: int(item[1]["bytes"])):
+        method = (prefer or {}).get(path) or (FULL if entry["bytes"] <= left else SAMPLED)
+        left -= entry["bytes"]
+        if "checksum" in entry and entry["checksum"]["method"] in (method, FULL):
+            entries[path] = entry
+        else:
+            value = digests.get(path) if method == FULL else None
+            entries[path] = _summed(entry, method, value or checksum_of(path, method))
+    return [entries[path] for path in bare]
+
+
+def _kept(entry: Entry, earlier: Entry | None) -> Entry:
+    """Return what an earlier run knows of a file, if it has not changed since."""
+    return entry if earlier is None or earlier.get("stamp") != entry["stamp"] else earlier
+
+
+def _measured(path: str, digests: dict[str, str]) -> Entry | None:
+    """Return the entry of a file or a table without its checksum, None if it is neither, or cannot be read."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - of very many paths
+        if stat.S_ISREG(status.st_mode) and status.st_size <= SMALL_BYTES:
+            digests[path] = digest_of(path, status.st_size)
+            mark = small_stamp(digests[path], status.st_mtime_ns)
+            return {"path": path, "kind": "file", "bytes": status.st_size, "files": 1, "stamp": mark}
+    except (OSError, ValueError):  # not there, not readable, or no path at all
+        return None
+    large = stamp(path)
+    return _measured_large(path, large) if large is not None and os.access(path, os.R_OK) else None
+
+
+def _measured_large(path: str, mark: str) -> Entry:
+    status = os.stat(path)  # noqa: PTH116 - of very many paths
+    if not stat.S_ISDIR(status.st_mode):
+        return {"path": path, "kind": "file", "bytes": status.st_size, "files": 1, "stamp": mark}
+    sizes = [file.stat().st_size for file, _ in files_in(path)]
+    return {"path": path, "kind": "table", "bytes": sum(sizes), "files": len(sizes), "stamp": mark}
+
+
+def _summed(entry: Entry, method: str, value: str) -> Entry:
+    return {**entry, "checksum": {"algorithm": "sha256", "method": method, "value": value}}
+
+
+def files_in(path: str) -> list[tuple[Path, str]]:
+    """Return the files of a table with their names below it, in byte order of these; of a file itself, with its own."""
+    top = Path(path)
+    if not top.is_dir():
+        return [(top, top.name)]
+    found = [(Path(folder, name), name) for folder, _, names in os.walk(top) for name in names if name != LOCK]
+    named = [(file, str(file.relative_to(top))) for file, _ in found]
+    return sorted(named, key=lambda pair: os.fsencode(pair[1]))
+
+
+def checksum_of(path: str, method: str) -> str:
+    """Return the checksum of a file or table by one of the two methods.
+
+    Raises
+    ------
+    OSError
+        If a file of it cannot be read.
+    """
+    if method == FULL and not os.path.isdir(path):  # noqa: PTH112 - of very many paths
+        return _digest(path, _whole)
+    total = hashlib.sha256()
+    for file, name in files_in(path):
+        size = "" if method == FULL else f"{file.stat().st_size}  "
+        digest = _digest(file, _whole if method == FULL else _ends)
+        total.update(os.fsencode(f"{digest}  {size}{name}\n"))
+    return total.hexdigest()
+
+
+def _digest(path: str | Path, read: Callable[[int], Iterable[bytes]]) -> str:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = hashlib.sha256()
+        for block in read(file):
+            found.update(block)
+        return found.hexdigest()
+    finally:
+        os.close(file)
+
+
+def _whole(file: int) -> Iterable[bytes]:
+    # A small file is read at once, without room for more: there may be very many of them.
+    left = os.fstat(file).st_size
+    while block := os.read(file, min(BLOCK_BYTES, left) if left > 0 else BLOCK_BYTES):
+        yield block
+        left -= len(block)
+        if left == 0:
+            return
+
+
+def _ends(file: int) -> Iterable[bytes]:
+    """Yield the first MiB, and the last one as far as it is not in the first."""
+    size = os.fstat(file).st_size
+    yield os.pread(file, SAMPLE_BYTES, 0)
+    if size > SAMPLE_BYTES:
+        start = max(SAMPLE_BYTES, size - SAMPLE_BYTES)
+        yield os.pread(file, size - start, start)

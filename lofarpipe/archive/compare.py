@@ -1,0 +1,181 @@
+"""What differs in the products of two runs: bytes, and where these differ the content that counts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.archive.rounding import are_close_drawings, are_close_images, are_close_texts
+
+Facts = dict[str, Any]
+
+SAME, SAME_CONTENT, DIFFERS, MISSING, NEW = "same", "same content", "differs", "missing", "new"
+ROUNDED = "same to rounding"
+LARGEST_TEXT_BYTES = 50_000_000
+LARGEST_TABLE_BYTES = 2_000_000_000
+ROWS = 100_000  # of a table, compared at a time
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One product of two runs."""
+
+    name: str
+    result: str
+    detail: str = ""
+
+
+def product_names(record: Facts) -> dict[str, Facts]:
+    """Return the products by names that do not say where the run was: below its directories, else as they are."""
+    run = record["run"]
+    places = sorted({run["job_directory"], run["working_directory"]}, key=len, reverse=True)
+    named = {}
+    for entry in record["products"]:
+        place = next((place for place in places if entry["path"].startswith(f"{place}/")), None)
+        named[entry["path"].removeprefix(f"{place}/") if place else entry["path"]] = entry
+    return named
+
+
+def compare_products(before: Facts, after: Facts) -> list[Compared]:
+    """Return each product of either run with what became of it."""
+    old, new = product_names(before), product_names(after)
+    moved = _moved(old, new)
+    places = _places(before, after) | moved | {Path(name).name: Path(other).name for name, other in moved.items()}
+    found = [
+        _compared(f"{name} -> {moved[name]}" if name in moved else name, entry, new.get(moved.get(name, name)), places)
+        for name, entry in old.items()
+    ]
+    return found + [Compared(name, NEW) for name in new if name not in old and name not in moved.values()]
+
+
+def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]:
+    """Return what was delivered elsewhere the second time: products of one kind outside of the runs, in their order."""
+    moved: dict[str, str] = {}
+    for name in (name for name in old if name.startswith("/") and name not in new):
+        others = (other for other in new if other.startswith("/") and other not in old)
+        same_kind = (other for other in others if Path(other).suffix == Path(name).suffix)
+        match = next((other for other in same_kind if other not in moved.values()), None)
+        if match is not None:
+            moved[name] = match
+    return moved
+
+
+def _places(before: Facts, after: Facts) -> dict[str, str]:
+    """Return directories of the one run -> those of the other."""
+    return {before["run"][key]: after["run"][key] for key in ("working_directory", "job_directory")}
+
+
+def _compared(name: str, old: Facts, new: Facts | None, places: Mapping[str, str]) -> Compared:
+    if new is None:
+        return Compared(name, MISSING)
+    if old["checksum"] == new["checksum"]:
+        return Compared(name, SAME)
+    if not Path(old["path"]).exists():
+        return Compared(name, DIFFERS, "the first one is not there any more, so that only checksums tell")
+    if old["kind"] == "table":
+        return _tables(name, old, new)
+    if old["path"].endswith(".fits"):
+        return _images(name, old["path"], new["path"])
+    return _texts(name, old, new, places)
+
+
+def _texts(name: str, old: Facts, new: Facts, places: Mapping[str, str]) -> Compared:
+    """Compare two files but for the places of the runs in them, and two drawings."""
+    if max(old["bytes"], new["bytes"]) > LARGEST_TEXT_BYTES:
+        return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes")
+    if old["path"].endswith(".png"):
+        return Compared(name, ROUNDED if are_close_drawings(old["path"], new["path"]) else DIFFERS)
+    names = {os.fsencode(one): os.fsencode(other) for one, other in places.items()}
+    any_name = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    before, after = Path(old["path"]).read_bytes(), Path(new["path"]).read_bytes()
+    before = re.sub(any_name, lambda found: names[found[0]], before)
+    if before == after:
+        return Compared(name, SAME_CONTENT, "but for where the runs were")
+    if are_close_texts(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")):
+        return Compared(name, ROUNDED)
+    return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes")
+
+
+def _images(name: str, old: str, new: str) -> Compared:
+    """Compare the pixels of two FITS images; blank ones are equal."""
+    import numpy as np
+    from astropy.io import fits
+
+    try:
+        one, other = fits.getdata(old), fits.getdata(new)
+    except (OSError, ValueError, TypeError, IndexError) as err:
+        return Compared(name, DIFFERS, f"cannot be read as FITS: {err}")
+    if one is None or other is None or one.shape != other.shape or one.dtype.fields or other.dtype.fields:
+        return Compared(name, DIFFERS, "not images of one size")
+    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+        return Compared(name, SAME_CONTENT, "all pixels are equal; the headers are not")
+    largest = float(np.nanmax(np.abs(one.astype(float) - other.astype(float)), initial=0.0))
+    peak = float(np.nanmax(np.abs(one), initial=0.0))
+    result = ROUNDED if one.dtype.kind == "f" and are_close_images(one, other) else DIFFERS
+    return Compared(name, result, f"pixels by up to {largest:.3g}, where the largest is {peak:.3g}")
+
+
+def _tables(name: str, old: Facts, new: Facts) -> Compared:
+    """Compare the columns of two main tables; their subtables and keywords may tell of the run, as HISTORY does."""
+    if max(old["bytes"], new["bytes"]) > LARGEST_TABLE_BYTES:
+        return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes; too large to compare its columns")
+    from casacore.tables import table
+
+    try:
+        with table(old["path"], ack=False) as one, table(new["path"], ack=False) as other:
+            if sorted(one.colnames()) != sorted(other.colnames()) or one.nrows() != other.nrows():
+                return Compared(name, DIFFERS, "other columns or rows")
+            wrong = [column for column in one.colnames() if not _same_column(one, other, column)]
+    except RuntimeError as err:
+        return Compared(name, DIFFERS, f"cannot be read as a table: {err}")
+    if wrong:
+        return Compared(name, DIFFERS, f"in {', '.join(wrong)}")
+    return Compared(name, SAME_CONTENT, "all columns are equal; keywords or subtables are not")
+
+
+def _same_column(one: Any, other: Any, column: str) -> bool:
+    return all(
+        _equal(_cells(one, column, start), _cells(other, column, start)) for start in range(0, one.nrows(), ROWS)
+    )
+
+
+def _cells(table: Any, column: str, start: int) -> Any:
+    """Return some cells of a column; None where they are not written or differ in shape."""
+    try:
+        return table.getcol(column, start, min(ROWS, table.nrows() - start))
+    except RuntimeError:
+        return None
+
+
+def _equal(one: Any, other: Any) -> bool:
+    import numpy as np
+
+    if one is None or other is None:
+        return one is None and other is None
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+    return bool(one == other)
+
+
+def report_lines(compared: list[Compared]) -> list[str]:
+    """Return the table for people: what differs first, and a last line that counts."""
+    order = (DIFFERS, MISSING, NEW, ROUNDED, SAME_CONTENT, SAME)
+    width = max((len(one.result) for one in compared if one.result != SAME), default=0)
+    lines = [
+        f"{one.result:{width}}  {one.name}{f': {one.detail}' if one.detail else ''}"
+        for one in sorted(compared, key=lambda one: (order.index(one.result), one.name))
+        if one.result != SAME
+    ]
+    counts = [(result, sum(one.result == result for one in compared)) for result in reversed(order)]
+    counted = ", ".join(f"{number} {result}" for result, number in counts if number)
+    return [*lines, f"{len(compared)} products: {counted or 'none'}"]
+
+
+def is_repeated(compared: list[Compared], exactly: bool = False) -> bool:
+    """Whether nothing is missing, new or different; ``exactly``: not by rounding either."""
+    good = (SAME, SAME_CONTENT) if exactly else (SAME, SAME_CONTENT, ROUNDED)
+    return all(one.result in good for one in compared)

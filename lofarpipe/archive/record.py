@@ -1,0 +1,244 @@
+"""run.json: what a run was told, what it used, what it did and what came out.
+
+It is written when a run begins, and again when it ends, however it does. doc/run.schema.json describes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.archive.checksums import FULL, describe_files
+from lofarpipe.archive.configuration import checksum_limit_bytes, configuration_facts
+from lofarpipe.archive.inputs import RunFiles
+from lofarpipe.archive.parset_copy import self_contained
+from lofarpipe.archive.run_state import job_facts, run_facts, step_facts
+from lofarpipe.archive.software import host_facts, package_facts, program_facts, runner_facts
+from lofarpipe.config import Settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.options import Option
+from lofarpipe.report.events import Reporter
+from lofarpipe.report.picture import Picture
+from lofarpipe.state.history import History
+from lofarpipe.support.utilities import uncollected, write_atomically
+
+Facts = dict[str, Any]
+
+SCHEMA_VERSION = 1
+# Made once, not for each of the jobs; facts hold no list that holds itself, which takes time to look for.
+_as_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
+FILE_NAME = "run.json"
+#: The names of the command line's options that change the configuration.
+OVERRIDES = (
+    *("config", "job_name", "task_file", "runtime_directory", "working_directory", "start_time", "lenient"),
+    *("cores", "memory_gb"),
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed."""
+
+    parset: str
+    assignments: tuple[str, ...]  # of --set
+    overrides: Mapping[str, str]  # other options that change what runs
+    directory: Path  # where; names in the parset are relative to it
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Command:
+        """Return what a command line says."""
+        given = {name: getattr(options, name, None) for name in OVERRIDES}
+        overrides = {name: str(value) for name, value in given.items() if value not in (None, False)}
+        return cls(options.parset, tuple(options.set), overrides, Path.cwd())
+
+
+class RunRecord(Reporter):
+    """Writes run.json into the job directory when the run begins and when it ends.
+
+    Parameters
+    ----------
+    history, picture: of the run, kept up to date by its journal.
+    complain: is told what cannot be written or read; that ends no run.
+
+    Raises
+    ------
+    PipelineError
+        If the configuration has no sensible [report] checksum_limit_gb.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: Settings,
+        command: Command,
+        history: History,
+        picture: Picture,
+        complain: Callable[[str], None],
+    ) -> None:
+        self.path = settings.job_directory / FILE_NAME
+        self._pipeline = pipeline
+        self._settings = settings
+        self._command = command
+        self._history = history
+        self._picture = picture
+        self._limit_bytes = checksum_limit_bytes(settings)
+        self._text, self._lost = self_contained(pipeline.composed)
+        self._complain = complain
+        self._facts: Facts = {}
+        self._quality: Any = None  # of the image of this run; None before it was measured
+        self._earlier: list[Facts] = []  # products of an earlier run
+
+    @property
+    def facts(self) -> Facts:
+        """What does not change while the run goes on, with inputs, products and quality; {} before it begins."""
+        return self._facts and {**self._facts, "quality": self._quality}
+
+    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+        """Write what is known before the first step."""
+        del job_name, job_directory, steps
+        self._try(self._begin)
+
+    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+        """Write what was done and made; nothing if the run never began."""
+        del ok, job_name, problem
+        if self._facts:
+            self._try(self._finish)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            with uncollected():
+                write()
+        except (OSError, PipelineError) as err:
+            self._complain(f"{self.path}: this run is not recorded: {err}")
+
+    def _begin(self) -> None:
+        inputs, self._earlier = _earlier_files(self.path)
+        self._facts = self._fixed_facts()
+        known = {entry["path"]: entry for entry in inputs}
+        paths = self._files().inputs(self._history, known)
+        self._facts["inputs"] = _inputs(paths, known, self._history, self._limit_bytes)
+        self._facts["products"] = []
+        self._write()
+
+    def _finish(self) -> None:
+        history, files = self._history, self._files()
+        inputs = self._with_new_ones(files)
+        known = {entry["path"]: entry for entry in self._earlier}
+        state = self._picture.state
+        products = files.products(history, [entry["path"] for entry in inputs], state.current, state.earlier_files())
+        self._facts["inputs"] = inputs
+        self._facts["products"] = describe_files(products, self._limit_bytes, known)
+        self._write()
+
+    def _with_new_ones(self, files: RunFiles) -> list[Facts]:
+        """Return the inputs: those that were there at the beginning as they were, and those that steps have named."""
+        before = {entry["path"]: entry for entry in self._facts["inputs"]}
+        paths = files.inputs(self._history, before)
+        read = sum(entry["bytes"] for entry in before.values() if entry["checksum"]["method"] == FULL)
+        new = describe_files((path for path in paths if path not in before), max(0, self._limit_bytes - read))
+        return [*(before[path] for path in paths if path in before), *new]
+
+    def _fixed_facts(self) -> Facts:
+        """Return what does not change while the run goes on."""
+        settings, pipeline = self._settings, self._pipeline
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "command": {
+                "parset": self._command.parset,
+                "set": list(self._command.assignments),
+                "overrides": dict(self._command.overrides),
+                "directory": str(self._command.directory),
+            },
+            "parset": {
+                "path": str(pipeline.path),
+                "files": describe_files(map(str, pipeline.files), self._limit_bytes),
+                "text": self._text,
+                "lost": self._lost,
+            },
+            "options": [option_facts(option) for option in pipeline.options],
+            "configuration": configuration_facts(settings, self._command.overrides),
+            "software": {
+                "runner": runner_facts(),
+                "programs": program_facts(pipeline.steps, settings),
+                "packages": package_facts(),
+            },
+            "host": host_facts(),
+        }
+
+    def _files(self) -> RunFiles:
+        programs = frozenset(program["path"] for program in self._facts["software"]["programs"])
+        first_s = self._picture.first_s
+        began_s = time.time() if first_s is None else first_s
+        return RunFiles(self._pipeline, self._settings, programs, began_s, self._picture.pauses)
+
+    def _write(self) -> None:
+        state = self._picture.state
+        path = self._settings.job_directory / "quality.json"
+        self._quality = None if str(path) in state.earlier_files() else read_record(path, None)
+        facts = {
+            "schema_version": self._facts["schema_version"],
+            "run": run_facts(state, self._settings),
+            **self._facts,
+            "steps": step_facts(state),
+            "jobs": job_facts(state),
+            "quality": self._quality,
+            "warnings": list(state.warnings),
+            "notices": list(state.notices),
+        }
+        write_atomically(self.path, as_text(facts))
+
+
+def as_text(facts: Facts) -> str:
+    """Return facts as JSON, one line for each item of a list: a tenth of the time that an indented text takes."""
+    entries = []
+    for key, value in facts.items():
+        if isinstance(value, list) and value:
+            # At once, and cut where objects meet: within a text a quote has a backslash before it.
+            text = "[\n  " + _as_json(value)[1:-1].replace('}, {"', '},\n  {"') + "\n ]"
+        else:
+            text = _as_json(value)
+        entries.append(f" {_as_json(key)}: {text}")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def option_facts(option: Option) -> Facts:
+    """Return an option with its value, whether that is the default, its source, its meaning and its domain."""
+    return {
+        "name": option.name,
+        "value": option.value,
+        "is_default": option.is_default,
+        "source": option.where,
+        "meaning": option.meaning,
+        "domain": option.domain,
+    }
+
+
+def _inputs(paths: list[str], known: Mapping[str, Facts], history: History, limit_bytes: int) -> list[Facts]:
+    """Return the inputs as they were before the run: those that a step has changed keep their earlier entry."""
+    changed = {path for path in paths if path in known and path in history.written}
+    fresh = {
+        entry["path"]: entry for entry in describe_files((p for p in paths if p not in changed), limit_bytes, known)
+    }
+    return [known[path] if path in changed else fresh[path] for path in paths if path in changed or path in fresh]
+
+
+def _earlier_files(path: Path) -> tuple[list[Facts], list[Facts]]:
+    """Return inputs and products of an earlier record; none where it is not there, or is of another version."""
+    record = read_record(path, {})
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        return [], []
+    return record.get("inputs", []), record.get("products", [])
+
+
+def read_record(path: Path, default: Any) -> Any:
+    """Return what a JSON file holds, null for what is no number; ``default`` where it is not there, or is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    except (OSError, ValueError):
+        return default

@@ -1,0 +1,224 @@
+"""``genericpipeline.py repeat run.json``: the same run again, in a job directory of its own, and what differs."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.archive.compare import compare_products, is_repeated, report_lines
+from lofarpipe.archive.record import FILE_NAME, SCHEMA_VERSION, read_record
+from lofarpipe.archive.unchanged import changed_software, check_inputs
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.signals import terminating
+from lofarpipe.installation import share_directory
+from lofarpipe.programs.find import job_environment
+from lofarpipe.state.fingerprints import named_paths
+from lofarpipe.support.utilities import write_atomically
+
+Facts = dict[str, Any]
+
+EXIT_DIFFERS = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the sub-command; return 0 if every product is the same, 1 if the run failed or something differs.
+
+    Raises
+    ------
+    PipelineError
+        If the record cannot be read or repeated, or an input is not what it was.
+    """
+    options = _parser().parse_args(arguments)
+    record = load_record(Path(options.record))
+    plan = plan_repeat(record, options)
+    if not options.anyway:
+        check_inputs(record["inputs"])
+    for warning in changed_software(record["software"]):
+        print(f"warning: {warning}", file=sys.stderr)
+    status = _run(plan)
+    if status:
+        return status
+    compared = compare_products(record, load_record(plan.job_directory / FILE_NAME))
+    print(*report_lines(compared), sep="\n")
+    return 0 if is_repeated(compared, options.exactly) else EXIT_DIFFERS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="genericpipeline.py repeat", description="Runs again what a run.json records, and says what differs."
+    )
+    parser.add_argument("record", help="run.json, or the job directory that holds it")
+    parser.add_argument("-j", "--job-name", metavar="NAME", help="name of the run; default: <job>-repeat")
+    parser.add_argument("-r", "--runtime-directory", metavar="DIR", help="default: that of the first run")
+    parser.add_argument("-w", "--working-directory", metavar="DIR", help="default: that of the first run")
+    parser.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="what shall be different")
+    parser.add_argument("--anyway", action="store_true", help="run also where inputs are not what they were")
+    parser.add_argument("--exactly", action="store_true", help="what differs by rounding differs, too")
+    volume = parser.add_mutually_exclusive_group()
+    for flag, name in (("-q", "--quiet"), ("-v", "--verbose"), ("-d", "--debug")):
+        volume.add_argument(flag, name, action="store_true", help="as for a run")
+    return parser
+
+
+def load_record(path: Path) -> Facts:
+    """Return the record in a file, or in a job directory.
+
+    Raises
+    ------
+    PipelineError
+        If it is not there, or no record of this version.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such record; name the run.json of a job directory")
+    record = read_record(path, None)
+    if not isinstance(record, dict) or "parset" not in record or "run" not in record:
+        raise PipelineError(f"{path}: not a record of a run; name the run.json of a job directory")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise PipelineError(
+            f"{path}: schema version {record.get('schema_version')}; this version reads {SCHEMA_VERSION} only"
+        )
+    return record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run."""
+
+    argv: list[str]
+    directory: Path  # where
+    job_directory: Path
+
+
+def plan_repeat(record: Facts, options: argparse.Namespace) -> Plan:
+    """Write parset and configuration of the repetition below its job directory, and return the command.
+
+    Raises
+    ------
+    PipelineError
+        If the parset is not complete, the job directory is that of the first run, or products would be overwritten.
+    """
+    if lost := record["parset"]["lost"]:
+        raise PipelineError(f"this run cannot be repeated: its record has not the values of {', '.join(lost)}")
+    _refuse_delivered(record, options.set)
+    run = record["run"]
+    name = options.job_name or f"{run['job']}-repeat"
+    runtime = str(Path(options.runtime_directory or _first(record, "runtime_directory")).absolute())
+    working = str(Path(options.working_directory or _first(record, "working_directory")).absolute())
+    config = repeated_config(record)
+    job_directory = _job_directory(config, name, runtime, working)
+    if str(job_directory) == run["job_directory"] or str(Path(working, name)) == run["working_directory"]:
+        raise PipelineError(f"{job_directory}: that is the run to repeat; give another job name with -j")
+    parset, config_file = _write(job_directory / "repeat", record, config)
+    directory = Path(record["command"]["directory"])
+    sites = ["-c", str(config_file), "-j", name, "-r", runtime, "-w", working]
+    words = [str(parset), *sites, *_kept(record), *(f"--set={text}" for text in options.set), *_volume(options)]
+    argv = [sys.executable, "-P", "-m", "lofarpipe.cli", *words]
+    return Plan(argv, directory if directory.is_dir() else Path.cwd(), job_directory)
+
+
+def _first(record: Facts, key: str) -> str:
+    """Return a directory of the configuration as it was for the first run."""
+    values = {one["key"]: one["value"] for one in record["configuration"]["values"] if one["section"] == "DEFAULT"}
+    if key in values:
+        return str(Path(record["command"]["directory"], values[key]))
+    where = "job_directory" if key == "runtime_directory" else "working_directory"
+    return str(Path(record["run"][where]).parent)
+
+
+def _kept(record: Facts) -> list[str]:
+    """Return the options of the first command line that hold for every repetition."""
+    given = record["command"]["overrides"]
+    flags = ["--lenient"] if "lenient" in given else []
+    names = ("task_file", "cores", "memory_gb")
+    return flags + [f"--{name.replace('_', '-')}={given[name]}" for name in names if name in given]
+
+
+def _volume(options: argparse.Namespace) -> list[str]:
+    return [f"--{name}" for name in ("quiet", "verbose", "debug") if getattr(options, name)]
+
+
+def _refuse_delivered(record: Facts, assignments: Sequence[str]) -> None:
+    """Refuse to overwrite what the first run delivered outside of its directories, unless it goes elsewhere now."""
+    run = record["run"]
+    ours = tuple(f"{run[key]}/" for key in ("job_directory", "working_directory"))
+    inputs = {entry["path"] for entry in record["inputs"]}
+    outside = {entry["path"] for entry in record["products"] if not entry["path"].startswith(ours)} - inputs
+    changed = {text.partition("=")[0].strip() for text in assignments}
+    here = Path(record["command"]["directory"])
+    for option in record["options"]:
+        named = named_paths(option["value"], here) & outside
+        if option["name"] in changed:
+            outside -= named
+        elif named:
+            raise PipelineError(
+                f"{sorted(named)[0]}: the first run delivered it, and a repetition would overwrite it; "
+                f"give other names with -s {option['name']}=..."
+            )
+
+
+def repeated_config(record: Facts) -> str:
+    """Return the configuration of the first run, with its current directory, and with the plugins beside its parset."""
+    directory = record["command"]["directory"].replace("%", "%%")
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read_string(record["configuration"]["text"].replace("%(cwd)s", directory))
+    beside = dict.fromkeys(str(Path(entry["path"]).parent) for entry in record["parset"]["files"])
+    shipped = str(share_directory())
+    more = [path for path in beside if path != shipped and Path(path, "plugins").is_dir()]
+    listed = parser.defaults().get("recipe_directories", "").strip("[] ")
+    everything = [*([listed] if listed else []), *(path.replace("%", "%%") for path in more)]
+    parser["DEFAULT"]["recipe_directories"] = f"[{', '.join(everything)}]"
+    written = io.StringIO()
+    parser.write(written)
+    return written.getvalue()
+
+
+def _job_directory(config: str, name: str, runtime: str, working: str) -> Path:
+    given = {"job_name": name, "start_time": "", "share": str(share_directory()).replace("%", "%%")}
+    parser = configparser.ConfigParser(defaults=given, strict=False)
+    parser.read_string(config)
+    parser["DEFAULT"]["runtime_directory"] = runtime.replace("%", "%%")
+    parser["DEFAULT"]["working_directory"] = working.replace("%", "%%")
+    try:
+        return Path(parser.get("layout", "job_directory", fallback=str(Path(runtime, name)))).absolute()
+    except configparser.Error as err:
+        raise PipelineError(f"the configuration of the first run cannot be used: {' '.join(str(err).split())}") from err
+
+
+def _write(folder: Path, record: Facts, config: str) -> tuple[Path, Path]:
+    """Write parset and configuration; the parset keeps its name, for steps may refer to it."""
+    parset, config_file = folder / Path(record["parset"]["path"]).name, folder / "pipeline.cfg"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(parset, record["parset"]["text"])
+        write_atomically(config_file, config)
+    except OSError as err:
+        raise PipelineError(f"{folder}: cannot be written: {err.strerror}; choose another place with -r") from err
+    return parset, config_file
+
+
+def _run(plan: Plan) -> int:
+    """Run the command where the first one was given; whatever ends this process ends it too.
+
+    Raises
+    ------
+    Interrupted
+        After SIGTERM or SIGHUP; the run has ended then.
+    """
+    environment = {**os.environ, **job_environment(is_ours=False)}
+    with terminating():
+        process = subprocess.Popen(plan.argv, cwd=plan.directory, env=environment)
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise

@@ -1,0 +1,204 @@
+"""Which programs, packages and machine a run used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lofarpipe import __version__
+from lofarpipe.archive.checksums import FULL, checksum_of
+from lofarpipe.cli.inspect import flattened
+from lofarpipe.config import Settings
+from lofarpipe.engine.recipe import find_executable
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.machine import detect_resources
+from lofarpipe.installation import PACKAGE
+from lofarpipe.pipeline.references import references
+from lofarpipe.pipeline.steps import Step
+from lofarpipe.programs.known import KNOWN_PROGRAMS
+from lofarpipe.support.data_directories import data_directories
+
+Facts = dict[str, Any]
+
+#: Python packages that the steps work with, or that run them.
+PACKAGES = (
+    *("astropy", "bdsf", "dask", "distributed", "dp3", "everybeam", "fissix", "lofarantpos", "lsmtool"),
+    *("matplotlib", "numpy", "python-casacore", "scipy"),
+)
+GIT_TIMEOUT_S = 20
+OF_COMMIT, NO_COMMIT = "# branch.oid ", "(initial)"
+NAMES = {"DP3": "dp3", "WSClean": "wsclean"}  # as people write it -> as control.program has it
+
+
+def runner_facts(package: Path = PACKAGE) -> Facts:
+    """Return our own version and place; in a checkout also the commit, and whether files differ from it."""
+    commit, has_changes = _checkout(package.parent)
+    return {
+        "name": "genericpipeline",
+        "version": __version__,
+        "path": str(package),
+        "commit": commit,
+        "has_changes": has_changes,
+        "python": sys.version.partition(" ")[0],
+        "interpreter": sys.executable,
+    }
+
+
+def _checkout(directory: Path) -> tuple[str | None, bool | None]:
+    if not (directory / ".git").exists():
+        return None, None
+    said = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    if said is None:
+        return None, None
+    lines = said.splitlines()
+    commit = next((line.removeprefix(OF_COMMIT) for line in lines if line.startswith(OF_COMMIT)), NO_COMMIT)
+    return None if commit == NO_COMMIT else commit, any(not line.startswith("#") for line in lines)
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    """Return what git says; None where there is no git, or it refuses."""
+    command = ["git", "--no-optional-locks", "-C", str(directory), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def package_facts() -> list[Facts]:
+    """Return name, version and place of those of the packages that are installed."""
+    places = list(dict.fromkeys(path or "." for path in sys.path))
+    found: dict[str, Facts] = {}
+    for place in places:
+        for name, version in _installed(place):
+            found.setdefault(name, _package(name, version, Path(place)))
+    if any(place.endswith(".egg") or os.path.isfile(place) for place in places):  # noqa: PTH113
+        found |= {name: known for name in PACKAGES if name not in found and (known := _known_to_python(name))}
+    return [found[name] for name in PACKAGES if name in found]
+
+
+def _package(name: str, version: str, place: Path) -> Facts:
+    return {"name": name, "version": version, "path": str(place)}
+
+
+def _installed(place: str) -> Iterator[tuple[str, str]]:
+    """Yield name and version of those of the packages that a directory has.
+
+    Both are in the names of the directories that tell of packages; to have these read takes ten times as long.
+    """
+    try:
+        entries = os.listdir(place)  # noqa: PTH208
+    except OSError:  # it is not there, or is an archive
+        return
+    for entry in entries:
+        stem, _, ending = entry.rpartition(".")
+        if ending in ("dist-info", "egg-info"):
+            words = stem.split("-")  # numpy-2.4.6, python_casacore-3.8.1, scipy-1.10.1-py3.11, or without a version
+            name = words[0].lower().replace("_", "-")
+            if name in PACKAGES:
+                is_plain = len(words) > 1 and "_" not in words[1]  # that stands for what no name may have
+                yield name, words[1] if is_plain else importlib.metadata.version(name)
+
+
+def _known_to_python(name: str) -> Facts | None:
+    """Return a package that is in an archive, or has a directory of its own."""
+    try:
+        package = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return _package(name, package.version, Path(str(package.locate_file(""))))
+
+
+def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
+    """Return the programs and scripts that the steps run: name, path, version, checksum, and by which steps.
+
+    Version and checksum are null where they are not known; of what has a version no checksum is made.
+    """
+    programs: dict[Path, Facts] = {}
+    for step in flattened(list(steps)):
+        path = _executable(step, settings)
+        if path is None:
+            continue
+        if path not in programs:
+            known = step.asked_program(settings.lenient)
+            version = version_of(path, known)
+            programs[path] = {
+                "name": _name(path, known),
+                "path": str(path),
+                "version": version,
+                "sha256": None if version else program_checksum(path),
+                "steps": [],
+            }
+        programs[path]["steps"].append(step.name)
+    return list(programs.values())
+
+
+def _executable(step: Step, settings: Settings) -> Path | None:
+    """Return what a step runs; None for steps that run nothing, or where only the run itself can tell."""
+    texts = step.given
+    typed = texts.get("executable", "")
+    if step.kind != "recipe" or not typed or references(typed):
+        return None
+    try:
+        return find_executable(typed, texts.get("nodescript", "executable_args"), settings)
+    except PipelineError:  # the check has said so, and the run is lenient
+        return None
+
+
+def _name(path: Path, known: str) -> str:
+    return next((name for name, program in NAMES.items() if program == known), path.name)
+
+
+def version_of(path: Path, known: str) -> str | None:
+    """Return the version of a program that is known; others are not asked, for who knows what they would do."""
+    if known not in KNOWN_PROGRAMS:
+        return None
+    from lofarpipe.programs.provenance import program_version
+
+    try:
+        return KNOWN_PROGRAMS[known].version(path) or program_version(path).rpartition(" ")[2]
+    except PipelineError:
+        return None
+
+
+def program_checksum(path: Path) -> str | None:
+    """Return the SHA-256 of a program's file; None where it cannot be read."""
+    try:
+        return checksum_of(str(path), FULL)
+    except OSError:
+        return None
+
+
+def _user() -> str:
+    try:
+        return os.environ.get("USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container that knows no such user
+        return str(os.getuid())
+
+
+def _system(machine: os.uname_result) -> str:
+    """Return what ``platform.platform()`` does, which starts a program to know it."""
+    library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    ending = f"-with-{library.replace(' ', '')}" if library else ""
+    return f"{machine.sysname}-{machine.release}-{machine.machine}{ending}"
+
+
+def host_facts() -> Facts:
+    """Return the machine that runs the pipeline: name, system, what it has, and where EveryBeam and casacore look."""
+    there, machine = detect_resources(), os.uname()
+    return {
+        "name": machine.nodename,
+        "system": _system(machine),
+        "machine": machine.machine,
+        "cores": there.cores,
+        "memory_gb": round(there.memory_gb, 3),
+        "gpus": there.gpus,
+        "user": _user(),
+        "data_directories": {name: os.environ.get(name, path) for name, path in data_directories().items()},
+    }

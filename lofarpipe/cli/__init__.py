@@ -1,0 +1,393 @@
+"""genericpipeline.py: the command line, as a list of small functions."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lofarpipe.cli.arguments import read_command_line
+from lofarpipe.cli.subcommands import COMMANDS, run_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lofarpipe.config import Settings
+    from lofarpipe.engine.run import Run
+    from lofarpipe.errors import Finding
+    from lofarpipe.jobs import Executor
+    from lofarpipe.pipeline.load import Pipeline
+    from lofarpipe.pipeline.preflight import Reading
+    from lofarpipe.report import Picture, Reporters
+    from lofarpipe.state.history import History
+
+EXIT_FAILED = 1
+TABLES = ".casacore"  # below what all nodes see
+EXIT_SIGNAL = 128  # plus the number of the signal
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and words[0] in COMMANDS:
+        return guarded(functools.partial(run_command, words), bool({"-d", "--debug"} & set(words)))
+    options = read_command_line(words, COMMANDS)
+    if arguments is None and command(options) in (run_pipeline, dry_run):
+        fix_hashes()
+    if options.parset is None:
+        say("no parset was given; name the pipeline or the field to run, or see --help")
+        return EXIT_FAILED
+    return guarded(lambda: (command if options.fields is None else with_fields)(options)(options), options.debug)
+
+
+def fix_hashes() -> None:
+    """Begin anew with hashes of texts that are the same in every run, unless the user has set PYTHONHASHSEED.
+
+    Plugins that join a set, and their children, then give the same order each time: another one would be a change of
+    what the next steps are given.
+    """
+    if os.environ.get("PYTHONHASHSEED") or not sys.executable:
+        return
+    os.environ["PYTHONHASHSEED"] = "0"
+    with contextlib.suppress(OSError):  # a run without is better than none
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
+
+
+def guarded(work: Callable[[], int], debug: bool) -> int:
+    """Do what was asked for; return the exit status, and say in one line what went wrong."""
+    from lofarpipe.errors import PipelineError
+    from lofarpipe.jobs import Interrupted
+
+    try:
+        status = work()
+        write_out()
+        return status
+    except Interrupted as err:
+        say(str(err))
+        return EXIT_SIGNAL + err.signal
+    except KeyboardInterrupt:
+        say("interrupted; run again to resume")
+        return EXIT_SIGNAL + signal.SIGINT
+    except PipelineError as err:
+        return failed(str(err), debug)
+    except BrokenPipeError:  # whoever read what is printed, such as head, has had enough
+        sys.stdout = None
+        return EXIT_SIGNAL + signal.SIGPIPE
+    except OSError as err:
+        return failed(unwritten(err), debug)
+    except Exception as err:
+        return failed(f"{unexpected(err)}; run with -d for the traceback", debug)
+
+
+def write_out() -> None:
+    """Write what was printed and waits to be written; at the exit of Python nobody could say what is wrong with it.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be written, but for a reader that went away.
+    """
+    from lofarpipe.errors import PipelineError
+
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        sys.stdout = None  # it is not tried again
+        raise PipelineError(f"what was printed cannot be written: {err.strerror}; look where it was sent to") from err
+
+
+def say(text: str) -> None:
+    """Say what went wrong."""
+    print(f"genericpipeline.py: {text}", file=sys.stderr)
+
+
+def failed(text: str, debug: bool) -> int:
+    """Say what went wrong, for those who look for mistakes in the program with the traceback; return the status."""
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    say(text)
+    return EXIT_FAILED
+
+
+def unwritten(err: OSError) -> str:
+    """Return in one line what a disk, or a file on it, refused."""
+    from lofarpipe.support.disk import ADVICE, io_problem
+
+    if err.errno and (err.filename or err.errno in ADVICE.keys() - {errno.ENOENT, errno.EACCES}):
+        return f"{io_problem(err)}, and run again to resume"
+    if not here_is_there():
+        return "the current directory was removed, or cannot be reached; change to another one, and run again"
+    return f"{unexpected(err)}; run with -d for the traceback"
+
+
+def here_is_there() -> bool:
+    """Whether there is a current directory: somebody may have removed it since it was entered."""
+    try:
+        return bool(os.getcwd())  # noqa: PTH109 - the start must not pay for pathlib
+    except OSError:
+        return False
+
+
+def unexpected(err: Exception) -> str:
+    """Return in one line what nobody foresaw: file, line, and the exception."""
+    trace = err.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown place"
+    return f"{where}: unexpected {type(err).__name__}: {' '.join(str(err).split()) or 'no message'}"
+
+
+def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Return what to do."""
+    if options.options:
+        return show_options
+    if options.check:
+        return check_only
+    if options.list:
+        return list_steps
+    if options.forget is not None:
+        return forget_step
+    return dry_run if options.dry_run else run_pipeline
+
+
+def reading(options: argparse.Namespace) -> Reading:
+    """Return the site's settings and the pipeline, as far as they can be read."""
+    from lofarpipe.config import Overrides
+    from lofarpipe.pipeline.preflight import read
+
+    overrides = Overrides(
+        config=options.config,
+        job_name=options.job_name,
+        task_files=options.task_file,
+        runtime_directory=options.runtime_directory,
+        working_directory=options.working_directory,
+        start_time=options.start_time,
+        lenient=options.lenient,
+        cores=options.cores,
+        memory_gb=options.memory_gb,
+    )
+    return read(options.parset, overrides, options.set)
+
+
+def show_options(options: argparse.Namespace) -> int:
+    """Print every option of the pipeline."""
+    from lofarpipe.errors import CheckFailed
+    from lofarpipe.pipeline.options import options_table
+
+    _, pipeline = reading(options).sound()
+    print(options_table(pipeline.options))
+    if pipeline.findings:
+        raise CheckFailed(pipeline.findings)
+    return 0
+
+
+def check_only(options: argparse.Namespace) -> int:
+    """Check everything and run nothing."""
+    from lofarpipe.errors import CheckFailed, counted, listed
+    from lofarpipe.pipeline.preflight import survey
+
+    found = survey(reading(options))
+    found.close()
+    for warning in listed(found.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    if found.wrong or found.findings:
+        raise CheckFailed([*found.wrong, *found.findings])
+    print(f"{found.pipeline.path}: {counted(len(found.pipeline.steps), 'step')}, nothing wrong")
+    return 0
+
+
+def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
+    """Return all that a run needs, with what is but a warning.
+
+    Raises
+    ------
+    CheckFailed
+        If something is wrong, unless the run is lenient.
+    """
+    from lofarpipe.pipeline.preflight import survey
+
+    found = survey(reading(options))
+    executor = found.usable()
+    return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
+
+
+def run_pipeline(options: argparse.Namespace) -> int:
+    """Check everything, then run what is not done yet."""
+    from lofarpipe.engine.run import Run
+    from lofarpipe.errors import listed
+    from lofarpipe.executors.factory import end_earlier, orders_directory
+    from lofarpipe.executors.local.signals import terminating
+    from lofarpipe.report import Picture
+    from lofarpipe.state.journal import Journal
+    from lofarpipe.support.data_directories import set_data_directories
+
+    settings, pipeline, executor, warnings = checked(options)
+    make_directory(settings.job_directory)
+    set_data_directories(orders_directory(settings) / TABLES)
+    is_told = settings.lenient and not options.quiet
+    picture = Picture()
+    with (
+        contextlib.closing(executor),
+        telling_results(is_told),
+        Journal(journal_file(settings), picture.apply) as journal,
+        terminating() as signals,
+    ):
+        end_earlier(settings)
+        reporters = make_reporters(options, settings, pipeline, journal, picture)
+        run = Run(pipeline, settings, executor, journal, reporters, signals)
+        return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
+
+
+def journal_file(settings: Settings) -> Path:
+    """Return the file that says what is done."""
+    return settings.job_directory / "journal.jsonl"
+
+
+def dry_run(options: argparse.Namespace) -> int:
+    """Check everything, then print what a run would do; no job is run, and nothing is kept of what is written."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from lofarpipe.engine.dry_run import DryRun
+    from lofarpipe.errors import listed
+    from lofarpipe.executors.local.signals import terminating
+    from lofarpipe.report import Reporters
+    from lofarpipe.state.history import read_history
+
+    settings, pipeline, executor, warnings = checked(options)
+    with (
+        contextlib.closing(executor),
+        terminating() as signals,
+        TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
+    ):
+        history = read_history(journal_file(settings))
+        run = DryRun(pipeline, settings, executor, history, Reporters([]), signals, directory=Path(directory))
+        run.execute()
+    print(*(f"# warning: {warning}" for warning in listed(warnings)), *run.lines, sep="\n")
+    return 0
+
+
+def list_steps(options: argparse.Namespace) -> int:
+    """Print which steps are done."""
+    from lofarpipe.cli.inspect import steps_table
+    from lofarpipe.state.history import read_history
+
+    settings, pipeline = reading(options).sound()
+    print(steps_table(pipeline.steps, read_history(journal_file(settings))))
+    return 0
+
+
+def forget_step(options: argparse.Namespace) -> int:
+    """Make the next run start at a step."""
+    from lofarpipe.cli.inspect import forget
+    from lofarpipe.executors.factory import orders_directory
+    from lofarpipe.executors.remote.order import discard_records
+    from lofarpipe.state.journal import Journal
+
+    settings, pipeline = reading(options).sound()
+    make_directory(settings.job_directory)
+    with Journal(journal_file(settings)) as journal:
+        forgotten = forget(options.forget, pipeline.steps, journal)
+        discard_records(orders_directory(settings))
+    print(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
+    return 0
+
+
+def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
+    """Run, and tell the reporters and the journal how it ended, whatever ends it."""
+    from lofarpipe.engine.journal_events import end_facts, run_facts
+    from lofarpipe.errors import PipelineError
+
+    run.journal.record("run_started", **run_facts(job_name, run.pipeline, run.executor))
+    run.reporters.run_started(job_name, run.settings.job_directory, len(run.pipeline.steps))
+    try:
+        for warning in warnings:
+            run.reporters.warning(warning)
+        while run.executor.notices:
+            run.reporters.notice(run.executor.notices.pop(0))
+        run.execute()
+    except BaseException as err:
+        ended = end_facts(err)
+        with contextlib.suppress(PipelineError):  # a full disk: what is told is what ended the run
+            run.journal.record("run_ended", **ended)
+        with contextlib.suppress(PipelineError, OSError):
+            run.reporters.run_ended(False, job_name, str(ended["problem"]).partition("\n")[0])
+        raise
+    run.journal.record("run_ended", ok=True, problem=None, signal=None)
+    run.reporters.run_ended(True, job_name)
+    return 0
+
+
+def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Return what to do with a table of fields: run them, check them, or do with each what is asked for."""
+    from lofarpipe.cli.fields import command as fields_command
+
+    asked = command(options)
+    if asked is run_pipeline:
+        return functools.partial(fields_command.run_all, reading)
+    if asked is check_only:
+        return functools.partial(fields_command.check_all, reading)
+    return functools.partial(fields_command.each, reading, asked)
+
+
+@contextlib.contextmanager
+def telling_results(is_told: bool) -> Iterator[None]:
+    """Print in the end what the original does: it names no result itself, only that there are any.
+
+    Source: spec/lofarpipe.md, section 1.2.
+    """
+    last_line = "No results"
+    try:
+        yield
+        last_line = "Results:"
+    finally:
+        if is_told:
+            print(last_line)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and those above it."""
+    from lofarpipe.errors import PipelineError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise PipelineError(f"{path}: cannot be created: {err.strerror}; choose another place with -r") from err
+
+
+def make_reporters(
+    options: argparse.Namespace, settings: Settings, pipeline: Pipeline, history: History, picture: Picture
+) -> Reporters:
+    """Return who is told of events: the record, the terminal and the log."""
+    from lofarpipe import report
+    from lofarpipe.archive.record import Command, RunRecord
+    from lofarpipe.report.html.writer import PageWriter, wants_page
+
+    levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
+    level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
+    logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
+
+    own = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
+
+    def facts() -> Mapping[str, object]:
+        return {"run": own, **record.facts} if record.facts else {}  # of run.json, which is long
+
+    # All that programs write is too much to be shown above a picture.
+    is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
+    terminal = report.LiveTerminal(picture, level, facts) if is_live else report.Terminal(level, record=facts)
+    record = RunRecord(pipeline, settings, Command.of(options), history, picture, terminal.warning)
+    page = PageWriter(settings.job_directory, picture, facts, terminal.warning)
+    pages = [page] if wants_page(settings) else []
+    # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
+    return report.Reporters([record, *pages, terminal, *logs])

@@ -1,0 +1,262 @@
+"""Many fields through one pipeline: each is a run of its own, side by side with others where the machine allows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lofarpipe.cli.fields.share import Share
+from lofarpipe.cli.fields.table import Cell, Field
+from lofarpipe.config import Settings
+from lofarpipe.errors import Finding, nearest
+from lofarpipe.executors.local.executor import LocalExecutor
+from lofarpipe.jobs import Job, JobResult, JobStart, Resources, duration_text
+from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.options import Option, check_value
+from lofarpipe.pipeline.steps import Step
+from lofarpipe.programs.find import job_environment
+from lofarpipe.support.parset import split_list
+
+#: Each run ends its own jobs within 5 s before it is killed; it needs the time to close its journal after that.
+GRACE_S = 20.0
+HEADER = ("field", "state", "took", "rms", "product, or why there is none")
+ERROR = "genericpipeline.py: "  # how a run marks the line that says what was wrong
+LOG_NAME = "field.log"
+#: Keys that name files which a step writes, wherever these are; and the arguments that do, by the type of the step.
+OUTPUT_CONTROLS = ("output_files", "metadata_file", "sip_file")
+OUTPUT_ARGUMENTS = {"wsclean": "name", "dp3": "msout", "dppp": "msout"}
+
+
+@dataclass(frozen=True)
+class FieldRun:
+    """A field with what its run will use."""
+
+    field: Field
+    settings: Settings
+    pipeline: Pipeline
+
+    @property
+    def log(self) -> Path:
+        """What the run says, in a file of its own for each attempt."""
+        return self.settings.job_directory / "logs" / self.settings.start_time / LOG_NAME
+
+
+# ---- checks
+
+
+def check_fields(fields: Sequence[Field], pipeline: Pipeline) -> tuple[list[Finding], list[Field]]:
+    """Return what is wrong with the columns and values of a table, and the fields without what is wrong.
+
+    Wrong are options that do not exist, and values out of range.
+    """
+    options = {option.name: option for option in pipeline.options}
+    known = set(pipeline.parset.definitions())
+    findings: list[Finding] = []
+    sound = []
+    for field in fields:
+        checked = {name: _check_cell(name, cell, options, known) for name, cell in field.cells.items()}
+        wrong = {name: finding for name, finding in checked.items() if finding}
+        findings += wrong.values()
+        cells = {name: cell for name, cell in field.cells.items() if name not in wrong and "\n" not in cell.value}
+        sound.append(replace(field, cells=cells))
+    return list(dict.fromkeys(findings)), sound
+
+
+def _check_cell(name: str, cell: Cell, options: Mapping[str, Option], known: set[str]) -> Finding | None:
+    if name not in known and "." not in name:
+        return Finding(cell.named, f"no option is called '{name}'{nearest(name, known)}")
+    if name in options:
+        try:
+            check_value(cell.value, options[name].domain)
+        except ValueError as err:
+            return Finding(cell.where, f"{name} is '{cell.value}'; {err}")
+    return None
+
+
+def in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings as a reader meets them in the table: by their lines."""
+
+    def line(finding: Finding) -> int:
+        number = finding.where.rpartition(":")[2]
+        return int(number) if number.isdigit() else 0
+
+    return sorted(findings, key=line)
+
+
+def check_runs(runs: Sequence[FieldRun], common: Sequence[Finding], own: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """Return what is wrong with the pipelines of the fields.
+
+    What is so for every field, as it is without the table, is said once; what the values of a field bring about, with
+    the place of the field.
+
+    Parameters
+    ----------
+    common: what is wrong without the table.
+    own: what is wrong with each of the runs.
+    """
+    of_all = set(common).intersection(*own)
+    of_fields = [
+        Finding(run.field.where, f"field '{run.field.name}': {finding}", finding.is_warning)
+        for run, findings in zip(runs, own, strict=True)
+        for finding in findings
+        if finding not in of_all
+    ]
+    of_pairs = _check_directories(runs) or _check_outputs(runs)
+    return [finding for finding in common if finding in of_all] + of_fields + of_pairs
+
+
+def _check_directories(runs: Sequence[FieldRun]) -> list[Finding]:
+    directories = {run.field.name: run.settings.job_directory for run in runs}  # a name that is there twice was told
+    if len(set(directories.values())) == len(directories):
+        return []
+    where = f"{runs[0].settings.config_file}: [layout] job_directory"
+    shared = runs[0].settings.job_directory
+    return [Finding(where, f"is {shared} for several fields; each needs its own: use %(job_name)s in it")]
+
+
+def _check_outputs(runs: Sequence[FieldRun]) -> list[Finding]:
+    """Return the files that two fields would write: one would replace that of the other."""
+    first: dict[str, str] = {}
+    findings = []
+    for run in runs:
+        for path, key in _named_outputs(run.pipeline.steps).items():
+            other = first.setdefault(path, run.field.name)
+            if other != run.field.name:
+                what = f"{key}: {path} is written by field '{other}' too; give each field a name of its own"
+                findings.append(Finding(run.field.where, f"field '{run.field.name}': {what}"))
+    return findings
+
+
+def _named_outputs(steps: Sequence[Step]) -> dict[str, str]:
+    """Return the files that steps name as output, absolute, with the key; those in the directory of a job differ."""
+    return {
+        os.path.abspath(name): f"{step.name}.{key}"  # noqa: PTH100 - a link that is there does not count
+        for step in steps
+        for key, text in _output_texts(step)
+        for name in split_list(text)
+        if name not in ("", "none") and ".output." not in name
+    }
+
+
+def _output_texts(step: Step) -> list[tuple[str, str]]:
+    controls = [(f"control.{key}", step.control[key]) for key in OUTPUT_CONTROLS if key in step.control]
+    key = OUTPUT_ARGUMENTS.get(step.type, "")
+    return controls + ([(f"argument.{key}", step.arguments[key])] if key in step.arguments else [])
+
+
+# ---- running
+
+
+def field_jobs(runs: Sequence[FieldRun], arguments: Sequence[str], given: Share) -> list[Job]:
+    """Return a job for each field: this program, with the command line's ``arguments``, the field's and its share."""
+    return [
+        Job(
+            name=run.field.name,
+            argv=(
+                *(sys.executable, "-P", "-m", "lofarpipe.cli", *arguments, *given.arguments()),
+                *("-j", run.field.name, "--start-time", run.settings.start_time),
+                *(f"--set={text}" for text in run.field.assignments()),
+            ),
+            workdir=Path.cwd(),
+            log=run.log,
+            gpus=given.gpus,
+            env=job_environment(is_ours=False),
+        )
+        for run in runs
+    ]
+
+
+class FieldRuns:
+    """Runs fields, tells how they go, and knows how each ended.
+
+    Parameters
+    ----------
+    runs: the fields.
+    say: is told, one line each, what begins and what ended.
+    """
+
+    def __init__(self, runs: Sequence[FieldRun], say: Callable[[str], None]) -> None:
+        self._runs = runs
+        self._say = say
+        self._started: set[str] = set()
+        self._results: dict[str, JobResult] = {}
+
+    @property
+    def ok(self) -> bool:
+        """Whether every field is done."""
+        return len(self._results) == len(self._runs) and all(result.ok for result in self._results.values())
+
+    def work(self, jobs: Sequence[Job], at_once: int) -> None:
+        """Run the jobs, whatever becomes of single ones.
+
+        Raises
+        ------
+        Interrupted
+            After a signal; every run has ended its jobs.
+        """
+        logs = {job.name: job.log for job in jobs}
+
+        def started(start: JobStart) -> None:
+            self._started.add(start.name)
+            self._tell(f"{start.name}: started; log: {shown(logs[start.name])}")
+
+        # One slot for each field at a time: what a run may use is told to the run itself.
+        executor = LocalExecutor(Resources(at_once, 1.0, max(job.gpus for job in jobs) * at_once), GRACE_S)
+        executor.run(jobs, self._ended, started)
+
+    def _ended(self, result: JobResult) -> None:
+        self._results[result.name] = result
+        how = "done in" if result.ok else "failed after"
+        self._tell(f"{result.name}: {how} {duration_text(result.duration_s)}")
+
+    def _tell(self, text: str) -> None:
+        self._say(f"{time.strftime('%H:%M:%S')} {text}")
+
+    def table(self) -> str:
+        """Return a line for each field: state, duration, noise, and the image, or why there is none."""
+        rows = [HEADER, *(self._row(run) for run in self._runs)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+        padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
+        return "\n".join("  ".join(row).rstrip() for row in padded)
+
+    def _row(self, run: FieldRun) -> tuple[str, str, str, str, str]:
+        name = run.field.name
+        result = self._results.get(name)
+        if result is None:
+            state = "interrupted" if name in self._started else "not started"
+            return name, state, "", "", f"run again to resume; log: {shown(run.log)}" if name in self._started else ""
+        took = duration_text(result.duration_s)
+        if not result.ok:
+            return name, "failed", took, "", f"{why(result)}; log: {shown(run.log)}"
+        return name, "done", took, *outcome(run.settings.job_directory)
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be typed here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def why(result: JobResult) -> str:
+    """Return the first line that a run that failed said about it, else how it ended."""
+    said = (line.removeprefix(ERROR).strip() for line in result.output() if line.startswith(ERROR))
+    return next(said, result.reason())
+
+
+def outcome(job_directory: Path) -> tuple[str, str]:
+    """Return the noise and the main image of a field as its run.json tells them; without one, "" and the directory.
+
+    The image is the corrected one where there is one.
+    """
+    try:
+        facts = json.loads((job_directory / "run.json").read_text(encoding="utf-8"))["quality"]
+        value, unit = facts["rms"]["value"], facts["rms"]["unit"]
+        rms = f"{1e3 * value:.3g} mJy/beam" if unit == "Jy/beam" else f"{value:.3g} {unit}"
+        return rms, shown(Path(facts.get("image_pb") or facts["image"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", shown(job_directory)

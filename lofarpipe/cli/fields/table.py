@@ -1,0 +1,237 @@
+"""A table of fields, as CSV or TOML: a name for each, and the options that it sets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.support.config_file import SAFE_NAME, SAFE_NAMES
+
+NAME_COLUMN = "field"
+TABLES = "fields"  # [fields.<name>], or [[fields]]
+_TOML_HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
+_TOML_KEY = re.compile(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
+_NEEDS_QUOTES = re.compile(r"[,\[\](){}\"'\s]")
+
+Rows = list["Field"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The value of one option for one field, with the places that set the value and name the option."""
+
+    value: str
+    where: str
+    named: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row: the name of the field, which names its job, and its options."""
+
+    name: str
+    where: str
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+
+    def assignments(self) -> list[str]:
+        """Return its options as ``--set`` takes them."""
+        return [f"{option}={cell.value}" for option, cell in self.cells.items()]
+
+
+def read_fields(path: Path) -> tuple[Rows, list[Finding]]:
+    """Return the fields of a table in their order, and everything that is wrong with the table itself.
+
+    Raises
+    ------
+    PipelineError
+        If the file cannot be read, or is neither CSV nor TOML.
+    """
+    readers = {".csv": _read_csv, ".toml": _read_toml}
+    if path.suffix not in readers:
+        raise PipelineError(f"{path}: a table of fields is needed that ends in .csv or .toml")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as err:
+        reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8 text"
+        raise PipelineError(f"{path}: the table of fields cannot be read: {reason}") from err
+    fields, findings = readers[path.suffix](path, text)
+    findings += _check_names(fields) + _check_line_breaks(fields)
+    if not fields and not findings:
+        findings.append(Finding(str(path), "there are no fields; one row, or one table, for each is needed"))
+    return fields, findings
+
+
+def _check_names(fields: Sequence[Field]) -> list[Finding]:
+    findings, first = [], dict[str, str]()
+    for entry in fields:
+        if not entry.name:
+            findings.append(Finding(entry.where, "the field has no name; it names the field's job and directory"))
+        elif not SAFE_NAME.fullmatch(entry.name):
+            findings.append(Finding(entry.where, f"the field is called '{entry.name}'; {SAFE_NAMES}"))
+        elif entry.name in first:
+            findings.append(Finding(entry.where, f"field '{entry.name}' is there twice, first in {first[entry.name]}"))
+        first.setdefault(entry.name, entry.where)
+    return findings
+
+
+def _check_line_breaks(fields: Sequence[Field]) -> list[Finding]:
+    return [
+        Finding(cell.where, f"{option} holds a line break; a value is one line")
+        for entry in fields
+        for option, cell in entry.cells.items()
+        if "\n" in cell.value
+    ]
+
+
+# ---- CSV
+
+
+def _read_csv(path: Path, text: str) -> tuple[Rows, list[Finding]]:
+    rows = _csv_rows(path, text)
+    line, header = next(rows, (1, []))
+    where = f"{path}:{line}"
+    findings = _check_header(header, where)
+    fields = []
+    for row_line, cells in rows:
+        place = f"{path}:{row_line}"
+        if len(cells) > len(header):
+            count = f"{len(cells)} cells below {len(header)} columns"
+            findings.append(Finding(place, f'{count}; put a value that holds commas between quotes: "[a.MS, b.MS]"'))
+        row = dict(zip(header, cells, strict=False))
+        name = row.pop(NAME_COLUMN, "")
+        fields.append(Field(name, place, {key: Cell(value, place, where) for key, value in row.items() if value}))
+    return ([], findings) if NAME_COLUMN not in header else (fields, findings)
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of each row; blank rows and those that begin with # say nothing."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    line = 1
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            while cells and not cells[-1]:  # spreadsheets fill rows up
+                cells.pop()
+            if cells and not cells[0].startswith("#"):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as err:
+        raise PipelineError(f"{path}:{line}: not a table in CSV: {err}") from err
+
+
+def _check_header(header: Sequence[str], where: str) -> list[Finding]:
+    findings = []
+    if NAME_COLUMN not in header:
+        there = ", ".join(header) or "none"
+        like = next((name for name in header if nearest(name, [NAME_COLUMN])), "")
+        hint = f"; column '{like}' is not known: did you mean '{NAME_COLUMN}'?" if like else ""
+        what = f"there is no column '{NAME_COLUMN}', which names each field{hint}"
+        findings.append(Finding(where, f"{what}; columns: {there}"))
+    for number, name in enumerate(header, 1):
+        if not name:
+            findings.append(Finding(where, f"column {number} has no name; it needs that of an option"))
+        elif name in header[: number - 1]:
+            findings.append(Finding(where, f"column '{name}' is there twice"))
+    return findings
+
+
+# ---- TOML
+
+
+def _read_toml(path: Path, text: str) -> tuple[Rows, list[Finding]]:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise PipelineError(f"{path}: not a table in TOML: {err}") from err
+    findings = [
+        Finding(str(path), f"'{key}' stands outside [{TABLES}.<name>]; every option belongs to a field")
+        for key in document
+        if key != TABLES
+    ]
+    tables, lines = document.get(TABLES, {}), _toml_lines(text)
+    named = list(tables.items()) if isinstance(tables, dict) else [(None, table) for table in _as_list(tables)]
+    fields = []
+    for number, (name, table) in enumerate(named):
+        header = TABLES if name is None else f"{TABLES}.{name}"
+        places = lines.get((header, number if name is None else 0), {})
+        if isinstance(table, dict):
+            fields.append(_toml_field(path, name, table, places, findings))
+        else:
+            findings.append(Finding(str(path), f"{header} is no table; [{TABLES}.<name>] or [[{TABLES}]] is needed"))
+    return fields, findings
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _toml_field(
+    path: Path, name: str | None, table: dict[str, object], places: Mapping[str, int], findings: list[Finding]
+) -> Field:
+    def where(key: str) -> str:
+        line = places.get(key, places.get("", 0))
+        return f"{path}:{line}" if line else str(path)
+
+    values = dict(_flat(table))
+    if name is None:
+        name = str(values.pop(NAME_COLUMN, ""))
+    cells = {}
+    for key, value in values.items():
+        try:
+            text = _toml_text(value).strip()
+        except ValueError as err:
+            findings.append(Finding(where(key), f"{key} {err}"))
+            continue
+        if text:
+            cells[key] = Cell(text, where(key), where(key))
+    return Field(name, where(""), cells)
+
+
+def _flat(table: Mapping[str, object], within: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the entries of a table; those of tables in it with dotted names, as keys of a parset are spelled."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{within}{key}.")
+        else:
+            yield f"{within}{key}", value
+
+
+def _toml_text(value: object) -> str:
+    """Return a value as it is written in a parset."""
+    if isinstance(value, list):
+        return f"[{', '.join(_quoted(_toml_text(item)) for item in value)}]"
+    if isinstance(value, str | bool | int | float):
+        return str(value)
+    raise ValueError(f"is {value}; text, a number, true, false, or a list of these is needed")
+
+
+def _quoted(text: str) -> str:
+    """Return an element of a list; one that would be read as several, or trimmed, between quotes."""
+    if not _NEEDS_QUOTES.search(text):
+        return text
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{text}{quote}"
+
+
+def _toml_lines(text: str) -> dict[tuple[str, int], dict[str, int]]:
+    """Return where tables and their keys stand: (header, how many of that name were before) -> key -> line.
+
+    The key "" is the header itself. The standard library's reader does not tell lines; what this does not recognise,
+    such as tables within one line, is reported without one.
+    """
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    current: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _TOML_HEADER.fullmatch(line):
+            name = re.sub(r"[\"'\s]", "", header["name"])
+            place = sum(known == name for known, _ in found)
+            current = found.setdefault((name, place), {"": number})
+        elif key := _TOML_KEY.match(line):
+            current.setdefault(re.sub(r"[\"'\s]", "", key["key"]), number)
+    return found

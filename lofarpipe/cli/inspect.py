@@ -1,0 +1,100 @@
+"""What the journal knows of the steps of a pipeline, as a table; and steps that shall run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.jobs import duration_text
+from lofarpipe.pipeline.steps import Step
+from lofarpipe.state.history import Event, History
+from lofarpipe.state.journal import Journal
+
+STATES = {"step_done": "done", "step_started": "not finished", "step_forgotten": "forgotten"}
+HEADER = ("step", "state", "when", "took", "jobs", "failed")
+
+
+def flattened(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps in their order, those inside loops and sub-pipelines after the one that holds them."""
+    for step in steps:
+        yield step
+        yield from flattened(step.body)
+
+
+def entries_of(step: str, names: Sequence[str]) -> list[str]:
+    """Return the names under which a step is journalled: inside loops there is one for each iteration."""
+    return [name for name in names if name.partition("@")[0] == step]
+
+
+def steps_table(steps: Sequence[Step], history: History) -> str:
+    """Return one line for each step, or for each iteration: whether it is done, when, how long it took, its jobs."""
+    events = history.steps()
+    rows = [HEADER]
+    for step in flattened(steps):
+        if step.kind not in ("recipe", "feedback"):
+            rows.append((step.name, "runs always" if step.kind == "plugin" else step.kind, "", "", "", ""))
+            continue
+        entries = entries_of(step.name, list(events))
+        rows += [_row(entry, events[entry], history) for entry in entries] or [(step.name, "not done", "", "", "", "")]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _row(entry: str, event: Event, history: History) -> tuple[str, str, str, str, str, str]:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.get("time_s", 0)))
+    took = duration_text(event["duration_s"]) if "duration_s" in event else ""
+    jobs = str(event.get("jobs", ""))
+    if event["event"] == "step_started":
+        jobs = f"{history.jobs_done(entry)} of {jobs}"
+    return entry, STATES[event["event"]], when, took, jobs, str(event.get("failed", ""))
+
+
+def forget(name: str, steps: Sequence[Step], journal: Journal) -> list[str]:
+    """Make the next run start at a step: what it and all after it did counts no more; return their names.
+
+    A step inside a loop takes the loop with it, for its iterations build on each other. A name like ``average/007``
+    is that of one job: only what it did counts no more.
+
+    Raises
+    ------
+    PipelineError
+        If the pipeline has no such step, or the journal no such job; it names the nearest.
+    """
+    if "/" in name:
+        return forget_job(name, journal)
+    known = [step.name for step in flattened(steps)]
+    if name not in known:
+        raise PipelineError(f"--forget {name}: there is no such step{nearest(name, known)}; it has: {', '.join(known)}")
+    places = [i for i, step in enumerate(steps) if name in {inner.name for inner in flattened([step])}]
+    start = steps[places[0]]
+    after = list(flattened(steps[places[0] :]))
+    if start.kind != "loop":  # a sub-pipeline runs once: what stands before the step in it is still good
+        after = after[[step.name for step in after].index(name) :]
+    entries = list(journal.steps())
+    with_jobs = journal.steps_with_jobs()
+    forgotten = [
+        entry
+        for step in after
+        for entry in entries_of(step.name, entries)
+        if journal.last_done(entry) or entry in with_jobs
+    ]
+    for entry in forgotten:
+        journal.record("step_forgotten", step=entry)
+    return forgotten
+
+
+def forget_job(name: str, journal: Journal) -> list[str]:
+    """Make the next run run one job; return its name.
+
+    Raises
+    ------
+    PipelineError
+        If no job of this name began; it names the nearest.
+    """
+    known = [job for step in journal.steps_with_jobs() for job in journal.jobs_of(step)]
+    if name not in known:
+        raise PipelineError(f"--forget {name}: no such job began{nearest(name, known)}")
+    journal.record("job_forgotten", step=name.rpartition("/")[0], job=name)
+    return [name]

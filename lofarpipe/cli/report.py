@@ -1,0 +1,33 @@
+"""``genericpipeline.py report <job directory>``: report.html made again, of a run of any time."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from lofarpipe.cli.status import Watched
+from lofarpipe.report.html.page import write_page
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the sub-command: write the page, print its path, return 0.
+
+    Raises
+    ------
+    PipelineError
+        If there is no journal, it cannot be read, or the page cannot be written.
+    """
+    job_directory = Path(_parser().parse_args(words).job_directory)
+    # The lock tells whether a run that never said that it ended goes on; the page itself reads no lock.
+    print(write_page(job_directory, Watched(job_directory).look()))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="genericpipeline.py report",
+        description="Writes report.html into a job directory, and prints its path; a run does that by itself.",
+    )
+    parser.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
+    return parser

@@ -1,0 +1,249 @@
+"""``genericpipeline.py status <job directory>``: how far a run is, from any shell, on any day.
+
+Only the journal and the lock are read, nothing is written: a run does not notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.programs.progress import Progress
+from lofarpipe.report.board import Line, Moment, board, durations
+from lofarpipe.report.journal_tail import JournalTail, LogTails
+from lofarpipe.report.memory_use import memory_in_use_gb
+from lofarpipe.report.run_state import DONE, RUNNING, JobState, RunState
+from lofarpipe.report.screen import Screen, shows_live
+from lofarpipe.report.summary import summary
+from lofarpipe.state.lock import STALE_S, Holder
+from lofarpipe.support.plain_text import printable
+
+JOURNAL = "journal.jsonl"
+LOOK_S = 1.0  # between two looks of --follow
+WRITING_S = 120.0  # that a run may take for what it writes after its end
+EXIT_OK, EXIT_NOT_WELL = 0, 1
+EXIT_INTERRUPTED = 128 + signal.SIGINT  # as shells report it
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the sub-command; return 0 if the run is done or goes on, 1 if it failed or was interrupted.
+
+    Ctrl-C ends ``--follow``, and not the run: 130.
+
+    Raises
+    ------
+    PipelineError
+        If there is no journal, or it cannot be read.
+    """
+    options = parser().parse_args(words)
+    place = Path(options.job_directory)
+    watched = Watched(place.parent if place.name == JOURNAL else place)
+    if options.follow:
+        try:
+            watched.follow(options.json)
+        except KeyboardInterrupt:  # who watches has seen enough; nothing is said of the run, which did not notice
+            return EXIT_INTERRUPTED
+    elif options.json:
+        print(json.dumps(as_facts(watched.look(), watched.progress())))
+    else:
+        _print(watched)
+    return EXIT_OK if watched.state.state in (RUNNING, DONE) else EXIT_NOT_WELL
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of what follows ``status``."""
+    rest = argparse.ArgumentParser(
+        prog="genericpipeline.py status",
+        description="Shows how far a run is: steps, jobs and what they do, from its journal.",
+        epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none. "
+        "Ctrl-C ends --follow, not the run.",
+    )
+    rest.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
+    rest.add_argument("--follow", action="store_true", help="go on until the run ends")
+    rest.add_argument("--json", action="store_true", help="print it for machines; with --follow a line per change")
+    rest.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")
+    return rest
+
+
+class Watched:
+    """A run of another process.
+
+    Attributes
+    ----------
+    state: the picture of the run at the last look.
+    """
+
+    def __init__(self, job_directory: Path) -> None:
+        self.job_directory = job_directory
+        self.state = RunState()
+        self._tail = JournalTail(job_directory / JOURNAL)
+        self._logs = LogTails()
+
+    def look(self) -> RunState:
+        """Return the picture of the run now; one that nobody works on is not running.
+
+        Raises
+        ------
+        PipelineError
+            If the journal is not there, or cannot be read.
+        """
+        self._read()
+        if self._is_left():
+            self._read()  # its last word may have come in between
+            if self._is_left():
+                self.state.mark_killed()
+        return self.state
+
+    def _is_left(self) -> bool:
+        return self.state.state == RUNNING and not is_alive(self.job_directory, self.state.facts)
+
+    def _read(self) -> None:
+        try:
+            self.state = self._tail.look()
+        except (FileNotFoundError, NotADirectoryError):
+            raise PipelineError(
+                f"{self.job_directory}: there is no {JOURNAL}; name the job directory of a run"
+            ) from None
+        except OSError as err:
+            raise PipelineError(f"{self._tail.path}: cannot be read: {err.strerror}") from err
+
+    def progress(self) -> Mapping[str, Progress]:
+        """Return what the jobs that ran at the last look do, by job, as far as their logs can be read from here."""
+        return self._logs.progress(self._running())
+
+    def memory_gb(self) -> float | None:
+        """Return the memory that these jobs have now, 10^9 bytes; None where that cannot be seen from here."""
+        return memory_in_use_gb(self._running(), self.state.facts)
+
+    def _running(self) -> list[JobState]:
+        return [job for step in self.state.steps.values() for job in step.running]
+
+    def lines(self, height: int = 0, has_marks: bool = True) -> list[Line]:
+        """Return the board of the last look, and below its title when that was."""
+        moment = Moment(time.time(), self.progress(), height and height - 1, has_marks, self.memory_gb())
+        title, *lines = board(self.state, moment)
+        problem = self.state.problem.partition("\n")[0]
+        return [title, Line(_when(self.state)), *lines, *([Line(problem, "failed")] if problem else [])]
+
+    def follow(self, is_json: bool) -> None:
+        """Show the run until it ends: on a terminal in place, else a line for each change."""
+        if is_json or not shows_live(sys.stdout):
+            return self._follow_lines(is_json)
+        screen = Screen(sys.stdout)
+        try:
+            while self.look().state == RUNNING:
+                screen.show(self.lines(screen.height, screen.has_marks))
+                time.sleep(LOOK_S)
+            screen.show(self.lines(0, screen.has_marks))
+            self._await_last_words()
+        finally:
+            screen.close()
+        _print_lines(summary(self.job_directory, durations(self.state), self.state.ok))
+        return None
+
+    def _await_last_words(self) -> None:
+        """Wait until the run has written what comes after its end: run.json and the report."""
+        limit = time.monotonic() + WRITING_S
+        while is_alive(self.job_directory, self.state.facts) and time.monotonic() < limit:
+            time.sleep(LOOK_S)
+
+    def _follow_lines(self, is_json: bool) -> None:
+        said: list[str] = []
+        while True:
+            state = self.look()
+            now = [json.dumps(as_facts(state, self.progress()))] if is_json else _changing(state)
+            if now != said:
+                _print_lines(line for line in now if line not in said)
+                said = now
+            if state.state != RUNNING:
+                return
+            time.sleep(LOOK_S)
+
+
+def _when(state: RunState) -> str:
+    """Return when a run began and ended, or was heard of last, in the time of this place, and where it ran."""
+    where = state.facts.get("host")
+    began = f"  began {_local_text(state.started_s)}{f' on {where}' if where else ''}"
+    if not state.ended:
+        return began
+    return f"{began}, {'last heard of' if state.killed else 'ended'} {_local_text(state.ended_s)}"
+
+
+def _local_text(time_s: float | None) -> str:
+    return "at a time unknown" if time_s is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
+
+
+def _changing(state: RunState) -> list[str]:
+    """Return what changes by an event and not by the time."""
+    steps = [
+        f"{step.name}: {step.state}{f', {step.done} of {step.total} jobs' if step.total else ''}"
+        f"{f', {step.failed} failed' if step.failed else ''}"
+        for step in state.steps.values()
+        if step.state != "waiting"
+    ]
+    return [*steps, f"{state.facts.get('job') or 'run'}: {state.state}", *([state.problem] if state.problem else [])]
+
+
+def _print(watched: Watched) -> None:
+    state = watched.look()
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    _print_lines(line.text for line in watched.lines(0, encoding.startswith("utf")))
+    _print_lines(f"warning: {warning}" for warning in state.warnings)
+    _print_lines(summary(watched.job_directory, durations(state), state.ok))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(printable(line), flush=True)
+
+
+def as_facts(state: RunState, progress: Mapping[str, Progress]) -> Mapping[str, object]:
+    """Return the picture of a run for JSON: states, counts and times, all in s since 1970 UTC.
+
+    Jobs of which that is known have their ``progress``: text, fraction, major_iteration, peak_jy, written_s.
+    """
+    facts = asdict(state)
+    for name, step in state.steps.items():
+        facts["steps"][name] |= {"done": step.done, "failed": step.failed}
+        for job in step.running:
+            if job.name in progress:
+                facts["steps"][name]["jobs"][job.name]["progress"] = _finite(asdict(progress[job.name]))
+    return {"state": state.state, **facts}
+
+
+def _finite(facts: Mapping[str, object]) -> Mapping[str, object]:
+    """Return facts for JSON, which has no word for NaN."""
+    return {key: None if _is_undefined(value) else value for key, value in facts.items()}
+
+
+def _is_undefined(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:
+    """Return whether the process of a run holds its job directory, and lives as far as can be seen from here.
+
+    One on this machine lives if its process does, one elsewhere if it gave a sign of life in the last minute.
+
+    Parameters
+    ----------
+    facts: of the run, as its journal tells; the host and the process id where it does.
+    """
+    lock = job_directory / "journal.lock"
+    try:
+        holder, beat_s = Holder.read(lock.read_bytes()), lock.stat().st_mtime
+    except OSError:
+        return False
+    if not holder.host or (holder.host, holder.pid) != (facts.get("host", holder.host), facts.get("pid", holder.pid)):
+        return False
+    if holder.is_near(Holder.here()):
+        return holder.lives()
+    return abs(time.time() - beat_s) <= STALE_S

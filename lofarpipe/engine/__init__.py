@@ -1,0 +1,1 @@
+"""The loop: run, kinds of steps, recipe, jobs of a step, dry run, clean-up."""

@@ -1,0 +1,134 @@
+"""Steps of kind feedback: products are described, one job each, and the metadata file for the archive is written.
+
+Source: spec/lofarpipe.md, sections 9.2 and 14.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from lofarpipe import __version__
+from lofarpipe.archive.feedback import feedback_parset
+from lofarpipe.archive.sip_files import write_sips
+from lofarpipe.config import Settings
+from lofarpipe.engine.job_builder import PlannedJob
+from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.jobs import Job, Resources
+from lofarpipe.pipeline import sip_options as sip_values
+from lofarpipe.pipeline.control_keys import FEEDBACK_KEYS, Value, defaults, read_value
+from lofarpipe.pipeline.references import Results, resolve
+from lofarpipe.pipeline.steps import Step
+from lofarpipe.programs.find import job_environment
+from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.utilities import write_atomically
+
+
+@dataclass(frozen=True)
+class PreparedFeedback:
+    """A feedback step ready to run."""
+
+    step: Step
+    values: Mapping[str, Value]
+    products: DataMap
+    jobs: Sequence[PlannedJob]
+    job_directory: Path
+    pipeline: str  # its name
+    build: Callable[[int, int], PlannedJob]  # from its place in the map, and its number
+
+    @property
+    def metadata_file(self) -> Path:
+        """The file that is written."""
+        return Path(str(self.values["metadata_file"])).absolute()
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What decides whether the step need not run again, once it was done."""
+        return {"products": [planned.arguments for planned in self.jobs], "values": self.values, "version": __version__}
+
+    def numbered(self, numbers: Mapping[int, int]) -> PreparedFeedback:
+        """Return the same with other numbers of its jobs, by place in the map."""
+        return replace(self, jobs=[self.build(p.place, numbers.get(p.place, p.place)) for p in self.jobs])
+
+    def job_identity(self, planned: PlannedJob) -> dict[str, object]:
+        """Return what decides whether one job that was done need not run again."""
+        return {**self.identity, "products": planned.arguments}
+
+
+def prepare_feedback(step: Step, results: Results, settings: Settings, machine: Resources) -> PreparedFeedback:
+    """Return the step with one job for each product that is not skipped; nothing is run or written.
+
+    Raises
+    ------
+    PipelineError
+        If a key has no value of its type, or the map cannot be loaded.
+    """
+    values = defaults(FEEDBACK_KEYS)
+    for key, text in step.control.items():
+        where = step.where(f"control.{key}")
+        if key not in FEEDBACK_KEYS:
+            raise PipelineError(f"{where}: no such control key for a feedback step{nearest(key, FEEDBACK_KEYS)}")
+        try:
+            values[key] = read_value(resolve(text, results, where), FEEDBACK_KEYS[key].kind)
+        except ValueError as err:
+            raise PipelineError(f"{where} is '{text}'; {err}") from None
+    if wrong := sip_values.problems(values):
+        raise PipelineError("\n".join(f"step '{step.name}': {message}" for message in wrong))
+    products = DataMap.load(str(values["mapfile_in"]))
+    build = partial(_job, step, products, values, settings, machine)
+    jobs = [build(place, place) for place, product in enumerate(products.data) if not product.skip]
+    pipeline = Path(str(results.get("input", {}).get("parset", settings.job_name))).stem
+    return PreparedFeedback(step, values, products, jobs, settings.job_directory, pipeline, build)
+
+
+def _job(
+    step: Step,
+    products: DataMap,
+    values: Mapping[str, Value],
+    settings: Settings,
+    machine: Resources,
+    place: int,
+    number: int,
+) -> PlannedJob:
+    product = products.data[place].file
+    directory = settings.job_directory / "jobs" / step.name
+    spec, result = directory / f"{number:03d}.json", directory / f"{number:03d}.result.json"
+    call = {"product": product, "product_type": values["product_type"], "result": str(result)}
+    job = Job(
+        name=f"{step.name}/{number:03d}",
+        argv=(sys.executable, "-P", "-m", "lofarpipe.archive.feedback_job", str(spec)),
+        workdir=settings.job_workdir,
+        log=settings.job_directory / "logs" / step.name / f"{number:03d}.log",
+        cores=1,
+        memory_gb=machine.memory_gb / machine.cores,
+        env=job_environment(),
+        max_per_node=int(str(values["max_per_node"])) or settings.max_per_node,
+        label=product,
+    )
+    return PlannedJob(job, place, ([product], {}), (), {spec: json.dumps(call, indent=1)}, result)
+
+
+def finish_feedback(prepared: PreparedFeedback, failed: Mapping[str, str]) -> dict[str, object]:
+    """Write the metadata file of the products that could be read, mark the others as skipped, return the outputs."""
+    if failed and len(failed) == len(prepared.jobs):
+        return {}  # nothing could be described; the caller says why
+    described = []
+    for planned in prepared.jobs:
+        if planned.job.name in failed or planned.result is None:
+            prepared.products.data[planned.place].skip = True
+        else:
+            described.append(json.loads(planned.result.read_text(encoding="utf-8")))
+    mapfile = str(prepared.values["mapfile_in"])
+    prepared.products.save(mapfile)
+    prefix = str(prepared.values["parset_prefix"])
+    text = feedback_parset(str(prepared.values["product_type"]), "" if prefix == "none" else prefix, described)
+    prepared.metadata_file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(prepared.metadata_file, text)
+    outputs: dict[str, object] = {"mapfile": mapfile, "metadata_file": str(prepared.metadata_file)}
+    if sip_values.is_wanted(prepared.values):
+        outputs["sip_file"] = write_sips(prepared.values, described, prepared.job_directory, prepared.pipeline)[0]
+    return outputs

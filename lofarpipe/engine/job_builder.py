@@ -1,0 +1,273 @@
+"""One job for each product of a recipe step: words replaced by files, arguments in the program's format.
+
+Source: spec/lofarpipe.md, section 4.5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.jobs import Job, Resources, Staged
+from lofarpipe.pipeline.control import Control
+from lofarpipe.programs.argv import build_argv, substitute_tokens
+from lofarpipe.programs.find import is_own_program, job_environment
+from lofarpipe.programs.known import KNOWN_PROGRAMS, KnownProgram
+from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.disk import GB, Need
+
+PYTHON_PLUGIN = "python_plugin"
+LONGEST_NAME = 100  # characters of an output in the name of its stage; a file system takes 255
+LONGEST_WORD = 128 * 1024 - 1  # bytes of one argument. Source: MAX_ARG_STRLEN of Linux, execve(2)
+ROOM_FOR_VARIABLES = 128 * 1024  # bytes; arguments and environment share what there is
+READABLE_WORD = 8 * 1024  # of one that people see and type
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job, and what goes with it."""
+
+    job: Job
+    place: int  # position in the maps of the step
+    arguments: tuple[list[str], dict[str, str]]  # before they were fitted to the machine
+    notices: tuple[str, ...]
+    files: Mapping[Path, str]  # written before the job starts
+    result: Path | None  # where the script's dictionary will be
+    needs: Callable[[], list[Need]] = list  # the space that it takes; to find out, inputs are looked at
+
+
+@dataclass(frozen=True)
+class JobBuilder:
+    """Builds the jobs of one step; nothing is written.
+
+    Parameters
+    ----------
+    numbers: place in the maps -> number of the job, which names it and its files; where it is not there, the place.
+    entry: the name of the step in the journal: each iteration of a loop has logs of its own; "": that of the step.
+    """
+
+    step: str
+    control: Control
+    keywords: Mapping[str, str]
+    executable: Path
+    settings: Settings
+    mapfiles: Sequence[str]
+    tokens: Sequence[str]
+    maps: Sequence[DataMap]
+    outputs: DataMap
+    machine: Resources
+    numbers: Mapping[int, int] = field(default_factory=dict)
+    entry: str = ""
+
+    def jobs(self) -> list[PlannedJob]:
+        """Return one planned job for each product that neither the first input map nor the output map skips."""
+        pairs = enumerate(zip(self.maps[0].data, self.outputs.data, strict=True))
+        places = [place for place, (given, output) in pairs if not (given.skip or output.skip)]
+        given = self._share(len(places))
+        return [self._planned(place, given) for place in places]
+
+    @property
+    def max_per_node(self) -> int:
+        """Jobs of this step at the same time on one host; 0 for no limit."""
+        return self.control.number("max_per_node") or self.settings.max_per_node
+
+    def _number(self, place: int) -> str:
+        return f"{self.numbers.get(place, place):03d}"
+
+    def _share(self, count: int) -> Resources:
+        """Return what each job is given: what the step asks for, else an equal share of the machine.
+
+        As many jobs share it as can run at the same time with what they ask for.
+        """
+        cores, gpus = self._asked()
+        memory_gb = self.control.memory_gb
+        limits = [count, self.max_per_node or count, self.machine.cores // (cores or 1)]
+        limits += [int(self.machine.memory_gb / memory_gb)] if memory_gb else []
+        limits += [self.machine.gpus // gpus] if gpus else []
+        at_once = max(1, min(limits))
+        return Resources(
+            cores or max(1, self.machine.cores // at_once), memory_gb or self.machine.memory_gb / at_once, gpus
+        )
+
+    def _asked(self) -> tuple[int, int]:
+        """Return cores and graphics processors: the step's control keys, else what the program's arguments say."""
+        cores, gpus = self.control.number("cores"), self.control.number("gpus")
+        if self.program is None or self.settings.lenient:
+            return cores, gpus
+        said = self.program.asks_for(self.executable, self.keywords, self.control.items("arguments"))
+        return cores or said[0], gpus or said[1]
+
+    @property
+    def program(self) -> KnownProgram | None:
+        """What is known of the program, if it is one that may be asked."""
+        return KNOWN_PROGRAMS[self.control.asked_program] if self.control.asked_program else None
+
+    def _planned(self, place: int, given: Resources) -> PlannedJob:
+        positionals, keywords = substitute_tokens(
+            self.control.items("arguments"), dict(self.keywords), self._files(place)
+        )
+        arguments = (list(positionals), dict(keywords))
+        notices: Sequence[str] = ()
+        if self.program is not None:
+            keywords, positionals, notices = self.program.complete(self.executable, keywords, positionals, given)
+        tempdir = self._tempdir(place, keywords, positionals)
+        argv, files, result = self._argv(place, positionals, keywords)
+        job, list_file = self._with_list_file(self._job(place, argv, given, tempdir))
+        files |= list_file
+        # Not where nothing is known: for very many jobs what it holds on to would count.
+        is_known = self.program is not None or self.control.disk_gb
+        needs = partial(self._needs, place, keywords, positionals) if is_known else list
+        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs)
+
+    def _needs(self, place: int, keywords: Mapping[str, str], positionals: Sequence[str]) -> list[Need]:
+        """Return the space that a job takes: what the step says, else what is known of its program."""
+        if self.control.disk_gb:
+            output = self.settings.job_workdir / self.outputs.data[place].file
+            return [Need(output.parent, self.control.disk_gb * GB, "the outputs", is_given=True)]
+        if self.program is None or self.settings.lenient:
+            return []
+        return self.program.needs(keywords, positionals, self.settings.job_workdir)
+
+    def _staged(self, place: int, argv: Sequence[str]) -> Staged | None:
+        """Let a known program write below a name of its own until its output is complete; never in a lenient run."""
+        if self.program is None or self.settings.lenient:
+            return None
+        output = self.program.output(argv, self.settings.job_workdir)
+        if output is None:
+            return None
+        # Not with Path: a name that ends with a slash has an empty last part.
+        directory, name = os.path.split(f"{self.settings.job_workdir / output.name}{'/' * output.name.endswith('/')}")
+        # Two runs may write into one directory, but not the same output.
+        stage = Path(directory) / f".{name[:LONGEST_NAME]}.{self.step}-{self._number(place)}.incomplete"
+        expected = "" if output.ending is None else f"{directory}/{name}{output.ending}"
+        return Staged(output.renamed(argv, f"{stage}/{name}"), stage, Path(directory), expected)
+
+    def _watch(self) -> dict[str, str]:
+        """Return when to give up a job of a known program; never in a lenient run."""
+        if self.program is None or self.settings.lenient:
+            return {}
+        keys = ("max_rise", "max_peak_jy", "min_converged", "max_stalled")
+        limits = {key: str(self.control.values[key]) for key in keys}
+        return {"program": self.control.text("program"), **limits}
+
+    def _job(self, place: int, argv: Sequence[str], given: Resources, tempdir: Path | None) -> Job:
+        product = self.maps[0].data[place]
+        return Job(
+            name=f"{self.step}/{self._number(place)}",
+            argv=tuple(argv),
+            workdir=self.settings.job_workdir,
+            log=self.settings.job_directory / "logs" / (self.entry or self.step) / f"{self._number(place)}.log",
+            cores=given.cores,
+            memory_gb=given.memory_gb,
+            gpus=given.gpus,
+            env=self._environment(given),
+            host=product.host,
+            max_per_node=self.max_per_node,
+            at_host=self.control.flag("on_data_host"),
+            batch=self.control.batch,
+            tempdir=tempdir,
+            label=product.file,
+            staged=self._staged(place, argv),
+            watch=self._watch(),
+        )
+
+    def _files(self, place: int) -> list[tuple[str, str]]:
+        """Return (word, file) for the inputs, then the output; by position in the map, whatever is skipped."""
+        as_string = self.control.items("mapfiles_as_string")
+        pairs = []
+        if not self.control.flag("skip_infile"):
+            for token, mapfile, data_map in zip(self.tokens, self.mapfiles, self.maps, strict=True):
+                if mapfile not in as_string:
+                    pairs.append((token, data_map.data[place].file))
+                elif token != mapfile:
+                    pairs.append((token, mapfile))
+        if self.control.text("outputkey"):
+            pairs.append((self.control.text("outputkey"), self.outputs.data[place].file))
+        return pairs
+
+    def _tempdir(self, place: int, keywords: dict[str, str], positionals: Sequence[str]) -> Path | None:
+        """Give a known program a directory for its temporary files that no other job shares."""
+        if self.program is None or not self.program.scratch_option:
+            return None
+        given = self.program.scratch_option in keywords
+        if not given and (self.settings.lenient or f"-{self.program.scratch_option}" in positionals):
+            return None
+        owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
+        name = f"{self.settings.job_name}-{owner}-{self.step}-{self._number(place)}"
+        # Where it is not given WSClean writes beside its input, and leaves files there when it is killed.
+        scratch = keywords[self.program.scratch_option] if given else self.settings.job_workdir
+        tempdir = Path(scratch).absolute() / name
+        keywords[self.program.scratch_option] = str(tempdir)
+        return tempdir
+
+    def _environment(self, given: Resources) -> dict[str, str]:
+        threads = self.control.number("nthreads") or (0 if self.settings.lenient else given.cores)
+        limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        is_ours = is_own_program(self.executable)
+        environment = job_environment(is_ours, is_ours or self.control.text("nodescript") == PYTHON_PLUGIN)
+        return {**environment, **limit, **self.control.environment}
+
+    def _argv(
+        self, place: int, positionals: list[str], keywords: dict[str, str]
+    ) -> tuple[list[str], dict[Path, str], Path | None]:
+        """Return argv, the files that it needs written, and where its result will be."""
+        parset_file, files = self._parset_file(place, keywords)
+        if self.control.text("nodescript") != PYTHON_PLUGIN:
+            form = self.control.text("args_format")
+            return build_argv(str(self.executable), positionals, keywords, form, parset_file), files, None
+        if parset_file:
+            positionals = [parset_file, *positionals]
+        directory = self.settings.job_directory / "jobs" / self.step
+        number = self._number(place)
+        spec, result = directory / f"{number}.json", directory / f"{number}.result.json"
+        call = {"script": str(self.executable), "args": positionals, "kwargs": keywords, "result": str(result)}
+        files[spec] = json.dumps(call, indent=1)
+        return [sys.executable, "-P", "-m", "lofarpipe.engine.script_job", str(spec)], files, result
+
+    def _with_list_file(self, job: Job) -> tuple[Job, dict[Path, str]]:
+        """Return a job with arguments that can be typed: lists of files that are too long stand in a parset of DP3.
+
+        Raises
+        ------
+        PipelineError
+            If the system does not take the arguments, and the program reads no such file.
+        """
+        longest = LONGEST_WORD if self.settings.lenient else READABLE_WORD
+        long = [word for word in job.argv[1:] if len(os.fsencode(word)) > longest]
+        reads_parset = self.program is not None and self.program.reads_parset
+        if not (long and reads_parset and all("=" in word for word in job.argv[1:])):
+            self._refuse_untypable(job)
+            return job, {}
+        path = self.settings.job_directory / "jobs" / f"{job.name}.parset"
+
+        def shortened(argv: Sequence[str]) -> tuple[str, ...]:
+            return (argv[0], str(path), *(word for word in argv[1:] if word not in long))
+
+        staged = replace(job.staged, argv=shortened(job.staged.argv)) if job.staged else None
+        return replace(job, argv=shortened(job.argv), staged=staged), {path: "".join(f"{word}\n" for word in long)}
+
+    def _refuse_untypable(self, job: Job) -> None:
+        sizes = [len(os.fsencode(word)) + 1 for word in job.argv]
+        room = os.sysconf("SC_ARG_MAX") - ROOM_FOR_VARIABLES
+        if max(sizes) <= LONGEST_WORD and sum(sizes) <= room:
+            return
+        raise PipelineError(
+            f"step '{self.step}': the arguments of {job.name} have {sum(sizes)} bytes, the longest {max(sizes)}, and "
+            f"this system takes {room} and {LONGEST_WORD}: {max(job.argv, key=len)[:60]}...; give the program a file: "
+            "mapfiles_as_string hands it the map itself, parsetasfile = True its arguments as a parset"
+        )
+
+    def _parset_file(self, place: int, keywords: Mapping[str, str]) -> tuple[str | None, dict[Path, str]]:
+        if not self.control.flag("parsetasfile"):
+            return None, {}
+        name = self.maps[0].data[place].file.rsplit("/", 1)[-1]
+        path = self.settings.job_workdir / f"{name}.parset"
+        return str(path), {path: "".join(f"{key}={keywords[key]}\n" for key in sorted(keywords))}

@@ -1,0 +1,357 @@
+"""A recipe step: prepared from its maps, run as jobs, recorded in maps."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lofarpipe import __version__
+from lofarpipe.config import Settings
+from lofarpipe.engine.job_builder import PYTHON_PLUGIN, JobBuilder, PlannedJob
+from lofarpipe.errors import PipelineError
+from lofarpipe.installation import find_file
+from lofarpipe.jobs import JobResult, Resources
+from lofarpipe.pipeline.control import Control, input_maps, is_true, resolved_control
+from lofarpipe.pipeline.references import Results
+from lofarpipe.pipeline.steps import Step
+from lofarpipe.programs.find import find
+from lofarpipe.programs.known import KNOWN_PROGRAMS
+from lofarpipe.state.fingerprints import stamp, without_text
+from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.utilities import list_text
+
+NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
+SHORTEST_TIME = 8  # characters of a time that is found in texts; a shorter one may stand there for something else
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe step ready to run: its jobs and where their results go."""
+
+    step: Step
+    name: str  # for outputs and mapfiles
+    control: Control
+    keywords: Mapping[str, str]
+    inputs: DataMap  # the first input map: number of jobs, hosts, names
+    maps: Sequence[DataMap]  # all input maps
+    outputs: DataMap
+    output_mapfile: Path
+    saved: Mapping[Path, DataMap]  # the maps that are written once the jobs are done
+    suffix_outputs: Mapping[str, Path]  # key among the outputs -> mapfile
+    jobs: Sequence[PlannedJob]
+    mapfile_dir: Path
+    lenient: bool
+    fingerprint_of: Mapping[str, object]  # equal: the step need not run again
+    builder: JobBuilder
+
+    def numbered(self, numbers: Mapping[int, int]) -> Prepared:
+        """Return the same with other numbers of its jobs, by place in the maps."""
+        return replace(self, jobs=replace(self.builder, numbers=numbers).jobs())
+
+
+def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
+    """Return the program or the script of a step.
+
+    A script is looked up as typed, then among the site's and the shipped scripts; a program on PATH.
+
+    Raises
+    ------
+    PipelineError
+        If it is not there, or is a program that may not be executed.
+    """
+    if not typed:
+        raise PipelineError("no executable; set it to the program that the step runs")
+    scripts = settings.search_path("scripts")
+    if nodescript == PYTHON_PLUGIN:
+        script = find_file(typed, scripts, "script")
+        if settings.lenient and Path(typed).is_absolute() and not os.access(script, os.X_OK):
+            raise PipelineError(f"{script}: may not be executed; run chmod +x on it")
+        return script
+    for directory in scripts:
+        if os.access(directory / typed, os.X_OK) and not Path(typed).is_absolute() and (directory / typed).is_file():
+            return directory / typed
+    return find(typed)
+
+
+def prepare(step: Step, results: Results, settings: Settings, machine: Resources, entry: str = "") -> Prepared:
+    """Return the step with its maps loaded, its outputs named and its jobs built; nothing is run or written.
+
+    Parameters
+    ----------
+    entry: the name of the step in the journal, if it is another one.
+
+    Raises
+    ------
+    PipelineError
+        If a map cannot be loaded, maps do not fit together, or the program is not found.
+    """
+    control, keywords = resolved_control(step, results, settings.lenient)
+    _check_runner(step, control, settings)
+    mapfiles, tokens = input_maps(step, control)
+    maps = [DataMap.load(mapfile) for mapfile in mapfiles]
+    name = control.text("stepname") or step.name
+    naming = OutputNaming(name, control, maps[0], mapfiles[0], settings)
+    outputs, output_mapfile, saved = naming.outputs()
+    _check_outputs_fit(step, mapfiles, maps, outputs, output_mapfile)
+    if not control.flag("skip_infile"):
+        _check_inputs_fit(step, control, mapfiles, tokens, maps)
+    executable = _executable(step, control, settings)
+    given = (control, keywords, executable, settings, mapfiles, tokens, maps, outputs, machine)
+    builder = JobBuilder(step.name, *given, entry=entry)
+    jobs = builder.jobs()
+    suffixes = naming.suffix_maps()
+    return Prepared(
+        step=step,
+        name=name,
+        control=control,
+        keywords=keywords,
+        inputs=maps[0],
+        maps=maps,
+        outputs=outputs,
+        output_mapfile=output_mapfile,
+        saved={**saved, **dict(suffixes.values())},
+        suffix_outputs={key: path for key, (path, _) in suffixes.items()},
+        jobs=jobs,
+        mapfile_dir=settings.mapfile_dir,
+        lenient=settings.lenient,
+        fingerprint_of=timeless(_fingerprint_of(step, control, executable, jobs, maps, outputs), settings),
+        builder=builder,
+    )
+
+
+def _executable(step: Step, control: Control, settings: Settings) -> Path:
+    try:
+        return find_executable(control.text("executable"), control.text("nodescript"), settings)
+    except PipelineError as err:
+        raise PipelineError(f"{step.where('control.executable')}: {err}") from err
+
+
+def timeless(identity: dict[str, object], settings: Settings) -> dict[str, object]:
+    """Return what a step or job is made of without the time at which this run began: another time is no change."""
+    is_a_time = len(settings.start_time) >= SHORTEST_TIME
+    return without_text(identity, settings.start_time, "{start_time}") if is_a_time else identity
+
+
+def _fingerprint_of(
+    step: Step,
+    control: Control,
+    executable: Path,
+    jobs: Sequence[PlannedJob],
+    maps: Sequence[DataMap],
+    outputs: DataMap,
+) -> dict[str, object]:
+    """Return what decides whether a step that was done need not run again."""
+    program = control.asked_program
+    return {
+        "step": step.name,
+        "executable": [
+            str(executable),
+            stamp(str(executable)),
+            KNOWN_PROGRAMS[program].version(executable) if program else "",
+            __version__ if control.text("nodescript") == PYTHON_PLUGIN else "",  # our scripts are but a door to it
+        ],
+        "arguments": [planned.arguments for planned in jobs],
+        "environment": sorted(control.environment.items()),
+        "inputs": [[(p.host, p.file, p.skip) for p in data_map.data] for data_map in maps],
+        "outputs": [(p.host, p.file) for p in outputs.data],
+    }
+
+
+def _check_runner(step: Step, control: Control, settings: Settings) -> None:
+    """Refuse a step that something else than this runner would have to run."""
+    recipe = settings.tasks.recipe(step.type)
+    if recipe != "executable_args":
+        what = f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
+        raise PipelineError(f"{step.where('control.type')}: {what}")
+    nodescript = control.text("nodescript")
+    if nodescript not in NODESCRIPTS:
+        where = step.where("control.nodescript")
+        raise PipelineError(f"{where} is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
+
+
+def _check_outputs_fit(
+    step: Step, mapfiles: Sequence[str], maps: Sequence[DataMap], outputs: DataMap, output_mapfile: Path
+) -> None:
+    """Refuse an output map that does not go with the first input map entry by entry."""
+    first = maps[0]
+    if [p.host for p in first.data] != [p.host for p in outputs.data]:
+        raise PipelineError(
+            f"step '{step.name}': validation of data mapfiles failed: {len(first.data)} entries in {mapfiles[0]},"
+            f" {len(outputs.data)} in {output_mapfile}; lengths and hosts must agree entry by entry"
+        )
+
+
+def _check_inputs_fit(
+    step: Step, control: Control, mapfiles: Sequence[str], tokens: Sequence[str], maps: Sequence[DataMap]
+) -> None:
+    """Refuse input maps that have no entry for a product that is worked on; what they have beyond is ignored."""
+    first = maps[0]
+    needed = max((place for place, product in enumerate(first.data, start=1) if not product.skip), default=0)
+    for mapfile, token, other in zip(mapfiles, tokens, maps, strict=True):
+        if len(other.data) < needed and mapfile not in control.items("mapfiles_as_string"):
+            raise PipelineError(
+                f"step '{step.name}': input maps differ in length: {len(first.data)} in {mapfiles[0]},"
+                f" {len(other.data)} in {mapfile} (key {token}); one entry per product is needed"
+            )
+
+
+@dataclass(frozen=True)
+class OutputNaming:
+    """The names of a step's outputs. Source: spec/lofarpipe.md, section 6.3."""
+
+    name: str
+    control: Control
+    first: DataMap
+    first_mapfile: str
+    settings: Settings
+
+    def outputs(self) -> tuple[DataMap, Path, dict[Path, DataMap]]:
+        """Return the output map, its path, and the maps to write when the jobs are done."""
+        named, several = self.control.text("mapfile_out"), self.control.items("mapfiles_out")
+        if named:
+            return self._aligned(named), Path(named), {}
+        if several:
+            maps = {Path(path): self._aligned(path) for path in several}
+            return maps[Path(several[0])], Path(several[0]), maps
+        if self.control.flag("inplace"):
+            outputs = DataMap([DataProduct(p.host, p.file, p.skip) for p in self.first.data])
+            others = self.control.items("mapfiles_in") if self.settings.lenient else []
+            path = Path((others or [self.first_mapfile])[0])
+            return outputs, path, {path: outputs}
+        outputs = self._default_map("")
+        path = self.settings.mapfile_dir / f"{self.name}.mapfile"
+        return outputs, path, {path: outputs}
+
+    def _aligned(self, path: str) -> DataMap:
+        """Return an existing map; what the first input map skips is skipped in it."""
+        outputs = DataMap.load(path)
+        for product, source in zip(outputs.data, self.first.data, strict=False):
+            product.skip = product.skip or source.skip
+        return outputs
+
+    def suffix_maps(self) -> dict[str, tuple[Path, DataMap]]:
+        """Return output key -> (mapfile, map) for each of the output suffixes."""
+        maps = {}
+        for suffix in self.control.items("outputsuffixes"):
+            path = self.settings.mapfile_dir / f"{self.name}{suffix}.mapfile"
+            maps[path.name] = (path, self._default_map(suffix))
+        return maps
+
+    def _default_map(self, suffix: str) -> DataMap:
+        workdir = self.settings.job_workdir
+        files = [output_file(workdir, p.file, self.name, suffix) for p in self.first.data]
+        return DataMap([DataProduct(p.host, file, p.skip) for p, file in zip(self.first.data, files, strict=True)])
+
+
+def output_file(workdir: Path, infile: str, name: str, suffix: str = "") -> str:
+    """Return the default output name: ``<workdir>/<base>.<name><suffix>``.
+
+    ``base`` is what stands after the last slash of the input, without its last extension; for a list of files that is
+    the last file of the list. Source: spec/lofarpipe.md, section 6.3.
+    """
+    base = os.path.splitext(infile.rsplit("/", 1)[-1])[0]  # noqa: PTH122 - the text need not be a path
+    return f"{workdir}/{base}.{name}{suffix}"
+
+
+def failure(prepared: Prepared, result: JobResult) -> str | None:
+    """Return why a job failed, or None: its exit code decides, and for known programs its log as well."""
+    program = prepared.control.text("program")
+    if result.ok and not program:
+        return None
+    text = result.log.read_text(errors="replace") if program and result.log.is_file() else ""
+    complaint = KNOWN_PROGRAMS[program].complaint(text) if program else None
+    if result.ok:
+        return f"{result.reason()}: {complaint}" if complaint and prepared.control.asked_program else None
+    from lofarpipe.programs.messages import explained, hint_for
+
+    said = complaint or (explained(KNOWN_PROGRAMS[program].name, text) if program else hint_for(result.tail()))
+    return f"{result.reason()}: {said}" if said else result.reason()
+
+
+def finish(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+    """Write the maps of a step whose jobs have ended, and return its outputs.
+
+    Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
+    alone. Where all failed, only the maps that say so are written. Source: spec/lofarpipe.md, sections 6.4 and 8.2.
+    """
+    results_given = _save_result_maps(prepared, results, failed)
+    if failed and len(failed) == len(prepared.jobs):
+        return results_given
+    outputs: dict[str, object] = {"mapfile": str(prepared.output_mapfile)}
+    if prepared.suffix_outputs:
+        outputs[prepared.output_mapfile.name] = str(prepared.output_mapfile)
+    outputs |= {key: str(path) for key, path in prepared.suffix_outputs.items()}
+    for planned in prepared.jobs:
+        if planned.job.name in failed:
+            for data_map in [prepared.outputs] if prepared.lenient else prepared.saved.values():
+                data_map.data[planned.place].skip = True
+    for path, data_map in prepared.saved.items():
+        data_map.save(str(path))
+    return {**results_given, **outputs}
+
+
+def _save_result_maps(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+    """Write one map for each key that any job returned, and return them with the ``break`` of the last job."""
+    outputs: dict[str, object] = {}
+    returned = [
+        job_outputs(planned, result, failed) | listed_products(prepared, planned, result, failed)
+        for planned, result in zip(prepared.jobs, results, strict=True)
+    ]
+    for key in sorted({key for values in returned for key in values}):
+        path = prepared.mapfile_dir / f"{prepared.name}.{key}.mapfile"
+        _result_map(prepared, returned, key, failed).save(str(path))
+        outputs[f"{key}.mapfile"] = str(path)
+    breaks = [values["break"] for values in returned if "break" in values]
+    return {**outputs, "break": is_true(breaks[-1])} if breaks else outputs
+
+
+def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
+    """Return what one job gave: what its script returned, and how it ran."""
+    script = planned.result is not None
+    stats = f'<resource_usage cpu_s="{result.cpu_s:.3f}" max_rss_mb="{result.max_rss_mb:.1f}" />'
+    values = {
+        # Programs ran below a script of the original runner, which ended with 1 when they failed in any way.
+        "returncode": str(result.exit_code if script else int(planned.job.name in failed)),
+        "job_duration": f"{result.duration_s:.3f}",
+        "monitor_stats": stats,
+    }
+    if planned.job.name in failed:
+        return values
+    if planned.result is None:
+        values["ok"] = "True"
+    elif planned.result.is_file():  # none where the script called sys.exit(0)
+        values |= {**json.loads(planned.result.read_text(encoding="utf-8")), "ok": "True"}
+    return values
+
+
+def listed_products(
+    prepared: Prepared, planned: PlannedJob, result: JobResult, failed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what a job of a known program wrote, where the step asks for it.
+
+    Where its outputs were not staged, these are the files that such a command writes, and that are there.
+    """
+    if not prepared.control.flag("list_products") or planned.job.name in failed:
+        return {}
+    written = result.outputs if planned.job.staged else filter(os.path.exists, products_of(prepared, planned))
+    return {"products": list_text(list(written))}
+
+
+def products_of(prepared: Prepared, planned: PlannedJob) -> list[str]:
+    """Return the absolute paths of what a job of a known program may write; none of any other program."""
+    program = KNOWN_PROGRAMS.get(prepared.control.text("program"))
+    return program.products(planned.job.argv, planned.job.workdir) if program else []
+
+
+def _result_map(
+    prepared: Prepared, returned: Sequence[Mapping[str, str]], key: str, failed: Mapping[str, str]
+) -> DataMap:
+    products = [
+        DataProduct(planned.job.host, values[key], planned.job.name in failed)
+        for planned, values in zip(prepared.jobs, returned, strict=True)
+        if key in values
+    ]
+    return DataMap(products)

@@ -1,0 +1,148 @@
+"""Calls ``main`` of a script as one job: ``python -m lofarpipe.engine.script_job spec.json``.
+
+``spec.json`` holds ``script``, ``args`` (list), ``kwargs`` (object) and ``result``: the file that gets, as JSON, what
+``main`` returned, every value as text. Source: spec/lofarpipe.md, sections 7.2 and 7.3.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lofarpipe.support.python2 import loader as python2
+from lofarpipe.support.python2.imports import write_numbers_plainly
+
+# One process per product: what is imported here is paid for every time. typing, traceback and lofarpipe.errors,
+# which brings dataclasses, would double it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NAME = "main"  # the script is loaded under this name, so what it guards by __main__ does not run
+NOTE = "### "  # lines of a job's log that are not the program's begin so; see executors/jobs.py
+
+
+class ScriptError(Exception):
+    """A script that cannot be called, or that says itself that it failed."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the script that ``argv[1]`` describes; return 0, or 1 with the reason as the last line of stderr."""
+    if len(argv) != 2:
+        return _failed("usage: python -m lofarpipe.engine.script_job spec.json")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a log can be followed
+    try:
+        return run(read_spec(Path(argv[1])))
+    except ScriptError as err:
+        return _failed(str(err))
+
+
+def run(spec: Mapping[str, Any]) -> int:
+    """Call the script and write its result; return 0, or 1 if the script raised something.
+
+    ``sys.exit`` in the script ends the process with that status and without a result.
+
+    Raises
+    ------
+    ScriptError
+        If the script cannot be called, says so itself, or returned what is no result.
+    """
+    script, result = spec["script"], Path(spec["result"])
+    result.unlink(missing_ok=True)  # of an earlier attempt
+    try:
+        returned = load_main(script)(*spec["args"], **spec["kwargs"])
+    except ScriptError:
+        raise
+    except Exception as err:
+        return _failed(_told(err, script))
+    write_result(result, result_of(returned, script))
+    return 0
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """Return the contents of a spec file.
+
+    Raises
+    ------
+    ScriptError
+        If it cannot be read, or one of its keys is missing.
+    """
+    try:
+        spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise ScriptError(f"{path}: not a readable job description: {err}") from err
+    missing = {"script", "args", "kwargs", "result"} - set(spec)
+    if missing:
+        raise ScriptError(f"{path}: job description without {', '.join(sorted(missing))}")
+    return spec
+
+
+def load_main(script: str) -> Callable[..., object]:
+    """Return the function ``main`` of a script; its name need not end in ``.py``.
+
+    A script of the Python 2 era is translated, and a line in the log says so. The script's directory is not added to
+    the search path for modules.
+
+    Raises
+    ------
+    ScriptError
+        If there is no such file, or no such function in it. What the script raises goes on to the caller.
+    """
+    if not Path(script).is_file():
+        raise ScriptError(f"{script}: no such script")
+    python2.install()
+    try:
+        function = getattr(python2.load_module(NAME, script), NAME, None)
+    finally:
+        for notice in python2.take_notices():
+            print(f"{NOTE}{notice}")
+    if not callable(function):
+        raise ScriptError(f"{script}: it has no function 'main', which a pythonplugin step calls")
+    return function  # type: ignore[no-any-return]
+
+
+def result_of(returned: object, script: str) -> dict[str, str]:
+    """Return what ``main`` returned as text by key; empty for None, 0 and whatever else is false.
+
+    Raises
+    ------
+    ScriptError
+        If it is anything else: scripts return 1 to say that they failed.
+    """
+    if not returned:
+        return {}
+    if isinstance(returned, Mapping):
+        write_numbers_plainly()
+        return {str(key): str(value) for key, value in returned.items()}
+    raise ScriptError(f"{script}: main returned {returned!r}; only a dictionary, None or 0 say that it succeeded")
+
+
+def write_result(path: Path, result: Mapping[str, str]) -> None:
+    """Write the result under its name only when it is complete."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    part.replace(path)
+
+
+def _told(err: Exception, script: str) -> str:
+    """Return an error as one line with its place; the traceback goes to stderr unless the error is meant for users."""
+    errors = sys.modules.get("lofarpipe.errors")
+    if errors is not None and isinstance(err, errors.PipelineError):
+        return str(err)
+    import traceback
+
+    traceback.print_exc()
+    line = python2.line_of(err, script)
+    where = f"{script}:{line}" if line else script
+    return f"{where}: {type(err).__name__}: {' '.join(str(err).split())}"
+
+
+def _failed(reason: str) -> int:
+    print(reason, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

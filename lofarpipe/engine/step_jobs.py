@@ -1,0 +1,297 @@
+"""The jobs of one step: those that are not done are run, each recorded as it begins and ends, some more than once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.engine.cleanup import LOCAL
+from lofarpipe.engine.disk_check import with_estimate
+from lofarpipe.engine.job_builder import PlannedJob
+from lofarpipe.engine.journal_events import done_facts, executor_name, job_entry, result_of, start_facts
+from lofarpipe.errors import WARNING
+from lofarpipe.executors.local.log_head import write_end
+from lofarpipe.jobs import Executor, Interrupted, JobResult, JobStart
+from lofarpipe.report import Reporter
+from lofarpipe.state.fingerprints import named_files, texts
+from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
+from lofarpipe.state.history import Event, History, fingerprint, texts_of
+from lofarpipe.state.inplace import Stamps, UnsafeJobs, changes_since
+from lofarpipe.state.job_ledger import JobLedger
+from lofarpipe.state.uptodate import Began, Identity, text_of
+from lofarpipe.support.utilities import files_of
+
+Outputs = dict[str, object]
+
+WARNING_LINES = 200
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step has to do."""
+
+    jobs: Sequence[PlannedJob]
+    identity: Identity
+    failure_of: Callable[[JobResult], str | None]  # why a job failed, or None
+    finish: Callable[[Sequence[JobResult], Mapping[str, str]], Outputs]  # results, failed -> outputs
+    error_tolerance: bool
+    job_identity: Callable[[PlannedJob], Identity]
+    outputs_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths
+    changed_inputs: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # of which half a change does harm
+    products_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths that a known program may write
+    label_of: Callable[[PlannedJob], str] = lambda planned: planned.job.label
+    repeatable: bool = False  # a change made twice is as good as one
+    retries: int = 0  # of a job that failed
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run gives to each of its steps."""
+
+    settings: Settings
+    executor: Executor
+    journal: History
+    reporters: Reporter
+
+
+@dataclass
+class StepJobs:
+    """The jobs of one step.
+
+    Attributes
+    ----------
+    kept: the ends of those that were done by an earlier run and are still good, by name in the journal.
+    pending: those that have to run.
+    left: names in the journal of jobs that the step had, and has not any more.
+    failed: why those failed that did.
+    """
+
+    step: str  # its name
+    entry: str  # its name in the journal
+    work: Work
+    context: Context
+    ledger: JobLedger
+    kept: Mapping[str, Event] = field(init=False)
+    pending: list[PlannedJob] = field(init=False)
+    left: list[str] = field(init=False)
+    failed: dict[str, str] = field(default_factory=dict)
+    _began: Began = field(init=False)
+    _before: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    _results: dict[str, JobResult] = field(default_factory=dict)
+    _tries: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    _again: list[PlannedJob] = field(default_factory=list)
+    _makes: dict[str, set[str]] = field(init=False)  # what a job may have written that was not there when it began
+    _own: dict[str, list[str]] = field(default_factory=dict)  # outputs of earlier runs, by name in the journal
+
+    def __post_init__(self) -> None:
+        self._planned = {planned.job.name: planned for planned in self.work.jobs}
+        entries = {job_entry(self.entry, planned.job): planned for planned in self.work.jobs}
+        self.kept = self.ledger.kept(list(entries), lambda entry: self.work.job_identity(entries[entry]))
+        self.pending = [planned for entry, planned in entries.items() if entry not in self.kept]
+        starts = {planned.job.name: self.context.journal.open_job(entry) for entry, planned in entries.items()}
+        self._makes = {name: set(texts_of(start.get("makes"))) for name, start in starts.items() if start}
+        self.left = [job for job in self.context.journal.known_jobs(self.entry) if job not in entries]
+
+    def refuse_unsafe(self) -> None:
+        """Look for jobs that were cut off while they changed an input.
+
+        Raises
+        ------
+        PipelineError
+            If an input is not as it was before, and the step does not say that it is repeatable.
+        """
+        unsafe = self._unsafe_jobs()
+        changed = {job_entry(self.entry, p.job): self.work.changed_inputs(p) for p in self.pending}
+        for notice in unsafe.refuse(changed, self.work.repeatable):
+            self.context.reporters.notice(notice)
+
+    def _unsafe_jobs(self) -> UnsafeJobs:
+        return UnsafeJobs(self.context.journal, self.entry, self.step)
+
+    def unsafe(self, began: Began) -> dict[str, Stamps]:
+        """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began.
+
+        With those of jobs that were cut off, and that the step has not any more: it may have them again.
+        """
+        self._began = began
+        stamps: dict[str, Stamps] = {}
+        here = {path for planned in self.pending for path in self.work.changed_inputs(planned)}
+        for planned in self.pending:
+            inputs = {path: began.before.get(path) for path in self.work.changed_inputs(planned)}
+            if inputs:
+                stamps[job_entry(self.entry, planned.job)] = inputs
+            self._before[planned.job.name] = {**dict.fromkeys(self._absent(planned, began)), **inputs}
+        return {**self._unsafe_jobs().unsettled(here), **stamps}
+
+    def _absent(self, planned: PlannedJob, began: Began) -> list[str]:
+        """Return what a job may make: its outputs, and files that it names, which are not there."""
+        outputs = set(self.work.outputs_of(planned))
+        named = named_files(planned.arguments, planned.job.workdir) - {*_parents(planned), str(planned.job.tempdir)}
+        paths = sorted(outputs | named)
+        return [path for path in paths if path not in began.before and not os.path.lexists(path)]
+
+    def run(self) -> list[JobResult]:
+        """Run what is pending; return the results of all jobs, in their order."""
+        self.context.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
+        self._set_aside()
+        try:
+            self._run_pending()
+        except BaseException as err:
+            if executor_name(self.context.executor) == LOCAL or (isinstance(err, Interrupted) and not err.problem):
+                self._settle(self.pending)
+            raise
+        return [self._result(planned) for planned in self.work.jobs]
+
+    def _run_pending(self) -> None:
+        pending = self.pending
+        while pending:
+            jobs = [replace(planned.job, mark=self._mark(planned)) for planned in pending]
+            self._again = []
+            for result in self.context.executor.run(jobs, self._note_end, self._note_start):
+                self._results[result.name] = result
+            self._tell_notices()
+            pending = self._again
+
+    def _set_aside(self) -> None:
+        """Get what earlier runs wrote out of the way of the jobs; a lenient run overwrites it."""
+        if self.context.settings.lenient:
+            return
+        jobs = {job_entry(self.entry, planned.job): planned for planned in self.pending}
+        former = FormerOutputs(self.context.journal, self.entry)
+        self._own = former.by_job()
+        in_the_way = former.of_jobs(
+            {job: planned.job for job, planned in jobs.items()},
+            lambda job: self.ledger.names(self.work.job_identity(jobs[job])),
+            self.kept,
+        )
+        for job, paths in in_the_way.items():
+            former.set_aside(job, paths)
+
+    def _settle(self, planned_jobs: Sequence[PlannedJob]) -> None:
+        for planned in planned_jobs:
+            settle(self.context.journal, job_entry(self.entry, planned.job))
+
+    def _mark(self, planned: PlannedJob) -> str:
+        """Return a text that changes with what a job is given: an order of a killed run is good for the same alone."""
+        identity = self.work.job_identity(planned)
+        outputs = {*self.work.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
+        before = self._began.before
+        inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
+        return fingerprint([identity, self.ledger.depends(identity), inputs])
+
+    def _result(self, planned: PlannedJob) -> JobResult:
+        if planned.job.name in self._results:
+            return self._results[planned.job.name]
+        return result_of(planned, self.kept[job_entry(self.entry, planned.job)])
+
+    def _note_start(self, start: JobStart) -> None:
+        planned = self._planned[start.name]
+        facts = start_facts(self.entry, planned.job, start)
+        outputs = [path for path in self.work.outputs_of(planned) if path in self._before[start.name]]
+        makes = [path for path in self.work.products_of(planned) if not os.path.lexists(path)]
+        self._makes.setdefault(start.name, set()).update(makes)
+        facts |= {"outputs": outputs, **({"makes": makes} if makes else {})}
+        self.context.journal.record("job_started", **facts, before=self._before[start.name])
+        self.context.reporters.job_started(self.step, planned.job, start)
+
+    def _note_end(self, result: JobResult) -> None:
+        self._tell_notices()
+        planned = self._planned[result.name]
+        reason = self.work.failure_of(result)
+        if result.is_lost:  # who ran it cannot say so any more
+            write_end(result.log, result.reason())
+        if reason is not None:
+            reason = with_estimate(reason, planned, result)
+        tries = self._count(result)
+        again = reason is not None and self._may_run_again(result)
+        changed = self._changed(planned) if reason and result.is_lost and not self.work.repeatable else []
+        if changed:
+            again, reason = False, f"{reason}; it had begun to change {', '.join(changed)}, and is not run again"
+        if again:
+            result = replace(result, log=set_aside(result.log, tries))
+        facts = done_facts(self.entry, planned, result, reason)
+        ledger = self.ledger.facts(self.work.job_identity(planned), self._began.before)
+        if reason is None and (made := self._made(planned, ledger)):
+            facts["made"] = made
+        self.context.journal.record("job_done", **facts, attempt=tries, **ledger)
+        if again:
+            self._again.append(planned)
+            self.context.reporters.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
+        else:
+            self._clear(result)
+            self._settle([planned])
+            self._tell(planned, result, reason)
+
+    def _clear(self, result: JobResult) -> None:
+        """Remove what is no output of a job that has ended: what a try of it left that failed, or was cut off."""
+        for path in self._makes.get(result.name, ()) if not result.is_lost else ():
+            if path not in self.context.journal.owners:
+                remove(path)
+
+    def _made(self, planned: PlannedJob, ledger: Mapping[str, object]) -> list[str]:
+        """Return the outputs that a job wrote, where they were not staged.
+
+        Of a script that is what it returned, of a known program what such a command writes. It counts if it was not
+        there before the step, or was the job's already: a job may change files of others, too.
+        """
+        if planned.job.staged or self.context.settings.lenient:
+            return []
+        own = self._own.get(job_entry(self.entry, planned.job), ())
+        written = ledger["written"] if isinstance(ledger["written"], dict) else {}
+        new = {path for path, mark in written.items() if mark and (path not in self._began.before or path in own)}
+        return sorted(new.intersection(self.work.products_of(planned) or _returned(planned))) if new else []
+
+    def _tell_notices(self) -> None:
+        notices = self.context.executor.notices
+        for notice in [notices.pop(0) for _ in range(len(notices))]:
+            self.context.reporters.notice(notice)
+
+    def _count(self, result: JobResult) -> int:
+        """Return which try of a job this was."""
+        self._tries[result.name, result.is_lost] += 1
+        return self._tries[result.name, True] + self._tries[result.name, False]
+
+    def _may_run_again(self, result: JobResult) -> bool:
+        limit = self.context.settings.lost_retries if result.is_lost else self.work.retries
+        return self._tries[result.name, result.is_lost] <= limit
+
+    def _changed(self, planned: PlannedJob) -> list[str]:
+        """Return the inputs that a job changes, and which are not any more as they were before the step."""
+        return changes_since({path: self._began.before.get(path) for path in self.work.changed_inputs(planned)})
+
+    def _tell(self, planned: PlannedJob, result: JobResult, reason: str | None) -> None:
+        if reason is not None:
+            self.failed[result.name] = reason
+        self.context.reporters.job_done(self.step, result, reason)
+        for warning in script_warnings(result) if planned.result is not None else []:
+            self.context.reporters.warning(f"{self.step}: {warning}")
+
+
+def _returned(planned: PlannedJob) -> list[str]:
+    """Return the paths that a script returned."""
+    returned = json.loads(text) if planned.result and (text := text_of(str(planned.result))) else {}
+    return [name for value in texts(returned) for name in files_of(value)]
+
+
+def _parents(planned: PlannedJob) -> set[str]:
+    """Return the directory of a job, and those above it."""
+    return {str(place) for place in (planned.job.workdir, *planned.job.workdir.parents)}
+
+
+def set_aside(log: Path, attempt: int) -> Path:
+    """Rename the log of a try, so that the next one does not overwrite it; return its name."""
+    aside = log.with_suffix(f".try{attempt}{log.suffix}")
+    try:
+        return log.rename(aside)
+    except OSError:  # it never came to a log
+        return log
+
+
+def script_warnings(result: JobResult) -> list[str]:
+    """Return what a script warned of: the lines of its log that begin with ``WARNING: ``."""
+    return [line.removeprefix(WARNING) for line in result.tail(WARNING_LINES) if line.startswith(WARNING)]

@@ -1,0 +1,318 @@
+"""The workers of Dask: one for each node, started through a queue or ssh, or a cluster that is there already.
+
+The scheduler lives in this process, unless the site runs one. A worker that loses its scheduler ends after a while, and
+its jobs with it. Source of the settings: measured; Dask by itself repeats what a killed worker had begun, which here is
+the engine's decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.executors.slurm.walltimes import walltime_problem
+from lofarpipe.jobs import Resources
+
+# Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
+NODE = 1_000_000
+PRELOAD = "lofarpipe.executors.dask.preload"
+ENDING_S = 10.0
+UNQUEUED_S = 120.0
+DASHBOARD_PORT = 8787
+QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
+ACCOUNTS = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}  # what they call it
+LAUNCHERS = (*QUEUES, "ssh", "address", "local")
+MISSING = "Dask is not installed; run: pip install 'genericpipeline[dask]'"
+
+
+@dataclass(frozen=True)
+class DaskOptions:
+    """Section [dask] of pipeline.cfg.
+
+    Attributes
+    ----------
+    launcher: how workers are started: slurm, pbs, lsf, sge, ssh, local, or address for a scheduler that the site runs.
+    nodes: number of workers, one for each node.
+    cores, memory_gb, gpus: of one node; memory in 10^9 bytes.
+    walltime, queue, account, extra: for the queue; ``extra`` are further options, passed on as they are.
+    hosts: for ssh.
+    address: of the scheduler, tcp://host:port.
+    interface: network interface that the workers reach this machine by, such as ib0.
+    start_timeout_s: how long the first worker may take; queues can be long. Without a queue: two minutes at most.
+    death_timeout_s: a worker without its scheduler ends after this.
+    dashboard: whether Dask's web page is served, on this machine only.
+    """
+
+    launcher: str
+    nodes: int = 1
+    cores: int = 0
+    memory_gb: float = 0.0
+    gpus: int = 0
+    walltime: str = ""
+    queue: str = ""
+    account: str = ""
+    extra: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    address: str = ""
+    interface: str = ""
+    start_timeout_s: float = 86400.0
+    death_timeout_s: float = 60.0
+    dashboard: bool = False
+
+    def faults(self) -> dict[str, str]:
+        """Return what is needed instead of single values that make no sense, by key."""
+        problem = walltime_problem(self.walltime, self.launcher) if self.launcher in QUEUES else ""
+        return {"walltime": problem} if problem else {}
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with them, each as ``<key> ...``."""
+        if self.launcher not in LAUNCHERS:
+            known = ", ".join(LAUNCHERS)
+            return [f"launcher is '{self.launcher}'{nearest(self.launcher, LAUNCHERS)}; one of {known} is needed"]
+        found = []
+        if self.launcher != "address" and (self.cores < 1 or self.memory_gb <= 0):
+            found.append("cores and memory_gb of a node are needed: jobs are fitted to them")
+        if self.launcher in (*QUEUES, "local") and self.nodes < 1:
+            found.append(f"nodes is {self.nodes}; at least 1 is needed")
+        if self.launcher == "ssh" and not self.hosts:
+            found.append("hosts is empty; the names of the machines are needed, as node1 node2")
+        if self.launcher == "address" and "://" not in self.address:
+            found.append(f"address is '{self.address}'; the scheduler's, such as tcp://head:8786, is needed")
+        return found
+
+    @property
+    def patience_s(self) -> float:
+        """How long the first worker may take."""
+        return self.start_timeout_s if self.launcher in QUEUES else min(self.start_timeout_s, UNQUEUED_S)
+
+    @property
+    def node(self) -> Resources:
+        """What one node gives to jobs."""
+        return Resources(self.cores, self.memory_gb, self.gpus)
+
+
+def tokens(given: Resources, parts: int = NODE) -> dict[str, int]:
+    """Return resources as Dask counts them: whole numbers, so that nothing is lost when they are added up."""
+    return {"cores": given.cores, "memory_mb": int(given.memory_gb * 1000), "gpus": given.gpus, "node": parts}
+
+
+def worker_options(options: DaskOptions) -> list[str]:
+    """Return the options of a worker: what it has to give, and no ideas of its own about memory and restarts."""
+    # Commas: scripts of queues do not quote what stands between blanks.
+    resources = ",".join(f"{name}={number}" for name, number in tokens(options.node).items())
+    return ["--resources", resources, "--memory-limit", "0", "--no-dashboard", "--preload", PRELOAD]
+
+
+def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
+    """Return a client of running workers; ``stack`` ends them. Workers of a queue write into ``logs``.
+
+    Raises
+    ------
+    PipelineError
+        If Dask is not installed, or the cluster cannot be reached or started.
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError as err:
+        raise PipelineError(MISSING) from err
+    dask.config.set(_SETTINGS)
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        cluster = _cluster(options, stack, logs)
+        client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
+    except (OSError, RuntimeError, TimeoutError, ValueError) as err:
+        raise PipelineError(f"[dask] launcher = {options.launcher}: no cluster: {err}; check the section") from err
+    stack.callback(_end_workers, options, client)
+    return client
+
+
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # what a dead worker had begun is not begun again
+    "distributed.worker.daemon": False,
+    "distributed.worker.preload": [PRELOAD],
+    "distributed.worker.profile.enabled": False,
+    "distributed.nanny.pre-spawn-environ": {},  # jobs inherit it: numbers of threads, and settings of malloc
+    "distributed.admin.tick.limit": "1h",
+    "distributed.deploy.lost-worker-timeout": "5s",  # then another one can be asked for
+    "distributed.logging": {"distributed": "error", "distributed.worker": "error", "distributed.scheduler": "error"},
+}
+# What they say of lost workers and schedulers, we say in our words; settings come too late for those of this process.
+LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.nanny", "distributed.scheduler")
+
+
+def _cluster(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
+    if options.launcher == "address":
+        return options.address
+    if options.launcher in QUEUES:
+        return _queued(options, stack, logs)
+    return (_over_ssh if options.launcher == "ssh" else _local)(options, stack)
+
+
+def _dashboard(options: DaskOptions) -> str:
+    return f"127.0.0.1:{DASHBOARD_PORT if options.dashboard else 0}"  # it has no password: for this machine only
+
+
+def _local(options: DaskOptions, stack: ExitStack) -> Any:
+    """Start processes on this machine, each as if it were a node."""
+    import distributed
+
+    return stack.enter_context(
+        distributed.LocalCluster(
+            n_workers=options.nodes,
+            threads_per_worker=options.cores,
+            processes=True,
+            host="127.0.0.1",
+            resources=tokens(options.node),
+            memory_limit=0,
+            dashboard_address=_dashboard(options),
+            worker_dashboard_address=None,
+        )
+    )
+
+
+def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
+    """Ask a queue for one job for each node."""
+    kind = getattr(_jobqueue(), QUEUES[options.launcher])
+    refused: dict[object, str] = {}
+    cluster = kind(
+        job_cls=_telling(kind.job_cls, refused),
+        cores=options.cores,
+        memory=f"{options.memory_gb:g} GB",
+        processes=1,
+        nanny=False,
+        python=f"exec {sys.executable}",  # the worker itself is what the queue ends, not a shell around it
+        queue=options.queue or None,
+        **{ACCOUNTS[options.launcher]: options.account or None},
+        walltime=options.walltime or None,
+        job_extra_directives=list(options.extra),
+        interface=options.interface or None,
+        death_timeout=options.death_timeout_s,
+        log_directory=str(logs),
+        worker_extra_args=worker_options(options),
+        scheduler_options={"dashboard_address": _dashboard(options)},
+    )
+    cluster.refused = refused
+    stack.enter_context(cluster)
+    return cluster
+
+
+def _telling(kind: Any, refused: dict[object, str]) -> Any:
+    """Return a class of a queue's jobs that tells what the queue says to a job which it does not take.
+
+    As they are, they raise an exception that ends in a thread of Dask; it is shown, and nobody hears of it.
+    """
+    from distributed.core import Status
+
+    async def start(self: Any) -> None:
+        try:
+            await kind.start(self)
+        except (OSError, RuntimeError, ValueError) as err:
+            refused[self.name] = " ".join(str(err).rpartition("stderr:")[2].split())
+            self.status = Status.running  # for Dask, which asserts it
+
+    return type(kind.__name__, (kind,), {"start": start})
+
+
+def _jobqueue() -> Any:
+    """Import dask-jobqueue without what it does to signals: Ctrl-C would end this process with success."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        import dask_jobqueue
+    except ImportError as err:
+        raise PipelineError(MISSING) from err
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return dask_jobqueue
+
+
+def ask_for_workers(options: DaskOptions, client: Any) -> str:
+    """Have as many jobs in the queue as workers are wanted; those that were lost or refused are asked for again.
+
+    Return what the queue said to the last that it refused, "" if it took all.
+    """
+    if options.launcher not in QUEUES:
+        return ""
+    cluster, said = client.cluster, ""
+    for name in [name for name in cluster.refused if name in cluster.workers]:  # Dask has done with it
+        said = cluster.refused.pop(name)
+        del cluster.workers[name]
+        cluster.worker_spec.pop(name, None)
+    cluster.scale(jobs=options.nodes)
+    return said
+
+
+def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:
+    """Start a scheduler here and a worker on each host, which ends when its connection does."""
+    import distributed
+
+    cluster = stack.enter_context(
+        distributed.LocalCluster(
+            n_workers=0,
+            host=_own_address(options),
+            dashboard_address=_dashboard(options),
+            worker_dashboard_address=None,
+        )
+    )
+    for host in options.hosts:
+        stack.callback(_end, _ssh(ssh_command(options, host, cluster.scheduler_address)))
+    return cluster
+
+
+def _own_address(options: DaskOptions) -> str:
+    """Return the address of this machine that the hosts can reach."""
+    from distributed.utils import get_ip, get_ip_interface
+
+    return str(get_ip_interface(options.interface) if options.interface else get_ip())
+
+
+def ssh_command(options: DaskOptions, host: str, scheduler: str) -> list[str]:
+    """Return the command that starts a worker on a host; with -tt it gets SIGHUP when ssh ends."""
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--name", host]
+    worker += ["--nthreads", str(options.cores), "--death-timeout", f"{options.death_timeout_s:g}"]
+    ours = {name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ}
+    variables = [f"{name}={value}" for name, value in ours.items()]
+    remote = shlex.join(["env", *variables, *worker, *worker_options(options)])
+    return ["ssh", "-tt", "-o", "BatchMode=yes", *options.extra, host, remote]
+
+
+def _ssh(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    program = shutil.which(command[0])
+    if program is None:
+        raise PipelineError("[dask] launcher = ssh: there is no ssh on this machine; install openssh-client")
+    return subprocess.Popen(
+        [program, *command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for us: the workers end when we say so
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end_workers(options: DaskOptions, client: Any) -> None:
+    """Send the workers home; those of a scheduler of the site stay."""
+    if options.launcher == "ssh":
+        client.retire_workers(close_workers=True)

@@ -1,0 +1,1 @@
+"""Jobs on this machine, within its cores, memory and graphics processors."""

@@ -1,0 +1,190 @@
+"""Runs jobs on this machine, as many at a time as its cores and memory allow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.admission import Admission, Admitted
+from lofarpipe.executors.local.cancelling import Cancellable
+from lofarpipe.executors.local.giving_up import GivingUp
+from lofarpipe.executors.local.guardian import Guardian
+from lofarpipe.executors.local.machine import cuda_devices, detect_resources
+from lofarpipe.executors.local.process import RunningJob, raise_open_files, send_signal, session_members, start
+from lofarpipe.executors.local.staging import directories_of, remove_directories
+from lofarpipe.executors.local.watch import Watch
+from lofarpipe.jobs import (
+    DoneCallback,
+    Job,
+    JobResult,
+    JobStart,
+    Resources,
+    StartCallback,
+    ended_result,
+)
+
+GRACE_S = 5.0
+KILL_WAIT_S = 2.0
+POLL_ENDING_S = 0.05
+
+
+class LocalExecutor(Cancellable):
+    """Runs jobs as children of this process, each in a session of its own.
+
+    Whatever ends the run (a signal, an exception, ``cancel``), no process of any job is alive afterwards: SIGTERM to
+    its process group, ``grace_s`` seconds later SIGKILL; a second signal from the user shortens the grace. If this
+    process itself is killed, the guardian does the same. A program that ends by SIGSEGV is run a second time.
+
+    Parameters
+    ----------
+    capacity: what jobs may use together; by default all that this process may use.
+    grace_s: seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(self, capacity: Resources | None = None, grace_s: float = GRACE_S) -> None:
+        super().__init__()
+        self._capacity = capacity or detect_resources()
+        self._grace_s = grace_s
+
+    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - there is no queue
+        """Return what the jobs may use together."""
+        return self._capacity
+
+    def run(
+        self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
+    ) -> list[JobResult]:
+        """Run all jobs and return their results in the order given; see ``Executor.run``."""
+        self.notices += _elsewhere(jobs)
+        raise_open_files()
+        devices = cuda_devices() if any(job.gpus for job in jobs) else []
+        admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
+        with self._watched() as watch:
+            batch = _Batch(admission, on_done, on_start, watch, self.must_end, self._grace_s)
+            with Guardian(self._grace_s) as batch.guardian:
+                batch.work()
+        return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
+
+
+class _Batch:
+    """The jobs of one ``run``."""
+
+    guardian: Guardian
+
+    def __init__(
+        self,
+        admission: Admission,
+        on_done: DoneCallback | None,
+        on_start: StartCallback | None,
+        watch: Watch,
+        must_end: Callable[[], bool],
+        grace_s: float,
+    ) -> None:
+        self.results: dict[int, JobResult] = {}
+        self._admission = admission
+        self._on_done = on_done
+        self._on_start = on_start
+        self._watch = watch
+        self._must_end = must_end
+        self._grace_s = grace_s
+        self._running: list[RunningJob] = []
+        self._giving_up = GivingUp(grace_s)
+        self._environment: dict[str, str] = {}
+
+    def work(self) -> None:
+        """Start, wait and collect until every job has a result, or an end was asked for."""
+        self._environment = {**os.environ, **self.guardian.environment}
+        try:
+            while not self._must_end() and (self._start_admitted() or self._running):
+                if self._running:
+                    self._watch.wait()
+                    self._collect()
+                    self._giving_up.check(self._running)
+        finally:
+            self._end_all()
+
+    def _start_admitted(self) -> bool:
+        started = False
+        while not self._must_end() and (admitted := self._admission.admit()) is not None:
+            # Before they are made: however this process ends, they do not stay.
+            self.guardian.own(admitted.index, directories_of(admitted.job))
+            try:
+                self._start(admitted)
+            except PipelineError:
+                self._tidy(admitted)
+                raise
+            started = True
+        return started
+
+    def _start(self, admitted: Admitted, is_retry: bool = False) -> None:
+        job = start(admitted, self._environment, is_retry)
+        if isinstance(job, RunningJob):
+            self.guardian.watch(job.group)
+            self._running.append(job)
+            if self._on_start is not None:
+                self._on_start(JobStart(admitted.job.name, os.uname().nodename, job.group, job.start_s))
+        else:
+            self._finish(admitted, job)
+
+    def _collect(self) -> None:
+        for job in [job for job in self._running if job.has_ended()]:
+            result = self._reap(job)
+            # Source: spec/lofarpipe.md, section 8.4.
+            if result.exit_code == -signal.SIGSEGV and not (job.is_retry or job.stopped):
+                self._start(job.admitted, is_retry=True)
+            else:
+                self._finish(job.admitted, result)
+
+    def _reap(self, job: RunningJob) -> JobResult:
+        self._running.remove(job)
+        self.guardian.forget(job.group)
+        return job.reap()
+
+    def _tidy(self, admitted: Admitted) -> None:
+        if directories_of(admitted.job):
+            remove_directories(admitted.job)
+            self.guardian.disown(admitted.index)
+
+    def _finish(self, admitted: Admitted, result: JobResult) -> None:
+        self._tidy(admitted)
+        self._admission.release(admitted)
+        self.results[admitted.index] = result
+        if self._on_done is not None:
+            self._on_done(result)
+
+    def _end_all(self) -> None:
+        """End what still runs: a request, some time to follow it, force."""
+        sessions = [job.group for job in self._running]
+        if sessions:
+            send_signal(session_members(sessions), signal.SIGTERM)
+            signals_so_far = len(self._watch.received)
+            self._wait_for_end(sessions, self._grace_s, lambda: len(self._watch.received) > signals_so_far)
+            # More than once: a process that was just made may have been missed.
+            self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
+            self._end_strays()
+        for job in list(self._running):
+            self.results[job.admitted.index] = self._reap(job)
+            self._tidy(job.admitted)
+
+    def _end_strays(self) -> None:
+        """End what left the sessions of the jobs, as programs do that go on in the background."""
+        began = time.monotonic()
+        while (strays := self.guardian.strays()) and (passed := time.monotonic() - began) < 2 * KILL_WAIT_S:
+            send_signal(strays, signal.SIGTERM if passed < KILL_WAIT_S else signal.SIGKILL)
+            self._watch.wait(POLL_ENDING_S)
+
+    def _wait_for_end(self, sessions: Sequence[int], limit_s: float, is_enough: Callable[[], bool | None]) -> None:
+        deadline = time.monotonic() + limit_s
+        while session_members(sessions) and time.monotonic() < deadline and not is_enough():
+            self._watch.wait(POLL_ENDING_S)
+
+
+def _elsewhere(jobs: Sequence[Job]) -> list[str]:
+    """Return what to tell of jobs that want to run where their data is, if that is another machine."""
+    here = {"localhost", "", os.uname().nodename, os.uname().nodename.partition(".")[0]}
+    hosts = sorted({job.host for job in jobs if job.at_host and job.host.partition(".")[0] not in here})
+    if not hosts:
+        return []
+    return [f"data is on {', '.join(hosts)}, and the jobs run on this machine: [remote] of pipeline.cfg says local"]

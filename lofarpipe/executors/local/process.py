@@ -1,0 +1,255 @@
+"""One program from its start to its result: log, directories of its own, usage."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.admission import Admitted
+from lofarpipe.executors.local.log_head import end_line, usage_text, utc_now, write_end
+from lofarpipe.executors.local.staging import commit, directories_of, make_directories, unwritten
+from lofarpipe.jobs import NOTE, Job, JobResult, duration_text, result_of
+from lofarpipe.programs.lookout import Lookout, blank_outputs
+from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
+
+OPEN_FILES = 2**17  # for 4000 measurement sets in one pass of DP3, which has 32 files of each open
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
+SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+SHORTAGE_PAUSE_S = 1.0
+LINES_OF_INTEREST = 30  # at the end of a log
+STARTS = 3  # a shortage of memory or processes passes; spec/lofarpipe.md, section 8.4
+WORTHLESS = os.EX_DATAERR  # of a job that ended with 0, and whose log says that there is no use in what it made
+NOT_WRITTEN = os.EX_CANTCREAT  # of a job whose directories or outputs could not be made
+
+
+@dataclass
+class RunningJob:
+    """A program that was started, until ``reap``."""
+
+    admitted: Admitted
+    process: subprocess.Popen[bytes]
+    log: int  # file descriptor
+    start_s: float
+    started: float  # monotonic clock, s
+    is_retry: bool = False
+    lookout: Lookout | None = None  # reads the log, where the job asks for that
+    stopped: str = ""  # what was seen that made us end it
+    head_bytes: int = -1  # of the log, when the program began; -1: it has to be read to see what was written
+
+    @property
+    def group(self) -> int:
+        """The process group and session of the program, which is also its process id."""
+        return self.process.pid
+
+    def has_ended(self) -> bool:
+        """Whether the program has ended; it is not reaped, so its id stays its own."""
+        return os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+    def reap(self) -> JobResult:
+        """Wait for the end, end what is left of the process group, and return the result.
+
+        Staged outputs of a program that ended with 0 have their names then; the job's directories are still there.
+        """
+        os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
+        os.killpg(self.group, signal.SIGKILL)  # the leader is not reaped yet, so the group exists
+        _, status, usage = os.wait4(self.group, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        job = self.admitted.job
+        ended = result_of(job, self.process.returncode, self.start_s, time.monotonic() - self.started, usage)
+        is_silent = os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes
+        result = self._judged(replace(ended, is_silent=is_silent))
+        result = _committed(job, result) if result.ok else _explained(job, result)
+        with contextlib.suppress(OSError):  # a full disk: the result itself is known
+            note(self.log, usage_text(result))
+        os.close(self.log)
+        write_end(job.log, usage_text(result))
+        return result
+
+    def _judged(self, result: JobResult) -> JobResult:
+        """Return a result that is a failure if the log says that what was made is worth nothing."""
+        after = f"after {duration_text(result.duration_s)}"
+        if self.stopped:
+            problem = f"stopped {after}: {self.stopped}"
+            return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
+        seen = self._seen_at_the_end() if result.ok else None
+        if seen:
+            return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
+        missing = _missing(self.admitted.job) if result.ok else ""
+        if not missing:
+            return result
+        return replace(result, exit_code=NOT_WRITTEN, problem=f"ended with 0 {after}, but did not write {missing}")
+
+    def _seen_at_the_end(self) -> str | None:
+        if self.lookout is None:
+            return None
+        return self.lookout.look() or blank_outputs(self.admitted.job)
+
+
+def _missing(job: Job) -> str:
+    """Return the output that a job was to write and did not; a stage that cannot be read is the commit's to tell."""
+    try:
+        return unwritten(job.staged) if job.staged else ""
+    except OSError:
+        return ""
+
+
+def _committed(job: Job, result: JobResult) -> JobResult:
+    if job.staged is None:
+        return result
+    try:
+        return replace(result, outputs=tuple(commit(job.staged)))
+    except PipelineError as err:
+        return replace(result, exit_code=NOT_WRITTEN, problem=str(err))
+
+
+def _explained(job: Job, result: JobResult) -> JobResult:
+    """Return a failure with what is known of the disk, as long as the files that filled it are there."""
+    said = trouble_in(result.tail(LINES_OF_INTEREST))
+    full = full_place([*directories_of(job), job.workdir, job.log.parent])
+    gone = "" if os.path.isdir(job.workdir) else f"{job.workdir} is not there any more: {ADVICE[errno.ENOENT]}"  # noqa: PTH112
+    known = "; ".join(text for text in (said, full, gone) if text)
+    return replace(result, problem=f"{result.reason()}: {known}") if known else result
+
+
+def raise_open_files(wanted: int = OPEN_FILES) -> None:
+    """Let this process and what it starts have many files open at the same time, as far as the hard limit goes.
+
+    The soft limit is usually 1024, for the sake of old programs that count to it; too little for 36 measurement sets.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if resource.RLIM_INFINITY != soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+
+
+def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = False) -> RunningJob | JobResult:
+    """Start the program of a job in a session of its own; return its result at once if it cannot be started.
+
+    Parameters
+    ----------
+    environment: of this process; the job's own variables are added.
+    is_retry: go on with the log of the first attempt.
+
+    Raises
+    ------
+    PipelineError
+        If the log cannot be written.
+    """
+    job = admitted.job
+    log = open_log(job, again=is_retry)
+    env = {**environment, **job.env}
+    if admitted.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(admitted.gpus)
+        note(log, f"CUDA_VISIBLE_DEVICES={env['CUDA_VISIBLE_DEVICES']}")
+    head_bytes = -1 if is_retry else os.lseek(log, 0, os.SEEK_END)
+    start_s, started = time.time(), time.monotonic()
+    try:
+        make_directories(job)
+        process = _popen(job, env, log)
+    except (PipelineError, OSError) as err:
+        code, problem = _not_started(job, err)
+        with contextlib.suppress(OSError):
+            os.write(log, os.fsencode(f"{problem}\n"))
+        os.close(log)
+        write_end(job.log, problem)
+        result = result_of(job, code, start_s, time.monotonic() - started)
+        return replace(result, problem=problem if code == NOT_WRITTEN else "")
+    return RunningJob(admitted, process, log, start_s, started, is_retry, Lookout.of(job), head_bytes=head_bytes)
+
+
+def _not_started(job: Job, err: PipelineError | OSError) -> tuple[int, str]:
+    """Return the exit code, and why a program could not be started."""
+    if isinstance(err, PipelineError):
+        return NOT_WRITTEN, str(err)
+    if not os.path.isdir(job.workdir):  # noqa: PTH112 - it answers also where the file system went away
+        return NOT_WRITTEN, f"working directory {io_problem(OSError(err.errno, err.strerror, str(job.workdir)))}"
+    code = NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_EXECUTABLE
+    return code, f"{job.argv[0]}: cannot be started in {job.workdir}: {err.strerror}"
+
+
+def _popen(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    """Start the program; a shortage is waited for, all but the last time."""
+    for _ in range(STARTS - 1):
+        try:
+            return _popen_once(job, env, log)
+        except OSError as err:
+            if err.errno not in SHORTAGES:
+                raise
+            time.sleep(SHORTAGE_PAUSE_S)
+    return _popen_once(job, env, log)
+
+
+def _popen_once(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    argv = job.staged.argv if job.staged else job.argv
+    return subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=job.workdir, env=env, start_new_session=True
+    )
+
+
+def open_log(job: Job, again: bool = False) -> int:
+    """Return a file descriptor of the job's log; a fresh one begins with its end, still open, and the command.
+
+    Raises
+    ------
+    PipelineError
+        If the log cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if again else os.O_TRUNC)
+    title = f"{job.name} {job.label}".rstrip() + f" on {job.host}, {utc_now()}"
+    lines = [f"{title}: once more"] if again else [title, end_line().decode().removeprefix(NOTE), job.command_line()]
+    if job.staged:
+        lines.append(f"until they are complete, outputs are below {job.staged.directory}")
+    try:
+        try:
+            log = os.open(job.log, flags, 0o666)
+        except FileNotFoundError:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            log = os.open(job.log, flags, 0o666)
+        note(log, *lines)
+    except OSError as err:
+        raise PipelineError(f"{job.name}: log {job.log} cannot be written: {_advised(err, job.log)}") from err
+    return log
+
+
+def _advised(err: OSError, path: Path) -> str:
+    """Return what is wrong with a file that was just named, and what to do."""
+    return io_problem(OSError(err.errno, err.strerror, str(path))).removeprefix(f"{path}: ")
+
+
+def note(log: int, *lines: str) -> None:
+    """Write lines of ours into a job's log."""
+    os.write(log, os.fsencode("".join(f"{NOTE}{line}\n" for text in lines for line in text.splitlines())))
+
+
+def send_signal(processes: Iterable[int], number: int) -> None:
+    """Send a signal to processes; one that has ended is passed over."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def session_members(sessions: Iterable[int], proc: Path = Path("/proc")) -> list[int]:
+    """Return the ids of the living processes of some sessions; also of those that left their process group."""
+    wanted = set(sessions)
+    members = []
+    for entry in os.scandir(proc):
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = Path(entry.path, "stat").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            continue
+        # "pid (name, which may hold anything) state parent group session ..."
+        state, _, _, session = stat[stat.rindex(b")") + 2 :].split(maxsplit=4)[:4]
+        if int(session) in wanted and state not in (b"Z", b"X"):
+            members.append(int(entry.name))
+    return members

@@ -1,0 +1,142 @@
+"""What the queue gave to the job in which this process runs, as its environment says.
+
+Most queues confine a job by cgroups or by affinity, which ``resources`` sees by itself; where a site has not configured
+that, the environment alone says that the rest of the machine belongs to others.
+
+Source: sbatch(1) and srun(1), output environment variables; qsub(1B) of OpenPBS and Torque; bsub(1), LSB_DJOB_NUMPROC;
+qsub(1) of Grid Engine, NSLOTS.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from lofarpipe.jobs import Resources
+
+MIB = 1024**2  # what Slurm calls a megabyte
+GB = 1e9
+_REPEATED = re.compile(r"(?P<number>\d+)(?:\(x(?P<times>\d+)\))?")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So much of something, and the variables that say so."""
+
+    number: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What one job of a queue may use on this machine; None: it does not say."""
+
+    job: str  # for people: "job 123 of Slurm"
+    cores: Limit | None = None
+    memory: Limit | None = None  # 10^9 bytes
+
+    def share(self, there: Resources) -> tuple[Resources, str]:
+        """Return the smaller of what there is and what was given, and what was smaller for people; "" if nothing."""
+        cores = self.cores if self.cores and self.cores.number < there.cores else None
+        memory = self.memory if self.memory and self.memory.number < there.memory_gb else None
+        given = replace(
+            there,
+            cores=int(cores.number) if cores else there.cores,
+            memory_gb=memory.number if memory else there.memory_gb,
+        )
+        parts = [f"{given.cores} of {there.cores} cores ({cores.source})"] if cores else []
+        if memory:
+            parts.append(f"{given.memory_gb:.3g} of {there.memory_gb:.3g} GB ({memory.source})")
+        return given, f"{self.job} has {' and '.join(parts)} of this machine" if parts else ""
+
+
+def allocation(environment: Mapping[str, str]) -> Allocation | None:
+    """Return what the queue gave to the job of this environment; None outside of one."""
+    return next((found for read in (_slurm, _pbs, _lsf, _sge) if (found := read(environment))), None)
+
+
+# ---- Slurm
+
+
+def _slurm(environment: Mapping[str, str]) -> Allocation | None:
+    number = environment.get("SLURM_JOB_ID", environment.get("SLURM_JOBID", ""))
+    if not number:
+        return None
+    limits = list(_slurm_cores(environment))
+    cores = min(limits, key=lambda limit: limit.number, default=None)
+    return Allocation(f"job {number} of Slurm", cores, _slurm_memory(environment, cores))
+
+
+def _slurm_cores(environment: Mapping[str, str]) -> Iterator[Limit]:
+    """Yield what the job, and the step in it, has on this node; of several tasks of a step each has its part.
+
+    A batch script is one process: all that its job has on the node is its own, however many tasks were asked for.
+    """
+    tasks = _tasks_here(environment)
+    on_node = _whole(environment, "SLURM_CPUS_ON_NODE")
+    of_job = _of_node(environment, "SLURM_JOB_CPUS_PER_NODE")
+    of_task = _whole(environment, "SLURM_CPUS_PER_TASK")
+    if on_node:
+        yield Limit(max(1, on_node // tasks), "SLURM_CPUS_ON_NODE")
+    if of_job:
+        yield Limit(max(1, of_job // tasks), "SLURM_JOB_CPUS_PER_NODE")
+    if of_task and (tasks > 1 or not (on_node or of_job)):
+        yield Limit(of_task, "SLURM_CPUS_PER_TASK")
+
+
+def _slurm_memory(environment: Mapping[str, str], cores: Limit | None) -> Limit | None:
+    if on_node := _whole(environment, "SLURM_MEM_PER_NODE"):  # 0: all that the node has
+        return Limit(on_node * MIB / GB / _tasks_here(environment), "SLURM_MEM_PER_NODE")
+    each = _whole(environment, "SLURM_MEM_PER_CPU")
+    return Limit(each * cores.number * MIB / GB, "SLURM_MEM_PER_CPU") if each and cores else None
+
+
+def _tasks_here(environment: Mapping[str, str]) -> int:
+    """Return how many tasks of our step of srun run on this node; 1 outside of steps."""
+    return max(1, _of_node(environment, "SLURM_STEP_TASKS_PER_NODE")) if "SLURM_STEP_ID" in environment else 1
+
+
+def _of_node(environment: Mapping[str, str], name: str) -> int:
+    """Return the number of this node in a variable such as ``40(x2),20``, of the last one if there are fewer; or 0."""
+    node, number = _whole(environment, "SLURM_NODEID"), 0
+    for part in _REPEATED.finditer(environment.get(name, "")):
+        number = int(part["number"])
+        node -= int(part["times"] or 1)
+        if node < 0:
+            break
+    return number
+
+
+# ---- others; they do not tell the memory
+
+
+def _pbs(environment: Mapping[str, str]) -> Allocation | None:
+    names = ("PBS_NCPUS", "NCPUS", "PBS_NUM_PPN")
+    return _counted(environment, "PBS", "PBS_JOBID", names)
+
+
+def _lsf(environment: Mapping[str, str]) -> Allocation | None:
+    there = _counted(environment, "LSF", "LSB_JOBID", ("LSB_DJOB_NUMPROC",))
+    words = environment.get("LSB_MCPU_HOSTS", "").split()  # host number host number
+    slots = {host.partition(".")[0]: count for host, count in zip(words[::2], words[1::2], strict=False)}
+    own = slots.get(socket.gethostname().partition(".")[0], "")
+    return replace(there, cores=Limit(int(own), "LSB_MCPU_HOSTS")) if there and own.isdigit() else there
+
+
+def _sge(environment: Mapping[str, str]) -> Allocation | None:
+    return _counted(environment, "Grid Engine", "JOB_ID", ("NSLOTS",))
+
+
+def _counted(environment: Mapping[str, str], queue: str, job: str, names: tuple[str, ...]) -> Allocation | None:
+    """Return a job of which the first variable that is there and a number tells the cores; all need that of the job."""
+    number = environment.get(job, "")
+    cores = next((Limit(count, name) for name in names if (count := _whole(environment, name))), None)
+    return Allocation(f"job {number} of {queue}", cores) if number and cores else None
+
+
+def _whole(environment: Mapping[str, str], name: str) -> int:
+    """Return a variable that is a whole number; 0 if it is not there, or something else."""
+    text = environment.get(name, "").strip()
+    return int(text) if text.isdecimal() else 0

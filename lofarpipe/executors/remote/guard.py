@@ -1,0 +1,224 @@
+"""Runs one order, on whatever machine it is started.
+
+``python -m lofarpipe.executors.remote.guard ORDER.json [--parent PID]``.
+
+In place of an order there may be a JSON list of orders, one of which $SLURM_ARRAY_TASK_ID chooses, or a number after
+it. The job ends with its guard, and the guard with the process that started it; ``--parent`` names that one, so that
+it is noticed if it died before the guard could look. The exit status is that of the job, 128 + its number for a
+signal; 75 says that somebody else has the order, 66 that there is none. Then there is no record of this guard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.executor import LocalExecutor
+from lofarpipe.executors.local.process import NOT_WRITTEN
+from lofarpipe.executors.local.watch import ENDING
+from lofarpipe.executors.remote.lease import Claim, ClaimRefused, beat, check, take
+from lofarpipe.executors.remote.order import Order, read_order, write_record
+from lofarpipe.jobs import Interrupted, Job, JobResult, Resources, result_of
+
+NO_ORDER, REFUSED = os.EX_NOINPUT, os.EX_TEMPFAIL
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+ORPHANED = signal.SIGRTMIN  # not SIGTERM: it comes as well when but the thread that started us has ended
+SIGNAL_WAIT_S = 0.5  # a queue sends a signal to all processes of a job; ours may come after that of the program
+INDEX = "SLURM_ARRAY_TASK_ID"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the order that the command line names; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    ending = Ending(arguments.parent or os.getppid())
+    try:
+        order = read_order(order_file(arguments.order, arguments.index))
+    except PipelineError as err:
+        return _say(str(err), NO_ORDER)
+    if ending.is_asked_for():
+        return REFUSED
+    try:
+        own = take(order)
+    except (ClaimRefused, OSError) as err:
+        return _say(str(err), REFUSED)
+    return Guard(order, own, ending).run()
+
+
+def order_file(path: Path, index: int | None) -> Path:
+    """Return the order to run: the file itself, or entry ``index`` of the list that it holds.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be read, or has no such entry.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, list):
+            return path
+        number = int(os.environ[INDEX]) if index is None else index
+        return Path(facts[number])
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as err:
+        raise PipelineError(f"{path}: neither an order nor a list with an entry for this task: {err!r}") from err
+
+
+class Ending:
+    """Hears of signals from its making on, and of the death of the process that started this one."""
+
+    def __init__(self, parent: int) -> None:
+        self.received: list[int] = []
+        self.executor: LocalExecutor | None = None
+        self._parent = parent
+        for number in ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
+        signal.signal(ORPHANED, self._on_orphaned)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(PR_SET_PDEATHSIG, int(ORPHANED))
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a job leaves behind comes to us, not to process 1
+
+    def is_orphaned(self) -> bool:
+        """Whether the process that started this one is gone; also if that was before the kernel was asked to tell."""
+        return os.getppid() != self._parent
+
+    def is_asked_for(self) -> bool:
+        """Whether there is a reason to end."""
+        return bool(self.received) or self.is_orphaned()
+
+    def reason(self) -> str:
+        """Return why it ends, in words; "" without a reason."""
+        if self.received:
+            return f"interrupted by {signal.Signals(self.received[0]).name}"
+        return "ended because what had started it was gone" if self.is_orphaned() else ""
+
+    def number(self) -> int:
+        """Return the signal that ended the job."""
+        return self.received[0] if self.received else signal.SIGTERM
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.received.append(number)
+
+    def _on_orphaned(self, _number: int, _frame: FrameType | None) -> None:
+        if self.is_orphaned() and self.executor is not None:
+            self.executor.cancel()
+
+
+class Guard:
+    """One claimed order."""
+
+    def __init__(self, order: Order, own: Claim, ending: Ending) -> None:
+        self._order = order
+        self._own = own
+        self._ending = ending
+        self._problem = ""  # why the order is not ours any more
+        self._over = threading.Event()
+        job = order.job
+        self._executor = LocalExecutor(_enough(job), order.grace_s)
+
+    def run(self) -> int:
+        """Run the job and write its record; return the exit status."""
+        beats = threading.Thread(target=self._beat, daemon=True)
+        beats.start()
+        try:
+            result = self._result()
+        finally:
+            self._over.set()
+            beats.join()
+        result = replace(result, node=self._own.node, memory_gb=self._order.job.memory_gb)
+        try:
+            check(self._order, self._own)
+            write_record(self._order, result)
+        except (ClaimRefused, OSError) as err:
+            return _say(f"{result.name}: {result.reason()}; this was not recorded: {err}", REFUSED)
+        return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
+
+    def _result(self) -> JobResult:
+        job = self._order.job
+        done: list[JobResult] = []
+        self._ending.executor = self._executor
+        try:
+            self._executor.run([job], done.append, lambda _: self._end_if_asked())
+        except Interrupted as err:
+            self._ending.received.append(err.signal)
+        except PipelineError as err:
+            return replace(self._ended(NOT_WRITTEN), problem=str(err))
+        if not done:  # it was ended by us
+            return replace(self._ended(-self._ending.number()), problem=self._why_ended(), is_lost=True)
+        if done[0].exit_code in (-signal.SIGTERM, -signal.SIGKILL):
+            self._wait_for_signal()
+        why = "" if done[0].ok else self._why_ended()
+        return replace(done[0], problem=why, is_lost=True) if why else done[0]
+
+    def _end_if_asked(self) -> None:
+        """End the job that was just started, if that was asked for when the executor could not know yet."""
+        if self._problem or self._ending.is_asked_for():
+            self._executor.cancel()
+
+    def _why_ended(self) -> str:
+        why = self._problem or self._ending.reason()
+        return f"{why} on {self._own.node}" if why else ""
+
+    def _ended(self, exit_code: int) -> JobResult:
+        """Return the result of a job of which the executor says nothing."""
+        duration_s = max(0.0, time.time() - self._own.start_s)
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return result_of(self._order.job, exit_code, self._own.start_s, duration_s, usage)
+
+    def _wait_for_signal(self) -> None:
+        deadline = time.monotonic() + SIGNAL_WAIT_S
+        while not self._ending.is_asked_for() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _beat(self) -> None:
+        """Say regularly that the guard lives; end the job once the order is somebody else's."""
+        last = time.monotonic()
+        while not self._over.wait(self._order.beat_s):
+            try:
+                beat(self._order, self._own)
+                last = time.monotonic()
+            except ClaimRefused as err:
+                self._give_up(str(err))
+            except OSError as err:
+                # Others take this guard for dead after stale_s without a word; then nothing of it must run.
+                if time.monotonic() - last > self._order.stale_s / 2:
+                    self._give_up(f"no contact with {self._order.path.parent}: {err.strerror}")
+
+    def _give_up(self, problem: str) -> None:
+        self._problem = self._problem or problem
+        self._executor.cancel()
+
+
+def _enough(job: Job) -> Resources:
+    """Return a machine of which the job may have all: what there is for it was decided by whoever started us."""
+    return Resources(cores=max(1, job.cores), memory_gb=job.memory_gb or 0.0, gpus=job.gpus)
+
+
+def _say(text: str, status: int) -> int:
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lofarpipe.executors.remote.guard")
+    parser.add_argument("order", type=Path, help="order, or JSON list of orders")
+    parser.add_argument("index", type=int, nargs="?", help=f"which one of a list; else ${INDEX}")
+    parser.add_argument("--parent", type=int, help="process id of what started this one")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

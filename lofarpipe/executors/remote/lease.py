@@ -1,0 +1,189 @@
+"""Who runs an order: a guard claims it before it starts, and says every few seconds that it lives.
+
+Claims of one order are numbered. Who takes an order over from a dead guard writes the next number, which only one can;
+whoever has a lower one ends its job as soon as it sees that. No clock but the file server's is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.remote.order import Order, claims_of, read_record
+from lofarpipe.jobs import JobStart
+from lofarpipe.support.processes import boot_id, process_space, start_ticks
+
+END_S = 2.0  # from SIGKILL to the end of a process
+State = Literal["waiting", "alive", "lost", "done"]
+
+
+class ClaimRefused(PipelineError):  # noqa: N818 - what happened
+    """Somebody else has the order, or it is done, or was withdrawn."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a guard writes of itself."""
+
+    number: int
+    node: str
+    pid: int
+    start_s: float  # s since 1970 UTC, of that node
+    boot: str
+    space: str
+    ticks: int
+
+    def start(self, order: Order) -> JobStart:
+        """Return where and since when the job runs."""
+        return JobStart(order.job.name, self.node, self.pid, self.start_s)
+
+
+def node_name() -> str:
+    """Return the name of this machine, as Slurm knows it where it started this process."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
+def take(order: Order) -> Claim:
+    """Claim an order for this process.
+
+    Raises
+    ------
+    ClaimRefused
+        If it is done, or another guard has it and is not known to be dead; or it was withdrawn.
+    """
+    if read_record(order) is not None:
+        raise ClaimRefused(f"{order.path}: there is a record of this attempt already")
+    before = read_claim(order)
+    if before is not None and not _is_dead(order, before):
+        raise ClaimRefused(f"{order.path}: process {before.pid} on {before.node} has this order")
+    own = Claim(
+        number=0 if before is None else before.number + 1,
+        node=node_name(),
+        pid=os.getpid(),
+        start_s=time.time(),
+        boot=boot_id(),
+        space=process_space(),
+        ticks=start_ticks(os.getpid()) or 0,
+    )
+    if not _write_exclusively(order.claim(own.number), json.dumps(asdict(own))):
+        raise ClaimRefused(f"{order.path}: another guard was faster")
+    check(order, own)
+    return own
+
+
+def check(order: Order, own: Claim) -> None:
+    """See to it that a claim is still valid.
+
+    Raises
+    ------
+    ClaimRefused
+        If the order was withdrawn, or somebody took it over.
+    """
+    if not order.path.exists():
+        raise ClaimRefused(f"{order.path}: the order was withdrawn")
+    if order.claim(own.number + 1).exists():
+        raise ClaimRefused(f"{order.path}: another guard has taken it over")
+
+
+def beat(order: Order, own: Claim) -> None:
+    """Say that the guard lives: the claim gets the time of the file server.
+
+    Raises
+    ------
+    ClaimRefused
+        If the order is no longer this guard's.
+    OSError
+        If the file server does not do it.
+    """
+    check(order, own)
+    os.utime(order.claim(own.number))
+
+
+def read_claim(order: Order) -> Claim | None:
+    """Return the valid claim of an order, the one with the highest number; None if there is none."""
+    claims = claims_of(order)
+    if not claims:
+        return None
+    try:
+        return Claim(**json.loads(claims[-1].read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def state_of(order: Order) -> State:
+    """Return how far an order is: done with a record; else alive, lost, or waiting for a guard."""
+    if read_record(order) is not None:
+        return "done"
+    claim = read_claim(order)
+    if claim is None:
+        return "waiting"
+    if not _is_dead(order, claim):
+        return "alive"
+    # It may have written its record while we looked at the claim.
+    return "done" if read_record(order) is not None else "lost"
+
+
+def _is_dead(order: Order, claim: Claim) -> bool:
+    """Whether a guard is known to be dead: its process is gone from this machine, or it has not said that it lives."""
+    is_here = bool(claim.boot) and (claim.boot, claim.space) == (boot_id(), process_space())
+    if is_here and start_ticks(claim.pid) == claim.ticks:
+        return False
+    # Whoever looks after the job of a killed guard needs the grace to end it; until then it is not run again.
+    enough_s = order.beat_s + order.grace_s + END_S if is_here else order.stale_s
+    return silent_s(order.claim(claim.number)) > enough_s
+
+
+def silent_s(path: Path) -> float:
+    """Return how many seconds ago a file was touched, by the clock of its file server; 0 if it is not there."""
+    try:
+        return _server_time(path) - _fresh_mtime(path)
+    except OSError:
+        return 0.0
+
+
+def _server_time(beside: Path) -> float:
+    """Return the time that the file server gives to a new file."""
+    probe = beside.with_name(f".{beside.name}.{os.uname().nodename}.{os.getpid()}.clock")
+    try:
+        probe.touch()
+        os.utime(probe)  # one that is left of a killed process has its own time
+        return _fresh_mtime(probe)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _fresh_mtime(path: Path) -> float:
+    """Return when a file was changed; NFS asks the server again when a file is opened, not before."""
+    with path.open("rb") as stream:
+        return os.fstat(stream.fileno()).st_mtime
+
+
+def _write_exclusively(path: Path, text: str) -> bool:
+    """Write a file that must not exist, complete or not at all; return False if it does."""
+    part = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    try:
+        os.link(part, path)  # on every file system, NFS included, only one can
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links here
+        return _create(path, text)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return True
+
+
+def _create(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        return False
+    return True

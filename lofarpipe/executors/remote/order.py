@@ -1,0 +1,240 @@
+"""One attempt to run one job, as files that every machine of the cluster sees.
+
+``007.3fa29c01.json`` is the order: the job, as JSON. The guard that runs it writes
+``007.3fa29c01.claim0`` before it starts (see ``lease``) and ``007.3fa29c01.record`` when all is over: the result, as
+JSON. The record is the only truth: what a queue or a scheduler says about a job never makes it done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.jobs import Job, JobResult, Staged
+from lofarpipe.support.utilities import write_atomically
+
+BEAT_S = 5.0
+STALE_S = 90.0  # many beats: file servers keep clients waiting, and answer from their memory
+GRACE_S = 5.0
+RECORD, CLAIM, OUTPUT = ".record", ".claim", ".out"
+LANGUAGE = re.compile(r"LANG$|LC_|TZ$")
+_PATHS = ("workdir", "log", "tempdir")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One attempt to run a job.
+
+    Attributes
+    ----------
+    attempt: a text that no other attempt has, so that a guard which was given up can do no harm.
+    beat_s: how often the guard says that it lives.
+    stale_s: a guard that did not say so for this long is dead, or has ended its job by itself.
+    grace_s: seconds between SIGTERM and SIGKILL for the processes of the job.
+    """
+
+    job: Job
+    attempt: str
+    path: Path
+    beat_s: float = BEAT_S
+    stale_s: float = STALE_S
+    grace_s: float = GRACE_S
+
+    @property
+    def record(self) -> Path:
+        """Where the result will be."""
+        return self.path.with_suffix(RECORD)
+
+    @property
+    def output(self) -> Path:
+        """For what the guard, or whoever starts it, has to say beyond the job's own log."""
+        return self.path.with_suffix(OUTPUT)
+
+    def claim(self, number: int) -> Path:
+        """Where guard ``number`` says that it has taken the order; the highest one is valid."""
+        return self.path.with_suffix(f"{CLAIM}{number}")
+
+
+def new_attempt() -> str:
+    """Return a text for an attempt that no other one has."""
+    return secrets.token_hex(4)
+
+
+def order_path(directory: Path, job: Job, attempt: str) -> Path:
+    """Return where an order goes: ``<directory>/<step>/007.<attempt>.json``."""
+    return directory / f"{job.name}.{attempt}.json"
+
+
+def write_order(
+    job: Job,
+    attempt: str,
+    path: Path,
+    *,
+    beat_s: float = BEAT_S,
+    stale_s: float = STALE_S,
+    grace_s: float = GRACE_S,
+) -> Order:
+    """Write an order, complete or not at all; return it.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be written.
+    """
+    order = Order(job, attempt, path, beat_s, stale_s, grace_s)
+    facts = {"attempt": attempt, "beat_s": beat_s, "stale_s": stale_s, "grace_s": grace_s, "job": job_facts(job)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(facts, indent=1))
+    except OSError as err:
+        raise PipelineError(f"{job.name}: order {path} cannot be written: {err.strerror}; check the directory") from err
+    return order
+
+
+def read_order(path: Path) -> Order:
+    """Return what an order file says.
+
+    Raises
+    ------
+    PipelineError
+        If there is none: it was withdrawn; or it is no order.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        times = [float(facts[key]) for key in ("beat_s", "stale_s", "grace_s")]
+        return Order(job_of(facts["job"]), str(facts["attempt"]), path, *times)
+    except FileNotFoundError as err:
+        raise PipelineError(f"{path}: no such order; it may have been withdrawn") from err
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise PipelineError(f"{path}: not a readable order: {err!r}; run the pipeline again") from err
+
+
+def find_orders(directory: Path, job: Job) -> list[Order]:
+    """Return the orders of earlier attempts at a job of this name; what is no order is passed over."""
+    found = []
+    step, _, place = job.name.rpartition("/")
+    for path in sorted((directory / step).glob(f"{place}.*.json")):
+        try:
+            found.append(read_order(path))
+        except PipelineError:  # half a file of a full disk; or a description for a script
+            continue
+    return found
+
+
+def fingerprint(job: Job) -> str:
+    """Return a text that two jobs share if one can stand for the other.
+
+    Names of directories for temporary files differ from run to run, and mean nothing; so does the language of a login.
+    """
+    spoken = {name: value for name, value in job.env.items() if not LANGUAGE.match(name)}
+    facts = json.dumps(job_facts(replace(job, env=spoken)), sort_keys=True)
+    directories = {"tempdir": job.tempdir, "stage": job.staged.directory if job.staged else None}
+    for word, directory in directories.items():
+        if directory is not None:
+            facts = facts.replace(json.dumps(str(directory))[1:-1], f"<{word}>")
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def write_record(order: Order, result: JobResult) -> None:
+    """Write the result of an order; it is on the disk when this returns."""
+    facts = {"attempt": order.attempt, "result": _plain(result)}
+    write_atomically(order.record, json.dumps(facts, indent=1))
+    directory = os.open(order.record.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read_record(order: Order) -> JobResult | None:
+    """Return the result of an order; None if there is none, or it is of another attempt."""
+    try:
+        facts = json.loads(order.record.read_text(encoding="utf-8"))
+        result = dict(facts["result"])
+        result |= {"log": Path(result["log"])} | {key: tuple(result.get(key, ())) for key in ("argv", "outputs")}
+        return JobResult(**result) if facts["attempt"] == order.attempt else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def withdraw(order: Order) -> None:
+    """Give an order up: a guard that has not begun will not, and one that runs ends its job at its next beat."""
+    order.path.unlink(missing_ok=True)
+
+
+def discard(order: Order) -> None:
+    """Remove every file of an order whose result was taken, the order itself first."""
+    withdraw(order)
+    for path in (order.record, order.output, *claims_of(order)):
+        path.unlink(missing_ok=True)
+
+
+def claims_of(order: Order) -> list[Path]:
+    """Return the claims of an order, the valid one last; directories of many files are not read for it."""
+    found: list[Path] = []
+    while (path := order.claim(len(found))).exists():
+        found.append(path)
+    return found
+
+
+def discard_records(directory: Path) -> None:
+    """Remove the orders below a directory that have a record, so that nothing is taken for done."""
+    for record in directory.rglob(f"*.*{RECORD}"):
+        for path in [record.with_suffix(".json"), *record.parent.glob(f"{record.stem}.*")]:
+            path.unlink(missing_ok=True)
+
+
+def guard_command(*arguments: str | Path) -> list[str]:
+    """Return the command that runs an order; this interpreter and this package must be there on the node as well."""
+    return [sys.executable, "-P", "-m", "lofarpipe.executors.remote.guard", *map(str, arguments)]
+
+
+def job_facts(job: Job) -> dict[str, Any]:
+    """Return a job as JSON can hold it."""
+    return _plain(job)
+
+
+def job_of(facts: Mapping[str, Any]) -> Job:
+    """Return the job that ``job_facts`` described.
+
+    Raises
+    ------
+    TypeError, KeyError
+        If it is not one.
+    """
+    values = dict(facts)
+    values["argv"] = tuple(values["argv"])
+    for key in _PATHS:
+        values[key] = None if values[key] is None else Path(values[key])
+    if values["staged"] is not None:
+        staged = values["staged"]
+        values["staged"] = Staged(
+            argv=tuple(staged["argv"]),
+            directory=Path(staged["directory"]),
+            destination=Path(staged["destination"]),
+            expected=staged.get("expected", ""),
+        )
+    return Job(**values)
+
+
+def _plain(thing: Job | JobResult | Staged) -> dict[str, Any]:
+    return {item.name: _plain_value(getattr(thing, item.name)) for item in fields(thing)}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Staged):
+        return _plain(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

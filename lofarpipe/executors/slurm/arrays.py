@@ -1,0 +1,119 @@
+"""Which jobs go into one array of Slurm's, and what is asked for them."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.executors.remote.order import guard_command
+from lofarpipe.executors.slurm.client import MIB_PER_GB
+from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.jobs import Job, Resources
+
+#: What a job may ask of the queue (``Job.batch``), and the option of sbatch that says so.
+BATCH_OPTIONS = {"partition": "--partition", "account": "--account", "walltime": "--time"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What sbatch is asked for, the same for all jobs of an array."""
+
+    cores: int
+    memory_mib: int  # 0: what the site gives
+    gpus: int
+    host: str  # "": any
+    batch: tuple[tuple[str, str], ...]
+
+
+def request_of(job: Job, node: Resources, hosts: Iterable[str], options: SlurmOptions) -> Request:
+    """Return what is asked for a job.
+
+    Slurm has no option for ``max_per_node``: each of k jobs on one node asks for the k-th part of its cores.
+
+    Parameters
+    ----------
+    node: the largest node of the partition; a job that wants more cores gets all of them.
+    hosts: nodes that Slurm knows; a job that wants to be elsewhere runs anywhere.
+
+    Source: sbatch(1); measured with Slurm 22.05.
+    """
+    part = math.ceil(node.cores / job.max_per_node) if job.max_per_node > 0 else 1
+    return Request(
+        cores=max(1, part, min(job.cores, node.cores)),
+        memory_mib=max(1, int(job.memory_gb * MIB_PER_GB)) if job.memory_gb and options.request_memory else 0,
+        gpus=job.gpus,
+        host=node_of(job, hosts),
+        batch=tuple(sorted(job.batch.items())),
+    )
+
+
+def node_of(job: Job, hosts: Iterable[str]) -> str:
+    """Return Slurm's name for the host at which a job wants to run; "" if it does not, or Slurm does not know it."""
+    if not job.at_host:
+        return ""
+    known = set(hosts)
+    return next((name for name in (job.host, job.host.partition(".")[0]) if name in known), "")
+
+
+def grouped(requests: Sequence[Request], largest: int) -> list[tuple[Request, list[int]]]:
+    """Return (request, places of the jobs that share it), no group larger than ``largest``, in the order of jobs."""
+    groups: dict[Request, list[int]] = {}
+    for place, request in enumerate(requests):
+        groups.setdefault(request, []).append(place)
+    return [
+        (request, places[first : first + largest])
+        for request, places in groups.items()
+        for first in range(0, len(places), largest)
+    ]
+
+
+def sbatch_arguments(
+    request: Request, options: SlurmOptions, name: str, count: int, throttle: int, stem: Path
+) -> list[str]:
+    """Return the arguments of sbatch, the script last.
+
+    The options of the site and of the step come after ours, so that they win; a step's come last.
+
+    Parameters
+    ----------
+    name: of the job in the queue.
+    count: of tasks.
+    throttle: of these run at the same time at most; 0: no limit.
+    stem: ``<stem>.sh`` is the script, and each task says what is not for its log in ``<stem>.<index>.out``.
+    """
+    site = {"partition": options.partition, "account": options.account, "walltime": options.walltime}
+    wanted = {**site, **{key: value for key, value in request.batch if value}}
+    chosen = [f"{option}={wanted[key]}" for key, option in BATCH_OPTIONS.items() if wanted.get(key)]
+    return [
+        f"--job-name={name}",
+        f"--array=0-{count - 1}" + (f"%{throttle}" if throttle else ""),
+        "--nodes=1",
+        "--ntasks=1",
+        f"--cpus-per-task={request.cores}",
+        *([f"--mem={request.memory_mib}M"] if request.memory_mib else []),
+        *([f"--gres={options.gres}:{request.gpus}"] if request.gpus else []),
+        *([f"--nodelist={request.host}"] if request.host else []),
+        *chosen,
+        "--no-requeue",  # whether a lost job runs again is for the pipeline to say
+        "--export=ALL",
+        "--open-mode=append",
+        f"--chdir={stem.parent}",
+        f"--output={_literal(stem)}.%a.out",
+        *options.extra,
+        *shlex.split(wanted.get("options", "")),
+        f"{stem}.sh",
+    ]
+
+
+def script_text(orders: Path, environment: Mapping[str, str]) -> str:
+    """Return the script of an array: it becomes the guard of the order that the task has in a list."""
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items()))
+    return f"#!/bin/sh\n{exports}exec {shlex.join(guard_command(orders))}\n"
+
+
+def _literal(path: Path) -> str:
+    """Return a path as --output takes it: %-words stand for other things."""
+    return str(path).replace("%", "%%")

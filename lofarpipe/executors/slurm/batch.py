@@ -1,0 +1,319 @@
+"""The jobs of one ``run`` on Slurm, from their submission to their results."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.log_head import write_end
+from lofarpipe.executors.local.watch import Watch
+from lofarpipe.executors.remote.lease import read_claim
+from lofarpipe.executors.remote.order import CLAIM, Order, discard, read_record, withdraw
+from lofarpipe.executors.slurm.arrays import Request
+from lofarpipe.executors.slurm.client import OF_OTHERS, Ended, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
+from lofarpipe.executors.slurm.limits import SubmitLimit
+from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.queue import SlurmQueue
+from lofarpipe.executors.slurm.reasons import refined, runs_never, unrecorded
+from lofarpipe.executors.slurm.tasks import Task, end
+from lofarpipe.jobs import DoneCallback, JobResult, StartCallback, ended_result
+
+FIRST_LOOK_S, FIRST_QUESTION_S = 0.2, 2.0
+GROWTH = 1.5
+LOOKING_SHARE = 20  # of the time, one part of this many goes into looking for records
+FULL_PAUSE_S = 3.0  # the queue counts jobs for a while after their end
+BUSY_PAUSE_S, BUSY_LIMIT_S = 15.0, 3600.0
+HOPELESS = 2  # a reason may be out of date once
+
+
+@dataclass
+class Submission:
+    """Jobs that one array is to run."""
+
+    request: Request
+    orders: Sequence[tuple[int, Order]]  # with their places
+
+
+@dataclass
+class Batch:
+    """Everything about one ``run``."""
+
+    queue: SlurmQueue
+    client: SlurmClient
+    options: SlurmOptions
+    environment: Mapping[str, str]
+    watch: Watch
+    must_end: Callable[[], bool]
+    on_done: DoneCallback | None
+    on_start: StartCallback | None
+    note: Callable[[str], None]  # tells users
+    waiting: list[Submission]
+    limit: SubmitLimit = field(default_factory=SubmitLimit)  # of the run, which learns it
+    tasks: dict[int, Task] = field(default_factory=dict)  # in the queue, as far as is known
+    results: dict[int, JobResult] = field(default_factory=dict)
+    _next_look: float = 0.0
+    _look_s: float = FIRST_LOOK_S
+    _next_question: float = 0.0
+    _question_s: float = FIRST_QUESTION_S
+    _next_submission: float = 0.0
+    _busy_since: float | None = None
+    _is_told: bool = False  # that Slurm takes no more jobs
+    _is_silent: bool = False  # Slurm did not answer the last question
+
+    def work(self) -> None:
+        """Submit, look and ask until every job has a result, or an end was asked for."""
+        self._next_question = time.monotonic() + self._question_s
+        try:
+            while (self.waiting or self.tasks) and not self.must_end():
+                now = time.monotonic()
+                if self.waiting and now >= self._next_submission:
+                    self._submit()
+                if now >= self._next_look:
+                    self._look()
+                if self.tasks and now >= self._next_question and not self.must_end():
+                    self._ask()
+                if (self.waiting or self.tasks) and not self.must_end():
+                    self.watch.wait(max(0.0, self._next_look - time.monotonic()))
+        finally:
+            self._end_all()
+
+    def _is_interrupted(self) -> bool:
+        return bool(self.watch.received)
+
+    # Submission
+
+    def _submit(self) -> None:
+        """Submit the next array, if the limits let it in."""
+        submission = self.waiting[0]
+        count, throttle = self.limit.room(len(self.tasks), len(submission.orders)), self._throttle()
+        if not count or throttle is None:
+            return
+        members = submission.orders[:count]
+        try:
+            array = self.queue.submit(submission.request, [order for _, order in members], throttle, self.environment)
+        except SlurmFull as err:
+            self._is_full(submission.request, count, err)
+            return
+        except SlurmBusy as err:
+            self._is_busy(err)
+            return
+        self._busy_since = None
+        self.limit.note_taken(len(self.tasks) + count)
+        submission.orders = submission.orders[count:]
+        if not submission.orders:
+            self.waiting.pop(0)
+        for index, (place, order) in enumerate(members):
+            self.tasks[place] = Task(place, order, array, index)
+        self._next_look = 0.0
+
+    def _throttle(self) -> int | None:
+        """Return how many of an array may run at the same time, 0 for all; None if it has to wait."""
+        limit, present = self.options.array_limit, len(self.tasks)
+        if present and limit and 2 * present > limit:
+            return None
+        return limit - present if limit else 0
+
+    def _is_full(self, request: Request, count: int, err: SlurmFull) -> None:
+        """Try a smaller array, or wait for the end of jobs.
+
+        Raises
+        ------
+        SlurmRefused
+            If not a single job is taken, and none is in the queue that could end.
+        """
+        present = len(self.tasks)
+        if count == 1 and not present:
+            if not OF_OTHERS.search(str(err)) and not self.client.has_jobs():
+                raise SlurmRefused(
+                    f"{err}; not a single job is taken, though you have no other in the queue: correct account, "
+                    "partition or --qos of [slurm] in pipeline.cfg, or of the step"
+                ) from err
+            self._is_busy(err)
+            return
+        batch, options = dict(request.batch), self.options
+        partition, account = (batch.get(key) or getattr(options, key) for key in ("partition", "account"))
+        known = 0
+        if not self._is_told:
+            self._is_told = True
+            known = self.client.submit_limit(partition, account, [*options.extra, batch.get("options", "")])
+            self.note(f"Slurm does not take {present + count} jobs together, and is given fewer: {err}")
+        self.limit.note_refusal(present, count, known)
+        self._next_submission = time.monotonic() + (FULL_PAUSE_S if present else 0.0)
+
+    def _is_busy(self, err: SlurmBusy) -> None:
+        now = time.monotonic()
+        if self._busy_since is None:
+            self._busy_since = now
+            self.note(f"Slurm takes no jobs at the moment, and is asked again: {err}")
+        if now - self._busy_since > BUSY_LIMIT_S:
+            raise err
+        self._next_submission = now + BUSY_PAUSE_S
+
+    # Files
+
+    def _look(self) -> None:
+        """Read the claims and records that have come; look less often while nothing comes."""
+        began = time.monotonic()
+        before = len(self.tasks)
+        names = {name for folder in {task.order.path.parent for task in self.tasks.values()} for name in _names(folder)}
+        for task in list(self.tasks.values()):
+            if self.must_end():
+                break
+            self._look_at(task, names)
+        now = time.monotonic()
+        came = len(self.tasks) < before
+        self._look_s = FIRST_LOOK_S if came else min(self._look_s * GROWTH, self.options.poll_s)
+        self._next_look = now + max(self._look_s, LOOKING_SHARE * (now - began))
+
+    def _look_at(self, task: Task, names: set[str]) -> None:
+        stem = task.order.path.stem
+        if not task.has_started and f"{stem}{CLAIM}0" in names:
+            claim = read_claim(task.order)
+            if claim is not None:
+                task.has_started = True
+                if self.on_start is not None:
+                    self.on_start(claim.start(task.order))
+        if task.interrupted is None and task.order.record.name in names:
+            result = read_record(task.order)
+            if result is not None and result.is_lost:
+                task.interrupted = result
+                self._next_question = 0.0
+            elif result is not None:
+                self._finish(task, result)
+
+    def _finish(self, task: Task, result: JobResult) -> None:
+        del self.tasks[task.place]
+        self.results[task.place] = result
+        try:
+            if self.on_done is not None:
+                self.on_done(result)
+        finally:
+            # Only now: whoever was told has written it down. Nothing may take it for a new result later, and a guard
+            # that lives after all, cut off from us, ends its job.
+            discard(task.order)
+        if not any(other.array == task.array for other in self.tasks.values()):
+            task.array.forget()
+
+    # The queue
+
+    def _ask(self) -> None:
+        """Ask Slurm for all jobs at once, ever less often; find those that are gone."""
+        self._question_s = min(self._question_s * GROWTH, self.options.queue_poll_s)
+        self._next_question = time.monotonic() + self._question_s
+        try:
+            queued = self.client.queued(task.array.id for task in self.tasks.values())
+        except SlurmRefused as err:
+            self._is_silent = True
+            self.note(f"Slurm does not answer, and is asked again: {err}")
+            return
+        self._is_silent = False
+        for task in list(self.tasks.values()):
+            state = queued.get(task.id)
+            if task.interrupted is not None and state is not None and state[0] == "PENDING":
+                self._finish_requeued(task, task.interrupted)
+            else:
+                self._note_state(task, state)
+        now = time.monotonic()
+        missing = [task for task in self.tasks.values() if task.missing_s is not None]
+        gone = [task for task in missing if task.interrupted or now - (task.missing_s or 0) >= self.options.vanished_s]
+        if len(gone) < len(missing):
+            self._next_question = min(self._next_question, now + self.options.vanished_s + FIRST_LOOK_S)
+        if gone:
+            self._conclude(gone)
+
+    def _finish_requeued(self, task: Task, result: JobResult) -> None:
+        """Take a job out of the queue that Slurm put back into it: whether it runs again is for the pipeline to say."""
+        end(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=self._is_interrupted, note=self.note)
+        self._finish(task, replace(result, problem=f"lost: Slurm put it back into the queue, from {result.node}"))
+
+    def _note_state(self, task: Task, state: tuple[str, str] | None) -> None:
+        if state is None:
+            task.missing_s = time.monotonic() if task.missing_s is None else task.missing_s
+            return
+        task.missing_s = None
+        task.hopeless = task.hopeless + 1 if runs_never(*state) else 0
+        if task.hopeless:
+            self._next_question = min(self._next_question, time.monotonic() + FIRST_QUESTION_S)
+        if task.hopeless >= HOPELESS:
+            raise PipelineError(
+                f"{task.order.job.name}: Slurm will never run it: {state[1]}; it was job {task.id}; correct [slurm] of "
+                "pipeline.cfg, or cores, memory_gb, walltime, partition of the step"
+            )
+
+    def _conclude(self, gone: Sequence[Task]) -> None:
+        """Give a result to jobs that have left the queue: their record if it came late, else what Slurm knows."""
+        self._look()
+        gone = [task for task in gone if task.place in self.tasks]
+        try:
+            known = self.client.ended(task.array.id for task in gone)
+        except SlurmRefused as err:
+            self.note(f"Slurm does not answer, and is asked again: {err}")
+            return
+        for task in gone:
+            if self.must_end():
+                return
+            said = task.array.said(task.index)
+            ended = known.get(task.id)
+            result = _concluded(task, ended, said)
+            write_end(result.log, result.reason())  # its guard could not say it, or did not know why
+            self._finish(task, result)
+
+    # The end
+
+    def _end_all(self) -> None:
+        """End what is in the queue; on the normal way there is nothing."""
+        for submission in self.waiting:
+            for _, order in submission.orders:
+                discard(order)
+        left = list(self.tasks.values())
+        if not left:
+            return
+        for task in left if self._is_silent else []:  # to ask it takes time, in which jobs would go on
+            withdraw(task.order)
+        signals = len(self.watch.received)
+        end(
+            self.client,
+            [task.id for task in left],
+            [task.order for task in left],
+            whole_arrays=True,
+            wait=self.watch.wait,
+            must_stop=lambda: len(self.watch.received) > signals,
+            note=self.note,
+        )
+        for task in left:
+            self.results[task.place] = _last_result(task)
+            discard(task.order)
+        for array in {task.array for task in left}:
+            array.forget()
+        self.tasks.clear()
+
+
+def _concluded(task: Task, ended: Ended | None, said: str) -> JobResult:
+    """Return the result of a job that has left the queue, and of which Slurm remembers ``ended``."""
+    if task.interrupted is not None:
+        return refined(task.order, task.interrupted, ended, said)
+    claim = read_claim(task.order)
+    result = unrecorded(task.order, ended, claim.node if claim else "", said)
+    if claim is None:
+        return result
+    return replace(result, start_s=claim.start_s, duration_s=max(0.0, time.time() - claim.start_s))
+
+
+def _last_result(task: Task) -> JobResult:
+    """Return the result of a job that was in the queue when the end came."""
+    record = read_record(task.order)
+    if record is not None and not record.is_lost:
+        return record
+    claim = read_claim(task.order)
+    return ended_result(task.order.job, claim.start_s, claim.node) if claim else ended_result(task.order.job)
+
+
+def _names(directory: os.PathLike[str]) -> list[str]:
+    """Return the names in a directory; to open it is what makes NFS ask the server."""
+    try:
+        return os.listdir(directory)  # noqa: PTH208 - of many names
+    except OSError:
+        return []

@@ -1,0 +1,326 @@
+"""Slurm's commands: how they are called, and what their answers mean."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.slurm import limits as slurm_limits
+from lofarpipe.jobs import Resources
+
+TIMEOUT_S = 120.0
+ACCOUNTING_TIMEOUT_S = 20.0  # its database may be away for long
+CANCEL_TIMEOUT_S = 20.0  # somebody waits for the end, and a job that is not told by Slurm is told by us
+MIB_PER_GB = 1e9 / 2**20
+#: What a user sets for all submissions; anything else of this kind would change what we ask for.
+USERS_DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "RESERVATION", "CONSTRAINT", "CLUSTERS")
+OF_SLURM_ITSELF = ("SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER")
+#: The controller is busy or being restarted: the same command works later.
+PASSING = re.compile(
+    r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|Zero Bytes were|"
+    r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
+    re.IGNORECASE,
+)
+#: The user, or the account, has as many jobs in the queue as may be: fewer are taken, now or later.
+TOO_MANY = re.compile(r"submit limit|Max\w*SubmitJob|GrpSubmitJob|Invalid job array specification", re.IGNORECASE)
+#: Said with "submit limit", which is in the same sentence for all: nothing but another request helps.
+LASTING = re.compile(r"(Assoc|QOS)\w*(Wall|Per(Job|Node)|Min)\w*")
+#: Also the jobs of other people count.
+OF_OTHERS = re.compile(r"Grp|PerAccount")
+#: Of one machine or terminal; on another they would be wrong.
+OF_A_SESSION = re.compile(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
+SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
+UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
+NOT_SET_UP = re.compile(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
+ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in [remote] of pipeline.cfg"
+
+
+class SlurmRefused(PipelineError):  # noqa: N818 - what happened
+    """Slurm said no."""
+
+
+class SlurmBusy(SlurmRefused):
+    """Slurm could not be asked, and may be later."""
+
+
+class SlurmFull(SlurmBusy):
+    """Slurm does not take so many jobs."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a partition, as ``sinfo`` lists it."""
+
+    name: str
+    size: Resources
+    is_default: bool  # its partition is where jobs go that name none
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What Slurm remembers of a task that has left the queue."""
+
+    state: str  # COMPLETED, TIMEOUT, NODE_FAIL ...
+    exit_code: int = 0
+    signal: int = 0
+    node: str = ""
+    reason: str = ""
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for Slurm's commands and for jobs, also where this process is a job of Slurm's itself."""
+    users = {f"SBATCH_{name}" for name in USERS_DEFAULTS}
+    kept = {*OF_SLURM_ITSELF, *users}
+    ours = {
+        "CUDA_VISIBLE_DEVICES",
+        "GPU_DEVICE_ORDINAL",
+        "ROCR_VISIBLE_DEVICES",
+    }  # of this allocation, not of the job's
+    prefixes = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "PMI_", "PMIX_")
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in kept or not (name in ours or name.startswith(prefixes))
+    }
+
+
+def portable_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for jobs on machines that have another session of the user, or of the site: no secrets."""
+    return {
+        name: value
+        for name, value in clean_environment(environment).items()
+        if not (OF_A_SESSION.match(name) or SECRET.search(name))
+    }
+
+
+class SlurmClient:
+    """Runs Slurm's commands, with an environment that no allocation around this process disturbs."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._given = environment
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return clean_environment(os.environ if self._given is None else self._given)
+
+    def submit(self, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+        """Submit a script; return the id of the job.
+
+        Raises
+        ------
+        SlurmRefused
+            If Slurm does not take it; SlurmBusy if it may later; SlurmFull if it may take fewer tasks.
+        """
+        answer = self._run(["sbatch", "--parsable", *arguments], {**self._environment, **environment})
+        return answer.strip().splitlines()[-1].partition(";")[0]  # id;cluster, after what a site's plugin may say
+
+    def queued(self, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return state and reason of each task ("12_7") of some jobs that is in the queue: waits, runs or ends.
+
+        Raises
+        ------
+        SlurmRefused
+            If Slurm does not answer.
+        """
+        wanted = sorted(set(ids))
+        return self._squeue("-j", ",".join(wanted)) if wanted else {}
+
+    def named(self, name: str) -> dict[str, tuple[str, str]]:
+        """Return state and reason of each task in the queue whose job has a name; raises as ``queued`` does."""
+        return self._squeue("--name", name)
+
+    def _squeue(self, *arguments: str) -> dict[str, tuple[str, str]]:
+        try:
+            answer = self._run(["squeue", "-h", "-r", "-o", "%i|%T|%r", *arguments])
+        except SlurmBusy:
+            raise
+        except SlurmRefused as err:
+            if UNKNOWN_JOB.search(str(err)):  # so it answers where but one was asked for, and that one is long over
+                return {}
+            raise
+        return parse_queue(answer)
+
+    def ended(self, ids: Iterable[str]) -> dict[str, Ended]:
+        """Return what Slurm remembers of the tasks of some jobs; where it forgets soon, ``sacct`` is asked as well.
+
+        Raises
+        ------
+        SlurmBusy
+            If the controller does not answer; it may know more later.
+        """
+        found: dict[str, Ended] = {}
+        for number in sorted(set(ids)):
+            found |= self._remembered(number)
+            if not any(task.startswith(f"{number}_") for task in found):
+                found |= self._accounted(number)
+        return found
+
+    def _remembered(self, number: str) -> dict[str, Ended]:
+        try:
+            return parse_jobs(self._run(["scontrol", "show", "job", "-o", number]))
+        except SlurmBusy:
+            raise
+        except SlurmRefused:  # forgotten
+            return {}
+
+    def _accounted(self, number: str) -> dict[str, Ended]:
+        try:
+            answer = self._run(["sacct", "-n", "-P", "-X", "-j", number, "-o", "JobID,State,ExitCode,NodeList,Reason"])
+        except SlurmRefused:  # no accounting at this site, or it does not answer
+            return {}
+        return parse_accounting(answer)
+
+    def cancel(self, tasks: Iterable[str], force: bool = False) -> None:
+        """Ask Slurm to end jobs or single tasks; those that have ended are passed over.
+
+        Raises
+        ------
+        SlurmRefused
+            If Slurm does not answer.
+        """
+        wanted = sorted(set(tasks))
+        if wanted:
+            options = ["--signal=KILL", "--full"] if force else []
+            self._run(["scancel", *options, *wanted], timeout_s=CANCEL_TIMEOUT_S)
+
+    def max_array_size(self) -> int:
+        """Return how many tasks one array may have; raises as ``queued`` does."""
+        return parse_max_array_size(self._run(["scontrol", "show", "config"]))
+
+    def submit_limit(self, partition: str, account: str, options: Sequence[str]) -> int:
+        """Return how many jobs the accounting lets the user have in the queue; 0: no limit, or nobody knows.
+
+        Parameters
+        ----------
+        options: further ones of sbatch, of which one may name the quality of service.
+        """
+        qos = slurm_limits.asked_qos(options, self._environment)
+        user = pwd.getpwuid(os.getuid()).pw_name
+        own = self._accounting("assoc", f"user={user}", "format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs")
+        limit, qos = slurm_limits.association_limit(own, account, qos)
+        names = [qos, slurm_limits.partition_qos(self._answer("scontrol", "show", "partition", partition))]
+        every = self._accounting("qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs")
+        return slurm_limits.least_limit(limit, slurm_limits.qos_limit(every, names))
+
+    def _accounting(self, *words: str) -> str:
+        return self._answer("sacctmgr", "-n", "-P", "show", *words)
+
+    def _answer(self, *command: str) -> str:
+        """Return what a command says; "" where it fails: not every site has accounting."""
+        try:
+            return self._run([word for word in command if word], timeout_s=ACCOUNTING_TIMEOUT_S)
+        except SlurmRefused:
+            return ""
+
+    def has_jobs(self) -> bool:
+        """Whether the user has any job in the queue beside that in which this process runs; raises as ``queued``."""
+        answer = self._run(["squeue", "-h", "-u", str(os.getuid()), "-o", "%A"])
+        return bool(set(answer.split()) - {os.environ.get("SLURM_JOB_ID")})
+
+    def nodes(self, partition: str = "") -> list[Node]:
+        """Return the nodes of a partition, by default of all; raises as ``queued`` does."""
+        chosen = ["-p", partition] if partition else []
+        return parse_nodes(self._run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%m|%G|%P"]))
+
+    def _run(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, timeout_s: float | None = None
+    ) -> str:
+        timeout_s = timeout_s or TIMEOUT_S
+        try:
+            done = subprocess.run(
+                list(command),
+                env=environment or self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                check=False,
+                start_new_session=True,  # Ctrl-C in the terminal is for us
+            )
+        except FileNotFoundError as err:
+            raise SlurmRefused(f"{command[0]}: no such program on PATH{ELSEWHERE}") from err
+        except subprocess.TimeoutExpired as err:
+            raise SlurmBusy(f"{command[0]} did not answer within {timeout_s:g} s") from err
+        said = " ".join(done.stderr.split())
+        if done.returncode != 0:
+            advice = ELSEWHERE if NOT_SET_UP.search(said) else ""
+            raise _kind(said)(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"{advice}')
+        return done.stdout
+
+
+def _kind(said: str) -> type[SlurmRefused]:
+    """Return what a refusal of one of Slurm's commands is."""
+    if LASTING.search(said):
+        return SlurmRefused
+    if TOO_MANY.search(said):
+        return SlurmFull
+    return SlurmBusy if PASSING.search(said) else SlurmRefused
+
+
+def parse_queue(answer: str) -> dict[str, tuple[str, str]]:
+    """Return task -> (state, reason) from ``squeue -o "%i|%T|%r"``."""
+    rows = [line.split("|", 2) for line in answer.splitlines() if line.count("|") >= 2]
+    return {task.strip(): (state, reason) for task, state, reason in rows}
+
+
+def parse_jobs(answer: str) -> dict[str, Ended]:
+    """Return task -> what ``scontrol show job -o`` tells of it."""
+    found = {}
+    for line in answer.splitlines():
+        facts = dict(word.partition("=")[::2] for word in line.split())
+        if "ArrayTaskId" not in facts or not facts["ArrayTaskId"].isdigit():
+            continue
+        code, _, number = facts.get("ExitCode", "0:0").partition(":")
+        node = facts.get("BatchHost") or facts.get("NodeList", "")
+        task = f"{facts.get('ArrayJobId')}_{facts['ArrayTaskId']}"
+        found[task] = Ended(facts.get("JobState", ""), _int(code), _int(number), _node(node), facts.get("Reason", ""))
+    return found
+
+
+def parse_accounting(answer: str) -> dict[str, Ended]:
+    """Return task -> what ``sacct`` tells of it."""
+    rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
+    found = {}
+    for task, state, codes, node, reason in rows:
+        code, _, number = codes.partition(":")
+        # "CANCELLED by 1000"
+        found[task] = Ended(state.split()[0] if state else "", _int(code), _int(number), _node(node), reason)
+    return found
+
+
+def parse_max_array_size(answer: str) -> int:
+    """Return MaxArraySize from ``scontrol show config``; 1 where arrays are switched off or nothing is said."""
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
+    return max(1, int(match[1])) if match else 1
+
+
+def parse_nodes(answer: str) -> list[Node]:
+    """Return the nodes from ``sinfo -N -o "%N|%c|%m|%G|%P"``."""
+    nodes = []
+    for line in answer.splitlines():
+        if line.count("|") < 4:
+            continue
+        name, cores, memory_mib, gres, partition = (part.strip() for part in line.split("|", 4))
+        size = Resources(_int(cores), _int(memory_mib) / MIB_PER_GB, parse_gpus(gres))
+        nodes.append(Node(name, size, partition.endswith("*")))
+    return nodes
+
+
+def parse_gpus(gres: str) -> int:
+    """Return the number of graphics cards in a list such as ``gpu:a100:4(S:0-1),shard:8``."""
+    return sum(int(count or 1) for count in re.findall(r"(?:^|,)gpu(?::[^:,(\d][^:,(]*)?(?::(\d+))?", gres))
+
+
+def _int(text: str) -> int:
+    match = re.match(r"\d+", text)
+    return int(match[0]) if match else 0
+
+
+def _node(text: str) -> str:
+    return "" if text in {"(null)", "None assigned", "n/a"} else text

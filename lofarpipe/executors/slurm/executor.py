@@ -1,0 +1,201 @@
+"""Runs jobs as arrays of Slurm's, on nodes that see the same files under the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.cancelling import Cancellable
+from lofarpipe.executors.remote.earlier import end_guards, orders_of
+from lofarpipe.executors.remote.order import GRACE_S, Order, new_attempt, order_path, write_order
+from lofarpipe.executors.slurm.arrays import grouped, node_of, request_of
+from lofarpipe.executors.slurm.batch import Batch, Submission
+from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient
+from lofarpipe.executors.slurm.limits import SubmitLimit
+from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.patience import patiently
+from lofarpipe.executors.slurm.queue import SlurmQueue
+from lofarpipe.executors.slurm.tasks import ARRAYS, Task, adopt
+from lofarpipe.jobs import (
+    DoneCallback,
+    Job,
+    JobResult,
+    Resources,
+    StartCallback,
+    ended_result,
+)
+from lofarpipe.programs.find import job_environment
+
+
+class SlurmExecutor(Cancellable):
+    """Submits jobs to Slurm; a guard runs each, and its record is the result.
+
+    Interpreter, this package, job directory and data must be on a file system that all nodes share. Killed by
+    SIGKILL, this process leaves its jobs in the queue; the next one that runs the same jobs takes them over.
+
+    Parameters
+    ----------
+    options: what the site says.
+    orders: directory for orders and records, of this pipeline's job alone.
+    grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
+    """
+
+    def __init__(
+        self, options: SlurmOptions, orders: Path, client: SlurmClient | None = None, grace_s: float = GRACE_S
+    ) -> None:
+        super().__init__()
+        self._options = options
+        self._orders = orders
+        self._client = client or SlurmClient()
+        self._queue = SlurmQueue(orders / ARRAYS, options, self._client)
+        self._grace_s = grace_s
+        self._partitions: dict[str, list[Node]] = {}
+        self._largest_array = 0
+        self._limit = SubmitLimit(options.max_submitted)
+
+    def capacity(self, partition: str = "") -> Resources:
+        """Return the largest node of a partition, or what the site's configuration says of it."""
+        return self._node_of(partition or self._options.partition)
+
+    def run(
+        self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
+    ) -> list[JobResult]:
+        """Run all jobs and return their results in the order given; see ``Executor.run``."""
+        with self._watched() as watch:
+            tasks, waiting = patiently(
+                lambda: self._prepared(jobs),
+                watch.wait,
+                self.must_end,
+                self.note,
+            )
+            batch = Batch(
+                queue=self._queue,
+                client=self._client,
+                options=self._options,
+                environment=job_environment(),
+                watch=watch,
+                must_end=self.must_end,
+                on_done=on_done,
+                on_start=on_start,
+                note=self.note,
+                waiting=waiting,
+                limit=self._limit,
+                tasks={task.place: task for task in tasks},
+            )
+            batch.work()
+        return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
+
+    def _prepared(self, jobs: Sequence[Job]) -> tuple[list[Task], list[Submission]]:
+        """Return what is in the queue already, and what is to be submitted.
+
+        Raises
+        ------
+        PipelineError
+            If a job can never run.
+        """
+        for job in jobs:
+            self._refuse_impossible(job)
+        tasks = self._taken_over(jobs)
+        return tasks, self._submissions(jobs, {task.place for task in tasks})
+
+    def _taken_over(self, jobs: Sequence[Job]) -> list[Task]:
+        """Return jobs that an earlier run left in the queue, or done; end whatever else it left of this kind."""
+        tasks = adopt(self._queue, self._client, jobs) if self._queue.directory.exists() else []
+        if tasks:
+            count = f"{len(tasks)} job{'s' if len(tasks) > 1 else ''}"
+            self.note(f"{count} of the run before this one, in Slurm's queue or done there since: taken over")
+        taken = {task.order.path for task in tasks}
+        end_guards(order for order in orders_of(self._orders, jobs) if order.path not in taken)
+        return tasks
+
+    def _submissions(self, jobs: Sequence[Job], taken: set[int]) -> list[Submission]:
+        """Write the orders of all jobs but those that are ``taken``; return what is to be submitted."""
+        places = [place for place in range(len(jobs)) if place not in taken]
+        if not places:
+            return []
+        hosts = self._hosts(jobs)
+        requests = [
+            request_of(jobs[place], self._node_of(_partition(jobs[place], self._options)), hosts, self._options)
+            for place in places
+        ]
+        return [
+            Submission(request, [(places[member], self._order(jobs[places[member]])) for member in members])
+            for request, members in grouped(requests, self._array_size())
+        ]
+
+    def _order(self, job: Job) -> Order:
+        attempt = new_attempt()
+        return write_order(job, attempt, order_path(self._orders, job, attempt), grace_s=self._grace_s)
+
+    def _array_size(self) -> int:
+        if not self._largest_array:
+            self._largest_array = self._options.max_array_size or self._client.max_array_size()
+        return self._largest_array
+
+    def _hosts(self, jobs: Sequence[Job]) -> list[str]:
+        """Return the nodes at which a job may ask to run; what Slurm does not know is told of."""
+        asking = [job for job in jobs if job.at_host]
+        if not asking:
+            return []
+        hosts = [node.name for node in self._nodes("")]
+        unknown = sorted({job.host for job in asking if not node_of(job, hosts)})
+        if unknown:
+            self.note(f"Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is")
+        return hosts
+
+    def _nodes(self, partition: str) -> list[Node]:
+        if partition not in self._partitions:
+            self._partitions[partition] = self._client.nodes(partition)
+        return self._partitions[partition]
+
+    def _node_of(self, partition: str) -> Resources:
+        """Return the largest node of a partition; each number is the largest of any node.
+
+        Raises
+        ------
+        PipelineError
+            If it has no nodes.
+        """
+        nodes = self._nodes(partition)
+        if not partition:  # jobs then go to the default one, if there is one
+            nodes = [node for node in nodes if node.is_default] or nodes
+        if not nodes:
+            raise PipelineError(f"partition '{partition}' of Slurm has no nodes; sinfo lists those that there are")
+        given = self._options
+        return Resources(
+            cores=given.cores or max(node.size.cores for node in nodes),
+            memory_gb=given.memory_gb or max(node.size.memory_gb for node in nodes),
+            gpus=given.gpus or max(node.size.gpus for node in nodes),
+        )
+
+    def _refuse_impossible(self, job: Job) -> None:
+        """Say at once what Slurm would never run.
+
+        Raises
+        ------
+        PipelineError
+            If a job needs more memory or graphics cards than a node has, or its partition has no nodes.
+        """
+        partition = _partition(job, self._options)
+        try:
+            node = self._node_of(partition)
+        except SlurmBusy:
+            raise
+        except PipelineError as err:
+            raise PipelineError(f"{job.name}: {err}") from err
+        where = f"the largest node of partition '{partition}'" if partition else "the largest node"
+        if (job.memory_gb or 0.0) > node.memory_gb + 1e-7:
+            raise PipelineError(
+                f"{job.name}: needs {job.memory_gb:g} GB of memory, and {where} has {node.memory_gb:.1f} GB; "
+                "ask for less, or set another partition"
+            )
+        if job.gpus > node.gpus:
+            raise PipelineError(
+                f"{job.name}: needs {job.gpus} CUDA devices, and {where} has {node.gpus}; "
+                "choose a mode that runs on the CPU, or set another partition"
+            )
+
+
+def _partition(job: Job, options: SlurmOptions) -> str:
+    return job.batch.get("partition", "") or options.partition

@@ -1,0 +1,1 @@
+"""The station beam: formula, EveryBeam, beams of a band, beams that were applied."""

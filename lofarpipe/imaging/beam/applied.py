@@ -1,0 +1,124 @@
+"""The station beam that the visibilities of a set were corrected for, as DP3 notes it beside their column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lofarpipe.imaging.ms.grouping import angle_between_rad
+from lofarpipe.imaging.ms.tables import MeasurementSetError, opened_set
+
+MODE_KEYWORD, DIRECTION_KEYWORD = "LOFAR_APPLIED_BEAM_MODE", "LOFAR_APPLIED_BEAM_DIR"
+FULL, ARRAY_FACTOR, ELEMENT, NONE, UNSTATED = "Full", "ArrayFactor", "Element", "None", ""
+# Values that DP3 6.6 reads, in any capitals. Source: tried with its applybeam and msin.
+MODES = {
+    "full": FULL,
+    "default": FULL,
+    "arrayfactor": ARRAY_FACTOR,
+    "array_factor": ARRAY_FACTOR,
+    "element": ELEMENT,
+    "none": NONE,
+}
+LARGEST_OFFSET_RAD = 5e-5  # ten arcseconds: two directions that differ by less are one
+
+
+@dataclass(frozen=True)
+class AppliedBeam:
+    """The beam that was taken out of a column: its part, and the direction (J2000, radians) where one is stated.
+
+    ``mode`` is one of the constants above; ``UNSTATED`` where the column has no keyword.
+    """
+
+    column: str
+    mode: str
+    direction_rad: tuple[float, float] | None = None
+
+    def is_complete_at(self, centre_rad: tuple[float, float]) -> bool:
+        """Whether the full beam was taken out there; a set that states nothing is taken to be calibrated, as is usual.
+
+        A correction in another direction leaves a beam that is not 1 at the centre.
+        """
+        if self.mode != FULL or self.direction_rad is None:
+            return self.mode in (FULL, UNSTATED)
+        return angle_between_rad(self.direction_rad, centre_rad) < LARGEST_OFFSET_RAD
+
+    @property
+    def reference(self) -> str:
+        """What beams of this set are relative to, in words."""
+        return {
+            FULL: "the full beam in the direction that the set names",
+            ARRAY_FACTOR: "the array factor in the direction that the set names, the only part corrected for",
+            ELEMENT: "the element beam in the direction that the set names, the only part corrected for",
+            NONE: "nothing: the set says that it was not corrected for the beam",
+            UNSTATED: "the full beam at the field centre (assumed: the set names none)",
+        }[self.mode]
+
+    def conflict(self, first: AppliedBeam, first_path: str) -> str:
+        """Return why a set cannot be imaged together with the first one; "" if it can."""
+        directions = (self.direction_rad, first.direction_rad)
+        same = self.mode == first.mode and (directions[0] is None) == (directions[1] is None)
+        if directions[0] is not None and directions[1] is not None:
+            same = same and angle_between_rad(directions[0], directions[1]) < LARGEST_OFFSET_RAD
+        if same:
+            return ""
+        return (
+            f"{MODE_KEYWORD} is {self}, and {first} in {first_path}; sets of one image must be corrected for the same "
+            "beam: apply DP3's applybeam to those that lack it, or image them apart"
+        )
+
+    def __str__(self) -> str:
+        """The keyword's value, and the direction in degrees."""
+        if self.direction_rad is None:
+            return self.mode or "absent"
+        right_ascension, declination = (math.degrees(angle) for angle in self.direction_rad)
+        return f"{self.mode} at {right_ascension % 360:.4f}, {declination:.4f} deg"
+
+
+def imaged_column(columns: Iterable[str]) -> str:
+    """Return the column that WSClean images unless it is told another."""
+    return "CORRECTED_DATA" if "CORRECTED_DATA" in columns else "DATA"
+
+
+def read_applied_beam(path: str) -> AppliedBeam:
+    """Return the beam that a set's column was corrected for, of those that is imaged.
+
+    Raises
+    ------
+    MeasurementSetError
+        If the set cannot be read, or the keyword has a value that DP3 does not know.
+    """
+    with opened_set(path) as table:
+        return applied_beam_in(path, table, imaged_column(table.colnames()))
+
+
+def applied_beam_in(path: str, table: Any, column: str) -> AppliedBeam:
+    """Return the beam that a column of an open set was corrected for.
+
+    Raises
+    ------
+    MeasurementSetError
+        If the keyword has a value that DP3 does not know.
+    """
+    keywords = dict(table.getcolkeywords(column)) if column in table.colnames() else {}
+    if MODE_KEYWORD not in keywords:
+        return AppliedBeam(column, UNSTATED)
+    text = str(keywords[MODE_KEYWORD]).strip()
+    if text.lower() not in MODES:
+        known = ", ".join((FULL, ARRAY_FACTOR, ELEMENT, NONE))
+        raise MeasurementSetError(
+            f"{path}: {MODE_KEYWORD} of {column} is '{text}'; one of {known} is needed; correct the keyword"
+        )
+    mode = MODES[text.lower()]
+    return AppliedBeam(column, mode, None if mode == NONE else _direction_rad(keywords.get(DIRECTION_KEYWORD)))
+
+
+def _direction_rad(measure: Any) -> tuple[float, float] | None:
+    """Return right ascension and declination of a direction measure; None where it is missing or in another frame."""
+    try:
+        if str(measure["refer"]).upper() != "J2000":
+            return None
+        return float(measure["m0"]["value"]), float(measure["m1"]["value"])
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,208 @@
+"""How wide the beam of the array is on the sky: measured with EveryBeam, by formula where a set has no beam model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.beam.formula import (
+    FLAT_STATIONS,
+    FormulaBeam,
+    parallactic_angles_rad,
+    station_fwhm_deg,
+    station_kind,
+)
+from lofarpipe.imaging.beam.station import (
+    SPEED_OF_LIGHT_M_S,
+    WIDEST_HALF_WIDTH,
+    BeamError,
+    StationBeams,
+    equal_pair_weights,
+    make_grid,
+)
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.ms.measurement_set import SetMetadata
+
+Floats = NDArray[np.float64]
+
+BEAM_TIMES = 7  # per field; 7 and 15 times differ by less than 0.5 % in width on 8 h (tests/imaging/beam/test_width.py)
+FIRST_HALF_WIDTH_M = 24.0  # the first grid reaches wavelength / 24 m: 1.2 times the width of a 30 m station
+MOST_DOUBLINGS = 4
+FINE_STEPS_PER_NODE = 16
+
+
+@dataclass(frozen=True)
+class FieldBeam:
+    """Half-power width of the time-averaged power beam of the array along right ascension and declination, degrees.
+
+    ``source`` is "everybeam" or "formula"; ``detail`` says for people how the widths were found.
+    """
+
+    fwhm_x_deg: float
+    fwhm_y_deg: float
+    source: str
+    detail: str
+
+
+def block_times_s(blocks: Sequence[SetMetadata], count: int) -> Floats:
+    """Return ``count`` MJD UTC times, seconds, evenly spread over the time that the blocks observed, gaps left out."""
+    starts = np.array([block.start_s for block in blocks])
+    lengths = np.array([block.end_s - block.start_s for block in blocks])
+    if count < 1 or len(blocks) == 0 or not (lengths > 0).all():
+        raise ValueError(f"{count} times from {len(blocks)} blocks of {lengths.tolist()} s; all must be positive")
+    ends = np.cumsum(lengths)
+    observed = (np.arange(count) + 0.5) * ends[-1] / count
+    block = np.searchsorted(ends, observed)
+    return np.asarray(starts[block] + observed - (ends - lengths)[block])
+
+
+def _width(profile: Floats, step: float) -> float | None:
+    """Return the full width at half maximum of a profile around its peak, or None where it leaves the profile."""
+    peak = int(np.argmax(profile))
+    half = profile[peak] / 2
+    below = np.flatnonzero(profile < half)
+    left, right = below[below < peak], below[below > peak]
+    if len(left) == 0 or len(right) == 0:
+        return None
+    low, high = int(left[-1]), int(right[0])
+    low_at = low + (half - profile[low]) / (profile[low + 1] - profile[low])
+    high_at = high - (half - profile[high]) / (profile[high - 1] - profile[high])
+    return float(high_at - low_at) * step
+
+
+def half_power_extent(power: Floats, node_x: float, node_y: float) -> tuple[float, float] | None:
+    """Return the extents in x and y of the region where a beam is above half its peak, in units of the node distances.
+
+    ``power`` is (y, x). For a tilted ellipse these are the sides of the box around it. None if the region reaches the
+    edge of the grid.
+    """
+    from scipy.interpolate import RectBivariateSpline
+
+    rows, columns = (np.arange(size) for size in power.shape)
+    spline = RectBivariateSpline(rows, columns, power, kx=min(5, len(rows) - 1), ky=min(5, len(columns) - 1), s=0)
+    fine = spline(*(np.linspace(0, size - 1, (size - 1) * FINE_STEPS_PER_NODE + 1) for size in power.shape))
+    width_x = _width(fine.max(axis=0), node_x / FINE_STEPS_PER_NODE)
+    width_y = _width(fine.max(axis=1), node_y / FINE_STEPS_PER_NODE)
+    return None if width_x is None or width_y is None else (width_x, width_y)
+
+
+def _as_field_beam(extent_rad: tuple[float, float], source: str, detail: str) -> FieldBeam:
+    """Return the widths in degrees, with their origin."""
+    return FieldBeam(math.degrees(extent_rad[0]), math.degrees(extent_rad[1]), source, detail)
+
+
+def measure_field_beam(ms_path: str, blocks: Sequence[SetMetadata], frequency_hz: float) -> FieldBeam:
+    """Return the half-power widths of the array's beam from EveryBeam, averaged over the time that was observed.
+
+    All baselines weigh the same.
+
+    Parameters
+    ----------
+    ms_path
+        The set whose stations are taken, for all blocks.
+    blocks
+        One set per time block: their time ranges, and the phase centre of the first.
+
+    Raises
+    ------
+    BeamError
+        If the set has no usable beam model, or the beam does not fall to half within 40 degrees.
+
+    Source: spec/imaging.md, section 4.2.
+    """
+    centre_rad, times_s = blocks[0].phase_centre_rad, block_times_s(blocks, BEAM_TIMES)
+    beams = StationBeams(ms_path)
+    weights = equal_pair_weights(beams.stations)
+    first_half_width = SPEED_OF_LIGHT_M_S / frequency_hz / FIRST_HALF_WIDTH_M
+    for doublings in range(MOST_DOUBLINGS):
+        half_width = min(first_half_width * 2**doublings, WIDEST_HALF_WIDTH - 0.05)
+        grid = make_grid(centre_rad, half_width, half_width, frequency_hz)
+        power = np.mean([beams.power(grid, float(time_s), frequency_hz, weights) for time_s in times_s], axis=0)
+        extent = half_power_extent(power, grid.node_l, grid.node_m)
+        if extent is not None:
+            detail = f"EveryBeam, {beams.stations} stations of {ms_path}, mean over {BEAM_TIMES} times at "
+            return _as_field_beam(extent, "everybeam", f"{detail}{frequency_hz / 1e6:.3f} MHz")
+    raise BeamError(f"{ms_path}: the beam at {frequency_hz / 1e6:.1f} MHz does not fall to half within 40 deg")
+
+
+def formula_beam(
+    blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None
+) -> FormulaBeam:
+    """Return the beam by formula of a field at the times that were observed.
+
+    The diameter is the median of the first block's antennas unless given. Beams of dishes are not stretched.
+
+    Raises
+    ------
+    ValueError
+        If no antenna has a diameter and none is given, or the field is not up.
+
+    Source: spec/imaging.md, sections 4.2 and 4.3.
+    """
+    first = blocks[0]
+    diameter_m = dish_diameter_m or first.diameter_m
+    kind = station_kind(first.telescope, first.antenna_set, frequency_hz, diameter_m)
+    width_deg = station_fwhm_deg(frequency_hz, kind.diameter_m, kind.alpha)
+    elevations, parallactic = np.full(1, math.pi / 2), np.zeros(1)
+    if first.telescope.upper() in FLAT_STATIONS:
+        elevations, parallactic = _field_angles_rad(blocks)
+    detail = f"{kind.alpha} wavelength / {kind.diameter_m:g} m ({kind.name}) at {frequency_hz / 1e6:.3f} MHz"
+    return FormulaBeam(math.radians(width_deg), elevations, parallactic, detail)
+
+
+def _field_angles_rad(blocks: Sequence[SetMetadata]) -> tuple[Floats, Floats]:
+    """Return elevations and parallactic angles of the field at the times that were observed."""
+    from lofarpipe.imaging.ms.measurement_set import elevation_rad
+
+    first = blocks[0]
+    elevations = elevation_rad(first, block_times_s(blocks, BEAM_TIMES))
+    if elevations.min() <= 0:
+        lowest_deg = math.degrees(elevations.min())
+        raise ValueError(
+            f"{first.path}: the field is at an elevation of {lowest_deg:.1f} deg; it is not up all the time"
+        )
+    x, y, z = first.antenna_positions_m.mean(axis=0)
+    latitude_rad = math.atan2(z, math.hypot(x, y))
+    return elevations, parallactic_angles_rad(elevations, first.phase_centre_rad[1], latitude_rad)
+
+
+def formula_field_beam(
+    blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None
+) -> FieldBeam:
+    """Return the half-power widths of the beam by formula, averaged over the time that was observed.
+
+    Raises
+    ------
+    ValueError
+        As `formula_beam`.
+    BeamError
+        If the beam is wider than the sky.
+    """
+    beam = formula_beam(blocks, frequency_hz, dish_diameter_m)
+    reach = 1.2 * beam.width_rad / float(np.sin(beam.elevations_rad).min())
+    grid = make_grid(blocks[0].phase_centre_rad, reach, reach, frequency_hz)
+    extent = half_power_extent(beam.power(grid.columns_l, grid.rows_m), grid.node_l, grid.node_m)
+    if extent is None:
+        raise BeamError(f"{blocks[0].path}: the beam by formula does not fall to half; {beam.detail}")
+    return _as_field_beam(extent, "formula", beam.detail)
+
+
+def field_beam(blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None) -> FieldBeam:
+    """Return the beam widths of a field: measured where the first set has a beam model, else by formula.
+
+    A diameter that is given overrules the beam model. ``source`` and ``detail`` of the result say what was done.
+
+    Raises
+    ------
+    BeamError, ValueError
+        As `measure_field_beam` and `formula_field_beam`.
+    """
+    if blocks[0].has_lofar_beam and dish_diameter_m is None:
+        return measure_field_beam(blocks[0].path, blocks, frequency_hz)
+    return formula_field_beam(blocks, frequency_hz, dish_diameter_m)

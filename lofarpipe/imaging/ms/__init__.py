@@ -1,0 +1,1 @@
+"""Measurement sets: metadata, survey, rows, groups of frequencies, uv coverage."""

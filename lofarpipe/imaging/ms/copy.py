@@ -1,0 +1,215 @@
+"""A copy of a measurement set that DP3 can read and averages rightly, where it cannot with the set itself.
+
+DP3 6.6 takes the baselines and the INTERVAL of the first slot for those of all, wants one row in FIELD and a column
+FLAG_CATEGORY, joins rising channels only, and averages negative weights as they are. The set itself is never changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import casacore.tables
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.errors import counted
+from lofarpipe.imaging.ms.input_sets import AUTO
+from lofarpipe.imaging.ms.measurement_set import SetMetadata
+from lofarpipe.imaging.ms.rows import INTERVAL_TOLERANCE_S, read_codes
+from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
+from lofarpipe.imaging.ms.tables import MeasurementSetError, opened_field
+from lofarpipe.imaging.ms.uv_sample import rotate_uvw
+
+Numbers = NDArray[np.int64]
+
+VISIBILITIES_PER_BLOCK = 2_000_000
+COMPARED_ROWS = 500  # that repeat others, of a set
+WINDOW_COLUMNS = ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION")
+
+
+def why_copied(survey: SetSurvey) -> list[str]:
+    """Return why DP3 is given a copy of a set, and what the copy has instead; empty if it is given the set."""
+    metadata, times, layout, usability = survey.metadata, survey.times, survey.layout, survey.usability
+    reasons = []
+    if metadata.nfields != 1:
+        reasons.append(f"its FIELD table has {metadata.nfields} rows: only field {metadata.field_id} is kept")
+    if times.backward_row >= 0:
+        reasons.append("its rows are not in the order of time: they are sorted")
+    if layout.repeated:
+        reasons.append(f"{counted(layout.repeated, 'row')} repeat others: they are left out")
+    missing = times.slots * layout.pairs - (layout.rows - layout.repeated)
+    if missing:
+        reasons.append(f"{counted(missing, 'row')} are missing in some of the slots: flagged ones take their place")
+    if not (reasons or layout.same_order):
+        reasons.append("the baselines are in another order in some slots: they are sorted")
+    if abs(times.first_interval_s - times.step_s) > INTERVAL_TOLERANCE_S:
+        reasons.append(
+            f"INTERVAL of the first row is {times.first_interval_s:g} s, and slots are {times.step_s:g} s apart: it is "
+            "that in all rows"
+        )
+    if not survey.rising:
+        reasons.append("its frequencies do not rise: the channels are sorted")
+    if usability.negative or usability.not_a_number:
+        share = (usability.negative + usability.not_a_number) / usability.looked_at
+        reasons.append(f"{share:.2%} of its weights are negative or not finite: they become flags")
+    if "FLAG_CATEGORY" in survey.missing_columns:
+        reasons.append("it has no FLAG_CATEGORY: an empty column is added")
+    return reasons
+
+
+def repeats_differ(survey: SetSurvey, data_column: str) -> bool:
+    """Whether rows that have time and baseline of another row have other values, so that none can be left out."""
+    metadata = survey.metadata
+    with opened_field(metadata.path, metadata.field_id) as table:
+        times_s = table.getcol("TIME")
+        order = np.lexsort((np.arange(len(times_s)), read_codes(table, 0, len(times_s)), times_s))
+        codes = read_codes(table, 0, len(times_s))[order]
+        again = np.flatnonzero((np.diff(codes) == 0) & (np.diff(times_s[order]) == 0))[:COMPARED_ROWS]
+        with closing(table.selectrows(order[again])) as first, closing(table.selectrows(order[again + 1])) as second:
+            columns = ((first.getcol(name), second.getcol(name)) for name in (data_column, "FLAG"))
+            return any(not np.array_equal(one, other, equal_nan=True) for one, other in columns)
+
+
+def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
+    """Write a copy of a set that DP3 averages rightly; returns what is other than in the set.
+
+    ``target`` is there only once it is complete.
+
+    Raises
+    ------
+    MeasurementSetError
+        If the set cannot be read, or the copy not be written.
+    """
+    survey = survey_set(source, field=field)
+    unfinished = Path(f"{target}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        places = _copy_rows(survey, str(unfinished))
+        with closing(casacore.tables.table(str(unfinished), readonly=False, ack=False)) as table:
+            _mend(survey, table, places)
+    except (RuntimeError, OSError) as err:
+        raise MeasurementSetError(f"{source}: cannot be copied to {target}: {str(err).splitlines()[0]}") from err
+    shutil.rmtree(target, ignore_errors=True)
+    os.rename(unfinished, target)  # noqa: PTH104 - of a text
+    return why_copied(survey)
+
+
+def copy_slot(metadata: SetMetadata, target: str) -> None:
+    """Write the first time slot of the field of a set, with one row in FIELD."""
+    with opened_field(metadata.path, metadata.field_id) as table:
+        times_s = table.getcol("TIME", 0, min(metadata.layout.rows, metadata.layout.most_rows))
+        with closing(table.selectrows(np.flatnonzero(times_s == times_s[0]))) as slot:
+            slot.copy(target, deep=True).close()
+    with closing(casacore.tables.table(target, readonly=False, ack=False)) as table:
+        _keep_field(table, metadata.field_id)
+
+
+def _copy_rows(survey: SetSurvey, target: str) -> NDArray[np.bool_]:
+    """Copy the rows that the copy is to have, in its order; return which of them only fill a place."""
+    metadata, layout = survey.metadata, survey.layout
+    with opened_field(metadata.path, metadata.field_id) as table:
+        if layout.is_regular and survey.times.backward_row < 0:
+            table.copy(target, deep=True).close()
+            return np.zeros(layout.rows, bool)
+        rows, filling = complete_rows(table.getcol("TIME"), read_codes(table, 0, layout.rows))
+        with closing(table.selectrows(rows)) as selected:
+            selected.copy(target, deep=True).close()
+        return filling
+
+
+def complete_rows(times_s: NDArray[np.float64], baselines: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+    """Return rows for every baseline in every slot, and which of them are from another slot, for want of their own.
+
+    Of rows that repeat others the first is taken; in place of a missing one that of the slot before, or the next one.
+    """
+    slots, slot = np.unique(times_s, return_inverse=True)
+    pairs, pair = np.unique(baselines, return_inverse=True)
+    rows = np.full((len(slots), len(pairs)), -1)
+    places, first_rows = np.unique(slot * len(pairs) + pair, return_index=True)
+    rows.flat[places] = first_rows
+    filling = rows < 0
+    number = np.where(filling, -1, np.arange(len(slots))[:, None])
+    number = np.maximum.accumulate(number, axis=0)
+    number = np.where(number < 0, np.argmin(filling, axis=0), number)
+    return rows[number, np.arange(len(pairs))].ravel(), filling.ravel()
+
+
+def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
+    """Change a copy so that DP3 takes it as it is meant."""
+    metadata = survey.metadata
+    if metadata.nfields != 1:
+        _keep_field(table, metadata.field_id)
+    if "FLAG_CATEGORY" in survey.missing_columns:
+        column = casacore.tables.makearrcoldesc("FLAG_CATEGORY", False, ndim=3, valuetype="bool")
+        table.addcols(casacore.tables.maketabdesc([column]))
+        table.putcolkeyword("FLAG_CATEGORY", "CATEGORY", np.array([], dtype=str))
+    table.putcol("INTERVAL", np.full(int(table.nrows()), survey.times.step_s))
+    if filling.any():
+        _fill_places(survey, table, filling)
+    order = np.argsort(metadata.frequencies_hz, kind="stable")
+    if not survey.rising:
+        _sort_window(table, order)
+    if not survey.rising or survey.usability.negative or survey.usability.not_a_number:
+        for first, rows in _blocks(table, len(order)):
+            _mend_channels(table, first, rows, order)
+
+
+def _keep_field(table: Any, field_id: int) -> None:
+    """Leave one row in FIELD, to which all rows point."""
+    with closing(casacore.tables.table(table.getkeyword("FIELD"), readonly=False, ack=False)) as fields:
+        fields.removerows([number for number in range(int(fields.nrows())) if number != field_id])
+    table.putcol("FIELD_ID", np.zeros(int(table.nrows()), np.int32))
+
+
+def _fill_places(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
+    """Flag the rows that fill a place, and give them the time of their slot, and the baseline as it stands then."""
+    slots_s = table.getcol("TIME").reshape(survey.times.slots, -1)
+    own = np.argmin(filling.reshape(slots_s.shape), axis=1)  # a slot is one only if a row is its own
+    true_s = np.repeat(slots_s[np.arange(len(slots_s)), own], slots_s.shape[1])
+    later_s, declination_rad = true_s - slots_s.ravel(), survey.metadata.phase_centre_rad[1]
+    for first, rows in _blocks(table, len(survey.metadata.frequencies_hz)):
+        here = slice(first, first + rows)
+        if not filling[here].any():
+            continue
+        for column in ("TIME", "TIME_CENTROID"):
+            table.putcol(column, np.where(filling[here], true_s[here], table.getcol(column, first, rows)), first, rows)
+        table.putcol("UVW", rotate_uvw(table.getcol("UVW", first, rows), later_s[here], declination_rad), first, rows)
+        table.putcol("FLAG", table.getcol("FLAG", first, rows) | filling[here, None, None], first, rows)
+        table.putcol("FLAG_ROW", table.getcol("FLAG_ROW", first, rows) | filling[here], first, rows)
+
+
+def _sort_window(table: Any, order: Numbers) -> None:
+    """Sort the channels of the spectral window; widths are positive from here on."""
+    with closing(casacore.tables.table(table.getkeyword("SPECTRAL_WINDOW"), readonly=False, ack=False)) as window:
+        for name in WINDOW_COLUMNS:
+            window.putcell(name, 0, np.abs(np.asarray(window.getcell(name, 0))[order]))
+        window.putcell("TOTAL_BANDWIDTH", 0, abs(float(window.getcell("TOTAL_BANDWIDTH", 0))))
+
+
+def _blocks(table: Any, nchan: int) -> Iterator[tuple[int, int]]:
+    nrows, size = int(table.nrows()), max(1, VISIBILITIES_PER_BLOCK // nchan)
+    for first in range(0, nrows, size):
+        yield first, min(size, nrows - first)
+
+
+def _mend_channels(table: Any, first: int, rows: int, order: Numbers) -> None:
+    """Sort the channels of some rows, and flag what has a weight that is no positive number."""
+    columns = {}
+    for name in table.colnames():
+        if table.iscelldefined(name, first) and np.shape(table.getcell(name, first))[:1] == order.shape:
+            values = table.getcol(name, first, rows)
+            columns[name] = values[:, order] if values.ndim == 3 else values
+    spectrum = columns.get("WEIGHT_SPECTRUM")
+    weights = table.getcol("WEIGHT", first, rows)[:, None] if spectrum is None else spectrum
+    bad = ~(np.isfinite(weights) & (weights >= 0)).all(axis=2, keepdims=True)
+    columns["FLAG"] = columns["FLAG"] | bad
+    if spectrum is not None:
+        columns["WEIGHT_SPECTRUM"] = np.where(bad, 0, spectrum).astype(spectrum.dtype)
+    for name, values in columns.items():
+        table.putcol(name, values, first, rows)

@@ -1,0 +1,263 @@
+"""Whether measurement sets can be imaged, each alone and together; every problem found, not the first one only."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lofarpipe.errors import counted, named, nearest
+from lofarpipe.imaging.ms.copy import repeats_differ
+from lofarpipe.imaging.ms.grouping import set_disagreements, time_blocks
+from lofarpipe.imaging.ms.input_sets import AUTO
+from lofarpipe.imaging.ms.measurement_set import SetMetadata, elevation_rad
+from lofarpipe.imaging.ms.rows import MOST_CELLS
+from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
+from lofarpipe.imaging.ms.tables import MeasurementSetError
+
+PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
+DP3_CORRELATIONS = 4
+LONGEST_NAMES = 150  # characters of names of other sets that have the same fault
+ELEVATION_TIMES = 9
+MOST_FILLED_ROWS = 20_000_000
+
+
+@dataclass(frozen=True)
+class SetFinding:
+    """What is wrong with one set; ``PLACEHOLDER`` in ``what`` stands for its path. Findings of a kind are told once."""
+
+    path: str
+    what: str
+    kind: str = ""  # of findings that differ in a number only; else the text itself
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what.replace(PLACEHOLDER, self.path)}"
+
+
+def told_once(findings: Iterable[SetFinding]) -> list[str]:
+    """Return one line for each kind of finding: the first set that has it, and how many others do."""
+    kinds: dict[str, list[SetFinding]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.kind or finding.what, []).append(finding)
+    return [_of_kind(same) for same in kinds.values()]
+
+
+def _of_kind(same: Sequence[SetFinding]) -> str:
+    first, paths = same[0], list(dict.fromkeys(finding.path for finding in same))
+    if len(paths) == 1:
+        return str(first)
+    others, names = f"and {counted(len(paths) - 1, 'other')}", named((Path(path).name for path in paths[1:]), 3)
+    others += f": {names}" if len(names) < LONGEST_NAMES else ""
+    return f"{first.path} ({others}): {first.what.replace(PLACEHOLDER, first.path)}"
+
+
+def check_sets(
+    paths: Sequence[str], data_column: str = "", station_diameter_m: float = 0.0, field: str = AUTO
+) -> tuple[list[SetSurvey], list[str]]:
+    """Return surveys of the sets that can be read, and one line for each problem, which starts with a set's path.
+
+    Parameters
+    ----------
+    paths
+        Absolute paths of measurement sets.
+    data_column
+        Column that all must have; empty for no check.
+    station_diameter_m
+        Diameter of a station that takes the place of ANTENNA.DISH_DIAMETER; 0 if none does.
+    field
+        Number or name of the field that is imaged, where sets hold several.
+    """
+    if "HOME" not in os.environ:
+        return [], ["HOME is not set, and casacore, DP3 and WSClean need it; export HOME=<a directory of yours>"]
+    unique, repeated = _without_repetitions(paths)
+    findings = [SetFinding(path, f"{why}; rename it", why) for path in unique if (why := _why_unreadable(path))]
+    surveys: list[SetSurvey] = []
+    for path in unique:
+        if set("*?") & set(path) and not Path(path).exists():
+            findings.append(SetFinding(path, "no measurement set matches this pattern; correct data_input_filenames"))
+            continue
+        try:
+            surveys.append(survey_set(path, data_column, field))
+            findings += _set_findings(surveys[-1], data_column, station_diameter_m)
+        except MeasurementSetError as err:
+            findings.append(SetFinding(path, str(err).removeprefix(f"{path}: ").replace(path, PLACEHOLDER)))
+    sets = [survey.metadata for survey in surveys]
+    together = [*_joint_findings(sets), *_beam_findings(surveys), *_horizon_findings(surveys)]
+    return surveys, repeated + told_once([*findings, *together])
+
+
+def _why_unreadable(path: str) -> str:
+    """Return why DP3 cannot be given a path; "" if it can.
+
+    Source: tried with DP3 6.6, which reads a path as it reads any value of a parset: , separates two; quotes are taken
+    off; brackets have to be in pairs, and [] or {} in the name of a single set are a pattern.
+    """
+    if "," in path:
+        return "a comma in a name separates two sets for DP3"
+    found = [sign for sign in "'\"[]{}" if sign in path]
+    if not found and path.count("(") != path.count(")"):
+        found = [sign for sign in "()" if sign in path]
+    return f"DP3 cannot read a name with {' or '.join(found)} in it" if found else ""
+
+
+def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return each set once, whichever way its path was written, and a finding for each repetition."""
+    first: dict[str, str] = {}
+    findings = []
+    for path in paths:
+        real = os.path.realpath(path)
+        if real in first:
+            same = "" if first[real] == path else f", the same as {first[real]}"
+            findings.append(f"{path}: is given twice{same}; give each measurement set once")
+        first.setdefault(real, path)
+    return list(first.values()), findings
+
+
+def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float) -> Iterator[SetFinding]:
+    """Yield the problems of one set."""
+    path, columns = survey.path, survey.visibility_columns
+    if data_column and data_column not in columns:
+        yield _column_finding(survey, data_column)
+    yield from _table_findings(survey)
+    yield from _row_findings(survey, data_column)
+    if not station_diameter_m > 0:
+        yield from _diameter_findings(survey)
+    if survey.usability.usable == 0:
+        column = data_column if data_column in columns else ""
+        reason = why_unusable(path, column, survey.metadata.field_id)
+        if reason:
+            yield SetFinding(path, f"{reason}, so there is nothing to image; leave it out")
+
+
+def _column_finding(survey: SetSurvey, data_column: str) -> SetFinding:
+    columns = survey.visibility_columns
+    what = f"its column {data_column} holds no visibilities"
+    if data_column not in survey.metadata.columns:
+        what = f"has no column {data_column}{nearest(data_column, columns)}"
+    return SetFinding(survey.path, f"{what}; it has {', '.join(columns) or 'no data column'}; correct data_column")
+
+
+def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
+    """Yield what DP3 or EveryBeam would miss in the tables, or not understand."""
+    path, metadata = survey.path, survey.metadata
+    for name in survey.dangling_subtables:
+        yield SetFinding(
+            path,
+            f"its keyword {name} names a subtable that does not exist, so DP3 cannot copy the set; remove it: from "
+            f"casacore.tables import table; table('{PLACEHOLDER}', readonly=False).removekeyword('{name}')",
+        )
+    for name in survey.missing_subtables:
+        yield SetFinding(path, f"has no {name} subtable, which DP3 needs; copy it from another set of the observation")
+    if survey.visibility_columns and "DATA" not in metadata.columns:
+        yield SetFinding(
+            path,
+            f"has no column DATA, in which DP3 looks for the shape of the visibilities; it has "
+            f"{', '.join(survey.visibility_columns)}; rename one: from casacore.tables import table; "
+            f"table('{PLACEHOLDER}', readonly=False).renamecol('{survey.visibility_columns[0]}', 'DATA'), and correct "
+            "data_column",
+        )
+    if metadata.windows != 1:
+        yield SetFinding(
+            path,
+            f"has {metadata.windows} spectral windows and 1 data description, which DP3 refuses; split it first, so "
+            "that the windows without data are left out",
+        )
+    if len(metadata.correlations) != DP3_CORRELATIONS:
+        yield SetFinding(
+            path,
+            f"has {counted(len(metadata.correlations), 'correlation')} ({', '.join(metadata.correlations)}), and DP3 "
+            "reads sets with four; export all four from the correlator's or the archive's copy, or leave it out",
+        )
+    if survey.phased_up:
+        exclude = ";".join(f"!{name}" for name in survey.phased_up[:3])
+        yield SetFinding(
+            path,
+            f"{named(survey.phased_up, 3)}: made from several stations, for which EveryBeam has no beam; leave such "
+            f"stations out: DP3 msin={PLACEHOLDER} msout=<new> steps=[filter] filter.baseline='{exclude}' "
+            "filter.remove=true",
+        )
+
+
+def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
+    """Yield what is wrong with the order of the rows."""
+    times, layout = survey.times, survey.layout
+    if times.slots * layout.pairs > MOST_CELLS * layout.rows:
+        yield SetFinding(
+            survey.path,
+            "its time slots depend on the baseline (baseline-dependent averaging), and DP3 cannot average it again "
+            "with others; give the set as it was before that averaging",
+            "baseline-dependent averaging",
+        )
+    elif (times.grid_slots - times.slots) * layout.pairs > max(MOST_FILLED_ROWS, 20 * layout.rows):
+        yield SetFinding(
+            survey.path,
+            f"has {times.slots} time slots within {(times.last_s - times.first_s) / 3600:.0f} h, and DP3 fills all of "
+            f"that with slots of {times.step_s:g} s; split it at its gaps, of which the longest has "
+            f"{times.longest_gap_s / 3600:.1f} h",
+            "long gaps",
+        )
+    elif layout.repeated and data_column in survey.visibility_columns and repeats_differ(survey, data_column):
+        yield SetFinding(
+            survey.path,
+            f"{counted(layout.repeated, 'row')} have time and baseline of another row, and other values; split the set "
+            "into what was observed at the same time (spectral windows, fields, arrays), or leave it out",
+            "repeated rows",
+        )
+
+
+def _diameter_findings(survey: SetSurvey) -> Iterator[SetFinding]:
+    """Yield the antennas that have data and no size; those without data matter to nobody."""
+    metadata = survey.metadata
+    without = [metadata.antenna_names[one] or f"antenna {one}" for one in survey.antennas if not _has_size(survey, one)]
+    if without:
+        others = f" and {counted(len(without) - 1, 'other')}" if len(without) > 1 else ""
+        yield SetFinding(
+            survey.path,
+            f"ANTENNA.DISH_DIAMETER of {without[0]}{others} is 0 m, so the beam width is undefined; correct the "
+            "ANTENNA table, or set station_diameter_m",
+        )
+
+
+def _has_size(survey: SetSurvey, antenna: int) -> bool:
+    return bool(survey.metadata.dish_diameters_m[antenna] > 0)
+
+
+def _joint_findings(sets: Sequence[SetMetadata]) -> list[SetFinding]:
+    """Return in what the sets differ, or else which of them cover the same time and frequency."""
+    findings = [SetFinding(*line.split(": ", 1)) for line in set_disagreements(sets)]
+    if findings:
+        return findings
+    try:
+        time_blocks(sets)
+    except MeasurementSetError as err:
+        return [SetFinding(*str(err).split(": ", 1))]
+    return []
+
+
+def _beam_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
+    """Yield the sets that were corrected for another beam than the first: one image has one correction."""
+    for survey in surveys[1:]:
+        if why := survey.applied_beam.conflict(surveys[0].applied_beam, surveys[0].path):
+            yield SetFinding(survey.path, why, "beam")
+
+
+def _horizon_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
+    """Yield the sets during which the field is not up; sets of the same times are looked at once."""
+    lowest_rad: dict[object, float] = {}
+    for survey in surveys:
+        one = survey.metadata
+        when = (round(one.start_s), round(one.end_s), one.phase_centre_rad)
+        if when not in lowest_rad:
+            times_s = np.linspace(one.start_s, one.end_s, ELEVATION_TIMES)
+            lowest_rad[when] = float(elevation_rad(one, times_s).min())
+        if lowest_rad[when] <= 0:
+            yield SetFinding(
+                one.path,
+                f"the field is below the horizon: its elevation is {math.degrees(lowest_rad[when]):.1f} deg; check the "
+                "phase centre and the times, or leave the set out",
+                "horizon",
+            )

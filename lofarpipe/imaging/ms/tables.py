@@ -1,0 +1,151 @@
+"""Opens measurement sets and their subtables; what cannot be opened or read is told with the reason and the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import casacore.tables
+
+from lofarpipe.errors import PipelineError, counted
+from lofarpipe.programs.messages import DAMAGED, NO_PERMISSION, advised
+from lofarpipe.support.utilities import exists
+
+SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
+# What every measurement set has. Source: casacore, which does not open one without these.
+COLUMNS = frozenset({"UVW", "FLAG", "WEIGHT", "SIGMA", "TIME", "TIME_CENTROID", "INTERVAL", "EXPOSURE", "FLAG_ROW"})
+COLUMNS |= {"ANTENNA1", "ANTENNA2", "FEED1", "FEED2", "FIELD_ID", "DATA_DESC_ID", "ARRAY_ID", "OBSERVATION_ID"}
+COLUMNS |= {"PROCESSOR_ID", "SCAN_NUMBER", "STATE_ID"}
+ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip")
+
+
+class MeasurementSetError(PipelineError):
+    """A measurement set is missing, is not one, or holds something that cannot be imaged."""
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """Open a casacore table read-only, and close it again.
+
+    Raises
+    ------
+    MeasurementSetError
+        If it cannot be opened, or what is done with it cannot read it.
+    """
+    what = "opened as a table"
+    try:
+        with closing(casacore.tables.table(path, ack=False, readonly=True)) as table:
+            what = "read"
+            yield table
+    except UnicodeEncodeError as err:
+        raise MeasurementSetError(f"{path}: casacore cannot open a name that is not UTF-8; rename it") from err
+    except RuntimeError as err:
+        raise MeasurementSetError(f"{path}: cannot be {what}: {_reason(str(err).splitlines()[0])}") from err
+    except MemoryError as err:  # of an index that is nonsense
+        raise MeasurementSetError(
+            f"{path}: cannot be {what}: it asks for more memory than there is; {DAMAGED}"
+        ) from err
+
+
+def _reason(text: str) -> str:
+    """Return what casacore says of a set, or of a part of one, that is there, and what to do."""
+    if text.endswith("does not exist"):
+        return f"{text}; {DAMAGED}"
+    # It wants to make a file longer that is too short; nobody is to change its mode, which would not help.
+    return advised(re.sub(r"FiledesIO::write - (.*) is not writable", r"\1 is shorter than the table says", text))
+
+
+@contextmanager
+def opened_set(path: str) -> Iterator[Any]:
+    """Open a main table, after a look at whether the path is a measurement set at all.
+
+    Raises
+    ------
+    MeasurementSetError
+        If it is none, has no rows, or cannot be read.
+    """
+    if reason := _why_no_set(Path(path)):
+        raise MeasurementSetError(f"{path}: {reason}")
+    with opened(path) as table:
+        missing = sorted(COLUMNS - set(table.colnames()))
+        missing += [name for name in SUBTABLES if name not in table.getkeywords()]
+        if missing:
+            raise MeasurementSetError(f"{path}: not a measurement set: it lacks {', '.join(missing)}")
+        if table.nrows() == 0:
+            raise MeasurementSetError(f"{path}: has no rows, so there is nothing to image; leave it out")
+        yield table
+
+
+@contextmanager
+def opened_field(path: str, field_id: int, in_order: bool = True) -> Iterator[Any]:
+    """Open the rows of one field of a main table: all of them, where FIELD has one row.
+
+    Where the rows are not ``in_order``, they are given sorted by time and baseline.
+
+    Raises
+    ------
+    MeasurementSetError
+        As `opened_set`; also if the field has no rows.
+    """
+    with opened_set(path) as table, selected_field(path, table, field_id, _count_rows(f"{path}::FIELD")) as rows:
+        if in_order:
+            yield rows
+            return
+        with closing(rows.sort("TIME,ANTENNA1,ANTENNA2")) as ordered:
+            yield ordered
+
+
+def _count_rows(name: str) -> int:
+    with opened(name) as table:
+        return int(table.nrows())
+
+
+@contextmanager
+def selected_field(path: str, table: Any, field_id: int, nfields: int) -> Iterator[Any]:
+    """Give the rows of one field of an open main table: all of them, where FIELD has one row."""
+    if nfields == 1:
+        yield table
+        return
+    with closing(table.query(f"FIELD_ID=={field_id}")) as selected:
+        if selected.nrows() == 0:
+            raise MeasurementSetError(f"{path}: field {field_id} has no rows; choose another with the option field")
+        yield selected
+
+
+def without_table(table: Any) -> list[str]:
+    """Return the keywords of an open main table that name a subtable which does not exist."""
+    names = {key: str(value) for key, value in table.getkeywords().items() if str(value).startswith("Table: ")}
+    return [key for key, value in names.items() if not (Path(value.removeprefix("Table: ")) / "table.dat").is_file()]
+
+
+def visibility_columns(table: Any) -> list[str]:
+    """Return the columns of a main table that hold complex numbers, sorted."""
+    return sorted(name for name in table.colnames() if "complex" in table.coldatatype(name))
+
+
+def _why_no_set(path: Path) -> str:
+    """Return what a path is, if it cannot be a measurement set; "" if it can."""
+    try:
+        if not exists(path):
+            quotes = "; it has typographic quotes in it" if set("“”‘’") & set(str(path)) else ""
+            return f"no such measurement set{quotes}"
+        return "" if (path / "table.dat").is_file() else f"not a measurement set: {_what_else(path)}"
+    except PermissionError as err:
+        return f"cannot be looked at: {err.strerror}; {NO_PERMISSION}"
+
+
+def _what_else(path: Path) -> str:
+    """Return what a path is instead, and what to do."""
+    if path.is_file():
+        remedy = "unpack it first" if path.suffix in ARCHIVES else "a directory written by casacore is needed"
+        return f"it is a file; {remedy}"
+    sets = [table.parent.parent for table in path.glob("*/ANTENNA/table.dat")]
+    if sets:
+        suffixes = {one.suffix for one in sets}
+        pattern = path / f"*{suffixes.pop() if len(suffixes) == 1 else ''}"
+        return f"it is a directory with {counted(len(sets), 'measurement set')} in it; write {pattern}"
+    remedy = DAMAGED if (path / "ANTENNA").is_dir() else "a directory written by casacore is needed"
+    return f"it has no table.dat; {remedy}"

@@ -1,0 +1,1 @@
+"""The imaging plan: size, averaging, smearing and their predicted losses."""

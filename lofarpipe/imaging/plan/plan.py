@@ -1,0 +1,314 @@
+"""The imaging plan: image sizes, averaging, output channels, each with its reason and its predicted cost."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.errors import counted, named
+from lofarpipe.imaging.beam.width import FieldBeam
+from lofarpipe.imaging.ms.grouping import concat_groups, frequency_groups, set_disagreements, time_blocks
+from lofarpipe.imaging.ms.measurement_set import SetMetadata
+from lofarpipe.imaging.ms.uv_sample import imaging_sample, read_samples
+from lofarpipe.imaging.plan import historical
+from lofarpipe.imaging.plan.averaging import AveragingStep
+from lofarpipe.imaging.plan.channels_out import MAX_RELATIVE_WIDTH, MIN_CHANNELS_OUT, count_channels_out
+from lofarpipe.imaging.plan.losses import LossAt, LossPredictor, Steps, choose_steps
+from lofarpipe.imaging.plan.options import PlanError, PlanOptions
+from lofarpipe.imaging.plan.sizes import FieldAngles, FieldWidth, ImageSizes, field_angles, image_sizes
+from lofarpipe.imaging.plan.smearing import AveragingLimits
+from lofarpipe.imaging.weighting.weights import ImageWeighting
+
+LEAST_PIXELS_PER_BEAM = 3.0  # across its FWHM
+WIDE_CHANNEL = 2 * MAX_RELATIVE_WIDTH  # of an output channel, ln(highest / lowest frequency)
+
+
+@dataclass(frozen=True)
+class PlannedCopy:
+    """A copy of a set that DP3 is given in its place: its path, and what is other than in the set."""
+
+    path: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All sets of an observation: by subband (rising frequency), by time block, and by what DP3 reads at once.
+
+    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. ``copies``: path of a set -> the copy that is
+    averaged in its place.
+    """
+
+    groups: list[list[SetMetadata]]
+    blocks: list[list[SetMetadata]]
+    concat_groups: list[list[SetMetadata]]
+    lowest_hz: float
+    highest_hz: float
+    copies: Mapping[str, PlannedCopy]
+
+    @property
+    def first(self) -> SetMetadata:
+        """The first set of the lowest subband."""
+        return self.groups[0][0]
+
+    @property
+    def lowest_channel_hz(self) -> float:
+        """The centre of the lowest channel."""
+        return self.lowest_hz + self.first.channel_width_hz / 2
+
+
+@dataclass(frozen=True)
+class ImagingPlan:
+    """What was decided for an observation, and what it will cost."""
+
+    observation: Observation
+    options: PlanOptions
+    beam: FieldBeam
+    width: FieldWidth  # the beam's width that the sizes come from, at the lowest frequency
+    sizes: list[ImageSizes]  # one per subband
+    angles: FieldAngles
+    limits: AveragingLimits
+    steps: Steps
+    predictor: LossPredictor
+    losses: dict[str, LossAt]
+    nbands: int
+    channels_out: int
+
+    @property
+    def freqstep_hz(self) -> float:
+        """The channel width after averaging."""
+        return self.steps.frequency.step * self.observation.first.channel_width_hz
+
+    @property
+    def timestep_s(self) -> float:
+        """The time slot after averaging."""
+        return self.steps.time.step * self.observation.first.timestep_s
+
+    @property
+    def averaged_channels(self) -> int:
+        """The number of channels of all subbands together, after averaging."""
+        nchan = sum(len(group[0].frequencies_hz) for group in self.observation.groups)
+        return nchan // self.steps.frequency.step
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know before using the image."""
+        return plan_warnings(self)
+
+
+def observe(sets: Sequence[SetMetadata], copies: Mapping[str, PlannedCopy] | None = None) -> Observation:
+    """Return the sets in their order, after a check that they can be imaged together.
+
+    ``copies``: path of a set -> the copy that is averaged in its place.
+
+    Raises
+    ------
+    PlanError
+        If there is no set, or the sets disagree in phase centre, channels, time step or antennas.
+    MeasurementSetError
+        If two sets cover the same time and frequency.
+    """
+    if not sets:
+        raise PlanError("no measurement sets were given; at least one is needed")
+    problems = set_disagreements(sets)
+    if problems:
+        raise PlanError("\n".join(problems))
+    half_width_hz, blocks = sets[0].channel_width_hz / 2, time_blocks(sets)
+    return Observation(
+        groups=frequency_groups(sets),
+        blocks=blocks,
+        concat_groups=concat_groups(blocks, copies or ()),
+        lowest_hz=min(float(one.frequencies_hz.min()) for one in sets) - half_width_hz,
+        highest_hz=max(float(one.frequencies_hz.max()) for one in sets) + half_width_hz,
+        copies=copies or {},
+    )
+
+
+def make_plan(
+    sets: Sequence[SetMetadata],
+    beam: FieldBeam,
+    options: PlanOptions,
+    mean_elevation_rad: float = math.pi / 2,
+    copies: Mapping[str, PlannedCopy] | None = None,
+) -> ImagingPlan:
+    """Return the plan for imaging ``sets`` together.
+
+    ``beam`` is that of the lowest channel. ``mean_elevation_rad`` is only used by the historical rules. A sample of
+    uvw, weights and flags is read from some of the sets.
+
+    Raises
+    ------
+    PlanError, MeasurementSetError
+        As `observe`; also if nothing unflagged is found.
+    ValueError
+        If a size, the uv range or the diameter of a station is impossible.
+    """
+    observation = observe(sets, copies)
+    width = _field_width(observation, beam, options, mean_elevation_rad)
+    sizes = [image_sizes(width.at(_size_frequency_hz(group[0], options)), options) for group in observation.groups]
+    angles = field_angles(sizes[0].high, options.cellsize_highres_deg, width)
+    weighting = ImageWeighting(
+        sizes[0].high,
+        math.radians(options.cellsize_highres_deg),
+        options.robust,
+        options.image_padding,
+        options.minuv_lambda,
+        options.maxuv_lambda,
+    )
+    sample = imaging_sample(read_samples(sets, data_column=options.data_column), weighting)
+    predictor = LossPredictor(sample, observation.first, observation.lowest_channel_hz)
+    steps = _steps(observation, predictor, angles, options)
+    nbands = historical.count_bands(len(observation.groups))
+    return ImagingPlan(
+        observation=observation,
+        options=options,
+        beam=beam,
+        width=width,
+        sizes=sizes,
+        angles=angles,
+        limits=predictor.limits(angles.edge_rad, options),
+        steps=steps,
+        predictor=predictor,
+        losses=predictor.losses(angles, steps.frequency.step, steps.time.step),
+        nbands=nbands,
+        channels_out=_channels_out(observation, steps, options),
+    )
+
+
+def _size_frequency_hz(metadata: SetMetadata, options: PlanOptions) -> float:
+    """Return the frequency that a subband's image size is for: its lowest channel, once its reference frequency."""
+    return metadata.ref_frequency_hz if options.averaging == "historical" else float(metadata.frequencies_hz.min())
+
+
+def _field_width(
+    observation: Observation, beam: FieldBeam, options: PlanOptions, mean_elevation_rad: float
+) -> FieldWidth:
+    """Return the beam's width at the lowest frequency, from the beam, or by the historical rule."""
+    first = observation.first
+    if options.averaging != "historical":
+        return FieldWidth(beam.fwhm_x_deg, beam.fwhm_y_deg, observation.lowest_channel_hz)
+    diameter_m = options.station_diameter_m or first.diameter_m
+    fwhm_deg = historical.beam_fwhm_deg(first.ref_frequency_hz, diameter_m, mean_elevation_rad)
+    return FieldWidth(fwhm_deg, fwhm_deg, first.ref_frequency_hz)
+
+
+def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngles, options: PlanOptions) -> Steps:
+    """Return the averaging steps, from the smearing limits or by the historical rule."""
+    first = observation.first
+    # One subband alone must keep two channels: the image is made of two output channels at least.
+    least_channels = math.ceil((options.channels_out or MIN_CHANNELS_OUT) / len(observation.groups))
+    if options.averaging != "historical":
+        ntimes = min(one.ntimes for block in observation.blocks for one in block)
+        return choose_steps(predictor, angles.edge_rad, ntimes, options, least_channels)
+    freqstep = historical.freqstep(len(first.frequencies_hz), first.channel_width_hz, least_channels)
+    timestep = historical.timestep(first.timestep_s)
+    return Steps(
+        AveragingStep(freqstep, "divisor of the channels nearest to 0.2 MHz"),
+        AveragingStep(timestep, "number of slots nearest to 16 s"),
+    )
+
+
+def _channels_out(observation: Observation, steps: Steps, options: PlanOptions) -> int:
+    """Return the number of output channels: never more than there are channels after averaging.
+
+    Raises
+    ------
+    PlanError
+        If more were asked for.
+    """
+    averaged = sum(len(group[0].frequencies_hz) for group in observation.groups) // steps.frequency.step
+    if options.channels_out > averaged:
+        raise PlanError(
+            f"channels_out: is {options.channels_out}, and {averaged} channels are left after averaging; set it to "
+            f"{averaged} at most, or to 0"
+        )
+    if options.channels_out:
+        return options.channels_out
+    if options.averaging == "historical":
+        return min(historical.count_channels_out(len(observation.groups)), averaged)
+    return count_channels_out(observation.lowest_hz, observation.highest_hz, averaged)
+
+
+def plan_warnings(plan: ImagingPlan) -> list[str]:
+    """Return what a person should know before using the image, one sentence each."""
+    options, edge = plan.options, plan.losses["image_edge"]
+    warnings = []
+    for step, text in ((plan.steps.frequency, "channels"), (plan.steps.time, "time slots")):
+        if step.too_coarse:
+            warnings.append(
+                f"{text} of the input are wider than the smearing limit, so they are not averaged: {step.reason}; a "
+                f"source at the image's edge has already lost {edge.given.total:.2%} of its peak (predicted)"
+            )
+    if not warnings and edge.averaged.worst_angle > options.max_peak_smearing:
+        warnings.append(
+            f"a source at the image's edge loses up to {edge.averaged.worst_angle:.2%} of its peak, more than the "
+            f"{options.max_peak_smearing:.2%} of max_peak_smearing"
+        )
+    warnings += _cell_warnings(plan) + _set_warnings(plan.observation) + _width_warnings(plan)
+    if plan.beam.source != "everybeam":
+        warnings.append(f"the width of the beam is by formula, not measured: {plan.beam.detail}")
+    if options.y_axis_stretch != 1.0 and options.gridder == "idg":
+        warnings.append("IDG makes square images only: y_axis_stretch was not applied")
+    if options.y_axis_stretch != 1.0 and options.gridder == "auto":
+        warnings.append("y_axis_stretch makes the image rectangular, which IDG refuses: use another gridder")
+    if options.averaging == "historical":
+        warnings.append("sizes and averaging by the historical rules, which do not look at smearing")
+    return warnings
+
+
+def _set_warnings(observation: Observation) -> list[str]:
+    """Return of which sets a copy is averaged, and which are averaged alone."""
+    alike: dict[str, list[tuple[str, str]]] = {}  # reasons that differ in numbers only
+    for path, copy in observation.copies.items():
+        why = "; ".join(copy.reasons)
+        alike.setdefault(re.sub(r"[\d.]+", "", why), []).append((Path(path).name, why))
+    warnings = [
+        f"{named((name for name, _ in sets), 3)}: a copy is averaged in place of the set: {sets[0][1]}"
+        for sets in alike.values()
+    ]
+    averaged, blocks = len(observation.concat_groups), len(observation.blocks)
+    if averaged > blocks:
+        warnings.append(
+            f"{averaged} averaged sets are made of {counted(blocks, 'time block')}: those with other times or "
+            "baselines, or with a gap in time, are averaged alone"
+        )
+    return warnings
+
+
+def _width_warnings(plan: ImagingPlan) -> list[str]:
+    """Return whether the user's output channels are so wide that IDG, which takes one beam for each, is off by more.
+
+    Measured with WSClean 3.1: one channel of 130 to 160 MHz is up to 3 % too bright where the beam is 0.3, and 6 % at
+    0.13 (tests/pipelines/test_idg_pipeline.py).
+    """
+    observation = plan.observation
+    width = math.log(observation.highest_hz / observation.lowest_hz) / plan.channels_out
+    if width <= WIDE_CHANNEL or plan.options.channels_out == 0 or plan.options.gridder == "wgridder":
+        return []
+    return [
+        f"channels_out = {plan.channels_out} makes output channels {width:.0%} wide, for each of which IDG takes one "
+        "beam: where WSClean has it, fluxes far from the centre are several per cent too high; set channels_out = 0"
+    ]
+
+
+def _cell_warnings(plan: ImagingPlan) -> list[str]:
+    """Return whether the pixels are too wide for the fringes, or for the beam where the user has set their width.
+
+    The longest baseline needs two pixels for each fringe. The beam has the curvature of the dirty one at its top, which
+    the weighted rms baseline b gives: FWHM = 2 sqrt(ln 2) / (pi b).
+    """
+    cellsize_deg, lengths = plan.options.cellsize_highres_deg, plan.predictor.baselines
+    cell = f"cellsize_highres_deg is {cellsize_deg:g} deg ({cellsize_deg * 3600:.3g} arcsec)"
+    longest = max(plan.predictor.sample.longest_lambda, lengths.max_lambda)
+    widest_deg = math.degrees(1 / (2 * longest))
+    if cellsize_deg > widest_deg:
+        fringe = f"half the fringe of the longest baseline ({longest:.0f} wavelengths)"
+        return [f"{cell}, wider than {fringe}, {widest_deg:.3g} deg, so that fine structure is lost; make it smaller"]
+    beam_deg = math.degrees(2 * math.sqrt(math.log(2)) / (math.pi * lengths.rms_briggs_lambda))
+    if cellsize_deg == PlanOptions.cellsize_highres_deg or beam_deg >= LEAST_PIXELS_PER_BEAM * cellsize_deg:
+        return []
+    wide = f"a beam of about {beam_deg:.3g} deg is {beam_deg / cellsize_deg:.1f} pixels wide"
+    return [f"{cell}: {wide}, and cleaning wants at least {LEAST_PIXELS_PER_BEAM:g}; make it smaller"]

@@ -1,0 +1,230 @@
+"""The imaging plan as a person reads it: every number with its unit, where it is from, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.imaging.plan.averaging import AveragingStep
+from lofarpipe.imaging.plan.fft_size import format_size
+from lofarpipe.imaging.plan.losses import LossAt
+from lofarpipe.imaging.plan.plan import ImagingPlan
+from lofarpipe.imaging.plan.smearing import PeakLoss
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number (or word) of the plan: its unit, what it was measured or computed from, and why it is that."""
+
+    name: str
+    value: float | int | str
+    unit: str
+    source: str
+    reason: str
+
+
+def plan_quantities(plan: ImagingPlan) -> Iterator[Quantity]:
+    """Yield every number of the plan, in the order in which they follow from each other."""
+    yield from _observation(plan)
+    yield from _field(plan)
+    yield from _uv_coverage(plan)
+    yield from _smearing_limits(plan)
+    yield from _averaging(plan)
+    yield from _channels(plan)
+
+
+def _observation(plan: ImagingPlan) -> Iterator[Quantity]:
+    """Yield what the sets say of themselves."""
+    seen, first = plan.observation, plan.observation.first
+    yield Quantity("sets", sum(len(block) for block in seen.blocks), "", "input", "distinct measurement sets")
+    yield Quantity("subbands", len(seen.groups), "", "SPECTRAL_WINDOW.REF_FREQUENCY", "distinct whole Hz")
+    yield Quantity("time_blocks", len(seen.blocks), "", "main table, TIME", "sets that overlap in time are one block")
+    apart = "sets with the same times and baselines, and no gap, are averaged into one; any other alone"
+    yield Quantity("averaged_sets", len(seen.concat_groups), "", "main table, TIME, ANTENNA1, ANTENNA2", apart)
+    copied = "sets that DP3 would not read, or average wrongly: see warnings"
+    yield Quantity("copied_sets", len(seen.copies), "", "survey of all sets", copied)
+    band = "SPECTRAL_WINDOW.CHAN_FREQ, CHAN_WIDTH"
+    yield Quantity("lowest_frequency_hz", seen.lowest_hz, "Hz", band, "lower edge of the lowest channel")
+    yield Quantity("highest_frequency_hz", seen.highest_hz, "Hz", band, "upper edge of the highest channel")
+    yield Quantity("input_channel_width_hz", first.channel_width_hz, "Hz", band, "the same for all sets")
+    yield Quantity("input_timestep_s", first.timestep_s, "s", "main table, INTERVAL", "the same for all sets")
+
+
+def _field(plan: ImagingPlan) -> Iterator[Quantity]:
+    """Yield the beam, and the image that covers it."""
+    options, size = plan.options, plan.sizes[0].high
+    is_historical = options.averaging == "historical"
+    source = "1.1 * 3e8 / frequency / diameter / sin(mean elevation)" if is_historical else plan.beam.detail
+    at = f"half-power width of the power beam at {plan.width.frequency_hz / 1e6:.3f} MHz, the widest of the band"
+    yield Quantity("beam_fwhm_x_deg", round(plan.width.x_deg, 5), "deg", source, f"{at}, along right ascension")
+    yield Quantity("beam_fwhm_y_deg", round(plan.width.y_deg, 5), "deg", source, f"{at}, along declination")
+    yield Quantity("beam_source", "formula" if is_historical else plan.beam.source, "", source, "how it was found")
+    yield Quantity("cellsize_deg", options.cellsize_highres_deg, "deg", "option cellsize_highres_deg", "as asked for")
+    wanted = f"fieldsize_highres {options.fieldsize_highres:g} * FWHM / cell"
+    shape = (
+        "square, as IDG needs it" if options.wants_square and not is_historical else "width and height by themselves"
+    )
+    reason = f"{wanted}, up to an even number with factors 2, 3, 5, 7 only; {shape}"
+    yield Quantity("image_size", format_size(size), "pixels", "beam and options", reason)
+    angles = plan.angles
+    middle = "middle of the farther edge of the image"
+    yield Quantity(
+        "image_edge_deg", _deg(angles.edge_rad), "deg", "image_size", f"from the phase centre to the {middle}"
+    )
+    yield Quantity(
+        "image_corner_deg", _deg(angles.corner_rad), "deg", "image_size", "from the phase centre to a corner"
+    )
+
+
+def _uv_coverage(plan: ImagingPlan) -> Iterator[Quantity]:
+    """Yield what the uv plane looks like within the uv range."""
+    options, lengths, sample = plan.options, plan.predictor.baselines, plan.predictor.sample
+    source = f"measured: uvw, weights and flags of {sample.rows_read} rows"
+    cut = f"between {options.minuv_lambda:g} and {options.maxuv_lambda:g} wavelengths"
+    yield Quantity("flagged_fraction", round(sample.flagged_fraction, 5), "", source, "cross-correlations")
+    yield Quantity("b_max_lambda", round(lengths.max_lambda, 1), "wavelengths", source, f"longest, {cut}")
+    rms = f"weighted rms of the projected baselines {cut}"
+    uniform = f"{rms}; uniform weights, which are on the safe side of Briggs 0"
+    yield Quantity("b_rms_uniform_lambda", round(lengths.rms_uniform_lambda, 1), "wavelengths", source, uniform)
+    briggs = f"{rms}; Briggs {options.robust:g}, density in cells of {sample.cell_factor} x those of the image"
+    yield Quantity("b_rms_briggs_lambda", round(lengths.rms_briggs_lambda, 1), "wavelengths", source, briggs)
+    yield Quantity(
+        "b_turning_lambda",
+        round(lengths.turning_lambda, 1),
+        "wavelengths",
+        source,
+        "length that counts for time smearing of the fastest baseline; more than b_max where one is seen end-on",
+    )
+
+
+def _smearing_limits(plan: ImagingPlan) -> Iterator[Quantity]:
+    """Yield how far averaging may go."""
+    options = plan.options
+    formula = {
+        "peak": "dnu / nu = omega dt = sqrt(12 L1) / (pi theta b_rms), L1 = 1 - sqrt(1 - L)",
+        "worst": "dnu / nu = X / (theta b_max), omega dt = X / (theta b_turning), sinc(X) = sqrt(1 - L)",
+    }[options.smearing_criterion]
+    loss = f"L = {options.max_peak_smearing:g} (max_peak_smearing) at the image's edge, half of it for each axis"
+    if options.averaging == "historical":
+        loss = f"for information, not applied: {loss}"
+    yield Quantity("channel_width_limit_hz", round(plan.limits.channel_width_hz, 2), "Hz", formula, loss)
+    yield Quantity("timestep_limit_s", round(plan.limits.timestep_s, 4), "s", formula, loss)
+
+
+def _averaging(plan: ImagingPlan) -> Iterator[Quantity]:
+    """Yield what DP3 is told to do."""
+    for name, step, width, unit in (
+        ("freqstep", plan.steps.frequency, plan.freqstep_hz, "Hz"),
+        ("timestep", plan.steps.time, plan.timestep_s, "s"),
+    ):
+        yield _step(name, step)
+        yield Quantity(f"{name}_{unit.lower()}", width, unit, f"{name} * input width", "what the average step is given")
+
+
+def _step(name: str, step: AveragingStep) -> Quantity:
+    """Return one averaging step as a quantity."""
+    unit = "channels" if name == "freqstep" else "time slots"
+    return Quantity(name, step.step, unit, "smearing limit, layout of the sets", step.reason)
+
+
+def _channels(plan: ImagingPlan) -> Iterator[Quantity]:
+    """Yield how the band is divided for cleaning."""
+    bands = "one for every ten subbands; nothing uses it"
+    yield Quantity("nbands", plan.nbands, "", "subbands", bands)
+    rule = "one for every started 6 % in frequency, at least 2, at most the channels after averaging"
+    if plan.options.averaging == "historical":
+        rule = "by the historical rule from the number of subbands, at most the channels after averaging"
+    if plan.options.channels_out:
+        rule = "as many as channels_out asks for"
+    yield Quantity("channels_out", plan.channels_out, "", "band edges", rule)
+    yield Quantity(
+        "averaged_channels", plan.averaged_channels, "", "input channels / freqstep", "all subbands together"
+    )
+
+
+def _deg(angle_rad: float) -> float:
+    """Return an angle in degrees, rounded to what a person reads."""
+    return round(math.degrees(angle_rad), 5)
+
+
+def _peak_loss(loss: PeakLoss) -> dict[str, float]:
+    """Return the parts of a loss, rounded to what a person reads."""
+    return {name: round(value, 6) for name, value in dataclasses.asdict(loss).items()}
+
+
+def _loss_at(loss: LossAt) -> dict[str, Any]:
+    """Return what is predicted at one distance from the phase centre."""
+    return {
+        "distance_deg": _deg(loss.distance_rad),
+        "averaged": _peak_loss(loss.averaged),
+        "input": _peak_loss(loss.given),
+        "added_by_averaging": round(loss.added, 6),
+        "closed_form_total": round(loss.closed_form.total, 6),
+        "worst_baseline": round(loss.worst_baseline, 6),
+    }
+
+
+EXPLANATION = (
+    "Part of a source's peak that is lost, 0 to 1. 'averaged': everything lost by the channel width and time step that "
+    "are imaged, including 'input', what the data had lost before; sums of sinc(delay) * sinc(fringe rate) over the "
+    "data's uvw with the imaging weights, means over position angles ('worst_angle': the worst one). "
+    "'added_by_averaging': what an image of the averaged data lacks of one of the input. 'closed_form_total': the same "
+    "as 'averaged' for a Gaussian uv distribution. 'worst_baseline': loss of the longest baseline's visibilities."
+)
+
+
+def plan_summary(plan: ImagingPlan) -> list[str]:
+    """Return the plan in a few sentences."""
+    edge, half = plan.losses["image_edge"], plan.losses["half_fwhm"]
+    width, height = plan.sizes[0].high
+    arcsec = plan.options.cellsize_highres_deg * 3600
+    return [
+        f"Image {width} x {height} pixels of {arcsec:.3f} arcsec, {_deg(edge.distance_rad):.3f} deg to the edge.",
+        f"Average {plan.steps.frequency.step} channels to {plan.freqstep_hz / 1e3:.3f} kHz "
+        f"and {plan.steps.time.step} time slots to {plan.timestep_s:.3f} s.",
+        f"A source loses {half.averaged.total:.2%} of its peak at half the FWHM and {edge.averaged.total:.2%} at the "
+        f"image's edge; {edge.given.total:.2%} of that are in the input already.",
+        f"Clean with {plan.channels_out} output channels.",
+    ]
+
+
+def plan_as_dict(plan: ImagingPlan) -> dict[str, Any]:
+    """Return the plan as plain values, ready for JSON."""
+    quantities = {}
+    for quantity in plan_quantities(plan):
+        fields = dataclasses.asdict(quantity)
+        quantities[fields.pop("name")] = fields
+    return {
+        "summary": plan_summary(plan),
+        "warnings": plan.warnings,
+        "quantities": quantities,
+        "predicted_loss": {
+            "explanation": EXPLANATION,
+            **{place: _loss_at(loss) for place, loss in plan.losses.items()},
+        },
+        "options": dataclasses.asdict(plan.options),
+        "sets": [[one.path for one in block] for block in plan.observation.blocks],
+    }
+
+
+def _as_text(value: Any, depth: int = 0) -> str:
+    """Return JSON in which a dictionary of plain values takes one line, so that quantities read as a table."""
+    pad = "  " * (depth + 1)
+    if isinstance(value, dict) and depth < 3 and any(isinstance(one, dict | list) for one in value.values()):
+        items = [f"{pad}{json.dumps(key)}: {_as_text(one, depth + 1)}" for key, one in value.items()]
+        return "{\n" + ",\n".join(items) + "\n" + "  " * depth + "}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(pad + json.dumps(one) for one in value) + "\n" + "  " * depth + "]"
+    return json.dumps(value)
+
+
+def write_json(plan: ImagingPlan, path: Path) -> None:
+    """Write the plan as JSON; the file appears when it is complete."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(_as_text(plan_as_dict(plan)) + "\n")
+    unfinished.replace(path)

@@ -1,0 +1,1 @@
+"""Images and their quality: statistics, source fits, comparison, plots."""

@@ -1,0 +1,184 @@
+"""An image against a reference: which of its sources are there, how bright, and where. Written as comparison.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.spatial
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.beam.spectral import SpectralIndex
+from lofarpipe.imaging.quality.flux_check import SourceCheck, check_source
+from lofarpipe.imaging.quality.reference import Reference, read_reference
+from lofarpipe.imaging.quality.sky_image import SkyImage
+from lofarpipe.imaging.quality.statistics import PEAK_SIGMA
+from lofarpipe.imaging.simulation.sky import Source
+from lofarpipe.support.utilities import write_atomically
+
+LOWEST_SIGNAL = 10.0  # over the noise at the source: below, noise alone changes fluxes by more than 10 %
+MOST_SOURCES = 300  # the brightest: enough for a median that is good to a per cent
+NEIGHBOUR_BEAMS = 2.0  # a source is isolated if nothing bright is so near
+NEIGHBOUR_PART = 0.05  # of its flux
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What an image is to show of a reference, and the frequency at which it measured each source, Hz, if known."""
+
+    reference: Reference
+    effective_hz: Floats | None = None
+
+
+def read_expected(path: Path, corrected: SkyImage, frequencies: SkyImage, index: SpectralIndex) -> Expected:
+    """Return a reference with the fluxes that an image shows that has measured each source at a frequency of its own.
+
+    ``frequencies`` is the map of them. The image carries what it has measured to the frequency in its header by a
+    spectral ``index``; so does this, from the reference's flux at the source's own frequency.
+    """
+    reference = read_reference(path, corrected.frequency_hz)
+    column, row, inside = _pixels_of(reference, corrected)
+    effective_hz, indices = np.full(len(inside), corrected.frequency_hz), np.zeros(len(inside))
+    measured_hz = frequencies.plane[row[inside], column[inside]].astype(float)
+    effective_hz[inside] = np.where(np.isfinite(measured_hz), measured_hz, corrected.frequency_hz)
+    indices[inside] = np.broadcast_to(index.value, corrected.plane.shape)[row[inside], column[inside]]
+    there = read_reference(path, effective_hz)
+    flux_jy = there.flux_jy * (corrected.frequency_hz / effective_hz) ** indices
+    return Expected(replace(reference, flux_jy=flux_jy), effective_hz)
+
+
+def compare(
+    corrected: SkyImage, flat: SkyImage, reference: Reference, rms_jy: float, effective_hz: Floats | None = None
+) -> dict[str, Any]:
+    """Return the comparison of an image with a reference as plain values, ready for JSON.
+
+    ``corrected`` shows true fluxes, ``flat`` is the same image before the correction for the primary beam, ``rms_jy``
+    its noise per beam. Measured are the brightest isolated sources at 10 times the noise and more. ``effective_hz`` are
+    the frequencies at which the sources were measured.
+    """
+    signal = signal_to_noise(corrected, flat, reference, rms_jy)
+    chosen = np.flatnonzero((signal >= LOWEST_SIGNAL) & is_isolated(reference, corrected.beam_major_arcsec))
+    chosen = chosen[np.argsort(-signal[chosen], kind="stable")][:MOST_SOURCES]
+    checks = [_check(corrected, flat, reference, index, rms_jy) for index in map(int, chosen)]
+    entries = [_entry(check, bool(reference.is_point[index])) for check, index in zip(checks, chosen, strict=True)]
+    if effective_hz is not None:
+        for entry, index in zip(entries, chosen, strict=True):
+            entry["effective_frequency_hz"] = float(effective_hz[index])
+    return {
+        "reference": reference.path,
+        "kind": reference.kind,
+        "image": corrected.path,
+        "frequency_hz": corrected.frequency_hz,
+        "summary": _summary(checks, signal, len(reference.flux_jy)),
+        "sources": sorted(entries, key=lambda entry: float(entry["distance_deg"])),
+    }
+
+
+def write_comparison(path: Path, comparison: dict[str, Any] | None) -> None:
+    """Write a comparison; None removes that of an earlier run, which is of another image."""
+    if comparison is None:
+        path.unlink(missing_ok=True)
+        return
+    write_atomically(path, json.dumps(comparison, indent=1, allow_nan=False) + "\n")
+
+
+def signal_to_noise(corrected: SkyImage, flat: SkyImage, reference: Reference, rms_jy: float) -> Floats:
+    """Return the flux of each source over the noise at its place, (n,); 0 outside the image and where it is blank."""
+    column, row, inside = _pixels_of(reference, corrected)
+    noise_jy = np.full(len(column), np.inf)
+    bright, dim = (image.plane[row[inside], column[inside]].astype(float) for image in (corrected, flat))
+    noise_jy[inside] = rms_jy * np.divide(bright, dim, out=np.full(len(bright), np.inf), where=dim != 0)
+    return np.nan_to_num(reference.flux_jy / np.where(noise_jy > 0, noise_jy, np.inf))
+
+
+def _pixels_of(reference: Reference, image: SkyImage) -> tuple[Any, Any, NDArray[np.bool_]]:
+    """Return column and row of each source, and whether it is inside the image."""
+    columns, rows = image.celestial.wcs_world2pix(reference.right_ascension_deg, reference.declination_deg, 0)
+    height, width = image.plane.shape
+    # What is behind the horizon of the projection has no pixel.
+    inside = np.isfinite(columns) & np.isfinite(rows)
+    column, row = (np.rint(np.where(inside, axis, -1)).astype(int) for axis in (columns, rows))
+    inside &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return column, row, inside
+
+
+def is_isolated(reference: Reference, beam_arcsec: float) -> NDArray[np.bool_]:
+    """Return for each source whether no other one of 5 % of its flux or more is within two beams."""
+    ra, dec = np.radians(reference.right_ascension_deg), np.radians(reference.declination_deg)
+    directions = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    pairs = scipy.spatial.cKDTree(directions).query_pairs(
+        math.radians(NEIGHBOUR_BEAMS * beam_arcsec / 3600), output_type="ndarray"
+    )
+    isolated = np.ones(len(ra), bool)
+    for one, other in (pairs.T, pairs.T[::-1]):
+        isolated[one[reference.flux_jy[other] >= NEIGHBOUR_PART * reference.flux_jy[one]]] = False
+    return isolated
+
+
+def _check(corrected: SkyImage, flat: SkyImage, reference: Reference, index: int, rms_jy: float) -> SourceCheck:
+    """Return the comparison of one source; its flux is already that at the image's frequency."""
+    at_image_jy = float(reference.flux_jy[index])
+    place = (float(reference.right_ascension_deg[index]), float(reference.declination_deg[index]))
+    source = Source(str(reference.names[index]), *place, at_image_jy, spectral_index=0.0)
+    return check_source(source, corrected, flat, corrected.phase_centre_deg, rms_jy)
+
+
+def _entry(check: SourceCheck, is_point: bool) -> dict[str, Any]:
+    """Return one source as plain numbers; null where the image shows nothing that fits."""
+    source, fit = check.source, check.fit
+    entry: dict[str, Any] = {
+        "name": source.name,
+        "right_ascension_deg": source.right_ascension_deg,
+        "declination_deg": source.declination_deg,
+        "distance_deg": check.distance_deg,
+        "flux_jy": check.true_flux_jy,
+        "signal_to_noise": check.signal_to_noise,
+        "found": fit is not None,
+    }
+    if fit is None:
+        return entry
+    east_deg = (fit.right_ascension_deg - source.right_ascension_deg + 180) % 360 - 180
+    entry |= {
+        "measured_jy": fit.flux_jy,
+        "error_jy": fit.flux_error_jy,
+        "ratio": check.ratio,
+        "ratio_error": fit.flux_error_jy / check.true_flux_jy,
+        "east_arcsec": 3600 * east_deg * math.cos(math.radians(source.declination_deg)),
+        "north_arcsec": 3600 * (fit.declination_deg - source.declination_deg),
+        "offset_arcsec": check.offset_arcsec,
+        "offset_beams": check.offset_beams,
+        "widening": check.widening,
+    }
+    if is_point:  # what averaging in time and frequency took from the peak, and what else did
+        entry["peak_loss"] = 1 - fit.peak_jy / check.true_flux_jy
+        entry["peak_loss_error"] = check.noise_jy / check.true_flux_jy
+    return entry
+
+
+def _summary(checks: Sequence[SourceCheck], signal: Floats, sources: int) -> dict[str, Any]:
+    """Return counts, and the flux scale and positions by medians, which single odd sources do not move."""
+    found = [check for check in checks if check.fit is not None]
+    ratios = np.array([check.ratio for check in found])
+    summary: dict[str, Any] = {
+        "reference_sources": sources,
+        "expected_above_5_sigma": int((signal >= PEAK_SIGMA).sum()),
+        "compared": len(checks),
+        "measured": len(found),
+    }
+    if found:
+        median = float(np.median(ratios))
+        summary |= {
+            "median_ratio": median,
+            # One source has no scatter, which is not that there is none.
+            **({"ratio_scatter": float(1.4826 * np.median(np.abs(ratios - median)))} if len(found) > 1 else {}),
+            "median_offset_arcsec": float(np.median([check.offset_arcsec for check in found])),
+            "median_widening": float(np.median([check.widening for check in found])),
+        }
+    return summary

@@ -1,0 +1,175 @@
+"""A picture of a sky image, as an astronomer looks at it first."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from astropy.visualization.wcsaxes import WCSAxes
+from astropy.visualization.wcsaxes.frame import RectangularFrame
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, Rectangle
+
+from lofarpipe.imaging.quality.figures import STYLE, save_figure
+from lofarpipe.imaging.quality.sky_image import (
+    DYNAMIC_RANGE_KEY,
+    INTEGRATION_TIME_KEY,
+    RMS_KEY,
+    SkyImage,
+    SkyImageError,
+)
+from lofarpipe.imaging.quality.statistics import central_part, robust_rms
+
+# Grey scale in units of the rms. Source: spec/imaging.md, section 6.1.
+DARKEST_RMS, BRIGHTEST_RMS = -4.0, 16.0
+INCHES = 9.0
+MIN_DPI, MAX_DPI = 150, 400
+BEAM_COLOUR, BLANK_COLOUR, GRID_COLOUR = "#c8102e", "#dfe6ee", "#3b6ea5"
+SMALLEST_SHOWN_BEAM = 0.004  # of the image width; a smaller one is enlarged, and the label says so
+
+
+def plot_rms(image: SkyImage) -> tuple[float, str]:
+    """Return the noise that sets the grey scale, in the image's unit, and where it comes from.
+
+    The header's value, which was measured on the flat-noise image, or else that of the middle of this image.
+
+    Raises
+    ------
+    SkyImageError
+        If the image is blank or constant.
+    """
+    if RMS_KEY in image.header:
+        return image.number(RMS_KEY), "flat-noise image"
+    try:
+        return robust_rms(central_part(image.plane)), "middle of this image"
+    except ValueError as err:
+        raise SkyImageError(f"{image.path}: {err}; there is nothing to draw") from err
+
+
+def with_prefix(flux_jy: float) -> str:
+    """Return a flux per beam as text with a fitting prefix and three digits, such as ``1.39 mJy/beam``."""
+    prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "\N{GREEK SMALL LETTER MU}"))
+    scale, prefix = next((choice for choice in prefixes if abs(flux_jy) >= choice[0]), prefixes[-1])
+    return f"{flux_jy / scale:.3g} {prefix}Jy/beam"
+
+
+def image_title(image: SkyImage, rms: float, origin: str) -> str:
+    """Return three lines: what the image is, and its numbers; some only where the header has them.
+
+    The dynamic range is the header's, of the flat-noise image: the peak of a corrected image has another scale.
+    """
+    name = Path(image.path).name
+    exposure = dynamic_range = ""
+    if INTEGRATION_TIME_KEY in image.header:
+        exposure = f"   {image.number(INTEGRATION_TIME_KEY) / 3600:.2f} h unflagged"
+    if DYNAMIC_RANGE_KEY in image.header:
+        dynamic_range = f"   dynamic range {image.number(DYNAMIC_RANGE_KEY):.0f}"
+    beam = "not known: no PSF was made"
+    if image.has_beam:
+        size = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
+        beam = f"{size}, PA {image.beam_angle_deg:.0f}\N{DEGREE SIGN}"
+    band = f"{image.frequency_hz / 1e6:.3f} MHz, {_bandwidth(image)} wide"
+    return "\n".join(
+        [
+            f"{name}   Stokes {image.stokes[0]}   {band}{exposure}",
+            f"rms {with_prefix(rms)} ({origin})   peak {with_prefix(float(np.nanmax(image.plane)))}{dynamic_range}",
+            f"beam {beam}",
+        ]
+    )
+
+
+def _bandwidth(image: SkyImage) -> str:
+    width_hz = image.bandwidth_hz
+    return f"{width_hz / 1e6:.2f} MHz" if width_hz >= 1e6 else f"{width_hz / 1e3:.1f} kHz"
+
+
+def draw_image(image: SkyImage, rms: float, origin: str) -> Figure:
+    """Return the figure: grey scale from -4 to 16 rms, world coordinates, colour bar, beam and numbers.
+
+    Raises
+    ------
+    SkyImageError
+        If the image is blank, or its header lacks beam, frequency or coordinates.
+    """
+    if not np.isfinite(image.plane).any():
+        raise SkyImageError(f"{image.path}: every pixel is blank; there is nothing to draw")
+    with mpl.rc_context(STYLE):
+        height, width = image.plane.shape
+        figure = Figure(figsize=(INCHES, 1.6 + (INCHES - 2.2) * min(2.0, max(0.5, height / width))))
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot(projection=image.celestial, frame_class=RectangularFrame)
+        grey = mpl.colormaps["gray_r"].with_extremes(bad=BLANK_COLOUR)
+        limits = {"vmin": DARKEST_RMS * rms, "vmax": BRIGHTEST_RMS * rms}
+        shown = axes.imshow(image.plane, origin="lower", cmap=grey, interpolation="antialiased", **limits)
+        _label_sky(axes)
+        if image.has_beam:
+            _draw_beam(axes, image)
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
+        _draw_colour_bar(figure, axes, shown, rms)
+        axes.set_title(image_title(image, rms, origin), fontsize=9.5, loc="left", linespacing=1.5)
+    return figure
+
+
+def _label_sky(axes: WCSAxes) -> None:
+    """Put names, ticks and a faint grid on the axes."""
+    for coordinate, name in zip(axes.coords, ("Right ascension (J2000)", "Declination (J2000)"), strict=True):
+        coordinate.set_axislabel(name, minpad=0.7)
+        coordinate.grid(color=GRID_COLOUR, alpha=0.25, linestyle="-", linewidth=0.6)
+        coordinate.set_ticks(number=6)
+        coordinate.display_minor_ticks(True)
+    axes.coords[0].set_ticklabel(exclude_overlapping=True)
+
+
+def _draw_beam(axes: WCSAxes, image: SkyImage) -> None:
+    """Draw the restoring beam into the lower left corner, enlarged where it would be too small to see."""
+    width = image.plane.shape[1]
+    cell_arcsec = abs(image.axis("DEC").increment) * 3600
+    major, minor = image.beam_major_arcsec / cell_arcsec, image.beam_minor_arcsec / cell_arcsec
+    enlarged = max(1, math.ceil(SMALLEST_SHOWN_BEAM * 4 * width / major))
+    box = max(major * enlarged * 1.6, 0.05 * width)
+    margin = 0.012 * width
+    axes.add_patch(Rectangle((margin, margin), box, box, facecolor="white", edgecolor="black", linewidth=0.7, zorder=4))
+    # Position angles run from north through east, which is left: counter-clockwise from the y axis.
+    ellipse = Ellipse(
+        (margin + box / 2, margin + box / 2),
+        minor * enlarged,
+        major * enlarged,
+        angle=image.beam_angle_deg,
+        facecolor=BEAM_COLOUR,
+        edgecolor="none",
+        zorder=5,
+    )
+    axes.add_patch(ellipse)
+    label = "beam" if enlarged == 1 else f"beam, {enlarged} x enlarged"
+    plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+    axes.text(2 * margin + box, margin * 1.5, label, ha="left", va="bottom", fontsize=8.5, zorder=5, bbox=plain)
+
+
+def _draw_colour_bar(figure: Figure, axes: WCSAxes, shown: Any, rms: float) -> None:
+    """Draw the colour bar: flux per beam on the right, multiples of the rms on the left."""
+    scale, unit = (1.0, "Jy/beam") if rms >= 0.1 else (1e3, "mJy/beam") if rms >= 1e-5 else (1e6, "μJy/beam")
+    bar = figure.colorbar(shown, ax=axes, pad=0.02, fraction=0.046, aspect=30, extend="both")
+    steps = np.arange(DARKEST_RMS, BRIGHTEST_RMS + 1, 4)
+    bar.set_ticks(list(steps * rms), labels=[f"{step * rms * scale:.3g}  ({step:.0f} rms)" for step in steps])
+    bar.set_label(unit)
+
+
+def plot_image(image: SkyImage, outfile: str | Path, rms: float | None = None) -> None:
+    """Write a PNG of an image; it appears under its name only when complete.
+
+    ``rms`` sets the grey scale, in the image's unit; None takes it from the header or from the image itself.
+
+    Raises
+    ------
+    SkyImageError
+        If the image is blank, or its header lacks beam, frequency or coordinates.
+    """
+    chosen, origin = (rms, "as given") if rms is not None else plot_rms(image)
+    figure = draw_image(image, chosen, origin)
+    # About one dot per image pixel, within reason.
+    dpi = int(min(MAX_DPI, max(MIN_DPI, image.plane.shape[1] / (INCHES * 0.75))))
+    save_figure(figure, outfile, dpi)

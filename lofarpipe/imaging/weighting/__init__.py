@@ -1,0 +1,1 @@
+"""Imaging weights, uv density and noise."""

@@ -1,0 +1,369 @@
+"""Everything that can be checked before the first job; all findings are returned together."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.engine.job_builder import PYTHON_PLUGIN
+from lofarpipe.engine.recipe import NODESCRIPTS, find_executable
+from lofarpipe.errors import Finding, PipelineError, Suggestions, named, with_article
+from lofarpipe.executors.factory import method_of
+from lofarpipe.jobs import Resources
+from lofarpipe.pipeline import sip_options as sip_values
+from lofarpipe.pipeline.control import loop_count
+from lofarpipe.pipeline.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, impossible, list_items, read_value
+from lofarpipe.pipeline.plugins import (
+    STEP_PREFIX,
+    call,
+    check_call,
+    check_script_call,
+    declared_outputs,
+    describe,
+    find_plugin,
+    load,
+)
+from lofarpipe.pipeline.references import EDGE, Results, references, resolve, without_edged
+from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, KINDS, Step
+from lofarpipe.programs.known import KNOWN_PROGRAMS
+from lofarpipe.support.parset import Parset
+
+PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")
+FORMATS = ("gnu", "lofar", "argparse", "wsclean", "losoto")
+#: What every recipe step gives, whatever its program.
+RECIPE_OUTPUTS = (
+    "mapfile",
+    "returncode.mapfile",
+    "job_duration.mapfile",
+    "monitor_stats.mapfile",
+    "ok.mapfile",
+    "break",
+)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a step is known to give before it has run."""
+
+    names: frozenset[str]
+    complete: bool  # False: it may give others as well
+
+
+def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str]) -> list[Finding]:
+    """Return findings for keys that belong to no step, or to no part of a step's block."""
+    blocks, findings, suggested = set(blocks), [], Suggestions()
+    complete = {key.partition(".")[0] for key in parset if key.partition(".")[2] in ("control.type", "control.kind")}
+    for key in parset:
+        entry = parset.entry(key)
+        where = entry.where
+        block, _, rest = key.partition(".")
+        part = rest.partition(".")[0]
+        if key.startswith("!") or block in reserved:
+            continue
+        if block not in blocks and block not in complete:
+            hint = _as_definition(parset, key) or suggested.nearest(block, blocks)
+            findings.append(Finding(where, f"{key}: there is no step '{block}'{hint}"))
+        elif part not in BLOCK_PARTS:
+            hint = suggested.nearest(part, BLOCK_PARTS)
+            findings.append(Finding(where, f"{key}: a step has no part '{part}'{hint}"))
+    return findings
+
+
+def _as_definition(parset: Parset, key: str) -> str:
+    """Return how an option is set, if the key is the name of one."""
+    return f"; to set this option, write ! {key} = {parset.entry(key).value}" if key in parset.definitions() else ""
+
+
+def check_placeholders(parset: Parset, blocks: Iterable[str], bad_values: Sequence[str] = ()) -> list[Finding]:
+    """Return a finding for every ``{{ x }}`` that is left in the steps that run.
+
+    ``bad_values`` are those of options: what is named after one, as ``{{ a_{{ b }} }}``, is not told of as well.
+    """
+    findings = []
+    used = set(blocks) | {"pipeline"}
+    known, suggested = parset.definitions(), Suggestions()
+    for key in parset:
+        for name in parset.placeholders(key) if key.partition(".")[0] in used else []:
+            if any(value in name for value in bad_values):
+                continue
+            entry = parset.entry(key)
+            hint = "; define it above where it is used" if name in known else suggested.nearest(name, known)
+            findings.append(Finding(entry.where, f"{key}: '{{{{ {name} }}}}' is not defined{hint}"))
+    return findings
+
+
+def check_steps(
+    steps: Sequence[Step],
+    settings: Settings,
+    machine: Resources,
+    plugin_path: Sequence[Path],
+    known: Results,
+    suspect_keys: Container[str] = (),
+) -> list[Finding]:
+    """Return all findings on the steps: keys, values, programs, plugins, references.
+
+    ``known`` is what can be referred to before any step has run.
+    ``suspect_keys`` are keys of the parset whose values are known to be wrong, and are not looked at again.
+    """
+    checker = StepChecker(settings, machine, plugin_path, known, suspect_keys)
+    for step in steps:
+        checker.check(step)
+    return [finding for finding in checker.findings if EDGE not in finding.what]
+
+
+class StepChecker:
+    """Goes through the steps in their order, and knows what those before have to give."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        machine: Resources,
+        plugin_path: Sequence[Path],
+        known: Results,
+        suspect_keys: Container[str] = (),
+    ) -> None:
+        self.findings: list[Finding] = []
+        self._suggested = Suggestions()
+        self._suspect_keys = suspect_keys
+        self._settings = settings
+        self._machine = machine
+        self._plugin_path = plugin_path
+        self._known = known
+        self._given = {name: Outputs(frozenset(values), True) for name, values in known.items()}
+        self._earlier: list[str] = []  # what the steps before were given: it names the files that they make
+
+    def check(self, step: Step) -> None:
+        """Add the findings on one step, and note what it gives."""
+        if step.kind == BROKEN:
+            self._given[step.name] = Outputs(frozenset(), False)
+            return
+        self._check_references(step)
+        if step.kind not in KINDS:
+            self._add(step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS)
+            self._given[step.name] = Outputs(frozenset(), False)
+            return
+        try:
+            self._given[step.name] = getattr(self, f"_check_{step.kind}")(step)
+        except PipelineError as err:
+            self._fail(step, str(err))
+        except Exception as err:
+            if not self._settings.lenient:
+                raise
+            self._fail(step, f"cannot be checked: {describe(err)}")
+        self._earlier += [*step.control.values(), *step.arguments.values()]
+
+    def _fail(self, step: Step, what: str) -> None:
+        """Note that a step could not be checked; what it gives is not known."""
+        self.findings.append(Finding(f"step '{step.name}'", what))
+        self._given[step.name] = Outputs(frozenset(), False)
+
+    def _add(self, step: Step, key: str, what: str, name: str = "", known: Iterable[str] = ()) -> None:
+        hint = self._suggested.nearest(name, known) if name else ""
+        self.findings.append(Finding(step.where(key), what + hint))
+
+    # ---- references
+
+    def _check_references(self, step: Step) -> None:
+        values = {f"control.{key}": text for key, text in step.control.items()}
+        values |= {f"argument.{key}": text for key, text in step.arguments.items()}
+        for key, text in values.items():
+            for name, output in references(without_edged(text)):
+                self._check_reference(step, key, name, output)
+
+    def _check_reference(self, step: Step, key: str, name: str, output: str) -> None:
+        if name not in self._given:
+            known = named(self._given)
+            self._add(
+                step, key, f"'{name}.output.{output}': no step '{name}' runs before (known: {known})", name, self._given
+            )
+            return
+        given = self._given[name]
+        if output in given.names or (not given.complete and output.endswith(".mapfile")):
+            return
+        if given.complete or given.names:
+            hint = self._suggested.nearest(output, given.names)
+            what = f"step '{name}' has no output '{output}'{hint}; it gives: {named(sorted(given.names))}"
+            self._add(step, key, what)
+
+    # ---- recipes
+
+    def _check_recipe(self, step: Step) -> Outputs:
+        recipe = self._settings.tasks.recipe(step.type)  # building the step has read it: it can be interpolated
+        if recipe != "executable_args":
+            self._add(
+                step, "control.type", f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
+            )
+        self._check_control(step, CONTROL_KEYS)
+        texts = step.given
+        nodescript = texts.get("nodescript", "executable_args")
+        if nodescript not in NODESCRIPTS:
+            self._add(step, "control.nodescript", f"is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
+        if texts.get("args_format", "gnu") not in FORMATS:
+            given = texts["args_format"]
+            self._add(
+                step, "control.args_format", f"is '{given}'; one of {', '.join(FORMATS)} is needed", given, FORMATS
+            )
+        executable = self._check_executable(step, texts.get("executable", ""), nodescript)
+        if executable is not None:
+            self._check_call(step, executable, nodescript, texts.get("program", ""))
+        return self._recipe_outputs(step, executable, nodescript)
+
+    def _check_control(self, step: Step, keys: Mapping[str, ControlKey]) -> None:
+        for key, text in step.given.items():
+            if key not in keys:
+                what = f"no such control key for {with_article(step.type or step.kind)} step"
+                self._add(step, f"control.{key}", what, key, keys)
+            elif not references(text):
+                self._check_value(step, key, text, keys[key].kind)
+
+    def _check_value(self, step: Step, key: str, text: str, kind: str) -> None:
+        try:
+            value = read_value(text, kind)
+            needed = impossible(key, value) or self._beyond_machine(step, key, value)
+        except ValueError as err:
+            needed = str(err)
+        if needed:
+            self._add(step, f"control.{key}", f"is '{text}'; {needed}")
+
+    def _beyond_machine(self, step: Step, key: str, value: object) -> str:
+        """Return what is there of something that a job asks for and can never get; "" if it can."""
+        if step.given.get("partition") and method_of(self._settings) != "local":
+            return ""  # its nodes may be larger than those of which the machine is told
+        there = {"memory_gb": self._machine.memory_gb, "gpus": self._machine.gpus}
+        if key in there and isinstance(value, int | float) and value > there[key]:
+            return f"jobs have {there[key]:.3g} at most; ask for less, or run on a larger one"
+        return ""
+
+    def _check_executable(self, step: Step, typed: str, nodescript: str) -> Path | None:
+        if references(typed):
+            return None
+        try:
+            return find_executable(typed, nodescript, self._settings)
+        except PipelineError as err:
+            self._add(step, "control.executable", str(err))
+            return None
+
+    def _is_suspect(self, step: Step, key: str) -> bool:
+        """Whether the value of a key is known to be wrong: what follows from it was said already."""
+        return f"{step.block}.{key}" in self._suspect_keys
+
+    def _check_call(self, step: Step, executable: Path, nodescript: str, program: str) -> None:
+        keywords = {key: text for key, text in step.arguments.items() if key != "flags"}
+        flags = list_items(step.arguments.get("flags", ""))
+        if program and program not in KNOWN_PROGRAMS:
+            self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
+        elif program and (program == step.asked_program(self._settings.lenient) or not KNOWN_PROGRAMS[program].is_run):
+            tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey") or "inputkey"}
+            literal = {
+                key: text
+                for key, text in keywords.items()
+                if text not in tokens and not references(text) and not self._is_suspect(step, f"argument.{key}")
+            }
+            for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
+                self.findings.append(Finding(f"step '{step.name}'", message))
+            for name, message in KNOWN_PROGRAMS[program].missing_files(literal, flags, self._settings.job_workdir):
+                if name not in tokens and not references(name) and not any(name in text for text in self._earlier):
+                    self.findings.append(Finding(f"step '{step.name}'", message))
+            words = set() if self._is_suspect(step, "argument.flags") else self._added_words(step, keywords)
+            for word in sorted(words):
+                if not KNOWN_PROGRAMS[program].accepts(executable, word):
+                    what = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
+                    remedy = (
+                        "; where an argument was set by hand, take its key and map out of inputkeys and mapfiles_in"
+                    )
+                    self.findings.append(Finding(f"step '{step.name}'", what + remedy))
+        if nodescript == PYTHON_PLUGIN:
+            given = set(keywords) | self._added_words(step, keywords)
+            for message in check_script_call(executable, len(flags), given):
+                self.findings.append(Finding(f"step '{step.name}'", f"{executable.name}: {message}"))
+
+    def _added_words(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
+        """Return the words for files that match nothing, and so become arguments themselves."""
+        flags = list_items(step.arguments.get("flags", ""))
+        words = [step.control.get("inputkey", ""), *list_items(step.control.get("inputkeys", ""))]
+        added = {w for w in words if w and w not in flags and w not in keywords.values() and not references(w)}
+        return added if keywords else set()
+
+    def _recipe_outputs(self, step: Step, executable: Path | None, nodescript: str) -> Outputs:
+        suffixes = list_items(step.given.get("outputsuffixes", ""))
+        names = {*RECIPE_OUTPUTS, *(f"{step.name}{suffix}.mapfile" for suffix in suffixes)}
+        if step.given.get("list_products") == "True":
+            names.add("products.mapfile")
+            if not step.given.get("program"):
+                what = "of an unknown program it is not known what it writes; set control.program, or remove this key"
+                self._add(step, "control.list_products", what)
+        if nodescript != PYTHON_PLUGIN:
+            return Outputs(frozenset(names), True)
+        declared = declared_outputs(executable) if executable else None
+        return Outputs(frozenset(names | {f"{key}.mapfile" for key in declared or ()}), declared is not None)
+
+    # ---- plugins and feedback
+
+    def _check_plugin(self, step: Step) -> Outputs:
+        try:
+            path = find_plugin(STEP_PREFIX, step.type, self._plugin_path)
+            module = load(path, "plugin_main")
+        except PipelineError as err:
+            self._add(step, "control.type", str(err))
+            return Outputs(frozenset(), False)
+        keywords = set(step.control) | ({"parset"} if step.arguments else set())
+        for message in check_call(module.plugin_main, keywords, skip=1):
+            self.findings.append(Finding(f"step '{step.name}'", f"plugin {step.type}: {message}"))
+        literal = self._known_values(step)
+        if hasattr(module, "plugin_check"):
+            for message in call(path, "plugin_check", list(step.positionals), **literal):
+                self.findings.append(Finding(f"step '{step.name}'", message))
+        if hasattr(module, "plugin_outputs"):
+            return Outputs(frozenset(call(path, "plugin_outputs", **step.control)), True)
+        declared = declared_outputs(path)
+        return Outputs(frozenset(declared or ()), declared is not None)
+
+    def _known_values(self, step: Step) -> dict[str, str]:
+        """Return the control values that are known before anything has run, and are not known to be wrong."""
+        known = self._known
+        return {
+            key: resolve(text, known, step.where(f"control.{key}"))
+            for key, text in step.control.items()
+            if all(name in known and output in known[name] for name, output in references(text))
+            and not self._is_suspect(step, f"control.{key}")
+        }
+
+    # ---- loops and sub-pipelines
+
+    def _check_loop(self, step: Step) -> Outputs:
+        """The body may refer to the loop's counter, and to steps of the body that come later: they ran before."""
+        try:
+            loop_count(step)
+        except PipelineError as err:
+            where, _, what = str(err).partition(": ")
+            self.findings.append(Finding(where, what))
+        given = Outputs(frozenset({"counter", "break"}), True)
+        self._given[step.name] = given
+        for inner in step.body:
+            self.check(inner)
+        return given
+
+    def _check_pipeline(self, step: Step) -> Outputs:
+        name = Path(step.type).stem
+        self._given[name] = Outputs(frozenset({"parset", "mapfile"}), True)
+        self._given[step.name] = Outputs(frozenset(), False)
+        for inner in step.body:
+            self.check(inner)
+        return Outputs(frozenset(), False)
+
+    def _check_feedback(self, step: Step) -> Outputs:
+        self._check_control(step, FEEDBACK_KEYS)
+        for key in ("mapfile_in", "metadata_file"):
+            if not step.control.get(key):
+                self._add(step, f"control.{key}", f"is missing; {FEEDBACK_KEYS[key].meaning} is needed")
+        product_type = step.control.get("product_type", "SkyImage")
+        if product_type not in PRODUCT_TYPES:
+            what = f"is '{product_type}'; one of {', '.join(PRODUCT_TYPES)} is needed"
+            self._add(step, "control.product_type", what, product_type, PRODUCT_TYPES)
+        for message in sip_values.problems(step.control):
+            key, _, what = message.partition(": ")
+            self._add(step, f"control.{key}", what)
+        given = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_values.is_wanted(step.control) else set())
+        return Outputs(frozenset(given), True)

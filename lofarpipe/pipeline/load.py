@@ -1,0 +1,288 @@
+"""A field parset -> a pipeline: its steps, its options, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from lofarpipe.cli.inspect import flattened
+from lofarpipe.config import Settings
+from lofarpipe.errors import Finding, PipelineError, Suggestions
+from lofarpipe.installation import beside, find_file, share_directory
+from lofarpipe.jobs import Resources
+from lofarpipe.pipeline.checks import check_blocks, check_placeholders, check_steps
+from lofarpipe.pipeline.compose import compose
+from lofarpipe.pipeline.control_keys import list_items
+from lofarpipe.pipeline.options import Option, check_options, read_options
+from lofarpipe.pipeline.plugin_checks import pipeline_checks
+from lofarpipe.pipeline.plugins import STEP_PREFIX
+from lofarpipe.pipeline.references import EDGE, Results, edged, references, resolve, resolve_known
+from lofarpipe.pipeline.steps import BROKEN, Step, build_step, numbered, step_list, sublist_keys
+from lofarpipe.pipeline.subpipelines import put_in
+from lofarpipe.pipeline.text_checks import check_unlisted
+from lofarpipe.state.fingerprints import is_same, stamp
+from lofarpipe.support.parset import Parset
+from lofarpipe.support.utilities import is_file
+
+#: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
+RESERVED = ("pipeline", "ObsSW", "prefix", "feedback_version")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One pipeline as it will run."""
+
+    path: Path
+    parset: Parset  # every {{ }} replaced
+    composed: Parset  # the same before that: base, field, ready steps and command line
+    files: tuple[Path, ...]  # what it was read from: from the base upwards to ``path``
+    options: tuple[Option, ...]
+    steps: tuple[Step, ...]
+    plugin_path: tuple[Path, ...]
+    checks: tuple[str, ...]
+    findings: tuple[Finding, ...]  # on the text: options, names, blocks
+    bad_options: frozenset[str]  # those whose value is outside their domain
+    suspect_keys: frozenset[str]  # keys that use them: what is wrong there was said already
+    warnings: tuple[Finding, ...] = ()  # what may be meant as it is
+
+
+def find_parset(typed: str) -> Path:
+    """Return the parset: as typed, else the shipped one of that name."""
+    return find_file(typed, [share_directory()], "parset")
+
+
+def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = ()) -> Pipeline:
+    """Return the pipeline in ``path`` with ``assignments`` (``key=value``) on top.
+
+    Raises
+    ------
+    PipelineError
+        If a file cannot be read or parsed, or there are no steps at all. What can be found beside that is in
+        ``findings``.
+    """
+    composition = compose(path, assignments, share_directory(), settings.search_path("steps"))
+    parset = composition.parset.substituted()
+    options = read_options(parset.definitions(), composition.documented)
+    wrong = {option.name: check_options([option]) for option in options}
+    bad_options = frozenset(name for name, found in wrong.items() if found)
+    bad_values = [option.value for option in options if option.name in bad_options and option.value]
+    builder = StepBuilder(parset, settings, bad_values)
+    steps = builder.steps(numbered(step_list(parset, path)))
+    findings = composition.findings + [finding for found in wrong.values() for finding in found]
+    listed = builder.blocks | _sublisted(parset)
+    findings += check_blocks(parset, listed, RESERVED)
+    misspelt, unlisted = check_unlisted(parset, listed | _loop_steps(parset), _blocks(parset), RESERVED)
+    findings += misspelt
+    findings += check_placeholders(parset, builder.blocks, bad_values)
+    plugin_path = _plugin_path(parset, settings, composition.files)
+    return Pipeline(
+        path=path,
+        parset=parset,
+        composed=composition.parset,
+        files=composition.files,
+        options=tuple(options),
+        steps=tuple(steps),
+        plugin_path=plugin_path,
+        checks=tuple(parset.vector("pipeline.check")) if "pipeline.check" in parset else (),
+        findings=tuple(findings + builder.findings),
+        bad_options=bad_options,
+        suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
+        warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path)),
+    )
+
+
+def _users(parset: Parset, names: frozenset[str]) -> frozenset[str]:
+    """Return the keys whose value, before it was replaced, uses one of the variables."""
+    return frozenset(key for key in parset if names.intersection(parset.placeholders(key)))
+
+
+DEEPEST = 50  # loops and sub-pipelines within each other
+MOST_REPEATED_KEYS = 2**18  # of steps that are listed again: a few loops of loops of loops list billions
+
+
+class StepBuilder:
+    """Builds steps with those inside them: the bodies of loops and sub-pipelines."""
+
+    def __init__(self, parset: Parset, settings: Settings, bad_values: Sequence[str] = ()) -> None:
+        self.findings: list[Finding] = []
+        self._bad_values = bad_values  # of options: a step that is named after one is not told of as well
+        self.blocks: set[str] = set()
+        self._parset = parset
+        self._settings = settings
+        self._within: list[str] = []
+        self._files: list[Path] = []  # of the sub-pipelines that are being built
+        self._keys_built = 0  # of a block that is listed twice, twice
+        self._known = _blocks(parset)
+        self._suggested = Suggestions()
+
+    def steps(self, names: Sequence[tuple[str, str]], where: str = "") -> list[Step]:
+        """Return the steps of a list of (name, block); those that cannot be built are broken, with a finding.
+
+        ``where`` is the key that lists them; ``pipeline.steps`` if it is not given.
+        """
+        listed = where or f"{self._parset.entry('pipeline.steps').where}: pipeline.steps"
+        return [self._step(name, block, listed) for name, block in names]
+
+    def _step(self, name: str, block: str, listed: str) -> Step:
+        self.blocks.add(block)
+        if block not in self._known or not block:
+            where, _, key = listed.partition(": ")
+            hint = self._suggested.nearest(block, self._known)
+            finding = Finding(where, f"{key}: there is no step '{block}'{hint}")
+            if any(value in block for value in self._bad_values):
+                return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
+            return self._broken(name, block, finding)
+        try:
+            step = build_step(name, block, self._parset, self._settings.tasks)
+            self._keys_built += len(step.entries)
+            if self._keys_built > len(self._parset) + MOST_REPEATED_KEYS:
+                what = f"steps that are listed again have more than {MOST_REPEATED_KEYS} keys in all; list fewer"
+                raise PipelineError(f"{listed}: {what}")
+            return self._with_body(step)
+        except PipelineError as err:
+            where, _, what = str(err).partition(": ")
+            return self._broken(name, block, Finding(where, what))
+
+    def _broken(self, name: str, block: str, finding: Finding) -> Step:
+        if EDGE not in finding.what:  # what follows from a value of another step is found when the step begins
+            self.findings.append(finding)
+        return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
+
+    def _with_body(self, step: Step) -> Step:
+        """Return a loop or a sub-pipeline with the steps inside it; any other step as it is."""
+        if step.kind not in ("loop", "pipeline"):
+            return step
+        if step.name in self._within:
+            raise PipelineError(f"{step.where('control.kind')}: the step contains itself")
+        if len(self._within) == DEEPEST:
+            raise PipelineError(f"{step.where('control.kind')}: more than {DEEPEST} steps within each other")
+        self._within.append(step.name)
+        try:
+            return self._looped(step) if step.kind == "loop" else self._put_in(step)
+        finally:
+            self._within.pop()
+
+    def _looped(self, step: Step) -> Step:
+        names = [self._in_sub_pipeline(name) for name in list_items(step.control.get("loopsteps", ""))]
+        if not names:
+            raise PipelineError(f"{step.where('control.loopsteps')}: a loop needs the list of its steps")
+        return replace(step, body=tuple(self.steps(numbered(names), step.where("control.loopsteps"))))
+
+    def _in_sub_pipeline(self, name: str) -> str:
+        """Return the block that a loop of a sub-pipeline means: its own, where the master has none of that name."""
+        longer = [f"{within}-{name}" for within in reversed(self._within)]
+        return next((block for block in (name, *longer) if block in self._known), name)
+
+    def _put_in(self, step: Step) -> Step:
+        """Return a sub-pipeline; if other steps give values for it, with what builds it again when these are known.
+
+        Source: spec/lofarpipe.md, section 4.7.
+        """
+        known = {"input": self._settings.inputs, **self._settings.sections}
+        overrides = {key: resolve_known(text, known) for key, text in step.arguments.items()}
+        if not any(references(text) for text in overrides.values()):
+            return self._put_in_with(step, overrides)
+        before = Parset()
+        before.adopt(self._parset)
+        again = partial(self._resolved, before, tuple(self._within), tuple(self._files))
+        edged_overrides = {key: edged(text) for key, text in overrides.items()}
+        return replace(self._put_in_with(step, edged_overrides), resolved=again)
+
+    def _resolved(
+        self, parset: Parset, within: Sequence[str], files: Sequence[Path], step: Step, results: Results
+    ) -> Step:
+        """Return a sub-pipeline put into what ``parset`` was before, with what steps gave in its overrides."""
+        builder = StepBuilder(Parset(), self._settings)
+        builder._parset.adopt(parset)
+        builder._within, builder._files = [*within], [*files]
+        values = {key: resolve(text, results, step.where(f"argument.{key}")) for key, text in step.arguments.items()}
+        return builder._put_in_with(step, values)
+
+    def _put_in_with(self, step: Step, overrides: dict[str, str]) -> Step:
+        where = step.where("control.type")
+        if not step.type:
+            raise PipelineError(f"{where}: a sub-pipeline needs the path of its parset")
+        if EDGE in step.type:
+            raise PipelineError(f"{where}: is '{step.type}'; which parset that is, an earlier step says")
+        typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
+        path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
+        if path.resolve() in self._files:
+            raise PipelineError(f"{where}: the sub-pipeline {path} contains itself")
+        sub = put_in(self._parset, step.name, path, overrides)
+        self._known = _blocks(self._parset)
+        control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
+        self._files.append(path.resolve())
+        try:
+            body = self.steps(numbered(sub.steps), f"{path}: pipeline.steps")
+        finally:
+            self._files.pop()
+        return replace(step, control=control, body=tuple(body))
+
+
+def _blocks(parset: Parset) -> set[str]:
+    """Return the first parts of all keys but definitions: the blocks that steps can have."""
+    return {key.partition(".")[0] for key in parset if not key.startswith("!")}
+
+
+def _sublisted(parset: Parset) -> set[str]:
+    """Return the steps in any sub-list, also those that are not used: their blocks are no mistake."""
+    return {name for key in sublist_keys(parset) for name in parset.vector(key)}
+
+
+def _loop_steps(parset: Parset) -> set[str]:
+    """Return the steps of all loops, also of those that do not run."""
+    lists = (parset.string(key) for key in parset if key.endswith(".control.loopsteps"))
+    return {name for text in lists for name in list_items(text)}
+
+
+def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> tuple[Path, ...]:
+    """Return where plugins are looked up: the site's, the pipeline's own, last the shipped ones.
+
+    Source: spec/lofarpipe.md, section 7.1.
+    """
+    *of_site, shipped = settings.search_path("plugins")
+    named = [Path(parset.string("pipeline.pluginpath")).absolute()] if "pipeline.pluginpath" in parset else []
+    return (*of_site, *named, *beside(files, "plugins"), shipped)
+
+
+def _replaced_plugins(steps: Sequence[Step], plugin_path: Sequence[Path]) -> list[Finding]:
+    """Return which steps run another plugin than the shipped one of that name."""
+    shipped = plugin_path[-1]
+    found = []
+    for step in (step for step in flattened(steps) if step.kind == "plugin"):
+        name = f"{STEP_PREFIX}{step.type}.py"
+        used = next((directory / name for directory in plugin_path if is_file(directory / name)), shipped / name)
+        ours = stamp(str(shipped / name)) if used.parent != shipped else None
+        if ours is not None and not is_same(stamp(str(used)), ours):
+            found.append(Finding(step.where("control.type"), f"is {used}, not the shipped plugin of that name"))
+    return found
+
+
+def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:
+    """Return what ``<name>.output.<key>`` gives before any step has run.
+
+    Every section of the configuration is such a name, and ``input`` has them all; the name of the job, of the parset,
+    and ``genericpipeline`` are other names for ``input``. Source: spec/lofarpipe.md, sections 1.3 and 2.3.
+    """
+    everything: dict[str, object] = {**settings.inputs, "parset": str(pipeline.path.absolute())}
+    if "pipeline.mapfile" in pipeline.parset:
+        everything["mapfile"] = pipeline.parset.string("pipeline.mapfile")
+    aliases = (pipeline.path.stem, settings.job_name, "genericpipeline", "input")
+    sections: Results = {name: dict(section) for name, section in settings.sections.items()}
+    return sections | {name: dict(everything) for name in aliases}
+
+
+def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
+    """Return everything that is wrong, or is to be warned of, as far as it can be known before the first job."""
+    findings = list(pipeline.findings)
+    known = known_outputs(pipeline, settings)
+    sound = {option.name: option.value for option in pipeline.options if option.name not in pipeline.bad_options}
+    arguments = {f"{step.name}.argument.{key}": text for step in pipeline.steps for key, text in step.arguments.items()}
+    on_options = pipeline_checks(pipeline.checks, sound | arguments, settings, machine, pipeline.plugin_path)
+    told = frozenset(finding.where for finding in on_options if not finding.is_warning) & sound.keys()
+    suspect_keys = pipeline.suspect_keys | _users(pipeline.composed, told)
+    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, suspect_keys)
+    findings += on_options
+    return list(dict.fromkeys(findings))

@@ -1,0 +1,194 @@
+"""Plugins: in-process steps (``PipelineStep_<type>.py``) and early checks (``PipelineCheck_<name>.py``)."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lofarpipe.errors import PipelineError, Suggestions, nearest
+from lofarpipe.support.python2 import loader as python2
+from lofarpipe.support.python2.loader import line_of
+from lofarpipe.support.utilities import is_file
+
+STEP_PREFIX = "PipelineStep_"
+CHECK_PREFIX = "PipelineCheck_"
+
+
+def find_plugin(prefix: str, name: str, directories: Sequence[Path]) -> Path:
+    """Return the file of a plugin: the first directory that has it wins. Plugins can import from all of them then.
+
+    Raises
+    ------
+    PipelineError
+        If there is none; it names the nearest that exists.
+    """
+    for directory in directories:
+        python2.import_from(directory)
+    for directory in directories:
+        path = directory / f"{prefix}{name}.py"
+        if is_file(path):
+            return path
+    known = {path.stem.removeprefix(prefix) for directory in directories for path in directory.glob(f"{prefix}*.py")}
+    places = ", ".join(map(str, directories))
+    raise PipelineError(f"there is no plugin '{name}'{nearest(name, known)}; looked for {prefix}{name}.py in {places}")
+
+
+def load(path: Path, function: str) -> ModuleType:
+    """Return the plugin module in ``path``, which must have a function called ``function``.
+
+    It may be of the Python 2 era: ``python2.take_notices`` then says that it was translated. It is loaded once, again
+    only when the file has changed, and can import what stands beside it.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be imported, or lacks the function; it names file, line and reason.
+    """
+    python2.install()
+    python2.import_from(path.parent)
+    try:
+        module = python2.load_module(path.stem, path)
+    except (Exception, SystemExit) as err:
+        raise PipelineError(f"{path}:{line_of(err, path)}: the plugin cannot be loaded: {describe(err)}") from err
+    if not callable(getattr(module, function, None)):
+        raise PipelineError(f"{path}: the plugin has no function {function}; define {function}(...)")
+    return module
+
+
+def describe(err: BaseException) -> str:
+    """Return an exception in one line; its type stands in front unless it is ours."""
+    text = str(err) or "no message"
+    return text if isinstance(err, PipelineError) else f"{type(err).__name__}: {text}"
+
+
+def run_plugin(
+    path: Path, positionals: Sequence[str], keywords: Mapping[str, object], function: str = "plugin_main"
+) -> object:
+    """Return what a plugin's main function returns: a dictionary of outputs, or anything else for none.
+
+    Raises
+    ------
+    PipelineError
+        If the plugin fails; the message names file and line.
+    """
+    return call(path, function, list(positionals), **keywords)
+
+
+def call(path: Path, function: str, *positionals: object, **keywords: object) -> Any:
+    """Return what a function of a plugin returns.
+
+    Raises
+    ------
+    PipelineError
+        If it fails; the message names file and line.
+    """
+    called: Callable[..., Any] = getattr(load(path, function), function)
+    try:
+        with _ending_children():
+            return called(*positionals, **keywords)
+    except PipelineError:
+        raise
+    except Exception as err:
+        raise PipelineError(f"{path}:{line_of(err, path)}: the plugin failed: {describe(err)}") from err
+
+
+@contextlib.contextmanager
+def _ending_children() -> Iterator[None]:
+    """End here each process that the block forked and that leaves it: to go on with the run is not its business."""
+    here, status = os.getpid(), 0
+    try:
+        yield
+    except BaseException as err:
+        if os.getpid() == here:
+            raise
+        code = err.code if isinstance(err, SystemExit) else 1
+        status = code if isinstance(code, int) else int(code is not None)
+        if not isinstance(err, SystemExit):
+            traceback.print_exc()
+    finally:
+        if os.getpid() != here:
+            sys.stdout.flush()
+            os._exit(status)
+
+
+def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int) -> list[str]:
+    """Return what is wrong with calling ``function`` with these keyword arguments: unknown or missing names.
+
+    Parameters
+    ----------
+    skip
+        Number of parameters that are given by position.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        skip = 0
+    named = [p for p in parameters[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    required = {p.name for p in named if p.default is p.empty}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return compare_names(set(keywords), {p.name for p in named}, required, open_ended)
+
+
+def compare_names(given: set[str], known: set[str], required: set[str], open_ended: bool) -> list[str]:
+    """Return one sentence for each name that is given but not known, or required but not given."""
+    unknown = [] if open_ended else sorted(given - known)
+    suggested = Suggestions()
+    messages = [f"it has no argument '{name}'{suggested.nearest(name, known)}" for name in unknown]
+    return messages + [f"it needs the argument '{name}'" for name in sorted(required - given)]
+
+
+def check_script_call(path: Path, positionals: int, keywords: Iterable[str]) -> list[str]:
+    """Return what is wrong with calling the ``main`` of a script so; the script is parsed, not run.
+
+    A script that cannot be parsed, or has no ``main`` in plain sight, is left for its job to find out.
+    """
+    arguments = _main_arguments(path)
+    if arguments is None:
+        return []
+    names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+    keyword_only = [argument.arg for argument in arguments.kwonlyargs]
+    required = set(names[: len(names) - len(arguments.defaults)]) - set(names[:positionals])
+    required |= {n for n, default in zip(keyword_only, arguments.kw_defaults, strict=True) if default is None}
+    messages = []
+    if positionals > len(names) and arguments.vararg is None:
+        messages.append(f"it takes {len(names)} positional arguments, {positionals} are given in flags")
+    known = set(names[positionals:]) | set(keyword_only)
+    return messages + compare_names(set(keywords), known, required, arguments.kwarg is not None)
+
+
+def _main_arguments(path: Path) -> ast.arguments | None:
+    for node in _module_body(path):
+        if isinstance(node, ast.FunctionDef) and node.name == "main":
+            return node.args
+    return None
+
+
+def declared_outputs(path: Path) -> tuple[str, ...] | None:
+    """Return the names in the module-level literal ``OUTPUTS`` of a script or plugin; None if it declares none."""
+    return declared(path, "OUTPUTS")
+
+
+def declared(path: Path, literal: str) -> tuple[str, ...] | None:
+    """Return the names in a module-level literal of a script or plugin, which is not run; None if it has none."""
+    for node in _module_body(path):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if any(isinstance(target, ast.Name) and target.id == literal for target in targets):
+            try:
+                return tuple(str(name) for name in ast.literal_eval(node.value))  # type: ignore[attr-defined]
+            except ValueError:
+                return None
+    return None
+
+
+def _module_body(path: Path) -> list[ast.stmt]:
+    try:
+        return ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []

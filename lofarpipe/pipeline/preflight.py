@@ -1,0 +1,175 @@
+"""What is looked at before the first job: all that is wrong is told together, so that it is mended in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lofarpipe.archive.configuration import checksum_limit_bytes
+from lofarpipe.config import Overrides, Settings, read_settings
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
+from lofarpipe.executors.factory import make_executor, unused_sections
+from lofarpipe.jobs import Executor, Resources
+from lofarpipe.pipeline.core_counts import core_warnings
+from lofarpipe.pipeline.load import Pipeline, check_pipeline, find_parset, load_pipeline
+from lofarpipe.pipeline.site_checks import partition_findings
+from lofarpipe.report.html.writer import wants_page
+from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
+
+T = TypeVar("T")
+
+#: What takes any job: where it is not known what runs them, nothing is too large.
+BOUNDLESS = Resources(cores=10**6, memory_gb=1e9, gpus=10**6)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The site's settings and the pipeline, as far as they could be read."""
+
+    settings: Settings
+    pipeline: Pipeline
+    wrong: tuple[Finding, ...]  # with the settings: no run is lenient with them
+
+    def sound(self) -> tuple[Settings, Pipeline]:
+        """Return both.
+
+        Raises
+        ------
+        CheckFailed
+            If something is wrong with the settings; what is wrong with the pipeline is told as well.
+        """
+        if self.wrong:
+            raise CheckFailed([*self.wrong, *self.pipeline.findings])
+        return self.settings, self.pipeline
+
+
+@dataclass(frozen=True)
+class Place:
+    """What runs the jobs; if that could not be made, nothing, and a machine that is large enough for all of them."""
+
+    executor: Executor | None
+    machine: Resources
+    wrong: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A pipeline, what would run it, and everything that was found."""
+
+    settings: Settings
+    pipeline: Pipeline
+    executor: Executor | None
+    wrong: tuple[Finding, ...]  # no run is lenient with it
+    findings: tuple[Finding, ...]  # these stop a run unless it is lenient
+    warnings: tuple[Finding, ...]  # these stop none
+
+    def close(self) -> None:
+        """Give back what would have run the jobs."""
+        if self.executor is not None:
+            self.executor.close()
+
+    def usable(self) -> Executor:
+        """Return what runs the jobs.
+
+        Raises
+        ------
+        CheckFailed
+            If something is wrong that this run is not lenient with; with everything that was found.
+        """
+        if self.executor is None or self.wrong or (self.findings and not self.settings.lenient):
+            self.close()
+            raise CheckFailed([*self.wrong, *self.findings])
+        return self.executor
+
+
+def read(parset: str, overrides: Overrides, assignments: Sequence[str]) -> Reading:
+    """Return the settings and the pipeline of a command line.
+
+    Raises
+    ------
+    CheckFailed, PipelineError
+        If one of them cannot be read at all; with what is wrong with the settings.
+    """
+    set_data_directories()
+    path = find_parset(parset)
+    settings, wrong = read_settings(path, overrides)
+    wrong += _report_findings(settings)
+    return Reading(settings, together(wrong, lambda: load_pipeline(path, settings, assignments)), tuple(wrong))
+
+
+def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
+    """Return what ``work`` gives.
+
+    Raises
+    ------
+    CheckFailed
+        If it failed while other things are wrong already; with all of them.
+    PipelineError
+        If it failed, and nothing else is wrong.
+    """
+    try:
+        return work()
+    except PipelineError as err:
+        if wrong:
+            raise CheckFailed([*wrong, *findings_of(err)]) from err
+        raise
+
+
+def _report_findings(settings: Settings) -> list[Finding]:
+    """Return what is wrong with the values of [report], which nothing reads before the run has begun."""
+    found = []
+    for value in (wants_page, checksum_limit_bytes):
+        try:
+            value(settings)
+        except PipelineError as err:
+            found += findings_of(err)
+    return found
+
+
+def place_of(settings: Settings) -> Place:
+    """Return what would run the jobs, and what is wrong with it."""
+    executor = None
+    try:
+        executor = make_executor(settings)
+        return Place(executor, executor.capacity(), ())
+    except PipelineError as err:
+        if executor is not None:
+            executor.close()
+        return Place(None, BOUNDLESS, tuple(findings_of(err)))
+
+
+def survey(reading: Reading) -> Survey:
+    """Return everything that can be found before the first job."""
+    place = place_of(reading.settings)
+    found = pipeline_findings(reading.pipeline, reading.settings, place)
+    too_many = core_warnings(reading.pipeline.steps, reading.settings, place.machine)
+    return Survey(
+        settings=reading.settings,
+        pipeline=reading.pipeline,
+        executor=place.executor,
+        wrong=(*reading.wrong, *place.wrong),
+        findings=tuple(finding for finding in found if not finding.is_warning),
+        warnings=(*all_warnings(reading), *too_many, *(finding for finding in found if finding.is_warning)),
+    )
+
+
+def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> list[Finding]:
+    """Return everything that is wrong with a pipeline, or is to be warned of, where it would run."""
+    found = check_pipeline(pipeline, settings, place.machine)
+    return [*_environment_findings(), *found, *partition_findings(pipeline.steps, place.executor)]
+
+
+def _environment_findings() -> list[Finding]:
+    """Return what is wrong with the variables that name tables; the programs would only say what they lack."""
+    remedy = "unset it, for the tables of the installed packages, or name a directory that is there"
+    return [
+        Finding("environment", f"{name}={value}: there is no such directory; {remedy}")
+        for name, value in missing_directories().items()
+    ]
+
+
+def all_warnings(reading: Reading) -> list[Finding]:
+    """Return what the user should know of, and what stops no run."""
+    stale = [Finding("casacore", text)] if (text := leap_second_warning()) else []
+    return [*reading.pipeline.warnings, *unused_sections(reading.settings), *stale]

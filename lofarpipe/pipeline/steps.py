@@ -1,0 +1,175 @@
+"""Parset -> steps: the step list is expanded, and each block becomes one frozen Step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lofarpipe.config import Tasks
+from lofarpipe.errors import PipelineError
+from lofarpipe.pipeline.references import Results, resolve_known
+from lofarpipe.support.parset import Entry, Parset
+from lofarpipe.support.utilities import is_file
+
+KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
+BROKEN = "broken"  # the kind of a step that could not be built; it fails when it is reached
+BLOCK_PARTS = ("control", "argument", "use")
+#: The first words are those of the original. Source: spec/lofarpipe.md, section 1.2.
+NO_STEPS = (
+    "No pipeline steps defined: there is no key pipeline.steps; add pipeline.steps = [first, second], the names of the "
+    "steps in their order, or pipeline.base, the parset that has them"
+)
+MOST_SUBLISTS = 1000  # put in place; each takes a search through the list
+
+
+@dataclass(frozen=True)
+class Step:
+    """One named block of the parset, with ``{{ }}`` replaced and references to other steps not yet resolved."""
+
+    name: str  # the n-th further occurrence of a step in the list is called <block>n
+    block: str
+    kind: str
+    type: str
+    control: Mapping[str, str]  # as written in the parset; without kind and type
+    arguments: Mapping[str, str]  # in file order, flags included
+    task: Mapping[str, str] = field(default_factory=dict)  # control keys from tasks.cfg
+    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)  # "control.x" -> where it was set
+    positionals: tuple[str, ...] = ()  # control.cmdline.*: the positional arguments of a plugin
+    body: tuple[Step, ...] = ()  # the steps of a loop or of a sub-pipeline
+    problem: str = ""  # why a broken step could not be built
+    #: Of a sub-pipeline whose overrides refer to other steps: builds it again with what these gave.
+    resolved: Callable[[Step, Results], Step] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Its control keys and those of its task; what the parset says wins."""
+        return {**self.task, **self.control}
+
+    def asked_program(self, lenient: bool) -> str:
+        """Return the known program that may be asked, and whose arguments are completed; "" for none.
+
+        In a lenient run a task does not say so, only the step itself: what is called may be a wrapper.
+        """
+        return self.control.get("program", "") if lenient else self.given.get("program", "")
+
+    def where(self, key: str = "") -> str:
+        """Return ``file:line: step.key`` for messages about ``key`` (such as ``control.mapfile_in``)."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return f"step '{self.name}'" + (f", {key}" if key else "")
+        place = f"{entry.file}:{entry.line}" if entry.line else entry.file
+        return f"{place}: {self.block}.{key}"
+
+
+def step_list(parset: Parset, path: Path) -> list[str]:
+    """Return the names in ``pipeline.steps``, sub-lists put in place.
+
+    Sub-lists are visited once, in byte order, and replace the first occurrence of their name.
+
+    ``path`` is the parset, for the message.
+
+    Raises
+    ------
+    PipelineError
+        If there is no ``pipeline.steps``, or there are too many sub-lists.
+    """
+    if "pipeline.steps" not in parset:
+        raise PipelineError(f"{path}: {NO_STEPS}")
+    names = parset.vector("pipeline.steps")
+    listed, sublists_left = set(names), MOST_SUBLISTS
+    for key in sorted(sublist_keys(parset)):
+        name = key.removeprefix("pipeline.steps.")
+        if name in listed and name in names:
+            sublists_left -= 1
+            if sublists_left < 0:
+                raise PipelineError(f"{parset.entry(key).where}: {key}: more than {MOST_SUBLISTS} sub-lists are used")
+            place = names.index(name)
+            names[place : place + 1] = parset.vector(key)
+            listed.update(parset.vector(key))
+    return [name for name in names if name]
+
+
+def sublist_keys(parset: Parset) -> list[str]:
+    """Return the keys that define sub-lists: ``pipeline.steps.<name>``."""
+    return [key for key in parset if key.startswith("pipeline.steps.")]
+
+
+def numbered(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (name, block) for each entry of a step list: repeated blocks are numbered ``x, x1, x2``."""
+    seen: Counter[str] = Counter()
+    result = []
+    for block in names:
+        result.append((f"{block}{seen[block]}" if seen[block] else block, block))
+        seen[block] += 1
+    return result
+
+
+def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
+    """Return the step ``name`` from the block ``block`` of ``parset`` (``{{ }}`` replaced).
+
+    Raises
+    ------
+    PipelineError
+        If its task type is not known.
+    """
+    keys = parset.subset(block)
+    entries = {key: keys.entry(key) for key in keys}
+    control = {key.removeprefix("control."): keys.string(key) for key in keys if key.startswith("control.")}
+    arguments = {key.removeprefix("argument."): keys.string(key) for key in keys if key.startswith("argument.")}
+    kind = control.pop("kind", "recipe")
+    step_type = control.pop("type", "")
+    cmdline = [control.pop(key) for key in sorted(control) if key.startswith("cmdline.")]
+    legacy = {key.removeprefix("opts."): text for key, text in control.items() if key.startswith("opts.")}
+    if kind != "loop" and (legacy or "loopcount" in control):
+        control = legacy  # the original passes nothing on from a block that has a loopcount
+    task: Mapping[str, str] = {}
+    if kind == "recipe":
+        try:
+            if cmdline and tasks.recipe(step_type) == "get_metadata":
+                kind, control = "feedback", {"mapfile_in": cmdline.pop(0), **control}  # what it was called before
+            else:
+                task = tasks.control_keys(step_type)
+        except PipelineError as err:
+            place = Step(name, block, kind, step_type, {}, {}, entries=entries)
+            raise PipelineError(f"{place.where('control.type')}: {err}") from err
+    if arguments:
+        complete_arguments(arguments, control, task)
+    return Step(name, block, kind, step_type, control, arguments, task, entries, tuple(cmdline))
+
+
+def complete_arguments(arguments: dict[str, str], control: dict[str, str], task: Mapping[str, str]) -> None:
+    """Add the arguments that parset files give and the step does not; the first file that has a key wins.
+
+    A name that is not a file stays what it is: an argument, or a reference that is resolved later.
+    Source: spec/lofarpipe.md, section 4.1.
+    """
+    for name, keys in (
+        (arguments.get("parset", ""), arguments),
+        (task.get("parset", ""), {}),
+        (control.get("parset", ""), control),
+    ):
+        try:
+            given = Parset.read(Path(name)) if name and is_file(name) else None
+        except PipelineError:
+            given = None
+        if given is None:
+            continue
+        keys.pop("parset", None)
+        for key in given:
+            arguments.setdefault(key, given.string(key))
+
+
+def refreshed(step: Step) -> Step:
+    """Return a step with its arguments completed again: files that earlier steps have written are there by now."""
+    if not step.arguments:
+        return step
+    arguments, control = dict(step.arguments), dict(step.control)
+    complete_arguments(arguments, control, step.task)
+    return replace(step, arguments=arguments, control=control)
+
+
+def with_counters(step: Step, counters: Results) -> Step:
+    """Return a step whose arguments have the values that the counters of loops had last."""
+    return replace(step, arguments={key: resolve_known(text, counters) for key, text in step.arguments.items()})

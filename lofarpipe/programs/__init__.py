@@ -1,0 +1,1 @@
+"""DP3, WSClean and other programs: arguments, checks, log reading, outputs."""

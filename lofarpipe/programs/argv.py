@@ -1,0 +1,115 @@
+"""The command of a job: tokens become files, and keyword arguments become argv, per ``args_format``.
+
+Pure functions. Source: spec/lofarpipe.md, section 4.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lofarpipe.programs.wsclean.arguments import PATHS
+from lofarpipe.support.utilities import files_of
+
+Format = Callable[[Sequence[str], Mapping[str, str]], list[str]]
+
+
+@dataclass(frozen=True)
+class OutputArgument:
+    """The argument of a command that names its output."""
+
+    index: int  # in argv
+    before: str  # what stands there before the name, such as ``msout=``
+    name: str
+    ending: str | None = ""  # after the name, of what is written; None: with these arguments it may be nothing
+
+    def renamed(self, argv: Sequence[str], name: str) -> tuple[str, ...]:
+        """Return argv with another name for the output."""
+        return (*argv[: self.index], f"{self.before}{name}", *argv[self.index + 1 :])
+
+
+def substitute_tokens(
+    positionals: Sequence[str], keywords: Mapping[str, str], tokens: Iterable[tuple[str, str]]
+) -> tuple[list[str], dict[str, str]]:
+    """Return positionals and keywords in which each token, in the order given, became its file.
+
+    A token replaces the positionals and the keyword values that equal it; of two files for one token the last counts.
+    If the step has keywords, and neither was found, the token becomes a keyword itself; an existing one of that name is
+    overridden in its place. The keywords come back in byte order, those added last.
+    """
+    arguments, values = list(positionals), dict(sorted(keywords.items()))
+    for token, file in dict(tokens).items():
+        is_positional = token in positionals
+        arguments = [file if old == token else new for old, new in zip(positionals, arguments, strict=True)]
+        if not values:
+            continue
+        matching = [key for key, value in values.items() if value == token]
+        if not matching and not is_positional:
+            matching = [token]
+        values.update(dict.fromkeys(matching, file))
+    return arguments, values
+
+
+def gnu(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
+    """Return the positionals, then ``--key=value``."""
+    return [*positionals, *(f"--{key}={value}" for key, value in keywords.items())]
+
+
+def lofar(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
+    """Return the positionals, then ``key=value``."""
+    return [*positionals, *(f"{key}={value}" for key, value in keywords.items())]
+
+
+def argparse(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
+    """Return the positionals, then ``--key value``, each as one argument that holds a blank."""
+    return [*positionals, *(f"--{key} {value}" for key, value in keywords.items())]
+
+
+def wsclean(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
+    """Return ``-key value ...``, the last keyword first, then the positionals, lists exploded into files.
+
+    Unlike in the original, a path with blanks stays one argument.
+    """
+    options = [argument for key in reversed(list(keywords)) for argument in (f"-{key}", *_words(key, keywords[key]))]
+    for positional in positionals:
+        options += files_of(positional) if _is_list(positional) else [positional]
+    return options
+
+
+def losoto(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:  # noqa: ARG001 - one signature for all
+    """Return the positionals alone: LoSoTo takes its keywords from a parset file."""
+    return list(positionals)
+
+
+FORMATS: dict[str, Format] = {"gnu": gnu, "lofar": lofar, "argparse": argparse, "wsclean": wsclean, "losoto": losoto}
+
+
+def build_argv(
+    executable: str,
+    positionals: Sequence[str],
+    keywords: Mapping[str, str],
+    args_format: str,
+    parset_file: str | None = None,
+) -> list[str]:
+    """Return the argument list of a job, the executable first.
+
+    With a ``parset_file`` (``parsetasfile=True``) that file holds the keywords: its name comes first, for LoSoTo last.
+    An ``args_format`` that is not in ``FORMATS`` drops the keywords; checking the name is up to the caller.
+    """
+    if parset_file is not None:
+        last = args_format == "losoto"
+        return [executable, *positionals, parset_file] if last else [executable, parset_file, *positionals]
+    return [executable, *FORMATS.get(args_format, losoto)(positionals, keywords)]
+
+
+def _is_list(text: str) -> bool:
+    return text.startswith("[") and text.endswith("]") and len(text) > 1
+
+
+def _words(key: str, value: str) -> list[str]:
+    """Return the elements of a ``[list]`` without blanks, or the words of any other text; an empty text if none."""
+    if key in PATHS:
+        return [value.strip()]
+    if _is_list(value):
+        return value[1:-1].replace(" ", "").split(",")
+    return [word for word in value.split(" ") if word] or [""]

@@ -1,0 +1,117 @@
+"""Where programs are, and the environment in which they work."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.installation import PACKAGE, share_directory
+from lofarpipe.support.data_directories import data_directories
+from lofarpipe.support.utilities import is_file
+
+# One program was renamed twice; the package on PyPI installs it as DP3.py.
+OTHER_NAMES = {
+    "DP3": ("DP3.py",),
+    "DPPP": ("DP3", "DP3.py"),
+    "NDPPP": ("DPPP", "DP3", "DP3.py"),
+}
+INSTALL = {
+    "DP3": "pip install dp3",
+    "DP3.py": "pip install dp3",
+    "DPPP": "pip install dp3",
+    "NDPPP": "pip install dp3",
+    "wsclean": "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean",
+}
+#: Variables of the user by which the loader, Python, OpenMP, HDF5, casacore and LOFAR's software decide how they work.
+CARRIED = re.compile(
+    r"LANG|TZ|PYTHONPATH|LC_(ALL|COLLATE|CTYPE|NUMERIC|MESSAGES|TIME)|(LD|OMP|HDF5|AIPS|CASA|CASACORE|EVERYBEAM|LOFAR(?!PIPE))_?[A-Z0-9_]*"
+)
+
+
+def find(name: str) -> Path:
+    """Return the path of a program: as given if it has a slash, else from PATH, else beside this interpreter.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such program, or it may not be executed; it says what to install.
+    """
+    if "/" in name:
+        return _as_given(Path(name))
+    for candidate in (name, *OTHER_NAMES.get(name, ())):
+        found = shutil.which(candidate, path=_searched())
+        if found:
+            return Path(found).absolute()
+    advice = INSTALL.get(name, f"install {name}, or add its directory to PATH")
+    raise PipelineError(f"{name}: no such program on PATH or in {_own_programs()}; {advice}")
+
+
+def _as_given(path: Path) -> Path:
+    if not is_file(path):
+        raise PipelineError(f"{path}: no such program; correct the path, or give {path.name} alone to search PATH")
+    if not os.access(path, os.X_OK):
+        raise PipelineError(f"{path}: this file may not be executed; chmod +x it, or name another program")
+    return path.absolute()
+
+
+def is_own_program(path: Path) -> bool:
+    """Return whether a program or script is a shipped one, or one of this interpreter's environment."""
+    return path.parent in (_own_programs(), share_directory() / "scripts")
+
+
+def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str, str]:
+    """Return the variables that every job has by name: on this machine, through a queue, on a node, or typed by hand.
+
+    Programs of this interpreter's environment come first on PATH for what ``is_ours``. For any other job they come
+    last, where ``find`` looks for them too: what it calls by name is what the user would call. The same goes for this
+    package on PYTHONPATH, unless the job runs a module of it.
+
+    They are all that decides how programs work. DP3 and WSClean refuse to start with more than one OpenBLAS thread;
+    both EveryBeam and casacore must be told where the installed packages keep their tables; WSClean needs HOME. What
+    the user has set is kept, but for OpenBLAS. Other variables of the user go along where an executor can do that, and
+    are not needed.
+    """
+    environment = {name: value for name, value in os.environ.items() if CARRIED.fullmatch(name)}
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+    environment["PATH"] = _prepended("PATH", _own_programs(), os.defpath) if is_ours else _searched()
+    environment["PYTHONHASHSEED"] = os.environ.get("PYTHONHASHSEED") or "0"  # a set has the same order in every run
+    if _must_be_named():
+        put = _prepended if runs_package else _appended
+        environment["PYTHONPATH"] = put("PYTHONPATH", _package_parent())
+    environment["HOME"] = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
+
+
+def _searched() -> str:
+    """Return the PATH of the user, and behind it the programs of this interpreter's environment."""
+    return _appended("PATH", _own_programs(), os.defpath)
+
+
+def _appended(variable: str, directory: Path, default: str = "") -> str:
+    present = os.environ.get(variable, default)
+    is_there = str(directory) in present.split(os.pathsep)
+    return present if is_there else os.pathsep.join(filter(None, [present, str(directory)]))
+
+
+def _own_programs() -> Path:
+    """Return the directory of this interpreter's programs; links are not followed, for a venv is one."""
+    return Path(sys.executable).parent
+
+
+def _package_parent() -> Path:
+    return PACKAGE.parent
+
+
+def _must_be_named() -> bool:
+    """Whether jobs find this package only through PYTHONPATH, for it is not among the installed ones."""
+    return _package_parent().name not in {"site-packages", "dist-packages"}
+
+
+def _prepended(variable: str, directory: Path, default: str = "") -> str:
+    present = [part for part in os.environ.get(variable, default).split(os.pathsep) if part]
+    return os.pathsep.join([str(directory), *(part for part in present if part != str(directory))])

@@ -1,0 +1,1 @@
+"""WSClean: build, arguments, checks, products, beams."""

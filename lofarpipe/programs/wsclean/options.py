@@ -1,0 +1,210 @@
+"""WSClean's options as its help documents them: flags and values, lists of numbers, files, options that need others."""
+
+from __future__ import annotations
+
+import glob
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lofarpipe.programs.wsclean.arguments import BOOLEANS, flag_name, given_options, number, without_flags, words
+from lofarpipe.programs.wsclean.build import WSCleanBuild
+from lofarpipe.programs.wsclean.products import POLARISATIONS
+
+WEIGHTS = {"natural": 1, "uniform": 1, "briggs": 2}  # -weight, and how many words it is
+NUMBER_LISTS = ("multiscale-scales", "channel-division-frequencies")
+# Option -> how many of its words name a file or directory that WSClean reads.
+FILES = {
+    **dict.fromkeys(("fits-mask", "casa-mask", "aterm-config", "facet-regions", "force-spectrum", "mwa-path"), 1),
+    **dict.fromkeys(("simulate-baseline-noise", "python-deconvolution", "apply-facet-solutions", "moresane-ext"), 1),
+    **dict.fromkeys(("restore", "restore-list"), 2),
+}
+# Options whose value is the start of the names of images that WSClean reads, and how these names go on.
+PREFIXES = {"reuse-psf": "*-psf.fits", "reuse-dirty": "*-dirty.fits"}
+SPECTRAL_FITS = frozenset({"fit-spectral-pol", "fit-spectral-log-pol"})
+JOINT_POLARIZATIONS = frozenset({"join-polarizations", "joinpolarizations", "link-polarizations"})
+JOINED_CHANNELS = frozenset({"join-channels", "joinchannels"})
+LOCAL_RMS = frozenset({"local-rms", "local-rms-window", "local-rms-method"})  # each of them switches it on
+DEFAULT_PADDING = 1.2
+SMALLEST_GRID = 40  # pixels, padded
+MAKES_NO_IMAGE = frozenset({"predict", "restore", "restore-list", "make-psf-only"})
+OTHER_BEAMS = frozenset({"beam-size", "beam-shape", "theoretic-beam", "no-fit-beam"})  # than that of the PSF
+
+Options = Mapping[str, Sequence[str]]
+
+
+def settle_flags(
+    keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild
+) -> tuple[dict[str, str], list[str]]:
+    """Return the keywords that have values, and the positionals with the flags that are True and without those False.
+
+    An option that the help does not list counts as a flag if its text is True or False.
+    """
+    flags = {
+        name: BOOLEANS[text] for name, text in keywords.items() if text in BOOLEANS and not build.value_counts.get(name)
+    }
+    valued = {name: text for name, text in keywords.items() if name not in flags}
+    off = [name if not is_on else opposite(name) for name, is_on in flags.items()]
+    rest = without_flags(positionals, [], off)
+    return valued, [*(f"-{name}" for name, is_on in flags.items() if is_on), *rest]
+
+
+def opposite(name: str) -> str:
+    """Return the flag that switches off what another switches on, whether or not WSClean has it."""
+    return name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
+
+
+def value_findings(keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild) -> dict[str, str]:
+    """Return option -> finding for each flag that has a value, and each option that has too few or too many."""
+    findings = {name: _count_finding(name, words(name, text), build) for name, text in keywords.items()}
+    in_flags = given_options({}, positionals)
+    for place, (name, following) in enumerate(in_flags.items()):
+        needed = _needed(name, following, build)
+        is_last = place == len(in_flags) - 1  # what follows its values are measurement sets
+        findings[name] = _count_finding(name, following[:needed] if is_last else following, build)
+    lists = [name for name in NUMBER_LISTS if keywords.get(name) and not findings[name]]
+    findings |= {name: _list_finding(name, keywords[name]) for name in lists}
+    findings |= _stray_finding(positionals)
+    return {name: what for name, what in findings.items() if what}
+
+
+def _needed(name: str, given: Sequence[str], build: WSCleanBuild) -> int | None:
+    """Return how many values an option takes; None where that is not known."""
+    if name == "weight" and given:
+        return WEIGHTS.get(given[0].lower())
+    return build.value_counts.get(name)
+
+
+def _count_finding(name: str, given: Sequence[str], build: WSCleanBuild) -> str:
+    needed = _needed(name, given, build)
+    if needed is None:
+        return ""
+    text = " ".join(given)
+    if needed == 0:
+        return f"-{name} is '{text}', and it is a flag, which takes no value; set it to True or False" if given else ""
+    if needed == 1 and text in BOOLEANS:
+        return f"-{name} is '{text}', and it takes a value, not {text}; give the value, or remove it"
+    if len(given) == needed:
+        return ""
+    has = f"has {len(given)}: '{text}'" if given else "has none"
+    advice = f"; several in one are joined by commas: {','.join(given)}" if needed == 1 and len(given) > 1 else ""
+    return f"-{name} takes {needed} value{'s' if needed > 1 else ''}, and {has}{advice}"
+
+
+def _list_finding(name: str, text: str) -> str:
+    parts = [number(part) for part in text.split(",")]
+    if all(part is not None and math.isfinite(part) and part >= 0 for part in parts):
+        return ""
+    return f"-{name} is '{text}'; numbers >= 0 joined by commas are needed"
+
+
+def _stray_finding(positionals: Sequence[str]) -> dict[str, str]:
+    """Return the first flag behind something that is none: there WSClean takes the rest for measurement sets."""
+    names = list(map(flag_name, positionals))
+    if not names or names[0] or not any(names):
+        return {}
+    first = next(name for name in names if name)
+    return {
+        first: f"-{first}: '{positionals[0]}' stands before it, and WSClean takes all behind that for sets; put it last"
+    }
+
+
+def combination_findings(options: Options) -> list[str]:
+    """Return which options want others that are not there.
+
+    Source: WSClean 3.1, which says so when it has opened the measurement sets.
+    """
+    findings = []
+    fits = sorted(SPECTRAL_FITS & set(options))
+    if fits and not JOINED_CHANNELS & set(options):
+        findings.append(f"-{fits[0]} fits joined channels only; add -join-channels")
+    if "deconvolution-channels" in options and not fits:
+        findings.append("-deconvolution-channels needs a spectral fit; add -fit-spectral-pol")
+    if "save-source-list" in options and "niter" in options and not _first_number(options, "niter"):
+        findings.append("-save-source-list: niter is 0, and a list is made by cleaning; set niter, or remove it")
+    threshold, mask = (_first_number(options, name) for name in ("auto-threshold", "auto-mask"))
+    if mask and threshold >= mask:
+        findings.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")
+    if "save-source-list" in options and JOINED_CHANNELS & set(options) and not fits:
+        findings.append("-save-source-list of several channels needs a spectral fit; add -fit-spectral-pol")
+    return findings + (_polarization_findings(options) if "pol" in options else [])
+
+
+def _polarization_findings(options: Options) -> list[str]:
+    findings = []
+    names = polarization_names(options)
+    joint = sorted(JOINT_POLARIZATIONS & set(options))
+    if joint and len(names) == 1:
+        findings.append(f"-{joint[0]}: pol is {names[0]}, one polarization; add others to pol, or remove it")
+    linked = [name for name in _split(options.get("link-polarizations", ())[:1]) if name not in names]
+    if linked and len(names) > 1:
+        findings.append(f"-link-polarizations: {linked[0]} is not among pol, {','.join(names)}; add it there")
+    if "save-source-list" in options and names != ["I"]:
+        findings.append(f"-save-source-list: pol is {','.join(names)}, and the list is of Stokes I; set pol = I")
+    return findings
+
+
+def added_flags(options: Options, build: WSCleanBuild, with_idg: bool) -> tuple[list[str], list[str]]:
+    """Return the flags without which a build would fail or make an image without a beam, and a notice for each."""
+    added = []
+    cleans = bool(_first_number(options, "niter"))
+    wants_beam = "niter" in options or "fit-beam" in options
+    if wants_beam and not cleans and not MAKES_NO_IMAGE & set(options) and not OTHER_BEAMS & set(options):
+        added.append(("-make-psf", "niter is 0, so WSClean would make no PSF, and not know the beam"))
+    is_joined = bool(JOINED_CHANNELS & set(options)) and _first_number(options, "channels-out") != 1
+    names = polarization_names(options)
+    if cleans and len(names) > 1 and (is_joined or with_idg) and not JOINT_POLARIZATIONS & set(options):
+        reason = "IDG" if with_idg else "joined channels"
+        added.append(
+            ("-join-polarizations", f"pol is {','.join(names)}, which WSClean with {reason} cleans jointly only")
+        )
+    # Source: 3.1, 48 sizes: with one side within 32 pixels, and another that is gridded coarser, it ends by a signal.
+    size = [number(text) or 0.0 for text in options.get("size", ())[:2]]
+    padding = _first_number(options, "padding") or DEFAULT_PADDING
+    if len(size) == 2 and min(size) * padding < SMALLEST_GRID and "small-inversion" not in options:
+        added.append(("-no-small-inversion", "WSClean may crash where it grids images of so few pixels even coarser"))
+    # Source: 3.1 with every kind of local rms, 11 of 11 ended by SIGABRT or SIGSEGV.
+    if build.version[:2] == (3, 1) and "multiscale" in options and LOCAL_RMS & set(options):
+        added.append(("-no-multiscale-fast-subminor", "WSClean 3.1 crashes with -multiscale and -local-rms"))
+    added = [(flag, why) for flag, why in added if flag[1:] not in options]
+    return [flag for flag, _ in added], [f"{why}: {flag} is added" for flag, why in added]
+
+
+def _first_number(options: Options, name: str) -> float:
+    """Return the number of an option; 0 where it has none."""
+    return number("".join(options.get(name, ())[:1])) or 0.0
+
+
+def polarization_names(options: Options) -> list[str]:
+    """Return the polarizations that are imaged, such as [I, Q, U, V]; the default is I."""
+    return _split(options.get("pol", ())[:1]) or ["I"]
+
+
+def _split(given: Iterable[str]) -> list[str]:
+    """Return the names in a list such as ``IQUV``, ``xx,yy`` or ``XXYY``."""
+    return re.findall("|".join(POLARISATIONS), "".join(given).upper())
+
+
+def missing_files(options: Options, workdir: Path) -> list[tuple[str, str]]:
+    """Return (name, finding) for each file that the options name and WSClean would not find in ``workdir``."""
+    return [
+        (name, f"-{option}: there is no {workdir / name}{pattern}; name one that exists, or remove it")
+        for option, name, pattern in _named_files(options)
+        if name not in BOOLEANS and not _exists(workdir / name, pattern)
+    ]
+
+
+def _named_files(options: Options) -> Iterator[tuple[str, str, str]]:
+    """Yield (option, name, pattern of what follows the name) for the files that the options name."""
+    for option, count in FILES.items():
+        for text in options.get(option, ())[:count]:
+            names = text.split(",") if option == "apply-facet-solutions" else [text]
+            yield from ((option, name, "") for name in names)
+    for option, pattern in PREFIXES.items():
+        yield from ((option, prefix, pattern) for prefix in options.get(option, ())[:1])
+
+
+def _exists(path: Path, pattern: str) -> bool:
+    """Whether a file exists, or one whose name goes on with a pattern."""
+    return any(path.parent.glob(glob.escape(path.name) + pattern)) if pattern else path.exists()

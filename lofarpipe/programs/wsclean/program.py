@@ -1,0 +1,139 @@
+"""WSClean, whichever is installed: arguments fitted to the build and to the machine, and what its log says."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from lofarpipe.programs.log_watch import DIVERGED
+from lofarpipe.programs.messages import explained
+from lofarpipe.programs.wsclean.arguments import given_options, without_flags
+from lofarpipe.programs.wsclean.build import GRIDDER_FLAGS, WSCleanBuild, describe
+from lofarpipe.programs.wsclean.check import check, has_option
+from lofarpipe.programs.wsclean.gridder import (
+    BEAM_FLAGS,
+    beam_flags,
+    choose_gridder,
+    gridder_flags,
+    requested_gridder,
+    resolve_gridder,
+    uses_idg,
+)
+from lofarpipe.programs.wsclean.options import SPECTRAL_FITS, added_flags, settle_flags
+from lofarpipe.programs.wsclean.output import input_sets
+
+__all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "has_option", "resolve_gridder", "uses_idg"]
+
+MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
+SMALLEST_MEMORY_GB = 0.1
+WITH_BEAM = frozenset({*BEAM_FLAGS, "apply-primary-beam"})
+OF_JOINED_CHANNELS = SPECTRAL_FITS | {"deconvolution-channels"}
+
+_COUNT = re.compile(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
+_UNDEFINED_PEAK = re.compile(r"^ ?Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
+_NOISE = re.compile(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
+
+
+def adapt(
+    keywords: Mapping[str, str],
+    positionals: Sequence[str],
+    build: WSCleanBuild,
+    cores: int,
+    memory_gb: float | None,
+    gpus: int = 0,  # noqa: ARG001 - a device is refused or found by `check`; nothing in the arguments follows from it
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return keywords and positionals as a build wants them for a job, and notices for the user.
+
+    Flags that are True become bare ones, those that are False go, and what WSClean needs beside the others is added.
+    ``gridder`` (or a flag such as ``-use-idg``) is resolved and spelled for the version; ``idg-mode`` stays only with
+    IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in. ``-j`` and ``-abs-mem`` follow from
+    ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
+    """
+    keywords, positionals = settle_flags(keywords, positionals, build)
+    options = given_options(keywords, positionals)
+    obstacle = _beam_obstacle(options, positionals, build)
+    gridder, notices = choose_gridder(options, build, obstacle)
+    added, reasons = added_flags(options, build, with_idg=gridder == "idg")
+    fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
+    rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
+    if gridder != "idg":
+        fitted.pop("idg-mode", None)
+        rest = without_flags(rest, ["idg-mode"], [])
+    chosen, flags = gridder_flags(gridder, build)
+    if obstacle and not notices:
+        notices = [f"the beam is made afterwards, not by WSClean: {obstacle}"]
+    if obstacle:
+        fitted = {key: value for key, value in fitted.items() if key not in WITH_BEAM}
+        rest = without_flags(rest, [], WITH_BEAM)
+    elif gridder == "idg" and "gridder" in options:
+        flags += beam_flags(positionals, keywords, build)
+    fitted, rest, dropped = _without_joining(fitted, rest)
+    share = _share(options, cores, memory_gb)
+    return {**fitted, **chosen, **share}, [*flags, *added, *rest], [*notices, *reasons, *dropped]
+
+
+def _beam_obstacle(options: Mapping[str, Sequence[str]], positionals: Sequence[str], build: WSCleanBuild) -> str:
+    """Return why WSClean could not make the beam that it would be asked for; "" if it can, or is asked for none."""
+    idg = resolve_gridder(requested_gridder(options), build) == "idg" and build.has_idg
+    wanted = {"apply-primary-beam", "grid-with-beam"} & set(options) or ("gridder" in options and idg)
+    if not wanted or "aterm-config" in options:
+        return ""
+    from lofarpipe.programs.wsclean.beam_probe import beam_obstacle
+
+    return beam_obstacle(build, input_sets(positionals), options)
+
+
+def _without_joining(
+    keywords: Mapping[str, str], positionals: Sequence[str]
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return keywords, positionals and notices; one channel cannot be joined: WSClean stops where it is asked to."""
+    if keywords.get("channels-out", "1") != "1" or "-join-channels" not in positionals:
+        return dict(keywords), list(positionals), []
+    notice = "there is one output channel, and none to join"
+    left = {key: text for key, text in keywords.items() if key not in OF_JOINED_CHANNELS}
+    return left, without_flags(positionals, OF_JOINED_CHANNELS, ["join-channels"]), [notice]
+
+
+def _share(options: Mapping[str, Sequence[str]], cores: int, memory_gb: float | None) -> dict[str, str]:
+    """Return ``j`` and ``abs-mem``, GB, for what the job was given, as far as they are not set."""
+    share = {} if "j" in options else {"j": str(cores)}
+    if memory_gb is not None and not {"mem", "abs-mem", "absmem"} & set(options):
+        share["abs-mem"] = f"{max(MEMORY_SHARE * memory_gb, SMALLEST_MEMORY_GB):.2f}"
+    return share
+
+
+def find_refusal(log_text: str) -> str | None:
+    """Return what a log says went wrong, with what to do, also where WSClean exited with 0; None if nothing.
+
+    An exception is one. So is an image of nothing, which WSClean makes without complaint: no visibility was gridded,
+    or all were NaN, so that the noise of the first image is 0.
+    """
+    return explained("WSClean", log_text) or _empty_image(log_text)
+
+
+def _empty_image(log_text: str) -> str | None:
+    counts = [float(count) for count in _COUNT.findall(log_text)]
+    if counts and not any(counts):
+        return (
+            "WSClean gridded 0 visibilities, so the image is empty: all are flagged or NaN, or none is within "
+            "-minuv-l and -maxuv-l; correct the uv range, the column or the flags"
+        )
+    peak = _UNDEFINED_PEAK.search(log_text)
+    if peak and DIVERGED not in log_text:  # who stopped it has written that there, and told
+        return f"WSClean's deconvolution diverged: the peak of its residual is {peak[1]} Jy; lower mgain"
+    noise = _NOISE.search(log_text)
+    if noise and not _is_positive(noise[1]):
+        return (
+            f"WSClean found a noise of {noise[1]} Jy, so the image is empty or undefined: the visibilities are NaN or "
+            "0 in the column that was imaged; correct the column or the flags"
+        )
+    return None
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and value > 0

@@ -1,1 +1,0 @@
-"""What a run was: its record, its repetition, and its package for archives."""

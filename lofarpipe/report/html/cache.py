@@ -1,0 +1,192 @@
+"""The parts of the page that are costly to make: pictures and figures, kept until what they show changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lofarpipe
+from lofarpipe.support.utilities import write_atomically
+
+VERSION = 1  # of what is kept; that of another one, or of another release, is made anew
+KEPT_IN = Path("jobs") / ".report"
+ENDINGS = {"flat": "-image.fits", "corrected": "-image-pb.fits", "beam": "-primary-beam.fits"}
+# What WSClean puts before that: of the whole band, and else of a channel or a time, or of a polarisation beside I.
+OF_THE_BAND = re.compile(r"-MFS(-I)?$")
+OF_A_PART = re.compile(r"-t?\d{4}(-|$)|-(Q|U|V|[XY]{2}i?|[RL]{2}i?)$")
+
+
+class Pieces:
+    """Makes pieces, or takes them as an earlier page of the same job directory had them.
+
+    A piece that cannot be made is left out, and said so in ``problems``: the rest of the page is worth having.
+    """
+
+    def __init__(self, job_directory: Path) -> None:
+        self._place = job_directory / KEPT_IN
+        self.problems: list[str] = []
+
+    def get(self, name: str, sources: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """Return a piece, None if it cannot be made; ``sources`` is all that it is made of, files by `stamp_of`."""
+        from lofarpipe.errors import PipelineError
+
+        text = json.dumps([VERSION, lofarpipe.__version__, sources], sort_keys=True, default=str)
+        mark = hashlib.sha256(text.encode()).hexdigest()
+        kept = self._place / f"{name}.json"
+        if (found := read_json(kept)).get("mark") == mark:
+            return found.get("piece")
+        try:
+            piece = make()
+        except (OSError, ValueError, PipelineError, MemoryError) as err:
+            self.problems.append(f"{name}: {err}")
+            return None
+        self._keep(kept, {"mark": mark, "piece": piece})
+        return piece
+
+    def _keep(self, path: Path, content: Mapping[str, Any]) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(content))
+        except OSError:  # a full disk or somebody else's directory: it is made again the next time
+            return
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; {} where there is none, it is damaged, or it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def stamp_of(path: Path) -> str:
+    """Return a short mark of a file that changes with its content, "" where there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{path}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def image_directories(job_directory: Path, record: Mapping[str, Any] | None) -> list[Path]:
+    """Return where a run writes its images: its job directory, and its working directory as run.json names it."""
+    run = (record or {}).get("run")
+    working = run.get("working_directory") if isinstance(run, dict) else None
+    return [job_directory, *([Path(working)] if isinstance(working, str) and working else [])]
+
+
+def image_paths(
+    directories: Sequence[Path], quality: Mapping[str, Any], earlier: Collection[str] = ()
+) -> dict[str, Path]:
+    """Return the images of a run that exist: ``flat``, ``corrected`` and ``beam``.
+
+    Those that were measured, or else the newest of the directories that are named as WSClean names them: of the whole
+    band where there are such, and of parts of it, or of polarisations, where there are no others. None is among the
+    files of ``earlier`` runs.
+    """
+    flat = _named(quality, "image") or _newest(directories, earlier)
+    if flat is None:
+        return {}
+    root = str(flat).removesuffix(ENDINGS["flat"])
+    corrected = _named(quality, "image_pb") or Path(root + ENDINGS["corrected"])
+    paths = {"flat": flat, "corrected": corrected, "beam": Path(root + ENDINGS["beam"])}
+    return {
+        name: path
+        for name, path in paths.items()
+        if path.is_file() and str(path) not in earlier and (name == "flat" or path != flat)
+    }
+
+
+def has_drawings(job_directory: Path, record: Mapping[str, Any] | None = None) -> bool:
+    """Return whether there is anything that pictures or figures are made of; ``record`` is what run.json says."""
+    known = ("plan.json", "quality.json", "comparison.json", "uv_coverage.png")
+    if any((job_directory / name).exists() for name in known):
+        return True
+    return _newest(image_directories(job_directory, record)) is not None
+
+
+def _named(quality: Mapping[str, Any], key: str) -> Path | None:
+    name = quality.get(key)
+    return Path(name) if isinstance(name, str) and Path(name).is_file() else None
+
+
+def _newest(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path | None:
+    images = (path for place in directories for path in place.glob(f"*{ENDINGS['flat']}") if path.is_file())
+    found = [path for path in images if str(path.absolute()) not in earlier]
+    return max(found, key=lambda path: (_is_whole(path), path.stat().st_mtime_ns), default=None)
+
+
+def _is_whole(path: Path) -> int:
+    """Return 2 for an image of the whole band, 0 for one of a part, 1 for another."""
+    name = path.name.removesuffix(ENDINGS["flat"])
+    return 2 if OF_THE_BAND.search(name) else 0 if OF_A_PART.search(name) else 1
+
+
+def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Return the previews of the flat-noise and the corrected image, as far as there are any."""
+
+    def make(path: Path) -> dict[str, Any]:
+        from lofarpipe.report.html.sky import preview
+
+        return dataclasses.asdict(preview(path))
+
+    made = {
+        name: pieces.get(f"picture_{name}", {"image": stamp_of(paths[name])}, partial(make, paths[name]))
+        for name in ("flat", "corrected")
+        if name in paths
+    }
+    return {name: picture for name, picture in made.items() if picture}
+
+
+def figures(
+    pieces: Pieces,
+    job_directory: Path,
+    paths: Mapping[str, Path],
+    numbers: Mapping[str, Any],
+    earlier: Collection[str] = (),
+) -> dict[str, str]:
+    """Return data URIs of the figures that can be drawn, but for those in files of ``earlier`` runs.
+
+    ``numbers`` has ``expected_jy`` (or None), ``predicted`` (distance, loss), ``measured`` (sources) and
+    ``beam_arcsec``.
+    """
+    from importlib import import_module
+
+    def draw(function: str, *arguments: Any) -> Any:
+        return getattr(import_module("lofarpipe.report.html.figures"), function)(*arguments)
+
+    coverage = job_directory / "uv_coverage.png"
+    points = [source for source in numbers["measured"] if source.get("peak_loss") is not None]
+    wanted: dict[str, tuple[bool, Any, Callable[[], Any]]] = {
+        "beam": ("beam" in paths, stamp_of(paths.get("beam", Path())), lambda: draw("beam_figure", paths["beam"])),
+        "noise": (
+            "flat" in paths,
+            [stamp_of(paths.get("flat", Path())), numbers["expected_jy"]],
+            lambda: list(draw("noise_figures", paths["flat"], numbers["expected_jy"])),
+        ),
+        "uv": (
+            coverage.is_file() and str(coverage.absolute()) not in earlier,
+            stamp_of(coverage),
+            lambda: draw("shrunk_picture", coverage),
+        ),
+        "smearing": (
+            bool(numbers["predicted"]),
+            [numbers["predicted"], points],
+            lambda: draw("smearing_figure", numbers["predicted"], points),
+        ),
+        "fluxes": (bool(numbers["measured"]), numbers["measured"], lambda: draw("flux_figure", numbers["measured"])),
+        "positions": (
+            bool(numbers["measured"]),
+            [numbers["measured"], numbers["beam_arcsec"]],
+            lambda: draw("position_figure", numbers["measured"], numbers["beam_arcsec"]),
+        ),
+    }
+    made = {name: pieces.get(f"figure_{name}", {"of": of}, make) for name, (there, of, make) in wanted.items() if there}
+    return {name: figure for name, figure in made.items() if figure}

@@ -1,0 +1,156 @@
+"""The jobs of a run with their commands and logs, cut so that a page of any run stays small."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lofarpipe.jobs import NOTE
+from lofarpipe.report.run_state import FAILED, JobState, RunState, StepState
+
+BUDGET_BYTES = 3_000_000  # for all logs together
+LONGEST_BYTES, SHORTEST_BYTES = 48_000, 900  # of one log
+COMMAND_CHARACTERS = 4_000  # of a long list of sets the middle is left out
+COMMANDS_BYTES = 1_500_000
+MOST_JOBS = 3_000  # on the page
+HEAD_PART = 0.3  # of a log that is cut; the end tells more
+COUNTERS = re.compile(r"(@\d+)+/")  # of loops, in the name of a job
+PLAIN_BYTES = b"\n" + bytes(range(0x20, 0x7F))
+UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class LogText(NamedTuple):
+    """A log, or its beginning and end; ``omitted`` bytes between them are left out. ``problem``: why there is none."""
+
+    head: str = ""
+    tail: str = ""
+    omitted: int = 0
+    problem: str = ""
+
+
+class ShownJob(NamedTuple):
+    """A job as the page has it."""
+
+    job: JobState
+    command: str
+    log: LogText
+
+
+class ShownStep(NamedTuple):
+    """A step as the page has it; ``left_out`` of its jobs are in the journal alone."""
+
+    step: StepState
+    jobs: tuple[ShownJob, ...]
+    left_out: int
+
+
+def shown_steps(state: RunState, job_directory: Path) -> list[ShownStep]:
+    """Return every step with its jobs, the failed ones first, each with its command and its log."""
+    commands = read_commands(job_directory / "commands.txt")
+    most = max(10, MOST_JOBS // max(1, sum(bool(step.jobs) for step in state.steps.values())))
+    chosen = {name: _chosen(step, most) for name, step in state.steps.items()}
+    count = sum(map(len, chosen.values()))
+    each = max(SHORTEST_BYTES, min(LONGEST_BYTES, BUDGET_BYTES // max(1, count)))
+    longest_command = max(300, min(COMMAND_CHARACTERS, COMMANDS_BYTES // max(1, count)))
+    shown = []
+    for name, step in state.steps.items():
+        jobs = tuple(_shown(job, commands, each, longest_command) for job in chosen[name])
+        shown.append(ShownStep(step, jobs, len(step.jobs) - len(jobs)))
+    return shown
+
+
+def _chosen(step: StepState, most: int) -> list[JobState]:
+    """Return the jobs of a step that are shown: all, or those that failed and the longest; failed ones first."""
+    jobs = sorted(step.jobs.values(), key=lambda job: (job.state != FAILED, job.name))
+    if len(jobs) <= most:
+        return jobs
+    longest = sorted(jobs, key=lambda job: (job.state != FAILED, -(job.duration_s or 0.0)))[:most]
+    return sorted(longest, key=lambda job: (job.state != FAILED, job.name))
+
+
+def _shown(job: JobState, commands: Mapping[str, str], log_bytes: int, command_characters: int) -> ShownJob:
+    limit = min(LONGEST_BYTES, 4 * log_bytes) if job.state == FAILED else log_bytes
+    log = read_log(job.log, limit)
+    if "@" in job.name:  # the file of all commands has those of the last iteration
+        command = _command_in(log) or commands.get(COUNTERS.sub("/", job.name), "")
+    else:
+        command = commands.get(job.name) or _command_in(log)
+    return ShownJob(job, shortened(command, command_characters), log)
+
+
+def read_commands(path: Path) -> dict[str, str]:
+    """Return the command of each job that the file of all commands has; {} where there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.split(": ", 1) for line in printable(text).split("\n"))
+    return {pair[0]: pair[1] for pair in pairs if len(pair) > 1}
+
+
+def _command_in(log: LogText) -> str:
+    """Return the command that a log begins with."""
+    notes = (line for line in log.head.splitlines() if line.startswith(f"{NOTE}cd "))
+    return next(notes, "").removeprefix(NOTE)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text without its middle where it is too long, saying how much is missing."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... ({len(text) - 2 * half} characters) ... {text[-half:]}"
+
+
+def printable(text: str) -> str:
+    """Return a text without colours of terminals and characters that no page may have."""
+    if text.replace("\n", "").isprintable():  # as most are: to look for what is not takes several times as long
+        return text
+    return UNPRINTABLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_log(path: str, limit: int) -> LogText:
+    """Return a log, without its middle where it is longer than ``limit`` bytes."""
+    if not path:
+        return LogText(problem="no log is known")
+    try:
+        head, tail, omitted = _ends(path, limit)
+    except OSError as err:
+        return LogText(problem=f"{path}: {err.strerror or err}")
+    return LogText(_text(head), _text(tail) if tail else "", omitted)
+
+
+def _text(content: bytes) -> str:
+    if content.isascii() and not content.translate(None, PLAIN_BYTES):  # as most are; to look at letters takes longer
+        return content.decode("ascii")
+    return printable(content.decode("utf-8", "replace"))
+
+
+def _ends(path: str, limit: int) -> tuple[bytes, bytes, int]:
+    """Return beginning and end of a file, cut at line ends, and the bytes between; a short one has no end."""
+    # A pipe or a device in the place of a log must not stop the report.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is no file")
+        size = status.st_size
+        if size <= limit:
+            return os.read(file, limit), b"", 0
+        head = os.read(file, int(limit * HEAD_PART))
+        tail = os.pread(file, limit - len(head), size - (limit - len(head)))
+    finally:
+        os.close(file)
+    head = head[: head.rfind(b"\n") + 1] or head
+    tail = tail[tail.find(b"\n") + 1 :] or tail
+    return head, tail, size - len(head) - len(tail)
+
+
+def slowest(state: RunState, most: int = 5) -> Sequence[StepState]:
+    """Return the steps of the last run that took longest."""
+    timed = [step for step in state.steps.values() if step.run == state.run and step.duration_s]
+    return sorted(timed, key=lambda step: -(step.duration_s or 0.0))[:most]

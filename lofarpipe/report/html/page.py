@@ -1,0 +1,129 @@
+"""report.html: a job directory as one page that opens anywhere, without a network.
+
+``python -m lofarpipe.report.html.page JOB_DIRECTORY`` writes it while a run goes on. It holds nothing but what the job
+directory says: the journal, run.json, plan.json, quality.json, comparison.json, images, figures and logs, each as far
+as it is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.report.html import tables as html_text
+from lofarpipe.report.html.cache import Pieces, figures, image_directories, image_paths, pictures, read_json
+from lofarpipe.report.html.frame import page_text
+from lofarpipe.report.html.logs import shown_steps, slowest
+from lofarpipe.report.html.timeline import timeline
+from lofarpipe.report.run_state import RunState
+from lofarpipe.state.history import read_events
+from lofarpipe.support.utilities import uncollected, write_atomically
+
+REPORT_FILE = "report.html"
+COMPARISON_FILE = "comparison.json"
+
+
+def write_page(job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None) -> Path:
+    """Write report.html into a job directory; it appears under its name when it is complete. Return its path.
+
+    ``state`` is what the journal says, and ``record`` what run.json does, if somebody knows it; None has it read.
+
+    Raises
+    ------
+    PipelineError
+        If there is no journal, or the page cannot be written.
+    """
+    path = job_directory / REPORT_FILE
+    try:
+        # Not every byte of a file name is text; what is not becomes a question mark.
+        write_atomically(path, page(job_directory, state, record), errors="replace")
+    except OSError as err:
+        raise PipelineError(f"{path}: the report cannot be written: {err.strerror}; check the directory") from err
+    return path
+
+
+def page(job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None) -> str:
+    """Return the page of a job directory, of which journal and run.json are read unless it is given what they say.
+
+    Raises
+    ------
+    PipelineError
+        If the directory has no journal.
+    """
+    return page_text(facts(job_directory, state or read_state(job_directory), record))
+
+
+def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return everything that the page shows, by the names that its sections use."""
+    earlier = state.earlier_files()
+    plan, quality, comparison = (
+        read_json(path) if str(path.absolute()) not in earlier else {}
+        for path in (job_directory / name for name in ("plan.json", "quality.json", COMPARISON_FILE))
+    )
+    record = read_json(job_directory / "run.json") if record is None else record
+    pieces = Pieces(job_directory)
+    paths = image_paths(image_directories(job_directory, record), quality, earlier)
+    measured = html_text.measured_sources(comparison)
+    beam = html_text.fact_value(quality, "beam_major"), html_text.fact_value(quality, "beam_minor")
+    numbers = {
+        "expected_jy": html_text.fact_value(quality, "expected_thermal_noise"),
+        "predicted": html_text.predicted_losses(plan),
+        "measured": measured,
+        "beam_arcsec": (beam[0] * beam[1]) ** 0.5 if beam[0] and beam[1] else None,
+    }
+    return {
+        "job_directory": str(job_directory.absolute()),
+        "written": time.time(),
+        "state": state,
+        "timeline": timeline(state),
+        "steps": shown_steps(state, job_directory),
+        "slowest": slowest(state),
+        "tiles": html_text.key_numbers(quality, comparison),
+        "pictures": pictures(pieces, paths),
+        "figures": figures(pieces, job_directory, paths, numbers, earlier),
+        "quality": html_text.quality_rows(quality),
+        "plan": html_text.plan_tables(plan),
+        "comparison": html_text.comparison_tables(comparison, quality),
+        "record": html_text.record_tables(record),
+        "versions": html_text.versions(record, quality, state),
+        "problems": pieces.problems,
+    }
+
+
+def read_state(job_directory: Path) -> RunState:
+    """Return what the journal of a job directory says.
+
+    Raises
+    ------
+    PipelineError
+        If there is none, or it cannot be read.
+    """
+    path = job_directory / "journal.jsonl"
+    try:
+        content = path.read_bytes()
+    except OSError as err:
+        raise PipelineError(f"{path}: {err.strerror}; name the directory of a run, which has a journal.jsonl") from err
+    events, _ = read_events(content)
+    return RunState.from_events(events)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page of the job directory that is named; return the exit status."""
+    if len(arguments) != 1:
+        print("usage: python -m lofarpipe.report.html.page JOB_DIRECTORY", file=sys.stderr)
+        return 2
+    try:
+        with uncollected():
+            print(write_page(Path(arguments[0])))
+    except PipelineError as err:
+        print(err, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""Keeps report.html up to date while a run goes on: by a process of its own, so that no page delays or harms the run.
+
+At the end nobody is delayed: a page without pictures is then written here, for to start a process costs more than that.
+"""
+# ruff: noqa: ARG002 - a reporter shows what it wants of an event
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import lofarpipe
+from lofarpipe.config import Settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.jobs import JobResult
+from lofarpipe.report.events import Ended, Reporter
+from lofarpipe.report.html.cache import KEPT_IN, has_drawings
+from lofarpipe.report.picture import Picture
+from lofarpipe.support.site_options import where
+from lofarpipe.support.utilities import uncollected
+
+INTERVAL_S = 60.0
+PATIENCE = 100  # the next page is begun after so many times what the last one took: pages take 1 % of one core at most
+LONGEST_INTERVAL_S = 600.0
+LIMIT_S = 600.0  # for the last page; one of 20,000 x 20,000 pixels takes about 30 s
+ERROR_CHARACTERS = 300
+SECTION, KEY = "report", "html"
+
+
+def wants_page(settings: Settings) -> bool:
+    """Return whether the site wants a page for each run: ``html`` in [report] of its configuration, True by default.
+
+    Raises
+    ------
+    PipelineError
+        If the value is neither True nor False.
+    """
+    text = settings.sections.get(SECTION, {}).get(KEY, "True")
+    if text not in ("True", "False"):
+        place = where(settings.config_file, SECTION, KEY)
+        raise PipelineError(f"{place}: [{SECTION}] {KEY} is '{text}'; True or False is needed")
+    return text == "True"
+
+
+class PageWriter(Reporter):
+    """Has report.html written after steps, at most once a minute, and when the run ends, however it does.
+
+    Parameters
+    ----------
+    job_directory: of the run.
+    picture: of the run, kept up to date by its journal.
+    record: returns what run.json says of the run, but for its jobs.
+    complain: is told why there is no page; that ends no run.
+    interval_s: at least so long after the start of a page, or of the run, the next one is begun.
+    """
+
+    def __init__(
+        self,
+        job_directory: Path,
+        picture: Picture,
+        record: Callable[[], Mapping[str, Any]],
+        complain: Callable[[str], None],
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._directory = job_directory
+        self._picture = picture
+        self._record = record
+        self._complain = complain
+        self._interval_s = interval_s
+        self._last_s: float | None = None  # None: the run has not begun
+        self._began_s = 0.0  # when the last page was, s since 1970 UTC
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+
+    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+        """Begin to count the time to the first page; short runs get one at their end alone."""
+        self._last_s = time.monotonic()
+
+    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
+        """Begin a page if it is time."""
+        self._begin_if_due()
+
+    def step_skipped(self, step: str) -> None:
+        """Begin a page if it is time."""
+        self._begin_if_due()
+
+    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
+        """Begin a page if it is time: steps of hours have many jobs."""
+        self._begin_if_due()
+
+    def jobs_done(self, ended: Sequence[Ended]) -> None:
+        """Begin a page if it is time."""
+        self._begin_if_due()
+
+    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+        """Write the last page; nothing if the run never began."""
+        if self._last_s is None:
+            return
+        try:
+            if self._process is not None:  # what it draws, the last one takes over
+                self._finish(self._process.wait(LIMIT_S))
+            self._write_last()
+        except subprocess.TimeoutExpired:
+            self._stop()
+            self._complain(f"{self._page}: was not written within {LIMIT_S:.0f} s; the one there is of an earlier time")
+        except BaseException:
+            self._stop()
+            raise
+
+    def _write_last(self) -> None:
+        if not has_drawings(self._directory, self._record()):
+            self._write_here()
+            return
+        self._begin()
+        if self._process is not None:
+            self._finish(self._process.wait(LIMIT_S))
+
+    def _write_here(self) -> None:
+        try:
+            with uncollected():
+                from lofarpipe.report.html.page import write_page
+
+                write_page(self._directory, self._picture.state, self._record())
+        except Exception as err:  # whatever is wrong with a page, the run is done
+            self._complain(f"{self._page}: was not written: {str(err)[:ERROR_CHARACTERS] or type(err).__name__}")
+
+    @property
+    def _page(self) -> Path:
+        return self._directory / "report.html"
+
+    def _begin_if_due(self) -> None:
+        if self._last_s is None or time.monotonic() - self._last_s < self._interval_s:
+            return
+        if self._process is not None:
+            status = self._process.poll()
+            if status is None:
+                return
+            self._finish(status)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start the process that writes the page. It does not hear of a Ctrl-C that is meant for the run."""
+        self._last_s, self._began_s = time.monotonic(), time.time()
+        root = str(Path(lofarpipe.__file__).resolve().parents[1])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+        # -P: a numpy.py where the user happens to be is not ours.
+        argv = [sys.executable, "-P", "-m", "lofarpipe.report.html.page", str(self._directory)]
+        try:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the process has ended
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as err:
+            self._process = None
+            self._complain(f"{self._page}: cannot be written: {err}")
+
+    def _finish(self, status: int) -> None:
+        """Note the end of a page, how long it took, and say what went wrong with it."""
+        text = self._said()
+        self._process = None
+        with contextlib.suppress(OSError):
+            took_s = self._page.stat().st_mtime - self._began_s
+            self._interval_s = max(self._interval_s, min(LONGEST_INTERVAL_S, PATIENCE * took_s))
+        if status != 0:
+            said = text.strip().splitlines()[-1:] or [f"its process ended with {status}"]
+            self._complain(f"{self._page}: was not written: {said[0][:ERROR_CHARACTERS]}")
+
+    def _said(self) -> str:
+        """Return what the process wrote as errors, and let go of it."""
+        if self._errors is None:
+            return ""
+        self._errors.seek(0)
+        text = self._errors.read().decode("utf-8", "replace")
+        self._errors.close()
+        self._errors = None
+        return text
+
+    def _stop(self) -> None:
+        """End a page that is being written; the one there stays as it is."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for place in (self._directory, self._directory / KEPT_IN):
+            for unfinished in place.glob(f".*.{self._process.pid}.tmp"):
+                unfinished.unlink(missing_ok=True)
+        self._process = None
+        self._said()

@@ -1,0 +1,153 @@
+"""Outputs of earlier runs, kept out of the way while the jobs run that write them anew.
+
+A job starts from a clean slate: what it wrote the last time, and what was made of that under the same root name, gets a
+hidden name beside its own before the job starts. When the job has succeeded these files go: also those that it does not
+write any more. When it has failed, or was killed, they come back. Only what the journal says that a job wrote is ever
+moved or removed. The journal knows where it is before anything is moved, so that the next run can go on from any point.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.jobs import Job
+from lofarpipe.state.fingerprints import starting_with
+from lofarpipe.state.history import History, step_of
+from lofarpipe.support.disk import io_problem
+
+LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
+
+
+@dataclass(frozen=True)
+class FormerOutputs:
+    """What the jobs of a step, and those that use their outputs, wrote in earlier runs.
+
+    Parameters
+    ----------
+    entry: the name of the step in the journal.
+    """
+
+    journal: History
+    entry: str
+
+    def of_jobs(
+        self, jobs: Mapping[str, Job], names_of: Callable[[str], set[str]], kept: Iterable[str]
+    ) -> dict[str, set[str]]:
+        """Return what stands in the way of each job, by its name in the journal.
+
+        That is what it wrote, or a job that the step has not any more, under a name that it still has, or that begins
+        with one; and beside a root name, as WSClean has one, what other steps made of its outputs.
+
+        Parameters
+        ----------
+        names_of: gives the paths that a job names.
+        kept: jobs of the step that are not run again.
+        """
+        own = self.by_job()
+        lost = [path for job, paths in own.items() if job not in {*kept, *jobs} for path in paths]
+        used = sorted(self._made_of_the_step()) if any(map(_root, jobs.values())) else []
+        found = {}
+        for name, job in jobs.items():
+            mine, root = sorted([*own.get(name, ()), *lost]), _root(job)
+            named = _named(names_of(name), mine) if mine else ()
+            found[name] = {*named, *(starting_with(root, used) if root else ())}
+        return found
+
+    def by_job(self) -> dict[str, list[str]]:
+        """Return the outputs of the jobs of the step, by the name of the job in the journal."""
+        own: dict[str, list[str]] = {}
+        for path, owner in self.journal.owners.items():
+            if step_of(owner) == self.entry:
+                own.setdefault(owner, []).append(path)
+        return own
+
+    def _made_of_the_step(self) -> Iterator[str]:
+        steps = self.journal.steps_made_of(self.entry)
+        return (path for path, owner in self.journal.owners.items() if step_of(owner) in steps)
+
+    def set_aside(self, job: str, paths: Iterable[str]) -> None:
+        """Give files that are in the way of a job hidden names.
+
+        Raises
+        ------
+        PipelineError
+            If one cannot be moved.
+        """
+        before = self.journal.aside.get(job, {})
+        hidden = {path: _hidden(path) for path in sorted(paths) if path not in before and os.path.lexists(path)}
+        if hidden:
+            self.journal.record("job_set_aside", step=self.entry, job=job, aside=hidden)
+        for path, place in hidden.items():
+            _move(path, place)
+
+
+def settle(journal: History, job: str) -> None:
+    """Remove what was set aside for a job that has succeeded since; of any other one, bring it back.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be moved or removed.
+    """
+    if job not in journal.aside:
+        return
+    is_replaced = job in journal.superseded
+    for path, place in journal.aside[job].items():
+        if not os.path.lexists(place):  # a run was killed before it could move it, or when it had come back
+            continue
+        remove(path if not is_replaced else place)
+        if not is_replaced:
+            _move(place, path)
+    journal.record("job_settled", step=step_of(job), job=job)
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link, or a directory with all that is in it.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be removed.
+    """
+    try:
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            shutil.rmtree(path)
+        else:
+            Path(path).unlink(missing_ok=True)
+    except OSError as err:
+        raise PipelineError(f"{path}: of an earlier run, and cannot be removed: {io_problem(err)}") from err
+
+
+def _move(path: str, target: str) -> None:
+    try:
+        Path(path).rename(target)
+    except OSError as err:
+        raise PipelineError(f"{path}: of an earlier run, and cannot be renamed to {target}: {io_problem(err)}") from err
+
+
+def _hidden(path: str) -> str:
+    """Return a name beside a file that is not in use."""
+    folder, name = os.path.split(path)
+    number = 0
+    while os.path.lexists(place := f"{folder}/.{name[:LONGEST_NAME]}.earlier-{number}"):
+        number += 1
+    return place
+
+
+def _root(job: Job) -> str:
+    """Return what the names of the outputs of a job begin with; "" where they have no common root."""
+    root, star, _ = job.staged.expected.partition("*") if job.staged else ("", "", "")
+    return root if star else ""
+
+
+def _named(names: Iterable[str], ordered: list[str]) -> Iterator[str]:
+    """Yield those of the ordered paths that are named, or begin with a name that is no directory."""
+    for name in names:
+        for path in starting_with(name, ordered):
+            if path == name or not Path(name).is_dir():
+                yield path

@@ -1,0 +1,284 @@
+"""What an earlier run did that need not be done again.
+
+A step is taken as done if, since it ended,
+
+- its resolved keys, its program and the content of its input maps are the same (its *identity*),
+- no file or table that it names has changed or disappeared, but for what later steps of the pipeline did to it, and
+- the steps before it that wrote what it names are the same ones, and have not run again.
+
+A step whose inputs are maps of values runs again only if these values changed. What a step wrote is found by comparing
+what it names before and after; names that are the start of file names count, so that it does not matter how a program
+names its outputs. When in doubt, the step runs again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lofarpipe.config import Settings
+from lofarpipe.state.fingerprints import SMALL_BYTES, is_same, named_paths, snapshot, stamp, starting_with
+from lofarpipe.state.history import Event, History, fingerprint
+from lofarpipe.support.utilities import write_atomically
+
+Identity = Mapping[str, object]
+
+NEVER_DONE = "it was not done before"
+NOT_YET = -1  # the serial number of a step that is to run
+MAP_ENDINGS = ("mapfile", "datamap")
+
+
+@dataclass(frozen=True)
+class Began:
+    """A step that runs."""
+
+    entry: str  # its name in the journal
+    identity: Identity
+    before: Mapping[str, str]  # stamps of what it names
+    kept: Mapping[str, str | None]  # what its jobs wrote that are not run again, and how they left it
+
+
+class Disk:
+    """Where files are: under their names. A dry run, which writes none of them, has others."""
+
+    def found(self, path: str) -> str:
+        """Return where to read a file."""
+        return path
+
+    def made(self, path: str) -> str:
+        """Return where to write a file."""
+        return path
+
+
+@dataclass
+class Ledger:
+    """Follows a run step by step, in the order of the pipeline, and knows what is done."""
+
+    history: History
+    settings: Settings
+    disk: Disk = field(default_factory=Disk)
+    _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
+    _makers: dict[str, dict[str, int]] = field(default_factory=dict)  # the same, by job where that is known
+    _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text
+    _written: list[str] = field(default_factory=list)  # the paths, ordered
+    _is_ordered: bool = True
+
+    def stale(self, entry: str, identity: Identity, is_tolerant: bool = True) -> str:
+        """Return why a step has to run, or "" if what it did is still good.
+
+        Parameters
+        ----------
+        is_tolerant: whether it may be good although jobs of it failed.
+        """
+        event = self.history.last_done(entry)
+        if event is None:
+            return NEVER_DONE
+        if event.get("fingerprint") != fingerprint(identity):
+            before, now = event.get("parts") or {}, _parts(identity)
+            parts = [key for key in now if now[key] != before.get(key)]
+            return f"changed: {', '.join(parts) or 'what it is made of'}"
+        if event.get("failed") and not is_tolerant:
+            return f"{event['failed']} of {event.get('jobs')} jobs failed, and error_tolerance is not set any more"
+        changed = next((why for _, why in self.changed_files(entry, event)), "")
+        return changed or self._changed_dependency(entry, event, identity)
+
+    def take(self, entry: str) -> dict[str, object]:
+        """Take a step as done: return its outputs, with its maps on disk as it left them."""
+        event = self.history.last_done(entry) or {}
+        for path, text in (event.get("maps") or {}).items():
+            # Any other text was put there by somebody, who shall be heard.
+            if text_of(self.disk.found(path)) in (None, self.history.maps[path], self._restored.get(path)):
+                write_atomically(Path(self.disk.made(path)), text)
+                self._restored[path] = text
+        return self.recall(entry)
+
+    def recall(self, entry: str) -> dict[str, object]:
+        """Take a step as done, and return its outputs; nothing is written."""
+        event = self.history.last_done(entry) or {}
+        self._note(entry, event)
+        return dict(event.get("outputs") or {})
+
+    def suppose(self, entry: str, jobs: Mapping[str, Iterable[str]], paths: Iterable[str]) -> None:
+        """Suppose that some jobs of a step will run; if it never did, that the step writes ``paths``.
+
+        Parameters
+        ----------
+        jobs: those that will run, each with what it writes that is not known from an earlier time.
+        """
+        event = self.history.last_done(entry)
+        written = dict.fromkeys(paths) if event is None else _written(event)
+        self._note(entry, {"written": written, "serial": NOT_YET}, jobs)
+        for job, made in jobs.items():
+            self._keep(self._makers, job, made, NOT_YET)
+
+    def look(self, entry: str, identity: Identity, kept: Iterable[Event] = ()) -> Began:
+        """Look at what a step names before it runs; the ``kept`` ends of jobs that are not run again stay good."""
+        last = self.history.written
+        written = {path: last.get(path, mark) for event in kept for path, mark in (event.get("written") or {}).items()}
+        return Began(entry, identity, self._snapshot(self._names(identity)), written)
+
+    def begin(self, began: Began, **facts: object) -> None:
+        """Record that a step runs, with further facts."""
+        self.history.record("step_started", step=began.entry, **facts)
+
+    def finish(self, began: Began, outputs: Mapping[str, object], **facts: object) -> None:
+        """Record that a step is done, with ``outputs`` and further facts."""
+        maps = _maps(outputs)
+        names = self._names(began.identity, outputs, maps)
+        after = self._snapshot(names)
+        before = {**{path: self.history.files.get(path) for path in after}, **began.before}
+        changed = {path: after.get(path) for path in sorted(before) if after.get(path) != before[path]}
+        by_jobs = {path for end in self.history.jobs_ended(began.entry) for path in end.get("written") or ()}
+        by_jobs -= began.kept.keys()
+        self.history.record(
+            "step_done",
+            step=began.entry,
+            fingerprint=fingerprint(began.identity),
+            parts=_parts(began.identity),
+            outputs=outputs,
+            maps=maps,
+            files={path: mark for path, mark in after.items() if path in names and path not in maps},
+            written={**{path: after.get(path) for path in sorted(by_jobs)}, **changed},
+            kept={path: mark for path, mark in began.kept.items() if path not in changed},
+            depends=self._dependencies(began.entry, names),
+            **facts,
+        )
+        self._note(began.entry, self.history.last_done(began.entry) or {})
+
+    def changed_files(self, step: str, event: Event) -> Iterator[tuple[str, str]]:
+        """Yield each file that is not as a step, or a job of it, left it, and in words what happened to it.
+
+        What later steps did to it is no change.
+        """
+        written = _written(event)
+        for path, mark in (event.get("files") or {}).items():
+            now = stamp(self.disk.found(path))
+            by_a_step = path in self.history.written and is_same(now, self.history.written[path])
+            if is_same(now, mark) or by_a_step or self.history.is_in_flux(path, now, besides=step):
+                continue
+            if now is not None:
+                yield path, f"{path} changed"
+            elif path not in written or self.is_below_workdir(path):
+                yield path, f"{path} has disappeared"
+
+    def _changed_dependency(self, entry: str, event: Event, identity: Identity) -> str:
+        names = self._names(identity, event.get("outputs") or {}, event.get("maps") or {})
+        before, now = event.get("depends") or {}, self._dependencies(entry, names)
+        for step in [*now, *before]:
+            if step not in now:
+                return f"step '{step}', which wrote what it uses, does not come before it any more"
+            if now[step] != before.get(step):
+                return f"step '{step}' wrote what it uses, and did not run when this was done, or ran again"
+        return ""
+
+    def _note(self, entry: str, event: Event, supposed: Container[str] = ()) -> None:
+        """Keep who wrote what; ``supposed`` are jobs that are to run again."""
+        written = _written(event)
+        by_job: set[str] = set()
+        for end in self.history.all_ended(entry):
+            serial = NOT_YET if end["job"] in supposed else int(end["serial"])
+            by_job |= self._keep(self._makers, end["job"], end.get("written") or {}, serial)
+        self._keep(self._writers, entry, written, int(event.get("serial", NOT_YET)))
+        self._keep(self._makers, entry, written.keys() - by_job, int(event.get("serial", NOT_YET)))
+
+    def _keep(self, writers: dict[str, dict[str, int]], writer: str, paths: Iterable[str], serial: int) -> set[str]:
+        known = set(paths)
+        for path in known:
+            if path not in self._writers and path not in self._makers:
+                self._written.append(path)
+                self._is_ordered = False
+            writers.setdefault(path, {})[writer] = serial
+        return known
+
+    def _dependencies(self, entry: str, names: Iterable[str]) -> dict[str, int]:
+        """Return the steps so far that wrote something that is named, with the serial number of their last run."""
+        found: dict[str, int] = {}
+        for name in names:
+            for path in self._meant(name):
+                found |= self._writers.get(path, {})
+        found.pop(entry, None)
+        return found
+
+    def makers(self, entry: str, name: str) -> dict[str, int]:
+        """Return the jobs of other steps so far that wrote what a name stands for, and their serial numbers.
+
+        Where it is not known which job did, it is the step.
+        """
+        found: dict[str, int] = {}
+        for path in self._meant(name):
+            found |= self._makers.get(path, {})
+        return {maker: serial for maker, serial in found.items() if maker.rpartition("/")[0] != entry != maker}
+
+    def _meant(self, name: str) -> Iterator[str]:
+        """Yield the written paths that a name stands for: the path, what is in it, or what begins with it."""
+        is_written = name in self._writers or name in self._makers
+        if is_written:
+            yield name
+        is_there = os.path.exists(self.disk.found(name))  # noqa: PTH110 - of very many names
+        if not (is_there and self._is_common(name)):
+            yield from starting_with(f"{name}/" if is_there or is_written else name, self._ordered())
+
+    def _ordered(self) -> list[str]:
+        """Return the written paths in order; they are put in order when that is needed, for it takes long."""
+        if not self._is_ordered:
+            self._written.sort()
+            self._is_ordered = True
+        return self._written
+
+    def _is_common(self, directory: str) -> bool:
+        """Whether everything of a run is below a directory, so that naming it says nothing."""
+        settings = self.settings
+        ours = (settings.job_workdir, settings.job_directory, settings.mapfile_dir, settings.parset_dir)
+        places = [*map(str, ours), tempfile.gettempdir()]
+        return any(place == directory or place.startswith(f"{directory}/") for place in places)
+
+    def is_below_workdir(self, path: str) -> bool:
+        """Whether a path is where this run writes."""
+        places = (self.settings.job_workdir, self.settings.job_directory)
+        return any(path.startswith(f"{place}/") for place in places)
+
+    def _names(
+        self, identity: Identity, outputs: Mapping[str, object] | None = None, maps: Mapping[str, str] | None = None
+    ) -> set[str]:
+        """Return every path that a step names in its keys, its maps, and the maps that its keys name."""
+        said = [value for key, value in identity.items() if key != "step"]
+        names = named_paths([said, outputs or {}], self.settings.job_workdir)
+        texts = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.found(name)))]
+        listed = named_paths([*texts, *(maps or {}).values()], self.settings.job_workdir)
+        return {name for name in names | listed if not self.is_bookkeeping(name)}
+
+    def _snapshot(self, names: Iterable[str]) -> dict[str, str]:
+        return {path: mark for path, mark in snapshot(names).items() if not self.is_bookkeeping(path)}
+
+    def is_bookkeeping(self, path: str) -> bool:
+        """Whether a file is the runner's own, and changes with every step."""
+        here = f"{self.settings.job_directory}/"
+        ours = ("commands.txt", "journal.", "jobs/", "logs/", "run.json", "report.html")
+        return path.startswith(tuple(here + name for name in ours)) or path == str(self.settings.log_file)
+
+
+def _written(event: Event) -> dict[str, str | None]:
+    """Return what a step wrote, or what its jobs wrote that were not run again with it."""
+    return {**(event.get("kept") or {}), **(event.get("written") or {})}
+
+
+def _parts(identity: Identity) -> dict[str, str]:
+    """Return a short mark of each part of an identity: it tells which part changed."""
+    return {key: fingerprint(value)[:16] for key, value in identity.items()}
+
+
+def _maps(outputs: Mapping[str, object]) -> dict[str, str]:
+    """Return the texts of the maps among the outputs of a step, but for huge ones."""
+    paths = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
+    return {path: text for path in paths if (text := text_of(path)) is not None and len(text) <= SMALL_BYTES}
+
+
+def text_of(path: str) -> str | None:
+    """Return the text of a file; None if there is none, or it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,141 @@
+"""pipeline.cfg as it is read: whoever asks for a value gets one in any case, and what was wrong is told all at once."""
+
+from __future__ import annotations
+
+import configparser
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from lofarpipe.errors import Finding, PipelineError
+from lofarpipe.support.site_options import where
+
+N = TypeVar("N", int, float)
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")  # of a run, which names its directories
+SAFE_NAMES = "letters, digits, _ . + - are allowed, at most 100, the first a letter or digit"
+COMMAND_LINE = "command line"
+DEFAULT = "DEFAULT"
+
+
+def new_parser(defaults: Mapping[str, str]) -> configparser.ConfigParser:
+    """Return a parser; not a strict one: task files in the field define a section twice, and the later options win."""
+    return configparser.ConfigParser(defaults=defaults, strict=False)
+
+
+def read_into(parser: configparser.ConfigParser, path: Path) -> None:
+    """Read a file.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be read, or is no such file.
+    """
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    except (OSError, UnicodeDecodeError, configparser.Error) as err:
+        raise PipelineError(f"{path}: not a readable configuration file: {one_line(err)}") from err
+
+
+def one_line(err: Exception) -> str:
+    """Return what an exception says in one line."""
+    return " ".join(str(err).split())
+
+
+class ConfigFile:
+    """A configuration file with what the command line sets on top.
+
+    Parameters
+    ----------
+    path: the file.
+    variables: what it may refer to beside its own keys.
+    typed: keys of [DEFAULT] that the command line sets: the option's name and the value.
+
+    Attributes
+    ----------
+    findings: what was wrong with what was asked for until now.
+
+    Raises
+    ------
+    PipelineError
+        If the file cannot be read.
+    """
+
+    def __init__(self, path: Path, variables: Mapping[str, str], typed: Mapping[str, tuple[str, str]]) -> None:
+        self.path = path
+        self.findings: list[Finding] = []
+        self._typed = typed
+        self._parser = new_parser(variables)
+        read_into(self._parser, path)
+        for key, (_, value) in typed.items():
+            self._parser[DEFAULT][key] = value.replace("%", "%%")
+        self._broken: set[tuple[str, str]] = set()  # keys of [DEFAULT] with their texts: every section has them as well
+
+    def sections(self) -> dict[str, dict[str, str]]:
+        """Return every section but [DEFAULT]."""
+        return {name: self.items(name) for name in self._parser.sections()}
+
+    def items(self, section: str) -> dict[str, str]:
+        """Return what a section says, with that of [DEFAULT]; without the values that refer to what is not there."""
+        values = {}
+        for key, text in self._parser.items(section, raw=True):
+            try:
+                values[key] = self._parser.get(section, key)
+            except configparser.Error as err:
+                if (key, text) not in self._broken:
+                    self.add(section, key, f"[{section}]: {one_line(err)}; define it in [DEFAULT], or write %% for %")
+                self._broken |= {(key, text)} if section == DEFAULT else set()
+        return values
+
+    def add(self, section: str, key: str, what: str) -> None:
+        """Note what is wrong with a key."""
+        self.findings.append(Finding(self._where(section, key), what))
+
+    def _where(self, section: str, key: str) -> str:
+        return COMMAND_LINE if section == DEFAULT and key in self._typed else where(self.path, section, key)
+
+    def directory(self, key: str) -> Path:
+        """Return a directory that [DEFAULT] has to name, and that has to be there; else the current one."""
+        text = self.items(DEFAULT).get(key, "")
+        if not text:
+            if not any(broken == key for broken, _ in self._broken):
+                what = f"[DEFAULT] has no {key}; set it to the directory below which runs work, such as %(cwd)s"
+                self.add(DEFAULT, key, what)
+            self._parser[DEFAULT][key] = "."  # others may refer to it, and are no mistake
+            return Path.cwd()
+        directory = Path(text).expanduser().absolute()
+        if not directory.is_dir():
+            option, _ = self._typed.get(key, (key, ""))
+            self.add(DEFAULT, key, f"{option} is {directory}, which is no directory; create it, or set another one")
+        return directory
+
+    def number(self, section: str, values: Mapping[str, str], key: str, kind: type[N], zero: str = "no limit") -> N:
+        """Return a number of a section, 0 if it is not set or none; ``zero`` is what 0 means."""
+        text = values.get(key, "") or "0"
+        try:
+            number = kind(text)
+        except ValueError:
+            self.add(section, key, f"{key} is '{text}'; {_A_NUMBER[kind]} is needed, 0 for {zero}")
+            return kind(0)
+        if not 0 <= number < math.inf:
+            self.add(section, key, f"{key} is {text}; it cannot be negative, or without end (0: {zero})")
+            return kind(0)
+        return number
+
+    def flag(self, key: str, values: Mapping[str, str]) -> bool:
+        """Return a flag that may stand in any section; False if it is not set, or neither True nor False."""
+        text = values.get(key, "").strip() or "False"
+        if text not in ("True", "False"):
+            place = next((name for name in self._parser.sections() if self._is_own(name, key)), DEFAULT)
+            self.add(place, key, f"{key} is '{text}'; True or False is needed")
+        return text == "True"
+
+    def _is_own(self, section: str, key: str) -> bool:
+        """Whether a section says something else than it has of [DEFAULT]."""
+        default = self._parser.defaults().get(key)
+        return self._parser.get(section, key, raw=True, fallback=default) != default
+
+
+_A_NUMBER: Mapping[type, str] = {int: "an integer", float: "a number"}

@@ -1,0 +1,1 @@
+"""Python 2 plugins and scripts, translated when they are loaded."""

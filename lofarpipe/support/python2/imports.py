@@ -1,0 +1,113 @@
+"""What plugins and scripts import under names of their time: modules that are called otherwise now, or lost names.
+
+A module that exists under the name it is asked for is taken. Each job imports this module, so what only sources of
+Python 2 need stands in ``python2_modules``. Source: spec/lofarpipe.md, section 7.4.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import sys
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+#: Modules that are gone, and those that have their names now.
+STANDS_FOR: dict[str, tuple[str, ...]] = {
+    "BaseHTTPServer": ("http.server",),
+    "ConfigParser": ("configparser",),
+    "Cookie": ("http.cookies",),
+    "HTMLParser": ("html.parser",),
+    "Queue": ("queue",),
+    "SimpleHTTPServer": ("http.server",),
+    "SocketServer": ("socketserver",),
+    "StringIO": ("io",),
+    "Tkinter": ("tkinter",),
+    "UserDict": ("collections",),
+    "UserList": ("collections",),
+    "UserString": ("collections",),
+    "__builtin__": ("builtins",),
+    "cPickle": ("pickle",),
+    "cStringIO": ("io",),
+    "commands": ("subprocess",),
+    "cookielib": ("http.cookiejar",),
+    "copy_reg": ("copyreg",),
+    "exceptions": ("builtins",),
+    "httplib": ("http.client",),
+    "pyfits": ("astropy.io.fits",),
+    "pywcs": ("astropy.wcs",),
+    "sets": ("builtins",),
+    "thread": ("_thread",),
+    "urllib2": ("urllib.request", "urllib.error"),
+    "urlparse": ("urllib.parse",),
+    "xmlrpclib": ("xmlrpc.client",),
+}
+#: Modules that lost names or do something else, as sources of Python 2 see them; and as every plugin does.
+CHANGED = ("collections", "inspect", "itertools", "math", "os", "os.path", "string", "subprocess", "sys", "time")
+CHANGED_FOR_PYTHON2 = frozenset((*CHANGED, "types", "urllib"))
+CHANGED_FOR_ALL = frozenset(("numpy",))
+GONE_FOR_ALL = frozenset(("pyfits", "pywcs"))
+
+_facades: dict[str, ModuleType] = {}
+
+
+def importer(is_python2: bool) -> Callable[..., ModuleType]:
+    """Return the ``__import__`` of a plugin or script; of one of Python 2, it gives the modules of Python 2."""
+    changed = CHANGED_FOR_ALL | CHANGED_FOR_PYTHON2 if is_python2 else CHANGED_FOR_ALL
+    gone = frozenset(STANDS_FOR) if is_python2 else GONE_FOR_ALL  # what Python 3 tries in vain says which Python it is
+
+    def __import__(  # noqa: A001, N807 - some call it, by these names
+        name: str,
+        globals: Mapping[str, Any] | None = None,  # noqa: A002
+        locals: Mapping[str, Any] | None = None,  # noqa: A002
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        try:
+            module = builtins.__import__(name, globals, locals, fromlist or (), max(level, 0))
+        except ModuleNotFoundError as err:
+            if level > 0 or err.name != name.partition(".")[0]:
+                raise
+            module = _instead(err, globals, fromlist or (), name if name in gone else "")
+        write_numbers_plainly()
+        given = name if fromlist else name.partition(".")[0]
+        return facade(given) if level <= 0 and given in changed else module
+
+    return __import__
+
+
+def _instead(
+    err: ModuleNotFoundError, namespace: Mapping[str, Any] | None, wanted: Sequence[str], gone: str
+) -> ModuleType:
+    """Return the module of the same package, as Python 2 did, or what stands for one that is gone; or raise ``err``."""
+    if namespace and namespace.get("__package__"):
+        try:
+            return builtins.__import__(err.name or "", namespace, None, wanted, 1)
+        except ModuleNotFoundError:
+            pass
+    if not gone:
+        raise err.with_traceback(None)  # how it was looked for is no news
+    return facade(gone)
+
+
+def facade(name: str) -> ModuleType:
+    """Return a module with the names that it had, or what stands for one that is gone."""
+    if name not in _facades:
+        from lofarpipe.support.python2.modules import Facade, names_of
+
+        modules = [importlib.import_module(known) for known in STANDS_FOR.get(name, (name,))]
+        _facades[name] = Facade(name, modules, names_of(name), first=name not in CHANGED_FOR_ALL)
+    return _facades[name]
+
+
+def write_numbers_plainly() -> None:
+    """Let numpy write its numbers as it did before 2.0: ``[1.5]``, not ``[np.float64(1.5)]``; maps are such text."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not hasattr(numpy, "set_printoptions") or numpy.__version__.startswith("1."):
+        return
+    if not numpy.get_printoptions()["legacy"]:
+        numpy.set_printoptions(legacy="1.25")

@@ -1,0 +1,127 @@
+"""Which files a run read and which it made."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.archive import inputs as files
+from lofarpipe.archive.inputs import RunFiles
+from lofarpipe.config import Overrides, load_settings
+from lofarpipe.pipeline.load import load_pipeline
+from lofarpipe.state.history import History
+from lofarpipe.support.data_map import DataMap, DataProduct
+
+PARSET = """
+! sets = []   ## {list} sets
+pipeline.steps = [a]
+a.control.type = executable_args
+a.control.executable = /bin/true
+a.argument.model = sky.txt
+a.argument.sets = {{ sets }}
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory with two tables, a sky model and a job directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("L1_SB000.MS", "L1_SB001.MS"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.dat").write_text(name)
+    (tmp_path / "sky.txt").write_text("model")
+    (tmp_path / "field" / "mapfiles").mkdir(parents=True)
+    (tmp_path / "field.parset").write_text(PARSET)
+    return tmp_path
+
+
+def files_of(here: Path, began: float | None = None, sets: str = "[L1_SB*.MS]") -> RunFiles:
+    settings = load_settings(here / "field.parset", Overrides())
+    pipeline = load_pipeline(here / "field.parset", settings, [f"sets={sets}"])
+    return RunFiles(pipeline, settings, frozenset({"/bin/true"}), time.time() + 60 if began is None else began)
+
+
+def names(paths: list[str], here: Path) -> list[str]:
+    return [os.path.relpath(path, here) for path in paths]
+
+
+def test_inputs_are_what_the_parset_names_and_patterns_give(here: Path) -> None:
+    assert names(files_of(here).inputs(History()), here) == ["L1_SB000.MS", "L1_SB001.MS", "sky.txt"]
+    assert names(files_of(here, sets="[L1_SB001.MS]").inputs(History()), here) == ["L1_SB001.MS", "sky.txt"]
+
+
+def test_inputs_are_what_steps_name_too(here: Path) -> None:
+    (here / "more.txt").touch()
+    done = {"event": "step_done", "step": "a", "serial": 1, "files": {str(here / "more.txt"): "x", "/bin/true": "y"}}
+    assert "more.txt" in names(files_of(here).inputs(History([done])), here)
+    assert "/bin/true" not in files_of(here).inputs(History([done]))
+
+
+def test_what_is_younger_than_the_run_is_no_input_but_for_known_ones(here: Path) -> None:
+    files = files_of(here, began=1.0)
+    assert files.inputs(History()) == []
+    assert names(files.inputs(History(), [str(here / "sky.txt"), str(here / "gone.txt")]), here) == ["sky.txt"]
+
+
+def test_what_came_between_two_runs_is_an_input(here: Path) -> None:
+    came_s = (here / "sky.txt").stat().st_ctime
+    files = dataclasses.replace(
+        files_of(here, began=1.0), pauses=[(came_s - 1, came_s - 0.5), (came_s - 0.1, came_s + 0.1)]
+    )
+    assert "sky.txt" in names(files.inputs(History()), here)
+    files = dataclasses.replace(files, pauses=[(came_s - 1, came_s - 0.5), (came_s + 0.5, came_s + 1)])
+    assert files.inputs(History()) == []
+
+
+def written(*paths: Path) -> dict:
+    return {"event": "step_done", "step": "a", "written": {str(path): "stamp" for path in paths}}
+
+
+def test_products_are_what_steps_wrote_and_is_there(here: Path) -> None:
+    (here / "field" / "image.fits").touch()
+    history = History([written(here / "field" / "image.fits", here / "field" / "gone.fits")])
+    assert names(files_of(here).products(history, (), {"p"}, ()), here) == ["field/image.fits"]
+
+
+def test_own_files_are_none(here: Path) -> None:
+    own = [here / "field" / name for name in ("run.json", "commands.txt", "mapfiles/a.mapfile", "journal.jsonl")]
+    own += [here / "field" / "logs" / "a" / "000.log", here / "other.mapfile"]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert files_of(here).products(History([written(*own)]), (), {"p"}, ()) == []
+
+
+def test_files_of_a_table_are_the_table_s(here: Path) -> None:
+    table = here / "L1_SB000.MS"
+    history = History([written(table / "table.dat", table)])
+    assert names(files_of(here).products(history, (), {"p"}, ()), here) == ["L1_SB000.MS"]
+
+
+def listed(here: Path, *paths: object) -> History:
+    mapfile = str(here / "field" / "mapfiles" / "out.mapfile")
+    DataMap([DataProduct("localhost", path, False) for path in paths]).save(mapfile)
+    outputs = {"mapfile": mapfile, "other": "x", "gone": str(here / "none.mapfile")}
+    return History([{"event": "plugin_done", "step": "p", "outputs": outputs}])
+
+
+def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Path) -> None:
+    history = listed(here, here / "sky.txt", "3.5", [str(here / "L1_SB000.MS")], here / "none.txt")
+    assert names(files_of(here, began=1.0).products(history, (), {"p"}, ()), here) == ["sky.txt"]
+    assert files_of(here).products(history, (), {"p"}, ()) == []
+    assert files_of(here, began=1.0).products(history, [str(here / "sky.txt")], {"p"}, ()) == []
+
+
+@pytest.mark.parametrize("name", ["none", "folder", "a\0b"])
+def test_what_is_neither_file_nor_table_is_not_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    assert files._kind(f"{tmp_path}/{name}") == files.ABSENT
+
+
+def test_what_goes_away_meanwhile_is_no_input(here: Path) -> None:
+    assert not files_of(here)._is_older(str(here / "gone.txt"))
+    assert files_of(here)._is_older(str(here / "sky.txt"))

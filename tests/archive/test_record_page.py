@@ -1,0 +1,57 @@
+"""doc/run_record.md against the schema and the words that are printed."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from doc_pages import REPOSITORY, code_words, column_words
+from lofarpipe.archive import compare, crate, repeat
+from lofarpipe.archive.configuration import CHECKSUM_LIMIT_GB
+from lofarpipe.archive.record import SCHEMA_VERSION
+
+PAGE = REPOSITORY / "doc" / "run_record.md"
+SCHEMA = json.loads((REPOSITORY / "doc" / "run.schema.json").read_text())
+
+
+def test_entries_are_those_of_the_schema():
+    assert column_words(PAGE, "| entry | what |") == set(SCHEMA["properties"]) == set(SCHEMA["required"])
+    assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+def test_every_object_of_the_schema_is_closed():
+    def objects(node):
+        if isinstance(node, dict):
+            if "properties" in node:
+                yield node
+            for value in node.values():
+                yield from objects(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from objects(value)
+
+    found = list(objects(SCHEMA))
+    assert len(found) > 10
+    for one in found:
+        assert one["additionalProperties"] is False
+        assert set(one["required"]) == set(one["properties"])
+
+
+def test_words_of_the_comparison():
+    words = {compare.SAME, compare.SAME_CONTENT, compare.ROUNDED, compare.DIFFERS, compare.MISSING, compare.NEW}
+    assert column_words(PAGE, "| word | what |") == words
+
+
+def test_options_exist():
+    known = {
+        word for module in (repeat, crate) for action in module._parser()._actions for word in action.option_strings
+    }
+    named = {word.split()[0] for word in code_words(PAGE.read_text()) if re.match(r"--?[a-z]", word)}
+    assert {"-s", "--anyway", "--references", "--orcid"} <= named
+    assert named - {"--set"} <= known
+
+
+def test_limit_is_the_shipped_one():
+    assert f"({CHECKSUM_LIMIT_GB:g} GB of inputs" in PAGE.read_text()
+    shipped = (REPOSITORY / "cfg" / "pipeline.cfg").read_text()
+    assert f"checksum_limit_gb = {CHECKSUM_LIMIT_GB:g}\n" in shipped

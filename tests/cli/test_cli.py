@@ -1,0 +1,447 @@
+"""The command line: what it can be asked to do, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from copy_pipeline import CONFIG, OF_ALL_KINDS, copy_step, journalled, list_step
+from lofarpipe import __version__, cli
+from lofarpipe.cli import main
+from lofarpipe.cli.arguments import parser, read_command_line
+from lofarpipe.executors.local import signals
+from lofarpipe.jobs import Interrupted
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("in", "my/plugins"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "in" / "a b.txt").write_text("a\n")
+    (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
+    (tmp_path / "run.parset").write_text(OF_ALL_KINDS.format(here=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files_below(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if "__pycache__" not in str(path)}
+
+
+def started(site: Path) -> list[str]:
+    return [event["step"] for event in journalled(site / "run", "step_started")]
+
+
+# ---- the command line itself
+
+
+def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for action in parser()._actions:
+        assert all(re.search(rf"(^|[\s,]){option}\b", shown) for option in action.option_strings)
+        assert action.help
+        assert " ".join(action.help.split()) in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "second"),
+    [
+        (["--check", "--forget", "X"], "--check", "--forget"),
+        (["--list", "--check"], "--check", "--list"),
+        (["--options", "-n"], "--options", "--dry-run"),
+        (["--forget", "", "--list"], "--list", "--forget"),
+    ],
+)
+def test_one_thing_at_a_time(words: list[str], first: str, second: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_command_line(["run.parset", *words])
+    assert ended.value.code == 2
+    assert f"argument {first}: not allowed with argument {second}; ask for one at a time" in capsys.readouterr().err
+    assert read_command_line(["run.parset", "--check", "-n", "False"]).check
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/tmp/abs", "", "-x"])
+def test_job_name_that_is_no_name(site: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", "run.parset", f"--job-name={name}"]) == 1
+    assert f"command line: --job-name is '{name}'; letters, digits, _ . + - are allowed" in capsys.readouterr().err
+    assert main(["--check", "run.parset", "-j", "L628614_2.a"]) == 0
+
+
+def test_job_name_of_old_command_lines_is_taken(site: Path) -> None:
+    assert main(["--check", "run.parset", "--lenient", "-j", "a/b"]) == 0
+
+
+def test_help_ends_as_of_old_where_that_is_asked_for() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run.parset", "--lenient", "-h"])
+    assert ended.value.code == 1
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["-j", "name"], ["--list"], ["-n", "True"]])
+def test_no_parset(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 1
+    assert "no parset was given" in capsys.readouterr().err
+
+
+def test_parset_that_is_not_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nowhere.parset"]) == 1
+    assert "nowhere.parset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--lst", "a.parset"], ["a.parset", "-n", "maybe"], ["a.parset", "-q", "-d"]])
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--chek", "a.parset"], "--chek; did you mean '--check'?"),
+        (["--cors=4", "a.parset"], "--cors=4; did you mean '--cores'?"),
+        (["statsu", "job"], "job; did you mean 'status'?"),
+        (["a.parset", "a.MS"], "a.MS; one parset is run; its options are set with -s, such as -s 'data_input_filen"),
+    ],
+)
+def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert f"error: unrecognized arguments: {hint}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dry"),
+    [
+        (["a.parset"], False),
+        (["a.parset", "-n"], True),
+        (["-n", "a.parset"], True),
+        (["--dry-run", "False", "a.parset"], False),
+        (["a.parset", "--dry-run=True"], True),
+    ],
+)
+def test_dry_run_with_and_without_a_value(arguments: list[str], dry: bool) -> None:
+    options = read_command_line(arguments)
+    assert (options.parset, options.dry_run) == ("a.parset", dry)
+
+
+def test_old_options_without_effect() -> None:
+    assert read_command_line(["a.parset", "--loglevel", "INFO", "--args", "[]"]).parset == "a.parset"
+
+
+# ---- how it ends
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (Interrupted(signal.SIGTERM), 143, "interrupted by SIGTERM"),
+        (KeyboardInterrupt(), 130, "interrupted; run again to resume"),
+    ],
+)
+def test_interrupted(
+    raised: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(raised))
+    assert main(["a.parset"]) == status
+    assert said in capsys.readouterr().err
+
+
+def raising(error: BaseException):
+    def fail(_: object) -> int:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(KeyError("x\ny"), "unexpected KeyError: 'x\\ny'"), (RuntimeError(), "unexpected RuntimeError: no message")],
+)
+def test_mistake_in_the_program(
+    error: Exception, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(error))
+    assert main(["a.parset"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"genericpipeline.py: {re.escape(__file__)}:\d+: {re.escape(text)}; run with -d", line)
+    assert main(["a.parset", "-d"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            OSError(28, "No space left on device", "map"),
+            "map: No space left on device; free some space",
+        ),
+        (
+            OSError(30, "Read-only file system"),
+            "a file of the run: Read-only file system; ask who runs it, or choose another directory",
+        ),
+        (FileNotFoundError(2, "No such file", "/x"), "/x: No such file; somebody removed the directory"),
+        (IsADirectoryError(21, "Is a directory", "/x"), "/x: Is a directory; check the directory"),
+    ],
+)
+def test_disk_that_refuses(
+    error: OSError, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(error))
+    assert main(["a.parset"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"genericpipeline.py: {text}")
+    assert line.endswith(", and run again to resume")
+
+
+@pytest.mark.parametrize("error", [OSError("odd"), OSError(2, "No such file")])
+def test_other_errors_of_the_system_are_mistakes(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "command", lambda options: raising(error))
+    assert main(["a.parset"]) == 1
+    assert "; run with -d for the traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["a.parset"], ["--check", "image.parset"], ["--options", "image.parset", "-w", "/"]])
+def test_current_directory_that_was_removed(words: list[str], tmp_path: Path) -> None:
+    command = shlex.join([sys.executable, "-m", "lofarpipe.cli", *words])
+    script = f"mkdir gone && cd gone && rmdir ../gone && exec {command}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    said = "the current directory was removed, or cannot be reached; change to another one, and run again"
+    assert (done.returncode, done.stderr) == (1, f"genericpipeline.py: {said}\n")
+
+
+def test_error_that_was_never_raised_has_no_place() -> None:
+    assert cli.unexpected(ValueError("x")) == "unknown place: unexpected ValueError: x"
+
+
+def test_mistake_during_a_run_is_told_and_recorded(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lofarpipe.engine.run.CommandFile.note", raising_any)
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 1
+    captured = capsys.readouterr()
+    assert "unexpected ZeroDivisionError: x" in captured.err
+    assert "Traceback" not in captured.err + captured.out
+    assert '"ok": false' in (site / "run/journal.jsonl").read_text().splitlines()[-1]
+
+
+def raising_any(*_: object) -> None:
+    raise ZeroDivisionError("x")
+
+
+def test_error_shows_its_traceback_to_those_who_ask(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "nowhere.cfg"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main(["run.parset", "-c", "nowhere.cfg", "-d"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("genericpipeline.py: ")
+
+
+def test_job_directory_that_cannot_be_made(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "run").write_text("a file")
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 1
+    assert f"{site}/run: cannot be created" in capsys.readouterr().err
+
+
+def test_damaged_journal_is_told(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
+    with (site / "run/journal.jsonl").open("a") as journal:
+        journal.write('{"event": "step_')
+    assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
+    assert "are not readable, as after a crash" in capsys.readouterr().err
+
+
+# ---- --list and --forget
+
+
+def test_list_before_and_after(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run.parset", "-c", "pipeline.cfg"]
+    assert main([*command, "--list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["step", "state", "when", "took", "jobs", "failed"]
+    assert rows[1:3] == [["list", "runs", "always"], ["copy", "not", "done"]]
+    assert not (site / "run").exists()
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[1:]] == ["list", "copy", "gather", "show", "again", "inner@0", "inner@1", "note"]
+    assert rows[2][1] == "done"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 0.\d s 1 0", " ".join(rows[2][2:]))
+
+
+def test_list_shows_what_was_cut_off(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "in/a b.txt").unlink()
+    main(["run.parset", "-c", "pipeline.cfg"])
+    main(["run.parset", "-c", "pipeline.cfg", "--list"])
+    assert re.search(r"^copy +not finished +\d", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_list_of_a_journal_that_cannot_be_read(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "run/journal.jsonl").mkdir(parents=True)
+    assert main(["run.parset", "-c", "pipeline.cfg", "--list"]) == 1
+    assert "the journal cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("step", "again"),
+    [
+        ("list", ["copy", "show", "inner", "inner", "note"]),
+        ("copy", ["copy", "show", "inner", "inner", "note"]),
+        ("gather", ["show", "inner", "inner", "note"]),
+        ("inner", ["inner", "inner", "note"]),
+        ("note", ["note"]),
+    ],
+)
+def test_forget_makes_the_next_run_start_there(
+    site: Path, step: str, again: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run.parset", "-c", "pipeline.cfg"]
+    assert main(command) == 0
+    before = started(site)
+    content = (site / "run/journal.jsonl").read_bytes()
+    capsys.readouterr()
+    assert main([*command, "--forget", step]) == 0
+    assert f"the next run starts at '{step}'" in capsys.readouterr().out
+    assert (site / "run/journal.jsonl").read_bytes().startswith(content)  # nothing is taken out of a journal
+    assert main([*command, "--list"]) == 0
+    assert re.search(r"^note +forgotten", capsys.readouterr().out, re.MULTILINE)
+    assert main(command) == 0
+    assert [name.partition("@")[0] for name in started(site)[len(before) :]] == again
+
+
+def test_forget_a_step_in_a_sub_pipeline(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "sub.parset").write_text(
+        "pipeline.steps = [one, two]\n"
+        + "".join(
+            f"{name}.control.type = executable_args\n{name}.control.executable = /bin/echo\n"
+            f"{name}.control.mapfile_in = sub.output.mapfile\n{name}.control.inputkey = x\n"
+            f"{name}.argument.flags = [x]\n"
+            for name in ("one", "two")
+        )
+    )
+    (site / "run.parset").write_text(
+        OF_ALL_KINDS.format(here=site).replace("copy, gather, show, again", "part")
+        + "part.control.kind = pipeline\npart.control.type = sub.parset\n"
+        "part.control.mapfile_in = list.output.mapfile\n"
+    )
+    command = ["run.parset", "-c", "pipeline.cfg"]
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--list"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    two = next(name for name in names if "two" in name)
+    assert main([*command, "--forget", two]) == 0
+    assert capsys.readouterr().out.endswith(f"these were done: {two}, note\n")
+
+
+def test_forget_a_step_that_is_not_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "shw"]) == 1
+    assert "--forget shw: there is no such step; did you mean 'show'?" in capsys.readouterr().err
+
+
+def test_forget_before_anything_ran(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "show"]) == 0
+    assert "these were done: none" in capsys.readouterr().out
+
+
+def test_start_up_is_cheap() -> None:
+    """The limit is in benchmarks/overhead.py; here only what would break it at once."""
+    costly = "(m for m in ('lofarpipe.engine.run', 'lofarpipe.config') if m in sys.modules)"
+    code = f"import sys, lofarpipe.cli; print(*{costly})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_ignored_hangup_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.terminating() as received:
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+            with pytest.raises(Interrupted, match="interrupted by SIGUSR1"):
+                os.kill(os.getpid(), signal.SIGUSR1)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            assert received == [signal.SIGUSR1, signal.SIGINT]
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), 128 + signal.SIGPIPE, ""),
+        (OSError(28, "No space left on device"), 1, "what was printed cannot be written: No space left on device; "),
+    ],
+)
+def test_what_waits_to_be_written_is_written_before_the_end(monkeypatch, capsys, error, status, said):
+    def flush() -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", io.StringIO())
+        patch.setattr(sys.stdout, "flush", flush)
+        assert main(["--options", "image.parset"]) == status
+        assert sys.stdout is None
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_printed_to_a_full_disk_is_told():
+    with Path("/dev/full").open("w") as full:
+        command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "lofarpipe.cli", "--options", "image.parset"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written: No space left on device" in done.stderr
+
+
+def test_a_reader_that_has_had_enough_is_no_failure():
+    command = [sys.executable, "-m", "lofarpipe.cli", "--options", "image.parset"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait(timeout=30) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == b""
+
+
+DELIVER = """\
+pipeline.steps = [list, copy, deliver]
+deliver.control.kind = plugin
+deliver.control.type = copyFiles
+deliver.control.hosts = [localhost]
+deliver.control.mapfile_dir = input.output.mapfile_dir
+deliver.control.filename = deliver.mapfile
+deliver.control.input_file = copy.output.mapfile
+deliver.control.output_files = [{here}/archive/z.txt]
+"""
+
+
+def test_what_was_delivered_is_named_first_in_the_end(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parset = DELIVER + list_step("[{here}/in/a b.txt]") + copy_step()
+    (site / "run.parset").write_text(parset.format(here=site))
+    assert main(["run.parset"]) == 0
+    products = re.findall(r" product: (\S.*),", capsys.readouterr().out)
+    assert products == [f"{site}/archive/z.txt", f"{site}/run/a b.copy"]

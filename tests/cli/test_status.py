@@ -1,0 +1,253 @@
+"""How far a run is, from another shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import begun_run
+from begun_run import begin
+from lofarpipe import cli
+from lofarpipe.cli import status
+from lofarpipe.cli.status import Watched, is_alive
+from lofarpipe.state.journal import Journal
+from lofarpipe.state.lock import STALE_S, Holder
+from pseudo_terminal import PseudoTerminal
+
+LIMIT_S = 60.0
+
+
+ROOT = str(Path(cli.__file__).parents[2])
+HELPERS = Path(begun_run.__file__).parent
+
+
+@pytest.fixture
+def running(tmp_path: Path):
+    """The job directory of a run that this process has in hand."""
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        begin(journal)
+        yield journal
+
+
+def test_run_that_goes_on(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status", str(running.path.parent)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("field: running, ")
+    assert lines[0].endswith("; cores 2 of 2, memory 4 of 8 GB")
+    assert re.fullmatch(r"  began \d{4}-\d\d-\d\d \d\d:\d\d:\d\d on \S+", lines[1])
+    assert lines[2].startswith("✓ average  2/2, ")
+    assert lines[3].startswith("▶ image    0/1, ")
+    assert lines[4] == "    000 a.ms"
+
+
+def test_journal_may_be_named(running: Journal) -> None:
+    assert cli.main(["status", str(running.path)]) == 0
+
+
+def test_run_that_failed(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    running.record("warning", text="the input is \x1b[2Jcoarse")
+    running.record("step_failed", step="image", problem="1 of 1 jobs failed")
+    running.record("run_ended", ok=False, problem="step 'image': 1 of 1 jobs failed\nmore", signal=None)
+    assert cli.main(["status", str(running.path.parent)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("field: failed, ")
+    assert re.fullmatch(r"  began .* on .*, ended \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[1])
+    assert lines[3].startswith("✗ image    0/1, failed, ")
+    assert lines[4:] == ["step 'image': 1 of 1 jobs failed", "warning: the input is coarse"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import begun_run
+from begun_run import begin
+from lofarpipe.state.journal import Journal
+journal = Journal(Path({journal!r}))
+begin(journal)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_run_that_was_killed_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = KILLED.format(tests=str(HELPERS), journal=str(tmp_path / "journal.jsonl"))
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": ROOT}, check=False)
+    assert done.returncode == -9
+    assert (tmp_path / "journal.lock").exists()
+    assert cli.main(["status", str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("field: killed, ")
+    assert re.fullmatch(r"  began .*, last heard of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", lines[1])
+    assert lines[3].startswith("! image    0/1, interrupted, ")
+    assert lines[4] == "the run was killed; run again to resume"
+
+
+def test_run_that_ends_while_it_is_looked_at(running: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(*_: object) -> bool:
+        running.record("run_ended", ok=True, problem=None, signal=None)
+        return False
+
+    monkeypatch.setattr(status, "is_alive", ends)
+    assert Watched(running.path.parent).look().state == "done"
+
+
+def test_for_machines(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status", "--json", str(running.path.parent)]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["state"], facts["facts"]["job"], facts["run"]) == ("running", "field", 1)
+    average = facts["steps"]["average"]
+    assert (average["state"], average["total"], average["done"], average["failed"]) == ("done", 2, 2, 0)
+    assert facts["steps"]["image"]["jobs"]["image/000"]["label"] == "/d/a.ms"
+
+
+def test_machines_are_told_what_the_jobs_do(
+    running: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "0.log"
+    running.record("job_started", step="image", job="image/000", label="/d/a.ms", log=str(log))
+    for peak, peak_jy in (("1.5 Jy", 1.5), ("nan Jy", None)):
+        log.write_text(f" == Deconvolving (2) ==\nInitial peak: {peak} at 1,2\n")
+        assert cli.main(["status", "--json", str(tmp_path)]) == 0
+        facts = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+        progress = facts["steps"]["image"]["jobs"]["image/000"]["progress"]
+        assert (progress["major_iteration"], progress["peak_jy"]) == (2, peak_jy)
+        assert progress["text"].startswith("major iteration 2, peak ")
+        assert progress["written_s"] == log.stat().st_mtime
+
+
+def test_journal_without_times(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_text('{"event": "run_started"}\n')
+    watched = Watched(tmp_path)
+    watched.look()
+    assert watched.lines()[1].text == "  began at a time unknown, last heard of at a time unknown"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_following_ends_with_the_run(
+    running: Journal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    monkeypatch.setattr(status, "LOOK_S", 0.01)
+    looks = []
+    whole = Watched.look
+
+    def look(watched: Watched):
+        looks.append(1)
+        if len(looks) == 3:
+            running.record("job_done", step="image", job="image/000", exit_code=0)
+            running.record("step_done", step="image", jobs=1, failed=0, outputs={})
+        if len(looks) == 5:
+            running.record("run_ended", ok=True, problem=None, signal=None)
+        return whole(watched)
+
+    monkeypatch.setattr(Watched, "look", look)
+    assert cli.main(["status", "--follow", *options, str(running.path.parent)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    if options:
+        assert [json.loads(line)["state"] for line in lines] == ["running", "running", "done"]
+    else:
+        assert lines == [
+            "average: done, 2 of 2 jobs",
+            "image: running, 0 of 1 jobs",
+            "field: running",
+            "image: done, 1 of 1 jobs",
+            "field: done",
+        ]
+
+
+def test_following_a_journal_without_a_run_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.record("step_forgotten", step="average")
+    assert cli.main(["status", "--follow", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == "run: waiting\n"
+
+
+def test_following_on_a_terminal(running: Journal) -> None:
+    argv = [sys.executable, "-m", "lofarpipe.cli", "status", "--follow", str(running.path.parent)]
+    terminal = PseudoTerminal(argv, running.path.parent, columns=40, PYTHONPATH=ROOT)
+    try:
+        terminal.until("▶ image    0/1", "000 a.ms")
+        running.record("run_ended", ok=False, problem="it failed", signal=None)
+        terminal.until("it failed")
+        page = running.path.with_name("report.html")
+        time.sleep(0.5)  # one that does not wait would be gone; one that does, waits longer
+        page.touch()
+        running.path.with_name("journal.lock").unlink()
+        assert terminal.finish() == 1
+    finally:
+        terminal.close()
+    lines = list(filter(None, terminal.lines()))
+    assert "it failed" in lines
+    assert lines[-1] == f"report: {page}"
+    assert max(map(len, lines[:-1])) <= 40
+    assert "\x1b[?25h" in terminal.raw.rpartition("it failed")[2], "the cursor is shown again"
+
+
+def test_who_has_seen_enough_hears_nothing_of_an_end(running: Journal) -> None:
+    argv = [sys.executable, "-m", "lofarpipe.cli", "status", "--follow", str(running.path.parent)]
+    terminal = PseudoTerminal(argv, running.path.parent, PYTHONPATH=ROOT)
+    try:
+        terminal.until("000 a.ms")
+        terminal.type(b"\x03")
+        assert terminal.finish() == 128 + signal.SIGINT
+    finally:
+        terminal.close()
+    assert "interrupted" not in terminal.raw
+    assert "\x1b[?25h" in terminal.raw, "the cursor is shown again"
+    assert Watched(running.path.parent).look().state == "running"
+
+
+@pytest.mark.parametrize("name", ["", "run.parset"])
+def test_what_is_no_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.parset").touch()
+    assert cli.main(["status", str(tmp_path / name)]) == 1
+    assert capsys.readouterr().err == (
+        f"genericpipeline.py: {tmp_path / name}: there is no journal.jsonl; name the job directory of a run\n"
+    )
+
+
+def test_journal_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    assert cli.main(["status", str(tmp_path)]) == 1
+    assert "journal.jsonl: cannot be read: Is a directory" in capsys.readouterr().err
+
+
+# Who holds the job directory
+
+
+def hold(directory: Path, **changes: object) -> dict[str, object]:
+    """Write a lock, and return the facts of the run that holds it."""
+    holder = {**vars(Holder.here()), **changes}
+    (directory / "journal.lock").write_text(json.dumps(holder))
+    return {"host": holder["host"], "pid": holder["pid"]}
+
+
+def test_process_of_this_machine(tmp_path: Path) -> None:
+    assert not is_alive(tmp_path, {})
+    assert is_alive(tmp_path, hold(tmp_path))
+    assert is_alive(tmp_path, {})  # an old journal does not say who
+    ended = subprocess.Popen(["true"])
+    ended.wait(LIMIT_S)
+    assert not is_alive(tmp_path, hold(tmp_path, pid=ended.pid, ticks=1))
+
+
+def test_process_of_another_machine_gives_signs_of_life(tmp_path: Path) -> None:
+    facts = hold(tmp_path, host="n1", boot="other")
+    assert is_alive(tmp_path, facts)
+    long_ago_s = time.time() - 10 * STALE_S
+    os.utime(tmp_path / "journal.lock", (long_ago_s, long_ago_s))
+    assert not is_alive(tmp_path, facts)
+
+
+def test_lock_of_another_run_is_none(tmp_path: Path) -> None:
+    facts = hold(tmp_path)
+    assert not is_alive(tmp_path, {**facts, "pid": 1})
+    (tmp_path / "journal.lock").write_text("")
+    assert not is_alive(tmp_path, facts)

@@ -1,0 +1,41 @@
+"""The first word of the command line."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from lofarpipe import cli
+from lofarpipe.cli import subcommands
+from lofarpipe.errors import PipelineError
+
+
+@pytest.mark.parametrize("name", subcommands.COMMANDS)
+def test_every_subcommand_is_there(name: str) -> None:
+    module, _, function = subcommands.COMMANDS[name].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_rest_of_the_line_is_the_subcommands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lofarpipe.cli.status.main", lambda words: len(words))
+    assert cli.main(["status", "a", "--follow"]) == 2
+
+
+def test_parset_with_the_name_of_a_subcommand(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "status.parset").write_text("pipeline.steps = []\n")
+    (tmp_path / "status").write_text("pipeline.steps = []\n")
+    assert [cli.main(["--list", name, "-j", "job"]) for name in ("./status", "status.parset")] == [0, 0]
+
+
+@pytest.mark.parametrize(("flags", "has_trace"), [([], False), (["-d"], True)])
+def test_problem_of_a_subcommand(monkeypatch, capsys, flags, has_trace) -> None:
+    def fail(words):
+        raise PipelineError("it is not there")
+
+    monkeypatch.setattr("lofarpipe.cli.status.main", fail)
+    assert cli.main(["status", *flags]) == cli.EXIT_FAILED
+    said = capsys.readouterr().err
+    assert said.endswith("genericpipeline.py: it is not there\n")
+    assert ("Traceback" in said) == has_trace

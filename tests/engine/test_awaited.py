@@ -1,0 +1,46 @@
+"""What jobs that did not run may write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.engine.awaited import Awaited, named_by_job
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "writer"),
+    [
+        ("@/out/new", "@/out", "copy"),
+        ("@/out/old", "@/out", ""),  # it is there: an input
+        ("@/out", "@/out", "copy"),  # a directory of results, or of inputs: nobody knows
+        ("@/out", "@/out/deep", "copy"),
+        ("@/outer/new", "@/out", ""),
+        ("@/out/new", "@/other", ""),
+        ("@/other/new", "@/work", "copy"),  # where jobs run they write what they like
+        ("@/other/new", "@/work/deep", "copy"),
+        ("@/other/new", "@/workshop", ""),
+    ],
+)
+def test_who_may_write_into_a_directory(tmp_path: Path, path: str, folder: str, writer: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old").touch()
+    awaited = Awaited(tmp_path / "work")
+    assert awaited.writer(folder.replace("@", str(tmp_path))) == ""
+    awaited.add("copy", [path.replace("@", str(tmp_path))])
+    assert awaited.writer(folder.replace("@", str(tmp_path))) == writer
+
+
+def test_files_that_may_be_written(tmp_path: Path) -> None:
+    awaited = Awaited(tmp_path)
+    awaited.add("copy", ["/a", "/b"])
+    assert awaited.has_any({"/b", "/c"})
+    assert not awaited.has_any(["/c"])
+
+
+def test_names_in_a_job(tmp_path: Path) -> None:
+    """A name with a blank is one if it is there; else its pieces count, as those of a list do."""
+    (tmp_path / "a b").touch()
+    said = [[f"{tmp_path}/a b", "msin=[/c.MS,/d.MS]"], {"kwargs": {"root": "out/e"}}]
+    assert named_by_job(said, Path("/work")) == [f"{tmp_path}/a b", "/c.MS", "/d.MS", "/work/out/e"]

@@ -1,0 +1,272 @@
+"""What a run that was killed left is waited for, and cleared away, but nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lofarpipe.config import Overrides, load_settings
+from lofarpipe.engine import cleanup as module
+from lofarpipe.engine.cleanup import Leftovers
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.guardian import Guardian
+from lofarpipe.executors.local.process import session_members
+from lofarpipe.executors.local.staging import MARKER
+from lofarpipe.programs.find import job_environment
+from lofarpipe.state.history import History
+from lofarpipe.state.uptodate import Ledger
+from lofarpipe.support.processes import boot_id, start_ticks
+
+
+class Site:
+    """A journal of a run that was killed, and what is done with what it left."""
+
+    def __init__(self, here: Path) -> None:
+        (here / "pipeline.cfg").write_text(f"[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n")
+        self.settings = load_settings(here / "run.parset", Overrides(config=str(here / "pipeline.cfg")))
+        self.work = self.settings.job_workdir
+        self.work.mkdir()
+        self.history = History()
+        self.told: list[str] = []
+
+    def killed(self, executor: str = "local", boot: str | None = None, **facts: Any) -> None:
+        self.history.record("run_started", job="run", pid=0, boot=boot or boot_id(), executor=executor)
+        self.history.record("job_started", **{"step": "s", "job": "s/000", "pid": 0, "before": {}, **facts})
+
+    def clear(self) -> None:
+        Leftovers(Ledger(self.history, self.settings), self.told.append).clear()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def make(path: Path, *names: str) -> Path:
+    path.mkdir(parents=True)
+    for name in names:
+        (path / name).touch()
+    return path
+
+
+def test_directories_of_a_job_are_removed(site: Site, tmp_path: Path) -> None:
+    tempdir, stage = make(tmp_path / "tempdir", MARKER, "x"), make(tmp_path / "stage")
+    site.killed(tempdir=str(tempdir), stage=str(stage))
+    site.clear()
+    assert not tempdir.exists()
+    assert not stage.exists()  # it had just been made
+    assert site.told == []
+
+
+def test_directory_of_somebody_else_stays(site: Site, tmp_path: Path) -> None:
+    data = make(tmp_path / "data", "x")
+    site.killed(tempdir=str(data), stage=str(tmp_path / "never made"))
+    site.clear()
+    assert (data / "x").exists()
+
+
+def test_jobs_of_a_queue_are_left_to_it(site: Site) -> None:
+    (site.work / "x").touch()
+    site.killed("slurm", before={f"{site.work}/x": None})
+    site.clear()
+    assert (site.work / "x").exists()
+    site.history.record("job_done", step="s", job="s/000", problem="lost", is_lost=True)
+    site.clear()
+    assert not (site.work / "x").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "table"])
+def test_product_that_is_not_complete_is_removed(site: Site, kind: str) -> None:
+    path = site.work / "x"
+    if kind == "file":
+        path.touch()
+    elif kind == "link":
+        path.symlink_to(site.work)
+    else:
+        make(path, "table.dat")
+    site.killed(before={str(path): None})
+    site.clear()
+    assert not os.path.lexists(path)
+    assert site.work.exists()
+    assert site.told == [f"s/000 was cut off; {path} was not complete, and is removed"]
+
+
+def test_what_was_there_before_stays(site: Site) -> None:
+    (site.work / "x").touch()
+    site.killed(before={f"{site.work}/x": "sha256:1@2", f"{site.work}/none": None})
+    site.clear()
+    assert (site.work / "x").exists()
+
+
+def test_product_of_another_job_stays(site: Site) -> None:
+    """Both name the directory; what one of them completed is in it."""
+    make(site.work / "shared", "done", "table.dat")
+    (site.work / "log").touch()
+    site.killed(before={f"{site.work}/shared": None, f"{site.work}/log": None})
+    written = {f"{site.work}/shared/done": "1@2", f"{site.work}/log": "3@4"}
+    site.history.record("job_done", step="s", job="s/001", problem=None, written=written)
+    site.clear()
+    assert (site.work / "shared/done").exists()
+    assert (site.work / "log").exists()
+
+
+@pytest.mark.parametrize("is_output", [True, False])
+def test_plain_directory_is_removed_only_if_it_is_the_product(site: Site, is_output: bool) -> None:
+    path = make(site.work / "plots", "a.png")
+    site.killed(before={str(path): None}, outputs=[str(path)] if is_output else [])
+    site.clear()
+    assert path.exists() != is_output
+
+
+def test_own_files_of_the_runner_stay(site: Site) -> None:
+    logs = make(site.settings.job_directory / "logs", "000.log")
+    site.killed(before={f"{logs}/000.log": None})
+    site.clear()
+    assert (logs / "000.log").exists()
+
+
+def test_what_cannot_be_removed_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    (site.work / "x").touch()
+    site.killed(before={f"{site.work}/x": None})
+
+    def unlink(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(PipelineError, match=r"x: not complete, and cannot be removed before it is made again: .*den"):
+        site.clear()
+
+
+# Processes.
+
+
+def session(script: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sh", "-c", script], start_new_session=True)
+
+
+def reap(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def test_job_that_does_not_end_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(module, "FORCE_S", 0.5)
+    process = session("trap '' TERM; while :; do sleep 0.1; done")
+    site.killed(pid=process.pid, ticks=start_ticks(process.pid))
+    site.clear()
+    assert session_members([process.pid]) == []
+    assert process.wait() == -signal.SIGKILL
+    assert "the run before this one was killed; waiting until its processes have ended" in site.told[0]
+    assert "did not end, and are ended now" in site.told[1]
+
+
+def test_job_that_cannot_be_ended_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATIENCE_S", "FORCE_S"):
+        monkeypatch.setattr(module, name, 0.1)
+    monkeypatch.setattr(module, "send_signal", lambda processes, number: None)
+    process = session("exec sleep 60")
+    site.killed(pid=process.pid, ticks=start_ticks(process.pid))
+    with pytest.raises(PipelineError, match=f"cannot be ended: {process.pid}"):
+        site.clear()
+    reap(process)
+
+
+@pytest.mark.parametrize("why", ["another process", "another boot", "no process"])
+def test_process_that_is_not_the_job_is_left_alone(site: Site, why: str) -> None:
+    process = session("exec sleep 60")
+    site.killed(
+        boot="of yesterday" if why == "another boot" else None,
+        pid=0 if why == "no process" else process.pid,
+        ticks=1 if why == "another process" else start_ticks(process.pid),
+    )
+    site.clear()
+    assert process.poll() is None
+    assert site.told == []
+    reap(process)
+
+
+ENGINE = """
+import sys
+from lofarpipe.executors.local.guardian import Guardian
+import subprocess
+with Guardian(30.0) as guardian:
+    process = subprocess.Popen(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], start_new_session=True)
+    guardian.watch(process.pid)
+    print(process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_guardian_of_a_killed_run_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would remove directories of the same name from under the jobs of this run."""
+    for name in ("PATIENCE_S", "FORCE_S"):
+        monkeypatch.setattr(module, name, 0.2)
+    environment = {**os.environ, **job_environment()}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    engine = subprocess.Popen([sys.executable, "-c", ENGINE], env=environment, **pipes)  # type: ignore[call-overload]
+    job = int(engine.stdout.readline())
+    engine.kill()
+    engine.wait()  # not for the end of its output, which the job holds
+    engine.stdin.close()
+    engine.stdout.close()
+    for pid in (engine.pid, 0, os.getpid()):  # this run has begun, after another that was killed at once
+        site.history.record("run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+    assert module.guardians({engine.pid})  # two, if it is about to begin a program
+    site.clear()  # the job itself is not known: its start was not recorded
+    assert module.guardians({engine.pid}) == []
+    os.killpg(job, signal.SIGKILL)
+
+
+def test_guardian_of_a_living_engine_is_its_own(site: Site) -> None:
+    """The process id of a killed run may be that of another one today."""
+    with Guardian(1.0):
+        assert module.guardians({os.getpid()}) == []
+
+
+def test_guardian_of_a_run_that_ended_is_not_looked_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "guardians", lambda pids: [1])
+    site.history.record("run_started", job="run", pid=os.getpid() + 1, boot=boot_id(), executor="local")
+    site.history.record("run_ended", ok=True)
+    site.clear()
+    assert site.told == []
+
+
+def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run was killed while it started it."""
+    for name in ("PATIENCE_S", "FORCE_S"):
+        monkeypatch.setattr(module, name, 0.3)
+    monkeypatch.setenv(module.OWNER, "elsewhere")
+    other = session("exec sleep 60")
+    module.mark_processes(site.settings.job_directory)
+    process = session("exec sleep 60")
+    started = [module.started_by(site.settings.job_directory), module.started_by(Path("elsewhere"))]
+    assert process.pid in started[0]
+    assert process.pid not in started[1]
+    assert other.pid in started[1]
+    for pid in (1 << 30, os.getpid()):  # the one that was killed, and this one
+        site.history.record("run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+    site.clear()
+    assert process.wait() == -signal.SIGTERM
+    assert other.poll() is None
+    reap(other)
+
+
+def test_waiting_ends_with_the_processes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 1e6)
+    process = session("exec sleep 60")
+
+    def tell(text: str) -> None:
+        site.told.append(text)
+        process.kill()
+
+    site.killed(pid=process.pid, ticks=start_ticks(process.pid))
+    Leftovers(Ledger(site.history, site.settings), tell).clear()
+    assert len(site.told) == 1
+    process.wait()

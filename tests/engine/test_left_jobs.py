@@ -1,0 +1,96 @@
+"""Jobs that their step has not any more: what they did is good when it has them again, unless it was written over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lofarpipe.state.history import Event, History
+
+
+def done(job: str, **facts: Any) -> Event:
+    path = f"/out/{job.rpartition('/')[2]}"
+    made = {"files": {path: "1@1", "/in": "1@1"}, "written": {path: "1@1"}}
+    return {"event": "job_done", "step": job.rpartition("/")[0], "job": job, "problem": None, **made, **facts}
+
+
+def started(step: str, *left: str, **facts: Any) -> Event:
+    return {"event": "step_started", "step": step, **({"left": list(left)} if left else {}), **facts}
+
+
+def after(*events: Event) -> History:
+    return History([started("s"), done("s/000"), done("s/001"), started("s", "s/000"), *events])
+
+
+def names(history: History) -> list[str]:
+    return [end["job"] for end in history.jobs_ended("s")]
+
+
+def test_job_that_is_left_is_known_and_not_counted() -> None:
+    history = after()
+    assert names(history) == ["s/001"]
+    assert history.jobs_done("s") == 1
+    assert [end["job"] for end in history.all_ended("s")] == ["s/000", "s/001"]
+    assert set(history.known_jobs("s")) == set(history.jobs_of("s")) == {"s/000", "s/001"}
+    assert (history.last_job("s/000") or {})["serial"] == 2
+
+
+def test_job_that_comes_again_is_as_it_was() -> None:
+    history = after(started("s", "s/001"))
+    assert names(history) == ["s/000"]
+    assert names(after(started("s"))) == ["s/000", "s/001"]
+
+
+def test_only_step_of_which_nothing_else_is_known() -> None:
+    history = History([started("s"), done("s/000"), started("s", "s/000")])
+    assert names(history) == []
+    assert history.steps_with_jobs() == {"s"}
+    assert names(History([started("s", "s/000")])) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "is_known"),
+    [
+        (done("s/002"), True),
+        (done("s/002", written={"/out/000": "2@2"}), False),
+        (done("s/002", written={"/out/000": None}, problem="failed"), False),
+        (done("s/002", written={"/out/000": "2@2"}, is_lost=True), False),
+        (done("s/002", written={"/in": "2@2"}), False),  # who shares an input of this step changed it
+        (done("t/000", written={"/in": "2@2"}), True),  # what comes after a step is no business of it
+        (done("t/000", written={"/out/000": "2@2"}), False),
+        ({"event": "step_done", "step": "t", "written": {"/out/000": "2@2"}}, False),
+        ({"event": "job_started", "step": "s", "job": "s/000"}, True),  # as one that is open
+        ({"event": "job_forgotten", "step": "s", "job": "s/000"}, False),
+        ({"event": "step_forgotten", "step": "s"}, False),
+    ],
+)
+def test_what_is_written_over_is_not_done(event: Event, is_known: bool) -> None:
+    history = after(event)
+    assert ("s/000" in history.known_jobs("s")) == is_known
+    assert history.last_job("s/000") is None or (is_known and event["event"] != "job_started")
+    history.record("step_started", step="s")
+    assert (history.last_job("s/000") is not None) == (is_known and event["event"] != "job_started")
+
+
+def test_job_that_came_again_is_not_left_any_more() -> None:
+    history = after(started("s"), done("s/001", written={"/out/000": "2@2"}))
+    assert names(history) == ["s/000", "s/001"]
+
+
+@pytest.mark.parametrize("left", [5, "s/000", {"s/000": 1}, [["s/000"], None]])
+def test_line_that_says_what_nobody_wrote(left: object) -> None:
+    assert names(History([started("s"), done("s/000"), {"event": "step_started", "step": "s", "left": left}])) == [
+        "s/000"
+    ]
+
+
+def test_start_says_what_is_unsafe_until_it_is_forgotten() -> None:
+    unsafe = {"s/000": {"/a": "1@1"}, "s/001": {"/b": "1@1"}}
+    events: list[Event] = [started("s", unsafe=unsafe), {"event": "step_done", "step": "s"}]
+    assert History(events).unsafe("s") == (1, unsafe)
+    assert History(events).jobs_of("s") == ["s/000", "s/001"]
+    history = History([*events, {"event": "job_forgotten", "step": "s", "job": "s/000"}])
+    assert history.unsafe("s") == (1, {"s/001": {"/b": "1@1"}})
+    assert History([*events, {"event": "step_forgotten", "step": "s"}]).unsafe("s") == (0, {})
+    assert unsafe.keys() == {"s/000", "s/001"}

@@ -1,0 +1,135 @@
+"""Files of a dry run: written in one place, known under another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.engine.overlay import PLACEHOLDER, Shadow, placeholder
+from lofarpipe.errors import PipelineError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "shadow").mkdir()
+    return tmp_path / "shadow"
+
+
+@pytest.fixture
+def shadow(root: Path) -> Shadow:
+    return Shadow(root)
+
+
+def write(shadow: Shadow, name: str, text: str = "") -> None:
+    Path(shadow.made(name)).write_text(text)
+
+
+def test_file_is_found_where_it_was_written(shadow: Shadow, root: Path) -> None:
+    assert shadow.found("/job/x.mapfile") == "/job/x.mapfile"
+    assert shadow.made("/job/x.mapfile") == f"{root}/job/x.mapfile"
+    assert shadow.found("/job/x.mapfile") == f"{root}/job/x.mapfile"
+    assert shadow.found("/job/y.mapfile") == "/job/y.mapfile"
+    assert (root / "job").is_dir()
+    assert shadow.made(f"{root}/job/x.mapfile") == f"{root}/job/x.mapfile"  # whoever has the place itself
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("/job/x.mapfile", "@/job/x.mapfile"),
+        ("/job//maps/../x.mapfile", "@/job/x.mapfile"),
+        ("[/job/x.mapfile, /job/no.mapfile,/other/x.mapfile]", "[@/job/x.mapfile, /job/no.mapfile,/other/x.mapfile]"),
+        ("-map=/job/x.mapfile", "-map=@/job/x.mapfile"),
+        ("/job/x.mapfile.old", "/job/x.mapfile.old"),
+        ("/a/job/x.mapfile", "/a/job/x.mapfile"),
+        ("/data/with blank/x.mapfile", "@/data/with blank/x.mapfile"),
+        ("['/data/with blank/x.mapfile']", "['@/data/with blank/x.mapfile']"),
+        ("x.mapfile", "x.mapfile"),
+        ("/job", "/job"),
+        ("@/job/x.mapfile", "@/job/x.mapfile"),
+    ],
+)
+def test_names_in_a_text(shadow: Shadow, root: Path, text: str, there: str) -> None:
+    assert shadow.into(text) == text  # nothing was written
+    write(shadow, "/job/x.mapfile")
+    write(shadow, "/data/with blank/x.mapfile")
+    assert shadow.into(text.replace("@", str(root))) == there.replace("@", str(root))
+    assert shadow.back(shadow.into(text)).replace("@", "") in (text.replace("@", ""), "/job/x.mapfile")
+
+
+def test_relative_name(shadow: Shadow, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root.parent)
+    write(shadow, "maps/x.mapfile")
+    assert shadow.into("maps/x.mapfile") == f"{root}{root.parent}/maps/x.mapfile"
+
+
+def test_names_in_things(shadow: Shadow, root: Path) -> None:
+    thing = {f"{root}/a": [f"x={root}/b", 1, None, True, (f"{root}/c", 2.5)], "path": Path(f"{root}/d")}
+    assert shadow.back(thing) == {"/a": ["x=/b", 1, None, True, ("/c", 2.5)], "path": Path("/d")}
+
+
+def test_files_have_the_names_of_a_run_in_them(shadow: Shadow, root: Path) -> None:
+    (root / "job").mkdir()
+    (root / "job/x.mapfile").write_text(f"[{{'file': '{root}/job/y'}}]")
+    assert shadow.found("/job/x.mapfile") == "/job/x.mapfile"
+    shadow.settle()
+    assert Path(shadow.found("/job/x.mapfile")).read_text() == "[{'file': '/job/y'}]"
+    mark = (root / "job/x.mapfile").stat().st_mtime_ns
+    shadow.settle()
+    assert (root / "job/x.mapfile").stat().st_mtime_ns == mark
+
+
+def test_files_that_are_not_certain(shadow: Shadow, root: Path) -> None:
+    write(shadow, "/job/x.mapfile", f"[{placeholder('make', 'image', 7)}]")
+    write(shadow, "/job/xy.mapfile", "<no such thing>")
+    shadow.settle()
+    assert shadow.uncertain(f"[{root}/job/xy.mapfile]") == []
+    assert shadow.uncertain(f"{root}/job/x.mapfile") == ["/job/x.mapfile"]
+    assert shadow.uncertain(f"[{root}/job/x.mapfile,b]") == ["/job/x.mapfile"]
+    write(shadow, "/job/x.mapfile", "[]")
+    shadow.settle()
+    assert shadow.uncertain(f"{root}/job/x.mapfile") == []
+
+
+def test_placeholder_stays_whole_in_the_name_of_an_output() -> None:
+    text = placeholder("make-it", "image_pb", 7)
+    assert text == "<make-it:image_pb:007>"
+    assert PLACEHOLDER.fullmatch(text)
+    assert os.path.splitext(text) == (text, "")  # noqa: PTH122 - outputs are named so
+    assert "/" not in text
+
+
+def test_places_for_a_plugin(shadow: Shadow, root: Path, tmp_path: Path) -> None:
+    """A directory is there, a file's directory too, and a file that is there is there as well."""
+    (tmp_path / "mine.mapfile").write_text("[]")
+    given = {
+        "mapfile_dir": "/job/maps",
+        "mapfile_in": f"{tmp_path}/mine.mapfile",
+        "result_parset": "/job/p/x",
+        "n": "1",
+    }
+    places = shadow.places(["mapfile_dir", "mapfile_in", "result_parset", "absent"], {**given, "filename": "a/b"})
+    assert places == {key: f"{root}{given[key]}" for key in ("mapfile_dir", "mapfile_in", "result_parset")}
+    assert (root / "job/maps").is_dir()
+    assert (root / "job/p").is_dir()
+    assert Path(places["mapfile_in"]).read_text() == "[]"
+    Path(places["mapfile_in"]).write_text("[1]")
+    assert shadow.place("mapfile_in", given["mapfile_in"]) == places["mapfile_in"]
+    assert Path(places["mapfile_in"]).read_text() == "[1]"  # not copied a second time
+    assert (tmp_path / "mine.mapfile").read_text() == "[]"
+
+
+@pytest.mark.parametrize("key", ["filename", "newname", "outmapname"])
+@pytest.mark.parametrize("name", ["/data/x.mapfile", "../x.mapfile", "a/../../x"])
+def test_names_that_lead_out_of_a_place(shadow: Shadow, key: str, name: str) -> None:
+    with pytest.raises(PipelineError, match=f"{key} is .*, and a dry run writes below the directory that is given"):
+        shadow.places(["mapfile_dir"], {"mapfile_dir": "/job", key: name})
+
+
+def test_directories_with_files_here(shadow: Shadow) -> None:
+    write(shadow, "/job/maps/x")
+    assert shadow.has_folder("/job/maps")
+    assert shadow.has_folder("/job/maps/")
+    assert not shadow.has_folder("/job")

@@ -1,0 +1,270 @@
+"""Whole small pipelines through the command line: real programs, no astronomy."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from copy_pipeline import CONFIG, copy_step, journalled, list_step
+from lofarpipe.cli import main
+from lofarpipe.support.data_map import DataMap, DataProduct
+
+STEPS = """\
+pipeline.steps = [list, copy, count, report]
+count.control.type = pythonplugin
+count.control.executable = count.py
+count.control.error_tolerance = False
+count.argument.flags = [copy.output.mapfile]
+count.argument.unit = lines
+report.control.type = executable_args
+report.control.executable = /bin/echo
+report.control.mapfile_in = count.output.total.mapfile
+report.control.inputkey = total
+report.argument.flags = [total]
+"""
+PARSET = STEPS + list_step("[{here}/in/a.txt, {here}/in/b.txt]") + copy_step()
+COUNT = """\
+OUTPUTS = ("total",)
+
+
+def main(infile, unit):
+    with open(infile) as stream:
+        return {"total": len(stream.readlines()), "unit": unit}
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    for name in ("in", "my/scripts", "my/plugins"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "in" / "a.txt").write_text("1\n2\n")
+    (tmp_path / "in" / "b.txt").write_text("1\n2\n3\n")
+    (tmp_path / "my" / "scripts" / "count.py").write_text(COUNT)
+    (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
+    (tmp_path / "copy.parset").write_text(PARSET.format(here=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _run(site, *arguments, parset="copy.parset"):
+    return main([parset, "-c", "pipeline.cfg", *arguments])
+
+
+def _started(site):
+    return [event["step"] for event in journalled(site / "copy", "step_started")]
+
+
+def test_steps_pass_maps_to_each_other(site):
+    assert _run(site) == 0
+    job = site / "copy"
+    assert [p.file for p in DataMap.load(str(job / "mapfiles/copy.mapfile")).data] == [
+        f"{job}/a.copy",
+        f"{job}/b.copy",
+    ]
+    assert (job / "b.copy").read_text() == "1\n2\n3\n"
+    assert [p.file for p in DataMap.load(str(job / "mapfiles/count.total.mapfile")).data] == ["2", "3"]
+    assert [p.file for p in DataMap.load(str(job / "mapfiles/count.unit.mapfile")).data] == ["lines", "lines"]
+    assert (job / "parsets/count.parset").read_text() == "unit=lines\n"
+    commands = (job / "commands.txt").read_text().splitlines()
+    assert commands[0] == f"copy/000: /bin/cp {site}/in/a.txt {job}/a.copy"
+
+
+def test_a_finished_run_is_not_run_again(site):
+    assert _run(site) == 0
+    stamp = (site / "copy" / "a.copy").stat().st_mtime_ns
+    assert _run(site) == 0
+    assert _started(site) == ["copy", "count", "report"]
+    assert (site / "copy" / "a.copy").stat().st_mtime_ns == stamp
+
+
+def test_a_changed_argument_runs_that_step_again(site):
+    assert _run(site) == 0
+    assert _run(site, "-s", "count.argument.unit=rows") == 0
+    assert _started(site) == ["copy", "count", "report", "count"]  # report takes what count gave as before
+    assert [p.file for p in DataMap.load("copy/mapfiles/count.unit.mapfile").data] == ["rows", "rows"]
+
+
+def test_a_failing_job_shows_its_last_lines_log_and_command(site, capsys):
+    script = site / "my" / "scripts" / "count.py"
+    script.write_text("def main(infile, unit):\n    print('reading', infile)\n    raise ValueError('no lines in it')\n")
+    assert _run(site) == 1
+    err = capsys.readouterr().err
+    assert "step 'count': 2 of 2 jobs failed: count/000" in err
+    assert "no lines in it" in err
+    assert f"{site}/copy/logs/count/000.log" in err
+    assert "To repeat this job by hand: cd " in err
+    assert "Traceback" not in err.partition("Last lines of")[0]
+
+
+def test_resume_after_a_failure(site):
+    script = site / "my" / "scripts" / "count.py"
+    script.write_text("def main(infile, unit):\n    raise ValueError('not today')\n")
+    assert _run(site) == 1
+    script.write_text(COUNT)
+    assert _run(site) == 0
+    assert _started(site) == ["copy", "count", "count", "report"]
+
+
+def test_what_a_script_warns_of_is_shown(site, capfd):
+    script = site / "my" / "scripts" / "count.py"
+    script.write_text("def main(infile, unit):\n    print('WARNING: short file')\n    return {'total': 1}\n")
+    assert _run(site) == 0
+    shown = "".join(capfd.readouterr())
+    assert shown.count("count: short file") == 2
+
+
+def test_error_tolerance_skips_what_failed(site):
+    (site / "in" / "b.txt").unlink()
+    assert _run(site, "-s", "copy.control.error_tolerance=True") == 0
+    assert [p.skip for p in DataMap.load("copy/mapfiles/copy.mapfile").data] == [False, True]
+    assert [p.file for p in DataMap.load("copy/mapfiles/count.total.mapfile").data] == ["2"]
+
+
+def test_all_failed_is_a_failure_whatever_the_tolerance(site, capsys):
+    (site / "in" / "a.txt").unlink()
+    (site / "in" / "b.txt").unlink()
+    assert _run(site, "-s", "copy.control.error_tolerance=True") == 1
+    assert "2 of 2 jobs failed" in capsys.readouterr().err
+
+
+def test_skipped_products_get_no_job_and_keep_their_place(site):
+    names = [site / "in" / f"{letter}.txt" for letter in "abc"]
+    names[2].write_text("1\n")
+    DataMap([DataProduct("localhost", str(name), name == names[1]) for name in names]).save(str(site / "given.mapfile"))
+    assert _run(site, "-s", f"copy.control.mapfile_in={site}/given.mapfile") == 0
+    assert (site / "copy" / "c.copy").read_text() == "1\n"
+    assert not (site / "copy" / "b.copy").exists()
+    assert [p.skip for p in DataMap.load("copy/mapfiles/copy.mapfile").data] == [False, True, False]
+
+
+def test_all_findings_are_shown_before_anything_runs(site, capsys):
+    text = (site / "copy.parset").read_text()
+    text = text.replace("copy.control.inputkey", "copy.control.inputky").replace("/bin/echo", "/bin/ehco")
+    text = text.replace("count.output.total", "count.output.totl").replace("[copy.output", "[cop.output")
+    text = text.replace("report.control.type = executable_args", "report.control.type = executable_arg")
+    text += "lst.control.files = x\ncopy.contrl.inplace = True\ncount.argument.unti = x\nreport.argument.x = {{ y }}\n"
+    (site / "copy.parset").write_text(text)
+    assert _run(site) == 1
+    err = capsys.readouterr().err
+    for piece in (
+        "copy.control.inputky: no such control key for an 'executable_args' step; did you mean 'inputkey'?",
+        "'executable_arg' is no task type; did you mean 'executable_args'?",
+        "'cop.output.mapfile': no step 'cop' runs before",
+        "there is no step 'lst'; did you mean 'list'?",
+        "a step has no part 'contrl'; did you mean 'control'?",
+        "it has no argument 'unti'; did you mean 'unit'?",
+        "'{{ y }}' is not defined",
+        "nothing was run",
+    ):
+        assert piece in err
+    assert not (site / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("pipeline.steps=[list, cpy]", "there is no step 'cpy'; did you mean 'copy'?"),
+        ("copy.control.inplace=true", "is 'true'; True or False is needed"),
+        ("copy.control.max_per_node=two", "is 'two'; an integer is needed"),
+        ("copy.control.retries=-1", "is '-1'; it cannot be negative"),
+        ("copy.control.memory_gb=1e6", "is '1e6'; jobs have "),
+        ("copy.control.gpus=999", "is '999'; jobs have "),
+        ("copy.control.executable=/bin/nowhere", "/bin/nowhere"),
+        ("copy.control.kind=pluging", "is 'pluging'; one of recipe, plugin, feedback, loop, pipeline is needed"),
+        ("copy.control.args_format=lofr", "is 'lofr'; one of gnu, lofar"),
+        ("copy.control.nodescript=executable_casa", "is 'executable_casa'; one of executable_args, python_plugin"),
+        ("copy.control.program=wslean", "'wslean' is not known"),
+        ("list.control.type=addListMapfil", "there is no plugin 'addListMapfil'; did you mean 'addListMapfile'?"),
+        ("list.control.fils=x", "plugin addListMapfile: it has no argument 'fils'; did you mean 'files'?"),
+        (
+            "report.control.mapfile_in=count.output.totl.mapfile",
+            "step 'count' has no output 'totl.mapfile'; did you mean",
+        ),
+        ("count.argument.flags=[copy.output.mapfile, 2, 3]", "it takes 2 positional arguments, 3 are given"),
+    ],
+)
+def test_what_is_found_early(site, capsys, assignment, message):
+    assert _run(site, "--check", "-s", assignment) == 1
+    assert message in capsys.readouterr().err
+    assert not (site / "copy").exists()
+
+
+def test_check_says_that_nothing_is_wrong(site, capsys):
+    assert _run(site, "--check") == 0
+    assert "4 steps, nothing wrong" in capsys.readouterr().out
+    assert not (site / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def plugin_main(args, **kwargs):\n    return 1 / 0\n", "mine.py:2: the plugin failed: ZeroDivisionError"),
+        ("def other():\n    pass\n", "the plugin has no function plugin_main"),
+        ("import nowhere\n", "mine.py:1: the plugin cannot be loaded: ModuleNotFoundError"),
+        ("def plugin_main(:\n", "mine.py:1: the plugin cannot be loaded: SyntaxError"),
+    ],
+)
+def test_bad_plugins_name_file_and_line(site, capsys, body, message):
+    (site / "my" / "plugins" / "PipelineStep_mine.py").write_text(body)
+    (site / "p.parset").write_text("pipeline.steps = [x]\nx.control.kind = plugin\nx.control.type = mine\n")
+    assert _run(site, parset="p.parset") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_plugin_gets_values_and_positionals_and_may_return_anything(site):
+    (site / "my" / "plugins" / "PipelineStep_mine.py").write_text(
+        "import json\n"
+        "def plugin_main(args, **kwargs):\n"
+        "    json.dump([args, kwargs], open('seen.json', 'w'))\n"
+        "    return 0\n"
+    )
+    (site / "p.parset").write_text(
+        "pipeline.steps = [x]\nx.control.kind = plugin\nx.control.type = mine\nx.control.cmdline.b = 2\n"
+        "x.control.cmdline.a = 1\nx.control.plot.minmax = '[0, 1]'\nx.argument.key = input.output.job_name\n"
+    )
+    assert _run(site, parset="p.parset") == 0
+    args, kwargs = json.loads((site / "seen.json").read_text())
+    assert args == ["1", "2"]
+    assert kwargs == {"plot.minmax": "[0, 1]", "parset": f"{site}/p/parsets/x.parset"}
+    assert (site / "p/parsets/x.parset").read_text() == "key=p\n"
+
+
+SECONDS = f"{10000 + os.getpid()}.5"  # only this run of the tests sleeps so long
+
+
+def test_interrupt_leaves_no_child_and_resumes(site):
+    (site / "my" / "scripts" / "count.py").write_text(
+        f"import subprocess\ndef main(infile, unit):\n    subprocess.run(['/bin/sleep', '{SECONDS}'])\n"
+    )
+    command = [sys.executable, "-m", "lofarpipe.cli", "copy.parset", "-c", "pipeline.cfg"]
+    process = subprocess.Popen(command, cwd=site, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _wait_until(lambda: _sleepers())
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "run again to resume" in err
+    assert not _sleepers()
+    (site / "my" / "scripts" / "count.py").write_text(COUNT)
+    assert _run(site) == 0
+
+
+def _sleepers():
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may end while it is looked at
+            if (process / "cmdline").read_bytes() == f"/bin/sleep\0{SECONDS}\0".encode():
+                found.append(process.name)
+    return found
+
+
+def _wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)

@@ -1,0 +1,44 @@
+"""The end of a worker of Dask."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+from lofarpipe.executors.dask import preload as dask_preload
+
+HANGING = """
+import sys, threading
+from lofarpipe.nodes import dask_preload
+dask_preload.CLOSING_S = 0.1
+dask_preload.dask_teardown(None)
+print("closing", flush=True)
+threading.Event().wait()
+"""
+
+
+def test_worker_that_hangs_while_it_closes_is_ended():
+    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "closing\n")
+
+
+def test_jobs_are_told_to_end_at_once(monkeypatch):
+    called = []
+    monkeypatch.setattr(dask_preload, "end_guards", lambda: called.append("guards"))
+    monkeypatch.setattr(dask_preload, "_end_process", lambda: called.append("process"))
+    dask_preload.dask_teardown(None)
+    assert called[0] == "guards"
+
+
+def test_process_of_another_program_is_not_ended(monkeypatch):
+    """A worker within a process, as LocalCluster(processes=False) has it, runs in a thread of it."""
+    called = []
+    monkeypatch.setattr(dask_preload, "end_guards", lambda: called.append("guards"))
+    monkeypatch.setattr(dask_preload, "_end_process", lambda: called.append("process"))
+    thread = threading.Thread(target=dask_preload.dask_teardown, args=(None,))
+    before = threading.active_count()
+    thread.start()
+    thread.join()
+    assert called == ["guards"]
+    assert threading.active_count() == before

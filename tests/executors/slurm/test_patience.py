@@ -1,0 +1,69 @@
+"""Slurm is asked again as long as it does not answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from lofarpipe.executors.slurm import patience
+from lofarpipe.executors.slurm.client import SlurmBusy, SlurmRefused
+from lofarpipe.executors.slurm.patience import patiently
+
+
+class Controller:
+    """Answers the third question."""
+
+    def __init__(self, refusal: type[SlurmRefused] = SlurmBusy) -> None:
+        self.asked = 0
+        self.refusal = refusal
+
+    def answer(self) -> int:
+        self.asked += 1
+        if self.asked < 3:
+            raise self.refusal("connect failure")
+        return 42
+
+
+def nothing(_: float) -> None:
+    """Wait for no time at all."""
+
+
+def test_it_is_asked_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PAUSE_S", 0.01)
+    waited: list[float] = []
+    told: list[str] = []
+    assert patiently(Controller().answer, waited.append, lambda: False, told.append) == 42
+    assert len(waited) >= 2
+    assert told == ["Slurm does not answer, and is asked again: connect failure"] * 2
+
+
+def test_wait_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PAUSE_S", 0.01)
+    waits = 0
+
+    def count(_: float) -> None:  # it returns at once, as where a child ended
+        nonlocal waits
+        waits += 1
+
+    controller = Controller()
+    patiently(controller.answer, count, lambda: False, lambda _: None)
+    assert waits > controller.asked
+
+
+def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "LIMIT_S", -1.0)
+    with pytest.raises(SlurmBusy):
+        patiently(Controller().answer, nothing, lambda: False, lambda _: None)
+
+
+def test_an_end_that_is_asked_for_is_not_waited_through() -> None:
+    controller = Controller()
+    with pytest.raises(SlurmBusy):
+        patiently(controller.answer, nothing, lambda: True, lambda _: None)
+    assert controller.asked == 1
+
+
+def test_what_slurm_refuses_is_not_asked_again() -> None:
+    controller = Controller(SlurmRefused)
+    with pytest.raises(SlurmRefused):
+        patiently(controller.answer, nothing, lambda: False, lambda _: None)
+    assert controller.asked == 1

@@ -1,0 +1,266 @@
+"""Measurement sets: real ones, made-up ones, and what is not one."""
+
+from __future__ import annotations
+
+import shutil
+
+import casacore.tables
+import casacore.tables as ct
+import numpy as np
+import pytest
+
+from lofarpipe.imaging.ms import survey
+from lofarpipe.imaging.ms.measurement_set import (
+    elevation_rad,
+    read_metadata,
+    sample_set,
+    sample_visibilities,
+    stokes_i_weight,
+    usable_exposure_s,
+)
+from lofarpipe.imaging.ms.survey import why_unusable
+from lofarpipe.imaging.ms.tables import MeasurementSetError, visibility_columns
+from small_sets import SetShape, make_set, set_flags
+
+
+@pytest.fixture
+def small_set(tmp_path):
+    return make_set(tmp_path / "small.MS", SetShape())
+
+
+def change_cell(path, subtable, column, row, value):
+    with ct.table(f"{path}/{subtable}" if subtable else str(path), readonly=False, ack=False) as table:
+        table.putcell(column, row, value)
+
+
+def test_metadata_of_real_hba_data(hba_set_generic):
+    seen = read_metadata(str(hba_set_generic))
+    assert (seen.telescope, seen.antenna_set, seen.has_lofar_beam) == ("LOFAR", "HBA_DUAL_INNER", True)
+    assert seen.ref_frequency_hz == 134375000.0
+    assert seen.channel_width_hz == 24414.0625
+    assert seen.bandwidth_hz == 195312.5
+    assert (len(seen.frequencies_hz), seen.correlations) == (8, ("XX", "XY", "YX", "YY"))
+    assert (seen.nrows, seen.ntimes, len(seen.antenna_names)) == (168, 6, 8)
+    assert seen.timestep_s == pytest.approx(10.0139008)
+    assert seen.end_s - seen.start_s == pytest.approx(6 * 10.0139008)
+    assert seen.dish_diameters_m[0] == pytest.approx(31.2625, abs=1e-4)
+    assert np.degrees(elevation_rad(seen, [seen.start_s + 30])) == pytest.approx([66.06], abs=0.01)
+    assert seen.name == hba_set_generic.name
+
+
+def test_metadata_of_a_dish_array(dish_set):
+    seen = read_metadata(str(dish_set))
+    assert (seen.telescope, seen.antenna_set, seen.has_lofar_beam) == ("MeerKAT", "", False)
+    assert seen.frequencies_hz[0] == pytest.approx(856.313e6, abs=1e3)  # REF_FREQUENCY says 1284 MHz
+    assert why_unusable(str(dish_set)) == "every visibility is flagged"
+    assert usable_exposure_s(seen, sample_set(seen, 10_000)) == 0
+
+
+def test_flags_and_exposure_of_real_data(hba_set_generic):
+    assert why_unusable(str(hba_set_generic), "DATA") == ""
+    metadata = read_metadata(str(hba_set_generic))
+    usable_s = usable_exposure_s(metadata, sample_set(metadata, 10_000))
+    assert usable_s == pytest.approx(6 * 10.0139008 * (1 - 0.30952), rel=1e-4)
+
+
+def test_sample_takes_whole_slots_evenly(small_set):
+    sample = sample_visibilities(small_set, max_rows=400)  # 78 rows a slot: 5 of 40 slots
+    assert sample.slots == 5
+    assert sample.fraction == pytest.approx(5 / 40)
+    assert np.unique(np.diff(np.unique(sample.time_s))) == pytest.approx([80.0])
+    assert len(sample.time_s) == 5 * 66  # autocorrelations are left out
+    assert (sample.antenna1 != sample.antenna2).all()
+
+
+def test_sample_of_a_small_set_is_all_of_it(small_set):
+    sample = sample_visibilities(small_set)
+    assert (sample.fraction, sample.slots, len(sample.time_s)) == (1.0, 40, 40 * 66)
+    with ct.table(small_set, ack=False) as table:
+        uvw = table.getcol("UVW")
+    assert sample.uvw_m.shape == (40 * 66, 3)
+    assert np.abs(sample.uvw_m).sum() == pytest.approx(np.abs(uvw).sum())
+
+
+def test_a_single_slot_is_read_where_it_is_larger_than_what_was_asked(small_set):
+    assert sample_visibilities(small_set, max_rows=1).slots == 1
+
+
+def test_weights_are_those_of_stokes_i(tmp_path):
+    path = make_set(tmp_path / "a.MS", SetShape(ntimes=2), weight=3.0)
+    assert np.unique(sample_visibilities(path).weights) == pytest.approx([3.0])
+    assert stokes_i_weight(np.array([[1.0, 9.0, 9.0, 3.0]])) == pytest.approx([1.0])
+    assert stokes_i_weight(np.array([[5.0]])) == pytest.approx([5.0])
+    assert stokes_i_weight(np.zeros((1, 4))) == pytest.approx([0.0])
+
+
+def test_weights_per_row_where_there_are_none_per_channel(tmp_path):
+    path = make_set(tmp_path / "a.MS", SetShape(ntimes=2), weight=2.0, with_spectrum=False)
+    sample = sample_visibilities(path)
+    assert sample.weights.shape == sample.flags.shape
+    assert np.unique(sample.weights) == pytest.approx([2.0])
+
+
+def test_flags_count_any_correlation_and_the_row(small_set):
+    with ct.table(small_set, readonly=False, ack=False) as table:
+        flags = np.zeros((table.nrows(), 8, 4), bool)
+        flags[1, 2, 1] = True  # row 0 is an autocorrelation
+        table.putcol("FLAG", flags)
+        table.putcol("FLAG_ROW", np.arange(table.nrows()) == 2)
+    sample = sample_visibilities(small_set)
+    assert np.flatnonzero(sample.flags[0]).tolist() == [2]
+    assert sample.flags[1].all()
+    assert sample.flags.sum() == 9
+
+
+def test_unflagged_data_is_found_wherever_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(survey, "ROWS_PER_READ", 100)
+    path = make_set(tmp_path / "a.MS", SetShape())
+    flags = np.ones((78 * 40, 8), bool)
+    flags[0] = False  # an autocorrelation is no data
+    set_flags(path, flags)
+    assert why_unusable(path) == "every visibility is flagged"
+    flags[-2] = False  # the last cross-correlation
+    set_flags(path, flags)
+    assert why_unusable(path) == ""
+
+
+def test_a_sample_is_usable_if_unflagged_weighted_and_finite(tmp_path, monkeypatch):
+    monkeypatch.setattr(survey, "FIRST_ROWS", 100)
+    path = make_set(tmp_path / "a.MS", SetShape(), weight=0.0, with_data=True)
+    assert why_unusable(path, "DATA") == "every visibility is flagged, or of weight 0"
+    with ct.table(path, readonly=False, ack=False) as table:
+        table.putcol("WEIGHT_SPECTRUM", np.ones((1000, 8, 4), np.float32), 0, 1000)
+        table.putcol("DATA", np.full((78 * 40, 8, 4), np.nan + 0j, np.complex64))
+        assert why_unusable(path) == ""
+        assert why_unusable(path, "DATA") == "every visibility is flagged, of weight 0, or not a finite number"
+        cross = int(np.flatnonzero(table.getcol("ANTENNA1") != table.getcol("ANTENNA2"))[600])
+        table.putcell("DATA", cross, np.zeros((8, 4), np.complex64))
+    assert why_unusable(path, "DATA") == ""
+
+
+def test_data_of_made_up_sets_are_not_left_to_chance(tmp_path):
+    for number in range(3):
+        scratch = [np.full(5000, np.nan) for _ in range(50)]
+        del scratch  # casacore gets its memory, and writes to disk what is in it
+        path = make_set(tmp_path / f"{number}.MS", SetShape(nantennas=8, ntimes=6), with_data=True)
+        with ct.table(path, ack=False) as table:
+            assert not table.getcol("DATA").any()
+
+
+def test_columns_of_visibilities(tmp_path):
+    for with_data, columns in ((True, ["DATA"]), (False, [])):
+        path = make_set(tmp_path / f"{with_data}.MS", SetShape(ntimes=2), with_data=with_data)
+        with ct.table(path, ack=False) as table:
+            assert visibility_columns(table) == columns
+
+
+def test_exposure_leaves_gaps_out(tmp_path):
+    path = make_set(tmp_path / "a.MS", SetShape(ntimes=20))
+    with ct.table(path, readonly=False, ack=False) as table:
+        for slot in range(10, 20):
+            for row in range(78):
+                table.putcell("TIME", slot * 78 + row, table.getcell("TIME", slot * 78 + row) + 3600)
+    metadata = read_metadata(path)
+    assert (metadata.ntimes, metadata.times.slots, metadata.times.gaps) == (20 + 360, 20, 1)
+    assert usable_exposure_s(metadata, sample_set(metadata, 10_000)) == pytest.approx(200.0)
+
+
+class CountingTable:
+    """A table that counts the rows read through it."""
+
+    rows = 0
+
+    def __init__(self, table):
+        self._table = table
+
+    def __getattr__(self, name):
+        return getattr(self._table, name)
+
+    def getcol(self, name, first=0, rows=-1, step=1):
+        CountingTable.rows += rows if rows >= 0 else -(-(self._table.nrows() - first) // step)
+        return self._table.getcol(name, first, rows, step)
+
+    def getcell(self, name, row):
+        CountingTable.rows += 1
+        return self._table.getcell(name, row)
+
+
+@pytest.fixture
+def rows_read(monkeypatch):
+    """Return a function that says how many rows a call reads, from all tables."""
+    real = casacore.tables.table
+
+    def count(call, *args):
+        CountingTable.rows = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(casacore.tables, "table", lambda *given, **named: CountingTable(real(*given, **named)))
+            call(*args)
+        return CountingTable.rows
+
+    return count
+
+
+def test_the_cost_does_not_grow_with_the_rows(tmp_path, rows_read):
+    """10,000 and 1,000,000 rows: as many rows are sampled."""
+    shape = {"nantennas": 44, "nchan": 1}  # 990 rows a slot
+    few = make_set(tmp_path / "few.MS", SetShape(ntimes=10, **shape), with_uvw=False)
+    many = make_set(tmp_path / "many.MS", SetShape(ntimes=1010, **shape), with_uvw=False)
+    assert read_metadata(many).nrows == 999_900
+    assert rows_read(read_metadata, few) < 50_000  # a set of so few rows is looked at row by row
+    assert rows_read(read_metadata, many) < 50_000  # of 1010 slots a few columns of a row each, and some slots
+    assert rows_read(sample_visibilities, many, 3000) == rows_read(sample_visibilities, few, 3000) < 40_000
+    assert rows_read(why_unusable, many) == 7 * survey.FIRST_ROWS  # the first read suffices
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (shutil.rmtree, "no such measurement set"),
+        (lambda path: (shutil.rmtree(path), path.mkdir()), "has no table.dat"),
+        (lambda path: (path / "table.dat").write_bytes(b"rubbish"), "cannot be opened as a table"),
+        (lambda path: change_cell(path, "SPECTRAL_WINDOW", "CHAN_WIDTH", 0, np.zeros(8)), "channel width 0.0 Hz"),
+    ],
+    ids=["absent", "directory", "rubbish", "no-width"],
+)
+def test_what_cannot_be_used_is_refused(small_set, spoil, problem):
+    from pathlib import Path
+
+    spoil(Path(small_set))
+    with pytest.raises(MeasurementSetError, match=problem) as caught:
+        read_metadata(small_set)
+    assert small_set in str(caught.value)
+
+
+def test_a_table_that_is_no_measurement_set_is_refused(small_set):
+    with pytest.raises(MeasurementSetError, match="lacks ANTENNA1, ANTENNA2, ARRAY_ID, "):
+        read_metadata(f"{small_set}/ANTENNA")
+
+
+def test_an_empty_set_is_refused(small_set, tmp_path):
+    empty = str(tmp_path / "empty.MS")
+    with ct.table(small_set, ack=False) as table:
+        table.query("rownr() < 0").copy(empty, deep=True).close()
+    with pytest.raises(MeasurementSetError, match="has no rows"):
+        read_metadata(empty)
+
+
+def test_several_spectral_windows_are_refused(small_set):
+    with ct.table(f"{small_set}/DATA_DESCRIPTION", readonly=False, ack=False) as table:
+        table.addrows(1)
+    with pytest.raises(MeasurementSetError, match="has 2 data descriptions"):
+        read_metadata(small_set)
+
+
+def test_another_frame_is_refused(small_set):
+    with ct.table(f"{small_set}/FIELD", readonly=False, ack=False) as table:
+        table.putcolkeyword("PHASE_DIR", "MEASINFO", {"type": "direction", "Ref": "GALACTIC"})
+    with pytest.raises(MeasurementSetError, match="frame GALACTIC"):
+        read_metadata(small_set)
+
+
+def test_a_set_of_autocorrelations_is_refused(small_set):
+    with ct.table(small_set, readonly=False, ack=False) as table:
+        table.putcol("ANTENNA2", table.getcol("ANTENNA1"))
+    with pytest.raises(MeasurementSetError, match="no cross-correlations"):
+        sample_visibilities(small_set)
+    assert why_unusable(small_set) == "every visibility is flagged"

@@ -1,0 +1,148 @@
+"""What a survey says of made-up sets, changed one way after the other, and of real ones."""
+
+from __future__ import annotations
+
+import casacore.tables as ct
+import numpy as np
+import pytest
+
+from lofarpipe.imaging.ms import survey
+from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
+from lofarpipe.imaging.ms.tables import MeasurementSetError
+from small_sets import SetShape, change_column, count_reading, make_set, set_flags
+
+SHAPE = SetShape(nantennas=5, ntimes=12, nchan=4)
+CROSS = 12 * 10 * 4  # visibilities between different antennas
+
+
+@pytest.fixture
+def path(tmp_path):
+    return make_set(tmp_path / "a.MS", SHAPE, with_data=True)
+
+
+def touching(path, antenna):
+    """Return which rows are of an antenna, shaped for a column of visibilities."""
+    with ct.table(path, ack=False) as table:
+        return ((table.getcol("ANTENNA1") == antenna) | (table.getcol("ANTENNA2") == antenna))[:, None, None]
+
+
+def usability(path) -> dict[str, int]:
+    found = survey_set(path, "DATA").usability
+    names = ("flagged", "negative", "not_a_number", "without_weight", "not_finite")
+    return {name: getattr(found, name) for name in names if getattr(found, name)} | {"usable": found.usable}
+
+
+class TestUsability:
+    def test_good_set(self, path):
+        assert usability(path) == {"usable": CROSS}
+        assert survey_set(path).usability.antennas == (0, 1, 2, 3, 4)
+
+    @pytest.mark.parametrize(
+        ("factor", "name"),
+        [(-1.0, "negative"), (np.nan, "not_a_number"), (np.inf, "not_a_number"), (0.0, "without_weight")],
+    )
+    def test_weights_of_one_antenna(self, path, factor, name):
+        of_third = touching(path, 2)
+        change_column(path, "WEIGHT_SPECTRUM", lambda weights: np.where(of_third, weights * factor, weights))
+        assert usability(path) == {name: 12 * 4 * 4, "usable": 12 * 6 * 4}
+        assert survey_set(path).usability.antennas == (0, 1, 3, 4)
+
+    def test_flags_come_before_weights(self, path):
+        set_flags(path, np.arange(180)[:, None] % 15 + np.zeros((1, 4)) == 1)  # baseline 0-1
+        change_column(path, "WEIGHT_SPECTRUM", lambda weights: -weights)
+        assert usability(path) == {"flagged": 12 * 4, "negative": 12 * 9 * 4, "usable": 0}
+
+    def test_values_that_are_not_finite(self, path):
+        of_third = touching(path, 2)
+        change_column(path, "DATA", lambda values: np.where(of_third, np.nan, values).astype(np.complex64))
+        assert usability(path) == {"not_finite": 12 * 4 * 4, "usable": 12 * 6 * 4}
+        assert survey_set(path).usability.usable == CROSS  # no column was asked for
+
+    def test_baselines_that_can_be_used(self, path):
+        with ct.table(path, ack=False) as table:
+            lengths_m = np.hypot(*table.getcol("UVW")[:, :2].T)
+            cross = table.getcol("ANTENNA1") != table.getcol("ANTENNA2")
+        found = survey_set(path).usability
+        assert (found.shortest_m, found.longest_m) == pytest.approx((lengths_m[cross].min(), lengths_m.max()))
+
+    def test_nothing_can_be_used(self, path):
+        set_flags(path, np.ones((180, 4), bool))
+        found = survey_set(path)
+        assert (found.usability.antennas, found.usability.longest_m) == ((), 0.0)
+        assert found.antennas == (0, 1, 2, 3, 4)  # what has rows
+
+    def test_large_sets_are_sampled_in_whole_slots(self, path, monkeypatch):
+        monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 5 * 15 * 4)
+        monkeypatch.setattr(survey, "SAMPLED_VALUES", 15 * 4)
+        change_column(path, "DATA", lambda values: np.full_like(values, np.nan))
+        found = survey_set(path, "DATA").usability
+        assert (found.looked_at, found.not_finite) == (5 * 10 * 4, 10 * 4)
+
+
+class TestTables:
+    def test_good_set(self, path):
+        found = survey_set(path, "DATA")
+        assert (found.visibility_columns, found.missing_columns, found.missing_subtables) == (("DATA",), (), ())
+        assert (found.dangling_subtables, found.applied_beam.mode, found.phased_up) == ((), "", ())
+        assert found.rising
+
+    def test_falling_frequencies(self, path):
+        change_column(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
+        assert not survey_set(path).rising
+
+    def test_what_dp3_would_miss(self, path):
+        with ct.table(path, readonly=False, ack=False) as table:
+            table.removekeyword("HISTORY")
+            table.renamecol("DATA", "CORRECTED_DATA")
+        found = survey_set(path)
+        assert (found.missing_columns, found.missing_subtables) == (("DATA",), ("HISTORY",))
+
+    def test_beam_that_was_corrected_for(self, path):
+        with ct.table(path, readonly=False, ack=False) as table:
+            table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_MODE", "Full")
+        assert (survey_set(path, "DATA").applied_beam.mode, survey_set(path).applied_beam.mode) == ("Full", "")
+
+    def test_baseline_dependent_averaging(self, path):
+        with ct.table(path, readonly=False, ack=False) as table:
+            table.putkeyword("BDA_TIME_AXIS", f"Table: {path}/FIELD")
+        with pytest.raises(MeasurementSetError, match="its time slots depend on the baseline"):
+            survey_set(path)
+
+    def test_real_sets(self, hba_set, dish_set):
+        found = survey_set(str(hba_set), "DATA")
+        assert (found.phased_up, found.rising, found.layout.is_regular) == ((), True, True)
+        assert survey_set(str(dish_set)).usability.usable == 0
+
+    def test_superstation(self, hba_set_generic, tmp_path):
+        copy = f"{tmp_path}/copy.MS"
+        with ct.table(str(hba_set_generic), ack=False) as table:
+            table.copy(copy, deep=True).close()
+        change_column(f"{copy}/ANTENNA", "NAME", lambda names: ["ST001", *names[1:]])
+        assert survey_set(copy).phased_up == ("ST001",)
+
+
+class TestMemory:
+    def test_second_survey_reads_nothing(self, path, monkeypatch):
+        first = survey_set(path)
+        reading = count_reading(monkeypatch)
+        assert survey_set(path) is first
+        assert (reading.opened, reading.rows) == (0, 0)
+
+    def test_set_that_was_written_is_surveyed_again(self, path):
+        before = survey_set(path)
+        set_flags(path, np.ones((180, 4), bool))
+        assert survey_set(path).usability != before.usability
+
+    def test_subtable_that_was_written(self, path):
+        survey_set(path)
+        change_column(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
+        assert not survey_set(path).rising
+
+    def test_path_that_is_not_there(self, tmp_path):
+        assert survey.last_written(f"{tmp_path}/no.MS") == ""
+
+
+def test_survey_is_of_one_field(path):
+    found: SetSurvey = survey_set(path, "DATA", "auto")
+    assert found.metadata.field_id == 0
+    assert found.path == path

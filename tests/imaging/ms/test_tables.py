@@ -1,0 +1,132 @@
+"""What is no measurement set, or cannot be opened or read: the reason, and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import casacore.tables as ct
+import pytest
+
+from lofarpipe.imaging.ms.survey import survey_set
+from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set
+from small_sets import SetShape, make_set
+
+SMALL = SetShape(nantennas=3, ntimes=2)
+DAMAGED = "; it is damaged: copy it again, or leave it out"
+
+
+@pytest.fixture
+def small_set(tmp_path):
+    return make_set(tmp_path / "small.MS", SMALL)
+
+
+def refusal(path) -> str:
+    """What is said of a path that is no set, or no sound one."""
+    with pytest.raises(MeasurementSetError) as caught, opened_set(str(path)) as table:
+        table.getcol("TIME")
+    return str(caught.value)
+
+
+def test_a_sound_set_is_opened(small_set):
+    with opened_set(small_set) as table:
+        assert table.nrows() == 12  # 6 baselines, 2 times
+
+
+def test_what_is_not_there(tmp_path):
+    assert refusal(tmp_path / "no.MS") == f"{tmp_path}/no.MS: no such measurement set"
+
+
+def test_typographic_quotes_are_pointed_at(tmp_path):
+    assert refusal(tmp_path / "“a.MS”").endswith("no such measurement set; it has typographic quotes in it")
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("a.MS.tgz", "unpack it first"), ("a.MS", "a directory written by")])
+def test_a_file_is_no_set(tmp_path, name, remedy):
+    (tmp_path / name).touch()
+    assert f"{name}: not a measurement set: it is a file; {remedy}" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(("names", "pattern"), [(["a.MS"], "*.MS"), (["a.MS", "b.ms"], "*")])
+def test_a_directory_of_sets_is_named_with_a_pattern(tmp_path, names, pattern):
+    (tmp_path / "night").mkdir()
+    for name in names:
+        make_set(tmp_path / "night" / name, SMALL)
+    number = "1 measurement set" if len(names) == 1 else "2 measurement sets"
+    said = f"it is a directory with {number} in it; write {tmp_path}/night/{pattern}"
+    assert refusal(tmp_path / "night").endswith(said)
+
+
+def test_a_directory_without_sets(tmp_path):
+    assert refusal(tmp_path).endswith("it has no table.dat; a directory written by casacore is needed")
+
+
+def test_a_set_that_lost_its_table_is_damaged(small_set):
+    Path(small_set, "table.dat").unlink()
+    assert refusal(small_set).endswith("it has no table.dat" + DAMAGED)
+
+
+@pytest.mark.parametrize("name", ["table.dat", "ANTENNA"])
+def test_what_cannot_be_opened_is_damaged(small_set, name):
+    path = Path(small_set, name)
+    shutil.rmtree(path) if path.is_dir() else os.truncate(path, 50)
+    with pytest.raises(MeasurementSetError, match="cannot be opened as a table: ") as caught:  # noqa: SIM117
+        with opened_set(small_set), opened(f"{small_set}::ANTENNA"):
+            pass
+    assert str(caught.value).endswith(DAMAGED)
+
+
+def test_a_file_that_is_cut_short_is_said_to_be_short(small_set):
+    with ct.table(small_set, ack=False) as table:
+        number = table.getdminfo("ANTENNA1")["SEQNR"]
+    os.truncate(Path(small_set, f"table.f{number}"), 600)
+    with pytest.raises(MeasurementSetError) as caught, opened_set(small_set) as table:
+        table.getcol("ANTENNA1")
+    assert "not writable" not in str(caught.value)
+    assert str(caught.value).endswith(DAMAGED)
+
+
+@pytest.mark.parametrize("change", ["empty", "half", "gone", "junk"])
+@pytest.mark.parametrize("name", ["table.f0", "table.f0i", "table.f1", "table.dat", "DATA_DESCRIPTION/table.dat"])
+def test_damage_of_any_kind_is_called_so(tmp_path, name, change):
+    path = make_set(tmp_path / "a.MS", SetShape(nantennas=5, nchan=4), with_data=True)
+    file = Path(path, name)
+    contents = {"empty": b"", "half": file.read_bytes()[: file.stat().st_size // 2]}
+    contents["junk"] = b"\xff" * 64 + file.read_bytes()[64:]
+    file.unlink()
+    if change != "gone":
+        file.write_bytes(contents[change])
+    try:
+        survey_set(path, "DATA")
+    except MeasurementSetError as err:
+        assert str(err).endswith(DAMAGED) or "leave it out" in str(err)  # noqa: PT017 - some damage is not seen
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("FiledesIO: file a/table.f1 could not be opened: Permission denied", "; ask its owner for permission"),
+        ("FiledesIO::write - a/table.f0 is not writable", "read: a/table.f0 is shorter than the table says; it is dam"),
+    ],
+)
+def test_casacore_is_understood(small_set, text, said):
+    with pytest.raises(MeasurementSetError) as caught, opened(small_set):
+        raise RuntimeError(text)
+    assert said in str(caught.value)
+
+
+def test_a_set_that_may_not_be_looked_at(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: cannot be looked at: Permission denied; ask its owner for permission to read it, or leave it out"
+    )
+
+
+def test_a_name_that_is_not_utf8(small_set):
+    path = os.fsdecode(os.fsencode(small_set) + b"\xe9")
+    Path(small_set).rename(path)
+    assert "casacore cannot open a name that is not UTF-8; rename it" in refusal(path)

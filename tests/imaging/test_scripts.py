@@ -1,0 +1,73 @@
+"""Text to numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.scripts import boolean, exit_code, number, pair
+
+
+@given(st.floats(allow_nan=False))
+def test_any_number(value):
+    assert number("x", repr(value)) == value
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**9))
+def test_any_pair(one, other):
+    assert pair("x", f"({one}, {other})") == pair("x", f"[{one},{other}]") == (one, other)
+
+
+@pytest.mark.parametrize("text", ["", "many", "1,5", "(60,20)"])
+def test_no_number(text):
+    with pytest.raises(ValueError, match=r"robust is .*; a number is needed"):
+        number("robust", text)
+
+
+@pytest.mark.parametrize("text", ["-2.1", "3", "nan"])
+def test_out_of_range(text):
+    with pytest.raises(ValueError, match=r"robust is .*; it must be between -2 and 2"):
+        number("robust", text, -2, 2)
+
+
+def test_infinity_is_a_number():
+    assert number("maxuv_lambda", "inf", 0) == math.inf
+
+
+def test_boolean():
+    assert boolean("x", "True") is True
+    assert boolean("x", "False") is False
+    with pytest.raises(ValueError, match=r"x is 'yes'; True or False is needed"):
+        boolean("x", "yes")
+
+
+@pytest.mark.parametrize("text", ["", "60", "(60,)", "(60,0)", "(60,-1)", "(a,b)", "(1,2,3)", "(1.5,2)"])
+def test_no_pair(text):
+    with pytest.raises(ValueError, match="two positive whole numbers"):
+        pair("rmsbox", text)
+
+
+def test_work_that_is_done_gives_no_error():
+    done = []
+    assert exit_code(lambda: done.append(1)) == 0
+    assert done == [1]
+
+
+@pytest.mark.parametrize(
+    "err", [PipelineError("no image"), ValueError("no number"), FileNotFoundError(2, "no such file", "a.fits")]
+)
+def test_what_is_wrong_is_said(err, capsys):
+    def work():
+        raise err
+
+    assert exit_code(work) == 1
+    assert capsys.readouterr().err == f"{err}\n"
+
+
+def test_mistakes_of_the_script_itself_are_not_hidden():
+    with pytest.raises(KeyError):
+        exit_code(lambda: {}["plot"])

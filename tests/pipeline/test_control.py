@@ -1,0 +1,141 @@
+"""Control keys: types, defaults, what the argument block implies, precedence."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.slurm.walltimes import walltime_problem
+from lofarpipe.pipeline.control import input_maps, resolved_control
+from lofarpipe.pipeline.control_keys import CONTROL_KEYS, defaults, impossible, list_items, read_environment, read_value
+from lofarpipe.pipeline.steps import Step
+
+RESULTS = {
+    "a": {"mapfile": "/m/a.mapfile", "x.mapfile": "/m/a.x.mapfile", "plain": "7"},
+    "b": {"mapfile": "/m/b.mapfile"},
+    "input": {"mapfile_dir": "/m"},
+}
+
+
+def _step(control=None, arguments=None, task=None):
+    return Step("s", "s", "recipe", "t", control or {}, arguments or {}, task or {})
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("True", "bool", True),
+        ("None", "bool", False),
+        ("", "bool", False),
+        ("12", "int", 12),
+        ("", "number", 0.0),
+        ("1.5", "number", 1.5),
+        ("[a, b,,c ]", "list", ["a", "b", "c"]),
+        ("{A: b, C: d:e}", "environment", {"A": "b", "C": "d:e"}),
+        ("as it is", "str", "as it is"),
+    ],
+)
+def test_values(text, kind, value):
+    assert read_value(text, kind) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("true", "bool"),
+        ("1", "bool"),
+        ("1.5", "int"),
+        ("", "int"),
+        ("x", "number"),
+        ("nan", "number"),
+        ("inf", "number"),
+        ("{A}", "environment"),
+    ],
+)
+def test_values_are_strict(text, kind):
+    with pytest.raises(ValueError, match=r"is needed"):
+        read_value(text, kind)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [
+        ("cores", -1, "it cannot be negative"),
+        ("disk_gb", -0.5, "it cannot be negative"),
+        ("min_converged", 1.1, "a number from 0 to 1 is needed"),
+        ("min_converged", 1.0, ""),
+        ("max_stalled", 1.5, "a number from 0 to 1 is needed"),
+        ("memory_gb", 0.0, ""),
+        ("inplace", False, ""),
+        ("walltime", "2-00:00:00", ""),
+        ("walltime", "soon", walltime_problem("soon")),
+    ],
+)
+def test_values_that_make_no_sense(key, value, needed):
+    assert impossible(key, value) == needed
+
+
+@given(st.lists(st.text("abc/._-", min_size=1)))
+def test_list_items_come_back(items):
+    assert list_items(f"[{', '.join(items)}]") == items
+
+
+@given(st.dictionaries(st.text("ABC_", min_size=1), st.text("abc/:._-", min_size=1)))
+def test_environment_comes_back(variables):
+    text = "{" + ", ".join(f"{name}: {value}" for name, value in variables.items()) + "}"
+    assert read_environment(text) == variables
+
+
+def test_defaults_are_fresh_for_every_step():
+    defaults(CONTROL_KEYS)["mapfiles_in"].append("x")
+    assert defaults(CONTROL_KEYS)["mapfiles_in"] == []
+    assert defaults(CONTROL_KEYS)["error_tolerance"] is True
+
+
+def test_parset_wins_over_derived_over_task_over_default():
+    task = {"nthreads": "4", "inputkeys": "[from_task]", "max_per_node": "3"}
+    control, _ = resolved_control(_step({"max_per_node": "5"}, {"msin": "a.output.mapfile"}, task), RESULTS)
+    assert control.number("max_per_node") == 5
+    assert control.number("nthreads") == 4
+    assert control.items("inputkeys") == ["/m/a.mapfile"]
+    assert control.text("args_format") == "gnu"
+
+
+def test_mapfiles_in_arguments_become_inputs_in_file_order():
+    arguments = {"second": "b.output.mapfile", "flags": "[a.output.x.mapfile, 3]", "number": "a.output.plain"}
+    control, keywords = resolved_control(_step(arguments=arguments), RESULTS)
+    assert control.items("mapfiles_in") == ["/m/b.mapfile", "/m/a.x.mapfile"]
+    assert control.items("inputkeys") == control.items("mapfiles_in")
+    assert control.items("arguments") == ["/m/a.x.mapfile", "3"]
+    assert keywords == {"second": "/m/b.mapfile", "number": "7"}
+
+
+def test_an_argument_called_mapfile_something_is_not_an_input():
+    control, keywords = resolved_control(_step(arguments={"mapfile_dir": "input.output.mapfile_dir"}), RESULTS)
+    assert control.items("mapfiles_in") == []
+    assert keywords == {"mapfile_dir": "/m"}
+
+
+def test_outputkey_in_a_value_is_the_word_for_the_output():
+    control, _ = resolved_control(_step(arguments={"flags": "[outputkey]"}), RESULTS)
+    assert control.text("outputkey") == "outputkey"
+
+
+def test_bad_value_names_step_key_and_value():
+    with pytest.raises(PipelineError, match=r"step 's', control.inplace is 'yes'; True or False is needed"):
+        resolved_control(_step({"inplace": "yes"}), RESULTS)
+
+
+def test_first_map_comes_first_and_its_key_too():
+    control, _ = resolved_control(
+        _step({"mapfile_in": "/1", "inputkey": "one", "mapfiles_in": "[/2,/3]", "inputkeys": "[two,three]"}), RESULTS
+    )
+    assert input_maps(_step(), control) == (["/1", "/2", "/3"], ["one", "two", "three"])
+
+
+def test_maps_and_keys_must_be_as_many():
+    control, _ = resolved_control(_step({"mapfile_in": "/1"}), RESULTS)
+    with pytest.raises(PipelineError, match=r"1 input maps \(/1\) but 0 input keys \(none\)"):
+        input_maps(_step(), control)
+    control, _ = resolved_control(_step({"mapfile_in": "/1", "skip_infile": "True"}), RESULTS)
+    assert input_maps(_step(), control) == (["/1"], [])

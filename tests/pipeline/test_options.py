@@ -1,0 +1,120 @@
+"""User options: domains, meanings, sources."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.pipeline.options import check_options, check_value, options_table, read_options
+from lofarpipe.support.parset import Parset
+
+
+@pytest.mark.parametrize(
+    ("value", "domain"),
+    [
+        ("0.00208", "number > 0"),
+        ("-2", "number -2..2"),
+        ("2.0", "number -2..2"),
+        ("1", "number > 0 <= 1"),
+        ("0", "integer >= 0"),
+        ("cpu", "cpu | hybrid"),
+        ("[]", "list"),
+        ("/data/a.MS", "list"),
+        ("/tmp", "path"),
+        ("", "text"),
+        ("anything", ""),
+        ("anything", "\t"),
+    ],
+)
+def test_value_in_its_domain(value, domain):
+    check_value(value, domain)
+
+
+@pytest.mark.parametrize(
+    ("value", "domain", "message"),
+    [
+        ("0", "number > 0", "a number > 0 is needed"),
+        ("nan", "number > 0", "a number > 0 is needed"),
+        ("1_000", "integer >= 0", "an integer >= 0 is needed"),
+        ("1_0.5", "number", "a number is needed"),
+        ("inf", "number > 0", "a number > 0 is needed"),
+        ("2.1", "number -2..2", "a number -2..2 is needed"),
+        ("-2.1", "number -2..2", "a number -2..2 is needed"),
+        ("1.5", "number > 0 <= 1", "a number > 0 <= 1 is needed"),
+        ("1", "number < 1", "a number < 1 is needed"),
+        ("3.5", "integer >= 0", "an integer >= 0 is needed"),
+        ("-1", "integer >= 0", "an integer >= 0 is needed"),
+        ("fast", "number", "a number is needed"),
+        ("gpx", "cpu | hybrid", "one of cpu, hybrid is needed"),
+        ("hybird", "cpu | hybrid", "did you mean 'hybrid'"),
+        ("true", "True | False", "did you mean 'True'"),
+        ("[a, b", "list", "a bracket is missing"),
+        ("", "path", "a path is needed"),
+        ("~nobody-here/a", "path", "~ is not replaced here; write ~nobody-here/a"),
+    ],
+)
+def test_value_outside_its_domain(value, domain, message):
+    with pytest.raises(ValueError, match=message.replace("[", r"\[").replace(".", r"\.")):
+        check_value(value, domain)
+
+
+def test_unknown_domain_is_the_pipelines_own_mistake():
+    with pytest.raises(PipelineError, match="'colour' is no domain"):
+        check_value("red", "colour")
+
+
+@given(low=st.integers(-1000, 0), high=st.integers(1, 1000), value=st.floats(-2000, 2000))
+def test_range_is_what_it_says(low, high, value):
+    inside = low <= value <= high
+    try:
+        check_value(repr(value), f"number {low}..{high}")
+    except ValueError:
+        assert not inside
+    else:
+        assert inside
+
+
+def _options(text, overrides=""):
+    base = Parset.parse(text, "base.parset")
+    documented = {name: entry for name, entry in base.definitions().items() if entry.comment}
+    base.adopt(Parset.parse(overrides, "field.parset"))
+    return read_options(base.definitions(), documented)
+
+
+def test_options_are_the_documented_definitions():
+    options = _options("! cell = 0.002 ## {number > 0} pixel size, degrees\n! internal = x\n", "! cell = '0.004'\n")
+    (cell,) = options
+    assert (cell.name, cell.value, cell.domain) == ("cell", "0.004", "number > 0")
+    assert (cell.meaning, cell.where) == ("pixel size, degrees", "field.parset:1")
+
+
+def test_comment_without_domain_is_free_text():
+    (option,) = _options("! name = x ## what it is called\n")
+    assert (option.domain, option.meaning) == ("text", "what it is called")
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "said"),
+    [
+        ("number -2..2", "\u22120.5", "'\u2212' in it is U+2212, minus sign: type it anew"),
+        ("True | False", "\u201cTrue\u201d", "'\u201c' in it is U+201C, left double quotation mark: type it anew"),
+        ("number > 0", "1\ue000", "U+E000, no letter: type it anew"),
+        ("list", "[\u65e5", "a bracket is missing"),
+        ("number", "x", "a number is needed"),
+    ],
+)
+def test_a_sign_that_looks_like_another_is_named(domain, value, said):
+    (finding,) = check_options(_options(f"! a = {value} ## {{{domain}}} meaning\n"))
+    assert finding.what.endswith(said)
+
+
+def test_finding_names_place_value_and_expectation():
+    options = _options("! cell = 0.002 ## {number > 0} pixel size\n", "\n! cell = 0\n")
+    assert [str(finding) for finding in check_options(options)] == [
+        "field.parset:2: cell is '0'; a number > 0 is needed"
+    ]
+
+
+def test_table_shows_value_meaning_and_source():
+    table = options_table(_options("! cell = 0.002 ## {number > 0} pixel size\n"))
+    assert table.splitlines() == ["cell = 0.002", "    pixel size (number > 0)", "    set in base.parset:1"]

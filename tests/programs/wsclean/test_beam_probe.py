@@ -1,0 +1,78 @@
+"""Telescopes of which a WSClean has no beam: found before it runs, with the real program."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.programs.wsclean import beam_probe
+from lofarpipe.programs.wsclean.beam_probe import beam_obstacle
+from lofarpipe.programs.wsclean.build import WSCleanBuild
+from lofarpipe.programs.wsclean.program import adapt, describe
+from small_sets import SetShape, make_set
+
+
+@pytest.fixture(scope="module")
+def build(wsclean_with_idg) -> WSCleanBuild:
+    return describe(wsclean_with_idg / "wsclean")
+
+
+def make_telescope(folder: Path, name: str) -> str:
+    return make_set(folder / f"{name}.MS", SetShape(nantennas=4, ntimes=2, nchan=2, telescope=name), with_data=True)
+
+
+@pytest.mark.parametrize("telescope", ["WSRT", "MeerKAT", "MWA", "LOFAR"])
+def test_auto_takes_wgridder_where_everybeam_has_no_beam(telescope, build, tmp_path):
+    path = make_telescope(tmp_path, telescope)  # that of LOFAR lacks its station tables
+    _, flags, (notice,) = adapt({"gridder": "auto", "idg-mode": "cpu"}, [path], build, 2, None)
+    assert flags == ["-use-wgridder", path]
+    assert "gridder = auto takes wgridder, without the beam" in notice
+    assert f"cannot make the station beams of {telescope}.MS" in notice
+
+
+def test_a_telescope_with_a_beam_keeps_it(build, tmp_path):
+    path = make_telescope(tmp_path, "EVLA")
+    _, flags, notices = adapt({"gridder": "auto", "idg-mode": "cpu"}, [f"[{path}]"], build, 2, None)
+    assert "-grid-with-beam" in flags
+    assert notices == []
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (({"gridder": "idg"}, []), ["-use-idg"]),
+        (({}, ["-use-idg", "-grid-with-beam", "-use-differential-lofar-beam"]), ["-use-idg"]),
+        (({"apply-primary-beam": "True"}, ["-use-wgridder"]), ["-use-wgridder"]),
+    ],
+)
+def test_what_was_asked_for_goes_without_the_beam(given, left, build, tmp_path):
+    path = make_telescope(tmp_path, "WSRT")
+    keywords, flags, (notice,) = adapt(given[0], [*given[1], path], build, 2, None)
+    assert (keywords, flags) == ({"j": "2"}, [*left, path])
+    assert notice.startswith("the beam is made afterwards, not by WSClean")
+
+
+def test_nothing_is_asked_where_no_beam_is(build, tmp_path, monkeypatch):
+    path = make_telescope(tmp_path, "WSRT")
+    monkeypatch.setattr(beam_probe, "run_briefly", lambda *_: pytest.fail("it was asked"))
+    for keywords in ({"gridder": "wgridder"}, {}, {"gridder": "idg", "aterm-config": "a.conf"}):
+        adapt(keywords, [path], build, 2, None)
+    adapt({"gridder": "auto"}, ["not/made/yet.MS"], build, 2, None)
+    (Path(path) / "LOFAR_ANTENNA_FIELD").mkdir()
+    adapt({"gridder": "auto"}, [path], build, 2, None)
+
+
+def test_a_set_is_asked_about_once_until_it_is_written(build, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(beam_probe, "run_briefly", lambda *arguments: asked.append(arguments) or (0, ""))
+    path = make_telescope(tmp_path, "ATCA")
+    options = {"mwa-path": ["/data/mwa"]}
+    for _ in range(2):
+        assert beam_obstacle(build, [path], options) == ""
+    assert len(asked) == 1
+    assert asked[0][1][:4] == ["-use-idg", "-grid-with-beam", "-mwa-path", "/data/mwa"]
+    shutil.rmtree(path)
+    assert beam_obstacle(build, [make_telescope(tmp_path, "ATCA")], options) == ""
+    assert len(asked) == 2

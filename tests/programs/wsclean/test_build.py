@@ -1,0 +1,77 @@
+"""What a WSClean program says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.programs.wsclean.build import describe, parse_build, run_briefly
+from wsclean_stubs import make_stub
+
+VERSION_TEXT = (
+    "\nWSClean version 3.4 (2023-10-11)\n\nEveryBeam is available.\nIDG is available.\nWGridder is available.\n"
+)
+
+
+def test_the_installed_program_is_described(wsclean):
+    build = describe(wsclean)
+    assert build.version >= (3, 1)
+    assert {"size", "niter", "auto-mask", "maxuv-l", "temp-dir", "abs-mem", "j"} <= build.options
+    assert "asec" not in build.options
+    assert "wstacking" in build.gridders
+
+
+def test_options_that_share_a_help_line_are_all_found(wsclean):
+    pairs = {"reorder", "no-reorder", "small-inversion", "no-small-inversion", "iuwt-snr-test", "no-iuwt-snr-test", "v"}
+    assert pairs <= describe(wsclean).options
+
+
+def test_parts_are_read_from_the_version_text():
+    build = parse_build(Path("wsclean"), VERSION_TEXT, "-gridder <type>\n   Sets it.\n-j <threads>\n")
+    assert build.version == (3, 4)
+    assert (build.has_idg, build.has_everybeam, build.has_wgridder) == (True, True, True)
+    assert build.options == {"gridder", "j"}
+    assert build.gridders == ("idg", "wgridder", "direct-ft", "wstacking", "tuned-wgridder")
+
+
+def test_a_part_that_is_said_not_to_be_available_is_not():
+    build = parse_build(Path("wsclean"), "WSClean version 3.1\nIDG is not available.\n", "-use-idg\n")
+    assert not build.has_idg
+    assert build.gridders == ("direct-ft", "wstacking")
+
+
+@pytest.mark.parametrize(("version", "help_text"), [("cp (GNU coreutils) 9.1", "-j"), ("WSClean version 3.1", "none")])
+def test_another_program_is_refused(version, help_text):
+    with pytest.raises(PipelineError, match="not a WSClean"):
+        parse_build(Path("/bin/cp"), version, help_text)
+
+
+def test_a_program_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(PipelineError, match="cannot be run: No such file"):
+        describe(tmp_path / "wsclean")
+
+
+def test_a_program_that_fails_is_refused():
+    with pytest.raises(PipelineError, match="exited with 1"):
+        describe("/bin/false")
+
+
+def test_a_file_that_is_no_program_is_refused(tmp_path):
+    path = tmp_path / "wsclean"
+    path.write_text("no program")
+    with pytest.raises(PipelineError, match="no answer"):
+        run_briefly(path, ["--version"])
+
+
+def test_a_program_that_was_replaced_is_asked_again(tmp_path, wsclean):
+    assert not describe(make_stub(tmp_path, wsclean)).has_idg
+    (tmp_path / "wsclean").unlink()
+    assert describe(make_stub(tmp_path, wsclean, parts=("IDG",))).has_idg
+
+
+def test_it_is_described_without_home_and_openblas(wsclean, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert run_briefly(wsclean, ["--version"])[0] == 0

@@ -1,0 +1,244 @@
+"""WSClean's options as its help documents them: flags, values, files, and what is added."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lofarpipe.programs.wsclean.arguments import given_options
+from lofarpipe.programs.wsclean.build import VALUE_NOT_IN_HELP, run_briefly
+from lofarpipe.programs.wsclean.options import missing_files, polarization_names, settle_flags
+from lofarpipe.programs.wsclean.program import WSCleanBuild, adapt, check, describe
+from wsclean_stubs import make_stub
+
+CLEANING = {"niter": "10", "channels-out": "2"}
+
+
+@pytest.fixture(scope="module")
+def build(wsclean) -> WSCleanBuild:
+    return describe(wsclean)
+
+
+def test_the_program_takes_no_values_for_what_are_known_as_flags(build):
+    """All of them in one call: one that took a value would take the flag behind it, and refuse that."""
+    at_once = {"version", "log-time", "use-idg", "no-normalize-for-weighting"}  # the last is in the help only
+    flags = [name for name, count in build.value_counts.items() if count == 0 and name not in at_once]
+    assert len(flags) > 50
+    assert "No input measurement sets given" in _answer(build, *(f"-{name}" for name in flags))
+
+
+@pytest.mark.parametrize("name", VALUE_NOT_IN_HELP)
+def test_the_program_wants_values_of_which_its_help_does_not_tell(build, name):
+    if name not in build.options:
+        pytest.skip(f"this WSClean has no -{name}")
+    assert build.value_counts[name] == 1
+    assert "No input measurement sets given" not in _answer(build, f"-{name}")
+
+
+def _answer(build: WSCleanBuild, *options: str) -> str:
+    return run_briefly(build.path, ["-dry-run", *options])[1]
+
+
+def test_flags_are_given_or_not(build):
+    keywords = {"multiscale": "True", "no-dirty": "False", "fit-beam": "False", "name": "x"}
+    assert settle_flags(keywords, ["-reorder", "-fit-beam", "a.ms"], build) == (
+        {"name": "x"},
+        ["-multiscale", "-reorder", "a.ms"],
+    )
+
+
+def test_a_flag_takes_its_opposite_away(build):
+    keywords = {"no-fit-beam": "True", "small-inversion": "True"}
+    _, flags = settle_flags(keywords, ["-fit-beam", "-no-small-inversion", "-reorder"], build)
+    assert flags == ["-no-fit-beam", "-small-inversion", "-reorder"]
+
+
+def test_a_job_gets_bare_flags(build):
+    keywords, flags, _ = adapt({**CLEANING, "multiscale": "True"}, ["-join-channels", "a.ms"], build, 1, None)
+    assert "multiscale" not in keywords
+    assert flags == ["-multiscale", "-join-channels", "a.ms"]
+
+
+def test_options_are_known_whether_true_or_false():
+    keywords = {"predict": "True", "no-update-model-required": "False", "niter": "3"}
+    assert given_options(keywords, ["-no-update-model-required", "-j", "2"]) == {
+        "niter": ["3"],
+        "predict": [],
+        "j": ["2"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("keywords", "flags", "finding"),
+    [
+        (
+            {"multiscale": "3"},
+            [],
+            "-multiscale is '3', and it is a flag, which takes no value; set it to True or False",
+        ),
+        ({"fits-mask": "True"}, [], "-fits-mask is 'True', and it takes a value, not True"),
+        ({"gain": "True"}, [], "-gain is 'True', and it takes a value"),
+        ({"beam-shape": "10 20"}, [], "-beam-shape takes 3 values, and has 2: '10 20'"),
+        ({"data-column": ""}, [], "-data-column takes 1 value, and has none"),
+        ({"weight": "briggs"}, [], "-weight takes 2 values, and has 1: 'briggs'"),
+        ({"weight": "uniform 1"}, [], "-weight takes 1 value, and has 2"),
+        ({"multiscale-scales": "[0,5]"}, [], "several in one are joined by commas: 0,5"),
+        ({"multiscale-scales": "a,b"}, [], "-multiscale-scales is 'a,b'; numbers >= 0 joined by commas are needed"),
+        ({"channel-division-frequencies": "foo"}, [], "numbers >= 0 joined by commas"),
+        ({}, ["-data-column", "-reorder"], "-data-column takes 1 value, and has none"),
+        ({}, ["-multiscale", "yes", "-reorder"], "-multiscale is 'yes', and it is a flag"),
+        ({}, ["b.ms", "-reorder"], "-reorder: 'b.ms' stands before it, and WSClean takes all behind that for sets"),
+    ],
+)
+def test_values_that_are_missing_or_too_many(build, keywords, flags, finding):
+    (found,) = check(keywords, [*flags, *([] if "b.ms" in flags else ["a.ms"])], build, 0)
+    assert finding in found
+
+
+@pytest.mark.parametrize(
+    ("keywords", "flags"),
+    [
+        ({"multiscale": "True", "multiscale-scales": "0,5,12.5", "multiscale-scale-bias": "0.7"}, []),
+        ({"local-rms-window": "25", "local-rms-method": "rms", "nosmallinversion": "True"}, ["-local-rms"]),
+        ({"weight": "briggs -0.5", "beam-shape": "10 20 -30", "pol": "xx,yy"}, ["-weight", "natural"]),
+        ({"taper-gaussian": "30asec", "size": "100 100", "shift": "14h00m00s 48d00m00s"}, []),
+    ],
+)
+def test_values_that_are_right(build, keywords, flags):
+    assert check(keywords, [*flags, "a.ms"], build, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "finding"),
+    [
+        ({"fit-spectral-pol": "2"}, "-fit-spectral-pol fits joined channels only; add -join-channels"),
+        ({"deconvolution-channels": "2"}, "-deconvolution-channels needs a spectral fit"),
+        ({"niter": "0", "save-source-list": "True"}, "-save-source-list: niter is 0"),
+        (
+            {"niter": "1", "save-source-list": "True", "join-channels": "True"},
+            "-save-source-list of several channels needs a spectral fit",
+        ),
+        ({"niter": "1", "save-source-list": "True", "pol": "IV"}, "-save-source-list: pol is I,V"),
+        (
+            {"auto-mask": "5", "auto-threshold": "5"},
+            "-auto-threshold is 5, and -auto-mask 5; the first must be smaller",
+        ),
+        ({"pol": "I", "join-polarizations": "True"}, "-join-polarizations: pol is I, one polarization"),
+        ({"pol": "QU", "link-polarizations": "I"}, "-link-polarizations: I is not among pol, Q,U"),
+    ],
+)
+def test_options_that_need_others(build, options, finding):
+    (found,) = check(options, ["a.ms"], build, 0)
+    assert finding in found
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("IQUV", ["I", "Q", "U", "V"]), ("xx,yy", ["XX", "YY"]), ("XXYY", ["XX", "YY"]), ("", ["I"])]
+)
+def test_polarizations_in_a_list(text, names):
+    assert polarization_names({"pol": [text]}) == names
+
+
+# ---- what is added
+
+
+@pytest.mark.parametrize("keywords", [{"niter": "0"}, {"fit-beam": "True"}])
+def test_a_dirty_image_gets_a_psf(build, keywords):
+    _, flags, notices = adapt(keywords, ["a.ms"], build, 1, None)
+    assert "-make-psf" in flags
+    assert "niter is 0" in notices[-1]
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"niter": "5"},
+        {},
+        *({"niter": "0", name: "True"} for name in ("make-psf", "make-psf-only", "predict", "theoretic-beam")),
+        {"niter": "0", "beam-size": "60"},
+    ],
+)
+def test_no_psf_is_added_where_there_is_a_beam_or_none_is_wanted(build, keywords):
+    _, flags, notices = adapt(keywords, ["a.ms"], build, 1, None)
+    assert flags.count("-make-psf") == ("make-psf" in keywords)
+    assert notices == []
+
+
+def test_polarizations_that_wsclean_cleans_jointly_only(build):
+    _, flags, notices = adapt({**CLEANING, "pol": "IQUV"}, ["-join-channels", "a.ms"], build, 1, None)
+    assert flags == ["-join-polarizations", "-join-channels", "a.ms"]
+    assert "pol is I,Q,U,V" in notices[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "flags"),
+    [
+        ({"pol": "I"}, ["-join-channels"]),
+        ({"pol": "IQUV", "niter": "0"}, ["-join-channels"]),
+        ({"pol": "IQUV", "link-polarizations": "I"}, ["-join-channels"]),
+        ({"pol": "IQUV"}, []),
+        ({"pol": "IQUV", "channels-out": "1"}, ["-join-channels"]),
+    ],
+)
+def test_polarizations_that_need_nothing(build, more, flags):
+    assert "-join-polarizations" not in adapt({**CLEANING, **more}, [*flags, "a.ms"], build, 1, None)[1]
+
+
+def test_idg_cleans_polarizations_jointly(wsclean, tmp_path):
+    with_idg = describe(make_stub(tmp_path, wsclean, parts=("EveryBeam", "IDG", "WGridder")))
+    keywords = {"gridder": "idg", "pol": "iquv", "niter": "10", "size": "512 512"}
+    assert check(keywords, ["a.ms"], with_idg, 0) == []
+    _, flags, notices = adapt(keywords, ["a.ms"], with_idg, 1, None)
+    assert "-join-polarizations" in flags
+    assert "WSClean with IDG" in notices[0]
+
+
+@pytest.mark.parametrize("local_rms", [{"local-rms": "True"}, {"local-rms-window": "25"}])
+def test_multiscale_with_local_rms_of_3_1(build, local_rms):
+    keywords = {"niter": "10", "multiscale": "True", **local_rms}
+    _, flags, notices = adapt(keywords, ["a.ms"], build, 1, None)
+    assert ("-no-multiscale-fast-subminor" in flags) == (build.version[:2] == (3, 1)) == bool(notices)
+    _, flags, notices = adapt({**keywords, "no-multiscale-fast-subminor": "True"}, ["a.ms"], build, 1, None)
+    assert flags.count("-no-multiscale-fast-subminor") == 1
+    assert notices == []
+
+
+def test_multiscale_with_local_rms_of_other_versions(wsclean, tmp_path):
+    newer = describe(make_stub(tmp_path, wsclean, version="3.4"))
+    _, flags, _ = adapt({"niter": "10", "multiscale": "True"}, ["-local-rms", "a.ms"], newer, 1, None)
+    assert "-no-multiscale-fast-subminor" not in flags
+
+
+@pytest.mark.parametrize(("size", "is_added"), [("108 12", True), ("32 200", True), ("108 36", False)])
+def test_images_of_few_pixels_are_gridded_in_full(build, size, is_added):
+    _, flags, notices = adapt({"niter": "9", "size": size}, ["a.ms"], build, 1, None)
+    assert ("-no-small-inversion" in flags) is is_added is bool(notices)
+
+
+def test_one_output_channel_has_no_spectrum_to_fit(build):
+    keywords = {"niter": "10", "channels-out": "1", "fit-spectral-pol": "2", "deconvolution-channels": "2"}
+    keywords, flags, notices = adapt(keywords, ["-join-channels", "a.ms"], build, 1, None)
+    assert {"fit-spectral-pol", "deconvolution-channels"}.isdisjoint(keywords)
+    assert flags == ["a.ms"]
+    assert "none to join" in notices[0]
+
+
+# ---- files
+
+
+def test_files_that_are_named_exist(tmp_path):
+    (tmp_path / "mask.fits").touch()
+    (tmp_path / "first-0000-psf.fits").touch()
+    there = {"fits-mask": ["mask.fits"], "reuse-psf": ["first"], "aterm-config": [str(tmp_path / "mask.fits")]}
+    assert missing_files(there, tmp_path) == []
+    absent = {
+        "casa-mask": ["my.mask"],
+        "reuse-psf": ["second"],
+        "apply-facet-solutions": ["a.h5,mask.fits", "amplitude000"],
+        "restore": ["mask.fits", "model.fits", "out.fits"],
+    }
+    findings = dict(missing_files(absent, tmp_path))
+    assert sorted(findings) == ["a.h5", "model.fits", "my.mask", "second"]
+    assert findings["second"].startswith(f"-reuse-psf: there is no {tmp_path}/second*-psf.fits; name one")
+    assert re.match(rf"-casa-mask: there is no {tmp_path}/my.mask; name one", findings["my.mask"])

@@ -1,0 +1,412 @@
+"""Arguments fitted to a build and a machine, refusals foreseen, and logs understood."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lofarpipe.programs.argv import build_argv
+from lofarpipe.programs.log_watch import Detector
+from lofarpipe.programs.wsclean.arguments import given_options, number, without_flags
+from lofarpipe.programs.wsclean.program import (
+    WSCleanBuild,
+    adapt,
+    check,
+    describe,
+    find_refusal,
+    has_option,
+    resolve_gridder,
+)
+from wsclean_stubs import make_stub
+
+PIPELINE_FLAGS = ["-no-update-model-required", "-reorder", "-fit-beam", "-join-channels", "-local-rms"]
+PIPELINE_FLAGS += ["-local-rms-window", "50", "-local-rms-method", "rms-with-min", "msfile"]
+PIPELINE_KEYWORDS = {
+    "name": "/tmp/fullband",
+    "pol": "I",
+    "scale": "0.00208",
+    "padding": "1.2",
+    "weight": "briggs 0",
+    "weighting-rank-filter": "3",
+    "minuv-l": "80",
+    "maxuv-l": "7000",
+    "niter": "100000",
+    "mgain": "0.65",
+    "auto-mask": "3.3",
+    "auto-threshold": "0.5",
+    "threshold": "0",
+    "temp-dir": "/tmp",
+}
+AUTO = {"gridder": "auto", "idg-mode": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def installed(wsclean) -> WSCleanBuild:
+    build = describe(wsclean)
+    if build.has_idg:
+        pytest.skip("this WSClean has IDG; these tests are of one without")
+    return build
+
+
+@pytest.fixture(scope="module")
+def complete(wsclean, tmp_path_factory) -> WSCleanBuild:
+    """WSClean 3.1 with IDG and EveryBeam."""
+    folder = tmp_path_factory.mktemp("complete")
+    return describe(make_stub(folder, wsclean, parts=("EveryBeam", "IDG", "WGridder")))
+
+
+@pytest.fixture(scope="module")
+def newer(wsclean, tmp_path_factory) -> WSCleanBuild:
+    """WSClean 3.4 with IDG and EveryBeam."""
+    folder = tmp_path_factory.mktemp("newer")
+    return describe(make_stub(folder, wsclean, version="3.4", parts=("EveryBeam", "IDG", "WGridder")))
+
+
+# ---- the gridder
+
+
+def test_auto_takes_idg_with_the_beam_where_it_is_there(complete):
+    keywords, flags, notices = adapt({**AUTO, "size": "3000 3000"}, ["-reorder", "a.ms"], complete, 2, None)
+    assert flags == ["-use-idg", "-grid-with-beam", "-use-differential-lofar-beam", "-reorder", "a.ms"]
+    assert keywords == {"idg-mode": "cpu", "size": "3000 3000", "j": "2"}
+    assert notices == []
+
+
+def test_newer_versions_get_their_own_spelling(newer):
+    keywords, flags, _ = adapt(AUTO, ["a.ms"], newer, 2, None)
+    assert keywords["gridder"] == "idg"
+    assert flags == ["-grid-with-beam", "-use-differential-lofar-beam", "a.ms"]
+
+
+def test_auto_takes_wgridder_with_a_notice_where_idg_is_not_there(installed):
+    keywords, flags, (notice,) = adapt(AUTO, ["a.ms"], installed, 2, None)
+    assert flags == ["-use-wgridder", "a.ms"]
+    assert keywords == {"j": "2"}
+    assert "built without IDG" in notice
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"size": "3000 2000"}, "square images only"),
+        ({"size": "120 120"}, "IDG loses flux in images of less than 128 pixels"),
+        ({"pol": "IQ"}, "Stokes I or all of IQUV"),
+        ({"pol": "XX,YY"}, "Stokes I or all of IQUV"),
+        ({"apply-primary-beam": ""}, "-grid-with-beam"),
+        ({"baseline-averaging": "3"}, "-baseline-averaging"),
+        ({"parallel-gridding": "2"}, "-parallel-gridding 2"),
+    ],
+)
+def test_what_idg_refuses(complete, options, reason):
+    (finding,) = check({"gridder": "idg", **options}, ["a.ms"], complete, 0)
+    assert reason in finding
+    _, flags, (notice,) = adapt({"gridder": "auto", **options}, ["a.ms"], complete, 2, None)
+    assert flags == ["-use-wgridder", "a.ms"]
+    assert reason in notice
+
+
+def test_what_idg_takes(complete):
+    keywords = {"gridder": "idg", "pol": "iquv", "niter": "10", "size": "512 512", "parallel-gridding": "1"}
+    assert check(keywords, ["-link-polarizations", "I", "a.ms"], complete, 0) == []
+
+
+def test_idg_where_it_is_not_there_is_refused(installed):
+    (finding,) = check({"gridder": "idg", "idg-mode": "cpu"}, ["a.ms"], installed, 0)
+    assert "does not have (it has wgridder, direct-ft, wstacking); set gridder = wgridder" in finding
+    (finding,) = check({}, ["-use-idg", "a.ms"], installed, 0)
+    assert "gridder is 'idg'" in finding
+
+
+def test_an_unknown_gridder_is_refused(installed):
+    (finding,) = check({"gridder": "gpu"}, ["a.ms"], installed, 0)
+    assert finding.startswith("gridder is 'gpu'; one of auto, idg, wgridder")
+
+
+def test_hybrid_needs_a_device_only_where_idg_is_used(complete, installed):
+    keywords = {"gridder": "auto", "idg-mode": "hybrid"}
+    (finding,) = check(keywords, ["a.ms"], complete, gpus=0)
+    assert "no CUDA device; set idg_mode = cpu" in finding
+    assert check(keywords, ["a.ms"], complete, gpus=1) == []
+    assert check(keywords, ["a.ms"], installed, gpus=0) == []
+
+
+def test_an_unknown_idg_mode_is_refused(installed):
+    (finding,) = check({"gridder": "auto", "idg-mode": "gpx"}, ["a.ms"], installed, 0)
+    assert finding == "idg-mode is 'gpx'; one of cpu, hybrid is needed; set idg_mode = cpu"
+
+
+def test_beam_flags_need_what_this_build_lacks(installed, complete):
+    found = check({}, ["-grid-with-beam", "-apply-primary-beam", "a.ms"], installed, 0)
+    assert ["built without IDG" in found[0], "built without EveryBeam" in found[1], len(found)] == [True, True, 2]
+    assert check({"gridder": "idg"}, ["-grid-with-beam", "a.ms"], complete, 0) == []
+
+
+def test_old_flags_are_respelled_for_newer_versions(newer):
+    keywords, flags, _ = adapt({"idg-mode": "cpu"}, ["-use-idg", "-grid-with-beam", "a.ms"], newer, 2, None)
+    assert (keywords["gridder"], flags) == ("idg", ["-grid-with-beam", "a.ms"])
+
+
+def test_an_old_flag_is_all_the_user_asked_for(complete):
+    _, flags, _ = adapt({}, ["-use-idg", "a.ms"], complete, 2, None)
+    assert flags == ["-use-idg", "a.ms"]
+
+
+def test_gridder_as_a_flag_is_respelled_for_old_versions(complete):
+    _, flags, _ = adapt({}, ["-gridder", "wgridder", "-idg-mode", "cpu", "a.ms"], complete, 2, None)
+    assert flags == ["-use-wgridder", "a.ms"]
+
+
+def test_no_gridder_asked_for_leaves_the_choice_to_the_program(complete):
+    assert adapt({}, ["a.ms"], complete, 2, None)[:2] == ({"j": "2"}, ["a.ms"])
+
+
+def test_aterms_of_the_user_are_left_alone(complete):
+    _, flags, _ = adapt({"gridder": "idg", "aterm-config": "a.conf"}, ["a.ms"], complete, 2, None)
+    assert flags == ["-use-idg", "a.ms"]
+
+
+def test_resolving_needs_no_arguments(complete, installed):
+    assert resolve_gridder("auto", complete) == "idg"
+    assert resolve_gridder("auto", installed) == "wgridder"
+    assert resolve_gridder("idg", installed) == "idg"
+    assert adapt({"gridder": "wstacking"}, ["a.ms"], installed, 2, None)[1] == ["a.ms"]
+
+
+# ---- cores and memory
+
+
+def test_cores_and_memory_come_from_the_job(installed):
+    keywords, _, _ = adapt({}, ["a.ms"], installed, 3, 10.0)
+    assert keywords == {"j": "3", "abs-mem": "9.00"}  # 10 % less than given
+
+
+@pytest.mark.parametrize("given_by_user", [{"mem": "50"}, {"abs-mem": "4"}])
+def test_memory_set_by_the_user_stays(installed, given_by_user):
+    assert adapt(given_by_user, ["a.ms"], installed, 3, 10.0)[0] == {**given_by_user, "j": "3"}
+
+
+def test_cores_set_by_the_user_stay(installed):
+    keywords, flags, _ = adapt({}, ["-j", "7", "a.ms"], installed, 3, None)
+    assert (keywords, flags) == ({}, ["-j", "7", "a.ms"])
+
+
+# ---- options and ranges
+
+
+def test_the_arguments_of_the_pipeline_are_fine(installed, complete, newer):
+    for build in (installed, complete, newer):
+        assert check({**PIPELINE_KEYWORDS, **AUTO}, PIPELINE_FLAGS, build, 0) == []
+
+
+def test_unknown_options_are_named_with_the_nearest(installed):
+    found = check({"paddin": "1.2"}, ["-reordr", "a.ms"], installed, 0)
+    assert [line.split(":")[0] for line in found] == ["-paddin", "-reordr"]
+    assert "did you mean 'padding'?" in found[0]
+    assert "did you mean 'reorder'?" in found[1]
+
+
+def test_old_spellings_that_the_help_leaves_out_are_known(installed):
+    assert check({}, ["-joinchannels", "-smallinversion", "a.ms"], installed, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scale", "0"),
+        ("scale", "asec"),
+        ("padding", "0.9"),
+        ("niter", "-1"),
+        ("niter", "1.5"),
+        ("channels-out", "0"),
+        ("mgain", "1.1"),
+        ("mgain", "0"),
+        ("auto-mask", ""),
+        ("abs-mem", "0"),
+    ],
+)
+def test_numbers_out_of_range(installed, name, value):
+    (finding,) = check({name: value}, ["a.ms"], installed, 0)
+    assert finding.startswith(f"-{name} is '{value}'; a")
+
+
+@pytest.mark.parametrize("size", ["3000", "3000 x", "0 0", "-5 5"])
+def test_a_size_is_two_numbers(installed, size):
+    (finding,) = check({"size": size}, ["a.ms"], installed, 0)
+    assert "width and height in pixels are needed" in finding
+
+
+def test_the_uv_range_is_not_empty(installed):
+    (finding,) = check({"minuv-l": "80", "maxuv-l": "20"}, ["a.ms"], installed, 0)
+    assert finding == "-minuv-l is 80 and -maxuv-l 20 wavelengths; the first must be smaller"
+
+
+def test_what_only_the_program_knows_is_asked_of_it(installed):
+    found = check({"weight": "brigs 0", "local-rms-method": "middle", "super-weight": "x"}, ["a.ms"], installed, 0)
+    assert [line.split(":")[0] for line in found] == ["-weight brigs 0", "-local-rms-method middle", "-super-weight x"]
+    assert all("refuses:" in line for line in found)
+
+
+def test_a_flag_that_the_program_refuses_is_found(installed):
+    (finding,) = check({}, ["-interval", "a", "b", "a.ms"], installed, 0)
+    assert "for parameter -interval" in finding
+
+
+def test_without_a_dry_run_the_help_decides(installed):
+    from dataclasses import replace
+
+    build = replace(installed, options=installed.options - {"dry-run"})
+    (finding,) = check({"weight": "brigs 0"}, ["-joinchannels", "a.ms"], build, 0)
+    assert finding.startswith("-joinchannels:")
+
+
+@given(st.lists(st.text("-aj1 .,[]'", max_size=8)), st.dictionaries(st.text("a-j", min_size=1), st.text("[ ],'1x")))
+def test_any_arguments_can_be_read(positionals, keywords):
+    options = given_options(keywords, positionals)
+    assert set(keywords) <= set(options)
+    assert without_flags(positionals, [], []) == positionals
+
+
+def test_a_path_is_one_word():
+    assert given_options({"name": "/my data/a", "size": "1 2"}, []) == {"name": ["/my data/a"], "size": ["1", "2"]}
+    assert given_options({"temp-dir": ""}, []) == {"temp-dir": []}
+
+
+def test_numbers_have_units():
+    assert [number(text) for text in ("7.5asec", "-3", "1e3", ".5", "asec", "")] == [7.5, -3, 1000, 0.5, None, None]
+
+
+def test_flags_with_values_are_taken_away_with_them():
+    assert without_flags(["-gridder", "idg", "-x", "a.ms"], ["gridder"], ["x"]) == ["a.ms"]
+
+
+# ---- the real program, its images and its logs
+
+
+def run_real(build, folder, keywords, flags):
+    """Run WSClean on a small image, and return exit code and log."""
+    small = {"name": str(folder / "x"), "size": "64 64", "scale": "0.1", **keywords}
+    fitted, positionals, _ = adapt(small, ["-no-update-model-required", *flags], build, 1, 1.0)
+    argv = build_argv(str(build.path), positionals, fitted, "wsclean")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder)
+    return done.returncode, done.stdout
+
+
+def test_a_real_image_is_made_with_adapted_arguments(installed, hba_set, tmp_path):
+    keywords = {**AUTO, "data-column": "DATA", "niter": "10", "temp-dir": str(tmp_path)}
+    code, log = run_real(installed, tmp_path, keywords, ["-reorder", str(hba_set)])
+    assert code == 0
+    assert "usage limited to 0.9 GB" in log
+    assert (tmp_path / "x-image.fits").exists()
+    assert find_refusal(log) is None
+
+
+def test_an_exception_is_told_with_advice(installed, hba_set, tmp_path):
+    keywords = {"data-column": "DATA", "temp-dir": str(tmp_path / "nosuch")}
+    code, log = run_real(installed, tmp_path, keywords, ["-reorder", str(hba_set)])
+    assert code == 255
+    assert "Error writing to temporary file" in find_refusal(log)
+    assert "local_scratch_dir" in find_refusal(log)
+
+
+def test_an_image_of_nothing_is_a_refusal_although_it_exits_with_0(installed, hba_set, tmp_path):
+    code, log = run_real(installed, tmp_path, {"data-column": "DATA", "maxuv-l": "1"}, [str(hba_set)])
+    assert code == 0
+    assert find_refusal(log).startswith("WSClean gridded 0 visibilities")
+
+
+def test_an_image_of_nan_is_a_refusal_although_it_exits_with_0(installed, hba_set, tmp_path):
+    from casacore.tables import table
+
+    copy = tmp_path / "nan.ms"
+    shutil.copytree(hba_set, copy)
+    with table(str(copy), readonly=False, ack=False) as main:
+        main.putcol("DATA", main.getcol("DATA") * float("nan"))
+    keywords = {"data-column": "DATA", "niter": "10", "mgain": "0.8", "auto-mask": "3", "weight": "briggs 0"}
+    code, log = run_real(installed, tmp_path, keywords, [str(copy)])
+    assert code == 0
+    assert "noise of 0 Jy" in find_refusal(log)
+
+
+def test_temporary_files_are_as_large_as_estimated(installed, hba_set, tmp_path):
+    """168 rows x 8 channels: 12 bytes a visibility, 8 for the model, 38 a row; headers are 21 bytes a file."""
+    from lofarpipe.programs.disk_space import ImagingVolume
+
+    keywords = {"data-column": "DATA", "niter": "10", "mgain": "0.5", "temp-dir": str(tmp_path)}
+    small = {"name": str(tmp_path / "x"), "size": "64 64", "scale": "0.1", **keywords}
+    argv = build_argv(str(installed.path), ["-reorder", "-save-source-list", str(hba_set)], small, "wsclean")
+    sizes: dict[str, int] = {}
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=tmp_path) as process:
+        while process.poll() is None:
+            for path in tmp_path.glob("*.tmp"):
+                try:
+                    sizes[path.name] = max(sizes.get(path.name, 0), path.stat().st_size)
+                except FileNotFoundError:
+                    continue
+    assert process.returncode == 0
+    assert sum(sizes.values()) == pytest.approx(ImagingVolume(168, 168 * 8).reordered_bytes(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("log", "text"),
+    [
+        ("+ An exception occured:\n+ >>> WSClean was not compiled with IDG: x\n", "set gridder = wgridder"),
+        ("+ >>> Can not create HYBRID_CUDA_CPU_OPTIMIZED proxy.\n", "idg_mode = cpu"),
+        ("+ >>> The HOME environment variable has not been set\n", "set HOME"),
+        ("terminate called after throwing\n  what():  std::bad_alloc\n", "ran out of memory"),
+        ("Estimated standard deviation of background noise: nan Jy\n", "noise of nan Jy"),
+        ("Estimated standard deviation of background noise: -? Jy\n", "noise of -? Jy"),
+    ],
+)
+def test_known_log_lines(log, text):
+    assert text in find_refusal(log)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "Gridded visibility count: 0\nGridded visibility count: 1.2e+06\n",
+        "Estimated standard deviation of background noise: 12.3 mJy\n",
+        "bad_alloc.fits written\n",
+    ],
+)
+def test_logs_without_a_complaint(log):
+    assert find_refusal(log) is None
+
+
+def test_one_output_channel_is_not_joined(installed):
+    keywords, positionals, notices = adapt({"channels-out": "1"}, ["-join-channels", "a.MS"], installed, 1, 1.0)
+    assert "-join-channels" not in positionals
+    assert "a.MS" in positionals
+    assert keywords["channels-out"] == "1"
+    assert "none to join" in notices[-1]
+    _, positionals, _ = adapt({"channels-out": "2"}, ["-join-channels", "a.MS"], installed, 1, 1.0)
+    assert "-join-channels" in positionals
+
+
+def test_options_that_a_build_has(installed):
+    assert has_option("channels-out", installed)
+    assert has_option("gridder", installed)
+    assert not has_option("nchansout_clean1", installed)
+
+
+def test_deconvolution_that_diverged_is_a_refusal_although_it_exits_with_0():
+    log = (Path(__file__).parents[1] / "logs" / "wsclean_nan.log").read_text()
+    complaint = "WSClean's deconvolution diverged: the peak of its residual is -nan Jy; lower mgain"
+    assert find_refusal(log) == find_refusal(log.replace("\nStopped", "\n Stopped")) == complaint
+
+
+def test_deconvolution_that_was_stopped_is_told_once():
+    log = (Path(__file__).parents[1] / "logs" / "wsclean_nan.log").read_text()
+    seen = Detector("wsclean", {}).feed(log.splitlines())
+    assert find_refusal(f"{log}\n### stopped: {seen}\n") is None
+
+
+def test_count_that_is_no_number_is_passed_over():
+    assert find_refusal("Gridded visibility count: ..\n") is None
+    assert "gridded 0 visibilities" in (find_refusal("Gridded visibility count: 0e+00, effective\n") or "")

@@ -1,0 +1,320 @@
+"""The page while a run goes on: when it is written, and that nothing about it ends the run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.config import Overrides, load_settings
+from lofarpipe.errors import PipelineError
+from lofarpipe.jobs import Interrupted, JobResult
+from lofarpipe.report.html import page as html_page
+from lofarpipe.report.html import writer as html_writer
+from lofarpipe.report.html.writer import PageWriter, wants_page
+from lofarpipe.report.picture import Picture
+from made_jobs import write_journal
+
+LIMIT_S = 60.0
+WRITTEN = re.compile(r"This page: [\d :-]+ UTC")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job directory whose run has begun."""
+    write_journal(tmp_path / "job", [{"event": "run_started", "job": "field"}])
+    return tmp_path / "job"
+
+
+@pytest.fixture
+def drawn(job: Path) -> Path:
+    """The same with a plan, which has a figure."""
+    (job / "plan.json").write_text("{}")
+    return job
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    return []
+
+
+def begun(job: Path, complaints: list[str], interval_s: float = 0.0) -> PageWriter:
+    writer = PageWriter(job, Picture(), dict, complaints.append, interval_s)
+    writer.run_started("field", job, 1)
+    return writer
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+RESULT = JobResult("a/000", 0, 1.0, 1.0, 1.0, 1.0, Path("log"), ("true",))
+TOLD = [
+    pytest.param(lambda writer: writer.step_done("a", 1.0, 1, 0), id="step done"),
+    pytest.param(lambda writer: writer.step_skipped("a"), id="step skipped"),
+    pytest.param(lambda writer: writer.job_done("a", RESULT, None), id="job done"),
+]
+
+
+@pytest.mark.parametrize("tell", TOLD)
+def test_a_page_is_begun_when_something_is_done(
+    job: Path, complaints: list[str], tell: Callable[[PageWriter], None]
+) -> None:
+    tell(begun(job, complaints))
+    wait_for((job / "report.html").is_file)
+    assert complaints == []
+
+
+@pytest.mark.parametrize("tell", TOLD)
+def test_not_before_it_is_time(job: Path, complaints: list[str], tell: Callable[[PageWriter], None]) -> None:
+    writer = begun(job, complaints, interval_s=3600.0)
+    tell(writer)
+    assert writer._process is None
+
+
+def test_one_page_at_a_time(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    started = replaced_program(monkeypatch, "import time; time.sleep(600)")
+    writer = begun(job, complaints)
+    for _ in range(3):
+        writer.step_skipped("a")
+    assert len(started) == 1
+    writer._stop()
+
+
+def test_the_next_page_follows_when_the_last_one_is_there(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html_writer, "PATIENCE", 0)
+    writer = begun(job, complaints)
+    writer.step_skipped("a")
+    wait_for((job / "report.html").is_file)
+    (job / "report.html").unlink()
+    wait_for(lambda: writer._process is None or writer._process.poll() is not None)
+    writer.step_skipped("a")
+    wait_for((job / "report.html").is_file)
+
+
+def test_pages_that_take_long_are_rare(job: Path, complaints: list[str]) -> None:
+    writer = begun(job, complaints)
+    for took_s, interval_s in ((3.0, 300.0), (2.0, 300.0), (60.0, 600.0)):
+        writer._last_s = time.monotonic() - 1000.0
+        writer.step_skipped("a")
+        wait_for(lambda: writer._process is not None and writer._process.poll() is not None)
+        os.utime(job / "report.html", (0, writer._began_s + took_s))
+        writer._finish(0)
+        assert writer._interval_s == pytest.approx(interval_s)
+    assert complaints == []
+
+
+def test_a_page_that_failed_says_nothing_about_how_long_it_takes(job: Path, complaints: list[str]) -> None:
+    writer = begun(job, complaints, 20.0)
+    writer._finish(1)
+    assert writer._interval_s == 20.0
+
+
+def test_the_last_page_is_there_when_the_run_is_over(job: Path, complaints: list[str]) -> None:
+    writer = begun(job, complaints)
+    writer.step_skipped("a")
+    writer.run_ended(False, "field", "why")
+    assert (job / "report.html").is_file()
+    assert list(job.glob(".*")) == []
+    assert complaints == []
+
+
+def test_a_run_that_never_began_has_no_page(job: Path, complaints: list[str]) -> None:
+    writer = PageWriter(job, Picture(), dict, complaints.append)
+    writer.step_skipped("a")
+    writer.run_ended(False, "field", "checks failed")
+    assert not (job / "report.html").exists()
+
+
+def replaced_program(
+    monkeypatch: pytest.MonkeyPatch, code: str, popen: type[subprocess.Popen[bytes]] = subprocess.Popen
+) -> list[subprocess.Popen[bytes]]:
+    """Have this code run in place of what writes the page."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(argv: list[str], **keywords: object) -> subprocess.Popen[bytes]:
+        assert argv[1:4] == ["-P", "-m", "lofarpipe.report.html.page"]
+        started.append(popen([sys.executable, "-c", code], **keywords))
+        return started[-1]
+
+    monkeypatch.setattr(html_writer.subprocess, "Popen", start)
+    return started
+
+
+def test_what_went_wrong_is_a_warning(drawn: Path, complaints: list[str]) -> None:
+    (drawn / "journal.jsonl").unlink()
+    begun(drawn, complaints).run_ended(True, "field")
+    assert complaints == [
+        f"{drawn}/report.html: was not written: {drawn}/journal.jsonl: No such file or directory; name the directory "
+        "of a run, which has a journal.jsonl"
+    ]
+
+
+def test_a_page_without_pictures_is_written_at_the_end_without_a_process(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = replaced_program(monkeypatch, "")
+    picture = Picture()
+    picture.apply({"event": "run_started", "job": "as it is known here"})
+    option = {"name": "robust", "value": "0.5", "source": "command line", "meaning": "Briggs robustness"}
+    writer = PageWriter(job, picture, lambda: {"options": [option]}, complaints.append)
+    writer.run_started("field", job, 1)
+    writer.run_ended(True, "field")
+    text = (job / "report.html").read_text()
+    assert "as it is known here" in text
+    assert "Briggs robustness" in text
+    assert (started, complaints) == ([], [])
+
+
+def test_images_in_another_working_directory_are_drawn_by_a_process(
+    job: Path, complaints: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "field-image.fits").touch()
+    started = replaced_program(monkeypatch, "")
+    record = {"run": {"working_directory": str(tmp_path / "work")}}
+    writer = PageWriter(job, Picture(), lambda: record, complaints.append)
+    writer.run_started("field", job, 1)
+    writer.run_ended(True, "field")
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(("problem", "said"), [("why", "why"), ("", "ValueError")])
+def test_whatever_is_wrong_with_the_last_page_is_a_warning(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch, problem: str, said: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError(problem)
+
+    monkeypatch.setattr(html_page, "write_page", refuse)
+    begun(job, complaints).run_ended(True, "field")
+    assert complaints == [f"{job}/report.html: was not written: {said}"]
+
+
+def test_a_signal_ends_the_last_page(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise Interrupted(15)
+
+    monkeypatch.setattr(html_page, "write_page", interrupted)
+    with pytest.raises(Interrupted):
+        begun(job, complaints).run_ended(True, "field")
+
+
+def test_a_process_that_dies_without_a_word(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced_program(monkeypatch, "import os; os.kill(os.getpid(), 9)")
+    writer = begun(job, complaints)
+    writer.step_skipped("a")
+    wait_for(lambda: writer._process is not None and writer._process.poll() is not None)
+    writer.step_skipped("a")
+    assert complaints == [f"{job}/report.html: was not written: its process ended with -9"]
+    writer._stop()
+
+
+def test_a_process_that_cannot_be_started(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise OSError("too many processes")
+
+    monkeypatch.setattr(html_writer.subprocess, "Popen", refuse)
+    begun(drawn, complaints).run_ended(True, "field")
+    assert complaints == [f"{drawn}/report.html: cannot be written: too many processes"]
+
+
+def test_a_page_that_takes_too_long_is_given_up(
+    drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (started,) = [replaced_program(monkeypatch, "import time; time.sleep(600)")]
+    monkeypatch.setattr(html_writer, "LIMIT_S", 0.2)
+    begun(drawn, complaints).run_ended(True, "field")
+    assert started[0].returncode == -9
+    assert "was not written within 0 s" in complaints[0]
+
+
+def test_what_a_page_left_unfinished_goes(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    started = replaced_program(monkeypatch, "import time; time.sleep(600)")
+    writer = begun(job, complaints)
+    writer.step_skipped("a")
+    (job / f".report.html.{started[0].pid}.tmp").touch()
+    (job / ".report.html.1.tmp").touch()  # somebody else's
+    writer._stop()
+    assert [path.name for path in job.glob(".*")] == [".report.html.1.tmp"]
+
+
+def test_an_interruption_ends_the_page_too(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(subprocess.Popen[bytes]):
+        """Is interrupted while somebody waits for it, once."""
+
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout is not None:
+                raise KeyboardInterrupt
+            return super().wait(LIMIT_S)
+
+    started = replaced_program(monkeypatch, "import time; time.sleep(600)", Interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        begun(drawn, complaints).run_ended(True, "field")
+    assert started[0].returncode == -9
+
+
+def test_a_ctrl_c_for_the_run_does_not_reach_it(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = replaced_program(monkeypatch, "import time; time.sleep(600)")
+    writer = begun(job, complaints)
+    writer.step_skipped("a")
+    assert os.getsid(started[0].pid) == started[0].pid
+    writer._stop()
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("True", True), ("False", False), (None, True)])
+def test_the_site_decides(tmp_path: Path, text: str | None, wanted: bool) -> None:
+    assert wants_page(settings_with(tmp_path, text)) is wanted
+
+
+def test_a_decision_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        PipelineError, match=r"pipeline\.cfg:\d+: \[report\] html is 'perhaps'; True or False is needed"
+    ):
+        wants_page(settings_with(tmp_path, "perhaps"))
+
+
+def settings_with(here: Path, text: str | None) -> object:
+    config = here / "pipeline.cfg"
+    section = f"[report]\nhtml = {text}\n" if text is not None else ""
+    config.write_text(f"[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n{section}")
+    return load_settings(here / "a.parset", Overrides(config=str(config)))
+
+
+@pytest.mark.parametrize(("program", "state"), [("/bin/echo", "done"), ("/bin/false", "failed")])
+def test_a_run_writes_it_however_it_ends(tmp_path: Path, program: str, state: str) -> None:
+    (tmp_path / "a.parset").write_text(
+        f"pipeline.steps = [say]\nsay.control.type = executable_args\nsay.control.executable = {program}\n"
+        f"say.control.mapfile_in = {tmp_path}/in.mapfile\nsay.control.inputkey = ms\nsay.argument.flags = [ms]\n"
+    )
+    (tmp_path / "in.mapfile").write_text("[{'host': 'localhost', 'file': '/d/x.MS', 'skip': False}]")
+    command = [sys.executable, "-m", "lofarpipe.cli", "a.parset"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == (state == "failed"), done.stderr
+    text = (tmp_path / "a" / "report.html").read_text()
+    again = html_page.page(tmp_path / "a")  # from the files alone
+    assert WRITTEN.sub("", text) == WRITTEN.sub("", again)
+    assert f"<title>a: {state}</title>" in text
+    assert f"{program} /d/x.MS" in text
+
+
+def test_a_run_whose_site_wants_none(tmp_path: Path) -> None:
+    settings_with(tmp_path, "False")
+    (tmp_path / "a.parset").write_text("pipeline.steps = []\n")
+    command = [sys.executable, "-m", "lofarpipe.cli", "a.parset", "-c", "pipeline.cfg"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "a").glob("report*")] == []

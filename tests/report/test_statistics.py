@@ -1,0 +1,85 @@
+"""statistics.xml (spec/lofarpipe.md, section 6.7): what existing tools find in it."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lofarpipe.jobs import JobResult
+from lofarpipe.report.statistics import Statistics, element_name
+
+
+def _result(name, exit_code=0):
+    return JobResult(name, exit_code, 1.0, 2.5, 0.25, 12.0, Path("log"), (), host="node1")
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "logs" / "statistics.xml"
+    statistics = Statistics(path)
+    statistics.step_started("list", "plugin", 0)
+    statistics.step_done("list", 0.01, 0, 0)
+    statistics.step_started("1st_average", "dppp", 2)
+    statistics.job_done("1st_average", _result("1st_average/000"), None)
+    statistics.job_done("1st_average", _result("1st_average/001", 3), "exited with 3")
+    statistics.step_done("1st_average", 5.0, 2, 1)
+    statistics.step_started("image", "wsclean", 1)
+    statistics.job_done("nobody", _result("nobody/000"), None)
+    statistics.step_done("nobody", 1.0, 1, 0)
+    statistics.run_ended(False, "night", "interrupted")
+    return path
+
+
+def test_finished_steps_follow_the_unfinished_ones(written):
+    root = ElementTree.fromstring(written.read_text())
+    assert (root.tag, root.get("Name"), root.get("type")) == ("active_stack", "GenericPipeline", "active_stack")
+    assert [child.tag for child in root] == ["active_stack", "list", "_1st_average"]
+    assert [child.tag for child in root[0]] == ["image"]
+    assert "info" in root[0].attrib
+
+
+def test_jobs_have_host_time_and_code(written):
+    average = ElementTree.fromstring(written.read_text()).find("_1st_average")
+    assert average.get("duration") == "5.000"
+    jobs = average.findall("nodes/job")
+    assert [(job.get("job_id"), job.get("job_host"), job.get("returncode")) for job in jobs] == [
+        ("1st_average/000", "node1", "0"),
+        ("1st_average/001", "node1", "3"),
+    ]
+    assert jobs[0].get("duration") == "2.500"
+    assert jobs[0].find("resource_usage").get("max_rss_mb") == "12.0"
+
+
+def test_plugins_are_empty_elements(written):
+    assert len(ElementTree.fromstring(written.read_text()).find("list")) == 0
+
+
+def test_what_names_may_hold_is_read_back(tmp_path):
+    strange = 'a&<b>"c\t\n\r\u00e5/000'
+    statistics = Statistics(tmp_path / "statistics.xml")
+    statistics.step_started("s", "dppp", 1)
+    statistics.job_done("s", _result(strange), None)
+    statistics.run_ended(False, "night")
+    text = (tmp_path / "statistics.xml").read_text(encoding="ascii")
+    assert ElementTree.fromstring(text).find("active_stack/s/nodes/job").get("job_id") == strange
+
+
+def test_a_step_that_began_twice_is_done_once(tmp_path):
+    statistics = Statistics(tmp_path / "statistics.xml")
+    for _ in range(2):
+        statistics.step_started("s", "dppp", 0)
+    statistics.step_done("s", 1.0, 0, 0)
+    statistics.run_ended(True, "night")
+    root = ElementTree.fromstring((tmp_path / "statistics.xml").read_text())
+    assert [[child.tag for child in root[0]], [child.tag for child in root]] == [["s"], ["active_stack", "s"]]
+
+
+def test_one_line_without_declaration(written):
+    text = written.read_text()
+    assert text.startswith("<active_stack ")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(("step", "name"), [("average", "average"), ("a+b c", "a_b_c"), ("1st", "_1st"), ("", "_")])
+def test_names_are_names_in_xml(step, name):
+    assert element_name(step) == name

@@ -1,0 +1,73 @@
+"""Jobs that were cut off while they changed their inputs: the inputs tell, not the numbers of the jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.state.fingerprints import stamp
+from lofarpipe.state.history import Event, History
+from lofarpipe.state.inplace import CutOff, UnsafeJobs, known
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    (tmp_path / "a.ms").write_text("whole")
+    return str(tmp_path / "a.ms")
+
+
+def started(path: str) -> list[Event]:
+    """Return the start of a step with two jobs, of which the second one began."""
+    return [
+        {"event": "step_started", "step": "s", "unsafe": {"s/000": {path: stamp(path)}, "s/001": {"/b": "1@1"}}},
+        {"event": "job_started", "step": "s", "job": "s/001", "before": {"/b": "1@1", "/out": None}},
+    ]
+
+
+def unsafe(*events: Event) -> UnsafeJobs:
+    return UnsafeJobs(History(events), "s", "s")
+
+
+def test_jobs_that_began_or_may_have(path: str) -> None:
+    cut_off = unsafe(*started(path)).cut_off()
+    assert [(cut.job, cut.serial, list(cut.before)) for cut in cut_off] == [
+        ("s/001", 2, ["/b"]),
+        ("s/000", 1, [path]),
+        ("s/001", 1, ["/b"]),
+    ]
+    ends: list[Event] = [
+        {"event": "job_done", "step": "s", "job": f"s/00{number}", "problem": None} for number in (0, 1)
+    ]
+    assert unsafe(*started(path), *ends).cut_off() == []
+    assert unsafe(*ends, *started(path)).cut_off() == [
+        CutOff("s/001", 4, {"/b": "1@1"}),
+        CutOff("s/000", 3, {path: str(stamp(path))}),
+        CutOff("s/001", 3, {"/b": "1@1"}),
+    ]
+
+
+def test_input_that_another_job_is_going_to_change(path: str) -> None:
+    jobs = unsafe(*started(path))
+    changed = {"s/007": [path]}
+    assert list(jobs.refuse(changed, repeatable=False)) == []
+    Path(path).write_text("half")
+    with pytest.raises(PipelineError, match=f"s/000 was cut off while it changed {path} in place"):
+        list(jobs.refuse(changed, repeatable=False))
+    (notice,) = jobs.refuse(changed, repeatable=True)
+    assert notice == f"s/000 was cut off while it changed {path}; it is run again, for it is repeatable"
+    assert list(jobs.refuse({"s/000": []}, repeatable=False)) == []
+
+
+def test_what_is_kept_of_jobs_that_the_step_has_not_any_more(path: str) -> None:
+    before = {path: stamp(path)}
+    assert unsafe(*started(path)).unsettled({"/b"}) == {"s/000": before}
+    assert unsafe(*started(path)).unsettled({"/b", path}) == {}
+    made: Event = {"event": "job_done", "step": "t", "job": "t/000", "problem": None, "written": {path: "2@2"}}
+    assert unsafe(*started(path), made).unsettled({"/b"}) == {}
+
+
+def test_line_that_is_damaged() -> None:
+    assert known("text") == known(None) == known({"/a": None, "/b": 5}) == {}
+    assert unsafe({"event": "step_started", "step": "s", "unsafe": {"s/000": "text"}}).cut_off() == []

@@ -1,0 +1,184 @@
+"""Which jobs of a step are still good: where it is not known which one something concerns, it concerns all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.config import Overrides, load_settings
+from lofarpipe.state import job_ledger as module
+from lofarpipe.state.history import History
+from lofarpipe.state.job_ledger import JobLedger
+from lofarpipe.state.uptodate import NEVER_DONE, Ledger
+from lofarpipe.support.data_map import DataMap, DataProduct
+
+Identity = dict[str, object]
+
+
+class Pipeline:
+    """Steps that are run by hand, in a pipeline that can be started again."""
+
+    def __init__(self, here: Path) -> None:
+        (here / "pipeline.cfg").write_text(f"[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n")
+        self.settings = load_settings(here / "run.parset", Overrides(config=str(here / "pipeline.cfg")))
+        self.here = here
+        self.history = History()
+        self.ledger = Ledger(self.history, self.settings)
+
+    def start_again(self) -> None:
+        self.ledger = Ledger(self.history, self.settings)
+
+    def step(self, entry: str, jobs: dict[str, list[object]], write: Callable[[], object] | None = None) -> list[str]:
+        """Run the jobs of a step that are not good any more; return them."""
+        identities: dict[str, Identity] = {f"{entry}/{place}": {"arguments": names} for place, names in jobs.items()}
+        whole: Identity = {"arguments": list(jobs.values())}
+        if not self.ledger.stale(entry, whole):
+            self.ledger.take(entry)
+            return []
+        ledger = JobLedger(self.ledger, entry)
+        kept = ledger.kept(list(identities), identities.__getitem__)
+        pending = [job for job in identities if job not in kept]
+        began = self.ledger.look(entry, whole, kept.values())
+        self.ledger.begin(began)
+        for job in pending:
+            self.history.record("job_started", step=entry, job=job, before={})
+        if write is not None:
+            write()
+        for job in pending:
+            facts = ledger.facts(identities[job], began.before)
+            self.history.record("job_done", step=entry, job=job, problem=None, **facts)
+        self.ledger.finish(began, {})
+        return pending
+
+    def write(self, *names: str, text: str = "x") -> None:
+        for name in names:
+            (self.here / name).write_text(text)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return Pipeline(tmp_path)
+
+
+def two(pipeline: Pipeline) -> dict[str, list[object]]:
+    return {"000": [f"{pipeline.here}/a.out"], "001": [f"{pipeline.here}/b.out"]}
+
+
+def test_jobs_that_were_never_done_run_once(pipeline: Pipeline) -> None:
+    assert JobLedger(pipeline.ledger, "s").stale("s/000", {"arguments": []}) == NEVER_DONE
+    assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == []
+
+
+def test_job_whose_arguments_changed_runs_again(pipeline: Pipeline) -> None:
+    pipeline.step("s", two(pipeline))
+    pipeline.start_again()
+    assert pipeline.step("s", {**two(pipeline), "001": ["other"]}) == ["s/001"]
+
+
+def test_job_that_failed_runs_again(pipeline: Pipeline) -> None:
+    pipeline.step("s", two(pipeline))
+    pipeline.history.record("job_done", step="s", job="s/001", problem="exited with 1")
+    pipeline.history.record("step_started", step="s")
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == ["s/001"]
+
+
+def test_product_that_a_job_names_by_its_beginning_is_its_own(pipeline: Pipeline) -> None:
+    """Image names are the beginnings of file names."""
+    jobs: dict[str, list[object]] = {"000": [f"{pipeline.here}/img-a"], "001": [f"{pipeline.here}/img-b"]}
+    products = ("img-a-MFS.fits", "img-b-MFS.fits")
+    pipeline.step("image", jobs, lambda: pipeline.write(*products))
+    use: dict[str, list[object]] = {str(n): [f"{pipeline.here}/{name}"] for n, name in enumerate(products)}
+    assert pipeline.step("use", use) == ["use/0", "use/1"]
+    pipeline.history.record("job_forgotten", step="image", job="image/001")
+    pipeline.start_again()
+    assert pipeline.step("image", jobs, lambda: pipeline.write(products[1], text="y")) == ["image/001"]
+    assert pipeline.step("use", use) == ["use/1"]
+
+
+def lose_a_file(pipeline: Pipeline, entry: str, name: str) -> None:
+    """Let a step have had a file that none of its jobs has, and which is not there any more."""
+    event = pipeline.history.last_done(entry) or {}
+    facts = {key: value for key, value in event.items() if key not in ("event", "files")}
+    pipeline.history.record("step_done", **facts, files={f"{pipeline.here}/{name}": "1@2"})
+
+
+def test_product_that_no_job_claims_is_of_those_whose_names_begin_it(pipeline: Pipeline) -> None:
+    jobs = {place: [f"{pipeline.here}/img-{place}"] for place in ("a", "b")}
+    pipeline.step("image", jobs, lambda: pipeline.write("img-a", "img-b"))
+    lose_a_file(pipeline, "image", "img-a.of-nobody")
+    pipeline.start_again()
+    assert JobLedger(pipeline.ledger, "image").kept(
+        ["image/a", "image/b"], lambda job: {"arguments": jobs[job[-1]]}
+    ).keys() == {"image/b"}
+
+
+def test_product_that_nobody_can_have_made_concerns_all(pipeline: Pipeline) -> None:
+    jobs = two(pipeline)
+    pipeline.step("s", jobs)
+    lose_a_file(pipeline, "s", "elsewhere")
+    pipeline.start_again()
+    assert pipeline.step("s", jobs) == ["s/000", "s/001"]
+
+
+def test_map_that_is_named_stands_for_what_is_in_it(pipeline: Pipeline) -> None:
+    mapfile = pipeline.here / "all.mapfile"
+    DataMap([DataProduct("localhost", f"{pipeline.here}/{name}.out", False) for name in "ab"]).save(str(mapfile))
+    use: dict[str, list[object]] = {"000": [str(mapfile)]}
+    pipeline.step("s", two(pipeline), lambda: pipeline.write("a.out", "b.out"))
+    assert pipeline.step("use", use) == ["use/000"]
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == []
+    assert pipeline.step("use", use) == []
+    pipeline.write("a.out", text="by hand")
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline), lambda: pipeline.write("a.out")) == ["s/000"]
+    assert pipeline.step("use", use) == ["use/000"]
+
+
+@pytest.mark.parametrize("many", [0, 20])
+def test_many_writers_are_kept_as_one_mark(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(module, "MANY", many)
+    (pipeline.here / "out").mkdir()
+    jobs: dict[str, list[object]] = {place: [f"{pipeline.here}/out/{place}"] for place in ("a", "b")}
+    use: dict[str, list[object]] = {"000": [f"{pipeline.here}/out/"], "001": [f"{pipeline.here}/out/"]}
+    pipeline.step("s", jobs, lambda: pipeline.write("out/a", "out/b"))
+    assert pipeline.step("use", use) == ["use/000", "use/001"]
+    depends = (pipeline.history.last_job("use/000") or {})["depends"]
+    assert list(depends) == ([f"{pipeline.here}/out"] if many == 0 else ["s/a", "s/b"])
+    pipeline.start_again()
+    assert pipeline.step("s", jobs) == []
+    assert pipeline.step("use", use) == []
+    pipeline.history.record("job_forgotten", step="s", job="s/a")
+    pipeline.start_again()
+    assert pipeline.step("s", jobs, lambda: pipeline.write("out/a", text="y")) == ["s/a"]
+    assert pipeline.step("use", use) == ["use/000", "use/001"]
+
+
+def test_file_that_a_job_removed_is_known_to_be_gone(pipeline: Pipeline) -> None:
+    pipeline.write("a.out")
+    pipeline.step("s", two(pipeline), (pipeline.here / "a.out").unlink)
+    assert (pipeline.history.last_job("s/000") or {})["written"] == {f"{pipeline.here}/a.out": None}
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == []
+
+
+def test_step_of_an_older_version_has_no_jobs(pipeline: Pipeline) -> None:
+    """Its products are those of the step; where one is wanted, all its jobs run again."""
+    pipeline.write("a.out", "b.out")
+    whole: Identity = {"arguments": list(two(pipeline).values())}
+    began = pipeline.ledger.look("s", whole)
+    pipeline.ledger.begin(began)
+    pipeline.write("a.out", "b.out", text="new")
+    pipeline.ledger.finish(began, {})
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == []
+    assert pipeline.step("use", two(pipeline)) == ["use/000", "use/001"]
+    assert list((pipeline.history.last_job("use/000") or {})["depends"]) == ["s"]
+    pipeline.write("a.out", text="by hand")
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
