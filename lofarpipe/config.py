@@ -22,6 +22,7 @@ from lofarpipe.support.config_file import (
     read_into,
 )
 from lofarpipe.support.parset import split_list
+from lofarpipe.support.site_options import where
 
 #: Options that tasks.cfg may use for itself; they are not control keys of a step.
 NOT_CONTROL_KEYS = ("recipe",)
@@ -260,3 +261,27 @@ def _tasks(file: ConfigFile, defaults: Mapping[str, str], lenient: bool) -> Task
             shipped.remove_section(section)
         shipped.read_dict({section: dict(of_site.items(section, raw=True))})
     return Tasks(shipped, defaults)
+
+
+CHECKSUM_LIMIT_GB = 1.0
+
+
+def checksum_limit_bytes(settings: Settings) -> int:
+    """Return how many bytes of inputs, and of products, are read entirely for their checksums.
+
+    Raises
+    ------
+    PipelineError
+        If ``checksum_limit_gb`` in [report] is no number, or negative.
+    """
+    text = settings.sections.get("report", {}).get("checksum_limit_gb", str(CHECKSUM_LIMIT_GB))
+    try:
+        limit_gb = float(text)
+    except ValueError:
+        limit_gb = -1.0
+    if not 0 <= limit_gb < 1e9:
+        place = where(settings.config_file, "report", "checksum_limit_gb")
+        raise PipelineError(
+            f"{place}: [report] checksum_limit_gb is '{text}'; a number of GB is needed, 0 to sample all"
+        )
+    return int(limit_gb * 1e9)

@@ -325,7 +325,7 @@ def _open_file_findings(sets):
 
 def _memory_findings(sets, options, site):
     """Return whether the image is larger than the memory: its plane, padded, of complex numbers."""
-    from lofarpipe.programs.disk_space import least_image_side
+    from lofarpipe.imaging.plan.averaging import least_image_side
 
     memory_gb, cellsize_deg = _number(site, "memory_gb"), _number(options, "cellsize_highres_deg")
     if not (memory_gb > 0 and cellsize_deg > 0):
@@ -378,7 +378,7 @@ def _too_small(name, directory, needed_bytes, what):
 
 
 def _wish(options):
-    from lofarpipe.programs.disk_space import AveragingWish
+    from lofarpipe.imaging.plan.averaging import AveragingWish
 
     default = AveragingWish()
     return AveragingWish(

@@ -6,16 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lofarpipe.config import Settings
-from lofarpipe.errors import PipelineError
-from lofarpipe.support.site_options import where
+from lofarpipe.config import CHECKSUM_LIMIT_GB, Settings
 
 Facts = dict[str, Any]
-
 COMMAND_LINE = "command line"
 BUILT_IN = "built in"
 OTHER_NAMES = {"task_file": "task_files"}  # option of the command line -> key of the configuration
-CHECKSUM_LIMIT_GB = 1.0
 _SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
 _KEY = re.compile(r"(?P<key>[^\s#;=:\[][^=:]*?)\s*[=:]")
 
@@ -62,24 +58,3 @@ def lines_of(text: str) -> dict[tuple[str, str], int]:
         elif match := _KEY.match(line):
             found[section, match["key"].strip().lower()] = number
     return found
-
-
-def checksum_limit_bytes(settings: Settings) -> int:
-    """Return how many bytes of inputs, and of products, are read entirely for their checksums.
-
-    Raises
-    ------
-    PipelineError
-        If ``checksum_limit_gb`` in [report] is no number, or negative.
-    """
-    text = settings.sections.get("report", {}).get("checksum_limit_gb", str(CHECKSUM_LIMIT_GB))
-    try:
-        limit_gb = float(text)
-    except ValueError:
-        limit_gb = -1.0
-    if not 0 <= limit_gb < 1e9:
-        place = where(settings.config_file, "report", "checksum_limit_gb")
-        raise PipelineError(
-            f"{place}: [report] checksum_limit_gb is '{text}'; a number of GB is needed, 0 to sample all"
-        )
-    return int(limit_gb * 1e9)

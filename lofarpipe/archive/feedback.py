@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.pipeline.sip_options import NO_PREFIX
 
 Keys = dict[str, Any]
-
 READ_BYTES = 1 << 20
-NO_PREFIX = "none"  # what the option parset_prefix says for no prefix
 FULLY_WRITTEN = 100  # percent
 UNKNOWN_WRITER = {"storageWriter": "UNKNOWN", "storageWriterVersion": "UNKNOWN"}  # the archive's word for FITS
 SECONDS_PER_DAY = 86400.0

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.archive.checksums import FULL, describe_files
-from lofarpipe.archive.configuration import checksum_limit_bytes, configuration_facts
+from lofarpipe.archive.configuration import configuration_facts
 from lofarpipe.archive.inputs import RunFiles
 from lofarpipe.archive.parset_copy import self_contained
 from lofarpipe.archive.run_state import job_facts, run_facts, step_facts
 from lofarpipe.archive.software import host_facts, package_facts, program_facts, runner_facts
-from lofarpipe.config import Settings
+from lofarpipe.config import Settings, checksum_limit_bytes
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.options import Option

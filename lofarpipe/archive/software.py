@@ -13,14 +13,13 @@ from typing import Any
 
 from lofarpipe import __version__
 from lofarpipe.archive.checksums import FULL, checksum_of
-from lofarpipe.cli.inspect import flattened
 from lofarpipe.config import Settings
-from lofarpipe.engine.recipe import find_executable
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.machine import detect_resources
 from lofarpipe.installation import PACKAGE
 from lofarpipe.pipeline.references import references
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.steps import Step, flattened
+from lofarpipe.programs.find import find_executable
 from lofarpipe.programs.known import KNOWN_PROGRAMS
 from lofarpipe.support.data_directories import data_directories
 

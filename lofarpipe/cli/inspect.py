@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import duration_text
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.state.history import Event, History
 from lofarpipe.state.journal import Journal
 
 STATES = {"step_done": "done", "step_started": "not finished", "step_forgotten": "forgotten"}
 HEADER = ("step", "state", "when", "took", "jobs", "failed")
-
-
-def flattened(steps: Sequence[Step]) -> Iterator[Step]:
-    """Yield the steps in their order, those inside loops and sub-pipelines after the one that holds them."""
-    for step in steps:
-        yield step
-        yield from flattened(step.body)
 
 
 def entries_of(step: str, names: Sequence[str]) -> list[str]:

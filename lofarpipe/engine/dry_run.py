@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lofarpipe.cli.inspect import flattened
 from lofarpipe.engine.awaited import Awaited, named_by_job
 from lofarpipe.engine.feedback_step import prepare_feedback
 from lofarpipe.engine.job_builder import PlannedJob
@@ -27,7 +26,7 @@ from lofarpipe.pipeline.control import loop_count, plugin_call
 from lofarpipe.pipeline.control_keys import list_items
 from lofarpipe.pipeline.plugins import STEP_PREFIX, declared, find_plugin, load, run_plugin
 from lofarpipe.pipeline.references import Results, references, resolve_known
-from lofarpipe.pipeline.steps import KINDS, Step
+from lofarpipe.pipeline.steps import KINDS, Step, flattened
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Ledger
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.python2 import loader as python2

@@ -19,12 +19,11 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job, Resources, Staged
 from lofarpipe.pipeline.control import Control
 from lofarpipe.programs.argv import build_argv, substitute_tokens
-from lofarpipe.programs.find import is_own_program, job_environment
+from lofarpipe.programs.find import PYTHON_PLUGIN, is_own_program, job_environment
 from lofarpipe.programs.known import KNOWN_PROGRAMS, KnownProgram
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.disk import GB, Need
 
-PYTHON_PLUGIN = "python_plugin"
 LONGEST_NAME = 100  # characters of an output in the name of its stage; a file system takes 255
 LONGEST_WORD = 128 * 1024 - 1  # bytes of one argument. Source: MAX_ARG_STRLEN of Linux, execve(2)
 ROOM_FOR_VARIABLES = 128 * 1024  # bytes; arguments and environment share what there is

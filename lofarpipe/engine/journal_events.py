@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from lofarpipe import __version__
-from lofarpipe.cli.inspect import flattened
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart
 from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.steps import flattened
 from lofarpipe.state.history import Event, texts_of
 from lofarpipe.state.uptodate import text_of
 from lofarpipe.support.processes import boot_id, start_ticks

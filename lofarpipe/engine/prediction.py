@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.engine.feedback_step import PreparedFeedback
-from lofarpipe.engine.job_builder import PYTHON_PLUGIN, PlannedJob
+from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.journal_events import job_entry
 from lofarpipe.engine.overlay import Shadow, placeholder
 from lofarpipe.engine.recipe import Prepared, finish, products_of
@@ -23,6 +23,7 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.jobs import Job, result_of
 from lofarpipe.pipeline import sip_options as sip_values
 from lofarpipe.pipeline.plugins import declared
+from lofarpipe.programs.find import PYTHON_PLUGIN
 from lofarpipe.state.history import Event, History
 
 Values = Mapping[str, str]

@@ -10,20 +10,18 @@ from pathlib import Path
 
 from lofarpipe import __version__
 from lofarpipe.config import Settings
-from lofarpipe.engine.job_builder import PYTHON_PLUGIN, JobBuilder, PlannedJob
+from lofarpipe.engine.job_builder import JobBuilder, PlannedJob
 from lofarpipe.errors import PipelineError
-from lofarpipe.installation import find_file
 from lofarpipe.jobs import JobResult, Resources
 from lofarpipe.pipeline.control import Control, input_maps, is_true, resolved_control
 from lofarpipe.pipeline.references import Results
 from lofarpipe.pipeline.steps import Step
-from lofarpipe.programs.find import find
+from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
 from lofarpipe.programs.known import KNOWN_PROGRAMS
 from lofarpipe.state.fingerprints import stamp, without_text
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import list_text
 
-NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
 SHORTEST_TIME = 8  # characters of a time that is found in texts; a shorter one may stand there for something else
 
 
@@ -50,30 +48,6 @@ class Prepared:
     def numbered(self, numbers: Mapping[int, int]) -> Prepared:
         """Return the same with other numbers of its jobs, by place in the maps."""
         return replace(self, jobs=replace(self.builder, numbers=numbers).jobs())
-
-
-def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
-    """Return the program or the script of a step.
-
-    A script is looked up as typed, then among the site's and the shipped scripts; a program on PATH.
-
-    Raises
-    ------
-    PipelineError
-        If it is not there, or is a program that may not be executed.
-    """
-    if not typed:
-        raise PipelineError("no executable; set it to the program that the step runs")
-    scripts = settings.search_path("scripts")
-    if nodescript == PYTHON_PLUGIN:
-        script = find_file(typed, scripts, "script")
-        if settings.lenient and Path(typed).is_absolute() and not os.access(script, os.X_OK):
-            raise PipelineError(f"{script}: may not be executed; run chmod +x on it")
-        return script
-    for directory in scripts:
-        if os.access(directory / typed, os.X_OK) and not Path(typed).is_absolute() and (directory / typed).is_file():
-            return directory / typed
-    return find(typed)
 
 
 def prepare(step: Step, results: Results, settings: Settings, machine: Resources, entry: str = "") -> Prepared:

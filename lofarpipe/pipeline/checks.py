@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.engine.job_builder import PYTHON_PLUGIN
-from lofarpipe.engine.recipe import NODESCRIPTS, find_executable
 from lofarpipe.errors import Finding, PipelineError, Suggestions, named, with_article
 from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
@@ -27,6 +25,7 @@ from lofarpipe.pipeline.plugins import (
 )
 from lofarpipe.pipeline.references import EDGE, Results, references, resolve, without_edged
 from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, KINDS, Step
+from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
 from lofarpipe.programs.known import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Parset
 

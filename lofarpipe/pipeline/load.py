@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lofarpipe.cli.inspect import flattened
 from lofarpipe.config import Settings
 from lofarpipe.errors import Finding, PipelineError, Suggestions
 from lofarpipe.installation import beside, find_file, share_directory
@@ -19,7 +18,7 @@ from lofarpipe.pipeline.options import Option, check_options, read_options
 from lofarpipe.pipeline.plugin_checks import pipeline_checks
 from lofarpipe.pipeline.plugins import STEP_PREFIX
 from lofarpipe.pipeline.references import EDGE, Results, edged, references, resolve, resolve_known
-from lofarpipe.pipeline.steps import BROKEN, Step, build_step, numbered, step_list, sublist_keys
+from lofarpipe.pipeline.steps import BROKEN, Step, build_step, flattened, numbered, step_list, sublist_keys
 from lofarpipe.pipeline.subpipelines import put_in
 from lofarpipe.pipeline.text_checks import check_unlisted
 from lofarpipe.state.fingerprints import is_same, stamp

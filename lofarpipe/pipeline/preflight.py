@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lofarpipe.archive.configuration import checksum_limit_bytes
-from lofarpipe.config import Overrides, Settings, read_settings
+from lofarpipe.config import Overrides, Settings, checksum_limit_bytes, read_settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.executors.factory import make_executor, unused_sections
 from lofarpipe.jobs import Executor, Resources

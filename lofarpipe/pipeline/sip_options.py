@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lofarpipe.archive.feedback import NO_PREFIX
 from lofarpipe.pipeline.references import references
 
+NO_PREFIX = "none"  # what the option parset_prefix says for no prefix
 NONE = NO_PREFIX  # what an option says for "not wanted"
 SCHEMA_VERSIONS = ("2.7.2", "2.6.1")
 INTEGER_IDENTIFIERS = ("2.7.2",)  # where an identifier is a whole number; before that it was any text

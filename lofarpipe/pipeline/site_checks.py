@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lofarpipe.cli.inspect import flattened
 from lofarpipe.errors import Finding, PipelineError
 from lofarpipe.jobs import Executor
 from lofarpipe.pipeline.references import references
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.steps import Step, flattened
 
 PARTITION = "partition"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -173,3 +173,10 @@ def refreshed(step: Step) -> Step:
 def with_counters(step: Step, counters: Results) -> Step:
     """Return a step whose arguments have the values that the counters of loops had last."""
     return replace(step, arguments={key: resolve_known(text, counters) for key, text in step.arguments.items()})
+
+
+def flattened(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps in their order, those inside loops and sub-pipelines after the one that holds them."""
+    for step in steps:
+        yield step
+        yield from flattened(step.body)

@@ -9,11 +9,13 @@ import shutil
 import sys
 from pathlib import Path
 
+from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.installation import PACKAGE, share_directory
+from lofarpipe.installation import PACKAGE, find_file, share_directory
 from lofarpipe.support.data_directories import data_directories
 from lofarpipe.support.utilities import is_file
 
+PYTHON_PLUGIN = "python_plugin"
 # One program was renamed twice; the package on PyPI installs it as DP3.py.
 OTHER_NAMES = {
     "DP3": ("DP3.py",),
@@ -115,3 +117,30 @@ def _must_be_named() -> bool:
 def _prepended(variable: str, directory: Path, default: str = "") -> str:
     present = [part for part in os.environ.get(variable, default).split(os.pathsep) if part]
     return os.pathsep.join([str(directory), *(part for part in present if part != str(directory))])
+
+
+NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
+
+
+def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
+    """Return the program or the script of a step.
+
+    A script is looked up as typed, then among the site's and the shipped scripts; a program on PATH.
+
+    Raises
+    ------
+    PipelineError
+        If it is not there, or is a program that may not be executed.
+    """
+    if not typed:
+        raise PipelineError("no executable; set it to the program that the step runs")
+    scripts = settings.search_path("scripts")
+    if nodescript == PYTHON_PLUGIN:
+        script = find_file(typed, scripts, "script")
+        if settings.lenient and Path(typed).is_absolute() and not os.access(script, os.X_OK):
+            raise PipelineError(f"{script}: may not be executed; run chmod +x on it")
+        return script
+    for directory in scripts:
+        if os.access(directory / typed, os.X_OK) and not Path(typed).is_absolute() and (directory / typed).is_file():
+            return directory / typed
+    return find(typed)

@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
-from lofarpipe.programs.progress import COUNT, DECONVOLVING, FLUX, OUR_NOTE, flux_jy, flux_text, peak_in
+from lofarpipe.programs.progress import COUNT, DECONVOLVING, FLUX, OUR_NOTE, flux_jy, peak_in
+from lofarpipe.support.plain_text import flux_text
 
 MAX_RISE = 2.0
 # Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; what is beyond is no source of a field.

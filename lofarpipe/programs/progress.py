@@ -5,17 +5,15 @@ Nothing is asked of the programs: these are the lines that DP3 6.6 and WSClean 3
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field, replace
 
-from lofarpipe.support.plain_text import printable
+from lofarpipe.support.plain_text import flux_text, printable
 
 # WSClean writes the micro sign, U+00B5; the letter, U+03BC, looks the same.
 PREFIXES = {"n": 1e-9, "µ": 1e-6, "\u03bc": 1e-6, "u": 1e-6, "m": 1e-3, "": 1.0, "K": 1e3, "k": 1e3, "M": 1e6, "G": 1e9}
 LONGEST_LINE = 10_000  # characters that are looked at
 OUR_NOTE = "### "  # in a log of ours: not what the program wrote
-
 # Logs hold whatever programs write: what is no number that Python reads must not match.
 COUNT = r"[0-9]{1,18}"
 FLUX = r"([-+]?(?:nan|inf|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)) ((?-i:[nµ\u03bcumKkMG]?))Jy"
@@ -34,7 +32,6 @@ _LAST_STEP = re.compile(r"([0-9]{1,3})%?(\.*)$")
 DOTS_PER_TEN = 5  # four dots and the number
 _DP3_TIME = re.compile(r"^Total DP3 time\s+([\d.]+) real")
 _DP3_STEP_TIME = re.compile(r"^ {2,4}([0-9]+\.?[0-9]*)% \(\s*[\d.]+ m?s\) (\S.*)$")
-
 PHASES = {
     "Constructing PSF": "making the point spread function",
     "Constructing image": "gridding",
@@ -90,16 +87,6 @@ def percent_done(line: str) -> float | None:
     if last is None or int(last[1]) >= 100:
         return 1.0
     return min(1.0, (int(last[1]) + 10 * len(last[2]) / DOTS_PER_TEN) / 100)
-
-
-def flux_text(value_jy: float) -> str:
-    """Return a flux density in Jy as people read it: ``189.5 mJy``."""
-    if not math.isfinite(value_jy) or value_jy == 0:
-        return f"{value_jy:g} Jy"
-    for unit, factor in (("MJy", 1e-6), ("kJy", 1e-3), ("Jy", 1.0), ("mJy", 1e3)):
-        if abs(value_jy) * factor >= 0.9995:
-            return f"{value_jy * factor:.4g} {unit}"
-    return f"{value_jy * 1e6:.4g} µJy"
 
 
 class ProgressReader:

@@ -112,7 +112,7 @@ def _quality(facts: Mapping[str, object]) -> list[str]:
 
 def _number_text(value: float, unit: str) -> str:
     if unit.startswith("Jy"):
-        from lofarpipe.programs.progress import flux_text
+        from lofarpipe.support.plain_text import flux_text
 
         return flux_text(value) + unit.removeprefix("Jy")
     return f"{value:.4g} {unit}".rstrip()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.archive.configuration import checksum_limit_bytes, configuration_facts, lines_of
-from lofarpipe.config import Overrides, load_settings
+from lofarpipe.archive.configuration import configuration_facts, lines_of
+from lofarpipe.config import Overrides, checksum_limit_bytes, load_settings
 from lofarpipe.errors import PipelineError
 
 CFG = """\

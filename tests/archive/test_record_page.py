@@ -7,8 +7,8 @@ import re
 
 from doc_pages import REPOSITORY, code_words, column_words
 from lofarpipe.archive import compare, crate, repeat
-from lofarpipe.archive.configuration import CHECKSUM_LIMIT_GB
 from lofarpipe.archive.record import SCHEMA_VERSION
+from lofarpipe.config import CHECKSUM_LIMIT_GB
 
 PAGE = REPOSITORY / "doc" / "run_record.md"
 SCHEMA = json.loads((REPOSITORY / "doc" / "run.schema.json").read_text())

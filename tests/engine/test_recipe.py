@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.engine.recipe import failure, find_executable, finish, output_file, prepare
+from lofarpipe.engine.recipe import failure, finish, output_file, prepare
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult, Resources
 from lofarpipe.pipeline.steps import Step
+from lofarpipe.programs.find import find_executable
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import files_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.programs.progress import Progress, ProgressReader, flux_text, peak_in, percent_done
-from lofarpipe.support.plain_text import printable
+from lofarpipe.programs.progress import Progress, ProgressReader, peak_in, percent_done
+from lofarpipe.support.plain_text import flux_text, printable
 
 LOGS = Path(__file__).parent / "logs"
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lofarpipe.cli.inspect import flattened
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.factory import method_of
@@ -14,6 +13,7 @@ from lofarpipe.executors.local.machine import engine_resources
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.control_keys import read_value
 from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.steps import flattened
 
 #: What a field gets at least before another one runs beside it, unless --at-once says how many: WSClean and DP3 use
 #: this many cores well, and the image of a field takes this much memory.

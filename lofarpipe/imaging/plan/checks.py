@@ -10,9 +10,9 @@ import numpy as np
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.beam.formula import SPEED_OF_LIGHT_M_S
 from lofarpipe.imaging.ms.measurement_set import SetMetadata, sample_visibilities
+from lofarpipe.imaging.plan.averaging import AveragingWish, least_image_side
 from lofarpipe.imaging.plan.field_plan import plan_field
 from lofarpipe.imaging.plan.options import parse_options
-from lofarpipe.programs.disk_space import AveragingWish, least_image_side
 
 WIDE_RAD = 0.3  # half a diagonal; the beam may be a few times wider than at the zenith
 SAMPLED_ROWS = 2000

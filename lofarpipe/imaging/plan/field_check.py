@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lofarpipe.imaging.beam.formula import SPEED_OF_LIGHT_M_S
 from lofarpipe.imaging.beam.station import WIDEST_HALF_WIDTH
 from lofarpipe.imaging.ms.survey import SetSurvey
-from lofarpipe.programs.disk_space import AveragingWish, least_image_side
+from lofarpipe.imaging.plan.averaging import AveragingWish, least_image_side
 
 
 def uv_range_finding(surveys: Sequence[SetSurvey], minlambda: float, maxlambda: float) -> str:
