@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from lofarpipe.imaging.ms.messages import LIBRARY_MESSAGES, Messages, advice_for, advised
 from lofarpipe.programs.progress import OUR_NOTE
 
 # What the C library says of memory that a program wrote over, whichever it finds first. Source: glibc, malloc.c.
@@ -23,53 +24,15 @@ _RAISED = re.compile(
 )  # an exception of Python, in one line
 _NOT_OPENED = re.compile(r"unable to open file: name = '([^']*)'")  # HDF5 says it before the message
 
-DAMAGED = "it is damaged: copy it again, or leave it out"
-NO_PERMISSION = "ask its owner for permission to read it, or leave it out"
-NO_MEMORY = "it ran out of memory; give the job more, or make the image smaller"
-NO_BEAM = "image without it: gridder = wgridder, no beam options, and station_diameter_m for the beam by formula"
 TIMES = "all sets that are read together must have the same time slots"
 SELECT_TIMES = "select those that all have (msin.starttime, msin.endtime), or leave that set out"
 
-# Pattern of a message -> cause and remedy. The first that matches counts: special ones stand above general ones.
-KNOWN_MESSAGES: tuple[tuple[str, str], ...] = (
-    # ---- the machine
-    (r"Too many open files", "give the job fewer sets, or allow more open files (ulimit -n)"),
-    (r"bad_alloc", NO_MEMORY),
+KNOWN_MESSAGES: Messages = (
+    # ---- the start of a program
     (r"linked to a multi-threaded version of OpenBLAS", "set OPENBLAS_NUM_THREADS=1"),
     (r"HOME environment variable", "set HOME"),
-    (
-        r"Cannot read table of ",
-        "casacore does not find its data tables; set AIPSPATH or CASACORE_DATADIR, or measures.directory in ~/.casarc",
-    ),
-    (
-        r"FiledesIO::write - write error|error while writing file|error writing to FITS file",
-        "the disk is full, or a limit on the size of files was met (ulimit -f)",
-    ),
-    (r"Permission denied", NO_PERMISSION),
-    (r"does not exist and cannot be created", "make the directory above it, or name another for the output"),
-    # ---- measurement sets
-    (r"Table \S+ already exists", "set msout.overwrite = True, or name another output"),
-    (
-        r"column FLAG_CATEGORY is unknown",
-        "measurement sets must have this column, even if it is empty: add it, or leave the set out",
-    ),
-    (r"Table column \S+ is unknown|Data column \S+ is missing", "name a column that the set has: correct data_column"),
-    (r"table is not a valid MS", "a column or a subtable is missing: copy the set again, or leave it out"),
-    (r"Table \S*/[A-Z_]+ does not exist", f"a subtable is missing; {DAMAGED}"),
-    (
-        r"No such MS|No datasets found matching|Table (?:file )?\S+ does not exist",
-        "correct the name; a word after an option that takes no value is also read as a name of a set",
-    ),
-    (r"access to non-existing row", "the table has no such row: the set is empty, or an option names one it lacks"),
-    (
-        r"incorrect number of bytes|is not writable|is shorter than|no magic value found|BucketCache::getBucket|"
-        r"(?:open or create of file|could not be opened).*: No such file",
-        DAMAGED,
-    ),
-    (
-        r"Multiple entries in FIELD table|has multiple fields",
-        "one field is needed: choose it with the option field, or write it into a new set",
-    ),
+    *LIBRARY_MESSAGES,
+    # ---- measurement sets that do not go together
     (
         r"First time of MS|Last time of MS",
         f"{TIMES}: {SELECT_TIMES}",
@@ -120,24 +83,6 @@ KNOWN_MESSAGES: tuple[tuple[str, str], ...] = (
     (r"Unknown storage manager", "set msout.storagemanager to dysco, or remove it"),
     (r"containing format string could not be opened", "there is no such sky model: correct its name (sourcedb)"),
     (r"Couldn't find patch", "the sky model has no patch of this name: correct sources or directions"),
-    # ---- EveryBeam, in DP3, in WSClean and in scripts
-    (
-        r"Coeff[^ ]*\.h5|Caught an unknown exception",
-        "EveryBeam does not find its coefficients: set EVERYBEAM_DATADIR to the directory that holds "
-        "HamakerHBACoeff.h5",
-    ),
-    (r"H5F(?:open|create) failed", "there is no such file, or it cannot be written; correct its name (parmdb, h5parm)"),
-    (r"telescope type \S+ is not implemented|python bindings only support", f"EveryBeam does not know it; {NO_BEAM}"),
-    (
-        r"LOFAR_ANTENNA_FIELD|LOFAR_TILE_BEAM_DIR",
-        f"the set lacks the tables of the LOFAR beam: add them with makebeamtables, or {NO_BEAM}",
-    ),
-    (r"RecordInterface: field \S+ is unknown", f"the set lacks what EveryBeam needs for this telescope; {NO_BEAM}"),
-    (
-        r"name should end in either 'LBA' or 'HBA'",
-        "a station has no beam model, such as one that was phased up: filter it out, or do without the beam",
-    ),
-    (r"Invalid beam mode", "correct the keyword LOFAR_APPLIED_BEAM_MODE of the data column"),
     # ---- WSClean
     (r"not compiled with IDG", "set gridder = wgridder, or install a WSClean with IDG"),
     (r"HYBRID_CUDA|CUDA_GENERIC", "this IDG has no CUDA; set idg_mode = cpu"),
@@ -164,17 +109,6 @@ KNOWN_MESSAGES: tuple[tuple[str, str], ...] = (
 )
 
 
-def advice_for(message: str) -> str:
-    """Return cause and remedy of an error message; "" if it is not known."""
-    return next((advice for pattern, advice in KNOWN_MESSAGES if re.search(pattern, message)), "")
-
-
-def advised(message: str) -> str:
-    """Return an error message with its cause and remedy, where they are known."""
-    advice = advice_for(message)
-    return f"{message}; {advice}" if advice else message
-
-
 def last_error(log_text: str) -> str:
     """Return the message with which a program ended, in one line, with the causes that WSClean names; "" if none."""
     message = ""
@@ -192,7 +126,7 @@ def last_error(log_text: str) -> str:
 def explained(program: str, log_text: str) -> str:
     """Return what a program said at its end, with what to do; "" if its log has no message."""
     error = last_error(log_text)
-    return f"{program} says: {advised(error)}" if error else ""
+    return f"{program} says: {advised(error, KNOWN_MESSAGES)}" if error else ""
 
 
 def hint_for(last_lines: Sequence[str]) -> str:
@@ -202,4 +136,4 @@ def hint_for(last_lines: Sequence[str]) -> str:
     """
     raised = _RAISED.fullmatch(last_lines[-1]) if last_lines else None
     error = raised["message"] if raised else last_error("\n".join(last_lines))
-    return advised(error) if advice_for(error) else ""
+    return advised(error, KNOWN_MESSAGES) if advice_for(error, KNOWN_MESSAGES) else ""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.beam.applied import NONE, UNSTATED, read_applied_beam
-from lofarpipe.programs.messages import advised
+from lofarpipe.imaging.ms.messages import advised
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from typing import Any
 import casacore.tables
 
 from lofarpipe.errors import PipelineError, counted
-from lofarpipe.programs.messages import DAMAGED, NO_PERMISSION, advised
+from lofarpipe.imaging.ms.messages import DAMAGED, NO_PERMISSION, advised
 from lofarpipe.support.utilities import exists
 
 SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
