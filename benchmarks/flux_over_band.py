@@ -18,10 +18,10 @@ from pathlib import Path
 
 from image_fidelity import Figure, spread
 
-from lofarpipe.imaging.beam.spectral_index import DEFAULT_INDEX
-from lofarpipe.imaging.quality.flux_check import SourceCheck, check_image, table_text, worst_ratio
+from lofarpipe.imaging.beam.spectral import DEFAULT_INDEX
+from lofarpipe.imaging.quality.comparison import SourceCheck, check_image, table_text, worst_ratio
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image
-from lofarpipe.imaging.simulation.truth import Truth, read_truth
+from lofarpipe.imaging.simulation.sky import Truth, read_truth
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BANDS = {"even": range(16), "uneven": (0, 1, 2, 3, 4, 15), "far_apart": (0, 15)}

@@ -24,11 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from lofarpipe.imaging.quality.flux_check import FluxCheck, SourceCheck, check_image, table_text, worst_ratio
+from lofarpipe.imaging.quality.comparison import FluxCheck, SourceCheck, check_image, table_text, worst_ratio
 from lofarpipe.imaging.quality.sky_image import read_sky_image
 from lofarpipe.imaging.simulation.observation import simulate
-from lofarpipe.imaging.simulation.sky import Source
-from lofarpipe.imaging.simulation.truth import Truth, read_truth
+from lofarpipe.imaging.simulation.sky import Source, Truth, read_truth
 from lofarpipe.programs.find import find, job_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -19,7 +19,7 @@ from pathlib import Path
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.engine.run import Run
 from lofarpipe.executors.local.executor import LocalExecutor
-from lofarpipe.executors.local.machine import detect_resources
+from lofarpipe.executors.local.resources import detect_resources
 from lofarpipe.jobs import DoneCallback, Executor, Job, JobResult, JobStart, Resources, StartCallback
 from lofarpipe.pipeline.load import Pipeline, load_pipeline
 from lofarpipe.report import Reporter, Reporters

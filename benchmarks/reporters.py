@@ -117,7 +117,8 @@ def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
     """Have the reporters of the next run counted: together, with the page apart, or each alone."""
     from lofarpipe import cli, report
     from lofarpipe.archive.record import RunRecord
-    from lofarpipe.report import live, soon
+    from lofarpipe.report import events as soon
+    from lofarpipe.report import live
     from lofarpipe.report.html.writer import PageWriter
 
     told = [name for name, _ in inspect.getmembers(report.Reporter, inspect.isfunction)]

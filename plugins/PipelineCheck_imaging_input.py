@@ -9,10 +9,9 @@ import tempfile
 from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
-from lofarpipe.imaging.beam.spectral_index import index_findings
-from lofarpipe.imaging.ms.input_sets import expand_inputs
-from lofarpipe.imaging.ms.names import abridge, long_names, no_names, without_comma
-from lofarpipe.imaging.plan.channels_out import channel_findings
+from lofarpipe.imaging.beam.spectral import index_findings
+from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
+from lofarpipe.imaging.plan.plan import channel_findings
 from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings
 from lofarpipe.support.utilities import exists, is_file
 
@@ -277,7 +276,7 @@ def _overwritten(paths, options):
 
 def _field_findings(surveys, options):
     """Return what of the options does not fit the baselines of the sets, or the size of the sky."""
-    from lofarpipe.imaging.plan.field_check import size_finding, uv_range_finding
+    from lofarpipe.imaging.plan.checks import size_finding, uv_range_finding
 
     cellsize_deg = _number(options, "cellsize_highres_deg")
     findings = [uv_range_finding(surveys, _shortest(options), _number(options, "maxlambda_highres"))]
@@ -325,7 +324,7 @@ def _open_file_findings(sets):
 
 def _memory_findings(sets, options, site):
     """Return whether the image is larger than the memory: its plane, padded, of complex numbers."""
-    from lofarpipe.imaging.plan.averaging import least_image_side
+    from lofarpipe.imaging.plan.losses import least_image_side
 
     memory_gb, cellsize_deg = _number(site, "memory_gb"), _number(options, "cellsize_highres_deg")
     if not (memory_gb > 0 and cellsize_deg > 0):
@@ -378,7 +377,7 @@ def _too_small(name, directory, needed_bytes, what):
 
 
 def _wish(options):
-    from lofarpipe.imaging.plan.averaging import AveragingWish
+    from lofarpipe.imaging.plan.losses import AveragingWish
 
     default = AveragingWish()
     return AveragingWish(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.ms.input_sets import expand_inputs
+from lofarpipe.imaging.ms.names import expand_inputs
 from lofarpipe.pipeline.plugins import compare_names
 from lofarpipe.support.data_map import DataMap, DataMapError, DataProduct
 from lofarpipe.support.parset import split_list

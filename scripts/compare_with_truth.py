@@ -24,8 +24,8 @@ def main(image: str, truth: str, flat: str = "", table: str = "") -> Mapping[str
     PipelineError
         If an image or the truth cannot be read.
     """
-    from lofarpipe.imaging.quality.flux_check import check_image, table_text
-    from lofarpipe.imaging.simulation.truth import read_truth
+    from lofarpipe.imaging.quality.comparison import check_image, table_text
+    from lofarpipe.imaging.simulation.sky import read_truth
     from lofarpipe.support.utilities import write_atomically
 
     check = check_image(Path(image), read_truth(Path(truth)), Path(flat) if flat else None)

@@ -45,8 +45,8 @@ def main(
         If an option, a set or an image is bad; the message says which, and what to do.
     """
     from lofarpipe.errors import PipelineError
-    from lofarpipe.imaging.ms.input_sets import named_sets
     from lofarpipe.imaging.ms.measurement_set import read_metadata
+    from lofarpipe.imaging.ms.names import named_sets
     from lofarpipe.imaging.scripts import number
     from lofarpipe.programs.wsclean.beam_images import BeamRequest, write_beam_images
     from lofarpipe.programs.wsclean.beams import products_by_header

@@ -9,18 +9,16 @@ import sys
 from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
-from lofarpipe.imaging.beam.spectral import read_index
-from lofarpipe.imaging.beam.spectral_index import DEFAULT_INDEX
-from lofarpipe.imaging.ms.input_sets import AUTO
+from lofarpipe.imaging.beam.spectral import DEFAULT_INDEX, read_index
 from lofarpipe.imaging.ms.measurement_set import read_metadata
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.quality.comparison import Expected, compare, read_expected, write_comparison
 from lofarpipe.imaging.quality.numbers import header_facts, image_weighting, left_out, observe, quality, sets_in_image
 from lofarpipe.imaging.quality.plausibility import image_warnings
 from lofarpipe.imaging.quality.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image, write_facts
 from lofarpipe.imaging.scripts import exit_code, number
-from lofarpipe.programs.find import find
-from lofarpipe.programs.provenance import command_lines, version_lines
+from lofarpipe.programs.find import command_lines, find, version_lines
 from lofarpipe.support.utilities import files_of, write_atomically
 
 OUTPUTS = ("quality",)

@@ -77,7 +77,7 @@ def main(outdir: str, beam: str | bool = True, **settings: Any) -> Mapping[str, 
         If a setting is unknown or impossible, or a program fails.
     """
     from lofarpipe.imaging.simulation.observation import SKYMODEL_FILE, simulate
-    from lofarpipe.imaging.simulation.truth import TRUTH_FILE
+    from lofarpipe.imaging.simulation.sky import TRUTH_FILE
 
     directory = Path(outdir)
     with_beam = str(beam).lower() not in {"false", "no", "0"}

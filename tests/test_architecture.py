@@ -16,32 +16,20 @@ PACKAGE = REPOSITORY / "lofarpipe"
 SOURCES = sorted(path for folder in ("lofarpipe", "plugins", "scripts") for path in (REPOSITORY / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# Lowest first; a module may import its own layer and those before it. A module named nowhere is of the steps' layer.
+# Lowest first; a module may import its own layer and those before it. Every module and package is named.
 LAYERS = (
-    {"errors", "misspellings"},
-    {"support"},
-    {"imaging", "command", "feedback"},
-    {
-        "executors",
-        "config",
-        "config_file",
-        "history",
-        "journal",
-        "run_lock",
-        "report",
-        "nodes",
-        "programs",
-        "signals",
-        "installation",
-    },
-    {"steps"},
-    {"run"},
-    {"dry_run", "supposed"},
-    {"cli", "fields_command", "subcommands", "__main__"},
+    {"errors"},
+    {"support", "jobs"},
+    {"config", "imaging"},
+    {"programs", "state"},
+    {"executors", "report"},
+    {"pipeline"},
+    {"archive"},
+    {"engine"},
+    {"cli"},
 )
-STEPS = 4
 LONGEST_FUNCTION = 60  # lines
-LONGEST_MODULE = 400  # lines
+LONGEST_MODULE = 600  # lines
 FORBIDDEN_NAMES = {"eval", "exec"}
 FORBIDDEN_ATTRIBUTES = {"os.chdir", "os.fchdir", "os.system", "os.popen", "contextlib.chdir", "builtins.eval"}
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
@@ -69,12 +57,13 @@ def imported(tree: ast.AST, own_package: str) -> Iterator[str]:
 def layer(module: str) -> int:
     """Place of a module of the package in LAYERS; the package itself, which imports nothing, is the lowest."""
     part = module.split(".")[1] if "." in module else "errors"
-    return next((index for index, names in enumerate(LAYERS) if part in names), STEPS)
+    return next(index for index, names in enumerate(LAYERS) if part in names)
 
 
 def upward_imports(source: str, module: str) -> list[str]:
     names = imported(ast.parse(source), module.rpartition(".")[0])
-    return [name for name in names if name.split(".")[0] == "lofarpipe" and layer(name) > layer(module)]
+    own = [name for name in names if name.split(".")[0] == "lofarpipe" and name.split(".")[1:2] != ["__version__"]]
+    return [name for name in own if layer(name) > layer(module)]
 
 
 def find_cycle(graph: dict[str, set[str]]) -> list[str]:
@@ -163,8 +152,6 @@ def test_public_names_are_documented() -> None:
 
 @pytest.mark.parametrize("module", ["lofarpipe.cli", "lofarpipe.support.data_map", "lofarpipe.support.parset"])
 def test_starting_up_imports_nothing_heavy(module: str) -> None:
-    if not (REPOSITORY / f"{module.replace('.', '/')}.py").exists():
-        pytest.skip(f"{module} does not exist")
     code = f"import sys, {module}; print(*(name for name in {HEAVY_MODULES} if name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
@@ -176,11 +163,11 @@ def test_starting_up_imports_nothing_heavy(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("lofarpipe.support.data_map", "from lofarpipe.steps import Step"),
+        ("lofarpipe.support.data_map", "from lofarpipe.pipeline.steps import Step"),
         ("lofarpipe.support.data_map", "def late():\n    import lofarpipe.imaging.plan"),
         ("lofarpipe.support.data_map", "from lofarpipe import cli"),
-        ("lofarpipe.support.data_map", "from ..journal import Journal"),
-        ("lofarpipe.steps", "from . import run"),
+        ("lofarpipe.support.data_map", "from ..state.journal import Journal"),
+        ("lofarpipe.pipeline.steps", "from ..engine import run"),
     ],
 )
 def test_upward_import_is_seen(module: str, source: str) -> None:
@@ -188,7 +175,12 @@ def test_upward_import_is_seen(module: str, source: str) -> None:
 
 
 def test_downward_import_passes() -> None:
-    assert upward_imports("from lofarpipe.support.parset import Parset\nfrom . import command", "lofarpipe.run") == []
+    assert (
+        upward_imports(
+            "from lofarpipe.support.parset import Parset\nfrom ..programs import argv", "lofarpipe.engine.run"
+        )
+        == []
+    )
 
 
 def test_cycle_is_seen() -> None:

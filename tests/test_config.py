@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.config import Overrides, find_config, load_settings, read_settings
+from lofarpipe.config import Overrides, find_config, find_file, load_settings, read_settings, share_directory
 from lofarpipe.errors import CheckFailed, PipelineError
-from lofarpipe.installation import find_file, share_directory
 
 CONFIG = """\
 [DEFAULT]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lofarpipe.errors import LONGEST_NAME
-from lofarpipe.misspellings import is_slip, misspelt
+from lofarpipe.errors import LONGEST_NAME, is_slip, misspelt
 
 
 @pytest.mark.parametrize(

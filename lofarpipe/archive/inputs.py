@@ -4,19 +4,129 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from lofarpipe.config import Settings
+from lofarpipe.config import CHECKSUM_LIMIT_GB, Settings, find_file, share_directory
 from lofarpipe.errors import PipelineError
-from lofarpipe.installation import share_directory
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.state.history import History
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.parset import Entry, Parset, unquote
+from lofarpipe.support.variables import expand_environment
+
+HEADER = "# Everything that this run was told: base, field, ready steps and command line in one file.\n"
+
+
+def self_contained(composed: Parset) -> tuple[str, list[str]]:
+    """Return a composed parset as text that gives the same keys again, and those keys for which that is impossible.
+
+    ``{{ }}`` stay, so that options stay options. What definitions take from the environment is put in. Sub-pipelines
+    are named by their whole paths. A value that has both kinds of quotes, ``=`` and ``#`` cannot be written; such keys
+    are named with their file and line.
+    """
+    definitions = {entry.key for entry in composed.definitions().values()}
+    kept = [entry for entry in composed.entries() if not _is_resolved(entry.key)]
+    lines = {entry: _line(entry, _value(entry, composed, entry.key in definitions)) for entry in kept}
+    lost = [f"{entry.where}: {entry.key}" for entry, line in lines.items() if not line]
+    return HEADER + "".join(lines.values()), lost
+
+
+def _is_resolved(key: str) -> bool:
+    return key == "pipeline.base" or (key.endswith(".use") and key.count(".") == 1)
+
+
+def _value(entry: Entry, composed: Parset, is_definition: bool) -> str:
+    if is_definition:
+        return expand_environment(entry.value)
+    step, _, rest = entry.key.partition(".")
+    if rest == "control.type" and composed.get(f"{step}.control.kind") == "pipeline":
+        return _sub_pipeline(entry)
+    return entry.value
+
+
+def _sub_pipeline(entry: Entry) -> str:
+    try:
+        return str(find_file(unquote(entry.value), [Path(entry.file).parent, share_directory()], "sub-pipeline"))
+    except PipelineError:  # a reference, which only the run can resolve
+        return entry.value
+
+
+def _line(entry: Entry, value: str) -> str:
+    """Return ``key = value`` as it is read again; a value with ``=`` or ``#`` gets quotes. Empty: there is no way."""
+    comment = f"  ## {entry.comment}" if entry.comment else ""
+    for written in (value, f'"{value}"', f"'{value}'"):
+        line = f"{entry.key} = {written}{comment}\n"
+        if _reads_as(line, entry.key, {value, written}):
+            return line
+    return ""
+
+
+def _reads_as(line: str, key: str, values: set[str]) -> bool:
+    try:
+        again = list(Parset.parse(line).entries())
+    except PipelineError:
+        return False
+    return [entry.key for entry in again] == [key] and again[0].value in values
+
+
+Facts = dict[str, Any]
+COMMAND_LINE = "command line"
+BUILT_IN = "built in"
+OTHER_NAMES = {"task_file": "task_files"}  # option of the command line -> key of the configuration
+_SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
+_KEY = re.compile(r"(?P<key>[^\s#;=:\[][^=:]*?)\s*[=:]")
+
+
+def configuration_facts(settings: Settings, overrides: Mapping[str, str]) -> Facts:
+    """Return the configuration: its file, the text of it, and every value with its source.
+
+    Parameters
+    ----------
+    overrides: what the command line set, by the names of its options.
+    """
+    text = settings.config_file.read_text(encoding="utf-8")
+    typed = {OTHER_NAMES.get(name, name) for name in overrides}
+    values = []
+    for (section, key), line in lines_of(text).items():
+        known = settings.inputs if section == "DEFAULT" else settings.sections.get(section, {})
+        source = COMMAND_LINE if key in typed else f"{settings.config_file}:{line}"
+        values.append({"section": section, "key": key, "value": known.get(key, ""), "source": source})
+    values += [
+        {"section": section, "key": key, "value": str(value), "source": COMMAND_LINE if key in typed else BUILT_IN}
+        for section, key, value in _defaults(settings)
+        if not any((one["section"], one["key"]) == (section, key) for one in values)
+    ]
+    return {"file": str(settings.config_file), "text": text, "values": values}
+
+
+def _defaults(settings: Settings) -> list[tuple[str, str, object]]:
+    """Return section, key and value in force of what a configuration may leave out."""
+    return [
+        ("remote", "max_per_node", settings.max_per_node),
+        ("remote", "cores", settings.cores),
+        ("remote", "memory_gb", settings.memory_gb),
+        ("report", "checksum_limit_gb", CHECKSUM_LIMIT_GB),
+    ]
+
+
+def lines_of(text: str) -> dict[tuple[str, str], int]:
+    """Return (section, key) -> line of a configuration's text; of a key that is there twice the last counts."""
+    found: dict[tuple[str, str], int] = {}
+    section = "DEFAULT"
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := _SECTION.match(line):
+            section = match["name"]
+        elif match := _KEY.match(line):
+            found[section, match["key"].strip().lower()] = number
+    return found
+
 
 MAP_ENDINGS = ("mapfile", "datamap")
 OWN_FILES = (

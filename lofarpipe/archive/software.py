@@ -13,10 +13,9 @@ from typing import Any
 
 from lofarpipe import __version__
 from lofarpipe.archive.checksums import FULL, checksum_of
-from lofarpipe.config import Settings
+from lofarpipe.config import PACKAGE, Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.machine import detect_resources
-from lofarpipe.installation import PACKAGE
+from lofarpipe.executors.local.resources import detect_resources
 from lofarpipe.pipeline.references import references
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.programs.find import find_executable
@@ -158,7 +157,7 @@ def version_of(path: Path, known: str) -> str | None:
     """Return the version of a program that is known; others are not asked, for who knows what they would do."""
     if known not in KNOWN_PROGRAMS:
         return None
-    from lofarpipe.programs.provenance import program_version
+    from lofarpipe.programs.find import program_version
 
     try:
         return KNOWN_PROGRAMS[known].version(path) or program_version(path).rpartition(" ")[2]

@@ -19,7 +19,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.programs.progress import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.journal_tail import JournalTail, LogTails
-from lofarpipe.report.memory_use import memory_in_use_gb
+from lofarpipe.report.live import memory_in_use_gb
 from lofarpipe.report.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.report.screen import Screen, shows_live
 from lofarpipe.report.summary import summary

@@ -11,19 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lofarpipe.engine.awaited import Awaited, named_by_job
 from lofarpipe.engine.feedback_step import prepare_feedback
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.job_files import command_lines
 from lofarpipe.engine.journal_events import job_entry
-from lofarpipe.engine.overlay import PLACEHOLDER, Shadow
+from lofarpipe.engine.overlay import PLACEHOLDER, Awaited, Shadow, named_by_job
 from lofarpipe.engine.prediction import Supposer, call_of, feedback_outputs
 from lofarpipe.engine.recipe import Prepared, prepare
 from lofarpipe.engine.run import Run, StepPlan, notices_of, plain
-from lofarpipe.engine.step_jobs import Outputs, StepJobs, Work
+from lofarpipe.engine.step_jobs import Outputs, StepJobs, Work, command_lines
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.control import loop_count, plugin_call
-from lofarpipe.pipeline.control_keys import list_items
+from lofarpipe.pipeline.control import list_items, loop_count, plugin_call
 from lofarpipe.pipeline.plugins import STEP_PREFIX, declared, find_plugin, load, run_plugin
 from lofarpipe.pipeline.references import Results, references, resolve_known
 from lofarpipe.pipeline.steps import KINDS, Step, flattened

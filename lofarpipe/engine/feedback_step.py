@@ -20,7 +20,7 @@ from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import Job, Resources
 from lofarpipe.pipeline import sip_options as sip_values
-from lofarpipe.pipeline.control_keys import FEEDBACK_KEYS, Value, defaults, read_value
+from lofarpipe.pipeline.control import FEEDBACK_KEYS, Value, defaults, read_value
 from lofarpipe.pipeline.references import Results, resolve
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.programs.find import job_environment

@@ -16,7 +16,7 @@ from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.step_jobs import Work
 from lofarpipe.state.history import Event, fingerprint
 from lofarpipe.state.inplace import UnsafeJobs
-from lofarpipe.state.job_ledger import JobLedger
+from lofarpipe.state.uptodate import JobLedger
 
 
 @dataclass

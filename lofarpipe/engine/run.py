@@ -14,12 +14,19 @@ from lofarpipe.engine.cleanup import LOCAL, Leftovers, mark_processes
 from lofarpipe.engine.disk_check import refuse_without_room
 from lofarpipe.engine.feedback_step import PreparedFeedback, finish_feedback, prepare_feedback
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.job_files import CommandFile, failure_text, write_job_files
-from lofarpipe.engine.job_identity import changed_inputs, job_identity, outputs_of
 from lofarpipe.engine.job_numbers import Numbering
 from lofarpipe.engine.journal_events import executor_name
-from lofarpipe.engine.recipe import Prepared, failure, finish, prepare, products_of
-from lofarpipe.engine.step_jobs import Context, Outputs, StepJobs, Work
+from lofarpipe.engine.recipe import (
+    Prepared,
+    changed_inputs,
+    failure,
+    finish,
+    job_identity,
+    outputs_of,
+    prepare,
+    products_of,
+)
+from lofarpipe.engine.step_jobs import CommandFile, Context, Outputs, StepJobs, Work, failure_text, write_job_files
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Executor, Interrupted
 from lofarpipe.pipeline.control import is_true, loop_count, plugin_call
@@ -29,8 +36,7 @@ from lofarpipe.pipeline.references import Results, resolve
 from lofarpipe.pipeline.steps import BROKEN, Step, refreshed, with_counters
 from lofarpipe.report import Journalled, Reporters
 from lofarpipe.state.history import History
-from lofarpipe.state.job_ledger import JobLedger
-from lofarpipe.state.uptodate import NEVER_DONE, Ledger
+from lofarpipe.state.uptodate import NEVER_DONE, JobLedger, Ledger
 from lofarpipe.support.files import remove_unfinished
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import write_atomically

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lofarpipe.config import Settings
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, nearest
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, misspelt, nearest
 from lofarpipe.jobs import Executor
-from lofarpipe.misspellings import misspelt
-from lofarpipe.support.site_options import check_values, read_section, unknown_keys, where
+from lofarpipe.support.config_file import check_values, read_section, unknown_keys, where
 
 if TYPE_CHECKING:
     from lofarpipe.executors.dask.cluster import DaskOptions
@@ -100,7 +99,7 @@ def end_earlier(settings: Settings) -> None:
     """
     directory = orders_directory(settings)
     if method_of(settings) == "local" and directory.is_dir():
-        from lofarpipe.executors.remote.earlier import end_all
+        from lofarpipe.executors.remote.lease import end_all
 
         end_all(directory)
 
@@ -128,7 +127,7 @@ Made = tuple[Executor | None, list[Finding]]
 
 def _local(settings: Settings) -> Made:
     from lofarpipe.executors.local.executor import LocalExecutor
-    from lofarpipe.executors.local.machine import engine_resources
+    from lofarpipe.executors.local.resources import engine_resources
 
     given, limit = engine_resources(settings.cores, settings.memory_gb)
     executor = LocalExecutor(given)

@@ -11,8 +11,15 @@ from lofarpipe.errors import Finding, PipelineError, Suggestions, named, with_ar
 from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline import sip_options as sip_values
-from lofarpipe.pipeline.control import loop_count
-from lofarpipe.pipeline.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, ControlKey, impossible, list_items, read_value
+from lofarpipe.pipeline.control import (
+    CONTROL_KEYS,
+    FEEDBACK_KEYS,
+    ControlKey,
+    impossible,
+    list_items,
+    loop_count,
+    read_value,
+)
 from lofarpipe.pipeline.plugins import (
     STEP_PREFIX,
     call,

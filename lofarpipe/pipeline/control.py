@@ -5,24 +5,191 @@ Source: spec/lofarpipe.md, section 4.3.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest, with_article
-from lofarpipe.pipeline.control_keys import (
-    CONTROL_KEYS,
-    LENIENT_DEFAULTS,
-    Value,
-    cut_at_colons,
-    list_items,
-    read_value,
-)
+from lofarpipe.executors.slurm.options import walltime_problem
 from lofarpipe.pipeline.references import Results, references, resolve
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
+
+Value = str | bool | int | float | list[str] | dict[str, str]
+
+
+@dataclass(frozen=True)
+class ControlKey:
+    """One control key: how its text is read, its default, what it means."""
+
+    kind: str  # str, bool, int, number, list, environment
+    default: Value
+    meaning: str
+
+
+CONTROL_KEYS: dict[str, ControlKey] = {
+    "executable": ControlKey("str", "", "the program, or the script of a pythonplugin"),
+    "nodescript": ControlKey("str", "executable_args", "what runs the job: executable_args or python_plugin"),
+    "arguments": ControlKey("list", [], "positional arguments; wins over argument.flags"),
+    "mapfile_in": ControlKey("str", "", "input mapfile, the first in order"),
+    "mapfiles_in": ControlKey("list", [], "further input mapfiles"),
+    "inputkey": ControlKey("str", "", "the word that stands for the file of mapfile_in"),
+    "inputkeys": ControlKey("list", [], "one word for each input mapfile, in the same order"),
+    "outputkey": ControlKey("str", "", "the word that stands for the output file"),
+    "outputkeys": ControlKey("list", [], "accepted for old parsets; has no effect"),
+    "mapfile_out": ControlKey("str", "", "existing mapfile with the names of the outputs"),
+    "mapfiles_out": ControlKey("list", [], "like mapfile_out, several; the first names the outputs"),
+    "mapfiles_as_string": ControlKey("list", [], "input mapfiles that are passed by name, not entry by entry"),
+    "inplace": ControlKey("bool", False, "the outputs are the inputs"),
+    "skip_infile": ControlKey("bool", False, "do not pass input files; still one job per entry"),
+    "skip_outfile": ControlKey("bool", False, "accepted for old parsets; has no effect"),
+    "outputsuffixes": ControlKey("list", [], "further output maps, one per suffix"),
+    "parset": ControlKey("str", "", "parset file to pass to the program where parsetasfile is True"),
+    "parsetasfile": ControlKey("bool", False, "write the keyword arguments to a file and pass its name"),
+    "args_format": ControlKey("str", "gnu", "how keyword arguments are written: gnu, lofar, argparse, wsclean, losoto"),
+    "args_format_argument": ControlKey("str", "", "accepted for old parsets; has no effect"),
+    "args_format_option": ControlKey("str", "-", "accepted for old parsets; has no effect"),
+    "args_format_longoption": ControlKey("str", "--", "accepted for old parsets; has no effect"),
+    "args_format_option_argument": ControlKey("str", "=", "accepted for old parsets; has no effect"),
+    "max_per_node": ControlKey("int", 0, "jobs of this step at the same time on one node; 0: as in pipeline.cfg"),
+    "nthreads": ControlKey("int", 0, "OMP_NUM_THREADS of each job; 0: the cores that the job was given"),
+    "environment": ControlKey("environment", {}, "variables for the jobs, as {NAME: value, OTHER: value}"),
+    "stepname": ControlKey("str", "", "name for outputs and mapfiles; default: the name of the step"),
+    "error_tolerance": ControlKey("bool", True, "go on while at least one job of the step succeeds"),
+    "program": ControlKey("str", "", "ours: the program is known (dp3, wsclean): check and complete its arguments"),
+    "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
+    "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
+    "retries": ControlKey("int", 0, "ours: how often a job that failed is run again; one lost with its node always is"),
+    "repeatable": ControlKey("bool", False, "ours: an input that is changed in place may be changed twice"),
+    "max_rise": ControlKey(
+        "number", 2.0, "ours: factor by which WSClean's peak residual may rise before the job is ended; 0: any"
+    ),
+    "max_peak_jy": ControlKey("number", 1e5, "ours: highest peak of WSClean's residual, Jy; 0: any"),
+    "min_converged": ControlKey("number", 0.0, "ours: share of DP3's solutions that has to converge, 0 to 1"),
+    "max_stalled": ControlKey(
+        "number", 1.0, "ours: share of GainCal's solutions that stalled or failed at which the job has failed; 0: any"
+    ),
+    "gpus": ControlKey("int", 0, "ours: graphics processors for each job; 0: one for WSClean with idg-mode hybrid"),
+    "walltime": ControlKey("str", "", "ours: time limit of each job in a queue, such as 12:00:00 or 2-00:00:00"),
+    "partition": ControlKey("str", "", "ours: partition for the jobs; default: as in pipeline.cfg"),
+    "account": ControlKey("str", "", "ours: account that the jobs are charged to; default: as in pipeline.cfg"),
+    "batch_options": ControlKey("list", [], "ours: further options of sbatch for the jobs"),
+    "on_data_host": ControlKey("bool", False, "ours: run each job on the host that the mapfile gives its product"),
+    "list_products": ControlKey(
+        "bool", False, "ours: of a known program: also give the output products.mapfile, lists of what each job wrote"
+    ),
+    "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
+}
+FEEDBACK_KEYS: dict[str, ControlKey] = {
+    "mapfile_in": ControlKey("str", "", "map of the products that are described"),
+    "metadata_file": ControlKey("str", "", "the file that is written"),
+    "product_type": ControlKey("str", "SkyImage", "SkyImage, Correlated or InstrumentModel"),
+    "parset_prefix": ControlKey("str", "", "prefix of every key; none for no prefix"),
+    "max_per_node": ControlKey("int", 0, "products read at the same time; 0: as in pipeline.cfg"),
+    "error_tolerance": ControlKey("bool", False, "go on while at least one product can be read"),
+    "sip_file": ControlKey("str", "none", "XML description for the archive's ingest; none for no such file"),
+    "sip_schema_version": ControlKey("str", "2.7.2", "version of its schema: 2.7.2 or 2.6.1"),
+    "sip_project_code": ControlKey("str", "", "code of the project"),
+    "sip_primary_investigator": ControlKey("str", "", "its primary investigator"),
+    "sip_co_investigators": ControlKey("list", [], "its co-investigators"),
+    "sip_contact_author": ControlKey("str", "", "its contact author"),
+    "sip_project_description": ControlKey("str", "", "its description"),
+    "sip_identifier_source": ControlKey("str", "", "system that gave the identifiers"),
+    "sip_product_identifiers": ControlKey("list", [], "identifier of each product"),
+    "sip_process_identifier": ControlKey("str", "", "identifier of the pipeline run"),
+    "sip_observation_id": ControlKey("str", "", "identifier of the observation"),
+    "sip_source_identifiers": ControlKey("list", [], "identifiers of the input sets"),
+    "sip_strategy_name": ControlKey("str", "", "name of the processing strategy"),
+    "sip_strategy_description": ControlKey("str", "", "its description"),
+    "sip_storage_ticket": ControlKey("str", "none", "storage ticket; none for none"),
+    "sip_plan_file": ControlKey("str", "", "plan.json with the averaging steps"),
+    "sip_cleaned_image": ControlKey(
+        "str", "", "image of WSClean whose header has the number of major cycles, or the mapfile of all its images"
+    ),
+}
+_BOOLEANS = {"True": True, "False": False, "None": False, "": False}
+
+
+def read_value(text: str, kind: str) -> Value:
+    """Return the value of a control key of type ``kind`` from its text.
+
+    Raises
+    ------
+    ValueError
+        If the text is no such value; the message says what is.
+    """
+    if kind == "bool":
+        if text not in _BOOLEANS:
+            raise ValueError("True or False is needed")
+        return _BOOLEANS[text]
+    if kind == "int":
+        return _number(text, int, "an integer is needed")
+    if kind == "number":
+        number = _number(text or "0", float, "a number is needed")
+        if not math.isfinite(number):
+            raise ValueError("a number is needed")
+        return number
+    if kind == "list":
+        return list_items(text)
+    if kind == "environment":
+        return read_environment(text)
+    return text
+
+
+#: What the original runner took where neither the parset nor the task says anything; used in lenient runs.
+LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
+#: The highest values of keys that have one; no number may be negative.
+HIGHEST = {"min_converged": 1.0, "max_stalled": 1.0}
+
+
+def impossible(key: str, value: Value) -> str:
+    """Return what a control key needs instead of a value that has its type and makes no sense; "" if it does."""
+    if key == "walltime":
+        return walltime_problem(str(value))
+    if isinstance(value, int | float) and not 0 <= value <= HIGHEST.get(key, math.inf):
+        return f"a number from 0 to {HIGHEST[key]:g} is needed" if key in HIGHEST else "it cannot be negative"
+    return ""
+
+
+def _number(text: str, kind: type[int] | type[float], expected: str) -> int | float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def list_items(text: str) -> list[str]:
+    """Return the items of a control list: brackets and blanks off both ends, split at commas, empty items dropped."""
+    return [item.strip() for item in text.strip("[] ").split(",") if item.strip()]
+
+
+def read_environment(text: str) -> dict[str, str]:
+    """Return the variables of ``{A: b, C: d}``; blanks are removed, a value may hold colons.
+
+    Raises
+    ------
+    ValueError
+        If an item has no colon.
+    """
+    items = [item for item in text.replace(" ", "").strip("{}").split(",") if item]
+    if not all(":" in item for item in items):
+        raise ValueError("{NAME: value, OTHER: value} is needed")
+    return {name: value for name, _, value in (item.partition(":") for item in items)}
+
+
+def cut_at_colons(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables as the original runner set them: a value ends at its first colon."""
+    return {name: value.partition(":")[0] for name, value in variables.items()}
+
+
+def defaults(keys: Mapping[str, ControlKey]) -> dict[str, Value]:
+    """Return a fresh dictionary of the defaults: nothing is shared between steps."""
+    return {
+        name: key.default.copy() if isinstance(key.default, (list, dict)) else key.default for name, key in keys.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from lofarpipe.config import Overrides, Settings, checksum_limit_bytes, read_set
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.executors.factory import make_executor, unused_sections
 from lofarpipe.jobs import Executor, Resources
-from lofarpipe.pipeline.core_counts import core_warnings
 from lofarpipe.pipeline.load import Pipeline, check_pipeline, find_parset, load_pipeline
-from lofarpipe.pipeline.site_checks import partition_findings
+from lofarpipe.pipeline.site_checks import core_warnings, partition_findings
 from lofarpipe.report.html.writer import wants_page
 from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
 

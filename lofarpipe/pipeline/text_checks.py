@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container
 
-from lofarpipe.errors import Finding, Suggestions, named
-from lofarpipe.misspellings import misspelt
+from lofarpipe.errors import Finding, Suggestions, misspelt, named
 from lofarpipe.support.parset import Entry, Parset
 
 

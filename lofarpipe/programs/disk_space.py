@@ -11,7 +11,7 @@ from lofarpipe.imaging.ms.measurement_set import (
     read_metadata,
 )
 from lofarpipe.imaging.ms.tables import MeasurementSetError
-from lofarpipe.imaging.plan.averaging import AveragingWish, expected_steps
+from lofarpipe.imaging.plan.losses import AveragingWish, expected_steps
 
 # Bytes that WSClean 3.1 writes per row, channel and polarisation imaged: visibility 8, weight 4, model 8; flagged ones
 # and those outside the uv range too. Per row 38 more. Source: the sizes of its files in -temp-dir, with tDDECal.

@@ -235,26 +235,26 @@ class DP3:
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
         """Return ``msout``."""
-        from lofarpipe.programs import dp3_output
+        from lofarpipe.programs import dp3 as dp3_output
 
         return dp3_output.output_argument(argv, workdir)
 
     def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
         """Return the measurement set that is not an input."""
-        from lofarpipe.programs import dp3_output
+        from lofarpipe.programs import dp3 as dp3_output
 
         output = dp3_output.named_output(argv, workdir)
         return [str(workdir / output.name)] if output else []
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the input sets where there is no new one."""
-        from lofarpipe.programs import dp3_output
+        from lofarpipe.programs import dp3 as dp3_output
 
         return dp3_output.changed_inputs(keywords, workdir)
 
     def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
         """Return the space for the new measurement set."""
-        from lofarpipe.programs import dp3_output
+        from lofarpipe.programs import dp3 as dp3_output
 
         output = dp3_output.output_argument(["DP3", *(f"{key}={value}" for key, value in keywords.items())], workdir)
         size = dp3_output.output_bytes(keywords, workdir) if output else None

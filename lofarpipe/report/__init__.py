@@ -10,11 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lofarpipe.report.events import Reporter, Reporters
-    from lofarpipe.report.journalled import Journalled
+    from lofarpipe.report.events import Journalled, Reporter, Reporters
     from lofarpipe.report.live import LiveTerminal
-    from lofarpipe.report.picture import Picture
     from lofarpipe.report.pipeline_log import ClassicLog
+    from lofarpipe.report.run_state import Picture
     from lofarpipe.report.screen import shows_live
     from lofarpipe.report.statistics import Statistics
     from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
@@ -36,10 +35,9 @@ __all__ = [
 ]
 _MODULES = {
     "pipeline_log": ("ClassicLog",),
-    "events": ("Reporter", "Reporters"),
-    "journalled": ("Journalled",),
+    "events": ("Journalled", "Reporter", "Reporters"),
     "live": ("LiveTerminal",),
-    "picture": ("Picture",),
+    "run_state": ("Picture",),
     "screen": ("shows_live",),
     "statistics": ("Statistics",),
     "terminal": ("DEBUG", "NORMAL", "QUIET", "VERBOSE", "Terminal"),

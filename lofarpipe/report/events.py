@@ -11,7 +11,39 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lofarpipe.jobs import Job, JobResult, JobStart
-from lofarpipe.report.soon import Soon
+from lofarpipe.state.history import History
+
+
+class Soon:
+    """Has something done within a time, in a thread; to ask for it again before then changes nothing."""
+
+    def __init__(self, work: Callable[[], None], wait_s: float) -> None:
+        self._work = work
+        self._wait_s = wait_s
+        self._timer: threading.Timer | None = None
+
+    def ask(self) -> None:
+        """Have it done: now, where the system has no thread left."""
+        if self._timer is not None:
+            return
+        timer = threading.Timer(self._wait_s, self._do)
+        timer.daemon = True
+        self._timer = timer
+        try:
+            timer.start()
+        except RuntimeError:
+            self._do()
+
+    def _do(self) -> None:
+        self._timer = None  # what is asked for from now on may come too late for this time
+        self._work()
+
+    def stop(self) -> None:
+        """Forget what was asked for; what has begun goes on."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
 
 WAIT_S = 1.0  # by which ends of jobs may be told late
 MOST_WAITING = 1000  # of them
@@ -190,3 +222,18 @@ def _all_of(reporter: Reporter) -> Sequence[Reporter]:
 def _hears(reporter: Reporter, event: str) -> bool:
     """Whether a reporter does anything with an event."""
     return getattr(type(reporter), event, None) is not getattr(Reporter, event)
+
+
+class Journalled(Reporter):
+    """Records notices and warnings; the runner itself records all else, with more than reporters hear."""
+
+    def __init__(self, journal: History) -> None:
+        self._journal = journal
+
+    def notice(self, text: str) -> None:
+        """Record a decision."""
+        self._journal.record("notice", text=text)
+
+    def warning(self, text: str) -> None:
+        """Record a warning."""
+        self._journal.record("warning", text=text)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lofarpipe.report.picture import Picture
-from lofarpipe.report.run_state import JobState, RunState
+from lofarpipe.report.run_state import JobState, Picture, RunState
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
 from lofarpipe.support.plain_text import printable
+from lofarpipe.support.processes import boot_id, resident_bytes
 from lofarpipe.support.utilities import uncollected
+
+
+def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -> float | None:
+    """Return the memory that running jobs have now, 10^9 bytes; None where that cannot be seen from here.
+
+    Parameters
+    ----------
+    facts: of the run, as its journal tells.
+    """
+    here = os.uname().nodename
+    if not running or facts.get("boot") != boot_id() or any(job.node != here or job.pid <= 0 for job in running):
+        return None
+    return sum(resident_bytes(job.pid) for job in running) / 1e9
+
 
 if TYPE_CHECKING:
     from lofarpipe.report.board import Line
@@ -111,7 +126,6 @@ class LiveTerminal(Terminal):
     def _lines(self, height: int, has_marks: bool) -> list[Line]:
         from lofarpipe.report.board import Moment, board
         from lofarpipe.report.journal_tail import LogTails
-        from lofarpipe.report.memory_use import memory_in_use_gb
 
         self._logs = self._logs or LogTails()
         running, facts = self._picture.see(lambda state: (_running(state), state.facts))

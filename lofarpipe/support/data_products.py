@@ -7,7 +7,7 @@ from pathlib import Path
 from lofarpipe.support.data_map import DataProduct
 from lofarpipe.support.lofarexceptions import DataMapError
 from lofarpipe.support.parset import Parset
-from lofarpipe.support.parset_values import boolean
+from lofarpipe.support.parset_text import boolean
 
 COMPONENT = "DataProducts"
 

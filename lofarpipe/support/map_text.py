@@ -10,13 +10,70 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lofarpipe.support.lofarexceptions import DataMapError, MapFileError, MapNameError, MapSyntaxError
-from lofarpipe.support.map_forms import AFTER_ENTRY, FORMS
 from lofarpipe.support.utilities import literal
 
+AT_ONCE = 2**16  # characters
+AFTER_ENTRY = r"\s*(?:,\s*|(?=\]))"
+#: The texts of an entry that differ from those of another, and one that is empty; or that one, all that follows.
+Row = tuple[str, ...]
+Made = tuple[list[Any], int]  # entries, and the number of values in them
+# What a word stands for in the shape of a form: what is before, in and after the text that differs.
+_FLAG = "(?:True|False)"
+_FORM_WORDS = {
+    "TEXT": ("'", r"[^'\\\n]*+", "'"),
+    "LIST": ('"', r"[^\"\\\n]*+", '"'),
+    "FLAGS": (r"\[", f"{_FLAG}(?:, {_FLAG})*", r"\]"),
+    "FLAG": ("", _FLAG, ""),
+}
+_WORD = re.compile("|".join(_FORM_WORDS))
+
+
+class Form:
+    """One form of entries, as ``shape`` says to the letter; ``make`` makes them of their rows."""
+
+    def __init__(self, shape: str, make: Callable[[list[Row], Callable[[str], str]], Made]) -> None:
+        self.shape, self.make = shape, make
+        entry = _WORD.sub(lambda word: "{}({}){}".format(*_FORM_WORDS[word.group()]), re.escape(shape))
+        self._row = re.compile(f"{entry}{AFTER_ENTRY}|(.+)", re.DOTALL)
+
+    def rows(self, text: str, position: int) -> tuple[list[Row], int]:
+        """Return the rows of the entries that begin here, a bounded number, and the place where they end."""
+        end = min(position + AT_ONCE, len(text))
+        rows = self._row.findall(text, position, end)
+        if rows and rows[-1][-1]:
+            end -= len(rows.pop()[-1])
+        return rows, end
+
+
+def _dicts(rows: list[Row], same: Callable[[str], str]) -> Made:
+    entries = [{"host": same(host), "file": file, "skip": skip == "True"} for host, file, skip, _ in rows]
+    return entries, 4 * len(entries)
+
+
+def _tuples(rows: list[Row], same: Callable[[str], str]) -> Made:
+    entries = [(same(host), file, skip == "True") for host, file, skip, _ in rows]
+    return entries, 4 * len(entries)
+
+
+def _multi(rows: list[Row], same: Callable[[str], str]) -> Made:
+    entries, values = [], 0
+    for host, skip, file, text, _ in rows:
+        flags = [flag == "True" for flag in text.split(", ")]
+        entries.append({"host": same(host), "skip": skip == "True", "file": file, "file_skip": flags})
+        values += 5 + len(flags)
+    return entries, values
+
+
+FORMS = (
+    Form("{'host': TEXT, 'file': TEXT, 'skip': FLAG}", _dicts),
+    Form("(TEXT, TEXT, FLAG)", _tuples),
+    Form("{'host': TEXT,  'skip': FLAG, 'file': LIST, 'file_skip' : FLAGS}", _multi),  # blanks as they always were
+)
 LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
 MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
 DEEPEST = 20  # brackets within each other; maps of lists have 3

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from lofarpipe.support.parset_entries import Entries, MissingKeyError, Value, read_lines
-from lofarpipe.support.parset_text import Entry
-from lofarpipe.support.parset_values import ParsetError, boolean, integer, real, split_list, unquote
+from lofarpipe.support.parset_text import Entry, ParsetError, boolean, integer, real, split_list, unquote
 from lofarpipe.support.utilities import write_atomically
 
 __all__ = [

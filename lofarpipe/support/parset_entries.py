@@ -11,9 +11,20 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from lofarpipe.errors import Finding, nearest
-from lofarpipe.support import parset_values
-from lofarpipe.support.parset_text import CHUNK, LONGEST_FILE, Entry, Record, canonical, lex, whole_lines
-from lofarpipe.support.parset_values import BLANKS, ParsetError, split_list, unquote
+from lofarpipe.support import parset_text as parset_values
+from lofarpipe.support.parset_text import (
+    BLANKS,
+    CHUNK,
+    LONGEST_FILE,
+    Entry,
+    ParsetError,
+    Record,
+    canonical,
+    lex,
+    split_list,
+    unquote,
+    whole_lines,
+)
 from lofarpipe.support.utilities import uncollected
 from lofarpipe.support.variables import Substitution, expand_environment, may_have_placeholders, placeholders
 

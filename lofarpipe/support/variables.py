@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
-from lofarpipe.support.parset_values import ParsetError
+from lofarpipe.support.parset_text import ParsetError
 
 # A definition that names two others, each of which names two others ... doubles with each line: bounded, not unrolled.
 LONGEST_VALUE = 16 * 2**20  # characters; as long as a line may be

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.archive.configuration import configuration_facts, lines_of
+from lofarpipe.archive.inputs import configuration_facts, lines_of
 from lofarpipe.config import Overrides, checksum_limit_bytes, load_settings
 from lofarpipe.errors import PipelineError
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.archive.parset_copy import HEADER, self_contained
+from lofarpipe.archive.inputs import HEADER, self_contained
 from lofarpipe.pipeline.compose import compose
 from lofarpipe.pipeline.options import read_options
 from lofarpipe.support.parset import Parset

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lofarpipe.archive.rounding import are_close_drawings, are_close_images, are_close_texts
+from lofarpipe.archive.compare import are_close_drawings, are_close_images, are_close_texts
 
 # Of these nine pixels the median is 0 and the median deviation 1, so that the noise is 1.4826 and 5 % of it 0.0741.
 NOISE = np.array([[-2.0, -1.0, -1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 2.0]], np.float32)

@@ -20,7 +20,7 @@ from lofarpipe.archive.software import host_facts, package_facts, program_checks
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.load import load_pipeline
-from lofarpipe.programs import provenance
+from lofarpipe.programs import find as provenance
 
 STEPS = """
 pipeline.steps = [one, two, again, list, loop]

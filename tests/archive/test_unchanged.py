@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from lofarpipe import __version__
-from lofarpipe.archive import unchanged
+from lofarpipe.archive import repeat as unchanged
 from lofarpipe.archive.checksums import SAMPLED, describe_files
-from lofarpipe.archive.unchanged import changed_software, check_inputs
+from lofarpipe.archive.repeat import changed_software, check_inputs
 from lofarpipe.errors import PipelineError
 
 RUNNER = {"version": __version__, "commit": "abc", "has_changes": False}

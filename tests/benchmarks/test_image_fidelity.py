@@ -9,8 +9,7 @@ import pytest
 
 from loading import load_script
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.imaging.simulation.sky import separation_deg
-from lofarpipe.imaging.simulation.truth import Truth
+from lofarpipe.imaging.simulation.sky import Truth, separation_deg
 
 PLAN = {
     "quantities": {"image_edge_deg": {"value": 3.0}, "cellsize_deg": {"value": 0.003}},

@@ -13,7 +13,7 @@ from lofarpipe.errors import Finding
 from lofarpipe.executors.dask.cluster import DaskOptions
 from lofarpipe.executors.factory import MAKERS, REMOTE_KEYS, method_of, own_keys
 from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.support.site_options import read_section, read_text, unknown_keys
+from lofarpipe.support.config_file import read_section, read_text, unknown_keys
 
 PAGE = REPOSITORY / "doc" / "clusters.md"
 CONFIGS = [block for block in blocks(PAGE) if block.kind == "config"]

@@ -19,7 +19,7 @@ from lofarpipe.cli import status
 from lofarpipe.cli.arguments import parser
 from lofarpipe.cli.subcommands import COMMANDS
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.control_keys import CONTROL_KEYS, FEEDBACK_KEYS
+from lofarpipe.pipeline.control import CONTROL_KEYS, FEEDBACK_KEYS
 from lofarpipe.pipeline.options import check_value
 from lofarpipe.pipeline.steps import KINDS
 from lofarpipe.programs.find import find

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from doc_pages import REPOSITORY, code_words, column_words, table
-from lofarpipe.pipeline.control_keys import CONTROL_KEYS, FEEDBACK_KEYS, read_value
+from lofarpipe.pipeline.control import CONTROL_KEYS, FEEDBACK_KEYS, read_value
 from lofarpipe.pipeline.plugins import STEP_PREFIX, load
 from lofarpipe.programs.argv import FORMATS, build_argv
 from lofarpipe.support import map_text, parset_text, variables

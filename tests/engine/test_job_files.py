@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.job_files import CommandFile, failure_text
+from lofarpipe.engine.step_jobs import CommandFile, failure_text
 from lofarpipe.jobs import Job, JobResult
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.config import Overrides, Settings, load_settings
-from lofarpipe.engine.job_identity import changed_inputs, job_identity, outputs_of
-from lofarpipe.engine.recipe import Prepared, prepare
+from lofarpipe.engine.recipe import Prepared, changed_inputs, job_identity, outputs_of, prepare
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.control import Control
 from lofarpipe.pipeline.steps import Step

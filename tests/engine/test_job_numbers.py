@@ -14,8 +14,7 @@ from lofarpipe.engine.job_numbers import Numbering
 from lofarpipe.engine.step_jobs import Work
 from lofarpipe.jobs import Job
 from lofarpipe.state.history import Event, History, fingerprint
-from lofarpipe.state.job_ledger import JobLedger
-from lofarpipe.state.uptodate import Ledger
+from lofarpipe.state.uptodate import JobLedger, Ledger
 
 
 def identity(label: str) -> dict[str, object]:

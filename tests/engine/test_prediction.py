@@ -10,7 +10,7 @@ from copy_pipeline import CONFIG, journalled, list_step
 from lofarpipe.cli import main
 from lofarpipe.engine.feedback_step import PreparedFeedback
 from lofarpipe.engine.prediction import feedback_outputs
-from lofarpipe.pipeline.control_keys import FEEDBACK_KEYS, defaults
+from lofarpipe.pipeline.control import FEEDBACK_KEYS, defaults
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.support.data_map import DataMap
 

@@ -14,7 +14,7 @@ from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.log_head import end_line
+from lofarpipe.executors.local.process import end_line
 from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, Resources, StartCallback
 from lofarpipe.pipeline.load import load_pipeline
 from lofarpipe.report import Reporter

@@ -22,10 +22,9 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.remote.lease import take
 from lofarpipe.executors.remote.order import read_order, write_order
 from lofarpipe.executors.slurm.executor import SlurmExecutor
-from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.executors.slurm.walltimes import FORMS
+from lofarpipe.executors.slurm.options import FORMS, SlurmOptions
 from lofarpipe.jobs import Job
-from lofarpipe.support.site_options import read_section
+from lofarpipe.support.config_file import read_section
 
 
 def settings(directory: Path, text: str, default: str = "", lenient: bool = False) -> Settings:

@@ -6,8 +6,7 @@ import numpy as np
 from astropy.io import fits
 
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.imaging.simulation.sky import Source
-from lofarpipe.imaging.simulation.truth import Truth
+from lofarpipe.imaging.simulation.sky import Source, Truth
 from made_sources import header
 
 SOURCES = (

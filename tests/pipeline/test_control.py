@@ -5,9 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.slurm.walltimes import walltime_problem
-from lofarpipe.pipeline.control import input_maps, resolved_control
-from lofarpipe.pipeline.control_keys import CONTROL_KEYS, defaults, impossible, list_items, read_environment, read_value
+from lofarpipe.executors.slurm.options import walltime_problem
+from lofarpipe.pipeline.control import (
+    CONTROL_KEYS,
+    defaults,
+    impossible,
+    input_maps,
+    list_items,
+    read_environment,
+    read_value,
+    resolved_control,
+)
 from lofarpipe.pipeline.steps import Step
 
 RESULTS = {

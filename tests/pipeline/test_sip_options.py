@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lofarpipe.pipeline.control_keys import FEEDBACK_KEYS
+from lofarpipe.pipeline.control import FEEDBACK_KEYS
 from lofarpipe.pipeline.sip_options import IDENTIFIERS, REQUIRED, is_wanted, items, problems
 
 GIVEN = dict.fromkeys(REQUIRED, "7")

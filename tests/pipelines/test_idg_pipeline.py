@@ -13,8 +13,8 @@ import pytest
 from astropy.io import fits
 
 from fork_server import ForkServer
-from lofarpipe.imaging.quality.flux_check import FluxCheck, check_image
-from lofarpipe.imaging.simulation.truth import read_truth
+from lofarpipe.imaging.quality.comparison import FluxCheck, check_image
+from lofarpipe.imaging.simulation.sky import read_truth
 from lofarpipe.support.parset import Parset
 
 SIZE = ["--nstations=24", "--nsubbands=4", "--nchannels=2", "--slots-per-block=30", "--timestep-s=10.013901"]

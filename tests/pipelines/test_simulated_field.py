@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from lofarpipe.imaging.quality.flux_check import check_image
-from lofarpipe.imaging.simulation.truth import read_truth
+from lofarpipe.imaging.quality.comparison import check_image
+from lofarpipe.imaging.simulation.sky import read_truth
 from pipeline_runner import run_pipeline
 
 SIZE = ["--nsubbands", "3", "--slots-per-block", "60", "--nsources", "6"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lofarpipe.imaging.ms.measurement_set import read_metadata
-from lofarpipe.imaging.plan.averaging import AveragingWish, expected_steps
+from lofarpipe.imaging.plan.losses import AveragingWish, expected_steps
 from lofarpipe.programs.disk_space import ImagingVolume, least_volume
 from small_sets import SetShape, make_set
 

@@ -10,13 +10,13 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 
-from dp3_runs import dp3, run_real  # noqa: F401 - a fixture
+from dp3_runs import run_real
 from lofarpipe.imaging.ms.copy import copy_set
 from lofarpipe.imaging.ms.grouping import concat_groups, set_disagreements, time_blocks
 from lofarpipe.imaging.ms.inputs import check_sets
 from lofarpipe.imaging.ms.survey import survey_set
-from lofarpipe.imaging.plan.field_plan import plan_copies
 from lofarpipe.imaging.plan.mapfiles import weight_bits
+from lofarpipe.imaging.plan.plan import plan_copies
 from lofarpipe.programs.dp3 import adapt
 from small_sets import SetShape, add_field, change_column, drop_column, keep_rows, make_set, set_flags
 
@@ -48,7 +48,7 @@ def sets(tmp_path):
 
 
 @pytest.fixture
-def average(dp3, tmp_path):  # noqa: F811
+def average(dp3, tmp_path):
     """A function that runs DP3 on sets as the plan would, and returns what it writes."""
 
     def run(paths, field="auto", timestep=TIMESTEP) -> Averaged:

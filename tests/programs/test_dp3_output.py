@@ -9,7 +9,7 @@ import pytest
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.disk_space import table_bytes
-from lofarpipe.programs.dp3_output import changed_inputs, output_argument, output_bytes
+from lofarpipe.programs.dp3 import changed_inputs, output_argument, output_bytes
 from lofarpipe.programs.find import find, job_environment
 from small_sets import SetShape, make_set
 

@@ -154,5 +154,5 @@ def test_hashes_of_jobs_are_the_same_everywhere(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_installed_package_needs_no_pythonpath(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(programs, "__file__", str(tmp_path / "site-packages" / "lofarpipe" / "programs.py"))
+    monkeypatch.setattr(programs, "PACKAGE", tmp_path / "site-packages" / "lofarpipe")
     assert "PYTHONPATH" not in job_environment()

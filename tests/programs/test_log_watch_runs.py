@@ -9,7 +9,7 @@ import pytest
 
 from copy_pipeline import list_step
 from lofarpipe import cli
-from lofarpipe.executors.local import giving_up
+from lofarpipe.executors.local import executor as giving_up
 from wsclean_stubs import make_stub
 
 LOGS = Path(__file__).parent / "logs"

@@ -6,9 +6,8 @@ import pytest
 
 import lofarpipe
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs import provenance
-from lofarpipe.programs.find import find
-from lofarpipe.programs.provenance import command_lines, program_version, version_lines
+from lofarpipe.programs import find as provenance
+from lofarpipe.programs.find import command_lines, find, program_version, version_lines
 
 
 def program(tmp_path, body):

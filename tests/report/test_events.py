@@ -16,8 +16,7 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Interrupted, JobResult
 from lofarpipe.report import NORMAL, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, events, terminal
-from lofarpipe.report.events import Ended
-from lofarpipe.report.soon import Soon
+from lofarpipe.report.events import Ended, Soon
 
 LONG_S = 60.0  # no test lasts so long
 

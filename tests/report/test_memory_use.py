@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lofarpipe.report.memory_use import memory_in_use_gb
+from lofarpipe.report.live import memory_in_use_gb
 from lofarpipe.report.run_state import JobState
 from lofarpipe.support.processes import boot_id
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lofarpipe.report import Picture
-from lofarpipe.report import picture as module
+from lofarpipe.report import run_state as module
 from lofarpipe.report.run_state import RunState
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loading import load_script
-from lofarpipe.imaging.simulation.truth import write_truth
+from lofarpipe.imaging.simulation.sky import write_truth
 from made_sources import NPIX, restored
 from made_truth import TRUTH, write
 

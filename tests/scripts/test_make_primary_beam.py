@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from loading import load_script
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.ms.input_sets import named_sets
+from lofarpipe.imaging.ms.names import named_sets
 from lofarpipe.support.data_map import DataMap
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.state import job_ledger as module
+from lofarpipe.state import uptodate as module
 from lofarpipe.state.history import History
-from lofarpipe.state.job_ledger import JobLedger
-from lofarpipe.state.uptodate import NEVER_DONE, Ledger
+from lofarpipe.state.uptodate import NEVER_DONE, JobLedger, Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 Identity = dict[str, object]

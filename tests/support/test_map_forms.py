@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lofarpipe.support import map_forms, map_text
+from lofarpipe.support import map_text
+from lofarpipe.support import map_text as map_forms
 from lofarpipe.support.data_map import DataMap, DataProduct, MultiDataMap, MultiDataProduct
-from lofarpipe.support.map_forms import FORMS
-from lofarpipe.support.map_text import parse_entries
+from lofarpipe.support.map_text import FORMS, parse_entries
 
 NAMES = st.text(st.sampled_from("ab/'\"\\{}[](),: é\n"), max_size=6)
 PRODUCTS = st.builds(DataProduct, NAMES, NAMES, st.booleans())

@@ -6,8 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lofarpipe.support import parset_text
-from lofarpipe.support.parset_text import Entry, canonical, lex, whole_lines
-from lofarpipe.support.parset_values import ParsetError, split_list
+from lofarpipe.support.parset_text import Entry, ParsetError, canonical, lex, split_list, whole_lines
 
 UNITS = ["'", "''", "[", "=", "a=", "a='", "#", "\\\n", "{{ ", "a = 1\n", "a = ''", "x\n", "\t", "! ", "a =\r", ","]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.support.parset_values import ParsetError, boolean, integer, split_list, unquote
+from lofarpipe.support.parset_text import ParsetError, boolean, integer, split_list, unquote
 
 
 @pytest.mark.timeout(300)  # measured 0.01 to 3 s; the square of such a length takes hours

@@ -9,9 +9,8 @@ import pytest
 
 from lofarpipe.errors import Finding
 from lofarpipe.executors.dask.cluster import DaskOptions
-from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.executors.slurm.walltimes import FORMS
-from lofarpipe.support.site_options import check_values, read_section, read_text, where
+from lofarpipe.executors.slurm.options import FORMS, SlurmOptions
+from lofarpipe.support.config_file import check_values, read_section, read_text, where
 
 
 @dataclass(frozen=True)

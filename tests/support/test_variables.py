@@ -3,7 +3,7 @@
 import pytest
 
 from lofarpipe.support import variables
-from lofarpipe.support.parset_values import ParsetError
+from lofarpipe.support.parset_text import ParsetError
 from lofarpipe.support.variables import Substitution, expand_environment, placeholders
 
 

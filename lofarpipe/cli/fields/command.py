@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.cli.arguments import arguments_of_fields
-from lofarpipe.cli.fields.runs import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order
-from lofarpipe.cli.fields.share import share
+from lofarpipe.cli.fields.runs import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order, share
 from lofarpipe.cli.fields.table import Field, read_fields
 from lofarpipe.config import Settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
-from lofarpipe.pipeline.core_counts import core_warnings
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.preflight import Reading, all_warnings, pipeline_findings, place_of, together
+from lofarpipe.pipeline.site_checks import core_warnings
 
 Read = Callable[[argparse.Namespace], Reading]
 Check = Callable[[Settings, Pipeline], list[Finding]]

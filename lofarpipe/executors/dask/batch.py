@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 from lofarpipe.executors.dask.cluster import NODE, tokens
 from lofarpipe.executors.dask.worker import end_guards, run_order
-from lofarpipe.executors.local.watch import Watch
-from lofarpipe.executors.remote.earlier import orders_of, take_back
-from lofarpipe.executors.remote.lease import read_claim, state_of
+from lofarpipe.executors.local.signals import Watch
+from lofarpipe.executors.remote.lease import orders_of, read_claim, state_of, take_back
 from lofarpipe.executors.remote.order import (
     Order,
     discard,

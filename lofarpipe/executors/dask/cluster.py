@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.executors.slurm.walltimes import walltime_problem
+from lofarpipe.executors.slurm.options import walltime_problem
 from lofarpipe.jobs import Resources
 
 # Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
 NODE = 1_000_000
-PRELOAD = "lofarpipe.executors.dask.preload"
+PRELOAD = "lofarpipe.executors.dask.worker"
 ENDING_S = 10.0
 UNQUEUED_S = 120.0
 DASHBOARD_PORT = 8787

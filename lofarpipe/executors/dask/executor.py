@@ -11,7 +11,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.dask.batch import DaskBatch
 from lofarpipe.executors.dask.cluster import NODE, QUEUES, DaskOptions, ask_for_workers, connect
-from lofarpipe.executors.local.cancelling import Cancellable
+from lofarpipe.executors.local.signals import Cancellable
 from lofarpipe.executors.slurm.client import PASSING
 from lofarpipe.jobs import DoneCallback, Job, JobResult, Resources, StartCallback, ended_result
 

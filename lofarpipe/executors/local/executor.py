@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -9,13 +10,11 @@ from collections.abc import Callable, Sequence
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.admission import Admission, Admitted
-from lofarpipe.executors.local.cancelling import Cancellable
-from lofarpipe.executors.local.giving_up import GivingUp
 from lofarpipe.executors.local.guardian import Guardian
-from lofarpipe.executors.local.machine import cuda_devices, detect_resources
-from lofarpipe.executors.local.process import RunningJob, raise_open_files, send_signal, session_members, start
+from lofarpipe.executors.local.process import RunningJob, note, raise_open_files, send_signal, session_members, start
+from lofarpipe.executors.local.resources import cuda_devices, detect_resources
+from lofarpipe.executors.local.signals import Cancellable, Watch
 from lofarpipe.executors.local.staging import directories_of, remove_directories
-from lofarpipe.executors.local.watch import Watch
 from lofarpipe.jobs import (
     DoneCallback,
     Job,
@@ -25,6 +24,42 @@ from lofarpipe.jobs import (
     StartCallback,
     ended_result,
 )
+
+LOOK_S = 3.0  # between two looks at the logs
+
+
+class GivingUp:
+    """Looks into the logs of running jobs now and then; a hopeless job gets SIGTERM, and later SIGKILL.
+
+    Parameters
+    ----------
+    grace_s: seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._next_look = time.monotonic() + LOOK_S
+        self._kill_at: dict[int, float] = {}  # session -> monotonic clock, s
+
+    def check(self, running: Sequence[RunningJob]) -> None:
+        """Look, if it is time to, and end what is hopeless; it returns at once."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            for job in running:
+                if job.lookout is not None and not job.stopped and (seen := job.lookout.look()):
+                    self._stop(job, seen)
+        late = [job.group for job in running if job.stopped and now >= self._kill_at.get(job.group, now)]
+        if late:
+            send_signal(session_members(late), signal.SIGKILL)
+
+    def _stop(self, job: RunningJob, seen: str) -> None:
+        job.stopped = seen
+        self._kill_at[job.group] = time.monotonic() + self._grace_s
+        with contextlib.suppress(OSError):  # a full disk
+            note(job.log, f"stopped: {seen}")
+        send_signal(session_members([job.group]), signal.SIGTERM)
+
 
 GRACE_S = 5.0
 KILL_WAIT_S = 2.0

@@ -11,15 +11,55 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.admission import Admitted
-from lofarpipe.executors.local.log_head import end_line, usage_text, utc_now, write_end
 from lofarpipe.executors.local.staging import commit, directories_of, make_directories, unwritten
 from lofarpipe.jobs import NOTE, Job, JobResult, duration_text, result_of
-from lofarpipe.programs.lookout import Lookout, blank_outputs
+from lofarpipe.programs.log_watch import Lookout, blank_outputs
 from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
+
+LINE_BYTES = 240  # of the line that is kept free, line end included
+HEAD_BYTES = 65536  # where it is looked for; it is the second line
+END = f"{NOTE}end: "
+NOT_YET = "not yet"
+
+
+def utc_now() -> str:
+    """Return the time, such as ``2026-11-21T07:43:24Z``."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def end_line(text: str = NOT_YET) -> bytes:
+    """Return the line that says how a job ended, always of the same length; what is too long is cut off."""
+    line = os.fsencode(END + " ".join(text.split()))
+    if len(line) >= LINE_BYTES:
+        line = line[: LINE_BYTES - 4].decode(errors="ignore").encode() + b"..."
+    return line.ljust(LINE_BYTES - 1) + b"\n"
+
+
+def usage_text(result: JobResult) -> str:
+    """Return how a job ended and what it used."""
+    return f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB"
+
+
+def write_end(log: Path, text: str) -> None:
+    """Write how a job ended into the head of its log, at once; everything else stays where it is.
+
+    A log without such a line, or that cannot be written any more, stays as it is: its last line says the same.
+    """
+    with contextlib.suppress(OSError):
+        file = os.open(log, os.O_RDWR | os.O_CLOEXEC)  # not the program's own: that one appends, wherever it is told to
+        try:
+            head = os.pread(file, HEAD_BYTES, 0)
+            start = head.find(b"\n" + END.encode()) + 1
+            if start > 0 and head[start + LINE_BYTES - 1 : start + LINE_BYTES] == b"\n":
+                os.pwrite(file, end_line(f"{utc_now()}, {text}"), start)
+        finally:
+            os.close(file)
+
 
 OPEN_FILES = 2**17  # for 4000 measurement sets in one pass of DP3, which has 32 files of each open
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them

@@ -28,7 +28,7 @@ from types import FrameType
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import NOT_WRITTEN
-from lofarpipe.executors.local.watch import ENDING
+from lofarpipe.executors.local.signals import ENDING
 from lofarpipe.executors.remote.lease import Claim, ClaimRefused, beat, check, take
 from lofarpipe.executors.remote.order import Order, read_order, write_record
 from lofarpipe.jobs import Interrupted, Job, JobResult, Resources, result_of

@@ -8,16 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.log_head import write_end
-from lofarpipe.executors.local.watch import Watch
+from lofarpipe.executors.local.process import write_end
+from lofarpipe.executors.local.signals import Watch
 from lofarpipe.executors.remote.lease import read_claim
 from lofarpipe.executors.remote.order import CLAIM, Order, discard, read_record, withdraw
-from lofarpipe.executors.slurm.arrays import Request
-from lofarpipe.executors.slurm.client import OF_OTHERS, Ended, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
+from lofarpipe.executors.slurm.arrays import Request, SlurmQueue
+from lofarpipe.executors.slurm.client import (
+    OF_OTHERS,
+    Ended,
+    SlurmBusy,
+    SlurmClient,
+    SlurmFull,
+    SlurmRefused,
+    refined,
+    runs_never,
+    unrecorded,
+)
 from lofarpipe.executors.slurm.limits import SubmitLimit
 from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.executors.slurm.queue import SlurmQueue
-from lofarpipe.executors.slurm.reasons import refined, runs_never, unrecorded
 from lofarpipe.executors.slurm.tasks import Task, end
 from lofarpipe.jobs import DoneCallback, JobResult, StartCallback, ended_result
 

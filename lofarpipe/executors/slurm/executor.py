@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.cancelling import Cancellable
-from lofarpipe.executors.remote.earlier import end_guards, orders_of
+from lofarpipe.executors.local.signals import Cancellable
+from lofarpipe.executors.remote.lease import end_guards, orders_of
 from lofarpipe.executors.remote.order import GRACE_S, Order, new_attempt, order_path, write_order
-from lofarpipe.executors.slurm.arrays import grouped, node_of, request_of
+from lofarpipe.executors.slurm.arrays import SlurmQueue, grouped, node_of, request_of
 from lofarpipe.executors.slurm.batch import Batch, Submission
-from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient
+from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, patiently
 from lofarpipe.executors.slurm.limits import SubmitLimit
 from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.executors.slurm.patience import patiently
-from lofarpipe.executors.slurm.queue import SlurmQueue
 from lofarpipe.executors.slurm.tasks import ARRAYS, Task, adopt
 from lofarpipe.jobs import (
     DoneCallback,

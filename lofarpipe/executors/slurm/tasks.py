@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import Order, discard, fingerprint, read_order, read_record, withdraw
+from lofarpipe.executors.slurm.arrays import Array, SlurmQueue
 from lofarpipe.executors.slurm.client import SlurmClient, SlurmRefused
-from lofarpipe.executors.slurm.queue import Array, SlurmQueue
 from lofarpipe.jobs import Job, JobResult
 
 ARRAYS = "slurm"  # directory of the files of arrays, below that of the orders

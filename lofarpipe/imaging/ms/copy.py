@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
-from lofarpipe.imaging.ms.input_sets import AUTO
 from lofarpipe.imaging.ms.measurement_set import SetMetadata
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import INTERVAL_TOLERANCE_S, read_codes
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened_field

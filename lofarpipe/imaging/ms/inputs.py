@@ -13,8 +13,8 @@ import numpy as np
 from lofarpipe.errors import counted, named, nearest
 from lofarpipe.imaging.ms.copy import repeats_differ
 from lofarpipe.imaging.ms.grouping import set_disagreements, time_blocks
-from lofarpipe.imaging.ms.input_sets import AUTO
 from lofarpipe.imaging.ms.measurement_set import SetMetadata, elevation_rad
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import MOST_CELLS
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
 from lofarpipe.imaging.ms.tables import MeasurementSetError

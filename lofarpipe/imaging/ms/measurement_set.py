@@ -16,7 +16,7 @@ import casacore.measures
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.ms.input_sets import AUTO
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis, choose_field, read_field_rows, read_rows
 from lofarpipe.imaging.ms.tables import (
     MeasurementSetError,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import named
-from lofarpipe.imaging.ms.input_sets import AUTO
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 
 Floats = NDArray[np.float64]

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.beam.applied import AppliedBeam, applied_beam_in
-from lofarpipe.imaging.ms.input_sets import AUTO
 from lofarpipe.imaging.ms.measurement_set import (
     SetMetadata,
     metadata_of,
@@ -24,6 +23,7 @@ from lofarpipe.imaging.ms.measurement_set import (
     read_unusable,
     read_weights,
 )
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis
 from lofarpipe.imaging.ms.tables import opened_field, opened_set, selected_field, visibility_columns, without_table
 

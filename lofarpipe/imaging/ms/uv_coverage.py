@@ -20,8 +20,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.ms.input_sets import AUTO
 from lofarpipe.imaging.ms.measurement_set import read_metadata, sample_set
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.quality.figures import STYLE, save_figure
 from lofarpipe.imaging.weighting.noise import baselines_lambda
 

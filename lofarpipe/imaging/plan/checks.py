@@ -9,10 +9,61 @@ import numpy as np
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.beam.formula import SPEED_OF_LIGHT_M_S
+from lofarpipe.imaging.beam.station import WIDEST_HALF_WIDTH
 from lofarpipe.imaging.ms.measurement_set import SetMetadata, sample_visibilities
-from lofarpipe.imaging.plan.averaging import AveragingWish, least_image_side
-from lofarpipe.imaging.plan.field_plan import plan_field
+from lofarpipe.imaging.ms.survey import SetSurvey
+from lofarpipe.imaging.plan.losses import AveragingWish, least_image_side
 from lofarpipe.imaging.plan.options import parse_options
+from lofarpipe.imaging.plan.plan import plan_field
+
+
+def uv_range_finding(surveys: Sequence[SetSurvey], minlambda: float, maxlambda: float) -> str:
+    """Return why no baseline of the sets is within the uv range, wavelengths; "" if one is, or none was seen."""
+    used = [survey for survey in surveys if survey.usability.longest_m > 0]
+    if not used:
+        return ""
+    longest = max(_lambdas(survey)[1] for survey in used)
+    shortest = min(_lambdas(survey)[0] for survey in used)
+    if longest < minlambda:
+        return (
+            f"minlambda_highres: is {minlambda:g} wavelengths, the longest baseline of the sets is {longest:.4g}: "
+            "nothing could be imaged; make it smaller"
+        )
+    if shortest > maxlambda:
+        return (
+            f"maxlambda_highres: is {maxlambda:g} wavelengths, the shortest baseline of the sets is {shortest:.4g}: "
+            "nothing could be imaged; make it larger"
+        )
+    return ""
+
+
+def _lambdas(survey: SetSurvey) -> tuple[float, float]:
+    """Return the shortest and the longest baseline that can be used, in wavelengths."""
+    frequencies_hz, used = survey.metadata.frequencies_hz, survey.usability
+    return (
+        used.shortest_m * float(frequencies_hz.min()) / SPEED_OF_LIGHT_M_S,
+        used.longest_m * float(frequencies_hz.max()) / SPEED_OF_LIGHT_M_S,
+    )
+
+
+def size_finding(surveys: Sequence[SetSurvey], wish: AveragingWish, cellsize_deg: float) -> str:
+    """Return why the image is wider than can be projected and have its beam; "" if it is not.
+
+    Raises
+    ------
+    ValueError
+        If the stations have no diameter.
+    """
+    width_deg = least_image_side([survey.metadata for survey in surveys], wish, cellsize_deg) * cellsize_deg
+    widest_deg = math.degrees(2 * WIDEST_HALF_WIDTH)
+    if width_deg < widest_deg:
+        return ""
+    return (
+        f"fieldsize_highres: with {wish.fieldsize_highres:g} times the width of the beam the image is about "
+        f"{width_deg:.3g} deg wide, and less than {widest_deg:.0f} deg of the sky can be imaged at once; make it "
+        "smaller, or set station_diameter_m if the ANTENNA table has wrong diameters"
+    )
+
 
 WIDE_RAD = 0.3  # half a diagonal; the beam may be a few times wider than at the zenith
 SAMPLED_ROWS = 2000

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.imaging.ms.input_sets import AUTO
+from lofarpipe.imaging.ms.names import AUTO
 
 # Smallest and largest value of each number that makes sense.
 RANGES: dict[str, tuple[float, float]] = {

@@ -4,23 +4,136 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lofarpipe.errors import counted, named
-from lofarpipe.imaging.beam.width import FieldBeam
+from lofarpipe.imaging.beam.width import FieldBeam, block_times_s, field_beam
+from lofarpipe.imaging.ms.copy import copy_slot, why_copied
 from lofarpipe.imaging.ms.grouping import concat_groups, frequency_groups, set_disagreements, time_blocks
-from lofarpipe.imaging.ms.measurement_set import SetMetadata
+from lofarpipe.imaging.ms.measurement_set import SetMetadata, elevation_rad
+from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
 from lofarpipe.imaging.ms.uv_sample import imaging_sample, read_samples
 from lofarpipe.imaging.plan import historical
-from lofarpipe.imaging.plan.averaging import AveragingStep
-from lofarpipe.imaging.plan.channels_out import MAX_RELATIVE_WIDTH, MIN_CHANNELS_OUT, count_channels_out
-from lofarpipe.imaging.plan.losses import LossAt, LossPredictor, Steps, choose_steps
+from lofarpipe.imaging.plan.losses import AveragingStep, LossAt, LossPredictor, Steps, choose_steps
 from lofarpipe.imaging.plan.options import PlanError, PlanOptions
 from lofarpipe.imaging.plan.sizes import FieldAngles, FieldWidth, ImageSizes, field_angles, image_sizes
 from lofarpipe.imaging.plan.smearing import AveragingLimits
 from lofarpipe.imaging.weighting.weights import ImageWeighting
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.ms.measurement_set import SetMetadata
+
+
+# Over 6 % in frequency a Gaussian beam changes by 4 % on either side at half power, and by 9 % at 0.75 FWHM.
+MAX_RELATIVE_WIDTH = 0.06
+MIN_CHANNELS_OUT = 2
+
+
+def count_channels_out(lowest_hz: float, highest_hz: float, averaged_channels: int) -> int:
+    """Return the number of output channels between two band edges; it never falls when the band grows.
+
+    One for every started 6 % in frequency, so that the primary beam and the spectra of sources change little within
+    one; at least 2, but never more than there are channels after averaging.
+
+    Raises
+    ------
+    ValueError
+        If the edges are not positive and rising, or there is no channel.
+    """
+    if not 0 < lowest_hz < highest_hz or averaged_channels < 1:
+        raise ValueError(
+            f"{averaged_channels} channels from {lowest_hz / 1e6} to {highest_hz / 1e6} MHz; "
+            "rising frequencies and one channel are needed"
+        )
+    wanted = math.ceil(math.log(highest_hz / lowest_hz) / MAX_RELATIVE_WIDTH - 1e-9)
+    return min(max(wanted, MIN_CHANNELS_OUT), averaged_channels)
+
+
+def channel_findings(sets: Sequence[SetMetadata], wanted: float) -> list[str]:
+    """Return whether more output channels are asked for than the sets have channels."""
+    channels = len({hz for one in sets for hz in one.frequencies_hz})
+    if wanted <= channels:
+        return []
+    return [f"channels_out: is {wanted:g}, the sets have {channels} channels; set it to {channels} at most, or to 0"]
+
+
+ELEVATION_TIMES = 9
+
+
+def plan_field(paths: Sequence[str], options: PlanOptions, copies_dir: str = "copies") -> ImagingPlan:
+    """Return the plan for imaging these measurement sets together.
+
+    ``copies_dir`` is where copies will be of those that DP3 cannot read as they are, or would average wrongly.
+
+    Raises
+    ------
+    PlanError
+        If there is no set, one is given twice, they cannot be imaged together, the field is below the horizon, or a
+        size, the uv range or the diameter of a station is impossible.
+    MeasurementSetError, BeamError
+        If a set cannot be read, or has no usable beam.
+    """
+    repeated = [path for path, times in Counter(str(Path(path).resolve()) for path in paths).items() if times > 1]
+    if repeated:
+        raise PlanError(f"{repeated[0]}: given twice; give each measurement set once")
+    surveys = [survey_set(path, options.data_column, options.field) for path in paths]
+    sets, copies = [one.metadata for one in surveys], plan_copies(surveys, copies_dir)
+    observation = observe(sets, copies)
+    mean_elevation_rad = _mean_elevation_rad(observation)
+    try:
+        return make_plan(sets, _beam(observation, options), options, mean_elevation_rad, copies)
+    except ValueError as err:
+        raise PlanError(f"{sets[0].path}: no plan can be made: {err}") from err
+
+
+def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, PlannedCopy]:
+    """Return the copies that DP3 is to be given, by the path of the set; each has a name of its own."""
+    copies: dict[str, PlannedCopy] = {}
+    for survey in surveys:
+        reasons = why_copied(survey)
+        if reasons:
+            taken = {copy.path for copy in copies.values()}
+            name = next(
+                name
+                for number in range(len(copies) + 1)
+                if (name := f"{copies_dir}/{f'{number}_' if number else ''}{survey.metadata.name}") not in taken
+            )
+            copies[survey.path] = PlannedCopy(name, tuple(reasons))
+    return copies
+
+
+def _mean_elevation_rad(observation: Observation) -> float:
+    """Return the mean elevation of the field over the time observed; it must be up all the time."""
+    lowest = [block[0] for block in observation.blocks]
+    elevations = elevation_rad(lowest[0], block_times_s(lowest, ELEVATION_TIMES))
+    if elevations.min() <= 0:
+        raise PlanError(
+            f"{lowest[0].path}: the field is not up all the time: its elevation falls to "
+            f"{np.degrees(elevations.min()):.1f} deg; check the phase centre, or leave those times out"
+        )
+    return float(elevations.mean())
+
+
+def _beam(observation: Observation, options: PlanOptions) -> FieldBeam:
+    """Return the beam at the lowest channel; a formula's width where the historical rules are asked for."""
+    diameter_m = options.station_diameter_m or None
+    if options.averaging == "historical":
+        return FieldBeam(0.0, 0.0, "formula", "not used by the historical rules")
+    lowest = [block[0] for block in observation.blocks]
+    if lowest[0].nfields == 1:
+        return field_beam(lowest, observation.lowest_channel_hz, diameter_m)
+    with tempfile.TemporaryDirectory() as directory:  # EveryBeam reads sets with one row in FIELD only
+        copy_slot(lowest[0], f"{directory}/slot.MS")
+        first = replace(lowest[0], path=f"{directory}/slot.MS")
+        return field_beam([first, *lowest[1:]], observation.lowest_channel_hz, diameter_m)
+
 
 LEAST_PIXELS_PER_BEAM = 3.0  # across its FWHM
 WIDE_CHANNEL = 2 * MAX_RELATIVE_WIDTH  # of an output channel, ln(highest / lowest frequency)

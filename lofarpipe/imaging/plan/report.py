@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.imaging.plan.averaging import AveragingStep
 from lofarpipe.imaging.plan.fft_size import format_size
-from lofarpipe.imaging.plan.losses import LossAt
+from lofarpipe.imaging.plan.losses import AveragingStep, LossAt
 from lofarpipe.imaging.plan.plan import ImagingPlan
 from lofarpipe.imaging.plan.smearing import PeakLoss
 

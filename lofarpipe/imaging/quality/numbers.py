@@ -11,7 +11,6 @@ import numpy as np
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.ms.grouping import time_blocks
-from lofarpipe.imaging.ms.input_sets import AUTO
 from lofarpipe.imaging.ms.measurement_set import (
     SetMetadata,
     elevation_rad,
@@ -19,6 +18,7 @@ from lofarpipe.imaging.ms.measurement_set import (
     sample_set,
     usable_exposure_s,
 )
+from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.uv_sample import SetSample, read_samples
 from lofarpipe.imaging.quality.sky_image import (
     DYNAMIC_RANGE_KEY,

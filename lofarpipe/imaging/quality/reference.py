@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.simulation.truth import TRUTH_FILE, read_truth
+from lofarpipe.imaging.simulation.sky import TRUTH_FILE, read_truth
 
 Floats = NDArray[np.float64]
 

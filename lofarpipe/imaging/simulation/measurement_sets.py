@@ -10,13 +10,27 @@ import casacore.tables
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.simulation import lofar_tables, main_table
+from lofarpipe.imaging.simulation import main_table
+from lofarpipe.imaging.simulation import tables as lofar_tables
 from lofarpipe.imaging.simulation import tables as subtables
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.imaging.simulation.stations import Station
+from lofarpipe.imaging.simulation.stations import Station, station_uvw_m
 from lofarpipe.imaging.simulation.tables import SetLayout
-from lofarpipe.imaging.simulation.uvw import station_uvw_m
 from lofarpipe.imaging.weighting.noise import station_sefd_jy
+
+
+def predict_argv(dp3: str, ms: Path, skymodel: Path, beam: bool) -> tuple[str, ...]:
+    """Return the command that replaces DATA by the visibilities of a sky model.
+
+    With ``beam``, sources are seen through each station's beam, and the data are then corrected for the beam at the
+    phase centre, as those of the target pipeline are; the set says so in keywords of DATA that DP3 writes.
+    ``beam_interval`` keeps DP3's default of 0: other values give wrong beams. Weights stay as they are.
+    """
+    argv = [dp3, f"msin={ms}", "msout=.", "numthreads=1", f"predict.sourcedb={skymodel}"]
+    if not beam:
+        return (*argv, "steps=[predict]")
+    correction = ["applybeam.invert=True", "applybeam.updateweights=False"]
+    return (*argv, "steps=[predict,applybeam]", "predict.usebeammodel=True", *correction)
 
 
 @dataclass(frozen=True, eq=False)

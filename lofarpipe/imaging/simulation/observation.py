@@ -9,11 +9,18 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.beam.formula import station_fwhm_deg, station_kind
 from lofarpipe.imaging.simulation import measurement_sets
-from lofarpipe.imaging.simulation.predict import predict_argv
+from lofarpipe.imaging.simulation.measurement_sets import predict_argv
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.imaging.simulation.sky import Source, draw_sources, skymodel_text
+from lofarpipe.imaging.simulation.sky import (
+    TRUTH_FILE,
+    Source,
+    Truth,
+    draw_sources,
+    read_truth,
+    skymodel_text,
+    write_truth,
+)
 from lofarpipe.imaging.simulation.stations import Station, load_stations
-from lofarpipe.imaging.simulation.truth import TRUTH_FILE, Truth, read_truth, write_truth
 
 SKYMODEL_FILE = "sky.skymodel"
 UNFINISHED = ".unfinished"

@@ -22,8 +22,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult
 from lofarpipe.report.events import Ended, Reporter
 from lofarpipe.report.html.cache import KEPT_IN, has_drawings
-from lofarpipe.report.picture import Picture
-from lofarpipe.support.site_options import where
+from lofarpipe.report.run_state import Picture
+from lofarpipe.support.config_file import where
 from lofarpipe.support.utilities import uncollected
 
 INTERVAL_S = 60.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.fields.share import Share, share
+from lofarpipe.cli.fields.runs import Share, share
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Resources

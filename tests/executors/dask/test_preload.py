@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from lofarpipe.executors.dask import preload as dask_preload
+from lofarpipe.executors.dask import worker as dask_preload
 
 HANGING = """
 import sys, threading

@@ -17,8 +17,8 @@ import pytest
 from lofarpipe.executors.local import guardian as module
 from lofarpipe.executors.local.guardian import Guardian
 from lofarpipe.executors.local.process import session_members
+from lofarpipe.executors.local.signals import ENDING
 from lofarpipe.executors.local.staging import MARKER
-from lofarpipe.executors.local.watch import ENDING
 
 LIMIT_S = 50.0  # what anything may take on a busy machine
 ENGINE = """

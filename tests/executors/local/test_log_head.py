@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors.local.admission import Admitted
-from lofarpipe.executors.local.log_head import LINE_BYTES, end_line, usage_text, write_end
-from lofarpipe.executors.local.process import RunningJob, start
+from lofarpipe.executors.local.process import LINE_BYTES, RunningJob, end_line, start, usage_text, write_end
 from lofarpipe.jobs import NOTE, Job, JobResult
 
 

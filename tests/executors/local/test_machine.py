@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.executors.local import machine as resources
-from lofarpipe.executors.local.machine import (
+from lofarpipe.executors.local import resources
+from lofarpipe.executors.local.resources import (
     cgroup_directories,
     cuda_devices,
     detect_resources,
     engine_resources,
     usable_cores,
 )
-from lofarpipe.executors.local.machine import usable_memory_gb as memory_gb
+from lofarpipe.executors.local.resources import usable_memory_gb as memory_gb
 from lofarpipe.jobs import Resources
 
 

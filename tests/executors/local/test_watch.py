@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lofarpipe.executors.local.watch import POLL_IN_THREAD_S, Watch
+from lofarpipe.executors.local.signals import POLL_IN_THREAD_S, Watch
 
 HOUR_S = 3600.0  # nothing here takes so long, unless what should end the waiting does not
 pytestmark = pytest.mark.timeout(120)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lofarpipe.executors.remote.earlier import end_guards, orders_of, take_back
-from lofarpipe.executors.remote.lease import take
+from lofarpipe.executors.remote.lease import end_guards, orders_of, take, take_back
 from lofarpipe.executors.remote.order import Order, new_attempt, order_path, write_order, write_record
 from lofarpipe.jobs import Job, JobResult
 

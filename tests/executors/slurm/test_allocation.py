@@ -12,7 +12,7 @@ from slurm_cluster import Cluster
 ASK = """\
 import os
 from lofarpipe.executors.local.resources import allocation
-from lofarpipe.executors.local.machine import detect_resources, engine_resources
+from lofarpipe.executors.local.resources import detect_resources, engine_resources
 found, there, given = allocation(os.environ), detect_resources(), engine_resources()[0]
 print(found.cores.number, found.memory.number, given.cores <= min(there.cores, found.cores.number),
     given.memory_gb <= min(there.memory_gb, found.memory.number))

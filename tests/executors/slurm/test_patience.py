@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lofarpipe.executors.slurm import patience
-from lofarpipe.executors.slurm.client import SlurmBusy, SlurmRefused
-from lofarpipe.executors.slurm.patience import patiently
+from lofarpipe.executors.slurm import client as patience
+from lofarpipe.executors.slurm.client import SlurmBusy, SlurmRefused, patiently
 
 
 class Controller:

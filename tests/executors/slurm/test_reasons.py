@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors.remote.order import Order
-from lofarpipe.executors.slurm.client import Ended
-from lofarpipe.executors.slurm.reasons import refined, runs_never, unrecorded
+from lofarpipe.executors.slurm.client import Ended, refined, runs_never, unrecorded
 from lofarpipe.jobs import Job, ended_result
 
 JOB = Job("step/000", ("true",), Path("/w"), Path("/l"), memory_gb=2.0)

@@ -9,7 +9,7 @@ import pytest
 from lofarpipe.imaging.ms.copy import complete_rows, copy_set, copy_slot, repeats_differ, why_copied
 from lofarpipe.imaging.ms.survey import survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError
-from lofarpipe.imaging.plan.field_plan import plan_copies
+from lofarpipe.imaging.plan.plan import plan_copies
 from small_sets import SetShape, add_field, change_column, drop_column, keep_rows, make_set
 
 SHAPE = SetShape(nantennas=5, ntimes=12, nchan=3)

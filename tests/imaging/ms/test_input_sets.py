@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.ms.input_sets import expand_inputs
+from lofarpipe.imaging.ms.names import expand_inputs
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.imaging.plan.averaging import choose_freqstep, choose_timestep
+from lofarpipe.imaging.plan.losses import choose_freqstep, choose_timestep
 
 
 @pytest.mark.parametrize(

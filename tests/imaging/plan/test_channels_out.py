@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.imaging.plan.channels_out import count_channels_out
+from lofarpipe.imaging.plan.plan import count_channels_out
 
 
 @pytest.mark.parametrize(

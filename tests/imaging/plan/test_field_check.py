@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lofarpipe.imaging.ms.survey import survey_set
-from lofarpipe.imaging.plan.averaging import AveragingWish
-from lofarpipe.imaging.plan.field_check import size_finding, uv_range_finding
+from lofarpipe.imaging.plan.checks import size_finding, uv_range_finding
+from lofarpipe.imaging.plan.losses import AveragingWish
 from small_sets import SetShape, make_set, set_flags
 
 SHAPE = SetShape(nantennas=5, ntimes=4, first_channel_hz=150e6)

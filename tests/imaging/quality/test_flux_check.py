@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.quality.flux_check import check_image, table_text, worst_ratio
+from lofarpipe.imaging.quality.comparison import check_image, table_text, worst_ratio
 from made_sources import CENTRE_DEG, NPIX, restored
 from made_truth import FREQUENCY_HZ, TRUTH, write
 

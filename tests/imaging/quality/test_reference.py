@@ -13,8 +13,7 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.quality.reference import AUTO, NONE, find_reference, fluxes_jy, read_reference
 from lofarpipe.imaging.simulation.settings import ObservationSettings
-from lofarpipe.imaging.simulation.sky import Source
-from lofarpipe.imaging.simulation.truth import Truth, write_truth
+from lofarpipe.imaging.simulation.sky import Source, Truth, write_truth
 
 MODEL = """\
 FORMAT = Name, Type, Patch, Ra, Dec, I, MajorAxis, MinorAxis, Orientation, ReferenceFrequency='150e6', SpectralIndex='[]', LogarithmicSI

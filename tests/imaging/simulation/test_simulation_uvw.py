@@ -6,7 +6,7 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.simulation.uvw import itrf_to_j2000, station_uvw_m, uvw_axes
+from lofarpipe.imaging.simulation.stations import itrf_to_j2000, station_uvw_m, uvw_axes
 
 
 @pytest.mark.parametrize("name", ["tNDPPP-generic.MS.tgz", "tDDECal.in_MS.tgz"])

@@ -15,8 +15,8 @@ from astropy.io import fits
 
 from doc_pages import REPOSITORY, blocks, code_words, column_words, table
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.plan.channels_out import count_channels_out
 from lofarpipe.imaging.plan.fft_size import image_size
+from lofarpipe.imaging.plan.plan import count_channels_out
 from lofarpipe.imaging.plan.smearing import LOW_DECLINATION_FACTOR, peak_limits
 from lofarpipe.programs.find import find
 from lofarpipe.programs.wsclean import program as wsclean

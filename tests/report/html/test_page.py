@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.report.html import frame as html_frame
+from lofarpipe.report.html import page as html_frame
 from lofarpipe.report.html import page as html_page
 from lofarpipe.report.html.page import main, page, write_page
 from made_images import write_image

@@ -18,7 +18,7 @@ from lofarpipe.jobs import Interrupted, JobResult
 from lofarpipe.report.html import page as html_page
 from lofarpipe.report.html import writer as html_writer
 from lofarpipe.report.html.writer import PageWriter, wants_page
-from lofarpipe.report.picture import Picture
+from lofarpipe.report.run_state import Picture
 from made_jobs import write_journal
 
 LIMIT_S = 60.0

@@ -312,7 +312,8 @@ def test_pyrap_has_nothing_else():
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
     code = (
-        "import sys; from lofarpipe.support import python2; from lofarpipe.support.pyrap_names import PyrapNames\n"
+        "import sys; from lofarpipe.support.python2 import loader as python2\n"
+        "from lofarpipe.support.pyrap_names import PyrapNames\n"
         "python2.install(); a = 'fissix' in sys.modules\n"
         "PyrapNames.exec_module(type(sys)('pyrap')); print(a, 'casacore' in sys.modules)"
     )
