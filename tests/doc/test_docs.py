@@ -29,7 +29,7 @@ from lofarpipe.support.parset import Parset
 TOUR, STEPS_PAGE, PARSET_PAGE = (REPOSITORY / "doc" / name for name in ("tour.md", "add_a_step.md", "parset.md"))
 # Pages speak of the project alone: no places of one machine, no numbers of tickets, no papers behind the scenes.
 UNWANTED = re.compile(
-    r"/work/|/tmp/\w|/root|\bissues? #?\d|#\d+\b|\bspec/|notes/|prototype|workplace|\bTODO\b|\bhelper", re.I
+    r"/work/|/tmp/\w|/root|\bissues? #?\d|#\d+\b|\bspec/|notes/|prototype|workplace|\bTODO\b|(?<!tests/)\bhelper", re.I
 )
 
 

@@ -10,7 +10,7 @@ from lofarpipe.executors.dask import worker as dask_preload
 
 HANGING = """
 import sys, threading
-from lofarpipe.nodes import dask_preload
+from lofarpipe.executors.dask import worker as dask_preload
 dask_preload.CLOSING_S = 0.1
 dask_preload.dask_teardown(None)
 print("closing", flush=True)

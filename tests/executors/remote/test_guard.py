@@ -151,7 +151,8 @@ def test_signal_ends_the_job_and_says_so(make_order: MakeOrder, tmp_path: Path, 
 def test_queue_that_signals_program_and_guard(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order("echo $$ > began; exec sleep 60")
     patient = (
-        "import sys; from lofarpipe.nodes import guard; guard.SIGNAL_WAIT_S = 60.0; sys.exit(guard.main(sys.argv[1:]))"
+        "import sys; from lofarpipe.executors.remote import guard;"
+        "guard.SIGNAL_WAIT_S = 60.0; sys.exit(guard.main(sys.argv[1:]))"
     )
     process = subprocess.Popen([sys.executable, "-c", patient, order.path])
     wait_for(lambda: (tmp_path / "began").exists() and (tmp_path / "began").read_text())
