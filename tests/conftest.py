@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "images" if Path(nodeid).parts[1] in OF_IMAGES else "engine"
 
     return Halves(config, log)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say in the last line how many tests were skipped, and why."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reporter.stats.get("skipped", ()))
+    each = "; ".join(f"{count} because {reason}" for reason, count in reasons.most_common())
+    reporter.write_line(f"{reasons.total()} tests were skipped" + (f": {each}" if each else ""))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """The shared data sets are what their fixtures say."""
 
+from types import SimpleNamespace
+
 import pytest
 
 
@@ -23,3 +25,17 @@ def test_set_is_unpacked_once(shared_set, hba_set):
 def test_absent_archive_skips_with_a_reason(shared_set):
     with pytest.raises(pytest.skip.Exception, match=r"nothing\.tgz is not there; this test needs real data"):
         shared_set("nothing.tgz")
+
+
+def test_last_line_counts_the_skipped_tests(request: pytest.FixtureRequest) -> None:
+    (conftest,) = (one for one in request.config.pluginmanager.get_plugins() if hasattr(one, "IDG_BUILD"))
+    lines: list[str] = []
+    skipped = [
+        SimpleNamespace(longrepr=("f.py", 1, f"Skipped: {reason}")) for reason in ("no sshd", "no data", "no data")
+    ]
+    reporter = SimpleNamespace(stats={"skipped": skipped}, write_line=lines.append)
+    plugins = SimpleNamespace(get_plugin=lambda name: reporter)
+    conftest.pytest_unconfigure(SimpleNamespace(pluginmanager=plugins))
+    assert lines == ["3 tests were skipped: 2 because no data; 1 because no sshd"]
+    conftest.pytest_unconfigure(SimpleNamespace(pluginmanager=plugins, workerinput={}))
+    assert len(lines) == 1
