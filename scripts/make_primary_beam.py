@@ -47,18 +47,18 @@ def main(
     from lofarpipe.errors import PipelineError
     from lofarpipe.imaging.ms.measurement_set import read_metadata
     from lofarpipe.imaging.ms.names import named_sets
-    from lofarpipe.imaging.scripts import number
+    from lofarpipe.imaging.scripts import as_number
     from lofarpipe.programs.wsclean.beam_images import BeamRequest, write_beam_images
     from lofarpipe.programs.wsclean.beams import products_by_header
     from lofarpipe.programs.wsclean.products import read_products
     from lofarpipe.support.utilities import list_text
 
-    lowest, highest = number("minuv_lambda", minuv_lambda, 0), number("maxuv_lambda", maxuv_lambda, 0, 1e9)
-    diameter_m = number("station_diameter_m", station_diameter_m, 0) or None
+    lowest, highest = as_number("minuv_lambda", minuv_lambda, 0), as_number("maxuv_lambda", maxuv_lambda, 0, 1e9)
+    diameter_m = as_number("station_diameter_m", station_diameter_m, 0) or None
     sets = [read_metadata(path) for path in named_sets(ms_input)]
     if not sets:
         raise PipelineError(f"make_primary_beam: ms_input is {ms_input!r}, which names no measurement set")
-    weighting = (number("robust", robust, -10), number("padding", padding, 1), lowest, highest)
+    weighting = (as_number("robust", robust, -10), as_number("padding", padding, 1), lowest, highest)
     request = BeamRequest(sets, *weighting, diameter_m, str(spectral_index))
     files = read_products(image_root, named_sets(products)) if products else products_by_header(image_root)
     try:

@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from lofarpipe.imaging.quality.catalogue import FindingOptions, write_source_list
-from lofarpipe.imaging.scripts import boolean, exit_code, number, pair
+from lofarpipe.imaging.scripts import as_boolean, as_number, exit_code, pair
 
 OUTPUTS = ("source_list", "number")
 
@@ -29,14 +29,14 @@ def main(
     Sources are found in ``image_flat`` (flat noise) and measured in ``image`` (corrected for the primary beam).
     """
     options = FindingOptions(
-        threshold_island=number("threshisl", threshisl, 0),
-        threshold_peak=number("threshpix", threshpix, 0),
+        threshold_island=as_number("threshisl", threshisl, 0),
+        threshold_peak=as_number("threshpix", threshpix, 0),
         rms_box=pair("rmsbox", rmsbox),
         rms_box_bright=pair("rmsbox_bright", rmsbox_bright),
-        adaptive_rms_box=boolean("adaptive_rmsbox", adaptive_rmsbox),
-        adaptive_threshold=number("adaptive_thresh", adaptive_thresh, 0),
+        adaptive_rms_box=as_boolean("adaptive_rmsbox", adaptive_rmsbox),
+        adaptive_threshold=as_number("adaptive_thresh", adaptive_thresh, 0),
     )
-    sources = write_source_list(image, image_flat, outfile, options, int(number("cores", cores, 1)))
+    sources = write_source_list(image, image_flat, outfile, options, int(as_number("cores", cores, 1)))
     return {"source_list": outfile, "number": str(sources)}
 
 

@@ -12,12 +12,19 @@ from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.beam.spectral import DEFAULT_INDEX, read_index
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.ms.names import AUTO
-from lofarpipe.imaging.quality.comparison import Expected, compare, read_expected, write_comparison
-from lofarpipe.imaging.quality.numbers import header_facts, image_weighting, left_out, observe, quality, sets_in_image
+from lofarpipe.imaging.quality.comparison import Expected, compare_fluxes, read_expected, write_comparison
+from lofarpipe.imaging.quality.numbers import (
+    header_facts,
+    image_weighting,
+    imaged_data,
+    left_out,
+    quality,
+    sets_in_image,
+)
 from lofarpipe.imaging.quality.plausibility import image_warnings
 from lofarpipe.imaging.quality.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image, write_facts
-from lofarpipe.imaging.scripts import exit_code, number
+from lofarpipe.imaging.scripts import as_number, exit_code
 from lofarpipe.programs.find import command_lines, find, version_lines
 from lofarpipe.support.utilities import files_of, write_atomically
 
@@ -62,23 +69,23 @@ def main(
     known = _expected(reference, corrected, effective_frequency, spectral_index) if comparison_file else None
     weighting = image_weighting(
         flat,
-        robust=number("robust", robust, -2, 2),
-        padding=number("padding", padding, 1),
-        min_lambda=number("minuv_lambda", minuv_lambda, 0),
-        max_lambda=number("maxuv_lambda", maxuv_lambda, 0),
+        robust=as_number("robust", robust, -2, 2),
+        padding=as_number("padding", padding, 1),
+        min_lambda=as_number("minuv_lambda", minuv_lambda, 0),
+        max_lambda=as_number("maxuv_lambda", maxuv_lambda, 0),
     )
     imaged, all_recorded = files_of(ms_input), files_of(ms_recorded)
     used = sets_in_image(all_recorded, imaged, field)
-    facts = quality(flat, corrected, observe(imaged), weighting, observe(used, data_column, field) if used else None)
+    data_used = imaged_data(used, data_column, field) if used else None
+    facts = quality(flat, corrected, imaged_data(imaged), weighting, data_used)
     facts |= {"sets_left_out": left_out(all_recorded, used)} if all_recorded else {}
     versions = version_lines({name: _find_or_none(name) for name in ("wsclean", "DP3")})
     for path in dict.fromkeys([image, image_pb]):
         write_facts(path, header_facts(facts), [*versions, *commands])
     write_atomically(Path(quality_file), json.dumps(facts | {"versions": versions}, indent=1, allow_nan=False) + "\n")
     if comparison_file:
-        compared = (
-            compare(corrected, flat, known.reference, facts["rms"]["value"], known.effective_hz) if known else None
-        )
+        rms_jy = facts["rms"]["value"]
+        compared = compare_fluxes(corrected, flat, known.reference, rms_jy, known.effective_hz) if known else None
         write_comparison(Path(comparison_file), compared)
     columns = frozenset().union(*(read_metadata(path, field if used else AUTO).columns for path in used or imaged))
     for warning in image_warnings(facts, flat.phase_centre_deg, data_column, columns, is_cleaned=niter != "0"):

@@ -8,7 +8,7 @@ import sys
 
 from lofarpipe.imaging.quality.plot import plot_image
 from lofarpipe.imaging.quality.sky_image import read_sky_image
-from lofarpipe.imaging.scripts import exit_code, number
+from lofarpipe.imaging.scripts import as_number, exit_code
 
 OUTPUTS = ("plot",)
 SMALLEST_RMS = 1e-12
@@ -20,7 +20,7 @@ def main(image: str, outfile: str, rms: str = "") -> dict[str, str]:
     ``rms`` (Jy/beam) sets the grey scale; empty takes what measure_quality.py wrote into the header, or, where it has
     not been there, measures the middle of this image.
     """
-    plot_image(read_sky_image(image), outfile, number("rms", rms, SMALLEST_RMS) if rms else None)
+    plot_image(read_sky_image(image), outfile, as_number("rms", rms, SMALLEST_RMS) if rms else None)
     return {"plot": outfile}
 
 

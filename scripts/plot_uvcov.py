@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from lofarpipe.imaging.ms.uv_coverage import plot_uv_coverage, read_uv_coverage
-from lofarpipe.imaging.scripts import exit_code, number
+from lofarpipe.imaging.scripts import as_number, exit_code
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("plot",)
@@ -21,8 +21,8 @@ def main(
     ``ms_input`` is one measurement set or a list text; the last two are the uv range that was imaged, which is drawn
     large. An empty text or 0 is no limit. ``field`` is the number or name of the one that was imaged.
     """
-    minuv_klambda = number("minuv_lambda", minuv_lambda or "0", 0) / 1e3
-    maxuv_klambda = number("maxuv_lambda", maxuv_lambda or "0", 0) / 1e3
+    minuv_klambda = as_number("minuv_lambda", minuv_lambda or "0", 0) / 1e3
+    maxuv_klambda = as_number("maxuv_lambda", maxuv_lambda or "0", 0) / 1e3
     plot_uv_coverage(read_uv_coverage(files_of(ms_input), field), outfile, minuv_klambda, maxuv_klambda)
     return {"plot": outfile}
 

@@ -15,7 +15,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.utilities import write_atomically
 
 
-def describe(spec_file: str) -> None:
+def describe_product(spec_file: str) -> None:
     """Write the keys of the product that a spec file names; the location is this host.
 
     Raises
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m lofarpipe.archive.feedback_job spec.json", file=sys.stderr)
         return 1
     try:
-        describe(argv[1])
+        describe_product(argv[1])
     except PipelineError as err:
         print(err, file=sys.stderr)
         return 1

@@ -40,7 +40,7 @@ def _second_text(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
-def run_facts(state: RunState, settings: Settings) -> Facts:
+def record_of_run(state: RunState, settings: Settings) -> Facts:
     """Return the run as a whole; ``number`` counts the runs in this job directory from 1."""
     return {
         "job": settings.job_name,
@@ -81,7 +81,7 @@ def _step(step: StepState) -> Facts:
     }
 
 
-def job_facts(state: RunState) -> list[Facts]:
+def record_of_job(state: RunState) -> list[Facts]:
     """Return the jobs of all steps with what they used."""
     return [_job(step.name, job) for step in state.steps.values() for job in step.jobs.values()]
 
@@ -258,13 +258,13 @@ class RunRecord(Reporter):
     def _write(self) -> None:
         state = self._picture.state
         path = self._settings.job_directory / "quality.json"
-        self._quality = None if str(path) in state.earlier_files() else read_record(path, None)
+        self._quality = None if str(path) in state.earlier_files() else read_run_record(path, None)
         facts = {
             "schema_version": self._facts["schema_version"],
-            "run": run_facts(state, self._settings),
+            "run": record_of_run(state, self._settings),
             **self._facts,
             "steps": step_facts(state),
-            "jobs": job_facts(state),
+            "jobs": record_of_job(state),
             "quality": self._quality,
             "warnings": list(state.warnings),
             "notices": list(state.notices),
@@ -308,13 +308,13 @@ def _inputs(paths: list[str], known: Mapping[str, Facts], history: History, limi
 
 def _earlier_files(path: Path) -> tuple[list[Facts], list[Facts]]:
     """Return inputs and products of an earlier record; none where it is not there, or is of another version."""
-    record = read_record(path, {})
+    record = read_run_record(path, {})
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
         return [], []
     return record.get("inputs", []), record.get("products", [])
 
 
-def read_record(path: Path, default: Any) -> Any:
+def read_run_record(path: Path, default: Any) -> Any:
     """Return what a JSON file holds, null for what is no number; ``default`` where it is not there, or is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)

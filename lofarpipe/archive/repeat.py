@@ -16,7 +16,7 @@ from typing import Any
 
 from lofarpipe.archive.checksums import describe_files
 from lofarpipe.archive.compare import compare_products, is_repeated, report_lines
-from lofarpipe.archive.record import FILE_NAME, SCHEMA_VERSION, read_record
+from lofarpipe.archive.record import FILE_NAME, SCHEMA_VERSION, read_run_record
 from lofarpipe.archive.software import NAMES, program_checksum, runner_facts, version_of
 from lofarpipe.config import share_directory
 from lofarpipe.errors import PipelineError
@@ -164,7 +164,7 @@ def load_record(path: Path) -> Facts:
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
         raise PipelineError(f"{path}: no such record; name the run.json of a job directory")
-    record = read_record(path, None)
+    record = read_run_record(path, None)
     if not isinstance(record, dict) or "parset" not in record or "run" not in record:
         raise PipelineError(f"{path}: not a record of a run; name the run.json of a job directory")
     if record.get("schema_version") != SCHEMA_VERSION:

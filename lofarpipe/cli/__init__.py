@@ -80,7 +80,7 @@ def guarded(work: Callable[[], int], debug: bool) -> int:
         sys.stdout = None
         return EXIT_SIGNAL + signal.SIGPIPE
     except OSError as err:
-        return failed(unwritten(err), debug)
+        return failed(write_problem(err), debug)
     except Exception as err:
         return failed(f"{unexpected(err)}; run with -d for the traceback", debug)
 
@@ -120,7 +120,7 @@ def failed(text: str, debug: bool) -> int:
     return EXIT_FAILED
 
 
-def unwritten(err: OSError) -> str:
+def write_problem(err: OSError) -> str:
     """Return in one line what a disk, or a file on it, refused."""
     from lofarpipe.support.disk import ADVICE, io_problem
 
@@ -338,7 +338,7 @@ def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], i
         return functools.partial(fields_command.run_all, reading)
     if asked is check_only:
         return functools.partial(fields_command.check_all, reading)
-    return functools.partial(fields_command.each, reading, asked)
+    return functools.partial(fields_command.run_each_field, reading, asked)
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def run(spec: Mapping[str, Any]) -> int:
         raise
     except Exception as err:
         return _failed(_told(err, script))
-    write_result(result, result_of(returned, script))
+    write_result(result, returned_texts(returned, script))
     return 0
 
 
@@ -103,7 +103,7 @@ def load_main(script: str) -> Callable[..., object]:
     return function  # type: ignore[no-any-return]
 
 
-def result_of(returned: object, script: str) -> dict[str, str]:
+def returned_texts(returned: object, script: str) -> dict[str, str]:
     """Return what ``main`` returned as text by key; empty for None, 0 and whatever else is false.
 
     Raises

@@ -10,7 +10,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_directories import set_data_directories
 
 
-def number(name: str, text: str | float, low: float = -math.inf, high: float = math.inf) -> float:
+def as_number(name: str, text: str | float, low: float = -math.inf, high: float = math.inf) -> float:
     """Return a script's argument as a number.
 
     Raises
@@ -27,7 +27,7 @@ def number(name: str, text: str | float, low: float = -math.inf, high: float = m
     return value
 
 
-def boolean(name: str, text: str) -> bool:
+def as_boolean(name: str, text: str) -> bool:
     """Return a script's argument that is True or False.
 
     Raises

@@ -44,7 +44,7 @@ def summary(
     return [*lines, f"report: {page}"] if page.exists() else lines
 
 
-def size_text(size_bytes: float) -> str:
+def decimal_size_text(size_bytes: float) -> str:
     """Return a size as people read it, in units of 1000: ``12.3 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size_bytes < 999.5:
@@ -71,7 +71,7 @@ def _products(record: Mapping[str, object]) -> list[str]:
         if isinstance(path, str):
             sizes.append((printable(path), float(size_bytes) if isinstance(size_bytes, int | float) else math.nan))
     shown = sizes if len(sizes) <= MOST_PRODUCTS else sizes[: MOST_PRODUCTS - 1]
-    lines = [f"product: {path}" + ("" if math.isnan(size) else f", {size_text(size)}") for path, size in shown]
+    lines = [f"product: {path}" + ("" if math.isnan(size) else f", {decimal_size_text(size)}") for path, size in shown]
     return [*lines, f"and {len(sizes) - len(shown)} more products"] if len(shown) < len(sizes) else lines
 
 

@@ -3,15 +3,361 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Self, TypeVar
 
-from lofarpipe.support.parset_entries import Entries, MissingKeyError, Value, read_lines
-from lofarpipe.support.parset_text import Entry, ParsetError, boolean, integer, real, split_list, unquote
-from lofarpipe.support.utilities import write_atomically
+from lofarpipe.errors import Finding, nearest
+from lofarpipe.support import parset_text as parset_values
+from lofarpipe.support.parset_text import (
+    BLANKS,
+    CHUNK,
+    LONGEST_FILE,
+    Entry,
+    ParsetError,
+    Record,
+    boolean,
+    canonical,
+    integer,
+    lex,
+    real,
+    split_list,
+    unquote,
+    whole_lines,
+)
+from lofarpipe.support.utilities import uncollected, write_atomically
+from lofarpipe.support.variables import Substitution, expand_environment, may_have_placeholders, placeholders
+
+REPLACE = "pipeline.replace."
+_DEFINES = ("!", REPLACE)  # how the keys of definitions start
+_KEY_OF = itemgetter(0)
+_LINE_BREAK = re.compile("[\n\r\0]")
+
+
+class MissingKeyError(ParsetError, KeyError):
+    """A key that the parset does not have."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show it with quotes around
+
+
+class Value(str):
+    """The raw text of a key, with the accessors that scripts written for the C++ parser call on it."""
+
+    __slots__ = ()
+
+    def get(self) -> str:
+        """Return the raw text."""
+        return str(self)
+
+    def getString(self) -> str:  # noqa: N802 - a name of the C++ parset
+        """Return the text without one level of quotes."""
+        return unquote(self)
+
+    def getStringVector(self) -> list[str]:  # noqa: N802
+        """Return the elements of a list."""
+        return split_list(self)
+
+    def getBool(self) -> bool:  # noqa: N802
+        """Return the truth of the text."""
+        return parset_values.boolean(unquote(self))
+
+    def getInt(self) -> int:  # noqa: N802
+        """Return the whole number."""
+        return parset_values.integer(unquote(self))
+
+    def getFloat(self) -> float:  # noqa: N802
+        """Return the number."""
+        return parset_values.real(unquote(self))
+
+    getDouble = getFloat  # noqa: N815
+
+
+class Keys(list[str]):
+    """Raw texts left of ``=``; called, as the keys of ``lofar.parameterset`` are, it gives the keys in byte order."""
+
+    def __call__(self) -> list[str]:
+        return sorted({key for key in self if not key.startswith("#")})
+
+
+class Entries:
+    """Ordered ``key = value`` text; knows the file and line of every key, and nothing of what a key means.
+
+    Keys keep the place where they first appeared; of duplicates the last value counts. ``keys`` lists the raw texts
+    left of ``=`` in file order, comment lines included. ``oddities`` holds a Finding for each line that is legal, yet
+    most likely a slip, and ``repeated`` one for each that gives a key of the same file another value.
+
+    Raises
+    ------
+    ParsetError
+        If ``filename`` cannot be read as a parset.
+
+    Source: spec/lofarpipe.md, sections 3.1 to 3.3 and 5.3.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str] | None = None) -> None:
+        self.keys = Keys()
+        self.oddities: list[Finding] = []
+        self.repeated: list[Finding] = []
+        self._entries: dict[str, Record] = {}
+        self._blocks: dict[str, list[str]] = {}  # first part -> keys, made when it is first asked for
+        if filename:
+            self._adopt_text(read_lines(Path(filename)), str(filename))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the parset in a file."""
+        return cls(path)
+
+    @classmethod
+    def parse(cls, text: str, file: str = "<text>") -> Self:
+        """Return the parset in a text; ``file`` is the name that errors give it."""
+        parset = cls()
+        parset._adopt_text(whole_lines(text), file)
+        return parset
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and canonical(key) in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, key: str) -> Value:
+        return Value(self._record(key)[1])
+
+    def __repr__(self) -> str:
+        return f"<Parset of {len(self)} keys>"
+
+    def entry(self, key: str) -> Entry:
+        """Return a key's value with its file and line.
+
+        Raises
+        ------
+        MissingKeyError
+            If there is no such key; it is a KeyError too.
+        """
+        return Entry(*self._record(key))
+
+    def _record(self, key: str) -> Record:
+        try:
+            return self._entries[canonical(key)]
+        except KeyError:
+            raise MissingKeyError(f"no key {key!r} in the parset{nearest(key, self)}") from None
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every entry, in order."""
+        return (Entry(*record) for record in self._entries.values())
+
+    def get(self, key: str, default: str | None = None) -> str | None:
+        """Return the raw value of a key, or ``default``."""
+        record = self._entries.get(canonical(key))
+        return Value(record[1]) if record else default
+
+    def set(self, key: str, value: str, file: str = "", line: int = 0, comment: str = "") -> None:
+        """Set a raw value. A key that exists keeps its place, and its comment unless a new one is given."""
+        key = canonical(key)
+        _refuse_line_breaks(key, value)
+        if self._put((key, value, file, line, comment)):
+            self.keys.append(key)
+
+    def _put(self, record: Record) -> bool:
+        """Set an entry, its key as keys are stored; return whether it is a new one."""
+        known = self._entries.get(record[0])
+        if known is None:
+            self._blocks = {}
+        elif not record[4]:
+            record = (*record[:4], known[4])
+        self._entries[record[0]] = record
+        return known is None
+
+    def _remove(self, keys: Iterable[str]) -> None:
+        gone = {canonical(key) for key in keys}
+        for key in gone:
+            self._entries.pop(key, None)
+        self._blocks = {}
+        self.keys = Keys(name for name in self.keys if canonical(name) not in gone)
+
+    def adopt(self, other: Entries) -> None:
+        """Lay another parset over this one: keys that exist keep their place, and get the other's value.
+
+        A definition replaces the one of its name, ``! name`` or ``pipeline.replace.name``. New definitions are placed
+        before the next definition of the other parset that exists here: a value laid over may use them, as it may in
+        its own file. All other new keys come last.
+        """
+        known = {name: record[0] for name, record in self._definitions().items()}
+        added: list[str] = []
+        added_before: dict[str, list[str]] = {}
+        for record in other._entries.values():
+            name = _defined_name(record[0])
+            key = known.get(name, record[0])
+            is_new = self._put(record if key == record[0] else (key, *record[1:]))
+            if is_new:
+                self.keys.append(key)
+            if name and is_new:
+                added.append(key)
+            elif name and added:
+                added_before[key], added = added, []
+        if added_before:
+            self._move(added_before)
+        self.oddities += other.oddities
+        self.repeated += other.repeated
+
+    def _move(self, before: dict[str, list[str]]) -> None:
+        """Move lists of keys to the place before another key."""
+        moved = {key for keys in before.values() for key in keys}
+        order = [place for key in self._entries if key not in moved for place in (*before.get(key, ()), key)]
+        self._entries = {key: self._entries[key] for key in order}
+        self._blocks = {}
+
+    def subset(self, prefix: str) -> Self:
+        """Return the keys that start with ``prefix.``, without it; file and line stay those of the full keys."""
+        return self._renamed(f"{prefix}.", "")
+
+    def _renamed(self, prefix: str, new_prefix: str) -> Self:
+        """Return the entries whose keys start with a prefix, with another prefix in its place."""
+        result = type(self)()
+        for record in self._below(prefix):
+            key = new_prefix + record[0].removeprefix(prefix)
+            if record[0].startswith(prefix) and key:
+                result.set(key, *record[1:])
+        return result
+
+    def _below(self, prefix: str) -> Iterable[Record]:
+        """Return the entries that may start with a prefix: those of its block, found without a look at all others."""
+        block, dot, _ = prefix.partition(".")
+        if not dot:
+            return self._entries.values()
+        if not self._blocks:
+            for key in self._entries:
+                self._blocks.setdefault(key.partition(".")[0], []).append(key)
+        return [self._entries[key] for key in self._blocks.get(block, ())]
+
+    def definitions(self) -> dict[str, Entry]:
+        """Return the replacement variables by name, in the order in which they were first defined."""
+        return {name: Entry(*record) for name, record in self._definitions().items()}
+
+    def _definitions(self) -> dict[str, Record]:
+        names = ((_defined_name(key), record) for key, record in self._entries.items() if key.startswith(_DEFINES))
+        return {name: record for name, record in names if name}
+
+    def substituted(self) -> Self:
+        """Return a copy with ``{{ name }}`` replaced in every value, and ``$NAME`` in the definitions.
+
+        Raises
+        ------
+        ParsetError
+            If a value grows beyond bounds.
+
+        Source: spec/lofarpipe.md, section 3.3.
+        """
+        substitution = Substitution({name: record[1] for name, record in self._definitions().items()})
+        result = type(self)()
+        result.keys, result.oddities, result._entries = Keys(self.keys), [*self.oddities], {**self._entries}
+        result.repeated = [*self.repeated]
+        for key, record in self._entries.items():
+            value = record[1]
+            if key.startswith(_DEFINES) and _defined_name(key):
+                value = expand_environment(value)
+            if may_have_placeholders(value):
+                value = substitution.apply(value, Entry(*record).where)
+            if value != record[1]:
+                result._entries[key] = (key, value, *record[2:])
+        return result
+
+    def placeholders(self, key: str) -> list[str]:
+        """Return the names used as ``{{ name }}`` in a value."""
+        return placeholders(self._record(key)[1])
+
+    def string(self, key: str) -> str:
+        """Return a value without one level of quotes."""
+        return self._convert(key, unquote)
+
+    def vector(self, key: str) -> list[str]:
+        """Return the elements of a list value, each without one level of quotes."""
+        return self._convert(key, split_list)
+
+    def boolean(self, key: str) -> bool:
+        """Return the truth of a value, by its first letter."""
+        return self._convert(key, lambda text: parset_values.boolean(unquote(text)))
+
+    def integer(self, key: str) -> int:
+        """Return a value that is a whole number."""
+        return self._convert(key, lambda text: parset_values.integer(unquote(text)))
+
+    def _convert(self, key: str, convert: Callable[[str], T]) -> T:
+        """Return a converted value; an error names the key, its file and its line."""
+        entry = self.entry(key)
+        try:
+            return convert(entry.value)
+        except ParsetError as err:
+            raise ParsetError(f"{entry.where}: {entry.key}: {err}") from err
+
+    def _adopt_text(self, pieces: Iterable[str], file: str, prefix: str = "") -> None:
+        with uncollected():
+            records = [*chain.from_iterable(lex(pieces, file, self.oddities, self.keys))]
+            is_first = not (prefix or self._entries)
+            entries = dict(zip(map(_KEY_OF, records), records, strict=True)) if is_first else {}
+            if is_first and len(entries) == len(records):  # no key occurs twice
+                self._entries, self._blocks = entries, {}
+            else:
+                self._put_all(records, prefix)
+                self.repeated += _repeated(records)
+
+    def _put_all(self, batch: list[Record], prefix: str) -> None:
+        for record in batch:
+            key = canonical(prefix + record[0])
+            _refuse_line_breaks(key, record[1])
+            self._put((key, *record[1:]))
+
+
+def _repeated(records: Iterable[Record]) -> Iterator[Finding]:
+    """Yield a finding for each entry that gives a key another value than one before it did."""
+    last: dict[str, Record] = {}
+    for record in records:
+        key, value = record[:2]
+        before = last.get(key)
+        if before is not None and before[1] != value:
+            what = f"{key} is set again, to another value than in line {before[3]}; the last one counts"
+            yield Finding(Entry(*record).where, what)
+        last[key] = record
+
+
+def _defined_name(key: str) -> str:
+    """Return the variable that a key defines, or ``""``."""
+    if key.startswith("!"):
+        return key[1:].strip(BLANKS)
+    return key.removeprefix(REPLACE).strip(BLANKS) if key.startswith(REPLACE) else ""
+
+
+def _refuse_line_breaks(key: str, value: str) -> None:
+    """Raise for a key or value that would become another one when it is written and read again."""
+    if not key or _LINE_BREAK.search(key) or _LINE_BREAK.search(value):
+        raise ParsetError(f"{key!r} = {value[:60]!r}: keys are not empty, and keys and values are one line")
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield a parset file in pieces of whole lines; bytes that are not UTF-8 are left for the lexer to report by line.
+
+    A piece at a time: the text of a large parset takes as much memory as a quarter of its entries.
+    """
+    mark = "\ufeff"
+    try:
+        with path.open("rb") as stream:
+            while content := stream.read(CHUNK):
+                content += stream.readline(LONGEST_FILE)  # a line as long as that is refused, and so is a part of it
+                yield content.decode("utf-8", errors="surrogateescape").removeprefix(mark)
+                mark = ""
+    except OSError as err:
+        raise ParsetError(f"{path}: cannot be read: {err.strerror}") from err
+
 
 __all__ = [
     "Entry",

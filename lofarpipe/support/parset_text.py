@@ -31,11 +31,11 @@ def after_quote(text: str, start: int, where: str = "") -> int:
     end = text.find(text[start], start + 1)
     if end < 0:
         prefix = f"{where}: " if where else ""
-        raise ParsetError(f"{prefix}quote {text[start]} is not closed in {shown(text)}")
+        raise ParsetError(f"{prefix}quote {text[start]} is not closed in {quoted(text)}")
     return end + 1
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a text as an error message quotes it."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
@@ -105,7 +105,7 @@ def _after_bracket(text: str, start: int) -> int:
         depth += 1 if mark.group() == opening else -1
         if depth == 0:
             return position
-    raise ParsetError(f"bracket {opening} is not closed in {shown(text[start:])}")
+    raise ParsetError(f"bracket {opening} is not closed in {quoted(text[start:])}")
 
 
 def boolean(text: str) -> bool:
@@ -121,7 +121,7 @@ def boolean(text: str) -> bool:
         return True
     if letter and letter in "fF0nN":
         return False
-    raise ParsetError(f"{shown(text)} is neither true nor false")
+    raise ParsetError(f"{quoted(text)} is neither true nor false")
 
 
 def integer(text: str) -> int:
@@ -134,7 +134,7 @@ def integer(text: str) -> int:
     """
     found = _INTEGER.fullmatch(text)
     if not found or len(text) > 100:  # beyond some thousand digits Python refuses with another error
-        raise ParsetError(f"{shown(text)} is not a whole number")
+        raise ParsetError(f"{quoted(text)} is not a whole number")
     return int(text, 16 if "x" in text.lower() else 10)
 
 
@@ -147,7 +147,7 @@ def real(text: str) -> float:
         If any part of the text is not part of the number.
     """
     if not _REAL.fullmatch(text):
-        raise ParsetError(f"{shown(text)} is not a number")
+        raise ParsetError(f"{quoted(text)} is not a number")
     return float(text)
 
 
@@ -391,7 +391,7 @@ class _Continuation:
         """Add a line to the value of the last entry, and return what to tell about it."""
         text = line.parts[0]
         if not batch or text.startswith("!"):
-            raise ParsetError(f"{line.where}: no '=' in {shown(text)}; expected 'key = value'")
+            raise ParsetError(f"{line.where}: no '=' in {quoted(text)}; expected 'key = value'")
         key, value, *_ = batch[-1]
         if not self.pieces:
             self.pieces, self.length = [value], len(value)
@@ -400,7 +400,7 @@ class _Continuation:
         self.length += len(piece)
         if self.length > LONGEST_LINE:
             raise ParsetError(f"{line.where}: the value of {key!r} has more than {LONGEST_LINE} characters")
-        what = f"no '=' in {shown(text)}, so it continues the value of {key!r}; write all of it on one line"
+        what = f"no '=' in {quoted(text)}, so it continues the value of {key!r}; write all of it on one line"
         return Finding(line.where, what)
 
     def end(self, batch: list[Record]) -> list[Record]:

@@ -13,7 +13,7 @@ import pytest
 from lofarpipe import __version__
 from lofarpipe.archive import checksums
 from lofarpipe.archive import record as run_record
-from lofarpipe.archive.record import Command, as_text, read_record
+from lofarpipe.archive.record import Command, as_text, read_run_record
 from lofarpipe.cli import main
 from recorded import PARSET, make_field, record, run
 
@@ -225,8 +225,8 @@ def test_every_item_has_a_line_of_its_own() -> None:
 
 def test_damaged_record_is_none(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
-    assert read_record(tmp_path / "run.json", {}) == {}
-    assert read_record(tmp_path / "none", None) is None
+    assert read_run_record(tmp_path / "run.json", {}) == {}
+    assert read_run_record(tmp_path / "none", None) is None
 
 
 def test_products_of_an_earlier_run_are_not_those_of_this_one(here: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.engine import script_job as python_plugin
-from lofarpipe.engine.script_job import ScriptError, load_main, read_spec, result_of, write_result
+from lofarpipe.engine.script_job import ScriptError, load_main, read_spec, returned_texts, write_result
 from lofarpipe.programs.find import job_environment
 
 
@@ -231,9 +231,9 @@ def test_result_is_complete_or_not_there(tmp_path: Path) -> None:
 
 
 def test_result_of() -> None:
-    assert result_of({"a": [1]}, "s.py") == {"a": "[1]"}
+    assert returned_texts({"a": [1]}, "s.py") == {"a": "[1]"}
     with pytest.raises(ScriptError, match=r"s\.py: main returned \[1\]"):
-        result_of([1], "s.py")
+        returned_texts([1], "s.py")
 
 
 def test_little_is_imported() -> None:

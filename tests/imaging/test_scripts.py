@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.scripts import boolean, exit_code, number, pair
+from lofarpipe.imaging.scripts import as_boolean, as_number, exit_code, pair
 
 
 @given(st.floats(allow_nan=False))
 def test_any_number(value):
-    assert number("x", repr(value)) == value
+    assert as_number("x", repr(value)) == value
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**9))
@@ -25,24 +25,24 @@ def test_any_pair(one, other):
 @pytest.mark.parametrize("text", ["", "many", "1,5", "(60,20)"])
 def test_no_number(text):
     with pytest.raises(ValueError, match=r"robust is .*; a number is needed"):
-        number("robust", text)
+        as_number("robust", text)
 
 
 @pytest.mark.parametrize("text", ["-2.1", "3", "nan"])
 def test_out_of_range(text):
     with pytest.raises(ValueError, match=r"robust is .*; it must be between -2 and 2"):
-        number("robust", text, -2, 2)
+        as_number("robust", text, -2, 2)
 
 
 def test_infinity_is_a_number():
-    assert number("maxuv_lambda", "inf", 0) == math.inf
+    assert as_number("maxuv_lambda", "inf", 0) == math.inf
 
 
 def test_boolean():
-    assert boolean("x", "True") is True
-    assert boolean("x", "False") is False
+    assert as_boolean("x", "True") is True
+    assert as_boolean("x", "False") is False
     with pytest.raises(ValueError, match=r"x is 'yes'; True or False is needed"):
-        boolean("x", "yes")
+        as_boolean("x", "yes")
 
 
 @pytest.mark.parametrize("text", ["", "60", "(60,)", "(60,0)", "(60,-1)", "(a,b)", "(1,2,3)", "(1.5,2)"])

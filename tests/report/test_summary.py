@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.report.summary import size_text, summary
+from lofarpipe.report.summary import decimal_size_text, summary
 
 
 def product(name: str, size_bytes: object = 1000, kind: str = "file") -> dict[str, object]:
@@ -88,4 +88,4 @@ def test_product_without_size_and_with_an_odd_name(tmp_path: Path) -> None:
     ],
 )
 def test_size(size_bytes: float, text: str) -> None:
-    assert size_text(size_bytes) == text
+    assert decimal_size_text(size_bytes) == text

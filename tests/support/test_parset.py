@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofarpipe.support import parset_entries
+from lofarpipe.support import parset as parset_entries
 from lofarpipe.support.parset import (
     Entry,
     MissingKeyError,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lofarpipe.cli.arguments import arguments_of_fields
 from lofarpipe.cli.fields.runs import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order, share
-from lofarpipe.cli.fields.table import Field, read_fields
+from lofarpipe.cli.fields.table import FieldRow, read_fields
 from lofarpipe.config import Settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
 from lofarpipe.pipeline.load import Pipeline
@@ -48,7 +48,7 @@ class Table:
         return check_runs(self.runs, common, [findings(run.settings, run.pipeline) for run in self.runs])
 
 
-def options_of_field(options: argparse.Namespace, field: Field) -> argparse.Namespace:
+def options_of_field(options: argparse.Namespace, field: FieldRow) -> argparse.Namespace:
     """Return the command line as it would be for one field alone."""
     more = {"fields": None, "job_name": field.name, "set": [*options.set, *field.assignments()]}
     return argparse.Namespace(**{**vars(options), **more})
@@ -89,7 +89,7 @@ def sound_runs(read: Read, options: argparse.Namespace) -> list[FieldRun]:
     return table.runs
 
 
-def each(read: Read, asked: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+def run_each_field(read: Read, asked: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Do with each field what is asked for."""
     for run in sound_runs(read, options):
         print(f"# field {run.field.name}", flush=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lofarpipe.cli.fields.table import Cell, Field
+from lofarpipe.cli.fields.table import Cell, FieldRow
 from lofarpipe.config import Settings
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.executors.factory import method_of
@@ -125,7 +125,7 @@ OUTPUT_ARGUMENTS = {"wsclean": "name", "dp3": "msout", "dppp": "msout"}
 class FieldRun:
     """A field with what its run will use."""
 
-    field: Field
+    field: FieldRow
     settings: Settings
     pipeline: Pipeline
 
@@ -138,7 +138,7 @@ class FieldRun:
 # ---- checks
 
 
-def check_fields(fields: Sequence[Field], pipeline: Pipeline) -> tuple[list[Finding], list[Field]]:
+def check_fields(fields: Sequence[FieldRow], pipeline: Pipeline) -> tuple[list[Finding], list[FieldRow]]:
     """Return what is wrong with the columns and values of a table, and the fields without what is wrong.
 
     Wrong are options that do not exist, and values out of range.
@@ -292,7 +292,7 @@ class FieldRuns:
 
         def started(start: JobStart) -> None:
             self._started.add(start.name)
-            self._tell(f"{start.name}: started; log: {shown(logs[start.name])}")
+            self._tell(f"{start.name}: started; log: {short_path(logs[start.name])}")
 
         # One slot for each field at a time: what a run may use is told to the run itself.
         executor = LocalExecutor(Resources(at_once, 1.0, max(job.gpus for job in jobs) * at_once), GRACE_S)
@@ -318,14 +318,20 @@ class FieldRuns:
         result = self._results.get(name)
         if result is None:
             state = "interrupted" if name in self._started else "not started"
-            return name, state, "", "", f"run again to resume; log: {shown(run.log)}" if name in self._started else ""
+            return (
+                name,
+                state,
+                "",
+                "",
+                f"run again to resume; log: {short_path(run.log)}" if name in self._started else "",
+            )
         took = duration_text(result.duration_s)
         if not result.ok:
-            return name, "failed", took, "", f"{why(result)}; log: {shown(run.log)}"
+            return name, "failed", took, "", f"{why(result)}; log: {short_path(run.log)}"
         return name, "done", took, *outcome(run.settings.job_directory)
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """Return a path as short as it can be typed here."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
@@ -346,6 +352,6 @@ def outcome(job_directory: Path) -> tuple[str, str]:
         facts = json.loads((job_directory / "run.json").read_text(encoding="utf-8"))["quality"]
         value, unit = facts["rms"]["value"], facts["rms"]["unit"]
         rms = f"{1e3 * value:.3g} mJy/beam" if unit == "Jy/beam" else f"{value:.3g} {unit}"
-        return rms, shown(Path(facts.get("image_pb") or facts["image"]))
+        return rms, short_path(Path(facts.get("image_pb") or facts["image"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return "", shown(job_directory)
+        return "", short_path(job_directory)

@@ -19,7 +19,7 @@ _TOML_HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
 _TOML_KEY = re.compile(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
 _NEEDS_QUOTES = re.compile(r"[,\[\](){}\"'\s]")
 
-Rows = list["Field"]
+Rows = list["FieldRow"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldRow:
     """One row: the name of the field, which names its job, and its options."""
 
     name: str
@@ -67,7 +67,7 @@ def read_fields(path: Path) -> tuple[Rows, list[Finding]]:
     return fields, findings
 
 
-def _check_names(fields: Sequence[Field]) -> list[Finding]:
+def _check_names(fields: Sequence[FieldRow]) -> list[Finding]:
     findings, first = [], dict[str, str]()
     for entry in fields:
         if not entry.name:
@@ -80,7 +80,7 @@ def _check_names(fields: Sequence[Field]) -> list[Finding]:
     return findings
 
 
-def _check_line_breaks(fields: Sequence[Field]) -> list[Finding]:
+def _check_line_breaks(fields: Sequence[FieldRow]) -> list[Finding]:
     return [
         Finding(cell.where, f"{option} holds a line break; a value is one line")
         for entry in fields
@@ -105,7 +105,7 @@ def _read_csv(path: Path, text: str) -> tuple[Rows, list[Finding]]:
             findings.append(Finding(place, f'{count}; put a value that holds commas between quotes: "[a.MS, b.MS]"'))
         row = dict(zip(header, cells, strict=False))
         name = row.pop(NAME_COLUMN, "")
-        fields.append(Field(name, place, {key: Cell(value, place, where) for key, value in row.items() if value}))
+        fields.append(FieldRow(name, place, {key: Cell(value, place, where) for key, value in row.items() if value}))
     return ([], findings) if NAME_COLUMN not in header else (fields, findings)
 
 
@@ -173,7 +173,7 @@ def _as_list(value: object) -> list[object]:
 
 def _toml_field(
     path: Path, name: str | None, table: dict[str, object], places: Mapping[str, int], findings: list[Finding]
-) -> Field:
+) -> FieldRow:
     def where(key: str) -> str:
         line = places.get(key, places.get("", 0))
         return f"{path}:{line}" if line else str(path)
@@ -190,7 +190,7 @@ def _toml_field(
             continue
         if text:
             cells[key] = Cell(text, where(key), where(key))
-    return Field(name, where(""), cells)
+    return FieldRow(name, where(""), cells)
 
 
 def _flat(table: Mapping[str, object], within: str = "") -> Iterator[tuple[str, object]]:

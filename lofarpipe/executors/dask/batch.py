@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lofarpipe.executors.dask.cluster import NODE, tokens
-from lofarpipe.executors.dask.worker import end_guards, run_order
+from lofarpipe.executors.dask.worker import end_worker_guards, run_order
 from lofarpipe.executors.local.signals import Watch
 from lofarpipe.executors.remote.lease import orders_of, read_claim, state_of, take_back
 from lofarpipe.executors.remote.order import (
     Order,
     discard,
-    fingerprint,
     new_attempt,
+    order_fingerprint,
     order_path,
     read_record,
     withdraw,
@@ -139,7 +139,7 @@ class DaskBatch:
         """Take what an engine before this one left: a result, or an end that has to be waited for."""
         for order in orders:
             result = take_back(order, self._watch.wait, self._owner.must_end)
-            if result is not None and result.ok and fingerprint(order.job) == fingerprint(job):
+            if result is not None and result.ok and order_fingerprint(order.job) == order_fingerprint(job):
                 self._finish(index, result)
                 return True
         return False
@@ -258,7 +258,7 @@ class DaskBatch:
         if self._owner.has_scheduler():
             client = self._owner.client
             client.cancel([self._futures[index] for index in self._waiting if index in self._futures])
-            client.run(end_guards)
+            client.run(end_worker_guards)
         else:  # guards see that, and end their jobs
             for order in begun.values():
                 withdraw(order)

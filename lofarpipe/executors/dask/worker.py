@@ -18,7 +18,7 @@ CLOSING_S = 20.0  # then a worker that hangs while it closes is ended; seen with
 def dask_teardown(worker: object) -> None:
     """Be called by Dask when a worker closes: its scheduler is gone, its time is over, or it was told to."""
     del worker
-    end_guards()
+    end_worker_guards()
     if threading.current_thread() is threading.main_thread():  # else it is a guest in the process of another program
         threading.Thread(target=_end_process, daemon=True).start()
 
@@ -65,7 +65,7 @@ def run_order(path: str, environment: Mapping[str, str]) -> int:
                 _guards.discard(guard)
 
 
-def end_guards() -> int:
+def end_worker_guards() -> int:
     """Tell every guard of this worker to end its job; return how many there are."""
     with _lock:
         for guard in _guards:

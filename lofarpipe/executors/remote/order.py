@@ -130,7 +130,7 @@ def find_orders(directory: Path, job: Job) -> list[Order]:
     return found
 
 
-def fingerprint(job: Job) -> str:
+def order_fingerprint(job: Job) -> str:
     """Return a text that two jobs share if one can stand for the other.
 
     Names of directories for temporary files differ from run to run, and mean nothing; so does the language of a login.

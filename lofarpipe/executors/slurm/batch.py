@@ -15,7 +15,7 @@ from lofarpipe.executors.remote.order import CLAIM, Order, discard, read_record,
 from lofarpipe.executors.slurm.arrays import Request, SlurmQueue
 from lofarpipe.executors.slurm.client import (
     OF_OTHERS,
-    Ended,
+    EndedJob,
     SlurmBusy,
     SlurmClient,
     SlurmFull,
@@ -299,7 +299,7 @@ class Batch:
         self.tasks.clear()
 
 
-def _concluded(task: Task, ended: Ended | None, said: str) -> JobResult:
+def _concluded(task: Task, ended: EndedJob | None, said: str) -> JobResult:
     """Return the result of a job that has left the queue, and of which Slurm remembers ``ended``."""
     if task.interrupted is not None:
         return refined(task.order, task.interrupted, ended, said)

@@ -80,7 +80,7 @@ def runs_never(state: str, reason: str) -> bool:
     return state == "PENDING" and NEVER.search(reason) is not None
 
 
-def unrecorded(order: Order, ended: Ended | None, node: str, said: str) -> JobResult:
+def unrecorded(order: Order, ended: EndedJob | None, node: str, said: str) -> JobResult:
     """Return the result of a job that has left the queue without a record; it is never done.
 
     Parameters
@@ -113,7 +113,7 @@ def unrecorded(order: Order, ended: Ended | None, node: str, said: str) -> JobRe
     return _result(order, exit_code, problem, node, lost)
 
 
-def refined(order: Order, result: JobResult, ended: Ended | None, said: str) -> JobResult:
+def refined(order: Order, result: JobResult, ended: EndedJob | None, said: str) -> JobResult:
     """Return the result of a job that was interrupted, with the reason that Slurm gives."""
     state = ended.state if ended else ""
     where = f" on {result.node}" if result.node else ""
@@ -193,7 +193,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedJob:
     """What Slurm remembers of a task that has left the queue."""
 
     state: str  # COMPLETED, TIMEOUT, NODE_FAIL ...
@@ -276,7 +276,7 @@ class SlurmClient:
             raise
         return parse_queue(answer)
 
-    def ended(self, ids: Iterable[str]) -> dict[str, Ended]:
+    def ended(self, ids: Iterable[str]) -> dict[str, EndedJob]:
         """Return what Slurm remembers of the tasks of some jobs; where it forgets soon, ``sacct`` is asked as well.
 
         Raises
@@ -284,14 +284,14 @@ class SlurmClient:
         SlurmBusy
             If the controller does not answer; it may know more later.
         """
-        found: dict[str, Ended] = {}
+        found: dict[str, EndedJob] = {}
         for number in sorted(set(ids)):
             found |= self._remembered(number)
             if not any(task.startswith(f"{number}_") for task in found):
                 found |= self._accounted(number)
         return found
 
-    def _remembered(self, number: str) -> dict[str, Ended]:
+    def _remembered(self, number: str) -> dict[str, EndedJob]:
         try:
             return parse_jobs(self._run(["scontrol", "show", "job", "-o", number]))
         except SlurmBusy:
@@ -299,7 +299,7 @@ class SlurmClient:
         except SlurmRefused:  # forgotten
             return {}
 
-    def _accounted(self, number: str) -> dict[str, Ended]:
+    def _accounted(self, number: str) -> dict[str, EndedJob]:
         try:
             answer = self._run(["sacct", "-n", "-P", "-X", "-j", number, "-o", "JobID,State,ExitCode,NodeList,Reason"])
         except SlurmRefused:  # no accounting at this site, or it does not answer
@@ -400,7 +400,7 @@ def parse_queue(answer: str) -> dict[str, tuple[str, str]]:
     return {task.strip(): (state, reason) for task, state, reason in rows}
 
 
-def parse_jobs(answer: str) -> dict[str, Ended]:
+def parse_jobs(answer: str) -> dict[str, EndedJob]:
     """Return task -> what ``scontrol show job -o`` tells of it."""
     found = {}
     for line in answer.splitlines():
@@ -410,18 +410,20 @@ def parse_jobs(answer: str) -> dict[str, Ended]:
         code, _, number = facts.get("ExitCode", "0:0").partition(":")
         node = facts.get("BatchHost") or facts.get("NodeList", "")
         task = f"{facts.get('ArrayJobId')}_{facts['ArrayTaskId']}"
-        found[task] = Ended(facts.get("JobState", ""), _int(code), _int(number), _node(node), facts.get("Reason", ""))
+        found[task] = EndedJob(
+            facts.get("JobState", ""), _int(code), _int(number), _node(node), facts.get("Reason", "")
+        )
     return found
 
 
-def parse_accounting(answer: str) -> dict[str, Ended]:
+def parse_accounting(answer: str) -> dict[str, EndedJob]:
     """Return task -> what ``sacct`` tells of it."""
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
     found = {}
     for task, state, codes, node, reason in rows:
         code, _, number = codes.partition(":")
         # "CANCELLED by 1000"
-        found[task] = Ended(state.split()[0] if state else "", _int(code), _int(number), _node(node), reason)
+        found[task] = EndedJob(state.split()[0] if state else "", _int(code), _int(number), _node(node), reason)
     return found
 
 

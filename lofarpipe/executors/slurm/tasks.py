@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.remote.order import Order, discard, fingerprint, read_order, read_record, withdraw
+from lofarpipe.executors.remote.order import Order, discard, order_fingerprint, read_order, read_record, withdraw
 from lofarpipe.executors.slurm.arrays import Array, SlurmQueue
 from lofarpipe.executors.slurm.client import SlurmClient, SlurmRefused
 from lofarpipe.jobs import Job, JobResult
@@ -85,7 +85,7 @@ def _order(path: Path) -> Order | None:
 
 def _is_of_use(order: Order, job: Job, is_queued: bool) -> bool:
     record = read_record(order)
-    return fingerprint(order.job) == fingerprint(job) and (is_queued if record is None else record.ok)
+    return order_fingerprint(order.job) == order_fingerprint(job) and (is_queued if record is None else record.ok)
 
 
 def _nothing(_: str) -> None:

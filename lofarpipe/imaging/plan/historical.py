@@ -35,7 +35,7 @@ def beam_fwhm_deg(ref_frequency_hz: float, dish_diameter_m: float, mean_elevatio
     return math.degrees(BEAM_ALPHA * wavelength_m / dish_diameter_m) / math.sin(mean_elevation_rad)
 
 
-def image_sizes(
+def historical_image_sizes(
     fieldsize: float, fwhm_deg: float, cellsize_deg: float, padding: float, stretch: float
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the image size and the padded image size, each (width, height) in pixels.
@@ -56,7 +56,7 @@ def count_bands(nfrequencies: int) -> int:
     return nfrequencies // 10
 
 
-def count_channels_out(nfrequencies: int) -> int:
+def historical_channels_out(nfrequencies: int) -> int:
     """Return the number of output channels; it is not monotonic (49 -> 4, 50 -> 2)."""
     nbands = count_bands(nfrequencies)
     if nbands > 8:

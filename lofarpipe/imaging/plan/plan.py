@@ -341,7 +341,7 @@ def _channels_out(observation: Observation, steps: Steps, options: PlanOptions) 
     if options.channels_out:
         return options.channels_out
     if options.averaging == "historical":
-        return min(historical.count_channels_out(len(observation.groups)), averaged)
+        return min(historical.historical_channels_out(len(observation.groups)), averaged)
     return count_channels_out(observation.lowest_hz, observation.highest_hz, averaged)
 
 

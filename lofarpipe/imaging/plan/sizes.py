@@ -76,7 +76,9 @@ def _historical_size(
     """Return a size and the padded size by the historical rule, which had no smallest size."""
     smallest = _smallest_side(options)
     fieldsize = max(fieldsize, (smallest + 0.5) * cellsize_deg / width.x_deg)
-    sizes = historical.image_sizes(fieldsize, width.x_deg, cellsize_deg, options.image_padding, options.y_axis_stretch)
+    sizes = historical.historical_image_sizes(
+        fieldsize, width.x_deg, cellsize_deg, options.image_padding, options.y_axis_stretch
+    )
     (nx, ny), (padded_x, padded_y) = sizes
     return (nx, max(ny, smallest)), (padded_x, max(padded_y, smallest))
 

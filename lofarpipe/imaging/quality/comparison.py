@@ -201,7 +201,7 @@ def read_expected(path: Path, corrected: SkyImage, frequencies: SkyImage, index:
     return Expected(replace(reference, flux_jy=flux_jy), effective_hz)
 
 
-def compare(
+def compare_fluxes(
     corrected: SkyImage, flat: SkyImage, reference: Reference, rms_jy: float, effective_hz: Floats | None = None
 ) -> dict[str, Any]:
     """Return the comparison of an image with a reference as plain values, ready for JSON.

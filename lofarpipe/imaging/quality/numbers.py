@@ -54,7 +54,7 @@ def fact(value: Any, unit: str, source: str) -> Fact:
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
+class ImagedData:
     """What the measurement sets behind an image say: flags, time, and a sample of their visibilities."""
 
     sets: tuple[SetMetadata, ...]
@@ -69,7 +69,7 @@ class Observation:
         return float(np.average(unused, weights=sizes))
 
 
-def observe(paths: Sequence[str], data_column: str = "", field: str = AUTO) -> Observation:
+def imaged_data(paths: Sequence[str], data_column: str = "", field: str = AUTO) -> ImagedData:
     """Return what the measurement sets of an image say, at a cost that does not grow with their size.
 
     Of ``data_column``, where it is given, values that are not finite count as flagged.
@@ -92,7 +92,7 @@ def observe(paths: Sequence[str], data_column: str = "", field: str = AUTO) -> O
     share = max(1, max_rows // len(sets))
     exposures_s = {one.path: _exposure_s(one, share, data_column) for one in sets}
     integration_time_s = sum(_block_exposure_s(block, exposures_s) for block in time_blocks(sets))
-    return Observation(sets, samples, integration_time_s)
+    return ImagedData(sets, samples, integration_time_s)
 
 
 def _exposure_s(metadata: SetMetadata, max_rows: int, data_column: str) -> float:
@@ -217,7 +217,7 @@ def beam_facts(image: SkyImage) -> dict[str, Fact]:
     return {name: fact(value, unit, fitted + how) for name, value, unit, how in numbers}
 
 
-def observation_facts(observation: Observation) -> dict[str, Fact]:
+def observation_facts(observation: ImagedData) -> dict[str, Fact]:
     """Return flagged fraction and unflagged integration time."""
     lookup = "cross-correlations: FLAG, FLAG_ROW, no positive weight, or not finite; sampled time slots"
     return {
@@ -228,7 +228,7 @@ def observation_facts(observation: Observation) -> dict[str, Fact]:
     }
 
 
-def expected_noise(observation: Observation, weighting: ImageWeighting) -> dict[str, Fact]:
+def expected_noise(observation: ImagedData, weighting: ImageWeighting) -> dict[str, Fact]:
     """Return the thermal noise to expect; the value is null, and the source says why, where it cannot be known."""
     formula = (
         "sqrt(sum w^2 s^2) / sum w over the visibilities: w the Briggs weights of this image, s from station "
@@ -241,7 +241,7 @@ def expected_noise(observation: Observation, weighting: ImageWeighting) -> dict[
     return {"expected_thermal_noise": expected, "expected_survey_noise": _survey_noise(observation)}
 
 
-def _survey_noise(observation: Observation) -> Fact:
+def _survey_noise(observation: ImagedData) -> Fact:
     """Return the noise scaled from the LoTSS survey, for images that are like it."""
     metadata = observation.sets[0]
     low_hz, high_hz = SURVEY_BAND_HZ
@@ -271,9 +271,9 @@ def header_facts(facts: Mapping[str, Fact]) -> dict[str, tuple[Any, str]]:
 def quality(
     image: SkyImage,
     image_pb: SkyImage,
-    observation: Observation,
+    observation: ImagedData,
     weighting: ImageWeighting,
-    recorded: Observation | None = None,
+    recorded: ImagedData | None = None,
 ) -> dict[str, Any]:
     """Return everything that quality.json holds: each number as value, unit and source.
 

@@ -83,7 +83,7 @@ def _create_set(path: str, planned: PlannedSet, uvw_m: NDArray[np.float64]) -> N
     try:
         main_table.write_rows(table, planned.times_s, settings.timestep_s, len(layout.stations))
         main_table.write_uvw(table, uvw_m)
-        weights = visibility_rms_jy(layout) ** -2
+        weights = sefd_rms_jy(layout) ** -2
         main_table.write_visibilities(table, len(planned.times_s), settings.nchannels, weights, flagged_rows(planned))
     finally:
         table.close()
@@ -113,7 +113,7 @@ def station_sefds_jy(settings: ObservationSettings, stations: Sequence[Station])
     }
 
 
-def visibility_rms_jy(layout: SetLayout) -> NDArray[np.float64]:
+def sefd_rms_jy(layout: SetLayout) -> NDArray[np.float64]:
     """Return the noise per baseline of one channel, sample and correlation, real or imaginary part, Jy.
 
     sqrt(SEFD_p SEFD_q / (2 channel width * time step)). Source: Thompson, Moran & Swenson 2017, eq. 6.50.
@@ -142,7 +142,7 @@ def flagged_rows(planned: PlannedSet) -> NDArray[np.bool_]:
 def add_noise(path: Path, planned: PlannedSet) -> None:
     """Add thermal noise to DATA of a set, the same for the same seed, block and subband."""
     settings = planned.layout.settings
-    scale_jy = (visibility_rms_jy(planned.layout) * settings.noise_scale).astype(np.float32)[:, None, None, None]
+    scale_jy = (sefd_rms_jy(planned.layout) * settings.noise_scale).astype(np.float32)[:, None, None, None]
     random = np.random.default_rng([settings.seed, 2, planned.block, planned.index])
     shape = (len(scale_jy), settings.nchannels, main_table.NCORRELATIONS, 2)  # 2: real and imaginary
     with casacore.tables.table(str(path), readonly=False, ack=False) as table:

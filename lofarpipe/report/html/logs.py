@@ -88,7 +88,7 @@ def read_commands(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    pairs = (line.split(": ", 1) for line in printable(text).split("\n"))
+    pairs = (line.split(": ", 1) for line in page_text(text).split("\n"))
     return {pair[0]: pair[1] for pair in pairs if len(pair) > 1}
 
 
@@ -106,7 +106,7 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:half]} ... ({len(text) - 2 * half} characters) ... {text[-half:]}"
 
 
-def printable(text: str) -> str:
+def page_text(text: str) -> str:
     """Return a text without colours of terminals and characters that no page may have."""
     if text.replace("\n", "").isprintable():  # as most are: to look for what is not takes several times as long
         return text
@@ -127,7 +127,7 @@ def read_log(path: str, limit: int) -> LogText:
 def _text(content: bytes) -> str:
     if content.isascii() and not content.translate(None, PLAIN_BYTES):  # as most are; to look at letters takes longer
         return content.decode("ascii")
-    return printable(content.decode("utf-8", "replace"))
+    return page_text(content.decode("utf-8", "replace"))
 
 
 def _ends(path: str, limit: int) -> tuple[bytes, bytes, int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from lofarpipe.report.html.logs import printable
+from lofarpipe.report.html.logs import page_text
 
 Html = Markup
 NONE = Html("")
@@ -33,19 +33,21 @@ def each(pattern: str, things: Iterable[object]) -> Html:
     return joined(fill(pattern, thing) for thing in things)
 
 
-def shown(text: object) -> Html:
+def escaped(text: object) -> Html:
     """Return what a program, a file or a user said: without colours of terminals, and escaped."""
     return Html(said(str(text)))
 
 
 def said(text: str) -> str:
     """Return the same as plain text, of which there is very much: a piece costs three times as much to make."""
-    return text if text.isalnum() else html.escape(printable(text))
+    return text if text.isalnum() else html.escape(page_text(text))
 
 
-def items(texts: Iterable[object], kind: str = "") -> Html:
+def item_list(texts: Iterable[object], kind: str = "") -> Html:
     """Return a list; ``kind`` is its class."""
-    return fill("<ul{}>{}</ul>\n", fill(' class="{}"', kind) if kind else NONE, each("<li>{}</li>", map(shown, texts)))
+    return fill(
+        "<ul{}>{}</ul>\n", fill(' class="{}"', kind) if kind else NONE, each("<li>{}</li>", map(escaped, texts))
+    )
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[Any]], numbers: Sequence[int] = ()) -> Html:

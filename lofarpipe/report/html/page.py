@@ -19,7 +19,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.cache import Pieces, figures, image_directories, image_paths, pictures, read_json
 from lofarpipe.report.html.logs import shown_steps, slowest
-from lofarpipe.report.html.markup import NONE, Html, fill, items, joined, shown
+from lofarpipe.report.html.markup import NONE, Html, escaped, fill, item_list, joined
 from lofarpipe.report.html.sections import problem, run_sections, science_sections
 from lofarpipe.report.html.tables import duration, moment
 from lofarpipe.report.html.timeline import timeline
@@ -53,7 +53,7 @@ def page_text(facts: Mapping[str, Any]) -> str:
     )
     end = "</main>\n<footer><p>{}</p></footer>\n<script>{}</script>\n</body>\n</html>\n"
     # Put together once: of a run of very many jobs this is megabytes.
-    return "".join([head, *run_sections(facts), fill(end, shown(facts["job_directory"]), script)])
+    return "".join([head, *run_sections(facts), fill(end, escaped(facts["job_directory"]), script)])
 
 
 def _carried(name: str) -> Html:
@@ -72,7 +72,7 @@ def _header(facts: Mapping[str, Any], state: RunState) -> Html:
     return fill(
         '<header>\n<h1>{} <span class="badge {}">{}</span></h1>\n<p class="where">\n  {}\n</p>\n{}{}'
         '<nav aria-label="sections">\n{}</nav>\n</header>\n',
-        *(shown(state.facts.get("job") or "run"), state.state, state.state),
+        *(escaped(state.facts.get("job") or "run"), state.state, state.state),
         *(_where(state, facts["written"]), problem(state.problem), _tiles(facts["tiles"]), _links(facts, state)),
     )
 
@@ -124,7 +124,7 @@ def _warnings(state: RunState) -> Html:
     more = NONE
     if len(state.warnings) > MOST_WARNINGS:
         more = fill('<p><a href="#messages">All {} warnings</a></p>\n', len(state.warnings))
-    first = items(state.warnings[:MOST_WARNINGS])
+    first = item_list(state.warnings[:MOST_WARNINGS])
     return fill('<section class="warnings" aria-label="warnings">\n{}{}</section>\n', first, more)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lofarpipe.report.html.axes import framed
 from lofarpipe.report.html.logs import LogText, ShownJob, ShownStep
-from lofarpipe.report.html.markup import NONE, Html, cut, each, figure, fill, items, joined, said, shown, table
+from lofarpipe.report.html.markup import NONE, Html, cut, each, escaped, figure, fill, item_list, joined, said, table
 from lofarpipe.report.html.tables import duration, moment
 from lofarpipe.report.html.timeline import Plot, Row, Timeline
 from lofarpipe.report.run_state import DONE, JobState, RunState, StepState
@@ -65,7 +65,7 @@ def _skies(pictures: Mapping[str, Mapping[str, Any]]) -> Html:
 
 def _sky(kind: str, title: str, picture: Mapping[str, Any]) -> Html:
     factor = picture["factor"]
-    what = fill("{}: {}", title, shown(picture["name"]))
+    what = fill("{}: {}", title, escaped(picture["name"]))
     window = fill(
         '  <div class="window" tabindex="0" role="img" aria-label="{}">\n'
         '    <img class="picture" src="{}" width="{}" height="{}" alt="">\n  </div>\n',
@@ -106,7 +106,9 @@ def _quality(rows: Any, figures: Mapping[str, Any]) -> Html:
 def _explained(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
     """Return a table of names, values and texts about them; where it is narrow, these stand below, with their heads."""
     cells = [NONE, Html(' class="number"'), *(fill(' data-label="{}"', name) for name in head[2:])]
-    lines = (joined(fill("<td{}>{}</td>", *cell) for cell in zip(cells, map(shown, row), strict=True)) for row in rows)
+    lines = (
+        joined(fill("<td{}>{}</td>", *cell) for cell in zip(cells, map(escaped, row), strict=True)) for row in rows
+    )
     titles = fill('<th>{}</th><th class="number">{}</th>', *head[:2])
     return fill(
         '<div class="wide"><table class="explained">\n<thead><tr>{}{}</tr></thead>\n'
@@ -136,7 +138,7 @@ def _comparison(comparison: Mapping[str, Any], figures: Mapping[str, Any]) -> Ht
     return fill(
         '<section id="comparison">\n<h2>Comparison with {}</h2>\n<p>Reference: {}; fluxes at {}.</p>\n'
         '<div class="figures">\n{}</div>\n{}<details><summary>Sources ({})</summary>\n{}</details>\n</section>\n\n',
-        *(shown(comparison["kind"]), shown(comparison["reference"]), comparison["frequency"], drawn),
+        *(escaped(comparison["kind"]), escaped(comparison["reference"]), comparison["frequency"], drawn),
         table(("number", "value"), comparison["summary"], (1,)),
         *(len(comparison["rows"]), table(head, comparison["rows"], range(1, len(head)))),
     )
@@ -156,8 +158,8 @@ def _plan(plan: Mapping[str, Any], figures: Mapping[str, Any], is_compared: bool
     has_losses = figures.get("smearing") or plan["losses"]
     return fill(
         '<section id="plan">\n<h2>Plan</h2>\n{}{}{}<h3>Every number and why</h3>\n{}</section>\n',
-        items(plan["summary"]),
-        items(plan["warnings"], "warnings") if plan["warnings"] else NONE,
+        item_list(plan["summary"]),
+        item_list(plan["warnings"], "warnings") if plan["warnings"] else NONE,
         _smearing(plan, figures, is_compared) if has_losses else NONE,
         _explained(("quantity", "value", "why", "from"), plan["rows"]),
     )
@@ -172,7 +174,7 @@ def _smearing(plan: Mapping[str, Any], figures: Mapping[str, Any], is_compared: 
         "<h3>Smearing</h3>\n{}{}<details><summary>What these are</summary><p>{}</p></details>\n",
         fill('<div class="figures">{}</div>\n', drawn) if drawn else NONE,
         table(head, plan["losses"], range(1, len(head))),
-        shown(plan["explanation"]),
+        escaped(plan["explanation"]),
     )
 
 
@@ -223,13 +225,13 @@ def _row(row: Row, drawing: Timeline) -> Html:
     bars = joined(
         fill(
             '  <rect class="bar {}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>\n',
-            *(bar.state, bar.x, bar.y, bar.width, bar.height, shown(bar.title)),
+            *(bar.state, bar.x, bar.y, bar.width, bar.height, escaped(bar.title)),
         )
         for bar in row.bars
     )
     return fill(
         '  <g><title>{}</title>\n  <text class="label" x="{}" y="{}">{}</text>\n  {}\n{}  </g>\n',
-        *(shown(row.title), drawing.left - 8, row.y + row.height / 2 + 4, shown(cut(row.label, LABEL_CHARACTERS))),
+        *(escaped(row.title), drawing.left - 8, row.y + row.height / 2 + 4, escaped(cut(row.label, LABEL_CHARACTERS))),
         fill('<path class="jobs" d="{}"/>', row.outline) if row.outline else NONE,
         bars,
     )
@@ -255,7 +257,7 @@ def _steps(facts: Mapping[str, Any]) -> Iterator[str]:
     yield fill(
         '<section id="steps">\n<h2>Steps and logs</h2>\n{}<p class="controls"><button type="button" id="open-failed"'
         ' hidden>open what failed</button> <button type="button" id="close-all">close all</button></p>\n',
-        fill("<p>Longest: {}.</p>\n", shown(longest)) if slowest else NONE,
+        fill("<p>Longest: {}.</p>\n", escaped(longest)) if slowest else NONE,
     )
     for entry in facts["steps"]:
         yield from _step(entry)
@@ -268,7 +270,7 @@ def _step(entry: ShownStep) -> Iterator[str]:
     yield fill(
         '<details class="step {}">\n<summary><span class="name">{}</span> <span class="badge {}">{}</span>'
         ' <span class="facts">{}</span></summary>\n{}{}',
-        *(step.state, shown(step.name), step.state, step.state, _counts(step), problem(step.problem)),
+        *(step.state, escaped(step.name), step.state, step.state, _counts(step), problem(step.problem)),
         fill('<p class="facts">Began {}{} UTC.</p>\n', moment(step.started_s), ended) if step.started_s else NONE,
     )
     yield from map(_job, entry.jobs)
@@ -278,7 +280,7 @@ def _step(entry: ShownStep) -> Iterator[str]:
 
 
 def _counts(step: StepState) -> Html:
-    parts = [shown(step.type)]
+    parts = [escaped(step.type)]
     if step.total:
         parts.append(fill("{} of {} job{}", step.done, step.total, "s" if step.total != 1 else ""))
     if step.failed:
@@ -290,7 +292,7 @@ def _counts(step: StepState) -> Html:
 
 def problem(text: str) -> Html:
     """Return why something failed; nothing if it did not."""
-    return fill('<pre class="problem">{}</pre>\n', shown(text)) if text else NONE
+    return fill('<pre class="problem">{}</pre>\n', escaped(text)) if text else NONE
 
 
 def _job(entry: ShownJob) -> str:
@@ -334,7 +336,7 @@ def _log(log: LogText, path: str) -> str:
 def _messages(facts: Mapping[str, Any]) -> Html:
     state: RunState = facts["state"]
     kinds = (("Warnings", state.warnings), ("Notices", state.notices), ("Not on this page", facts["problems"]))
-    lists = joined(fill("<h3>{}</h3>{}", title, items(texts)) for title, texts in kinds if texts)
+    lists = joined(fill("<h3>{}</h3>{}", title, item_list(texts)) for title, texts in kinds if texts)
     return fill('<section id="messages">\n<h2>Messages</h2>\n{}</section>\n\n', lists) if lists else NONE
 
 
@@ -343,7 +345,7 @@ def _setup(facts: Mapping[str, Any]) -> Iterator[str]:
     yield fill(
         '<section id="setup">\n<h2>Versions and options</h2>\n{}{}',
         table(("program", "version", "path"), facts["versions"]),
-        fill('<pre class="command">{}</pre>\n', shown(shlex.join(map(str, words)))) if words else NONE,
+        fill('<pre class="command">{}</pre>\n', escaped(shlex.join(map(str, words)))) if words else NONE,
     )
     for part in facts["record"]:
         content = table(part.head, part.rows, (2,) if "bytes" in part.head else ())

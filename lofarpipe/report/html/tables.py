@@ -97,7 +97,7 @@ def quality_rows(quality: Mapping[str, Any]) -> Table:
     """Return name, value with unit, and source of each number."""
     return [
         (
-            NAMES.get(name) or named(name)[0],
+            NAMES.get(name) or name_and_unit(name)[0],
             valued(name, entry["value"], entry.get("unit")),
             str(entry.get("source", "")),
         )
@@ -137,7 +137,7 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
     )
     if not quantities:
         return {}
-    words = Counter(named(name)[0] for name in quantities)
+    words = Counter(name_and_unit(name)[0] for name in quantities)
     rows = [
         (_title(name, words), valued(name, entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
         for name, entry in quantities.items()
@@ -154,11 +154,11 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _title(name: str, words: Mapping[str, int]) -> str:
     """Return the name of a quantity in words; with its unit where another one is called the same."""
-    title = named(name)[0]
+    title = name_and_unit(name)[0]
     return title if words[title] == 1 else name.replace("_", " ")
 
 
-def named(name: str) -> tuple[str, str]:
+def name_and_unit(name: str) -> tuple[str, str]:
     """Return the name of a quantity in words, and the unit at its end, which stands beside the value; "" for none."""
     suffix = next((suffix for suffix in UNITS if name.endswith(suffix)), "")
     return name.removesuffix(suffix).replace("_", " "), UNITS.get(suffix, "")
@@ -168,7 +168,7 @@ def valued(name: str, value: object, unit: object = "") -> str:
     """Return the value of a quantity with its unit, or else with that in its name; a part of 1 in per cent."""
     if name.endswith("_fraction") and not unit and isinstance(value, int | float):
         return quantity(value * 100, "%")
-    return quantity(value, unit or named(name)[1])
+    return quantity(value, unit or name_and_unit(name)[1])
 
 
 def _texts(entry: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
@@ -228,7 +228,7 @@ def comparison_tables(comparison: Mapping[str, Any], quality: Mapping[str, Any])
         "frequency": quantity(comparison.get("frequency_hz"), "Hz"),
         "summary": [
             *([("islands in the image above 5 sigma", quantity(counted))] if counted is not None else []),
-            *((SUMMARY_NAMES.get(key) or named(key)[0], valued(key, value)) for key, value in summary.items()),
+            *((SUMMARY_NAMES.get(key) or name_and_unit(key)[0], valued(key, value)) for key, value in summary.items()),
         ],
         "rows": [_source_row(source) for source in sources],
     }

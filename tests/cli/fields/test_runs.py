@@ -16,7 +16,7 @@ import pytest
 from copy_pipeline import copy_step, journalled, list_step
 from living import living
 from lofarpipe.cli import main
-from lofarpipe.cli.fields.runs import _named_outputs, outcome, shown, why
+from lofarpipe.cli.fields.runs import _named_outputs, outcome, short_path, why
 from lofarpipe.jobs import NOTE, JobResult
 from lofarpipe.pipeline.steps import Step
 
@@ -417,5 +417,5 @@ def test_outcome_without_numbers_is_the_directory(tmp_path: Path, text: str | No
 
 def test_paths_are_shown_as_short_as_they_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert shown(tmp_path / "a/b") == os.path.join("a", "b")  # noqa: PTH118 - text
-    assert shown(Path("/elsewhere")) == "/elsewhere"
+    assert short_path(tmp_path / "a/b") == os.path.join("a", "b")  # noqa: PTH118 - text
+    assert short_path(Path("/elsewhere")) == "/elsewhere"

@@ -25,7 +25,7 @@ def test_worker_that_hangs_while_it_closes_is_ended():
 
 def test_jobs_are_told_to_end_at_once(monkeypatch):
     called = []
-    monkeypatch.setattr(dask_preload, "end_guards", lambda: called.append("guards"))
+    monkeypatch.setattr(dask_preload, "end_worker_guards", lambda: called.append("guards"))
     monkeypatch.setattr(dask_preload, "_end_process", lambda: called.append("process"))
     dask_preload.dask_teardown(None)
     assert called[0] == "guards"
@@ -34,7 +34,7 @@ def test_jobs_are_told_to_end_at_once(monkeypatch):
 def test_process_of_another_program_is_not_ended(monkeypatch):
     """A worker within a process, as LocalCluster(processes=False) has it, runs in a thread of it."""
     called = []
-    monkeypatch.setattr(dask_preload, "end_guards", lambda: called.append("guards"))
+    monkeypatch.setattr(dask_preload, "end_worker_guards", lambda: called.append("guards"))
     monkeypatch.setattr(dask_preload, "_end_process", lambda: called.append("process"))
     thread = threading.Thread(target=dask_preload.dask_teardown, args=(None,))
     before = threading.active_count()

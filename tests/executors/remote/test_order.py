@@ -14,8 +14,8 @@ from lofarpipe.executors.remote.order import (
     discard,
     discard_records,
     find_orders,
-    fingerprint,
     new_attempt,
+    order_fingerprint,
     order_path,
     read_order,
     read_record,
@@ -140,11 +140,11 @@ def test_fingerprint_overlooks_names_of_temporary_directories_alone(tmp_path: Pa
         argv=("wsclean", "-temp-dir", f"{tmp_path}/scratch-2", "-name", f"{tmp_path}/.008/x"),
         staged=Staged(("DP3", "msout=x"), tmp_path / ".008", tmp_path, "x"),
     )
-    assert fingerprint(job) == fingerprint(other)
+    assert order_fingerprint(job) == order_fingerprint(other)
     for changed in ({"argv": ("wsclean",)}, {"mark": "n"}, {"cores": 5}, {"env": {}}, {"memory_gb": None}):
-        assert fingerprint(replace(job, **changed)) != fingerprint(job)
+        assert order_fingerprint(replace(job, **changed)) != order_fingerprint(job)
     elsewhere = replace(job, env={**job.env, "LANG": "nl_NL.UTF-8", "LC_ALL": "C", "TZ": "UTC"})
-    assert fingerprint(elsewhere) == fingerprint(job)  # the next login may speak another language
+    assert order_fingerprint(elsewhere) == order_fingerprint(job)  # the next login may speak another language
 
 
 def test_withdrawn_and_discarded(tmp_path: Path) -> None:

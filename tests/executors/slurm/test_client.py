@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors.slurm.client import (
-    Ended,
+    EndedJob,
     Node,
     SlurmBusy,
     SlurmClient,
@@ -50,17 +50,17 @@ def test_jobs() -> None:
         "JobId=99 JobState=RUNNING\n"
     )
     assert parse_jobs(answer) == {
-        "12_3": Ended("FAILED", 0, 9, "n1", "NonZeroExitCode"),
-        "12_1": Ended("CANCELLED", 0, 0, "", "None"),
+        "12_3": EndedJob("FAILED", 0, 9, "n1", "NonZeroExitCode"),
+        "12_1": EndedJob("CANCELLED", 0, 0, "", "None"),
     }
 
 
 def test_accounting() -> None:
     answer = "12_3|CANCELLED by 1000|0:15|n1|None\n12_4|OUT_OF_MEMORY|0:125|n2|\n12_5||||\nnoise|\n"
     assert parse_accounting(answer) == {
-        "12_3": Ended("CANCELLED", 0, 15, "n1", "None"),
-        "12_4": Ended("OUT_OF_MEMORY", 0, 125, "n2", ""),
-        "12_5": Ended("", 0, 0, "", ""),
+        "12_3": EndedJob("CANCELLED", 0, 15, "n1", "None"),
+        "12_4": EndedJob("OUT_OF_MEMORY", 0, 125, "n2", ""),
+        "12_5": EndedJob("", 0, 0, "", ""),
     }
 
 
@@ -198,7 +198,7 @@ def test_jobs_that_slurm_has_forgotten(fake: Path) -> None:
     assert SlurmClient().queued([]) == {}
     write(fake / "scontrol", "exit 1")
     write(fake / "sacct", 'echo "12_0|TIMEOUT|0:15|n1|None"')
-    assert SlurmClient().ended(["12"]) == {"12_0": Ended("TIMEOUT", 0, 15, "n1", "None")}
+    assert SlurmClient().ended(["12"]) == {"12_0": EndedJob("TIMEOUT", 0, 15, "n1", "None")}
     write(fake / "sacct", 'echo "Slurm accounting storage is disabled" >&2; exit 1')
     assert SlurmClient().ended(["12"]) == {}
     write(fake / "scontrol", 'echo "Unable to contact slurm controller (connect failure)" >&2; exit 1')

@@ -14,7 +14,7 @@ import pytest
 
 from living import living
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.slurm.client import Ended, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
+from lofarpipe.executors.slurm.client import EndedJob, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
 from lofarpipe.executors.slurm.executor import SlurmExecutor
 from lofarpipe.executors.slurm.options import SlurmOptions
 from lofarpipe.jobs import Job, JobResult, JobStart
@@ -221,7 +221,7 @@ def test_job_is_not_judged_while_nobody_can_say_what_became_of_it(
     class Forgetful(SlurmClient):
         asked = 0
 
-        def ended(self, ids: Iterable[str]) -> dict[str, Ended]:
+        def ended(self, ids: Iterable[str]) -> dict[str, EndedJob]:
             Forgetful.asked += 1
             if Forgetful.asked < 3:
                 raise SlurmBusy("Unable to contact slurm controller")

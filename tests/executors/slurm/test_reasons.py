@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors.remote.order import Order
-from lofarpipe.executors.slurm.client import Ended, refined, runs_never, unrecorded
+from lofarpipe.executors.slurm.client import EndedJob, refined, runs_never, unrecorded
 from lofarpipe.jobs import Job, ended_result
 
 JOB = Job("step/000", ("true",), Path("/w"), Path("/l"), memory_gb=2.0)
@@ -21,35 +21,35 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
     ("ended", "said", "exit_code", "is_lost", "problem"),
     [
         (None, "", KILLED, True, "lost on n1: it is not in the queue any more, and Slurm knows nothing else of it"),
-        (Ended("NODE_FAIL"), "", KILLED, True, "lost with its node on n1"),
-        (Ended("BOOT_FAIL"), "", KILLED, True, "lost: its node could not be started on n1"),
-        (Ended("PREEMPTED"), "", KILLED, True, "lost: another job took its place on n1"),
-        (Ended("FAILED", 0, 9), "", KILLED, True, "lost with its guard (signal 9) on n1"),
-        (Ended("FAILED", 1, 0, reason="JobLaunchFailure"), "", KILLED, True, "lost on n1"),
+        (EndedJob("NODE_FAIL"), "", KILLED, True, "lost with its node on n1"),
+        (EndedJob("BOOT_FAIL"), "", KILLED, True, "lost: its node could not be started on n1"),
+        (EndedJob("PREEMPTED"), "", KILLED, True, "lost: another job took its place on n1"),
+        (EndedJob("FAILED", 0, 9), "", KILLED, True, "lost with its guard (signal 9) on n1"),
+        (EndedJob("FAILED", 1, 0, reason="JobLaunchFailure"), "", KILLED, True, "lost on n1"),
         (
-            Ended("TIMEOUT"),
+            EndedJob("TIMEOUT"),
             "",
             TERMINATED,
             False,
             "ran into its time limit on n1; it needs a longer walltime, of the step or in [slurm]",
         ),
         (
-            Ended("DEADLINE"),
+            EndedJob("DEADLINE"),
             "",
             TERMINATED,
             False,
             "ran into its time limit on n1; it needs a longer walltime, of the step or in [slurm]",
         ),
-        (Ended("CANCELLED"), "", TERMINATED, False, "was cancelled in Slurm on n1, and not by this run"),
+        (EndedJob("CANCELLED"), "", TERMINATED, False, "was cancelled in Slurm on n1, and not by this run"),
         (
-            Ended("OUT_OF_MEMORY", 0, 125),
+            EndedJob("OUT_OF_MEMORY", 0, 125),
             "",
             KILLED,
             False,
             "out of memory: it used more than the 2.0 GB that it was given on n1; raise memory_gb of the step",
         ),
         (
-            Ended("FAILED", 0, 9),
+            EndedJob("FAILED", 0, 9),
             "slurmstepd: error: StepId=9.batch exceeded memory limit (713662464 > 209715200), being killed\n"
             "slurmstepd: error: Exceeded job memory limit",
             KILLED,
@@ -57,14 +57,14 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
             "out of memory: it used 0.7 GB, more than the 2.0 GB that it was given on n1; raise memory_gb of the step",
         ),
         (
-            Ended("FAILED", 0, 9),
+            EndedJob("FAILED", 0, 9),
             "slurmstepd: error: Detected 1 oom-kill event(s)",
             KILLED,
             False,
             "out of memory: it used more than the 2.0 GB that it was given on n1; raise memory_gb of the step",
         ),
         (
-            Ended("FAILED", 127),
+            EndedJob("FAILED", 127),
             "x\n/no/python: not found\n",
             127,
             False,
@@ -72,7 +72,7 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
             '"/no/python: not found"; interpreter, package and job directory must be the same on all nodes',
         ),
         (
-            Ended("COMPLETED"),
+            EndedJob("COMPLETED"),
             "",
             1,
             False,
@@ -81,27 +81,27 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
         ),
     ],
 )
-def test_without_a_record(ended: Ended | None, said: str, exit_code: int, is_lost: bool, problem: str) -> None:
+def test_without_a_record(ended: EndedJob | None, said: str, exit_code: int, is_lost: bool, problem: str) -> None:
     result = unrecorded(ORDER, ended, "n1", said)
     assert (result.exit_code, result.is_lost, result.reason()) == (exit_code, is_lost, problem)
     assert (result.ok, result.memory_gb, result.node) == (False, 2.0, "n1")
 
 
 def test_node_is_what_slurm_says_where_there_was_no_guard() -> None:
-    assert unrecorded(ORDER, Ended("NODE_FAIL", node="n7"), "", "").reason() == "lost with its node on n7"
+    assert unrecorded(ORDER, EndedJob("NODE_FAIL", node="n7"), "", "").reason() == "lost with its node on n7"
     order = replace(ORDER, job=replace(JOB, memory_gb=None))
-    assert "more than what it was given; set" in unrecorded(order, Ended("OUT_OF_MEMORY"), "", "").reason()
+    assert "more than what it was given; set" in unrecorded(order, EndedJob("OUT_OF_MEMORY"), "", "").reason()
 
 
 def test_interrupted_job_gets_the_reason_of_slurm() -> None:
     result = replace(ended_result(JOB, 1.0, "n1"), problem="interrupted by SIGTERM on n1", is_lost=True)
-    timeout = refined(ORDER, result, Ended("TIMEOUT"), "")
+    timeout = refined(ORDER, result, EndedJob("TIMEOUT"), "")
     assert (timeout.problem.startswith("ran into its time limit on n1"), timeout.is_lost) == (True, False)
     assert timeout.start_s == 1.0
-    preempted = refined(ORDER, result, Ended("PREEMPTED"), "")
+    preempted = refined(ORDER, result, EndedJob("PREEMPTED"), "")
     assert (preempted.problem, preempted.is_lost) == ("lost: another job took its place on n1", True)
     assert refined(ORDER, result, None, "") == result
-    assert refined(ORDER, result, Ended("FAILED", 143), "") == result
+    assert refined(ORDER, result, EndedJob("FAILED", 143), "") == result
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ CHANNELS_OUT = {1: 2, 29: 2, 30: 3, 40: 4, 49: 4, 50: 2, 59: 2, 60: 3, 80: 4, 89
 
 @pytest.mark.parametrize(("nfrequencies", "nchans"), [*CHANNELS_OUT.items(), (244, 6), (366, 9), (488, 12)])
 def test_output_channels(nfrequencies, nchans):
-    assert historical.count_channels_out(nfrequencies) == nchans
+    assert historical.historical_channels_out(nfrequencies) == nchans
 
 
 def test_bands():
@@ -59,14 +59,14 @@ def test_time_steps(sample_s, averaged_s):
 def test_sizes_with_stretch_and_padding():
     # 3136 pixels: a field of 3076 pixels of 1 deg
     for stretch, height in ((0.8, 2520), (1.2, 3780), (1.5, 4704)):
-        size, _ = historical.image_sizes(1.0, 3076.0, 1.0, 1.0, stretch)
+        size, _ = historical.historical_image_sizes(1.0, 3076.0, 1.0, 1.0, stretch)
         assert size == (3136, height)
-    assert historical.image_sizes(1.0, 3076.0, 1.0, 1.4, 1.0) == ((3136, 3136), (4410, 4410))
+    assert historical.historical_image_sizes(1.0, 3076.0, 1.0, 1.4, 1.0) == ((3136, 3136), (4410, 4410))
 
 
 def test_a_field_of_no_pixels_is_refused():
     with pytest.raises(ValueError, match="smaller than a pixel"):
-        historical.image_sizes(1.5, 0.001, 1.0, 1.0, 1.0)
+        historical.historical_image_sizes(1.5, 0.001, 1.0, 1.0, 1.0)
 
 
 def test_baseline_averaging_lengths():

@@ -12,7 +12,13 @@ import pytest
 from doc_pages import REPOSITORY, column_words
 from lofarpipe.imaging.beam.spectral import SpectralIndex
 from lofarpipe.imaging.quality import comparison
-from lofarpipe.imaging.quality.comparison import compare, is_isolated, read_expected, signal_to_noise, write_comparison
+from lofarpipe.imaging.quality.comparison import (
+    compare_fluxes,
+    is_isolated,
+    read_expected,
+    signal_to_noise,
+    write_comparison,
+)
 from lofarpipe.imaging.quality.reference import Reference
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image
 from made_images import BEAM_DEG, CELL_DEG, write_image
@@ -52,7 +58,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 def test_fluxes_positions_and_widths(images: Images) -> None:
-    found = compare(*images, reference_of(images[0], SOURCES), RMS_JY)
+    found = compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY)
     by_name = {source["name"]: source for source in found["sources"]}
     assert [by_name[name]["ratio"] for name in ("s0", "s1", "s2", "s3")] == pytest.approx([1, 1, 1, 0.97], abs=0.01)
     assert by_name["s3"]["east_arcsec"] == pytest.approx(1.0, abs=0.05)  # 0.1 pixel of 10 arcsec
@@ -66,7 +72,7 @@ def test_fluxes_positions_and_widths(images: Images) -> None:
 
 def test_summary(images: Images) -> None:
     # The last is below 10 times the noise, and above 5: 12 mJy over 2 mJy.
-    summary = compare(*images, reference_of(images[0], [*SOURCES, (100, 100, 0.012)]), RMS_JY)["summary"]
+    summary = compare_fluxes(*images, reference_of(images[0], [*SOURCES, (100, 100, 0.012)]), RMS_JY)["summary"]
     assert (summary["reference_sources"], summary["expected_above_5_sigma"]) == (5, 5)
     assert (summary["compared"], summary["measured"]) == (4, 4)
     assert summary["median_ratio"] == pytest.approx(1.0, abs=0.01)
@@ -74,7 +80,7 @@ def test_summary(images: Images) -> None:
 
 
 def test_one_source_has_no_scatter(images: Images) -> None:
-    summary = compare(*images, reference_of(images[0], SOURCES[:1]), RMS_JY)["summary"]
+    summary = compare_fluxes(*images, reference_of(images[0], SOURCES[:1]), RMS_JY)["summary"]
     assert summary["measured"] == 1
     assert "median_ratio" in summary
     assert "ratio_scatter" not in summary
@@ -82,13 +88,14 @@ def test_one_source_has_no_scatter(images: Images) -> None:
 
 def test_sources_come_from_the_centre_outwards(images: Images) -> None:
     distances = [
-        source["distance_deg"] for source in compare(*images, reference_of(images[0], SOURCES), RMS_JY)["sources"]
+        source["distance_deg"]
+        for source in compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY)["sources"]
     ]
     assert distances == sorted(distances)
 
 
 def test_a_source_that_is_not_there_is_said_to_be_missing(images: Images) -> None:
-    found = compare(*images, reference_of(images[0], [(100, 30, 0.5)]), RMS_JY)
+    found = compare_fluxes(*images, reference_of(images[0], [(100, 30, 0.5)]), RMS_JY)
     assert found["summary"] == {"reference_sources": 1, "expected_above_5_sigma": 1, "compared": 1, "measured": 0}
     assert found["sources"][0]["found"] is False
     assert "ratio" not in found["sources"][0]
@@ -96,7 +103,9 @@ def test_a_source_that_is_not_there_is_said_to_be_missing(images: Images) -> Non
 
 
 def test_extended_sources_have_no_loss_of_peak(images: Images) -> None:
-    (source,) = compare(*images, reference_of(images[0], SOURCES[:1], is_point=np.array([False])), RMS_JY)["sources"]
+    (source,) = compare_fluxes(*images, reference_of(images[0], SOURCES[:1], is_point=np.array([False])), RMS_JY)[
+        "sources"
+    ]
     assert "peak_loss" not in source
     assert source["ratio"] == pytest.approx(1, abs=0.01)
 
@@ -105,7 +114,7 @@ def test_a_smeared_source_loses_of_its_peak_and_not_of_its_flux(tmp_path: Path) 
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
     width = 1.5 * BEAM_DEG / CELL_DEG / 2.35482  # round, of 6 pixels: the beam has 8 x 4, so 32 / 36 of its peak
     image = read_sky_image(write_image(tmp_path / "a.fits", 32 / 36 * np.exp(-0.5 * (x**2 + y**2) / width**2)))
-    (source,) = compare(image, image, reference_of(image, [(SIDE / 2, SIDE / 2, 1.0)]), RMS_JY)["sources"]
+    (source,) = compare_fluxes(image, image, reference_of(image, [(SIDE / 2, SIDE / 2, 1.0)]), RMS_JY)["sources"]
     assert source["ratio"] == pytest.approx(1, abs=1e-3)
     assert source["peak_loss"] == pytest.approx(1 - 32 / 36, abs=1e-3)
     assert source["widening"] == pytest.approx(math.sqrt(36 / 32), abs=1e-3)
@@ -139,13 +148,13 @@ def test_only_isolated_sources_are_compared(images: Images) -> None:
 
 def test_the_brightest_are_compared(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "MOST_SOURCES", 2)
-    found = compare(*images, reference_of(images[0], SOURCES), RMS_JY)
+    found = compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY)
     assert {source["name"] for source in found["sources"]} == {"s0", "s3"}
 
 
 def test_every_entry_is_explained(images: Images) -> None:
     words = column_words(REPOSITORY / "doc" / "report.md", "| entry | what |")
-    assert words == set(compare(*images, reference_of(images[0], SOURCES), RMS_JY))
+    assert words == set(compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY))
 
 
 def test_a_comparison_is_written_and_removed(tmp_path: Path) -> None:
@@ -177,6 +186,6 @@ def test_each_source_is_expected_as_it_was_measured(images: Images, tmp_path: Pa
     # The first has no frequency there, and the last is outside; the second is 2 (132/144)^-1.5, brought back by -0.7.
     assert expected.effective_hz == pytest.approx([144e6, 132e6, 144e6])
     assert expected.reference.flux_jy == pytest.approx([2, 2 * (132 / 144) ** -0.8, 2], rel=1e-6)
-    found = compare(*images, reference_of(image, SOURCES), RMS_JY, np.array([1e8, 2e8, 3e8, 4e8]))
+    found = compare_fluxes(*images, reference_of(image, SOURCES), RMS_JY, np.array([1e8, 2e8, 3e8, 4e8]))
     named = {one["name"]: one["effective_frequency_hz"] for one in found["sources"]}
     assert named == {"s0": 1e8, "s1": 2e8, "s2": 3e8, "s3": 4e8}

@@ -18,9 +18,9 @@ from lofarpipe.imaging.quality.numbers import (
     header_facts,
     image_facts,
     image_weighting,
+    imaged_data,
     left_out,
     observation_facts,
-    observe,
     quality,
     sets_in_image,
 )
@@ -34,7 +34,7 @@ SHAPE = SetShape(nantennas=6, ntimes=10)
 @pytest.fixture(scope="module")
 def real_quality(hba_set, tmp_path_factory):
     image = read_sky_image(image_of_real_data(hba_set, tmp_path_factory.mktemp("real_quality")))
-    return quality(image, image, observe([str(hba_set)]), image_weighting(image, 0, 1.2, 80, 7000))
+    return quality(image, image, imaged_data([str(hba_set)]), image_weighting(image, 0, 1.2, 80, 7000))
 
 
 def value(facts, name):
@@ -107,7 +107,7 @@ def test_weights_of_zero_count_as_flagged(tmp_path):
     path = make_set(tmp_path / "a.MS", SHAPE, weight=0.0)
     with ct.table(path, readonly=False, ack=False) as table:
         table.putcol("WEIGHT_SPECTRUM", np.ones((105, 8, 4), np.float32), 0, 105)  # half of the slots
-    assert value(observation_facts(observe([path])), "flagged_fraction") == pytest.approx(0.5)
+    assert value(observation_facts(imaged_data([path])), "flagged_fraction") == pytest.approx(0.5)
 
 
 def test_time_of_blocks_adds_and_of_subbands_does_not(tmp_path):
@@ -119,9 +119,9 @@ def test_time_of_blocks_adds_and_of_subbands_does_not(tmp_path):
     later = made("later.MS", start_s=SHAPE.start_s + 1000)
     set_flags(high, np.ones((210, 8), bool) * (np.arange(8) < 4))
     # 100 s each; half of high is flagged, so low and high together have 75 s
-    assert observe([low]).integration_time_s == pytest.approx(100)
-    assert observe([low, high]).integration_time_s == pytest.approx(75)
-    assert observe([low, later]).integration_time_s == pytest.approx(200)
+    assert imaged_data([low]).integration_time_s == pytest.approx(100)
+    assert imaged_data([low, high]).integration_time_s == pytest.approx(75)
+    assert imaged_data([low, later]).integration_time_s == pytest.approx(200)
 
 
 def test_recorded_sets_are_in_the_image_where_an_averaged_one_covers_them(tmp_path):
@@ -147,19 +147,19 @@ def test_what_the_image_lacks_is_named():
 
 def test_no_sets():
     with pytest.raises(PipelineError, match="no measurement sets given"):
-        observe([])
+        imaged_data([])
 
 
 def test_flagged_entirely(tmp_path, dish_set):
     shutil.copytree(dish_set, tmp_path / "flagged.MS")
     with pytest.raises(MeasurementSetError, match="are flagged; there is nothing to image"):
-        observe([str(tmp_path / "flagged.MS")])
+        imaged_data([str(tmp_path / "flagged.MS")])
 
 
 def test_unknown_telescope_has_no_expected_noise_and_says_why(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(**vars(SHAPE) | {"telescope": "MeerKAT"}))
     image = read_sky_image(write_image(tmp_path / "a.fits"))
-    facts = quality(image, image, observe([path]), image_weighting(image, 0, 1.2, 0, math.inf))
+    facts = quality(image, image, imaged_data([path]), image_weighting(image, 0, 1.2, 0, math.inf))
     for name in ("expected_thermal_noise", "expected_survey_noise", "measured_over_expected"):
         assert value(facts, name) is None
         assert facts[name]["source"].startswith("unknown: ")
@@ -168,7 +168,7 @@ def test_unknown_telescope_has_no_expected_noise_and_says_why(tmp_path):
 def test_survey_noise_of_a_field_with_no_time_left(tmp_path):
     path = make_set(tmp_path / "a.MS", SHAPE)
     image = read_sky_image(write_image(tmp_path / "a.fits"))
-    observation = observe([path])
+    observation = imaged_data([path])
     object.__setattr__(observation, "integration_time_s", 0.0)
     facts = expected_noise(observation, image_weighting(image, 0, 1.2, 0, math.inf))
     assert facts["expected_survey_noise"]["source"].startswith("unknown: bandwidth")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markupsafe import escape
 
-from lofarpipe.report.html.markup import Html, cut, each, figure, fill, items, joined, shown, table
+from lofarpipe.report.html.markup import Html, cut, each, escaped, figure, fill, item_list, joined, table
 
 
 def test_text_is_escaped_and_a_piece_is_not() -> None:
@@ -25,11 +25,11 @@ def test_pattern_is_filled_with_what_is_escaped() -> None:
 def test_pieces_one_after_the_other() -> None:
     assert joined([Html("<i>"), Html("</i>")], " ") == "<i> </i>"
     assert each("<b>{}</b>", ["1", "&"]) == "<b>1</b><b>&amp;</b>"
-    assert items(["a", "\x1b[1m<"], "warnings") == '<ul class="warnings"><li>a</li><li>&lt;</li></ul>\n'
+    assert item_list(["a", "\x1b[1m<"], "warnings") == '<ul class="warnings"><li>a</li><li>&lt;</li></ul>\n'
 
 
 def test_what_programs_say_has_no_colours() -> None:
-    assert shown("\x1b[31mred\x1b[0m & \x07dead\r\nend") == "red &amp; dead\nend"
+    assert escaped("\x1b[31mred\x1b[0m & \x07dead\r\nend") == "red &amp; dead\nend"
 
 
 def test_numbers_of_a_table_are_marked() -> None:
