@@ -1,0 +1,69 @@
+"""A journal that the version of November 2026 wrote: what it says is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lofarpipe.state import fingerprints, history
+from noting_site import Site
+
+JOURNAL = Path(__file__).with_name("old_journal.jsonl")  # runs with the files a b c, then with b c
+HERE = "/here"  # stands in it for the directory of the test
+THEN_NS = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Return a site with the files of that version, where texts have the same digests in every directory."""
+
+    def sha256(content: bytes) -> object:
+        return hashlib.sha256(content.replace(os.fsencode(tmp_path), HERE.encode()))
+
+    monkeypatch.chdir(tmp_path)
+    for module in (fingerprints, history):
+        monkeypatch.setattr(module, "hashlib", SimpleNamespace(sha256=sha256))
+    made = Site(tmp_path)
+    made.job.mkdir()
+    (tmp_path / "in/x.txt").write_text("x\n")
+    for name in "abc":
+        for step in ("copy", "again"):
+            (made.job / f"{name}.{step}").write_text(f"{name}\n")
+    (tmp_path / "out/joined.txt").write_text("b\nc\n")
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        os.utime(path, ns=(THEN_NS, THEN_NS))
+    (made.job / "journal.jsonl").write_text(JOURNAL.read_text().replace(HERE, str(tmp_path)))
+    return made
+
+
+def files(site: Site, products: str) -> str:
+    return f"list.control.files=[{', '.join(f'{site.here}/in/{name}.txt' for name in products)}]"
+
+
+def test_nothing_runs_again(site: Site) -> None:
+    assert site.run(files(site, "bc")) == []
+
+
+def test_new_product_runs_alone(site: Site) -> None:
+    assert site.run(files(site, "xcb")) == ["again-x", "copy-x", "join"]
+    labels = {event["job"]: Path(event["label"]).name for event in site.events("job_done")}
+    assert labels["copy/003"] == "x.txt"
+    assert site.run(files(site, "xcb")) == []
+
+
+def test_removed_product_is_still_good(site: Site) -> None:
+    assert site.run(files(site, "cab")) == ["join"]
+
+
+def test_killed_run_goes_on(site: Site) -> None:
+    """It is cut where one job is done and two run."""
+    path = site.job / "journal.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    last = next(place for place, line in enumerate(lines) if '"job": "copy/002"' in line)
+    path.write_text("".join(lines[: last + 1]))
+    expected = ["again-a", "again-b", "again-c", "copy-b", "copy-c", "join"]
+    assert site.run(files(site, "abc")) == expected
