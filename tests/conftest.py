@@ -145,10 +145,14 @@ def wsclean_with_idg() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _tables_of_packages() -> None:
-    """casacore names its tables when it is imported, which may be in any test."""
+    """casacore looks for its tables once in a process: not in a test whose directory goes."""
+    from casacore.measures import measures
+
     from lofarpipe.support.data_directories import set_data_directories
 
     set_data_directories()
+    tools = measures()
+    tools.measure(tools.epoch("UTC", "2020/01/01"), "UT1")
 
 
 @pytest.fixture(autouse=True)

@@ -80,7 +80,8 @@ def _columns(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _plain(text: str, job: Path) -> str:
-    """Return a text without the places of this job."""
+    """Return a text without the places of this job, and without the size of a file with them in its header."""
     if text.startswith("{"):
         text = json.dumps(json.loads(text), indent=0)
+    text = re.sub(r"(SkyImage_\[\d+\]\.size)=\d+", r"\1", text)
     return re.sub(r"scratch/\S{1,20}?-[0-9a-f]{8}-", "scratch/", text.replace(str(job.parent), "HERE"))
