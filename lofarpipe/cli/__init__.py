@@ -294,11 +294,12 @@ def forget_step(options: argparse.Namespace) -> int:
     from lofarpipe.executors.factory import orders_directory
     from lofarpipe.executors.remote.order import discard_records
     from lofarpipe.state.journal import Journal
+    from lofarpipe.state.uptodate import Ledger
 
     settings, pipeline = reading(options).sound()
     make_directory(settings.job_directory)
     with Journal(journal_file(settings)) as journal:
-        forgotten = forget(options.forget, pipeline.steps, journal)
+        forgotten = forget(options.forget, pipeline.steps, Ledger(journal, settings))
         discard_records(orders_directory(settings))
     print(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
     return 0

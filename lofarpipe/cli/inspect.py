@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import duration_text
 from lofarpipe.pipeline.steps import Step, flattened
-from lofarpipe.state.history import Event, History
-from lofarpipe.state.journal import Journal
+from lofarpipe.state.history import Event, History, step_of
+from lofarpipe.state.jobs import JobLedger
+from lofarpipe.state.uptodate import Ledger
 
 STATES = {"step_done": "done", "step_started": "not finished", "step_forgotten": "forgotten"}
 HEADER = ("step", "state", "when", "took", "jobs", "failed")
@@ -44,7 +45,7 @@ def _row(entry: str, event: Event, history: History) -> tuple[str, str, str, str
     return entry, STATES[event["event"]], when, took, jobs, str(event.get("failed", ""))
 
 
-def forget(name: str, steps: Sequence[Step], journal: Journal) -> list[str]:
+def forget(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:
     """Make the next run start at a step: what it and all after it did counts no more; return their names.
 
     A step inside a loop takes the loop with it, for its iterations build on each other. A name like ``average/007``
@@ -56,7 +57,7 @@ def forget(name: str, steps: Sequence[Step], journal: Journal) -> list[str]:
         If the pipeline has no such step, or the journal no such job; it names the nearest.
     """
     if "/" in name:
-        return forget_job(name, journal)
+        return forget_job(name, ledger)
     known = [step.name for step in flattened(steps)]
     if name not in known:
         raise PipelineError(f"--forget {name}: there is no such step{nearest(name, known)}; it has: {', '.join(known)}")
@@ -65,6 +66,7 @@ def forget(name: str, steps: Sequence[Step], journal: Journal) -> list[str]:
     after = list(flattened(steps[places[0] :]))
     if start.kind != "loop":  # a sub-pipeline runs once: what stands before the step in it is still good
         after = after[[step.name for step in after].index(name) :]
+    journal = ledger.history
     entries = list(journal.steps())
     with_jobs = journal.steps_with_jobs()
     forgotten = [
@@ -74,11 +76,11 @@ def forget(name: str, steps: Sequence[Step], journal: Journal) -> list[str]:
         if journal.last_done(entry) or entry in with_jobs
     ]
     for entry in forgotten:
-        journal.record("step_forgotten", step=entry)
+        JobLedger(ledger, entry).forget()
     return forgotten
 
 
-def forget_job(name: str, journal: Journal) -> list[str]:
+def forget_job(name: str, ledger: Ledger) -> list[str]:
     """Make the next run run one job; return its name.
 
     Raises
@@ -86,8 +88,9 @@ def forget_job(name: str, journal: Journal) -> list[str]:
     PipelineError
         If no job of this name began; it names the nearest.
     """
+    journal = ledger.history
     known = [job for step in journal.steps_with_jobs() for job in journal.jobs_of(step)]
     if name not in known:
         raise PipelineError(f"--forget {name}: no such job began{nearest(name, known)}")
-    journal.record("job_forgotten", step=name.rpartition("/")[0], job=name)
+    JobLedger(ledger, step_of(name)).forget(name)
     return [name]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +14,14 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.guardian import guardians
 from lofarpipe.executors.local.process import send_signal, session_members
 from lofarpipe.executors.local.staging import MARKER, remove_directory
-from lofarpipe.state.former_outputs import remove, settle
-from lofarpipe.state.history import Event, History, texts_of
+from lofarpipe.state.history import Event, History, step_of
+from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
 from lofarpipe.state.uptodate import Ledger
-from lofarpipe.support.disk import io_problem
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 
 PATIENCE_S = 15.0  # its guardian ends the jobs of a killed run in less
 FORCE_S = 5.0
 POLL_S = 0.05
-LOCAL = "local"
 OWNER = "LOFARPIPE_JOB_DIRECTORY"  # in the environment of jobs
 
 Tell = Callable[[str], None]
@@ -54,11 +51,10 @@ class Leftovers:
         """
         jobs = {job: event for job, event in self._journal.open_jobs().items() if not event.get("is_cleared")}
         self._wait({job: event for job, event in jobs.items() if is_local(event)})
-        for job, event in jobs.items():
-            if is_cleared_at_the_start(event):
-                self._clear_job(job, event)
-        for job in self._journal.left_aside():
-            settle(self._journal, job)
+        for event in filter(is_over, jobs.values()):
+            _remove_directories(event)
+        for step in dict.fromkeys(map(step_of, [*jobs, *self._journal.left_aside()])):
+            JobLedger(self.ledger, step).repair(self.tell)
 
     def _wait(self, jobs: Mapping[str, Event]) -> None:
         """Wait for the jobs of a killed run, and for what ends them; end both if it takes too long."""
@@ -94,53 +90,6 @@ class Leftovers:
 
         return living
 
-    def _clear_job(self, job: str, event: Event) -> None:
-        for key in ("tempdir", "stage"):
-            if event.get(key):
-                _remove_own(Path(event[key]))
-        for path in texts_of(event.get("makes")):
-            if self._journal.written.get(path) is None:  # else an earlier run wrote it, and it comes back
-                remove(path)
-        done = [self._clear(Path(path)) for path in self._incomplete(event)]
-        self._journal.record("job_cleared", step=event.get("step"), job=job, cleared=done)
-        if done:
-            self.tell(f"{job} was cut off; {'; '.join(done)}")
-
-    def _incomplete(self, event: Event) -> Iterator[str]:
-        """Yield what is there now, was not when the job began, and that no job or step which ended has written."""
-        written = {path for path, mark in self._journal.written.items() if mark is not None}
-        for path, mark in (event.get("before") or {}).items():
-            if mark is not None or not os.path.lexists(path) or self.ledger.is_bookkeeping(path):
-                continue
-            is_product = path in (event.get("outputs") or ()) or _is_file_or_table(path)
-            if is_product and not any(name == path or name.startswith(f"{path}/") for name in written):
-                yield path
-
-    def _clear(self, path: Path) -> str:
-        """Remove what is below the working directory, move aside what is elsewhere; return what was done, in words."""
-        try:
-            if not self.ledger.is_below_workdir(str(path)):
-                return f"{path} is not complete, and is now {_move_aside(path)}"
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        except OSError as err:
-            raise PipelineError(
-                f"{path}: not complete, and cannot be removed before it is made again: {io_problem(err)}"
-            ) from err
-        return f"{path} was not complete, and is removed"
-
-
-def is_local(event: Event) -> bool:
-    """Whether a job that did not end was run on the machine of its engine; ``event`` is its start."""
-    return event.get("executor") in (LOCAL, None)
-
-
-def is_cleared_at_the_start(event: Event) -> bool:
-    """Whether what a job left that did not end is cleared away before a run begins, or was."""
-    return is_local(event) or bool(event.get("is_lost"))
-
 
 def mark_processes(job_directory: Path) -> None:
     """Let every process that this one starts carry the name of the job directory.
@@ -175,6 +124,13 @@ def _listed(processes: list[int]) -> str:
     return ", ".join(map(str, processes)) or "none any more"
 
 
+def _remove_directories(event: Event) -> None:
+    """Remove the directories that were made for a job."""
+    for key in ("tempdir", "stage"):
+        if event.get(key):
+            _remove_own(Path(event[key]))
+
+
 def _remove_own(directory: Path) -> None:
     """Remove a directory that was made for a job; one of somebody else stays."""
     if (directory / MARKER).exists():
@@ -182,15 +138,3 @@ def _remove_own(directory: Path) -> None:
     else:
         with contextlib.suppress(OSError):  # it was just made, and is empty; or it is not ours
             directory.rmdir()
-
-
-def _is_file_or_table(path: str) -> bool:
-    """Whether removing it removes one product: other directories may hold those of several jobs."""
-    return not Path(path).is_dir() or Path(path).is_symlink() or Path(path, "table.dat").is_file()
-
-
-def _move_aside(path: Path) -> Path:
-    number = 1
-    while os.path.lexists(f"{path}.incomplete-{number}"):
-        number += 1
-    return path.rename(f"{path}.incomplete-{number}")

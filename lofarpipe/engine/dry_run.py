@@ -24,6 +24,7 @@ from lofarpipe.pipeline.control import list_items, loop_count, plugin_call
 from lofarpipe.pipeline.plugins import STEP_PREFIX, declared, find_plugin, load, run_plugin
 from lofarpipe.pipeline.references import Results, references, resolve_known
 from lofarpipe.pipeline.steps import KINDS, Step, flattened
+from lofarpipe.state.jobs import JobLedger
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Ledger
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.python2 import loader as python2
@@ -212,8 +213,9 @@ class DryRun(Run):
             return self.ledger.take(entry)
         if reason != NEVER_DONE:
             self._tell(f"# {step.name}: runs again: {reason}")
-        prepared = self._numbered(entry, prepared)
-        jobs = self._step_jobs(step, entry, self._work_of(prepared))
+        ledger = JobLedger(self.ledger, entry)
+        prepared = self._numbered(ledger, prepared)
+        jobs = self._step_jobs(step, self._work_of(prepared), ledger)
         if jobs.kept:
             self._tell(f"# {step.name}: {len(jobs.kept)} of {len(work.jobs)} jobs were done before")
         jobs.refuse_unsafe()

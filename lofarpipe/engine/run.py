@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.engine.cleanup import LOCAL, Leftovers, mark_processes
+from lofarpipe.engine.cleanup import Leftovers, mark_processes
 from lofarpipe.engine.disk_check import refuse_without_room
 from lofarpipe.engine.feedback_step import PreparedFeedback, finish_feedback, prepare_feedback
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.job_numbers import Numbering
 from lofarpipe.engine.journal_events import executor_name
 from lofarpipe.engine.recipe import (
     Prepared,
@@ -26,7 +25,16 @@ from lofarpipe.engine.recipe import (
     prepare,
     products_of,
 )
-from lofarpipe.engine.step_jobs import CommandFile, Context, Outputs, StepJobs, Work, failure_text, write_job_files
+from lofarpipe.engine.step_jobs import (
+    CommandFile,
+    Context,
+    Outputs,
+    StepJobs,
+    Work,
+    failure_text,
+    job_keys,
+    write_job_files,
+)
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Executor, Interrupted
 from lofarpipe.pipeline.control import is_true, loop_count, plugin_call
@@ -36,7 +44,8 @@ from lofarpipe.pipeline.references import Results, resolve
 from lofarpipe.pipeline.steps import BROKEN, Step, refreshed, with_counters
 from lofarpipe.report import Journalled, Reporters
 from lofarpipe.state.history import History
-from lofarpipe.state.uptodate import NEVER_DONE, JobLedger, Ledger
+from lofarpipe.state.jobs import LOCAL, JobLedger
+from lofarpipe.state.uptodate import NEVER_DONE, Ledger
 from lofarpipe.support.files import remove_unfinished
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import write_atomically
@@ -216,9 +225,9 @@ class Run:
     def _work_of(self, prepared: StepPlan) -> Work:
         return recipe_work(prepared) if isinstance(prepared, Prepared) else feedback_work(prepared)
 
-    def _numbered(self, entry: str, prepared: StepPlan) -> StepPlan:
+    def _numbered(self, jobs: JobLedger, prepared: StepPlan) -> StepPlan:
         """Return a step with the numbers that its jobs have in the journal."""
-        numbers = Numbering(self._work_of(prepared), JobLedger(self.ledger, entry)).numbers()
+        numbers = jobs.numbers(job_keys(self._work_of(prepared)))
         is_as_built = all(place == number for place, number in numbers.items())
         return prepared if is_as_built else prepared.numbered(numbers)
 
@@ -236,8 +245,9 @@ class Run:
         if reason != NEVER_DONE:
             self.reporters.notice(f"{step.name}: runs again: {reason}")
         started = time.monotonic()
-        work = self._work_of(self._numbered(entry, prepared))
-        jobs = self._step_jobs(step, entry, work)
+        ledger = JobLedger(self.ledger, entry)
+        work = self._work_of(self._numbered(ledger, prepared))
+        jobs = self._step_jobs(step, work, ledger)
         jobs.refuse_unsafe()
         self.reporters.step_started(step.name, step.type or step.kind, len(work.jobs))
         if jobs.kept:
@@ -264,9 +274,9 @@ class Run:
                 f"--forget {failed[0]} lets it run again"
             )
 
-    def _step_jobs(self, step: Step, entry: str, work: Work) -> StepJobs:
+    def _step_jobs(self, step: Step, work: Work, ledger: JobLedger) -> StepJobs:
         context = Context(self.settings, self.executor, self.journal, self.reporters)
-        return StepJobs(step.name, entry, work, context, JobLedger(self.ledger, entry))
+        return StepJobs(step.name, work, context, ledger)
 
     def _journal_name(self, step: Step) -> str:
         """Return the name under which a step is journalled: inside loops with the counters."""

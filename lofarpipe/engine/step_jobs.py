@@ -6,12 +6,12 @@ import json
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.engine.cleanup import LOCAL
 from lofarpipe.engine.disk_check import with_estimate
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.journal_events import done_facts, executor_name, job_entry, result_of, start_facts
@@ -23,7 +23,8 @@ from lofarpipe.state.fingerprints import named_files, texts
 from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
 from lofarpipe.state.history import Event, History, fingerprint, texts_of
 from lofarpipe.state.inplace import Stamps, UnsafeJobs, changes_since
-from lofarpipe.state.uptodate import Began, Identity, JobLedger, text_of
+from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger
+from lofarpipe.state.uptodate import Began, Identity, text_of
 from lofarpipe.support.plain_text import printable
 from lofarpipe.support.utilities import append_whole, few_files, files_of, write_atomically
 
@@ -142,6 +143,13 @@ class Work:
     retries: int = 0  # of a job that failed
 
 
+def job_keys(work: Work) -> Iterator[JobKey]:
+    """Yield the marks by which the jobs of a step are found in the journal."""
+    for planned in work.jobs:
+        changes = partial(work.changed_inputs, planned)
+        yield JobKey(planned.place, fingerprint(work.job_identity(planned)), work.label_of(planned), changes)
+
+
 @dataclass(frozen=True)
 class Context:
     """What a run gives to each of its steps."""
@@ -165,10 +173,10 @@ class StepJobs:
     """
 
     step: str  # its name
-    entry: str  # its name in the journal
     work: Work
     context: Context
     ledger: JobLedger
+    entry: str = field(init=False)  # the name of the step in the journal
     kept: Mapping[str, Event] = field(init=False)
     pending: list[PlannedJob] = field(init=False)
     left: list[str] = field(init=False)
@@ -182,10 +190,12 @@ class StepJobs:
     _own: dict[str, list[str]] = field(default_factory=dict)  # outputs of earlier runs, by name in the journal
 
     def __post_init__(self) -> None:
+        self.entry = self.ledger.entry
         self._planned = {planned.job.name: planned for planned in self.work.jobs}
         entries = {job_entry(self.entry, planned.job): planned for planned in self.work.jobs}
-        self.kept = self.ledger.kept(list(entries), lambda entry: self.work.job_identity(entries[entry]))
-        self.pending = [planned for entry, planned in entries.items() if entry not in self.kept]
+        pending = self.ledger.pending(list(entries), lambda entry: self.work.job_identity(entries[entry]))
+        self.pending = [planned for entry, planned in entries.items() if entry in pending]
+        self.kept = {entry: self.context.journal.last_job(entry) or {} for entry in entries if entry not in pending}
         starts = {planned.job.name: self.context.journal.open_job(entry) for entry, planned in entries.items()}
         self._makes = {name: set(texts_of(start.get("makes"))) for name, start in starts.items() if start}
         self.left = [job for job in self.context.journal.known_jobs(self.entry) if job not in entries]
@@ -308,10 +318,8 @@ class StepJobs:
         if again:
             result = replace(result, log=set_aside(result.log, tries))
         facts = done_facts(self.entry, planned, result, reason)
-        ledger = self.ledger.facts(self.work.job_identity(planned), self._began.before)
-        if reason is None and (made := self._made(planned, ledger)):
-            facts["made"] = made
-        self.context.journal.record("job_done", **facts, attempt=tries, **ledger)
+        products = partial(self._products, planned)
+        self.ledger.record(self.work.job_identity(planned), self._began.before, products, **facts, attempt=tries)
         if again:
             self._again.append(planned)
             self.context.reporters.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
@@ -326,18 +334,14 @@ class StepJobs:
             if path not in self.context.journal.owners:
                 remove(path)
 
-    def _made(self, planned: PlannedJob, ledger: Mapping[str, object]) -> list[str]:
-        """Return the outputs that a job wrote, where they were not staged.
+    def _products(self, planned: PlannedJob) -> Iterable[str]:
+        """Return what may be outputs of a job, where they were not staged.
 
-        Of a script that is what it returned, of a known program what such a command writes. It counts if it was not
-        there before the step, or was the job's already: a job may change files of others, too.
+        Of a script that is what it returned, of a known program what such a command writes.
         """
         if planned.job.staged or self.context.settings.lenient:
             return []
-        own = self._own.get(job_entry(self.entry, planned.job), ())
-        written = ledger["written"] if isinstance(ledger["written"], dict) else {}
-        new = {path for path, mark in written.items() if mark and (path not in self._began.before or path in own)}
-        return sorted(new.intersection(self.work.products_of(planned) or _returned(planned))) if new else []
+        return self.work.products_of(planned) or _returned(planned)
 
     def _tell_notices(self) -> None:
         notices = self.context.executor.notices

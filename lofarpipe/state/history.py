@@ -88,8 +88,8 @@ class History:
         self._set_aside_by: dict[str, str] = {}  # job -> executor
         self._steps: dict[str, Event] = {}
         self._jobs: dict[str, dict[str, Event]] = {}  # step -> job -> its end
-        self._left: dict[str, dict[str, Event]] = {}  # the same of jobs that their step has not any more
-        self._left_of: dict[str, set[str]] = {}  # file -> those of these jobs that name it
+        self._removed: dict[str, dict[str, int]] = {}  # step -> jobs that it has not any more -> since which event
+        self._written_since: dict[str, dict[str, int]] = {}  # file -> step that wrote it since then -> its last event
         self._open: dict[str, Event] = {}  # job -> its start
         self._unsafe: dict[str, tuple[int, dict[str, Any]]] = {}  # step -> serial number of its start, what it said
         self._run: Event = {}  # the last that began
@@ -122,8 +122,8 @@ class History:
 
     def end_of(self, job: str) -> Event | None:
         """Return the facts of the end of a job, however it ended; None if it did not, or began again."""
-        step = step_of(job)
-        return self._jobs.get(step, {}).get(job) or self._left.get(step, {}).get(job)
+        end = self._jobs.get(step_of(job), {}).get(job)
+        return None if end is None or self._is_written_over(job, end) else end
 
     def open_job(self, job: str) -> Event | None:
         """Return the start of a job that did not end."""
@@ -131,32 +131,47 @@ class History:
 
     def jobs_ended(self, step: str) -> list[Event]:
         """Return the facts of the jobs of a step that ended, with the ``serial`` numbers of their ends."""
-        return list(self._jobs.get(step, {}).values())
+        removed = self._removed.get(step, {})
+        return [end for job, end in self._jobs.get(step, {}).items() if job not in removed]
 
     def all_ended(self, step: str) -> list[Event]:
         """Return the same, also of jobs that the step has not any more."""
-        return [*self._left.get(step, {}).values(), *self._jobs.get(step, {}).values()]
+        return [end for job, end in self._jobs.get(step, {}).items() if not self._is_written_over(job, end)]
 
     def known_jobs(self, step: str) -> dict[str, Event]:
         """Return the start of each job of a step that is open, else its end; also of jobs that it has not any more."""
         started = {job: event for job, event in self._open.items() if step_of(job) == step}
-        return {**self._left.get(step, {}), **self._jobs.get(step, {}), **started}
+        return {**{end["job"]: end for end in self.all_ended(step)}, **started}
 
     def leave(self, step: str, jobs: Iterable[str]) -> None:
-        """Set aside the ends of jobs that a step has not any more, and take back those of all others.
+        """Note which jobs a step has not any more.
 
-        What they did is still good when the step has them again, unless somebody writes over it meanwhile.
+        What they did is still good when the step has them again, unless somebody wrote over it meanwhile.
         """
-        if step not in self._jobs and step not in self._left:
-            return
-        ends = {**self._left.pop(step, {}), **self._jobs.get(step, {})}
-        left = {job: ends.pop(job) for job in jobs if job in ends}
-        self._jobs[step] = ends
-        if left:
-            self._left[step] = left
-        for job, end in left.items():
-            for path in {*(end.get("files") or ()), *(end.get("written") or ())}:
-                self._left_of.setdefault(path, set()).add(job)
+        removed, before = dict.fromkeys(jobs, self._count), self._removed.pop(step, {})
+        ends = self._jobs.get(step, {})
+        for job in [job for job in before if job not in removed]:
+            if job in ends and self._is_written_over(job, ends[job], before[job]):
+                del ends[job]
+        if removed:
+            self._removed[step] = {**removed, **{job: before[job] for job in removed if job in before}}
+
+    def _is_written_over(self, job: str, end: Event, since: int | None = None) -> bool:
+        """Whether what a job did was written over since its step had it not any more.
+
+        Of a job that its step has a later change of what it wrote is the work of what comes after it. Of these it is
+        another job that took their place.
+        """
+        step = step_of(job)
+        since = self._removed.get(step, {}).get(job) if since is None else since
+        if since is None:
+            return False
+        written = end.get("written") or {}
+        return any(
+            serial > since and (writer == step or path in written)
+            for path in {*(end.get("files") or ()), *written}
+            for writer, serial in self._written_since.get(path, {}).items()
+        )
 
     def left_aside(self) -> list[str]:
         """Return the jobs for which a run that ended set files aside, and of which none can be running now."""
@@ -172,7 +187,7 @@ class History:
 
     def jobs_done(self, step: str) -> int:
         """Return how many jobs of a step ended well, and did not begin again."""
-        return sum(event.get("problem") is None for event in self._jobs.get(step, {}).values())
+        return sum(end.get("problem") is None for end in self.jobs_ended(step))
 
     def jobs_of(self, step: str) -> list[str]:
         """Return the jobs of a step that began, or may have begun."""
@@ -184,7 +199,7 @@ class History:
 
     def steps_with_jobs(self) -> set[str]:
         """Return the steps of which any job began."""
-        return {*self._jobs, *self._left, *map(step_of, self._open)}
+        return {*self._jobs, *map(step_of, self._open)}
 
     def open_jobs(self) -> dict[str, Event]:
         """Return the starts of the jobs that did not end, with the ``boot`` and ``executor`` of their run."""
@@ -237,13 +252,13 @@ class History:
 
     def _apply_job(self, what: str, job: str, event: Event) -> None:
         if what == "job_started":
-            self._remove_end(job)
+            self._jobs.get(step_of(job), {}).pop(job, None)
             facts = {key: self._run.get(key) for key in ("boot", "executor")}
             before = event.get("before") or {}
             self._open[job] = {**event, **facts, "before": before, "serial": self._count}
         elif what == "job_done":
             self._jobs.setdefault(step_of(job), {})[job] = {**event, "serial": self._count}
-            self._write_over(step_of(job), event.get("written") or ())
+            self._note_writer(step_of(job), event.get("written") or ())
             self._apply_outputs(job, event)
             # One that was lost has ended, and may have stopped anywhere.
             if event.get("is_lost") and job in self._open:
@@ -262,7 +277,7 @@ class History:
             self._open[job]["is_cleared"] = True
         elif what == "job_forgotten":
             self._open.pop(job, None)
-            self._remove_end(job)
+            self._jobs.get(step_of(job), {}).pop(job, None)
             self.unsafe(step_of(job))[1].pop(job, None)
             self._steps[step_of(job)] = {**event, "event": "step_forgotten"}
 
@@ -274,23 +289,9 @@ class History:
                 self.owners.pop(path, None)
         self.owners |= dict.fromkeys(texts_of(event.get("made")), job)
 
-    def _remove_end(self, job: str) -> None:
-        step = step_of(job)
-        self._jobs.get(step, {}).pop(job, None)
-        if self._left:
-            self._left.get(step, {}).pop(job, None)
-
-    def _write_over(self, step: str, paths: Collection[str]) -> None:
-        """Forget jobs that their steps have not any more, and whose work a step writes over.
-
-        Of a planned job a later change of what it wrote is the work of what comes after it. Of these it is another
-        job that took their place.
-        """
-        for path in paths if self._left else ():
-            for job in self._left_of.get(path, ()):
-                ends = self._left.get(step_of(job), {})
-                if job in ends and (step == step_of(job) or path in (ends[job].get("written") or ())):
-                    del ends[job]
+    def _note_writer(self, step: str, paths: Collection[str]) -> None:
+        for path in paths if self._removed else ():
+            self._written_since.setdefault(path, {})[step] = self._count
 
     def _apply_step(self, what: str, step: str, event: Event) -> None:
         if what == "step_started":
@@ -301,7 +302,7 @@ class History:
             self._unsafe[step] = (self._count, dict(event.get("unsafe") or {}))
         elif what == "step_done":
             self._steps[step] = {**event, "serial": self._count}
-            self._write_over(step, event.get("written") or ())
+            self._note_writer(step, event.get("written") or ())
             self._apply_files(event)
             self.maps |= event.get("maps") or {}
         elif what == "step_forgotten":
@@ -313,7 +314,7 @@ class History:
         if step in self._steps:
             self._steps[step] = event
         self._jobs.pop(step, None)
-        self._left.pop(step, None)
+        self._removed.pop(step, None)
         self._unsafe.pop(step, None)
         self._open = {job: facts for job, facts in self._open.items() if step_of(job) != step}
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.state import uptodate as module
+from lofarpipe.state import jobs as module
 from lofarpipe.state.history import History
-from lofarpipe.state.uptodate import NEVER_DONE, JobLedger, Ledger
+from lofarpipe.state.jobs import JobLedger
+from lofarpipe.state.uptodate import NEVER_DONE, Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 Identity = dict[str, object]
@@ -37,17 +38,17 @@ class Pipeline:
             self.ledger.take(entry)
             return []
         ledger = JobLedger(self.ledger, entry)
-        kept = ledger.kept(list(identities), identities.__getitem__)
-        pending = [job for job in identities if job not in kept]
-        began = self.ledger.look(entry, whole, kept.values())
+        self.reasons = ledger.pending(list(identities), identities.__getitem__)
+        pending = [job for job in identities if job in self.reasons]
+        kept = [self.history.last_job(job) or {} for job in identities if job not in pending]
+        began = self.ledger.look(entry, whole, kept)
         self.ledger.begin(began)
         for job in pending:
             self.history.record("job_started", step=entry, job=job, before={})
         if write is not None:
             write()
         for job in pending:
-            facts = ledger.facts(identities[job], began.before)
-            self.history.record("job_done", step=entry, job=job, problem=None, **facts)
+            ledger.record(identities[job], began.before, tuple, step=entry, job=job, problem=None)
         self.ledger.finish(began, {})
         return pending
 
@@ -66,8 +67,8 @@ def two(pipeline: Pipeline) -> dict[str, list[object]]:
 
 
 def test_jobs_that_were_never_done_run_once(pipeline: Pipeline) -> None:
-    assert JobLedger(pipeline.ledger, "s").stale("s/000", {"arguments": []}) == NEVER_DONE
     assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
+    assert pipeline.reasons == {"s/000": NEVER_DONE, "s/001": NEVER_DONE}
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == []
 
@@ -76,6 +77,7 @@ def test_job_whose_arguments_changed_runs_again(pipeline: Pipeline) -> None:
     pipeline.step("s", two(pipeline))
     pipeline.start_again()
     assert pipeline.step("s", {**two(pipeline), "001": ["other"]}) == ["s/001"]
+    assert pipeline.reasons == {"s/001": "changed: what it is made of"}
 
 
 def test_job_that_failed_runs_again(pipeline: Pipeline) -> None:
@@ -111,9 +113,10 @@ def test_product_that_no_job_claims_is_of_those_whose_names_begin_it(pipeline: P
     pipeline.step("image", jobs, lambda: pipeline.write("img-a", "img-b"))
     lose_a_file(pipeline, "image", "img-a.of-nobody")
     pipeline.start_again()
-    assert JobLedger(pipeline.ledger, "image").kept(
-        ["image/a", "image/b"], lambda job: {"arguments": jobs[job[-1]]}
-    ).keys() == {"image/b"}
+    ledger = JobLedger(pipeline.ledger, "image")
+    assert ledger.pending(["image/a", "image/b"], lambda job: {"arguments": jobs[job[-1]]}) == {
+        "image/a": f"{pipeline.here}/img-a.of-nobody has disappeared"
+    }
 
 
 def test_product_that_nobody_can_have_made_concerns_all(pipeline: Pipeline) -> None:
@@ -181,3 +184,26 @@ def test_step_of_an_older_version_has_no_jobs(pipeline: Pipeline) -> None:
     pipeline.write("a.out", text="by hand")
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
+
+
+def test_forgotten_job_or_step_runs_again(pipeline: Pipeline) -> None:
+    pipeline.step("s", two(pipeline))
+    JobLedger(pipeline.ledger, "s").forget("s/001")
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == ["s/001"]
+    JobLedger(pipeline.ledger, "s").forget()
+    pipeline.start_again()
+    assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
+
+
+def test_repair_clears_the_jobs_of_its_step_alone(pipeline: Pipeline) -> None:
+    work = pipeline.settings.job_workdir
+    work.mkdir(exist_ok=True)
+    for name, step in (("x", "s"), ("y", "t")):
+        pipeline.history.record("job_started", step=step, job=f"{step}/000", before={f"{work}/{name}": None})
+        (work / name).touch()
+    told: list[str] = []
+    JobLedger(pipeline.ledger, "s").repair(told.append)
+    JobLedger(pipeline.ledger, "s").repair(told.append)
+    assert told == [f"s/000 was cut off; {work}/x was not complete, and is removed"]
+    assert [path.name for path in work.iterdir() if path.name in "xy"] == ["y"]

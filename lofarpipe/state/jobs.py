@@ -1,0 +1,327 @@
+"""The jobs of a step: known by their fingerprints; which of them have to run, and what a killed run left of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.state.fingerprints import named_paths, snapshot, stamp
+from lofarpipe.state.former_outputs import remove, settle
+from lofarpipe.state.history import Event, fingerprint, step_of, texts_of
+from lofarpipe.state.inplace import UnsafeJobs
+from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Identity, Ledger, text_of
+from lofarpipe.support.disk import io_problem
+
+MANY = 20  # writers of what one name stands for: with more only a mark of them is kept
+LOCAL = "local"  # the executor of this machine
+
+IdentityOf = Callable[[str], Identity]  # of a job, by its name in the journal
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """The marks by which a job is found in the journal.
+
+    Attributes
+    ----------
+    place: in the map of the step; its number when the step runs first.
+    product: the file, or the list of files, that it works on.
+    changes: returns the inputs that it changes, and of which half a change does harm.
+    """
+
+    place: int
+    fingerprint: str
+    product: str
+    changes: Callable[[], Sequence[str]] = tuple
+
+
+@dataclass
+class JobLedger:
+    """The jobs of one step.
+
+    A job is known by its fingerprint. Its number names its log, its entries in the journal, and the job for people.
+
+    Parameters
+    ----------
+    ledger: the steps before this one, so far.
+    entry: the name of the step in the journal.
+    """
+
+    ledger: Ledger
+    entry: str
+    _fingerprints: dict[str, str] = field(default_factory=dict)  # job -> as `numbers` was given it
+    _marks: dict[str, str] = field(default_factory=dict)  # name -> of what stands behind it
+    _too_long: set[str] = field(default_factory=set)  # directories
+
+    def numbers(self, jobs: Iterable[JobKey]) -> dict[int, int]:
+        """Return place -> number of the jobs; none where the step never ran, and the number is the place.
+
+        A job has the number of the earlier job with its fingerprint; one that did not end, or is made of something
+        else now, that of its product; one that takes a list, that of its place. Any other job gets a new number.
+        """
+        cut_off = self._cut_off()
+        events: dict[str, Event] = {**{job: {} for job in cut_off}, **self.ledger.history.known_jobs(self.entry)}
+        known = {number: event for job, event in events.items() if (number := _number(job)) >= 0}
+        if not known:
+            return {}
+        found: dict[int, int] = {}
+        keys = list(jobs)
+        for mark_of_event, mark_of_key in _MARKS:
+            free = sorted(known.keys() - found.values())
+            pools: dict[str, deque[int]] = {}
+            for number in free if len(found) < len(keys) else ():
+                if mark := mark_of_event(known[number], number):
+                    pools.setdefault(mark, deque()).append(number)
+            for key in keys if pools else ():
+                pool = pools.get(mark_of_key(key)) if key.place not in found else None
+                if pool and (number := _taken(pool, key, self._name, cut_off)) >= 0:
+                    found[key.place] = number
+        return self._with_new(found, keys, set(known))
+
+    def _with_new(self, found: dict[int, int], keys: Sequence[JobKey], used: set[int]) -> dict[int, int]:
+        """Add the numbers of jobs that are new: the place where no job ever had that number, else the next one."""
+        following = max(used) + 1
+        for key in keys:
+            if key.place not in found:
+                while following in used:
+                    following += 1
+                found[key.place] = key.place if key.place not in used else following
+                used.add(found[key.place])
+            self._fingerprints[self._name(found[key.place])] = key.fingerprint
+        return found
+
+    def _name(self, number: int) -> str:
+        return f"{self.entry}/{number:03d}"
+
+    def _cut_off(self) -> dict[str, set[str]]:
+        """Return the inputs that each job may have changed in part."""
+        inputs: dict[str, set[str]] = {}
+        for cut in UnsafeJobs(self.ledger.history, self.entry, self.entry).cut_off():
+            inputs.setdefault(cut.job, set()).update(cut.before)
+        return inputs
+
+    # ---- pending
+
+    def pending(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
+        """Return the jobs that have to run, each with the reason."""
+        reasons = {job: why for job in jobs if (why := self._stale(job, identity_of))}
+        good = [job for job in jobs if job not in reasons]
+        return reasons | self._concerned(good, identity_of)
+
+    def _stale(self, job: str, identity_of: IdentityOf) -> str:
+        """Return why a job has to run, or "" if what it did is still good."""
+        event = self.ledger.history.last_job(job)
+        if event is None:
+            return NEVER_DONE
+        identity = identity_of(job)
+        if event.get("fingerprint") != (self._fingerprints.get(job) or fingerprint(identity)):
+            return "changed: what it is made of"
+        changed = next((why for _, why in self.ledger.changed_files(self.entry, event)), "")
+        if not changed and event.get("depends") != self._depends(self.names(identity)):
+            return "what it uses was written again"
+        return changed
+
+    def _concerned(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
+        """Return the jobs that may have made a changed product of the step that no job has as its own."""
+        history = self.ledger.history
+        event = history.last_done(self.entry) if jobs else None
+        changed = dict(self.ledger.changed_files(self.entry, event)) if event else {}
+        owned = {path for end in history.jobs_ended(self.entry) for path in end.get("files") or ()} if changed else ()
+        concerned: dict[str, str] = {}
+        for path in changed.keys() - owned:
+            found = [job for job in jobs if any(path.startswith(name) for name in self.names(identity_of(job)))]
+            concerned |= dict.fromkeys(found or jobs, changed[path])
+        return concerned
+
+    # ---- record
+
+    def record(
+        self, identity: Identity, before: Mapping[str, str], products: Callable[[], Iterable[str]], **facts: object
+    ) -> None:
+        """Record that a job ended, with the state in which it left the files that it names.
+
+        An output that it wrote is its own if it was not there before the step, or was the job's already.
+
+        Parameters
+        ----------
+        before: stamps of files before the step began.
+        products: returns the paths that may be outputs of the job.
+        facts: among them ``job``, and ``problem`` of one that failed.
+        """
+        names = self.names(identity)
+        found = snapshot(names, self._too_long)
+        after = {path: mark for path, mark in found.items() if not self.ledger.is_bookkeeping(path)}
+        written = {path: mark for path, mark in after.items() if mark != before.get(path)}
+        history, job = self.ledger.history, facts["job"]
+        own = {path for path in written if path not in before or history.owners.get(path) == job}
+        if own and facts.get("problem") is None and (made := sorted(own.intersection(products()))):
+            facts["made"] = made
+        history.record(
+            "job_done",
+            **facts,
+            fingerprint=fingerprint(identity),
+            files={path: mark for path, mark in after.items() if path in names},
+            written={**{path: None for path in names if path in before and path not in after}, **written},
+            depends=self._depends(names),
+        )
+
+    def names(self, identity: Identity) -> set[str]:
+        """Return every path that a job names."""
+        names = named_paths(list(identity.values()), self.ledger.settings.job_workdir)
+        return {name for name in names if not self.ledger.is_bookkeeping(name)}
+
+    def depends(self, identity: Identity) -> dict[str, int | str]:
+        """Return who wrote what a job names."""
+        return self._depends(self.names(identity))
+
+    def _depends(self, names: set[str]) -> dict[str, int | str]:
+        """Return who wrote what is named, and a mark of the maps among it and of what stands in these."""
+        found: dict[str, int | str] = {}
+        for name in names:
+            if name in self._marks:
+                found[name] = self._marks[name]
+                continue
+            makers = self.ledger.makers(self.entry, name)
+            if name.endswith(MAP_ENDINGS) and (text := text_of(self.ledger.disk.found(name))) is not None:
+                found[name] = self._marks[name] = fingerprint([text, makers, dict(self._listed(text))])
+            elif len(makers) > MANY:
+                found[name] = self._marks[name] = fingerprint(makers)
+            else:
+                found |= makers
+        return found
+
+    def _listed(self, text: str) -> Iterator[tuple[str, object]]:
+        """Yield what stands in a map: who made it, or how it is."""
+        for path in sorted(named_paths(text, self.ledger.settings.job_workdir)):
+            yield path, self.ledger.makers(self.entry, path) or stamp(self.ledger.disk.found(path))
+
+    # ---- forget
+
+    def forget(self, job: str = "") -> None:
+        """Let the next run do a job again, or the whole step."""
+        if job:
+            self.ledger.history.record("job_forgotten", step=self.entry, job=job)
+        else:
+            self.ledger.history.record("step_forgotten", step=self.entry)
+
+    # ---- repair
+
+    def repair(self, tell: Callable[[str], None]) -> None:
+        """Clear away what a killed run left: outputs that are not complete go, those of earlier runs come back.
+
+        Raises
+        ------
+        PipelineError
+            If something cannot be removed or renamed.
+        """
+        history = self.ledger.history
+        for job, event in history.open_jobs().items():
+            if step_of(job) == self.entry and is_over(event) and not event.get("is_cleared"):
+                self._clear(job, event, tell)
+        for job in history.left_aside():
+            if step_of(job) == self.entry:
+                settle(history, job)
+
+    def _clear(self, job: str, event: Event, tell: Callable[[str], None]) -> None:
+        for path in texts_of(event.get("makes")):
+            if self.ledger.history.written.get(path) is None:  # else an earlier run wrote it, and it comes back
+                remove(path)
+        done = [self._cleared(Path(path)) for path in self._incomplete(event)]
+        self.ledger.history.record("job_cleared", step=event.get("step"), job=job, cleared=done)
+        if done:
+            tell(f"{job} was cut off; {'; '.join(done)}")
+
+    def _incomplete(self, event: Event) -> Iterator[str]:
+        """Yield what is there now, was not when the job began, and that no job or step which ended has written."""
+        written = {path for path, mark in self.ledger.history.written.items() if mark is not None}
+        for path, mark in (event.get("before") or {}).items():
+            if mark is not None or not os.path.lexists(path) or self.ledger.is_bookkeeping(path):
+                continue
+            is_product = path in (event.get("outputs") or ()) or _is_file_or_table(path)
+            if is_product and not any(name == path or name.startswith(f"{path}/") for name in written):
+                yield path
+
+    def _cleared(self, path: Path) -> str:
+        """Remove what is below the working directory, rename what is elsewhere; return what was done, in words."""
+        try:
+            if not self.ledger.is_below_workdir(str(path)):
+                return f"{path} is not complete, and is now {_renamed(path)}"
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError as err:
+            raise PipelineError(
+                f"{path}: not complete, and cannot be removed before it is made again: {io_problem(err)}"
+            ) from err
+        return f"{path} was not complete, and is removed"
+
+
+def is_local(event: Event) -> bool:
+    """Whether a job that did not end was run on the machine of its engine; ``event`` is its start."""
+    return event.get("executor") in (LOCAL, None)
+
+
+def is_over(event: Event) -> bool:
+    """Whether a job that did not end cannot be running when a run begins: jobs of a queue may be."""
+    return is_local(event) or bool(event.get("is_lost"))
+
+
+def _is_file_or_table(path: str) -> bool:
+    """Whether removing it removes one product: other directories may hold those of several jobs."""
+    return not Path(path).is_dir() or Path(path).is_symlink() or Path(path, "table.dat").is_file()
+
+
+def _renamed(path: Path) -> Path:
+    number = 1
+    while os.path.lexists(f"{path}.incomplete-{number}"):
+        number += 1
+    return path.rename(f"{path}.incomplete-{number}")
+
+
+def _number(job: str) -> int:
+    """Return the number in the name of a job; -1 if there is none."""
+    text = job.rpartition("/")[2]
+    return int(text) if text.isdecimal() else -1
+
+
+def _taken(pool: deque[int], key: JobKey, name_of: Callable[[int], str], cut_off: Mapping[str, set[str]]) -> int:
+    """Take a number out of a pool, and return it; -1 if the job changes not all that an earlier one was cut off at."""
+    for _ in range(len(pool)):
+        number = pool.popleft()
+        if not (inputs := cut_off.get(name_of(number))) or inputs <= set(key.changes()):
+            return number
+        pool.append(number)
+    return -1
+
+
+def _done_fingerprint(event: Event, _: int) -> str:
+    is_done = event.get("event") == "job_done" and event.get("problem") is None
+    return _text(event, "fingerprint") if is_done else ""
+
+
+def _label(event: Event, _: int) -> str:
+    return _text(event, "label")
+
+
+def _list_place(event: Event, number: int) -> str:
+    """Return the place of a job that takes a list, or of one that an old journal does not describe."""
+    return str(number) if _text(event, "label")[:1] in ("", "[") else ""
+
+
+def _text(event: Event, key: str) -> str:
+    value = event.get(key)
+    return value if isinstance(value, str) else ""
+
+
+# The same mark of an event of the journal and of a job of the step: the best ones first.
+_MARKS: tuple[tuple[Callable[[Event, int], str], Callable[[JobKey], str]], ...] = (
+    (_done_fingerprint, lambda key: key.fingerprint),
+    (_label, lambda key: key.product),
+    (_list_place, lambda key: str(key.place)),
+)
