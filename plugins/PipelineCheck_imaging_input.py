@@ -11,6 +11,7 @@ from pathlib import Path
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.beam.spectral import index_findings
 from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
+from lofarpipe.imaging.overwritten import Run, overwritten_findings
 from lofarpipe.imaging.plan.plan import channel_findings
 from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings
 from lofarpipe.support.utilities import exists, is_file
@@ -58,7 +59,7 @@ def check(options, site):
     sets = [survey.metadata for survey in surveys]
     if surveys and not set_findings:
         set_findings += _field_findings(surveys, options)
-    findings += unwritable + set_findings
+    findings += unwritable + set_findings + _overwritten(options, site)
     unwritable += [what for what in [*_told(site), *outputs] if what.startswith("working_directory")]
     if sets and not set_findings:
         findings += channel_findings(sets, _number(options, "channels_out", 0.0))
@@ -254,7 +255,7 @@ def _check_inputs(options):
 
     diameter_m = _number(options, "station_diameter_m", 0.0)
     surveys, findings = check_sets(paths, options.get("data_column", ""), diameter_m, options.get("field", "auto"))
-    return surveys, findings + long_names(paths) + _overwritten(paths, options)
+    return surveys, findings + long_names(paths)
 
 
 def _scale_warnings(surveys, options):
@@ -265,13 +266,13 @@ def _scale_warnings(surveys, options):
     return [f"{WARNING}{line}" for line in told_once(set_warnings(surveys, options.get("data_column", "")))]
 
 
-def _overwritten(paths, options):
-    inputs = {os.path.realpath(path) for path in paths}
-    return [
-        f"image_output_filenames: {output} is an input; name another"
-        for output in expand_outputs(options.get("image_output_filenames", ""))
-        if os.path.realpath(output) in inputs
-    ]
+def _overwritten(options, site):
+    """Return what would be overwritten by the names of what the pipeline writes."""
+    sets = []
+    with contextlib.suppress(PipelineError):  # said where the sets are looked at
+        sets = expand_inputs(options.get("data_input_filenames", "[]"), Path.cwd())
+    directories = [site[name] for name in DIRECTORIES_OF_SITE if site.get(name)]
+    return overwritten_findings(options, Run(site.get("files", "").splitlines(), directories, sets))
 
 
 def _field_findings(surveys, options):

@@ -277,7 +277,9 @@ def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -
     known = known_outputs(pipeline, settings)
     sound = {option.name: option.value for option in pipeline.options if option.name not in pipeline.bad_options}
     arguments = {f"{step.name}.argument.{key}": text for step in pipeline.steps for key, text in step.arguments.items()}
-    on_options = pipeline_checks(pipeline.checks, sound | arguments, settings, machine, pipeline.plugin_path)
+    on_options = pipeline_checks(
+        pipeline.checks, sound | arguments, settings, machine, pipeline.plugin_path, pipeline.files
+    )
     told = frozenset(finding.where for finding in on_options if not finding.is_warning) & sound.keys()
     suspect_keys = pipeline.suspect_keys | _users(pipeline.composed, told)
     findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, suspect_keys)

@@ -10,6 +10,7 @@ from lofarpipe.errors import WARNING, Finding, PipelineError
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.plugins import CHECK_PREFIX, call, find_plugin
 from lofarpipe.pipeline.references import references, resolve
+from lofarpipe.support.parset import split_list
 
 
 def pipeline_checks(
@@ -18,10 +19,12 @@ def pipeline_checks(
     settings: Settings,
     machine: Resources,
     plugin_path: Sequence[Path],
+    files: Sequence[Path] = (),
 ) -> list[Finding]:
     """Return the findings, and warnings, of the checks that the pipeline names in ``pipeline.check``.
 
     ``options`` are the user's options by name, and the arguments of steps as ``<step>.argument.<key>``.
+    ``files`` are those that it was read from.
     """
     known = {"input": settings.inputs, **settings.sections}
     resolved = {name: _resolved(text, known) for name, text in options.items()}
@@ -29,6 +32,9 @@ def pipeline_checks(
         "working_directory": str(settings.job_workdir),
         "job_directory": str(settings.job_directory),
         "told": " ".join(_told_directories(settings)),
+        "files": "\n".join(
+            map(str, [*files, settings.config_file, *split_list(settings.inputs.get("task_files", "[]"))])
+        ),
         "cores": str(machine.cores),
         "memory_gb": str(machine.memory_gb),
         "gpus": str(machine.gpus),

@@ -1,0 +1,111 @@
+"""Names for what a pipeline writes that belong to something else; each is one line of the check."""
+
+from __future__ import annotations
+
+import pytest
+
+from lofarpipe.imaging.overwritten import Run, overwritten_findings
+
+FITS, XML, METADATA = (
+    b"SIMPLE  =                    T",
+    b'<?xml version="1.0"?>',
+    b"nrOfOutput_SkyImage_=1\nOutput_SkyImage_[0].size=1",
+)
+
+
+def put(path, content=b"text"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.fixture
+def find(tmp_path):
+    """Return what is said to a name for the image, or for what another option names."""
+    job, ms = tmp_path / "job", tmp_path / "a.MS"
+    for folder in (job, ms):
+        folder.mkdir()
+    run = Run([put(tmp_path / "image.parset")], [str(job), str(tmp_path / "work")], [str(ms)])
+    usual = {"image_rootname": f"{job}/fullband"}
+
+    def find(path, name="image_output_filenames", **more):
+        text = f"[{path}]" if name == "image_output_filenames" else str(path)
+        return overwritten_findings(usual | {name: text} | more, run)
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("image.parset", "is a parset, or the configuration, of this run"),
+        ("a.MS", "is an input"),
+        ("a.MS/table.dat", "is within the input"),
+        ("job/plan.json", "is a product of this run"),
+        ("job/report.html", "is a product of this run"),
+        ("job/logs/a.fits", "is a product of this run"),
+        ("work/copies/a.MS", "is a product of this run"),
+        ("job/fullband-MFS-image-pb.fits", "is a product of this run, which begins with image_rootname"),
+    ],
+)
+@pytest.mark.parametrize("option", ["image_output_filenames", "images_metadata_file", "sip_file"])
+def test_the_runs_own_files_are_not_overwritten(find, tmp_path, option, name, why):
+    (line,) = find(tmp_path / name, option)
+    assert line.startswith(f"{option}: {tmp_path / name} {why}")
+    assert line.endswith("; name another")
+
+
+@pytest.mark.parametrize("key", ["spectral_index", "reference_skymodel", "clean.argument.fits-mask"])
+def test_inputs_that_are_fits_files_are_not_overwritten(find, tmp_path, key):
+    path = put(tmp_path / "map.fits", FITS)
+    assert find(path, **{key: path}) == [f"image_output_filenames: {path} is an input ({key}); name another"]
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "is_taken"),
+    [
+        ("image_output_filenames", b"my notes", False),
+        ("image_output_filenames", b"", False),
+        ("image_output_filenames", FITS, True),
+        ("sip_file", FITS, False),
+        ("sip_file", XML, True),
+        ("images_metadata_file", b"a = 1", False),
+        ("images_metadata_file", METADATA, True),
+    ],
+)
+def test_only_what_such_a_run_wrote_is_replaced(find, tmp_path, option, content, is_taken):
+    path = put(tmp_path / "there", content)
+    assert bool(find(path, option)) is not is_taken
+
+
+def test_a_file_that_cannot_be_read_is_left_alone(find, tmp_path, monkeypatch):
+    path = put(tmp_path / "there", FITS)
+
+    def refuse(self, *mode):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    assert find(path) == [f"image_output_filenames: {path} is there, and is no FITS file; name another"]
+
+
+def test_a_link_is_what_it_leads_to(find, tmp_path):
+    (tmp_path / "link.fits").symlink_to(tmp_path / "image.parset")
+    assert "is a parset" in find(tmp_path / "link.fits")[0]
+
+
+def test_names_that_are_free_are_taken(find, tmp_path):
+    assert find(f"{tmp_path}/out/a.fits, {tmp_path}/job/b.fits") == []
+    assert find("none", "sip_file") == []
+
+
+def test_one_name_is_for_one_file(find, tmp_path):
+    path = tmp_path / "a.fits"
+    (line,) = find(f"{path}, {path}")
+    assert line == f"image_output_filenames: {path} is named by image_output_filenames already; name another"
+    assert "already" in find(path, sip_file=str(path))[0]
+
+
+def test_images_are_not_written_over_what_is_read(find, tmp_path):
+    mask = put(tmp_path / "job/fullband-MFS-mask.fits", FITS)
+    (line,) = find(tmp_path / "a.fits", **{"clean.argument.fits-mask": mask})
+    assert line.startswith(f"clean.argument.fits-mask: {mask} may be overwritten, for it begins with image_rootname")
