@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ import lofarpipe
 from lofarpipe.config import PACKAGE, Settings, find_file, share_directory
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.wsclean.build import quiet_environment
-from lofarpipe.support.data_directories import data_directories
+from lofarpipe.support.data_directories import data_directories, home_directory
 from lofarpipe.support.utilities import is_file
 
 VERSION_TIMEOUT_S = 60
@@ -163,7 +162,7 @@ def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str
     if _must_be_named():
         put = _prepended if runs_package else _appended
         environment["PYTHONPATH"] = put("PYTHONPATH", _package_parent())
-    environment["HOME"] = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    environment["HOME"] = home_directory()
     return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
 
 

@@ -11,6 +11,7 @@ import datetime
 import functools
 import importlib.util
 import os
+import pwd
 import re
 import shutil
 import sys
@@ -37,7 +38,7 @@ _set_here: dict[str, str] = {}  # what this process was given here, wherever it 
 
 
 def set_data_directories(directory: Path | None = None) -> None:
-    """Give this process, and the jobs that it starts, the tables of the installed packages; before it uses casacore.
+    """Give this process, and the jobs that it starts, the tables of the installed packages, and a HOME, for casacore.
 
     casacore sets the same variables where AIPSPATH is not set when it is imported, also over what the user has set.
     What the user has set is kept.
@@ -46,6 +47,7 @@ def set_data_directories(directory: Path | None = None) -> None:
     ----------
     directory: for newer tables than the packages have, if those are old; None: one in the user's cache.
     """
+    os.environ["HOME"] = home_directory()
     found = data_directories()
     given = {name: value for name in found if (value := os.environ.get(name)) and not _is_ours(name, value)}
     if not {AIPSPATH, CASACORE} & set(given) and _is_stale(found.get(CASACORE)):
@@ -53,6 +55,14 @@ def set_data_directories(directory: Path | None = None) -> None:
             found = {**found, CASACORE: str(_renewed(Path(found[CASACORE]), directory))}
     _set_here.update(found)
     os.environ.update({**found, **given})
+
+
+def home_directory() -> str:
+    """Return HOME, else that of the list of users; casacore, DP3 and WSClean want one, and / will do."""
+    try:
+        return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # a container's user need not be in the list
+        return "/"
 
 
 def _is_ours(name: str, value: str) -> bool:

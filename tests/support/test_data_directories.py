@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from lofarpipe.support import data_directories as tables
 from lofarpipe.support.data_directories import (
     MARK,
     data_directories,
+    home_directory,
     leap_second_warning,
     set_data_directories,
     table_date,
@@ -244,3 +246,18 @@ def test_without_the_packages_nothing_is_set(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(tables.importlib.util, "find_spec", lambda name: None)
     assert data_directories() == {}
     data_directories.cache_clear()
+
+
+def test_a_process_without_home_gets_that_of_the_list_of_users(monkeypatch):
+    monkeypatch.setenv("HOME", "")
+    set_data_directories()
+    assert os.environ["HOME"] == pwd.getpwuid(os.getuid()).pw_dir
+
+
+def test_a_user_who_is_not_in_the_list_is_at_home_in_the_root(monkeypatch):
+    def refuse(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", refuse)
+    assert home_directory() == "/"
