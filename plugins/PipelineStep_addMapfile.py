@@ -1,4 +1,4 @@
-"""Maps by a method given by position; createMapfile is the newer one. Source: spec/lofarpipe.md, section 5.4."""
+"""Maps by a method given by position; createMapfile is the newer one. Source: doc/spec/lofarpipe.md, section 5.4."""
 
 from pathlib import Path
 

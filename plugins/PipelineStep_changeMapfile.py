@@ -1,4 +1,4 @@
-"""Other names for the files of a map. Source: spec/lofarpipe.md, section 5.4."""
+"""Other names for the files of a map. Source: doc/spec/lofarpipe.md, section 5.4."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One parset from two. Source: spec/lofarpipe.md, section 5.4."""
+"""One parset from two. Source: doc/spec/lofarpipe.md, section 5.4."""
 
 from lofarpipe.support.parset import Parset
 

@@ -1,4 +1,4 @@
-"""Maps from a folder, or from another map. Source: spec/lofarpipe.md, section 5.4."""
+"""Maps from a folder, or from another map. Source: doc/spec/lofarpipe.md, section 5.4."""
 
 import re
 from pathlib import Path

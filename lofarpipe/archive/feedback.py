@@ -1,7 +1,7 @@
 """Data products -> the keys with which the LOFAR long-term archive takes them in.
 
 The text form is a LOFAR parset. A key that cannot be read from the product is an error: nothing here is a default.
-Source: spec/lofarpipe.md, sections 9.2 and 9.3; spec/imaging.md, section 5.
+Source: doc/spec/lofarpipe.md, sections 9.2 and 9.3.
 """
 
 from __future__ import annotations

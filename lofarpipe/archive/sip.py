@@ -1,7 +1,7 @@
 """A sky image as a Submission Information Package of the LOFAR long-term archive, in XML.
 
 Only the root element is in the archive's namespace; the elements below it have none.
-Source: spec/lofarpipe.md, section 9.4; LTA-SIP.xsd, version 2.7.2, for the namespaces and the place of storageWriter.
+Source: LTA-SIP.xsd of the archive, versions 2.6.1 and 2.7.2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A sky image in the terms of the LOFAR long-term archive.
 
-Source: spec/lofarpipe.md, section 9.3; spec/imaging.md, section 5.
+Source: doc/spec/lofarpipe.md, section 9.3.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lofarpipe.imaging.quality.sky_image import (
 
 Keys = dict[str, Any]
 
-# FITS SPECSYS -> the archive's locationFrame. Source: FITS standard 4.0, table 27; spec/lofarpipe.md, section 9.3.
+# FITS SPECSYS -> the archive's locationFrame. Source: FITS standard 4.0, table 27; doc/spec/lofarpipe.md, section 9.3.
 LOCATION_FRAMES = {
     "TOPOCENT": "TOPOCENTER",
     "GEOCENTR": "GEOCENTER",

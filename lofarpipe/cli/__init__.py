@@ -346,7 +346,7 @@ def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], i
 def telling_results(is_told: bool) -> Iterator[None]:
     """Print in the end what the original does: it names no result itself, only that there are any.
 
-    Source: spec/lofarpipe.md, section 1.2.
+    Source: doc/spec/lofarpipe.md, section 1.2.
     """
     last_line = "No results"
     try:

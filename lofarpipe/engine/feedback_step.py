@@ -1,6 +1,6 @@
 """Steps of kind feedback: products are described, one job each, and the metadata file for the archive is written.
 
-Source: spec/lofarpipe.md, sections 9.2 and 14.
+Source: doc/spec/lofarpipe.md, sections 9.2 and 14.
 """
 
 from __future__ import annotations

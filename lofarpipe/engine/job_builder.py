@@ -1,6 +1,6 @@
 """One job for each product of a recipe step: words replaced by files, arguments in the program's format.
 
-Source: spec/lofarpipe.md, section 4.5.
+Source: doc/spec/lofarpipe.md, section 4.5.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def _check_inputs_fit(
 
 @dataclass(frozen=True)
 class OutputNaming:
-    """The names of a step's outputs. Source: spec/lofarpipe.md, section 6.3."""
+    """The names of a step's outputs. Source: doc/spec/lofarpipe.md, section 6.3."""
 
     name: str
     control: Control
@@ -279,7 +279,7 @@ def output_file(workdir: Path, infile: str, name: str, suffix: str = "") -> str:
     """Return the default output name: ``<workdir>/<base>.<name><suffix>``.
 
     ``base`` is what stands after the last slash of the input, without its last extension; for a list of files that is
-    the last file of the list. Source: spec/lofarpipe.md, section 6.3.
+    the last file of the list. Source: doc/spec/lofarpipe.md, section 6.3.
     """
     base = os.path.splitext(infile.rsplit("/", 1)[-1])[0]  # noqa: PTH122 - the text need not be a path
     return f"{workdir}/{base}.{name}{suffix}"
@@ -304,7 +304,7 @@ def finish(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str
     """Write the maps of a step whose jobs have ended, and return its outputs.
 
     Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
-    alone. Where all failed, only the maps that say so are written. Source: spec/lofarpipe.md, sections 6.4 and 8.2.
+    alone. Where all failed, only the maps that say so are written. Source: doc/spec/lofarpipe.md, sections 6.4 and 8.2.
     """
     results_given = _save_result_maps(prepared, results, failed)
     if failed and len(failed) == len(prepared.jobs):

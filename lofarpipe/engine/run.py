@@ -158,7 +158,7 @@ class Run:
         """Run the body until the counter reaches ``loopcount``, or a step of an iteration says break; the last counts.
 
         Once it is over, the counter is -1; the arguments of a step of the body that also follows the loop keep the
-        last value. Source: spec/lofarpipe.md, section 4.6.
+        last value. Source: doc/spec/lofarpipe.md, section 4.6.
         """
         last = loop_count(step)
         loop = Loop()
@@ -172,7 +172,7 @@ class Run:
         return {"counter": -1, "break": False}
 
     def _pipeline(self, step: Step) -> Outputs:
-        """Run the steps of another parset. Source: spec/lofarpipe.md, section 4.7."""
+        """Run the steps of another parset. Source: doc/spec/lofarpipe.md, section 4.7."""
         if step.resolved is not None:
             step = step.resolved(step, self.results)
         mapfile = resolve(step.control.get("mapfile_in", ""), self.results, step.where("control.mapfile_in"))

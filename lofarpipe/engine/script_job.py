@@ -1,7 +1,7 @@
 """Calls ``main`` of a script as one job: ``python -m lofarpipe.engine.script_job spec.json``.
 
 ``spec.json`` holds ``script``, ``args`` (list), ``kwargs`` (object) and ``result``: the file that gets, as JSON, what
-``main`` returned, every value as text. Source: spec/lofarpipe.md, sections 7.2 and 7.3.
+``main`` returned, every value as text. Source: doc/spec/lofarpipe.md, sections 7.2 and 7.3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A recipe step's control keys, references resolved and values typed.
 
-Source: spec/lofarpipe.md, section 4.3.
+Source: doc/spec/lofarpipe.md, section 4.3.
 """
 
 from __future__ import annotations
@@ -342,7 +342,7 @@ def input_maps(step: Step, control: Control) -> tuple[list[str], list[str]]:
 def plugin_call(step: Step, results: Results, lenient: bool = False) -> tuple[list[str], dict[str, object]]:
     """Return positional and keyword arguments of a plugin: all control keys as text, ``environment`` as a dictionary.
 
-    Source: spec/lofarpipe.md, section 7.1.
+    Source: doc/spec/lofarpipe.md, section 7.1.
     """
     keywords: dict[str, object] = {
         key: resolve(step.control[key], results, step.where(f"control.{key}")) for key in sorted(step.control)

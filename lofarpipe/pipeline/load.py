@@ -175,7 +175,7 @@ class StepBuilder:
     def _put_in(self, step: Step) -> Step:
         """Return a sub-pipeline; if other steps give values for it, with what builds it again when these are known.
 
-        Source: spec/lofarpipe.md, section 4.7.
+        Source: doc/spec/lofarpipe.md, section 4.7.
         """
         known = {"input": self._settings.inputs, **self._settings.sections}
         overrides = {key: resolve_known(text, known) for key, text in step.arguments.items()}
@@ -237,7 +237,7 @@ def _loop_steps(parset: Parset) -> set[str]:
 def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> tuple[Path, ...]:
     """Return where plugins are looked up: the site's, the pipeline's own, last the shipped ones.
 
-    Source: spec/lofarpipe.md, section 7.1.
+    Source: doc/spec/lofarpipe.md, section 7.1.
     """
     *of_site, shipped = settings.search_path("plugins")
     named = [Path(parset.string("pipeline.pluginpath")).absolute()] if "pipeline.pluginpath" in parset else []
@@ -261,7 +261,7 @@ def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:
     """Return what ``<name>.output.<key>`` gives before any step has run.
 
     Every section of the configuration is such a name, and ``input`` has them all; the name of the job, of the parset,
-    and ``genericpipeline`` are other names for ``input``. Source: spec/lofarpipe.md, sections 1.3 and 2.3.
+    and ``genericpipeline`` are other names for ``input``. Source: doc/spec/lofarpipe.md, sections 1.3 and 2.3.
     """
     everything: dict[str, object] = {**settings.inputs, "parset": str(pipeline.path.absolute())}
     if "pipeline.mapfile" in pipeline.parset:

@@ -1,6 +1,6 @@
 """What the archive wants to know of a sky image and nothing here can tell: asked for as options, never made up.
 
-Source: spec/lofarpipe.md, section 9.4.
+Source: the mandatory elements of LTA-SIP.xsd, versions 2.6.1 and 2.7.2.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from lofarpipe.support.utilities import is_file
 KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
 BROKEN = "broken"  # the kind of a step that could not be built; it fails when it is reached
 BLOCK_PARTS = ("control", "argument", "use")
-#: The first words are those of the original. Source: spec/lofarpipe.md, section 1.2.
+#: The first words are those of the original. Source: doc/spec/lofarpipe.md, section 1.2.
 NO_STEPS = (
     "No pipeline steps defined: there is no key pipeline.steps; add pipeline.steps = [first, second], the names of the "
     "steps in their order, or pipeline.base, the parset that has them"
@@ -143,7 +143,7 @@ def complete_arguments(arguments: dict[str, str], control: dict[str, str], task:
     """Add the arguments that parset files give and the step does not; the first file that has a key wins.
 
     A name that is not a file stays what it is: an argument, or a reference that is resolved later.
-    Source: spec/lofarpipe.md, section 4.1.
+    Source: doc/spec/lofarpipe.md, section 4.1.
     """
     for name, keys in (
         (arguments.get("parset", ""), arguments),

@@ -1,6 +1,6 @@
 """The command of a job: tokens become files, and keyword arguments become argv, per ``args_format``.
 
-Pure functions. Source: spec/lofarpipe.md, section 4.5.
+Pure functions. Source: doc/spec/lofarpipe.md, section 4.5.
 """
 
 from __future__ import annotations

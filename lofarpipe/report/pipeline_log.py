@@ -1,6 +1,6 @@
 """``pipeline.log`` as the tools of the observatory read it, with the output of every program.
 
-Source: spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of the format.
+Source: doc/spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of the format.
 """
 # ruff: noqa: ARG002 - a reporter shows what it wants of an event
 

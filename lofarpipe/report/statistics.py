@@ -1,6 +1,6 @@
 """statistics.xml: how long steps and jobs took, in the format that existing tools read.
 
-Source: spec/lofarpipe.md, section 6.7.
+Source: doc/spec/lofarpipe.md, section 6.7.
 """
 
 from __future__ import annotations

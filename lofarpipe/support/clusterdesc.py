@@ -1,6 +1,6 @@
 """Which machines a cluster has, by a description file; scripts read it, the runner does not.
 
-Source: spec/lofarpipe.md, sections 2.2 and 5.3.
+Source: doc/spec/lofarpipe.md, section 5.3.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class DataMap:
     DataMapError
         If an element of ``data`` is no product, and is not a dict or tuple of one either.
 
-    Source: spec/lofarpipe.md, sections 5.1 and 5.2.
+    Source: doc/spec/lofarpipe.md, sections 5.1 and 5.2.
     """
 
     class SkipIterator:

@@ -1,6 +1,6 @@
 """The names of the package ``lofar`` that third-party plugins and scripts import, where no LOFAR is installed.
 
-Source: spec/lofarpipe.md, section 5.3.
+Source: doc/spec/lofarpipe.md, section 5.3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Typed inputs, as third-party plugins and scripts declare them. Source: spec/lofarpipe.md, sections 4.3 and 5.3."""
+"""Typed inputs that third-party plugins and scripts declare. Source: doc/spec/lofarpipe.md, sections 4.3 and 5.3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The base of node scripts, for modules that import it; such scripts are not run. Source: spec/lofarpipe.md, 5.3."""
+"""The base of node scripts, for modules that import it; such scripts are not run.
+
+Source: doc/spec/lofarpipe.md, section 5.3.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of ``lofar.parameterset``, for scripts that import it. Source: spec/lofarpipe.md, section 5.3."""
+"""The names of ``lofar.parameterset``, for scripts that import it. Source: doc/spec/lofarpipe.md, section 5.3."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Entries:
     ParsetError
         If ``filename`` cannot be read as a parset.
 
-    Source: spec/lofarpipe.md, sections 3.1 to 3.3 and 5.3.
+    Source: doc/spec/lofarpipe.md, sections 3.1 to 3.3 and 5.3.
     """
 
     def __init__(self, filename: str | os.PathLike[str] | None = None) -> None:
@@ -256,7 +256,7 @@ class Entries:
         ParsetError
             If a value grows beyond bounds.
 
-        Source: spec/lofarpipe.md, section 3.3.
+        Source: doc/spec/lofarpipe.md, section 3.3.
         """
         substitution = Substitution({name: record[1] for name, record in self._definitions().items()})
         result = type(self)()
@@ -377,7 +377,7 @@ T = TypeVar("T")
 
 
 class Parset(Entries):
-    """A parset, with the methods of the C++ parameter set that plugins and scripts call (spec/lofarpipe.md, 5.3).
+    """A parset, with the methods that plugins and scripts call (doc/spec/lofarpipe.md, section 5.3).
 
     Raises
     ------
@@ -524,7 +524,7 @@ class Parset(Entries):
     def fullModuleName(self, module: str) -> str:  # noqa: N802
         """Return the first key, in byte order, up to its component ``module``; "" where no key has such a component.
 
-        The last part of a key is no component. Source: spec/lofarpipe.md, section 3.6.
+        The last part of a key is no component. Source: doc/spec/lofarpipe.md, section 3.6.
         """
         for key in self.keywords():
             parts = key.split(".")[:-1]

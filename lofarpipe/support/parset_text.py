@@ -48,7 +48,7 @@ def unquote(text: str) -> str:
     ParsetError
         If a quote is not closed.
 
-    Source: spec/lofarpipe.md, section 3.2 (getString).
+    Source: doc/spec/lofarpipe.md, section 3.2 (getString).
     """
     pieces, start = [], 0
     while mark := _QUOTE.search(text, start):
@@ -68,7 +68,7 @@ def split_list(text: str) -> list[str]:
     ParsetError
         If a quote or bracket is not closed.
 
-    Source: spec/lofarpipe.md, section 3.2 (getStringVector).
+    Source: doc/spec/lofarpipe.md, section 3.2 (getStringVector).
     """
     text = text.strip(BLANKS)
     if not (text.startswith("[") and text.endswith("]") and len(text) > 1):
@@ -114,7 +114,7 @@ def boolean(text: str) -> bool:
     Raises
     ------
     ParsetError
-        For any other first letter. Source: spec/lofarpipe.md, section 3.2 (getBool).
+        For any other first letter. Source: doc/spec/lofarpipe.md, section 3.2 (getBool).
     """
     letter = text[:1]
     if letter and letter in "tT1yY":
@@ -130,7 +130,7 @@ def integer(text: str) -> int:
     Raises
     ------
     ParsetError
-        If any part of the text is not part of the number. Source: spec/lofarpipe.md, section 3.2 (getInt).
+        If any part of the text is not part of the number. Source: doc/spec/lofarpipe.md, section 3.2 (getInt).
     """
     found = _INTEGER.fullmatch(text)
     if not found or len(text) > 100:  # beyond some thousand digits Python refuses with another error
@@ -236,7 +236,7 @@ def lex(pieces: Iterable[str], file: str, oddities: list[Finding], lefts: list[s
         For an unbalanced quote, an empty key, a first line or a definition that has no ``=``, a control character,
         text that is not UTF-8, and a line or file over the limits.
 
-    Source: spec/lofarpipe.md, section 3.1.
+    Source: doc/spec/lofarpipe.md, section 3.1.
     """
     batch: list[Record] = []  # the lines that follow may continue the value of its last entry
     more = _Continuation()

@@ -1,4 +1,4 @@
-"""Logging helpers that third-party scripts import. Source: spec/lofarpipe.md, section 5.3."""
+"""Logging helpers that third-party scripts import. Source: doc/spec/lofarpipe.md, section 5.3."""
 
 from __future__ import annotations
 

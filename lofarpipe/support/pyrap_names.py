@@ -1,4 +1,4 @@
-"""``pyrap``, as casacore's Python bindings were called. Source: spec/lofarpipe.md, section 7.4."""
+"""``pyrap``, as casacore's Python bindings were called. Source: doc/spec/lofarpipe.md, section 7.4."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def uncollected() -> Iterator[None]:
 def string_to_list(text: str) -> list[str]:
     """Return the items of a simple list text such as ``[a, b]``; brackets within and quotes mean nothing.
 
-    Source: spec/lofarpipe.md, section 4.3.
+    Source: doc/spec/lofarpipe.md, section 4.3.
     """
     return [item.strip() for item in text.strip("[] ").split(",") if item.strip()]
 
@@ -122,7 +122,7 @@ def files_of(text: str) -> list[str]:
     """Return the names in the ``file`` of a mapfile entry, in order.
 
     Two texts hold several names, ``['/a.MS', '/b.MS']`` and ``[/a.MS,/b.MS]``; any other text is one name. In the
-    second a name cannot hold a comma. Source: spec/lofarpipe.md, section 5.1.
+    second a name cannot hold a comma. Source: doc/spec/lofarpipe.md, section 5.1.
     """
     text = text.strip()
     if not (text.startswith("[") and text.endswith("]") and len(text) > 1):
@@ -188,7 +188,7 @@ def catch_segfaults(
     subprocess.CalledProcessError
         If it fails otherwise, or too often.
 
-    Source: spec/lofarpipe.md, section 8.4.
+    Source: doc/spec/lofarpipe.md, section 8.4.
     """
     for attempt in range(max + 1):
         logger.debug(f"Running: {' '.join(cmd)}")

@@ -51,7 +51,7 @@ class Substitution:
         ParsetError
             If the text grows beyond ``LONGEST_VALUE``.
 
-        Source: spec/lofarpipe.md, section 3.3.
+        Source: doc/spec/lofarpipe.md, section 3.3.
         """
         rank = len(self._rank)
         while (name := self._last_used_before(rank, text)) is not None:

@@ -28,7 +28,7 @@ from lofarpipe.imaging.ms.tables import MeasurementSetError
 from lofarpipe.support.parset import Parset
 from made_images import measured
 
-# Every key of spec/lofarpipe.md, section 9.3.
+# Every key of doc/spec/lofarpipe.md, section 9.3.
 REQUIRED = """
     size fileFormat filename location percentageWritten storageWriter storageWriterVersion numberOfAxes
     nrOfDirectionCoordinates nrOfSpectralCoordinates nrOfPolarizationCoordinates coordinateTypes locationFrame timeFrame
@@ -46,7 +46,7 @@ P = "LOFAR.ObsSW.Observation.DataProducts"
 
 
 def test_sample_lines_of_the_archive():
-    """The lines of spec/lofarpipe.md, section 9.3, to the letter."""
+    """The lines of doc/spec/lofarpipe.md, section 9.3, to the letter."""
     axis = {
         "name": "Right Ascension", "units": "rad", "length": 512, "increment": -1e-05, "referencePixel": 256.0,
         "referenceValue": 1.2,

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that follow the specification of the original runner, section by section."""
+"""Fixtures of the tests of parsets, plugins and tools of the LOFAR engine."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A dry run of the pipeline of section 11 prints what that pipeline then runs: maps are named, not referred to."""
+"""A dry run of the traced pipeline prints the commands that it then runs: maps are named, not referred to."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The golden traces of section 11 (12, group 13): every command, argument by argument, and every map."""
+"""The golden traces: every command, argument by argument, and every map."""
 
 import os
 from pathlib import Path

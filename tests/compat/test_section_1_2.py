@@ -1,4 +1,4 @@
-"""Command line, names and configuration: sections 1 and 2 of the specification."""
+"""Command line, names and configuration (doc/spec/lofarpipe.md, sections 1 and 2)."""
 
 import pytest
 

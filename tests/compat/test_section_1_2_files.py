@@ -1,4 +1,4 @@
-"""Options of the command line, and where configuration comes from: sections 1.1, 2.1, 2.2 and 2.3."""
+"""Options of the command line, and sources of the configuration (doc/spec/lofarpipe.md, sections 1 and 2)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The parset language: sections 3.1 to 3.6 of the specification, as running pipelines see it."""
+"""The parset language (doc/spec/lofarpipe.md, sections 3.1 to 3.6), as running pipelines see it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The parset language: what sections 3.1 to 3.5 say of quotes, keys, definitions, and values as plugins read them."""
+"""Quotes, keys, definitions, and values as plugins read them (doc/spec/lofarpipe.md, sections 3.1 to 3.5)."""
 
 import pytest
 

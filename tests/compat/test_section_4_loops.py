@@ -1,4 +1,4 @@
-"""Loops and sub-pipelines: sections 4.6 and 4.7 of the specification."""
+"""Loops and sub-pipelines (doc/spec/lofarpipe.md, sections 4.6 and 4.7)."""
 
 import pytest
 

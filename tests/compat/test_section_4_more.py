@@ -1,4 +1,4 @@
-"""Steps: names, tokens that are maps, and what one step leaves to the next: sections 4.1 to 4.7 and 0.4."""
+"""Steps: names, tokens that are maps, state between steps (doc/spec/lofarpipe.md, sections 4.1 to 4.7)."""
 
 import json
 

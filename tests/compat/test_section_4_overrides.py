@@ -1,4 +1,4 @@
-"""Overrides of sub-pipelines refer to other steps (spec/lofarpipe.md, section 4.7 and its additions)."""
+"""Overrides of sub-pipelines refer to other steps (doc/spec/lofarpipe.md, section 4.7)."""
 
 import pytest
 

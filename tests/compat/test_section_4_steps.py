@@ -1,4 +1,4 @@
-"""Steps and their commands: sections 4.1 to 4.5 of the specification."""
+"""Steps and their commands (doc/spec/lofarpipe.md, sections 4.1 to 4.5)."""
 
 import pytest
 

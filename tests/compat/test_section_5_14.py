@@ -1,4 +1,4 @@
-"""Mapfiles, shipped plugins and later additions: sections 5.1, 5.2, 5.4 and 14 of the specification."""
+"""Mapfiles, shipped plugins and later additions (doc/spec/lofarpipe.md, sections 5.1, 5.2, 5.4 and 14)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What third-party plugins and scripts import, in the engine and in the jobs: sections 5.3 and 7.4."""
+"""Imports of third-party plugins and scripts, in engine and jobs (doc/spec/lofarpipe.md, sections 5.3 and 7.4)."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Mapfiles as text, the Python API, and the older plugins: sections 5.1, 5.2, 5.4 and 14."""
+"""Mapfiles as text, the Python API, and the older plugins (doc/spec/lofarpipe.md, sections 5.1 to 5.4 and 14)."""
 
 import pytest
 
@@ -180,7 +180,7 @@ def test_task_types_of_section_14(site, task, args):
 
 
 def test_products_of_a_feedback_step(site):
-    """Section 14: with the keys that section 9 gives all products."""
+    """With the keys of all products (doc/spec/lofarpipe.md, sections 9.3 and 14)."""
     (site.here / "data/thing").mkdir()
     (site.here / "data/thing/f").write_text("x" * 10)
     site.mapfile("m", f"{site.here}/data/thing")

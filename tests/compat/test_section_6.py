@@ -1,4 +1,4 @@
-"""Names, maps and what is left on disk: sections 6.1 to 6.5 of the specification."""
+"""Names, maps and what is left on disk (doc/spec/lofarpipe.md, sections 6.1 to 6.5)."""
 
 import pytest
 

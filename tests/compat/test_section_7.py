@@ -1,4 +1,4 @@
-"""Plugins and scripts: sections 7.1 to 7.4 of the specification."""
+"""Plugins and scripts (doc/spec/lofarpipe.md, sections 7.1 to 7.4)."""
 
 import pytest
 

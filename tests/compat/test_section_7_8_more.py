@@ -1,4 +1,4 @@
-"""Plugins that end the run, scripts and their names, the log, and signals: sections 6.7, 7.1, 7.2, 8.4 and 8.5."""
+"""Plugins that end the run, names of scripts, the log, signals (doc/spec/lofarpipe.md, sections 6.7, 7.1 and 8.4)."""
 
 import json
 import os

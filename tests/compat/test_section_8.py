@@ -1,4 +1,4 @@
-"""Failures, skips and resuming: sections 8.1 to 8.4, 6.6 and 0.4 of the specification."""
+"""Failures, skips and resuming (doc/spec/lofarpipe.md, sections 8.2 and 8.4)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""In-process plugins: found, loaded whatever Python they were written for, called (spec/lofarpipe.md, 7.1 and 7.4)."""
+"""Plugins in the runner: look-up, loading of any Python, call (doc/spec/lofarpipe.md, sections 7.1 and 7.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugins that existing parsets lean on (spec/lofarpipe.md, sections 5.4 and 7.4)."""
+"""The plugins that existing parsets lean on (doc/spec/lofarpipe.md, sections 5.4 and 7.4)."""
 
 from pathlib import Path
 

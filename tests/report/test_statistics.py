@@ -1,4 +1,4 @@
-"""statistics.xml (spec/lofarpipe.md, section 6.7): what existing tools find in it."""
+"""statistics.xml (doc/spec/lofarpipe.md, section 6.7): what existing tools find in it."""
 
 from pathlib import Path
 from xml.etree import ElementTree

@@ -1,4 +1,4 @@
-"""Mapfiles and their Python API (spec/lofarpipe.md, sections 5.1, 5.2 and 0.4)."""
+"""Mapfiles and their Python API (doc/spec/lofarpipe.md, sections 5.1 and 5.2)."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What scripts import of ``lofar`` where no LOFAR is installed (spec/lofarpipe.md, section 5.3)."""
+"""What scripts import of ``lofar`` where no LOFAR is installed (doc/spec/lofarpipe.md, section 5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of a parset as text, lists, numbers and truth (spec/lofarpipe.md, section 3.2)."""
+"""Values of a parset as text, lists, numbers and truth (doc/spec/lofarpipe.md, section 3.2)."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""Everything that third-party code imports from the package (spec/lofarpipe.md, section 5.3)."""
+"""Everything that third-party code imports from the package (doc/spec/lofarpipe.md, section 5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Definitions and where they are used (spec/lofarpipe.md, section 3.3)."""
+"""Definitions and where they are used (doc/spec/lofarpipe.md, section 3.3)."""
 
 import pytest
 

@@ -166,7 +166,7 @@ class _Batch:
     def _collect(self) -> None:
         for job in [job for job in self._running if job.has_ended()]:
             result = self._reap(job)
-            # Source: spec/lofarpipe.md, section 8.4.
+            # Source: doc/spec/lofarpipe.md, section 8.4.
             if result.exit_code == -signal.SIGSEGV and not (job.is_retry or job.stopped):
                 self._start(job.admitted, is_retry=True)
             else:

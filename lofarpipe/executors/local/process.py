@@ -66,7 +66,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 SHORTAGE_PAUSE_S = 1.0
 LINES_OF_INTEREST = 30  # at the end of a log
-STARTS = 3  # a shortage of memory or processes passes; spec/lofarpipe.md, section 8.4
+STARTS = 3  # a shortage of memory or processes passes; doc/spec/lofarpipe.md, section 8.4
 WORTHLESS = os.EX_DATAERR  # of a job that ended with 0, and whose log says that there is no use in what it made
 NOT_WRITTEN = os.EX_CANTCREAT  # of a job whose directories or outputs could not be made
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
-# Width of a dish or an unknown station, in wavelength / diameter. Source: spec/imaging.md, section 2.1.
+# Width of a dish or an unknown station, in wavelength / diameter. Source: doc/spec/imaging.md, section 2.1.
 DEFAULT_ALPHA = 1.1
 # Telescopes whose stations lie flat on the ground, so that their beams grow towards the horizon.
 FLAT_STATIONS = ("LOFAR", "AARTFAAC", "NENUFAR", "OVRO_LWA", "OVRO_MMA")
@@ -28,7 +28,7 @@ class StationKind:
     alpha: float
 
 
-# Source: array factors of the real element positions at zenith, spec/imaging.md, section 4.3.
+# Source: array factors of the real element positions at zenith, doc/spec/imaging.md, section 4.3.
 STATION_KINDS = (
     StationKind("HBA core or inner remote", "HBA", 30.75, 1.09),
     StationKind("HBA remote", "HBA", 41.05, 1.03),
@@ -48,7 +48,7 @@ def station_fwhm_deg(frequency_hz: float, diameter_m: float, alpha: float) -> fl
     ValueError
         If the frequency or the diameter is not positive.
 
-    Source: spec/imaging.md, section 2.1.
+    Source: doc/spec/imaging.md, section 2.1.
     """
     if not frequency_hz > 0:
         raise ValueError(f"frequency is {frequency_hz} Hz; a positive one is needed")

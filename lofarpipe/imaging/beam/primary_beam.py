@@ -77,7 +77,7 @@ def beam_cube(
     ValueError
         If the beam must be made by formula, and no diameter is known or the field is not up.
 
-    Source: notes in spec/imaging.md, section 4, and the weighting of lofarpipe.imaging.weighting.pairs.
+    Source: doc/spec/imaging.md, section 4, and the weighting of lofarpipe.imaging.weighting.pairs.
     """
     grid = make_grid(centre_rad, *reach, max(channel.high_hz for channel in channels))
     without = [metadata.name for metadata in sets if not metadata.has_lofar_beam]

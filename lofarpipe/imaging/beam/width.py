@@ -114,7 +114,7 @@ def measure_field_beam(ms_path: str, blocks: Sequence[SetMetadata], frequency_hz
     BeamError
         If the set has no usable beam model, or the beam does not fall to half within 40 degrees.
 
-    Source: spec/imaging.md, section 4.2.
+    Source: doc/spec/imaging.md, section 4.2.
     """
     centre_rad, times_s = blocks[0].phase_centre_rad, block_times_s(blocks, BEAM_TIMES)
     beams = StationBeams(ms_path)
@@ -143,7 +143,7 @@ def formula_beam(
     ValueError
         If no antenna has a diameter and none is given, or the field is not up.
 
-    Source: spec/imaging.md, sections 4.2 and 4.3.
+    Source: doc/spec/imaging.md, sections 4.2 and 4.3.
     """
     first = blocks[0]
     diameter_m = dish_diameter_m or first.diameter_m

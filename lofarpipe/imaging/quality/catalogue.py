@@ -28,7 +28,7 @@ class CatalogueError(PipelineError):
 class FindingOptions:
     """How sources are found: thresholds in units of the local rms, boxes as (size, step) in pixels.
 
-    Source of the defaults: spec/imaging.md, section 6.1.
+    Source of the defaults: doc/spec/imaging.md, section 6.1.
     """
 
     threshold_island: float = ISLAND_SIGMA

@@ -24,7 +24,7 @@ from lofarpipe.imaging.quality.sky_image import (
 )
 from lofarpipe.imaging.quality.statistics import central_part, robust_rms
 
-# Grey scale in units of the rms. Source: spec/imaging.md, section 6.1.
+# Grey scale in units of the rms. Source: doc/spec/imaging.md, section 6.1.
 DARKEST_RMS, BRIGHTEST_RMS = -4.0, 16.0
 INCHES = 9.0
 MIN_DPI, MAX_DPI = 150, 400

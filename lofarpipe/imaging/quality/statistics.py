@@ -17,7 +17,7 @@ MAX_ROUNDS = 10
 ENOUGH_REJECTED = 1e-3  # a round that rejects a smaller part is the last
 SMALLEST_TILE_PIXELS = 16
 BEAMS_PER_TILE = 100  # independent noise samples in a tile: the rms of one tile is good to 8 %
-# PyBDSF's thresholds in the pipeline, in units of the local rms. Source: spec/imaging.md, section 6.1.
+# PyBDSF's thresholds in the pipeline, in units of the local rms. Source: doc/spec/imaging.md, section 6.1.
 ISLAND_SIGMA, PEAK_SIGMA = 4.0, 5.0
 
 

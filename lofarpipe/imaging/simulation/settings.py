@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUBBAND_WIDTH_HZ = 195312.5
-"""Width of a LOFAR subband with the 200 MHz clock: 100 MHz / 512. Source: spec/imaging.md, section 2.3."""
+"""Width of a LOFAR subband with the 200 MHz clock: 100 MHz / 512. Source: doc/spec/imaging.md, section 2.3."""
 
 BAND_START_HZ = 100e6
-"""Where subbands begin in the second Nyquist zone, 100-200 MHz. Source: spec/imaging.md, section 2.3."""
+"""Where subbands begin in the second Nyquist zone, 100-200 MHz. Source: doc/spec/imaging.md, section 2.3."""
 
 MOST_STATIONS = 62  # 24 core stations of two fields, 14 remote ones
 ANTENNA_SETS = ("HBA_DUAL_INNER", "HBA_DUAL")

@@ -96,7 +96,7 @@ TILE_SPACING_M = 1.25
 """Distance between the 4 x 4 dipoles of an HBA tile. Source: van Haarlem et al. 2013, section 4.2."""
 
 TILE_WIDTH_M = 5.0
-"""What DISH_DIAMETER of an HBA set adds to twice the largest tile radius. Source: spec/imaging.md, section 2.1."""
+"""What DISH_DIAMETER of an HBA set adds to twice the largest tile radius. Source: doc/spec/imaging.md, section 2.1."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from lofarpipe.imaging.weighting.weights import GriddedDensity, ImageWeighting, 
 
 Floats = NDArray[np.float64]
 
-EARTH_ROTATION_RAD_S = 7.2921159e-5  # Source: spec/imaging.md, section 3.1
+EARTH_ROTATION_RAD_S = 7.2921159e-5  # 2 pi in a mean sidereal day, 86164.0905 s
 MOST_GRIDDED = 30_000_000  # visibilities; about 4 s of CPU
 SAMPLES_PER_CHUNK = 500_000
 

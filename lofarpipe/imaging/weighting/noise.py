@@ -17,14 +17,14 @@ from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
-# System equivalent flux density at zenith, Jy, of one polarization. Source: spec/imaging.md, section 6.2.
+# System equivalent flux density at zenith, Jy, of one polarization. Source: doc/spec/imaging.md, section 6.2.
 HBA_FREQUENCIES_HZ = (120e6, 150e6, 180e6, 210e6, 240e6)
 HBA_CORE_SEFD_JY = (3600.0, 2800.0, 3200.0, 3700.0, 4100.0)  # 24 tiles
 LBA_FREQUENCIES_HZ = (15e6, 30e6, 45e6, 60e6, 75e6)
 LBA_SEFD_JY = (483e3, 89e3, 48e3, 32e3, 51e3)  # 48 dipoles
 DUTCH_PREFIXES = ("CS", "RS")
 FIRST_HBA_HZ = 100e6
-# Shimwell et al. 2022, LoTSS DR2: 62 uJy/beam in 8 h with 48 MHz. Source: spec/imaging.md, section 6.2.
+# Shimwell et al. 2022, LoTSS DR2: 62 uJy/beam in 8 h with 48 MHz. Source: doc/spec/imaging.md, section 6.2.
 SURVEY_RMS_JY, SURVEY_BANDWIDTH_HZ, SURVEY_TIME_S, SURVEY_MIN_ELEVATION_DEG = 62e-6, 48e6, 8 * 3600.0, 40.0
 
 
@@ -44,7 +44,7 @@ def station_sefd_jy(name: str, frequency_hz: float, antenna_set: str) -> float:
     ValueError
         If the frequency is not positive.
 
-    Source: spec/imaging.md, section 6.2; numbers of elements: van Haarlem et al. 2013.
+    Source: doc/spec/imaging.md, section 6.2; numbers of elements: van Haarlem et al. 2013.
     """
     if not frequency_hz > 0:
         raise ValueError(f"frequency is {frequency_hz} Hz; a station has a sensitivity at positive frequencies")
@@ -69,7 +69,7 @@ def survey_rms_jy(
     ValueError
         If bandwidth, time or unflagged fraction is not positive.
 
-    Source: Shimwell et al. 2022; spec/imaging.md, section 6.2.
+    Source: Shimwell et al. 2022; doc/spec/imaging.md, section 6.2.
     """
     if min(bandwidth_hz, integration_time_s, unflagged_fraction) <= 0:
         raise ValueError(

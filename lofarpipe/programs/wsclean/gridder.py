@@ -56,7 +56,7 @@ def choose_gridder(options: Options, build: WSCleanBuild, beam_obstacle: str = "
 def idg_conflicts(options: Options) -> list[str]:
     """Return what IDG refuses among the options, each with what to change.
 
-    Source: spec/image_pipeline.md, the WSClean 3.1 with IDG and EveryBeam.
+    Source: messages of WSClean 3.1 with IDG and EveryBeam, each option tried.
     """
     conflicts = [
         _rectangle(options.get("size", ())),

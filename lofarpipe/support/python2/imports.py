@@ -1,7 +1,7 @@
 """What plugins and scripts import under names of their time: modules that are called otherwise now, or lost names.
 
 A module that exists under the name it is asked for is taken. Each job imports this module, so what only sources of
-Python 2 need stands in ``python2_modules``. Source: spec/lofarpipe.md, section 7.4.
+Python 2 need stands in ``python2_modules``. Source: doc/spec/lofarpipe.md, section 7.4.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plugins and scripts of the Python 2 era, loaded as they stand (spec/lofarpipe.md, section 7.4).
+"""Plugins and scripts of the Python 2 era, loaded as they stand (doc/spec/lofarpipe.md, section 7.4).
 
 A source that Python 3 refuses is translated in memory, and so is a plugin or script that uses what only Python 2 had;
 of a module in a directory of PYTHONPATH, what Python 3 refuses. What is translated does what it did: 5 / 2 is 2. Every

@@ -22,7 +22,7 @@ from lofarpipe.imaging.ms.measurement_set import read_metadata
 FREQUENCY_HZ = 134.375e6
 TIME_S = 4871282420.0
 
-# Half-power widths, deg, (mean, major, minor) of tNDPPP-generic.MS. Source: spec/imaging.md, section 4.2.
+# Half-power widths, deg, (mean, major, minor) of tNDPPP-generic.MS. Source: doc/spec/imaging.md, section 4.2.
 MEASURED = {
     "CS001HBA0": (4.686, 5.000, 4.448),
     "CS002HBA0": (4.384, 4.684, 4.121),

@@ -1,4 +1,4 @@
-"""Plugins of the Python 2 era load as they stand (spec/lofarpipe.md, section 7.4)."""
+"""Plugins of the Python 2 era load as they stand (doc/spec/lofarpipe.md, section 7.4)."""
 
 from __future__ import annotations
 
