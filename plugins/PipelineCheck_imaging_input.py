@@ -13,7 +13,7 @@ from lofarpipe.imaging.beam.spectral import index_findings
 from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
 from lofarpipe.imaging.overwritten import Run, overwritten_findings
 from lofarpipe.imaging.plan.plan import channel_findings
-from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings
+from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings, imaging_arguments
 from lofarpipe.support.utilities import exists, is_file
 
 GB = 1e9  # decimal
@@ -71,6 +71,8 @@ def check(options, site):
         findings += _memory_findings(sets, options, site) + _open_file_findings(sets)
     if sets and not [what for what in findings if not what.startswith(WARNING)]:
         findings += _plan_findings(sets, options)
+    if sets and not [what for what in findings if not what.startswith(WARNING)]:
+        findings += _mask_findings(sets, options) + _beam_warnings(surveys, options)
     return findings
 
 
@@ -358,11 +360,49 @@ PLAN_OPTIONS |= {
 }
 
 
+OVER_THE_IMAGE = ("fits-mask", "force-spectrum")  # FITS files as large as the image
+
+
+def _plan_texts(options):
+    return {name: options[own] for name, own in PLAN_OPTIONS.items() if own in options}
+
+
 def _plan_findings(sets, options):
     from lofarpipe.imaging.plan.checks import plan_findings
 
-    texts = {name: options[own] for name, own in PLAN_OPTIONS.items() if own in options}
-    return plan_findings(sets, _wish(options), texts)
+    return plan_findings(sets, _wish(options), _plan_texts(options))
+
+
+def _mask_findings(sets, options):
+    """Return which mask is of another size than the image; that one is there is looked at with the step."""
+    given = imaging_arguments(options)
+    masks = {name: "".join(given.get(name, ())) for name in OVER_THE_IMAGE}
+    masks = {name: path for name, path in masks.items() if Path(path).is_absolute() and is_file(path)}
+    if not masks:
+        return []
+    from lofarpipe.imaging.plan.checks import mask_findings
+
+    more = {name: options[name] for name in ("data_column", "field") if name in options}
+    return mask_findings(sets, _plan_texts(options) | more, masks)
+
+
+def _beam_warnings(surveys, options):
+    """Return, before anything is averaged, that WSClean cannot make the beams of these sets."""
+    sets = [one.path for one in surveys if one.metadata.nfields == 1]
+    unsure = [path for path in sets if not Path(path, "LOFAR_ANTENNA_FIELD").is_dir()]
+    given = imaging_arguments(options)
+    if not unsure or not given:
+        return []
+    from lofarpipe.programs.find import find
+    from lofarpipe.programs.wsclean.program import beam_notices, describe
+
+    column = {"data-column": [options["data_column"]]} if options.get("data_column") else {}
+    try:
+        return [
+            f"{WARNING}gridder: {line}" for line in beam_notices(given | column, unsure[:1], describe(find("wsclean")))
+        ]
+    except PipelineError:
+        return []  # said with the step
 
 
 def _too_small(name, directory, needed_bytes, what):

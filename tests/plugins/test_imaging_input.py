@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from casacore.tables import table
 
 from loading import load_script
+from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.ms.inputs import check_sets
 from small_sets import SetShape, add_field, change_column, count_reading, keep_rows, make_set, set_flags
 
@@ -728,3 +731,62 @@ def test_pixels_of_less_than_a_milliarcsecond(check):
 
 def test_a_sky_model_with_an_impossible_name_is_not_there(check):
     assert "there is no file /" in only(check(reference_skymodel="/" + "a" * 300))
+
+
+# ---- what lies over the image, and the beam of a telescope
+
+
+@pytest.fixture
+def mask(check, made, tmp_path):
+    """Write a mask, and return what is said of it and how large the image will be."""
+    path = made()
+
+    def said(content):
+        file = tmp_path / "mask.fits"
+        if isinstance(content, tuple):
+            fits.writeto(file, np.zeros(content, np.float32), overwrite=True)
+        else:
+            file.write_bytes(content)
+        more = ROOT | {"clean.argument.fits-mask": str(file), "cellsize_highres_deg": "0.05"}
+        return [line for line in check(path, **more) if line.startswith("fits-mask: ")]
+
+    return said
+
+
+def test_a_mask_has_the_size_of_the_image(mask):
+    (line,) = mask((10, 20))
+    width, height = re.search(r"has 20 x 10, and the image will have (\d+) x (\d+) pixels; make one of", line).groups()
+    assert mask((int(height), int(width))) == []
+
+
+@pytest.mark.parametrize("content", [b"no image", b""])
+def test_a_mask_that_is_no_image(mask, content):
+    assert "is no FITS image, and the image will have" in only(mask(content))
+
+
+def test_a_mask_is_not_looked_at_where_there_is_no_plan(check, made, mask, monkeypatch):
+    def refuse(*_):
+        raise PipelineError("no plan")
+
+    monkeypatch.setattr("lofarpipe.imaging.plan.checks.plan_field", refuse)
+    assert mask((10, 20)) == []
+
+
+def test_a_telescope_without_a_beam_is_told_before_anything_is_averaged(check, made, monkeypatch, wsclean_with_idg):
+    monkeypatch.setenv("PATH", f"{wsclean_with_idg}{os.pathsep}{os.environ['PATH']}")
+    more = ROOT | {"clean.argument.gridder": "auto"}
+
+    def told(path, **others):
+        return [line for line in check(path, **more | others) if "cannot make the station beams" in line]
+
+    path = made("wsrt.MS", replace(SHAPE, telescope="WSRT"))
+    assert only(told(path)).startswith("WARNING: gridder: gridder = auto takes wgridder, without the beam")
+    assert told(path, **{"clean.argument.gridder": "wgridder", "gridder": "wgridder"}) == []
+    assert told(made("evla.MS", replace(SHAPE, telescope="EVLA"))) == []
+
+
+def test_a_wsclean_that_is_not_there_is_told_with_its_step(check, made, monkeypatch):
+    path = made("wsrt.MS", replace(SHAPE, telescope="WSRT"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("lofarpipe.programs.find.sys.executable", "/nowhere/python")
+    assert not [line for line in check(path, **ROOT) if "wsclean" in line.lower()]

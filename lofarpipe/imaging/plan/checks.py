@@ -87,6 +87,36 @@ def plan_findings(sets: Sequence[SetMetadata], wish: AveragingWish, texts: Mappi
     return []
 
 
+def mask_findings(sets: Sequence[SetMetadata], texts: Mapping[str, str], masks: Mapping[str, str]) -> list[str]:
+    """Return which of the FITS files that lie over the image, by the option that names each, is not of its size.
+
+    The plan is made for it. Where there is none, that is found elsewhere.
+    """
+    sizes = {name: _fits_size(path) for name, path in masks.items()}
+    try:
+        size = plan_field([one.path for one in sets], parse_options(texts)).sizes[0].high if sizes else ()
+    except (PipelineError, ValueError):
+        return []
+    wanted = f"the image will have {_pixels(size)} pixels"
+    wrong = [(name, f"has {_pixels(has)}" if has else "is no FITS image") for name, has in sizes.items() if has != size]
+    return [f"{name}: {masks[name]} {what}, and {wanted}; make one of that size" for name, what in wrong]
+
+
+def _pixels(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _fits_size(path: str) -> tuple[int, ...]:
+    """Return width and height of an image; nothing where it is none."""
+    from astropy.io import fits
+
+    try:
+        header = fits.getheader(path)
+        return int(header["NAXIS1"]), int(header["NAXIS2"])
+    except (OSError, KeyError):
+        return ()
+
+
 def _is_wide(sets: Sequence[SetMetadata], wish: AveragingWish, texts: Mapping[str, str]) -> bool:
     half_width_rad = math.radians(least_image_side(sets, wish, 1.0)) / 2
     return half_width_rad * math.hypot(1.0, float(texts.get("y_axis_stretch", 1.0))) > WIDE_RAD

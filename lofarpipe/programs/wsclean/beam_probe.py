@@ -11,7 +11,7 @@ from lofarpipe.programs.messages import explained
 from lofarpipe.programs.wsclean.build import WSCleanBuild, run_briefly
 
 # Options that the beam depends on; they are handed on.
-BEAM_OPTIONS = ("mwa-path", "beam-model", "beam-mode", "beam-normalisation-mode")
+BEAM_OPTIONS = ("data-column", "mwa-path", "beam-model", "beam-mode", "beam-normalisation-mode")
 MOST_ROWS = 10_000
 PROBE: tuple[str, ...] = (
     "-size",

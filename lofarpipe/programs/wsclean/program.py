@@ -52,8 +52,7 @@ def adapt(
     """
     keywords, positionals = settle_flags(keywords, positionals, build)
     options = given_options(keywords, positionals)
-    obstacle = _beam_obstacle(options, positionals, build)
-    gridder, notices = choose_gridder(options, build, obstacle)
+    obstacle, gridder, notices = _settle_beam(options, positionals, build)
     added, reasons = added_flags(options, build, with_idg=gridder == "idg")
     fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
     rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
@@ -61,8 +60,6 @@ def adapt(
         fitted.pop("idg-mode", None)
         rest = without_flags(rest, ["idg-mode"], [])
     chosen, flags = gridder_flags(gridder, build)
-    if obstacle and not notices:
-        notices = [f"the beam is made afterwards, not by WSClean: {obstacle}"]
     if obstacle:
         fitted = {key: value for key, value in fitted.items() if key not in WITH_BEAM}
         rest = without_flags(rest, [], WITH_BEAM)
@@ -71,6 +68,23 @@ def adapt(
     fitted, rest, dropped = _without_joining(fitted, rest)
     share = _share(options, cores, memory_gb)
     return {**fitted, **chosen, **share}, [*flags, *added, *rest], [*notices, *reasons, *dropped]
+
+
+def _settle_beam(
+    options: Mapping[str, Sequence[str]], positionals: Sequence[str], build: WSCleanBuild
+) -> tuple[str, str, list[str]]:
+    """Return why WSClean could not make the beam it would be asked for, the gridder, and notices of both."""
+    obstacle = _beam_obstacle(options, positionals, build)
+    gridder, notices = choose_gridder(options, build, obstacle)
+    if obstacle and not notices:
+        notices = [f"the beam is made afterwards, not by WSClean: {obstacle}"]
+    return obstacle, gridder, notices
+
+
+def beam_notices(options: Mapping[str, Sequence[str]], sets: Sequence[str], build: WSCleanBuild) -> list[str]:
+    """Return what will be said of the beam of these sets: EveryBeam is asked whether it knows their telescope."""
+    obstacle, _, notices = _settle_beam(options, sets, build)
+    return notices if obstacle else []
 
 
 def _beam_obstacle(options: Mapping[str, Sequence[str]], positionals: Sequence[str], build: WSCleanBuild) -> str:
