@@ -16,6 +16,7 @@ OF_STEPS = ("mapfiles/", "parsets/")
 OF_THE_RUN_BELOW = ("jobs/", "logs/", "mapfiles/.")
 NOT_THE_SAME = re.compile(r"(job_duration|monitor_stats)\.mapfile$")
 TEMPORARY = re.compile(r"-temp-dir \S+|image-[0-9a-f]{8}-")
+NUMBER = re.compile(r"(?<=[a-z_]/)\d{3}(?=[:.])|(?<=[a-z_]-)\d{3}(?=\.incomplete)")  # of a job: it is never given again
 TIMES = re.compile(r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?")
 
 
@@ -49,7 +50,9 @@ def _content(path: Path, here: str) -> Any:
 
 
 def _plain(text: str, here: str) -> str:
-    return TIMES.sub("<time>", TEMPORARY.sub("<temporary>", text.replace(here, "<here>")))
+    for pattern, name in ((TEMPORARY, "<temporary>"), (NUMBER, "<number>"), (TIMES, "<time>")):
+        text = pattern.sub(name, text)
+    return text.replace(here, "<here>")
 
 
 def differences(used: dict[str, Any], fresh: dict[str, Any], tolerance: float = 0.0) -> list[str]:
