@@ -17,6 +17,11 @@ from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings,
 from lofarpipe.support.utilities import exists, is_file
 
 GB = 1e9  # decimal
+AVERAGING_STEPS = ("average", "dpppconcat", "average_dpppconcat")
+SELECTIONS_OF_DP3 = tuple(
+    f"msin.{key}"
+    for key in ("starttime", "endtime", "starttimeslot", "ntimes", "startchan", "nchan", "band", "baseline")
+)
 SMALLEST_CELL_DEG = 1e-6
 AVERAGED = "the averaged sets"
 GRID_BYTES = 8  # of a complex number of the gridder's plane, the least that an image takes of memory
@@ -47,6 +52,7 @@ def check(options, site):
     findings = (
         _option_findings(options)
         + delivered_image_findings(options)
+        + _selection_findings(options)
         + _reference_findings(options)
         + _sip_findings(options)
     )
@@ -125,6 +131,17 @@ def _option_findings(options):
     if options.get("data_column") == "":
         findings.append("data_column: is empty; name the column that holds the calibrated visibilities, such as DATA")
     return findings
+
+
+def _selection_findings(options):
+    """Return where DP3 would average part of the sets only; what else there is of the image is of all of them."""
+    keys = [f"{step}.argument.{key}" for step in AVERAGING_STEPS for key in SELECTIONS_OF_DP3]
+    return [
+        f"{key}: exposure, noise and metadata are those of all data of the sets; make sets of that part with DP3 "
+        "before, and image these"
+        for key in keys
+        if key in options
+    ]
 
 
 def _sip_findings(options):

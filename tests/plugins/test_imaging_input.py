@@ -790,3 +790,10 @@ def test_a_wsclean_that_is_not_there_is_told_with_its_step(check, made, monkeypa
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("lofarpipe.programs.find.sys.executable", "/nowhere/python")
     assert not [line for line in check(path, **ROOT) if "wsclean" in line.lower()]
+
+
+@pytest.mark.parametrize("key", ["msin.ntimes", "msin.startchan", "msin.starttime"])
+def test_part_of_the_sets_is_not_averaged_without_a_word(check, key):
+    finding = only(check(**{f"average_dpppconcat.argument.{key}": "3"}))
+    assert finding.startswith(f"average_dpppconcat.argument.{key}: exposure, noise and metadata are those of all data")
+    assert check(**{f"mine.argument.{key}": "3"}) == check()
