@@ -259,10 +259,9 @@ def dry_run(options: argparse.Namespace) -> int:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from lofarpipe.engine.dry_run import DryRun
+    from lofarpipe.engine.dry_run import dry_run as lines_of_a_dry_run
     from lofarpipe.errors import listed
     from lofarpipe.executors.local.signals import terminating
-    from lofarpipe.report import Reporters
     from lofarpipe.state.history import read_history
 
     settings, pipeline, executor, warnings = checked(options)
@@ -272,9 +271,8 @@ def dry_run(options: argparse.Namespace) -> int:
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
         history = read_history(journal_file(settings))
-        run = DryRun(pipeline, settings, executor, history, Reporters([]), signals, directory=Path(directory))
-        run.execute()
-    print(*(f"# warning: {warning}" for warning in listed(warnings)), *run.lines, sep="\n")
+        lines = lines_of_a_dry_run(pipeline, settings, executor, history, Path(directory), signals)
+    print(*(f"# warning: {warning}" for warning in listed(warnings)), *lines, sep="\n")
     return 0
 
 

@@ -18,7 +18,7 @@ from lofarpipe.archive.sip_files import write_sips
 from lofarpipe.config import Settings
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.jobs import Job, Resources
+from lofarpipe.jobs import Job, JobResult, Resources
 from lofarpipe.pipeline import sip_options as sip_values
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, Value, defaults, read_value
 from lofarpipe.pipeline.references import Results, resolve
@@ -29,7 +29,7 @@ from lofarpipe.support.utilities import write_atomically
 
 
 @dataclass(frozen=True)
-class PreparedFeedback:
+class FeedbackPlan:
     """A feedback step ready to run."""
 
     step: Step
@@ -39,6 +39,8 @@ class PreparedFeedback:
     job_directory: Path
     pipeline: str  # its name
     build: Callable[[int, int], PlannedJob]  # from its place in the map, and its number
+    repeatable: bool = False
+    retries: int = 0
 
     @property
     def metadata_file(self) -> Path:
@@ -50,7 +52,12 @@ class PreparedFeedback:
         """What decides whether the step need not run again, once it was done."""
         return {"products": [planned.arguments for planned in self.jobs], "values": self.values, "version": __version__}
 
-    def numbered(self, numbers: Mapping[int, int]) -> PreparedFeedback:
+    @property
+    def error_tolerance(self) -> bool:
+        """Whether the step goes on without the products that could not be described."""
+        return bool(self.values["error_tolerance"])
+
+    def numbered(self, numbers: Mapping[int, int]) -> FeedbackPlan:
         """Return the same with other numbers of its jobs, by place in the map."""
         return replace(self, jobs=[self.build(p.place, numbers.get(p.place, p.place)) for p in self.jobs])
 
@@ -58,8 +65,43 @@ class PreparedFeedback:
         """Return what decides whether one job that was done need not run again."""
         return {**self.identity, "products": planned.arguments}
 
+    def label_of(self, planned: PlannedJob) -> str:
+        """Return what a job works on, for people."""
+        return planned.job.label
 
-def prepare_feedback(step: Step, results: Results, settings: Settings, machine: Resources) -> PreparedFeedback:
+    def failure_of(self, result: JobResult) -> str | None:
+        """Return why a job failed, or None."""
+        return None if result.ok else result.reason()
+
+    def nothing(self, planned: PlannedJob) -> Sequence[str]:
+        """Return none: a product is only read."""
+        return ()
+
+    outputs_of = changed_inputs = products_of = nothing
+
+    def finish(self, _: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+        """Write the metadata file of the products that could be read, skip the others, and return the outputs."""
+        if failed and len(failed) == len(self.jobs):
+            return {}  # nothing could be described; the caller says why
+        described = []
+        for planned in self.jobs:
+            if planned.job.name in failed or planned.result is None:
+                self.products.data[planned.place].skip = True
+            else:
+                described.append(json.loads(planned.result.read_text(encoding="utf-8")))
+        mapfile = str(self.values["mapfile_in"])
+        self.products.save(mapfile)
+        prefix = str(self.values["parset_prefix"])
+        text = feedback_parset(str(self.values["product_type"]), "" if prefix == "none" else prefix, described)
+        self.metadata_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.metadata_file, text)
+        outputs: dict[str, object] = {"mapfile": mapfile, "metadata_file": str(self.metadata_file)}
+        if sip_values.is_wanted(self.values):
+            outputs["sip_file"] = write_sips(self.values, described, self.job_directory, self.pipeline)[0]
+        return outputs
+
+
+def prepare_feedback(step: Step, results: Results, settings: Settings, machine: Resources) -> FeedbackPlan:
     """Return the step with one job for each product that is not skipped; nothing is run or written.
 
     Raises
@@ -82,7 +124,7 @@ def prepare_feedback(step: Step, results: Results, settings: Settings, machine: 
     build = partial(_job, step, products, values, settings, machine)
     jobs = [build(place, place) for place, product in enumerate(products.data) if not product.skip]
     pipeline = Path(str(results.get("input", {}).get("parset", settings.job_name))).stem
-    return PreparedFeedback(step, values, products, jobs, settings.job_directory, pipeline, build)
+    return FeedbackPlan(step, values, products, jobs, settings.job_directory, pipeline, build)
 
 
 def _job(
@@ -110,25 +152,3 @@ def _job(
         label=product,
     )
     return PlannedJob(job, place, ([product], {}), (), {spec: json.dumps(call, indent=1)}, result)
-
-
-def finish_feedback(prepared: PreparedFeedback, failed: Mapping[str, str]) -> dict[str, object]:
-    """Write the metadata file of the products that could be read, mark the others as skipped, return the outputs."""
-    if failed and len(failed) == len(prepared.jobs):
-        return {}  # nothing could be described; the caller says why
-    described = []
-    for planned in prepared.jobs:
-        if planned.job.name in failed or planned.result is None:
-            prepared.products.data[planned.place].skip = True
-        else:
-            described.append(json.loads(planned.result.read_text(encoding="utf-8")))
-    mapfile = str(prepared.values["mapfile_in"])
-    prepared.products.save(mapfile)
-    prefix = str(prepared.values["parset_prefix"])
-    text = feedback_parset(str(prepared.values["product_type"]), "" if prefix == "none" else prefix, described)
-    prepared.metadata_file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(prepared.metadata_file, text)
-    outputs: dict[str, object] = {"mapfile": mapfile, "metadata_file": str(prepared.metadata_file)}
-    if sip_values.is_wanted(prepared.values):
-        outputs["sip_file"] = write_sips(prepared.values, described, prepared.job_directory, prepared.pipeline)[0]
-    return outputs

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.engine.feedback_step import PreparedFeedback
+from lofarpipe.engine.feedback_step import FeedbackPlan
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.journal_events import job_entry
 from lofarpipe.engine.overlay import Shadow, placeholder
-from lofarpipe.engine.recipe import Prepared, finish, products_of
+from lofarpipe.engine.recipe import RecipePlan
 from lofarpipe.engine.step_jobs import Outputs, script_warnings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
@@ -63,7 +63,7 @@ class Supposer:
     directory: Path
 
     def suppose(
-        self, prepared: Prepared, entry: str, kept: Mapping[str, Event], pending: Sequence[PlannedJob]
+        self, prepared: RecipePlan, entry: str, kept: Mapping[str, Event], pending: Sequence[PlannedJob]
     ) -> Supposed:
         """Return what the jobs of a step return.
 
@@ -87,7 +87,7 @@ class Supposer:
         return bool(pending) and _writes(pending[0]) is not None
 
     def _guessed(
-        self, prepared: Prepared, values: dict[str, Values], pending: Sequence[PlannedJob], entries: Mapping[str, str]
+        self, prepared: RecipePlan, values: dict[str, Values], pending: Sequence[PlannedJob], entries: Mapping[str, str]
     ) -> Supposed:
         """Return what the jobs of a script returned the last time, else placeholders for what it declares."""
         keys = declared(script_of(pending[0]), "OUTPUTS") if pending else ()
@@ -135,18 +135,18 @@ class Supposer:
         spec.write_text(json.dumps(call), encoding="utf-8")
         return job
 
-    def maps(self, prepared: Prepared, supposed: Supposed) -> Outputs:
+    def maps(self, prepared: RecipePlan, supposed: Supposed) -> Outputs:
         """Write the maps of a step with what its jobs return, and return its outputs."""
         jobs = [self._ended(prepared, planned, supposed.values[planned.job.name]) for planned in prepared.jobs]
         saved = {Path(self.shadow.made(str(path))): data_map for path, data_map in prepared.saved.items()}
         directory = Path(self.shadow.place("mapfile_dir", str(prepared.mapfile_dir)))
         ended = replace(prepared, jobs=jobs, saved=saved, mapfile_dir=directory)
-        results = [replace(result_of(p.job, 0), outputs=tuple(products_of(prepared, p))) for p in jobs]
-        outputs = finish(ended, results, {})
+        results = [replace(result_of(p.job, 0), outputs=tuple(prepared.known_products(p))) for p in jobs]
+        outputs = ended.finish(results, {})
         self.shadow.settle()
         return self.shadow.back(outputs)
 
-    def _ended(self, prepared: Prepared, planned: PlannedJob, values: Values) -> PlannedJob:
+    def _ended(self, prepared: RecipePlan, planned: PlannedJob, values: Values) -> PlannedJob:
         """Return a job with a file of what it returned; of a program, too, how long it took is not known."""
         unknown = {key: placeholder(prepared.name, key, planned.place) for key in NOT_MEASURED}
         result = self.directory / f"{planned.job.name.replace('/', '-')}.json"
@@ -166,7 +166,7 @@ def script_of(planned: PlannedJob) -> Path:
     return Path(call_of(planned)["script"])
 
 
-def feedback_outputs(prepared: PreparedFeedback) -> Outputs:
+def feedback_outputs(prepared: FeedbackPlan) -> Outputs:
     """Return what a feedback step would give; its map stays as it is."""
     outputs: Outputs = {"mapfile": prepared.values["mapfile_in"], "metadata_file": str(prepared.metadata_file)}
     if sip_values.is_wanted(prepared.values):

@@ -26,52 +26,6 @@ from lofarpipe.support.utilities import files_of, list_text
 WSCLEAN_GOES_ON = ("-continue", "-subtract-model")
 
 
-def job_identity(prepared: Prepared, planned: PlannedJob) -> dict[str, object]:
-    """Return what decides whether a job that was done need not run again."""
-    place = planned.place
-    step = prepared.fingerprint_of
-    inputs = [data_map.data[place] for data_map in prepared.maps if place < len(data_map.data)]
-    output = prepared.outputs.data[place]
-    identity = {
-        "executable": step["executable"],
-        "environment": step["environment"],
-        "arguments": planned.arguments,
-        "inputs": [(product.host, product.file, product.skip) for product in inputs],
-        "output": (output.host, output.file),
-    }
-    return timeless(identity, prepared.builder.settings)
-
-
-def outputs_of(prepared: Prepared, planned: PlannedJob) -> list[str]:
-    """Return the paths that the maps of a step give to the outputs of a job, but for those that are its inputs."""
-    maps = [prepared.outputs, *prepared.saved.values()]
-    names = [name for data_map in maps for name in _files(data_map.data[planned.place : planned.place + 1])]
-    return [name for name in dict.fromkeys(names) if name not in set(_inputs(prepared, planned))]
-
-
-def changed_inputs(prepared: Prepared, planned: PlannedJob) -> list[str]:
-    """Return the inputs of a job of which half a change, or a change made twice, would do harm.
-
-    For a known program its arguments say so; for another one the control key ``inplace`` does. What WSClean writes into
-    a measurement set, the model, it writes anew when it is run again, unless it is told to go on with the one there.
-    """
-    control = prepared.control
-    positionals, keywords = planned.arguments
-    program = control.text("program")
-    if not program:
-        return list(_inputs(prepared, planned)) if control.flag("inplace") else []
-    if program == "wsclean" and not any(flag in positionals for flag in WSCLEAN_GOES_ON):
-        return []
-    workdir = planned.job.workdir
-    paths = KNOWN_PROGRAMS[program].in_place(keywords, positionals, workdir)
-    return [str(workdir / name) for path in paths for name in files_of(path)]
-
-
-def _inputs(prepared: Prepared, planned: PlannedJob) -> Iterator[str]:
-    for data_map in prepared.maps:
-        yield from _files(data_map.data[planned.place : planned.place + 1])
-
-
 def _files(products: Iterable[DataProduct]) -> Iterator[str]:
     for product in products:
         yield from (name for name in files_of(product.file) if Path(name).is_absolute())
@@ -81,7 +35,7 @@ SHORTEST_TIME = 8  # characters of a time that is found in texts; a shorter one 
 
 
 @dataclass(frozen=True)
-class Prepared:
+class RecipePlan:
     """A recipe step ready to run: its jobs and where their results go."""
 
     step: Step
@@ -97,15 +51,154 @@ class Prepared:
     jobs: Sequence[PlannedJob]
     mapfile_dir: Path
     lenient: bool
-    fingerprint_of: Mapping[str, object]  # equal: the step need not run again
+    identity: Mapping[str, object]  # equal: the step need not run again
     builder: JobBuilder
 
-    def numbered(self, numbers: Mapping[int, int]) -> Prepared:
+    @property
+    def error_tolerance(self) -> bool:
+        """Whether the step goes on without the products whose jobs failed."""
+        return self.control.flag("error_tolerance")
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a change made twice is as good as one."""
+        return self.control.flag("repeatable")
+
+    @property
+    def retries(self) -> int:
+        """How often a job that failed is run again."""
+        return self.control.number("retries")
+
+    def numbered(self, numbers: Mapping[int, int]) -> RecipePlan:
         """Return the same with other numbers of its jobs, by place in the maps."""
         return replace(self, jobs=replace(self.builder, numbers=numbers).jobs())
 
+    def job_identity(self, planned: PlannedJob) -> dict[str, object]:
+        """Return what decides whether a job that was done need not run again."""
+        place = planned.place
+        step = self.identity
+        inputs = [data_map.data[place] for data_map in self.maps if place < len(data_map.data)]
+        output = self.outputs.data[place]
+        identity = {
+            "executable": step["executable"],
+            "environment": step["environment"],
+            "arguments": planned.arguments,
+            "inputs": [(product.host, product.file, product.skip) for product in inputs],
+            "output": (output.host, output.file),
+        }
+        return timeless(identity, self.builder.settings)
 
-def prepare(step: Step, results: Results, settings: Settings, machine: Resources, entry: str = "") -> Prepared:
+    def outputs_of(self, planned: PlannedJob) -> list[str]:
+        """Return the paths that the maps of a step give to the outputs of a job, but for those that are its inputs."""
+        maps = [self.outputs, *self.saved.values()]
+        names = [name for data_map in maps for name in _files(data_map.data[planned.place : planned.place + 1])]
+        return [name for name in dict.fromkeys(names) if name not in set(self._inputs(planned))]
+
+    def changed_inputs(self, planned: PlannedJob) -> list[str]:
+        """Return the inputs of a job of which half a change, or a change made twice, would do harm.
+
+        For a known program its arguments say so; for another one the control key ``inplace`` does. What WSClean writes
+        into a measurement set, the model, it writes anew when it is run again, unless it is told to go on with the one
+        there.
+        """
+        control = self.control
+        positionals, keywords = planned.arguments
+        program = control.text("program")
+        if not program:
+            return list(self._inputs(planned)) if control.flag("inplace") else []
+        if program == "wsclean" and not any(flag in positionals for flag in WSCLEAN_GOES_ON):
+            return []
+        workdir = planned.job.workdir
+        paths = KNOWN_PROGRAMS[program].in_place(keywords, positionals, workdir)
+        return [str(workdir / name) for path in paths for name in files_of(path)]
+
+    def _inputs(self, planned: PlannedJob) -> Iterator[str]:
+        for data_map in self.maps:
+            yield from _files(data_map.data[planned.place : planned.place + 1])
+
+    def failure_of(self, result: JobResult) -> str | None:
+        """Return why a job failed, or None: its exit code decides, and for known programs its log as well."""
+        program = self.control.text("program")
+        if result.ok and not program:
+            return None
+        text = result.log.read_text(errors="replace") if program and result.log.is_file() else ""
+        complaint = KNOWN_PROGRAMS[program].complaint(text) if program else None
+        if result.ok:
+            return f"{result.reason()}: {complaint}" if complaint and self.control.asked_program else None
+        from lofarpipe.programs.messages import explained, hint_for
+
+        said = complaint or (explained(KNOWN_PROGRAMS[program].name, text) if program else hint_for(result.tail()))
+        return f"{result.reason()}: {said}" if said else result.reason()
+
+    def finish(self, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+        """Write the maps of a step whose jobs have ended, and return its outputs.
+
+        Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
+        alone. Where all failed, only the maps that say so are written.
+        Source: doc/spec/lofarpipe.md, sections 6.4 and 8.2.
+        """
+        results_given = self._save_result_maps(results, failed)
+        if failed and len(failed) == len(self.jobs):
+            return results_given
+        outputs: dict[str, object] = {"mapfile": str(self.output_mapfile)}
+        if self.suffix_outputs:
+            outputs[self.output_mapfile.name] = str(self.output_mapfile)
+        outputs |= {key: str(path) for key, path in self.suffix_outputs.items()}
+        for planned in self.jobs:
+            if planned.job.name in failed:
+                for data_map in [self.outputs] if self.lenient else self.saved.values():
+                    data_map.data[planned.place].skip = True
+        for path, data_map in self.saved.items():
+            data_map.save(str(path))
+        return {**results_given, **outputs}
+
+    def _save_result_maps(self, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+        """Write one map for each key that any job returned, and return them with the ``break`` of the last job."""
+        outputs: dict[str, object] = {}
+        returned = [
+            job_outputs(planned, result, failed) | self._listed_products(planned, result, failed)
+            for planned, result in zip(self.jobs, results, strict=True)
+        ]
+        for key in sorted({key for values in returned for key in values}):
+            path = self.mapfile_dir / f"{self.name}.{key}.mapfile"
+            self._result_map(returned, key, failed).save(str(path))
+            outputs[f"{key}.mapfile"] = str(path)
+        breaks = [values["break"] for values in returned if "break" in values]
+        return {**outputs, "break": is_true(breaks[-1])} if breaks else outputs
+
+    def _listed_products(self, planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
+        """Return what a job of a known program wrote, where the step asks for it.
+
+        Where its outputs were not staged, these are the files that such a command writes, and that are there.
+        """
+        if not self.control.flag("list_products") or planned.job.name in failed:
+            return {}
+        written = result.outputs if planned.job.staged else filter(os.path.exists, self.known_products(planned))
+        return {"products": list_text(list(written))}
+
+    def label_of(self, planned: PlannedJob) -> str:
+        """Return what a job works on, for people."""
+        return planned.job.label
+
+    def products_of(self, planned: PlannedJob) -> list[str]:
+        """Return the paths that a job of a known program may write, and that are its own; none in a lenient run."""
+        return [] if self.lenient else self.known_products(planned)
+
+    def known_products(self, planned: PlannedJob) -> list[str]:
+        """Return the absolute paths of what a job of a known program may write; none of any other program."""
+        program = KNOWN_PROGRAMS.get(self.control.text("program"))
+        return program.products(planned.job.argv, planned.job.workdir) if program else []
+
+    def _result_map(self, returned: Sequence[Mapping[str, str]], key: str, failed: Mapping[str, str]) -> DataMap:
+        products = [
+            DataProduct(planned.job.host, values[key], planned.job.name in failed)
+            for planned, values in zip(self.jobs, returned, strict=True)
+            if key in values
+        ]
+        return DataMap(products)
+
+
+def prepare(step: Step, results: Results, settings: Settings, machine: Resources, entry: str = "") -> RecipePlan:
     """Return the step with its maps loaded, its outputs named and its jobs built; nothing is run or written.
 
     Parameters
@@ -132,7 +225,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
     builder = JobBuilder(step.name, *given, entry=entry)
     jobs = builder.jobs()
     suffixes = naming.suffix_maps()
-    return Prepared(
+    return RecipePlan(
         step=step,
         name=name,
         control=control,
@@ -146,7 +239,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         jobs=jobs,
         mapfile_dir=settings.mapfile_dir,
         lenient=settings.lenient,
-        fingerprint_of=timeless(_fingerprint_of(step, control, executable, jobs, maps, outputs), settings),
+        identity=timeless(_fingerprint_of(step, control, executable, jobs, maps, outputs), settings),
         builder=builder,
     )
 
@@ -285,58 +378,6 @@ def output_file(workdir: Path, infile: str, name: str, suffix: str = "") -> str:
     return f"{workdir}/{base}.{name}{suffix}"
 
 
-def failure(prepared: Prepared, result: JobResult) -> str | None:
-    """Return why a job failed, or None: its exit code decides, and for known programs its log as well."""
-    program = prepared.control.text("program")
-    if result.ok and not program:
-        return None
-    text = result.log.read_text(errors="replace") if program and result.log.is_file() else ""
-    complaint = KNOWN_PROGRAMS[program].complaint(text) if program else None
-    if result.ok:
-        return f"{result.reason()}: {complaint}" if complaint and prepared.control.asked_program else None
-    from lofarpipe.programs.messages import explained, hint_for
-
-    said = complaint or (explained(KNOWN_PROGRAMS[program].name, text) if program else hint_for(result.tail()))
-    return f"{result.reason()}: {said}" if said else result.reason()
-
-
-def finish(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
-    """Write the maps of a step whose jobs have ended, and return its outputs.
-
-    Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
-    alone. Where all failed, only the maps that say so are written. Source: doc/spec/lofarpipe.md, sections 6.4 and 8.2.
-    """
-    results_given = _save_result_maps(prepared, results, failed)
-    if failed and len(failed) == len(prepared.jobs):
-        return results_given
-    outputs: dict[str, object] = {"mapfile": str(prepared.output_mapfile)}
-    if prepared.suffix_outputs:
-        outputs[prepared.output_mapfile.name] = str(prepared.output_mapfile)
-    outputs |= {key: str(path) for key, path in prepared.suffix_outputs.items()}
-    for planned in prepared.jobs:
-        if planned.job.name in failed:
-            for data_map in [prepared.outputs] if prepared.lenient else prepared.saved.values():
-                data_map.data[planned.place].skip = True
-    for path, data_map in prepared.saved.items():
-        data_map.save(str(path))
-    return {**results_given, **outputs}
-
-
-def _save_result_maps(prepared: Prepared, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
-    """Write one map for each key that any job returned, and return them with the ``break`` of the last job."""
-    outputs: dict[str, object] = {}
-    returned = [
-        job_outputs(planned, result, failed) | listed_products(prepared, planned, result, failed)
-        for planned, result in zip(prepared.jobs, results, strict=True)
-    ]
-    for key in sorted({key for values in returned for key in values}):
-        path = prepared.mapfile_dir / f"{prepared.name}.{key}.mapfile"
-        _result_map(prepared, returned, key, failed).save(str(path))
-        outputs[f"{key}.mapfile"] = str(path)
-    breaks = [values["break"] for values in returned if "break" in values]
-    return {**outputs, "break": is_true(breaks[-1])} if breaks else outputs
-
-
 def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
     """Return what one job gave: what its script returned, and how it ran."""
     script = planned.result is not None
@@ -354,33 +395,3 @@ def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str
     elif planned.result.is_file():  # none where the script called sys.exit(0)
         values |= {**json.loads(planned.result.read_text(encoding="utf-8")), "ok": "True"}
     return values
-
-
-def listed_products(
-    prepared: Prepared, planned: PlannedJob, result: JobResult, failed: Mapping[str, str]
-) -> dict[str, str]:
-    """Return what a job of a known program wrote, where the step asks for it.
-
-    Where its outputs were not staged, these are the files that such a command writes, and that are there.
-    """
-    if not prepared.control.flag("list_products") or planned.job.name in failed:
-        return {}
-    written = result.outputs if planned.job.staged else filter(os.path.exists, products_of(prepared, planned))
-    return {"products": list_text(list(written))}
-
-
-def products_of(prepared: Prepared, planned: PlannedJob) -> list[str]:
-    """Return the absolute paths of what a job of a known program may write; none of any other program."""
-    program = KNOWN_PROGRAMS.get(prepared.control.text("program"))
-    return program.products(planned.job.argv, planned.job.workdir) if program else []
-
-
-def _result_map(
-    prepared: Prepared, returned: Sequence[Mapping[str, str]], key: str, failed: Mapping[str, str]
-) -> DataMap:
-    products = [
-        DataProduct(planned.job.host, values[key], planned.job.name in failed)
-        for planned, values in zip(prepared.jobs, returned, strict=True)
-        if key in values
-    ]
-    return DataMap(products)

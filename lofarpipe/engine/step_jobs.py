@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from lofarpipe.config import Settings
 from lofarpipe.engine.disk_check import with_estimate
@@ -125,29 +127,33 @@ Outputs = dict[str, object]
 WARNING_LINES = 200
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a step has to do."""
+class Plan(Protocol):
+    """What a step with jobs has to do, as its kind has planned it."""
 
-    jobs: Sequence[PlannedJob]
-    identity: Identity
-    failure_of: Callable[[JobResult], str | None]  # why a job failed, or None
-    finish: Callable[[Sequence[JobResult], Mapping[str, str]], Outputs]  # results, failed -> outputs
-    error_tolerance: bool
-    job_identity: Callable[[PlannedJob], Identity]
-    outputs_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths
-    changed_inputs: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # of which half a change does harm
-    products_of: Callable[[PlannedJob], Sequence[str]] = lambda _: ()  # paths that a known program may write
-    label_of: Callable[[PlannedJob], str] = lambda planned: planned.job.label
-    repeatable: bool = False  # a change made twice is as good as one
-    retries: int = 0  # of a job that failed
+    @property
+    def jobs(self) -> Sequence[PlannedJob]: ...
+    @property
+    def identity(self) -> Identity: ...  # equal: the step need not run again
+    @property
+    def error_tolerance(self) -> bool: ...
+    @property
+    def repeatable(self) -> bool: ...  # a change made twice is as good as one
+    @property
+    def retries(self) -> int: ...  # of a job that failed
+    def failure_of(self, result: JobResult) -> str | None: ...  # why a job failed, or None
+    def job_identity(self, planned: PlannedJob) -> Identity: ...
+    def outputs_of(self, planned: PlannedJob) -> Sequence[str]: ...  # paths
+    def changed_inputs(self, planned: PlannedJob) -> Sequence[str]: ...  # of which half a change does harm
+    def products_of(self, planned: PlannedJob) -> Sequence[str]: ...  # paths that a known program may write
+    def label_of(self, planned: PlannedJob) -> str: ...
+    def numbered(self, numbers: Mapping[int, int]) -> Plan: ...  # the same with other numbers of its jobs, by place
 
 
-def job_keys(work: Work) -> Iterator[JobKey]:
+def job_keys(plan: Plan) -> Iterator[JobKey]:
     """Yield the marks by which the jobs of a step are found in the journal."""
-    for planned in work.jobs:
-        changes = partial(work.changed_inputs, planned)
-        yield JobKey(planned.place, fingerprint(work.job_identity(planned)), work.label_of(planned), changes)
+    for planned in plan.jobs:
+        changes = partial(plan.changed_inputs, planned)
+        yield JobKey(planned.place, fingerprint(plan.job_identity(planned)), plan.label_of(planned), changes)
 
 
 @dataclass(frozen=True)
@@ -169,18 +175,21 @@ class StepJobs:
     kept: the ends of those that were done by an earlier run and are still good, by name in the journal.
     pending: those that have to run.
     left: names in the journal of jobs that the step had, and has not any more.
+    ended: the results of all jobs, in their order, once they have run.
     failed: why those failed that did.
     """
 
     step: str  # its name
-    work: Work
+    work: Plan
     context: Context
     ledger: JobLedger
     entry: str = field(init=False)  # the name of the step in the journal
     kept: Mapping[str, Event] = field(init=False)
     pending: list[PlannedJob] = field(init=False)
     left: list[str] = field(init=False)
+    ended: list[JobResult] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    began_s: float = field(default_factory=time.monotonic)
     _began: Began = field(init=False)
     _before: dict[str, dict[str, str | None]] = field(default_factory=dict)
     _results: dict[str, JobResult] = field(default_factory=dict)
@@ -238,8 +247,8 @@ class StepJobs:
         paths = sorted(outputs | named)
         return [path for path in paths if path not in began.before and not os.path.lexists(path)]
 
-    def run(self) -> list[JobResult]:
-        """Run what is pending; return the results of all jobs, in their order."""
+    def run(self) -> None:
+        """Run what is pending."""
         self.context.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
         self._set_aside()
         try:
@@ -248,7 +257,7 @@ class StepJobs:
             if executor_name(self.context.executor) == LOCAL or (isinstance(err, Interrupted) and not err.problem):
                 self._settle(self.pending)
             raise
-        return [self._result(planned) for planned in self.work.jobs]
+        self.ended = [self._result(planned) for planned in self.work.jobs]
 
     def _run_pending(self) -> None:
         pending = self.pending

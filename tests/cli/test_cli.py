@@ -239,7 +239,7 @@ def test_error_that_was_never_raised_has_no_place() -> None:
 def test_mistake_during_a_run_is_told_and_recorded(
     site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lofarpipe.engine.run.CommandFile.note", raising_any)
+    monkeypatch.setattr("lofarpipe.engine.step_jobs.CommandFile.note", raising_any)
     assert main(["run.parset", "-c", "pipeline.cfg"]) == 1
     captured = capsys.readouterr()
     assert "unexpected ZeroDivisionError: x" in captured.err

@@ -396,7 +396,7 @@ def test_interrupted_in_a_plugin(own_plugin: Path, capsys: pytest.CaptureFixture
 
 
 def test_error_on_the_way(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lofarpipe.engine.run.recipe_work", lambda _: 1 / 0)
+    monkeypatch.setattr("lofarpipe.engine.kinds.prepare", lambda *_: 1 / 0)
     assert main(["run.parset", "-c", "pipeline.cfg", "--dry-run"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert list((site / "tmp").iterdir()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.config import Overrides, Settings, load_settings
-from lofarpipe.engine.recipe import Prepared, changed_inputs, job_identity, outputs_of, prepare
+from lofarpipe.engine.recipe import RecipePlan, prepare
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.control import Control
 from lofarpipe.pipeline.steps import Step
@@ -24,7 +24,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
-def step(settings: Settings, arguments: dict[str, str], program: str = "", **control: str) -> Prepared:
+def step(settings: Settings, arguments: dict[str, str], program: str = "", **control: str) -> RecipePlan:
     """Prepare a step of two products; ``program`` is what it is then taken for."""
     data = settings.runtime_directory / "d"
     for name in "ab":
@@ -40,7 +40,7 @@ def step(settings: Settings, arguments: dict[str, str], program: str = "", **con
 
 def identities(settings: Settings, arguments: dict[str, str], **control: str) -> list[dict[str, object]]:
     prepared = step(settings, arguments, **control)
-    return [job_identity(prepared, planned) for planned in prepared.jobs]
+    return [prepared.job_identity(planned) for planned in prepared.jobs]
 
 
 def test_jobs_differ_by_their_product(settings: Settings) -> None:
@@ -69,9 +69,9 @@ def test_what_a_job_is_made_of(
 def test_outputs_are_those_of_the_maps(settings: Settings) -> None:
     prepared = step(settings, {"flags": "[msin]"}, outputsuffixes="[-psf.fits]")
     here = settings.job_workdir
-    assert outputs_of(prepared, prepared.jobs[1]) == [f"{here}/b.average", f"{here}/b.average-psf.fits"]
+    assert prepared.outputs_of(prepared.jobs[1]) == [f"{here}/b.average", f"{here}/b.average-psf.fits"]
     prepared = step(settings, {"flags": "[msin]"}, inplace="True")
-    assert outputs_of(prepared, prepared.jobs[1]) == []  # they are the inputs
+    assert prepared.outputs_of(prepared.jobs[1]) == []  # they are the inputs
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_inputs_that_must_not_be_changed_twice(
 ) -> None:
     prepared = step(settings, arguments, program, **control)
     paths = [f"{settings.runtime_directory}/d/{name}" for name in changed]
-    assert changed_inputs(prepared, prepared.jobs[0]) == paths
+    assert prepared.changed_inputs(prepared.jobs[0]) == paths

@@ -8,7 +8,7 @@ import pytest
 
 from copy_pipeline import CONFIG, journalled, list_step
 from lofarpipe.cli import main
-from lofarpipe.engine.feedback_step import PreparedFeedback
+from lofarpipe.engine.feedback_step import FeedbackPlan
 from lofarpipe.engine.prediction import feedback_outputs
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, defaults
 from lofarpipe.pipeline.steps import Step
@@ -107,6 +107,6 @@ def test_files_of_a_feedback_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     values = {**defaults(FEEDBACK_KEYS), "mapfile_in": "/m", "metadata_file": "x.metadata", "sip_file": sip_file}
     step = Step("describe", "describe", "feedback", "", {}, {})
-    prepared = PreparedFeedback(step, values, DataMap([]), [], tmp_path, "p", lambda *_: 1 / 0)
+    prepared = FeedbackPlan(step, values, DataMap([]), [], tmp_path, "p", lambda *_: 1 / 0)
     wanted = {"mapfile": "/m", "metadata_file": f"{tmp_path}/x.metadata"}
     assert feedback_outputs(prepared) == wanted | ({"sip_file": f"{tmp_path}/a.xml"} if sip_file != "none" else {})

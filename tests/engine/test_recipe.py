@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.engine.recipe import failure, finish, output_file, prepare
+from lofarpipe.engine.recipe import output_file, prepare
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult, Resources
 from lofarpipe.pipeline.steps import Step
@@ -232,7 +232,7 @@ def _finish(prepared, failed=(), values=None):
         JobResult(p.job.name, int(p.job.name in failed), 1.0, 2.5, 0.5, 10.0, p.job.log, p.job.argv)
         for p in prepared.jobs
     ]
-    return finish(prepared, results, dict.fromkeys(failed, "exited with 1"))
+    return prepared.finish(results, dict.fromkeys(failed, "exited with 1"))
 
 
 def test_result_maps(settings, tmp_path):
@@ -254,7 +254,7 @@ def test_products_are_listed_where_the_step_asks_for_it(settings, tmp_path, is_l
     prepared = _prepare(_step({"msin": "msin", "msout": "/o/b.MS"}, **control), settings)
     (planned,) = prepared.jobs
     result = JobResult("average/000", 0, 1.0, 2.5, 0.5, 10.0, planned.job.log, (), outputs=("/o/b.MS", "/o/a,b"))
-    outputs = finish(prepared, [result], {})
+    outputs = prepared.finish([result], {})
     assert ("products.mapfile" in outputs) is is_listed
     if is_listed:
         (listed,) = DataMap.load(outputs["products.mapfile"]).data
@@ -279,10 +279,10 @@ def test_log_of_a_known_program_can_fail_a_job(settings, tmp_path):
     log = tmp_path / "log"
     result = JobResult("average/000", 0, 1.0, 2.0, 0.5, 10.0, log, ())
     log.write_text("all is well\n")
-    assert failure(prepared, result) is None
+    assert prepared.failure_of(result) is None
     log.write_text("*** WARNING: the following parset keywords were not used ***\n   - avg.timestp\n")
-    assert "avg.timestp" in failure(prepared, result)
-    assert failure(prepared, JobResult("average/000", 3, 1.0, 2.0, 0.5, 10.0, log, ())).startswith("exited with 3")
+    assert "avg.timestp" in prepared.failure_of(result)
+    assert prepared.failure_of(JobResult("average/000", 3, 1.0, 2.0, 0.5, 10.0, log, ())).startswith("exited with 3")
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_hint_belongs_to_the_error_with_which_a_job_ended(settings, tmp_path, pr
     prepared = _prepare(_step(mapfile_in=mapfile, inputkey="msin", executable="DP3", **keys), settings)
     log = tmp_path / "log"
     log.write_text(text)
-    reason = failure(prepared, JobResult("average/000", 1, 1.0, 2.0, 0.5, 10.0, log, ()))
+    reason = prepared.failure_of(JobResult("average/000", 1, 1.0, 2.0, 0.5, 10.0, log, ()))
     assert reason.startswith(f"exited with 1 after 2.0 s{said}")
     assert bool(said) == (": " in reason)
-    assert failure(prepared, JobResult("average/000", 0, 1.0, 2.0, 0.5, 10.0, log, ())) is None
+    assert prepared.failure_of(JobResult("average/000", 0, 1.0, 2.0, 0.5, 10.0, log, ())) is None

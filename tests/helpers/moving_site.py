@@ -11,7 +11,7 @@ from pathlib import Path
 
 from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 from lofarpipe.config import Overrides, Settings, load_settings
-from lofarpipe.engine.dry_run import DryRun
+from lofarpipe.engine.dry_run import dry_run
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, Resources, StartCallback
@@ -179,11 +179,10 @@ class MovingSite:
         """Return the jobs of which a dry run tells the commands; their names are ``named``, the rest is ``told``."""
         history = read_history(self.job / "journal.jsonl")
         with tempfile.TemporaryDirectory() as directory:
-            args = (self._pipeline(products), self.settings, Pretended(), history, Reporters([]))
-            run = DryRun(*args, directory=Path(directory))  # type: ignore[arg-type]
-            run.execute()
-        self.told = [line for line in run.lines if line.startswith("#")]
-        commands = [line.partition(": ") for line in run.lines if not line.startswith("#")]
+            args = (self._pipeline(products), self.settings, Pretended(), history, Path(directory))
+            lines = dry_run(*args)  # type: ignore[arg-type]
+        self.told = [line for line in lines if line.startswith("#")]
+        commands = [line.partition(": ") for line in lines if not line.startswith("#")]
         self.named = [name for name, _, _ in commands]
         return [called(command.split(" ", 2)) for _, _, command in commands]
 

@@ -1,0 +1,288 @@
+"""The kinds of steps: how each becomes jobs, or steps inside it, and what comes of these its outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from lofarpipe.config import Settings
+from lofarpipe.engine.feedback_step import FeedbackPlan, prepare_feedback
+from lofarpipe.engine.recipe import RecipePlan, prepare
+from lofarpipe.engine.step_jobs import Outputs, StepJobs
+from lofarpipe.errors import PipelineError
+from lofarpipe.jobs import Executor, Interrupted
+from lofarpipe.pipeline.control import is_true, loop_count, plugin_call
+from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.plugins import STEP_PREFIX, find_plugin, run_plugin
+from lofarpipe.pipeline.references import Results, resolve
+from lofarpipe.pipeline.steps import BROKEN, Step, refreshed, with_counters
+from lofarpipe.report import Reporter
+from lofarpipe.state.history import History
+from lofarpipe.state.uptodate import Ledger
+from lofarpipe.support.python2 import loader as python2
+from lofarpipe.support.utilities import write_atomically
+
+
+@dataclass
+class ActiveLoop:
+    """A loop that is being run."""
+
+    counter: int = 0
+    ends: bool = False  # what the last step of the iteration that gave ``break`` said
+
+
+@dataclass
+class Scope:
+    """What the steps of a run share; ``results`` holds what each gave so far."""
+
+    pipeline: Pipeline
+    settings: Settings
+    executor: Executor
+    journal: History
+    reporters: Reporter
+    ledger: Ledger
+    signals: Sequence[int]  # those that were received: whatever a plugin caught, they end the run
+    results: Results = field(default_factory=dict)
+    loops: list[ActiveLoop] = field(default_factory=list)  # the innermost last
+    counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
+
+    def entry(self, step: Step) -> str:
+        """Return the name under which a step is journalled: inside loops with the counters."""
+        return step.name + "".join(f"@{loop.counter}" for loop in self.loops)
+
+    def counting(self, step: Step) -> Step:
+        """Return a step of a loop that is over with the last value of its counter."""
+        return with_counters(step, self.counted[step.name]) if step.name in self.counted else step
+
+    def inside(self, steps: Sequence[Step]) -> Iterator[Step]:
+        """Yield the steps inside another one: what files say about their arguments is read again."""
+        for step in steps:
+            self.counted.pop(step.name, None)
+        yield from map(refreshed, steps)
+
+    def take(self, step: Step, outputs: Outputs) -> None:
+        """Keep what a step gave; inside a loop it may end that."""
+        self.end_if_signalled()
+        self.results[step.name] = outputs
+        if self.loops and "break" in outputs:
+            self.loops[-1].ends = is_true(outputs["break"])
+
+    def end_if_signalled(self) -> None:
+        """End the run after a signal.
+
+        Raises
+        ------
+        Interrupted
+            If one was received.
+        """
+        if self.signals:
+            raise Interrupted(self.signals[0])
+
+    def write_parset(self, step: Step, keywords: Mapping[str, str]) -> str:
+        """Write the argument block of a step, references resolved, for people and for plugins that ask for it."""
+        if not step.arguments:
+            return ""
+        if not keywords:
+            keywords = {
+                key: resolve(text, self.results, step.where(f"argument.{key}")) for key, text in step.arguments.items()
+            }
+        path = self.ledger.disk.made(str(self.settings.parset_dir / f"{step.name}.parset"))
+        write_atomically(Path(path), "".join(f"{key}={keywords[key]}\n" for key in sorted(keywords) if key != "flags"))
+        return path
+
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[P]):
+    """How steps of a kind are planned and finished; ``P`` is what a step of it is planned as."""
+
+    scope: Scope
+    has_jobs = False  # what it plans are jobs
+
+    def plan(self, step: Step, results: Results) -> P:
+        """Return what there is to do, with what the steps before gave; nothing is run.
+
+        Raises
+        ------
+        PipelineError
+            If something is missing, or does not fit together.
+        """
+        raise NotImplementedError
+
+    def steps(self, plan: P) -> Iterator[Step]:
+        """Yield the steps inside it, each when the one before is done."""
+        yield from ()
+
+    def finish(self, plan: P, jobs: StepJobs | None) -> Outputs:
+        """Return the outputs of a step whose jobs, or steps inside, have ended.
+
+        Raises
+        ------
+        PipelineError
+            If they cannot be made.
+        """
+        return {}
+
+
+class Recipe(Kind[RecipePlan]):
+    """A program or a script, one job for each product; its outputs are maps."""
+
+    has_jobs = True
+
+    def plan(self, step: Step, results: Results) -> RecipePlan:
+        """Build its jobs, and write its arguments for people."""
+        capacity, entry = self.scope.executor.capacity(), self.scope.entry(step)
+        plan = prepare(step, results, self.scope.settings, capacity, entry)
+        self.scope.write_parset(step, plan.keywords)
+        return plan
+
+    def finish(self, plan: RecipePlan, jobs: StepJobs | None) -> Outputs:
+        """Write its maps."""
+        return plan.finish(jobs.ended, jobs.failed) if jobs else {}
+
+
+class Feedback(Kind[FeedbackPlan]):
+    """Products are described, one job each; its output is the metadata file for the archive."""
+
+    has_jobs = True
+
+    def plan(self, step: Step, results: Results) -> FeedbackPlan:
+        """Build its jobs."""
+        return prepare_feedback(step, results, self.scope.settings, self.scope.executor.capacity())
+
+    def finish(self, plan: FeedbackPlan, jobs: StepJobs | None) -> Outputs:
+        """Write the metadata file."""
+        return plan.finish(jobs.ended, jobs.failed) if jobs else {}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A plugin that is to be called."""
+
+    step: Step
+    path: Path
+    positionals: Sequence[str]
+    keywords: Mapping[str, object]
+    began_s: float  # of a clock that never goes back
+
+
+class Plugin(Kind[Call]):
+    """Plugins only write maps: they are cheap, and run again whenever the pipeline is resumed."""
+
+    def plan(self, step: Step, results: Results) -> Call:
+        """Find the plugin, and resolve its arguments."""
+        began_s = time.monotonic()
+        self.scope.reporters.step_started(step.name, "plugin", 0)
+        positionals, keywords = plugin_call(step, results, self.scope.settings.lenient)
+        if step.arguments:
+            keywords["parset"] = self.scope.write_parset(step, {})
+        path = find_plugin(STEP_PREFIX, step.type, self.scope.pipeline.plugin_path)
+        return Call(step, path, positionals, keywords, began_s)
+
+    def finish(self, plan: Call, jobs: StepJobs | None) -> Outputs:
+        """Call it."""
+        step, scope = plan.step, self.scope
+        try:
+            returned = run_plugin(plan.path, plan.positionals, plan.keywords)
+        except PipelineError as err:
+            raise PipelineError(f"step '{step.name}': {err}") from err
+        scope.end_if_signalled()
+        for notice in python2.take_notices():
+            scope.reporters.notice(notice)
+        if scope.loops and not isinstance(returned, dict):
+            raise PipelineError(
+                f"step '{step.name}': {plan.path} returned {returned!r}; inside a loop a dictionary is needed"
+            )
+        duration_s = time.monotonic() - plan.began_s
+        scope.reporters.step_done(step.name, duration_s, 0, 0)
+        outputs = returned if isinstance(returned, dict) else {}
+        facts = {"outputs": plain(outputs), "duration_s": round(duration_s, 3)}
+        scope.journal.record("plugin_done", step=scope.entry(step), **facts)
+        return outputs
+
+
+class Loop(Kind[Step]):
+    """The body is run until the counter reaches ``loopcount``, or a step of an iteration says break; the last counts.
+
+    Once it is over, the counter is -1; the arguments of a step of the body that also follows the loop keep the last
+    value. Source: doc/spec/lofarpipe.md, section 4.6.
+    """
+
+    def plan(self, step: Step, results: Results) -> Step:
+        """Return the step: its body is known."""
+        return step
+
+    def steps(self, plan: Step) -> Iterator[Step]:
+        """Yield the body, again and again."""
+        scope, last, loop = self.scope, loop_count(plan), ActiveLoop()
+        scope.loops.append(loop)
+        while loop.counter != last and not loop.ends:
+            scope.results[plan.name] = {"counter": loop.counter, "break": False}
+            yield from scope.inside(plan.body)
+            loop.counter += 1
+        scope.loops.pop()
+        scope.counted |= {inner.name: {plan.name: {"counter": loop.counter - 1}} for inner in plan.body}
+
+    def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
+        """Return its last counter."""
+        return {"counter": -1, "break": False}
+
+
+class SubPipeline(Kind[Step]):
+    """The steps of another parset. Source: doc/spec/lofarpipe.md, section 4.7."""
+
+    def plan(self, step: Step, results: Results) -> Step:
+        """Return the step with what its overrides refer to, and give the steps inside their input."""
+        if step.resolved is not None:
+            step = step.resolved(step, results)
+        mapfile = resolve(step.control.get("mapfile_in", ""), results, step.where("control.mapfile_in"))
+        self.scope.results[Path(step.type).stem] = {"parset": step.type, "mapfile": mapfile}
+        return step
+
+    def steps(self, plan: Step) -> Iterator[Step]:
+        """Yield its steps."""
+        return self.scope.inside(plan.body)
+
+
+class Broken(Kind[Step]):
+    """A step that could not be built; it fails when it is reached."""
+
+    def plan(self, step: Step, results: Results) -> Step:
+        """Say why it could not be built."""
+        raise PipelineError(step.problem)
+
+
+class Unknown(Kind[Step]):
+    """A kind that does not exist; a lenient run goes on."""
+
+    def plan(self, step: Step, results: Results) -> Step:
+        """Warn of it."""
+        text = f"step '{step.name}': kind '{step.kind}' is not known; nothing was done"
+        self.scope.reporters.warning(text)
+        return step
+
+
+Kinds = Mapping[str, Kind[Any]]
+KINDS: Mapping[str, type[Kind[Any]]] = {
+    "recipe": Recipe,
+    "plugin": Plugin,
+    "feedback": Feedback,
+    "loop": Loop,
+    "pipeline": SubPipeline,
+    BROKEN: Broken,
+}
+
+
+def kind_of(scope: Scope, name: str) -> Kind[Any]:
+    """Return the kind of a step by its name."""
+    return KINDS.get(name, Unknown)(scope)
+
+
+def plain(outputs: Mapping[object, object]) -> Outputs:
+    """Return what a plugin gave as it can be written down; anything but numbers and booleans counts as its text."""
+    return {str(key): value if isinstance(value, bool | int) else str(value) for key, value in outputs.items()}
