@@ -19,8 +19,7 @@ from lofarpipe.support.utilities import exists, is_file
 GB = 1e9  # decimal
 AVERAGING_STEPS = ("average", "dpppconcat", "average_dpppconcat")
 SELECTIONS_OF_DP3 = tuple(
-    f"msin.{key}"
-    for key in ("starttime", "endtime", "starttimeslot", "ntimes", "startchan", "nchan", "band", "baseline")
+    f"msin.{key}" for key in ("starttime", "endtime", "starttimeslot", "ntimes", "startchan", "nchan", "band")
 )
 SMALLEST_CELL_DEG = 1e-6
 AVERAGED = "the averaged sets"
