@@ -13,6 +13,7 @@ from pathlib import Path
 import casacore.tables
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from doc_pages import PAGES, REPOSITORY, Block, anchors, blocks, blocks_of_kind, code_words, column_words, links, table
 from lofarpipe.cli import status
@@ -58,7 +59,8 @@ def field(tmp_path, hba_set):
         except PipelineError as err:
             pytest.skip(str(err))
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "mask.fits").touch()
+    header = fits.Header({"SIMPLE": True, "BITPIX": 8, "NAXIS": 2, "NAXIS1": 3360, "NAXIS2": 3360})  # as the image
+    header.tofile(tmp_path / "data" / "mask.fits")
     shutil.copytree(hba_set, tmp_path / "data" / "L628614_SB000.MS")
     (tmp_path / "data" / "L628620_SB000.MS").symlink_to(tmp_path / "data" / "L628614_SB000.MS")
     (example,) = [block for block in blocks(REPOSITORY / "README.md") if block.kind == "parset"]
