@@ -15,6 +15,7 @@ from lofarpipe.archive.compare import product_names
 from lofarpipe.archive.record import FILE_NAME
 from lofarpipe.archive.repeat import load_record
 from lofarpipe.errors import PipelineError
+from lofarpipe.programs.registry import KNOWN_PROGRAMS, program_key
 
 Facts = dict[str, Any]
 
@@ -39,7 +40,6 @@ FORMATS = {
     ".skymodel": "text/plain",
 }
 STATES = {"done": "CompletedActionStatus", "running": "ActiveActionStatus"}  # all others: FailedActionStatus
-HOMES = {"DP3": "https://dp3.readthedocs.io", "WSClean": "https://wsclean.readthedocs.io"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -167,8 +167,8 @@ class CrateBuilder:
             facts["softwareVersion"] = version
         if sha256:
             facts["sha256"] = sha256
-        if name in HOMES:
-            facts["url"] = HOMES[name]
+        if known := program_key(name):
+            facts["url"] = KNOWN_PROGRAMS[known].home
         return self._add(f"#{name}", facts)
 
     def _workflow(self, runner: Any) -> Any:

@@ -17,11 +17,12 @@ from typing import Any
 from lofarpipe.archive.checksums import describe_files
 from lofarpipe.archive.compare import compare_products, is_repeated, report_lines
 from lofarpipe.archive.record import FILE_NAME, SCHEMA_VERSION, read_run_record
-from lofarpipe.archive.software import NAMES, program_checksum, runner_facts, version_of
+from lofarpipe.archive.software import program_checksum, runner_facts, version_of
 from lofarpipe.config import share_directory
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.signals import terminating
 from lofarpipe.programs.find import find, job_environment
+from lofarpipe.programs.registry import program_key
 from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.support.utilities import write_atomically
 
@@ -80,7 +81,7 @@ def _programs(programs: Sequence[Facts]) -> list[str]:
         if path is None:
             found.append(f"{program['name']} was {program['path']}, which is not there")
         elif program["version"] is not None:
-            now = version_of(path, NAMES.get(program["name"], ""))
+            now = version_of(path, program_key(program["name"]))
             if now != program["version"]:
                 found.append(f"{program['name']} is {now} now ({path}), and was {program['version']}")
         elif program.get("sha256") not in (None, program_checksum(path)):

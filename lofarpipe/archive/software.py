@@ -19,7 +19,7 @@ from lofarpipe.executors.local.resources import detect_resources
 from lofarpipe.pipeline.references import references
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.programs.find import find_executable
-from lofarpipe.programs.known import KNOWN_PROGRAMS
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.data_directories import data_directories
 
 Facts = dict[str, Any]
@@ -31,7 +31,6 @@ PACKAGES = (
 )
 GIT_TIMEOUT_S = 20
 OF_COMMIT, NO_COMMIT = "# branch.oid ", "(initial)"
-NAMES = {"DP3": "dp3", "WSClean": "wsclean"}  # as people write it -> as control.program has it
 
 
 def runner_facts(package: Path = PACKAGE) -> Facts:
@@ -150,7 +149,7 @@ def _executable(step: Step, settings: Settings) -> Path | None:
 
 
 def _name(path: Path, known: str) -> str:
-    return next((name for name, program in NAMES.items() if program == known), path.name)
+    return KNOWN_PROGRAMS[known].name if known in KNOWN_PROGRAMS else path.name
 
 
 def version_of(path: Path, known: str) -> str | None:

@@ -19,8 +19,9 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job, Resources, Staged
 from lofarpipe.pipeline.control import Control
 from lofarpipe.programs.argv import build_argv, substitute_tokens
+from lofarpipe.programs.base import Program
 from lofarpipe.programs.find import PYTHON_PLUGIN, is_own_program, job_environment
-from lofarpipe.programs.known import KNOWN_PROGRAMS, KnownProgram
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.disk import GB, Need
 
@@ -105,7 +106,7 @@ class JobBuilder:
         return cores or said[0], gpus or said[1]
 
     @property
-    def program(self) -> KnownProgram | None:
+    def program(self) -> Program | None:
         """What is known of the program, if it is one that may be asked."""
         return KNOWN_PROGRAMS[self.control.asked_program] if self.control.asked_program else None
 

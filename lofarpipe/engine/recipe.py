@@ -17,13 +17,10 @@ from lofarpipe.pipeline.control import Control, input_maps, is_true, resolved_co
 from lofarpipe.pipeline.references import Results
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
-from lofarpipe.programs.known import KNOWN_PROGRAMS
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.state.fingerprints import stamp, without_text
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import files_of, list_text
-
-# With these WSClean goes on with what is in the measurement set; else it writes the same again.
-WSCLEAN_GOES_ON = ("-continue", "-subtract-model")
 
 
 def _files(products: Iterable[DataProduct]) -> Iterator[str]:
@@ -97,19 +94,15 @@ class RecipePlan:
     def changed_inputs(self, planned: PlannedJob) -> list[str]:
         """Return the inputs of a job of which half a change, or a change made twice, would do harm.
 
-        For a known program its arguments say so; for another one the control key ``inplace`` does. What WSClean writes
-        into a measurement set, the model, it writes anew when it is run again, unless it is told to go on with the one
-        there.
+        For a known program its arguments say so; for another one the control key ``inplace`` does.
         """
         control = self.control
         positionals, keywords = planned.arguments
         program = control.text("program")
         if not program:
             return list(self._inputs(planned)) if control.flag("inplace") else []
-        if program == "wsclean" and not any(flag in positionals for flag in WSCLEAN_GOES_ON):
-            return []
         workdir = planned.job.workdir
-        paths = KNOWN_PROGRAMS[program].in_place(keywords, positionals, workdir)
+        paths = KNOWN_PROGRAMS[program].harmed_inputs(keywords, positionals, workdir)
         return [str(workdir / name) for path in paths for name in files_of(path)]
 
     def _inputs(self, planned: PlannedJob) -> Iterator[str]:

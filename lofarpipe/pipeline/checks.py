@@ -32,12 +32,12 @@ from lofarpipe.pipeline.plugins import (
 )
 from lofarpipe.pipeline.references import EDGE, Results, references, resolve, without_edged
 from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, KINDS, Step
+from lofarpipe.programs.argv import FORMATS
 from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
-from lofarpipe.programs.known import KNOWN_PROGRAMS
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Parset
 
 PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")
-FORMATS = ("gnu", "lofar", "argparse", "wsclean", "losoto")
 #: What every recipe step gives, whatever its program.
 RECIPE_OUTPUTS = (
     "mapfile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lofarpipe.errors import Suggestions, named
+from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
+from lofarpipe.programs.base import Keywords, decimal_count
+from lofarpipe.support.disk import Need
 from lofarpipe.support.parset import split_list, unquote
 from lofarpipe.support.utilities import files_of
 
@@ -248,3 +252,80 @@ def unused_keywords(log_text: str) -> list[str]:
     """Return the keywords that DP3 reports as not used, in the order of the log, each once."""
     names = [name for block in _UNUSED.findall(log_text) for name in _UNUSED_NAME.findall(block)]
     return list(dict.fromkeys(names))
+
+
+class DP3:
+    """DP3: number of threads by job; keywords that it did not use are an error."""
+
+    name = "DP3"
+    home = "https://dp3.readthedocs.io"
+    output_key = "msout"
+    scratch_option = ""
+    is_run = False
+    reads_parset = True
+
+    def version(self, executable: Path) -> str:
+        """Return the version of the installed package, or "" for a DP3 that pip did not install.
+
+        The program itself is not asked: that takes a second. Where it is no package its file changes with its version.
+        """
+        if executable.suffix != ".py":
+            return ""
+        try:
+            return importlib.metadata.version("dp3")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def check(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
+    ) -> list[str]:
+        """Return what would give wrong results or harm the input."""
+        return check(dict(keywords))
+
+    def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
+        """Return none: which keywords name files depends on the steps."""
+        return []
+
+    def accepts(self, executable: Path, name: str) -> bool:
+        """Return True: which names DP3 uses depends on its steps, and it says so itself before it starts."""
+        return True
+
+    def complete(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+    ) -> tuple[Keywords, list[str], list[str]]:
+        """Return the arguments with ``numthreads``, and the check of unused keywords switched on."""
+        return adapt(dict(keywords), given.cores), list(flags), []
+
+    def complaint(self, log_text: str) -> str | None:
+        """Return the keywords that DP3 did not use."""
+        unused = unused_keywords(log_text)
+        if not unused:
+            return None
+        return f"DP3 does not know these keywords: {', '.join(unused)}; correct or remove them"
+
+    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+        """Return ``numthreads``."""
+        return decimal_count(keywords.get("numthreads", "")), 0
+
+    def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
+        """Return ``msout``."""
+        return output_argument(argv, workdir)
+
+    def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
+        """Return the measurement set that is not an input."""
+        output = named_output(argv, workdir)
+        return [str(workdir / output.name)] if output else []
+
+    def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the input sets where there is no new one."""
+        return changed_inputs(keywords, workdir)
+
+    def harmed_inputs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the input sets where there is no new one."""
+        return self.in_place(keywords, flags, workdir)
+
+    def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
+        """Return the space for the new measurement set."""
+        output = output_argument(["DP3", *(f"{key}={value}" for key, value in keywords.items())], workdir)
+        size = output_bytes(keywords, workdir) if output else None
+        return [Need((workdir / output.name).parent, size, "the measurement set")] if output and size else []

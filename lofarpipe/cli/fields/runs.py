@@ -22,6 +22,7 @@ from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.options import Option, check_value
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.programs.find import job_environment
+from lofarpipe.programs.registry import program_of_type
 from lofarpipe.support.parset import split_list
 
 #: What a field gets at least before another one runs beside it, unless --at-once says how many: WSClean and DP3 use
@@ -116,9 +117,8 @@ GRACE_S = 20.0
 HEADER = ("field", "state", "took", "rms", "product, or why there is none")
 ERROR = "genericpipeline.py: "  # how a run marks the line that says what was wrong
 LOG_NAME = "field.log"
-#: Keys that name files which a step writes, wherever these are; and the arguments that do, by the type of the step.
+#: Keys that name files which a step writes, wherever these are.
 OUTPUT_CONTROLS = ("output_files", "metadata_file", "sip_file")
-OUTPUT_ARGUMENTS = {"wsclean": "name", "dp3": "msout", "dppp": "msout"}
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,8 @@ def _named_outputs(steps: Sequence[Step]) -> dict[str, str]:
 
 def _output_texts(step: Step) -> list[tuple[str, str]]:
     controls = [(f"control.{key}", step.control[key]) for key in OUTPUT_CONTROLS if key in step.control]
-    key = OUTPUT_ARGUMENTS.get(step.type, "")
+    program = program_of_type(step.type)
+    key = program.output_key if program else ""
     return controls + ([(f"argument.{key}", step.arguments[key])] if key in step.arguments else [])
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from lofarpipe.jobs import Resources
+from lofarpipe.programs.argv import OutputArgument
+from lofarpipe.programs.base import Keywords, decimal_count
 from lofarpipe.programs.log_watch import DIVERGED
 from lofarpipe.programs.messages import explained
 from lofarpipe.programs.wsclean.arguments import given_options, without_flags
@@ -20,11 +24,22 @@ from lofarpipe.programs.wsclean.gridder import (
     resolve_gridder,
     uses_idg,
 )
-from lofarpipe.programs.wsclean.options import SPECTRAL_FITS, added_flags, settle_flags
-from lofarpipe.programs.wsclean.output import input_sets
+from lofarpipe.programs.wsclean.options import SPECTRAL_FITS, added_flags, missing_files, settle_flags
+from lofarpipe.programs.wsclean.output import (
+    changed_inputs,
+    gpu_count,
+    image_bytes,
+    input_sets,
+    output_argument,
+    reordered_bytes,
+)
+from lofarpipe.programs.wsclean.products import command_products
+from lofarpipe.support.disk import Need
 
 __all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "has_option", "resolve_gridder", "uses_idg"]
 
+# With these it goes on with the model in the measurement set; else it writes the same again.
+GOES_ON = ("-continue", "-subtract-model")
 MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
 SMALLEST_MEMORY_GB = 0.1
 WITH_BEAM = frozenset({*BEAM_FLAGS, "apply-primary-beam"})
@@ -151,3 +166,77 @@ def _is_positive(text: str) -> bool:
     except ValueError:
         return False
     return math.isfinite(value) and value > 0
+
+
+class WSClean:
+    """WSClean: gridder and spelling by build, cores and memory by job."""
+
+    name = "WSClean"
+    home = "https://wsclean.readthedocs.io"
+    output_key = "name"
+    scratch_option = "temp-dir"
+    is_run = True
+    reads_parset = False
+
+    def version(self, executable: Path) -> str:
+        """Return what ``--version`` says."""
+        return ".".join(map(str, describe(executable).version))
+
+    def check(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
+    ) -> list[str]:
+        """Return every refusal of this build that can be foreseen."""
+        return check(dict(keywords), list(flags), describe(executable), machine.gpus)
+
+    def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
+        """Return masks, solutions and the like that are not there."""
+        return missing_files(given_options(keywords, flags), workdir)
+
+    def accepts(self, executable: Path, name: str) -> bool:
+        """Return whether this build has the option ``-name``."""
+        return has_option(name, describe(executable))
+
+    def complete(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+    ) -> tuple[Keywords, list[str], list[str]]:
+        """Return the arguments with the gridder chosen, ``-j`` and ``-abs-mem``."""
+        build = describe(executable)
+        return adapt(dict(keywords), list(flags), build, given.cores, given.memory_gb, given.gpus)
+
+    def complaint(self, log_text: str) -> str | None:
+        """Return the known reason for which WSClean ended."""
+        return find_refusal(log_text)
+
+    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+        """Return ``-j``, and one graphics processor for IDG on one."""
+        options = given_options(keywords, flags)
+        gpus = gpu_count(options)
+        if gpus and not uses_idg(options, describe(executable)):
+            gpus = 0
+        return decimal_count("".join(options.get("j", ())[:1])), gpus
+
+    def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
+        """Return the value of ``-name``."""
+        return output_argument(argv, workdir)
+
+    def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
+        """Return the images, and the source lists."""
+        return [str(workdir / product.path) for product in command_products(argv)]
+
+    def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the measurement sets whose model or weights are written."""
+        return changed_inputs(keywords, flags, workdir)
+
+    def harmed_inputs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the sets whose model is gone on with; another run writes the same model again."""
+        return self.in_place(keywords, flags, workdir) if any(flag in flags for flag in GOES_ON) else []
+
+    def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
+        """Return the space for images, and for the reordered visibilities."""
+        options = given_options(keywords, flags)
+        images = workdir / "".join(options.get("name", ["wsclean"])[:1])
+        needs = [(images.parent, image_bytes(keywords, flags), "the images", False)]
+        for scratch in options.get("temp-dir", ())[:1]:
+            size = reordered_bytes(keywords, flags, workdir)
+            needs.append((workdir / scratch, size, "the reordered visibilities", True))
+        return [Need(place, size, what, given_back) for place, size, what, given_back in needs if size]
