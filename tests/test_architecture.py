@@ -150,6 +150,38 @@ def test_public_names_are_documented() -> None:
     assert missing == []
 
 
+PROGRAM_NAMES = re.compile("wsclean|dp3|dppp", re.IGNORECASE)
+# Where a program's name stands in code outside programs/, and why.
+NAMES_ALLOWED = {
+    ("archive/repeat.py", "DP3"),  # recorded runs: it is looked up by this name
+    ("archive/software.py", "dp3"),  # a Python package of that name
+    ("imaging/ms/names.py", ".average_dpppconcat"),  # the end of a file name that has to stay
+    ("imaging/simulation/measurement_sets.py", "dp3"),  # the path of the program that the caller hands over
+    ("imaging/simulation/observation.py", "dp3"),  # the same
+}
+
+
+def program_names(source: str) -> set[str]:
+    """Identifiers, and strings without a blank, that have a program's name; texts for people have blanks."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        text = getattr(node, "id", getattr(node, "attr", getattr(node, "arg", getattr(node, "value", None))))
+        if isinstance(text, str) and PROGRAM_NAMES.search(text) and not re.search(r"\s", text.strip()):
+            found.add(text)
+    return found
+
+
+def test_no_program_is_named_outside_programs() -> None:
+    paths = [path for path in MODULES if PACKAGE / "programs" not in path.parents]
+    named = {(str(path.relative_to(PACKAGE)), name) for path in paths for name in program_names(path.read_text())}
+    assert named == NAMES_ALLOWED
+
+
+def test_named_program_is_seen() -> None:
+    assert program_names("if program == 'wsclean':\n    WSCLEAN_X = a.dp3") == {"wsclean", "WSCLEAN_X", "dp3"}
+    assert program_names("raise ValueError('DP3 refuses it')") == set()
+
+
 @pytest.mark.parametrize("module", ["lofarpipe.cli", "lofarpipe.support.data_map", "lofarpipe.support.parset"])
 def test_starting_up_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*(name for name in {HEAVY_MODULES} if name in sys.modules))"

@@ -20,7 +20,7 @@ from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 
 PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
-DP3_CORRELATIONS = 4
+AVERAGED_CORRELATIONS = 4
 LONGEST_NAMES = 150  # characters of names of other sets that have the same fault
 ELEVATION_TIMES = 9
 MOST_FILLED_ROWS = 20_000_000
@@ -166,7 +166,7 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
             f"has {metadata.windows} spectral windows and 1 data description, which DP3 refuses; split it first, so "
             "that the windows without data are left out",
         )
-    if len(metadata.correlations) != DP3_CORRELATIONS:
+    if len(metadata.correlations) != AVERAGED_CORRELATIONS:
         yield SetFinding(
             path,
             f"has {counted(len(metadata.correlations), 'correlation')} ({', '.join(metadata.correlations)}), and DP3 "

@@ -24,7 +24,7 @@ Numbers = NDArray[np.int64]
 ROWS_PER_BLOCK = 500_000
 CHECKED_ROWS = 20_000  # a set with no more rows is looked at row by row
 CHECKED_SLOTS, CHECKED_PLACES = 8, 3  # slots read entirely, and places within a slot read of all of them
-DP3_TIME_TOLERANCE_S = 0.01  # msin.timetolerance of DP3 6.6
+TIME_TOLERANCE_S = 0.01  # msin.timetolerance of DP3 6.6
 INTERVAL_TOLERANCE_S = 1e-4  # DP3 inserts an empty slot at most once in a hundred if INTERVAL is off by so much
 FAR_APART = 2.5  # INTERVALs between slots that are no neighbours; with less, INTERVAL is taken to be wrong
 GAP_STEPS = 1.5  # slots farther apart than this have a gap between them
@@ -60,7 +60,7 @@ class TimeAxis:
     @property
     def is_contiguous(self) -> bool:
         """Whether each slot follows the one before it by just a step, as DP3 needs it to read several sets at once."""
-        return self.gaps == 0 and self.slots == self.grid_slots and self.offset_s < DP3_TIME_TOLERANCE_S
+        return self.gaps == 0 and self.slots == self.grid_slots and self.offset_s < TIME_TOLERANCE_S
 
 
 @dataclass(frozen=True)
