@@ -1,13 +1,16 @@
 """A survey of measurement sets before they are imaged: all that check, plan and DP3's arguments depend on.
 
-Times and rows are read as in set_rows.py; flags, weights and values from time slots that are evenly spread over the
-set, all of a small one. The survey of a set is made once in a process, unless the set was written meanwhile.
+Times and rows are read as in rows.py; flags, weights and values from time slots that are evenly spread over the
+set, all of a small one, and flags and weights of a few baselines from every slot. The survey of a set is made once in a
+process, unless the set was written meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +30,10 @@ from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis
 from lofarpipe.imaging.ms.tables import opened_field, opened_set, selected_field, visibility_columns, without_table
 
-SAMPLED_VISIBILITIES = 250_000  # rows x channels; a set with no more is read entirely
+SAMPLED_VISIBILITIES = 100_000  # rows x channels; a set with no more is read entirely
+SLOT_BASELINES = 2  # baselines of which every time slot is looked at
+MOST_SLOTS = 256  # of such a baseline, in a set of which that needs large parts of the disk
+LARGE_VISIBILITIES = 16_000_000  # of such a set: 256 MB of weights
 SAMPLED_VALUES = 50_000  # of these the values are read
 ROWS_PER_READ, FIRST_ROWS = 20_000, 200  # where something usable is looked for in all of a set
 # What DP3 6.6 needs to copy a set (each removed in turn), beside what opened_set() asks for.
@@ -169,13 +175,30 @@ def _places(table: Any, layout: RowLayout, nchan: int) -> list[tuple[int, int]]:
     return [(int(slot) * rows, rows) for slot in slots]
 
 
+def _parts(table: Any, layout: RowLayout, nchan: int) -> Iterator[tuple[Any, int, int]]:
+    """Yield table, first row and rows of all that is looked at: whole slots, and then a few baselines of every slot."""
+    places = _places(table, layout, nchan)
+    yield from ((table, first, rows) for first, rows in places)
+    nrows = int(table.nrows())
+    if places == [(0, nrows)]:
+        return
+    step = layout.most_rows
+    if nrows * nchan > LARGE_VISIBILITIES:
+        step *= max(1, nrows // step // MOST_SLOTS)
+    antenna1, antenna2 = read_antenna_pairs(table, 0, layout.most_rows)
+    cross = np.flatnonzero(antenna1 != antenna2)
+    for place in cross[np.unique(np.linspace(0, len(cross) - 1, min(SLOT_BASELINES, len(cross))).astype(int))]:
+        with closing(table.selectrows(np.arange(place, nrows, step))) as slots:
+            yield slots, 0, int(slots.nrows())
+
+
 def _read_usability(metadata: SetMetadata, table: Any, data_column: str) -> Usability:
     """Return why visibilities of a sample cannot be used, each counted once."""
     counts, values_left, lengths_m = np.zeros(6, int), SAMPLED_VALUES, [np.zeros(0)]
     antennas, nchan = np.zeros(len(metadata.antenna_names), bool), len(metadata.frequencies_hz)
-    for first, rows in _places(table, metadata.layout, nchan):
+    for part, first, rows in _parts(table, metadata.layout, nchan):
         antenna1, antenna2, length_m, *masks = _read_masks(
-            table, first, rows, nchan, data_column if values_left > 0 else ""
+            part, first, rows, nchan, data_column if values_left > 0 else ""
         )
         values_left -= rows * nchan
         counts += [masks[0].size, *(int(mask.sum()) for mask in masks)]

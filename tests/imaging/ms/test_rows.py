@@ -79,6 +79,16 @@ class TestLayouts:
         assert (layout.fewest_rows, layout.most_rows, layout.repeated) == (15, 15, 0)
         assert not layout.is_regular
 
+    @pytest.mark.parametrize("places", [(3, 4), (13, 2)])
+    @pytest.mark.parametrize("rows_per_block", [1, 40, 1000])
+    def test_two_rows_exchanged_in_one_slot(self, path, places, rows_per_block, monkeypatch):
+        monkeypatch.setattr(set_rows, "ROWS_PER_BLOCK", rows_per_block)
+        monkeypatch.setattr(set_rows, "CHECKED_SLOTS", 2)
+        rows = np.arange(180)
+        rows[[10 * SLOT + place for place in places]] = [10 * SLOT + place for place in reversed(places)]
+        keep_rows(path, rows)
+        assert not seen(path)[1].is_regular
+
     def test_rows_not_in_order_of_time(self, path):
         rows = np.arange(180).reshape(12, SLOT)
         keep_rows(path, rows[[0, 1, 2, 4, 3, *range(5, 12)]].ravel())

@@ -76,7 +76,19 @@ class TestUsability:
         monkeypatch.setattr(survey, "SAMPLED_VALUES", 15 * 4)
         change_column(path, "DATA", lambda values: np.full_like(values, np.nan))
         found = survey_set(path, "DATA").usability
-        assert (found.looked_at, found.not_finite) == (5 * 10 * 4, 10 * 4)
+        of_slots, of_baselines = 5 * 10 * 4, survey.SLOT_BASELINES * 12 * 4
+        assert (found.looked_at, found.not_finite) == (of_slots + of_baselines, 10 * 4)
+
+    @pytest.mark.parametrize("large", [False, True])
+    @pytest.mark.parametrize("factor", [-1.0, np.nan])
+    def test_weights_of_a_single_slot(self, path, monkeypatch, large, factor):
+        monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 15 * 4)  # the first slot
+        if large:
+            monkeypatch.setattr(survey, "LARGE_VISIBILITIES", 0)
+        in_slot = (np.arange(180) // 15 == 7)[:, None, None]
+        change_column(path, "WEIGHT_SPECTRUM", lambda weights: np.where(in_slot, weights * factor, weights))
+        found = survey_set(path).usability
+        assert found.negative + found.not_a_number == survey.SLOT_BASELINES * 4
 
 
 class TestTables:
