@@ -56,7 +56,7 @@ def why_copied(survey: SetSurvey) -> list[str]:
         reasons.append("its frequencies do not rise: the channels are sorted")
     if usability.negative or usability.not_a_number:
         share = (usability.negative + usability.not_a_number) / usability.looked_at
-        reasons.append(f"{share:.2%} of its weights are negative or not finite: they become flags")
+        reasons.append(f"{share:.2%} of its weights are negative, or they or UVW are not finite: these become flags")
     if "FLAG_CATEGORY" in survey.missing_columns:
         reasons.append("it has no FLAG_CATEGORY: an empty column is added")
     return reasons
@@ -199,7 +199,7 @@ def _blocks(table: Any, nchan: int) -> Iterator[tuple[int, int]]:
 
 
 def _mend_channels(table: Any, first: int, rows: int, order: Numbers) -> None:
-    """Sort the channels of some rows, and flag what has a weight that is no positive number."""
+    """Sort the channels of some rows, and flag what has a weight or UVW that is no number, or a negative weight."""
     columns = {}
     for name in table.colnames():
         if table.iscelldefined(name, first) and np.shape(table.getcell(name, first))[:1] == order.shape:
@@ -207,7 +207,10 @@ def _mend_channels(table: Any, first: int, rows: int, order: Numbers) -> None:
             columns[name] = values[:, order] if values.ndim == 3 else values
     spectrum = columns.get("WEIGHT_SPECTRUM")
     weights = table.getcol("WEIGHT", first, rows)[:, None] if spectrum is None else spectrum
-    bad = ~(np.isfinite(weights) & (weights >= 0)).all(axis=2, keepdims=True)
+    uvw_m = table.getcol("UVW", first, rows)
+    somewhere = np.isfinite(uvw_m).all(axis=1)
+    bad = ~((np.isfinite(weights) & (weights >= 0)).all(axis=2) & somewhere[:, None])[:, :, None]
+    columns["UVW"] = np.where(somewhere[:, None], uvw_m, 0.0)
     columns["FLAG"] = columns["FLAG"] | bad
     if spectrum is not None:
         columns["WEIGHT_SPECTRUM"] = np.where(bad, 0, spectrum).astype(spectrum.dtype)

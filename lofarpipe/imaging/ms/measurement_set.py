@@ -237,6 +237,8 @@ def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
     antennas, of_field = _read_antennas(path), _read_field(path, table, field)
     with selected_field(path, table, of_field["field_id"], of_field["nfields"]) as rows:
         times = _read_times(path, rows, len(antennas["antenna_names"]))
+    if not times["layout"].antennas:
+        raise MeasurementSetError(f"{path}: has no cross-correlations, so there is nothing to image; leave it out")
     return SetMetadata(
         path=path,
         has_lofar_beam="LOFAR_ANTENNA_FIELD" in table.keywordnames(),

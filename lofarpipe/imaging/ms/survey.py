@@ -217,21 +217,21 @@ def _read_usability(metadata: SetMetadata, table: Any, data_column: str) -> Usab
 def _read_masks(table: Any, first: int, rows: int, nchan: int, data_column: str) -> list[NDArray[Any]]:
     """Return antennas and projected lengths of cross-correlations, and masks (row, chan) of why they cannot be used.
 
-    No two masks overlap. In order: flagged, negative weight, weight that is no number, no weight, values that are
-    not finite.
+    No two masks overlap. In order: flagged, negative weight, weight or UVW that is no number, no weight, values that
+    are not finite.
     """
     antenna1, antenna2 = read_antenna_pairs(table, first, rows)
     cross = np.flatnonzero(antenna1 != antenna2)
     flagged = read_flags(table, first, rows)[cross]
     lowest = read_weights(table, first, rows, nchan)[cross]
-    infinite = ~np.isfinite(lowest) & ~flagged
-    negative, without = (lowest < 0) & ~infinite & ~flagged, (lowest == 0) & ~flagged
+    uvw_m = np.asarray(table.getcol("UVW", first, rows), float)[cross]
+    length_m = np.hypot(uvw_m[:, 0], uvw_m[:, 1])
+    infinite = ~(np.isfinite(lowest) & np.isfinite(uvw_m).all(axis=1)[:, None]) & ~flagged
+    negative, without = (lowest < 0) & ~infinite & ~flagged, (lowest == 0) & ~infinite & ~flagged
     not_finite = np.zeros_like(flagged)
     if data_column:
         finite = np.isfinite(table.getcol(data_column, first, rows)[cross]).all(axis=2)
         not_finite = ~finite & (lowest > 0) & ~flagged & ~infinite
-    uvw_m = np.asarray(table.getcol("UVW", first, rows), float)[cross]
-    length_m = np.hypot(uvw_m[:, 0], uvw_m[:, 1])
     return [antenna1[cross], antenna2[cross], length_m, flagged, negative, infinite, without, not_finite]
 
 

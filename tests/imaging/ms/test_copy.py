@@ -117,7 +117,7 @@ def test_weights_that_are_no_positive_numbers(tmp_path, weight, with_spectrum):
     spoilt = np.arange(ROWS) % SLOT == 4
     shape = (-1, 1, 1) if with_spectrum else (-1, 1)
     change_column(path, name, lambda values: np.where(spoilt.reshape(shape), weight, values))
-    assert why(path) == ["10.00% of its weights are negative or not finite: they become flags"]
+    assert why(path) == ["10.00% of its weights are negative, or they or UVW are not finite: these become flags"]
     copy_set(path, f"{path}.copy")
     assert survey_set(f"{path}.copy").usability.usable == 12 * 9 * 3
     with ct.table(f"{path}.copy", ack=False) as table:

@@ -158,3 +158,19 @@ def test_survey_is_of_one_field(path):
     found: SetSurvey = survey_set(path, "DATA", "auto")
     assert found.metadata.field_id == 0
     assert found.path == path
+
+
+def test_set_of_autocorrelations_is_refused(path):
+    with ct.table(path, readonly=False, ack=False) as table:
+        table.removerows(np.flatnonzero(table.getcol("ANTENNA1") != table.getcol("ANTENNA2")))
+    with pytest.raises(
+        MeasurementSetError, match="has no cross-correlations, so there is nothing to image; leave it out"
+    ):
+        survey_set(path)
+
+
+def test_rows_without_uvw(path):
+    of_third = touching(path, 2)[:, :, 0]
+    change_column(path, "UVW", lambda uvw_m: np.where(of_third, np.nan, uvw_m))
+    assert usability(path) == {"not_a_number": 12 * 4 * 4, "usable": 12 * 6 * 4}
+    assert np.isfinite(survey_set(path).usability.longest_m)
