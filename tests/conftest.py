@@ -1,4 +1,7 @@
-"""Fixtures of general use: the real data sets, found in ../shared/data beside the repository."""
+"""Fixtures of general use: measurement sets, real ones from ../shared/data beside the repository, or simulated ones.
+
+The environment variable LOFARPIPE_TEST_SETS names another folder of real sets; an empty one leaves the simulated.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from slurm_cluster import slurm, slurm_cluster  # noqa: F401 - fixtures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OF_IMAGES = ("chaos", "imaging", "pipelines", "scripts")  # folders
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+SHARED_DATA = Path(os.environ.get("LOFARPIPE_TEST_SETS", REPOSITORY.parent / "shared" / "data"))
+HBA_ARCHIVE = "tDDECal.in_MS.tgz"
 IDG_BUILD = Path("/opt/wscidg")  # the path is compiled in
 IDG_ARCHIVE = REPOSITORY.parent / "shared" / "wsclean_idg" / "wscidg.tar.xz"
 
@@ -90,9 +94,37 @@ def _forget_missing_subtables(path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def hba_set(shared_set: Callable[[str], Path]) -> Path:
-    """A LOFAR HBA measurement set (one subband). Shared by the session: copy it before changing it."""
-    return shared_set("tDDECal.in_MS.tgz")
+def simulated_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LOFAR HBA measurement set of one subband that the simulator made: four sources, eight stations, a minute."""
+    from casacore.tables import makecoldesc, table
+
+    directory = tmp_path_factory.mktemp("simulated")
+    script = REPOSITORY / "scripts" / "simulate_observation.py"
+    size = ("--nsubbands=1", "--nchannels=16", "--nstations=8", "--slots-per-block=15", "--nblocks=1", "--span-s=0")
+    command = [sys.executable, script, directory, *size, "--nsources=4"]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    (path,) = directory.glob("*.MS")
+    with table(str(path), readonly=False, ack=False) as main_table:  # a second column of data, as the real set has
+        main_table.addcols(makecoldesc("foursources_DATA", main_table.getcoldesc("DATA")))
+        main_table.putcol("foursources_DATA", main_table.getcol("DATA"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def hba_set(request: pytest.FixtureRequest) -> Path:
+    """A LOFAR HBA measurement set (one subband), simulated where the real one is not there.
+
+    Shared by the session: copy it before changing it.
+    """
+    is_there = (SHARED_DATA / HBA_ARCHIVE).is_file()
+    path: Path = request.getfixturevalue("real_hba_set" if is_there else "simulated_set")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_hba_set(shared_set: Callable[[str], Path]) -> Path:
+    """The real set behind `hba_set`, for tests of its own numbers; skips where it is not there."""
+    return shared_set(HBA_ARCHIVE)
 
 
 @pytest.fixture(scope="session")

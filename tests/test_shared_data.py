@@ -1,7 +1,12 @@
 """The shared data sets are what their fixtures say."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
+import casacore.tables
+import numpy as np
 import pytest
 
 
@@ -18,8 +23,24 @@ def test_sets_with_and_without_beam_tables(hba_set, dish_set):
     assert not (dish_set / "LOFAR_ANTENNA_FIELD").exists()
 
 
-def test_set_is_unpacked_once(shared_set, hba_set):
-    assert shared_set("tDDECal.in_MS.tgz") == hba_set
+def test_set_is_unpacked_once(shared_set, real_hba_set, hba_set):
+    assert shared_set("tDDECal.in_MS.tgz") == real_hba_set == hba_set
+
+
+def test_simulated_set_takes_the_place_of_an_absent_one(tmp_path, repository):
+    tests = "tests/test_shared_data.py::test_fixture_is_a_measurement_set"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-rs", tests]
+    environment = {**os.environ, "LOFARPIPE_TEST_SETS": str(tmp_path)}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    assert "1 passed, 2 skipped" in done.stdout, done.stdout
+
+
+def test_simulated_set_is_one_of_lofar_with_two_columns(simulated_set):
+    assert (simulated_set / "LOFAR_ANTENNA_FIELD").is_dir()
+    with casacore.tables.table(str(simulated_set), ack=False) as main_table:
+        data = main_table.getcol("foursources_DATA")
+        assert np.array_equal(data, main_table.getcol("DATA"))
+    assert np.abs(data).max() > 0
 
 
 def test_absent_archive_skips_with_a_reason(shared_set):
