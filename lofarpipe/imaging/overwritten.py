@@ -40,11 +40,15 @@ def overwritten_findings(options: Mapping[str, str], run: Run) -> list[str]:
     inputs = {os.path.realpath(text): name for name, text in options.items() if _is_read(name) and is_file(text)}
     known = {os.path.realpath(path): "is a parset, or the configuration, of this run" for path in run.parsets}
     known |= {path: f"is an input ({name})" for path, name in inputs.items()}
-    findings = []
+    findings, written = [], dict[str, str]()
     for name, path in _outputs(options):
         real = os.path.realpath(path)
-        why = known.get(real) or _of_the_run(real, options.get(ROOT, ""), run) or _other(name, path)
-        known.setdefault(real, f"is named by {name} already")
+        # The place of a link itself: an earlier run delivered one image as a copy and links to it.
+        place = str(Path(path).parent.resolve() / Path(path).name)
+        why = (
+            known.get(real) or written.get(place) or _of_the_run(real, options.get(ROOT, ""), run) or _other(name, path)
+        )
+        written.setdefault(place, f"is named by {name} already")
         findings += [f"{name}: {path} {why}; name another"] if why else []
     return findings + _below_root(options, inputs)
 

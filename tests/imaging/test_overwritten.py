@@ -109,3 +109,11 @@ def test_images_are_not_written_over_what_is_read(find, tmp_path):
     mask = put(tmp_path / "job/fullband-MFS-mask.fits", FITS)
     (line,) = find(tmp_path / "a.fits", **{"clean.argument.fits-mask": mask})
     assert line.startswith(f"clean.argument.fits-mask: {mask} may be overwritten, for it begins with image_rootname")
+
+
+def test_links_that_an_earlier_run_delivered_are_two_names(find, tmp_path):
+    first, second = tmp_path / "first.fits", tmp_path / "second.fits"
+    header = "SIMPLE  =                    T"
+    first.write_text(header)
+    second.symlink_to(first)
+    assert find(f"{first}, {second}") == []
