@@ -390,6 +390,15 @@ def test_rows_that_repeat_others_with_other_values(check, made):
     assert only(check(path)).startswith(f"{path}: 216 rows have time and baseline of another row, and other values")
 
 
+def test_stations_whose_names_are_not_of_lofar(check, hba_set_generic, tmp_path):
+    path = f"{tmp_path}/a.MS"
+    shutil.copytree(hba_set_generic, path)
+    change_column(f"{path}/ANTENNA", "NAME", lambda names: [f"ANT{number}" for number, _ in enumerate(names)])
+    finding = only(check(path))
+    assert finding.startswith(f"{path}: ANT0, ANT1, ANT2 ... and ")
+    assert "EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none of these is one" in finding
+
+
 def test_a_superstation_is_left_out_as_is_said(check, hba_set_generic, tmp_path, repository):
     path = f"{tmp_path}/a.MS"
     shutil.copytree(hba_set_generic, path)

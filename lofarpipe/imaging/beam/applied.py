@@ -99,7 +99,7 @@ def applied_beam_in(path: str, table: Any, column: str) -> AppliedBeam:
     Raises
     ------
     MeasurementSetError
-        If the keyword has a value that DP3 does not know.
+        If the keyword has a value that DP3 does not know, or the direction of the correction is missing.
     """
     keywords = dict(table.getcolkeywords(column)) if column in table.colnames() else {}
     if MODE_KEYWORD not in keywords:
@@ -111,6 +111,11 @@ def applied_beam_in(path: str, table: Any, column: str) -> AppliedBeam:
             f"{path}: {MODE_KEYWORD} of {column} is '{text}'; one of {known} is needed; correct the keyword"
         )
     mode = MODES[text.lower()]
+    if mode != NONE and DIRECTION_KEYWORD not in keywords:
+        raise MeasurementSetError(
+            f"{path}: {MODE_KEYWORD} of {column} is {text}, and it has no {DIRECTION_KEYWORD}, as EveryBeam needs; "
+            f"add the direction of the correction, or set {MODE_KEYWORD} to {NONE} if there was no correction"
+        )
     return AppliedBeam(column, mode, None if mode == NONE else _direction_rad(keywords.get(DIRECTION_KEYWORD)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,13 +18,14 @@ from lofarpipe.imaging.ms.measurement_set import SetMetadata, elevation_rad
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import MOST_CELLS
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
-from lofarpipe.imaging.ms.tables import MeasurementSetError
+from lofarpipe.imaging.ms.tables import SUBTABLES, MeasurementSetError, opened
 
 PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
 AVERAGED_CORRELATIONS = 4
 LONGEST_NAMES = 150  # characters of names of other sets that have the same fault
 ELEVATION_TIMES = 9
 MOST_FILLED_ROWS = 20_000_000
+FIRST_MJD_S, LAST_MJD_S = 26500 * 86400.0, 88070 * 86400.0  # of 1931, when radio astronomy began, and of 2100
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float
     if data_column and data_column not in columns:
         yield _column_finding(survey, data_column)
     yield from _table_findings(survey)
+    yield from _missing_columns(survey)
     yield from _row_findings(survey, data_column)
     if not station_diameter_m > 0:
         yield from _diameter_findings(survey)
@@ -172,8 +175,15 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
             f"has {counted(len(metadata.correlations), 'correlation')} ({', '.join(metadata.correlations)}), and DP3 "
             "reads sets with four; export all four from the correlator's or the archive's copy, or leave it out",
         )
-    if survey.phased_up:
-        exclude = ";".join(f"!{name}" for name in survey.phased_up[:3])
+    if survey.phased_up and len(survey.phased_up) == len(metadata.antenna_names):
+        yield SetFinding(
+            path,
+            f"{named(survey.phased_up, 3)}: EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none of "
+            "these is one; correct ANTENNA.NAME",
+            "names of stations",
+        )
+    elif survey.phased_up:
+        exclude = ";".join(f"!{name}" for name in survey.phased_up)
         yield SetFinding(
             path,
             f"{named(survey.phased_up, 3)}: made from several stations, for which EveryBeam has no beam; leave such "
@@ -182,9 +192,38 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
         )
 
 
+def _missing_columns(survey: SetSurvey) -> Iterator[SetFinding]:
+    """Yield the columns that subtables lack. Source: casacore, whose classes of these tables refuse them without."""
+    for name in SUBTABLES:
+        with opened(f"{survey.path}/{name}") as subtable:
+            missing = required_columns(name) - set(subtable.colnames())
+        if missing:
+            yield SetFinding(
+                survey.path,
+                f"its {name} subtable has no {named(sorted(missing))}, and casacore does not open it without; copy it "
+                "from another set of the observation",
+                f"columns of {name}",
+            )
+
+
+@functools.cache
+def required_columns(subtable: str) -> frozenset[str]:
+    """Return the columns that the measurement set standard asks of a subtable."""
+    from casacore.tables import required_ms_desc
+
+    return frozenset(name for name in required_ms_desc(subtable) if not name.startswith("_"))
+
+
 def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
-    """Yield what is wrong with the order of the rows."""
+    """Yield what is wrong with the times and the order of the rows."""
     times, layout = survey.times, survey.layout
+    if not FIRST_MJD_S < times.first_s < LAST_MJD_S:
+        yield SetFinding(
+            survey.path,
+            f"its times begin at MJD {times.first_s / 86400:.3f}, when nobody observed; TIME is MJD in seconds: "
+            "correct the column",
+            "times",
+        )
     if times.slots * layout.pairs > MOST_CELLS * layout.rows:
         yield SetFinding(
             survey.path,

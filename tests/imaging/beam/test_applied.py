@@ -65,6 +65,18 @@ def test_an_unknown_mode_is_a_finding(plain):
     assert any("is 'Tile'" in finding for finding in check_sets([plain], "DATA")[1])
 
 
+def test_correction_without_a_direction_is_a_finding(plain):
+    with ct.table(str(plain), readonly=False, ack=False) as table:
+        table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_MODE", "Full")
+    with pytest.raises(
+        MeasurementSetError, match="DATA is Full, and it has no LOFAR_APPLIED_BEAM_DIR, as EveryBeam needs"
+    ):
+        read_applied_beam(plain)
+    with ct.table(str(plain), readonly=False, ack=False) as table:
+        table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_MODE", "None")
+    assert read_applied_beam(plain).mode == "None"
+
+
 def test_a_direction_in_another_frame_is_left_to_everybeam(plain):
     set_keywords(plain, "Full", frame="AZELGEO")
     assert read_applied_beam(plain).direction_rad is None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lofarpipe.imaging.ms import survey
+from lofarpipe.imaging.ms.inputs import check_sets
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from small_sets import SetShape, change_column, count_reading, make_set, set_flags
@@ -112,6 +113,7 @@ class TestTables:
     def test_beam_that_was_corrected_for(self, path):
         with ct.table(path, readonly=False, ack=False) as table:
             table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_MODE", "Full")
+            table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_DIR", {"refer": "AZELGEO"})
         assert (survey_set(path, "DATA").applied_beam.mode, survey_set(path).applied_beam.mode) == ("Full", "")
 
     def test_baseline_dependent_averaging(self, path):
@@ -174,3 +176,26 @@ def test_rows_without_uvw(path):
     change_column(path, "UVW", lambda uvw_m: np.where(of_third, np.nan, uvw_m))
     assert usability(path) == {"not_a_number": 12 * 4 * 4, "usable": 12 * 6 * 4}
     assert np.isfinite(survey_set(path).usability.longest_m)
+
+
+def findings(path) -> list[str]:
+    """Return the findings of one set, without its path."""
+    return [line.removeprefix(f"{path}: ") for line in check_sets([path], "DATA", 30.0)[1]]
+
+
+@pytest.mark.parametrize(("table", "columns"), [("SPECTRAL_WINDOW", ["NAME", "RESOLUTION"]), ("FIELD", ["SOURCE_ID"])])
+def test_subtable_without_its_columns(path, table, columns):
+    with ct.table(f"{path}/{table}", readonly=False, ack=False) as subtable:
+        subtable.removecols(columns)
+    assert findings(path) == [
+        f"its {table} subtable has no {', '.join(columns)}, and casacore does not open it without; "
+        "copy it from another set of the observation"
+    ]
+
+
+def test_times_when_nobody_observed(path):
+    for column in ("TIME", "TIME_CENTROID"):
+        change_column(path, column, lambda times_s: times_s - times_s[0] + 5.0)
+    assert "its times begin at MJD 0.000, when nobody observed; TIME is MJD in seconds: correct the column" in findings(
+        path
+    )

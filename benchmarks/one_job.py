@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""What is entered to run one ``cp``: files and functions of lofarpipe, and the crossings between its files.
+
+benchmarks/one_job.py [REPOSITORY ...]
+
+Each is a working tree, this one unless others are named; each is counted in a process of its own. Only the main thread
+is counted, and functions by their name and file; what an import runs is not.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MOST_FILES, MOST_FUNCTIONS = 60, 500
+PARSET = """\
+pipeline.steps = [copy]
+copy.control.type = executable_args
+copy.control.executable = /bin/cp
+copy.control.mapfile_in = {here}/in.mapfile
+copy.control.inputkey = infile
+copy.control.outputkey = outfile
+copy.argument.flags = [infile, outfile]
+"""
+CONFIG = "[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n"
+
+
+def count(repository: Path) -> tuple[int, int, int]:
+    """Run one ``cp``; return the files and functions that were entered, and the calls from one file to another."""
+    from lofarpipe.cli import main
+
+    package = f"{repository / 'lofarpipe'}/"
+    functions: set[tuple[str, str]] = set()
+    crossings = 0
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        nonlocal crossings
+        name = frame.f_code.co_filename
+        if event != "call" or not name.startswith(package) or frame.f_code.co_name == "<module>":
+            return
+        functions.add((name, frame.f_code.co_qualname))
+        caller = frame.f_back
+        crossings += caller is not None and caller.f_code.co_filename not in (name,) and _is_ours(caller, package)
+
+    with tempfile.TemporaryDirectory() as directory:
+        here = Path(directory)
+        (here / "a.txt").write_text("a\n")
+        (here / "in.mapfile").write_text(repr([{"host": "localhost", "file": f"{here}/a.txt", "skip": False}]))
+        (here / "one.parset").write_text(PARSET.format(here=here))
+        (here / "pipeline.cfg").write_text(CONFIG.format(here=here))
+        sys.setprofile(note)
+        status = main([f"{here}/one.parset", "-c", f"{here}/pipeline.cfg", "-q"])
+        sys.setprofile(None)
+        if status:
+            sys.exit(f"{repository}: the run ended with {status}")
+    return len({name for name, _ in functions}), len(functions), crossings
+
+
+def _is_ours(frame: FrameType, package: str) -> bool:
+    return frame.f_code.co_filename.startswith(package)
+
+
+def main(arguments: list[str]) -> None:
+    """Count in each repository, and print a line for it."""
+    if arguments[:1] == ["--count"]:
+        files, functions, crossings = count(Path(arguments[1]))
+        print(f"{files} files, {functions} functions, {crossings} crossings (aim: {MOST_FILES}, {MOST_FUNCTIONS})")
+        return
+    for repository in [Path(name).resolve() for name in arguments] or [REPOSITORY]:
+        command = [sys.executable, __file__, "--count", str(repository)]
+        environment = {**os.environ, "PYTHONPATH": str(repository)}
+        print(f"{repository.name}: ", end="", flush=True)
+        subprocess.run(command, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
