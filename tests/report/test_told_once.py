@@ -50,5 +50,5 @@ def test_a_site_that_names_no_directories(told, tmp_path: Path) -> None:
 
 
 def test_another_variable_that_is_not_defined_is_told(told) -> None:
-    (line,) = told("-s", "wsclean_high_deep.argument.niter={{ nitr }}")
+    (line,) = told("-s", "wsclean_high_deep.argument.nmiter={{ nitr }}")
     assert "'{{ nitr }}' is not defined" in line
