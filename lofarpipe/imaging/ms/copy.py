@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
-from lofarpipe.imaging.ms.measurement_set import SetMetadata
+from lofarpipe.imaging.ms.measurement_set import SetMetadata, read_uvw
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import INTERVAL_TOLERANCE_S, read_codes
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
@@ -207,10 +207,8 @@ def _mend_channels(table: Any, first: int, rows: int, order: Numbers) -> None:
             columns[name] = values[:, order] if values.ndim == 3 else values
     spectrum = columns.get("WEIGHT_SPECTRUM")
     weights = table.getcol("WEIGHT", first, rows)[:, None] if spectrum is None else spectrum
-    uvw_m = table.getcol("UVW", first, rows)
-    somewhere = np.isfinite(uvw_m).all(axis=1)
-    bad = ~((np.isfinite(weights) & (weights >= 0)).all(axis=2) & somewhere[:, None])[:, :, None]
-    columns["UVW"] = np.where(somewhere[:, None], uvw_m, 0.0)
+    columns["UVW"], nowhere = read_uvw(table, first, rows)
+    bad = (~(np.isfinite(weights) & (weights >= 0)).all(axis=2) | nowhere[:, None])[:, :, None]
     columns["FLAG"] = columns["FLAG"] | bad
     if spectrum is not None:
         columns["WEIGHT_SPECTRUM"] = np.where(bad, 0, spectrum).astype(spectrum.dtype)

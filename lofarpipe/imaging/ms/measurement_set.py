@@ -306,15 +306,24 @@ def read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:
     return np.repeat(per_row[:, None], nchan, axis=1)
 
 
-def read_unusable(table: Any, first: int, rows: int, data_column: str = "") -> tuple[NDArray[np.bool_], Floats]:
+def read_uvw(table: Any, first: int, rows: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return UVW of ``rows`` rows, (row, 3), m, and where they are no numbers, (row,); there they are returned as 0."""
+    uvw_m = np.asarray(table.getcol("UVW", first, rows), float)
+    missing = ~np.isfinite(uvw_m).all(axis=1)
+    return np.where(missing[:, None], 0.0, uvw_m), missing
+
+
+def read_unusable(
+    table: Any, first: int, rows: int, flags: NDArray[np.bool_], data_column: str = ""
+) -> tuple[NDArray[np.bool_], Floats]:
     """Return (row, chan): whether a visibility cannot be used, and the natural weight of Stokes I, 0 where it cannot.
 
     The one definition for plan, quality numbers, pictures and beam: unflagged in all correlations and in its row, with
-    a weight that is a positive finite number, and, where ``data_column`` is given, with finite values.
+    finite UVW, a weight that is a positive finite number, and, where ``data_column`` is given, with finite values.
+    ``flags`` (row, chan) are those of the set, and of rows without UVW.
     """
-    unusable = read_flags(table, first, rows)
-    weights = read_weights(table, first, rows, unusable.shape[1])
-    unusable |= ~(np.isfinite(weights) & (weights > 0))
+    weights = read_weights(table, first, rows, flags.shape[1])
+    unusable = flags | ~(np.isfinite(weights) & (weights > 0))
     if data_column:
         unusable |= ~np.isfinite(table.getcol(data_column, first, rows)).all(axis=2)
     return unusable, np.where(unusable, 0.0, weights)
@@ -324,10 +333,12 @@ def _read_rows(table: Any, first: int, rows: int, data_column: str) -> dict[str,
     """Return the cross-correlations among ``rows`` rows, with Stokes I weight and flag per channel."""
     antenna1, antenna2 = read_antenna_pairs(table, first, rows)
     cross = antenna1 != antenna2
-    flags, weights = read_unusable(table, first, rows, data_column)
+    uvw_m, nowhere = read_uvw(table, first, rows)
+    flags = read_flags(table, first, rows) | nowhere[:, None]
+    flags, weights = read_unusable(table, first, rows, flags, data_column)
     exposure_s, interval_s = (np.asarray(table.getcol(name, first, rows), float) for name in ("EXPOSURE", "INTERVAL"))
     return {
-        "uvw_m": np.asarray(table.getcol("UVW", first, rows), float)[cross],
+        "uvw_m": uvw_m[cross],
         "antenna1": antenna1[cross],
         "antenna2": antenna2[cross],
         "time_s": np.asarray(table.getcol("TIME", first, rows), float)[cross],

@@ -24,6 +24,7 @@ from lofarpipe.imaging.ms.measurement_set import (
     read_antenna_pairs,
     read_flags,
     read_unusable,
+    read_uvw,
     read_weights,
 )
 from lofarpipe.imaging.ms.names import AUTO
@@ -224,9 +225,9 @@ def _read_masks(table: Any, first: int, rows: int, nchan: int, data_column: str)
     cross = np.flatnonzero(antenna1 != antenna2)
     flagged = read_flags(table, first, rows)[cross]
     lowest = read_weights(table, first, rows, nchan)[cross]
-    uvw_m = np.asarray(table.getcol("UVW", first, rows), float)[cross]
+    uvw_m, nowhere = (part[cross] for part in read_uvw(table, first, rows))
     length_m = np.hypot(uvw_m[:, 0], uvw_m[:, 1])
-    infinite = ~(np.isfinite(lowest) & np.isfinite(uvw_m).all(axis=1)[:, None]) & ~flagged
+    infinite = (~np.isfinite(lowest) | nowhere[:, None]) & ~flagged
     negative, without = (lowest < 0) & ~infinite & ~flagged, (lowest == 0) & ~infinite & ~flagged
     not_finite = np.zeros_like(flagged)
     if data_column:
@@ -255,8 +256,13 @@ def _stage(table: Any, first: int, rows: int, data_column: str) -> int:
     """Return how far the best cross-correlation sample of some rows comes: unflagged, with weight, finite."""
     antenna1, antenna2 = read_antenna_pairs(table, first, rows)
     cross = antenna1 != antenna2
-    if read_flags(table, first, rows)[cross].all():
+    flags = read_flags(table, first, rows)
+    if flags[cross].all():
         return 0
-    if read_unusable(table, first, rows)[0][cross].all():
+    flags |= read_uvw(table, first, rows)[1][:, None]
+    unusable, _ = read_unusable(table, first, rows, flags)
+    if unusable[cross].all():
         return 1
-    return 3 if not data_column or not read_unusable(table, first, rows, data_column)[0][cross].all() else 2
+    if data_column:
+        unusable |= ~np.isfinite(table.getcol(data_column, first, rows)).all(axis=2)
+    return 2 if unusable[cross].all() else 3

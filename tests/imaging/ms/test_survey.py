@@ -8,6 +8,7 @@ import pytest
 
 from lofarpipe.imaging.ms import survey
 from lofarpipe.imaging.ms.inputs import check_sets
+from lofarpipe.imaging.ms.measurement_set import sample_visibilities
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from small_sets import SetShape, change_column, count_reading, make_set, set_flags
@@ -199,3 +200,15 @@ def test_times_when_nobody_observed(path):
     assert "its times begin at MJD 0.000, when nobody observed; TIME is MJD in seconds: correct the column" in findings(
         path
     )
+
+
+def test_rows_without_uvw_are_flagged_wherever_they_are_read(path):
+    of_third = touching(path, 2)[:, :, 0]
+    change_column(path, "UVW", lambda uvw_m: np.where(of_third, np.nan, uvw_m))
+    sample = sample_visibilities(path, 1000)
+    missing = (sample.antenna1 == 2) | (sample.antenna2 == 2)
+    assert np.isfinite(sample.uvw_m).all()
+    assert (sample.flags == missing[:, None]).all()
+    assert (sample.weights[missing] == 0).all()
+    change_column(path, "UVW", lambda uvw_m: np.full_like(uvw_m, np.nan))
+    assert survey.why_unusable(path)
