@@ -237,15 +237,22 @@ class Shown(Kind[P]):
         raise NotImplementedError
 
 
-class ShownRecipe(Shown[OverlaidPlan]):
-    """Its maps are written over the disk, with what its jobs are sure to return."""
+class ShownJobs(Shown[OverlaidPlan]):
+    """A kind whose jobs are planned as in a run, with names that say where files are."""
 
     has_jobs = True
+    planner: type[Kind[Any]]  # of a run
 
     def foreseen(self, step: Step, results: Results) -> OverlaidPlan:
         """Build its jobs."""
-        plan = Recipe(self.scope).plan(*self.foresight.seen(step, results))
+        plan = self.planner(self.scope).plan(*self.foresight.seen(step, results))
         return OverlaidPlan.of(plan, self.foresight.shadow)
+
+
+class ShownRecipe(ShownJobs):
+    """Its maps are written over the disk, with what its jobs are sure to return."""
+
+    planner = Recipe
 
     def finish(self, plan: OverlaidPlan, jobs: StepJobs | None) -> Outputs:
         """Write its maps."""
@@ -256,15 +263,10 @@ class ShownRecipe(Shown[OverlaidPlan]):
         return outputs
 
 
-class ShownFeedback(Shown[OverlaidPlan]):
+class ShownFeedback(ShownJobs):
     """Nothing is written: no later step reads a metadata file."""
 
-    has_jobs = True
-
-    def foreseen(self, step: Step, results: Results) -> OverlaidPlan:
-        """Build its jobs."""
-        plan = Feedback(self.scope).plan(*self.foresight.seen(step, results))
-        return OverlaidPlan.of(plan, self.foresight.shadow)
+    planner = Feedback
 
     def finish(self, plan: OverlaidPlan, jobs: StepJobs | None) -> Outputs:
         """Return the names of its files."""
