@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from copy_pipeline import CONFIG, journalled, list_step
+from idle_executor import IdleExecutor
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import end_line
-from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, Resources, StartCallback
+from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, StartCallback
 from lofarpipe.pipeline.load import load_pipeline
 from lofarpipe.report import Reporter
 from lofarpipe.state.journal import Journal
@@ -130,7 +131,7 @@ def test_journal_tells_of_every_job(here: Path) -> None:
     assert [event["jobs"] for event in events(here, "step_skipped")] == [2]
 
 
-class Lossy:
+class Lossy(IdleExecutor):
     """An executor whose node dies as often as it is told to, before or after a job did something."""
 
     def __init__(self, losses: int, before: Callable[[Job], object] = lambda _: None) -> None:
@@ -139,15 +140,6 @@ class Lossy:
         self.runs: list[list[str]] = []
         self.notices = ["no node is free"]
         self.on_notice: Callable[[], None] | None = None
-
-    def capacity(self) -> Resources:
-        return Resources(2, 4.0)
-
-    def cancel(self) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
     def run(
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
+from idle_executor import IdleExecutor
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.engine.dry_run import dry_run
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
-from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, Resources, StartCallback
+from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, StartCallback
 from lofarpipe.pipeline.load import load_pipeline
 from lofarpipe.report import Reporters
 from lofarpipe.report.run_state import RunState
@@ -51,7 +52,7 @@ class Killed(BaseException):
 
 
 @dataclass
-class Pretended:
+class Pretended(IdleExecutor):
     """Does what jobs do; ``started`` are ``<step>-<product>``, for the last step ``join``.
 
     Parameters
@@ -66,15 +67,6 @@ class Pretended:
     started: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-
-    def capacity(self, partition: str = "") -> Resources:
-        return Resources(2, 4.0)
-
-    def cancel(self) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
     def run(
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
