@@ -22,14 +22,14 @@ from lofarpipe.support.config_file import (
     read_into,
     where,
 )
-from lofarpipe.support.parset import split_list
+from lofarpipe.support.parset import Entry, split_list
 from lofarpipe.support.utilities import is_file
 
 PACKAGE = Path(__file__).resolve().parent
 
 
 def share_directory() -> Path:
-    """Return the directory that holds pipeline.parset, steps/, plugins/, scripts/ and cfg/.
+    """Return the directory that holds pipeline.parset, pipelines/, steps/, plugins/, scripts/ and cfg/.
 
     In an installed package that is lofarpipe/share; in a checkout it is the top of the checkout.
     """
@@ -37,10 +37,16 @@ def share_directory() -> Path:
     return packaged if packaged.is_dir() else PACKAGE.parent
 
 
+def parset_directories() -> list[Path]:
+    """Return where shipped parsets are: LOFAR's, and those of the other instruments."""
+    share = share_directory()
+    return [share, share / "pipelines"]
+
+
 def beside(files: Sequence[Path], kind: str) -> list[Path]:
     """Return the directories ``kind`` beside parsets, the last parset's first; the shipped one is not among them."""
-    share = share_directory()
-    return [path.parent / kind for path in reversed(files) if path.parent.resolve() != share]
+    shipped = parset_directories()
+    return [path.parent / kind for path in reversed(files) if path.parent.resolve() not in shipped]
 
 
 def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
@@ -92,6 +98,11 @@ class Settings:
     sections: Mapping[str, Mapping[str, str]]  # the same, section by section
     tasks: Tasks = field(repr=False)
     defaults: Mapping[str, str] = field(default_factory=dict, repr=False)  # [DEFAULT], which every section has as well
+    laid_over: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)  # sections that a front end sets
+
+    def where(self, section: str, key: str = "") -> str:
+        """Return the place of a key, or of its section: in the configuration, or in what a front end read."""
+        return where(self.config_file, section, key, self.laid_over)
 
     @property
     def job_workdir(self) -> Path:
@@ -167,6 +178,9 @@ class Overrides:
     lenient: bool = False
     cores: int | None = None
     memory_gb: float | None = None
+    sections: Mapping[str, Mapping[str, Entry]] = field(
+        default_factory=dict
+    )  # of a front end; entries have their place
 
 
 def load_settings(parset: Path, overrides: Overrides) -> Settings:
@@ -207,7 +221,7 @@ def read_settings(parset: Path, overrides: Overrides) -> tuple[Settings, list[Fi
         "task_files": ("--task-file", overrides.task_files),
     }
     there = {key: (option, value) for key, (option, value) in typed.items() if value is not None}
-    file = ConfigFile(find_config(overrides.config), variables, there)
+    file = ConfigFile(find_config(overrides.config), variables, there, overrides.sections)
     settings = _settings(file, overrides)
     name = overrides.job_name
     if name is not None and not settings.lenient and not SAFE_NAME.fullmatch(name):
@@ -263,6 +277,7 @@ def _settings(file: ConfigFile, overrides: Overrides) -> Settings:
         sections=sections,
         tasks=_tasks(file, defaults, lenient),
         defaults=defaults,
+        laid_over=overrides.sections,
     )
 
 
@@ -320,7 +335,7 @@ def checksum_limit_bytes(settings: Settings) -> int:
     except ValueError:
         limit_gb = -1.0
     if not 0 <= limit_gb < 1e9:
-        place = where(settings.config_file, "report", "checksum_limit_gb")
+        place = settings.where("report", "checksum_limit_gb")
         raise PipelineError(
             f"{place}: [report] checksum_limit_gb is '{text}'; a number of GB is needed, 0 to sample all"
         )

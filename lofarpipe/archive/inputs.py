@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.config import CHECKSUM_LIMIT_GB, Settings, find_file, share_directory
+from lofarpipe.config import CHECKSUM_LIMIT_GB, Settings, find_file, parset_directories, share_directory
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.state.fingerprints import named_paths
@@ -53,7 +53,7 @@ def _value(entry: Entry, composed: Parset, is_definition: bool) -> str:
 
 def _sub_pipeline(entry: Entry) -> str:
     try:
-        return str(find_file(unquote(entry.value), [Path(entry.file).parent, share_directory()], "sub-pipeline"))
+        return str(find_file(unquote(entry.value), [Path(entry.file).parent, *parset_directories()], "sub-pipeline"))
     except PipelineError:  # a reference, which only the run can resolve
         return entry.value
 

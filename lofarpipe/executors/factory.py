@@ -1,25 +1,34 @@
-"""Which executor runs the jobs: what [remote] of pipeline.cfg says, and the section of its method."""
+"""Which executor runs the jobs: what [remote] of pipeline.cfg says, and the section of its method.
+
+Each folder here that has a function ``make`` is a method of that name; nothing lists them. Its ``__init__.py`` imports
+nothing heavy and says:
+
+- ``make(settings) -> Executor``: the executor; it raises CheckFailed for what is wrong with its section;
+- ``SECTION``: that section of pipeline.cfg; "" if it has none;
+- ``section_type() -> type``: the dataclass whose fields are the keys of the section;
+- ``end_earlier(orders)``, where its jobs outlive the engine: ends those of earlier runs;
+- ``TAKES_OVER = True``: its ``run`` takes over, or ends, what earlier runs left.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping
+import functools
+import importlib
+import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 from lofarpipe.config import Settings
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, misspelt, nearest
+from lofarpipe.errors import CheckFailed, Finding, misspelt, nearest
 from lofarpipe.jobs import Executor
-from lofarpipe.support.config_file import check_values, read_section, unknown_keys, where
+from lofarpipe.support.config_file import check_values, read_section, unknown_keys
 
-if TYPE_CHECKING:
-    from lofarpipe.executors.dask.cluster import DaskOptions
-    from lofarpipe.executors.slurm.options import SlurmOptions
-
+T = TypeVar("T")
+PACKAGE = "lofarpipe.executors"
 ORDERS = "jobs"  # directory, below that of the pipeline's job
-SECTIONS = ("layout", "logging", "feedback", "remote", "slurm", "dask", "report")
+SECTIONS = ("layout", "logging", "feedback", "remote", "report")  # beside those of the methods
 REMOTE_KEYS = ("method", "max_per_node", "cores", "memory_gb", "lost_retries")
-USERS = {"slurm": ("slurm",), "dask": ("dask", "ssh")}  # section -> methods that read it
 #: Methods of the original runner. Source: spec of lofarpipe, remotecommand.py.
 FORMER = {
     "mpirun": "local, or slurm",
@@ -32,6 +41,17 @@ FORMER = {
 }
 
 
+@functools.cache
+def methods() -> Mapping[str, Any]:
+    """Return the folders that can make an executor, by name; ``local`` is the first."""
+    folders = importlib.import_module(PACKAGE).__path__
+    names = sorted(
+        (info.name for info in pkgutil.iter_modules(folders) if info.ispkg), key=lambda name: name != "local"
+    )
+    found = {name: importlib.import_module(f"{PACKAGE}.{name}") for name in names}
+    return {name: folder for name, folder in found.items() if hasattr(folder, "make")}
+
+
 def make_executor(settings: Settings) -> Executor:
     """Return the executor that the site's configuration asks for.
 
@@ -42,23 +62,46 @@ def make_executor(settings: Settings) -> Executor:
     PipelineError
         If what it needs is not installed.
     """
-    remote = own_keys(settings, "remote")
     method = method_of(settings)
-    found = [] if settings.lenient else unknown_keys(settings.config_file, "remote", remote, REMOTE_KEYS)
-    found += [] if settings.lenient else _misspelt_sections(settings)
-    if method not in MAKERS:
-        raise CheckFailed([*found, Finding(where(settings.config_file, "remote", "method"), _not_a_method(method))])
-    executor, more = MAKERS[method](settings)
-    if executor is None or found or more:
-        raise CheckFailed([*found, *more])
+    found = [] if settings.lenient else [*_unknown_keys(settings), *_misspelt_sections(settings)]
+    if method not in methods():
+        raise CheckFailed([*found, Finding(settings.where("remote", "method"), _not_a_method(method))])
+    try:
+        executor: Executor = methods()[method].make(settings)
+    except CheckFailed as err:
+        raise CheckFailed([*found, *err.findings]) from err
+    if found:
+        executor.close()
+        raise CheckFailed(found)
     return executor
+
+
+def section_options(kind: type[T], settings: Settings, name: str, **fixed: str) -> T:
+    """Return the options that a section says; ``fixed`` are keys that the method decides.
+
+    Raises
+    ------
+    CheckFailed
+        If something is wrong with them.
+    """
+    section = {**own_keys(settings, name), **fixed}
+    options, found = read_section(kind, settings.config_file, name, section, settings.laid_over)
+    if options is None or found:
+        raise CheckFailed(found)
+    return options
+
+
+def _unknown_keys(settings: Settings) -> list[Finding]:
+    own = own_keys(settings, "remote")
+    return unknown_keys(settings.config_file, "remote", own, REMOTE_KEYS, settings.laid_over)
 
 
 def _misspelt_sections(settings: Settings) -> list[Finding]:
     """Return a finding for each section whose name is misspelt; others may be for other programs."""
-    meant = misspelt([name for name in settings.sections if name not in SECTIONS], SECTIONS)
+    known = [*SECTIONS, *filter(None, (folder.SECTION for folder in methods().values()))]
+    meant = misspelt([name for name in settings.sections if name not in known], known)
     return [
-        Finding(where(settings.config_file, name), f"[{name}]: there is no such section; did you mean [{known}]?")
+        Finding(settings.where(name), f"[{name}]: there is no such section; did you mean [{known}]?")
         for name, known in meant.items()
     ]
 
@@ -70,18 +113,13 @@ def unused_sections(settings: Settings) -> list[Finding]:
     changes the method later has read of them.
     """
     method = method_of(settings)
+    used = methods()[method].SECTION if method in methods() else ""
+    of_methods = {folder.SECTION: folder for folder in methods().values() if used != folder.SECTION}
     found = []
-    for name, methods in USERS.items():
-        if method not in methods and (own := own_keys(settings, name)):
-            found += check_values(_options_of(name), settings.config_file, name, own)
+    for name in settings.sections:
+        if name in of_methods and (own := own_keys(settings, name)):
+            found += check_values(of_methods[name].section_type(), settings.config_file, name, own)
     return [Finding(one.where, f"{one.what}; not in use while method = {method}") for one in found]
-
-
-def _options_of(section: str) -> type[SlurmOptions] | type[DaskOptions]:
-    from lofarpipe.executors.dask.cluster import DaskOptions
-    from lofarpipe.executors.slurm.options import SlurmOptions
-
-    return SlurmOptions if section == "slurm" else DaskOptions
 
 
 def method_of(settings: Settings) -> str:
@@ -97,11 +135,15 @@ def end_earlier(settings: Settings) -> None:
     PipelineError
         If that is not possible.
     """
-    directory = orders_directory(settings)
-    if method_of(settings) == "local" and directory.is_dir():
-        from lofarpipe.executors.remote.lease import end_all
+    orders = orders_directory(settings)
+    if not orders.is_dir() or getattr(methods()[method_of(settings)], "TAKES_OVER", False):
+        return
+    for folder in methods().values():
+        if hasattr(folder, "end_earlier"):
+            folder.end_earlier(orders)
+    from lofarpipe.executors.remote.lease import end_claimed
 
-        end_all(directory)
+    end_claimed(orders)
 
 
 def orders_directory(settings: Settings) -> Path:
@@ -116,46 +158,7 @@ def own_keys(settings: Settings, section: str) -> dict[str, str]:
 
 
 def _not_a_method(method: str) -> str:
-    known = ", ".join(MAKERS)
+    known = ", ".join(methods())
     if method in FORMER:
         return f"method = {method} of the original runner is not there any more; use {FORMER[method]} (one of {known})"
-    return f"method is '{method}'{nearest(method, MAKERS)}; one of {known} is needed"
-
-
-Made = tuple[Executor | None, list[Finding]]
-
-
-def _local(settings: Settings) -> Made:
-    from lofarpipe.executors.local.executor import LocalExecutor
-    from lofarpipe.executors.local.resources import engine_resources
-
-    given, limit = engine_resources(settings.cores, settings.memory_gb)
-    executor = LocalExecutor(given)
-    executor.notices += [f"{limit}; --cores and --memory-gb say otherwise"] if limit else []
-    return executor, []
-
-
-def _slurm(settings: Settings) -> Made:
-    from lofarpipe.executors.slurm.executor import SlurmExecutor
-    from lofarpipe.executors.slurm.options import SlurmOptions
-
-    options, found = read_section(SlurmOptions, settings.config_file, "slurm", own_keys(settings, "slurm"))
-    return (SlurmExecutor(options, orders_directory(settings)) if options and not found else None), found
-
-
-def _dask(settings: Settings, **fixed: str) -> Made:
-    from lofarpipe.executors.dask.cluster import MISSING, DaskOptions
-    from lofarpipe.executors.dask.executor import DaskExecutor
-
-    if importlib.util.find_spec("distributed") is None:
-        raise PipelineError(MISSING)
-    section = {**own_keys(settings, "dask"), **fixed}
-    options, found = read_section(DaskOptions, settings.config_file, "dask", section)
-    return (DaskExecutor(options, orders_directory(settings)) if options and not found else None), found
-
-
-def _ssh(settings: Settings) -> Made:
-    return _dask(settings, launcher="ssh")
-
-
-MAKERS: dict[str, Callable[[Settings], Made]] = {"local": _local, "slurm": _slurm, "dask": _dask, "ssh": _ssh}
+    return f"method is '{method}'{nearest(method, methods())}; one of {known} is needed"

@@ -128,15 +128,26 @@ class Composition:
     findings: list[Finding]
 
 
-def compose(path: Path, assignments: Sequence[str], share: Path, steps_path: Sequence[Path]) -> Composition:
+def compose(
+    path: Path,
+    assignments: Sequence[str],
+    shipped: Sequence[Path],
+    steps_path: Sequence[Path],
+    field: Parset | None = None,
+) -> Composition:
     """Return the parset ``path`` on its base, with ``assignments`` (``key=value``) on top and ready steps below.
+
+    Parameters
+    ----------
+    shipped: where bases are looked up that are not beside the parset.
+    field: the parset that a front end made of the file ``path``, which is no parset itself.
 
     Raises
     ------
     PipelineError
         If a file cannot be read or parsed, or bases form a circle.
     """
-    chain = _chain(path, share)
+    chain = _chain(path, shipped, field)
     files = tuple(file for file, _ in chain)
     parset = Parset()
     findings: list[Finding] = []
@@ -151,19 +162,20 @@ def compose(path: Path, assignments: Sequence[str], share: Path, steps_path: Seq
     return Composition(parset, files, documented, findings)
 
 
-def _chain(path: Path, share: Path) -> list[tuple[Path, Parset]]:
+def _chain(path: Path, shipped: Sequence[Path], field: Parset | None) -> list[tuple[Path, Parset]]:
     """Return (file, parset) from the lowest base to ``path``."""
     chain: list[tuple[Path, Parset]] = []
     while True:
         if path in [file for file, _ in chain]:
             raise PipelineError(f"{path}: pipeline.base leads back to this file; bases cannot form a circle")
-        parset = Parset.read(path)
+        parset = Parset.read(path) if field is None else field
+        field = None
         chain.insert(0, (path, parset))
         if "pipeline.base" not in parset:
             return chain
         entry = parset.entry("pipeline.base")
         try:
-            path = find_file(unquote(entry.value), [path.parent, share], "base parset")
+            path = find_file(unquote(entry.value), [path.parent, *shipped], "base parset")
         except PipelineError as err:
             raise PipelineError(f"{entry.where}: pipeline.base: {err}") from err
 

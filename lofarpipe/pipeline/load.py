@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lofarpipe.config import Settings, beside, find_file, share_directory
+from lofarpipe.config import Settings, beside, find_file, parset_directories
 from lofarpipe.errors import Finding, PipelineError, Suggestions
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.checks import check_blocks, check_placeholders, check_steps
@@ -47,11 +47,15 @@ class Pipeline:
 
 def find_parset(typed: str) -> Path:
     """Return the parset: as typed, else the shipped one of that name."""
-    return find_file(typed, [share_directory()], "parset")
+    return find_file(typed, parset_directories(), "parset")
 
 
-def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = ()) -> Pipeline:
+def load_pipeline(
+    path: Path, settings: Settings, assignments: Sequence[str] = (), field: Parset | None = None
+) -> Pipeline:
     """Return the pipeline in ``path`` with ``assignments`` (``key=value``) on top.
+
+    ``field`` is the parset that a front end made of that file.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def load_pipeline(path: Path, settings: Settings, assignments: Sequence[str] = (
         If a file cannot be read or parsed, or there are no steps at all. What can be found beside that is in
         ``findings``.
     """
-    composition = compose(path, assignments, share_directory(), settings.search_path("steps"))
+    composition = compose(path, assignments, parset_directories(), settings.search_path("steps"), field)
     parset = composition.parset.substituted()
     options = read_options(parset.definitions(), composition.documented)
     wrong = {option.name: check_options([option]) for option in options}
@@ -204,7 +208,8 @@ class StepBuilder:
         if EDGE in step.type:
             raise PipelineError(f"{where}: is '{step.type}'; which parset that is, an earlier step says")
         typed = resolve(step.type, {"input": self._settings.inputs, **self._settings.sections}, where)
-        path = find_file(typed, [Path(step.entries["control.type"].file).parent, share_directory()], "sub-pipeline")
+        folders = [Path(step.entries["control.type"].file).parent, *parset_directories()]
+        path = find_file(typed, folders, "sub-pipeline")
         if path.resolve() in self._files:
             raise PipelineError(f"{where}: the sub-pipeline {path} contains itself")
         sub = put_in(self._parset, step.name, path, overrides)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 from lofarpipe.config import Overrides, Settings, checksum_limit_bytes, read_settings
@@ -14,6 +15,7 @@ from lofarpipe.pipeline.load import Pipeline, check_pipeline, find_parset, load_
 from lofarpipe.pipeline.site_checks import core_warnings, partition_findings
 from lofarpipe.report.html.writer import wants_page
 from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
+from lofarpipe.support.parset import Entry, Parset
 
 T = TypeVar("T")
 
@@ -81,7 +83,23 @@ class Survey:
         return self.executor
 
 
-def read(parset: str, overrides: Overrides, assignments: Sequence[str]) -> Reading:
+@dataclass(frozen=True)
+class Translation:
+    """What a front end makes of a user's file: a parset, in which each key has its place in that file.
+
+    Attributes
+    ----------
+    path: the user's file; the run is called after it, and what it names is looked up beside it.
+    parset: its keys, set with ``parset.set(key, value, str(path), line)``.
+    sections: keys of pipeline.cfg that the file decides, such as ``[remote] method``.
+    """
+
+    path: Path
+    parset: Parset
+    sections: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)
+
+
+def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[str]) -> Reading:
     """Return the settings and the pipeline of a command line.
 
     Raises
@@ -90,10 +108,13 @@ def read(parset: str, overrides: Overrides, assignments: Sequence[str]) -> Readi
         If one of them cannot be read at all; with what is wrong with the settings.
     """
     set_data_directories()
-    path = find_parset(parset)
+    if isinstance(parset, Translation):
+        path, given, overrides = parset.path, parset.parset, replace(overrides, sections=parset.sections)
+    else:
+        path, given = find_parset(parset), None
     settings, wrong = read_settings(path, overrides)
     wrong += _report_findings(settings)
-    return Reading(settings, together(wrong, lambda: load_pipeline(path, settings, assignments)), tuple(wrong))
+    return Reading(settings, together(wrong, lambda: load_pipeline(path, settings, assignments, given)), tuple(wrong))
 
 
 def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:

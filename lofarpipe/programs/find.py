@@ -140,7 +140,7 @@ def _as_given(path: Path) -> Path:
 
 def is_own_program(path: Path) -> bool:
     """Return whether a program or script is a shipped one, or one of this interpreter's environment."""
-    return path.parent in (_own_programs(), share_directory() / "scripts")
+    return path.parent in (_own_programs(), share_directory() / "scripts") or PACKAGE in path.parents
 
 
 def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str, str]:
@@ -197,12 +197,14 @@ def _prepended(variable: str, directory: Path, default: str = "") -> str:
 
 
 NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
+SCIENCE = "imaging/"  # a module of it that has a main can be called as a script is
 
 
 def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
     """Return the program or the script of a step.
 
-    A script is looked up as typed, then among the site's and the shipped scripts; a program on PATH.
+    A script is looked up as typed, then among the site's and the shipped scripts, ``imaging/...`` among the modules of
+    the package; a program on PATH.
 
     Raises
     ------
@@ -213,7 +215,8 @@ def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
         raise PipelineError("no executable; set it to the program that the step runs")
     scripts = settings.search_path("scripts")
     if nodescript == PYTHON_PLUGIN:
-        script = find_file(typed, scripts, "script")
+        modules = [PACKAGE] if typed.startswith(SCIENCE) else []
+        script = find_file(typed, [*scripts, *modules], "script")
         if settings.lenient and Path(typed).is_absolute() and not os.access(script, os.X_OK):
             raise PipelineError(f"{script}: may not be executed; run chmod +x on it")
         return script

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.support.parset_text import Entry
 
 T = TypeVar("T")
+LaidOver = Mapping[str, Mapping[str, Entry]]  # section -> key -> what is set on top of a file, and where
+NOTHING: LaidOver = {}
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 NEEDED = {
     "int": "an integer is needed",
@@ -23,7 +26,9 @@ NEEDED = {
 }
 
 
-def read_section(kind: type[T], path: Path, name: str, section: Mapping[str, str]) -> tuple[T | None, list[Finding]]:
+def read_section(
+    kind: type[T], path: Path, name: str, section: Mapping[str, str], laid_over: LaidOver = NOTHING
+) -> tuple[T | None, list[Finding]]:
     """Return the options that a section says, None if they cannot be made; and what is wrong with it.
 
     Parameters
@@ -32,10 +37,11 @@ def read_section(kind: type[T], path: Path, name: str, section: Mapping[str, str
         methods: ``faults`` returns what is needed instead of single values, by key; ``problems`` what is wrong with
         the values together.
     path, name: the file, and the section in it.
+    laid_over: what does not come from the file, section by section.
     """
-    values, found = _read_values(kind, path, name, section)
+    values, found = _read_values(kind, path, name, section, laid_over)
     missing = [
-        Finding(where(path, name), f"{key} is not set, and has to be")
+        Finding(where(path, name, "", laid_over), f"{key} is not set, and has to be")
         for key in _needed(kind)
         if key not in values and not section.get(key, "").strip()
     ]
@@ -43,20 +49,20 @@ def read_section(kind: type[T], path: Path, name: str, section: Mapping[str, str
         return None, found + missing
     options = kind(**values)
     problems: list[str] = getattr(options, "problems", list)()
-    return options, [Finding(where(path, name), problem) for problem in problems]
+    return options, [Finding(where(path, name, "", laid_over), problem) for problem in problems]
 
 
 def check_values(kind: type[T], path: Path, name: str, section: Mapping[str, str]) -> list[Finding]:
     """Return what is wrong with the single keys and values of a section that is not in use; it may be unfinished."""
-    return _read_values(kind, path, name, section)[1]
+    return _read_values(kind, path, name, section, NOTHING)[1]
 
 
 def _read_values(
-    kind: type[T], path: Path, name: str, section: Mapping[str, str]
+    kind: type[T], path: Path, name: str, section: Mapping[str, str], laid_over: LaidOver
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Return the values of a section that can be read, and a finding for each key and value that is wrong."""
     types = {item.name: str(item.type) for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    found = unknown_keys(path, name, section, types)
+    found = unknown_keys(path, name, section, types, laid_over)
     values: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     for key, text in section.items():
@@ -67,8 +73,8 @@ def _read_values(
                 wrong[key] = str(err)
     if all(key in values for key in _needed(kind)):
         wrong |= getattr(kind(**values), "faults", dict)()
-    found += [Finding(where(path, name, key), f"{key} is '{section[key]}'; {text}") for key, text in wrong.items()]
-    return values, found
+    places = {key: where(path, name, key, laid_over) for key in wrong}
+    return values, found + [Finding(places[key], f"{key} is '{section[key]}'; {text}") for key, text in wrong.items()]
 
 
 def _needed(kind: type[T]) -> list[str]:
@@ -77,10 +83,12 @@ def _needed(kind: type[T]) -> list[str]:
     return [item.name for item in fields if item.default is dataclasses.MISSING]
 
 
-def unknown_keys(path: Path, name: str, section: Mapping[str, str], known: Collection[str]) -> list[Finding]:
+def unknown_keys(
+    path: Path, name: str, section: Mapping[str, str], known: Collection[str], laid_over: LaidOver = NOTHING
+) -> list[Finding]:
     """Return a finding for each key of a section that nothing would read."""
     return [
-        Finding(where(path, name, key), f"[{name}] has no key '{key}'{nearest(key, known)}")
+        Finding(where(path, name, key, laid_over), f"[{name}] has no key '{key}'{nearest(key, known)}")
         for key in section
         if key not in known
     ]
@@ -116,8 +124,10 @@ def _words(text: str) -> list[str]:
     return shlex.split(text)
 
 
-def where(path: Path, name: str, key: str = "") -> str:
+def where(path: Path, name: str, key: str = "", laid_over: LaidOver = NOTHING) -> str:
     """Return ``file:line`` of a key, or of its section if it is not there."""
+    if entry := laid_over.get(name, {}).get(key):
+        return entry.where
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -172,6 +182,7 @@ class ConfigFile:
     path: the file.
     variables: what it may refer to beside its own keys.
     typed: keys of [DEFAULT] that the command line sets: the option's name and the value.
+    laid_over: keys of any section that a front end sets.
 
     Attributes
     ----------
@@ -183,12 +194,25 @@ class ConfigFile:
         If the file cannot be read.
     """
 
-    def __init__(self, path: Path, variables: Mapping[str, str], typed: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        variables: Mapping[str, str],
+        typed: Mapping[str, tuple[str, str]],
+        laid_over: LaidOver = NOTHING,
+    ) -> None:
         self.path = path
         self.findings: list[Finding] = []
         self._typed = typed
+        self._laid_over = laid_over
         self._parser = new_parser(variables)
         read_into(self._parser, path)
+        self._parser.read_dict(
+            {
+                name: {key: entry.value.replace("%", "%%") for key, entry in section.items()}
+                for name, section in laid_over.items()
+            }
+        )
         for key, (_, value) in typed.items():
             self._parser[DEFAULT][key] = value.replace("%", "%%")
         self._broken: set[tuple[str, str]] = set()  # keys of [DEFAULT] with their texts: every section has them as well
@@ -214,7 +238,8 @@ class ConfigFile:
         self.findings.append(Finding(self._where(section, key), what))
 
     def _where(self, section: str, key: str) -> str:
-        return COMMAND_LINE if section == DEFAULT and key in self._typed else where(self.path, section, key)
+        is_typed = section == DEFAULT and key in self._typed
+        return COMMAND_LINE if is_typed else where(self.path, section, key, self._laid_over)
 
     def directory(self, key: str) -> Path:
         """Return a directory that [DEFAULT] has to name, and that has to be there; else the current one."""

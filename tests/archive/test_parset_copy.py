@@ -32,10 +32,10 @@ def copied(here: Path, assignments: list[str]) -> tuple[Parset, Parset, dict]:
     (here / "inner.parset").write_text("pipeline.steps = []\n")
     (here / "base.parset").write_text(BASE)
     (here / "field.parset").write_text("pipeline.base = base.parset\n! cellsize = 0.004\n")
-    before = compose(here / "field.parset", assignments, here, [])
+    before = compose(here / "field.parset", assignments, [here], [])
     (here / "elsewhere").mkdir(exist_ok=True)
     (here / "elsewhere" / "copy.parset").write_text(self_contained(before.parset)[0])
-    after = compose(here / "elsewhere" / "copy.parset", [], here / "none", [])
+    after = compose(here / "elsewhere" / "copy.parset", [], [], [])
     return before.parset, after.parset, after.documented
 
 

@@ -11,7 +11,7 @@ from doc_pages import REPOSITORY, Block, blocks, code_words, table
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.errors import Finding
 from lofarpipe.executors.dask.cluster import DaskOptions
-from lofarpipe.executors.factory import MAKERS, REMOTE_KEYS, method_of, own_keys
+from lofarpipe.executors.factory import REMOTE_KEYS, method_of, methods, own_keys
 from lofarpipe.executors.slurm.options import SlurmOptions
 from lofarpipe.support.config_file import read_section, read_text, unknown_keys
 
@@ -43,13 +43,13 @@ def findings(settings: Settings) -> list[Finding]:
 @pytest.mark.parametrize("block", CONFIGS, ids=lambda block: block.name)
 def test_examples_are_read_without_a_finding(block: Block, tmp_path: Path) -> None:
     settings = settings_of(block.text, tmp_path)
-    assert method_of(settings) in MAKERS
+    assert method_of(settings) in methods()
     assert settings.job_directory == tmp_path / "image"
     assert findings(settings) == []
 
 
 def test_every_method_has_an_example(tmp_path: Path) -> None:
-    assert {method_of(settings_of(block.text, tmp_path)) for block in CONFIGS} == set(MAKERS)
+    assert {method_of(settings_of(block.text, tmp_path)) for block in CONFIGS} == set(methods())
 
 
 def test_a_key_that_is_wrong_would_be_found(tmp_path: Path) -> None:

@@ -127,9 +127,9 @@ def test_old_configuration_of_a_lenient_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
-        ("slrum", "method is 'slrum'; did you mean 'slurm'?; one of local, slurm, dask, ssh is needed"),
+        ("slrum", "method is 'slrum'; did you mean 'slurm'?; one of local, dask, slurm, ssh is needed"),
         ("mpirun", "method = mpirun of the original runner is not there any more; use local, or slurm"),
-        ("slurm_srun_cep3", "of the original runner is not there any more; use slurm (one of local, slurm, dask, ssh)"),
+        ("slurm_srun_cep3", "of the original runner is not there any more; use slurm (one of local, dask, slurm, ssh)"),
     ],
 )
 def test_methods_that_are_not_there(tmp_path: Path, method: str, expected: str) -> None:

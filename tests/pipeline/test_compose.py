@@ -26,7 +26,7 @@ def folder(tmp_path):
 def _compose(folder, text, *assignments):
     path = folder / "field.parset"
     path.write_text(text)
-    return compose(path, assignments, folder / "share", [])
+    return compose(path, assignments, [folder / "share"], [])
 
 
 def test_field_wins_over_base_and_base_over_ready_step(folder):

@@ -1,1 +1,39 @@
-"""Jobs on workers of Dask: on a cluster of nodes reached by ssh, or through a queue."""
+"""Jobs on the workers of Dask, which a queue, ssh or the site starts on the nodes."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from lofarpipe.errors import PipelineError
+
+if TYPE_CHECKING:
+    from lofarpipe.config import Settings
+    from lofarpipe.jobs import Executor
+
+SECTION = "dask"
+TAKES_OVER = True
+
+
+def section_type() -> type:
+    """Return what the section says."""
+    from lofarpipe.executors.dask.cluster import DaskOptions
+
+    return DaskOptions
+
+
+def make(settings: Settings, **fixed: str) -> Executor:
+    """Return an executor; ``fixed`` are keys of the section that the method decides. No worker is started yet.
+
+    Raises
+    ------
+    PipelineError
+        If Dask is not installed.
+    """
+    from lofarpipe.executors.dask.cluster import MISSING, DaskOptions
+    from lofarpipe.executors.dask.executor import DaskExecutor
+    from lofarpipe.executors.factory import orders_directory, section_options
+
+    if importlib.util.find_spec("distributed") is None:
+        raise PipelineError(MISSING)
+    return DaskExecutor(section_options(DaskOptions, settings, SECTION, **fixed), orders_directory(settings))

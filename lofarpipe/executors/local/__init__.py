@@ -1,1 +1,22 @@
-"""Jobs on this machine, within its cores, memory and graphics processors."""
+"""Jobs as children of this process, on this machine: where nothing else is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lofarpipe.config import Settings
+    from lofarpipe.jobs import Executor
+
+SECTION = ""
+
+
+def make(settings: Settings) -> Executor:
+    """Return an executor with what the run may use of this machine."""
+    from lofarpipe.executors.local.executor import LocalExecutor
+    from lofarpipe.executors.local.resources import engine_resources
+
+    given, limit = engine_resources(settings.cores, settings.memory_gb)
+    executor = LocalExecutor(given)
+    executor.notices += [f"{limit}; --cores and --memory-gb say otherwise"] if limit else []
+    return executor

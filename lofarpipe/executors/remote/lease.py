@@ -26,34 +26,10 @@ from lofarpipe.executors.remote.order import (
     read_record,
     withdraw,
 )
-from lofarpipe.executors.slurm.arrays import SlurmQueue
-from lofarpipe.executors.slurm.client import SlurmClient, SlurmRefused
-from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.executors.slurm.tasks import ARRAYS, adopt
 from lofarpipe.jobs import Job, JobResult, JobStart
 from lofarpipe.support.processes import boot_id, process_space, start_ticks
 
 ASK_S = 0.5
-
-
-def end_all(directory: Path) -> None:
-    """End every job of earlier runs: in Slurm's queue, or below a guard.
-
-    Raises
-    ------
-    PipelineError
-        If jobs may be in the queue of a Slurm that does not answer.
-    """
-    if any((directory / ARRAYS).glob("*.list")):
-        queue = SlurmQueue(directory / ARRAYS, SlurmOptions(), SlurmClient())
-        try:
-            adopt(queue, SlurmClient(), [])
-        except SlurmRefused as err:
-            raise PipelineError(
-                f"jobs of an earlier run may still be in Slurm's queue, see {directory / ARRAYS}: {err}; run again "
-                "where Slurm answers, or make sure that none of them is there and remove that directory"
-            ) from err
-    end_guards(_claimed(directory))
 
 
 def end_guards(orders: Iterable[Order], wait: Callable[[float], object] = time.sleep) -> None:
@@ -90,14 +66,13 @@ def orders_of(directory: Path, jobs: Sequence[Job]) -> list[Order]:
     return [order for job in jobs if directory / job.name in names for order in find_orders(directory, job)]
 
 
-def _claimed(directory: Path) -> list[Order]:
+def end_claimed(directory: Path) -> None:
+    """End every job of earlier runs that has a guard."""
     orders = []
     for claim in directory.rglob(f"*{CLAIM}0"):
-        try:
+        with contextlib.suppress(PipelineError):  # withdrawn already
             orders.append(read_order(claim.with_suffix(".json")))
-        except PipelineError:  # withdrawn already
-            continue
-    return orders
+    end_guards(orders)
 
 
 END_S = 2.0  # from SIGKILL to the end of a process

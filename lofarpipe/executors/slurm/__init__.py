@@ -1,1 +1,56 @@
-"""Jobs through Slurm, in arrays."""
+"""Jobs as arrays of Slurm's, on nodes that see the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lofarpipe.errors import PipelineError
+
+if TYPE_CHECKING:
+    from lofarpipe.config import Settings
+    from lofarpipe.jobs import Executor
+
+SECTION = "slurm"
+TAKES_OVER = True
+
+
+def section_type() -> type:
+    """Return what the section says."""
+    from lofarpipe.executors.slurm.options import SlurmOptions
+
+    return SlurmOptions
+
+
+def make(settings: Settings) -> Executor:
+    """Return an executor; Slurm is not asked anything yet."""
+    from lofarpipe.executors.factory import orders_directory, section_options
+    from lofarpipe.executors.slurm.executor import SlurmExecutor
+    from lofarpipe.executors.slurm.options import SlurmOptions
+
+    return SlurmExecutor(section_options(SlurmOptions, settings, SECTION), orders_directory(settings))
+
+
+def end_earlier(orders: Path) -> None:
+    """End the jobs of earlier runs that are in Slurm's queue.
+
+    Raises
+    ------
+    PipelineError
+        If there may be some, and Slurm does not answer.
+    """
+    from lofarpipe.executors.slurm.arrays import SlurmQueue
+    from lofarpipe.executors.slurm.client import SlurmClient, SlurmRefused
+    from lofarpipe.executors.slurm.options import SlurmOptions
+    from lofarpipe.executors.slurm.tasks import ARRAYS, adopt
+
+    arrays, client = orders / ARRAYS, SlurmClient()
+    if not any(arrays.glob("*.list")):
+        return
+    try:
+        adopt(SlurmQueue(arrays, SlurmOptions(), client), client, [])
+    except SlurmRefused as err:
+        raise PipelineError(
+            f"jobs of an earlier run may still be in Slurm's queue, see {arrays}: {err}; run again where Slurm "
+            "answers, or make sure that none of them is there and remove that directory"
+        ) from err

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import Order
-from lofarpipe.executors.slurm import limits as slurm_limits
+from lofarpipe.executors.slurm.limits import asked_qos, association_limit, least_limit, partition_qos, qos_limit
 from lofarpipe.jobs import JobResult, Resources, ended_result
 
 PAUSE_S, LIMIT_S = 15.0, 3600.0
@@ -330,13 +330,13 @@ class SlurmClient:
         ----------
         options: further ones of sbatch, of which one may name the quality of service.
         """
-        qos = slurm_limits.asked_qos(options, self._environment)
+        qos = asked_qos(options, self._environment)
         user = pwd.getpwuid(os.getuid()).pw_name
         own = self._accounting("assoc", f"user={user}", "format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs")
-        limit, qos = slurm_limits.association_limit(own, account, qos)
-        names = [qos, slurm_limits.partition_qos(self._answer("scontrol", "show", "partition", partition))]
+        limit, qos = association_limit(own, account, qos)
+        names = [qos, partition_qos(self._answer("scontrol", "show", "partition", partition))]
         every = self._accounting("qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs")
-        return slurm_limits.least_limit(limit, slurm_limits.qos_limit(every, names))
+        return least_limit(limit, qos_limit(every, names))
 
     def _accounting(self, *words: str) -> str:
         return self._answer("sacctmgr", "-n", "-P", "show", *words)

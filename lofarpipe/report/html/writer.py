@@ -23,7 +23,6 @@ from lofarpipe.jobs import JobResult
 from lofarpipe.report.events import Ended, Reporter
 from lofarpipe.report.html.cache import KEPT_IN, has_drawings
 from lofarpipe.report.run_state import Picture
-from lofarpipe.support.config_file import where
 from lofarpipe.support.utilities import uncollected
 
 INTERVAL_S = 60.0
@@ -44,7 +43,7 @@ def wants_page(settings: Settings) -> bool:
     """
     text = settings.sections.get(SECTION, {}).get(KEY, "True")
     if text not in ("True", "False"):
-        place = where(settings.config_file, SECTION, KEY)
+        place = settings.where(SECTION, KEY)
         raise PipelineError(f"{place}: [{SECTION}] {KEY} is '{text}'; True or False is needed")
     return text == "True"
 
