@@ -26,7 +26,7 @@ def stamp(path: str) -> str | None:
     """Return a text that differs when a file or a casacore table has been written; None if neither is there.
 
     Size and time of the last change, of small files also the content. A table, such as a measurement set: size and
-    newest time of its files table.dat and table.f* and those of its subtables; locks do not count.
+    newest time of its files table.dat and table.f* and those of all tables below it; locks do not count.
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - of very many paths
@@ -74,11 +74,17 @@ def _table_stamp(path: str) -> str | None:
     if not os.path.isfile(f"{path}/table.dat"):  # noqa: PTH113
         return None
     size = newest = 0
-    with os.scandir(path) as entries:
-        folders = [path, *(entry.path for entry in entries if entry.is_dir())]
-    for folder in folders:
+    folders = [path]
+    for folder in folders:  # which grows
+        parts = []
         with os.scandir(folder) as entries:
-            parts = [entry.stat() for entry in entries if entry.name.startswith(("table.dat", "table.f"))]
+            for entry in entries:
+                if entry.name.startswith(("table.dat", "table.f")):
+                    parts.append(entry.stat())
+                elif entry.is_dir():
+                    folders.append(entry.path)
+        if not parts:
+            continue
         size += sum(part.st_size for part in parts)
         newest = max([newest, *(part.st_mtime_ns for part in parts)])
     return f"{size}@{newest}"

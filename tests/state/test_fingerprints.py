@@ -135,3 +135,13 @@ def test_text_is_left_out_of_nested_things():
     found = without_text(thing, "now", "{time}")
     assert found == {"now": ["a {time}", 1, None, ("{time}", True)], "more": {"x": "none"}}
     assert found["more"] is thing["more"]
+
+
+def test_parts_of_a_table_below_a_folder_count(tmp_path: Path) -> None:
+    part = tmp_path / "a.mms" / "SUBMSS" / "a.0000.ms"
+    part.mkdir(parents=True)
+    (tmp_path / "a.mms" / "table.dat").write_text("all")
+    (part / "table.f0").write_text("old")
+    before = stamp(str(tmp_path / "a.mms"))
+    (part / "table.f0").write_text("longer")
+    assert stamp(str(tmp_path / "a.mms")) != before

@@ -195,7 +195,7 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
 def _missing_columns(survey: SetSurvey) -> Iterator[SetFinding]:
     """Yield the columns that subtables lack. Source: casacore, whose classes of these tables refuse them without."""
     for name in SUBTABLES:
-        with opened(f"{survey.path}/{name}") as subtable:
+        with opened(f"{survey.path}::{name}") as subtable:
             missing = required_columns(name) - set(subtable.colnames())
         if missing:
             yield SetFinding(

@@ -37,7 +37,7 @@ def opened(path: str) -> Iterator[Any]:
     """
     what = "opened as a table"
     try:
-        with closing(casacore.tables.table(path, ack=False, readonly=True)) as table:
+        with closing(casacore.tables.table(_without_link(path), ack=False, readonly=True)) as table:
             what = "read"
             yield table
     except UnicodeEncodeError as err:
@@ -48,6 +48,15 @@ def opened(path: str) -> Iterator[Any]:
         raise MeasurementSetError(
             f"{path}: cannot be {what}: it asks for more memory than there is; {DAMAGED}"
         ) from err
+
+
+def _without_link(path: str) -> str:
+    """Return the path of a subtable ``set::NAME``: in a multi-MS without links it is that of the first part."""
+    main, _, name = path.rpartition("::")
+    if not main or (Path(main) / name).is_dir():
+        return path
+    with closing(casacore.tables.table(main, ack=False, readonly=True)) as table:
+        return str(table.getkeywords().get(name, path)).removeprefix("Table: ")
 
 
 def _reason(text: str) -> str:
@@ -69,11 +78,17 @@ def opened_set(path: str) -> Iterator[Any]:
     """
     if reason := _why_no_set(Path(path)):
         raise MeasurementSetError(f"{path}: {reason}")
+    path_itself = Path(path).resolve()
     with opened(path) as table:
         missing = sorted(COLUMNS - set(table.colnames()))
         missing += [name for name in SUBTABLES if name not in table.getkeywords()]
         if missing:
             raise MeasurementSetError(f"{path}: not a measurement set: it lacks {', '.join(missing)}")
+        if elsewhere := [part for part in table.partnames() if not Path(part).resolve().is_relative_to(path_itself)]:
+            raise MeasurementSetError(
+                f"{path}: its rows are those of {elsewhere[0]}, whose changes would not be noticed; name that set, or "
+                f"write the rows out: from casacore.tables import table; table({path!r}).copy('NEW.MS', deep=True)"
+            )
         if table.nrows() == 0:
             raise MeasurementSetError(f"{path}: has no rows, so there is nothing to image; leave it out")
         yield table

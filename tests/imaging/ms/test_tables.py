@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import casacore.tables as ct
@@ -130,3 +131,24 @@ def test_a_name_that_is_not_utf8(small_set):
     path = os.fsdecode(os.fsencode(small_set) + b"\xe9")
     Path(small_set).rename(path)
     assert "casacore cannot open a name that is not UTF-8; rename it" in refusal(path)
+
+
+def test_parts_of_a_multi_ms_are_read_as_one(tmp_path):
+    whole, aside = tmp_path / "whole.MS", tmp_path / "aside"
+    (whole / "SUBMSS").mkdir(parents=True)
+    parts = [
+        make_set(whole / "SUBMSS" / f"{k}.MS", SetShape(nantennas=3, ntimes=2, start_s=5e9 + 20 * k)) for k in range(2)
+    ]
+    with closing(ct.table(parts, ack=False)) as table:
+        shutil.move(whole / "SUBMSS", aside)  # saving a virtual table empties the directory that it is saved in
+        table.rename(str(whole))
+    shutil.move(aside, whole / "SUBMSS")
+    survey = survey_set(str(whole))
+    assert (survey.metadata.nrows, len(survey.metadata.antenna_names)) == (24, 3)
+
+
+def test_a_selection_of_another_set_is_refused(small_set, tmp_path):
+    with closing(ct.table(small_set, ack=False)) as table, closing(table.query("ANTENNA1==0")) as rows:
+        rows.copy(str(tmp_path / "view.MS")).close()
+    said = f"view.MS: its rows are those of {small_set}, whose changes would not be noticed; name that set, or"
+    assert said in refusal(tmp_path / "view.MS")
