@@ -12,8 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lofarpipe.cli.arguments import read_command_line
-from lofarpipe.cli.subcommands import COMMANDS, run_command
+from lofarpipe.cli.arguments import COMMANDS, PROGRAM, front_end, read_words, run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,16 +33,23 @@ EXIT_SIGNAL = 128  # plus the number of the signal
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = typed_words() if arguments is None else list(arguments)
     if words and words[0] in COMMANDS:
         return guarded(functools.partial(run_command, words), bool({"-d", "--debug"} & set(words)))
-    options = read_command_line(words, COMMANDS)
+    options = read_words(words)
     if arguments is None and command(options) in (run_pipeline, dry_run):
         fix_hashes()
-    if options.parset is None:
+    if options.parset is None and options.translate is None:
         say("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED
-    return guarded(lambda: (command if options.fields is None else with_fields)(options)(options), options.debug)
+    work = (command if options.fields is None else with_fields)(options)
+    return guarded(functools.partial(work, options), options.debug, options.program)
+
+
+def typed_words() -> list[str]:
+    """Return the command line; a front end that was called by its own name is its first word."""
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119 - the start must not pay for pathlib
+    return [*([name] if front_end(name) else []), *sys.argv[1:]]
 
 
 def fix_hashes() -> None:
@@ -59,7 +65,7 @@ def fix_hashes() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
 
 
-def guarded(work: Callable[[], int], debug: bool) -> int:
+def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int:
     """Do what was asked for; return the exit status, and say in one line what went wrong."""
     from lofarpipe.errors import PipelineError
     from lofarpipe.jobs import Interrupted
@@ -69,20 +75,20 @@ def guarded(work: Callable[[], int], debug: bool) -> int:
         write_out()
         return status
     except Interrupted as err:
-        say(str(err))
+        say(str(err), program)
         return EXIT_SIGNAL + err.signal
     except KeyboardInterrupt:
-        say("interrupted; run again to resume")
+        say("interrupted; run again to resume", program)
         return EXIT_SIGNAL + signal.SIGINT
     except PipelineError as err:
-        return failed(str(err), debug)
+        return failed(str(err), debug, program)
     except BrokenPipeError:  # whoever read what is printed, such as head, has had enough
         sys.stdout = None
         return EXIT_SIGNAL + signal.SIGPIPE
     except OSError as err:
-        return failed(write_problem(err), debug)
+        return failed(write_problem(err), debug, program)
     except Exception as err:
-        return failed(f"{unexpected(err)}; run with -d for the traceback", debug)
+        return failed(f"{unexpected(err)}; run with -d for the traceback", debug, program)
 
 
 def write_out() -> None:
@@ -105,18 +111,18 @@ def write_out() -> None:
         raise PipelineError(f"what was printed cannot be written: {err.strerror}; look where it was sent to") from err
 
 
-def say(text: str) -> None:
+def say(text: str, program: str = PROGRAM) -> None:
     """Say what went wrong."""
-    print(f"genericpipeline.py: {text}", file=sys.stderr)
+    print(f"{program}: {text}", file=sys.stderr)
 
 
-def failed(text: str, debug: bool) -> int:
+def failed(text: str, debug: bool, program: str) -> int:
     """Say what went wrong, for those who look for mistakes in the program with the traceback; return the status."""
     if debug:
         import traceback
 
         traceback.print_exc()
-    say(text)
+    say(text, program)
     return EXIT_FAILED
 
 
@@ -162,10 +168,12 @@ def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
 
 
 def reading(options: argparse.Namespace) -> Reading:
-    """Return the site's settings and the pipeline, as far as they can be read."""
+    """Return the site's settings and the pipeline, as far as they can be read: a parset, or what a front end makes."""
     from lofarpipe.config import Overrides
     from lofarpipe.pipeline.preflight import read
 
+    translation = options.translate(options) if options.translate else None
+    options.parset = options.parset if translation is None else str(translation.path)
     overrides = Overrides(
         config=options.config,
         job_name=options.job_name,
@@ -177,7 +185,7 @@ def reading(options: argparse.Namespace) -> Reading:
         cores=options.cores,
         memory_gb=options.memory_gb,
     )
-    return read(options.parset, overrides, options.set)
+    return read(translation or options.parset, overrides, options.set)
 
 
 def show_options(options: argparse.Namespace) -> int:
@@ -244,9 +252,19 @@ def run_pipeline(options: argparse.Namespace) -> int:
         terminating() as signals,
     ):
         end_earlier(settings)
+        if options.translate:
+            write_parset(pipeline, settings.job_directory)
         reporters = make_reporters(options, settings, pipeline, journal, picture)
         run = Run(pipeline, settings, executor, journal, reporters, signals)
         return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
+
+
+def write_parset(pipeline: Pipeline, job_directory: Path) -> None:
+    """Write what a front end made, for people, and to be run by genericpipeline.py."""
+    from lofarpipe.archive.inputs import self_contained
+    from lofarpipe.support.utilities import write_atomically
+
+    write_atomically(job_directory / f"{pipeline.path.stem}.parset", self_contained(pipeline.composed)[0])
 
 
 def journal_file(settings: Settings) -> Path:

@@ -1,12 +1,31 @@
-"""The command line of genericpipeline.py: its options, and what --help says."""
+"""Command lines: that of genericpipeline.py, its sub-commands, and the front ends, which are found by their names.
+
+A front end is a module here that has ``add_arguments(parser)`` and ``translate(options)``; its name is the first word
+of the command line, or the name under which the program was called. The first line of its docstring is what its --help
+says. It gets the options of a run from here, and may take one of their short forms for itself.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
+import importlib
+import os
+import pkgutil
+from collections.abc import Sequence
+from typing import Any
 
 from lofarpipe import __version__
 
+PROGRAM = "genericpipeline.py"
+HERE = os.path.dirname(__file__)  # noqa: PTH120 - the start must not pay for pathlib
+#: What the first word may ask for instead of naming a parset: the module whose ``main`` gets the rest of the line. A
+#: parset with such a name, or that of a front end, is run as ``./status`` or ``status.parset``.
+COMMANDS = {
+    "status": "lofarpipe.cli.status",
+    "report": "lofarpipe.cli.report",
+    "repeat": "lofarpipe.archive.repeat",
+    "crate": "lofarpipe.archive.crate",
+}
 TASKS = ("options", "check", "list", "forget", "dry_run")  # each instead of a run
 
 EPILOGUE = """\
@@ -34,25 +53,61 @@ exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage
 """
 
 
-def read_command_line(arguments: Sequence[str] | None = None, commands: Collection[str] = ()) -> argparse.Namespace:
-    """Return what the command line says; ``parset`` is None where none was given.
+def run_command(words: Sequence[str]) -> int:
+    """Run the sub-command that the first of ``words`` names, and return the exit status."""
+    return int(importlib.import_module(COMMANDS[words[0]]).main(words[1:]))
+
+
+def front_end(name: str) -> Any:
+    """Return the front end of a name; None if there is none."""
+    if not name.isidentifier() or not os.path.isfile(f"{HERE}/{name}.py"):  # noqa: PTH113
+        return None
+    module = importlib.import_module(f"{__package__}.{name}")
+    return module if hasattr(module, "translate") else None
+
+
+def front_ends() -> list[str]:
+    """Return the names of all front ends."""
+    return [info.name for info in pkgutil.iter_modules([HERE]) if front_end(info.name)]
+
+
+def read_words(words: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line says, that of a front end or our own."""
+    front = front_end(words[0]) if words else None
+    return read_command_line(words) if front is None else read_front_end(front, words[1:])
+
+
+def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
+    """Return what the command line of a front end says; ``translate`` makes a parset of that."""
+    name = front.__name__.rpartition(".")[2]
+    about = (front.__doc__ or "").partition("\n")[0]
+    reader = argparse.ArgumentParser(name, description=about, conflict_handler="resolve")
+    what = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
+    what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
+    reader.set_defaults(program=name, translate=front.translate, parset=None, fields=None, at_once=None, lenient=False)
+    front.add_arguments(reader)
+    options = reader.parse_intermixed_args(words)
+    _refuse_two_tasks(reader, options)
+    return options
+
+
+def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what our own command line says; ``parset`` is None where none was given.
 
     ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean. With --lenient,
-    further words after the parset are ignored, as they were. ``commands`` are what the first word may be instead.
+    further words after the parset are ignored, as they were.
     """
     reader = parser()
     options, further = reader.parse_known_args(arguments)
     if further and not (options.lenient and all(not word.startswith("-") for word in further)):
-        advice = _advice(reader, options.parset, further, commands)
+        advice = _advice(reader, options.parset, further)
         reader.error(f"unrecognized arguments: {' '.join(further)}{advice}")
     if options.dry_run not in ("True", "False"):
         if options.parset is not None:
             reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
         options.parset, options.dry_run = options.dry_run, "True"
     options.dry_run = options.dry_run == "True"
-    asked = [f"--{name.replace('_', '-')}" for name in TASKS if getattr(options, name) not in (None, False)]
-    if len(asked) > 1:
-        reader.error(f"argument {asked[0]}: not allowed with argument {asked[1]}; ask for one at a time")
+    _refuse_two_tasks(reader, options)
     if options.fields and options.job_name:
         reader.error("argument -j/--job-name: not with --fields, whose job names are the names of the fields")
     if options.at_once is not None and not options.fields:
@@ -60,16 +115,20 @@ def read_command_line(arguments: Sequence[str] | None = None, commands: Collecti
     return options
 
 
-def _advice(
-    reader: argparse.ArgumentParser, first: str | None, further: Sequence[str], commands: Collection[str]
-) -> str:
+def _refuse_two_tasks(reader: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    asked = [f"--{name.replace('_', '-')}" for name in TASKS if getattr(options, name) not in (None, False)]
+    if len(asked) > 1:
+        reader.error(f"argument {asked[0]}: not allowed with argument {asked[1]}; ask for one at a time")
+
+
+def _advice(reader: argparse.ArgumentParser, first: str | None, further: Sequence[str]) -> str:
     """Return what somebody may have meant with words that cannot be there."""
     from lofarpipe.errors import nearest
 
     odd = next((word for word in further if word.startswith("-")), "")
     if odd:
         return nearest(odd.partition("=")[0], [*reader._option_string_actions])
-    if "." not in (first or "") and (hint := nearest(first or "", commands)):
+    if "." not in (first or "") and (hint := nearest(first or "", [*COMMANDS, *front_ends()])):
         return hint
     return "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
 
@@ -83,9 +142,9 @@ class _Help(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of our own command line."""
     top = argparse.ArgumentParser(
-        prog="genericpipeline.py",
+        prog=PROGRAM,
         description="Runs a generic pipeline: the steps that a parset lists.",
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -93,13 +152,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help")
     top.add_argument("parset", nargs="?", help="the pipeline or the field to run; a shipped one is found by its name")
-    what = top.add_argument_group("what to do (default: run the pipeline)")
-    what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
-    what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
-    what.add_argument("--list", action="store_true", help="print which steps are done, when, and how long they took")
-    what.add_argument(
-        "--forget", metavar="STEP", help="make the next run start at this step, or run the job STEP/007; run nothing"
-    )
+    what = _add_run_arguments(top, f"genericpipeline {__version__}")
     what.add_argument(
         "-n",
         "--dry-run",
@@ -109,18 +162,34 @@ def parser() -> argparse.ArgumentParser:
         metavar="True|False",
         help="print every command that can be known, run and write nothing",
     )
-    what.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
     what.add_argument(
         "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
     )
-    _add_site_arguments(top.add_argument_group("where and with what"))
+    old = top.add_argument_group("accepted for old command lines")
+    old.add_argument("--loglevel", metavar="LEVEL", help="has no effect; use -q, -v or -d")
+    old.add_argument("--args", metavar="TEXT", help="has no effect")
     _add_fields_arguments(top.add_argument_group("many fields"))
+    top.set_defaults(program=PROGRAM, translate=None)
+    return top
+
+
+def _add_run_arguments(top: argparse.ArgumentParser, version: str) -> argparse._ArgumentGroup:
+    """Add what every run can be asked for and told; return the group of what to do."""
+    what = top.add_argument_group("what to do (default: run the pipeline)")
+    what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
+    what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
+    what.add_argument("--list", action="store_true", help="print which steps are done, when, and how long they took")
+    what.add_argument(
+        "--forget", metavar="STEP", help="make the next run start at this step, or run the job STEP/007; run nothing"
+    )
+    what.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
+    _add_site_arguments(top.add_argument_group("where and with what"))
     volume = top.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
     volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
     volume.add_argument("-d", "--debug", action="store_true", help="say everything; show tracebacks")
-    top.add_argument("-V", "--version", action="version", version=f"genericpipeline {__version__}")
-    return top
+    top.add_argument("-V", "--version", action="version", version=version)
+    return what
 
 
 def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
@@ -136,8 +205,6 @@ def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--memory-gb", metavar="GB", type=float, help="memory that the run may use of this machine, 10^9 bytes; 0: all"
     )
-    group.add_argument("--loglevel", metavar="LEVEL", help="accepted for old command lines; use -q, -v or -d")
-    group.add_argument("--args", metavar="TEXT", help="accepted for old command lines; has no effect")
 
 
 def _add_fields_arguments(group: argparse._ArgumentGroup) -> None:

@@ -109,7 +109,8 @@ def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[
     """
     set_data_directories()
     if isinstance(parset, Translation):
-        path, given, overrides = parset.path, parset.parset, replace(overrides, sections=parset.sections)
+        path, given = parset.path.absolute(), parset.parset
+        overrides = replace(overrides, sections=parset.sections)
     else:
         path, given = find_parset(parset), None
     settings, wrong = read_settings(path, overrides)

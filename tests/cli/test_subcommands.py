@@ -7,14 +7,13 @@ import importlib
 import pytest
 
 from lofarpipe import cli
-from lofarpipe.cli import subcommands
+from lofarpipe.cli.arguments import COMMANDS
 from lofarpipe.errors import PipelineError
 
 
-@pytest.mark.parametrize("name", subcommands.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_subcommand_is_there(name: str) -> None:
-    module, _, function = subcommands.COMMANDS[name].partition(":")
-    assert callable(getattr(importlib.import_module(module), function))
+    assert callable(importlib.import_module(COMMANDS[name]).main)
 
 
 def test_rest_of_the_line_is_the_subcommands(monkeypatch: pytest.MonkeyPatch) -> None:

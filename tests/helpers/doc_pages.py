@@ -11,7 +11,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "doc").rglob("*.md"))]
 COMMANDS = ("genericpipeline.py", ".venv/bin/genericpipeline.py", "make", "pip", "apt-get", "python")
 _PARSET_LINE = re.compile(r"!\s*\w|[\w-]+\.[\w.-]+\s*=")
-_PYTHON_LINE = re.compile(r"(from|import|def) |OUTPUTS = ")
+_PYTHON_LINE = re.compile(r'(from|import|def) |OUTPUTS = |"""')
+_FILE_LINE = re.compile(r"`([\w/.]+)`:$")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -23,10 +24,11 @@ class Block:
     page: Path
     line: int
     text: str
+    file: str = ""  # the file that it is, where the line before it ends with that name
 
     @property
     def kind(self) -> str:
-        """What the block holds: session, shell, python, table, config, parset, or formula."""
+        """What the block holds: session, shell, python, table, config, sections, parset, or formula."""
         lines = [line for line in self.text.splitlines() if line]
         if lines[0].startswith("$ "):
             return "session"
@@ -36,6 +38,8 @@ class Block:
             return "table"
         if lines[0].startswith("[DEFAULT]"):
             return "config"
+        if re.fullmatch(r"\[\w+\]", lines[0]):
+            return "sections"
         if _PYTHON_LINE.match(lines[0]):
             return "python"
         if any(_PARSET_LINE.match(line) for line in lines):
@@ -50,14 +54,17 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the indented blocks of a page; blank lines inside one belong to it."""
-    start, lines = 0, []
+    start, lines, before = 0, [], ""
     for number, line in enumerate([*page.read_text(encoding="utf-8").splitlines(), "end"], 1):
         if line.startswith("    ") or (lines and not line.strip()):
             start = start if lines else number
             lines.append(line[4:])
         elif lines:
-            yield Block(page, start, "\n".join(lines).rstrip())
-            lines = []
+            file = _FILE_LINE.search(before)
+            yield Block(page, start, "\n".join(lines).rstrip(), file[1] if file else "")
+            lines, before = [], line
+        elif line.strip():
+            before = line
 
 
 def blocks_of_kind(kind: str) -> list[Block]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.support.config_file import SAFE_NAME, SAFE_NAMES
+from lofarpipe.support.toml_file import TomlFile, parset_value
 
 NAME_COLUMN = "field"
 TABLES = "fields"  # [fields.<name>], or [[fields]]
-_TOML_HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
-_TOML_KEY = re.compile(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
-_NEEDS_QUOTES = re.compile(r"[,\[\](){}\"'\s]")
 
 Rows = list["FieldRow"]
 
@@ -145,23 +142,20 @@ def _check_header(header: Sequence[str], where: str) -> list[Finding]:
 
 
 def _read_toml(path: Path, text: str) -> tuple[Rows, list[Finding]]:
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
-        raise PipelineError(f"{path}: not a table in TOML: {err}") from err
+    file = TomlFile(path, text)
     findings = [
         Finding(str(path), f"'{key}' stands outside [{TABLES}.<name>]; every option belongs to a field")
-        for key in document
+        for key in file.document
         if key != TABLES
     ]
-    tables, lines = document.get(TABLES, {}), _toml_lines(text)
+    tables = file.document.get(TABLES, {})
     named = list(tables.items()) if isinstance(tables, dict) else [(None, table) for table in _as_list(tables)]
     fields = []
     for number, (name, table) in enumerate(named):
         header = TABLES if name is None else f"{TABLES}.{name}"
-        places = lines.get((header, number if name is None else 0), {})
+        where = partial(file.where, header, number=number if name is None else 0)
         if isinstance(table, dict):
-            fields.append(_toml_field(path, name, table, places, findings))
+            fields.append(_toml_field(name, table, where, findings))
         else:
             findings.append(Finding(str(path), f"{header} is no table; [{TABLES}.<name>] or [[{TABLES}]] is needed"))
     return fields, findings
@@ -172,19 +166,15 @@ def _as_list(value: object) -> list[object]:
 
 
 def _toml_field(
-    path: Path, name: str | None, table: dict[str, object], places: Mapping[str, int], findings: list[Finding]
+    name: str | None, table: dict[str, object], where: Callable[[str], str], findings: list[Finding]
 ) -> FieldRow:
-    def where(key: str) -> str:
-        line = places.get(key, places.get("", 0))
-        return f"{path}:{line}" if line else str(path)
-
     values = dict(_flat(table))
     if name is None:
         name = str(values.pop(NAME_COLUMN, ""))
     cells = {}
     for key, value in values.items():
         try:
-            text = _toml_text(value).strip()
+            text = parset_value(value).strip()
         except ValueError as err:
             findings.append(Finding(where(key), f"{key} {err}"))
             continue
@@ -200,38 +190,3 @@ def _flat(table: Mapping[str, object], within: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{within}{key}.")
         else:
             yield f"{within}{key}", value
-
-
-def _toml_text(value: object) -> str:
-    """Return a value as it is written in a parset."""
-    if isinstance(value, list):
-        return f"[{', '.join(_quoted(_toml_text(item)) for item in value)}]"
-    if isinstance(value, str | bool | int | float):
-        return str(value)
-    raise ValueError(f"is {value}; text, a number, true, false, or a list of these is needed")
-
-
-def _quoted(text: str) -> str:
-    """Return an element of a list; one that would be read as several, or trimmed, between quotes."""
-    if not _NEEDS_QUOTES.search(text):
-        return text
-    quote = "'" if '"' in text else '"'
-    return f"{quote}{text}{quote}"
-
-
-def _toml_lines(text: str) -> dict[tuple[str, int], dict[str, int]]:
-    """Return where tables and their keys stand: (header, how many of that name were before) -> key -> line.
-
-    The key "" is the header itself. The standard library's reader does not tell lines; what this does not recognise,
-    such as tables within one line, is reported without one.
-    """
-    found: dict[tuple[str, int], dict[str, int]] = {}
-    current: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _TOML_HEADER.fullmatch(line):
-            name = re.sub(r"[\"'\s]", "", header["name"])
-            place = sum(known == name for known, _ in found)
-            current = found.setdefault((name, place), {"": number})
-        elif key := _TOML_KEY.match(line):
-            current.setdefault(re.sub(r"[\"'\s]", "", key["key"]), number)
-    return found
