@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from slurm_cluster import slurm, slurm_cluster  # noqa: F401 - fixtures
+from ssh_server import ssh_config  # noqa: F401 - a fixture
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OF_IMAGES = ("chaos", "imaging", "pipelines", "scripts")  # folders

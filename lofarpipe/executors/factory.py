@@ -76,16 +76,16 @@ def make_executor(settings: Settings) -> Executor:
     return executor
 
 
-def section_options(kind: type[T], settings: Settings, name: str, **fixed: str) -> T:
-    """Return the options that a section says; ``fixed`` are keys that the method decides.
+def section_options(kind: type[T], settings: Settings, name: str) -> T:
+    """Return the options that a section says.
 
     Raises
     ------
     CheckFailed
         If something is wrong with them.
     """
-    section = {**own_keys(settings, name), **fixed}
-    options, found = read_section(kind, settings.config_file, name, section, settings.laid_over)
+    own = own_keys(settings, name)
+    options, found = read_section(kind, settings.config_file, name, own, settings.laid_over)
     if options is None or found:
         raise CheckFailed(found)
     return options

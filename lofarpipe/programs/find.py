@@ -166,6 +166,22 @@ def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str
     return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
 
 
+OF_ONE_JOB = re.compile(r"(OMP|OPENBLAS|MKL)_NUM_THREADS|PYTHONHASHSEED")
+
+
+def portable_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return those variables of a job that another host cannot have itself.
+
+    They are not the places of this machine, nor what the user has set on it.
+    """
+    places = {"PATH", "PYTHONPATH", "HOME", *data_directories()}
+    return {
+        name: value
+        for name, value in environment.items()
+        if OF_ONE_JOB.fullmatch(name) or (name not in places and os.environ.get(name) != value)
+    }
+
+
 def _searched() -> str:
     """Return the PATH of the user, and behind it the programs of this interpreter's environment."""
     return _appended("PATH", _own_programs(), os.defpath)

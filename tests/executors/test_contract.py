@@ -20,6 +20,8 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import OPEN_FILES
 from lofarpipe.executors.slurm.executor import SlurmExecutor
 from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.ssh.executor import SshExecutor
+from lofarpipe.executors.ssh.options import SshOptions
 from lofarpipe.jobs import Executor, Job, JobResult, Resources, Staged
 from lofarpipe.programs.find import job_environment
 
@@ -58,7 +60,13 @@ def dask_executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
     return DaskExecutor(DaskOptions("address", address=address), tmp_path / "jobs", grace_s=1.0)
 
 
-EXECUTORS = {"local": local_executor, "slurm": slurm_executor, "dask": dask_executor}
+def ssh_executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
+    extra = ("-F", str(request.getfixturevalue("ssh_config")))
+    options = SshOptions("n1", cores=2, memory_gb=4.0, extra=extra)
+    return SshExecutor(options, tmp_path / "jobs", grace_s=1.0)
+
+
+EXECUTORS = {"local": local_executor, "slurm": slurm_executor, "dask": dask_executor, "ssh": ssh_executor}
 
 
 @pytest.fixture(params=EXECUTORS)

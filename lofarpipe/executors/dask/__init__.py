@@ -22,8 +22,8 @@ def section_type() -> type:
     return DaskOptions
 
 
-def make(settings: Settings, **fixed: str) -> Executor:
-    """Return an executor; ``fixed`` are keys of the section that the method decides. No worker is started yet.
+def make(settings: Settings) -> Executor:
+    """Return an executor; no worker is started yet.
 
     Raises
     ------
@@ -36,4 +36,4 @@ def make(settings: Settings, **fixed: str) -> Executor:
 
     if importlib.util.find_spec("distributed") is None:
         raise PipelineError(MISSING)
-    return DaskExecutor(section_options(DaskOptions, settings, SECTION, **fixed), orders_directory(settings))
+    return DaskExecutor(section_options(DaskOptions, settings, SECTION), orders_directory(settings))

@@ -106,32 +106,39 @@ class RunningJob:
         job = self.admitted.job
         ended = result_of(job, self.process.returncode, self.start_s, time.monotonic() - self.started, usage)
         is_silent = os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes
-        result = self._judged(replace(ended, is_silent=is_silent))
-        result = _committed(job, result) if result.ok else _explained(job, result)
+        result = concluded(job, replace(ended, is_silent=is_silent), self.lookout, self.stopped)
         with contextlib.suppress(OSError):  # a full disk: the result itself is known
             note(self.log, usage_text(result))
         os.close(self.log)
         write_end(job.log, usage_text(result))
         return result
 
-    def _judged(self, result: JobResult) -> JobResult:
-        """Return a result that is a failure if the log says that what was made is worth nothing."""
-        after = f"after {duration_text(result.duration_s)}"
-        if self.stopped:
-            problem = f"stopped {after}: {self.stopped}"
-            return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
-        seen = self._seen_at_the_end() if result.ok else None
-        if seen:
-            return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
-        missing = _missing(self.admitted.job) if result.ok else ""
-        if not missing:
-            return result
-        return replace(result, exit_code=NOT_WRITTEN, problem=f"ended with 0 {after}, but did not write {missing}")
 
-    def _seen_at_the_end(self) -> str | None:
-        if self.lookout is None:
-            return None
-        return self.lookout.look() or blank_outputs(self.admitted.job)
+def concluded(job: Job, ended: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
+    """Return the result of a job whose program has ended; staged outputs of one that did its work get their names.
+
+    Parameters
+    ----------
+    lookout: reads the log, where the job asks for that.
+    stopped: why it was ended by us; "" if it was not.
+    """
+    result = _judged(job, ended, lookout, stopped)
+    return _committed(job, result) if result.ok else _explained(job, result)
+
+
+def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
+    """Return a result that is a failure if the log says that what was made is worth nothing."""
+    after = f"after {duration_text(result.duration_s)}"
+    if stopped:
+        problem = f"stopped {after}: {stopped}"
+        return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
+    seen = lookout.look() or blank_outputs(job) if result.ok and lookout is not None else None
+    if seen:
+        return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
+    missing = _missing(job) if result.ok else ""
+    if not missing:
+        return result
+    return replace(result, exit_code=NOT_WRITTEN, problem=f"ended with 0 {after}, but did not write {missing}")
 
 
 def _missing(job: Job) -> str:

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -124,10 +124,13 @@ class Watch:
         os.close(self._read_end)
         os.close(self._write_end)
 
-    def wait(self, timeout_s: float = POLL_S) -> None:
-        """Return when a child ended, a signal came, ``wake`` was called, or the time is over."""
+    def wait(self, timeout_s: float = POLL_S, others: Iterable[int] = ()) -> None:
+        """Return when a child ended, a signal came, ``wake`` was called, or the time is over.
+
+        ``others``: descriptors from which something may come as well; it is not read.
+        """
         limit = timeout_s if self._in_main_thread else min(timeout_s, POLL_IN_THREAD_S)
-        if select.select([self._read_end], [], [], limit)[0]:
+        if self._read_end in select.select([self._read_end, *others], [], [], limit)[0]:
             os.read(self._read_end, 4096)
 
     def wake(self) -> None:

@@ -25,7 +25,7 @@ from lofarpipe.support.utilities import write_atomically
 BEAT_S = 5.0
 STALE_S = 90.0  # many beats: file servers keep clients waiting, and answer from their memory
 GRACE_S = 5.0
-RECORD, CLAIM, OUTPUT = ".record", ".claim", ".out"
+RECORD, CLAIM, OUTPUT, SCRIPT = ".record", ".claim", ".out", ".sh"
 LANGUAGE = re.compile(r"LANG$|LC_|TZ$")
 _PATHS = ("workdir", "log", "tempdir")
 
@@ -58,6 +58,11 @@ class Order:
     def output(self) -> Path:
         """For what the guard, or whoever starts it, has to say beyond the job's own log."""
         return self.path.with_suffix(OUTPUT)
+
+    @property
+    def script(self) -> Path:
+        """What a guard reads that is a shell, and has no JSON."""
+        return self.path.with_suffix(SCRIPT)
 
     def claim(self, number: int) -> Path:
         """Where guard ``number`` says that it has taken the order; the highest one is valid."""
@@ -174,7 +179,7 @@ def withdraw(order: Order) -> None:
 def discard(order: Order) -> None:
     """Remove every file of an order whose result was taken, the order itself first."""
     withdraw(order)
-    for path in (order.record, order.output, *claims_of(order)):
+    for path in (order.record, order.output, order.script, *claims_of(order)):
         path.unlink(missing_ok=True)
 
 

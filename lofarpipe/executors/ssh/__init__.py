@@ -1,18 +1,37 @@
-"""Jobs on the hosts of a list, over ssh: workers of Dask, one for each."""
+"""Jobs on hosts that are reached by ssh, where nothing of ours is installed: a shell script looks after them there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lofarpipe.executors import dask
+from lofarpipe.errors import CheckFailed, Finding
 
 if TYPE_CHECKING:
     from lofarpipe.config import Settings
     from lofarpipe.jobs import Executor
 
-SECTION, TAKES_OVER, section_type = dask.SECTION, dask.TAKES_OVER, dask.section_type
+SECTION = "ssh"
+TAKES_OVER = True
+OF_DASK = "method = ssh reads [ssh]; workers of Dask over ssh are method = dask, with launcher = ssh in [dask]"
+
+
+def section_type() -> type:
+    """Return what the section says."""
+    from lofarpipe.executors.ssh.options import SshOptions
+
+    return SshOptions
 
 
 def make(settings: Settings) -> Executor:
-    """Return the executor of Dask with this way to start workers."""
-    return dask.make(settings, launcher="ssh")
+    """Return an executor; no host is connected yet."""
+    from lofarpipe.executors.factory import orders_directory, own_keys, section_options
+    from lofarpipe.executors.ssh.executor import SshExecutor
+    from lofarpipe.executors.ssh.options import SshOptions
+
+    try:
+        options = section_options(SshOptions, settings, SECTION)
+    except CheckFailed as err:
+        if own_keys(settings, "dask").get("hosts") and not own_keys(settings, SECTION):
+            raise CheckFailed([*err.findings, Finding(settings.where("remote", "method"), OF_DASK)]) from err
+        raise
+    return SshExecutor(options, orders_directory(settings))

@@ -1,0 +1,278 @@
+#!/bin/sh
+# What runs on a host. It starts jobs, and ends them all when nobody speaks to it any more. Only a POSIX shell, the
+# usual small programs and Linux's /proc are needed; the directory of the orders has to be there under its name.
+#
+#   agent.sh agent TOKEN LIMIT_S GRACE_TENTHS ENV_FILE      one for a host, at the other end of ssh
+#   agent.sh guard TOKEN ORDER GRACE_TENTHS ENV_FILE SHELL RESET      one for a job, started by the agent
+#
+# The agent reads lines: "run ORDER", "end ORDER", "kill ORDER", "over", and empty ones, which say that somebody is
+# there. It says "TOKEN ready ...", "TOKEN began PID START_MS ORDER", "TOKEN done ORDER", "TOKEN refused REASON".
+# ORDER is <step>/<number>.<attempt>; ORDER.sh says what to run, ORDER.json has to be there as long as it is wanted.
+role=$1
+token=$2
+variable=LOFARPIPE_GUARDED_BY # in the environment of jobs: TOKEN-ATTEMPT tells theirs from all other processes
+
+say() { printf '%s %s\n' "$token" "$*" >&3; }
+
+marked() { # the living processes of jobs whose mark fits
+  for file in $(grep -lsz "^$variable=$1\$" /proc/[0-9]*/environ); do
+    file=${file#/proc/}
+    printf '%s\n' "${file%/environ}"
+  done
+}
+
+# A request, some time to follow it, force. Looked for twice: a process may just be becoming a program.
+end_marked() {
+  told=' '
+  passed=0
+  looks=0
+  while [ $looks -lt 2 ] && [ $passed -lt $((grace + 100)) ]; do
+    looks=$((looks + 1))
+    for pid in $(marked "$1"); do
+      looks=0
+      if [ "$hurry" ] || [ $passed -ge "$grace" ]; then
+        kill -s KILL "$pid"
+        continue
+      fi
+      case $told in
+      *" $pid "*) ;;
+      *) kill -s TERM "$pid" && told="$told$pid " ;;
+      esac
+    done 2>/dev/null
+    sleep 0.1
+    passed=$((passed + 1))
+  done
+}
+
+# ---- the agent
+
+agent() {
+  told_of=$(refusal)
+  if [ "$told_of" ]; then
+    say refused "$told_of"
+    printf 'over\n' >&4
+    return
+  fi
+  say ready "$(uname -n) $(cores) $(memory_kb) $(devices)"
+  beater=
+  set -- # "PID ORDER" of each job
+  while line=$(timeout "$limit" sh -c 'IFS= read -r line && printf %s "$line"' 3>&- 4>&-); do
+    order=${line#* }
+    case $line in
+    "")
+      for entry do
+        shift
+        if kill -s 0 "${entry%% *}" 2>/dev/null; then set -- "$@" "$entry"; else tidy_after "${entry#* }" 4>&- & fi
+      done
+      # Not here: a file server that does not answer must not keep us from listening.
+      kill -s 0 "$beater" 2>/dev/null || { beat "$@" 3>&- 4>&- & beater=$!; } ;;
+    run\ *)
+      "$shell" ssh/agent.sh guard "$token" "$order" "$grace" "$env_file" "$shell" "$reset" </dev/null 4>&- &
+      set -- "$@" "$! $order" ;;
+    end\ *) tell TERM "$@" ;;
+    kill\ *) tell USR2 "$@" ;;
+    over)
+      printf 'over\n' >&4
+      return ;;
+    esac
+  done
+}
+
+refusal() {
+  for program in setsid timeout grep; do
+    command -v $program >/dev/null || echo "$program is not installed there"
+  done
+  [ -w . ] || echo "$PWD cannot be written there"
+  [ -z "$env_file" ] || [ -r "$env_file" ] || echo "env_file $env_file cannot be read there"
+}
+
+cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
+
+memory_kb() {
+  while read -r key number _; do
+    [ "$key" != MemTotal: ] || echo "$number"
+  done </proc/meminfo
+}
+
+devices() {
+  set -- /dev/nvidia[0-9]*
+  [ -e "$1" ] || set --
+  echo $#
+}
+
+tell() { # a signal to the guard of $order
+  number=$1
+  shift
+  for entry do
+    [ "${entry#* }" != "$order" ] || kill -s "$number" "${entry%% *}" 2>/dev/null
+  done
+}
+
+beat() { # the claim gets the time of the file server; an order that is withdrawn is ended
+  for entry do
+    if [ -e "${entry#* }.json" ]; then touch -c "${entry#* }.claim0"; else kill -s TERM "${entry%% *}"; fi
+  done 2>/dev/null
+}
+
+tidy_after() { # a guard that was killed
+  [ -e "$1.json" ] || return 0
+  end_marked "$token-${1##*.}"
+  . "./$1.sh"
+  remove "$tempdir"
+  say "done" "$1"
+}
+
+watch_over() { # what the agent says at its end; if it died, or heard nothing, the jobs are ended here
+  trap '' HUP INT TERM
+  read -r last
+  [ "$last" = over ] || end_marked "$token-.*"
+}
+
+# ---- the guard of one job
+
+guard() {
+  over='' ending='' code='' peak_kb=0
+  trap over=1 USR1
+  trap ending=1 TERM
+  trap 'ending=1 hurry=1' USR2
+  . "./$order.sh"
+  claim || exit
+  say began $$ "$start_ms" "$order"
+  problem='""'
+  if ! [ -d "$workdir" ]; then
+    problem=$no_workdir
+  elif [ "$tempdir" ] && ! make "$tempdir"; then
+    problem=$no_tempdir
+  else
+    more_files
+    run_program
+  fi
+  [ "$problem" = '""' ] || code=73 # EX_CANTCREAT
+  is_lost=false
+  if [ "${code:-137}" -gt 128 ] && [ "$(parent)" != "$PPID" ]; then
+    is_lost=true problem='"lost: its host did not hear from this run any more"'
+  fi
+  remove "$tempdir"
+  [ ! -e "$order.json" ] || record
+  rm -f "$order.part"
+  say "done" "$order"
+}
+
+parent() {
+  read -r stat <"/proc/$$/stat"
+  set -- ${stat##*)}
+  echo "$2"
+}
+
+now_ms() {
+  ns=$(date +%s%N)
+  case $ns in *[!0-9]*) ns=$(date +%s)000000000 ;; esac
+  echo $((ns / 1000000))
+}
+
+decimal() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
+
+claim() { # as lofarpipe.executors.remote.lease does
+  start_ms=$(now_ms)
+  read -r stat <"/proc/$$/stat"
+  set -- ${stat##*)}
+  read -r boot </proc/sys/kernel/random/boot_id
+  node=$(uname -n)
+  printf '{"number": 0, "node": "%s", "pid": %d, "start_s": %s, "boot": "%s", "space": "%s", "ticks": %s}' \
+    "$node" $$ "$(decimal "$start_ms")" "$boot" "$(readlink /proc/self/ns/pid)" "${20}" >"$order.part"
+  [ ! -e "$order.claim0" ] && mv "$order.part" "$order.claim0" && [ -e "$order.json" ]
+}
+
+make() { # a directory for temporary files; one that an earlier try left is emptied
+  remove "$1"
+  rmdir -- "$1" 2>/dev/null
+  mkdir -p -- "${1%/*}" && mkdir -- "$1" && : >"$1/$marker"
+}
+
+remove() { [ ! -e "$1/$marker" ] || rm -rf -- "$1"; }
+
+more_files() { # as many open files as the hard limit allows, up to 2^17
+  most=$(ulimit -H -n)
+  case $most in
+  unlimited) most=131072 ;;
+  *) [ "$most" -le 131072 ] || most=131072 ;;
+  esac
+  now=$(ulimit -S -n)
+  [ "$now" = unlimited ] || [ "$now" -ge "$most" ] || ulimit -S -n "$most"
+}
+
+run_program() {
+  mark=$variable=$token-$attempt
+  (
+    (cd -- "$workdir" && program) </dev/null >>"$log" 2>&1 3>&-
+    code=$?
+    { echo $code; times; } >"$order.part"
+    kill -s USR1 $$
+  ) &
+  wrapper=$!
+  tenths=1
+  while [ ! "$over" ] && kill -s 0 $wrapper 2>/dev/null; do
+    sleep $((tenths / 10)).$((tenths % 10)) >/dev/null 3>&- &
+    nap=$!
+    wait $nap
+    kill $nap 2>/dev/null
+    if [ "$ending" ]; then
+      ending=
+      end_marked "$token-$attempt"
+    fi
+    [ "$over" ] || sample
+    [ $tenths -ge 50 ] || tenths=$((tenths * 2))
+  done
+  wait $wrapper
+  hurry=1
+  left=$(marked "$token-$attempt")
+  [ -z "$left" ] || end_marked "$token-$attempt" # what left its session, or lost the one that waited for it
+  [ ! -e "$order.part" ] || { read -r code; read -r _; read -r user system; } <"$order.part"
+}
+
+sample() { # the largest memory of any process of the job, until now
+  set -- $wrapper
+  while [ $# -gt 0 ]; do
+    below=
+    for pid do
+      below="$below $(cat /proc/"$pid"/task/*/children 2>/dev/null)"
+      [ "$pid" = $wrapper ] || while read -r key number _; do
+        [ "$key" != VmHWM: ] || [ "$number" -le $peak_kb ] || peak_kb=$number
+      done 2>/dev/null <"/proc/$pid/status"
+    done
+    set -- $below
+  done
+}
+
+cpu_ms() { # of "1m2.345s", in some languages with a comma
+  seconds=${1#*m}
+  part=${seconds#*[.,]}00
+  part=${part%"${part#???}"}
+  echo $((${1%%m*} * 60000 + ${seconds%%[.,]*} * 1000 + 1$part - 1000))
+}
+
+record() {
+  code=${code:-137} # whoever waited for the program was killed
+  { [ "$code" -le 128 ] || [ "$code" -gt 192 ]; } || code=$((128 - code))
+  used=$(($(cpu_ms "${user:-0m0.000s}") + $(cpu_ms "${system:-0m0.000s}")))
+  printf '%s"exit_code": %d, "start_s": %s, "duration_s": %s, "cpu_s": %s, "max_rss_mb": %s, "node": "%s", %s, %s}}\n' \
+    "$record" "$code" "$(decimal "$start_ms")" "$(decimal $(($(now_ms) - start_ms)))" "$(decimal $used)" \
+    "$(decimal $((peak_kb * 1024 / 1000)))" "$node" "\"problem\": $problem" "\"is_lost\": $is_lost" >"$order.part" &&
+    mv "$order.part" "$order.record"
+}
+
+marker=.temporary-directory-of-a-job
+hurry=
+case $role in
+agent)
+  limit=$3 grace=$4 env_file=$5
+  cd "${0%/*}/.." || exit
+  case $env_file in "~/"*) env_file=$HOME/${env_file#"~/"} ;; esac
+  shell=$(command -v bash || command -v sh) # bash counts CPU time in ms, dash in 10 ms
+  reset=$(env --default-signal true 2>/dev/null && echo --default-signal) # shells ignore some in the background
+  exec 3>&1
+  agent 4>&1 >/dev/null | watch_over >/dev/null 2>&1 3>&- ;;
+guard)
+  order=$3 grace=$4 env_file=$5 shell=$6 reset=$7
+  guard >/dev/null ;;
+esac

@@ -1,0 +1,90 @@
+"""[ssh] of pipeline.cfg."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.executors.slurm.options import walltime_problem
+from lofarpipe.support.host_list import expand_hosts
+
+NO_SSH = "there is no ssh on PATH; install openssh-client, or set method = local in [remote] of pipeline.cfg"
+ENVIRONMENTS = ("run", "host")
+
+
+def is_here(host: str) -> bool:
+    """Whether a name is one of this machine."""
+    own = os.uname().nodename
+    return host in {"localhost", own, own.partition(".")[0]}
+
+
+def walltime_s(text: str) -> float:
+    """Return a time limit as sbatch takes it, in s; infinity where there is none."""
+    if not text or text[0].isalpha():
+        return float("inf")
+    days, dash, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if dash:  # days-hours[:minutes[:seconds]]
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:  # minutes[:seconds]
+        hours, minutes, seconds = (0, *parts, 0)[:3]
+    return 86400.0 * int(days or 0) + 3600 * hours + 60 * minutes + seconds
+
+
+@dataclass(frozen=True)
+class SshOptions:
+    """What a site says about its hosts; each field is a key of the section.
+
+    Attributes
+    ----------
+    hosts: their names, such as ``node[01-12],big``; localhost and the name of this machine are reached without ssh.
+    cores, memory_gb, gpus: of each host; 0: what it has itself.
+    environment: run: jobs have the variables of the run, as everywhere; host: on other hosts what ssh gives them there.
+    env_file: shell file that is sourced before each job, on its host; ``~/`` is the home there.
+    walltime: how long a job may take; a step's own wins.
+    extra: further options of ssh.
+    """
+
+    hosts: str
+    cores: int = 0
+    memory_gb: float = 0.0
+    gpus: int = 0
+    environment: str = "run"
+    env_file: str = ""
+    walltime: str = ""
+    extra: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the hosts, this machine under the first of its names alone.
+
+        Raises
+        ------
+        PipelineError
+            If the list cannot be read.
+        """
+        names = expand_hosts(self.hosts)
+        here = [name for name in names if is_here(name)]
+        return tuple(name for name in names if name not in here[1:])
+
+    def faults(self) -> dict[str, str]:
+        """Return what is needed instead of single values that make no sense, by key."""
+        found = {}
+        try:
+            expand_hosts(self.hosts)
+        except PipelineError as err:
+            found["hosts"] = str(err)
+        if self.environment not in ENVIRONMENTS:
+            found["environment"] = f"one of {', '.join(ENVIRONMENTS)} is needed"
+        if self.env_file and not self.env_file.startswith(("/", "~/")):
+            found["env_file"] = "a path that begins with / or ~/ is needed"
+        problem = walltime_problem(self.walltime)
+        return found | ({"walltime": problem} if problem else {})
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with them on this machine."""
+        elsewhere = not all(is_here(name) for name in self.names())
+        return [f"hosts = {self.hosts}: {NO_SSH}"] if elsewhere and shutil.which("ssh") is None else []
