@@ -13,11 +13,12 @@ from lofarpipe.errors import Finding
 from lofarpipe.executors.dask.cluster import DaskOptions
 from lofarpipe.executors.factory import REMOTE_KEYS, method_of, methods, own_keys
 from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.ssh.options import SshOptions
 from lofarpipe.support.config_file import read_section, read_text, unknown_keys
 
 PAGE = REPOSITORY / "doc" / "clusters.md"
 CONFIGS = [block for block in blocks(PAGE) if block.kind == "config"]
-SECTIONS = {"slurm": SlurmOptions, "dask": DaskOptions}
+SECTIONS = {"slurm": SlurmOptions, "dask": DaskOptions, "ssh": SshOptions}
 
 
 def settings_of(text: str, here: Path) -> Settings:
@@ -35,8 +36,7 @@ def findings(settings: Settings) -> list[Finding]:
     for name, kind in SECTIONS.items():
         keys = own_keys(settings, name)
         if keys:
-            fixed = {"launcher": "ssh"} if method_of(settings) == "ssh" else {}
-            found += read_section(kind, path, name, {**keys, **fixed})[1]
+            found += read_section(kind, path, name, keys)[1]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,11 @@ from lofarpipe.executors.remote.lease import take
 from lofarpipe.executors.remote.order import read_order, write_order
 from lofarpipe.executors.slurm.executor import SlurmExecutor
 from lofarpipe.executors.slurm.options import FORMS, SlurmOptions
+from lofarpipe.executors.ssh.executor import SshExecutor
+from lofarpipe.executors.ssh.options import SshOptions
 from lofarpipe.jobs import Job
 from lofarpipe.support.config_file import read_section
+from lofarpipe.support.host_list import NEEDED
 
 
 def settings(directory: Path, text: str, default: str = "", lenient: bool = False) -> Settings:
@@ -75,10 +79,10 @@ def test_mistakes_in_sections_that_are_not_in_use(tmp_path: Path) -> None:
         f"{where}:11: [dask] has no key 'nods'; did you mean 'nodes'?; not in use while method = local",
         f"{where}:13: cores is 'two'; an integer is needed; not in use while method = local",
     ]
-    for method, other in (("slurm", "dask"), ("dask", "slurm"), ("ssh", "slurm")):
+    for method, number in (("slurm", 2), ("dask", 1), ("ssh", 3)):
         found = unused_sections(settings(tmp_path, f"[remote]\nmethod = {method}\n{text}", default="walltime = 12h"))
         assert {finding.what.partition("; not in")[2] for finding in found} == {f" use while method = {method}"}
-        assert len(found) == 2 - (other == "slurm")  # walltime comes from [DEFAULT]
+        assert len(found) == number  # walltime comes from [DEFAULT]
 
 
 def test_unfinished_sections_that_are_not_in_use(tmp_path: Path, repository: Path) -> None:
@@ -146,14 +150,44 @@ def test_dask_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         make_executor(settings(tmp_path, "[remote]\nmethod = dask\n[dask]\nlauncher = local"))
 
 
-def test_dask_and_ssh_read_the_same_section(tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="Dask is not installed")
-    for method in ("dask", "ssh"):
-        with pytest.raises(CheckFailed) as caught:
-            make_executor(settings(tmp_path, f"[remote]\nmethod = {method}\n[dask]\nnods = 2"))
-        said = [finding.what for finding in caught.value.findings]
-        assert "[dask] has no key 'nods'; did you mean 'nodes'?" in said
-        assert ("launcher is not set, and has to be" in said) == (method == "dask")
+def test_ssh(tmp_path: Path) -> None:
+    executor = make_executor(settings(tmp_path, "[remote]\nmethod = ssh\n[ssh]\nhosts = node[09-10], localhost"))
+    assert isinstance(executor, SshExecutor)  # no host is connected yet
+    assert [host.name for host in executor.hosts] == ["node09", "node10", "localhost"]
+
+
+def test_mistakes_in_the_section_of_hosts(tmp_path: Path) -> None:
+    wrong = "hosts = node[1-\nenv_file = setup.sh\nenvironment = mine\nwalltime = 12h\nhost = a"
+    given = settings(tmp_path, f"[remote]\nmethod = ssh\n[ssh]\n{wrong}")
+    with pytest.raises(CheckFailed) as caught:
+        make_executor(given)
+    said = [str(finding).removeprefix(f"{given.config_file}:") for finding in caught.value.findings]
+    assert said == [
+        "12: [ssh] has no key 'host'; did you mean 'hosts'?",
+        f"8: hosts is 'node[1-'; 'node[1-' has a bracket too many or too few; {NEEDED}",
+        "10: environment is 'mine'; one of run, host is needed",
+        "9: env_file is 'setup.sh'; a path that begins with / or ~/ is needed",
+        f"11: walltime is '12h'; {FORMS['slurm'][1]}",
+    ]
+
+
+def test_configuration_that_meant_workers_of_dask_over_ssh(tmp_path: Path) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        make_executor(settings(tmp_path, "[remote]\nmethod = ssh\n[dask]\nhosts = node1 node2"))
+    missing, meant = caught.value.findings
+    assert missing.what == "hosts is not set, and has to be"
+    assert meant.what.endswith("workers of Dask over ssh are method = dask, with launcher = ssh in [dask]")
+    with pytest.raises(CheckFailed) as caught:
+        make_executor(settings(tmp_path, "[remote]\nmethod = ssh"))
+    assert [finding.what for finding in caught.value.findings] == ["hosts is not set, and has to be"]
+
+
+def test_machine_without_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CheckFailed, match=r"hosts = n1: there is no ssh on PATH; install openssh-client"):
+        make_executor(settings(tmp_path, "[remote]\nmethod = ssh\n[ssh]\nhosts = n1"))
+    here = f"[remote]\nmethod = ssh\n[ssh]\nhosts = localhost,{os.uname().nodename}"
+    assert [host.name for host in make_executor(settings(tmp_path, here)).hosts] == ["localhost"]
 
 
 def earlier_order(given: Settings) -> Path:
@@ -197,6 +231,7 @@ def test_shipped_configuration_has_every_key_with_its_default(repository: Path) 
     }
     assert list(own["remote"]) == list(REMOTE_KEYS)
     assert list(own["slurm"]) == [item.name for item in dataclasses.fields(SlurmOptions)]
+    assert list(own["ssh"]) == [item.name for item in dataclasses.fields(SshOptions)]
     assert read_section(SlurmOptions, repository / "cfg" / "pipeline.cfg", "slurm", own["slurm"]) == (
         SlurmOptions(),
         [],

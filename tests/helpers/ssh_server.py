@@ -42,8 +42,8 @@ def start_server(home: Path) -> tuple[subprocess.Popen[bytes], Path]:
             time.sleep(0.05)
     config = home / "ssh_config"
     config.write_text(
-        f"Host {' '.join(HOSTS)}\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {home}/user\n  IdentitiesOnly yes\n"
-        f"  StrictHostKeyChecking no\n  UserKnownHostsFile {home}/known\n  LogLevel ERROR\n"
+        f"Host {' '.join(HOSTS)}\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {home}/user\n"
+        f"  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile {home}/known\n  LogLevel ERROR\n"
     )
     return server, config
 

@@ -52,7 +52,8 @@ def share(
     """Return how many fields run at the same time, and what each gets of this machine: equal parts.
 
     By default as many as there are parts of 8 cores and 16 GB, or of the most that a step of any field asks for. On a
-    cluster jobs wait in the cluster's queue: all fields at the same time, and nothing is shared out here.
+    cluster jobs wait in the cluster's queue: all fields at the same time, and nothing is shared out here. Over ssh
+    there is no queue, and each field takes all that the hosts have: one at a time.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def share(
         If ``at_once`` fields leave less to each than a step asks for.
     """
     if method_of(settings) != LOCAL:
-        return Share(min(at_once or len(pipelines), len(pipelines)))
+        return Share(min(at_once or (1 if method_of(settings) == "ssh" else len(pipelines)), len(pipelines)))
     there = there or engine_resources(settings.cores, settings.memory_gb)[0]
     machine = Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus)
     need = _largest_need(pipelines)

@@ -105,6 +105,12 @@ def test_on_a_cluster_all_run_and_nothing_is_shared_out(site: Path) -> None:
     assert share(settings, [pipeline] * 30, 4, Resources(1, 1.0)) == Share(4)
 
 
+def test_hosts_without_a_queue_work_for_one_field_at_a_time(site: Path) -> None:
+    settings, pipeline = loaded(site, remote="method = ssh")
+    assert share(settings, [pipeline] * 30, None) == Share(1)
+    assert share(settings, [pipeline] * 30, 4) == Share(4)
+
+
 def test_this_machine_is_looked_at_where_none_is_given(site: Path) -> None:
     settings, pipeline = loaded(site)
     assert share(settings, [pipeline], None) == Share(1)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,44 +16,6 @@ pytest.importorskip("distributed", reason="Dask is not installed")
 from lofarpipe.executors.dask.executor import DaskExecutor
 
 LIMIT_S = 60.0
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-
-
-@pytest.fixture(scope="module")
-def ssh_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
-    """The options with which ssh gets into a server that lives as long as these tests."""
-    if SSHD is None or shutil.which("ssh-keygen") is None or os.geteuid() != 0:
-        pytest.skip("no sshd here, or not root: apt-get install openssh-server")
-    home = tmp_path_factory.mktemp("sshd")
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
-    Path("/run/sshd").mkdir(exist_ok=True)
-    port = _free_port()
-    settings = [f"ListenAddress=127.0.0.1:{port}", f"HostKey={home}/host", f"AuthorizedKeysFile={home}/user.pub"]
-    settings += ["StrictModes=no", "PermitRootLogin=yes", "UsePAM=no", f"PidFile={home}/sshd.pid"]
-    command = [SSHD, "-D", "-e", "-f", "/dev/null", *(f"-o{setting}" for setting in settings)]
-    with (home / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as server:
-        _wait_for(port)
-        known = ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={home}/known"]
-        yield ("-q", "-p", str(port), "-i", f"{home}/user", *known)
-        server.terminate()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 def _job(root: Path, number: int, script: str, **changes: object) -> Job:
@@ -71,18 +29,24 @@ def _workers() -> list[int]:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it may end while it is looked at
             continue
-        if b"distributed.cli.dask_worker" in words and b"127.0.0.1" in words:
+        if b"distributed.cli.dask_worker" in words and b"n1" in words:
             found.append(int(process.name))
     return found
 
 
-def test_worker_over_ssh_runs_jobs_and_ends_with_its_executor(ssh_options, tmp_path, monkeypatch):
+def test_worker_over_ssh_runs_jobs_and_ends_with_its_executor(ssh_config, tmp_path, monkeypatch):
     monkeypatch.setattr("lofarpipe.executors.dask.batch.WITHOUT_WORKERS_S", 1.0)
     options = DaskOptions(
-        "ssh", cores=2, memory_gb=4.0, hosts=("127.0.0.1",), extra=ssh_options, interface="lo", start_timeout_s=LIMIT_S
+        "ssh",
+        cores=2,
+        memory_gb=4.0,
+        hosts=("n1",),
+        extra=("-F", str(ssh_config)),
+        interface="lo",
+        start_timeout_s=LIMIT_S,
     )
     executor = DaskExecutor(options, tmp_path / "orders", grace_s=1.0)
-    jobs = [_job(tmp_path, n, f"echo $SSH_CONNECTION; exit {n}", host="127.0.0.1", at_host=True) for n in range(3)]
+    jobs = [_job(tmp_path, n, f"echo $SSH_CONNECTION; exit {n}", host="n1", at_host=True) for n in range(3)]
     results = executor.run(jobs)
     assert [result.exit_code for result in results] == [0, 1, 2]
     assert "127.0.0.1" in results[0].tail()[0]  # it did go through ssh
