@@ -153,7 +153,6 @@ def test_public_names_are_documented() -> None:
 PROGRAM_NAMES = re.compile("wsclean|dp3|dppp", re.IGNORECASE)
 # Where a program's name stands in code outside programs/, and why.
 NAMES_ALLOWED = {
-    ("archive/repeat.py", "DP3"),  # recorded runs: it is looked up by this name
     ("archive/software.py", "dp3"),  # a Python package of that name
     ("imaging/ms/names.py", ".average_dpppconcat"),  # the end of a file name that has to stay
     ("imaging/simulation/measurement_sets.py", "dp3"),  # the path of the program that the caller hands over

@@ -98,7 +98,7 @@ def test_command_line_replaces_directories_and_tasks(config, tmp_path):
 def test_task_options_override_the_shipped_ones_and_sections_may_repeat(config, tmp_path):
     tasks = _load(config).tasks
     assert tasks.control_keys("dp3")["executable"] == f"{tmp_path}/DP3"
-    assert tasks.control_keys("dp3")["args_format"] == "lofar"
+    assert tasks.control_keys("dp3")["program"] == "dp3"
     assert tasks.control_keys("mine") == {"executable": "elsewhere/bin/mine", "inplace": "True", "nthreads": "4"}
     assert tasks.recipe("mine") == "executable_args"
 

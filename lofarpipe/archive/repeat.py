@@ -22,7 +22,7 @@ from lofarpipe.config import share_directory
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.signals import terminating
 from lofarpipe.programs.find import find, job_environment
-from lofarpipe.programs.registry import program_key
+from lofarpipe.programs.registry import program_key, program_of
 from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.support.utilities import write_atomically
 
@@ -92,7 +92,9 @@ def _programs(programs: Sequence[Facts]) -> list[str]:
 def _path(program: Facts) -> Path | None:
     """Return where a program is now: a known one is looked up again, as the run does."""
     try:
-        return find(program["name"] if program["name"] == "DP3" else Path(program["path"]).name)
+        name = Path(program["path"]).name
+        known = program_of(name)  # it may have another of its names on this machine
+        return find(known.task.get("executable", name) if known else name)
     except PipelineError:
         return Path(program["path"]) if Path(program["path"]).is_file() else None
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs.progress import Progress
+from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.live import memory_in_use_gb

@@ -154,8 +154,7 @@ class JobBuilder:
         """Return when to give up a job of a known program; never in a lenient run."""
         if self.program is None or self.settings.lenient:
             return {}
-        keys = ("max_rise", "max_peak_jy", "min_converged", "max_stalled")
-        limits = {key: str(self.control.values[key]) for key in keys}
+        limits = {key: str(self.control.values[key]) for key in self.program.limits if key in self.control.values}
         return {"program": self.control.text("program"), **limits}
 
     def _job(self, place: int, argv: Sequence[str], given: Resources, tempdir: Path | None) -> Job:

@@ -115,12 +115,13 @@ class RecipePlan:
         if result.ok and not program:
             return None
         text = result.log.read_text(errors="replace") if program and result.log.is_file() else ""
-        complaint = KNOWN_PROGRAMS[program].complaint(text) if program else None
+        known = KNOWN_PROGRAMS[program] if program else None
+        complaint = known.complaint(text) if known else None
         if result.ok:
             return f"{result.reason()}: {complaint}" if complaint and self.control.asked_program else None
         from lofarpipe.programs.messages import explained, hint_for
 
-        said = complaint or (explained(KNOWN_PROGRAMS[program].name, text) if program else hint_for(result.tail()))
+        said = complaint or (explained(known.name, text, known.messages) if known else hint_for(result.tail()))
         return f"{result.reason()}: {said}" if said else result.reason()
 
     def finish(self, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:

@@ -12,9 +12,9 @@ from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline import sip_options as sip_values
 from lofarpipe.pipeline.control import (
-    CONTROL_KEYS,
     FEEDBACK_KEYS,
     ControlKey,
+    control_keys,
     impossible,
     list_items,
     loop_count,
@@ -201,8 +201,8 @@ class StepChecker:
             self._add(
                 step, "control.type", f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
             )
-        self._check_control(step, CONTROL_KEYS)
         texts = step.given
+        self._check_control(step, control_keys(texts, texts.get("program", "")))
         nodescript = texts.get("nodescript", "executable_args")
         if nodescript not in NODESCRIPTS:
             self._add(step, "control.nodescript", f"is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
@@ -222,12 +222,12 @@ class StepChecker:
                 what = f"no such control key for {with_article(step.type or step.kind)} step"
                 self._add(step, f"control.{key}", what, key, keys)
             elif not references(text):
-                self._check_value(step, key, text, keys[key].kind)
+                self._check_value(step, key, text, keys[key])
 
-    def _check_value(self, step: Step, key: str, text: str, kind: str) -> None:
+    def _check_value(self, step: Step, key: str, text: str, known: ControlKey) -> None:
         try:
-            value = read_value(text, kind)
-            needed = impossible(key, value) or self._beyond_machine(step, key, value)
+            value = read_value(text, known.kind)
+            needed = impossible(key, known, value) or self._beyond_machine(step, key, value)
         except ValueError as err:
             needed = str(err)
         if needed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from lofarpipe.errors import PipelineError, nearest, with_article
 from lofarpipe.executors.slurm.options import walltime_problem
 from lofarpipe.pipeline.references import Results, references, resolve
 from lofarpipe.pipeline.steps import Step
+from lofarpipe.programs.argv import FORMATS
+from lofarpipe.programs.base import Program
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 
@@ -28,6 +31,7 @@ class ControlKey:
     kind: str  # str, bool, int, number, list, environment
     default: Value
     meaning: str
+    highest: float = math.inf  # of a number; none may be negative
 
 
 CONTROL_KEYS: dict[str, ControlKey] = {
@@ -49,7 +53,7 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "outputsuffixes": ControlKey("list", [], "further output maps, one per suffix"),
     "parset": ControlKey("str", "", "parset file to pass to the program where parsetasfile is True"),
     "parsetasfile": ControlKey("bool", False, "write the keyword arguments to a file and pass its name"),
-    "args_format": ControlKey("str", "gnu", "how keyword arguments are written: gnu, lofar, argparse, wsclean, losoto"),
+    "args_format": ControlKey("str", "gnu", f"how keyword arguments are written: {', '.join(FORMATS)}"),
     "args_format_argument": ControlKey("str", "", "accepted for old parsets; has no effect"),
     "args_format_option": ControlKey("str", "-", "accepted for old parsets; has no effect"),
     "args_format_longoption": ControlKey("str", "--", "accepted for old parsets; has no effect"),
@@ -59,19 +63,11 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "environment": ControlKey("environment", {}, "variables for the jobs, as {NAME: value, OTHER: value}"),
     "stepname": ControlKey("str", "", "name for outputs and mapfiles; default: the name of the step"),
     "error_tolerance": ControlKey("bool", True, "go on while at least one job of the step succeeds"),
-    "program": ControlKey("str", "", "ours: the program is known (dp3, wsclean): check and complete its arguments"),
+    "program": ControlKey("str", "", "ours: name of a known program, such as dp3: check and complete its arguments"),
     "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
     "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
     "retries": ControlKey("int", 0, "ours: how often a job that failed is run again; one lost with its node always is"),
     "repeatable": ControlKey("bool", False, "ours: an input that is changed in place may be changed twice"),
-    "max_rise": ControlKey(
-        "number", 2.0, "ours: factor by which WSClean's peak residual may rise before the job is ended; 0: any"
-    ),
-    "max_peak_jy": ControlKey("number", 1e5, "ours: highest peak of WSClean's residual, Jy; 0: any"),
-    "min_converged": ControlKey("number", 0.0, "ours: share of DP3's solutions that has to converge, 0 to 1"),
-    "max_stalled": ControlKey(
-        "number", 1.0, "ours: share of GainCal's solutions that stalled or failed at which the job has failed; 0: any"
-    ),
     "gpus": ControlKey("int", 0, "ours: graphics processors for each job; 0: one for WSClean with idg-mode hybrid"),
     "walltime": ControlKey("str", "", "ours: time limit of each job in a queue, such as 12:00:00 or 2-00:00:00"),
     "partition": ControlKey("str", "", "ours: partition for the jobs; default: as in pipeline.cfg"),
@@ -110,6 +106,26 @@ FEEDBACK_KEYS: dict[str, ControlKey] = {
         "str", "", "image of WSClean whose header has the number of major cycles, or the mapfile of all its images"
     ),
 }
+
+
+def control_keys(given: Iterable[str], program: str) -> Mapping[str, ControlKey]:
+    """Return the control keys of a recipe step: with the limits at which jobs of its program are given up.
+
+    Those of other programs are known as well, and mean nothing. ``given`` are the keys that the step has.
+    """
+    known = KNOWN_PROGRAMS.get(program)
+    keys = {**CONTROL_KEYS, **_limits([known] if known else [])}
+    return keys if set(given) <= set(keys) else {**keys, **_limits(KNOWN_PROGRAMS.values())}
+
+
+def _limits(programs: Iterable[Program]) -> dict[str, ControlKey]:
+    return {
+        key: ControlKey("number", limit.default, f"ours: {limit.meaning}", limit.highest)
+        for program in programs
+        for key, limit in program.limits.items()
+    }
+
+
 _BOOLEANS = {"True": True, "False": False, "None": False, "": False}
 
 
@@ -141,16 +157,15 @@ def read_value(text: str, kind: str) -> Value:
 
 #: What the original runner took where neither the parset nor the task says anything; used in lenient runs.
 LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
-#: The highest values of keys that have one; no number may be negative.
-HIGHEST = {"min_converged": 1.0, "max_stalled": 1.0}
 
 
-def impossible(key: str, value: Value) -> str:
+def impossible(key: str, known: ControlKey, value: Value) -> str:
     """Return what a control key needs instead of a value that has its type and makes no sense; "" if it does."""
     if key == "walltime":
         return walltime_problem(str(value))
-    if isinstance(value, int | float) and not 0 <= value <= HIGHEST.get(key, math.inf):
-        return f"a number from 0 to {HIGHEST[key]:g} is needed" if key in HIGHEST else "it cannot be negative"
+    if isinstance(value, int | float) and not 0 <= value <= known.highest:
+        is_bounded = known.highest < math.inf
+        return f"a number from 0 to {known.highest:g} is needed" if is_bounded else "it cannot be negative"
     return ""
 
 
@@ -253,12 +268,12 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
     PipelineError
         If a reference cannot be resolved, a control key is not known, or has no value of its type.
     """
-    _refuse_unknown(step)
+    keys = _known_keys(step)
     arguments = {key: resolve(text, results, step.where(f"argument.{key}")) for key, text in step.arguments.items()}
     texts = {key: resolve(text, results, step.where(f"control.{key}")) for key, text in step.control.items()}
     derived = _derived(step, arguments, results)
     values: dict[str, Value] = {}
-    for key, known in CONTROL_KEYS.items():
+    for key, known in keys.items():
         default = LENIENT_DEFAULTS.get(key, known.default) if lenient else known.default
         text = texts.get(key, None if key in derived else step.task.get(key))
         values[key] = derived.get(key, default) if text is None else _value(step, key, text, known.kind)
@@ -269,11 +284,14 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
     return control, _from_parset(step, texts, arguments)
 
 
-def _refuse_unknown(step: Step) -> None:
-    for key in step.given:
-        if key not in CONTROL_KEYS:
-            what = f"no such control key for {with_article(step.type)} step{nearest(key, CONTROL_KEYS)}"
+def _known_keys(step: Step) -> Mapping[str, ControlKey]:
+    given = step.given
+    keys = control_keys(given, given.get("program", ""))
+    for key in given:
+        if key not in keys:
+            what = f"no such control key for {with_article(step.type)} step{nearest(key, keys)}"
             raise PipelineError(f"{step.where(f'control.{key}')}: {what}")
+    return keys
 
 
 def _from_parset(step: Step, texts: Mapping[str, str], arguments: dict[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from lofarpipe.config import Tasks
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.references import Results, resolve_known
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Entry, Parset
 from lofarpipe.support.utilities import is_file
 
@@ -130,13 +131,30 @@ def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
             if cmdline and tasks.recipe(step_type) == "get_metadata":
                 kind, control = "feedback", {"mapfile_in": cmdline.pop(0), **control}  # what it was called before
             else:
-                task = tasks.control_keys(step_type)
+                task = task_keys(step_type, tasks)
         except PipelineError as err:
             place = Step(name, block, kind, step_type, {}, {}, entries=entries)
             raise PipelineError(f"{place.where('control.type')}: {err}") from err
     if arguments:
         complete_arguments(arguments, control, task)
     return Step(name, block, kind, step_type, control, arguments, task, entries, tuple(cmdline))
+
+
+def task_keys(step_type: str, tasks: Tasks) -> dict[str, str]:
+    """Return the control keys that a type sets: by the task files, and below them by the program of that name.
+
+    Where the task files have no such type, a program is one by itself.
+
+    Raises
+    ------
+    PipelineError
+        If there is neither, or a value cannot be interpolated.
+    """
+    program = KNOWN_PROGRAMS.get(step_type) if step_type not in tasks else None
+    keys = {"program": step_type} if program else tasks.control_keys(step_type)
+    if keys.get("program") == step_type and step_type in KNOWN_PROGRAMS:
+        return {**KNOWN_PROGRAMS[step_type].task, **keys}
+    return keys
 
 
 def complete_arguments(arguments: dict[str, str], control: dict[str, str], task: Mapping[str, str]) -> None:

@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lofarpipe.programs.wsclean.arguments import PATHS
 from lofarpipe.support.utilities import files_of
 
-Format = Callable[[Sequence[str], Mapping[str, str]], list[str]]
+
+@dataclass(frozen=True)
+class Format:
+    """How keyword arguments are written, and where the file stands that may hold them (``parsetasfile``)."""
+
+    arguments: Callable[[Sequence[str], Mapping[str, str]], list[str]]
+    is_file_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ def argparse(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[st
     return [*positionals, *(f"--{key} {value}" for key, value in keywords.items())]
 
 
+# Options of WSClean whose value is one path, which may hold blanks. Source: wsclean without arguments, 3.1 and 3.5.
+PATHS = frozenset({"name", "temp-dir", "fits-mask", "casa-mask", "aterm-config", "facet-regions", "mwa-path"})
+PATHS |= {"reuse-psf", "reuse-dirty", "force-spectrum", "simulate-baseline-noise", "python-deconvolution"}
+
+
 def wsclean(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
     """Return ``-key value ...``, the last keyword first, then the positionals, lists exploded into files.
 
@@ -81,7 +91,14 @@ def losoto(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]
     return list(positionals)
 
 
-FORMATS: dict[str, Format] = {"gnu": gnu, "lofar": lofar, "argparse": argparse, "wsclean": wsclean, "losoto": losoto}
+#: ``control.args_format`` -> format; which of them a known program has, its ``task`` says.
+FORMATS = {
+    "gnu": Format(gnu),
+    "lofar": Format(lofar),
+    "argparse": Format(argparse),
+    "wsclean": Format(wsclean),
+    "losoto": Format(losoto, is_file_last=True),
+}
 
 
 def build_argv(
@@ -96,10 +113,10 @@ def build_argv(
     With a ``parset_file`` (``parsetasfile=True``) that file holds the keywords: its name comes first, for LoSoTo last.
     An ``args_format`` that is not in ``FORMATS`` drops the keywords; checking the name is up to the caller.
     """
-    if parset_file is not None:
-        last = args_format == "losoto"
-        return [executable, *positionals, parset_file] if last else [executable, parset_file, *positionals]
-    return [executable, *FORMATS.get(args_format, losoto)(positionals, keywords)]
+    form = FORMATS.get(args_format, Format(losoto))
+    if parset_file is None:
+        return [executable, *form.arguments(positionals, keywords)]
+    return [executable, *positionals, parset_file] if form.is_file_last else [executable, parset_file, *positionals]
 
 
 def _is_list(text: str) -> bool:

@@ -1,28 +1,74 @@
-"""What the runner knows of a program: its arguments are completed and checked, and its log is read.
+"""What the runner knows of a program: its arguments are completed and checked, its log is read, its outputs are named.
 
-A step names it in ``control.program``; the task types of the known programs do so themselves.
+A step names it in ``control.program``; a step whose ``control.type`` is a known program does so itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.support.disk import Need
 
+if TYPE_CHECKING:
+    from lofarpipe.imaging.ms.messages import Messages
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a program is.
+
+    Attributes
+    ----------
+    text: what it does, in one line that can be printed.
+    fraction: how much of that is done, 0..1; None: it does not say.
+    major_iteration: of the deconvolution, from 1.
+    peak_jy: the highest pixel of the residual image that it named last, Jy; negative where that is a hole.
+    is_final: whether the text says how it ended; what stands behind it in the log does not replace it.
+    written_s: when it wrote its last word, s since 1970 UTC; None: that is not known.
+    """
+
+    text: str
+    fraction: float | None = None
+    major_iteration: int | None = None
+    peak_jy: float | None = None
+    is_final: bool = field(default=False, compare=False)
+    written_s: float | None = field(default=None, compare=False)
+
+
 Keywords = dict[str, str]
+#: Takes a line of a log without its end; returns why there is no hope for the job, or None.
+Detector = Callable[[str], str | None]
+#: Takes a line of a log and the progress so far; returns the progress now, or None where it does not know the line.
+LineReader = Callable[[str, Progress], Progress | None]
 
 
-class Program(Protocol):
-    """What the runner knows of one program.
+@dataclass(frozen=True)
+class Limit:
+    """A number at which a job is given up, or has failed; a control key of the steps that run the program."""
+
+    default: float
+    meaning: str
+    highest: float = math.inf
+
+
+class Program:
+    """What the runner knows of one program. What a program leaves as it is here is not known of it.
 
     Attributes
     ----------
     name: as people write it.
     home: the address of its manual.
+    executables: the names that its file has had, the oldest first; who asks for one may get a later one.
+    install: how it is installed.
+    task: defaults of the control keys of steps whose type it is: executable, args_format, outputkey.
+    limits: control keys of its steps, for `detector`.
+    messages: what it says when it fails, with what to do.
     output_key: the argument that names its output.
     scratch_option: the option that names a directory for temporary files; "" if there is none.
     is_run: whether ``check`` and ``accepts`` run it.
@@ -30,63 +76,90 @@ class Program(Protocol):
     """
 
     name: str
-    home: str
-    output_key: str
-    scratch_option: str
-    is_run: bool
-    reads_parset: bool
+    home: str = ""
+    executables: tuple[str, ...] = ()
+    install: str = ""
+    task: Mapping[str, str] = {}
+    limits: Mapping[str, Limit] = {}
+    messages: Messages = ()
+    output_key: str = ""
+    scratch_option: str = ""
+    is_run: bool = False
+    reads_parset: bool = False
+
+    # ---- before the first job
 
     def version(self, executable: Path) -> str:
-        """Return the version of an installed program; a step runs again when it changes."""
-        ...
+        """Return the version of an installed program; a step runs again when it changes, or the file does."""
+        return ""
 
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
     ) -> list[str]:
         """Return what is wrong with the arguments, as far as they are known before the first job."""
-        ...
+        return []
 
     def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
         """Return (name, finding) for each file that the arguments name as an input and that is not there."""
-        ...
+        return []
 
     def accepts(self, executable: Path, name: str) -> bool:
         """Return whether the program has an argument of this name."""
-        ...
+        return True
+
+    # ---- when a job is made
 
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return keywords and flags as this build of the program wants them for ``given``, and notices."""
-        ...
-
-    def complaint(self, log_text: str) -> str | None:
-        """Return what the log says went wrong, also where the exit code is 0; None if nothing."""
-        ...
+        return dict(keywords), list(flags), []
 
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
         """Return the cores and the graphics processors for which the arguments ask; 0 where they do not."""
-        ...
+        return 0, 0
+
+    def most_gpus(self, keywords: Mapping[str, str]) -> int:
+        """Return the graphics processors for which some build of the program may ask with these arguments."""
+        return 0
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
         """Return the argument that names what a command makes; None if it makes nothing new, or reads it too."""
-        ...
+        return None
 
     def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
         """Return the absolute paths of what a command may write, by the program's documented names."""
-        ...
+        return []
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the paths of the inputs that a job changes, as they are in the arguments."""
-        ...
+        return []
 
     def harmed_inputs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return those of ``in_place`` of which half a change, or a change made twice, would do harm."""
-        ...
+        return self.in_place(keywords, flags, workdir)
 
     def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
         """Return the space that a job takes, as far as it is known before it runs."""
-        ...
+        return []
+
+    # ---- while it runs, and when it has ended
+
+    def detector(self, limits: Mapping[str, float]) -> Detector | None:
+        """Return what reads the log of one job for a sign that it comes to nothing; ``limits`` has all of `limits`."""
+        return None
+
+    def line_reader(self) -> LineReader | None:
+        """Return what reads from the log of one job how far it is."""
+        return None
+
+    def output_fault(self, written: Iterable[Path]) -> str:
+        """Return what is wrong with the files that a job has written; "" if nothing is known to be."""
+        return ""
+
+    def complaint(self, log_text: str) -> str | None:
+        """Return what the log says went wrong, also where the exit code is 0; None if nothing."""
+        return None
 
 
 def decimal_count(text: str) -> int:

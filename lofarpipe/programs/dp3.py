@@ -6,18 +6,21 @@ import importlib.metadata
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lofarpipe.errors import Suggestions, named
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
-from lofarpipe.programs.base import Keywords, decimal_count
+from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, Progress, decimal_count
+from lofarpipe.programs.progress import COUNT
 from lofarpipe.support.disk import Need
 from lofarpipe.support.parset import split_list, unquote
 from lofarpipe.support.utilities import files_of
 
 if TYPE_CHECKING:
+    from lofarpipe.imaging.ms.messages import Messages
     from lofarpipe.programs.disk_space import PresentVolume
 
 
@@ -254,14 +257,111 @@ def unused_keywords(log_text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-class DP3:
+# ---- what it writes; each rule was seen with DP3 6.6
+
+_MAX_ITER = re.compile(rf"^  max iter: +({COUNT})\b")
+_ITERATIONS_TAKEN = re.compile(r"^Iterations taken: \[([0-9, ]+)\]")
+_CONVERGED = re.compile(rf"^ *Converged: ({COUNT}), stalled: ({COUNT}), non converged: ({COUNT}), failed: ({COUNT})\b")
+_TIME = re.compile(r"^Total DP3 time\s+([\d.]+) real")
+_STEP_TIME = re.compile(r"^ {2,4}([0-9]+\.?[0-9]*)% \(\s*[\d.]+ m?s\) (\S.*)$")
+MESSAGES: Messages = (
+    (r"Could not create step of type", "correct the type of the step; https://dp3.readthedocs.io lists them"),
+    (r"is not an integer value|Illegal unit string", "correct that value in the parset"),
+    (r"Key \S+ unknown", "the step needs this key: add it"),
+    (r"nr of channels must divide integrally", "choose a step in frequency that divides the number of channels"),
+    (r"startchan \d+ exceeds|Band \S+ not found", "the set has fewer: correct the selection of msin"),
+    (
+        r"DyscoStMan is flushed before at least two",
+        "Dysco cannot hold a single time slot: write without it, or with databitrate = 0 and weightbitrate = 0",
+    ),
+    (r"Unknown storage manager", "set msout.storagemanager to dysco, or remove it"),
+    (r"containing format string could not be opened", "there is no such sky model: correct its name (sourcedb)"),
+    (r"Couldn't find patch", "the sky model has no patch of this name: correct sources or directions"),
+)
+
+
+@dataclass
+class Solutions:
+    """The solutions of DP3, of which it tells at its end, with exit code 0 also where none converged."""
+
+    min_converged: float  # share of the solutions that has to converge, 0..1
+    max_stalled: float  # share at which the job is given up, where so many stalled or failed, 0..1; 0: any
+    max_iterations: list[int] = field(default_factory=list)  # of the steps that solve, in their order
+
+    def read(self, line: str) -> str | None:
+        """Return what is hopeless in a line."""
+        if found := _MAX_ITER.match(line):
+            self.max_iterations.append(int(found[1]))
+            return None
+        if found := _CONVERGED.match(line):
+            return self._counted(*map(int, found.groups()))
+        found = _ITERATIONS_TAKEN.match(line)
+        if found is None or not self.max_iterations:
+            return None
+        # DDECal takes one more than the largest number where it does not converge.
+        limit = self.max_iterations.pop(0)
+        taken = [int(number) for number in re.findall(COUNT, found[1])]
+        return self._too_few(sum(number <= limit for number in taken), len(taken))
+
+    def _counted(self, converged: int, stalled: int, not_converged: int, failed: int) -> str | None:
+        if self.max_iterations:
+            self.max_iterations.pop(0)
+        total = converged + stalled + not_converged + failed
+        if total and 0 < self.max_stalled <= (stalled + failed) / total:
+            return (
+                f"of {total} solutions of DP3 {stalled} stalled and {failed} failed: max_stalled = "
+                f"{self.max_stalled:g} of them; look at the visibilities and the model"
+            )
+        return self._too_few(converged, total)
+
+    def _too_few(self, converged: int, total: int) -> str | None:
+        if not total or converged / total >= self.min_converged:
+            return None
+        return (
+            f"{converged} of {total} solutions of DP3 converged, less than min_converged = "
+            f"{self.min_converged:g} of them; use more data for each, or accept fewer"
+        )
+
+
+@dataclass
+class Timing:
+    """How far DP3 is, and which step took most of its time; what is inside a step is indented further."""
+
+    largest_percent: float = 0.0
+
+    def read(self, line: str, before: Progress) -> Progress | None:
+        """Return how far DP3 is after a line; None if the line says nothing of it."""
+        if line.startswith("Finishing processing"):
+            return replace(before, text="finishing", fraction=1.0, is_final=False)
+        if found := _TIME.match(line):
+            self.largest_percent = 0.0
+            return replace(before, text=f"done in {found[1]} s", fraction=1.0, is_final=True)
+        found = _STEP_TIME.match(line)
+        if found is None or not before.is_final:
+            return None
+        percent = float(found[1])
+        if percent <= self.largest_percent:
+            return before
+        self.largest_percent = percent
+        return replace(before, text=f"{before.text.partition(',')[0]}, {percent:.0f}% in {found[2].strip()}")
+
+
+class DP3(Program):
     """DP3: number of threads by job; keywords that it did not use are an error."""
 
     name = "DP3"
     home = "https://dp3.readthedocs.io"
+    executables = ("NDPPP", "DPPP", "DP3", "DP3.py")  # it was renamed twice; the package on PyPI has the last
+    install = "pip install dp3"
+    task = {"executable": "DP3", "args_format": "lofar", "outputkey": "msout"}
+    limits = {
+        "min_converged": Limit(0.0, "share of DP3's solutions that has to converge, 0 to 1", 1.0),
+        "max_stalled": Limit(
+            1.0, "share of GainCal's solutions that stalled or failed at which the job has failed; 0: any", 1.0
+        ),
+    }
+    messages = MESSAGES
     output_key = "msout"
-    scratch_option = ""
-    is_run = False
     reads_parset = True
 
     def version(self, executable: Path) -> str:
@@ -282,19 +382,19 @@ class DP3:
         """Return what would give wrong results or harm the input."""
         return check(dict(keywords))
 
-    def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
-        """Return none: which keywords name files depends on the steps."""
-        return []
-
-    def accepts(self, executable: Path, name: str) -> bool:
-        """Return True: which names DP3 uses depends on its steps, and it says so itself before it starts."""
-        return True
-
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments with ``numthreads``, and the check of unused keywords switched on."""
         return adapt(dict(keywords), given.cores), list(flags), []
+
+    def detector(self, limits: Mapping[str, float]) -> Detector:
+        """Return what counts the solutions that did not converge."""
+        return Solutions(limits["min_converged"], limits["max_stalled"]).read
+
+    def line_reader(self) -> LineReader:
+        """Return what finds the slowest step."""
+        return Timing().read
 
     def complaint(self, log_text: str) -> str | None:
         """Return the keywords that DP3 did not use."""
@@ -320,12 +420,11 @@ class DP3:
         """Return the input sets where there is no new one."""
         return changed_inputs(keywords, workdir)
 
-    def harmed_inputs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
-        """Return the input sets where there is no new one."""
-        return self.in_place(keywords, flags, workdir)
-
     def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
         """Return the space for the new measurement set."""
         output = output_argument(["DP3", *(f"{key}={value}" for key, value in keywords.items())], workdir)
         size = output_bytes(keywords, workdir) if output else None
         return [Need((workdir / output.name).parent, size, "the measurement set")] if output and size else []
+
+
+PROGRAM = DP3()

@@ -14,7 +14,7 @@ from pathlib import Path
 import lofarpipe
 from lofarpipe.config import PACKAGE, Settings, find_file, share_directory
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs.wsclean.build import quiet_environment
+from lofarpipe.programs.registry import program_of
 from lofarpipe.support.data_directories import data_directories, home_directory
 from lofarpipe.support.utilities import is_file
 
@@ -93,23 +93,15 @@ def command_lines(commands_file: str | Path, last_step: str = "") -> list[str]:
 
 
 PYTHON_PLUGIN = "python_plugin"
-# One program was renamed twice; the package on PyPI installs it as DP3.py.
-OTHER_NAMES = {
-    "DP3": ("DP3.py",),
-    "DPPP": ("DP3", "DP3.py"),
-    "NDPPP": ("DPPP", "DP3", "DP3.py"),
-}
-INSTALL = {
-    "DP3": "pip install dp3",
-    "DP3.py": "pip install dp3",
-    "DPPP": "pip install dp3",
-    "NDPPP": "pip install dp3",
-    "wsclean": "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean",
-}
 #: Variables of the user by which the loader, Python, OpenMP, HDF5, casacore and LOFAR's software decide how they work.
 CARRIED = re.compile(
     r"LANG|TZ|PYTHONPATH|LC_(ALL|COLLATE|CTYPE|NUMERIC|MESSAGES|TIME)|(LD|OMP|HDF5|AIPS|CASA|CASACORE|EVERYBEAM|LOFAR(?!PIPE))_?[A-Z0-9_]*"
 )
+
+
+def quiet_environment() -> dict[str, str]:
+    """Return the variables without which programs do not even start: one OpenBLAS thread, and HOME."""
+    return {"HOME": "/", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
 
 
 def find(name: str) -> Path:
@@ -122,11 +114,14 @@ def find(name: str) -> Path:
     """
     if "/" in name:
         return _as_given(Path(name))
-    for candidate in (name, *OTHER_NAMES.get(name, ())):
-        found = shutil.which(candidate, path=_searched())
-        if found:
+    if found := shutil.which(name, path=_searched()):
+        return Path(found).absolute()
+    known = program_of(name)  # loads what is known of programs
+    later = known.executables[known.executables.index(name) + 1 :] if known else ()
+    for candidate in later:
+        if found := shutil.which(candidate, path=_searched()):
             return Path(found).absolute()
-    advice = INSTALL.get(name, f"install {name}, or add its directory to PATH")
+    advice = known.install if known else f"install {name}, or add its directory to PATH"
     raise PipelineError(f"{name}: no such program on PATH or in {_own_programs()}; {advice}")
 
 

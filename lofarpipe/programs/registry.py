@@ -1,21 +1,29 @@
-"""The programs that the runner knows, by the name that ``control.program`` has; a new one is one line here."""
+"""The programs that the runner knows: the modules of this package that have a ``PROGRAM``, each under its own name.
+
+A program that is a folder has it in its module ``program``.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from lofarpipe import programs
 from lofarpipe.programs.base import Program
-
-_CLASSES = {"wsclean": "lofarpipe.programs.wsclean.program:WSClean", "dp3": "lofarpipe.programs.dp3:DP3"}
-_OTHER_TYPES = {"dppp": "dp3"}  # task type -> the program that it runs
 
 
 @cache
-def _load(path: str) -> Program:
-    module, _, name = path.partition(":")
-    program: Program = getattr(importlib.import_module(module), name)()
+def _load(name: str) -> Program | None:
+    """Return the program of a module of this package; None if there is no such module, or it has none."""
+    path = f"{programs.__name__}.{name}"
+    found = importlib.util.find_spec(path) if name.isidentifier() else None
+    if found is None:
+        return None
+    module = importlib.import_module(f"{path}.program" if found.submodule_search_locations else path)
+    program: Program | None = getattr(module, "PROGRAM", None)
     return program
 
 
@@ -23,16 +31,16 @@ class Registry(Mapping[str, Program]):
     """Known programs by name; each module is imported when its program is first asked for."""
 
     def __getitem__(self, name: str) -> Program:
-        return _load(_CLASSES[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in _CLASSES
+        program = _load(name)
+        if program is None:
+            raise KeyError(name)
+        return program
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_CLASSES)
+        return (module.name for module in pkgutil.iter_modules(programs.__path__) if _load(module.name) is not None)
 
     def __len__(self) -> int:
-        return len(_CLASSES)
+        return len(list(iter(self)))
 
 
 KNOWN_PROGRAMS = Registry()
@@ -43,6 +51,6 @@ def program_key(display_name: str) -> str:
     return next((key for key, program in KNOWN_PROGRAMS.items() if program.name == display_name), "")
 
 
-def program_of_type(task_type: str) -> Program | None:
-    """Return the program that steps of a task type run; None if it is not known."""
-    return KNOWN_PROGRAMS.get(_OTHER_TYPES.get(task_type, task_type))
+def program_of(executable: str) -> Program | None:
+    """Return the program that has, or had, a file of this name; None if it is not known."""
+    return next((program for program in KNOWN_PROGRAMS.values() if executable in program.executables), None)

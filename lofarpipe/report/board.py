@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lofarpipe.jobs import duration_text
-from lofarpipe.programs.progress import Progress
+from lofarpipe.programs.base import Progress
 from lofarpipe.report.run_state import (
     DONE,
     FAILED,

@@ -6,7 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from lofarpipe.programs.progress import Progress, ProgressReader
+from lofarpipe.programs.base import Progress
+from lofarpipe.programs.progress import ProgressReader
 from lofarpipe.report.run_state import JobState, RunState
 from lofarpipe.state.history import read_events
 

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.slurm.options import walltime_problem
 from lofarpipe.pipeline.control import (
     CONTROL_KEYS,
+    control_keys,
     defaults,
     impossible,
     input_maps,
@@ -16,7 +18,7 @@ from lofarpipe.pipeline.control import (
     read_value,
     resolved_control,
 )
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.steps import Step, task_keys
 
 RESULTS = {
     "a": {"mapfile": "/m/a.mapfile", "x.mapfile": "/m/a.x.mapfile", "plain": "7"},
@@ -75,12 +77,13 @@ def test_values_are_strict(text, kind):
         ("max_stalled", 1.5, "a number from 0 to 1 is needed"),
         ("memory_gb", 0.0, ""),
         ("inplace", False, ""),
+        ("max_rise", -1.0, "it cannot be negative"),
         ("walltime", "2-00:00:00", ""),
         ("walltime", "soon", walltime_problem("soon")),
     ],
 )
 def test_values_that_make_no_sense(key, value, needed):
-    assert impossible(key, value) == needed
+    assert impossible(key, control_keys([key], "")[key], value) == needed
 
 
 @given(st.lists(st.text("abc/._-", min_size=1)))
@@ -147,3 +150,23 @@ def test_maps_and_keys_must_be_as_many():
         input_maps(_step(), control)
     control, _ = resolved_control(_step({"mapfile_in": "/1", "skip_infile": "True"}), RESULTS)
     assert input_maps(_step(), control) == (["/1"], [])
+
+
+def test_limits_of_a_program_are_control_keys_of_its_steps():
+    assert {"max_rise", "max_peak_jy"} == set(control_keys([], "wsclean")) - set(CONTROL_KEYS)
+    assert "min_converged" in control_keys(["min_converged"], "wsclean"), "known, and without effect"
+    assert set(control_keys(["nosuch"], "dp3")) - set(CONTROL_KEYS) == {
+        *("min_converged", "max_stalled", "max_rise", "max_peak_jy")
+    }
+
+
+def test_type_that_is_a_program_has_what_is_known_of_it(tmp_path):
+    (tmp_path / "pipeline.cfg").write_text(
+        f"[DEFAULT]\nruntime_directory={tmp_path}\nworking_directory={tmp_path}\ntask_files=[{tmp_path}/t.cfg]\n"
+    )
+    (tmp_path / "t.cfg").write_text("[dp3]\nexecutable = /opt/DP3\n[mine]\nprogram = dp3\n")
+    tasks = load_settings(tmp_path / "a.parset", Overrides(config=str(tmp_path / "pipeline.cfg"))).tasks
+    assert task_keys("wsclean", tasks) == {"executable": "wsclean", "args_format": "wsclean", "program": "wsclean"}
+    assert task_keys("dp3", tasks)["executable"] == "/opt/DP3"
+    assert (task_keys("dp3", tasks)["args_format"], task_keys("dppp", tasks)["outputkey"]) == ("lofar", "msout")
+    assert task_keys("mine", tasks) == {"program": "dp3"}, "of another name a task says all itself"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from beam_sky import environment, program
-from lofarpipe.programs.log_watch import Detector, read_thresholds
+from lofarpipe.programs.log_watch import detector_of, sign_in
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from small_sets import SetShape, make_set
 
 LOGS = Path(__file__).parent / "logs"
@@ -20,8 +21,15 @@ NAN_SEEN = "the peak of the residual image is nan Jy: the deconvolution diverged
 NO_NOISE = "the noise of the residual image is inf Jy"
 
 
-def seen_in(log: str, program: str = "wsclean", **thresholds: str) -> str | None:
-    return Detector(program, thresholds).feed((LOGS / log).read_text().splitlines(keepends=True))
+def judged(lines: Iterable[str], program: str = "wsclean", **limits: str) -> str | None:
+    """Return what is seen in these lines of a program; ``limits`` as ``Job.watch`` has them."""
+    detector = detector_of(KNOWN_PROGRAMS[program], limits)
+    assert detector is not None
+    return sign_in(lines, detector)
+
+
+def seen_in(log: str, program: str = "wsclean", **limits: str) -> str | None:
+    return judged((LOGS / log).read_text().splitlines(keepends=True), program, **limits)
 
 
 def deconvolution(peaks: Iterable[str], noises: Iterable[str] = (), lowest: str = "") -> list[str]:
@@ -33,10 +41,6 @@ def deconvolution(peaks: Iterable[str], noises: Iterable[str] = (), lowest: str 
         lines += [f" == Deconvolving ({major}) ==", *noise, *([lowest] if lowest else [])]
         lines += [f"Initial peak: {peak} at 1,2", "Stopped on peak 1 mJy, because the threshold was reached."]
     return lines
-
-
-def judged(lines: Iterable[str], **thresholds: str) -> str | None:
-    return Detector("wsclean", thresholds).feed(lines)
 
 
 @pytest.mark.parametrize("log", ["wsclean_good.log", "wsclean_multiscale.log"])
@@ -188,13 +192,9 @@ def test_our_own_notes_are_not_what_the_program_wrote() -> None:
 
 
 def test_log_comes_in_pieces() -> None:
-    detector = Detector("wsclean", {})
+    detector = detector_of(KNOWN_PROGRAMS["wsclean"], {})
     lines = deconvolution(["4 Jy", "1 Jy", "9 Jy"])
-    assert [detector.feed([line]) is None for line in lines] == [True] * (len(lines) - 2) + [False, True]
-
-
-def test_program_that_is_not_known_is_never_hopeless() -> None:
-    assert Detector("losoto", {}).feed(["Initial peak: nan Jy"]) is None
+    assert [sign_in([line], detector) is None for line in lines] == [True] * (len(lines) - 2) + [False, True]
 
 
 ODD = ["..", "1.2.3", "-", "1e", "5 N", "5 g", "5 \u212a", "\u0665", "1" * 5000]
@@ -232,13 +232,13 @@ def test_every_way_to_write_a_flux(peak: str, seen: str) -> None:
 
 @pytest.mark.parametrize("taken", [", , ", "1 2", "1,,2", "1" * 5000])
 def test_iterations_that_are_not_a_list_are_no_error(taken: str) -> None:
-    assert Detector("dp3", {}).feed(["  max iter:            4", f"Iterations taken: [{taken}]"]) is None
+    assert judged(["  max iter:            4", f"Iterations taken: [{taken}]"], "dp3") is None
 
 
 @pytest.mark.parametrize("number", ["1" * 5000, "\u0663"])
 def test_counts_that_are_none_are_no_error(number: str) -> None:
     lines = [f"  max iter:   {number}", f"Converged: {number}, stalled: 1, non converged: 0, failed: 0"]
-    assert Detector("dp3", {"min_converged": "1"}).feed(lines) is None
+    assert judged(lines, "dp3", min_converged="1") is None
 
 
 @pytest.mark.parametrize("log", ["dp3_gaincal.log", "dp3_ddecal.log"])
@@ -256,13 +256,13 @@ def test_too_few_solutions_of_ddecal_converged() -> None:
 
 def test_enough_solutions_converged() -> None:
     lines = ["DDECal cal.", "  max iter:            50", "Iterations taken: [51,48,50, 12]"]
-    assert Detector("dp3", {"min_converged": "0.75"}).feed(lines) is None
-    assert "3 of 4" in (Detector("dp3", {"min_converged": "0.8"}).feed(lines) or "")
+    assert judged(lines, "dp3", min_converged="0.75") is None
+    assert "3 of 4" in (judged(lines, "dp3", min_converged="0.8") or "")
     assert seen_in("dp3_gaincal.log", "dp3", min_converged="1") is None  # Converged: 3, and no others
 
 
 def test_iterations_without_their_limit_are_not_judged() -> None:
-    assert Detector("dp3", {"min_converged": "1"}).feed(["Iterations taken: [51,48]"]) is None
+    assert judged(["Iterations taken: [51,48]"], "dp3", min_converged="1") is None
 
 
 @pytest.mark.parametrize(
@@ -278,13 +278,12 @@ def test_iterations_without_their_limit_are_not_judged() -> None:
 )
 def test_stalled_solver(counts: str, limit: str, seen: bool) -> None:
     lines = ["GainCal cal.", "  max iter:            300", f"        {counts}", f"        Iters {counts.lower()}"]
-    found = Detector("dp3", {"max_stalled": limit}).feed(lines)
+    found = judged(lines, "dp3", max_stalled=limit)
     assert bool(found) is seen
     assert f"2 stalled and 1 failed: max_stalled = {limit} of them" in (found or "") or not seen
-    assert limit != "1" or Detector("dp3", {}).feed(lines) == found, "that is the default"
+    assert limit != "1" or judged(lines, "dp3") == found, "that is the default"
 
 
 def test_thresholds_are_numbers() -> None:
-    assert read_thresholds({"max_rise": "3", "program": "wsclean"}).max_rise == 3.0
     with pytest.raises(ValueError, match="could not convert"):
-        Detector("wsclean", {"max_peak_jy": "many"})
+        judged([], max_peak_jy="many")

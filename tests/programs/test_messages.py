@@ -21,7 +21,6 @@ from beam_sky import environment, program
 from lofarpipe.imaging.beam.station import BeamError, StationBeams
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened
 from lofarpipe.programs.messages import (
-    HEAP,
     KNOWN_MESSAGES,
     advice_for,
     advised,
@@ -29,12 +28,24 @@ from lofarpipe.programs.messages import (
     hint_for,
     last_error,
 )
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
+from lofarpipe.programs.wsclean.log import HEAP
 from small_sets import SetShape, make_set
 
+DP3_KNOWN, WSCLEAN_KNOWN = (KNOWN_MESSAGES + KNOWN_PROGRAMS[name].messages for name in ("dp3", "wsclean"))
+EVERY_ENTRY = dict([*DP3_KNOWN, *WSCLEAN_KNOWN])
 SHAPE = SetShape(nantennas=5, ntimes=4, nchan=4, extent_m=300.0)
 LATER_S, NEXT_HZ = SHAPE.start_s + 20.0, 145e6
 CLEAN = ["-niter", "20", "-mgain", "0.8", "-auto-mask", "5", "-auto-threshold", "3"]
 IDG, DEBIAN = "idg", "debian"
+
+
+def dp3_says(log: str) -> str:
+    return explained("DP3", log, KNOWN_PROGRAMS["dp3"].messages)
+
+
+def wsclean_says(log: str) -> str:
+    return explained("WSClean", log, KNOWN_PROGRAMS["wsclean"].messages)
 
 
 class Sets:
@@ -261,9 +272,9 @@ def test_what_dp3_says(sets: Sets, tmp_path: Path, name: str) -> None:
     advice, words, options = DP3_CASES[name]
     code, log = run_dp3(words(sets), tmp_path, **options)
     assert code != 0
-    said = explained("DP3", log)
+    said = dp3_says(log)
     assert said.startswith("DP3 says: ")
-    assert advice in advice_for(last_error(log), KNOWN_MESSAGES), said
+    assert advice in advice_for(last_error(log), DP3_KNOWN), said
     SAID.append(last_error(log))
 
 
@@ -280,7 +291,7 @@ def test_what_dp3_says_of_beams(sets: Sets, hba_set_generic: Path, tmp_path: Pat
     path = sets.changed(change.__name__, change, str(hba_set_generic))
     code, log = run_dp3([f"msin={path}", "steps=[applybeam]"], tmp_path)
     assert code != 0
-    assert advice in explained("DP3", log)
+    assert advice in dp3_says(log)
     SAID.append(last_error(log))
 
 
@@ -288,14 +299,14 @@ def test_dp3_without_coefficients(hba_set_generic: Path, tmp_path: Path) -> None
     words = [f"msin={hba_set_generic}", "steps=[applybeam]"]
     code, log = run_dp3(words, tmp_path, EVERYBEAM_DATADIR="/nosuch")
     assert code != 0
-    assert "HamakerHBACoeff.h5; EveryBeam does not find its coefficients" in explained("DP3", log)
+    assert "HamakerHBACoeff.h5; EveryBeam does not find its coefficients" in dp3_says(log)
 
 
 def test_dp3_without_a_patch(sets: Sets, tmp_path: Path) -> None:
     words = [f"msin={sets.a}", "steps=[predict]", f"predict.sourcedb={sky_model(sets)}", "predict.sources=[nosuch]"]
     code, log = run_dp3(words, tmp_path)
     assert code != 0
-    assert "no patch of this name" in explained("DP3", log)
+    assert "no patch of this name" in dp3_says(log)
     SAID.append(last_error(log))
 
 
@@ -305,7 +316,7 @@ def test_dp3_without_memory(sets: Sets, tmp_path: Path) -> None:
     memory = limited(resource.RLIMIT_AS, 350_000 * 1024)
     code, log = run_dp3([f"msin={wide}", "steps=[]"], tmp_path, preexec_fn=memory)
     assert code == -6
-    assert explained("DP3", log) == "DP3 says: std::bad_alloc; " + advice_for("std::bad_alloc", KNOWN_MESSAGES)
+    assert dp3_says(log) == "DP3 says: std::bad_alloc; " + advice_for("std::bad_alloc", DP3_KNOWN)
 
 
 def test_what_a_remedy_says_is_true(sets: Sets, tmp_path: Path) -> None:
@@ -399,7 +410,7 @@ def test_what_wsclean_says(sets: Sets, tmp_path: Path, name: str, request: pytes
         executable = str(request.getfixturevalue("wsclean_with_idg") / "wsclean")
     code, log = run_wsclean(executable, words(sets), tmp_path, **options)
     assert code != 0
-    assert advice in advice_for(last_error(log), KNOWN_MESSAGES), log
+    assert advice in advice_for(last_error(log), WSCLEAN_KNOWN), log
     SAID.append(last_error(log))
 
 
@@ -419,13 +430,13 @@ def test_multiscale_with_local_rms_needs_an_option(sets: Sets, tmp_path: Path) -
         pytest.skip("this WSClean does not abort")
     assert code < 0
     if last_error(log):  # else it was a segmentation fault
-        assert "-no-multiscale-fast-subminor" in explained("WSClean", log)
+        assert "-no-multiscale-fast-subminor" in wsclean_says(log)
 
 
 @pytest.mark.parametrize("text", ["munmap_chunk(): invalid pointer", "corrupted size vs. prev_size"])
 def test_what_was_recorded_of_that_abort(text: str) -> None:
     """Which of them it is was left to chance, in 12 aborts of WSClean 3.1."""
-    assert "-no-multiscale-fast-subminor" in explained("WSClean", f"Writing dirty image...\n{text}\n")
+    assert "-no-multiscale-fast-subminor" in wsclean_says(f"Writing dirty image...\n{text}\n")
 
 
 def test_a_full_disk_is_what_wsclean_says(sets: Sets, tmp_path: Path) -> None:
@@ -440,7 +451,7 @@ def test_a_full_disk_is_what_wsclean_says(sets: Sets, tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     assert code != 0
-    assert "the disk is full" in explained("WSClean", log)
+    assert "the disk is full" in wsclean_says(log)
 
 
 # ---- EveryBeam and casacore in our own scripts
@@ -507,7 +518,7 @@ def test_what_may_not_be_read_is_no_damage(sets: Sets, tmp_path: Path) -> None:
         str(path),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/", env=environment(), check=False)
-    assert "Permission denied; ask its owner" in explained("WSClean", done.stdout + done.stderr)
+    assert "Permission denied; ask its owner" in wsclean_says(done.stdout + done.stderr)
 
 
 # ---- which message it is
@@ -516,7 +527,7 @@ def test_what_may_not_be_read_is_no_damage(sets: Sets, tmp_path: Path) -> None:
 def test_the_last_error_counts() -> None:
     log = "RuntimeError: Too many open files\nit went on\nValueError: No such MS: a.MS\n1 s\n### RuntimeError: x\n"
     assert last_error(log) == "No such MS: a.MS"
-    assert "correct the name" in explained("DP3", log)
+    assert "correct the name" in dp3_says(log)
 
 
 def test_text_that_is_no_error_gives_no_hint() -> None:
@@ -557,8 +568,8 @@ def test_every_entry_was_said(request: pytest.FixtureRequest) -> None:
     """By the tests above, where all of them ran; alternatives within an entry are one message in other words."""
     if len(SAID) < len(DP3_CASES) + len(WSCLEAN_CASES) + len(REAL_CASES):
         pytest.skip("not all programs are here, or not all tests ran")
-    first = {next(pattern for pattern, _ in KNOWN_MESSAGES if re.search(pattern, text)) for text in SAID}
-    silent = {pattern for pattern, _ in KNOWN_MESSAGES} - first
+    first = {next(pattern for pattern in EVERY_ENTRY if re.search(pattern, text)) for text in SAID}
+    silent = set(EVERY_ENTRY) - first
     assert silent == SAID_ELSEWHERE
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.programs.progress import Progress, ProgressReader, peak_in, percent_done
+from lofarpipe.programs.base import Progress
+from lofarpipe.programs.progress import ProgressReader, percent_done
+from lofarpipe.programs.wsclean.log import peak_in
 from lofarpipe.support.plain_text import flux_text, printable
 
 LOGS = Path(__file__).parent / "logs"

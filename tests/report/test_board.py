@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from journal_events import began, ended, event, job_began, job_ended, run_began
-from lofarpipe.programs.progress import Progress
+from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations, time_left_s
 from lofarpipe.report.run_state import RunState
 

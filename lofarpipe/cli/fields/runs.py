@@ -22,7 +22,7 @@ from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.options import Option, check_value
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.programs.find import job_environment
-from lofarpipe.programs.registry import program_of_type
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.parset import split_list
 
 #: What a field gets at least before another one runs beside it, unless --at-once says how many: WSClean and DP3 use
@@ -102,7 +102,8 @@ def _need(pipeline: Pipeline) -> tuple[int, float, int]:
     for step in flattened(pipeline.steps):
         for key, found in (("cores", cores), ("memory_gb", memory_gb), ("gpus", gpus)):
             found.append(_number(step.control.get(key, "0")))
-        gpus.append(1.0 if step.arguments.get("idg-mode") == "hybrid" else 0.0)
+        program = KNOWN_PROGRAMS.get(step.given.get("program", ""))
+        gpus.append(program.most_gpus(step.arguments) if program else 0)
     return int(max(cores)), max(memory_gb), int(max(gpus))
 
 
@@ -235,8 +236,8 @@ def _named_outputs(steps: Sequence[Step]) -> dict[str, str]:
 
 def _output_texts(step: Step) -> list[tuple[str, str]]:
     controls = [(f"control.{key}", step.control[key]) for key in OUTPUT_CONTROLS if key in step.control]
-    program = program_of_type(step.type)
-    key = program.output_key if program else ""
+    program = KNOWN_PROGRAMS.get(step.given.get("program", ""))
+    key = program.output_key if program else step.given.get("outputkey", "")
     return controls + ([(f"argument.{key}", step.arguments[key])] if key in step.arguments else [])
 
 

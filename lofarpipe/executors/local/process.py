@@ -18,7 +18,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.admission import Admitted
 from lofarpipe.executors.local.staging import commit, directories_of, make_directories, unwritten
 from lofarpipe.jobs import NOTE, Job, JobResult, duration_text, result_of
-from lofarpipe.programs.log_watch import Lookout, blank_outputs
+from lofarpipe.programs.log_watch import Lookout, output_fault
 from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
 
 LINE_BYTES = 240  # of the line that is kept free, line end included
@@ -132,7 +132,7 @@ def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) 
     if stopped:
         problem = f"stopped {after}: {stopped}"
         return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
-    seen = lookout.look() or blank_outputs(job) if result.ok and lookout is not None else None
+    seen = ((lookout.look() if lookout else None) or output_fault(job)) if result.ok else None
     if seen:
         return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
     missing = _missing(job) if result.ok else ""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from lofarpipe.programs.argv import PATHS
 from lofarpipe.support.utilities import files_of
 
-# Options whose value is one path, which may hold blanks. Source: wsclean without arguments, versions 3.1 and 3.5.
-PATHS = frozenset({"name", "temp-dir", "fits-mask", "casa-mask", "aterm-config", "facet-regions", "mwa-path"})
-PATHS |= {"reuse-psf", "reuse-dirty", "force-spectrum", "simulate-baseline-noise", "python-deconvolution"}
 # What a flag may be set to as a keyword: given, or not given.
 BOOLEANS = {"True": True, "true": True, "False": False, "false": False}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lofarpipe.programs.messages import explained
 from lofarpipe.programs.wsclean.build import WSCleanBuild, run_briefly
+from lofarpipe.programs.wsclean.log import MESSAGES
 
 # Options that the beam depends on; they are handed on.
 BEAM_OPTIONS = ("data-column", "mwa-path", "beam-model", "beam-mode", "beam-normalisation-mode")
@@ -57,7 +58,7 @@ def _probe(build: WSCleanBuild, path: str, more: Sequence[str]) -> str:
         code, said = run_briefly(build.path, [*how, *more, *PROBE, "-name", f"{folder}/probe", piece])
     if code == 0:
         return ""
-    reason = (explained("WSClean", said) or f"it exited with {code}").replace("\n", " ")
+    reason = (explained("WSClean", said, MESSAGES) or f"it exited with {code}").replace("\n", " ")
     return f"{build.name} cannot make the station beams of {Path(path).name}: {reason}"
 
 

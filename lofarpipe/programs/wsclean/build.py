@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.programs.find import quiet_environment
 
 ANSWER_TIMEOUT_S = 60
 # Gridders, and the flag that chose each of them before -gridder existed (3.2); w-stacking was the default then.
@@ -121,11 +121,6 @@ def _answer(path: Path, question: str) -> str:
         last = output.strip().split("\n")[-1][:300]
         raise PipelineError(f"{path} {question}: exited with {code}: '{last}'; repair the installation of WSClean")
     return output
-
-
-def quiet_environment() -> dict[str, str]:
-    """Return the variables without which WSClean and DP3 do not even start: one OpenBLAS thread, and HOME."""
-    return {"HOME": "/", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
 
 
 def run_briefly(path: Path, arguments: Sequence[str]) -> tuple[int, str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
-from lofarpipe.programs.base import Keywords, decimal_count
-from lofarpipe.programs.log_watch import DIVERGED
-from lofarpipe.programs.messages import explained
+from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, decimal_count
 from lofarpipe.programs.wsclean.arguments import given_options, without_flags
 from lofarpipe.programs.wsclean.build import GRIDDER_FLAGS, WSCleanBuild, describe
 from lofarpipe.programs.wsclean.check import check, has_option
@@ -24,8 +20,17 @@ from lofarpipe.programs.wsclean.gridder import (
     resolve_gridder,
     uses_idg,
 )
+from lofarpipe.programs.wsclean.log import (
+    MAX_PEAK_JY,
+    MAX_RISE,
+    MESSAGES,
+    Deconvolution,
+    find_refusal,
+    progress_in,
+)
 from lofarpipe.programs.wsclean.options import SPECTRAL_FITS, added_flags, missing_files, settle_flags
 from lofarpipe.programs.wsclean.output import (
+    blank_images,
     changed_inputs,
     gpu_count,
     image_bytes,
@@ -44,10 +49,6 @@ MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and do
 SMALLEST_MEMORY_GB = 0.1
 WITH_BEAM = frozenset({*BEAM_FLAGS, "apply-primary-beam"})
 OF_JOINED_CHANNELS = SPECTRAL_FITS | {"deconvolution-channels"}
-
-_COUNT = re.compile(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
-_UNDEFINED_PEAK = re.compile(r"^ ?Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
-_NOISE = re.compile(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
 
 
 def adapt(
@@ -132,51 +133,22 @@ def _share(options: Mapping[str, Sequence[str]], cores: int, memory_gb: float | 
     return share
 
 
-def find_refusal(log_text: str) -> str | None:
-    """Return what a log says went wrong, with what to do, also where WSClean exited with 0; None if nothing.
-
-    An exception is one. So is an image of nothing, which WSClean makes without complaint: no visibility was gridded,
-    or all were NaN, so that the noise of the first image is 0.
-    """
-    return explained("WSClean", log_text) or _empty_image(log_text)
-
-
-def _empty_image(log_text: str) -> str | None:
-    counts = [float(count) for count in _COUNT.findall(log_text)]
-    if counts and not any(counts):
-        return (
-            "WSClean gridded 0 visibilities, so the image is empty: all are flagged or NaN, or none is within "
-            "-minuv-l and -maxuv-l; correct the uv range, the column or the flags"
-        )
-    peak = _UNDEFINED_PEAK.search(log_text)
-    if peak and DIVERGED not in log_text:  # who stopped it has written that there, and told
-        return f"WSClean's deconvolution diverged: the peak of its residual is {peak[1]} Jy; lower mgain"
-    noise = _NOISE.search(log_text)
-    if noise and not _is_positive(noise[1]):
-        return (
-            f"WSClean found a noise of {noise[1]} Jy, so the image is empty or undefined: the visibilities are NaN or "
-            "0 in the column that was imaged; correct the column or the flags"
-        )
-    return None
-
-
-def _is_positive(text: str) -> bool:
-    try:
-        value = float(text)
-    except ValueError:
-        return False
-    return math.isfinite(value) and value > 0
-
-
-class WSClean:
+class WSClean(Program):
     """WSClean: gridder and spelling by build, cores and memory by job."""
 
     name = "WSClean"
     home = "https://wsclean.readthedocs.io"
+    executables = ("wsclean",)
+    install = "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean"
+    task = {"executable": "wsclean", "args_format": "wsclean"}
+    limits = {
+        "max_rise": Limit(MAX_RISE, "factor by which WSClean's peak residual may rise before the job is ended; 0: any"),
+        "max_peak_jy": Limit(MAX_PEAK_JY, "highest peak of WSClean's residual, Jy; 0: any"),
+    }
+    messages = MESSAGES
     output_key = "name"
     scratch_option = "temp-dir"
     is_run = True
-    reads_parset = False
 
     def version(self, executable: Path) -> str:
         """Return what ``--version`` says."""
@@ -203,6 +175,22 @@ class WSClean:
         build = describe(executable)
         return adapt(dict(keywords), list(flags), build, given.cores, given.memory_gb, given.gpus)
 
+    def detector(self, limits: Mapping[str, float]) -> Detector:
+        """Return what follows the peaks of the residual image."""
+        return Deconvolution(limits["max_rise"], limits["max_peak_jy"]).read
+
+    def line_reader(self) -> LineReader:
+        """Return what reads major iterations and peaks."""
+        return progress_in
+
+    def output_fault(self, written: Iterable[Path]) -> str:
+        """Return that all images are blank, if they are."""
+        names = blank_images(written)
+        if not names:
+            return ""
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return f"every pixel of {min(names)}{more} is NaN; look at the weights and the visibilities, or lower mgain"
+
     def complaint(self, log_text: str) -> str | None:
         """Return the known reason for which WSClean ended."""
         return find_refusal(log_text)
@@ -214,6 +202,10 @@ class WSClean:
         if gpus and not uses_idg(options, describe(executable)):
             gpus = 0
         return decimal_count("".join(options.get("j", ())[:1])), gpus
+
+    def most_gpus(self, keywords: Mapping[str, str]) -> int:
+        """Return one for IDG, if it is there."""
+        return gpu_count(given_options(keywords, []))
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
         """Return the value of ``-name``."""
@@ -240,3 +232,6 @@ class WSClean:
             size = reordered_bytes(keywords, flags, workdir)
             needs.append((workdir / scratch, size, "the reordered visibilities", True))
         return [Need(place, size, what, given_back) for place, size, what, given_back in needs if size]
+
+
+PROGRAM = WSClean()

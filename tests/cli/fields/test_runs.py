@@ -319,10 +319,13 @@ def test_two_fields_do_not_write_the_same_file(site: Path, capsys: pytest.Captur
     assert run("--check") == 0
 
 
-@pytest.mark.parametrize(("kind", "key"), [("wsclean", "name"), ("dp3", "msout"), ("executable_args", "")])
-def test_what_programs_write_is_compared_too(kind: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "key"),
+    [({"program": "wsclean"}, "name"), ({"program": "dp3"}, "msout"), ({"outputkey": "msout"}, "msout"), ({}, "")],
+)
+def test_what_programs_write_is_compared_too(task: dict[str, str], key: str) -> None:
     arguments = {"name": "/x/image", "msout": "/x/image"}
-    one, two = (Step(name, name, "recipe", kind, {"sip_file": "none"}, arguments) for name in ("a", "b"))
+    one, two = (Step(name, name, "recipe", "t", {"sip_file": "none"}, arguments, task) for name in ("a", "b"))
     assert _named_outputs([one, two]) == ({"/x/image": f"b.argument.{key}"} if key else {})
 
 

@@ -16,7 +16,8 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import WORTHLESS
 from lofarpipe.jobs import Job, JobResult, Resources, Staged
 from lofarpipe.programs.find import job_environment
-from lofarpipe.programs.log_watch import Detector, Lookout, blank_outputs
+from lofarpipe.programs.log_watch import Lookout, output_fault
+from lofarpipe.programs.wsclean.log import Deconvolution
 from made_images import write_image
 from small_sets import SetShape, make_set
 
@@ -91,7 +92,7 @@ def test_images_without_a_number_are_worthless(tmp_path: Path, program: str) -> 
 
 def test_stage_that_is_gone_has_no_images(tmp_path: Path) -> None:
     staged = Staged(("true",), tmp_path / "gone", tmp_path)
-    assert blank_outputs(make_job(tmp_path, "", staged=staged)) == ""
+    assert output_fault(make_job(tmp_path, "", staged=staged)) == ""
 
 
 def test_solver_that_stalled_is_seen_at_the_end(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_real_wsclean_is_not_stopped(tmp_path: Path) -> None:
 
 def test_only_what_was_appended_is_read(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
-    lookout = Lookout(log, Detector("wsclean", {}))
+    lookout = Lookout(log, Deconvolution().read)
     assert lookout.look() is None  # it is not there yet
     with log.open("w") as stream:
         stream.write("Initial peak: 1 Jy at 1,2\nInitial peak: na")
@@ -155,4 +156,4 @@ def test_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("lofarpipe.programs.log_watch.LONGEST_LINE_BYTES", 10)
     log = tmp_path / "a.log"
     log.write_bytes(b"." * 100_000 + b"\nInitial peak: nan Jy at 1,2\n")
-    assert "nan" in (Lookout(log, Detector("wsclean", {})).look() or "")
+    assert "nan" in (Lookout(log, Deconvolution().read).look() or "")

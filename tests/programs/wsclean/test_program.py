@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.programs.argv import build_argv
-from lofarpipe.programs.log_watch import Detector
+from lofarpipe.programs.log_watch import sign_in
 from lofarpipe.programs.wsclean.arguments import given_options, number, without_flags
+from lofarpipe.programs.wsclean.log import Deconvolution
 from lofarpipe.programs.wsclean.program import (
     WSCleanBuild,
     adapt,
@@ -404,7 +405,7 @@ def test_deconvolution_that_diverged_is_a_refusal_although_it_exits_with_0():
 
 def test_deconvolution_that_was_stopped_is_told_once():
     log = (Path(__file__).parents[1] / "logs" / "wsclean_nan.log").read_text()
-    seen = Detector("wsclean", {}).feed(log.splitlines())
+    seen = sign_in(log.splitlines(), Deconvolution().read)
     assert find_refusal(f"{log}\n### stopped: {seen}\n") is None
 
 
