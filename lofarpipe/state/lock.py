@@ -81,6 +81,11 @@ class RunLock:
     not live is replaced; of several that would do so, one does. Times are compared with those of the same file server,
     so that no clock has to be right.
 
+    SoftFileLease of filelock 4.3 was tried in its place, and keeps less of tests/state/test_lock.py: it takes the lock
+    from a living run of our earlier versions after 2 s, because their record is not of its form, and at once from one
+    on another machine of the same host name; one elsewhere is watched for the whole lease, whether it lives or not; a
+    file that somebody removed is not made again; who dies while it takes over leaves files that stay.
+
     Attributes
     ----------
     notice: what was found, for people; "" if nobody held it.
