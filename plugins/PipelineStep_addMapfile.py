@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.support.data_map import DataMap, DataProduct
-from lofarpipe.support.data_products import products_of_parset
+from lofarpipe.support.data_map import DataMap, DataProduct, products_of_parset
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.support.data_map import DataMap, DataProduct
-from lofarpipe.support.data_products import products_of_parset
+from lofarpipe.support.data_map import DataMap, DataProduct, products_of_parset
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)

@@ -19,7 +19,7 @@ from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.state.history import History
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import Entry, Parset, unquote
-from lofarpipe.support.variables import expand_environment
+from lofarpipe.support.parset_text import expand_environment
 
 HEADER = "# Everything that this run was told: base, field, ready steps and command line in one file.\n"
 

@@ -24,7 +24,7 @@ from lofarpipe.report.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.report.screen import Screen, shows_live
 from lofarpipe.report.summary import summary
 from lofarpipe.state.lock import STALE_S, Holder
-from lofarpipe.support.plain_text import printable
+from lofarpipe.support.utilities import printable
 
 JOURNAL = "journal.jsonl"
 LOOK_S = 1.0  # between two looks of --follow

@@ -18,7 +18,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.state.jobs import LOCAL
 from lofarpipe.state.uptodate import Began
-from lofarpipe.support.files import remove_unfinished
+from lofarpipe.support.utilities import remove_unfinished
 
 NAMED = 5  # jobs in a warning
 

@@ -27,8 +27,7 @@ from lofarpipe.state.history import Event, History, fingerprint, texts_of
 from lofarpipe.state.inplace import Stamps, UnsafeJobs, changes_since
 from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger
 from lofarpipe.state.uptodate import Began, Identity, text_of
-from lofarpipe.support.plain_text import printable
-from lofarpipe.support.utilities import append_whole, few_files, files_of, write_atomically
+from lofarpipe.support.utilities import append_whole, few_files, files_of, printable, write_atomically
 
 LONGEST_LINE = 500  # characters of a log's line that are shown to people
 

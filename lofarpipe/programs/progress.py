@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from lofarpipe.programs.base import Progress
-from lofarpipe.support.plain_text import printable
+from lofarpipe.support.utilities import printable
 
 LONGEST_LINE = 10_000  # characters that are looked at
 OUR_NOTE = "### "  # in a log of ours: not what the program wrote

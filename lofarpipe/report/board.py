@@ -22,8 +22,7 @@ from lofarpipe.report.run_state import (
     RunState,
     StepState,
 )
-from lofarpipe.support.plain_text import printable
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.utilities import files_of, printable
 
 MARKS = {WAITING: "·", RUNNING: "▶", DONE: "✓", FAILED: "✗", SKIPPED: "✓", INTERRUPTED: "!"}
 PLAIN_MARKS = {WAITING: " ", RUNNING: ">", DONE: "+", FAILED: "x", SKIPPED: "=", INTERRUPTED: "!"}

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from lofarpipe.report.run_state import JobState, Picture, RunState
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
-from lofarpipe.support.plain_text import printable
 from lofarpipe.support.processes import boot_id, resident_bytes
-from lofarpipe.support.utilities import uncollected
+from lofarpipe.support.utilities import printable, uncollected
 
 
 def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -> float | None:

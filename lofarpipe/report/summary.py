@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.jobs import duration_text
-from lofarpipe.support.plain_text import printable
+from lofarpipe.support.utilities import printable
 
 MOST_PRODUCTS = 8
 MOST_STEPS = 3
@@ -112,7 +112,7 @@ def _quality(facts: Mapping[str, object]) -> list[str]:
 
 def _number_text(value: float, unit: str) -> str:
     if unit.startswith("Jy"):
-        from lofarpipe.support.plain_text import flux_text
+        from lofarpipe.support.utilities import flux_text
 
         return flux_text(value) + unit.removeprefix("Jy")
     return f"{value:.4g} {unit}".rstrip()

@@ -310,3 +310,37 @@ def tally_data_map(data: Any, pattern: str, logger: Any = None) -> list[bool]:
 
 def _warn_deprecated(old: str, new: str) -> None:
     warnings.warn(f"{old} is deprecated; use {new}", DeprecationWarning, stacklevel=3)
+
+
+COMPONENT = "DataProducts"
+
+
+def products_of_parset(filename: str | Path, identifier: str) -> list[DataProduct]:
+    """Return the products under ``DataProducts.<identifier>`` of a parset: its locations, filenames and skip.
+
+    A location is ``host:directory``. Where no skip is given, no product is skipped.
+
+    Raises
+    ------
+    DataMapError
+        If the parset has no such products, or the lists differ in length, or a location names no host.
+    """
+    from lofarpipe.support.parset import Parset
+
+    parset = Parset.read(filename)
+    parts = next((key.split(".") for key in parset.keywords() if COMPONENT in key.split(".")), [COMPONENT])
+    prefix = ".".join([*parts[: parts.index(COMPONENT) + 1], identifier])
+    if f"{prefix}.locations" not in parset or f"{prefix}.filenames" not in parset:
+        raise DataMapError(f"{filename}: no {COMPONENT}.{identifier}.locations and .filenames; correct the identifier")
+    locations, names = parset.vector(f"{prefix}.locations"), parset.vector(f"{prefix}.filenames")
+    skip = parset.getBoolVector(f"{prefix}.skip") if f"{prefix}.skip" in parset else [False] * len(names)
+    if not len(locations) == len(names) == len(skip):
+        counts = f"{len(locations)} locations, {len(names)} filenames, {len(skip)} skip"
+        raise DataMapError(f"{filename}: {prefix} has {counts}; one of each per product is needed")
+    products = []
+    for location, name, flag in zip(locations, names, skip, strict=True):
+        host, colon, directory = location.partition(":")
+        if not colon:
+            raise DataMapError(f"{prefix}.locations: '{location}' names no host; host:directory is needed")
+        products.append(DataProduct(host, f"{directory.rstrip('/')}/{name}", flag))
+    return products

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lofarpipe.support.data_map import load_data_map, store_data_map, tally_data_map, validate_data_maps
-from lofarpipe.support.more_utilities import group_iterable
 from lofarpipe.support.parset import Parset
+from lofarpipe.support.utilities import group_iterable
 
 __all__ = ["gvds_iterator", "load_data_map", "store_data_map", "tally_data_map", "validate_data_maps"]
 

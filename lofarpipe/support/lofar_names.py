@@ -1,6 +1,6 @@
-"""The names of the package ``lofar`` that third-party plugins and scripts import, where no LOFAR is installed.
+"""The names of ``lofar`` and ``pyrap`` that third-party plugins and scripts import, where these are not installed.
 
-Source: doc/spec/lofarpipe.md, section 5.3.
+``pyrap`` is what casacore's Python bindings were called. Source: doc/spec/lofarpipe.md, sections 5.3 and 7.4.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PACKAGE = "lofar"
+PACKAGES = ("lofar", "lofar.parameterset", "pyrap")
 #: What stands for a module; imported when it is asked for.
 STANDS_FOR = {
     "lofar.bdsm": "bdsf",
     "lofar.parameterset": "lofarpipe.support.parameterset",
     "lofar.parameterset._pyparameterset": "lofarpipe.support.parameterset",
+    **{
+        f"pyrap.{name}": f"casacore.{name}"
+        for name in ("fitting", "functionals", "images", "measures", "quanta", "tables", "util")
+    },
 }
 _OF_RECIPES = "it is for recipes of LOFAR's engine, which do not run here; write a plugin, or a script with main(...)"
 #: Modules that nothing stands for, and what to do.
@@ -38,16 +42,16 @@ REMEDIES = {
 }
 
 
-class LofarNames:
-    """Finds and loads ``lofar.<name>``, unless there is a real package ``lofar``: it is asked last."""
+class FormerNames:
+    """Finds and loads ``lofar.<name>`` and ``pyrap.<name>``, unless there is such a real package: it is asked last."""
 
     @classmethod
     def find_spec(cls, name: str, _path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
         if name in REMEDIES:
             raise ModuleNotFoundError(f"no module {name!r} without LOFAR's software: {REMEDIES[name]}", name=name)
-        if name != PACKAGE and name not in STANDS_FOR:
+        if name not in PACKAGES and name not in STANDS_FOR:
             return None
-        return ModuleSpec(name, cls, is_package=name in (PACKAGE, "lofar.parameterset"))  # type: ignore[arg-type]
+        return ModuleSpec(name, cls, is_package=name in PACKAGES)  # type: ignore[arg-type]
 
     @staticmethod
     def create_module(_spec: ModuleSpec) -> None:
@@ -55,6 +59,6 @@ class LofarNames:
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
-        """Put the module that stands for this one in its place."""
+        """Put the module that stands for this one in its place; nothing is imported before."""
         if module.__name__ in STANDS_FOR:
             sys.modules[module.__name__] = importlib.import_module(STANDS_FOR[module.__name__])

@@ -21,17 +21,20 @@ from lofarpipe.support.parset_text import (
     Entry,
     ParsetError,
     Record,
+    Substitution,
     boolean,
     canonical,
+    expand_environment,
     integer,
     lex,
+    may_have_placeholders,
+    placeholders,
     real,
     split_list,
     unquote,
     whole_lines,
 )
 from lofarpipe.support.utilities import uncollected, write_atomically
-from lofarpipe.support.variables import Substitution, expand_environment, may_have_placeholders, placeholders
 
 REPLACE = "pipeline.replace."
 _DEFINES = ("!", REPLACE)  # how the keys of definitions start

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import ast
+import functools
 import gc
 import importlib
+import itertools
+import math
 import os
+import re
+import shutil
 import signal
 import subprocess
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.support.files import unfinished_name
-
-# Modules that have what plugins import from here: two of them import this one, and most processes need none.
+LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
+OLD_S = 86400.0  # nobody writes one of these for a day: one of another machine is left over
+_NAME = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.tmp")
+_UNPRINTABLE = r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+Filename = str | os.PathLike[str]
+izip_longest = itertools.zip_longest
+# What plugins import from here, and the modules that have it: they import this one, and most processes need neither.
 _ELSEWHERE = {
-    "parset": ("get_parset", "patch_parset"),
-    "pipelinelogging": ("log_process_output", "log_time"),
-    "more_utilities": (
-        *("delete_directory", "deprecated", "disk_usage", "get_mountpoint", "group_iterable", "is_iterable"),
-        *("izip_longest", "read_initscript", "socket_recv", "spawn_process"),
-    ),
+    **dict.fromkeys(("get_parset", "patch_parset"), "lofarpipe.support.parset"),
+    **dict.fromkeys(("log_process_output", "log_time"), "lofarpipe.support.pipelinelogging"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _ELSEWHERE.items():
-        if name in names:
-            return getattr(importlib.import_module(f"lofarpipe.support.{module}"), name)
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -208,3 +214,177 @@ def _log_output(process: subprocess.CompletedProcess[str], logger: Any) -> None:
         logger.debug(process.stdout)
     if process.stderr:
         logger.warning(process.stderr)
+
+
+def unfinished_name(path: Path) -> Path:
+    """Return the name under which this process writes ``path`` until it is complete.
+
+    It is ``.<name>.<host>.<process>.tmp``, beside the file.
+    """
+    return path.with_name(f".{path.name[:LONGEST_NAME]}.{_host()}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def unfinished_directory(path: Path) -> Iterator[Path]:
+    """Yield a directory beside ``path`` in which it can be made; it is removed afterwards with all that is in it."""
+    directory = unfinished_name(path)
+    directory.mkdir()
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_unfinished(directories: Iterable[Path]) -> list[Path]:
+    """Remove what processes that were killed left in directories, not below them; return what was removed.
+
+    What a living process of this machine writes, or in the last day one of another machine, stays.
+    """
+    left = [path for directory in directories for path in _unfinished(directory) if _is_left_over(path)]
+    for path in left:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return left
+
+
+def _unfinished(directory: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
+        yield from (Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name))
+
+
+def _is_left_over(path: Path) -> bool:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return False
+    if match["host"] == _host():
+        return not Path("/proc", match["process"]).exists()
+    try:
+        return path.stat().st_mtime < time.time() - OLD_S
+    except FileNotFoundError:  # it got its name
+        return False
+
+
+def _host() -> str:
+    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+
+
+def deprecated(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that warns, when it is called, that it should not be used any more."""
+
+    @functools.wraps(func)
+    def warned(*args: Any, **kwargs: Any) -> Any:
+        warnings.warn(f"{func.__name__} is deprecated", DeprecationWarning, stacklevel=2)
+        return func(*args, **kwargs)
+
+    return warned
+
+
+def get_mountpoint(path: Filename) -> str:
+    """Return where the file system of a path is mounted."""
+    place = Path(path).absolute()
+    return str(next(above for above in (place, *place.parents) if above.is_mount()))
+
+
+def delete_directory(dirname: Filename) -> None:
+    """Remove a directory with all that is in it; nothing happens where there is none.
+
+    Raises
+    ------
+    OSError
+        If something in it cannot be removed.
+    """
+    if os.path.lexists(dirname):
+        shutil.rmtree(dirname)
+
+
+def disk_usage(*paths: Filename) -> int:
+    """Return the bytes that files, and directories with all that is in them, have together; 0 for what is not there."""
+    return sum(place.lstat().st_size for path in map(Path, paths) if os.path.lexists(path) for place in _all_in(path))
+
+
+def _all_in(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        for below in path.iterdir():
+            yield from _all_in(below)
+
+
+def is_iterable(obj: object) -> bool:
+    """Return whether one can go through an object."""
+    return isinstance(obj, Iterable) or hasattr(obj, "__getitem__")
+
+
+def group_iterable(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    """Yield tuples of ``size`` elements; the last may be shorter."""
+    elements = iter(iterable)
+    while group := tuple(itertools.islice(elements, size)):
+        yield group
+
+
+def read_initscript(logger: Any, filename: Filename, shell: str = "/bin/sh") -> dict[str, str]:
+    """Return the environment that a shell has after it has read a script; nothing where there is no script."""
+    if not Path(filename).exists():
+        logger.warning(f"{filename}: no such script; the environment stays as it is")
+        return {}
+    command = [shell, "-c", '. "$1" >&2; env -0', shell, str(Path(filename).absolute())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    pairs = (entry.partition("=") for entry in done.stdout.split("\0"))
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def spawn_process(
+    cmd: Sequence[str],
+    logger: Any,
+    cwd: Filename | None = None,
+    env: Mapping[str, str] | None = None,
+    max_tries: int = 2,  # noqa: ARG001 - what cannot be started is an error at once
+    max_timeout: int = 30,  # noqa: ARG001
+) -> subprocess.Popen[str]:
+    """Start a program with pipes for its standard streams, in a directory that is made; ``communicate`` waits for it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+    if cwd:
+        Path(cwd).mkdir(parents=True, exist_ok=True)
+    logger.debug(f"Running: {' '.join(cmd)}")
+    pipe = subprocess.PIPE
+    return subprocess.Popen(cmd, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def socket_recv(socket: Any, numbytes: int) -> bytes:
+    """Return so many bytes from a socket.
+
+    Raises
+    ------
+    OSError
+        If the other side closes it before.
+    """
+    received = bytearray()
+    while len(received) < numbytes:
+        piece = socket.recv(numbytes - len(received))
+        if not piece:
+            raise OSError(f"the connection was closed after {len(received)} of {numbytes} bytes")
+        received += piece
+    return bytes(received)
+
+
+def printable(line: str) -> str:
+    """Return text without control characters but line ends, and without blanks at its end: it cannot move a cursor."""
+    if line.isprintable():  # as most is
+        return line.rstrip()
+    return re.sub(_UNPRINTABLE, "", line.expandtabs(1)).rstrip()
+
+
+def flux_text(value_jy: float) -> str:
+    """Return a flux density in Jy as people read it: ``189.5 mJy``."""
+    if not math.isfinite(value_jy) or value_jy == 0:
+        return f"{value_jy:g} Jy"
+    for unit, factor in (("MJy", 1e-6), ("kJy", 1e-3), ("Jy", 1.0), ("mJy", 1e3)):
+        if abs(value_jy) * factor >= 0.9995:
+            return f"{value_jy * factor:.4g} {unit}"
+    return f"{value_jy * 1e6:.4g} µJy"

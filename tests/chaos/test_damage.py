@@ -14,7 +14,7 @@ import pytest
 
 from chaos_products import differing, left_over, names, products
 from chaos_site import Site, wait_for
-from lofarpipe.support.files import unfinished_name
+from lofarpipe.support.utilities import unfinished_name
 
 pytestmark = pytest.mark.timeout(900)
 

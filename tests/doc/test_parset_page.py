@@ -11,7 +11,8 @@ from doc_pages import REPOSITORY, code_words, column_words, table
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, control_keys, read_value
 from lofarpipe.pipeline.plugins import STEP_PREFIX, load
 from lofarpipe.programs.argv import FORMATS, build_argv
-from lofarpipe.support import map_text, parset_text, variables
+from lofarpipe.support import map_text, parset_text
+from lofarpipe.support import parset_text as variables
 
 PARSET_PAGE, MIGRATING_PAGE = (REPOSITORY / "doc" / name for name in ("parset.md", "migrating.md"))
 TYPES = {

@@ -10,7 +10,7 @@ import pytest
 from lofarpipe.programs.base import Progress
 from lofarpipe.programs.progress import ProgressReader, percent_done
 from lofarpipe.programs.wsclean.log import peak_in
-from lofarpipe.support.plain_text import flux_text, printable
+from lofarpipe.support.utilities import flux_text, printable
 
 LOGS = Path(__file__).parent / "logs"
 

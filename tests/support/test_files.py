@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.support.files import remove_unfinished, unfinished_directory, unfinished_name
+from lofarpipe.support.utilities import remove_unfinished, unfinished_directory, unfinished_name
 
 
 def left_by_a_process(path: Path) -> Path:
     """Return a file that a process which has ended left unfinished."""
     code = (
-        "import sys; from pathlib import Path; from lofarpipe.support.files import unfinished_name\n"
+        "import sys; from pathlib import Path; from lofarpipe.support.utilities import unfinished_name\n"
         "name = unfinished_name(Path(sys.argv[1])); name.touch(); print(name)"
     )
     return Path(subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from lofarpipe.support import variables
-from lofarpipe.support.parset_text import ParsetError
-from lofarpipe.support.variables import Substitution, expand_environment, placeholders
+from lofarpipe.support import parset_text as variables
+from lofarpipe.support.parset_text import ParsetError, Substitution, expand_environment, placeholders
 
 
 def substituted(text, **definitions):

@@ -11,7 +11,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.quality.sky_image import INDEX_KEY
 from lofarpipe.imaging.quality.statistics import ISLAND_SIGMA, PEAK_SIGMA
-from lofarpipe.support.files import unfinished_directory
+from lofarpipe.support.utilities import unfinished_directory
 
 # The head of a list without sources; PyBDSF writes none then.
 EMPTY_LIST = (

@@ -19,7 +19,7 @@ from lofarpipe.imaging.ms.survey import SetSurvey
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened_field
 from lofarpipe.imaging.quality.statistics import MAD_TO_SIGMA
 from lofarpipe.imaging.weighting.noise import NoiseUnknownError, visibility_rms_jy
-from lofarpipe.support.plain_text import flux_text
+from lofarpipe.support.utilities import flux_text
 
 Floats = NDArray[np.float64]
 

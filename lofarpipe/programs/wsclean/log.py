@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lofarpipe.programs.base import Progress
 from lofarpipe.programs.messages import HEAP, explained
 from lofarpipe.programs.progress import COUNT
-from lofarpipe.support.plain_text import flux_text
+from lofarpipe.support.utilities import flux_text
 
 if TYPE_CHECKING:
     from lofarpipe.imaging.ms.messages import Messages

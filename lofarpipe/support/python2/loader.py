@@ -250,12 +250,11 @@ def _directories() -> list[str]:
 
 def install() -> None:
     """Make ``pyrap``, names of ``lofar``, what stands beside plugins, and Python 2 importable in this process."""
-    from lofarpipe.support.lofar_names import LofarNames
-    from lofarpipe.support.pyrap_names import PyrapNames
+    from lofarpipe.support.lofar_names import FormerNames
 
     if _PythonPath not in sys.meta_path:
         place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0
         sys.meta_path.insert(place, _PythonPath)
-    for finder in (_Neighbours, PyrapNames, LofarNames):
+    for finder in (_Neighbours, FormerNames):
         if finder not in sys.meta_path:
             sys.meta_path.append(finder)

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from lofarpipe.support.pyrap_names import PyrapNames
+from lofarpipe.support.lofar_names import FormerNames
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.python2.loader import Loader, import_from, line_of, load_module, take_notices
 
@@ -290,7 +290,7 @@ def test_loader_takes_any_name(write, tmp_path):
 @pytest.fixture
 def _no_real_pyrap(monkeypatch):
     """Ask our finder before the search path: some builds of casacore's bindings bring a pyrap of their own."""
-    monkeypatch.setattr(sys, "meta_path", [PyrapNames, *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [FormerNames, *sys.meta_path])
     for name in [name for name in sys.modules if name.split(".")[0] == "pyrap"]:
         monkeypatch.delitem(sys.modules, name)
 
@@ -313,9 +313,9 @@ def test_pyrap_has_nothing_else():
 def test_nothing_heavy_is_imported_before_it_is_needed():
     code = (
         "import sys; from lofarpipe.support.python2 import loader as python2\n"
-        "from lofarpipe.support.pyrap_names import PyrapNames\n"
+        "from lofarpipe.support.lofar_names import FormerNames\n"
         "python2.install(); a = 'fissix' in sys.modules\n"
-        "PyrapNames.exec_module(type(sys)('pyrap')); print(a, 'casacore' in sys.modules)"
+        "FormerNames.exec_module(type(sys)('pyrap')); print(a, 'casacore' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
