@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from astropy.visualization.wcsaxes import WCSAxes
-from astropy.visualization.wcsaxes.frame import RectangularFrame
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse, Rectangle
 
-from lofarpipe.imaging.quality.figures import STYLE, save_figure
+from lofarpipe.imaging.quality.figures import BLANK_COLOUR, STYLE, draw_beam, label_sky, save_figure
 from lofarpipe.imaging.quality.sky_image import (
     DYNAMIC_RANGE_KEY,
     INTEGRATION_TIME_KEY,
@@ -28,8 +24,6 @@ from lofarpipe.imaging.quality.statistics import central_part, robust_rms
 DARKEST_RMS, BRIGHTEST_RMS = -4.0, 16.0
 INCHES = 9.0
 MIN_DPI, MAX_DPI = 150, 400
-BEAM_COLOUR, BLANK_COLOUR, GRID_COLOUR = "#c8102e", "#dfe6ee", "#3b6ea5"
-SMALLEST_SHOWN_BEAM = 0.004  # of the image width; a smaller one is enlarged, and the label says so
 
 
 def plot_rms(image: SkyImage) -> tuple[float, str]:
@@ -72,7 +66,9 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
     if image.has_beam:
         size = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
         beam = f"{size}, PA {image.beam_angle_deg:.0f}\N{DEGREE SIGN}"
-    band = f"{image.frequency_hz / 1e6:.3f} MHz, {_bandwidth(image)} wide"
+    width_hz = image.bandwidth_hz
+    bandwidth = f"{width_hz / 1e6:.2f} MHz" if width_hz >= 1e6 else f"{width_hz / 1e3:.1f} kHz"
+    band = f"{image.frequency_hz / 1e6:.3f} MHz, {bandwidth} wide"
     return "\n".join(
         [
             f"{name}   Stokes {image.stokes[0]}   {band}{exposure}",
@@ -80,11 +76,6 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
             f"beam {beam}",
         ]
     )
-
-
-def _bandwidth(image: SkyImage) -> str:
-    width_hz = image.bandwidth_hz
-    return f"{width_hz / 1e6:.2f} MHz" if width_hz >= 1e6 else f"{width_hz / 1e3:.1f} kHz"
 
 
 def draw_image(image: SkyImage, rms: float, origin: str) -> Figure:
@@ -101,55 +92,22 @@ def draw_image(image: SkyImage, rms: float, origin: str) -> Figure:
         height, width = image.plane.shape
         figure = Figure(figsize=(INCHES, 1.6 + (INCHES - 2.2) * min(2.0, max(0.5, height / width))))
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot(projection=image.celestial, frame_class=RectangularFrame)
+        axes = figure.add_subplot(projection=image.celestial)
         grey = mpl.colormaps["gray_r"].with_extremes(bad=BLANK_COLOUR)
         limits = {"vmin": DARKEST_RMS * rms, "vmax": BRIGHTEST_RMS * rms}
         shown = axes.imshow(image.plane, origin="lower", cmap=grey, interpolation="antialiased", **limits)
-        _label_sky(axes)
+        label_sky(axes)
         if image.has_beam:
-            _draw_beam(axes, image)
+            cell_arcsec = abs(image.axis("DEC").increment) * 3600
+            beam_pixels = (image.beam_major_arcsec / cell_arcsec, image.beam_minor_arcsec / cell_arcsec)
+            draw_beam(axes, width, beam_pixels, image.beam_angle_deg)
         axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
         _draw_colour_bar(figure, axes, shown, rms)
         axes.set_title(image_title(image, rms, origin), fontsize=9.5, loc="left", linespacing=1.5)
     return figure
 
 
-def _label_sky(axes: WCSAxes) -> None:
-    """Put names, ticks and a faint grid on the axes."""
-    for coordinate, name in zip(axes.coords, ("Right ascension (J2000)", "Declination (J2000)"), strict=True):
-        coordinate.set_axislabel(name, minpad=0.7)
-        coordinate.grid(color=GRID_COLOUR, alpha=0.25, linestyle="-", linewidth=0.6)
-        coordinate.set_ticks(number=6)
-        coordinate.display_minor_ticks(True)
-    axes.coords[0].set_ticklabel(exclude_overlapping=True)
-
-
-def _draw_beam(axes: WCSAxes, image: SkyImage) -> None:
-    """Draw the restoring beam into the lower left corner, enlarged where it would be too small to see."""
-    width = image.plane.shape[1]
-    cell_arcsec = abs(image.axis("DEC").increment) * 3600
-    major, minor = image.beam_major_arcsec / cell_arcsec, image.beam_minor_arcsec / cell_arcsec
-    enlarged = max(1, math.ceil(SMALLEST_SHOWN_BEAM * 4 * width / major))
-    box = max(major * enlarged * 1.6, 0.05 * width)
-    margin = 0.012 * width
-    axes.add_patch(Rectangle((margin, margin), box, box, facecolor="white", edgecolor="black", linewidth=0.7, zorder=4))
-    # Position angles run from north through east, which is left: counter-clockwise from the y axis.
-    ellipse = Ellipse(
-        (margin + box / 2, margin + box / 2),
-        minor * enlarged,
-        major * enlarged,
-        angle=image.beam_angle_deg,
-        facecolor=BEAM_COLOUR,
-        edgecolor="none",
-        zorder=5,
-    )
-    axes.add_patch(ellipse)
-    label = "beam" if enlarged == 1 else f"beam, {enlarged} x enlarged"
-    plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
-    axes.text(2 * margin + box, margin * 1.5, label, ha="left", va="bottom", fontsize=8.5, zorder=5, bbox=plain)
-
-
-def _draw_colour_bar(figure: Figure, axes: WCSAxes, shown: Any, rms: float) -> None:
+def _draw_colour_bar(figure: Figure, axes: Any, shown: Any, rms: float) -> None:
     """Draw the colour bar: flux per beam on the right, multiples of the rms on the left."""
     scale, unit = (1.0, "Jy/beam") if rms >= 0.1 else (1e3, "mJy/beam") if rms >= 1e-5 else (1e6, "μJy/beam")
     bar = figure.colorbar(shown, ax=axes, pad=0.02, fraction=0.046, aspect=30, extend="both")

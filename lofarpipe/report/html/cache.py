@@ -14,8 +14,9 @@ from typing import Any
 import lofarpipe
 from lofarpipe.support.utilities import write_atomically
 
-VERSION = 1  # of what is kept; that of another one, or of another release, is made anew
+VERSION = 2  # of what is kept; that of another one, or of another release, is made anew
 KEPT_IN = Path("jobs") / ".report"
+FIGURES = ("beam", "noise", "uv", "smearing", "fluxes", "positions")
 ENDINGS = {"flat": "-image.fits", "corrected": "-image-pb.fits", "beam": "-primary-beam.fits"}
 # What WSClean puts before that: of the whole band, and else of a channel or a time, or of a polarisation beside I.
 OF_THE_BAND = re.compile(r"-MFS(-I)?$")
@@ -133,7 +134,7 @@ def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, A
     """Return the previews of the flat-noise and the corrected image, as far as there are any."""
 
     def make(path: Path) -> dict[str, Any]:
-        from lofarpipe.report.html.sky import preview
+        from lofarpipe.report.html.figures import preview
 
         return dataclasses.asdict(preview(path))
 

@@ -1,25 +1,46 @@
-"""The figures of the page: primary beam, noise over the field, and how an image compares with what is known."""
+"""The pictures of the page: sky images, primary beam, noise, and how an image compares with what is known.
+
+A sky image is drawn with its axes, for pages without a script and for readers of other programs; and beside that it is
+in greys, from which the script of the page makes the one that zooms. The grey of a pixel is the asinh of its flux, so
+that noise and the brightest source both keep their digits: steps of less than a tenth of the noise near zero, and of a
+few per cent at the peak.
+"""
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import AsinhLocator, Locator, MaxNLocator
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
-from lofarpipe.imaging.quality.figures import STYLE
-from lofarpipe.imaging.quality.statistics import tile_rms
-from lofarpipe.report.html.sky import NoPictureError, averaged, data_uri, open_plane
+from lofarpipe.imaging.quality.figures import BLANK_COLOUR, STYLE, draw_beam, label_sky
+from lofarpipe.imaging.quality.statistics import central_part, robust_rms, tile_rms
 
+LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 MB
+SOFTENING_RMS = 2.0  # below this many times the noise the asinh is nearly linear
+LOWEST_RMS = -20.0  # nothing is darker than this
+LEVELS = 254  # 255 is blank
+LINEAR_RMS = (-4.0, 16.0)  # from white to black, times the noise; page.js has the same
+DRAWN_SIDE = 700  # pixels of a sky image with axes
+SKY_INCHES, SKY_PLACE, BAR_PLACE = (6.0, 6.6), (0.17, 0.22, 0.81, 0.7364), (0.17, 0.095, 0.81, 0.02)
+MOST_FLUX_STEPS = 5  # of a linear scale
+FLUX_GAP = 0.11  # between two fluxes, part of the bar
 SIZE_INCHES = (5.2, 4.3)
 DPI = 130
 MAP_SIDE = 300  # pixels of a map that is drawn
@@ -30,6 +51,231 @@ RING_WIDTHS = 12
 HIGHEST_NOISE = 3.0  # of the map's colours, in units of its median
 UV_PIXELS = 1000
 INK, EMPHASIS, FAINT = "#1b3a6b", "#c8102e", "#8a94a6"
+
+Pixels = NDArray[np.float32]
+Tick = tuple[float, float, str]  # place, part of a scale; flux; its text in another unit
+
+
+class NoPictureError(ValueError):
+    """A file has nothing to show, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture of an image and its numbers; everything is plain, so that it can be kept as JSON.
+
+    ``factor`` image pixels, along both axes, became one pixel of the picture. The flux of a grey level g is
+    ``softening_jy * sinh(lowest + (highest - lowest) * (254 - g) / 254)``; g = 255 is blank.
+    """
+
+    name: str
+    drawn: str  # data URI: with axes, colour bar and beam
+    greys: str  # data URI of a PNG, north up
+    width: int  # pixels of the greys
+    height: int
+    factor: int
+    image_width: int
+    image_height: int
+    softening_jy: float
+    lowest: float
+    highest: float
+    noise_jy: float  # of the averaged image: averaging lowers it
+    unit: str
+    scale_unit: str  # of the fluxes beside a scale
+    scales: dict[str, list[Tick]]  # of the script
+    reference_pixel: tuple[float, float]  # CRPIX, from 1
+    reference_deg: tuple[float, float]  # CRVAL
+    increment_deg: tuple[float, float]  # CDELT
+    is_sin: bool  # whether the script can compute world coordinates
+    beam_deg: tuple[float, float, float] | None  # BMAJ, BMIN, BPA
+
+
+def open_plane(path: Path) -> tuple[NDArray[Any], fits.Header]:
+    """Return the first plane of an image, (y, x), which stays on the disk until it is used, and the header.
+
+    Raises
+    ------
+    NoPictureError
+        If there is no such file, or no image of two axes or more in it.
+    """
+    try:
+        with fits.open(path, memmap=True) as opened:
+            pixels, header = opened[0].data, opened[0].header.copy()
+    except (OSError, ValueError, TypeError) as err:
+        raise NoPictureError(f"{path}: cannot be read as FITS: {err}") from err
+    if pixels is None or pixels.ndim < 2 or not pixels.size:
+        raise NoPictureError(f"{path}: holds no image in its first unit")
+    return pixels.reshape(-1, *pixels.shape[-2:])[0], header
+
+
+def averaged(plane: NDArray[Any], factor: int) -> Pixels:
+    """Return the mean of blocks of ``factor`` x ``factor`` pixels; blank pixels do not count, blank blocks are NaN.
+
+    Blocks at the upper and right edge may hold fewer pixels. Memory: a strip of ``factor`` rows at a time.
+    """
+    height, width = plane.shape
+    starts = np.arange(0, width, factor)
+    rows = []
+    for first in range(0, height, factor):
+        strip = np.asarray(plane[first : first + factor], np.float64)
+        known = np.isfinite(strip)
+        total = np.add.reduceat(np.where(known, strip, 0.0).sum(axis=0), starts)
+        count = np.add.reduceat(known.sum(axis=0), starts)
+        rows.append(np.divide(total, count, out=np.full(len(starts), np.nan), where=count > 0))
+    return np.asarray(rows, np.float32)
+
+
+def preview(path: Path, largest_side: int = LARGEST_SIDE) -> Preview:
+    """Return the pictures of an image, and its numbers.
+
+    Raises
+    ------
+    NoPictureError
+        If the image cannot be read, or is blank or constant.
+    """
+    plane, header = open_plane(path)
+    factor = math.ceil(max(plane.shape) / largest_side)
+    small = averaged(plane, factor)
+    try:
+        noise_jy = robust_rms(central_part(small))
+    except ValueError as err:
+        raise NoPictureError(f"{path}: {err}") from err
+    softening_jy = SOFTENING_RMS * noise_jy
+    companded = np.arcsinh(small / softening_jy)
+    lowest = max(float(np.nanmin(companded)), math.asinh(LOWEST_RMS / SOFTENING_RMS))
+    highest = float(np.nanmax(companded))
+    low_jy, high_jy = (edge * noise_jy for edge in LINEAR_RMS)
+    scale_unit, per_unit = unit_of_scales(str(header.get("BUNIT", "")), noise_jy)
+    return Preview(
+        name=path.name,
+        drawn=_uri(sky_figure(small, header, factor, softening_jy, (lowest, highest)), "png"),
+        greys=_grey_png(companded, lowest, highest),
+        width=small.shape[1],
+        height=small.shape[0],
+        factor=factor,
+        image_width=plane.shape[1],
+        image_height=plane.shape[0],
+        softening_jy=softening_jy,
+        lowest=lowest,
+        highest=highest,
+        noise_jy=noise_jy,
+        unit=str(header.get("BUNIT", "")),
+        scale_unit=scale_unit,
+        scales={
+            "asinh": flux_ticks(low_jy, softening_jy * math.sinh(highest), softening_jy, per_unit),
+            "linear": flux_ticks(low_jy, high_jy, None, per_unit),
+        },
+        **_coordinates(header),
+    )
+
+
+def _grey_png(companded: Pixels, lowest: float, highest: float) -> str:
+    """Return the greys of a picture as a data URI, bright sources dark, its first row at the top."""
+    part = np.clip((companded - lowest) / (highest - lowest), 0, 1)
+    greys = np.where(np.isfinite(part), LEVELS - np.rint(part * LEVELS), 255)
+    return _png_uri(Image.fromarray(np.flipud(greys).astype(np.uint8)))
+
+
+def sky_figure(
+    small: Pixels, header: fits.Header, factor: int, softening_jy: float, companded: tuple[float, float]
+) -> Figure:
+    """Return a sky image with coordinates, as far as the header has them, a colour bar, and the restoring beam.
+
+    ``small`` is the image of the header, averaged by ``factor``; white and black are ``companded``, as in `Preview`.
+    """
+    coarser = math.ceil(max(small.shape) / DRAWN_SIDE)
+    shown = np.arcsinh(averaged(small, coarser) / softening_jy)
+    height, width = (factor * coarser * size for size in shown.shape)
+    facts, world = _coordinates(header), _world(header)
+    with _drawing():
+        figure = Figure(figsize=SKY_INCHES)
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes(SKY_PLACE, projection=world)
+        grey = mpl.colormaps["gray_r"].with_extremes(bad=BLANK_COLOUR)
+        low, high = companded
+        extent = (-0.5, width - 0.5, -0.5, height - 0.5)
+        drawn = axes.imshow(shown, origin="lower", extent=extent, cmap=grey, vmin=low, vmax=high)
+        if world is None:
+            axes.set(xlabel="pixels", ylabel="pixels")
+        else:
+            label_sky(axes)
+        if facts["beam_deg"] and facts["increment_deg"][1]:
+            major, minor = (size / abs(facts["increment_deg"][1]) for size in facts["beam_deg"][:2])
+            draw_beam(axes, width, (major, minor), facts["beam_deg"][2])
+        unit, per_unit = unit_of_scales(str(header.get("BUNIT", "")), softening_jy / SOFTENING_RMS)
+        ticks = flux_ticks(softening_jy * math.sinh(low), softening_jy * math.sinh(high), softening_jy, per_unit)
+        bar = figure.colorbar(drawn, cax=figure.add_axes(BAR_PLACE), orientation="horizontal", label=unit)
+        bar.set_ticks([math.asinh(flux / softening_jy) for _, flux, _ in ticks], labels=[text for *_, text in ticks])
+    return figure
+
+
+def _world(header: fits.Header) -> WCS | None:
+    """Return the world coordinates of an image, None where they are not known."""
+    keys = (f"{name}{axis}" for name in ("CRPIX", "CRVAL", "CDELT") for axis in (1, 2))
+    if any(key in header and _number(header, key) is None for key in keys):  # astropy would take it for 0
+        return None
+    world = WCS(header, fix=False).celestial
+    return world if world.naxis == 2 else None
+
+
+def unit_of_scales(unit: str, noise_jy: float) -> tuple[str, float]:
+    """Return the unit of fluxes beside the greys, fit for what is faint, and how many of it are one of the image's."""
+    if unit.upper() != "JY/BEAM":
+        return unit, 1.0
+    units = ((1.0, ""), (1e3, "m"))
+    bright_jy = LINEAR_RMS[1] * noise_jy
+    factor, prefix = next(((many, name) for many, name in units if bright_jy * many >= 1), (1e6, "μ"))
+    return f"{prefix}Jy/beam", factor
+
+
+def flux_ticks(low: float, high: float, softening: float | None, per_unit: float = 1.0) -> list[Tick]:
+    """Return round fluxes along a scale from white to black; ``softening`` is that of the asinh, None is linear.
+
+    Powers of ten come before their multiples, and each keeps its distance from the others.
+    """
+    norm: Normalize
+    locators: Sequence[Locator]
+    if softening is None:
+        norm, locators = Normalize(low, high), [MaxNLocator(MOST_FLUX_STEPS, steps=(1, 2, 5, 10))]
+    else:
+        norm = AsinhNorm(softening, low, high)
+        locators = [AsinhLocator(softening, symthresh=0, subs=subs) for subs in (None, (5,), (2,))]
+    ticks: dict[float, float] = {}
+    for locator in locators:
+        for flux in sorted(map(float, locator.tick_values(low, high)), key=abs):
+            at = round(float(norm(flux)), 6)
+            if 0 <= at <= 1 and all(abs(at - other) >= FLUX_GAP for other in ticks):
+                ticks[at] = flux
+    return [(at, flux, f"{flux * per_unit:.6g}".replace("-", "−")) for at, flux in sorted(ticks.items())]
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return bytes as an address that holds them."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _coordinates(header: fits.Header) -> dict[str, Any]:
+    """Return what the page needs to compute world coordinates, and the restoring beam."""
+    numbers = {
+        key: [_number(header, f"{name}{axis}") for axis in (1, 2)]
+        for key, name in (("reference_pixel", "CRPIX"), ("reference_deg", "CRVAL"), ("increment_deg", "CDELT"))
+    }
+    is_sin = str(header.get("CTYPE1", "")) == "RA---SIN" and str(header.get("CTYPE2", "")) == "DEC--SIN"
+    beam = [_number(header, key) for key in ("BMAJ", "BMIN", "BPA")]
+    everything = [number for pair in numbers.values() for number in pair]
+    return {
+        **{key: tuple(0.0 if number is None else number for number in pair) for key, pair in numbers.items()},
+        # Rotated or sheared axes, and slanted projections, are for programs that know all of the standard.
+        "is_sin": is_sin and None not in everything and not any(key.startswith(("PC", "CD1_", "PV")) for key in header),
+        "beam_deg": tuple(beam) if beam[0] and beam[1] and beam[2] is not None else None,
+    }
+
+
+def _number(header: fits.Header, key: str) -> float | None:
+    """Return a header value if it is a finite number."""
+    value = header.get(key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None
 
 
 def _figure() -> tuple[Figure, Axes]:
@@ -45,7 +291,7 @@ def _uri(figure: Figure, kind: str) -> str:
         figure.savefig(stream, format="svg", metadata={"Date": None})
         return data_uri(stream.getvalue(), "image/svg+xml")
     figure.savefig(stream, format="png", dpi=DPI)
-    return data_uri(stream.getvalue(), "image/png")
+    return _png_uri(Image.open(stream).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE))
 
 
 def _drawing() -> Any:
@@ -230,14 +476,16 @@ def shrunk_picture(path: Path, side: int = UV_PIXELS) -> str:
     NoPictureError
         If it cannot be read.
     """
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as err:
         raise NoPictureError(f"{path}: cannot be read as a picture: {err}") from err
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return _png_uri(picture.quantize(256))
+
+
+def _png_uri(picture: Image.Image) -> str:
     stream = io.BytesIO()
-    picture.quantize(256).save(stream, "PNG", optimize=True)
+    picture.save(stream, "PNG", compress_level=7)
     return data_uri(stream.getvalue(), "image/png")

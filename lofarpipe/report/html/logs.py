@@ -19,7 +19,6 @@ COMMANDS_BYTES = 1_500_000
 MOST_JOBS = 3_000  # on the page
 HEAD_PART = 0.3  # of a log that is cut; the end tells more
 COUNTERS = re.compile(r"(@\d+)+/")  # of loops, in the name of a job
-PLAIN_BYTES = b"\n" + bytes(range(0x20, 0x7F))
 UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -56,11 +55,14 @@ def shown_steps(state: RunState, job_directory: Path) -> list[ShownStep]:
     count = sum(map(len, chosen.values()))
     each = max(SHORTEST_BYTES, min(LONGEST_BYTES, BUDGET_BYTES // max(1, count)))
     longest_command = max(300, min(COMMAND_CHARACTERS, COMMANDS_BYTES // max(1, count)))
-    shown = []
-    for name, step in state.steps.items():
-        jobs = tuple(_shown(job, commands, each, longest_command) for job in chosen[name])
-        shown.append(ShownStep(step, jobs, len(step.jobs) - len(jobs)))
-    return shown
+    return [
+        ShownStep(
+            step,
+            tuple(_shown(job, commands, each, longest_command) for job in chosen[name]),
+            len(step.jobs) - len(chosen[name]),
+        )
+        for name, step in state.steps.items()
+    ]
 
 
 def _chosen(step: StepState, most: int) -> list[JobState]:
@@ -121,13 +123,7 @@ def read_log(path: str, limit: int) -> LogText:
         head, tail, omitted = _ends(path, limit)
     except OSError as err:
         return LogText(problem=f"{path}: {err.strerror or err}")
-    return LogText(_text(head), _text(tail) if tail else "", omitted)
-
-
-def _text(content: bytes) -> str:
-    if content.isascii() and not content.translate(None, PLAIN_BYTES):  # as most are; to look at letters takes longer
-        return content.decode("ascii")
-    return page_text(content.decode("utf-8", "replace"))
+    return LogText(head.decode("utf-8", "replace"), tail.decode("utf-8", "replace"), omitted)
 
 
 def _ends(path: str, limit: int) -> tuple[bytes, bytes, int]:

@@ -18,7 +18,6 @@ PLOT = 56.0
 TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
 MOST_TICKS = 8
 SHORTEST_BAR = 1.5
-STATES = {DONE: "done", FAILED: "failed", RUNNING: "running", INTERRUPTED: "interrupted"}
 
 
 class Bar(NamedTuple):
@@ -89,7 +88,11 @@ def timeline(state: RunState) -> Timeline | None:
     )
     start_s = min(step.started_s for step in steps if step.started_s is not None)
     span = _Span(start_s, max(now_s, start_s + 1e-3))
-    rows = _rows(_grouped(steps), span, state.run)
+    rows: list[Row] = []
+    for label, group in _grouped(steps).items():
+        y = rows[-1].y + rows[-1].height + GAP if rows else GAP
+        own = [job for step in group for job in step.jobs.values() if job.run == state.run and job.start_s is not None]
+        rows.append(_row(label, group, own, span, y))
     bottom = rows[-1].y + rows[-1].height + 2 * GAP
     jobs = [job for step in steps for job in step.jobs.values() if job.run == state.run]
     plots = _plots(jobs, state, span, bottom + ROW)
@@ -111,17 +114,6 @@ def _grouped(steps: Sequence[StepState]) -> dict[str, list[StepState]]:
     return shown | ({f"{len(names) - len(shown)} further steps": rest} if rest else {})
 
 
-def _rows(groups: dict[str, list[StepState]], span: _Span, run: int) -> list[Row]:
-    rows: list[Row] = []
-    y = GAP
-    for label, steps in groups.items():
-        jobs = [job for step in steps for job in step.jobs.values() if job.run == run and job.start_s is not None]
-        row = _row(label, steps, jobs, span, y)
-        rows.append(row)
-        y += row.height + GAP
-    return rows
-
-
 def _row(label: str, steps: Sequence[StepState], jobs: Sequence[JobState], span: _Span, y: float) -> Row:
     """Return one row: a bar for each job, or for each step without jobs, or an outline where these are too many."""
     many = f"{len(steps)} iterations" if len(steps) > 1 else ""
@@ -129,7 +121,12 @@ def _row(label: str, steps: Sequence[StepState], jobs: Sequence[JobState], span:
     if not jobs:
         if len(steps) > MOST_BARS:
             return _outlined(label, [_step_times(step, span) for step in steps], (), title, span, y)
-        return Row(label, y, ROW, tuple(_step_bar(step, span, y) for step in steps), "", title)
+        bars = []
+        for step in steps:
+            start_s, end_s = _step_times(step, span)
+            text = f"{step.name}: {duration_text(end_s - start_s)}"
+            bars.append(_bar(start_s, end_s, span, y, ROW, step.state, text))
+        return Row(label, y, ROW, tuple(bars), "", title)
     lanes = _lanes(jobs, span) if len(jobs) <= MOST_BARS else []
     if not lanes or max(lanes) >= MOST_LANES:
         failed = [job for job in jobs if job.state == FAILED][:MOST_BARS]
@@ -189,15 +186,12 @@ def _step_times(step: StepState, span: _Span) -> tuple[float, float]:
     return start_s, step.ended_s if step.ended_s is not None else span.end_s
 
 
-def _step_bar(step: StepState, span: _Span, y: float) -> Bar:
-    start_s, end_s = _step_times(step, span)
-    return _bar(start_s, end_s, span, y, ROW, step.state, f"{step.name}: {duration_text(end_s - start_s)}")
-
-
 def _bar(start_s: float, end_s: float, span: _Span, y: float, height: float, state: str, title: str) -> Bar:
     x = span.x(start_s)
     width = max(SHORTEST_BAR, span.x(end_s) - x)
-    return Bar(x, round(y, 1), round(width, 2), height, STATES.get(state, "done"), title)
+    return Bar(
+        x, round(y, 1), round(width, 2), height, state if state in (FAILED, RUNNING, INTERRUPTED) else DONE, title
+    )
 
 
 def _profile(uses: Iterable[tuple[float, float, float]], span: _Span) -> list[float]:

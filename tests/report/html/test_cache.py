@@ -142,9 +142,9 @@ def test_pictures_are_those_of_the_images(tmp_path: Path) -> None:
     write_images(tmp_path)
     made = pictures(Pieces(tmp_path), image_paths([tmp_path], {}))
     assert list(made) == ["flat", "corrected"]
-    assert made["flat"]["picture"].startswith("data:image/png")
+    assert all(made["flat"][name].startswith("data:image/png") for name in ("greys", "drawn"))
     kept = pictures(Pieces(tmp_path), image_paths([tmp_path], {}))
-    assert kept["flat"]["picture"] == made["flat"]["picture"]
+    assert kept["flat"]["greys"] == made["flat"]["greys"]
 
 
 def test_an_image_that_is_being_written_is_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.report.html import page as html_frame
 from lofarpipe.report.html import page as html_page
 from lofarpipe.report.html.page import main, page, write_page
 from made_images import write_image
@@ -168,7 +167,7 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_style_that_was_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(html_frame, "PLACE", tmp_path)
+    monkeypatch.setattr(html_page, "TEMPLATES", tmp_path)
     write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
     with pytest.raises(PipelineError, match=r"style\.css: No such file or directory; install the pipeline again"):
         page(tmp_path)
@@ -200,7 +199,7 @@ def test_a_page_without_pictures_needs_no_heavy_modules(tmp_path: Path) -> None:
 
 def test_the_command_can_be_copied(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "field", "argv": ["runner", "-s", "sets=[/d/L *.MS]"]}])
-    assert "runner -s &#x27;sets=[/d/L *.MS]&#x27;</pre>" in page(tmp_path)
+    assert "runner -s &#39;sets=[/d/L *.MS]&#39;</pre>" in page(tmp_path)
 
 
 def test_of_very_many_files_the_page_says_where_the_rest_is(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 // The sky images: scale, zoom, and coordinates under the pointer. Everything else of the page works without a script.
 (() => {
   const LEVELS = 254, BLANK = 255, LINEAR_LOW = -4, LINEAR_HIGH = 16, MOST_ZOOM = 40, DEG = Math.PI / 180;
-  // As html_axes.py has them: seconds of time or arcsec between ticks, how many of these, how far labels are apart, and the last.
+  // Seconds of time or arcsec between ticks, how many of these, how far labels are apart (parts of the edge), and the last.
   const RA_EDGE = { steps: [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600], most: 4.5, gap: 0.15, end: 0.92 };
   const DEC_EDGE = { steps: [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 72000], most: 7, gap: 0.08, end: 1 };
   const SAMPLES = 100;
@@ -58,7 +58,7 @@
     if (sky.is_sin) drawTicks(sky, at);
   }
 
-  // Coordinates at the edges, as html_axes.py has them for the whole image.
+  // Coordinates at the edges.
   function drawTicks(sky, at) {
     const parts = Array.from({ length: SAMPLES + 1 }, (_, place) => place / SAMPLES), { width, height } = sky.canvas;
     const here = (x, y) => skyAt(sky, (x - at.left) / at.scale * sky.factor + 0.5, (sky.height - (y - at.top) / at.scale) * sky.factor + 0.5);
@@ -92,7 +92,7 @@
       for (const [part, value] of found.sort((one, other) => one[0] - other[0])) {
         const apart = part - last >= gap && part <= end;
         if (apart) last = part;
-        ticks.push([part, apart ? label(value, step) : ""]);
+        ticks.push([part, value, apart ? label(value, step) : ""]);
       }
     }
     return ticks;
@@ -111,13 +111,18 @@
       element.textContent = text;
       return element;
     };
-    edge.replaceChildren(...ticks.flatMap(([part, label]) => {
-      const [line, text] = places(`${(100 * part).toFixed(2)}%`);
+    edge.replaceChildren(...ticks.flatMap(([part, , label]) => {
+      const [line, text] = places(`${(100 * part).toFixed(2)}%`, part);
       return label ? [made("line", line), made("text", text, label)] : [made("line", line)];
     }));
   }
 
-  const showScale = sky => sky.figure.querySelectorAll(".scale").forEach(scale => scale.toggleAttribute("hidden", scale.dataset.scale !== view.scale));
+  // Fluxes below the greys; one near the end has its end at its tick, or it would leave the figure.
+  function drawScale(sky) {
+    const scale = sky.figure.querySelector(".scale");
+    scale.dataset.scale = view.scale;
+    show(scale.querySelector("g"), sky.scales[view.scale], (tick, part) => [{ x1: tick, x2: tick, y1: 10, y2: 14 }, { x: tick, y: 25, class: part > 0.92 ? "last" : "" }]);
+  }
 
   // The restoring beam in the lower left corner, larger where it would not be seen, and then it says so.
   function drawBeam(sky, context, scale, ratio) {
@@ -237,8 +242,10 @@
   async function begin(numbers) {
     const figure = document.querySelector(`figure.sky[data-sky="${numbers.dataset.sky}"]`);
     const sky = { ...JSON.parse(numbers.textContent), figure, window: figure.querySelector(".window"), readout: figure.querySelector(".readout") };
-    const picture = figure.querySelector("img");
+    const picture = figure.querySelector("img.greys");
     await picture.decode();
+    figure.querySelector("img.picture").hidden = true;
+    figure.querySelector(".frame").hidden = false;
     sky.silent = sky.readout.textContent;
     sky.sheet = document.createElement("canvas");
     sky.sheet.width = sky.width; sky.sheet.height = sky.height;
@@ -251,7 +258,7 @@
     sky.window.append(sky.canvas);
     sky.window.classList.add("drawn-on");
     shade(sky);
-    showScale(sky);
+    drawScale(sky);
     listen(sky);
     skies.push(sky);
     draw(sky);
@@ -260,7 +267,7 @@
   for (const numbers of document.querySelectorAll("script.sky-numbers")) begin(numbers);
   const controls = document.getElementById("sky-controls");
   if (controls) {
-    controls.addEventListener("change", event => { view.scale = event.target.value; skies.forEach(shade); skies.forEach(showScale); drawAll(); });
+    controls.addEventListener("change", event => { view.scale = event.target.value; skies.forEach(shade); skies.forEach(drawScale); drawAll(); });
     controls.addEventListener("submit", event => event.preventDefault());
     document.getElementById("zoom-in").addEventListener("click", () => zoomBy(1.5));
     document.getElementById("zoom-out").addEventListener("click", () => zoomBy(1 / 1.5));
