@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from casacore.tables import table
 
-from lofarpipe.programs.dp3 import adapt
+from lofarpipe.programs.dp3 import adapt_keywords
 from lofarpipe.programs.find import find, job_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -54,7 +54,7 @@ def call(sets: Sequence[Path], result: Path, steps: Mapping[str, str]) -> Path:
         "msout.storagemanager.databitrate": "0",
         **steps,
     }
-    arguments = [f"{key}={value}" for key, value in adapt(keywords, cores=1).items()]
+    arguments = [f"{key}={value}" for key, value in adapt_keywords(keywords, cores=1).items()]
     environment = {**os.environ, **job_environment()}
     done = subprocess.run([find("DP3"), *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.beam.spectral import index_findings
 from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
-from lofarpipe.imaging.overwritten import RunFiles, overwritten_findings
+from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings
 from lofarpipe.imaging.plan.plan import channel_findings
 from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings, imaging_arguments
 from lofarpipe.support.utilities import exists, is_file
@@ -290,7 +290,7 @@ def _overwritten(options, site):
     with contextlib.suppress(PipelineError):  # said where the sets are looked at
         sets = expand_inputs(options.get("data_input_filenames", "[]"), Path.cwd())
     directories = [site[name] for name in DIRECTORIES_OF_SITE if site.get(name)]
-    return overwritten_findings(options, RunFiles(site.get("files", "").splitlines(), directories, sets))
+    return overwritten_findings(options, ProtectedFiles(site.get("files", "").splitlines(), directories, sets))
 
 
 def _field_findings(surveys, options):
@@ -410,12 +410,13 @@ def _beam_warnings(surveys, options):
     if not unsure or not given:
         return []
     from lofarpipe.programs.find import find
-    from lofarpipe.programs.wsclean.program import beam_notices, describe
+    from lofarpipe.programs.wsclean.program import beam_notices, describe_build
 
     column = {"data-column": [options["data_column"]]} if options.get("data_column") else {}
     try:
         return [
-            f"{WARNING}gridder: {line}" for line in beam_notices(given | column, unsure[:1], describe(find("wsclean")))
+            f"{WARNING}gridder: {line}"
+            for line in beam_notices(given | column, unsure[:1], describe_build(find("wsclean")))
         ]
     except PipelineError:
         return []  # said with the step

@@ -178,7 +178,7 @@ def load_record(path: Path) -> Facts:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RepeatPlan:
     """What is run."""
 
     argv: list[str]
@@ -186,7 +186,7 @@ class Plan:
     job_directory: Path
 
 
-def plan_repeat(record: Facts, options: argparse.Namespace) -> Plan:
+def plan_repeat(record: Facts, options: argparse.Namespace) -> RepeatPlan:
     """Write parset and configuration of the repetition below its job directory, and return the command.
 
     Raises
@@ -210,7 +210,7 @@ def plan_repeat(record: Facts, options: argparse.Namespace) -> Plan:
     sites = ["-c", str(config_file), "-j", name, "-r", runtime, "-w", working]
     words = [str(parset), *sites, *_kept(record), *(f"--set={text}" for text in options.set), *_volume(options)]
     argv = [sys.executable, "-P", "-m", "lofarpipe.cli", *words]
-    return Plan(argv, directory if directory.is_dir() else Path.cwd(), job_directory)
+    return RepeatPlan(argv, directory if directory.is_dir() else Path.cwd(), job_directory)
 
 
 def _first(record: Facts, key: str) -> str:
@@ -293,7 +293,7 @@ def _write(folder: Path, record: Facts, config: str) -> tuple[Path, Path]:
     return parset, config_file
 
 
-def _run(plan: Plan) -> int:
+def _run(plan: RepeatPlan) -> int:
     """Run the command where the first one was given; whatever ends this process ends it too.
 
     Raises

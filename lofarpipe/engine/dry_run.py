@@ -12,13 +12,13 @@ from pathlib import Path
 
 from lofarpipe.config import Settings
 from lofarpipe.engine.crew import notices_of
-from lofarpipe.engine.foresight import Foresight, NotKnown, Printout, kind_of
+from lofarpipe.engine.foresight import Foresight, NotKnown, Printout, shown_kind
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.overlay import Awaited, Shadow
 from lofarpipe.engine.prediction import Supposer, call_of
 from lofarpipe.engine.run import Run
-from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, command_lines
+from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_commands
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Executor
 from lofarpipe.pipeline.control import list_items
@@ -59,7 +59,7 @@ def dry_run(
         Reporters([Comments(shown)]),
         signals,
         shown.shadow,
-        lambda scope, name: kind_of(foresight, scope, name),
+        lambda scope, name: shown_kind(foresight, scope, name),
         lambda scope: PrintingCrew(shown, scope),
     ).execute()
     return shown.lines
@@ -97,7 +97,7 @@ class PrintingCrew:
         jobs.refuse_unsafe()
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
         for planned in jobs.pending:
-            self._tell(*command_lines([planned]), *_called(planned))
+            self._tell(*job_commands([planned]), *_called(planned))
         self._scope.journal.leave(jobs.entry, jobs.left)  # for as long as this dry run lives
 
     def record(self, step: Step, jobs: StepJobs, outputs: Outputs) -> None:

@@ -387,6 +387,6 @@ KINDS: Mapping[str, type[Shown[Any]]] = {
 }
 
 
-def kind_of(foresight: Foresight, scope: Scope, name: str) -> Kind[Any]:
+def shown_kind(foresight: Foresight, scope: Scope, name: str) -> Kind[Any]:
     """Return the kind of a step by its name."""
     return Broken(scope) if name == BROKEN else KINDS.get(name, ShownUnknown)(scope, foresight)

@@ -99,7 +99,7 @@ def done_facts(entry: str, planned: PlannedJob, result: JobResult, problem: str 
     }
 
 
-def result_of(planned: PlannedJob, event: Event) -> JobResult:
+def recorded_result(planned: PlannedJob, event: Event) -> JobResult:
     """Return the result of a job that was done before, with what its script returned in its place.
 
     Parameters

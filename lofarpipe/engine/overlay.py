@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.fingerprints import named_files, texts
-from lofarpipe.state.uptodate import Disk
+from lofarpipe.state.uptodate import FilesOnDisk
 
 
 @dataclass
@@ -73,7 +73,7 @@ def placeholder(step: str, key: str, place: int) -> str:
     return f"<{step}:{key}:{place:03d}>"
 
 
-class Shadow(Disk):
+class Shadow(FilesOnDisk):
     """The file ``<root>/a/b`` stands for ``/a/b``; what is not there is looked for under its own name.
 
     Parameters

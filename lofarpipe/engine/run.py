@@ -18,7 +18,7 @@ from lofarpipe.pipeline.steps import Step
 from lofarpipe.report import Journalled, Reporters
 from lofarpipe.state.history import History
 from lofarpipe.state.jobs import JobLedger
-from lofarpipe.state.uptodate import NEVER_DONE, Disk, Ledger
+from lofarpipe.state.uptodate import NEVER_DONE, FilesOnDisk, Ledger
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Run:
     journal: History
     reporters: Reporters
     signals: Sequence[int] = ()  # those that were received: whatever a plugin caught, they end the run
-    disk: Disk = field(default_factory=Disk)
+    disk: FilesOnDisk = field(default_factory=FilesOnDisk)
     kind_of: Callable[[Scope, str], Kind[Any]] = kind_of
     crew_of: Callable[[Scope], Crew] = WorkingCrew
 

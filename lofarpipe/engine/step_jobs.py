@@ -16,7 +16,7 @@ from typing import Protocol
 from lofarpipe.config import Settings
 from lofarpipe.engine.disk_check import with_estimate
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.journal_events import done_facts, executor_name, job_entry, result_of, start_facts
+from lofarpipe.engine.journal_events import done_facts, executor_name, job_entry, recorded_result, start_facts
 from lofarpipe.errors import WARNING
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.jobs import Executor, Interrupted, JobResult, JobStart
@@ -58,9 +58,9 @@ class CommandFile:
         is_new = self._names.keys().isdisjoint(planned.job.name for planned in jobs)
         is_last = not self._come_to(jobs)
         if is_new and is_last and len(pending) == len(jobs):
-            append_whole(self._path, "".join(f"{line}\n" for line in command_lines(pending)))
+            append_whole(self._path, "".join(f"{line}\n" for line in job_commands(pending)))
         else:
-            self._rewrite(command_lines(pending))
+            self._rewrite(job_commands(pending))
 
     def pass_over(self, jobs: Sequence[PlannedJob]) -> None:
         """Take the commands of a step that is not run again as they are."""
@@ -98,7 +98,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
 
 
-def command_lines(jobs: Sequence[PlannedJob]) -> list[str]:
+def job_commands(jobs: Sequence[PlannedJob]) -> list[str]:
     """Return ``<step>/<index>: <command>`` for each job, the command as one would type it."""
     return [f"{planned.job.name}: {shlex.join(planned.job.argv)}" for planned in jobs]
 
@@ -298,7 +298,7 @@ class StepJobs:
     def _result(self, planned: PlannedJob) -> JobResult:
         if planned.job.name in self._results:
             return self._results[planned.job.name]
-        return result_of(planned, self.kept[job_entry(self.entry, planned.job)])
+        return recorded_result(planned, self.kept[job_entry(self.entry, planned.job)])
 
     def _note_start(self, start: JobStart) -> None:
         planned = self._planned[start.name]

@@ -24,7 +24,7 @@ READ_BYTES = 65536
 
 
 @dataclass(frozen=True)
-class RunFiles:
+class ProtectedFiles:
     """The files of a run: its parsets and configuration, where it works, and the sets that it images."""
 
     parsets: Sequence[str] = ()
@@ -32,7 +32,7 @@ class RunFiles:
     sets: Sequence[str] = ()
 
 
-def overwritten_findings(options: Mapping[str, str], run: RunFiles) -> list[str]:
+def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> list[str]:
     """Return one line for each file that the options make the pipeline write, and that is, or will be, another one.
 
     ``options`` are those of the user, and the arguments of steps as ``<step>.argument.<key>``.
@@ -66,7 +66,7 @@ def _outputs(options: Mapping[str, str]) -> Iterator[tuple[str, str]]:
                 yield name, path
 
 
-def _of_the_run(real: str, root: str, run: RunFiles) -> str:
+def _of_the_run(real: str, root: str, run: ProtectedFiles) -> str:
     """Return what of the run a path is: a set, a file in one, a product; "" if none."""
     for path in map(os.path.realpath, run.sets):
         if real == path or real.startswith(path + os.sep):

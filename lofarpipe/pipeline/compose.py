@@ -23,14 +23,14 @@ _REFERRED = re.compile(r"(?<![\w+-])([\w+-]++)\.output")
 
 
 @dataclass(frozen=True)
-class SubPipeline:
+class EmbeddedPipeline:
     """What the step that stands for a sub-pipeline needs to know of it."""
 
     steps: list[str]  # blocks, under their names in the master
     mapfile: str  # pipeline.mapfile of the sub parset, or ""
 
 
-def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> SubPipeline:
+def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> EmbeddedPipeline:
     """Put the sub parset in ``path`` into ``master`` for the step ``name``; return its steps.
 
     Every key becomes ``<name>-<key>``. Definitions of the sub parset replace those of the master, and ``overrides``
@@ -65,7 +65,7 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
         entry = replaced.entry(key)
         master.set(key, entry.value, entry.file, entry.line, entry.comment)
     mapfile = own_keys.string("pipeline.mapfile") if "pipeline.mapfile" in own_keys else ""
-    return SubPipeline([f"{name}-{step}" for step in steps], mapfile)
+    return EmbeddedPipeline([f"{name}-{step}" for step in steps], mapfile)
 
 
 def _with_definitions(master: Parset, sub: Parset) -> Parset:

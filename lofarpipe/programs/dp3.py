@@ -177,7 +177,7 @@ _UNUSED = re.compile(r"\*\*\* WARNING: the following parset keywords were not us
 _UNUSED_NAME = re.compile(r"^ +- (\S+)", re.MULTILINE)
 
 
-def adapt(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
+def adapt_keywords(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
     """Return keywords with ``numthreads`` for what the job was given, and ``checkparset``, unless they are set.
 
     With ``checkparset`` DP3 ends with 1 before the first visibility is read if it did not use a keyword, but after it
@@ -195,7 +195,7 @@ def _reads_one_set(keywords: Mapping[str, str]) -> bool:
     return len(files_of(text)) == 1 and not set("*?") & set(text)
 
 
-def check(keywords: Mapping[str, str]) -> list[str]:
+def check_keywords(keywords: Mapping[str, str]) -> list[str]:
     """Return what in the arguments would give wrong results, harm the input, or not be used."""
     steps = step_names(keywords)
     findings = [f"{key}: {what}" for key, what in _unplaced(keywords, steps)]
@@ -380,13 +380,13 @@ class DP3(Program):
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
     ) -> list[str]:
         """Return what would give wrong results or harm the input."""
-        return check(dict(keywords))
+        return check_keywords(dict(keywords))
 
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments with ``numthreads``, and the check of unused keywords switched on."""
-        return adapt(dict(keywords), given.cores), list(flags), []
+        return adapt_keywords(dict(keywords), given.cores), list(flags), []
 
     def detector(self, limits: Mapping[str, float]) -> Detector:
         """Return what counts the solutions that did not converge."""

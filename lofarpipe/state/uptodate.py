@@ -41,7 +41,7 @@ class Began:
     kept: Mapping[str, str | None]  # what its jobs wrote that are not run again, and how they left it
 
 
-class Disk:
+class FilesOnDisk:
     """Where files are: under their names. A dry run, which writes none of them, has others."""
 
     def found(self, path: str) -> str:
@@ -59,7 +59,7 @@ class Ledger:
 
     history: History
     settings: Settings
-    disk: Disk = field(default_factory=Disk)
+    disk: FilesOnDisk = field(default_factory=FilesOnDisk)
     _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
     _makers: dict[str, dict[str, int]] = field(default_factory=dict)  # the same, by job where that is known
     _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text

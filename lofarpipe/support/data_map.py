@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
 
 from lofarpipe.support.lofarexceptions import DataMapError, MapFileError
-from lofarpipe.support.map_text import read_entries, texts_of
+from lofarpipe.support.map_text import list_literal_texts, read_entries
 from lofarpipe.support.utilities import files_of, uncollected, write_atomically
 
 __all__ = [
@@ -231,7 +231,7 @@ class MultiDataProduct(DataProduct):
 
 def _names(text: str) -> list[str]:
     """Return the names in a text as ``files_of`` does; the usual text takes a tenth of the time."""
-    names = texts_of(text)
+    names = list_literal_texts(text)
     return files_of(text) if names is None else [name for name in names if name]
 
 

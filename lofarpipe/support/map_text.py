@@ -303,7 +303,7 @@ def _text(token: re.Match[str]) -> str:
     return str(literal(token["quote"])) if "\\" in text else text
 
 
-def texts_of(text: str) -> list[str] | None:
+def list_literal_texts(text: str) -> list[str] | None:
     """Return the elements of a list literal of texts without a backslash, or None for any other text.
 
     As Python writes such a list, it is cut at its separators; any other is read text by text.

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.journal_events import done_facts, end_facts, executor_name, job_entry, result_of, start_facts
+from lofarpipe.engine.journal_events import (
+    done_facts,
+    end_facts,
+    executor_name,
+    job_entry,
+    recorded_result,
+    start_facts,
+)
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.jobs import Interrupted, Job, JobResult, JobStart, Staged
@@ -74,7 +81,7 @@ def test_result_comes_back_as_it_was(planned: PlannedJob, returned: str | None) 
     result = JobResult(job.name, 0, 1e9, 65.123, 60.5, 812.3, job.log, job.argv, label=job.label, memory_gb=4.0)
     facts = json.loads(json.dumps(done_facts("average", planned, result, None), default=str))
     planned.result.parent.joinpath("007.result.json").write_text("of a later try")
-    again = result_of(planned, facts)
+    again = recorded_result(planned, facts)
     assert (again.name, again.exit_code, again.ok) == ("average/007", 0, True)
     assert (again.duration_s, again.cpu_s, again.max_rss_mb) == (65.123, 60.5, 812.3)
     assert (again.log, again.argv, again.label, again.memory_gb) == (job.log, job.argv, "/data/a.ms", 4.0)

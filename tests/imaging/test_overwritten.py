@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lofarpipe.imaging.overwritten import RunFiles, overwritten_findings
+from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings
 
 FITS, XML, METADATA = (
     b"SIMPLE  =                    T",
@@ -25,7 +25,7 @@ def find(tmp_path):
     job, ms = tmp_path / "job", tmp_path / "a.MS"
     for folder in (job, ms):
         folder.mkdir()
-    run = RunFiles([put(tmp_path / "image.parset")], [str(job), str(tmp_path / "work")], [str(ms)])
+    run = ProtectedFiles([put(tmp_path / "image.parset")], [str(job), str(tmp_path / "work")], [str(ms)])
     usual = {"image_rootname": f"{job}/fullband"}
 
     def find(path, name="image_output_filenames", **more):

@@ -17,7 +17,7 @@ from lofarpipe.imaging.ms.inputs import check_sets
 from lofarpipe.imaging.ms.survey import survey_set
 from lofarpipe.imaging.plan.mapfiles import weight_bits
 from lofarpipe.imaging.plan.plan import plan_copies
-from lofarpipe.programs.dp3 import adapt
+from lofarpipe.programs.dp3 import adapt_keywords
 from small_sets import SetShape, add_field, change_column, drop_column, keep_rows, make_set, set_flags
 
 SLOTS, SLOT = 12, 15
@@ -77,7 +77,7 @@ def average(dp3, tmp_path):
                 "avg.timeresolution": repr(step_s),
                 "avg.freqresolution": repr(2 * group[0].channel_width_hz),
             }
-            code, log = run_real(dp3, tmp_path, adapt(keywords, 1))
+            code, log = run_real(dp3, tmp_path, adapt_keywords(keywords, 1))
             assert code == 0, log
             values |= unflagged(keywords["msout"])
         return Averaged(values, len(groups))

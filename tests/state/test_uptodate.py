@@ -15,7 +15,7 @@ from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.state.history import History
 from lofarpipe.state.journal import Journal
-from lofarpipe.state.uptodate import Disk, Ledger
+from lofarpipe.state.uptodate import FilesOnDisk, Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 # Two files are copied, changed in place, joined into files whose names only the program knows, and these are read.
@@ -340,7 +340,7 @@ def test_step_that_is_new_and_only_supposed_to_run(ledger: Ledger, site: Path) -
 def test_files_that_are_elsewhere(ledger: Ledger, site: Path) -> None:
     """A dry run keeps its own; they count, and maps that are put back are put there."""
 
-    class Elsewhere(Disk):
+    class Elsewhere(FilesOnDisk):
         def found(self, path: str) -> str:
             return path.replace("/out/", "/elsewhere/")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lofarpipe.support import map_text
 from lofarpipe.support.data_map import DataMap, DataMapError, MultiDataMap, MultiDataProduct
-from lofarpipe.support.map_text import parse_entries, read_entries, texts_of
+from lofarpipe.support.map_text import list_literal_texts, parse_entries, read_entries
 
 ERRORS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 TEXTS = st.text(st.sampled_from("ab/'\"\\\n[]{}(),: \u00e9\u2028\x07"), max_size=12)
@@ -153,9 +153,9 @@ def test_maps_of_many_entries_are_read_without_literal_eval(never_literal, tmp_p
 
 @given(st.lists(st.text("ab'\"\\, ", max_size=5)))
 def test_texts_of_a_list(texts):
-    found = texts_of(str(texts))
+    found = list_literal_texts(str(texts))
     assert found == texts if "\\" not in str(texts) else found is None
-    assert texts_of("[a,b]") is None
+    assert list_literal_texts("[a,b]") is None
 
 
 def test_what_python_finds_odd_is_not_said():

@@ -143,7 +143,7 @@ _REPEATED = re.compile(r"(?P<number>\d+)(?:\(x(?P<times>\d+)\))?")
 
 
 @dataclass(frozen=True)
-class Limit:
+class ResourceLimit:
     """So much of something, and the variables that say so."""
 
     number: float
@@ -155,8 +155,8 @@ class Allocation:
     """What one job of a queue may use on this machine; None: it does not say."""
 
     job: str  # for people: "job 123 of Slurm"
-    cores: Limit | None = None
-    memory: Limit | None = None  # 10^9 bytes
+    cores: ResourceLimit | None = None
+    memory: ResourceLimit | None = None  # 10^9 bytes
 
     def share(self, there: Resources) -> tuple[Resources, str]:
         """Return the smaller of what there is and what was given, and what was smaller for people; "" if nothing."""
@@ -190,7 +190,7 @@ def _slurm(environment: Mapping[str, str]) -> Allocation | None:
     return Allocation(f"job {number} of Slurm", cores, _slurm_memory(environment, cores))
 
 
-def _slurm_cores(environment: Mapping[str, str]) -> Iterator[Limit]:
+def _slurm_cores(environment: Mapping[str, str]) -> Iterator[ResourceLimit]:
     """Yield what the job, and the step in it, has on this node; of several tasks of a step each has its part.
 
     A batch script is one process: all that its job has on the node is its own, however many tasks were asked for.
@@ -200,18 +200,18 @@ def _slurm_cores(environment: Mapping[str, str]) -> Iterator[Limit]:
     of_job = _of_node(environment, "SLURM_JOB_CPUS_PER_NODE")
     of_task = _whole(environment, "SLURM_CPUS_PER_TASK")
     if on_node:
-        yield Limit(max(1, on_node // tasks), "SLURM_CPUS_ON_NODE")
+        yield ResourceLimit(max(1, on_node // tasks), "SLURM_CPUS_ON_NODE")
     if of_job:
-        yield Limit(max(1, of_job // tasks), "SLURM_JOB_CPUS_PER_NODE")
+        yield ResourceLimit(max(1, of_job // tasks), "SLURM_JOB_CPUS_PER_NODE")
     if of_task and (tasks > 1 or not (on_node or of_job)):
-        yield Limit(of_task, "SLURM_CPUS_PER_TASK")
+        yield ResourceLimit(of_task, "SLURM_CPUS_PER_TASK")
 
 
-def _slurm_memory(environment: Mapping[str, str], cores: Limit | None) -> Limit | None:
+def _slurm_memory(environment: Mapping[str, str], cores: ResourceLimit | None) -> ResourceLimit | None:
     if on_node := _whole(environment, "SLURM_MEM_PER_NODE"):  # 0: all that the node has
-        return Limit(on_node * MIB / GB / _tasks_here(environment), "SLURM_MEM_PER_NODE")
+        return ResourceLimit(on_node * MIB / GB / _tasks_here(environment), "SLURM_MEM_PER_NODE")
     each = _whole(environment, "SLURM_MEM_PER_CPU")
-    return Limit(each * cores.number * MIB / GB, "SLURM_MEM_PER_CPU") if each and cores else None
+    return ResourceLimit(each * cores.number * MIB / GB, "SLURM_MEM_PER_CPU") if each and cores else None
 
 
 def _tasks_here(environment: Mapping[str, str]) -> int:
@@ -243,7 +243,7 @@ def _lsf(environment: Mapping[str, str]) -> Allocation | None:
     words = environment.get("LSB_MCPU_HOSTS", "").split()  # host number host number
     slots = {host.partition(".")[0]: count for host, count in zip(words[::2], words[1::2], strict=False)}
     own = slots.get(socket.gethostname().partition(".")[0], "")
-    return replace(there, cores=Limit(int(own), "LSB_MCPU_HOSTS")) if there and own.isdigit() else there
+    return replace(there, cores=ResourceLimit(int(own), "LSB_MCPU_HOSTS")) if there and own.isdigit() else there
 
 
 def _sge(environment: Mapping[str, str]) -> Allocation | None:
@@ -253,7 +253,7 @@ def _sge(environment: Mapping[str, str]) -> Allocation | None:
 def _counted(environment: Mapping[str, str], queue: str, job: str, names: tuple[str, ...]) -> Allocation | None:
     """Return a job of which the first variable that is there and a number tells the cores; all need that of the job."""
     number = environment.get(job, "")
-    cores = next((Limit(count, name) for name in names if (count := _whole(environment, name))), None)
+    cores = next((ResourceLimit(count, name) for name in names if (count := _whole(environment, name))), None)
     return Allocation(f"job {number} of {queue}", cores) if number and cores else None
 
 

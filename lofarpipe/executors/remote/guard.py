@@ -29,7 +29,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import NOT_WRITTEN
 from lofarpipe.executors.local.signals import ENDING
-from lofarpipe.executors.remote.lease import Claim, ClaimRefused, beat, check, take
+from lofarpipe.executors.remote.lease import Claim, ClaimRefused, beat, check_claim, take
 from lofarpipe.executors.remote.order import Order, read_order, write_record
 from lofarpipe.jobs import Interrupted, Job, JobResult, Resources, result_of
 
@@ -139,7 +139,7 @@ class Guard:
             beats.join()
         result = replace(result, node=self._own.node, memory_gb=self._order.job.memory_gb)
         try:
-            check(self._order, self._own)
+            check_claim(self._order, self._own)
             write_record(self._order, result)
         except (ClaimRefused, OSError) as err:
             return _say(f"{result.name}: {result.reason()}; this was not recorded: {err}", REFUSED)

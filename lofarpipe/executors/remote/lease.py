@@ -129,11 +129,11 @@ def take(order: Order) -> Claim:
     )
     if not _write_exclusively(order.claim(own.number), json.dumps(asdict(own))):
         raise ClaimRefused(f"{order.path}: another guard was faster")
-    check(order, own)
+    check_claim(order, own)
     return own
 
 
-def check(order: Order, own: Claim) -> None:
+def check_claim(order: Order, own: Claim) -> None:
     """See to it that a claim is still valid.
 
     Raises
@@ -157,7 +157,7 @@ def beat(order: Order, own: Claim) -> None:
     OSError
         If the file server does not do it.
     """
-    check(order, own)
+    check_claim(order, own)
     os.utime(order.claim(own.number))
 
 

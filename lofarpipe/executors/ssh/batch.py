@@ -42,7 +42,7 @@ ANSWER_S = 15.0  # beyond the grace: an agent that has not ended its jobs by the
 UNREACHED = os.EX_UNAVAILABLE
 
 
-class Owner(Protocol):
+class HostOwner(Protocol):
     """Who has the hosts: the executor."""
 
     options: SshOptions
@@ -83,12 +83,12 @@ class Running:
     lost_because: str = ""
 
 
-class Batch:
+class SshBatch:
     """The jobs of one ``run``."""
 
     def __init__(
         self,
-        owner: Owner,
+        owner: HostOwner,
         jobs: Sequence[Job],
         on_done: DoneCallback | None,
         on_start: StartCallback | None,
@@ -184,7 +184,7 @@ class Batch:
         self._running[name] = Running(place, order, host, is_retry, Lookout.of(job))
         cards = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         try:
-            order.script.write_text(script_text(order, host, self._owner.options, cards), errors="surrogateescape")
+            order.script.write_text(guard_input(order, host, self._owner.options, cards), errors="surrogateescape")
         except OSError as err:
             raise PipelineError(f"{job.name}: {order.script} cannot be written: {err.strerror}") from err
         host.send(f"run {name}")
@@ -358,7 +358,7 @@ class Batch:
             )
 
 
-def script_text(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
+def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
     """Return what a guard reads: facts, the beginning of the record, and how the program is started.
 
     Parameters

@@ -11,7 +11,7 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.signals import Cancellable
 from lofarpipe.executors.remote.order import BEAT_S, new_attempt
-from lofarpipe.executors.ssh.batch import Batch
+from lofarpipe.executors.ssh.batch import SshBatch
 from lofarpipe.executors.ssh.host import LIMIT_S, TRIES, Host
 from lofarpipe.executors.ssh.options import SshOptions, is_here
 from lofarpipe.jobs import DoneCallback, Job, JobResult, Resources, StartCallback, ended_result
@@ -89,7 +89,7 @@ class SshExecutor(Cancellable):
                 self._settle(watch.wait, self.must_end)
             if not self.must_end():
                 self._refuse_impossible(jobs)
-            batch = Batch(self, jobs, on_done, on_start, watch)
+            batch = SshBatch(self, jobs, on_done, on_start, watch)
             batch.work()
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 

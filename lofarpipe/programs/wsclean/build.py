@@ -63,7 +63,7 @@ class WSCleanBuild:
         return tuple(gridder for gridder in known if not missing.get(gridder))
 
 
-def describe(path: str | Path) -> WSCleanBuild:
+def describe_build(path: str | Path) -> WSCleanBuild:
     """Return what ``--version`` and ``--help`` of a WSClean program say; asked once for each state of the file.
 
     Raises

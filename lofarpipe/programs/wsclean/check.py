@@ -60,7 +60,9 @@ RANGES = {
 }
 
 
-def check(keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild, gpus: int) -> list[str]:
+def check_arguments(
+    keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild, gpus: int
+) -> list[str]:
     """Return everything in the arguments of a job that this build would refuse, or take and do wrong.
 
     Values that are not known yet are left out by the caller. What remains is also shown to WSClean itself

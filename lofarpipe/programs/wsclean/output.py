@@ -90,7 +90,7 @@ PIXEL_BYTES = 4
 Options = Mapping[str, Sequence[str]]
 
 
-def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None:  # noqa: ARG001 - as for other programs
+def image_name_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None:  # noqa: ARG001 - as for other programs
     """Return the argument that names the images; None if there is none, or if images of this name are read."""
     flags = [flag_name(argument) for argument in argv]
     places = [index + 1 for index, flag in enumerate(flags) if flag == "name"]
@@ -99,7 +99,7 @@ def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None
     return OutputArgument(places[0], "", argv[places[0]], None if WRITES_NOTHING in flags else "-*.fits")
 
 
-def changed_inputs(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path = Path()) -> list[str]:
+def written_sets(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path = Path()) -> list[str]:
     """Return the measurement sets into which a call writes: model visibilities, or imaging weights.
 
     WSClean fills MODEL_DATA after cleaning unless ``-no-update-model-required`` is there, and with ``-predict`` always.

@@ -9,8 +9,8 @@ from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, decimal_count
 from lofarpipe.programs.wsclean.arguments import given_options, without_flags
-from lofarpipe.programs.wsclean.build import GRIDDER_FLAGS, WSCleanBuild, describe
-from lofarpipe.programs.wsclean.check import check, has_option
+from lofarpipe.programs.wsclean.build import GRIDDER_FLAGS, WSCleanBuild, describe_build
+from lofarpipe.programs.wsclean.check import check_arguments, has_option
 from lofarpipe.programs.wsclean.gridder import (
     BEAM_FLAGS,
     beam_flags,
@@ -31,17 +31,26 @@ from lofarpipe.programs.wsclean.log import (
 from lofarpipe.programs.wsclean.options import SPECTRAL_FITS, added_flags, missing_files, settle_flags
 from lofarpipe.programs.wsclean.output import (
     blank_images,
-    changed_inputs,
     gpu_count,
     image_bytes,
+    image_name_argument,
     input_sets,
-    output_argument,
     reordered_bytes,
+    written_sets,
 )
 from lofarpipe.programs.wsclean.products import command_products
 from lofarpipe.support.disk import Need
 
-__all__ = ["WSCleanBuild", "adapt", "check", "describe", "find_refusal", "has_option", "resolve_gridder", "uses_idg"]
+__all__ = [
+    "WSCleanBuild",
+    "adapt",
+    "check_arguments",
+    "describe_build",
+    "find_refusal",
+    "has_option",
+    "resolve_gridder",
+    "uses_idg",
+]
 
 # With these it goes on with the model in the measurement set; else it writes the same again.
 GOES_ON = ("-continue", "-subtract-model")
@@ -152,13 +161,13 @@ class WSClean(Program):
 
     def version(self, executable: Path) -> str:
         """Return what ``--version`` says."""
-        return ".".join(map(str, describe(executable).version))
+        return ".".join(map(str, describe_build(executable).version))
 
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
     ) -> list[str]:
         """Return every refusal of this build that can be foreseen."""
-        return check(dict(keywords), list(flags), describe(executable), machine.gpus)
+        return check_arguments(dict(keywords), list(flags), describe_build(executable), machine.gpus)
 
     def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
         """Return masks, solutions and the like that are not there."""
@@ -166,13 +175,13 @@ class WSClean(Program):
 
     def accepts(self, executable: Path, name: str) -> bool:
         """Return whether this build has the option ``-name``."""
-        return has_option(name, describe(executable))
+        return has_option(name, describe_build(executable))
 
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments with the gridder chosen, ``-j`` and ``-abs-mem``."""
-        build = describe(executable)
+        build = describe_build(executable)
         return adapt(dict(keywords), list(flags), build, given.cores, given.memory_gb, given.gpus)
 
     def detector(self, limits: Mapping[str, float]) -> Detector:
@@ -199,7 +208,7 @@ class WSClean(Program):
         """Return ``-j``, and one graphics processor for IDG on one."""
         options = given_options(keywords, flags)
         gpus = gpu_count(options)
-        if gpus and not uses_idg(options, describe(executable)):
+        if gpus and not uses_idg(options, describe_build(executable)):
             gpus = 0
         return decimal_count("".join(options.get("j", ())[:1])), gpus
 
@@ -209,7 +218,7 @@ class WSClean(Program):
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
         """Return the value of ``-name``."""
-        return output_argument(argv, workdir)
+        return image_name_argument(argv, workdir)
 
     def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
         """Return the images, and the source lists."""
@@ -217,7 +226,7 @@ class WSClean(Program):
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the measurement sets whose model or weights are written."""
-        return changed_inputs(keywords, flags, workdir)
+        return written_sets(keywords, flags, workdir)
 
     def harmed_inputs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the sets whose model is gone on with; another run writes the same model again."""

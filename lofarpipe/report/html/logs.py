@@ -90,7 +90,7 @@ def read_commands(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    pairs = (line.split(": ", 1) for line in page_text(text).split("\n"))
+    pairs = (line.split(": ", 1) for line in displayable_text(text).split("\n"))
     return {pair[0]: pair[1] for pair in pairs if len(pair) > 1}
 
 
@@ -108,7 +108,7 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:half]} ... ({len(text) - 2 * half} characters) ... {text[-half:]}"
 
 
-def page_text(text: str) -> str:
+def displayable_text(text: str) -> str:
     """Return a text without colours of terminals and characters that no page may have."""
     if text.replace("\n", "").isprintable():  # as most are: to look for what is not takes several times as long
         return text

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFo
 from lofarpipe.errors import PipelineError
 from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.cache import FIGURES, Pieces, figures, image_directories, image_paths, pictures, read_json
-from lofarpipe.report.html.logs import page_text, shown_steps, slowest
+from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
 from lofarpipe.report.html.timeline import timeline
 from lofarpipe.report.run_state import RunState
 from lofarpipe.state.history import read_events
@@ -36,7 +36,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda value: page_text(value) if type(value) is str else value,
+        finalize=lambda value: displayable_text(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from lofarpipe.executors.local.resources import Limit, allocation
+from lofarpipe.executors.local.resources import ResourceLimit, allocation
 from lofarpipe.jobs import Resources
 
 HERE = socket.gethostname().partition(".")[0]
@@ -76,7 +76,7 @@ def test_no_allocation(environment: dict[str, str]) -> None:
 def test_cores(environment: dict[str, str], cores: int, source: str) -> None:
     found = allocation(environment)
     assert found is not None
-    assert found.cores == Limit(cores, source)
+    assert found.cores == ResourceLimit(cores, source)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_cores(environment: dict[str, str], cores: int, source: str) -> None:
 def test_memory_of_slurm(environment: dict[str, str], expected: tuple[float, str] | None) -> None:
     found = allocation({**SLURM, **environment})
     assert found is not None
-    assert found.memory == (expected and Limit(pytest.approx(expected[0]), expected[1]))
+    assert found.memory == (expected and ResourceLimit(pytest.approx(expected[0]), expected[1]))
 
 
 def test_the_smaller_counts_and_is_told() -> None:

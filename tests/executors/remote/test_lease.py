@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors.remote import lease as claims
-from lofarpipe.executors.remote.lease import ClaimRefused, beat, check, read_claim, silent_s, state_of, take
+from lofarpipe.executors.remote.lease import ClaimRefused, beat, check_claim, read_claim, silent_s, state_of, take
 from lofarpipe.executors.remote.order import Order, new_attempt, order_path, withdraw, write_order, write_record
 from lofarpipe.jobs import Job, ended_result
 from lofarpipe.support.processes import boot_id
@@ -74,7 +74,7 @@ def test_withdrawn_order_is_not_claimed_and_its_guard_hears_of_it(order: Order) 
     own = take(order)
     beat(order, own)
     withdraw(order)
-    for action in (beat, check):
+    for action in (beat, check_claim):
         with pytest.raises(ClaimRefused, match="the order was withdrawn"):
             action(order, own)
 

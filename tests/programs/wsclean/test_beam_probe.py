@@ -10,13 +10,13 @@ import pytest
 from lofarpipe.programs.wsclean import beam_probe
 from lofarpipe.programs.wsclean.beam_probe import beam_obstacle
 from lofarpipe.programs.wsclean.build import WSCleanBuild
-from lofarpipe.programs.wsclean.program import adapt, describe
+from lofarpipe.programs.wsclean.program import adapt, describe_build
 from small_sets import SetShape, make_set
 
 
 @pytest.fixture(scope="module")
 def build(wsclean_with_idg) -> WSCleanBuild:
-    return describe(wsclean_with_idg / "wsclean")
+    return describe_build(wsclean_with_idg / "wsclean")
 
 
 def make_telescope(folder: Path, name: str) -> str:

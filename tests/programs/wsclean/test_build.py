@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs.wsclean.build import describe, parse_build, run_briefly
+from lofarpipe.programs.wsclean.build import describe_build, parse_build, run_briefly
 from wsclean_stubs import make_stub
 
 VERSION_TEXT = (
@@ -16,7 +16,7 @@ VERSION_TEXT = (
 
 
 def test_the_installed_program_is_described(wsclean):
-    build = describe(wsclean)
+    build = describe_build(wsclean)
     assert build.version >= (3, 1)
     assert {"size", "niter", "auto-mask", "maxuv-l", "temp-dir", "abs-mem", "j"} <= build.options
     assert "asec" not in build.options
@@ -25,7 +25,7 @@ def test_the_installed_program_is_described(wsclean):
 
 def test_options_that_share_a_help_line_are_all_found(wsclean):
     pairs = {"reorder", "no-reorder", "small-inversion", "no-small-inversion", "iuwt-snr-test", "no-iuwt-snr-test", "v"}
-    assert pairs <= describe(wsclean).options
+    assert pairs <= describe_build(wsclean).options
 
 
 def test_parts_are_read_from_the_version_text():
@@ -50,12 +50,12 @@ def test_another_program_is_refused(version, help_text):
 
 def test_a_program_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(PipelineError, match="cannot be run: No such file"):
-        describe(tmp_path / "wsclean")
+        describe_build(tmp_path / "wsclean")
 
 
 def test_a_program_that_fails_is_refused():
     with pytest.raises(PipelineError, match="exited with 1"):
-        describe("/bin/false")
+        describe_build("/bin/false")
 
 
 def test_a_file_that_is_no_program_is_refused(tmp_path):
@@ -66,9 +66,9 @@ def test_a_file_that_is_no_program_is_refused(tmp_path):
 
 
 def test_a_program_that_was_replaced_is_asked_again(tmp_path, wsclean):
-    assert not describe(make_stub(tmp_path, wsclean)).has_idg
+    assert not describe_build(make_stub(tmp_path, wsclean)).has_idg
     (tmp_path / "wsclean").unlink()
-    assert describe(make_stub(tmp_path, wsclean, parts=("IDG",))).has_idg
+    assert describe_build(make_stub(tmp_path, wsclean, parts=("IDG",))).has_idg
 
 
 def test_it_is_described_without_home_and_openblas(wsclean, monkeypatch):

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from lofarpipe.errors import WARNING
-from lofarpipe.programs.wsclean.build import describe
+from lofarpipe.programs.wsclean.build import describe_build
 from lofarpipe.programs.wsclean.delivered_image import (
     ALLOWED,
     CHECKED,
@@ -39,7 +39,7 @@ def find_problems(**arguments):
 
 
 def test_every_option_of_wsclean_has_one_class(wsclean):
-    assert describe(wsclean).options - frozenset().union(*CLASSES) == frozenset()
+    assert describe_build(wsclean).options - frozenset().union(*CLASSES) == frozenset()
     assert not [first & second for first, second in combinations(CLASSES, 2) if first & second]
 
 

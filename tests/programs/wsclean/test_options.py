@@ -9,7 +9,7 @@ import pytest
 from lofarpipe.programs.wsclean.arguments import given_options
 from lofarpipe.programs.wsclean.build import VALUE_NOT_IN_HELP, run_briefly
 from lofarpipe.programs.wsclean.options import missing_files, polarization_names, settle_flags
-from lofarpipe.programs.wsclean.program import WSCleanBuild, adapt, check, describe
+from lofarpipe.programs.wsclean.program import WSCleanBuild, adapt, check_arguments, describe_build
 from wsclean_stubs import make_stub
 
 CLEANING = {"niter": "10", "channels-out": "2"}
@@ -17,7 +17,7 @@ CLEANING = {"niter": "10", "channels-out": "2"}
 
 @pytest.fixture(scope="module")
 def build(wsclean) -> WSCleanBuild:
-    return describe(wsclean)
+    return describe_build(wsclean)
 
 
 def test_the_program_takes_no_values_for_what_are_known_as_flags(build):
@@ -92,7 +92,7 @@ def test_options_are_known_whether_true_or_false():
     ],
 )
 def test_values_that_are_missing_or_too_many(build, keywords, flags, finding):
-    (found,) = check(keywords, [*flags, *([] if "b.ms" in flags else ["a.ms"])], build, 0)
+    (found,) = check_arguments(keywords, [*flags, *([] if "b.ms" in flags else ["a.ms"])], build, 0)
     assert finding in found
 
 
@@ -106,7 +106,7 @@ def test_values_that_are_missing_or_too_many(build, keywords, flags, finding):
     ],
 )
 def test_values_that_are_right(build, keywords, flags):
-    assert check(keywords, [*flags, "a.ms"], build, 0) == []
+    assert check_arguments(keywords, [*flags, "a.ms"], build, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_values_that_are_right(build, keywords, flags):
     ],
 )
 def test_options_that_need_others(build, options, finding):
-    (found,) = check(options, ["a.ms"], build, 0)
+    (found,) = check_arguments(options, ["a.ms"], build, 0)
     assert finding in found
 
 
@@ -186,9 +186,9 @@ def test_polarizations_that_need_nothing(build, more, flags):
 
 
 def test_idg_cleans_polarizations_jointly(wsclean, tmp_path):
-    with_idg = describe(make_stub(tmp_path, wsclean, parts=("EveryBeam", "IDG", "WGridder")))
+    with_idg = describe_build(make_stub(tmp_path, wsclean, parts=("EveryBeam", "IDG", "WGridder")))
     keywords = {"gridder": "idg", "pol": "iquv", "niter": "10", "size": "512 512"}
-    assert check(keywords, ["a.ms"], with_idg, 0) == []
+    assert check_arguments(keywords, ["a.ms"], with_idg, 0) == []
     _, flags, notices = adapt(keywords, ["a.ms"], with_idg, 1, None)
     assert "-join-polarizations" in flags
     assert "WSClean with IDG" in notices[0]
@@ -205,7 +205,7 @@ def test_multiscale_with_local_rms_of_3_1(build, local_rms):
 
 
 def test_multiscale_with_local_rms_of_other_versions(wsclean, tmp_path):
-    newer = describe(make_stub(tmp_path, wsclean, version="3.4"))
+    newer = describe_build(make_stub(tmp_path, wsclean, version="3.4"))
     _, flags, _ = adapt({"niter": "10", "multiscale": "True"}, ["-local-rms", "a.ms"], newer, 1, None)
     assert "-no-multiscale-fast-subminor" not in flags
 

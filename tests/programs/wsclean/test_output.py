@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.programs.wsclean.output import (
-    changed_inputs,
     gpu_count,
     image_bytes,
+    image_name_argument,
     input_sets,
-    output_argument,
     polarisation_count,
     reordered_bytes,
+    written_sets,
 )
 from small_sets import SetShape, make_set
 
@@ -23,11 +23,11 @@ CLEAN = {**SIZE, "niter": "10"}
 
 def test_name_of_the_images():
     argv = ["wsclean", "-size", "10", "10", "-name", "/o/x", "a.ms"]
-    output = output_argument(argv, WORKDIR)
+    output = image_name_argument(argv, WORKDIR)
     assert (output.index, output.name) == (5, "/o/x")
     assert output.ending == "-*.fits"
-    assert output_argument([*argv, "-make-psf-only"], WORKDIR).ending == "-*.fits"
-    assert output_argument(["wsclean", "-dry-run", *argv[1:]], WORKDIR).ending is None
+    assert image_name_argument([*argv, "-make-psf-only"], WORKDIR).ending == "-*.fits"
+    assert image_name_argument(["wsclean", "-dry-run", *argv[1:]], WORKDIR).ending is None
     assert output.renamed(argv, "/s/x") == ("wsclean", "-size", "10", "10", "-name", "/s/x", "a.ms")
 
 
@@ -44,7 +44,7 @@ def test_name_of_the_images():
     ],
 )
 def test_images_that_are_not_new_or_have_no_name(arguments):
-    assert output_argument(["wsclean", *arguments], WORKDIR) is None
+    assert image_name_argument(["wsclean", *arguments], WORKDIR) is None
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_changed_inputs(tmp_path, keywords, flags, changes):
     for name in ("a.ms", "b.ms"):
         (tmp_path / name).mkdir()
     given = [*flags, f"[{tmp_path}/a.ms,{tmp_path}/b.ms]", "none.ms"]
-    assert changed_inputs(keywords, given) == ([f"{tmp_path}/a.ms", f"{tmp_path}/b.ms"] if changes else [])
+    assert written_sets(keywords, given) == ([f"{tmp_path}/a.ms", f"{tmp_path}/b.ms"] if changes else [])
 
 
 def test_relative_sets_are_in_the_working_directory(tmp_path):

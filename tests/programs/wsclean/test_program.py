@@ -17,8 +17,8 @@ from lofarpipe.programs.wsclean.log import Deconvolution
 from lofarpipe.programs.wsclean.program import (
     WSCleanBuild,
     adapt,
-    check,
-    describe,
+    check_arguments,
+    describe_build,
     find_refusal,
     has_option,
     resolve_gridder,
@@ -48,7 +48,7 @@ AUTO = {"gridder": "auto", "idg-mode": "cpu"}
 
 @pytest.fixture(scope="module")
 def installed(wsclean) -> WSCleanBuild:
-    build = describe(wsclean)
+    build = describe_build(wsclean)
     if build.has_idg:
         pytest.skip("this WSClean has IDG; these tests are of one without")
     return build
@@ -58,14 +58,14 @@ def installed(wsclean) -> WSCleanBuild:
 def complete(wsclean, tmp_path_factory) -> WSCleanBuild:
     """WSClean 3.1 with IDG and EveryBeam."""
     folder = tmp_path_factory.mktemp("complete")
-    return describe(make_stub(folder, wsclean, parts=("EveryBeam", "IDG", "WGridder")))
+    return describe_build(make_stub(folder, wsclean, parts=("EveryBeam", "IDG", "WGridder")))
 
 
 @pytest.fixture(scope="module")
 def newer(wsclean, tmp_path_factory) -> WSCleanBuild:
     """WSClean 3.4 with IDG and EveryBeam."""
     folder = tmp_path_factory.mktemp("newer")
-    return describe(make_stub(folder, wsclean, version="3.4", parts=("EveryBeam", "IDG", "WGridder")))
+    return describe_build(make_stub(folder, wsclean, version="3.4", parts=("EveryBeam", "IDG", "WGridder")))
 
 
 # ---- the gridder
@@ -104,7 +104,7 @@ def test_auto_takes_wgridder_with_a_notice_where_idg_is_not_there(installed):
     ],
 )
 def test_what_idg_refuses(complete, options, reason):
-    (finding,) = check({"gridder": "idg", **options}, ["a.ms"], complete, 0)
+    (finding,) = check_arguments({"gridder": "idg", **options}, ["a.ms"], complete, 0)
     assert reason in finding
     _, flags, (notice,) = adapt({"gridder": "auto", **options}, ["a.ms"], complete, 2, None)
     assert flags == ["-use-wgridder", "a.ms"]
@@ -113,38 +113,38 @@ def test_what_idg_refuses(complete, options, reason):
 
 def test_what_idg_takes(complete):
     keywords = {"gridder": "idg", "pol": "iquv", "niter": "10", "size": "512 512", "parallel-gridding": "1"}
-    assert check(keywords, ["-link-polarizations", "I", "a.ms"], complete, 0) == []
+    assert check_arguments(keywords, ["-link-polarizations", "I", "a.ms"], complete, 0) == []
 
 
 def test_idg_where_it_is_not_there_is_refused(installed):
-    (finding,) = check({"gridder": "idg", "idg-mode": "cpu"}, ["a.ms"], installed, 0)
+    (finding,) = check_arguments({"gridder": "idg", "idg-mode": "cpu"}, ["a.ms"], installed, 0)
     assert "does not have (it has wgridder, direct-ft, wstacking); set gridder = wgridder" in finding
-    (finding,) = check({}, ["-use-idg", "a.ms"], installed, 0)
+    (finding,) = check_arguments({}, ["-use-idg", "a.ms"], installed, 0)
     assert "gridder is 'idg'" in finding
 
 
 def test_an_unknown_gridder_is_refused(installed):
-    (finding,) = check({"gridder": "gpu"}, ["a.ms"], installed, 0)
+    (finding,) = check_arguments({"gridder": "gpu"}, ["a.ms"], installed, 0)
     assert finding.startswith("gridder is 'gpu'; one of auto, idg, wgridder")
 
 
 def test_hybrid_needs_a_device_only_where_idg_is_used(complete, installed):
     keywords = {"gridder": "auto", "idg-mode": "hybrid"}
-    (finding,) = check(keywords, ["a.ms"], complete, gpus=0)
+    (finding,) = check_arguments(keywords, ["a.ms"], complete, gpus=0)
     assert "no CUDA device; set idg_mode = cpu" in finding
-    assert check(keywords, ["a.ms"], complete, gpus=1) == []
-    assert check(keywords, ["a.ms"], installed, gpus=0) == []
+    assert check_arguments(keywords, ["a.ms"], complete, gpus=1) == []
+    assert check_arguments(keywords, ["a.ms"], installed, gpus=0) == []
 
 
 def test_an_unknown_idg_mode_is_refused(installed):
-    (finding,) = check({"gridder": "auto", "idg-mode": "gpx"}, ["a.ms"], installed, 0)
+    (finding,) = check_arguments({"gridder": "auto", "idg-mode": "gpx"}, ["a.ms"], installed, 0)
     assert finding == "idg-mode is 'gpx'; one of cpu, hybrid is needed; set idg_mode = cpu"
 
 
 def test_beam_flags_need_what_this_build_lacks(installed, complete):
-    found = check({}, ["-grid-with-beam", "-apply-primary-beam", "a.ms"], installed, 0)
+    found = check_arguments({}, ["-grid-with-beam", "-apply-primary-beam", "a.ms"], installed, 0)
     assert ["built without IDG" in found[0], "built without EveryBeam" in found[1], len(found)] == [True, True, 2]
-    assert check({"gridder": "idg"}, ["-grid-with-beam", "a.ms"], complete, 0) == []
+    assert check_arguments({"gridder": "idg"}, ["-grid-with-beam", "a.ms"], complete, 0) == []
 
 
 def test_old_flags_are_respelled_for_newer_versions(newer):
@@ -201,18 +201,18 @@ def test_cores_set_by_the_user_stay(installed):
 
 def test_the_arguments_of_the_pipeline_are_fine(installed, complete, newer):
     for build in (installed, complete, newer):
-        assert check({**PIPELINE_KEYWORDS, **AUTO}, PIPELINE_FLAGS, build, 0) == []
+        assert check_arguments({**PIPELINE_KEYWORDS, **AUTO}, PIPELINE_FLAGS, build, 0) == []
 
 
 def test_unknown_options_are_named_with_the_nearest(installed):
-    found = check({"paddin": "1.2"}, ["-reordr", "a.ms"], installed, 0)
+    found = check_arguments({"paddin": "1.2"}, ["-reordr", "a.ms"], installed, 0)
     assert [line.split(":")[0] for line in found] == ["-paddin", "-reordr"]
     assert "did you mean 'padding'?" in found[0]
     assert "did you mean 'reorder'?" in found[1]
 
 
 def test_old_spellings_that_the_help_leaves_out_are_known(installed):
-    assert check({}, ["-joinchannels", "-smallinversion", "a.ms"], installed, 0) == []
+    assert check_arguments({}, ["-joinchannels", "-smallinversion", "a.ms"], installed, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -231,29 +231,31 @@ def test_old_spellings_that_the_help_leaves_out_are_known(installed):
     ],
 )
 def test_numbers_out_of_range(installed, name, value):
-    (finding,) = check({name: value}, ["a.ms"], installed, 0)
+    (finding,) = check_arguments({name: value}, ["a.ms"], installed, 0)
     assert finding.startswith(f"-{name} is '{value}'; a")
 
 
 @pytest.mark.parametrize("size", ["3000", "3000 x", "0 0", "-5 5"])
 def test_a_size_is_two_numbers(installed, size):
-    (finding,) = check({"size": size}, ["a.ms"], installed, 0)
+    (finding,) = check_arguments({"size": size}, ["a.ms"], installed, 0)
     assert "width and height in pixels are needed" in finding
 
 
 def test_the_uv_range_is_not_empty(installed):
-    (finding,) = check({"minuv-l": "80", "maxuv-l": "20"}, ["a.ms"], installed, 0)
+    (finding,) = check_arguments({"minuv-l": "80", "maxuv-l": "20"}, ["a.ms"], installed, 0)
     assert finding == "-minuv-l is 80 and -maxuv-l 20 wavelengths; the first must be smaller"
 
 
 def test_what_only_the_program_knows_is_asked_of_it(installed):
-    found = check({"weight": "brigs 0", "local-rms-method": "middle", "super-weight": "x"}, ["a.ms"], installed, 0)
+    found = check_arguments(
+        {"weight": "brigs 0", "local-rms-method": "middle", "super-weight": "x"}, ["a.ms"], installed, 0
+    )
     assert [line.split(":")[0] for line in found] == ["-weight brigs 0", "-local-rms-method middle", "-super-weight x"]
     assert all("refuses:" in line for line in found)
 
 
 def test_a_flag_that_the_program_refuses_is_found(installed):
-    (finding,) = check({}, ["-interval", "a", "b", "a.ms"], installed, 0)
+    (finding,) = check_arguments({}, ["-interval", "a", "b", "a.ms"], installed, 0)
     assert "for parameter -interval" in finding
 
 
@@ -261,7 +263,7 @@ def test_without_a_dry_run_the_help_decides(installed):
     from dataclasses import replace
 
     build = replace(installed, options=installed.options - {"dry-run"})
-    (finding,) = check({"weight": "brigs 0"}, ["-joinchannels", "a.ms"], build, 0)
+    (finding,) = check_arguments({"weight": "brigs 0"}, ["-joinchannels", "a.ms"], build, 0)
     assert finding.startswith("-joinchannels:")
 
 

@@ -41,7 +41,7 @@ def build():
     """What the installed WSClean can do; skips without the programs."""
     try:
         find("DP3")
-        return wsclean.describe(find("wsclean"))
+        return wsclean.describe_build(find("wsclean"))
     except PipelineError as err:
         pytest.skip(str(err))
 

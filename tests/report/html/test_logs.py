@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.report.html import logs as html_logs
-from lofarpipe.report.html.logs import page_text, read_commands, read_log, shortened, shown_steps, slowest
+from lofarpipe.report.html.logs import displayable_text, read_commands, read_log, shortened, shown_steps, slowest
 from lofarpipe.report.run_state import RunState
 from made_jobs import BEGAN_S, job_events, write_log
 
@@ -62,7 +62,7 @@ def test_logs_that_are_not_there(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_page_cannot_have_is_taken_out(text: str, shown: str) -> None:
-    assert page_text(text) == shown
+    assert displayable_text(text) == shown
 
 
 def test_bytes_that_are_no_text_are_marked(tmp_path: Path) -> None:
