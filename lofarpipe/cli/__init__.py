@@ -33,6 +33,7 @@ EXIT_SIGNAL = 128  # plus the number of the signal
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
+    open_closed_streams()
     words = typed_words() if arguments is None else list(arguments)
     if words and words[0] in COMMANDS:
         return guarded(functools.partial(run_command, words), bool({"-d", "--debug"} & set(words)))
@@ -44,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     work = (command if options.fields is None else with_fields)(options)
     return guarded(functools.partial(work, options), options.debug, options.program)
+
+
+def open_closed_streams() -> None:
+    """Open /dev/null for standard streams that are closed: else the first file of the run would get their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def typed_words() -> list[str]:
@@ -112,8 +122,9 @@ def write_out() -> None:
 
 
 def say(text: str, program: str = PROGRAM) -> None:
-    """Say what went wrong."""
-    print(f"{program}: {text}", file=sys.stderr)
+    """Say what went wrong, if the terminal is still there."""
+    with contextlib.suppress(OSError):
+        print(f"{program}: {text}", file=sys.stderr, flush=True)
 
 
 def failed(text: str, debug: bool, program: str) -> int:

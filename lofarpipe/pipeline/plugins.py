@@ -6,7 +6,9 @@ import ast
 import contextlib
 import inspect
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from lofarpipe.errors import PipelineError, Suggestions, nearest
+from lofarpipe.executors.local.signals import ENDING
+from lofarpipe.jobs import Interrupted
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.python2.loader import line_of
 from lofarpipe.support.utilities import is_file
@@ -92,11 +96,11 @@ def call(path: Path, function: str, *positionals: object, **keywords: object) ->
     """
     called: Callable[..., Any] = getattr(load(path, function), function)
     try:
-        with _ending_children():
+        with _ending_children(), _restored_signals():
             return called(*positionals, **keywords)
-    except PipelineError:
+    except (PipelineError, KeyboardInterrupt, SystemExit, Interrupted):
         raise
-    except Exception as err:
+    except BaseException as err:
         raise PipelineError(f"{path}:{line_of(err, path)}: the plugin failed: {describe(err)}") from err
 
 
@@ -117,6 +121,22 @@ def _ending_children() -> Iterator[None]:
         if os.getpid() != here:
             sys.stdout.flush()
             os._exit(status)
+
+
+@contextlib.contextmanager
+def _restored_signals() -> Iterator[None]:
+    """Give the signals that end a run their handlers again, if the block took them; one that waited arrives then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: handler for number in ENDING if (handler := signal.getsignal(number)) is not None}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int) -> list[str]:

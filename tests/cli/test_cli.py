@@ -40,6 +40,25 @@ def started(site: Path) -> list[str]:
     return [event["step"] for event in journalled(site / "run", "step_started")]
 
 
+# ---- where it is started
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_harm(site: Path, closed: str) -> None:
+    program = f"import sys; from lofarpipe.cli import main; sys.exit(main({['run.parset', '-c', 'pipeline.cfg']!r}))"
+    ended = subprocess.run(["sh", "-c", f"'{sys.executable}' -c \"$1\" {closed}", "sh", program], cwd=site, check=False)
+    assert ended.returncode == 0
+    assert journalled(site / "run", "run_ended")[-1]["ok"]
+
+
+def test_status_of_a_run_whose_terminal_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> int:
+        raise Interrupted(signal.SIGHUP)
+
+    monkeypatch.setattr(sys, "stderr", Path("/dev/full").open("w"))  # noqa: SIM115
+    assert cli.guarded(interrupt, False) == 128 + signal.SIGHUP
+
+
 # ---- the command line itself
 
 

@@ -211,6 +211,22 @@ def test_signal_that_is_lost_in_a_destructor_ends_the_run(sets, monkeypatch):
     assert sets.calls("show") == []
 
 
+def test_signals_that_a_plugin_took_away_end_later_steps(sets):
+    sets.plugin("deaf", "import signal\n    signal.signal(15, signal.SIG_IGN)\n    signal.pthread_sigmask(0, [1, 15])")
+    sets.plugin("ask", "import signal\n    signal.raise_signal(signal.SIGTERM)")
+    text = SIGNALLED.replace("ask, show", "deaf, ask, show")
+    text += "deaf.control.kind = plugin\ndeaf.control.type = deaf\nask.control.type = ask\n"
+    assert sets.run(text) == 128 + signal.SIGTERM
+    assert sets.calls("show") == []
+
+
+@pytest.mark.parametrize("error", ["GeneratorExit", "type('Odd', (BaseException,), {})"])
+def test_any_other_end_of_a_plugin_is_one_line(sets, error, capsys):
+    sets.plugin("odd", f"raise {error}('why')")
+    assert sets.run(f"{SIGNALLED}ask.control.type = odd\n") == 1
+    assert ": the plugin failed: " in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_dry_run_is_ended_too(sets):
     path = sets.plugin(
         "deaf", "import signal\n    try:\n        signal.raise_signal(15)\n    except BaseException:\n        pass"
