@@ -8,6 +8,7 @@ as it is there.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import shlex
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, TemplateNotFound
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.report.html import tables as html_text
@@ -30,10 +31,22 @@ from lofarpipe.support.utilities import uncollected, write_atomically
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+class CompiledTemplates(FileSystemBytecodeCache):
+    """Compiled templates beside their sources, as Python has its modules; not where nobody may write."""
+
+    def dump_bytecode(self, bucket: Any) -> None:
+        """Write a template as far as that can be done: to compile it again costs 20 ms."""
+        if not sys.dont_write_bytecode:
+            with contextlib.suppress(OSError):
+                Path(self.directory).mkdir(exist_ok=True)
+                super().dump_bytecode(bucket)
+
+
 def environment() -> Environment:
     """Return the templates: every value is escaped, and loses what no page may have, unless it is a part of one."""
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
+        bytecode_cache=CompiledTemplates(str(TEMPLATES / "__pycache__")),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=lambda value: displayable_text(value) if type(value) is str else value,
