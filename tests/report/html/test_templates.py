@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import UndefinedError
+from jinja2 import Environment, FileSystemBytecodeCache, UndefinedError
 
+from lofarpipe.report.html import page
 from lofarpipe.report.html.page import environment
 
 
@@ -63,3 +67,34 @@ def test_long_text_is_cut(length: int, kept: int) -> None:
     text = text_of("{{ text|truncate(30, true, '…') }}", text="x" * length)
     assert len(text) == kept
     assert text.endswith("…") == (kept < length)
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Templates that no page was made of yet."""
+    place = tmp_path / "templates"
+    shutil.copytree(page.TEMPLATES, place, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(page, "TEMPLATES", place)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    return place
+
+
+def test_templates_are_compiled_once(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = part("item_list", ["a"])
+    assert len(list((copied / "__pycache__").iterdir())) == 1
+    monkeypatch.delattr(Environment, "compile")
+    assert part("item_list", ["a"]) == first
+
+
+def test_templates_are_compiled_again_where_nobody_may_write(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(FileSystemBytecodeCache, "dump_bytecode", refuse)
+    assert [part("item_list", ["a"]) for _ in range(2)] == ["<ul><li>a</li></ul>"] * 2
+
+
+def test_where_python_keeps_no_compiled_modules_there_are_no_templates(copied: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    part("item_list", ["a"])
+    assert not (copied / "__pycache__").exists()
