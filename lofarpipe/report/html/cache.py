@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +132,8 @@ def _is_whole(path: Path) -> int:
 
 def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Return the previews of the flat-noise and the corrected image, as far as there are any."""
-
-    def make(path: Path) -> dict[str, Any]:
-        from lofarpipe.report.html.figures import preview
-
-        return dataclasses.asdict(preview(path))
-
     made = {
-        name: pieces.get(f"picture_{name}", {"image": stamp_of(paths[name])}, partial(make, paths[name]))
+        name: _drawn(pieces, f"picture_{name}", "preview", paths[name])
         for name in ("flat", "corrected")
         if name in paths
     }
@@ -152,42 +146,36 @@ def figures(
     paths: Mapping[str, Path],
     numbers: Mapping[str, Any],
     earlier: Collection[str] = (),
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Return data URIs of the figures that can be drawn, but for those in files of ``earlier`` runs.
 
     ``numbers`` has ``expected_jy`` (or None), ``predicted`` (distance, loss), ``measured`` (sources) and
     ``beam_arcsec``.
     """
-    from importlib import import_module
-
-    def draw(function: str, *arguments: Any) -> Any:
-        return getattr(import_module("lofarpipe.report.html.figures"), function)(*arguments)
-
     coverage = job_directory / "uv_coverage.png"
-    points = [source for source in numbers["measured"] if source.get("peak_loss") is not None]
-    wanted: dict[str, tuple[bool, Any, Callable[[], Any]]] = {
-        "beam": ("beam" in paths, stamp_of(paths.get("beam", Path())), lambda: draw("beam_figure", paths["beam"])),
-        "noise": (
-            "flat" in paths,
-            [stamp_of(paths.get("flat", Path())), numbers["expected_jy"]],
-            lambda: list(draw("noise_figures", paths["flat"], numbers["expected_jy"])),
-        ),
-        "uv": (
-            coverage.is_file() and str(coverage.absolute()) not in earlier,
-            stamp_of(coverage),
-            lambda: draw("shrunk_picture", coverage),
-        ),
-        "smearing": (
-            bool(numbers["predicted"]),
-            [numbers["predicted"], points],
-            lambda: draw("smearing_figure", numbers["predicted"], points),
-        ),
-        "fluxes": (bool(numbers["measured"]), numbers["measured"], lambda: draw("flux_figure", numbers["measured"])),
-        "positions": (
-            bool(numbers["measured"]),
-            [numbers["measured"], numbers["beam_arcsec"]],
-            lambda: draw("position_figure", numbers["measured"], numbers["beam_arcsec"]),
-        ),
-    }
-    made = {name: pieces.get(f"figure_{name}", {"of": of}, make) for name, (there, of, make) in wanted.items() if there}
+    measured, predicted = numbers["measured"], numbers["predicted"]
+    wanted: dict[str, tuple[Any, ...]] = {}  # the function that draws it, and its arguments
+    if "beam" in paths:
+        wanted["beam"] = ("beam_figure", paths["beam"])
+    if "flat" in paths:
+        wanted["noise"] = ("noise_figures", paths["flat"], numbers["expected_jy"])
+    if coverage.is_file() and str(coverage.absolute()) not in earlier:
+        wanted["uv"] = ("shrunk_picture", coverage)
+    if predicted:
+        points = [source for source in measured if source.get("peak_loss") is not None]
+        wanted["smearing"] = ("smearing_figure", predicted, points)
+    if measured:
+        wanted["fluxes"] = ("flux_figure", measured)
+        wanted["positions"] = ("position_figure", measured, numbers["beam_arcsec"])
+    made = {name: _drawn(pieces, f"figure_{name}", *how) for name, how in wanted.items()}
     return {name: figure for name, figure in made.items() if figure}
+
+
+def _drawn(pieces: Pieces, name: str, function: str, *arguments: Any) -> Any:
+    """Return what a function of the module of figures draws, which is loaded only where it is needed."""
+
+    def make() -> Any:
+        made = getattr(import_module("lofarpipe.report.html.figures"), function)(*arguments)
+        return dataclasses.asdict(made) if dataclasses.is_dataclass(made) else made  # type: ignore[arg-type]
+
+    return pieces.get(name, {"of": [stamp_of(one) if isinstance(one, Path) else one for one in arguments]}, make)

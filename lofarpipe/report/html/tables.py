@@ -138,11 +138,14 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
     if not quantities:
         return {}
     words = Counter(name_and_unit(name)[0] for name in quantities)
-    rows = [
-        (_title(name, words), valued(name, entry.get("value"), entry.get("unit")), *_texts(entry, "reason", "source"))
-        for name, entry in quantities.items()
-        if isinstance(entry, dict)
-    ]
+    rows = []
+    for name, entry in quantities.items():
+        if isinstance(entry, dict):
+            title = name_and_unit(name)[0]
+            if words[title] > 1:  # with its unit where another one is called the same
+                title = name.replace("_", " ")
+            value = valued(name, entry.get("value"), entry.get("unit"))
+            rows.append((title, value, str(entry.get("reason", "")), str(entry.get("source", ""))))
     return {
         "summary": [str(line) for line in _list(plan.get("summary"))],
         "warnings": [str(line) for line in _list(plan.get("warnings"))],
@@ -150,12 +153,6 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
         "losses": [row for place, loss in losses.items() if isinstance(loss, dict) and (row := _loss_row(place, loss))],
         "explanation": str(losses.get("explanation", "")),
     }
-
-
-def _title(name: str, words: Mapping[str, int]) -> str:
-    """Return the name of a quantity in words; with its unit where another one is called the same."""
-    title = name_and_unit(name)[0]
-    return title if words[title] == 1 else name.replace("_", " ")
 
 
 def name_and_unit(name: str) -> tuple[str, str]:
@@ -169,10 +166,6 @@ def valued(name: str, value: object, unit: object = "") -> str:
     if name.endswith("_fraction") and not unit and isinstance(value, int | float):
         return quantity(value * 100, "%")
     return quantity(value, unit or name_and_unit(name)[1])
-
-
-def _texts(entry: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
-    return tuple(str(entry.get(key, "")) for key in keys)
 
 
 def _list(value: object) -> list[Any]:
@@ -275,22 +268,14 @@ def _columns(entries: object, *names: str) -> Table:
 
 def _files(entries: object) -> Table:
     """Return path, kind, size and checksum of each file, of very many those of the first."""
-    return [
-        (
-            *(_cell(entry.get("path")), _cell(entry.get("kind"))),
-            *(quantity(entry.get("bytes")), _checksum(entry.get("checksum"))),
-        )
-        for entry in _list(entries)[:MOST_FILES]
-        if isinstance(entry, dict)
-    ]
-
-
-def _checksum(checksum: object) -> str:
-    """Return a checksum, and of what it is unless it is of everything."""
-    if not isinstance(checksum, dict):
-        return EMPTY
-    method = checksum.get("method")
-    return _cell(checksum.get("value")) + (f" ({method})" if method not in (None, "full") else "")
+    rows: Table = []
+    for entry in _list(entries)[:MOST_FILES]:
+        if isinstance(entry, dict):
+            checksum = entry["checksum"] if isinstance(entry.get("checksum"), dict) else {}
+            method = checksum.get("method")  # of what it is unless it is of everything
+            mark = _cell(checksum.get("value")) + (f" ({method})" if method not in (None, "full") else "")
+            rows.append((_cell(entry.get("path")), _cell(entry.get("kind")), quantity(entry.get("bytes")), mark))
+    return rows
 
 
 def _cell(value: object) -> str:
