@@ -24,7 +24,6 @@ from ssh_server import ssh_config  # noqa: F401 - a fixture
 REPOSITORY = Path(__file__).resolve().parents[1]
 OF_IMAGES = ("chaos", "imaging", "pipelines", "scripts")  # folders
 SHARED_DATA = Path(os.environ.get("LOFARPIPE_TEST_SETS", REPOSITORY.parent / "shared" / "data"))
-HBA_ARCHIVE = "tDDECal.in_MS.tgz"
 IDG_BUILD = Path("/opt/wscidg")  # the path is compiled in
 IDG_ARCHIVE = REPOSITORY.parent / "shared" / "wsclean_idg" / "wscidg.tar.xz"
 
@@ -95,49 +94,48 @@ def _forget_missing_subtables(path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def simulated_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LOFAR HBA measurement set of one subband that the simulator made: four sources, eight stations, a minute."""
-    from casacore.tables import makecoldesc, table
+def hba_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The set that the simulator makes in the likeness of the real one; skips where DP3 is not installed."""
+    from twin_sets import make_hba_twin
 
-    directory = tmp_path_factory.mktemp("simulated")
-    script = REPOSITORY / "scripts" / "simulate_observation.py"
-    size = ("--nsubbands=1", "--nchannels=16", "--nstations=8", "--slots-per-block=15", "--nblocks=1", "--span-s=0")
-    command = [sys.executable, script, directory, *size, "--nsources=4"]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
-    (path,) = directory.glob("*.MS")
-    with table(str(path), readonly=False, ack=False) as main_table:  # a second column of data, as the real set has
-        main_table.addcols(makecoldesc("foursources_DATA", main_table.getcoldesc("DATA")))
-        main_table.putcol("foursources_DATA", main_table.getcol("DATA"))
-    return path
+    return make_hba_twin(tmp_path_factory.mktemp("twins") / "tDDECal.MS")
 
 
 @pytest.fixture(scope="session")
 def hba_set(request: pytest.FixtureRequest) -> Path:
     """A LOFAR HBA measurement set (one subband), simulated where the real one is not there.
 
-    Shared by the session: copy it before changing it.
+    Shared by the session, as the other two: copy it before changing it.
     """
-    is_there = (SHARED_DATA / HBA_ARCHIVE).is_file()
-    path: Path = request.getfixturevalue("real_hba_set" if is_there else "simulated_set")
+    return _real_or_twin(request, "tDDECal.in_MS.tgz", lambda: request.getfixturevalue("hba_twin"))
+
+
+@pytest.fixture(scope="session")
+def hba_set_generic(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another LOFAR HBA measurement set, whose DATA was never calibrated, beside CORRECTED_DATA."""
+    from twin_sets import make_generic_twin
+
+    path = tmp_path_factory.mktemp("twins") / "tNDPPP-generic.MS"
+    return _real_or_twin(
+        request, "tNDPPP-generic.MS.tgz", lambda: make_generic_twin(request.getfixturevalue("hba_twin"), path)
+    )
+
+
+@pytest.fixture(scope="session")
+def dish_set(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dish array, without LOFAR beam tables, flagged entirely."""
+    from twin_sets import make_dish_twin
+
+    path = tmp_path_factory.mktemp("twins") / "tDish.MS"
+    return _real_or_twin(request, "tDish.MS.tgz", lambda: make_dish_twin(path))
+
+
+def _real_or_twin(request: pytest.FixtureRequest, archive: str, make_twin: Callable[[], Path]) -> Path:
+    """Return the real set in an archive of ../shared/data, or its simulated twin where that is not there."""
+    if not (SHARED_DATA / archive).is_file():
+        return make_twin()
+    path: Path = request.getfixturevalue("shared_set")(archive)
     return path
-
-
-@pytest.fixture(scope="session")
-def real_hba_set(shared_set: Callable[[str], Path]) -> Path:
-    """The real set behind `hba_set`, for tests of its own numbers; skips where it is not there."""
-    return shared_set(HBA_ARCHIVE)
-
-
-@pytest.fixture(scope="session")
-def hba_set_generic(shared_set: Callable[[str], Path]) -> Path:
-    """Another LOFAR HBA measurement set. Shared by the session: copy it before changing it."""
-    return shared_set("tNDPPP-generic.MS.tgz")
-
-
-@pytest.fixture(scope="session")
-def dish_set(shared_set: Callable[[str], Path]) -> Path:
-    """A dish array, without LOFAR beam tables. Shared by the session: copy it before changing it."""
-    return shared_set("tDish.MS.tgz")
 
 
 @pytest.fixture(scope="session")

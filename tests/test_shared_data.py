@@ -9,6 +9,8 @@ import casacore.tables
 import numpy as np
 import pytest
 
+from twin_sets import JY_PER_UNIT
+
 
 @pytest.mark.parametrize("name", ["hba_set", "hba_set_generic", "dish_set"])
 def test_fixture_is_a_measurement_set(name, request):
@@ -23,24 +25,25 @@ def test_sets_with_and_without_beam_tables(hba_set, dish_set):
     assert not (dish_set / "LOFAR_ANTENNA_FIELD").exists()
 
 
-def test_set_is_unpacked_once(shared_set, real_hba_set, hba_set):
-    assert shared_set("tDDECal.in_MS.tgz") == real_hba_set == hba_set
+def test_set_is_unpacked_once(shared_set, hba_set):
+    assert shared_set("tDDECal.in_MS.tgz") == hba_set
 
 
-def test_simulated_set_takes_the_place_of_an_absent_one(tmp_path, repository):
+def test_twins_take_the_places_of_absent_sets(tmp_path, repository):
     tests = "tests/test_shared_data.py::test_fixture_is_a_measurement_set"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-rs", tests]
     environment = {**os.environ, "LOFARPIPE_TEST_SETS": str(tmp_path)}
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
-    assert "1 passed, 2 skipped" in done.stdout, done.stdout
+    assert "3 passed" in done.stdout, done.stdout
 
 
-def test_simulated_set_is_one_of_lofar_with_two_columns(simulated_set):
-    assert (simulated_set / "LOFAR_ANTENNA_FIELD").is_dir()
-    with casacore.tables.table(str(simulated_set), ack=False) as main_table:
-        data = main_table.getcol("foursources_DATA")
-        assert np.array_equal(data, main_table.getcol("DATA"))
-    assert np.abs(data).max() > 0
+def test_twin_is_a_set_of_lofar_with_raw_and_calibrated_data(hba_twin):
+    assert (hba_twin / "LOFAR_ANTENNA_FIELD").is_dir()
+    with casacore.tables.table(str(hba_twin), ack=False) as main_table:
+        raw, calibrated = main_table.getcol("DATA"), main_table.getcol("foursources_DATA")
+        assert main_table.getcol("FLAG").mean() == pytest.approx(52 / 168)
+    assert np.allclose(raw * JY_PER_UNIT, calibrated)
+    assert np.abs(calibrated).max() > 1
 
 
 def test_absent_archive_skips_with_a_reason(shared_set):

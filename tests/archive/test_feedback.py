@@ -164,7 +164,6 @@ def test_product_that_cannot_be_read(tmp_path):
         read_back(tmp_path / "a")
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_measurement_set(hba_set, tmp_path):
     named = tmp_path / "L628614_SB012.MS"
     named.symlink_to(hba_set)
@@ -178,7 +177,6 @@ def test_measurement_set(hba_set, tmp_path):
     assert keys["fileFormat"] == "AIPS++/CASA"
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_measurement_set_whose_name_has_no_subband(hba_set):
     with pytest.raises(FeedbackError, match="does not say its subband"):
         correlated_keys(hba_set, "here")

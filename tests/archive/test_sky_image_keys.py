@@ -110,7 +110,6 @@ def test_other_units_are_refused(tmp_path):
         describe_sky_image(read_sky_image(measured(tmp_path / "a.fits", BUNIT="K")))
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_real_image(hba_set, tmp_path):
     path = image_of_real_data(hba_set, tmp_path)
     write_facts(path, {"MEANRMS": (1.5, ""), "RMSMETH": ("x", ""), "XPOSURE": (41.5, "")}, [])

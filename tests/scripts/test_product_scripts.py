@@ -64,7 +64,6 @@ def test_outputs_are_a_literal_that_can_be_read_without_running(name, outputs):
 # ---- measure_quality
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_quality_and_headers_are_written(images, hba_set, tmp_path):
     (tmp_path / "commands.txt").write_text("wsclean/000: wsclean -name a -size 256 256 a.MS\n")
     returned = load_script("measure_quality").main(
@@ -85,7 +84,6 @@ def test_quality_and_headers_are_written(images, hba_set, tmp_path):
     assert sky_image_keys(images[1], "here")["imagerIntegrationTime"] == pytest.approx(41.49, abs=0.01)
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_sets_that_failed_do_not_count_as_integration_time(images, hba_set, tmp_path):
     later = tmp_path / "later.MS"
     shutil.copytree(hba_set, later)

@@ -111,7 +111,6 @@ def test_sets_that_differ_are_refused_once(other, tmp_path):
     assert f"Full at 57.2958, 51.5662 deg in {paths[0]}" in findings[0]
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_what_is_missing_at_the_centre_follows_from_the_mode(hba_set, tmp_path):
     path = tmp_path / "set.MS"
     shutil.copytree(hba_set, path)
@@ -130,7 +129,6 @@ def test_what_is_missing_at_the_centre_follows_from_the_mode(hba_set, tmp_path):
     assert [off / at for at, off in found.values()] == pytest.approx([found["Full"][1]] * 4, rel=0.05)
 
 
-@pytest.mark.usefixtures("real_hba_set")
 @pytest.mark.parametrize("corrected", ["none", "array_factor", "element"])
 def test_what_is_missing_is_divided_out(corrected, hba_set, tmp_path):
     path = tmp_path / "set.MS"

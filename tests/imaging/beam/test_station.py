@@ -55,7 +55,6 @@ def test_grid_refuses_what_is_no_field(reach):
         make_grid((0.0, 0.0), reach, reach, 150e6)
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_beam_is_one_at_the_centre(beams):
     grid = make_grid((0.42624572, 0.57874697), 0.06, 0.06, FREQUENCY_HZ)
     power = beams.power(grid, 4871282393.0, FREQUENCY_HZ, equal_pair_weights(8))
@@ -102,7 +101,6 @@ def test_weights_of_other_stations_are_refused(beams, hba, weights):
         beams.power(grid, hba.start_s, FREQUENCY_HZ, weights)
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_a_set_that_names_no_beam_is_taken_to_be_corrected_at_the_centre(beams):
     assert "assumed" in beams.applied.reference
 

@@ -28,7 +28,6 @@ def made_coverage(distances, flagged):
     return UVCoverage(distances, np.zeros_like(distances), np.asarray(flagged), "made up", 1.0)
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_flags_are_those_of_flag_and_not_of_flag_row(hba_set):
     """In this set 31 % of the samples are flagged, and no row."""
     with ct.table(str(hba_set), ack=False) as table:

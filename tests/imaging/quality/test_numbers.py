@@ -47,7 +47,6 @@ def test_every_number_has_value_unit_and_source(real_quality):
     json.dumps(real_quality, allow_nan=False)
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_real_data(real_quality):
     assert value(real_quality, "flagged_fraction") == pytest.approx(0.3095, abs=1e-4)
     assert value(real_quality, "integration_time") == pytest.approx(6 * 10.0139 * (1 - 0.3095), rel=1e-3)

@@ -193,7 +193,6 @@ def test_check_warns_and_passes(hba_set_generic: Path, tmp_path: Path) -> None:
 # ---- after the run
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_run_of_raw_data_says_so(small_image: Path) -> None:
     """In run.json and in the report; from the check, and from the numbers of the image."""
     warnings = json.loads((small_image / "run.json").read_text())["warnings"]

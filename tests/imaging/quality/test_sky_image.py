@@ -19,7 +19,6 @@ def real_image(hba_set, tmp_path_factory):
     return image_of_real_data(hba_set, tmp_path_factory.mktemp("real_image"))
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_facts_of_a_real_image(real_image):
     image = read_sky_image(real_image)
     assert image.plane.shape == (256, 256)

@@ -335,7 +335,6 @@ def test_an_image_of_nan_is_a_refusal_although_it_exits_with_0(installed, hba_se
     assert "noise of 0 Jy" in find_refusal(log)
 
 
-@pytest.mark.usefixtures("real_hba_set")
 def test_temporary_files_are_as_large_as_estimated(installed, hba_set, tmp_path):
     """168 rows x 8 channels: 12 bytes a visibility, 8 for the model, 38 a row; headers are 21 bytes a file."""
     from lofarpipe.programs.disk_space import ImagingVolume
