@@ -44,7 +44,7 @@ def test_outputs_are_a_literal_that_names_every_key(do_magic, hba_set_generic, t
     assert all(Path(path).is_file() for path in result.values())
 
 
-def test_real_hba_data_are_measured_with_everybeam(do_magic, hba_set_generic, tmp_path):
+def test_hba_data_are_measured_with_everybeam(do_magic, hba_set_generic, tmp_path):
     result, plan = run(do_magic, str(hba_set_generic), tmp_path)
     numbers = {name: quantity["value"] for name, quantity in plan["quantities"].items()}
     assert numbers["beam_source"] == "everybeam"

@@ -11,6 +11,28 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.stations import load_stations, station_names
 
+# As LOFAR wrote them into a set of 2013: DISH_DIAMETER and position in m, and of two stations the first tile, the
+# last of its dipoles and the tiles that HBA_DUAL_INNER uses.
+WRITTEN_BY_LOFAR = {
+    "CS001HBA0": (31.2625, (3826896.23, 460979.46, 5064658.20)),
+    "CS002HBA0": (31.2609, (3826600.96, 460953.40, 5064881.14)),
+    "CS002HBA1": (31.2600, (3826565.59, 460958.11, 5064907.26)),
+    "CS004HBA1": (31.2611, (3826579.49, 460917.48, 5064900.50)),
+    "RS106HBA": (31.2612, (3829205.60, 469142.53, 5062181.00)),
+    "RS208HBA": (31.2614, (3847753.31, 466962.81, 5048397.24)),
+    "RS305HBA": (31.2613, (3828732.72, 454692.42, 5063850.33)),
+    "RS307HBA": (31.2611, (3837964.52, 449627.26, 5057357.58)),
+}
+AXES = [[-0.119595, 0.992823, 3.3e-05], [-0.791954, -0.095419, 0.603078], [0.598753, 0.072099, 0.797682]]
+TILES_OF_LOFAR = {
+    "CS002HBA0": ([-8.908, 7.549, 6.005], [2.123, -0.070, -1.587], {*range(24)}),
+    "RS208HBA": (
+        [-15.254, -3.628, 11.778],
+        [1.727, 1.421, -1.425],
+        {5, 6, 10, 11, 12, 13, 17, 18, 19, 20, 21, 22, 25, 26, 27, 28, 29, 30, 34, 35, 36, 37, 41, 42},
+    ),
+}
+
 
 def test_few_stations_reach_from_core_to_remote():
     assert station_names(3) == ["CS001HBA0", "CS103HBA0", "RS509HBA"]
@@ -66,6 +88,18 @@ def test_stations_equal_those_of_a_real_set(hba_set_generic):
             assert np.abs(station.tiles_m - fields.getcell("ELEMENT_OFFSET", row)).max() < 1e-3
             theirs = np.sort(fields.getcell("TILE_ELEMENT_OFFSET", row), axis=0)
             assert np.abs(np.sort(station.dipoles_m, axis=0) - theirs).max() < 2e-3
+
+
+def test_stations_are_as_lofar_wrote_them():
+    ours = {station.name: station for station in load_stations(62, "HBA_DUAL_INNER")}
+    for name, (diameter_m, position_m) in WRITTEN_BY_LOFAR.items():
+        assert ours[name].diameter_m == pytest.approx(diameter_m, abs=2e-3)
+        assert ours[name].position_m == pytest.approx(position_m, abs=0.5)
+    for name, (tile_m, dipole_m, in_use) in TILES_OF_LOFAR.items():
+        assert ours[name].axes == pytest.approx(np.array(AXES), abs=2e-6)
+        assert ours[name].tiles_m[0] == pytest.approx(tile_m, abs=1e-3)
+        assert ours[name].dipoles_m[15] == pytest.approx(dipole_m, abs=2e-3)
+        assert {*np.flatnonzero(~ours[name].tile_unused)} == in_use
 
 
 def test_missing_package_is_named(monkeypatch):
