@@ -13,7 +13,7 @@ from lofarpipe.imaging.beam.spectral import index_findings
 from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
 from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings
 from lofarpipe.imaging.plan.plan import channel_findings
-from lofarpipe.programs.wsclean.delivered_image import delivered_image_findings, imaging_arguments
+from lofarpipe.programs.wsclean.checks import delivered_image_findings, imaging_arguments
 from lofarpipe.support.utilities import exists, is_file
 
 GB = 1e9  # decimal
@@ -410,7 +410,8 @@ def _beam_warnings(surveys, options):
     if not unsure or not given:
         return []
     from lofarpipe.programs.find import find
-    from lofarpipe.programs.wsclean.program import beam_notices, describe_build
+    from lofarpipe.programs.wsclean.build import describe_build
+    from lofarpipe.programs.wsclean.program import beam_notices
 
     column = {"data-column": [options["data_column"]]} if options.get("data_column") else {}
     try:

@@ -50,7 +50,7 @@ def main(
     from lofarpipe.imaging.scripts import as_number
     from lofarpipe.programs.wsclean.beam_images import BeamRequest, write_beam_images
     from lofarpipe.programs.wsclean.beams import products_by_header
-    from lofarpipe.programs.wsclean.products import read_products
+    from lofarpipe.programs.wsclean.outputs import read_products
     from lofarpipe.support.utilities import list_text
 
     lowest, highest = as_number("minuv_lambda", minuv_lambda, 0), as_number("maxuv_lambda", maxuv_lambda, 0, 1e9)

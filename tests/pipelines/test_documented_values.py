@@ -231,6 +231,6 @@ def test_values_that_cannot_work_are_refused(image, options, says, request):
 @pytest.fixture
 def gridders():
     from lofarpipe.programs.find import find
-    from lofarpipe.programs.wsclean.program import describe_build
+    from lofarpipe.programs.wsclean.build import describe_build
 
     return describe_build(find("wsclean")).gridders

@@ -18,9 +18,8 @@ from lofarpipe.imaging.beam.spectral import BandBeam, channel_beam, mean_frequen
 from lofarpipe.imaging.beam.station import BeamError
 from lofarpipe.imaging.quality.sky_image import INDEX_KEY, remove_facts
 from lofarpipe.imaging.weighting.pairs import ChannelRange
-from lofarpipe.programs.wsclean.beam_sources import ImageField, find_source
-from lofarpipe.programs.wsclean.beams import BEAM_HISTORY
-from lofarpipe.programs.wsclean.products import CORRECTED, Product, select
+from lofarpipe.programs.wsclean.beams import BEAM_HISTORY, ImageField, find_source
+from lofarpipe.programs.wsclean.outputs import CORRECTED, Product, select
 
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]

@@ -8,10 +8,68 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lofarpipe.programs.wsclean.arguments import BOOLEANS, flag_name, given_options, number, without_flags, words
-from lofarpipe.programs.wsclean.build import WSCleanBuild
-from lofarpipe.programs.wsclean.products import POLARISATIONS
+from lofarpipe.programs.argv import PATHS
+from lofarpipe.support.utilities import files_of
 
+# What a flag may be set to as a keyword: given, or not given.
+BOOLEANS = {"True": True, "true": True, "False": False, "false": False}
+_FLAG = re.compile(r"--?([A-Za-z][\w-]*)")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def flag_name(argument: str) -> str:
+    """Return the option that an argument is, without its dashes; empty for a value or a file."""
+    match = _FLAG.fullmatch(argument)
+    return match[1] if match else ""
+
+
+def words(key: str, value: str) -> list[str]:
+    """Return the words of a keyword's value, of which a list text has one for each element, and a path one."""
+    if key in PATHS:
+        return [value] if value else []
+    listed = value.startswith("[") and value.endswith("]")
+    return [part for text in (files_of(value) if listed else [value]) for part in text.split()]
+
+
+def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> dict[str, list[str]]:
+    """Return option -> the words after it; those of the last flag may be measurement sets.
+
+    A keyword that is True has none, and one that is False is not given, among the positionals either.
+    """
+    options = {key: words(key, value) for key, value in keywords.items() if value not in BOOLEANS}
+    options |= {key: [] for key, value in keywords.items() if BOOLEANS.get(value)}
+    current: list[str] = []
+    for argument in positionals:
+        name = flag_name(argument)
+        if name:
+            current = options[name] = []
+        else:
+            current.append(argument)
+    return {name: given for name, given in options.items() if BOOLEANS.get(keywords.get(name, ""), True)}
+
+
+def without_flags(positionals: Iterable[str], valued: Iterable[str], single: Iterable[str]) -> list[str]:
+    """Return the positionals without the flags ``single``, and without the flags ``valued`` and the word after each."""
+    valued, single = set(valued), set(single)
+    kept: list[str] = []
+    skip_next = False
+    for argument in positionals:
+        if skip_next:
+            skip_next = False
+        elif flag_name(argument) in valued:
+            skip_next = True
+        elif flag_name(argument) not in single:
+            kept.append(argument)
+    return kept
+
+
+def number(text: str) -> float | None:
+    """Return the number at the start of a word such as ``7.5asec``; None if there is none."""
+    match = _NUMBER.match(text)
+    return float(match[0]) if match else None
+
+
+POLARISATIONS = ("XX", "XY", "YX", "YY", "RR", "RL", "LR", "LL", "I", "Q", "U", "V")
 WEIGHTS = {"natural": 1, "uniform": 1, "briggs": 2}  # -weight, and how many words it is
 NUMBER_LISTS = ("multiscale-scales", "channel-division-frequencies")
 # Option -> how many of its words name a file or directory that WSClean reads.
@@ -32,18 +90,17 @@ MAKES_NO_IMAGE = frozenset({"predict", "restore", "restore-list", "make-psf-only
 OTHER_BEAMS = frozenset({"beam-size", "beam-shape", "theoretic-beam", "no-fit-beam"})  # than that of the PSF
 
 Options = Mapping[str, Sequence[str]]
+ValueCounts = Mapping[str, int]  # how many values each option takes, as WSClean's help says; a flag takes 0
 
 
 def settle_flags(
-    keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild
+    keywords: Mapping[str, str], positionals: Sequence[str], value_counts: ValueCounts
 ) -> tuple[dict[str, str], list[str]]:
     """Return the keywords that have values, and the positionals with the flags that are True and without those False.
 
     An option that the help does not list counts as a flag if its text is True or False.
     """
-    flags = {
-        name: BOOLEANS[text] for name, text in keywords.items() if text in BOOLEANS and not build.value_counts.get(name)
-    }
+    flags = {name: BOOLEANS[text] for name, text in keywords.items() if text in BOOLEANS and not value_counts.get(name)}
     valued = {name: text for name, text in keywords.items() if name not in flags}
     off = [name if not is_on else opposite(name) for name, is_on in flags.items()]
     rest = without_flags(positionals, [], off)
@@ -55,29 +112,31 @@ def opposite(name: str) -> str:
     return name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
 
 
-def value_findings(keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild) -> dict[str, str]:
+def value_findings(
+    keywords: Mapping[str, str], positionals: Sequence[str], value_counts: ValueCounts
+) -> dict[str, str]:
     """Return option -> finding for each flag that has a value, and each option that has too few or too many."""
-    findings = {name: _count_finding(name, words(name, text), build) for name, text in keywords.items()}
+    findings = {name: _count_finding(name, words(name, text), value_counts) for name, text in keywords.items()}
     in_flags = given_options({}, positionals)
     for place, (name, following) in enumerate(in_flags.items()):
-        needed = _needed(name, following, build)
+        needed = _needed(name, following, value_counts)
         is_last = place == len(in_flags) - 1  # what follows its values are measurement sets
-        findings[name] = _count_finding(name, following[:needed] if is_last else following, build)
+        findings[name] = _count_finding(name, following[:needed] if is_last else following, value_counts)
     lists = [name for name in NUMBER_LISTS if keywords.get(name) and not findings[name]]
     findings |= {name: _list_finding(name, keywords[name]) for name in lists}
     findings |= _stray_finding(positionals)
     return {name: what for name, what in findings.items() if what}
 
 
-def _needed(name: str, given: Sequence[str], build: WSCleanBuild) -> int | None:
+def _needed(name: str, given: Sequence[str], value_counts: ValueCounts) -> int | None:
     """Return how many values an option takes; None where that is not known."""
     if name == "weight" and given:
         return WEIGHTS.get(given[0].lower())
-    return build.value_counts.get(name)
+    return value_counts.get(name)
 
 
-def _count_finding(name: str, given: Sequence[str], build: WSCleanBuild) -> str:
-    needed = _needed(name, given, build)
+def _count_finding(name: str, given: Sequence[str], value_counts: ValueCounts) -> str:
+    needed = _needed(name, given, value_counts)
     if needed is None:
         return ""
     text = " ".join(given)
@@ -121,9 +180,9 @@ def combination_findings(options: Options) -> list[str]:
         findings.append(f"-{fits[0]} fits joined channels only; add -join-channels")
     if "deconvolution-channels" in options and not fits:
         findings.append("-deconvolution-channels needs a spectral fit; add -fit-spectral-pol")
-    if "save-source-list" in options and "niter" in options and not _first_number(options, "niter"):
+    if "save-source-list" in options and "niter" in options and not first_number(options, "niter"):
         findings.append("-save-source-list: niter is 0, and a list is made by cleaning; set niter, or remove it")
-    threshold, mask = (_first_number(options, name) for name in ("auto-threshold", "auto-mask"))
+    threshold, mask = (first_number(options, name) for name in ("auto-threshold", "auto-mask"))
     if mask and threshold >= mask:
         findings.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")
     if "save-source-list" in options and JOINED_CHANNELS & set(options) and not fits:
@@ -145,14 +204,14 @@ def _polarization_findings(options: Options) -> list[str]:
     return findings
 
 
-def added_flags(options: Options, build: WSCleanBuild, with_idg: bool) -> tuple[list[str], list[str]]:
+def added_flags(options: Options, version: tuple[int, ...], with_idg: bool) -> tuple[list[str], list[str]]:
     """Return the flags without which a build would fail or make an image without a beam, and a notice for each."""
     added = []
-    cleans = bool(_first_number(options, "niter"))
+    cleans = bool(first_number(options, "niter"))
     wants_beam = "niter" in options or "fit-beam" in options
     if wants_beam and not cleans and not MAKES_NO_IMAGE & set(options) and not OTHER_BEAMS & set(options):
         added.append(("-make-psf", "niter is 0, so WSClean would make no PSF, and not know the beam"))
-    is_joined = bool(JOINED_CHANNELS & set(options)) and _first_number(options, "channels-out") != 1
+    is_joined = bool(JOINED_CHANNELS & set(options)) and first_number(options, "channels-out") != 1
     names = polarization_names(options)
     if cleans and len(names) > 1 and (is_joined or with_idg) and not JOINT_POLARIZATIONS & set(options):
         reason = "IDG" if with_idg else "joined channels"
@@ -161,19 +220,20 @@ def added_flags(options: Options, build: WSCleanBuild, with_idg: bool) -> tuple[
         )
     # Source: 3.1, 48 sizes: with one side within 32 pixels, and another that is gridded coarser, it ends by a signal.
     size = [number(text) or 0.0 for text in options.get("size", ())[:2]]
-    padding = _first_number(options, "padding") or DEFAULT_PADDING
+    padding = first_number(options, "padding") or DEFAULT_PADDING
     if len(size) == 2 and min(size) * padding < SMALLEST_GRID and "small-inversion" not in options:
         added.append(("-no-small-inversion", "WSClean may crash where it grids images of so few pixels even coarser"))
     # Source: 3.1 with every kind of local rms, 11 of 11 ended by SIGABRT or SIGSEGV.
-    if build.version[:2] == (3, 1) and "multiscale" in options and LOCAL_RMS & set(options):
+    if version[:2] == (3, 1) and "multiscale" in options and LOCAL_RMS & set(options):
         added.append(("-no-multiscale-fast-subminor", "WSClean 3.1 crashes with -multiscale and -local-rms"))
     added = [(flag, why) for flag, why in added if flag[1:] not in options]
     return [flag for flag, _ in added], [f"{why}: {flag} is added" for flag, why in added]
 
 
-def _first_number(options: Options, name: str) -> float:
-    """Return the number of an option; 0 where it has none."""
-    return number("".join(options.get(name, ())[:1])) or 0.0
+def first_number(options: Options, name: str, default: float = 0.0) -> float:
+    """Return the number that an option was given, or a default."""
+    value = number("".join(options.get(name, ())[:1]))
+    return default if value is None else value
 
 
 def polarization_names(options: Options) -> list[str]:

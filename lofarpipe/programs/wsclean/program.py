@@ -8,18 +8,19 @@ from pathlib import Path
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, decimal_count
-from lofarpipe.programs.wsclean.arguments import given_options, without_flags
-from lofarpipe.programs.wsclean.build import GRIDDER_FLAGS, WSCleanBuild, describe_build
-from lofarpipe.programs.wsclean.check import check_arguments, has_option
-from lofarpipe.programs.wsclean.gridder import (
+from lofarpipe.programs.wsclean.build import (
     BEAM_FLAGS,
+    GRIDDER_FLAGS,
+    WSCleanBuild,
     beam_flags,
     choose_gridder,
+    describe_build,
     gridder_flags,
     requested_gridder,
     resolve_gridder,
     uses_idg,
 )
+from lofarpipe.programs.wsclean.checks import check_arguments, has_option
 from lofarpipe.programs.wsclean.log import (
     MAX_PEAK_JY,
     MAX_RISE,
@@ -28,9 +29,18 @@ from lofarpipe.programs.wsclean.log import (
     find_refusal,
     progress_in,
 )
-from lofarpipe.programs.wsclean.options import SPECTRAL_FITS, added_flags, missing_files, settle_flags
-from lofarpipe.programs.wsclean.output import (
+from lofarpipe.programs.wsclean.options import (
+    SPECTRAL_FITS,
+    Options,
+    added_flags,
+    given_options,
+    missing_files,
+    settle_flags,
+    without_flags,
+)
+from lofarpipe.programs.wsclean.outputs import (
     blank_images,
+    command_products,
     gpu_count,
     image_bytes,
     image_name_argument,
@@ -38,19 +48,7 @@ from lofarpipe.programs.wsclean.output import (
     reordered_bytes,
     written_sets,
 )
-from lofarpipe.programs.wsclean.products import command_products
 from lofarpipe.support.disk import Need
-
-__all__ = [
-    "WSCleanBuild",
-    "adapt",
-    "check_arguments",
-    "describe_build",
-    "find_refusal",
-    "has_option",
-    "resolve_gridder",
-    "uses_idg",
-]
 
 # With these it goes on with the model in the measurement set; else it writes the same again.
 GOES_ON = ("-continue", "-subtract-model")
@@ -75,10 +73,10 @@ def adapt(
     IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in. ``-j`` and ``-abs-mem`` follow from
     ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
     """
-    keywords, positionals = settle_flags(keywords, positionals, build)
+    keywords, positionals = settle_flags(keywords, positionals, build.value_counts)
     options = given_options(keywords, positionals)
     obstacle, gridder, notices = _settle_beam(options, positionals, build)
-    added, reasons = added_flags(options, build, with_idg=gridder == "idg")
+    added, reasons = added_flags(options, build.version, with_idg=gridder == "idg")
     fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
     rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
     if gridder != "idg":
@@ -95,9 +93,7 @@ def adapt(
     return {**fitted, **chosen, **share}, [*flags, *added, *rest], [*notices, *reasons, *dropped]
 
 
-def _settle_beam(
-    options: Mapping[str, Sequence[str]], positionals: Sequence[str], build: WSCleanBuild
-) -> tuple[str, str, list[str]]:
+def _settle_beam(options: Options, positionals: Sequence[str], build: WSCleanBuild) -> tuple[str, str, list[str]]:
     """Return why WSClean could not make the beam it would be asked for, the gridder, and notices of both."""
     obstacle = _beam_obstacle(options, positionals, build)
     gridder, notices = choose_gridder(options, build, obstacle)
@@ -106,19 +102,19 @@ def _settle_beam(
     return obstacle, gridder, notices
 
 
-def beam_notices(options: Mapping[str, Sequence[str]], sets: Sequence[str], build: WSCleanBuild) -> list[str]:
+def beam_notices(options: Options, sets: Sequence[str], build: WSCleanBuild) -> list[str]:
     """Return what will be said of the beam of these sets: EveryBeam is asked whether it knows their telescope."""
     obstacle, _, notices = _settle_beam(options, sets, build)
     return notices if obstacle else []
 
 
-def _beam_obstacle(options: Mapping[str, Sequence[str]], positionals: Sequence[str], build: WSCleanBuild) -> str:
+def _beam_obstacle(options: Options, positionals: Sequence[str], build: WSCleanBuild) -> str:
     """Return why WSClean could not make the beam that it would be asked for; "" if it can, or is asked for none."""
     idg = resolve_gridder(requested_gridder(options), build) == "idg" and build.has_idg
     wanted = {"apply-primary-beam", "grid-with-beam"} & set(options) or ("gridder" in options and idg)
     if not wanted or "aterm-config" in options:
         return ""
-    from lofarpipe.programs.wsclean.beam_probe import beam_obstacle
+    from lofarpipe.programs.wsclean.build import beam_obstacle
 
     return beam_obstacle(build, input_sets(positionals), options)
 
@@ -134,7 +130,7 @@ def _without_joining(
     return left, without_flags(positionals, OF_JOINED_CHANNELS, ["join-channels"]), [notice]
 
 
-def _share(options: Mapping[str, Sequence[str]], cores: int, memory_gb: float | None) -> dict[str, str]:
+def _share(options: Options, cores: int, memory_gb: float | None) -> dict[str, str]:
     """Return ``j`` and ``abs-mem``, GB, for what the job was given, as far as they are not set."""
     share = {} if "j" in options else {"j": str(cores)}
     if memory_gb is not None and not {"mem", "abs-mem", "absmem"} & set(options):

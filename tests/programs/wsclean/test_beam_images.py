@@ -28,7 +28,7 @@ from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.quality.sky_image import write_facts
 from lofarpipe.programs.wsclean.beam_images import BeamRequest, images_of, write_beam_images
 from lofarpipe.programs.wsclean.beams import products_by_header
-from lofarpipe.programs.wsclean.products import read_products
+from lofarpipe.programs.wsclean.outputs import read_products
 
 # Pixels of 20 arcsec from the centre: 0.9, 1.6 and 2.5 degrees, where the beam is about 0.9, 0.65 and 0.3.
 PLACES = [(-100, 130), (220, -190), (-280, -350)]

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.programs.wsclean import beam_probe
-from lofarpipe.programs.wsclean.beam_probe import beam_obstacle
-from lofarpipe.programs.wsclean.build import WSCleanBuild
-from lofarpipe.programs.wsclean.program import adapt, describe_build
+from lofarpipe.programs.wsclean import build as beam_probe
+from lofarpipe.programs.wsclean.build import WSCleanBuild, beam_obstacle, describe_build
+from lofarpipe.programs.wsclean.program import adapt
 from small_sets import SetShape, make_set
 
 

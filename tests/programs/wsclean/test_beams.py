@@ -11,10 +11,16 @@ from lofarpipe.imaging.beam.spectral import BandPart
 from lofarpipe.imaging.beam.station import BeamError
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.weighting.pairs import ChannelRange
-from lofarpipe.programs.wsclean import beam_sources
-from lofarpipe.programs.wsclean.beam_sources import ImageField, find_source
-from lofarpipe.programs.wsclean.beams import OwnBeam, is_differential, products_by_header, wsclean_command
-from lofarpipe.programs.wsclean.products import read_products
+from lofarpipe.programs.wsclean import beams as beam_sources
+from lofarpipe.programs.wsclean.beams import (
+    ImageField,
+    OwnBeam,
+    find_source,
+    is_differential,
+    products_by_header,
+    wsclean_command,
+)
+from lofarpipe.programs.wsclean.outputs import read_products
 from made_images import write_image
 
 COMMAND = "wsclean -name /data/a field/full -size 400 400 -use-idg -grid-with-beam -use-differential-lofar-beam -j 1 "

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lofarpipe.programs.wsclean import output as blank_images
-from lofarpipe.programs.wsclean.output import is_blank
+from lofarpipe.programs.wsclean import outputs as blank_images
+from lofarpipe.programs.wsclean.outputs import is_blank
 from made_images import write_image
 
 NAN = np.full((128, 128), np.nan)

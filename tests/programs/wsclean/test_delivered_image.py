@@ -8,7 +8,7 @@ import pytest
 
 from lofarpipe.errors import WARNING
 from lofarpipe.programs.wsclean.build import describe_build
-from lofarpipe.programs.wsclean.delivered_image import (
+from lofarpipe.programs.wsclean.checks import (
     ALLOWED,
     CHECKED,
     OF_THE_PIPELINE,

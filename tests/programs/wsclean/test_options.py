@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from lofarpipe.programs.wsclean.arguments import given_options
-from lofarpipe.programs.wsclean.build import VALUE_NOT_IN_HELP, run_briefly
-from lofarpipe.programs.wsclean.options import missing_files, polarization_names, settle_flags
-from lofarpipe.programs.wsclean.program import WSCleanBuild, adapt, check_arguments, describe_build
+from lofarpipe.programs.wsclean.build import VALUE_NOT_IN_HELP, WSCleanBuild, describe_build, run_briefly
+from lofarpipe.programs.wsclean.checks import check_arguments
+from lofarpipe.programs.wsclean.options import given_options, missing_files, polarization_names, settle_flags
+from lofarpipe.programs.wsclean.program import adapt
 from wsclean_stubs import make_stub
 
 CLEANING = {"niter": "10", "channels-out": "2"}
@@ -42,7 +42,7 @@ def _answer(build: WSCleanBuild, *options: str) -> str:
 
 def test_flags_are_given_or_not(build):
     keywords = {"multiscale": "True", "no-dirty": "False", "fit-beam": "False", "name": "x"}
-    assert settle_flags(keywords, ["-reorder", "-fit-beam", "a.ms"], build) == (
+    assert settle_flags(keywords, ["-reorder", "-fit-beam", "a.ms"], build.value_counts) == (
         {"name": "x"},
         ["-multiscale", "-reorder", "a.ms"],
     )
@@ -50,7 +50,7 @@ def test_flags_are_given_or_not(build):
 
 def test_a_flag_takes_its_opposite_away(build):
     keywords = {"no-fit-beam": "True", "small-inversion": "True"}
-    _, flags = settle_flags(keywords, ["-fit-beam", "-no-small-inversion", "-reorder"], build)
+    _, flags = settle_flags(keywords, ["-fit-beam", "-no-small-inversion", "-reorder"], build.value_counts)
     assert flags == ["-no-fit-beam", "-small-inversion", "-reorder"]
 
 

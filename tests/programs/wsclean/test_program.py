@@ -12,17 +12,11 @@ from hypothesis import strategies as st
 
 from lofarpipe.programs.argv import build_argv
 from lofarpipe.programs.log_watch import sign_in
-from lofarpipe.programs.wsclean.arguments import given_options, number, without_flags
-from lofarpipe.programs.wsclean.log import Deconvolution
-from lofarpipe.programs.wsclean.program import (
-    WSCleanBuild,
-    adapt,
-    check_arguments,
-    describe_build,
-    find_refusal,
-    has_option,
-    resolve_gridder,
-)
+from lofarpipe.programs.wsclean.build import WSCleanBuild, describe_build, resolve_gridder
+from lofarpipe.programs.wsclean.checks import check_arguments, has_option
+from lofarpipe.programs.wsclean.log import Deconvolution, find_refusal
+from lofarpipe.programs.wsclean.options import given_options, number, without_flags
+from lofarpipe.programs.wsclean.program import adapt
 from wsclean_stubs import make_stub
 
 PIPELINE_FLAGS = ["-no-update-model-required", "-reorder", "-fit-beam", "-join-channels", "-local-rms"]

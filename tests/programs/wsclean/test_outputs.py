@@ -12,8 +12,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.observation import simulate
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.programs.find import find, job_environment
-from lofarpipe.programs.wsclean.arguments import given_options
-from lofarpipe.programs.wsclean.products import (
+from lofarpipe.programs.wsclean.options import given_options
+from lofarpipe.programs.wsclean.outputs import (
     Product,
     command_products,
     is_corrected_by_wsclean,

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.programs.wsclean.output import (
+from lofarpipe.programs.wsclean.options import polarization_names
+from lofarpipe.programs.wsclean.outputs import (
     gpu_count,
     image_bytes,
     image_name_argument,
     input_sets,
-    polarisation_count,
     reordered_bytes,
     written_sets,
 )
@@ -140,8 +140,8 @@ def test_sets_that_cannot_be_read():
     ("text", "count"), [("I", 1), ("iquv", 4), ("IV", 2), ("XX,YY", 2), ("XX", 1), ("I,", 1), ("RR,RL,LR,LL", 4)]
 )
 def test_polarisations(text, count):
-    assert polarisation_count({"pol": [text]}) == count
-    assert polarisation_count({}) == 1
+    assert len(polarization_names({"pol": [text]})) == count
+    assert polarization_names({}) == ["I"]
 
 
 @pytest.mark.parametrize(("mode", "count"), [(["hybrid"], 1), (["gpu"], 1), (["cpu"], 0), ([], 0), (None, 0)])
