@@ -22,8 +22,8 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.resources import detect_resources
 from lofarpipe.jobs import DoneCallback, Executor, Job, JobResult, JobStart, Resources, StartCallback
 from lofarpipe.pipeline.load import Pipeline, load_pipeline
-from lofarpipe.report import Reporter, Reporters
-from lofarpipe.state.journal import Journal
+from lofarpipe.state.events import JobDone
+from lofarpipe.state.journal import Journal, Stream
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 LARGEST, LOCAL_JOBS = 100_000, 5_000
@@ -68,7 +68,7 @@ class Simulated:
         return results
 
 
-class MemoryAt(Reporter):
+class MemoryAt:
     """Notes the memory of this process after each part of the jobs."""
 
     def __init__(self, every: int) -> None:
@@ -76,9 +76,9 @@ class MemoryAt(Reporter):
         self._every = every
         self._done = 0
 
-    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
+    def job_done(self, event: JobDone) -> None:
         """Count a job."""
-        del step, result, problem
+        del event
         self._done += 1
         if self._done % self._every == 0:
             self.memory_mb.append(memory_mb())
@@ -114,12 +114,12 @@ class Site:
         """The journal."""
         return self.settings.job_directory / "journal.jsonl"
 
-    def run(self, executor: Executor, *reporters: Reporter) -> float:
+    def run(self, executor: Executor, *reporters: object) -> float:
         """Run, and return how much time of a processor this one took, in s."""
         gc.collect()
         began = time.process_time()
         with Journal(self.journal) as journal:
-            Run(self.pipeline, self.settings, executor, journal, Reporters(reporters)).execute()
+            Run(self.pipeline, self.settings, executor, Stream(journal, reporters)).execute()
         return time.process_time() - began
 
     def forget_the_end(self, share: float) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import builtins
 import importlib
-import inspect
 import json
 import os
 import pty
@@ -38,9 +37,9 @@ from short_jobs import write_pipeline
 
 LIMIT = 0.01  # of the run
 OF_A_RUN_OF = 1000  # jobs
-TOGETHER = "Reporters"
+TOGETHER = "Stream"
 PAGE = "PageWriter"  # [report] html = False leaves it out
-IMPORTS, MAKING, PICTURE, THREAD = "imports", "making them", "Picture", "thread of LiveTerminal"
+IMPORTS, MAKING, STATE, THREAD = "imports", "making them", "RunState", "thread of LiveTerminal"
 ONCE = ("run_started", "run_ended")  # events of which there is one; processes are waited for in these
 Work = Callable[..., Any]
 KINDS = {"/bin/true": ("/bin/true", ""), "python3 -c pass": (sys.executable, "run.argument.flags = [-c, pass]\n")}
@@ -90,15 +89,13 @@ def nothing(*arguments: object, **keywords: object) -> None:
     """Take the time that a call takes, and that to ask for the time takes."""
 
 
-def count_events(kind: type, costs: dict[str, float], events: Sequence[str], base: type) -> None:
-    """Have counted what a kind of reporters does when it is told of events, as far as that is not what ``base`` does.
-
-    What does nothing with an event stays so: it is not told.
-    """
+def count_events(kind: type, costs: dict[str, float], events: Sequence[str]) -> None:
+    """Have counted what a kind of reporters does when it is told of the events that it hears of."""
     for event in events:
-        method = getattr(kind, event)
-        if method is not getattr(base, event, None):
-            setattr(kind, event, counted(method, costs, kind.__name__, event in ONCE))
+        if hasattr(kind, event):
+            setattr(
+                kind, event, counted(getattr(kind, event), costs, kind.__name__, event in (*ONCE, "_tell_end_of_run"))
+            )
 
 
 def count_imports(costs: dict[str, float]) -> None:
@@ -117,20 +114,22 @@ def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
     """Have the reporters of the next run counted: together, with the page apart, or each alone."""
     from lofarpipe import cli, report
     from lofarpipe.archive.record import RunRecord
-    from lofarpipe.report import events as soon
     from lofarpipe.report import live
     from lofarpipe.report.html.writer import PageWriter
+    from lofarpipe.state.events import KINDS
+    from lofarpipe.state.journal import Debounce, Stream
+    from lofarpipe.state.run_state import RunState
 
-    told = [name for name, _ in inspect.getmembers(report.Reporter, inspect.isfunction)]
+    told = [*KINDS, "jobs_done"]
     if each_alone:
         for kind in (report.ClassicLog, live.LiveTerminal, PageWriter, RunRecord, report.Statistics):
-            count_events(kind, costs, told, report.Reporter)
+            count_events(kind, costs, told)
     else:
-        count_events(PageWriter, costs, ONCE, report.Reporter)
-        count_events(report.Reporters, costs, told, report.Reporter)
-        soon.Soon._do = counted(soon.Soon._do, costs, TOGETHER)  # type: ignore[method-assign]
+        count_events(PageWriter, costs, ONCE)
+        count_events(Stream, costs, ("_tell", "_tell_end", "_tell_end_of_run"))
+        Debounce._do = counted(Debounce._do, costs, TOGETHER)  # type: ignore[method-assign]
     cli.make_reporters = counted(cli.make_reporters, costs, MAKING)
-    report.Picture.apply = counted(report.Picture.apply, costs, PICTURE)  # type: ignore[method-assign]
+    RunState.apply = counted(RunState.apply, costs, STATE)  # type: ignore[method-assign]
     live.LiveTerminal._refresh = counted(live.LiveTerminal._refresh, costs, THREAD)  # type: ignore[method-assign]
 
 

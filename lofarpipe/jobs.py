@@ -271,6 +271,11 @@ class Executor(Protocol):
         ...
 
 
+def executor_name(executor: Executor) -> str:
+    """Return what an executor is called in pipeline.cfg, such as ``local``."""
+    return type(executor).__name__.removesuffix("Executor").lower()
+
+
 def duration_text(seconds: float) -> str:
     """Return a duration in seconds as people say it: ``0.3 s``, ``42 s``, ``3 min 5 s``, ``3 h 12 min``."""
     if seconds < 10:

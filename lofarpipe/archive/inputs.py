@@ -16,7 +16,7 @@ from lofarpipe.config import CHECKSUM_LIMIT_GB, Settings, find_file, parset_dire
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.state.fingerprints import named_paths
-from lofarpipe.state.history import History
+from lofarpipe.state.work import Work
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import Entry, Parset, unquote
 from lofarpipe.support.parset_text import expand_environment
@@ -151,9 +151,9 @@ class RunFiles:
     began_s: float  # when the first run in this job directory began, s since 1970 UTC
     pauses: Sequence[tuple[float, float]] = ()  # between runs, from the end of one to the start of the next
 
-    def inputs(self, history: History, before: Iterable[str] = ()) -> list[str]:
+    def inputs(self, work: Work, before: Iterable[str] = ()) -> list[str]:
         """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
-        named = [*self._named_in_parset(), *(path for path in sorted(history.files) if path not in history.written)]
+        named = [*self._named_in_parset(), *(path for path in sorted(work.files) if path not in work.written)]
         installed = f"{share_directory()}/"
         known = dict.fromkeys(before)
         new = [
@@ -163,9 +163,7 @@ class RunFiles:
         ]
         return _outermost([*known, *new])
 
-    def products(
-        self, history: History, inputs: Iterable[str], done: Collection[str], earlier: Collection[str]
-    ) -> list[str]:
+    def products(self, work: Work, inputs: Iterable[str], done: Collection[str], earlier: Collection[str]) -> list[str]:
         """Return the products that are there; an input that a step changed is one too.
 
         Parameters
@@ -174,9 +172,9 @@ class RunFiles:
         earlier: what steps wrote in earlier runs alone.
         """
         known = set(inputs)
-        outputs = [outputs for step, outputs in history.plugins.items() if step in done]
+        outputs = [outputs for step, outputs in work.plugins.items() if step in done]
         listed = (path for path in _listed(outputs) if path not in known and not self._is_older(path))
-        named = dict.fromkeys([*(path for path in sorted(history.written) if path not in earlier), *listed])
+        named = dict.fromkeys([*(path for path in sorted(work.written) if path not in earlier), *listed])
         return _outermost([path for path in named if not self._is_own(path)])
 
     def _named_in_parset(self) -> Iterator[str]:

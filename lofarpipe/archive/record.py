@@ -21,9 +21,9 @@ from lofarpipe.config import Settings, checksum_limit_bytes
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.options import Option
-from lofarpipe.report.events import Reporter
-from lofarpipe.report.run_state import JobState, Picture, RunState, StepState
-from lofarpipe.state.history import History
+from lofarpipe.state.events import RunEnded, RunStarted
+from lofarpipe.state.run_state import JobState, RunState, StepState
+from lofarpipe.state.work import Work
 from lofarpipe.support.utilities import uncollected, write_atomically
 
 
@@ -136,12 +136,12 @@ class Command:
         return cls(options.parset, tuple(options.set), overrides, Path.cwd())
 
 
-class RunRecord(Reporter):
+class RunRecord:
     """Writes run.json into the job directory when the run begins and when it ends.
 
     Parameters
     ----------
-    history, picture: of the run, kept up to date by its journal.
+    state: of the run, kept up to date by its stream of events.
     complain: is told what cannot be written or read; that ends no run.
 
     Raises
@@ -155,16 +155,14 @@ class RunRecord(Reporter):
         pipeline: Pipeline,
         settings: Settings,
         command: Command,
-        history: History,
-        picture: Picture,
+        state: RunState,
         complain: Callable[[str], None],
     ) -> None:
         self.path = settings.job_directory / FILE_NAME
         self._pipeline = pipeline
         self._settings = settings
         self._command = command
-        self._history = history
-        self._picture = picture
+        self._state = state
         self._limit_bytes = checksum_limit_bytes(settings)
         self._text, self._lost = self_contained(pipeline.composed)
         self._complain = complain
@@ -177,14 +175,14 @@ class RunRecord(Reporter):
         """What does not change while the run goes on, with inputs, products and quality; {} before it begins."""
         return self._facts and {**self._facts, "quality": self._quality}
 
-    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+    def run_started(self, event: RunStarted) -> None:
         """Write what is known before the first step."""
-        del job_name, job_directory, steps
+        del event
         self._try(self._begin)
 
-    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+    def run_ended(self, event: RunEnded) -> None:
         """Write what was done and made; nothing if the run never began."""
-        del ok, job_name, problem
+        del event
         if self._facts:
             self._try(self._finish)
 
@@ -199,17 +197,17 @@ class RunRecord(Reporter):
         inputs, self._earlier = _earlier_files(self.path)
         self._facts = self._fixed_facts()
         known = {entry["path"]: entry for entry in inputs}
-        paths = self._files().inputs(self._history, known)
-        self._facts["inputs"] = _inputs(paths, known, self._history, self._limit_bytes)
+        paths = self._files().inputs(self._state.work, known)
+        self._facts["inputs"] = _inputs(paths, known, self._state.work, self._limit_bytes)
         self._facts["products"] = []
         self._write()
 
     def _finish(self) -> None:
-        history, files = self._history, self._files()
+        files = self._files()
         inputs = self._with_new_ones(files)
         known = {entry["path"]: entry for entry in self._earlier}
-        state = self._picture.state
-        products = files.products(history, [entry["path"] for entry in inputs], state.current, state.earlier_files())
+        state = self._state
+        products = files.products(state.work, [entry["path"] for entry in inputs], state.current, state.earlier_files())
         self._facts["inputs"] = inputs
         self._facts["products"] = describe_files(products, self._limit_bytes, known)
         self._write()
@@ -217,7 +215,7 @@ class RunRecord(Reporter):
     def _with_new_ones(self, files: RunFiles) -> list[Facts]:
         """Return the inputs: those that were there at the beginning as they were, and those that steps have named."""
         before = {entry["path"]: entry for entry in self._facts["inputs"]}
-        paths = files.inputs(self._history, before)
+        paths = files.inputs(self._state.work, before)
         read = sum(entry["bytes"] for entry in before.values() if entry["checksum"]["method"] == FULL)
         new = describe_files((path for path in paths if path not in before), max(0, self._limit_bytes - read))
         return [*(before[path] for path in paths if path in before), *new]
@@ -251,12 +249,12 @@ class RunRecord(Reporter):
 
     def _files(self) -> RunFiles:
         programs = frozenset(program["path"] for program in self._facts["software"]["programs"])
-        first_s = self._picture.first_s
+        first_s = self._state.first_s
         began_s = time.time() if first_s is None else first_s
-        return RunFiles(self._pipeline, self._settings, programs, began_s, self._picture.pauses)
+        return RunFiles(self._pipeline, self._settings, programs, began_s, self._state.pauses)
 
     def _write(self) -> None:
-        state = self._picture.state
+        state = self._state
         path = self._settings.job_directory / "quality.json"
         self._quality = None if str(path) in state.earlier_files() else read_run_record(path, None)
         facts = {
@@ -297,9 +295,9 @@ def option_facts(option: Option) -> Facts:
     }
 
 
-def _inputs(paths: list[str], known: Mapping[str, Facts], history: History, limit_bytes: int) -> list[Facts]:
+def _inputs(paths: list[str], known: Mapping[str, Facts], work: Work, limit_bytes: int) -> list[Facts]:
     """Return the inputs as they were before the run: those that a step has changed keep their earlier entry."""
-    changed = {path for path in paths if path in known and path in history.written}
+    changed = {path for path in paths if path in known and path in work.written}
     fresh = {
         entry["path"]: entry for entry in describe_files((p for p in paths if p not in changed), limit_bytes, known)
     }

@@ -13,8 +13,7 @@ from typing import Any
 from lofarpipe.archive.sip import SipProject, SipRun, sip_text
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.sip_options import NONE, items
-from lofarpipe.report.run_state import RunState
-from lofarpipe.state.history import read_events
+from lofarpipe.state.journal import read_state
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.utilities import files_of, write_atomically
 
@@ -85,8 +84,7 @@ def project_of(values: Values) -> SipProject:
 def sip_run(values: Values, job_directory: Path, pipeline: str, images: int) -> SipRun:
     """Return what the run knows of itself; it began with the first of the steps that it is made of, and goes on."""
     now_s = time.time()
-    journal = job_directory / "journal.jsonl"
-    state = RunState.from_events(read_events(journal.read_bytes())[0] if journal.is_file() else [])
+    state = read_state(job_directory / "journal.jsonl")
     starts = [state.started_s, *(state.steps[name].started_s for name in state.current)]
     start_s = min((start_s for start_s in starts if start_s is not None), default=now_s)
     frequency_step, time_step = _steps(str(values.get("sip_plan_file") or ""))

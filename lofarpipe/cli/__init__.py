@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from lofarpipe.jobs import Executor
     from lofarpipe.pipeline.load import Pipeline
     from lofarpipe.pipeline.preflight import Reading
-    from lofarpipe.report import Picture, Reporters
-    from lofarpipe.state.history import History
+    from lofarpipe.state.run_state import RunState
 
 EXIT_FAILED = 1
 TABLES = ".casacore"  # below what all nodes see
@@ -247,26 +246,24 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.errors import listed
     from lofarpipe.executors.factory import end_earlier, orders_directory
     from lofarpipe.executors.local.signals import terminating
-    from lofarpipe.report import Picture
-    from lofarpipe.state.journal import Journal
+    from lofarpipe.state.journal import Journal, Stream
     from lofarpipe.support.data_directories import set_data_directories
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
     set_data_directories(orders_directory(settings) / TABLES)
     is_told = settings.lenient and not options.quiet
-    picture = Picture()
     with (
         contextlib.closing(executor),
         telling_results(is_told),
-        Journal(journal_file(settings), picture.apply) as journal,
+        Journal(journal_file(settings)) as journal,
         terminating() as signals,
     ):
         end_earlier(settings)
         if options.translate:
             write_parset(pipeline, settings.job_directory)
-        reporters = make_reporters(options, settings, pipeline, journal, picture)
-        run = Run(pipeline, settings, executor, journal, reporters, signals)
+        stream = Stream(journal, make_reporters(options, settings, pipeline, journal.state))
+        run = Run(pipeline, settings, executor, stream, signals)
         return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
 
 
@@ -291,7 +288,7 @@ def dry_run(options: argparse.Namespace) -> int:
     from lofarpipe.engine.dry_run import dry_run as lines_of_a_dry_run
     from lofarpipe.errors import listed
     from lofarpipe.executors.local.signals import terminating
-    from lofarpipe.state.history import read_history
+    from lofarpipe.state.journal import read_state
 
     settings, pipeline, executor, warnings = checked(options)
     with (
@@ -299,8 +296,8 @@ def dry_run(options: argparse.Namespace) -> int:
         terminating() as signals,
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
-        history = read_history(journal_file(settings))
-        lines = lines_of_a_dry_run(pipeline, settings, executor, history, Path(directory), signals)
+        state = read_state(journal_file(settings))
+        lines = lines_of_a_dry_run(pipeline, settings, executor, state, Path(directory), signals)
     print(*(f"# warning: {warning}" for warning in listed(warnings)), *lines, sep="\n")
     return 0
 
@@ -308,10 +305,10 @@ def dry_run(options: argparse.Namespace) -> int:
 def list_steps(options: argparse.Namespace) -> int:
     """Print which steps are done."""
     from lofarpipe.cli.inspect import steps_table
-    from lofarpipe.state.history import read_history
+    from lofarpipe.state.journal import read_state
 
     settings, pipeline = reading(options).sound()
-    print(steps_table(pipeline.steps, read_history(journal_file(settings))))
+    print(steps_table(pipeline.steps, read_state(journal_file(settings)).work))
     return 0
 
 
@@ -320,40 +317,36 @@ def forget_step(options: argparse.Namespace) -> int:
     from lofarpipe.cli.inspect import forget
     from lofarpipe.executors.factory import orders_directory
     from lofarpipe.executors.remote.order import discard_records
-    from lofarpipe.state.journal import Journal
+    from lofarpipe.state.journal import Journal, Stream
     from lofarpipe.state.uptodate import Ledger
 
     settings, pipeline = reading(options).sound()
     make_directory(settings.job_directory)
     with Journal(journal_file(settings)) as journal:
-        forgotten = forget(options.forget, pipeline.steps, Ledger(journal, settings))
+        forgotten = forget(options.forget, pipeline.steps, Ledger(Stream(journal), settings))
         discard_records(orders_directory(settings))
     print(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
     return 0
 
 
 def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
-    """Run, and tell the reporters and the journal how it ended, whatever ends it."""
-    from lofarpipe.engine.journal_events import end_facts, run_facts
+    """Run, and tell how it ended, whatever ends it."""
+    from lofarpipe.engine.crew import run_ended, run_started
     from lofarpipe.errors import PipelineError
+    from lofarpipe.state.events import RunEnded
 
-    run.journal.record("run_started", **run_facts(job_name, run.pipeline, run.executor))
-    run.reporters.run_started(job_name, run.settings.job_directory, len(run.pipeline.steps))
+    run.stream.emit(run_started(job_name, run.settings.job_directory, run.pipeline, run.executor))
     try:
         for warning in warnings:
-            run.reporters.warning(warning)
+            run.stream.warning(warning)
         while run.executor.notices:
-            run.reporters.notice(run.executor.notices.pop(0))
+            run.stream.notice(run.executor.notices.pop(0))
         run.execute()
     except BaseException as err:
-        ended = end_facts(err)
-        with contextlib.suppress(PipelineError):  # a full disk: what is told is what ended the run
-            run.journal.record("run_ended", **ended)
-        with contextlib.suppress(PipelineError, OSError):
-            run.reporters.run_ended(False, job_name, str(ended["problem"]).partition("\n")[0])
+        with contextlib.suppress(PipelineError, OSError):  # a full disk: what is told is what ended the run
+            run.stream.emit(run_ended(job_name, err))
         raise
-    run.journal.record("run_ended", ok=True, problem=None, signal=None)
-    run.reporters.run_ended(True, job_name)
+    run.stream.emit(RunEnded(True, job=job_name))
     return 0
 
 
@@ -395,8 +388,8 @@ def make_directory(path: Path) -> None:
 
 
 def make_reporters(
-    options: argparse.Namespace, settings: Settings, pipeline: Pipeline, history: History, picture: Picture
-) -> Reporters:
+    options: argparse.Namespace, settings: Settings, pipeline: Pipeline, state: RunState
+) -> list[object]:
     """Return who is told of events: the record, the terminal and the log."""
     from lofarpipe import report
     from lofarpipe.archive.record import Command, RunRecord
@@ -413,9 +406,9 @@ def make_reporters(
 
     # All that programs write is too much to be shown above a picture.
     is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
-    terminal = report.LiveTerminal(picture, level, facts) if is_live else report.Terminal(level, record=facts)
-    record = RunRecord(pipeline, settings, Command.of(options), history, picture, terminal.warning)
-    page = PageWriter(settings.job_directory, picture, facts, terminal.warning)
+    terminal = report.LiveTerminal(state, level, facts) if is_live else report.Terminal(level, record=facts)
+    record = RunRecord(pipeline, settings, Command.of(options), state, terminal.warn)
+    page = PageWriter(settings.job_directory, state, facts, terminal.warn)
     pages = [page] if wants_page(settings) else []
     # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
-    return report.Reporters([record, *pages, terminal, *logs])
+    return [record, *pages, terminal, *logs]

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import duration_text
 from lofarpipe.pipeline.steps import Step, flattened
-from lofarpipe.state.history import Event, History, step_of
+from lofarpipe.state.events import StepDone, StepEvent, StepForgotten, StepStarted, step_of
 from lofarpipe.state.jobs import JobLedger
 from lofarpipe.state.uptodate import Ledger
+from lofarpipe.state.work import Work
 
-STATES = {"step_done": "done", "step_started": "not finished", "step_forgotten": "forgotten"}
+STATES = {StepDone: "done", StepStarted: "not finished", StepForgotten: "forgotten"}
 HEADER = ("step", "state", "when", "took", "jobs", "failed")
 
 
@@ -21,28 +22,30 @@ def entries_of(step: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if name.partition("@")[0] == step]
 
 
-def steps_table(steps: Sequence[Step], history: History) -> str:
+def steps_table(steps: Sequence[Step], work: Work) -> str:
     """Return one line for each step, or for each iteration: whether it is done, when, how long it took, its jobs."""
-    events = history.steps()
+    events = work.steps
     rows = [HEADER]
     for step in flattened(steps):
         if step.kind not in ("recipe", "feedback"):
             rows.append((step.name, "runs always" if step.kind == "plugin" else step.kind, "", "", "", ""))
             continue
         entries = entries_of(step.name, list(events))
-        rows += [_row(entry, events[entry], history) for entry in entries] or [(step.name, "not done", "", "", "", "")]
+        rows += [_row(entry, events[entry], work) for entry in entries] or [(step.name, "not done", "", "", "", "")]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
 
 
-def _row(entry: str, event: Event, history: History) -> tuple[str, str, str, str, str, str]:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.get("time_s", 0)))
-    took = duration_text(event["duration_s"]) if "duration_s" in event else ""
-    jobs = str(event.get("jobs", ""))
-    if event["event"] == "step_started":
-        jobs = f"{history.jobs_done(entry)} of {jobs}"
-    return entry, STATES[event["event"]], when, took, jobs, str(event.get("failed", ""))
+def _row(entry: str, event: StepEvent, work: Work) -> tuple[str, str, str, str, str, str]:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time_s or 0))
+    took = jobs = failed = ""
+    if isinstance(event, StepDone):
+        took = "" if event.duration_s is None else duration_text(event.duration_s)
+        jobs, failed = str(event.jobs), "" if event.failed is None else str(event.failed)
+    elif isinstance(event, StepStarted):
+        jobs = f"{sum(end.problem is None for end in work.jobs_ended(entry))} of {event.jobs}"
+    return entry, STATES[type(event)], when, took, jobs, failed
 
 
 def forget(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:
@@ -66,14 +69,14 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:
     after = list(flattened(steps[places[0] :]))
     if start.kind != "loop":  # a sub-pipeline runs once: what stands before the step in it is still good
         after = after[[step.name for step in after].index(name) :]
-    journal = ledger.history
-    entries = list(journal.steps())
-    with_jobs = journal.steps_with_jobs()
+    work = ledger.work
+    entries = list(work.steps)
+    with_jobs = work.steps_with_jobs()
     forgotten = [
         entry
         for step in after
         for entry in entries_of(step.name, entries)
-        if journal.last_done(entry) or entry in with_jobs
+        if work.last_done(entry) or entry in with_jobs
     ]
     for entry in forgotten:
         JobLedger(ledger, entry).forget()
@@ -88,8 +91,7 @@ def forget_job(name: str, ledger: Ledger) -> list[str]:
     PipelineError
         If no job of this name began; it names the nearest.
     """
-    journal = ledger.history
-    known = [job for step in journal.steps_with_jobs() for job in journal.jobs_of(step)]
+    known = [job for step in ledger.work.steps_with_jobs() for job in ledger.work.jobs_of(step)]
     if name not in known:
         raise PipelineError(f"--forget {name}: no such job began{nearest(name, known)}")
     JobLedger(ledger, step_of(name)).forget(name)

@@ -20,10 +20,10 @@ from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.journal_tail import JournalTail, LogTails
 from lofarpipe.report.live import memory_in_use_gb
-from lofarpipe.report.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.report.screen import Screen, shows_live
 from lofarpipe.report.summary import summary
 from lofarpipe.state.lock import STALE_S, Holder
+from lofarpipe.state.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.support.utilities import printable
 
 JOURNAL = "journal.jsonl"

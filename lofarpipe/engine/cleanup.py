@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.guardian import guardians
 from lofarpipe.executors.local.process import send_signal, session_members
 from lofarpipe.executors.local.staging import MARKER, remove_directory
-from lofarpipe.state.history import Event, History, step_of
+from lofarpipe.state.events import JobStarted, step_of
 from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
 from lofarpipe.state.uptodate import Ledger
+from lofarpipe.state.work import OpenJob, Work
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 
 PATIENCE_S = 15.0  # its guardian ends the jobs of a killed run in less
@@ -38,8 +39,8 @@ class Leftovers:
     tell: Tell  # hears what is done
 
     @property
-    def _journal(self) -> History:
-        return self.ledger.history
+    def _work(self) -> Work:
+        return self.ledger.work
 
     def clear(self) -> None:
         """Wait until no process of an earlier run lives, then remove what its jobs made and did not complete.
@@ -49,14 +50,14 @@ class Leftovers:
         PipelineError
             If something cannot be removed or moved aside.
         """
-        jobs = {job: event for job, event in self._journal.open_jobs().items() if not event.get("is_cleared")}
-        self._wait({job: event for job, event in jobs.items() if is_local(event)})
-        for event in filter(is_over, jobs.values()):
-            _remove_directories(event)
-        for step in dict.fromkeys(map(step_of, [*jobs, *self._journal.left_aside()])):
+        jobs = {job: opened for job, opened in self._work.open_jobs.items() if not opened.is_cleared}
+        self._wait([opened for opened in jobs.values() if is_local(opened)])
+        for opened in filter(is_over, jobs.values()):
+            _remove_directories(opened.start)
+        for step in dict.fromkeys(map(step_of, [*jobs, *self._work.left_aside()])):
             JobLedger(self.ledger, step).repair(self.tell)
 
-    def _wait(self, jobs: Mapping[str, Event]) -> None:
+    def _wait(self, jobs: Sequence[OpenJob]) -> None:
         """Wait for the jobs of a killed run, and for what ends them; end both if it takes too long."""
         living = self._living(jobs)
         if not living():
@@ -71,19 +72,19 @@ class Leftovers:
                 return
         raise PipelineError(f"processes of the run before this one cannot be ended: {_listed(living())}; end them")
 
-    def _living(self, jobs: Mapping[str, Event]) -> Callable[[], list[int]]:
+    def _living(self, jobs: Sequence[OpenJob]) -> Callable[[], list[int]]:
         """Return what finds the processes of killed runs and their jobs on this machine.
 
         Also those of a run before the last one: that one may have been killed while it waited.
         """
         boot = boot_id()
-        here = [event for event in jobs.values() if event.get("boot") == boot and event.get("pid")]
-        runs = [run for run in self._journal.killed_runs() if run.get("boot") == boot and run.get("pid")]
-        engines = {int(run["pid"]) for run in runs} - {os.getpid()}
-        was_local = any(run.get("executor") == LOCAL and run["pid"] in engines for run in runs)
+        here = [opened.start for opened in jobs if opened.boot == boot]
+        runs = [run for run in self._work.killed_runs if run.boot == boot]
+        engines = {run.pid for run in runs if run.pid} - {os.getpid()}
+        was_local = any(run.executor == LOCAL and run.pid in engines for run in runs)
 
         def living() -> list[int]:
-            sessions = [int(event["pid"]) for event in here if not _is_another(event)]
+            sessions = [start.pid for start in here if start.pid and not _is_another(start.pid, start.ticks)]
             members = session_members(sessions) if sessions else []
             unknown = started_by(self.ledger.settings.job_directory) if was_local else []
             return sorted({*members, *unknown, *(guardians(engines) if engines else [])})
@@ -105,10 +106,10 @@ def started_by(job_directory: Path, proc: Path = Path("/proc")) -> list[int]:
     return [process for process in found if process not in (os.getpid(), os.getppid())]
 
 
-def _is_another(event: Event) -> bool:
+def _is_another(pid: int, ticks: int | None) -> bool:
     """Whether the process of a job has ended, and another has its id now."""
-    began = start_ticks(int(event["pid"]))
-    return began is not None and event.get("ticks") not in (None, began)
+    began = start_ticks(pid)
+    return began is not None and ticks not in (None, began)
 
 
 def _gone(living: Callable[[], list[int]], limit_s: float) -> bool:
@@ -124,11 +125,11 @@ def _listed(processes: list[int]) -> str:
     return ", ".join(map(str, processes)) or "none any more"
 
 
-def _remove_directories(event: Event) -> None:
+def _remove_directories(start: JobStarted) -> None:
     """Remove the directories that were made for a job."""
-    for key in ("tempdir", "stage"):
-        if event.get(key):
-            _remove_own(Path(event[key]))
+    for directory in (start.tempdir, start.stage):
+        if directory:
+            _remove_own(Path(directory))
 
 
 def _remove_own(directory: Path) -> None:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from lofarpipe import __version__
 from lofarpipe.engine.cleanup import Leftovers, mark_processes
 from lofarpipe.engine.disk_check import refuse_without_room
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.journal_events import executor_name
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, StepJobs, write_job_files
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.jobs import Executor, Interrupted, executor_name
+from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.steps import Step, flattened
+from lofarpipe.state.events import RunEnded, RunStarted, StepFailed, StepSkipped, StepStarted
 from lofarpipe.state.jobs import LOCAL
 from lofarpipe.state.uptodate import Began
+from lofarpipe.support.processes import boot_id
 from lofarpipe.support.utilities import remove_unfinished
 
 NAMED = 5  # jobs in a warning
@@ -35,7 +43,7 @@ class Crew(Protocol):
     def run(self, step: Step, jobs: StepJobs) -> None:
         """Run the jobs that are pending."""
 
-    def record(self, step: Step, jobs: StepJobs, outputs: Outputs) -> None:
+    def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """The step of these jobs, the last that were run, is done."""
 
     def accepts(self, step: Step, error: Exception) -> bool:
@@ -60,25 +68,25 @@ class WorkingCrew:
         directories: tuple[Path, ...] = (settings.mapfile_dir, settings.parset_dir, settings.job_workdir)
         for directory in directories:
             directory.mkdir(parents=True, exist_ok=True)
-        Leftovers(self._scope.ledger, self._scope.reporters.notice).clear()
+        Leftovers(self._scope.ledger, self._scope.stream.notice).clear()
         if self._is_local:
             mark_processes(settings.job_directory)
         remove_unfinished([*directories, settings.job_directory, *settings.job_directory.glob("jobs/*")])
 
     def pass_over(self, step: Step, plan: Plan) -> None:
         """Say that a step is done before, and which jobs of it failed."""
-        self._scope.reporters.step_skipped(step.name)
+        self._scope.stream.emit(StepSkipped(self._scope.entry(step), len(plan.jobs)))
         self._commands.pass_over(plan.jobs)
         self._warn_of_failures(step)
-        self._scope.journal.record("step_skipped", step=self._scope.entry(step), jobs=len(plan.jobs))
 
     def _warn_of_failures(self, step: Step) -> None:
         """Say of a step that is not run again which jobs of it failed: nobody may remember."""
-        journal, entry = self._scope.journal, self._scope.entry(step)
-        failed = [end["job"] for end in journal.jobs_ended(entry) if end.get("problem") is not None]
-        if failed and (journal.last_done(entry) or {}).get("failed"):
+        work, entry = self._scope.ledger.work, self._scope.entry(step)
+        failed = [end.job for end in work.jobs_ended(entry) if end.problem is not None]
+        done = work.last_done(entry)
+        if failed and done is not None and done.failed:
             what = "one job failed, and its product is" if len(failed) == 1 else "jobs failed, and their products are"
-            self._scope.reporters.warning(
+            self._scope.stream.warning(
                 f"{step.name}: {what} still skipped: {', '.join(failed[:NAMED])}"
                 f"{' ...' if len(failed) > NAMED else ''}; --forget {failed[0]} lets it run again"
             )
@@ -94,36 +102,29 @@ class WorkingCrew:
         jobs.refuse_unsafe()
         self._begin(step, jobs)
         for notice in notices_of(jobs.pending):
-            self._scope.reporters.notice(f"step '{step.name}': {notice}")
+            self._scope.stream.notice(f"step '{step.name}': {notice}")
         refuse_without_room(step.name, jobs.pending, self._scope.executor.capacity(), self._is_local)
         write_job_files(jobs.pending)
-        self._commands.note(jobs.work.jobs, jobs.pending)
+        self._commands.note(jobs.plan.jobs, jobs.pending)
         jobs.run()
 
     def _begin(self, step: Step, jobs: StepJobs) -> None:
-        kind, count, ledger = step.type or step.kind, len(jobs.work.jobs), self._scope.ledger
-        self._scope.reporters.step_started(step.name, kind, count)
-        if jobs.kept:
-            self._scope.reporters.jobs_done_before(step.name, len(jobs.kept))
-        self._began = ledger.look(jobs.entry, jobs.work.identity, jobs.kept.values())
-        facts = {"type": kind, "jobs": count, "done_before": len(jobs.kept)}
-        if jobs.left:
-            facts["left"] = jobs.left
-        ledger.begin(self._began, **facts, unsafe=jobs.unsafe(self._began))
+        self._began = self._scope.ledger.look(jobs.entry, jobs.plan.identity, jobs.kept.values())
+        unsafe = jobs.unsafe(self._began)
+        counts = (len(jobs.plan.jobs), len(jobs.kept))
+        self._scope.stream.emit(StepStarted(jobs.entry, step.type or step.kind, *counts, jobs.left, unsafe))
 
-    def record(self, step: Step, jobs: StepJobs, outputs: Outputs) -> None:
+    def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """Record that a step is done."""
-        count, failed, duration_s = len(jobs.work.jobs), len(jobs.failed), time.monotonic() - jobs.began_s
         if self._began is not None:
-            counts = {"jobs": count, "failed": failed, "duration_s": round(duration_s, 3)}
-            self._scope.ledger.finish(self._began, outputs, **counts)
-        self._scope.reporters.step_done(step.name, duration_s, count, failed)
+            counts = (len(jobs.plan.jobs), len(jobs.failed))
+            self._scope.ledger.finish(self._began, outputs, *counts, round(time.monotonic() - jobs.began_s, 3))
 
     def accepts(self, step: Step, error: Exception) -> bool:
         """Record a step that fails, and end the run; the one inside a loop or a sub-pipeline says it for them."""
         if step.kind not in ("loop", "pipeline"):
             with contextlib.suppress(PipelineError):  # a full disk: what is told is why the step failed
-                self._scope.journal.record("step_failed", step=self._scope.entry(step), problem=str(error))
+                self._scope.stream.emit(StepFailed(self._scope.entry(step), str(error)))
         return False
 
     def leave(self) -> None:
@@ -134,3 +135,32 @@ class WorkingCrew:
 def notices_of(jobs: Sequence[PlannedJob]) -> list[str]:
     """Return what is to be told of jobs before they run, each thing once."""
     return list(dict.fromkeys(notice for planned in jobs for notice in planned.notices))
+
+
+def run_started(job_name: str, job_directory: Path, pipeline: Pipeline, executor: Executor) -> RunStarted:
+    """Return what is to be said of a run that begins: what is run, where, by which process, with what."""
+    capacity = executor.capacity()
+    return RunStarted(
+        job=job_name,
+        parset=str(pipeline.path),
+        version=__version__,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        boot=boot_id(),
+        executor=executor_name(executor),
+        steps=[step.name for step in flattened(pipeline.steps)],
+        cores=capacity.cores,
+        memory_gb=capacity.memory_gb,
+        gpus=capacity.gpus,
+        argv=sys.argv,
+        job_directory=job_directory,
+        step_count=len(pipeline.steps),
+    )
+
+
+def run_ended(job_name: str, error: BaseException) -> RunEnded:
+    """Return what is to be said of a run that something ended."""
+    if isinstance(error, KeyboardInterrupt):
+        return RunEnded(False, "interrupted; run again to resume", int(signal.SIGINT), job_name)
+    number = error.signal if isinstance(error, Interrupted) else None
+    return RunEnded(False, str(error) or type(error).__name__, number, job_name)

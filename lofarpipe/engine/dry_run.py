@@ -25,15 +25,16 @@ from lofarpipe.pipeline.control import list_items
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.references import Results, resolve_known
 from lofarpipe.pipeline.steps import Step
-from lofarpipe.report import Reporter, Reporters
-from lofarpipe.state.history import History
+from lofarpipe.state.events import Notice
+from lofarpipe.state.journal import Stream
+from lofarpipe.state.run_state import RunState
 
 
 def dry_run(
     pipeline: Pipeline,
     settings: Settings,
     executor: Executor,
-    history: History,
+    state: RunState,
     directory: Path,
     signals: Sequence[int] = (),
 ) -> list[str]:
@@ -49,14 +50,13 @@ def dry_run(
         After a signal.
     """
     shown = Printout(Shadow(directory / "files"))
-    foresight = Foresight(shown, Supposer(shown.shadow, history, directory / "jobs"), Awaited(settings.job_workdir))
+    foresight = Foresight(shown, Supposer(shown.shadow, state.work, directory / "jobs"), Awaited(settings.job_workdir))
     (directory / "files").mkdir()
     Run(
         pipeline,
         settings,
         executor,
-        history,
-        Reporters([Comments(shown)]),
+        Stream(state=state, reporters=[Comments(shown)]),
         signals,
         shown.shadow,
         lambda scope, name: shown_kind(foresight, scope, name),
@@ -65,15 +65,15 @@ def dry_run(
     return shown.lines
 
 
-class Comments(Reporter):
+class Comments:
     """Prints what a run decides."""
 
     def __init__(self, shown: Printout) -> None:
         self._shown = shown
 
-    def notice(self, text: str) -> None:
+    def notice(self, event: Notice) -> None:
         """Print a decision."""
-        self._shown.tell(f"# {text}")
+        self._shown.tell(f"# {event.text}")
 
 
 class PrintingCrew:
@@ -93,14 +93,14 @@ class PrintingCrew:
     def run(self, step: Step, jobs: StepJobs) -> None:
         """Print the commands of the jobs that a run would run."""
         if jobs.kept:
-            self._tell(f"# {step.name}: {len(jobs.kept)} of {len(jobs.work.jobs)} jobs were done before")
+            self._tell(f"# {step.name}: {len(jobs.kept)} of {len(jobs.plan.jobs)} jobs were done before")
         jobs.refuse_unsafe()
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
         for planned in jobs.pending:
             self._tell(*job_commands([planned]), *_called(planned))
-        self._scope.journal.leave(jobs.entry, jobs.left)  # for as long as this dry run lives
+        self._scope.ledger.work.leave(jobs.entry, jobs.left)  # for as long as this dry run lives
 
-    def record(self, step: Step, jobs: StepJobs, outputs: Outputs) -> None:
+    def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """Record nothing."""
 
     def accepts(self, step: Step, error: Exception) -> bool:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.journal_events import job_entry
 from lofarpipe.engine.kinds import Broken, Feedback, Kind, Loop, Recipe, Scope, SubPipeline, plain
 from lofarpipe.engine.overlay import PLACEHOLDER, Awaited, Shadow, named_by_job
 from lofarpipe.engine.prediction import Supposer, call_of, feedback_outputs
 from lofarpipe.engine.recipe import RecipePlan
-from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs
+from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_entry
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult
 from lofarpipe.pipeline.control import loop_count, plugin_call
@@ -169,7 +168,7 @@ class Foresight:
 
     def expect(self, jobs: StepJobs, outputs: Outputs, scope: Scope) -> None:
         """Keep what the jobs of a step are going to write."""
-        made = [path for planned in jobs.pending for path in jobs.work.outputs_of(planned)]
+        made = [path for planned in jobs.pending for path in jobs.plan.outputs_of(planned)]
         maps = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
         new = {job_entry(jobs.entry, planned.job): _new_outputs(jobs, planned, scope) for planned in jobs.pending}
         scope.ledger.suppose(jobs.entry, new, [*made, *maps])
@@ -202,8 +201,8 @@ class Foresight:
 
 def _new_outputs(jobs: StepJobs, planned: PlannedJob, scope: Scope) -> Sequence[str]:
     """Return the outputs of a job of which no earlier run tells what it writes."""
-    last = scope.journal.last_job(job_entry(jobs.entry, planned.job))
-    return () if last and last.get("label") == jobs.work.label_of(planned) else jobs.work.outputs_of(planned)
+    last = scope.ledger.work.last_job(job_entry(jobs.entry, planned.job))
+    return () if last and last.label == jobs.plan.label_of(planned) else jobs.plan.outputs_of(planned)
 
 
 def _texts(step: Step) -> list[str]:
@@ -300,7 +299,7 @@ class ShownPlugin(Shown[Step]):
         return outputs
 
     def _as_last_time(self, step: Step, told: str) -> Outputs:
-        outputs = self.scope.journal.plugins.get(self.scope.entry(step))
+        outputs = self.scope.ledger.work.plugins.get(self.scope.entry(step))
         if outputs is None:
             self.foresight.shown.tell(told)
             raise NotKnown(step.name)

@@ -19,8 +19,8 @@ from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.pipeline.references import Results, resolve
 from lofarpipe.pipeline.steps import BROKEN, Step, refreshed, with_counters
-from lofarpipe.report import Reporter
-from lofarpipe.state.history import History
+from lofarpipe.state.events import PluginDone, PluginStarted
+from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import Ledger
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import write_atomically
@@ -41,8 +41,7 @@ class Scope:
     pipeline: Pipeline
     settings: Settings
     executor: Executor
-    journal: History
-    reporters: Reporter
+    stream: Stream
     ledger: Ledger
     signals: Sequence[int]  # those that were received: whatever a plugin caught, they end the run
     results: Results = field(default_factory=dict)
@@ -177,7 +176,7 @@ class Plugin(Kind[Call]):
     def plan(self, step: Step, results: Results) -> Call:
         """Find the plugin, and resolve its arguments."""
         began_s = time.monotonic()
-        self.scope.reporters.step_started(step.name, "plugin", 0)
+        self.scope.stream.emit(PluginStarted(self.scope.entry(step)))
         positionals, keywords = plugin_call(step, results, self.scope.settings.lenient)
         if step.arguments:
             keywords["parset"] = self.scope.write_parset(step, {})
@@ -193,16 +192,14 @@ class Plugin(Kind[Call]):
             raise PipelineError(f"step '{step.name}': {err}") from err
         scope.end_if_signalled()
         for notice in python2.take_notices():
-            scope.reporters.notice(notice)
+            scope.stream.notice(notice)
         if scope.loops and not isinstance(returned, dict):
             raise PipelineError(
                 f"step '{step.name}': {plan.path} returned {returned!r}; inside a loop a dictionary is needed"
             )
-        duration_s = time.monotonic() - plan.began_s
-        scope.reporters.step_done(step.name, duration_s, 0, 0)
         outputs = returned if isinstance(returned, dict) else {}
-        facts = {"outputs": plain(outputs), "duration_s": round(duration_s, 3)}
-        scope.journal.record("plugin_done", step=scope.entry(step), **facts)
+        duration_s = round(time.monotonic() - plan.began_s, 3)
+        scope.stream.emit(PluginDone(scope.entry(step), plain(outputs), duration_s))
         return outputs
 
 
@@ -262,8 +259,7 @@ class Unknown(Kind[Step]):
 
     def plan(self, step: Step, results: Results) -> Step:
         """Warn of it."""
-        text = f"step '{step.name}': kind '{step.kind}' is not known; nothing was done"
-        self.scope.reporters.warning(text)
+        self.scope.stream.warning(f"step '{step.name}': kind '{step.kind}' is not known; nothing was done")
         return step
 
 

@@ -14,17 +14,17 @@ from typing import Any
 
 from lofarpipe.engine.feedback_step import FeedbackPlan
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.journal_events import job_entry
 from lofarpipe.engine.overlay import Shadow, placeholder
 from lofarpipe.engine.recipe import RecipePlan
-from lofarpipe.engine.step_jobs import Outputs, script_warnings
+from lofarpipe.engine.step_jobs import Outputs, job_entry, script_warnings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.jobs import Job, result_of
 from lofarpipe.pipeline import sip_options as sip_values
 from lofarpipe.pipeline.plugins import declared
 from lofarpipe.programs.find import PYTHON_PLUGIN
-from lofarpipe.state.history import Event, History
+from lofarpipe.state.events import JobDone
+from lofarpipe.state.work import Work
 
 Values = Mapping[str, str]
 
@@ -59,11 +59,11 @@ class Supposer:
     """
 
     shadow: Shadow
-    history: History
+    work: Work
     directory: Path
 
     def suppose(
-        self, prepared: RecipePlan, entry: str, kept: Mapping[str, Event], pending: Sequence[PlannedJob]
+        self, prepared: RecipePlan, entry: str, kept: Mapping[str, JobDone], pending: Sequence[PlannedJob]
     ) -> Supposed:
         """Return what the jobs of a step return.
 
@@ -94,7 +94,7 @@ class Supposer:
         comments, is_new = [], False
         for planned in pending:
             name = planned.job.name
-            last = self.history.last_job(entries[name])
+            last = self.work.last_job(entries[name])
             if last is not None:
                 values[name] = _returned(last)
                 comments = ["what it returns is taken to be what it returned the last time"]
@@ -179,8 +179,8 @@ def _writes(planned: PlannedJob) -> tuple[str, ...] | None:
     return declared(script_of(planned), "DRY_RUN_WRITES") if "script" in call_of(planned) else None
 
 
-def _returned(event: Event) -> dict[str, str]:
-    return dict(json.loads(event.get("returned") or "{}"))
+def _returned(end: JobDone) -> dict[str, str]:
+    return dict(json.loads(end.returned or "{}"))
 
 
 def _read(path: Path) -> dict[str, str]:

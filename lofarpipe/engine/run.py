@@ -9,15 +9,14 @@ from typing import Any
 from lofarpipe.config import Settings
 from lofarpipe.engine.crew import Crew, WorkingCrew
 from lofarpipe.engine.kinds import Kind, Scope, kind_of
-from lofarpipe.engine.step_jobs import Context, Outputs, Plan, StepJobs, failure_text, job_keys
+from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_text, job_keys
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Executor
 from lofarpipe.pipeline.load import Pipeline, known_outputs
 from lofarpipe.pipeline.references import Results
 from lofarpipe.pipeline.steps import Step
-from lofarpipe.report import Journalled, Reporters
-from lofarpipe.state.history import History
 from lofarpipe.state.jobs import JobLedger
+from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import NEVER_DONE, FilesOnDisk, Ledger
 
 
@@ -44,18 +43,15 @@ class Run:
     pipeline: Pipeline
     settings: Settings
     executor: Executor
-    journal: History
-    reporters: Reporters
+    stream: Stream
     signals: Sequence[int] = ()  # those that were received: whatever a plugin caught, they end the run
     disk: FilesOnDisk = field(default_factory=FilesOnDisk)
     kind_of: Callable[[Scope, str], Kind[Any]] = kind_of
     crew_of: Callable[[Scope], Crew] = WorkingCrew
 
     def __post_init__(self) -> None:
-        self.reporters = Reporters([Journalled(self.journal), self.reporters])
-        self.ledger = Ledger(self.journal, self.settings, self.disk)
-        given = (self.pipeline, self.settings, self.executor, self.journal, self.reporters, self.ledger, self.signals)
-        self.scope = Scope(*given)
+        self.ledger = Ledger(self.stream, self.settings, self.disk)
+        self.scope = Scope(self.pipeline, self.settings, self.executor, self.stream, self.ledger, self.signals)
         self.crew = self.crew_of(self.scope)
 
     def execute(self) -> Results:
@@ -105,15 +101,15 @@ class Run:
             self.crew.pass_over(step, plan)
             return self.ledger.take(entry)
         if reason != NEVER_DONE:
-            self.reporters.notice(f"{step.name}: runs again: {reason}")
+            self.stream.notice(f"{step.name}: runs again: {reason}")
         jobs = self._jobs(step, plan, JobLedger(self.ledger, entry))
         self.crew.run(step, jobs)
         if jobs.failed and not plan.error_tolerance:
-            raise PipelineError(failure_text(step.name, jobs.work.jobs, jobs.ended, jobs.failed))
-        outputs = kind.finish(jobs.work, jobs)
+            raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.ended, jobs.failed))
+        outputs = kind.finish(jobs.plan, jobs)
         if jobs.failed and len(jobs.failed) == len(plan.jobs):
-            raise PipelineError(failure_text(step.name, jobs.work.jobs, jobs.ended, jobs.failed))
-        self.crew.record(step, jobs, outputs)
+            raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.ended, jobs.failed))
+        self.crew.record(jobs, outputs)
         return outputs
 
     def _jobs(self, step: Step, plan: Plan, ledger: JobLedger) -> StepJobs:
@@ -121,4 +117,4 @@ class Run:
         numbers = ledger.numbers(job_keys(plan))
         if any(place != number for place, number in numbers.items()):
             plan = plan.numbered(numbers)
-        return StepJobs(step.name, plan, Context(self.settings, self.executor, self.journal, self.reporters), ledger)
+        return StepJobs(step.name, plan, self.executor, ledger)

@@ -16,17 +16,17 @@ from typing import Protocol
 from lofarpipe.config import Settings
 from lofarpipe.engine.disk_check import with_estimate
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.journal_events import done_facts, executor_name, job_entry, recorded_result, start_facts
 from lofarpipe.errors import WARNING
 from lofarpipe.executors.local.process import write_end
-from lofarpipe.jobs import Executor, Interrupted, JobResult, JobStart
-from lofarpipe.report import Reporter
-from lofarpipe.state.fingerprints import named_files, texts
+from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, executor_name
+from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps
+from lofarpipe.state.fingerprints import fingerprint, named_files, texts
 from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
-from lofarpipe.state.history import Event, History, fingerprint, texts_of
-from lofarpipe.state.inplace import Stamps, UnsafeJobs, changes_since
+from lofarpipe.state.inplace import UnsafeJobs, changes_since
 from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger
+from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import Began, Identity, text_of
+from lofarpipe.support.processes import start_ticks
 from lofarpipe.support.utilities import append_whole, few_files, files_of, printable, write_atomically
 
 LONGEST_LINE = 500  # characters of a log's line that are shown to people
@@ -155,16 +155,6 @@ def job_keys(plan: Plan) -> Iterator[JobKey]:
         yield JobKey(planned.place, fingerprint(plan.job_identity(planned)), plan.label_of(planned), changes)
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a run gives to each of its steps."""
-
-    settings: Settings
-    executor: Executor
-    journal: History
-    reporters: Reporter
-
-
 @dataclass
 class StepJobs:
     """The jobs of one step.
@@ -179,11 +169,11 @@ class StepJobs:
     """
 
     step: str  # its name
-    work: Plan
-    context: Context
+    plan: Plan
+    executor: Executor
     ledger: JobLedger
     entry: str = field(init=False)  # the name of the step in the journal
-    kept: Mapping[str, Event] = field(init=False)
+    kept: Mapping[str, JobDone] = field(init=False)
     pending: list[PlannedJob] = field(init=False)
     left: list[str] = field(init=False)
     ended: list[JobResult] = field(default_factory=list)
@@ -199,14 +189,23 @@ class StepJobs:
 
     def __post_init__(self) -> None:
         self.entry = self.ledger.entry
-        self._planned = {planned.job.name: planned for planned in self.work.jobs}
-        entries = {job_entry(self.entry, planned.job): planned for planned in self.work.jobs}
-        pending = self.ledger.pending(list(entries), lambda entry: self.work.job_identity(entries[entry]))
+        self._planned = {planned.job.name: planned for planned in self.plan.jobs}
+        entries = {job_entry(self.entry, planned.job): planned for planned in self.plan.jobs}
+        pending = self.ledger.pending(list(entries), lambda entry: self.plan.job_identity(entries[entry]))
         self.pending = [planned for entry, planned in entries.items() if entry in pending]
-        self.kept = {entry: self.context.journal.last_job(entry) or {} for entry in entries if entry not in pending}
-        starts = {planned.job.name: self.context.journal.open_job(entry) for entry, planned in entries.items()}
-        self._makes = {name: set(texts_of(start.get("makes"))) for name, start in starts.items() if start}
-        self.left = [job for job in self.context.journal.known_jobs(self.entry) if job not in entries]
+        work = self.ledger.ledger.work
+        self.kept = {job: end for job in entries if job not in pending and (end := work.last_job(job)) is not None}
+        starts = {planned.job.name: work.open_jobs.get(entry) for entry, planned in entries.items()}
+        self._makes = {name: set(opened.start.makes) for name, opened in starts.items() if opened}
+        self.left = [job for job in work.known_jobs(self.entry) if job not in entries]
+
+    @property
+    def _stream(self) -> Stream:
+        return self.ledger.ledger.stream
+
+    @property
+    def _settings(self) -> Settings:
+        return self.ledger.ledger.settings
 
     def refuse_unsafe(self) -> None:
         """Look for jobs that were cut off while they changed an input.
@@ -217,12 +216,12 @@ class StepJobs:
             If an input is not as it was before, and the step does not say that it is repeatable.
         """
         unsafe = self._unsafe_jobs()
-        changed = {job_entry(self.entry, p.job): self.work.changed_inputs(p) for p in self.pending}
-        for notice in unsafe.refuse(changed, self.work.repeatable):
-            self.context.reporters.notice(notice)
+        changed = {job_entry(self.entry, p.job): self.plan.changed_inputs(p) for p in self.pending}
+        for notice in unsafe.refuse(changed, self.plan.repeatable):
+            self._stream.notice(notice)
 
     def _unsafe_jobs(self) -> UnsafeJobs:
-        return UnsafeJobs(self.context.journal, self.entry, self.step)
+        return UnsafeJobs(self._stream.state.work, self.entry, self.step)
 
     def unsafe(self, began: Began) -> dict[str, Stamps]:
         """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began.
@@ -231,9 +230,9 @@ class StepJobs:
         """
         self._began = began
         stamps: dict[str, Stamps] = {}
-        here = {path for planned in self.pending for path in self.work.changed_inputs(planned)}
+        here = {path for planned in self.pending for path in self.plan.changed_inputs(planned)}
         for planned in self.pending:
-            inputs = {path: began.before.get(path) for path in self.work.changed_inputs(planned)}
+            inputs = {path: began.before.get(path) for path in self.plan.changed_inputs(planned)}
             if inputs:
                 stamps[job_entry(self.entry, planned.job)] = inputs
             self._before[planned.job.name] = {**dict.fromkeys(self._absent(planned, began)), **inputs}
@@ -241,43 +240,43 @@ class StepJobs:
 
     def _absent(self, planned: PlannedJob, began: Began) -> list[str]:
         """Return what a job may make: its outputs, and files that it names, which are not there."""
-        outputs = set(self.work.outputs_of(planned))
+        outputs = set(self.plan.outputs_of(planned))
         named = named_files(planned.arguments, planned.job.workdir) - {*_parents(planned), str(planned.job.tempdir)}
         paths = sorted(outputs | named)
         return [path for path in paths if path not in began.before and not os.path.lexists(path)]
 
     def run(self) -> None:
         """Run what is pending."""
-        self.context.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
+        self.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
         self._set_aside()
         try:
             self._run_pending()
         except BaseException as err:
-            if executor_name(self.context.executor) == LOCAL or (isinstance(err, Interrupted) and not err.problem):
+            if executor_name(self.executor) == LOCAL or (isinstance(err, Interrupted) and not err.problem):
                 self._settle(self.pending)
             raise
-        self.ended = [self._result(planned) for planned in self.work.jobs]
+        self.ended = [self._result(planned) for planned in self.plan.jobs]
 
     def _run_pending(self) -> None:
         pending = self.pending
         while pending:
             jobs = [replace(planned.job, mark=self._mark(planned)) for planned in pending]
             self._again = []
-            for result in self.context.executor.run(jobs, self._note_end, self._note_start):
+            for result in self.executor.run(jobs, self._note_end, self._note_start):
                 self._results[result.name] = result
             self._tell_notices()
             pending = self._again
 
     def _set_aside(self) -> None:
         """Get what earlier runs wrote out of the way of the jobs; a lenient run overwrites it."""
-        if self.context.settings.lenient:
+        if self._settings.lenient:
             return
         jobs = {job_entry(self.entry, planned.job): planned for planned in self.pending}
-        former = FormerOutputs(self.context.journal, self.entry)
+        former = FormerOutputs(self._stream, self.entry)
         self._own = former.by_job()
         in_the_way = former.of_jobs(
             {job: planned.job for job, planned in jobs.items()},
-            lambda job: self.ledger.names(self.work.job_identity(jobs[job])),
+            lambda job: self.ledger.names(self.plan.job_identity(jobs[job])),
             self.kept,
         )
         for job, paths in in_the_way.items():
@@ -285,12 +284,12 @@ class StepJobs:
 
     def _settle(self, planned_jobs: Sequence[PlannedJob]) -> None:
         for planned in planned_jobs:
-            settle(self.context.journal, job_entry(self.entry, planned.job))
+            settle(self._stream, job_entry(self.entry, planned.job))
 
     def _mark(self, planned: PlannedJob) -> str:
         """Return a text that changes with what a job is given: an order of a killed run is good for the same alone."""
-        identity = self.work.job_identity(planned)
-        outputs = {*self.work.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
+        identity = self.plan.job_identity(planned)
+        outputs = {*self.plan.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
         before = self._began.before
         inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
         return fingerprint([identity, self.ledger.depends(identity), inputs])
@@ -302,44 +301,63 @@ class StepJobs:
 
     def _note_start(self, start: JobStart) -> None:
         planned = self._planned[start.name]
-        facts = start_facts(self.entry, planned.job, start)
-        outputs = [path for path in self.work.outputs_of(planned) if path in self._before[start.name]]
-        makes = [path for path in self.work.products_of(planned) if not os.path.lexists(path)]
+        job = planned.job
+        outputs = [path for path in self.plan.outputs_of(planned) if path in self._before[start.name]]
+        makes = [path for path in self.plan.products_of(planned) if not os.path.lexists(path)]
         self._makes.setdefault(start.name, set()).update(makes)
-        facts |= {"outputs": outputs, **({"makes": makes} if makes else {})}
-        self.context.journal.record("job_started", **facts, before=self._before[start.name])
-        self.context.reporters.job_started(self.step, planned.job, start)
+        event = JobStarted(
+            self.entry,
+            job_entry(self.entry, job),
+            node=start.node,
+            pid=start.pid,
+            ticks=start_ticks(start.pid) if start.node == os.uname().nodename else None,
+            start_s=round(start.start_s, MILLISECONDS),
+            label=job.label,
+            log=str(job.log),
+            cores=job.cores,
+            memory_gb=job.memory_gb,
+            gpus=job.gpus,
+            tempdir=str(job.tempdir) if job.tempdir else None,
+            stage=str(job.staged.directory) if job.staged else None,
+            outputs=outputs,
+            makes=makes,
+            before=self._before[start.name],
+        )
+        self._stream.emit(event)
 
     def _note_end(self, result: JobResult) -> None:
         self._tell_notices()
         planned = self._planned[result.name]
-        reason = self.work.failure_of(result)
+        reason = self.plan.failure_of(result)
         if result.is_lost:  # who ran it cannot say so any more
             write_end(result.log, result.reason())
         if reason is not None:
             reason = with_estimate(reason, planned, result)
         tries = self._count(result)
         again = reason is not None and self._may_run_again(result)
-        changed = self._changed(planned) if reason and result.is_lost and not self.work.repeatable else []
+        changed = self._changed(planned) if reason and result.is_lost and not self.plan.repeatable else []
         if changed:
             again, reason = False, f"{reason}; it had begun to change {', '.join(changed)}, and is not run again"
         if again:
             result = replace(result, log=set_aside(result.log, tries))
-        facts = done_facts(self.entry, planned, result, reason)
+        end = replace(job_done(self.entry, planned, result, reason), attempt=tries, is_tried_again=again)
+        if reason is not None and not again:
+            self.failed[result.name] = reason
         products = partial(self._products, planned)
-        self.ledger.record(self.work.job_identity(planned), self._began.before, products, **facts, attempt=tries)
+        self.ledger.record(self.plan.job_identity(planned), self._began.before, products, end)
         if again:
             self._again.append(planned)
-            self.context.reporters.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
+            self._stream.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
         else:
             self._clear(result)
             self._settle([planned])
-            self._tell(planned, result, reason)
+            for warning in script_warnings(result) if planned.result is not None else []:
+                self._stream.warning(f"{self.step}: {warning}")
 
     def _clear(self, result: JobResult) -> None:
         """Remove what is no output of a job that has ended: what a try of it left that failed, or was cut off."""
         for path in self._makes.get(result.name, ()) if not result.is_lost else ():
-            if path not in self.context.journal.owners:
+            if path not in self._stream.state.work.owners:
                 remove(path)
 
     def _products(self, planned: PlannedJob) -> Iterable[str]:
@@ -347,14 +365,14 @@ class StepJobs:
 
         Of a script that is what it returned, of a known program what such a command writes.
         """
-        if planned.job.staged or self.context.settings.lenient:
+        if planned.job.staged or self._settings.lenient:
             return []
-        return self.work.products_of(planned) or _returned(planned)
+        return self.plan.products_of(planned) or _returned(planned)
 
     def _tell_notices(self) -> None:
-        notices = self.context.executor.notices
+        notices = self.executor.notices
         for notice in [notices.pop(0) for _ in range(len(notices))]:
-            self.context.reporters.notice(notice)
+            self._stream.notice(notice)
 
     def _count(self, result: JobResult) -> int:
         """Return which try of a job this was."""
@@ -362,19 +380,65 @@ class StepJobs:
         return self._tries[result.name, True] + self._tries[result.name, False]
 
     def _may_run_again(self, result: JobResult) -> bool:
-        limit = self.context.settings.lost_retries if result.is_lost else self.work.retries
+        limit = self._settings.lost_retries if result.is_lost else self.plan.retries
         return self._tries[result.name, result.is_lost] <= limit
 
     def _changed(self, planned: PlannedJob) -> list[str]:
         """Return the inputs that a job changes, and which are not any more as they were before the step."""
-        return changes_since({path: self._began.before.get(path) for path in self.work.changed_inputs(planned)})
+        return changes_since({path: self._began.before.get(path) for path in self.plan.changed_inputs(planned)})
 
-    def _tell(self, planned: PlannedJob, result: JobResult, reason: str | None) -> None:
-        if reason is not None:
-            self.failed[result.name] = reason
-        self.context.reporters.job_done(self.step, result, reason)
-        for warning in script_warnings(result) if planned.result is not None else []:
-            self.context.reporters.warning(f"{self.step}: {warning}")
+
+def job_entry(entry: str, job: Job) -> str:
+    """Return the name of a job in the journal: that of its step, with counters of loops, and its place."""
+    return f"{entry}/{job.name.rpartition('/')[2]}"
+
+
+def job_done(entry: str, planned: PlannedJob, result: JobResult, problem: str | None) -> JobDone:
+    """Return what is to be said of a job that ended, with what its script returned."""
+    returned = text_of(str(planned.result)) if planned.result is not None and problem is None else None
+    return JobDone(
+        entry,
+        job_entry(entry, planned.job),
+        exit_code=result.exit_code,
+        start_s=round(result.start_s, MILLISECONDS),
+        duration_s=round(result.duration_s, MILLISECONDS),
+        cpu_s=round(result.cpu_s, MILLISECONDS),
+        max_rss_mb=round(result.max_rss_mb, 1),
+        memory_gb=result.memory_gb,
+        node=result.node or os.uname().nodename,
+        log=str(result.log),
+        label=result.label,
+        problem=problem,
+        is_lost=result.is_lost,
+        made=list(result.outputs),
+        returned=returned,
+        result=result,
+    )
+
+
+def recorded_result(planned: PlannedJob, end: JobDone) -> JobResult:
+    """Return the result of a job that was done before, with what its script returned in its place."""
+    if planned.result is not None and end.returned != text_of(str(planned.result)):
+        planned.result.unlink(missing_ok=True)
+        if end.returned is not None:
+            planned.result.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(planned.result, end.returned)
+    job = planned.job
+    return JobResult(
+        name=job.name,
+        exit_code=end.exit_code or 0,
+        start_s=end.start_s or 0.0,
+        duration_s=end.duration_s or 0.0,
+        cpu_s=end.cpu_s or 0.0,
+        max_rss_mb=end.max_rss_mb or 0.0,
+        log=Path(end.log or job.log),
+        argv=job.argv,
+        host=job.host,
+        label=job.label,
+        node=end.node,
+        memory_gb=end.memory_gb,
+        outputs=tuple(end.made),
+    )
 
 
 def _returned(planned: PlannedJob) -> list[str]:

@@ -10,10 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lofarpipe.report.events import Journalled, Reporter, Reporters
     from lofarpipe.report.live import LiveTerminal
     from lofarpipe.report.pipeline_log import ClassicLog
-    from lofarpipe.report.run_state import Picture
     from lofarpipe.report.screen import shows_live
     from lofarpipe.report.statistics import Statistics
     from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal
@@ -24,20 +22,14 @@ __all__ = [
     "QUIET",
     "VERBOSE",
     "ClassicLog",
-    "Journalled",
     "LiveTerminal",
-    "Picture",
-    "Reporter",
-    "Reporters",
     "Statistics",
     "Terminal",
     "shows_live",
 ]
 _MODULES = {
     "pipeline_log": ("ClassicLog",),
-    "events": ("Journalled", "Reporter", "Reporters"),
     "live": ("LiveTerminal",),
-    "run_state": ("Picture",),
     "screen": ("shows_live",),
     "statistics": ("Statistics",),
     "terminal": ("DEBUG", "NORMAL", "QUIET", "VERBOSE", "Terminal"),

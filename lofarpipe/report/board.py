@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lofarpipe.jobs import duration_text
 from lofarpipe.programs.base import Progress
-from lofarpipe.report.run_state import (
+from lofarpipe.state.run_state import (
     DONE,
     FAILED,
     INTERRUPTED,

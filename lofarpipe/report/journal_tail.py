@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lofarpipe.programs.base import Progress
 from lofarpipe.programs.progress import ProgressReader
-from lofarpipe.report.run_state import JobState, RunState
-from lofarpipe.state.history import read_events
+from lofarpipe.state.events import read_events
+from lofarpipe.state.run_state import JobState, RunState
 
 TAIL_BYTES = 65536  # of a log are read when it is looked at first
 

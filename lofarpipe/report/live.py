@@ -8,11 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lofarpipe.report.run_state import JobState, Picture, RunState
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
+from lofarpipe.state.events import RunEnded, RunStarted
+from lofarpipe.state.run_state import JobState, RunState
 from lofarpipe.support.processes import boot_id, resident_bytes
 from lofarpipe.support.utilities import printable, uncollected
 
@@ -50,37 +50,37 @@ class LiveTerminal(Terminal):
 
     Parameters
     ----------
-    picture: of the run, kept up to date by its journal.
+    state: of the run, kept up to date by its stream of events.
     level: NORMAL, or VERBOSE, which also tells of each job.
     record: as `Terminal` has it.
     """
 
     def __init__(
         self,
-        picture: Picture,
+        state: RunState,
         level: int = NORMAL,
         record: Callable[[], Mapping[str, object] | None] = lambda: None,
     ) -> None:
         super().__init__(level, record=record)
-        self._picture = picture
+        self._state = state
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._screen: Screen | None = None  # once there is something on it
         self._logs: LogTails | None = None  # with the first picture
 
-    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+    def run_started(self, event: RunStarted) -> None:
         """Say where logs and maps go, and begin to show the run soon."""
-        super().run_started(job_name, job_directory, steps)
+        super().run_started(event)
         self._thread = threading.Thread(target=self._refresh, name="live display", daemon=True)
         self._thread.start()
 
-    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+    def run_ended(self, event: RunEnded) -> None:
         """Show the last picture, and what came out."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
             self._show_last()
-        super().run_ended(ok, job_name, problem)
+        super().run_ended(event)
 
     def _show_last(self) -> None:
         """Leave a picture of all steps, if there was one before."""
@@ -114,7 +114,7 @@ class LiveTerminal(Terminal):
 
     def _has_long_job(self) -> bool:
         before_s = time.time() - START_S
-        return any(job.start_s is not None and job.start_s <= before_s for job in self._picture.see(_running))
+        return any(job.start_s is not None and job.start_s <= before_s for job in self._state.see(_running))
 
     def _show(self, screen: Screen) -> float:
         """Show the run as it is now; return the CPU time that it took, s."""
@@ -127,10 +127,10 @@ class LiveTerminal(Terminal):
         from lofarpipe.report.journal_tail import LogTails
 
         self._logs = self._logs or LogTails()
-        running, facts = self._picture.see(lambda state: (_running(state), state.facts))
+        running, facts = self._state.see(lambda state: (_running(state), state.facts))
         progress = self._logs.progress(running)  # may wait for a disk: the run does not
         moment = Moment(time.time(), progress, height, has_marks, memory_in_use_gb(running, facts))
-        return self._picture.see(lambda state: board(state, moment))
+        return self._state.see(lambda state: board(state, moment))
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
         """Steps have their lines in the picture, once there is one."""

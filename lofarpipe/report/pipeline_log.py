@@ -2,7 +2,6 @@
 
 Source: doc/spec/lofarpipe.md, section 6.7; the spelling of "succesfully" is part of the format.
 """
-# ruff: noqa: ARG002 - a reporter shows what it wants of an event
 
 from __future__ import annotations
 
@@ -14,7 +13,18 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult, duration_text
-from lofarpipe.report.events import Ended, Reporter
+from lofarpipe.state.events import (
+    JobDone,
+    Notice,
+    PluginDone,
+    PluginStarted,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepSkipped,
+    StepStarted,
+    Warned,
+)
 from lofarpipe.support.disk import io_problem
 
 LINES_AT_ONCE = 1000  # of a long log are in memory
@@ -83,7 +93,7 @@ def _write_all(file: int, content: bytes) -> None:
 PROGRAM = "genericpipeline"
 
 
-class ClassicLog(Reporter):
+class ClassicLog:
     """Appends lines ``<date> <time> <level> <logger>: <text>`` to one file.
 
     The file is made when the run starts: a run that is refused leaves nothing behind. What is told before that is
@@ -98,7 +108,7 @@ class ClassicLog(Reporter):
         self._started = False
         self._clock = _Clock()
 
-    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+    def run_started(self, event: RunStarted) -> None:
         """Make the file, or go on with the one of an earlier run.
 
         Raises
@@ -114,72 +124,84 @@ class ClassicLog(Reporter):
         except OSError as err:
             raise PipelineError(f"{path}: the log cannot be written: {err.strerror}; correct log_file") from err
         self._started = True
-        self._write("INFO", PROGRAM, f"LOFAR Pipeline ({PROGRAM}) starting: {job_name}, {steps} steps")
+        self._write("INFO", PROGRAM, f"LOFAR Pipeline ({PROGRAM}) starting: {event.job}, {event.step_count} steps")
 
-    def step_started(self, step: str, step_type: str, jobs: int) -> None:
-        """Write which step and which task begins."""
+    def step_started(self, event: StepStarted) -> None:
+        """Write which step and which task begins, and how many jobs of an earlier run are taken."""
+        self._begin(event.name, event.type)
+        self._write("INFO", PROGRAM, f"Running task: {event.type}")
+        if event.done_before:
+            taken = f"{event.done_before} jobs of step {event.name} already exist in saved state; skipping"
+            self._write("INFO", PROGRAM, taken)
+
+    def plugin_started(self, event: PluginStarted) -> None:
+        """Write which plugin is called."""
+        self._begin(event.name, "plugin")
+
+    def _begin(self, step: str, step_type: str) -> None:
         self._step_type = step_type
         self._file.leave_if_moved()
         self._write("INFO", PROGRAM, f"Beginning step {step}")
-        if step_type != "plugin":
-            self._write("INFO", PROGRAM, f"Running task: {step_type}")
 
-    def step_skipped(self, step: str) -> None:
+    def step_skipped(self, event: StepSkipped) -> None:
         """Write that the outputs of an earlier run are taken."""
-        self._write("INFO", PROGRAM, f"Beginning step {step}")
-        self._write("INFO", PROGRAM, f"Task {step} already exists in saved state; skipping")
+        self._write("INFO", PROGRAM, f"Beginning step {event.name}")
+        self._write("INFO", PROGRAM, f"Task {event.name} already exists in saved state; skipping")
 
-    def jobs_done_before(self, step: str, jobs: int) -> None:
-        """Write how many jobs of an earlier run are taken."""
-        if jobs:
-            self._write("INFO", PROGRAM, f"{jobs} jobs of step {step} already exist in saved state; skipping")
-
-    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
+    def job_done(self, event: JobDone) -> None:
         """Write what the program wrote, as one block, and how it ended."""
-        name = _logger(self._step_type, result)
-        level, of_output = ("INFO", "DEBUG") if problem is None else ("ERROR", "WARNING")
-        end = f"{self._prefix(level, name)}{result.name} {problem or result.reason()}\n"
-        self._append(chain(self._output(of_output, name, result), [end]))
+        if (result := event.result) is not None:
+            name = _logger(self._step_type, result)
+            level, of_output = ("INFO", "DEBUG") if event.problem is None else ("ERROR", "WARNING")
+            end = f"{self._prefix(level, name)}{result.name} {event.problem or result.reason()}\n"
+            self._append(chain(self._output(of_output, name, result), [end]))
 
-    def jobs_done(self, ended: Sequence[Ended]) -> None:
+    def jobs_done(self, ended: Sequence[JobDone]) -> None:
         """Write how jobs ended that wrote nothing, each with its time."""
-        self._append(map(self._end_line, ended))
+        self._append(self._end_line(event.result, event.time_s) for event in ended if event.result is not None)
 
-    def _end_line(self, ended: Ended) -> str:
-        result = ended.result
-        name = _logger(self._step_type, result)
-        return f"{self._prefix('INFO', name, ended.time_s)}{result.name} {result.reason()}\n"
+    def _end_line(self, result: JobResult, time_s: float | None) -> str:
+        return f"{self._prefix('INFO', _logger(self._step_type, result), time_s)}{result.name} {result.reason()}\n"
 
-    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
+    def step_done(self, event: StepDone) -> None:
         """Write that a step is complete."""
-        name = f"{PROGRAM}.{self._step_type}"
-        if failed:
-            self._write("WARNING", name, f"{failed} of {jobs} jobs of step {step} failed; their products are skipped")
-        self._write("INFO", name, f"recipe {self._step_type} completed ({step}, {duration_text(duration_s)})")
+        name, step = f"{PROGRAM}.{self._step_type}", event.name
+        if event.failed:
+            failed = f"{event.failed} of {event.jobs} jobs of step {step} failed; their products are skipped"
+            self._write("WARNING", name, failed)
+        self._complete(step, event.duration_s)
 
-    def notice(self, text: str) -> None:
+    def plugin_done(self, event: PluginDone) -> None:
+        """Write that a plugin returned."""
+        self._complete(event.name, event.duration_s)
+
+    def _complete(self, step: str, duration_s: float | None) -> None:
+        text = f"recipe {self._step_type} completed ({step}, {duration_text(duration_s or 0.0)})"
+        self._write("INFO", f"{PROGRAM}.{self._step_type}", text)
+
+    def notice(self, event: Notice) -> None:
         """Write a decision."""
-        self._write("INFO", PROGRAM, text)
+        self._write("INFO", PROGRAM, event.text)
 
-    def warning(self, text: str) -> None:
+    def warning(self, event: Warned) -> None:
         """Write a warning."""
-        self._write("WARNING", PROGRAM, text)
+        self._write("WARNING", PROGRAM, event.text)
 
-    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+    def run_ended(self, event: RunEnded) -> None:
         """Write how the run ended; nothing if it never started."""
         if not self._started:
             return
         try:
-            self._write_end(ok, job_name, problem)
+            self._write_end(event)
         finally:
             self._file.close()
 
-    def _write_end(self, ok: bool, job_name: str, problem: str) -> None:
-        if ok:
+    def _write_end(self, event: RunEnded) -> None:
+        if event.ok:
             self._write("INFO", PROGRAM, "LOFAR Pipeline finished succesfully.")
             return
-        self._write("ERROR", PROGRAM, f"Failed pipeline run: {job_name}")
-        self._write("ERROR", PROGRAM, problem or "no reason was given")
+        self._write("ERROR", PROGRAM, f"Failed pipeline run: {event.job}")
+        self._write("ERROR", PROGRAM, event.reason or "no reason was given")
         self._write("ERROR", PROGRAM, "LOFAR Pipeline finished unsuccesfully.")
 
     def _prefix(self, level: str, name: str, time_s: float | None = None) -> str:

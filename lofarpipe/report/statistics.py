@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lofarpipe.jobs import JobResult
-from lofarpipe.report.events import Reporter
+from lofarpipe.state.events import JobDone, PluginDone, PluginStarted, RunEnded, StepDone, StepStarted
 from lofarpipe.support.utilities import write_atomically
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
@@ -47,7 +47,7 @@ class _Step:
         return _element(self.element, duration, [nodes] if nodes else [])
 
 
-class Statistics(Reporter):
+class Statistics:
     """Collects the steps and their jobs; the file is written when the run ends, well or not.
 
     The first child of the root holds the steps that were not finished; the others are the finished steps in their
@@ -60,32 +60,35 @@ class Statistics(Reporter):
         self._with_jobs: dict[str, _Step] = {}  # of the unfinished ones, by their names
         self._done: list[str] = []
 
-    def step_started(self, step: str, step_type: str, jobs: int) -> None:
+    def step_started(self, event: StepStarted) -> None:
         """A step is unfinished until it is done."""
-        started = _Step(element_name(step), None if step_type == "plugin" else jobs)
+        started = _Step(element_name(event.name), event.jobs)
         self._unfinished.append(started)
-        if started.job_count is not None:
-            self._with_jobs[step] = started
+        self._with_jobs[event.name] = started
 
-    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
+    def plugin_started(self, event: PluginStarted) -> None:
+        """A plugin is, too."""
+        self._unfinished.append(_Step(element_name(event.name), None))
+
+    def job_done(self, event: JobDone) -> None:
         """Note one job, its time and what it used."""
-        del problem  # the exit code and the log say it
-        if step in self._with_jobs:
-            self._with_jobs[step].add(result)
+        if event.name in self._with_jobs and event.result is not None:
+            self._with_jobs[event.name].add(event.result)
 
-    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
+    def step_done(self, event: StepDone | PluginDone) -> None:
         """Move the step to the finished ones."""
-        del jobs, failed
-        self._with_jobs.pop(step, None)
-        name = element_name(step)
+        self._with_jobs.pop(event.name, None)
+        name = element_name(event.name)
         done = next((started for started in self._unfinished if started.element == name), None)
         if done is not None:
             self._unfinished = [started for started in self._unfinished if started is not done]
-            self._done.append(done.text(duration_s))
+            self._done.append(done.text(event.duration_s or 0.0))
 
-    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+    plugin_done = step_done
+
+    def run_ended(self, event: RunEnded) -> None:
         """Write the file: one line of ASCII without a declaration."""
-        del ok, job_name, problem
+        del event  # it is written however the run ended
         unfinished = [step.text(None) for step in self._unfinished]
         first = _element("active_stack", ' info="Contains functions not yet left"', unfinished)
         text = _element("active_stack", ' Name="GenericPipeline" type="active_stack"', [first, *self._done])

@@ -8,17 +8,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from lofarpipe.jobs import JobResult, duration_text
-from lofarpipe.report.events import Ended, Reporter
-from lofarpipe.report.run_state import skipped_text
+from lofarpipe.jobs import duration_text
 from lofarpipe.report.summary import summary
+from lofarpipe.state.events import (
+    JobDone,
+    Notice,
+    PluginDone,
+    PluginStarted,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepSkipped,
+    StepStarted,
+    Warned,
+)
+from lofarpipe.state.run_state import skipped_text
 from lofarpipe.support.utilities import few_files
 
 QUIET, NORMAL, VERBOSE, DEBUG = range(4)
 PROGRESS_INTERVAL_S = 10.0
 
 
-class Terminal(Reporter):
+class Terminal:
     """Shows a run: progress on one stream, warnings and failed jobs on the other.
 
     Parameters
@@ -46,78 +57,89 @@ class Terminal(Reporter):
         self._job_directory: Path | None = None
         self._took: list[tuple[str, float]] = []  # steps with jobs, s
 
-    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+    def run_started(self, event: RunStarted) -> None:
         """Show how many steps there are, and where logs and maps go."""
         self._began = time.monotonic()
-        self._job_directory = job_directory
-        self._say(f"{job_name}: {_count(steps, 'step')}; logs and maps in {job_directory}")
+        self._job_directory = event.job_directory
+        self._say(f"{event.job}: {_count(event.step_count, 'step')}; logs and maps in {event.job_directory}")
 
-    def step_started(self, step: str, step_type: str, jobs: int) -> None:
-        """Show a step with jobs; a plugin is over before it could be read."""
-        self._jobs, self._done = jobs, 0
+    def step_started(self, event: StepStarted) -> None:
+        """Show a step, and how many of its jobs are not run again."""
+        self._jobs, self._done = event.jobs, event.done_before
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-        what = _count(jobs, "job") if jobs else step_type
-        self._tell(f"{step}: {what}", NORMAL if jobs else VERBOSE)
+        what = _count(event.jobs, "job") if event.jobs else event.type
+        self._tell(f"{event.name}: {what}", NORMAL if event.jobs else VERBOSE)
+        if event.done_before:
+            self._tell(f"{event.name}: {event.done_before} of them done before, with the same inputs; not run again")
 
-    def step_skipped(self, step: str) -> None:
+    def step_skipped(self, event: StepSkipped) -> None:
         """Show that a step is not run again."""
-        self._tell(f"{step}: done before, with the same inputs; not run again")
+        self._tell(f"{event.name}: done before, with the same inputs; not run again")
 
-    def jobs_done_before(self, step: str, jobs: int) -> None:
-        """Show how many jobs are not run again."""
-        self._done = jobs
-        if jobs:
-            self._tell(f"{step}: {jobs} of them done before, with the same inputs; not run again")
+    def plugin_started(self, event: PluginStarted) -> None:
+        """Show a plugin from VERBOSE on: it is over before it could be read."""
+        self._tell(f"{event.name}: plugin", VERBOSE)
 
-    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
+    def job_done(self, event: JobDone) -> None:
         """Show a failed job always, any job from VERBOSE on, and else every ten seconds how many are done."""
         self._done += 1
-        product = f" ({few_files(result.label)})" if result.label else ""
-        if problem is not None:
-            self._complain(f"{result.name}{product} {problem}; log: {result.log}")
-        if self._level >= VERBOSE:
-            self._say(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
-        if self._level >= DEBUG:
-            (self._out or sys.stdout).writelines(result.output())
+        if (result := event.result) is not None:
+            product = f" ({few_files(result.label)})" if result.label else ""
+            if event.problem is not None:
+                self._complain(f"{result.name}{product} {event.problem}; log: {result.log}")
+            if self._level >= VERBOSE:
+                self._say(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
+            if self._level >= DEBUG:
+                (self._out or sys.stdout).writelines(result.output())
         if self._level == NORMAL:
-            self._tell_progress(step)
+            self._tell_progress(event.name)
 
-    def jobs_done(self, ended: Sequence[Ended]) -> None:
+    def jobs_done(self, ended: Sequence[JobDone]) -> None:
         """Show each, or how many are done."""
         if self._level == NORMAL and ended:
             self._done += len(ended)
-            self._tell_progress(ended[-1].step)
+            self._tell_progress(ended[-1].name)
         else:
-            super().jobs_done(ended)
+            for event in ended:
+                self.job_done(event)
 
     def _tell_progress(self, step: str) -> None:
         if self._done < self._jobs and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
             self._tell(f"{step}: {self._done} of {self._jobs} jobs done")
 
-    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
-        """Show how long a step took; a plugin is shown from VERBOSE on."""
-        self._tell(f"{step}: done in {duration_text(duration_s)}", NORMAL if jobs else VERBOSE)
-        if jobs:
-            self._took.append((step, duration_s))
-        if failed:
-            self.warning(skipped_text(step, failed, jobs))
+    def step_done(self, event: StepDone) -> None:
+        """Show how long a step took."""
+        duration_s = event.duration_s or 0.0
+        self._tell(f"{event.name}: done in {duration_text(duration_s)}", NORMAL if event.jobs else VERBOSE)
+        if event.jobs:
+            self._took.append((event.name, duration_s))
+        if event.failed:
+            self.warn(skipped_text(event.name, event.failed, event.jobs))
 
-    def notice(self, text: str) -> None:
+    def plugin_done(self, event: PluginDone) -> None:
+        """Show how long a plugin took from VERBOSE on."""
+        self._tell(f"{event.name}: done in {duration_text(event.duration_s or 0.0)}", VERBOSE)
+
+    def notice(self, event: Notice) -> None:
         """Show a decision."""
-        self._say(text)
+        self._say(event.text)
 
-    def warning(self, text: str) -> None:
+    def warning(self, event: Warned) -> None:
         """Show a warning."""
+        self.warn(event.text)
+
+    def warn(self, text: str) -> None:
+        """Show a warning that no event tells of."""
         self._complain(f"warning: {text}")
 
-    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+    def run_ended(self, event: RunEnded) -> None:
         """Show what came out, and after what time the run ended; the caller shows the problem, as the last word."""
         if self._job_directory is not None and self._level >= NORMAL:
-            for line in summary(self._job_directory, self._took, ok, self._record()):
+            for line in summary(self._job_directory, self._took, event.ok, self._record()):
                 self._say(line)
-        how = "finished" if ok else "interrupted" if problem.startswith("interrupted") else "failed"
-        self._say(f"{job_name}: {how} after {duration_text(time.monotonic() - self._began)}")
+        how = "finished" if event.ok else "interrupted" if event.reason.startswith("interrupted") else "failed"
+        self._say(f"{event.job}: {how} after {duration_text(time.monotonic() - self._began)}")
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
         """Say how far the run is; a terminal that shows that in another way does not."""

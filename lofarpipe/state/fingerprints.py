@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -10,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from lofarpipe.state.events import path_as_text
 
 SMALL_BYTES = 1_000_000  # up to this size the content is looked at: maps that were written again are no news
 LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
@@ -20,6 +23,18 @@ _CONTENT = "sha256:"
 _JOINS = re.compile(r"[,\[\]'\"=]")  # in a text that holds more than a name
 _QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _PIECE = re.compile(r"[^\s,\[\]'\"=]+")
+
+
+def fingerprint(inputs: object) -> str:
+    """Return the SHA-256 of ``inputs``, written as JSON in one canonical way.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``inputs`` holds anything but text, finite numbers, booleans, None, lists, tuples, paths and dictionaries.
+    """
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), allow_nan=False, default=path_as_text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def stamp(path: str) -> str | None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job
+from lofarpipe.state.events import JobSetAside, JobSettled, step_of
 from lofarpipe.state.fingerprints import starting_with
-from lofarpipe.state.history import History, step_of
+from lofarpipe.state.journal import Stream
 from lofarpipe.support.disk import io_problem
 
 LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
@@ -32,7 +33,7 @@ class FormerOutputs:
     entry: the name of the step in the journal.
     """
 
-    journal: History
+    stream: Stream
     entry: str
 
     def of_jobs(
@@ -61,14 +62,14 @@ class FormerOutputs:
     def by_job(self) -> dict[str, list[str]]:
         """Return the outputs of the jobs of the step, by the name of the job in the journal."""
         own: dict[str, list[str]] = {}
-        for path, owner in self.journal.owners.items():
+        for path, owner in self.stream.state.work.owners.items():
             if step_of(owner) == self.entry:
                 own.setdefault(owner, []).append(path)
         return own
 
     def _made_of_the_step(self) -> Iterator[str]:
-        steps = self.journal.steps_made_of(self.entry)
-        return (path for path, owner in self.journal.owners.items() if step_of(owner) in steps)
+        steps = self.stream.state.work.steps_made_of(self.entry)
+        return (path for path, owner in self.stream.state.work.owners.items() if step_of(owner) in steps)
 
     def set_aside(self, job: str, paths: Iterable[str]) -> None:
         """Give files that are in the way of a job hidden names.
@@ -78,15 +79,15 @@ class FormerOutputs:
         PipelineError
             If one cannot be moved.
         """
-        before = self.journal.aside.get(job, {})
+        before = self.stream.state.work.aside.get(job, {})
         hidden = {path: _hidden(path) for path in sorted(paths) if path not in before and os.path.lexists(path)}
         if hidden:
-            self.journal.record("job_set_aside", step=self.entry, job=job, aside=hidden)
+            self.stream.emit(JobSetAside(self.entry, job, hidden))
         for path, place in hidden.items():
             _move(path, place)
 
 
-def settle(journal: History, job: str) -> None:
+def settle(stream: Stream, job: str) -> None:
     """Remove what was set aside for a job that has succeeded since; of any other one, bring it back.
 
     Raises
@@ -94,16 +95,17 @@ def settle(journal: History, job: str) -> None:
     PipelineError
         If it cannot be moved or removed.
     """
-    if job not in journal.aside:
+    work = stream.state.work
+    if job not in work.aside:
         return
-    is_replaced = job in journal.superseded
-    for path, place in journal.aside[job].items():
+    is_replaced = job in work.superseded
+    for path, place in work.aside[job].items():
         if not os.path.lexists(place):  # a run was killed before it could move it, or when it had come back
             continue
         remove(path if not is_replaced else place)
         if not is_replaced:
             _move(place, path)
-    journal.record("job_settled", step=step_of(job), job=job)
+    stream.emit(JobSettled(step_of(job), job))
 
 
 def remove(path: str) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.state.events import Stamps, step_of
 from lofarpipe.state.fingerprints import is_same, stamp
-from lofarpipe.state.history import History
-
-Stamps = Mapping[str, str | None]
+from lofarpipe.state.work import Work
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class UnsafeJobs:
     The inputs decide, not the numbers of the jobs: what was half changed must not be changed again by another job.
     """
 
-    journal: History
+    work: Work
     entry: str
     step: str
 
@@ -67,18 +66,18 @@ class UnsafeJobs:
     def cut_off(self) -> list[CutOff]:
         """Return the jobs of the step that began to change something, and did not end."""
         opened = [
-            CutOff(job, event["serial"], known(event["before"]))
-            for job, event in self.journal.open_jobs().items()
-            if job.rpartition("/")[0] == self.entry
+            CutOff(job, opened.serial, known(opened.start.before))
+            for job, opened in self.work.open_jobs.items()
+            if step_of(job) == self.entry
         ]
         return [cut for cut in [*opened, *self._of_the_step()] if cut.before]
 
     def _of_the_step(self) -> Iterator[CutOff]:
         """Yield those that a run which was killed may have had no time to say of that they began."""
-        serial, unsafe = self.journal.unsafe(self.entry)
+        serial, unsafe = self.work.unsafe(self.entry)
         for job, before in unsafe.items():
-            ended = self.journal.end_of(job)
-            if not (ended and ended["serial"] > serial):
+            ended = self.work.end_of(job)
+            if not (ended and ended.serial > serial):
                 yield CutOff(job, serial, known(before))
 
     def unsettled(self, besides: Container[str]) -> dict[str, Stamps]:
@@ -98,7 +97,7 @@ class UnsafeJobs:
         return found
 
     def _is_new(self, cut: CutOff, path: str) -> bool:
-        return self.journal.written_at.get(path, -1) > cut.serial
+        return self.work.written_at.get(path, -1) > cut.serial
 
     def _is_changed(self, cut: CutOff, path: str) -> bool:
         """Whether an input is not as it was before, and was not made anew."""
@@ -106,7 +105,7 @@ class UnsafeJobs:
 
     def _refusal(self, job: str, path: str) -> str:
         again = f"start again with --forget {job}"
-        made = path in self.journal.written_at
+        made = path in self.work.written_at
         remedy = "delete it and start again: it is made anew" if made else f"restore it from its origin and {again}"
         return (
             f"step '{self.step}': {job} was cut off while it changed {path} in place, which is now neither as before "

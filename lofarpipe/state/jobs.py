@@ -6,20 +6,22 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.state.fingerprints import named_paths, snapshot, stamp
+from lofarpipe.state.events import JobCleared, JobDone, JobForgotten, JobStarted, StepForgotten, step_of
+from lofarpipe.state.fingerprints import fingerprint, named_paths, snapshot, stamp
 from lofarpipe.state.former_outputs import remove, settle
-from lofarpipe.state.history import Event, fingerprint, step_of, texts_of
 from lofarpipe.state.inplace import UnsafeJobs
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Identity, Ledger, text_of
+from lofarpipe.state.work import OpenJob
 from lofarpipe.support.disk import io_problem
 
 MANY = 20  # writers of what one name stands for: with more only a mark of them is kept
 LOCAL = "local"  # the executor of this machine
 
+JobFacts = JobStarted | JobDone | None  # what the journal tells of a job; None: that it may have begun
 IdentityOf = Callable[[str], Identity]  # of a job, by its name in the journal
 
 
@@ -65,7 +67,7 @@ class JobLedger:
         else now, that of its product; one that takes a list, that of its place. Any other job gets a new number.
         """
         cut_off = self._cut_off()
-        events: dict[str, Event] = {**{job: {} for job in cut_off}, **self.ledger.history.known_jobs(self.entry)}
+        events: dict[str, JobFacts] = {**dict.fromkeys(cut_off), **self.ledger.work.known_jobs(self.entry)}
         known = {number: event for job, event in events.items() if (number := _number(job)) >= 0}
         if not known:
             return {}
@@ -101,7 +103,7 @@ class JobLedger:
     def _cut_off(self) -> dict[str, set[str]]:
         """Return the inputs that each job may have changed in part."""
         inputs: dict[str, set[str]] = {}
-        for cut in UnsafeJobs(self.ledger.history, self.entry, self.entry).cut_off():
+        for cut in UnsafeJobs(self.ledger.work, self.entry, self.entry).cut_off():
             inputs.setdefault(cut.job, set()).update(cut.before)
         return inputs
 
@@ -115,23 +117,23 @@ class JobLedger:
 
     def _stale(self, job: str, identity_of: IdentityOf) -> str:
         """Return why a job has to run, or "" if what it did is still good."""
-        event = self.ledger.history.last_job(job)
+        event = self.ledger.work.last_job(job)
         if event is None:
             return NEVER_DONE
         identity = identity_of(job)
-        if event.get("fingerprint") != (self._fingerprints.get(job) or fingerprint(identity)):
+        if event.fingerprint != (self._fingerprints.get(job) or fingerprint(identity)):
             return "changed: what it is made of"
         changed = next((why for _, why in self.ledger.changed_files(self.entry, event)), "")
-        if not changed and event.get("depends") != self._depends(self.names(identity)):
+        if not changed and event.depends != self._depends(self.names(identity)):
             return "what it uses was written again"
         return changed
 
     def _concerned(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
         """Return the jobs that may have made a changed product of the step that no job has as its own."""
-        history = self.ledger.history
-        event = history.last_done(self.entry) if jobs else None
+        work = self.ledger.work
+        event = work.last_done(self.entry) if jobs else None
         changed = dict(self.ledger.changed_files(self.entry, event)) if event else {}
-        owned = {path for end in history.jobs_ended(self.entry) for path in end.get("files") or ()} if changed else ()
+        owned = {path for end in work.jobs_ended(self.entry) for path in end.files} if changed else ()
         concerned: dict[str, str] = {}
         for path in changed.keys() - owned:
             found = [job for job in jobs if any(path.startswith(name) for name in self.names(identity_of(job)))]
@@ -141,9 +143,9 @@ class JobLedger:
     # ---- record
 
     def record(
-        self, identity: Identity, before: Mapping[str, str], products: Callable[[], Iterable[str]], **facts: object
+        self, identity: Identity, before: Mapping[str, str], products: Callable[[], Iterable[str]], end: JobDone
     ) -> None:
-        """Record that a job ended, with the state in which it left the files that it names.
+        """Record the end of a job, with the state in which it left the files that it names.
 
         An output that it wrote is its own if it was not there before the step, or was the job's already.
 
@@ -151,23 +153,23 @@ class JobLedger:
         ----------
         before: stamps of files before the step began.
         products: returns the paths that may be outputs of the job.
-        facts: among them ``job``, and ``problem`` of one that failed.
         """
         names = self.names(identity)
         found = snapshot(names, self._too_long)
         after = {path: mark for path, mark in found.items() if not self.ledger.is_bookkeeping(path)}
         written = {path: mark for path, mark in after.items() if mark != before.get(path)}
-        history, job = self.ledger.history, facts["job"]
-        own = {path for path in written if path not in before or history.owners.get(path) == job}
-        if own and facts.get("problem") is None and (made := sorted(own.intersection(products()))):
-            facts["made"] = made
-        history.record(
-            "job_done",
-            **facts,
-            fingerprint=fingerprint(identity),
-            files={path: mark for path, mark in after.items() if path in names},
-            written={**{path: None for path in names if path in before and path not in after}, **written},
-            depends=self._depends(names),
+        owners = self.ledger.work.owners
+        own = {path for path in written if path not in before or owners.get(path) == end.job}
+        made = sorted(own.intersection(products())) if own and end.problem is None else []
+        self.ledger.stream.emit(
+            replace(
+                end,
+                fingerprint=fingerprint(identity),
+                files={path: mark for path, mark in after.items() if path in names},
+                written={**{path: None for path in names if path in before and path not in after}, **written},
+                depends=self._depends(names),
+                made=made or end.made,
+            )
         )
 
     def names(self, identity: Identity) -> set[str]:
@@ -204,10 +206,7 @@ class JobLedger:
 
     def forget(self, job: str = "") -> None:
         """Let the next run do a job again, or the whole step."""
-        if job:
-            self.ledger.history.record("job_forgotten", step=self.entry, job=job)
-        else:
-            self.ledger.history.record("step_forgotten", step=self.entry)
+        self.ledger.stream.emit(JobForgotten(self.entry, job) if job else StepForgotten(self.entry))
 
     # ---- repair
 
@@ -219,30 +218,30 @@ class JobLedger:
         PipelineError
             If something cannot be removed or renamed.
         """
-        history = self.ledger.history
-        for job, event in history.open_jobs().items():
-            if step_of(job) == self.entry and is_over(event) and not event.get("is_cleared"):
-                self._clear(job, event, tell)
-        for job in history.left_aside():
+        work = self.ledger.work
+        for job, opened in work.open_jobs.items():
+            if step_of(job) == self.entry and is_over(opened) and not opened.is_cleared:
+                self._clear(job, opened.start, tell)
+        for job in work.left_aside():
             if step_of(job) == self.entry:
-                settle(history, job)
+                settle(self.ledger.stream, job)
 
-    def _clear(self, job: str, event: Event, tell: Callable[[str], None]) -> None:
-        for path in texts_of(event.get("makes")):
-            if self.ledger.history.written.get(path) is None:  # else an earlier run wrote it, and it comes back
+    def _clear(self, job: str, start: JobStarted, tell: Callable[[str], None]) -> None:
+        for path in start.makes:
+            if self.ledger.work.written.get(path) is None:  # else an earlier run wrote it, and it comes back
                 remove(path)
-        done = [self._cleared(Path(path)) for path in self._incomplete(event)]
-        self.ledger.history.record("job_cleared", step=event.get("step"), job=job, cleared=done)
+        done = [self._cleared(Path(path)) for path in self._incomplete(start)]
+        self.ledger.stream.emit(JobCleared(self.entry, job, done))
         if done:
             tell(f"{job} was cut off; {'; '.join(done)}")
 
-    def _incomplete(self, event: Event) -> Iterator[str]:
+    def _incomplete(self, start: JobStarted) -> Iterator[str]:
         """Yield what is there now, was not when the job began, and that no job or step which ended has written."""
-        written = {path for path, mark in self.ledger.history.written.items() if mark is not None}
-        for path, mark in (event.get("before") or {}).items():
+        written = {path for path, mark in self.ledger.work.written.items() if mark is not None}
+        for path, mark in start.before.items():
             if mark is not None or not os.path.lexists(path) or self.ledger.is_bookkeeping(path):
                 continue
-            is_product = path in (event.get("outputs") or ()) or _is_file_or_table(path)
+            is_product = path in start.outputs or _is_file_or_table(path)
             if is_product and not any(name == path or name.startswith(f"{path}/") for name in written):
                 yield path
 
@@ -262,14 +261,14 @@ class JobLedger:
         return f"{path} was not complete, and is removed"
 
 
-def is_local(event: Event) -> bool:
-    """Whether a job that did not end was run on the machine of its engine; ``event`` is its start."""
-    return event.get("executor") in (LOCAL, None)
+def is_local(opened: OpenJob) -> bool:
+    """Whether a job that did not end was run on the machine of its engine."""
+    return opened.executor in (LOCAL, None)
 
 
-def is_over(event: Event) -> bool:
+def is_over(opened: OpenJob) -> bool:
     """Whether a job that did not end cannot be running when a run begins: jobs of a queue may be."""
-    return is_local(event) or bool(event.get("is_lost"))
+    return is_local(opened) or opened.is_lost
 
 
 def _is_file_or_table(path: str) -> bool:
@@ -300,27 +299,21 @@ def _taken(pool: deque[int], key: JobKey, name_of: Callable[[int], str], cut_off
     return -1
 
 
-def _done_fingerprint(event: Event, _: int) -> str:
-    is_done = event.get("event") == "job_done" and event.get("problem") is None
-    return _text(event, "fingerprint") if is_done else ""
+def _done_fingerprint(event: JobFacts, _: int) -> str:
+    return event.fingerprint if isinstance(event, JobDone) and event.problem is None else ""
 
 
-def _label(event: Event, _: int) -> str:
-    return _text(event, "label")
+def _label(event: JobFacts, _: int) -> str:
+    return event.label if event else ""
 
 
-def _list_place(event: Event, number: int) -> str:
+def _list_place(event: JobFacts, number: int) -> str:
     """Return the place of a job that takes a list, or of one that an old journal does not describe."""
-    return str(number) if _text(event, "label")[:1] in ("", "[") else ""
-
-
-def _text(event: Event, key: str) -> str:
-    value = event.get(key)
-    return value if isinstance(value, str) else ""
+    return str(number) if _label(event, number)[:1] in ("", "[") else ""
 
 
 # The same mark of an event of the journal and of a job of the step: the best ones first.
-_MARKS: tuple[tuple[Callable[[Event, int], str], Callable[[JobKey], str]], ...] = (
+_MARKS: tuple[tuple[Callable[[JobFacts, int], str], Callable[[JobKey], str]], ...] = (
     (_done_fingerprint, lambda key: key.fingerprint),
     (_label, lambda key: key.product),
     (_list_place, lambda key: str(key.place)),

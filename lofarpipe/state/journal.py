@@ -1,35 +1,49 @@
-"""What is done, and with which inputs: an append-only file that survives a crash at any byte."""
+"""The journal, an append-only file that survives a crash at any byte, and the stream of events, which begins there."""
 
 from __future__ import annotations
 
-import json
 import os
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.state.history import Event, History, path_as_text, read_events
+from lofarpipe.state.events import (
+    KINDS,
+    Event,
+    JobDone,
+    Notice,
+    RunEnded,
+    StepDone,
+    StepForgotten,
+    StepStarted,
+    Warned,
+    encoded,
+    read_events,
+)
 from lofarpipe.state.lock import RunLock
+from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import write_atomically
 
-# What later steps of the same run need to know of a job that ended; the rest is for the next run.
-OF_A_JOB = ("event", "job", "serial", "problem", "is_lost", "fingerprint", "written", "made")
-# After these the disk is waited for: work of hours hangs on them.
-LASTING = ("step_done", "step_forgotten", "run_ended")
+LASTING = (StepDone, StepForgotten, RunEnded)  # the disk is waited for: work of hours hangs on them
+WAIT_S = 1.0  # by which ends of jobs may be told late
+MOST_WAITING = 1000  # of them
 
 
-class Journal(History):
+class Journal:
     """The journal of one job directory; it belongs to one run at a time.
 
     Parameters
     ----------
     path: the file, usually <job_directory>/journal.jsonl; made if it is not there.
-    listener: is told of every event as the file has it, those that are there already first.
 
     Attributes
     ----------
+    state: what its events say; a `Stream` keeps it up to date.
     notices: what was found wrong with the file, for people.
 
     Raises
@@ -38,9 +52,8 @@ class Journal(History):
         If another run has it, with the host and the process id of that run; or if it cannot be written.
     """
 
-    def __init__(self, path: Path, listener: Callable[[Event], None] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._listener = listener
         self._lock = RunLock(path.with_suffix(".lock"))
         self.notices: list[str] = [self._lock.notice] if self._lock.notice else []
         try:
@@ -51,10 +64,7 @@ class Journal(History):
         except OSError as err:
             self._lock.release()
             raise PipelineError(f"{path}: the journal cannot be written: {err.strerror}; check the directory") from err
-        super().__init__(events)
-        if listener is not None:
-            for event in events:
-                listener(event)
+        self.state = RunState.from_events(events)
 
     def __enter__(self) -> Journal:
         return self
@@ -69,14 +79,12 @@ class Journal(History):
         os.close(self._file)
         self._lock.release()
 
-    def record(self, event: str, **facts: object) -> None:
-        """Append an event; ``step_done`` and ``run_ended`` are on the disk when this returns.
+    def write(self, event: Event, serial: int) -> None:
+        """Append an event; the end of a step or of the run is on the disk when this returns.
 
-        Events with a meaning here: ``step_started`` (step; ``left``: jobs that it has not any more; ``unsafe``:
-        the stamps of what its jobs are going to change), ``step_done`` (step, fingerprint, outputs, and the files
-        and maps as they were left), ``step_forgotten`` (step), ``plugin_done`` (step, outputs), ``job_started`` (job,
-        and the stamps of what it may write before it did), ``job_done`` (job, fingerprint, files, and what the caller
-        needs to know again), ``job_cleared`` (job), ``run_started`` (executor, boot). All others are kept for people.
+        Parameters
+        ----------
+        serial: its place among the events.
 
         Raises
         ------
@@ -85,19 +93,9 @@ class Journal(History):
         """
         if self._lock.is_lost:
             raise PipelineError(f"{self.path.parent}: another run has taken over; this one ends")
-        entry: Event = {"event": event, "time_s": round(time.time(), 3), **self._numbered(event), **facts}
-        line = json.dumps(entry, allow_nan=False, default=path_as_text)
-        self._append(line.encode() + b"\n")
-        if event in LASTING or facts.get("unsafe"):
+        self._append(encoded(event, serial).encode() + b"\n")
+        if isinstance(event, LASTING) or (isinstance(event, StepStarted) and event.unsafe):
             os.fsync(self._file)
-        self._take_in(json.loads(line))
-
-    def _take_in(self, event: Event) -> None:
-        self._apply(_needed(event))
-        if event["event"] == "job_done" and not event.get("is_lost"):
-            self.files |= event.get("files") or {}
-        if self._listener is not None:
-            self._listener(event)
 
     def _append(self, line: bytes) -> None:
         end = os.lseek(self._file, 0, os.SEEK_END)
@@ -130,6 +128,192 @@ class Journal(History):
         )
 
 
-def _needed(event: Event) -> Event:
-    """Return an event without what only the next run needs: of 10^5 jobs that is much."""
-    return {key: event[key] for key in OF_A_JOB if key in event} if event["event"] == "job_done" else event
+def read_state(path: Path) -> RunState:
+    """Return what the journal in ``path`` says; nothing is written, and another run may have it.
+
+    Raises
+    ------
+    PipelineError
+        If it is there and cannot be read.
+    """
+    try:
+        return RunState.from_events(read_events(path.read_bytes())[0])
+    except FileNotFoundError:
+        return RunState()
+    except OSError as err:
+        raise PipelineError(f"{path}: the journal cannot be read: {err.strerror}") from err
+
+
+class Debounce:
+    """One call, a while later and in a thread, for all who ask for it meanwhile."""
+
+    def __init__(self, work: Callable[[], None], wait_s: float) -> None:
+        self._work = work
+        self._wait_s = wait_s
+        self._timer: threading.Timer | None = None
+
+    def ask(self) -> None:
+        """Have it done: now, where the system has no thread left."""
+        if self._timer is not None:
+            return
+        timer = threading.Timer(self._wait_s, self._do)
+        timer.daemon = True
+        self._timer = timer
+        try:
+            timer.start()
+        except RuntimeError:
+            self._do()
+
+    def _do(self) -> None:
+        self._timer = None  # what is asked for from now on may come too late for this time
+        self._work()
+
+    def stop(self) -> None:
+        """Forget what was asked for; what has begun goes on."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+class Stream:
+    """Takes each event to the journal, to the state, and to the reporters, in this order.
+
+    What cannot be written is told to nobody, but for the end of a run that failed: of that there is another reason.
+    A reporter hears of the events of which it has a method with the name of their kind.
+
+    Jobs of milliseconds are very many, and to tell of one between two others costs three times as much as to tell of
+    many at once. So where several in a second end well without a word, they are told together: before the next other
+    event, and a second later at most, by a thread; to those who have one by the method ``jobs_done``. What a reporter
+    raises then, the next event raises.
+
+    Parameters
+    ----------
+    journal: None: nothing is written, as in a dry run.
+    state: where there is no journal, what is known from one.
+    """
+
+    def __init__(
+        self, journal: Journal | None = None, reporters: Iterable[object] = (), state: RunState | None = None
+    ) -> None:
+        self.state = journal.state if journal is not None else state if state is not None else RunState()
+        self._journal = journal
+        self._reporters: dict[type[Event], list[Callable[[Any], None]]] = {}
+        told = tuple(reporters)
+        for kind, event in KINDS.items():
+            self._reporters[event] = [getattr(one, kind) for one in told if hasattr(one, kind)]
+        self._of_ends = [hears for one in told if (hears := _hears_of_ends(one)) is not None]
+        self._ended: deque[JobDone] = deque()  # that are not told yet; its ends can be used by two threads
+        self._told_s = 0.0  # when such were told, s since 1970 UTC
+        self._late = Debounce(self._tell_late, WAIT_S)
+        self._lock = threading.RLock()  # one event at a time
+        self._problem: Exception | None = None  # what a reporter raised in the thread
+
+    def notice(self, text: str) -> None:
+        """Emit a decision that a user may want to know."""
+        self.emit(Notice(text))
+
+    def warning(self, text: str) -> None:
+        """Emit that something is not as it should be."""
+        self.emit(Warned(text))
+
+    def emit(self, event: Event) -> None:
+        """Have an event written, taken in and told.
+
+        Raises
+        ------
+        PipelineError
+            If it cannot be written, or another run has taken over; or what a reporter raises.
+        """
+        with self.state.lock:
+            if self._journal is not None:
+                self._write(self._journal, event)
+            self.state.apply(event)
+        if isinstance(event, JobDone):
+            self._tell_end(event)
+        elif isinstance(event, RunEnded):
+            self._tell_end_of_run(event)
+        else:
+            self._tell(event)
+
+    def _write(self, journal: Journal, event: Event) -> None:
+        try:
+            journal.write(event, self.state.work.serial + 1)
+        except PipelineError:
+            if not (isinstance(event, RunEnded) and not event.ok):
+                raise
+
+    def _tell(self, event: Event) -> None:
+        """Tell of the jobs that wait to be told, and of an event, those who want to hear of it."""
+        if reporters := self._reporters.get(type(event)):
+            with self._lock:
+                self._catch_up()
+                for hears in reporters:
+                    hears(event)
+
+    def _tell_end(self, event: JobDone) -> None:
+        """Tell of the end of a job, now or soon."""
+        if event.is_tried_again:
+            return
+        if event.problem is not None or event.result is None or not event.result.is_silent:
+            self._tell(event)
+            return
+        now_s = time.time()
+        self._ended.append(event)
+        is_soon_enough = 0.0 <= now_s - self._told_s < WAIT_S and len(self._ended) < MOST_WAITING
+        if is_soon_enough and self._problem is None:
+            self._late.ask()
+        else:
+            self._catch_up()
+
+    def _tell_end_of_run(self, event: RunEnded) -> None:
+        self._late.stop()
+        with self._lock:
+            self._tell_late()  # whatever comes of it, all hear of the end
+            for hears in self._reporters[RunEnded]:
+                hears(event)
+            if event.ok:  # else there is another reason, which is to be told
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        with self._lock:
+            if self._problem is not None:
+                problem, self._problem = self._problem, None
+                raise problem
+            self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        ended = []
+        while self._ended:
+            ended.append(self._ended.popleft())
+        if not ended:
+            return
+        self._told_s = time.time()
+        problem: BaseException | None = None
+        for hears in self._of_ends:  # all of them: nobody tells of these jobs once more
+            try:
+                hears(ended)
+            except BaseException as err:
+                problem = problem or err
+        if problem is not None:
+            raise problem
+
+    def _tell_late(self) -> None:
+        with self._lock:
+            try:
+                self._tell_ended()
+            except Exception as err:  # whatever it is, the run has to hear of it
+                self._problem = self._problem or err
+
+
+def _hears_of_ends(reporter: Any) -> Callable[[Sequence[JobDone]], None] | None:
+    """Return what tells a reporter of the ends of several jobs; None of one that does not want to hear of them."""
+    if hasattr(reporter, "jobs_done"):
+        return reporter.jobs_done  # type: ignore[no-any-return]
+    if not hasattr(reporter, "job_done"):
+        return None
+
+    def each(ended: Sequence[JobDone]) -> None:
+        for event in ended:
+            reporter.job_done(event)
+
+    return each

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.state.fingerprints import SMALL_BYTES, is_same, named_paths, snapshot, stamp, starting_with
-from lofarpipe.state.history import Event, History, fingerprint
+from lofarpipe.state.events import JobDone, StepDone
+from lofarpipe.state.fingerprints import SMALL_BYTES, fingerprint, is_same, named_paths, snapshot, stamp, starting_with
+from lofarpipe.state.journal import Stream
+from lofarpipe.state.work import Work
 from lofarpipe.support.utilities import write_atomically
 
 Identity = Mapping[str, object]
@@ -57,7 +59,7 @@ class FilesOnDisk:
 class Ledger:
     """Follows a run step by step, in the order of the pipeline, and knows what is done."""
 
-    history: History
+    stream: Stream
     settings: Settings
     disk: FilesOnDisk = field(default_factory=FilesOnDisk)
     _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
@@ -66,6 +68,11 @@ class Ledger:
     _written: list[str] = field(default_factory=list)  # the paths, ordered
     _is_ordered: bool = True
 
+    @property
+    def work(self) -> Work:
+        """What is done."""
+        return self.stream.state.work
+
     def stale(self, entry: str, identity: Identity, is_tolerant: bool = True) -> str:
         """Return why a step has to run, or "" if what it did is still good.
 
@@ -73,33 +80,35 @@ class Ledger:
         ----------
         is_tolerant: whether it may be good although jobs of it failed.
         """
-        event = self.history.last_done(entry)
+        event = self.work.last_done(entry)
         if event is None:
             return NEVER_DONE
-        if event.get("fingerprint") != fingerprint(identity):
-            before, now = event.get("parts") or {}, _parts(identity)
-            parts = [key for key in now if now[key] != before.get(key)]
+        if event.fingerprint != fingerprint(identity):
+            now = _parts(identity)
+            parts = [key for key in now if now[key] != event.parts.get(key)]
             return f"changed: {', '.join(parts) or 'what it is made of'}"
-        if event.get("failed") and not is_tolerant:
-            return f"{event['failed']} of {event.get('jobs')} jobs failed, and error_tolerance is not set any more"
+        if event.failed and not is_tolerant:
+            return f"{event.failed} of {event.jobs} jobs failed, and error_tolerance is not set any more"
         changed = next((why for _, why in self.changed_files(entry, event)), "")
         return changed or self._changed_dependency(entry, event, identity)
 
     def take(self, entry: str) -> dict[str, object]:
         """Take a step as done: return its outputs, with its maps on disk as it left them."""
-        event = self.history.last_done(entry) or {}
-        for path, text in (event.get("maps") or {}).items():
+        event = self.work.last_done(entry)
+        for path, text in event.maps.items() if event else ():
             # Any other text was put there by somebody, who shall be heard.
-            if text_of(self.disk.found(path)) in (None, self.history.maps[path], self._restored.get(path)):
+            if text_of(self.disk.found(path)) in (None, self.work.maps[path], self._restored.get(path)):
                 write_atomically(Path(self.disk.made(path)), text)
                 self._restored[path] = text
         return self.recall(entry)
 
     def recall(self, entry: str) -> dict[str, object]:
         """Take a step as done, and return its outputs; nothing is written."""
-        event = self.history.last_done(entry) or {}
-        self._note(entry, event)
-        return dict(event.get("outputs") or {})
+        event = self.work.last_done(entry)
+        if event is None:
+            return {}
+        self._note(entry, event.all_written, event.serial)
+        return dict(event.outputs)
 
     def suppose(self, entry: str, jobs: Mapping[str, Iterable[str]], paths: Iterable[str]) -> None:
         """Suppose that some jobs of a step will run; if it never did, that the step writes ``paths``.
@@ -108,65 +117,66 @@ class Ledger:
         ----------
         jobs: those that will run, each with what it writes that is not known from an earlier time.
         """
-        event = self.history.last_done(entry)
-        written = dict.fromkeys(paths) if event is None else _written(event)
-        self._note(entry, {"written": written, "serial": NOT_YET}, jobs)
+        event = self.work.last_done(entry)
+        self._note(entry, set(paths if event is None else event.all_written), NOT_YET, jobs)
         for job, made in jobs.items():
             self._keep(self._makers, job, made, NOT_YET)
 
-    def look(self, entry: str, identity: Identity, kept: Iterable[Event] = ()) -> Began:
+    def look(self, entry: str, identity: Identity, kept: Iterable[JobDone] = ()) -> Began:
         """Look at what a step names before it runs; the ``kept`` ends of jobs that are not run again stay good."""
-        last = self.history.written
-        written = {path: last.get(path, mark) for event in kept for path, mark in (event.get("written") or {}).items()}
+        last = self.work.written
+        written = {path: last.get(path, mark) for event in kept for path, mark in event.written.items()}
         return Began(entry, identity, self._snapshot(self._names(identity)), written)
 
-    def begin(self, began: Began, **facts: object) -> None:
-        """Record that a step runs, with further facts."""
-        self.history.record("step_started", step=began.entry, **facts)
-
-    def finish(self, began: Began, outputs: Mapping[str, object], **facts: object) -> None:
-        """Record that a step is done, with ``outputs`` and further facts."""
+    def finish(
+        self, began: Began, outputs: Mapping[str, object], jobs: int = 0, failed: int = 0, duration_s: float = 0.0
+    ) -> None:
+        """Record that a step is done, with ``outputs``."""
         maps = _maps(outputs)
         names = self._names(began.identity, outputs, maps)
         after = self._snapshot(names)
-        before = {**{path: self.history.files.get(path) for path in after}, **began.before}
+        before = {**{path: self.work.files.get(path) for path in after}, **began.before}
         changed = {path: after.get(path) for path in sorted(before) if after.get(path) != before[path]}
-        by_jobs = {path for end in self.history.jobs_ended(began.entry) for path in end.get("written") or ()}
+        by_jobs = {path for end in self.work.jobs_ended(began.entry) for path in end.written}
         by_jobs -= began.kept.keys()
-        self.history.record(
-            "step_done",
-            step=began.entry,
-            fingerprint=fingerprint(began.identity),
-            parts=_parts(began.identity),
-            outputs=outputs,
-            maps=maps,
-            files={path: mark for path, mark in after.items() if path in names and path not in maps},
-            written={**{path: after.get(path) for path in sorted(by_jobs)}, **changed},
-            kept={path: mark for path, mark in began.kept.items() if path not in changed},
-            depends=self._dependencies(began.entry, names),
-            **facts,
+        self.stream.emit(
+            StepDone(
+                began.entry,
+                fingerprint=fingerprint(began.identity),
+                parts=_parts(began.identity),
+                outputs=outputs,
+                maps=maps,
+                files={path: mark for path, mark in after.items() if path in names and path not in maps},
+                written={**{path: after.get(path) for path in sorted(by_jobs)}, **changed},
+                kept={path: mark for path, mark in began.kept.items() if path not in changed},
+                depends=self._dependencies(began.entry, names),
+                jobs=jobs,
+                failed=failed,
+                duration_s=duration_s,
+            )
         )
-        self._note(began.entry, self.history.last_done(began.entry) or {})
+        self.recall(began.entry)
 
-    def changed_files(self, step: str, event: Event) -> Iterator[tuple[str, str]]:
+    def changed_files(self, step: str, event: StepDone | JobDone) -> Iterator[tuple[str, str]]:
         """Yield each file that is not as a step, or a job of it, left it, and in words what happened to it.
 
         What later steps did to it is no change.
         """
-        written = _written(event)
-        for path, mark in (event.get("files") or {}).items():
+        work = self.work
+        written = event.all_written if isinstance(event, StepDone) else event.written
+        for path, mark in event.files.items():
             now = stamp(self.disk.found(path))
-            by_a_step = path in self.history.written and is_same(now, self.history.written[path])
-            if is_same(now, mark) or by_a_step or self.history.is_in_flux(path, now, besides=step):
+            by_a_step = path in work.written and is_same(now, work.written[path])
+            if is_same(now, mark) or by_a_step or work.is_in_flux(path, now, besides=step):
                 continue
             if now is not None:
                 yield path, f"{path} changed"
             elif path not in written or self.is_below_workdir(path):
                 yield path, f"{path} has disappeared"
 
-    def _changed_dependency(self, entry: str, event: Event, identity: Identity) -> str:
-        names = self._names(identity, event.get("outputs") or {}, event.get("maps") or {})
-        before, now = event.get("depends") or {}, self._dependencies(entry, names)
+    def _changed_dependency(self, entry: str, event: StepDone, identity: Identity) -> str:
+        names = self._names(identity, event.outputs, event.maps)
+        before, now = event.depends, self._dependencies(entry, names)
         for step in [*now, *before]:
             if step not in now:
                 return f"step '{step}', which wrote what it uses, does not come before it any more"
@@ -174,15 +184,14 @@ class Ledger:
                 return f"step '{step}' wrote what it uses, and did not run when this was done, or ran again"
         return ""
 
-    def _note(self, entry: str, event: Event, supposed: Container[str] = ()) -> None:
+    def _note(self, entry: str, written: Iterable[str], serial: int, supposed: Container[str] = ()) -> None:
         """Keep who wrote what; ``supposed`` are jobs that are to run again."""
-        written = _written(event)
+        paths = set(written)
         by_job: set[str] = set()
-        for end in self.history.all_ended(entry):
-            serial = NOT_YET if end["job"] in supposed else int(end["serial"])
-            by_job |= self._keep(self._makers, end["job"], end.get("written") or {}, serial)
-        self._keep(self._writers, entry, written, int(event.get("serial", NOT_YET)))
-        self._keep(self._makers, entry, written.keys() - by_job, int(event.get("serial", NOT_YET)))
+        for end in self.work.all_ended(entry):
+            by_job |= self._keep(self._makers, end.job, end.written, NOT_YET if end.job in supposed else end.serial)
+        self._keep(self._writers, entry, paths, serial)
+        self._keep(self._makers, entry, paths - by_job, serial)
 
     def _keep(self, writers: dict[str, dict[str, int]], writer: str, paths: Iterable[str], serial: int) -> set[str]:
         known = set(paths)
@@ -258,11 +267,6 @@ class Ledger:
         here = f"{self.settings.job_directory}/"
         ours = ("commands.txt", "journal.", "jobs/", "logs/", "run.json", "report.html")
         return path.startswith(tuple(here + name for name in ours)) or path == str(self.settings.log_file)
-
-
-def _written(event: Event) -> dict[str, str | None]:
-    """Return what a step wrote, or what its jobs wrote that were not run again with it."""
-    return {**(event.get("kept") or {}), **(event.get("written") or {})}
 
 
 def _parts(identity: Identity) -> dict[str, str]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from journal_events import work_of
 from lofarpipe.archive import inputs as files
 from lofarpipe.archive.inputs import RunFiles
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.pipeline.load import load_pipeline
-from lofarpipe.state.history import History
+from lofarpipe.state.work import Work
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 PARSET = """
@@ -50,21 +51,21 @@ def names(paths: list[str], here: Path) -> list[str]:
 
 
 def test_inputs_are_what_the_parset_names_and_patterns_give(here: Path) -> None:
-    assert names(files_of(here).inputs(History()), here) == ["L1_SB000.MS", "L1_SB001.MS", "sky.txt"]
-    assert names(files_of(here, sets="[L1_SB001.MS]").inputs(History()), here) == ["L1_SB001.MS", "sky.txt"]
+    assert names(files_of(here).inputs(work_of([])), here) == ["L1_SB000.MS", "L1_SB001.MS", "sky.txt"]
+    assert names(files_of(here, sets="[L1_SB001.MS]").inputs(work_of([])), here) == ["L1_SB001.MS", "sky.txt"]
 
 
 def test_inputs_are_what_steps_name_too(here: Path) -> None:
     (here / "more.txt").touch()
     done = {"event": "step_done", "step": "a", "serial": 1, "files": {str(here / "more.txt"): "x", "/bin/true": "y"}}
-    assert "more.txt" in names(files_of(here).inputs(History([done])), here)
-    assert "/bin/true" not in files_of(here).inputs(History([done]))
+    assert "more.txt" in names(files_of(here).inputs(work_of([done])), here)
+    assert "/bin/true" not in files_of(here).inputs(work_of([done]))
 
 
 def test_what_is_younger_than_the_run_is_no_input_but_for_known_ones(here: Path) -> None:
     files = files_of(here, began=1.0)
-    assert files.inputs(History()) == []
-    assert names(files.inputs(History(), [str(here / "sky.txt"), str(here / "gone.txt")]), here) == ["sky.txt"]
+    assert files.inputs(work_of([])) == []
+    assert names(files.inputs(work_of([]), [str(here / "sky.txt"), str(here / "gone.txt")]), here) == ["sky.txt"]
 
 
 def test_what_came_between_two_runs_is_an_input(here: Path) -> None:
@@ -72,9 +73,9 @@ def test_what_came_between_two_runs_is_an_input(here: Path) -> None:
     files = dataclasses.replace(
         files_of(here, began=1.0), pauses=[(came_s - 1, came_s - 0.5), (came_s - 0.1, came_s + 0.1)]
     )
-    assert "sky.txt" in names(files.inputs(History()), here)
+    assert "sky.txt" in names(files.inputs(work_of([])), here)
     files = dataclasses.replace(files, pauses=[(came_s - 1, came_s - 0.5), (came_s + 0.5, came_s + 1)])
-    assert files.inputs(History()) == []
+    assert files.inputs(work_of([])) == []
 
 
 def written(*paths: Path) -> dict:
@@ -83,8 +84,8 @@ def written(*paths: Path) -> dict:
 
 def test_products_are_what_steps_wrote_and_is_there(here: Path) -> None:
     (here / "field" / "image.fits").touch()
-    history = History([written(here / "field" / "image.fits", here / "field" / "gone.fits")])
-    assert names(files_of(here).products(history, (), {"p"}, ()), here) == ["field/image.fits"]
+    work = work_of([written(here / "field" / "image.fits", here / "field" / "gone.fits")])
+    assert names(files_of(here).products(work, (), {"p"}, ()), here) == ["field/image.fits"]
 
 
 def test_own_files_are_none(here: Path) -> None:
@@ -93,27 +94,27 @@ def test_own_files_are_none(here: Path) -> None:
     for path in own:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert files_of(here).products(History([written(*own)]), (), {"p"}, ()) == []
+    assert files_of(here).products(work_of([written(*own)]), (), {"p"}, ()) == []
 
 
 def test_files_of_a_table_are_the_table_s(here: Path) -> None:
     table = here / "L1_SB000.MS"
-    history = History([written(table / "table.dat", table)])
-    assert names(files_of(here).products(history, (), {"p"}, ()), here) == ["L1_SB000.MS"]
+    work = work_of([written(table / "table.dat", table)])
+    assert names(files_of(here).products(work, (), {"p"}, ()), here) == ["L1_SB000.MS"]
 
 
-def listed(here: Path, *paths: object) -> History:
+def listed(here: Path, *paths: object) -> Work:
     mapfile = str(here / "field" / "mapfiles" / "out.mapfile")
     DataMap([DataProduct("localhost", path, False) for path in paths]).save(mapfile)
     outputs = {"mapfile": mapfile, "other": "x", "gone": str(here / "none.mapfile")}
-    return History([{"event": "plugin_done", "step": "p", "outputs": outputs}])
+    return work_of([{"event": "plugin_done", "step": "p", "outputs": outputs}])
 
 
 def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Path) -> None:
-    history = listed(here, here / "sky.txt", "3.5", [str(here / "L1_SB000.MS")], here / "none.txt")
-    assert names(files_of(here, began=1.0).products(history, (), {"p"}, ()), here) == ["sky.txt"]
-    assert files_of(here).products(history, (), {"p"}, ()) == []
-    assert files_of(here, began=1.0).products(history, [str(here / "sky.txt")], {"p"}, ()) == []
+    work = listed(here, here / "sky.txt", "3.5", [str(here / "L1_SB000.MS")], here / "none.txt")
+    assert names(files_of(here, began=1.0).products(work, (), {"p"}, ()), here) == ["sky.txt"]
+    assert files_of(here).products(work, (), {"p"}, ()) == []
+    assert files_of(here, began=1.0).products(work, [str(here / "sky.txt")], {"p"}, ()) == []
 
 
 @pytest.mark.parametrize("name", ["none", "folder", "a\0b"])

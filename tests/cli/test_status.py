@@ -15,6 +15,7 @@ import pytest
 
 import begun_run
 from begun_run import begin
+from journal_events import tell
 from lofarpipe import cli
 from lofarpipe.cli import status
 from lofarpipe.cli.status import Watched, is_alive
@@ -53,9 +54,9 @@ def test_journal_may_be_named(running: Journal) -> None:
 
 
 def test_run_that_failed(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
-    running.record("warning", text="the input is \x1b[2Jcoarse")
-    running.record("step_failed", step="image", problem="1 of 1 jobs failed")
-    running.record("run_ended", ok=False, problem="step 'image': 1 of 1 jobs failed\nmore", signal=None)
+    tell(running, "warning", text="the input is \x1b[2Jcoarse")
+    tell(running, "step_failed", step="image", problem="1 of 1 jobs failed")
+    tell(running, "run_ended", ok=False, problem="step 'image': 1 of 1 jobs failed\nmore", signal=None)
     assert cli.main(["status", str(running.path.parent)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("field: failed, ")
@@ -92,7 +93,7 @@ def test_run_that_was_killed_does_not_run(tmp_path: Path, capsys: pytest.Capture
 
 def test_run_that_ends_while_it_is_looked_at(running: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(*_: object) -> bool:
-        running.record("run_ended", ok=True, problem=None, signal=None)
+        tell(running, "run_ended", ok=True, problem=None, signal=None)
         return False
 
     monkeypatch.setattr(status, "is_alive", ends)
@@ -112,7 +113,7 @@ def test_machines_are_told_what_the_jobs_do(
     running: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "0.log"
-    running.record("job_started", step="image", job="image/000", label="/d/a.ms", log=str(log))
+    tell(running, "job_started", step="image", job="image/000", label="/d/a.ms", log=str(log))
     for peak, peak_jy in (("1.5 Jy", 1.5), ("nan Jy", None)):
         log.write_text(f" == Deconvolving (2) ==\nInitial peak: {peak} at 1,2\n")
         assert cli.main(["status", "--json", str(tmp_path)]) == 0
@@ -141,10 +142,10 @@ def test_following_ends_with_the_run(
     def look(watched: Watched):
         looks.append(1)
         if len(looks) == 3:
-            running.record("job_done", step="image", job="image/000", exit_code=0)
-            running.record("step_done", step="image", jobs=1, failed=0, outputs={})
+            tell(running, "job_done", step="image", job="image/000", exit_code=0)
+            tell(running, "step_done", step="image", jobs=1, failed=0, outputs={})
         if len(looks) == 5:
-            running.record("run_ended", ok=True, problem=None, signal=None)
+            tell(running, "run_ended", ok=True, problem=None, signal=None)
         return whole(watched)
 
     monkeypatch.setattr(Watched, "look", look)
@@ -164,7 +165,7 @@ def test_following_ends_with_the_run(
 
 def test_following_a_journal_without_a_run_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        journal.record("step_forgotten", step="average")
+        tell(journal, "step_forgotten", step="average")
     assert cli.main(["status", "--follow", str(tmp_path)]) == 1
     assert capsys.readouterr().out == "run: waiting\n"
 
@@ -174,7 +175,7 @@ def test_following_on_a_terminal(running: Journal) -> None:
     terminal = PseudoTerminal(argv, running.path.parent, columns=40, PYTHONPATH=ROOT)
     try:
         terminal.until("▶ image    0/1", "000 a.ms")
-        running.record("run_ended", ok=False, problem="it failed", signal=None)
+        tell(running, "run_ended", ok=False, problem="it failed", signal=None)
         terminal.until("it failed")
         page = running.path.with_name("report.html")
         time.sleep(0.5)  # one that does not wait would be gone; one that does, waits longer

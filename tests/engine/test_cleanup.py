@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from journal_events import tell
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.engine import cleanup as module
 from lofarpipe.engine.cleanup import Leftovers
@@ -19,7 +20,7 @@ from lofarpipe.executors.local.guardian import Guardian
 from lofarpipe.executors.local.process import session_members
 from lofarpipe.executors.local.staging import MARKER
 from lofarpipe.programs.find import job_environment
-from lofarpipe.state.history import History
+from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import Ledger
 from lofarpipe.support.processes import boot_id, start_ticks
 
@@ -32,15 +33,15 @@ class Site:
         self.settings = load_settings(here / "run.parset", Overrides(config=str(here / "pipeline.cfg")))
         self.work = self.settings.job_workdir
         self.work.mkdir()
-        self.history = History()
+        self.stream = Stream()
         self.told: list[str] = []
 
     def killed(self, executor: str = "local", boot: str | None = None, **facts: Any) -> None:
-        self.history.record("run_started", job="run", pid=0, boot=boot or boot_id(), executor=executor)
-        self.history.record("job_started", **{"step": "s", "job": "s/000", "pid": 0, "before": {}, **facts})
+        tell(self.stream, "run_started", job="run", pid=0, boot=boot or boot_id(), executor=executor)
+        tell(self.stream, "job_started", **{"step": "s", "job": "s/000", "pid": 0, "before": {}, **facts})
 
     def clear(self) -> None:
-        Leftovers(Ledger(self.history, self.settings), self.told.append).clear()
+        Leftovers(Ledger(self.stream, self.settings), self.told.append).clear()
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_jobs_of_a_queue_are_left_to_it(site: Site) -> None:
     site.killed("slurm", before={f"{site.work}/x": None})
     site.clear()
     assert (site.work / "x").exists()
-    site.history.record("job_done", step="s", job="s/000", problem="lost", is_lost=True)
+    tell(site.stream, "job_done", step="s", job="s/000", problem="lost", is_lost=True)
     site.clear()
     assert not (site.work / "x").exists()
 
@@ -110,7 +111,7 @@ def test_product_of_another_job_stays(site: Site) -> None:
     (site.work / "log").touch()
     site.killed(before={f"{site.work}/shared": None, f"{site.work}/log": None})
     written = {f"{site.work}/shared/done": "1@2", f"{site.work}/log": "3@4"}
-    site.history.record("job_done", step="s", job="s/001", problem=None, written=written)
+    tell(site.stream, "job_done", step="s", job="s/001", problem=None, written=written)
     site.clear()
     assert (site.work / "shared/done").exists()
     assert (site.work / "log").exists()
@@ -217,7 +218,7 @@ def test_guardian_of_a_killed_run_is_waited_for(site: Site, monkeypatch: pytest.
     engine.stdin.close()
     engine.stdout.close()
     for pid in (engine.pid, 0, os.getpid()):  # this run has begun, after another that was killed at once
-        site.history.record("run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+        tell(site.stream, "run_started", job="run", pid=pid, boot=boot_id(), executor="local")
     assert module.guardians({engine.pid})  # two, if it is about to begin a program
     site.clear()  # the job itself is not known: its start was not recorded
     assert module.guardians({engine.pid}) == []
@@ -232,8 +233,8 @@ def test_guardian_of_a_living_engine_is_its_own(site: Site) -> None:
 
 def test_guardian_of_a_run_that_ended_is_not_looked_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "guardians", lambda pids: [1])
-    site.history.record("run_started", job="run", pid=os.getpid() + 1, boot=boot_id(), executor="local")
-    site.history.record("run_ended", ok=True)
+    tell(site.stream, "run_started", job="run", pid=os.getpid() + 1, boot=boot_id(), executor="local")
+    tell(site.stream, "run_ended", ok=True)
     site.clear()
     assert site.told == []
 
@@ -251,7 +252,7 @@ def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pyte
     assert process.pid not in started[1]
     assert other.pid in started[1]
     for pid in (1 << 30, os.getpid()):  # the one that was killed, and this one
-        site.history.record("run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+        tell(site.stream, "run_started", job="run", pid=pid, boot=boot_id(), executor="local")
     site.clear()
     assert process.wait() == -signal.SIGTERM
     assert other.poll() is None
@@ -262,11 +263,11 @@ def test_waiting_ends_with_the_processes(site: Site, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "PATIENCE_S", 1e6)
     process = session("exec sleep 60")
 
-    def tell(text: str) -> None:
+    def end(text: str) -> None:
         site.told.append(text)
         process.kill()
 
     site.killed(pid=process.pid, ticks=start_ticks(process.pid))
-    Leftovers(Ledger(site.history, site.settings), tell).clear()
+    Leftovers(Ledger(site.stream, site.settings), end).clear()
     assert len(site.told) == 1
     process.wait()

@@ -18,8 +18,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import end_line
 from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, StartCallback
 from lofarpipe.pipeline.load import load_pipeline
-from lofarpipe.report import Reporter
-from lofarpipe.state.journal import Journal
+from lofarpipe.state.events import JobDone, Notice
+from lofarpipe.state.journal import Journal, Stream
 
 STEPS = """\
 pipeline.steps = [list, work]
@@ -162,16 +162,16 @@ class Lossy(IdleExecutor):
         return results
 
 
-class Listener(Reporter):
+class Listener:
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.done: list[str] = []
 
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
+    def notice(self, event: Notice) -> None:
+        self.notices.append(event.text)
 
-    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
-        self.done.append(f"{result.name} {problem}")
+    def job_done(self, event: JobDone) -> None:
+        self.done.append(f"{event.job} {event.problem}")
 
 
 def run_with(here: Path, executor: Lossy, *assignments: str) -> Listener:
@@ -180,7 +180,7 @@ def run_with(here: Path, executor: Lossy, *assignments: str) -> Listener:
     pipeline = load_pipeline(here / "run.parset", settings, list(assignments))
     listener = Listener()
     with Journal(settings.job_directory / "journal.jsonl") as journal:
-        Run(pipeline, settings, executor, journal, listener).execute()  # type: ignore[arg-type]
+        Run(pipeline, settings, executor, Stream(journal, [listener])).execute()  # type: ignore[arg-type]
     return listener
 
 

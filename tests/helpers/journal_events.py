@@ -1,8 +1,40 @@
-"""Events of a journal, as the engine records them."""
+"""Events of a journal, as the engine records them: as lines, and as objects."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from lofarpipe.jobs import JobResult
+from lofarpipe.state.events import KINDS, Event, JobDone, Unknown, decoded
+from lofarpipe.state.journal import Journal, Stream
+from lofarpipe.state.run_state import RunState
+from lofarpipe.state.work import Work
+
+Entry = dict[str, Any]  # a line
+
+
+def as_event(entry: Mapping[str, Any]) -> Event:
+    return decoded(entry) or Unknown(time_s=None)
+
+
+def state_of(entries: Iterable[Mapping[str, Any]]) -> RunState:
+    """Return what lines of a journal say."""
+    return RunState.from_events(map(as_event, entries))
+
+
+def work_of(entries: Iterable[Mapping[str, Any]]) -> Work:
+    return state_of(entries).work
+
+
+def job_end(step: str, result: JobResult, problem: str | None = None) -> JobDone:
+    """Return the end of a job as the engine tells of it."""
+    return JobDone(step, result.name, problem=problem, result=result)
+
+
+def tell(to: Stream | Journal, kind: str, **facts: Any) -> None:
+    """Emit an event by its kind; a journal alone is a stream without reporters."""
+    (Stream(to) if isinstance(to, Journal) else to).emit(KINDS[kind](**facts))
 
 
 def event(kind: str, time_s: float, **facts: Any) -> dict[str, Any]:

@@ -11,16 +11,15 @@ from pathlib import Path
 
 from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 from idle_executor import IdleExecutor
+from journal_events import state_of, tell
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.engine.dry_run import dry_run
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, StartCallback
 from lofarpipe.pipeline.load import load_pipeline
-from lofarpipe.report import Reporters
-from lofarpipe.report.run_state import RunState
-from lofarpipe.state.history import read_history
-from lofarpipe.state.journal import Journal
+from lofarpipe.state.journal import Journal, Stream, read_state
+from lofarpipe.state.run_state import RunState
 
 STEPS = """\
 pipeline.steps = [list, copy, again, gather, join]
@@ -162,16 +161,16 @@ class MovingSite:
         """
         executor = executor or Pretended()
         with Journal(self.job / "journal.jsonl") as journal:
-            run = Run(self._pipeline(products), self.settings, executor, journal, Reporters([]))  # type: ignore[arg-type]
-            journal.record("run_started", job="run", steps=["list", "copy", "again", "mark", "gather", "join"])
+            run = Run(self._pipeline(products), self.settings, executor, Stream(journal))  # type: ignore[arg-type]
+            tell(journal, "run_started", job="run", steps=["list", "copy", "again", "mark", "gather", "join"])
             run.execute()
         return executor.started
 
     def dry_run(self, products: str) -> list[str]:
         """Return the jobs of which a dry run tells the commands; their names are ``named``, the rest is ``told``."""
-        history = read_history(self.job / "journal.jsonl")
+        state = read_state(self.job / "journal.jsonl")
         with tempfile.TemporaryDirectory() as directory:
-            args = (self._pipeline(products), self.settings, Pretended(), history, Path(directory))
+            args = (self._pipeline(products), self.settings, Pretended(), state, Path(directory))
             lines = dry_run(*args)  # type: ignore[arg-type]
         self.told = [line for line in lines if line.startswith("#")]
         commands = [line.partition(": ") for line in lines if not line.startswith("#")]
@@ -187,7 +186,7 @@ class MovingSite:
     @property
     def state(self) -> RunState:
         """The picture that the journal gives."""
-        return RunState.from_events(journalled(self.job))
+        return state_of(journalled(self.job))
 
     def joined(self) -> str:
         return (self.here / "joined.txt").read_text()

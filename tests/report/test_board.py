@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from journal_events import began, ended, event, job_began, job_ended, run_began
+from journal_events import began, ended, event, job_began, job_ended, run_began, state_of
 from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations, time_left_s
-from lofarpipe.report.run_state import RunState
 
 NOW_S = 200.0
 
 
 def shown(*events: dict[str, Any], now_s: float = NOW_S, height: int = 0, **progress: Progress) -> list[str]:
     said = {name.replace("_", "/"): what for name, what in progress.items()}
-    return [line.text for line in board(RunState.from_events(events), Moment(now_s, said, height))]
+    return [line.text for line in board(state_of(events), Moment(now_s, said, height))]
 
 
 def test_board_of_a_run_in_the_middle() -> None:
@@ -40,10 +39,10 @@ def test_board_of_a_run_in_the_middle() -> None:
 
 
 def test_memory_in_use_beside_what_was_given() -> None:
-    state = RunState.from_events([run_began(100.0, ["a"]), began("a", 100.0, 1), job_began("a/000", 100.0)])
+    state = state_of([run_began(100.0, ["a"]), began("a", 100.0, 1), job_began("a/000", 100.0)])
     title = board(state, Moment(NOW_S, {}, memory_gb=0.4712))[0].text
     assert title.endswith("; cores 2, memory 1.5 GB, 0.47 GB in use")
-    over = RunState.from_events([run_began(100.0, ["a"]), event("run_ended", 101.0, ok=True)])
+    over = state_of([run_began(100.0, ["a"]), event("run_ended", 101.0, ok=True)])
     assert board(over, Moment(NOW_S, {}, memory_gb=0.4712))[0].text == "field: done, 1.0 s"
 
 
@@ -56,7 +55,7 @@ def test_states_have_their_styles_and_marks() -> None:
         event("step_failed", 104.0, step="b", problem="no"),
         event("run_ended", 104.0, ok=False, problem="no", signal=None),
     ]
-    state = RunState.from_events(events)
+    state = state_of(events)
     lines = board(state, Moment(NOW_S, {}, has_marks=False))
     assert lines == [
         Line("field: failed, 4.0 s", "title"),
@@ -124,13 +123,13 @@ def test_what_a_file_is_called_cannot_move_the_cursor() -> None:
 def test_estimate(ends: int, before: int, fraction: float | None, left_s: float | None) -> None:
     events = [run_began(100.0, ["a"]), {**began("a", 120.0, 4), "done_before": before}, job_began("a/003", 120.0)]
     events += [job_ended(f"a/{number:03d}", 160.0) for number in range(ends)]
-    step = RunState.from_events(events).steps["a"]
+    step = state_of(events).steps["a"]
     said = {} if fraction is None else {"a/003": Progress("", fraction)}
     assert time_left_s(step, Moment(NOW_S, said)) == (None if left_s is None else pytest.approx(left_s))
 
 
 def test_estimate_needs_a_start() -> None:
-    state = RunState.from_events([event("step_started", 0, step="a", jobs=1) | {"time_s": None}])
+    state = state_of([event("step_started", 0, step="a", jobs=1) | {"time_s": None}])
     assert time_left_s(state.steps["a"], Moment(NOW_S, {})) is None
 
 
@@ -172,7 +171,7 @@ def test_board_that_fits_is_not_folded() -> None:
 
 
 def test_durations_are_those_of_the_last_run() -> None:
-    state = RunState.from_events(
+    state = state_of(
         [
             run_began(1.0, ["a", "b"]),
             began("a", 1.0, 1),

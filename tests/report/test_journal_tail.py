@@ -11,7 +11,7 @@ import pytest
 from journal_events import began, job_began, run_began
 from lofarpipe.report import journal_tail
 from lofarpipe.report.journal_tail import JournalTail, LogTails
-from lofarpipe.report.run_state import JobState
+from lofarpipe.state.run_state import JobState
 
 
 def written(*events: dict[str, object]) -> str:

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from copy_pipeline import list_step
+from journal_events import job_end
 from lofarpipe.jobs import JobResult
-from lofarpipe.report import VERBOSE, LiveTerminal, Picture, live, shows_live
+from lofarpipe.report import VERBOSE, LiveTerminal, live, shows_live
 from lofarpipe.report import screen as screen_module
 from lofarpipe.report.board import Line
+from lofarpipe.state.events import JobStarted, Notice, RunEnded, RunStarted, Warned
+from lofarpipe.state.run_state import RunState
 from pseudo_terminal import COLOUR, PseudoTerminal
 
 STEPS = """\
@@ -159,9 +162,9 @@ def test_what_can_be_shown_in_place(monkeypatch: pytest.MonkeyPatch, is_tty: boo
 
 
 def test_run_that_never_started_shows_only_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = LiveTerminal(Picture())
-    terminal.warning("coarse")
-    terminal.run_ended(False, "field", "refused")
+    terminal = LiveTerminal(RunState())
+    terminal.warning(Warned("coarse"))
+    terminal.run_ended(RunEnded(False, "refused", job="field"))
     said = capsys.readouterr()
     assert said.err.endswith(" warning: coarse\n")
     assert re.fullmatch(r"[\d:]+ field: failed after 0.0 s\n", said.out)
@@ -206,25 +209,25 @@ def wait_for_picture(terminal: LiveTerminal, screen: type[FakeScreen]) -> None:
 
 
 def test_run_of_which_nothing_is_known_gives_an_empty_picture(tmp_path: Path, screen: type[FakeScreen]) -> None:
-    terminal = LiveTerminal(Picture())
-    terminal.run_started("field", tmp_path, 1)
+    terminal = LiveTerminal(RunState())
+    terminal.run_started(RunStarted("field", job_directory=tmp_path, step_count=1))
     wait_for_picture(terminal, screen)
-    terminal.run_ended(True, "field")
+    terminal.run_ended(RunEnded(True, job="field"))
     assert screen.shown[-1] == ["run: waiting, 0.0 s"]
 
 
 def test_what_is_said_goes_above_but_for_steps(
     tmp_path: Path, screen: type[FakeScreen], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal = LiveTerminal(Picture(), VERBOSE)
-    terminal.run_started("field", tmp_path, 1)
+    terminal = LiveTerminal(RunState(), VERBOSE)
+    terminal.run_started(RunStarted("field", job_directory=tmp_path, step_count=1))
     wait_for_picture(terminal, screen)
-    terminal.notice("a \x1b[2Jnotice")
-    terminal.job_done("a", JobResult("a/000", 0, 1.0, 1.0, 1.0, 1.0, tmp_path / "log", ("x",)), None)
-    terminal.warning("coarse")  # standard error is not this terminal
+    terminal.notice(Notice("a \x1b[2Jnotice"))
+    terminal.job_done(job_end("a", JobResult("a/000", 0, 1.0, 1.0, 1.0, 1.0, tmp_path / "log", ("x",))))
+    terminal.warning(Warned("coarse"))  # standard error is not this terminal
     assert [line.partition(" ")[2] for line in screen.said] == ["a notice", "a/000 exited with 0 after 1.0 s, 1 of 0"]
     assert capsys.readouterr().err.endswith(" warning: coarse\n")
-    terminal.run_ended(True, "field")
+    terminal.run_ended(RunEnded(True, job="field"))
 
 
 def test_terminal_that_goes_away_does_not_end_the_run(
@@ -234,10 +237,10 @@ def test_terminal_that_goes_away_does_not_end_the_run(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(screen, "show", gone)
-    terminal = LiveTerminal(Picture())
-    terminal.run_started("field", tmp_path, 1)
+    terminal = LiveTerminal(RunState())
+    terminal.run_started(RunStarted("field", job_directory=tmp_path, step_count=1))
     assert screen.is_shown.wait(60)  # type: ignore[attr-defined]
-    terminal.run_ended(True, "field")
+    terminal.run_ended(RunEnded(True, job="field"))
     assert " field: finished after " in capsys.readouterr().out
 
 
@@ -257,7 +260,7 @@ def test_costly_pictures_come_less_often(screen: type[FakeScreen], monkeypatch: 
     # The first one takes 0.5 s, for it loads what shows it, the second one 1 ms, and the third one 20 ms.
     clock = iter([0.0, 0.5, 1.0, 1.001, 2.0, 2.02])
     monkeypatch.setattr(live.time, "thread_time", lambda: next(clock))
-    terminal = LiveTerminal(Picture())
+    terminal = LiveTerminal(RunState())
     terminal._over = Waits()
     terminal._refresh()
     assert terminal._over.asked == pytest.approx([live.START_S, 1.0, 1.0, live.PATIENCE * 0.02])
@@ -278,12 +281,12 @@ class Clock:
 
 def first_picture_s(monkeypatch: pytest.MonkeyPatch, end_s: float, job_start_s: float | None = None) -> float | None:
     """Return when a picture is shown first of a run that lasts so long, with a job that begins then and goes on."""
-    clock, picture = Clock(end_s), Picture()
+    clock, state = Clock(end_s), RunState()
     monkeypatch.setattr(live.time, "monotonic", lambda: clock.now_s)
     monkeypatch.setattr(live.time, "time", lambda: clock.now_s)
     if job_start_s is not None:
-        picture.apply({"event": "job_started", "time_s": job_start_s, "job": "a/000", "start_s": job_start_s})
-    terminal = LiveTerminal(picture)
+        state.apply(JobStarted("a", "a/000", start_s=job_start_s))
+    terminal = LiveTerminal(state)
     terminal._over = clock  # type: ignore[assignment]
     return None if terminal._ends_soon() else clock.now_s
 

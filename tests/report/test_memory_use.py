@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lofarpipe.report.live import memory_in_use_gb
-from lofarpipe.report.run_state import JobState
+from lofarpipe.state.run_state import JobState
 from lofarpipe.support.processes import boot_id
 
 HERE = {"boot": boot_id()}

@@ -13,13 +13,26 @@ from pathlib import Path
 
 import pytest
 
+from journal_events import job_end
 from lofarpipe import report
+from lofarpipe.archive.record import RunRecord
 from lofarpipe.errors import PipelineError
-from lofarpipe.jobs import NOTE, Job, JobResult, JobStart
-from lofarpipe.report import DEBUG, NORMAL, QUIET, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, terminal
+from lofarpipe.jobs import NOTE, JobResult
+from lofarpipe.report import DEBUG, NORMAL, QUIET, VERBOSE, ClassicLog, LiveTerminal, Statistics, Terminal, terminal
 from lofarpipe.report import pipeline_log as classic_log
-
-EVENTS = [name for name, _ in inspect.getmembers(Reporter, inspect.isfunction)]
+from lofarpipe.report.html.writer import PageWriter
+from lofarpipe.state.events import (
+    KINDS,
+    Notice,
+    PluginDone,
+    PluginStarted,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepSkipped,
+    StepStarted,
+    Warned,
+)
 
 
 @pytest.fixture
@@ -34,22 +47,19 @@ def bad(tmp_path: Path) -> JobResult:
     return JobResult("average/001", 134, 1e9, 2.0, 1.0, 10.0, tmp_path / "none.log", ("DP3",), "node1", "")
 
 
-def tell(reporter: Reporter, good: JobResult, bad: JobResult) -> None:
+def tell(reporter: Terminal | ClassicLog, good: JobResult, bad: JobResult) -> None:
     """Tell of a run with a plugin, a step of two jobs of which one fails, and a step that is done already."""
-    reporter.notice("wgridder is used")
-    reporter.run_started("field", Path("/job"), 3)
-    reporter.step_started("create", "plugin", 0)
-    reporter.step_done("create", 0.01, 0, 0)
-    reporter.step_started("average", "dppp", 2)
-    reporter.jobs_done_before("average", 0)
-    job = Job("average/000", good.argv, Path("/job"), good.log)
-    reporter.job_started("average", job, JobStart("average/000", "node1", 77, 1e9))
-    reporter.job_done("average", good, None)
-    reporter.job_done("average", bad, "exited with 134 after 2.0 s: out of disk")
-    reporter.step_done("average", 65.4, 2, 1)
-    reporter.step_skipped("concat")
-    reporter.warning("the input is coarse")
-    reporter.run_ended(True, "field")
+    reporter.notice(Notice("wgridder is used"))
+    reporter.run_started(RunStarted("field", job_directory=Path("/job"), step_count=3))
+    reporter.plugin_started(PluginStarted("create"))
+    reporter.plugin_done(PluginDone("create", duration_s=0.01))
+    reporter.step_started(StepStarted("average", "dppp", 2))
+    reporter.job_done(job_end("average", good))
+    reporter.job_done(job_end("average", bad, "exited with 134 after 2.0 s: out of disk"))
+    reporter.step_done(StepDone("average", jobs=2, failed=1, duration_s=65.4))
+    reporter.step_skipped(StepSkipped("concat"))
+    reporter.warning(Warned("the input is coarse"))
+    reporter.run_ended(RunEnded(True, job="field"))
 
 
 def shown(level: int, good: JobResult, bad: JobResult) -> tuple[list[str], list[str]]:
@@ -101,9 +111,9 @@ def test_terminal_shows_progress_now_and_then(good: JobResult, monkeypatch: pyte
     out = io.StringIO()
     monkeypatch.setattr(terminal, "PROGRESS_INTERVAL_S", 0.0)
     reporter = Terminal(NORMAL, out)
-    reporter.step_started("average", "dppp", 3)
+    reporter.step_started(StepStarted("average", "dppp", 3))
     for _ in range(3):
-        reporter.job_done("average", good, None)
+        reporter.job_done(job_end("average", good))
     assert [line[9:] for line in out.getvalue().splitlines()[1:]] == [
         "average: 1 of 3 jobs done",
         "average: 2 of 3 jobs done",
@@ -113,10 +123,9 @@ def test_terminal_shows_progress_now_and_then(good: JobResult, monkeypatch: pyte
 def test_jobs_that_are_not_run_again_are_counted(tmp_path: Path, good: JobResult) -> None:
     out = io.StringIO()
     for reporter in (Terminal(VERBOSE, out), ClassicLog(tmp_path / "pipeline.log")):
-        reporter.run_started("field", Path("/job"), 1)
-        reporter.step_started("average", "dppp", 244)
-        reporter.jobs_done_before("average", 243)
-        reporter.job_done("average", good, None)
+        reporter.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
+        reporter.step_started(StepStarted("average", "dppp", 244, 243))
+        reporter.job_done(job_end("average", good))
     assert "average: 243 of them done before, with the same inputs; not run again\n" in out.getvalue()
     assert ", 244 of 244\n" in out.getvalue()
     said = (tmp_path / "pipeline.log").read_text()
@@ -125,35 +134,37 @@ def test_jobs_that_are_not_run_again_are_counted(tmp_path: Path, good: JobResult
 
 def test_terminal_shows_failure(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Terminal()
-    reporter.run_ended(False, "field", "step 'average': it failed")
-    reporter.warning("w")
+    reporter.run_ended(RunEnded(False, "step 'average': it failed", job="field"))
+    reporter.warning(Warned("w"))
     captured = capsys.readouterr()
     assert re.fullmatch(r"\d\d:\d\d:\d\d field: failed after 0.0 s\n", captured.out)
     assert re.fullmatch(r"\d\d:\d\d:\d\d warning: w\n", captured.err)
 
 
 def test_terminal_says_that_a_run_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
-    Terminal().run_ended(False, "field", "interrupted by SIGINT: all jobs were ended; run again to resume")
+    Terminal().run_ended(
+        RunEnded(False, "interrupted by SIGINT: all jobs were ended; run again to resume", job="field")
+    )
     assert re.fullmatch(r"\d\d:\d\d:\d\d field: interrupted after [\d.]+ s\n", capsys.readouterr().out)
 
 
 def test_terminal_names_the_first_of_many_sets(bad: JobResult, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"/d/L1_SB{number:03d}.MS" for number in range(244)]
-    Terminal().job_done("concat", replace(bad, label=str(names)), "exited with 1")
+    Terminal().job_done(job_end("concat", replace(bad, label=str(names)), "exited with 1"))
     assert "average/001 (/d/L1_SB000.MS and 243 more) exited with 1; log: " in capsys.readouterr().err
 
 
 def test_terminal_shows_what_came_out(tmp_path: Path) -> None:
     out = io.StringIO()
     told = Terminal(NORMAL, out, record=lambda: {"products": [{"path": "/job/image.fits"}]})
-    told.run_started("field", tmp_path, 1)
-    told.run_ended(True, "field")
+    told.run_started(RunStarted("field", job_directory=tmp_path, step_count=1))
+    told.run_ended(RunEnded(True, job="field"))
     assert " product: /job/image.fits\n" in out.getvalue()
 
 
 def test_one_step_is_singular() -> None:
     out = io.StringIO()
-    Terminal(NORMAL, out).run_started("field", Path("/job"), 1)
+    Terminal(NORMAL, out).run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
     assert " 1 step;" in out.getvalue()
 
 
@@ -190,17 +201,17 @@ def test_classic_log_has_the_lines_that_tools_look_for(tmp_path: Path, good: Job
 def test_output_of_a_failed_job_is_a_warning(tmp_path: Path, good: JobResult) -> None:
     path = tmp_path / "pipeline.log"
     log = ClassicLog(path)
-    log.run_started("field", Path("/job"), 1)
-    log.job_done("average", good, "DP3 does not know these keywords: x")
+    log.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
+    log.job_done(job_end("average", good, "DP3 does not know these keywords: x"))
     assert " WARNING node.node1" in path.read_text()
 
 
 def test_classic_log_of_a_failed_run(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.log"
     log = ClassicLog(path)
-    log.run_started("field", Path("/job"), 1)
-    log.run_ended(False, "field", "step 'average': it failed")
-    log.run_ended(False, "field")
+    log.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
+    log.run_ended(RunEnded(False, "step 'average': it failed", job="field"))
+    log.run_ended(RunEnded(False, job="field"))
     text = path.read_text()
     assert "ERROR   genericpipeline: Failed pipeline run: field\n" in text
     assert "ERROR   genericpipeline: step 'average': it failed\n" in text
@@ -210,16 +221,16 @@ def test_classic_log_of_a_failed_run(tmp_path: Path) -> None:
 
 def test_run_that_never_started_leaves_no_log(tmp_path: Path) -> None:
     log = ClassicLog(tmp_path / "logs" / "pipeline.log")
-    log.warning("before")
-    log.run_ended(False, "field", "checks failed")
+    log.warning(Warned("before"))
+    log.run_ended(RunEnded(False, "checks failed", job="field"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_second_run_goes_on_in_the_same_log(tmp_path: Path) -> None:
     for _ in range(2):
         log = ClassicLog(tmp_path / "pipeline.log")
-        log.run_started("field", Path("/job"), 1)
-        log.run_ended(True, "field")
+        log.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
+        log.run_ended(RunEnded(True, job="field"))
     assert (tmp_path / "pipeline.log").read_text().count("finished succesfully") == 2
 
 
@@ -227,42 +238,32 @@ def test_log_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     log = ClassicLog(tmp_path / "file" / "pipeline.log")
     with pytest.raises(PipelineError, match=r"pipeline\.log: the log cannot be written: .*; correct log_file"):
-        log.run_started("field", Path("/job"), 1)
-
-
-# The fan-out
-
-
-class Recorder(Reporter):
-    """Writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
+        log.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
 
 
 def test_log_that_cannot_be_written_any_more(tmp_path: Path, good: JobResult) -> None:
     log = ClassicLog(tmp_path / "logs" / "pipeline.log")
-    log.run_started("x", tmp_path, 1)
+    log.run_started(RunStarted("x", job_directory=tmp_path, step_count=1))
     (tmp_path / "logs" / "pipeline.log").unlink()
     (tmp_path / "logs").rmdir()
     message = r"the log cannot be written: .*/logs/pipeline.log: No such file or directory; somebody removed"
     with pytest.raises(PipelineError, match=message):
-        log.notice("x")
+        log.notice(Notice("x"))
     with pytest.raises(PipelineError, match=message):
-        log.job_done("s", good, None)
+        log.job_done(job_end("s", good))
 
 
 def test_log_that_is_moved_away_is_followed_by_a_new_one(tmp_path: Path, good: JobResult) -> None:
     path, aside = tmp_path / "pipeline.log", tmp_path / "pipeline.log.1"
     log = ClassicLog(path)
-    log.run_started("x", tmp_path, 2)
+    log.run_started(RunStarted("x", job_directory=tmp_path, step_count=2))
     path.rename(aside)
-    log.notice("still in the old one")
-    log.step_started("first", "dppp", 1)
+    log.notice(Notice("still in the old one"))
+    log.step_started(StepStarted("first", "dppp", 1))
     path.rename(tmp_path / "pipeline.log.2")
     path.touch()  # as a program that keeps logs does
-    log.step_started("second", "dppp", 1)
-    log.run_ended(True, "x")
+    log.step_started(StepStarted("second", "dppp", 1))
+    log.run_ended(RunEnded(True, job="x"))
     assert aside.read_text().endswith("genericpipeline: still in the old one\n")
     assert "step first" in (tmp_path / "pipeline.log.2").read_text()
     assert path.read_text().count("\n") == 3
@@ -271,9 +272,9 @@ def test_log_that_is_moved_away_is_followed_by_a_new_one(tmp_path: Path, good: J
 
 def test_log_that_was_removed_is_made_again(tmp_path: Path) -> None:
     log = ClassicLog(tmp_path / "pipeline.log")
-    log.run_started("x", tmp_path, 1)
+    log.run_started(RunStarted("x", job_directory=tmp_path, step_count=1))
     (tmp_path / "pipeline.log").unlink()
-    log.notice("here")
+    log.notice(Notice("here"))
     assert (tmp_path / "pipeline.log").read_text().endswith("genericpipeline: here\n")
 
 
@@ -284,59 +285,37 @@ def open_files() -> int:
 def test_log_is_closed_when_the_run_is_over(tmp_path: Path) -> None:
     log = ClassicLog(tmp_path / "pipeline.log")
     before = open_files()
-    log.run_started("x", tmp_path, 1)
+    log.run_started(RunStarted("x", job_directory=tmp_path, step_count=1))
     assert open_files() == before + 1
-    log.run_ended(True, "x")
+    log.run_ended(RunEnded(True, job="x"))
     assert open_files() == before
 
 
 def test_time_in_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = ClassicLog(tmp_path / "pipeline.log")
-    log.run_started("x", tmp_path, 1)
+    log.run_started(RunStarted("x", job_directory=tmp_path, step_count=1))
     for time_s in (1e9, 1e9 + 0.9, 1e9 + 1.0):
         monkeypatch.setattr(classic_log.time, "time", lambda now=time_s: now)
-        log.notice("now")
+        log.notice(Notice("now"))
     second, same, later = (line.split()[1] for line in (tmp_path / "pipeline.log").read_text().splitlines()[-3:])
     assert (second, same) == (second, second)
     assert later == time.strftime("%H:%M:%S", time.localtime(1e9 + 1))
 
 
-def _recording(name: str) -> object:
-    return lambda self, *arguments: self.told.append((name, *arguments))
-
-
-for event in EVENTS:
-    setattr(Recorder, event, _recording(event))
-
-
-def test_all_reporters_are_told_everything(good: JobResult, bad: JobResult) -> None:
-    directly, first, second = Recorder(), Recorder(), Recorder()
-    tell(directly, good, bad)
-    tell(Reporters([first, second]), good, bad)
-    ended = ("run_ended", True, "field")
-    assert directly.told[-1] == ended
-    assert first.told == second.told == [*directly.told[:-1], (*ended, "")]
-    assert {name for name, *_ in directly.told} == set(EVENTS) - {"jobs_done"}
-
-
-def test_only_those_who_do_something_hear_of_jobs(good: JobResult) -> None:
-    class Deaf(Reporter):
-        """Does nothing with jobs."""
-
-    deaf, hearing = Deaf(), Recorder()
-    both = Reporters([deaf, hearing])
-    assert (both._of_ends, both._of_starts) == ([hearing], [hearing])
-    both.job_done("s", good, None)
-    assert [name for name, *_ in hearing.told] == ["job_done"]
-
-
-def test_reporter_may_do_nothing(good: JobResult, bad: JobResult) -> None:
-    tell(Reporter(), good, bad)
+@pytest.mark.parametrize("reporter", [Terminal, LiveTerminal, ClassicLog, Statistics, RunRecord, PageWriter])
+def test_reporter_hears_of_events_that_there_are(reporter: type) -> None:
+    """What has an event for its argument has the name of one."""
+    for name, method in inspect.getmembers(reporter, inspect.isfunction):
+        hints = list(inspect.signature(method).parameters.values())[1:]
+        if not name.startswith("_") and hints and hints[0].name == "event":
+            assert method.__name__ in KINDS
+            kinds = [kind for kind in KINDS.values() if kind.__name__ in hints[0].annotation]
+            assert KINDS[method.__name__] in kinds or "Event" in hints[0].annotation
 
 
 def test_what_is_not_shown_is_not_imported() -> None:
     code = (
-        "import sys; from lofarpipe.report import NORMAL, Reporters, Terminal;"
+        "import sys; from lofarpipe.report import NORMAL, Terminal;"
         "print(*(name for name in ('live', 'board', 'screen') if f'lofarpipe.report.{name}' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,8 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from journal_events import job_end
 from lofarpipe.jobs import JobResult
 from lofarpipe.report.statistics import Statistics, element_name
+from lofarpipe.state.events import PluginDone, PluginStarted, RunEnded, StepDone, StepStarted
 
 
 def _result(name, exit_code=0):
@@ -17,16 +19,16 @@ def _result(name, exit_code=0):
 def written(tmp_path):
     path = tmp_path / "logs" / "statistics.xml"
     statistics = Statistics(path)
-    statistics.step_started("list", "plugin", 0)
-    statistics.step_done("list", 0.01, 0, 0)
-    statistics.step_started("1st_average", "dppp", 2)
-    statistics.job_done("1st_average", _result("1st_average/000"), None)
-    statistics.job_done("1st_average", _result("1st_average/001", 3), "exited with 3")
-    statistics.step_done("1st_average", 5.0, 2, 1)
-    statistics.step_started("image", "wsclean", 1)
-    statistics.job_done("nobody", _result("nobody/000"), None)
-    statistics.step_done("nobody", 1.0, 1, 0)
-    statistics.run_ended(False, "night", "interrupted")
+    statistics.plugin_started(PluginStarted("list"))
+    statistics.plugin_done(PluginDone("list", duration_s=0.01))
+    statistics.step_started(StepStarted("1st_average", "dppp", 2))
+    statistics.job_done(job_end("1st_average", _result("1st_average/000")))
+    statistics.job_done(job_end("1st_average", _result("1st_average/001", 3), "exited with 3"))
+    statistics.step_done(StepDone("1st_average", jobs=2, failed=1, duration_s=5.0))
+    statistics.step_started(StepStarted("image", "wsclean", 1))
+    statistics.job_done(job_end("nobody", _result("nobody/000")))
+    statistics.step_done(StepDone("nobody", jobs=1, failed=0, duration_s=1.0))
+    statistics.run_ended(RunEnded(False, "interrupted", job="night"))
     return path
 
 
@@ -57,9 +59,9 @@ def test_plugins_are_empty_elements(written):
 def test_what_names_may_hold_is_read_back(tmp_path):
     strange = 'a&<b>"c\t\n\r\u00e5/000'
     statistics = Statistics(tmp_path / "statistics.xml")
-    statistics.step_started("s", "dppp", 1)
-    statistics.job_done("s", _result(strange), None)
-    statistics.run_ended(False, "night")
+    statistics.step_started(StepStarted("s", "dppp", 1))
+    statistics.job_done(job_end("s", _result(strange)))
+    statistics.run_ended(RunEnded(False, job="night"))
     text = (tmp_path / "statistics.xml").read_text(encoding="ascii")
     assert ElementTree.fromstring(text).find("active_stack/s/nodes/job").get("job_id") == strange
 
@@ -67,9 +69,9 @@ def test_what_names_may_hold_is_read_back(tmp_path):
 def test_a_step_that_began_twice_is_done_once(tmp_path):
     statistics = Statistics(tmp_path / "statistics.xml")
     for _ in range(2):
-        statistics.step_started("s", "dppp", 0)
-    statistics.step_done("s", 1.0, 0, 0)
-    statistics.run_ended(True, "night")
+        statistics.step_started(StepStarted("s", "dppp", 0))
+    statistics.step_done(StepDone("s", jobs=0, failed=0, duration_s=1.0))
+    statistics.run_ended(RunEnded(True, job="night"))
     root = ElementTree.fromstring((tmp_path / "statistics.xml").read_text())
     assert [[child.tag for child in root[0]], [child.tag for child in root]] == [["s"], ["active_stack", "s"]]
 

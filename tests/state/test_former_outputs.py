@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from copy_pipeline import CONFIG, journalled, list_step
+from journal_events import tell
 from lofarpipe.cli import main
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.state import former_outputs as module
 from lofarpipe.state.former_outputs import FormerOutputs, settle
-from lofarpipe.state.history import History
-from lofarpipe.state.journal import Journal
+from lofarpipe.state.journal import Journal, Stream
 
 # Writes what WSClean does with so many channels, and in seen.txt what it finds at its start.
 WSCLEAN = """\
@@ -180,26 +180,26 @@ def images_in_sight(here: Path) -> list[str]:
 def test_killed_at_any_point(tmp_path: Path, moved: int, is_done: bool) -> None:
     """What is in the journal is enough to go on: some files moved, of the new ones some in their places."""
     names = [str(tmp_path / name) for name in ("a", "b")]
-    journal = History()
-    journal.record("run_started", executor="local")
+    stream = Stream()
+    tell(stream, "run_started", executor="local")
     hidden = {name: f"{name}.hidden" for name in names}
     for number, (name, place) in enumerate(hidden.items()):
         Path(place if number < moved else name).write_text("old")
-        journal.owners[name] = "s/000"
-    journal.record("job_set_aside", step="s", job="s/000", aside=hidden)
+        stream.state.work.owners[name] = "s/000"
+    tell(stream, "job_set_aside", step="s", job="s/000", aside=hidden)
     if is_done:
         Path(names[0]).write_text("new")
-        journal.record("job_done", step="s", job="s/000", problem=None, made=names[:1])
+        tell(stream, "job_done", step="s", job="s/000", problem=None, made=names[:1])
     for _ in range(2):  # the second run finds nothing to do
-        for job in journal.left_aside():
-            settle(journal, job)
+        for job in stream.state.work.left_aside():
+            settle(stream, job)
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}
     if is_done and moved == 2:
         assert left == {"a": "new"}
-        assert journal.owners == {names[0]: "s/000"}
+        assert stream.state.work.owners == {names[0]: "s/000"}
     elif not is_done:
         assert left == {"a": "old", "b": "old"}
-        assert set(journal.owners) == set(names)
+        assert set(stream.state.work.owners) == set(names)
 
 
 def test_part_of_the_outputs_in_place_is_taken_back(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,11 +207,11 @@ def test_part_of_the_outputs_in_place_is_taken_back(here: Path, monkeypatch: pyt
     assert run(1) == 0
     work = here / "p"
     with Journal(work / "journal.jsonl") as journal:
-        journal.record("run_started", executor="local", pid=0, boot=None, job="p")
+        tell(journal, "run_started", executor="local", pid=0, boot=None, job="p")
         old = [str(here / "images" / name) for name in expected(1)]
-        FormerOutputs(journal, "image").set_aside("image/000", old)
+        FormerOutputs(Stream(journal), "image").set_aside("image/000", old)
         makes = [str(here / "images" / f"x-000{number}-image.fits") for number in range(3)]
-        journal.record("job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
+        tell(journal, "job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
     for path in makes[1:]:
         Path(path).write_text("3 channels")
     (here / "images" / "x-MFS-image.fits").write_text("3 channels")
@@ -237,17 +237,17 @@ def test_jobs_of_a_queue_keep_theirs_aside(tmp_path: Path) -> None:
     """They may be running: what was set aside is looked at when their end is known."""
     path = tmp_path / "a"
     path.write_text("old")
-    journal = History()
-    journal.record("run_started", executor="slurm")
-    former = FormerOutputs(journal, "s")
+    stream = Stream()
+    tell(stream, "run_started", executor="slurm")
+    former = FormerOutputs(stream, "s")
     former.set_aside("s/000", [str(path)])
-    assert journal.left_aside() == []
+    assert stream.state.work.left_aside() == []
     path.write_text("new, of the job that runs")
     former.set_aside("s/000", [str(path)])
     assert path.exists()
-    journal.record("job_done", step="s", job="s/000", problem=None, made=[str(path)])
-    assert journal.left_aside() == ["s/000"]
-    settle(journal, "s/000")
+    tell(stream, "job_done", step="s", job="s/000", problem=None, made=[str(path)])
+    assert stream.state.work.left_aside() == ["s/000"]
+    settle(stream, "s/000")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
 
@@ -281,9 +281,9 @@ def test_products_of_a_try_that_nobody_heard_of_go(here: Path) -> None:
     """A job of a queue wrote three channels while no run was there; the next one makes two."""
     assert run(1) == 0
     with Journal(here / "p" / "journal.jsonl") as journal:
-        journal.record("run_started", executor="slurm", pid=0, boot=None, job="p")
+        tell(journal, "run_started", executor="slurm", pid=0, boot=None, job="p")
         makes = [str(here / "images" / f"x-000{number}-image.fits") for number in (1, 2)]
-        journal.record("job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
+        tell(journal, "job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
     for path in makes:
         Path(path).write_text("3 channels")
     assert run(2) == 0
@@ -297,11 +297,11 @@ def test_what_cannot_be_moved_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(self))
 
-    journal = History()
-    journal.record("run_started", executor="local")
+    stream = Stream()
+    tell(stream, "run_started", executor="local")
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(PipelineError, match=r"/a: of an earlier run, and cannot be renamed to .*: .*ermission"):
-        FormerOutputs(journal, "s").set_aside("s/000", [str(path)])
+        FormerOutputs(stream, "s").set_aside("s/000", [str(path)])
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(PipelineError, match=r"/a: of an earlier run, and cannot be removed: .*ermission"):
         module.remove(str(path))
@@ -310,8 +310,8 @@ def test_what_cannot_be_moved_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_hidden_name_is_free(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / ".a.earlier-0").touch()
-    journal = History()
-    FormerOutputs(journal, "s").set_aside("s/000", [str(tmp_path / "a")])
+    stream = Stream()
+    FormerOutputs(stream, "s").set_aside("s/000", [str(tmp_path / "a")])
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.earlier-0", ".a.earlier-1"]
 
 
@@ -319,8 +319,8 @@ def test_directory_that_begins_the_names_of_others_does_not_stand_for_them(tmp_p
     """A set a.MS is set aside for the job that makes it, a.MS.avg is not."""
     for name in ("a.MS", "a.MS.avg"):
         (tmp_path / name).mkdir()
-    journal = History()
-    journal.owners = {str(tmp_path / "a.MS"): "s/000", str(tmp_path / "a.MS.avg"): "s/009"}
+    stream = Stream()
+    stream.state.work.owners = {str(tmp_path / "a.MS"): "s/000", str(tmp_path / "a.MS.avg"): "s/009"}
     job: Any = type("Job", (), {"staged": None})()
-    found = FormerOutputs(journal, "s").of_jobs({"s/000": job}, lambda _: {str(tmp_path / "a.MS")}, ())
+    found = FormerOutputs(stream, "s").of_jobs({"s/000": job}, lambda _: {str(tmp_path / "a.MS")}, ())
     assert found == {"s/000": {str(tmp_path / "a.MS")}}

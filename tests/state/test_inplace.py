@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from journal_events import Entry, work_of
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.fingerprints import stamp
-from lofarpipe.state.history import Event, History
 from lofarpipe.state.inplace import CutOff, UnsafeJobs, known
 
 
@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "a.ms")
 
 
-def started(path: str) -> list[Event]:
+def started(path: str) -> list[Entry]:
     """Return the start of a step with two jobs, of which the second one began."""
     return [
         {"event": "step_started", "step": "s", "unsafe": {"s/000": {path: stamp(path)}, "s/001": {"/b": "1@1"}}},
@@ -26,8 +26,8 @@ def started(path: str) -> list[Event]:
     ]
 
 
-def unsafe(*events: Event) -> UnsafeJobs:
-    return UnsafeJobs(History(events), "s", "s")
+def unsafe(*events: Entry) -> UnsafeJobs:
+    return UnsafeJobs(work_of(events), "s", "s")
 
 
 def test_jobs_that_began_or_may_have(path: str) -> None:
@@ -37,7 +37,7 @@ def test_jobs_that_began_or_may_have(path: str) -> None:
         ("s/000", 1, [path]),
         ("s/001", 1, ["/b"]),
     ]
-    ends: list[Event] = [
+    ends: list[Entry] = [
         {"event": "job_done", "step": "s", "job": f"s/00{number}", "problem": None} for number in (0, 1)
     ]
     assert unsafe(*started(path), *ends).cut_off() == []
@@ -64,7 +64,7 @@ def test_what_is_kept_of_jobs_that_the_step_has_not_any_more(path: str) -> None:
     before = {path: stamp(path)}
     assert unsafe(*started(path)).unsettled({"/b"}) == {"s/000": before}
     assert unsafe(*started(path)).unsettled({"/b", path}) == {}
-    made: Event = {"event": "job_done", "step": "t", "job": "t/000", "problem": None, "written": {path: "2@2"}}
+    made: Entry = {"event": "job_done", "step": "t", "job": "t/000", "problem": None, "written": {path: "2@2"}}
     assert unsafe(*started(path), made).unsettled({"/b"}) == {}
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from journal_events import tell
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.state import jobs as module
-from lofarpipe.state.history import History
+from lofarpipe.state.events import JobDone, StepStarted
 from lofarpipe.state.jobs import JobLedger
+from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import NEVER_DONE, Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
@@ -24,11 +27,11 @@ class Pipeline:
         (here / "pipeline.cfg").write_text(f"[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n")
         self.settings = load_settings(here / "run.parset", Overrides(config=str(here / "pipeline.cfg")))
         self.here = here
-        self.history = History()
-        self.ledger = Ledger(self.history, self.settings)
+        self.stream = Stream()
+        self.ledger = Ledger(self.stream, self.settings)
 
     def start_again(self) -> None:
-        self.ledger = Ledger(self.history, self.settings)
+        self.ledger = Ledger(self.stream, self.settings)
 
     def step(self, entry: str, jobs: dict[str, list[object]], write: Callable[[], object] | None = None) -> list[str]:
         """Run the jobs of a step that are not good any more; return them."""
@@ -40,15 +43,15 @@ class Pipeline:
         ledger = JobLedger(self.ledger, entry)
         self.reasons = ledger.pending(list(identities), identities.__getitem__)
         pending = [job for job in identities if job in self.reasons]
-        kept = [self.history.last_job(job) or {} for job in identities if job not in pending]
+        kept = [end for end in map(self.ledger.work.last_job, identities.keys() - pending) if end]
         began = self.ledger.look(entry, whole, kept)
-        self.ledger.begin(began)
+        self.stream.emit(StepStarted(entry))
         for job in pending:
-            self.history.record("job_started", step=entry, job=job, before={})
+            tell(self.stream, "job_started", step=entry, job=job, before={})
         if write is not None:
             write()
         for job in pending:
-            ledger.record(identities[job], began.before, tuple, step=entry, job=job, problem=None)
+            ledger.record(identities[job], began.before, tuple, JobDone(entry, job))
         self.ledger.finish(began, {})
         return pending
 
@@ -60,6 +63,12 @@ class Pipeline:
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
     return Pipeline(tmp_path)
+
+
+def last_job(pipeline: Pipeline, job: str) -> JobDone:
+    end = pipeline.ledger.work.last_job(job)
+    assert end is not None
+    return end
 
 
 def two(pipeline: Pipeline) -> dict[str, list[object]]:
@@ -82,8 +91,8 @@ def test_job_whose_arguments_changed_runs_again(pipeline: Pipeline) -> None:
 
 def test_job_that_failed_runs_again(pipeline: Pipeline) -> None:
     pipeline.step("s", two(pipeline))
-    pipeline.history.record("job_done", step="s", job="s/001", problem="exited with 1")
-    pipeline.history.record("step_started", step="s")
+    tell(pipeline.stream, "job_done", step="s", job="s/001", problem="exited with 1")
+    tell(pipeline.stream, "step_started", step="s")
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == ["s/001"]
 
@@ -95,7 +104,7 @@ def test_product_that_a_job_names_by_its_beginning_is_its_own(pipeline: Pipeline
     pipeline.step("image", jobs, lambda: pipeline.write(*products))
     use: dict[str, list[object]] = {str(n): [f"{pipeline.here}/{name}"] for n, name in enumerate(products)}
     assert pipeline.step("use", use) == ["use/0", "use/1"]
-    pipeline.history.record("job_forgotten", step="image", job="image/001")
+    tell(pipeline.stream, "job_forgotten", step="image", job="image/001")
     pipeline.start_again()
     assert pipeline.step("image", jobs, lambda: pipeline.write(products[1], text="y")) == ["image/001"]
     assert pipeline.step("use", use) == ["use/1"]
@@ -103,9 +112,9 @@ def test_product_that_a_job_names_by_its_beginning_is_its_own(pipeline: Pipeline
 
 def lose_a_file(pipeline: Pipeline, entry: str, name: str) -> None:
     """Let a step have had a file that none of its jobs has, and which is not there any more."""
-    event = pipeline.history.last_done(entry) or {}
-    facts = {key: value for key, value in event.items() if key not in ("event", "files")}
-    pipeline.history.record("step_done", **facts, files={f"{pipeline.here}/{name}": "1@2"})
+    event = pipeline.ledger.work.last_done(entry)
+    assert event is not None
+    pipeline.stream.emit(replace(event, files={f"{pipeline.here}/{name}": "1@2"}))
 
 
 def test_product_that_no_job_claims_is_of_those_whose_names_begin_it(pipeline: Pipeline) -> None:
@@ -150,12 +159,12 @@ def test_many_writers_are_kept_as_one_mark(pipeline: Pipeline, monkeypatch: pyte
     use: dict[str, list[object]] = {"000": [f"{pipeline.here}/out/"], "001": [f"{pipeline.here}/out/"]}
     pipeline.step("s", jobs, lambda: pipeline.write("out/a", "out/b"))
     assert pipeline.step("use", use) == ["use/000", "use/001"]
-    depends = (pipeline.history.last_job("use/000") or {})["depends"]
+    depends = last_job(pipeline, "use/000").depends
     assert list(depends) == ([f"{pipeline.here}/out"] if many == 0 else ["s/a", "s/b"])
     pipeline.start_again()
     assert pipeline.step("s", jobs) == []
     assert pipeline.step("use", use) == []
-    pipeline.history.record("job_forgotten", step="s", job="s/a")
+    tell(pipeline.stream, "job_forgotten", step="s", job="s/a")
     pipeline.start_again()
     assert pipeline.step("s", jobs, lambda: pipeline.write("out/a", text="y")) == ["s/a"]
     assert pipeline.step("use", use) == ["use/000", "use/001"]
@@ -164,7 +173,7 @@ def test_many_writers_are_kept_as_one_mark(pipeline: Pipeline, monkeypatch: pyte
 def test_file_that_a_job_removed_is_known_to_be_gone(pipeline: Pipeline) -> None:
     pipeline.write("a.out")
     pipeline.step("s", two(pipeline), (pipeline.here / "a.out").unlink)
-    assert (pipeline.history.last_job("s/000") or {})["written"] == {f"{pipeline.here}/a.out": None}
+    assert last_job(pipeline, "s/000").written == {f"{pipeline.here}/a.out": None}
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == []
 
@@ -174,13 +183,13 @@ def test_step_of_an_older_version_has_no_jobs(pipeline: Pipeline) -> None:
     pipeline.write("a.out", "b.out")
     whole: Identity = {"arguments": list(two(pipeline).values())}
     began = pipeline.ledger.look("s", whole)
-    pipeline.ledger.begin(began)
+    pipeline.stream.emit(StepStarted("s"))
     pipeline.write("a.out", "b.out", text="new")
     pipeline.ledger.finish(began, {})
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == []
     assert pipeline.step("use", two(pipeline)) == ["use/000", "use/001"]
-    assert list((pipeline.history.last_job("use/000") or {})["depends"]) == ["s"]
+    assert list(last_job(pipeline, "use/000").depends) == ["s"]
     pipeline.write("a.out", text="by hand")
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
@@ -200,7 +209,7 @@ def test_repair_clears_the_jobs_of_its_step_alone(pipeline: Pipeline) -> None:
     work = pipeline.settings.job_workdir
     work.mkdir(exist_ok=True)
     for name, step in (("x", "s"), ("y", "t")):
-        pipeline.history.record("job_started", step=step, job=f"{step}/000", before={f"{work}/{name}": None})
+        tell(pipeline.stream, "job_started", step=step, job=f"{step}/000", before={f"{work}/{name}": None})
         (work / name).touch()
     told: list[str] = []
     JobLedger(pipeline.ledger, "s").repair(told.append)

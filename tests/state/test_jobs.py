@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 
+from journal_events import Entry, state_of
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.state.history import Event, History
 from lofarpipe.state.jobs import JobKey, JobLedger
+from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import Ledger
 
 Numbers = Callable[..., list[int]]
 
 
-def began(number: int, label: str, **facts: Any) -> Event:
+def began(number: int, label: str, **facts: Any) -> Entry:
     return {"event": "job_started", "step": "s", "job": f"s/{number:03d}", "label": label, **facts}
 
 
-def done(number: int, label: str, **facts: Any) -> Event:
+def done(number: int, label: str, **facts: Any) -> Entry:
     return {**began(number, label), "event": "job_done", "problem": None, "fingerprint": f"of {label}", **facts}
 
 
@@ -32,13 +33,13 @@ def numbers(tmp_path: Path) -> Numbers:
     settings = load_settings(tmp_path / "run.parset", Overrides(config=str(tmp_path / "pipeline.cfg")))
 
     def numbers_of(
-        events: Sequence[Event], labels: Sequence[str], changes: Mapping[str, Sequence[str]] | None = None
+        events: Sequence[Entry], labels: Sequence[str], changes: Mapping[str, Sequence[str]] | None = None
     ) -> list[int]:
         keys = [
             JobKey(place, f"of {label}", label, lambda label=label: (changes or {}).get(label, ()))
             for place, label in enumerate(labels)
         ]
-        found = JobLedger(Ledger(History(events), settings), "s").numbers(keys)
+        found = JobLedger(Ledger(Stream(state=state_of(events)), settings), "s").numbers(keys)
         assert len(set(found.values())) == len(found)
         return [found.get(place, place) for place in range(len(labels))]
 
@@ -84,7 +85,7 @@ def test_job_without_its_fingerprint_is_known_by_its_product(numbers: Numbers) -
 
 
 @pytest.mark.parametrize("event", [done(0, "a"), done(0, "a", problem="failed"), began(0, "a")])
-def test_number_is_not_given_to_another_job(numbers: Numbers, event: Event) -> None:
+def test_number_is_not_given_to_another_job(numbers: Numbers, event: Entry) -> None:
     """Its log is still there."""
     assert numbers([event], "x") == [1]
 

@@ -7,18 +7,22 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from journal_events import tell
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.find import job_environment
 from lofarpipe.state import journal as module
-from lofarpipe.state.history import Event, fingerprint, read_events, read_history
-from lofarpipe.state.journal import Journal, RunLock
+from lofarpipe.state.events import Event, JobDone, RunEnded, StepDone, StepForgotten, StepStarted, Unknown, read_events
+from lofarpipe.state.fingerprints import fingerprint
+from lofarpipe.state.journal import Journal, RunLock, Stream, read_state
 
 OUTPUTS = {"mapfile": "/m/average.mapfile", "break": False}
 
@@ -29,144 +33,150 @@ def path(tmp_path: Path) -> Path:
 
 
 def record_step(journal: Journal, step: str, mark: str) -> None:
-    journal.record("step_started", step=step)
-    journal.record("job_done", job=f"{step}/000", fingerprint=mark, exit_code=0)
-    journal.record("step_done", step=step, fingerprint=mark, outputs=OUTPUTS)
+    tell(journal, "step_started", step=step)
+    tell(journal, "job_done", job=f"{step}/000", fingerprint=mark, exit_code=0)
+    tell(journal, "step_done", step=step, fingerprint=mark, outputs=OUTPUTS)
+
+
+def done(journal: Journal, step: str, mark: str) -> dict[str, Any] | None:
+    """Return the outputs of a step that was done with this fingerprint."""
+    event = journal.state.work.last_done(step)
+    return dict(event.outputs) if event and event.fingerprint == mark else None
+
+
+def job_done(journal: Journal, job: str, mark: str) -> JobDone | None:
+    event = journal.state.work.last_job(job)
+    return event if event and event.fingerprint == mark else None
 
 
 def test_step_that_is_done_stays_done(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        assert journal.done("average", "f1") == OUTPUTS
+        assert done(journal, "average", "f1") == OUTPUTS
     with Journal(path) as journal:
-        assert journal.done("average", "f1") == OUTPUTS
+        assert done(journal, "average", "f1") == OUTPUTS
         assert journal.notices == []
 
 
 def test_other_inputs_or_another_step_are_not_done(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        assert journal.done("average", "f2") is None
-        assert journal.done("concat", "f1") is None
+        assert done(journal, "average", "f2") is None
+        assert done(journal, "concat", "f1") is None
 
 
 def test_step_that_began_again_is_not_done(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        journal.record("step_started", step="average")
-        assert journal.done("average", "f1") is None
+        tell(journal, "step_started", step="average")
+        assert done(journal, "average", "f1") is None
     with Journal(path) as journal:
-        assert journal.done("average", "f1") is None
+        assert done(journal, "average", "f1") is None
 
 
 def test_steps_come_in_their_order_with_their_last_event(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "b", "f1")
         record_step(journal, "a", "f2")
-        journal.record("step_started", step="c")
-        journal.record("run_ended", ok=False)
-        assert {name: event["event"] for name, event in journal.steps().items()} == {
+        tell(journal, "step_started", step="c")
+        tell(journal, "run_ended", ok=False)
+        assert {name: event.kind for name, event in journal.state.work.steps.items()} == {
             "b": "step_done",
             "a": "step_done",
             "c": "step_started",
         }
-        assert list(journal.steps()) == ["b", "a", "c"]
-
-
-def test_outputs_cannot_be_changed_through_what_is_returned(path: Path) -> None:
-    with Journal(path) as journal:
-        record_step(journal, "average", "f1")
-        (journal.done("average", "f1") or {})["mapfile"] = "changed"
-        assert journal.done("average", "f1") == OUTPUTS
+        assert list(journal.state.work.steps) == ["b", "a", "c"]
 
 
 def test_jobs_of_a_step_that_was_cut_off(path: Path) -> None:
     with Journal(path) as journal:
-        journal.record("step_started", step="average")
-        journal.record("job_done", job="average/000", fingerprint="j0", exit_code=0)
+        tell(journal, "step_started", step="average")
+        tell(journal, "job_done", job="average/000", fingerprint="j0", exit_code=0)
     with Journal(path) as journal:
-        found = journal.job_done("average/000", "j0")
+        found = job_done(journal, "average/000", "j0")
         assert found is not None
-        assert found["exit_code"] == 0
-        assert journal.job_done("average/000", "other") is None
-        assert journal.job_done("average/001", "j0") is None
+        assert found.exit_code == 0
+        assert job_done(journal, "average/000", "other") is None
+        assert job_done(journal, "average/001", "j0") is None
 
 
 def test_jobs_that_began_and_did_not_end_are_known(path: Path) -> None:
     with Journal(path) as journal:
-        journal.record("run_started", job="field", boot="b", executor="local")
+        tell(journal, "run_started", job="field", boot="b", executor="local")
         for place in range(3):
-            journal.record("job_started", step="s", job=f"s/{place}", before={"/out": None, "/in": "1@2"})
-        journal.record("job_done", step="s", job="s/0", problem=None, written={"/in": "3@4"})
-        journal.record("job_done", step="s", job="s/1", problem="lost", is_lost=True, written={"/in": "5@6"})
-        journal.record("job_cleared", step="s", job="s/1")
+            tell(journal, "job_started", step="s", job=f"s/{place}", before={"/out": None, "/in": "1@2"})
+        tell(journal, "job_done", step="s", job="s/0", problem=None, written={"/in": "3@4"})
+        tell(journal, "job_done", step="s", job="s/1", problem="lost", is_lost=True, written={"/in": "5@6"})
+        tell(journal, "job_cleared", step="s", job="s/1")
     with Journal(path) as journal:
-        began = journal.open_jobs()
+        work = journal.state.work
+        began = work.open_jobs
         assert list(began) == ["s/1", "s/2"]
-        assert (began["s/2"]["boot"], began["s/2"]["executor"]) == ("b", "local")
-        assert (began["s/1"]["is_lost"], began["s/1"]["is_cleared"]) == (True, True)
-        assert journal.written == {"/in": "3@4"}  # what one that was lost did is not known
-        assert journal.jobs_done("s") == 1
-        assert journal.jobs_of("s") == ["s/0", "s/1", "s/2"]
-        assert journal.is_in_flux("/in", "7@8", besides="t")
-        assert not journal.is_in_flux("/in", "7@8", besides="s")
-        assert not journal.is_in_flux("/in", None, besides="t")  # it was there when they began
-        assert journal.is_in_flux("/out", None, besides="t")
-        journal.record("job_done", step="t", job="t/0", problem=None, written={"/in": "9@10"})
-        assert not journal.is_in_flux("/in", "7@8", besides="t")  # another step has made it anew since they began
-        journal.record("job_started", step="s", job="s/2", before={"/in": "9@10"})
-        assert journal.is_in_flux("/in", "7@8", besides="t")
+        assert (began["s/2"].boot, began["s/2"].executor) == ("b", "local")
+        assert (began["s/1"].is_lost, began["s/1"].is_cleared) == (True, True)
+        assert work.written == {"/in": "3@4"}  # what one that was lost did is not known
+        assert len([end for end in work.jobs_ended("s") if end.problem is None]) == 1
+        assert work.jobs_of("s") == ["s/0", "s/1", "s/2"]
+        assert work.is_in_flux("/in", "7@8", besides="t")
+        assert not work.is_in_flux("/in", "7@8", besides="s")
+        assert not work.is_in_flux("/in", None, besides="t")  # it was there when they began
+        assert work.is_in_flux("/out", None, besides="t")
+        tell(journal, "job_done", step="t", job="t/0", problem=None, written={"/in": "9@10"})
+        assert not work.is_in_flux("/in", "7@8", besides="t")  # another step has made it anew since they began
+        tell(journal, "job_started", step="s", job="s/2", before={"/in": "9@10"})
+        assert work.is_in_flux("/in", "7@8", besides="t")
 
 
 @pytest.mark.parametrize("what", ["job_forgotten", "step_forgotten"])
 def test_jobs_that_are_forgotten(path: Path, what: str) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        journal.record("job_started", step="average", job="average/001")
+        tell(journal, "job_started", step="average", job="average/001")
         for job in ("average/000", "average/001"):
-            journal.record(what, step="average", job=job)
-        assert journal.open_jobs() == {}
-        assert journal.last_job("average/000") is None
-        assert journal.last_done("average") is None
-        assert journal.steps()["average"]["event"] == "step_forgotten"
+            tell(journal, what, step="average", **({"job": job} if what == "job_forgotten" else {}))
+        assert journal.state.work.open_jobs == {}
+        assert journal.state.work.last_job("average/000") is None
+        assert journal.state.work.last_done("average") is None
+        assert journal.state.work.steps["average"].kind == "step_forgotten"
 
 
 def test_runs_that_did_not_say_that_they_ended_were_killed(path: Path) -> None:
     with Journal(path) as journal:
         for pid in (1, 2, 3):
-            journal.record("run_started", job="field", pid=pid)
+            tell(journal, "run_started", job="field", pid=pid)
             if pid == 2:
-                journal.record("run_ended", ok=False)
+                tell(journal, "run_ended", ok=False)
     with Journal(path) as journal:
-        assert [run["pid"] for run in journal.killed_runs()] == [1, 3]
+        assert [run.pid for run in journal.state.work.killed_runs] == [1, 3]
 
 
 def test_paths_are_written_as_text_and_read_back_the_same(path: Path) -> None:
     with Journal(path) as journal:
-        journal.record("step_done", step="s", fingerprint="f", outputs={"mapfile": Path("/m")})
-        assert journal.done("s", "f") == {"mapfile": "/m"}
+        tell(journal, "step_done", step="s", fingerprint="f", outputs={"mapfile": Path("/m")})
+    with Journal(path) as journal:
+        assert done(journal, "s", "f") == {"mapfile": "/m"}
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is(path: Path) -> None:
     with Journal(path) as journal:
         with pytest.raises(TypeError, match="set cannot be written as JSON"):
-            journal.record("note", value={1, 2})
+            tell(journal, "notice", text={1, 2})
         with pytest.raises(ValueError, match="not JSON compliant"):
-            journal.record("note", value=float("nan"))
+            tell(journal, "notice", text=float("nan"))
     assert path.read_bytes() == b""
 
 
 def test_line_breaks_stay_inside_their_line(path: Path) -> None:
     with Journal(path) as journal:
-        journal.record("note", text="a\nb\r\x1e\u2028c")
+        tell(journal, "notice", text="a\nb\r\x1e\u2028c")
     assert path.read_bytes().count(b"\n") == 1
-    assert read_events(path.read_bytes())[0][0]["text"] == "a\nb\r\x1e\u2028c"
+    assert [event.text for event in read_events(path.read_bytes())[0]] == ["a\nb\r\x1e\u2028c"]
 
 
 def test_unknown_events_are_kept_and_passed_over(path: Path) -> None:
     path.write_text('{"event": "from_the_future", "step": 3}\n{"event": "step_done"}\n{"event": "job_done"}\n')
     with Journal(path) as journal:
-        assert journal.steps() == {}
+        assert journal.state.work.steps == {}
         assert journal.notices == []
 
 
@@ -185,11 +195,11 @@ def test_a_cut_at_any_byte_loses_only_what_came_after(path: Path) -> None:
     for cut in range(0, len(content) + 1, 7):
         path.write_bytes(content[:cut])
         with Journal(path) as journal:
-            known = [number for number in range(4) if journal.done(f"step{number}", f"f{number}")]
+            known = [number for number in range(4) if done(journal, f"step{number}", f"f{number}")]
             assert known == [number for number in range(4) if done_at[number] <= cut]
             record_step(journal, "later", "g")
         with Journal(path) as journal:
-            assert journal.done("later", "g") == OUTPUTS
+            assert done(journal, "later", "g") == OUTPUTS
             assert journal.notices == []
 
 
@@ -210,30 +220,32 @@ def test_damage_costs_only_the_lines_that_it_hit(path: Path, damage: bytes, wher
     assert lines[-3 - len(whole[last + 1 :]) : -3] == whole[last + 1 :]
     events, damaged = read_events(path.read_bytes())
     assert damaged == []
-    assert events[-1]["step"] == "later"
+    assert events[-1].step == "later"
 
 
-def test_listener_hears_every_event_as_the_file_has_it(path: Path) -> None:
-    heard: list[Event] = []
-    with Journal(path, heard.append) as journal:
-        journal.record("job_done", job="average/000", log=Path("/a.log"), outputs=("x", "y"))
-    assert heard[0]["log"] == "/a.log"
-    assert heard[0]["outputs"] == ["x", "y"]
-    again: list[Event] = []
-    with Journal(path, again.append) as journal:
-        assert again == heard
-        journal.record("step_skipped", step="average")
-    assert [event["event"] for event in again] == ["job_done", "step_skipped"]
-    assert read_events(path.read_bytes()) == (again, [])
+def test_state_of_a_run_is_that_of_its_journal_read_back(path: Path) -> None:
+    with Journal(path) as journal:
+        record_step(journal, "average", "f1")
+        tell(journal, "run_started", job="field", steps=["average", "image"], argv=["a"])
+        tell(journal, "step_skipped", step="average", jobs=1)
+        tell(journal, "job_started", step="image", job="image/000", before={"/a": None})
+        tell(journal, "warning", text="w")
+        live = journal.state
+    again = read_state(path)
+    assert again == live
+    for name in ("steps", "files", "written", "written_at", "maps", "owners", "serial", "killed_runs"):
+        assert getattr(again.work, name) == getattr(live.work, name)
+    assert {job: opened.serial for job, opened in again.work.open_jobs.items()} == {"image/000": 6}
+    assert again.work.all_ended("average") == live.work.all_ended("average")
 
 
 def test_what_a_job_names_is_known_before_its_step_ends(path: Path) -> None:
     with Journal(path) as journal:
-        journal.record("job_done", job="a/000", files={"/in": "1"}, written={"/out": "2"})
-        journal.record("job_started", job="a/001")
-        journal.record("job_done", job="a/001", files={"/lost": "3"}, is_lost=True)
-        now = journal.files
-    assert now == read_history(path).files == {"/in": "1", "/out": "2"}
+        tell(journal, "job_done", job="a/000", files={"/in": "1"}, written={"/out": "2"})
+        tell(journal, "job_started", job="a/001")
+        tell(journal, "job_done", job="a/001", files={"/lost": "3"}, is_lost=True)
+        now = journal.state.work.files
+    assert now == read_state(path).work.files == {"/in": "1", "/out": "2"}
 
 
 def test_line_in_the_middle_is_taken_out_and_kept(path: Path) -> None:
@@ -241,7 +253,7 @@ def test_line_in_the_middle_is_taken_out_and_kept(path: Path) -> None:
     lines[4] = b"\0" * len(lines[4])  # job_done of step1, with its end
     path.write_bytes(b"".join(lines))
     with Journal(path) as journal:
-        assert [number for number in range(4) if journal.done(f"step{number}", f"f{number}")] == [0, 2, 3]
+        assert [number for number in range(4) if done(journal, f"step{number}", f"f{number}")] == [0, 2, 3]
         (notice,) = journal.notices
     lost = lines[4] + lines[5]  # the line break was in it as well
     assert path.with_suffix(".damaged").read_bytes() == lost
@@ -249,27 +261,32 @@ def test_line_in_the_middle_is_taken_out_and_kept(path: Path) -> None:
     assert path.read_bytes() == b"".join(lines[:4] + lines[6:])
 
 
+def serial_of(journal: Journal, step: str) -> int:
+    event = journal.state.work.last_done(step)
+    return event.serial if event else 0
+
+
 def test_numbers_of_events_do_not_move_when_a_line_is_lost(path: Path) -> None:
     lines = whole_journal(path).splitlines(keepends=True)
     with Journal(path) as journal:
-        before = (journal.last_done("step3") or {})["serial"]
+        before = serial_of(journal, "step3")
     path.write_bytes(b"".join([lines[0], b"?\n", *lines[2:]]))
     with Journal(path) as journal:
-        assert (journal.last_done("step3") or {})["serial"] == before == 12  # three events for each step
+        assert serial_of(journal, "step3") == before == 12  # three events for each step
         record_step(journal, "later", "g")
-        assert (journal.last_done("later") or {})["serial"] == 15
+        assert serial_of(journal, "later") == 15
 
 
 def test_order_decides_and_not_the_clock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        monkeypatch.setattr(module.time, "time", lambda: 1e9)  # years earlier
+        monkeypatch.setattr(time, "time", lambda: 1e9)  # years earlier
         record_step(journal, "average", "f2")
-        journal.record("step_started", step="concat")
+        tell(journal, "step_started", step="concat")
     with Journal(path) as journal:
-        assert journal.done("average", "f2") == OUTPUTS
-        assert (journal.job_done("average/000", "f2") or {})["time_s"] == 1e9
-        assert journal.done("concat", "f") is None
+        assert done(journal, "average", "f2") == OUTPUTS
+        assert [end.time_s for end in journal.state.work.jobs_ended("average")] == [1e9]
+        assert done(journal, "concat", "f") is None
 
 
 def test_torn_line_is_told(path: Path) -> None:
@@ -298,49 +315,61 @@ def test_torn_line_is_told(path: Path) -> None:
 def test_lines_that_are_no_events(line: bytes) -> None:
     events, damaged = read_events(b'{"event": "a"}\n' + line + b'{"event": "b"}\n')
     assert b"".join(damaged).startswith(line)
-    assert events[0] == {"event": "a"}
+    assert events[0] == Unknown("a", time_s=None)
     assert len(events) + len(damaged) == (3 if line.endswith(b"\n") else 2)
 
 
 def test_kill_keeps_what_was_recorded(path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from lofarpipe.state.journal import Journal;"
-        "journal = Journal(Path(sys.argv[1])); journal.record('step_done', step='s', fingerprint='f', outputs={});"
-        "journal.record('job_done', job='t/0', fingerprint='f'); os.kill(os.getpid(), 9)"
+        "from lofarpipe.state.events import JobDone, StepDone;"
+        "journal = Journal(Path(sys.argv[1])); journal.write(StepDone('s', 'f'), 1);"
+        "journal.write(JobDone('t', 't/0', fingerprint='f'), 2); os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, **job_environment()}
     assert subprocess.run([sys.executable, "-c", code, str(path)], env=environment).returncode == -9
     with Journal(path) as journal:  # and the one that was killed does not hold it
-        assert journal.done("s", "f") == {}
-        assert journal.job_done("t/0", "f")
+        assert done(journal, "s", "f") == {}
+        assert job_done(journal, "t/0", "f")
 
 
-@pytest.mark.parametrize(("event", "waits"), [("step_done", True), ("run_ended", True), ("job_done", False)])
-def test_disk_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch, event: str, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("event", "waits"),
+    [
+        (StepDone("s"), True),
+        (RunEnded(True), True),
+        (StepForgotten("s"), True),
+        (StepStarted("s", unsafe={"s/0": {"/a": "1@2"}}), True),
+        (StepStarted("s"), False),
+        (JobDone("s", "s/0"), False),
+    ],
+    ids=str,
+)
+def test_disk_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch, event: Event, waits: bool) -> None:
     synced: list[int] = []
     with Journal(path) as journal:
         monkeypatch.setattr(module.os, "fsync", synced.append)
-        journal.record(event, step="s", job="s/0", fingerprint="f", outputs={})
+        Stream(journal).emit(event)
     assert bool(synced) == waits
 
 
 def test_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     with Journal(path) as journal:
-        journal.record("note", n=1)
+        tell(journal, "notice", text="1")
         monkeypatch.setattr(module.os, "write", lambda file, line: real(file, line[:5]))
         with pytest.raises(PipelineError, match="journal cannot be written: the disk is full"):
-            journal.record("note", n=2)
+            tell(journal, "notice", text="2")
 
         def no_space(file: int, line: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(module.os, "write", no_space)
         with pytest.raises(PipelineError, match="journal cannot be written: No space left on device"):
-            journal.record("note", n=3)
+            tell(journal, "notice", text="3")
         monkeypatch.setattr(module.os, "write", real)
-        journal.record("note", n=4)
-    assert [event["n"] for event in read_events(path.read_bytes())[0]] == [1, 4]
+        tell(journal, "notice", text="4")
+    assert [event.text for event in read_events(path.read_bytes())[0]] == ["1", "4"]
 
 
 def test_journal_that_cannot_be_opened(path: Path) -> None:
@@ -372,7 +401,7 @@ def test_run_that_lost_its_lock_ends(path: Path) -> None:
     with Journal(path) as journal:
         journal._lock.is_lost = True
         with pytest.raises(PipelineError, match=f"{path.parent}: another run has taken over; this one ends"):
-            journal.record("note")
+            tell(journal, "notice")
 
 
 # Fingerprints.

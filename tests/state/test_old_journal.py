@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lofarpipe.state import fingerprints, history
+from lofarpipe.state import fingerprints
 from noting_site import Site
 
 JOURNAL = Path(__file__).with_name("old_journal.jsonl")  # runs with the files a b c, then with b c
@@ -25,8 +25,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
         return hashlib.sha256(content.replace(os.fsencode(tmp_path), HERE.encode()))
 
     monkeypatch.chdir(tmp_path)
-    for module in (fingerprints, history):
-        monkeypatch.setattr(module, "hashlib", SimpleNamespace(sha256=sha256))
+    monkeypatch.setattr(fingerprints, "hashlib", SimpleNamespace(sha256=sha256))
     made = Site(tmp_path)
     made.job.mkdir()
     (tmp_path / "in/x.txt").write_text("x\n")

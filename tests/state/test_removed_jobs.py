@@ -6,47 +6,48 @@ from typing import Any
 
 import pytest
 
-from lofarpipe.state.history import Event, History
+from journal_events import Entry, as_event, state_of, work_of
+from lofarpipe.state.run_state import RunState
+from lofarpipe.state.work import Work
 
 
-def done(job: str, **facts: Any) -> Event:
+def done(job: str, **facts: Any) -> Entry:
     path = f"/out/{job.rpartition('/')[2]}"
     made = {"files": {path: "1@1", "/in": "1@1"}, "written": {path: "1@1"}}
     return {"event": "job_done", "step": job.rpartition("/")[0], "job": job, "problem": None, **made, **facts}
 
 
-def started(step: str, *left: str, **facts: Any) -> Event:
+def started(step: str, *left: str, **facts: Any) -> Entry:
     return {"event": "step_started", "step": step, **({"left": list(left)} if left else {}), **facts}
 
 
-def after(*events: Event) -> History:
-    return History([started("s"), done("s/000"), done("s/001"), started("s", "s/000"), *events])
+def after(*events: Entry) -> RunState:
+    return state_of([started("s"), done("s/000"), done("s/001"), started("s", "s/000"), *events])
 
 
-def names(history: History) -> list[str]:
-    return [end["job"] for end in history.jobs_ended("s")]
+def names(work: Work) -> list[str]:
+    return [end.job for end in work.jobs_ended("s")]
 
 
 def test_job_that_is_left_is_known_and_not_counted() -> None:
-    history = after()
-    assert names(history) == ["s/001"]
-    assert history.jobs_done("s") == 1
-    assert [end["job"] for end in history.all_ended("s")] == ["s/000", "s/001"]
-    assert set(history.known_jobs("s")) == set(history.jobs_of("s")) == {"s/000", "s/001"}
-    assert (history.last_job("s/000") or {})["serial"] == 2
+    work = after().work
+    assert names(work) == ["s/001"]
+    assert [end.job for end in work.all_ended("s")] == ["s/000", "s/001"]
+    assert set(work.known_jobs("s")) == set(work.jobs_of("s")) == {"s/000", "s/001"}
+    assert [end.serial for end in work.all_ended("s")] == [2, 3]
 
 
 def test_job_that_comes_again_is_as_it_was() -> None:
-    history = after(started("s", "s/001"))
-    assert names(history) == ["s/000"]
-    assert names(after(started("s"))) == ["s/000", "s/001"]
+    work = after(started("s", "s/001")).work
+    assert names(work) == ["s/000"]
+    assert names(after(started("s")).work) == ["s/000", "s/001"]
 
 
 def test_only_step_of_which_nothing_else_is_known() -> None:
-    history = History([started("s"), done("s/000"), started("s", "s/000")])
-    assert names(history) == []
-    assert history.steps_with_jobs() == {"s"}
-    assert names(History([started("s", "s/000")])) == []
+    work = work_of([started("s"), done("s/000"), started("s", "s/000")])
+    assert names(work) == []
+    assert work.steps_with_jobs() == {"s"}
+    assert names(work_of([started("s", "s/000")])) == []
 
 
 @pytest.mark.parametrize(
@@ -65,32 +66,33 @@ def test_only_step_of_which_nothing_else_is_known() -> None:
         ({"event": "step_forgotten", "step": "s"}, False),
     ],
 )
-def test_what_is_written_over_is_not_done(event: Event, is_known: bool) -> None:
-    history = after(event)
-    assert ("s/000" in history.known_jobs("s")) == is_known
-    assert history.last_job("s/000") is None or (is_known and event["event"] != "job_started")
-    history.record("step_started", step="s")
-    assert (history.last_job("s/000") is not None) == (is_known and event["event"] != "job_started")
+def test_what_is_written_over_is_not_done(event: Entry, is_known: bool) -> None:
+    state = after(event)
+    work = state.work
+    assert ("s/000" in work.known_jobs("s")) == is_known
+    assert work.last_job("s/000") is None or (is_known and event["event"] != "job_started")
+    state.apply(as_event(started("s")))
+    assert (work.last_job("s/000") is not None) == (is_known and event["event"] != "job_started")
 
 
 def test_job_that_came_again_is_not_left_any_more() -> None:
-    history = after(started("s"), done("s/001", written={"/out/000": "2@2"}))
-    assert names(history) == ["s/000", "s/001"]
+    work = after(started("s"), done("s/001", written={"/out/000": "2@2"})).work
+    assert names(work) == ["s/000", "s/001"]
 
 
 @pytest.mark.parametrize("left", [5, "s/000", {"s/000": 1}, [["s/000"], None]])
 def test_line_that_says_what_nobody_wrote(left: object) -> None:
-    assert names(History([started("s"), done("s/000"), {"event": "step_started", "step": "s", "left": left}])) == [
+    assert names(work_of([started("s"), done("s/000"), {"event": "step_started", "step": "s", "left": left}])) == [
         "s/000"
     ]
 
 
 def test_start_says_what_is_unsafe_until_it_is_forgotten() -> None:
     unsafe = {"s/000": {"/a": "1@1"}, "s/001": {"/b": "1@1"}}
-    events: list[Event] = [started("s", unsafe=unsafe), {"event": "step_done", "step": "s"}]
-    assert History(events).unsafe("s") == (1, unsafe)
-    assert History(events).jobs_of("s") == ["s/000", "s/001"]
-    history = History([*events, {"event": "job_forgotten", "step": "s", "job": "s/000"}])
-    assert history.unsafe("s") == (1, {"s/001": {"/b": "1@1"}})
-    assert History([*events, {"event": "step_forgotten", "step": "s"}]).unsafe("s") == (0, {})
+    events: list[Entry] = [started("s", unsafe=unsafe), {"event": "step_done", "step": "s"}]
+    assert work_of(events).unsafe("s") == (1, unsafe)
+    assert work_of(events).jobs_of("s") == ["s/000", "s/001"]
+    work = work_of([*events, {"event": "job_forgotten", "step": "s", "job": "s/000"}])
+    assert work.unsafe("s") == (1, {"s/001": {"/b": "1@1"}})
+    assert work_of([*events, {"event": "step_forgotten", "step": "s"}]).unsafe("s") == (0, {})
     assert unsafe.keys() == {"s/000", "s/001"}

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
+from journal_events import tell
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.state.history import History
-from lofarpipe.state.journal import Journal
+from lofarpipe.state.events import StepStarted
+from lofarpipe.state.journal import Journal, Stream
 from lofarpipe.state.uptodate import FilesOnDisk, Ledger
 from lofarpipe.support.data_map import DataMap, DataProduct
 
@@ -272,14 +273,14 @@ def test_iterations_of_a_loop_are_told_apart(site: Path) -> None:
 
 @pytest.fixture
 def ledger(site: Path) -> Ledger:
-    return Ledger(History(), load_settings(site / "run.parset", Overrides()))
+    return Ledger(Stream(), load_settings(site / "run.parset", Overrides()))
 
 
 def done(ledger: Ledger, entry: str, writes: Path | None, *names: Path | str) -> None:
     identity = {"arguments": [str(name) for name in names]}
     assert ledger.stale(entry, identity) != ""
     began = ledger.look(entry, identity)
-    ledger.begin(began)
+    ledger.stream.emit(StepStarted(entry))
     if writes is not None:
         writes.write_text(str(time.monotonic_ns()))
     ledger.finish(began, {})
@@ -290,7 +291,7 @@ def is_stale(ledger: Ledger, entry: str, *names: Path | str) -> str:
 
 
 def again(ledger: Ledger) -> Ledger:
-    return Ledger(ledger.history, ledger.settings)
+    return Ledger(ledger.stream, ledger.settings)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ def test_who_depends_on_whom(ledger: Ledger, site: Path, named: str, written: st
     assert not is_stale(resumed, "maker", site / written)
     assert resumed.recall("maker") == {}
     assert not is_stale(resumed, "user", f"{site}/{named}/" if named == "." else site / named)
-    ledger.history.record("step_forgotten", step="maker")
+    tell(ledger.stream, "step_forgotten", step="maker")
     resumed = again(ledger)
     done(resumed, "maker", site / written, site / written)
     why = is_stale(resumed, "user", f"{site}/{named}/" if named == "." else site / named)
@@ -348,10 +349,10 @@ def test_files_that_are_elsewhere(ledger: Ledger, site: Path) -> None:
 
     (site / "elsewhere").mkdir()
     mapfile = site / "out/x.mapfile"
-    ledger.begin(began := ledger.look("maker", {"a": 1}))
+    began = ledger.look("maker", {"a": 1})
     mapfile.write_text("[]")
     ledger.finish(began, {"mapfile": str(mapfile)})
-    resumed = Ledger(ledger.history, ledger.settings, Elsewhere())
+    resumed = Ledger(ledger.stream, ledger.settings, Elsewhere())
     assert resumed.take("maker") == {"mapfile": str(mapfile)}
     assert (site / "elsewhere/x.mapfile").read_text() == "[]"
     (site / "out/x.txt").write_text("x")
@@ -375,7 +376,7 @@ def test_which_part_changed_is_said(ledger: Ledger) -> None:
 
 def test_journal_of_an_older_version(site: Path, ledger: Ledger) -> None:
     """It knows neither parts nor files."""
-    ledger.history.record("step_done", step="s", fingerprint="f", outputs={"mapfile": "m"})
+    tell(ledger.stream, "step_done", step="s", fingerprint="f", outputs={"mapfile": "m"})
     assert is_stale(ledger, "s", "x") == "changed: arguments"
     assert ledger.take("s") == {"mapfile": "m"}
 
@@ -384,16 +385,15 @@ def test_huge_maps_are_not_kept(site: Path, ledger: Ledger) -> None:
     mapfile = site / "big.mapfile"
     DataMap([DataProduct("localhost", f"/data/{i:060}", False) for i in range(11000)]).save(mapfile)
     began = ledger.look("step", {"arguments": []})
-    ledger.begin(began)
     ledger.finish(began, {"mapfile": str(mapfile)})
-    assert (ledger.history.last_done("step") or {})["maps"] == {}
+    assert [event.maps for event in [ledger.work.last_done("step")] if event] == [{}]
 
 
 def test_what_a_killed_run_left(site: Path) -> None:
     """A step that was begun and not ended is written down with what it names."""
     run(site)
     with Journal(site / "run/journal.jsonl") as journal:
-        journal.record("step_started", step="mark", jobs=2, names=[str(site / "run/a.copy")])
+        tell(journal, "step_started", step="mark", jobs=2, names=[str(site / "run/a.copy")])
     (site / "run/a.copy").write_text("half")
     assert run(site) == ["mark", "join", "read"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lofarpipe.jobs import NOTE
-from lofarpipe.report.run_state import FAILED, JobState, RunState, StepState
+from lofarpipe.state.run_state import FAILED, JobState, RunState, StepState
 
 BUDGET_BYTES = 3_000_000  # for all logs together
 LONGEST_BYTES, SHORTEST_BYTES = 48_000, 900  # of one log

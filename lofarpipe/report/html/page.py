@@ -24,8 +24,8 @@ from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.cache import FIGURES, Pieces, figures, image_directories, image_paths, pictures, read_json
 from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
 from lofarpipe.report.html.timeline import timeline
-from lofarpipe.report.run_state import RunState
-from lofarpipe.state.history import read_events
+from lofarpipe.state.events import read_events
+from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected, write_atomically
 
 TEMPLATES = Path(__file__).parent / "templates"

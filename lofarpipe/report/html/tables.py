@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lofarpipe.jobs import duration_text
-from lofarpipe.report.run_state import RunState
+from lofarpipe.state.run_state import RunState
 
 Table = list[tuple[str, ...]]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from lofarpipe.jobs import duration_text
-from lofarpipe.report.run_state import DONE, FAILED, INTERRUPTED, RUNNING, JobState, RunState, StepState
+from lofarpipe.state.run_state import DONE, FAILED, INTERRUPTED, RUNNING, JobState, RunState, StepState
 
 WIDTH, LEFT, RIGHT = 960.0, 210.0, 20.0  # of the drawing; units are CSS pixels on a wide screen
 ROW, GAP, BAR, MARK = 16.0, 5.0, 7.0, 5.0

@@ -2,7 +2,6 @@
 
 At the end nobody is delayed: a page without pictures is then written here, for to start a process costs more than that.
 """
-# ruff: noqa: ARG002 - a reporter shows what it wants of an event
 
 from __future__ import annotations
 
@@ -19,10 +18,9 @@ from typing import IO, Any
 import lofarpipe
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.jobs import JobResult
-from lofarpipe.report.events import Ended, Reporter
 from lofarpipe.report.html.cache import KEPT_IN, has_drawings
-from lofarpipe.report.run_state import Picture
+from lofarpipe.state.events import Event, JobDone, RunEnded, RunStarted
+from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected
 
 INTERVAL_S = 60.0
@@ -48,13 +46,13 @@ def wants_page(settings: Settings) -> bool:
     return text == "True"
 
 
-class PageWriter(Reporter):
+class PageWriter:
     """Has report.html written after steps, at most once a minute, and when the run ends, however it does.
 
     Parameters
     ----------
     job_directory: of the run.
-    picture: of the run, kept up to date by its journal.
+    state: of the run, kept up to date by its stream of events.
     record: returns what run.json says of the run, but for its jobs.
     complain: is told why there is no page; that ends no run.
     interval_s: at least so long after the start of a page, or of the run, the next one is begun.
@@ -63,13 +61,13 @@ class PageWriter(Reporter):
     def __init__(
         self,
         job_directory: Path,
-        picture: Picture,
+        state: RunState,
         record: Callable[[], Mapping[str, Any]],
         complain: Callable[[str], None],
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._directory = job_directory
-        self._picture = picture
+        self._state = state
         self._record = record
         self._complain = complain
         self._interval_s = interval_s
@@ -78,28 +76,21 @@ class PageWriter(Reporter):
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
-    def run_started(self, job_name: str, job_directory: Path, steps: int) -> None:
+    def run_started(self, event: RunStarted) -> None:
         """Begin to count the time to the first page; short runs get one at their end alone."""
+        del event
         self._last_s = time.monotonic()
 
-    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
-        """Begin a page if it is time."""
-        self._begin_if_due()
-
-    def step_skipped(self, step: str) -> None:
-        """Begin a page if it is time."""
-        self._begin_if_due()
-
-    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
+    def step_done(self, event: Event | Sequence[JobDone]) -> None:
         """Begin a page if it is time: steps of hours have many jobs."""
+        del event
         self._begin_if_due()
 
-    def jobs_done(self, ended: Sequence[Ended]) -> None:
-        """Begin a page if it is time."""
-        self._begin_if_due()
+    plugin_done = step_skipped = job_done = jobs_done = step_done
 
-    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
+    def run_ended(self, event: RunEnded) -> None:
         """Write the last page; nothing if the run never began."""
+        del event
         if self._last_s is None:
             return
         try:
@@ -126,7 +117,7 @@ class PageWriter(Reporter):
             with uncollected():
                 from lofarpipe.report.html.page import write_page
 
-                write_page(self._directory, self._picture.state, self._record())
+                write_page(self._directory, self._state, self._record())
         except Exception as err:  # whatever is wrong with a page, the run is done
             self._complain(f"{self._page}: was not written: {str(err)[:ERROR_CHARACTERS] or type(err).__name__}")
 

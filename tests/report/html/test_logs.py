@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import journal_events
 from lofarpipe.report.html import logs as html_logs
 from lofarpipe.report.html.logs import displayable_text, read_commands, read_log, shortened, shown_steps, slowest
-from lofarpipe.report.run_state import RunState
+from lofarpipe.state.run_state import RunState
 from made_jobs import BEGAN_S, job_events, write_log
 
 
@@ -20,7 +21,7 @@ def state_of(job: Path, count: int, failing: tuple[int, ...] = (), text: str = "
         log = write_log(job, f"a/{place:03d}", text)
         failed = {"exit_code": 1, "problem": "bad"} if place in failing else {}
         events += job_events("a", place, log, BEGAN_S, duration_s=float(place), **failed)
-    return RunState.from_events(events)
+    return journal_events.state_of(events)
 
 
 def test_a_short_log_is_whole(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_command_that_only_the_log_knows(tmp_path: Path) -> None:
 def test_iterations_have_the_commands_of_their_step(tmp_path: Path) -> None:
     (tmp_path / "commands.txt").write_text("a/000: the command\n")
     (tmp_path / "empty.log").touch()
-    (step,) = shown_steps(RunState.from_events(job_events("a@2@0", 0, tmp_path / "empty.log", BEGAN_S)), tmp_path)
+    (step,) = shown_steps(journal_events.state_of(job_events("a@2@0", 0, tmp_path / "empty.log", BEGAN_S)), tmp_path)
     assert step.jobs[0].job.name == "a@2@0/000"
     assert step.jobs[0].command == "the command"
 
@@ -98,7 +99,7 @@ def test_an_iteration_has_its_own_command_where_its_log_knows_it(tmp_path: Path)
     (tmp_path / "commands.txt").write_text("a/000: the command of the last one\n")
     log = tmp_path / "own.log"
     log.write_text("### a@0/000 on here\n### cd /w && run this\n")
-    (step,) = shown_steps(RunState.from_events(job_events("a@0", 0, log, BEGAN_S)), tmp_path)
+    (step,) = shown_steps(journal_events.state_of(job_events("a@0", 0, log, BEGAN_S)), tmp_path)
     assert step.jobs[0].command == "cd /w && run this"
 
 
@@ -132,4 +133,4 @@ def test_slowest_steps(tmp_path: Path) -> None:
             {"event": "step_started", "time_s": 100.0, "step": name},
             {"event": "step_done", "time_s": 100.0 + duration_s, "step": name},
         ]
-    assert [step.name for step in slowest(RunState.from_events(events), 2)] == ["b", "a"]
+    assert [step.name for step in slowest(journal_events.state_of(events), 2)] == ["b", "a"]

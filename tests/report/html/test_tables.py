@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lofarpipe.report.html import tables as html_text
-from lofarpipe.report.run_state import RunState
+from lofarpipe.state.run_state import RunState
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from journal_events import state_of
 from lofarpipe.report.html.timeline import BINS, LEFT, MOST_BARS, ROW, WIDTH, Timeline, timeline
-from lofarpipe.report.run_state import RunState
+from lofarpipe.state.run_state import RunState
 
 SPAN = WIDTH - LEFT - 20.0  # 730
 
@@ -29,14 +30,14 @@ def job(step_name: str, place: int, start_s: float, duration_s: float, **facts: 
 def drawn(events: list[dict[str, Any]], **facts: Any) -> Timeline:
     """The drawing of events between 1000 and 1100 s."""
     started = {"event": "run_started", "time_s": 1000.0, **facts}
-    made = timeline(RunState.from_events([started, *events]))
+    made = timeline(state_of([started, *events]))
     assert made is not None
     return made
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
     assert timeline(RunState()) is None
-    assert timeline(RunState.from_events([{"event": "run_started", "time_s": 1.0, "steps": ["a"]}])) is None
+    assert timeline(state_of([{"event": "run_started", "time_s": 1.0, "steps": ["a"]}])) is None
 
 
 def test_steps_of_earlier_runs_are_not_drawn() -> None:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from journal_events import job_end
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Interrupted, JobResult
 from lofarpipe.report.html import page as html_page
 from lofarpipe.report.html import writer as html_writer
 from lofarpipe.report.html.writer import PageWriter, wants_page
-from lofarpipe.report.run_state import Picture
+from lofarpipe.state.events import RunEnded, RunStarted, StepDone, StepSkipped
+from lofarpipe.state.run_state import RunState
 from made_jobs import write_journal
 
 LIMIT_S = 60.0
@@ -45,8 +47,8 @@ def complaints() -> list[str]:
 
 
 def begun(job: Path, complaints: list[str], interval_s: float = 0.0) -> PageWriter:
-    writer = PageWriter(job, Picture(), dict, complaints.append, interval_s)
-    writer.run_started("field", job, 1)
+    writer = PageWriter(job, RunState(), dict, complaints.append, interval_s)
+    writer.run_started(RunStarted("field", job_directory=job, step_count=1))
     return writer
 
 
@@ -59,9 +61,9 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 RESULT = JobResult("a/000", 0, 1.0, 1.0, 1.0, 1.0, Path("log"), ("true",))
 TOLD = [
-    pytest.param(lambda writer: writer.step_done("a", 1.0, 1, 0), id="step done"),
-    pytest.param(lambda writer: writer.step_skipped("a"), id="step skipped"),
-    pytest.param(lambda writer: writer.job_done("a", RESULT, None), id="job done"),
+    pytest.param(lambda writer: writer.step_done(StepDone("a", jobs=1, failed=0, duration_s=1.0)), id="step done"),
+    pytest.param(lambda writer: writer.step_skipped(StepSkipped("a")), id="step skipped"),
+    pytest.param(lambda writer: writer.job_done(job_end("a", RESULT)), id="job done"),
 ]
 
 
@@ -85,7 +87,7 @@ def test_one_page_at_a_time(job: Path, complaints: list[str], monkeypatch: pytes
     started = replaced_program(monkeypatch, "import time; time.sleep(600)")
     writer = begun(job, complaints)
     for _ in range(3):
-        writer.step_skipped("a")
+        writer.step_skipped(StepSkipped("a"))
     assert len(started) == 1
     writer._stop()
 
@@ -95,11 +97,11 @@ def test_the_next_page_follows_when_the_last_one_is_there(
 ) -> None:
     monkeypatch.setattr(html_writer, "PATIENCE", 0)
     writer = begun(job, complaints)
-    writer.step_skipped("a")
+    writer.step_skipped(StepSkipped("a"))
     wait_for((job / "report.html").is_file)
     (job / "report.html").unlink()
     wait_for(lambda: writer._process is None or writer._process.poll() is not None)
-    writer.step_skipped("a")
+    writer.step_skipped(StepSkipped("a"))
     wait_for((job / "report.html").is_file)
 
 
@@ -107,7 +109,7 @@ def test_pages_that_take_long_are_rare(job: Path, complaints: list[str]) -> None
     writer = begun(job, complaints)
     for took_s, interval_s in ((3.0, 300.0), (2.0, 300.0), (60.0, 600.0)):
         writer._last_s = time.monotonic() - 1000.0
-        writer.step_skipped("a")
+        writer.step_skipped(StepSkipped("a"))
         wait_for(lambda: writer._process is not None and writer._process.poll() is not None)
         os.utime(job / "report.html", (0, writer._began_s + took_s))
         writer._finish(0)
@@ -123,17 +125,17 @@ def test_a_page_that_failed_says_nothing_about_how_long_it_takes(job: Path, comp
 
 def test_the_last_page_is_there_when_the_run_is_over(job: Path, complaints: list[str]) -> None:
     writer = begun(job, complaints)
-    writer.step_skipped("a")
-    writer.run_ended(False, "field", "why")
+    writer.step_skipped(StepSkipped("a"))
+    writer.run_ended(RunEnded(False, "why", job="field"))
     assert (job / "report.html").is_file()
     assert list(job.glob(".*")) == []
     assert complaints == []
 
 
 def test_a_run_that_never_began_has_no_page(job: Path, complaints: list[str]) -> None:
-    writer = PageWriter(job, Picture(), dict, complaints.append)
-    writer.step_skipped("a")
-    writer.run_ended(False, "field", "checks failed")
+    writer = PageWriter(job, RunState(), dict, complaints.append)
+    writer.step_skipped(StepSkipped("a"))
+    writer.run_ended(RunEnded(False, "checks failed", job="field"))
     assert not (job / "report.html").exists()
 
 
@@ -154,7 +156,7 @@ def replaced_program(
 
 def test_what_went_wrong_is_a_warning(drawn: Path, complaints: list[str]) -> None:
     (drawn / "journal.jsonl").unlink()
-    begun(drawn, complaints).run_ended(True, "field")
+    begun(drawn, complaints).run_ended(RunEnded(True, job="field"))
     assert complaints == [
         f"{drawn}/report.html: was not written: {drawn}/journal.jsonl: No such file or directory; name the directory "
         "of a run, which has a journal.jsonl"
@@ -165,12 +167,12 @@ def test_a_page_without_pictures_is_written_at_the_end_without_a_process(
     job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = replaced_program(monkeypatch, "")
-    picture = Picture()
-    picture.apply({"event": "run_started", "job": "as it is known here"})
+    state = RunState()
+    state.apply(RunStarted("as it is known here"))
     option = {"name": "robust", "value": "0.5", "source": "command line", "meaning": "Briggs robustness"}
-    writer = PageWriter(job, picture, lambda: {"options": [option]}, complaints.append)
-    writer.run_started("field", job, 1)
-    writer.run_ended(True, "field")
+    writer = PageWriter(job, state, lambda: {"options": [option]}, complaints.append)
+    writer.run_started(RunStarted("field", job_directory=job, step_count=1))
+    writer.run_ended(RunEnded(True, job="field"))
     text = (job / "report.html").read_text()
     assert "as it is known here" in text
     assert "Briggs robustness" in text
@@ -184,9 +186,9 @@ def test_images_in_another_working_directory_are_drawn_by_a_process(
     (tmp_path / "work" / "field-image.fits").touch()
     started = replaced_program(monkeypatch, "")
     record = {"run": {"working_directory": str(tmp_path / "work")}}
-    writer = PageWriter(job, Picture(), lambda: record, complaints.append)
-    writer.run_started("field", job, 1)
-    writer.run_ended(True, "field")
+    writer = PageWriter(job, RunState(), lambda: record, complaints.append)
+    writer.run_started(RunStarted("field", job_directory=job, step_count=1))
+    writer.run_ended(RunEnded(True, job="field"))
     assert len(started) == 1
 
 
@@ -198,7 +200,7 @@ def test_whatever_is_wrong_with_the_last_page_is_a_warning(
         raise ValueError(problem)
 
     monkeypatch.setattr(html_page, "write_page", refuse)
-    begun(job, complaints).run_ended(True, "field")
+    begun(job, complaints).run_ended(RunEnded(True, job="field"))
     assert complaints == [f"{job}/report.html: was not written: {said}"]
 
 
@@ -208,15 +210,15 @@ def test_a_signal_ends_the_last_page(job: Path, complaints: list[str], monkeypat
 
     monkeypatch.setattr(html_page, "write_page", interrupted)
     with pytest.raises(Interrupted):
-        begun(job, complaints).run_ended(True, "field")
+        begun(job, complaints).run_ended(RunEnded(True, job="field"))
 
 
 def test_a_process_that_dies_without_a_word(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     replaced_program(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     writer = begun(job, complaints)
-    writer.step_skipped("a")
+    writer.step_skipped(StepSkipped("a"))
     wait_for(lambda: writer._process is not None and writer._process.poll() is not None)
-    writer.step_skipped("a")
+    writer.step_skipped(StepSkipped("a"))
     assert complaints == [f"{job}/report.html: was not written: its process ended with -9"]
     writer._stop()
 
@@ -226,7 +228,7 @@ def test_a_process_that_cannot_be_started(drawn: Path, complaints: list[str], mo
         raise OSError("too many processes")
 
     monkeypatch.setattr(html_writer.subprocess, "Popen", refuse)
-    begun(drawn, complaints).run_ended(True, "field")
+    begun(drawn, complaints).run_ended(RunEnded(True, job="field"))
     assert complaints == [f"{drawn}/report.html: cannot be written: too many processes"]
 
 
@@ -235,7 +237,7 @@ def test_a_page_that_takes_too_long_is_given_up(
 ) -> None:
     (started,) = [replaced_program(monkeypatch, "import time; time.sleep(600)")]
     monkeypatch.setattr(html_writer, "LIMIT_S", 0.2)
-    begun(drawn, complaints).run_ended(True, "field")
+    begun(drawn, complaints).run_ended(RunEnded(True, job="field"))
     assert started[0].returncode == -9
     assert "was not written within 0 s" in complaints[0]
 
@@ -243,7 +245,7 @@ def test_a_page_that_takes_too_long_is_given_up(
 def test_what_a_page_left_unfinished_goes(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     started = replaced_program(monkeypatch, "import time; time.sleep(600)")
     writer = begun(job, complaints)
-    writer.step_skipped("a")
+    writer.step_skipped(StepSkipped("a"))
     (job / f".report.html.{started[0].pid}.tmp").touch()
     (job / ".report.html.1.tmp").touch()  # somebody else's
     writer._stop()
@@ -261,7 +263,7 @@ def test_an_interruption_ends_the_page_too(drawn: Path, complaints: list[str], m
 
     started = replaced_program(monkeypatch, "import time; time.sleep(600)", Interrupting)
     with pytest.raises(KeyboardInterrupt):
-        begun(drawn, complaints).run_ended(True, "field")
+        begun(drawn, complaints).run_ended(RunEnded(True, job="field"))
     assert started[0].returncode == -9
 
 
@@ -270,7 +272,7 @@ def test_a_ctrl_c_for_the_run_does_not_reach_it(
 ) -> None:
     started = replaced_program(monkeypatch, "import time; time.sleep(600)")
     writer = begun(job, complaints)
-    writer.step_skipped("a")
+    writer.step_skipped(StepSkipped("a"))
     assert os.getsid(started[0].pid) == started[0].pid
     writer._stop()
 

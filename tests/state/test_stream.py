@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from journal_events import job_end
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Interrupted, JobResult
-from lofarpipe.report import NORMAL, VERBOSE, ClassicLog, Reporter, Reporters, Terminal, events, terminal
-from lofarpipe.report.events import Ended, Soon
+from lofarpipe.report import NORMAL, VERBOSE, ClassicLog, Terminal, terminal
+from lofarpipe.state import journal as module
+from lofarpipe.state.events import JobDone, JobStarted, Notice, RunEnded, RunStarted, StepDone, StepStarted
+from lofarpipe.state.journal import Debounce, Journal, Stream
 
 LONG_S = 60.0  # no test lasts so long
 
@@ -30,45 +33,45 @@ def numbered(result: JobResult, count: int) -> list[JobResult]:
     return [replace(result, name=f"s/{number:03d}") for number in range(count)]
 
 
-def end_jobs(told: Reporters, silent: JobResult, count: int) -> None:
+def end_jobs(told: Stream, silent: JobResult, count: int) -> None:
     """Tell of the ends of so many jobs."""
     for result in numbered(silent, count):
-        told.job_done("s", result, None)
+        told.emit(job_end("s", result))
 
 
-class Hearer(Reporter):
+class Hearer:
     """Notes the names of the jobs that it is told of together, and other events."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
         self.is_told = threading.Event()
 
-    def jobs_done(self, ended: Sequence[Ended]) -> None:
-        self.told.append([one.result.name for one in ended])
+    def jobs_done(self, ended: Sequence[JobDone]) -> None:
+        self.told.append([event.job for event in ended])
         self.is_told.set()
 
-    def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
-        self.told.append((result.name, problem))
+    def job_done(self, event: JobDone) -> None:
+        self.told.append((event.job, event.problem))
 
-    def step_done(self, step: str, duration_s: float, jobs: int, failed: int) -> None:
-        self.told.append(step)
+    def step_done(self, event: StepDone) -> None:
+        self.told.append(event.step)
 
-    def notice(self, text: str) -> None:
-        self.told.append(text)
+    def notice(self, event: Notice) -> None:
+        self.told.append(event.text)
 
-    def run_ended(self, ok: bool, job_name: str, problem: str = "") -> None:
-        self.told.append(ok)
+    def run_ended(self, event: RunEnded) -> None:
+        self.told.append(event.ok)
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "WAIT_S", LONG_S)
+    monkeypatch.setattr(module, "WAIT_S", LONG_S)
 
 
 @pytest.mark.usefixtures("patient")
 def test_ends_are_told_together_before_the_next_other_event(silent: JobResult) -> None:
     hearer = Hearer()
-    told = Reporters([hearer])
+    told = Stream(reporters=[hearer])
     end_jobs(told, silent, 4)
     assert hearer.told == [["s/000"]]  # the first one at once
     told.notice("n")
@@ -78,21 +81,21 @@ def test_ends_are_told_together_before_the_next_other_event(silent: JobResult) -
 @pytest.mark.usefixtures("patient")
 def test_jobs_that_said_something_or_failed_are_told_at_once(silent: JobResult) -> None:
     hearer = Hearer()
-    told = Reporters([hearer])
-    told.job_done("s", silent, None)
-    told.job_done("s", replace(silent, name="s/001"), None)
-    told.job_done("s", replace(silent, name="s/002", is_silent=False), None)
-    told.job_done("s", replace(silent, name="s/003"), "has no output")
+    told = Stream(reporters=[hearer])
+    told.emit(job_end("s", silent))
+    told.emit(job_end("s", replace(silent, name="s/001")))
+    told.emit(job_end("s", replace(silent, name="s/002", is_silent=False)))
+    told.emit(job_end("s", replace(silent, name="s/003"), "has no output"))
     assert hearer.told == [["s/000"], ["s/001"], ("s/002", None), ("s/003", "has no output")]
 
 
 def test_ends_are_told_soon_although_nothing_else_happens(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "WAIT_S", 0.2)
+    monkeypatch.setattr(module, "WAIT_S", 0.2)
     hearer = Hearer()
-    told = Reporters([hearer])
+    told = Stream(reporters=[hearer])
     told._told_s = 1e12  # as if it were now
-    monkeypatch.setattr(events.time, "time", lambda: 1e12)
-    told.job_done("s", silent, None)
+    monkeypatch.setattr(module.time, "time", lambda: 1e12)
+    told.emit(job_end("s", silent))
     assert hearer.told == []
     assert hearer.is_told.wait(LONG_S)
     assert hearer.told == [["s/000"]]
@@ -100,72 +103,114 @@ def test_ends_are_told_soon_although_nothing_else_happens(silent: JobResult, mon
 
 def test_ends_of_which_there_are_few_are_told_at_once(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     hearer = Hearer()
-    told = Reporters([hearer])
+    told = Stream(reporters=[hearer])
     for time_s, result in zip((1e9, 1e9 + 1, 1e9 - 3600), numbered(silent, 3), strict=True):  # or a clock is set back
-        monkeypatch.setattr(events.time, "time", lambda now=time_s: now)
-        told.job_done("s", result, None)
+        monkeypatch.setattr(module.time, "time", lambda now=time_s: now)
+        told.emit(job_end("s", result))
     assert hearer.told == [["s/000"], ["s/001"], ["s/002"]]
 
 
 @pytest.mark.usefixtures("patient")
 def test_not_too_many_wait(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "MOST_WAITING", 3)
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
     hearer = Hearer()
-    told = Reporters([hearer])
+    told = Stream(reporters=[hearer])
     end_jobs(told, silent, 6)
     assert hearer.told == [["s/000"], ["s/001", "s/002", "s/003"]]
 
 
 @pytest.mark.usefixtures("patient")
 def test_who_does_not_hear_of_many_hears_of_each(silent: JobResult) -> None:
-    heard: list[tuple[str, str, str | None]] = []
+    heard: list[str] = []
 
-    class Single(Reporter):
+    class Single:
         """Knows of single jobs."""
 
-        def job_done(self, step: str, result: JobResult, problem: str | None) -> None:
-            heard.append((step, result.name, problem))
+        def job_done(self, event: JobDone) -> None:
+            heard.append(event.job)
 
-    told = Reporters([Single()])
-    told.jobs_done([Ended("s", result, 1e9) for result in numbered(silent, 2)])
-    assert heard == [("s", "s/000", None), ("s", "s/001", None)]
+    told = Stream(reporters=[Single()])
+    end_jobs(told, silent, 3)
+    told.emit(RunEnded(True))
+    assert heard == ["s/000", "s/001", "s/002"]
 
 
 @pytest.mark.usefixtures("patient")
-def test_reporters_of_reporters_wait_once(silent: JobResult) -> None:
-    hearer, other = Hearer(), Hearer()
-    told = Reporters([other, Reporters([hearer])])
-    end_jobs(told, silent, 3)
-    told.step_done("s", 1.0, 3, 0)
-    assert hearer.told == other.told == [["s/000"], ["s/001", "s/002"], "s"]
-    assert told._of_ends == [other, hearer]
-    assert told._of_starts == []  # so that a start of a job does not end the wait
+def test_event_that_nobody_hears_of_does_not_end_the_wait(silent: JobResult) -> None:
+    hearer, deaf = Hearer(), object()
+    told = Stream(reporters=[deaf, hearer])
+    end_jobs(told, silent, 2)
+    told.emit(JobStarted("s", "s/002"))
+    assert hearer.told == [["s/000"]]
+
+
+@pytest.mark.usefixtures("patient")
+def test_try_of_a_job_is_not_its_end(silent: JobResult) -> None:
+    hearer = Hearer()
+    told = Stream(reporters=[hearer])
+    told.emit(replace(job_end("s", silent, "lost"), is_tried_again=True))
+    assert hearer.told == []
+    assert [end.problem for end in told.state.work.jobs_ended("s")] == ["lost"]
+
+
+def test_what_cannot_be_written_is_told_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the end of a run that failed: of that there is another reason."""
+
+    def refuse(*_: object) -> None:
+        raise PipelineError("disk full")
+
+    hearer = Hearer()
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        told = Stream(journal, [hearer])
+        monkeypatch.setattr(journal, "write", refuse)
+        for event in (Notice("n"), RunEnded(True)):
+            with pytest.raises(PipelineError, match="disk full"):
+                told.emit(event)
+        assert (hearer.told, told.state.notices, told.state.ended) == ([], [], False)
+        told.emit(RunEnded(False, "it failed"))
+    assert hearer.told == [False]
+    assert told.state.problem == "it failed"
+
+
+def test_journal_has_an_event_before_anybody_hears_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+
+    class Reader:
+        """Reads the journal when it hears of something."""
+
+        def notice(self, event: Notice) -> None:
+            assert f'"text": "{event.text}"' in path.read_text()
+            assert stream.state.notices == [event.text]
+
+    with Journal(path) as journal:
+        stream = Stream(journal, [Reader()])
+        stream.notice("n")
 
 
 @pytest.mark.usefixtures("patient")
 def test_ends_are_told_before_the_end_of_the_run(silent: JobResult) -> None:
     hearer = Hearer()
-    told = Reporters([hearer])
+    told = Stream(reporters=[hearer])
     end_jobs(told, silent, 2)
-    told.run_ended(True, "field")
+    told.emit(RunEnded(True, job="field"))
     assert hearer.told == [["s/000"], ["s/001"], True]
 
 
 class Failing(Hearer):
     """Cannot take in ends of jobs."""
 
-    def jobs_done(self, ended: Sequence[Ended]) -> None:
+    def jobs_done(self, ended: Sequence[JobDone]) -> None:
         super().jobs_done(ended)
         raise PipelineError("disk full")
 
 
-def late(reporter: Hearer, silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> Reporters:
+def late(reporter: Hearer, silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> Stream:
     """Return reporters of which the thread has told of a job."""
-    monkeypatch.setattr(events, "WAIT_S", 0.01)
-    monkeypatch.setattr(events.time, "time", lambda: 1e12)
-    told = Reporters([reporter])
+    monkeypatch.setattr(module, "WAIT_S", 0.01)
+    monkeypatch.setattr(module.time, "time", lambda: 1e12)
+    told = Stream(reporters=[reporter])
     told._told_s = 1e12
-    told.job_done("s", silent, None)
+    told.emit(job_end("s", silent))
     assert reporter.is_told.wait(LONG_S)
     return told
 
@@ -186,7 +231,7 @@ def test_what_goes_wrong_in_the_thread_is_raised_by_the_end_of_a_job_too(
 ) -> None:
     told = late(Failing(), silent, monkeypatch)
     with pytest.raises(PipelineError, match="disk full"):
-        told.job_done("s", silent, None)
+        told.emit(job_end("s", silent))
 
 
 @pytest.mark.parametrize("ok", [True, False])
@@ -195,27 +240,27 @@ def test_all_hear_of_the_end_whatever_went_wrong(silent: JobResult, monkeypatch:
     told = late(failing, silent, monkeypatch)
     # Of a run that failed another reason is known, which must not be hidden.
     with pytest.raises(PipelineError, match="disk full") if ok else contextlib.nullcontext():
-        told.run_ended(ok, "field")
+        told.emit(RunEnded(ok, job="field"))
     assert failing.told == [["s/000"], ok]
 
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("error", [PipelineError, KeyboardInterrupt])
 def test_all_hear_of_the_jobs_whatever_one_of_them_raises(silent: JobResult, error: type[BaseException]) -> None:
-    class Raising(Reporter):
+    class Raising:
         """Raises an error."""
 
-        def jobs_done(self, ended: Sequence[Ended]) -> None:
+        def jobs_done(self, ended: Sequence[JobDone]) -> None:
             if len(ended) > 1:
                 raise error("why")
 
     hearer = Hearer()
-    told = Reporters([Raising(), hearer])
+    told = Stream(reporters=[Raising(), hearer])
     end_jobs(told, silent, 3)
     with pytest.raises(error, match="why"):
-        told.step_done("s", 1.0, 3, 0)
+        told.emit(StepDone("s", jobs=3))
     assert hearer.told == [["s/000"], ["s/001", "s/002"]]
-    told.run_ended(False, "field")
+    told.emit(RunEnded(False, job="field"))
     assert hearer.told[-1] is False
 
 
@@ -224,14 +269,14 @@ def test_signal_is_not_kept_for_later(silent: JobResult) -> None:
     class Interrupting(Hearer):
         """Is interrupted by a signal."""
 
-        def jobs_done(self, ended: Sequence[Ended]) -> None:
+        def jobs_done(self, ended: Sequence[JobDone]) -> None:
             if len(ended) > 1:
                 raise Interrupted(signal.SIGTERM)
 
-    told = Reporters([Interrupting()])
+    told = Stream(reporters=[Interrupting()])
     end_jobs(told, silent, 3)
     with pytest.raises(Interrupted):
-        told.run_ended(False, "field")
+        told.emit(RunEnded(False, job="field"))
 
 
 def test_many_jobs_are_counted_before_how_many_are_done_is_said(
@@ -240,8 +285,8 @@ def test_many_jobs_are_counted_before_how_many_are_done_is_said(
     monkeypatch.setattr(terminal, "PROGRESS_INTERVAL_S", 0.0)
     out = io.StringIO()
     shown = Terminal(NORMAL, out)
-    shown.step_started("s", "dppp", 9)
-    shown.jobs_done([Ended("s", result, 1e9) for result in numbered(silent, 4)])
+    shown.step_started(StepStarted("s", "dppp", 9))
+    shown.jobs_done([job_end("s", result) for result in numbered(silent, 4)])
     shown.jobs_done([])
     assert [line.partition(" ")[2] for line in out.getvalue().splitlines()[1:]] == ["s: 4 of 9 jobs done"]
 
@@ -249,42 +294,44 @@ def test_many_jobs_are_counted_before_how_many_are_done_is_said(
 def test_each_of_many_jobs_is_shown_to_who_wants_to_see_it(silent: JobResult) -> None:
     out = io.StringIO()
     shown = Terminal(VERBOSE, out)
-    shown.step_started("s", "dppp", 2)
-    shown.jobs_done([Ended("s", result, 1e9) for result in numbered(silent, 2)])
+    shown.step_started(StepStarted("s", "dppp", 2))
+    shown.jobs_done([job_end("s", result) for result in numbered(silent, 2)])
     lines = [line.partition(" ")[2] for line in out.getvalue().splitlines()[1:]]
     assert lines == [f"s/00{number} (/d/a.ms) exited with 0 after 1 min 5 s, {number + 1} of 2" for number in (0, 1)]
 
 
 def test_no_end_is_lost_between_two_threads(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Counter(Reporter):
+    class Counter:
         """Counts jobs that ended."""
 
         count = 0
 
-        def jobs_done(self, ended: Sequence[Ended]) -> None:
+        def jobs_done(self, ended: Sequence[JobDone]) -> None:
             self.count += len(ended)
 
-    monkeypatch.setattr(events, "WAIT_S", 1e-5)
-    monkeypatch.setattr(events.time, "time", lambda: 1e12)
+    monkeypatch.setattr(module, "WAIT_S", 1e-5)
+    monkeypatch.setattr(module.time, "time", lambda: 1e12)
     counters = [Counter(), Counter()]
-    told = Reporters(counters)
+    told = Stream(reporters=counters)
     told._told_s = 1e12
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(5000):
-            told.job_done("s", silent, None)
+            told.emit(job_end("s", silent))
     finally:
         sys.setswitchinterval(interval_s)
-    told.notice("n")
+    told.emit(RunEnded(True))
     assert [counter.count for counter in counters] == [5000, 5000]
 
 
 def test_log_has_the_time_of_each_end(silent: JobResult, tmp_path: Path) -> None:
     log = ClassicLog(tmp_path / "pipeline.log")
-    log.run_started("field", tmp_path, 1)
-    log.step_started("s", "dppp", 2)
-    log.jobs_done([Ended("s", result, 1e9 + 100 * number) for number, result in enumerate(numbered(silent, 2))])
+    log.run_started(RunStarted("field", step_count=1))
+    log.step_started(StepStarted("s", "dppp", 2))
+    log.jobs_done(
+        [replace(job_end("s", result), time_s=1e9 + 100 * number) for number, result in enumerate(numbered(silent, 2))]
+    )
     lines = (tmp_path / "pipeline.log").read_text().splitlines()[-2:]
     assert [line[19:] for line in lines] == [
         f" INFO    node.node1.dppp.a.ms: s/00{number} exited with 0 after 1 min 5 s" for number in (0, 1)
@@ -295,7 +342,7 @@ def test_log_has_the_time_of_each_end(silent: JobResult, tmp_path: Path) -> None
 
 def test_soon_is_done_each_time_that_it_is_asked_for() -> None:
     is_done = threading.Event()
-    soon = Soon(is_done.set, 0.01)
+    soon = Debounce(is_done.set, 0.01)
     for _ in range(2):
         soon.ask()
         assert is_done.wait(LONG_S)
@@ -303,7 +350,7 @@ def test_soon_is_done_each_time_that_it_is_asked_for() -> None:
 
 
 def test_soon_is_once_for_all_who_ask() -> None:
-    soon = Soon(pytest.fail, LONG_S)
+    soon = Debounce(pytest.fail, LONG_S)
     soon.ask()
     timer = soon._timer
     soon.ask()
@@ -316,7 +363,7 @@ def test_soon_is_now_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -
         raise RuntimeError("can't start new thread")
 
     done: list[str] = []
-    soon = Soon(lambda: done.append("done"), LONG_S)
+    soon = Debounce(lambda: done.append("done"), LONG_S)
     monkeypatch.setattr(threading.Timer, "start", refuse)
     soon.ask()
     soon.ask()
@@ -324,7 +371,7 @@ def test_soon_is_now_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_soon_is_forgotten() -> None:
-    soon = Soon(pytest.fail, LONG_S)
+    soon = Debounce(pytest.fail, LONG_S)
     soon.stop()
     soon.ask()
     timer = soon._timer

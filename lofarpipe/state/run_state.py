@@ -1,14 +1,37 @@
-"""The picture of a run that the events of its journal give: what terminal, status, run.json and report show."""
+"""What the events of a journal say of a run: the one state that runs, resuming, status, run.json and report ask."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from lofarpipe.state.history import texts_of
+from lofarpipe.state.events import (
+    KINDS,
+    Event,
+    JobCleared,
+    JobDone,
+    JobForgotten,
+    JobSetAside,
+    JobSettled,
+    JobStarted,
+    Notice,
+    PluginDone,
+    PluginStarted,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepEvent,
+    StepFailed,
+    StepForgotten,
+    StepSkipped,
+    StepStarted,
+    Warned,
+    facts_of,
+    step_of,
+)
+from lofarpipe.state.work import Work
 
 # States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
 WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"
@@ -16,7 +39,7 @@ KILLED = "killed"  # of a run alone: it ended without a word
 PLUGIN = "plugin"
 KILLED_PROBLEM = "the run was killed; run again to resume"
 
-Event = Mapping[str, Any]
+Seen = TypeVar("Seen")
 
 
 @dataclass(slots=True)
@@ -39,6 +62,16 @@ class JobState:
     max_rss_mb: float | None = None  # 10^6 bytes
     exit_code: int | None = None
     problem: str = ""
+
+    def describe(self, event: JobStarted | JobDone) -> None:
+        """Take over what both events of a job say, as far as this one does."""
+        self.label = event.label or self.label
+        self.node = event.node or self.node
+        self.log = event.log or self.log
+        if event.start_s is not None:
+            self.start_s = event.start_s
+        if event.memory_gb is not None:
+            self.memory_gb = event.memory_gb
 
 
 @dataclass
@@ -132,17 +165,21 @@ class StepState:
 
 @dataclass
 class RunState:
-    """What is known of the last run of a journal.
+    """What is known of the last run of a journal, and of the work of all of them.
 
     Several runs may be in one journal; what an earlier one did stays done. Events that are not known, or lack what
     they should have, change as much as they can: an old journal gives a coarser picture, and never an error.
 
     Attributes
     ----------
-    facts: the event that began the run: job, parset, version, host, pid, executor, cores, memory_gb, gpus, argv.
+    facts: what the event that began the run says: job, parset, version, host, pid, executor, cores, memory_gb, gpus.
     run: the number of the run, from 1.
     ended: whether it said its last word; one that was killed does not.
+    work: which steps and jobs are done, with what.
     current: the steps of which it is known that what they wrote is of this run: it did them, or took them as done.
+    first_s: the earliest time of an event, of an earlier run too, s since 1970 UTC; None before the first one.
+    pauses: from the end of one run to the start of the next, s since 1970 UTC; after one that was killed is none.
+    lock: held by who changes the state while another thread looks.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -161,12 +198,16 @@ class RunState:
     signal: int | None = None  # that ended the run, where it could say so
 
     def __post_init__(self) -> None:
+        self.work = Work()
         self.current: set[str] = set()
+        self.first_s: float | None = None
+        self.pauses: list[tuple[float, float]] = []
+        self.lock = threading.Lock()
         self._written: dict[str, set[str]] = {}  # by each step, the last time
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> RunState:
-        """Return the picture that these events give."""
+        """Return the state that these events give."""
         state = cls()
         for event in events:
             state.apply(event)
@@ -183,11 +224,18 @@ class RunState:
 
     def apply(self, event: Event) -> None:
         """Take in one event."""
-        kind = event.get("event")
-        handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
-        self.last_s = _number(event, "time_s") or self.last_s
-        if handler is not None:
+        self.work.serial = max(self.work.serial + 1, event.serial)
+        if event.time_s is not None:
+            self.last_s = event.time_s
+            self.first_s = event.time_s if self.first_s is None else min(self.first_s, event.time_s)
+        handler = _HANDLERS.get(type(event))
+        if handler is not None and not (isinstance(event, StepEvent) and not event.is_named):
             handler(self, event)
+
+    def see(self, look: Callable[[RunState], Seen]) -> Seen:
+        """Return what ``look`` makes of the state, which does not change meanwhile: it has to be quick."""
+        with self.lock:
+            return look(self)
 
     def earlier_files(self) -> set[str]:
         """Return the files that steps wrote in earlier runs, and that no step of this one has: not to be shown as its.
@@ -227,25 +275,26 @@ class RunState:
         for step in self.steps.values():
             step.interrupt(self.last_s)
 
-    def _run_started(self, event: Event) -> None:
+    def _run_started(self, event: RunStarted) -> None:
+        if self.ended and not self.killed and self.ended_s is not None and event.time_s is not None:
+            self.pauses.append((self.ended_s, event.time_s))
         self._interrupt()
+        self.work.begin_run(event)
         self.warnings, self.notices, self.current = [], [], set()
         self.run += 1
-        self.facts = {key: value for key, value in event.items() if key not in ("event", "time_s")}
-        self.started_s, self.ended_s, self.signal = _number(event, "time_s"), None, None
+        self.facts = {key: value for key, value in facts_of(event).items() if value is not None}
+        self.started_s, self.ended_s, self.signal = event.time_s, None, None
         self.ended, self.ok, self.interrupted, self.killed, self.problem = False, False, False, False, ""
         for step in self.steps.values():
             if step.state in (FAILED, INTERRUPTED):
                 step.state = WAITING
             elif step.state == SKIPPED:
                 step.state = DONE
-        self._order(event.get("steps"))
+        if event.steps is not None:
+            self._order(event.steps)
 
-    def _order(self, names: object) -> None:
+    def _order(self, listed: Sequence[str]) -> None:
         """Follow the pipeline as it is now; steps that are not in it any more go."""
-        if not isinstance(names, list):
-            return
-        listed = list(map(str, names))
         kept = [step for step in self.steps.values() if step.name.partition("@")[0] in listed]
         for place, name in enumerate(listed):
             bases = [step.name.partition("@")[0] for step in kept]
@@ -254,204 +303,112 @@ class RunState:
                 kept.insert(max(before, default=-1) + 1, StepState(name))
         self.steps = {step.name: step for step in kept}
 
-    def _step_started(self, event: Event) -> None:
-        step = self._named(event)
-        step.leave(texts_of(event.get("left")))
-        step.begin_run(self.run)
-        self.current.discard(step.name)
-        step.state, step.problem = RUNNING, ""
-        step.type = _text(event, "type") or step.type
-        step.total, step.before = _integer(event, "jobs"), _integer(event, "done_before")
-        step.started_s, step.ended_s, step.ended_failed = _number(event, "time_s"), None, None
-
-    def _step_skipped(self, event: Event) -> None:
-        step = self._named(event)
-        step.state = SKIPPED
-        self.current.add(step.name)
-        step.total = _integer(event, "jobs") or step.total
-
-    def _step_done(self, event: Event) -> None:
-        step = self._named(event)
-        step.state, step.ended_s = DONE, _number(event, "time_s")
-        self.current.add(step.name)
-        written = {**_dictionary(event, "kept"), **_dictionary(event, "written")}
-        self._written[step.name] = {path for path, mark in written.items() if mark is not None}
-        step.total = _integer(event, "jobs") or step.total
-        step.ended_failed = _integer(event, "failed") if "failed" in event else None
-        if step.started_s is None and step.ended_s is not None:
-            step.started_s = step.ended_s - (_number(event, "duration_s") or 0.0)
-        if step.ended_failed:
-            self.warnings.append(skipped_text(step.name, step.ended_failed, step.total))
-
-    def _step_failed(self, event: Event) -> None:
-        step = self._named(event)
-        step.state, step.ended_s, step.problem = FAILED, _number(event, "time_s"), _text(event, "problem")
-
-    def _step_forgotten(self, event: Event) -> None:
-        self._named(event).state = WAITING
-
-    def _plugin_done(self, event: Event) -> None:
-        step = self._named(event)
-        step.begin_run(self.run)
-        self.current.add(step.name)
-        step.state, step.type, step.ended_s = DONE, PLUGIN, _number(event, "time_s")
-        step.started_s = None if step.ended_s is None else step.ended_s - (_number(event, "duration_s") or 0.0)
-
-    def _jobs_done_before(self, event: Event) -> None:
-        self._named(event).before = _integer(event, "jobs")
-
-    def _job_started(self, event: Event) -> None:
-        job = JobState(_job_name(event), run=self.run)
-        _describe(job, event)
-        job.pid, job.cores, job.gpus = _integer(event, "pid"), _whole(event, "cores"), _integer(event, "gpus")
-        self._named(event).begin_job(job)
-
-    def _job_done(self, event: Event) -> None:
-        name, step = _job_name(event), self._named(event)
-        job = step.jobs.get(name) or JobState(name)
-        _describe(job, event)
-        job.duration_s, job.cpu_s = _number(event, "duration_s"), _number(event, "cpu_s")
-        job.max_rss_mb, job.exit_code = _number(event, "max_rss_mb"), _whole(event, "exit_code")
-        job.problem = _text(event, "problem")
-        step.end_job(job, self.run, FAILED if job.problem or job.exit_code else DONE)
-
-    def _warning(self, event: Event) -> None:
-        self.warnings.append(_text(event, "text"))
-
-    def _notice(self, event: Event) -> None:
-        self.notices.append(_text(event, "text"))
-
-    def _run_ended(self, event: Event) -> None:
-        self.ended, self.ok = True, event.get("ok") is True
-        self.problem, self.signal = _text(event, "problem"), _whole(event, "signal")
-        self.ended_s = _number(event, "time_s")
+    def _run_ended(self, event: RunEnded) -> None:
+        self.work.end_run()
+        self.ended, self.ok = True, event.ok
+        self.problem, self.signal = event.problem or "", event.signal
+        self.ended_s = event.time_s
         self.interrupted = not self.ok and (self.signal is not None or self.problem.startswith("interrupted"))
         if not self.ok and not self.interrupted:
             for step in [step for step in self.steps.values() if step.state == RUNNING]:
                 step.state, step.ended_s, step.problem = FAILED, self.ended_s, self.problem
         self._interrupt()
 
-    def _named(self, event: Event) -> StepState:
-        name = event.get("step")
-        if type(name) is not str or not name:
-            name = _text(event, "job").rpartition("/")[0]
+    def _step_started(self, event: StepStarted) -> None:
+        self.work.begin_step(event)
+        step = self._named(event)
+        step.leave(event.left)
+        step.begin_run(self.run)
+        self.current.discard(step.name)
+        step.state, step.problem = RUNNING, ""
+        step.type = event.type or step.type
+        step.total, step.before = event.jobs, event.done_before
+        step.started_s, step.ended_s, step.ended_failed = event.time_s, None, None
+
+    def _step_skipped(self, event: StepSkipped) -> None:
+        step = self._named(event)
+        step.state = SKIPPED
+        self.current.add(step.name)
+        step.total = event.jobs or step.total
+
+    def _step_done(self, event: StepDone) -> None:
+        self.work.end_step(event)
+        step = self._named(event)
+        step.state, step.ended_s = DONE, event.time_s
+        self.current.add(step.name)
+        self._written[step.name] = {path for path, mark in event.all_written.items() if mark is not None}
+        step.total, step.ended_failed = event.jobs or step.total, event.failed
+        if step.started_s is None and step.ended_s is not None:
+            step.started_s = step.ended_s - (event.duration_s or 0.0)
+        if step.ended_failed:
+            self.warnings.append(skipped_text(step.name, step.ended_failed, step.total))
+
+    def _step_failed(self, event: StepFailed) -> None:
+        step = self._named(event)
+        step.state, step.ended_s, step.problem = FAILED, event.time_s, event.problem or ""
+
+    def _step_forgotten(self, event: StepForgotten) -> None:
+        self.work.forget_step(event)
+        self._named(event).state = WAITING
+
+    def _plugin_started(self, event: PluginStarted) -> None:
+        step = self._named(event)
+        step.begin_run(self.run)
+        step.state, step.type, step.problem = RUNNING, PLUGIN, ""
+        step.started_s, step.ended_s = event.time_s, None
+
+    def _plugin_done(self, event: PluginDone) -> None:
+        self.work.end_plugin(event)
+        step = self._named(event)
+        step.begin_run(self.run)
+        self.current.add(step.name)
+        step.state, step.type, step.ended_s = DONE, PLUGIN, event.time_s
+        step.started_s = None if step.ended_s is None else step.ended_s - (event.duration_s or 0.0)
+
+    def _job_started(self, event: JobStarted) -> None:
+        self.work.begin_job(event)
+        job = JobState(event.job, run=self.run)
+        job.describe(event)
+        job.pid, job.cores, job.gpus = event.pid or 0, event.cores, event.gpus or 0
+        self._named(event).begin_job(job)
+
+    def _job_done(self, event: JobDone) -> None:
+        self.work.end_job(event)
+        step = self._named(event)
+        job = step.jobs.get(event.job) or JobState(event.job)
+        job.describe(event)
+        job.duration_s, job.cpu_s, job.max_rss_mb = event.duration_s, event.cpu_s, event.max_rss_mb
+        job.exit_code, job.problem = event.exit_code, event.problem or ""
+        step.end_job(job, self.run, FAILED if job.problem or job.exit_code else DONE)
+
+    def _job_forgotten(self, event: JobForgotten) -> None:
+        self.work.forget_job(event)
+
+    def _job_set_aside(self, event: JobSetAside) -> None:
+        self.work.set_aside(event)
+
+    def _job_settled(self, event: JobSettled) -> None:
+        self.work.settle(event.job)
+
+    def _job_cleared(self, event: JobCleared) -> None:
+        self.work.clear(event.job)
+
+    def _warning(self, event: Warned) -> None:
+        self.warnings.append(event.text)
+
+    def _notice(self, event: Notice) -> None:
+        self.notices.append(event.text)
+
+    def _named(self, event: StepEvent) -> StepState:
+        name = event.step or step_of(getattr(event, "job", ""))
         return self.steps.get(name) or self.step(name)
+
+
+_HANDLERS: dict[type[Event], Callable[[RunState, Any], None]] = {
+    event: getattr(RunState, f"_{kind}") for kind, event in KINDS.items()
+}
 
 
 def skipped_text(step: str, failed: int, jobs: int) -> str:
     """Return the warning of a step that went on although jobs failed."""
     return f"{step}: {failed} of {jobs} job{'' if jobs == 1 else 's'} failed; their products are skipped from here on"
-
-
-def _job_name(event: Event) -> str:
-    return _text(event, "job") or "?"
-
-
-def _describe(job: JobState, event: Event) -> None:
-    """Take over what both events of a job say, as far as this one does."""
-    job.label = _text(event, "label") or job.label
-    job.node = _text(event, "node") or job.node
-    job.log = _text(event, "log") or job.log
-    start_s, memory_gb = _number(event, "start_s"), _number(event, "memory_gb")
-    if start_s is not None:
-        job.start_s = start_s
-    if memory_gb is not None:
-        job.memory_gb = memory_gb
-
-
-# These are most of the cost of an event: types are compared, as JSON gives no others.
-
-
-def _text(event: Event, key: str) -> str:
-    value = event.get(key)
-    return value if type(value) is str else ""
-
-
-def _dictionary(event: Event, key: str) -> dict[str, Any]:
-    value = event.get(key)
-    return value if type(value) is dict else {}
-
-
-def _number(event: Event, key: str) -> float | None:
-    value = event.get(key)
-    return value if type(value) is float else float(value) if type(value) is int else None
-
-
-def _whole(event: Event, key: str) -> int | None:
-    value = event.get(key)
-    return value if type(value) is int else int(value) if type(value) is float else None
-
-
-def _integer(event: Event, key: str) -> int:
-    return _whole(event, key) or 0
-
-
-_HANDLERS: dict[str, Callable[[RunState, Event], None]] = {
-    kind: getattr(RunState, f"_{kind}")
-    for kind in (
-        *("run_started", "run_ended", "step_started", "step_skipped", "step_done", "step_failed", "step_forgotten"),
-        *("plugin_done", "jobs_done_before", "job_started", "job_done", "warning", "notice"),
-    )
-}
-Seen = TypeVar("Seen")
-MOST_WAITING = 1000  # events
-
-
-class Picture:
-    """What the events of a journal say, made once for all who show or record it.
-
-    Events wait until somebody looks, or they are many: one after the other they cost half of what each does between
-    two jobs. They come from the thread that runs the pipeline; that thread may keep the `state`. Others `see` it.
-    """
-
-    def __init__(self) -> None:
-        self._state = RunState()
-        self._first_s: float | None = None
-        self._pauses: list[tuple[float, float]] = []
-        self._ended_s: float | None = None  # the last run, if it said so
-        self._waiting: deque[Event] = deque()  # its ends can be used by two threads
-        self._lock = threading.Lock()
-
-    @property
-    def state(self) -> RunState:
-        """The run as it is now."""
-        return self.see(lambda state: state)
-
-    @property
-    def first_s(self) -> float | None:
-        """The earliest time of an event, of an earlier run too, s since 1970 UTC; None before the first one."""
-        return self.see(lambda _: self._first_s)
-
-    @property
-    def pauses(self) -> list[tuple[float, float]]:
-        """From the end of one run to the start of the next one, s since 1970 UTC; after one that was killed is none."""
-        return self.see(lambda _: list(self._pauses))
-
-    def apply(self, event: Event) -> None:
-        """Take in an event as the journal has it."""
-        self._waiting.append(event)
-        if len(self._waiting) >= MOST_WAITING:
-            with self._lock:
-                self._catch_up()
-
-    def see(self, look: Callable[[RunState], Seen]) -> Seen:
-        """Return what ``look`` makes of the state, which does not change meanwhile: it has to be quick."""
-        with self._lock:
-            self._catch_up()
-            return look(self._state)
-
-    def _catch_up(self) -> None:
-        while self._waiting:
-            event = self._waiting.popleft()
-            self._state.apply(event)
-            time_s = event.get("time_s")
-            if isinstance(time_s, int | float):
-                self._note_time(event.get("event"), float(time_s))
-
-    def _note_time(self, kind: object, time_s: float) -> None:
-        if self._first_s is None or time_s < self._first_s:
-            self._first_s = time_s
-        if kind == "run_started" and self._ended_s is not None:
-            self._pauses.append((self._ended_s, time_s))
-        if kind in ("run_started", "run_ended"):
-            self._ended_s = time_s if kind == "run_ended" else None

@@ -1,27 +1,20 @@
-"""The facts of a run and its jobs, and results made of them again."""
+"""What is said of a run and of the end of a job, and results made of that again."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from lofarpipe.engine.crew import run_ended
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.journal_events import (
-    done_facts,
-    end_facts,
-    executor_name,
-    job_entry,
-    recorded_result,
-    start_facts,
-)
+from lofarpipe.engine.step_jobs import job_done, job_entry, recorded_result
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
-from lofarpipe.jobs import Interrupted, Job, JobResult, JobStart, Staged
-from lofarpipe.support.processes import start_ticks
+from lofarpipe.jobs import Interrupted, Job, JobResult, Staged, executor_name
+from lofarpipe.state.events import JobDone, encoded, facts_of, read_events
 
 
 @pytest.fixture
@@ -58,16 +51,8 @@ def test_entry_of_a_job_has_the_counters_of_loops(planned: PlannedJob) -> None:
     ],
 )
 def test_end_of_a_run_says_what_ended_it(error: BaseException, problem: str, number: int | None) -> None:
-    assert end_facts(error) == {"ok": False, "problem": problem, "signal": number}
-
-
-def test_start_says_where_a_job_is_and_what_it_has(planned: PlannedJob) -> None:
-    here = start_facts("average", planned.job, JobStart("average/007", os.uname().nodename, os.getpid(), 1e9 + 1 / 3))
-    assert here["ticks"] == start_ticks(os.getpid())
-    assert here["start_s"] == 1000000000.333
-    assert (here["cores"], here["memory_gb"], here["label"]) == (2, 4.0, "/data/a.ms")
-    assert (here["tempdir"], here["stage"]) == (planned.job.tempdir, planned.job.workdir / ".stage")
-    assert start_facts("average", planned.job, JobStart("average/007", "node042", 1, 1e9))["ticks"] is None
+    event = run_ended("field", error)
+    assert (event.ok, event.problem, event.signal, event.job) == (False, problem, number, "field")
 
 
 @pytest.mark.parametrize("returned", ['{"total": "3"}', None])
@@ -79,9 +64,10 @@ def test_result_comes_back_as_it_was(planned: PlannedJob, returned: str | None) 
         planned.result.write_text(returned)
     job = planned.job
     result = JobResult(job.name, 0, 1e9, 65.123, 60.5, 812.3, job.log, job.argv, label=job.label, memory_gb=4.0)
-    facts = json.loads(json.dumps(done_facts("average", planned, result, None), default=str))
+    (event,), _ = read_events(encoded(job_done("average", planned, result, None), 1).encode() + b"\n")
+    assert isinstance(event, JobDone)
     planned.result.parent.joinpath("007.result.json").write_text("of a later try")
-    again = recorded_result(planned, facts)
+    again = recorded_result(planned, event)
     assert (again.name, again.exit_code, again.ok) == ("average/007", 0, True)
     assert (again.duration_s, again.cpu_s, again.max_rss_mb) == (65.123, 60.5, 812.3)
     assert (again.log, again.argv, again.label, again.memory_gb) == (job.log, job.argv, "/data/a.ms", 4.0)
@@ -91,6 +77,6 @@ def test_result_comes_back_as_it_was(planned: PlannedJob, returned: str | None) 
 
 def test_failure_returns_nothing(planned: PlannedJob) -> None:
     result = JobResult("average/007", 1, 1e9, 1.0, 1.0, 1.0, planned.job.log, ("DP3",), is_lost=True)
-    facts = done_facts("average", planned, result, "lost with node042")
-    assert "returned" not in facts
-    assert (facts["problem"], facts["is_lost"]) == ("lost with node042", True)
+    event = job_done("average", planned, result, "lost with node042")
+    assert "returned" not in facts_of(event)
+    assert (event.problem, event.is_lost) == ("lost with node042", True)

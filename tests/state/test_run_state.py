@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
-from journal_events import began, ended, event, job_began, job_ended, run_began
-from lofarpipe.report.run_state import KILLED_PROBLEM, RunState
+from journal_events import as_event, began, ended, event, job_began, job_ended, run_began, state_of
+from lofarpipe.state.events import RunStarted
+from lofarpipe.state.journal import Stream
+from lofarpipe.state.run_state import KILLED_PROBLEM, RunState
 
 START = {"event": "run_started", "time_s": 100.0, "job": "field", "pid": 7, "steps": ["create", "average", "image"]}
 
@@ -33,7 +36,7 @@ def states(run: RunState) -> dict[str, str]:
 
 
 def test_run_in_the_middle() -> None:
-    run = RunState.from_events(WHOLE)
+    run = state_of(WHOLE)
     assert (run.state, run.run, run.started_s, run.last_s) == ("running", 1, 100.0, 112.5)
     assert run.facts == {"job": "field", "pid": 7, "steps": ["create", "average", "image"]}
     assert states(run) == {"create": "done", "average": "done", "image": "running"}
@@ -46,28 +49,28 @@ def test_run_in_the_middle() -> None:
 
 
 def test_step_without_failed_jobs_warns_of_nothing() -> None:
-    assert RunState.from_events([START, began("a", 101.0, 1), ended("a", 102.0, 1)]).warnings == []
+    assert state_of([START, began("a", 101.0, 1), ended("a", 102.0, 1)]).warnings == []
 
 
 def test_plugin_began_its_duration_before_its_end() -> None:
-    create = RunState.from_events(WHOLE).steps["create"]
+    create = state_of(WHOLE).steps["create"]
     assert (create.type, create.started_s, create.ended_s) == ("plugin", 100.5, 101.0)
 
 
 def test_job_has_what_both_its_events_said() -> None:
-    job = RunState.from_events(WHOLE).steps["average"].jobs["average/001"]
+    job = state_of(WHOLE).steps["average"].jobs["average/001"]
     assert (job.state, job.exit_code, job.problem) == ("failed", 1, "exited with 1 after 5.0 s")
     assert (job.node, job.pid, job.log, job.label, job.cores, job.memory_gb) == ("n1", 42, "/job/0.log", "a.ms", 2, 1.5)
     assert (job.start_s, job.duration_s, job.cpu_s, job.max_rss_mb) == (103.0, 5.0, 4.5, 80.0)
 
 
 def test_jobs_are_counted_as_they_begin_and_end_once_more() -> None:
-    run = RunState.from_events([START, began("a", 101.0, 3)])
+    run = state_of([START, began("a", 101.0, 3)])
     step = run.steps["a"]
 
     def counts(*events: dict[str, Any]) -> tuple[int, int, list[str]]:
         for one in events:
-            run.apply(one)
+            run.apply(as_event(one))
         return step.done, step.failed, [job.name for job in step.running]
 
     assert counts(job_began("a/000", 102.0), job_began("a/001", 102.0)) == (0, 0, ["a/000", "a/001"])
@@ -78,30 +81,30 @@ def test_jobs_are_counted_as_they_begin_and_end_once_more() -> None:
 
 
 def test_jobs_of_a_step_that_says_later_that_it_began_count() -> None:
-    run = RunState.from_events([START, job_began("a/000", 102.0), job_ended("a/000", 103.0), began("a", 104.0, 2)])
+    run = state_of([START, job_began("a/000", 102.0), job_ended("a/000", 103.0), began("a", 104.0, 2)])
     assert run.steps["a"].done == 1
 
 
 def test_steps_wait_in_their_order_before_they_begin() -> None:
-    assert states(RunState.from_events([START])) == {"create": "waiting", "average": "waiting", "image": "waiting"}
+    assert states(state_of([START])) == {"create": "waiting", "average": "waiting", "image": "waiting"}
     assert RunState().state == "waiting"
 
 
 def test_run_that_ended_well() -> None:
-    run = RunState.from_events([*WHOLE, ended("image", 120.0, 1), event("run_ended", 121.0, ok=True, signal=None)])
+    run = state_of([*WHOLE, ended("image", 120.0, 1), event("run_ended", 121.0, ok=True, signal=None)])
     assert (run.state, run.ok, run.ended, run.ended_s) == ("done", True, True, 121.0)
     assert run.steps["image"].done == 1
 
 
 def test_problem_ends_step_and_run() -> None:
     failed = event("step_failed", 119.0, step="image", problem="2 of 2 jobs failed")
-    run = RunState.from_events([*WHOLE, failed, event("run_ended", 121.0, ok=False, problem="it failed")])
+    run = state_of([*WHOLE, failed, event("run_ended", 121.0, ok=False, problem="it failed")])
     assert (run.state, run.problem) == ("failed", "it failed")
     assert (run.steps["image"].state, run.steps["image"].problem) == ("failed", "2 of 2 jobs failed")
 
 
 def test_old_journal_does_not_say_which_step_failed() -> None:
-    run = RunState.from_events([*WHOLE, event("run_ended", 121.0, ok=False, problem="step 'image': bad")])
+    run = state_of([*WHOLE, event("run_ended", 121.0, ok=False, problem="step 'image': bad")])
     assert (run.steps["image"].state, run.steps["image"].problem) == ("failed", "step 'image': bad")
 
 
@@ -109,34 +112,34 @@ def test_old_journal_does_not_say_which_step_failed() -> None:
     "facts", [{"problem": "interrupted by SIGTERM: all jobs were ended", "signal": None}, {"problem": "", "signal": 15}]
 )
 def test_interrupted_run(facts: dict[str, Any]) -> None:
-    run = RunState.from_events([*WHOLE, event("run_ended", 121.0, ok=False, **facts)])
+    run = state_of([*WHOLE, event("run_ended", 121.0, ok=False, **facts)])
     image = run.steps["image"]
     assert (image.state, image.jobs["image/000"].state, image.running) == ("interrupted", "interrupted", [])
     assert run.state == "interrupted"
 
 
 def test_killed_run_is_never_running() -> None:
-    run = RunState.from_events(WHOLE)
+    run = state_of(WHOLE)
     run.mark_killed()
     assert (run.state, run.problem, run.ended_s) == ("killed", KILLED_PROBLEM, 112.5)
     assert states(run)["image"] == "interrupted"
 
 
 def test_run_after_a_killed_one_lives() -> None:
-    run = RunState.from_events(WHOLE)
+    run = state_of(WHOLE)
     run.mark_killed()
-    run.apply(START)
+    run.apply(as_event(START))
     assert run.state == "running"
 
 
 def test_run_that_ended_was_not_killed() -> None:
-    run = RunState.from_events([*WHOLE, event("run_ended", 121.0, ok=True)])
+    run = state_of([*WHOLE, event("run_ended", 121.0, ok=True)])
     run.mark_killed()
     assert (run.state, run.problem) == ("done", "")
 
 
 def test_second_run_keeps_what_was_done() -> None:
-    run = RunState.from_events([*WHOLE, START | {"time_s": 200.0}])
+    run = state_of([*WHOLE, START | {"time_s": 200.0}])
     assert states(run) == {"create": "done", "average": "done", "image": "waiting"}
     assert (run.run, run.started_s, run.warnings, run.steps["average"].jobs.keys()) == (
         2,
@@ -144,37 +147,37 @@ def test_second_run_keeps_what_was_done() -> None:
         [],
         {"average/000", "average/001"},
     )
-    run.apply(event("step_skipped", 201.0, step="average", jobs=2))
+    run.apply(as_event(event("step_skipped", 201.0, step="average", jobs=2)))
     assert (states(run)["average"], run.steps["average"].done) == ("skipped", 1)
-    run.apply(START)
+    run.apply(as_event(START))
     assert states(run)["average"] == "done"
 
 
 def test_jobs_of_an_earlier_run_do_not_count_in_the_next() -> None:
-    run = RunState.from_events([*WHOLE, START, began("average", 201.0, 2)])
+    run = state_of([*WHOLE, START, began("average", 201.0, 2)])
     assert (run.steps["average"].done, run.steps["average"].failed) == (0, 0)
-    run.apply(event("jobs_done_before", 201.0, step="average", jobs=1))
-    run.apply(job_began("average/001", 202.0))
-    run.apply(job_ended("average/001", 207.0))
+    run.apply(as_event({**began("average", 201.0, 2), "done_before": 1}))
+    run.apply(as_event(job_began("average/001", 202.0)))
+    run.apply(as_event(job_ended("average/001", 207.0)))
     assert (run.steps["average"].done, run.steps["average"].failed) == (2, 0)
     assert run.steps["average"].jobs["average/000"].run == 1
 
 
 def test_lost_job_that_runs_again_counts_once() -> None:
     lost = job_ended("image/000", 115.0, 1, "lost with node n1")
-    run = RunState.from_events([*WHOLE, lost])
+    run = state_of([*WHOLE, lost])
     assert run.steps["image"].failed == 1
-    run.apply(job_began("image/000", 116.0))
+    run.apply(as_event(job_began("image/000", 116.0)))
     assert (run.steps["image"].failed, run.steps["image"].jobs["image/000"].problem) == (0, "")
 
 
 def test_step_that_left_the_pipeline_goes() -> None:
-    run = RunState.from_events([*WHOLE, START | {"steps": ["average", "new"]}])
+    run = state_of([*WHOLE, START | {"steps": ["average", "new"]}])
     assert states(run) == {"average": "done", "new": "waiting"}
 
 
 def test_forgotten_step_waits() -> None:
-    run = RunState.from_events([*WHOLE, event("step_forgotten", 130.0, step="average")])
+    run = state_of([*WHOLE, event("step_forgotten", 130.0, step="average")])
     assert states(run)["average"] == "waiting"
 
 
@@ -183,14 +186,14 @@ def test_iterations_take_the_place_of_the_step_of_a_loop() -> None:
     for turn in range(2):
         events += [began(f"{name}@{turn}", 1.0, 1) for name in ("clean", "mask")]
         events += [ended(f"{name}@{turn}", 2.0, 1) for name in ("clean", "mask")]
-    run = RunState.from_events(events)
+    run = state_of(events)
     assert list(run.steps) == ["clean@0", "mask@0", "clean@1", "mask@1", "after"]
-    run.apply({**START, "steps": ["clean", "mask", "after"]})  # as when it is resumed
+    run.apply(as_event({**START, "steps": ["clean", "mask", "after"]}))  # as when it is resumed
     assert list(run.steps) == ["clean@0", "mask@0", "clean@1", "mask@1", "after"]
 
 
 def test_old_journal_gives_a_coarser_picture() -> None:
-    run = RunState.from_events(
+    run = state_of(
         [
             event("run_started", 1.0, job="field"),
             event("step_started", 2.0, step="average", jobs=2, names=[]),
@@ -218,7 +221,7 @@ def test_old_journal_gives_a_coarser_picture() -> None:
     ],
 )
 def test_nothing_in_a_journal_is_an_error(odd: dict[str, Any]) -> None:
-    run = RunState.from_events([*WHOLE, odd, *WHOLE])
+    run = state_of([*WHOLE, odd, *WHOLE])
     assert run.steps["average"].done == 1
 
 
@@ -234,7 +237,7 @@ def test_jobs_that_a_step_has_not_any_more_are_not_shown() -> None:
         {**began("average", 111.0, 2), "left": ["average/000"], "done_before": 1},
         job_began("average/002", 112.0),
     ]
-    step = RunState.from_events([*first, *again]).steps["average"]
+    step = state_of([*first, *again]).steps["average"]
     assert list(step.jobs) == ["average/001", "average/002"]
     assert (step.total, step.done, step.failed) == (2, 1, 0)
     back = [
@@ -242,9 +245,9 @@ def test_jobs_that_a_step_has_not_any_more_are_not_shown() -> None:
         {**began("average", 121.0, 2), "left": ["average/002"], "done_before": 2},
         ended("average", 122.0, 2),
     ]
-    step = RunState.from_events(
-        [*first, *again, job_ended("average/002", 113.0), ended("average", 114.0, 2), *back]
-    ).steps["average"]
+    step = state_of([*first, *again, job_ended("average/002", 113.0), ended("average", 114.0, 2), *back]).steps[
+        "average"
+    ]
     assert list(step.jobs) == ["average/000", "average/001"]
     assert (step.done, step.state) == (2, "done")
 
@@ -257,7 +260,7 @@ def test_line_that_says_what_nobody_wrote_of_jobs(left: object) -> None:
         job_ended("average/000", 102.0),
         {**began("average", 103.0, 1), "left": left},
     ]
-    assert list(RunState.from_events(events).steps["average"].jobs) == ["average/000"]
+    assert list(state_of(events).steps["average"].jobs) == ["average/000"]
 
 
 def wrote(step: str, time_s: float, *paths: str, gone: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -268,18 +271,63 @@ def wrote(step: str, time_s: float, *paths: str, gone: tuple[str, ...] = ()) -> 
 def test_files_of_earlier_runs_are_those_that_no_step_of_this_one_wrote() -> None:
     first = [run_began(0, ["plan", "image", "list"]), wrote("plan", 1, "/plan"), wrote("image", 2, "/a", "/b")]
     first += [wrote("list", 3, "/list", "/a"), event("run_ended", 4, ok=True)]
-    assert RunState.from_events(first).earlier_files() == set()
+    assert state_of(first).earlier_files() == set()
     second = [*first, run_began(10, ["plan", "image"]), event("step_skipped", 11, step="plan", jobs=1)]
-    assert RunState.from_events(second).earlier_files() == {"/a", "/b", "/list"}
-    done = RunState.from_events([*second, wrote("image", 12, "/a", gone=("/b",))])
+    assert state_of(second).earlier_files() == {"/a", "/b", "/list"}
+    done = state_of([*second, wrote("image", 12, "/a", gone=("/b",))])
     assert done.earlier_files() == {"/list"}  # of a step that is not in the pipeline any more
     assert done.current == {"plan", "image"}
 
 
 def test_files_of_a_step_that_runs_again_are_of_an_earlier_run_until_it_is_done() -> None:
     events = [run_began(0, ["a"]), wrote("a", 1, "/a"), run_began(2, ["a"]), began("a", 3, 1)]
-    assert RunState.from_events(events).earlier_files() == {"/a"}
+    assert state_of(events).earlier_files() == {"/a"}
     events += [event("step_failed", 4, step="a", problem="no")]
-    assert RunState.from_events(events).earlier_files() == {"/a"}
+    assert state_of(events).earlier_files() == {"/a"}
     kept = {**ended("a", 5, 1), "kept": {"/a": "1@2"}, "written": {"/b": "1@2"}}
-    assert RunState.from_events([*events, kept]).earlier_files() == set()
+    assert state_of([*events, kept]).earlier_files() == set()
+
+
+def test_plugin_runs_until_it_returns_or_fails() -> None:
+    run = state_of([START, event("plugin_started", 101.0, step="create")])
+    create = run.steps["create"]
+    assert (create.state, create.type, create.started_s, create.run) == ("running", "plugin", 101.0, 1)
+    run.apply(as_event(event("step_failed", 102.0, step="create", problem="no files")))
+    assert (create.state, create.problem, create.ended_s) == ("failed", "no files", 102.0)
+
+
+def test_beginning_is_that_of_the_first_run() -> None:
+    run = RunState()
+    assert run.first_s is None
+    for facts in ({"event": "x"}, {"event": "run_ended", "time_s": "soon"}, {"event": "run_started", "time_s": 7}):
+        run.apply(as_event(facts))
+    run.apply(as_event({"event": "run_started", "time_s": 9.0}))
+    assert run.first_s == 7.0
+    run.apply(as_event({"event": "run_started", "time_s": 3.0}))  # the clock was set back
+    assert run.first_s == 3.0
+
+
+def test_pauses_are_between_runs_that_ended() -> None:
+    kinds = ("started", "ended", "started", "started", "ended", "ended", "started")  # the second one was killed
+    run = state_of([{"event": f"run_{kind}", "time_s": float(time_s)} for time_s, kind in enumerate(kinds)])
+    assert run.pauses == [(1.0, 2.0), (5.0, 6.0)]
+
+
+def test_nothing_changes_while_somebody_looks() -> None:
+    stream = Stream()
+    changed = threading.Event()
+
+    def change() -> None:
+        stream.emit(RunStarted("field"))
+        changed.set()
+
+    def look(state: RunState) -> int:
+        thread.start()
+        changed.wait(0.2)
+        return state.run
+
+    thread = threading.Thread(target=change)
+    assert stream.state.see(look) == 0
+    assert changed.wait(60)
+    thread.join()
+    assert stream.state.see(lambda state: state.run) == 1

@@ -1,0 +1,292 @@
+"""What the events of a journal say that is done: steps and jobs, with what, and how they left files and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lofarpipe.state.events import (
+    JobDone,
+    JobForgotten,
+    JobSetAside,
+    JobStarted,
+    PluginDone,
+    RunStarted,
+    Stamps,
+    StepDone,
+    StepEvent,
+    StepForgotten,
+    StepStarted,
+    step_of,
+)
+
+
+@dataclass(slots=True)
+class OpenJob:
+    """A job that began and did not end, or was lost."""
+
+    start: JobStarted
+    serial: int
+    boot: str | None  # of its run
+    executor: str | None
+    is_lost: bool = False
+    is_cleared: bool = False
+
+
+class Work:
+    """Which steps and jobs are done, with what, and the state in which files were left; `RunState` keeps it.
+
+    The order of the events decides, not their times: a clock may be set back.
+
+    Attributes
+    ----------
+    files: the stamp of each file that a step named or wrote, as the last of them left it; None: it was not there.
+    written: the same of the files that a step or a job changed.
+    written_at: the serial number of the event that says so.
+    maps: the text of each mapfile as the last step wrote it.
+    in_flux: what a step names that began and did not end, in journals that do not tell of jobs.
+    plugins: what each plugin returned the last time.
+    owners: file -> the job whose output it is.
+    aside: job -> its outputs of earlier runs, and what was made of them -> where they are until the job has ended.
+    superseded: those of these jobs that have succeeded since, so that these files go.
+    open_jobs: the jobs that did not end.
+    steps: the last event of each step (started, done or forgotten), in the order in which they began.
+    killed_runs: the runs that did not say that they ended; the run that asks may be the last of them.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, str | None] = {}
+        self.written: dict[str, str | None] = {}
+        self.written_at: dict[str, int] = {}
+        self._written_by: dict[str, str] = {}  # the step whose event says so
+        self.maps: dict[str, str] = {}
+        self.in_flux: dict[str, str] = {}
+        self.plugins: dict[str, dict[str, Any]] = {}
+        self.owners: dict[str, str] = {}
+        self.aside: dict[str, dict[str, str]] = {}
+        self.superseded: set[str] = set()
+        self.open_jobs: dict[str, OpenJob] = {}
+        self.steps: dict[str, StepEvent] = {}
+        self.killed_runs: list[RunStarted] = []
+        self.serial = 0  # of the last event
+        self._run = RunStarted(time_s=None)  # the last that began
+        self._set_aside_by: dict[str, str | None] = {}  # job -> executor
+        self._jobs: dict[str, dict[str, JobDone]] = {}  # step -> job -> its end
+        self._removed: dict[str, dict[str, int]] = {}  # step -> jobs that it has not any more -> since which event
+        self._written_since: dict[str, dict[str, int]] = {}  # file -> step that wrote it since then -> its last event
+        self._unsafe: dict[str, tuple[int, dict[str, Any]]] = {}  # step -> serial number of its start, what it said
+
+    # ---- what is done
+
+    def last_done(self, step: str) -> StepDone | None:
+        """Return the end of a step that is done; None if it is not."""
+        event = self.steps.get(step)
+        return event if isinstance(event, StepDone) else None
+
+    def last_job(self, job: str) -> JobDone | None:
+        """Return the end of a job that ended well; None if there is none."""
+        event = self.end_of(job)
+        return event if event is not None and event.problem is None else None
+
+    def end_of(self, job: str) -> JobDone | None:
+        """Return the end of a job, however it ended; None if it did not, or began again."""
+        end = self._jobs.get(step_of(job), {}).get(job)
+        return None if end is None or self._is_written_over(job, end) else end
+
+    def jobs_ended(self, step: str) -> list[JobDone]:
+        """Return the ends of the jobs of a step."""
+        removed = self._removed.get(step, {})
+        return [end for job, end in self._jobs.get(step, {}).items() if job not in removed]
+
+    def all_ended(self, step: str) -> list[JobDone]:
+        """Return the same, also of jobs that the step has not any more."""
+        return [end for job, end in self._jobs.get(step, {}).items() if not self._is_written_over(job, end)]
+
+    def known_jobs(self, step: str) -> dict[str, JobStarted | JobDone]:
+        """Return the start of each job of a step that is open, else its end; also of jobs that it has not any more."""
+        known: dict[str, JobStarted | JobDone] = {end.job: end for end in self.all_ended(step)}
+        return known | {job: opened.start for job, opened in self.open_jobs.items() if step_of(job) == step}
+
+    def left_aside(self) -> list[str]:
+        """Return the jobs for which a run that ended set files aside, and of which none can be running now."""
+        return [job for job in self.aside if job in self.superseded or self._set_aside_by[job] in ("local", None)]
+
+    def steps_made_of(self, step: str) -> set[str]:
+        """Return the steps that are done, and used what a step wrote, or what was made of it."""
+        found = {step}
+        depends = {name: event.depends.keys() for name, event in self.steps.items() if isinstance(event, StepDone)}
+        while more := {name for name, used in depends.items() if name not in found and used & found}:
+            found |= more
+        return found - {step}
+
+    def jobs_of(self, step: str) -> list[str]:
+        """Return the jobs of a step that began, or may have begun."""
+        return list({**self.known_jobs(step), **self.unsafe(step)[1]})
+
+    def unsafe(self, step: str) -> tuple[int, dict[str, Any]]:
+        """Return the serial number of the last start of a step, and the stamps of what its jobs were to change."""
+        return self._unsafe.get(step, (0, {}))
+
+    def steps_with_jobs(self) -> set[str]:
+        """Return the steps of which any job began."""
+        return {*self._jobs, *map(step_of, self.open_jobs)}
+
+    def is_in_flux(self, path: str, now: str | None, besides: str) -> bool:
+        """Whether that a file changed is the work of a job that began and did not end, and is of another step.
+
+        Such a job may have written it; that it has disappeared is only so if it was not there when the job began. What
+        another step made anew since then is not its work.
+        """
+        if self.in_flux.get(path, besides) != besides and now is not None:
+            return True
+        made_at, made_by = self.written_at.get(path, -1), self._written_by.get(path)
+        starts = [
+            opened.start.before
+            for job, opened in self.open_jobs.items()
+            if step_of(job) != besides and (opened.serial > made_at or step_of(job) == made_by)
+        ]
+        return any(path in before and (now is not None or before[path] is None) for before in starts)
+
+    # ---- events
+
+    def begin_run(self, event: RunStarted) -> None:
+        """Take in the start of a run."""
+        self._run = event
+        self.killed_runs.append(event)
+
+    def end_run(self) -> None:
+        """Take in that the last run said that it ended."""
+        self.killed_runs = self.killed_runs[:-1]
+
+    def begin_step(self, event: StepStarted) -> None:
+        """Take in the start of a step: it may have overwritten its outputs, and is not done any more."""
+        self.steps[event.step] = replace(event, serial=self.serial)
+        self.in_flux |= dict.fromkeys(event.names, event.step)
+        self.leave(event.step, event.left)
+        self._unsafe[event.step] = (self.serial, dict(event.unsafe))
+
+    def end_step(self, event: StepDone) -> None:
+        """Take in the end of a step."""
+        self.steps[event.step] = replace(event, serial=self.serial)
+        self._note_writer(event.step, event.written)
+        self._keep_files(event)
+        self.maps |= event.maps
+
+    def forget_step(self, event: StepForgotten) -> None:
+        """Take in that what a step did counts no more."""
+        step = event.step
+        if step in self.steps:
+            self.steps[step] = event
+        for kept in (self._jobs, self._removed, self._unsafe):
+            kept.pop(step, None)
+        self.open_jobs = {job: opened for job, opened in self.open_jobs.items() if step_of(job) != step}
+
+    def end_plugin(self, event: PluginDone) -> None:
+        """Take in what a plugin returned."""
+        self.plugins[event.step] = dict(event.outputs)
+
+    def begin_job(self, event: JobStarted) -> None:
+        """Take in the start of a job."""
+        self._jobs.get(step_of(event.job), {}).pop(event.job, None)
+        self.open_jobs[event.job] = OpenJob(event, self.serial, self._run.boot, self._run.executor)
+
+    def end_job(self, event: JobDone) -> None:
+        """Take in the end of a job."""
+        job, step = event.job, step_of(event.job)
+        self._jobs.setdefault(step, {})[job] = self._end_to_keep(event)
+        self._note_writer(step, event.written)
+        if event.problem is None and job in self.aside:
+            self.superseded.add(job)
+            for path in self.aside[job]:  # it is nobody's output any more
+                self.owners.pop(path, None)
+        self.owners |= dict.fromkeys(event.made, job)
+        if event.is_lost and job in self.open_jobs:  # it may have stopped anywhere
+            self.open_jobs[job].is_lost = True
+        else:
+            self.open_jobs.pop(job, None)
+            self._keep_files(event)
+
+    def _end_to_keep(self, event: JobDone) -> JobDone:
+        """Return the end of a job; of one of this run without what only the next run needs: of 10^5 jobs it is much."""
+        if event.result is None:
+            return event if event.serial == self.serial else replace(event, serial=self.serial)
+        return JobDone(
+            event.step,
+            event.job,
+            problem=event.problem,
+            is_lost=event.is_lost,
+            fingerprint=event.fingerprint,
+            written=event.written,
+            made=event.made,
+            time_s=event.time_s,
+            serial=self.serial,
+        )
+
+    def forget_job(self, event: JobForgotten) -> None:
+        """Take in that what a job did counts no more."""
+        step = step_of(event.job)
+        self.open_jobs.pop(event.job, None)
+        self._jobs.get(step, {}).pop(event.job, None)
+        self.unsafe(step)[1].pop(event.job, None)
+        self.steps[step] = StepForgotten(step, time_s=event.time_s)
+
+    def set_aside(self, event: JobSetAside) -> None:
+        """Take in where the files of earlier runs are while a job runs."""
+        self.aside.setdefault(event.job, {}).update(event.aside)
+        self._set_aside_by[event.job] = self._run.executor
+        self.superseded.discard(event.job)
+
+    def settle(self, job: str) -> None:
+        """Take in that these files are gone, or back."""
+        self.aside.pop(job, None)
+        self.superseded.discard(job)
+
+    def clear(self, job: str) -> None:
+        """Take in that what a job left that was cut off is cleared away."""
+        if job in self.open_jobs:
+            self.open_jobs[job].is_cleared = True
+
+    def leave(self, step: str, jobs: Iterable[str]) -> None:
+        """Note which jobs a step has not any more.
+
+        What they did is still good when the step has them again, unless somebody wrote over it meanwhile.
+        """
+        removed, before = dict.fromkeys(jobs, self.serial), self._removed.pop(step, {})
+        ends = self._jobs.get(step, {})
+        for job in [job for job in before if job not in removed]:
+            if job in ends and self._is_written_over(job, ends[job], before[job]):
+                del ends[job]
+        if removed:
+            self._removed[step] = {**removed, **{job: before[job] for job in removed if job in before}}
+
+    def _is_written_over(self, job: str, end: JobDone, since: int | None = None) -> bool:
+        """Whether what a job did was written over since its step had it not any more.
+
+        Of a job that its step has a later change of what it wrote is the work of what comes after it. Of these it is
+        another job that took their place.
+        """
+        step = step_of(job)
+        since = self._removed.get(step, {}).get(job) if since is None else since
+        if since is None:
+            return False
+        return any(
+            serial > since and (writer == step or path in end.written)
+            for path in {*end.files, *end.written}
+            for writer, serial in self._written_since.get(path, {}).items()
+        )
+
+    def _note_writer(self, step: str, paths: Collection[str]) -> None:
+        for path in paths if self._removed else ():
+            self._written_since.setdefault(path, {})[step] = self.serial
+
+    def _keep_files(self, event: StepDone | JobDone) -> None:
+        """Keep how a step or a job left files."""
+        written: Stamps = event.written
+        self.files |= {**event.files, **written}
+        self.written |= written
+        self.written_at |= dict.fromkeys(written, self.serial)
+        self._written_by |= dict.fromkeys(written, event.step)
+        if self.in_flux:
+            left = event.files.keys() | written.keys()
+            self.in_flux = {path: step for path, step in self.in_flux.items() if path not in left}
