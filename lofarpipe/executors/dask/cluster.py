@@ -174,7 +174,7 @@ def _local(options: DaskOptions, stack: ExitStack) -> Any:
         distributed.LocalCluster(
             n_workers=options.nodes,
             threads_per_worker=options.cores,
-            processes=True,
+            worker_class=_nanny(),
             host="127.0.0.1",
             resources=tokens(options.node),
             memory_limit=0,
@@ -182,6 +182,19 @@ def _local(options: DaskOptions, stack: ExitStack) -> Any:
             worker_dashboard_address=None,
         )
     )
+
+
+def _nanny() -> Any:
+    """Return Dask's nanny without its own PYTHONHASHSEED, which it puts into the environment of this process for good."""
+    import distributed
+
+    class Nanny(distributed.Nanny):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            for variables in (self.pre_spawn_env, self.env):
+                variables.pop("PYTHONHASHSEED", None)
+
+    return Nanny
 
 
 def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
