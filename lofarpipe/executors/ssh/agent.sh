@@ -1,13 +1,14 @@
 #!/bin/sh
 # What runs on a host. It starts jobs, and ends them all when nobody speaks to it any more. Only a POSIX shell, the
-# usual small programs and Linux's /proc are needed; the directory of the orders has to be there under its name.
+# usual small programs and Linux's /proc are needed. This text comes before all else on its standard input, as $text.
 #
-#   agent.sh agent TOKEN LIMIT_S GRACE_TENTHS ENV_FILE      one for a host, at the other end of ssh
-#   agent.sh guard TOKEN ORDER GRACE_TENTHS ENV_FILE SHELL RESET      one for a job, started by the agent
+#   agent TOKEN LIMIT_S GRACE_TENTHS ENV_FILE                     one for a host, at the other end of ssh
+#   guard TOKEN ORDER GRACE_TENTHS ENV_FILE SHELL RESET           one for a job, started by the agent
 #
-# The agent reads lines: "run ORDER", "end ORDER", "kill ORDER", "over", and empty ones, which say that somebody is
-# there. It says "TOKEN ready ...", "TOKEN began PID START_MS ORDER", "TOKEN done ORDER", "TOKEN refused REASON".
-# ORDER is <step>/<number>.<attempt>; ORDER.sh says what to run, ORDER.json has to be there as long as it is wanted.
+# The agent reads lines: "in DIRECTORY", where orders are, "run ORDER", "end ORDER", "kill ORDER", "over", and empty
+# ones, which say that somebody is there. It says "TOKEN ready NODE CORES KIB GPUS", "TOKEN placed", "TOKEN refused
+# REASON", "TOKEN began PID START_MS ORDER", "TOKEN done ORDER". ORDER is <step>/<number>.<attempt>; ORDER.sh says what
+# to run, ORDER.json has to be there as long as it is wanted.
 role=$1
 token=$2
 variable=LOFARPIPE_GUARDED_BY # in the environment of jobs: TOKEN-ATTEMPT tells theirs from all other processes
@@ -47,12 +48,8 @@ end_marked() {
 # ---- the agent
 
 agent() {
-  told_of=$(refusal)
-  if [ "$told_of" ]; then
-    say refused "$told_of"
-    printf 'over\n' >&4
-    return
-  fi
+  reason=$(refusal)
+  [ -z "$reason" ] || refuse "$reason"
   say ready "$(uname -n) $(cores) $(memory_kb) $(devices)"
   beater=
   set -- # "PID ORDER" of each job
@@ -66,8 +63,11 @@ agent() {
       done
       # Not here: a file server that does not answer must not keep us from listening.
       kill -s 0 "$beater" 2>/dev/null || { beat "$@" 3>&- 4>&- & beater=$!; } ;;
+    in\ *)
+      cd -- "$order" 2>/dev/null && [ -w . ] || refuse "$order is not there, or cannot be written"
+      say placed ;;
     run\ *)
-      "$shell" ssh/agent.sh guard "$token" "$order" "$grace" "$env_file" "$shell" "$reset" </dev/null 4>&- &
+      "$shell" -c "$text" "$0" guard "$token" "$order" "$grace" "$env_file" "$shell" "$reset" </dev/null 4>&- &
       set -- "$@" "$! $order" ;;
     end\ *) tell TERM "$@" ;;
     kill\ *) tell USR2 "$@" ;;
@@ -79,11 +79,16 @@ agent() {
 }
 
 refusal() {
-  for program in setsid timeout grep; do
-    command -v $program >/dev/null || echo "$program is not installed there"
+  for program in setsid timeout grep readlink; do
+    command -v $program >/dev/null || echo "$program is not installed"
   done
-  [ -w . ] || echo "$PWD cannot be written there"
-  [ -z "$env_file" ] || [ -r "$env_file" ] || echo "env_file $env_file cannot be read there"
+  [ -z "$env_file" ] || [ -r "$env_file" ] || echo "env_file $env_file is not there, or cannot be read"
+}
+
+refuse() {
+  say refused $1
+  printf 'over\n' >&4
+  exit
 }
 
 cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
@@ -266,7 +271,6 @@ hurry=
 case $role in
 agent)
   limit=$3 grace=$4 env_file=$5
-  cd "${0%/*}/.." || exit
   case $env_file in "~/"*) env_file=$HOME/${env_file#"~/"} ;; esac
   shell=$(command -v bash || command -v sh) # bash counts CPU time in ms, dash in 10 ms
   reset=$(env --default-signal true 2>/dev/null && echo --default-signal) # shells ignore some in the background

@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
-import importlib.resources
+import contextlib
+import json
+import os
+import shlex
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.signals import Cancellable
-from lofarpipe.executors.remote.order import BEAT_S, new_attempt
-from lofarpipe.executors.ssh.batch import SshBatch
+from lofarpipe.executors.local.process import NOT_WRITTEN, concluded, note, open_log, usage_text, write_end
+from lofarpipe.executors.local.signals import Cancellable, Watch
+from lofarpipe.executors.local.staging import make_directories, remove_directories
+from lofarpipe.executors.remote.lease import orders_of, read_claim, state_of, take_back
+from lofarpipe.executors.remote.order import (
+    BEAT_S,
+    Order,
+    discard,
+    new_attempt,
+    order_fingerprint,
+    order_path,
+    read_record,
+    withdraw,
+    write_order,
+)
+from lofarpipe.executors.slurm.client import portable_environment
 from lofarpipe.executors.ssh.host import LIMIT_S, TRIES, Host
-from lofarpipe.executors.ssh.options import SshOptions, is_here
-from lofarpipe.jobs import DoneCallback, Job, JobResult, Resources, StartCallback, ended_result
-from lofarpipe.support.utilities import write_atomically
+from lofarpipe.executors.ssh.options import SshOptions, is_here, walltime_s
+from lofarpipe.jobs import (
+    DoneCallback,
+    Job,
+    JobResult,
+    JobStart,
+    Resources,
+    StartCallback,
+    duration_text,
+    ended_result,
+    result_of,
+)
+from lofarpipe.programs.find import portable_variables
+from lofarpipe.programs.log_watch import Lookout
 
 GRACE_S = 30.0
-LOOK_S = 0.05  # while hosts are connected
-AGENT = "ssh/agent.sh"  # below the directory of the orders
+CONNECTING_S = 0.05  # between two looks at hosts that are being connected
+LOOK_S = 1.0  # at logs, time limits, hosts that are away
+LOG_LOOK_S = 3.0  # between two looks at the logs
+ANSWER_S = 15.0  # beyond the grace: an agent that has not ended its jobs by then is not waited for
+UNREACHED = os.EX_UNAVAILABLE
 
 
 class SshExecutor(Cancellable):
@@ -46,14 +79,13 @@ class SshExecutor(Cancellable):
         self.options = options
         self.orders = orders.absolute()
         self.grace_s = grace_s
-        self.token = new_attempt()
-        self.hosts = [Host(name, options, self.orders, self.token) for name in options.names()]
+        self.hosts = [Host(name, options, grace_s) for name in options.names()]
         self._told: set[str] = set()
         self._over = threading.Event()
         self._beats: threading.Thread | None = None
 
     def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - hosts are where they are
-        """Return the largest job that a host takes.
+        """Return the largest job that a host takes; nothing is written.
 
         Raises
         ------
@@ -82,22 +114,24 @@ class SshExecutor(Cancellable):
         if not jobs:
             return []
         with self._watched() as watch:
-            if any(host.size for host in self.hosts):
-                for host in self.hosts:
-                    host.try_again()  # without waiting for it
-            else:
+            try:
+                self.orders.mkdir(parents=True, exist_ok=True)
+            except OSError as err:
+                raise PipelineError(f"{self.orders}: cannot be made: {err.strerror}; check the directory") from err
+            is_first = not any(host.is_placed for host in self.hosts)
+            for host in self.hosts:
+                host.place(self.orders)
+            if is_first:
                 self._settle(watch.wait, self.must_end)
-            if not self.must_end():
-                self._refuse_impossible(jobs)
-            batch = SshBatch(self, jobs, on_done, on_start, watch)
+            self._refuse_impossible(jobs)
+            batch = _Batch(self, jobs, on_done, on_start, watch)
             batch.work()
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 
     def connect(self) -> None:
         """Connect the hosts that are not, and may be; tell of those that cannot be reached."""
-        command = ["/bin/sh", str(self.orders / AGENT), "agent", self.token, f"{LIMIT_S:.0f}"]
         for host in self.hosts:
-            host.connect([*command, str(round(10 * self.grace_s)), self.options.env_file])
+            host.connect()
             if host.is_down and host.name not in self._told:
                 self._told.add(host.name)
                 self.note(f"{unreachable(host)}; jobs that are not bound to it run on other hosts")
@@ -106,16 +140,29 @@ class SshExecutor(Cancellable):
             self._beats = threading.Thread(target=self._beat, daemon=True)
             self._beats.start()
 
+    def refuse_unusable(self) -> None:
+        """Refuse to go on with hosts that were reached, and cannot be used.
+
+        Raises
+        ------
+        PipelineError
+            If there are any.
+        """
+        refused = [f"[ssh]: host {host.name}: {host.refused}" for host in self.hosts if host.refused]
+        if refused:
+            raise PipelineError("\n".join(refused))
+
     def host_of(self, job: Job) -> Host | None:
         """Return the host that a job is bound to; None if any will do."""
-        if not job.at_host:
+        if not job.at_host or job.host == "":
             return None
-        names = [job.host, job.host.partition(".")[0]]
-        found = next((host for name in names for host in self.hosts if host.name == name), None)
-        if found is None and is_here(job.host):
+        if is_here(job.host):
             return next((host for host in self.hosts if host.is_here), None)
+        names = (job.host, job.host.partition(".")[0])
+        found = next((host for name in names for host in self.hosts if host.name == name), None)
         if found is None:
-            self.note(f"{job.host}, where data of {job.name} is, is none of the hosts; any of them takes such jobs")
+            step = job.name.rpartition("/")[0]
+            self.note(f"{job.host}, where data of {step} is, is none of the hosts; any of them takes its jobs")
         return found
 
     def _beat(self) -> None:
@@ -124,30 +171,23 @@ class SshExecutor(Cancellable):
                 host.send("")
 
     def _settle(self, wait: Callable[[float], object], must_end: Callable[[], bool]) -> None:
-        """Wait until it is known of each host whether jobs can run there; the first time, that is."""
-        self._write_agent()
-        while not must_end():
-            self.connect()
-            if all(host.is_settled for host in self.hosts):
-                break
-            wait(LOOK_S)
-            for host in self.hosts:
-                list(host.hear()) if not host.is_settled else None
-        refused = [f"[ssh]: host {host.name}: {host.refused}" for host in self.hosts if host.refused]
-        if refused:
-            raise PipelineError("\n".join(refused))
-        if all(host.is_down for host in self.hosts):
-            raise PipelineError("\n".join(f"[ssh]: {unreachable(host)}" for host in self.hosts))
+        """Wait until it is known of each host whether jobs can run there.
 
-    def _write_agent(self) -> None:
-        text = importlib.resources.files(__package__).joinpath("agent.sh").read_text(encoding="utf-8")
-        path = self.orders / AGENT
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                write_atomically(path, text)
-        except OSError as err:
-            raise PipelineError(f"{path}: cannot be written: {err.strerror}; check the directory") from err
+        Raises
+        ------
+        PipelineError
+            If none can be reached, or one cannot be used.
+        """
+        while not must_end() and not all(host.is_settled for host in self.hosts):
+            self.connect()
+            wait(CONNECTING_S)
+            for host in self.hosts:
+                list(host.hear())  # of jobs there is nothing to hear
+        self.connect()
+        self.refuse_unusable()
+        if all(host.is_down for host in self.hosts):
+            self.notices.clear()  # the same
+            raise PipelineError("\n".join(f"[ssh]: {unreachable(host)}" for host in self.hosts))
 
     def _refuse_impossible(self, jobs: Sequence[Job]) -> None:
         """Refuse what no host can ever take.
@@ -170,6 +210,344 @@ class SshExecutor(Cancellable):
                 f"{job.name}: needs {job.memory_gb or 0:g} GB of memory and {job.gpus} CUDA devices, and {where} has "
                 f"{has}; ask for less, or name larger hosts in [ssh]"
             )
+
+
+@dataclass
+class _Running:
+    """A job that a host was told to run."""
+
+    place: int  # among the jobs of the run
+    order: Order
+    host: Host
+    is_retry: bool
+    lookout: Lookout | None
+    began: float = 0.0  # monotonic clock, s; 0: not yet
+    stopped: str = ""  # why it was ended by us
+    lost_at: float = 0.0  # monotonic clock, s: since then its host says nothing
+    lost_because: str = ""
+
+
+class _Batch:
+    """The jobs of one ``run``."""
+
+    def __init__(
+        self,
+        owner: SshExecutor,
+        jobs: Sequence[Job],
+        on_done: DoneCallback | None,
+        on_start: StartCallback | None,
+        watch: Watch,
+    ) -> None:
+        self.results: dict[int, JobResult] = {}
+        self._owner = owner
+        self._jobs = jobs
+        self._on_done = on_done
+        self._on_start = on_start
+        self._watch = watch
+        self._waiting: dict[Host | None, deque[int]] = {}  # host that they are bound to -> places of jobs
+        self._lost: dict[int, list[Host]] = {}  # place of a job that did not begin -> hosts that were lost with it
+        self._running: dict[str, _Running] = {}  # by order
+        self._adrift: dict[str, _Running] = {}  # those whose host was lost
+        self._next_look = self._next_log = 0.0
+        self._is_ending = False
+
+    def work(self) -> None:
+        """Start, listen and collect until every job has a result, or an end was asked for."""
+        try:
+            self._take_earlier()
+            while (any(self._waiting.values()) or self._running or self._adrift) and not self._owner.must_end():
+                self._start_some()
+                self._wait(LOOK_S)
+                self._hear()
+                if time.monotonic() >= self._next_look:
+                    self._next_look = time.monotonic() + LOOK_S
+                    self._look()
+        finally:
+            self._end_all()
+
+    def _take_earlier(self) -> None:
+        """Take results that an engine before this one left, and wait for the end of what it left behind."""
+        earlier: dict[str, list[Order]] = {}
+        for order in orders_of(self._owner.orders, self._jobs):
+            earlier.setdefault(order.job.name, []).append(order)
+        for place, job in enumerate(self._jobs):
+            for order in earlier.get(job.name, ()):
+                result = take_back(order, self._watch.wait, self._owner.must_end)
+                if result and result.ok and order_fingerprint(order.job) == order_fingerprint(job):
+                    result = concluded(order.job, result, None, "")
+                    if result.ok and place not in self.results:
+                        self._finish(place, result)
+            if place not in self.results:
+                self._waiting.setdefault(self._owner.host_of(job), deque()).append(place)
+
+    # ---- starting
+
+    def _start_some(self) -> None:
+        """Start what fits, in the order of the jobs; only who waits for a host that is busy lets others pass."""
+        while not self._owner.must_end():
+            for place, bound in sorted(
+                ((queue[0], bound) for bound, queue in self._waiting.items() if queue), key=lambda head: head[0]
+            ):
+                free = [host for host in self._candidates(place, bound) if host.takes(self._jobs[place])]
+                if free:
+                    self._waiting[bound].popleft()
+                    self._start(place, max(free, key=lambda host: host.free_cores))
+                    break
+                if bound is None:
+                    return
+            else:
+                return
+
+    def _candidates(self, place: int, bound: Host | None) -> Sequence[Host]:
+        """Return the hosts where a job may go: not those that were lost with it, if there are others."""
+        if bound is not None:
+            return [bound]
+        others = [host for host in self._owner.hosts if host not in self._lost.get(place, ()) and not host.is_down]
+        return others or self._owner.hosts
+
+    def _start(self, place: int, host: Host, is_retry: bool = False) -> None:
+        job = self._jobs[place]
+        start_s = time.time()
+        try:
+            log = open_log(job, again=is_retry)
+            try:
+                note(log, f"host {host.name}")
+                make_directories(replace(job, tempdir=None))
+            except PipelineError as err:
+                os.write(log, os.fsencode(f"{err}\n"))
+                raise
+            finally:
+                os.close(log)
+        except PipelineError as err:
+            write_end(job.log, str(err))
+            self._finish(place, replace(result_of(job, NOT_WRITTEN, start_s), problem=str(err)))
+            return
+        attempt = new_attempt()
+        order = write_order(
+            job,
+            attempt,
+            order_path(self._owner.orders, job, attempt),
+            stale_s=2 * LIMIT_S + self._owner.grace_s,
+            grace_s=self._owner.grace_s,
+        )
+        name = str(order.path.with_suffix("").relative_to(self._owner.orders))
+        devices = host.admit(name, job)
+        self._running[name] = _Running(place, order, host, is_retry, Lookout.of(job))
+        cards = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
+        try:
+            order.script.write_text(script_text(order, host, self._owner.options, cards), errors="surrogateescape")
+        except OSError as err:
+            raise PipelineError(f"{job.name}: {order.script} cannot be written: {err.strerror}") from err
+        host.send(f"run {name}")
+
+    # ---- listening
+
+    def _wait(self, limit_s: float) -> None:
+        self._watch.wait(limit_s, [host.descriptor for host in self._owner.hosts if host.descriptor >= 0])
+
+    def _hear(self) -> None:
+        for host in self._owner.hosts:
+            for words in host.hear():
+                running = self._running.get(words[-1])
+                if words == ["lost"]:
+                    self._set_adrift(host)
+                elif running is not None and words[0] == "began":
+                    running.began = time.monotonic()
+                    if self._on_start is not None:
+                        start_s = int(words[2]) / 1000
+                        self._on_start(JobStart(running.order.job.name, host.node, int(words[1]), start_s))
+                elif running is not None:
+                    self._collect(words[-1], running)
+
+    def _set_adrift(self, host: Host) -> None:
+        """Note which jobs had a host that was lost: their guards end them, and say so by a record if they can."""
+        for name in list(host.jobs):
+            host.release(name)
+            running = self._running.pop(name)
+            running.lost_at, running.lost_because = time.monotonic(), f"lost with host {host.name}: {host.said}"
+            self._adrift[name] = running
+            if read_claim(running.order) is None:
+                withdraw(running.order)  # who just begins sees that, and ends
+
+    def _look(self) -> None:
+        """Look at what nobody says: logs, time limits, hosts that are away."""
+        now = time.monotonic()
+        reads_logs = now >= self._next_log
+        self._next_log = now + LOG_LOOK_S if reads_logs else self._next_log
+        for name, running in self._running.items():
+            if not running.began or running.stopped:
+                continue
+            limit_s = walltime_s(running.order.job.batch.get("walltime", "") or self._owner.options.walltime)
+            seen = running.lookout.look() if reads_logs and running.lookout else None
+            if now - running.began > limit_s:
+                seen = (
+                    f"it ran into its time limit of {duration_text(limit_s)}; raise walltime of the step, or in [ssh]"
+                )
+            if seen:
+                running.stopped = seen
+                self._note(running.order.job, f"stopped: {seen}")
+                running.host.send(f"end {name}")
+        self._look_adrift()
+        self._owner.connect()
+        self._owner.refuse_unusable()
+        self._fail_unreached()
+
+    def _look_adrift(self) -> None:
+        """Conclude jobs whose host was lost, and of which nothing can be alive any more."""
+        for name, running in list(self._adrift.items()):
+            state = state_of(running.order)
+            silent_s = time.monotonic() - running.lost_at
+            if state in ("done", "lost") or (state == "waiting" and silent_s > running.order.beat_s):
+                del self._adrift[name]
+                self._conclude(running)
+
+    def _fail_unreached(self) -> None:
+        """Fail jobs that no host will take: theirs is down, or all are."""
+        for bound, queue in self._waiting.items():
+            hosts = [bound] if bound else self._owner.hosts
+            while queue and all(host.is_down for host in hosts):
+                what = f"host {bound.name}, to which it is bound," if bound else "none of the hosts"
+                said = "; ".join(dict.fromkeys(f"{host.name}: {host.said}" for host in hosts))
+                reason = f"{what} {'cannot' if bound else 'can'} be reached, {TRIES} tries: {said}"
+                place = queue.popleft()
+                result = replace(ended_result(self._jobs[place]), exit_code=UNREACHED, problem=reason)
+                self._finish(place, result)
+
+    # ---- results
+
+    def _collect(self, name: str, running: _Running) -> None:
+        """Take the result of a job of which the agent says that it is over."""
+        del self._running[name]
+        running.host.release(name)
+        running.lost_because = f"lost on host {running.host.name}: its guard was killed"
+        self._conclude(running)
+
+    def _conclude(self, running: _Running) -> None:
+        order, place = running.order, running.place
+        job = order.job
+        record = read_record(order)
+        claim = read_claim(order)
+        if record is None and claim is None:
+            self._conclude_unbegun(running)
+            return
+        if record is None:
+            ended = ended_result(job, claim.start_s, claim.node) if claim else ended_result(job)
+            result = replace(ended, problem=running.lost_because, is_lost=True)
+        else:
+            result = self._judged(running, replace(record, memory_gb=job.memory_gb))
+        may_retry = not (running.is_retry or running.stopped or running.lost_at or self._is_ending)
+        if result.exit_code == -signal.SIGSEGV and may_retry:
+            discard(order)
+            self._start(place, running.host, is_retry=True)
+            return
+        remove_directories(replace(job, tempdir=None))
+        self._note(job, usage_text(result))
+        write_end(job.log, usage_text(result))
+        try:
+            self._finish(place, result)
+        finally:
+            discard(order)  # only now: whoever was told has written it down
+
+    def _conclude_unbegun(self, running: _Running) -> None:
+        """Let a job that did not begin wait for another host, or fail in the end."""
+        order, place = running.order, running.place
+        job = order.job
+        discard(order)
+        remove_directories(replace(job, tempdir=None))
+        lost = self._lost.setdefault(place, [])
+        lost.append(running.host)
+        if len(lost) < TRIES:
+            self._waiting.setdefault(self._owner.host_of(job), deque()).appendleft(place)
+        else:
+            problem = f"did not begin, {TRIES} tries; the last one was {running.lost_because}"
+            self._finish(place, replace(ended_result(job), exit_code=UNREACHED, problem=problem))
+
+    def _judged(self, running: _Running, record: JobResult) -> JobResult:
+        if record.is_lost or record.problem:
+            return record
+        return concluded(running.order.job, record, running.lookout, running.stopped)
+
+    def _finish(self, place: int, result: JobResult) -> None:
+        self.results[place] = result
+        if self._on_done is not None and not self._is_ending:
+            self._on_done(result)
+
+    def _note(self, job: Job, text: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk
+            log = os.open(job.log, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                note(log, text)
+            finally:
+                os.close(log)
+
+    # ---- the end
+
+    def _end_all(self) -> None:
+        """End what runs, and wait until all of it is dead; on the normal way there is nothing."""
+        if not (self._running or self._adrift):
+            return
+        self._is_ending = True
+        for name, running in self._running.items():
+            running.host.send(f"end {name}")
+        signals = len(self._watch.received)
+        deadline = time.monotonic() + self._owner.grace_s + ANSWER_S
+        while self._running and time.monotonic() < deadline:
+            if len(self._watch.received) > signals:
+                signals = len(self._watch.received)
+                for name, running in self._running.items():
+                    running.host.send(f"kill {name}")
+            self._wait(LOOK_S / 5)
+            self._hear()
+        for host in self._owner.hosts:  # an agent that does not answer
+            self._set_adrift(host)
+        while self._adrift and len(self._watch.received) == signals:
+            self._look_adrift()
+            self._wait(LOOK_S)
+        if self._adrift:
+            hosts = ", ".join(sorted({running.host.name for running in self._adrift.values()}))
+            raise PipelineError(
+                f"{len(self._adrift)} jobs may still run on {hosts}, which cannot be reached; they end by themselves "
+                f"within {duration_text(LIMIT_S + self._owner.grace_s)}, and the next run waits for that"
+            )
+
+
+def script_text(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
+    """Return what a guard reads: facts, the beginning of the record, and how the program is started.
+
+    Parameters
+    ----------
+    more: variables that the job has beside its own.
+    """
+    job = order.job
+    argv = job.staged.argv if job.staged else job.argv
+    result = {"name": job.name, "log": str(job.log), "argv": job.argv, "host": job.host, "label": job.label}
+    tempdir = str(job.tempdir) if job.tempdir else ""
+    facts = {
+        "attempt": order.attempt,
+        "record": json.dumps({"attempt": order.attempt, "result": result})[:-2] + ", ",
+        "log": str(job.log),
+        "workdir": str(job.workdir),
+        "tempdir": tempdir,
+        "no_workdir": json.dumps(f"working directory {job.workdir} is not there on host {host.name}"),
+        "no_tempdir": json.dumps(f"temporary directory {tempdir} cannot be made on host {host.name}"),
+    }
+    lines = [f"{name}={shlex.quote(text)}" for name, text in facts.items()]
+    alone, variables = _variables(job, host, options)
+    words = [f"{name}={text}" for name, text in {**variables, **more}.items()]
+    sourcing = """"$shell" -c '. "$0"; exec "$@"' "$env_file" """ if options.env_file else ""
+    if "=" in argv[0] and not sourcing:  # env would take it for a variable
+        sourcing = """"$shell" -c 'exec "$@"' sh """
+    start = f'exec setsid env $reset {"-i " if alone else ""}{shlex.join(words)} "$mark" {sourcing}{shlex.join(argv)}'
+    return "\n".join([*lines, f"program() {{ {start}; }}", ""])
+
+
+def _variables(job: Job, host: Host, options: SshOptions) -> tuple[bool, dict[str, str]]:
+    """Return whether a job has no variables but these, and these."""
+    if host.is_here:
+        return False, dict(job.env)
+    if options.environment == "host":
+        return False, portable_variables(job.env)
+    return True, {**portable_environment(os.environ), **job.env}
 
 
 def unreachable(host: Host) -> str:

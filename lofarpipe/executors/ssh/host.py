@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.resources
 import os
 import shlex
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
+from lofarpipe.executors.remote.order import new_attempt
 from lofarpipe.executors.ssh.options import SshOptions, is_here
 from lofarpipe.jobs import Job, Resources
 
@@ -33,105 +37,120 @@ class Host:
     ----------
     size: what it has; None while it is not connected.
     node: what it calls itself.
+    is_placed: whether its agent is where the orders are.
     refused: why nothing can run on it although it was reached; "" if it can.
     failures: tries to reach it since it was last connected.
     said: what the last of them came to.
+    jobs: those that run on it, by order.
     """
 
-    def __init__(self, name: str, options: SshOptions, orders: Path, token: str) -> None:
+    def __init__(self, name: str, options: SshOptions, grace_s: float) -> None:
         self.name = name
         self.is_here = is_here(name)
         self.size: Resources | None = None
-        self.node = ""
-        self.refused = ""
+        self.node = self.refused = self.said = ""
+        self.is_placed = False
         self.failures = 0
-        self.said = ""
+        self.jobs: dict[str, Job] = {}
         self._options = options
-        self._token = token
-        self._errors = orders / "ssh" / f"{token}.{name}.err"
+        self._token = ""  # of the connection: two hosts may be one machine
+        self._grace_s = grace_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._deadline = 0.0  # monotonic clock: for the answer of an agent, or of the next try
+        self._errors: IO[bytes] | None = None  # of ssh
+        self._deadline = 0.0  # monotonic clock, s: for the answer of an agent, or of the next try
         self._unread = b""
-        self._devices: list[str] = []
-        self.jobs: dict[str, Job] = {}  # that run on it, by order
+        self._orders: Path | None = None
+        self._devices: list[str] = []  # that no job has
         self._given: dict[str, list[str]] = {}
 
     # ---- the connection
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it is known if jobs can run here."""
-        return self.size is not None or bool(self.refused) or self.failures >= TRIES
-
-    @property
     def is_down(self) -> bool:
         """Whether it was tried to reach it, in vain."""
-        return self.size is None and self.is_settled
+        return self.size is None and self.failures >= TRIES
 
     @property
-    def descriptor(self) -> int | None:
-        """Where its agent speaks."""
-        return self._process.stdout.fileno() if self._process and self._process.stdout else None
+    def is_settled(self) -> bool:
+        """Whether it is known if jobs can run here."""
+        is_ready = self.size is not None and (self.is_placed or self._orders is None)
+        return is_ready or bool(self.refused) or self.is_down
 
-    def connect(self, agent: list[str]) -> None:
+    @property
+    def descriptor(self) -> int:
+        """Where its agent speaks; -1 if there is none."""
+        return self._process.stdout.fileno() if self._process and self._process.stdout else -1
+
+    def connect(self) -> None:
         """Start the agent, if it is time to; what became of that is heard later."""
-        if self._process is not None or self.is_settled or time.monotonic() < self._deadline:
+        if self._process is not None or self.refused or self.is_down or time.monotonic() < self._deadline:
             return
-        command = agent
+        self._token = new_attempt()
+        text = importlib.resources.files(__package__).joinpath("agent.sh").read_bytes()
+        reading = f'text=$(head -c {len(text)}) && eval "$text"'
+        facts = [self._token, f"{LIMIT_S:.0f}", str(round(10 * self._grace_s)), self._options.env_file]
+        command = ["/bin/sh", "-c", reading, "agent.sh", "agent", *facts]
         if not self.is_here:
             options = [word for option in SSH_OPTIONS for word in ("-o", option)]
-            command = ["ssh", "-T", *options, *self._options.extra, self.name, f"exec {shlex.join(agent)}"]
+            command = ["ssh", "-T", *options, *self._options.extra, self.name, f"exec {shlex.join(command)}"]
         self._deadline = time.monotonic() + READY_S
-        with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C in the terminal is for us
-            )
-        os.set_blocking(self._process.stdout.fileno(), False)  # type: ignore[union-attr]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the connection
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C in the terminal is for us
+        )
+        self._write(process, text)
+        self._process = process  # from now on others write as well
+        os.set_blocking(self.descriptor, False)
 
-    def try_again(self) -> None:
-        """Let a host that was not reached have one more chance."""
-        if self.is_down and not self.refused:
+    def place(self, orders: Path) -> None:
+        """Tell the agent where the orders are; let a host that was not reached have one more chance."""
+        if self.is_down:
             self.failures, self._deadline = TRIES - 1, 0.0
+        if self._orders is None:
+            self._orders = orders
+            self.send(f"in {orders}")
 
     def send(self, line: str) -> None:
         """Say a line to the agent; that it does not listen any more is heard otherwise."""
-        process = self._process
-        if process is not None and process.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):  # it ended, or was just closed
-                process.stdin.write(os.fsencode(f"{line}\n"))
+        if self._process is not None:
+            self._write(self._process, os.fsencode(f"{line}\n"))
+
+    def _write(self, process: subprocess.Popen[bytes], text: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):  # it ended, or was just closed
+            if process.stdin is not None:
+                process.stdin.write(text)
 
     def hear(self) -> Iterator[list[str]]:
         """Yield what the agent says of jobs, word by word, the order last; and ``["lost"]`` if the connection ended."""
         is_open = True
         while is_open and self._process and self._process.stdout:
-            try:
-                chunk = self._process.stdout.read(65536)
-            except OSError:  # not seen
-                chunk = b""
+            chunk = self._process.stdout.read(65536)
             if chunk is None:
                 break
             is_open = bool(chunk)
             *lines, self._unread = (self._unread + chunk).split(b"\n")
             for line in lines:
-                token, _, words = os.fsdecode(line).partition(" ")
+                token, _, said = os.fsdecode(line).partition(" ")
                 if token == self._token:  # not what a login prints
-                    yield from self._heard(words)
+                    yield from self._heard(said)
         is_late = self._process is not None and self.size is None and time.monotonic() > self._deadline
-        if self._process is not None and (not is_open or is_late):
+        if is_late or not is_open:
             was_ready = self.size is not None
-            self._fail()
+            self._fail("no answer" if is_late else "")
             if was_ready:
                 yield ["lost"]
 
-    def _heard(self, text: str) -> Iterator[list[str]]:
-        word, _, rest = text.partition(" ")
+    def _heard(self, said: str) -> Iterator[list[str]]:
+        word, _, rest = said.partition(" ")
         if word == "refused":
-            self.refused = rest
+            self.refused, self.is_placed = rest, False
+        elif word == "placed":
+            self.is_placed = True
         elif word == "ready":
             self.node, cores, memory_kib, gpus = rest.split()
             given = self._options
@@ -139,51 +158,47 @@ class Host:
             self.size = Resources(given.cores or int(cores), memory_gb, given.gpus or int(gpus))
             self._devices = [str(number) for number in range(self.size.gpus)]
             self.failures = 0
+            if self._orders is not None:
+                self.send(f"in {self._orders}")
         else:
-            yield text.split(maxsplit=3 if word == "began" else 1)
+            yield said.split(maxsplit=3 if word == "began" else 1)
 
-    def _fail(self) -> None:
+    def _fail(self, said: str) -> None:
+        """Note that there is no connection, and why."""
         if self._process is not None:
             self._process.terminate()
-        code = self._end()
-        try:
-            said = [line for line in self._errors.read_text(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            said = []
-        self.said = said[-1].strip() if said else f"its connection ended with exit code {code}"
+        code, errors = self._end()
+        self.said = said or (errors[-1] if errors else f"its connection ended with exit code {code}")
         self.failures += 1
-        self.size = None
         self._deadline = time.monotonic() + PAUSES_S[min(self.failures, len(PAUSES_S)) - 1]
 
     def close(self) -> None:
-        """End the agent; jobs that it still has are ended by it."""
-        self.send("over" if not self.jobs else "")
+        """Leave the host; jobs that its agent still has are ended by it."""
+        if not self.jobs:
+            self.send("over")
         self._end()
-        self.size, self.failures, self._deadline = None, 0, 0.0
-        self._errors.unlink(missing_ok=True)
+        self.failures, self._deadline = 0, 0.0
 
-    def _end(self) -> int:
-        process, self._process, self._unread = self._process, None, b""
-        if process is None:
-            return 0
+    def _end(self) -> tuple[int, list[str]]:
+        """End the connection; return the exit code, and the lines that ssh said."""
+        process, errors = self._process, self._errors
+        self._process, self._errors, self._unread = None, None, b""
+        self.size, self.is_placed = None, False
+        if process is None or errors is None:
+            return 0, []
         for stream in (process.stdin, process.stdout):
             if stream:
                 stream.close()
         try:
-            return process.wait(CLOSING_S)
+            code = process.wait(CLOSING_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait()
+            code = process.wait()
+        with errors:
+            errors.seek(0)
+            return code, [line.strip() for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
 
     # ---- what is free
-
-    def takes(self, job: Job) -> bool:
-        """Whether a job can start here now; one that wants more cores than there are has them all."""
-        if self.size is None or 0 < job.max_per_node <= len(self.jobs):
-            return False
-        memory_gb = self.size.memory_gb - sum(one.memory_gb or 0.0 for one in self.jobs.values())
-        fits = (job.memory_gb or 0.0) <= memory_gb + 1e-7 and job.gpus <= len(self._devices)
-        return fits and self._cores_of(job) <= self.free_cores
 
     @property
     def free_cores(self) -> int:
@@ -192,6 +207,15 @@ class Host:
 
     def _cores_of(self, job: Job) -> int:
         return max(1, min(job.cores, self.size.cores if self.size else 1))
+
+    def takes(self, job: Job) -> bool:
+        """Whether a job can start here now; one that wants more cores than there are has them all."""
+        if self.size is None or not self.is_placed or 0 < job.max_per_node <= len(self.jobs):
+            return False
+        memory_gb = self.size.memory_gb - sum(one.memory_gb or 0.0 for one in self.jobs.values())
+        # A hundred bytes of slack: sums of floats do not come back to exactly what they were.
+        fits = (job.memory_gb or 0.0) <= memory_gb + 1e-7 and job.gpus <= len(self._devices)
+        return fits and self._cores_of(job) <= self.free_cores
 
     def admit(self, order: str, job: Job) -> list[str]:
         """Note that a job is going to run here; return the CUDA devices that are its own until it ends."""
