@@ -335,7 +335,7 @@ class _Batch:
         self._running[name] = _Running(place, order, host, is_retry, Lookout.of(job))
         cards = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         try:
-            order.script.write_text(script_text(order, host, self._owner.options, cards), errors="surrogateescape")
+            order.script.write_text(guard_input(order, host, self._owner.options, cards), errors="surrogateescape")
         except OSError as err:
             raise PipelineError(f"{job.name}: {order.script} cannot be written: {err.strerror}") from err
         host.send(f"run {name}")
@@ -511,7 +511,7 @@ class _Batch:
             )
 
 
-def script_text(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
+def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
     """Return what a guard reads: facts, the beginning of the record, and how the program is started.
 
     Parameters
