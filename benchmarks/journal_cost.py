@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lofarpipe.config import Overrides, Settings, load_settings
+from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.run import Run
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.resources import detect_resources
@@ -119,7 +120,7 @@ class Site:
         gc.collect()
         began = time.process_time()
         with Journal(self.journal) as journal:
-            Run(self.pipeline, self.settings, executor, Stream(journal, reporters)).execute()
+            Run(Scope(self.pipeline, self.settings, executor, Stream(journal, reporters))).execute()
         return time.process_time() - began
 
     def forget_the_end(self, share: float) -> None:

@@ -242,6 +242,7 @@ def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, 
 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run what is not done yet."""
+    from lofarpipe.engine.kinds import Scope
     from lofarpipe.engine.run import Run
     from lofarpipe.errors import listed
     from lofarpipe.executors.factory import end_earlier, orders_directory
@@ -263,7 +264,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
         if options.translate:
             write_parset(pipeline, settings.job_directory)
         stream = Stream(journal, make_reporters(options, settings, pipeline, journal.state))
-        run = Run(pipeline, settings, executor, stream, signals)
+        run = Run(Scope(pipeline, settings, executor, stream, signals))
         return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
 
 
@@ -335,18 +336,19 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
     from lofarpipe.errors import PipelineError
     from lofarpipe.state.events import RunEnded
 
-    run.stream.emit(run_started(job_name, run.settings.job_directory, run.pipeline, run.executor))
+    stream, notices = run.scope.stream, run.scope.executor.notices
+    stream.emit(run_started(job_name, run.scope.settings.job_directory, run.scope.pipeline, run.scope.executor))
     try:
         for warning in warnings:
-            run.stream.warning(warning)
-        while run.executor.notices:
-            run.stream.notice(run.executor.notices.pop(0))
+            stream.warning(warning)
+        while notices:
+            stream.notice(notices.pop(0))
         run.execute()
     except BaseException as err:
         with contextlib.suppress(PipelineError, OSError):  # a full disk: what is told is what ended the run
-            run.stream.emit(run_ended(job_name, err))
+            stream.emit(run_ended(job_name, err))
         raise
-    run.stream.emit(RunEnded(True, job=job_name))
+    stream.emit(RunEnded(True, job=job_name))
     return 0
 
 

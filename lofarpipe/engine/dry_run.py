@@ -52,13 +52,9 @@ def dry_run(
     shown = Printout(Shadow(directory / "files"))
     foresight = Foresight(shown, Supposer(shown.shadow, state.work, directory / "jobs"), Awaited(settings.job_workdir))
     (directory / "files").mkdir()
+    stream = Stream(state=state, reporters=[Comments(shown)])
     Run(
-        pipeline,
-        settings,
-        executor,
-        Stream(state=state, reporters=[Comments(shown)]),
-        signals,
-        shown.shadow,
+        Scope(pipeline, settings, executor, stream, signals, shown.shadow),
         lambda scope, name: shown_kind(foresight, scope, name),
         lambda scope: PrintingCrew(shown, scope),
     ).execute()

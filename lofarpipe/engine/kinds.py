@@ -15,13 +15,13 @@ from lofarpipe.engine.step_jobs import Outputs, StepJobs
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Executor, Interrupted
 from lofarpipe.pipeline.control import is_true, loop_count, plugin_call
-from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.load import Pipeline, known_outputs
 from lofarpipe.pipeline.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.pipeline.references import Results, resolve
 from lofarpipe.pipeline.steps import BROKEN, Step, refreshed, with_counters
 from lofarpipe.state.events import PluginDone, PluginStarted
 from lofarpipe.state.journal import Stream
-from lofarpipe.state.uptodate import Ledger
+from lofarpipe.state.uptodate import FilesOnDisk, Ledger
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import write_atomically
 
@@ -42,11 +42,14 @@ class Scope:
     settings: Settings
     executor: Executor
     stream: Stream
-    ledger: Ledger
-    signals: Sequence[int]  # those that were received: whatever a plugin caught, they end the run
-    results: Results = field(default_factory=dict)
+    signals: Sequence[int] = ()  # those that were received: whatever a plugin caught, they end the run
+    disk: FilesOnDisk = field(default_factory=FilesOnDisk)
     loops: list[ActiveLoop] = field(default_factory=list)  # the innermost last
     counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.stream, self.settings, self.disk)
+        self.results = known_outputs(self.pipeline, self.settings)
 
     def entry(self, step: Step) -> str:
         """Return the name under which a step is journalled: inside loops with the counters."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from lofarpipe.config import Settings
 from lofarpipe.engine.crew import Crew, WorkingCrew
 from lofarpipe.engine.kinds import Kind, Scope, kind_of
 from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_text, job_keys
 from lofarpipe.errors import PipelineError
-from lofarpipe.jobs import Executor
-from lofarpipe.pipeline.load import Pipeline, known_outputs
 from lofarpipe.pipeline.references import Results
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.state.jobs import JobLedger
-from lofarpipe.state.journal import Stream
-from lofarpipe.state.uptodate import NEVER_DONE, FilesOnDisk, Ledger
+from lofarpipe.state.uptodate import NEVER_DONE
 
 
 @dataclass
@@ -40,18 +36,11 @@ class Run:
     A dry run is the same loop with another disk, other kinds, and a crew that prints.
     """
 
-    pipeline: Pipeline
-    settings: Settings
-    executor: Executor
-    stream: Stream
-    signals: Sequence[int] = ()  # those that were received: whatever a plugin caught, they end the run
-    disk: FilesOnDisk = field(default_factory=FilesOnDisk)
+    scope: Scope
     kind_of: Callable[[Scope, str], Kind[Any]] = kind_of
     crew_of: Callable[[Scope], Crew] = WorkingCrew
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.stream, self.settings, self.disk)
-        self.scope = Scope(self.pipeline, self.settings, self.executor, self.stream, self.ledger, self.signals)
         self.crew = self.crew_of(self.scope)
 
     def execute(self) -> Results:
@@ -64,9 +53,8 @@ class Run:
         Interrupted
             After a signal; no job is left alive.
         """
-        self.scope.results |= known_outputs(self.pipeline, self.settings)
         self.crew.arrive()
-        for step in self.pipeline.steps:
+        for step in self.scope.pipeline.steps:
             self._step(step)
         self.crew.leave()
         return self.scope.results
@@ -96,13 +84,13 @@ class Run:
             If one failed and that is not tolerated, or all of the step did.
         """
         entry = self.scope.entry(step)
-        reason = self.ledger.stale(entry, plan.identity, plan.error_tolerance)
+        reason = self.scope.ledger.stale(entry, plan.identity, plan.error_tolerance)
         if not reason:
             self.crew.pass_over(step, plan)
-            return self.ledger.take(entry)
+            return self.scope.ledger.take(entry)
         if reason != NEVER_DONE:
-            self.stream.notice(f"{step.name}: runs again: {reason}")
-        jobs = self._jobs(step, plan, JobLedger(self.ledger, entry))
+            self.scope.stream.notice(f"{step.name}: runs again: {reason}")
+        jobs = self._jobs(step, plan, JobLedger(self.scope.ledger, entry))
         self.crew.run(step, jobs)
         if jobs.failed and not plan.error_tolerance:
             raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.ended, jobs.failed))
@@ -117,4 +105,4 @@ class Run:
         numbers = ledger.numbers(job_keys(plan))
         if any(place != number for place, number in numbers.items()):
             plan = plan.numbered(numbers)
-        return StepJobs(step.name, plan, self.executor, ledger)
+        return StepJobs(step.name, plan, self.scope.executor, ledger)

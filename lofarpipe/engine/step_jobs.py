@@ -340,7 +340,7 @@ class StepJobs:
             again, reason = False, f"{reason}; it had begun to change {', '.join(changed)}, and is not run again"
         if again:
             result = replace(result, log=set_aside(result.log, tries))
-        end = replace(job_done(self.entry, planned, result, reason), attempt=tries, is_tried_again=again)
+        end = job_done(self.entry, planned, result, reason, tries, again)
         if reason is not None and not again:
             self.failed[result.name] = reason
         products = partial(self._products, planned)
@@ -393,7 +393,9 @@ def job_entry(entry: str, job: Job) -> str:
     return f"{entry}/{job.name.rpartition('/')[2]}"
 
 
-def job_done(entry: str, planned: PlannedJob, result: JobResult, problem: str | None) -> JobDone:
+def job_done(
+    entry: str, planned: PlannedJob, result: JobResult, problem: str | None, attempt: int = 1, again: bool = False
+) -> JobDone:
     """Return what is to be said of a job that ended, with what its script returned."""
     returned = text_of(str(planned.result)) if planned.result is not None and problem is None else None
     return JobDone(
@@ -410,9 +412,11 @@ def job_done(entry: str, planned: PlannedJob, result: JobResult, problem: str | 
         label=result.label,
         problem=problem,
         is_lost=result.is_lost,
+        attempt=attempt,
         made=list(result.outputs),
         returned=returned,
         result=result,
+        is_tried_again=again,
     )
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from journal_events import tell
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.engine import cleanup as module
-from lofarpipe.engine.cleanup import Leftovers
+from lofarpipe.engine import crew as module
+from lofarpipe.engine.crew import Leftovers
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.guardian import Guardian
 from lofarpipe.executors.local.process import session_members

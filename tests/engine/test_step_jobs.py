@@ -13,6 +13,7 @@ from copy_pipeline import CONFIG, journalled, list_step
 from idle_executor import IdleExecutor
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
+from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import end_line
@@ -180,7 +181,7 @@ def run_with(here: Path, executor: Lossy, *assignments: str) -> Listener:
     pipeline = load_pipeline(here / "run.parset", settings, list(assignments))
     listener = Listener()
     with Journal(settings.job_directory / "journal.jsonl") as journal:
-        Run(pipeline, settings, executor, Stream(journal, [listener])).execute()  # type: ignore[arg-type]
+        Run(Scope(pipeline, settings, executor, Stream(journal, [listener]))).execute()  # type: ignore[arg-type]
     return listener
 
 

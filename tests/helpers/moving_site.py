@@ -14,6 +14,7 @@ from idle_executor import IdleExecutor
 from journal_events import state_of, tell
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.engine.dry_run import dry_run
+from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import DoneCallback, Job, JobResult, JobStart, StartCallback
@@ -161,7 +162,7 @@ class MovingSite:
         """
         executor = executor or Pretended()
         with Journal(self.job / "journal.jsonl") as journal:
-            run = Run(self._pipeline(products), self.settings, executor, Stream(journal))  # type: ignore[arg-type]
+            run = Run(Scope(self._pipeline(products), self.settings, executor, Stream(journal)))  # type: ignore[arg-type]
             tell(journal, "run_started", job="run", steps=["list", "copy", "again", "mark", "gather", "join"])
             run.execute()
         return executor.started

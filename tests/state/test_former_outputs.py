@@ -273,7 +273,7 @@ _execute = Run.execute
 
 
 def _with(run: Run, executor: LocalExecutor) -> Any:
-    run.executor = executor
+    run.scope.executor = executor
     return _execute(run)
 
 
