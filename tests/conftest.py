@@ -3,8 +3,6 @@
 The environment variable LOFARPIPE_TEST_SETS names another folder of real sets; an empty one leaves the simulated.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """The rules of the house that no other tool checks: imports go down, nothing is evaluated, functions stay short."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

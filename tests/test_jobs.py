@@ -1,7 +1,5 @@
 """What jobs and results say of themselves."""
 
-from __future__ import annotations
-
 import resource
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """Which names are misspelt for sure, and which are alike on purpose."""
 
-from __future__ import annotations
-
 import pytest
 
 from lofarpipe.errors import LONGEST_NAME, is_slip, misspelt

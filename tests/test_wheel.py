@@ -1,7 +1,5 @@
 """The wheel carries the pipelines: an installed runner works from any directory."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The benchmark's own arithmetic: limits, the ring of sources, what is read from plan and quality."""
 
-from __future__ import annotations
-
 import math
 import sys
 

@@ -1,7 +1,5 @@
 """The files that the benchmark of reading writes, and the line that it prints of each."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """The benchmark of many sets, with few: it runs, and its arithmetic is right."""
 
-from __future__ import annotations
-
 import pytest
 
 from loading import load_script

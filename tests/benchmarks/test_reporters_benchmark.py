@@ -1,7 +1,5 @@
 """The benchmark of the reporters runs, and prints what they cost."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

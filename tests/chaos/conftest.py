@@ -1,7 +1,5 @@
 """A small observation, and what its image is when nothing goes wrong."""
 
-from __future__ import annotations
-
 import importlib.util
 import subprocess
 import sys

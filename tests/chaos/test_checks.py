@@ -1,7 +1,5 @@
 """The checks of these tests would find what they look for."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What befalls a job directory beside kills: a full disk, a damaged journal, a clock that was set, a lost product."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The image pipeline, killed at random moments and resumed, gives what it gives undisturbed, and leaves nothing."""
 
-from __future__ import annotations
-
 import os
 import random
 import subprocess

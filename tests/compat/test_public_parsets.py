@@ -1,7 +1,5 @@
 """What public parsets and plugins do, and the original engine lets them do."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """Public parsets and plugins, recorded on the original engine, where the recordings are there."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

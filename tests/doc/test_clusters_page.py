@@ -1,7 +1,5 @@
 """doc/clusters.md against the program: its examples are read without a finding, and every key is on the page."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the pages say is true: commands run, parsets load, scripts work, links lead somewhere."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import shutil

@@ -1,7 +1,5 @@
 """doc/add_a_step.md adds an instrument, a front end and an executor: each is put into a copy of the house, and runs."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """doc/parset.md and doc/migrating.md against the tables and the code that they describe."""
 
-from __future__ import annotations
-
 import inspect
 import re
 

@@ -1,7 +1,5 @@
 """Names for what a pipeline writes that belong to something else; each is one line of the check."""
 
-from __future__ import annotations
-
 import pytest
 
 from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings

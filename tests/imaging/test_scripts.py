@@ -1,7 +1,5 @@
 """Text to numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -3,8 +3,6 @@
 A run ends in one of two ways: it makes the image with all that belongs to it, or it is refused before the first job.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

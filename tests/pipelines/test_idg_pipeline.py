@@ -1,7 +1,5 @@
 """The image pipeline with a WSClean that has IDG and EveryBeam: the same fluxes on every route, and the same words."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from contextlib import ExitStack

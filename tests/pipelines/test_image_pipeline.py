@@ -1,7 +1,5 @@
 """The image pipeline on real data: eight stations and a minute, so it must run clean and make every product."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

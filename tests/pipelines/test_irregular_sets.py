@@ -1,7 +1,5 @@
 """The image pipeline on sets that DP3 refuses, or averages wrongly, as they are: the image is that of good ones."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

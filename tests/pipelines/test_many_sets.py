@@ -1,7 +1,5 @@
 """An observation of full size, but for its data: 244 subbands with long names at three times, 1024 open files."""
 
-from __future__ import annotations
-
 import json
 import resource
 import subprocess

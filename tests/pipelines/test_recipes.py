@@ -1,7 +1,5 @@
 """The recipes of doc/recipes.md work as they are written, on a small field."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """A job directory that was used before, with other options: every product is that of a fresh one."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """The image pipeline on a simulated field: fluxes, positions and noise against what is known to be true."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """DP3 and WSClean write under other names until they are complete; what they write is the same."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Delivery under other names."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every bad input of an imaging pipeline gives one clear line, all of them together, and nothing is made."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -1,7 +1,5 @@
 """What plugins say to a dry run: where they write, what they would give, where they look."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The script that compares: its table, its errors."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The script that copies a set for DP3."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

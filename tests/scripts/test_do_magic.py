@@ -1,7 +1,5 @@
 """The script that decides: on real data, by its command line, and on bad input."""
 
-from __future__ import annotations
-
 import ast
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The primary beam as a step and as a command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

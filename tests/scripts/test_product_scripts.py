@@ -1,7 +1,5 @@
 """The scripts that make products: called as the engine does, and from a shell."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

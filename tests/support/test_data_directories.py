@@ -1,7 +1,5 @@
 """The tables of EveryBeam and casacore, whatever the user has set, and however old they are."""
 
-from __future__ import annotations
-
 import ast
 import datetime
 import os

@@ -1,7 +1,5 @@
 """Names of files that are being written, and what becomes of those that nobody writes any more."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Lists of hosts in brackets."""
 
-from __future__ import annotations
-
 import pytest
 
 from lofarpipe.errors import PipelineError

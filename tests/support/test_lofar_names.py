@@ -1,7 +1,5 @@
 """What scripts import of ``lofar`` where no LOFAR is installed (doc/spec/lofarpipe.md, section 5.3)."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 

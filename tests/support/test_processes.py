@@ -1,7 +1,5 @@
 """A process is told from a later one with the same id."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

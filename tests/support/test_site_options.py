@@ -1,7 +1,5 @@
 """Sections of pipeline.cfg, and every mistake in them at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Everything that third-party code imports from the package (doc/spec/lofarpipe.md, section 5.3)."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import logging

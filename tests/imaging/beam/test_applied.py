@@ -1,7 +1,5 @@
 """Which beam the sets were corrected for: keywords as DP3 writes them, and what is left to be divided out."""
 
-from __future__ import annotations
-
 import math
 import shutil
 

@@ -1,7 +1,5 @@
 """Beam widths by formula."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

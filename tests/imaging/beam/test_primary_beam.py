@@ -1,7 +1,5 @@
 """The primary beam per output channel."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

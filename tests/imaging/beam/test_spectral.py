@@ -1,7 +1,5 @@
 """Beams over a band: by hand, with few channels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

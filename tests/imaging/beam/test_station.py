@@ -1,7 +1,5 @@
 """Station beams from EveryBeam on a grid."""
 
-from __future__ import annotations
-
 import builtins
 
 import everybeam

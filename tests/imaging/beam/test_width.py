@@ -1,7 +1,5 @@
 """Half-power widths of the array's beam."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

@@ -1,7 +1,5 @@
 """One tiny observation per session, made by the real DP3; and the script that makes it."""
 
-from __future__ import annotations
-
 import pytest
 
 from loading import load_script

@@ -1,7 +1,5 @@
 """The script: its command line, what it leaves, what it refuses, and what a failing program leaves."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Simulated sets as the programs see them: DP3 wrote the sky, EveryBeam reads the stations."""
 
-from __future__ import annotations
-
 import math
 
 import casacore.tables as ct

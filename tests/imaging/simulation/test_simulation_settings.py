@@ -1,7 +1,5 @@
 """The numbers of an observation, and those that are refused."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

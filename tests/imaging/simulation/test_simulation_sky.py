@@ -1,7 +1,5 @@
 """Sources: where they are, how far apart, how they are written."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Stations from lofarantpos against real measurement sets."""
 
-from __future__ import annotations
-
 import sys
 
 import casacore.tables as ct

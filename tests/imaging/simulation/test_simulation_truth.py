@@ -1,7 +1,5 @@
 """The truth survives being written, and what is not a truth is refused."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Baseline coordinates against those that LOFAR itself wrote."""
 
-from __future__ import annotations
-
 import casacore.tables as ct
 import numpy as np
 import pytest

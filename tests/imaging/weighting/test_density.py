@@ -1,7 +1,5 @@
 """Imaging weights from a sample of the time slots."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

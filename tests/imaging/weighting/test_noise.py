@@ -1,7 +1,5 @@
 """Expected noise, against tables by hand and against images of nothing but noise."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

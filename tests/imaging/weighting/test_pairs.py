@@ -1,7 +1,5 @@
 """Weights of station pairs, in stretches of time and frequency."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

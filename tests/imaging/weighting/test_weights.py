@@ -1,7 +1,5 @@
 """Imaging weights, by hand and against a plain loop."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,8 +1,6 @@
 """Modules under the names that they had in Python 2, and names that modules had."""
 
 # ruff: noqa: E501 - a source stands on one line
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Plugins of the Python 2 era load as they stand (doc/spec/lofarpipe.md, section 7.4)."""
 
-from __future__ import annotations
-
 import builtins
 import importlib
 import importlib.machinery

@@ -1,8 +1,6 @@
 """What a source of Python 2 does after its translation: every expected value is what Python 2.7.18 gave."""
 
 # ruff: noqa: E501 - a source stands on one line
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
