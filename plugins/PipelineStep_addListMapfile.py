@@ -6,13 +6,12 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.ms.names import expand_inputs
 from lofarpipe.pipeline.plugins import compare_names
-from lofarpipe.support.data_map import DataMap, DataMapError, DataProduct
+from lofarpipe.support.data_map import DataMap, DataMapError, DataProduct, save_map
 from lofarpipe.support.parset import split_list
-from lofarpipe.support.utilities import exists, files_of, is_file
+from lofarpipe.support.utilities import FLAGS, exists, files_of, flag_findings, is_file
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
-FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
 def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="False", check_ms_column="", **kwargs):
@@ -48,19 +47,16 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
     if check_ms_column:
         _refuse_without_column(paths, check_ms_column)
     names = split_list(hosts) or ["localhost"]
-    mapfile = Path(mapfile_dir) / filename
-    products = [DataProduct(names[i % len(names)], path, False) for i, path in enumerate(paths)]
-    DataMap(products).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(
+        [DataProduct(names[i % len(names)], path, False) for i, path in enumerate(paths)], mapfile_dir, filename
+    )
 
 
 def plugin_check(args, check_files_exist="False", **kwargs):
     """Return what can be said against the arguments before anything runs; others than these are passed over then."""
     known = {"check_files_exist", "check_ms_column", "filename", "files", "hosts", "mapfile_dir"}
     unknown = [f"plugin addListMapfile: {what}" for what in compare_names(set(kwargs), known, set(), False)]
-    if check_files_exist.upper() in FLAGS:
-        return unknown
-    return [*unknown, f"check_files_exist is '{check_files_exist}'; True or False is needed"]
+    return unknown + flag_findings("check_files_exist", check_files_exist)
 
 
 def plugin_looks_at(files, **kwargs):

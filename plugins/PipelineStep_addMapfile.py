@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.support.data_map import DataMap, DataProduct, products_of_parset
+from lofarpipe.support.data_map import DataMap, DataProduct, products_of_parset, save_map
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
@@ -32,9 +32,7 @@ def plugin_main(args, mapfile_dir, filename, **kwargs):
     products = make(kwargs)
     if not products and make is not empty:
         return {}
-    mapfile = Path(mapfile_dir) / filename
-    DataMap(products).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(products, mapfile_dir, filename)
 
 
 def plugin_check(args, **kwargs):

@@ -1,16 +1,11 @@
 """Map with one entry that holds all files, or one entry for each group or number of files."""
 
-from pathlib import Path
-
 from lofarpipe.errors import PipelineError
-from lofarpipe.support.data_map import DataMap, DataProduct
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.data_map import DataMap, DataProduct, save_map
+from lofarpipe.support.utilities import FLAGS, files_of, flag_findings
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
-
-
-FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
 def plugin_main(
@@ -64,14 +59,12 @@ def plugin_main(
         joined = _chunks([product for product in products if not product.skip], number)
     form = "[{}]".format if FLAGS[list_format.upper()] else str
     separator = "," if FLAGS[list_format.upper()] else " "
-    mapfile = Path(mapfile_dir) / filename
-    DataMap([_entry(group, form, separator) for group in joined if group]).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map([_entry(group, form, separator) for group in joined if group], mapfile_dir, filename)
 
 
 def plugin_check(args, list_format="True", **kwargs):
     """Return what can be said against the arguments before anything runs."""
-    return [] if list_format.upper() in FLAGS else [f"list_format is '{list_format}'; True or False is needed"]
+    return flag_findings("list_format", list_format)
 
 
 def _entry(products, form, separator):

@@ -6,13 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.data_map import DataMap, DataProduct, save_map
 from lofarpipe.support.parset import split_list
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.utilities import FLAGS, files_of, flag_findings
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
-FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
 def plugin_main(
@@ -42,15 +41,16 @@ def plugin_main(
     """
     source = _the_file(input_file, input_mapfile)
     names = [Path(name).absolute() for name in _names(output_files)]
-    _refuse(_problems(names) + _problem_with_flag(use_symlinks))
+    _refuse(_problems(names) + flag_findings("use_symlinks", use_symlinks))
     for place, name in enumerate(names):
         if _same_place(name, source):
             continue  # it is there already
         if place and FLAGS[use_symlinks.upper()]:
-            _link(name, names[0])
-        else:
-            _copy(source, name)
-    return _write_map(names or [source], hosts, Path(mapfile_dir) / filename)
+            advice = "use_symlinks = False makes copies"
+            _put(name, lambda unfinished: unfinished.symlink_to(names[0]), f"linked to {names[0]}", advice)
+        else:  # with its time: made again, it is the same file
+            _put(name, lambda unfinished: shutil.copy2(source, unfinished), f"copied from {source}", "is there space?")
+    return _write_map(names or [source], hosts, mapfile_dir, filename)
 
 
 def plugin_dry_run(
@@ -58,15 +58,14 @@ def plugin_dry_run(
 ):
     """Return what ``plugin_main`` gives, and copy nothing; the file need not be there yet."""
     names = [Path(name).absolute() for name in _names(output_files)]
-    _refuse(_problems(names) + _problem_with_flag(use_symlinks))
-    return _write_map(names or [_named_file(input_file, input_mapfile)], hosts, Path(mapfile_dir) / filename)
+    _refuse(_problems(names) + flag_findings("use_symlinks", use_symlinks))
+    return _write_map(names or [_named_file(input_file, input_mapfile)], hosts, mapfile_dir, filename)
 
 
-def _write_map(names, hosts, mapfile):
+def _write_map(names, hosts, mapfile_dir, filename):
     host_names = split_list(hosts) or ["localhost"]
     products = [DataProduct(host_names[i % len(host_names)], str(name), False) for i, name in enumerate(names)]
-    DataMap(products).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(products, mapfile_dir, filename)
 
 
 def plugin_check(args, output_files="", use_symlinks="True", input_file=None, input_mapfile=None, **kwargs):
@@ -74,7 +73,7 @@ def plugin_check(args, output_files="", use_symlinks="True", input_file=None, in
     names = [Path(name).absolute() for name in _names(output_files)]
     if input_file and input_mapfile:
         return ["input_file and input_mapfile are given; one of them names the file"]
-    return _problems_with_home(_names(output_files)) + _problems(names) + _problem_with_flag(use_symlinks)
+    return _problems_with_home(_names(output_files)) + _problems(names) + flag_findings("use_symlinks", use_symlinks)
 
 
 def _names(output_files):
@@ -84,12 +83,6 @@ def _names(output_files):
 def _refuse(problems):
     if problems:
         raise PipelineError("; ".join(problems))
-
-
-def _problem_with_flag(use_symlinks):
-    if use_symlinks.upper() in FLAGS:
-        return []
-    return [f"use_symlinks is '{use_symlinks}'; True or False is needed"]
 
 
 def _problems(names):
@@ -147,36 +140,15 @@ def _same_place(name, source):
     return name.parent.resolve() / name.name == source.parent.resolve() / source.name
 
 
-def _copy(source, name):
-    """Copy a file; it appears under its name only when complete."""
-    unfinished = _unfinished(name)
+def _put(name, make, verb, advice):
+    """Make a file or link; it appears under its name only when complete, in the place of an older one."""
+    unfinished = name.with_name(f".{name.name}.part")  # the next try replaces what a killed one left
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
         unfinished.unlink(missing_ok=True)  # a link would be followed
-        shutil.copy2(source, unfinished)  # with its time: made again, it is the same file
+        make(unfinished)
         unfinished.replace(name)
     except OSError as err:
-        raise PipelineError(f"{name}: cannot be copied from {source}: {err.strerror}; is there space?") from err
+        raise PipelineError(f"{name}: cannot be {verb}: {err.strerror}; {advice}") from err
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _link(name, target):
-    """Make a link; an older file or link of that name is replaced at once."""
-    unfinished = _unfinished(name)
-    try:
-        name.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)
-        unfinished.symlink_to(target)
-        unfinished.replace(name)
-    except OSError as err:
-        raise PipelineError(
-            f"{name}: cannot be linked to {target}: {err.strerror}; use_symlinks = False makes copies"
-        ) from err
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _unfinished(name):
-    """Return the name of a file until it is complete; the next try replaces what a killed one left."""
-    return name.with_name(f".{name.name}.part")

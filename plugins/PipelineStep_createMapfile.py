@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.support.data_map import DataMap, DataProduct, products_of_parset
+from lofarpipe.support.data_map import DataMap, DataProduct, products_of_parset, save_map
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
@@ -32,9 +32,7 @@ def plugin_main(args, mapfile_dir, filename, method="", **kwargs):
     products = make(kwargs)
     if not products:
         return {}
-    mapfile = Path(mapfile_dir) / filename
-    DataMap(products).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(products, mapfile_dir, filename)
 
 
 def plugin_check(args, method="", **kwargs):

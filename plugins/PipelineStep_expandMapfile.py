@@ -1,9 +1,7 @@
 """One product for all entries of another map: a step wants as many of each as it has jobs."""
 
-from pathlib import Path
-
 from lofarpipe.errors import PipelineError
-from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.data_map import DataMap, DataProduct, save_map
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
@@ -34,6 +32,4 @@ def plugin_main(args, mapfile_in, mapfile_dir, filename, mapfile_to_match="", ma
     if not products:
         raise PipelineError(f"{mapfile_in}: it is empty; a map with one entry is needed")
     expanded = [DataProduct(p.host, products[0].file, p.skip) for p in DataMap.load(matched).data]
-    mapfile = Path(mapfile_dir) / filename
-    DataMap(expanded).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(expanded, mapfile_dir, filename)

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.data_map import DataMap, save_map
+from lofarpipe.support.utilities import FLAGS, flag_findings
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
-FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}
 
 
 def plugin_main(
@@ -44,9 +44,7 @@ def plugin_main(
         _make(Path(target_dir))
     if not moved:
         return {}
-    mapfile = Path(mapfile_dir) / filename
-    moved.save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(moved, mapfile_dir, filename)
 
 
 def plugin_dry_run(args, **kwargs):
@@ -59,9 +57,7 @@ def plugin_dry_run(args, **kwargs):
 
 def plugin_check(args, make_target_dir="False", **kwargs):
     """Return what can be said against the arguments before anything runs."""
-    if make_target_dir.upper() in FLAGS:
-        return []
-    return [f"make_target_dir is '{make_target_dir}'; True or False is needed"]
+    return flag_findings("make_target_dir", make_target_dir)
 
 
 def _moved(file, target_dir, new_suffix, mapfile):

@@ -1,9 +1,7 @@
 """One product per group -> one entry per member of each group."""
 
-from pathlib import Path
-
 from lofarpipe.errors import PipelineError
-from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.data_map import DataMap, DataProduct, save_map
 from lofarpipe.support.utilities import files_of
 
 OUTPUTS = ("mapfile",)
@@ -38,6 +36,4 @@ def plugin_main(args, mapfile_in, mapfile_groups, mapfile_dir, filename, **kwarg
         for product, group in zip(products, groups, strict=True)
         for _ in files_of(group.file)
     ]
-    mapfile = Path(mapfile_dir) / filename
-    DataMap(repeated).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(repeated, mapfile_dir, filename)

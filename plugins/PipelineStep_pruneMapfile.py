@@ -1,8 +1,6 @@
 """A map without the entries that hold no file."""
 
-from pathlib import Path
-
-from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.data_map import DataMap, save_map
 
 OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
@@ -27,6 +25,4 @@ def plugin_main(args, mapfile_in, prune_str, mapfile_dir, filename, **kwargs):
     """
     start = prune_str.lower()
     kept = [product for product in DataMap.load(mapfile_in).data if not product.file.lower().startswith(start)]
-    mapfile = Path(mapfile_dir) / filename
-    DataMap(kept).save(str(mapfile))
-    return {"mapfile": str(mapfile)}
+    return save_map(kept, mapfile_dir, filename)

@@ -312,6 +312,13 @@ def _warn_deprecated(old: str, new: str) -> None:
     warnings.warn(f"{old} is deprecated; use {new}", DeprecationWarning, stacklevel=3)
 
 
+def save_map(products: Iterable[DataProduct], mapfile_dir: Filename, filename: str) -> dict[str, str]:
+    """Write the map that a plugin makes, and return its path as the output ``mapfile``."""
+    path = str(Path(mapfile_dir) / filename)
+    DataMap(products).save(path)
+    return {"mapfile": path}
+
+
 COMPONENT = "DataProducts"
 
 

@@ -27,6 +27,7 @@ _NAME = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.tmp")
 _UNPRINTABLE = r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 Filename = str | os.PathLike[str]
 izip_longest = itertools.zip_longest
+FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}  # what arguments of plugins may be, in capitals
 # What plugins import from here, and the modules that have it: they import this one, and most processes need neither.
 _ELSEWHERE = {
     **dict.fromkeys(("get_parset", "patch_parset"), "lofarpipe.support.parset"),
@@ -43,6 +44,11 @@ def __getattr__(name: str) -> Any:
 def create_directory(dirname: str | os.PathLike[str]) -> None:
     """Make a directory and those above it; nothing happens if it exists."""
     Path(dirname).mkdir(parents=True, exist_ok=True)
+
+
+def flag_findings(name: str, text: str) -> list[str]:
+    """Return what is wrong with an argument of a plugin that is True or False."""
+    return [] if text.upper() in FLAGS else [f"{name} is '{text}'; True or False is needed"]
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:

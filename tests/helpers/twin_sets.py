@@ -14,7 +14,7 @@ import casacore.tables as ct
 import numpy as np
 
 import beam_sky
-from lofarpipe.imaging.simulation import measurement_sets
+from lofarpipe.imaging.simulation import observation
 from lofarpipe.imaging.simulation.settings import MOST_STATIONS, ObservationSettings
 from lofarpipe.imaging.simulation.sky import draw_sources, skymodel_text
 from lofarpipe.imaging.simulation.stations import load_stations
@@ -72,8 +72,8 @@ MEERKAT_M = (5109271.497, 2006808.893, -3239130.736)
 def make_hba_twin(path: Path) -> Path:
     """Simulate the twin of tDDECal.MS: raw DATA, never calibrated, and four sources in Jy in foursources_DATA."""
     everywhere = load_stations(MOST_STATIONS, HBA.antenna_set)
-    planned = measurement_sets.plan_sets(HBA, [station for station in everywhere if station.name in BROKEN_TILES])
-    (made,) = measurement_sets.create_sets(planned, path.parent)
+    planned = observation.plan_sets(HBA, [station for station in everywhere if station.name in BROKEN_TILES])
+    (made,) = observation.create_sets(planned, path.parent)
     with ct.table(f"{made}/LOFAR_ANTENNA_FIELD", readonly=False, ack=False) as fields:
         for row, tiles in enumerate(BROKEN_TILES.values()):
             flags = fields.getcell("ELEMENT_FLAG", row)
@@ -82,8 +82,8 @@ def make_hba_twin(path: Path) -> Path:
     skymodel = path.with_suffix(".skymodel")
     sources = draw_sources(HBA.seed, HBA.nsources, PHASE_CENTRE_DEG, 4.6)
     skymodel.write_text(skymodel_text([replace(source, flux_jy=BRIGHTER * source.flux_jy) for source in sources]))
-    beam_sky.run(*measurement_sets.predict_argv(beam_sky.program("DP3.py"), made, skymodel, beam=True))
-    measurement_sets.add_noise(made, planned[0])
+    beam_sky.run(*observation.predict_argv(beam_sky.program("DP3.py"), made, skymodel, beam=True))
+    observation.add_noise(made, planned[0])
     with ct.table(str(made), ack=False) as table:
         cross = np.flatnonzero(table.getcol("ANTENNA1") != table.getcol("ANTENNA2"))
     keep_rows(str(made), list(cross))

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.beam.formula import SPEED_OF_LIGHT_M_S
-from lofarpipe.imaging.beam.station import WIDEST_HALF_WIDTH
+from lofarpipe.imaging.beam.station import SPEED_OF_LIGHT_M_S, WIDEST_HALF_WIDTH
 from lofarpipe.imaging.ms.measurement_set import SetMetadata, sample_visibilities
 from lofarpipe.imaging.ms.survey import SetSurvey
 from lofarpipe.imaging.plan.losses import AveragingWish, least_image_side

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lofarpipe.imaging.beam.formula import SPEED_OF_LIGHT_M_S, station_fwhm_deg, station_kind
+from lofarpipe.imaging.beam.station import SPEED_OF_LIGHT_M_S
+from lofarpipe.imaging.beam.width import station_fwhm_deg, station_kind
 from lofarpipe.imaging.ms.measurement_set import (
     SetMetadata,
     sample_set,

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.beam.station import SPEED_OF_LIGHT_M_S, BeamError
 from lofarpipe.imaging.ms.measurement_set import Sample, SetMetadata, sample_visibilities
-from lofarpipe.imaging.weighting.density import SampledTracks, sampled_briggs_weights
-from lofarpipe.imaging.weighting.weights import ImageWeighting
+from lofarpipe.imaging.weighting.weights import ImageWeighting, SampledTracks, sampled_briggs_weights
 
 Floats = NDArray[np.float64]
 

@@ -163,7 +163,7 @@ def _needs_python2(source: bytes) -> bool:
         return False
     import ast
 
-    from lofarpipe.support.python2.marks import is_of_python2
+    from lofarpipe.support.python2.translate import is_of_python2
 
     return is_of_python2(ast.parse(source))
 

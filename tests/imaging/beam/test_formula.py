@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.beam.formula import FormulaBeam, parallactic_angles_rad, station_fwhm_deg, station_kind
+from lofarpipe.imaging.beam.width import FormulaBeam, parallactic_angles_rad, station_fwhm_deg, station_kind
 
 HALF_PI = math.pi / 2
 

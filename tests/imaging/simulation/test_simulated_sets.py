@@ -8,7 +8,7 @@ import pytest
 
 from lofarpipe.imaging.beam.station import StationBeams, equal_pair_weights, make_grid
 from lofarpipe.imaging.ms.measurement_set import read_metadata
-from lofarpipe.imaging.simulation.measurement_sets import predict_argv
+from lofarpipe.imaging.simulation.observation import predict_argv
 from lofarpipe.imaging.simulation.sky import read_truth
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0

@@ -5,9 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.weighting import density as uv_density
-from lofarpipe.imaging.weighting.density import SampledTracks, UvGrid, sampled_briggs_weights
-from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights
+from lofarpipe.imaging.weighting import weights as uv_density
+from lofarpipe.imaging.weighting.weights import (
+    ImageWeighting,
+    SampledTracks,
+    UvGrid,
+    briggs_weights,
+    sampled_briggs_weights,
+)
 from small_sets import SetShape, antenna_xyz_m, pairs, uvw_at
 
 SHAPE = SetShape(nantennas=24, ntimes=180, timestep_s=20.0, nchan=10)

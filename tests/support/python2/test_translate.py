@@ -9,7 +9,7 @@ import pytest
 
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.python2.loader import HINTS, load_module, take_notices
-from lofarpipe.support.python2.marks import ATTRIBUTES, CALLED, METHODS, MODULES, NAMES
+from lofarpipe.support.python2.translate import ATTRIBUTES, CALLED, METHODS, MODULES, NAMES
 
 PYTHON2 = "print 'old'\n"
 
