@@ -153,7 +153,7 @@ PROGRAM_NAMES = re.compile("wsclean|dp3|dppp", re.IGNORECASE)
 NAMES_ALLOWED = {
     ("archive/software.py", "dp3"),  # a Python package of that name
     ("imaging/ms/names.py", ".average_dpppconcat"),  # the end of a file name that has to stay
-    ("imaging/simulation/measurement_sets.py", "dp3"),  # the path of the program that the caller hands over
+    ("imaging/simulation/observation.py", "dp3"),  # the path of the program that the caller hands over
     ("imaging/simulation/observation.py", "dp3"),  # the same
 }
 
