@@ -257,7 +257,7 @@ class Broken(Kind[Step]):
         raise PipelineError(step.problem)
 
 
-class Unknown(Kind[Step]):
+class UnknownKind(Kind[Step]):
     """A kind that does not exist; a lenient run goes on."""
 
     def plan(self, step: Step, results: Results) -> Step:
@@ -279,7 +279,7 @@ KINDS: Mapping[str, type[Kind[Any]]] = {
 
 def kind_of(scope: Scope, name: str) -> Kind[Any]:
     """Return the kind of a step by its name."""
-    return KINDS.get(name, Unknown)(scope)
+    return KINDS.get(name, UnknownKind)(scope)
 
 
 def plain(outputs: Mapping[object, object]) -> Outputs:

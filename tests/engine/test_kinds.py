@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.engine.kinds import Broken, Feedback, Loop, Plugin, Recipe, SubPipeline, Unknown, kind_of, plain
+from lofarpipe.engine.kinds import Broken, Feedback, Loop, Plugin, Recipe, SubPipeline, UnknownKind, kind_of, plain
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Interrupted
 from lofarpipe.pipeline.steps import BROKEN
@@ -20,7 +20,7 @@ PLUGIN = "def plugin_main(args, **kwargs):\n    {body}\n"
     ("name", "kind"),
     [
         *(("recipe", Recipe), ("plugin", Plugin), ("feedback", Feedback), ("loop", Loop), ("pipeline", SubPipeline)),
-        *((BROKEN, Broken), ("dance", Unknown)),
+        *((BROKEN, Broken), ("dance", UnknownKind)),
     ],
 )
 def test_kind_is_found_by_its_name(tmp_path: Path, name: str, kind: type) -> None:
@@ -32,7 +32,7 @@ def test_kind_is_found_by_its_name(tmp_path: Path, name: str, kind: type) -> Non
 def test_step_of_no_known_kind_is_warned_of(tmp_path: Path) -> None:
     heard = Listener()
     step, scope = made_step("a", "dance"), made_scope(tmp_path, reporters=[heard])
-    assert Unknown(scope).finish(Unknown(scope).plan(step, {}), None) == {}
+    assert UnknownKind(scope).finish(UnknownKind(scope).plan(step, {}), None) == {}
     assert heard.texts("warning") == ["step 'a': kind 'dance' is not known; nothing was done"]
 
 

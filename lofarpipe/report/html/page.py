@@ -111,7 +111,7 @@ def page(job_directory: Path, state: RunState | None = None, record: Mapping[str
     PipelineError
         If the directory has no journal.
     """
-    return rendered(facts(job_directory, state or read_state(job_directory), record))
+    return rendered(facts(job_directory, state or read_page_state(job_directory), record))
 
 
 def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None
     }
 
 
-def read_state(job_directory: Path) -> RunState:
+def read_page_state(job_directory: Path) -> RunState:
     """Return what the journal of a job directory says.
 
     Raises
