@@ -185,16 +185,15 @@ def _local(options: DaskOptions, stack: ExitStack) -> Any:
 
 
 def _nanny() -> Any:
-    """Return Dask's nanny without its own PYTHONHASHSEED, which it puts into the environment of this process for good."""
-    import distributed
+    """Return Dask's nanny without its PYTHONHASHSEED, which it would put into the environment of this process."""
+    from distributed import Nanny
 
-    class Nanny(distributed.Nanny):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            for variables in (self.pre_spawn_env, self.env):
-                variables.pop("PYTHONHASHSEED", None)
+    def begin(self: Any, *args: Any, **kwargs: Any) -> None:
+        Nanny.__init__(self, *args, **kwargs)
+        for variables in (self.pre_spawn_env, self.env):
+            variables.pop("PYTHONHASHSEED", None)
 
-    return Nanny
+    return type("Nanny", (Nanny,), {"__init__": begin})
 
 
 def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
