@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lofarpipe import __version__
-from lofarpipe.engine.disk_check import refuse_without_room
-from lofarpipe.engine.job_builder import PlannedJob
+from lofarpipe.engine.job_builder import PlannedJob, refuse_without_room
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, StepJobs, write_job_files
 from lofarpipe.errors import PipelineError

@@ -15,8 +15,7 @@ from lofarpipe.engine.crew import notices_of
 from lofarpipe.engine.foresight import Foresight, NotKnown, Printout, shown_kind
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.kinds import Scope
-from lofarpipe.engine.overlay import Awaited, Shadow
-from lofarpipe.engine.prediction import Supposer, call_of
+from lofarpipe.engine.prediction import Awaited, Shadow, Supposer, call_of
 from lofarpipe.engine.run import Run
 from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_commands
 from lofarpipe.errors import PipelineError

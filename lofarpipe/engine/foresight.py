@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.kinds import Broken, Feedback, Kind, Loop, Recipe, Scope, SubPipeline, plain
-from lofarpipe.engine.overlay import PLACEHOLDER, Awaited, Shadow, named_by_job
-from lofarpipe.engine.prediction import Supposer, call_of, feedback_outputs
+from lofarpipe.engine.prediction import PLACEHOLDER, Awaited, Shadow, Supposer, call_of, feedback_outputs, named_by_job
 from lofarpipe.engine.recipe import RecipePlan
 from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_entry
 from lofarpipe.errors import PipelineError
-from lofarpipe.jobs import JobResult
 from lofarpipe.pipeline.control import loop_count, plugin_call
 from lofarpipe.pipeline.plugins import STEP_PREFIX, declared, find_plugin, load, run_plugin
 from lofarpipe.pipeline.references import Results, references, resolve_known
@@ -61,33 +59,13 @@ class OverlaidPlan:
         """Return one over a plan that names files where they are."""
         return cls(plan, shadow, shadow.back(plan.identity))
 
-    @property
-    def jobs(self) -> Sequence[PlannedJob]:
-        """The jobs: they are to be shown, not run."""
-        return self.plan.jobs  # type: ignore[no-any-return]
-
-    @property
-    def error_tolerance(self) -> bool:
-        """Whether the step goes on without the products whose jobs failed."""
-        return bool(self.plan.error_tolerance)
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether a change made twice is as good as one."""
-        return bool(self.plan.repeatable)
-
-    @property
-    def retries(self) -> int:
-        """How often a job that failed is run again."""
-        return int(self.plan.retries)
+    def __getattr__(self, name: str) -> Any:
+        """Return what has nothing to do with the names of files, as the plan has it."""
+        return getattr(self.plan, name)
 
     def numbered(self, numbers: Mapping[int, int]) -> OverlaidPlan:
         """Return the same with other numbers of its jobs, by place in the maps."""
         return replace(self, plan=self.plan.numbered(numbers))
-
-    def failure_of(self, result: JobResult) -> str | None:
-        """Return why a job failed, or None."""
-        return self.plan.failure_of(result)  # type: ignore[no-any-return]
 
     def job_identity(self, planned: PlannedJob) -> Identity:
         """Return what decides whether a job that was done need not run again."""
@@ -100,10 +78,6 @@ class OverlaidPlan:
     def changed_inputs(self, planned: PlannedJob) -> Sequence[str]:
         """Return the inputs that a job changes."""
         return self.shadow.back(list(self.plan.changed_inputs(planned)))
-
-    def products_of(self, planned: PlannedJob) -> Sequence[str]:
-        """Return the paths that a known program may write."""
-        return self.plan.products_of(planned)  # type: ignore[no-any-return]
 
     def label_of(self, planned: PlannedJob) -> str:
         """Return what a job works on, for people."""
@@ -337,7 +311,7 @@ class ShownPlugin(Shown[Step]):
             foresight.awaited.add(step.name, made)
 
 
-class ShownLoop(Shown[Step]):
+class ShownLoop(Shown[Step], Loop):
     """As many iterations as are known: of a loop that ends when a step says so, one."""
 
     def foreseen(self, step: Step, results: Results) -> Step:
@@ -347,25 +321,13 @@ class ShownLoop(Shown[Step]):
         self.foresight.shown.tell(f"# {step.name}: a loop that ends when a step in it says so; one iteration is shown")
         return replace(step, control={**step.control, "loopcount": "1"})
 
-    def steps(self, plan: Step) -> Iterator[Step]:
-        """Yield the body."""
-        return Loop(self.scope).steps(plan)
 
-    def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
-        """Return its last counter."""
-        return Loop(self.scope).finish(plan, jobs)
-
-
-class ShownSubPipeline(Shown[Step]):
+class ShownSubPipeline(Shown[Step], SubPipeline):
     """The steps of another parset."""
 
     def foreseen(self, step: Step, results: Results) -> Step:
         """Return the step with what its overrides refer to."""
-        return SubPipeline(self.scope).plan(step, results)
-
-    def steps(self, plan: Step) -> Iterator[Step]:
-        """Yield its steps."""
-        return SubPipeline(self.scope).steps(plan)
+        return SubPipeline.plan(self, step, results)
 
 
 class ShownUnknown(Shown[Step]):

@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lofarpipe.config import Settings
-from lofarpipe.engine.feedback_step import FeedbackPlan, prepare_feedback
 from lofarpipe.engine.recipe import RecipePlan, prepare
 from lofarpipe.engine.step_jobs import Outputs, StepJobs
 from lofarpipe.errors import PipelineError
@@ -24,6 +23,9 @@ from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import FilesOnDisk, Ledger
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import write_atomically
+
+if TYPE_CHECKING:
+    from lofarpipe.engine.feedback_step import FeedbackPlan
 
 
 @dataclass
@@ -148,13 +150,17 @@ class Recipe(Kind[RecipePlan]):
         return plan.finish(jobs.ended, jobs.failed) if jobs else {}
 
 
-class Feedback(Kind[FeedbackPlan]):
+class Feedback(Kind["FeedbackPlan"]):
     """Products are described, one job each; its output is the metadata file for the archive."""
 
     has_jobs = True
 
     def plan(self, step: Step, results: Results) -> FeedbackPlan:
         """Build its jobs."""
+        from lofarpipe.engine.feedback_step import (
+            prepare_feedback,  # most runs have none: it brings the archive's words
+        )
+
         return prepare_feedback(step, results, self.scope.settings, self.scope.executor.capacity())
 
     def finish(self, plan: FeedbackPlan, jobs: StepJobs | None) -> Outputs:

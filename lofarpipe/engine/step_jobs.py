@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 from lofarpipe.config import Settings
-from lofarpipe.engine.disk_check import with_estimate
-from lofarpipe.engine.job_builder import PlannedJob
+from lofarpipe.engine.job_builder import PlannedJob, with_estimate
 from lofarpipe.errors import WARNING
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, executor_name
 from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps
 from lofarpipe.state.fingerprints import fingerprint, named_files, texts
 from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
-from lofarpipe.state.inplace import UnsafeJobs, changes_since
-from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger
+from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changes_since
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import Began, Identity, text_of
 from lofarpipe.support.processes import start_ticks

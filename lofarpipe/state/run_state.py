@@ -8,13 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lofarpipe.state.events import (
-    KINDS,
     Event,
-    JobCleared,
     JobDone,
-    JobForgotten,
-    JobSetAside,
-    JobSettled,
     JobStarted,
     Notice,
     PluginDone,
@@ -31,7 +26,7 @@ from lofarpipe.state.events import (
     facts_of,
     step_of,
 )
-from lofarpipe.state.work import Work
+from lofarpipe.state.work import WORK_HANDLERS, Work
 
 # States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
 WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"
@@ -228,9 +223,12 @@ class RunState:
         if event.time_s is not None:
             self.last_s = event.time_s
             self.first_s = event.time_s if self.first_s is None else min(self.first_s, event.time_s)
-        handler = _HANDLERS.get(type(event))
-        if handler is not None and not (isinstance(event, StepEvent) and not event.is_named):
-            handler(self, event)
+        if isinstance(event, StepEvent) and not event.is_named:
+            return
+        if (shown := _HANDLERS.get(type(event))) is not None:
+            shown(self, event)
+        if (done := WORK_HANDLERS.get(type(event))) is not None:
+            done(self.work, event)
 
     def see(self, look: Callable[[RunState], Seen]) -> Seen:
         """Return what ``look`` makes of the state, which does not change meanwhile: it has to be quick."""
@@ -279,7 +277,6 @@ class RunState:
         if self.ended and not self.killed and self.ended_s is not None and event.time_s is not None:
             self.pauses.append((self.ended_s, event.time_s))
         self._interrupt()
-        self.work.begin_run(event)
         self.warnings, self.notices, self.current = [], [], set()
         self.run += 1
         self.facts = {key: value for key, value in facts_of(event).items() if value is not None}
@@ -304,7 +301,6 @@ class RunState:
         self.steps = {step.name: step for step in kept}
 
     def _run_ended(self, event: RunEnded) -> None:
-        self.work.end_run()
         self.ended, self.ok = True, event.ok
         self.problem, self.signal = event.problem or "", event.signal
         self.ended_s = event.time_s
@@ -315,7 +311,6 @@ class RunState:
         self._interrupt()
 
     def _step_started(self, event: StepStarted) -> None:
-        self.work.begin_step(event)
         step = self._named(event)
         step.leave(event.left)
         step.begin_run(self.run)
@@ -332,7 +327,6 @@ class RunState:
         step.total = event.jobs or step.total
 
     def _step_done(self, event: StepDone) -> None:
-        self.work.end_step(event)
         step = self._named(event)
         step.state, step.ended_s = DONE, event.time_s
         self.current.add(step.name)
@@ -348,7 +342,6 @@ class RunState:
         step.state, step.ended_s, step.problem = FAILED, event.time_s, event.problem or ""
 
     def _step_forgotten(self, event: StepForgotten) -> None:
-        self.work.forget_step(event)
         self._named(event).state = WAITING
 
     def _plugin_started(self, event: PluginStarted) -> None:
@@ -358,7 +351,6 @@ class RunState:
         step.started_s, step.ended_s = event.time_s, None
 
     def _plugin_done(self, event: PluginDone) -> None:
-        self.work.end_plugin(event)
         step = self._named(event)
         step.begin_run(self.run)
         self.current.add(step.name)
@@ -366,32 +358,18 @@ class RunState:
         step.started_s = None if step.ended_s is None else step.ended_s - (event.duration_s or 0.0)
 
     def _job_started(self, event: JobStarted) -> None:
-        self.work.begin_job(event)
         job = JobState(event.job, run=self.run)
         job.describe(event)
         job.pid, job.cores, job.gpus = event.pid or 0, event.cores, event.gpus or 0
         self._named(event).begin_job(job)
 
     def _job_done(self, event: JobDone) -> None:
-        self.work.end_job(event)
         step = self._named(event)
         job = step.jobs.get(event.job) or JobState(event.job)
         job.describe(event)
         job.duration_s, job.cpu_s, job.max_rss_mb = event.duration_s, event.cpu_s, event.max_rss_mb
         job.exit_code, job.problem = event.exit_code, event.problem or ""
         step.end_job(job, self.run, FAILED if job.problem or job.exit_code else DONE)
-
-    def _job_forgotten(self, event: JobForgotten) -> None:
-        self.work.forget_job(event)
-
-    def _job_set_aside(self, event: JobSetAside) -> None:
-        self.work.set_aside(event)
-
-    def _job_settled(self, event: JobSettled) -> None:
-        self.work.settle(event.job)
-
-    def _job_cleared(self, event: JobCleared) -> None:
-        self.work.clear(event.job)
 
     def _warning(self, event: Warned) -> None:
         self.warnings.append(event.text)
@@ -405,7 +383,19 @@ class RunState:
 
 
 _HANDLERS: dict[type[Event], Callable[[RunState, Any], None]] = {
-    event: getattr(RunState, f"_{kind}") for kind, event in KINDS.items()
+    RunStarted: RunState._run_started,
+    RunEnded: RunState._run_ended,
+    Notice: RunState._notice,
+    Warned: RunState._warning,
+    StepStarted: RunState._step_started,
+    StepSkipped: RunState._step_skipped,
+    StepDone: RunState._step_done,
+    StepFailed: RunState._step_failed,
+    StepForgotten: RunState._step_forgotten,
+    PluginStarted: RunState._plugin_started,
+    PluginDone: RunState._plugin_done,
+    JobStarted: RunState._job_started,
+    JobDone: RunState._job_done,
 }
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lofarpipe.state.events import (
+    Event,
+    JobCleared,
     JobDone,
     JobForgotten,
     JobSetAside,
+    JobSettled,
     JobStarted,
     PluginDone,
+    RunEnded,
     RunStarted,
     Stamps,
     StepDone,
@@ -155,7 +159,7 @@ class Work:
         self._run = event
         self.killed_runs.append(event)
 
-    def end_run(self) -> None:
+    def end_run(self, _: RunEnded) -> None:
         """Take in that the last run said that it ended."""
         self.killed_runs = self.killed_runs[:-1]
 
@@ -237,15 +241,15 @@ class Work:
         self._set_aside_by[event.job] = self._run.executor
         self.superseded.discard(event.job)
 
-    def settle(self, job: str) -> None:
+    def settle(self, event: JobSettled) -> None:
         """Take in that these files are gone, or back."""
-        self.aside.pop(job, None)
-        self.superseded.discard(job)
+        self.aside.pop(event.job, None)
+        self.superseded.discard(event.job)
 
-    def clear(self, job: str) -> None:
+    def clear(self, event: JobCleared) -> None:
         """Take in that what a job left that was cut off is cleared away."""
-        if job in self.open_jobs:
-            self.open_jobs[job].is_cleared = True
+        if event.job in self.open_jobs:
+            self.open_jobs[event.job].is_cleared = True
 
     def leave(self, step: str, jobs: Iterable[str]) -> None:
         """Note which jobs a step has not any more.
@@ -290,3 +294,19 @@ class Work:
         if self.in_flux:
             left = event.files.keys() | written.keys()
             self.in_flux = {path: step for path, step in self.in_flux.items() if path not in left}
+
+
+WORK_HANDLERS: dict[type[Event], Callable[[Work, Any], None]] = {
+    RunStarted: Work.begin_run,
+    RunEnded: Work.end_run,
+    StepStarted: Work.begin_step,
+    StepDone: Work.end_step,
+    StepForgotten: Work.forget_step,
+    PluginDone: Work.end_plugin,
+    JobStarted: Work.begin_job,
+    JobDone: Work.end_job,
+    JobForgotten: Work.forget_job,
+    JobSetAside: Work.set_aside,
+    JobSettled: Work.settle,
+    JobCleared: Work.clear,
+}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.engine.overlay import Awaited, named_by_job
+from lofarpipe.engine.prediction import Awaited, named_by_job
 
 
 @pytest.mark.parametrize(

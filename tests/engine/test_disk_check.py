@@ -10,9 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from copy_pipeline import list_step
-from lofarpipe.engine import disk_check as module
-from lofarpipe.engine.disk_check import disks, jobs_at_once, refuse_without_room, with_estimate
-from lofarpipe.engine.job_builder import PlannedJob
+from lofarpipe.engine import job_builder as module
+from lofarpipe.engine.job_builder import PlannedJob, disks, jobs_at_once, refuse_without_room, with_estimate
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job, JobResult, Resources
 from lofarpipe.support.disk import Need

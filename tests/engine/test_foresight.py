@@ -10,8 +10,7 @@ import pytest
 from journal_events import tell
 from lofarpipe.engine.foresight import MEANING, Foresight, NotKnown, Printout, shown_kind
 from lofarpipe.engine.kinds import Broken, Kind, Scope
-from lofarpipe.engine.overlay import Awaited, Shadow, placeholder
-from lofarpipe.engine.prediction import Supposer
+from lofarpipe.engine.prediction import Awaited, Shadow, Supposer, placeholder
 from lofarpipe.engine.step_jobs import StepJobs
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import BROKEN, Step

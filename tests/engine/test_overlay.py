@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.engine.overlay import PLACEHOLDER, Shadow, placeholder
+from lofarpipe.engine.prediction import PLACEHOLDER, Shadow, placeholder
 from lofarpipe.errors import PipelineError
 
 

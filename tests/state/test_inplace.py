@@ -9,7 +9,7 @@ import pytest
 from journal_events import Entry, work_of
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.fingerprints import stamp
-from lofarpipe.state.inplace import CutOff, UnsafeJobs, known
+from lofarpipe.state.jobs import CutOff, UnsafeJobs, known
 
 
 @pytest.fixture
