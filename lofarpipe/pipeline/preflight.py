@@ -51,6 +51,7 @@ class Place:
     executor: Executor | None
     machine: Resources
     wrong: tuple[Finding, ...]
+    warnings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,10 @@ def place_of(settings: Settings) -> Place:
     executor = None
     try:
         executor = make_executor(settings)
-        return Place(executor, executor.capacity(), ())
+        made = len(executor.notices)
+        machine = executor.capacity()
+        warnings = [Finding("this run", executor.notices.pop(made), True) for _ in executor.notices[made:]]
+        return Place(executor, machine, (), tuple(warnings))
     except PipelineError as err:
         if executor is not None:
             executor.close()
@@ -170,7 +174,7 @@ def survey(reading: Reading) -> Survey:
         executor=place.executor,
         wrong=(*reading.wrong, *place.wrong),
         findings=tuple(finding for finding in found if not finding.is_warning),
-        warnings=(*all_warnings(reading), *too_many, *(finding for finding in found if finding.is_warning)),
+        warnings=(*all_warnings(reading), *place.warnings, *too_many, *(finding for finding in found if finding.is_warning)),
     )
 
 
