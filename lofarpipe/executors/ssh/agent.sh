@@ -3,7 +3,7 @@
 # usual small programs and Linux's /proc are needed. This text comes before all else on its standard input, as $text.
 #
 #   agent TOKEN LIMIT_S GRACE_TENTHS ENV_FILE                     one for a host, at the other end of ssh
-#   guard TOKEN ORDER GRACE_TENTHS ENV_FILE SHELL RESET           one for a job, started by the agent
+#   guard TOKEN ORDER GRACE_TENTHS ENV_FILE SHELL RESET NODE SPACE      one for a job, started by the agent
 #
 # The agent reads lines: "in DIRECTORY", where orders are, "run ORDER", "end ORDER", "kill ORDER", "over", and empty
 # ones, which say that somebody is there. It says "TOKEN ready NODE CORES KIB GPUS", "TOKEN placed", "TOKEN refused
@@ -50,7 +50,7 @@ end_marked() {
 agent() {
   reason=$(refusal)
   [ -z "$reason" ] || refuse "$reason"
-  say ready "$(uname -n) $(cores) $(memory_kb) $(devices)"
+  say ready "$node $(cores) $(memory_kb) $(devices)"
   beater=
   set -- # "PID ORDER" of each job
   while line=$(timeout "$limit" sh -c 'IFS= read -r line && printf %s "$line"' 3>&- 4>&-); do
@@ -67,7 +67,7 @@ agent() {
       cd -- "$order" 2>/dev/null && [ -w . ] || refuse "$order is not there, or cannot be written"
       say placed ;;
     run\ *)
-      "$shell" -c "$text" "$0" guard "$token" "$order" "$grace" "$env_file" "$shell" "$reset" </dev/null 4>&- &
+      $shell -c "$text" "$0" guard "$token" "$order" "$grace" "$env_file" "$shell" "$reset" "$node" "$space" </dev/null 4>&- &
       set -- "$@" "$! $order" ;;
     end\ *) tell TERM "$@" ;;
     kill\ *) tell USR2 "$@" ;;
@@ -154,37 +154,44 @@ guard() {
   fi
   [ "$problem" = '""' ] || code=73 # EX_CANTCREAT
   is_lost=false
-  if [ "${code:-137}" -gt 128 ] && [ "$(parent)" != "$PPID" ]; then
-    is_lost=true problem='"lost: its host did not hear from this run any more"'
+  if [ "${code:-137}" -gt 128 ]; then
+    read_stat
+    [ "$parent" = "$PPID" ] || is_lost=true problem='"lost: its host did not hear from this run any more"'
   fi
   remove "$tempdir"
-  [ ! -e "$order.json" ] || record
-  rm -f "$order.part"
+  if [ -e "$order.json" ]; then record; fi
+  [ ! -e "$order.part" ] || rm -f "$order.part"
   say "done" "$order"
 }
 
-parent() {
+# Where a function gives a text it sets a variable: to take its output costs a process, which is most of what a short
+# job costs.
+
+read_stat() { # $parent, and $ticks since when this process is there
   read -r stat <"/proc/$$/stat"
   set -- ${stat##*)}
-  echo "$2"
+  parent=$2 ticks=${20}
 }
 
-now_ms() {
-  ns=$(date +%s%N)
-  case $ns in *[!0-9]*) ns=$(date +%s)000000000 ;; esac
-  echo $((ns / 1000000))
+now() { # $now_ms
+  now_ms=${EPOCHREALTIME-} # of bash: s with 6 digits after the point, in some languages a comma
+  if [ "$now_ms" ]; then
+    now_ms=${now_ms%[.,]*}${now_ms#*[.,]}
+    now_ms=$((now_ms / 1000))
+    return
+  fi
+  now_ms=$(date +%s%N)
+  case $now_ms in *[!0-9]*) now_ms=$(date +%s)000000000 ;; esac
+  now_ms=$((now_ms / 1000000))
 }
-
-decimal() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
 claim() { # as lofarpipe.executors.remote.lease does
-  start_ms=$(now_ms)
-  read -r stat <"/proc/$$/stat"
-  set -- ${stat##*)}
+  now
+  start_ms=$now_ms
+  read_stat
   read -r boot </proc/sys/kernel/random/boot_id
-  node=$(uname -n)
-  printf '{"number": 0, "node": "%s", "pid": %d, "start_s": %s, "boot": "%s", "space": "%s", "ticks": %s}' \
-    "$node" $$ "$(decimal "$start_ms")" "$boot" "$(readlink /proc/self/ns/pid)" "${20}" >"$order.part"
+  printf '{"number": 0, "node": "%s", "pid": %d, "start_s": %d.%03d, "boot": "%s", "space": "%s", "ticks": %s}' \
+    "$node" $$ $((start_ms / 1000)) $((start_ms % 1000)) "$boot" "$space" "$ticks" >"$order.part"
   [ ! -e "$order.claim0" ] && mv "$order.part" "$order.claim0" && [ -e "$order.json" ]
 }
 
@@ -249,20 +256,25 @@ sample() { # the largest memory of any process of the job, until now
   done
 }
 
-cpu_ms() { # of "1m2.345s", in some languages with a comma
+add_cpu() { # "1m2.345s", in some languages with a comma, to $cpu_ms
   seconds=${1#*m}
   part=${seconds#*[.,]}00
   part=${part%"${part#???}"}
-  echo $((${1%%m*} * 60000 + ${seconds%%[.,]*} * 1000 + 1$part - 1000))
+  cpu_ms=$((cpu_ms + ${1%%m*} * 60000 + ${seconds%%[.,]*} * 1000 + 1$part - 1000))
 }
 
 record() {
   code=${code:-137} # whoever waited for the program was killed
   { [ "$code" -le 128 ] || [ "$code" -gt 192 ]; } || code=$((128 - code))
-  used=$(($(cpu_ms "${user:-0m0.000s}") + $(cpu_ms "${system:-0m0.000s}")))
-  printf '%s"exit_code": %d, "start_s": %s, "duration_s": %s, "cpu_s": %s, "max_rss_mb": %s, "node": "%s", %s, %s}}\n' \
-    "$record" "$code" "$(decimal "$start_ms")" "$(decimal $(($(now_ms) - start_ms)))" "$(decimal $used)" \
-    "$(decimal $((peak_kb * 1024 / 1000)))" "$node" "\"problem\": $problem" "\"is_lost\": $is_lost" >"$order.part" &&
+  cpu_ms=0
+  add_cpu "${user:-0m0.000s}"
+  add_cpu "${system:-0m0.000s}"
+  now
+  printf '%s"exit_code": %d, "start_s": %d.%03d, "duration_s": %d.%03d, "cpu_s": %d.%03d, "max_rss_mb": %d.%03d, ' \
+    "$record" "$code" $((start_ms / 1000)) $((start_ms % 1000)) \
+    $(((now_ms - start_ms) / 1000)) $(((now_ms - start_ms) % 1000)) $((cpu_ms / 1000)) $((cpu_ms % 1000)) \
+    $((peak_kb * 1024 / 1000000)) $((peak_kb * 1024 / 1000 % 1000)) >"$order.part" &&
+    printf '"node": "%s", "problem": %s, "is_lost": %s}}\n' "$node" "$problem" $is_lost >>"$order.part" &&
     mv "$order.part" "$order.record"
 }
 
@@ -272,11 +284,14 @@ case $role in
 agent)
   limit=$3 grace=$4 env_file=$5
   case $env_file in "~/"*) env_file=$HOME/${env_file#"~/"} ;; esac
-  shell=$(command -v bash || command -v sh) # bash counts CPU time in ms, dash in 10 ms
+  # bash counts CPU time in ms, dash in 10 ms. Below ssh bash reads .bashrc each time that it is not told otherwise.
+  shell=$(command -v bash >/dev/null && echo bash --norc || echo sh)
   reset=$(env --default-signal true 2>/dev/null && echo --default-signal) # shells ignore some in the background
+  node=$(uname -n)
+  space=$(readlink /proc/self/ns/pid) # in which process ids are counted
   exec 3>&1
   agent 4>&1 >/dev/null | watch_over >/dev/null 2>&1 3>&- ;;
 guard)
-  order=$3 grace=$4 env_file=$5 shell=$6 reset=$7
+  order=$3 grace=$4 env_file=$5 shell=$6 reset=$7 node=$8 space=$9
   guard >/dev/null ;;
 esac

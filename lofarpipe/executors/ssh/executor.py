@@ -534,9 +534,9 @@ def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str
     lines = [f"{name}={shlex.quote(text)}" for name, text in facts.items()]
     alone, variables = _variables(job, host, options)
     words = [f"{name}={text}" for name, text in {**variables, **more}.items()]
-    sourcing = """"$shell" -c '. "$0"; exec "$@"' "$env_file" """ if options.env_file else ""
+    sourcing = """$shell -c '. "$0"; exec "$@"' "$env_file" """ if options.env_file else ""
     if "=" in argv[0] and not sourcing:  # env would take it for a variable
-        sourcing = """"$shell" -c 'exec "$@"' sh """
+        sourcing = """$shell -c 'exec "$@"' sh """
     start = f'exec setsid env $reset {"-i " if alone else ""}{shlex.join(words)} "$mark" {sourcing}{shlex.join(argv)}'
     return "\n".join([*lines, f"program() {{ {start}; }}", ""])
 
