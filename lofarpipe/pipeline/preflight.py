@@ -174,7 +174,12 @@ def survey(reading: Reading) -> Survey:
         executor=place.executor,
         wrong=(*reading.wrong, *place.wrong),
         findings=tuple(finding for finding in found if not finding.is_warning),
-        warnings=(*all_warnings(reading), *place.warnings, *too_many, *(finding for finding in found if finding.is_warning)),
+        warnings=(
+            *all_warnings(reading),
+            *place.warnings,
+            *too_many,
+            *(finding for finding in found if finding.is_warning),
+        ),
     )
 
 

@@ -100,6 +100,7 @@ class Broken:
 
     def __init__(self, problem: PipelineError) -> None:
         self.problem, self.closed = problem, 0
+        self.notices: list[str] = []
 
     def capacity(self) -> Resources:
         raise self.problem
