@@ -106,8 +106,8 @@ class Settings:
 
     @property
     def job_workdir(self) -> Path:
-        """Where jobs run, and where their outputs go."""
-        return self.working_directory / self.job_name
+        """Where jobs run, and where their outputs go; [layout] may name it."""
+        return Path(self.sections.get("layout", {}).get("job_workdir") or self.working_directory / self.job_name)
 
     @property
     def mapfile_dir(self) -> Path:

@@ -42,7 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.parset is None and options.translate is None:
         say("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED
-    work = (command if options.fields is None else with_fields)(options)
     return guarded(functools.partial(work, options), options.debug, options.program)
 
 
@@ -53,6 +52,13 @@ def open_closed_streams() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode))
+
+
+def work(options: argparse.Namespace) -> int:
+    """Do what was asked for; what a front end is given becomes a parset first, and may say itself what to do."""
+    if options.translate is not None:
+        options.translation = options.translate(options)
+    return (command if options.fields is None else with_fields)(options)(options)
 
 
 def typed_words() -> list[str]:
@@ -182,7 +188,7 @@ def reading(options: argparse.Namespace) -> Reading:
     from lofarpipe.config import Overrides
     from lofarpipe.pipeline.preflight import read
 
-    translation = options.translate(options) if options.translate else None
+    translation = options.translation
     options.parset = options.parset if translation is None else str(translation.path)
     overrides = Overrides(
         config=options.config,
@@ -242,12 +248,14 @@ def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, 
 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run what is not done yet."""
+    from lofarpipe.cli.inspect import forget
     from lofarpipe.engine.kinds import Scope
     from lofarpipe.engine.run import Run
     from lofarpipe.errors import listed
     from lofarpipe.executors.factory import end_earlier, orders_directory
     from lofarpipe.executors.local.signals import terminating
     from lofarpipe.state.journal import Journal, Stream
+    from lofarpipe.state.uptodate import Ledger
     from lofarpipe.support.data_directories import set_data_directories
 
     settings, pipeline, executor, warnings = checked(options)
@@ -264,8 +272,16 @@ def run_pipeline(options: argparse.Namespace) -> int:
         if options.translate:
             write_parset(pipeline, settings.job_directory)
         stream = Stream(journal, make_reporters(options, settings, pipeline, journal.state))
+        if options.translation and options.translation.again:
+            forget(options.translation.again, pipeline.steps, Ledger(stream, settings))
         run = Run(Scope(pipeline, settings, executor, stream, signals))
-        return supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
+        summary = 0
+        try:
+            supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
+        finally:
+            if options.summarise is not None:
+                summary = options.summarise(options, journal.state)
+        return summary
 
 
 def write_parset(pipeline: Pipeline, job_directory: Path) -> None:

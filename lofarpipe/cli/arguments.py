@@ -60,7 +60,8 @@ def run_command(words: Sequence[str]) -> int:
 
 def front_end(name: str) -> Any:
     """Return the front end of a name; None if there is none."""
-    if not name.isidentifier() or not os.path.isfile(f"{HERE}/{name}.py"):  # noqa: PTH113
+    places = (f"{HERE}/{name}.py", f"{HERE}/{name}/__init__.py")
+    if not name.isidentifier() or not any(map(os.path.isfile, places)):
         return None
     module = importlib.import_module(f"{__package__}.{name}")
     return module if hasattr(module, "translate") else None
@@ -84,7 +85,8 @@ def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
     reader = argparse.ArgumentParser(name, description=about, conflict_handler="resolve")
     what = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
     what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
-    reader.set_defaults(program=name, translate=front.translate, parset=None, fields=None, at_once=None, lenient=False)
+    reader.set_defaults(program=name, translate=front.translate, summarise=getattr(front, "summarise", None))
+    reader.set_defaults(translation=None, parset=None, fields=None, at_once=None, lenient=False)
     front.add_arguments(reader)
     options = reader.parse_intermixed_args(words)
     _refuse_two_tasks(reader, options)
@@ -169,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
     old.add_argument("--loglevel", metavar="LEVEL", help="has no effect; use -q, -v or -d")
     old.add_argument("--args", metavar="TEXT", help="has no effect")
     _add_fields_arguments(top.add_argument_group("many fields"))
-    top.set_defaults(program=PROGRAM, translate=None)
+    top.set_defaults(program=PROGRAM, translate=None, translation=None, summarise=None)
     return top
 
 

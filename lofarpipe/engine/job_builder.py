@@ -140,6 +140,7 @@ class PlannedJob:
     files: Mapping[Path, str]  # written before the job starts
     result: Path | None  # where the script's dictionary will be
     needs: Callable[[], list[Need]] = list  # the space that it takes; to find out, inputs are looked at
+    directory: Path | None = None  # of outputs that are not staged: made before the job starts
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,8 @@ class JobBuilder:
         arguments = (list(positionals), dict(keywords))
         notices: Sequence[str] = ()
         if self.program is not None:
-            keywords, positionals, notices = self.program.complete(self.executable, keywords, positionals, given)
+            fit = self.program.allotted if self.control.flag("as_given") else self.program.complete
+            keywords, positionals, notices = fit(self.executable, keywords, positionals, given)
         tempdir = self._tempdir(place, keywords, positionals)
         argv, files, result = self._argv(place, positionals, keywords)
         job, list_file = self._with_list_file(self._job(place, argv, given, tempdir))
@@ -223,7 +225,12 @@ class JobBuilder:
         # Not where nothing is known: for very many jobs what it holds on to would count.
         is_known = self.program is not None or self.control.disk_gb
         needs = partial(self._needs, place, keywords, positionals) if is_known else list
-        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs)
+        directory = self._output_directory(argv) if self.control.flag("as_given") else None
+        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs, directory)
+
+    def _output_directory(self, argv: Sequence[str]) -> Path | None:
+        output = self.program and self.program.output(argv, self.settings.job_workdir)
+        return (self.settings.job_workdir / output.name).parent if output else None
 
     def _needs(self, place: int, keywords: Mapping[str, str], positionals: Sequence[str]) -> list[Need]:
         """Return the space that a job takes: what the step says, else what is known of its program."""
@@ -236,7 +243,7 @@ class JobBuilder:
 
     def _staged(self, place: int, argv: Sequence[str]) -> Staged | None:
         """Let a known program write below a name of its own until its output is complete; never in a lenient run."""
-        if self.program is None or self.settings.lenient:
+        if self.program is None or self.settings.lenient or self.control.flag("as_given"):
             return None
         output = self.program.output(argv, self.settings.job_workdir)
         if output is None:

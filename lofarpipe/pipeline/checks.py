@@ -268,7 +268,7 @@ class StepChecker:
                 if text not in tokens and not references(text) and not self._is_suspect(step, f"argument.{key}")
             }
             for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
-                self.findings.append(Finding(f"step '{step.name}'", message))
+                self.findings.append(Finding(_place_of(step, message), message))
             for name, message in KNOWN_PROGRAMS[program].missing_files(literal, flags, self._settings.job_workdir):
                 if name not in tokens and not references(name) and not any(name in text for text in self._earlier):
                     self.findings.append(Finding(f"step '{step.name}'", message))
@@ -373,3 +373,12 @@ class StepChecker:
             self._add(step, f"control.{key}", what)
         given = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_values.is_wanted(step.control) else set())
         return Outputs(frozenset(given), True)
+
+
+def _place_of(step: Step, message: str) -> str:
+    """Return where the argument stands that a message begins with, such as ``-niter: ...``; else the step."""
+    name = message.partition(":")[0].partition(" ")[0].lstrip("-")
+    entry = step.entries.get(f"argument.{name}")
+    return (
+        f"{entry.file}:{entry.line}: step '{step.name}'" if entry is not None and entry.line else f"step '{step.name}'"
+    )

@@ -74,6 +74,9 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "account": ControlKey("str", "", "ours: account that the jobs are charged to; default: as in pipeline.cfg"),
     "batch_options": ControlKey("list", [], "ours: further options of sbatch for the jobs"),
     "on_data_host": ControlKey("bool", False, "ours: run each job on the host that the mapfile gives its product"),
+    "as_given": ControlKey(
+        "bool", False, "ours: of a known program: take its arguments as they are, write its outputs where they go"
+    ),
     "list_products": ControlKey(
         "bool", False, "ours: of a known program: also give the output products.mapfile, lists of what each job wrote"
     ),

@@ -93,11 +93,16 @@ class Translation:
     path: the user's file; the run is called after it, and what it names is looked up beside it.
     parset: its keys, set with ``parset.set(key, value, str(path), line)``.
     sections: keys of pipeline.cfg that the file decides, such as ``[remote] method``.
+    findings, warnings: what the front end found; they are told with what the checks find.
+    again: a step at which the run starts, whatever was done; "" for none.
     """
 
     path: Path
     parset: Parset
     sections: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    warnings: Sequence[Finding] = ()
+    again: str = ""
 
 
 def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[str]) -> Reading:
@@ -109,14 +114,17 @@ def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[
         If one of them cannot be read at all; with what is wrong with the settings.
     """
     set_data_directories()
-    if isinstance(parset, Translation):
-        path, given = parset.path.absolute(), parset.parset
-        overrides = replace(overrides, sections=parset.sections)
-    else:
+    if not isinstance(parset, Translation):
         path, given = find_parset(parset), None
-    settings, wrong = read_settings(path, overrides)
+        settings, wrong = read_settings(path, overrides)
+        warnings: Sequence[Finding] = ()
+    else:
+        path, given, warnings = parset.path.absolute(), parset.parset, parset.warnings
+        settings, wrong = read_settings(path, replace(overrides, sections=parset.sections))
+        wrong = [*parset.findings, *wrong]
     wrong += _report_findings(settings)
-    return Reading(settings, together(wrong, lambda: load_pipeline(path, settings, assignments, given)), tuple(wrong))
+    pipeline = together(wrong, lambda: load_pipeline(path, settings, assignments, given))
+    return Reading(settings, replace(pipeline, warnings=(*warnings, *pipeline.warnings)), tuple(wrong))
 
 
 def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:

@@ -115,6 +115,12 @@ class Program:
         """Return keywords and flags as this build of the program wants them for ``given``, and notices."""
         return dict(keywords), list(flags), []
 
+    def allotted(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+    ) -> tuple[Keywords, list[str], list[str]]:
+        """Return keywords and flags as they are, with what the job was given; for steps that say ``as_given``."""
+        return dict(keywords), list(flags), []
+
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
         """Return the cores and the graphics processors for which the arguments ask; 0 where they do not."""
         return 0, 0

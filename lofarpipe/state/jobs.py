@@ -249,9 +249,16 @@ class JobLedger:
         owned = {path for end in work.jobs_ended(self.entry) for path in end.files} if changed else ()
         concerned: dict[str, str] = {}
         for path in changed.keys() - owned:
-            found = [job for job in jobs if any(path.startswith(name) for name in self.names(identity_of(job)))]
-            concerned |= dict.fromkeys(found or jobs, changed[path])
+            # The job that has most of it in a name: a directory that many jobs name says nothing.
+            lengths = {job: self._longest_start(path, identity_of(job)) for job in jobs}
+            longest = max(lengths.values())
+            found = [job for job, length in lengths.items() if length == longest]
+            concerned |= dict.fromkeys(found, changed[path])
         return concerned
+
+    def _longest_start(self, path: str, identity: Identity) -> int:
+        """Return the length of the longest name of a job with which a path begins; 0 if there is none."""
+        return max((len(name) for name in self.names(identity) if path.startswith(name)), default=0)
 
     # ---- record
 

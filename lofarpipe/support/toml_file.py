@@ -34,7 +34,10 @@ class TomlFile:
             text = path.read_text(encoding="utf-8-sig") if text is None else text
             self.document: Mapping[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as err:
-            raise PipelineError(f"{path}: not a table in TOML: {err}") from err
+            what, _, place = str(err).partition(" (at ")
+            line = re.match(r"line (\d+)", place)
+            where = f"{path}:{line[1]}" if line else str(path)
+            raise PipelineError(f"{where}: not TOML: {what[:1].lower()}{what[1:]}") from err
         except (OSError, UnicodeDecodeError) as err:
             reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8 text"
             raise PipelineError(f"{path}: cannot be read: {reason}") from err

@@ -78,7 +78,7 @@ def placed(text: str, here: Path) -> str:
 
 def test_blocks_are_found_and_told_apart():
     kinds = {block.kind for page in PAGES for block in blocks(page)}
-    assert kinds == {"session", "shell", "python", "table", "config", "sections", "parset", "formula"}
+    assert kinds == {"session", "shell", "python", "table", "config", "toml", "sections", "parset", "formula"}
 
 
 def test_formulas_stand_on_the_page_of_the_science_alone():
@@ -137,7 +137,14 @@ def check_python(here: Path, arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def check_imgpipe(_: Path, arguments: list[str]) -> None:
+    """See that the front end has these options; the test of its page runs the commands."""
+    helped = run([sys.executable, "-m", "lofarpipe.cli", "imgpipe", "--help"], REPOSITORY).stdout
+    assert [word for word in arguments if word.startswith("-") and word not in helped] == []
+
+
 CHECKS = {
+    "imgpipe": check_imgpipe,
     "genericpipeline.py": check_runner,
     "make": check_make,
     "pip": check_pip,

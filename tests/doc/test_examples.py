@@ -143,7 +143,7 @@ def test_front_end_has_the_options_of_a_run(run: Run, toml: Path, tmp_path: Path
         ("[copy]\natonce = 2", "copyfiles: copy.toml:2: [copy] has no key 'atonce'; did you mean 'at_once'?"),
         ("[copy]\n\nat_once = 'two'", "copyfiles: copy.toml:3: copy.control.max_per_node: "),
         ("[copy]\nprogram = 'cpp2'", "copyfiles: copy.toml:2: copy.control.executable: cpp2: no such program"),
-        ("[copy]\nprogram 'cp'", "copyfiles: copy.toml: not a table in TOML: "),
+        ("[copy]\nprogram 'cp'", "copyfiles: copy.toml:2: not TOML: "),
     ],
 )
 def test_what_is_wrong_is_told_with_the_place_in_the_file_of_the_user(

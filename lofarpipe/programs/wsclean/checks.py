@@ -112,7 +112,8 @@ def has_option(name: str, build: WSCleanBuild) -> bool:
 def _is_unknown(name: str, build: WSCleanBuild) -> bool:
     if "dry-run" not in build.options or not flag_name(f"-{name}"):
         return True
-    return f"Unknown parameter: {name}" in run_briefly(build.path, ["-dry-run", f"-{name}"])[1]
+    code, said = run_briefly(build.path, ["-dry-run", f"-{name}"])
+    return f"Unknown parameter: {name}" in said or bool(code and not said.strip())
 
 
 def _beam_findings(options: Options, build: WSCleanBuild) -> list[str]:

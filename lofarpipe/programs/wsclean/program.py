@@ -180,6 +180,14 @@ class WSClean(Program):
         build = describe_build(executable)
         return adapt(dict(keywords), list(flags), build, given.cores, given.memory_gb, given.gpus)
 
+    def allotted(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+    ) -> tuple[Keywords, list[str], list[str]]:
+        """Return the arguments with ``-j`` and ``-abs-mem``; flags that are True are bare ones."""
+        valued, rest = settle_flags(keywords, flags, describe_build(executable).value_counts)
+        options = given_options(keywords, flags)
+        return {**valued, **_share(options, given.cores, given.memory_gb)}, rest, []
+
     def detector(self, limits: Mapping[str, float]) -> Detector:
         """Return what follows the peaks of the residual image."""
         return Deconvolution(limits["max_rise"], limits["max_peak_jy"]).read

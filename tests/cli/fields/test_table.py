@@ -148,7 +148,7 @@ def test_what_is_wrong_in_toml(tmp_path: Path, text: str, expected: str) -> None
     ("name", "content", "message"),
     [
         ("f.csv", b'field,x\na,"1\n', "f.csv:2: not a table in CSV: unexpected end of data"),
-        ("f.toml", b"[fields.a]\nx = \n", "f.toml: not a table in TOML: Invalid value .at line 2"),
+        ("f.toml", b"[fields.a]\nx = \n", "f.toml:2: not TOML: invalid value"),
         ("f.csv", b"field\n\xff\n", "f.csv: the table of fields cannot be read: it is not UTF-8 text"),
         ("f.txt", b"", "f.txt: a table of fields is needed that ends in .csv or .toml"),
     ],

@@ -1,0 +1,78 @@
+"""Images of many measurement sets from one TOML file: one WSClean job for each set, or each group of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lofarpipe.pipeline.preflight import Translation
+    from lofarpipe.state.run_state import RunState
+
+HELP_OF_SETS = "measurement sets; with a data handler OBS[,OBS...][:WINDOW], patterns of observations and windows"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of imgpipe, as they were, and ours."""
+    parser.add_argument("config_file", metavar="CONFIG_FILE", type=_file, help="TOML file: [worker], [wsclean], ...")
+    parser.add_argument("sets", metavar="MS_OR_OBS_IDS", nargs="+", help=HELP_OF_SETS)
+    group = parser.add_argument_group("images")
+    group.add_argument("-c", "--combine", action="store_true", help="one job for each group of sets")
+    group.add_argument(
+        *("-o", "--combine_obs_ids", "--combine-obs-ids"),
+        dest="across",
+        action="store_true",
+        help="with --combine: groups go across observations",
+    )
+    group.add_argument("-n", "--nodes_mpi", "--nodes-mpi", metavar="TEXT", help="accepted for old command lines")
+    group.add_argument("--dry_run", dest="dry_run", action="store_true", help=argparse.SUPPRESS)
+    group.add_argument(
+        "--job-dir", metavar="DIR", help="where the records are kept; default: <CONFIG_FILE>.runs/<sets>"
+    )
+    group.add_argument("--force", action="store_true", help="make the images again")
+    group.add_argument("--config-template", action=_Template, nargs=0, help="print a commented TOML file")
+    group.add_argument("--schema", action=_Schema, nargs=0, help="print a JSON schema of the TOML file, for editors")
+
+
+def translate(options: argparse.Namespace) -> Translation:
+    """Return the file, with the sets of the command line, as a parset."""
+    from lofarpipe.cli.imgpipe.translation import translated
+
+    return translated(options)
+
+
+def summarise(options: argparse.Namespace, state: RunState) -> int:
+    """Print what became of the images; return the exit status."""
+    from lofarpipe.cli.imgpipe import summary
+
+    return summary.summarise(state, options.quiet)
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file '{text}'")
+    return path
+
+
+class _Template(argparse.Action):
+    """Prints the template, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from lofarpipe.cli.imgpipe.template import template
+
+        print(template(), end="")
+        parser.exit()
+
+
+class _Schema(argparse.Action):
+    """Prints the schema, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Sequence[str] | object) -> None:
+        from lofarpipe.cli.imgpipe.template import schema
+
+        print(schema(), end="")
+        parser.exit()

@@ -1,0 +1,284 @@
+"""The TOML file of imgpipe: its keys with their domains, the files that it builds on, and each value with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.support.host_list import expand_hosts
+from lofarpipe.support.toml_file import TomlFile
+
+DEFAULT_SETTINGS = "default_settings"
+WSCLEAN = "wsclean"
+RESOURCES = "resources"
+
+#: TOML's name of each type, and the Python types of its values. A boolean is no number here.
+TYPES: Mapping[str, tuple[type, ...]] = {"text": (str,), "integer": (int,), "boolean": (bool,), "number": (int, float)}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of ``[worker]`` or ``[data_handler]``: also a line of the template, the JSON schema and the manual."""
+
+    name: str
+    kind: str  # of TYPES
+    default: object
+    meaning: str
+    is_positive: bool = False
+
+    def problem(self, value: object) -> str | None:
+        """Return what is wrong with a value, or None."""
+        types = TYPES[self.kind]
+        is_right = isinstance(value, types) and isinstance(value, bool) == (bool in types)
+        if not is_right:
+            article = "an" if self.kind == "integer" else "a" if self.kind != "text" else ""
+            return f"is {shown(value)}; it must be {article} {self.kind}".replace("  ", " ")
+        if self.is_positive and not 0 < value < float("inf"):  # type: ignore[operator]
+            return f"is {shown(value)}; it must be positive"
+        return None
+
+
+WORKER = (
+    Key("nodes", "text", "localhost", "hosts: localhost, names with ranges such as node[100-105], or slurm"),
+    Key("max_concurrent", "integer", 4, "jobs at the same time on one host", is_positive=True),
+    Key("env_file", "text", "", "shell file that is sourced before each job, on its host"),
+    Key("dry_run", "boolean", False, "check everything, print every command, run nothing"),
+    Key("debug", "boolean", False, "print each command when its job starts"),
+    Key("run_on_file_host", "boolean", False, "run each job on the host that its set's path names"),
+    Key("run_on_file_host_pattern", "text", "", "regular expression for a set's path; its first group is the host"),
+    Key("max_time", "number", None, "seconds that a job may take", is_positive=True),
+    Key("slurm_options", "text", None, "options for sbatch, where nodes is slurm"),
+    Key("slurm_nodes", "integer", 0, "nodes of one allocation that jobs are packed into; 0: each job in the queue"),
+)
+DATA_HANDLER = (
+    Key("config_file", "text", "", "TOML file of observations; arguments are then patterns of observations"),
+    Key("data_level", "text", "L2", "level of the data to image"),
+)
+SECTIONS: Mapping[str, tuple[Key, ...]] = {"worker": WORKER, "data_handler": DATA_HANDLER, WSCLEAN: ()}
+#: Keys of the same file that calpipe reads; they change nothing here.
+CALPIPE = frozenset({"numthreads", "use_state_file", "state_dir", "force"})
+CATEGORY_KEYS = (
+    Key("cpus", "integer", 12, "cores of a job", is_positive=True),
+    Key("mem", "text", "40GB", "memory of a job"),
+)
+#: What WSClean always gets, unless the file says otherwise.
+WSCLEAN_DEFAULTS: Mapping[str, object] = {
+    "name": "img",
+    "pol": "I",
+    "weight": "briggs 0",
+    "data-column": "CORRECTED_DATA",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value of a file, and its place there."""
+
+    value: object
+    file: str
+    line: int = 0  # 0: not known
+    key: str = ""  # with its section
+
+    @property
+    def where(self) -> str:
+        """Where it stands, for messages: ``img.toml:7: wsclean.niter``."""
+        return f"{self.file}{f':{self.line}' if self.line else ''}: {self.key}"
+
+
+@dataclass(frozen=True)
+class ImgpipeSettings:
+    """All that the TOML files say, with defaults.
+
+    Attributes
+    ----------
+    path: the configuration as it was named on the command line.
+    entries: section -> key -> value with its place; only what files say, WSClean's options in their order.
+    """
+
+    path: Path
+    entries: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> object:
+        """Return the value of a key of ``[worker]`` or ``[data_handler]``, or its default."""
+        section, known = next((name, one) for name, keys in SECTIONS.items() for one in keys if one.name == key)
+        entry = self.entries.get(section, {}).get(key)
+        return known.default if entry is None else entry.value
+
+    def where(self, key: str, section: str = "worker") -> str:
+        """Return where a key stands, or would stand."""
+        entry = self.entries.get(section, {}).get(key)
+        return Setting(None, str(self.path), 0, f"{section}.{key}").where if entry is None else entry.where
+
+    def wsclean(self) -> dict[str, Setting]:
+        """Return WSClean's options with their values, the defaults first."""
+        path = str(self.path)
+        defaults = {key: Setting(value, path, 0, f"{WSCLEAN}.{key}") for key, value in WSCLEAN_DEFAULTS.items()}
+        return {**defaults, **self.entries.get(WSCLEAN, {})}
+
+    def resources(self) -> dict[str, object]:
+        """Return cores and memory of an imaging job in the queue."""
+        entry = self.entries.get("worker", {}).get(RESOURCES)
+        heavy = entry.value.get("heavy", {}) if entry and isinstance(entry.value, dict) else {}
+        return {key.name: heavy.get(key.name, key.default) for key in CATEGORY_KEYS}
+
+    def file(self, text: str) -> Path:
+        """Return a file that a value names: beside the configuration, else below the current directory."""
+        path = Path(text).expanduser()
+        beside = self.path.parent / path
+        return beside if path.is_absolute() or beside.exists() else path
+
+
+def read_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
+    """Return what a configuration says, without what is wrong with its keys and values, and that.
+
+    Raises
+    ------
+    PipelineError
+        If the file, or one that it builds on, cannot be read or is no TOML.
+    """
+    entries: dict[str, dict[str, Setting]] = {}
+    findings: list[Finding] = []
+    for toml in reversed(list(_layers(path))):
+        for section, table in toml.document.items():
+            if section == DEFAULT_SETTINGS:
+                continue
+            where = toml.where(section) if isinstance(table, dict) else toml.where("", section)
+            if section not in SECTIONS:
+                if toml.path == path:  # one that others build on may be shared with calpipe
+                    findings.append(Finding(where, f"[{section}]: no such section{nearest(section, SECTIONS)}"))
+            elif not isinstance(table, dict):
+                findings.append(Finding(where, f"{section} is {shown(table)}; it must be a section, [{section}]"))
+            else:
+                entries[section] = _merged(entries.get(section, {}), _with_places(toml, section, table))
+    wrong: set[tuple[str, str]] = set()
+    for (section, key), finding in _key_findings(ImgpipeSettings(path, entries)):
+        wrong.add((section, key))
+        findings.append(finding)
+    sound = {
+        section: {key: setting for key, setting in known.items() if (section, key) not in wrong}
+        for section, known in entries.items()
+    }
+    return ImgpipeSettings(path, sound), findings
+
+
+def _layers(path: Path) -> Iterator[TomlFile]:
+    """Yield a configuration, then what it builds on, what that builds on ..."""
+    seen: list[Path] = []
+    while True:
+        toml = TomlFile(path)
+        yield toml
+        seen.append(path.resolve())
+        if (base := toml.document.get(DEFAULT_SETTINGS)) is None:
+            return
+        where = f"{toml.where('', DEFAULT_SETTINGS)}: {DEFAULT_SETTINGS} = {shown(base)}"
+        if not isinstance(base, str) or not base:
+            raise PipelineError(f"{where}; it must name a file")
+        path = path.parent / Path(base).expanduser()
+        if path.resolve() in seen:
+            raise PipelineError(f"{where}: these files name each other in a circle")
+        if not path.is_file():
+            raise PipelineError(f"{where}: there is no file {path}")
+
+
+def _with_places(toml: TomlFile, section: str, table: Mapping[str, object]) -> dict[str, Setting]:
+    return {
+        key: Setting(value, str(toml.path), toml.line(section, key), f"{section}.{key}") for key, value in table.items()
+    }
+
+
+def _merged(below: Mapping[str, Setting], above: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return the entries of one section, where tables are merged key by key and other values replaced."""
+    merged = dict(below)
+    for key, entry in above.items():
+        value = entry.value
+        if key in below and isinstance(value, dict) and isinstance(below[key].value, dict):
+            value = _merged_tables(below[key].value, value)  # type: ignore[arg-type]
+        merged[key] = replace(entry, value=value)
+    return merged
+
+
+def _merged_tables(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(below)
+    for key, value in above.items():
+        base = below.get(key)
+        merged[key] = _merged_tables(base, value) if isinstance(base, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _key_findings(settings: ImgpipeSettings) -> Iterator[tuple[tuple[str, str], Finding]]:
+    """Yield (section, key) with what is wrong there."""
+    for section, keys in SECTIONS.items():
+        known = {key.name: key for key in keys}
+        for name, entry in settings.entries.get(section, {}).items():
+            if section == WSCLEAN or (section == "worker" and name in CALPIPE):
+                continue
+            place = section, name
+            if section == "worker" and name == RESOURCES:
+                yield from ((place, finding) for finding in _resource_findings(entry))
+            elif name not in known:
+                yield place, Finding(entry.where, f"no such key{nearest(name, [*known, RESOURCES])}")
+            elif problem := known[name].problem(entry.value):
+                yield place, Finding(entry.where, problem)
+    yield from ((("worker", "run_on_file_host"), finding) for finding in _pattern_findings(settings))
+    if isinstance(nodes := settings["nodes"], str):
+        try:
+            expand_hosts(nodes)
+        except PipelineError as err:
+            yield ("worker", "nodes"), Finding(settings.where("nodes"), str(err))
+
+
+def _resource_findings(entry: Setting) -> Iterator[Finding]:
+    if not isinstance(entry.value, dict):
+        yield Finding(entry.where, f"is {shown(entry.value)}; it must be a table such as {RESOURCES}.heavy")
+        return
+    known = {key.name: key for key in CATEGORY_KEYS}
+    for category, table in entry.value.items():
+        for name, value in (table if isinstance(table, dict) else {"": table}).items():
+            where = f"{entry.where}.{category}"
+            if not isinstance(table, dict):
+                yield Finding(where, f"is {shown(value)}; it must be a table with {' and '.join(known)}")
+            elif name not in known:
+                yield Finding(f"{where}.{name}", f"no such key{nearest(name, known)}")
+            elif problem := known[name].problem(value):
+                yield Finding(f"{where}.{name}", problem)
+            elif name == "mem" and memory_gb(str(value)) is None:
+                yield Finding(f"{where}.{name}", f"is {shown(value)}; it must be a size such as '40GB'")
+
+
+_MEMORY = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b)?\s*", re.IGNORECASE)
+_GB = {"": 1e-9, "k": 1e-6, "m": 1e-3, "g": 1.0, "t": 1e3}
+
+
+def memory_gb(text: str) -> float | None:
+    """Return a size such as ``40GB`` in GB, or None where it is none or zero."""
+    match = _MEMORY.fullmatch(text)
+    size = float(match["number"]) * _GB[match["unit"].lower()] if match else 0.0
+    return size or None
+
+
+def _pattern_findings(settings: ImgpipeSettings) -> Iterator[Finding]:
+    """Yield what is wrong with the pattern that names the host of a set."""
+    pattern, where = settings["run_on_file_host_pattern"], settings.where("run_on_file_host_pattern")
+    if not isinstance(pattern, str) or settings["run_on_file_host"] is not True:
+        return
+    if not pattern:
+        yield Finding(
+            settings.where("run_on_file_host"), r"needs run_on_file_host_pattern, such as '\/net/(node\d{3})'"
+        )
+        return
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as err:
+        yield Finding(where, f"{pattern!r} is no regular expression: {err}")
+        return
+    if not groups:
+        yield Finding(where, f"{pattern!r} has no group; the host is the part in brackets, such as '/net/(node\\d+)'")
+
+
+def shown(value: object) -> str:
+    """Return a value as TOML would write it, as far as messages need that."""
+    texts: Mapping[type, Callable[[object], str]] = {bool: lambda one: str(one).lower(), dict: lambda _: "a table"}
+    return texts.get(type(value), repr)(value)

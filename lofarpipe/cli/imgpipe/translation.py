@@ -1,0 +1,336 @@
+"""The TOML file and the sets of a command line as a parset: one step that lists the groups, one that images them."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.cli.imgpipe.groups import (
+    Group,
+    ImageJob,
+    Translator,
+    hosts_missing,
+    make_groups,
+    name_findings,
+    pinned_host,
+)
+from lofarpipe.cli.imgpipe.observations import DataHandler, SetAt
+from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, memory_gb, read_settings
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
+from lofarpipe.pipeline.preflight import Translation
+from lofarpipe.programs.argv import wsclean as wsclean_words
+from lofarpipe.support.host_list import expand_hosts
+from lofarpipe.support.parset import Parset
+from lofarpipe.support.parset_text import Entry, unquote
+from lofarpipe.support.toml_file import parset_value
+from lofarpipe.support.utilities import list_text
+
+RECORDS = ".runs"  # ending of the directory beside which the configuration is, for the job directories
+LONGEST_LABEL = 60  # characters of the name of a job directory before its digest
+LOCAL, SLURM, SSH = "local", "slurm", "ssh"
+#: Words that stand for the files of a group in the arguments of the step.
+SETS, NAME, CHANNELS, SCRATCH, WORDS = (f"imgpipe_{kind}" for kind in ("sets", "name", "channels", "scratch", "words"))
+STEPS = f"""
+pipeline.steps = [groups, image]
+groups.control.kind = plugin
+groups.control.type = imageGroups
+groups.control.mapfile_dir = input.output.mapfile_dir
+image.control.type = wsclean
+image.control.mapfile_in = groups.output.sets.mapfile
+image.control.mapfile_out = groups.output.names.mapfile
+image.control.outputkey = {NAME}
+image.control.as_given = True
+image.control.list_products = True
+image.argument.name = {NAME}
+"""
+
+
+def translated(options: argparse.Namespace) -> Translation:
+    """Return the parset of a command line, with what is wrong and what should be known.
+
+    Raises
+    ------
+    CheckFailed, PipelineError
+        If there is no parset to be made.
+    """
+    settings, findings = read_settings(options.config_file)
+    if options.across and not options.combine and settings["config_file"]:
+        findings.append(
+            Finding("--combine_obs_ids", "puts the observations of a group together; give --combine as well")
+        )
+    environment, found = job_variables(settings)
+    sets, of_sets, warnings = find_sets(settings, options.sets)
+    wrong_sets = {one.path: problem for one in sets if (problem := set_problem(one.path, data_column(settings)))}
+    findings += [*found, *of_sets, *(Finding(str(path), problem) for path, problem in wrong_sets.items())]
+    sound = [one for one in sets if one.path not in wrong_sets]
+    groups, notices = make_groups(sound, options.combine, options.across)
+    translator = Translator(settings, environment, Path.cwd(), read_frequencies)
+    jobs = translator.jobs(groups)
+    findings += [*translator.findings, *name_findings(jobs, settings)]
+    if not jobs:
+        raise CheckFailed(findings)
+    options.dry_run = options.dry_run or settings["dry_run"] is True
+    job_directory = records(options, groups)
+    options.job_name = job_directory.name
+    options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    logs = job_directory / "logs" / options.start_time
+    layout = {"job_directory": job_directory, "job_workdir": Path.cwd()}
+    logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
+    hosts, host_warnings = hosts_of(settings, jobs)
+    warnings += [*notices, *_old_options(options), *translator.notices, *host_warnings]
+    parset = image_parset(settings, jobs, hosts, environment)
+    told = (warning.partition(": ") for warning in warnings)
+    notes = tuple(Finding(where, what, is_warning=True) for where, _, what in told)
+    return Translation(
+        options.config_file,
+        parset,
+        site_sections(settings) | placed(settings, layout=layout, logging=logging),
+        tuple(findings),
+        notes,
+        "image" if options.force else "",
+    )
+
+
+def _old_options(options: argparse.Namespace) -> list[str]:
+    return [] if options.nodes_mpi is None else ["--nodes_mpi: has no effect; hosts are in [worker] nodes"]
+
+
+# ---- environment
+
+
+def job_variables(settings: ImgpipeSettings) -> tuple[Mapping[str, str], list[Finding]]:
+    """Return the environment of the jobs, after env_file as it is on this machine, and what is wrong with that file."""
+    text = str(settings["env_file"])
+    if not text:
+        return os.environ, []
+    path = settings.file(text)
+    if not path.is_file():
+        if settings["nodes"] in ("localhost", SLURM):
+            return os.environ, [Finding(settings.where("env_file"), f"is {text!r}, and there is no file {path}")]
+        return os.environ, []  # it is looked for on the hosts
+    script = '. "$0" >/dev/null 2>&1; env -0'
+    shell = shutil.which("bash") or "/bin/sh"
+    finished = subprocess.run([shell, "-c", script, str(path.absolute())], capture_output=True, check=False)
+    pairs = (pair.partition("=") for pair in os.fsdecode(finished.stdout).split("\0") if "=" in pair)
+    return {name: value for name, _, value in pairs}, []
+
+
+# ---- sets
+
+
+def find_sets(settings: ImgpipeSettings, arguments: Sequence[str]) -> tuple[list[SetAt], list[Finding], list[str]]:
+    """Return the sets of the arguments, what is wrong with these, and what should be known of them."""
+    file = str(settings["config_file"])
+    if not file:
+        return [SetAt(Path(os.path.normpath(argument))) for argument in arguments], [], []
+    try:
+        handler = DataHandler(settings.file(file))
+    except PipelineError as err:
+        return [], findings_of(err), []
+    sets, findings, empty = handler.find(arguments, str(settings["data_level"]))
+    if not sets and not findings:
+        findings = [Finding(argument, "no set of it is there") for argument in arguments]
+    return sets, findings, [*handler.notices(), *empty]
+
+
+def data_column(settings: ImgpipeSettings) -> str:
+    """Return the column that is imaged; "" where that is not a text."""
+    value = settings.wsclean()["data-column"].value
+    return value if isinstance(value, str) else ""
+
+
+@functools.cache
+def set_problem(path: Path, column: str) -> str:
+    """Return what is wrong with a set, or ""."""
+    if not path.exists():
+        return "there is no such measurement set"
+    if not (path / "table.dat").is_file() or not (path / "SPECTRAL_WINDOW").is_dir():
+        return "is no measurement set: it has no table.dat and no SPECTRAL_WINDOW"
+    from casacore.tables import table
+
+    try:
+        with table(str(path), ack=False) as main:
+            columns = main.colnames()
+    except RuntimeError as err:
+        return f"cannot be opened: {err}"
+    if not column or column in columns:
+        return ""
+    with_data = [name for name in columns if name.endswith("DATA") and name != "SIGMA_DATA"]
+    return f"has no column {column}; it has {', '.join(with_data)}; set wsclean.data-column"
+
+
+@functools.cache
+def read_frequencies(path: Path) -> list[list[float]]:
+    """Return the channel frequencies of a set, Hz, by spectral window."""
+    from casacore.tables import table
+
+    with table(str(path / "SPECTRAL_WINDOW"), ack=False) as windows:
+        return [[float(one) for one in windows.getcell("CHAN_FREQ", row)] for row in range(windows.nrows())]
+
+
+# ---- places
+
+
+def records(options: argparse.Namespace, groups: Sequence[Group]) -> Path:
+    """Return the directory of a run's records: that of its sets, whatever the settings.
+
+    So the same command goes on with its run, and the same file for other sets has another one, at the same time.
+    """
+    if options.job_dir:
+        return Path(options.job_dir).absolute()
+    identity = "\n".join(str(one.absolute()) for group in groups for one in (Path(), *group.sets))
+    digest = hashlib.sha256(f"{options.config_file.resolve()}\n{identity}".encode(errors="surrogateescape")).hexdigest()
+    label = re.sub(r"[^A-Za-z0-9_.+-]+", "_", "_".join(Path(text).name for text in options.sets))[:LONGEST_LABEL]
+    return Path(f"{options.config_file.stem}{RECORDS}").absolute() / f"{label.strip('._')}-{digest[:8]}"
+
+
+def hosts_of(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple[list[str], list[str]]:
+    """Return where each job has to run, "" for anywhere, and warnings of hosts that are not there."""
+    if settings["run_on_file_host"] is not True or settings["nodes"] == SLURM:
+        return [""] * len(jobs), []
+    pattern = re.compile(str(settings["run_on_file_host_pattern"]))
+    wanted = [pinned_host(job.group, pattern) for job in jobs]
+    known = expand_hosts(str(settings["nodes"]))
+    own = os.uname().nodename.partition(".")[0]
+    here = [own] if {"localhost", own} & set(known) else []
+    where = settings.where("run_on_file_host_pattern")
+    warnings = [
+        f"{where}: names the host {host} in a path, and nodes has no such host; any host is taken"
+        for host in hosts_missing(wanted, [*known, *here])
+    ]
+    return [host if host in (*known, *here) else "" for host in map(str, wanted)], warnings
+
+
+def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
+    """Return the sections of pipeline.cfg that [worker] decides."""
+    nodes = str(settings["nodes"])
+    method = LOCAL if nodes == "localhost" else nodes if nodes == SLURM else SSH
+    limit, env_file = settings["max_time"], str(settings["env_file"])
+    if method == LOCAL and (limit or env_file):
+        method = SSH  # it reaches this machine without ssh, and has both
+    remote = {"method": method, "max_per_node": settings["max_concurrent"]}
+    sections: dict[str, dict[str, Any]] = {"remote": remote}
+    if method == SSH:
+        is_of_home = not env_file or env_file.startswith("~/")
+        file = env_file if is_of_home else str(settings.file(env_file).absolute())
+        sections[SSH] = {"hosts": nodes, "environment": "host", "env_file": file, "walltime": clock(limit)}
+    if method == SLURM:
+        given = settings.resources()
+        options = str(settings["slurm_options"] or os.environ.get("LIBPIPE_SLURM_OPTIONS", ""))
+        sections[SLURM] = {"walltime": clock(limit), "extra": options.split()}
+        sections["remote"] |= {"cores": given["cpus"], "memory_gb": memory_gb(str(given["mem"]))}
+    return placed(settings, **sections)
+
+
+PLACES = {"method": "nodes", "max_per_node": "max_concurrent", "hosts": "nodes", "walltime": "max_time"}
+
+
+def placed(settings: ImgpipeSettings, **sections: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
+    """Return sections with the places of their values in the file; those that are empty are left out."""
+    return {
+        section: {key: _entry(settings, key, PLACES.get(key, key), value) for key, value in keys.items() if value}
+        for section, keys in sections.items()
+    }
+
+
+def _entry(settings: ImgpipeSettings, key: str, of_file: str, value: object) -> Entry:
+    found = settings.entries.get("worker", {}).get(of_file)
+    place = (str(settings.path), 0) if found is None else (found.file, found.line)
+    return Entry(key, parset_value(value if isinstance(value, list) else str(value)), *place)
+
+
+def clock(seconds: object) -> str:
+    """Return a time limit as queues take it, whole seconds; "" for none."""
+    if not isinstance(seconds, (int, float)):
+        return ""
+    whole = max(1, round(seconds))
+    return f"{whole // 86400}-{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+# ---- the parset
+
+
+def image_parset(
+    settings: ImgpipeSettings, jobs: Sequence[ImageJob], hosts: Sequence[str], environment: Mapping[str, str]
+) -> Parset:
+    """Return the steps that make the images: options that are words as keys, the others as a list of words."""
+    parset = Parset.parse(STEPS, "imgpipe")
+    entries = settings.wsclean()
+    options = dict(jobs[0].options) if jobs else {}
+    counts = [" ".join(job.options.get("channels-out", ())) for job in jobs]
+    lists: dict[str, list[str]] = {
+        "hosts": [host or "localhost" for host in hosts],
+        "sets": [list_text([str(path.absolute()) for path in job.group.sets]) for job in jobs],
+        "names": [str(job.name) for job in jobs],
+    }
+    inputs, files, tokens = ["groups.output.sets.mapfile"], [SETS], []
+    if any(counts):
+        lists["channels"] = counts
+        inputs.append("groups.output.channels.mapfile")
+        files.append(CHANNELS)
+        parset.set("image.argument.channels-out", CHANNELS)
+    if "temp-dir" not in options:
+        lists["scratch"] = [scratch(job) for job in jobs]
+        inputs.append("groups.output.scratch.mapfile")
+        files.append(SCRATCH)
+        parset.set("image.argument.temp-dir", SCRATCH)
+    odd: list[str] = []
+    for key, words in options.items():
+        if key == "channels-out":
+            continue
+        text = keyword(key, list(words))
+        if text is None:
+            odd += [f"-{key}", *words]
+        else:
+            parset.set(f"image.argument.{key}", text, entries[key].file, entries[key].line)
+    if odd:
+        lists["words"] = [list_text(odd)] * len(jobs)
+        inputs.append("groups.output.words.mapfile")
+        files.append(WORDS)
+        tokens.append(WORDS)
+    for key, values in lists.items():
+        parset.set(f"groups.control.{key}", parset_value(values))
+    parset.set("image.control.mapfiles_in", parset_value(inputs[1:]))
+    parset.set("image.control.inputkeys", parset_value(files))
+    parset.set("image.argument.flags", parset_value([*tokens, SETS]))
+    parset.set("image.control.executable", program(environment))
+    if any(hosts):
+        parset.set("image.control.on_data_host", "True")
+    return parset
+
+
+def keyword(key: str, words: list[str]) -> str | None:
+    """Return the value in a parset from which an option gets its words again; None where there is no such."""
+    if not words:
+        return "True"
+    text = " ".join(words)
+    for quoted in (text, f'"{text}"', f"'{text}'"):
+        if any(mark in text for mark in "\n\r#{}$"):
+            break
+        try:
+            parsed = Parset.parse(f"a={quoted}\n", "").entry("a").value
+            if wsclean_words([], {key: unquote(parsed)}) == [f"-{key}", *words]:
+                return quoted
+        except (PipelineError, ValueError, KeyError):
+            continue
+    return None
+
+
+def scratch(job: ImageJob) -> str:
+    """Return where WSClean's temporary files go: beside the first set, as it does itself, else beside the images."""
+    beside = job.group.sets[0].absolute().parent
+    return str(beside if os.access(beside, os.W_OK) else job.name.parent)
+
+
+def program(environment: Mapping[str, str]) -> str:
+    """Return WSClean: the one on the PATH of the jobs."""
+    return shutil.which(WSCLEAN, path=environment.get("PATH", os.defpath)) or WSCLEAN

@@ -1,0 +1,39 @@
+"""Maps of groups of measurement sets: for each group its sets, and values that go with them."""
+
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.parset import split_list
+
+OUTPUTS = ("sets.mapfile", "names.mapfile", "channels.mapfile", "scratch.mapfile", "words.mapfile")
+DRY_RUN_WRITES = ("mapfile_dir",)
+
+
+def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", words="", **kwargs):
+    """Write one map for each list, with an entry for each group.
+
+    Parameters
+    ----------
+    hosts, sets, names, channels, scratch, words : text of a list
+        For each group: its host, the list of its sets, the beginning of its images' names, and what else its command
+        needs. Those that are empty make no map.
+
+    Returns
+    -------
+    dict
+        ``sets.mapfile`` and so on: the paths of the maps.
+    """
+    lists = {"sets": sets, "names": names, "channels": channels, "scratch": scratch, "words": words}
+    values = {key: split_list(text) for key, text in lists.items() if text}
+    of_group = split_list(hosts)
+    if wrong := [key for key, found in values.items() if len(found) != len(of_group)]:
+        raise PipelineError(
+            f"{wrong[0]} has {len(values[wrong[0]])} entries, and hosts {len(of_group)}; one each is needed"
+        )
+    outputs = {}
+    for key, found in values.items():
+        path = Path(mapfile_dir) / f"groups.{key}.mapfile"
+        DataMap([DataProduct(host, file, False) for host, file in zip(of_group, found, strict=True)]).save(str(path))
+        outputs[f"{key}.mapfile"] = str(path)
+    return outputs

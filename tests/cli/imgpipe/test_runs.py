@@ -1,0 +1,148 @@
+"""imgpipe from the command line to the images, with WSClean itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imgpipe_site import TOML, ImgpipeSite
+
+pytestmark = pytest.mark.skipif(shutil.which("wsclean") is None, reason="WSClean is not installed")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> ImgpipeSite:
+    made = ImgpipeSite(tmp_path)
+    made.write(TOML)
+    return made
+
+
+def by_hand(site: ImgpipeSite, command: list[str], name: str) -> None:
+    words = [str(site.here / name) if word.endswith("/img") else word for word in command]
+    Path(words[words.index("-temp-dir") + 1]).mkdir(exist_ok=True)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    subprocess.run(words, cwd=site.here, env=environment, check=True, capture_output=True)
+
+
+def test_images_are_those_of_the_command_typed_by_hand(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.write(TOML + "channels-out = 'every 2'\n")
+    (command,) = site.commands(site.run("img.toml", "A.MS", "--dry-run"))
+    assert site.names() == ["A.MS", "img.toml"]
+    printed = site.run("img.toml", "A.MS")
+    assert "1 of 1 images made" in printed
+    by_hand(site, command, "hand")
+    for part in ("0000", "0001", "0002", "0003", "MFS"):
+        assert np.array_equal(site.pixels(f"A.MS/images/img-{part}-image.fits"), site.pixels(f"hand-{part}-image.fits"))
+    assert not (site.here / "A.MS/images/img-0004-image.fits").exists()
+    assert list(site.here.glob("**/*.tmp")) == []
+
+
+def test_sets_together_give_one_image_of_all(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS", "B.MS", first_channel_hz=144e6)
+    site.write(TOML + "out-dir = 'out 1'\nchannels-out = 'all'\n")
+    (command,) = site.commands(site.run("img.toml", "A.MS", "B.MS", "-c", "--dry-run"))
+    assert command[-2:] == [str(site.here / "A.MS"), str(site.here / "B.MS")]
+    assert command[command.index("-channels-out") + 1] == "8"
+    assert "1 of 1 images made" in site.run("-c", "img.toml", "A.MS", "B.MS")
+    assert (site.here / "out 1/img-0007-image.fits").is_file()
+
+
+def test_second_run_makes_what_is_missing_or_changed(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS", "B.MS")
+    site.run("img.toml", "A.MS", "B.MS")
+    site.run("img.toml", "A.MS", "B.MS")
+    assert site.jobs_run() == []
+    (site.here / "B.MS/images/img-image.fits").unlink()
+    site.run("img.toml", "A.MS", "B.MS")
+    assert site.jobs_run() == ["image/001"]
+    site.write(TOML.replace("niter = 5", "niter = 6"))
+    site.run("img.toml", "A.MS", "B.MS")
+    assert site.jobs_run() == ["image/000", "image/001"]
+    site.run("img.toml", "A.MS", "B.MS", "--force")
+    assert site.jobs_run() == ["image/000", "image/001"]
+
+
+def test_two_at_the_same_time(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS", "B.MS")
+    both = [site.start("img.toml", name) for name in ("A.MS", "B.MS")]
+    for process in both:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, out + err
+    assert (site.here / "A.MS/images/img-image.fits").is_file()
+    assert (site.here / "B.MS/images/img-image.fits").is_file()
+
+
+def test_everything_that_is_wrong_is_said_before_anything_is_made(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    (site.here / "no_set").mkdir()
+    site.write(
+        "[worker]\nnode = 'x'\n[wsclean]\nniterr = 5\nauto-threshold = ''\nscale = []\nchannels-out = 'every 16'\n"
+    )
+    printed = site.run("img.toml", "A.MS", "none.MS", "no_set", expected=1)
+    for what in (
+        "img.toml:2: worker.node: no such key; did you mean 'nodes'?",
+        "none.MS: there is no such measurement set",
+        "no_set: is no measurement set",
+        "A.MS: has no column CORRECTED_DATA; it has DATA; set wsclean.data-column",
+        "img.toml:6: wsclean.scale: is an empty list",
+    ):
+        assert what in printed
+    assert site.names() == ["A.MS", "img.toml", "no_set"]
+
+
+def test_options_that_the_program_refuses_are_said_with_their_line(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.write(TOML + "niterr = 5\nauto-thresold = 3\n")
+    printed = site.run("img.toml", "A.MS", expected=1)
+    assert "img.toml:8: step 'image': -niterr:" in printed
+    assert "did you mean 'niter'?" in printed
+    assert "img.toml:9: step 'image': -auto-thresold:" in printed
+    assert site.names() == ["A.MS", "img.toml"]
+
+
+def test_one_that_fails_stops_no_other(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS", "B.MS", "C.MS")
+    fails = site.here / "bin/wsclean"
+    fails.parent.mkdir()
+    fails.write_text(
+        f'#!/bin/sh\ncase "$*" in *B.MS) echo went wrong; exit 3;; esac\nexec {shutil.which("wsclean")} "$@"\n'
+    )
+    fails.chmod(0o755)
+    site.write("[worker]\nenv_file = 'env.sh'\n" + TOML)
+    (site.here / "env.sh").write_text(f"PATH={fails.parent}:$PATH\nfalse\n")
+    printed = site.run("img.toml", "A.MS", "B.MS", "C.MS", expected=1)
+    assert "B.MS: exit code 3" in printed
+    assert "2 of 3 images made" in printed
+    (site.here / "env.sh").write_text("")
+    fails.unlink()
+    assert "3 of 3 images made" in site.run("img.toml", "A.MS", "B.MS", "C.MS")
+
+
+def test_missing_env_file_is_said_before_the_first_job(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.write("[worker]\nenv_file = 'none.sh'\n" + TOML)
+    assert "img.toml:2: worker.env_file: is 'none.sh', and there is no file none.sh" in site.run(
+        "img.toml", "A.MS", expected=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [([], 2), (["img.toml"], 2), (["none.toml", "A.MS"], 2), (["img.toml", "A.MS", "--none"], 2), (["--help"], 0)],
+)
+def test_wrong_usage_is_exit_code_2(site: ImgpipeSite, words: list[str], code: int) -> None:
+    site.run(*words, expected=code)
+
+
+def test_records_are_where_they_are_wanted(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.run("img.toml", "A.MS", "--job-dir", "kept")
+    assert (site.here / "kept/run.json").is_file()
+    assert (site.here / "kept/img.parset").is_file()
+    assert site.names() == ["A.MS", "img.toml", "kept"]

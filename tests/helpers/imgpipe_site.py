@@ -1,0 +1,87 @@
+"""A directory with small measurement sets, in which imgpipe is run as a user does."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from small_sets import SetShape, change_column, make_set
+
+SMALL = SetShape(nantennas=6, ntimes=6)
+TOML = """
+[wsclean]
+data-column = 'DATA'
+size = 64
+scale = '20asec'
+niter = 5
+j = 1
+"""
+
+
+def _with_noise(visibilities: np.ndarray) -> np.ndarray:
+    """A source of 1 Jy in the middle, and noise."""
+    rng = np.random.default_rng(1)
+    return (
+        visibilities * 0 + 1.0 + 0.1 * (rng.normal(size=visibilities.shape) + 1j * rng.normal(size=visibilities.shape))
+    )
+
+
+class ImgpipeSite:
+    """Runs ``imgpipe img.toml`` in a directory of its own."""
+
+    def __init__(self, here: Path) -> None:
+        self.here = here
+
+    def make_sets(self, *names: str, **changes: object) -> None:
+        """Make sets with visibilities; ``changes`` are those of their shape."""
+        for number, name in enumerate(names):
+            shape = SetShape(**{**vars(SMALL), **changes})  # type: ignore[arg-type]
+            make_set(self.here / name, shape, weight=1.0 + number, with_data=True)
+            change_column(str(self.here / name), "DATA", _with_noise)
+
+    def write(self, text: str, name: str = "img.toml") -> None:
+        """Write a configuration."""
+        (self.here / name).write_text(text)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start imgpipe with the words of its command line."""
+        command = [sys.executable, "-m", "lofarpipe.cli", "imgpipe", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=self.here, text=True, **pipes)
+
+    def run(self, *words: str, expected: int = 0) -> str:
+        """Run it, and return what it printed."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == expected, out + err
+        assert "Traceback" not in out + err
+        return out + err
+
+    def commands(self, printed: str) -> list[list[str]]:
+        """Return the commands that a dry run printed, without the name of the job."""
+        lines = [line for line in printed.splitlines() if line.startswith("image/")]
+        return [shlex.split(line.partition(": ")[2]) for line in lines]
+
+    def names(self) -> list[str]:
+        """Return what is in the directory."""
+        return sorted(path.name for path in self.here.iterdir())
+
+    def pixels(self, name: str) -> np.ndarray:
+        """Return the pixels of an image."""
+        with fits.open(self.here / name) as opened:
+            return np.array(opened[0].data)
+
+    def jobs_run(self) -> list[str]:
+        """Return the jobs that the last run started, by the journals of all runs."""
+        names = []
+        for journal in self.here.glob("*.runs/*/journal.jsonl"):
+            events = [json.loads(line) for line in journal.read_text().splitlines()]
+            last = max(place for place, event in enumerate(events) if event["event"] == "run_started")
+            names += [event["job"] for event in events[last:] if event["event"] == "job_started"]
+        return sorted(names)
