@@ -23,7 +23,7 @@ import numpy as np
 from astropy.io import fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tests" / "report")]
+sys.path.insert(0, str(REPOSITORY / "tests" / "helpers"))
 
 from made_images import sky_header  # noqa: E402 - tests make the same job directories
 from made_jobs import finished_run, large_run, write_journal  # noqa: E402

@@ -27,8 +27,10 @@ def save_figure(figure: Figure, outfile: str | Path, dpi: int) -> None:
 
 def label_sky(axes: Any) -> None:
     """Put names, ticks and a faint grid on axes with world coordinates."""
-    for coordinate, name in zip(axes.coords, ("Right ascension (J2000)", "Declination (J2000)"), strict=True):
-        coordinate.set_axislabel(name, minpad=0.7)
+    names = {"RA": "Right ascension (J2000)", "DEC": "Declination (J2000)"}
+    for coordinate, ctype in zip(axes.coords, axes.wcs.wcs.ctype, strict=True):
+        kind = ctype.partition("-")[0]
+        coordinate.set_axislabel(names.get(kind, kind), minpad=0.7)
         coordinate.grid(color=GRID_COLOUR, alpha=0.25, linestyle="-", linewidth=0.6)
         coordinate.set_ticks(number=6)
         coordinate.display_minor_ticks(True)

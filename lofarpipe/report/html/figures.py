@@ -214,7 +214,11 @@ def _world(header: fits.Header) -> WCS | None:
     keys = (f"{name}{axis}" for name in ("CRPIX", "CRVAL", "CDELT") for axis in (1, 2))
     if any(key in header and _number(header, key) is None for key in keys):  # astropy would take it for 0
         return None
-    world = WCS(header, fix=False).celestial
+    try:
+        world = WCS(header, fix=False).celestial
+        world.wcs.set()
+    except ValueError:  # a projection that there is not, or pixels without a size
+        return None
     return world if world.naxis == 2 else None
 
 

@@ -322,10 +322,24 @@ def test_any_projection_of_the_sky_has_coordinates(drawn: list[Any], tmp_path: P
     assert axes.coords[0].get_axislabel() == "Right ascension (J2000)"
 
 
-@pytest.mark.parametrize("header", [{"CTYPE1": "XX", "CTYPE2": "YY"}, {"CRVAL1": "unknown"}])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"CTYPE1": "XX", "CTYPE2": "YY"},
+        {"CTYPE2": "VELO"},
+        {"CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"},
+        {"CRVAL1": "unknown"},
+        {"CDELT2": 0.0},
+    ],
+)
 def test_image_without_coordinates_is_drawn_in_pixels(drawn: list[Any], tmp_path: Path, header: dict[str, Any]) -> None:
     axes, _ = sky_axes(drawn, write_image(tmp_path / "a.fits", **header))
     assert axes.get_xlabel() == "pixels"
+
+
+def test_other_coordinates_have_their_own_names(drawn: list[Any], tmp_path: Path) -> None:
+    axes, _ = sky_axes(drawn, write_image(tmp_path / "a.fits", CTYPE1="GLON-SIN", CTYPE2="GLAT-SIN"))
+    assert [coordinate.get_axislabel() for coordinate in axes.coords] == ["GLON", "GLAT"]
 
 
 def test_sky_image_has_its_beam(drawn: list[Any], tmp_path: Path) -> None:
