@@ -147,19 +147,17 @@ def _correction(corrected: SkyImage, flat: SkyImage, position: tuple[float, floa
 
 def table_text(check: FluxCheck) -> str:
     """Return the comparison as a table of plain text, one line a source, and a last line with the noise."""
-    lines = [HEADER, UNITS, *map(_line, check.sources)]
+    lines = [HEADER, UNITS]
+    for one in check.sources:
+        start = f"{one.source.name:>7} {one.distance_deg:9.3f} {one.true_flux_jy:11.4f} "
+        if one.fit is None:
+            lines.append(f"{start}  not found")
+            continue
+        fluxes = f"{one.fit.flux_jy:9.4f} {one.fit.flux_error_jy:7.4f} {one.ratio:7.4f} "
+        positions = f"{one.offset_arcsec:8.2f} {one.offset_beams:7.3f} "
+        lines.append(f"{start}{fluxes}{positions}{one.signal_to_noise:7.0f} {one.widening:6.3f}")
     lines.append(f"rms {check.rms_jy * 1e3:.3f} mJy/beam; fluxes at {check.frequency_hz / 1e6:.3f} MHz")
     return "\n".join(lines)
-
-
-def _line(check: SourceCheck) -> str:
-    """Return one source's line."""
-    start = f"{check.source.name:>7} {check.distance_deg:9.3f} {check.true_flux_jy:11.4f} "
-    if check.fit is None:
-        return f"{start}  not found"
-    fluxes = f"{check.fit.flux_jy:9.4f} {check.fit.flux_error_jy:7.4f} {check.ratio:7.4f} "
-    positions = f"{check.offset_arcsec:8.2f} {check.offset_beams:7.3f} "
-    return f"{start}{fluxes}{positions}{check.signal_to_noise:7.0f} {check.widening:6.3f}"
 
 
 def worst_ratio(checks: Sequence[SourceCheck]) -> float:

@@ -90,13 +90,12 @@ def imaged_data(paths: Sequence[str], data_column: str = "", field: str = AUTO) 
     max_rows = max(1, SAMPLED_VISIBILITIES // max(len(metadata.frequencies_hz) for metadata in sets))
     samples = tuple(read_samples(sets, max_rows, data_column))
     share = max(1, max_rows // len(sets))
-    exposures_s = {one.path: _exposure_s(one, share, data_column) for one in sets}
-    integration_time_s = sum(_block_exposure_s(block, exposures_s) for block in time_blocks(sets))
+    exposures_s = {one.path: usable_exposure_s(one, sample_set(one, share, data_column)) for one in sets}
+    integration_time_s = 0.0
+    for block in time_blocks(sets):
+        widths = [one.bandwidth_hz for one in block]
+        integration_time_s += float(np.average([exposures_s[one.path] for one in block], weights=widths))
     return ImagedData(sets, samples, integration_time_s)
-
-
-def _exposure_s(metadata: SetMetadata, max_rows: int, data_column: str) -> float:
-    return usable_exposure_s(metadata, sample_set(metadata, max_rows, data_column))
 
 
 def sets_in_image(recorded: Sequence[str], imaged: Sequence[str], field: str = AUTO) -> list[str]:
@@ -125,12 +124,6 @@ def left_out(recorded: Sequence[str], used: Sequence[str]) -> Fact:
     """Return how many recorded sets the image lacks, and which."""
     lacking = [path for path in recorded if path not in used]
     return fact(len(lacking), "", f"recorded sets that are not in the image: {', '.join(lacking) or 'none'}")
-
-
-def _block_exposure_s(block: Sequence[SetMetadata], exposures_s: dict[str, float]) -> float:
-    """Return the mean exposure of sets observed at the same time, weighted by their bandwidth."""
-    widths = [metadata.bandwidth_hz for metadata in block]
-    return float(np.average([exposures_s[metadata.path] for metadata in block], weights=widths))
 
 
 def image_weighting(

@@ -18,6 +18,7 @@ from lofarpipe.imaging.ms.measurement_set import SetMetadata, read_antenna_pairs
 from lofarpipe.imaging.ms.survey import SetSurvey
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened_field
 from lofarpipe.imaging.quality.statistics import MAD_TO_SIGMA
+from lofarpipe.imaging.simulation.sky import separation_deg
 from lofarpipe.imaging.weighting.noise import NoiseUnknownError, visibility_rms_jy
 from lofarpipe.support.utilities import flux_text
 
@@ -130,17 +131,10 @@ def scatter_ratio(
 
 def highest_peak_jy(frequency_hz: float, centre_deg: tuple[float, float]) -> float:
     """Return the flux density above which no source around a direction has been seen, Jy; the Sun left aside."""
-    near = any(_distance_deg(centre_deg, place) < AROUND_BRIGHTEST_DEG for place in BRIGHTEST_DEG)
+    near = any(separation_deg(centre_deg, place) < AROUND_BRIGHTEST_DEG for place in BRIGHTEST_DEG)
     logarithm = math.log10(frequency_hz / 1e6)
     spectra = (CAS_A,) if near else (TAU_A, VIR_A)
     return PEAK_MARGIN * max(10 ** (a + b * logarithm + c * logarithm**2) for a, b, c in spectra)
-
-
-def _distance_deg(one_deg: tuple[float, float], other_deg: tuple[float, float]) -> float:
-    """Return the angle between two directions, degrees."""
-    (ra, dec), (other_ra, other_dec) = ([math.radians(angle) for angle in pair] for pair in (one_deg, other_deg))
-    cosine = math.sin(dec) * math.sin(other_dec) + math.cos(dec) * math.cos(other_dec) * math.cos(ra - other_ra)
-    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def image_warnings(

@@ -98,8 +98,7 @@ def draw_image(image: SkyImage, rms: float, origin: str) -> Figure:
         shown = axes.imshow(image.plane, origin="lower", cmap=grey, interpolation="antialiased", **limits)
         label_sky(axes)
         if image.has_beam:
-            cell_arcsec = abs(image.axis("DEC").increment) * 3600
-            beam_pixels = (image.beam_major_arcsec / cell_arcsec, image.beam_minor_arcsec / cell_arcsec)
+            beam_pixels = (image.beam_major_arcsec / image.cell_arcsec, image.beam_minor_arcsec / image.cell_arcsec)
             draw_beam(axes, width, beam_pixels, image.beam_angle_deg)
         axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
         _draw_colour_bar(figure, axes, shown, rms)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +84,16 @@ def _from_truth(path: Path, frequency_hz: float | Floats) -> Reference:
 def _from_model(path: Path, frequency_hz: float | Floats) -> Reference:
     if not path.is_file():
         raise PipelineError(f"{path}: no such sky model; correct reference_skymodel, or set it to none")
-    lsmtool = _lsmtool()
     try:
-        with _quiet():
-            model = lsmtool.load(str(path))
+        import lsmtool
+    except ImportError as err:
+        raise PipelineError(
+            f"LSMTool, which reads sky models, cannot be imported ({err}); {INSTALL_LSMTOOL}, or set "
+            "reference_skymodel = none"
+        ) from err
+    logging.getLogger("LSMTool").setLevel(logging.WARNING)  # the log of a step is for what the step says
+    try:
+        model = lsmtool.load(str(path))
     # LSMTool and the table readers below it raise whatever they come across.
     except Exception as err:
         raise PipelineError(f"{path}: LSMTool cannot read it as a sky model: {' '.join(str(err).split())}") from err
@@ -102,29 +107,6 @@ def _from_model(path: Path, frequency_hz: float | Floats) -> Reference:
         flux_jy=fluxes_jy(columns, frequency_hz),
         is_point=columns["Type"] == "POINT",
     )
-
-
-def _lsmtool() -> Any:
-    try:
-        import lsmtool
-    except ImportError as err:
-        raise PipelineError(
-            f"LSMTool, which reads sky models, cannot be imported ({err}); {INSTALL_LSMTOOL}, or set "
-            "reference_skymodel = none"
-        ) from err
-    return lsmtool
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """LSMTool says what it does at the level of information; the log of a step is for what the step says."""
-    logger = logging.getLogger("LSMTool")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def fluxes_jy(columns: dict[str, NDArray[Any]], frequency_hz: float | Floats) -> Floats:

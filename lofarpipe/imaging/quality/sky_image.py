@@ -144,6 +144,11 @@ class SkyImage:
         return FLUX_PER_BEAM if text.upper() == FLUX_PER_BEAM.upper() else text
 
     @property
+    def cell_arcsec(self) -> float:
+        """The height of a pixel, arcsec."""
+        return abs(self.axis("DEC").increment) * 3600
+
+    @property
     def has_beam(self) -> bool:
         """Whether there is a restoring beam: WSClean writes zeros where it made no PSF."""
         return self.number("BMAJ") > 0 and self.number("BMIN") > 0
@@ -259,7 +264,7 @@ def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history:
             header = opened[0].header
             for key, (value, comment) in facts.items():
                 header[key] = (value, comment[:FITS_COMMENT_CHARACTERS])
-            _replace_history(header, history)
+            _set_history(header, [*_other_history(header), HISTORY_BEGIN, *history, HISTORY_END])
             opened.writeto(unfinished, output_verify="fix+ignore", overwrite=True)
         unfinished.replace(target)
     except (OSError, ValueError) as err:
@@ -275,11 +280,6 @@ def remove_facts(header: fits.Header) -> None:
     _set_history(header, _other_history(header))
 
 
-def _replace_history(header: fits.Header, history: Iterable[str]) -> None:
-    """Replace our block of HISTORY lines, or append it."""
-    _set_history(header, [*_other_history(header), HISTORY_BEGIN, *history, HISTORY_END])
-
-
 def _other_history(header: fits.Header) -> list[str]:
     others = list(header["HISTORY"]) if "HISTORY" in header else []
     if HISTORY_BEGIN in others and HISTORY_END in others:
@@ -290,10 +290,7 @@ def _other_history(header: fits.Header) -> list[str]:
 def _set_history(header: fits.Header, lines: Iterable[str]) -> None:
     header.remove("HISTORY", ignore_missing=True, remove_all=True)
     for line in lines:
-        header.add_history(_printable(line))
-
-
-def _printable(text: str) -> str:
-    """Return text as FITS allows it in a card: printable ASCII, anything else escaped."""
-    escaped = text.encode("ascii", "backslashreplace").decode("ascii")
-    return "".join(letter if " " <= letter <= "~" else f"\\x{ord(letter):02x}" for letter in escaped)
+        # A card of FITS has printable ASCII.
+        escaped = line.encode("ascii", "backslashreplace").decode("ascii")
+        shown = (letter if " " <= letter <= "~" else f"\\x{ord(letter):02x}" for letter in escaped)
+        header.add_history("".join(shown))

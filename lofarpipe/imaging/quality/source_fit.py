@@ -97,26 +97,19 @@ def gaussian(parameters: Floats, x: Floats, y: Floats) -> Floats:
 
 def beam_matrix(image: SkyImage) -> Floats:
     """Return the inverse covariance (2, 2) of the restoring beam in pixels^-2, x to the right (west), y up (north)."""
-    cell_arcsec = _cell_arcsec(image)
     angle = math.radians(image.beam_angle_deg)
     along = np.array([-math.sin(angle), math.cos(angle)])  # north through east, which is left
     across = np.array([along[1], -along[0]])
     major, minor = (
-        width / FWHM_PER_SIGMA / cell_arcsec for width in (image.beam_major_arcsec, image.beam_minor_arcsec)
+        width / FWHM_PER_SIGMA / image.cell_arcsec for width in (image.beam_major_arcsec, image.beam_minor_arcsec)
     )
     return np.asarray(np.outer(along, along) / major**2 + np.outer(across, across) / minor**2)
-
-
-def _cell_arcsec(image: SkyImage) -> float:
-    """Return the size of a pixel, arcsec."""
-    return abs(image.axis("DEC").increment) * 3600
 
 
 def _cut_out(image: SkyImage, right_ascension_deg: float, declination_deg: float) -> Cutout:
     """Return the pixels around a position."""
     x0, y0 = (float(value) for value in image.celestial.wcs_world2pix(right_ascension_deg, declination_deg, 0))
-    cell_arcsec = _cell_arcsec(image)
-    radius = FIT_RADIUS_BEAMS * image.beam_major_arcsec / cell_arcsec
+    radius = FIT_RADIUS_BEAMS * image.beam_major_arcsec / image.cell_arcsec
     height, width = image.plane.shape
     if not (radius <= x0 <= width - 1 - radius and radius <= y0 <= height - 1 - radius):
         raise SourceNotFitted(f"{image.path}: pixel {x0:.0f}, {y0:.0f} is outside the image, or too near to its edge")
@@ -134,8 +127,7 @@ def _cut_out(image: SkyImage, right_ascension_deg: float, declination_deg: float
 
 def _first_guess(image: SkyImage, cutout: Cutout) -> Floats:
     """Return the beam at the highest pixel that is near enough to be the source."""
-    cell_arcsec = _cell_arcsec(image)
-    near = np.hypot(cutout.x, cutout.y) <= max(1.0, SEARCH_RADIUS_BEAMS * image.beam_major_arcsec / cell_arcsec)
+    near = np.hypot(cutout.x, cutout.y) <= max(1.0, SEARCH_RADIUS_BEAMS * image.beam_major_arcsec / image.cell_arcsec)
     highest = np.flatnonzero(near)[np.argmax(cutout.values[near])]
     if not cutout.values[highest] > 0:
         raise SourceNotFitted(f"{image.path}: nothing positive around pixel {cutout.place}")
@@ -159,8 +151,7 @@ def _as_fit(image: SkyImage, cutout: Cutout, parameters: Floats, noise_jy: float
     outside = math.hypot(dx, dy) > np.hypot(cutout.x, cutout.y).max()
     if outside or peak <= 0 or grown.min() < MAX_GROWTH**-2 or grown.max() > MAX_GROWTH**2:
         raise SourceNotFitted(f"{image.path}: no source is near pixel {cutout.place}")
-    cell_arcsec = _cell_arcsec(image)
-    major_arcsec, minor_arcsec = (cell_arcsec * FWHM_PER_SIGMA / math.sqrt(value) for value in inverse_variances)
+    major_arcsec, minor_arcsec = (image.cell_arcsec * FWHM_PER_SIGMA / math.sqrt(value) for value in inverse_variances)
     area_pixels = 2 * math.pi / math.sqrt(math.prod(inverse_variances))
     x, y = cutout.origin[0] + dx, cutout.origin[1] + dy
     ra, dec = image.celestial.wcs_pix2world(x, y, 0)
