@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shlex
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +28,7 @@ from lofarpipe.executors.remote.order import (
     withdraw,
     write_order,
 )
-from lofarpipe.executors.slurm.client import portable_environment
-from lofarpipe.executors.ssh.host import LIMIT_S, TRIES, Host
+from lofarpipe.executors.ssh.host import LIMIT_S, TRIES, Host, guard_input
 from lofarpipe.executors.ssh.options import SshOptions, is_here, walltime_s
 from lofarpipe.jobs import (
     DoneCallback,
@@ -44,7 +41,6 @@ from lofarpipe.jobs import (
     ended_result,
     result_of,
 )
-from lofarpipe.programs.find import portable_variables
 from lofarpipe.programs.log_watch import Lookout
 
 GRACE_S = 30.0
@@ -105,6 +101,8 @@ class SshExecutor(Cancellable):
             self._beats.join()
             self._beats = None
         for host in self.hosts:
+            host.leave()  # all at once
+        for host in self.hosts:
             host.close()
 
     def run(
@@ -129,28 +127,29 @@ class SshExecutor(Cancellable):
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 
     def connect(self) -> None:
-        """Connect the hosts that are not, and may be; tell of those that cannot be reached."""
+        """Connect the hosts that are not, and may be."""
         for host in self.hosts:
             host.connect()
-            if host.is_down and host.name not in self._told:
-                self._told.add(host.name)
-                self.note(f"{unreachable(host)}; jobs that are not bound to it run on other hosts")
         if self._beats is None:
             self._over.clear()
             self._beats = threading.Thread(target=self._beat, daemon=True)
             self._beats.start()
 
-    def refuse_unusable(self) -> None:
-        """Refuse to go on with hosts that were reached, and cannot be used.
+    def judge_hosts(self) -> None:
+        """Tell of hosts that cannot be reached, each once.
 
         Raises
         ------
         PipelineError
-            If there are any.
+            If one was reached, and cannot be used.
         """
         refused = [f"[ssh]: host {host.name}: {host.refused}" for host in self.hosts if host.refused]
         if refused:
             raise PipelineError("\n".join(refused))
+        for host in self.hosts:
+            if host.is_down and host.name not in self._told:
+                self._told.add(host.name)
+                self.note(f"{unreachable(host)}; jobs that are not bound to it run on other hosts")
 
     def host_of(self, job: Job) -> Host | None:
         """Return the host that a job is bound to; None if any will do."""
@@ -183,11 +182,9 @@ class SshExecutor(Cancellable):
             wait(CONNECTING_S)
             for host in self.hosts:
                 list(host.hear())  # of jobs there is nothing to hear
-        self.connect()
-        self.refuse_unusable()
         if all(host.is_down for host in self.hosts):
-            self.notices.clear()  # the same
             raise PipelineError("\n".join(f"[ssh]: {unreachable(host)}" for host in self.hosts))
+        self.judge_hosts()
 
     def _refuse_impossible(self, jobs: Sequence[Job]) -> None:
         """Refuse what no host can ever take.
@@ -200,9 +197,8 @@ class SshExecutor(Cancellable):
         for job in jobs:
             bound = self.host_of(job)
             sizes = [host.size for host in ([bound] if bound else self.hosts) if host.size is not None]
-            if any((job.memory_gb or 0.0) <= size.memory_gb + 1e-7 and job.gpus <= size.gpus for size in sizes):
-                continue
-            if not sizes:  # its host is away, which is its own failure
+            # A host that is away is no mistake of the job.
+            if not sizes or any(host.size and host.may_take(job) for host in ([bound] if bound else self.hosts)):
                 continue
             where = f"host {bound.name}" if bound else "the largest host"
             has = f"{max(size.memory_gb for size in sizes):.1f} GB and {max(size.gpus for size in sizes)} CUDA devices"
@@ -272,6 +268,8 @@ class _Batch:
             earlier.setdefault(order.job.name, []).append(order)
         for place, job in enumerate(self._jobs):
             for order in earlier.get(job.name, ()):
+                if state_of(order) == "alive":
+                    self._owner.note("jobs of the run before this one are still ending; they are waited for")
                 result = take_back(order, self._watch.wait, self._owner.must_end)
                 if result and result.ok and order_fingerprint(order.job) == order_fingerprint(job):
                     result = concluded(order.job, result, None, "")
@@ -389,7 +387,7 @@ class _Batch:
                 running.host.send(f"end {name}")
         self._look_adrift()
         self._owner.connect()
-        self._owner.refuse_unusable()
+        self._owner.judge_hosts()
         self._fail_unreached()
 
     def _look_adrift(self) -> None:
@@ -402,16 +400,18 @@ class _Batch:
                 self._conclude(running)
 
     def _fail_unreached(self) -> None:
-        """Fail jobs that no host will take: theirs is down, or all are."""
+        """Fail jobs that no host will take: theirs is down, or all are that are large enough."""
         for bound, queue in self._waiting.items():
-            hosts = [bound] if bound else self._owner.hosts
-            while queue and all(host.is_down for host in hosts):
-                what = f"host {bound.name}, to which it is bound," if bound else "none of the hosts"
+            while queue:
+                job = self._jobs[queue[0]]
+                hosts = [host for host in ([bound] if bound else self._owner.hosts) if host.may_take(job)]
+                if not all(host.is_down for host in hosts):
+                    break
+                what = f"host {bound.name}, to which it is bound," if bound else "none of the hosts that could take it"
                 said = "; ".join(dict.fromkeys(f"{host.name}: {host.said}" for host in hosts))
                 reason = f"{what} {'cannot' if bound else 'can'} be reached, {TRIES} tries: {said}"
-                place = queue.popleft()
-                result = replace(ended_result(self._jobs[place]), exit_code=UNREACHED, problem=reason)
-                self._finish(place, result)
+                result = replace(ended_result(job), exit_code=UNREACHED, problem=reason)
+                self._finish(queue.popleft(), result)
 
     # ---- results
 
@@ -419,7 +419,7 @@ class _Batch:
         """Take the result of a job of which the agent says that it is over."""
         del self._running[name]
         running.host.release(name)
-        running.lost_because = f"lost on host {running.host.name}: its guard was killed"
+        running.lost_because = f"lost on host {running.host.name}: its guard was killed, or could not write its record"
         self._conclude(running)
 
     def _conclude(self, running: _Running) -> None:
@@ -509,45 +509,6 @@ class _Batch:
                 f"{len(self._adrift)} jobs may still run on {hosts}, which cannot be reached; they end by themselves "
                 f"within {duration_text(LIMIT_S + self._owner.grace_s)}, and the next run waits for that"
             )
-
-
-def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
-    """Return what a guard reads: facts, the beginning of the record, and how the program is started.
-
-    Parameters
-    ----------
-    more: variables that the job has beside its own.
-    """
-    job = order.job
-    argv = job.staged.argv if job.staged else job.argv
-    result = {"name": job.name, "log": str(job.log), "argv": job.argv, "host": job.host, "label": job.label}
-    tempdir = str(job.tempdir) if job.tempdir else ""
-    facts = {
-        "attempt": order.attempt,
-        "record": json.dumps({"attempt": order.attempt, "result": result})[:-2] + ", ",
-        "log": str(job.log),
-        "workdir": str(job.workdir),
-        "tempdir": tempdir,
-        "no_workdir": json.dumps(f"working directory {job.workdir} is not there on host {host.name}"),
-        "no_tempdir": json.dumps(f"temporary directory {tempdir} cannot be made on host {host.name}"),
-    }
-    lines = [f"{name}={shlex.quote(text)}" for name, text in facts.items()]
-    alone, variables = _variables(job, host, options)
-    words = [f"{name}={text}" for name, text in {**variables, **more}.items()]
-    sourcing = """$shell -c '. "$0"; exec "$@"' "$env_file" """ if options.env_file else ""
-    if "=" in argv[0] and not sourcing:  # env would take it for a variable
-        sourcing = """$shell -c 'exec "$@"' sh """
-    start = f'exec setsid env $reset {"-i " if alone else ""}{shlex.join(words)} "$mark" {sourcing}{shlex.join(argv)}'
-    return "\n".join([*lines, f"program() {{ {start}; }}", ""])
-
-
-def _variables(job: Job, host: Host, options: SshOptions) -> tuple[bool, dict[str, str]]:
-    """Return whether a job has no variables but these, and these."""
-    if host.is_here:
-        return False, dict(job.env)
-    if options.environment == "host":
-        return False, portable_variables(job.env)
-    return True, {**portable_environment(os.environ), **job.env}
 
 
 def unreachable(host: Host) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import json
 import os
 import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from lofarpipe.executors.remote.order import new_attempt
+from lofarpipe.executors.remote.order import Order, new_attempt
+from lofarpipe.executors.slurm.client import portable_environment
 from lofarpipe.executors.ssh.options import SshOptions, is_here
 from lofarpipe.jobs import Job, Resources
+from lofarpipe.programs.find import portable_variables
 
 # A connection that carries nothing for 45 s is given up by ssh. User's own settings stay, but what would disturb.
 SSH_OPTIONS = (
@@ -172,10 +175,13 @@ class Host:
         self.failures += 1
         self._deadline = time.monotonic() + PAUSES_S[min(self.failures, len(PAUSES_S)) - 1]
 
-    def close(self) -> None:
-        """Leave the host; jobs that its agent still has are ended by it."""
+    def leave(self) -> None:
+        """Tell the agent that there is nothing more to do."""
         if not self.jobs:
             self.send("over")
+
+    def close(self) -> None:
+        """End the connection; jobs that the agent still has are ended by it."""
         self._end()
         self.failures, self._deadline = 0, 0.0
 
@@ -208,6 +214,11 @@ class Host:
     def _cores_of(self, job: Job) -> int:
         return max(1, min(job.cores, self.size.cores if self.size else 1))
 
+    def may_take(self, job: Job) -> bool:
+        """Whether a job fits if nothing else runs; also where it is not known yet what there is."""
+        size = self.size
+        return size is None or ((job.memory_gb or 0.0) <= size.memory_gb + 1e-7 and job.gpus <= size.gpus)
+
     def takes(self, job: Job) -> bool:
         """Whether a job can start here now; one that wants more cores than there are has them all."""
         if self.size is None or not self.is_placed or 0 < job.max_per_node <= len(self.jobs):
@@ -227,3 +238,42 @@ class Host:
         """Give back what a job used."""
         del self.jobs[order]
         self._devices += self._given.pop(order)
+
+
+def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
+    """Return what a guard reads: facts, the beginning of the record, and how the program is started.
+
+    Parameters
+    ----------
+    more: variables that the job has beside its own.
+    """
+    job = order.job
+    argv = job.staged.argv if job.staged else job.argv
+    result = {"name": job.name, "log": str(job.log), "argv": job.argv, "host": job.host, "label": job.label}
+    tempdir = str(job.tempdir) if job.tempdir else ""
+    facts = {
+        "attempt": order.attempt,
+        "record": json.dumps({"attempt": order.attempt, "result": result})[:-2] + ", ",
+        "log": str(job.log),
+        "workdir": str(job.workdir),
+        "tempdir": tempdir,
+        "no_workdir": json.dumps(f"working directory {job.workdir} is not there on host {host.name}"),
+        "no_tempdir": json.dumps(f"temporary directory {tempdir} cannot be made on host {host.name}"),
+    }
+    lines = [f"{name}={shlex.quote(text)}" for name, text in facts.items()]
+    alone, variables = _variables(job, host, options)
+    words = [f"{name}={text}" for name, text in {**variables, **more}.items()]
+    sourcing = """$shell -c '. "$0"; exec "$@"' "$env_file" """ if options.env_file else ""
+    if "=" in argv[0] and not sourcing:  # env would take it for a variable
+        sourcing = """$shell -c 'exec "$@"' sh """
+    start = f'exec setsid env $reset {"-i " if alone else ""}{shlex.join(words)} "$mark" {sourcing}{shlex.join(argv)}'
+    return "\n".join([*lines, f"program() {{ {start}; }}", ""])
+
+
+def _variables(job: Job, host: Host, options: SshOptions) -> tuple[bool, dict[str, str]]:
+    """Return whether a job has no variables but these, and these."""
+    if host.is_here:
+        return False, dict(job.env)
+    if options.environment == "host":
+        return False, portable_variables(job.env)
+    return True, {**portable_environment(os.environ), **job.env}

@@ -19,7 +19,7 @@ from lofarpipe.executors.remote.order import find_orders, write_order
 from lofarpipe.executors.ssh import host as hosts
 from lofarpipe.executors.ssh.executor import SshExecutor
 from lofarpipe.executors.ssh.options import SshOptions, walltime_s
-from lofarpipe.jobs import Job, JobResult, Staged
+from lofarpipe.jobs import Job, JobResult, Resources, Staged
 
 # Hosts are up, but one whose name begins with "down"; the agent of one called "weak" dies when it gets its first job.
 STUB = """\
@@ -209,6 +209,14 @@ def test_job_that_did_not_begin_goes_to_another_host(make, tmp_path):
     )
 
 
+def test_job_that_is_too_large_for_the_hosts_that_are_left(make, tmp_path):
+    executor = make("n1,weak1")
+    executor.run([job(tmp_path, 0)])
+    executor.hosts[1].size = Resources(2, 50.0)
+    (result,) = executor.run([job(tmp_path, 1, memory_gb=10.0)])
+    assert result.reason().startswith("none of the hosts that could take it can be reached")
+
+
 def test_time_limits(make, tmp_path):
     executor = make("n1", walltime="0:30")
     stubborn = "trap 'echo asked' TERM; while :; do sleep 0.1; done"
@@ -311,12 +319,14 @@ def test_job_of_a_killed_run_is_waited_for(make, tmp_path):
     assert began.wait(60)
     (order,) = find_orders(tmp_path / "jobs", job(tmp_path, 0))
     assert state_of(order) == "alive"
-    (result,) = make("n1").run([job(tmp_path, 0, script)])
+    second = make("n1")
+    (result,) = second.run([job(tmp_path, 0, script)])
     thread.join(60)
     assert result.exit_code == 1
     lines = (tmp_path / "times").read_text().split()
     assert lines[-2:] == ["begin", "end"]
     assert "begin begin" not in " ".join(lines)
+    assert "jobs of the run before this one are still ending; they are waited for" in second.notices
 
 
 def test_withdrawn_order_is_not_begun(make, tmp_path):
