@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from lofarpipe.imaging.quality.comparison import FluxCheck, SourceCheck, check_i
 from lofarpipe.imaging.quality.sky_image import read_sky_image
 from lofarpipe.imaging.simulation.observation import simulate
 from lofarpipe.imaging.simulation.sky import Source, Truth, read_truth
+from lofarpipe.programs.dp3 import predict_argv
 from lofarpipe.programs.find import find, job_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -164,7 +166,14 @@ def edge_loss(directory: Path, truth: Truth, plan: dict[str, Any]) -> float:
     """Return the part of a peak at the image's edge that the plan's averaging takes, mean over position angles."""
     shutil.rmtree(directory, ignore_errors=True)
     settings = replace(truth.settings, noise_scale=0.0)
-    ring = simulate(directory, settings, str(find("DP3")), run_quietly, beam=False, sources=ring_sources(plan, truth))
+    ring = simulate(
+        directory,
+        settings,
+        partial(predict_argv, str(find("DP3"))),
+        run_quietly,
+        beam=False,
+        sources=ring_sources(plan, truth),
+    )
     per_block = settings.nsubbands
     blocks = [ring.sets[first : first + per_block] for first in range(0, len(ring.sets), per_block)]
     averaged = [directory / f"averaged_{block}.MS" for block in range(len(blocks))]

@@ -13,14 +13,13 @@ from lofarpipe.imaging.beam.spectral import index_findings
 from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
 from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings
 from lofarpipe.imaging.plan.plan import channel_findings
+from lofarpipe.programs.dp3 import SELECTIONS
 from lofarpipe.programs.wsclean.checks import delivered_image_findings, imaging_arguments
+from lofarpipe.programs.wsclean.options import FILES, OVER_THE_IMAGE
 from lofarpipe.support.utilities import exists, is_file
 
 GB = 1e9  # decimal
 AVERAGING_STEPS = ("average", "dpppconcat", "average_dpppconcat")
-SELECTIONS_OF_DP3 = tuple(
-    f"msin.{key}" for key in ("starttime", "endtime", "starttimeslot", "ntimes", "startchan", "nchan", "band")
-)
 SMALLEST_CELL_DEG = 1e-6
 AVERAGED = "the averaged sets"
 GRID_BYTES = 8  # of a complex number of the gridder's plane, the least that an image takes of memory
@@ -134,7 +133,7 @@ def _option_findings(options):
 
 def _selection_findings(options):
     """Return where DP3 would average part of the sets only; what else there is of the image is of all of them."""
-    keys = [f"{step}.argument.{key}" for step in AVERAGING_STEPS for key in SELECTIONS_OF_DP3]
+    keys = [f"{step}.argument.{key}" for step in AVERAGING_STEPS for key in SELECTIONS]
     return [
         f"{key}: exposure, noise and metadata are those of all data of the sets; make sets of that part with DP3 "
         "before, and image these"
@@ -290,7 +289,7 @@ def _overwritten(options, site):
     with contextlib.suppress(PipelineError):  # said where the sets are looked at
         sets = expand_inputs(options.get("data_input_filenames", "[]"), Path.cwd())
     directories = [site[name] for name in DIRECTORIES_OF_SITE if site.get(name)]
-    return overwritten_findings(options, ProtectedFiles(site.get("files", "").splitlines(), directories, sets))
+    return overwritten_findings(options, ProtectedFiles(site.get("files", "").splitlines(), directories, sets, FILES))
 
 
 def _field_findings(surveys, options):
@@ -376,9 +375,6 @@ PLAN_OPTIONS |= {
 }
 
 
-OVER_THE_IMAGE = ("fits-mask", "force-spectrum")  # FITS files as large as the image
-
-
 def _plan_texts(options):
     return {name: options[own] for name, own in PLAN_OPTIONS.items() if own in options}
 
@@ -410,15 +406,11 @@ def _beam_warnings(surveys, options):
     if not unsure or not given:
         return []
     from lofarpipe.programs.find import find
-    from lofarpipe.programs.wsclean.build import describe_build
     from lofarpipe.programs.wsclean.program import beam_notices
 
-    column = {"data-column": [options["data_column"]]} if options.get("data_column") else {}
     try:
-        return [
-            f"{WARNING}gridder: {line}"
-            for line in beam_notices(given | column, unsure[:1], describe_build(find("wsclean")))
-        ]
+        notices = beam_notices(given, unsure[:1], find("wsclean"), options.get("data_column", ""))
+        return [f"{WARNING}gridder: {line}" for line in notices]
     except PipelineError:
         return []  # said with the step
 

@@ -14,6 +14,7 @@ import types
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import Field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,12 @@ def main(outdir: str, beam: str | bool = True, **settings: Any) -> Mapping[str, 
     """
     from lofarpipe.imaging.simulation.observation import SKYMODEL_FILE, simulate
     from lofarpipe.imaging.simulation.sky import TRUTH_FILE
+    from lofarpipe.programs.dp3 import predict_argv
 
     directory = Path(outdir)
     with_beam = str(beam).lower() not in {"false", "no", "0"}
-    truth = simulate(directory, read_settings(settings), str(find("DP3")), run_programs, with_beam)
+    prediction = partial(predict_argv, str(find("DP3")))
+    truth = simulate(directory, read_settings(settings), prediction, run_programs, with_beam)
     return {
         "truth": str((directory / TRUTH_FILE).resolve()),
         "skymodel": str((directory / SKYMODEL_FILE).resolve()),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lofarpipe.programs.wsclean.checks import ALLOWED, CHECKED, OF_THE_PIPELINE, REFUSED, WEIGHTING
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "lofarpipe"
 SOURCES = sorted(path for folder in ("lofarpipe", "plugins", "scripts") for path in (REPOSITORY / folder).rglob("*.py"))
@@ -154,8 +156,6 @@ NAMING = ("programs", "cli/imgpipe")  # the latter: a section of its files has t
 NAMES_ALLOWED = {
     ("archive/software.py", "dp3"),  # a Python package of that name
     ("imaging/ms/names.py", ".average_dpppconcat"),  # the end of a file name that has to stay
-    ("imaging/simulation/observation.py", "dp3"),  # the path of the program that the caller hands over
-    ("imaging/simulation/observation.py", "dp3"),  # the same
 }
 
 
@@ -178,6 +178,46 @@ def test_no_program_is_named_outside_programs() -> None:
 def test_named_program_is_seen() -> None:
     assert program_names("if program == 'wsclean':\n    WSCLEAN_X = a.dp3") == {"wsclean", "WSCLEAN_X", "dp3"}
     assert program_names("raise ValueError('DP3 refuses it')") == set()
+
+
+# What belongs to a program without its name: options with a dash, keys of DP3, header keywords, names of files.
+OWN_OPTIONS = {word for word in (*ALLOWED, *CHECKED, *OF_THE_PIPELINE, *REFUSED, *WEIGHTING) if "-" in word}
+OWN_WORDS = re.compile(
+    r"\b(msin|msout)\b|^(numthreads|checkparset)\b|^WSC[A-Z]{3,}$|-MFS\b"
+    r"|-(image|model|residual|psf|dirty|primary-beam|effective-frequency)(-pb)?\.fits"
+)
+# Where such a word stands outside programs/, and why.
+WORDS_ALLOWED = {("lofarpipe/cli/arguments.py", "--dry-run")}  # ours has the same name
+
+
+def own_words(source: str) -> set[str]:
+    """Strings without a blank that are, or have, a word of a program; texts for people have blanks."""
+    nodes = list(ast.walk(ast.parse(source)))
+    texts = {node.value.strip() for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    words = {text for text in texts if not re.search(r"\s", text)}
+    return {word for word in words if word.lstrip("-") in OWN_OPTIONS or OWN_WORDS.search(word)}
+
+
+def test_no_word_of_a_program_stands_outside_programs() -> None:
+    paths = [path for path in SOURCES if not {PACKAGE / place for place in NAMING} & set(path.parents)]
+    found = {(str(path.relative_to(REPOSITORY)), word) for path in paths for word in own_words(path.read_text())}
+    assert found == WORDS_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "step.arguments.get('idg-mode')",
+        "argv += ['-channels-out', '3']",
+        "f'msin={path}'",
+        "header['WSCMAJOR']",
+        "root + '-MFS-image.fits'",
+        "ENDINGS = ('-image-pb.fits',)",
+    ],
+)
+def test_word_of_a_program_is_seen(source: str) -> None:
+    assert len(own_words(source)) == 1
+    assert own_words("raise ValueError('set -channels-out, or msin= and -MFS-image.fits')") == set()
 
 
 @pytest.mark.parametrize("module", ["lofarpipe.cli", "lofarpipe.support.data_map", "lofarpipe.support.parset"])

@@ -13,6 +13,8 @@ from typing import Any
 from lofarpipe.archive.sip import SipProject, SipRun, sip_text
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.sip_options import NONE, items
+from lofarpipe.programs.image_names import cleaned
+from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.state.journal import read_state
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.utilities import files_of, write_atomically
@@ -20,8 +22,6 @@ from lofarpipe.support.utilities import files_of, write_atomically
 Values = Mapping[str, Any]
 
 BLOCK_BYTES = 1 << 20
-CLEANED = ("-residual.fits", "-image.fits")
-MAJOR_CYCLES_KEY = "WSCMAJOR"  # WSClean writes it into residuals and channel images
 
 
 def write_sips(values: Values, described: Sequence[Values], job_directory: Path, pipeline: str) -> list[str]:
@@ -115,14 +115,14 @@ def major_cycles(image: Path) -> int:
     """
     if image.suffix == ".mapfile":
         written = [Path(name) for one in DataMap.load(str(image)).data for name in files_of(one.file)]
-        image = next((path for ending in CLEANED for path in written if path.name.endswith(ending)), image)
-    value = _header(image, "sip_cleaned_image").get(MAJOR_CYCLES_KEY)
-    if not isinstance(value, int | float) or value < 0:
-        raise PipelineError(
-            f"sip_cleaned_image: {image} has no {MAJOR_CYCLES_KEY}, the number of WSClean's major cycles; "
-            "name its residual image"
-        )
-    return int(value)
+        image = cleaned(written) or image
+    header = _header(image, "sip_cleaned_image")
+    for program in KNOWN_PROGRAMS.values():
+        if (count := program.major_cycles(header)) is not None:
+            return count
+    raise PipelineError(
+        f"sip_cleaned_image: {image} has no WSCMAJOR, the number of WSClean's major cycles; name its residual image"
+    )
 
 
 def _check_telescope(image: Path) -> None:

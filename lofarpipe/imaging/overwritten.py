@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ IMAGES, ROOT = "image_output_filenames", "image_rootname"
 WRITTEN = {IMAGES: b"SIMPLE  =", "images_metadata_file": b"", "sip_file": b"<?xml"}
 WHAT = {IMAGES: "FITS file", "images_metadata_file": "metadata of a former run", "sip_file": "XML document"}
 READ_OPTIONS = frozenset({"reference_skymodel", "spectral_index"})
-READ_ARGUMENTS = frozenset({"fits-mask", "casa-mask", "force-spectrum", "aterm-config", "facet-regions"})
 METADATA_KEY = "Output_SkyImage_"
 OF_THE_RUN = frozenset({"journal.jsonl", "run.json", "report.html", "commands.txt", "plan.json"})
 OF_THE_RUN |= {"quality.json", "comparison.json", "uv_coverage.png", "statistics.xml"}
@@ -25,11 +24,15 @@ READ_BYTES = 65536
 
 @dataclass(frozen=True)
 class ProtectedFiles:
-    """The files of a run: its parsets and configuration, where it works, and the sets that it images."""
+    """The files of a run: its parsets and configuration, where it works, and the sets that it images.
+
+    ``arguments`` are those of steps that name files which are read.
+    """
 
     parsets: Sequence[str] = ()
     directories: Sequence[str] = ()
     sets: Sequence[str] = ()
+    arguments: Container[str] = ()
 
 
 def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> list[str]:
@@ -37,7 +40,7 @@ def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> lis
 
     ``options`` are those of the user, and the arguments of steps as ``<step>.argument.<key>``.
     """
-    inputs = {os.path.realpath(text): name for name, text in options.items() if _is_read(name) and is_file(text)}
+    inputs = {os.path.realpath(text): name for name, text in options.items() if _is_read(name, run) and is_file(text)}
     known = {os.path.realpath(path): "is a parset, or the configuration, of this run" for path in run.parsets}
     known |= {path: f"is an input ({name})" for path, name in inputs.items()}
     findings, written = [], dict[str, str]()
@@ -53,9 +56,9 @@ def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> lis
     return findings + _below_root(options, inputs)
 
 
-def _is_read(name: str) -> bool:
+def _is_read(name: str, run: ProtectedFiles) -> bool:
     """Whether an option, or an argument of a step, names a file that is read."""
-    return name in READ_OPTIONS or name.rpartition(".argument.")[2] in READ_ARGUMENTS
+    return name in READ_OPTIONS or name.rpartition(".argument.")[2] in run.arguments
 
 
 def _outputs(options: Mapping[str, str]) -> Iterator[tuple[str, str]]:

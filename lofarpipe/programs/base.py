@@ -167,6 +167,10 @@ class Program:
         """Return what the log says went wrong, also where the exit code is 0; None if nothing."""
         return None
 
+    def major_cycles(self, header: Mapping[str, object]) -> int | None:
+        """Return how many major cycles made an image, by its FITS header; None if it does not say."""
+        return None
+
 
 def decimal_count(text: str) -> int:
     """Return the number that a text is, or 0 where it is none."""

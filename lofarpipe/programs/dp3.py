@@ -40,7 +40,11 @@ KEEPING |= {"preflag", "preflagger", "scaledata", "setbeam", "uvwflag", "uvwflag
 
 # As the last step these take the place of the one that writes msout. DP3 6.6 does so with out and null (tried).
 LAST_STEPS = frozenset({"explode", "msout", "null", "out", "output", "split"})
-SELECTING = ("band", "baseline", "endtime", "nchan", "ntimes", "startchan", "starttime", "starttimeslot")
+#: Keys of msin that select times and channels, and all that select data.
+SELECTIONS = tuple(
+    f"msin.{key}" for key in ("starttime", "endtime", "starttimeslot", "ntimes", "startchan", "nchan", "band")
+)
+SELECTING = (*SELECTIONS, "msin.baseline")
 # Bytes per row beyond its visibilities: UVW, antennas, times. Source: sets of 111,600 rows and 8 or 32 channels that
 # DP3 6.6 wrote; the difference of their sizes gives those per visibility, below.
 ROW_BYTES = 45
@@ -104,7 +108,7 @@ def output_bytes(keywords: Mapping[str, str], workdir: Path) -> float | None:
     That is where a step or a key selects data, or where the inputs cannot be read.
     """
     unknown = set(_kinds(keywords)) - AVERAGING - KEEPING
-    if unknown or any(f"msin.{key}" in keywords for key in SELECTING):
+    if unknown or any(key in keywords for key in SELECTING):
         return None
     from lofarpipe.programs.disk_space import present_volume
 
@@ -255,6 +259,23 @@ def unused_keywords(log_text: str) -> list[str]:
     """Return the keywords that DP3 reports as not used, in the order of the log, each once."""
     names = [name for block in _UNUSED.findall(log_text) for name in _UNUSED_NAME.findall(block)]
     return list(dict.fromkeys(names))
+
+
+# ---- a command of its own
+
+
+def predict_argv(dp3: str, ms: Path, skymodel: Path, beam: bool) -> tuple[str, ...]:
+    """Return the command that replaces DATA by the visibilities of a sky model.
+
+    With ``beam``, sources are seen through each station's beam, and the data are then corrected for the beam at the
+    phase centre, as those of the target pipeline are; the set says so in keywords of DATA that DP3 writes.
+    ``beam_interval`` keeps DP3's default of 0: other values give wrong beams. Weights stay as they are.
+    """
+    argv = [dp3, f"msin={ms}", "msout=.", "numthreads=1", f"predict.sourcedb={skymodel}"]
+    if not beam:
+        return (*argv, "steps=[predict]")
+    correction = ["applybeam.invert=True", "applybeam.updateweights=False"]
+    return (*argv, "steps=[predict,applybeam]", "predict.usebeammodel=True", *correction)
 
 
 # ---- what it writes; each rule was seen with DP3 6.6

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.jobs import duration_text
+from lofarpipe.programs.image_names import rank
 from lofarpipe.support.utilities import printable
 
 MOST_PRODUCTS = 8
 MOST_STEPS = 3
-_OF_INTEREST = ("-MFS-image-pb.fits", "-MFS-image.fits", "-image-pb.fits", "-image.fits")  # before other files
-_OF_A_CHANNEL = re.compile(r"-\d{4}-[\w-]+\.fits$")  # as WSClean names them
 # The numbers of quality.json that say at a glance whether an image is good.
 NUMBERS = (
     *("rms", "measured_over_expected", "peak", "dynamic_range", "beam_major", "beam_minor", "source_count"),
@@ -91,13 +90,8 @@ def _place(entry: object, own: tuple[str, ...]) -> int:
     facts = entry if isinstance(entry, dict) else {}
     path = str(facts.get("path"))
     if facts.get("kind") == "table":
-        return len(_OF_INTEREST) + 3
-    if own and not path.startswith(own):
-        return 0
-    if _OF_A_CHANNEL.search(path):
-        return len(_OF_INTEREST) + 2
-    known = (place for place, ending in enumerate(_OF_INTEREST, 1) if path.endswith(ending))
-    return next(known, len(_OF_INTEREST) + 1)
+        return sys.maxsize
+    return rank(path) + 1 if path.startswith(own) or not own else 0
 
 
 def _quality(facts: Mapping[str, object]) -> list[str]:

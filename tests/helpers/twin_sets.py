@@ -18,6 +18,7 @@ from lofarpipe.imaging.simulation import observation
 from lofarpipe.imaging.simulation.settings import MOST_STATIONS, ObservationSettings
 from lofarpipe.imaging.simulation.sky import draw_sources, skymodel_text
 from lofarpipe.imaging.simulation.stations import load_stations
+from lofarpipe.programs.dp3 import predict_argv
 from small_sets import SetShape, keep_rows, make_set
 
 #: Tiles that were broken, by station: its beam is wider across them.
@@ -82,7 +83,7 @@ def make_hba_twin(path: Path) -> Path:
     skymodel = path.with_suffix(".skymodel")
     sources = draw_sources(HBA.seed, HBA.nsources, PHASE_CENTRE_DEG, 4.6)
     skymodel.write_text(skymodel_text([replace(source, flux_jy=BRIGHTER * source.flux_jy) for source in sources]))
-    beam_sky.run(*observation.predict_argv(beam_sky.program("DP3.py"), made, skymodel, beam=True))
+    beam_sky.run(*predict_argv(beam_sky.program("DP3.py"), made, skymodel, beam=True))
     observation.add_noise(made, planned[0])
     with ct.table(str(made), ack=False) as table:
         cross = np.flatnonzero(table.getcol("ANTENNA1") != table.getcol("ANTENNA2"))

@@ -3,6 +3,7 @@
 import pytest
 
 from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings
+from lofarpipe.programs.wsclean.options import FILES
 
 FITS, XML, METADATA = (
     b"SIMPLE  =                    T",
@@ -23,7 +24,7 @@ def find(tmp_path):
     job, ms = tmp_path / "job", tmp_path / "a.MS"
     for folder in (job, ms):
         folder.mkdir()
-    run = ProtectedFiles([put(tmp_path / "image.parset")], [str(job), str(tmp_path / "work")], [str(ms)])
+    run = ProtectedFiles([put(tmp_path / "image.parset")], [str(job), str(tmp_path / "work")], [str(ms)], FILES)
     usual = {"image_rootname": f"{job}/fullband"}
 
     def find(path, name="image_output_filenames", **more):

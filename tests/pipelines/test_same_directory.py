@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from lofarpipe.imaging.simulation.observation import simulate
 from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.programs.dp3 import predict_argv
 from lofarpipe.programs.find import find, job_environment
 from pipeline_runner import run_pipeline
 from same_products import differences, products
@@ -58,7 +60,7 @@ def tiny_observation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("observation")
     settings = ObservationSettings(nstations=8, nsubbands=4, nchannels=2, slots_per_block=4, nblocks=1, nsources=3)
-    simulate(folder, settings, str(find("DP3")), run, True)
+    simulate(folder, settings, partial(predict_argv, str(find("DP3"))), run, True)
     return folder
 
 

@@ -33,6 +33,8 @@ UNFINISHED = ".unfinished"
 
 RunPrograms = Callable[[Sequence[Sequence[str]]], None]
 """Runs commands, several at a time if it likes; raises if one fails."""
+Prediction = Callable[[Path, Path, bool], Sequence[str]]
+"""Returns the command that replaces DATA of a set by the visibilities of a sky model, with the beam or without."""
 
 NCORRELATIONS = 4
 TILE_CELLS = 131072  # visibilities in a tile: about 1 MB of DATA, read by one disk access
@@ -127,20 +129,6 @@ def write_visibilities(
         table.putcol("DATA", empty, *rows)
         table.putcol("WEIGHT_SPECTRUM", spectrum, *rows)
         table.putcol("FLAG", np.broadcast_to(flagged[slot][:, None, None], shape).copy(), *rows)
-
-
-def predict_argv(dp3: str, ms: Path, skymodel: Path, beam: bool) -> tuple[str, ...]:
-    """Return the command that replaces DATA by the visibilities of a sky model.
-
-    With ``beam``, sources are seen through each station's beam, and the data are then corrected for the beam at the
-    phase centre, as those of the target pipeline are; the set says so in keywords of DATA that DP3 writes.
-    ``beam_interval`` keeps DP3's default of 0: other values give wrong beams. Weights stay as they are.
-    """
-    argv = [dp3, f"msin={ms}", "msout=.", "numthreads=1", f"predict.sourcedb={skymodel}"]
-    if not beam:
-        return (*argv, "steps=[predict]")
-    correction = ["applybeam.invert=True", "applybeam.updateweights=False"]
-    return (*argv, "steps=[predict,applybeam]", "predict.usebeammodel=True", *correction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,14 +235,14 @@ def add_noise(path: Path, planned: PlannedSet) -> None:
 def simulate(
     directory: Path,
     settings: ObservationSettings,
-    dp3: str,
+    prediction: Prediction,
     run: RunPrograms,
     beam: bool = True,
     sources: Sequence[Source] = (),
 ) -> Truth:
     """Make an observation in ``directory``: sets, ``sky.skymodel``, and last of all ``truth.json``.
 
-    ``dp3`` is the path of DP3, which ``run`` starts. The sources are drawn from the seed unless they are given.
+    ``run`` starts the commands of ``prediction``. The sources are drawn from the seed unless they are given.
     A directory that holds an observation of the same settings already is left as it is. Everything appears under its
     name only when it is complete.
 
@@ -272,7 +260,7 @@ def simulate(
     sources = tuple(sources) or _draw(settings, stations)
     unfinished.mkdir(parents=True)
     (unfinished / SKYMODEL_FILE).write_text(skymodel_text(sources))
-    names = _make_sets(unfinished, settings, stations, dp3, run, beam)
+    names = _make_sets(unfinished, settings, stations, prediction, run, beam)
     _publish(unfinished, directory, [*names, SKYMODEL_FILE])
     sets = tuple(str((directory / name).resolve()) for name in names)
     truth = Truth(settings, sources, sets, beam, station_sefds_jy(settings, stations))
@@ -311,14 +299,14 @@ def _make_sets(
     directory: Path,
     settings: ObservationSettings,
     stations: Sequence[Station],
-    dp3: str,
+    prediction: Prediction,
     run: RunPrograms,
     beam: bool,
 ) -> list[str]:
     """Make all sets: empty, then with the sky, then with noise, which the beam correction must not scale."""
     planned = plan_sets(settings, stations)
     paths = create_sets(planned, directory)
-    run([predict_argv(dp3, path, directory / SKYMODEL_FILE, beam) for path in paths])
+    run([prediction(path, directory / SKYMODEL_FILE, beam) for path in paths])
     if settings.noise_scale > 0:
         for path, one in zip(paths, planned, strict=True):
             add_noise(path, one)

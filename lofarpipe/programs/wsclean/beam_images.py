@@ -18,6 +18,7 @@ from lofarpipe.imaging.beam.spectral import BandBeam, channel_beam, mean_frequen
 from lofarpipe.imaging.beam.station import BeamError
 from lofarpipe.imaging.quality.sky_image import INDEX_KEY, remove_facts
 from lofarpipe.imaging.weighting.pairs import ChannelRange
+from lofarpipe.programs import image_names
 from lofarpipe.programs.wsclean.beams import BEAM_HISTORY, ImageField, find_source
 from lofarpipe.programs.wsclean.outputs import CORRECTED, Product, select
 
@@ -230,13 +231,13 @@ class _Correction:
                 power = np.asarray(beam.indexed / self.index.factor(mean_hz / self.reference_hz), np.float32)
                 self._write_channel(image, power, at_centre, mean_hz)
         self._write_channel(self.band, band.indexed, centre, self.reference_hz)
-        beam_path = beam_name(self.band, "-primary-beam.fits")
-        frequency_path = beam_name(self.band, "-effective-frequency.fits")
+        beam_path = beam_name(self.band, image_names.BEAM)
+        frequency_path = beam_name(self.band, image_names.EFFECTIVE_FREQUENCY)
         self._write_frequency(frequency_path, beam_path, band.effective_frequency_hz)
         self._mend_stokes()
-        names = (Path(self.band.path), sibling(self.band, "-image-pb.fits"), beam_path, frequency_path)
-        beams = [beam_name(image, "-primary-beam.fits") for image in self.images]
-        corrected = [sibling(image, "-image-pb.fits") for image in self.images]
+        names = (Path(self.band.path), sibling(self.band, image_names.CORRECTED), beam_path, frequency_path)
+        beams = [beam_name(image, image_names.BEAM) for image in self.images]
+        corrected = [sibling(image, image_names.CORRECTED) for image in self.images]
         products = tuple(dict.fromkeys([*names, *corrected, *beams]))
         return BeamImages(*names, self.beams.source, self.beams.detail, self.beams.warnings, products)
 
@@ -255,9 +256,9 @@ class _Correction:
                 _write(Path(one.path), pixels, header)
             remove_facts(header)  # an earlier try may have come as far as to measure the image
             self._describe(header, cut)
-            _write(sibling(one, "-image-pb.fits"), self._corrected(one, pixels, power), header)
+            _write(sibling(one, image_names.CORRECTED), self._corrected(one, pixels, power), header)
             if number == 0:
-                _write(beam_name(one, "-primary-beam.fits"), power, _map_header(header, "", "Beam"))
+                _write(beam_name(one, image_names.BEAM), power, _map_header(header, "", "Beam"))
 
     def _corrected(self, image: Product, pixels: Plane, power: Plane) -> Plane:
         """Return an image divided by the beam; Q, U and V as WSClean corrected them, where it knew their leakage."""

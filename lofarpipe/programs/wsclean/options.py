@@ -78,6 +78,7 @@ FILES = {
     **dict.fromkeys(("simulate-baseline-noise", "python-deconvolution", "apply-facet-solutions", "moresane-ext"), 1),
     **dict.fromkeys(("restore", "restore-list"), 2),
 }
+OVER_THE_IMAGE = ("fits-mask", "force-spectrum")  # FITS files as large as the image
 # Options whose value is the start of the names of images that WSClean reads, and how these names go on.
 PREFIXES = {"reuse-psf": "*-psf.fits", "reuse-dirty": "*-dirty.fits"}
 SPECTRAL_FITS = frozenset({"fit-spectral-pol", "fit-spectral-log-pol"})

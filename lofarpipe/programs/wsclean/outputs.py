@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lofarpipe.programs.argv import OutputArgument
+from lofarpipe.programs.image_names import FLAT, MFS
 from lofarpipe.programs.wsclean.options import (
     POLARISATIONS,
     Options,
@@ -40,7 +41,6 @@ from lofarpipe.programs.wsclean.options import (
 )
 from lofarpipe.support.utilities import files_of
 
-MFS = "MFS"
 DEFAULT_ROOT = "wsclean"
 JONES_ELEMENTS = 16  # of the Mueller matrix that -apply-primary-beam writes, one image each
 # Each kind of image with its beam-corrected version.
@@ -218,7 +218,6 @@ CARD_BYTES, BLOCK_BYTES = 80, 2880  # of the FITS standard 4.0, section 3
 MOST_BLOCKS = 1000  # of a header
 CHUNK_BYTES = 1 << 20
 TYPES = {-32: "f", -64: "d"}  # BITPIX -> type of array
-ENDING, OF_THE_BAND = "-image.fits", "-MFS-"
 SMALL = b"\1\0"
 
 
@@ -227,8 +226,8 @@ def blank_images(paths: Iterable[Path]) -> list[str]:
 
     Where there are images of the whole band they alone count: a channel in which all is flagged is blank, too.
     """
-    images = [path for path in paths if path.name.endswith(ENDING)]
-    images = [path for path in images if OF_THE_BAND in path.name] or images
+    images = [path for path in paths if path.name.endswith(FLAT)]
+    images = [path for path in images if f"-{MFS}-" in path.name] or images
     return [path.name for path in images] if all(map(is_blank, images)) else []
 
 

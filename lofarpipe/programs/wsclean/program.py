@@ -102,8 +102,13 @@ def _settle_beam(options: Options, positionals: Sequence[str], build: WSCleanBui
     return obstacle, gridder, notices
 
 
-def beam_notices(options: Options, sets: Sequence[str], build: WSCleanBuild) -> list[str]:
-    """Return what will be said of the beam of these sets: EveryBeam is asked whether it knows their telescope."""
+def beam_notices(options: Options, sets: Sequence[str], executable: Path, column: str = "") -> list[str]:
+    """Return what will be said of the beam of these sets: EveryBeam is asked whether it knows their telescope.
+
+    ``column`` is that of the visibilities, where it is not the one of the options.
+    """
+    build = describe_build(executable)
+    options = {**options, "data-column": [column]} if column else options
     obstacle, _, notices = _settle_beam(options, sets, build)
     return notices if obstacle else []
 
@@ -245,6 +250,11 @@ class WSClean(Program):
             size = reordered_bytes(keywords, flags, workdir)
             needs.append((workdir / scratch, size, "the reordered visibilities", True))
         return [Need(place, size, what, given_back) for place, size, what, given_back in needs if size]
+
+    def major_cycles(self, header: Mapping[str, object]) -> int | None:
+        """Return what is in residuals and in images of channels."""
+        count = header.get("WSCMAJOR")
+        return int(count) if isinstance(count, int | float) and count >= 0 else None
 
 
 PROGRAM = WSClean()

@@ -5,22 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import lofarpipe
+from lofarpipe.programs.image_names import BEAM, CORRECTED, FLAT, wholeness
 from lofarpipe.support.utilities import write_atomically
 
 VERSION = 2  # of what is kept; that of another one, or of another release, is made anew
 KEPT_IN = Path("jobs") / ".report"
 FIGURES = ("beam", "noise", "uv", "smearing", "fluxes", "positions")
-ENDINGS = {"flat": "-image.fits", "corrected": "-image-pb.fits", "beam": "-primary-beam.fits"}
-# What WSClean puts before that: of the whole band, and else of a channel or a time, or of a polarisation beside I.
-OF_THE_BAND = re.compile(r"-MFS(-I)?$")
-OF_A_PART = re.compile(r"-t?\d{4}(-|$)|-(Q|U|V|[XY]{2}i?|[RL]{2}i?)$")
 
 
 class Pieces:
@@ -95,9 +91,9 @@ def image_paths(
     flat = _named(quality, "image") or _newest(directories, earlier)
     if flat is None:
         return {}
-    root = str(flat).removesuffix(ENDINGS["flat"])
-    corrected = _named(quality, "image_pb") or Path(root + ENDINGS["corrected"])
-    paths = {"flat": flat, "corrected": corrected, "beam": Path(root + ENDINGS["beam"])}
+    root = str(flat).removesuffix(FLAT)
+    corrected = _named(quality, "image_pb") or Path(root + CORRECTED)
+    paths = {"flat": flat, "corrected": corrected, "beam": Path(root + BEAM)}
     return {
         name: path
         for name, path in paths.items()
@@ -119,15 +115,9 @@ def _named(quality: Mapping[str, Any], key: str) -> Path | None:
 
 
 def _newest(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path | None:
-    images = (path for place in directories for path in place.glob(f"*{ENDINGS['flat']}") if path.is_file())
+    images = (path for place in directories for path in place.glob(f"*{FLAT}") if path.is_file())
     found = [path for path in images if str(path.absolute()) not in earlier]
-    return max(found, key=lambda path: (_is_whole(path), path.stat().st_mtime_ns), default=None)
-
-
-def _is_whole(path: Path) -> int:
-    """Return 2 for an image of the whole band, 0 for one of a part, 1 for another."""
-    name = path.name.removesuffix(ENDINGS["flat"])
-    return 2 if OF_THE_BAND.search(name) else 0 if OF_A_PART.search(name) else 1
+    return max(found, key=lambda path: (wholeness(path), path.stat().st_mtime_ns), default=None)
 
 
 def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from lofarpipe.imaging.simulation.observation import field_width_deg, simulate
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import Source
 from lofarpipe.imaging.simulation.stations import load_stations
+from lofarpipe.programs.dp3 import predict_argv
 
+PREDICTION = partial(predict_argv, "DP3")
 SCRIPT = Path(__file__).parents[3] / "scripts" / "simulate_observation.py"
 
 
@@ -97,7 +100,7 @@ def test_a_failure_leaves_nothing_that_looks_complete(tiny, tmp_path):
 
     settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
     with pytest.raises(PipelineError, match="DP3 is broken"):
-        simulate(tmp_path, settings, "DP3", fail)
+        simulate(tmp_path, settings, PREDICTION, fail)
     assert [path.name for path in tmp_path.iterdir()] == [".unfinished"]
 
 
@@ -105,7 +108,7 @@ def test_a_second_attempt_replaces_the_leftovers(tmp_path):
     settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
     (tmp_path / ".unfinished" / "SIM001_T0_SB225.MS").mkdir(parents=True)
     (tmp_path / "SIM001_T0_SB225.MS").mkdir()  # moved already, when the first attempt was cut off
-    truth = simulate(tmp_path, settings, "DP3", lambda commands: None, beam=False)
+    truth = simulate(tmp_path, settings, PREDICTION, lambda commands: None, beam=False)
     assert not (tmp_path / ".unfinished").exists()
     assert (Path(truth.sets[0]) / "table.dat").is_file()
 
@@ -121,6 +124,6 @@ def test_field_is_as_wide_as_the_stations_in_use_see():
 def test_sources_can_be_given(tmp_path):
     settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
     given = [Source("mine", 218.5, 48.5, 2.0, 0.0)]
-    truth = simulate(tmp_path, settings, "DP3", lambda commands: None, beam=False, sources=given)
+    truth = simulate(tmp_path, settings, PREDICTION, lambda commands: None, beam=False, sources=given)
     assert truth.sources == tuple(given)
     assert "mine, POINT, 14:34:00.000000, +48.30.00.00000" in (tmp_path / "sky.skymodel").read_text()

@@ -8,8 +8,8 @@ import pytest
 
 from lofarpipe.imaging.beam.station import StationBeams, equal_pair_weights, make_grid
 from lofarpipe.imaging.ms.measurement_set import read_metadata
-from lofarpipe.imaging.simulation.observation import predict_argv
 from lofarpipe.imaging.simulation.sky import read_truth
+from lofarpipe.programs.dp3 import predict_argv
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.observation import simulate
 from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.programs.dp3 import predict_argv
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.programs.wsclean.options import given_options
 from lofarpipe.programs.wsclean.outputs import (
@@ -83,7 +85,9 @@ def lofar_set(tmp_path_factory):
 
     settings = ObservationSettings(nstations=6, nsubbands=1, nchannels=2, slots_per_block=4, nblocks=1, nsources=2)
     try:
-        return simulate(tmp_path_factory.mktemp("lofar"), settings, str(find("DP3")), run, False).sets[0]
+        return simulate(
+            tmp_path_factory.mktemp("lofar"), settings, partial(predict_argv, str(find("DP3"))), run, False
+        ).sets[0]
     except PipelineError as err:
         pytest.skip(str(err))
 
