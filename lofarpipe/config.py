@@ -26,6 +26,11 @@ from lofarpipe.support.parset import Entry, split_list
 from lofarpipe.support.utilities import is_file
 
 PACKAGE = Path(__file__).resolve().parent
+#: Options that tasks.cfg may use for itself; they are not control keys of a step.
+NOT_CONTROL_KEYS = ("recipe",)
+OWN_TASKS = "dppp, dp3, executable_args, pythonplugin and wsclean"
+LOST_RETRIES = "2"
+CHECKSUM_LIMIT_GB = 1.0
 
 
 def share_directory() -> Path:
@@ -68,12 +73,6 @@ def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
     there = {path.name for folder in folders if os.path.isdir(folder) for path in folder.iterdir()}  # noqa: PTH112
     hint = nearest(Path(name).name, there)
     raise PipelineError(f"{name}: no such {what}{hint}; looked in {', '.join(map(str, folders))}")
-
-
-#: Options that tasks.cfg may use for itself; they are not control keys of a step.
-NOT_CONTROL_KEYS = ("recipe",)
-OWN_TASKS = "dppp, dp3, executable_args, pythonplugin and wsclean"
-LOST_RETRIES = "2"
 
 
 @dataclass(frozen=True)
@@ -316,9 +315,6 @@ def _tasks(file: ConfigFile, defaults: Mapping[str, str], lenient: bool) -> Task
             shipped.remove_section(section)
         shipped.read_dict({section: dict(of_site.items(section, raw=True))})
     return Tasks(shipped, defaults)
-
-
-CHECKSUM_LIMIT_GB = 1.0
 
 
 def checksum_limit_bytes(settings: Settings) -> int:

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 SHORTEST_WORD = 5  # letters; of shorter words, such as mask and task, very many differ in one letter
 SEPARATORS = {"_", "-"}
 _LETTERS = re.compile(r"[A-Za-z]*")
+LONGEST_NAME = 200  # characters; nobody misspells a longer one, and comparing costs the square of the length
+MOST_COMPARED = 1000  # known names; of more, those that are about as long
+MOST_SUGGESTIONS = 20  # for one list of findings: whoever reads so many sees what is wrong
+MOST_LISTED = 100  # findings; a generated parset can have one in each of a million lines
+WARNING = "WARNING: "  # how scripts and checks mark a line that the user must see, and that is no error
+MOST_NAMED = 30  # names in one message
 
 
 def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
@@ -65,14 +71,6 @@ def _word(name: str, place: int) -> str:
     before = _LETTERS.match(name[:place][::-1])
     after = _LETTERS.match(name[place:])
     return (before[0] if before else "")[::-1] + (after[0] if after else "")
-
-
-LONGEST_NAME = 200  # characters; nobody misspells a longer one, and comparing costs the square of the length
-MOST_COMPARED = 1000  # known names; of more, those that are about as long
-MOST_SUGGESTIONS = 20  # for one list of findings: whoever reads so many sees what is wrong
-MOST_LISTED = 100  # findings; a generated parset can have one in each of a million lines
-WARNING = "WARNING: "  # how scripts and checks mark a line that the user must see, and that is no error
-MOST_NAMED = 30  # names in one message
 
 
 class PipelineError(Exception):

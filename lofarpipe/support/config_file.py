@@ -24,6 +24,12 @@ NEEDED = {
     "bool": "yes or no is needed",
     "tuple[str, ...]": "words with all quotes closed are needed",
 }
+N = TypeVar("N", int, float)
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")  # of a run, which names its directories
+SAFE_NAMES = "letters, digits, _ . + - are allowed, at most 100, the first a letter or digit"
+COMMAND_LINE = "command line"
+DEFAULT = "DEFAULT"
+_A_NUMBER: Mapping[type, str] = {int: "an integer", float: "a number"}
 
 
 def read_section(
@@ -140,14 +146,6 @@ def where(path: Path, name: str, key: str = "", laid_over: LaidOver = NOTHING) -
         elif is_inside and key and line.replace(":", "=").partition("=")[0].strip().lower() == key:
             place = number
     return f"{path}:{place}" if place else f"{path}: [{name}]"
-
-
-N = TypeVar("N", int, float)
-
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")  # of a run, which names its directories
-SAFE_NAMES = "letters, digits, _ . + - are allowed, at most 100, the first a letter or digit"
-COMMAND_LINE = "command line"
-DEFAULT = "DEFAULT"
 
 
 def new_parser(defaults: Mapping[str, str]) -> configparser.ConfigParser:
@@ -281,6 +279,3 @@ class ConfigFile:
         """Whether a section says something else than it has of [DEFAULT]."""
         default = self._parser.defaults().get(key)
         return self._parser.get(section, key, raw=True, fallback=default) != default
-
-
-_A_NUMBER: Mapping[type, str] = {int: "an integer", float: "a number"}

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 Filename = str | PathLike[str]
+COMPONENT = "DataProducts"
 
 
 class DataProduct:
@@ -317,9 +318,6 @@ def save_map(products: Iterable[DataProduct], mapfile_dir: Filename, filename: s
     path = str(Path(mapfile_dir) / filename)
     DataMap(products).save(path)
     return {"mapfile": path}
-
-
-COMPONENT = "DataProducts"
 
 
 def products_of_parset(filename: str | Path, identifier: str) -> list[DataProduct]:

@@ -31,6 +31,29 @@ _FORM_WORDS = {
     "FLAG": ("", _FLAG, ""),
 }
 _WORD = re.compile("|".join(_FORM_WORDS))
+LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
+MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
+DEEPEST = 20  # brackets within each other; maps of lists have 3
+LONGEST_UNUSUAL = 2**20  # characters; what only ast.literal_eval reads
+# Raw control characters, and Unicode's line breaks: whoever writes a map escapes them.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+_START, _END = re.compile(r"\s*\["), re.compile(r"\s*\]\s*\Z")
+_SEPARATOR, _BLANKS = re.compile(AFTER_ENTRY), re.compile(r"\s*")
+_TEXT = r"""(?:'([^'\\\n]*+)'|"([^"\\\n]*+)")"""
+_PLAIN_TEXTS = re.compile(r"\['[^'\\\n]*+'(?:, '[^'\\\n]*+')*\]")
+_TEXTS = re.compile(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*\]")
+_ONE_TEXT = re.compile(_TEXT)
+_TOKEN = re.compile(
+    r"""\s*(?:
+        u?(?P<quote>'(?P<single>(?:[^'\\\n]++|\\[^\n])*)'|"(?P<double>(?:[^"\\\n]++|\\[^\n])*)")(?!\s*['"])
+        |(?P<mark>[][(){}:,])
+        |(?P<word>True|False|None)(?!\w)
+        |(?P<integer>[+-]?(?:0|[1-9][0-9]{0,99}))(?![\w.])
+        |(?P<real>[+-]?[0-9]{1,99}\.[0-9]{0,99}(?:[eE][+-]?[0-9]{1,9})?)(?![\w.])
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+_WORDS = {"True": True, "False": False, "None": None}
 
 
 class Form:
@@ -74,30 +97,6 @@ FORMS = (
     Form("(TEXT, TEXT, FLAG)", _tuples),
     Form("{'host': TEXT,  'skip': FLAG, 'file': LIST, 'file_skip' : FLAGS}", _multi),  # blanks as they always were
 )
-LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
-MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
-DEEPEST = 20  # brackets within each other; maps of lists have 3
-LONGEST_UNUSUAL = 2**20  # characters; what only ast.literal_eval reads
-
-# Raw control characters, and Unicode's line breaks: whoever writes a map escapes them.
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-_START, _END = re.compile(r"\s*\["), re.compile(r"\s*\]\s*\Z")
-_SEPARATOR, _BLANKS = re.compile(AFTER_ENTRY), re.compile(r"\s*")
-_TEXT = r"""(?:'([^'\\\n]*+)'|"([^"\\\n]*+)")"""
-_PLAIN_TEXTS = re.compile(r"\['[^'\\\n]*+'(?:, '[^'\\\n]*+')*\]")
-_TEXTS = re.compile(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*\]")
-_ONE_TEXT = re.compile(_TEXT)
-_TOKEN = re.compile(
-    r"""\s*(?:
-        u?(?P<quote>'(?P<single>(?:[^'\\\n]++|\\[^\n])*)'|"(?P<double>(?:[^"\\\n]++|\\[^\n])*)")(?!\s*['"])
-        |(?P<mark>[][(){}:,])
-        |(?P<word>True|False|None)(?!\w)
-        |(?P<integer>[+-]?(?:0|[1-9][0-9]{0,99}))(?![\w.])
-        |(?P<real>[+-]?[0-9]{1,99}\.[0-9]{0,99}(?:[eE][+-]?[0-9]{1,9})?)(?![\w.])
-    )""",
-    re.VERBOSE | re.ASCII,
-)
-_WORDS = {"True": True, "False": False, "None": None}
 
 
 class _UnusualError(ValueError):

@@ -40,6 +40,20 @@ REPLACE = "pipeline.replace."
 _DEFINES = ("!", REPLACE)  # how the keys of definitions start
 _KEY_OF = itemgetter(0)
 _LINE_BREAK = re.compile("[\n\r\0]")
+__all__ = [
+    "Entry",
+    "MissingKeyError",
+    "Parset",
+    "ParsetError",
+    "Value",
+    "get_parset",
+    "patch_parset",
+    "patched_parset",
+    "split_list",
+    "unquote",
+]
+Filename = str | os.PathLike[str]
+T = TypeVar("T")
 
 
 class MissingKeyError(ParsetError, KeyError):
@@ -360,23 +374,6 @@ def read_lines(path: Path) -> Iterator[str]:
                 mark = ""
     except OSError as err:
         raise ParsetError(f"{path}: cannot be read: {err.strerror}") from err
-
-
-__all__ = [
-    "Entry",
-    "MissingKeyError",
-    "Parset",
-    "ParsetError",
-    "Value",
-    "get_parset",
-    "patch_parset",
-    "patched_parset",
-    "split_list",
-    "unquote",
-]
-
-Filename = str | os.PathLike[str]
-T = TypeVar("T")
 
 
 class Parset(Entries):

@@ -21,6 +21,25 @@ _LIST_MARK = re.compile("[\"',(\\[{]")
 _QUOTE = re.compile("[\"']")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)")
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
+LONGEST_FILE = 256 * 2**20  # bytes; a parset of 500 steps is 0.2 MB, generated ones reach 100 MB
+LONGEST_LINE = 16 * 2**20  # characters; a list of 10^5 measurement sets is 10 MB
+MOST_LINES = 2**22  # each takes memory, also where it is as short as '#'
+MOST_KEYS = 2**20  # a key takes half a kilobyte, however short it is
+CHUNK = 2**16  # characters, at least, that are looked at in one call
+# C0 and C1 controls other than tab and newline, the Unicode line breaks, and bytes that were not UTF-8.
+_ODD = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
+_FORBIDDEN = re.compile(f"[{_ODD}]")
+_LINE_MARK = re.compile("[\"'#=]")
+_ASCII = "\t\n" + "".join(map(chr, range(0x20, 0x7F)))  # but what is odd
+#: key, value, file, line, comment: an Entry that is not made yet, which costs a quarter.
+Record = tuple[str, str, str, int, str]
+#: What a line has of key, value, comment; or else all of it, where it is another one than these.
+Row = tuple[str, str, str, str]
+# A definition that names two others, each of which names two others ... doubles with each line: bounded, not unrolled.
+LONGEST_VALUE = 16 * 2**20  # characters; as long as a line may be
+MOST_WORK = 512 * 2**20  # characters handled for one parset
+_PLACEHOLDER = re.compile(r"\{\{ (?=([^{}]{1,200}?) \}\})")
+_ENVIRONMENT = re.compile(r"\$(?:(\w{1,200})|\{([^{}]{1,200})\})", re.ASCII)
 
 
 class ParsetError(PipelineError, RuntimeError):
@@ -152,19 +171,6 @@ def real(text: str) -> float:
     return float(text)
 
 
-LONGEST_FILE = 256 * 2**20  # bytes; a parset of 500 steps is 0.2 MB, generated ones reach 100 MB
-LONGEST_LINE = 16 * 2**20  # characters; a list of 10^5 measurement sets is 10 MB
-MOST_LINES = 2**22  # each takes memory, also where it is as short as '#'
-MOST_KEYS = 2**20  # a key takes half a kilobyte, however short it is
-CHUNK = 2**16  # characters, at least, that are looked at in one call
-
-# C0 and C1 controls other than tab and newline, the Unicode line breaks, and bytes that were not UTF-8.
-_ODD = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
-_FORBIDDEN = re.compile(f"[{_ODD}]")
-_LINE_MARK = re.compile("[\"'#=]")
-_ASCII = "\t\n" + "".join(map(chr, range(0x20, 0x7F)))  # but what is odd
-
-
 def _ascii_but(characters: str) -> str:
     return "[" + "".join(re.escape(character) for character in _ASCII if character not in characters) + "]"
 
@@ -196,11 +202,6 @@ def _line_pattern(but: Callable[[str], str]) -> re.Pattern[str]:
 
 # A character is looked up sooner among those that may be there than among those that may not.
 _LINE, _ASCII_LINE = _line_pattern(_all_but), _line_pattern(_ascii_but)
-
-#: key, value, file, line, comment: an Entry that is not made yet, which costs a quarter.
-Record = tuple[str, str, str, int, str]
-#: What a line has of key, value, comment; or else all of it, where it is another one than these.
-Row = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,13 +455,6 @@ def _split_line(line: str, where: str) -> tuple[list[str], str]:
             parts.append(line[start : mark.start()].rstrip(BLANKS))
             start = position
     return [*parts, _trimmed(line[start:end].lstrip(BLANKS))], comment
-
-
-# A definition that names two others, each of which names two others ... doubles with each line: bounded, not unrolled.
-LONGEST_VALUE = 16 * 2**20  # characters; as long as a line may be
-MOST_WORK = 512 * 2**20  # characters handled for one parset
-_PLACEHOLDER = re.compile(r"\{\{ (?=([^{}]{1,200}?) \}\})")
-_ENVIRONMENT = re.compile(r"\$(?:(\w{1,200})|\{([^{}]{1,200})\})", re.ASCII)
 
 
 def may_have_placeholders(text: str) -> bool:

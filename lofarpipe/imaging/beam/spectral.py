@@ -21,6 +21,8 @@ from lofarpipe.errors import PipelineError
 
 DEFAULT_INDEX = -0.7  # of synchrotron sources, as most are at these frequencies
 STEEPEST_INDEX = 5.0
+Plane = NDArray[np.float32]
+MAP_NAME_CHARACTERS = 60  # that fit into one card of a FITS header
 
 
 def index_findings(text: str) -> list[str]:
@@ -43,11 +45,6 @@ def _map_findings(path: Path) -> list[str]:
         if opened.read(9) != b"SIMPLE  =":
             return [f"{path} is no FITS file; give an index such as -0.7, or a FITS map of it"]
     return []
-
-
-Plane = NDArray[np.float32]
-
-MAP_NAME_CHARACTERS = 60  # that fit into one card of a FITS header
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,19 @@ BAND_START_HZ = 100e6
 
 MOST_STATIONS = 62  # 24 core stations of two fields, 14 remote ones
 ANTENNA_SETS = ("HBA_DUAL_INNER", "HBA_DUAL")
+_LEAST = {
+    "seed": 0,
+    "nstations": 2,
+    "nsubbands": 1,
+    "nchannels": 1,
+    "timestep_s": 1e-3,
+    "slots_per_block": 1,
+    "nblocks": 1,
+    "span_s": 0,
+    "nsources": 1,
+    "noise_scale": 0,
+    "flagged_fraction": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -109,18 +122,3 @@ class ObservationSettings:
         half_span_s = self.span_s / 2 if self.nblocks > 1 else 0.0
         for middle_s in self.transit_s + np.linspace(-half_span_s, half_span_s, self.nblocks):
             yield middle_s + self.timestep_s * (np.arange(self.slots_per_block) - (self.slots_per_block - 1) / 2)
-
-
-_LEAST = {
-    "seed": 0,
-    "nstations": 2,
-    "nsubbands": 1,
-    "nchannels": 1,
-    "timestep_s": 1e-3,
-    "slots_per_block": 1,
-    "nblocks": 1,
-    "span_s": 0,
-    "nsources": 1,
-    "noise_scale": 0,
-    "flagged_fraction": 0,
-}

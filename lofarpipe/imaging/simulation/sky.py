@@ -16,6 +16,18 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.settings import ObservationSettings
 
 TRUTH_FILE = "truth.json"
+REFERENCE_FREQUENCY_HZ = 150e6
+FAINTEST_JY, BRIGHTEST_JY = 0.3, 5.0
+FAINTEST_APPARENT_JY = 0.6
+"""No source is weaker than this after the beam: noise changes no flux by 1 %, so that the image's own errors show."""
+OUTERMOST_FWHM = 0.72
+"""Radius of the outermost source in units of the beam's width; the image ends at 0.75 along its axes."""
+SEPARATION_FWHM = 0.08
+"""Sources are at least this far apart, about 20 arcmin: each is isolated at any resolution of the Dutch array."""
+MEAN_SPECTRAL_INDEX, SPECTRAL_INDEX_SPREAD = -0.7, 0.2
+"""Synchrotron spectra of a low-frequency survey. Source: Shimwell et al. 2022, section 3."""
+SKYMODEL_FORMAT = "FORMAT = Name, Type, Ra, Dec, I, Q, U, V, ReferenceFrequency='150e6', SpectralIndex='[]'"
+ATTEMPTS = 1000
 
 
 @dataclass(frozen=True)
@@ -73,24 +85,6 @@ def read_truth(path: Path) -> Truth:
 def _tuples(lists: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, ...]]:
     """Return lists of numbers as tuples."""
     return {name: tuple(map(float, values)) for name, values in lists.items()}
-
-
-REFERENCE_FREQUENCY_HZ = 150e6
-FAINTEST_JY, BRIGHTEST_JY = 0.3, 5.0
-FAINTEST_APPARENT_JY = 0.6
-"""No source is weaker than this after the beam: noise changes no flux by 1 %, so that the image's own errors show."""
-
-OUTERMOST_FWHM = 0.72
-"""Radius of the outermost source in units of the beam's width; the image ends at 0.75 along its axes."""
-
-SEPARATION_FWHM = 0.08
-"""Sources are at least this far apart, about 20 arcmin: each is isolated at any resolution of the Dutch array."""
-
-MEAN_SPECTRAL_INDEX, SPECTRAL_INDEX_SPREAD = -0.7, 0.2
-"""Synchrotron spectra of a low-frequency survey. Source: Shimwell et al. 2022, section 3."""
-
-SKYMODEL_FORMAT = "FORMAT = Name, Type, Ra, Dec, I, Q, U, V, ReferenceFrequency='150e6', SpectralIndex='[]'"
-ATTEMPTS = 1000
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,20 @@ from lofarpipe.imaging.simulation.settings import MOST_STATIONS
 
 SECONDS_PER_DAY = 86400.0
 PROBE_M = 1e6  # a baseline of any length turns the same way; a long one loses no digits
+CORE = (
+    *("CS001", "CS002", "CS003", "CS004", "CS005", "CS006", "CS007", "CS011", "CS013", "CS017", "CS021", "CS024"),
+    *("CS026", "CS028", "CS030", "CS031", "CS032", "CS101", "CS103", "CS201", "CS301", "CS302", "CS401", "CS501"),
+)
+REMOTE = (
+    *("RS106", "RS205", "RS208", "RS210", "RS305", "RS306", "RS307"),
+    *("RS310", "RS406", "RS407", "RS409", "RS503", "RS508", "RS509"),
+)
+TILES = 48
+TILES_PER_FIELD = 24
+TILE_SPACING_M = 1.25
+"""Distance between the 4 x 4 dipoles of an HBA tile. Source: van Haarlem et al. 2013, section 4.2."""
+TILE_WIDTH_M = 5.0
+"""What DISH_DIAMETER of an HBA set adds to twice the largest tile radius. Source: doc/spec/imaging.md, section 2.1."""
 
 
 @cache
@@ -80,23 +94,6 @@ def station_uvw_m(
     axes = uvw_axes(centre_rad)
     offsets_m = (positions_m - reference_m).T
     return np.array([(axes @ itrf_to_j2000(time_s, reference_m, centre_rad) @ offsets_m).T for time_s in times_s])
-
-
-CORE = (
-    *("CS001", "CS002", "CS003", "CS004", "CS005", "CS006", "CS007", "CS011", "CS013", "CS017", "CS021", "CS024"),
-    *("CS026", "CS028", "CS030", "CS031", "CS032", "CS101", "CS103", "CS201", "CS301", "CS302", "CS401", "CS501"),
-)
-REMOTE = (
-    *("RS106", "RS205", "RS208", "RS210", "RS305", "RS306", "RS307"),
-    *("RS310", "RS406", "RS407", "RS409", "RS503", "RS508", "RS509"),
-)
-TILES = 48
-TILES_PER_FIELD = 24
-TILE_SPACING_M = 1.25
-"""Distance between the 4 x 4 dipoles of an HBA tile. Source: van Haarlem et al. 2013, section 4.2."""
-
-TILE_WIDTH_M = 5.0
-"""What DISH_DIAMETER of an HBA set adds to twice the largest tile radius. Source: doc/spec/imaging.md, section 2.1."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,11 @@ RADIANS = {"QuantumUnits": ["rad"]}
 MEGAHERTZ = {"QuantumUnits": ["MHz"]}
 Keywords = Mapping[str, Any]
 Row = Mapping[str, Any]  # column -> value
+CLOCK_MHZ = 200.0
+LINEAR_CORRELATIONS = (9, 10, 11, 12)
+"""XX, XY, YX, YY in POLARIZATION.CORR_TYPE. Source: casacore, class Stokes."""
+TOPOCENTRIC = 5
+"""TOPO in SPECTRAL_WINDOW.MEAS_FREQ_REF. Source: casacore, class MFrequency."""
 
 
 def scalar(name: str, example: Any, keywords: Keywords | None = None) -> Any:
@@ -42,7 +47,6 @@ def put_row(table: Any, row: int, **values: Any) -> None:
         table.putcell(column, row, value)
 
 
-CLOCK_MHZ = 200.0
 OBSERVATION_COLUMNS = (
     scalar("LOFAR_OBSERVATION_ID", ""),
     scalar("LOFAR_ANTENNA_SET", ""),
@@ -68,11 +72,6 @@ ANTENNA_FIELD_COLUMNS = (
     scalar("TILE_ROTATION", 0.0, RADIANS),
     array("TILE_ELEMENT_OFFSET", 0.0, 2, POSITION),
 )
-LINEAR_CORRELATIONS = (9, 10, 11, 12)
-"""XX, XY, YX, YY in POLARIZATION.CORR_TYPE. Source: casacore, class Stokes."""
-
-TOPOCENTRIC = 5
-"""TOPO in SPECTRAL_WINDOW.MEAS_FREQ_REF. Source: casacore, class MFrequency."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+EARTH_ROTATION_RAD_S = 7.2921159e-5  # 2 pi in a mean sidereal day, 86164.0905 s
+MOST_GRIDDED = 30_000_000  # visibilities; about 4 s of CPU
+SAMPLES_PER_CHUNK = 500_000
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,6 @@ def briggs_weights(
 def rms_baseline_lambda(u_lambda: Floats, v_lambda: Floats, weights: Floats) -> float:
     """Return the root of the weighted mean square of the baseline length projected on the sky, wavelengths."""
     return math.sqrt(float((weights * (u_lambda**2 + v_lambda**2)).sum() / weights.sum()))
-
-
-EARTH_ROTATION_RAD_S = 7.2921159e-5  # 2 pi in a mean sidereal day, 86164.0905 s
-MOST_GRIDDED = 30_000_000  # visibilities; about 4 s of CPU
-SAMPLES_PER_CHUNK = 500_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,25 +45,6 @@ NUMPY_NAMES = {
 }
 # What ``from numpy import *`` did not give before 2.0: they would hide the builtins.
 HIDING = {"abs", "bool", "max", "min", "pow", "round"}
-
-
-def numpy_names() -> dict[str, Any]:
-    """Return what the names that are gone stood for."""
-    import numpy
-
-    present = {name: getattr(numpy, now) for name, now in NUMPY_NAMES.items() if hasattr(numpy, now)}
-    return {
-        **NUMPY_TYPES,
-        **present,
-        "__all__": sorted({*numpy.__all__, *present} - HIDING),
-        "NINF": -numpy.inf,
-        "asfarray": lambda values, dtype=float: numpy.asarray(values, dtype),
-        "asscalar": lambda value: value.item(),
-        "in1d": lambda *args, **options: numpy.isin(numpy.ravel(args[0]), *args[1:], **options),
-        "msort": lambda values: numpy.sort(values, axis=0),
-    }
-
-
 # Methods of text that were functions as well.
 TEXT_FUNCTIONS = (
     "capitalize center count expandtabs find index ljust lower lstrip replace rfind rindex rjust rstrip split strip"
@@ -86,6 +67,23 @@ TYPES = {
     "TypeType": type,
     "UnicodeType": str,
 }
+
+
+def numpy_names() -> dict[str, Any]:
+    """Return what the names that are gone stood for."""
+    import numpy
+
+    present = {name: getattr(numpy, now) for name, now in NUMPY_NAMES.items() if hasattr(numpy, now)}
+    return {
+        **NUMPY_TYPES,
+        **present,
+        "__all__": sorted({*numpy.__all__, *present} - HIDING),
+        "NINF": -numpy.inf,
+        "asfarray": lambda values, dtype=float: numpy.asarray(values, dtype),
+        "asscalar": lambda value: value.item(),
+        "in1d": lambda *args, **options: numpy.isin(numpy.ravel(args[0]), *args[1:], **options),
+        "msort": lambda values: numpy.sort(values, axis=0),
+    }
 
 
 class Facade(ModuleType):

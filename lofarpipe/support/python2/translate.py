@@ -26,6 +26,23 @@ INDENTATION = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 UNWANTED = "filter import imports imports2 execfile intern itertools itertools_imports map reduce reload types urllib"
 UNWANTED_FIXERS = {f"fissix.fixes.fix_{name}" for name in f"{UNWANTED} xrange zip".split()}
 TRUE_DIVISION = re.compile(rb"^from\s+__future__\s+import\b[^\n(;]*(\([^)]*)?\bdivision\b", re.MULTILINE)
+NAMES = {"basestring", "cmp", "long", "raw_input", "reduce", "reload", "unichr", "unicode", "xrange"}
+CALLED = {"apply", "buffer", "coerce", "execfile", "file"}  # words that mean nothing unless they are called
+METHODS = {"has_key", "iteritems", "iterkeys", "itervalues"}
+ATTRIBUTES = {
+    "itertools": {"ifilter", "ifilterfalse", "imap", "izip", "izip_longest"},
+    "os": {"getcwdu"},
+    "string": {"atof", "atoi", "join", "letters", "lower", "lowercase", "maketrans", "replace", "split", "upper"},
+    "sys": {"maxint"},
+}
+#: Modules that nobody has, unless there is one of that name; what is left out was there with Python 3 for a while.
+MODULES = STANDS_FOR.keys() - {"exceptions", "pyfits", "pywcs", "sets"}
+#: Classes of that kind were copied from plugin to plugin, with methods that nobody calls.
+COPIED = {"DataMap", "DataProduct"}
+#: Whoever imports these writes for both; data frames had methods of those names with Python 3.
+BRIDGES = {"builtins", "future", "pandas", "past", "six"}
+VERSION = re.compile("py_?[23]|version|hasattr", re.IGNORECASE)
+ONLY_PYTHON3 = (ast.AnnAssign, ast.AsyncFunctionDef, ast.Await, ast.JoinedStr, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
 
 
 def floors(source: bytes) -> bool:
@@ -196,25 +213,6 @@ def _position(node: ast.expr) -> ast.expr:
         return node
     parts = (part or ast.Constant(None) for part in (node.lower, node.upper, node.step))
     return _call("__index__", node, *parts)
-
-
-NAMES = {"basestring", "cmp", "long", "raw_input", "reduce", "reload", "unichr", "unicode", "xrange"}
-CALLED = {"apply", "buffer", "coerce", "execfile", "file"}  # words that mean nothing unless they are called
-METHODS = {"has_key", "iteritems", "iterkeys", "itervalues"}
-ATTRIBUTES = {
-    "itertools": {"ifilter", "ifilterfalse", "imap", "izip", "izip_longest"},
-    "os": {"getcwdu"},
-    "string": {"atof", "atoi", "join", "letters", "lower", "lowercase", "maketrans", "replace", "split", "upper"},
-    "sys": {"maxint"},
-}
-#: Modules that nobody has, unless there is one of that name; what is left out was there with Python 3 for a while.
-MODULES = STANDS_FOR.keys() - {"exceptions", "pyfits", "pywcs", "sets"}
-#: Classes of that kind were copied from plugin to plugin, with methods that nobody calls.
-COPIED = {"DataMap", "DataProduct"}
-#: Whoever imports these writes for both; data frames had methods of those names with Python 3.
-BRIDGES = {"builtins", "future", "pandas", "past", "six"}
-VERSION = re.compile("py_?[23]|version|hasattr", re.IGNORECASE)
-ONLY_PYTHON3 = (ast.AnnAssign, ast.AsyncFunctionDef, ast.Await, ast.JoinedStr, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
 
 
 def is_of_python2(tree: ast.Module) -> bool:
