@@ -1,5 +1,7 @@
 """Sections of pipeline.cfg, and every mistake in them at once."""
 
+from __future__ import annotations  # the types of fields are read as text
+
 from dataclasses import dataclass
 from pathlib import Path
 
