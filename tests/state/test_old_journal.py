@@ -1,8 +1,9 @@
-"""A journal that the version of November 2026 wrote: what it says is done is not done again."""
+"""Journals of earlier versions, that before the stream of events too: what they say is done is not done again."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,15 +11,16 @@ from types import SimpleNamespace
 import pytest
 
 from lofarpipe.state import fingerprints
+from lofarpipe.state.events import encoded, read_events
 from noting_site import Site
 
-JOURNAL = Path(__file__).with_name("old_journal.jsonl")  # runs with the files a b c, then with b c
+JOURNALS = ("old_journal.jsonl", "last_journal.jsonl")  # each of runs with the files a b c, then with b c
 HERE = "/here"  # stands in it for the directory of the test
 THEN_NS = 1_700_000_000_000_000_000
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+@pytest.fixture(params=JOURNALS)
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Site:
     """Return a site with the files of that version, where texts have the same digests in every directory."""
 
     def sha256(content: bytes) -> object:
@@ -35,7 +37,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     (tmp_path / "out/joined.txt").write_text("b\nc\n")
     for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
         os.utime(path, ns=(THEN_NS, THEN_NS))
-    (made.job / "journal.jsonl").write_text(JOURNAL.read_text().replace(HERE, str(tmp_path)))
+    journal = Path(__file__).with_name(request.param).read_text()
+    (made.job / "journal.jsonl").write_text(journal.replace(HERE, str(tmp_path)))
     return made
 
 
@@ -66,3 +69,12 @@ def test_killed_run_goes_on(site: Site) -> None:
     path.write_text("".join(lines[: last + 1]))
     expected = ["again-a", "again-b", "again-c", "copy-b", "copy-c", "join"]
     assert site.run(files(site, "abc")) == expected
+
+
+def test_lines_of_the_last_version_are_written_as_they_were() -> None:
+    """An event that is read and written again is the same line, but for what an old one does not say."""
+    lines = Path(__file__).with_name(JOURNALS[-1]).read_text().splitlines()
+    events, damaged = read_events("".join(f"{line}\n" for line in lines).encode())
+    assert damaged == []
+    for line, event in zip(lines, events, strict=True):
+        assert json.loads(encoded(event, event.serial)) == json.loads(line)
