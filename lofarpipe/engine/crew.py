@@ -24,10 +24,10 @@ from lofarpipe.executors.local.staging import MARKER, remove_directory
 from lofarpipe.jobs import Executor, Interrupted, executor_name
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.steps import Step, flattened
-from lofarpipe.state.events import JobStarted, RunEnded, RunStarted, StepFailed, StepSkipped, StepStarted, step_of
+from lofarpipe.state.events import RunEnded, RunStarted, StepFailed, StepSkipped, StepStarted, step_of
 from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
 from lofarpipe.state.uptodate import Began, Ledger
-from lofarpipe.state.work import OpenJob, Work
+from lofarpipe.state.work import OpenJob
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 from lofarpipe.support.utilities import remove_unfinished
 
@@ -189,10 +189,6 @@ class Leftovers:
     ledger: Ledger
     tell: Tell  # hears what is done
 
-    @property
-    def _work(self) -> Work:
-        return self.ledger.work
-
     def clear(self) -> None:
         """Wait until no process of an earlier run lives, then remove what its jobs made and did not complete.
 
@@ -201,11 +197,12 @@ class Leftovers:
         PipelineError
             If something cannot be removed or moved aside.
         """
-        jobs = {job: opened for job, opened in self._work.open_jobs.items() if not opened.is_cleared}
+        jobs = {job: opened for job, opened in self.ledger.work.open_jobs.items() if not opened.is_cleared}
         self._wait([opened for opened in jobs.values() if is_local(opened)])
         for opened in filter(is_over, jobs.values()):
-            _remove_directories(opened.start)
-        for step in dict.fromkeys(map(step_of, [*jobs, *self._work.left_aside()])):
+            for directory in filter(None, (opened.start.tempdir, opened.start.stage)):
+                _remove_own(Path(directory))
+        for step in dict.fromkeys(map(step_of, [*jobs, *self.ledger.work.left_aside()])):
             JobLedger(self.ledger, step).repair(self.tell)
 
     def _wait(self, jobs: Sequence[OpenJob]) -> None:
@@ -230,7 +227,7 @@ class Leftovers:
         """
         boot = boot_id()
         here = [opened.start for opened in jobs if opened.boot == boot]
-        runs = [run for run in self._work.killed_runs if run.boot == boot]
+        runs = [run for run in self.ledger.work.killed_runs if run.boot == boot]
         engines = {run.pid for run in runs if run.pid} - {os.getpid()}
         was_local = any(run.executor == LOCAL and run.pid in engines for run in runs)
 
@@ -274,13 +271,6 @@ def _gone(living: Callable[[], list[int]], limit_s: float) -> bool:
 
 def _listed(processes: list[int]) -> str:
     return ", ".join(map(str, processes)) or "none any more"
-
-
-def _remove_directories(start: JobStarted) -> None:
-    """Remove the directories that were made for a job."""
-    for directory in (start.tempdir, start.stage):
-        if directory:
-            _remove_own(Path(directory))
 
 
 def _remove_own(directory: Path) -> None:

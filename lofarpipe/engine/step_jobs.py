@@ -215,13 +215,10 @@ class StepJobs:
         PipelineError
             If an input is not as it was before, and the step does not say that it is repeatable.
         """
-        unsafe = self._unsafe_jobs()
+        unsafe = UnsafeJobs(self._stream.state.work, self.entry, self.step)
         changed = {job_entry(self.entry, p.job): self.plan.changed_inputs(p) for p in self.pending}
         for notice in unsafe.refuse(changed, self.plan.repeatable):
             self._stream.notice(notice)
-
-    def _unsafe_jobs(self) -> UnsafeJobs:
-        return UnsafeJobs(self._stream.state.work, self.entry, self.step)
 
     def unsafe(self, began: Began) -> dict[str, Stamps]:
         """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began.
@@ -236,12 +233,15 @@ class StepJobs:
             if inputs:
                 stamps[job_entry(self.entry, planned.job)] = inputs
             self._before[planned.job.name] = {**dict.fromkeys(self._absent(planned, began)), **inputs}
-        return {**self._unsafe_jobs().unsettled(here), **stamps}
+        return {**UnsafeJobs(self._stream.state.work, self.entry, self.step).unsettled(here), **stamps}
 
     def _absent(self, planned: PlannedJob, began: Began) -> list[str]:
         """Return what a job may make: its outputs, and files that it names, which are not there."""
         outputs = set(self.plan.outputs_of(planned))
-        named = named_files(planned.arguments, planned.job.workdir) - {*_parents(planned), str(planned.job.tempdir)}
+        workdir = planned.job.workdir
+        named = named_files(planned.arguments, workdir) - set(
+            map(str, (workdir, *workdir.parents, planned.job.tempdir))
+        )
         paths = sorted(outputs | named)
         return [path for path in paths if path not in began.before and not os.path.lexists(path)]
 
@@ -253,9 +253,12 @@ class StepJobs:
             self._run_pending()
         except BaseException as err:
             if executor_name(self.executor) == LOCAL or (isinstance(err, Interrupted) and not err.problem):
-                self._settle(self.pending)
+                for planned in self.pending:
+                    settle(self._stream, job_entry(self.entry, planned.job))
             raise
-        self.ended = [self._result(planned) for planned in self.plan.jobs]
+        for planned in self.plan.jobs:
+            done = self.kept.get(job_entry(self.entry, planned.job))
+            self.ended.append(self._results[planned.job.name] if done is None else recorded_result(planned, done))
 
     def _run_pending(self) -> None:
         pending = self.pending
@@ -282,10 +285,6 @@ class StepJobs:
         for job, paths in in_the_way.items():
             former.set_aside(job, paths)
 
-    def _settle(self, planned_jobs: Sequence[PlannedJob]) -> None:
-        for planned in planned_jobs:
-            settle(self._stream, job_entry(self.entry, planned.job))
-
     def _mark(self, planned: PlannedJob) -> str:
         """Return a text that changes with what a job is given: an order of a killed run is good for the same alone."""
         identity = self.plan.job_identity(planned)
@@ -293,11 +292,6 @@ class StepJobs:
         before = self._began.before
         inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
         return fingerprint([identity, self.ledger.depends(identity), inputs])
-
-    def _result(self, planned: PlannedJob) -> JobResult:
-        if planned.job.name in self._results:
-            return self._results[planned.job.name]
-        return recorded_result(planned, self.kept[job_entry(self.entry, planned.job)])
 
     def _note_start(self, start: JobStart) -> None:
         planned = self._planned[start.name]
@@ -333,8 +327,10 @@ class StepJobs:
             write_end(result.log, result.reason())
         if reason is not None:
             reason = with_estimate(reason, planned, result)
-        tries = self._count(result)
-        again = reason is not None and self._may_run_again(result)
+        self._tries[result.name, result.is_lost] += 1
+        tries = self._tries[result.name, True] + self._tries[result.name, False]
+        limit = self._settings.lost_retries if result.is_lost else self.plan.retries
+        again = reason is not None and self._tries[result.name, result.is_lost] <= limit
         changed = self._changed(planned) if reason and result.is_lost and not self.plan.repeatable else []
         if changed:
             again, reason = False, f"{reason}; it had begun to change {', '.join(changed)}, and is not run again"
@@ -350,7 +346,7 @@ class StepJobs:
             self._stream.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
         else:
             self._clear(result)
-            self._settle([planned])
+            settle(self._stream, end.job)
             for warning in script_warnings(result) if planned.result is not None else []:
                 self._stream.warning(f"{self.step}: {warning}")
 
@@ -373,15 +369,6 @@ class StepJobs:
         notices = self.executor.notices
         for notice in [notices.pop(0) for _ in range(len(notices))]:
             self._stream.notice(notice)
-
-    def _count(self, result: JobResult) -> int:
-        """Return which try of a job this was."""
-        self._tries[result.name, result.is_lost] += 1
-        return self._tries[result.name, True] + self._tries[result.name, False]
-
-    def _may_run_again(self, result: JobResult) -> bool:
-        limit = self._settings.lost_retries if result.is_lost else self.plan.retries
-        return self._tries[result.name, result.is_lost] <= limit
 
     def _changed(self, planned: PlannedJob) -> list[str]:
         """Return the inputs that a job changes, and which are not any more as they were before the step."""
@@ -449,11 +436,6 @@ def _returned(planned: PlannedJob) -> list[str]:
     """Return the paths that a script returned."""
     returned = json.loads(text) if planned.result and (text := text_of(str(planned.result))) else {}
     return [name for value in texts(returned) for name in files_of(value)]
-
-
-def _parents(planned: PlannedJob) -> set[str]:
-    """Return the directory of a job, and those above it."""
-    return {str(place) for place in (planned.job.workdir, *planned.job.workdir.parents)}
 
 
 def set_aside(log: Path, attempt: int) -> Path:

@@ -191,18 +191,13 @@ class ClassicLog:
         """Write how the run ended; nothing if it never started."""
         if not self._started:
             return
+        reason = event.reason or "no reason was given"
+        failed = (f"Failed pipeline run: {event.job}", reason, "LOFAR Pipeline finished unsuccesfully.")
         try:
-            self._write_end(event)
+            for text in ("LOFAR Pipeline finished succesfully.",) if event.ok else failed:
+                self._write("INFO" if event.ok else "ERROR", PROGRAM, text)
         finally:
             self._file.close()
-
-    def _write_end(self, event: RunEnded) -> None:
-        if event.ok:
-            self._write("INFO", PROGRAM, "LOFAR Pipeline finished succesfully.")
-            return
-        self._write("ERROR", PROGRAM, f"Failed pipeline run: {event.job}")
-        self._write("ERROR", PROGRAM, event.reason or "no reason was given")
-        self._write("ERROR", PROGRAM, "LOFAR Pipeline finished unsuccesfully.")
 
     def _prefix(self, level: str, name: str, time_s: float | None = None) -> str:
         """Return how a line begins; by default it is of now."""

@@ -51,7 +51,10 @@ class FormerOutputs:
         """
         own = self.by_job()
         lost = [path for job, paths in own.items() if job not in {*kept, *jobs} for path in paths]
-        used = sorted(self._made_of_the_step()) if any(map(_root, jobs.values())) else []
+        work, used = self.stream.state.work, []
+        if any(map(_root, jobs.values())):
+            steps = work.steps_made_of(self.entry)
+            used = sorted(path for path, owner in work.owners.items() if step_of(owner) in steps)
         found = {}
         for name, job in jobs.items():
             mine, root = sorted([*own.get(name, ()), *lost]), _root(job)
@@ -66,10 +69,6 @@ class FormerOutputs:
             if step_of(owner) == self.entry:
                 own.setdefault(owner, []).append(path)
         return own
-
-    def _made_of_the_step(self) -> Iterator[str]:
-        steps = self.stream.state.work.steps_made_of(self.entry)
-        return (path for path, owner in self.stream.state.work.owners.items() if step_of(owner) in steps)
 
     def set_aside(self, job: str, paths: Iterable[str]) -> None:
         """Give files that are in the way of a job hidden names.

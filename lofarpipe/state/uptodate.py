@@ -228,14 +228,10 @@ class Ledger:
             yield name
         is_there = os.path.exists(self.disk.found(name))  # noqa: PTH110 - of very many names
         if not (is_there and self._is_common(name)):
-            yield from starting_with(f"{name}/" if is_there or is_written else name, self._ordered())
-
-    def _ordered(self) -> list[str]:
-        """Return the written paths in order; they are put in order when that is needed, for it takes long."""
-        if not self._is_ordered:
-            self._written.sort()
-            self._is_ordered = True
-        return self._written
+            if not self._is_ordered:  # only now: it takes long
+                self._written.sort()
+                self._is_ordered = True
+            yield from starting_with(f"{name}/" if is_there or is_written else name, self._written)
 
     def _is_common(self, directory: str) -> bool:
         """Whether everything of a run is below a directory, so that naming it says nothing."""
