@@ -48,7 +48,7 @@ def summarise(options: argparse.Namespace, state: RunState) -> int:
     """Print what became of the images; return the exit status."""
     from lofarpipe.cli.imgpipe import summary
 
-    return summary.summarise(state, options.quiet)
+    return summary.write_summary(state, options.quiet)
 
 
 def _file(text: str) -> Path:

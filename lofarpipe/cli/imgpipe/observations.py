@@ -44,7 +44,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Observation:
+class ObservationHosts:
     """One observation: the host of each window, or for one in time chunks its hosts and its parents."""
 
     obs_id: str
@@ -106,7 +106,7 @@ class DataHandler:
                 )
         return windows, composites
 
-    def _read_observations(self) -> dict[str, Observation]:
+    def _read_observations(self) -> dict[str, ObservationHosts]:
         observations = {}
         for obs_id, hosts in self._tables["obs_ids"].items():
             if not _is_list(hosts, str):
@@ -116,12 +116,12 @@ class DataHandler:
                     f"{self.path}: obs_ids.{obs_id} has {len(hosts)} hosts, and there are "  # type: ignore[arg-type]
                     f"{len(self.windows)} windows: {', '.join(self.windows)}; one host for each is needed"
                 )
-            observations[obs_id] = Observation(obs_id, tuple(hosts))  # type: ignore[arg-type]
+            observations[obs_id] = ObservationHosts(obs_id, tuple(hosts))  # type: ignore[arg-type]
         for obs_id, table in self._tables["n2_obs_ids"].items():
             observations[obs_id] = self._read_chunked(obs_id, table, observations)
         return observations
 
-    def _read_chunked(self, obs_id: str, table: object, known: Mapping[str, Observation]) -> Observation:
+    def _read_chunked(self, obs_id: str, table: object, known: Mapping[str, ObservationHosts]) -> ObservationHosts:
         where = f"{self.path}: n2_obs_ids.{obs_id}"
         found = table if isinstance(table, dict) else {}
         nodes, parents = found.get("nodes"), found.get("n1_obs_ids")
@@ -130,7 +130,7 @@ class DataHandler:
             raise PipelineError(f"{where} needs nodes (a list of hosts) and n1_obs_ids (a list of observations)")
         if missing := [parent for parent in parents if parent not in known]:
             raise PipelineError(f"{where}.n1_obs_ids: '{missing[0]}' is no observation{nearest(missing[0], known)}")
-        return Observation(obs_id, tuple(hosts), tuple(parents))
+        return ObservationHosts(obs_id, tuple(hosts), tuple(parents))
 
     def _read_levels(self, tables: Mapping[str, object]) -> dict[str, Level]:
         newer, older = tables.get("data_levels"), tables.get("data_level_path")
@@ -204,7 +204,7 @@ class DataHandler:
                 empty += [] if sets else [f"{observation.obs_id}, {window}: there is no set of level {level}"]
         return found, findings, empty
 
-    def _selected(self, argument: str) -> Iterator[tuple[str, Observation]]:
+    def _selected(self, argument: str) -> Iterator[tuple[str, ObservationHosts]]:
         """Yield the (window, observation) pairs of one argument."""
         patterns, *windows = argument.split(":")
         if len(windows) > 1:
@@ -237,7 +237,7 @@ class DataHandler:
 
     # ---- the sets of an observation and a window
 
-    def _sets(self, level: Level, observation: Observation, window: str) -> list[Path]:
+    def _sets(self, level: Level, observation: ObservationHosts, window: str) -> list[Path]:
         if level.has_subbands:
             parents = observation.parents if observation.is_chunked else (observation.obs_id,)
             of_parents = [self.observations[parent] for parent in parents]
@@ -252,7 +252,7 @@ class DataHandler:
             return self._chunks(level, observation, window)
         return [self._directory(level, observation, self._host(observation, window)) / f"{window}.MS"]
 
-    def _subband_sets(self, level: Level, observation: Observation, window: str) -> list[Path]:
+    def _subband_sets(self, level: Level, observation: ObservationHosts, window: str) -> list[Path]:
         members = self.composites.get(window, (window,))
         return [
             self._directory(level, observation, self._host(observation, member)) / f"SB{number}.MS"
@@ -260,10 +260,10 @@ class DataHandler:
             for number in self.windows[member]
         ]
 
-    def _host(self, observation: Observation, window: str) -> str:
+    def _host(self, observation: ObservationHosts, window: str) -> str:
         return observation.hosts[[*self.windows].index(window)]
 
-    def _chunks(self, level: Level, observation: Observation, window: str) -> list[Path]:
+    def _chunks(self, level: Level, observation: ObservationHosts, window: str) -> list[Path]:
         """Return the time chunks of a window in the order of their numbers, whatever host they are on."""
         hosts: Iterable[str] = observation.hosts
         if not observation.is_chunked:
@@ -279,7 +279,7 @@ class DataHandler:
         ]
         return [path for _, path in sorted(numbered, key=lambda one: one[0])]
 
-    def _directory(self, level: Level, observation: Observation, host: str) -> Path:
+    def _directory(self, level: Level, observation: ObservationHosts, host: str) -> Path:
         obs_id = observation.obs_id
         text = level.path
         if "%OBS_ID%" not in text and "%N1_OBS_ID%" not in text:

@@ -131,7 +131,7 @@ class ImgpipeSettings:
         return beside if path.is_absolute() or beside.exists() else path
 
 
-def read_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
+def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
     """Return what a configuration says, without what is wrong with its keys and values, and that.
 
     Raises

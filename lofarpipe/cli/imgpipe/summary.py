@@ -10,7 +10,7 @@ IMAGE = "image"  # the step
 HEADER = ("sets", "host", "time", "CPU", "memory", "result")
 
 
-def summarise(state: RunState, is_quiet: bool) -> int:
+def write_summary(state: RunState, is_quiet: bool) -> int:
     """Print a table of the images and how many there are; return the exit status, 1 if one is missing."""
     step = state.steps.get(IMAGE)
     if step is None or not step.total:

@@ -24,7 +24,7 @@ from lofarpipe.cli.imgpipe.groups import (
     pinned_host,
 )
 from lofarpipe.cli.imgpipe.observations import DataHandler, SetAt
-from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, memory_gb, read_settings
+from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, memory_gb, read_imaging_settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.pipeline.preflight import Translation
 from lofarpipe.programs.argv import wsclean as wsclean_words
@@ -62,7 +62,7 @@ def translated(options: argparse.Namespace) -> Translation:
     CheckFailed, PipelineError
         If there is no parset to be made.
     """
-    settings, findings = read_settings(options.config_file)
+    settings, findings = read_imaging_settings(options.config_file)
     if options.across and not options.combine and settings["config_file"]:
         findings.append(
             Finding("--combine_obs_ids", "puts the observations of a group together; give --combine as well")

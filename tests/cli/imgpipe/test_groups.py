@@ -9,7 +9,7 @@ import pytest
 
 from lofarpipe.cli.imgpipe.groups import Group, Translator, make_groups, name_findings, pinned_host
 from lofarpipe.cli.imgpipe.observations import SetAt
-from lofarpipe.cli.imgpipe.settings import read_settings
+from lofarpipe.cli.imgpipe.settings import read_imaging_settings
 
 HERE = Path("/run")
 CHANNELS = {  # Hz, of each spectral window
@@ -23,7 +23,7 @@ CHANNELS = {  # Hz, of each spectral window
 
 def translator(tmp_path: Path, text: str) -> Translator:
     (tmp_path / "img.toml").write_text(text)
-    settings, findings = read_settings(tmp_path / "img.toml")
+    settings, findings = read_imaging_settings(tmp_path / "img.toml")
     assert findings == []
     return Translator(settings, {"HOME": "/home/a", "DAY": "1"}, HERE, lambda path: CHANNELS[path.name])
 
@@ -123,15 +123,15 @@ def test_wrong_value_names_its_key(tmp_path: Path, text: str, finding: str) -> N
 def test_images_of_one_name_are_a_finding_with_the_token_that_helps(tmp_path: Path) -> None:
     made = translator(tmp_path, "[wsclean]\nout-dir = 'o/$ms_basename$'\n")
     night, later = (Group((Path(f"{obs}/SW1.MS"),), obs, "SW1") for obs in ("N1", "N2"))
-    (finding,) = name_findings(made.jobs([night, later]), read_settings(tmp_path / "img.toml")[0])
+    (finding,) = name_findings(made.jobs([night, later]), read_imaging_settings(tmp_path / "img.toml")[0])
     assert finding.what == "/run/o/SW1.MS/img would be the images of N1/SW1.MS, N2/SW1.MS; put $obs_id$ into out-dir"
-    assert name_findings(made.jobs([night]), read_settings(tmp_path / "img.toml")[0]) == []
+    assert name_findings(made.jobs([night]), read_imaging_settings(tmp_path / "img.toml")[0]) == []
 
 
 def test_no_token_tells_equal_groups_apart(tmp_path: Path) -> None:
     made = translator(tmp_path, "[wsclean]\nout-dir = 'o'\n")
     jobs = made.jobs([Group((Path("a.MS"), Path("c.MS"))), Group((Path("b.MS"), Path("c.MS")))])
-    (finding,) = name_findings(jobs, read_settings(tmp_path / "img.toml")[0])
+    (finding,) = name_findings(jobs, read_imaging_settings(tmp_path / "img.toml")[0])
     assert finding.what.endswith("; make their names different with tokens in out-dir")
 
 

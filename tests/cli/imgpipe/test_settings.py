@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, memory_gb, read_settings
+from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, memory_gb, read_imaging_settings
 from lofarpipe.errors import PipelineError
 
 
@@ -14,7 +14,7 @@ def settings_of(tmp_path: Path, text: str, name: str = "img.toml") -> tuple[Imgp
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    settings, findings = read_settings(path)
+    settings, findings = read_imaging_settings(path)
     return settings, [str(finding).replace(f"{tmp_path}/", "") for finding in findings]
 
 
@@ -132,10 +132,10 @@ def test_file_that_cannot_be_used_is_one_error(tmp_path: Path, text: str, messag
 
 def test_unreadable_files_are_one_error(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="cannot be read: No such file"):
-        read_settings(tmp_path / "none.toml")
+        read_imaging_settings(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'\n")
     with pytest.raises(PipelineError, match="it is not UTF-8 text"):
-        read_settings(tmp_path / "latin.toml")
+        read_imaging_settings(tmp_path / "latin.toml")
 
 
 def test_file_is_beside_the_configuration_or_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from lofarpipe.cli.imgpipe.settings import SECTIONS, read_settings
+from lofarpipe.cli.imgpipe.settings import SECTIONS, read_imaging_settings
 from lofarpipe.cli.imgpipe.template import schema, template
 
 
 def test_template_is_read_without_a_finding(tmp_path: Path) -> None:
     (tmp_path / "img.toml").write_text(template())
-    settings, findings = read_settings(tmp_path / "img.toml")
+    settings, findings = read_imaging_settings(tmp_path / "img.toml")
     assert findings == []
     assert settings.wsclean()["channels-out"].value == "all"
 
@@ -26,7 +26,7 @@ def test_template_without_its_comments_has_every_key(tmp_path: Path) -> None:
     text = "\n".join(line for line in text.splitlines() if not line.startswith((" ", "a list", "default_settings")))
     text = text.replace("max_time = 0", "max_time = 1")
     (tmp_path / "img.toml").write_text(text)
-    assert read_settings(tmp_path / "img.toml")[1] == []
+    assert read_imaging_settings(tmp_path / "img.toml")[1] == []
     tables = tomllib.loads(text)
     for section, keys in SECTIONS.items():
         assert {key.name for key in keys} <= set(tables[section])
@@ -49,4 +49,4 @@ def test_schema_and_reader_agree(tmp_path: Path, text: str, is_right: bool) -> N
     tables: dict[str, Any] = tomllib.loads(text)
     assert jsonschema.Draft202012Validator(json.loads(schema())).is_valid(tables) == is_right
     (tmp_path / "img.toml").write_text(text)
-    assert (read_settings(tmp_path / "img.toml")[1] == []) == (is_right or "wsclean.x" in text)
+    assert (read_imaging_settings(tmp_path / "img.toml")[1] == []) == (is_right or "wsclean.x" in text)

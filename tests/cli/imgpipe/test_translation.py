@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.cli.imgpipe.groups import Group, ImageJob
-from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, read_settings
+from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, read_imaging_settings
 from lofarpipe.cli.imgpipe.translation import (
     clock,
     find_sets,
@@ -33,7 +33,7 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def settings_of(text: str = "") -> ImgpipeSettings:
     Path("img.toml").write_text(text)
-    settings, findings = read_settings(Path("img.toml"))
+    settings, findings = read_imaging_settings(Path("img.toml"))
     assert findings == []
     return settings
 
