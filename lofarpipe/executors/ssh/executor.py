@@ -330,12 +330,14 @@ class _Batch:
         )
         name = str(order.path.with_suffix("").relative_to(self._owner.orders))
         devices = host.admit(name, job)
-        self._running[name] = _Running(place, order, host, is_retry, Lookout.of(job))
         cards = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         try:
             order.script.write_text(guard_input(order, host, self._owner.options, cards), errors="surrogateescape")
         except OSError as err:
+            host.release(name)
+            discard(order)
             raise PipelineError(f"{job.name}: {order.script} cannot be written: {err.strerror}") from err
+        self._running[name] = _Running(place, order, host, is_retry, Lookout.of(job))
         host.send(f"run {name}")
 
     # ---- listening

@@ -289,6 +289,22 @@ def test_order_that_cannot_be_written(make, tmp_path):
         executor.run([job(tmp_path, 0)])
 
 
+def test_script_that_cannot_be_written(make, tmp_path, monkeypatch):
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lofarpipe.executors.ssh.executor.guard_input", full)
+    with pytest.raises(PipelineError, match=r"s/000: .*\.sh cannot be written: No space left on device"):
+        make("n1").run([job(tmp_path, 0)])
+    assert not list((tmp_path / "jobs" / "s").iterdir())
+
+
+def test_machine_without_ssh(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PipelineError, match=r"\[ssh\]: hosts = n1: there is no ssh on PATH"):
+        SshExecutor(SshOptions("n1"), tmp_path)
+
+
 def test_results_of_a_killed_run_are_taken_over(make, tmp_path):
     executor = make("n1")
     stage = tmp_path / "out" / ".x.incomplete"
