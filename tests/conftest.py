@@ -51,6 +51,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     reporter.write_line(f"{reasons.total()} tests were skipped" + (f": {each}" if each else ""))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests find out about their sets from the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the repository."""

@@ -59,7 +59,7 @@ def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVol
     ValueError
         If the stations have no diameter.
     """
-    first = min(sets, key=lambda one: one.ref_frequency_hz)
+    first = min(sets, key=lambda one: float(one.frequencies_hz.min()))
     freqstep, timestep = expected_steps(first, wish)
     # DP3 fills gaps with flagged slots.
     written = [(one.times.grid_slots * one.layout.pairs, len(one.frequencies_hz)) for one in sets]

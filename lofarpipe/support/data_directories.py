@@ -121,7 +121,8 @@ def _renewed(data: Path, directory: Path | None) -> Path:
 
     Without a cache it goes with this process.
     """
-    target = directory or _cache(data)
+    cache = user_cache()
+    target = directory or (cache and cache / f"casacore-{zlib.crc32(os.fsencode(data)):08x}")
     if target is None:
         made = Path(tempfile.mkdtemp(prefix="genericpipeline-casacore-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
@@ -143,12 +144,10 @@ def _renewed(data: Path, directory: Path | None) -> Path:
     return target
 
 
-def _cache(data: Path) -> Path | None:
-    """Return where the tables of this package are kept for the user's next commands; None without a home."""
+def user_cache() -> Path | None:
+    """Return where this package keeps what the user's next commands can use again; None without a home."""
     place = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - no error without a home
-    if not os.access(Path(place).parent, os.W_OK):
-        return None
-    return Path(place, "genericpipeline", f"casacore-{zlib.crc32(os.fsencode(data)):08x}")
+    return Path(place, "genericpipeline") if os.access(Path(place).parent, os.W_OK) else None
 
 
 def _is_current(directory: Path) -> bool:

@@ -124,8 +124,16 @@ def _main_table(path: str, shape: SetShape, with_data: bool, with_spectrum: bool
         description[column].update(shape=size, ndim=len(size), option=FIXED_CELL)
     constant = [name for name in description if name[0] != "_" and name not in ("DATA", "UVW", "ANTENNA1", "ANTENNA2")]
     managers = {
-        "*1": {"TYPE": "IncrementalStMan", "NAME": "ISM", "SEQNR": 0, "SPEC": {}, "COLUMNS": constant},
+        f"*{number}": {"TYPE": kind, "NAME": f"{kind} of test", "SEQNR": number, "SPEC": spec, "COLUMNS": columns}
+        for number, (kind, spec, columns) in enumerate(
+            (
+                ("IncrementalStMan", {}, constant),
+                ("TiledColumnStMan", {"DEFAULTTILESHAPE": np.array([3, 1024])}, ["UVW"]),
+                ("StandardStMan", {"BUCKETSIZE": 32768}, ["ANTENNA1", "ANTENNA2"]),
+            )
+        )
     }
+    # As in sets of LOFAR, which casacore's default is not: it makes 3 million buckets of 13 million rows.
     table = ct.default_ms(path, description, managers)
     table.putcolkeyword("UVW", "MEASINFO", {"type": "uvw", "Ref": "J2000"})
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,7 @@ from lofarpipe.imaging.ms.copy import copy_set
 from lofarpipe.imaging.ms.grouping import concat_groups, set_disagreements, time_blocks
 from lofarpipe.imaging.ms.inputs import check_sets
 from lofarpipe.imaging.ms.survey import survey_set
-from lofarpipe.imaging.plan.mapfiles import weight_bits
-from lofarpipe.imaging.plan.plan import plan_copies
+from lofarpipe.imaging.plan.plan import plan_copies, weight_bits
 from lofarpipe.programs.dp3 import adapt_keywords
 from small_sets import SetShape, add_field, change_column, drop_column, keep_rows, make_set, set_flags
 
@@ -54,6 +54,7 @@ def average(dp3, tmp_path):
     def run(paths, field="auto", timestep=TIMESTEP) -> Averaged:
         assert check_sets(paths, "DATA", 0.0, field)[1] == []
         surveys = [survey_set(path, "DATA", field) for path in paths]
+        weights = {one.path: (one.usability.low_weight, one.usability.highest_weight) for one in surveys}
         copies = plan_copies(surveys, f"{tmp_path}/copies")
         for path, copy in copies.items():
             copy_set(path, copy.path, field)
@@ -71,7 +72,7 @@ def average(dp3, tmp_path):
                 "msout.overwrite": "True",
                 "msout.storagemanager": "Dysco",
                 "msout.storagemanager.databitrate": "0",
-                "msout.storagemanager.weightbitrate": str(weight_bits(group, step_s)),
+                "msout.storagemanager.weightbitrate": str(weight_bits(group, step_s, weights)[0]),
                 "steps": "[avg]",
                 "avg.type": "average",
                 "avg.timeresolution": repr(step_s),
@@ -88,6 +89,7 @@ def average(dp3, tmp_path):
 def unflagged(path) -> dict[tuple[float, ...], complex]:
     with ct.table(path, ack=False) as table, ct.table(f"{path}::SPECTRAL_WINDOW", ack=False) as window:
         data, flags = table.getcol("DATA")[..., 0], table.getcol("FLAG")[..., 0]
+        flags |= table.getcol("WEIGHT_SPECTRUM")[..., 0] == 0  # so that WSClean would not see it
         antenna1, antenna2, times_s = (table.getcol(name) for name in ("ANTENNA1", "ANTENNA2", "TIME"))
         frequencies_mhz = window.getcol("CHAN_FREQ")[0] / 1e6
     return {
@@ -153,9 +155,22 @@ def lose_size_of_unused_antenna(path):
         antennas.putcell("POSITION", 5, np.zeros(3))
 
 
+def lose_reference_frequency(path):
+    change_column(f"{path}/SPECTRAL_WINDOW", "REF_FREQUENCY", np.zeros_like)
+
+
+def set_cross_hands(path, weight):
+    """Give the cross hands of all visibilities of some slots another weight, and values that are wrong."""
+    spoilt = (np.arange(ROWS) < 8 * SLOT)[:, None, None] & (np.arange(4) % 3 > 0)
+    change_column(path, "WEIGHT_SPECTRUM", lambda values: np.where(spoilt, weight, values).astype(values.dtype))
+    change_column(path, "DATA", lambda values: np.where(spoilt, 1e6, values).astype(values.dtype))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        lose_reference_frequency,
+        *(functools.partial(set_cross_hands, weight=weight) for weight in (0.0, -1.0, np.nan, np.inf)),
         shuffle,
         repeat,
         sort_by_baseline,
@@ -189,6 +204,13 @@ def test_weight_that_is_no_positive_number_is_a_flag(sets, average, weight):
         set_flags(path, np.zeros((ROWS, 4), bool))
         change_column(path, "WEIGHT_SPECTRUM", lambda values: np.where(spoilt[:, None, None], weight, values))
         change_column(path, "DATA", lambda values: values + 100 * spoilt[:, None, None])
+    assert_alike(average(sets), expected)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e-2, 30.0, 3000.0, 1e6])
+def test_no_set_is_lost_beside_one_of_other_weights(sets, average, factor):
+    expected = average(sets)
+    change_column(sets[1], "WEIGHT_SPECTRUM", lambda values: values * np.float32(factor))
     assert_alike(average(sets), expected)
 
 

@@ -30,7 +30,7 @@ from lofarpipe.programs.messages import (
 )
 from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.programs.wsclean.log import HEAP
-from small_sets import SetShape, make_set
+from small_sets import SetShape, keep_rows, make_set
 
 DP3_KNOWN, WSCLEAN_KNOWN = (KNOWN_MESSAGES + KNOWN_PROGRAMS[name].messages for name in ("dp3", "wsclean"))
 EVERY_ENTRY = dict([*DP3_KNOWN, *WSCLEAN_KNOWN])
@@ -117,8 +117,7 @@ def cut_short(path: str) -> None:
 
 
 def without_rows(path: str) -> None:
-    with table(path) as main:
-        main.removerows(np.arange(main.nrows()))
+    keep_rows(path, [])
 
 
 def without_column(sets: Sets, name: str) -> str:

@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
-from lofarpipe.imaging.ms.measurement_set import SetMetadata, read_uvw
+from lofarpipe.imaging.ms.measurement_set import (
+    SetMetadata,
+    is_good_weight,
+    read_all_weights,
+    read_uvw,
+    stokes_i_weight,
+    weight_column,
+)
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import INTERVAL_TOLERANCE_S, read_codes
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
@@ -34,7 +41,7 @@ WINDOW_COLUMNS = ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION")
 
 def why_copied(survey: SetSurvey) -> list[str]:
     """Return why DP3 is given a copy of a set, and what the copy has instead; empty if it is given the set."""
-    metadata, times, layout, usability = survey.metadata, survey.times, survey.layout, survey.usability
+    metadata, times, layout = survey.metadata, survey.times, survey.layout
     reasons = []
     if metadata.nfields != 1:
         reasons.append(f"its FIELD table has {metadata.nfields} rows: only field {metadata.field_id} is kept")
@@ -52,11 +59,23 @@ def why_copied(survey: SetSurvey) -> list[str]:
             f"INTERVAL of the first row is {times.first_interval_s:g} s, and slots are {times.step_s:g} s apart: it is "
             "that in all rows"
         )
+    return reasons + _why_values_change(survey)
+
+
+def _why_values_change(survey: SetSurvey) -> list[str]:
+    """Return what is other in the columns of visibilities."""
+    reasons, usability = [], survey.usability
     if not survey.rising:
         reasons.append("its frequencies do not rise: the channels are sorted")
     if usability.negative or usability.not_a_number:
         share = (usability.negative + usability.not_a_number) / usability.looked_at
         reasons.append(f"{share:.2%} of its weights are negative, or they or UVW are not finite: these become flags")
+    if usability.half_weighted:
+        share, hands = usability.half_weighted / usability.looked_at, survey.metadata.correlations[1:-1]
+        reasons.append(
+            f"{share:.2%} of its visibilities have no weight in {' or '.join(hands)}, and Dysco keeps one for all "
+            "correlations: they get the weight of the others, and become 0"
+        )
     if "FLAG_CATEGORY" in survey.missing_columns:
         reasons.append("it has no FLAG_CATEGORY: an empty column is added")
     return reasons
@@ -85,7 +104,7 @@ def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
     MeasurementSetError
         If the set cannot be read, or the copy not be written.
     """
-    survey = survey_set(source, field=field)
+    survey = survey_set(source, field=field, every_row=True)
     unfinished = Path(f"{target}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -155,7 +174,8 @@ def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
     order = np.argsort(metadata.frequencies_hz, kind="stable")
     if not survey.rising:
         _sort_window(table, order)
-    if not survey.rising or survey.usability.negative or survey.usability.not_a_number:
+    usability = survey.usability
+    if not survey.rising or usability.negative or usability.not_a_number or usability.half_weighted:
         for first, rows in _blocks(table, len(order)):
             _mend_channels(table, first, rows, order)
 
@@ -199,18 +219,23 @@ def _blocks(table: Any, nchan: int) -> Iterator[tuple[int, int]]:
 
 
 def _mend_channels(table: Any, first: int, rows: int, order: Numbers) -> None:
-    """Sort the channels of some rows, and flag what has a weight or UVW that is no number, or a negative weight."""
+    """Sort the channels of some rows, flag weights and UVW that are no numbers, and give cross hands a weight."""
     columns = {}
     for name in table.colnames():
-        if table.iscelldefined(name, first) and np.shape(table.getcell(name, first))[:1] == order.shape:
-            values = table.getcol(name, first, rows)
-            columns[name] = values[:, order] if values.ndim == 3 else values
-    spectrum = columns.get("WEIGHT_SPECTRUM")
-    weights = table.getcol("WEIGHT", first, rows)[:, None] if spectrum is None else spectrum
+        cell: tuple[int, ...] = np.shape(table.getcell(name, first)) if table.iscelldefined(name, first) else ()
+        if len(cell) == 2 and cell[0] == len(order):
+            columns[name] = table.getcol(name, first, rows)[:, order]
+    name = weight_column(table)
+    weights = np.array(columns.get(name, read_all_weights(table, first, rows)))
+    parallel = stokes_i_weight(weights)
     columns["UVW"], nowhere = read_uvw(table, first, rows)
-    bad = (~(np.isfinite(weights) & (weights >= 0)).all(axis=2) | nowhere[:, None])[:, :, None]
-    columns["FLAG"] = columns["FLAG"] | bad
-    if spectrum is not None:
-        columns["WEIGHT_SPECTRUM"] = np.where(bad, 0, spectrum).astype(spectrum.dtype)
-    for name, values in columns.items():
-        table.putcol(name, values, first, rows)
+    bad = ~(parallel >= 0) | nowhere[:, None]
+    columns["FLAG"] = columns["FLAG"] | bad[:, :, None]
+    unweighted = ~is_good_weight(weights) & (~bad & (parallel > 0))[:, :, None]
+    unweighted[..., [0, -1]] = False
+    weights = np.where(bad[:, :, None], 0, np.where(unweighted, parallel[:, :, None], weights)).astype(weights.dtype)
+    columns[name] = weights if name in columns else weights[:, 0]
+    for column, values in columns.items():
+        if np.iscomplexobj(values):
+            values[np.broadcast_to(unweighted, values.shape)] = 0
+        table.putcol(column, values, first, rows)

@@ -15,14 +15,14 @@ SAME_DIRECTION_RAD = 5e-7  # 0.1 arcsec
 SAME_RELATIVE_WIDTH = 1e-6
 
 
-def frequency_key(metadata: SetMetadata) -> int:
-    """Return what tells one subband from another: the reference frequency in whole Hz."""
-    return int(metadata.ref_frequency_hz)
+def frequency_key(metadata: SetMetadata) -> tuple[int, int]:
+    """Return what tells one subband from another, and orders them: lowest and highest channel in whole Hz."""
+    return round(float(metadata.frequencies_hz.min())), round(float(metadata.frequencies_hz.max()))
 
 
 def frequency_groups(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
     """Return the sets of each subband, subbands by rising frequency, sets in the order given."""
-    groups: dict[int, list[SetMetadata]] = {}
+    groups: dict[tuple[int, int], list[SetMetadata]] = {}
     for metadata in sets:
         groups.setdefault(frequency_key(metadata), []).append(metadata)
     return [groups[key] for key in sorted(groups)]
@@ -90,7 +90,7 @@ def _check_subbands_differ(block: Sequence[SetMetadata]) -> None:
     for group in frequency_groups(block):
         if len(group) > 1:
             raise MeasurementSetError(
-                f"{group[1].path}: covers the same time and frequency ({frequency_key(group[0]) / 1e6:.6f} MHz) as "
+                f"{group[1].path}: covers the same time and frequency ({_lowest_hz(group[0]) / 1e6:.6f} MHz) as "
                 f"{group[0].path}; give each subband once for each time"
             )
 

@@ -14,7 +14,7 @@ import numpy as np
 from lofarpipe.errors import counted, named, nearest
 from lofarpipe.imaging.ms.copy import repeats_differ
 from lofarpipe.imaging.ms.grouping import set_disagreements, time_blocks
-from lofarpipe.imaging.ms.measurement_set import SetMetadata, elevation_rad
+from lofarpipe.imaging.ms.measurement_set import LARGEST_WEIGHT, SMALLEST_WEIGHT, SetMetadata, elevation_rad
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import MOST_CELLS
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
@@ -129,7 +129,17 @@ def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float
     yield from _row_findings(survey, data_column)
     if not station_diameter_m > 0:
         yield from _diameter_findings(survey)
-    if survey.usability.usable == 0:
+    weight = survey.usability.usual_weight
+    if weight and not SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:
+        factor = 10.0 ** -round(math.log10(weight))
+        yield SetFinding(
+            path,
+            f"its weights are about {weight:.2g}, and WSClean makes wrong images of such, whose sums are no floats; "
+            f"multiply {survey.weight_column} by the same number in all sets, such as {factor:g}, so that they are "
+            f"between {SMALLEST_WEIGHT:g} and {LARGEST_WEIGHT:g}",
+            "scale of weights",
+        )
+    elif survey.usability.usable == 0:
         column = data_column if data_column in columns else ""
         reason = why_unusable(path, column, survey.metadata.field_id)
         if reason:

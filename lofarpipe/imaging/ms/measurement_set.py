@@ -45,6 +45,9 @@ CORRELATION_NAMES = {
     12: "YY",
 }
 EQUATORIAL_FRAMES = ("J2000", "ICRS")
+# Usual weights of a set must be within these, so that their sums and products are floats. Source: WSClean 3.1 with
+# 10^-38 to 10^37: it images nothing from 1e-25 on, and wrong fluxes at 1e35; with IDG tried from 1e-15 to 1e20.
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-15, 1e20
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class SetMetadata:
     antenna_set: str  # e.g. HBA_DUAL_INNER; empty where the set does not say
     frequencies_hz: Floats
     channel_width_hz: float
-    ref_frequency_hz: float
+    ref_frequency_hz: float  # REF_FREQUENCY, or the middle of the channels where it is not among them
     phase_centre_rad: tuple[float, float]
     antenna_names: tuple[str, ...]
     antenna_positions_m: Floats
@@ -154,6 +157,8 @@ def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
         raise MeasurementSetError(
             f"{path}: channel width {width_hz} Hz and lowest frequency {frequencies_hz.min()} Hz; both must be positive"
         )
+    if not frequencies_hz.min() - width_hz <= reference_hz <= frequencies_hz.max() + width_hz:
+        reference_hz = float(frequencies_hz.min() + frequencies_hz.max()) / 2  # it is 0 in some sets, or of others
     with opened(f"{path}::POLARIZATION") as table:
         codes = table.getcell("CORR_TYPE", polarization)
     names = tuple(CORRELATION_NAMES.get(int(code), str(code)) for code in codes)
@@ -251,16 +256,23 @@ def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
     )
 
 
+def is_good_weight(weights: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether weights are positive numbers, not so large that they could not be worked with."""
+    return np.asarray((weights > 0) & (weights <= LARGEST_WEIGHT))
+
+
 def stokes_i_weight(weights: NDArray[Any]) -> Floats:
-    """Return the natural weight of Stokes I, (..., ) from weights (..., corr).
+    """Return the natural weight of Stokes I, (..., ) from weights (..., corr); NaN where either hand's is no number.
 
     The smaller of the weights of the parallel hands, the first and the last correlation, as WSClean weights Stokes I
     (4 w_xx w_yy / (w_xx + w_yy) would follow from the errors; they are the same where both hands weigh the same). With
-    one correlation its weight is returned.
+    one correlation its weight is returned. A weight above LARGEST_WEIGHT counts as none.
 
     Source: compared with the weights in WSClean 3.1's images, equal to 5e-9.
     """
-    return np.asarray(np.minimum(weights[..., 0], weights[..., -1]), float)
+    lowest = np.minimum(weights[..., 0], weights[..., -1]).astype(float)
+    lowest[~(np.maximum(weights[..., 0], weights[..., -1]) <= LARGEST_WEIGHT)] = np.nan
+    return np.asarray(lowest)
 
 
 def _slot_rows(table: Any, row: int, max_slot_rows: int) -> tuple[int, int]:
@@ -298,12 +310,21 @@ def read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
     return np.asarray(flags | row_flags[:, None])
 
 
+def weight_column(table: Any) -> str:
+    """Return the column that holds the weights of the visibilities."""
+    has_spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
+    return "WEIGHT_SPECTRUM" if has_spectrum else "WEIGHT"
+
+
+def read_all_weights(table: Any, first: int, rows: int) -> NDArray[Any]:
+    """Return (row, chan, corr) of the weights; one channel stands for all where the set has no WEIGHT_SPECTRUM."""
+    weights = np.asarray(table.getcol(weight_column(table), first, rows))
+    return weights if weights.ndim == 3 else weights[:, None, :]
+
+
 def read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:
-    """Return (row, chan): the natural weight of Stokes I."""
-    if "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", first):
-        return stokes_i_weight(table.getcol("WEIGHT_SPECTRUM", first, rows))
-    per_row = stokes_i_weight(table.getcol("WEIGHT", first, rows))
-    return np.repeat(per_row[:, None], nchan, axis=1)
+    """Return (row, chan): the natural weight of Stokes I, NaN where it is no number."""
+    return np.broadcast_to(stokes_i_weight(read_all_weights(table, first, rows)), (rows, nchan))
 
 
 def read_uvw(table: Any, first: int, rows: int) -> tuple[Floats, NDArray[np.bool_]]:
@@ -323,7 +344,7 @@ def read_unusable(
     ``flags`` (row, chan) are those of the set, and of rows without UVW.
     """
     weights = read_weights(table, first, rows, flags.shape[1])
-    unusable = flags | ~(np.isfinite(weights) & (weights > 0))
+    unusable = flags | ~(weights > 0)
     if data_column:
         unusable |= ~np.isfinite(table.getcol(data_column, first, rows)).all(axis=2)
     return unusable, np.where(unusable, 0.0, weights)

@@ -1,17 +1,18 @@
 """A survey of measurement sets before they are imaged: all that check, plan and DP3's arguments depend on.
 
-Times and rows are read as in rows.py; flags, weights and values from time slots that are evenly spread over the
-set, all of a small one, and flags and weights of a few baselines from every slot. The survey of a set is made once in a
-process, unless the set was written meanwhile.
+Times and antennas are read of all rows, as in rows.py. Of a set that is not small flags and values come from time slots
+that are evenly spread over it; its weights and UVW are read in all rows, for the check only if that is quick.
+The survey of a set is made once, and kept for other commands, unless the set was written meanwhile.
 """
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import re
-from collections.abc import Iterator
-from contextlib import closing
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,23 +20,30 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.beam.applied import AppliedBeam, applied_beam_in
 from lofarpipe.imaging.ms.measurement_set import (
+    LARGEST_WEIGHT,
     SetMetadata,
+    is_good_weight,
     metadata_of,
+    read_all_weights,
     read_antenna_pairs,
     read_flags,
     read_unusable,
     read_uvw,
-    read_weights,
+    stokes_i_weight,
+    weight_column,
 )
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis
+from lofarpipe.imaging.ms.survey_cache import fingerprint, read_entry, write_entry
 from lofarpipe.imaging.ms.tables import opened_field, opened_set, selected_field, visibility_columns, without_table
 
 SAMPLED_VISIBILITIES = 100_000  # rows x channels; a set with no more is read entirely
-SLOT_BASELINES = 2  # baselines of which every time slot is looked at
-MOST_SLOTS = 256  # of such a baseline, in a set of which that needs large parts of the disk
-LARGE_VISIBILITIES = 16_000_000  # of such a set: 256 MB of weights
+SAMPLED_SLOTS = 6  # at most, of another
 SAMPLED_VALUES = 50_000  # of these the values are read
+SCANNED_WEIGHTS = 50_000_000  # of a set of which even the check reads all: 0.1 CPU s
+WEIGHTS_PER_READ = 1_000_000
+COUNTED_WEIGHTS = 10_000  # of the sample, for quantiles
+LOW_PERCENT = 1.0  # of the weights may be lower than the lowest that matters
 ROWS_PER_READ, FIRST_ROWS = 20_000, 200  # where something usable is looked for in all of a set
 # What DP3 6.6 needs to copy a set (each removed in turn), beside what opened_set() asks for.
 NEEDED_SUBTABLES, NEEDED_COLUMNS = ("HISTORY",), ("FLAG_CATEGORY", "DATA")
@@ -48,8 +56,10 @@ STATION_NAME = re.compile(r"(LBA|HBA)[01]?", re.IGNORECASE)
 class Usability:
     """Sampled cross-correlations, counted: visibilities (row, channel) ``looked_at``, and why some cannot be used.
 
-    ``negative`` and ``not_a_number`` are weights of unflagged visibilities. ``antennas`` have a usable visibility;
-    ``shortest_m`` and ``longest_m`` are the projected baselines with one, 0 where there is none.
+    ``negative`` and ``not_a_number`` are weights of unflagged visibilities, ``half_weighted`` those that can be used
+    though their cross hands have no positive, finite weight. ``antennas`` have a usable visibility; ``shortest_m`` and
+    ``longest_m`` are the projected baselines with one, 0 where there is none. All but 1 % of the positive weights are
+    above ``low_weight``, half are above ``usual_weight``; ``highest_weight`` is that of what can be used.
     """
 
     looked_at: int
@@ -58,9 +68,13 @@ class Usability:
     not_a_number: int
     without_weight: int
     not_finite: int
+    half_weighted: int
     antennas: tuple[int, ...]
     shortest_m: float
     longest_m: float
+    low_weight: float
+    usual_weight: float
+    highest_weight: float
 
     @property
     def usable(self) -> int:
@@ -74,11 +88,12 @@ class SetSurvey:
     """What one measurement set holds, of the field that is imaged."""
 
     metadata: SetMetadata
-    times: TimeAxis
-    layout: RowLayout
     usability: Usability
+    every_row: bool  # the weights of all rows were looked at
+    is_whole: bool  # all of it is in its own directory
     rising: bool  # frequencies
     visibility_columns: tuple[str, ...]
+    weight_column: str
     missing_columns: tuple[str, ...]
     missing_subtables: tuple[str, ...]
     dangling_subtables: tuple[str, ...]  # keywords that name a table that does not exist
@@ -91,6 +106,16 @@ class SetSurvey:
         return self.metadata.path
 
     @property
+    def times(self) -> TimeAxis:
+        """The time slots of the field that is imaged."""
+        return self.metadata.times
+
+    @property
+    def layout(self) -> RowLayout:
+        """How its rows are ordered."""
+        return self.metadata.layout
+
+    @property
     def antennas(self) -> tuple[int, ...]:
         """The antennas that have data; where none has, those that have rows."""
         return self.usability.antennas or self.layout.antennas
@@ -99,8 +124,8 @@ class SetSurvey:
 _surveys: dict[tuple[str, str, str], tuple[str, SetSurvey]] = {}
 
 
-def survey_set(path: str, data_column: str = "", field: str = AUTO) -> SetSurvey:
-    """Return the survey of a set; the one made before, if the set is as it was.
+def survey_set(path: str, data_column: str = "", field: str = AUTO, every_row: bool = False) -> SetSurvey:
+    """Return the survey of a set; the one made before, here or by another command, if the set is as it was.
 
     Parameters
     ----------
@@ -108,55 +133,82 @@ def survey_set(path: str, data_column: str = "", field: str = AUTO) -> SetSurvey
         Column of the visibilities that are imaged; empty for none.
     field
         Number or name of the field, where the set has rows of several.
+    every_row
+        Whether the weights of all rows are looked at, however many there are.
 
     Raises
     ------
     MeasurementSetError
         As `read_metadata`.
     """
-    key, written = (path, data_column, field), last_written(path)
-    known = _surveys.get(key)
-    if known is None or known[0] != written or not written:
-        _surveys[key] = known = (written, _survey(path, data_column, field))
-    return known[1]
+    question, files = (path, data_column, field), fingerprint(path)
+    known_files, survey = _surveys.get(question, ("", None))
+    if survey is None or not files or known_files != files:
+        survey = _restored(read_entry(question, files) or {})
+    if survey is None or every_row > survey.every_row:
+        survey = _survey(path, data_column, field, every_row)
+        if survey.is_whole:
+            write_entry(question, path, files, dataclasses.asdict(survey))
+    if survey.is_whole:
+        _surveys[question] = files, survey
+    return survey
 
 
-def last_written(path: str) -> str:
-    """Return a text that differs once a set has been written; "" if it cannot be looked at."""
+def _restored(entry: Mapping[str, Any]) -> SetSurvey | None:
+    """Return the survey that `dataclasses.asdict` and JSON made an entry of; None if it is none."""
     try:
-        with os.scandir(path) as entries:
-            folders = [path, *(entry.path for entry in entries if entry.is_dir())]
-        files = [status for folder in folders for status in _table_files(folder)]
-    except OSError:
-        return ""
-    return f"{sum(one.st_size for one in files)}@{max((one.st_mtime_ns for one in files), default=0)}"
+        metadata, applied_beam = _with_tuples(entry["metadata"]), _with_tuples(entry["applied_beam"])
+        for name in ("frequencies_hz", "antenna_positions_m", "dish_diameters_m"):
+            metadata[name] = np.array(metadata[name], float)
+        metadata["columns"] = frozenset(metadata["columns"])
+        metadata["times"] = TimeAxis(**metadata["times"])
+        metadata["layout"] = RowLayout(**_with_tuples(metadata["layout"]))
+        return SetSurvey(
+            **{
+                **_with_tuples(entry),
+                "metadata": SetMetadata(**metadata),
+                "usability": Usability(**_with_tuples(entry["usability"])),
+                "applied_beam": AppliedBeam(**applied_beam),
+            }
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
-def _table_files(folder: str) -> list[os.stat_result]:
-    with os.scandir(folder) as entries:
-        return [entry.stat() for entry in entries if entry.name.startswith(("table.dat", "table.f"))]
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _survey(path: str, data_column: str, field: str) -> SetSurvey:
+def _survey(path: str, data_column: str, field: str, every_row: bool) -> SetSurvey:
     with opened_set(path) as table:
         metadata = metadata_of(path, table, field)
         keywords, complex_columns = table.keywordnames(), visibility_columns(table)
         column = data_column if data_column in complex_columns else ""
         with selected_field(path, table, metadata.field_id, metadata.nfields) as rows:
-            usability = _read_usability(metadata, rows, column)
+            usability, every_row = _read_usability(metadata, rows, column, every_row)
         return SetSurvey(
             metadata=metadata,
-            times=metadata.times,
-            layout=metadata.layout,
             usability=usability,
+            every_row=every_row,
+            is_whole=_is_whole(path, table),
             rising=bool(np.all(np.diff(metadata.frequencies_hz) > 0)),
             visibility_columns=tuple(complex_columns),
+            weight_column=weight_column(table),
             missing_columns=tuple(name for name in NEEDED_COLUMNS if name not in metadata.columns),
             missing_subtables=tuple(name for name in NEEDED_SUBTABLES if name not in keywords),
             dangling_subtables=tuple(without_table(table)),
             applied_beam=applied_beam_in(path, table, column),
             phased_up=_phased_up(metadata),
         )
+
+
+def _is_whole(path: str, table: Any) -> bool:
+    """Whether the subtables of a set are all below its directory, so that its fingerprint is that of all of them."""
+    names = [
+        text.removeprefix("Table: ") for value in table.getkeywords().values() if (text := str(value))[:7] == "Table: "
+    ]
+    below = [Path(path).absolute(), Path(path).resolve()]
+    return all(any(Path(name).is_relative_to(folder) for folder in below) for name in names)
 
 
 def _phased_up(metadata: SetMetadata) -> tuple[str, ...]:
@@ -169,71 +221,120 @@ def _phased_up(metadata: SetMetadata) -> tuple[str, ...]:
 def _places(table: Any, layout: RowLayout, nchan: int) -> list[tuple[int, int]]:
     """Return (first row, rows) of what is looked at: whole slots, evenly spread, or all of a small set."""
     nrows, rows = int(table.nrows()), layout.most_rows
-    count = max(1, SAMPLED_VISIBILITIES // (rows * nchan))
-    if nrows <= count * rows:
+    if nrows * nchan <= SAMPLED_VISIBILITIES or nrows < 2 * rows:
         return [(0, nrows)]
+    count = max(1, min(SAMPLED_SLOTS, SAMPLED_VISIBILITIES // (rows * nchan)))
     slots = np.unique(np.linspace(0, nrows / rows - 1, count).astype(int))
     return [(int(slot) * rows, rows) for slot in slots]
 
 
-def _parts(table: Any, layout: RowLayout, nchan: int) -> Iterator[tuple[Any, int, int]]:
-    """Yield table, first row and rows of all that is looked at: whole slots, and then a few baselines of every slot."""
-    places = _places(table, layout, nchan)
-    yield from ((table, first, rows) for first, rows in places)
-    nrows = int(table.nrows())
-    if places == [(0, nrows)]:
-        return
-    step = layout.most_rows
-    if nrows * nchan > LARGE_VISIBILITIES:
-        step *= max(1, nrows // step // MOST_SLOTS)
-    antenna1, antenna2 = read_antenna_pairs(table, 0, layout.most_rows)
-    cross = np.flatnonzero(antenna1 != antenna2)
-    for place in cross[np.unique(np.linspace(0, len(cross) - 1, min(SLOT_BASELINES, len(cross))).astype(int))]:
-        with closing(table.selectrows(np.arange(place, nrows, step))) as slots:
-            yield slots, 0, int(slots.nrows())
-
-
-def _read_usability(metadata: SetMetadata, table: Any, data_column: str) -> Usability:
-    """Return why visibilities of a sample cannot be used, each counted once."""
-    counts, values_left, lengths_m = np.zeros(6, int), SAMPLED_VALUES, [np.zeros(0)]
-    antennas, nchan = np.zeros(len(metadata.antenna_names), bool), len(metadata.frequencies_hz)
-    for part, first, rows in _parts(table, metadata.layout, nchan):
-        antenna1, antenna2, length_m, *masks = _read_masks(
-            part, first, rows, nchan, data_column if values_left > 0 else ""
-        )
+def _read_usability(metadata: SetMetadata, table: Any, data_column: str, every_row: bool) -> tuple[Usability, bool]:
+    """Return why visibilities cannot be used, each counted once, and whether the weights of all rows were looked at."""
+    nrows, nchan = int(table.nrows()), len(metadata.frequencies_hz)
+    places, highest = _places(table, metadata.layout, nchan), 0.0
+    is_small = places == [(0, nrows)]
+    every_row = every_row or is_small or nrows * nchan * len(metadata.correlations) <= SCANNED_WEIGHTS
+    if every_row and not is_small:
+        odd_places, highest = _scan_weights(table)
+        places += odd_places
+    counts, values_left = Counter[str](), SAMPLED_VALUES
+    antennas, lengths_m, weights = np.zeros(len(metadata.antenna_names), bool), [np.zeros(0)], [np.zeros(0)]
+    for first, rows in places:
+        part = _read_part(table, first, rows, data_column if values_left > 0 else "")
         values_left -= rows * nchan
-        counts += [masks[0].size, *(int(mask.sum()) for mask in masks)]
-        usable = ~np.any(masks, axis=0).all(axis=1)
-        antennas[antenna1[usable]] = antennas[antenna2[usable]] = True
-        lengths_m.append(length_m[usable])
-    looked_at, flagged, negative, not_a_number, without_weight, not_finite = (int(count) for count in counts)
-    seen = tuple(int(one) for one in np.flatnonzero(antennas))
-    all_m = np.concatenate(lengths_m)
-    shortest_m, longest_m = (float(all_m.min()), float(all_m.max())) if len(all_m) else (0.0, 0.0)
+        counts.update({name: int(getattr(part, name).sum()) for name in COUNTED}, looked_at=part.flagged.size)
+        usable = part.usable.any(axis=1)
+        antennas[part.antenna1[usable]] = antennas[part.antenna2[usable]] = True
+        lengths_m.append(part.length_m[usable])
+        weights.append(part.positive_weights)
+        highest = max(highest, float(part.weights.max(where=part.usable, initial=0.0)))
+    all_m, positive = np.concatenate(lengths_m), np.concatenate(weights)
+    low, usual = np.percentile(positive, [LOW_PERCENT, 50.0]) if len(positive) else (0.0, 0.0)
     return Usability(
-        looked_at, flagged, negative, not_a_number, without_weight, not_finite, seen, shortest_m, longest_m
-    )
+        **{name: counts[name] for name in ("looked_at", *COUNTED)},
+        antennas=tuple(int(one) for one in np.flatnonzero(antennas)),
+        shortest_m=float(all_m.min()) if len(all_m) else 0.0,
+        longest_m=float(all_m.max(initial=0.0)),
+        low_weight=float(low),
+        usual_weight=float(usual),
+        highest_weight=highest,
+    ), every_row
 
 
-def _read_masks(table: Any, first: int, rows: int, nchan: int, data_column: str) -> list[NDArray[Any]]:
-    """Return antennas and projected lengths of cross-correlations, and masks (row, chan) of why they cannot be used.
+def _scan_weights(table: Any) -> tuple[list[tuple[int, int]], float]:
+    """Return (first row, rows) of blocks that have something odd in weights or UVW, and the highest other weight.
 
-    No two masks overlap. In order: flagged, negative weight, weight or UVW that is no number, no weight, values that
-    are not finite.
+    Odd is a weight that is negative or no number, or 0 in the cross hands only. Positive floats are in the order of
+    their bits, above which come infinity, what is no number, and all that is negative.
     """
+    column, nrows, odd, highest = weight_column(table), int(table.nrows()), [], np.float32(0.0)
+    cell = np.shape(table.getcell(column, 0))
+    size = max(1, WEIGHTS_PER_READ // int(np.prod(cell)))
+    weights, uvw_m = np.empty((size, *cell), np.float32), np.empty((size, 3))
+    limit = np.float32(LARGEST_WEIGHT).view(np.uint32)
+    for first in range(0, nrows, size):
+        rows = min(size, nrows - first)
+        table.getcolnp(column, weights[:rows], first, rows)
+        table.getcolnp("UVW", uvw_m[:rows], first, rows)
+        bits = weights[:rows].view(np.uint32)
+        top = bits.max()
+        if top > limit or not np.isfinite(uvw_m[:rows].sum()) or (not bits.min() and _lack_weight(weights[:rows])):
+            odd.append((first, rows))
+        else:
+            highest = max(highest, top.view(np.float32))
+    return odd, float(highest)
+
+
+def _lack_weight(weights: NDArray[np.float32]) -> bool:
+    """Whether visibilities have a weight in the parallel hands, and in the cross hands none."""
+    parallel = (weights[..., 0] > 0) & (weights[..., -1] > 0)
+    return any((parallel & (weights[..., hand] == 0)).any() for hand in range(1, weights.shape[-1] - 1))
+
+
+# Masks of a part that are counted: why a visibility cannot be used, of which no two overlap, and one of those that can.
+COUNTED = ("flagged", "negative", "not_a_number", "without_weight", "not_finite", "half_weighted")
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Cross-correlations of some rows: antennas and projected length (row,); weights and masks (row, chan)."""
+
+    antenna1: NDArray[np.int64]
+    antenna2: NDArray[np.int64]
+    length_m: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    flagged: NDArray[np.bool_]
+    negative: NDArray[np.bool_]
+    not_a_number: NDArray[np.bool_]  # weight or UVW
+    without_weight: NDArray[np.bool_]
+    not_finite: NDArray[np.bool_]  # values
+    usable: NDArray[np.bool_]
+    half_weighted: NDArray[np.bool_]
+    positive_weights: NDArray[np.float64]  # (n,), some of them, however large
+
+
+def _read_part(table: Any, first: int, rows: int, data_column: str) -> _Part:
     antenna1, antenna2 = read_antenna_pairs(table, first, rows)
     cross = np.flatnonzero(antenna1 != antenna2)
     flagged = read_flags(table, first, rows)[cross]
-    lowest = read_weights(table, first, rows, nchan)[cross]
+    all_weights = read_all_weights(table, first, rows)[cross]
+    weights = np.broadcast_to(stokes_i_weight(all_weights), flagged.shape)
     uvw_m, nowhere = (part[cross] for part in read_uvw(table, first, rows))
-    length_m = np.hypot(uvw_m[:, 0], uvw_m[:, 1])
-    infinite = (~np.isfinite(lowest) | nowhere[:, None]) & ~flagged
-    negative, without = (lowest < 0) & ~infinite & ~flagged, (lowest == 0) & ~infinite & ~flagged
+    odd = (np.isnan(weights) | nowhere[:, None]) & ~flagged
+    negative, without = (weights < 0) & ~odd & ~flagged, (weights == 0) & ~odd & ~flagged
+    usable = ~(flagged | odd | negative | without)
     not_finite = np.zeros_like(flagged)
     if data_column:
-        finite = np.isfinite(table.getcol(data_column, first, rows)[cross]).all(axis=2)
-        not_finite = ~finite & (lowest > 0) & ~flagged & ~infinite
-    return [antenna1[cross], antenna2[cross], length_m, flagged, negative, infinite, without, not_finite]
+        not_finite = usable & ~np.isfinite(table.getcol(data_column, first, rows)[cross]).all(axis=2)
+        usable &= ~not_finite
+    lowest = np.broadcast_to(np.minimum(all_weights[..., 0], all_weights[..., -1]), flagged.shape)[~flagged]
+    lowest = lowest[:: max(1, lowest.size // COUNTED_WEIGHTS)]
+    half = usable & ~is_good_weight(all_weights[..., 1:-1]).all(axis=2)
+    lengths_m, positive = np.hypot(uvw_m[:, 0], uvw_m[:, 1]), lowest[(lowest > 0) & np.isfinite(lowest)]
+    return _Part(
+        antenna1[cross], antenna2[cross], lengths_m, weights, flagged, negative, odd, without, not_finite, usable, half,
+        positive.astype(float),
+    )  # fmt: skip
 
 
 def why_unusable(path: str, data_column: str = "", field_id: int = 0) -> str:

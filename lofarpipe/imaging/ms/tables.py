@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,11 +23,58 @@ SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATIO
 COLUMNS = frozenset({"UVW", "FLAG", "WEIGHT", "SIGMA", "TIME", "TIME_CENTROID", "INTERVAL", "EXPOSURE", "FLAG_ROW"})
 COLUMNS |= {"ANTENNA1", "ANTENNA2", "FEED1", "FEED2", "FIELD_ID", "DATA_DESC_ID", "ARRAY_ID", "OBSERVATION_ID"}
 COLUMNS |= {"PROCESSOR_ID", "SCAN_NUMBER", "STATE_ID"}
+NO_LOCK = "autonoread"  # of casacore: reading waits for nobody
+LOCK_WAIT_S = 5.0
+LOCK_POLL_S = 0.1
+FLOCK = "hhqqi4x"  # struct flock of Linux on 64 bits: type, whence, start, length, process
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 class MeasurementSetError(PipelineError):
     """A measurement set is missing, is not one, or holds something that cannot be imaged."""
+
+
+_stubborn: set[int] = set()  # processes that were waited for once: each costs one wait, not one for every set
+
+
+def _refuse_locked(path: str) -> None:
+    """Raise if another process keeps a table, or the subtable behind ``::``, locked; casacore would wait for ever."""
+    ends_s = time.monotonic() + LOCK_WAIT_S
+    for table in dict.fromkeys((path.partition("::")[0], path.replace("::", "/"))):
+        while process := lock_holder(table):
+            if process in _stubborn or time.monotonic() > ends_s:
+                _stubborn.add(process)
+                raise MeasurementSetError(
+                    f"{path.partition('::')[0]}: {_process_name(process)} has locked {Path(table, 'table.lock')}, so "
+                    "that nothing can read the set; end that program, or wait until it has closed the set"
+                )
+            time.sleep(LOCK_POLL_S)
+
+
+def lock_holder(table: str) -> int:
+    """Return the number of the process that has a casacore table locked for writing; 0 for none, or for this one.
+
+    Source: casacore, class LockFile: a lock of fcntl on the first byte of table.lock.
+    """
+    try:
+        file = os.open(f"{table}/table.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        asked = struct.pack(FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)
+        kind, _, _, _, process = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    except OSError:  # a file system without locks
+        return 0
+    finally:
+        os.close(file)
+    return 0 if kind == fcntl.F_UNLCK else int(process)
+
+
+def _process_name(process: int) -> str:
+    try:
+        return f"process {process} ({Path(f'/proc/{process}/comm').read_text().strip()})"
+    except OSError:
+        return f"process {process} of another machine"
 
 
 @contextmanager
@@ -33,11 +84,13 @@ def opened(path: str) -> Iterator[Any]:
     Raises
     ------
     MeasurementSetError
-        If it cannot be opened, or what is done with it cannot read it.
+        If it cannot be opened, another process keeps it locked, or what is done with it cannot read it.
     """
     what = "opened as a table"
+    _refuse_locked(path)
     try:
-        with closing(casacore.tables.table(_without_link(path), ack=False, readonly=True)) as table:
+        table_path = _without_link(path)
+        with closing(casacore.tables.table(table_path, lockoptions=NO_LOCK, ack=False, readonly=True)) as table:
             what = "read"
             yield table
     except UnicodeEncodeError as err:
@@ -55,7 +108,7 @@ def _without_link(path: str) -> str:
     main, _, name = path.rpartition("::")
     if not main or (Path(main) / name).is_dir():
         return path
-    with closing(casacore.tables.table(main, ack=False, readonly=True)) as table:
+    with closing(casacore.tables.table(main, lockoptions=NO_LOCK, ack=False, readonly=True)) as table:
         return str(table.getkeywords().get(name, path)).removeprefix("Table: ")
 
 

@@ -116,7 +116,7 @@ def least_image_side(sets: Sequence[SetMetadata], wish: AveragingWish, cellsize_
     ValueError
         If the stations have no diameter.
     """
-    return _field_width_deg(min(sets, key=lambda one: one.ref_frequency_hz), wish) / cellsize_deg
+    return _field_width_deg(min(sets, key=lambda one: float(one.frequencies_hz.min())), wish) / cellsize_deg
 
 
 def _field_width_deg(metadata: SetMetadata, wish: AveragingWish) -> float:

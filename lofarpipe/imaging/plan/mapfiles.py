@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import repeat
 from pathlib import Path
 
-from lofarpipe.imaging.ms.measurement_set import SetMetadata
 from lofarpipe.imaging.plan import historical
 from lofarpipe.imaging.plan.fft_size import format_size
 from lofarpipe.imaging.plan.plan import ImagingPlan
@@ -38,23 +36,12 @@ MAP_SUFFIXES = {
 }
 
 
-DYSCO_WEIGHT_BITS = 12  # Dysco's own default
 COPY_MAPS = ("copied_mapfile", "copies_mapfile")  # in which sets that are not copied are to be skipped
 
 
 def _list_text(paths: Iterable[str]) -> str:
     """Return several sets as one entry of a map."""
     return "[" + ",".join(paths) + "]"
-
-
-def weight_bits(group: Sequence[SetMetadata], timestep_s: float) -> int:
-    """Return the bits of a weight that DP3 is to write for a group: all, where one time slot comes out.
-
-    Dysco cannot store weights of a set with one slot; DP3 6.6 aborts (tried).
-    """
-    times = group[0].times
-    slots = math.ceil(times.grid_slots * times.step_s / timestep_s - 1e-3)
-    return DYSCO_WEIGHT_BITS if slots > 1 else 0
 
 
 def map_payloads(plan: ImagingPlan) -> dict[str, list[str]]:
@@ -74,7 +61,7 @@ def map_payloads(plan: ImagingPlan) -> dict[str, list[str]]:
         "timegroups": [_list_text(given[one.path] for one in group) for group in observation.concat_groups],
         "copied_mapfile": [*given],
         "copies_mapfile": [*given.values()],
-        "weightbits": [str(weight_bits(group, plan.timestep_s)) for group in observation.concat_groups],
+        "weightbits": [str(bits) for bits, _ in plan.weight_bits],
         "freqstep": [repr(plan.freqstep_hz)] * nsets,
         "timestep": [repr(plan.timestep_s)] * nsets,
         "nbands": [str(plan.nbands)],

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,14 +84,14 @@ def plan_field(paths: Sequence[str], options: PlanOptions, copies_dir: str = "co
     repeated = [path for path, times in Counter(str(Path(path).resolve()) for path in paths).items() if times > 1]
     if repeated:
         raise PlanError(f"{repeated[0]}: given twice; give each measurement set once")
-    surveys = [survey_set(path, options.data_column, options.field) for path in paths]
-    sets, copies = [one.metadata for one in surveys], plan_copies(surveys, copies_dir)
-    observation = observe(sets, copies)
+    surveys = [survey_set(path, options.data_column, options.field, every_row=True) for path in paths]
+    weights = {one.path: (one.usability.low_weight, one.usability.highest_weight) for one in surveys}
+    observation = observe([one.metadata for one in surveys], plan_copies(surveys, copies_dir), weights)
     mean_elevation_rad = _mean_elevation_rad(observation)
     try:
-        return make_plan(sets, _beam(observation, options), options, mean_elevation_rad, copies)
+        return make_plan(observation, _beam(observation, options), options, mean_elevation_rad)
     except ValueError as err:
-        raise PlanError(f"{sets[0].path}: no plan can be made: {err}") from err
+        raise PlanError(f"{paths[0]}: no plan can be made: {err}") from err
 
 
 def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, PlannedCopy]:
@@ -135,6 +136,8 @@ def _beam(observation: Observation, options: PlanOptions) -> FieldBeam:
         return field_beam([first, *lowest[1:]], observation.lowest_channel_hz, diameter_m)
 
 
+DYSCO_WEIGHT_BITS = (12, 16)  # its own default, and its most
+WEIGHT_STEPS = 40  # in which a low weight is to be rounded, at least
 LEAST_PIXELS_PER_BEAM = 3.0  # across its FWHM
 WIDE_CHANNEL = 2 * MAX_RELATIVE_WIDTH  # of an output channel, ln(highest / lowest frequency)
 
@@ -151,8 +154,8 @@ class PlannedCopy:
 class Observation:
     """All sets of an observation: by subband (rising frequency), by time block, and by what DP3 reads at once.
 
-    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. ``copies``: path of a set -> the copy that is
-    averaged in its place.
+    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. By path of a set: ``copies``, what is averaged in
+    its place, and ``weights``, its low and its highest weight.
     """
 
     groups: list[list[SetMetadata]]
@@ -161,6 +164,12 @@ class Observation:
     lowest_hz: float
     highest_hz: float
     copies: Mapping[str, PlannedCopy]
+    weights: Mapping[str, tuple[float, float]]
+
+    @property
+    def sets(self) -> list[SetMetadata]:
+        """All sets, subband by subband."""
+        return [one for group in self.groups for one in group]
 
     @property
     def first(self) -> SetMetadata:
@@ -207,15 +216,26 @@ class ImagingPlan:
         return nchan // self.steps.frequency.step
 
     @property
+    def weight_bits(self) -> list[tuple[int, str]]:
+        """The bits of a weight in each averaged set, and why."""
+        return [
+            weight_bits(group, self.timestep_s, self.observation.weights) for group in self.observation.concat_groups
+        ]
+
+    @property
     def warnings(self) -> list[str]:
         """What a person should know before using the image."""
         return plan_warnings(self)
 
 
-def observe(sets: Sequence[SetMetadata], copies: Mapping[str, PlannedCopy] | None = None) -> Observation:
+def observe(
+    sets: Sequence[SetMetadata],
+    copies: Mapping[str, PlannedCopy] = MappingProxyType({}),
+    weights: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> Observation:
     """Return the sets in their order, after a check that they can be imaged together.
 
-    ``copies``: path of a set -> the copy that is averaged in its place.
+    ``copies`` and ``weights`` are those of `Observation`.
 
     Raises
     ------
@@ -233,33 +253,31 @@ def observe(sets: Sequence[SetMetadata], copies: Mapping[str, PlannedCopy] | Non
     return Observation(
         groups=frequency_groups(sets),
         blocks=blocks,
-        concat_groups=concat_groups(blocks, copies or ()),
+        concat_groups=concat_groups(blocks, copies),
         lowest_hz=min(float(one.frequencies_hz.min()) for one in sets) - half_width_hz,
         highest_hz=max(float(one.frequencies_hz.max()) for one in sets) + half_width_hz,
-        copies=copies or {},
+        copies=copies,
+        weights=weights,
     )
 
 
 def make_plan(
-    sets: Sequence[SetMetadata],
-    beam: FieldBeam,
-    options: PlanOptions,
-    mean_elevation_rad: float = math.pi / 2,
-    copies: Mapping[str, PlannedCopy] | None = None,
+    observation: Observation, beam: FieldBeam, options: PlanOptions, mean_elevation_rad: float = math.pi / 2
 ) -> ImagingPlan:
-    """Return the plan for imaging ``sets`` together.
+    """Return the plan for imaging all sets of an observation together.
 
     ``beam`` is that of the lowest channel. ``mean_elevation_rad`` is only used by the historical rules. A sample of
     uvw, weights and flags is read from some of the sets.
 
     Raises
     ------
-    PlanError, MeasurementSetError
-        As `observe`; also if nothing unflagged is found.
+    PlanError
+        If more output channels are asked for than there are, or the image is wider than the sky.
+    MeasurementSetError
+        If nothing unflagged is found.
     ValueError
         If a size, the uv range or the diameter of a station is impossible.
     """
-    observation = observe(sets, copies)
     width = _field_width(observation, beam, options, mean_elevation_rad)
     sizes = [image_sizes(width.at(_size_frequency_hz(group[0], options)), options) for group in observation.groups]
     angles = field_angles(sizes[0].high, options.cellsize_highres_deg, width)
@@ -271,7 +289,7 @@ def make_plan(
         options.minuv_lambda,
         options.maxuv_lambda,
     )
-    sample = imaging_sample(read_samples(sets, data_column=options.data_column), weighting)
+    sample = imaging_sample(read_samples(observation.sets, data_column=options.data_column), weighting)
     predictor = LossPredictor(sample, observation.first, observation.lowest_channel_hz)
     steps = _steps(observation, predictor, angles, options)
     nbands = historical.count_bands(len(observation.groups))
@@ -343,6 +361,28 @@ def _channels_out(observation: Observation, steps: Steps, options: PlanOptions) 
     if options.averaging == "historical":
         return min(historical.historical_channels_out(len(observation.groups)), averaged)
     return count_channels_out(observation.lowest_hz, observation.highest_hz, averaged)
+
+
+def weight_bits(
+    group: Sequence[SetMetadata], timestep_s: float, weights: Mapping[str, tuple[float, float]]
+) -> tuple[int, str]:
+    """Return the bits of a weight that DP3 is to write for sets that it reads at once, 0 for all of a float, and why.
+
+    Source: DP3 6.6 with Dysco: it aborts on weights of a set with one slot; the weights of a slot are rounded to
+    multiples of a 4095th, or 65535th, of the highest one. Tried with subbands of 30 to 10,000 times the weight.
+    """
+    times, ranges = group[0].times, [weights[one.path] for one in group if one.path in weights]
+    if math.ceil(times.grid_slots * times.step_s / timestep_s - 1e-3) <= 1:
+        return 0, "one time slot, whose weights Dysco cannot hold"
+    low, highest = (
+        min((low for low, _ in ranges if low > 0), default=1.0),
+        max((high for _, high in ranges), default=1.0),
+    )
+    spread = f"the highest weight is {highest / low:.3g} times the low ones"
+    for bits in DYSCO_WEIGHT_BITS:
+        if highest / low * WEIGHT_STEPS <= 2**bits:
+            return bits, f"{spread}; rounding changes these by 1.3 % at most"
+    return 0, f"{spread}, which Dysco would round to 0"
 
 
 def plan_warnings(plan: ImagingPlan) -> list[str]:

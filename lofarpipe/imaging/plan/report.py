@@ -41,7 +41,7 @@ def _observation(plan: ImagingPlan) -> Iterator[Quantity]:
     """Yield what the sets say of themselves."""
     seen, first = plan.observation, plan.observation.first
     yield Quantity("sets", sum(len(block) for block in seen.blocks), "", "input", "distinct measurement sets")
-    yield Quantity("subbands", len(seen.groups), "", "SPECTRAL_WINDOW.REF_FREQUENCY", "distinct whole Hz")
+    yield Quantity("subbands", len(seen.groups), "", "SPECTRAL_WINDOW.CHAN_FREQ", "distinct middles of the channels")
     yield Quantity("time_blocks", len(seen.blocks), "", "main table, TIME", "sets that overlap in time are one block")
     apart = "sets with the same times and baselines, and no gap, are averaged into one; any other alone"
     yield Quantity("averaged_sets", len(seen.concat_groups), "", "main table, TIME, ANTENNA1, ANTENNA2", apart)
@@ -123,6 +123,8 @@ def _averaging(plan: ImagingPlan) -> Iterator[Quantity]:
     ):
         yield _step(name, step)
         yield Quantity(f"{name}_{unit.lower()}", width, unit, f"{name} * input width", "what the average step is given")
+    bits = dict(sorted(plan.weight_bits))
+    yield Quantity("weight_bits", ", ".join(map(str, bits)), "bits", "weights of the sets", "; ".join(bits.values()))
 
 
 def _step(name: str, step: AveragingStep) -> Quantity:

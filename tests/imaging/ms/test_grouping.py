@@ -65,7 +65,7 @@ def test_subbands_by_rising_frequency_and_input_order():
 
 
 def test_frequencies_that_agree_in_whole_hertz_are_one_subband():
-    assert len(frequency_groups([described("a", 144e6), described("b", 144e6 + 0.9)])) == 1
+    assert len(frequency_groups([described("a", 144e6), described("b", 144e6 + 0.4)])) == 1
 
 
 def test_time_blocks_by_rising_time_and_frequency():

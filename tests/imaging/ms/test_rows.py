@@ -29,7 +29,7 @@ def seen(path: str) -> tuple[TimeAxis, RowLayout]:
 def _sizes(request, monkeypatch):
     """Read the set as one small enough to be looked at row by row, and as a large one, in small blocks."""
     if not request.param:
-        monkeypatch.setattr(set_rows, "CHECKED_ROWS", 0)
+        monkeypatch.setattr(set_rows, "ROWS_PER_READ", 37)
         monkeypatch.setattr(set_rows, "ROWS_PER_BLOCK", 37)
 
 
@@ -80,10 +80,9 @@ class TestLayouts:
         assert not layout.is_regular
 
     @pytest.mark.parametrize("places", [(3, 4), (13, 2)])
-    @pytest.mark.parametrize("rows_per_block", [1, 40, 1000])
-    def test_two_rows_exchanged_in_one_slot(self, path, places, rows_per_block, monkeypatch):
-        monkeypatch.setattr(set_rows, "ROWS_PER_BLOCK", rows_per_block)
-        monkeypatch.setattr(set_rows, "CHECKED_SLOTS", 2)
+    @pytest.mark.parametrize("rows_per_read", [1, 40, 1000])
+    def test_two_rows_exchanged_in_one_slot(self, path, places, rows_per_read, monkeypatch):
+        monkeypatch.setattr(set_rows, "ROWS_PER_READ", rows_per_read)
         rows = np.arange(180)
         rows[[10 * SLOT + place for place in places]] = [10 * SLOT + place for place in reversed(places)]
         keep_rows(path, rows)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from lofarpipe.imaging.ms import survey
+from lofarpipe.imaging.ms.copy import copy_set, why_copied
 from lofarpipe.imaging.ms.inputs import check_sets
 from lofarpipe.imaging.ms.measurement_set import sample_visibilities
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError
-from small_sets import SetShape, change_column, count_reading, make_set, set_flags
+from small_sets import SetShape, change_column, count_reading, keep_rows, make_set, set_flags
 
 SHAPE = SetShape(nantennas=5, ntimes=12, nchan=4)
 CROSS = 12 * 10 * 4  # visibilities between different antennas
@@ -78,19 +79,108 @@ class TestUsability:
         monkeypatch.setattr(survey, "SAMPLED_VALUES", 15 * 4)
         change_column(path, "DATA", lambda values: np.full_like(values, np.nan))
         found = survey_set(path, "DATA").usability
-        of_slots, of_baselines = 5 * 10 * 4, survey.SLOT_BASELINES * 12 * 4
-        assert (found.looked_at, found.not_finite) == (of_slots + of_baselines, 10 * 4)
+        assert (found.looked_at, found.not_finite) == (5 * 10 * 4, 10 * 4)
 
-    @pytest.mark.parametrize("large", [False, True])
-    @pytest.mark.parametrize("factor", [-1.0, np.nan])
-    def test_weights_of_a_single_slot(self, path, monkeypatch, large, factor):
-        monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 15 * 4)  # the first slot
-        if large:
-            monkeypatch.setattr(survey, "LARGE_VISIBILITIES", 0)
-        in_slot = (np.arange(180) // 15 == 7)[:, None, None]
-        change_column(path, "WEIGHT_SPECTRUM", lambda weights: np.where(in_slot, weights * factor, weights))
-        found = survey_set(path).usability
-        assert found.negative + found.not_a_number == survey.SLOT_BASELINES * 4
+
+def spoil(path, column, place, value):
+    """Put a value into a column: all that ``place`` says of (row, chan, corr)."""
+
+    def change(values):
+        values[place if values.ndim == 3 else (place[0], *place[2:])] = value
+        return values
+
+    change_column(path, column, change)
+
+
+SLOT_7 = slice(7 * 15, 8 * 15)
+
+
+class TestEveryRow:
+    """Weights outside the sampled slots, which DP3 would average as they are."""
+
+    @pytest.fixture(autouse=True)
+    def _few_sampled_slots(self, monkeypatch):
+        monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 2 * 15 * 4)  # the first and the last slot
+        monkeypatch.setattr(survey, "WEIGHTS_PER_READ", 100)  # a few rows
+        monkeypatch.setattr(survey, "SCANNED_WEIGHTS", 0)  # as for a large set
+
+    @pytest.mark.parametrize("column", ["WEIGHT_SPECTRUM", "WEIGHT"])
+    @pytest.mark.parametrize(
+        ("correlation", "value", "name"),
+        [
+            (0, -1.0, "negative"),
+            (3, np.nan, "not_a_number"),
+            (0, np.inf, "not_a_number"),
+            (0, 1e21, "not_a_number"),
+            (slice(None), -np.inf, "negative"),
+            (1, 0.0, "half_weighted"),
+            (2, -0.0, "half_weighted"),
+            (1, -1.0, "half_weighted"),
+            (2, np.nan, "half_weighted"),
+            (1, np.inf, "half_weighted"),
+        ],
+    )
+    def test_odd_weights_of_one_baseline_and_slot(self, tmp_path, column, correlation, value, name):
+        path = make_set(tmp_path / "w.MS", SHAPE, with_data=True, with_spectrum=column == "WEIGHT_SPECTRUM")
+        row = 7 * 15 + 1
+        spoil(path, column, (row, slice(None), correlation), value)
+        spoil(path, "DATA", (row, slice(None), slice(None)), 5.0)
+        assert why_copied(survey_set(path)) == []
+        whole = survey_set(path, every_row=True)
+        names = ("negative", "not_a_number", "half_weighted")
+        assert {one: getattr(whole.usability, one) for one in names} == {**dict.fromkeys(names, 0), name: 4}
+        assert copy_set(path, f"{path}.copy") == why_copied(whole) != []
+        with ct.table(f"{path}.copy", ack=False) as table:
+            weights, flags, values = (table.getcell(name, row) for name in (column, "FLAG", "DATA"))
+            assert table.getcol("FLAG").sum() == flags.sum()  # nothing else
+        assert flags.all() == flags.any() == (name != "half_weighted")
+        if name == "half_weighted":
+            mended = np.arange(4) == correlation
+            assert (weights == 1).all()
+            assert (values == np.where(mended, 0, 5)).all()
+        assert why_copied(survey_set(f"{path}.copy", every_row=True)) == []
+
+    def test_uvw_of_one_row(self, path):
+        change_column(path, "UVW", lambda uvw_m: np.where((np.arange(180) == 7 * 15 + 1)[:, None], np.inf, uvw_m))
+        assert survey_set(path).usability.not_a_number == 0
+        assert survey_set(path, every_row=True).usability.not_a_number == 4
+
+    def test_good_set_is_not_looked_at_twice(self, path, monkeypatch):
+        sampled, whole = survey_set(path), survey_set(path, every_row=True)
+        assert (sampled.every_row, whole.every_row) == (False, True)
+        assert sampled.usability == whole.usability
+        assert survey_set(path) is whole
+
+    def test_all_of_a_set_is_looked_at_if_that_is_quick(self, path, monkeypatch):
+        spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), 0), -1.0)
+        monkeypatch.setattr(survey, "SCANNED_WEIGHTS", 180 * 16)
+        assert survey_set(path).usability.negative == 10 * 4
+
+    def test_highest_weight_is_that_of_all_rows(self, path):
+        spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), slice(None)), 30.0)
+        assert survey_set(path, every_row=True).usability.highest_weight == 30.0
+
+    def test_weights_of_0_in_all_correlations_are_not_odd(self, path):
+        spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), slice(None)), 0.0)
+        found = survey_set(path, every_row=True)
+        assert why_copied(found) == []
+        assert found.usability.without_weight == 0  # the block was not looked at
+
+
+@pytest.mark.parametrize("factor", [1e-35, 1e-16, 1e21, 1e35])
+def test_scale_of_weights_that_no_program_can_work_with(path, factor):
+    change_column(path, "WEIGHT_SPECTRUM", lambda weights: weights * np.float32(factor))
+    assert findings(path) == [
+        f"its weights are about {factor:.2g}, and WSClean makes wrong images of such, whose sums are no floats; "
+        f"multiply WEIGHT_SPECTRUM by the same number in all sets, such as {1 / factor:g}, so that they are between "
+        "1e-15 and 1e+20"
+    ]
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e15])
+def test_scale_of_weights_that_programs_can_work_with(path, factor):
+    change_column(path, "WEIGHT_SPECTRUM", lambda weights: weights * np.float32(factor))
+    assert findings(path) == []
 
 
 class TestTables:
@@ -153,9 +243,6 @@ class TestMemory:
         change_column(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
         assert not survey_set(path).rising
 
-    def test_path_that_is_not_there(self, tmp_path):
-        assert survey.last_written(f"{tmp_path}/no.MS") == ""
-
 
 def test_survey_is_of_one_field(path):
     found: SetSurvey = survey_set(path, "DATA", "auto")
@@ -164,8 +251,7 @@ def test_survey_is_of_one_field(path):
 
 
 def test_set_of_autocorrelations_is_refused(path):
-    with ct.table(path, readonly=False, ack=False) as table:
-        table.removerows(np.flatnonzero(table.getcol("ANTENNA1") != table.getcol("ANTENNA2")))
+    keep_rows(path, np.arange(180).reshape(12, 15)[:, [0, 5, 9, 12, 14]].ravel())
     with pytest.raises(
         MeasurementSetError, match="has no cross-correlations, so there is nothing to image; leave it out"
     ):

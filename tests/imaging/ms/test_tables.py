@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import casacore.tables as ct
 import pytest
 
+from lofarpipe.imaging.ms import tables
 from lofarpipe.imaging.ms.survey import survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set
 from small_sets import SetShape, make_set
@@ -152,3 +157,55 @@ def test_a_selection_of_another_set_is_refused(small_set, tmp_path):
         rows.copy(str(tmp_path / "view.MS")).close()
     said = f"view.MS: its rows are those of {small_set}, whose changes would not be noticed; name that set, or"
     assert said in refusal(tmp_path / "view.MS")
+
+
+@pytest.fixture
+def locked(small_set, request, monkeypatch):
+    """Return the process that has locked the set, or one of its subtables, and does not let go."""
+    monkeypatch.setattr(tables, "LOCK_WAIT_S", 0.3)
+    script = f"""
+import sys, casacore.tables as ct
+table = ct.table({small_set + request.param!r}, readonly=False, ack=False, lockoptions="user")
+table.lock()
+print("locked", flush=True)
+sys.stdin.read()"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert holder.stdout.readline() == "locked\n"
+    yield holder
+    holder.communicate()
+
+
+@pytest.mark.parametrize(("locked", "name"), [("", "table.lock"), ("/FIELD", "FIELD/table.lock")], indirect=["locked"])
+def test_set_that_another_process_has_locked(small_set, locked, name):
+    began = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(MeasurementSetError) as caught:
+            survey_set(small_set)
+    assert time.monotonic() - began < 3  # of the second on it is known
+    assert str(caught.value) == (
+        f"{small_set}: process {locked.pid} ({Path(sys.executable).name}) has locked {small_set}/{name}, "
+        "so that nothing can read the set; end that program, or wait until it has closed the set"
+    )
+
+
+@pytest.mark.parametrize("locked", [""], indirect=True)
+def test_lock_that_is_released_is_waited_for(small_set, locked, monkeypatch):
+    monkeypatch.setattr(tables, "LOCK_WAIT_S", 20.0)
+    monkeypatch.setattr(tables.time, "sleep", lambda _: locked.communicate())
+    assert survey_set(small_set).metadata.nrows == 12
+
+
+def test_locks_that_cannot_be_asked_for(small_set, monkeypatch):
+    assert tables.lock_holder(f"{small_set}/nowhere") == 0
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(tables.fcntl, "fcntl", no_locks)
+    assert tables.lock_holder(small_set) == 0
+
+
+def test_holder_of_another_machine():
+    assert tables._process_name(2**22 + 1) == "process 4194305 of another machine"

@@ -14,7 +14,7 @@ from lofarpipe.imaging.ms.tables import MeasurementSetError
 from lofarpipe.imaging.plan.losses import LossAt
 from lofarpipe.imaging.plan.mapfiles import MAP_SUFFIXES, map_payloads, write_maps
 from lofarpipe.imaging.plan.options import PlanError, PlanOptions
-from lofarpipe.imaging.plan.plan import make_plan, observe
+from lofarpipe.imaging.plan.plan import make_plan, observe, weight_bits
 from lofarpipe.imaging.plan.report import plan_as_dict, plan_quantities, write_json
 from lofarpipe.imaging.plan.sizes import FieldWidth, field_angles, image_sizes
 from lofarpipe.imaging.plan.smearing import PeakLoss, peak_limits, worst_limits
@@ -43,7 +43,7 @@ def field(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plan(field):
-    return make_plan(field, BEAM, OPTIONS)
+    return make_plan(observe(field), BEAM, OPTIONS)
 
 
 def besides_the_cell(plan):
@@ -66,7 +66,7 @@ def names(text_or_path):
 def test_pixels_that_are_too_wide(field, plan, widths, says):
     half_fringe_deg = math.degrees(0.5 / plan.predictor.sample.longest_lambda)
     options = PlanOptions(cellsize_highres_deg=widths * half_fringe_deg, cellsize_lowres_deg=0.05)
-    found = [text for text in make_plan(field, BEAM, options).warnings if "cellsize_highres_deg" in text]
+    found = [text for text in make_plan(observe(field), BEAM, options).warnings if "cellsize_highres_deg" in text]
     assert len(found) == bool(says)
     assert says in "".join(found)
     if says.startswith("wider"):
@@ -130,7 +130,7 @@ def test_angles_to_edge_and_corner():
 def test_the_limits_are_those_of_the_criterion(field):
     for criterion, make_limits in (("peak", peak_limits), ("worst", worst_limits)):
         options = PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion)
-        plan = make_plan(field, BEAM, options)
+        plan = make_plan(observe(field), BEAM, options)
         lengths = plan.predictor.baselines
         length = lengths.rms_uniform_lambda if criterion == "peak" else lengths.max_lambda
         expected = make_limits(0.05, plan.angles.edge_rad, plan.predictor.frequency_hz, length)
@@ -142,7 +142,7 @@ def test_the_limits_are_those_of_the_criterion(field):
 
 def test_the_time_limit_is_shorter_near_the_equator(tmp_path):
     shape = SetShape(ntimes=20, timestep_s=1.0, dec_rad=math.radians(5))
-    plan = make_plan([read_metadata(make_set(tmp_path / "low.MS", shape))], BEAM, OPTIONS)
+    plan = make_plan(observe([read_metadata(make_set(tmp_path / "low.MS", shape))]), BEAM, OPTIONS)
     length = plan.predictor.baselines.rms_uniform_lambda
     polar = peak_limits(0.05, plan.angles.edge_rad, plan.predictor.frequency_hz, length)
     assert plan.limits.timestep_s == pytest.approx(polar.timestep_s / math.sqrt(1.3))
@@ -155,7 +155,7 @@ def test_what_averaging_adds_is_the_ratio_of_two_images():
 
 def test_the_strict_criterion_averages_less(field):
     peak, worst = (
-        make_plan(field, BEAM, PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion))
+        make_plan(observe(field), BEAM, PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion))
         for criterion in ("peak", "worst")
     )
     assert worst.freqstep_hz < peak.freqstep_hz
@@ -174,7 +174,7 @@ def test_losses_grow_outward_and_stay_within_what_is_allowed(plan):
 
 def test_input_beyond_the_limit_is_not_averaged_and_a_warning_says_the_loss(tmp_path):
     shape = SetShape(ntimes=20, timestep_s=60.0, channel_width_hz=500e3, nchan=4)
-    plan = make_plan([read_metadata(make_set(tmp_path / "coarse.MS", shape))], BEAM, OPTIONS)
+    plan = make_plan(observe([read_metadata(make_set(tmp_path / "coarse.MS", shape))]), BEAM, OPTIONS)
     assert (plan.steps.frequency.step, plan.steps.time.step) == (1, 1)
     channels, slots = besides_the_cell(plan)
     lost = f"{plan.losses['image_edge'].given.total:.2%}"
@@ -187,7 +187,7 @@ def test_input_beyond_the_limit_is_not_averaged_and_a_warning_says_the_loss(tmp_
 def test_one_axis_too_coarse_leaves_the_other_only_what_is_allowed(tmp_path):
     """Channels of 200 kHz use up all that may be lost, so that times are not averaged either."""
     shape = SetShape(ntimes=60, timestep_s=1.0, channel_width_hz=400e3, nchan=4)
-    plan = make_plan([read_metadata(make_set(tmp_path / "wide.MS", shape))], BEAM, OPTIONS)
+    plan = make_plan(observe([read_metadata(make_set(tmp_path / "wide.MS", shape))]), BEAM, OPTIONS)
     assert (plan.steps.frequency.step, plan.steps.time.step) == (1, 1)
     assert "less than the limit allows" in plan.steps.time.reason
     assert len(besides_the_cell(plan)) == 1
@@ -199,7 +199,7 @@ def test_the_sum_over_the_data_takes_back_what_the_limit_allows(field, monkeypat
     from lofarpipe.imaging.plan.smearing import AveragingLimits
 
     monkeypatch.setattr(LossPredictor, "limits", lambda *_: AveragingLimits(195312.5, 20.0))
-    plan = make_plan(field, BEAM, OPTIONS)
+    plan = make_plan(observe(field), BEAM, OPTIONS)
     assert plan.losses["image_edge"].averaged.worst_angle <= 0.05
     assert 1 <= plan.steps.frequency.step < 8
     assert 1 <= plan.steps.time.step < 20
@@ -208,7 +208,7 @@ def test_the_sum_over_the_data_takes_back_what_the_limit_allows(field, monkeypat
 
 def test_historical_rules(field):
     options = PlanOptions(averaging="historical", cellsize_highres_deg=CELL_DEG, cellsize_lowres_deg=0.05)
-    plan = make_plan(field, FieldBeam(0, 0, "formula", "-"), options, math.radians(60))
+    plan = make_plan(observe(field), FieldBeam(0, 0, "formula", "-"), options, math.radians(60))
     fwhm_deg = math.degrees(1.1 * 3e8 / field[1].ref_frequency_hz / 31.0) / math.sin(math.radians(60))
     assert plan.width.x_deg == pytest.approx(fwhm_deg)
     assert plan.sizes[0].high == (750, 750)  # 1.5 * 4.877 / 0.01 = 731
@@ -222,10 +222,10 @@ def test_historical_rules(field):
 def test_channels_out_is_the_users_as_far_as_there_are_channels(field, averaging):
     given = dataclasses.replace(OPTIONS, averaging=averaging)
     for wanted in (1, 2, 4):
-        made = make_plan(field, BEAM, dataclasses.replace(given, channels_out=wanted))
+        made = make_plan(observe(field), BEAM, dataclasses.replace(given, channels_out=wanted))
         assert made.channels_out == wanted <= made.averaged_channels or averaging == "historical"
     with pytest.raises(PlanError, match=r"channels_out: is 99, and \d+ channels are left after averaging"):
-        make_plan(field, BEAM, dataclasses.replace(given, channels_out=99))
+        make_plan(observe(field), BEAM, dataclasses.replace(given, channels_out=99))
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_wide_channels_are_warned_of_where_idg_may_image_them(plan, channels_out
 def test_historical_rules_need_a_diameter(tmp_path):
     one = read_metadata(make_set(tmp_path / "a.MS", SetShape(ntimes=4, dish_diameter_m=0.0)))
     with pytest.raises(ValueError, match="DISH_DIAMETER must be positive"):
-        make_plan([one], BEAM, PlanOptions(averaging="historical"))
+        make_plan(observe([one]), BEAM, PlanOptions(averaging="historical"))
     given = PlanOptions(averaging="historical", station_diameter_m=31.0, cellsize_highres_deg=CELL_DEG)
-    assert make_plan([one], BEAM, given).width.x_deg > 4
+    assert make_plan(observe([one]), BEAM, given).width.x_deg > 4
 
 
 @pytest.mark.parametrize(
@@ -256,13 +256,13 @@ def test_historical_rules_need_a_diameter(tmp_path):
     ],
 )
 def test_idg_and_stretch_are_warned_of(field, options, warning):
-    (text,) = besides_the_cell(make_plan(field[:1], BEAM, options))
+    (text,) = besides_the_cell(make_plan(observe(field[:1]), BEAM, options))
     assert warning in text
 
 
 def test_a_beam_by_formula_is_said(field):
     beam = FieldBeam(4, 4, "formula", "1.09 wavelength / 30.75 m")
-    (text,) = besides_the_cell(make_plan(field[:1], beam, OPTIONS))
+    (text,) = besides_the_cell(make_plan(observe(field[:1]), beam, OPTIONS))
     assert text == "the width of the beam is by formula, not measured: 1.09 wavelength / 30.75 m"
 
 
@@ -316,3 +316,21 @@ def test_the_plan_as_json(plan, tmp_path):
     assert edge["averaged"]["total"] == pytest.approx(plan.losses["image_edge"].averaged.total, abs=1e-6)
     assert set(edge) >= {"distance_deg", "input", "added_by_averaging", "closed_form_total", "worst_baseline"}
     assert max(map(len, path.read_text().splitlines())) < 800  # one line for each number
+
+
+@pytest.mark.parametrize(
+    ("weights", "timestep_s", "bits", "reason"),
+    [
+        ({"a": (0.5, 1.0)}, 10.0, 12, "the highest weight is 2 times the low ones; rounding changes these by 1.3 %"),
+        ({"a": (0.5, 1.0), "b": (5.0, 60.0)}, 10.0, 16, "the highest weight is 120 times the low ones; rounding"),
+        ({"a": (1.0, 1.0), "b": (1e4, 1e4)}, 10.0, 0, "the highest weight is 1e+04 times the low ones, which Dysco"),
+        ({"a": (0.0, 0.0), "b": (1.0, 1.0)}, 10.0, 12, "the highest weight is 1 times"),
+        ({}, 10.0, 12, "the highest weight is 1 times"),
+        ({}, 200.0, 0, "one time slot, whose weights Dysco cannot hold"),
+    ],
+)
+def test_bits_of_weights(tmp_path, weights, timestep_s, bits, reason):
+    one = read_metadata(make_set(tmp_path / "a.MS", SetShape(nantennas=3, ntimes=20)))
+    found = weight_bits([dataclasses.replace(one, path=name) for name in ("a", "b")], timestep_s, weights)
+    assert found[0] == bits
+    assert found[1].startswith(reason)

@@ -1,0 +1,203 @@
+"""Surveys that other commands made: found again where the set is as it was, and only there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import casacore.tables as ct
+import numpy as np
+import pytest
+
+from lofarpipe.imaging.ms import survey, survey_cache
+from lofarpipe.imaging.ms.survey import survey_set
+from lofarpipe.imaging.ms.survey_cache import fingerprint, read_entry, write_entry
+from small_sets import SetShape, change_column, count_reading, make_set
+
+SHAPE = SetShape(nantennas=5, ntimes=12, nchan=4)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of its own, in which sets that were just made have their entries too; a path to the directory."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(survey_cache, "RECENT_S", 0.0)
+    survey_cache._prune.cache_clear()
+    return tmp_path / "cache" / "genericpipeline" / "surveys"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return make_set(tmp_path / "a.MS", SHAPE, with_data=True)
+
+
+@pytest.fixture
+def in_another_process(monkeypatch):
+    """Forget what this process knows; returns what is read of tables from there on."""
+
+    def forget():
+        survey._surveys.clear()
+        return count_reading(monkeypatch)
+
+    return forget
+
+
+def as_plain(found) -> str:
+    return json.dumps(dataclasses.asdict(found), default=survey_cache._plain)
+
+
+def test_another_process_reads_no_table(path, in_another_process, cache):
+    first = survey_set(path, "DATA")
+    (entry,) = cache.iterdir()
+    assert entry.stat().st_size < 10_000
+    reading = in_another_process()
+    second = survey_set(path, "DATA")
+    assert reading.opened == 0
+    assert second is not first
+    assert as_plain(second) == as_plain(first)
+    assert [type(value) for value in vars(second.metadata).values()] == [
+        type(value) for value in vars(first.metadata).values()
+    ]
+    assert (second.metadata.phase_centre_rad, second.layout) == (first.metadata.phase_centre_rad, first.layout)
+
+
+@pytest.mark.parametrize("other", [{"data_column": ""}, {"field": "0"}])
+def test_another_question_has_an_entry_of_its_own(path, in_another_process, other, cache):
+    survey_set(path, "DATA")
+    reading = in_another_process()
+    survey_set(path, **{"data_column": "DATA", **other})
+    assert reading.opened > 0
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_plan_looks_at_more_than_the_check(path, in_another_process, monkeypatch, cache):
+    monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 15 * 4)
+    monkeypatch.setattr(survey, "SCANNED_WEIGHTS", 0)
+    assert not survey_set(path).every_row
+    reading = in_another_process()
+    assert survey_set(path, every_row=True).every_row
+    assert reading.opened > 0
+    reading = in_another_process()
+    assert survey_set(path).every_row
+    assert reading.opened == 0
+    assert len(list(cache.iterdir())) == 1
+
+
+def rewrite_in_place(path):
+    """Change a cell, and give the file the time that it had: of that only the inode tells."""
+    files = {file: file.stat() for file in Path(path).rglob("table.f*")}
+    change_column(path, "UVW", lambda uvw_m: uvw_m * np.nan)
+    for file, status in files.items():
+        assert file.stat().st_size == status.st_size
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace_by_another(path):
+    shutil.move(path, f"{path}.old")
+    shutil.copytree(f"{path}.old", path)
+    rewrite_in_place(path)
+
+
+@pytest.mark.parametrize("rewrite", [rewrite_in_place, replace_by_another])
+def test_set_that_was_rewritten(path, in_another_process, rewrite):
+    change_column(
+        path, "WEIGHT_SPECTRUM", lambda weights: weights * np.arange(1, 181)[:, None, None]
+    )  # to its full size
+    assert survey_set(path).usability.not_a_number == 0
+    in_another_process()
+    time.sleep(0.02)  # the clock of a file system has ticks
+    rewrite(path)
+    assert survey_set(path).usability.not_a_number > 0
+
+
+def test_set_written_while_it_is_read(path, cache, monkeypatch):
+    def read_slowly(path, *args):
+        found = slow(path, *args)
+        change_column(path, "WEIGHT_SPECTRUM", lambda weights: -weights)
+        return found
+
+    slow = survey._survey
+    monkeypatch.setattr(survey, "_survey", read_slowly)
+    survey_set(path)
+    assert not cache.exists()
+
+
+def test_set_that_was_just_written(path, cache, monkeypatch):
+    monkeypatch.setattr(survey_cache, "RECENT_S", 60.0)
+    survey_set(path)
+    assert not cache.exists()
+
+
+def test_set_with_a_subtable_elsewhere(path, cache):
+    """What is written there is not seen in the files here."""
+    shutil.move(f"{path}/FIELD", f"{path}.FIELD")
+    with ct.table(path, readonly=False, ack=False) as table:
+        table.putkeyword("FIELD", f"Table: {path}.FIELD")
+    before = survey_set(path).metadata.phase_centre_rad
+    assert not cache.exists()
+    change_column(f"{path}.FIELD", "PHASE_DIR", lambda values: values + 0.1)
+    assert survey_set(path).metadata.phase_centre_rad != before
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"metadata": {}}', "null"])
+def test_entry_that_is_none(path, in_another_process, cache, text):
+    first = survey_set(path)
+    (entry,) = cache.iterdir()
+    entry.write_text(text)
+    in_another_process()
+    assert as_plain(survey_set(path)) == as_plain(first)
+    assert as_plain(first)[:50] in entry.read_text()
+
+
+def test_entry_of_another_version(path, in_another_process, monkeypatch):
+    survey_set(path)
+    monkeypatch.setattr(survey_cache, "SCHEMA", survey_cache.SCHEMA + 1)
+    reading = in_another_process()
+    survey_set(path)
+    assert reading.opened > 0
+
+
+@pytest.mark.parametrize("place", ["/proc/none", "/nowhere/at/all/cache"])
+def test_cache_that_cannot_be_written(path, in_another_process, monkeypatch, place):
+    monkeypatch.setenv("XDG_CACHE_HOME", place)
+    survey_set(path)
+    reading = in_another_process()
+    assert survey_set(path).usability.usable > 0
+    assert reading.opened > 0
+
+
+def test_entry_cut_off_while_it_is_written(cache, path, monkeypatch):
+    def no_space(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", no_space)
+    survey_set(path)
+    assert list(cache.iterdir()) == []
+
+
+def test_old_entries_go(cache, path, monkeypatch):
+    monkeypatch.setattr(survey_cache, "MOST_ENTRIES", 3)
+    cache.mkdir(parents=True)
+    for number, days in enumerate((40, 31, 3, 2, 1, 0)):
+        (cache / f"{number}.json").touch()
+        os.utime(cache / f"{number}.json", (time.time() - days * 86400,) * 2)
+    write_entry(["question"], path, fingerprint(path), {"answer": 1})
+    left = {one.name for one in cache.iterdir()}
+    assert left & {f"{number}.json" for number in range(6)} == {"4.json", "5.json"}
+    assert read_entry(["question"], fingerprint(path)) == {"answer": 1}
+
+
+def test_entry_that_another_process_removed_first(cache, path, monkeypatch):
+    monkeypatch.setattr(survey_cache, "OLDEST_S", -1.0)
+    unlink = os.unlink
+    monkeypatch.setattr(os, "unlink", lambda file: (unlink(file), unlink(file)))
+    write_entry(["question"], path, fingerprint(path), {"answer": 1})
+    assert list(cache.iterdir()) == []
+
+
+def test_path_that_is_not_there(tmp_path):
+    assert fingerprint(f"{tmp_path}/no.MS") == fingerprint(str(tmp_path)) == ""
