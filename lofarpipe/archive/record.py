@@ -86,24 +86,16 @@ def record_of_job(state: RunState) -> list[Facts]:
     return [_job(step.name, job) for step in state.steps.values() for job in step.jobs.values()]
 
 
+#: What run.json tells of a job as its state has it.
+JOB_KEYS = (
+    *("state", "label", "node", "log", "cores", "memory_gb", "gpus"),
+    *("duration_s", "cpu_s", "max_rss_mb", "exit_code", "problem"),
+)
+
+
 def _job(step: str, job: JobState) -> Facts:
-    return {
-        "name": job.name,
-        "step": step,
-        "started": utc_text(job.start_s),
-        "state": job.state,
-        "label": job.label,
-        "node": job.node,
-        "log": job.log,
-        "cores": job.cores,
-        "memory_gb": job.memory_gb,
-        "gpus": job.gpus,
-        "duration_s": job.duration_s,
-        "cpu_s": job.cpu_s,
-        "max_rss_mb": job.max_rss_mb,
-        "exit_code": job.exit_code,
-        "problem": job.problem,
-    }
+    same = {key: getattr(job, key) for key in JOB_KEYS}
+    return {"name": job.name, "step": step, "started": utc_text(job.start_s), **same}
 
 
 Facts = dict[str, Any]
@@ -285,14 +277,9 @@ def as_text(facts: Facts) -> str:
 
 def option_facts(option: Option) -> Facts:
     """Return an option with its value, whether that is the default, its source, its meaning and its domain."""
-    return {
-        "name": option.name,
-        "value": option.value,
-        "is_default": option.is_default,
-        "source": option.where,
-        "meaning": option.meaning,
-        "domain": option.domain,
-    }
+    places = {"source": "where"}
+    keys = ("name", "value", "is_default", "source", "meaning", "domain")
+    return {key: getattr(option, places.get(key, key)) for key in keys}
 
 
 def _inputs(paths: list[str], known: Mapping[str, Facts], work: Work, limit_bytes: int) -> list[Facts]:

@@ -257,6 +257,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.state.journal import Journal, Stream
     from lofarpipe.state.uptodate import Ledger
     from lofarpipe.support.data_directories import set_data_directories
+    from lofarpipe.support.disk import make_directory
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
@@ -336,6 +337,7 @@ def forget_step(options: argparse.Namespace) -> int:
     from lofarpipe.executors.remote.order import discard_records
     from lofarpipe.state.journal import Journal, Stream
     from lofarpipe.state.uptodate import Ledger
+    from lofarpipe.support.disk import make_directory
 
     settings, pipeline = reading(options).sound()
     make_directory(settings.job_directory)
@@ -370,14 +372,14 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
 
 def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     """Return what to do with a table of fields: run them, check them, or do with each what is asked for."""
-    from lofarpipe.cli.fields import command as fields_command
+    from lofarpipe.cli import fields
 
     asked = command(options)
     if asked is run_pipeline:
-        return functools.partial(fields_command.run_all, reading)
+        return functools.partial(fields.run_all, reading)
     if asked is check_only:
-        return functools.partial(fields_command.check_all, reading)
-    return functools.partial(fields_command.run_each_field, reading, asked)
+        return functools.partial(fields.check_all, reading)
+    return functools.partial(fields.run_each_field, reading, asked)
 
 
 @contextlib.contextmanager
@@ -393,16 +395,6 @@ def telling_results(is_told: bool) -> Iterator[None]:
     finally:
         if is_told:
             print(last_line)
-
-
-def make_directory(path: Path) -> None:
-    """Create a directory and those above it."""
-    from lofarpipe.errors import PipelineError
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise PipelineError(f"{path}: cannot be created: {err.strerror}; choose another place with -r") from err
 
 
 def make_reporters(

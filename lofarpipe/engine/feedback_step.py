@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lofarpipe import __version__
 from lofarpipe.archive.feedback import feedback_parset
-from lofarpipe.archive.sip_files import write_sips
+from lofarpipe.archive.sip import write_sips
 from lofarpipe.config import Settings
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.errors import PipelineError, nearest

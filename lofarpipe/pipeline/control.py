@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest, with_article
-from lofarpipe.executors.slurm.options import walltime_problem
+from lofarpipe.executors.remote.queue import walltime_problem
 from lofarpipe.pipeline.references import Results, references, resolve
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.programs.argv import FORMATS

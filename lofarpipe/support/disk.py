@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lofarpipe.errors import PipelineError
+
 GB, MB = 1e9, 1e6  # decimal
 FULL_BYTES = 100e6  # a disk with less than this free is full ...
 FULL_SHARE = 0.01  # ... or with less than this part of it, where the disk is small
@@ -101,3 +103,17 @@ def _fullness(place: Path) -> str:
     if disk.f_files and not disk.f_favail:
         return f"the disk of {place} has no inodes left; remove files"
     return ""
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory of a run and those above it.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise PipelineError(f"{path}: cannot be created: {err.strerror}; choose another place with -r") from err

@@ -10,7 +10,7 @@ import pytest
 
 from copy_pipeline import list_step
 from lofarpipe.archive.feedback import sky_image_keys
-from lofarpipe.archive.sip_files import checksums_of, major_cycles, project_of, sip_run, write_sips
+from lofarpipe.archive.sip import checksums_of, major_cycles, project_of, sip_run, write_sips
 from lofarpipe.cli import main
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.sip_options import REQUIRED

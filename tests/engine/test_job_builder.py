@@ -8,7 +8,7 @@ import pytest
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.engine.recipe import prepare
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.admission import Admission
+from lofarpipe.executors.local.resources import Admission
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.steps import Step
 from lofarpipe.programs.find import find

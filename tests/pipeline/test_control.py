@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.slurm.options import walltime_problem
+from lofarpipe.executors.remote.queue import walltime_problem
 from lofarpipe.pipeline.control import (
     CONTROL_KEYS,
     control_keys,

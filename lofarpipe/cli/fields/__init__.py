@@ -1,1 +1,134 @@
-"""Many fields with one command: the table, the run of each, the share of the machine."""
+"""The command line with --fields: what it does with a table of them."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lofarpipe.cli.arguments import arguments_of_fields
+from lofarpipe.cli.fields.runs import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order, share
+from lofarpipe.cli.fields.table import FieldRow, read_fields
+from lofarpipe.config import Settings
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
+from lofarpipe.pipeline.load import Pipeline
+from lofarpipe.pipeline.preflight import Reading, all_warnings, pipeline_findings, place_of, together
+from lofarpipe.pipeline.site_checks import core_warnings
+from lofarpipe.support.disk import make_directory
+
+Read = Callable[[argparse.Namespace], Reading]
+Check = Callable[[Settings, Pipeline], list[Finding]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of fields as it was read.
+
+    Attributes
+    ----------
+    common: the pipeline without the table.
+    runs: the fields with what their runs will use; without values that are wrong.
+    wrong: what is wrong with the site's configuration and the table; no run is lenient with it.
+    """
+
+    common: Reading
+    runs: list[FieldRun]
+    wrong: list[Finding]
+
+    def warnings(self) -> list[Finding]:
+        """Return what the user should know of, and what stops no run; what several fields have in common once."""
+        of_fields = [warning for run in self.runs for warning in run.pipeline.warnings]
+        return list(dict.fromkeys([*all_warnings(self.common), *of_fields]))
+
+    def check(self, findings: Check) -> list[Finding]:
+        """Return what is wrong with the pipelines."""
+        common = findings(self.common.settings, self.common.pipeline)
+        return check_runs(self.runs, common, [findings(run.settings, run.pipeline) for run in self.runs])
+
+
+def options_of_field(options: argparse.Namespace, field: FieldRow) -> argparse.Namespace:
+    """Return the command line as it would be for one field alone."""
+    more = {"fields": None, "job_name": field.name, "set": [*options.set, *field.assignments()]}
+    return argparse.Namespace(**{**vars(options), **more})
+
+
+def read_table(read: Read, options: argparse.Namespace) -> Table:
+    """Return every field of the table with its settings and its pipeline.
+
+    Raises
+    ------
+    PipelineError
+        If the pipeline cannot be read at all; with what is wrong with the table.
+    """
+    try:
+        rows, in_table = read_fields(Path(options.fields))
+    except PipelineError as err:
+        rows, in_table = [], findings_of(err)
+    common = together(in_order(in_table), lambda: read(options))
+    found, sound = check_fields(rows, common.pipeline)
+    wrong = [*common.wrong, *in_order([*in_table, *found])]
+    readings = [together(wrong, functools.partial(read, options_of_field(options, field))) for field in sound]
+    runs = [FieldRun(field, one.settings, one.pipeline) for field, one in zip(sound, readings, strict=True)]
+    return Table(common, runs, wrong)
+
+
+def sound_runs(read: Read, options: argparse.Namespace) -> list[FieldRun]:
+    """Return the runs of a table in which nothing is wrong.
+
+    Raises
+    ------
+    CheckFailed
+        If something is wrong with the configuration, the table, its options, or the pipeline.
+    """
+    table = read_table(read, options)
+    found = table.check(lambda _, pipeline: list(pipeline.findings))
+    if table.wrong or (found and not table.common.settings.lenient):
+        raise CheckFailed([*table.wrong, *found])
+    return table.runs
+
+
+def run_each_field(read: Read, asked: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Do with each field what is asked for."""
+    for run in sound_runs(read, options):
+        print(f"# field {run.field.name}", flush=True)
+        try:
+            asked(options_of_field(options, run.field))
+        except PipelineError as err:
+            raise PipelineError(f"field '{run.field.name}': {err}") from err
+    return 0
+
+
+def check_all(read: Read, options: argparse.Namespace) -> int:
+    """Check everything of every field and run nothing."""
+    table = read_table(read, options)
+    place = place_of(table.common.settings)
+    found = table.check(lambda settings, pipeline: pipeline_findings(pipeline, settings, place))
+    if place.executor is not None:
+        place.executor.close()
+    common = table.common
+    too_many = core_warnings(common.pipeline.steps, common.settings, place.machine)
+    of_fields = [finding for finding in found if finding.is_warning]
+    for warning in listed([*table.warnings(), *too_many, *of_fields]):
+        print(f"warning: {warning}", file=sys.stderr)
+    if table.wrong or place.wrong or len(found) > len(of_fields):
+        raise CheckFailed([*place.wrong, *table.wrong, *(one for one in found if not one.is_warning)])
+    fields, steps = counted(len(table.runs), "field"), counted(len(table.runs[0].pipeline.steps), "step")
+    print(f"{options.fields}: {fields}, {steps} each, nothing wrong")
+    return 0
+
+
+def run_all(read: Read, options: argparse.Namespace) -> int:
+    """Run every field, several at the same time where there is room, and print how each ended; 1 if one failed."""
+    runs = sound_runs(read, options)
+    given = share(runs[0].settings, [run.pipeline for run in runs], options.at_once)
+    for run in runs:
+        make_directory(run.log.parent)  # before any field runs
+    running = FieldRuns(runs, (lambda _: None) if options.quiet else functools.partial(print, flush=True))
+    try:
+        running.work(field_jobs(runs, arguments_of_fields(options), given), given.at_once)
+    finally:
+        print(running.table(), flush=True)
+    return 0 if running.ok else 1

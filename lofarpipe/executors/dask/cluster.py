@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.executors.slurm.options import walltime_problem
+from lofarpipe.executors.remote.queue import walltime_problem
 from lofarpipe.jobs import Resources
 
 # Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.

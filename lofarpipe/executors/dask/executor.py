@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.dask.batch import DaskBatch
-from lofarpipe.executors.dask.cluster import NODE, QUEUES, DaskOptions, ask_for_workers, connect
-from lofarpipe.executors.local.signals import Cancellable
-from lofarpipe.executors.slurm.client import PASSING
-from lofarpipe.jobs import DoneCallback, Job, JobResult, Resources, StartCallback, ended_result
+from lofarpipe.executors.dask.cluster import NODE, QUEUES, DaskOptions, ask_for_workers, connect, tokens
+from lofarpipe.executors.dask.worker import end_worker_guards, run_order
+from lofarpipe.executors.local.resources import refuse_impossible
+from lofarpipe.executors.local.signals import Cancellable, Watch
+from lofarpipe.executors.remote.lease import earlier_results, ended_order, read_claim, state_of
+from lofarpipe.executors.remote.order import (
+    Order,
+    discard,
+    new_order,
+    read_record,
+    withdraw,
+)
+from lofarpipe.executors.remote.queue import PASSING, portable_environment
+from lofarpipe.jobs import (
+    DoneCallback,
+    Job,
+    JobResult,
+    Resources,
+    StartCallback,
+    ended_result,
+)
 
 LOGS = "dask"  # directory, below that of the orders, of what workers write
+LOOKED_AT = 64
+WITHOUT_WORKERS_S = 60.0  # a cluster that has had no worker for so long, and no queue to give one, is gone
 ASK_S = 10.0  # between two questions for workers
-LOOK_S = 0.5  # between two looks for the first worker
+LOOK_S = 0.5  # between two looks for the first worker, and at claims and jobs without a worker
 GRACE_S = 5.0
 
 
@@ -66,7 +87,8 @@ class DaskExecutor(Cancellable):
         if not jobs:
             return []
         node = self.capacity()
-        _refuse_impossible(jobs, node)
+        for job in jobs:  # Dask would wait for a worker for ever
+            refuse_impossible(job, node, "a worker has", "change [dask] in pipeline.cfg")
         with self._watched() as watch:
             batch = DaskBatch(self, node, jobs, on_done, on_start, watch)
             batch.work()
@@ -102,22 +124,14 @@ class DaskExecutor(Cancellable):
             If the scheduler has been away for so long that Dask has given it up.
         """
         if not self.has_scheduler():
-            raise PipelineError(
-                f"[dask]: {self._scheduler()} does not answer any more; start it, and run again to resume"
-            )
+            which = f"the scheduler at {self._options.address}" if self._options.address else "the scheduler"
+            raise PipelineError(f"[dask]: {which} does not answer any more; start it, and run again to resume")
         workers: Mapping[str, Any] = self.client.scheduler_info(n_workers=-1).get("workers", {})
         return workers
 
     def has_scheduler(self) -> bool:
         """Whether there is a scheduler, or it may come back."""
         return self.client.status not in ("closing", "closed")
-
-    def _whence(self) -> str:
-        options = self._options
-        return f": {options.nodes} were asked for by launcher = {options.launcher}" if self.has_queue() else ""
-
-    def _scheduler(self) -> str:
-        return f"the scheduler at {self._options.address}" if self._options.address else "the scheduler"
 
     def workers(
         self, wait: Callable[[float], object] = time.sleep, must_end: Callable[[], bool] = lambda: False
@@ -131,21 +145,224 @@ class DaskExecutor(Cancellable):
         """
         if self.client is None:
             self.client = connect(self._options, self._cluster, self.orders / LOGS)
+        options = self._options
+        whence = f": {options.nodes} were asked for by launcher = {options.launcher}" if self.has_queue() else ""
         began = asked = time.monotonic()
         self.ask_for_workers()
         while not (found := self.workers_now()) and not must_end():
             now = time.monotonic()
-            if now - began > self._options.patience_s:
+            if now - began > options.patience_s:
                 raise PipelineError(
-                    f"[dask]: no worker came within {self._options.patience_s:g} s (start_timeout_s); "
+                    f"[dask]: no worker came within {options.patience_s:g} s (start_timeout_s); "
                     "look at the queue, or at the log of a worker"
                 )
             if now - asked > ASK_S:
                 asked = now
                 self.ask_for_workers()
-                self.note(f"no worker is there yet; jobs wait for one{self._whence()}")
+                self.note(f"no worker is there yet; jobs wait for one{whence}")
             wait(LOOK_S)
         return found
+
+
+@dataclass
+class DaskBatch:
+    """The jobs of one ``run``."""
+
+    owner: DaskExecutor
+    node: Resources
+    jobs: Sequence[Job]
+    on_done: DoneCallback | None
+    on_start: StartCallback | None
+    watch: Watch
+    results: dict[int, JobResult] = field(default_factory=dict)
+    _waiting: dict[int, Order] = field(default_factory=dict)
+    _futures: dict[int, Any] = field(default_factory=dict)
+    _unsubmitted: deque[int] = field(default_factory=deque)
+    _announced: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._environment = portable_environment(os.environ)
+        self._last_worker = time.monotonic()
+        self._next_question = self._last_worker + ASK_S
+
+    def work(self) -> None:
+        """Submit all, and collect until every job has a result, or an end was asked for."""
+        try:
+            self._submit_all()
+            while (self._waiting or self._unsubmitted) and not self.owner.must_end():
+                self.watch.wait(LOOK_S)
+                self._look()
+        finally:
+            self._end_all()
+
+    def _submit_all(self) -> None:
+        workers = self.owner.workers(self.watch.wait, self.owner.must_end)
+        owner = self.owner
+        earlier = earlier_results(owner.orders, self.jobs, self.watch.wait, owner.must_end, owner.note)
+        for index, _, result in earlier:
+            if index not in self.results:
+                self._finish(index, result)
+        self._unsubmitted.extend(index for index in range(len(self.jobs)) if index not in self.results)
+        self._submit_some(workers)
+
+    def _submit_some(self, workers: Mapping[str, Any]) -> None:
+        """Submit no more jobs than can run now: what waits at one worker does not go to another that comes later."""
+        hosts = _hosts(workers)
+        while self._unsubmitted and not self.owner.must_end():
+            job = self.jobs[self._unsubmitted[0]]
+            if len(self._waiting) >= slots(_needs(job, self.node), workers):
+                return
+            self._submit(self._unsubmitted.popleft(), job, hosts)
+
+    def _submit(self, index: int, job: Job, hosts: Mapping[str, str]) -> None:
+        order = new_order(self.owner.orders, job, grace_s=self.owner.grace_s)
+        self._waiting[index] = order
+        future = self.owner.client.submit(
+            run_order,
+            str(order.path),
+            self._environment,
+            key=f"{job.name}-{order.attempt}",
+            pure=False,
+            retries=0,
+            resources=_needs(job, self.node),
+            workers=self._place(job, hosts),
+        )
+        future.add_done_callback(lambda _: self.watch.wake())
+        self._futures[index] = future
+
+    def _place(self, job: Job, hosts: Mapping[str, str]) -> list[str] | None:
+        """Return the worker where the data of a job is, if it asks for that and there is one."""
+        if not job.at_host or job.host in ("localhost", ""):
+            return None
+        if job.host in hosts:
+            return [hosts[job.host]]
+        step = job.name.rpartition("/")[0]
+        self.owner.note(f"no worker runs on {job.host}, where data of {step} is; others take its jobs")
+        return None
+
+    def _look(self) -> None:
+        self._announce()
+        for index, order in list(self._waiting.items()):
+            if self._futures[index].done() and state_of(order) != "alive":
+                self._collect(index, order)
+        workers = self.owner.workers_now()
+        self._submit_some(workers)
+        if time.monotonic() > self._next_question:
+            self._next_question = time.monotonic() + ASK_S
+            self.owner.ask_for_workers()
+        if workers or self.owner.has_queue():
+            self._last_worker = time.monotonic()
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Report all that wait as lost if no worker has been there for a while: Dask would wait for ever."""
+        if time.monotonic() - self._last_worker < WITHOUT_WORKERS_S:
+            return
+        for index, order in list(self._waiting.items()):
+            if state_of(order) != "alive":
+                self._collect(index, order)
+        while self._unsubmitted:
+            index = self._unsubmitted.popleft()
+            ended = ended_result(self.jobs[index])
+            self._finish(index, replace(ended, problem="lost with its worker: no worker is left", is_lost=True))
+
+    def _announce(self) -> None:
+        """Tell which jobs began; only the first are looked at: Dask takes them in their order."""
+        for index in [index for index in self._waiting if index not in self._announced][:LOOKED_AT]:
+            self._announce_one(index, self._waiting[index])
+
+    def _announce_one(self, index: int, order: Order) -> None:
+        claim = read_claim(order) if self.on_start is not None and index not in self._announced else None
+        if claim is not None and self.on_start is not None:
+            self._announced.add(index)
+            self.on_start(claim.start(order))
+
+    def _collect(self, index: int, order: Order) -> None:
+        self._announce_one(index, order)
+        withdraw(order)  # a guard that comes too late finds nothing to do
+        result = read_record(order)
+        if result is not None and result.is_lost and self._error(index):
+            result = replace(result, problem=f"lost with its worker: {result.problem}")
+        never_began = read_claim(order) is None and self._error(index).startswith("KilledWorker")
+        if result is None and not never_began:
+            result = self._lost(index, order)
+        discard(order)
+        if result is None:  # Dask gives up all that a dead worker was going to do
+            del self._waiting[index]
+            self._unsubmitted.appendleft(index)
+        else:
+            self._finish(index, result)
+
+    def _lost(self, index: int, order: Order) -> JobResult:
+        """Return the result of a job of which there is no record."""
+        ended, is_over = ended_order(order), self._futures[index].done()
+        why = self._error(index) or (f"its guard gave no record{_said(order)}" if is_over else "no worker is left")
+        place = f"node {ended.node}" if ended.node else "its worker"
+        return replace(ended, problem=f"lost with {place}: {why}", is_lost=True)
+
+    def _error(self, index: int) -> str:
+        """Return what Dask says went wrong with a job; "" if nothing."""
+        future = self._futures[index]
+        error = future.exception() if future.status == "error" else None
+        return "" if error is None else f"{type(error).__name__}: {error}".partition("\n")[0]
+
+    def _finish(self, index: int, result: JobResult) -> None:
+        self._waiting.pop(index, None)
+        self.results[index] = result
+        if self.on_done is not None:
+            self.on_done(result)
+
+    def _end_all(self) -> None:
+        """End what still runs, and wait until every guard is dead; what has not begun will not."""
+        if not self._waiting:
+            return
+        begun = {index: order for index, order in self._waiting.items() if read_claim(order) is not None}
+        for index, order in self._waiting.items():
+            if index not in begun:
+                withdraw(order)
+        if self.owner.has_scheduler():
+            client = self.owner.client
+            client.cancel([self._futures[index] for index in self._waiting if index in self._futures])
+            client.run(end_worker_guards)
+        else:  # guards see that, and end their jobs
+            for order in begun.values():
+                withdraw(order)
+        for index, order in begun.items():
+            while state_of(order) == "alive":
+                self.watch.wait(LOOK_S / 5)
+            result = read_record(order)
+            if result is not None:
+                self.results[index] = result
+        for order in self._waiting.values():
+            discard(order)
+
+
+def _hosts(workers: Mapping[str, Any]) -> dict[str, str]:
+    """Return host, or name of the worker -> address of a worker."""
+    known: dict[str, str] = {}
+    for address, facts in workers.items():
+        known |= {str(facts.get("name")): address, str(facts.get("host")): address}
+    return known
+
+
+def slots(needs: Mapping[str, int], workers: Mapping[str, Any]) -> int:
+    """Return how many jobs of this kind all workers together run at the same time."""
+    given = [facts.get("resources") or {} for facts in workers.values()]
+    return sum(min(int(one.get(what, 0)) // number for what, number in needs.items() if number) for one in given)
+
+
+def _needs(job: Job, node: Resources) -> dict[str, int]:
+    given = Resources(max(1, min(job.cores, node.cores)), job.memory_gb or 0.0, job.gpus)
+    return tokens(given, NODE // job.max_per_node if job.max_per_node else 0)
+
+
+def _said(order: Order) -> str:
+    try:
+        lines = order.output.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return f": {lines[-1]}" if lines else ""
 
 
 def _largest(workers: Mapping[str, Any]) -> Resources:
@@ -158,16 +375,3 @@ def _largest(workers: Mapping[str, Any]) -> Resources:
         )
     memory_gb = max(int(one["memory_mb"]) for one in given) / 1000
     return Resources(max(cores), memory_gb, max(int(one["gpus"]) for one in given))
-
-
-def _refuse_impossible(jobs: Sequence[Job], node: Resources) -> None:
-    """Refuse what no worker can take: Dask would wait for one for ever."""
-    for job in jobs:
-        wanted = {"cores": job.cores, "GB of memory": job.memory_gb or 0.0, "CUDA devices": job.gpus}
-        there = {"cores": node.cores, "GB of memory": node.memory_gb, "CUDA devices": node.gpus}
-        for what, number in wanted.items():
-            if number > there[what] and what != "cores":
-                raise PipelineError(
-                    f"{job.name}: needs {number:g} {what}, and a worker has {there[what]:g}; ask for less, or change "
-                    "[dask] in pipeline.cfg"
-                )

@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.admission import Admission, Admitted
 from lofarpipe.executors.local.guardian import Guardian
 from lofarpipe.executors.local.process import RunningJob, note, raise_open_files, send_signal, session_members, start
-from lofarpipe.executors.local.resources import cuda_devices, detect_resources
+from lofarpipe.executors.local.resources import Admission, Admitted, cuda_devices, detect_resources
 from lofarpipe.executors.local.signals import Cancellable, Watch
 from lofarpipe.executors.local.staging import directories_of, remove_directories
 from lofarpipe.jobs import (

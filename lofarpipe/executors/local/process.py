@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.admission import Admitted
+from lofarpipe.executors.local.resources import Admitted
 from lofarpipe.executors.local.staging import commit, directories_of, make_directories, unwritten
 from lofarpipe.jobs import NOTE, Job, JobResult, duration_text, result_of
 from lofarpipe.programs.log_watch import Lookout, output_fault

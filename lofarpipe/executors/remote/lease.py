@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,11 +22,12 @@ from lofarpipe.executors.remote.order import (
     claims_of,
     discard,
     find_orders,
+    order_fingerprint,
     read_order,
     read_record,
     withdraw,
 )
-from lofarpipe.jobs import Job, JobResult, JobStart
+from lofarpipe.jobs import Job, JobResult, JobStart, ended_result
 from lofarpipe.support.processes import boot_id, process_space, start_ticks
 
 ASK_S = 0.5
@@ -64,6 +65,32 @@ def orders_of(directory: Path, jobs: Sequence[Job]) -> list[Order]:
     steps = {(directory / job.name).parent for job in jobs}
     names = {(step / path.name.partition(".")[0]) for step in steps for path in step.glob("*.*.json")}
     return [order for job in jobs if directory / job.name in names for order in find_orders(directory, job)]
+
+
+def earlier_results(
+    directory: Path,
+    jobs: Sequence[Job],
+    wait: Callable[[float], object],
+    must_end: Callable[[], bool],
+    note: Callable[[str], None],
+) -> Iterator[tuple[int, Job, JobResult]]:
+    """Take back what earlier runs ordered of some jobs; yield place, job as it was, and result of those that are done.
+
+    Parameters
+    ----------
+    wait, must_end: as for ``take_back``.
+    note: is told what is waited for.
+    """
+    earlier: dict[str, list[Order]] = {}
+    for order in orders_of(directory, jobs):
+        earlier.setdefault(order.job.name, []).append(order)
+    for place, job in enumerate(jobs):
+        for order in earlier.get(job.name, ()) if not must_end() else ():
+            if state_of(order) == "alive":
+                note("jobs of the run before this one are still ending; they are waited for")
+            result = take_back(order, wait, must_end)
+            if result is not None and result.ok and order_fingerprint(order.job) == order_fingerprint(job):
+                yield place, order.job, result
 
 
 def end_claimed(directory: Path) -> None:
@@ -170,6 +197,12 @@ def read_claim(order: Order) -> Claim | None:
         return Claim(**json.loads(claims[-1].read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def ended_order(order: Order) -> JobResult:
+    """Return the result of a job that was ended, or was lost, and of which there is no record."""
+    claim = read_claim(order)
+    return ended_result(order.job, claim.start_s, claim.node) if claim else ended_result(order.job)
 
 
 def state_of(order: Order) -> State:

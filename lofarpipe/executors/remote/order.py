@@ -79,6 +79,12 @@ def order_path(directory: Path, job: Job, attempt: str) -> Path:
     return directory / f"{job.name}.{attempt}.json"
 
 
+def new_order(directory: Path, job: Job, **times: float) -> Order:
+    """Write the order of a new attempt at a job; see ``write_order``."""
+    attempt = new_attempt()
+    return write_order(job, attempt, order_path(directory, job, attempt), **times)
+
+
 def write_order(
     job: Job,
     attempt: str,

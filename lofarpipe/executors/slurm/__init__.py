@@ -39,10 +39,9 @@ def end_earlier(orders: Path) -> None:
     PipelineError
         If there may be some, and Slurm does not answer.
     """
-    from lofarpipe.executors.slurm.arrays import SlurmQueue
+    from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, adopt
     from lofarpipe.executors.slurm.client import SlurmClient, SlurmRefused
     from lofarpipe.executors.slurm.options import SlurmOptions
-    from lofarpipe.executors.slurm.tasks import ARRAYS, adopt
 
     arrays, client = orders / ARRAYS, SlurmClient()
     if not any(arrays.glob("*.list")):

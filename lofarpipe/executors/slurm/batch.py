@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.executors.local.signals import Watch
-from lofarpipe.executors.remote.lease import read_claim
+from lofarpipe.executors.remote.lease import ended_order, read_claim
 from lofarpipe.executors.remote.order import CLAIM, Order, discard, read_record, withdraw
-from lofarpipe.executors.slurm.arrays import Request, SlurmQueue
+from lofarpipe.executors.slurm.arrays import Request, SlurmQueue, Task, end
 from lofarpipe.executors.slurm.client import (
     OF_OTHERS,
     EndedJob,
@@ -24,17 +24,63 @@ from lofarpipe.executors.slurm.client import (
     runs_never,
     unrecorded,
 )
-from lofarpipe.executors.slurm.limits import SubmitLimit
 from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.executors.slurm.tasks import Task, end
-from lofarpipe.jobs import DoneCallback, JobResult, StartCallback, ended_result
+from lofarpipe.jobs import DoneCallback, JobResult, StartCallback
 
 FIRST_LOOK_S, FIRST_QUESTION_S = 0.2, 2.0
 GROWTH = 1.5
 LOOKING_SHARE = 20  # of the time, one part of this many goes into looking for records
 FULL_PAUSE_S = 3.0  # the queue counts jobs for a while after their end
 BUSY_PAUSE_S, BUSY_LIMIT_S = 15.0, 3600.0
+PROBE_S = 60.0  # between two tries whether more jobs are taken than last time
 HOPELESS = 2  # a reason may be out of date once
+
+
+@dataclass
+class SubmitLimit:
+    """The number of this run's jobs that may be in the queue at the same time.
+
+    Attributes
+    ----------
+    jobs: that number; 0: none is known.
+    is_fixed: whether it was set by somebody; one that refusals told is tried again now and then, for the jobs of others
+        that count too may have left.
+    """
+
+    jobs: int = 0
+    is_fixed: bool = True
+    _most_taken: int = 0
+    _next_probe: float = 0.0
+
+    def room(self, present: int, wanted: int) -> int:
+        """Return how many of the ``wanted`` jobs to submit now while ``present`` are in the queue; 0: wait.
+
+        Few large arrays are better than many small ones: half of the limit has to be free, unless fewer are wanted.
+        """
+        if not self.jobs:
+            return wanted
+        if not self.is_fixed and time.monotonic() > self._next_probe:
+            self.jobs += max(1, self.jobs // 4)
+            self._next_probe = time.monotonic() + PROBE_S
+        free = self.jobs - present
+        return min(wanted, free) if free >= min(wanted, max(1, self.jobs // 2)) else 0
+
+    def note_taken(self, total: int) -> None:
+        """Take into account that as many jobs are in the queue."""
+        self._most_taken = max(self._most_taken, total)
+
+    def note_refusal(self, present: int, refused: int, known: int = 0) -> None:
+        """Take into account that an array was too large beside those that are present.
+
+        Parameters
+        ----------
+        known: what Slurm's accounting says; 0: nothing.
+        """
+        if present + refused <= self._most_taken:  # that many were in the queue before: others count, or just ended
+            return
+        self.jobs = known if 0 < known < present + refused else max(1, present + refused // 2)
+        self.is_fixed = False
+        self._next_probe = time.monotonic() + PROBE_S
 
 
 @dataclass
@@ -315,8 +361,7 @@ def _last_result(task: Task) -> JobResult:
     record = read_record(task.order)
     if record is not None and not record.is_lost:
         return record
-    claim = read_claim(task.order)
-    return ended_result(task.order.job, claim.start_s, claim.node) if claim else ended_result(task.order.job)
+    return ended_order(task.order)
 
 
 def _names(directory: os.PathLike[str]) -> list[str]:

@@ -14,8 +14,60 @@ from typing import TypeVar
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import Order
-from lofarpipe.executors.slurm.limits import asked_qos, association_limit, least_limit, partition_qos, qos_limit
+from lofarpipe.executors.remote.queue import PASSING, clean_environment
 from lofarpipe.jobs import JobResult, Resources, ended_result
+
+QOS_OPTION = re.compile(r"(?:--qos|-q)[= ]?(\S+)")
+DEFAULT_QOS = "normal"  # of Slurm, where an association has none
+
+
+def asked_qos(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the quality of service that options of sbatch ask for; "" if none."""
+    found = QOS_OPTION.findall(" ".join(words))
+    return found[-1] if found else environment.get("SBATCH_QOS", "")
+
+
+def association_limit(answer: str, account: str, qos: str) -> tuple[int, str]:
+    """Return the limit of the user's association, 0 for none, and the quality of service that holds.
+
+    Parameters
+    ----------
+    answer: of ``sacctmgr -nP show assoc format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs``.
+    account: that jobs are charged to; "": not known, and the most generous association counts.
+    """
+    rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 3]
+    rows = [row for row in rows if not account or row[0] == account]
+    limits = [_least(row[2:]) for row in rows]
+    defaults = [row[1] for row in rows if row[1]]
+    limit = 0 if not limits or 0 in limits else max(limits)
+    return limit, qos or (defaults[0] if len(defaults) == 1 else DEFAULT_QOS)
+
+
+def qos_limit(answer: str, names: Sequence[str]) -> int:
+    """Return the least limit of some qualities of service, 0 for none.
+
+    Parameters
+    ----------
+    answer: of ``sacctmgr -nP show qos format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs``.
+    """
+    rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 3]
+    return _least([number for row in rows if row[0] in names for number in row[1:]])
+
+
+def partition_qos(answer: str) -> str:
+    """Return the quality of service of a partition, from ``scontrol show partition``; "" if it has none."""
+    match = re.search(r"\bQoS=(\S+)", answer)
+    return match[1] if match and match[1] != "N/A" else ""
+
+
+def least_limit(*limits: int) -> int:
+    """Return the least of some limits, of which 0 is none."""
+    return min((limit for limit in limits if limit), default=0)
+
+
+def _least(texts: Sequence[str]) -> int:
+    return least_limit(*(int(text) for text in texts if text.strip().isdecimal()))
+
 
 PAUSE_S, LIMIT_S = 15.0, 3600.0
 Answer = TypeVar("Answer")
@@ -148,24 +200,12 @@ TIMEOUT_S = 120.0
 ACCOUNTING_TIMEOUT_S = 20.0  # its database may be away for long
 CANCEL_TIMEOUT_S = 20.0  # somebody waits for the end, and a job that is not told by Slurm is told by us
 MIB_PER_GB = 1e9 / 2**20
-#: What a user sets for all submissions; anything else of this kind would change what we ask for.
-USERS_DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "RESERVATION", "CONSTRAINT", "CLUSTERS")
-OF_SLURM_ITSELF = ("SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER")
-#: The controller is busy or being restarted: the same command works later.
-PASSING = re.compile(
-    r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|Zero Bytes were|"
-    r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
-    re.IGNORECASE,
-)
 #: The user, or the account, has as many jobs in the queue as may be: fewer are taken, now or later.
 TOO_MANY = re.compile(r"submit limit|Max\w*SubmitJob|GrpSubmitJob|Invalid job array specification", re.IGNORECASE)
 #: Said with "submit limit", which is in the same sentence for all: nothing but another request helps.
 LASTING = re.compile(r"(Assoc|QOS)\w*(Wall|Per(Job|Node)|Min)\w*")
 #: Also the jobs of other people count.
 OF_OTHERS = re.compile(r"Grp|PerAccount")
-#: Of one machine or terminal; on another they would be wrong.
-OF_A_SESSION = re.compile(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
-SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
 UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
 NOT_SET_UP = re.compile(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
 ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in [remote] of pipeline.cfg"
@@ -201,32 +241,6 @@ class EndedJob:
     signal: int = 0
     node: str = ""
     reason: str = ""
-
-
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return variables for Slurm's commands and for jobs, also where this process is a job of Slurm's itself."""
-    users = {f"SBATCH_{name}" for name in USERS_DEFAULTS}
-    kept = {*OF_SLURM_ITSELF, *users}
-    ours = {
-        "CUDA_VISIBLE_DEVICES",
-        "GPU_DEVICE_ORDINAL",
-        "ROCR_VISIBLE_DEVICES",
-    }  # of this allocation, not of the job's
-    prefixes = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "PMI_", "PMIX_")
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in kept or not (name in ours or name.startswith(prefixes))
-    }
-
-
-def portable_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return variables for jobs on machines that have another session of the user, or of the site: no secrets."""
-    return {
-        name: value
-        for name, value in clean_environment(environment).items()
-        if not (OF_A_SESSION.match(name) or SECRET.search(name))
-    }
 
 
 class SlurmClient:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.executors.local.resources import refuse_impossible
 from lofarpipe.executors.local.signals import Cancellable
 from lofarpipe.executors.remote.lease import end_guards, orders_of
-from lofarpipe.executors.remote.order import GRACE_S, Order, new_attempt, order_path, write_order
-from lofarpipe.executors.slurm.arrays import SlurmQueue, grouped, node_of, request_of
-from lofarpipe.executors.slurm.batch import Batch, Submission
+from lofarpipe.executors.remote.order import GRACE_S, new_order
+from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, Task, adopt, grouped, node_of, request_of
+from lofarpipe.executors.slurm.batch import Batch, Submission, SubmitLimit
 from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, patiently
-from lofarpipe.executors.slurm.limits import SubmitLimit
 from lofarpipe.executors.slurm.options import SlurmOptions
-from lofarpipe.executors.slurm.tasks import ARRAYS, Task, adopt
 from lofarpipe.jobs import (
     DoneCallback,
     Job,
@@ -61,12 +60,7 @@ class SlurmExecutor(Cancellable):
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         with self._watched() as watch:
-            tasks, waiting = patiently(
-                lambda: self._prepared(jobs),
-                watch.wait,
-                self.must_end,
-                self.note,
-            )
+            tasks, waiting = patiently(lambda: self._prepared(jobs), watch.wait, self.must_end, self.note)
             batch = Batch(
                 queue=self._queue,
                 client=self._client,
@@ -118,13 +112,15 @@ class SlurmExecutor(Cancellable):
             for place in places
         ]
         return [
-            Submission(request, [(places[member], self._order(jobs[places[member]])) for member in members])
+            Submission(
+                request,
+                [
+                    (places[member], new_order(self._orders, jobs[places[member]], grace_s=self._grace_s))
+                    for member in members
+                ],
+            )
             for request, members in grouped(requests, self._array_size())
         ]
-
-    def _order(self, job: Job) -> Order:
-        attempt = new_attempt()
-        return write_order(job, attempt, order_path(self._orders, job, attempt), grace_s=self._grace_s)
 
     def _array_size(self) -> int:
         if not self._largest_array:
@@ -182,17 +178,8 @@ class SlurmExecutor(Cancellable):
             raise
         except PipelineError as err:
             raise PipelineError(f"{job.name}: {err}") from err
-        where = f"the largest node of partition '{partition}'" if partition else "the largest node"
-        if (job.memory_gb or 0.0) > node.memory_gb + 1e-7:
-            raise PipelineError(
-                f"{job.name}: needs {job.memory_gb:g} GB of memory, and {where} has {node.memory_gb:.1f} GB; "
-                "ask for less, or set another partition"
-            )
-        if job.gpus > node.gpus:
-            raise PipelineError(
-                f"{job.name}: needs {job.gpus} CUDA devices, and {where} has {node.gpus}; "
-                "choose a mode that runs on the CPU, or set another partition"
-            )
+        where = f"the largest node of partition '{partition}' has" if partition else "the largest node has"
+        refuse_impossible(job, node, where, "set another partition")
 
 
 def _partition(job: Job, options: SlurmOptions) -> str:

@@ -16,17 +16,14 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import NOT_WRITTEN, concluded, note, open_log, usage_text, write_end
 from lofarpipe.executors.local.signals import Cancellable, Watch
 from lofarpipe.executors.local.staging import make_directories, remove_directories
-from lofarpipe.executors.remote.lease import orders_of, read_claim, state_of, take_back
+from lofarpipe.executors.remote.lease import earlier_results, ended_order, read_claim, state_of
 from lofarpipe.executors.remote.order import (
     BEAT_S,
     Order,
     discard,
-    new_attempt,
-    order_fingerprint,
-    order_path,
+    new_order,
     read_record,
     withdraw,
-    write_order,
 )
 from lofarpipe.executors.ssh.host import LIMIT_S, TRIES, Host, guard_input
 from lofarpipe.executors.ssh.options import SshOptions, is_here, walltime_s
@@ -263,20 +260,15 @@ class _Batch:
 
     def _take_earlier(self) -> None:
         """Take results that an engine before this one left, and wait for the end of what it left behind."""
-        earlier: dict[str, list[Order]] = {}
-        for order in orders_of(self._owner.orders, self._jobs):
-            earlier.setdefault(order.job.name, []).append(order)
+        owner = self._owner
+        earlier = earlier_results(owner.orders, self._jobs, self._watch.wait, owner.must_end, owner.note)
+        for place, former, result in earlier:
+            result = concluded(former, result, None, "")
+            if result.ok and place not in self.results:
+                self._finish(place, result)
         for place, job in enumerate(self._jobs):
-            for order in earlier.get(job.name, ()):
-                if state_of(order) == "alive":
-                    self._owner.note("jobs of the run before this one are still ending; they are waited for")
-                result = take_back(order, self._watch.wait, self._owner.must_end)
-                if result and result.ok and order_fingerprint(order.job) == order_fingerprint(job):
-                    result = concluded(order.job, result, None, "")
-                    if result.ok and place not in self.results:
-                        self._finish(place, result)
             if place not in self.results:
-                self._waiting.setdefault(self._owner.host_of(job), deque()).append(place)
+                self._waiting.setdefault(owner.host_of(job), deque()).append(place)
 
     # ---- starting
 
@@ -320,14 +312,8 @@ class _Batch:
             write_end(job.log, str(err))
             self._finish(place, replace(result_of(job, NOT_WRITTEN, start_s), problem=str(err)))
             return
-        attempt = new_attempt()
-        order = write_order(
-            job,
-            attempt,
-            order_path(self._owner.orders, job, attempt),
-            stale_s=2 * LIMIT_S + self._owner.grace_s,
-            grace_s=self._owner.grace_s,
-        )
+        stale_s = 2 * LIMIT_S + self._owner.grace_s
+        order = new_order(self._owner.orders, job, stale_s=stale_s, grace_s=self._owner.grace_s)
         name = str(order.path.with_suffix("").relative_to(self._owner.orders))
         devices = host.admit(name, job)
         cards = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
@@ -433,8 +419,7 @@ class _Batch:
             self._conclude_unbegun(running)
             return
         if record is None:
-            ended = ended_result(job, claim.start_s, claim.node) if claim else ended_result(job)
-            result = replace(ended, problem=running.lost_because, is_lost=True)
+            result = replace(ended_order(order), problem=running.lost_because, is_lost=True)
         else:
             result = self._judged(running, replace(record, memory_gb=job.memory_gb))
         may_retry = not (running.is_retry or running.stopped or running.lost_at or self._is_ending)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from lofarpipe.executors.remote.order import Order, new_attempt
-from lofarpipe.executors.slurm.client import portable_environment
+from lofarpipe.executors.remote.queue import portable_environment
 from lofarpipe.executors.ssh.options import SshOptions, is_here
 from lofarpipe.jobs import Job, Resources
 from lofarpipe.programs.find import portable_variables

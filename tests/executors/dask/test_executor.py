@@ -24,8 +24,7 @@ from lofarpipe.executors.remote.order import order_path, write_order, write_reco
 from lofarpipe.jobs import Job, JobResult, Resources
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-from lofarpipe.executors.dask.batch import slots  # noqa: E402
-from lofarpipe.executors.dask.executor import DaskExecutor, _largest  # noqa: E402
+from lofarpipe.executors.dask.executor import DaskExecutor, _largest, slots  # noqa: E402
 
 LIMIT_S = 60.0
 QUIET = {"protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
@@ -137,13 +136,13 @@ def test_job_goes_to_the_worker_on_its_host(executor, make_job):
 
 
 def test_program_of_the_guard_that_cannot_run_is_lost(executor, make_job, monkeypatch):
-    monkeypatch.setattr("lofarpipe.executors.dask.batch.run_order", _no_guard)
+    monkeypatch.setattr("lofarpipe.executors.dask.executor.run_order", _no_guard)
     result = executor.run([make_job(0)])[0]
     assert (result.is_lost, result.reason()) == (True, "lost with its worker: its guard gave no record: what it said")
 
 
 def test_guard_that_cannot_be_started_is_lost(executor, make_job, monkeypatch):
-    monkeypatch.setattr("lofarpipe.executors.dask.batch.run_order", _cannot)
+    monkeypatch.setattr("lofarpipe.executors.dask.executor.run_order", _cannot)
     assert (
         executor.run([make_job(0)])[0].reason() == "lost with its worker: PermissionError: [Errno 13] no, you may not"
     )

@@ -35,7 +35,7 @@ def _workers() -> list[int]:
 
 
 def test_worker_over_ssh_runs_jobs_and_ends_with_its_executor(ssh_config, tmp_path, monkeypatch):
-    monkeypatch.setattr("lofarpipe.executors.dask.batch.WITHOUT_WORKERS_S", 1.0)
+    monkeypatch.setattr("lofarpipe.executors.dask.executor.WITHOUT_WORKERS_S", 1.0)
     options = DaskOptions(
         "ssh",
         cores=2,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.admission import Admission, Admitted
+from lofarpipe.executors.local.resources import Admission, Admitted
 from lofarpipe.jobs import Job, Resources
 
 
@@ -74,7 +74,7 @@ def test_devices_are_shared_out() -> None:
 
 
 def test_too_much_memory_is_refused() -> None:
-    with pytest.raises(PipelineError, match=r"step/001: needs 99 GB of memory, and this machine gives 10\.0 GB"):
+    with pytest.raises(PipelineError, match=r"step/001: needs 99 GB of memory, and this machine has 10\.0 GB"):
         Admission([job(0), job(1, memory_gb=99.0)], Resources(2, 10.0))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.executors.local.admission import Admitted
 from lofarpipe.executors.local.process import LINE_BYTES, RunningJob, end_line, start, usage_text, write_end
+from lofarpipe.executors.local.resources import Admitted
 from lofarpipe.jobs import NOTE, Job, JobResult
 
 

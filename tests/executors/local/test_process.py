@@ -15,7 +15,6 @@ import pytest
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local import process as module
-from lofarpipe.executors.local.admission import Admitted
 from lofarpipe.executors.local.process import (
     NOT_WRITTEN,
     OPEN_FILES,
@@ -26,6 +25,7 @@ from lofarpipe.executors.local.process import (
     session_members,
     start,
 )
+from lofarpipe.executors.local.resources import Admitted
 from lofarpipe.jobs import NOTE, Job, JobResult, Staged
 
 

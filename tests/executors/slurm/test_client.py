@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lofarpipe.executors.remote.queue import clean_environment
 from lofarpipe.executors.slurm.client import (
     EndedJob,
     Node,
@@ -15,7 +16,6 @@ from lofarpipe.executors.slurm.client import (
     SlurmClient,
     SlurmFull,
     SlurmRefused,
-    clean_environment,
     parse_accounting,
     parse_gpus,
     parse_jobs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lofarpipe.executors.slurm.limits import SubmitLimit
+from lofarpipe.executors.slurm.batch import SubmitLimit
 
 
 def test_without_a_limit_all_jobs_go() -> None:

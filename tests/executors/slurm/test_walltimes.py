@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lofarpipe.executors.slurm.options import FORMS, walltime_problem
+from lofarpipe.executors.remote.queue import FORMS, walltime_problem
 
 SLURM = "90 90:00 12:00:00 2-0 2-12:30 2-00:00:00 UNLIMITED infinite"  # all taken by sbatch 22.05 --test-only
 

@@ -1,0 +1,65 @@
+"""What the queues of clusters have in common: their times, refusals that pass, the variables of jobs elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_CLOCK = r"\d+(:\d+){0,2}"
+#: Queue -> pattern of its times, and the forms as people read them.
+FORMS = {
+    "slurm": (
+        re.compile(rf"{_CLOCK}|\d+-{_CLOCK}|unlimited|infinite", re.IGNORECASE),
+        "a time is needed, as minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes or "
+        "days-hours:minutes:seconds, such as 12:00:00 or 2-00:00:00, or UNLIMITED",
+    ),
+    "pbs": (re.compile(_CLOCK), "a time is needed, as seconds, minutes:seconds or hours:minutes:seconds"),
+    "lsf": (re.compile(r"\d+(:\d+)?"), "a time is needed, as minutes or hours:minutes"),
+    "sge": (re.compile(r"\d+|\d*:\d*:\d*"), "a time is needed, as seconds or hours:minutes:seconds"),
+}
+
+
+def walltime_problem(text: str, queue: str = "slurm") -> str:
+    """Return what a queue needs instead of a time limit; "" if it takes it, or if none was set."""
+    pattern, needed = FORMS[queue]
+    return "" if not text or pattern.fullmatch(text) else needed
+
+
+#: What a user sets for all submissions; anything else of this kind would change what we ask for.
+USERS_DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "RESERVATION", "CONSTRAINT", "CLUSTERS")
+OF_SLURM_ITSELF = ("SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER")
+#: The controller is busy or being restarted: the same command works later.
+PASSING = re.compile(
+    r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|Zero Bytes were|"
+    r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
+    re.IGNORECASE,
+)
+#: Of one machine or terminal; on another they would be wrong.
+OF_A_SESSION = re.compile(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
+SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for Slurm's commands and for jobs, also where this process is a job of Slurm's itself."""
+    users = {f"SBATCH_{name}" for name in USERS_DEFAULTS}
+    kept = {*OF_SLURM_ITSELF, *users}
+    ours = {
+        "CUDA_VISIBLE_DEVICES",
+        "GPU_DEVICE_ORDINAL",
+        "ROCR_VISIBLE_DEVICES",
+    }  # of this allocation, not of the job's
+    prefixes = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "PMI_", "PMIX_")
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in kept or not (name in ours or name.startswith(prefixes))
+    }
+
+
+def portable_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for jobs on machines that have another session of the user, or of the site: no secrets."""
+    return {
+        name: value
+        for name, value in clean_environment(environment).items()
+        if not (OF_A_SESSION.match(name) or SECRET.search(name))
+    }
