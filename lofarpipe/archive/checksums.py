@@ -58,7 +58,8 @@ def describe_files(
             entries[path] = entry
         else:
             value = digests.get(path) if method == FULL else None
-            entries[path] = _summed(entry, method, value or checksum_of(path, method))
+            checksum = {"algorithm": "sha256", "method": method, "value": value or checksum_of(path, method)}
+            entries[path] = {**entry, "checksum": checksum}
     return [entries[path] for path in bare]
 
 
@@ -87,10 +88,6 @@ def _measured_large(path: str, mark: str) -> Entry:
         return {"path": path, "kind": "file", "bytes": status.st_size, "files": 1, "stamp": mark}
     sizes = [file.stat().st_size for file, _ in files_in(path)]
     return {"path": path, "kind": "table", "bytes": sum(sizes), "files": len(sizes), "stamp": mark}
-
-
-def _summed(entry: Entry, method: str, value: str) -> Entry:
-    return {**entry, "checksum": {"algorithm": "sha256", "method": method, "value": value}}
 
 
 def files_in(path: str) -> list[tuple[Path, str]]:

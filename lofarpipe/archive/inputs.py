@@ -32,14 +32,11 @@ def self_contained(composed: Parset) -> tuple[str, list[str]]:
     are named with their file and line.
     """
     definitions = {entry.key for entry in composed.definitions().values()}
-    kept = [entry for entry in composed.entries() if not _is_resolved(entry.key)]
+    resolved = re.compile(r"pipeline\.base|[^.]*\.use")
+    kept = [entry for entry in composed.entries() if not resolved.fullmatch(entry.key)]
     lines = {entry: _line(entry, _value(entry, composed, entry.key in definitions)) for entry in kept}
     lost = [f"{entry.where}: {entry.key}" for entry, line in lines.items() if not line]
     return HEADER + "".join(lines.values()), lost
-
-
-def _is_resolved(key: str) -> bool:
-    return key == "pipeline.base" or (key.endswith(".use") and key.count(".") == 1)
 
 
 def _value(entry: Entry, composed: Parset, is_definition: bool) -> str:

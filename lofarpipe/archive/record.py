@@ -61,11 +61,6 @@ def record_of_run(state: RunState, settings: Settings) -> Facts:
     }
 
 
-def step_facts(state: RunState) -> list[Facts]:
-    """Return the steps in their order, without their jobs."""
-    return [_step(step) for step in state.steps.values()]
-
-
 def _step(step: StepState) -> Facts:
     return {
         "name": step.name,
@@ -79,11 +74,6 @@ def _step(step: StepState) -> Facts:
         "duration_s": None if step.duration_s is None else round(step.duration_s, 3),
         "problem": step.problem,
     }
-
-
-def record_of_job(state: RunState) -> list[Facts]:
-    """Return the jobs of all steps with what they used."""
-    return [_job(step.name, job) for step in state.steps.values() for job in step.jobs.values()]
 
 
 #: What run.json tells of a job as its state has it.
@@ -253,8 +243,8 @@ class RunRecord:
             "schema_version": self._facts["schema_version"],
             "run": record_of_run(state, self._settings),
             **self._facts,
-            "steps": step_facts(state),
-            "jobs": record_of_job(state),
+            "steps": [_step(step) for step in state.steps.values()],
+            "jobs": [_job(step.name, job) for step in state.steps.values() for job in step.jobs.values()],
             "quality": self._quality,
             "warnings": list(state.warnings),
             "notices": list(state.notices),

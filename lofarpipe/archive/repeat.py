@@ -208,7 +208,8 @@ def plan_repeat(record: Facts, options: argparse.Namespace) -> RepeatPlan:
     parset, config_file = _write(job_directory / "repeat", record, config)
     directory = Path(record["command"]["directory"])
     sites = ["-c", str(config_file), "-j", name, "-r", runtime, "-w", working]
-    words = [str(parset), *sites, *_kept(record), *(f"--set={text}" for text in options.set), *_volume(options)]
+    words = [str(parset), *sites, *_kept(record), *(f"--set={text}" for text in options.set)]
+    words += [f"--{name}" for name in ("quiet", "verbose", "debug") if getattr(options, name)]
     argv = [sys.executable, "-P", "-m", "lofarpipe.cli", *words]
     return RepeatPlan(argv, directory if directory.is_dir() else Path.cwd(), job_directory)
 
@@ -228,10 +229,6 @@ def _kept(record: Facts) -> list[str]:
     flags = ["--lenient"] if "lenient" in given else []
     names = ("task_file", "cores", "memory_gb")
     return flags + [f"--{name.replace('_', '-')}={given[name]}" for name in names if name in given]
-
-
-def _volume(options: argparse.Namespace) -> list[str]:
-    return [f"--{name}" for name in ("quiet", "verbose", "debug") if getattr(options, name)]
 
 
 def _refuse_delivered(record: Facts, assignments: Sequence[str]) -> None:

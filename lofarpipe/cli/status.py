@@ -54,7 +54,11 @@ def main(words: Sequence[str]) -> int:
     elif options.json:
         print(json.dumps(as_facts(watched.look(), watched.progress())))
     else:
-        _print(watched)
+        state = watched.look()
+        encoding = (sys.stdout.encoding or "ascii").lower()
+        _print_lines(line.text for line in watched.lines(0, encoding.startswith("utf")))
+        _print_lines(f"warning: {warning}" for warning in state.warnings)
+        _print_lines(summary(watched.job_directory, durations(state), state.ok))
     return EXIT_OK if watched.state.state in (RUNNING, DONE) else EXIT_NOT_WELL
 
 
@@ -192,14 +196,6 @@ def _changing(state: RunState) -> list[str]:
     return [*steps, f"{state.facts.get('job') or 'run'}: {state.state}", *([state.problem] if state.problem else [])]
 
 
-def _print(watched: Watched) -> None:
-    state = watched.look()
-    encoding = (sys.stdout.encoding or "ascii").lower()
-    _print_lines(line.text for line in watched.lines(0, encoding.startswith("utf")))
-    _print_lines(f"warning: {warning}" for warning in state.warnings)
-    _print_lines(summary(watched.job_directory, durations(state), state.ok))
-
-
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         print(printable(line), flush=True)
@@ -221,11 +217,8 @@ def as_facts(state: RunState, progress: Mapping[str, Progress]) -> Mapping[str, 
 
 def _finite(facts: Mapping[str, object]) -> Mapping[str, object]:
     """Return facts for JSON, which has no word for NaN."""
-    return {key: None if _is_undefined(value) else value for key, value in facts.items()}
-
-
-def _is_undefined(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+    undefined = {key for key, value in facts.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {key: None if key in undefined else value for key, value in facts.items()}
 
 
 def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:

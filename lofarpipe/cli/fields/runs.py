@@ -70,7 +70,7 @@ def share(
         return Share(min(at_once or (1 if method_of(settings) == "ssh" else len(pipelines)), len(pipelines)))
     there = there or engine_resources(settings.cores, settings.memory_gb)[0]
     machine = Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus)
-    need = _largest_need(pipelines)
+    need = Resources(*(max(kind) for kind in zip(*map(_need, pipelines), strict=True)))
     at_once = _most(machine, need) if at_once is None else min(at_once, len(pipelines))
     if 1 < at_once > (most := _most(machine, need, Resources(1, 0.0))):
         raise PipelineError(
@@ -89,11 +89,6 @@ def _most(machine: Resources, need: Resources, least: Resources = FIELD) -> int:
     by_memory = int(machine.memory_gb / memory_gb) if memory_gb else sys.maxsize
     by_cores = machine.cores // max(need.cores, least.cores) if max(need.cores, least.cores) > 1 else sys.maxsize
     return max(1, min(by_cores, by_memory))
-
-
-def _largest_need(pipelines: Sequence[Pipeline]) -> Resources:
-    cores, memory_gb, gpus = (max(kind) for kind in zip(*map(_need, pipelines), strict=True))
-    return Resources(cores, memory_gb, gpus)
 
 
 def _need(pipeline: Pipeline) -> tuple[int, float, int]:
@@ -320,14 +315,9 @@ class FieldRuns:
         name = run.field.name
         result = self._results.get(name)
         if result is None:
-            state = "interrupted" if name in self._started else "not started"
-            return (
-                name,
-                state,
-                "",
-                "",
-                f"run again to resume; log: {short_path(run.log)}" if name in self._started else "",
-            )
+            if name not in self._started:
+                return name, "not started", "", "", ""
+            return name, "interrupted", "", "", f"run again to resume; log: {short_path(run.log)}"
         took = duration_text(result.duration_s)
         if not result.ok:
             return name, "failed", took, "", f"{why(result)}; log: {short_path(run.log)}"

@@ -136,7 +136,8 @@ def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
         client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
     except (OSError, RuntimeError, TimeoutError, ValueError) as err:
         raise PipelineError(f"[dask] launcher = {options.launcher}: no cluster: {err}; check the section") from err
-    stack.callback(_end_workers, options, client)
+    if options.launcher == "ssh":  # those of a scheduler of the site stay
+        stack.callback(client.retire_workers, close_workers=True)
     return client
 
 
@@ -272,11 +273,12 @@ def ask_for_workers(options: DaskOptions, client: Any) -> str:
 def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:
     """Start a scheduler here and a worker on each host, which ends when its connection does."""
     import distributed
+    from distributed.utils import get_ip, get_ip_interface
 
     cluster = stack.enter_context(
         distributed.LocalCluster(
             n_workers=0,
-            host=_own_address(options),
+            host=str(get_ip_interface(options.interface) if options.interface else get_ip()),
             dashboard_address=_dashboard(options),
             worker_dashboard_address=None,
         )
@@ -284,13 +286,6 @@ def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:
     for host in options.hosts:
         stack.callback(_end, _ssh(ssh_command(options, host, cluster.scheduler_address)))
     return cluster
-
-
-def _own_address(options: DaskOptions) -> str:
-    """Return the address of this machine that the hosts can reach."""
-    from distributed.utils import get_ip, get_ip_interface
-
-    return str(get_ip_interface(options.interface) if options.interface else get_ip())
 
 
 def ssh_command(options: DaskOptions, host: str, scheduler: str) -> list[str]:
@@ -322,9 +317,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _end_workers(options: DaskOptions, client: Any) -> None:
-    """Send the workers home; those of a scheduler of the site stay."""
-    if options.launcher == "ssh":
-        client.retire_workers(close_workers=True)

@@ -241,7 +241,9 @@ class DaskBatch:
         return None
 
     def _look(self) -> None:
-        self._announce()
+        # Only the first that have not begun are looked at: Dask takes them in their order.
+        for index in [index for index in self._waiting if index not in self._announced][:LOOKED_AT]:
+            self._announce_one(index, self._waiting[index])
         for index, order in list(self._waiting.items()):
             if self._futures[index].done() and state_of(order) != "alive":
                 self._collect(index, order)
@@ -266,11 +268,6 @@ class DaskBatch:
             index = self._unsubmitted.popleft()
             ended = ended_result(self.jobs[index])
             self._finish(index, replace(ended, problem="lost with its worker: no worker is left", is_lost=True))
-
-    def _announce(self) -> None:
-        """Tell which jobs began; only the first are looked at: Dask takes them in their order."""
-        for index in [index for index in self._waiting if index not in self._announced][:LOOKED_AT]:
-            self._announce_one(index, self._waiting[index])
 
     def _announce_one(self, index: int, order: Order) -> None:
         claim = read_claim(order) if self.on_start is not None and index not in self._announced else None

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.guardian import Guardian
@@ -96,44 +97,38 @@ class LocalExecutor(Cancellable):
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
         with self._watched() as watch:
-            batch = _Batch(admission, on_done, on_start, watch, self.must_end, self._grace_s)
-            with Guardian(self._grace_s) as batch.guardian:
+            guardian = Guardian(self._grace_s)
+            batch = _Batch(admission, on_done, on_start, watch, self.must_end, self._grace_s, guardian)
+            with guardian:
                 batch.work()
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
 
+@dataclass
 class _Batch:
     """The jobs of one ``run``."""
 
+    admission: Admission
+    on_done: DoneCallback | None
+    on_start: StartCallback | None
+    watch: Watch
+    must_end: Callable[[], bool]
+    grace_s: float
     guardian: Guardian
+    results: dict[int, JobResult] = field(default_factory=dict)
+    _running: list[RunningJob] = field(default_factory=list)
+    _environment: dict[str, str] = field(default_factory=dict)
 
-    def __init__(
-        self,
-        admission: Admission,
-        on_done: DoneCallback | None,
-        on_start: StartCallback | None,
-        watch: Watch,
-        must_end: Callable[[], bool],
-        grace_s: float,
-    ) -> None:
-        self.results: dict[int, JobResult] = {}
-        self._admission = admission
-        self._on_done = on_done
-        self._on_start = on_start
-        self._watch = watch
-        self._must_end = must_end
-        self._grace_s = grace_s
-        self._running: list[RunningJob] = []
-        self._giving_up = GivingUp(grace_s)
-        self._environment: dict[str, str] = {}
+    def __post_init__(self) -> None:
+        self._giving_up = GivingUp(self.grace_s)
 
     def work(self) -> None:
         """Start, wait and collect until every job has a result, or an end was asked for."""
         self._environment = {**os.environ, **self.guardian.environment}
         try:
-            while not self._must_end() and (self._start_admitted() or self._running):
+            while not self.must_end() and (self._start_admitted() or self._running):
                 if self._running:
-                    self._watch.wait()
+                    self.watch.wait()
                     self._collect()
                     self._giving_up.check(self._running)
         finally:
@@ -141,7 +136,7 @@ class _Batch:
 
     def _start_admitted(self) -> bool:
         started = False
-        while not self._must_end() and (admitted := self._admission.admit()) is not None:
+        while not self.must_end() and (admitted := self.admission.admit()) is not None:
             # Before they are made: however this process ends, they do not stay.
             self.guardian.own(admitted.index, directories_of(admitted.job))
             try:
@@ -157,8 +152,8 @@ class _Batch:
         if isinstance(job, RunningJob):
             self.guardian.watch(job.group)
             self._running.append(job)
-            if self._on_start is not None:
-                self._on_start(JobStart(admitted.job.name, os.uname().nodename, job.group, job.start_s))
+            if self.on_start is not None:
+                self.on_start(JobStart(admitted.job.name, os.uname().nodename, job.group, job.start_s))
         else:
             self._finish(admitted, job)
 
@@ -183,18 +178,18 @@ class _Batch:
 
     def _finish(self, admitted: Admitted, result: JobResult) -> None:
         self._tidy(admitted)
-        self._admission.release(admitted)
+        self.admission.release(admitted)
         self.results[admitted.index] = result
-        if self._on_done is not None:
-            self._on_done(result)
+        if self.on_done is not None:
+            self.on_done(result)
 
     def _end_all(self) -> None:
         """End what still runs: a request, some time to follow it, force."""
         sessions = [job.group for job in self._running]
         if sessions:
             send_signal(session_members(sessions), signal.SIGTERM)
-            signals_so_far = len(self._watch.received)
-            self._wait_for_end(sessions, self._grace_s, lambda: len(self._watch.received) > signals_so_far)
+            signals_so_far = len(self.watch.received)
+            self._wait_for_end(sessions, self.grace_s, lambda: len(self.watch.received) > signals_so_far)
             # More than once: a process that was just made may have been missed.
             self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
             self._end_strays()
@@ -207,12 +202,12 @@ class _Batch:
         began = time.monotonic()
         while (strays := self.guardian.strays()) and (passed := time.monotonic() - began) < 2 * KILL_WAIT_S:
             send_signal(strays, signal.SIGTERM if passed < KILL_WAIT_S else signal.SIGKILL)
-            self._watch.wait(POLL_ENDING_S)
+            self.watch.wait(POLL_ENDING_S)
 
     def _wait_for_end(self, sessions: Sequence[int], limit_s: float, is_enough: Callable[[], bool | None]) -> None:
         deadline = time.monotonic() + limit_s
         while session_members(sessions) and time.monotonic() < deadline and not is_enough():
-            self._watch.wait(POLL_ENDING_S)
+            self.watch.wait(POLL_ENDING_S)
 
 
 def _elsewhere(jobs: Sequence[Job]) -> list[str]:

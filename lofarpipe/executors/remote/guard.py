@@ -31,7 +31,7 @@ from lofarpipe.executors.local.process import NOT_WRITTEN
 from lofarpipe.executors.local.signals import ENDING
 from lofarpipe.executors.remote.lease import Claim, ClaimRefused, beat, check_claim, take
 from lofarpipe.executors.remote.order import Order, read_order, write_record
-from lofarpipe.jobs import Interrupted, Job, JobResult, Resources, result_of
+from lofarpipe.jobs import Interrupted, JobResult, Resources, result_of
 
 NO_ORDER, REFUSED = os.EX_NOINPUT, os.EX_TEMPFAIL
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -125,8 +125,9 @@ class Guard:
         self._ending = ending
         self._problem = ""  # why the order is not ours any more
         self._over = threading.Event()
-        job = order.job
-        self._executor = LocalExecutor(_enough(job), order.grace_s)
+        # A machine of which the job may have all: what there is for it was decided by whoever started us.
+        all_of_it = Resources(max(1, order.job.cores), order.job.memory_gb or 0.0, order.job.gpus)
+        self._executor = LocalExecutor(all_of_it, order.grace_s)
 
     def run(self) -> int:
         """Run the job and write its record; return the exit status."""
@@ -146,11 +147,10 @@ class Guard:
         return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
 
     def _result(self) -> JobResult:
-        job = self._order.job
         done: list[JobResult] = []
         self._ending.executor = self._executor
         try:
-            self._executor.run([job], done.append, lambda _: self._end_if_asked())
+            self._executor.run([self._order.job], done.append, lambda _: self._end_if_asked())
         except Interrupted as err:
             self._ending.received.append(err.signal)
         except PipelineError as err:
@@ -158,7 +158,9 @@ class Guard:
         if not done:  # it was ended by us
             return replace(self._ended(-self._ending.number()), problem=self._why_ended(), is_lost=True)
         if done[0].exit_code in (-signal.SIGTERM, -signal.SIGKILL):
-            self._wait_for_signal()
+            deadline = time.monotonic() + SIGNAL_WAIT_S
+            while not self._ending.is_asked_for() and time.monotonic() < deadline:
+                time.sleep(0.02)
         why = "" if done[0].ok else self._why_ended()
         return replace(done[0], problem=why, is_lost=True) if why else done[0]
 
@@ -177,11 +179,6 @@ class Guard:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return result_of(self._order.job, exit_code, self._own.start_s, duration_s, usage)
 
-    def _wait_for_signal(self) -> None:
-        deadline = time.monotonic() + SIGNAL_WAIT_S
-        while not self._ending.is_asked_for() and time.monotonic() < deadline:
-            time.sleep(0.02)
-
     def _beat(self) -> None:
         """Say regularly that the guard lives; end the job once the order is somebody else's."""
         last = time.monotonic()
@@ -199,11 +196,6 @@ class Guard:
     def _give_up(self, problem: str) -> None:
         self._problem = self._problem or problem
         self._executor.cancel()
-
-
-def _enough(job: Job) -> Resources:
-    """Return a machine of which the job may have all: what there is for it was decided by whoever started us."""
-    return Resources(cores=max(1, job.cores), memory_gb=job.memory_gb or 0.0, gpus=job.gpus)
 
 
 def _say(text: str, status: int) -> int:

@@ -36,8 +36,7 @@ ASK_S = 0.5
 def end_guards(orders: Iterable[Order], wait: Callable[[float], object] = time.sleep) -> None:
     """Withdraw orders, and remove them when no guard of theirs is alive."""
     left = list(orders)
-    for order in left:
-        withdraw(order)
+    withdraw(*left)
     for order in left:
         take_back(order, wait)
 
@@ -262,17 +261,11 @@ def _write_exclusively(path: Path, text: str) -> bool:
     except FileExistsError:
         return False
     except OSError:  # no hard links here
-        return _create(path, text)
+        with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+            return True
+        return False
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    return True
-
-
-def _create(path: Path, text: str) -> bool:
-    try:
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        return False
     return True

@@ -7,6 +7,7 @@ JSON. The record is the only truth: what a queue or a scheduler says about a job
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -134,10 +135,8 @@ def find_orders(directory: Path, job: Job) -> list[Order]:
     found = []
     step, _, place = job.name.rpartition("/")
     for path in sorted((directory / step).glob(f"{place}.*.json")):
-        try:
+        with contextlib.suppress(PipelineError):  # half a file of a full disk; or a description for a script
             found.append(read_order(path))
-        except PipelineError:  # half a file of a full disk; or a description for a script
-            continue
     return found
 
 
@@ -177,9 +176,10 @@ def read_record(order: Order) -> JobResult | None:
         return None
 
 
-def withdraw(order: Order) -> None:
-    """Give an order up: a guard that has not begun will not, and one that runs ends its job at its next beat."""
-    order.path.unlink(missing_ok=True)
+def withdraw(*orders: Order) -> None:
+    """Give orders up: a guard that has not begun will not, and one that runs ends its job at its next beat."""
+    for order in orders:
+        order.path.unlink(missing_ok=True)
 
 
 def discard(order: Order) -> None:
@@ -228,12 +228,8 @@ def job_of(facts: Mapping[str, Any]) -> Job:
         values[key] = None if values[key] is None else Path(values[key])
     if values["staged"] is not None:
         staged = values["staged"]
-        values["staged"] = Staged(
-            argv=tuple(staged["argv"]),
-            directory=Path(staged["directory"]),
-            destination=Path(staged["destination"]),
-            expected=staged.get("expected", ""),
-        )
+        directory, destination = (Path(staged[key]) for key in ("directory", "destination"))
+        values["staged"] = Staged(tuple(staged["argv"]), directory, destination, staged.get("expected", ""))
     return Job(**values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -133,9 +134,6 @@ class Batch:
                     self.watch.wait(max(0.0, self._next_look - time.monotonic()))
         finally:
             self._end_all()
-
-    def _is_interrupted(self) -> bool:
-        return bool(self.watch.received)
 
     # Submission
 
@@ -280,7 +278,8 @@ class Batch:
 
     def _finish_requeued(self, task: Task, result: JobResult) -> None:
         """Take a job out of the queue that Slurm put back into it: whether it runs again is for the pipeline to say."""
-        end(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=self._is_interrupted, note=self.note)
+        is_interrupted = functools.partial(bool, self.watch.received)
+        end(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=is_interrupted, note=self.note)
         self._finish(task, replace(result, problem=f"lost: Slurm put it back into the queue, from {result.node}"))
 
     def _note_state(self, task: Task, state: tuple[str, str] | None) -> None:
@@ -338,7 +337,8 @@ class Batch:
             note=self.note,
         )
         for task in left:
-            self.results[task.place] = _last_result(task)
+            record = read_record(task.order)
+            self.results[task.place] = record if record and not record.is_lost else ended_order(task.order)
             discard(task.order)
         for array in {task.array for task in left}:
             array.forget()
@@ -354,14 +354,6 @@ def _concluded(task: Task, ended: EndedJob | None, said: str) -> JobResult:
     if claim is None:
         return result
     return replace(result, start_s=claim.start_s, duration_s=max(0.0, time.time() - claim.start_s))
-
-
-def _last_result(task: Task) -> JobResult:
-    """Return the result of a job that was in the queue when the end came."""
-    record = read_record(task.order)
-    if record is not None and not record.is_lost:
-        return record
-    return ended_order(task.order)
 
 
 def _names(directory: os.PathLike[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -100,14 +101,9 @@ def patiently(
             if must_end() or time.monotonic() - began > LIMIT_S:
                 raise
             note(f"Slurm does not answer, and is asked again: {err}")
-        _pause(wait, must_end)
-
-
-def _pause(wait: Callable[[float], object], must_end: Callable[[], bool]) -> None:
-    """Let the pause pass; a single wait may end early, as when a child does."""
-    end = time.monotonic() + PAUSE_S
-    while (left_s := end - time.monotonic()) > 0 and not must_end():
-        wait(left_s)
+        end = time.monotonic() + PAUSE_S  # a single wait may end early, as when a child does
+        while (left_s := end - time.monotonic()) > 0 and not must_end():
+            wait(left_s)
 
 
 LOST = {
@@ -141,28 +137,24 @@ def unrecorded(order: Order, ended: EndedJob | None, node: str, said: str) -> Jo
     node: where its guard was; "" if there was none.
     said: what the task said outside the job's log.
     """
-    state = ended.state if ended else ""
-    node = node or (ended.node if ended else "")
+    ended = ended or EndedJob("")
+    state, number = ended.state, ended.signal
+    node = node or ended.node
     where = f" on {node}" if node else ""
-    number = ended.signal if ended else 0
-    lost = state in LOST or not state or number > 0 or bool(ended and ended.reason == "JobLaunchFailure")
     exit_code, problem = _known(order, state, where, said)
-    if not problem and lost:
+    is_lost = not problem and (state in LOST or not state or number > 0 or ended.reason == "JobLaunchFailure")
+    if is_lost:
         because = LOST.get(state, f"lost with its guard (signal {number})" if number else "lost")
         told = "" if state else ": it is not in the queue any more, and Slurm knows nothing else of it"
         exit_code, problem = -signal.SIGKILL, f"{because}{where}{told}"
     elif not problem:
-        lost = False
-        code = ended.exit_code if ended else 0
         last = f'; it said "{said.splitlines()[-1]}"' if said.strip() else ""
-        exit_code = code or 1
+        exit_code = ended.exit_code or 1
         problem = (
-            f"Slurm says {state} with exit code {code}{where}, and there is no record {order.record}{last}; "
+            f"Slurm says {state} with exit code {ended.exit_code}{where}, and there is no record {order.record}{last}; "
             "interpreter, package and job directory must be the same on all nodes"
         )
-    else:
-        lost = False
-    return _result(order, exit_code, problem, node, lost)
+    return replace(ended_result(order.job, node=node), exit_code=exit_code, problem=problem, is_lost=is_lost)
 
 
 def refined(order: Order, result: JobResult, ended: EndedJob | None, said: str) -> JobResult:
@@ -189,11 +181,6 @@ def _known(order: Order, state: str, where: str, said: str) -> tuple[int, str]:
     if state.startswith(CANCELLED):
         return -signal.SIGTERM, f"was cancelled in Slurm{where}, and not by this run"
     return 0, ""
-
-
-def _result(order: Order, exit_code: int, problem: str, node: str, is_lost: bool) -> JobResult:
-    ended = ended_result(order.job, node=node)
-    return replace(ended, exit_code=exit_code, problem=problem, is_lost=is_lost)
 
 
 TIMEOUT_S = 120.0
@@ -300,25 +287,17 @@ class SlurmClient:
         """
         found: dict[str, EndedJob] = {}
         for number in sorted(set(ids)):
-            found |= self._remembered(number)
+            try:
+                found |= parse_jobs(self._run(["scontrol", "show", "job", "-o", number]))
+            except SlurmBusy:
+                raise
+            except SlurmRefused:  # forgotten
+                pass
             if not any(task.startswith(f"{number}_") for task in found):
-                found |= self._accounted(number)
+                columns = ["-o", "JobID,State,ExitCode,NodeList,Reason"]
+                with contextlib.suppress(SlurmRefused):  # no accounting at this site, or it does not answer
+                    found |= parse_accounting(self._run(["sacct", "-n", "-P", "-X", "-j", number, *columns]))
         return found
-
-    def _remembered(self, number: str) -> dict[str, EndedJob]:
-        try:
-            return parse_jobs(self._run(["scontrol", "show", "job", "-o", number]))
-        except SlurmBusy:
-            raise
-        except SlurmRefused:  # forgotten
-            return {}
-
-    def _accounted(self, number: str) -> dict[str, EndedJob]:
-        try:
-            answer = self._run(["sacct", "-n", "-P", "-X", "-j", number, "-o", "JobID,State,ExitCode,NodeList,Reason"])
-        except SlurmRefused:  # no accounting at this site, or it does not answer
-            return {}
-        return parse_accounting(answer)
 
     def cancel(self, tasks: Iterable[str], force: bool = False) -> None:
         """Ask Slurm to end jobs or single tasks; those that have ended are passed over.
@@ -346,14 +325,13 @@ class SlurmClient:
         """
         qos = asked_qos(options, self._environment)
         user = pwd.getpwuid(os.getuid()).pw_name
-        own = self._accounting("assoc", f"user={user}", "format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs")
+        shown = ("sacctmgr", "-n", "-P", "show")
+        format_ = "format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs"
+        own = self._answer(*shown, "assoc", f"user={user}", format_)
         limit, qos = association_limit(own, account, qos)
         names = [qos, partition_qos(self._answer("scontrol", "show", "partition", partition))]
-        every = self._accounting("qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs")
+        every = self._answer(*shown, "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs")
         return least_limit(limit, qos_limit(every, names))
-
-    def _accounting(self, *words: str) -> str:
-        return self._answer("sacctmgr", "-n", "-P", "show", *words)
 
     def _answer(self, *command: str) -> str:
         """Return what a command says; "" where it fails: not every site has accounting."""

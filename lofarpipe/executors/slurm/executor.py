@@ -106,6 +106,7 @@ class SlurmExecutor(Cancellable):
         places = [place for place in range(len(jobs)) if place not in taken]
         if not places:
             return []
+        self._largest_array = self._largest_array or self._options.max_array_size or self._client.max_array_size()
         hosts = self._hosts(jobs)
         requests = [
             request_of(jobs[place], self._node_of(_partition(jobs[place], self._options)), hosts, self._options)
@@ -119,13 +120,8 @@ class SlurmExecutor(Cancellable):
                     for member in members
                 ],
             )
-            for request, members in grouped(requests, self._array_size())
+            for request, members in grouped(requests, self._largest_array)
         ]
-
-    def _array_size(self) -> int:
-        if not self._largest_array:
-            self._largest_array = self._options.max_array_size or self._client.max_array_size()
-        return self._largest_array
 
     def _hosts(self, jobs: Sequence[Job]) -> list[str]:
         """Return the nodes at which a job may ask to run; what Slurm does not know is told of."""
