@@ -10,7 +10,8 @@ from lofarpipe.cli import main
 from lofarpipe.config import Overrides
 from lofarpipe.errors import CheckFailed, PipelineError
 from lofarpipe.jobs import Interrupted, Resources
-from lofarpipe.pipeline.preflight import BOUNDLESS, place_of, read, survey
+from lofarpipe.pipeline.preflight import BOUNDLESS, Translation, place_of, read, survey
+from lofarpipe.support.parset import Entry, Parset
 
 CONFIG = "[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n"
 ONE = "one.control.type = executable_args\none.control.executable = /bin/true\n"
@@ -156,3 +157,40 @@ def test_a_run_says_what_the_queue_left_of_the_machine(
     assert "job 12 of Slurm has 0.105 of " in capsys.readouterr().out  # 100 * 1048576 bytes
     assert main(["run.parset", "--memory-gb", "0.5", "--cores", "1"]) == 0
     assert "Slurm" not in capsys.readouterr().out
+
+
+def translated(keys: dict[str, tuple[str, int]], sections: dict[str, dict[str, tuple[str, int]]]) -> Translation:
+    """Return what a front end makes of img.toml: keys of one step and of the site, each with its line there."""
+    parset = Parset.parse(f"pipeline.steps = [one]\n{ONE}", "front end")
+    for key, (value, line) in keys.items():
+        parset.set(key, value, "img.toml", line)
+    site = {
+        name: {key: Entry(key, value, "img.toml", line) for key, (value, line) in section.items()}
+        for name, section in sections.items()
+    }
+    return Translation(Path("img.toml"), parset, site)
+
+
+def test_front_end_places_findings_in_the_file_of_the_user(here: Path) -> None:
+    keys = {"one.control.cores": ("two", 3), "one.control.coers": ("2", 4), "one.control.executable": ("nowhere", 5)}
+    sections = {
+        "remote": {"method": ("slurm", 7), "lost_retries": ("often", 8), "coers": ("2", 9)},
+        "slurm": {"walltime": ("12h", 11), "partiton": ("a", 12), "account": ("50%", 13)},
+    }
+    found = survey(read(translated(keys, sections), Overrides(), []))
+    places = {str(finding).partition(": ")[0] for finding in (*found.wrong, *found.findings)}
+    assert places == {f"img.toml:{line}" for line in (3, 4, 5, 8, 9, 11, 12)}
+    assert found.settings.sections["slurm"]["account"] == "50%"
+
+
+def test_site_of_a_front_end_comes_above_the_configuration(here: Path) -> None:
+    configure(here, "[remote]\nmax_per_node = 3\ncores = 1\n")
+    reading = read(
+        translated({}, {"remote": {"max_per_node": ("2", 1)}, "report": {"html": ("False", 2)}}), Overrides(), []
+    )
+    settings, pipeline = reading.sound()
+    assert (settings.max_per_node, settings.cores, settings.job_name) == (2, 1, "img")
+    assert settings.sections["report"]["html"] == "False"
+    assert pipeline.files == (here / "img.toml",)
+    wrong = read(translated({}, {"report": {"html": ("perhaps", 2)}}), Overrides(), []).wrong
+    assert [finding.where for finding in wrong] == ["img.toml:2"]
