@@ -40,7 +40,7 @@ def test_lines_of_tables_and_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a = 1\nb = ", "2: not TOML"),
+        (b"a = 1\nb = \n", "2: not TOML"),
         (b"a = '\xff'", "cannot be read: it is not UTF-8 text"),
         (None, "No such"),
     ],
