@@ -196,8 +196,8 @@ class DaskBatch:
             self._end_all()
 
     def _submit_all(self) -> None:
-        workers = self.owner.workers(self.watch.wait, self.owner.must_end)
         owner = self.owner
+        workers = owner.workers(self.watch.wait, owner.must_end)
         earlier = earlier_results(owner.orders, self.jobs, self.watch.wait, owner.must_end, owner.note)
         for index, _, result in earlier:
             if index not in self.results:
