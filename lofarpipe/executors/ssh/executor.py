@@ -150,7 +150,7 @@ class SshExecutor(Cancellable):
 
     def host_of(self, job: Job) -> Host | None:
         """Return the host that a job is bound to; None if any will do."""
-        if not job.at_host or job.host == "":
+        if not job.at_host or job.host in ("localhost", ""):  # what maps say where they say nothing
             return None
         if is_here(job.host):
             return next((host for host in self.hosts if host.is_here), None)
