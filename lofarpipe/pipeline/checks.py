@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.config import Settings
-from lofarpipe.errors import Finding, PipelineError, Suggestions, named, with_article
+from lofarpipe.errors import Finding, PipelineError, Suggestions, misspelt, named, with_article
 from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline import sip_options as sip_values
@@ -60,7 +60,7 @@ class Outputs:
 def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str]) -> list[Finding]:
     """Return findings for keys that belong to no step, or to no part of a step's block."""
     blocks, findings, suggested = set(blocks), [], Suggestions()
-    complete = {key.partition(".")[0] for key in parset if key.partition(".")[2] in ("control.type", "control.kind")}
+    complete = {key.partition(".")[0] for key in parset if _says_what(key)}
     for key in parset:
         entry = parset.entry(key)
         where = entry.where
@@ -258,23 +258,24 @@ class StepChecker:
     def _check_call(self, step: Step, executable: Path, nodescript: str, program: str) -> None:
         keywords = {key: text for key, text in step.arguments.items() if key != "flags"}
         flags = list_items(step.arguments.get("flags", ""))
-        if program and program not in KNOWN_PROGRAMS:
+        known = KNOWN_PROGRAMS.get(program)
+        if program and known is None:
             self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
-        elif program and (program == step.asked_program(self._settings.lenient) or not KNOWN_PROGRAMS[program].is_run):
+        elif known is not None and (program == step.asked_program(self._settings.lenient) or not known.is_run):
             tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey") or "inputkey"}
             literal = {
                 key: text
                 for key, text in keywords.items()
                 if text not in tokens and not references(text) and not self._is_suspect(step, f"argument.{key}")
             }
-            for message in KNOWN_PROGRAMS[program].check(executable, literal, flags, self._machine):
+            for message in known.check(executable, literal, flags, self._machine):
                 self.findings.append(Finding(_place_of(step, message), message))
-            for name, message in KNOWN_PROGRAMS[program].missing_files(literal, flags, self._settings.job_workdir):
+            for name, message in known.missing_files(literal, flags, self._settings.job_workdir):
                 if name not in tokens and not references(name) and not any(name in text for text in self._earlier):
                     self.findings.append(Finding(f"step '{step.name}'", message))
             words = set() if self._is_suspect(step, "argument.flags") else self._added_words(step, keywords)
             for word in sorted(words):
-                if not KNOWN_PROGRAMS[program].accepts(executable, word):
+                if not known.accepts(executable, word):
                     what = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
                     remedy = (
                         "; where an argument was set by hand, take its key and map out of inputkeys and mapfiles_in"
@@ -382,3 +383,40 @@ def _place_of(step: Step, message: str) -> str:
     return (
         f"{entry.file}:{entry.line}: step '{step.name}'" if entry is not None and entry.line else f"step '{step.name}'"
     )
+
+
+def check_unlisted(
+    parset: Parset, blocks: Collection[str], known: Collection[str], reserved: Container[str]
+) -> tuple[list[Finding], list[Finding]]:
+    """Return findings, and a warning, on steps that are described and in no list, and so do not run.
+
+    A name that is misspelt for sure is a finding. Others may be switched off on purpose, as parsets in the field have
+    them; they are named in one line.
+
+    Parameters
+    ----------
+    blocks: the steps that are in a list.
+    known: those of them that are described as well; of others it was said already that there is no such step.
+    """
+    described = {key.partition(".")[0]: parset.entry(key) for key in parset if _says_what(key)}
+    unlisted = [(name, entry) for name, entry in described.items() if name not in blocks and name not in reserved]
+    meant = misspelt([name for name, _ in unlisted], sorted(blocks))
+    findings = [
+        Finding(entry.where, f"{name}: no list of steps names it; did you mean '{meant[name]}'?")
+        for name, entry in unlisted
+        if meant.get(name) in known
+    ]
+    suggested = Suggestions()
+    steps = parset.entry("pipeline.steps")
+    off = []
+    for name, entry in unlisted:
+        if name not in meant:
+            place = f"line {entry.line}" if entry.line and entry.file == steps.file else entry.where
+            off.append(f"{name} ({place}{suggested.nearest(name, blocks)})")
+    what = f"these steps are described, and do not run, because no list of steps names them: {named(off)}"
+    return findings, [Finding(steps.where, what)] if off else []
+
+
+def _says_what(key: str) -> bool:
+    """Whether a key says what its step is."""
+    return not key.startswith("!") and key.partition(".")[2] in ("control.type", "control.kind")

@@ -10,15 +10,13 @@ from pathlib import Path
 from lofarpipe.config import Settings, beside, find_file, parset_directories
 from lofarpipe.errors import Finding, PipelineError, Suggestions
 from lofarpipe.jobs import Resources
-from lofarpipe.pipeline.checks import check_blocks, check_placeholders, check_steps
+from lofarpipe.pipeline.checks import check_blocks, check_placeholders, check_steps, check_unlisted
 from lofarpipe.pipeline.compose import compose, put_in
 from lofarpipe.pipeline.control import list_items
 from lofarpipe.pipeline.options import Option, check_options, read_options
-from lofarpipe.pipeline.plugin_checks import pipeline_checks
-from lofarpipe.pipeline.plugins import STEP_PREFIX
+from lofarpipe.pipeline.plugins import STEP_PREFIX, pipeline_checks
 from lofarpipe.pipeline.references import EDGE, Results, edged, references, resolve, resolve_known
 from lofarpipe.pipeline.steps import BROKEN, Step, build_step, flattened, numbered, step_list, sublist_keys
-from lofarpipe.pipeline.text_checks import check_unlisted
 from lofarpipe.state.fingerprints import is_same, stamp
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file

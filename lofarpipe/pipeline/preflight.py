@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from lofarpipe.config import Overrides, Settings, checksum_limit_bytes, read_settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
-from lofarpipe.executors.factory import make_executor, unused_sections
+from lofarpipe.executors.factory import make_executor, method_of, unused_sections
+from lofarpipe.executors.local.resources import usable_cores
 from lofarpipe.jobs import Executor, Resources
 from lofarpipe.pipeline.load import Pipeline, check_pipeline, find_parset, load_pipeline
-from lofarpipe.pipeline.site_checks import core_warnings, partition_findings
+from lofarpipe.pipeline.references import references
+from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.report.html.writer import wants_page
 from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
 from lofarpipe.support.parset import Entry, Parset
@@ -210,3 +212,55 @@ def all_warnings(reading: Reading) -> list[Finding]:
     """Return what the user should know of, and what stops no run."""
     stale = [Finding("casacore", text)] if (text := leap_second_warning()) else []
     return [*reading.pipeline.warnings, *unused_sections(reading.settings), *stale]
+
+
+def core_warnings(steps: Sequence[Step], settings: Settings, machine: Resources) -> list[Finding]:
+    """Return where the run, or a step, asks for more cores than there are; that is slower, and no mistake for sure.
+
+    ``machine`` is the largest job that can be run. Where jobs run elsewhere the nodes count, and not this machine.
+    """
+    if method_of(settings) != "local":
+        return [*_large_steps(steps, machine.cores, "the largest node has", PARTITION)]
+    there = usable_cores()
+    asked = f"cores = {settings.cores} of [remote], or --cores"
+    what = f"{asked}: this machine has {there}; programs get more threads than there are cores, which slows them down"
+    run = [Finding("this run", what)] if settings.cores > there else []
+    return [*run, *_large_steps(steps, min(there, machine.cores), "the run has")]
+
+
+def _large_steps(steps: Sequence[Step], there: int, who: str, spared: str = "") -> Iterator[Finding]:
+    """Yield a finding for each step whose jobs ask for more; those with the control key ``spared`` are left out."""
+    for step in flattened(steps):
+        text = step.given.get("cores", "").strip()
+        if text.isdecimal() and int(text) > there and not step.given.get(spared):
+            what = f"is {text}, and {who} {there}; its jobs run one at a time, with more threads than there are cores"
+            yield Finding(step.where("control.cores"), what)
+
+
+PARTITION = "partition"
+
+
+def partition_findings(steps: Sequence[Step], executor: Executor | None) -> Iterator[Finding]:
+    """Yield the partitions that are not there, and what jobs ask for that theirs does not have."""
+    for step in flattened(steps):
+        name = step.given.get(PARTITION, "")
+        if executor is None or not name or references(name):
+            continue
+        try:
+            largest = executor.capacity(name)
+        except PipelineError as err:
+            yield Finding(step.where(f"control.{PARTITION}"), str(err))
+            continue
+        for key, there in (("memory_gb", largest.memory_gb), ("gpus", largest.gpus)):
+            asked = _plain_number(step.given.get(key, ""))
+            if asked > there + 1e-7:
+                what = f"is '{asked:g}'; the nodes of partition '{name}' have {there:.3g} at most; ask for less"
+                yield Finding(step.where(f"control.{key}"), what)
+
+
+def _plain_number(text: str) -> float:
+    """Return a number; 0 for what is none, which is told of as such."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lofarpipe.pipeline.control import list_items
 from lofarpipe.pipeline.references import references
 
 NO_PREFIX = "none"  # what the option parset_prefix says for no prefix
@@ -71,5 +72,5 @@ def _bad_identifiers(values: Mapping[str, object]) -> list[str]:
 def items(value: object) -> Sequence[str]:
     """Return the items of a value that is one text, the text of a list, or a list."""
     if isinstance(value, str):
-        return [item.strip() for item in value.strip("[] ").split(",") if item.strip()]
+        return list_items(value)
     return [str(item) for item in value] if isinstance(value, list) else []

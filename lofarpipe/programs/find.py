@@ -154,9 +154,9 @@ def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str
     environment["OPENBLAS_NUM_THREADS"] = "1"
     environment["PATH"] = _prepended("PATH", _own_programs(), os.defpath) if is_ours else _searched()
     environment["PYTHONHASHSEED"] = os.environ.get("PYTHONHASHSEED") or "0"  # a set has the same order in every run
-    if _must_be_named():
+    if PACKAGE.parent.name not in {"site-packages", "dist-packages"}:  # else Python finds it by itself
         put = _prepended if runs_package else _appended
-        environment["PYTHONPATH"] = put("PYTHONPATH", _package_parent())
+        environment["PYTHONPATH"] = put("PYTHONPATH", PACKAGE.parent)
     environment["HOME"] = home_directory()
     return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
 
@@ -191,15 +191,6 @@ def _appended(variable: str, directory: Path, default: str = "") -> str:
 def _own_programs() -> Path:
     """Return the directory of this interpreter's programs; links are not followed, for a venv is one."""
     return Path(sys.executable).parent
-
-
-def _package_parent() -> Path:
-    return PACKAGE.parent
-
-
-def _must_be_named() -> bool:
-    """Whether jobs find this package only through PYTHONPATH, for it is not among the installed ones."""
-    return _package_parent().name not in {"site-packages", "dist-packages"}
 
 
 def _prepended(variable: str, directory: Path, default: str = "") -> str:

@@ -9,8 +9,8 @@ import pytest
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.jobs import Resources
-from lofarpipe.pipeline import site_checks as core_counts
-from lofarpipe.pipeline.site_checks import core_warnings
+from lofarpipe.pipeline import preflight as core_counts
+from lofarpipe.pipeline.preflight import core_warnings
 from lofarpipe.pipeline.steps import Step
 
 

@@ -15,8 +15,7 @@ from lofarpipe.cli.fields.table import FieldRow, read_fields
 from lofarpipe.config import Settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
 from lofarpipe.pipeline.load import Pipeline
-from lofarpipe.pipeline.preflight import Reading, all_warnings, pipeline_findings, place_of, together
-from lofarpipe.pipeline.site_checks import core_warnings
+from lofarpipe.pipeline.preflight import Reading, all_warnings, core_warnings, pipeline_findings, place_of, together
 from lofarpipe.support.disk import make_directory
 
 Read = Callable[[argparse.Namespace], Reading]
