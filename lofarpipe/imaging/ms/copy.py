@@ -119,11 +119,11 @@ def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
     return why_copied(survey)
 
 
-def copy_slot(metadata: SetMetadata, target: str) -> None:
-    """Write the first time slot of the field of a set, with one row in FIELD."""
+def copy_first_slots(metadata: SetMetadata, target: str) -> None:
+    """Write the first time slots of the field of a set, with one row in FIELD; two, as Dysco aborts at a single one."""
     with opened_field(metadata.path, metadata.field_id) as table:
-        times_s = table.getcol("TIME", 0, min(metadata.layout.rows, metadata.layout.most_rows))
-        with closing(table.selectrows(np.flatnonzero(times_s == times_s[0]))) as slot:
+        times_s = table.getcol("TIME", 0, min(metadata.layout.rows, 2 * metadata.layout.most_rows))
+        with closing(table.selectrows(np.flatnonzero(times_s <= np.unique(times_s)[:2][-1]))) as slot:
             slot.copy(target, deep=True).close()
     with closing(casacore.tables.table(target, readonly=False, ack=False)) as table:
         _keep_field(table, metadata.field_id)

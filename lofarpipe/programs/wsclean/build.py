@@ -297,7 +297,7 @@ def beam_flags(positionals: Sequence[str], keywords: Mapping[str, str], build: W
 
 # Options that the beam depends on; they are handed on.
 BEAM_OPTIONS = ("data-column", "mwa-path", "beam-model", "beam-mode", "beam-normalisation-mode")
-MOST_ROWS = 10_000
+MOST_ROWS = 100_000
 PROBE: tuple[str, ...] = (
     "-size",
     "32",
@@ -341,7 +341,7 @@ def _probe(build: WSCleanBuild, path: str, more: Sequence[str]) -> str:
     how = [*idg, "-grid-with-beam"] if build.has_idg else ["-apply-primary-beam"]
     with tempfile.TemporaryDirectory(prefix="beam_probe") as folder:
         piece = f"{folder}/piece.MS"
-        _copy_first_slot(path, piece)
+        _copy_first_slots(path, piece)
         code, said = run_briefly(build.path, [*how, *more, *PROBE, "-name", f"{folder}/probe", piece])
     if code == 0:
         return ""
@@ -349,12 +349,13 @@ def _probe(build: WSCleanBuild, path: str, more: Sequence[str]) -> str:
     return f"{build.name} cannot make the station beams of {Path(path).name}: {reason}"
 
 
-def _copy_first_slot(path: str, target: str) -> None:
-    """Copy the first time slot of a set."""
+def _copy_first_slots(path: str, target: str) -> None:
+    """Copy the first two time slots of a set: Dysco ends the process that writes a single one."""
     import casacore.tables
 
     with casacore.tables.table(path, ack=False) as table:
         times = table.getcol("TIME", 0, min(table.nrows(), MOST_ROWS))
-        rows = [row for row, time_s in enumerate(times) if time_s == times[0]]
+        first_times = sorted(set(times))[:2]
+        rows = [row for row, time_s in enumerate(times) if time_s in first_times]
         with table.selectrows(rows) as first, first.copy(target, deep=True):
             pass

@@ -6,7 +6,7 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.ms.copy import complete_rows, copy_set, copy_slot, repeats_differ, why_copied
+from lofarpipe.imaging.ms.copy import complete_rows, copy_first_slots, copy_set, repeats_differ, why_copied
 from lofarpipe.imaging.ms.survey import survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from lofarpipe.imaging.plan.plan import plan_copies
@@ -180,10 +180,10 @@ def test_each_copy_has_a_name_of_its_own(tmp_path):
     assert good.path not in copies
 
 
-def test_first_slot_of_one_field(path):
+def test_first_slots_of_one_field(path):
     add_field(path, "target")
     change_column(path, "FIELD_ID", lambda values: np.where(np.arange(ROWS) < 8 * SLOT, 0, 1).astype(values.dtype))
-    copy_slot(survey_set(path, field="target").metadata, f"{path}.slot")
+    copy_first_slots(survey_set(path, field="target").metadata, f"{path}.slot")
     metadata = survey_set(f"{path}.slot").metadata
-    assert (metadata.nfields, metadata.nrows, metadata.times.slots) == (1, SLOT, 1)
+    assert (metadata.nfields, metadata.nrows, metadata.times.slots) == (1, 2 * SLOT, 2)
     assert metadata.start_s == pytest.approx(SHAPE.start_s + 80)

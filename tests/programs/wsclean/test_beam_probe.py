@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lofarpipe.imaging.ms.survey import survey_set
 from lofarpipe.programs.wsclean import build as beam_probe
 from lofarpipe.programs.wsclean.build import WSCleanBuild, beam_obstacle, describe_build
 from lofarpipe.programs.wsclean.program import adapt
@@ -75,3 +76,9 @@ def test_a_set_is_asked_about_once_until_it_is_written(build, tmp_path, monkeypa
     shutil.rmtree(path)
     assert beam_obstacle(build, [make_telescope(tmp_path, "ATCA")], options) == ""
     assert len(asked) == 2
+
+
+def test_two_time_slots_are_copied_for_dysco_would_abort_at_one(tmp_path):
+    path = make_set(tmp_path / "a.MS", SetShape(nantennas=4, ntimes=5, nchan=2), with_data=True)
+    beam_probe._copy_first_slots(path, f"{tmp_path}/piece.MS")
+    assert survey_set(f"{tmp_path}/piece.MS").times.slots == 2
