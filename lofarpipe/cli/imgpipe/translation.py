@@ -217,7 +217,8 @@ def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
     limit, env_file = settings["max_time"], str(settings["env_file"])
     if method == LOCAL and (limit or env_file):
         method = SSH  # it reaches this machine without ssh, and has both
-    remote = {"method": method, "max_per_node": settings["max_concurrent"]}
+    # What has begun is never begun again: it may have written into the set.
+    remote = {"method": method, "max_per_node": settings["max_concurrent"], "lost_retries": "0"}
     sections: dict[str, dict[str, Any]] = {"remote": remote}
     if method == SSH:
         is_of_home = not env_file or env_file.startswith("~/")

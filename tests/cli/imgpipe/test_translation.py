@@ -82,25 +82,31 @@ def test_parset_has_the_places_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "sections"),
     [
-        ("", {"remote": {"method": "local", "max_per_node": "4"}}),
+        ("", {"remote": {"method": "local", "max_per_node": "4", "lost_retries": "0"}}),
         (
             "nodes = 'node[1-2]'\nmax_concurrent = 3\nmax_time = 90061",
             {
-                "remote": {"method": "ssh", "max_per_node": "3"},
+                "remote": {"method": "ssh", "max_per_node": "3", "lost_retries": "0"},
                 "ssh": {"hosts": "node[1-2]", "environment": "host", "walltime": "1-01:01:01"},
             },
         ),
         (
             "env_file = '~/.bashrc'",
             {
-                "remote": {"method": "ssh", "max_per_node": "4"},
+                "remote": {"method": "ssh", "max_per_node": "4", "lost_retries": "0"},
                 "ssh": {"hosts": "localhost", "environment": "host", "env_file": "~/.bashrc"},
             },
         ),
         (
             "nodes = 'slurm'\nslurm_options = '--qos=high -A x'\n[worker.resources.heavy]\nmem = '8GB'",
             {
-                "remote": {"method": "slurm", "max_per_node": "4", "cores": "12", "memory_gb": "8.0"},
+                "remote": {
+                    "method": "slurm",
+                    "max_per_node": "4",
+                    "lost_retries": "0",
+                    "cores": "12",
+                    "memory_gb": "8.0",
+                },
                 "slurm": {"extra": "[--qos=high, -A, x]"},
             },
         ),
