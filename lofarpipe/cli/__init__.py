@@ -303,7 +303,7 @@ def dry_run(options: argparse.Namespace) -> int:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from lofarpipe.engine.dry_run import dry_run as lines_of_a_dry_run
+    from lofarpipe.engine.dry_run import dry_run_lines
     from lofarpipe.errors import listed
     from lofarpipe.executors.local.signals import terminating
     from lofarpipe.state.journal import read_state
@@ -315,7 +315,7 @@ def dry_run(options: argparse.Namespace) -> int:
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
         state = read_state(journal_file(settings))
-        lines = lines_of_a_dry_run(pipeline, settings, executor, state, Path(directory), signals)
+        lines = dry_run_lines(pipeline, settings, executor, state, Path(directory), signals)
     print(*(f"# warning: {warning}" for warning in listed(warnings)), *lines, sep="\n")
     return 0
 

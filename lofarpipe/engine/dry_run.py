@@ -29,7 +29,7 @@ from lofarpipe.state.journal import Stream
 from lofarpipe.state.run_state import RunState
 
 
-def dry_run(
+def dry_run_lines(
     pipeline: Pipeline,
     settings: Settings,
     executor: Executor,
