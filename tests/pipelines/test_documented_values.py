@@ -83,7 +83,6 @@ ARCHIVE = {
     "sip_strategy_name": "imaging",
     "sip_strategy_description": "imaging",
 }
-WITH_SOURCES = {"make_source_list": "True", "observation": "subbands", **SMALL}
 ROWS = pairwise(VALUES)
 FIELDS = {"fieldsize_highres": "0.4", **SMALL}
 
