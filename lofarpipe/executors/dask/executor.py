@@ -86,10 +86,10 @@ class DaskExecutor(Cancellable):
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         if not jobs:
             return []
-        node = self.capacity()
-        for job in jobs:  # Dask would wait for a worker for ever
-            refuse_impossible(job, node, "a worker has", "change [dask] in pipeline.cfg")
-        with self._watched() as watch:
+        with self._watched() as watch:  # before the workers are there, so that an end can be asked for
+            node = self.capacity()
+            for job in jobs:  # Dask would wait for a worker for ever
+                refuse_impossible(job, node, "a worker has", "change [dask] in pipeline.cfg")
             batch = DaskBatch(self, node, jobs, on_done, on_start, watch)
             batch.work()
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
