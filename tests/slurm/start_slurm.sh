@@ -1,0 +1,1 @@
+../helpers/start_slurm.sh
