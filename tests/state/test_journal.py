@@ -343,7 +343,7 @@ def test_kill_keeps_what_was_recorded(path: Path) -> None:
         (StepStarted("s"), False),
         (JobDone("s", "s/0"), False),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,  # their texts have the time
 )
 def test_disk_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch, event: Event, waits: bool) -> None:
     synced: list[int] = []
