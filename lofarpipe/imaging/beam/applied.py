@@ -120,10 +120,14 @@ def applied_beam_in(path: str, table: Any, column: str) -> AppliedBeam:
 
 
 def _direction_rad(measure: Any) -> tuple[float, float] | None:
-    """Return right ascension and declination of a direction measure; None where it is missing or in another frame."""
+    """Return right ascension and declination, J2000, of a direction measure, in whatever unit and frame it is written.
+
+    None where it is no direction, or in a frame that needs a time and a place.
+    """
+    from casacore.measures import measures
+
     try:
-        if str(measure["refer"]).upper() != "J2000":
-            return None
-        return float(measure["m0"]["value"]), float(measure["m1"]["value"])
-    except (KeyError, TypeError, ValueError):
+        j2000 = measures().measure(measure, "J2000")
+        return float(j2000["m0"]["value"]), float(j2000["m1"]["value"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
         return None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lofarpipe.errors import counted
 from lofarpipe.imaging.ms.measurement_set import (
     SetMetadata,
-    is_good_weight,
+    lacks_cross_weight,
     read_all_weights,
     read_uvw,
     stokes_i_weight,
@@ -54,7 +54,7 @@ def why_copied(survey: SetSurvey) -> list[str]:
         reasons.append(f"{counted(missing, 'row')} are missing in some of the slots: flagged ones take their place")
     if not (reasons or layout.same_order):
         reasons.append("the baselines are in another order in some slots: they are sorted")
-    if abs(times.first_interval_s - times.step_s) > INTERVAL_TOLERANCE_S:
+    if not abs(times.first_interval_s - times.step_s) <= INTERVAL_TOLERANCE_S:  # which may be no number
         reasons.append(
             f"INTERVAL of the first row is {times.first_interval_s:g} s, and slots are {times.step_s:g} s apart: it is "
             "that in all rows"
@@ -70,11 +70,16 @@ def _why_values_change(survey: SetSurvey) -> list[str]:
     if usability.negative or usability.not_a_number:
         share = (usability.negative + usability.not_a_number) / usability.looked_at
         reasons.append(f"{share:.2%} of its weights are negative, or they or UVW are not finite: these become flags")
+    if usability.odd_autocorrelations:
+        reasons.append(
+            f"weights of {counted(usability.odd_autocorrelations, 'autocorrelation')} are negative or not finite, and "
+            "Dysco has one scale for all of a slot: these become flags"
+        )
     if usability.half_weighted:
         share, hands = usability.half_weighted / usability.looked_at, survey.metadata.correlations[1:-1]
         reasons.append(
-            f"{share:.2%} of its visibilities have no weight in {' or '.join(hands)}, and Dysco keeps one for all "
-            "correlations: they get the weight of the others, and become 0"
+            f"{share:.2%} of its visibilities have no weight, or hardly any, in {' or '.join(hands)}, and Dysco "
+            "keeps one for all correlations: they get the weight of the others, and become 0"
         )
     if "FLAG_CATEGORY" in survey.missing_columns:
         reasons.append("it has no FLAG_CATEGORY: an empty column is added")
@@ -175,7 +180,8 @@ def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
     if not survey.rising:
         _sort_window(table, order)
     usability = survey.usability
-    if not survey.rising or usability.negative or usability.not_a_number or usability.half_weighted:
+    odd = usability.negative or usability.not_a_number or usability.odd_autocorrelations or usability.half_weighted
+    if not survey.rising or odd:
         for first, rows in _blocks(table, len(order)):
             _mend_channels(table, first, rows, order)
 
@@ -231,8 +237,8 @@ def _mend_channels(table: Any, first: int, rows: int, order: Numbers) -> None:
     columns["UVW"], nowhere = read_uvw(table, first, rows)
     bad = ~(parallel >= 0) | nowhere[:, None]
     columns["FLAG"] = columns["FLAG"] | bad[:, :, None]
-    unweighted = ~is_good_weight(weights) & (~bad & (parallel > 0))[:, :, None]
-    unweighted[..., [0, -1]] = False
+    unweighted = np.zeros(weights.shape, bool)
+    unweighted[..., 1:-1] = lacks_cross_weight(weights) & ~bad[:, :, None]
     weights = np.where(bad[:, :, None], 0, np.where(unweighted, parallel[:, :, None], weights)).astype(weights.dtype)
     columns[name] = weights if name in columns else weights[:, 0]
     for column, values in columns.items():

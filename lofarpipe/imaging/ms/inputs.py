@@ -22,6 +22,7 @@ from lofarpipe.imaging.ms.tables import SUBTABLES, MeasurementSetError, opened
 
 PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
 AVERAGED_CORRELATIONS = 4
+ORDERS = (("XX", "XY", "YX", "YY"), ("RR", "RL", "LR", "LL"))
 LONGEST_NAMES = 150  # characters of names of other sets that have the same fault
 ELEVATION_TIMES = 9
 MOST_FILLED_ROWS = 20_000_000
@@ -184,6 +185,12 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
             path,
             f"has {counted(len(metadata.correlations), 'correlation')} ({', '.join(metadata.correlations)}), and DP3 "
             "reads sets with four; export all four from the correlator's or the archive's copy, or leave it out",
+        )
+    elif metadata.correlations not in ORDERS:
+        yield SetFinding(
+            path,
+            f"its correlations are {', '.join(metadata.correlations)}, and DP3 takes those of a set for XX, XY, "
+            "YX, YY, or RR, RL, LR, LL, in that order; correct POLARIZATION.CORR_TYPE, or the order in the columns",
         )
     if survey.phased_up and len(survey.phased_up) == len(metadata.antenna_names):
         yield SetFinding(

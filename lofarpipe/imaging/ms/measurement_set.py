@@ -49,6 +49,8 @@ EQUATORIAL_FRAMES = ("J2000", "ICRS")
 # 10^-38 to 10^37: it images nothing from 1e-25 on, and wrong fluxes at 1e35; with IDG tried from 1e-15 to 1e20.
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-15, 1e20
 
+LEAST_SHARE = np.float32(1e-3)  # of the weight of the parallel hands: a cross hand with less has none
+
 
 @dataclass(frozen=True, eq=False)
 class SetMetadata:
@@ -189,6 +191,8 @@ def _phase_centre(path: str, fields: Any, field_id: int) -> tuple[float, float]:
         raise MeasurementSetError(
             f"{path}: the phase centre is given in frame {frame}; expected one of {', '.join(EQUATORIAL_FRAMES)}"
         )
+    if not np.isfinite(direction).all():
+        raise MeasurementSetError(f"{path}: PHASE_DIR of field {field_id} is no number; correct the FIELD table")
     return float(direction[0]), float(direction[1])
 
 
@@ -204,6 +208,8 @@ def _read_field(path: str, table: Any, wanted: str) -> dict[str, Any]:
 def _read_times(path: str, table: Any, nantennas: int) -> dict[str, Any]:
     """Return times and layout of the rows of a main table."""
     times, layout = read_rows(table, nantennas)
+    if not np.isfinite([times.first_s, times.last_s]).all():
+        raise MeasurementSetError(f"{path}: TIME of some rows is no number; correct the column, or remove these rows")
     if not times.step_s > 0:
         raise MeasurementSetError(f"{path}: INTERVAL is {times.step_s} s; a positive one is needed; correct the column")
     return {
@@ -232,6 +238,19 @@ def read_metadata(path: str, field: str = AUTO) -> SetMetadata:
         return metadata_of(path, table, field)
 
 
+def _check_antennas(path: str, layout: RowLayout, positions_m: Floats) -> None:
+    """Raise if there are no baselines, or one of antennas that the ANTENNA table does not have, or not place."""
+    if not layout.antennas:
+        raise MeasurementSetError(f"{path}: has no cross-correlations, so there is nothing to image; leave it out")
+    if stray := [one for one in layout.antennas if not 0 <= one < len(positions_m)]:
+        raise MeasurementSetError(
+            f"{path}: ANTENNA1 or ANTENNA2 of some rows is {np.int64(stray[0]).astype(np.int32)}, and its ANTENNA "
+            f"table has {len(positions_m)} of them, counted from 0; correct the columns"
+        )
+    if lost := [one for one in layout.antennas if not np.isfinite(positions_m[one]).all()]:
+        raise MeasurementSetError(f"{path}: POSITION of antenna {lost[0]} is no number; correct the ANTENNA table")
+
+
 def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
     """Return the same of a main table that is open."""
     if any(name.startswith("BDA_") for name in table.keywordnames()):
@@ -242,8 +261,7 @@ def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
     antennas, of_field = _read_antennas(path), _read_field(path, table, field)
     with selected_field(path, table, of_field["field_id"], of_field["nfields"]) as rows:
         times = _read_times(path, rows, len(antennas["antenna_names"]))
-    if not times["layout"].antennas:
-        raise MeasurementSetError(f"{path}: has no cross-correlations, so there is nothing to image; leave it out")
+    _check_antennas(path, times["layout"], antennas["antenna_positions_m"])
     return SetMetadata(
         path=path,
         has_lofar_beam="LOFAR_ANTENNA_FIELD" in table.keywordnames(),
@@ -259,6 +277,15 @@ def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
 def is_good_weight(weights: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether weights are positive numbers, not so large that they could not be worked with."""
     return np.asarray((weights > 0) & (weights <= LARGEST_WEIGHT))
+
+
+def lacks_cross_weight(weights: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether the weight of a cross hand is no weight beside that of the parallel ones, (..., cross hand).
+
+    Dysco keeps the lowest weight for all correlations, and would drop the visibility.
+    """
+    parallel, cross = np.minimum(weights[..., 0], weights[..., -1])[..., None], weights[..., 1:-1]
+    return np.asarray((parallel > 0) & ~(is_good_weight(cross) & (cross >= LEAST_SHARE * parallel)))
 
 
 def stokes_i_weight(weights: NDArray[Any]) -> Floats:

@@ -148,7 +148,7 @@ def _first_run(table: Any, nantennas: int) -> int:
 def _regular_slot_rows(table: Any, nantennas: int) -> int:
     """Return the rows of a time slot where all slots have as many, and the same baselines; 0 where they have not."""
     nrows, rows = int(table.nrows()), _first_run(table, nantennas)
-    if nrows % rows:
+    if not rows or nrows % rows:  # 0 where the first TIME is no number
         return 0
     starts_s, ends_s = (table.getcol("TIME", first, -1, rows) for first in (0, rows - 1))
     if not ((starts_s == ends_s).all() and (np.diff(starts_s) > 0).all()):
@@ -213,7 +213,7 @@ def _time_axis(
     step_s, interval_s = float(np.median(close_s)), round(float(np.median(intervals_s)), 12)
     if abs(step_s - interval_s) < INTERVAL_TOLERANCE_S or 0 < interval_s < step_s / FAR_APART:
         step_s = interval_s  # it has more digits than the difference of two times
-    exposures_s = np.where(exposures_s > 0, exposures_s, step_s)
+    exposures_s = np.where((exposures_s > 0) & np.isfinite(exposures_s), exposures_s, step_s)
     steps = (times_s - times_s[0]) / step_s if step_s > 0 else np.zeros(1)
     return TimeAxis(
         first_s=float(times_s[0]),

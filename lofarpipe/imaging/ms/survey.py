@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.beam.applied import AppliedBeam, applied_beam_in
 from lofarpipe.imaging.ms.measurement_set import (
     LARGEST_WEIGHT,
+    LEAST_SHARE,
     SetMetadata,
-    is_good_weight,
+    lacks_cross_weight,
     metadata_of,
     read_all_weights,
     read_antenna_pairs,
@@ -57,9 +58,11 @@ class Usability:
     """Sampled cross-correlations, counted: visibilities (row, channel) ``looked_at``, and why some cannot be used.
 
     ``negative`` and ``not_a_number`` are weights of unflagged visibilities, ``half_weighted`` those that can be used
-    though their cross hands have no positive, finite weight. ``antennas`` have a usable visibility; ``shortest_m`` and
+    though their cross hands have no weight beside the parallel ones. ``odd_autocorrelations`` are unflagged ones whose
+    weight is negative or no number. ``antennas`` have a usable visibility; ``shortest_m`` and
     ``longest_m`` are the projected baselines with one, 0 where there is none. All but 1 % of the positive weights are
-    above ``low_weight``, half are above ``usual_weight``; ``highest_weight`` is that of what can be used.
+    above ``low_weight``, half are above ``usual_weight``; ``highest_weight`` is that of what can be used, and of
+    autocorrelations.
     """
 
     looked_at: int
@@ -69,6 +72,7 @@ class Usability:
     without_weight: int
     not_finite: int
     half_weighted: int
+    odd_autocorrelations: int
     antennas: tuple[int, ...]
     shortest_m: float
     longest_m: float
@@ -247,7 +251,7 @@ def _read_usability(metadata: SetMetadata, table: Any, data_column: str, every_r
         antennas[part.antenna1[usable]] = antennas[part.antenna2[usable]] = True
         lengths_m.append(part.length_m[usable])
         weights.append(part.positive_weights)
-        highest = max(highest, float(part.weights.max(where=part.usable, initial=0.0)))
+        highest = max(highest, part.highest_weight)
     all_m, positive = np.concatenate(lengths_m), np.concatenate(weights)
     low, usual = np.percentile(positive, [LOW_PERCENT, 50.0]) if len(positive) else (0.0, 0.0)
     return Usability(
@@ -278,31 +282,39 @@ def _scan_weights(table: Any) -> tuple[list[tuple[int, int]], float]:
         table.getcolnp("UVW", uvw_m[:rows], first, rows)
         bits = weights[:rows].view(np.uint32)
         top = bits.max()
-        if top > limit or not np.isfinite(uvw_m[:rows].sum()) or (not bits.min() and _lack_weight(weights[:rows])):
+        if top > limit or not np.isfinite(uvw_m[:rows].sum()) or _lack_weight(weights[:rows], bits.min(), top):
             odd.append((first, rows))
         else:
             highest = max(highest, top.view(np.float32))
     return odd, float(highest)
 
 
-def _lack_weight(weights: NDArray[np.float32]) -> bool:
-    """Whether visibilities have a weight in the parallel hands, and in the cross hands none."""
-    parallel = (weights[..., 0] > 0) & (weights[..., -1] > 0)
-    return any((parallel & (weights[..., hand] == 0)).any() for hand in range(1, weights.shape[-1] - 1))
+def _lack_weight(weights: NDArray[np.float32], lowest: np.uint32, highest: np.uint32) -> bool:
+    """Whether visibilities have a weight in the parallel hands, and none beside it in the cross hands."""
+    if lowest.view(np.float32) >= LEAST_SHARE * highest.view(np.float32):
+        return False
+    return bool(lacks_cross_weight(weights).any())
 
 
 # Masks of a part that are counted: why a visibility cannot be used, of which no two overlap, and one of those that can.
-COUNTED = ("flagged", "negative", "not_a_number", "without_weight", "not_finite", "half_weighted")
+COUNTED = (
+    "flagged",
+    "negative",
+    "not_a_number",
+    "without_weight",
+    "not_finite",
+    "half_weighted",
+    "odd_autocorrelations",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Cross-correlations of some rows: antennas and projected length (row,); weights and masks (row, chan)."""
+    """Cross-correlations of some rows: antennas and projected length (row,); masks (row, chan)."""
 
     antenna1: NDArray[np.int64]
     antenna2: NDArray[np.int64]
     length_m: NDArray[np.float64]
-    weights: NDArray[np.float64]
     flagged: NDArray[np.bool_]
     negative: NDArray[np.bool_]
     not_a_number: NDArray[np.bool_]  # weight or UVW
@@ -310,14 +322,18 @@ class _Part:
     not_finite: NDArray[np.bool_]  # values
     usable: NDArray[np.bool_]
     half_weighted: NDArray[np.bool_]
+    odd_autocorrelations: NDArray[np.bool_]  # of other rows
+    highest_weight: float
     positive_weights: NDArray[np.float64]  # (n,), some of them, however large
 
 
 def _read_part(table: Any, first: int, rows: int, data_column: str) -> _Part:
     antenna1, antenna2 = read_antenna_pairs(table, first, rows)
-    cross = np.flatnonzero(antenna1 != antenna2)
-    flagged = read_flags(table, first, rows)[cross]
-    all_weights = read_all_weights(table, first, rows)[cross]
+    cross = antenna1 != antenna2
+    flags, all_weights = read_flags(table, first, rows), read_all_weights(table, first, rows)
+    flagged, auto_flagged = flags[cross], flags[~cross]
+    auto_weights = np.broadcast_to(stokes_i_weight(all_weights[~cross]), auto_flagged.shape)
+    odd_autos, all_weights = ~(auto_weights >= 0) & ~auto_flagged, all_weights[cross]
     weights = np.broadcast_to(stokes_i_weight(all_weights), flagged.shape)
     uvw_m, nowhere = (part[cross] for part in read_uvw(table, first, rows))
     odd = (np.isnan(weights) | nowhere[:, None]) & ~flagged
@@ -327,13 +343,18 @@ def _read_part(table: Any, first: int, rows: int, data_column: str) -> _Part:
     if data_column:
         not_finite = usable & ~np.isfinite(table.getcol(data_column, first, rows)[cross]).all(axis=2)
         usable &= ~not_finite
-    lowest = np.broadcast_to(np.minimum(all_weights[..., 0], all_weights[..., -1]), flagged.shape)[~flagged]
+    lacking = lacks_cross_weight(all_weights).any(axis=2)
+    parallel = np.minimum(all_weights[..., 0], all_weights[..., -1])
+    lowest = np.broadcast_to(np.where(lacking, parallel, all_weights.min(axis=2)), flagged.shape)[~flagged]
     lowest = lowest[:: max(1, lowest.size // COUNTED_WEIGHTS)]
-    half = usable & ~is_good_weight(all_weights[..., 1:-1]).all(axis=2)
+    highest = max(
+        float(weights.max(where=usable, initial=0.0)),
+        float(auto_weights.max(where=~(odd_autos | auto_flagged), initial=0.0)),
+    )
     lengths_m, positive = np.hypot(uvw_m[:, 0], uvw_m[:, 1]), lowest[(lowest > 0) & np.isfinite(lowest)]
     return _Part(
-        antenna1[cross], antenna2[cross], lengths_m, weights, flagged, negative, odd, without, not_finite, usable, half,
-        positive.astype(float),
+        antenna1[cross], antenna2[cross], lengths_m, flagged, negative, odd, without, not_finite, usable,
+        usable & lacking, odd_autos, highest, positive.astype(float),
     )  # fmt: skip
 
 

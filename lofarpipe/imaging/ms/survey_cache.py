@@ -18,7 +18,7 @@ from typing import Any
 
 from lofarpipe.support.data_directories import user_cache
 
-SCHEMA = 1  # to be raised when an entry's content, or what it means, changes
+SCHEMA = 2  # to be raised when an entry's content, or what it means, changes
 RECENT_S = 2.0  # files written so recently may be written again without another time of change
 MOST_ENTRIES, OLDEST_S = 10_000, 30 * 86400.0
 

@@ -83,6 +83,19 @@ def test_a_direction_in_another_frame_is_left_to_everybeam(plain):
     assert read_applied_beam(plain).direction_rad is None
 
 
+def test_a_direction_is_read_in_any_unit_and_fixed_frame(plain):
+    set_keywords(plain, "Full")
+    with ct.table(plain, readonly=False, ack=False) as table:
+        ra, dec = ({"value": math.degrees(angle), "unit": "deg"} for angle in CENTRE_RAD)
+        direction = {"type": "direction", "refer": "J2000", "m0": ra, "m1": dec}
+        table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_DIR", direction)
+    assert read_applied_beam(plain).is_complete_at(CENTRE_RAD)
+    set_keywords(plain, "Full", frame="ICRS")
+    assert read_applied_beam(plain).is_complete_at(CENTRE_RAD)
+    set_keywords(plain, "Full", frame="B1950")
+    assert not read_applied_beam(plain).is_complete_at(CENTRE_RAD)
+
+
 def test_a_correction_elsewhere_is_not_complete_at_the_centre():
     there = AppliedBeam("DATA", "Full", (CENTRE_RAD[0], CENTRE_RAD[1] + math.radians(0.5)))
     assert not there.is_complete_at(CENTRE_RAD)

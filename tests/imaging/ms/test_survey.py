@@ -118,6 +118,8 @@ class TestEveryRow:
             (1, -1.0, "half_weighted"),
             (2, np.nan, "half_weighted"),
             (1, np.inf, "half_weighted"),
+            (2, 1e-35, "half_weighted"),
+            (1, 9e-4, "half_weighted"),
         ],
     )
     def test_odd_weights_of_one_baseline_and_slot(self, tmp_path, column, correlation, value, name):
@@ -139,6 +141,17 @@ class TestEveryRow:
             assert (weights == 1).all()
             assert (values == np.where(mended, 0, 5)).all()
         assert why_copied(survey_set(f"{path}.copy", every_row=True)) == []
+
+    @pytest.mark.parametrize("value", [np.inf, np.nan, -1.0, 1e21])
+    def test_odd_weights_of_one_autocorrelation(self, tmp_path, value):
+        path = make_set(tmp_path / "w.MS", SHAPE, with_data=True)
+        spoil(path, "WEIGHT_SPECTRUM", (SLOT_7.start, slice(None), slice(None)), value)
+        assert survey_set(path, every_row=True).usability.odd_autocorrelations == 4
+        assert "weights of 4 autocorrelations" in copy_set(path, f"{path}.copy")[0]
+        with ct.table(f"{path}.copy", ack=False) as table:
+            assert table.getcell("FLAG", SLOT_7.start).all()
+            assert table.getcol("FLAG").sum() == 16
+            assert not table.getcell("WEIGHT_SPECTRUM", SLOT_7.start).any()
 
     def test_uvw_of_one_row(self, path):
         change_column(path, "UVW", lambda uvw_m: np.where((np.arange(180) == 7 * 15 + 1)[:, None], np.inf, uvw_m))
@@ -248,6 +261,45 @@ def test_survey_is_of_one_field(path):
     found: SetSurvey = survey_set(path, "DATA", "auto")
     assert found.metadata.field_id == 0
     assert found.path == path
+
+
+def test_highest_weight_may_be_that_of_an_autocorrelation(path):
+    spoil(path, "WEIGHT_SPECTRUM", (0, slice(None), slice(None)), 1e12)
+    assert survey_set(path).usability.highest_weight == pytest.approx(1e12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_interval_of_the_first_row_that_is_no_number(path, value):
+    change_column(path, "INTERVAL", lambda all_s: np.where(np.arange(len(all_s)), all_s, value))
+    assert "INTERVAL of the first row" in why_copied(survey_set(path))[0]
+
+
+def test_exposure_that_is_no_number_is_that_of_a_slot(path):
+    change_column(path, "EXPOSURE", lambda all_s: np.where(np.arange(len(all_s)), all_s, np.inf))
+    assert survey_set(path).times.exposure_s == pytest.approx(120.0)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "what"),
+    [
+        ("", "ANTENNA2", 17, "ANTENNA1 or ANTENNA2 of some rows is 17, and its ANTENNA table has 5"),
+        ("", "ANTENNA1", -1, "ANTENNA1 or ANTENNA2 of some rows is -1"),
+        ("", "ANTENNA2", -1, "ANTENNA1 or ANTENNA2 of some rows is -1"),
+        ("", "TIME", np.nan, "TIME of some rows is no number"),
+        ("/FIELD", "PHASE_DIR", np.nan, "PHASE_DIR of field 0 is no number"),
+        ("/ANTENNA", "POSITION", np.inf, "POSITION of antenna 0 is no number"),
+        ("/POLARIZATION", "CORR_TYPE", 12, "its correlations are YY, XY, YX, YY, and DP3 takes"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+def test_nonsense_in_the_tables_is_a_finding(path, table, column, value, what):
+    def change(values):
+        values[(..., 0) if column == "CORR_TYPE" else 0] = value
+        return values
+
+    change_column(f"{path}{table}", column, change)
+    (finding,) = check_sets([path], "DATA")[1]
+    assert what in finding
 
 
 def test_set_of_autocorrelations_is_refused(path):
