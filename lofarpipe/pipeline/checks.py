@@ -6,7 +6,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lofarpipe.config import Settings
+from lofarpipe.config import Settings, share_directory
 from lofarpipe.errors import Finding, PipelineError, Suggestions, misspelt, named, with_article
 from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
@@ -377,12 +377,13 @@ class StepChecker:
 
 
 def _place_of(step: Step, message: str) -> str:
-    """Return where the argument stands that a message begins with, such as ``-niter: ...``; else the step."""
-    name = message.partition(":")[0].partition(" ")[0].lstrip("-")
-    entry = step.entries.get(f"argument.{name}")
-    return (
-        f"{entry.file}:{entry.line}: step '{step.name}'" if entry is not None and entry.line else f"step '{step.name}'"
-    )
+    """Return the user's line of the option that a message begins with, such as ``-niter: ...``; else the step."""
+    name = message.partition(":")[0]
+    entry = step.entries.get(f"argument.{name.removeprefix('-')}") if name.startswith("-") else None
+    of_step = f"step '{step.name}'"
+    if entry is None or not entry.line or Path(entry.file).is_relative_to(share_directory()):
+        return of_step
+    return f"{entry.file}:{entry.line}: {of_step}"
 
 
 def check_unlisted(
