@@ -192,7 +192,13 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
             f"its correlations are {', '.join(metadata.correlations)}, and DP3 takes those of a set for XX, XY, "
             "YX, YY, or RR, RL, LR, LL, in that order; correct POLARIZATION.CORR_TYPE, or the order in the columns",
         )
-    if survey.phased_up and len(survey.phased_up) == len(metadata.antenna_names):
+    yield from _station_findings(survey)
+
+
+def _station_findings(survey: SetSurvey) -> Iterator[SetFinding]:
+    """Yield the stations for which EveryBeam has no beam."""
+    path = survey.path
+    if survey.phased_up and len(survey.phased_up) == len(survey.metadata.antenna_names):
         yield SetFinding(
             path,
             f"{named(survey.phased_up, 3)}: EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none of "
