@@ -45,7 +45,7 @@ def translate(options: argparse.Namespace) -> Translation:
 
 
 def summarise(options: argparse.Namespace, state: RunState) -> int:
-    """Print what became of the images; return the exit status."""
+    """Print the table of the images; return the exit status."""
     from lofarpipe.cli.imgpipe import summary
 
     return summary.write_summary(state, options.quiet)

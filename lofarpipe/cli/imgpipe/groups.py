@@ -33,7 +33,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return str(self.sets[0]) if len(self.sets) == 1 else f"{self.sets[0]} ... {self.sets[-1]}"
 
 
@@ -45,13 +45,11 @@ class ImageJob:
     ----------
     name: the beginning of the names of its images, absolute.
     options: option -> its words, without ``name``.
-    host: where it has to run; None for any host.
     """
 
     group: Group
     name: Path
     options: Mapping[str, Sequence[str]]
-    host: str | None = None
 
 
 def make_groups(sets: Sequence[SetAt], combine: bool, across: bool) -> tuple[list[Group], list[str]]:
@@ -83,7 +81,7 @@ _Identity = tuple[str, str | None, str | None]
 
 
 def _identity(one: SetAt) -> _Identity:
-    """Return what makes two mentions the same set of the same window, whatever name it is given."""
+    """Return the key by which two mentions are the same set of the same window, under any name."""
     return os.path.realpath(one.path), one.window, one.obs_id
 
 
@@ -94,7 +92,7 @@ def _group(members: Sequence[SetAt]) -> Group:
 
 
 class Translator:
-    """Makes one WSClean call of each group, and collects what is wrong with the settings on the way.
+    """Makes one WSClean call of each group, and collects findings about the settings on the way.
 
     Parameters
     ----------
@@ -131,7 +129,7 @@ class Translator:
         return options
 
     def jobs(self, groups: Sequence[Group]) -> list[ImageJob]:
-        """Return the calls of all groups; what is wrong is in ``findings``."""
+        """Return the calls of all groups; findings are in ``findings``."""
         made = []
         for group in groups:
             try:

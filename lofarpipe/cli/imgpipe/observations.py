@@ -19,7 +19,7 @@ ALL_WINDOWS = "*"
 
 @dataclass(frozen=True)
 class SetAt:
-    """One measurement set to image, with what is known of it.
+    """One measurement set to image, with its observation and window.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class SetAt:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the data: where its sets are, and what they were made from."""
+    """One level of the data: where its sets are, and the level that they were made from."""
 
     name: str
     path: str
@@ -172,7 +172,7 @@ class DataHandler:
         return bool(made_from) and "split" not in table and self._is_lst(str(made_from), tables, (*below, name))
 
     def notices(self) -> list[str]:
-        """Return what a reader of the file should know."""
+        """Return notices about the file."""
         wanted = len(self.windows)
         more = [one for one in self.observations.values() if not one.is_chunked and len(one.hosts) > wanted]
         return [
@@ -181,7 +181,7 @@ class DataHandler:
         ]
 
     def find(self, arguments: Sequence[str], level: str) -> tuple[list[SetAt], list[Finding], list[str]]:
-        """Return the sets that arguments stand for, what is wrong with the arguments, and windows without sets.
+        """Return the sets that arguments stand for, findings about the arguments, and windows without sets.
 
         Each argument is ``PATTERN[,PATTERN...][:WINDOWPATTERN]``; the order is arguments, windows, observations.
         """

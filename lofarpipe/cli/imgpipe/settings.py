@@ -30,7 +30,7 @@ class Key:
     is_positive: bool = False
 
     def problem(self, value: object) -> str | None:
-        """Return what is wrong with a value, or None."""
+        """Return the fault of a value, or None."""
         types = TYPES[self.kind]
         is_right = isinstance(value, types) and isinstance(value, bool) == (bool in types)
         if not is_right:
@@ -132,7 +132,7 @@ class ImgpipeSettings:
 
 
 def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
-    """Return what a configuration says, without what is wrong with its keys and values, and that.
+    """Return the sound keys and values of a configuration, and findings about the others.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
 
 
 def _layers(path: Path) -> Iterator[TomlFile]:
-    """Yield a configuration, then what it builds on, what that builds on ..."""
+    """Yield a configuration, then the file below it, the one below that ..."""
     seen: list[Path] = []
     while True:
         toml = TomlFile(path)
@@ -209,7 +209,7 @@ def _merged_tables(below: Mapping[str, object], above: Mapping[str, object]) -> 
 
 
 def _key_findings(settings: ImgpipeSettings) -> Iterator[tuple[tuple[str, str], Finding]]:
-    """Yield (section, key) with what is wrong there."""
+    """Yield (section, key) with its finding."""
     for section, keys in SECTIONS.items():
         known = {key.name: key for key in keys}
         for name, entry in settings.entries.get(section, {}).items():
@@ -260,7 +260,7 @@ def memory_gb(text: str) -> float | None:
 
 
 def _pattern_findings(settings: ImgpipeSettings) -> Iterator[Finding]:
-    """Yield what is wrong with the pattern that names the host of a set."""
+    """Yield findings about the pattern that names the host of a set."""
     pattern, where = settings["run_on_file_host_pattern"], settings.where("run_on_file_host_pattern")
     if not isinstance(pattern, str) or settings["run_on_file_host"] is not True:
         return

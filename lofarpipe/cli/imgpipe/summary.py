@@ -50,7 +50,7 @@ def _sets(job: JobState) -> str:
 
 
 def _reason(job: JobState) -> str:
-    """Return how a job failed: its exit code or signal, or what is known beyond that."""
+    """Return how a job failed: its exit code or signal, or the problem that was noted."""
     problem = job.problem.partition("\n")[0]
     if job.exit_code is None or (problem and not problem.startswith(("exited with", "killed by"))):
         return problem or job.state

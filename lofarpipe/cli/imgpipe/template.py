@@ -1,4 +1,4 @@
-"""What helps to write a TOML file: a commented template, and a JSON schema for editors; both from the table of keys."""
+"""Help for writing a TOML file: a commented template, and a JSON schema for editors; both from the table of keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ channels-out = 'all'  # or 'every N', or a number
 
 
 def template() -> str:
-    """Return a TOML file with every key, its default and its meaning; what may stay as it is is commented out."""
+    """Return a TOML file with every key, its default and its meaning; defaults are commented out."""
     lines = [f"#{DEFAULT_SETTINGS} = 'base.toml'  # a file below this one", ""]
     for section, keys in SECTIONS.items():
         if section != WSCLEAN:

@@ -38,7 +38,8 @@ RECORDS = ".runs"  # ending of the directory beside which the configuration is, 
 LONGEST_LABEL = 60  # characters of the name of a job directory before its digest
 LOCAL, SLURM, SSH = "local", "slurm", "ssh"
 #: Words that stand for the files of a group in the arguments of the step.
-SETS, NAME, CHANNELS, SCRATCH, WORDS = (f"imgpipe_{kind}" for kind in ("sets", "name", "channels", "scratch", "words"))
+WORD = "imgpipe_"
+SETS, NAME, CHANNELS, SCRATCH, WORDS = (f"{WORD}{kind}" for kind in ("sets", "name", "channels", "scratch", "words"))
 STEPS = f"""
 pipeline.steps = [groups, image]
 groups.control.kind = plugin
@@ -55,7 +56,7 @@ image.argument.name = {NAME}
 
 
 def translated(options: argparse.Namespace) -> Translation:
-    """Return the parset of a command line, with what is wrong and what should be known.
+    """Return the parset of a command line, with findings and warnings.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def _old_options(options: argparse.Namespace) -> list[str]:
 
 
 def job_variables(settings: ImgpipeSettings) -> tuple[Mapping[str, str], list[Finding]]:
-    """Return the environment of the jobs, after env_file as it is on this machine, and what is wrong with that file."""
+    """Return the environment of the jobs, after env_file as it is on this machine, and findings about that file."""
     text = str(settings["env_file"])
     if not text:
         return os.environ, []
@@ -128,7 +129,7 @@ def job_variables(settings: ImgpipeSettings) -> tuple[Mapping[str, str], list[Fi
 
 
 def find_sets(settings: ImgpipeSettings, arguments: Sequence[str]) -> tuple[list[SetAt], list[Finding], list[str]]:
-    """Return the sets of the arguments, what is wrong with these, and what should be known of them."""
+    """Return the sets of the arguments, findings about these, and notices."""
     file = str(settings["config_file"])
     if not file:
         return [SetAt(Path(os.path.normpath(argument))) for argument in arguments], [], []
@@ -150,7 +151,7 @@ def data_column(settings: ImgpipeSettings) -> str:
 
 @functools.cache
 def set_problem(path: Path, column: str) -> str:
-    """Return what is wrong with a set, or ""."""
+    """Return the fault of a set, or ""."""
     if not path.exists():
         return "there is no such measurement set"
     if not (path / "table.dat").is_file() or not (path / "SPECTRAL_WINDOW").is_dir():
@@ -273,16 +274,11 @@ def image_parset(
         "sets": [list_text([str(path.absolute()) for path in job.group.sets]) for job in jobs],
         "names": [str(job.name) for job in jobs],
     }
-    inputs, files, tokens = ["groups.output.sets.mapfile"], [SETS], []
     if any(counts):
         lists["channels"] = counts
-        inputs.append("groups.output.channels.mapfile")
-        files.append(CHANNELS)
         parset.set("image.argument.channels-out", CHANNELS)
     if "temp-dir" not in options:
         lists["scratch"] = [scratch(job) for job in jobs]
-        inputs.append("groups.output.scratch.mapfile")
-        files.append(SCRATCH)
         parset.set("image.argument.temp-dir", SCRATCH)
     odd: list[str] = []
     for key, words in options.items():
@@ -295,14 +291,12 @@ def image_parset(
             parset.set(f"image.argument.{key}", text, entries[key].file, entries[key].line)
     if odd:
         lists["words"] = [list_text(odd)] * len(jobs)
-        inputs.append("groups.output.words.mapfile")
-        files.append(WORDS)
-        tokens.append(WORDS)
     for key, values in lists.items():
         parset.set(f"groups.control.{key}", parset_value(values))
-    parset.set("image.control.mapfiles_in", parset_value(inputs[1:]))
-    parset.set("image.control.inputkeys", parset_value(files))
-    parset.set("image.argument.flags", parset_value([*tokens, SETS]))
+    inputs = [key for key in lists if key not in ("hosts", "names")]
+    parset.set("image.control.mapfiles_in", parset_value([f"groups.output.{key}.mapfile" for key in inputs[1:]]))
+    parset.set("image.control.inputkeys", parset_value([f"{WORD}{key}" for key in inputs]))
+    parset.set("image.argument.flags", parset_value([*([WORDS] if odd else []), SETS]))
     parset.set("image.control.executable", program(environment))
     if any(hosts):
         parset.set("image.control.on_data_host", "True")

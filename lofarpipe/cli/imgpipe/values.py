@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import shown
+from lofarpipe.programs.argv import PATHS as PATH_OPTIONS
 
 #: Options that take one path: a text of several words is one path with blanks.
-PATHS = frozenset({"temp-dir", "fits-mask", "casa-mask", "reuse-psf", "reuse-dirty", "aterm-config", "facet-regions"})
-PATHS |= {"mwa-path", "force-spectrum", "python-deconvolution", "simulate-baseline-noise", "moresane-ext"}
+PATHS = PATH_OPTIONS | {"moresane-ext"}
 #: Options whose values WSClean reads as one word with commas.
 COMMA_JOINED = frozenset({"pol", "link-polarizations", "multiscale-scales", "field", "spws", "moresane-sl"})
 COMMA_JOINED |= {"channel-division-frequencies"}
@@ -32,7 +32,7 @@ def option_words(key: str, value: object, environment: Environment, directory: P
     key: without its dash.
     value: as TOML has it: true is the flag alone, false leaves it out.
     environment: of the jobs; ``$NAME`` and ``~`` are taken from it.
-    directory: what relative paths are relative to.
+    directory: the start of relative paths.
 
     Raises
     ------
