@@ -25,7 +25,7 @@ class Progress:
 
     Attributes
     ----------
-    text: what it does, in one line that can be printed.
+    text: its present work, in one line that can be printed.
     fraction: how much of that is done, 0..1; None: it does not say.
     major_iteration: of the deconvolution, from 1.
     peak_jy: the highest pixel of the residual image that it named last, Jy; negative where that is a hole.
@@ -58,7 +58,7 @@ class Limit:
 
 
 class Program:
-    """What the runner knows of one program. What a program leaves as it is here is not known of it.
+    """The runner's knowledge of one program. An attribute or method left as it is here is not known of it.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Program:
     install: how it is installed.
     task: defaults of the control keys of steps whose type it is: executable, args_format, outputkey.
     limits: control keys of its steps, for `detector`.
-    messages: what it says when it fails, with what to do.
+    messages: its complaints when it fails, with the remedies.
     output_key: the argument that names its output.
     scratch_option: the option that names a directory for temporary files; "" if there is none.
     is_run: whether ``check`` and ``accepts`` run it.
@@ -118,7 +118,7 @@ class Program:
     def allotted(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
-        """Return keywords and flags as they are, with what the job was given; for steps that say ``as_given``."""
+        """Return keywords and flags as they are, with the job's share; for steps that say ``as_given``."""
         return dict(keywords), list(flags), []
 
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
@@ -152,15 +152,15 @@ class Program:
     # ---- while it runs, and when it has ended
 
     def detector(self, limits: Mapping[str, float]) -> Detector | None:
-        """Return what reads the log of one job for a sign that it comes to nothing; ``limits`` has all of `limits`."""
+        """Return the reader of one job's log for a sign that it comes to nothing; ``limits`` has all of `limits`."""
         return None
 
     def line_reader(self) -> LineReader | None:
-        """Return what reads from the log of one job how far it is."""
+        """Return the reader of one job's log for its progress."""
         return None
 
     def output_fault(self, written: Iterable[Path]) -> str:
-        """Return what is wrong with the files that a job has written; "" if nothing is known to be."""
+        """Return the fault of the files that a job has written; "" if nothing is known to be."""
         return ""
 
     def complaint(self, log_text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The facts of a run: each is told once, as a frozen dataclass, and stands in the journal as one line of JSON.
+"""The facts of a run: each is emitted once, as a frozen dataclass, and stands in the journal as one line of JSON.
 
 The name of an event in the journal is its ``kind``, those of its facts are the fields; whoever hears of an event has a
 method of the name of its kind. What a line lacks, or has of another type, has its default: old journals read as well.
@@ -163,7 +163,7 @@ class StepDone(StepEvent):
 
     @property
     def all_written(self) -> Stamps:
-        """What it wrote, and what its jobs wrote that were not run again with it."""
+        """Files that it wrote, and those of its jobs that were not run again with it."""
         return {**self.kept, **self.written}
 
 
@@ -176,7 +176,7 @@ class StepFailed(StepEvent):
 
 
 class StepForgotten(StepEvent):
-    """What a step did counts no more."""
+    """The work of a step counts no more."""
 
     kind = "step_forgotten"
 
@@ -263,28 +263,28 @@ class JobDone(JobEvent):
 
 @dataclass(frozen=True)
 class JobSetAside(JobEvent):
-    """What stands in the way of a job is about to get hidden names."""
+    """Files in the way of a job are about to get hidden names."""
 
     kind = "job_set_aside"
     aside: Mapping[str, str] = field(default_factory=dict)  # path -> where it is until the job has ended
 
 
 class JobSettled(JobEvent):
-    """What was set aside for a job is gone, or back."""
+    """Files set aside for a job are gone, or back."""
 
     kind = "job_settled"
 
 
 @dataclass(frozen=True)
 class JobCleared(JobEvent):
-    """What a job that was cut off left is cleared away."""
+    """The remains of a job that was cut off are cleared away."""
 
     kind = "job_cleared"
     cleared: Sequence[str] = ()  # in words
 
 
 class JobForgotten(JobEvent):
-    """What a job did counts no more."""
+    """The work of a job counts no more."""
 
     kind = "job_forgotten"
 
@@ -367,7 +367,7 @@ def encoded(event: Event, serial: int) -> str:
     Raises
     ------
     TypeError, ValueError
-        If it holds what JSON has not.
+        If it holds a value that JSON has not.
     """
     number = {"serial": serial} if event.is_numbered else {}
     return _encode({"event": event.kind, "time_s": event.time_s, **number, **facts_of(event)})

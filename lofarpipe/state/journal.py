@@ -43,7 +43,7 @@ class Journal:
 
     Attributes
     ----------
-    state: what its events say; a `Stream` keeps it up to date.
+    state: the fold of its events; a `Stream` keeps it up to date.
     notices: what was found wrong with the file, for people.
 
     Raises
@@ -129,7 +129,7 @@ class Journal:
 
 
 def read_state(path: Path) -> RunState:
-    """Return what the journal in ``path`` says; nothing is written, and another run may have it.
+    """Return the state of the journal in ``path``; nothing is written, and another run may have it.
 
     Raises
     ------
@@ -169,7 +169,7 @@ class Debounce:
         self._work()
 
     def stop(self) -> None:
-        """Forget what was asked for; what has begun goes on."""
+        """Forget the request; a flush that has begun goes on."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -189,7 +189,7 @@ class Stream:
     Parameters
     ----------
     journal: None: nothing is written, as in a dry run.
-    state: where there is no journal, what is known from one.
+    state: where there is no journal, the one that was read from it.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class Stream:
         self.emit(Warned(text))
 
     def emit(self, event: Event) -> None:
-        """Have an event written, taken in and told.
+        """Have an event written, folded and shown.
 
         Raises
         ------
@@ -306,7 +306,7 @@ class Stream:
 
 
 def _hears_of_ends(reporter: Any) -> Callable[[Sequence[JobDone]], None] | None:
-    """Return what tells a reporter of the ends of several jobs; None of one that does not want to hear of them."""
+    """Return the method by which a reporter hears of the ends of several jobs; None of one that has none."""
     if hasattr(reporter, "jobs_done"):
         return reporter.jobs_done  # type: ignore[no-any-return]
     if not hasattr(reporter, "job_done"):

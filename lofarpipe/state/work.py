@@ -1,4 +1,4 @@
-"""What the events of a journal say that is done: steps and jobs, with what, and how they left files and maps."""
+"""The work that a journal has as done: steps and jobs, with their inputs, and how they left files and maps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OpenJob:
 
 
 class Work:
-    """Which steps and jobs are done, with what, and the state in which files were left; `RunState` keeps it.
+    """Which steps and jobs are done, with which inputs, and the state in which files were left; `RunState` keeps it.
 
     The order of the events decides, not their times: a clock may be set back.
 
@@ -49,8 +49,8 @@ class Work:
     written: the same of the files that a step or a job changed.
     written_at: the serial number of the event that says so.
     maps: the text of each mapfile as the last step wrote it.
-    in_flux: what a step names that began and did not end, in journals that do not tell of jobs.
-    plugins: what each plugin returned the last time.
+    in_flux: the files of a step that began and did not end, in journals that do not tell of jobs.
+    plugins: the last result of each plugin.
     owners: file -> the job whose output it is.
     aside: job -> its outputs of earlier runs, and what was made of them -> where they are until the job has ended.
     superseded: those of these jobs that have succeeded since, so that these files go.
@@ -117,7 +117,7 @@ class Work:
         return [job for job in self.aside if job in self.superseded or self._set_aside_by[job] in ("local", None)]
 
     def steps_made_of(self, step: str) -> set[str]:
-        """Return the steps that are done, and used what a step wrote, or what was made of it."""
+        """Return the steps that are done, and used files of a step, or files made of these."""
         found = {step}
         depends = {name: event.depends.keys() for name, event in self.steps.items() if isinstance(event, StepDone)}
         while more := {name for name, used in depends.items() if name not in found and used & found}:
@@ -129,7 +129,7 @@ class Work:
         return list({**self.known_jobs(step), **self.unsafe(step)[1]})
 
     def unsafe(self, step: str) -> tuple[int, dict[str, Any]]:
-        """Return the serial number of the last start of a step, and the stamps of what its jobs were to change."""
+        """Return the serial number of a step's last start, and the stamps of the files that its jobs were to change."""
         return self._unsafe.get(step, (0, {}))
 
     def steps_with_jobs(self) -> set[str]:
@@ -160,7 +160,7 @@ class Work:
         self.killed_runs.append(event)
 
     def end_run(self, _: RunEnded) -> None:
-        """Take in that the last run said that it ended."""
+        """Take in the end of the last run."""
         self.killed_runs = self.killed_runs[:-1]
 
     def begin_step(self, event: StepStarted) -> None:
@@ -178,7 +178,7 @@ class Work:
         self.maps |= event.maps
 
     def forget_step(self, event: StepForgotten) -> None:
-        """Take in that what a step did counts no more."""
+        """Take in that a step counts no more."""
         step = event.step
         if step in self.steps:
             self.steps[step] = event
@@ -187,7 +187,7 @@ class Work:
         self.open_jobs = {job: opened for job, opened in self.open_jobs.items() if step_of(job) != step}
 
     def end_plugin(self, event: PluginDone) -> None:
-        """Take in what a plugin returned."""
+        """Take in the result of a plugin."""
         self.plugins[event.step] = dict(event.outputs)
 
     def begin_job(self, event: JobStarted) -> None:
@@ -228,7 +228,7 @@ class Work:
         )
 
     def forget_job(self, event: JobForgotten) -> None:
-        """Take in that what a job did counts no more."""
+        """Take in that a job counts no more."""
         step = step_of(event.job)
         self.open_jobs.pop(event.job, None)
         self._jobs.get(step, {}).pop(event.job, None)
@@ -247,7 +247,7 @@ class Work:
         self.superseded.discard(event.job)
 
     def clear(self, event: JobCleared) -> None:
-        """Take in that what a job left that was cut off is cleared away."""
+        """Take in that the remains of a job that was cut off are cleared away."""
         if event.job in self.open_jobs:
             self.open_jobs[event.job].is_cleared = True
 
@@ -265,7 +265,7 @@ class Work:
             self._removed[step] = {**removed, **{job: before[job] for job in removed if job in before}}
 
     def _is_written_over(self, job: str, end: JobDone, since: int | None = None) -> bool:
-        """Whether what a job did was written over since its step had it not any more.
+        """Whether the files of a job were written over since its step had it not any more.
 
         Of a job that its step has a later change of what it wrote is the work of what comes after it. Of these it is
         another job that took their place.

@@ -16,7 +16,7 @@ _NEEDS_QUOTES = re.compile(r"[,\[\](){}\"'\s]")
 
 
 class TomlFile:
-    """What a TOML file says.
+    """The tables of a TOML file, with their lines.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ OF_DASK = "method = ssh reads [ssh]; workers of Dask over ssh are method = dask,
 
 
 def section_type() -> type:
-    """Return what the section says."""
+    """Return the dataclass of the section."""
     from lofarpipe.executors.ssh.options import SshOptions
 
     return SshOptions

@@ -1,4 +1,4 @@
-"""Runs jobs on hosts that are reached by ssh, each below a guard there; a record says what became of it."""
+"""Runs jobs on hosts that are reached by ssh, each below a guard there; a record holds its end."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class SshExecutor(Cancellable):
         self.judge_hosts()
 
     def _refuse_impossible(self, jobs: Sequence[Job]) -> None:
-        """Refuse what no host can ever take.
+        """Refuse jobs that no host can ever take.
 
         Raises
         ------
@@ -207,7 +207,7 @@ class SshExecutor(Cancellable):
 
 @dataclass
 class _Running:
-    """A job that a host was told to run."""
+    """A job that was given to a host."""
 
     place: int  # among the jobs of the run
     order: Order
@@ -259,7 +259,7 @@ class _Batch:
             self._end_all()
 
     def _take_earlier(self) -> None:
-        """Take results that an engine before this one left, and wait for the end of what it left behind."""
+        """Take results that an engine before this one left, and wait for the end of its jobs."""
         owner = self._owner
         earlier = earlier_results(owner.orders, self._jobs, self._watch.wait, owner.must_end, owner.note)
         for place, former, result in earlier:
@@ -273,7 +273,7 @@ class _Batch:
     # ---- starting
 
     def _start_some(self) -> None:
-        """Start what fits, in the order of the jobs; only who waits for a host that is busy lets others pass."""
+        """Start the jobs that fit, in their order; only who waits for a host that is busy lets others pass."""
         while not self._owner.must_end():
             for place, bound in sorted(
                 ((queue[0], bound) for bound, queue in self._waiting.items() if queue), key=lambda head: head[0]
@@ -356,7 +356,7 @@ class _Batch:
                 withdraw(running.order)  # who just begins sees that, and ends
 
     def _look(self) -> None:
-        """Look at what nobody says: logs, time limits, hosts that are away."""
+        """Look at all that comes unasked: logs, time limits, hosts that are away."""
         now = time.monotonic()
         reads_logs = now >= self._next_log
         self._next_log = now + LOG_LOOK_S if reads_logs else self._next_log
@@ -470,7 +470,7 @@ class _Batch:
     # ---- the end
 
     def _end_all(self) -> None:
-        """End what runs, and wait until all of it is dead; on the normal way there is nothing."""
+        """End all jobs, and wait until they are dead; on the normal way there is nothing."""
         if not (self._running or self._adrift):
             return
         self._is_ending = True
@@ -499,6 +499,6 @@ class _Batch:
 
 
 def unreachable(host: Host) -> str:
-    """Return what is wrong with a host that cannot be reached, and what to do."""
+    """Return why a host cannot be reached, and the remedy."""
     remedy = f"see that 'ssh -o BatchMode=yes {host.name} true' works, or take it out of hosts"
     return f"host {host.name} cannot be reached, {TRIES} tries: {host.said}; {remedy}"

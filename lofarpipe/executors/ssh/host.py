@@ -1,4 +1,4 @@
-"""One host: the connection to the agent on it, what it has, and what of that is free."""
+"""One host: the connection to the agent on it, its size, and the part of it that is free."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Host:
 
     Attributes
     ----------
-    size: what it has; None while it is not connected.
-    node: what it calls itself.
+    size: its cores, memory and GPUs; None while it is not connected.
+    node: its own name.
     is_placed: whether its agent is where the orders are.
     refused: why nothing can run on it although it was reached; "" if it can.
     failures: tries to reach it since it was last connected.
@@ -85,7 +85,7 @@ class Host:
         return self._process.stdout.fileno() if self._process and self._process.stdout else -1
 
     def connect(self) -> None:
-        """Start the agent, if it is time to; what became of that is heard later."""
+        """Start the agent, if it is time to; the outcome is heard later."""
         if self._process is not None or self.refused or self.is_down or time.monotonic() < self._deadline:
             return
         self._token = new_attempt()
@@ -129,7 +129,7 @@ class Host:
                 process.stdin.write(text)
 
     def hear(self) -> Iterator[list[str]]:
-        """Yield what the agent says of jobs, word by word, the order last; and ``["lost"]`` if the connection ended."""
+        """Yield the agent's messages about jobs in words, the order last; and ``["lost"]`` if the connection ended."""
         is_open = True
         while is_open and self._process and self._process.stdout:
             chunk = self._process.stdout.read(65536)
@@ -186,7 +186,7 @@ class Host:
         self.failures, self._deadline = 0, 0.0
 
     def _end(self) -> tuple[int, list[str]]:
-        """End the connection; return the exit code, and the lines that ssh said."""
+        """End the connection; return the exit code, and the lines that ssh printed."""
         process, errors = self._process, self._errors
         self._process, self._errors, self._unread = None, None, b""
         self.size, self.is_placed = None, False
@@ -215,7 +215,7 @@ class Host:
         return max(1, min(job.cores, self.size.cores if self.size else 1))
 
     def may_take(self, job: Job) -> bool:
-        """Whether a job fits if nothing else runs; also where it is not known yet what there is."""
+        """Whether a job fits if nothing else runs; also where its size is not known yet."""
         size = self.size
         return size is None or ((job.memory_gb or 0.0) <= size.memory_gb + 1e-7 and job.gpus <= size.gpus)
 
@@ -235,13 +235,13 @@ class Host:
         return self._given[order]
 
     def release(self, order: str) -> None:
-        """Give back what a job used."""
+        """Give back the share of a job."""
         del self.jobs[order]
         self._devices += self._given.pop(order)
 
 
 def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
-    """Return what a guard reads: facts, the beginning of the record, and how the program is started.
+    """Return the input of a guard: facts, the beginning of the record, and how the program is started.
 
     Parameters
     ----------

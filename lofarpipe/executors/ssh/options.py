@@ -37,13 +37,13 @@ def walltime_s(text: str) -> float:
 
 @dataclass(frozen=True)
 class SshOptions:
-    """What a site says about its hosts; each field is a key of the section.
+    """The hosts of a site; each field is a key of the section.
 
     Attributes
     ----------
     hosts: their names, such as ``node[01-12],big``; localhost and the name of this machine are reached without ssh.
-    cores, memory_gb, gpus: of each host; 0: what it has itself.
-    environment: run: jobs have the variables of the run, as everywhere; host: on other hosts what ssh gives them there.
+    cores, memory_gb, gpus: of each host; 0: its own.
+    environment: run: jobs have the variables of the run, as everywhere; host: elsewhere those that ssh gives them.
     env_file: shell file that is sourced before each job, on its host; ``~/`` is the home there.
     walltime: how long a job may take; a step's own wins.
     extra: further options of ssh.
@@ -71,7 +71,7 @@ class SshOptions:
         return tuple(name for name in names if name not in here[1:])
 
     def faults(self) -> dict[str, str]:
-        """Return what is needed instead of single values that make no sense, by key."""
+        """Return the need that a single value fails, by key."""
         found = {}
         try:
             expand_hosts(self.hosts)
@@ -85,6 +85,6 @@ class SshOptions:
         return found | ({"walltime": problem} if problem else {})
 
     def problems(self) -> list[str]:
-        """Return what is wrong with them on this machine."""
+        """Return their faults on this machine."""
         elsewhere = not all(is_here(name) for name in self.names())
         return [f"hosts = {self.hosts}: {NO_SSH}"] if elsewhere and shutil.which("ssh") is None else []

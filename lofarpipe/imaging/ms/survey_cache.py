@@ -1,6 +1,6 @@
-"""What was found out about measurement sets, kept in the user's cache for the next command that asks.
+"""Surveys of measurement sets, kept in the user's cache for the next command that asks.
 
-An entry is a small JSON file; its name is the digest of what was asked, and of the files of the set as they were. A set
+An entry is a small JSON file; its name is the digest of the question, and of the files of the set as they were. A set
 that was written since has another digest, and nobody finds the old entry, which goes with the oldest.
 """
 
@@ -50,7 +50,7 @@ def _files_of(path: str) -> tuple[str, float]:
 
 
 def read_entry(question: Iterable[object], files: str) -> dict[str, Any] | None:
-    """Return what was stored for a question about a set with the fingerprint ``files``; None for nothing."""
+    """Return the entry of a question about a set with the fingerprint ``files``; None for nothing."""
     with suppress(OSError, ValueError):
         entry = json.loads(_entry_path(question, files).read_bytes())
         if isinstance(entry, dict):
@@ -59,7 +59,7 @@ def read_entry(question: Iterable[object], files: str) -> dict[str, Any] | None:
 
 
 def write_entry(question: Iterable[object], path: str, files: str, entry: Mapping[str, Any]) -> None:
-    """Store what was found out about the set at ``path``, whose fingerprint was ``files`` before.
+    """Store the survey of the set at ``path``, whose fingerprint was ``files`` before.
 
     Nothing is stored of a set that was written meanwhile, or just before, nor where there is no place for it.
     """
