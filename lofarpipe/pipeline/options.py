@@ -5,8 +5,7 @@ A pipeline documents each option where it defines it::
     ! cellsize_highres_deg = 0.00208   ## {number > 0} pixel size, degrees
 
 The part in braces is the option's domain: ``number`` or ``integer`` with bounds (``> 0``, ``>= 0``, ``<= 1``,
-``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``. A number may be such a
-word: ``integer > 0 | none``.
+``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from lofarpipe.support.parset import Entry, unquote
 
 _COMMENT = re.compile(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
 _BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
-NUMBERS = ("number", "integer")  # first words of domains
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -104,7 +102,7 @@ def check_value(value: str, domain: str) -> None:
     word = domain.split(maxsplit=1)[0] if domain.strip() else "text"
     if "|" in domain:
         _check_choice(value, [choice.strip() for choice in domain.split("|")])
-    elif word in NUMBERS:
+    elif word in ("number", "integer"):
         _check_number(value, word, domain.removeprefix(word))
     elif word == "list":
         _check_list(value)
@@ -115,18 +113,8 @@ def check_value(value: str, domain: str) -> None:
 
 
 def _check_choice(value: str, choices: list[str]) -> None:
-    numbers = [choice for choice in choices if choice.startswith(NUMBERS)]
-    words = [choice for choice in choices if choice not in numbers]
-    if value in words:
-        return
-    for number in numbers:
-        word = number.split(maxsplit=1)[0]
-        try:
-            _check_number(value, word, number.removeprefix(word))
-            return
-        except ValueError as err:
-            raise ValueError(f"{str(err).removesuffix(' is needed')}, or {' or '.join(words)}, is needed") from None
-    raise ValueError(f"one of {', '.join(choices)} is needed{nearest(value, choices)}")
+    if value not in choices:
+        raise ValueError(f"one of {', '.join(choices)} is needed{nearest(value, choices)}")
 
 
 def _check_list(value: str) -> None:
