@@ -15,7 +15,7 @@ from lofarpipe.archive.compare import product_names
 from lofarpipe.archive.record import FILE_NAME
 from lofarpipe.archive.repeat import load_record
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs.registry import KNOWN_PROGRAMS, program_key
+from lofarpipe.programs.base import KNOWN_PROGRAMS, program_key
 
 Facts = dict[str, Any]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
-from lofarpipe.pipeline.sip_options import NO_PREFIX
+from lofarpipe.pipeline.options import NO_PREFIX
 
 Keys = dict[str, Any]
 READ_BYTES = 1 << 20

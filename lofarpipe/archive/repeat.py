@@ -21,8 +21,8 @@ from lofarpipe.archive.software import program_checksum, runner_facts, version_o
 from lofarpipe.config import share_directory
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.signals import terminating
+from lofarpipe.programs.base import program_key, program_of
 from lofarpipe.programs.find import find, job_environment
-from lofarpipe.programs.registry import program_key, program_of
 from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.support.utilities import write_atomically
 

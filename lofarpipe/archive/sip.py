@@ -19,9 +19,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from lofarpipe import __version__
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.sip_options import NONE, items
-from lofarpipe.programs.image_names import cleaned
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
+from lofarpipe.pipeline.options import NONE, sip_items
+from lofarpipe.programs.base import KNOWN_PROGRAMS, cleaned
 from lofarpipe.state.journal import read_state
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.utilities import files_of, write_atomically
@@ -44,7 +43,7 @@ def write_sips(values: Values, described: Sequence[Values], job_directory: Path,
     PipelineError
         If there is not one identifier for each image, or a file cannot be read.
     """
-    identifiers = items(values["sip_product_identifiers"])
+    identifiers = sip_items(values["sip_product_identifiers"])
     if len(identifiers) != len(described):
         raise PipelineError(
             f"sip_product_identifiers: {len(identifiers)} for {len(described)} images; one for each is needed"
@@ -74,13 +73,13 @@ def project_of(values: Values) -> SipProject:
     return SipProject(
         code=str(values["sip_project_code"]),
         primary_investigator=str(values["sip_primary_investigator"]),
-        co_investigators=items(values.get("sip_co_investigators")),
+        co_investigators=sip_items(values.get("sip_co_investigators")),
         contact_author=str(values["sip_contact_author"]),
         description=str(values["sip_project_description"]),
         identifier_source=str(values["sip_identifier_source"]),
         process_identifier=str(values["sip_process_identifier"]),
         observation_id=str(values["sip_observation_id"]),
-        source_identifiers=items(values["sip_source_identifiers"]),
+        source_identifiers=sip_items(values["sip_source_identifiers"]),
         strategy_name=str(values["sip_strategy_name"]),
         strategy_description=str(values["sip_strategy_description"]),
         storage_ticket="" if ticket == NONE else ticket,

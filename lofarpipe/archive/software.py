@@ -16,10 +16,9 @@ from lofarpipe.archive.checksums import FULL, checksum_of
 from lofarpipe.config import PACKAGE, Settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.resources import detect_resources
-from lofarpipe.pipeline.references import references
-from lofarpipe.pipeline.steps import Step, flattened
+from lofarpipe.pipeline.steps import Step, flattened, references
+from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import find_executable
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.data_directories import data_directories
 
 Facts = dict[str, Any]

@@ -7,26 +7,362 @@ kinds that suppose that jobs do well, and a crew that prints what the executor w
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from lofarpipe.config import Settings
 from lofarpipe.engine.crew import notices_of
-from lofarpipe.engine.foresight import Foresight, NotKnown, Printout, shown_kind
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.kinds import Scope
-from lofarpipe.engine.prediction import Awaited, Shadow, Supposer, call_of
+from lofarpipe.engine.kinds import Broken, Feedback, Kind, Loop, Recipe, Scope, SubPipeline, plain
+from lofarpipe.engine.prediction import PLACEHOLDER, Awaited, Shadow, Supposer, call_of, feedback_outputs, named_by_job
+from lofarpipe.engine.recipe import RecipePlan
 from lofarpipe.engine.run import Run
-from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_commands
+from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_commands, job_entry
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Executor
-from lofarpipe.pipeline.control import list_items
+from lofarpipe.pipeline.control import list_items, loop_count, plugin_call
 from lofarpipe.pipeline.load import Pipeline
-from lofarpipe.pipeline.references import Results, resolve_known
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.plugins import STEP_PREFIX, declared, find_plugin, load, run_plugin
+from lofarpipe.pipeline.steps import BROKEN, Results, Step, flattened, references, resolve_known
 from lofarpipe.state.events import Notice
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.run_state import RunState
+from lofarpipe.state.uptodate import MAP_ENDINGS, Identity
+from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.python2 import loader as python2
+from lofarpipe.support.utilities import files_of
+
+LAST_TIME = "its maps are taken to be those of the last run"
+MEANING = "#   what stands in <step:key:number> is what that job of the step will have returned"
+P = TypeVar("P")
+
+
+class NotKnown(PipelineError):  # noqa: N818 - it names what is the case
+    """A step was told of, and what it will give cannot be known."""
+
+
+@dataclass
+class Printout:
+    """The lines that are printed, with the names that files have in a run."""
+
+    shadow: Shadow
+    lines: list[str] = field(default_factory=list)
+
+    def tell(self, *lines: str) -> None:
+        """Add lines."""
+        for line in self.shadow.back(lines):
+            self.lines.append(line)
+            if PLACEHOLDER.search(line) and MEANING not in self.lines:
+                self.lines.append(MEANING)
+
+
+@dataclass(frozen=True)
+class OverlaidPlan:
+    """A plan under the names that files have in a run: what was done before had these."""
+
+    plan: Any  # a plan, with the names of files where they are
+    shadow: Shadow
+    identity: Identity
+
+    @classmethod
+    def of(cls, plan: Plan, shadow: Shadow) -> OverlaidPlan:
+        """Return one over a plan that names files where they are."""
+        return cls(plan, shadow, shadow.back(plan.identity))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what has nothing to do with the names of files, as the plan has it."""
+        return getattr(self.plan, name)
+
+    def numbered(self, numbers: Mapping[int, int]) -> OverlaidPlan:
+        """Return the same with other numbers of its jobs, by place in the maps."""
+        return replace(self, plan=self.plan.numbered(numbers))
+
+    def job_identity(self, planned: PlannedJob) -> Identity:
+        """Return what decides whether a job that was done need not run again."""
+        return self.shadow.back(self.plan.job_identity(planned))
+
+    def outputs_of(self, planned: PlannedJob) -> Sequence[str]:
+        """Return the paths of the outputs of a job."""
+        return self.shadow.back(list(self.plan.outputs_of(planned)))
+
+    def changed_inputs(self, planned: PlannedJob) -> Sequence[str]:
+        """Return the inputs that a job changes."""
+        return self.shadow.back(list(self.plan.changed_inputs(planned)))
+
+    def label_of(self, planned: PlannedJob) -> str:
+        """Return what a job works on, for people."""
+        return self.shadow.back(str(self.plan.label_of(planned)))
+
+
+@dataclass
+class Foresight:
+    """What is known of files and outputs that nobody has written yet; the kinds of a dry run share it."""
+
+    shown: Printout
+    supposer: Supposer
+    awaited: Awaited
+    incomplete: set[str] = field(default_factory=set)  # steps that may give more than is known
+
+    @property
+    def shadow(self) -> Shadow:
+        """Where files are that were written for this dry run."""
+        return self.shown.shadow
+
+    def refuse_missing(self, step: Step, scope: Scope) -> None:
+        """Raise if a step refers to others whose outputs are not known."""
+        wanted = [pair for text in _texts(step) for pair in references(text)]
+        later = {other.name for other in flattened(scope.pipeline.steps)} - scope.results.keys()
+        unknown = [n for n, key in wanted if n in later or (n in self.incomplete and key not in scope.results[n])]
+        if unknown:
+            missing = ", ".join(dict.fromkeys(unknown))
+            raise PipelineError(f"to be known it needs what these give, which did not run: {missing}")
+
+    def seen(self, step: Step, results: Results) -> tuple[Step, Results]:
+        """Return a step, and what the steps before it gave, with names that say where files are."""
+        there: dict[str, dict[str, object]] = {
+            name: {key: self._there(value) for key, value in results[name].items()}
+            for name in {name for text in _texts(step) for name, _ in references(text)} & results.keys()
+        }
+
+        def seen(text: str) -> str:
+            resolved = resolve_known(text, results)
+            into = self.shadow.into(resolved)
+            return text if into == resolved else into  # any other text stays as it is
+
+        arguments = {key: text if _implies_map(key, text) else seen(text) for key, text in step.arguments.items()}
+        control = {key: seen(text) for key, text in step.control.items()}
+        positionals = tuple(map(seen, step.positionals))
+        return replace(step, control=control, arguments=arguments, positionals=positionals), {**results, **there}
+
+    def _there(self, value: object) -> object:
+        return self.shadow.into(value) if isinstance(value, str) else value
+
+    def suppose(self, plan: RecipePlan, jobs: StepJobs, in_loop: bool) -> Outputs:
+        """Write the maps of a recipe step as if its jobs had done well, and return its outputs."""
+        step = plan.step.name
+        supposed = self.supposer.suppose(plan, jobs.entry, jobs.kept, jobs.pending)
+        self.shown.tell(*(f"# {step}: {comment}" for comment in supposed.comments))
+        if not supposed.is_complete:
+            self.incomplete.add(step)
+        if in_loop and supposed.may_break:
+            self.shown.tell(f"# {step}: it may end the loop here")
+        returned = [text for p in jobs.pending for text in supposed.values[p.job.name].values()]
+        self.awaited.add(step, (text for text in returned if Path(text).is_absolute()))
+        return self.supposer.maps(plan, supposed)
+
+    def expect(self, jobs: StepJobs, outputs: Outputs, scope: Scope) -> None:
+        """Keep what the jobs of a step are going to write."""
+        made = [path for planned in jobs.pending for path in jobs.plan.outputs_of(planned)]
+        maps = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
+        new = {job_entry(jobs.entry, planned.job): _new_outputs(jobs, planned, scope) for planned in jobs.pending}
+        scope.ledger.suppose(jobs.entry, new, [*made, *maps])
+        if self.supposer.plans(jobs.pending):
+            return
+        self.awaited.add(jobs.step, made)
+        for planned in jobs.pending:
+            said = self.shadow.back([planned.job.argv[1:], call_of(planned)])
+            self.awaited.add(jobs.step, named_by_job(said, scope.settings.job_workdir))
+
+    def named_in(self, texts: Sequence[str]) -> set[str]:
+        """Return the files in texts, and in the maps that they name."""
+        maps = [self.shadow.found(text) for text in texts if text.endswith(MAP_ENDINGS)]
+        products = [product.file for path in maps if Path(path).is_file() for product in DataMap.load(path).data]
+        return {name for text in [*texts, *products] for name in files_of(text)}
+
+    def refuse_uncertain(self, texts: Iterable[str]) -> None:
+        """Raise if a plugin would read what a script has not returned yet."""
+        for name in (name for text in texts for name in self.shadow.uncertain(text)):
+            raise PipelineError(f"what is in {name} is known only when jobs have run")
+
+    def refuse_unsettled(self, folders: Iterable[str]) -> None:
+        """Raise if jobs that did not run may yet write into a directory that a plugin looks through."""
+        for folder in folders:
+            if self.shadow.has_folder(folder):
+                raise PipelineError(f"what is in {folder} is known only when the steps before have run")
+            if step := self.awaited.writer(str(Path(folder).absolute())):
+                raise PipelineError(f"what is in {folder} is known only when {step} has run")
+
+
+def _new_outputs(jobs: StepJobs, planned: PlannedJob, scope: Scope) -> Sequence[str]:
+    """Return the outputs of a job of which no earlier run tells what it writes."""
+    last = scope.ledger.work.last_job(job_entry(jobs.entry, planned.job))
+    return () if last and last.label == jobs.plan.label_of(planned) else jobs.plan.outputs_of(planned)
+
+
+def _texts(step: Step) -> list[str]:
+    return [*step.control.values(), *step.arguments.values(), *step.positionals]
+
+
+def _implies_map(key: str, text: str) -> bool:
+    """Whether an argument makes a map an input of its step, by what it refers to."""
+    return "mapfile" not in key and any("mapfile" in output for _, output in references(text))
+
+
+@dataclass(frozen=True)
+class Shown(Kind[P]):
+    """A kind whose steps are planned once what they refer to is known, and that shows what a run would do."""
+
+    foresight: Foresight
+
+    def plan(self, step: Step, results: Results) -> P:
+        """Return what there would be to do.
+
+        Raises
+        ------
+        PipelineError
+            If that cannot be known.
+        """
+        self.foresight.refuse_missing(step, self.scope)
+        return self.foreseen(step, results)
+
+    def foreseen(self, step: Step, results: Results) -> P:
+        """Return what there would be to do."""
+        raise NotImplementedError
+
+
+class ShownJobs(Shown[OverlaidPlan]):
+    """A kind whose jobs are planned as in a run, with names that say where files are."""
+
+    has_jobs = True
+    planner: type[Kind[Any]]  # of a run
+
+    def foreseen(self, step: Step, results: Results) -> OverlaidPlan:
+        """Build its jobs."""
+        plan = self.planner(self.scope).plan(*self.foresight.seen(step, results))
+        return OverlaidPlan.of(plan, self.foresight.shadow)
+
+
+class ShownRecipe(ShownJobs):
+    """Its maps are written over the disk, with what its jobs are sure to return."""
+
+    planner = Recipe
+
+    def finish(self, plan: OverlaidPlan, jobs: StepJobs | None) -> Outputs:
+        """Write its maps."""
+        if jobs is None:
+            return {}
+        outputs = self.foresight.suppose(plan.plan, jobs, in_loop=bool(self.scope.loops))
+        self.foresight.expect(jobs, outputs, self.scope)
+        return outputs
+
+
+class ShownFeedback(ShownJobs):
+    """Nothing is written: no later step reads a metadata file."""
+
+    planner = Feedback
+
+    def finish(self, plan: OverlaidPlan, jobs: StepJobs | None) -> Outputs:
+        """Return the names of its files."""
+        if jobs is not None:
+            self.foresight.expect(jobs, {}, self.scope)
+        return self.foresight.shadow.back(feedback_outputs(plan.plan))
+
+
+class ShownPlugin(Shown[Step]):
+    """It is called with other places to write to, if it declares that it writes nowhere else."""
+
+    def foreseen(self, step: Step, results: Results) -> Step:
+        """Return the step."""
+        return step
+
+    def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
+        """Call it, or take what it gave the last time."""
+        path = find_plugin(STEP_PREFIX, plan.type, self.scope.pipeline.plugin_path)
+        writes, tell = declared(path, "DRY_RUN_WRITES"), self.foresight.shown.tell
+        told = f"# {plan.name}: plugin {plan.type}"
+        if writes is None and declared(path, "OUTPUTS") == ():
+            tell(told)
+            return {}
+        try:
+            if writes is None:
+                raise PipelineError("a dry run does not call it")
+            outputs = self._call(plan, path, writes)
+        except PipelineError as err:
+            return self._as_last_time(plan, f"{told}; {err}")
+        tell(told)
+        return outputs
+
+    def _as_last_time(self, step: Step, told: str) -> Outputs:
+        outputs = self.scope.ledger.work.plugins.get(self.scope.entry(step))
+        if outputs is None:
+            self.foresight.shown.tell(told)
+            raise NotKnown(step.name)
+        self.foresight.shown.tell(f"{told}; {LAST_TIME}")
+        return dict(outputs)
+
+    def _call(self, step: Step, path: Path, writes: Sequence[str]) -> Outputs:
+        """Call a plugin with other places to write to."""
+        foresight, shadow = self.foresight, self.foresight.shadow
+        step, results = foresight.seen(step, self.scope.results)
+        positionals, keywords = plugin_call(step, results, self.scope.settings.lenient)
+        if step.arguments:
+            keywords["parset"] = self.scope.write_parset(step, {})
+        module = load(path, "plugin_main")
+        function = "plugin_dry_run" if hasattr(module, "plugin_dry_run") else "plugin_main"
+        if hasattr(module, "plugin_looks_at"):
+            foresight.refuse_unsettled(module.plugin_looks_at(**keywords))
+        if function == "plugin_main":
+            foresight.refuse_uncertain([*positionals, *map(str, keywords.values())])
+        places = shadow.places(writes, keywords)
+        returned = run_plugin(path, positionals, {**keywords, **places}, function)
+        shadow.settle()
+        foresight.shown.tell(*(f"# {notice}" for notice in python2.take_notices()))
+        outputs = shadow.back(plain(returned)) if isinstance(returned, dict) else {}
+        if function == "plugin_dry_run":
+            self._expect(step, [str(value) for value in keywords.values()], outputs)
+        return outputs
+
+    def _expect(self, step: Step, given: Sequence[str], outputs: Outputs) -> None:
+        """Keep what a plugin would write that only told it, if it is given what jobs are going to write."""
+        foresight = self.foresight
+        if foresight.awaited.has_any(foresight.named_in(given)) or any(map(foresight.shadow.uncertain, given)):
+            made = foresight.named_in([str(value) for value in outputs.values()])
+            self.scope.ledger.suppose(self.scope.entry(step), {}, made)
+            foresight.awaited.add(step.name, made)
+
+
+class ShownLoop(Shown[Step], Loop):
+    """As many iterations as are known: of a loop that ends when a step says so, one."""
+
+    def foreseen(self, step: Step, results: Results) -> Step:
+        """Return the step with a number of iterations."""
+        if loop_count(step) >= 0:
+            return step
+        self.foresight.shown.tell(f"# {step.name}: a loop that ends when a step in it says so; one iteration is shown")
+        return replace(step, control={**step.control, "loopcount": "1"})
+
+
+class ShownSubPipeline(Shown[Step], SubPipeline):
+    """The steps of another parset."""
+
+    def foreseen(self, step: Step, results: Results) -> Step:
+        """Return the step with what its overrides refer to."""
+        return SubPipeline.plan(self, step, results)
+
+
+class ShownUnknown(Shown[Step]):
+    """A kind that does not exist."""
+
+    def plan(self, step: Step, results: Results) -> Step:
+        """Say so."""
+        self.foresight.shown.tell(f"# {step.name}: kind '{step.kind}' is not known; nothing is done")
+        return step
+
+
+KINDS: Mapping[str, type[Shown[Any]]] = {
+    "recipe": ShownRecipe,
+    "plugin": ShownPlugin,
+    "feedback": ShownFeedback,
+    "loop": ShownLoop,
+    "pipeline": ShownSubPipeline,
+}
+
+
+def shown_kind(foresight: Foresight, scope: Scope, name: str) -> Kind[Any]:
+    """Return the kind of a step by its name."""
+    return Broken(scope) if name == BROKEN else KINDS.get(name, ShownUnknown)(scope, foresight)
 
 
 def dry_run_lines(

@@ -19,10 +19,9 @@ from lofarpipe.config import Settings
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import Job, JobResult, Resources
-from lofarpipe.pipeline import sip_options as sip_values
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, Value, defaults, read_value
-from lofarpipe.pipeline.references import Results, resolve
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.options import sip_is_wanted, sip_problems
+from lofarpipe.pipeline.steps import Results, Step, resolve
 from lofarpipe.programs.find import job_environment
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.utilities import write_atomically
@@ -96,7 +95,7 @@ class FeedbackPlan:
         self.metadata_file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.metadata_file, text)
         outputs: dict[str, object] = {"mapfile": mapfile, "metadata_file": str(self.metadata_file)}
-        if sip_values.is_wanted(self.values):
+        if sip_is_wanted(self.values):
             outputs["sip_file"] = write_sips(self.values, described, self.job_directory, self.pipeline)[0]
         return outputs
 
@@ -118,7 +117,7 @@ def prepare_feedback(step: Step, results: Results, settings: Settings, machine: 
             values[key] = read_value(resolve(text, results, where), FEEDBACK_KEYS[key].kind)
         except ValueError as err:
             raise PipelineError(f"{where} is '{text}'; {err}") from None
-    if wrong := sip_values.problems(values):
+    if wrong := sip_problems(values):
         raise PipelineError("\n".join(f"step '{step.name}': {message}" for message in wrong))
     products = DataMap.load(str(values["mapfile_in"]))
     build = partial(_job, step, products, values, settings, machine)

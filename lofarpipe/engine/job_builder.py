@@ -19,9 +19,8 @@ from lofarpipe.errors import PipelineError, counted
 from lofarpipe.jobs import Job, JobResult, Resources, Staged
 from lofarpipe.pipeline.control import Control
 from lofarpipe.programs.argv import build_argv, substitute_tokens
-from lofarpipe.programs.base import Program
+from lofarpipe.programs.base import KNOWN_PROGRAMS, Program
 from lofarpipe.programs.find import PYTHON_PLUGIN, is_own_program, job_environment
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.disk import GB, Need, existing, free_bytes, room_text, size_text, trouble_in
 

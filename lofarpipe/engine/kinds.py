@@ -16,8 +16,7 @@ from lofarpipe.jobs import Executor, Interrupted
 from lofarpipe.pipeline.control import is_true, loop_count, plugin_call
 from lofarpipe.pipeline.load import Pipeline, known_outputs
 from lofarpipe.pipeline.plugins import STEP_PREFIX, find_plugin, run_plugin
-from lofarpipe.pipeline.references import Results, resolve
-from lofarpipe.pipeline.steps import BROKEN, Step, refreshed, with_counters
+from lofarpipe.pipeline.steps import BROKEN, Results, Step, refreshed, resolve, with_counters
 from lofarpipe.state.events import PluginDone, PluginStarted
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import FilesOnDisk, Ledger

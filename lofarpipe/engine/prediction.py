@@ -22,7 +22,7 @@ from lofarpipe.engine.step_jobs import Outputs, job_entry, script_warnings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.jobs import Job, result_of
-from lofarpipe.pipeline import sip_options as sip_values
+from lofarpipe.pipeline.options import sip_is_wanted
 from lofarpipe.pipeline.plugins import declared
 from lofarpipe.programs.find import PYTHON_PLUGIN
 from lofarpipe.state.events import JobDone
@@ -360,7 +360,7 @@ def script_of(planned: PlannedJob) -> Path:
 def feedback_outputs(prepared: FeedbackPlan) -> Outputs:
     """Return what a feedback step would give; its map stays as it is."""
     outputs: Outputs = {"mapfile": prepared.values["mapfile_in"], "metadata_file": str(prepared.metadata_file)}
-    if sip_values.is_wanted(prepared.values):
+    if sip_is_wanted(prepared.values):
         outputs["sip_file"] = str(Path(str(prepared.values["sip_file"])).absolute())
     return outputs
 

@@ -14,10 +14,9 @@ from lofarpipe.engine.job_builder import JobBuilder, PlannedJob
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult, Resources
 from lofarpipe.pipeline.control import Control, input_maps, is_true, resolved_control
-from lofarpipe.pipeline.references import Results
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.steps import Results, Step
+from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.state.fingerprints import stamp, without_text
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import files_of, list_text
@@ -119,7 +118,7 @@ class RecipePlan:
         complaint = known.complaint(text) if known else None
         if result.ok:
             return f"{result.reason()}: {complaint}" if complaint and self.control.asked_program else None
-        from lofarpipe.programs.messages import explained, hint_for
+        from lofarpipe.programs.logs import explained, hint_for
 
         said = complaint or (explained(known.name, text, known.messages) if known else hint_for(result.tail()))
         return f"{result.reason()}: {said}" if said else result.reason()

@@ -10,8 +10,7 @@ from lofarpipe.engine.crew import Crew, WorkingCrew
 from lofarpipe.engine.kinds import Kind, Scope, kind_of
 from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_text, job_keys
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.references import Results
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.state.jobs import JobLedger
 from lofarpipe.state.uptodate import NEVER_DONE
 

@@ -10,7 +10,6 @@ from lofarpipe.config import Settings, share_directory
 from lofarpipe.errors import Finding, PipelineError, Suggestions, misspelt, named, with_article
 from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
-from lofarpipe.pipeline import sip_options as sip_values
 from lofarpipe.pipeline.control import (
     FEEDBACK_KEYS,
     ControlKey,
@@ -20,6 +19,7 @@ from lofarpipe.pipeline.control import (
     loop_count,
     read_value,
 )
+from lofarpipe.pipeline.options import sip_is_wanted, sip_problems
 from lofarpipe.pipeline.plugins import (
     STEP_PREFIX,
     call,
@@ -30,11 +30,10 @@ from lofarpipe.pipeline.plugins import (
     find_plugin,
     load,
 )
-from lofarpipe.pipeline.references import EDGE, Results, references, resolve, without_edged
-from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, KINDS, Step
+from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, EDGE, KINDS, Results, Step, references, resolve, without_edged
 from lofarpipe.programs.argv import FORMATS
+from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Parset
 
 PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")
@@ -369,10 +368,10 @@ class StepChecker:
         if product_type not in PRODUCT_TYPES:
             what = f"is '{product_type}'; one of {', '.join(PRODUCT_TYPES)} is needed"
             self._add(step, "control.product_type", what, product_type, PRODUCT_TYPES)
-        for message in sip_values.problems(step.control):
+        for message in sip_problems(step.control):
             key, _, what = message.partition(": ")
             self._add(step, f"control.{key}", what)
-        given = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_values.is_wanted(step.control) else set())
+        given = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_is_wanted(step.control) else set())
         return Outputs(frozenset(given), True)
 
 

@@ -13,11 +13,9 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest, with_article
 from lofarpipe.executors.remote.queue import walltime_problem
-from lofarpipe.pipeline.references import Results, references, resolve
-from lofarpipe.pipeline.steps import Step
+from lofarpipe.pipeline.steps import Results, Step, references, resolve
 from lofarpipe.programs.argv import FORMATS
-from lofarpipe.programs.base import Program
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
+from lofarpipe.programs.base import KNOWN_PROGRAMS, Program
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 

@@ -15,8 +15,21 @@ from lofarpipe.pipeline.compose import compose, put_in
 from lofarpipe.pipeline.control import list_items
 from lofarpipe.pipeline.options import Option, check_options, read_options
 from lofarpipe.pipeline.plugins import STEP_PREFIX, pipeline_checks
-from lofarpipe.pipeline.references import EDGE, Results, edged, references, resolve, resolve_known
-from lofarpipe.pipeline.steps import BROKEN, Step, build_step, flattened, numbered, step_list, sublist_keys
+from lofarpipe.pipeline.steps import (
+    BROKEN,
+    EDGE,
+    Results,
+    Step,
+    build_step,
+    edged,
+    flattened,
+    numbered,
+    references,
+    resolve,
+    resolve_known,
+    step_list,
+    sublist_keys,
+)
 from lofarpipe.state.fingerprints import is_same, stamp
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file

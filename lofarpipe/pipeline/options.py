@@ -6,6 +6,9 @@ A pipeline documents each option where it defines it::
 
 The part in braces is the option's domain: ``number`` or ``integer`` with bounds (``> 0``, ``>= 0``, ``<= 1``,
 ``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``.
+
+Some are for the archive: what it wants to know of a sky image and nothing here can tell. They are asked for, never made
+up. Source: the mandatory elements of LTA-SIP.xsd, versions 2.6.1 and 2.7.2.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ import operator
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.pipeline.control import list_items
+from lofarpipe.pipeline.steps import references
 from lofarpipe.support.parset import Entry, unquote
 
 _COMMENT = re.compile(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
@@ -164,3 +169,68 @@ def options_table(options: Iterable[Option]) -> str:
         lines.append(f"    {option.meaning} ({option.domain})")
         lines.append(f"    set in {option.where}")
     return "\n".join(lines)
+
+
+NO_PREFIX = "none"  # what the option parset_prefix says for no prefix
+NONE = NO_PREFIX  # what an option says for "not wanted"
+SIP_SCHEMA_VERSIONS = ("2.7.2", "2.6.1")
+INTEGER_IDENTIFIER_VERSIONS = ("2.7.2",)  # where an identifier is a whole number; before that it was any text
+#: Values that have to be given where a sip_file is wanted, and what they mean.
+SIP_REQUIRED = {
+    "sip_project_code": "code of the project that owns the data",
+    "sip_primary_investigator": "primary investigator of the project",
+    "sip_contact_author": "contact author of the project",
+    "sip_project_description": "description of the project",
+    "sip_identifier_source": "system that gave the identifiers, such as MoM or SAS",
+    "sip_product_identifiers": "identifier of each delivered image, in their order",
+    "sip_process_identifier": "identifier of this pipeline run",
+    "sip_observation_id": "identifier of the observation in the scheduling system",
+    "sip_source_identifiers": "identifiers of the measurement sets that the image is made of",
+    "sip_strategy_name": "name of the processing strategy",
+    "sip_strategy_description": "description of the processing strategy",
+}
+SIP_IDENTIFIERS = ("sip_product_identifiers", "sip_process_identifier", "sip_observation_id", "sip_source_identifiers")
+
+
+def sip_is_wanted(values: Mapping[str, object]) -> bool:
+    """Whether a SIP is asked for."""
+    return str(values.get("sip_file", "")) not in ("", NONE)
+
+
+def sip_problems(values: Mapping[str, object]) -> list[str]:
+    """Return what is wrong with the values for a SIP, as sentences: all that are missing are in one of them.
+
+    ``values`` are those of the control keys, texts or lists; one that refers to the output of a step counts as given.
+    """
+    if not sip_is_wanted(values):
+        return []
+    version = str(values.get("sip_schema_version", SIP_SCHEMA_VERSIONS[0]))
+    found = []
+    if version not in SIP_SCHEMA_VERSIONS:
+        found.append(f"sip_schema_version: is '{version}'; one of {', '.join(SIP_SCHEMA_VERSIONS)} is needed")
+    if str(values.get("product_type", "SkyImage")) != "SkyImage":
+        found.append(f"sip_file: product_type is '{values['product_type']}'; a SIP is written for SkyImage only")
+    missing = [f"{name} ({meaning})" for name, meaning in SIP_REQUIRED.items() if not sip_items(values.get(name))]
+    if missing:
+        values_needed = f"{len(missing)} more value{'s' if len(missing) > 1 else ''}"
+        found.append(
+            f"sip_file: the archive needs {values_needed}, which only you know: {', '.join(missing)}; set them, "
+            "or sip_file = none"
+        )
+    return found + (_bad_identifiers(values) if version in INTEGER_IDENTIFIER_VERSIONS else [])
+
+
+def _bad_identifiers(values: Mapping[str, object]) -> list[str]:
+    given = [(name, text) for name in SIP_IDENTIFIERS for text in sip_items(values.get(name)) if not references(text)]
+    return [
+        f"{name}: '{text}' is no identifier; a whole number is needed (any text with sip_schema_version = 2.6.1)"
+        for name, text in given
+        if not (text.isascii() and text.isdigit())
+    ]
+
+
+def sip_items(value: object) -> Sequence[str]:
+    """Return the items of a value that is one text, the text of a list, or a list."""
+    if isinstance(value, str):
+        return list_items(value)
+    return [str(item) for item in value] if isinstance(value, list) else []

@@ -19,7 +19,7 @@ from lofarpipe.config import Settings
 from lofarpipe.errors import WARNING, Finding, PipelineError, Suggestions, nearest
 from lofarpipe.executors.local.signals import ENDING
 from lofarpipe.jobs import Interrupted, Resources
-from lofarpipe.pipeline.references import references, resolve
+from lofarpipe.pipeline.steps import references, resolve
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.python2.loader import line_of

@@ -13,8 +13,7 @@ from lofarpipe.executors.factory import make_executor, method_of, unused_section
 from lofarpipe.executors.local.resources import usable_cores
 from lofarpipe.jobs import Executor, Resources
 from lofarpipe.pipeline.load import Pipeline, check_pipeline, find_parset, load_pipeline
-from lofarpipe.pipeline.references import references
-from lofarpipe.pipeline.steps import Step, flattened
+from lofarpipe.pipeline.steps import Step, flattened, references
 from lofarpipe.report.html.writer import wants_page
 from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
 from lofarpipe.support.parset import Entry, Parset

@@ -1,16 +1,23 @@
-"""What the runner knows of a program: its arguments are completed and checked, its log is read, its outputs are named.
+"""The contract of a program, the registry of those that are known, and the names of the images that they write.
 
-A step names it in ``control.program``; a step whose ``control.type`` is a known program does so itself.
+A program's arguments are completed and checked, its log is read, its outputs are named. A step names it in
+``control.program``; a step whose ``control.type`` is a known program does so itself.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lofarpipe import programs
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.support.disk import Need
@@ -175,3 +182,75 @@ class Program:
 def decimal_count(text: str) -> int:
     """Return the number that a text is, or 0 where it is none."""
     return int(text) if text.isdecimal() else 0
+
+
+@cache
+def _load(name: str) -> Program | None:
+    """Return the program of a module of this package; None if there is no such module, or it has none."""
+    path = f"{programs.__name__}.{name}"
+    found = importlib.util.find_spec(path) if name.isidentifier() else None
+    if found is None:
+        return None
+    module = importlib.import_module(f"{path}.program" if found.submodule_search_locations else path)
+    program: Program | None = getattr(module, "PROGRAM", None)
+    return program
+
+
+class Registry(Mapping[str, Program]):
+    """Known programs by name; each module is imported when its program is first asked for."""
+
+    def __getitem__(self, name: str) -> Program:
+        program = _load(name)
+        if program is None:
+            raise KeyError(name)
+        return program
+
+    def __iter__(self) -> Iterator[str]:
+        return (module.name for module in pkgutil.iter_modules(programs.__path__) if _load(module.name) is not None)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+KNOWN_PROGRAMS = Registry()
+
+
+def program_key(display_name: str) -> str:
+    """Return the key of a program that is written ``display_name``; "" if none is."""
+    return next((key for key, program in KNOWN_PROGRAMS.items() if program.name == display_name), "")
+
+
+def program_of(executable: str) -> Program | None:
+    """Return the program that has, or had, a file of this name; None if it is not known."""
+    return next((program for program in KNOWN_PROGRAMS.values() if executable in program.executables), None)
+
+
+# The names of images are WSClean's; an imager that names its images otherwise is given these names.
+FLAT, CORRECTED, RESIDUAL = "-image.fits", "-image-pb.fits", "-residual.fits"
+BEAM, EFFECTIVE_FREQUENCY = "-primary-beam.fits", "-effective-frequency.fits"
+#: Between the root of the names and these: the whole band, where there are several channels.
+MFS = "MFS"
+_OF_THE_BAND = re.compile(rf"-{MFS}(-I)?$")
+# A channel or a time, or a polarisation beside I.
+_OF_A_PART = re.compile(r"-t?\d{4}(-|$)|-(Q|U|V|[XY]{2}i?|[RL]{2}i?)$")
+_OF_A_CHANNEL = re.compile(r"-\d{4}-[\w-]+\.fits$")
+_FIRST = (f"-{MFS}{CORRECTED}", f"-{MFS}{FLAT}", CORRECTED, FLAT)
+
+
+def wholeness(path: Path) -> int:
+    """Return 2 for an image of the whole band, 0 for one of a part, 1 for another."""
+    name = path.name.removesuffix(FLAT)
+    return 2 if _OF_THE_BAND.search(name) else 0 if _OF_A_PART.search(name) else 1
+
+
+def rank(path: str) -> int:
+    """Return the place of a product among others: images come first, those of a channel last."""
+    if _OF_A_CHANNEL.search(path):
+        return len(_FIRST) + 1
+    return next((place for place, ending in enumerate(_FIRST) if path.endswith(ending)), len(_FIRST))
+
+
+def cleaned(paths: Iterable[Path]) -> Path | None:
+    """Return the image in which the imager has written how it cleaned: a residual, else an image."""
+    paths = list(paths)
+    return next((path for ending in (RESIDUAL, FLAT) for path in paths if path.name.endswith(ending)), None)

@@ -14,7 +14,7 @@ from lofarpipe.errors import Suggestions, named
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, Progress, decimal_count
-from lofarpipe.programs.progress import COUNT
+from lofarpipe.programs.logs import COUNT
 from lofarpipe.support.disk import Need
 from lofarpipe.support.parset import split_list, unquote
 from lofarpipe.support.utilities import files_of

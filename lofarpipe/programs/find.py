@@ -14,7 +14,7 @@ from pathlib import Path
 import lofarpipe
 from lofarpipe.config import PACKAGE, Settings, find_file, share_directory
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs.registry import program_of
+from lofarpipe.programs.base import program_of
 from lofarpipe.support.data_directories import data_directories, home_directory
 from lofarpipe.support.utilities import is_file
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lofarpipe.programs.base import Progress
-from lofarpipe.programs.progress import ProgressReader
+from lofarpipe.programs.logs import ProgressReader
 from lofarpipe.state.events import read_events
 from lofarpipe.state.run_state import JobState, RunState
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.jobs import duration_text
-from lofarpipe.programs.image_names import rank
+from lofarpipe.programs.base import rank
 from lofarpipe.support.utilities import printable
 
 MOST_PRODUCTS = 8

@@ -13,7 +13,7 @@ from lofarpipe.archive.feedback import sky_image_keys
 from lofarpipe.archive.sip import checksums_of, major_cycles, project_of, sip_run, write_sips
 from lofarpipe.cli import main
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.sip_options import REQUIRED
+from lofarpipe.pipeline.options import SIP_REQUIRED
 from made_images import measured, write_image
 from sip_schema import problems
 
@@ -34,7 +34,7 @@ def values(tmp_path):
     measured(tmp_path / "one.fits")
     measured(tmp_path / "two.fits")
     write_image(tmp_path / "residual.fits", WSCMAJOR=7.0)
-    given = dict.fromkeys(REQUIRED, "7")
+    given = dict.fromkeys(SIP_REQUIRED, "7")
     lists = {"sip_product_identifiers": ["1"], "sip_source_identifiers": ["5", "6"], "sip_co_investigators": []}
     files = {"sip_file": str(tmp_path / "sip.xml"), "sip_cleaned_image": str(tmp_path / "residual.fits")}
     return {**given, **lists, **files, "sip_schema_version": "2.7.2", "sip_storage_ticket": "none"}
@@ -138,7 +138,7 @@ def test_ticket_and_names(values):
 
 
 def given(*without):
-    values = {**dict.fromkeys(REQUIRED, "7"), "sip_product_identifiers": "[1, 2]"}
+    values = {**dict.fromkeys(SIP_REQUIRED, "7"), "sip_product_identifiers": "[1, 2]"}
     return [
         word
         for name, text in values.items()

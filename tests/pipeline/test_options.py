@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.options import check_options, check_value, options_table, read_options
+from lofarpipe.pipeline.control import FEEDBACK_KEYS
+from lofarpipe.pipeline.options import (
+    SIP_IDENTIFIERS,
+    SIP_REQUIRED,
+    check_options,
+    check_value,
+    options_table,
+    read_options,
+    sip_is_wanted,
+    sip_items,
+    sip_problems,
+)
 from lofarpipe.support.parset import Parset
 
 
@@ -118,3 +129,55 @@ def test_finding_names_place_value_and_expectation():
 def test_table_shows_value_meaning_and_source():
     table = options_table(_options("! cell = 0.002 ## {number > 0} pixel size\n"))
     assert table.splitlines() == ["cell = 0.002", "    pixel size (number > 0)", "    set in base.parset:1"]
+
+
+GIVEN = dict.fromkeys(SIP_REQUIRED, "7")
+
+
+@pytest.mark.parametrize("sip_file", ["", "none"])
+def test_nothing_is_asked_for_where_no_sip_is_wanted(sip_file):
+    assert not sip_is_wanted({"sip_file": sip_file})
+    assert not sip_is_wanted({})
+    assert sip_problems({"sip_file": sip_file, "sip_process_identifier": "x"}) == []
+
+
+def test_everything_that_is_missing_is_said_at_once():
+    (message,) = sip_problems({"sip_file": "sip.xml"})
+    assert message.startswith("sip_file: the archive needs 11 more values, which only you know: sip_project_code (")
+    assert all(f"{name} ({meaning})" in message for name, meaning in SIP_REQUIRED.items())
+    (message,) = sip_problems({"sip_file": "sip.xml", **GIVEN, "sip_strategy_name": "", "sip_source_identifiers": "[]"})
+    assert "needs 2 more values" in message
+    assert "sip_strategy_name (" in message
+    assert "sip_source_identifiers (" in message
+
+
+def test_complete_values_have_no_problem():
+    assert sip_problems({"sip_file": "sip.xml", **GIVEN}) == []
+    assert sip_problems({"sip_file": "sip.xml", **GIVEN, "sip_product_identifiers": ["1", "2"]}) == []
+
+
+@pytest.mark.parametrize("name", SIP_IDENTIFIERS)
+def test_identifiers_are_whole_numbers_but_for_the_older_schema(name):
+    values = {"sip_file": "sip.xml", **GIVEN, name: "[12, L3]" if name.endswith("s") else "L3"}
+    (message,) = sip_problems(values)
+    assert message.startswith(f"{name}: 'L3' is no identifier; a whole number is needed")
+    assert sip_problems({**values, "sip_schema_version": "2.6.1"}) == []
+    assert sip_problems({**values, name: "step.output.number"}) == []  # only the run can tell
+
+
+def test_version_and_type():
+    wrong = {"sip_file": "sip.xml", **GIVEN, "sip_schema_version": "3", "product_type": "Correlated"}
+    version, product = sip_problems(wrong)
+    assert version == "sip_schema_version: is '3'; one of 2.7.2, 2.6.1 is needed"
+    assert product == "sip_file: product_type is 'Correlated'; a SIP is written for SkyImage only"
+
+
+def test_items():
+    assert sip_items("[a, b]") == ["a", "b"]
+    assert sip_items("a") == ["a"]
+    assert sip_items(["a"]) == ["a"]
+    assert sip_items("[]") == sip_items("") == sip_items(None) == []
+
+
+def test_every_value_is_a_key_of_the_step():
+    assert {*SIP_REQUIRED, *SIP_IDENTIFIERS} <= set(FEEDBACK_KEYS)

@@ -3,7 +3,7 @@
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.pipeline.references import references, resolve
+from lofarpipe.pipeline.steps import references, resolve
 
 RESULTS = {"average": {"mapfile": "/m/average.mapfile", "ok.mapfile": "/m/ok"}, "input": {"job_directory": "/j"}}
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from beam_sky import environment, program
-from lofarpipe.programs.log_watch import detector_of, sign_in
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
+from lofarpipe.programs.base import KNOWN_PROGRAMS
+from lofarpipe.programs.logs import detector_of, sign_in
 from small_sets import SetShape, make_set
 
 LOGS = Path(__file__).parent / "logs"

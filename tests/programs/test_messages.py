@@ -20,7 +20,8 @@ import pytest
 from beam_sky import environment, program
 from lofarpipe.imaging.beam.station import BeamError, StationBeams
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened
-from lofarpipe.programs.messages import (
+from lofarpipe.programs.base import KNOWN_PROGRAMS
+from lofarpipe.programs.logs import (
     KNOWN_MESSAGES,
     advice_for,
     advised,
@@ -28,7 +29,6 @@ from lofarpipe.programs.messages import (
     hint_for,
     last_error,
 )
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.programs.wsclean.log import HEAP
 from small_sets import SetShape, keep_rows, make_set
 

@@ -16,12 +16,10 @@ from doc_pages import REPOSITORY, blocks
 from lofarpipe import programs
 from lofarpipe.cli import main
 from lofarpipe.errors import PipelineError
-from lofarpipe.programs import registry
-from lofarpipe.programs.base import Progress
+from lofarpipe.programs import base as registry
+from lofarpipe.programs.base import KNOWN_PROGRAMS, Progress, program_key
 from lofarpipe.programs.find import find
-from lofarpipe.programs.messages import hint_for
-from lofarpipe.programs.progress import ProgressReader
-from lofarpipe.programs.registry import KNOWN_PROGRAMS, program_key
+from lofarpipe.programs.logs import ProgressReader, hint_for
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 FOLDER = Path(__file__).parent / "new_program"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.programs.base import Progress
-from lofarpipe.programs.progress import ProgressReader, percent_done
+from lofarpipe.programs.logs import ProgressReader, percent_done
 from lofarpipe.programs.wsclean.log import peak_in
 from lofarpipe.support.utilities import flux_text, printable
 

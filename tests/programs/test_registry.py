@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import find
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.disk import Need
 from small_sets import SetShape, make_set
 from wsclean_stubs import make_stub

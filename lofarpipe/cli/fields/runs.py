@@ -21,8 +21,8 @@ from lofarpipe.pipeline.control import read_value
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.options import Option, check_value
 from lofarpipe.pipeline.steps import Step, flattened
+from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import job_environment
-from lofarpipe.programs.registry import KNOWN_PROGRAMS
 from lofarpipe.support.parset import split_list
 
 #: What a field gets at least before another one runs beside it, unless --at-once says how many: WSClean and DP3 use

@@ -18,7 +18,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.resources import Admitted
 from lofarpipe.executors.local.staging import commit, directories_of, make_directories, unwritten
 from lofarpipe.jobs import NOTE, Job, JobResult, duration_text, result_of
-from lofarpipe.programs.log_watch import Lookout, output_fault
+from lofarpipe.programs.logs import Lookout, output_fault
 from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
 
 LINE_BYTES = 240  # of the line that is kept free, line end included

@@ -38,7 +38,7 @@ from lofarpipe.jobs import (
     ended_result,
     result_of,
 )
-from lofarpipe.programs.log_watch import Lookout
+from lofarpipe.programs.logs import Lookout
 
 GRACE_S = 30.0
 CONNECTING_S = 0.05  # between two looks at hosts that are being connected

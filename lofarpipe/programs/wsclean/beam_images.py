@@ -18,9 +18,9 @@ from lofarpipe.imaging.beam.spectral import BandBeam, channel_beam, mean_frequen
 from lofarpipe.imaging.beam.station import BeamError
 from lofarpipe.imaging.quality.sky_image import INDEX_KEY, remove_facts
 from lofarpipe.imaging.weighting.pairs import ChannelRange
-from lofarpipe.programs import image_names
+from lofarpipe.programs.base import BEAM, CORRECTED, EFFECTIVE_FREQUENCY
 from lofarpipe.programs.wsclean.beams import BEAM_HISTORY, ImageField, find_source
-from lofarpipe.programs.wsclean.outputs import CORRECTED, Product, select
+from lofarpipe.programs.wsclean.outputs import CORRECTED_KINDS, Product, select
 
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
@@ -231,13 +231,13 @@ class _Correction:
                 power = np.asarray(beam.indexed / self.index.factor(mean_hz / self.reference_hz), np.float32)
                 self._write_channel(image, power, at_centre, mean_hz)
         self._write_channel(self.band, band.indexed, centre, self.reference_hz)
-        beam_path = beam_name(self.band, image_names.BEAM)
-        frequency_path = beam_name(self.band, image_names.EFFECTIVE_FREQUENCY)
+        beam_path = beam_name(self.band, BEAM)
+        frequency_path = beam_name(self.band, EFFECTIVE_FREQUENCY)
         self._write_frequency(frequency_path, beam_path, band.effective_frequency_hz)
         self._mend_stokes()
-        names = (Path(self.band.path), sibling(self.band, image_names.CORRECTED), beam_path, frequency_path)
-        beams = [beam_name(image, image_names.BEAM) for image in self.images]
-        corrected = [sibling(image, image_names.CORRECTED) for image in self.images]
+        names = (Path(self.band.path), sibling(self.band, CORRECTED), beam_path, frequency_path)
+        beams = [beam_name(image, BEAM) for image in self.images]
+        corrected = [sibling(image, CORRECTED) for image in self.images]
         products = tuple(dict.fromkeys([*names, *corrected, *beams]))
         return BeamImages(*names, self.beams.source, self.beams.detail, self.beams.warnings, products)
 
@@ -256,9 +256,9 @@ class _Correction:
                 _write(Path(one.path), pixels, header)
             remove_facts(header)  # an earlier try may have come as far as to measure the image
             self._describe(header, cut)
-            _write(sibling(one, image_names.CORRECTED), self._corrected(one, pixels, power), header)
+            _write(sibling(one, CORRECTED), self._corrected(one, pixels, power), header)
             if number == 0:
-                _write(beam_name(one, image_names.BEAM), power, _map_header(header, "", "Beam"))
+                _write(beam_name(one, BEAM), power, _map_header(header, "", "Beam"))
 
     def _corrected(self, image: Product, pixels: Plane, power: Plane) -> Plane:
         """Return an image divided by the beam; Q, U and V as WSClean corrected them, where it knew their leakage."""
@@ -289,7 +289,7 @@ class _Correction:
     def _mend_stokes(self) -> None:
         """Give WSClean's own corrected images their Stokes axis: with the beam it writes V for I."""
         for kind in ("image", "model", "residual"):
-            for one in select(self.products, CORRECTED[kind]):
+            for one in select(self.products, CORRECTED_KINDS[kind]):
                 flat = select(self.products, kind, channel=one.channel, interval=one.interval, stokes=one.stokes)
                 if flat:
                     fits.setval(one.path, "CRVAL4", value=fits.getval(flat[0].path, "CRVAL4"))

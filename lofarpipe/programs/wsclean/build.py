@@ -14,7 +14,7 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.plan.fft_size import SMALLEST_IDG_SIDE
 from lofarpipe.programs.find import quiet_environment
-from lofarpipe.programs.messages import explained
+from lofarpipe.programs.logs import explained
 from lofarpipe.programs.wsclean.log import MESSAGES
 from lofarpipe.programs.wsclean.options import Options, flag_name, number
 

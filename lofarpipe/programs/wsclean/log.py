@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lofarpipe.programs.base import Progress
-from lofarpipe.programs.messages import HEAP, explained
-from lofarpipe.programs.progress import COUNT
+from lofarpipe.programs.logs import COUNT, HEAP, explained
 from lofarpipe.support.utilities import flux_text
 
 if TYPE_CHECKING:

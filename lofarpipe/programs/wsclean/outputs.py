@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lofarpipe.programs.argv import OutputArgument
-from lofarpipe.programs.image_names import FLAT, MFS
+from lofarpipe.programs.base import FLAT, MFS
 from lofarpipe.programs.wsclean.options import (
     POLARISATIONS,
     Options,
@@ -44,7 +44,7 @@ from lofarpipe.support.utilities import files_of
 DEFAULT_ROOT = "wsclean"
 JONES_ELEMENTS = 16  # of the Mueller matrix that -apply-primary-beam writes, one image each
 # Each kind of image with its beam-corrected version.
-CORRECTED = {name: f"{name}-pb" for name in ("image", "model", "residual", "psf", "sources")}
+CORRECTED_KINDS = {name: f"{name}-pb" for name in ("image", "model", "residual", "psf", "sources")}
 OF_A_POLARISATION = (
     *("dirty", "first-residual", "image", "model", "residual", "image-pb", "model-pb", "residual-pb"),
     *("uv-real", "uv-imag"),
@@ -180,7 +180,7 @@ def _kinds(options: Options) -> list[str]:
         kinds += ["uvpsf-real", "uvpsf-imag"] if makes_psf else []
     if not is_corrected_by_wsclean(options) or (only_psf and not _grids_with_beam(options)):
         return kinds
-    pairs = [CORRECTED[kind] for kind in kinds if kind in CORRECTED]
+    pairs = [CORRECTED_KINDS[kind] for kind in kinds if kind in CORRECTED_KINDS]
     return [*kinds, "beam", *(kind for kind in pairs if kind != "psf-pb" or "save-psf-pb" in options)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lofarpipe
-from lofarpipe.programs.image_names import BEAM, CORRECTED, FLAT, wholeness
+from lofarpipe.programs.base import BEAM, CORRECTED, FLAT, wholeness
 from lofarpipe.support.utilities import write_atomically
 
 VERSION = 2  # of what is kept; that of another one, or of another release, is made anew

@@ -16,7 +16,7 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import WORTHLESS
 from lofarpipe.jobs import Job, JobResult, Resources, Staged
 from lofarpipe.programs.find import job_environment
-from lofarpipe.programs.log_watch import Lookout, output_fault
+from lofarpipe.programs.logs import Lookout, output_fault
 from lofarpipe.programs.wsclean.log import Deconvolution
 from made_images import write_image
 from small_sets import SetShape, make_set
@@ -153,7 +153,7 @@ def test_only_what_was_appended_is_read(tmp_path: Path) -> None:
 
 
 def test_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lofarpipe.programs.log_watch.LONGEST_LINE_BYTES", 10)
+    monkeypatch.setattr("lofarpipe.programs.logs.LONGEST_LINE_BYTES", 10)
     log = tmp_path / "a.log"
     log.write_bytes(b"." * 100_000 + b"\nInitial peak: nan Jy at 1,2\n")
     assert "nan" in (Lookout(log, Deconvolution().read).look() or "")

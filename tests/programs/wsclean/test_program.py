@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.programs.argv import build_argv
-from lofarpipe.programs.log_watch import sign_in
+from lofarpipe.programs.logs import sign_in
 from lofarpipe.programs.wsclean.build import WSCleanBuild, describe_build, resolve_gridder
 from lofarpipe.programs.wsclean.checks import check_arguments, has_option
 from lofarpipe.programs.wsclean.log import Deconvolution, find_refusal

@@ -1,0 +1,259 @@
+"""What the log of a program says: how far it is, why it failed and what to do, and whether it should be ended.
+
+Nothing is asked of the program. A hint is given for the message with which a program ended, and not for other text in
+its log. Every entry was said by the real program; tests/programs/test_messages.py makes it say it again, or names the
+entry as recorded. What only one program says stands with that program.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lofarpipe.imaging.ms.messages import LIBRARY_MESSAGES, Messages, advice_for, advised
+from lofarpipe.jobs import Job
+from lofarpipe.programs.base import KNOWN_PROGRAMS, Detector, Program, Progress
+from lofarpipe.support.utilities import printable
+
+LONGEST_LINE = 10_000  # characters that are looked at
+OUR_NOTE = "### "  # in a log of ours: not what the program wrote
+# Logs hold whatever programs write: what is no number that Python reads must not match.
+COUNT = r"[0-9]{1,18}"
+STEPS = re.compile(r"^(?:([^%:]*): )?0%[0-9.%]*$")  # 0%....10....20; some write what they do before it
+_LAST_STEP = re.compile(r"([0-9]{1,3})%?(\.*)$")
+DOTS_PER_TEN = 5  # four dots and the number
+
+
+def percent_done(line: str) -> float | None:
+    """Return the fraction that a line such as ``0%....10....20..`` says is done, 0..1; None for other lines."""
+    if not STEPS.match(line):
+        return None
+    last = _LAST_STEP.search(line)
+    if last is None or int(last[1]) >= 100:
+        return 1.0
+    return min(1.0, (int(last[1]) + 10 * len(last[2]) / DOTS_PER_TEN) / 100)
+
+
+class ProgressReader:
+    """Follows what a program writes; which program it is, the lines tell.
+
+    A line of an unknown program is its own text.
+    """
+
+    def __init__(self) -> None:
+        self.progress = Progress("")
+        self._unfinished = ""
+        readers = (program.line_reader() for program in KNOWN_PROGRAMS.values())
+        self._readers = [*filter(None, readers), _percent, _other]
+
+    def feed(self, written: str) -> Progress:
+        """Take in what was written since the last time, and return how far the program is.
+
+        The last line need not be complete: programs write dots as they go.
+        """
+        *lines, last = (self._unfinished + written).replace("\r", "\n").split("\n")
+        for line in lines:
+            self._read(line)
+        self._unfinished = last[-LONGEST_LINE:]
+        self._read(self._unfinished)
+        return self.progress
+
+    def _read(self, line: str) -> None:
+        line = line[:LONGEST_LINE].rstrip()
+        if not line or line.startswith(OUR_NOTE):
+            return
+        found = (reader(line, self.progress) for reader in self._readers)
+        self.progress = next((progress for progress in found if progress is not None), self.progress)
+
+
+def _percent(line: str, before: Progress) -> Progress | None:
+    done = percent_done(line)
+    if done is None:
+        return None
+    what = (STEPS.match(line) or [None, None])[1]
+    text = f"{what.lower()} {done:.0%}" if what else f"{done:.0%}"
+    return replace(before, text=text, fraction=done, is_final=False)
+
+
+def _other(line: str, before: Progress) -> Progress | None:
+    """Show the line itself, but keep what was last understood while a deconvolution goes on, or at the end."""
+    if before.major_iteration or before.is_final:
+        return None
+    return replace(before, text=printable(line).strip(), fraction=None)
+
+
+# What the C library says of memory that a program wrote over, whichever it finds first. Source: glibc, malloc.c.
+HEAP = r"(?:munmap_chunk|free|malloc|malloc_consolidate)\(\): |double free or corruption|corrupted (?:size|double)"
+# How the last message of a program begins: of Python (DP3.py), of an abort in C++, of WSClean, of DP3 as a binary.
+_BEGINNING = re.compile(
+    r"(?:[\w.]*(?:Error|Exception): |  what\(\): +|\+? ?>>> ?|\s*std exception detected: |"
+    rf"(?={HEAP}))(?P<message>.*)"
+)
+_RAISED = re.compile(
+    r"(?:\S.*: )?[A-Za-z]\w*(?:Error|Exception): (?P<message>.*)"
+)  # an exception of Python, in one line
+_NOT_OPENED = re.compile(r"unable to open file: name = '([^']*)'")  # HDF5 says it before the message
+TIMES = "all sets that are read together must have the same time slots"
+SELECT_TIMES = "select those that all have (msin.starttime, msin.endtime), or leave that set out"
+#: What any program may say.
+KNOWN_MESSAGES: Messages = (
+    # ---- the start of a program
+    (r"linked to a multi-threaded version of OpenBLAS", "set OPENBLAS_NUM_THREADS=1"),
+    (r"HOME environment variable", "set HOME"),
+    *LIBRARY_MESSAGES,
+    # ---- measurement sets that do not go together
+    (
+        r"First time of MS|Last time of MS",
+        f"{TIMES}: {SELECT_TIMES}",
+    ),
+    (
+        r"times in all MSs have to be consecutive",
+        f"{TIMES}, without gaps: average each set alone, which fills them (fuse_average_concat = False)",
+    ),
+    (
+        r"Table array conformance error",
+        "time slots differ in their number of rows: some baselines are missing in some of them; keep the same "
+        "baselines in all, or leave the set out",
+    ),
+    (
+        r"appears to have multiple subbands",
+        "rows are there twice, or of several spectral windows: remove the repeated ones, or choose one with msin.band",
+    ),
+    (
+        r"Number of baselines of MS",
+        "sets that are read together must have the same baselines: select those that all have with msin.baseline",
+    ),
+    (
+        r"Last time is before the first|Specified (?:starttime|end ?time)",
+        "the set has no data in these times: correct msin.starttime and msin.endtime, or sort the set by time",
+    ),
+    (
+        r"Can not form requested polarization",
+        "the set lacks correlations that it is made of; request another with -pol",
+    ),
+    (
+        r"measurement set with 4 polarizations",
+        "the set has fewer correlations: leave it out, or image it as it is, without DP3",
+    ),
+    (
+        r"incorrect frequency axis",
+        "channels must rise or fall in frequency: sort them in SPECTRAL_WINDOW and in the data, or leave the set out",
+    ),
+)
+
+
+def last_error(log_text: str) -> str:
+    """Return the message with which a program ended, in one line, with the causes that WSClean names; "" if none."""
+    message = ""
+    was_nested = False
+    for line in log_text.splitlines():
+        found = None if line.startswith(OUR_NOTE) else _BEGINNING.match(line)
+        is_nested = found is not None and line.lstrip("+ ").startswith(">>>")
+        if found:
+            message = f"{message} {found['message']}" if is_nested and was_nested else found["message"]
+        was_nested = is_nested
+    files = _NOT_OPENED.findall(log_text) if message.startswith("H5Fopen") else []
+    return ": ".join([" ".join(message.split()), *files[-1:]])
+
+
+def explained(program: str, log_text: str, own: Messages = ()) -> str:
+    """Return what a program said at its end, with what to do; "" if its log has no message.
+
+    ``own`` are the messages of this program alone.
+    """
+    error = last_error(log_text)
+    return f"{program} says: {advised(error, KNOWN_MESSAGES + own)}" if error else ""
+
+
+def hint_for(last_lines: Sequence[str]) -> str:
+    """Return the known message with which any other program or script ended, with what to do; "" if it is none.
+
+    What a script of ours says of itself has its remedy in it; an exception of a library stands behind its place.
+    """
+    raised = _RAISED.fullmatch(last_lines[-1]) if last_lines else None
+    error = raised["message"] if raised else last_error("\n".join(last_lines))
+    known = KNOWN_MESSAGES + tuple(row for program in KNOWN_PROGRAMS.values() for row in program.messages)
+    return advised(error, known) if advice_for(error, known) else ""
+
+
+CHUNK_BYTES = 1 << 20
+LONGEST_LINE_BYTES = 1 << 16  # of a line without an end, such as the dots of DP3, only the end is kept
+
+
+def detector_of(program: Program, texts: Mapping[str, str]) -> Detector | None:
+    """Return what reads the log of a job of a program; ``texts`` has the limits that are not at their default.
+
+    Raises
+    ------
+    ValueError
+        If a limit is no number.
+    """
+    return program.detector({key: float(texts.get(key, limit.default)) for key, limit in program.limits.items()})
+
+
+def sign_in(lines: Iterable[str], detector: Detector) -> str | None:
+    """Return what was seen in complete lines if the job should be ended, else None."""
+    seen = (detector(line.rstrip("\r\n")) for line in lines if not line.startswith(OUR_NOTE))
+    return next((text for text in seen if text), None)
+
+
+class Lookout:
+    """Reads what was appended to a log since the last look.
+
+    Parameters
+    ----------
+    log: the file; it need not be there yet.
+    detector: what the lines are given to.
+    """
+
+    def __init__(self, log: Path, detector: Detector) -> None:
+        self._log = log
+        self._detector = detector
+        self._offset = 0
+        self._unfinished = b""
+
+    @classmethod
+    def of(cls, job: Job) -> Lookout | None:
+        """Return the lookout that a job asks for with ``watch``; None if it asks for none."""
+        program = program_of_job(job)
+        detector = detector_of(program, job.watch) if program else None
+        return cls(job.log, detector) if detector else None
+
+    def look(self) -> str | None:
+        """Return why there is no hope, or None; a log that cannot be read says nothing."""
+        try:
+            with self._log.open("rb") as stream:
+                stream.seek(self._offset)
+                while chunk := stream.read(CHUNK_BYTES):
+                    self._offset += len(chunk)
+                    if seen := sign_in(self._lines(chunk), self._detector):
+                        return seen
+        except OSError:
+            return None
+        return None
+
+    def _lines(self, chunk: bytes) -> list[str]:
+        *lines, last = (self._unfinished + chunk).split(b"\n")
+        self._unfinished = last[-LONGEST_LINE_BYTES:]
+        return [os.fsdecode(line) for line in lines]
+
+
+def program_of_job(job: Job) -> Program | None:
+    """Return the program whose job is watched; None if it is not watched."""
+    if not job.watch:
+        return None
+    return KNOWN_PROGRAMS.get(job.watch.get("program", ""))
+
+
+def output_fault(job: Job) -> str:
+    """Return what is wrong with what a watched job has written, which has not its final names yet; "" if nothing."""
+    program = program_of_job(job)
+    if program is None or job.staged is None:
+        return ""
+    try:
+        return program.output_fault(job.staged.directory.iterdir())
+    except OSError:  # the commit's to tell
+        return ""
