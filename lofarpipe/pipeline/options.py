@@ -5,7 +5,8 @@ A pipeline documents each option where it defines it::
     ! cellsize_highres_deg = 0.00208   ## {number > 0} pixel size, degrees
 
 The part in braces is the option's domain: ``number`` or ``integer`` with bounds (``> 0``, ``>= 0``, ``<= 1``,
-``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``.
+``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``. With ``or none`` behind it
+the word ``none`` may stand there as well.
 
 Some are for the archive: what it wants to know of a sky image and nothing here can tell. They are asked for, never made
 up. Source: the mandatory elements of LTA-SIP.xsd, versions 2.6.1 and 2.7.2.
@@ -28,6 +29,8 @@ from lofarpipe.support.parset import Entry, unquote
 
 _COMMENT = re.compile(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
 _BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
+#: What stands in a value where there is none, and behind a domain that has it.
+NONE, OR_NONE = "none", " or none"
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -104,6 +107,9 @@ def check_value(value: str, domain: str) -> None:
     PipelineError
         If the domain itself cannot be understood.
     """
+    domain, is_optional = domain.removesuffix(OR_NONE), domain.endswith(OR_NONE)
+    if is_optional and value == NONE:
+        return
     word = domain.split(maxsplit=1)[0] if domain.strip() else "text"
     if "|" in domain:
         _check_choice(value, [choice.strip() for choice in domain.split("|")])

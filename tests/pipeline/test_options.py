@@ -35,6 +35,9 @@ from lofarpipe.support.parset import Parset
         ("", "text"),
         ("anything", ""),
         ("anything", "\t"),
+        ("none", "number > 0 or none"),
+        ("3", "number > 0 or none"),
+        ("none", "path or none"),
     ],
 )
 def test_value_in_its_domain(value, domain):
@@ -61,6 +64,8 @@ def test_value_in_its_domain(value, domain):
         ("true", "True | False", "did you mean 'True'"),
         ("[a, b", "list", "a bracket is missing"),
         ("", "path", "a path is needed"),
+        ("0", "number > 0 or none", "a number > 0 is needed"),
+        ("none", "number > 0", "a number > 0 is needed"),
         ("~nobody-here/a", "path", "~ is not replaced here; write ~nobody-here/a"),
     ],
 )
