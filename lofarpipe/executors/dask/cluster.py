@@ -7,6 +7,8 @@ the engine's decision.
 
 from __future__ import annotations
 
+import importlib
+import json
 import logging
 import os
 import shlex
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.executors.dask.worker import worker_plugin
 from lofarpipe.executors.remote.queue import walltime_problem
 from lofarpipe.jobs import Resources
 
@@ -33,7 +36,8 @@ UNQUEUED_S = 120.0
 DASHBOARD_PORT = 8787
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 ACCOUNTS = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}  # what they call it
-LAUNCHERS = (*QUEUES, "ssh", "address", "local")
+CLASS = "class"  # of any package, by its name
+LAUNCHERS = (*QUEUES, "ssh", "address", "local", CLASS)
 MISSING = "Dask is not installed; run: pip install 'genericpipeline[dask]'"
 
 
@@ -43,11 +47,13 @@ class DaskOptions:
 
     Attributes
     ----------
-    launcher: how workers are started: slurm, pbs, lsf, sge, ssh, local, or address for a scheduler that the site runs.
+    launcher: how workers are started: slurm, pbs, lsf, sge, ssh, local, address for a scheduler that the site runs, or
+        class for any class of Dask clusters.
     nodes: number of workers, one for each node.
     cores, memory_gb, gpus: of one node; memory in 10^9 bytes.
     walltime, queue, account, extra: for the queue; ``extra`` are further options, passed on as they are.
     hosts: for ssh.
+    cluster_class, cluster_kwargs: for class: module.Class, and a JSON object of its arguments.
     address: of the scheduler, tcp://host:port.
     interface: network interface that the workers reach this machine by, such as ib0.
     start_timeout_s: how long the first worker may take; queues can be long. Without a queue: two minutes at most.
@@ -65,6 +71,8 @@ class DaskOptions:
     account: str = ""
     extra: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    cluster_class: str = ""
+    cluster_kwargs: str = ""
     address: str = ""
     interface: str = ""
     start_timeout_s: float = 86400.0
@@ -84,18 +92,25 @@ class DaskOptions:
         found = []
         if self.launcher != "address" and (self.cores < 1 or self.memory_gb <= 0):
             found.append("cores and memory_gb of a node are needed: jobs are fitted to them")
-        if self.launcher in (*QUEUES, "local") and self.nodes < 1:
+        if self.launcher in (*QUEUES, "local", CLASS) and self.nodes < 1:
             found.append(f"nodes is {self.nodes}; at least 1 is needed")
         if self.launcher == "ssh" and not self.hosts:
             found.append("hosts is empty; the names of the machines are needed, as node1 node2")
+        if self.launcher == CLASS and "." not in self.cluster_class:
+            found.append(f"cluster_class is '{self.cluster_class}'; module and class are needed, as package.Cluster")
         if self.launcher == "address" and "://" not in self.address:
             found.append(f"address is '{self.address}'; the scheduler's, such as tcp://head:8786, is needed")
         return found
 
     @property
+    def is_queued(self) -> bool:
+        """Whether workers may come later than they are asked for."""
+        return self.launcher in (*QUEUES, CLASS)
+
+    @property
     def patience_s(self) -> float:
         """How long the first worker may take."""
-        return self.start_timeout_s if self.launcher in QUEUES else min(self.start_timeout_s, UNQUEUED_S)
+        return self.start_timeout_s if self.is_queued else min(self.start_timeout_s, UNQUEUED_S)
 
     @property
     def node(self) -> Resources:
@@ -138,6 +153,8 @@ def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
         raise PipelineError(f"[dask] launcher = {options.launcher}: no cluster: {err}; check the section") from err
     if options.launcher == "ssh":  # those of a scheduler of the site stay
         stack.callback(client.retire_workers, close_workers=True)
+    if options.launcher == CLASS:
+        client.register_plugin(worker_plugin(tokens(options.node)))
     return client
 
 
@@ -158,6 +175,8 @@ LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed
 def _cluster(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     if options.launcher == "address":
         return options.address
+    if options.launcher == CLASS:
+        return _of_class(options, stack)
     if options.launcher in QUEUES:
         return _queued(options, stack, logs)
     return (_over_ssh if options.launcher == "ssh" else _local)(options, stack)
@@ -223,6 +242,16 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     return cluster
 
 
+def _of_class(options: DaskOptions, stack: ExitStack) -> Any:
+    """Make a cluster of a class that is imported by its name; a plugin tells its workers what they have to give."""
+    try:
+        kind = _imported(options.cluster_class)
+        arguments = json.loads(options.cluster_kwargs or "{}")
+        return stack.enter_context(kind(**arguments))
+    except (ImportError, AttributeError, TypeError, ValueError) as err:
+        raise PipelineError(f"[dask] cluster_class = {options.cluster_class}: no cluster: {err}; correct it") from err
+
+
 def _telling(kind: Any, refused: dict[object, str]) -> Any:
     """Return a class of a queue's jobs that tells what the queue says to a job which it does not take.
 
@@ -241,17 +270,26 @@ def _telling(kind: Any, refused: dict[object, str]) -> Any:
 
 
 def _jobqueue() -> Any:
-    """Import dask-jobqueue without what it does to signals: Ctrl-C would end this process with success."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        import dask_jobqueue
+        return _module("dask_jobqueue")
     except ImportError as err:
         raise PipelineError(MISSING) from err
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(_module(module), attribute)
+
+
+def _module(name: str) -> Any:
+    """Import a module without what dask-jobqueue does to signals: Ctrl-C would end this process with success."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return importlib.import_module(name)
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
-    return dask_jobqueue
 
 
 def ask_for_workers(options: DaskOptions, client: Any) -> str:
@@ -259,6 +297,8 @@ def ask_for_workers(options: DaskOptions, client: Any) -> str:
 
     Return what the queue said to the last that it refused, "" if it took all.
     """
+    if options.launcher == CLASS:
+        client.cluster.scale(options.nodes)
     if options.launcher not in QUEUES:
         return ""
     cluster, said = client.cluster, ""

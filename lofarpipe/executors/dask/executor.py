@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.dask.cluster import NODE, QUEUES, DaskOptions, ask_for_workers, connect, tokens
+from lofarpipe.executors.dask.cluster import NODE, DaskOptions, ask_for_workers, connect, tokens
 from lofarpipe.executors.dask.worker import end_worker_guards, run_order
 from lofarpipe.executors.local.resources import refuse_impossible
 from lofarpipe.executors.local.signals import Cancellable, Watch
@@ -113,7 +113,7 @@ class DaskExecutor(Cancellable):
 
     def has_queue(self) -> bool:
         """Whether a queue is going to give workers, if there are none now."""
-        return self._options.launcher in QUEUES
+        return self._options.is_queued
 
     def workers_now(self) -> Mapping[str, Any]:
         """Return the facts of the workers that are there, by address.

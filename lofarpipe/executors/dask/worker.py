@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lofarpipe.executors.remote.order import guard_command, read_order
 
@@ -21,6 +22,22 @@ def dask_teardown(worker: object) -> None:
     end_worker_guards()
     if threading.current_thread() is threading.main_thread():  # else it is a guest in the process of another program
         threading.Thread(target=_end_process, daemon=True).start()
+
+
+def worker_plugin(given: Mapping[str, int]) -> Any:
+    """Return a plugin of Dask for workers that others start: what they have to give, and the end of their jobs."""
+    from distributed import WorkerPlugin
+
+    class GivenResources(WorkerPlugin):  # type: ignore[misc]
+        name = "lofarpipe"
+
+        async def setup(self, worker: Any) -> None:
+            await worker.set_resources(**given)
+
+        def teardown(self, worker: Any) -> None:  # noqa: ARG002 - its signature is Dask's
+            end_worker_guards()
+
+    return GivenResources()
 
 
 def _end_process() -> None:

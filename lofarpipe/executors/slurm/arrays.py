@@ -76,11 +76,12 @@ class SlurmQueue:
         """
         token = new_attempt()
         stem = self.directory / token
-        name = f"{orders[0].path.parent.name}.{token}"  # of the step
+        name = self._name(orders[0].path, stem)
         arguments = sbatch_arguments(request, self._options, name, len(orders), throttle, stem)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(Path(f"{stem}.sh"), script_text(Path(f"{stem}.list"), environment))
+            script = script_text(Path(f"{stem}.list"), environment, self._options.prologue)
+            write_atomically(Path(f"{stem}.sh"), script)
             # Before it is submitted: what was not written down could not be found again.
             write_atomically(Path(f"{stem}.list"), json.dumps([str(order.path) for order in orders]))
         except OSError as err:
@@ -88,6 +89,11 @@ class SlurmQueue:
         number = self._submitted(orders[0].job.name, name, arguments, environment, stem)
         write_atomically(Path(f"{stem}.id"), json.dumps({"id": number, "name": name}))
         return Array(stem, number, tuple(order.path for order in orders))
+
+    def _name(self, order: Path, stem: Path) -> str:
+        """Return the name of an array in the queue: of the site, of the step, and its own."""
+        prefix = f"{self._options.name_prefix}." if self._options.name_prefix else ""
+        return f"{prefix}{order.parent.name}.{stem.name}"
 
     def _submitted(
         self, job: str, name: str, arguments: Sequence[str], environment: Mapping[str, str], stem: Path
@@ -132,7 +138,7 @@ class SlurmQueue:
         try:
             number = str(json.loads(Path(f"{stem}.id").read_text(encoding="utf-8"))["id"])
         except (OSError, ValueError, KeyError):
-            number = self._number_of(f"{orders[0].parent.name}.{stem.name}") if orders else ""
+            number = self._number_of(self._name(orders[0], stem)) if orders else ""
         return Array(stem, number, orders)
 
 
@@ -231,10 +237,14 @@ def sbatch_arguments(
     ]
 
 
-def script_text(orders: Path, environment: Mapping[str, str]) -> str:
-    """Return the script of an array: it becomes the guard of the order that the task has in a list."""
+def script_text(orders: Path, environment: Mapping[str, str], prologue: str = "") -> str:
+    """Return the script of an array: it becomes the guard of the order that the task has in a list.
+
+    Lines before the job are for bash: ``module`` is a function of it on most clusters.
+    """
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items()))
-    return f"#!/bin/sh\n{exports}exec {shlex.join(guard_command(orders))}\n"
+    shell, lines = ("/usr/bin/env bash", f"{prologue}\n") if prologue else ("/bin/sh", "")
+    return f"#!{shell}\n{exports}{lines}exec {shlex.join(guard_command(orders))}\n"
 
 
 # ---- tasks in the queue

@@ -15,6 +15,8 @@ class SlurmOptions:
     ----------
     partition, account, walltime: for ``sbatch --partition``, ``--account``, ``--time``; a step's own win.
     extra: further options of sbatch.
+    name_prefix: what the names of jobs in the queue begin with.
+    prologue: lines of bash that each job runs first, such as ``module load singularity``.
     gres: what graphics cards are called: gpu, or gpu:a100.
     array_limit: jobs of one step that run at the same time, over all nodes; 0: no limit.
     max_submitted: jobs that are in the queue at the same time; 0: no limit.
@@ -30,6 +32,8 @@ class SlurmOptions:
     account: str = ""
     walltime: str = ""
     extra: tuple[str, ...] = ()
+    name_prefix: str = ""
+    prologue: str = ""
     gres: str = "gpu"
     array_limit: int = 0
     max_submitted: int = 0

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,7 @@ def _text(path: Path) -> str:
         ({"nodes": 0}, "nodes is 0; at least 1"),
         ({"launcher": "ssh"}, "hosts is empty"),
         ({"launcher": "address", "address": "head"}, "address is 'head'"),
+        ({"launcher": "class", "cluster_class": "Cluster"}, "cluster_class is 'Cluster'; module and class are needed"),
     ],
 )
 def test_options_that_make_no_sense(tmp_path, changes, problem):
@@ -224,6 +226,26 @@ def test_cluster_of_the_site_says_what_its_workers_have(tmp_path):
 def test_worker_that_does_not_say_what_it_has():
     with pytest.raises(PipelineError, match="was not told what it has; start each with"):
         _largest({"tcp://a": {"nthreads": 4, "resources": {}}})
+
+
+def test_cluster_of_a_named_class_runs_jobs(make_job, tmp_path):
+    arguments = {"n_workers": 0, "processes": False, **QUIET}
+    options = DaskOptions("class", nodes=1, cores=2, memory_gb=4.0, cluster_class="distributed.LocalCluster")
+    theirs = DaskExecutor(replace(options, cluster_kwargs=json.dumps(arguments)), tmp_path / "orders")
+    results = theirs.run([make_job(0, "exit 3"), make_job(1)])
+    theirs.close()
+    assert [result.exit_code for result in results] == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("cluster_class", "problem"),
+    [("distributed.NoCluster", "NoCluster"), ("nowhere.Cluster", "nowhere"), ("dask_jobqueue.SLURMCluster", "cores")],
+)
+def test_class_without_a_cluster_is_named(tmp_path, cluster_class, problem):
+    options = DaskOptions("class", 1, 2, 4.0, cluster_class=cluster_class, cluster_kwargs='{"processes": 1}')
+    theirs = DaskExecutor(options, tmp_path)
+    with pytest.raises(PipelineError, match=problem):
+        theirs.workers()
 
 
 def test_no_worker_comes(tmp_path):

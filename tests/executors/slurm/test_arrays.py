@@ -86,6 +86,11 @@ def test_arguments() -> None:
     ]
 
 
+def test_lines_of_the_site_run_before_the_guard() -> None:
+    text = script_text(Path("/x/a.list"), {"X": "1"}, "module load x\nY=$X")
+    assert text.startswith("#!/usr/bin/env bash\nexport X=1\nmodule load x\nY=$X\nexec ")
+
+
 def test_arguments_of_a_plain_job_name_nothing_that_nobody_asked_for() -> None:
     words = sbatch_arguments(Request(1, 0, 0, "", ()), SlurmOptions(), "s.a", 1, 0, Path("/x/a"))
     named = {word.partition("=")[0] for word in words}
