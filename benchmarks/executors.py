@@ -73,8 +73,8 @@ def run_dask(directory: Path, count: int) -> None:
 
 def run_slurm(directory: Path, count: int) -> None:
     """Our executor with job arrays of Slurm."""
+    from lofarpipe.executors.slurm.client import SlurmOptions
     from lofarpipe.executors.slurm.executor import SlurmExecutor
-    from lofarpipe.executors.slurm.options import SlurmOptions
 
     executor = SlurmExecutor(SlurmOptions(), directory / "orders")
     check([result.ok for result in executor.run(jobs_in(directory, count))])

@@ -11,7 +11,7 @@ from pathlib import Path
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.beam.spectral import index_findings
 from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
-from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings
+from lofarpipe.imaging.plan.checks import ProtectedFiles, overwritten_findings
 from lofarpipe.imaging.plan.plan import channel_findings
 from lofarpipe.programs.dp3 import SELECTIONS
 from lofarpipe.programs.wsclean.checks import delivered_image_findings, imaging_arguments
@@ -162,7 +162,7 @@ def _reference_findings(options):
     """Return why the image could not be compared with what the user names; hours later nobody wants to hear it."""
     from importlib.util import find_spec
 
-    from lofarpipe.imaging.quality.reference import AUTO, INSTALL_LSMTOOL, NONE
+    from lofarpipe.imaging.quality.comparison import AUTO, INSTALL_LSMTOOL, NONE
 
     name = options.get("reference_skymodel", AUTO)
     if name in (AUTO, NONE):

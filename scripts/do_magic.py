@@ -69,10 +69,9 @@ def main(
         If an option or a set is bad; the message says which, and what to do.
     """
     from lofarpipe.imaging.ms.names import named_sets
-    from lofarpipe.imaging.plan.mapfiles import write_maps
     from lofarpipe.imaging.plan.options import parse_options
     from lofarpipe.imaging.plan.plan import plan_field
-    from lofarpipe.imaging.plan.report import write_json
+    from lofarpipe.imaging.plan.report import write_json, write_maps
 
     plan = plan_field(named_sets(ms_input), parse_options(options), copies_dir or f"{mapfile_dir}/copies")
     path = Path(plan_file) if plan_file else Path(mapfile_dir) / "plan.json"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.support.data_directories import set_data_directories
 

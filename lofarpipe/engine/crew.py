@@ -18,9 +18,8 @@ from lofarpipe.engine.job_builder import PlannedJob, refuse_without_room
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, StepJobs, write_job_files
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.guardian import guardians
-from lofarpipe.executors.local.process import send_signal, session_members
-from lofarpipe.executors.local.staging import MARKER, remove_directory
+from lofarpipe.executors.local.process import MARKER, remove_directory, send_signal, session_members
+from lofarpipe.executors.local.signals import guardians
 from lofarpipe.jobs import Executor, Interrupted, executor_name
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.steps import Step, flattened

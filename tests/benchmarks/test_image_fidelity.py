@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from loading import load_script
-from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import Truth, separation_deg
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 
 PLAN = {
     "quantities": {"image_edge_deg": {"value": 3.0}, "cellsize_deg": {"value": 0.003}},

@@ -10,7 +10,7 @@ from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.errors import Finding
 from lofarpipe.executors.dask.cluster import DaskOptions
 from lofarpipe.executors.factory import REMOTE_KEYS, method_of, methods, own_keys
-from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.client import SlurmOptions
 from lofarpipe.executors.ssh.options import SshOptions
 from lofarpipe.support.config_file import read_section, read_text, unknown_keys
 

@@ -16,9 +16,8 @@ from lofarpipe.config import Overrides, load_settings
 from lofarpipe.engine import crew as module
 from lofarpipe.engine.crew import Leftovers
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.guardian import Guardian
-from lofarpipe.executors.local.process import session_members
-from lofarpipe.executors.local.staging import MARKER
+from lofarpipe.executors.local.process import MARKER, session_members
+from lofarpipe.executors.local.signals import Guardian
 from lofarpipe.programs.find import job_environment
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import Ledger
@@ -195,7 +194,7 @@ def test_process_that_is_not_the_job_is_left_alone(site: Site, why: str) -> None
 
 ENGINE = """
 import sys
-from lofarpipe.executors.local.guardian import Guardian
+from lofarpipe.executors.local.signals import Guardian
 import subprocess
 with Guardian(30.0) as guardian:
     process = subprocess.Popen(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], start_new_session=True)

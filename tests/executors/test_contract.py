@@ -18,8 +18,8 @@ from living import living
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import OPEN_FILES
+from lofarpipe.executors.slurm.client import SlurmOptions
 from lofarpipe.executors.slurm.executor import SlurmExecutor
-from lofarpipe.executors.slurm.options import SlurmOptions
 from lofarpipe.executors.ssh.executor import SshExecutor
 from lofarpipe.executors.ssh.options import SshOptions
 from lofarpipe.jobs import Executor, Job, JobResult, Resources, Staged

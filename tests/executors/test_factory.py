@@ -23,8 +23,8 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.remote.lease import take
 from lofarpipe.executors.remote.order import read_order, write_order
 from lofarpipe.executors.remote.queue import FORMS
+from lofarpipe.executors.slurm.client import SlurmOptions
 from lofarpipe.executors.slurm.executor import SlurmExecutor
-from lofarpipe.executors.slurm.options import SlurmOptions
 from lofarpipe.executors.ssh.executor import SshExecutor
 from lofarpipe.executors.ssh.options import SshOptions
 from lofarpipe.jobs import Job

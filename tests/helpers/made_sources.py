@@ -8,8 +8,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from lofarpipe.imaging.quality.catalogue import FWHM_PER_SIGMA
 from lofarpipe.imaging.quality.sky_image import SkyImage
-from lofarpipe.imaging.quality.source_fit import FWHM_PER_SIGMA
 
 CELL_DEG = 10 / 3600
 

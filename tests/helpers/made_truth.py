@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from astropy.io import fits
 
-from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import Source, Truth
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 from made_sources import header
 
 SOURCES = (

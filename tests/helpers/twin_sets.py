@@ -15,9 +15,8 @@ import numpy as np
 
 import beam_sky
 from lofarpipe.imaging.simulation import observation
-from lofarpipe.imaging.simulation.settings import MOST_STATIONS, ObservationSettings
 from lofarpipe.imaging.simulation.sky import draw_sources, skymodel_text
-from lofarpipe.imaging.simulation.stations import load_stations
+from lofarpipe.imaging.simulation.stations import MOST_STATIONS, ObservationSettings, load_stations
 from lofarpipe.programs.dp3 import predict_argv
 from small_sets import SetShape, keep_rows, make_set
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lofarpipe.imaging.overwritten import ProtectedFiles, overwritten_findings
+from lofarpipe.imaging.plan.checks import ProtectedFiles, overwritten_findings
 from lofarpipe.programs.wsclean.options import FILES
 
 FITS, XML, METADATA = (

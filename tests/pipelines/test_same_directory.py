@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from lofarpipe.imaging.simulation.observation import simulate
-from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 from lofarpipe.programs.dp3 import predict_argv
 from lofarpipe.programs.find import find, job_environment
 from pipeline_runner import run_pipeline

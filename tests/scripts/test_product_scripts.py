@@ -15,8 +15,8 @@ from casacore.tables import table
 from loading import REPOSITORY, load_script
 from lofarpipe.archive.feedback import sky_image_keys
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import Source, Truth, write_truth
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 from lofarpipe.programs import find as programs
 from made_images import image_of_real_data, write_image
 

@@ -10,7 +10,7 @@ import pytest
 from lofarpipe.errors import Finding
 from lofarpipe.executors.dask.cluster import DaskOptions
 from lofarpipe.executors.remote.queue import FORMS
-from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.client import SlurmOptions
 from lofarpipe.support.config_file import check_values, read_section, read_text, where
 
 

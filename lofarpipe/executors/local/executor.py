@@ -10,11 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.guardian import Guardian
-from lofarpipe.executors.local.process import RunningJob, note, raise_open_files, send_signal, session_members, start
+from lofarpipe.executors.local.process import (
+    RunningJob,
+    directories_of,
+    note,
+    raise_open_files,
+    remove_directories,
+    send_signal,
+    session_members,
+    start,
+)
 from lofarpipe.executors.local.resources import Admission, Admitted, cuda_devices, detect_resources
-from lofarpipe.executors.local.signals import Cancellable, Watch
-from lofarpipe.executors.local.staging import directories_of, remove_directories
+from lofarpipe.executors.local.signals import Cancellable, Guardian, Watch
 from lofarpipe.jobs import (
     DoneCallback,
     Job,

@@ -17,7 +17,7 @@ TAKES_OVER = True
 
 def section_type() -> type:
     """Return what the section says."""
-    from lofarpipe.executors.slurm.options import SlurmOptions
+    from lofarpipe.executors.slurm.client import SlurmOptions
 
     return SlurmOptions
 
@@ -25,8 +25,8 @@ def section_type() -> type:
 def make(settings: Settings) -> Executor:
     """Return an executor; Slurm is not asked anything yet."""
     from lofarpipe.executors.factory import orders_directory, section_options
+    from lofarpipe.executors.slurm.client import SlurmOptions
     from lofarpipe.executors.slurm.executor import SlurmExecutor
-    from lofarpipe.executors.slurm.options import SlurmOptions
 
     return SlurmExecutor(section_options(SlurmOptions, settings, SECTION), orders_directory(settings))
 
@@ -40,8 +40,7 @@ def end_earlier(orders: Path) -> None:
         If there may be some, and Slurm does not answer.
     """
     from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, adopt
-    from lofarpipe.executors.slurm.client import SlurmClient, SlurmRefused
-    from lofarpipe.executors.slurm.options import SlurmOptions
+    from lofarpipe.executors.slurm.client import SlurmClient, SlurmOptions, SlurmRefused
 
     arrays, client = orders / ARRAYS, SlurmClient()
     if not any(arrays.glob("*.list")):

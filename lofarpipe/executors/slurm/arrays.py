@@ -22,8 +22,7 @@ from lofarpipe.executors.remote.order import (
     read_record,
     withdraw,
 )
-from lofarpipe.executors.slurm.client import MIB_PER_GB, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
-from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.client import MIB_PER_GB, SlurmBusy, SlurmClient, SlurmFull, SlurmOptions, SlurmRefused
 from lofarpipe.jobs import Job, JobResult, Resources
 from lofarpipe.support.utilities import write_atomically
 

@@ -20,12 +20,12 @@ from lofarpipe.executors.slurm.client import (
     SlurmBusy,
     SlurmClient,
     SlurmFull,
+    SlurmOptions,
     SlurmRefused,
     refined,
     runs_never,
     unrecorded,
 )
-from lofarpipe.executors.slurm.options import SlurmOptions
 from lofarpipe.jobs import DoneCallback, JobResult, StartCallback
 
 FIRST_LOOK_S, FIRST_QUESTION_S = 0.2, 2.0

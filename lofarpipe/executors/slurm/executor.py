@@ -12,8 +12,7 @@ from lofarpipe.executors.remote.lease import end_guards, orders_of
 from lofarpipe.executors.remote.order import GRACE_S, new_order
 from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, Task, adopt, grouped, node_of, request_of
 from lofarpipe.executors.slurm.batch import Batch, Submission, SubmitLimit
-from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, patiently
-from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, SlurmOptions, patiently
 from lofarpipe.jobs import (
     DoneCallback,
     Job,

@@ -13,9 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.process import NOT_WRITTEN, concluded, note, open_log, usage_text, write_end
+from lofarpipe.executors.local.process import (
+    NOT_WRITTEN,
+    concluded,
+    make_directories,
+    note,
+    open_log,
+    remove_directories,
+    usage_text,
+    write_end,
+)
 from lofarpipe.executors.local.signals import Cancellable, Watch
-from lofarpipe.executors.local.staging import make_directories, remove_directories
 from lofarpipe.executors.remote.lease import earlier_results, ended_order, read_claim, state_of
 from lofarpipe.executors.remote.order import (
     BEAT_S,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 
 TRUTH_FILE = "truth.json"
 REFERENCE_FREQUENCY_HZ = 150e6

@@ -12,8 +12,7 @@ from typing import Any
 import casacore.tables
 import numpy as np
 
-from lofarpipe.imaging.simulation.settings import SUBBAND_WIDTH_HZ, ObservationSettings
-from lofarpipe.imaging.simulation.stations import TILES, Station
+from lofarpipe.imaging.simulation.stations import SUBBAND_WIDTH_HZ, TILES, ObservationSettings, Station
 
 POSITION = {"QuantumUnits": ["m", "m", "m"], "MEASINFO": {"type": "position", "Ref": "ITRF"}}
 EPOCH = {"QuantumUnits": ["s"], "MEASINFO": {"type": "epoch", "Ref": "UTC"}}

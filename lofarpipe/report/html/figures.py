@@ -29,8 +29,8 @@ from matplotlib.ticker import AsinhLocator, Locator, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from lofarpipe.imaging.quality.figures import BLANK_COLOUR, STYLE, draw_beam, label_sky
-from lofarpipe.imaging.quality.statistics import central_part, robust_rms, tile_rms
+from lofarpipe.imaging.quality.plot import BLANK_COLOUR, STYLE, draw_beam, label_sky
+from lofarpipe.imaging.quality.sky_image import central_part, robust_rms, tile_rms
 
 LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 MB
 SOFTENING_RMS = 2.0  # below this many times the noise the asinh is nearly linear

@@ -14,17 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.executors.local import guardian as module
-from lofarpipe.executors.local.guardian import Guardian
-from lofarpipe.executors.local.process import session_members
-from lofarpipe.executors.local.signals import ENDING
-from lofarpipe.executors.local.staging import MARKER
+from lofarpipe.executors.local import signals as module
+from lofarpipe.executors.local.process import MARKER, session_members
+from lofarpipe.executors.local.signals import ENDING, Guardian
 
 LIMIT_S = 50.0  # what anything may take on a busy machine
 ENGINE = """
 import os, signal, subprocess, sys
 from pathlib import Path
-from lofarpipe.executors.local.guardian import Guardian
+from lofarpipe.executors.local.signals import Guardian
 with Guardian(float(sys.argv[1])) as guardian:
     env = {**os.environ, **guardian.environment}
     for number, arguments in enumerate(sys.argv[2:]):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local import staging as module
-from lofarpipe.executors.local.staging import (
+from lofarpipe.executors.local import process as module
+from lofarpipe.executors.local.process import (
     MARKER,
     REPLACED,
     commit,

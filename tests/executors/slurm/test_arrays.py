@@ -17,7 +17,7 @@ from lofarpipe.executors.slurm.arrays import (
     sbatch_arguments,
     script_text,
 )
-from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.client import SlurmOptions
 from lofarpipe.jobs import Job, Resources
 
 JOB = Job("step/000", ("true",), Path("/w"), Path("/l"))

@@ -14,9 +14,8 @@ import pytest
 
 from living import living
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.slurm.client import EndedJob, SlurmBusy, SlurmClient, SlurmFull, SlurmRefused
+from lofarpipe.executors.slurm.client import EndedJob, SlurmBusy, SlurmClient, SlurmFull, SlurmOptions, SlurmRefused
 from lofarpipe.executors.slurm.executor import SlurmExecutor
-from lofarpipe.executors.slurm.options import SlurmOptions
 from lofarpipe.jobs import Job, JobResult, JobStart
 from slurm_cluster import Cluster, wait_for
 
@@ -386,7 +385,7 @@ import sys
 from pathlib import Path
 from lofarpipe.jobs import Interrupted, Job
 from lofarpipe.executors.slurm.executor import SlurmExecutor
-from lofarpipe.executors.slurm.options import SlurmOptions
+from lofarpipe.executors.slurm.client import SlurmOptions
 root, *scripts = sys.argv[1:]
 root = Path(root)
 jobs = [Job(f"step/{n:03}", ("bash", "-c", s), root, root / f"{n}.log") for n, s in enumerate(scripts)]

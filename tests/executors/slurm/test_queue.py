@@ -14,9 +14,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import Order, new_attempt, order_path, write_order
 from lofarpipe.executors.slurm import arrays as slurm_tasks
 from lofarpipe.executors.slurm.arrays import Request, SlurmQueue, end
-from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, SlurmRefused
+from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, SlurmOptions, SlurmRefused
 from lofarpipe.executors.slurm.executor import SlurmExecutor
-from lofarpipe.executors.slurm.options import SlurmOptions
 from lofarpipe.jobs import Interrupted, Job
 
 PLAIN = Request(1, 0, 0, "", ())

@@ -13,9 +13,9 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.ms import survey, survey_cache
-from lofarpipe.imaging.ms.survey import survey_set
-from lofarpipe.imaging.ms.survey_cache import fingerprint, read_entry, write_entry
+from lofarpipe.imaging.ms import survey
+from lofarpipe.imaging.ms import survey as survey_cache
+from lofarpipe.imaging.ms.survey import fingerprint, read_entry, survey_set, write_entry
 from small_sets import SetShape, change_column, count_reading, make_set
 
 SHAPE = SetShape(nantennas=5, ntimes=12, nchan=4)

@@ -12,10 +12,16 @@ from lofarpipe.imaging.beam.width import FieldBeam
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from lofarpipe.imaging.plan.losses import LossAt
-from lofarpipe.imaging.plan.mapfiles import MAP_SUFFIXES, map_payloads, write_maps
 from lofarpipe.imaging.plan.options import PlanError, PlanOptions
 from lofarpipe.imaging.plan.plan import make_plan, observe, weight_bits
-from lofarpipe.imaging.plan.report import plan_as_dict, plan_quantities, write_json
+from lofarpipe.imaging.plan.report import (
+    MAP_SUFFIXES,
+    map_payloads,
+    plan_as_dict,
+    plan_quantities,
+    write_json,
+    write_maps,
+)
 from lofarpipe.imaging.plan.sizes import FieldWidth, field_angles, image_sizes
 from lofarpipe.imaging.plan.smearing import PeakLoss, peak_limits, worst_limits
 from small_sets import SetShape, make_set

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.quality.reference import AUTO, NONE, find_reference, fluxes_jy, read_reference
-from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.quality.comparison import AUTO, NONE, find_reference, fluxes_jy, read_reference
 from lofarpipe.imaging.simulation.sky import Source, Truth, write_truth
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 
 MODEL = """\
 FORMAT = Name, Type, Patch, Ra, Dec, I, MajorAxis, MinorAxis, Orientation, ReferenceFrequency='150e6', SpectralIndex='[]', LogarithmicSI

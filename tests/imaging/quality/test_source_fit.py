@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lofarpipe.imaging.quality.catalogue import SourceNotFitted, beam_matrix, fit_source
 from lofarpipe.imaging.quality.sky_image import SkyImage
-from lofarpipe.imaging.quality.source_fit import SourceNotFitted, beam_matrix, fit_source
 from made_sources import CELL_DEG, CENTRE_DEG, NPIX, header, restored
 
 

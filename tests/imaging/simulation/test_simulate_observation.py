@@ -11,9 +11,8 @@ import pytest
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.observation import field_width_deg, simulate
-from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import Source
-from lofarpipe.imaging.simulation.stations import load_stations
+from lofarpipe.imaging.simulation.stations import ObservationSettings, load_stations
 from lofarpipe.programs.dp3 import predict_argv
 
 PREDICTION = partial(predict_argv, "DP3")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 
 
 def test_subbands_are_on_the_lofar_grid():

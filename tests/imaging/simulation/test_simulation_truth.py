@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.simulation.settings import ObservationSettings
 from lofarpipe.imaging.simulation.sky import Source, Truth, read_truth, write_truth
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 
 TRUTH = Truth(
     ObservationSettings(nsubbands=1), (Source("a", 1.5, 2.5, 3.5, -0.5),), ("/x/a.MS",), True, {"CS001": (9.0,)}

@@ -11,7 +11,7 @@ import pytest
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.observation import simulate
-from lofarpipe.imaging.simulation.settings import ObservationSettings
+from lofarpipe.imaging.simulation.stations import ObservationSettings
 from lofarpipe.programs.dp3 import predict_argv
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.programs.wsclean.options import given_options
