@@ -1,4 +1,4 @@
-"""A picture of a sky image, as an astronomer looks at it first; and the style, axes and files that all figures share."""
+"""A picture of a sky image, as an astronomer looks at it first; and style, axes and files of all figures."""
 
 from __future__ import annotations
 
