@@ -24,6 +24,7 @@ COLUMNS = frozenset({"UVW", "FLAG", "WEIGHT", "SIGMA", "TIME", "TIME_CENTROID", 
 COLUMNS |= {"ANTENNA1", "ANTENNA2", "FEED1", "FEED2", "FIELD_ID", "DATA_DESC_ID", "ARRAY_ID", "OBSERVATION_ID"}
 COLUMNS |= {"PROCESSOR_ID", "SCAN_NUMBER", "STATE_ID"}
 NO_LOCK = "autonoread"  # of casacore: reading waits for nobody
+LOCK = "auto"  # for writing
 LOCK_WAIT_S = 5.0
 LOCK_POLL_S = 0.1
 FLOCK = "hhqqi4x"  # struct flock of Linux on 64 bits: type, whence, start, length, process
@@ -78,20 +79,21 @@ def _process_name(process: int) -> str:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Any]:
-    """Open a casacore table read-only, and close it again.
+def opened(path: str, readonly: bool = True) -> Iterator[Any]:
+    """Open a casacore table, read-only unless it is to be changed, and close it again.
 
     Raises
     ------
     MeasurementSetError
-        If it cannot be opened, another process keeps it locked, or what is done with it cannot read it.
+        If it cannot be opened, another process keeps it locked, or what is done with it cannot read or change it.
     """
     what = "opened as a table"
     _refuse_locked(path)
     try:
         table_path = _without_link(path)
-        with closing(casacore.tables.table(table_path, lockoptions=NO_LOCK, ack=False, readonly=True)) as table:
-            what = "read"
+        locking = NO_LOCK if readonly else LOCK
+        with closing(casacore.tables.table(table_path, lockoptions=locking, ack=False, readonly=readonly)) as table:
+            what = "read" if readonly else "changed"
             yield table
     except UnicodeEncodeError as err:
         raise MeasurementSetError(f"{path}: casacore cannot open a name that is not UTF-8; rename it") from err

@@ -19,6 +19,7 @@ list); the files that WSClean 3.1 wrote, without and with IDG and EveryBeam (tes
 
 from __future__ import annotations
 
+import glob
 import math
 import re
 from array import array
@@ -28,6 +29,7 @@ from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
+from lofarpipe.errors import PipelineError
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import FLAT, MFS
 from lofarpipe.programs.wsclean.options import (
@@ -141,6 +143,29 @@ def select(products: Iterable[Product], kind: str, **wanted: int | str | None) -
         one for one in products if one.kind == kind and all(getattr(one, key) == value for key, value in wanted.items())
     ]
     return sorted(matching, key=_order)
+
+
+def channel_images(root: str, files: str | Sequence[str] = "", kind: str = "image") -> list[str]:
+    """Return the images of channels by their numbers, those of all polarisations; the only one of a run without.
+
+    ``files`` are those that the runs of this root name wrote, a list or its text; without them those that are there.
+
+    Raises
+    ------
+    PipelineError
+        If there are none.
+    """
+    paths = files_of(files) if isinstance(files, str) else list(files)
+    if not paths:
+        folder = Path(root).parent
+        paths = [f"{folder}/{path.name}" for path in sorted(folder.glob(f"{glob.escape(Path(root).name)}-*.fits"))]
+        root = f"{folder}/{Path(root).name}"
+    products = select(read_products(root, paths), kind)
+    images = [one.path for one in products if one.channel is not None]
+    images = images or [one.path for one in products if not one.path.startswith(f"{root}-{MFS}-")]
+    if not images:
+        raise PipelineError(f"{root}: there is no {kind} of a channel; was the imager run?")
+    return images
 
 
 def _order(one: Product) -> tuple[int, int, int, int]:

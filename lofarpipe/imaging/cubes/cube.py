@@ -1,0 +1,137 @@
+"""The file of a cube: written plane by plane, read back, and under its name only when it is whole."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.cubes.header import CubeError
+from lofarpipe.support.utilities import unfinished_name
+
+Pixels = NDArray[np.float32]
+
+FITS_BLOCK_BYTES = 2880
+PIXEL_BYTES = 4
+BLOCK_BYTES = 1 << 23  # of a plane, converted and written, or read back, at a time
+
+
+def write_cube(
+    path: str | Path, header: fits.Header, planes: Iterable[Pixels | None], tables: Sequence[fits.BinTableHDU] = ()
+) -> list[int]:
+    """Write a cube from its planes, (y, x), in the order of the file; return the checksum of each.
+
+    ``header`` has the lengths of all axes. None is a blank plane. Of the planes one is held at a time. The cube is read
+    back before it gets its name; a cube of that name that was there before is replaced then.
+
+    Raises
+    ------
+    CubeError
+        If there are more planes than the header says, or fewer, one has another size, or the cube cannot be written,
+        or is not on the disk as it was written.
+    """
+    shape = tuple(int(header[f"NAXIS{number}"]) for number in range(int(header["NAXIS"]), 0, -1))
+    nplanes = int(np.prod(shape[:-2]))
+    with _written(Path(path)) as unfinished:
+        with unfinished.open("wb") as stream:
+            stream.write(header.tostring(padding=True).encode("ascii"))
+            checksums = [_write_plane(stream, plane, shape[-2:], path) for plane in planes]
+            if len(checksums) != nplanes:
+                raise CubeError(f"{path}: {len(checksums)} planes came for a cube of {nplanes}")
+            stream.write(bytes(-stream.tell() % FITS_BLOCK_BYTES))
+            for table in tables:
+                stream.write(_table_bytes(table))
+            stream.flush()
+            os.fsync(stream.fileno())
+        verify_cube(unfinished, checksums, str(path))
+    return checksums
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """Yield the name under which a file is written; it is renamed at the end, or removed after an error."""
+    target = Path(os.path.realpath(path))
+    unfinished = unfinished_name(target)
+    try:
+        yield unfinished
+        unfinished.replace(target)
+    except OSError as err:
+        raise CubeError(f"{path}: cannot be written: {err.strerror or err}") from err
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_plane(stream: BinaryIO, plane: Pixels | None, shape: tuple[int, ...], path: str | Path) -> int:
+    """Write one plane in blocks of rows; return its checksum."""
+    if plane is not None and plane.shape != shape:
+        sizes = " and ".join(f"{width} x {height} pixels" for height, width in (plane.shape, shape))
+        raise CubeError(f"{path}: planes differ in size: {sizes}")
+    step, checksum = _block_rows(shape), 0
+    for first in range(0, shape[0], step):
+        rows = min(step, shape[0] - first)
+        block = np.full((rows, shape[1]), np.nan) if plane is None else plane[first : first + rows]
+        content = block.astype(">f4").tobytes()
+        checksum = zlib.crc32(content, checksum)
+        stream.write(content)
+    return checksum
+
+
+def _block_rows(shape: Sequence[int]) -> int:
+    return max(1, BLOCK_BYTES // (PIXEL_BYTES * shape[1]))
+
+
+def _table_bytes(table: fits.BinTableHDU) -> bytes:
+    content = BytesIO()
+    table.writeto(content)  # with an empty primary unit before it
+    return content.getvalue()[FITS_BLOCK_BYTES:]
+
+
+def plane_checksum(plane: Pixels) -> int:
+    """Return the checksum that a plane, (y, x), has in a cube."""
+    checksum, step = 0, _block_rows(plane.shape)
+    for first in range(0, plane.shape[0], step):
+        checksum = zlib.crc32(plane[first : first + step].astype(">f4").tobytes(), checksum)
+    return checksum
+
+
+def verify_cube(path: str | Path, checksums: Sequence[int], name: str = "") -> None:
+    """Read a cube back and compare every plane, in the order of the file, with its checksum.
+
+    Raises
+    ------
+    CubeError
+        If the cube cannot be read, has other planes, or ends early; ``name`` is what it is called then.
+    """
+    name = name or str(path)
+    try:
+        with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
+            header, begin = units[0].header, units[0].fileinfo()["datLoc"]
+        plane_bytes = PIXEL_BYTES * int(header["NAXIS1"]) * int(header["NAXIS2"])
+        nplanes = int(np.prod([int(header[f"NAXIS{number}"]) for number in range(3, int(header["NAXIS"]) + 1)]))
+        with Path(path).open("rb") as stream:
+            stream.seek(begin)
+            found = [_read_checksum(stream, plane_bytes) for _ in range(nplanes)]
+    except (OSError, KeyError) as err:
+        raise CubeError(f"{name}: cannot be read back: {err}") from err
+    if wrong := [number for number, pair in enumerate(zip(found, checksums, strict=False)) if pair[0] != pair[1]]:
+        raise CubeError(f"{name}: plane {wrong[0]} is not as it was written ({len(wrong)} of {nplanes}); make it again")
+    if nplanes != len(checksums):
+        raise CubeError(f"{name}: has {nplanes} planes where {len(checksums)} were written; make it again")
+
+
+def _read_checksum(stream: BinaryIO, size_bytes: int) -> int:
+    checksum = 0
+    while size_bytes:
+        block: Any = stream.read(min(BLOCK_BYTES, size_bytes))
+        if not block:
+            raise OSError("it ends early")
+        checksum, size_bytes = zlib.crc32(block, checksum), size_bytes - len(block)
+    return checksum

@@ -1,0 +1,72 @@
+"""Names of the images, cubes and weights of one beam, made of their parts and read back into them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROOT = re.compile(r"image\.(?P<field>.+)\.contcube\.beam(?P<beam>\d{2,})")
+_PRODUCT = re.compile(
+    r"(?P<product>image|weights)\.(?P<kind>restored|residual)\.(?P<stokes>[iquv])"
+    r"\.(?P<field>.+)\.contcube\.beam(?P<beam>\d{2,})\.conv\.(?P<ending>fits|txt)"
+)
+ENDINGS = {"image": "fits", "weights": "txt"}
+RESTORED, RESIDUAL = "restored", "residual"
+
+
+@dataclass(frozen=True)
+class BeamName:
+    """One beam of one field: FIELD.NAME and FEED1 of its measurement set."""
+
+    field: str
+    beam: int
+
+    @property
+    def root(self) -> str:
+        """The root of the names of channel images."""
+        return f"image.{self.field}.contcube.beam{self.beam:02d}"
+
+    def cube(self, stokes: str, kind: str = RESTORED) -> str:
+        """Return the name of a cube."""
+        return self._product("image", stokes, kind)
+
+    def weights(self, stokes: str, kind: str = RESTORED) -> str:
+        """Return the name of the weights of a cube's planes."""
+        return self._product("weights", stokes, kind)
+
+    def _product(self, product: str, stokes: str, kind: str) -> str:
+        rest = self.root.removeprefix("image.")
+        return f"{product}.{kind}.{stokes.lower()}.{rest}.conv.{ENDINGS[product]}"
+
+
+@dataclass(frozen=True)
+class ProductName:
+    """What the name of a cube, or of its weights, says."""
+
+    beam: BeamName
+    product: str  # image or weights
+    kind: str  # restored or residual
+    stokes: str
+
+
+def read_root(path: str | Path) -> BeamName:
+    """Return field and beam of the root of the names of channel images.
+
+    Raises
+    ------
+    ValueError
+        If it is no such name.
+    """
+    if match := _ROOT.fullmatch(Path(path).name):
+        return BeamName(match["field"], int(match["beam"]))
+    raise ValueError(f"image_root is {str(path)!r}; its name must be image.<field>.contcube.beam<two digits>")
+
+
+def read_product(path: str | Path) -> ProductName | None:
+    """Return what the name of a cube or of weights says; None for another file."""
+    match = _PRODUCT.fullmatch(Path(path).name)
+    if match is None or match["ending"] != ENDINGS[match["product"]]:
+        return None
+    beam = BeamName(match["field"], int(match["beam"]))
+    return ProductName(beam, match["product"], match["kind"], match["stokes"].upper())

@@ -1,0 +1,47 @@
+"""The weights of a cube's planes, from their noise, as linear mosaicking reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.support.utilities import write_atomically
+
+# 1 / (inverse normal distribution at 3/4). Source: the value of astropy.stats.mad_std.
+MAD_TO_SIGMA = 1.482602218505602
+HEADING = "# Channel Weight"
+
+
+def plane_weight(pixels: NDArray[Any]) -> float:
+    """Return 1 / noise^2 of a plane, the noise being 1.4826 MAD of all pixels that are not blank.
+
+    NaN where every pixel is blank, or more than half have the same value. One copy of the plane is made.
+
+    Source: doc/spec/cubes.md, weights.
+    """
+    values = pixels[np.isfinite(pixels)]
+    if not values.size:
+        return math.nan
+    values -= np.asarray(_median(values), values.dtype)
+    np.abs(values, out=values)
+    sigma = MAD_TO_SIGMA * _median(values)
+    return 1 / sigma**2 if sigma > 0 else math.nan
+
+
+def _median(values: NDArray[Any]) -> float:
+    """Return the median of values, which are put in another order."""
+    middle = values.size // 2
+    places = [middle] if values.size % 2 else [middle - 1, middle]
+    values.partition(places)
+    return float(values[places].astype(np.float64).mean())
+
+
+def write_weights(path: str | Path, weights: Iterable[float]) -> None:
+    """Write a text file with a line for each plane, numbered from 0; ``nan`` for a blank one."""
+    lines = [f"{number} {weight!r}" for number, weight in enumerate(map(float, weights))]
+    write_atomically(Path(path), "\n".join([HEADING, *lines]) + "\n")
