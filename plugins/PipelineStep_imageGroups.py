@@ -6,16 +6,16 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.parset import split_list
 
-OUTPUTS = ("sets.mapfile", "names.mapfile", "channels.mapfile", "scratch.mapfile", "words.mapfile")
+OUTPUTS = ("sets.mapfile", "names.mapfile", "channels.mapfile", "scratch.mapfile", "words.mapfile", "headers.mapfile")
 DRY_RUN_WRITES = ("mapfile_dir",)
 
 
-def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", words="", **kwargs):
+def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", words="", headers="", **kwargs):
     """Write one map for each list, with an entry for each group.
 
     Parameters
     ----------
-    hosts, sets, names, channels, scratch, words : text of a list
+    hosts, sets, names, channels, scratch, words, headers : text of a list
         For each group: its host, the list of its sets, the beginning of its images' names, and what else its command
         needs. Those that are empty make no map.
 
@@ -24,7 +24,7 @@ def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", 
     dict
         ``sets.mapfile`` and so on: the paths of the maps.
     """
-    lists = {"sets": sets, "names": names, "channels": channels, "scratch": scratch, "words": words}
+    lists = {"sets": sets, "names": names, "channels": channels, "scratch": scratch, "words": words, "headers": headers}
     values = {key: split_list(text) for key, text in lists.items() if text}
     of_group = split_list(hosts)
     if wrong := [key for key, found in values.items() if len(found) != len(of_group)]:

@@ -89,6 +89,7 @@ def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
     reader.set_defaults(translation=None, parset=None, fields=None, at_once=None, lenient=False)
     front.add_arguments(reader)
     options = reader.parse_intermixed_args(words)
+    options.words = list(words)
     _refuse_two_tasks(reader, options)
     return options
 

@@ -68,6 +68,10 @@ class FeedbackPlan:
         """Return what a job works on, for people."""
         return planned.job.label
 
+    def complete(self, planned: PlannedJob, result: JobResult) -> str | None:
+        """Return None: a job completes its outputs itself."""
+        return None
+
     def failure_of(self, result: JobResult) -> str | None:
         """Return why a job failed, or None."""
         return None if result.ok else result.reason()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -122,7 +123,8 @@ def _estimate(need: Need) -> str:
     return f"{source} for {need.what}: {size_text(need.size_bytes)} in {need.place} ({room_text(need.place)} now)"
 
 
-LONGEST_NAME = 100  # characters of an output in the name of its stage; a file system takes 255
+LONGEST_NAME = 100  # characters of an output in the name of its stage or its log; a file system takes 255
+_ODD_LETTERS = re.compile(r"[^\w.+-]+")
 LONGEST_WORD = 128 * 1024 - 1  # bytes of one argument. Source: MAX_ARG_STRLEN of Linux, execve(2)
 ROOM_FOR_VARIABLES = 128 * 1024  # bytes; arguments and environment share what there is
 READABLE_WORD = 8 * 1024  # of one that people see and type
@@ -267,7 +269,7 @@ class JobBuilder:
             name=f"{self.step}/{self._number(place)}",
             argv=tuple(argv),
             workdir=self.settings.job_workdir,
-            log=self.settings.job_directory / "logs" / (self.entry or self.step) / f"{self._number(place)}.log",
+            log=self.settings.job_directory / "logs" / (self.entry or self.step) / f"{self._log_name(place)}.log",
             cores=given.cores,
             memory_gb=given.memory_gb,
             gpus=given.gpus,
@@ -281,6 +283,15 @@ class JobBuilder:
             staged=self._staged(place, argv),
             watch=self._watch(),
         )
+
+    def _log_name(self, place: int) -> str:
+        """Return the number of a job, with the name of its output where the user gave that."""
+        if not self.control.flag("as_given"):
+            return self._number(place)
+        output = self.settings.job_workdir / self.outputs.data[place].file
+        workdir = self.settings.job_workdir
+        name = str(output.relative_to(workdir) if output.is_relative_to(workdir) else output)
+        return f"{self._number(place)}-{_ODD_LETTERS.sub('_', name).strip('_')[-LONGEST_NAME:]}"
 
     def _files(self, place: int) -> list[tuple[str, str]]:
         """Return (word, file) for the inputs, then the output; by position in the map, whatever is skipped."""

@@ -42,6 +42,7 @@ class RecipePlan:
     maps: Sequence[DataMap]  # all input maps
     outputs: DataMap
     output_mapfile: Path
+    headers: DataMap | None  # keywords for the FITS headers of each job's images
     saved: Mapping[Path, DataMap]  # the maps that are written once the jobs are done
     suffix_outputs: Mapping[str, Path]  # key among the outputs -> mapfile
     jobs: Sequence[PlannedJob]
@@ -122,6 +123,16 @@ class RecipePlan:
 
         said = complaint or (explained(known.name, text, known.messages) if known else hint_for(result.tail()))
         return f"{result.reason()}: {said}" if said else result.reason()
+
+    def complete(self, planned: PlannedJob, result: JobResult) -> str | None:
+        """Write into the images of a job where they come from; return why that cannot be done, or None."""
+        program = KNOWN_PROGRAMS.get(self.control.text("program"))
+        if self.headers is None or program is None:
+            return None
+        from lofarpipe.engine.provenance import write_provenance
+
+        written = result.outputs if planned.job.staged else self.known_products(planned)
+        return write_provenance(written, planned, result, program, self.headers.data[planned.place].file)
 
     def finish(self, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
         """Write the maps of a step whose jobs have ended, and return its outputs.
@@ -218,6 +229,8 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
     builder = JobBuilder(step.name, *given, entry=entry)
     jobs = builder.jobs()
     suffixes = naming.suffix_maps()
+    header_mapfile = control.text("header_mapfile")
+    headers = DataMap.load(header_mapfile) if header_mapfile else None
     return RecipePlan(
         step=step,
         name=name,
@@ -227,6 +240,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         maps=maps,
         outputs=outputs,
         output_mapfile=output_mapfile,
+        headers=headers,
         saved={**saved, **dict(suffixes.values())},
         suffix_outputs={key: path for key, (path, _) in suffixes.items()},
         jobs=jobs,

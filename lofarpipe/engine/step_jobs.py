@@ -140,6 +140,7 @@ class Plan(Protocol):
     @property
     def retries(self) -> int: ...  # of a job that failed
     def failure_of(self, result: JobResult) -> str | None: ...  # why a job failed, or None
+    def complete(self, planned: PlannedJob, result: JobResult) -> str | None: ...  # its outputs; why it cannot, or None
     def job_identity(self, planned: PlannedJob) -> Identity: ...
     def outputs_of(self, planned: PlannedJob) -> Sequence[str]: ...  # paths
     def changed_inputs(self, planned: PlannedJob) -> Sequence[str]: ...  # of which half a change does harm
@@ -322,7 +323,7 @@ class StepJobs:
     def _note_end(self, result: JobResult) -> None:
         self._tell_notices()
         planned = self._planned[result.name]
-        reason = self.plan.failure_of(result)
+        reason = self.plan.failure_of(result) or self.plan.complete(planned, result)
         if result.is_lost:  # who ran it cannot say so any more
             write_end(result.log, result.reason())
         if reason is not None:

@@ -78,6 +78,12 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "list_products": ControlKey(
         "bool", False, "ours: of a known program: also give the output products.mapfile, lists of what each job wrote"
     ),
+    "header_mapfile": ControlKey(
+        "str",
+        "",
+        "ours: of a known program: its images get command, versions, host and observation into their FITS headers, and "
+        "what this mapfile has for each: a list of KEYWORD=value, odd letters as %2C",
+    ),
     "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
 }
 FEEDBACK_KEYS: dict[str, ControlKey] = {

@@ -144,6 +144,10 @@ class Program:
         """Return the absolute paths of what a command may write, by the program's documented names."""
         return []
 
+    def takes_all_times(self, argv: Sequence[str]) -> bool:
+        """Return whether what a command makes is of all the time of its inputs."""
+        return True
+
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the paths of the inputs that a job changes, as they are in the arguments."""
         return []

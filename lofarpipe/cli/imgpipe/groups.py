@@ -25,11 +25,17 @@ Frequencies = Callable[[Path], Sequence[Sequence[float]]]
 
 @dataclass(frozen=True)
 class Group:
-    """The sets of one WSClean call, in their order; observation and window where they have one in common."""
+    """The sets of one WSClean call, in their order; observation and window where they have one in common.
+
+    Attributes
+    ----------
+    obs_ids: all observations.
+    """
 
     sets: tuple[Path, ...]
     obs_id: str | None = None
     window: str | None = None
+    obs_ids: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -70,7 +76,7 @@ def make_groups(sets: Sequence[SetAt], combine: bool, across: bool) -> tuple[lis
     twice = [(one, times[_identity(one)]) for one in wanted if times[_identity(one)] > 1]
     notices = [f"{one.path}: is given {count} times, and used once" for one, count in twice]
     if not combine:
-        return [Group((one.path,), one.obs_id, one.window) for one in wanted], notices
+        return [_group([one]) for one in wanted], notices
     members: dict[tuple[str | None, str | None], list[SetAt]] = {}
     for one in wanted:
         members.setdefault((one.window, None if across else one.obs_id), []).append(one)
@@ -86,9 +92,9 @@ def _identity(one: SetAt) -> _Identity:
 
 
 def _group(members: Sequence[SetAt]) -> Group:
-    observations = {one.obs_id for one in members}
-    obs_id = observations.pop() if len(observations) == 1 else None
-    return Group(tuple(one.path for one in members), obs_id, members[0].window)
+    observations = tuple(dict.fromkeys(one.obs_id for one in members if one.obs_id))
+    obs_id = observations[0] if len(observations) == 1 else None
+    return Group(tuple(one.path for one in members), obs_id, members[0].window, observations)
 
 
 class Translator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,6 +49,7 @@ WORKER = (
     Key("debug", "boolean", False, "print each command when its job starts"),
     Key("run_on_file_host", "boolean", False, "run each job on the host that its set's path names"),
     Key("run_on_file_host_pattern", "text", "", "regular expression for a set's path; its first group is the host"),
+    Key("provenance", "boolean", True, "write command, versions, host and observation into the FITS headers of images"),
     Key("max_time", "number", None, "seconds that a job may take", is_positive=True),
     Key("slurm_options", "text", None, "options for sbatch, where nodes is slurm"),
     Key("slurm_nodes", "integer", 0, "nodes of one allocation that jobs are packed into; 0: each job in the queue"),
@@ -95,10 +96,12 @@ class ImgpipeSettings:
     Attributes
     ----------
     path: the configuration as it was named on the command line.
+    files: it, and those that it builds on, the lowest first.
     entries: section -> key -> value with its place; only what files say, WSClean's options in their order.
     """
 
     path: Path
+    files: Sequence[Path]
     entries: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> object:
@@ -141,7 +144,9 @@ def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
     """
     entries: dict[str, dict[str, Setting]] = {}
     findings: list[Finding] = []
-    for toml in reversed(list(_layers(path))):
+    layers = list(reversed(list(_layers(path))))
+    files = [toml.path for toml in layers]
+    for toml in layers:
         for section, table in toml.document.items():
             if section == DEFAULT_SETTINGS:
                 continue
@@ -154,14 +159,14 @@ def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
             else:
                 entries[section] = _merged(entries.get(section, {}), _with_places(toml, section, table))
     wrong: set[tuple[str, str]] = set()
-    for (section, key), finding in _key_findings(ImgpipeSettings(path, entries)):
+    for (section, key), finding in _key_findings(ImgpipeSettings(path, files, entries)):
         wrong.add((section, key))
         findings.append(finding)
     sound = {
         section: {key: setting for key, setting in known.items() if (section, key) not in wrong}
         for section, known in entries.items()
     }
-    return ImgpipeSettings(path, sound), findings
+    return ImgpipeSettings(path, files, sound), findings
 
 
 def _layers(path: Path) -> Iterator[TomlFile]:

@@ -7,12 +7,14 @@ import functools
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from lofarpipe.cli.imgpipe.groups import (
     Group,
@@ -88,7 +90,8 @@ def translated(options: argparse.Namespace) -> Translation:
     logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
     hosts, host_warnings = hosts_of(settings, jobs)
     warnings += [*notices, *_old_options(options), *translator.notices, *host_warnings]
-    parset = image_parset(settings, jobs, hosts, environment)
+    history = configuration_history(settings, options.words) if settings["provenance"] is True else []
+    parset = image_parset(settings, jobs, hosts, environment, history)
     told = (warning.partition(": ") for warning in warnings)
     notes = tuple(Finding(where, what, is_warning=True) for where, _, what in told)
     return Translation(
@@ -262,9 +265,18 @@ def clock(seconds: object) -> str:
 
 
 def image_parset(
-    settings: ImgpipeSettings, jobs: Sequence[ImageJob], hosts: Sequence[str], environment: Mapping[str, str]
+    settings: ImgpipeSettings,
+    jobs: Sequence[ImageJob],
+    hosts: Sequence[str],
+    environment: Mapping[str, str],
+    history: Sequence[str] = (),
 ) -> Parset:
-    """Return the steps that make the images: options that are words as keys, the others as a list of words."""
+    """Return the steps that make the images: options that are words as keys, the others as a list of words.
+
+    Parameters
+    ----------
+    history: lines for the FITS headers of all images; none: the headers are left alone.
+    """
     parset = Parset.parse(STEPS, "imgpipe")
     entries = settings.wsclean()
     options = dict(jobs[0].options) if jobs else {}
@@ -277,6 +289,9 @@ def image_parset(
     if any(counts):
         lists["channels"] = counts
         parset.set("image.argument.channels-out", CHANNELS)
+    if history:
+        lists["headers"] = [header_entries(job.group, history) for job in jobs]
+        parset.set("image.control.header_mapfile", "groups.output.headers.mapfile")
     if "temp-dir" not in options:
         lists["scratch"] = [scratch(job) for job in jobs]
         parset.set("image.argument.temp-dir", SCRATCH)
@@ -293,7 +308,7 @@ def image_parset(
         lists["words"] = [list_text(odd)] * len(jobs)
     for key, values in lists.items():
         parset.set(f"groups.control.{key}", parset_value(values))
-    inputs = [key for key in lists if key not in ("hosts", "names")]
+    inputs = [key for key in lists if key not in ("hosts", "names", "headers")]
     parset.set("image.control.mapfiles_in", parset_value([f"groups.output.{key}.mapfile" for key in inputs[1:]]))
     parset.set("image.control.inputkeys", parset_value([f"{WORD}{key}" for key in inputs]))
     parset.set("image.argument.flags", parset_value([*([WORDS] if odd else []), SETS]))
@@ -301,6 +316,21 @@ def image_parset(
     if any(hosts):
         parset.set("image.control.on_data_host", "True")
     return parset
+
+
+def configuration_history(settings: ImgpipeSettings, words: Sequence[str]) -> list[str]:
+    """Return the lines of HISTORY about the command line and the files of a configuration, with their checksums."""
+    files = [
+        f"configuration: {path.absolute()}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in settings.files
+    ]
+    return [f"started by: {shlex.join(['imgpipe', *words])}", *files]
+
+
+def header_entries(group: Group, history: Sequence[str]) -> str:
+    """Return the entries of a group's images for their FITS headers, as the text of a list."""
+    pairs = [("OBS_ID", "+".join(group.obs_ids)), ("SPW", group.window or ""), *(("HISTORY", line) for line in history)]
+    return list_text([f"{key}={quote(value, safe='/:=+ ')}" for key, value in pairs if value])
 
 
 def keyword(key: str, words: list[str]) -> str | None:

@@ -20,6 +20,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.fits_header import HISTORY_BEGIN, HISTORY_END, other_history, printable_ascii
 
 Pixels = NDArray[np.float32]
 
@@ -29,7 +30,6 @@ DYNAMIC_RANGE_KEY = "DYNRANGE"
 # The spectral index with which fluxes were brought to the frequency in the header, or the name of a map of it.
 INDEX_KEY = "PBINDEX"
 FACT_KEYS = (RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY, DYNAMIC_RANGE_KEY)
-HISTORY_BEGIN, HISTORY_END = "---- image pipeline ----", "---- end of image pipeline ----"
 FITS_COMMENT_CHARACTERS = 47
 FLUX_PER_BEAM = "Jy/beam"
 # Values of the STOKES axis. Source: FITS standard 4.0, table 29.
@@ -285,19 +285,13 @@ def remove_facts(header: fits.Header) -> None:
 
 
 def _other_history(header: fits.Header) -> list[str]:
-    others = list(header["HISTORY"]) if "HISTORY" in header else []
-    if HISTORY_BEGIN in others and HISTORY_END in others:
-        del others[others.index(HISTORY_BEGIN) : others.index(HISTORY_END) + 1]
-    return others
+    return other_history(list(header["HISTORY"]) if "HISTORY" in header else [])
 
 
 def _set_history(header: fits.Header, lines: Iterable[str]) -> None:
     header.remove("HISTORY", ignore_missing=True, remove_all=True)
     for line in lines:
-        # A card of FITS has printable ASCII.
-        escaped = line.encode("ascii", "backslashreplace").decode("ascii")
-        shown = (letter if " " <= letter <= "~" else f"\\x{ord(letter):02x}" for letter in escaped)
-        header.add_history("".join(shown))
+        header.add_history(printable_ascii(line))
 
 
 Floats = NDArray[np.float64]

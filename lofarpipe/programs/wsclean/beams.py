@@ -20,11 +20,12 @@ from lofarpipe.imaging.beam.primary_beam import BeamCube, band_parts, beam_cube,
 from lofarpipe.imaging.beam.spectral import BandPart
 from lofarpipe.imaging.beam.station import WHOLE_BEAM, BeamError
 from lofarpipe.imaging.ms.measurement_set import SetMetadata
-from lofarpipe.imaging.quality.sky_image import HISTORY_BEGIN, SkyImageError, read_sky_image
+from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image
 from lofarpipe.imaging.weighting.pairs import ChannelRange
 from lofarpipe.imaging.weighting.weights import ImageWeighting
 from lofarpipe.programs.wsclean.options import given_options
 from lofarpipe.programs.wsclean.outputs import Product, option_products, select
+from lofarpipe.support.fits_header import HISTORY_BEGIN
 
 Plane = NDArray[np.float32]
 

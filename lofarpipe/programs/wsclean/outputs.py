@@ -41,6 +41,7 @@ from lofarpipe.programs.wsclean.options import (
     number,
     polarization_names,
 )
+from lofarpipe.support.fits_header import read_header
 from lofarpipe.support.utilities import files_of
 
 DEFAULT_ROOT = "wsclean"
@@ -239,8 +240,6 @@ def _polarisations(options: Options) -> list[str]:
     return ["XYi" if both and name == "YX" else name for name in names]
 
 
-CARD_BYTES, BLOCK_BYTES = 80, 2880  # of the FITS standard 4.0, section 3
-MOST_BLOCKS = 1000  # of a header
 CHUNK_BYTES = 1 << 20
 TYPES = {-32: "f", -64: "d"}  # BITPIX -> type of array
 SMALL = b"\1\0"
@@ -268,15 +267,9 @@ def is_blank(path: Path) -> bool:
 
 def _layout(stream: BinaryIO) -> tuple[str, int]:
     """Return the type and the number of the pixels, and leave the stream at the first one."""
-    cards: dict[bytes, bytes] = {}
-    for _ in range(MOST_BLOCKS):
-        block = stream.read(BLOCK_BYTES)
-        lines = [block[start : start + CARD_BYTES] for start in range(0, len(block), CARD_BYTES)]
-        cards |= {line[:8].strip(): line[10:].partition(b"/")[0].strip() for line in lines}
-        if len(block) < BLOCK_BYTES or b"END" in cards:
-            break
-    axes = [int(cards[b"NAXIS%d" % axis]) for axis in range(1, int(cards[b"NAXIS"]) + 1)]
-    return TYPES[int(cards[b"BITPIX"])], math.prod(axes) if axes else 0
+    header = read_header(stream)
+    axes = [int(header.number(f"NAXIS{axis}")) for axis in range(1, int(header.number("NAXIS")) + 1)]
+    return TYPES[int(header.number("BITPIX"))], math.prod(axes) if axes else 0
 
 
 def _chunks(stream: BinaryIO, kind: str, count: int) -> Iterator[array[float]]:

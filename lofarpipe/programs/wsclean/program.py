@@ -55,6 +55,7 @@ GOES_ON = ("-continue", "-subtract-model")
 MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
 SMALLEST_MEMORY_GB = 0.1
 WITH_BEAM = frozenset({*BEAM_FLAGS, "apply-primary-beam"})
+TIME_OPTIONS = {"interval", "intervals-out", "even-timesteps", "odd-timesteps"}
 OF_JOINED_CHANNELS = SPECTRAL_FITS | {"deconvolution-channels"}
 
 
@@ -232,6 +233,10 @@ class WSClean(Program):
     def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
         """Return the images, and the source lists."""
         return [str(workdir / product.path) for product in command_products(argv)]
+
+    def takes_all_times(self, argv: Sequence[str]) -> bool:
+        """Return whether no option selects times, or shares them out."""
+        return not TIME_OPTIONS & given_options({}, argv).keys()
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the measurement sets whose model or weights are written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from imgpipe_site import TOML, ImgpipeSite
 
@@ -41,6 +43,31 @@ def test_images_are_those_of_the_command_typed_by_hand(site: ImgpipeSite) -> Non
         assert np.array_equal(site.pixels(f"A.MS/images/img-{part}-image.fits"), site.pixels(f"hand-{part}-image.fits"))
     assert not (site.here / "A.MS/images/img-0004-image.fits").exists()
     assert list(site.here.glob("**/*.tmp")) == []
+
+
+def test_headers_say_where_images_come_from(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.write(TOML + "channels-out = 2\n")
+    site.run("img.toml", "A.MS")
+    for name in ("img-MFS-image.fits", "img-MFS-psf.fits", "img-0001-residual.fits"):
+        header = fits.getheader(site.here / "A.MS/images" / name)
+        assert header["DATE-OBS"].startswith("2017-04-27T08:53:25")
+        assert header["EXPTIME"] == 60
+        history = "".join(header["HISTORY"])
+        digest = hashlib.sha256((site.here / "img.toml").read_bytes()).hexdigest()
+        assert f"configuration: {site.here}/img.toml, sha256 {digest}" in history
+        assert "started by: imgpipe img.toml A.MS" in history
+    (log,) = site.here.glob("img.runs/*/logs/image/000-A.MS_images_img.log")
+    assert "WSClean version" in log.read_text()
+
+
+def test_headers_are_left_alone_where_that_is_asked(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.write("[worker]\nprovenance = false\n" + TOML)
+    site.run("img.toml", "A.MS")
+    header = fits.getheader(site.here / "A.MS/images/img-image.fits")
+    assert "EXPTIME" not in header
+    assert not any("configuration" in line for line in header["HISTORY"])
 
 
 def test_sets_together_give_one_image_of_all(site: ImgpipeSite) -> None:

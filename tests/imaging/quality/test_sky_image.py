@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lofarpipe.imaging.quality import sky_image
 from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image, remove_facts, write_facts
+from lofarpipe.support.fits_header import HISTORY_BEGIN, HISTORY_END
 from made_images import image_of_real_data, write_image
 
 
@@ -137,7 +137,7 @@ def test_history_is_replaced_not_repeated(tmp_path):
     write_facts(path, {}, ["first time"])
     write_facts(path, {}, ["second time"])
     lines = list(fits.getheader(path)["HISTORY"])
-    assert lines == ["by another program", sky_image.HISTORY_BEGIN, "second time", sky_image.HISTORY_END]
+    assert lines == ["by another program", HISTORY_BEGIN, "second time", HISTORY_END]
 
 
 def test_what_a_killed_try_left_is_replaced(tmp_path):
