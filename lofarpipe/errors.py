@@ -77,6 +77,10 @@ class PipelineError(Exception):
     """Something that a user can understand and repair; its text is shown without a traceback."""
 
 
+class UsageError(PipelineError):
+    """A command line, or a file that stands for one, that is wrong in itself: nothing was looked at or touched yet."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One problem found by a check: ``where`` (file:line, step or product) and ``what`` is wrong there.

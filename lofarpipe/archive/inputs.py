@@ -39,6 +39,14 @@ def self_contained(composed: Parset) -> tuple[str, list[str]]:
     return HEADER + "".join(lines.values()), lost
 
 
+def field_text(parset: Parset, assignments: Sequence[str]) -> str:
+    """Return a parset on a base as text, with what the command line sets: ``key=value``."""
+    lines = [_line(entry, entry.value) for entry in parset.entries()]
+    pairs = [assignment.partition("=") for assignment in assignments]
+    lines += [f"{'' if '.' in key else '! '}{key.strip()} = {value.strip()}\n" for key, _, value in pairs]
+    return "".join(lines)
+
+
 def _value(entry: Entry, composed: Parset, is_definition: bool) -> str:
     if is_definition:
         return expand_environment(entry.value)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lofarpipe.state.run_state import RunState
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 TABLES = ".casacore"  # below what all nodes see
 EXIT_SIGNAL = 128  # plus the number of the signal
 
@@ -82,7 +83,7 @@ def fix_hashes() -> None:
 
 def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int:
     """Do what was asked for; return the exit status, and say in one line what went wrong."""
-    from lofarpipe.errors import PipelineError
+    from lofarpipe.errors import PipelineError, UsageError
     from lofarpipe.jobs import Interrupted
 
     try:
@@ -95,6 +96,9 @@ def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int
     except KeyboardInterrupt:
         say("interrupted; run again to resume", program)
         return EXIT_SIGNAL + signal.SIGINT
+    except UsageError as err:
+        failed(str(err), debug, program)
+        return EXIT_USAGE
     except PipelineError as err:
         return failed(str(err), debug, program)
     except BrokenPipeError:  # whoever read what is printed, such as head, has had enough
@@ -241,7 +245,7 @@ def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, 
     """
     from lofarpipe.pipeline.preflight import survey
 
-    found = survey(reading(options))
+    found = survey(reading(options), options.executor)
     executor = found.usable()
     return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
 
@@ -264,14 +268,14 @@ def run_pipeline(options: argparse.Namespace) -> int:
     set_data_directories(orders_directory(settings) / TABLES)
     is_told = settings.lenient and not options.quiet
     with (
-        contextlib.closing(executor),
+        owned(executor, options),
         telling_results(is_told),
         Journal(journal_file(settings)) as journal,
         terminating() as signals,
     ):
         end_earlier(settings)
         if options.translate:
-            write_parset(pipeline, settings.job_directory)
+            write_translation(options, pipeline, settings.job_directory)
         stream = Stream(journal, make_reporters(options, settings, pipeline, journal.state))
         if options.translation and options.translation.again:
             forget(options.translation.again, pipeline.steps, Ledger(stream, settings))
@@ -285,12 +289,21 @@ def run_pipeline(options: argparse.Namespace) -> int:
         return summary
 
 
-def write_parset(pipeline: Pipeline, job_directory: Path) -> None:
-    """Write what a front end made, for people, and to be run by genericpipeline.py."""
-    from lofarpipe.archive.inputs import self_contained
+def owned(executor: Executor, options: argparse.Namespace) -> contextlib.AbstractContextManager[Executor]:
+    """Return a context that closes the executor in the end, unless a caller lent it."""
+    return contextlib.closing(executor) if options.executor is None else contextlib.nullcontext(executor)
+
+
+def write_translation(options: argparse.Namespace, pipeline: Pipeline, job_directory: Path) -> None:
+    """Write what a front end made, for people, and to be run by genericpipeline.py; and what it was made of."""
+    from lofarpipe.archive.inputs import field_text, self_contained
     from lofarpipe.support.utilities import write_atomically
 
-    write_atomically(job_directory / f"{pipeline.path.stem}.parset", self_contained(pipeline.composed)[0])
+    parset = options.translation.parset
+    has_base = "pipeline.base" in parset
+    text = field_text(parset, options.set) if has_base else self_contained(pipeline.composed)[0]
+    for name, copy in {**options.translation.copies, f"{pipeline.path.stem}.parset": text}.items():
+        write_atomically(job_directory / name, copy)
 
 
 def journal_file(settings: Settings) -> Path:
@@ -310,7 +323,7 @@ def dry_run(options: argparse.Namespace) -> int:
 
     settings, pipeline, executor, warnings = checked(options)
     with (
-        contextlib.closing(executor),
+        owned(executor, options),
         terminating() as signals,
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):

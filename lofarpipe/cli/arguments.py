@@ -26,6 +26,7 @@ COMMANDS = {
     "repeat": "lofarpipe.archive.repeat",
     "crate": "lofarpipe.archive.crate",
 }
+FRONT_END = ""  # in the place of the first word: it is no parset
 TASKS = ("options", "check", "list", "forget", "dry_run")  # each instead of a run
 
 EPILOGUE = """\
@@ -86,9 +87,11 @@ def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
     what = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
     what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
     reader.set_defaults(program=name, translate=front.translate, summarise=getattr(front, "summarise", None))
-    reader.set_defaults(translation=None, parset=None, fields=None, at_once=None, lenient=False)
+    reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
     front.add_arguments(reader)
-    options = reader.parse_intermixed_args(words)
+    options, further = reader.parse_known_intermixed_args(words)
+    if further:
+        reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, FRONT_END, further)}")
     options.words = list(words)
     _refuse_two_tasks(reader, options)
     return options
@@ -131,6 +134,8 @@ def _advice(reader: argparse.ArgumentParser, first: str | None, further: Sequenc
     odd = next((word for word in further if word.startswith("-")), "")
     if odd:
         return nearest(odd.partition("=")[0], [*reader._option_string_actions])
+    if first == FRONT_END:
+        return ""
     if "." not in (first or "") and (hint := nearest(first or "", [*COMMANDS, *front_ends()])):
         return hint
     return "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
@@ -172,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
     old.add_argument("--loglevel", metavar="LEVEL", help="has no effect; use -q, -v or -d")
     old.add_argument("--args", metavar="TEXT", help="has no effect")
     _add_fields_arguments(top.add_argument_group("many fields"))
-    top.set_defaults(program=PROGRAM, translate=None, translation=None, summarise=None)
+    top.set_defaults(program=PROGRAM, translate=None, translation=None, executor=None, summarise=None)
     return top
 
 

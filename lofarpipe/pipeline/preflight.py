@@ -65,10 +65,11 @@ class Survey:
     wrong: tuple[Finding, ...]  # no run is lenient with it
     findings: tuple[Finding, ...]  # these stop a run unless it is lenient
     warnings: tuple[Finding, ...]  # these stop none
+    is_lent: bool = False  # the executor, by a caller who closes it
 
     def close(self) -> None:
         """Give back what would have run the jobs."""
-        if self.executor is not None:
+        if self.executor is not None and not self.is_lent:
             self.executor.close()
 
     def usable(self) -> Executor:
@@ -96,6 +97,7 @@ class Translation:
     sections: keys of pipeline.cfg that the file decides, such as ``[remote] method``.
     findings, warnings: what the front end found; they are told with what the checks find.
     again: a step at which the run starts, whatever was done; "" for none.
+    copies: name -> text of the user's files, which are kept in the job directory.
     """
 
     path: Path
@@ -104,6 +106,7 @@ class Translation:
     findings: Sequence[Finding] = ()
     warnings: Sequence[Finding] = ()
     again: str = ""
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[str]) -> Reading:
@@ -172,9 +175,9 @@ def place_of(settings: Settings) -> Place:
         return Place(None, BOUNDLESS, tuple(findings_of(err)))
 
 
-def survey(reading: Reading) -> Survey:
-    """Return everything that can be found before the first job."""
-    place = place_of(reading.settings)
+def survey(reading: Reading, lent: Executor | None = None) -> Survey:
+    """Return everything that can be found before the first job; ``lent`` runs the jobs, and is not ours to close."""
+    place = place_of(reading.settings) if lent is None else Place(lent, lent.capacity(), ())
     found = pipeline_findings(reading.pipeline, reading.settings, place)
     too_many = core_warnings(reading.pipeline.steps, reading.settings, place.machine)
     return Survey(
@@ -189,6 +192,7 @@ def survey(reading: Reading) -> Survey:
             *too_many,
             *(finding for finding in found if finding.is_warning),
         ),
+        is_lent=lent is not None,
     )
 
 

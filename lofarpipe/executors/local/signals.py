@@ -173,7 +173,8 @@ def terminating() -> Iterator[list[int]]:
             signal.default_int_handler(number, frame)
         raise Interrupted(number)
 
-    wanted = [number for number in ENDING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    is_main = threading.current_thread() is threading.main_thread()  # in others no signal can be caught
+    wanted = [number for number in ENDING if is_main and signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before: dict[int, Any] = {number: signal.signal(number, stop) for number in wanted}
     _handlers.update(before)
     _call_in_children()

@@ -1,0 +1,94 @@
+"""The Python function of the imager: its arguments as options, a run of the engine, its failures as one exception."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lofarpipe.cli import work
+from lofarpipe.cli.arguments import read_words
+from lofarpipe.cli.spice.config import Setting
+from lofarpipe.cli.spice.summary import failures
+from lofarpipe.cli.spice.table import options_table
+from lofarpipe.cli.spice.translation import Request, translated
+from lofarpipe.errors import PipelineError, UsageError
+from lofarpipe.jobs import Executor
+from lofarpipe.pipeline.preflight import Translation
+from lofarpipe.state.run_state import RunState
+
+CALLER = "caller"  # in the place of a file
+#: Arguments whose names are not those of the options.
+RENAMED = {"out_dir": "datadir", "cutoff": "psf_cutoff", "parallel_deconvolution": "parallel"}
+WSCLEAN = "wsclean_path"
+
+
+class ImagingFailed(PipelineError):  # noqa: N818 - it names what happened
+    """Images or cubes could not be made; ``failures`` holds one line for each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.failures = tuple(lines)
+        super().__init__("\n".join(self.failures))
+
+
+def image_beams(arguments: Mapping[str, object], executor: Executor | None) -> None:
+    """Run the imager with the arguments of ``main``, on the executor if there is one; it is not closed.
+
+    Raises
+    ------
+    UsageError
+        If a value is not in the domain of its option; all of them are named.
+    CheckFailed, PipelineError
+        If the checks find something, or the run cannot go on.
+    ImagingFailed
+        If something failed; with every failure.
+    """
+    request = Request("spice_image", settings_of(arguments))
+    lines: list[str] = []
+
+    def translate(options: argparse.Namespace) -> Translation:
+        return translated(request, options)
+
+    def collect(_: argparse.Namespace, state: RunState) -> int:
+        lines.extend(failures(state))
+        return int(bool(lines))
+
+    folders = [str(Path(request.settings[name].text).absolute()) for name in ("msdir", "datadir")]
+    options = read_words(["spice_image", *folders])
+    options.translate, options.summarise, options.executor = translate, collect, executor
+    try:
+        status = work(options)
+    except PipelineError as err:
+        if lines:
+            raise ImagingFailed(lines) from err
+        raise
+    if status:
+        raise ImagingFailed(lines)
+
+
+def settings_of(arguments: Mapping[str, object]) -> dict[str, Setting]:
+    """Return the options that arguments of ``main`` set; those that say the default of the pipeline are left out.
+
+    Raises
+    ------
+    UsageError
+        If a value is not in the domain of its option; all of them are named.
+    """
+    given = {RENAMED.get(name, name): value for name, value in arguments.items()}
+    where = given.pop(WSCLEAN, None)
+    is_hosted = isinstance(where, str) and "://" in where
+    given["hosted_wsclean" if is_hosted else "local_wsclean"] = where
+    table, settings, problems = options_table(), {}, []
+    for name, value in given.items():
+        if value is None:
+            continue
+        try:
+            text = table[name].text(value)
+        except ValueError as err:
+            problems.append(f"{name} is {value!r}; {err}")
+            continue
+        if not table[name].default or text != table[name].text(table[name].default):
+            settings[name] = Setting(text, CALLER)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return settings

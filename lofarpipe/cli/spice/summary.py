@@ -1,0 +1,66 @@
+"""The end of a run of the imager: a table of the beams, and every failure with exit code and log."""
+
+from __future__ import annotations
+
+import re
+
+from lofarpipe.jobs import duration_text
+from lofarpipe.state.run_state import FAILED, JobState, RunState
+from lofarpipe.support.utilities import files_of
+
+#: What the jobs of a step make of a beam.
+MAKES = {"image_i": "Stokes I", "image_polarisation": "polarisations"}
+
+
+def write_summary(state: RunState, is_quiet: bool) -> int:
+    """Print a table of the beams; return the exit status, 1 if something failed."""
+    lines = failures(state)
+    if not is_quiet:
+        for line in beam_table(state):
+            print(line)
+    for line in lines:
+        print(line)
+    return int(bool(lines))
+
+
+def beam_table(state: RunState) -> list[str]:
+    """Return a line for each beam: how each of its jobs ended, and how long it took."""
+    steps = [name for name, step in state.steps.items() if step.jobs]
+    if not steps:
+        return []
+    rows: dict[str, dict[str, str]] = {}
+    for name in steps:
+        for job in state.steps[name].jobs.values():
+            rows.setdefault(beam_of(job), {})[name] = _cell(job)
+    table = [("beam", *steps), *((beam, *(cells.get(name, "-") for name in steps)) for beam, cells in rows.items())]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def failures(state: RunState) -> list[str]:
+    """Return one line for each job that failed: beam, its part, exit code or signal, log."""
+    return [
+        f"{beam_of(job)}: {MAKES.get(name, name)}: {_reason(job)}; log: {job.log}"
+        for name, step in state.steps.items()
+        for job in step.jobs.values()
+        if job.state == FAILED
+    ]
+
+
+def beam_of(job: JobState) -> str:
+    """Return the beam of a job, by the names of its files; else the first of these."""
+    names = files_of(job.label) or [job.label]
+    found = re.search(r"beam\d\d(?!\d)", " ".join(names))
+    return found[0] if found else names[0].rstrip("/").rpartition("/")[2]
+
+
+def _cell(job: JobState) -> str:
+    return job.state if job.duration_s is None else f"{job.state}, {duration_text(job.duration_s)}"
+
+
+def _reason(job: JobState) -> str:
+    """Return how a job failed: its exit code or signal, or the problem that was noted."""
+    problem = job.problem.partition("\n")[0]
+    if job.exit_code is None or (problem and not problem.startswith(("exited with", "killed by"))):
+        return problem or job.state
+    return f"exit code {job.exit_code}" if job.exit_code >= 0 else f"signal {-job.exit_code}, {problem}"

@@ -1,0 +1,189 @@
+"""Options of a command line, a YAML file or a Python caller as a parset on askap.parset."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lofarpipe.cli.spice.cluster import Cluster, expanded_folder
+from lofarpipe.cli.spice.config import Config, Setting
+from lofarpipe.cli.spice.table import NONE, PIPELINE, operations, options_table
+from lofarpipe.errors import Finding, UsageError
+from lofarpipe.pipeline.preflight import Translation
+from lofarpipe.support.parset import Parset
+from lofarpipe.support.parset_text import Entry
+
+RECORDS = "spice.runs"  # folder below datadir, for the job directories
+LONGEST_LABEL = 60  # characters of the name of a job directory before its digest
+COMMAND_LINE = "command line"
+FOLDERS = ("msdir", "datadir", "temp_dir_wsclean", "temp_dir_images")
+CONTAINERS = ("hosted_wsclean", "local_wsclean")
+#: The steps that run WSClean: what a cluster file says of each job is for them.
+IMAGE_STEPS = ("image_i", "image_polarisation")
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a run of the imager is asked for.
+
+    Attributes
+    ----------
+    program: spice_image or spice_process; the parset is called after it.
+    settings: option -> value, of those that were set.
+    field: name of the run; "": that of the folder of the sets.
+    """
+
+    program: str
+    settings: Mapping[str, Setting]
+    field: str = ""
+    config: Config | None = None
+    cluster: Cluster | None = None
+    job_dir: str = ""
+    notices: tuple[str, ...] = ()
+
+
+def typed_settings(options: argparse.Namespace, prefix: str) -> dict[str, Setting]:
+    """Return the options of the pipeline that a command line sets."""
+    values = {name: getattr(options, f"{prefix}{name}", None) for name in options_table()}
+    return {name: Setting(text, COMMAND_LINE) for name, text in values.items() if text is not None}
+
+
+def merged(typed: Mapping[str, Setting], config: Config | None) -> dict[str, Setting]:
+    """Return the options of the command line over those of a file; one kind of WSClean takes the place of another."""
+    table = options_table()
+    below = {name: setting for name, setting in config.settings.items() if name in table} if config else {}
+    if any(name in typed for name in CONTAINERS):
+        below = {name: setting for name, setting in below.items() if name not in CONTAINERS}
+    return {**below, **typed}
+
+
+def translated(request: Request, options: argparse.Namespace) -> Translation:
+    """Return the parset of a request; ``options`` learn the name of the run, and when it began.
+
+    Raises
+    ------
+    UsageError
+        If a name cannot be written into a parset.
+    """
+    settings = {name: _with_whole_path(name, setting) for name, setting in request.settings.items()}
+    job_directory = records(request, settings)
+    options.job_name = options.job_name or job_directory.name
+    options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    parset = spice_parset(settings, request)
+    sections = _sections(request.cluster)
+    sections |= _layout(job_directory, options.start_time, request.cluster)
+    copies = {one.path.name: one.text for one in (request.cluster, request.config) if one is not None}
+    warnings = [Finding(*_split(text), is_warning=True) for text in request.notices]
+    path = job_directory / f"{request.program}.parset"
+    return Translation(path, parset, sections, warnings=warnings, copies=copies)
+
+
+def _split(text: str) -> tuple[str, str]:
+    where, _, what = text.partition(": ")
+    return where, what
+
+
+# ---- names
+
+
+def _with_whole_path(name: str, setting: Setting) -> Setting:
+    """Return the value of an option; a path that it names as a whole one, but where a variable of the job begins it."""
+    text = setting.text
+    if name in FOLDERS and text != NONE and not text.startswith("$"):
+        return replace(setting, text=os.path.abspath(text))  # noqa: PTH100 - trailing slashes and .. go
+    if name == "local_wsclean" and text != NONE:
+        return replace(setting, text=program_path(setting))
+    return setting
+
+
+def program_path(setting: Setting) -> str:
+    """Return a container or a program: in the current directory, beside the file that names it, or on PATH."""
+    beside = Path(setting.file).parent / setting.text
+    there = next((str(path) for path in (Path(setting.text), beside) if path.exists()), "")
+    on_path = shutil.which(setting.text) if "/" not in setting.text else None
+    return os.path.abspath(there or on_path or setting.text)  # noqa: PTH100
+
+
+def records(request: Request, settings: Mapping[str, Setting]) -> Path:
+    """Return the directory of a run's records: that of its sets below its images, whatever the other settings.
+
+    So the same command goes on with its run, and one for other sets has another one, at the same time.
+    """
+    if request.job_dir:
+        return Path(request.job_dir).absolute()
+    msdir = settings["msdir"].text
+    pattern = settings.get("ms_glob_pattern", Setting("", ""))
+    identity = "\n".join((os.path.realpath(msdir), pattern.text, request.field))
+    digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()
+    label = re.sub(r"[^A-Za-z0-9_.+-]+", "_", request.field or Path(msdir).name).strip("._-")[:LONGEST_LABEL]
+    return Path(settings["datadir"].text) / RECORDS / f"{label or 'run'}-{digest[:8]}"
+
+
+# ---- the parset and the site
+
+
+def spice_parset(settings: Mapping[str, Setting], request: Request) -> Parset:
+    """Return the options that were set on the pipeline, and the keys of single operations.
+
+    Raises
+    ------
+    UsageError
+        If a value cannot be written into a parset.
+    """
+    parset = Parset()
+    parset.set("pipeline.base", PIPELINE)
+    for name, setting in settings.items():
+        parset.set(f"! {name}", _written(name, setting), setting.file, setting.line)
+    cluster = request.cluster
+    if cluster and cluster.scratch and "temp_dir_wsclean" not in settings:
+        scratch = _with_whole_path("temp_dir_wsclean", cluster.scratch)
+        parset.set("! temp_dir_wsclean", _written("local_directory", scratch), scratch.file, scratch.line)
+    for step in IMAGE_STEPS if cluster else ():
+        for key in ("cores", "memory_gb"):
+            if setting := getattr(cluster, key):
+                parset.set(f"{step}.control.{key}", setting.text, setting.file, setting.line)
+    for step, own in (request.config.of_operations if request.config else {}).items():
+        for name, setting in own.items():
+            for key, value in operations()[step][name].items():
+                text = parset.get(key) or value
+                text = text.replace(f"{{{{ {name} }}}}", _written(name, setting))
+                parset.set(key, text, setting.file, setting.line)
+    return parset
+
+
+def _written(name: str, setting: Setting) -> str:
+    """Return a value as the text of a parset, with quotes where it needs them."""
+    text = setting.text
+    if not re.search("[\"'#=]", text):
+        return text
+    quote = "'" if '"' in text else '"'
+    if quote in text:
+        raise UsageError(f"{setting.where}: {name} is {text}; it has both kinds of quotes, rename it")
+    return f"{quote}{text}{quote}"
+
+
+def _sections(cluster: Cluster | None) -> dict[str, dict[str, Entry]]:
+    return {
+        section: {key: Entry(key, one.text, one.file, one.line) for key, one in keys.items()}
+        for section, keys in (cluster.sections if cluster else {}).items()
+    }
+
+
+def _layout(job_directory: Path, start_time: str, cluster: Cluster | None) -> dict[str, dict[str, Entry]]:
+    """Return where records, logs and work go; nothing goes into the current directory."""
+    logs = job_directory / "logs" / start_time
+    if cluster and cluster.log_directory:
+        logs = expanded_folder(cluster.log_directory) / f"{job_directory.name}-{start_time}"
+    layout = {"job_directory": job_directory, "job_workdir": job_directory / "work"}
+    logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
+    return {
+        section: {key: Entry(key, str(path), COMMAND_LINE, 0) for key, path in paths.items()}
+        for section, paths in (("layout", layout), ("logging", logging))
+    }

@@ -1,0 +1,93 @@
+"""The YAML file of spice_process: types, spellings, lines."""
+
+from pathlib import Path
+
+import pytest
+
+from lofarpipe.cli.spice.config import Setting, read_config
+from lofarpipe.errors import UsageError
+from lofarpipe.support import yaml_file
+
+pytest.importorskip("yaml", reason="PyYAML is not installed")
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "sb.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_keys_become_options_with_their_lines(tmp_path: Path) -> None:
+    text = "# SB8593\nimager_only: true\nnum-beams: 2\nniter: 5e5\nnmiter: ~\ntaper:\nmultiscale_scales: [0, 4]\n"
+    path = write(tmp_path, text + "local_rms: false\nabsmem: '100'\n")
+    config = read_config(path)
+    assert config.settings == {
+        "imager_only": Setting("True", str(path), 2),
+        "num_beams": Setting("2", str(path), 3),
+        "niter": Setting("500000", str(path), 4),
+        "multiscale_scales": Setting("0,4", str(path), 7),
+        "local_rms": Setting("False", str(path), 8),
+        "absmem": Setting("100", str(path), 9),
+    }
+    assert config.text == path.read_text()
+
+
+def test_options_of_one_operation(tmp_path: Path) -> None:
+    path = write(tmp_path, "num_beams: 2\nfind-beams:\n  num-beams: 3\ngridder: null\n")
+    config = read_config(path)
+    assert config.of_operations == {"find_beams": {"num_beams": Setting("3", str(path), 3)}}
+    assert config.settings["num_beams"].text == "2"
+    assert read_config(write(tmp_path, "find_beams:\n")).of_operations == {"find_beams": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("size: 1024\nautto_mask: 4\n", "sb.yaml:2: there is no option 'autto_mask'; did you mean 'auto_mask'?"),
+        ("size: 1.5\n", "sb.yaml:1: size is '1.5'; an integer > 0 is needed"),
+        ("size: [1, 2]\n", "sb.yaml:1: size is [1, 2]; an integer > 0 is needed"),
+        ("size: true\n", "sb.yaml:1: size is true; an integer > 0 is needed"),
+        ("purge: 60\n", "sb.yaml:1: purge is '60'; true or false is needed"),
+        ("pols: {I: 1}\n", "sb.yaml:1: pols is a block of keys; a text is needed"),
+        ("msdir: /data\n", "sb.yaml:1: there is no option 'msdir'"),
+        ("size: 5\nsize: 6\n", "sb.yaml:2: size is there twice; line 1 has it too"),
+        ("num_beams: 5\nnum-beams: 6\n", "sb.yaml:2: num-beams is there twice, as num_beams too"),
+        ("find_beams: 3\n", "sb.yaml:1: find_beams is an operation; its options are needed below it"),
+        ("find_beams:\n  size: 3\n", "sb.yaml:2: find_beams has no option 'size'"),
+        ("find_beams:\n  num_beams: x\n", "sb.yaml:2: find_beams.num_beams is 'x'; an integer > 0 is needed"),
+        (
+            "local_wsclean: a\nhosted-wsclean: docker://b\n",
+            "sb.yaml:2: hosted_wsclean and local_wsclean are both there",
+        ),
+        ("a: [1\nb: 2\n", "sb.yaml:2: not YAML: expected ',' or ']', but got ':'"),
+        ("- 5\n", "sb.yaml:1: keys and values are needed"),
+        ("? [a]\n: 5\n", "sb.yaml:1: a key is a word"),
+        ("a: &x [*x]\n", "more than 20 levels within each other"),
+    ],
+)
+def test_mistake_is_named_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_config(write(tmp_path, text))
+    assert problem in str(caught.value)
+
+
+def test_all_mistakes_are_named_together(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_config(write(tmp_path, "sise: 5\nniter: many\n"))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read_config(tmp_path / "none.yaml")
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="it is not UTF-8 text"):
+        read_config(tmp_path / "a.yaml")
+    assert not read_config(write(tmp_path, "# nothing\n")).settings
+    assert not read_config(write(tmp_path, "~\n")).settings
+
+
+def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
+    with pytest.raises(UsageError, match=r"pip install 'genericpipeline\[askap\]'"):
+        yaml_file.YamlFile(write(tmp_path, "a: 1\n"))

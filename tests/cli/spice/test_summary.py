@@ -1,0 +1,49 @@
+"""What is printed in the end: beams, failures."""
+
+import pytest
+
+from lofarpipe.cli.spice.summary import beam_table, failures, write_summary
+from lofarpipe.state.run_state import DONE, FAILED, JobState, RunState, StepState
+
+
+def job(name: str, label: str, state: str = DONE, **facts: object) -> JobState:
+    return JobState(name, state, 1, label, log=f"/logs/{name}.log", **facts)  # type: ignore[arg-type]
+
+
+def run_of(*jobs: JobState) -> RunState:
+    state = RunState()
+    for one in jobs:
+        step = one.name.partition("/")[0]
+        state.steps.setdefault(step, StepState(step)).jobs[one.name] = one
+    return state
+
+
+STATE = run_of(
+    job("image_i/000", "/in/s.beam00_x.ms", duration_s=61.0),
+    job(
+        "image_i/001", "/in/s.beam01_x.ms", FAILED, exit_code=-9, problem="killed by signal 9 (probably out of memory)"
+    ),
+    job("image_polarisation/000", "/in/s.beam00_x.ms", FAILED, exit_code=255, problem="exited with 255 after 3 s"),
+    job("cube/000", "[/out/a.fits,/out/b.fits]", FAILED, problem="no beam is below psf_cutoff\nmore"),
+)
+
+
+def test_table_has_a_line_for_each_beam() -> None:
+    lines = beam_table(STATE)
+    assert lines[0].split() == ["beam", "image_i", "image_polarisation", "cube"]
+    assert [line.split()[0] for line in lines[1:]] == ["beam00", "beam01", "a.fits"]
+    assert "done, 1 min 1 s" in lines[1] or "done, 61 s" in lines[1]
+    assert beam_table(RunState()) == []
+
+
+def test_every_failure_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = [
+        "beam01: Stokes I: signal 9, killed by signal 9 (probably out of memory); log: /logs/image_i/001.log",
+        "beam00: polarisations: exit code 255; log: /logs/image_polarisation/000.log",
+        "a.fits: cube: no beam is below psf_cutoff; log: /logs/cube/000.log",
+    ]
+    assert failures(STATE) == wanted
+    assert write_summary(STATE, is_quiet=True) == 1
+    assert capsys.readouterr().out.splitlines() == wanted
+    assert write_summary(run_of(job("image_i/000", "x.beam00.ms")), is_quiet=False) == 0
+    assert "beam00" in capsys.readouterr().out
