@@ -151,7 +151,7 @@ def test_public_names_are_documented() -> None:
 
 
 PROGRAM_NAMES = re.compile("wsclean|dp3|dppp", re.IGNORECASE)
-NAMING = ("programs", "cli/imgpipe")  # the latter: a section of its files has the name, and holds the program's options
+NAMING = ("programs", "cli/imgpipe", "cli/spice")  # of front ends: sections or options of their users have the name
 # Where a program's name stands in code elsewhere, and why.
 NAMES_ALLOWED = {
     ("archive/software.py", "dp3"),  # a Python package of that name
