@@ -52,6 +52,7 @@ def convolve(pixels: Pixels, old: Beam, new: Beam, cell_arcsec: tuple[float, flo
         return
     sizes = _padded_sizes(pixels.shape, kernel, cell_arcsec) if is_padded else pixels.shape
     if not is_blank.any():
+        del is_blank
         _multiply_spectrum(pixels, kernel, gain, cell_arcsec, sizes)
         return
     pixels[is_blank] = 0

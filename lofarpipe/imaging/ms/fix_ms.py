@@ -35,6 +35,7 @@ DIRECTIONS = ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR")
 COPIED = ("FIELD", "FEED")  # with the ending _OLD
 ANGLE, INSTRUMENT_ANGLE = "RECEPTOR_ANGLE", "INSTRUMENT_RECEPTOR_ANGLE"
 EQUATORIAL_RAD = math.pi / 4  # the receptor angle of the corrected column
+SAME_RAD = 1e-13  # angles that differ less are the same: fixms and ours round differently
 UNFINISHED = "FIX_UNFINISHED"  # keyword of the column while it is written
 VISIBILITIES_PER_BLOCK = 250_000
 ROWS_PER_BLOCK = 1_000_000  # of a column with one number per row
@@ -209,15 +210,17 @@ def _keep_copy(path: str, name: str) -> None:
     unfinished.rename(target)
 
 
-def _put_columns(path: str, name: str, values: dict[str, Any]) -> list[str]:
+def _put_columns(path: str, subtable: str, values: dict[str, Any]) -> list[str]:
     """Write columns of a subtable, but those that are so already; return what was changed."""
-    with opened(f"{path}::{name}") as table:
-        other = [column for column, new in values.items() if not np.array_equal(table.getcol(column), new)]
+    with opened(f"{path}::{subtable}") as table:
+        other = [
+            name for name, new in values.items() if not np.allclose(table.getcol(name), new, rtol=0, atol=SAME_RAD)
+        ]
     if other:
-        with opened(f"{path}::{name}", readonly=False) as table:
-            for column in other:
-                table.putcol(column, values[column])
-    return [f"{name}.{column}" for column in other]
+        with opened(f"{path}::{subtable}", readonly=False) as table:
+            for name in other:
+                table.putcol(name, values[name])
+    return [f"{subtable}.{name}" for name in other]
 
 
 def beam_direction(centre_rad: tuple[float, float], offset_rad: tuple[float, float]) -> tuple[float, float]:
