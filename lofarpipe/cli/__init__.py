@@ -414,13 +414,14 @@ def make_reporters(
     options: argparse.Namespace, settings: Settings, pipeline: Pipeline, state: RunState
 ) -> list[object]:
     """Return who is told of events: the record, the terminal and the log."""
-    from lofarpipe import report
     from lofarpipe.archive.record import Command, RunRecord
     from lofarpipe.report.html.writer import PageWriter, wants_page
+    from lofarpipe.report.pipeline_log import ClassicLog, Statistics
+    from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal, shows_live
 
-    levels = {"quiet": report.QUIET, "verbose": report.VERBOSE, "debug": report.DEBUG}
-    level = next((level for name, level in levels.items() if getattr(options, name)), report.NORMAL)
-    logs = [report.ClassicLog(settings.log_file), report.Statistics(settings.statistics_file)]
+    levels = {"quiet": QUIET, "verbose": VERBOSE, "debug": DEBUG}
+    level = next((level for name, level in levels.items() if getattr(options, name)), NORMAL)
+    logs = [ClassicLog(settings.log_file), Statistics(settings.statistics_file)]
 
     own = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
 
@@ -428,8 +429,12 @@ def make_reporters(
         return {"run": own, **record.facts} if record.facts else {}  # of run.json, which is long
 
     # All that programs write is too much to be shown above a picture.
-    is_live = report.NORMAL <= level <= report.VERBOSE and report.shows_live(sys.stdout)
-    terminal = report.LiveTerminal(state, level, facts) if is_live else report.Terminal(level, record=facts)
+    is_live = NORMAL <= level <= VERBOSE and shows_live(sys.stdout)
+    terminal = Terminal(level, record=facts)
+    if is_live:
+        from lofarpipe.report.live import LiveTerminal
+
+        terminal = LiveTerminal(state, level, facts)
     record = RunRecord(pipeline, settings, Command.of(options), state, terminal.warn)
     page = PageWriter(settings.job_directory, state, facts, terminal.warn)
     pages = [page] if wants_page(settings) else []

@@ -18,10 +18,8 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
-from lofarpipe.report.journal_tail import JournalTail, LogTails
-from lofarpipe.report.live import memory_in_use_gb
-from lofarpipe.report.screen import Screen, shows_live
-from lofarpipe.report.summary import summary
+from lofarpipe.report.live import JournalTail, LogTails, Screen, memory_in_use_gb
+from lofarpipe.report.terminal import shows_live, summary
 from lofarpipe.state.lock import STALE_S, Holder
 from lofarpipe.state.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.support.utilities import printable

@@ -1,4 +1,7 @@
-"""The terminal of somebody who watches: one line per step, shown in place while the run goes on."""
+"""The display of somebody who watches a run: one line per step, shown in place while the run goes on.
+
+It is written again and again with rich, other lines go above it. ``status`` follows the journal of another process.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,171 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
+from lofarpipe.programs.base import Progress
+from lofarpipe.programs.logs import ProgressReader
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
-from lofarpipe.state.events import RunEnded, RunStarted
+from lofarpipe.state.events import RunEnded, RunStarted, read_events
 from lofarpipe.state.run_state import JobState, RunState
 from lofarpipe.support.processes import boot_id, resident_bytes
 from lofarpipe.support.utilities import printable, uncollected
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from lofarpipe.report.board import Line
+
+TAIL_BYTES = 65536  # of a log are read when it is looked at first
+
+
+class JournalTail:
+    """The picture of a run, brought up to date by ``look``.
+
+    Attributes
+    ----------
+    state: what the journal said so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state = RunState()
+        self._offset = 0
+        self._file = 0
+
+    def look(self) -> RunState:
+        """Read what was appended, and return the picture; a line that is not complete waits for the next time.
+
+        Raises
+        ------
+        OSError
+            If the journal cannot be read.
+        """
+        with self.path.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            if found.st_ino != self._file or found.st_size < self._offset:  # it was mended after a crash
+                self._file, self._offset, self.state = found.st_ino, 0, RunState()
+            stream.seek(self._offset)
+            content = stream.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        events, _ = read_events(complete)
+        self._offset += len(complete)
+        for event in events:
+            self.state.apply(event)
+        return self.state
+
+
+class LogTails:
+    """What running jobs do, as the ends of their logs tell."""
+
+    def __init__(self) -> None:
+        self._tails: dict[str, _LogTail] = {}
+
+    def progress(self, jobs: list[JobState]) -> dict[str, Progress]:
+        """Return what is known of each of these jobs by name; the others are forgotten."""
+        self._tails = {job.name: self._tails.get(job.name) or _LogTail(Path(job.log)) for job in jobs if job.log}
+        return {name: tail.look() for name, tail in self._tails.items()}
+
+
+class _LogTail:
+    """The end of one log."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._reader = ProgressReader()
+        self._offset: int | None = None
+
+    def look(self) -> Progress:
+        try:
+            with self._log.open("rb") as stream:
+                found = os.fstat(stream.fileno())
+                size = found.st_size
+                start = size - TAIL_BYTES if self._offset is None else self._offset
+                stream.seek(max(0, start if start <= size else 0, size - TAIL_BYTES))
+                written = stream.read(2 * TAIL_BYTES)
+                self._offset = stream.tell()
+        except OSError:  # it is on another machine, or was removed
+            return self._reader.progress
+        return replace(self._reader.feed(written.decode(errors="replace")), written_s=found.st_mtime)
+
+
+STYLES = {
+    "done": "green",
+    "skipped": "dim green",
+    "running": "bold cyan",
+    "failed": "bold red",
+    "interrupted": "bold yellow",
+    "waiting": "dim",
+    "title": "bold",
+    "warning": "yellow",
+}
+SMALLEST_HEIGHT = 4
+
+
+class Screen:
+    """The last lines of a terminal.
+
+    Parameters
+    ----------
+    stream: the terminal.
+    console: of rich, for tests.
+    err_too: what others write to standard error goes above, too; for a standard error that is this terminal.
+    """
+
+    def __init__(self, stream: TextIO, console: Console | None = None, err_too: bool = False) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        # Colours only where the user has not said NO_COLOR, which rich looks at.
+        self._console = console or Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            redirect_stderr=err_too,
+            vertical_overflow="crop",
+            transient=False,
+        )
+        self._is_open = False
+
+    @property
+    def height(self) -> int:
+        """Lines that can be shown; one stays free for the cursor."""
+        return max(SMALLEST_HEIGHT, self._console.height - 1)
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether the terminal shows more than ASCII."""
+        return self._console.encoding.lower().startswith("utf")
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show these lines in place of the last ones; what is too long for the terminal is cut off."""
+        from rich.console import Group
+
+        if not self._is_open:
+            self._live.start()
+            self._is_open = True
+        self._live.update(Group(*map(_text, lines)), refresh=True)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Write a line above, as long as it is."""
+        from rich.text import Text
+
+        self._console.print(Text(text, STYLES.get(style, "")), soft_wrap=True)
+
+    def close(self) -> None:
+        """Leave the last lines where they are, and give the terminal back."""
+        if self._is_open:
+            self._live.stop()
+            self._is_open = False
+
+
+def _text(line: Line) -> Text:
+    from rich.text import Text
+
+    return Text(line.text, style=STYLES.get(line.style, ""), no_wrap=True, overflow="ellipsis")
 
 
 def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -> float | None:
@@ -29,11 +190,6 @@ def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -
         return None
     return sum(resident_bytes(job.pid) for job in running) / 1e9
 
-
-if TYPE_CHECKING:
-    from lofarpipe.report.board import Line
-    from lofarpipe.report.journal_tail import LogTails
-    from lofarpipe.report.screen import Screen
 
 START_S = 5.0  # when a job has run for so long, somebody waits; what is over sooner is told in plain lines
 LATEST_S = 20.0  # to begin takes up to 0.1 s of CPU: before that a run of many short jobs goes on without
@@ -94,7 +250,6 @@ class LiveTerminal(Terminal):
         if self._ends_soon():
             return
         # Imported now: of runs that are over sooner there are many.
-        from lofarpipe.report.screen import Screen
 
         with contextlib.suppress(OSError):
             with uncollected():  # the first one loads what shows it
@@ -124,7 +279,6 @@ class LiveTerminal(Terminal):
 
     def _lines(self, height: int, has_marks: bool) -> list[Line]:
         from lofarpipe.report.board import Moment, board
-        from lofarpipe.report.journal_tail import LogTails
 
         self._logs = self._logs or LogTails()
         running, facts = self._state.see(lambda state: (_running(state), state.facts))

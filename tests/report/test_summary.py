@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.report.summary import decimal_size_text, summary
+from lofarpipe.report.terminal import decimal_size_text, summary
 
 
 def product(name: str, size_bytes: object = 1000, kind: str = "file") -> dict[str, object]:

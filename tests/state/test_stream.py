@@ -16,7 +16,9 @@ import pytest
 from journal_events import job_end
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Interrupted, JobResult
-from lofarpipe.report import NORMAL, VERBOSE, ClassicLog, Terminal, terminal
+from lofarpipe.report import terminal
+from lofarpipe.report.pipeline_log import ClassicLog
+from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal
 from lofarpipe.state import journal as module
 from lofarpipe.state.events import JobDone, JobStarted, Notice, RunEnded, RunStarted, StepDone, StepStarted
 from lofarpipe.state.journal import Debounce, Journal, Stream

@@ -23,7 +23,6 @@ from lofarpipe.support.data_map import (
     validate_data_maps,
 )
 from lofarpipe.support.group_data import gvds_iterator
-from lofarpipe.support.lofar_names import REMEDIES
 from lofarpipe.support.lofarexceptions import ClusterError, PipelineException
 from lofarpipe.support.lofaringredient import (
     BoolField,
@@ -49,6 +48,7 @@ from lofarpipe.support.pipelinelogging import (
     log_time,
 )
 from lofarpipe.support.python2 import loader as python2
+from lofarpipe.support.python2.imports import REMEDIES
 from lofarpipe.support.subprocessgroup import SubProcessGroup
 
 NAMES = {

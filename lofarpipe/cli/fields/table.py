@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, nearest
-from lofarpipe.support.config_file import SAFE_NAME, SAFE_NAMES
-from lofarpipe.support.toml_file import TomlFile, parset_value
+from lofarpipe.support.config_file import SAFE_NAME, SAFE_NAMES, TomlFile, parset_value
 
 NAME_COLUMN = "field"
 TABLES = "fields"  # [fields.<name>], or [[fields]]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import shown
 from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.support.config_file import TomlFile
 from lofarpipe.support.host_list import expand_hosts
-from lofarpipe.support.toml_file import TomlFile
 
 SUBBANDS = re.compile(r"l1", re.IGNORECASE)  # beginning of the name of a level that has a set for each subband
 ALL_WINDOWS = "*"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.support.config_file import TomlFile
 from lofarpipe.support.host_list import expand_hosts
-from lofarpipe.support.toml_file import TomlFile
 
 DEFAULT_SETTINGS = "default_settings"
 WSCLEAN = "wsclean"

@@ -30,10 +30,10 @@ from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, memory_gb, 
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.pipeline.preflight import Translation
 from lofarpipe.programs.argv import wsclean as wsclean_words
+from lofarpipe.support.config_file import parset_value
 from lofarpipe.support.host_list import expand_hosts
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.parset_text import Entry, unquote
-from lofarpipe.support.toml_file import parset_value
 from lofarpipe.support.utilities import list_text
 
 RECORDS = ".runs"  # ending of the directory beside which the configuration is, for the job directories

@@ -18,7 +18,7 @@ from typing import IO, Any
 import lofarpipe
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.report.html.cache import KEPT_IN, has_drawings
+from lofarpipe.report.html.page import KEPT_IN, has_drawings
 from lofarpipe.state.events import Event, JobDone, RunEnded, RunStarted
 from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected

@@ -1,6 +1,6 @@
 """What operators and builtins did in Python 2, for sources that are translated from it.
 
-The names between double underscores are put in place of operators by ``python2_source``.
+The names between double underscores are put in place of operators by ``translate``.
 """
 
 from __future__ import annotations

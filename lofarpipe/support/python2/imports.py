@@ -1,7 +1,8 @@
-"""What plugins and scripts import under names of their time: modules that are called otherwise now, or lost names.
+"""Names of their time that plugins and scripts import: modules with other names now, or that lost names.
 
 A module that exists under the name it is asked for is taken. Each job imports this module, so what only sources of
-Python 2 need stands in ``python2_modules``. Source: doc/spec/lofarpipe.md, section 7.4.
+Python 2 need stands in ``modules``. ``lofar`` and ``pyrap``, as casacore's Python bindings were called, are found where
+they are not installed. Source: doc/spec/lofarpipe.md, sections 5.3, 7.4.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 TYPE_CHECKING = False
@@ -111,3 +113,52 @@ def write_numbers_plainly() -> None:
         return
     if not numpy.get_printoptions()["legacy"]:
         numpy.set_printoptions(legacy="1.25")
+
+
+PACKAGES = ("lofar", "lofar.parameterset", "pyrap")
+#: What stands for a module; imported when it is asked for.
+LOFAR_STANDS_FOR = {
+    "lofar.bdsm": "bdsf",
+    "lofar.parameterset": "lofarpipe.support.parameterset",
+    "lofar.parameterset._pyparameterset": "lofarpipe.support.parameterset",
+    **{
+        f"pyrap.{name}": f"casacore.{name}"
+        for name in ("fitting", "functionals", "images", "measures", "quanta", "tables", "util")
+    },
+}
+_OF_RECIPES = "it is for recipes of LOFAR's engine, which do not run here; write a plugin, or a script with main(...)"
+#: Modules that nothing stands for, and what to do.
+REMEDIES = {
+    **dict.fromkeys(("lofarpipe.cuisine", "lofarpipe.daemons", "lofarpipe.recipes"), _OF_RECIPES),
+    **{
+        f"lofarpipe.support.{name}": _OF_RECIPES
+        for name in (
+            *("baserecipe", "clusterhandler", "clusterlogger", "control", "ipython", "jobserver", "loggingdecorators"),
+            *("mac_feedback", "remotecommand", "stateful", "usagestats", "xmllogging"),
+        )
+    },
+    "lofar.parmdb": "parmdbs are of BBS, which has no Python 3; keep solutions in an H5parm (losoto.h5parm)",
+    "lofar.stationresponse": "install everybeam and use everybeam.load_telescope, or put LOFAR's package on PYTHONPATH",
+}
+
+
+class FormerNames:
+    """Finds and loads ``lofar.<name>`` and ``pyrap.<name>``, unless there is such a real package: it is asked last."""
+
+    @classmethod
+    def find_spec(cls, name: str, _path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
+        if name in REMEDIES:
+            raise ModuleNotFoundError(f"no module {name!r} without LOFAR's software: {REMEDIES[name]}", name=name)
+        if name not in PACKAGES and name not in LOFAR_STANDS_FOR:
+            return None
+        return ModuleSpec(name, cls, is_package=name in PACKAGES)  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(_spec: ModuleSpec) -> None:
+        """Leave it to Python."""
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Put the module that stands for this one in its place; nothing is imported before."""
+        if module.__name__ in LOFAR_STANDS_FOR:
+            sys.modules[module.__name__] = importlib.import_module(LOFAR_STANDS_FOR[module.__name__])

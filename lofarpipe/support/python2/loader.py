@@ -3,7 +3,7 @@
 A source that Python 3 refuses is translated in memory, and so is a plugin or script that uses what only Python 2 had;
 of a module in a directory of PYTHONPATH, what Python 3 refuses. What is translated does what it did: 5 / 2 is 2. Every
 module loaded here has the builtins that Python 2 had, and they alone have them; ``pyrap`` is importable as another name
-of casacore, and of ``lofar`` what ``lofar_names`` has.
+of casacore, and of ``lofar`` what ``imports`` has.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _directories() -> list[str]:
 
 def install() -> None:
     """Make ``pyrap``, names of ``lofar``, what stands beside plugins, and Python 2 importable in this process."""
-    from lofarpipe.support.lofar_names import FormerNames
+    from lofarpipe.support.python2.imports import FormerNames
 
     if _PythonPath not in sys.meta_path:
         place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0

@@ -1,7 +1,7 @@
 """Python 2 source as code that Python 3 runs. Imported only for such a source.
 
 Syntax is translated; what has the same syntax but did something else, such as ``/`` between whole numbers, calls
-``python2_builtins``.
+``builtins``.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _parsed(translated: str, path: str, lines: list[int]) -> ast.Module:
 
 
 class _AsItWas(ast.NodeTransformer):
-    """Puts calls of ``python2_builtins`` where the same text did something else."""
+    """Puts calls of ``builtins`` where the same text did something else."""
 
     def __init__(self, floors: bool) -> None:
         self.floors = floors

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.report.html import cache as html_pieces
-from lofarpipe.report.html.cache import (
+from lofarpipe.report.html import page as html_pieces
+from lofarpipe.report.html.page import (
     Pieces,
     figures,
     has_drawings,

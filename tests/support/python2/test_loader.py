@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from lofarpipe.support.lofar_names import FormerNames
 from lofarpipe.support.python2 import loader as python2
+from lofarpipe.support.python2.imports import FormerNames
 from lofarpipe.support.python2.loader import Loader, import_from, line_of, load_module, take_notices
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -311,7 +311,7 @@ def test_pyrap_has_nothing_else():
 def test_nothing_heavy_is_imported_before_it_is_needed():
     code = (
         "import sys; from lofarpipe.support.python2 import loader as python2\n"
-        "from lofarpipe.support.lofar_names import FormerNames\n"
+        "from lofarpipe.support.python2.imports import FormerNames\n"
         "python2.install(); a = 'fissix' in sys.modules\n"
         "FormerNames.exec_module(type(sys)('pyrap')); print(a, 'casacore' in sys.modules)"
     )

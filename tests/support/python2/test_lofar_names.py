@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from lofarpipe.support.lofar_names import REMEDIES, STANDS_FOR
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.python2 import loader as python2
+from lofarpipe.support.python2.imports import LOFAR_STANDS_FOR, REMEDIES
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def test_what_nothing_stands_for_says_what_to_do(name):
 def test_other_names_are_unknown():
     with pytest.raises(ModuleNotFoundError, match=r"lofar\.nothing"):
         importlib.import_module("lofar.nothing")
-    assert all(name.startswith(("lofar.", "pyrap.")) for name in STANDS_FOR)
+    assert all(name.startswith(("lofar.", "pyrap.")) for name in LOFAR_STANDS_FOR)
 
 
 def test_a_real_lofar_comes_first(monkeypatch, tmp_path):
