@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import resource
 import shlex
 import signal
@@ -17,6 +18,7 @@ from typing import Protocol
 NOTE = "### "
 TAIL_BYTES = 65536
 NOT_STARTED = 0.0
+SIGNALLED = 128
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,22 @@ class Resources:
 class Staged:
     """Outputs that are written below a temporary directory, and get their names when they are complete.
 
-    The directory is next to where they go, on the same file system. After exit code 0 everything in it is moved
-    there; after any other end it is removed.
+    After exit code 0 everything in it is moved to where it goes; after any other end it is removed.
     """
 
     argv: tuple[str, ...]  # what is run instead of the job's own: names of outputs are below ``directory``
     directory: Path
     destination: Path
     expected: str = ""  # for people: what must have been written after exit code 0; "": it may be nothing
+    renames: tuple[tuple[str, str], ...] = ()  # pattern and replacement of names; "": what it matches is dropped
+    landing: Path | None = None  # next to the destination: where outputs of another file system are copied first
+
+    def final_name(self, name: str) -> str:
+        """Return the name that an output gets; "" if it is dropped."""
+        for pattern, replacement in self.renames:
+            if re.search(pattern, name):
+                return re.sub(pattern, replacement, name) if replacement else ""
+        return name
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,11 @@ class JobResult:
             return "was not started"
         after = f"after {duration_text(self.duration_s)}"
         if self.exit_code >= 0:
-            return f"exited with {self.exit_code} {after}"
-        return f"killed by signal {-self.exit_code} ({self._signal_meaning()}) {after}"
+            # As shells, mpirun and container engines report what a signal ended.
+            number = self.exit_code - SIGNALLED if self.exit_code > SIGNALLED else 0
+            meaning = f" ({self._signal_meaning(number)})" if number in set(signal.Signals) else ""
+            return f"exited with {self.exit_code}{meaning} {after}"
+        return f"killed by signal {-self.exit_code} ({self._signal_meaning(-self.exit_code)}) {after}"
 
     def tail(self, lines: int = 10) -> list[str]:
         """Return the last lines that the program wrote, without the notes of the executor.
@@ -145,12 +158,12 @@ class JobResult:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
 
-    def _signal_meaning(self) -> str:
-        if self.exit_code == -signal.SIGKILL:
+    def _signal_meaning(self, number: int) -> str:
+        if number == signal.SIGKILL:
             given = f" of {self.memory_gb:.1f} GB that it was given" if self.memory_gb else ""
             return f"probably out of memory: it used {self.max_rss_mb / 1000:.1f} GB{given}"
         try:
-            return signal.Signals(-self.exit_code).name
+            return signal.Signals(number).name
         except ValueError:
             return "unknown"
 

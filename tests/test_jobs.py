@@ -54,7 +54,9 @@ def test_only_exit_code_zero_is_ok() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"exit_code": 134}, "exited with 134 after 3 h 12 min"),
+        ({"exit_code": 255}, "exited with 255 after 3 h 12 min"),
+        ({"exit_code": 134}, "exited with 134 (SIGABRT) after 3 h 12 min"),
+        ({"exit_code": 137}, "exited with 137 (probably out of memory: it used 12.3 GB) after 3 h 12 min"),
         ({"exit_code": -9}, "killed by signal 9 (probably out of memory: it used 12.3 GB) after 3 h 12 min"),
         ({"exit_code": -15, "duration_s": 2.0}, "killed by signal 15 (SIGTERM) after 2.0 s"),
         ({"exit_code": -99, "duration_s": 2.0}, "killed by signal 99 (unknown) after 2.0 s"),

@@ -18,7 +18,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.resources import detect_resources
 from lofarpipe.pipeline.steps import Step, flattened, references
 from lofarpipe.programs.base import KNOWN_PROGRAMS
-from lofarpipe.programs.find import find_executable
+from lofarpipe.programs.container import step_executable
 from lofarpipe.support.data_directories import data_directories
 
 Facts = dict[str, Any]
@@ -139,10 +139,10 @@ def _executable(step: Step, settings: Settings) -> Path | None:
     """Return what a step runs; None for steps that run nothing, or where only the run itself can tell."""
     texts = step.given
     typed = texts.get("executable", "")
-    if step.kind != "recipe" or not typed or references(typed):
+    if step.kind != "recipe" or not typed or references(typed + texts.get("container", "")):
         return None
     try:
-        return find_executable(typed, texts.get("nodescript", "executable_args"), settings)
+        return step_executable(texts, settings)
     except PipelineError:  # the check has said so, and the run is lenient
         return None
 

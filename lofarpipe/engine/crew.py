@@ -18,7 +18,7 @@ from lofarpipe.engine.job_builder import PlannedJob, refuse_without_room
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, StepJobs, write_job_files
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.process import MARKER, remove_directory, send_signal, session_members
+from lofarpipe.executors.local.process import MARKER, expanded, remove_directory, send_signal, session_members
 from lofarpipe.executors.local.signals import guardians
 from lofarpipe.jobs import Executor, Interrupted, executor_name
 from lofarpipe.pipeline.load import Pipeline
@@ -199,8 +199,9 @@ class Leftovers:
         jobs = {job: opened for job, opened in self.ledger.work.open_jobs.items() if not opened.is_cleared}
         self._wait([opened for opened in jobs.values() if is_local(opened)])
         for opened in filter(is_over, jobs.values()):
-            for directory in filter(None, (opened.start.tempdir, opened.start.stage)):
-                _remove_own(Path(directory))
+            start = opened.start
+            for directory in filter(None, (start.tempdir, start.stage, start.landing)):
+                _remove_own(Path(expanded(directory)))
         for step in dict.fromkeys(map(step_of, [*jobs, *self.ledger.work.left_aside()])):
             JobLedger(self.ledger, step).repair(self.tell)
 

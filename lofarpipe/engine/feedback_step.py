@@ -56,6 +56,9 @@ class FeedbackPlan:
         """Whether the step goes on without the products that could not be described."""
         return bool(self.values["error_tolerance"])
 
+    def second_try(self, planned: PlannedJob, problem: str) -> None:
+        """Return None: what cannot be read cannot be read otherwise."""
+
     def numbered(self, numbers: Mapping[int, int]) -> FeedbackPlan:
         """Return the same with other numbers of its jobs, by place in the map."""
         return replace(self, jobs=[self.build(p.place, numbers.get(p.place, p.place)) for p in self.jobs])

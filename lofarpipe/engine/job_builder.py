@@ -19,6 +19,7 @@ from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.jobs import Job, JobResult, Resources, Staged
 from lofarpipe.pipeline.control import Control
+from lofarpipe.pipeline.options import NONE
 from lofarpipe.programs.argv import build_argv, substitute_tokens
 from lofarpipe.programs.base import KNOWN_PROGRAMS, Program
 from lofarpipe.programs.find import PYTHON_PLUGIN, is_own_program, job_environment
@@ -142,6 +143,7 @@ class PlannedJob:
     result: Path | None  # where the script's dictionary will be
     needs: Callable[[], list[Need]] = list  # the space that it takes; to find out, inputs are looked at
     directory: Path | None = None  # of outputs that are not staged: made before the job starts
+    subject: str = ""  # what a known program makes of the product, for people
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,8 @@ class JobBuilder:
         is_known = self.program is not None or self.control.disk_gb
         needs = partial(self._needs, place, keywords, positionals) if is_known else list
         directory = self._output_directory(argv) if self.control.flag("as_given") else None
-        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs, directory)
+        subject = self.program.subject(argv) if self.program else ""
+        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs, directory, subject)
 
     def _output_directory(self, argv: Sequence[str]) -> Path | None:
         output = self.program and self.program.output(argv, self.settings.job_workdir)
@@ -252,9 +255,23 @@ class JobBuilder:
         # Not with Path: a name that ends with a slash has an empty last part.
         directory, name = os.path.split(f"{self.settings.job_workdir / output.name}{'/' * output.name.endswith('/')}")
         # Two runs may write into one directory, but not the same output.
-        stage = Path(directory) / f".{name[:LONGEST_NAME]}.{self.step}-{self._number(place)}.incomplete"
+        hidden = f".{name[:LONGEST_NAME]}.{self.step}-{self._number(place)}.incomplete"
+        stage, landing = Path(directory) / hidden, None
+        if (elsewhere := self.control.text("stage_dir")) not in ("", NONE):
+            stage, landing = self._below(elsewhere, place, "-outputs"), stage
         expected = "" if output.ending is None else f"{directory}/{name}{output.ending}"
-        return Staged(output.renamed(argv, f"{stage}/{name}"), stage, Path(directory), expected)
+        renamed = output.renamed(argv, f"{stage}/{name}")
+        return Staged(renamed, stage, Path(directory), expected, self._renames(), landing)
+
+    def _renames(self) -> tuple[tuple[str, str], ...]:
+        pairs = (text.partition("=>") for text in self.control.items("rename"))
+        return tuple((pattern.strip(), name.strip()) for pattern, _, name in pairs)
+
+    def _below(self, folder: str, place: int, ending: str = "") -> Path:
+        """Return a directory that no other job has, below one whose name may begin with a variable of its machine."""
+        owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
+        name = f"{self.settings.job_name}-{owner}-{self.step}-{self._number(place)}{ending}"
+        return (Path(folder) if folder.startswith("$") else Path(folder).absolute()) / name
 
     def _watch(self) -> dict[str, str]:
         """Return when to give up a job of a known program; never in a lenient run."""
@@ -314,11 +331,9 @@ class JobBuilder:
         given = self.program.scratch_option in keywords
         if not given and (self.settings.lenient or f"-{self.program.scratch_option}" in positionals):
             return None
-        owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
-        name = f"{self.settings.job_name}-{owner}-{self.step}-{self._number(place)}"
         # Where it is not given WSClean writes beside its input, and leaves files there when it is killed.
         scratch = keywords[self.program.scratch_option] if given else self.settings.job_workdir
-        tempdir = Path(scratch).absolute() / name
+        tempdir = self._below(str(scratch), place)
         keywords[self.program.scratch_option] = str(tempdir)
         return tempdir
 

@@ -146,7 +146,8 @@ class Recipe(Kind[RecipePlan]):
 
     def finish(self, plan: RecipePlan, jobs: StepJobs | None) -> Outputs:
         """Write its maps."""
-        return plan.finish(jobs.ended, jobs.failed) if jobs else {}
+        goes_on = not self.scope.pipeline.error_tolerance
+        return plan.finish(jobs.ended, jobs.failed, goes_on) if jobs else {}
 
 
 class Feedback(Kind["FeedbackPlan"]):

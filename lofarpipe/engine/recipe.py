@@ -16,7 +16,8 @@ from lofarpipe.jobs import JobResult, Resources
 from lofarpipe.pipeline.control import Control, input_maps, is_true, resolved_control
 from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.programs.base import KNOWN_PROGRAMS
-from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
+from lofarpipe.programs.container import step_executable
+from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN
 from lofarpipe.state.fingerprints import stamp, without_text
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import files_of, list_text
@@ -134,15 +135,31 @@ class RecipePlan:
         written = result.outputs if planned.job.staged else self.known_products(planned)
         return write_provenance(written, planned, result, program, self.headers.data[planned.place].file)
 
-    def finish(self, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
+    def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None:
+        """Return what a known program proposes in place of a job that failed; None if nothing."""
+        job, program = planned.job, KNOWN_PROGRAMS.get(self.control.asked_program)
+        if program is None:
+            return None
+        limits = {key: float(job.watch.get(key, limit.default)) for key, limit in program.limits.items()}
+        argv = program.second_try(job.argv, problem, limits)
+        if argv is None:
+            return None
+        staged = job.staged and replace(
+            job.staged, argv=tuple(program.second_try(job.staged.argv, problem, limits) or job.staged.argv)
+        )
+        return replace(planned, job=replace(job, argv=tuple(argv), staged=staged))
+
+    def finish(
+        self, results: Sequence[JobResult], failed: Mapping[str, str], goes_on: bool = False
+    ) -> dict[str, object]:
         """Write the maps of a step whose jobs have ended, and return its outputs.
 
         Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
-        alone. Where all failed, only the maps that say so are written.
+        alone. Where all failed, only the maps that say so are written, unless the run ``goes_on``.
         Source: doc/spec/lofarpipe.md, sections 6.4 and 8.2.
         """
         results_given = self._save_result_maps(results, failed)
-        if failed and len(failed) == len(self.jobs):
+        if failed and len(failed) == len(self.jobs) and not goes_on:
             return results_given
         outputs: dict[str, object] = {"mapfile": str(self.output_mapfile)}
         if self.suffix_outputs:
@@ -163,7 +180,8 @@ class RecipePlan:
             job_outputs(planned, result, failed) | self._listed_products(planned, result, failed)
             for planned, result in zip(self.jobs, results, strict=True)
         ]
-        for key in sorted({key for values in returned for key in values}):
+        expected = {"products"} if self.control.flag("list_products") else set()
+        for key in sorted(expected.union(*returned)):
             path = self.mapfile_dir / f"{self.name}.{key}.mapfile"
             self._result_map(returned, key, failed).save(str(path))
             outputs[f"{key}.mapfile"] = str(path)
@@ -253,7 +271,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
 
 def _executable(step: Step, control: Control, settings: Settings) -> Path:
     try:
-        return find_executable(control.text("executable"), control.text("nodescript"), settings)
+        return step_executable({key: str(value) for key, value in control.values.items()}, settings)
     except PipelineError as err:
         raise PipelineError(f"{step.where('control.executable')}: {err}") from err
 

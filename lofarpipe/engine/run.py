@@ -8,7 +8,7 @@ from typing import Any
 
 from lofarpipe.engine.crew import Crew, WorkingCrew
 from lofarpipe.engine.kinds import Kind, Scope, kind_of
-from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_text, job_keys
+from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_lines, failure_text, job_keys
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.state.jobs import JobLedger
@@ -41,6 +41,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.crew = self.crew_of(self.scope)
+        self.is_tolerant = self.scope.pipeline.error_tolerance
+        self.failures: list[str] = []  # of tolerant steps of a pipeline that is not, one line each
 
     def execute(self) -> Results:
         """Run every step that is not done yet, and return what each gave.
@@ -48,7 +50,7 @@ class Run:
         Raises
         ------
         PipelineError
-            If a step fails.
+            If a step fails; at the end, if jobs failed and the pipeline does not tolerate it.
         Interrupted
             After a signal; no job is left alive.
         """
@@ -56,6 +58,10 @@ class Run:
         for step in self.scope.pipeline.steps:
             self._step(step)
         self.crew.leave()
+        if self.failures:
+            raise PipelineError(
+                "\n".join([f"jobs failed: {len(self.failures)}; run again to repeat them", *self.failures])
+            )
         return self.scope.results
 
     def _step(self, step: Step) -> None:
@@ -83,7 +89,7 @@ class Run:
             If one failed and that is not tolerated, or all of the step did.
         """
         entry = self.scope.entry(step)
-        reason = self.scope.ledger.stale(entry, plan.identity, plan.error_tolerance)
+        reason = self.scope.ledger.stale(entry, plan.identity, plan.error_tolerance and self.is_tolerant)
         if not reason:
             self.crew.pass_over(step, plan)
             return self.scope.ledger.take(entry)
@@ -94,7 +100,9 @@ class Run:
         if jobs.failed and not plan.error_tolerance:
             raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.ended, jobs.failed))
         outputs = kind.finish(jobs.plan, jobs)
-        if jobs.failed and len(jobs.failed) == len(plan.jobs):
+        if jobs.failed and not self.is_tolerant:
+            self.failures += failure_lines(jobs.plan.jobs, jobs.ended, jobs.failed)
+        elif jobs.failed and len(jobs.failed) == len(plan.jobs):
             raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.ended, jobs.failed))
         self.crew.record(jobs, outputs)
         return outputs

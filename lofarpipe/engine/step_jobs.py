@@ -116,6 +116,17 @@ def failure_text(step: str, jobs: Sequence[PlannedJob], results: Sequence[JobRes
     return "\n".join(lines)
 
 
+def failure_lines(jobs: Sequence[PlannedJob], results: Sequence[JobResult], failed: Mapping[str, str]) -> list[str]:
+    """Return a line for each job that failed: the product, why, and the log."""
+    pairs = zip(jobs, results, strict=True)
+    return [
+        f"{result.name} ({', '.join(filter(None, [few_files(planned.job.label), planned.subject]))})"
+        f" {failed[result.name]}; log: {result.log}"
+        for planned, result in pairs
+        if result.name in failed
+    ]
+
+
 def _last_lines(result: JobResult) -> list[str]:
     tail = [f"    {printable(line)[:LONGEST_LINE]}" for line in result.tail(10)]
     return [f"Last lines of {result.log}:", *tail] if tail else [f"It said nothing; its log: {result.log}"]
@@ -146,6 +157,7 @@ class Plan(Protocol):
     def changed_inputs(self, planned: PlannedJob) -> Sequence[str]: ...  # of which half a change does harm
     def products_of(self, planned: PlannedJob) -> Sequence[str]: ...  # paths that a known program may write
     def label_of(self, planned: PlannedJob) -> str: ...
+    def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None: ...  # another one for what failed
     def numbered(self, numbers: Mapping[int, int]) -> Plan: ...  # the same with other numbers of its jobs, by place
 
 
@@ -314,6 +326,7 @@ class StepJobs:
             gpus=job.gpus,
             tempdir=str(job.tempdir) if job.tempdir else None,
             stage=str(job.staged.directory) if job.staged else None,
+            landing=str(job.staged.landing) if job.staged and job.staged.landing else None,
             outputs=outputs,
             makes=makes,
             before=self._before[start.name],
@@ -335,6 +348,9 @@ class StepJobs:
         changed = self._changed(planned) if reason and result.is_lost and not self.plan.repeatable else []
         if changed:
             again, reason = False, f"{reason}; it had begun to change {', '.join(changed)}, and is not run again"
+        is_first = reason is not None and tries == 1 and not result.is_lost
+        second = self.plan.second_try(planned, reason) if reason and is_first else None
+        again = again or second is not None
         if again:
             result = replace(result, log=set_aside(result.log, tries))
         end = job_done(self.entry, planned, result, reason, tries, again)
@@ -343,7 +359,7 @@ class StepJobs:
         products = partial(self._products, planned)
         self.ledger.record(self.plan.job_identity(planned), self._began.before, products, end)
         if again:
-            self._again.append(planned)
+            self._again.append(second or planned)
             self._stream.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
         else:
             self._clear(result)

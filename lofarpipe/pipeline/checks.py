@@ -33,7 +33,8 @@ from lofarpipe.pipeline.plugins import (
 from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, EDGE, KINDS, Results, Step, references, resolve, without_edged
 from lofarpipe.programs.argv import FORMATS
 from lofarpipe.programs.base import KNOWN_PROGRAMS
-from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN, find_executable
+from lofarpipe.programs.container import step_executable
+from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN
 from lofarpipe.support.parset import Parset
 
 PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")
@@ -210,7 +211,7 @@ class StepChecker:
             self._add(
                 step, "control.args_format", f"is '{given}'; one of {', '.join(FORMATS)} is needed", given, FORMATS
             )
-        executable = self._check_executable(step, texts.get("executable", ""), nodescript)
+        executable = self._check_executable(step)
         if executable is not None:
             self._check_call(step, executable, nodescript, texts.get("program", ""))
         return self._recipe_outputs(step, executable, nodescript)
@@ -241,11 +242,12 @@ class StepChecker:
             return f"jobs have {there[key]:.3g} at most; ask for less, or run on a larger one"
         return ""
 
-    def _check_executable(self, step: Step, typed: str, nodescript: str) -> Path | None:
-        if references(typed):
+    def _check_executable(self, step: Step) -> Path | None:
+        texts = step.given
+        if any(references(texts.get(key, "")) for key in ("executable", "container")):
             return None
         try:
-            return find_executable(typed, nodescript, self._settings)
+            return step_executable(texts, self._settings)
         except PipelineError as err:
             self._add(step, "control.executable", str(err))
             return None

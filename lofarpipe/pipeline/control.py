@@ -84,6 +84,16 @@ CONTROL_KEYS: dict[str, ControlKey] = {
         "ours: of a known program: its images get command, versions, host and observation into their FITS headers, and "
         "what this mapfile has for each: a list of KEYWORD=value, odd letters as %2C",
     ),
+    "stage_dir": ControlKey(
+        "str", "", "ours: of a known program: where its outputs are written until they are complete; none: beside them"
+    ),
+    "rename": ControlKey(
+        "list", [], "ours: of a known program: other names of its outputs: pattern=>name; nothing behind it drops one"
+    ),
+    "container": ControlKey(
+        "str", "", "ours: container in which the program runs: file, folder, or a reference such as docker://a/b; none"
+    ),
+    "mpi": ControlKey("bool", False, "ours: of a known program: mpirun and the version of the program for it"),
     "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
 }
 FEEDBACK_KEYS: dict[str, ControlKey] = {

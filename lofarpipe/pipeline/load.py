@@ -35,6 +35,7 @@ from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 
 #: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
+TOLERANCE = "pipeline.error_tolerance"
 RESERVED = ("pipeline", "ObsSW", "prefix", "feedback_version")
 
 
@@ -54,6 +55,7 @@ class Pipeline:
     bad_options: frozenset[str]  # those whose value is outside their domain
     suspect_keys: frozenset[str]  # keys that use them: what is wrong there was said already
     warnings: tuple[Finding, ...] = ()  # what may be meant as it is
+    error_tolerance: bool = True  # whether a run in which jobs failed, in steps that tolerate it, has done its work
 
 
 def find_parset(typed: str) -> Path:
@@ -101,6 +103,7 @@ def load_pipeline(
         findings=tuple(findings + builder.findings),
         bad_options=bad_options,
         suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
+        error_tolerance=TOLERANCE not in parset or parset.string(TOLERANCE) != "False",
         warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path)),
     )
 

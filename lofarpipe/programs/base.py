@@ -73,6 +73,7 @@ class Program:
     home: the address of its manual.
     executables: the names that its file has had, the oldest first; who asks for one may get a later one.
     install: how it is installed.
+    mpi_executable: its version for mpirun; "" if there is none.
     task: defaults of the control keys of steps whose type it is: executable, args_format, outputkey.
     limits: control keys of its steps, for `detector`.
     messages: its complaints when it fails, with the remedies.
@@ -86,6 +87,7 @@ class Program:
     home: str = ""
     executables: tuple[str, ...] = ()
     install: str = ""
+    mpi_executable: str = ""
     task: Mapping[str, str] = {}
     limits: Mapping[str, Limit] = {}
     messages: Messages = ()
@@ -160,6 +162,10 @@ class Program:
         """Return the space that a job takes, as far as it is known before it runs."""
         return []
 
+    def subject(self, argv: Sequence[str]) -> str:
+        """Return in a few words which of the things that it makes of an input a command makes; "" for the only one."""
+        return ""
+
     # ---- while it runs, and when it has ended
 
     def detector(self, limits: Mapping[str, float]) -> Detector | None:
@@ -168,6 +174,10 @@ class Program:
 
     def line_reader(self) -> LineReader | None:
         """Return the reader of one job's log for its progress."""
+        return None
+
+    def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
+        """Return other arguments for a job that failed, with which it is run once more; None if that is no use."""
         return None
 
     def output_fault(self, written: Iterable[Path]) -> str:

@@ -228,6 +228,7 @@ class JobStarted(JobEvent):
     gpus: int | None = None
     tempdir: str | None = None
     stage: str | None = None
+    landing: str | None = field(default=None, metadata=IF_ANY)
     outputs: Sequence[str] = ()  # of those that were not there
     makes: Sequence[str] = field(default=(), metadata=IF_ANY)  # what a known program may write that was not there
     before: Stamps = field(default_factory=dict)  # how what it may write was before

@@ -268,3 +268,49 @@ def _wait_until(condition, seconds=30):
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
+
+
+LENIENT_END = (
+    """\
+pipeline.error_tolerance = False
+pipeline.steps = [list, copy, again]
+"""
+    + list_step("[{here}/in/a.txt, {here}/in/nosuch.txt]")
+    + copy_step()
+    + copy_step("again", "copy")
+)
+LENIENT_END = LENIENT_END.replace("error_tolerance = False\n", "error_tolerance = True\n").replace(
+    "pipeline.error_tolerance = True", "pipeline.error_tolerance = False"
+)
+
+
+def test_failures_of_tolerant_steps_are_named_at_the_end(site, capsys):
+    (site / "end.parset").write_text(LENIENT_END.format(here=site))
+    assert _run(site, parset="end.parset") == 1
+    assert (site / "end/a.again").read_text() == "1\n2\n", "others go on"
+    said = capsys.readouterr()
+    line = f"copy/001 ({site}/in/nosuch.txt) exited with 1 after"
+    assert "jobs failed: 1; run again to repeat them" in said.out + said.err
+    assert line in said.out + said.err
+    assert f"log: {site}/end/logs/copy/001.log" in said.out + said.err
+
+
+def test_failed_jobs_run_again_where_the_pipeline_tolerates_none(site):
+    (site / "end.parset").write_text(LENIENT_END.format(here=site))
+    assert _run(site, parset="end.parset") == 1
+    (site / "in/nosuch.txt").write_text("here\n")
+    assert _run(site, parset="end.parset") == 0
+    done = [event["job"] for event in journalled(site / "end", "job_done")]
+    assert done == ["copy/000", "copy/001", "again/000", "copy/001", "again/001"]
+
+
+def test_run_goes_on_where_all_jobs_of_a_step_failed(site):
+    text = LENIENT_END.format(here=site).replace("in/a.txt", "in/neither.txt")
+    (site / "end.parset").write_text(text)
+    assert _run(site, parset="end.parset") == 1
+    assert _started_in(site / "end") == ["copy", "again"]
+    assert all(product.skip for product in DataMap.load(str(site / "end/mapfiles/copy.mapfile")).data)
+
+
+def _started_in(job):
+    return [event["step"] for event in journalled(job, "step_started")]

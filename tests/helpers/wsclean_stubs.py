@@ -12,8 +12,8 @@ from pathlib import Path
 HEADER = "\nWSClean version {version} (2022-04-01)\nThis software package is released under the GPL version 3.\n\n"
 SCRIPT = """#!/bin/sh
 case "$1" in
-  --version) cat {version};;
-  --help) cat {help};;
+  -version) cat {version};;
+  -help) cat {help};;
   -dry-run) case "$2" in -nosuch*|-paddin) echo "+ >>> Unknown parameter: ${{2#-}}"; exit 255;; esac;;
 esac
 """

@@ -153,10 +153,10 @@ def test_maps_and_keys_must_be_as_many():
 
 
 def test_limits_of_a_program_are_control_keys_of_its_steps():
-    assert {"max_rise", "max_peak_jy"} == set(control_keys([], "wsclean")) - set(CONTROL_KEYS)
+    assert {"max_rise", "max_peak_jy", "wider_retry"} == set(control_keys([], "wsclean")) - set(CONTROL_KEYS)
     assert "min_converged" in control_keys(["min_converged"], "wsclean"), "known, and without effect"
     assert set(control_keys(["nosuch"], "dp3")) - set(CONTROL_KEYS) == {
-        *("min_converged", "max_stalled", "max_rise", "max_peak_jy")
+        *("min_converged", "max_stalled", "max_rise", "max_peak_jy", "wider_retry")
     }
 
 

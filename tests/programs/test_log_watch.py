@@ -109,6 +109,24 @@ def test_rise_over_two_major_iterations() -> None:
     assert judged(lines, max_rise="0") is None
 
 
+@pytest.mark.parametrize(
+    ("first", "later", "is_divergence"),
+    [
+        ("1.02 Jy", "1.5 KJy", True),
+        ("1.02 Jy", "999 Jy", False),
+        ("1.3 KJy", "1.4 KJy", False),  # a bright source
+        ("900 Jy", "1.1 KJy", False),
+    ],
+)
+def test_minor_iteration_far_above_first_peak(first: str, later: str, is_divergence: bool) -> None:
+    seen = judged([f"Initial peak: {first} at 1,1", f"Iteration 100, scale 0 px : {later} at 10,10"])
+    assert bool(seen) == is_divergence
+    assert seen is None or seen == (
+        "the peak of a minor iteration is 1500 Jy, far above the first peak, 1.02 Jy: the deconvolution diverged; "
+        "lower mgain"
+    )
+
+
 def test_small_rise_goes_on() -> None:
     assert judged(deconvolution(["4 Jy", "100 mJy", "150 mJy", "190 mJy"])) is None
 

@@ -14,6 +14,7 @@ from lofarpipe.executors.local.process import (
     RunningJob,
     directories_of,
     note,
+    on_this_machine,
     raise_open_files,
     remove_directories,
     send_signal,
@@ -99,6 +100,7 @@ class LocalExecutor(Cancellable):
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
+        jobs = [on_this_machine(job) for job in jobs]
         self.notices += _elsewhere(jobs)
         raise_open_files()
         devices = cuda_devices() if any(job.gpus for job in jobs) else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
@@ -25,6 +26,7 @@ from lofarpipe.programs.logs import Lookout, output_fault
 from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
 
 MARKER = ".temporary-directory-of-a-job"
+VARIABLE = re.compile(r"\$\((\w+)\)")  # as it stands in a definition, where $NAME is replaced at once
 REPLACED = ".replaced"  # where outputs of an earlier run go before they are removed
 # The disk is waited for where that costs no more than this: it takes no signals, and other jobs wait as well.
 SYNC_FILES = 20
@@ -33,7 +35,43 @@ SYNC_BYTES = 20e6
 
 def directories_of(job: Job) -> list[Path]:
     """Return the directories that are made before the job, and removed after it."""
-    return [*([job.tempdir] if job.tempdir else []), *([job.staged.directory] if job.staged else [])]
+    staged = (job.staged.directory, job.staged.landing) if job.staged else ()
+    return [directory for directory in (job.tempdir, *staged) if directory is not None]
+
+
+def expanded(name: str) -> str:
+    """Return the name of a directory with its variables replaced, as they are on this machine."""
+    return os.path.expandvars(VARIABLE.sub(r"${\1}", name))
+
+
+def on_this_machine(job: Job) -> Job:
+    """Return a job with the variables in the names of its directories replaced, as they are on this machine.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such variable here.
+    """
+    written = [str(directory) for directory in directories_of(job) if "$" in str(directory)]
+    if not written:
+        return job
+    places = {name: expanded(name) for name in written}
+    for name, place in places.items():
+        if not Path(place).is_absolute():
+            raise PipelineError(f"{job.name}: temporary directory {name}: that is {place} here; set the variable")
+
+    def replaced(text: str) -> str:
+        for name, place in places.items():
+            text = text.replace(name, place)
+        return text
+
+    staged = job.staged and replace(
+        job.staged,
+        argv=tuple(map(replaced, job.staged.argv)),
+        directory=Path(replaced(str(job.staged.directory))),
+    )
+    tempdir = job.tempdir and Path(replaced(str(job.tempdir)))
+    return replace(job, argv=tuple(map(replaced, job.argv)), tempdir=tempdir, staged=staged)
 
 
 def make_directories(job: Job) -> None:
@@ -110,17 +148,28 @@ def commit(staged: Staged) -> list[str]:
         If one cannot be moved. Those before it have their names; each is complete.
     """
     try:
-        names = _outputs(staged)
-        _sync(staged.directory)
-        for name in names:
-            _put(staged.directory / name, staged.destination / name, staged.directory / REPLACED / name)
+        names = {name: final for name in _outputs(staged) if (final := staged.final_name(name))}
+        stage = _landed(staged, names)
+        _sync(stage)
+        for name, final in names.items():
+            _put(stage / name, staged.destination / final, stage / REPLACED / final)
         _sync_directory(staged.destination)
-        return [str(staged.destination / name) for name in names]
+        return [str(staged.destination / final) for final in names.values()]
     except OSError as err:
         raise PipelineError(
             f"its outputs are complete, and could not be moved from {staged.directory} to {staged.destination}: "
             f"{io_problem(err)}"
         ) from err
+
+
+def _landed(staged: Staged, names: Iterable[str]) -> Path:
+    """Return the directory from which outputs can be renamed to where they go, with the outputs in it."""
+    landing = staged.landing
+    if landing is None or landing.stat().st_dev == staged.directory.stat().st_dev:
+        return staged.directory
+    for name in names:
+        shutil.move(staged.directory / name, landing / name)
+    return landing
 
 
 def _put(source: Path, target: Path, replaced: Path) -> None:

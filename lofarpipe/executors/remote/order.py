@@ -147,7 +147,9 @@ def order_fingerprint(job: Job) -> str:
     """
     spoken = {name: value for name, value in job.env.items() if not LANGUAGE.match(name)}
     facts = json.dumps(job_facts(replace(job, env=spoken)), sort_keys=True)
-    directories = {"tempdir": job.tempdir, "stage": job.staged.directory if job.staged else None}
+    directories = {"tempdir": job.tempdir}
+    if job.staged:
+        directories |= {"stage": job.staged.directory, "landing": job.staged.landing}
     for word, directory in directories.items():
         if directory is not None:
             facts = facts.replace(json.dumps(str(directory))[1:-1], f"<{word}>")
@@ -227,9 +229,12 @@ def job_of(facts: Mapping[str, Any]) -> Job:
     for key in _PATHS:
         values[key] = None if values[key] is None else Path(values[key])
     if values["staged"] is not None:
-        staged = values["staged"]
-        directory, destination = (Path(staged[key]) for key in ("directory", "destination"))
-        values["staged"] = Staged(tuple(staged["argv"]), directory, destination, staged.get("expected", ""))
+        staged = dict(values["staged"])
+        for key in ("directory", "destination", "landing"):
+            staged[key] = Path(staged[key]) if staged.get(key) else None
+        staged["argv"] = tuple(staged["argv"])
+        staged["renames"] = tuple((pattern, name) for pattern, name in staged.get("renames", ()))
+        values["staged"] = Staged(**staged)
     return Job(**values)
 
 

@@ -96,10 +96,13 @@ def _peak_text(peak_jy: float | None) -> str:
 MAX_RISE = 2.0
 # Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; what is beyond is no source of a field.
 MAX_PEAK_JY = 1e5
+ROSE = "residual image rose"
 DIVERGED = "the deconvolution diverged"
 BAD_DATA = (
     "the data are not in Jy, or some have values that no source has: calibrate or flag them, or correct data_column"
 )
+# A minor iteration that is above both, where the first peak was below the first, has diverged.
+KILO_JY, FAR = 1e3, 2.0
 RISING_ITERATIONS = 2  # one rise happens in good deconvolutions: a new mask, another scale
 
 _NOISE = re.compile(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)
@@ -120,6 +123,7 @@ class Deconvolution:
     major: int = 0
     peaks: dict[int, float] = field(default_factory=dict)  # major iteration -> |peak|, Jy
     noises: dict[int, float] = field(default_factory=dict)  # major iteration -> noise, Jy
+    first_jy: float = math.nan  # the first peak of the run
     noise_tells: bool = False
     is_dirty: bool = (
         False  # from the beginning of the first iteration to its first peak, which is that of the dirty image
@@ -136,7 +140,10 @@ class Deconvolution:
         peak = peak_in(line[is_of_part:])
         if line.startswith(_LOCAL_NOISE) or (is_of_part and peak is not None):
             self.noise_tells = True
-        return None if peak is None else self._peak(abs(peak))
+        if peak is None:
+            return None
+        hopeless = self._minor(line[is_of_part:], abs(peak))
+        return self._peak(abs(peak)) or hopeless
 
     def _begin(self, major: int) -> None:
         if major <= self.major:  # the next channel, polarization or time
@@ -144,6 +151,16 @@ class Deconvolution:
             self.noises.clear()
         self.is_dirty = major == 1
         self.major = major
+
+    def _minor(self, line: str, peak_jy: float) -> str | None:
+        """Return that a minor iteration is far above the first peak; a bright source is there from the beginning."""
+        if math.isnan(self.first_jy):
+            self.first_jy = peak_jy
+        far_jy = max(KILO_JY, FAR * self.first_jy)
+        if not self.max_rise or self.first_jy >= KILO_JY or peak_jy < far_jy or not _ITERATION.match(line):
+            return None
+        first = f"far above the first peak, {flux_text(self.first_jy)}"
+        return f"the peak of a minor iteration is {flux_text(peak_jy)}{self._when()}, {first}: {DIVERGED}; lower mgain"
 
     def _noise(self, noise_jy: float) -> str | None:
         if not math.isfinite(noise_jy) or (noise_jy == 0 and self.major == 1):
@@ -186,13 +203,18 @@ class Deconvolution:
             return None
         first = risen[-1]
         return (
-            f"the {what} of the residual image rose from {flux_text(numbers[first])} to {flux_text(numbers[-1])} over "
+            f"the {what} of the {ROSE} from {flux_text(numbers[first])} to {flux_text(numbers[-1])} over "
             f"major iterations {majors[first]} to {majors[-1]}, by more than max_rise = {self.max_rise:g}; "
             "lower mgain, or allow more"
         )
 
     def _when(self) -> str:
         return f" in major iteration {self.major}" if self.major else ""
+
+
+def is_divergence(problem: str) -> bool:
+    """Return whether a job was given up, or has failed, because its deconvolution diverged."""
+    return DIVERGED in problem or ROSE in problem
 
 
 # ---- why it ended

@@ -13,6 +13,7 @@ from lofarpipe.support.utilities import files_of
 
 # What a flag may be set to as a keyword: given, or not given.
 BOOLEANS = {"True": True, "true": True, "False": False, "false": False}
+NOT_GIVEN = "none"  # a keyword that is this is left out
 _FLAG = re.compile(r"--?([A-Za-z][\w-]*)")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -31,11 +32,17 @@ def words(key: str, value: str) -> list[str]:
     return [part for text in (files_of(value) if listed else [value]) for part in text.split()]
 
 
+def given_keywords(keywords: Mapping[str, str]) -> dict[str, str]:
+    """Return the keywords without those that are none."""
+    return {key: value for key, value in keywords.items() if value != NOT_GIVEN}
+
+
 def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> dict[str, list[str]]:
     """Return option -> the words after it; those of the last flag may be measurement sets.
 
     A keyword that is True has none, and one that is False is not given, among the positionals either.
     """
+    keywords = given_keywords(keywords)
     options = {key: words(key, value) for key, value in keywords.items() if value not in BOOLEANS}
     options |= {key: [] for key, value in keywords.items() if BOOLEANS.get(value)}
     current: list[str] = []
@@ -101,6 +108,7 @@ def settle_flags(
 
     An option that the help does not list counts as a flag if its text is True or False.
     """
+    keywords = given_keywords(keywords)
     flags = {name: BOOLEANS[text] for name, text in keywords.items() if text in BOOLEANS and not value_counts.get(name)}
     valued = {name: text for name, text in keywords.items() if name not in flags}
     off = [name if not is_on else opposite(name) for name, is_on in flags.items()]

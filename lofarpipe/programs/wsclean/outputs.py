@@ -135,6 +135,19 @@ def read_products(root: str, paths: Iterable[str]) -> tuple[Product, ...]:
     return tuple(found)
 
 
+def other_names(letter: str, without_psf: bool) -> list[str]:
+    """Return renames of outputs, as ``control.rename`` takes them.
+
+    Parameters
+    ----------
+    letter: polarisation that the names of images get, where WSClean images one and does not name it; "" for none.
+    without_psf: whether those of the point spread function are dropped.
+    """
+    psf = [r"-psf\.fits$=>"] if without_psf else []
+    images = [rf"^(.*?)(-[0-9][0-9][0-9][0-9]|-{MFS})?-([a-z]+)\.fits$=>\1\2-{letter}-\3.fits"] if letter else []
+    return [*psf, *images]
+
+
 def select(products: Iterable[Product], kind: str, **wanted: int | str | None) -> list[Product]:
     """Return the products of one kind, those of the whole band first, then by channel; ``channel=3``, ``stokes="Q"``.
 

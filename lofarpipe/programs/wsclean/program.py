@@ -27,14 +27,17 @@ from lofarpipe.programs.wsclean.log import (
     MESSAGES,
     Deconvolution,
     find_refusal,
+    is_divergence,
     progress_in,
 )
 from lofarpipe.programs.wsclean.options import (
+    BOOLEANS,
     SPECTRAL_FITS,
     Options,
     added_flags,
     given_options,
     missing_files,
+    polarization_names,
     settle_flags,
     without_flags,
 )
@@ -71,12 +74,15 @@ def adapt(
 
     Flags that are True become bare ones, those that are False go, and what WSClean needs beside the others is added.
     ``gridder`` (or a flag such as ``-use-idg``) is resolved and spelled for the version; ``idg-mode`` stays only with
-    IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in. ``-j`` and ``-abs-mem`` follow from
-    ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
+    IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in, unless ``grid-with-beam`` is False.
+    ``-j`` and ``-abs-mem`` follow from ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
     """
+    without_beam = BOOLEANS.get(keywords.get("grid-with-beam", "")) is False
     keywords, positionals = settle_flags(keywords, positionals, build.value_counts)
     options = given_options(keywords, positionals)
-    obstacle, gridder, notices = _settle_beam(options, positionals, build)
+    obstacle, gridder, notices = (
+        ("", *choose_gridder(options, build)) if without_beam else _settle_beam(options, positionals, build)
+    )
     added, reasons = added_flags(options, build.version, with_idg=gridder == "idg")
     fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
     rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
@@ -87,7 +93,7 @@ def adapt(
     if obstacle:
         fitted = {key: value for key, value in fitted.items() if key not in WITH_BEAM}
         rest = without_flags(rest, [], WITH_BEAM)
-    elif gridder == "idg" and "gridder" in options:
+    elif gridder == "idg" and "gridder" in options and not without_beam:
         flags += beam_flags(positionals, keywords, build)
     fitted, rest, dropped = _without_joining(fitted, rest)
     share = _share(options, cores, memory_gb)
@@ -150,10 +156,12 @@ class WSClean(Program):
     name = "WSClean"
     home = "https://wsclean.readthedocs.io"
     executables = ("wsclean",)
+    mpi_executable = "wsclean-mp"
     install = "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean"
     task = {"executable": "wsclean", "args_format": "wsclean"}
     limits = {
         "max_rise": Limit(MAX_RISE, "factor by which WSClean's peak residual may rise before the job is ended; 0: any"),
+        "wider_retry": Limit(0, "pixels by which WSClean's image grows for one more try after a divergence; 0: no try"),
         "max_peak_jy": Limit(MAX_PEAK_JY, "highest peak of WSClean's residual, Jy; 0: any"),
     }
     messages = MESSAGES
@@ -201,6 +209,19 @@ class WSClean(Program):
     def line_reader(self) -> LineReader:
         """Return what reads major iterations and peaks."""
         return progress_in
+
+    def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
+        """Return a wider image where the deconvolution diverged, as it does where a source outside folds into it."""
+        more, place = int(limits["wider_retry"]), list(argv).index("-size") + 1 if "-size" in argv else 0
+        if not more or not place or not is_divergence(problem):
+            return None
+        size = [str(int(side) + more) for side in argv[place : place + 2]]
+        return [*argv[:place], *size, *argv[place + 2 :]]
+
+    def subject(self, argv: Sequence[str]) -> str:
+        """Return its Stokes parameters."""
+        names = polarization_names(given_options({}, argv))
+        return f"Stokes {''.join(names)}" if set(names) <= set("IQUV") else ",".join(names)
 
     def output_fault(self, written: Iterable[Path]) -> str:
         """Return that all images are blank, if they are."""

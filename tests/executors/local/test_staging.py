@@ -14,6 +14,7 @@ from lofarpipe.executors.local.process import (
     commit,
     directories_of,
     make_directories,
+    on_this_machine,
     remove_directories,
     remove_directory,
 )
@@ -187,3 +188,47 @@ def test_few_small_files_are_waited_for(
     (staged.directory / MARKER).unlink()
     commit(staged)
     assert len(synced) == waited_for + 1  # and the directory in which the names are
+
+
+def test_outputs_get_other_names_or_are_dropped(tmp_path: Path) -> None:
+    renames = ((r"-psf\.fits$", ""), (r"-(\d+)-(\w+)\.fits$", r"-\1-V-\2.fits"))
+    stage = Staged((), tmp_path / ".x.incomplete", tmp_path, renames=renames)
+    make_directories(job(tmp_path, staged=stage))
+    for name in ("a-0000-image.fits", "a-0000-psf.fits", "a.txt"):
+        (stage.directory / name).write_text(name)
+    assert commit(stage) == [f"{tmp_path}/a-0000-V-image.fits", f"{tmp_path}/a.txt"]
+    assert (tmp_path / "a-0000-V-image.fits").read_text() == "a-0000-image.fits"
+
+
+def test_outputs_of_another_file_system_land_beside_destination(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system at /dev/shm")
+    place = memory / f"lofarpipe-test-{tmp_path.name}"
+    stage = Staged((), place, tmp_path / "out", landing=tmp_path / "out/.x.incomplete")
+    one = job(tmp_path, staged=stage)
+    make_directories(one)
+    (place / "a.fits").write_text("new")
+    (place / "tree.ms").mkdir()
+    assert commit(stage) == [f"{tmp_path}/out/a.fits", f"{tmp_path}/out/tree.ms"]
+    remove_directories(one)
+    assert names(tmp_path / "out") == ["a.fits", "tree.ms"]
+    assert not place.exists()
+
+
+def test_variables_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH_HERE", str(tmp_path))
+    stage = Staged(("p", "-name", "$(SCRATCH_HERE)/s/x"), Path("$(SCRATCH_HERE)/s"), tmp_path)
+    one = job(tmp_path, argv=("p", "-t", "$SCRATCH_HERE/t"), tempdir=Path("$SCRATCH_HERE/t"), staged=stage)
+    here = on_this_machine(one)
+    assert (here.argv, here.tempdir) == (("p", "-t", f"{tmp_path}/t"), tmp_path / "t")
+    assert here.staged is not None
+    assert (here.staged.argv, here.staged.directory) == (("p", "-name", f"{tmp_path}/s/x"), tmp_path / "s")
+    assert on_this_machine(here) is here
+
+
+def test_variable_that_is_not_set_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        PipelineError, match=r"temporary directory \$NO_SUCH_PLACE/t: that is .* here; set the variable"
+    ):
+        on_this_machine(job(tmp_path, tempdir=Path("$NO_SUCH_PLACE/t")))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.programs.argv import build_argv
+from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.logs import sign_in
 from lofarpipe.programs.wsclean.build import WSCleanBuild, describe_build, resolve_gridder
 from lofarpipe.programs.wsclean.checks import check_arguments, has_option
@@ -407,3 +408,44 @@ def test_deconvolution_that_was_stopped_is_told_once():
 def test_count_that_is_no_number_is_passed_over():
     assert find_refusal("Gridded visibility count: ..\n") is None
     assert "gridded 0 visibilities" in (find_refusal("Gridded visibility count: 0e+00, effective\n") or "")
+
+
+def test_keywords_that_are_none_are_left_out(installed):
+    keywords, flags, _ = adapt(
+        {"nmiter": "none", "niter": "5", "gridder": "none", "name": "x"}, ["a.ms"], installed, 1, None
+    )
+    assert not {"nmiter", "gridder"} & set(keywords)
+    assert not [flag for flag in flags if flag.startswith("-use")]
+    assert "nmiter" not in given_options({"nmiter": "none"}, [])
+
+
+def test_idg_without_beam(tmp_path, wsclean):
+    stub = describe_build(make_stub(tmp_path, wsclean, parts=("IDG", "EveryBeam", "WGridder")))
+    wanted = adapt({"gridder": "idg"}, ["a.ms"], stub, 1, None)[1]
+    assert "-grid-with-beam" in wanted
+    assert adapt({"gridder": "idg", "grid-with-beam": "False"}, ["a.ms"], stub, 1, None)[1] == ["-use-idg", "a.ms"]
+
+
+DIVERGED = "ended with 0 after 1.0 s, but the peak is nan Jy: the deconvolution diverged; lower mgain"
+
+
+@pytest.mark.parametrize(
+    ("problem", "more", "sides"),
+    [
+        (DIVERGED, 1024, ["1536", "1624"]),
+        ("stopped: the peak of the residual image rose from 1 Jy to 3 Jy", 1024, ["1536", "1624"]),
+        (DIVERGED, 0, None),
+        ("exited with 255", 1024, None),
+    ],
+)
+def test_second_try_is_wider_after_divergence(problem, more, sides):
+    argv = ["wsclean", "-size", "512", "600", "-name", "x", "a.ms"]
+    second = KNOWN_PROGRAMS["wsclean"].second_try(argv, problem, {"wider_retry": more})
+    assert second == (None if sides is None else ["wsclean", "-size", *sides, "-name", "x", "a.ms"])
+    assert KNOWN_PROGRAMS["wsclean"].second_try(["wsclean"], DIVERGED, {"wider_retry": 1}) is None
+
+
+def test_subject_is_what_is_imaged():
+    program = KNOWN_PROGRAMS["wsclean"]
+    assert program.subject(["wsclean", "-pol", "QU", "a.ms"]) == "Stokes QU"
+    assert program.subject(["wsclean", "-pol", "XX,YY", "a.ms"]) == "XX,YY"

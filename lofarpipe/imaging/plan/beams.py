@@ -1,0 +1,124 @@
+"""The beams of an observation of an array feed: their sets, the names of their images, and the two runs of each."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError
+
+STOKES = "IQUV"
+NONE = "none"
+HUNDREDTH = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """The options by which the two runs of a beam differ.
+
+    Attributes
+    ----------
+    has_i: whether there is a run for Stokes I.
+    others: the Stokes parameters of the other run, in the order of the user; "" for no such run.
+    given: the texts of the options.
+    """
+
+    has_i: bool
+    others: str
+    nchan: int
+    given: Mapping[str, str]
+
+    @classmethod
+    def read(cls, options: Mapping[str, str]) -> BeamOptions:
+        """Return them from the texts of the pipeline's options.
+
+        Raises
+        ------
+        PipelineError
+            If ``pols`` names something else than Stokes parameters, or one twice.
+        """
+        letters = options["pols"].upper()
+        if not letters or set(letters) - set(STOKES) or len(set(letters)) < len(letters):
+            raise PipelineError(f"pols: is '{options['pols']}'; letters of {STOKES}, each once, are needed")
+        others = letters.replace("I", "")
+        return cls("I" in letters, others, int(options.get("nchan", 1)), options)
+
+    @property
+    def joins_squares(self) -> bool:
+        """Whether the second run joins channels by their squares."""
+        return self.nchan > 1
+
+    @property
+    def lone_letter(self) -> str:
+        """The Stokes parameter of the second run, where that is one beside I; the imager does not name it."""
+        return self.others if self.has_i and len(self.others) == 1 else ""
+
+    def of_second_run(self) -> dict[str, str]:
+        """Return what WSClean is given for the second run; both runs have ``taper``, ``channels_out``
+        and ``join_channels``.
+
+        With channels that are joined by their squares, thresholds are squared as well, and there is no multi-scale
+        clean.
+        """
+        squares, given = self.joins_squares, self.given
+        scales = given["multiscale"] == "True" and not squares
+        return {
+            "pols": self.others,
+            "channels_out": str(self.nchan) if self.nchan > 1 else NONE,
+            "join_channels": str(squares),
+            "join_polarisations": str(len(self.others) > 1),
+            "auto_mask": squared(given["auto_mask"]) if squares else given["auto_mask"],
+            "auto_threshold": squared(given["auto_threshold"]) if squares else given["auto_threshold"],
+            "taper": given["taper"] if given["taper"] == NONE else f"{given['taper']}asec",
+            "multiscale": str(scales),
+            "multiscale_scale_bias": given["multiscale_scale_bias"] if scales else NONE,
+            "multiscale_scales": given["multiscale_scales"] if scales else NONE,
+        }
+
+
+def squared(text: str) -> str:
+    """Return the square of a decimal number, rounded up to two decimals: 3.14159 gives 9.87, and 1.1 gives 1.21."""
+    return f"{(Decimal(text) ** 2).quantize(HUNDREDTH, ROUND_CEILING)}"
+
+
+def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[str]]:
+    """Return the sets of a folder that match, by name, without links above them; and what is wrong with them."""
+    folder = Path(msdir)
+    if not folder.is_dir():
+        return [], [f"msdir: there is no folder {msdir}; name the one with the measurement sets"]
+    try:
+        sets = sorted((path for path in folder.resolve().glob(pattern) if path.is_dir()), key=lambda path: path.name)
+    except (ValueError, NotImplementedError) as err:
+        return [], [f"ms_glob_pattern: is '{pattern}', and that is no pattern of names: {err}"]
+    if len(sets) == int(count):
+        return sets, []
+    what = f"{len(sets)} measurement sets match {pattern} in {msdir}, and num_beams is {count}"
+    return sets, [f"num_beams: {what}; correct num_beams, or ms_glob_pattern"]
+
+
+def image_roots(sets: Sequence[Path], datadir: str) -> tuple[list[str], list[str]]:
+    """Return the roots of the names of the images of each set, and what is wrong with them."""
+    from lofarpipe.imaging.cubes.names import BeamName
+    from lofarpipe.imaging.ms.fix_ms import read_beam
+
+    roots, problems = [], []
+    for path in sets:
+        try:
+            of_set = read_beam(str(path))
+        except PipelineError as err:
+            problems.append(str(err))
+            continue
+        name = BeamName(of_set.field, of_set.beam).root
+        if os.sep in name or not of_set.field:
+            problems.append(f"{path}: FIELD.NAME is '{of_set.field}', which cannot stand in the name of a file")
+        roots.append(str(Path(datadir).resolve() / name))
+    for root, number in Counter(roots).items():
+        if number > 1:
+            alike = [str(path) for path, own in zip(sets, roots, strict=False) if own == root]
+            what = "have the same field and beam, so their images would have the same names; give one of them"
+            problems.append(f"{', '.join(alike)}: {what}")
+    return roots, problems

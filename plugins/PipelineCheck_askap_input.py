@@ -1,0 +1,134 @@
+"""Early check of the ASKAP pipeline: options, measurement sets, folders, WSClean and its container."""
+
+import os
+import tempfile
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from lofarpipe.errors import WARNING, PipelineError
+from lofarpipe.executors.local.process import expanded
+from lofarpipe.imaging.plan.beams import BeamOptions, beam_sets, image_roots
+from lofarpipe.programs.container import container_for, launcher
+
+STEPS = ("image_i", "image_polarisation")
+NOT_GIVEN = ("none", "False")
+OTHER_NAMES = {"gridder"}  # of which the program has its own spelling
+FOLDERS = ("datadir", "temp_dir_wsclean", "temp_dir_images")
+
+
+def check(options, site):
+    """Return one line for each problem that can be known before the first job; a warning is marked as such.
+
+    Parameters
+    ----------
+    options : mapping
+        The user options of the pipeline as text, and the arguments of its steps; those of a wrong value are not there.
+    site : mapping
+        ``method``: where jobs run. On other machines than this one temporary folders are theirs, and not looked at.
+    """
+    findings = [*_option_findings(options), *_folder_findings(options, site), *_set_findings(options)]
+    findings = list(dict.fromkeys(findings))
+    # An image may have to be pulled: not for a run that does not begin.
+    return findings if any(not text.startswith(WARNING) for text in findings) else findings + _wsclean(options)
+
+
+def _option_findings(options):
+    if "pols" in options:
+        try:
+            BeamOptions.read(options)
+        except PipelineError as err:
+            yield str(err)
+    mask, threshold = _decimal(options, "auto_mask"), _decimal(options, "auto_threshold")
+    if mask is not None and threshold is not None and mask <= threshold:
+        what = "WSClean needs a mask above the threshold; make it larger"
+        yield f"auto_mask: is {mask}, and auto_threshold is {threshold}; {what}"
+    try:
+        scales = [float(text) for text in options.get("multiscale_scales", "0").split(",")]
+        wrong = any(not 0 <= scale < float("inf") for scale in scales)
+    except ValueError:
+        wrong = True
+    if wrong:
+        yield f"multiscale_scales: is '{options['multiscale_scales']}'; numbers >= 0 joined by commas are needed"
+
+
+def _decimal(options, name):
+    try:
+        return Decimal(options[name])
+    except (KeyError, InvalidOperation):
+        return None
+
+
+def _folder_findings(options, site):
+    """Yield where nothing could be written; nothing is made."""
+    for name in FOLDERS:
+        folder = options.get(name, "none")
+        if folder == "none" or (name != "datadir" and site.get("method", "local") != "local"):
+            continue
+        place = expanded(folder)
+        if "$" in place:
+            yield f"{name}: is {folder}, and there is no such variable here; set it, or name another folder"
+            continue
+        path = Path(place).absolute()
+        existing = next(one for one in (path, *path.parents) if os.path.lexists(one))
+        try:
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except OSError as err:
+            yield f"{name}: {path} cannot be written ({existing}: {err.strerror}); name another, or change its mode"
+
+
+def _set_findings(options):
+    if not {"msdir", "ms_glob_pattern", "num_beams"} <= options.keys():
+        return
+    sets, problems = beam_sets(options["msdir"], options["ms_glob_pattern"], options["num_beams"])
+    yield from problems
+    if not sets:
+        return
+    from lofarpipe.imaging.ms.fix_ms import findings, read_beam
+
+    column, is_skipped = options.get("data_column", "CORRECTED_DATA"), options.get("skip_fix_ms") == "True"
+    for path in sets:
+        yield from map(str, findings(str(path), column, skip=is_skipped))
+    yield from image_roots(sets, options.get("datadir", "."))[1]
+    for path in sets if "nchan" in options else ():
+        try:
+            channels, nchan = read_beam(str(path)).channels, int(options["nchan"])
+        except PipelineError:  # it is among the findings
+            continue
+        if nchan > channels:
+            yield f"nchan: is {nchan}, and {path} has {channels} channels; make it smaller"
+
+
+def _wsclean(options):
+    """Return why WSClean could not be run, or not with its options; which one is taken, where that is no choice."""
+    if not {"local_wsclean", "hosted_wsclean", "mpi"} <= options.keys():
+        return []
+    from lofarpipe.programs.wsclean.build import describe_build
+
+    where = "hosted_wsclean" if options["local_wsclean"] == "none" else "local_wsclean"
+    try:
+        container, notice = container_for(options["local_wsclean"], options["hosted_wsclean"], "wsclean")
+        build = describe_build(launcher(container, "wsclean", "wsclean-mp" if options["mpi"] == "True" else ""))
+    except PipelineError as err:
+        return [f"{where}: {err}"]
+    findings = [f"{WARNING}{where}: {notice}"] if notice else []
+    name = f"WSClean {'.'.join(map(str, build.version))}"
+    gridder = options.get("gridder", "none")
+    if gridder not in ("none", *build.gridders):
+        findings.append(f"gridder: is {gridder}, which {name} does not have; it has {', '.join(build.gridders)}")
+    missing = sorted(_given(options) - build.options - OTHER_NAMES)
+    return findings + [
+        f"{where}: {name} has no option -{option}; take another WSClean, or leave it out" for option in missing
+    ]
+
+
+def _given(options):
+    """Return the options of WSClean that any of its runs is given."""
+    given = set()
+    for step in STEPS:
+        start = f"{step}.argument."
+        texts = {key.removeprefix(start): text for key, text in options.items() if key.startswith(start)}
+        flags = texts.pop("flags", "").strip("[] ").split(",")
+        given |= {key for key, text in texts.items() if text not in NOT_GIVEN}
+        given |= {flag.strip().lstrip("-") for flag in flags if flag.strip().startswith("-")}
+    return given
