@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from doc_pages import PAGES, REPOSITORY, Block, anchors, blocks, blocks_of_kind, code_words, column_words, links, table
+from doc_pages import (
+    FRONT_ENDS,
+    PAGES,
+    REPOSITORY,
+    Block,
+    anchors,
+    blocks,
+    blocks_of_kind,
+    code_words,
+    column_words,
+    links,
+    table,
+)
 from lofarpipe.cli import status
 from lofarpipe.cli.arguments import COMMANDS, parser
 from lofarpipe.errors import PipelineError
@@ -78,7 +90,7 @@ def placed(text: str, here: Path) -> str:
 
 def test_blocks_are_found_and_told_apart():
     kinds = {block.kind for page in PAGES for block in blocks(page)}
-    assert kinds == {"session", "shell", "python", "table", "config", "toml", "sections", "parset", "formula"}
+    assert kinds == {"session", "shell", "python", "table", "config", "toml", "yaml", "sections", "parset", "formula"}
 
 
 def test_formulas_stand_on_the_page_of_the_science_alone():
@@ -91,7 +103,10 @@ def test_formulas_stand_on_the_page_of_the_science_alone():
 @pytest.mark.parametrize("block", **by_name(blocks_of_kind("shell")))
 def test_commands_are_possible(block, field):
     for program, *arguments in commands(block):
-        CHECKS[Path(program).name](field, [placed(word, field) for word in arguments])
+        if program in FRONT_ENDS:
+            check_front_end(program, arguments)
+        else:
+            CHECKS[Path(program).name](field, [placed(word, field) for word in arguments])
 
 
 def check_runner(here: Path, arguments: list[str]) -> None:
@@ -137,14 +152,13 @@ def check_python(here: Path, arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def check_imgpipe(_: Path, arguments: list[str]) -> None:
+def check_front_end(program: str, arguments: list[str]) -> None:
     """See that the front end has these options; the test of its page runs the commands."""
-    helped = run([sys.executable, "-m", "lofarpipe.cli", "imgpipe", "--help"], REPOSITORY).stdout
+    helped = run([sys.executable, "-m", "lofarpipe.cli", program, "--help"], REPOSITORY).stdout
     assert [word for word in arguments if word.startswith("-") and word not in helped] == []
 
 
 CHECKS = {
-    "imgpipe": check_imgpipe,
     "genericpipeline.py": check_runner,
     "make": check_make,
     "pip": check_pip,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "doc").rglob("*.md"))]
-COMMANDS = ("genericpipeline.py", "imgpipe", ".venv/bin/genericpipeline.py", "make", "pip", "apt-get", "python")
+FRONT_ENDS = ("imgpipe", "spice_image", "spice_process")
+COMMANDS = ("genericpipeline.py", *FRONT_ENDS, ".venv/bin/genericpipeline.py", "make", "pip", "apt-get", "python")
 _PARSET_LINE = re.compile(r"!\s*\w|[\w-]+\.[\w.-]+\s*=")
 _PYTHON_LINE = re.compile(r'(from|import|def) |OUTPUTS = |"""')
 _FILE_LINE = re.compile(r"`([\w/.]+)`:$")
@@ -28,7 +29,7 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """What the block holds: session, shell, python, table, config, toml, sections, parset, or formula."""
+        """What the block holds: session, shell, python, table, config, toml, yaml, sections, parset, or formula."""
         lines = [line for line in self.text.splitlines() if line]
         if lines[0].startswith("$ "):
             return "session"
@@ -38,8 +39,8 @@ class Block:
             return "table"
         if lines[0].startswith("[DEFAULT]"):
             return "config"
-        if self.file.endswith(".toml"):
-            return "toml"
+        if self.file.endswith((".toml", ".yaml")):
+            return self.file.rpartition(".")[2]
         if re.fullmatch(r"\[\w+\]", lines[0]):
             return "sections"
         if _PYTHON_LINE.match(lines[0]):

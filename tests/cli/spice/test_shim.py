@@ -13,7 +13,9 @@ def test_installed_shim_gives_our_function(tmp_path: Path) -> None:
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target)]
     subprocess.run([*command, str(REPOSITORY / "shim" / "arrakis")], check=True, timeout=300)
-    program = f"import sys; sys.path.insert(0, {str(target)!r}); from arrakis.imager import main; print(main.__module__)"
+    program = (
+        f"import sys; sys.path.insert(0, {str(target)!r}); from arrakis.imager import main; print(main.__module__)"
+    )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert shown.stdout == "lofarpipe.cli.spice\n"
     (installed,) = importlib.metadata.distributions(name="arrakis", path=[str(target)])
