@@ -15,7 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.cubes.header import CubeError
-from lofarpipe.support.utilities import unfinished_name
+from lofarpipe.support.utilities import remove_unfinished, unfinished_name
 
 Pixels = NDArray[np.float32]
 
@@ -61,6 +61,7 @@ def _written(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     unfinished = unfinished_name(target)
     try:
+        remove_unfinished([target.parent])  # of writers that were killed
         yield unfinished
         unfinished.replace(target)
     except OSError as err:

@@ -36,9 +36,9 @@ def plane_weight(pixels: NDArray[Any]) -> float:
 def _median(values: NDArray[Any]) -> float:
     """Return the median of values, which are put in another order."""
     middle = values.size // 2
-    places = [middle] if values.size % 2 else [middle - 1, middle]
-    values.partition(places)
-    return float(values[places].astype(np.float64).mean())
+    values.partition(middle)  # of two places at once it takes three times as long
+    above = float(values[middle])
+    return above if values.size % 2 else (float(values[:middle].max()) + above) / 2
 
 
 def write_weights(path: str | Path, weights: Iterable[float]) -> None:
