@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +25,7 @@ from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.state.events import RunEnded, RunStarted, StepFailed, StepSkipped, StepStarted, step_of
 from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
+from lofarpipe.state.lock import OutputClaim
 from lofarpipe.state.uptodate import Began, Ledger
 from lofarpipe.state.work import OpenJob
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
@@ -107,8 +108,9 @@ class WorkingCrew:
             self._scope.stream.notice(f"step '{step.name}': {notice}")
         refuse_without_room(step.name, jobs.pending, self._scope.executor.capacity(), self._is_local)
         write_job_files(jobs.pending)
-        self._commands.note(jobs.plan.jobs, jobs.pending)
-        jobs.run()
+        with claimed(jobs.pending, self._scope.settings.job_directory):
+            self._commands.note(jobs.plan.jobs, jobs.pending)
+            jobs.run()
 
     def _begin(self, step: Step, jobs: StepJobs) -> None:
         self._began = self._scope.ledger.look(jobs.entry, jobs.plan.identity, jobs.kept.values())
@@ -132,6 +134,22 @@ class WorkingCrew:
     def leave(self) -> None:
         """Take out of the file of commands what the run did not come to."""
         self._commands.finish()
+
+
+@contextlib.contextmanager
+def claimed(jobs: Sequence[PlannedJob], job_directory: Path) -> Iterator[None]:
+    """Let no other run make the outputs of these jobs meanwhile, where these go where the user says.
+
+    Raises
+    ------
+    PipelineError
+        If another run makes one of them now.
+    """
+    with contextlib.ExitStack() as claims:
+        for planned in jobs:
+            if planned.outputs is not None:
+                claims.callback(OutputClaim(planned.outputs, job_directory).release)
+        yield
 
 
 def notices_of(jobs: Sequence[PlannedJob]) -> list[str]:

@@ -142,7 +142,7 @@ class PlannedJob:
     files: Mapping[Path, str]  # written before the job starts
     result: Path | None  # where the script's dictionary will be
     needs: Callable[[], list[Need]] = list  # the space that it takes; to find out, inputs are looked at
-    directory: Path | None = None  # of outputs that are not staged: made before the job starts
+    outputs: Path | None = None  # the beginning of the names of outputs that go where the user says
     subject: str = ""  # what a known program makes of the product, for people
 
 
@@ -228,13 +228,13 @@ class JobBuilder:
         # Not where nothing is known: for very many jobs what it holds on to would count.
         is_known = self.program is not None or self.control.disk_gb
         needs = partial(self._needs, place, keywords, positionals) if is_known else list
-        directory = self._output_directory(argv) if self.control.flag("as_given") else None
+        outputs = self._output_names(argv) if self.control.flag("as_given") else None
         subject = self.program.subject(argv) if self.program else ""
-        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs, directory, subject)
+        return PlannedJob(job, place, arguments, tuple(notices), files, result, needs, outputs, subject)
 
-    def _output_directory(self, argv: Sequence[str]) -> Path | None:
+    def _output_names(self, argv: Sequence[str]) -> Path | None:
         output = self.program and self.program.output(argv, self.settings.job_workdir)
-        return (self.settings.job_workdir / output.name).parent if output else None
+        return self.settings.job_workdir / output.name if output else None
 
     def _needs(self, place: int, keywords: Mapping[str, str], positionals: Sequence[str]) -> list[Need]:
         """Return the space that a job takes: what the step says, else what is known of its program."""

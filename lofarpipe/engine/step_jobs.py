@@ -33,8 +33,8 @@ LONGEST_LINE = 500  # characters of a log's line that are shown to people
 def write_job_files(jobs: Sequence[PlannedJob]) -> None:
     """Write what the jobs read, make where they write, and remove results of an earlier try."""
     for planned in jobs:
-        if planned.directory is not None:
-            planned.directory.mkdir(parents=True, exist_ok=True)
+        if planned.outputs is not None:
+            planned.outputs.parent.mkdir(parents=True, exist_ok=True)
         for path, text in planned.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text)

@@ -34,13 +34,14 @@ class Holder:
     boot: str = ""  # since which start of which machine
     space: str = ""  # where its id is counted
     token: str = ""  # its own, so that no two records are equal
+    run: str = ""  # its job directory, where the file is in another one
 
     @classmethod
-    def here(cls) -> Holder:
+    def here(cls, run: str = "") -> Holder:
         """Return this process."""
         pid = os.getpid()
         token = secrets.token_hex(8)
-        return cls(socket.gethostname(), pid, start_ticks(pid) or 0, boot_id(), process_space(), token)
+        return cls(socket.gethostname(), pid, start_ticks(pid) or 0, boot_id(), process_space(), token, run)
 
     @classmethod
     def read(cls, content: bytes) -> Holder:
@@ -97,20 +98,26 @@ class RunLock:
         If another process holds it, or the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    has_beat = True
+
+    def __init__(self, path: Path, run: str = "") -> None:
         self.path = path
         self.notice = ""
         self.is_lost = False
-        self._me = Holder.here()
+        self._me = Holder.here(run)
         self._content = json.dumps(asdict(self._me)).encode()
         self._file = path.with_name(f".{path.name}.{self._me.token}")
         try:
             _write_new(self._file, self._content)
             self._seize(path)
         except OSError as err:
-            raise PipelineError(f"{path}: cannot be written: {err.strerror}; check the job directory") from err
+            raise PipelineError(f"{path}: cannot be written: {err.strerror}; check the directory") from err
         finally:
             self._file.unlink(missing_ok=True)
+        if self.has_beat:
+            self._begin()
+
+    def _begin(self) -> None:
         with contextlib.suppress(OSError):  # they harm nobody
             self._remove_traces()
         self._released = threading.Event()
@@ -119,8 +126,9 @@ class RunLock:
 
     def release(self) -> None:
         """Give the lock to whoever asks next."""
-        self._released.set()
-        self._beat.join(BEAT_S)  # it may wait for a file server
+        if self.has_beat:
+            self._released.set()
+            self._beat.join(BEAT_S)  # it may wait for a file server
         held = _read(self.path)
         if held is not None and held.content == self._content:
             self.path.unlink(missing_ok=True)
@@ -195,7 +203,7 @@ class RunLock:
                 raise self._refusal(holder, "try again")
         elif holder.is_near(self._me):
             if holder.lives():
-                raise self._refusal(holder, "wait for it, end it, or choose another job name (-j)")
+                raise self._refusal(holder, "wait for it, end it, or choose another job directory")
         else:
             silent_s = self._now_s() - held.beat_s
             if abs(silent_s) <= STALE_S or self._changes(path, held, LOOK_S):
@@ -233,6 +241,49 @@ class RunLock:
             os.utime(self.path)
         else:
             self.is_lost = True
+
+
+class OutputClaim(RunLock):
+    """A file beside outputs that names the run which makes them; that run's own lock says whether it lives.
+
+    Parameters
+    ----------
+    outputs: the beginning of their names.
+    job_directory: of this run.
+
+    Raises
+    ------
+    PipelineError
+        If another run makes them, or the file cannot be written.
+    """
+
+    has_beat = False
+
+    def __init__(self, outputs: Path, job_directory: Path) -> None:
+        self.outputs = outputs
+        super().__init__(outputs.with_name(f".{outputs.name}.lock"), str(job_directory))
+
+    def _refuse_living(self, path: Path, held: Held) -> None:
+        holder = Holder.read(held.content)
+        if not holder.host:
+            super()._refuse_living(path, held)
+            return
+        is_near = holder.is_near(self._me)
+        if holder.lives() if is_near else has_sign_of_life(Path(holder.run)):
+            remedy = "" if is_near else f"; if it was killed, remove {self.path}"
+            raise PipelineError(
+                f"{self.outputs}: {holder} makes these outputs now, in the run {holder.run}; wait for it or end it, "
+                f"then start again{remedy}"
+            )
+
+
+def has_sign_of_life(job_directory: Path) -> bool:
+    """Return whether a run on another machine gave one in the last minute; True where its directory is not there."""
+    try:
+        beat_s = (job_directory / "journal.lock").stat().st_mtime
+    except OSError:
+        return not job_directory.is_dir()
+    return abs(time.time() - beat_s) <= STALE_S
 
 
 def _read(path: Path) -> Held | None:

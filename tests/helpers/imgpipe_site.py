@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,23 @@ class ImgpipeSite:
     def write(self, text: str, name: str = "img.toml") -> None:
         """Write a configuration."""
         (self.here / name).write_text(text)
+
+    def stub(self, lines: str) -> Path:
+        """Put a wsclean before the real one, by env_file, that does something first; return its path."""
+        path = self.here / "bin/wsclean"
+        path.parent.mkdir()
+        path.write_text(f'#!/bin/sh\n{lines}\nexec {shutil.which("wsclean")} "$@"\n')
+        path.chmod(0o755)
+        self.write("[worker]\nenv_file = 'env.sh'\n" + (self.here / "img.toml").read_text())
+        (self.here / "env.sh").write_text(f"PATH={path.parent}:$PATH\nfalse\n")
+        return path
+
+    def wait_for(self, name: str, limit_s: float = 60.0) -> None:
+        """Wait until a file is there."""
+        end = time.monotonic() + limit_s
+        while not (self.here / name).exists():
+            assert time.monotonic() < end, f"{name} did not come"
+            time.sleep(0.05)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start imgpipe with the words of its command line."""

@@ -380,7 +380,7 @@ def test_journal_that_cannot_be_opened(path: Path) -> None:
 
 
 def test_lock_that_cannot_be_opened(path: Path) -> None:
-    with pytest.raises(PipelineError, match="cannot be written: No such file or directory; check the job directory"):
+    with pytest.raises(PipelineError, match="cannot be written: No such file or directory; check the directory"):
         Journal(path.parent / "none" / "journal.jsonl")
 
 

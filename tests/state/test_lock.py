@@ -20,7 +20,7 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.find import job_environment
 from lofarpipe.state import lock as module
-from lofarpipe.state.lock import Holder, RunLock
+from lofarpipe.state.lock import Holder, OutputClaim, RunLock, has_sign_of_life
 
 LIMIT_S = 50.0
 
@@ -338,11 +338,55 @@ def test_link_that_fails_otherwise(path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(module.os, "link", link)
-    with pytest.raises(PipelineError, match="cannot be written: Input/output error; check the job directory"):
+    with pytest.raises(PipelineError, match="cannot be written: Input/output error; check the directory"):
         RunLock(path)
     assert only(path)
 
 
 def test_directory_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="cannot be written: No such file or directory; check the job directory"):
+    with pytest.raises(PipelineError, match="cannot be written: No such file or directory; check the directory"):
         RunLock(tmp_path / "none" / "journal.lock")
+
+
+# ---- claims of outputs
+
+
+def claim_of(path: Path, **changes: object) -> None:
+    """Write the claim of another process."""
+    record = {**asdict(Holder.here(str(path.parent / "run"))), "token": "other", **changes}
+    (path.parent / f".{path.name}.lock").write_text(json.dumps(record))
+
+
+def test_outputs_are_claimed_by_one_run(tmp_path: Path) -> None:
+    claim = OutputClaim(tmp_path / "img", tmp_path / "run")
+    with pytest.raises(
+        PipelineError, match=rf"{tmp_path}/img: process {os.getpid()} on .* in the run {tmp_path}/run; wait"
+    ):
+        OutputClaim(tmp_path / "img", tmp_path / "other")
+    OutputClaim(tmp_path / "img2", tmp_path / "other").release()
+    claim.release()
+    OutputClaim(tmp_path / "img", tmp_path / "other").release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_claim_of_dead_process_is_taken_over(tmp_path: Path) -> None:
+    claim_of(tmp_path / "img", pid=dead_process())
+    OutputClaim(tmp_path / "img", tmp_path / "run").release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_claim_from_elsewhere_lives_as_long_as_its_run(tmp_path: Path) -> None:
+    claim_of(tmp_path / "img", host="elsewhere")
+    with pytest.raises(PipelineError, match=rf"if it was killed, remove {tmp_path}/.img.lock"):
+        OutputClaim(tmp_path / "img", tmp_path / "mine")
+    (tmp_path / "run").mkdir()
+    assert not has_sign_of_life(tmp_path / "run")
+    (tmp_path / "run/journal.lock").touch()
+    assert has_sign_of_life(tmp_path / "run")
+    os.utime(tmp_path / "run/journal.lock", (1, 1))
+    OutputClaim(tmp_path / "img", tmp_path / "mine").release()
+
+
+def test_claim_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"\.img\.lock: cannot be written: No such file"):
+        OutputClaim(tmp_path / "none/img", tmp_path)

@@ -105,6 +105,25 @@ def test_two_at_the_same_time(site: ImgpipeSite) -> None:
     assert (site.here / "B.MS/images/img-image.fits").is_file()
 
 
+def test_image_that_another_command_makes_is_refused(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS", "B.MS")
+    waiting = site.stub('case "$*" in *.MS) while [ ! -e go ]; do sleep 0.05; done;; esac')
+    first = site.start("img.toml", "A.MS", "B.MS")
+    site.wait_for("A.MS/images/.img.lock")
+    site.wait_for("B.MS/images/.img.lock")
+    refused = site.run("img.toml", "B.MS", expected=1)
+    assert f"{site.here}/B.MS/images/img: process {first.pid} on " in refused
+    assert "0 of 1 images made" in refused
+    same = site.run("img.toml", "A.MS", "B.MS", expected=1)
+    assert f"another run works here: process {first.pid} on " in same
+    (site.here / "go").touch()
+    out, err = first.communicate(timeout=300)
+    assert first.returncode == 0, out + err
+    assert not (site.here / "A.MS/images/.img.lock").exists()
+    waiting.unlink()
+    assert "1 of 1 images made" in site.run("img.toml", "B.MS")
+
+
 def test_everything_that_is_wrong_is_said_before_anything_is_made(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     (site.here / "no_set").mkdir()
@@ -135,14 +154,7 @@ def test_options_that_the_program_refuses_are_said_with_their_line(site: Imgpipe
 
 def test_one_that_fails_stops_no_other(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS", "C.MS")
-    fails = site.here / "bin/wsclean"
-    fails.parent.mkdir()
-    fails.write_text(
-        f'#!/bin/sh\ncase "$*" in *B.MS) echo went wrong; exit 3;; esac\nexec {shutil.which("wsclean")} "$@"\n'
-    )
-    fails.chmod(0o755)
-    site.write("[worker]\nenv_file = 'env.sh'\n" + TOML)
-    (site.here / "env.sh").write_text(f"PATH={fails.parent}:$PATH\nfalse\n")
+    fails = site.stub('case "$*" in *B.MS) echo went wrong; exit 3;; esac')
     printed = site.run("img.toml", "A.MS", "B.MS", "C.MS", expected=1)
     assert "B.MS: exit code 3" in printed
     assert "2 of 3 images made" in printed
