@@ -8,7 +8,6 @@ few per cent at the peak.
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import math
@@ -27,10 +26,11 @@ from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import AsinhLocator, Locator, MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lofarpipe.imaging.quality.plot import BLANK_COLOUR, STYLE, draw_beam, label_sky
 from lofarpipe.imaging.quality.sky_image import central_part, robust_rms, tile_rms
+from lofarpipe.report.html.page import NoPictureError, data_uri, png_uri
 
 LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 MB
 SOFTENING_RMS = 2.0  # below this many times the noise the asinh is nearly linear
@@ -49,15 +49,10 @@ NOISE_PIXELS = 4_000_000  # looked at; more would not make the noise of a tile a
 CONTOURS = (0.1, 0.25, 0.75, 0.9)
 RING_WIDTHS = 12
 HIGHEST_NOISE = 3.0  # of the map's colours, in units of its median
-UV_PIXELS = 1000
 INK, EMPHASIS, FAINT = "#1b3a6b", "#c8102e", "#8a94a6"
 
 Pixels = NDArray[np.float32]
 Tick = tuple[float, float, str]  # place, part of a scale; flux; its text in another unit
-
-
-class NoPictureError(ValueError):
-    """A file has nothing to show, or cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +168,7 @@ def _grey_png(companded: Pixels, lowest: float, highest: float) -> str:
     """Return the greys of a picture as a data URI, bright sources dark, its first row at the top."""
     part = np.clip((companded - lowest) / (highest - lowest), 0, 1)
     greys = np.where(np.isfinite(part), LEVELS - np.rint(part * LEVELS), 255)
-    return _png_uri(Image.fromarray(np.flipud(greys).astype(np.uint8)))
+    return png_uri(Image.fromarray(np.flipud(greys).astype(np.uint8)))
 
 
 def sky_figure(
@@ -253,11 +248,6 @@ def flux_ticks(low: float, high: float, softening: float | None, per_unit: float
     return [(at, flux, f"{flux * per_unit:.6g}".replace("-", "−")) for at, flux in sorted(ticks.items())]
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """Return bytes as an address that holds them."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
 def _coordinates(header: fits.Header) -> dict[str, Any]:
     """Return what the page needs to compute world coordinates, and the restoring beam."""
     numbers = {
@@ -290,12 +280,15 @@ def _figure() -> tuple[Figure, Axes]:
 
 def _uri(figure: Figure, kind: str) -> str:
     """Return a figure as a data URI: ``svg`` for lines, ``png`` for maps. The same figure gives the same bytes."""
-    stream = io.BytesIO()
     if kind == "svg":
+        stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
         return data_uri(stream.getvalue(), "image/svg+xml")
-    figure.savefig(stream, format="png", dpi=DPI)
-    return _png_uri(Image.open(stream).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE))
+    figure.set_dpi(DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())
+    return png_uri(Image.fromarray(pixels).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE))
 
 
 def _drawing() -> Any:
@@ -470,26 +463,3 @@ def position_figure(measured: Sequence[Mapping[str, Any]], beam_arcsec: float | 
         axes.set(xlim=(reach, -reach), ylim=(-reach, reach), aspect="equal")
         axes.set(xlabel="offset to the east (arcsec)", ylabel="offset to the north (arcsec)")
         return _uri(figure, "svg")
-
-
-def shrunk_picture(path: Path, side: int = UV_PIXELS) -> str:
-    """Return a PNG as a data URI, made smaller where it is larger than ``side`` pixels, with 256 colours.
-
-    Raises
-    ------
-    NoPictureError
-        If it cannot be read.
-    """
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as err:
-        raise NoPictureError(f"{path}: cannot be read as a picture: {err}") from err
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return _png_uri(picture.quantize(256))
-
-
-def _png_uri(picture: Image.Image) -> str:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=7)
-    return data_uri(stream.getvalue(), "image/png")

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import shlex
 import sys
@@ -35,27 +36,44 @@ from lofarpipe.support.utilities import uncollected, write_atomically
 VERSION = 2  # of what is kept; that of another one, or of another release, is made anew
 KEPT_IN = Path("jobs") / ".report"
 FIGURES = ("beam", "noise", "uv", "smearing", "fluxes", "positions")
+UV_PIXELS = 1000
+
+
+class NotDrawnError(Exception):
+    """No earlier page has a picture as it has to be now, and to draw it is too costly here."""
+
+
+class NoPictureError(ValueError):
+    """A file has nothing to show, or cannot be read."""
 
 
 class Pieces:
     """Makes pieces, or takes them as an earlier page of the same job directory had them.
 
     A piece that cannot be made is left out, and said so in ``problems``: the rest of the page is worth having.
+    ``draws`` is whether costly ones, for which matplotlib is imported, may be made.
     """
 
-    def __init__(self, job_directory: Path) -> None:
+    def __init__(self, job_directory: Path, draws: bool = True) -> None:
         self._place = job_directory / KEPT_IN
+        self._draws = draws
         self.problems: list[str] = []
 
-    def get(self, name: str, sources: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """Return a piece, None if it cannot be made; ``sources`` is all that it is made of, files by `stamp_of`."""
-        from lofarpipe.errors import PipelineError
+    def get(self, name: str, sources: Mapping[str, Any], make: Callable[[], Any], is_costly: bool = True) -> Any:
+        """Return a piece, None if it cannot be made; ``sources`` is all that it is made of, files by `stamp_of`.
 
+        Raises
+        ------
+        NotDrawnError
+            If it has to be made, and is costly.
+        """
         text = json.dumps([VERSION, lofarpipe.__version__, sources], sort_keys=True, default=str)
         mark = hashlib.sha256(text.encode()).hexdigest()
         kept = self._place / f"{name}.json"
         if (found := read_json(kept)).get("mark") == mark:
             return found.get("piece")
+        if is_costly and not self._draws:
+            raise NotDrawnError(name)
         try:
             piece = make()
         except (OSError, ValueError, PipelineError, MemoryError) as err:
@@ -119,14 +137,6 @@ def image_paths(
     }
 
 
-def has_drawings(job_directory: Path, record: Mapping[str, Any] | None = None) -> bool:
-    """Return whether there is anything that pictures or figures are made of; ``record`` is what run.json says."""
-    known = ("plan.json", "quality.json", "comparison.json", "uv_coverage.png")
-    if any((job_directory / name).exists() for name in known):
-        return True
-    return _newest(image_directories(job_directory, record)) is not None
-
-
 def _named(quality: Mapping[str, Any], key: str) -> Path | None:
     name = quality.get(key)
     return Path(name) if isinstance(name, str) and Path(name).is_file() else None
@@ -168,7 +178,7 @@ def figures(
     if "flat" in paths:
         wanted["noise"] = ("noise_figures", paths["flat"], numbers["expected_jy"])
     if coverage.is_file() and str(coverage.absolute()) not in earlier:
-        wanted["uv"] = ("shrunk_picture", coverage)
+        wanted["uv"] = (shrunk_picture, coverage)
     if predicted:
         points = [source for source in measured if source.get("peak_loss") is not None]
         wanted["smearing"] = ("smearing_figure", predicted, points)
@@ -179,14 +189,48 @@ def figures(
     return {name: figure for name, figure in made.items() if figure}
 
 
-def _drawn(pieces: Pieces, name: str, function: str, *arguments: Any) -> Any:
-    """Return what a function of the module of figures draws, which is loaded only where it is needed."""
+def _drawn(pieces: Pieces, name: str, function: str | Callable[..., Any], *arguments: Any) -> Any:
+    """Return a drawing of a function, by name one of the module of figures, which is loaded only where it is needed."""
 
     def make() -> Any:
-        made = getattr(import_module("lofarpipe.report.html.figures"), function)(*arguments)
+        figures = "lofarpipe.report.html.figures"
+        draw: Any = function if callable(function) else getattr(import_module(figures), function)
+        made = draw(*arguments)
         return dataclasses.asdict(made) if dataclasses.is_dataclass(made) else made  # type: ignore[arg-type]
 
-    return pieces.get(name, {"of": [stamp_of(one) if isinstance(one, Path) else one for one in arguments]}, make)
+    sources = {"of": [stamp_of(one) if isinstance(one, Path) else one for one in arguments]}
+    return pieces.get(name, sources, make, is_costly=not callable(function))
+
+
+def shrunk_picture(path: Path, side: int = UV_PIXELS) -> str:
+    """Return a PNG as a data URI, made smaller where it is larger than ``side`` pixels, with 256 colours.
+
+    Raises
+    ------
+    NoPictureError
+        If it cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as err:
+        raise NoPictureError(f"{path}: cannot be read as a picture: {err}") from err
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return png_uri(picture.quantize(256))
+
+
+def png_uri(picture: Any) -> str:
+    """Return a picture of pillow as an address that holds it."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=7)
+    return data_uri(stream.getvalue(), "image/png")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return bytes as an address that holds them."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -245,7 +289,9 @@ REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.json"
 
 
-def write_page(job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None) -> Path:
+def write_page(
+    job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None, draws: bool = True
+) -> Path:
     """Write report.html into a job directory; it appears under its name when it is complete. Return its path.
 
     ``state`` is what the journal says, and ``record`` what run.json does, if somebody knows it; None has it read.
@@ -254,28 +300,36 @@ def write_page(job_directory: Path, state: RunState | None = None, record: Mappi
     ------
     PipelineError
         If there is no journal, or the page cannot be written.
+    NotDrawnError
+        If a picture has to be drawn, and ``draws`` is False.
     """
     path = job_directory / REPORT_FILE
     try:
         # Not every byte of a file name is text; what is not becomes a question mark.
-        write_atomically(path, page(job_directory, state, record), errors="replace")
+        write_atomically(path, page(job_directory, state, record, draws), errors="replace")
     except OSError as err:
         raise PipelineError(f"{path}: the report cannot be written: {err.strerror}; check the directory") from err
     return path
 
 
-def page(job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None) -> str:
+def page(
+    job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None, draws: bool = True
+) -> str:
     """Return the page of a job directory, of which journal and run.json are read unless it is given what they say.
 
     Raises
     ------
     PipelineError
         If the directory has no journal.
+    NotDrawnError
+        If a picture has to be drawn, and ``draws`` is False.
     """
-    return rendered(facts(job_directory, state or read_page_state(job_directory), record))
+    return rendered(facts(job_directory, state or read_page_state(job_directory), record, draws))
 
 
-def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def facts(
+    job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None, draws: bool = True
+) -> dict[str, Any]:
     """Return everything that the page shows, by the names that its sections use."""
     earlier = state.earlier_files()
     plan, quality, comparison = (
@@ -283,7 +337,7 @@ def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None
         for path in (job_directory / name for name in ("plan.json", "quality.json", COMPARISON_FILE))
     )
     record = read_json(job_directory / "run.json") if record is None else record
-    pieces = Pieces(job_directory)
+    pieces = Pieces(job_directory, draws)
     paths = image_paths(image_directories(job_directory, record), quality, earlier)
     measured = html_text.measured_sources(comparison)
     beam = html_text.fact_value(quality, "beam_major"), html_text.fact_value(quality, "beam_minor")
@@ -293,7 +347,11 @@ def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None
         "measured": measured,
         "beam_arcsec": (beam[0] * beam[1]) ** 0.5 if beam[0] and beam[1] else None,
     }
-    return {
+    drawings = {  # first of all: it may be that there is to be no page without them
+        "pictures": pictures(pieces, paths),
+        "figures": dict.fromkeys(FIGURES) | figures(pieces, job_directory, paths, numbers, earlier),
+    }
+    return drawings | {
         "job_directory": str(job_directory.absolute()),
         "written": time.time(),
         "state": state,
@@ -301,8 +359,6 @@ def facts(job_directory: Path, state: RunState, record: Mapping[str, Any] | None
         "steps": shown_steps(state, job_directory),
         "slowest": slowest(state),
         "tiles": html_text.key_numbers(quality, comparison),
-        "pictures": pictures(pieces, paths),
-        "figures": dict.fromkeys(FIGURES) | figures(pieces, job_directory, paths, numbers, earlier),
         "quality": html_text.quality_rows(quality),
         "plan": html_text.plan_tables(plan),
         "comparison": html_text.comparison_tables(comparison, quality),

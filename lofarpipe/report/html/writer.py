@@ -1,6 +1,7 @@
 """Keeps report.html up to date while a run goes on: by a process of its own, so that no page delays or harms the run.
 
-At the end nobody is delayed: a page without pictures is then written here, for to start a process costs more than that.
+When an image was measured, its pictures are drawn while the run goes on; at the end nobody waits for them: the page is
+then written here, with the pictures that there are. Where one has to be drawn after all, a process does so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import IO, Any
 import lofarpipe
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.report.html.page import KEPT_IN, has_drawings
 from lofarpipe.state.events import Event, JobDone, RunEnded, RunStarted
 from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected
@@ -29,6 +29,7 @@ LONGEST_INTERVAL_S = 600.0
 LIMIT_S = 600.0  # for the last page; one of 20,000 x 20,000 pixels takes about 30 s
 ERROR_CHARACTERS = 300
 SECTION, KEY = "report", "html"
+MEASURED = "quality.json"  # the image that is measured is the one to show
 
 
 def wants_page(settings: Settings) -> bool:
@@ -72,6 +73,7 @@ class PageWriter:
         self._complain = complain
         self._interval_s = interval_s
         self._last_s: float | None = None  # None: the run has not begun
+        self._drawn_ns = 0  # when the image was measured that the last page shows
         self._began_s = 0.0  # when the last page was, s since 1970 UTC
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
@@ -79,14 +81,19 @@ class PageWriter:
     def run_started(self, event: RunStarted) -> None:
         """Begin to count the time to the first page; short runs get one at their end alone."""
         del event
-        self._last_s = time.monotonic()
+        self._last_s, self._drawn_ns = time.monotonic(), self._measured_ns()
 
-    def step_done(self, event: Event | Sequence[JobDone]) -> None:
+    def step_done(self, event: Event) -> None:
+        """Begin a page if it is time, or if an image was measured."""
+        del event
+        self._begin_if_due(at_once=self._measured_ns() != self._drawn_ns)
+
+    def job_done(self, event: Event | Sequence[JobDone]) -> None:
         """Begin a page if it is time: steps of hours have many jobs."""
         del event
         self._begin_if_due()
 
-    plugin_done = step_skipped = job_done = jobs_done = step_done
+    plugin_done = step_skipped = jobs_done = job_done
 
     def run_ended(self, event: RunEnded) -> None:
         """Write the last page; nothing if the run never began."""
@@ -105,28 +112,31 @@ class PageWriter:
             raise
 
     def _write_last(self) -> None:
-        if not has_drawings(self._directory, self._record()):
-            self._write_here()
-            return
-        self._begin()
+        with uncollected():
+            from lofarpipe.report.html.page import NotDrawnError, write_page
+
+            try:
+                write_page(self._directory, self._state, self._record(), draws=False)
+                return
+            except NotDrawnError:
+                self._begin()
+            except Exception as err:  # whatever is wrong with a page, the run is done
+                self._complain(f"{self._page}: was not written: {str(err)[:ERROR_CHARACTERS] or type(err).__name__}")
         if self._process is not None:
             self._finish(self._process.wait(LIMIT_S))
 
-    def _write_here(self) -> None:
+    def _measured_ns(self) -> int:
         try:
-            with uncollected():
-                from lofarpipe.report.html.page import write_page
-
-                write_page(self._directory, self._state, self._record())
-        except Exception as err:  # whatever is wrong with a page, the run is done
-            self._complain(f"{self._page}: was not written: {str(err)[:ERROR_CHARACTERS] or type(err).__name__}")
+            return (self._directory / MEASURED).stat().st_mtime_ns
+        except OSError:
+            return 0
 
     @property
     def _page(self) -> Path:
         return self._directory / "report.html"
 
-    def _begin_if_due(self) -> None:
-        if self._last_s is None or time.monotonic() - self._last_s < self._interval_s:
+    def _begin_if_due(self, at_once: bool = False) -> None:
+        if self._last_s is None or not (at_once or time.monotonic() - self._last_s >= self._interval_s):
             return
         if self._process is not None:
             status = self._process.poll()
@@ -137,7 +147,7 @@ class PageWriter:
 
     def _begin(self) -> None:
         """Start the process that writes the page. It does not hear of a Ctrl-C that is meant for the run."""
-        self._last_s, self._began_s = time.monotonic(), time.time()
+        self._last_s, self._began_s, self._drawn_ns = time.monotonic(), time.time(), self._measured_ns()
         root = str(Path(lofarpipe.__file__).resolve().parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
@@ -182,6 +192,8 @@ class PageWriter:
         """End a page that is being written; the one there stays as it is."""
         if self._process is None:
             return
+        from lofarpipe.report.html.page import KEPT_IN
+
         self._process.kill()
         self._process.wait()
         for place in (self._directory, self._directory / KEPT_IN):

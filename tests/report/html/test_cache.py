@@ -10,9 +10,9 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.report.html import page as html_pieces
 from lofarpipe.report.html.page import (
+    NotDrawnError,
     Pieces,
     figures,
-    has_drawings,
     image_directories,
     image_paths,
     pictures,
@@ -128,8 +128,6 @@ def test_images_as_wsclean_names_them(tmp_path: Path, names: list[str], shown: l
     record = {"run": {"working_directory": str(tmp_path / "work")}}
     found = image_paths(image_directories(tmp_path, record), {})
     assert [path.name for path in found.values()] == (shown or names)
-    assert has_drawings(tmp_path, record)
-    assert not has_drawings(tmp_path, {"run": {}})
 
 
 def test_an_image_without_a_corrected_one_is_shown_once(tmp_path: Path) -> None:
@@ -179,8 +177,10 @@ def test_noise_is_drawn_again_when_the_expectation_changes(tmp_path: Path) -> No
     assert figures(Pieces(tmp_path), tmp_path, paths, NUMBERS | {"expected_jy": 1e-3}) != first
 
 
-@pytest.mark.parametrize("name", ["plan.json", "comparison.json", "uv_coverage.png", "field-MFS-image.fits"])
-def test_what_pictures_are_made_of(tmp_path: Path, name: str) -> None:
-    assert not has_drawings(tmp_path)
-    (tmp_path / name).touch()
-    assert has_drawings(tmp_path)
+def test_costly_piece_is_taken_and_not_made(tmp_path: Path) -> None:
+    frugal = Pieces(tmp_path, draws=False)
+    with pytest.raises(NotDrawnError, match="a"):
+        frugal.get("a", {}, lambda: 1)
+    assert frugal.get("b", {}, lambda: 2, is_costly=False) == 2
+    assert Pieces(tmp_path).get("a", {}, lambda: 1) == 1
+    assert frugal.get("a", {}, lambda: 3) == 1

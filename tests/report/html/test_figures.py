@@ -19,14 +19,13 @@ from PIL import Image
 from lofarpipe.report.html import figures as html_figures
 from lofarpipe.report.html.figures import (
     FLUX_GAP,
-    NoPictureError,
     averaged,
-    data_uri,
     flux_ticks,
     open_plane,
     preview,
     unit_of_scales,
 )
+from lofarpipe.report.html.page import NoPictureError, data_uri, shrunk_picture
 from made_images import CELL_DEG, sky_header, write_image
 
 SOURCE = {"distance_deg": 1.0, "ratio": 1.02, "ratio_error": 0.01, "east_arcsec": 0.5, "north_arcsec": -0.2}
@@ -142,7 +141,7 @@ def test_figures_have_nothing_that_changes_from_page_to_page() -> None:
 def test_pictures_are_made_smaller_and_never_larger(tmp_path: Path) -> None:
     for side, expected in ((300, (100, 50)), (60, (60, 30))):
         Image.new("RGB", (side, side // 2), "blue").save(tmp_path / "p.png")
-        picture = picture_of(html_figures.shrunk_picture(tmp_path / "p.png", 100))
+        picture = picture_of(shrunk_picture(tmp_path / "p.png", 100))
         assert picture.shape == (expected[1], expected[0], 3)
         assert picture[5, 5].tolist() == [0, 0, 255]
 
@@ -150,7 +149,7 @@ def test_pictures_are_made_smaller_and_never_larger(tmp_path: Path) -> None:
 def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_text("no picture")
     with pytest.raises(NoPictureError, match=r"p\.png: cannot be read as a picture"):
-        html_figures.shrunk_picture(tmp_path / "p.png")
+        shrunk_picture(tmp_path / "p.png")
 
 
 def test_legend_leaves_the_middle_free(drawn: list[Any]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from journal_events import job_end
 from lofarpipe.config import Overrides, load_settings
@@ -21,7 +22,7 @@ from lofarpipe.report.html import writer as html_writer
 from lofarpipe.report.html.writer import PageWriter, wants_page
 from lofarpipe.state.events import RunEnded, RunStarted, StepDone, StepSkipped
 from lofarpipe.state.run_state import RunState
-from made_jobs import write_journal
+from made_jobs import write_images, write_journal
 
 LIMIT_S = 60.0
 WRITTEN = re.compile(r"This page: [\d :-]+ UTC")
@@ -36,8 +37,8 @@ def job(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def drawn(job: Path) -> Path:
-    """The same with a plan, which has a figure."""
-    (job / "plan.json").write_text("{}")
+    """The same with an image, of which no picture can be kept."""
+    (job / "field-image.fits").touch()
     return job
 
 
@@ -59,9 +60,10 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+STEP_DONE = StepDone("a", jobs=1, failed=0, duration_s=1.0)
 RESULT = JobResult("a/000", 0, 1.0, 1.0, 1.0, 1.0, Path("log"), ("true",))
 TOLD = [
-    pytest.param(lambda writer: writer.step_done(StepDone("a", jobs=1, failed=0, duration_s=1.0)), id="step done"),
+    pytest.param(lambda writer: writer.step_done(STEP_DONE), id="step done"),
     pytest.param(lambda writer: writer.step_skipped(StepSkipped("a")), id="step skipped"),
     pytest.param(lambda writer: writer.job_done(job_end("a", RESULT)), id="job done"),
 ]
@@ -192,11 +194,36 @@ def test_images_in_another_working_directory_are_drawn_by_a_process(
     assert len(started) == 1
 
 
+def test_measured_image_is_drawn_before_the_end(
+    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(job)
+    (job / "quality.json").write_text("{}")
+    writer = begun(job, complaints, interval_s=1000.0)
+    writer.step_done(STEP_DONE)
+    assert writer._process is None  # it was measured before this run
+    (job / "quality.json").unlink()
+    (job / "quality.json").write_text('{"measured": "anew"}')
+    writer.job_done(job_end("a", RESULT))
+    assert writer._process is None
+    writer.step_done(STEP_DONE)
+    assert writer._process is not None
+    assert writer._process.wait(LIMIT_S) == 0
+    assert "data:image/png" in (job / "report.html").read_text()
+    started = replaced_program(monkeypatch, "")
+    (job / "report.html").unlink()
+    Image.new("RGB", (20, 20)).save(job / "uv_coverage.png")  # cheap enough
+    writer.step_done(STEP_DONE)
+    writer.run_ended(RunEnded(True, job="field"))
+    assert (job / "report.html").read_text().count("data:image/png") > 4
+    assert (started, complaints) == ([], [])
+
+
 @pytest.mark.parametrize(("problem", "said"), [("why", "why"), ("", "ValueError")])
 def test_whatever_is_wrong_with_the_last_page_is_a_warning(
     job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch, problem: str, said: str
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise ValueError(problem)
 
     monkeypatch.setattr(html_page, "write_page", refuse)
@@ -205,7 +232,7 @@ def test_whatever_is_wrong_with_the_last_page_is_a_warning(
 
 
 def test_a_signal_ends_the_last_page(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise Interrupted(15)
 
     monkeypatch.setattr(html_page, "write_page", interrupted)
