@@ -24,7 +24,8 @@ ROUNDING = 1e-9  # of a step: a common beam that lies on one is not raised to th
 FIT_TOLERANCE = 1e-10
 # Source: racs-tools 4.5.0, defaults of its common beam; the second tolerance where radio_beam fails with the first.
 TOLERANCES, EPSILON, SAMPLES = (1e-4, 1e-5), 5e-4, 200
-LARGEST_OF_MEDIAN = 1.5  # above it a channel is left out of the smallest round beam. Source: doc/spec/cubes.md
+# Above it a channel is left out of the smallest round beam. Source: doc/spec/cubes.md, section 2
+LARGEST_OF_MEDIAN = 1.5
 
 
 class BeamError(PipelineError):
@@ -167,7 +168,7 @@ def smallest_round_beam(beams: Iterable[Beam | None]) -> Beam:
     BeamError
         If there is no beam at all.
 
-    Source: doc/spec/cubes.md, round target.
+    Source: doc/spec/cubes.md, section 2.
     """
     beams = list(beams)
     sizes_arcsec = np.array([beam.major_arcsec for beam in beams if beam is not None])

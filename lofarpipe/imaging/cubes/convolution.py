@@ -39,7 +39,7 @@ def convolve(pixels: Pixels, old: Beam, new: Beam, cell_arcsec: tuple[float, flo
     BeamError
         If the old beam does not fit into the new one.
 
-    Source: doc/spec/cubes.md, convolution.
+    Source: doc/spec/cubes.md, section 3.
     """
     if old == new:
         return

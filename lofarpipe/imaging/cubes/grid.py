@@ -46,7 +46,7 @@ def frequency_grid(frequencies_hz: Sequence[float], width_hz: float) -> Frequenc
     PipelineError
         If there are none, or two images have the same frequency.
 
-    Source: doc/spec/cubes.md, frequency axis.
+    Source: doc/spec/cubes.md, section 5.
     """
     values = np.asarray(frequencies_hz, np.float64)
     if not values.size:

@@ -49,7 +49,7 @@ def cube_header(
     CubeError
         If the image has not four axes, two of them STOKES and FREQ, or the polarisations are not evenly spaced.
 
-    Source: doc/spec/cubes.md, header.
+    Source: doc/spec/cubes.md, section 4.
     """
     places = _new_places(image, ("FREQ", "STOKES") if stokes_last else ("STOKES", "FREQ"))
     header = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 4)])
@@ -123,7 +123,7 @@ def beam_table(beams: Sequence[Sequence[Beam | None]], name: str) -> fits.BinTab
     In BEAMS, which CASA reads, a plane without a beam has that of the nearest channel that has one, as CASA takes
     neither 0 nor NaN; in another table it has NaN.
 
-    Source: CASA's exportfits of an image with several beams; doc/spec/cubes.md, beams.
+    Source: CASA's exportfits of an image with several beams; doc/spec/cubes.md, section 2.
     """
     rows = [
         (channel, number, beam if beam or name != BEAMS else _nearest(beams, channel, number))

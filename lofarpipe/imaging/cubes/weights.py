@@ -22,7 +22,7 @@ def plane_weight(pixels: NDArray[Any]) -> float:
 
     NaN where every pixel is blank, or more than half have the same value. One copy of the plane is made.
 
-    Source: doc/spec/cubes.md, weights.
+    Source: doc/spec/cubes.md, section 6.
     """
     values = pixels[np.isfinite(pixels)]
     if not values.size:

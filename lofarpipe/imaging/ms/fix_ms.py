@@ -4,7 +4,7 @@ One set holds one beam. Its FIELD has the direction of the whole array feed, and
 the feed. Directions are put right in FIELD and FEED, from copies of both; correlations in a column of their own, so
 that DATA is never written. A second pass changes nothing, and an interrupted one is done again.
 
-Source: doc/spec/cubes.md, FixMS; compared with PyPI's fixms 0.4.1 in tests/imaging/ms/test_fix_ms.py.
+Source: doc/spec/cubes.md, section 1; compared with PyPI's fixms 0.4.1 in tests/imaging/ms/test_fix_ms.py.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _put_columns(path: str, subtable: str, values: dict[str, Any]) -> list[str]:
 def beam_direction(centre_rad: tuple[float, float], offset_rad: tuple[float, float]) -> tuple[float, float]:
     """Return right ascension, from -pi to pi, and declination of a beam at an offset from the centre of the feed.
 
-    Source: doc/spec/cubes.md, FixMS; fixms 0.4.1 turns vectors about three axes, with the same result to 2e-15.
+    Source: doc/spec/cubes.md, section 1; fixms 0.4.1 turns vectors about three axes, with the same result to 2e-15.
     """
     right_ascension, declination = centre_rad
     across, up = -offset_rad[0], declination + offset_rad[1]
@@ -282,7 +282,7 @@ def correlation_matrix(receptor_rad: float) -> Floats:
     It is 2 kron(R, R) of the rotation R by the angle, written with twice the angle P as fixms has it, so that both
     round alike. The 2 is for Stokes I, which is XX + YY of ASKAP and half of it for imagers.
 
-    Source: doc/spec/cubes.md, FixMS.
+    Source: doc/spec/cubes.md, section 1.
     """
     angle = 2 * (EQUATORIAL_RAD - receptor_rad)
     sine, cosine = math.sin(angle), math.cos(angle)
