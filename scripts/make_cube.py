@@ -46,9 +46,9 @@ def main(
     PipelineError
         If the images do not belong together, or a cube cannot be written.
     """
-    from lofarpipe.imaging.cubes.channels import read_common_beam, write_channel_cube
+    from lofarpipe.imaging.cubes.channels import noise_warnings, read_common_beam, write_channel_cube
     from lofarpipe.imaging.cubes.names import RESIDUAL, RESTORED, read_root
-    from lofarpipe.programs.wsclean.outputs import channel_images
+    from lofarpipe.programs.wsclean.outputs import band_images, channel_images
     from lofarpipe.support.utilities import list_text
 
     name, directory = read_root(image_root), Path(output_dir or Path(image_root).parent)
@@ -66,6 +66,8 @@ def main(
             print(f"{cube}: {facts.planes} planes at {common.beam}{blank}")
             cubes.append(cube)
             weights.append(text)
+    for warning in noise_warnings(band_images(image_root, images)):
+        print(f"WARNING: {warning}")
     return {"cubes": list_text(cubes), "weights": list_text(weights)}
 
 

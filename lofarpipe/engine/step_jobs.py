@@ -121,10 +121,16 @@ def failure_lines(jobs: Sequence[PlannedJob], results: Sequence[JobResult], fail
     pairs = zip(jobs, results, strict=True)
     return [
         f"{result.name} ({', '.join(filter(None, [few_files(planned.job.label), planned.subject]))})"
-        f" {failed[result.name]}; log: {result.log}"
+        f" {_with_last_line(failed[result.name], result)}; log: {result.log}"
         for planned, result in pairs
         if result.name in failed
     ]
+
+
+def _with_last_line(reason: str, result: JobResult) -> str:
+    """Return why a job failed; if that is no more than its exit code, with the last line that it wrote."""
+    last = result.tail(1) if reason == result.reason() else []
+    return f"{reason}: {printable(last[0])[:LONGEST_LINE]}" if last else reason
 
 
 def _last_lines(result: JobResult) -> list[str]:

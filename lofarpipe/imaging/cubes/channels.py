@@ -28,6 +28,7 @@ from lofarpipe.imaging.cubes.weights import plane_weight, write_weights
 from lofarpipe.imaging.quality.sky_image import STOKES_NAMES, SkyImage, read_sky_image
 from lofarpipe.support.utilities import write_atomically
 
+NOISY_JY = 1.0  # of the image of the whole band, per beam
 MHZ = 1e6
 
 
@@ -214,6 +215,14 @@ def _convolved(
             raise BeamError(f"{image.path}: {err}") from err
         weights.append(plane_weight(pixels))
         yield pixels
+
+
+def noise_warnings(paths: Iterable[str], highest_jy: float = NOISY_JY) -> Iterator[str]:
+    """Yield a warning for each image whose noise is no noise of an observation: it diverged, or is of no sky."""
+    for path in paths:
+        noise_jy = 1 / math.sqrt(weight) if (weight := plane_weight(read_sky_image(path).plane)) > 0 else 0.0
+        if noise_jy > highest_jy:
+            yield f"{path}: its noise is {noise_jy:.3g} Jy/beam, and more than {highest_jy:g} is hardly that of a sky"
 
 
 def _warnings(cube: str, grid: FrequencyGrid) -> Iterator[str]:

@@ -159,6 +159,12 @@ def select(products: Iterable[Product], kind: str, **wanted: int | str | None) -
     return sorted(matching, key=_order)
 
 
+def band_images(root: str, files: str | Sequence[str]) -> list[str]:
+    """Return the images of the whole band among the files of a root name, those of all polarisations."""
+    products = read_products(root, files_of(files) if isinstance(files, str) else files)
+    return [one.path for one in select(products, "image", channel=None, interval=None)]
+
+
 def channel_images(root: str, files: str | Sequence[str] = "", kind: str = "image") -> list[str]:
     """Return the images of channels by their numbers, those of all polarisations; the only one of a run without.
 

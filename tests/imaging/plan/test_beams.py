@@ -1,0 +1,112 @@
+"""The runs of a beam, and the sets of an observation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from array_feed_sets import make_beam_set
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.plan.beams import BeamOptions, beam_sets, image_roots, squared
+
+GIVEN = {
+    "pols": "IQU",
+    "nchan": "36",
+    "auto_mask": "3.0",
+    "auto_threshold": "1.0",
+    "taper": "none",
+    "multiscale": "True",
+    "multiscale_scale_bias": "0.7",
+    "multiscale_scales": "0,2",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3", "9.00"),
+        ("3.5", "12.25"),
+        ("0.5", "0.25"),
+        ("3.14159", "9.87"),
+        ("1.1", "1.21"),
+        ("0", "0.00"),
+        ("5e-1", "0.25"),
+    ],
+)
+def test_square_is_rounded_up(text, expected):
+    assert squared(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("pols", "has_i", "others", "letter"),
+    [
+        ("IQU", True, "QU", ""),
+        ("uqi", True, "UQ", ""),
+        ("V", False, "V", ""),
+        ("I", True, "", ""),
+        ("IV", True, "V", "V"),
+        ("QU", False, "QU", ""),
+    ],
+)
+def test_polarisations_make_two_runs(pols, has_i, others, letter):
+    options = BeamOptions.read({**GIVEN, "pols": pols})
+    assert (options.has_i, options.others, options.lone_letter) == (has_i, others, letter)
+    assert options.of_second_run()["join_polarisations"] == str(len(others) > 1)
+
+
+@pytest.mark.parametrize("pols", ["", "IXZ", "IQQ"])
+def test_polarisations_that_cannot_be(pols):
+    with pytest.raises(PipelineError, match=f"pols: is '{pols}'; letters of IQUV, each once, are needed"):
+        BeamOptions.read({**GIVEN, "pols": pols})
+
+
+def test_squares_of_joined_channels():
+    second = BeamOptions.read(GIVEN).of_second_run()
+    assert (second["auto_mask"], second["auto_threshold"], second["join_channels"]) == ("9.00", "1.00", "True")
+    assert (second["multiscale"], second["multiscale_scales"], second["channels_out"]) == ("False", "none", "36")
+
+
+def test_single_channel_is_joined_with_none():
+    second = BeamOptions.read({**GIVEN, "nchan": "1", "taper": "15"}).of_second_run()
+    assert (second["auto_mask"], second["auto_threshold"], second["join_channels"]) == ("3.0", "1.0", "False")
+    assert (second["multiscale"], second["multiscale_scale_bias"], second["channels_out"]) == ("True", "0.7", "none")
+    assert second["taper"] == "15asec"
+
+
+def test_sets_are_found_by_name_and_counted(tmp_path: Path):
+    for name in ("b/x1.ms", "b/x0.ms", "b/deeper/x2.ms"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "b/x9.ms").write_text("no folder")
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    assert beam_sets(f"{tmp_path}/link", "x*.ms", "2") == ([tmp_path / "b/x0.ms", tmp_path / "b/x1.ms"], [])
+    assert beam_sets(f"{tmp_path}/b", "x*.ms", "36")[1] == [
+        f"num_beams: 2 measurement sets match x*.ms in {tmp_path}/b, and num_beams is 36; correct num_beams, or "
+        "ms_glob_pattern"
+    ]
+    assert beam_sets(f"{tmp_path}/nowhere", "x*.ms", "1")[1][0].startswith("msdir: there is no folder")
+    assert "that is no pattern of names" in beam_sets(f"{tmp_path}/b", "/x", "1")[1][0]
+
+
+def test_roots_are_those_of_field_and_beam(tmp_path: Path):
+    sets = [Path(make_beam_set(tmp_path / f"{beam}.ms", beam)) for beam in (0, 3)]
+    roots, problems = image_roots(sets, f"{tmp_path}/out")
+    assert roots == [f"{tmp_path}/out/image.CDFS_2_5.contcube.beam{beam}" for beam in ("00", "03")]
+    assert not problems
+
+
+def test_roots_that_cannot_be(tmp_path: Path):
+    one, other = (Path(make_beam_set(tmp_path / name, 3)) for name in ("a.ms", "b.ms"))
+    odd = Path(make_beam_set(tmp_path / "c.ms", 1))
+    import casacore.tables as ct
+
+    with ct.table(f"{odd}/FIELD", readonly=False, ack=False) as table:
+        table.putcell("NAME", 0, "a/b")
+    problems = image_roots([one, other, odd, tmp_path / "nosuch.ms"], f"{tmp_path}/out")[1]
+    assert [problem.partition(": ")[0] for problem in problems] == [
+        str(odd),
+        f"{tmp_path}/nosuch.ms",
+        f"{one}, {other}",
+    ]
+    assert "cannot stand in the name of a file" in problems[0]
+    assert "have the same field and beam" in problems[2]

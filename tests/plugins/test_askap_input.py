@@ -1,0 +1,111 @@
+"""What the early check of the ASKAP pipeline says of options, sets, folders and WSClean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from array_feed_sets import make_beam_set
+from lofarpipe.pipeline.plugins import call
+from wsclean_stubs import make_stub
+
+CHECK = Path(__file__).parents[2] / "plugins" / "PipelineCheck_askap_input.py"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, wsclean) -> Path:
+    here = tmp_path_factory.mktemp("askap")
+    (here / "in").mkdir()
+    make_beam_set(here / "in/a.ms", 0)
+    make_stub(here / "bin", wsclean)
+    return here
+
+
+def findings(site: Path, **changes: str) -> list[str]:
+    options = {
+        "msdir": f"{site}/in",
+        "datadir": f"{site}/out",
+        "ms_glob_pattern": "*.ms",
+        "num_beams": "1",
+        "data_column": "CORRECTED_DATA",
+        "skip_fix_ms": "False",
+        "pols": "IQU",
+        "nchan": "4",
+        "auto_mask": "3",
+        "auto_threshold": "1",
+        "multiscale_scales": "0,2",
+        "local_wsclean": f"{site}/bin/wsclean",
+        "hosted_wsclean": "docker://a/b",
+        "mpi": "False",
+        "gridder": "none",
+        "image_i.argument.flags": "[-no-update-model-required, beam_set]",
+        "image_i.argument.niter": "100",
+        "image_i.argument.nmiter": "none",
+        "image_i.argument.grid-with-beam": "False",
+    }
+    return call(CHECK, "check", {**options, **changes}, {"method": "local"})
+
+
+def test_nothing_is_wrong_and_nothing_is_made(site):
+    assert findings(site) == []
+    assert sorted(path.name for path in site.iterdir()) == ["bin", "in"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"pols": "IXZ"}, "pols: is 'IXZ'"),
+        ({"auto_mask": "1"}, "auto_mask: is 1, and auto_threshold is 1; WSClean needs a mask above"),
+        ({"multiscale_scales": "0,x"}, "multiscale_scales: is '0,x'; numbers >= 0"),
+        ({"multiscale_scales": "0,inf"}, "multiscale_scales: is '0,inf'"),
+        ({"num_beams": "36"}, "num_beams: 1 measurement sets match *.ms in"),
+        ({"msdir": "/nowhere"}, "msdir: there is no folder /nowhere"),
+        ({"nchan": "12"}, "nchan: is 12, and "),
+        ({"datadir": "/proc/out"}, "datadir: /proc/out cannot be written"),
+        ({"temp_dir_wsclean": "$NO_SUCH_PLACE/x"}, "temp_dir_wsclean: is $NO_SUCH_PLACE/x, and there is no such var"),
+        ({"skip_fix_ms": "True"}, "has no column CORRECTED_DATA"),
+        ({"local_wsclean": "/nosuch.sif"}, "local_wsclean: there is no container or program /nosuch.sif"),
+        ({"gridder": "tuned-wgridder"}, "gridder: is tuned-wgridder, which WSClean 3.1.0 does not have; it has "),
+        ({"image_i.argument.force-mask-rounds": "8"}, "local_wsclean: WSClean 3.1.0 has no option -force-mask-rounds"),
+        ({"image_polarisation.argument.flags": "[-nosuch, x]"}, "WSClean 3.1.0 has no option -nosuch"),
+    ],
+)
+def test_one_finding(site, changes, finding):
+    found = findings(site, **changes)
+    assert len(found) == 1
+    assert finding in found[0]
+
+
+def test_all_findings_come_together(site):
+    found = findings(site, pols="X", auto_mask="0", nchan="12", datadir="/proc/out")
+    assert [line.partition(":")[0] for line in found] == ["pols", "auto_mask", "datadir", "nchan"]
+
+
+def test_temporary_folders_of_other_machines_are_not_looked_at(site):
+    options = {"temp_dir_wsclean": "$NO_SUCH_PLACE/x", "msdir": f"{site}/in", "datadir": f"{site}/out"}
+    assert call(CHECK, "check", options, {"method": "slurm"}) == []
+
+
+def test_unreadable_set_is_told_of_once(site, tmp_path):
+    (tmp_path / "b.ms").mkdir()
+    found = findings(site, msdir=str(tmp_path))
+    assert len(found) == 1
+    assert str(tmp_path / "b.ms") in found[0]
+
+
+def test_wrong_options_are_not_checked_again(site):
+    assert call(CHECK, "check", {"datadir": f"{site}/out"}, {}) == []
+
+
+def test_program_on_path_is_taken_where_there_is_no_engine(site, monkeypatch):
+    monkeypatch.setenv("PATH", f"{site}/bin:/usr/bin:/bin")
+    for engine in ("apptainer", "singularity", "docker"):
+        import shutil
+
+        if shutil.which(engine):
+            pytest.skip(f"there is a {engine}")
+    default = "docker://alecthomson/wsclean:latest"
+    found = findings(site, local_wsclean="none", hosted_wsclean=default)
+    assert found == [f"WARNING: hosted_wsclean: there is no container engine; {site}/bin/wsclean is used"]
+    assert "no container engine on PATH" in findings(site, local_wsclean="none")[0]
