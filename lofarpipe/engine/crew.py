@@ -106,7 +106,12 @@ class WorkingCrew:
         self._begin(step, jobs)
         for notice in notices_of(jobs.pending):
             self._scope.stream.notice(f"step '{step.name}': {notice}")
-        refuse_without_room(step.name, jobs.pending, self._scope.executor.capacity(), self._is_local)
+        try:
+            refuse_without_room(step.name, jobs.pending, self._scope.executor.capacity(), self._is_local)
+        except PipelineError as err:
+            if not jobs.plan.warns_of_disk:
+                raise
+            self._scope.stream.warning(str(err))
         write_job_files(jobs.pending)
         with claimed(jobs.pending, self._scope.settings.job_directory):
             self._commands.note(jobs.plan.jobs, jobs.pending)

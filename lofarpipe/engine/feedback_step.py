@@ -40,6 +40,7 @@ class FeedbackPlan:
     build: Callable[[int, int], PlannedJob]  # from its place in the map, and its number
     repeatable: bool = False
     retries: int = 0
+    warns_of_disk: bool = False
 
     @property
     def metadata_file(self) -> Path:

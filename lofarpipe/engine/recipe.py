@@ -63,6 +63,11 @@ class RecipePlan:
         return self.control.flag("repeatable")
 
     @property
+    def warns_of_disk(self) -> bool:
+        """Whether too small a disk ends no run."""
+        return self.control.flag("warn_of_disk")
+
+    @property
     def retries(self) -> int:
         """How often a job that failed is run again."""
         return self.control.number("retries")

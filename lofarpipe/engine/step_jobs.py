@@ -156,6 +156,8 @@ class Plan(Protocol):
     def repeatable(self) -> bool: ...  # a change made twice is as good as one
     @property
     def retries(self) -> int: ...  # of a job that failed
+    @property
+    def warns_of_disk(self) -> bool: ...  # and goes on, where there is too little
     def failure_of(self, result: JobResult) -> str | None: ...  # why a job failed, or None
     def complete(self, planned: PlannedJob, result: JobResult) -> str | None: ...  # its outputs; why it cannot, or None
     def job_identity(self, planned: PlannedJob) -> Identity: ...

@@ -94,6 +94,7 @@ CONTROL_KEYS: dict[str, ControlKey] = {
         "str", "", "ours: container in which the program runs: file, folder, or a reference such as docker://a/b; none"
     ),
     "mpi": ControlKey("bool", False, "ours: of a known program: mpirun and the version of the program for it"),
+    "warn_of_disk": ControlKey("bool", False, "ours: warn where the disk is estimated to be too small, and go on"),
     "disk_gb": ControlKey("number", 0.0, "ours: disk for the outputs of each job, 10^9 bytes; 0: estimated"),
 }
 FEEDBACK_KEYS: dict[str, ControlKey] = {

@@ -204,6 +204,15 @@ def test_step_is_refused_before_its_first_job(site, small_disk, capsys):
     assert site(10, "-w", str(small_disk), more="work.control.disk_gb = 0.001") == 0
 
 
+@pytest.mark.parametrize(("advice", "status"), [("True", 0), ("False", 1)])
+def test_too_small_a_disk_may_be_a_warning(site, tmp_path, capsys, advice, status):
+    more = f"work.control.disk_gb = 1000000\nwork.control.warn_of_disk = {advice}"
+    assert site(10, "-w", str(tmp_path), more=more) == status
+    said = capsys.readouterr()
+    assert "by control.disk_gb; make room" in said.out + said.err
+    assert ("warning: step 'work'" in said.out + said.err) == (status == 0)
+
+
 def one_line(err):
     """Return what the command line said at its end, which is one line."""
     (said,) = [line for line in err.splitlines() if line.startswith("genericpipeline.py: ")]

@@ -233,7 +233,7 @@ def added_flags(options: Options, version: tuple[int, ...], with_idg: bool) -> t
     if len(size) == 2 and min(size) * padding < SMALLEST_GRID and "small-inversion" not in options:
         added.append(("-no-small-inversion", "WSClean may crash where it grids images of so few pixels even coarser"))
     # Source: 3.1 with every kind of local rms, 11 of 11 ended by SIGABRT or SIGSEGV.
-    if version[:2] == (3, 1) and "multiscale" in options and LOCAL_RMS & set(options):
+    if version == (3, 1, 0) and "multiscale" in options and LOCAL_RMS & set(options):
         added.append(("-no-multiscale-fast-subminor", "WSClean 3.1 crashes with -multiscale and -local-rms"))
     added = [(flag, why) for flag, why in added if flag[1:] not in options]
     return [flag for flag, _ in added], [f"{why}: {flag} is added" for flag, why in added]
