@@ -72,6 +72,7 @@ class Job:
     staged: Staged | None = None  # outputs are written under temporary names, and renamed when they are complete
     watch: Mapping[str, str] = field(default_factory=dict)  # when to give up: program, and its thresholds
     batch: Mapping[str, str] = field(default_factory=dict)  # for a queue: walltime, partition, account, options
+    one_try: bool = False  # after SIGSEGV it is not run a second time
     mark: str = ""  # of its inputs: what an earlier run ordered for others is not taken for this job's
 
     def command_line(self) -> str:

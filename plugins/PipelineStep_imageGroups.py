@@ -4,7 +4,8 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
-from lofarpipe.support.parset import split_list
+from lofarpipe.support.parset_text import split_list, unescaped
+from lofarpipe.support.utilities import list_text
 
 OUTPUTS = ("sets.mapfile", "names.mapfile", "channels.mapfile", "scratch.mapfile", "words.mapfile", "headers.mapfile")
 DRY_RUN_WRITES = ("mapfile_dir",)
@@ -17,7 +18,8 @@ def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", 
     ----------
     hosts, sets, names, channels, scratch, words, headers : text of a list
         For each group: its host, the list of its sets, the beginning of its images' names, and what else its command
-        needs. Those that are empty make no map.
+        needs, the last one a list as well. Those that are empty make no map. A character may be ``%`` and its code in
+        two digits, as in URLs.
 
     Returns
     -------
@@ -25,7 +27,7 @@ def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", 
         ``sets.mapfile`` and so on: the paths of the maps.
     """
     lists = {"sets": sets, "names": names, "channels": channels, "scratch": scratch, "words": words, "headers": headers}
-    values = {key: split_list(text) for key, text in lists.items() if text}
+    values = {key: [_value(item) for item in split_list(text)] for key, text in lists.items() if text}
     of_group = split_list(hosts)
     if wrong := [key for key, found in values.items() if len(found) != len(of_group)]:
         raise PipelineError(
@@ -37,3 +39,8 @@ def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", 
         DataMap([DataProduct(host, file, False) for host, file in zip(of_group, found, strict=True)]).save(str(path))
         outputs[f"{key}.mapfile"] = str(path)
     return outputs
+
+
+def _value(item):
+    """Return an element of a list as a map has it."""
+    return list_text([unescaped(name) for name in split_list(item)]) if item.startswith("[") else unescaped(item)

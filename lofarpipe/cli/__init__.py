@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lofarpipe.jobs import Executor
     from lofarpipe.pipeline.load import Pipeline
     from lofarpipe.pipeline.preflight import Reading
+    from lofarpipe.state.journal import Journal
     from lofarpipe.state.run_state import RunState
 
 EXIT_FAILED = 1
@@ -280,13 +281,25 @@ def run_pipeline(options: argparse.Namespace) -> int:
         if options.translation and options.translation.again:
             forget(options.translation.again, pipeline.steps, Ledger(stream, settings))
         run = Run(Scope(pipeline, settings, executor, stream, signals))
-        summary = 0
-        try:
-            supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
-        finally:
-            if options.summarise is not None:
-                summary = options.summarise(options, journal.state)
-        return summary
+        return summarised(
+            options, journal, lambda: supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
+        )
+
+
+def summarised(options: argparse.Namespace, journal: Journal, work: Callable[[], int]) -> int:
+    """Run, then print the summary of a front end, after the failure of the run; return the exit status."""
+    from lofarpipe.errors import PipelineError
+
+    if options.summarise is None:
+        return work()
+    try:
+        status = work()
+    except PipelineError as err:
+        status = failed(str(err), options.debug, options.program)
+    except BaseException:
+        options.summarise(options, journal.state)
+        raise
+    return int(options.summarise(options, journal.state)) or status
 
 
 def owned(executor: Executor, options: argparse.Namespace) -> contextlib.AbstractContextManager[Executor]:

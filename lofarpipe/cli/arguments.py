@@ -2,7 +2,8 @@
 
 A front end is a module here that has ``add_arguments(parser)`` and ``translate(options)``; its name is the first word
 of the command line, or the name under which the program was called. The first line of its docstring is what its --help
-says. It gets the options of a run from here, and may take one of their short forms for itself.
+says. It gets the options of a run from here, and may take one of their short forms for itself. It may have
+``usage_problem(options)``, which returns the fault of options that do not go together, or "".
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
         reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, FRONT_END, further)}")
     options.words = list(words)
     _refuse_two_tasks(reader, options)
+    if (usage_problem := getattr(front, "usage_problem", None)) and (problem := usage_problem(options)):
+        reader.error(problem)
     return options
 
 

@@ -53,6 +53,11 @@ class FeedbackPlan:
         return {"products": [planned.arguments for planned in self.jobs], "values": self.values, "version": __version__}
 
     @property
+    def skips_failed(self) -> bool:
+        """Whether products that could not be read stay skipped in the next run."""
+        return self.error_tolerance
+
+    @property
     def error_tolerance(self) -> bool:
         """Whether the step goes on without the products that could not be described."""
         return bool(self.values["error_tolerance"])

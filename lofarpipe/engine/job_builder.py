@@ -295,6 +295,7 @@ class JobBuilder:
             max_per_node=self.max_per_node,
             at_host=self.control.flag("on_data_host"),
             batch=self.control.batch,
+            one_try=self.control.flag("one_try"),
             tempdir=tempdir,
             label=product.file,
             staged=self._staged(place, argv),

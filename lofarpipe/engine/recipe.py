@@ -58,6 +58,11 @@ class RecipePlan:
         return self.control.flag("error_tolerance")
 
     @property
+    def skips_failed(self) -> bool:
+        """Whether the products of failed jobs stay skipped in the next run."""
+        return self.error_tolerance and not self.control.flag("one_try")
+
+    @property
     def repeatable(self) -> bool:
         """Whether a change made twice is as good as one."""
         return self.control.flag("repeatable")

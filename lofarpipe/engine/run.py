@@ -89,7 +89,7 @@ class Run:
             If one failed and that is not tolerated, or all of the step did.
         """
         entry = self.scope.entry(step)
-        reason = self.scope.ledger.stale(entry, plan.identity, plan.error_tolerance and self.is_tolerant)
+        reason = self.scope.ledger.stale(entry, plan.identity, plan.skips_failed and self.is_tolerant)
         if not reason:
             self.crew.pass_over(step, plan)
             return self.scope.ledger.take(entry)

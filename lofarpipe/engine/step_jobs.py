@@ -153,6 +153,8 @@ class Plan(Protocol):
     @property
     def error_tolerance(self) -> bool: ...
     @property
+    def skips_failed(self) -> bool: ...  # products whose jobs failed stay skipped in the next run
+    @property
     def repeatable(self) -> bool: ...  # a change made twice is as good as one
     @property
     def retries(self) -> int: ...  # of a job that failed

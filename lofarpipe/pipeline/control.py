@@ -65,6 +65,9 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
     "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
     "retries": ControlKey("int", 0, "ours: how often a job that failed is run again; one lost with its node always is"),
+    "one_try": ControlKey(
+        "bool", False, "ours: a job that failed is not run again, not after a crash either; the next run tries it"
+    ),
     "repeatable": ControlKey("bool", False, "ours: an input that is changed in place may be changed twice"),
     "gpus": ControlKey("int", 0, "ours: graphics processors for each job; 0: one for WSClean with idg-mode hybrid"),
     "walltime": ControlKey("str", "", "ours: time limit of each job in a queue, such as 12:00:00 or 2-00:00:00"),

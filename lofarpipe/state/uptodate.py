@@ -78,7 +78,7 @@ class Ledger:
 
         Parameters
         ----------
-        is_tolerant: whether it may be good although jobs of it failed.
+        is_tolerant: whether it is good although jobs of it failed.
         """
         event = self.work.last_done(entry)
         if event is None:
@@ -88,7 +88,7 @@ class Ledger:
             parts = [key for key in now if now[key] != event.parts.get(key)]
             return f"changed: {', '.join(parts) or 'what it is made of'}"
         if event.failed and not is_tolerant:
-            return f"{event.failed} of {event.jobs} jobs failed, and error_tolerance is not set any more"
+            return f"{event.failed} of {event.jobs} jobs failed"
         changed = next((why for _, why in self.changed_files(entry, event)), "")
         return changed or self._changed_dependency(entry, event, identity)
 

@@ -19,6 +19,8 @@ QUOTES = "\"'"
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 _LIST_MARK = re.compile("[\"',(\\[{]")
 _QUOTE = re.compile("[\"']")
+_ESCAPED = re.compile(r"[\x00-\x1f\"'\\%#$,(){}\[\]]|^ | $")
+_CODE = re.compile("%([0-9A-F]{2})")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)")
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
 LONGEST_FILE = 256 * 2**20  # bytes; a parset of 500 steps is 0.2 MB, generated ones reach 100 MB
@@ -95,6 +97,20 @@ def split_list(text: str) -> list[str]:
         return [unquote(text)] if text else []
     inner = text[1:-1].strip(BLANKS)
     return [unquote(part.strip(BLANKS)) for part in _top_level(inner)] if inner else []
+
+
+def escaped(text: str) -> str:
+    """Return a text for an element of a list, in which characters that mean something there are ``%`` and their code.
+
+    Those are quotes, brackets, commas, the marks of references and comments, control characters and ``%`` itself;
+    ``unescaped`` reads it.
+    """
+    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)
+
+
+def unescaped(text: str) -> str:
+    """Return the text of which ``escaped`` made this one."""
+    return _CODE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _top_level(text: str) -> list[str]:

@@ -222,6 +222,12 @@ def test_segmentation_fault_is_tried_once_more(executor: Executor, make_job: Mak
     assert (tmp_path / "count").read_text() == "x\nx\n"
 
 
+def test_job_of_one_try_is_not_tried_again(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+    (result,) = executor.run([make_job(0, f"echo x >> {tmp_path}/count; kill -SEGV $$", one_try=True)])
+    assert result.exit_code == -signal.SIGSEGV
+    assert (tmp_path / "count").read_text() == "x\n"
+
+
 def test_error_in_callback_ends_all(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     def fail(result: JobResult) -> None:
         raise ZeroDivisionError

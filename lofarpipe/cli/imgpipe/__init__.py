@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--schema", action=_Schema, nargs=0, help="print a JSON schema of the TOML file, for editors")
 
 
+def usage_problem(options: argparse.Namespace) -> str:
+    """Return the fault of options that do not go together, or ""."""
+    is_alone = options.across and not options.combine
+    return "argument -o/--combine_obs_ids: needs --combine, whose groups it makes larger; add -c" if is_alone else ""
+
+
 def translate(options: argparse.Namespace) -> Translation:
     """Return the file, with the sets of the command line, as a parset."""
     from lofarpipe.cli.imgpipe.translation import translated

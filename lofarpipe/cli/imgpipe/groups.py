@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.cli.imgpipe.observations import SetAt
-from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, Setting
+from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, Setting, shown
 from lofarpipe.cli.imgpipe.values import Environment, channels_out, expanded, option_words
 from lofarpipe.errors import Finding, named
 
@@ -68,27 +68,23 @@ def make_groups(sets: Sequence[SetAt], combine: bool, across: bool) -> tuple[lis
 
     See doc/pipelines/imgpipe.md, Groups.
     """
-    times: Counter[_Identity] = Counter(map(_identity, sets))
-    first: dict[_Identity, SetAt] = {}
+    members: dict[_Place, dict[str, SetAt]] = {}  # place of a group -> real path -> first mention
+    times: Counter[tuple[_Place, str]] = Counter()
     for one in sets:
-        first.setdefault(_identity(one), one)
-    wanted = list(first.values())
-    twice = [(one, times[_identity(one)]) for one in wanted if times[_identity(one)] > 1]
-    notices = [f"{one.path}: is given {count} times, and used once" for one, count in twice]
-    if not combine:
-        return [_group([one]) for one in wanted], notices
-    members: dict[tuple[str | None, str | None], list[SetAt]] = {}
-    for one in wanted:
-        members.setdefault((one.window, None if across else one.obs_id), []).append(one)
-    return [_group(few) for few in members.values()], notices
+        place = ((one.window, None if across else one.obs_id),) if combine else ()
+        path = os.path.realpath(one.path)
+        members.setdefault(place, {}).setdefault(path, one)
+        times[place, path] += 1
+    notices = [
+        f"{members[place][path].path}: is given {count} times, and used once"
+        for (place, path), count in times.items()
+        if count > 1
+    ]
+    groups = [tuple(few.values()) for few in members.values()]
+    return [_group(few) for few in (groups if combine else [(one,) for few in groups for one in few])], notices
 
 
-_Identity = tuple[str, str | None, str | None]
-
-
-def _identity(one: SetAt) -> _Identity:
-    """Return the key by which two mentions are the same set of the same window, under any name."""
-    return os.path.realpath(one.path), one.window, one.obs_id
+_Place = tuple[tuple[str | None, str | None], ...]  # window and observation that the sets of a group have in common
 
 
 def _group(members: Sequence[SetAt]) -> Group:
@@ -167,8 +163,8 @@ class Translator:
         return Path(os.path.normpath(self._directory / out_dir / name))
 
     def _text(self, key: str, entry: Setting, tokens: Mapping[str, str | None]) -> str:
-        if not isinstance(entry.value, str) or not entry.value.strip():
-            raise _WrongValue(entry, f"is {entry.value!r}; {key} must be a text")
+        if not isinstance(entry.value, str) or not (entry.value.strip() or key == OUT_DIR):
+            raise _WrongValue(entry, f"is {shown(entry.value)}; {key} must be a text")
         try:
             return expanded(entry.value, self._environment, tokens)
         except ValueError as err:

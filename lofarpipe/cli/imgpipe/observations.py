@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -90,7 +90,7 @@ class DataHandler:
         windows: dict[str, range] = {}
         composites: dict[str, tuple[str, ...]] = {}
         for name, value in self._tables["spectral_windows"].items():
-            if _is_list(value, int) and len(value) == 2:  # type: ignore[arg-type]
+            if _is_list(value, int) and len(value) == 2 and value[0] <= value[1]:  # type: ignore[arg-type,index]
                 windows[name] = range(value[0], value[1] + 1)  # type: ignore[index]
             elif _is_list(value, str):
                 composites[name] = tuple(value)  # type: ignore[arg-type]
@@ -118,18 +118,16 @@ class DataHandler:
                 )
             observations[obs_id] = ObservationHosts(obs_id, tuple(hosts))  # type: ignore[arg-type]
         for obs_id, table in self._tables["n2_obs_ids"].items():
-            observations[obs_id] = self._read_chunked(obs_id, table, observations)
+            observations[obs_id] = self._read_chunked(obs_id, table)
         return observations
 
-    def _read_chunked(self, obs_id: str, table: object, known: Mapping[str, ObservationHosts]) -> ObservationHosts:
+    def _read_chunked(self, obs_id: str, table: object) -> ObservationHosts:
         where = f"{self.path}: n2_obs_ids.{obs_id}"
         found = table if isinstance(table, dict) else {}
         nodes, parents = found.get("nodes"), found.get("n1_obs_ids")
         hosts = list(expand_hosts(nodes)) if isinstance(nodes, str) else nodes
         if not _is_list(hosts, str) or not hosts or not _is_list(parents, str) or not parents:
             raise PipelineError(f"{where} needs nodes (a list of hosts) and n1_obs_ids (a list of observations)")
-        if missing := [parent for parent in parents if parent not in known]:
-            raise PipelineError(f"{where}.n1_obs_ids: '{missing[0]}' is no observation{nearest(missing[0], known)}")
         return ObservationHosts(obs_id, tuple(hosts), tuple(parents))
 
     def _read_levels(self, tables: Mapping[str, object]) -> dict[str, Level]:
@@ -194,14 +192,12 @@ class DataHandler:
         empty = []
         for argument in arguments:
             try:
-                selected = list(self._selected(argument))
+                for window, observation in list(self._selected(argument)):
+                    sets = self._sets(self.levels[level], observation, window)
+                    found += [SetAt(path, observation.obs_id, window) for path in sets]
+                    empty += [] if sets else [f"{observation.obs_id}, {window}: there is no set of level {level}"]
             except ValueError as err:
                 findings.append(Finding(argument, str(err)))
-                continue
-            for window, observation in selected:
-                sets = self._sets(self.levels[level], observation, window)
-                found += [SetAt(path, observation.obs_id, window) for path in sets]
-                empty += [] if sets else [f"{observation.obs_id}, {window}: there is no set of level {level}"]
         return found, findings, empty
 
     def _selected(self, argument: str) -> Iterator[tuple[str, ObservationHosts]]:
@@ -238,36 +234,34 @@ class DataHandler:
     # ---- the sets of an observation and a window
 
     def _sets(self, level: Level, observation: ObservationHosts, window: str) -> list[Path]:
-        if level.has_subbands:
-            parents = observation.parents if observation.is_chunked else (observation.obs_id,)
-            of_parents = [self.observations[parent] for parent in parents]
-            return [path for parent in of_parents for path in self._subband_sets(level, parent, window)]
         if window in self.composites:
-            own = self._chunks(level, observation, window) if observation.is_chunked or level.is_lst else []
-            own = own or [] if observation.is_chunked else own
+            has_own = observation.is_chunked and not level.has_subbands
+            own = self._chunks(level, observation, window) if has_own else []
             return own or [
                 path for member in self.composites[window] for path in self._sets(level, observation, member)
             ]
+        if level.has_subbands:
+            parents = observation.parents if observation.is_chunked else (observation.obs_id,)
+            return [path for parent in parents for path in self._subband_sets(level, parent, window)]
         if observation.is_chunked or level.is_lst:
             return self._chunks(level, observation, window)
         return [self._directory(level, observation, self._host(observation, window)) / f"{window}.MS"]
 
-    def _subband_sets(self, level: Level, observation: ObservationHosts, window: str) -> list[Path]:
-        members = self.composites.get(window, (window,))
-        return [
-            self._directory(level, observation, self._host(observation, member)) / f"SB{number}.MS"
-            for member in members
-            for number in self.windows[member]
-        ]
+    def _subband_sets(self, level: Level, obs_id: str, window: str) -> list[Path]:
+        if obs_id not in self.observations:
+            raise ValueError(
+                f"its parent '{obs_id}' is no observation of {self.path}{nearest(obs_id, self.observations)}"
+            )
+        observation = self.observations[obs_id]
+        directory = self._directory(level, observation, self._host(observation, window))
+        return [directory / f"SB{number}.MS" for number in self.windows[window]]
 
     def _host(self, observation: ObservationHosts, window: str) -> str:
         return observation.hosts[[*self.windows].index(window)]
 
     def _chunks(self, level: Level, observation: ObservationHosts, window: str) -> list[Path]:
         """Return the time chunks of a window in the order of their numbers, whatever host they are on."""
-        hosts: Iterable[str] = observation.hosts
-        if not observation.is_chunked:
-            hosts = [self._host(observation, window)] if window in self.windows else observation.hosts
+        hosts = observation.hosts if observation.is_chunked else (self._host(observation, window),)
         directories = dict.fromkeys(self._directory(level, observation, host) for host in hosts)
         kinds = "(?:LST|T)" if level.is_lst else "T"
         chunk = re.compile(rf"{re.escape(window)}_{kinds}(?P<number>\d{{3}})\.MS")

@@ -27,7 +27,7 @@ class Key:
     kind: str  # of TYPES
     default: object
     meaning: str
-    is_positive: bool = False
+    above: int | None = None  # numbers have to be larger
 
     def problem(self, value: object) -> str | None:
         """Return the fault of a value, or None."""
@@ -36,23 +36,23 @@ class Key:
         if not is_right:
             article = "an" if self.kind == "integer" else "a" if self.kind != "text" else ""
             return f"is {shown(value)}; it must be {article} {self.kind}".replace("  ", " ")
-        if self.is_positive and not 0 < value < float("inf"):  # type: ignore[operator]
-            return f"is {shown(value)}; it must be positive"
+        if self.above is not None and not self.above < value < float("inf"):  # type: ignore[operator]
+            return f"is {shown(value)}; it must {'not be negative' if self.above < 0 else 'be positive'}"
         return None
 
 
 WORKER = (
     Key("nodes", "text", "localhost", "hosts: localhost, names with ranges such as node[100-105], or slurm"),
-    Key("max_concurrent", "integer", 4, "jobs at the same time on one host", is_positive=True),
+    Key("max_concurrent", "integer", 4, "jobs at the same time on one host", above=0),
     Key("env_file", "text", "", "shell file that is sourced before each job, on its host"),
     Key("dry_run", "boolean", False, "check everything, print every command, run nothing"),
     Key("debug", "boolean", False, "print each command when its job starts"),
     Key("run_on_file_host", "boolean", False, "run each job on the host that its set's path names"),
     Key("run_on_file_host_pattern", "text", "", "regular expression for a set's path; its first group is the host"),
     Key("provenance", "boolean", True, "write command, versions, host and observation into the FITS headers of images"),
-    Key("max_time", "number", None, "seconds that a job may take", is_positive=True),
+    Key("max_time", "number", None, "seconds that a job may take", above=0),
     Key("slurm_options", "text", None, "options for sbatch, where nodes is slurm"),
-    Key("slurm_nodes", "integer", 0, "nodes of one allocation that jobs are packed into; 0: each job in the queue"),
+    Key("slurm_nodes", "integer", 0, "nodes of one allocation that jobs share; 0: each job in the queue", above=-1),
 )
 DATA_HANDLER = (
     Key("config_file", "text", "", "TOML file of observations; arguments are then patterns of observations"),
@@ -62,7 +62,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {"worker": WORKER, "data_handler": DAT
 #: Keys of the same file that calpipe reads; they change nothing here.
 CALPIPE = frozenset({"numthreads", "use_state_file", "state_dir", "force"})
 CATEGORY_KEYS = (
-    Key("cpus", "integer", 12, "cores of a job", is_positive=True),
+    Key("cpus", "integer", 12, "cores of a job", above=0),
     Key("mem", "text", "40GB", "memory of a job"),
 )
 #: What WSClean always gets, unless the file says otherwise.
@@ -267,12 +267,10 @@ def memory_gb(text: str) -> float | None:
 def _pattern_findings(settings: ImgpipeSettings) -> Iterator[Finding]:
     """Yield findings about the pattern that names the host of a set."""
     pattern, where = settings["run_on_file_host_pattern"], settings.where("run_on_file_host_pattern")
-    if not isinstance(pattern, str) or settings["run_on_file_host"] is not True:
-        return
-    if not pattern:
-        yield Finding(
-            settings.where("run_on_file_host"), r"needs run_on_file_host_pattern, such as '\/net/(node\d{3})'"
-        )
+    if not isinstance(pattern, str) or not pattern:
+        if pattern == "" and settings["run_on_file_host"] is True:
+            where = settings.where("run_on_file_host")
+            yield Finding(where, r"needs run_on_file_host_pattern, such as '\/net/(node\d{3})'")
         return
     try:
         groups = re.compile(pattern).groups

@@ -79,6 +79,6 @@ def _key_schema(key: Key) -> dict[str, object]:
     found: dict[str, object] = {"type": JSON_TYPES[key.kind], "description": key.meaning}
     if key.default is not None:
         found["default"] = key.default
-    if key.is_positive:
-        found["exclusiveMinimum"] = 0
+    if key.above is not None:
+        found["exclusiveMinimum"] = key.above
     return found

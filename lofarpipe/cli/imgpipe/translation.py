@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,8 +33,7 @@ from lofarpipe.programs.argv import wsclean as wsclean_words
 from lofarpipe.support.config_file import parset_value
 from lofarpipe.support.host_list import expand_hosts
 from lofarpipe.support.parset import Parset
-from lofarpipe.support.parset_text import Entry, unquote
-from lofarpipe.support.utilities import list_text
+from lofarpipe.support.parset_text import Entry, escaped, unquote
 
 RECORDS = ".runs"  # ending of the directory beside which the configuration is, for the job directories
 LONGEST_LABEL = 60  # characters of the name of a job directory before its digest
@@ -52,6 +51,7 @@ image.control.mapfile_in = groups.output.sets.mapfile
 image.control.mapfile_out = groups.output.names.mapfile
 image.control.outputkey = {NAME}
 image.control.as_given = True
+image.control.one_try = True
 image.control.list_products = True
 image.argument.name = {NAME}
 """
@@ -66,10 +66,6 @@ def translated(options: argparse.Namespace) -> Translation:
         If there is no parset to be made.
     """
     settings, findings = read_imaging_settings(options.config_file)
-    if options.across and not options.combine and settings["config_file"]:
-        findings.append(
-            Finding("--combine_obs_ids", "puts the observations of a group together; give --combine as well")
-        )
     environment, found = job_variables(settings)
     sets, of_sets, warnings = find_sets(settings, options.sets)
     wrong_sets = {one.path: problem for one in sets if (problem := set_problem(one.path, data_column(settings)))}
@@ -149,7 +145,7 @@ def find_sets(settings: ImgpipeSettings, arguments: Sequence[str]) -> tuple[list
 def data_column(settings: ImgpipeSettings) -> str:
     """Return the column that is imaged; "" where that is not a text."""
     value = settings.wsclean()["data-column"].value
-    return value if isinstance(value, str) else ""
+    return "" if isinstance(value, bool) else str(value)
 
 
 @functools.cache
@@ -283,8 +279,8 @@ def image_parset(
     counts = [" ".join(job.options.get("channels-out", ())) for job in jobs]
     lists: dict[str, list[str]] = {
         "hosts": [host or "localhost" for host in hosts],
-        "sets": [list_text([str(path.absolute()) for path in job.group.sets]) for job in jobs],
-        "names": [str(job.name) for job in jobs],
+        "sets": [_list(str(path.absolute()) for path in job.group.sets) for job in jobs],
+        "names": [escaped(str(job.name)) for job in jobs],
     }
     if any(counts):
         lists["channels"] = counts
@@ -293,7 +289,7 @@ def image_parset(
         lists["headers"] = [header_entries(job.group, history) for job in jobs]
         parset.set("image.control.header_mapfile", "groups.output.headers.mapfile")
     if "temp-dir" not in options:
-        lists["scratch"] = [scratch(job) for job in jobs]
+        lists["scratch"] = [escaped(scratch(job)) for job in jobs]
         parset.set("image.argument.temp-dir", SCRATCH)
     odd: list[str] = []
     for key, words in options.items():
@@ -305,9 +301,9 @@ def image_parset(
         else:
             parset.set(f"image.argument.{key}", text, entries[key].file, entries[key].line)
     if odd:
-        lists["words"] = [list_text(odd)] * len(jobs)
+        lists["words"] = [_list(odd)] * len(jobs)
     for key, values in lists.items():
-        parset.set(f"groups.control.{key}", parset_value(values))
+        parset.set(f"groups.control.{key}", f"[{', '.join(values)}]")
     inputs = [key for key in lists if key not in ("hosts", "names", "headers")]
     parset.set("image.control.mapfiles_in", parset_value([f"groups.output.{key}.mapfile" for key in inputs[1:]]))
     parset.set("image.control.inputkeys", parset_value([f"{WORD}{key}" for key in inputs]))
@@ -330,7 +326,11 @@ def configuration_history(settings: ImgpipeSettings, words: Sequence[str]) -> li
 def header_entries(group: Group, history: Sequence[str]) -> str:
     """Return the entries of a group's images for their FITS headers, as the text of a list."""
     pairs = [("OBS_ID", "+".join(group.obs_ids)), ("SPW", group.window or ""), *(("HISTORY", line) for line in history)]
-    return list_text([f"{key}={quote(value, safe='/:=+ ')}" for key, value in pairs if value])
+    return _list(f"{key}={quote(value, safe='/:=+ ')}" for key, value in pairs if value)
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(escaped, texts))}]"
 
 
 def keyword(key: str, words: list[str]) -> str | None:

@@ -19,7 +19,10 @@ COMMA_JOINED |= {"channel-division-frequencies"}
 SIZE = "size"
 
 TOKENS = ("ms_in", "ms_basename", "name", "obs_id", "sw")
-_REFERENCE = re.compile(r"\$(?P<token>\w+)\$|\$\{(?P<braced>\w+)\}|\$(?P<plain>[A-Za-z_]\w*)")
+# Where another variable follows, only what is known is a token: $SCRATCH$USER are two variables.
+_REFERENCE = re.compile(
+    rf"\$(?P<token>{'|'.join(TOKENS)}|\w+(?!\$[A-Za-z_{{]))\$|\$\{{(?P<braced>\w+)\}}|\$(?P<plain>[A-Za-z_]\w*)"
+)
 
 Environment = Mapping[str, str]
 
@@ -139,7 +142,7 @@ def channels_out(value: object, channels: int) -> tuple[int, str]:
         count, notice = channels, ""
     elif every and int(every["count"]):
         count, left = divmod(channels, int(every["count"]))
-        notice = f"'{text}' of {channels} channels leaves {left} over; WSClean shares them out" if left else ""
+        notice = f"'{text}': {channels} channels leave a remainder of {left}, which WSClean shares out" if left else ""
         if not count:
             raise ValueError(f"is '{text}', and there are {channels} channels; take {channels} at most")
     elif isinstance(value, (int, str)) and not isinstance(value, bool) and text.isdecimal() and int(text):

@@ -79,7 +79,8 @@ class LocalExecutor(Cancellable):
 
     Whatever ends the run (a signal, an exception, ``cancel``), no process of any job is alive afterwards: SIGTERM to
     its process group, ``grace_s`` seconds later SIGKILL; a second signal from the user shortens the grace. If this
-    process itself is killed, the guardian does the same. A program that ends by SIGSEGV is run a second time.
+    process itself is killed, the guardian does the same. A program that ends by SIGSEGV is run a second time,
+    unless its job has one try.
 
     Parameters
     ----------
@@ -170,7 +171,8 @@ class _Batch:
         for job in [job for job in self._running if job.has_ended()]:
             result = self._reap(job)
             # Source: doc/spec/lofarpipe.md, section 8.4.
-            if result.exit_code == -signal.SIGSEGV and not (job.is_retry or job.stopped):
+            is_final = job.is_retry or job.stopped or job.admitted.job.one_try
+            if result.exit_code == -signal.SIGSEGV and not is_final:
                 self._start(job.admitted, is_retry=True)
             else:
                 self._finish(job.admitted, result)

@@ -430,7 +430,8 @@ class _Batch:
             result = replace(ended_order(order), problem=running.lost_because, is_lost=True)
         else:
             result = self._judged(running, replace(record, memory_gb=job.memory_gb))
-        may_retry = not (running.is_retry or running.stopped or running.lost_at or self._is_ending)
+        is_final = running.is_retry or job.one_try
+        may_retry = not (is_final or running.stopped or running.lost_at or self._is_ending)
         if result.exit_code == -signal.SIGSEGV and may_retry:
             discard(order)
             self._start(place, running.host, is_retry=True)

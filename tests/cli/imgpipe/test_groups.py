@@ -73,9 +73,18 @@ def test_set_given_twice_is_used_once(tmp_path: Path) -> None:
     assert notices == [f"{tmp_path}/link.MS: is given 2 times, and used once"]
 
 
-def test_set_of_two_windows_is_in_both() -> None:
+def test_set_of_two_windows_is_in_both_groups_and_one_job() -> None:
     sets = [SetAt(Path("x.MS"), "A", "SW01"), SetAt(Path("x.MS"), "A", "SWALL")]
-    assert len(make_groups(sets, combine=False, across=False)[0]) == 2
+    assert len(make_groups(sets, combine=True, across=False)[0]) == 2
+    groups, notices = make_groups(sets, combine=False, across=False)
+    assert groups == [Group((Path("x.MS"),), "A", "SW01")]
+    assert notices == ["x.MS: is given 2 times, and used once"]
+
+
+def test_set_of_two_observations_is_once_in_their_group() -> None:
+    sets = [SetAt(Path("x.MS"), "A", "SW01"), SetAt(Path("x.MS"), "A_N2", "SW01")]
+    assert make_groups(sets, combine=True, across=True)[0] == [Group((Path("x.MS"),), "A", "SW01")]
+    assert len(make_groups(sets, combine=True, across=False)[0]) == 2
 
 
 # ---- names
@@ -163,7 +172,7 @@ def test_channels_left_over_are_a_notice(tmp_path: Path) -> None:
     made = translator(tmp_path, "[wsclean]\nchannels-out = 'every 3'\n")
     made.jobs([Group((Path("eight.MS"),))])
     assert [notice.replace(f"{tmp_path}/", "") for notice in made.notices] == [
-        "img.toml:2: wsclean.channels-out: 'every 3' of 8 channels leaves 2 over; WSClean shares them out"
+        "img.toml:2: wsclean.channels-out: 'every 3': 8 channels leave a remainder of 2, which WSClean shares out"
     ]
 
 

@@ -112,6 +112,25 @@ def test_subbands_of_windows_and_of_parents(handler: DataHandler) -> None:
     assert len(found(handler, f"{NIGHT}:SWALL", level="L1")) == 5
 
 
+def test_subbands_of_composite_window_come_member_by_member(tmp_path: Path) -> None:
+    text = HANDLER.replace("n1_obs_ids = ['20231210_NT04']", "n1_obs_ids = ['20231210_NT04', '20231211_NT04']")
+    sets = found(handler_of(tmp_path, text), f"{CHUNKED}:SWALL", level="L1")
+    assert [(NIGHT in path, path.rpartition("/")[2][:4]) for path in sets] == [
+        *[(True, "SB10")] * 3,
+        *[(False, "SB10")] * 3,
+        *[(True, "SB20")] * 2,
+        *[(False, "SB20")] * 2,
+    ]
+
+
+def test_parent_has_to_be_known_where_its_subbands_are_meant(tmp_path: Path) -> None:
+    handler = handler_of(tmp_path, HANDLER.replace("n1_obs_ids = ['20231210_NT04']", "n1_obs_ids = ['20231210_NTO4']"))
+    assert problems(handler, f"{CHUNKED}:SW03", level="L3") == []
+    assert problems(handler, f"{CHUNKED}:SW03", level="L1") == [
+        f"{CHUNKED}:SW03: its parent '20231210_NTO4' is no observation of handler.toml; did you mean '{NIGHT}'?"
+    ]
+
+
 def test_time_chunks_are_sorted_across_hosts(handler: DataHandler) -> None:
     place = f"L3/{NIGHT}/{CHUNKED}"
     make_sets(
@@ -183,11 +202,11 @@ def test_unknown_level_lists_those_that_are(handler: DataHandler) -> None:
     [
         ("[obs_ids]", "[obs_id]", r"there is no section \[obs_ids\]"),
         ("SW01 = [106, 108]", "SW01 = 106", r"spectral_windows.SW01 is 106; the first and the last subband"),
+        ("SW01 = [106, 108]", "SW01 = [108, 106]", r"spectral_windows.SW01 is \[108, 106\]; the first and the last"),
         ("['SW01', 'SW03']", "['202']", "spectral_windows.SWALL: '202' is no window"),
         ("['node101', 'node102']", "['node101']", "has 1 hosts, and there are 2 windows"),
         ("['node101', 'node102']", "3", "obs_ids.20231210_NT04 is 3; a list of hosts"),
         ("n1_obs_ids = ['20231210_NT04']", "", "needs nodes .* and n1_obs_ids"),
-        ("n1_obs_ids = ['20231210_NT04']", "n1_obs_ids = ['x']", "n1_obs_ids: 'x' is no observation"),
         ("path = 'lst/%OBS_ID%'", "", "data_levels.LST needs path"),
         ("[other]", "[data_level_path]\nL1 = 'x'\n[other]", r"has \[data_levels\] and \[data_level_path\]"),
         ("input = 'L3'", "input = 'CAL'", None),

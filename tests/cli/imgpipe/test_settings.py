@@ -66,6 +66,7 @@ def test_file_comes_over_what_it_builds_on(tmp_path: Path) -> None:
         ("[worker]\nmax_concurrent = true\n", "img.toml:2: worker.max_concurrent: is true; it must be an integer"),
         ("[worker]\ndry_run = 1\n", "img.toml:2: worker.dry_run: is 1; it must be a boolean"),
         ("[worker]\nmax_time = -1.5\n", "img.toml:2: worker.max_time: is -1.5; it must be positive"),
+        ("[worker]\nslurm_nodes = -1\n", "img.toml:2: worker.slurm_nodes: is -1; it must not be negative"),
         ("[worker]\nmax_time = nan\n", "img.toml:2: worker.max_time: is nan; it must be positive"),
         (
             "[worker]\nrun_on_file_host = true\n",
@@ -77,8 +78,8 @@ def test_file_comes_over_what_it_builds_on(tmp_path: Path) -> None:
             "such as '/net/(node\\d+)'",
         ),
         (
-            "[worker]\nrun_on_file_host = true\nrun_on_file_host_pattern = '('\n",
-            "img.toml:3: worker.run_on_file_host_pattern: '(' is no regular expression: missing ), unterminated "
+            "[worker]\nrun_on_file_host_pattern = '('\n",
+            "img.toml:2: worker.run_on_file_host_pattern: '(' is no regular expression: missing ), unterminated "
             "subpattern at position 0",
         ),
         (

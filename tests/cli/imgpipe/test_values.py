@@ -75,6 +75,7 @@ def test_tokens_and_variables_are_replaced_once() -> None:
     assert expanded("$ms_in$/images", ENVIRONMENT, tokens) == "/d/$HOME/~/A.MS/images"
     assert expanded("~/${EMPTY}o/$obs_id$$DATA", ENVIRONMENT, tokens) == "/home/a/o/2023/data/x y"
     assert expanded("a~b/~", ENVIRONMENT, tokens) == "a~b/~"
+    assert expanded("$HOME$DATA/$HOME${DATA}", ENVIRONMENT, tokens) == "/home/a/data/x y//home/a/data/x y"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_token_without_value(token: str, problem: str) -> None:
 def test_output_channels(value: object, channels: int, count: int, left: int) -> None:
     found, notice = channels_out(value, channels)
     assert found == count
-    assert (f"leaves {left} over" in notice) == bool(left)
+    assert (f"a remainder of {left}" in notice) == bool(left)
 
 
 @pytest.mark.parametrize("value", ["every", "every 0", "some", 0, -3, True, 2.5, [4], "every 16", 9, "-1"])
