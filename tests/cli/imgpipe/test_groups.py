@@ -77,13 +77,13 @@ def test_set_of_two_windows_is_in_both_groups_and_one_job() -> None:
     sets = [SetAt(Path("x.MS"), "A", "SW01"), SetAt(Path("x.MS"), "A", "SWALL")]
     assert len(make_groups(sets, combine=True, across=False)[0]) == 2
     groups, notices = make_groups(sets, combine=False, across=False)
-    assert groups == [Group((Path("x.MS"),), "A", "SW01")]
+    assert groups == [Group((Path("x.MS"),), "A", "SW01", ("A",))]
     assert notices == ["x.MS: is given 2 times, and used once"]
 
 
 def test_set_of_two_observations_is_once_in_their_group() -> None:
     sets = [SetAt(Path("x.MS"), "A", "SW01"), SetAt(Path("x.MS"), "A_N2", "SW01")]
-    assert make_groups(sets, combine=True, across=True)[0] == [Group((Path("x.MS"),), "A", "SW01")]
+    assert make_groups(sets, combine=True, across=True)[0] == [Group((Path("x.MS"),), "A", "SW01", ("A",))]
     assert len(make_groups(sets, combine=True, across=False)[0]) == 2
 
 
