@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,13 +36,15 @@ class Holder:
     space: str = ""  # where its id is counted
     token: str = ""  # its own, so that no two records are equal
     run: str = ""  # its job directory, where the file is in another one
+    job: str = ""  # of a queue, where it runs in one
 
     @classmethod
     def here(cls, run: str = "") -> Holder:
         """Return this process."""
         pid = os.getpid()
         token = secrets.token_hex(8)
-        return cls(socket.gethostname(), pid, start_ticks(pid) or 0, boot_id(), process_space(), token, run)
+        job = os.environ.get("SLURM_JOB_ID", "")
+        return cls(socket.gethostname(), pid, start_ticks(pid) or 0, boot_id(), process_space(), token, run, job)
 
     @classmethod
     def read(cls, content: bytes) -> Holder:
@@ -87,6 +90,11 @@ class RunLock:
     on another machine of the same host name; one elsewhere is watched for the whole lease, whether it lives or not; a
     file that somebody removed is not made again; who dies while it takes over leaves files that stay.
 
+    Parameters
+    ----------
+    stale_s: a holder on another machine that gave no sign of life for so long is looked at.
+    is_queued: whether the job of such a holder is known to run; it then keeps the lock.
+
     Attributes
     ----------
     notice: what was found, for people; "" if nobody held it.
@@ -100,8 +108,15 @@ class RunLock:
 
     has_beat = True
 
-    def __init__(self, path: Path, run: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        run: str = "",
+        stale_s: float = STALE_S,
+        is_queued: Callable[[Holder], bool] = lambda _: False,
+    ) -> None:
         self.path = path
+        self._stale_s, self._is_queued = stale_s, is_queued
         self.notice = ""
         self.is_lost = False
         self._me = Holder.here(run)
@@ -206,8 +221,8 @@ class RunLock:
                 raise self._refusal(holder, "wait for it, end it, or choose another job directory")
         else:
             silent_s = self._now_s() - held.beat_s
-            if abs(silent_s) <= STALE_S or self._changes(path, held, LOOK_S):
-                advice = f"wait for it or end it; if it was killed, start again {STALE_S:.0f} s after that"
+            if abs(silent_s) <= self._stale_s or self._is_queued(holder) or self._changes(path, held, LOOK_S):
+                advice = f"wait for it or end it; if it was killed, start again {self._stale_s:.0f} s after that"
                 raise self._refusal(holder, f"its last sign of life was {max(silent_s, 0):.0f} s ago; {advice}")
 
     def _now_s(self) -> float:

@@ -1,0 +1,62 @@
+"""The removal of what a run has left on a node, and the record of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.state.lock import RunLock
+from lofarpipe.state.scratch import Residue, find_residues, node_name, remove_residue
+from lofarpipe.state.slots import STALE_S, is_in_queue
+from lofarpipe.support.utilities import write_atomically
+
+REMOVED, KEPT = "removed", "kept"
+
+
+def clean_node(scratch_dir: Path, slots_dir: Path, run: str, removes: bool) -> list[dict[str, Any]]:
+    """Return what a run has left on this node, and remove it if ``removes``: directories with its marker, dead slots.
+
+    What belongs to a running job, or has no marker of this run, stays.
+    """
+    found = [_clean_residue(residue, removes) for residue in find_residues(scratch_dir, run)]
+    slots = sorted(slots_dir.glob("slot-*")) if removes else []
+    return found + [entry for path in slots if (entry := _clean_slot(path))]
+
+
+def _clean_residue(residue: Residue, removes: bool) -> dict[str, Any]:
+    facts = {"path": str(residue.path), "bytes": residue.size_bytes}
+    job = f"{residue.marker.step}/{residue.marker.job}"
+    if residue.is_alive:
+        return {**facts, "action": KEPT, "reason": f"{job} is running"}
+    if not removes:
+        return {**facts, "action": KEPT, "reason": f"left by {job}; only listed"}
+    problem = remove_residue(residue)
+    why = residue.marker.kept or "it did not end"
+    return {**facts, "action": KEPT if problem else REMOVED, "reason": problem or f"left by {job}: {why}"}
+
+
+def _clean_slot(path: Path) -> dict[str, Any] | None:
+    """Return what is known of a slot whose holder died, and remove it; None where a holder lives."""
+    size = path.stat().st_size if path.is_file() else 0
+    try:
+        RunLock(path, STALE_S, is_in_queue).release()  # takes it from a dead holder alone
+    except PipelineError:
+        return None
+    return {"path": str(path), "bytes": size, "action": REMOVED, "reason": "slot of a holder that died"}
+
+
+def write_node_record(directory: Path, found: list[dict[str, Any]]) -> Path:
+    """Write down what was found on this node; return the file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{node_name()}.json"
+    write_atomically(path, json.dumps(found, indent=1) + "\n")
+    return path
+
+
+def join_records(directory: Path, verified: bool) -> Mapping[str, Any]:
+    """Return what was found on all nodes, and whether the products had been verified before."""
+    nodes = {path.stem: {"found": json.loads(path.read_text())} for path in sorted(directory.glob("*.json"))}
+    return {"nodes": nodes, "verified": verified}

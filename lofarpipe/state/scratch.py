@@ -1,0 +1,191 @@
+"""Scratch directories of jobs on a node: marked with their run, copied out of with proof, removed when dead."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.state.lock import RunLock
+from lofarpipe.support.disk import free_bytes, io_problem, size_text
+from lofarpipe.support.utilities import write_atomically
+
+MARKER = "scratch-owner.json"
+LOCK = "scratch-owner"
+PREFIX = "genericpipeline-"
+CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The run, step and job that a scratch directory belongs to; ``kept`` says why it outlived its job."""
+
+    run: str  # job directory of the run
+    step: str
+    job: str
+    kept: str = ""
+
+    @classmethod
+    def read(cls, directory: Path) -> Marker | None:
+        """Return the marker of a directory; None if it has none."""
+        try:
+            content = json.loads((directory / MARKER).read_text(encoding="utf-8"))
+            return cls(**{name: str(content[name]) for name in asdict(cls("", "", ""))})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, directory: Path) -> None:
+        """Write it into the directory."""
+        write_atomically(directory / MARKER, json.dumps(asdict(self)) + "\n")
+
+
+def node_name() -> str:
+    """Return the name of this machine, as the queue knows it where there is one."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+class Scratch:
+    """A directory of one job, for as long as it runs; it goes with the job, unless ``keep`` was called.
+
+    While the job runs its lock gives signs of life, so that nobody takes the directory for a dead one's.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be made, or the disk has less free than the job needs.
+    """
+
+    def __init__(self, root: Path, marker: Marker, needed_bytes: float = 0.0) -> None:
+        self.marker = marker
+        self.path = root / f"{PREFIX}{marker.step}-{marker.job}-{secrets.token_hex(4)}"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            if (free := free_bytes(root)) < needed_bytes:
+                raise PipelineError(
+                    f"scratch_dir: {root} has {size_text(free)} free, and the data of this job take "
+                    f"{size_text(needed_bytes)}; make room, set fewer channels_per_job, or name another directory"
+                )
+            self.path.mkdir()
+        except OSError as err:
+            raise PipelineError(f"scratch_dir: {io_problem(err)}") from err
+        marker.write(self.path)
+        self._lock = RunLock(self.path / LOCK)
+        self._is_kept = False
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if not self._is_kept:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def keep(self, reason: str) -> None:
+        """Let the directory outlive the job: its products exist nowhere else."""
+        self._is_kept = True
+        with contextlib.suppress(OSError):  # a full disk; without the reason the directory is kept all the same
+            Marker(**{**asdict(self.marker), "kept": reason}).write(self.path)
+
+
+@dataclass(frozen=True)
+class Residue:
+    """A scratch directory that was found: its size, its marker, and whether its job runs."""
+
+    path: Path
+    size_bytes: int
+    marker: Marker
+    is_alive: bool
+
+
+def find_residues(root: Path, run: str) -> Iterator[Residue]:
+    """Yield the scratch directories of a run below ``root``; what has no marker of this run is not looked at."""
+    for path in sorted(root.glob(f"{PREFIX}*")) if root.is_dir() else ():
+        marker = Marker.read(path)
+        if marker is not None and marker.run == run and not path.is_symlink():
+            yield Residue(path, directory_bytes(path), marker, _is_alive(path))
+
+
+def _is_alive(directory: Path) -> bool:
+    """Whether a job holds the lock of a scratch directory."""
+    try:
+        RunLock(directory / LOCK).release()
+    except PipelineError:
+        return True
+    return False
+
+
+def remove_residue(residue: Residue) -> str:
+    """Remove the directory of a job that does not run; return why it could not be, or ""."""
+    try:
+        lock = RunLock(residue.path / LOCK)
+    except PipelineError as err:
+        return str(err)
+    try:
+        shutil.rmtree(residue.path)
+    except OSError as err:
+        return io_problem(err)
+    finally:
+        lock.release()
+    return ""
+
+
+def directory_bytes(path: Path) -> int:
+    """Return the size of all files below a directory; files that vanish meanwhile do not count."""
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(directory, name).lstat().st_size
+    return total
+
+
+# ------------------------------------------------------------------------------------------------ copies with proof
+def copy_verified(source: Path, target: Path) -> str:
+    """Copy a file, read it back, and give it its name; return its SHA-256.
+
+    Raises
+    ------
+    PipelineError
+        If it cannot be written, or differs from the source; the source is as it was, and no half of a copy is left.
+    """
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as reader, part.open("xb") as writer:
+            written = _copy(reader, writer)
+        found = file_digest(part)
+        if found != written or part.stat().st_size != source.stat().st_size:
+            raise PipelineError(f"{target}: the copy of {source} differs from it; the disk may be broken")
+        part.replace(target)
+    except OSError as err:
+        named = OSError(err.errno, err.strerror, str(target))
+        raise PipelineError(io_problem(named)) from err
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return written
+
+
+def _copy(reader: BinaryIO, writer: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := reader.read(CHUNK_BYTES):
+        digest.update(chunk)
+        writer.write(chunk)
+    writer.flush()
+    os.fsync(writer.fileno())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
