@@ -1,0 +1,266 @@
+"""A measurement set with any number of spectral windows: its channels, feeds, field and flags."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES, EQUATORIAL_FRAMES
+from lofarpipe.imaging.ms.names import AUTO
+from lofarpipe.imaging.ms.rows import choose_field, read_field_rows
+from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set, visibility_columns
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+LINEAR, CIRCULAR = ("XX", "XY", "YX", "YY"), ("RR", "RL", "LR", "LL")
+SUFFIXES = (".ms", ".mms")
+CALIBRATED, RECORDED = "CORRECTED_DATA", "DATA"
+SAMPLED_ROWS = 40_000  # of a window; of more, blocks of rows spread over the set
+BLOCKS = 40
+ROWS_AT_ONCE = 20_000
+_PARALLACTIC = re.compile(r"\bparang\s*=\s*(True|False)", re.I)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A row of DATA_DESCRIPTION that has visibilities: its spectral window and channel centres, in the set's order."""
+
+    description: int
+    number: int  # row of SPECTRAL_WINDOW
+    frequencies_hz: Floats
+    width_hz: float
+    rows: int  # cross-correlations of the field
+
+
+@dataclass(frozen=True, eq=False)
+class BandSet:
+    """A measurement set as full-Stokes imaging sees it.
+
+    ``parallactic`` is ``corrected``, ``not corrected`` or ``not recorded``: CASA's HISTORY tells whether ``parang`` was
+    set when the calibration was applied. ``receptor_angles_deg`` are the distinct ones of the FEED table.
+    """
+
+    path: str
+    base: str
+    telescope: str
+    field_id: int
+    field_name: str
+    nfields: int
+    phase_centre_rad: tuple[float, float]
+    data_column: str
+    columns: frozenset[str]
+    correlations: tuple[str, ...]
+    receptors: tuple[str, ...]
+    receptor_angles_deg: tuple[float, ...]
+    mounts: tuple[str, ...]
+    parallactic: str
+    windows: tuple[Window, ...]
+    dish_m: float
+
+    @property
+    def feeds(self) -> str:
+        """The kind of the feeds: linear or circular."""
+        return "circular" if self.correlations == CIRCULAR else "linear"
+
+
+def base_name(path: str) -> str:
+    """Return the last part of a path without one suffix ``.ms`` or ``.mms``."""
+    name = Path(path).name
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+
+
+def read_band(path: str, data_column: str = AUTO, field: str = AUTO) -> BandSet:
+    """Return what a measurement set says of itself; its main table is only asked for column names and numbers of rows.
+
+    Raises
+    ------
+    MeasurementSetError
+        If it cannot be read, has not four correlations of one kind of feed, lacks the column, or several fields and
+        none was chosen.
+    """
+    with opened_set(path) as table:
+        columns = frozenset(table.colnames())
+        column = choose_column(path, columns, visibility_columns(table), data_column)
+        field_id, names = _chosen_field(path, table, field)
+        windows = tuple(_windows(path, table, field_id))
+    correlations = _correlations(path, windows)
+    feeds, angles = _feeds(path)
+    with opened(f"{path}::ANTENNA") as antennas:
+        mounts = tuple(sorted({str(mount) for mount in antennas.getcol("MOUNT")}))
+        dish_m = float(np.median(antennas.getcol("DISH_DIAMETER")))
+    return BandSet(
+        path=path,
+        base=base_name(path),
+        telescope=_telescope(path),
+        field_id=field_id,
+        field_name=names[field_id],
+        nfields=len(names),
+        phase_centre_rad=_phase_centre(path, field_id),
+        data_column=column,
+        columns=columns,
+        correlations=correlations,
+        receptors=feeds,
+        receptor_angles_deg=angles,
+        mounts=mounts,
+        parallactic=_parallactic(path),
+        windows=windows,
+        dish_m=dish_m,
+    )
+
+
+def choose_column(path: str, columns: frozenset[str], visibilities: Sequence[str], wanted: str) -> str:
+    """Return the column of the visibilities: the calibrated one where the set has it, or the one that is wanted.
+
+    Raises
+    ------
+    MeasurementSetError
+        If the set does not have it.
+    """
+    name = wanted if wanted != AUTO else CALIBRATED if CALIBRATED in columns else RECORDED
+    if name not in visibilities:
+        there = ", ".join(visibilities) or "none"
+        raise MeasurementSetError(f"{path}: has no column {name} of visibilities; it has {there}; correct data_column")
+    return name
+
+
+def _chosen_field(path: str, table: Any, wanted: str) -> tuple[int, list[str]]:
+    with opened(f"{path}::FIELD") as fields:
+        names = [str(name) for name in fields.getcol("NAME")] if fields.nrows() else []
+    return choose_field(path, names, read_field_rows(table, len(names)), wanted), names
+
+
+def _phase_centre(path: str, field_id: int) -> tuple[float, float]:
+    with opened(f"{path}::FIELD") as fields:
+        frame = str(fields.getcolkeywords("PHASE_DIR").get("MEASINFO", {}).get("Ref", "J2000"))
+        direction = np.asarray(fields.getcell("PHASE_DIR", field_id), float).reshape(-1, 2)[0]
+    if frame.upper() not in EQUATORIAL_FRAMES:
+        raise MeasurementSetError(f"{path}: the phase centre is given in frame {frame}; J2000 or ICRS is needed")
+    return float(direction[0]), float(direction[1])
+
+
+def _windows(path: str, table: Any, field_id: int) -> Iterator[Window]:
+    with opened(f"{path}::DATA_DESCRIPTION") as descriptions:
+        numbers = [int(number) for number in descriptions.getcol("SPECTRAL_WINDOW_ID")]
+    with opened(f"{path}::SPECTRAL_WINDOW") as spectrum:
+        for description, number in enumerate(numbers):
+            with closing(selected_rows(table, description, field_id)) as rows:
+                count = int(rows.nrows())
+            if count:
+                frequencies_hz = np.asarray(spectrum.getcell("CHAN_FREQ", number), float)
+                width_hz = abs(float(np.median(spectrum.getcell("CHAN_WIDTH", number))))
+                yield Window(description, number, frequencies_hz, width_hz, count)
+
+
+def selected_rows(table: Any, description: int, field_id: int) -> Any:
+    """Return the cross-correlations of one window and field of an open main table."""
+    return table.query(f"DATA_DESC_ID=={description} && FIELD_ID=={field_id} && ANTENNA1!=ANTENNA2")
+
+
+def _correlations(path: str, windows: Sequence[Window]) -> tuple[str, ...]:
+    if not windows:
+        raise MeasurementSetError(f"{path}: has no cross-correlations of the field; there is nothing to image")
+    with opened(f"{path}::DATA_DESCRIPTION") as descriptions, opened(f"{path}::POLARIZATION") as polarizations:
+        found = []
+        for window in windows:
+            row = int(descriptions.getcell("POLARIZATION_ID", window.description))
+            codes = polarizations.getcell("CORR_TYPE", row)
+            found.append(tuple(CORRELATION_NAMES.get(int(code), str(code)) for code in codes))
+    wrong = [names for names in found if names not in (LINEAR, CIRCULAR)]
+    if wrong or len(set(found)) > 1:
+        there = " and ".join(sorted({" ".join(names) for names in found}))
+        raise MeasurementSetError(
+            f"{path}: has the correlations {there}; images in I, Q, U and V need {' '.join(LINEAR)}, or "
+            f"{' '.join(CIRCULAR)}, in all windows; give the set with all of them"
+        )
+    return found[0]
+
+
+def _feeds(path: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return kinds and angles (deg) of the receptors; none where the FEED table is empty or not there."""
+    try:
+        with opened(f"{path}::FEED") as feeds:
+            if not feeds.nrows():
+                return (), ()
+            kinds = feeds.getcell("POLARIZATION_TYPE", 0)
+            angles = {round(math.degrees(float(a)), 3) for a in np.ravel(feeds.getcol("RECEPTOR_ANGLE"))}
+    except (MeasurementSetError, RuntimeError):
+        return (), ()
+    names = kinds["array"] if isinstance(kinds, dict) else kinds
+    return tuple(str(kind) for kind in np.ravel(names)), tuple(sorted(angles))
+
+
+def _telescope(path: str) -> str:
+    with opened(f"{path}::OBSERVATION") as table:
+        return str(table.getcell("TELESCOPE_NAME", 0)) if table.nrows() else ""
+
+
+def _parallactic(path: str) -> str:
+    """Return whether the last calibration that HISTORY tells of took the parallactic angle into account."""
+    try:
+        with opened(f"{path}::HISTORY") as history:
+            texts = [str(text) for text in history.getcol("MESSAGE")] if history.nrows() else []
+    except MeasurementSetError:
+        texts = []
+    found = [match[1].lower() for text in texts for match in _PARALLACTIC.finditer(text)]
+    return "not recorded" if not found else "corrected" if found[-1] == "true" else "not corrected"
+
+
+# ------------------------------------------------------------------------------------------------ what is flagged
+def count_visibilities(band: BandSet, most_rows: int = SAMPLED_ROWS) -> list[Counts]:
+    """Return for each window the number of unflagged visibilities of each channel, (chan,), in a sample of the rows.
+
+    A visibility counts if none of its correlations, nor its row, is flagged. ``most_rows`` 0 reads all rows.
+    """
+    with opened_set(band.path) as table:
+        counts = []
+        for window in band.windows:
+            with closing(selected_rows(table, window.description, band.field_id)) as rows:
+                counts.append(sum_unflagged(rows, len(window.frequencies_hz), most_rows))
+    return counts
+
+
+def sum_unflagged(rows: Any, nchan: int, most_rows: int = 0) -> Counts:
+    """Return the number of unflagged visibilities of each channel in the rows of a table, or in a sample of them."""
+    counts = np.zeros(nchan, np.int64)
+    for start, number in _stretches(int(rows.nrows()), most_rows):
+        flags = np.asarray(rows.getcol("FLAG", start, number), bool).any(axis=2)
+        flags |= np.asarray(rows.getcol("FLAG_ROW", start, number), bool)[:, None]
+        counts += (~flags).sum(axis=0)
+    return counts
+
+
+def has_unflagged(band: BandSet) -> bool:
+    """Whether any visibility is unflagged; all flags are read only where none is."""
+    with opened_set(band.path) as table:
+        for window in band.windows:
+            with closing(selected_rows(table, window.description, band.field_id)) as rows:
+                for start, number in _stretches(int(rows.nrows()), 0):
+                    row_flags = np.asarray(rows.getcol("FLAG_ROW", start, number), bool)
+                    if (~(np.asarray(rows.getcol("FLAG", start, number), bool).any(axis=2) | row_flags[:, None])).any():
+                        return True
+    return False
+
+
+def _stretches(nrows: int, most_rows: int) -> list[tuple[int, int]]:
+    """Return first row and number of rows of what is read: all in pieces, or blocks that are spread over them."""
+    if not most_rows or nrows <= most_rows:
+        return [(start, min(ROWS_AT_ONCE, nrows - start)) for start in range(0, nrows, ROWS_AT_ONCE)]
+    size = max(1, most_rows // BLOCKS)
+    return [(round(block * (nrows - size) / (BLOCKS - 1)), size) for block in range(BLOCKS)]
+
+
+def sampled_uv(band: BandSet, most_rows: int = SAMPLED_ROWS) -> tuple[Floats, Floats]:
+    """Return u and v, m, of a sample of the cross-correlations of the first window."""
+    window = band.windows[0]
+    with opened_set(band.path) as table, closing(selected_rows(table, window.description, band.field_id)) as rows:
+        parts = [rows.getcol("UVW", start, number) for start, number in _stretches(int(rows.nrows()), most_rows)]
+    uvw = np.concatenate(parts)
+    return uvw[:, 0], uvw[:, 1]

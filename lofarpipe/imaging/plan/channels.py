@@ -1,0 +1,199 @@
+"""The division of a band into output channels, and of these into batches that are staged and imaged together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+LEAST_DIGITS = 3  # of the number of a channel in names
+ROUNDING = 1e-9  # of the number of channels
+
+
+@dataclass(frozen=True)
+class OutputChannel:
+    """A plane of the cube: its edges, and the input channels (window, channel) whose centres lie inside.
+
+    ``reason`` says why it is blank before anything is imaged: ``no data``, or ``flagged``; "" where it is not known to
+    be.
+    """
+
+    index: int  # from 1
+    low_hz: int
+    high_hz: int
+    members: tuple[tuple[int, int], ...] = ()
+    reason: str = ""
+    frequency_hz: float = 0.0  # the middle of the nominal channel, on a regular axis; the last one may be narrower
+
+
+@dataclass(frozen=True)
+class ChannelRange:
+    """Channels of one window that a batch reads: from ``first``, ``count`` of them, in the order of the set."""
+
+    window: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Neighbouring output channels that one job stages and images."""
+
+    number: int
+    channels: tuple[OutputChannel, ...]
+
+    def ranges(self) -> list[ChannelRange]:
+        """Return what is read of each window."""
+        found: dict[int, list[int]] = {}
+        for channel in self.channels:
+            for window, number in channel.members:
+                found.setdefault(window, []).append(number)
+        return [
+            ChannelRange(window, min(numbers), max(numbers) - min(numbers) + 1)
+            for window, numbers in sorted(found.items())
+        ]
+
+
+def divide_band(
+    frequencies_hz: Mapping[int, Floats], lowest_mhz: float, highest_mhz: float, width_mhz: float
+) -> list[OutputChannel]:
+    """Return the output channels from the lowest edge to the highest, each with its input channels.
+
+    Channel i is [f0 + (i - 1) w, f0 + i w) in whole Hz; the last one ends at the highest edge. An input channel belongs
+    to the one in which its centre lies.
+
+    Parameters
+    ----------
+    frequencies_hz: centres of the channels of each window, by its number.
+    """
+    low_hz, high_hz, width_hz = (round(1e6 * mhz) for mhz in (lowest_mhz, highest_mhz, width_mhz))
+    number = math.ceil((high_hz - low_hz) / width_hz - ROUNDING)
+    members = _members(frequencies_hz, low_hz, high_hz, width_hz)
+    return [
+        OutputChannel(
+            index=index + 1,
+            low_hz=low_hz + index * width_hz,
+            high_hz=min(low_hz + (index + 1) * width_hz, high_hz),
+            members=tuple(members.get(index, ())),
+            reason="" if index in members else "no data",
+            frequency_hz=low_hz + (index + 0.5) * width_hz,
+        )
+        for index in range(number)
+    ]
+
+
+def _members(
+    frequencies_hz: Mapping[int, Floats], low_hz: int, high_hz: int, width_hz: int
+) -> dict[int, list[tuple[int, int]]]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for window, centres_hz in sorted(frequencies_hz.items()):
+        for number, centre_hz in enumerate(centres_hz):
+            if low_hz <= centre_hz < high_hz:
+                found.setdefault(int((centre_hz - low_hz) // width_hz), []).append((window, number))
+    return found
+
+
+def with_flags(channels: Iterable[OutputChannel], counts: Mapping[int, NDArray[np.int64]]) -> list[OutputChannel]:
+    """Return the channels, those without any unflagged visibility marked as such; ``counts`` are of all rows."""
+    return [
+        replace(channel, reason="flagged")
+        if channel.members and not any(counts[window][number] for window, number in channel.members)
+        else channel
+        for channel in channels
+    ]
+
+
+def effective_frequency_hz(
+    channel: OutputChannel, frequencies_hz: Mapping[int, Floats], counts: Mapping[int, NDArray[np.int64]]
+) -> float | None:
+    """Return the mean frequency of the unflagged visibilities of a channel; None where there are none."""
+    weights = np.array([counts[window][number] for window, number in channel.members], float)
+    if not weights.sum():
+        return None
+    return float(np.average([frequencies_hz[window][number] for window, number in channel.members], weights=weights))
+
+
+def frequency_range(channel: OutputChannel, frequencies_hz: Iterable[Floats]) -> tuple[int, int]:
+    """Return the first place, and the one behind the last, of a channel among the distinct frequencies in rising order.
+
+    The imager counts so over all windows that it is given.
+    """
+    distinct = np.unique(np.concatenate(list(frequencies_hz)))
+    inside = np.flatnonzero((distinct >= channel.low_hz) & (distinct < channel.high_hz))
+    return int(inside[0]), int(inside[-1]) + 1
+
+
+def chosen_channels(channels: Sequence[OutputChannel], text: str) -> list[OutputChannel]:
+    """Return the channels that ``1-200``, ``7`` or ``all`` names.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or names channels that there are not.
+    """
+    if text == "all":
+        return list(channels)
+    first, dash, last = text.partition("-")
+    if not (first.strip().isdecimal() and (not dash or last.strip().isdecimal())):
+        raise ValueError(f"channels is '{text}'; all, a number, or a range such as 1-200 is needed")
+    low, high = int(first), int(last) if dash else int(first)
+    if not 1 <= low <= high <= len(channels):
+        raise ValueError(f"channels is '{text}', and the plan has 1-{len(channels)}; name a range of these")
+    return list(channels[low - 1 : high])
+
+
+def channel_label(index: int, last: int) -> str:
+    """Return the number of a channel as names have it: three digits, or as many as the last one needs."""
+    return f"{index:0{max(LEAST_DIGITS, len(str(last)))}d}"
+
+
+def divide_into_batches(channels: Iterable[OutputChannel], jobs: int, size: int = 0) -> list[Batch]:
+    """Return batches of neighbouring channels that are not known to be blank; all windows of a batch are read once.
+
+    Parameters
+    ----------
+    jobs: how many batches there are at most; each reads the set once.
+    size: channels of a batch; 0 for as many as make ``jobs`` batches.
+    """
+    wanted = [channel for channel in channels if not channel.reason]
+    most = size or max(1, math.ceil(len(wanted) / max(1, jobs)))
+    return [Batch(number, tuple(part)) for number, part in enumerate(_runs(wanted, most))]
+
+
+def _runs(channels: Sequence[OutputChannel], most: int) -> Iterator[list[OutputChannel]]:
+    """Yield channels that read the same windows, at most so many together."""
+    run: list[OutputChannel] = []
+    for channel in channels:
+        windows = {window for window, _ in channel.members}
+        if run and (len(run) == most or not windows & {window for window, _ in run[-1].members}):
+            yield run
+            run = []
+        run.append(channel)
+    if run:
+        yield run
+
+
+# ------------------------------------------------------------------------------------------------ joined channels
+def joined_channel_edges(frequencies_hz: Floats, low_hz: float, high_hz: float, number: int) -> list[float]:
+    """Return the inner edges that divide the channels of a band into ``number`` equal widths, none of them empty.
+
+    Parameters
+    ----------
+    frequencies_hz: centres of the channels that have data.
+    """
+    inside = np.sort(frequencies_hz[(frequencies_hz >= low_hz) & (frequencies_hz < high_hz)])
+    if not inside.size:
+        return []
+    edges = np.linspace(inside[0], inside[-1], number + 1)[1:-1]
+    kept: list[float] = []
+    below = 0
+    for edge in edges:
+        count = int(np.searchsorted(inside, edge, side="left"))
+        if below < count < inside.size:
+            kept.append(float(edge))
+            below = count
+    return kept

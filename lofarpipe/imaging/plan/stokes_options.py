@@ -1,0 +1,199 @@
+"""The options of full-Stokes imaging: text from a parset, as values; all that is wrong with them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.errors import nearest
+from lofarpipe.imaging.ms.names import AUTO
+from lofarpipe.support.parset import split_list
+
+NONE = "none"
+LOWEST_ROBUST, HIGHEST_ROBUST = -2.0, 2.0  # uniform and natural. Source: D. Briggs, PhD thesis, 1995
+LARGEST_SCALE = 4  # of the image's width, 1 / so much
+
+
+@dataclass(frozen=True)
+class StokesOptions:
+    """Options of pipelines/meerkat.parset that decide what is imaged; their meaning is documented there."""
+
+    vis: str
+    outdir: str
+    data_column: str = AUTO
+    field: str = AUTO
+    mfs_robust: tuple[float, ...] = (-0.5, 0.4)
+    channel_robust: tuple[float, ...] = (0.0,)
+    frequency_range_mhz: tuple[float, float] = (886.0, 1680.0)
+    channel_width_mhz: float = 2.5078
+    channels: str = "all"
+    mfs_range_mhz: tuple[float, float] = (886.0, 1380.0)
+    mfs_minuv_lambda: float = 300.0
+    channel_minuv_lambda: float = 0.0
+    imsize: int = 6144
+    cell_arcsec: float = 1.5
+    niter: int = 100000
+    mgain: float = 0.8
+    threshold_mfs_jy: str = AUTO
+    threshold_channel_jy: str = AUTO
+    multiscale_scales: tuple[int, ...] = (0, 3, 10, 30, 80, 120)
+    mfs_channels_out: int = 8
+    common_beam_arcsec: str = "18"
+    channels_per_job: str = AUTO
+    jobs_at_once: int = 32
+    stage_data: bool = True
+    write_merged_set: bool = False
+    overwrite: bool = False
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The scales that fit into the image."""
+        return tuple(scale for scale in self.multiscale_scales if scale <= self.imsize / LARGEST_SCALE)
+
+    @property
+    def scales_left_out(self) -> tuple[int, ...]:
+        """Those that do not."""
+        return tuple(scale for scale in self.multiscale_scales if scale > self.imsize / LARGEST_SCALE)
+
+
+def read_stokes_options(texts: Mapping[str, str]) -> tuple[StokesOptions | None, list[str]]:
+    """Return the options, None if one cannot be read, and a line for each that is wrong.
+
+    Those that are not in ``texts`` have their default, but for ``vis`` and ``outdir``, which are needed.
+    """
+    known = {one.name for one in fields(StokesOptions)}
+    findings = [f"{name}: no such option{nearest(name, known)}" for name in texts if name not in known]
+    values: dict[str, Any] = {}
+    for name in known & set(texts):
+        try:
+            values[name] = READERS.get(name, str)(texts[name].strip())
+        except ValueError as err:
+            findings.append(f"{name}: is '{texts[name]}'; {err}")
+    findings += [f"{name}: {NEEDED[name]}" for name in NEEDED if not texts.get(name, "").strip()]
+    if findings:
+        return None, sorted(findings)
+    values["vis"] = str(Path(values["vis"].rstrip("/") or "/").expanduser().absolute())
+    values["outdir"] = str(Path(values["outdir"]).expanduser().absolute())
+    options = StokesOptions(**values)
+    return options, _contradictions(options)
+
+
+NEEDED = {
+    "vis": "is not set; name the calibrated measurement set, .ms or .mms",
+    "outdir": "is not set; name the directory that the products go to",
+}
+
+
+def _contradictions(options: StokesOptions) -> list[str]:
+    findings = []
+    for name in ("frequency_range_mhz", "mfs_range_mhz"):
+        low, high = getattr(options, name)
+        if not 0 < low < high:
+            findings.append(f"{name}: is {low:g}~{high:g}; a lowest and a higher edge in MHz are needed")
+    for name in ("mfs_robust", "channel_robust"):
+        values = getattr(options, name)
+        if len(set(values)) < len(values):
+            findings.append(f"{name}: names a value twice: {list(values)}; each makes an image of its own")
+    if not options.mfs_robust and not options.channel_robust:
+        findings.append("mfs_robust: is [], and so is channel_robust: there is nothing to image; give a value to one")
+    if options.imsize % 2:
+        findings.append(f"imsize: is {options.imsize}; an even number of pixels is needed")
+    return findings
+
+
+# ------------------------------------------------------------------------------------------------ readers of texts
+def _number(low: float, high: float = float("inf"), above: bool = False) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        limit = f"a number {'above' if above else 'of at least'} {low:g}" + (
+            f", at most {high:g}" if high < 1e30 else ""
+        )
+        try:
+            value = float(text)
+        except ValueError as err:
+            raise ValueError(f"{limit} is needed") from err
+        if not low <= value <= high or (above and value == low):
+            raise ValueError(f"{limit} is needed")
+        return value
+
+    return read
+
+
+def _integer(low: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < low:
+            raise ValueError(f"a whole number of at least {low} is needed")
+        return int(text)
+
+    return read
+
+
+def _robusts(text: str) -> tuple[float, ...]:
+    read = _number(LOWEST_ROBUST, HIGHEST_ROBUST)
+    try:
+        return tuple(read(word) for word in split_list(text) if word)
+    except ValueError as err:
+        raise ValueError(f"a list of numbers from {LOWEST_ROBUST:g} to {HIGHEST_ROBUST:g} is needed") from err
+
+
+def _scales(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(_integer(0)(word) for word in split_list(text) if word)
+    except ValueError as err:
+        raise ValueError("a list of whole numbers of pixels is needed, or []") from err
+
+
+def _range_mhz(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("~")
+    try:
+        return float(low), float(high)
+    except ValueError as err:
+        raise ValueError("two frequencies in MHz such as 886~1680 are needed") from err
+
+
+def _truth(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise ValueError("True or False is needed")
+    return text == "True"
+
+
+def _number_or(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text in words:
+            return text
+        try:
+            return f"{_number(0, above=True)(text):g}"
+        except ValueError as err:
+            raise ValueError(f"{', '.join(words)}, or a number above 0, is needed") from err
+
+    return read
+
+
+def _count_or_auto(text: str) -> str:
+    return text if text == AUTO else str(_integer(1)(text))
+
+
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "mfs_robust": _robusts,
+    "channel_robust": _robusts,
+    "frequency_range_mhz": _range_mhz,
+    "mfs_range_mhz": _range_mhz,
+    "channel_width_mhz": _number(1e-6, 1e5),
+    "mfs_minuv_lambda": _number(0),
+    "channel_minuv_lambda": _number(0),
+    "imsize": _integer(32),
+    "cell_arcsec": _number(0, 3600, above=True),
+    "niter": _integer(0),
+    "mgain": _number(0, 1, above=True),
+    "threshold_mfs_jy": _number_or(AUTO),
+    "threshold_channel_jy": _number_or(AUTO),
+    "multiscale_scales": _scales,
+    "mfs_channels_out": _integer(1),
+    "common_beam_arcsec": _number_or(AUTO, NONE),
+    "channels_per_job": _count_or_auto,
+    "jobs_at_once": _integer(1),
+    "stage_data": _truth,
+    "write_merged_set": _truth,
+    "overwrite": _truth,
+}

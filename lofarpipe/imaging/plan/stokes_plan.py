@@ -1,0 +1,326 @@
+"""The plan of full-Stokes imaging of one measurement set: channels, batches, joined channels, each with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.ms.band import BandSet, count_visibilities, has_unflagged, sampled_uv
+from lofarpipe.imaging.ms.names import AUTO
+from lofarpipe.imaging.plan.channels import (
+    Batch,
+    OutputChannel,
+    channel_label,
+    chosen_channels,
+    divide_band,
+    divide_into_batches,
+    frequency_range,
+    joined_channel_edges,
+)
+from lofarpipe.imaging.plan.stokes_options import StokesOptions
+from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights, rms_baseline_lambda
+
+Floats = NDArray[np.float64]
+LIGHT_M_S = 299792458.0
+PADDING = 1.2  # of the image, by default
+FEWEST_PIXELS, MOST_PIXELS = 3.0, 8.0  # across the smallest beam. Source: doc/spec/meerkat.md, images
+# FWHM x rms baseline of the Gaussian with the curvature of the point-spread function: exp(-4 ln 2 x^2 / FWHM^2) and
+# 1 - pi^2 b^2 x^2 along each axis.
+FWHM_RMS = 2 * math.sqrt(math.log(2)) / math.pi
+
+
+@dataclass(frozen=True)
+class StokesPlan:
+    """Decisions about one set; ``counts`` are unflagged visibilities of each window and channel in a sample."""
+
+    options: StokesOptions
+    band: BandSet
+    channels: tuple[OutputChannel, ...]
+    batches: tuple[Batch, ...]
+    joined_edges_hz: tuple[float, ...]
+    mfs_channels: tuple[int, int]  # among the distinct frequencies in rising order, end exclusive
+    beam_arcsec: float  # the smallest, about
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def products(self) -> Path:
+        """The directory of the products."""
+        return Path(self.options.outdir) / self.band.base
+
+    @property
+    def label_count(self) -> int:
+        """The highest number of a channel of the whole plan, which decides how many digits names have."""
+        return self.channels[-1].index if self.channels else 0
+
+
+def frequencies_by_window(band: BandSet) -> dict[int, Floats]:
+    """Return the centres of the channels of each spectral window."""
+    return {window.number: window.frequencies_hz for window in band.windows}
+
+
+def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | None, list[str]]:
+    """Return the plan, None if nothing can be imaged, and a line for each thing that is wrong."""
+    frequencies, counts = frequencies_by_window(band), count_visibilities(band)
+    sampled = {window.number: count for window, count in zip(band.windows, counts, strict=True)}
+    if not any(count.any() for count in counts) and not has_unflagged(band):
+        return None, [f"vis: {band.path}: every visibility is flagged, so there is nothing to image; look at its flags"]
+    every = divide_band(frequencies, *options.frequency_range_mhz, options.channel_width_mhz)
+    try:
+        channels = chosen_channels(every, options.channels)
+    except ValueError as err:
+        return None, [f"channels: {str(err).removeprefix('channels ')}"]
+    findings = _band_findings(options, band, channels)
+    edges_hz, mfs_range = _joined(options, frequencies, sampled)
+    if options.write_merged_set:
+        findings += _merge_findings(band)
+    if findings:
+        return None, findings
+    batches = _batches(options, channels) if options.channel_robust else []
+    beam_arcsec = smallest_beam_arcsec(options, band)
+    warnings = [*_beam_warnings(options, beam_arcsec), *_scale_warnings(options), *_set_warnings(options, band)]
+    warnings += _flag_warnings(channels, sampled)
+    plan = StokesPlan(
+        options, band, tuple(channels), tuple(batches), tuple(edges_hz), mfs_range, beam_arcsec, tuple(warnings)
+    )
+    return plan, []
+
+
+def _band_findings(options: StokesOptions, band: BandSet, channels: list[OutputChannel]) -> list[str]:
+    low, high = (f"{hz / 1e6:.3f}" for hz in band_edges_hz(band))
+    findings = []
+    if options.channel_robust and all(channel.reason for channel in channels):
+        chosen = "" if options.channels == "all" else f" and channels {options.channels}"
+        findings.append(
+            f"frequency_range_mhz: {band.path} has no channel in it{chosen}; it covers {low}~{high} MHz, with "
+            f"{len(band.windows)} windows; set a range that overlaps with that"
+        )
+    low_hz, high_hz = (1e6 * mhz for mhz in options.mfs_range_mhz)
+    if options.mfs_robust and not any(
+        ((w.frequencies_hz >= low_hz) & (w.frequencies_hz < high_hz)).any() for w in band.windows
+    ):
+        findings.append(f"mfs_range_mhz: {band.path} has no channel in it; it covers {low}~{high} MHz")
+    return findings
+
+
+def band_edges_hz(band: BandSet) -> tuple[float, float]:
+    """Return the lower edge of the lowest and the upper edge of the highest channel, Hz."""
+    lows = [float(window.frequencies_hz.min()) - window.width_hz / 2 for window in band.windows]
+    highs = [float(window.frequencies_hz.max()) + window.width_hz / 2 for window in band.windows]
+    return min(lows), max(highs)
+
+
+def _merge_findings(band: BandSet) -> list[str]:
+    """Return that windows overlap, which cannot be joined into one."""
+    spans = sorted(
+        (float(w.frequencies_hz.min()) - w.width_hz / 2, float(w.frequencies_hz.max()) + w.width_hz / 2, w.number)
+        for w in band.windows
+    )
+    return [
+        f"write_merged_set: windows {before[2]} and {after[2]} of {band.path} overlap in frequency and cannot be one "
+        "window; set it to False: images need no merged set"
+        for before, after in pairwise(spans)
+        if after[0] < before[1] - 1
+    ]
+
+
+def _joined(
+    options: StokesOptions, frequencies: Mapping[int, Floats], sampled: Mapping[int, NDArray[np.int64]]
+) -> tuple[list[float], tuple[int, int]]:
+    """Return the edges of the joined channels, and the place of their range among the distinct frequencies."""
+    low_hz, high_hz = (1e6 * mhz for mhz in options.mfs_range_mhz)
+    with_data = np.unique(np.concatenate([hz[sampled[window] > 0] for window, hz in frequencies.items()]))
+    edges_hz = joined_channel_edges(with_data, low_hz, high_hz, options.mfs_channels_out)
+    whole = OutputChannel(1, round(low_hz), round(high_hz))
+    try:
+        return edges_hz, frequency_range(whole, frequencies.values())
+    except IndexError:
+        return edges_hz, (0, 0)
+
+
+def _batches(options: StokesOptions, channels: list[OutputChannel]) -> list[Batch]:
+    size = 0 if options.channels_per_job == AUTO else int(options.channels_per_job)
+    return divide_into_batches(channels, options.jobs_at_once, size)
+
+
+def smallest_beam_arcsec(options: StokesOptions, band: BandSet) -> float:
+    """Return about the FWHM of the smallest beam: at the highest frequency, with the lowest robust value."""
+    u_m, v_m = sampled_uv(band)
+    wavelength_m = LIGHT_M_S / band_edges_hz(band)[1]
+    u, v = u_m / wavelength_m, v_m / wavelength_m
+    robust = min((*options.mfs_robust, *options.channel_robust))
+    cell_rad = math.radians(options.cell_arcsec / 3600)
+    finer = max(1, math.ceil(2 * cell_rad * float(np.hypot(u, v).max())))  # so that all baselines are on the grid
+    side = (finer * options.imsize, finer * options.imsize)
+    weights = briggs_weights(u, v, np.ones_like(u), ImageWeighting(side, cell_rad / finer, robust, PADDING))
+    return math.degrees(FWHM_RMS / rms_baseline_lambda(u, v, weights)) * 3600
+
+
+def _beam_warnings(options: StokesOptions, beam_arcsec: float) -> list[str]:
+    pixels = beam_arcsec / options.cell_arcsec
+    if FEWEST_PIXELS <= pixels <= MOST_PIXELS:
+        return []
+    return [
+        f"cell_arcsec: is {options.cell_arcsec:g}, and the smallest beam has about {beam_arcsec:.3g} arcsec, "
+        f"{pixels:.1f} pixels; {FEWEST_PIXELS:g} to {MOST_PIXELS:g} are good: set about {beam_arcsec / 5:.2g}"
+    ]
+
+
+def _scale_warnings(options: StokesOptions) -> list[str]:
+    if not options.scales_left_out:
+        return []
+    named = ", ".join(map(str, options.scales_left_out))
+    return [f"multiscale_scales: {named} pixels are left out: above a quarter of the image, {options.imsize} pixels"]
+
+
+def _set_warnings(options: StokesOptions, band: BandSet) -> list[str]:
+    found = []
+    if options.data_column == AUTO:
+        found.append(f"data_column: {band.data_column} of {band.path} is imaged")
+    if band.nfields > 1 and options.stage_data:
+        found.append(
+            f"field: {band.path} has {band.nfields} fields, of which '{band.field_name}' is imaged; channels are read "
+            "from the set itself, since a set of several fields cannot be staged"
+        )
+    if "ALT-AZ" in band.mounts and band.parallactic != "corrected":
+        found.append(
+            f"vis: {band.path}: mount ALT-AZ, and whether the parallactic angle was corrected is {band.parallactic} in "
+            "its HISTORY; Q and U are right only if the calibration was applied with parang=True, or the data were "
+            "rotated before"
+        )
+    if any(angle % 360 for angle in band.receptor_angles_deg):
+        found.append(
+            f"vis: {band.path}: FEED.RECEPTOR_ANGLE is {list(band.receptor_angles_deg)} deg; images are of the "
+            "correlations as they are: these must be of receptors along north and east"
+        )
+    return found
+
+
+def _flag_warnings(channels: list[OutputChannel], sampled: Mapping[int, NDArray[np.int64]]) -> list[str]:
+    blank = [
+        str(channel.index)
+        for channel in channels
+        if channel.members and not any(sampled[window][number] for window, number in channel.members)
+    ]
+    return [f"channels {', '.join(blank)} have no unflagged visibility in a sample; likely blank"] if blank else []
+
+
+# ------------------------------------------------------------------------------------------------ as plain values
+def plan_as_dict(plan: StokesPlan) -> dict[str, Any]:
+    """Return the plan as plain values for JSON: quantities with reasons, and what the jobs work by."""
+    options, band = plan.options, plan.band
+    return {
+        "summary": plan_summary(plan),
+        "warnings": list(plan.warnings),
+        "quantities": {name: asdict(one) for name, one in _quantities(plan).items()},
+        "options": {**asdict(options), "scales": list(options.scales)},
+        "set": {
+            "path": band.path,
+            "base": band.base,
+            "data_column": band.data_column,
+            "field_id": band.field_id,
+            "nfields": band.nfields,
+            "field": band.field_name,
+            "telescope": band.telescope,
+            "correlations": list(band.correlations),
+            "stamp": set_stamp(band.path),
+            "windows": [
+                {
+                    "window": window.number,
+                    "description": window.description,
+                    "rows": window.rows,
+                    "frequencies_hz": window.frequencies_hz.tolist(),
+                }
+                for window in band.windows
+            ],
+        },
+        "products": str(plan.products),
+        "channels": [
+            {**asdict(channel), "label": channel_label(channel.index, plan.label_count)} for channel in plan.channels
+        ],
+        "batches": [[channel.index for channel in batch.channels] for batch in plan.batches],
+        "channel_width_hz": round(1e6 * options.channel_width_mhz),
+        "mfs": {"channel_range": list(plan.mfs_channels), "edges_hz": list(plan.joined_edges_hz)},
+    }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A number of the plan, where it comes from, and why."""
+
+    value: Any
+    unit: str
+    source: str
+    reason: str
+
+
+def _quantities(plan: StokesPlan) -> dict[str, Decision]:
+    options, band = plan.options, plan.band
+    ok = [channel for channel in plan.channels if not channel.reason]
+    per_job = "channels_per_job" if options.channels_per_job != AUTO else "as many batches as jobs run at a time"
+    staged = options.stage_data and band.nfields == 1
+    return {
+        "data_column": Decision(band.data_column, "", "main table", f"data_column = {options.data_column}"),
+        "field": Decision(band.field_name, "", "FIELD", f"field = {options.field}"),
+        "windows": Decision(len(band.windows), "", "SPECTRAL_WINDOW", "read as they are: no merged set is needed"),
+        "feeds": Decision(band.feeds, "", "POLARIZATION, FEED", f"correlations {' '.join(band.correlations)}"),
+        "receptor_angles": Decision(list(band.receptor_angles_deg), "deg", "FEED", "the correlations are not rotated"),
+        "parallactic_angle": Decision(band.parallactic, "", "HISTORY, parang", f"mounts: {', '.join(band.mounts)}"),
+        "channels": Decision(
+            len(plan.channels), "", "frequency_range_mhz, channel_width_mhz", f"{len(ok)} have input channels"
+        ),
+        "batches": Decision(len(plan.batches), "", per_job, "the set is read once by each batch"),
+        "set_readings": Decision(
+            sum(len(batch.ranges()) for batch in plan.batches) if staged else None,
+            "windows",
+            "batches",
+            "each window of a batch is staged once" if staged else "nothing is staged: every image reads the set",
+        ),
+        "mfs_channels_out": Decision(
+            len(plan.joined_edges_hz) + 1,
+            "",
+            "mfs_channels_out",
+            "equal widths; those without data are joined to others",
+        ),
+        "beam": Decision(
+            round(plan.beam_arcsec, 2), "arcsec", "uvw of a sample", "smallest: highest frequency, lowest robust value"
+        ),
+        "scales": Decision(list(options.scales), "pixels", "multiscale_scales", "at most a quarter of the image"),
+    }
+
+
+def plan_summary(plan: StokesPlan) -> list[str]:
+    """Return the plan in a few sentences."""
+    options, band = plan.options, plan.band
+    none = [str(channel.index) for channel in plan.channels if channel.reason]
+    return [
+        f"{band.base}: {band.data_column}, field {band.field_name}, {len(band.windows)} windows, {band.feeds} feeds.",
+        f"Multi-frequency images at robust {', '.join(map(str, options.mfs_robust)) or 'none'}, "
+        f"{len(plan.joined_edges_hz) + 1} joined channels.",
+        f"{len(plan.channels)} channels of {options.channel_width_mhz:g} MHz in {len(plan.batches)} batches"
+        + (f"; without data: {', '.join(none)}." if none else "."),
+    ]
+
+
+def set_stamp(path: str) -> str:
+    """Return a text that changes when a set is written: the newest time of the files of its tables, but for locks."""
+    newest = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            if not name.endswith("lock"):
+                newest = max(newest, Path(directory, name).stat().st_mtime_ns)
+    return str(newest)
+
+
+def recipe_of(*parts: object) -> str:
+    """Return the fingerprint of what an image is made of and with; equal: it need not be made again."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

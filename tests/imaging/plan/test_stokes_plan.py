@@ -1,0 +1,140 @@
+"""The plan of full-Stokes imaging: options as values, what is wrong with them, decisions with reasons."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from band_sets import BandShape, make_band_set
+from lofarpipe.imaging.ms.band import read_band
+from lofarpipe.imaging.plan.stokes_options import StokesOptions, read_stokes_options
+from lofarpipe.imaging.plan.stokes_plan import plan_as_dict, plan_images, set_stamp
+from small_sets import change_column
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_band_set(tmp_path_factory.mktemp("band") / "a.ms", BandShape(flagged=((0, 0), (0, 1))))
+
+
+def options(path: Path, **texts: str) -> StokesOptions:
+    given = {"vis": str(path), "outdir": "/out", "frequency_range_mhz": "900~1000", "channel_width_mhz": "20"}
+    found, findings = read_stokes_options(given | {"mfs_range_mhz": "900~1000", "imsize": "128"} | texts)
+    assert findings == []
+    assert found is not None
+    return found
+
+
+def test_options_are_values() -> None:
+    found = options(Path("/data/a.ms/"), mfs_robust="[-0.5, 0]", threshold_mfs_jy="4e-5", multiscale_scales="[0,3,40]")
+    assert (found.vis, found.mfs_robust, found.threshold_mfs_jy) == ("/data/a.ms", (-0.5, 0.0), "4e-05")
+    assert (found.scales, found.scales_left_out) == ((0, 3), (40,))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("vis", "", "is not set"),
+        ("outdir", "", "is not set"),
+        ("mfs_robust", "[-3]", "numbers from -2 to 2"),
+        ("mfs_robust", "[0.5, 0.50]", "names a value twice"),
+        ("frequency_range_mhz", "900-1000", "such as 886~1680"),
+        ("frequency_range_mhz", "1000~900", "a lowest and a higher edge"),
+        ("channel_width_mhz", "0", "a number of at least"),
+        ("channel_width_mhz", "x", "is needed"),
+        ("mgain", "0", "a number above 0"),
+        ("imsize", "129", "an even number"),
+        ("imsize", "12", "at least 32"),
+        ("threshold_mfs_jy", "deep", "auto, or a number above 0"),
+        ("multiscale_scales", "[a]", "whole numbers of pixels"),
+        ("overwrite", "yes", "True or False"),
+        ("channels_per_job", "0", "at least 1"),
+        ("imsise", "128", "no such option; did you mean 'imsize'"),
+    ],
+)
+def test_wrong_options_are_named(name: str, text: str, reason: str) -> None:
+    _, findings = read_stokes_options({"vis": "/a.ms", "outdir": "/out", name: text})
+    assert [line for line in findings if line.startswith(f"{name}: ") and reason in line]
+
+
+def test_nothing_to_image_is_a_finding() -> None:
+    _, findings = read_stokes_options({"vis": "/a.ms", "outdir": "/o", "mfs_robust": "[]", "channel_robust": "[]"})
+    assert "there is nothing to image" in findings[0]
+
+
+def test_plan_has_reasons(made: Path) -> None:
+    plan, findings = plan_images(options(made), read_band(str(made)))
+    assert findings == []
+    assert plan is not None
+    content = json.loads(json.dumps(plan_as_dict(plan)))
+    assert [channel["reason"] for channel in content["channels"]] == ["", "", "no data", "", ""]
+    assert content["batches"] == [[1], [2], [4], [5]]
+    assert content["quantities"]["data_column"]["value"] == "CORRECTED_DATA"
+    assert content["quantities"]["batches"]["reason"] == "the set is read once by each batch"
+    assert content["mfs"]["channel_range"] == [0, 8]
+    assert any("channels 1 have no unflagged" in line for line in plan.warnings)
+    assert any("parallactic" in line for line in plan.warnings)
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [
+        (
+            {"frequency_range_mhz": "2000~2100"},
+            "frequency_range_mhz: .* has no channel in it; it covers 900.000~1000.000",
+        ),
+        ({"mfs_range_mhz": "2000~2100"}, "mfs_range_mhz: .* has no channel in it"),
+        ({"channels": "3"}, "has no channel in it and channels 3"),
+        ({"channels": "3-9"}, "channels: is '3-9', and the plan has 1-5"),
+    ],
+)
+def test_range_without_data_is_a_finding(made: Path, texts: dict[str, str], reason: str) -> None:
+    plan, findings = plan_images(options(made, **texts), read_band(str(made)))
+    assert plan is None
+    assert re.search(reason, findings[0])
+
+
+def test_wholly_flagged_set_is_a_finding(tmp_path: Path) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
+    change_column(str(path), "FLAG_ROW", np.ones_like)
+    assert "every visibility is flagged" in plan_images(options(path), read_band(str(path)))[1][0]
+
+
+def test_overlapping_windows_are_not_merged(tmp_path: Path) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(windows=((900, 4, 10), (920, 4, 10)), ntimes=1))
+    wish = options(path, write_merged_set="True")
+    assert "windows 0 and 1" in plan_images(wish, read_band(str(path)))[1][0]
+
+
+def test_cell_is_compared_with_the_beam(made: Path) -> None:
+    band = read_band(str(made))
+    plan, _ = plan_images(options(made, cell_arcsec="60"), band)
+    assert plan is not None
+    assert [line for line in plan.warnings if line.startswith("cell_arcsec: is 60")]
+    fine, _ = plan_images(options(made, cell_arcsec=f"{plan.beam_arcsec / 5}"), band)
+    assert fine is not None
+    assert not [line for line in fine.warnings if line.startswith("cell_arcsec")]
+
+
+def test_several_fields_are_not_staged(tmp_path: Path) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(fields=("A", "B"), ntimes=2))
+    band = read_band(str(path), field="B")
+    plan, _ = plan_images(options(path, field="B"), replace(band, receptor_angles_deg=(-90.0,)))
+    assert plan is not None
+    assert plan_as_dict(plan)["quantities"]["set_readings"]["value"] is None
+    assert any("cannot be staged" in line for line in plan.warnings)
+    assert any("RECEPTOR_ANGLE" in line for line in plan.warnings)
+
+
+def test_stamp_changes_with_the_set(tmp_path: Path) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
+    before = set_stamp(str(path))
+    read_band(str(path))
+    assert set_stamp(str(path)) == before
+    change_column(str(path), "FLAG_ROW", np.ones_like)
+    assert set_stamp(str(path)) != before
