@@ -1,0 +1,166 @@
+"""Channel images in I, Q, U and V at a common beam, and their cubes: native and smoothed, with a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.cubes.beams import Beam, smallest_round_beam
+from lofarpipe.imaging.cubes.convolution import Pixels, convolve
+from lofarpipe.imaging.cubes.cube import write_cube
+from lofarpipe.imaging.cubes.grid import FrequencyGrid
+from lofarpipe.imaging.cubes.header import BEAMS, beam_table, cube_header
+from lofarpipe.imaging.cubes.stokes_images import (
+    EFFECTIVE,
+    FLAGGED,
+    RECIPE,
+    STOKES,
+    header_of,
+    image_record,
+    manifest_entry,
+    put_noise,
+    recipe_in,
+)
+from lofarpipe.imaging.plan.stokes_plan import recipe_of
+from lofarpipe.support.utilities import unfinished_name
+
+AUTO, NONE = "auto", "none"
+OF_ONE_IMAGE = (EFFECTIVE, FLAGGED, RECIPE, *(f"RMS_{name}" for name in STOKES))
+
+
+def common_target(option: str, images: Iterable[Path]) -> Beam | None:
+    """Return the round beam that images are smoothed to: of a width, ``auto`` for the smallest, ``none``.
+
+    Raises
+    ------
+    BeamError
+        If it is to be found and no image has a beam.
+    """
+    if option == NONE:
+        return None
+    if option != AUTO:
+        return Beam(float(option), float(option), 0.0)
+    headers = (header_of(path) for path in images)
+    return smallest_round_beam([Beam.of_header(header) for header in headers if header is not None])
+
+
+def unreached(header: Mapping[str, Any], target: Beam) -> str:
+    """Return why an image cannot get a beam; "" if it can."""
+    own = Beam.of_header(header)
+    if own is None:
+        return "no beam"
+    if own.fits_into(target):
+        return ""
+    axes = f"{own.major_arcsec:.1f} x {own.minor_arcsec:.1f}"
+    return f"beam {axes} arcsec is larger than the common beam of {target.major_arcsec:g} arcsec"
+
+
+def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
+    """Write an image at the common beam, unless it is there already; return why it cannot get that beam, or "".
+
+    The four planes are held, each with its transform in turn.
+    """
+    header = header_of(native)
+    if header is None:
+        raise PipelineError(f"{native}: cannot be read; make the image again")
+    recipe = recipe_of(header.get(RECIPE), str(target))
+    if reason := unreached(header, target):
+        smoothed.unlink(missing_ok=True)
+        return reason
+    if recipe_in(smoothed) == recipe:
+        return ""
+    with fits.open(native, memmap=False) as hdus:
+        planes = np.array(hdus[0].data, np.float32)
+    own, cell = Beam.of_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
+    assert own is not None  # noqa: S101 - `unreached` has seen it
+    for place in np.ndindex(planes.shape[:2]):
+        convolve(planes[place], own, target, cell)
+    header.update(target.cards)
+    header[RECIPE] = recipe
+    put_noise(header, planes[0])
+    part = unfinished_name(smoothed)
+    try:
+        fits.PrimaryHDU(planes, header).writeto(part, overwrite=True, checksum=True)
+        part.replace(smoothed)
+    finally:
+        part.unlink(missing_ok=True)
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------ cubes
+@dataclass(frozen=True)
+class CubeChannel:
+    """A channel of a cube: its entry in the plan, its image if it has one, and the record of the image."""
+
+    entry: Mapping[str, Any]
+    image: Path | None
+    record: Mapping[str, Any]
+
+
+def write_stokes_cube(path: Path, channels: Sequence[CubeChannel], width_hz: float, target: Beam | None) -> bool:
+    """Write a cube of four Stokes parameters from the images of its channels; return whether it is a new one.
+
+    One plane is held at a time; channels without an image are NaN. The cube is read back and compared before it gets
+    its name. With a ``target`` all planes have that beam; else each has its own, in the table BEAMS.
+
+    Raises
+    ------
+    PipelineError
+        If no channel has an image, or the cube cannot be written as it should be.
+    """
+    headers = [header_of(channel.image) if channel.image else None for channel in channels]
+    first = next((header for header in headers if header is not None), None)
+    if first is None:
+        reasons = ", ".join(sorted({str(channel.record.get("reason")) for channel in channels}))
+        raise PipelineError(f"{path}: none of its {len(channels)} channels has an image ({reasons}); there is no cube")
+    recipe = recipe_of([header and header.get(RECIPE) for header in headers], [c.entry["index"] for c in channels])
+    if recipe_in(path) == recipe:
+        print(f"{path}: is of the same images; kept")
+        return False
+    for key in OF_ONE_IMAGE:
+        first.remove(key, ignore_missing=True)
+    frequencies_hz = [float(channel.entry["frequency_hz"]) for channel in channels]
+    grid = FrequencyGrid(frequencies_hz[0], width_hz, len(channels), tuple(range(len(channels))), 0.0)
+    cards = {RECIPE: (recipe, "fingerprint of the images"), "RESTFRQ": (frequencies_hz[0], "Hz")}
+    header = cube_header(first, grid, STOKES, target, cards)
+    beams = [[Beam.of_header(one) if one is not None else None] * len(STOKES) for one in headers]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_cube(path, header, _planes(channels), [] if target else [beam_table(beams, BEAMS)])
+    print(f"{path}: {len(channels)} channels, {sum(one is None for one in headers)} of them blank")
+    return True
+
+
+def _planes(channels: Sequence[CubeChannel]) -> Iterator[Pixels | None]:
+    for channel in channels:
+        if channel.image is None:
+            yield from [None] * len(STOKES)
+            continue
+        with fits.open(channel.image, memmap=False, lazy_load_hdus=True) as hdus:
+            for place in range(len(STOKES)):
+                yield np.asarray(hdus[0].section[0, place], np.float32)
+
+
+def manifest(
+    channels: Sequence[CubeChannel], smoothed: Sequence[CubeChannel], target: Beam | None, robust: float, products: Path
+) -> dict[str, Any]:
+    """Return the manifest of the cubes of a robust value, as plain values for JSON."""
+    entries = []
+    for channel, other in zip(channels, smoothed, strict=True):
+        record = dict(channel.record)
+        if channel.image is not None:
+            record |= image_record(channel.image, header_of(channel.image), products)
+            reason = other.record.get("smoothed_reason") or ""
+            record |= {"smoothed_status": "blank" if reason else "ok", "smoothed_reason": reason or None}
+        entries.append(manifest_entry(channel.entry, {key: value for key, value in record.items() if key != "recipe"}))
+    return {
+        "robust": robust,
+        "stokes": list(STOKES),
+        "common_beam_arcsec": target.major_arcsec if target else None,
+        "channels": entries,
+    }

@@ -1,0 +1,198 @@
+"""One image in I, Q, U and V as a FITS file of four planes: its header, its numbers, and the manifest of many."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.quality.sky_image import robust_rms
+
+STOKES = "IQUV"
+RECIPE, EFFECTIVE, FLAGGED, ROBUST = "RECIPE", "EFFFREQ", "FLAGFRAC", "ROBUST"
+COPIED = ("BUNIT", "EQUINOX", "RADESYS", "TELESCOP", "OBSERVER", "DATE-OBS", "ORIGIN", "BMAJ", "BMIN", "BPA")
+SKY = re.compile(r"(NAXIS|CTYPE|CRPIX|CRVAL|CDELT|CUNIT)[12]|(PV|PC|CROTA)\d\S*|LONPOLE|LATPOLE")
+Floats32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StokesFacts:
+    """The numbers that go into the header of an image beside what its planes have."""
+
+    frequency_hz: float  # of the axis
+    width_hz: float
+    recipe: str  # fingerprint of what it was made of and with
+    robust: float
+    object_name: str
+    effective_hz: float | None = None
+    flagged_fraction: float | None = None
+    history: tuple[str, ...] = ()
+
+
+def write_stokes_image(path: Path, planes: Mapping[str, str | Path], facts: StokesFacts) -> None:
+    """Write one FITS file from four, one for each Stokes parameter, with the header of the one of total intensity.
+
+    Raises
+    ------
+    PipelineError
+        If one of the four is missing, or they are not of one size.
+    """
+    from astropy.io import fits
+
+    missing = [name for name in STOKES if name not in planes]
+    if missing:
+        raise PipelineError(f"{path}: there is no image of Stokes {', '.join(missing)} to put into it")
+    pixels, headers = zip(*(_read_plane(planes[name]) for name in STOKES), strict=True)
+    if len({plane.shape for plane in pixels}) > 1:
+        raise PipelineError(f"{path}: the images of {', '.join(STOKES)} are not of one size")
+    header = stokes_header(headers[0], facts)
+    put_noise(header, pixels)
+    for line in facts.history:
+        header.add_history(line)
+    fits.PrimaryHDU(np.stack(pixels)[None], header).writeto(path, overwrite=True, checksum=True)
+
+
+def put_noise(header: Any, planes: Iterable[Floats32]) -> None:
+    """Put the noise of the planes of I, Q, U and V into a header."""
+    for name, plane in zip(STOKES, planes, strict=True):
+        with contextlib.suppress(ValueError):  # of a plane without noise
+            header[f"RMS_{name}"] = (robust_rms(plane), "Jy/beam, noise")
+
+
+def _read_plane(path: str | Path) -> tuple[Floats32, Any]:
+    from astropy.io import fits
+
+    with fits.open(path, memmap=False) as hdus:
+        plane = np.asarray(hdus[0].data, np.float32)
+        return plane.reshape(plane.shape[-2:]), hdus[0].header
+
+
+def stokes_header(source: Mapping[str, Any], facts: StokesFacts) -> Any:
+    """Return the header of an image with the axes RA, Dec, Stokes, frequency, from that of a plane."""
+    from astropy.io import fits
+
+    header = fits.Header()
+    for key, value in source.items():
+        if key in COPIED or SKY.fullmatch(key):
+            header[key] = value
+    header["BUNIT"] = "Jy/beam"
+    header.setdefault("RADESYS", "FK5")  # an equinox alone says nothing to some readers
+    axes = {3: ("STOKES", 1.0, 1.0, ""), 4: ("FREQ", facts.frequency_hz, facts.width_hz, "Hz")}
+    for axis, (kind, value, step, unit) in axes.items():
+        header[f"CTYPE{axis}"], header[f"CRPIX{axis}"] = kind, 1.0
+        header[f"CRVAL{axis}"], header[f"CDELT{axis}"], header[f"CUNIT{axis}"] = value, step, unit
+    header["SPECSYS"] = "TOPOCENT"
+    header["RESTFRQ"] = (facts.frequency_hz, "Hz")
+    header["OBJECT"] = facts.object_name
+    header[ROBUST] = (facts.robust, "of Briggs weighting")
+    header[RECIPE] = (facts.recipe, "fingerprint of data and settings")
+    if facts.effective_hz is not None:
+        header[EFFECTIVE] = (facts.effective_hz, "Hz, mean of unflagged visibilities")
+    if facts.flagged_fraction is not None:
+        header[FLAGGED] = (facts.flagged_fraction, "of the visibilities")
+    return header
+
+
+def recipe_in(path: Path) -> str | None:
+    """Return the fingerprint in the header of an image; None where there is no such image."""
+    header = header_of(path)
+    return None if header is None else str(header.get(RECIPE, ""))
+
+
+def header_of(path: Path) -> Any:
+    """Return the header of an image; None where it is not there, or cannot be read."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=True) as hdus:
+            return hdus[0].header.copy()
+    except OSError:
+        return None
+
+
+def write_mask(image: str | Path, mask: Path, sigma: float) -> int:
+    """Write a mask of the pixels of an image above so many times its noise; return their number."""
+    from astropy.io import fits
+
+    with fits.open(image, memmap=False) as hdus:
+        pixels, header = np.asarray(hdus[0].data, np.float32), hdus[0].header
+    inside = np.nan_to_num(pixels) > sigma * robust_rms(pixels)
+    fits.PrimaryHDU(inside.astype(np.float32), header).writeto(mask, overwrite=True)
+    return int(inside.sum())
+
+
+def noise_of(header: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the noise of each Stokes parameter that a header has."""
+    return {name: float(header[f"RMS_{name}"]) if f"RMS_{name}" in header else None for name in STOKES}
+
+
+# ------------------------------------------------------------------------------------------------ names
+def channel_image(products: Path, base: str, label: str, robust: float, imsize: int, smoothed: bool = False) -> Path:
+    """Return the place of the image of one channel."""
+    return products / "chan_imgs" / label / f"{base}.chan{label}_IQUV_{robust}_{imsize}{_ending(smoothed)}"
+
+
+def band_image(products: Path, base: str, robust: float, imsize: int, smoothed: bool = False) -> Path:
+    """Return the place of a multi-frequency image."""
+    return products / f"mfs_{robust}" / f"{base}_mfs_IQUV_{robust}_{imsize}{_ending(smoothed)}"
+
+
+def cube_file(products: Path, base: str, robust: float, imsize: int, smoothed: bool = False) -> Path:
+    """Return the place of a cube."""
+    return products / "cubes" / f"{base}_cube_IQUV_{robust}_{imsize}{_ending(smoothed)}"
+
+
+def _ending(smoothed: bool) -> str:
+    return ".smoothed.fits" if smoothed else ".fits"
+
+
+# ------------------------------------------------------------------------------------------------ the manifest
+def manifest_entry(channel: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the manifest says of one channel of the plan; ``record`` is of its image, or why there is none."""
+    return {
+        "index": channel["index"],
+        "low_hz": channel["low_hz"],
+        "high_hz": channel["high_hz"],
+        "frequency_hz": channel["frequency_hz"],
+        "input_channels": [list(member) for member in channel["members"]],
+        **record,
+    }
+
+
+def blank_record(reason: str) -> dict[str, Any]:
+    """Return what the manifest says of the image of a channel that has none."""
+    return {
+        "effective_frequency_hz": None,
+        "status": "blank",
+        "reason": reason,
+        "beam": None,
+        "flagged_fraction": 1.0 if reason == "flagged" else None,
+        "rms_jy": dict.fromkeys(STOKES),
+        "file": None,
+        "smoothed_status": "blank",
+        "smoothed_reason": reason,
+    }
+
+
+def image_record(path: Path, header: Mapping[str, Any], products: Path) -> dict[str, Any]:
+    """Return what the manifest says of the image of a channel."""
+    return {
+        "effective_frequency_hz": header.get(EFFECTIVE),
+        "status": "ok",
+        "reason": None,
+        "beam": {
+            "bmaj_arcsec": round(3600 * header["BMAJ"], 6),
+            "bmin_arcsec": round(3600 * header["BMIN"], 6),
+            "bpa_deg": round(header["BPA"], 6),
+        },
+        "flagged_fraction": header.get(FLAGGED),
+        "rms_jy": noise_of(header),
+        "file": str(path.relative_to(products)),
+    }

@@ -1,0 +1,376 @@
+"""A batch of output channels: read once to the node's scratch, imaged one by one, copied out with proof."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.errors import WARNING, PipelineError, counted
+from lofarpipe.imaging.cubes.stokes_images import (
+    StokesFacts,
+    blank_record,
+    channel_image,
+    header_of,
+    image_record,
+    recipe_in,
+    write_stokes_image,
+)
+from lofarpipe.imaging.ms.band import selected_rows, sum_unflagged
+from lofarpipe.imaging.ms.tables import opened, opened_set
+from lofarpipe.imaging.plan.channels import Batch, OutputChannel, effective_frequency_hz, frequency_range
+from lofarpipe.imaging.plan.stokes_plan import recipe_of
+from lofarpipe.jobs import Resources
+from lofarpipe.programs.child import ChildFailed, run_program
+from lofarpipe.programs.wsclean.stokes import ChannelRequest, StokesImaging, channel_arguments, channel_images, is_empty
+from lofarpipe.state.scratch import Marker, Scratch, copy_verified, find_residues, node_name, remove_residue
+from lofarpipe.state.slots import io_slot
+from lofarpipe.support.utilities import unfinished_name, write_atomically
+
+STEP = "image_channels"
+# Bytes of one visibility of four correlations, staged: data, weights, flags; of a row: what else it has.
+VISIBILITY_BYTES, ROW_BYTES = 4 * (8 + 4) + 4, 200
+PLANES_ON_SCRATCH = 40  # of 4 bytes a pixel: what WSClean writes for one channel, and the file of four planes
+WITH_AUTOCORRELATIONS = 1.1
+RECORDS, NODES = "records", "nodes"
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Where a batch works and what it was given."""
+
+    plan: Mapping[str, Any]  # plan.json
+    run: str  # job directory of the run
+    work: Path  # records of channels and nodes, seen by all jobs
+    scratch_dir: Path
+    slots_dir: Path
+    io_slots: int
+    given: Resources
+    tolerant: bool
+
+
+@dataclass(frozen=True)
+class Local:
+    """What the imager reads: a set with its column, field and windows, and the places of the channels in each."""
+
+    sets: Mapping[int, str]  # by window
+    data_column: str
+    field_id: int
+    frequencies_hz: Mapping[int, NDArray[np.float64]]
+    counts: Mapping[int, NDArray[np.int64]]  # unflagged visibilities of each channel
+    rows: Mapping[int, int]
+    first: Mapping[int, int]  # number of the first channel that is there
+
+    def places(self, channel: OutputChannel) -> OutputChannel:
+        """Return the channel with its members counted from the first one that is there."""
+        members = tuple((window, number - self.first[window]) for window, number in channel.members)
+        return OutputChannel(channel.index, channel.low_hz, channel.high_hz, members)
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """One image that a batch is to make."""
+
+    channel: OutputChannel
+    label: str
+    robust: float
+    target: Path
+    recipe: str
+
+
+class ChannelBatch:
+    """Makes the images of some channels at all robust values; those that are there already are kept."""
+
+    def __init__(self, settings: BatchSettings, number: int) -> None:
+        self.settings = settings
+        self.plan, self.number = settings.plan, number
+        self.options, self.set = settings.plan["options"], settings.plan["set"]
+        wanted = set(settings.plan["batches"][number])
+        self.entries = {entry["index"]: entry for entry in settings.plan["channels"] if entry["index"] in wanted}
+
+    def run(self) -> dict[str, int]:
+        """Make the images, and a record of each; return how many are new, kept and blank.
+
+        Raises
+        ------
+        PipelineError
+            If data cannot be staged, an image not be copied out, or, where that is not tolerated, not be made.
+        """
+        images = list(self._planned())
+        pending = [image for image in images if not self._is_done(image)]
+        print(f"batch {self.number}: {counted(len(images), 'image')}, of which {len(images) - len(pending)} are kept")
+        blank = self._make(pending) if pending else 0
+        return {"made": len(pending) - blank, "kept": len(images) - len(pending), "blank": blank}
+
+    def _place(self, image: PlannedImage, smoothed: bool) -> Path:
+        place = (Path(self.plan["products"]), self.set["base"], image.label, image.robust, self.options["imsize"])
+        return channel_image(*place, smoothed)
+
+    def _planned(self) -> Iterator[PlannedImage]:
+        products, base = Path(self.plan["products"]), self.set["base"]
+        for entry in self.entries.values():
+            members = tuple((int(window), int(number)) for window, number in entry["members"])
+            channel = OutputChannel(entry["index"], entry["low_hz"], entry["high_hz"], members)
+            for robust in self.options["channel_robust"]:
+                target = channel_image(products, base, entry["label"], robust, self.options["imsize"])
+                yield PlannedImage(channel, entry["label"], robust, target, channel_recipe(self.plan, entry, robust))
+
+    def _is_done(self, image: PlannedImage) -> bool:
+        """Whether an image, or the record that it is blank, is of the same data and settings.
+
+        Raises
+        ------
+        PipelineError
+            If there is an image of others, which may not be overwritten.
+        """
+        there = recipe_in(image.target)
+        if there == image.recipe:
+            header = header_of(image.target)
+            self._record(image, image_record(image.target, header, Path(self.plan["products"])))
+            return True
+        if there is not None:
+            refuse_other_product(image.target, self.options["overwrite"])
+        record = read_record(self.settings.work, image.label, image.robust)
+        return record is not None and record.get("reason") == "flagged" and record.get("recipe") == image.recipe
+
+    def _make(self, pending: Sequence[PlannedImage]) -> int:
+        """Stage what the images need, and make them; return how many are blank."""
+        channels = tuple(dict.fromkeys(image.channel for image in pending))
+        marker = Marker(self.settings.run, STEP, f"{self.number:03d}")
+        self._note_node()
+        self._remove_own_residues(marker, lambda residue_kept: not residue_kept)
+        blank = 0
+        with Scratch(self.settings.scratch_dir, marker, self._needed_bytes(Batch(0, channels))) as scratch:
+            local = self._stage(Batch(self.number, channels), scratch.path)
+            for image in pending:
+                blank += not self._image(image, local, scratch)
+        self._remove_own_residues(marker, lambda _: True)  # what an earlier copy left is made again
+        return blank
+
+    def _note_node(self) -> None:
+        """Write down that this node has worked for the run: it is looked at when scratch is cleaned."""
+        directory = self.settings.work / NODES
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(
+            directory / f"{node_name()}.json", json.dumps({"scratch_dir": str(self.settings.scratch_dir)}) + "\n"
+        )
+
+    def _remove_own_residues(self, marker: Marker, wanted: Any) -> None:
+        for residue in find_residues(self.settings.scratch_dir, self.settings.run):
+            is_own = (residue.marker.step, residue.marker.job) == (marker.step, marker.job)
+            if is_own and not residue.is_alive and wanted(residue.marker.kept):
+                print(f"{residue.path}: left by an earlier try of this batch; removed")
+                remove_residue(residue)
+
+    def _needed_bytes(self, batch: Batch) -> float:
+        rows = {window["window"]: window["rows"] * WITH_AUTOCORRELATIONS for window in self.set["windows"]}
+        per_row = [(rows[part.window], part.count * VISIBILITY_BYTES + ROW_BYTES) for part in batch.ranges()]
+        staged = sum(number * size for number, size in per_row) if self._is_staged else 0
+        return float(staged + self._reordered_bytes(batch) + PLANES_ON_SCRATCH * 4 * self.options["imsize"] ** 2)
+
+    def _reordered_bytes(self, batch: Batch) -> float:
+        """Return the size of what WSClean sorts anew for the largest of the channels."""
+        rows = max(window["rows"] for window in self.set["windows"])
+        return float(max(len(channel.members) for channel in batch.channels) * rows * 2 * VISIBILITY_BYTES)
+
+    @property
+    def _is_staged(self) -> bool:
+        return bool(self.options["stage_data"]) and self.set["nfields"] == 1
+
+    # ------------------------------------------------------------------------------------------------ staging
+    @cached_property
+    def _windows(self) -> dict[int, Mapping[str, Any]]:
+        return {window["window"]: window for window in self.set["windows"]}
+
+    def _stage(self, batch: Batch, scratch: Path) -> Local:
+        """Return what the imager is to read: copies on the scratch, or the set itself."""
+        if not self._is_staged:
+            return self._unstaged(batch)
+        with io_slot(self.settings.slots_dir, self.settings.io_slots) as slot:
+            print(f"{slot} of {self.settings.slots_dir}: reading {counted(len(batch.ranges()), 'window')}")
+            for part in batch.ranges():
+                target = scratch / f"window{part.window}.ms"
+                keywords = _copy_keywords(self.set["path"], self.set["data_column"], part.window, target)
+                keywords |= {"msin.startchan": str(part.first), "msin.nchan": str(part.count)}
+                run_program("dp3", keywords, [], self.settings.given, scratch)
+        sets = {part.window: str(scratch / f"window{part.window}.ms") for part in batch.ranges()}
+        frequencies = {}
+        for window, path in sets.items():
+            with opened(f"{path}::SPECTRAL_WINDOW") as table:
+                frequencies[window] = np.asarray(table.getcell("CHAN_FREQ", 0), float)
+        counts = {window: self._counts(path, 0, 0, len(frequencies[window])) for window, path in sets.items()}
+        first = {part.window: part.first for part in batch.ranges()}
+        rows = {window: self._windows[window]["rows"] for window in sets}
+        return Local(sets, "DATA", 0, frequencies, counts, rows, first)
+
+    def _unstaged(self, batch: Batch) -> Local:
+        field = self.set["field_id"]
+        windows = {part.window: self._windows[part.window] for part in batch.ranges()}
+        counts = {
+            number: self._counts(self.set["path"], window["description"], field, len(window["frequencies_hz"]))
+            for number, window in windows.items()
+        }
+        every = {number: np.asarray(window["frequencies_hz"]) for number, window in self._windows.items()}
+        sets = dict.fromkeys(windows, self.set["path"])
+        rows = {number: window["rows"] for number, window in windows.items()}
+        return Local(sets, self.set["data_column"], field, every, counts, rows, dict.fromkeys(windows, 0))
+
+    @staticmethod
+    def _counts(path: str, description: int, field: int, nchan: int) -> NDArray[np.int64]:
+        with opened_set(path) as table, closing(selected_rows(table, description, field)) as rows:
+            return sum_unflagged(rows, nchan)
+
+    # ------------------------------------------------------------------------------------------------ one image
+    def _image(self, image: PlannedImage, local: Local, scratch: Scratch) -> bool:
+        """Make one image and copy it out; return whether there is one, and record why if not."""
+        places = local.places(image.channel)
+        effective_hz = effective_frequency_hz(places, local.frequencies_hz, local.counts)
+        if effective_hz is None:
+            return self._blank(image, "flagged", "every visibility is flagged")
+        room = scratch.path / f"{image.label}_{image.robust}"
+        room.mkdir()
+        try:
+            planes, command = self._run_imager(image, local, room)
+        except ChildFailed as err:
+            if not self.settings.tolerant:
+                raise PipelineError(f"channel {image.label} at robust {image.robust}: {err}") from err
+            print(f"{WARNING}channel {image.label} at robust {image.robust} is blank: {err}")
+            return self._blank(image, "failed", str(err))
+        if is_empty(header_of(Path(planes["I"])) or {}):
+            return self._blank(image, "flagged", "the imager used no visibility")
+        unflagged = sum(int(local.counts[window][number]) for window, number in places.members)
+        possible = sum(local.rows[window] for window, _ in places.members)
+        entry = self.entries[image.channel.index]
+        facts = StokesFacts(
+            entry["frequency_hz"],
+            self.plan["channel_width_hz"],
+            image.recipe,
+            image.robust,
+            self.set["field"],
+            effective_hz,
+            round(1 - unflagged / possible, 6),
+            (" ".join(command),),
+        )
+        made = room / image.target.name
+        write_stokes_image(made, planes, facts)
+        self._copy_out(made, image, scratch)
+        shutil.rmtree(room, ignore_errors=True)
+        return True
+
+    def _run_imager(self, image: PlannedImage, local: Local, room: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+        windows = dict.fromkeys(window for window, _ in image.channel.members)
+        frequencies = local.frequencies_hz if not self._is_staged else {w: local.frequencies_hz[w] for w in windows}
+        first, behind = frequency_range(image.channel, frequencies.values())
+        sets = tuple(dict.fromkeys(local.sets[window] for window in windows))
+        request = ChannelRequest(sets, local.data_column, local.field_id, first, behind, image.robust)
+        keywords, flags = channel_arguments(channel_imaging(self.options), request, room / "image", room)
+        command = run_program("wsclean", keywords, flags, self.settings.given, room)
+        planes = channel_images(room / "image")
+        if missing := [name for name in "IQUV" if name not in planes]:
+            raise ChildFailed(f"it wrote no image of Stokes {', '.join(missing)}")
+        return planes, command
+
+    def _copy_out(self, made: Path, image: PlannedImage, scratch: Scratch) -> None:
+        try:
+            digest = copy_verified(made, image.target)
+        except PipelineError as err:
+            scratch.keep(f"{image.target} could not be written")
+            raise PipelineError(f"{err}; the image is kept: {made}") from err
+        record = image_record(image.target, header_of(image.target), Path(self.plan["products"]))
+        self._record(image, record | {"sha256": digest})
+
+    def _blank(self, image: PlannedImage, reason: str, detail: str) -> bool:
+        for smoothed in (False, True):  # of other data, which may be overwritten
+            self._place(image, smoothed).unlink(missing_ok=True)
+        self._record(image, blank_record(reason) | {"detail": detail})
+        return False
+
+    def _record(self, image: PlannedImage, record: Mapping[str, Any]) -> None:
+        path = record_file(self.settings.work, image.label, image.robust)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({**record, "recipe": image.recipe}) + "\n")
+
+
+def channel_imaging(options: Mapping[str, Any]) -> StokesImaging:
+    """Return the settings of channel images."""
+    return StokesImaging(
+        options["imsize"],
+        options["cell_arcsec"],
+        options["niter"],
+        options["mgain"],
+        tuple(options["scales"]),
+        options["threshold_channel_jy"],
+        options["channel_minuv_lambda"],
+    )
+
+
+def channel_recipe(plan: Mapping[str, Any], entry: Mapping[str, Any], robust: float) -> str:
+    """Return the fingerprint of what the image of a channel is made of and with."""
+    data = [plan["set"][key] for key in ("path", "stamp", "data_column", "field_id")]
+    return recipe_of(
+        data, entry["low_hz"], entry["high_hz"], entry["members"], robust, str(channel_imaging(plan["options"]))
+    )
+
+
+def refuse_other_product(path: Path, overwrite: bool) -> None:
+    """Refuse to write over a product of other data or settings, unless that is asked for."""
+    if not overwrite:
+        raise PipelineError(
+            f"{path}: is there, and was made of other data or with other settings; set overwrite = True to replace it, "
+            "or outdir to another directory"
+        )
+
+
+def record_file(work: Path, label: str, robust: float) -> Path:
+    """Return the place of the record of an image."""
+    return work / RECORDS / f"{label}_{robust}.json"
+
+
+def read_record(work: Path, label: str, robust: float) -> dict[str, Any] | None:
+    """Return the record of an image; None if there is none."""
+    try:
+        record: dict[str, Any] = json.loads(record_file(work, label, robust).read_text(encoding="utf-8"))
+        return record
+    except (OSError, ValueError):
+        return None
+
+
+def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path, given: Resources) -> Path:
+    """Write all windows of a set into one window of a new set beside the products, and return it.
+
+    Raises
+    ------
+    PipelineError
+        If it is there already: nothing is written over.
+    """
+    products, base = Path(plan["products"]), plan["set"]["base"]
+    target = products / f"{base}_merged.ms"
+    if target.exists():
+        raise PipelineError(f"{target}: is there already; remove it, or set write_merged_set = False")
+    with Scratch(scratch_dir, Marker(run, "merge_spws", "000")) as scratch:
+        parts = [scratch.path / f"window{window['window']}.ms" for window in plan["set"]["windows"]]
+        for window, part in zip(plan["set"]["windows"], parts, strict=True):
+            keywords = _copy_keywords(vis, plan["set"]["data_column"], window["window"], part)
+            run_program("dp3", keywords, [], given, scratch.path)
+        part = unfinished_name(target)
+        listed = f"[{','.join(map(str, parts))}]"
+        joined = {"msin": listed, "msin.orderms": "True", "msout": str(part), "steps": "[]"}
+        try:
+            run_program("dp3", joined, [], given, scratch.path)
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def _copy_keywords(vis: str, column: str, window: int, target: Path) -> dict[str, str]:
+    """Return DP3's arguments for a copy of one window."""
+    return {"msin": vis, "msin.band": str(window), "msin.datacolumn": column, "msout": str(target), "steps": "[]"}

@@ -1,0 +1,90 @@
+"""Early check of a full-Stokes pipeline: its set, its plan, its products, and its directories."""
+
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+
+from lofarpipe.errors import WARNING, PipelineError
+from lofarpipe.support.disk import existing
+
+PLANE_BYTES, PLANES_OF_AN_IMAGE = 4, 12  # arrays of an image of four Stokes parameters that the imager holds
+GB = 1e9
+
+
+def check(options, site):
+    """Return one line for each problem that can be known before the first job; a warning is marked as such.
+
+    Parameters
+    ----------
+    options : mapping
+        The user options of the pipeline, as text.
+    site : mapping
+        ``method``: where jobs run; on other machines than this one their scratch directory is not looked at.
+    """
+    from lofarpipe.imaging.plan.stokes_options import StokesOptions, read_stokes_options
+
+    texts = {one.name: options[one.name] for one in fields(StokesOptions) if one.name in options}
+    settings, findings = read_stokes_options(texts)
+    findings += _directory_findings(options, site)
+    if settings is None:
+        return findings
+    plan, more = _plan(settings)
+    findings += more
+    if plan is not None:
+        findings += _product_findings(plan) + _memory_findings(plan, site)
+        findings += [f"{WARNING}{line}" for line in plan.warnings]
+    return findings
+
+
+def _plan(settings):
+    """Return the plan of the set, None if there is none, and why."""
+    from lofarpipe.imaging.ms.band import read_band
+    from lofarpipe.imaging.plan.stokes_plan import plan_images
+
+    try:
+        return plan_images(settings, read_band(settings.vis, settings.data_column, settings.field))
+    except PipelineError as err:
+        return None, [f"vis: {err}"]
+
+
+def _directory_findings(options, site):
+    """Return which directories could not be written."""
+    names = ["outdir"] if options.get("outdir") else []
+    names += ["scratch_dir"] if site.get("method", "local") == "local" and options.get("scratch_dir") else []
+    return [line for name in names for line in _write_findings(name, Path(options[name]).expanduser().absolute())]
+
+
+def _write_findings(name, directory):
+    there = existing(directory)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return []
+    except OSError as err:
+        return [f"{name}: {directory} cannot be written ({there}: {err.strerror}); name another, or change its mode"]
+
+
+def _product_findings(plan):
+    """Return the products of other data or settings that would have to be replaced."""
+    from lofarpipe.programs.stokes_products import other_products
+
+    if plan.options.overwrite:
+        return []
+    found = other_products(plan)
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return [
+        f"outdir: {path}{more} was made of other data or with other settings; set overwrite = True to replace it, or "
+        "name another directory"
+        for path in found[:1]
+    ]
+
+
+def _memory_findings(plan, site):
+    """Return that the images are larger than the memory of a job on this machine."""
+    memory_gb = float(site.get("memory_gb") or 0)
+    needed_gb = plan.options.imsize**2 * PLANE_BYTES * PLANES_OF_AN_IMAGE / GB
+    if site.get("method", "local") != "local" or not memory_gb or needed_gb <= memory_gb:
+        return []
+    return [
+        f"imsize: an image of {plan.options.imsize} pixels takes about {needed_gb:.3g} GB for each Stokes parameter, "
+        f"and jobs have {memory_gb:.3g}; make it smaller"
+    ]

@@ -1,0 +1,30 @@
+"""A map of the nodes that ran jobs of a run, each with its scratch directory."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from lofarpipe.support.data_map import DataMap, DataProduct
+
+OUTPUTS = ("mapfile",)
+
+
+def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):
+    """Write the map from the notes of the jobs below ``work``; this machine is always among them.
+
+    Parameters
+    ----------
+    work : str
+        The directory of the run in which each node has left a note.
+    scratch_dir : str
+        The scratch directory of this machine.
+    """
+    here = {os.environ.get("SLURMD_NODENAME") or socket.gethostname(), "localhost"}
+    nodes = {"localhost": scratch_dir}
+    for note in sorted(Path(work, "nodes").glob("*.json")):
+        name = "localhost" if note.stem in here else note.stem
+        nodes[name] = json.loads(note.read_text(encoding="utf-8"))["scratch_dir"]
+    mapfile = str(Path(mapfile_dir) / filename)
+    DataMap([DataProduct(name, directory, False) for name, directory in nodes.items()]).save(mapfile)
+    return {"mapfile": mapfile}
