@@ -42,7 +42,7 @@ def _clean_slot(path: Path) -> dict[str, Any] | None:
     """Return what is known of a slot whose holder died, and remove it; None where a holder lives."""
     size = path.stat().st_size if path.is_file() else 0
     try:
-        RunLock(path, STALE_S, is_in_queue).release()  # takes it from a dead holder alone
+        RunLock(path, stale_s=STALE_S, is_queued=is_in_queue).release()  # takes it from a dead holder alone
     except PipelineError:
         return None
     return {"path": str(path), "bytes": size, "action": REMOVED, "reason": "slot of a holder that died"}

@@ -142,7 +142,7 @@ def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_directory_that_cannot_be_written_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: RunLock, path: Path, *_: object) -> None:
+    def fail(self: RunLock, path: Path, **_: object) -> None:
         raise PipelineError(f"{path}: cannot be written")
 
     monkeypatch.setattr(RunLock, "__init__", fail)
