@@ -341,7 +341,7 @@ def dry_run(options: argparse.Namespace) -> int:
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
         state = read_state(journal_file(settings))
-        lines = dry_run_lines(pipeline, settings, executor, state, Path(directory), signals)
+        lines = dry_run_lines(pipeline, settings, executor, state, Path(directory), signals, options.prints_commands)
     print(*(f"# warning: {warning}" for warning in listed(warnings)), *lines, sep="\n")
     return 0
 
@@ -431,6 +431,7 @@ def make_reporters(
     from lofarpipe.report.html.writer import PageWriter, wants_page
     from lofarpipe.report.pipeline_log import ClassicLog, Statistics
     from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal, shows_live
+    from lofarpipe.state.events import Notice
 
     levels = {"quiet": QUIET, "verbose": VERBOSE, "debug": DEBUG}
     level = next((level for name, level in levels.items() if getattr(options, name)), NORMAL)
@@ -452,4 +453,9 @@ def make_reporters(
     page = PageWriter(settings.job_directory, state, facts, terminal.warn)
     pages = [page] if wants_page(settings) else []
     # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
-    return [record, *pages, terminal, *logs]
+    more = (
+        []
+        if options.reporters is None
+        else options.reporters(options, settings, lambda text: terminal.notice(Notice(text)))
+    )
+    return [record, *pages, terminal, *logs, *more]

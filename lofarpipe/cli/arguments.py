@@ -3,7 +3,8 @@
 A front end is a module here that has ``add_arguments(parser)`` and ``translate(options)``; its name is the first word
 of the command line, or the name under which the program was called. The first line of its docstring is what its --help
 says. It gets the options of a run from here, and may take one of their short forms for itself. It may have
-``usage_problem(options)``, which returns the fault of options that do not go together, or "".
+``usage_problem(options)``, which returns the fault of options that do not go together, or "", and
+``reporters(options, settings, tell)``, which returns more listeners to the events of a run.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
     what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
     reader.set_defaults(program=name, translate=front.translate, summarise=getattr(front, "summarise", None))
     reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
+    reader.set_defaults(reporters=getattr(front, "reporters", None), prints_commands=False)
     front.add_arguments(reader)
     options, further = reader.parse_known_intermixed_args(words)
     if further:
@@ -181,6 +183,7 @@ def parser() -> argparse.ArgumentParser:
     old.add_argument("--args", metavar="TEXT", help="has no effect")
     _add_fields_arguments(top.add_argument_group("many fields"))
     top.set_defaults(program=PROGRAM, translate=None, translation=None, executor=None, summarise=None)
+    top.set_defaults(reporters=None, prints_commands=False)
     return top
 
 

@@ -20,7 +20,7 @@ from lofarpipe.engine.prediction import PLACEHOLDER, Awaited, Shadow, Supposer, 
 from lofarpipe.engine.recipe import RecipePlan
 from lofarpipe.engine.run import Run
 from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_commands, job_entry
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import PipelineError, counted
 from lofarpipe.jobs import Executor
 from lofarpipe.pipeline.control import list_items, loop_count, plugin_call
 from lofarpipe.pipeline.load import Pipeline
@@ -372,12 +372,14 @@ def dry_run_lines(
     state: RunState,
     directory: Path,
     signals: Sequence[int] = (),
+    as_typed: bool = False,
 ) -> list[str]:
     """Go through the steps as a run does, and return what that would do, line by line.
 
     Parameters
     ----------
     directory: an empty one; all that is written is below it.
+    as_typed: whether a command has a line of its own, as a shell takes it, and those that are done are comments.
 
     Raises
     ------
@@ -391,7 +393,7 @@ def dry_run_lines(
     Run(
         Scope(pipeline, settings, executor, stream, signals, shown.shadow),
         lambda scope, name: shown_kind(foresight, scope, name),
-        lambda scope: PrintingCrew(shown, scope),
+        lambda scope: PrintingCrew(shown, scope, as_typed),
     ).execute()
     return shown.lines
 
@@ -410,9 +412,10 @@ class Comments:
 class PrintingCrew:
     """Prints the commands of jobs; none is run, and nothing is recorded."""
 
-    def __init__(self, shown: Printout, scope: Scope) -> None:
+    def __init__(self, shown: Printout, scope: Scope, as_typed: bool) -> None:
         self._tell = shown.tell
         self._scope = scope
+        self._as_typed = as_typed
 
     def arrive(self) -> None:
         """Make no directory, and remove nothing."""
@@ -420,6 +423,8 @@ class PrintingCrew:
     def pass_over(self, step: Step, plan: Plan) -> None:
         """Print that a step is done."""
         self._tell(f"# {step.name}: done before, with the same inputs; not run again")
+        if self._as_typed:
+            self._tell(*(f"# done: {shlex.join(planned.job.argv)}" for planned in plan.jobs))
 
     def run(self, step: Step, jobs: StepJobs) -> None:
         """Print the commands of the jobs that a run would run."""
@@ -427,7 +432,9 @@ class PrintingCrew:
             self._tell(f"# {step.name}: {len(jobs.kept)} of {len(jobs.plan.jobs)} jobs were done before")
         jobs.refuse_unsafe()
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
-        for planned in jobs.pending:
+        for planned in jobs.plan.jobs if self._as_typed else ():
+            self._tell(*_typed(planned, planned in jobs.pending))
+        for planned in jobs.pending if not self._as_typed else ():
             self._tell(*job_commands([planned]), *_called(planned))
         self._scope.ledger.work.leave(jobs.entry, jobs.left)  # for as long as this dry run lives
 
@@ -446,6 +453,17 @@ class PrintingCrew:
 
     def leave(self) -> None:
         """Leave nothing."""
+
+
+def _typed(planned: PlannedJob, is_pending: bool) -> list[str]:
+    """Return the command of a job as a shell takes it, after a comment with its share; all a comment if it is done."""
+    job = planned.job
+    command = shlex.join(job.argv)
+    if not is_pending:
+        return [f"# done: {command}"]
+    host = f", on {job.host}" if job.at_host and job.host != "localhost" else ""
+    memory = f", {job.memory_gb:.1f} GB" if job.memory_gb else ""
+    return [f"# {job.name}: {counted(job.cores, 'core')}{memory}{host}", command]
 
 
 def _called(planned: PlannedJob) -> list[str]:

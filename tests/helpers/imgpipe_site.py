@@ -83,9 +83,8 @@ class ImgpipeSite:
         return out + err
 
     def commands(self, printed: str) -> list[list[str]]:
-        """Return the commands that a dry run printed, without the name of the job."""
-        lines = [line for line in printed.splitlines() if line.startswith("image/")]
-        return [shlex.split(line.partition(": ")[2]) for line in lines]
+        """Return the commands that a dry run printed, each on a line of its own."""
+        return [shlex.split(line) for line in printed.splitlines() if line and not line.startswith("#")]
 
     def names(self) -> list[str]:
         """Return what is in the directory."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from lofarpipe.config import Settings
     from lofarpipe.pipeline.preflight import Translation
     from lofarpipe.state.run_state import RunState
 
@@ -17,6 +18,7 @@ HELP_OF_SETS = "measurement sets; with a data handler OBS[,OBS...][:WINDOW], pat
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of imgpipe, as they were, and ours."""
+    parser.set_defaults(prints_commands=True)
     parser.add_argument("config_file", metavar="CONFIG_FILE", type=_file, help="TOML file: [worker], [wsclean], ...")
     parser.add_argument("sets", metavar="MS_OR_OBS_IDS", nargs="+", help=HELP_OF_SETS)
     group = parser.add_argument_group("images")
@@ -48,6 +50,13 @@ def translate(options: argparse.Namespace) -> Translation:
     from lofarpipe.cli.imgpipe.translation import translated
 
     return translated(options)
+
+
+def reporters(options: argparse.Namespace, settings: Settings, tell: Callable[[str], None]) -> list[object]:
+    """Return what shows the command of each job, where ``debug`` asks for that."""
+    from lofarpipe.cli.imgpipe.summary import CommandLines
+
+    return [CommandLines(settings.job_directory / "commands.txt", tell)] if options.shows_commands else []
 
 
 def summarise(options: argparse.Namespace, state: RunState) -> int:

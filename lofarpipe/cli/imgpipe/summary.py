@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from lofarpipe.jobs import duration_text
+from lofarpipe.state.events import JobStarted
 from lofarpipe.state.run_state import FAILED, JobState, RunState
+from lofarpipe.state.uptodate import text_of
 from lofarpipe.support.utilities import files_of
 
 IMAGE = "image"  # the step
@@ -54,4 +59,26 @@ def _reason(job: JobState) -> str:
     problem = job.problem.partition("\n")[0]
     if job.exit_code is None or (problem and not problem.startswith(("exited with", "killed by"))):
         return problem or job.state
-    return f"exit code {job.exit_code}" if job.exit_code >= 0 else f"signal {-job.exit_code}, {problem}"
+    advice = ", which is often too little memory" if job.exit_code in (-9, 137) else ""
+    return f"exit code {job.exit_code}{advice}" if job.exit_code >= 0 else f"signal {-job.exit_code}, {problem}{advice}"
+
+
+class CommandLines:
+    """Tells the command of each job when it starts.
+
+    Parameters
+    ----------
+    path: the file of all commands, which is written before.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+        self._path = path
+        self._tell = tell
+        self._commands: dict[str, str] = {}
+
+    def job_started(self, event: JobStarted) -> None:
+        """Tell its command."""
+        if event.job not in self._commands:
+            lines = (text_of(str(self._path)) or "").splitlines()
+            self._commands = {name: command for name, _, command in (line.partition(": ") for line in lines)}
+        self._tell(f"{event.job}: {self._commands.get(event.job, '')}")

@@ -78,6 +78,7 @@ def translated(options: argparse.Namespace) -> Translation:
     if not jobs:
         raise CheckFailed(findings)
     options.dry_run = options.dry_run or settings["dry_run"] is True
+    options.shows_commands = settings["debug"] is True
     job_directory = records(options, groups)
     options.job_name = job_directory.name
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -93,6 +94,19 @@ def test_second_run_makes_what_is_missing_or_changed(site: ImgpipeSite) -> None:
     assert site.jobs_run() == ["image/000", "image/001"]
     site.run("img.toml", "A.MS", "B.MS", "--force")
     assert site.jobs_run() == ["image/000", "image/001"]
+
+
+def test_commands_are_printed_as_a_shell_takes_them(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS", "B C.MS")
+    site.write("[worker]\ndebug = true\n" + TOML)
+    (command,) = site.commands(site.run("img.toml", "B C.MS", "--dry-run"))
+    assert command[-1] == str(site.here / "B C.MS")
+    printed = site.run("img.toml", "A.MS")
+    (started,) = (line for line in printed.splitlines() if " image/000: /" in line)
+    assert shlex.split(started)[2:] == shlex.split((next(site.here.glob("*.runs/*/commands.txt"))).read_text())[1:]
+    printed = site.run("img.toml", "A.MS", "--dry-run")
+    assert site.commands(printed) == []
+    assert f"# done: {shlex.join(shlex.split(started)[2:])[:20]}" in printed
 
 
 def test_two_at_the_same_time(site: ImgpipeSite) -> None:
