@@ -266,7 +266,6 @@ def run_pipeline(options: argparse.Namespace) -> int:
 
     settings, pipeline, executor, warnings = checked(options)
     make_directory(settings.job_directory)
-    set_data_directories(orders_directory(settings) / TABLES)
     is_told = settings.lenient and not options.quiet
     with (
         owned(executor, options),
@@ -275,6 +274,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
         terminating() as signals,
     ):
         end_earlier(settings)
+        set_data_directories(orders_directory(settings) / TABLES)
         if options.translate:
             write_translation(options, pipeline, settings.job_directory)
         stream = Stream(journal, make_reporters(options, settings, pipeline, journal.state))

@@ -220,7 +220,8 @@ class Leftovers:
             If something cannot be removed or moved aside.
         """
         jobs = {job: opened for job, opened in self.ledger.work.open_jobs.items() if not opened.is_cleared}
-        self._wait([opened for opened in jobs.values() if is_local(opened)])
+        if jobs or {run.pid for run in self.ledger.work.killed_runs} - {os.getpid()}:
+            self._wait([opened for opened in jobs.values() if is_local(opened)])
         for opened in filter(is_over, jobs.values()):
             start = opened.start
             for directory in filter(None, (start.tempdir, start.stage, start.landing)):

@@ -78,7 +78,8 @@ def load_pipeline(
     """
     composition = compose(path, assignments, parset_directories(), settings.search_path("steps"), field)
     parset = composition.parset.substituted()
-    options = read_options(parset.definitions(), composition.documented)
+    documented = composition.documented
+    options = read_options(parset.definitions(), documented) if documented else []
     wrong = {option.name: check_options([option]) for option in options}
     bad_options = frozenset(name for name, found in wrong.items() if found)
     bad_values = [option.value for option in options if option.name in bad_options and option.value]

@@ -39,9 +39,12 @@ class OpenJob:
 
 
 class Work:
-    """Which steps and jobs are done, with which inputs, and the state in which files were left; `RunState` keeps it.
+    """Which steps and jobs are done, with which inputs, and the state in which files were left; a part of `RunState`.
 
-    The order of the events decides, not their times: a clock may be set back.
+    There is one state, and events come in by `RunState.apply` alone. This part is a class of its own because it is
+    another noun: RunState itself is the last run as people see it, which each run begins anew, by the times of its
+    events; the work is that of all runs, by files and jobs, and the order of the events decides, not their times: a
+    clock may be set back. No field is needed by both.
 
     Attributes
     ----------

@@ -122,7 +122,8 @@ def _renewed(data: Path, directory: Path | None) -> Path:
     Without a cache it goes with this process.
     """
     cache = user_cache()
-    target = directory or (cache and cache / f"casacore-{zlib.crc32(os.fsencode(data)):08x}")
+    kept = cache and cache / f"casacore-{zlib.crc32(os.fsencode(data)):08x}"
+    target = directory or kept
     if target is None:
         made = Path(tempfile.mkdtemp(prefix="genericpipeline-casacore-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
@@ -132,8 +133,11 @@ def _renewed(data: Path, directory: Path | None) -> Path:
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        _make_tables(data, unfinished)
+        if kept and kept != target and _is_current(kept):
+            shutil.copytree(kept, unfinished, symlinks=True)  # links stay links
+        else:
+            unfinished.mkdir(parents=True)
+            _make_tables(data, unfinished)
         shutil.rmtree(target, ignore_errors=True)
         unfinished.rename(target)
     except OSError:

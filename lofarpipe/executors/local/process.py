@@ -331,7 +331,7 @@ def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) 
     if stopped:
         problem = f"stopped {after}: {stopped}"
         return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
-    seen = ((lookout.look() if lookout else None) or output_fault(job)) if result.ok else None
+    seen = ((lookout.look() if lookout else None) or output_fault(job)) if result.ok and job.watch else None
     if seen:
         return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
     missing = _missing(job) if result.ok else ""
@@ -409,7 +409,16 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
         write_end(job.log, problem)
         result = result_of(job, code, start_s, time.monotonic() - started)
         return replace(result, problem=problem if code == NOT_WRITTEN else "")
-    return RunningJob(admitted, process, log, start_s, started, is_retry, Lookout.of(job), head_bytes=head_bytes)
+    return RunningJob(
+        admitted,
+        process,
+        log,
+        start_s,
+        started,
+        is_retry,
+        Lookout.of(job) if job.watch else None,
+        head_bytes=head_bytes,
+    )
 
 
 def _not_started(job: Job, err: PipelineError | OSError) -> tuple[int, str]:

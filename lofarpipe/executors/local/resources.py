@@ -9,6 +9,7 @@ qsub(1) of Grid Engine, NSLOTS.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -16,7 +17,7 @@ import shutil
 import socket
 import subprocess
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -172,15 +173,15 @@ def cuda_devices() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [device for device in chosen.replace(" ", "").split(",") if device not in {"", "-1", "NoDevFiles"}]
-    listed = _nvidia_smi()
+    program = shutil.which("nvidia-smi")
+    listed = None if program is None else _nvidia_smi(program)
     count = len(list(Path("/dev").glob("nvidia[0-9]*"))) if listed is None else listed
     return [str(number) for number in range(count)]
 
 
-def _nvidia_smi() -> int | None:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
+@functools.cache
+def _nvidia_smi(program: str) -> int | None:
+    """Return how many devices there are; to ask takes a second."""
     try:
         done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -272,16 +273,15 @@ class Allocation:
 
 def allocation(environment: Mapping[str, str]) -> Allocation | None:
     """Return what the queue gave to the job of this environment; None outside of one."""
-    return next((found for read in (_slurm, _pbs, _lsf, _sge) if (found := read(environment))), None)
+    there = (read(environment) for variable, read in QUEUES.items() if environment.get(variable))
+    return next((found for found in there if found), None)
 
 
 # ---- Slurm
 
 
-def _slurm(environment: Mapping[str, str]) -> Allocation | None:
-    number = environment.get("SLURM_JOB_ID", environment.get("SLURM_JOBID", ""))
-    if not number:
-        return None
+def _slurm(environment: Mapping[str, str]) -> Allocation:
+    number = environment.get("SLURM_JOB_ID") or environment["SLURM_JOBID"]
     limits = list(_slurm_cores(environment))
     cores = min(limits, key=lambda limit: limit.number, default=None)
     return Allocation(f"job {number} of Slurm", cores, _slurm_memory(environment, cores))
@@ -331,8 +331,7 @@ def _of_node(environment: Mapping[str, str], name: str) -> int:
 
 
 def _pbs(environment: Mapping[str, str]) -> Allocation | None:
-    names = ("PBS_NCPUS", "NCPUS", "PBS_NUM_PPN")
-    return _counted(environment, "PBS", "PBS_JOBID", names)
+    return _counted(environment, "PBS", "PBS_JOBID", ("PBS_NCPUS", "NCPUS", "PBS_NUM_PPN"))
 
 
 def _lsf(environment: Mapping[str, str]) -> Allocation | None:
@@ -348,13 +347,22 @@ def _sge(environment: Mapping[str, str]) -> Allocation | None:
 
 
 def _counted(environment: Mapping[str, str], queue: str, job: str, names: tuple[str, ...]) -> Allocation | None:
-    """Return a job of which the first variable that is there and a number tells the cores; all need that of the job."""
-    number = environment.get(job, "")
+    """Return a job of which the first variable that is there and a number tells the cores; None without one."""
     cores = next((ResourceLimit(count, name) for name in names if (count := _whole(environment, name))), None)
-    return Allocation(f"job {number} of {queue}", cores) if number and cores else None
+    return Allocation(f"job {environment[job]} of {queue}", cores) if cores else None
 
 
 def _whole(environment: Mapping[str, str], name: str) -> int:
     """Return a variable that is a whole number; 0 if it is not there, or something else."""
     text = environment.get(name, "").strip()
     return int(text) if text.isdecimal() else 0
+
+
+#: The variable with the number of a job -> what the queue gave to it.
+QUEUES: Mapping[str, Callable[[Mapping[str, str]], Allocation | None]] = {
+    "SLURM_JOB_ID": _slurm,
+    "SLURM_JOBID": _slurm,
+    "PBS_JOBID": _pbs,
+    "LSB_JOBID": _lsf,
+    "JOB_ID": _sge,
+}
