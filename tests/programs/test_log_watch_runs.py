@@ -28,7 +28,7 @@ clean.argument.size = 128 128
 """
 PARSET = STEPS + list_step("[/d/a.ms]", "make")
 DIVERGES = """
-case "$1" in --*|-dry-run) exit 0;; esac
+case "$1" in -version|-help|-dry-run) exit 0;; esac
 cat {log}
 [ -e {folder}/ends ] || while :; do sleep 0.05; done
 while [ "$1" != -name ]; do shift; done
