@@ -8,7 +8,7 @@ from typing import Any
 
 from lofarpipe.engine.crew import Crew, WorkingCrew
 from lofarpipe.engine.kinds import Kind, Scope, kind_of
-from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_lines, failure_text, job_keys
+from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_lines, failure_text, job_entry, job_keys
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.state.jobs import JobLedger
@@ -112,4 +112,6 @@ class Run:
         numbers = ledger.numbers(job_keys(plan))
         if any(place != number for place, number in numbers.items()):
             plan = plan.numbered(numbers)
+        entries = {job_entry(ledger.entry, planned.job): planned for planned in plan.jobs}
+        ledger.adopt(list(entries), lambda job: plan.job_identity(entries[job]))
         return StepJobs(step.name, plan, self.scope.executor, ledger)

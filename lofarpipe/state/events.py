@@ -257,9 +257,17 @@ class JobDone(JobEvent):
     written: Stamps = field(default_factory=dict)
     depends: Mapping[str, Any] = field(default_factory=dict)  # who wrote what it names
     made: Sequence[str] = field(default=(), metadata=IF_ANY)  # its outputs
+    former: Stamps = field(default_factory=dict, metadata=IF_ANY)  # of what it wrote that is not its own, before
     returned: str | None = field(default=None, metadata=IF_ANY)  # by its script
     result: JobResult | None = field(default=None, metadata=LIVE)
     is_tried_again: bool = field(default=False, metadata=LIVE)  # so that this is not its end for people
+
+
+@dataclass(frozen=True)
+class JobAdopted(JobDone):
+    """A job was done by another run, and what it did is still good."""
+
+    kind = "job_adopted"
 
 
 @dataclass(frozen=True)
@@ -295,7 +303,7 @@ KINDS: Mapping[str, type[Event]] = {
     for kind in (
         *(RunStarted, RunEnded, Notice, Warned),
         *(StepStarted, StepSkipped, StepDone, StepFailed, StepForgotten, PluginStarted, PluginDone),
-        *(JobStarted, JobDone, JobSetAside, JobSettled, JobCleared, JobForgotten),
+        *(JobStarted, JobDone, JobAdopted, JobSetAside, JobSettled, JobCleared, JobForgotten),
     )
 }
 

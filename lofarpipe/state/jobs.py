@@ -6,11 +6,20 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.state.events import JobCleared, JobDone, JobForgotten, JobStarted, Stamps, StepForgotten, step_of
+from lofarpipe.state.events import (
+    JobAdopted,
+    JobCleared,
+    JobDone,
+    JobForgotten,
+    JobStarted,
+    Stamps,
+    StepForgotten,
+    step_of,
+)
 from lofarpipe.state.fingerprints import fingerprint, is_same, named_paths, snapshot, stamp
 from lofarpipe.state.former_outputs import remove, settle
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Identity, Ledger, text_of
@@ -260,6 +269,33 @@ class JobLedger:
         """Return the length of the longest name of a job with which a path begins; 0 if there is none."""
         return max((len(name) for name in self.names(identity) if path.startswith(name)), default=0)
 
+    # ---- jobs of other runs
+
+    def adopt(self, jobs: Sequence[str], identity_of: IdentityOf) -> None:
+        """Take jobs as done that other runs did, where what these left is still there."""
+        others = self.ledger.others
+        if not others.pattern:
+            return
+        wanted = {fingerprint(identity_of(job)): job for job in jobs if self._stale(job, identity_of)}
+        for run, end in others.done(wanted) if wanted else ():
+            job = wanted.get(end.fingerprint)
+            if job is None or not all(map(self._is_left, {**end.files, **end.written}.items())):
+                continue
+            facts = {
+                item.name: getattr(end, item.name) for item in fields(end) if item.name not in ("time_s", "serial")
+            }
+            depends = self._depends(self.names(identity_of(job)))
+            event = JobAdopted(**{**facts, "step": self.entry, "job": job, "depends": depends})
+            self.ledger.stream.emit(event)
+            self.ledger.stream.notice(f"{job}: was done by {run}, with the same inputs; not run again")
+            del wanted[end.fingerprint]
+
+    def _is_left(self, entry: tuple[str, str | None]) -> bool:
+        """Whether a file is as a job of another run left it, or imaging alone has changed it since."""
+        path, mark = entry
+        now = stamp(self.ledger.disk.found(path))
+        return is_same(now, mark) or bool(now and mark and self.ledger.others.led(path, mark, now))
+
     # ---- record
 
     def record(
@@ -289,6 +325,7 @@ class JobLedger:
                 written={**{path: None for path in names if path in before and path not in after}, **written},
                 depends=self._depends(names),
                 made=made or end.made,
+                former={path: before[path] for path in sorted(written) if path in before and path not in own},
             )
         )
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from lofarpipe.state.events import (
     Event,
+    JobAdopted,
     JobDone,
     JobStarted,
     Notice,
@@ -371,6 +372,11 @@ class RunState:
         job.exit_code, job.problem = event.exit_code, event.problem or ""
         step.end_job(job, self.run, FAILED if job.problem or job.exit_code else DONE)
 
+    def _job_adopted(self, event: JobAdopted) -> None:
+        self._job_done(event)
+        step = self._named(event)
+        step.end_job(step.jobs[event.job], 0, DONE)  # of no run of this journal
+
     def _warning(self, event: Warned) -> None:
         self.warnings.append(event.text)
 
@@ -396,6 +402,7 @@ _HANDLERS: dict[type[Event], Callable[[RunState, Any], None]] = {
     PluginDone: RunState._plugin_done,
     JobStarted: RunState._job_started,
     JobDone: RunState._job_done,
+    JobAdopted: RunState._job_adopted,
 }
 
 

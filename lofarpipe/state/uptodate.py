@@ -23,6 +23,7 @@ from lofarpipe.config import Settings
 from lofarpipe.state.events import JobDone, StepDone
 from lofarpipe.state.fingerprints import SMALL_BYTES, fingerprint, is_same, named_paths, snapshot, stamp, starting_with
 from lofarpipe.state.journal import Stream
+from lofarpipe.state.other_runs import OtherRuns
 from lofarpipe.state.work import Work
 from lofarpipe.support.utilities import write_atomically
 
@@ -67,6 +68,10 @@ class Ledger:
     _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text
     _written: list[str] = field(default_factory=list)  # the paths, ordered
     _is_ordered: bool = True
+
+    def __post_init__(self) -> None:
+        pattern = self.settings.sections.get("layout", {}).get("other_runs", "")
+        self.others = OtherRuns(pattern, self.settings.job_directory)
 
     @property
     def work(self) -> Work:
@@ -168,6 +173,8 @@ class Ledger:
             now = stamp(self.disk.found(path))
             by_a_step = path in work.written and is_same(now, work.written[path])
             if is_same(now, mark) or by_a_step or work.is_in_flux(path, now, besides=step):
+                continue
+            if now is not None and mark is not None and self.others.led(path, mark, now):
                 continue
             if now is not None:
                 yield path, f"{path} changed"

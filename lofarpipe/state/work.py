@@ -8,6 +8,7 @@ from typing import Any
 
 from lofarpipe.state.events import (
     Event,
+    JobAdopted,
     JobCleared,
     JobDone,
     JobForgotten,
@@ -308,6 +309,7 @@ WORK_HANDLERS: dict[type[Event], Callable[[Work, Any], None]] = {
     PluginDone: Work.end_plugin,
     JobStarted: Work.begin_job,
     JobDone: Work.end_job,
+    JobAdopted: Work.end_job,
     JobForgotten: Work.forget_job,
     JobSetAside: Work.set_aside,
     JobSettled: Work.settle,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import glob
 import hashlib
 import os
 import re
@@ -83,7 +84,8 @@ def translated(options: argparse.Namespace) -> Translation:
     options.job_name = job_directory.name
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     logs = job_directory / "logs" / options.start_time
-    layout = {"job_directory": job_directory, "job_workdir": Path.cwd()}
+    others = "" if options.force else f"{glob.escape(str(Path.cwd()))}/*{RECORDS}/*"
+    layout = {"job_directory": job_directory, "job_workdir": Path.cwd(), "other_runs": others}
     logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
     hosts, host_warnings = hosts_of(settings, jobs)
     warnings += [*notices, *_old_options(options), *translator.notices, *host_warnings]

@@ -14,6 +14,7 @@ import pytest
 from astropy.io import fits
 
 from imgpipe_site import TOML, ImgpipeSite
+from small_sets import change_column
 
 pytestmark = pytest.mark.skipif(shutil.which("wsclean") is None, reason="WSClean is not installed")
 
@@ -94,6 +95,28 @@ def test_second_run_makes_what_is_missing_or_changed(site: ImgpipeSite) -> None:
     assert site.jobs_run() == ["image/000", "image/001"]
     site.run("img.toml", "A.MS", "B.MS", "--force")
     assert site.jobs_run() == ["image/000", "image/001"]
+
+
+def test_images_of_another_command_are_not_made_again(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS", "B.MS")
+    site.run("img.toml", "A.MS")
+    printed = site.run("img.toml", "B.MS", "A.MS")
+    assert "image/001: was done by A.MS-" in printed
+    assert "2 of 2 images made" in printed
+    assert site.jobs_run() == ["image/000", "image/000"]  # of each command
+    (site.here / "A.MS/images/img-image.fits").unlink()
+    assert "# image/000" in site.run("img.toml", "A.MS", "B.MS", "--dry-run")
+
+
+def test_model_that_another_configuration_writes_is_no_change(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    deep = TOML + "mgain = 0.8\nupdate-model-required = true\n"
+    for name in ("one", "two"):
+        site.write(deep + f"out-dir = '{name}'\n", f"{name}.toml")
+        site.run(f"{name}.toml", "A.MS")
+    assert "done before" in site.run("one.toml", "A.MS")
+    change_column(str(site.here / "A.MS"), "DATA", lambda visibilities: visibilities * 2)
+    assert "A.MS changed" in site.run("one.toml", "A.MS")
 
 
 def test_commands_are_printed_as_a_shell_takes_them(site: ImgpipeSite) -> None:

@@ -1,0 +1,71 @@
+"""What other runs did, by their journals; these are read when something is looked for, and never written."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lofarpipe.state.events import JobDone, read_events
+from lofarpipe.state.fingerprints import is_same
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass
+class OtherRuns:
+    """The runs whose job directories a pattern names.
+
+    Parameters
+    ----------
+    pattern: of job directories; "" for none.
+    own: the job directory of this run.
+    """
+
+    pattern: str
+    own: Path
+    _texts: dict[Path, bytes] = field(default_factory=dict)
+
+    def done(self, marks: Collection[str]) -> Iterator[tuple[str, JobDone]]:
+        """Yield the ends of jobs with these fingerprints that ended well, each with the name of its run."""
+        for path in self._journals():
+            for end in self._ends(path, marks):
+                if end.problem is None and end.fingerprint in marks:
+                    yield path.parent.name, end
+
+    def led(self, path: str, before: str, now: str) -> bool:
+        """Whether a file became what it is now by the work of jobs of these runs alone, one after the other."""
+        steps = [
+            (end.former[path], end.written.get(path))
+            for journal in [*self._journals(), self.own / JOURNAL]
+            for end in self._ends(journal, [json.dumps(path)[1:-1]])
+            if path in end.former
+        ]
+        reached = {before}
+        while more := {to for start, to in steps if to and to not in reached and _is_in(start, reached)}:
+            reached |= more
+        return _is_in(now, reached)
+
+    def _journals(self) -> list[Path]:
+        if not self.pattern:
+            return []
+        found = map(Path, sorted(glob.glob(f"{self.pattern}/{JOURNAL}")))  # noqa: PTH207 - of an absolute pattern
+        return [path for path in found if path.parent != self.own]
+
+    def _ends(self, path: Path, words: Collection[str]) -> list[JobDone]:
+        """Return the ends of jobs in a journal that has one of some words; to look for these is quick."""
+        if path not in self._texts:
+            try:
+                self._texts[path] = path.read_bytes()
+            except OSError:  # it is gone, or not ours to read
+                self._texts[path] = b""
+        text = self._texts[path]
+        if not any(word.encode(errors="surrogateescape") in text for word in words):
+            return []
+        return [event for event in read_events(text)[0] if isinstance(event, JobDone)]
+
+
+def _is_in(mark: str | None, marks: Collection[str]) -> bool:
+    return any(is_same(mark, one) for one in marks)

@@ -1,0 +1,49 @@
+"""What other runs did: ends of jobs by fingerprint, and files that only their jobs changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lofarpipe.state.events import JobDone
+from lofarpipe.state.journal import Journal, Stream
+from lofarpipe.state.other_runs import OtherRuns
+
+
+def write_run(root: Path, name: str, *ends: JobDone) -> None:
+    (root / name).mkdir()
+    with Journal(root / name / "journal.jsonl") as journal:
+        stream = Stream(journal)
+        for end in ends:
+            stream.emit(end)
+
+
+def end(number: int, mark: str, problem: str | None = None, **changes: object) -> JobDone:
+    return JobDone("image", f"image/{number:03}", fingerprint=mark, problem=problem, **changes)  # type: ignore[arg-type]
+
+
+def changed(before: str, after: str) -> JobDone:
+    return end(0, "x", former={'/a "b".MS': before}, written={'/a "b".MS': after})
+
+
+def test_ends_of_jobs_that_ended_well(tmp_path: Path) -> None:
+    write_run(tmp_path, "own", end(0, "m1"))
+    write_run(tmp_path, "other", end(0, "m1", problem="failed"), end(1, "m2"), end(2, "m3"))
+    others = OtherRuns(f"{tmp_path}/*", tmp_path / "own")
+    assert [(run, one.job) for run, one in others.done({"m1", "m2"})] == [("other", "image/001")]
+    assert list(others.done({"none"})) == []
+    assert list(OtherRuns("", tmp_path / "own").done({"m2"})) == []
+
+
+def test_file_that_only_jobs_changed(tmp_path: Path) -> None:
+    write_run(tmp_path, "own", changed("2@2", "3@3"))
+    write_run(tmp_path, "other", changed("1@1", "2@2"), changed("3@3", "4@4"))
+    others = OtherRuns(f"{tmp_path}/*", tmp_path / "own")
+    assert others.led('/a "b".MS', "1@1", "4@4")
+    assert not others.led('/a "b".MS', "1@1", "5@5")
+    assert not others.led('/a "b".MS', "0@0", "4@4")
+    assert not others.led("/b.MS", "1@1", "4@4")
+
+
+def test_journal_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "other/journal.jsonl").mkdir(parents=True)
+    assert list(OtherRuns(f"{tmp_path}/*", tmp_path / "own").done({"m"})) == []
