@@ -27,6 +27,7 @@ def translate(options: argparse.Namespace) -> Translation:
 
 def summarise(options: argparse.Namespace, state: RunState) -> int:
     """Print the table of the beams; return the exit status."""
-    from lofarpipe.cli.spice import summary
+    from lofarpipe.cli.spice.summary import write_summary
+    from lofarpipe.cli.spice.translation import polarisations
 
-    return summary.write_summary(state, options.quiet)
+    return write_summary(state, options.quiet, polarisations(options))

@@ -73,6 +73,7 @@ def _cluster(typed: str | None, config: Config | None) -> Cluster | None:
 
 def summarise(options: argparse.Namespace, state: RunState) -> int:
     """Print the table of the beams; return the exit status."""
-    from lofarpipe.cli.spice import summary
+    from lofarpipe.cli.spice.summary import write_summary
+    from lofarpipe.cli.spice.translation import polarisations
 
-    return summary.write_summary(state, options.quiet)
+    return write_summary(state, options.quiet, polarisations(options))

@@ -15,7 +15,7 @@ from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.jobs import JobResult, duration_text
 from lofarpipe.programs.base import Program
 from lofarpipe.support.fits_header import LONGEST_TEXT, extend_header
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.utilities import files_of, write_atomically
 
 HISTORY = "HISTORY"  # among the entries of a job: a line of HISTORY
 COMMENTS = {"OBS_ID": "observation", "SPW": "spectral window, as it was selected"}
@@ -47,6 +47,12 @@ def write_provenance(
         except OSError as err:
             return f"{image}: its header cannot be written: {err.strerror}; nothing is left of this image"
     return None
+
+
+def write_record(path: Path, planned: PlannedJob, result: JobResult, program: Program) -> None:
+    """Write command, versions and log of a job beside its outputs."""
+    text = result.log.read_text(errors="replace") if result.log.is_file() else ""
+    write_atomically(path, "".join(f"{line}\n" for line in [*history_of(planned, result, program), "", text]))
 
 
 def observation(sets: Sequence[str], has_all_times: bool) -> dict[str, tuple[str | int | float, str]]:

@@ -136,12 +136,17 @@ class RecipePlan:
         return f"{result.reason()}: {said}" if said else result.reason()
 
     def complete(self, planned: PlannedJob, result: JobResult) -> str | None:
-        """Write into the images of a job where they come from; return why that cannot be done, or None."""
+        """Write where the images of a job come from, into and beside them; return why that cannot be done, or None."""
         program = KNOWN_PROGRAMS.get(self.control.text("program"))
-        if self.headers is None or program is None:
+        if program is None:
             return None
-        from lofarpipe.engine.provenance import write_provenance
+        from lofarpipe.engine.provenance import write_provenance, write_record
 
+        if self.control.flag("record"):
+            root = planned.job.workdir / self.outputs.data[planned.place].file
+            write_record(root.with_name(f"{root.name}.{self.step.name}.log"), planned, result, program)
+        if self.headers is None:
+            return None
         written = result.outputs if planned.job.staged else self.known_products(planned)
         return write_provenance(written, planned, result, program, self.headers.data[planned.place].file)
 

@@ -93,6 +93,9 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "rename": ControlKey(
         "list", [], "ours: of a known program: other names of its outputs: pattern=>name; nothing behind it drops one"
     ),
+    "record": ControlKey(
+        "bool", False, "ours: of a known program: write command, versions and log of each job into <output>.<step>.log"
+    ),
     "container": ControlKey(
         "str", "", "ours: container in which the program runs: file, folder, or a reference such as docker://a/b; none"
     ),

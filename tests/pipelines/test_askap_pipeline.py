@@ -111,7 +111,8 @@ def test_only_products_are_left(run):
     root = "image.CDFS_2_5.contcube.beam00"
     assert {f"{root}-0000-Q-image.fits", f"{root}-MFS-psf.fits", f"{root}-0001-residual.fits"} <= found
     assert "weights.restored.u.CDFS_2_5.contcube.beam01.conv.txt" in found
-    assert all(name.endswith((".fits", ".txt")) for name in found)
+    assert {f"{root}.image_i.log", f"{root}.image_polarisation.log"} <= found
+    assert all(name.endswith((".fits", ".txt", ".log")) for name in found)
     assert names(run / "in") == {f"scienceData.beam0{beam}_averaged_cal.leakage.ms" for beam in BEAMS}
     assert names(run / "scratch") == {FOREIGN}
 

@@ -148,6 +148,7 @@ class Cluster:
 
     Attributes
     ----------
+    beams_at_once: runs of WSClean at the same time on one machine; 0: as many as its cores and memory allow.
     sections: section of pipeline.cfg -> key -> value.
     cores, memory_gb: of each run of WSClean; None: not said.
     scratch: folder for temporary files on the node.
@@ -156,6 +157,7 @@ class Cluster:
 
     path: Path
     text: str
+    beams_at_once: Setting
     sections: dict[str, dict[str, Setting]] = field(default_factory=dict)
     cores: Setting | None = None
     memory_gb: Setting | None = None
@@ -200,22 +202,20 @@ class _Reader:
         found = self._values(KWARGS, kwargs, KWARGS_KEYS, is_checked=method != DASK)
         found |= self._values(ADAPT, adapt, ADAPT_KEYS)
         own = self._setting(method, (CLASS,))
-        cluster = Cluster(self.file.path, self.file.text, {"remote": {"method": own}})
+        cluster = Cluster(self.file.path, self.file.text, self._setting("0", (CLASS,)), {"remote": {"method": own}})
         for key in ("cores", "memory_gb", "scratch", "log_directory"):
             setattr(cluster, key, found.pop(key, None))
         jobs = found.pop("jobs", None)
         if method == DASK:
             self._add_class(cluster, str(name), kwargs, jobs)
-        elif jobs is not None:
-            cluster.sections.setdefault("slurm" if method == SLURM else "remote", {})[
-                "array_limit" if method == SLURM else "max_per_node"
-            ] = jobs
-        for key, setting in found.items():
-            section, _, option = key.partition(".")
-            if method == SLURM:
+        elif method == LOCAL:
+            cluster.beams_at_once = jobs or cluster.beams_at_once
+            self.unused += [_dask_name(key, kwargs) for key in found]
+        else:
+            limit = {} if jobs is None else {"slurm.array_limit": jobs}
+            for key, setting in {**limit, **found}.items():
+                section, _, option = key.partition(".")
                 cluster.sections.setdefault(section, {})[option] = setting
-            elif method == LOCAL:
-                self.unused.append(_dask_name(key, kwargs))
         if self.unused:
             cluster.notices.append(f"{self.file.path}: without effect here: {', '.join(dict.fromkeys(self.unused))}")
         return cluster

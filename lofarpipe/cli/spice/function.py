@@ -11,7 +11,7 @@ from lofarpipe.cli.arguments import read_words
 from lofarpipe.cli.spice.config import Setting
 from lofarpipe.cli.spice.summary import failures
 from lofarpipe.cli.spice.table import options_table
-from lofarpipe.cli.spice.translation import Request, translated
+from lofarpipe.cli.spice.translation import Request, polarisations, translated
 from lofarpipe.errors import PipelineError, UsageError
 from lofarpipe.jobs import Executor
 from lofarpipe.pipeline.preflight import Translation
@@ -49,8 +49,8 @@ def image_beams(arguments: Mapping[str, object], executor: Executor | None) -> N
     def translate(options: argparse.Namespace) -> Translation:
         return translated(request, options)
 
-    def collect(_: argparse.Namespace, state: RunState) -> int:
-        lines.extend(failures(state))
+    def collect(options: argparse.Namespace, state: RunState) -> int:
+        lines.extend(failures(state, polarisations(options)))
         return int(bool(lines))
 
     folders = [str(Path(request.settings[name].text).absolute()) for name in ("msdir", "datadir")]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from lofarpipe.jobs import duration_text
+from lofarpipe.jobs import JobResult, duration_text
 from lofarpipe.state.run_state import FAILED, JobState, RunState
 from lofarpipe.support.utilities import files_of
 
-#: What the jobs of a step make of a beam.
-MAKES = {"image_i": "Stokes I", "image_polarisation": "polarisations"}
+IMAGE_I, IMAGE_POLARISATION = "image_i", "image_polarisation"  # the steps that make images
 
 
-def write_summary(state: RunState, is_quiet: bool) -> int:
+def write_summary(state: RunState, is_quiet: bool, pols: str) -> int:
     """Print a table of the beams; return the exit status, 1 if something failed."""
-    lines = failures(state)
+    lines = failures(state, pols)
     if not is_quiet:
         for line in beam_table(state):
             print(line)
@@ -37,10 +37,17 @@ def beam_table(state: RunState) -> list[str]:
     return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
-def failures(state: RunState) -> list[str]:
-    """Return one line for each job that failed: beam, its part, exit code or signal, log."""
+def failures(state: RunState, pols: str) -> list[str]:
+    """Return one line for each job that failed: beam, step, polarisations, exit code or signal, log.
+
+    Parameters
+    ----------
+    pols: letters of all polarisations.
+    """
+    letters = pols.upper()
+    of_step = {IMAGE_I: "I", IMAGE_POLARISATION: letters.replace("I", "")}
     return [
-        f"{beam_of(job)}: {MAKES.get(name, name)}: {_reason(job)}; log: {job.log}"
+        f"{beam_of(job)}: {name}, Stokes {of_step.get(name, letters)}: {_reason(job)}; log: {job.log}"
         for name, step in state.steps.items()
         for job in step.jobs.values()
         if job.state == FAILED
@@ -59,8 +66,17 @@ def _cell(job: JobState) -> str:
 
 
 def _reason(job: JobState) -> str:
-    """Return how a job failed: its exit code or signal, or the problem that was noted."""
+    """Return how a job failed: its exit code or signal, and the problem that was noted, or its last line."""
     problem = job.problem.partition("\n")[0]
     if job.exit_code is None or (problem and not problem.startswith(("exited with", "killed by"))):
         return problem or job.state
-    return f"exit code {job.exit_code}" if job.exit_code >= 0 else f"signal {-job.exit_code}, {problem}"
+    if job.exit_code < 0:
+        return f"signal {-job.exit_code}, {problem}"
+    text = problem.replace("exited with", "exit code", 1) or f"exit code {job.exit_code}"
+    said = [] if ": " in text.partition(" after ")[2] else result_of_log(job).tail(1)
+    return ": ".join([text, *said])
+
+
+def result_of_log(job: JobState) -> JobResult:
+    """Return what reads the log of a job."""
+    return JobResult(job.name, job.exit_code or 0, 0.0, 0.0, 0.0, 0.0, Path(job.log), ())

@@ -18,8 +18,10 @@ POSITIONALS = ("msdir", "datadir")
 _OPTION = re.compile(
     r"^! *(?P<name>\w+) *= *(?P<default>.*?) *## *\{(?P<domain>[^}]*)\} *(?P<meaning>.*?) *$", re.MULTILINE
 )
-#: A key of a step whose value has options in it.
-_USE = re.compile(r"^(?P<step>\w+)\.(?P<key>[\w.-]+) *= *(?P<value>.*?\{\{ .*?)(?: +#.*)?$", re.MULTILINE)
+_KEY = re.compile(r"^(?P<key>\w+\.[\w.-]+) *= *(?P<value>.*?)(?: +#.*)?$", re.MULTILINE)
+#: The plugin that finds the beams, and how values refer to what it gives.
+FINDER = "find_beams"
+GIVEN = f"{FINDER}.output."
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
 LARGEST_WHOLE = 10**15  # beyond that a number with an exponent is no exact one
 _TRUTHS = {"true": "True", "false": "False", "yes": "True", "no": "False", "on": "True", "off": "False"}
@@ -157,17 +159,26 @@ def options_table() -> dict[str, SpiceOption]:
 
 @functools.cache
 def operations() -> dict[str, dict[str, dict[str, str]]]:
-    """Return step -> option -> the keys of the step that use it, with their values.
+    """Return step -> option -> the keys that use it for this step, with their values.
 
-    An option can be set for one step alone by setting these keys.
+    An option can be set for one step alone by setting these keys. A step also uses what the plugin that finds the beams
+    is given for it alone, such as thresholds that become squares.
     """
     found: dict[str, dict[str, dict[str, str]]] = {}
-    table = options_table()
-    for match in _USE.finditer(_text()):
-        for name in _PLACEHOLDER.findall(match["value"]):
+    table, keys = options_table(), {match["key"]: match["value"] for match in _KEY.finditer(_text())}
+    users: dict[str, set[str]] = {}
+    for key, value in keys.items():
+        if value.startswith(GIVEN):
+            users.setdefault(value.removeprefix(GIVEN), set()).add(key.partition(".")[0])
+    for key, value in keys.items():
+        step, source = key.partition(".")[0], f"{FINDER}.control.{value.removeprefix(GIVEN)}"
+        if keys.get(f"{step}.control.kind") == "plugin":
+            continue
+        if value.startswith(GIVEN) and len(users[value.removeprefix(GIVEN)]) == 1:
+            key, value = source, keys.get(source, "")
+        for name in _PLACEHOLDER.findall(value):
             if name in table:
-                uses = found.setdefault(match["step"], {}).setdefault(name, {})
-                uses[f"{match['step']}.{match['key']}"] = match["value"]
+                found.setdefault(step, {}).setdefault(name, {})[key] = value
     return found
 
 

@@ -90,6 +90,12 @@ def _split(text: str) -> tuple[str, str]:
     return where, what
 
 
+def polarisations(options: argparse.Namespace) -> str:
+    """Return the letters of the polarisations of a run."""
+    typed = [value for key, _, value in (text.partition("=") for text in options.set) if key.strip() == "pols"]
+    return str([options.translation.parset.get("! pols") or options_table()["pols"].default, *typed][-1])
+
+
 # ---- names
 
 
@@ -137,14 +143,15 @@ def spice_parset(settings: Mapping[str, Setting], request: Request) -> Parset:
     UsageError
         If a value cannot be written into a parset.
     """
+    cluster, known = request.cluster, {**settings}
+    if cluster:
+        known.setdefault("beams_at_once", cluster.beams_at_once)
+    if cluster and cluster.scratch:
+        known.setdefault("temp_dir_wsclean", _with_whole_path("temp_dir_wsclean", cluster.scratch))
     parset = Parset()
     parset.set("pipeline.base", PIPELINE)
-    for name, setting in settings.items():
-        parset.set(f"! {name}", _written(name, setting), setting.file, setting.line)
-    cluster = request.cluster
-    if cluster and cluster.scratch and "temp_dir_wsclean" not in settings:
-        scratch = _with_whole_path("temp_dir_wsclean", cluster.scratch)
-        parset.set("! temp_dir_wsclean", _written("local_directory", scratch), scratch.file, scratch.line)
+    for name in [name for name in options_table() if name in known]:
+        parset.set(f"! {name}", _written(name, known[name]), known[name].file, known[name].line)
     for step in IMAGE_STEPS if cluster else ():
         for key in ("cores", "memory_gb"):
             if setting := getattr(cluster, key):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.cli.spice.cluster import DEFAULT_FILE, Cluster, expanded_folder, read_cluster
+from lofarpipe.cli.spice.table import options_table
 from lofarpipe.errors import UsageError
 
 pytest.importorskip("yaml", reason="PyYAML is not installed")
@@ -58,7 +59,8 @@ def texts(cluster: Cluster) -> dict[str, dict[str, str]]:
 
 def test_local_cluster_is_this_machine(tmp_path: Path) -> None:
     cluster = read(tmp_path, LOCAL)
-    assert texts(cluster) == {"remote": {"method": "local", "max_per_node": "4"}}
+    assert texts(cluster) == {"remote": {"method": "local"}}
+    assert cluster.beams_at_once.text == "4"
     assert cluster.cores
     assert cluster.cores.text == "16"
     assert cluster.cores.where.endswith("cluster.yaml:4")
@@ -69,6 +71,7 @@ def test_local_cluster_is_this_machine(tmp_path: Path) -> None:
 
 def test_slurm_cluster_is_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = read(tmp_path, SLURM)
+    assert cluster.beams_at_once.text == "0"
     assert texts(cluster) == {
         "remote": {"method": "slurm"},
         "slurm": {
@@ -108,7 +111,8 @@ def test_any_other_class_is_imported_by_its_name(tmp_path: Path) -> None:
 
 def test_packaged_file_works() -> None:
     cluster = read_cluster(DEFAULT_FILE)
-    assert texts(cluster) == {"remote": {"method": "local", "max_per_node": "1"}}
+    assert texts(cluster) == {"remote": {"method": "local"}}
+    assert cluster.beams_at_once.text == options_table()["beams_at_once"].default
     assert cluster.notices == []
 
 

@@ -33,11 +33,11 @@ def test_keys_become_options_with_their_lines(tmp_path: Path) -> None:
 
 
 def test_options_of_one_operation(tmp_path: Path) -> None:
-    path = write(tmp_path, "num_beams: 2\nfind-beams:\n  num-beams: 3\ngridder: null\n")
+    path = write(tmp_path, "niter: 2\nimage-i:\n  niter: 3\ngridder: null\n")
     config = read_config(path)
-    assert config.of_operations == {"find_beams": {"num_beams": Setting("3", str(path), 3)}}
-    assert config.settings["num_beams"].text == "2"
-    assert read_config(write(tmp_path, "find_beams:\n")).of_operations == {"find_beams": {}}
+    assert config.of_operations == {"image_i": {"niter": Setting("3", str(path), 3)}}
+    assert config.settings["niter"].text == "2"
+    assert read_config(write(tmp_path, "image_i:\n")).of_operations == {"image_i": {}}
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_options_of_one_operation(tmp_path: Path) -> None:
         ("msdir: /data\n", "sb.yaml:1: there is no option 'msdir'"),
         ("size: 5\nsize: 6\n", "sb.yaml:2: size is there twice; line 1 has it too"),
         ("num_beams: 5\nnum-beams: 6\n", "sb.yaml:2: num-beams is there twice, as num_beams too"),
-        ("find_beams: 3\n", "sb.yaml:1: find_beams is an operation; its options are needed below it"),
-        ("find_beams:\n  size: 3\n", "sb.yaml:2: find_beams has no option 'size'"),
-        ("find_beams:\n  num_beams: x\n", "sb.yaml:2: find_beams.num_beams is 'x'; an integer > 0 is needed"),
+        ("image_i: 3\n", "sb.yaml:1: image_i is an operation; its options are needed below it"),
+        ("image_i:\n  purge: true\n", "sb.yaml:2: image_i has no option 'purge'"),
+        ("image_i:\n  niter: x\n", "sb.yaml:2: image_i.niter is 'x'; an integer >= 0 is needed"),
         (
             "local_wsclean: a\nhosted-wsclean: docker://b\n",
             "sb.yaml:2: hosted_wsclean and local_wsclean are both there",

@@ -1,5 +1,7 @@
 """What is printed in the end: beams, failures."""
 
+from pathlib import Path
+
 import pytest
 
 from lofarpipe.cli.spice.summary import beam_table, failures, write_summary
@@ -23,7 +25,13 @@ STATE = run_of(
     job(
         "image_i/001", "/in/s.beam01_x.ms", FAILED, exit_code=-9, problem="killed by signal 9 (probably out of memory)"
     ),
-    job("image_polarisation/000", "/in/s.beam00_x.ms", FAILED, exit_code=255, problem="exited with 255 after 3 s"),
+    job(
+        "image_polarisation/000",
+        "/in/s.beam00_x.ms",
+        FAILED,
+        exit_code=255,
+        problem="exited with 255 after 3 s: out of luck",
+    ),
     job("cube/000", "[/out/a.fits,/out/b.fits]", FAILED, problem="no beam is below psf_cutoff\nmore"),
 )
 
@@ -38,12 +46,20 @@ def test_table_has_a_line_for_each_beam() -> None:
 
 def test_every_failure_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     wanted = [
-        "beam01: Stokes I: signal 9, killed by signal 9 (probably out of memory); log: /logs/image_i/001.log",
-        "beam00: polarisations: exit code 255; log: /logs/image_polarisation/000.log",
-        "a.fits: cube: no beam is below psf_cutoff; log: /logs/cube/000.log",
+        "beam01: image_i, Stokes I: signal 9, killed by signal 9 (probably out of memory); log: /logs/image_i/001.log",
+        "beam00: image_polarisation, Stokes UQ: exit code 255 after 3 s: out of luck; "
+        "log: /logs/image_polarisation/000.log",
+        "a.fits: cube, Stokes UQI: no beam is below psf_cutoff; log: /logs/cube/000.log",
     ]
-    assert failures(STATE) == wanted
-    assert write_summary(STATE, is_quiet=True) == 1
+    assert failures(STATE, "uqi") == wanted
+    assert write_summary(STATE, is_quiet=True, pols="uqi") == 1
     assert capsys.readouterr().out.splitlines() == wanted
-    assert write_summary(run_of(job("image_i/000", "x.beam00.ms")), is_quiet=False) == 0
+    assert write_summary(run_of(job("image_i/000", "x.beam00.ms")), is_quiet=False, pols="I") == 0
     assert "beam00" in capsys.readouterr().out
+
+
+def test_last_line_of_a_log_says_why(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("### cube/000\nstarted\nno beam is below psf_cutoff\n")
+    failed = JobState("cube/000", FAILED, 1, "x.beam02.ms", log=f"{tmp_path}/log", exit_code=1, problem="exited with 1")
+    (line,) = failures(run_of(failed), "I")
+    assert line == f"beam02: cube, Stokes I: exit code 1: no beam is below psf_cutoff; log: {tmp_path}/log"

@@ -109,7 +109,9 @@ def test_only_imaging_is_built(here: Path) -> None:
 
 def test_cluster_file_is_beside_the_one_that_names_it(here: Path) -> None:
     (here / "conf").mkdir()
-    (here / "conf" / "c.yaml").write_text("imager_only: true\nimager_dask_config: k.yaml\nfind_beams: {num_beams: 7}\n")
+    (here / "conf" / "c.yaml").write_text(
+        "imager_only: true\nimager_dask_config: k.yaml\nimage_polarisation: {size: 7, auto_mask: 8}\n"
+    )
     (here / "conf" / "k.yaml").write_text(
         "cluster_kwargs:\n  cores: 4\n  memory: 8GB\n  local_directory: /scratch\n  interface: ib0\n"
         "  log_directory: l\n"
@@ -118,7 +120,9 @@ def test_cluster_file_is_beside_the_one_that_names_it(here: Path) -> None:
     assert made.parset["image_i.control.cores"] == made.parset["image_polarisation.control.cores"] == "4"
     assert made.parset["image_i.control.memory_gb"] == "8"
     assert made.parset["! temp_dir_wsclean"] == "/scratch"
-    assert made.parset["find_beams.control.num_beams"] == "7"
+    assert made.parset["! beams_at_once"] == "0"
+    assert made.parset["image_polarisation.argument.size"] == "7 7"
+    assert made.parset["find_beams.control.auto_mask"] == "8"
     assert [str(warning) for warning in made.warnings] == ["conf/k.yaml: without effect here: interface"]
     assert set(made.copies) == {"c.yaml", "k.yaml"}
     log = made.sections["logging"]["log_file"].value
