@@ -355,6 +355,7 @@ def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path
     target = products / f"{base}_merged.ms"
     if target.exists():
         raise PipelineError(f"{target}: is there already; remove it, or set write_merged_set = False")
+    products.mkdir(parents=True, exist_ok=True)
     with Scratch(scratch_dir, Marker(run, "merge_spws", "000")) as scratch:
         parts = [scratch.path / f"window{window['window']}.ms" for window in plan["set"]["windows"]]
         for window, part in zip(plan["set"]["windows"], parts, strict=True):

@@ -32,6 +32,7 @@ from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights, 
 
 Floats = NDArray[np.float64]
 LIGHT_M_S = 299792458.0
+MOST_CELLS = 2000  # along an axis of the uv plane, for the beam
 PADDING = 1.2  # of the image, by default
 FEWEST_PIXELS, MOST_PIXELS = 3.0, 8.0  # across the smallest beam. Source: doc/spec/meerkat.md, images
 # FWHM x rms baseline of the Gaussian with the curvature of the point-spread function: exp(-4 ln 2 x^2 / FWHM^2) and
@@ -161,7 +162,9 @@ def smallest_beam_arcsec(options: StokesOptions, band: BandSet) -> float:
     cell_rad = math.radians(options.cell_arcsec / 3600)
     finer = max(1, math.ceil(2 * cell_rad * float(np.hypot(u, v).max())))  # so that all baselines are on the grid
     side = (finer * options.imsize, finer * options.imsize)
-    weights = briggs_weights(u, v, np.ones_like(u), ImageWeighting(side, cell_rad / finer, robust, PADDING))
+    weighting = ImageWeighting(side, cell_rad / finer, robust, PADDING)
+    coarsening = math.ceil(PADDING * side[0] / MOST_CELLS)  # the rows are a sample
+    weights = briggs_weights(u, v, np.ones_like(u), weighting, coarsening)
     return math.degrees(FWHM_RMS / rms_baseline_lambda(u, v, weights)) * 3600
 
 

@@ -1,0 +1,132 @@
+"""meerkat.parset on a small set: products with the sky's Stokes parameters, kill and resume, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from band_sets import STOKES_JY, BandShape, make_band_set
+from pipeline_runner import run_pipeline
+
+SMALL = """
+pipeline.base = meerkat.parset
+! vis                 = {here}/cosmos.ms
+! outdir              = {here}/out
+! imsize              = 96
+! cell_arcsec         = 8
+! frequency_range_mhz = 900~1000
+! channel_width_mhz   = 20
+! mfs_range_mhz       = 900~1000
+! mfs_minuv_lambda    = 0
+! mfs_robust          = [0.0]
+! channel_robust      = [0.0]
+! mfs_channels_out    = 2
+! multiscale_scales   = []
+! common_beam_arcsec  = auto
+! channels_per_job    = 2
+! scratch_dir         = {here}/scratch
+"""
+CONFIG = """[DEFAULT]
+runtime_directory = {here}/runs
+working_directory = {here}/runs
+"""
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    """A directory with a set of which one channel is flagged, a field parset, and a configuration."""
+    make_band_set(tmp_path / "cosmos.ms", BandShape(flagged=((0, 2), (0, 3))))
+    (tmp_path / "field.parset").write_text(SMALL.format(here=tmp_path))
+    (tmp_path / "site.cfg").write_text(CONFIG.format(here=tmp_path))
+    for name in ("runs", "scratch"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def run(field: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    settings = [word for option in options for word in ("-s", option)]
+    return run_pipeline(field, "field.parset", "-c", "site.cfg", *settings)
+
+
+def killed_run(field: Path, log: str) -> None:
+    """Start a run and kill it, with all that it has started, once a job has written a log."""
+    command = [sys.executable, "-m", "lofarpipe.cli", "field.parset", "-c", "site.cfg"]
+    with (field / "killed.log").open("w") as output:
+        process = subprocess.Popen(command, cwd=field, stdout=output, stderr=output, start_new_session=True)
+    while not (field / "runs" / "field" / "logs" / log).is_file():
+        assert process.poll() is None, (field / "killed.log").read_text()
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.usefixtures("programs")
+def test_killed_run_goes_on_to_all_products(field: Path) -> None:
+    killed_run(field, "image_channels/001.log")
+    done = run(field)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "image_mfs_quv: done before" in done.stdout + done.stderr
+    products = field / "out" / "cosmos"
+    with fits.open(products / "cubes" / "cosmos_cube_IQUV_0.0_96.fits") as hdus:
+        pixels = hdus[0].data
+        assert [bool(np.isnan(plane).all()) for plane in pixels] == [False, True, True, False, False]
+        assert pixels[[0, 3, 4], :, 48, 48] == pytest.approx(np.tile(STOKES_JY, (3, 1)), abs=0.03)
+    with fits.open(products / "cubes" / "cosmos_cube_IQUV_0.0_96.smoothed.fits") as hdus:
+        assert hdus[0].header["BMAJ"] == hdus[0].header["BMIN"]
+        assert hdus[0].data[0, :, 48, 48] == pytest.approx(list(STOKES_JY), abs=0.05)
+    band = fits.getdata(products / "mfs_0.0" / "cosmos_mfs_IQUV_0.0_96.fits")
+    assert band[0, :, 48, 48] == pytest.approx(list(STOKES_JY), abs=0.03)
+    manifest = json.loads((products / "cubes" / "cosmos_cube_IQUV_0.0_96.json").read_text())
+    assert [channel["reason"] for channel in manifest["channels"]] == [None, "flagged", "no data", None, None]
+    cleanup = json.loads((products / "cleanup.json").read_text())
+    assert cleanup["verified"] is True
+    assert list((field / "scratch").iterdir()) == []
+    check_further_runs(field, products)
+
+
+def check_further_runs(field: Path, products: Path) -> None:
+    """A run of other name keeps the images; another robust value makes only its own; other settings are refused."""
+    image = products / "chan_imgs" / "001" / "cosmos.chan001_IQUV_0.0_96.fits"
+    before = image.stat().st_mtime_ns
+    done = run(field, "channel_robust=[0.0, 1.0]", "keep_channel_images=False")
+    assert done.returncode == 0, done.stdout + done.stderr
+    logs = [path.read_text() for path in (field / "runs/field/logs/image_channels").glob("*.log")]
+    assert sum("2 are kept" in log or "1 are kept" in log for log in logs) >= 1
+    assert not image.exists()  # the cubes hold it
+    assert before
+    assert (products / "cubes" / "cosmos_cube_IQUV_1.0_96.fits").is_file()
+    refused = run(field, "niter=10")
+    assert refused.returncode == 1
+    assert "was made of other data or with other settings; set overwrite = True" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["vis={here}/none.ms"], "vis: .*none.ms: no such measurement set"),
+        (["data_column=MODEL_DATA"], "has no column MODEL_DATA of visibilities; it has CORRECTED_DATA, DATA"),
+        (["frequency_range_mhz=2000~2100"], "has no channel in it"),
+        (["mfs_robust=[3]"], "mfs_robust: is '\\[3\\]'; a list of numbers from -2 to 2"),
+        (["imsise=64"], "did you mean 'imsize'"),
+        (["outdir=/proc/nothing"], "outdir: /proc/nothing cannot be written"),
+        (["scratch_dir=/proc/nothing"], "scratch_dir: /proc/nothing cannot be written"),
+        (["imsize=400000"], "imsize: an image of 400000 pixels takes about"),
+    ],
+)
+def test_bad_input_is_found_before_the_first_job(field: Path, options: list[str], reason: str) -> None:
+    import re
+
+    done = run(field, *(option.format(here=field) for option in options))
+    assert done.returncode == 1
+    assert re.search(reason, done.stderr), done.stderr
+    assert "nothing was run" in done.stderr
