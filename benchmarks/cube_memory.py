@@ -26,7 +26,8 @@ RECORDED_CUBES = 3.0  # held in memory by the recorded program
 GROWTH_PLANES = 1.0  # between the smallest and the largest number of channels
 MADE = """
 import json, resource, sys
-from lofarpipe.imaging.cubes.channels import find_common_beam, write_channel_cube
+from lofarpipe.imaging.cubes.channel_cube import write_channel_cube
+from lofarpipe.imaging.cubes.channels import find_common_beam
 folder, *paths = sys.argv[1:]
 common = find_common_beam(paths, None)
 write_channel_cube(paths, common, f"{folder}/cube.fits", f"{folder}/weights.txt")

@@ -6,8 +6,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lofarpipe.imaging.scripts import as_boolean, as_number, exit_code
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.cubes.channel_cube import CubeFacts
 
 # Cubes and weights, each a list, in the order of the polarisations.
 OUTPUTS = ("cubes", "weights")
@@ -21,6 +25,7 @@ def main(
     ms_input: str = "",
     angle_deg: str | float = "",
     residuals: str = "False",
+    facts_dir: str = "",
 ) -> dict[str, str]:
     """Write a cube and its weights for each polarisation; return their names by ``OUTPUTS``.
 
@@ -40,13 +45,16 @@ def main(
         This angle itself, degrees; without either, the headers have none.
     residuals
         True: cubes of the residuals too.
+    facts_dir
+        Where the numbers of the report are written, as ``<name of image_root>.cubes.json``; nowhere by default.
 
     Raises
     ------
     PipelineError
         If the images do not belong together, or a cube cannot be written.
     """
-    from lofarpipe.imaging.cubes.channels import noise_warnings, read_common_beam, write_channel_cube
+    from lofarpipe.imaging.cubes.channel_cube import noise_warnings, write_channel_cube, write_cube_facts
+    from lofarpipe.imaging.cubes.channels import read_common_beam
     from lofarpipe.imaging.cubes.names import RESIDUAL, RESTORED, read_root
     from lofarpipe.programs.wsclean.outputs import band_images, channel_images
     from lofarpipe.support.utilities import list_text
@@ -54,21 +62,29 @@ def main(
     name, directory = read_root(image_root), Path(output_dir or Path(image_root).parent)
     common, angle = read_common_beam(beam_file), _angle_deg(ms_input, angle_deg)
     directory.mkdir(parents=True, exist_ok=True)
-    cubes, weights = [], []
+    made = []
     for kind in (RESTORED, RESIDUAL) if as_boolean("residuals", residuals) else (RESTORED,):
         paths = channel_images(image_root, images, "residual" if kind == RESIDUAL else "image")
         for stokes, of_stokes in common.by_stokes(paths).items():
-            cube, text = (str(directory / one(stokes, kind)) for one in (name.cube, name.weights))
-            facts = write_channel_cube(of_stokes, common, cube, text, angle)
-            for warning in facts.warnings:
-                print(f"WARNING: {warning}")
-            blank = f", blank: {', '.join(map(str, facts.blank))}" if facts.blank else ""
-            print(f"{cube}: {facts.planes} planes at {common.beam}{blank}")
-            cubes.append(cube)
-            weights.append(text)
+            cube, weights = (str(directory / one(stokes, kind)) for one in (name.cube, name.weights))
+            made.append((kind, weights, write_channel_cube(of_stokes, common, cube, weights, angle)))
+            _print_cube(made[-1][2], str(common.beam))
     for warning in noise_warnings(band_images(image_root, images)):
         print(f"WARNING: {warning}")
-    return {"cubes": list_text(cubes), "weights": list_text(weights)}
+    if facts_dir:
+        restored = [facts for kind, _, facts in made if kind == RESTORED]
+        write_cube_facts(Path(facts_dir) / f"{name.root}.cubes.json", name.title, common, restored)
+    return {
+        "cubes": list_text([facts.path for *_, facts in made]),
+        "weights": list_text([weights for _, weights, _ in made]),
+    }
+
+
+def _print_cube(facts: CubeFacts, beam: str) -> None:
+    for warning in facts.warnings:
+        print(f"WARNING: {warning}")
+    blank = f", blank: {', '.join(map(str, facts.blank))}" if facts.blank else ""
+    print(f"{facts.path}: {len(facts.weights)} planes at {beam}{blank}")
 
 
 def _angle_deg(ms_input: str, angle_deg: str | float) -> float | None:

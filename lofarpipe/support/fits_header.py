@@ -20,6 +20,10 @@ HISTORY_BEGIN, HISTORY_END = "---- image pipeline ----", "---- end of image pipe
 
 NO_DATE = "1858-11-17T00:00:00"  # MJD 0: WSClean 3.1 has it in images of the whole band
 
+# Values of the STOKES axis. Source: FITS standard 4.0, table 29.
+STOKES_NAMES = {1: "I", 2: "Q", 3: "U", 4: "V", -1: "RR", -2: "LL", -3: "RL", -4: "LR"}
+STOKES_NAMES |= {-5: "XX", -6: "YY", -7: "XY", -8: "YX"}
+
 #: Keyword -> value and comment.
 Keywords = Mapping[str, tuple[str | int | float, str]]
 

@@ -1,5 +1,8 @@
 """Scripts of the ASKAP pipeline: FixMS, the common beam, cubes with weights."""
 
+import json
+
+import numpy as np
 import pytest
 from astropy.io import fits
 
@@ -80,6 +83,17 @@ def test_blank_planes_and_odd_frequencies_are_named(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "blank: 1\n" in out
     assert "WARNING: " in out
+
+
+def test_numbers_of_the_report_are_written(root, beam_file, tmp_path):
+    made = load_script("make_cube").main(root, beam_file, residuals="True", facts_dir=str(tmp_path))
+    facts = json.loads((tmp_path / f"{NAME}.cubes.json").read_text())
+    assert (facts["name"], facts["beam"]["major_arcsec"]) == ("CDFS_2_5 beam 03", 15)
+    assert [cube["stokes"] for cube in facts["cubes"]] == ["I", "Q", "U"]
+    assert facts["cubes"][0]["frequencies_hz"] == [888e6, 889e6]
+    weights = np.loadtxt(files_of(made["weights"])[0])[:, 1]
+    assert facts["cubes"][0]["rms_jy"] == pytest.approx(weights**-0.5)
+    assert facts["cubes"][0]["thumbnail"]
 
 
 def test_images_that_are_not_there_are_named(tmp_path):

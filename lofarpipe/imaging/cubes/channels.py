@@ -1,35 +1,18 @@
-"""Channel images of one observation: what their headers say, their common beam, and the cube of a polarisation."""
+"""Channel images of one observation: what their headers say, and their common beam. Their pixels are not read."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from astropy.io import fits
-
 from lofarpipe.imaging.cubes.beams import Beam, BeamError, common_beam, is_usable
-from lofarpipe.imaging.cubes.convolution import Pixels, convolve
-from lofarpipe.imaging.cubes.cube import write_cube
-from lofarpipe.imaging.cubes.grid import FrequencyGrid, frequency_grid
-from lofarpipe.imaging.cubes.header import (
-    ANGLE_KEY,
-    ORIGINAL_BEAMS,
-    CubeError,
-    beam_table,
-    cube_header,
-    frequency_table,
-)
-from lofarpipe.imaging.cubes.weights import plane_weight, write_weights
-from lofarpipe.imaging.quality.sky_image import STOKES_NAMES, SkyImage, read_sky_image
+from lofarpipe.support.fits_header import STOKES_NAMES, FitsHeader, read_header
 from lofarpipe.support.utilities import write_atomically
 
-NOISY_JY = 1.0  # of the image of the whole band, per beam
-MHZ = 1e6
+BEAM_KEYS = ("BMAJ", "BMIN", "BPA")
 
 
 @dataclass(frozen=True)
@@ -74,35 +57,37 @@ class CommonBeam:
         )
 
 
-@dataclass(frozen=True)
-class CubeFacts:
-    """What a cube holds, for people and for checks."""
-
-    path: str
-    planes: int
-    blank: tuple[int, ...]
-    weights: tuple[float, ...]
-    warnings: tuple[str, ...] = ()
-
-
 def read_channel(path: str) -> ChannelImage:
-    """Return what the header of a channel image says; its pixels are not read.
+    """Return what the header of a channel image says.
 
     Raises
     ------
-    CubeError
+    BeamError
         If it is no FITS image of one frequency and one polarisation.
     """
     try:
-        header = fits.getheader(path)
-    except OSError as err:
-        raise CubeError(f"{path}: cannot be read as FITS: {err}; make the image again") from err
-    image = SkyImage(path, header, np.empty((0, 0), np.float32))  # only its header is asked
-    frequency, stokes = image.axis("FREQ"), image.axis("STOKES")
-    if frequency.length != 1 or stokes.length != 1:
-        raise CubeError(f"{path}: has {frequency.length} frequencies and {stokes.length} polarisations; one is needed")
-    name = STOKES_NAMES.get(round(stokes.reference_value), "?")
-    return ChannelImage(path, name, frequency.reference_value, frequency.increment, Beam.of_header(header))
+        with Path(path).open("rb") as stream:
+            header = read_header(stream)
+        axes = {
+            str(header.text(f"CTYPE{number}"))[:6]: number for number in range(3, 1 + round(header.number("NAXIS")))
+        }
+        frequency, stokes = _axis(header, axes, "FREQ"), _axis(header, axes, "STOKES")
+        beam = {key: header.number(key) for key in BEAM_KEYS if header.text(key)}
+    except (OSError, ValueError) as err:
+        reason = err.strerror if isinstance(err, OSError) else str(err)
+        raise BeamError(f"{path}: is no image of a channel: {reason}; make it again") from err
+    name = STOKES_NAMES.get(round(stokes[0]), "?")
+    return ChannelImage(path, name, *frequency, Beam.of_header(beam))
+
+
+def _axis(header: FitsHeader, axes: Mapping[str, int], kind: str) -> tuple[float, float]:
+    """Return value and increment of an axis of length 1."""
+    number = axes.get(kind)
+    if number is None:
+        raise ValueError(f"it has no {kind} axis")
+    if (length := round(header.number(f"NAXIS{number}"))) != 1:
+        raise ValueError(f"its {kind} axis has {length} planes, and one is needed")
+    return header.number(f"CRVAL{number}"), header.number(f"CDELT{number}")
 
 
 def find_common_beam(paths: Iterable[str], cutoff_arcsec: float | None) -> CommonBeam:
@@ -110,7 +95,7 @@ def find_common_beam(paths: Iterable[str], cutoff_arcsec: float | None) -> Commo
 
     Raises
     ------
-    CubeError, BeamError
+    BeamError
         If an image cannot be read, or no beam is left.
     """
     images = tuple(read_channel(path) for path in paths)
@@ -132,7 +117,7 @@ def read_common_beam(path: str | Path) -> CommonBeam:
 
     Raises
     ------
-    CubeError
+    BeamError
         If there is none, or it is something else.
     """
     try:
@@ -140,94 +125,9 @@ def read_common_beam(path: str | Path) -> CommonBeam:
         images = tuple(_image_of(entry) for entry in facts["images"])
         return CommonBeam(Beam(**facts["beam"]), facts["cutoff_arcsec"], images)
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise CubeError(f"{path}: is no common beam: {err}; make it again with common_beam.py") from err
+        raise BeamError(f"{path}: is no common beam: {err}; make it again with common_beam.py") from err
 
 
 def _image_of(entry: Mapping[str, Any]) -> ChannelImage:
     facts = {key: value for key, value in entry.items() if key != "used"}
     return ChannelImage(**facts | {"beam": Beam(**facts["beam"]) if facts["beam"] else None})
-
-
-def write_channel_cube(
-    paths: Sequence[str], common: CommonBeam, cube: str, weights: str = "", angle_deg: float | None = None
-) -> CubeFacts:
-    """Write the cube of one polarisation, all planes with the common beam, and the weights of its planes.
-
-    ``paths`` are channel images or residuals, in any order; their own beams are those of the images of the same
-    polarisation and frequency in ``common``. One plane is held at a time.
-
-    Raises
-    ------
-    CubeError, BeamError
-        If the images do not belong together, one is not among those of the common beam, or a file cannot be written.
-    """
-    images = [_with_beam(read_channel(path), common) for path in paths]
-    if len(names := {image.stokes for image in images}) > 1:
-        raise CubeError(
-            f"{cube}: images of {', '.join(sorted(names))} cannot be in one cube; one polarisation is needed"
-        )
-    grid = frequency_grid([image.frequency_hz for image in images], images[0].width_hz if images else 0)
-    planes: list[ChannelImage | None] = [None] * grid.nplanes
-    for image, place in zip(images, grid.places, strict=True):
-        planes[place] = image
-    first = next(image for image in planes if image)
-    cards = {} if angle_deg is None else {ANGLE_KEY: (angle_deg, "deg")}
-    header = cube_header(fits.getheader(first.path), grid, [first.stokes], common.beam, cards)
-    beams = [[image.beam if image else None] for image in planes]
-    tables = [beam_table(beams, ORIGINAL_BEAMS)]
-    if not grid.is_regular:
-        tables.append(frequency_table([image.frequency_hz for image in planes if image]))
-    found: list[float] = []
-    write_cube(cube, header, _convolved(planes, common, found), tables)
-    if weights:
-        write_weights(weights, found)
-    blank = tuple(number for number, image in enumerate(planes) if not (image and common.is_used(image)))
-    return CubeFacts(cube, grid.nplanes, blank, tuple(found), tuple(_warnings(cube, grid)))
-
-
-def _with_beam(image: ChannelImage, common: CommonBeam) -> ChannelImage:
-    """Return an image with the beam that the common one was made of."""
-    known = {one.key: one.beam for one in common.images}
-    if image.key not in known:
-        raise CubeError(
-            f"{image.path}: Stokes {image.stokes} at {image.frequency_hz / MHZ:.3f} MHz is not among the "
-            f"{len(known)} images of the common beam; make that again"
-        )
-    return replace(image, beam=known[image.key])
-
-
-def _convolved(
-    planes: Iterable[ChannelImage | None], common: CommonBeam, weights: list[float]
-) -> Iterator[Pixels | None]:
-    """Yield every plane at the common beam, None for a blank one, and add its weight to a list."""
-    for image in planes:
-        if image is None or image.beam is None or not common.is_used(image):
-            weights.append(math.nan)
-            yield None
-            continue
-        sky = read_sky_image(image.path)
-        cell_arcsec = (sky.axis("RA").increment * 3600, sky.axis("DEC").increment * 3600)
-        pixels = sky.plane
-        del sky
-        try:
-            convolve(pixels, image.beam, common.beam, cell_arcsec)
-        except BeamError as err:
-            raise BeamError(f"{image.path}: {err}") from err
-        weights.append(plane_weight(pixels))
-        yield pixels
-
-
-def noise_warnings(paths: Iterable[str], highest_jy: float = NOISY_JY) -> Iterator[str]:
-    """Yield a warning for each image whose noise is no noise of an observation: it diverged, or is of no sky."""
-    for path in paths:
-        noise_jy = 1 / math.sqrt(weight) if (weight := plane_weight(read_sky_image(path).plane)) > 0 else 0.0
-        if noise_jy > highest_jy:
-            yield f"{path}: its noise is {noise_jy:.3g} Jy/beam, and more than {highest_jy:g} is hardly that of a sky"
-
-
-def _warnings(cube: str, grid: FrequencyGrid) -> Iterator[str]:
-    if not grid.is_regular:
-        yield (
-            f"{cube}: the channels lie on no regular axis: they are up to {grid.deviation_hz / MHZ:.4g} MHz off the "
-            f"one in its header (step {grid.step_hz / MHZ:.4g} MHz); the true frequencies are in the table FREQUENCIES"
-        )

@@ -12,7 +12,7 @@ from astropy.io import fits
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.cubes.beams import Beam
 from lofarpipe.imaging.cubes.grid import FrequencyGrid
-from lofarpipe.imaging.quality.sky_image import STOKES_NAMES
+from lofarpipe.support.fits_header import STOKES_NAMES
 
 ANGLE_KEY = "HIERARCH INSTRUMENT_RECEPTOR_ANGLE"
 BEAMS, ORIGINAL_BEAMS, FREQUENCIES = "BEAMS", "ORIGINAL_BEAMS", "FREQUENCIES"

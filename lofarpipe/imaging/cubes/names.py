@@ -23,6 +23,11 @@ class BeamName:
     beam: int
 
     @property
+    def title(self) -> str:
+        """The beam as a person names it."""
+        return f"{self.field} beam {self.beam:02d}"
+
+    @property
     def root(self) -> str:
         """The root of the names of channel images."""
         return f"image.{self.field}.contcube.beam{self.beam:02d}"

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lofarpipe.imaging.quality.sky_image import MAD_TO_SIGMA
 from lofarpipe.support.utilities import write_atomically
 
-# 1 / (inverse normal distribution at 3/4). Source: the value of astropy.stats.mad_std.
-MAD_TO_SIGMA = 1.482602218505602
 HEADING = "# Channel Weight"
 
 

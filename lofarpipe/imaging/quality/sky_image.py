@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.support.fits_header import HISTORY_BEGIN, HISTORY_END, other_history, printable_ascii
+from lofarpipe.support.fits_header import HISTORY_BEGIN, HISTORY_END, STOKES_NAMES, other_history, printable_ascii
 
 Pixels = NDArray[np.float32]
 
@@ -32,9 +32,6 @@ INDEX_KEY = "PBINDEX"
 FACT_KEYS = (RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY, DYNAMIC_RANGE_KEY)
 FITS_COMMENT_CHARACTERS = 47
 FLUX_PER_BEAM = "Jy/beam"
-# Values of the STOKES axis. Source: FITS standard 4.0, table 29.
-STOKES_NAMES = {1: "I", 2: "Q", 3: "U", 4: "V", -1: "RR", -2: "LL", -3: "RL", -4: "LR"}
-STOKES_NAMES |= {-5: "XX", -6: "YY", -7: "XY", -8: "YX"}
 MISSING_KEY_ADVICE = {
     RMS_KEY: "measure the image first: measure_quality.py",
     RMS_METHOD_KEY: "measure the image first: measure_quality.py",
@@ -335,6 +332,23 @@ def robust_rms(pixels: NDArray[Any]) -> float:
     if sigma == 0:
         raise ValueError("more than half of the pixels have the same value, so there is no noise to measure")
     return sigma
+
+
+def averaged(plane: NDArray[Any], factor: int) -> Pixels:
+    """Return the mean of blocks of ``factor`` x ``factor`` pixels; blank pixels do not count, blank blocks are NaN.
+
+    Blocks at the upper and right edge may hold fewer pixels. Memory: a strip of ``factor`` rows at a time.
+    """
+    height, width = plane.shape
+    starts = np.arange(0, width, factor)
+    rows = []
+    for first in range(0, height, factor):
+        strip = np.asarray(plane[first : first + factor], np.float64)
+        known = np.isfinite(strip)
+        total = np.add.reduceat(np.where(known, strip, 0.0).sum(axis=0), starts)
+        count = np.add.reduceat(known.sum(axis=0), starts)
+        rows.append(np.divide(total, count, out=np.full(len(starts), np.nan), where=count > 0))
+    return np.asarray(rows, np.float32)
 
 
 def central_part(plane: NDArray[Any], fraction: float = 0.5) -> NDArray[Any]:

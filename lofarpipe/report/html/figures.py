@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lofarpipe.imaging.quality.plot import BLANK_COLOUR, STYLE, draw_beam, label_sky
-from lofarpipe.imaging.quality.sky_image import central_part, robust_rms, tile_rms
+from lofarpipe.imaging.quality.sky_image import averaged, central_part, robust_rms, tile_rms
 from lofarpipe.report.html.page import NoPictureError, data_uri, png_uri
 
 LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 MB
@@ -101,23 +101,6 @@ def open_plane(path: Path) -> tuple[NDArray[Any], fits.Header]:
     if pixels is None or pixels.ndim < 2 or not pixels.size:
         raise NoPictureError(f"{path}: holds no image in its first unit")
     return pixels.reshape(-1, *pixels.shape[-2:])[0], header
-
-
-def averaged(plane: NDArray[Any], factor: int) -> Pixels:
-    """Return the mean of blocks of ``factor`` x ``factor`` pixels; blank pixels do not count, blank blocks are NaN.
-
-    Blocks at the upper and right edge may hold fewer pixels. Memory: a strip of ``factor`` rows at a time.
-    """
-    height, width = plane.shape
-    starts = np.arange(0, width, factor)
-    rows = []
-    for first in range(0, height, factor):
-        strip = np.asarray(plane[first : first + factor], np.float64)
-        known = np.isfinite(strip)
-        total = np.add.reduceat(np.where(known, strip, 0.0).sum(axis=0), starts)
-        count = np.add.reduceat(known.sum(axis=0), starts)
-        rows.append(np.divide(total, count, out=np.full(len(starts), np.nan), where=count > 0))
-    return np.asarray(rows, np.float32)
 
 
 def preview(path: Path, largest_side: int = LARGEST_SIDE) -> Preview:

@@ -28,6 +28,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.programs.base import BEAM, CORRECTED, FLAT, wholeness
 from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
+from lofarpipe.report.html.mosaic import FILES as CUBE_FILES
+from lofarpipe.report.html.mosaic import mosaic
 from lofarpipe.report.html.timeline import timeline
 from lofarpipe.state.events import read_events
 from lofarpipe.state.run_state import RunState
@@ -352,6 +354,7 @@ def facts(
         "figures": dict.fromkeys(FIGURES) | figures(pieces, job_directory, paths, numbers, earlier),
     }
     return drawings | {
+        "mosaic": mosaic((read_json(file) for file in sorted(job_directory.glob(CUBE_FILES))), state),
         "job_directory": str(job_directory.absolute()),
         "written": time.time(),
         "state": state,

@@ -11,15 +11,9 @@ from astropy.io import fits
 from channel_images import gaussian, write_channel
 from lofarpipe.imaging.cubes import convolution, cube
 from lofarpipe.imaging.cubes.beams import Beam, BeamError
-from lofarpipe.imaging.cubes.channels import (
-    find_common_beam,
-    read_channel,
-    read_common_beam,
-    write_channel_cube,
-    write_common_beam,
-)
+from lofarpipe.imaging.cubes.channel_cube import write_channel_cube
+from lofarpipe.imaging.cubes.channels import find_common_beam, read_channel, read_common_beam, write_common_beam
 from lofarpipe.imaging.cubes.header import CubeError
-from lofarpipe.imaging.quality.sky_image import SkyImageError
 
 BEAMS = [Beam(15, 12, 30), Beam(14.5, 11.6, 30), Beam(14, 11.2, 30)]
 
@@ -48,7 +42,7 @@ def test_planes_have_the_common_beam_and_their_fluxes(tmp_path):
     assert (header["BMAJ"] * 3600, header["BPA"]) == (pytest.approx(15), 30)
     assert [header[f"{key}4"] for key in ("CTYPE", "CRPIX", "CRVAL", "CDELT")] == ["FREQ", 1, 888e6, 1e6]
     assert header["INSTRUMENT_RECEPTOR_ANGLE"] == 75
-    assert (facts.planes, facts.blank, facts.warnings) == (3, (), ())
+    assert (facts.frequencies_hz, facts.blank, facts.warnings) == ((888e6, 889e6, 890e6), (), ())
 
 
 def test_weights_are_those_of_the_planes(tmp_path):
@@ -71,13 +65,14 @@ def test_images_left_out_are_blank_planes_with_the_common_beam(tmp_path):
     assert np.isfinite(pixels[1]).all()
     assert facts.blank == (0, 2)
     assert [math.isnan(weight) for weight in facts.weights] == [True, False, True]
+    assert [rms is None for rms in facts.rms_jy] == [True, False, True]
     assert header["BMAJ"] * 3600 == pytest.approx(14.5)
 
 
 def test_missing_channel_is_a_blank_plane(tmp_path):
     paths = write_channels(tmp_path, frequencies_mhz=(891, 888, 889))
     pixels, header, facts = write_all(tmp_path, paths)
-    assert (len(pixels), facts.blank) == (4, (2,))
+    assert (len(pixels), facts.blank, facts.frequencies_hz[2]) == (4, (2,), 890e6)
     assert (header["CRVAL4"], header["CDELT4"]) == (888e6, 1e6)
     with fits.open(tmp_path / "cube.fits") as units:
         beams = units["ORIGINAL_BEAMS"].data["BMAJ"]
@@ -148,20 +143,22 @@ def test_common_beam_is_read_back(tmp_path):
 def test_file_without_common_beam_is_refused(tmp_path, text):
     if text is not None:
         (tmp_path / "beam.json").write_text(text)
-    with pytest.raises(CubeError, match=r"is no common beam: .* make it again with common_beam.py"):
+    with pytest.raises(BeamError, match=r"is no common beam: .* make it again with common_beam.py"):
         read_common_beam(tmp_path / "beam.json")
 
 
 def test_file_without_channel_image_is_refused(tmp_path):
+    with pytest.raises(BeamError, match=r"no.fits: is no image of a channel: No such file"):
+        read_channel(f"{tmp_path}/no.fits")
     (tmp_path / "a.fits").write_text("text")
-    with pytest.raises(CubeError, match="cannot be read as FITS"):
+    with pytest.raises(BeamError, match=r"a.fits: is no image of a channel: is no FITS file; make it again"):
         read_channel(f"{tmp_path}/a.fits")
     fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "b.fits")
-    with pytest.raises(SkyImageError, match="has no CTYPE1"):
+    with pytest.raises(BeamError, match="it has no FREQ axis"):
         read_channel(f"{tmp_path}/b.fits")
     path = write_channel(tmp_path / "c.fits", BEAMS[0], 888e6)
     fits.writeto(tmp_path / "d.fits", np.zeros((1, 2, 4, 4)), fits.getheader(path))
-    with pytest.raises(CubeError, match="has 2 frequencies and 1 polarisations"):
+    with pytest.raises(BeamError, match="its FREQ axis has 2 planes, and one is needed"):
         read_channel(f"{tmp_path}/d.fits")
 
 

@@ -1,0 +1,83 @@
+"""The beams of an array feed on the page: a small picture of each, its noise and beam, and which jobs failed.
+
+They are in files ``*.cubes.json`` of the job directory, one for each beam whose cubes were made.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lofarpipe.state.run_state import FAILED, RunState
+from lofarpipe.support.utilities import flux_text
+
+FILES = "*.cubes.json"
+CHART = (560, 200)  # width and height
+HIGHEST_OF_MEDIAN, HEADROOM = 4.0, 1.1
+COLOURS, OTHER_COLOUR = {"I": "#1b3a6b", "Q": "#c8102e", "U": "#2e8b57", "V": "#b8860b"}, "#8a94a6"
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+
+
+def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, Any]:
+    """Return what the section shows: ``beams``, a ``chart`` of the noise by frequency, ``failed`` jobs; {} for none.
+
+    A beam whose file is not as it should be is left out.
+    """
+    beams = [beam for entry in entries if (beam := _beam(entry))]
+    if not beams:
+        return {}
+    jobs = (job for step in state.steps.values() for job in step.jobs.values())
+    failed = [f"{job.name} ({job.label})" if job.label else job.name for job in jobs if job.state == FAILED]
+    return {"beams": beams, "chart": _chart([cell for beam in beams for cell in beam["cells"]]), "failed": failed}
+
+
+def _chart(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return lines of noise against frequency in a box of `CHART`, and the texts at its axes; {} without a point."""
+    points = [point for cell in cells for point in cell["points"]]
+    if not points:
+        return {}
+    lowest_hz, highest_hz = (limit(frequency_hz for frequency_hz, _ in points) for limit in (min, max))
+    rms_jy = sorted(rms_jy for _, rms_jy in points)
+    # One channel that is far above the others does not hide how these differ.
+    top_jy = min(rms_jy[-1], HIGHEST_OF_MEDIAN * statistics.median(rms_jy)) * HEADROOM
+    width, height = CHART
+
+    def place(point: tuple[float, float]) -> str:
+        part = (point[0] - lowest_hz) / (highest_hz - lowest_hz) if highest_hz > lowest_hz else 0.5
+        return f"{part * width:.1f},{height * (1 - min(point[1] / top_jy, 1.0)):.1f}"
+
+    lines = [(cell["stokes"], " ".join(map(place, cell["points"]))) for cell in cells if cell["points"]]
+    return {
+        "size": CHART,
+        "lines": [(stokes, COLOURS.get(stokes, OTHER_COLOUR), line) for stokes, line in lines],
+        "legend": [(stokes, COLOURS.get(stokes, OTHER_COLOUR)) for stokes in dict.fromkeys(one for one, _ in lines)],
+        "frequencies": [f"{frequency_hz / 1e6:.6g} MHz" for frequency_hz in (lowest_hz, highest_hz)],
+        "top": f"{flux_text(top_jy)}/beam",
+    }
+
+
+def _beam(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name, common beam and cubes of one beam; {} where the entry has something else."""
+    try:
+        axes = entry["beam"]
+        size = f"{axes['major_arcsec']:.1f} × {axes['minor_arcsec']:.1f} arcsec, {axes['angle_deg']:.4g}°"
+        return {"name": str(entry["name"]), "size": size, "cells": [_cell(cube) for cube in entry["cubes"]]}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _cell(cube: Mapping[str, Any]) -> dict[str, Any]:
+    """Return polarisation, picture, noise and number of channels of a cube."""
+    pairs = zip(cube["frequencies_hz"], cube["rms_jy"], strict=True)
+    points = [(float(frequency_hz), float(rms_jy)) for frequency_hz, rms_jy in pairs if rms_jy is not None]
+    picture = str(cube["thumbnail"])
+    rms = f"rms {flux_text(statistics.median(rms_jy for _, rms_jy in points))}/beam" if points else "blank"
+    return {
+        "stokes": str(cube["stokes"]),
+        "picture": f"data:image/png;base64,{picture}" if _BASE64.fullmatch(picture) else "",
+        "rms": rms,
+        "channels": f"{len(points)} of {len(cube['rms_jy'])} channels",
+        "points": points,
+    }

@@ -1,0 +1,88 @@
+"""The section of the page with all beams of an array feed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lofarpipe.report.html.mosaic import CHART, mosaic
+from lofarpipe.report.html.page import page, write_page
+from lofarpipe.state.run_state import RunState
+from made_jobs import HOSTILE, finished_run, write_journal
+
+PICTURE = "iVBORw0KGgo="
+
+
+def cube(stokes="I", rms_jy=(1e-4, None, 3e-4), thumbnail=PICTURE):
+    frequencies_hz = [888e6 + 1e6 * number for number in range(len(rms_jy))]
+    return {"stokes": stokes, "frequencies_hz": frequencies_hz, "rms_jy": list(rms_jy), "thumbnail": thumbnail}
+
+
+def entry(name="CDFS 03", *cubes):
+    beam = {"major_arcsec": 15.04, "minor_arcsec": 12.0, "angle_deg": 30.25}
+    return {"name": name, "beam": beam, "cubes": list(cubes or [cube()])}
+
+
+def test_beam_has_picture_noise_and_size():
+    (beam,) = mosaic([entry()], RunState())["beams"]
+    assert (beam["name"], beam["size"]) == ("CDFS 03", "15.0 × 12.0 arcsec, 30.25°")
+    (cell,) = beam["cells"]
+    assert cell["picture"] == f"data:image/png;base64,{PICTURE}"
+    assert (cell["rms"], cell["channels"]) == ("rms 200 µJy/beam", "2 of 3 channels")
+
+
+def test_blank_cube_has_neither_noise_nor_picture():
+    found = mosaic([entry("a", cube(rms_jy=[None, None], thumbnail=""))], RunState())
+    (cell,) = found["beams"][0]["cells"]
+    assert (cell["picture"], cell["rms"], found["chart"]) == ("", "blank", {})
+
+
+def test_chart_goes_from_zero_to_the_highest_noise():
+    chart = mosaic([entry("a", cube("I"), cube("Q", [2e-4]))], RunState())["chart"]
+    width, height = CHART
+    assert chart["lines"][0][2] == f"0.0,{height * (1 - 1 / 3.3):.1f} {width:.1f},{height * (1 - 1 / 1.1):.1f}"
+    assert [stokes for stokes, _ in chart["legend"]] == ["I", "Q"]
+    assert (chart["frequencies"], chart["top"]) == (["888 MHz", "890 MHz"], "330 µJy/beam")
+
+
+def test_one_channel_far_above_the_others_is_cut():
+    chart = mosaic([entry("a", cube(rms_jy=[1e-4, 1e-4, 1e-4, 1.0]))], RunState())["chart"]
+    assert chart["top"] == "440 µJy/beam"
+    assert chart["lines"][0][2].endswith(",0.0")
+
+
+def test_one_frequency_is_in_the_middle():
+    chart = mosaic([entry("a", cube(rms_jy=[1e-4]))], RunState())["chart"]
+    assert chart["lines"][0][2].startswith(f"{CHART[0] / 2:.1f},")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{}, {"name": "a"}, entry() | {"beam": None}, entry() | {"cubes": [{}]}, entry() | {"cubes": None},
+     entry() | {"cubes": [cube() | {"rms_jy": [1.0]}]}, entry() | {"cubes": [cube() | {"rms_jy": ["x", 1, 1]}]}],
+)  # fmt: skip
+def test_damaged_file_is_left_out(damaged):
+    assert mosaic([damaged], RunState()) == {}
+    assert len(mosaic([damaged, entry()], RunState())["beams"]) == 1
+
+
+def test_picture_that_is_none_is_left_out():
+    (beam,) = mosaic([entry("a", cube(thumbnail='" onload="alert(1)'))], RunState())["beams"]
+    assert beam["cells"][0]["picture"] == ""
+
+
+def test_page_shows_beams_and_failed_jobs(tmp_path):
+    write_journal(tmp_path, finished_run(tmp_path))
+    (tmp_path / "image.a.cubes.json").write_text(json.dumps(entry(HOSTILE, cube("I"), cube("Q"))))
+    text = page(tmp_path)
+    assert '<section id="beams">' in text
+    assert text.count("data:image/png;base64,") == 2
+    assert "average/001 (" in text
+    assert HOSTILE not in text
+    assert "<polyline" in text
+
+
+def test_page_of_other_runs_has_no_beams(tmp_path):
+    write_journal(tmp_path, finished_run(tmp_path))
+    assert "Beams" not in write_page(tmp_path).read_text()
