@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lofarpipe.errors import Suggestions, named
+from lofarpipe.errors import PipelineError, Suggestions, named, nearest
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, Progress, decimal_count
@@ -259,6 +259,38 @@ def unused_keywords(log_text: str) -> list[str]:
     """Return the keywords that DP3 reports as not used, in the order of the log, each once."""
     names = [name for block in _UNUSED.findall(log_text) for name in _UNUSED_NAME.findall(block)]
     return list(dict.fromkeys(names))
+
+
+# ---- strategies of AOFlagger, which it opens under the very name that it is given
+
+STRATEGIES = ("/usr/share/aoflagger/strategies", "/usr/local/share/aoflagger/strategies")  # of Debian's packages
+
+
+def find_strategy(name: str) -> str:
+    """Return the path of a strategy: a file, or the name of one that comes with DP3 or AOFlagger.
+
+    Raises
+    ------
+    PipelineError
+        If there is none; the message lists those that come with DP3.
+    """
+    if "/" in name:
+        if not Path(name).is_file():
+            raise PipelineError(f"strategy: there is no file {name}; name one, or one that comes with DP3")
+        return str(Path(name).absolute())
+    listed = {path.name: path for place in _strategy_places() for path in sorted(place.glob("*.lua"), reverse=True)}
+    if name not in listed:
+        known = named(sorted(listed)) or "none"
+        raise PipelineError(f"strategy: there is no {name} with DP3, which has: {known}{nearest(name, listed)}")
+    return str(listed[name])
+
+
+def _strategy_places() -> list[Path]:
+    import importlib.util
+
+    spec = importlib.util.find_spec("dp3")
+    packages = Path(spec.origin).parents[1] if spec and spec.origin else Path()
+    return [*map(Path, STRATEGIES), *packages.glob("[dD][pP]3.libs/aoflagger/strategies")]
 
 
 # ---- a command of its own

@@ -359,7 +359,7 @@ def signal_to_noise(corrected: SkyImage, flat: SkyImage, reference: Reference, r
     noise_jy = np.full(len(column), np.inf)
     bright, dim = (image.plane[row[inside], column[inside]].astype(float) for image in (corrected, flat))
     noise_jy[inside] = rms_jy * np.divide(bright, dim, out=np.full(len(bright), np.inf), where=dim != 0)
-    return np.nan_to_num(reference.flux_jy / np.where(noise_jy > 0, noise_jy, np.inf))
+    return np.asarray(np.nan_to_num(reference.flux_jy / np.where(noise_jy > 0, noise_jy, np.inf)), float)
 
 
 def _pixels_of(reference: Reference, image: SkyImage) -> tuple[Any, Any, NDArray[np.bool_]]:

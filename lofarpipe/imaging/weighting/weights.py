@@ -208,7 +208,8 @@ def fill_grid(grid: UvGrid, tracks: SampledTracks, copies: int, dec_rad: float) 
         for rows in _chunks(tracks):
             u_m, v_m = tracks.turned(tracks.uvw_m[rows], seconds, dec_rad)
             weights = tracks.natural[rows] * (tracks.slots_each / copies)
-            grid.add(np.outer(u_m, tracks.per_m).ravel(), np.outer(v_m, tracks.per_m).ravel(), weights.ravel())
+            u, v = (np.asarray(np.outer(axis_m, tracks.per_m), float) for axis_m in (u_m, v_m))
+            grid.add(u.ravel(), v.ravel(), weights.ravel())
 
 
 def _weights_of(grid: UvGrid, tracks: SampledTracks, copies: int, image: ImageWeighting) -> Floats:
@@ -217,7 +218,7 @@ def _weights_of(grid: UvGrid, tracks: SampledTracks, copies: int, image: ImageWe
     surplus = tracks.slots_each / copies - 1  # a sampled visibility counts once in its own cell, not for its copies
     weights = np.empty_like(tracks.natural)
     for rows in _chunks(tracks):
-        u, v = (np.outer(tracks.uvw_m[rows, axis], tracks.per_m) for axis in (0, 1))
+        u, v = (np.asarray(np.outer(tracks.uvw_m[rows, axis], tracks.per_m), float) for axis in (0, 1))
         cell, distance = grid.cells.find(u, v)
         natural = tracks.natural[rows]
         usable = (cell >= 0) & (natural > 0) & (distance >= image.min_lambda) & (distance <= image.max_lambda)

@@ -1,0 +1,1 @@
+"""The Allen Telescope Array: its uvh5 files, sessions, combined sets, images and reports."""

@@ -1,0 +1,120 @@
+"""Pictures of the solution tables of a session: bandpass, delays, gains against time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lofarpipe.imaging.ata.calibrators import Tables, session_facts
+from lofarpipe.imaging.ata.session import Session
+from lofarpipe.imaging.calibration.h5parm import SolutionTable, read_h5parm
+from lofarpipe.imaging.quality.figures import STYLE, save_figure
+
+COLUMNS, PANEL_INCHES, DPI = 4, (3.2, 1.9), 90
+POLARISATIONS = ("X", "Y")
+
+
+def plot_solutions(session: Session) -> list[Path]:
+    """Write the pictures of all tables, and return their names."""
+    tables, plots = Tables(session), []
+    for tuning in session.tunings:
+        band = read_h5parm(Path(tables.named(tuning, "B0")))
+        gains = read_h5parm(Path(tables.named(tuning, "G1")))
+        clock = read_h5parm(Path(tables.named(tuning, "K0")))["clock000"]
+        for name, found, axis in (("B0", band, "freq"), ("G1", gains, "time"), ("G0", _phases(tables, tuning), "time")):
+            for kind, table in found.items():
+                figure = draw_antennas(table, axis, f"Lo{tuning.upper()} {name}: {kind[:-3]}")
+                plots.append(_save(figure, session, f"{name}_{kind[:-3]}_{tuning}"))
+        plots.append(_save(draw_delays(clock, f"Lo{tuning.upper()} K0: delays"), session, f"K0_{tuning}"))
+    plots.append(_save(draw_flags(session), session, "flags"))
+    return plots
+
+
+def _phases(tables: Tables, tuning: str) -> dict[str, SolutionTable]:
+    return read_h5parm(Path(tables.named(tuning, "G0")))
+
+
+def _save(figure: Figure, session: Session, name: str) -> Path:
+    path = Path(session.outdir, "plots", re.sub(r"[^A-Za-z0-9_]", "_", name) + ".png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_figure(figure, path, DPI)
+    return path
+
+
+def _figure(panels: int, columns: int = COLUMNS) -> tuple[Figure, list[Any]]:
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(np.atleast_1d(figure.subplots(rows, columns, sharex=True, squeeze=False)).ravel())
+
+
+def draw_antennas(table: SolutionTable, axis: str, title: str) -> Figure:
+    """Return a panel for each antenna: a solution against ``freq`` (MHz) or ``time`` (minutes)."""
+    values, weights = table.arranged("ant", "pol", axis)
+    along = np.asarray(table.axes[axis], float)
+    along = along / 1e6 if axis == "freq" else (along - along.min()) / 60
+    values = np.where(weights > 0, np.degrees(values) if table.kind == "phase" else values, np.nan)
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(len(values))
+        for panel, name, pair in zip(panels, table.axes["ant"], values, strict=False):
+            for pol, series in zip(POLARISATIONS, pair, strict=True):
+                panel.plot(along, series, ".-", markersize=3, linewidth=0.7, label=pol)
+            panel.set_title(name, fontsize=8)
+        for panel in panels[len(values) :]:
+            panel.set_visible(False)
+        panels[0].legend(fontsize=7)
+        unit = "deg" if table.kind == "phase" else "gain"
+        figure.suptitle(f"{title} ({unit}) against {'MHz' if axis == 'freq' else 'minutes'}", fontsize=10)
+    return figure
+
+
+def draw_delays(clock: SolutionTable, title: str) -> Figure:
+    """Return bars of the delays, ns."""
+    values, weights = clock.arranged("ant", "pol")
+    with mpl.rc_context(STYLE):
+        figure, (panel,) = _figure(1)
+        figure.set_size_inches(8, 3.2)
+        places = np.arange(len(values))
+        for pol, label in enumerate(POLARISATIONS):
+            bars = np.where(weights[:, pol] > 0, values[:, pol] * 1e9, 0)
+            panel.bar(places + 0.4 * (pol - 0.5), bars, 0.4, label=label)
+        panel.set_xticks(places, clock.axes["ant"], fontsize=8)
+        panel.set(ylabel="ns")
+        panel.legend(fontsize=7)
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_flags(session: Session) -> Figure:
+    """Return the flagged fractions per antenna and per channel, a line for each tuning: the mean of all scans."""
+    facts = session_facts(session)
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(2, columns=2)
+        figure.set_size_inches(10, 3.4)
+        for tuning in session.tunings:
+            found = [one for (_, t), one in facts.items() if t == tuning]
+            if found:
+                _flag_line(panels, tuning, found)
+        panels[0].set(ylabel="flagged, %")
+        panels[1].set(xlabel="MHz")
+        panels[0].legend(fontsize=7)
+        figure.suptitle("Flags per antenna and per channel", fontsize=10)
+    return figure
+
+
+def _flag_line(panels: Sequence[Any], tuning: str, found: Sequence[Any]) -> None:
+    names = list(found[0].antennas)
+    by_antenna = [dict(zip(one.antennas, one.flagged_by_antenna, strict=True)) for one in found]
+    share = [100 * float(np.mean([flags.get(name, 1.0) for flags in by_antenna])) for name in names]
+    panels[0].plot(names, share, "o-", markersize=3, label=f"Lo{tuning.upper()}")
+    same = [one for one in found if len(one.frequencies_hz) == len(found[0].frequencies_hz)]
+    channels = 100 * np.mean([one.flagged_by_channel for one in same], axis=0)
+    panels[1].plot(np.array(found[0].frequencies_hz) / 1e6, channels, label=f"Lo{tuning.upper()}")

@@ -1,0 +1,214 @@
+"""Delays, bandpass and gains out of solutions of calibrators, and the flux of one calibrator from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+PADDING = 16  # of the transform in which the delay is looked for
+CLIP_SIGMA = 4.0  # Source: doc/spec/calibration.md, section 2
+MAD_TO_SIGMA = 1.4826
+LEAST_SPREAD = 0.05  # of amplitudes over the band: less is never flagged
+LEAST_SCAN_SPREAD = 0.25  # the same of a gain from scan to scan
+SOLVED_FRACTION = 0.8  # of the channels, of a reference antenna
+FEWEST_CHANNELS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Bandpass:
+    """What the gains of one scan (ant, pol, chan) are made of: their product is the gains.
+
+    A delay is positive where the phase of the gain rises with frequency: + 2 pi f tau.
+    """
+
+    phases_rad: Floats  # (ant, pol)
+    delays_s: Floats  # (ant, pol)
+    rest: Complex  # (ant, pol, chan), NaN where flagged
+
+    @property
+    def solved(self) -> NDArray[np.bool_]:
+        """Whether there is a solution (ant, pol, chan)."""
+        return np.isfinite(self.rest)
+
+
+def split_gains(gains: Complex, frequencies_hz: Floats, reference: int) -> Bandpass:
+    """Return delays, phases and bandpass of gains (ant, pol, chan) relative to those of the reference antenna.
+
+    Source: doc/spec/calibration.md, section 2.
+    """
+    relative = gains * np.exp(-1j * np.angle(gains[reference]))
+    antennas, pols, _ = gains.shape
+    delays_s = np.zeros((antennas, pols))
+    for antenna, pol in np.ndindex(antennas, pols):
+        delays_s[antenna, pol] = fit_delay(relative[antenna, pol], frequencies_hz)
+    rest = relative * np.exp(-2j * np.pi * delays_s[:, :, None] * frequencies_hz)
+    phases_rad = np.angle(np.nansum(rest / np.abs(rest), axis=2))
+    return Bandpass(phases_rad, delays_s, rest * np.exp(-1j * phases_rad[:, :, None]))
+
+
+def fit_delay(gains: Complex, frequencies_hz: Floats) -> float:
+    """Return the delay of a band (chan), s: the peak of its transform, then a straight line through its phases.
+
+    0 where fewer than three channels are solved. Channels are evenly spaced.
+    """
+    good = np.isfinite(gains)
+    if good.sum() < FEWEST_CHANNELS:
+        return 0.0
+    turns = np.where(good, gains / np.where(good, np.abs(gains), 1), 0)
+    width_hz = float(np.median(np.diff(frequencies_hz)))
+    size = PADDING * len(gains)
+    spectrum = np.fft.fft(turns, size)
+    delay_s = float(np.fft.fftfreq(size, width_hz)[np.argmax(np.abs(spectrum))])
+    middle = frequencies_hz - frequencies_hz[good].mean()
+    for _ in range(2):
+        left = turns * np.exp(-2j * np.pi * delay_s * middle)
+        left = left * np.exp(-1j * np.angle(left.sum()))
+        slope = np.polynomial.polynomial.polyfit(middle[good] / 1e6, np.angle(left[good]), 1)[1]
+        delay_s += float(slope) / (2e6 * np.pi)
+    return delay_s
+
+
+def flag_channels(gains: Complex) -> Complex:
+    """Return gains (ant, pol, chan), NaN where the amplitude is outside 4 MAD of those of the antenna's other channels.
+
+    Source: doc/spec/calibration.md, section 2.
+    """
+    return _flag_outliers(gains, axis=2, least=LEAST_SPREAD)
+
+
+def flag_scans(gains: Complex) -> Complex:
+    """Return gains (scan, ant, pol), NaN where the amplitude is outside 4 MAD of those of the antenna's other scans."""
+    return _flag_outliers(gains, axis=0, least=LEAST_SCAN_SPREAD)
+
+
+def _flag_outliers(gains: Complex, axis: int, least: float) -> Complex:
+    amplitude = np.abs(gains)
+    middle = _nanmedian(amplitude, axis)
+    spread = MAD_TO_SIGMA * _nanmedian(np.abs(amplitude - middle), axis)
+    limit = np.maximum(CLIP_SIGMA * spread, least * middle)
+    return np.where(np.abs(amplitude - middle) <= limit, gains, np.nan)
+
+
+def _nanmedian(values: Floats, axis: int) -> Floats:
+    """Return the median along an axis, which stays; NaN where all are."""
+    known = np.isfinite(values).any(axis=axis, keepdims=True)
+    return np.where(known, np.nanmedian(np.where(known, values, 0), axis=axis, keepdims=True), np.nan)
+
+
+def choose_reference(
+    names: list[str], asked: list[str], solved: Floats, unflagged: Floats, positions_m: Floats
+) -> tuple[str, str]:
+    """Return the reference antenna, and why it is not the one that was asked for first ("" where it is).
+
+    Parameters
+    ----------
+    asked: names, the first is the one that is wanted.
+    solved: the fraction of the channels that is solved, by antenna.
+    unflagged: the fraction of the data that is not flagged, by antenna.
+    positions_m: of the antennas, (ant, 3).
+
+    Source: doc/spec/calibration.md, section 2.
+    """
+    reasons = []
+    for name in asked:
+        if name not in names:
+            reasons.append(f"{name} is not in the data")
+        elif solved[names.index(name)] <= SOLVED_FRACTION:
+            reasons.append(f"{name} is solved in {solved[names.index(name)]:.0%} of the channels")
+        else:
+            return name, "; ".join(reasons)
+    distances_m = np.linalg.norm(positions_m - np.median(positions_m, axis=0), axis=1)
+    usable = [place for place in range(len(names)) if solved[place] > SOLVED_FRACTION]
+    if not usable:
+        return "", "; ".join(reasons)
+    # Most data first; of antennas that are about as good, the most central one.
+    best = max(unflagged[place] for place in usable)
+    near = [place for place in usable if unflagged[place] >= best - 0.02]
+    return names[min(near, key=lambda place: distances_m[place])], "; ".join(reasons)
+
+
+@dataclass(frozen=True)
+class BootstrappedFlux:
+    """The flux of a calibrator that was solved as a point of 1 Jy."""
+
+    flux_jy: float
+    error_jy: float
+    by_scan_jy: tuple[float, ...]
+
+
+def bootstrap_flux(phase_gains: Complex, flux_gains: Complex) -> BootstrappedFlux:
+    """Return the flux from gains of the calibrator (scan, ant, pol), and of the flux calibrator (ant, pol).
+
+    The mean of the ratios of powers, without those beyond 4 sigma (MAD); the error is the scatter of the means of
+    antennas and polarisations over the root of their number.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two antennas and polarisations have both.
+
+    Source: doc/spec/calibration.md, section 2.
+    """
+    ratios = np.abs(phase_gains) ** 2 / np.abs(flux_gains) ** 2
+    middle = np.nanmedian(ratios) if np.isfinite(ratios).any() else np.nan
+    spread = MAD_TO_SIGMA * np.nanmedian(np.abs(ratios - middle)) if np.isfinite(middle) else np.nan
+    ratios = np.where(np.abs(ratios - middle) <= CLIP_SIGMA * spread, ratios, np.nan)
+    counts = np.isfinite(ratios).sum(axis=0)
+    means = np.nansum(ratios, axis=0)[counts > 0] / counts[counts > 0]
+    if len(means) < 2:
+        raise ValueError("too few antennas are solved both on the flux calibrator and on this one")
+    by_scan = [float(np.nanmean(scan)) if np.isfinite(scan).any() else float("nan") for scan in ratios]
+    error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
+    return BootstrappedFlux(float(np.nanmean(ratios)), error, tuple(by_scan))
+
+
+def interpolate_gains(scan_times_s: Floats, gains: Complex, times_s: Floats, method: str = "linear") -> Complex:
+    """Return gains (time, ant, pol) from those of scans (scan, ant, pol), NaN of an antenna that has none.
+
+    Amplitude and unwrapped phase are linear between scans and constant outside; ``nearest`` takes the nearest scan.
+    Scans without a solution are left out.
+    """
+    result = np.full((len(times_s), *gains.shape[1:]), np.nan + 0j)
+    for antenna, pol in np.ndindex(*gains.shape[1:]):
+        series = gains[:, antenna, pol]
+        good = np.isfinite(series)
+        if not good.any():
+            continue
+        known_s, known = scan_times_s[good], series[good]
+        if method == "nearest":
+            result[:, antenna, pol] = known[np.argmin(np.abs(times_s[:, None] - known_s), axis=1)]
+            continue
+        amplitude = np.interp(times_s, known_s, np.abs(known))
+        phase = np.interp(times_s, known_s, np.unwrap(np.angle(known)))
+        result[:, antenna, pol] = amplitude * np.exp(1j * phase)
+    return result
+
+
+def bandpass_deviation(amplitudes: Floats) -> Floats:
+    """Return the largest |amplitude / median - 1| (ant, pol) of amplitudes (ant, pol, chan); NaN where all are."""
+    relative = np.abs(amplitudes / _nanmedian(amplitudes, 2) - 1)
+    known = np.isfinite(relative).any(axis=2)
+    return np.where(known, np.nanmax(np.where(np.isfinite(relative), relative, -1), axis=2), np.nan)
+
+
+def ripple_period_hz(amplitudes: Floats, width_hz: float) -> float:
+    """Return the period of the strongest ripple of a band (chan), Hz; NaN where too little is solved."""
+    good = np.isfinite(amplitudes)
+    if good.sum() < FEWEST_CHANNELS:
+        return float("nan")
+    channels = np.arange(len(amplitudes))
+    filled = np.interp(channels, channels[good], amplitudes[good])
+    size = PADDING * len(filled)
+    power = np.abs(np.fft.rfft(filled - filled.mean(), size))
+    frequencies = np.fft.rfftfreq(size, width_hz)
+    return float(1 / frequencies[1 + int(np.argmax(power[1:]))])
+
+
+def lost_amplitude(delay_s: float, width_hz: float) -> float:
+    """Return the share of the amplitude that channels of this width lose by a delay: 1 - sinc(tau w)."""
+    return float(1 - np.sinc(delay_s * width_hz))

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Write one tuning of a scan of the Allen Telescope Array, uvh5 files of correlator nodes, as a measurement set."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+OUTPUTS = ("notes",)
+
+
+def main(folder: str, tuning: str, ms: str, copy_to: str = "", needed_for: str = "") -> dict[str, str]:
+    """Write ``ms`` and, beside it, what was found and changed, whose name is returned.
+
+    Parameters
+    ----------
+    copy_to: directory to which the files are copied before they are read; "" reads them where they are.
+    needed_for: options of the steps that need the set: when they change, it is made again, for it was removed.
+
+    Raises
+    ------
+    PipelineError
+        If a file cannot be read, or files do not belong together.
+    """
+    del needed_for
+    from lofarpipe.imaging.ata.averaged import facts_path
+    from lofarpipe.imaging.ata.uvh5 import read_scan, scratch_copy
+
+    with scratch_copy(Path(folder), tuning, copy_to) as place:
+        notes = read_scan(place, tuning, Path(ms), facts_path(ms), siblings=Path(folder).parent)
+    print(f"{notes.field}: {notes.times} integrations, {notes.baselines} baselines, {notes.channels} channels")
+    for node, names in notes.silent.items():
+        if names:
+            print(f"WARNING: {folder}: antennas {', '.join(names)} are 0 in node {node}; they are flagged")
+    if notes.missing_nodes:
+        print(f"WARNING: {folder}: nodes {notes.missing_nodes} of Lo{tuning.upper()} are missing; they are flagged")
+    return {"notes": str(facts_path(ms))}
+
+
+if __name__ == "__main__":
+    from lofarpipe.imaging.scripts import exit_code
+
+    sys.exit(exit_code(lambda: main(*sys.argv[1:4])))
