@@ -3,7 +3,7 @@
 VENV ?= .venv
 DEMO ?= demo
 SOURCES = pyproject.toml tools/set-up
-TESTED = simulation,catalogue,lsmtool,dask,crate,askap,test
+TESTED = ata,simulation,catalogue,lsmtool,dask,crate,askap,test
 
 .PHONY: image test lint clean
 

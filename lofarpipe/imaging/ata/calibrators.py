@@ -48,7 +48,7 @@ class Tables:
         return f"{self.directory}/models/{scan.name}.skymodel"
 
     def solved(self, scan: Scan, tuning: str, kind: str) -> str:
-        """Return the solutions as DP3 writes them, ``bandpass`` or ``gain``: beside the sets, for it makes no directory."""
+        """Return the solutions of DP3, ``bandpass`` or ``gain``: beside the sets, for it makes no directory."""
         return f"{self.session.set_path(scan, tuning).removesuffix('.ms')}.{kind}.h5"
 
     def applied(self, scan: Scan, tuning: str) -> str:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from lofarpipe.imaging.ata.calibrators import Tables, session_facts
 from lofarpipe.imaging.ata.session import Session
 from lofarpipe.imaging.calibration.h5parm import SolutionTable, read_h5parm
-from lofarpipe.imaging.quality.figures import STYLE, save_figure
+from lofarpipe.imaging.quality.plot import STYLE, save_figure
 
 COLUMNS, PANEL_INCHES, DPI = 4, (3.2, 1.9), 90
 POLARISATIONS = ("X", "Y")
@@ -51,7 +51,7 @@ def _save(figure: Figure, session: Session, name: str) -> Path:
 def _figure(panels: int, columns: int = COLUMNS) -> tuple[Figure, list[Any]]:
     columns = min(columns, panels)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + 0.6))
     FigureCanvasAgg(figure)
     return figure, list(np.atleast_1d(figure.subplots(rows, columns, sharex=True, squeeze=False)).ravel())
 

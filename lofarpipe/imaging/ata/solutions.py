@@ -50,7 +50,7 @@ from lofarpipe.support.utilities import write_atomically
 Complex = NDArray[np.complex128]
 
 SYSTEMATIC_FRACTION = 0.1  # of a flux on this scale. Source: doc/spec/calibration.md, section 2
-MOST_DELAY_TURNS = 0.1  # of a channel, above which a warning stands. Source: the same
+MOST_DELAY_TURNS = 0.1  # of a channel, above which a warning stands
 CLEAR_STRUCTURE = 0.1  # of a bandpass
 
 

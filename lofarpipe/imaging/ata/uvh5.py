@@ -23,7 +23,7 @@ from lofarpipe.imaging.ata.session import JD_UNIX, NodeFile, SessionError, node_
 from lofarpipe.support.utilities import write_atomically
 
 HUGE_FACTOR = 100.0  # above the median of |V|. Source: doc/spec/calibration.md, section 4
-LARGEST_COUNT = 1e6  # samples of a visibility. Source: the same
+LARGEST_COUNT = 1e6  # samples of a visibility
 MJD_UNIX_S = 3506716800.0
 KEPT_FILES = ("*.txt", "*.toml")  # of a scan's folder, for the products
 

@@ -47,7 +47,7 @@ def split_gains(gains: Complex, frequencies_hz: Floats, reference: int) -> Bandp
     for antenna, pol in np.ndindex(antennas, pols):
         delays_s[antenna, pol] = fit_delay(relative[antenna, pol], frequencies_hz)
     rest = relative * np.exp(-2j * np.pi * delays_s[:, :, None] * frequencies_hz)
-    phases_rad = np.angle(np.nansum(rest / np.abs(rest), axis=2))
+    phases_rad = np.angle(np.nansum(np.exp(1j * np.angle(rest)), axis=2))
     return Bandpass(phases_rad, delays_s, rest * np.exp(-1j * phases_rad[:, :, None]))
 
 

@@ -1,0 +1,428 @@
+"""Images of the fields of a session: size of the cells, rounds of cleaning, masks, and the flux of a calibrator."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+import scipy.optimize
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.ata.averaged import SetFacts
+from lofarpipe.imaging.ata.calibrators import session_facts
+from lofarpipe.imaging.ata.session import Session
+from lofarpipe.imaging.plan.fft_size import smooth_even_size
+from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image
+from lofarpipe.support.utilities import write_atomically
+
+Plane = NDArray[np.float32]
+
+LIGHT_M_S = 299792458.0
+DISH_M = 6.1  # Source: DISH_DIAMETER of the telescope's files
+NULL_FACTOR, HPBW_FACTOR = 1.22, 1.2  # lambda / D: first null, half power. Source: doc/spec/calibration.md, section 4
+CELLS_PER_BEAM, ORIGINAL_CELLS = 5, 8
+LARGEST_SIZE, SMALLEST_SIZE = 2048, 256
+CLEAN_SIGMA = 5.0
+FEWEST_ROUNDS, MOST_ROUNDS, LEAST_GAIN = 2, 6, 0.05
+FEWEST_MASKS, MOST_MASKS = 2, 4
+MASK_SIGMA, MASK_BOX, CATALOGUE_SIGMA = 6.0, 50, 7.0
+MAD_TO_SIGMA = 1.4826
+FIT_BEAMS = 5.0
+PSF_SIZE = 512
+SYSTEMATIC_FRACTION = 0.1
+LOWEST_POWER = 0.1  # of the beam, below which the corrected image is blank
+
+#: Makes an image: takes its root name and WSClean's options.
+Imager = Callable[[str, Mapping[str, str]], None]
+
+
+class ImageError(PipelineError):
+    """An image that cannot be made or measured."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Tunings that become one image: the windows of the set, and the frequencies."""
+
+    suffix: str  # of the directory: _b where tunings are far apart
+    windows: tuple[int, ...]  # of the set of the field
+    lowest_hz: float
+    highest_hz: float
+    longest_m: float  # baseline with unflagged data, projected
+
+
+def bands_of(session: Session, field: str) -> list[Band]:
+    """Return the images of a field: one for each tuning where these are far apart, else one of all.
+
+    Tunings are far apart where the gap between them is wider than the wider one.
+
+    Raises
+    ------
+    ImageError
+        If there is no unflagged data of the field.
+
+    Source: doc/spec/calibration.md, section 4.
+    """
+    folders = [scan.name for scan in session.scans if scan.field == field]
+    found: dict[str, list[SetFacts]] = {}
+    for (folder, tuning), facts in session_facts(session).items():
+        if folder in folders and facts.is_usable:
+            found.setdefault(tuning, []).append(facts)
+    if not found:
+        raise ImageError(f"{field}: all of its data are flagged; there is nothing to image")
+    ranges = {t: _unflagged_range(facts) for t, facts in found.items()}
+    lengths = {t: max(one.uv_m[1] for one in facts) for t, facts in found.items()}
+    windows = {t: place for place, t in enumerate(t for t in session.tunings if t in found)}
+    if are_far_apart(list(ranges.values())):
+        return [Band(f"_{t}", (windows[t],), *ranges[t], lengths[t]) for t in ranges]
+    lowest, highest = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
+    return [Band("", tuple(windows.values()), lowest, highest, max(lengths.values()))]
+
+
+def _unflagged_range(facts: Sequence[SetFacts]) -> tuple[float, float]:
+    hz = [f for one in facts for f, share in zip(one.frequencies_hz, one.flagged_by_channel, strict=True) if share < 1]
+    return min(hz), max(hz)
+
+
+def are_far_apart(ranges: Sequence[tuple[float, float]]) -> bool:
+    """Whether any two neighbours of some frequency ranges, Hz, have a gap that is wider than the wider of them."""
+    ordered = sorted(ranges)
+    return any(
+        after[0] - before[1] > max(before[1] - before[0], after[1] - after[0])
+        for before, after in itertools.pairwise(ordered)
+    )
+
+
+def cell_arcsec(rule: str, band: Band, beam_minor_arcsec: float = 0.0, beam_hz: float = 0.0) -> tuple[float, str]:
+    """Return the size of a cell, arcsec, rounded to two decimals, and the reason.
+
+    ``beam``: a fifth of the minor axis of the PSF, which was measured at ``beam_hz``, at the highest unflagged channel.
+    ``original``: an eighth of wavelength over longest baseline.
+    """
+    fringe = math.degrees(LIGHT_M_S / band.highest_hz / band.longest_m) * 3600
+    if rule == "original":
+        cell = fringe / ORIGINAL_CELLS
+        return _two_decimals(cell), f"wavelength / {band.longest_m:.1f} m / {ORIGINAL_CELLS} = {cell:.4f} arcsec"
+    minor = beam_minor_arcsec * beam_hz / band.highest_hz
+    reason = f"minor axis of the PSF at {band.highest_hz / 1e6:.2f} MHz, {minor:.2f} arcsec, / {CELLS_PER_BEAM}"
+    return _two_decimals(minor / CELLS_PER_BEAM), reason
+
+
+def _two_decimals(cell: float) -> float:
+    return max(0.01, round(cell, 2))
+
+
+def image_side(cell: float, lowest_hz: float) -> tuple[int, str]:
+    """Return the width of an image, pixels, and the reason: to the first null of the dish on both sides, or 2048."""
+    null_arcsec = math.degrees(NULL_FACTOR * LIGHT_M_S / lowest_hz / DISH_M) * 3600
+    side = smooth_even_size(math.ceil(2 * null_arcsec / cell))
+    if side >= LARGEST_SIZE:
+        return LARGEST_SIZE, f"{LARGEST_SIZE} pixels; the first null of a {DISH_M} m dish would need {side}"
+    return max(
+        side, SMALLEST_SIZE
+    ), f"to the first null of a {DISH_M} m dish, {null_arcsec / 3600:.2f} deg on both sides"
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """Cell and size of an image, with the reasons."""
+
+    cell_arcsec: float
+    cell_reason: str
+    side: int
+    side_reason: str
+
+    @property
+    def keywords(self) -> dict[str, str]:
+        """WSClean's options for it."""
+        return {"scale": f"{self.cell_arcsec:g}asec", "size": f"{self.side} {self.side}"}
+
+
+def plan_image(band: Band, rule: str, directory: Path, imager: Imager) -> ImagePlan:
+    """Return cell and size of an image; for the rule ``beam`` a PSF is made in the directory, and removed."""
+    cell, reason = cell_arcsec("original", band)
+    if rule != "original":
+        name = str(directory / "psf_only")
+        imager(name, {"scale": f"{cell:g}asec", "size": f"{PSF_SIZE} {PSF_SIZE}", "niter": "0"})
+        psf = read_sky_image(f"{name}-image.fits")
+        cell, reason = cell_arcsec(rule, band, psf.beam_minor_arcsec, psf.frequency_hz)
+        for path in directory.glob("psf_only-*.fits"):
+            path.unlink()
+    return ImagePlan(cell, reason, *image_side(cell, band.lowest_hz))
+
+
+def write_plan(directory: Path, entry: Mapping[str, Any]) -> None:
+    """Write plan.json of an image."""
+    write_atomically(directory / "plan.json", json.dumps(entry, indent=1))
+
+
+def noise_of(path: str | Path) -> float:
+    """Return the noise of an image, Jy per beam: 1.4826 times the median absolute deviation of all pixels."""
+    plane = read_sky_image(path).plane
+    return float(MAD_TO_SIGMA * np.nanmedian(np.abs(plane - np.nanmedian(plane))))
+
+
+def clean_rounds(root: str, imager: Imager) -> tuple[str, list[dict[str, float]]]:
+    """Make a dirty image and cleaned ones, each to 5 times the noise of the residual before; return the last root name.
+
+    It ends when the noise falls by less than 5 %, after two rounds at least and six at most.
+
+    Source: doc/spec/calibration.md, section 4.
+    """
+    imager(f"{root}_dirty", {"niter": "0"})
+    noise_jy = noise_of(f"{root}_dirty-image.fits")
+    rounds = [{"noise_jy": noise_jy}]
+    for number in range(1, MOST_ROUNDS + 1):
+        name, threshold_jy = f"{root}_clean_iter{number}", CLEAN_SIGMA * noise_jy
+        imager(name, {"niter": "1000000", "threshold": f"{threshold_jy:.6g}", "mgain": "0.8"})
+        before, noise_jy = noise_jy, noise_of(f"{name}-residual.fits")
+        rounds.append({"noise_jy": noise_jy, "threshold_jy": threshold_jy})
+        if number >= FEWEST_ROUNDS and noise_jy > (1 - LEAST_GAIN) * before:
+            break
+    return f"{root}_clean_iter{len(rounds) - 1}", rounds
+
+
+def mask_rounds(root: str, imager: Imager) -> list[dict[str, Any]]:
+    """Make a dirty image, and a cleaned one with a mask that is made of it, until the number of islands is stable.
+
+    Source: doc/spec/calibration.md, section 4.
+    """
+    imager(f"{root}_dirty", {"niter": "0"})
+    common = {"niter": "1000000", "mgain": "0.6", "auto-threshold": "1"}
+    imager(f"{root}_clean", {**common, "auto-mask": "3"})
+    rounds: list[dict[str, Any]] = []
+    for _ in range(MOST_MASKS):
+        islands = write_mask(f"{root}_clean-image.fits", f"{root}_mask.fits")
+        rounds.append({"islands": islands, "noise_jy": noise_of(f"{root}_clean-residual.fits")})
+        if not islands or (len(rounds) > FEWEST_MASKS and islands == rounds[-2]["islands"]):
+            break
+        imager(f"{root}_clean", {**common, "fits-mask": f"{root}_mask.fits"})
+    return rounds
+
+
+def local_noise(plane: Plane, box: int = MASK_BOX) -> Plane:
+    """Return the noise around each pixel: 1.4826 MAD in boxes, between their middles by lines."""
+    height, width = plane.shape
+    rows, columns = max(1, height // box), max(1, width // box)
+    tiles = np.empty((rows, columns))
+    for row, column in np.ndindex(rows, columns):
+        cut = plane[
+            row * height // rows : (row + 1) * height // rows,
+            column * width // columns : (column + 1) * width // columns,
+        ]
+        tiles[row, column] = MAD_TO_SIGMA * np.nanmedian(np.abs(cut - np.nanmedian(cut)))
+    y, x = (
+        np.arange(size) * count / size - 0.5 + 0.5 * count / size for size, count in ((height, rows), (width, columns))
+    )
+    points = np.meshgrid(y, x, indexing="ij")
+    return np.asarray(scipy.ndimage.map_coordinates(tiles, points, order=1, mode="nearest"), np.float32)
+
+
+def islands_of(plane: Plane, sigma: float) -> tuple[NDArray[np.int32], int]:
+    """Return connected regions above the local noise (0 outside), and their number."""
+    labels, number = scipy.ndimage.label(plane > sigma * local_noise(plane), np.ones((3, 3)))
+    return np.asarray(labels, np.int32), int(number)
+
+
+def write_mask(image: str, mask: str) -> int:
+    """Write a mask of the islands of an image above 6 times the local noise; return their number."""
+    labels, number = islands_of(read_sky_image(image).plane, MASK_SIGMA)
+    with fits.open(image) as hdus:
+        shape = hdus[0].data.shape
+        fits.PrimaryHDU((labels > 0).astype(np.float32).reshape(shape), hdus[0].header).writeto(mask, overwrite=True)
+    return number
+
+
+# ---- fluxes
+
+
+@dataclass(frozen=True)
+class CalibratorFit:
+    """A source in the middle of an image, as fitting_results.json has it."""
+
+    flux_jy: float
+    error_jy: float
+    systematic_fraction: float
+    position_deg: tuple[float, float]
+    position_error_arcsec: float
+    beam: tuple[float, float, float]  # arcsec, arcsec, deg
+    image: str
+
+
+def fit_calibrator(path: str | Path) -> CalibratorFit:
+    """Return flux and position of the source in the middle of an image: a Gaussian with the shape of the beam.
+
+    Three numbers are fitted to the pixels of a box 5 beams wide. The error is the scatter that is left there.
+
+    Raises
+    ------
+    ImageError
+        If nothing positive is there.
+    """
+    image = read_sky_image(path)
+    x, y, values, centre = _middle(image)
+    shape = beam_exponent(image)
+    peak = int(np.argmax(values))
+    if not values[peak] > 0:
+        raise ImageError(f"{path}: nothing positive is in its middle; look at the calibration")
+
+    def residual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(numbers[0] * np.exp(-shape(x - numbers[1], y - numbers[2])) - values)
+
+    fitted = scipy.optimize.least_squares(residual, [values[peak], x[peak], y[peak]], x_scale=[values[peak], 1, 1])
+    flux_jy, dx, dy = (float(number) for number in fitted.x)
+    error_jy = float(np.std(residual(fitted.x)))
+    ra, dec = image.celestial.wcs_pix2world(centre[0] + dx, centre[1] + dy, 0)
+    beam = (image.beam_major_arcsec, image.beam_minor_arcsec, image.beam_angle_deg)
+    position_error = error_jy / abs(flux_jy) * beam[0] / (2 * math.sqrt(2 * math.log(2)))
+    place = (float(ra) % 360, float(dec))
+    return CalibratorFit(flux_jy, error_jy, SYSTEMATIC_FRACTION, place, position_error, beam, Path(path).name)
+
+
+def _middle(image: SkyImage) -> tuple[Any, Any, Any, tuple[int, int]]:
+    """Return x and y (pixels from the middle) and values of a box 5 beams wide, and the middle."""
+    half = math.ceil(FIT_BEAMS / 2 * image.beam_major_arcsec / image.cell_arcsec)
+    height, width = image.plane.shape
+    row, column = height // 2, width // 2
+    rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
+    values = image.plane[row - half : row + half + 1, column - half : column + half + 1].astype(float)
+    return columns.ravel(), rows.ravel(), values.ravel(), (column, row)
+
+
+def beam_exponent(image: SkyImage) -> Callable[[Any, Any], Any]:
+    """Return a function of x and y, pixels: the exponent of the restoring beam, 4 ln 2 (r / FWHM)^2."""
+    cell, angle = image.cell_arcsec, math.radians(image.beam_angle_deg)
+    major, minor = image.beam_major_arcsec, image.beam_minor_arcsec
+
+    def exponent(x: Any, y: Any) -> Any:
+        east, north = -x * cell, y * cell  # right ascension grows to the left
+        along, across = (
+            north * math.cos(angle) + east * math.sin(angle),
+            east * math.cos(angle) - north * math.sin(angle),
+        )
+        return 4 * math.log(2) * ((along / major) ** 2 + (across / minor) ** 2)
+
+    return exponent
+
+
+def write_fit(directory: Path, fit: CalibratorFit) -> None:
+    """Write fitting_results.txt, flux and error, and the same with all else as JSON."""
+    write_atomically(directory / "fitting_results.txt", f"{fit.flux_jy:.6f},{fit.error_jy:.6f}\n")
+    write_atomically(directory / "fitting_results.json", json.dumps(asdict(fit), indent=1))
+
+
+# ---- primary beam, catalogue
+
+
+def correct_beam(image: str, corrected: str) -> None:
+    """Write an image divided by the power of the dish's beam, a Gaussian of 1.2 lambda / D; blank below 10 %.
+
+    Source: doc/spec/calibration.md, section 4.
+    """
+    sky = read_sky_image(image)
+    height, width = sky.plane.shape
+    rows, columns = np.mgrid[:height, :width]
+    distance_deg = np.hypot(rows - height // 2, columns - width // 2) * sky.cell_arcsec / 3600
+    width_deg = math.degrees(HPBW_FACTOR * LIGHT_M_S / sky.frequency_hz / DISH_M)
+    power = np.exp(-4 * math.log(2) * (distance_deg / width_deg) ** 2)
+    with fits.open(image) as hdus:
+        plane = np.where(power >= LOWEST_POWER, sky.plane / power, np.nan).astype(np.float32)
+        header = hdus[0].header
+        header["PBHPBW"] = (width_deg, "deg, Gaussian beam that was divided by")
+        fits.PrimaryHDU(plane.reshape(hdus[0].data.shape), header).writeto(corrected, overwrite=True)
+
+
+COLUMNS = ("name", "ra_deg", "dec_deg", "flux_jy", "flux_error_jy", "peak_jy", "position_error_arcsec")
+
+
+def find_sources(image: str) -> list[dict[str, Any]]:
+    """Return the sources of an image: islands above 7 times the local noise, brightest first.
+
+    Each is measured at its highest pixel, with the shape of the beam; right ascensions are from 0 to 360 degrees.
+    """
+    sky = read_sky_image(image)
+    noise = local_noise(sky.plane)
+    labels, number = islands_of(sky.plane, CATALOGUE_SIGMA)
+    sources, shape = [], beam_exponent(sky)
+    for label in range(1, number + 1):
+        row, column = np.unravel_index(np.argmax(np.where(labels == label, sky.plane, -np.inf)), labels.shape)
+        sources.append(_measured(sky, shape, int(row), int(column), float(noise[row, column])))
+    return sorted((one for one in sources if one), key=lambda one: -float(one["flux_jy"]))
+
+
+def _measured(sky: SkyImage, shape: Any, row: int, column: int, noise_jy: float) -> dict[str, Any]:
+    """Return a source fitted around a pixel; {} at the edge of the image."""
+    half = math.ceil(sky.beam_major_arcsec / sky.cell_arcsec)
+    rows, columns = (offset.ravel() for offset in np.mgrid[-half : half + 1, -half : half + 1])
+    height, width = sky.plane.shape
+    if not (half <= row < height - half and half <= column < width - half):
+        return {}
+    inside = shape(columns, rows) < 4 * math.log(2)
+    x, y, values = columns[inside], rows[inside], sky.plane[row + rows[inside], column + columns[inside]].astype(float)
+    start = [float(sky.plane[row, column]), 0.0, 0.0]
+    fitted = scipy.optimize.least_squares(
+        lambda numbers: numbers[0] * np.exp(-shape(x - numbers[1], y - numbers[2])) - values, start
+    )
+    ra, dec = sky.celestial.wcs_pix2world(column + fitted.x[1], row + fitted.x[2], 0)
+    ra_deg, dec_deg = float(ra) % 360, float(dec)
+    return {
+        "name": f"J{ra_deg:08.4f}{dec_deg:+08.4f}",
+        "ra_deg": round(ra_deg, 6),
+        "dec_deg": round(dec_deg, 6),
+        "flux_jy": round(float(fitted.x[0]), 6),
+        "flux_error_jy": round(noise_jy, 6),
+        "peak_jy": round(float(sky.plane[row, column]), 6),
+        "position_error_arcsec": round(noise_jy / float(fitted.x[0]) * sky.beam_major_arcsec / 2.355, 3),
+    }
+
+
+def write_catalogue(root: str, sources: Sequence[Mapping[str, Any]]) -> str:
+    """Write a catalogue as CSV, FITS table and DS9 regions; return the name of the CSV."""
+    lines = [",".join(COLUMNS), *(",".join(str(source[name]) for name in COLUMNS) for source in sources)]
+    write_atomically(Path(f"{root}_catalogue.csv"), "\n".join(lines) + "\n")
+    columns = [
+        fits.Column(name, "24A" if name == "name" else "D", array=[source[name] for source in sources])
+        for name in COLUMNS
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(f"{root}_catalogue.fits", overwrite=True)
+    regions = [f"point({one['ra_deg']},{one['dec_deg']}) # point=circle text={{{one['name']}}}" for one in sources]
+    write_atomically(Path(f"{root}_catalogue.reg"), "\n".join(["fk5", *regions]) + "\n")
+    return f"{root}_catalogue.csv"
+
+
+def image_root(directory: Path, field: str, robust: str, cell: float) -> str:
+    """Return the root name of the images of a field."""
+    return f"{directory}/{field}_briggs{robust}_{cell:g}arcsec"
+
+
+def image_directory(session: Session, field: str, band: Band) -> Path:
+    """Return the directory of the images of a field and band."""
+    return Path(session.outdir, "IMAGES", field + band.suffix)
+
+
+def last_round(root: str) -> str:
+    """Return the image of the last round of cleaning of a root name.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    place = Path(root)
+    found = {}
+    for path in place.parent.glob(f"{place.name}_clean*-image.fits"):
+        if match := re.search(r"_clean(?:_iter(\d+))?-image\.fits$", path.name):
+            found[int(match[1] or 0)] = path
+    if not found:
+        raise ImageError(f"{root}: has no cleaned image")
+    return str(found[max(found)])

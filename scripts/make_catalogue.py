@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Make catalogues of the sources in images: CSV, FITS table and DS9 regions."""
+
+from __future__ import annotations
+
+import sys
+
+OUTPUTS = ("catalogues",)
+
+
+def main(images: str) -> dict[str, str]:
+    """Write a catalogue of each image beside it, and return their list; right ascensions are from 0 to 360 degrees."""
+    from lofarpipe.imaging.ata.images import find_sources, write_catalogue
+    from lofarpipe.support.utilities import files_of
+
+    written = []
+    for image in files_of(images):
+        sources = find_sources(image)
+        written.append(write_catalogue(image.removesuffix("-image.fits").removesuffix("_clean"), sources))
+        print(f"{image}: {len(sources)} sources")
+    return {"catalogues": f"[{','.join(written)}]"}
+
+
+if __name__ == "__main__":
+    from lofarpipe.imaging.scripts import exit_code
+
+    sys.exit(exit_code(lambda: main(*sys.argv[1:])))
