@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.ata.images import Band
 
 OUTPUTS = ("images",)
-ROBUST = {"calibrator": "0", "target": "0.5"}
+ROBUST = {"calibrator": 0.0, "target": 0.5}
 
 
 def main(session: str, field: str, ms: str, sets_mapfile: str, kind: str, cell_rule: str = "beam") -> dict[str, str]:
@@ -38,36 +41,22 @@ def main(session: str, field: str, ms: str, sets_mapfile: str, kind: str, cell_r
     return {"images": f"[{','.join(images)}]"}
 
 
-def _image_band(band: object, directory: Path, field: str, ms: str, kind: str, cell_rule: str) -> str:
+def _image_band(band: Band, directory: Path, field: str, ms: str, kind: str, cell_rule: str) -> str:
+    """Return the last image of a band."""
     from lofarpipe.imaging.ata import images
+    from lofarpipe.programs.wsclean.imager import field_imager
 
-    assert isinstance(band, images.Band)  # noqa: S101 - for the types
-    common = {"weight": f"briggs {ROBUST[kind]}", "pol": "I", "data-column": "DATA"}
-    common |= {"spws": ",".join(map(str, band.windows))}
-    imager = _imager([ms], common)
+    imager = field_imager([ms], band.windows, ROBUST[kind])
     plan = images.plan_image(band, cell_rule, directory, imager)
-    root = images.image_root(directory, field, ROBUST[kind], plan.cell_arcsec)
-    imager = _imager([ms], {**common, **plan.keywords})
-    entry = {"cell_arcsec": plan.cell_arcsec, "cell_reason": plan.cell_reason, "size": plan.side}
-    if kind == "calibrator":
-        last, rounds = images.clean_rounds(root, imager)
-    else:
-        last, rounds = f"{root}_clean", images.mask_rounds(root, imager)
-        images.correct_beam(f"{last}-image.fits", f"{last}-image-pb.fits")
-    images.write_plan(directory, {**entry, "size_reason": plan.side_reason, "rounds": rounds})
-    print(f"{field}: cells of {plan.cell_arcsec:g} arcsec ({plan.cell_reason}); {len(rounds)} rounds")
-    return f"{last}-image.fits"
-
-
-def _imager(sets: Sequence[str], common: Mapping[str, str]):  # type: ignore[no-untyped-def]
-    from lofarpipe.programs.call import call_program
-
-    def image(name: str, keywords: Mapping[str, str]) -> None:
-        call_program(
-            "wsclean", {**common, **keywords, "name": name}, ["-no-update-model-required", "-reorder", *sets]
-        )  # several windows need -reorder
-
-    return image
+    root, make = images.image_root(directory, field, ROBUST[kind], plan.grid), images.clean_rounds
+    if kind == "target":
+        make = images.mask_rounds
+    made, rounds = make(root, plan.grid, imager)
+    if kind == "target":
+        images.correct_beam(made.image, made.corrected)
+    images.write_plan(directory, plan.described(rounds))
+    print(f"{field}: cells of {plan.grid.cell_arcsec:g} arcsec ({plan.cell_reason}); {len(rounds)} rounds")
+    return made.image
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ OUTPUTS = ("catalogues",)
 def main(images: str) -> dict[str, str]:
     """Write a catalogue of each image beside it, and return their list; right ascensions are from 0 to 360 degrees."""
     from lofarpipe.imaging.ata.images import find_sources, write_catalogue
+    from lofarpipe.programs.wsclean.imager import root_of
     from lofarpipe.support.utilities import files_of
 
     written = []
     for image in files_of(images):
         sources = find_sources(image)
-        written.append(write_catalogue(image.removesuffix("-image.fits").removesuffix("_clean"), sources))
+        written.append(write_catalogue(root_of(image).removesuffix("_clean"), sources))
         print(f"{image}: {len(sources)} sources")
     return {"catalogues": f"[{','.join(written)}]"}
 

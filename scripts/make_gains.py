@@ -10,7 +10,12 @@ OUTPUTS = ("summary",)
 
 
 def main(
-    session: str, sets_mapfile: str, solved_mapfile: str, reference_antenna: str = "auto", interpolation: str = "linear"
+    session: str,
+    sets_mapfile: str,
+    solved_mapfile: str,
+    reference_antenna: str = "auto",
+    interpolation: str = "linear",
+    backend: str = "dp3",
 ) -> dict[str, str]:
     """Write G1, fluxscale, the gains of every scan, and plots; return ``calibration.json``.
 
@@ -20,6 +25,7 @@ def main(
     sets_mapfile, solved_mapfile: maps of the averaged sets, and of the solutions that DP3 made of them.
     reference_antenna: as the user asked for it.
     interpolation: of gains between scans of the phase calibrator: linear or nearest.
+    backend: that solved, for the summary.
 
     Raises
     ------
@@ -33,7 +39,8 @@ def main(
 
     described = load_session(session, sets_mapfile, solved_mapfile)
     warnings = Path(Tables(described).directory, "warnings.txt").read_text().splitlines()
-    options = {"reference_antenna": reference_antenna, "interpolation": interpolation, "warnings": warnings}
+    options = {"reference_antenna": reference_antenna, "interpolation": interpolation}
+    options |= {"warnings": warnings, "backend": backend}
     summary = make_gains(described, options)
     for tuning, entry in summary["tunings"].items():
         flux = f"{entry['phasecal_jy']:.4f} +- {entry['phasecal_error_jy']:.4f} Jy"

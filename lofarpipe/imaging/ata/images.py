@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,8 +41,44 @@ PSF_SIZE = 512
 SYSTEMATIC_FRACTION = 0.1
 LOWEST_POWER = 0.1  # of the beam, below which the corrected image is blank
 
-#: Makes an image: takes its root name and WSClean's options.
-Imager = Callable[[str, Mapping[str, str]], None]
+
+@dataclass(frozen=True)
+class Cleaning:
+    """How an image is cleaned.
+
+    Attributes
+    ----------
+    threshold_jy: down to which it is cleaned; 0: to ``noise_sigma`` times the noise.
+    mask: image of where to clean; "": everywhere, or above ``mask_sigma`` times the noise, where that is not 0.
+    gain: of a major iteration.
+    """
+
+    threshold_jy: float = 0.0
+    noise_sigma: float = 0.0
+    mask_sigma: float = 0.0
+    mask: str = ""
+    gain: float = 0.8
+
+
+@dataclass(frozen=True)
+class Images:
+    """What an imager wrote: cleaned image, residual, and the name for an image corrected for the beam."""
+
+    image: str
+    residual: str
+    corrected: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells and width of an image."""
+
+    cell_arcsec: float
+    side: int
+
+
+#: Makes images: takes their root name, their grid, and how they are cleaned; None for a dirty image.
+Imager = Callable[[str, Grid, Cleaning | None], Images]
 
 
 class ImageError(PipelineError):
@@ -135,30 +170,28 @@ def image_side(cell: float, lowest_hz: float) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """Cell and size of an image, with the reasons."""
+    """Grid of an image, with the reasons."""
 
-    cell_arcsec: float
+    grid: Grid
     cell_reason: str
-    side: int
     side_reason: str
 
-    @property
-    def keywords(self) -> dict[str, str]:
-        """WSClean's options for it."""
-        return {"scale": f"{self.cell_arcsec:g}asec", "size": f"{self.side} {self.side}"}
+    def described(self, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the plan and the rounds that were made, for plan.json."""
+        cell = {"cell_arcsec": self.grid.cell_arcsec, "cell_reason": self.cell_reason}
+        return {**cell, "size": self.grid.side, "size_reason": self.side_reason, "rounds": [*rounds]}
 
 
 def plan_image(band: Band, rule: str, directory: Path, imager: Imager) -> ImagePlan:
     """Return cell and size of an image; for the rule ``beam`` a PSF is made in the directory, and removed."""
     cell, reason = cell_arcsec("original", band)
     if rule != "original":
-        name = str(directory / "psf_only")
-        imager(name, {"scale": f"{cell:g}asec", "size": f"{PSF_SIZE} {PSF_SIZE}", "niter": "0"})
-        psf = read_sky_image(f"{name}-image.fits")
-        cell, reason = cell_arcsec(rule, band, psf.beam_minor_arcsec, psf.frequency_hz)
+        made = read_sky_image(imager(str(directory / "psf_only"), Grid(cell, PSF_SIZE), None).image)
+        cell, reason = cell_arcsec(rule, band, made.beam_minor_arcsec, made.frequency_hz)
         for path in directory.glob("psf_only-*.fits"):
             path.unlink()
-    return ImagePlan(cell, reason, *image_side(cell, band.lowest_hz))
+    side, side_reason = image_side(cell, band.lowest_hz)
+    return ImagePlan(Grid(cell, side), reason, side_reason)
 
 
 def write_plan(directory: Path, entry: Mapping[str, Any]) -> None:
@@ -172,42 +205,41 @@ def noise_of(path: str | Path) -> float:
     return float(MAD_TO_SIGMA * np.nanmedian(np.abs(plane - np.nanmedian(plane))))
 
 
-def clean_rounds(root: str, imager: Imager) -> tuple[str, list[dict[str, float]]]:
-    """Make a dirty image and cleaned ones, each to 5 times the noise of the residual before; return the last root name.
+def clean_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[dict[str, float]]]:
+    """Make a dirty image and cleaned ones, each to 5 times the noise of the residual before; return the last images.
 
     It ends when the noise falls by less than 5 %, after two rounds at least and six at most.
 
     Source: doc/spec/calibration.md, section 4.
     """
-    imager(f"{root}_dirty", {"niter": "0"})
-    noise_jy = noise_of(f"{root}_dirty-image.fits")
+    made = imager(f"{root}_dirty", grid, None)
+    noise_jy = noise_of(made.image)
     rounds = [{"noise_jy": noise_jy}]
     for number in range(1, MOST_ROUNDS + 1):
-        name, threshold_jy = f"{root}_clean_iter{number}", CLEAN_SIGMA * noise_jy
-        imager(name, {"niter": "1000000", "threshold": f"{threshold_jy:.6g}", "mgain": "0.8"})
-        before, noise_jy = noise_jy, noise_of(f"{name}-residual.fits")
+        threshold_jy = CLEAN_SIGMA * noise_jy
+        made = imager(f"{root}_clean_iter{number}", grid, Cleaning(threshold_jy))
+        before, noise_jy = noise_jy, noise_of(made.residual)
         rounds.append({"noise_jy": noise_jy, "threshold_jy": threshold_jy})
         if number >= FEWEST_ROUNDS and noise_jy > (1 - LEAST_GAIN) * before:
             break
-    return f"{root}_clean_iter{len(rounds) - 1}", rounds
+    return made, rounds
 
 
-def mask_rounds(root: str, imager: Imager) -> list[dict[str, Any]]:
+def mask_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[dict[str, Any]]]:
     """Make a dirty image, and a cleaned one with a mask that is made of it, until the number of islands is stable.
 
     Source: doc/spec/calibration.md, section 4.
     """
-    imager(f"{root}_dirty", {"niter": "0"})
-    common = {"niter": "1000000", "mgain": "0.6", "auto-threshold": "1"}
-    imager(f"{root}_clean", {**common, "auto-mask": "3"})
+    imager(f"{root}_dirty", grid, None)
+    made = imager(f"{root}_clean", grid, Cleaning(noise_sigma=1, mask_sigma=3, gain=0.6))
     rounds: list[dict[str, Any]] = []
     for _ in range(MOST_MASKS):
-        islands = write_mask(f"{root}_clean-image.fits", f"{root}_mask.fits")
-        rounds.append({"islands": islands, "noise_jy": noise_of(f"{root}_clean-residual.fits")})
+        islands = write_mask(made.image, f"{root}_mask.fits")
+        rounds.append({"islands": islands, "noise_jy": noise_of(made.residual)})
         if not islands or (len(rounds) > FEWEST_MASKS and islands == rounds[-2]["islands"]):
             break
-        imager(f"{root}_clean", {**common, "fits-mask": f"{root}_mask.fits"})
-    return rounds
+        made = imager(f"{root}_clean", grid, Cleaning(noise_sigma=1, mask=f"{root}_mask.fits", gain=0.6))
+    return made, rounds
 
 
 def local_noise(plane: Plane, box: int = MASK_BOX) -> Plane:
@@ -400,29 +432,11 @@ def write_catalogue(root: str, sources: Sequence[Mapping[str, Any]]) -> str:
     return f"{root}_catalogue.csv"
 
 
-def image_root(directory: Path, field: str, robust: str, cell: float) -> str:
+def image_root(directory: Path, field: str, robust: float, grid: Grid) -> str:
     """Return the root name of the images of a field."""
-    return f"{directory}/{field}_briggs{robust}_{cell:g}arcsec"
+    return f"{directory}/{field}_briggs{robust:g}_{grid.cell_arcsec:g}arcsec"
 
 
 def image_directory(session: Session, field: str, band: Band) -> Path:
     """Return the directory of the images of a field and band."""
     return Path(session.outdir, "IMAGES", field + band.suffix)
-
-
-def last_round(root: str) -> str:
-    """Return the image of the last round of cleaning of a root name.
-
-    Raises
-    ------
-    ImageError
-        If there is none.
-    """
-    place = Path(root)
-    found = {}
-    for path in place.parent.glob(f"{place.name}_clean*-image.fits"):
-        if match := re.search(r"_clean(?:_iter(\d+))?-image\.fits$", path.name):
-            found[int(match[1] or 0)] = path
-    if not found:
-        raise ImageError(f"{root}: has no cleaned image")
-    return str(found[max(found)])

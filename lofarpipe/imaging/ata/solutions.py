@@ -184,7 +184,7 @@ def read_gains(session: Session, tuning: str, facts: Mapping[tuple[str, str], Se
 def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
     """Write G1, fluxscale and the gains of every scan, and calibration.json; return what that holds.
 
-    ``options``: interpolation, reference_antenna as asked, warnings of earlier steps, polarisation.
+    ``options``: backend, interpolation, reference_antenna as asked, warnings of earlier steps, polarisation.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
         tunings[tuning], lines = _tuning_summary(session, tuning, facts, scan_gains, str(options["interpolation"]))
         problems += lines
     summary = {
-        "backend": "dp3",
+        "backend": options["backend"],
         "reference_antenna": chosen["reference_antenna"],
         "reference_antenna_asked": asked,
         "flagged_antennas": dead_antennas(session),

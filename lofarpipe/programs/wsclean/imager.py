@@ -1,0 +1,40 @@
+"""WSClean as the imager of a script that makes images in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lofarpipe.imaging.ata.images import Cleaning, Grid, Imager, Images
+from lofarpipe.programs.call import call_program
+
+MOST_ITERATIONS = "1000000"
+NAME = "wsclean"
+IMAGE = "-image.fits"
+
+
+def field_imager(sets: Sequence[str], windows: Sequence[int], robust: float, column: str = "DATA") -> Imager:
+    """Return an imager of some spectral windows of sets, Stokes I with Briggs weights; PipelineError where it fails."""
+    common = {"weight": f"briggs {robust:g}", "pol": "I", "data-column": column, "spws": ",".join(map(str, windows))}
+
+    def image(root: str, grid: Grid, cleaning: Cleaning | None) -> Images:
+        keywords = {**common, "name": root, "scale": f"{grid.cell_arcsec:g}asec", "size": f"{grid.side} {grid.side}"}
+        # Sets of several windows cannot be read without being reordered.
+        call_program(NAME, keywords | _cleaning(cleaning), ["-no-update-model-required", "-reorder", *sets])
+        return Images(root + IMAGE, f"{root}-residual.fits", f"{root}-image-pb.fits")
+
+    return image
+
+
+def _cleaning(cleaning: Cleaning | None) -> dict[str, str]:
+    if cleaning is None:
+        return {"niter": "0"}
+    options = {"niter": MOST_ITERATIONS, "mgain": f"{cleaning.gain:g}"}
+    options |= {"threshold": f"{cleaning.threshold_jy:.6g}"} if cleaning.threshold_jy else {}
+    options |= {"auto-threshold": f"{cleaning.noise_sigma:g}"} if cleaning.noise_sigma else {}
+    options |= {"auto-mask": f"{cleaning.mask_sigma:g}"} if cleaning.mask_sigma else {}
+    return options | ({"fits-mask": cleaning.mask} if cleaning.mask else {})
+
+
+def root_of(image: str) -> str:
+    """Return the root name of an image."""
+    return image.removesuffix(IMAGE)
