@@ -368,7 +368,7 @@ def correct_beam(image: str, corrected: str) -> None:
     width_deg = math.degrees(HPBW_FACTOR * LIGHT_M_S / sky.frequency_hz / DISH_M)
     power = np.exp(-4 * math.log(2) * (distance_deg / width_deg) ** 2)
     with fits.open(image) as hdus:
-        plane = np.where(power >= LOWEST_POWER, sky.plane / power, np.nan).astype(np.float32)
+        plane = np.where(power >= LOWEST_POWER, sky.plane / np.maximum(power, LOWEST_POWER), np.nan).astype(np.float32)
         header = hdus[0].header
         header["PBHPBW"] = (width_deg, "deg, Gaussian beam that was divided by")
         fits.PrimaryHDU(plane.reshape(hdus[0].data.shape), header).writeto(corrected, overwrite=True)

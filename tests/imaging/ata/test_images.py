@@ -1,0 +1,186 @@
+"""Cells, rounds of cleaning, masks, fits and catalogues of made-up images."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from lofarpipe.imaging.ata.images import (
+    Band,
+    Cleaning,
+    Grid,
+    ImageError,
+    Images,
+    are_far_apart,
+    cell_arcsec,
+    clean_rounds,
+    correct_beam,
+    find_sources,
+    fit_calibrator,
+    image_root,
+    image_side,
+    mask_rounds,
+    plan_image,
+    write_catalogue,
+    write_fit,
+    write_mask,
+    write_plan,
+)
+from made_images import BEAM_DEG, CELL_DEG, write_image
+
+BAND = Band("", (0,), 3.0e9, 3.0e9, 328.673)
+
+
+def gaussian(npix: int, sources) -> np.ndarray:
+    """Sources (Jy, pixels right of and above the middle) with the beam of the made-up header: 8 x 4 pixels at 30 deg."""
+    rows, columns = np.mgrid[:npix, :npix] - npix // 2
+    angle, plane = math.radians(30), np.zeros((npix, npix))
+    for jy, x, y in sources:
+        east, north = -(columns - x), rows - y
+        along = north * math.cos(angle) + east * math.sin(angle)
+        across = east * math.cos(angle) - north * math.sin(angle)
+        major, minor = 2 * BEAM_DEG / CELL_DEG, BEAM_DEG / CELL_DEG
+        plane += jy * np.exp(-4 * math.log(2) * ((along / major) ** 2 + (across / minor) ** 2))
+    return plane
+
+
+class Imager:
+    """Writes images whose residual has a given noise in each call; notes how it was called."""
+
+    def __init__(self, noises, islands=()) -> None:
+        self.noises, self.islands, self.calls = list(noises), list(islands), []
+
+    def __call__(self, root: str, grid: Grid, cleaning: Cleaning | None) -> Images:
+        self.calls.append((Path(root).name, cleaning))
+        noise = np.random.default_rng(len(self.calls)).normal(
+            0, self.noises.pop(0) if self.noises else 1e-3, (128, 128)
+        )
+        number = self.islands.pop(0) if self.islands else 1
+        sources = [(1.0, 20 * k - 40, 0) for k in range(number)]
+        write_image(Path(f"{root}-image.fits"), noise + gaussian(128, sources))
+        write_image(Path(f"{root}-residual.fits"), noise)
+        return Images(f"{root}-image.fits", f"{root}-residual.fits", f"{root}-pb.fits")
+
+
+def test_cell_of_the_original_rule():
+    # 299792458 / 3e9 / 328.673 / 8 rad
+    assert cell_arcsec("original", BAND)[0] == pytest.approx(7.84)
+
+
+def test_cell_is_a_fifth_of_the_beam_at_the_highest_channel():
+    cell, reason = cell_arcsec("beam", Band("", (0,), 3e9, 4e9, 300.0), 40.0, 3e9)
+    assert cell == 6.0
+    assert "30.00 arcsec" in reason
+
+
+def test_image_reaches_the_first_null():
+    # 1.22 * 0.099931 / 6.1 rad = 1.1451 deg
+    assert image_side(10.0, 3e9)[0] == pytest.approx(2 * 1.1451 * 360, rel=0.02)
+    assert image_side(1.0, 3e9)[0] == 2048
+    assert image_side(60.0, 3e9)[0] == 256
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [([(3000, 3032), (3040, 3072)], False), ([(3000, 3032), (3065, 3097)], True), ([(3000, 3032)], False)],
+)
+def test_tunings_are_far_apart_where_the_gap_is_wider(ranges, expected):
+    assert are_far_apart(ranges) is expected
+
+
+def test_plan_measures_a_psf_and_removes_it(tmp_path):
+    plan = plan_image(Band("", (0,), 144e6, 144e6, 6000.0), "beam", tmp_path, Imager([]))
+    assert plan.grid.cell_arcsec == 8.0
+    assert list(tmp_path.iterdir()) == []
+    original = plan_image(BAND, "original", tmp_path, Imager([]))
+    write_plan(tmp_path, original.described([{"noise_jy": 1}]))
+    assert json.loads((tmp_path / "plan.json").read_text())["cell_arcsec"] == 7.84
+    assert image_root(tmp_path, "3c286", 0.0, original.grid) == f"{tmp_path}/3c286_briggs0_7.84arcsec"
+
+
+def test_rounds_end_when_the_noise_falls_no_more(tmp_path):
+    imager = Imager([1.0, 0.1, 0.05, 0.049, 0.049])
+    made, rounds = clean_rounds(str(tmp_path / "x"), Grid(10.0, 128), imager)
+    assert [name for name, _ in imager.calls] == ["x_dirty", "x_clean_iter1", "x_clean_iter2", "x_clean_iter3"]
+    assert made.image.endswith("x_clean_iter3-image.fits")
+    assert imager.calls[1][1].threshold_jy == pytest.approx(5.0, rel=0.05)
+    assert len(rounds) == 4
+
+
+def test_rounds_are_two_at_least_and_six_at_most(tmp_path):
+    assert len(clean_rounds(str(tmp_path / "x"), Grid(10.0, 128), Imager([1, 1, 1, 1]))[1]) == 3
+    assert len(clean_rounds(str(tmp_path / "x"), Grid(10.0, 128), Imager([0.5**k for k in range(9)]))[1]) == 7
+
+
+@pytest.mark.parametrize(("islands", "rounds"), [([1, 1, 1, 1, 1], 3), ([1, 1, 2, 3, 3, 4], 4), ([0, 0], 1)])
+def test_masks_are_made_until_their_islands_are_stable(tmp_path, islands, rounds):
+    imager = Imager([], islands)
+    made, described = mask_rounds(str(tmp_path / "t"), Grid(10.0, 128), imager)
+    assert len(described) == rounds
+    assert imager.calls[1][1] == Cleaning(noise_sigma=1, mask_sigma=3, gain=0.6)
+    if rounds > 1:
+        assert imager.calls[2][1].mask == str(tmp_path / "t_mask.fits")
+    assert made.image.endswith("t_clean-image.fits")
+
+
+def test_mask_holds_the_sources_alone(tmp_path):
+    noise = np.random.default_rng(3).normal(0, 1e-3, (200, 200))
+    image = write_image(tmp_path / "i.fits", noise + gaussian(200, [(1.0, 0, 0), (0.5, 40, -30)]))
+    assert write_mask(str(image), str(tmp_path / "m.fits")) == 2
+    mask = fits.getdata(tmp_path / "m.fits")[0, 0]
+    assert mask[100, 100] == mask[70, 140] == 1
+    assert mask.mean() < 0.01
+
+
+def test_fit_finds_flux_and_place(tmp_path):
+    noise = np.random.default_rng(3).normal(0, 1e-3, (128, 128))
+    image = write_image(tmp_path / "i.fits", noise + gaussian(128, [(4.2, 0.4, -0.3)]))
+    fit = fit_calibrator(image)
+    assert fit.flux_jy == pytest.approx(4.2, abs=2e-3)
+    assert fit.error_jy == pytest.approx(1e-3, rel=0.1)
+    assert fit.position_deg[0] == pytest.approx(218.0 - 0.4 * CELL_DEG / math.cos(math.radians(34.5)), abs=1e-5)
+    assert fit.position_deg[1] == pytest.approx(34.5 - 0.3 * CELL_DEG, abs=1e-5)
+    write_fit(tmp_path, fit)
+    flux, error = map(float, (tmp_path / "fitting_results.txt").read_text().split(","))
+    assert (flux, error) == pytest.approx((fit.flux_jy, fit.error_jy), abs=1e-6)
+    assert json.loads((tmp_path / "fitting_results.json").read_text())["systematic_fraction"] == 0.1
+
+
+def test_nothing_in_the_middle_is_refused(tmp_path):
+    image = write_image(tmp_path / "i.fits", np.full((128, 128), -1.0))
+    with pytest.raises(ImageError, match="nothing positive is in its middle"):
+        fit_calibrator(image)
+
+
+def test_corrected_image_has_true_fluxes(tmp_path):
+    image = write_image(tmp_path / "i.fits", np.ones((512, 512)), CDELT1=-0.05, CDELT2=0.05, CRVAL3=3e9)
+    correct_beam(str(image), str(tmp_path / "pb.fits"))
+    corrected = fits.getdata(tmp_path / "pb.fits")[0, 0]
+    assert corrected[256, 256] == 1
+    # 1.2 lambda / D = 1.1264 deg; half of it is 11.26 pixels from the middle
+    assert np.interp(11.264, [11, 12], corrected[256, 267:269]) == pytest.approx(2.0, rel=0.01)
+    assert np.isnan(corrected[0, 0])
+
+
+def test_catalogue_has_the_sources(tmp_path):
+    noise = np.random.default_rng(3).normal(0, 1e-3, (200, 200))
+    image = write_image(tmp_path / "i.fits", noise + gaussian(200, [(1.0, 0, 0), (0.5, 40, -30), (0.8, 97, 0)]))
+    sources = find_sources(str(image))
+    assert [source["flux_jy"] for source in sources] == pytest.approx([1.0, 0.5], abs=3e-3)
+    path = write_catalogue(str(tmp_path / "t"), sources)
+    with Path(path).open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[0]["ra_deg"]) == pytest.approx(218.0, abs=1e-4)
+    assert fits.getdata(tmp_path / "t_catalogue.fits")["dec_deg"][0] == pytest.approx(34.5, abs=1e-4)
+    assert (tmp_path / "t_catalogue.reg").read_text().count("point(") == 2
+
+
+def test_catalogue_of_nothing_is_empty(tmp_path):
+    path = write_catalogue(str(tmp_path / "t"), [])
+    assert Path(path).read_text().splitlines() == [
+        "name,ra_deg,dec_deg,flux_jy,flux_error_jy,peak_jy,position_error_arcsec"
+    ]
