@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 
 from lofarpipe.imaging.ata.images import (
+    COLUMNS,
     Band,
     Cleaning,
     Grid,
@@ -36,7 +37,7 @@ BAND = Band("", (0,), 3.0e9, 3.0e9, 328.673)
 
 
 def gaussian(npix: int, sources) -> np.ndarray:
-    """Sources (Jy, pixels right of and above the middle) with the beam of the made-up header: 8 x 4 pixels at 30 deg."""
+    """Sources (Jy, pixels right of and above the middle) with the beam of the made-up header."""
     rows, columns = np.mgrid[:npix, :npix] - npix // 2
     angle, plane = math.radians(30), np.zeros((npix, npix))
     for jy, x, y in sources:
@@ -181,6 +182,4 @@ def test_catalogue_has_the_sources(tmp_path):
 
 def test_catalogue_of_nothing_is_empty(tmp_path):
     path = write_catalogue(str(tmp_path / "t"), [])
-    assert Path(path).read_text().splitlines() == [
-        "name,ra_deg,dec_deg,flux_jy,flux_error_jy,peak_jy,position_error_arcsec"
-    ]
+    assert Path(path).read_text().splitlines() == [",".join(COLUMNS)]
