@@ -74,10 +74,8 @@ def main(
     if facts_dir:
         restored = [facts for kind, _, facts in made if kind == RESTORED]
         write_cube_facts(Path(facts_dir) / f"{name.root}.cubes.json", name.title, common, restored)
-    return {
-        "cubes": list_text([facts.path for *_, facts in made]),
-        "weights": list_text([weights for _, weights, _ in made]),
-    }
+    cubes, texts = [facts.path for *_, facts in made], [weights for _, weights, _ in made]
+    return {"cubes": list_text(cubes), "weights": list_text(texts)}
 
 
 def _print_cube(facts: CubeFacts, beam: str) -> None:
