@@ -80,7 +80,7 @@ def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
     own, cell = Beam.of_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
     assert own is not None  # noqa: S101 - `unreached` has seen it
     for place in np.ndindex(planes.shape[:2]):
-        convolve(planes[place], own, target, cell)
+        convolve(planes[place], own, target, cell, is_padded=True)
     header.update(target.cards)
     header[RECIPE] = recipe
     put_noise(header, planes[0])
