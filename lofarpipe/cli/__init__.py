@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lofarpipe.cli.arguments import COMMANDS, PROGRAM, front_end, read_words, run_command
+from lofarpipe.cli.arguments import PROGRAM, command_module, front_end, read_words, run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     open_closed_streams()
     words = typed_words() if arguments is None else list(arguments)
-    if words and words[0] in COMMANDS:
-        return guarded(functools.partial(run_command, words), bool({"-d", "--debug"} & set(words)))
+    if (module := command_module(words)) is not None:
+        program, rest = module.program, words[module.words :]
+        return guarded(functools.partial(run_command, module, rest), bool({"-d", "--debug"} & set(rest)), program)
     options = read_words(words)
     if arguments is None and command(options) in (run_pipeline, dry_run):
         fix_hashes()
@@ -58,6 +59,8 @@ def open_closed_streams() -> None:
 
 def work(options: argparse.Namespace) -> int:
     """Do what was asked for; what a front end is given becomes a parset first, and may say itself what to do."""
+    if options.task is not None:
+        return int(options.task(options))
     if options.translate is not None:
         options.translation = options.translate(options)
     return (command if options.fields is None else with_fields)(options)(options)

@@ -14,7 +14,7 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lofarpipe import __version__
 
@@ -56,9 +56,27 @@ exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage
 """
 
 
-def run_command(words: Sequence[str]) -> int:
-    """Run the sub-command that the first of ``words`` names, and return the exit status."""
-    return int(importlib.import_module(COMMANDS[words[0]]).main(words[1:]))
+class CommandModule(NamedTuple):
+    """A sub-command of our own command line or of a front end."""
+
+    name: str  # of the module
+    program: str
+    words: int  # of the command line that name it
+
+
+def command_module(words: Sequence[str]) -> CommandModule | None:
+    """Return the sub-command that a command line names; None where it names none."""
+    if not words:
+        return None
+    if words[0] in COMMANDS:
+        return CommandModule(COMMANDS[words[0]], PROGRAM, 1)
+    commands = getattr(front_end(words[0]), "COMMANDS", {})
+    return CommandModule(commands[words[1]], words[0], 2) if words[1:] and words[1] in commands else None
+
+
+def run_command(module: CommandModule, words: Sequence[str]) -> int:
+    """Run a sub-command, and return the exit status."""
+    return int(importlib.import_module(module.name).main(words))
 
 
 def front_end(name: str) -> Any:
@@ -91,6 +109,7 @@ def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
     reader.set_defaults(program=name, translate=front.translate, summarise=getattr(front, "summarise", None))
     reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
     reader.set_defaults(reporters=getattr(front, "reporters", None), prints_commands=False)
+    reader.set_defaults(task=None, list=False)
     front.add_arguments(reader)
     options, further = reader.parse_known_intermixed_args(words)
     if further:
@@ -182,8 +201,8 @@ def parser() -> argparse.ArgumentParser:
     old.add_argument("--loglevel", metavar="LEVEL", help="has no effect; use -q, -v or -d")
     old.add_argument("--args", metavar="TEXT", help="has no effect")
     _add_fields_arguments(top.add_argument_group("many fields"))
-    top.set_defaults(program=PROGRAM, translate=None, translation=None, executor=None, summarise=None)
     top.set_defaults(reporters=None, prints_commands=False)
+    top.set_defaults(program=PROGRAM, task=None, translate=None, translation=None, executor=None, summarise=None)
     return top
 
 

@@ -23,10 +23,12 @@ def test_commands_of_the_page_make_images(tmp_path: Path) -> None:
     (toml,) = [block for block in blocks(PAGE) if block.kind == "toml"]
     site.write(toml.text)
     (shell,) = [block for block in blocks(PAGE) if block.kind == "shell"]
-    printed = [site.run(*shlex.split(line)[1:]) for line in shell.text.splitlines()]
-    assert len(site.commands(printed[0])) == 2
-    assert "2 of 2 images made" in printed[1]
-    assert "1 of 1 images made" in printed[2]
+    listed, dry, made, together, status = [site.run(*shlex.split(line)[1:]) for line in shell.text.splitlines()]
+    assert listed.count("is there") == 2
+    assert len(site.commands(dry)) == 2
+    assert "2 of 2 images made" in made
+    assert "1 of 1 images made" in together
+    assert "2 of 2 images made" in status
     assert (tmp_path / "images/SW03_T001.MS/img-0001-image.fits").is_file()
 
 

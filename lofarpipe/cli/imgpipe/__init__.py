@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from lofarpipe.pipeline.preflight import Translation
     from lofarpipe.state.run_state import RunState
 
+SHELLS = ("bash", "zsh", "fish")
+#: Sub-commands; a configuration with such a name is given as ``./status``.
+COMMANDS = {"status": "lofarpipe.cli.imgpipe.status"}
 HELP_OF_SETS = "measurement sets; with a data handler OBS[,OBS...][:WINDOW], patterns of observations and windows"
 
 
@@ -21,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(prints_commands=True)
     parser.add_argument("config_file", metavar="CONFIG_FILE", type=_file, help="TOML file: [worker], [wsclean], ...")
     parser.add_argument("sets", metavar="MS_OR_OBS_IDS", nargs="+", help=HELP_OF_SETS)
+    parser.set_defaults(is_incomplete=False)
     group = parser.add_argument_group("images")
     group.add_argument("-c", "--combine", action="store_true", help="one job for each group of sets")
     group.add_argument(
@@ -35,6 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--job-dir", metavar="DIR", help="where the records are kept; default: <CONFIG_FILE>.runs/<sets>"
     )
     group.add_argument("--force", action="store_true", help="make the images again")
+    group.add_argument(
+        *("--skip_missing", "--skip-missing"),
+        dest="skip_missing",
+        action="store_true",
+        help="go on with the sets that are there; the exit code is 1",
+    )
+    group.add_argument(
+        "--list", dest="task", action="store_const", const=list_sets, help="print the sets, and whether they are there"
+    )
+    group.add_argument("--completion", action=_Completion, choices=SHELLS, help="print the completion for a shell")
     group.add_argument("--config-template", action=_Template, nargs=0, help="print a commented TOML file")
     group.add_argument("--schema", action=_Schema, nargs=0, help="print a JSON schema of the TOML file, for editors")
 
@@ -63,7 +77,14 @@ def summarise(options: argparse.Namespace, state: RunState) -> int:
     """Print the table of the images; return the exit status."""
     from lofarpipe.cli.imgpipe import summary
 
-    return summary.write_summary(state, options.quiet)
+    return max(summary.write_summary(state, options.quiet), int(options.is_incomplete))
+
+
+def list_sets(options: argparse.Namespace) -> int:
+    """Print the sets of a command line; return the exit status, 1 if one is missing."""
+    from lofarpipe.cli.imgpipe import translation
+
+    return translation.list_sets(options)
 
 
 def _file(text: str) -> Path:
@@ -71,6 +92,16 @@ def _file(text: str) -> Path:
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file '{text}'")
     return path
+
+
+class _Completion(argparse.Action):
+    """Prints the completion for a shell, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, shell: Any, __: object = None) -> None:
+        from lofarpipe.cli.completion import completion
+
+        print(completion(shell, parser, tuple(COMMANDS)), end="")
+        parser.exit()
 
 
 class _Template(argparse.Action):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from lofarpipe.support.host_list import expand_hosts
 DEFAULT_SETTINGS = "default_settings"
 WSCLEAN = "wsclean"
 RESOURCES = "resources"
+RECORDS = ".runs"  # ending of the directory of the records of all runs of a configuration
 
 #: TOML's name of each type, and the Python types of its values. A boolean is no number here.
 TYPES: Mapping[str, tuple[type, ...]] = {"text": (str,), "integer": (int,), "boolean": (bool,), "number": (int, float)}
@@ -44,6 +46,7 @@ class Key:
 WORKER = (
     Key("nodes", "text", "localhost", "hosts: localhost, names with ranges such as node[100-105], or slurm"),
     Key("max_concurrent", "integer", 4, "jobs at the same time on one host", above=0),
+    Key("wsclean", "text", "", "WSClean's program; default: the one on PATH after env_file"),
     Key("env_file", "text", "", "shell file that is sourced before each job, on its host"),
     Key("dry_run", "boolean", False, "check everything, print every command, run nothing"),
     Key("debug", "boolean", False, "print each command when its job starts"),
@@ -134,8 +137,12 @@ class ImgpipeSettings:
         return beside if path.is_absolute() or beside.exists() else path
 
 
-def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
+def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[ImgpipeSettings, list[Finding]]:
     """Return the sound keys and values of a configuration, and findings about the others.
+
+    Parameters
+    ----------
+    assignments: ``section.key=value`` of the command line, above the file.
 
     Raises
     ------
@@ -158,6 +165,10 @@ def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
                 findings.append(Finding(where, f"{section} is {shown(table)}; it must be a section, [{section}]"))
             else:
                 entries[section] = _merged(entries.get(section, {}), _with_places(toml, section, table))
+    for text in assignments:
+        section, table = assigned(text)
+        over = {key: Setting(value, "-s", 0, f"{section}.{key}") for key, value in table.items()}
+        entries[section] = _merged(entries.get(section, {}), over)
     wrong: set[tuple[str, str]] = set()
     for (section, key), finding in _key_findings(ImgpipeSettings(path, files, entries)):
         wrong.add((section, key))
@@ -167,6 +178,25 @@ def read_imaging_settings(path: Path) -> tuple[ImgpipeSettings, list[Finding]]:
         for section, known in entries.items()
     }
     return ImgpipeSettings(path, files, sound), findings
+
+
+def is_assignment(text: str) -> bool:
+    """Return whether ``section.key=value`` is about the file and not about the pipeline that is made of it."""
+    section, dot, _ = text.partition("=")[0].partition(".")
+    return bool(dot) and "=" in text and section in SECTIONS
+
+
+def assigned(text: str) -> tuple[str, dict[str, object]]:
+    """Return the section that ``section.key=value`` names, and its table; a value that is no TOML is a text."""
+    name, _, shown_value = text.partition("=")
+    section, *keys = name.strip().split(".")
+    try:
+        value: object = tomllib.loads(f"value = {shown_value}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = shown_value.strip()
+    for key in reversed(keys[1:]):
+        value = {key: value}
+    return section, {keys[0]: value}
 
 
 def _layers(path: Path) -> Iterator[TomlFile]:

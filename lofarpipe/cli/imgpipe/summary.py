@@ -1,18 +1,22 @@
-"""The end of a run of imgpipe: one line for each image, and how many were made."""
+"""The images of a run as a table, and how many there are; for the end of a run, and for its status."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.jobs import duration_text
+from lofarpipe.programs.base import FLAT, Progress, rank
 from lofarpipe.state.events import JobStarted
-from lofarpipe.state.run_state import FAILED, JobState, RunState
+from lofarpipe.state.run_state import FAILED, RUNNING, JobState, RunState, StepState
 from lofarpipe.state.uptodate import text_of
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.utilities import files_of, flux_text
 
 IMAGE = "image"  # the step
-HEADER = ("sets", "host", "time", "CPU", "memory", "result")
+HEADER = ("sets", "host", "time", "CPU", "memory", "noise", "peak", "beam", "result")
+UNKNOWN = ("", "", "")  # noise, peak, beam
 
 
 def write_summary(state: RunState, is_quiet: bool) -> int:
@@ -20,31 +24,68 @@ def write_summary(state: RunState, is_quiet: bool) -> int:
     step = state.steps.get(IMAGE)
     if step is None or not step.total:
         return 0
-    rows = [_row(job) for job in step.jobs.values()]
-    if rows and not is_quiet:
-        widths = [max(map(len, column)) for column in zip(HEADER, *rows, strict=True)]
-        for row in (HEADER, *rows):
-            print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
-    for job in step.jobs.values():
-        if job.state == FAILED:
-            print(f"{_sets(job)}: {_reason(job)}; log: {job.log}")
+    if not is_quiet:
+        print(*table_lines(state), sep="\n")
+    print(*failure_lines(step), sep="\n", end="\n" if step.failed else "")
     if step.done < step.total or not is_quiet:
         print(f"{step.done} of {step.total} images made")
     return int(step.done < step.total)
 
 
-def _row(job: JobState) -> tuple[str, ...]:
-    time_text = "" if job.duration_s is None else duration_text(job.duration_s)
-    cpu_text = "" if job.cpu_s is None else duration_text(job.cpu_s)
-    memory = "" if job.max_rss_mb is None else f"{job.max_rss_mb / 1000:.1f} GB"
+def table_lines(state: RunState, progress: Mapping[str, Progress] | None = None) -> list[str]:
+    """Return the table: a line for each image that is made, or was tried; columns without a value are left out.
+
+    Parameters
+    ----------
+    progress: of the running jobs, by name.
+    """
+    step = state.steps.get(IMAGE)
+    rows = [_row(job, image_of(state, job), progress or {}) for job in step.jobs.values()] if step else []
+    columns = [column for column in zip(HEADER, *rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def failure_lines(step: StepState) -> list[str]:
+    """Return a line for each job that failed: sets, reason, log."""
+    return [f"{_sets(job)}: {_reason(job)}; log: {job.log}" for job in step.jobs.values() if job.state == FAILED]
+
+
+def image_of(state: RunState, job: JobState) -> Path | None:
+    """Return the image of the whole band that a job made, else one of its images; None where there is none."""
+    end = state.work.last_job(job.name)
+    names = [name for name in (end.written if end else ()) if name.endswith(FLAT)]
+    return Path(min(names, key=rank)) if names else None
+
+
+def _row(job: JobState, image: Path | None, progress: Mapping[str, Progress]) -> tuple[str, ...]:
+    is_running = job.state == RUNNING and job.start_s is not None
+    duration_s = time.time() - (job.start_s or 0.0) if is_running else job.duration_s
+    doing = progress[job.name].text if job.name in progress else ""
     return (
         _sets(job),
         job.node or "localhost",
-        time_text,
-        cpu_text,
-        memory,
-        job.state,
+        "" if duration_s is None else duration_text(max(0.0, duration_s)),
+        "" if job.cpu_s is None else duration_text(job.cpu_s),
+        "" if job.max_rss_mb is None else f"{job.max_rss_mb / 1000:.1f} GB",
+        *(UNKNOWN if image is None else quality_texts(image)),
+        f"{job.state}: {doing}" if is_running and doing else job.state,
     )
+
+
+def quality_texts(image: Path) -> Sequence[str]:
+    """Return noise, peak and beam of an image for people; "" for what it does not have."""
+    from lofarpipe.imaging.quality.glance import glance_at
+
+    seen = glance_at(image)
+    major, minor = seen.beam_arcsec
+    is_wide = minor >= 60
+    beam = f"{major / 60:.1f}' x {minor / 60:.1f}'" if is_wide else f'{major:.1f}" x {minor:.1f}"'
+    fluxes = ["" if math.isnan(flux_jy) else flux_text(flux_jy) for flux_jy in (seen.noise_jy, seen.peak_jy)]
+    return [*fluxes, "" if math.isnan(major + minor) else beam]
 
 
 def _sets(job: JobState) -> str:

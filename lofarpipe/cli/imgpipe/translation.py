@@ -27,7 +27,14 @@ from lofarpipe.cli.imgpipe.groups import (
     pinned_host,
 )
 from lofarpipe.cli.imgpipe.observations import DataHandler, SetAt
-from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, memory_gb, read_imaging_settings
+from lofarpipe.cli.imgpipe.settings import (
+    RECORDS,
+    WSCLEAN,
+    ImgpipeSettings,
+    is_assignment,
+    memory_gb,
+    read_imaging_settings,
+)
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.pipeline.preflight import Translation
 from lofarpipe.programs.argv import wsclean as wsclean_words
@@ -36,7 +43,7 @@ from lofarpipe.support.host_list import expand_hosts
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.parset_text import Entry, escaped, unquote
 
-RECORDS = ".runs"  # ending of the directory beside which the configuration is, for the job directories
+IS_THERE = "is there"
 LONGEST_LABEL = 60  # characters of the name of a job directory before its digest
 LOCAL, SLURM, SSH = "local", "slurm", "ssh"
 #: Words that stand for the files of a group in the arguments of the step.
@@ -66,12 +73,16 @@ def translated(options: argparse.Namespace) -> Translation:
     CheckFailed, PipelineError
         If there is no parset to be made.
     """
-    settings, findings = read_imaging_settings(options.config_file)
+    settings, findings = read_imaging_settings(options.config_file, list(filter(is_assignment, options.set)))
+    options.set = [text for text in options.set if not is_assignment(text)]
     environment, found = job_variables(settings)
     sets, of_sets, warnings = find_sets(settings, options.sets)
     wrong_sets = {one.path: problem for one in sets if (problem := set_problem(one.path, data_column(settings)))}
-    findings += [*found, *of_sets, *(Finding(str(path), problem) for path, problem in wrong_sets.items())]
     sound = [one for one in sets if one.path not in wrong_sets]
+    if options.skip_missing and sound:
+        warnings += [f"{path}: {problem}; it is left out" for path, problem in wrong_sets.items()]
+        options.is_incomplete, wrong_sets = bool(wrong_sets), {}
+    findings += [*found, *of_sets, *(Finding(str(path), problem) for path, problem in wrong_sets.items())]
     groups, notices = make_groups(sound, options.combine, options.across)
     translator = Translator(settings, environment, Path.cwd(), read_frequencies)
     jobs = translator.jobs(groups)
@@ -80,7 +91,7 @@ def translated(options: argparse.Namespace) -> Translation:
         raise CheckFailed(findings)
     options.dry_run = options.dry_run or settings["dry_run"] is True
     options.shows_commands = settings["debug"] is True
-    job_directory = records(options, groups)
+    job_directory = records(options, make_groups(sets, options.combine, options.across)[0])
     options.job_name = job_directory.name
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     logs = job_directory / "logs" / options.start_time
@@ -105,6 +116,26 @@ def translated(options: argparse.Namespace) -> Translation:
 
 def _old_options(options: argparse.Namespace) -> list[str]:
     return [] if options.nodes_mpi is None else ["--nodes_mpi: has no effect; hosts are in [worker] nodes"]
+
+
+def list_sets(options: argparse.Namespace) -> int:
+    """Print the sets that the arguments stand for, and whether they are there; return the exit status."""
+    settings, findings = read_imaging_settings(options.config_file, list(filter(is_assignment, options.set)))
+    sets, of_sets, notices = find_sets(settings, options.sets)
+    if findings or of_sets:
+        raise CheckFailed([*findings, *of_sets])
+    pattern = str(settings["run_on_file_host_pattern"])
+    rows = [("observation", "window", "host", "set", "state")]
+    for one in sets:
+        host = pinned_host(Group((one.path,)), re.compile(pattern)) if pattern else None
+        problem = set_problem(one.path, data_column(settings))
+        rows.append((one.obs_id or "", one.window or "", host or "", str(one.path), problem or IS_THERE))
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    print(*notices, sep="\n", end="\n" if notices else "")
+    return int(any(row[-1] != IS_THERE for row in rows[1:]))
 
 
 # ---- environment
@@ -311,7 +342,7 @@ def image_parset(
     parset.set("image.control.mapfiles_in", parset_value([f"groups.output.{key}.mapfile" for key in inputs[1:]]))
     parset.set("image.control.inputkeys", parset_value([f"{WORD}{key}" for key in inputs]))
     parset.set("image.argument.flags", parset_value([*([WORDS] if odd else []), SETS]))
-    parset.set("image.control.executable", program(environment))
+    parset.set("image.control.executable", program(settings, environment))
     if any(hosts):
         parset.set("image.control.on_data_host", "True")
     return parset
@@ -359,6 +390,9 @@ def scratch(job: ImageJob) -> str:
     return str(beside if os.access(beside, os.W_OK) else job.name.parent)
 
 
-def program(environment: Mapping[str, str]) -> str:
-    """Return WSClean: the one on the PATH of the jobs."""
-    return shutil.which(WSCLEAN, path=environment.get("PATH", os.defpath)) or WSCLEAN
+def program(settings: ImgpipeSettings, environment: Mapping[str, str]) -> str:
+    """Return WSClean: the one that the file names, else the one on the PATH of the jobs."""
+    name = str(settings[WSCLEAN] or WSCLEAN)
+    if "/" in name:
+        return str(settings.file(name).absolute())
+    return shutil.which(name, path=environment.get("PATH", os.defpath)) or name

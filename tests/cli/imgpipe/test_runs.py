@@ -217,6 +217,55 @@ def test_odd_characters_in_names_are_nothing_special(site: ImgpipeSite) -> None:
     assert (site.here / "o'1 #2/i;m &-image.fits").is_file()
 
 
+def test_list_names_sets_and_what_is_missing(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    assert site.run("img.toml", "A.MS", "--list").splitlines() == ["set   state", "A.MS  is there"]
+    printed = site.run("img.toml", "A.MS", "none.MS", "--list", expected=1)
+    assert "none.MS  there is no such measurement set" in printed
+    site.write("[data_handler]\nconfig_file = 'data.toml'\n[worker]\nrun_on_file_host_pattern = '(node.)'\n" + TOML)
+    handler = "[obs_ids]\nN1 = ['node1']\n[spectral_windows]\nSW1 = [1, 2]\n[data_levels.L2]\ninput = 'L1'\n"
+    site.write(handler, "data.toml")
+    assert "data_levels.L2 needs path" in site.run("img.toml", "N1", "--list", expected=1)
+    site.write(f"{handler}path = 'net/%NODE%/%OBS_ID%'\n", "data.toml")
+    printed = site.run("img.toml", "N1", "--list", expected=1).splitlines()
+    assert printed[0].split() == ["observation", "window", "host", "set", "state"]
+    assert printed[1].split(maxsplit=4)[:4] == ["N1", "SW1", "node1", "net/node1/N1/SW1.MS"]
+    assert "no observation matches 'N2'" in site.run("img.toml", "N2", "--list", expected=1)
+
+
+def test_sets_that_are_missing_are_left_out_where_that_is_asked(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    printed = site.run("img.toml", "A.MS", "B.MS", "--skip_missing", expected=1)
+    assert "warning: B.MS: there is no such measurement set; it is left out" in printed
+    assert "1 of 1 images made" in printed
+    site.make_sets("B.MS")
+    assert "2 of 2 images made" in site.run("img.toml", "A.MS", "B.MS", "--skip_missing")
+    assert site.jobs_run() == ["image/001"]
+    assert "1 problem found" in site.run("img.toml", "none.MS", "--skip-missing", expected=1)
+
+
+def test_values_of_the_command_line_are_above_the_file(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    values = ("wsclean.niter=0", "wsclean.weight=natural", "wsclean.j=false", "wsclean.pol=['I', 'Q']")
+    words = [word for value in values for word in ("-s", value)]
+    (command,) = site.commands(site.run("img.toml", "A.MS", "--dry-run", *words))
+    for option, value in (("-niter", "0"), ("-weight", "natural"), ("-pol", "I,Q")):
+        assert command[command.index(option) + 1] == value
+    printed = site.run("img.toml", "A.MS", "-s", "worker.max_concurent=3", "-s", "worker.max_time=-1", expected=1)
+    assert "-s: worker.max_concurent: no such key; did you mean 'max_concurrent'?" in printed
+    assert "-s: worker.max_time: is -1; it must be positive" in printed
+
+
+def test_program_that_the_file_names(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    stub = site.stub("")
+    site.write("[worker]\nwsclean = 'bin/wsclean'\n" + TOML)
+    (command,) = site.commands(site.run("img.toml", "A.MS", "--dry-run"))
+    assert command[0] == str(stub)
+    site.write("[worker]\nwsclean = 'bin/none'\n" + TOML)
+    assert "bin/none" in site.run("img.toml", "A.MS", expected=1)
+
+
 def test_missing_env_file_is_said_before_the_first_job(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.write("[worker]\nenv_file = 'none.sh'\n" + TOML)

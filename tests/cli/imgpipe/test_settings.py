@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, memory_gb, read_imaging_settings
+from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, assigned, is_assignment, memory_gb, read_imaging_settings
 from lofarpipe.errors import PipelineError
 
 
@@ -16,6 +16,25 @@ def settings_of(tmp_path: Path, text: str, name: str = "img.toml") -> tuple[Imgp
     path.write_text(text)
     settings, findings = read_imaging_settings(path)
     return settings, [str(finding).replace(f"{tmp_path}/", "") for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "table"),
+    [
+        ("wsclean.niter=0", "wsclean", {"niter": 0}),
+        ("wsclean.weight=briggs 0", "wsclean", {"weight": "briggs 0"}),
+        ("wsclean.multiscale = true", "wsclean", {"multiscale": True}),
+        ("worker.resources.heavy.cpus=3", "worker", {"resources": {"heavy": {"cpus": 3}}}),
+    ],
+)
+def test_assignment_of_the_command_line(text: str, section: str, table: dict[str, object]) -> None:
+    assert is_assignment(text)
+    assert assigned(text) == (section, table)
+
+
+@pytest.mark.parametrize("text", ["image.argument.niter=3", "wsclean=3", "wsclean.niter", "niter=3"])
+def test_assignment_of_something_else(text: str) -> None:
+    assert not is_assignment(text)
 
 
 def test_empty_file_has_all_defaults(tmp_path: Path) -> None:

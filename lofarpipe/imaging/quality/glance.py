@@ -1,0 +1,69 @@
+"""An image at a glance: noise, peak and beam, without reading more than is needed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.support.fits_header import FitsHeader, read_header
+
+TYPES = {-32: ">f4", -64: ">f8"}  # BITPIX -> pixels
+MOST_PIXELS = 1_000_000  # whose scatter is taken for the noise
+CHUNK_PIXELS = 4_000_000
+MAD_TO_SIGMA = 1.482602  # 1 / (inverse normal distribution at 3/4), for Gaussian noise
+ARCSEC = 3600.0  # in a degree
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The numbers of an image; NaN where it has none.
+
+    Attributes
+    ----------
+    noise_jy: median absolute deviation of the pixels, scaled to a Gaussian's standard deviation, Jy/beam.
+    peak_jy: highest pixel, Jy/beam.
+    beam_arcsec: major and minor axis of the restoring beam.
+    """
+
+    noise_jy: float = math.nan
+    peak_jy: float = math.nan
+    beam_arcsec: tuple[float, float] = (math.nan, math.nan)
+
+
+def glance_at(path: Path) -> Glance:
+    """Return the numbers of the first plane of an image; of a file that is none, NaN."""
+    try:
+        with path.open("rb") as stream:
+            header = read_header(stream)
+            start = stream.tell()
+        shape = int(header.number("NAXIS2")), int(header.number("NAXIS1"))
+        plane = np.memmap(path, TYPES[int(header.number("BITPIX"))], "r", start, shape)
+    except (OSError, ValueError, KeyError):
+        return Glance()
+    return Glance(_noise(plane), _peak(plane), _beam(header))
+
+
+def _beam(header: FitsHeader) -> tuple[float, float]:
+    try:
+        return header.number("BMAJ") * ARCSEC, header.number("BMIN") * ARCSEC
+    except ValueError:
+        return math.nan, math.nan
+
+
+def _noise(plane: NDArray[np.floating]) -> float:
+    step = max(1, math.ceil(math.sqrt(plane.size / MOST_PIXELS)))
+    pixels = np.asarray(plane[::step, ::step], np.float64)
+    pixels = pixels[np.isfinite(pixels)]
+    if not pixels.size:
+        return math.nan
+    return MAD_TO_SIGMA * float(np.median(np.abs(pixels - np.median(pixels)))) or math.nan
+
+
+def _peak(plane: NDArray[np.floating]) -> float:
+    rows = max(1, CHUNK_PIXELS // plane.shape[1])
+    peaks = (np.fmax.reduce(plane[row : row + rows], axis=None) for row in range(0, plane.shape[0], rows))
+    return float(np.fmax.reduce([float(peak) for peak in peaks]))
