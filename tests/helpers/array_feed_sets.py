@@ -7,7 +7,7 @@ from pathlib import Path
 import casacore.tables as ct
 import numpy as np
 
-from small_sets import SetShape, change_column, make_set
+from small_sets import C_M_S, SetShape, change_column, make_set
 
 SHAPE = SetShape(
     nantennas=3,
@@ -54,3 +54,21 @@ def _write_feeds(path: str, feeds: int, first_deg: float, offset_deg: tuple[floa
         table.putcol("NUM_RECEPTORS", np.full(rows, 2))
         table.putcol("BEAM_OFFSET", np.tile(np.radians(offset_deg), (rows, 2, 1)))
         table.putcol("RECEPTOR_ANGLE", np.radians(np.repeat(first_deg + 10 * numbers[:, None], 2, axis=1)))
+
+
+def write_sources(path: str, angle_deg: float, sources: list[tuple[float, ...]]) -> None:
+    """Put point sources into DATA: (l, m, I, Q, U, V), l and m from the centre of the beam, as ASKAP records them.
+
+    ASKAP's I = XX + YY, Q = s (XX - YY) + c (XY + YX), U = -c (XX - YY) + s (XY + YX), V = -i (XY - YX), with s and c
+    of twice the angle.
+    """
+    sine, cosine = np.sin(2 * np.radians(angle_deg)), np.cos(2 * np.radians(angle_deg))
+    with ct.table(path, readonly=False, ack=False) as table, ct.table(f"{path}/SPECTRAL_WINDOW", ack=False) as window:
+        uvw, frequencies_hz = table.getcol("UVW"), window.getcell("CHAN_FREQ", 0)
+        data = np.zeros((len(uvw), len(frequencies_hz), 4), complex)
+        for l, m, i, q, u, v in sources:  # noqa: E741 - the field's names
+            delay_m = uvw @ np.array([l, m, np.sqrt(1 - l**2 - m**2) - 1])
+            parallel, cross = sine * q - cosine * u, cosine * q + sine * u
+            hands = np.array([i + parallel, cross + 1j * v, cross - 1j * v, i - parallel]) / 2
+            data += np.exp(2j * np.pi * np.outer(delay_m, frequencies_hz) / C_M_S)[..., None] * hands
+        table.putcol("DATA", data.astype(np.complex64))

@@ -1,17 +1,20 @@
 """Scripts of the ASKAP pipeline: FixMS, the common beam, cubes with weights."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from array_feed_sets import make_beam_set
+from array_feed_sets import SHAPE, make_beam_set, write_sources
 from channel_images import write_channel
 from loading import load_script
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.cubes.beams import Beam
+from lofarpipe.imaging.ms.fix_ms import beam_direction
 from lofarpipe.support.utilities import files_of, list_text
+from made_images import image_with_wsclean
 
 BEAMS = [Beam(15, 12, 30), Beam(14.5, 11.6, 30)]
 NAME = "image.CDFS_2_5.contcube.beam03"
@@ -130,3 +133,29 @@ def test_command_lines(root, tmp_path, capsys):
     assert load_script("make_cube").command_line([root, f"{tmp_path}/no.json"]) == 1
     assert "no.json: is no common beam" in capsys.readouterr().err
     assert len(list(tmp_path.glob("weights.*.txt"))) == 6
+
+
+CELL_DEG = 15 / 3600
+SOURCES = [(0.0, 0.0, 2.0, 0.3, -0.2, 0.05), (*np.radians([20 * CELL_DEG, -30 * CELL_DEG]), 1.0, -0.1, 0.15, 0.0)]
+
+
+@pytest.mark.parametrize(("beam", "receptor_deg"), [(0, -45.0), (4, 12.34)])
+def test_sources_have_place_and_polarisation_in_cubes_of_wsclean(tmp_path, beam, receptor_deg):
+    shape = replace(SHAPE, nantennas=10, ntimes=24, timestep_s=600.0, extent_m=500.0)
+    path, root = make_beam_set(tmp_path / "a.ms", beam, receptor_deg, shape=shape), str(tmp_path / NAME)
+    write_sources(path, 45 - receptor_deg, SOURCES)
+    load_script("fix_ms").main(path)
+    options = ["-size", "128", "128", "-scale", f"{CELL_DEG}deg", "-niter", "2000", "-mgain", "0.8", "-nmiter", "5"]
+    options += ["-auto-threshold", "1", "-data-column", "CORRECTED_DATA", "-join-polarizations", "-pol", "IQUV"]
+    image_with_wsclean(path, tmp_path / NAME, *options)
+    beam_file = load_script("common_beam").main(root, f"{tmp_path}/beam.json")["beam"]
+    made = load_script("make_cube").main(root, beam_file, ms_input=path)
+    centre = np.degrees(beam_direction((SHAPE.ra_rad, SHAPE.dec_rad), tuple(np.radians((0.7, -1.1)))))
+    for stokes, cube in zip(range(2, 6), files_of(made["cubes"]), strict=True):
+        with fits.open(cube) as units:
+            header, planes = units[0].header, units[0].data[:, 0]
+        assert (header["CRVAL1"], header["CRVAL2"]) == pytest.approx(tuple(centre), abs=1e-9)
+        assert header["INSTRUMENT_RECEPTOR_ANGLE"] == pytest.approx(45 - receptor_deg)
+        for plane in planes:
+            assert plane[64, 64] == pytest.approx(SOURCES[0][stokes], abs=0.03 * 2.0)
+            assert plane[34, 44] == pytest.approx(SOURCES[1][stokes], abs=0.03 * 1.0)
