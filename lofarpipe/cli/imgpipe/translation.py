@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import glob
 import hashlib
 import os
@@ -18,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lofarpipe.cli.imgpipe.groups import (
+    OUT_DIR,
     Group,
     ImageJob,
     Translator,
@@ -27,6 +27,7 @@ from lofarpipe.cli.imgpipe.groups import (
     pinned_host,
 )
 from lofarpipe.cli.imgpipe.observations import DataHandler, SetAt
+from lofarpipe.cli.imgpipe.set_checks import SetChecks, read_frequencies
 from lofarpipe.cli.imgpipe.settings import (
     RECORDS,
     WSCLEAN,
@@ -45,6 +46,7 @@ from lofarpipe.support.parset_text import Entry, escaped, unquote
 
 IS_THERE = "is there"
 LONGEST_LABEL = 60  # characters of the name of a job directory before its digest
+SHARED = "set out-dir to a directory that all hosts see, this one too"
 LOCAL, SLURM, SSH = "local", "slurm", "ssh"
 #: Words that stand for the files of a group in the arguments of the step.
 WORD = "imgpipe_"
@@ -77,7 +79,8 @@ def translated(options: argparse.Namespace) -> Translation:
     options.set = [text for text in options.set if not is_assignment(text)]
     environment, found = job_variables(settings)
     sets, of_sets, warnings = find_sets(settings, options.sets)
-    wrong_sets = {one.path: problem for one in sets if (problem := set_problem(one.path, data_column(settings)))}
+    checks = SetChecks(settings, data_column(settings))
+    wrong_sets = checks.problems([one.path for one in sets])
     sound = [one for one in sets if one.path not in wrong_sets]
     if options.skip_missing and sound:
         warnings += [f"{path}: {problem}; it is left out" for path, problem in wrong_sets.items()]
@@ -87,6 +90,7 @@ def translated(options: argparse.Namespace) -> Translation:
     translator = Translator(settings, environment, Path.cwd(), read_frequencies)
     jobs = translator.jobs(groups)
     findings += [*translator.findings, *name_findings(jobs, settings)]
+    findings += unseen_findings(settings, checks.elsewhere, jobs)
     if not jobs:
         raise CheckFailed(findings)
     options.dry_run = options.dry_run or settings["dry_run"] is True
@@ -99,7 +103,7 @@ def translated(options: argparse.Namespace) -> Translation:
     layout = {"job_directory": job_directory, "job_workdir": Path.cwd(), "other_runs": others}
     logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
     hosts, host_warnings = hosts_of(settings, jobs)
-    warnings += [*notices, *_old_options(options), *translator.notices, *host_warnings]
+    warnings += [*notices, *checks.warnings, *_old_options(options), *translator.notices, *host_warnings]
     history = configuration_history(settings, options.words) if settings["provenance"] is True else []
     parset = image_parset(settings, jobs, hosts, environment, history)
     told = (warning.partition(": ") for warning in warnings)
@@ -126,10 +130,11 @@ def list_sets(options: argparse.Namespace) -> int:
         raise CheckFailed([*findings, *of_sets])
     pattern = str(settings["run_on_file_host_pattern"])
     rows = [("observation", "window", "host", "set", "state")]
+    problems = SetChecks(settings, data_column(settings)).problems([one.path for one in sets])
     for one in sets:
         host = pinned_host(Group((one.path,)), re.compile(pattern)) if pattern else None
-        problem = set_problem(one.path, data_column(settings))
-        rows.append((one.obs_id or "", one.window or "", host or "", str(one.path), problem or IS_THERE))
+        state = problems.get(one.path, IS_THERE)
+        rows.append((one.obs_id or "", one.window or "", host or "", str(one.path), state))
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     for row in zip(*columns, strict=True):
@@ -182,36 +187,19 @@ def data_column(settings: ImgpipeSettings) -> str:
     return "" if isinstance(value, bool) else str(value)
 
 
-@functools.cache
-def set_problem(path: Path, column: str) -> str:
-    """Return the fault of a set, or ""."""
-    if not path.exists():
-        return "there is no such measurement set"
-    if not (path / "table.dat").is_file() or not (path / "SPECTRAL_WINDOW").is_dir():
-        return "is no measurement set: it has no table.dat and no SPECTRAL_WINDOW"
-    from casacore.tables import table
-
-    try:
-        with table(str(path), ack=False) as main:
-            columns = main.colnames()
-    except RuntimeError as err:
-        return f"cannot be opened: {err}"
-    if not column or column in columns:
-        return ""
-    with_data = [name for name in columns if name.endswith("DATA") and name != "SIGMA_DATA"]
-    return f"has no column {column}; it has {', '.join(with_data)}; set wsclean.data-column"
-
-
-@functools.cache
-def read_frequencies(path: Path) -> list[list[float]]:
-    """Return the channel frequencies of a set, Hz, by spectral window."""
-    from casacore.tables import table
-
-    with table(str(path / "SPECTRAL_WINDOW"), ack=False) as windows:
-        return [[float(one) for one in windows.getcell("CHAN_FREQ", row)] for row in range(windows.nrows())]
-
-
 # ---- places
+
+
+def unseen_findings(
+    settings: ImgpipeSettings, elsewhere: Mapping[Path, str], jobs: Sequence[ImageJob]
+) -> list[Finding]:
+    """Return which images would go into a set that only another host has."""
+    where = settings.where(OUT_DIR, WSCLEAN)
+    return [
+        Finding(where, f"images would go into {path}, which only {host} has; {SHARED}")
+        for path, host in elsewhere.items()
+        if any(job.name.is_relative_to(path.absolute()) for job in jobs)
+    ]
 
 
 def records(options: argparse.Namespace, groups: Sequence[Group]) -> Path:

@@ -19,7 +19,6 @@ from lofarpipe.cli.imgpipe.translation import (
     keyword,
     records,
     scratch,
-    set_problem,
     site_sections,
 )
 
@@ -180,9 +179,3 @@ def test_wrong_handler_and_empty_selection() -> None:
     sets, findings, warnings = find_sets(settings, ["B"])
     assert (sets, [str(one) for one in findings]) == ([], ["B: no set of it is there"])
     assert warnings == ["B, S: there is no set of level L2"]
-
-
-def test_table_that_cannot_be_opened(tmp_path: Path) -> None:
-    (tmp_path / "A.MS/SPECTRAL_WINDOW").mkdir(parents=True)
-    (tmp_path / "A.MS/table.dat").write_bytes(b"x")
-    assert set_problem(tmp_path / "A.MS", "DATA").startswith("cannot be opened: ")
