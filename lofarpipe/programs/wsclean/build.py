@@ -19,7 +19,7 @@ from lofarpipe.programs.wsclean.log import MESSAGES
 from lofarpipe.programs.wsclean.options import Options, flag_name, number
 
 ANSWER_TIMEOUT_S = 60
-QUESTIONS = ("-version", "-help")  # with one dash: container engines have options of their own with two
+QUESTIONS = ("-version", "-help")  # asked with two dashes; then so, as container engines have such options themselves
 # Gridders, and the flag that chose each of them before -gridder existed (3.2); w-stacking was the default then.
 OLD_FLAGS = {"idg": "use-idg", "wgridder": "use-wgridder", "direct-ft": "direct-ft", "wstacking": ""}
 NEW_GRIDDERS = (*OLD_FLAGS, "tuned-wgridder")
@@ -87,7 +87,10 @@ def describe_build(path: str | Path) -> WSCleanBuild:
 
 @functools.cache
 def _describe(path: Path, changed_ns: int) -> WSCleanBuild:  # noqa: ARG001 - a program that was replaced is asked again
-    return parse_build(path, *(_answer(path, question) for question in QUESTIONS))
+    try:
+        return parse_build(path, *(_answer(path, f"-{question}") for question in QUESTIONS))
+    except PipelineError:
+        return parse_build(path, *(_answer(path, question) for question in QUESTIONS))
 
 
 def parse_build(path: Path, version_text: str, help_text: str) -> WSCleanBuild:

@@ -92,6 +92,4 @@ def test_machine_without_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_images_do_not_go_into_a_set_that_only_its_host_has(tmp_path: Path) -> None:
     job = ImageJob(Group((Path("/n/A.MS"),)), Path("/n/A.MS/images/img"), {})
     (finding,) = unseen_findings(checks(tmp_path, "n1").settings, {Path("/n/A.MS"): "n1", Path("/n/B.MS"): "n1"}, [job])
-    assert str(finding).startswith(
-        "img.toml: wsclean.out-dir: images would go into /n/A.MS, which only n1 has; set out-dir"
-    )
+    assert finding.what.startswith("images would go into /n/A.MS, which only n1 has; set out-dir to a directory")

@@ -75,3 +75,14 @@ def test_it_is_described_without_home_and_openblas(wsclean, monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     assert run_briefly(wsclean, ["--version"])[0] == 0
+
+
+@pytest.mark.parametrize("dashes", ["-", "--"])
+def test_programs_that_answer_with_one_dash_or_two(tmp_path, dashes):
+    program = tmp_path / "wsclean"
+    program.write_text(
+        f"#!/bin/sh\ncase $1 in {dashes}version) echo WSClean version 3.1.0 ;; {dashes}help) echo '-size <w> <h>' ;;\n"
+        "*) exit 2 ;;\nesac\n"
+    )
+    program.chmod(0o755)
+    assert describe_build(program).value_counts["size"] == 2
