@@ -16,7 +16,7 @@ from typing import Protocol
 from lofarpipe import __version__
 from lofarpipe.engine.job_builder import PlannedJob, refuse_without_room
 from lofarpipe.engine.kinds import Scope
-from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, StepJobs, write_job_files
+from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, RemovedInputs, StepJobs, write_job_files
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import MARKER, expanded, remove_directory, send_signal, session_members
 from lofarpipe.executors.local.signals import guardians
@@ -99,9 +99,14 @@ class WorkingCrew:
 
         Raises
         ------
+        RemovedInputs
+            If a later step removed inputs of theirs, when these were needed no more.
         PipelineError
             If they cannot be run.
         """
+        is_first_use = not (self._scope.loops or self._scope.settings.lenient)
+        if is_first_use and (removed := jobs.removed_inputs()):
+            raise RemovedInputs(step.name, removed)
         jobs.refuse_unsafe()
         self._begin(step, jobs)
         for notice in notices_of(jobs.pending):

@@ -8,11 +8,21 @@ from typing import Any
 
 from lofarpipe.engine.crew import Crew, WorkingCrew
 from lofarpipe.engine.kinds import Kind, Scope, kind_of
-from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, failure_lines, failure_text, job_entry, job_keys
+from lofarpipe.engine.step_jobs import (
+    Outputs,
+    Plan,
+    RemovedInputs,
+    StepJobs,
+    failure_lines,
+    failure_text,
+    job_entry,
+    job_keys,
+)
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import Results, Step
+from lofarpipe.state.events import step_of
 from lofarpipe.state.jobs import JobLedger
-from lofarpipe.state.uptodate import NEVER_DONE
+from lofarpipe.state.uptodate import NEVER_DONE, Ledger
 
 
 @dataclass
@@ -30,6 +40,7 @@ class Run:
                 crew.run        the executor runs those that are not
             kind.finish         what the jobs gave: the outputs of the step
             crew.record         of a step with jobs: it is done
+        once more               where a step needs what a later one had removed: from the jobs that make it
         crew.leave
 
     A dry run is the same loop with another disk, other kinds, and a crew that prints.
@@ -43,6 +54,7 @@ class Run:
         self.crew = self.crew_of(self.scope)
         self.is_tolerant = self.scope.pipeline.error_tolerance
         self.failures: list[str] = []  # of tolerant steps of a pipeline that is not, one line each
+        self.made_again: set[str] = set()  # jobs whose outputs later steps had removed
 
     def execute(self) -> Results:
         """Run every step that is not done yet, and return what each gave.
@@ -55,8 +67,8 @@ class Run:
             After a signal; no job is left alive.
         """
         self.crew.arrive()
-        for step in self.scope.pipeline.steps:
-            self._step(step)
+        while not self._run_steps():
+            self.failures.clear()
         self.crew.leave()
         if self.failures:
             raise PipelineError(
@@ -64,10 +76,28 @@ class Run:
             )
         return self.scope.results
 
+    def _run_steps(self) -> bool:
+        """Run the steps; return False if it has to be begun again: inputs are gone, and their jobs forgotten."""
+        try:
+            for step in self.scope.pipeline.steps:
+                self._step(step)
+        except RemovedInputs as err:
+            if not err.jobs.keys() - self.made_again:
+                raise
+            for job, path in err.jobs.items():
+                self.scope.stream.notice(f"{job}: runs again: {path} is gone, and step '{err.step}' needs it")
+                JobLedger(self.scope.ledger, step_of(job)).forget(job)
+            self.made_again |= err.jobs.keys()
+            self.scope.ledger = Ledger(self.scope.stream, self.scope.settings, self.scope.disk)
+            return False
+        return True
+
     def _step(self, step: Step) -> None:
         step = self.scope.counting(step)
         try:
             self.scope.take(step, self._outputs(step))
+        except RemovedInputs:
+            raise
         except Exception as err:
             self.scope.results.pop(step.name, None)
             if not self.crew.accepts(step, err):

@@ -15,10 +15,10 @@ from typing import Protocol
 
 from lofarpipe.config import Settings
 from lofarpipe.engine.job_builder import PlannedJob, with_estimate
-from lofarpipe.errors import WARNING
+from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, executor_name
-from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps
+from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps, step_of
 from lofarpipe.state.fingerprints import fingerprint, named_files, texts
 from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
 from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changes_since
@@ -140,6 +140,16 @@ def _last_lines(result: JobResult) -> list[str]:
 
 Outputs = dict[str, object]
 
+
+class RemovedInputs(PipelineError):  # noqa: N818 - it names what is the case
+    """Inputs of a step are gone that jobs of earlier steps made; ``jobs`` are these, with one of the files each."""
+
+    def __init__(self, step: str, inputs: Mapping[str, str]) -> None:
+        self.step = step
+        self.jobs = {job: path for path, job in sorted(inputs.items(), reverse=True)}
+        super().__init__(f"step '{step}': {min(inputs)} is gone, and so are {len(inputs) - 1} more of its inputs")
+
+
 WARNING_LINES = 200
 
 
@@ -242,6 +252,20 @@ class StepJobs:
         changed = {job_entry(self.entry, p.job): self.plan.changed_inputs(p) for p in self.pending}
         for notice in unsafe.refuse(changed, self.plan.repeatable):
             self._stream.notice(notice)
+
+    def removed_inputs(self) -> dict[str, str]:
+        """Return the inputs of pending jobs that are gone, and the job of an earlier step that wrote each.
+
+        A later step may have removed them when they were needed no more.
+        """
+        work, found = self.ledger.ledger.work, {}
+        for planned in self.pending:
+            for path in self.ledger.names(self.plan.job_identity(planned)):
+                owner = work.owners.get(path, "")
+                is_of_others = owner and self.entry not in (step_of(owner), work.writer_of(path))
+                if is_of_others and not os.path.lexists(path):
+                    found[path] = owner
+        return found
 
     def unsafe(self, began: Began) -> dict[str, Stamps]:
         """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began.

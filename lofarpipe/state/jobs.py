@@ -22,7 +22,7 @@ from lofarpipe.state.events import (
 )
 from lofarpipe.state.fingerprints import fingerprint, is_same, named_paths, snapshot, stamp
 from lofarpipe.state.former_outputs import remove, settle
-from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Identity, Ledger, text_of
+from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Identity, Ledger, own_outputs, text_of
 from lofarpipe.state.work import OpenJob, Work
 from lofarpipe.support.disk import io_problem
 
@@ -246,7 +246,7 @@ class JobLedger:
         if event.fingerprint != (self._fingerprints.get(job) or fingerprint(identity)):
             return "changed: what it is made of"
         changed = next((why for _, why in self.ledger.changed_files(self.entry, event)), "")
-        if not changed and event.depends != self._depends(self.names(identity)):
+        if not changed and event.depends != self.depends(identity):
             return "what it uses was written again"
         return changed
 
@@ -323,7 +323,7 @@ class JobLedger:
                 fingerprint=fingerprint(identity),
                 files={path: mark for path, mark in after.items() if path in names},
                 written={**{path: None for path in names if path in before and path not in after}, **written},
-                depends=self._depends(names),
+                depends=self._depends(names, own_outputs(identity)),
                 made=made or end.made,
                 former={path: before[path] for path in sorted(written) if path in before and path not in own},
             )
@@ -336,16 +336,16 @@ class JobLedger:
 
     def depends(self, identity: Identity) -> dict[str, int | str]:
         """Return who wrote what a job names."""
-        return self._depends(self.names(identity))
+        return self._depends(self.names(identity), own_outputs(identity))
 
-    def _depends(self, names: set[str]) -> dict[str, int | str]:
+    def _depends(self, names: set[str], outputs: Container[str]) -> dict[str, int | str]:
         """Return who wrote what is named, and a mark of the maps among it and of what stands in these."""
         found: dict[str, int | str] = {}
         for name in names:
             if name in self._marks:
                 found[name] = self._marks[name]
                 continue
-            makers = self.ledger.makers(self.entry, name)
+            makers = self.ledger.makers(self.entry, name, name in outputs)
             if name.endswith(MAP_ENDINGS) and (text := text_of(self.ledger.disk.found(name))) is not None:
                 found[name] = self._marks[name] = fingerprint([text, makers, dict(self._listed(text))])
             elif len(makers) > MANY:

@@ -21,7 +21,16 @@ from pathlib import Path
 
 from lofarpipe.config import Settings
 from lofarpipe.state.events import JobDone, StepDone
-from lofarpipe.state.fingerprints import SMALL_BYTES, fingerprint, is_same, named_paths, snapshot, stamp, starting_with
+from lofarpipe.state.fingerprints import (
+    SMALL_BYTES,
+    fingerprint,
+    is_same,
+    named_paths,
+    snapshot,
+    stamp,
+    starting_with,
+    texts,
+)
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.other_runs import OtherRuns
 from lofarpipe.state.work import Work
@@ -154,7 +163,7 @@ class Ledger:
                 files={path: mark for path, mark in after.items() if path in names and path not in maps},
                 written={**{path: after.get(path) for path in sorted(by_jobs)}, **changed},
                 kept={path: mark for path, mark in began.kept.items() if path not in changed},
-                depends=self._dependencies(began.entry, names),
+                depends=self._dependencies(began.entry, names, own_outputs(began.identity)),
                 jobs=jobs,
                 failed=failed,
                 duration_s=duration_s,
@@ -183,7 +192,7 @@ class Ledger:
 
     def _changed_dependency(self, entry: str, event: StepDone, identity: Identity) -> str:
         names = self._names(identity, event.outputs, event.maps)
-        before, now = event.depends, self._dependencies(entry, names)
+        before, now = event.depends, self._dependencies(entry, names, own_outputs(identity))
         for step in [*now, *before]:
             if step not in now:
                 return f"step '{step}', which wrote what it uses, does not come before it any more"
@@ -209,26 +218,29 @@ class Ledger:
             writers.setdefault(path, {})[writer] = serial
         return known
 
-    def _dependencies(self, entry: str, names: Iterable[str]) -> dict[str, int]:
-        """Return the steps so far that wrote something that is named, with the serial number of their last run."""
+    def _dependencies(self, entry: str, names: Iterable[str], outputs: Container[str]) -> dict[str, int]:
+        """Return the steps so far that wrote something that is named, with the serial number of their last run.
+
+        ``outputs`` are those of the step itself: what others wrote under a name that begins with one is not used.
+        """
         found: dict[str, int] = {}
         for name in names:
-            for path in self._meant(name):
+            for path in self._meant(name, name in outputs):
                 found |= self._writers.get(path, {})
         found.pop(entry, None)
         return found
 
-    def makers(self, entry: str, name: str) -> dict[str, int]:
+    def makers(self, entry: str, name: str, is_output: bool = False) -> dict[str, int]:
         """Return the jobs of other steps so far that wrote what a name stands for, and their serial numbers.
 
         Where it is not known which job did, it is the step.
         """
         found: dict[str, int] = {}
-        for path in self._meant(name):
+        for path in self._meant(name, is_output):
             found |= self._makers.get(path, {})
         return {maker: serial for maker, serial in found.items() if maker.rpartition("/")[0] != entry != maker}
 
-    def _meant(self, name: str) -> Iterator[str]:
+    def _meant(self, name: str, is_output: bool) -> Iterator[str]:
         """Yield the written paths that a name stands for: the path, what is in it, or what begins with it."""
         is_written = name in self._writers or name in self._makers
         if is_written:
@@ -238,7 +250,8 @@ class Ledger:
             if not self._is_ordered:  # only now: it takes long
                 self._written.sort()
                 self._is_ordered = True
-            yield from starting_with(f"{name}/" if is_there or is_written else name, self._written)
+            is_whole = is_there or is_written or is_output
+            yield from starting_with(f"{name}/" if is_whole else name, self._written)
 
     def _is_common(self, directory: str) -> bool:
         """Whether everything of a run is below a directory, so that naming it says nothing."""
@@ -270,6 +283,12 @@ class Ledger:
         here = f"{self.settings.job_directory}/"
         ours = ("commands.txt", "journal.", "jobs/", "logs/", "run.json", "report.html")
         return path.startswith(tuple(here + name for name in ours)) or path == str(self.settings.log_file)
+
+
+def own_outputs(identity: Identity) -> set[str]:
+    """Return what a step or a job writes, and does not read."""
+    outputs = [identity.get("outputs", ()), identity.get("output", ())]
+    return set(texts(outputs)) - set(texts(identity.get("inputs", ())))
 
 
 def _parts(identity: Identity) -> dict[str, str]:

@@ -156,6 +156,10 @@ class Work:
         ]
         return any(path in before and (now is not None or before[path] is None) for before in starts)
 
+    def writer_of(self, path: str) -> str:
+        """Return the step that wrote a file last, or removed it; "" if none is known to have."""
+        return self._written_by.get(path, "")
+
     # ---- events
 
     def begin_run(self, event: RunStarted) -> None:

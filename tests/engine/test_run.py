@@ -314,3 +314,62 @@ def test_run_goes_on_where_all_jobs_of_a_step_failed(site):
 
 def _started_in(job):
     return [event["step"] for event in journalled(job, "step_started")]
+
+
+CLEARED = """\
+pipeline.steps = [list, copy, again, clear]
+copy.control.type = pythonplugin
+copy.control.executable = copy.py
+copy.control.mapfile_in = list.output.mapfile
+copy.control.inputkey = infile
+copy.control.outputkey = outfile
+copy.argument.flags = [infile, outfile]
+again.control.type = pythonplugin
+again.control.executable = copy.py
+again.control.mapfile_in = copy.output.mapfile
+again.control.inputkey = infile
+again.control.outputkey = outfile
+again.argument.flags = [infile, outfile]
+again.argument.mode = {{ mode }}
+clear.control.type = pythonplugin
+clear.control.executable = clear.py
+clear.control.mapfiles_in = [copy.output.mapfile, again.output.mapfile]
+clear.control.inputkeys = [old, new]
+clear.argument.flags = [old, new]
+! mode = fast
+"""
+COPY = """\
+import shutil
+
+OUTPUTS = ("copy",)
+
+
+def main(infile, outfile, mode=""):
+    return {"copy": shutil.copyfile(infile, outfile)}
+"""
+CLEAR = """\
+import os
+
+OUTPUTS = ("removed",)
+
+
+def main(old, new):
+    os.unlink(old)
+    return {"removed": "1"}
+"""
+
+
+def test_what_a_later_step_removed_is_made_again_when_it_is_needed(site, capsys):
+    (site / "my/scripts/copy.py").write_text(COPY)
+    (site / "my/scripts/clear.py").write_text(CLEAR)
+    (site / "clear.parset").write_text(CLEARED + list_step(f"[{site}/in/a.txt, {site}/in/b.txt]"))
+    assert _run(site, parset="clear.parset") == 0
+    assert not (site / "clear/a.copy").exists()
+    started = len(journalled(site / "clear", "job_started"))
+    assert _run(site, parset="clear.parset") == 0
+    assert len(journalled(site / "clear", "job_started")) == started, "it is needed no more"
+    assert _run(site, "-s", "mode=slow", parset="clear.parset") == 0
+    jobs = [event["job"] for event in journalled(site / "clear", "job_started")[started:]]
+    assert jobs == ["copy/000", "copy/001", "again/000", "again/001", "clear/000", "clear/001"]
+    assert not (site / "clear/a.copy").exists()
+    assert "a.copy is gone, and step 'again' needs it" in capsys.readouterr().out

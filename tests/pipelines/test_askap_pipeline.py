@@ -166,3 +166,36 @@ def test_killed_runs_resume_to_the_same_cubes(run, memory, tmp_path, wsclean):
             assert np.array_equal(found[0].data, expected[0].data, equal_nan=True)
     assert names(memory) == names(tmp_path / "scratch") == {FOREIGN}
     assert not [name for name in names(tmp_path / "out") if name.startswith(".")]
+
+
+WRAPPER = """\
+#!/bin/sh
+case "$*" in
+  *"-pol I "*) if mkdir {here}/failed 2>/dev/null; then echo out of luck; exit 3; fi
+    case "$*" in *"-size {size} {size}"*)
+      echo "Initial peak: 1.02 Jy at 1,1"; echo "Iteration 100, scale 0 px : 1.5 KJy at 10,10";;
+    esac;;
+esac
+exec {wsclean} "$@"
+"""
+
+
+def test_failed_run_is_repeated_alone_and_divergence_tried_wider(memory, tmp_path, wsclean):
+    make_site(tmp_path, memory, tmp_path / "wsclean", [0])
+    (tmp_path / "wsclean").write_text(WRAPPER.format(here=tmp_path, wsclean=wsclean, size=SIZE))
+    (tmp_path / "wsclean").chmod(0o755)
+    with (tmp_path / "beams.parset").open("a") as parset:
+        parset.write("image_i.control.wider_retry = 64\n")
+    first = run_pipeline(tmp_path, "beams.parset", "-c", "pipeline.cfg")
+    assert first.returncode == 1
+    assert "jobs failed: 1; run again to repeat them" in first.stderr
+    assert "beam00_averaged_cal.leakage.ms, Stokes I) exited with 3" in first.stderr
+    assert not list((tmp_path / "out").glob("image.restored.*"))
+    before = len(journalled(tmp_path / "beams", "job_started"))
+    second = run_pipeline(tmp_path, "beams.parset", "-c", "pipeline.cfg")
+    assert second.returncode == 0, second.stderr + second.stdout
+    jobs = [event["job"] for event in journalled(tmp_path / "beams", "job_started")[before:]]
+    assert jobs == ["image_i/000", "image_i/000", "common_beam/000", "cube/000"]
+    assert "the deconvolution diverged; lower mgain; it is run again" in second.stdout
+    with cube(tmp_path, "i", 0) as of_i, cube(tmp_path, "q", 0) as of_q:
+        assert (of_i[0].data.shape[-1], of_q[0].data.shape[-1]) == (SIZE + 64, SIZE)

@@ -16,7 +16,7 @@ from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.state.events import StepStarted
 from lofarpipe.state.journal import Journal, Stream
-from lofarpipe.state.uptodate import FilesOnDisk, Ledger
+from lofarpipe.state.uptodate import FilesOnDisk, Ledger, own_outputs
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 # Two files are copied, changed in place, joined into files whose names only the program knows, and these are read.
@@ -405,3 +405,13 @@ def test_time_alone_counts_for_large_files(site: Path) -> None:
     run(site, *steps)
     os.utime(large, ns=(1, 1))
     assert run(site, *steps) == ["other"]
+
+
+def test_own_outputs_are_written_and_not_read():
+    step = {
+        "inputs": [[("localhost", "/in/a.ms", False)]],
+        "outputs": [("localhost", "/in/a.ms"), ("localhost", "/out/a")],
+    }
+    job = {"inputs": [("localhost", "/in/a.ms", False)], "output": ("localhost", "/out/a")}
+    assert own_outputs(step) == own_outputs(job) == {"/out/a"}
+    assert own_outputs({}) == set()
