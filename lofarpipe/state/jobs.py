@@ -284,7 +284,7 @@ class JobLedger:
             facts = {
                 item.name: getattr(end, item.name) for item in fields(end) if item.name not in ("time_s", "serial")
             }
-            depends = self._depends(self.names(identity_of(job)))
+            depends = self.depends(identity_of(job))
             event = JobAdopted(**{**facts, "step": self.entry, "job": job, "depends": depends})
             self.ledger.stream.emit(event)
             self.ledger.stream.notice(f"{job}: was done by {run}, with the same inputs; not run again")
