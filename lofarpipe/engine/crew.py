@@ -118,7 +118,7 @@ class WorkingCrew:
                 raise
             self._scope.stream.warning(str(err))
         write_job_files(jobs.pending)
-        with claimed(jobs.pending, self._scope.settings.job_directory):
+        with claimed(jobs, self._scope.settings.job_directory):
             self._commands.note(jobs.plan.jobs, jobs.pending)
             jobs.run()
 
@@ -147,8 +147,10 @@ class WorkingCrew:
 
 
 @contextlib.contextmanager
-def claimed(jobs: Sequence[PlannedJob], job_directory: Path) -> Iterator[None]:
-    """Let no other run make the outputs of these jobs meanwhile, where these go where the user says.
+def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
+    """Let no other run make the outputs of pending jobs meanwhile, where these go where the user says.
+
+    Claims that a killed run left of the others are removed.
 
     Raises
     ------
@@ -156,9 +158,13 @@ def claimed(jobs: Sequence[PlannedJob], job_directory: Path) -> Iterator[None]:
         If another run makes one of them now.
     """
     with contextlib.ExitStack() as claims:
-        for planned in jobs:
+        for planned in jobs.pending:
             if planned.outputs is not None:
                 claims.callback(OutputClaim(planned.outputs, job_directory).release)
+        for outputs in {planned.outputs for planned in jobs.plan.jobs} - {planned.outputs for planned in jobs.pending}:
+            if outputs is not None and OutputClaim.path_of(outputs).exists():
+                with contextlib.suppress(PipelineError):  # it is of a run that lives
+                    OutputClaim(outputs, job_directory).release()
         yield
 
 

@@ -276,7 +276,12 @@ class OutputClaim(RunLock):
 
     def __init__(self, outputs: Path, job_directory: Path) -> None:
         self.outputs = outputs
-        super().__init__(outputs.with_name(f".{outputs.name}.lock"), str(job_directory))
+        super().__init__(self.path_of(outputs), str(job_directory))
+
+    @staticmethod
+    def path_of(outputs: Path) -> Path:
+        """Return the file that claims outputs."""
+        return outputs.with_name(f".{outputs.name}.lock")
 
     def _refuse_living(self, path: Path, held: Held) -> None:
         holder = Holder.read(held.content)

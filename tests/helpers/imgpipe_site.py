@@ -95,6 +95,12 @@ class ImgpipeSite:
         with fits.open(self.here / name) as opened:
             return np.array(opened[0].data)
 
+    def jobs_done(self) -> list[str]:
+        """Return the jobs that ended well in any run so far."""
+        lines = [line for path in self.here.glob("*.runs/*/journal.jsonl") for line in path.read_text().splitlines()]
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        return [one["job"] for one in events if one["event"] == "job_done" and not one.get("problem")]
+
     def jobs_run(self) -> list[str]:
         """Return the jobs that the last run started, by the journals of all runs."""
         names = []
