@@ -13,9 +13,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from lofarpipe.engine.feedback_step import FeedbackPlan
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.recipe import RecipePlan
 from lofarpipe.engine.step_jobs import Outputs, job_entry, script_warnings
@@ -29,6 +28,9 @@ from lofarpipe.state.events import JobDone
 from lofarpipe.state.fingerprints import named_files, texts
 from lofarpipe.state.uptodate import FilesOnDisk
 from lofarpipe.state.work import Work
+
+if TYPE_CHECKING:  # most runs have no such step: it brings the archive's words
+    from lofarpipe.engine.feedback_step import FeedbackPlan
 
 
 @dataclass
