@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from lofarpipe.cli.imgpipe.groups import DEFAULT_OUT_DIR
 from lofarpipe.cli.imgpipe.settings import (
     CALPIPE,
     CATEGORY_KEYS,
@@ -17,18 +18,29 @@ from lofarpipe.cli.imgpipe.settings import (
 )
 
 JSON_TYPES = {"text": "string", "integer": "integer", "boolean": "boolean", "number": "number"}
+EXAMPLES = {"max_time": 86400, "slurm_options": "--qos=high"}  # of keys without a default
+#: Options of WSClean that have a default, a place or a meaning of their own here.
+WSCLEAN_KEYS = {
+    "name": "beginning of the names of images, after out-dir; it may have directories in it",
+    "out-dir": "tokens: $ms_in$ $ms_basename$ $name$ $obs_id$ $sw$",
+    "channels-out": "'all', 'every N', or a number",
+    "pol": "polarisations",
+    "weight": "weighting of the visibilities",
+    "data-column": "column of the sets",
+}
 WSCLEAN_HELP = """\
 # Options of WSClean, without their dash: text and numbers become "-key value", true "-key" alone, false nothing,
 # a list one word for each element. No shell sees them. See: wsclean --help
-[wsclean]
-name = 'img'
-out-dir = '$ms_in$/images'  # tokens: $ms_in$ $ms_basename$ $name$ $obs_id$ $sw$
-size = 1024
-scale = '1arcmin'
-niter = 1000
-auto-threshold = 3.0
-channels-out = 'all'  # or 'every N', or a number
 """
+#: Values of the template that no default has: WSClean needs a size and a scale, and people want to clean.
+WSCLEAN_EXAMPLES = {"size": 1024, "scale": "1arcmin", "niter": 1000, "auto-threshold": 3.0, "channels-out": "all"}
+CHANNELS_OUT: dict[str, object] = {
+    "anyOf": [
+        {"type": "integer", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": r"^\s*(all|every\s*0*[1-9]\d*|0*[1-9]\d*)\s*$"},
+        {"const": False},
+    ]
+}
 
 
 def template() -> str:
@@ -36,15 +48,24 @@ def template() -> str:
     lines = [f"#{DEFAULT_SETTINGS} = 'base.toml'  # a file below this one", ""]
     for section, keys in SECTIONS.items():
         if section != WSCLEAN:
-            lines += [f"[{section}]", *(_template_line(key) for key in keys), ""]
-    lines += [f"#[worker.{RESOURCES}.heavy]  # of a job, where nodes is slurm", *map(_template_line, CATEGORY_KEYS), ""]
-    defaults = (f"#{key} = {shown(value)}" for key, value in WSCLEAN_DEFAULTS.items() if key != "name")
-    return "\n".join([*lines, WSCLEAN_HELP + "\n".join(defaults), ""])
+            lines += [f"[{section}]", *map(_template_line, keys), ""]
+        if section == "worker":
+            lines += [f"#[worker.{RESOURCES}.heavy]  # of a job, where nodes is slurm"]
+            lines += [*map(_template_line, CATEGORY_KEYS), ""]
+    values = {"name": WSCLEAN_DEFAULTS["name"], "out-dir": DEFAULT_OUT_DIR, **WSCLEAN_EXAMPLES}
+    lines += [f"{WSCLEAN_HELP}[{WSCLEAN}]", *(_option_line(key, value) for key, value in values.items())]
+    lines += [f"#{_option_line(key, value)}" for key, value in WSCLEAN_DEFAULTS.items() if key not in values]
+    return "\n".join([*lines, ""])
 
 
 def _template_line(key: Key) -> str:
-    default = "''" if key.default is None and key.kind == "text" else "0" if key.default is None else shown(key.default)
-    return f"#{key.name} = {default}  # {key.meaning}"
+    example = EXAMPLES[key.name] if key.default is None else key.default
+    return f"#{key.name} = {shown(example)}  # {key.meaning}"
+
+
+def _option_line(key: str, value: object) -> str:
+    meaning = f"  # {WSCLEAN_KEYS[key]}" if key in WSCLEAN_KEYS else ""
+    return f"{key} = {shown(value)}{meaning}"
 
 
 def schema() -> str:
@@ -53,13 +74,25 @@ def schema() -> str:
     category = _section_schema(CATEGORY_KEYS)
     worker = properties["worker"]["properties"]
     worker[RESOURCES] = {"type": "object", "additionalProperties": category}  # type: ignore[index]
-    worker |= {key: {} for key in sorted(CALPIPE)}  # type: ignore[operator]
+    worker |= {key: {"description": "of calpipe; no effect here"} for key in sorted(CALPIPE)}  # type: ignore[operator]
     scalar = {"type": ["string", "number"]}
+    option: dict[str, object] = {
+        "anyOf": [{"type": "boolean"}, scalar, {"type": "array", "items": scalar, "minItems": 1}]
+    }
+    text: dict[str, object] = {"type": "string"}
+    kinds: dict[str, dict[str, object]] = {"name": text, "out-dir": text, "channels-out": CHANNELS_OUT}
+    defaults = {**WSCLEAN_DEFAULTS, "out-dir": DEFAULT_OUT_DIR}
     properties[WSCLEAN] = {
         "type": "object",
-        "additionalProperties": {
-            "anyOf": [{"type": "boolean"}, scalar, {"type": "array", "items": scalar, "minItems": 1}]
+        "properties": {
+            key: {
+                **kinds.get(key, option),
+                "description": meaning,
+                **({"default": defaults[key]} if key in defaults else {}),
+            }
+            for key, meaning in WSCLEAN_KEYS.items()
         },
+        "additionalProperties": option,
     }
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
