@@ -40,6 +40,7 @@ QUESTIONS = ("--version", "--help", "-version", "-help")  # which mpirun would h
 #: Inside as outside: WSClean and DP3 refuse to start with more threads of OpenBLAS, which an image may have set.
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 BETWEEN = "--"
+LAUNCHERS = "launchers"  # folder
 
 
 def find_engine() -> str:
@@ -210,7 +211,7 @@ def launcher(image: str, program: str, mpi: str = "") -> Path:
     command = shlex.join([sys.executable, "-P", "-m", __spec__.name, image, *words, BETWEEN])
     text = f'#!/bin/sh\n{state}exec {command} "$@"\n'
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    path = cache_directory() / "launchers" / digest / Path(words[-1]).name
+    path = cache_directory() / LAUNCHERS / digest / Path(words[-1]).name
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,6 +220,11 @@ def launcher(image: str, program: str, mpi: str = "") -> Path:
     except OSError as err:
         raise PipelineError(f"{path}: the launcher of {words[-1]} cannot be written: {io_problem(err)}") from err
     return path
+
+
+def is_launcher(program: Path) -> bool:
+    """Return whether a file is a launcher, and not the program itself."""
+    return program.parent.parent.name == LAUNCHERS
 
 
 def engine_command(

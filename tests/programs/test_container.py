@@ -16,6 +16,7 @@ from lofarpipe.programs.container import (
     bound_folders,
     container_for,
     engine_command,
+    is_launcher,
     launcher,
     pulled,
 )
@@ -64,6 +65,7 @@ def test_launcher_runs_program_with_bound_folders(site: Path) -> None:
     program = launcher(str(site / "image.sif"), "scribble")
     (site / "data dir/set.ms").mkdir(parents=True)
     assert program.name == "scribble"
+    assert is_launcher(program)
     said = run(program, "-name", f"{site}/out/x", f"{site}/data dir/set.ms", "a b")
     assert said == f"scribble 1: -name {site}/out/x {site}/data dir/set.ms a b\n"
     binds = calls(site)[-1].partition("image.sif")[0]
@@ -93,6 +95,7 @@ def test_questions_are_asked_without_mpirun(site: Path) -> None:
 def test_program_itself_needs_no_launcher(site: Path) -> None:
     assert launcher(str(site / "bin/scribble"), "other") == site / "bin/scribble"
     assert launcher("none", "scribble") == site / "bin/scribble"
+    assert not is_launcher(site / "bin/scribble")
     assert not calls(site)
 
 

@@ -78,7 +78,7 @@ def translated(request: Request, options: argparse.Namespace) -> Translation:
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     parset = spice_parset(settings, request)
     sections = _sections(request.cluster)
-    sections |= _layout(job_directory, options.start_time, request.cluster)
+    sections |= _layout(job_directory, Path(settings["datadir"].text), options.start_time, request.cluster)
     copies = {one.path.name: one.text for one in (request.cluster, request.config) if one is not None}
     warnings = [Finding(*_split(text), is_warning=True) for text in request.notices]
     path = job_directory / f"{request.program}.parset"
@@ -102,7 +102,9 @@ def polarisations(options: argparse.Namespace) -> str:
 def _with_whole_path(name: str, setting: Setting) -> Setting:
     """Return the value of an option; a path that it names as a whole one, but where a variable of the job begins it."""
     text = setting.text
-    if name in FOLDERS and text != NONE and not text.startswith("$"):
+    if name in FOLDERS and text.startswith("$"):  # as a definition it would be replaced on this machine
+        return replace(setting, text=re.sub(r"\$(?:\{(\w+)\}|(\w+))", r"$(\1\2)", text))
+    if name in FOLDERS and text != NONE:
         return replace(setting, text=os.path.abspath(text))  # noqa: PTH100 - trailing slashes and .. go
     if name == "local_wsclean" and text != NONE:
         return replace(setting, text=program_path(setting))
@@ -183,12 +185,17 @@ def _sections(cluster: Cluster | None) -> dict[str, dict[str, Entry]]:
     }
 
 
-def _layout(job_directory: Path, start_time: str, cluster: Cluster | None) -> dict[str, dict[str, Entry]]:
-    """Return where records, logs and work go; nothing goes into the current directory."""
+def _layout(
+    job_directory: Path, datadir: Path, start_time: str, cluster: Cluster | None
+) -> dict[str, dict[str, Entry]]:
+    """Return where records, logs and work go; nothing goes into the current directory.
+
+    Jobs work in the folder of the images, so that one of these which is gone is made again.
+    """
     logs = job_directory / "logs" / start_time
     if cluster and cluster.log_directory:
         logs = expanded_folder(cluster.log_directory) / f"{job_directory.name}-{start_time}"
-    layout = {"job_directory": job_directory, "job_workdir": job_directory / "work"}
+    layout = {"job_directory": job_directory, "job_workdir": datadir}
     logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
     return {
         section: {key: Entry(key, str(path), COMMAND_LINE, 0) for key, path in paths.items()}

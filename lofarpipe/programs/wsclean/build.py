@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.plan.fft_size import SMALLEST_IDG_SIDE
+from lofarpipe.programs.container import is_launcher
 from lofarpipe.programs.find import quiet_environment
 from lofarpipe.programs.logs import explained
 from lofarpipe.programs.wsclean.log import MESSAGES
@@ -87,10 +89,10 @@ def describe_build(path: str | Path) -> WSCleanBuild:
 
 @functools.cache
 def _describe(path: Path, changed_ns: int) -> WSCleanBuild:  # noqa: ARG001 - a program that was replaced is asked again
-    try:
-        return parse_build(path, *(_answer(path, f"-{question}") for question in QUESTIONS))
-    except PipelineError:
-        return parse_build(path, *(_answer(path, question) for question in QUESTIONS))
+    with contextlib.suppress(PipelineError):
+        if not is_launcher(path):
+            return parse_build(path, *(_answer(path, f"-{question}") for question in QUESTIONS))
+    return parse_build(path, *(_answer(path, question) for question in QUESTIONS))
 
 
 def parse_build(path: Path, version_text: str, help_text: str) -> WSCleanBuild:

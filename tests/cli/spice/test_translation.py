@@ -54,7 +54,7 @@ def test_every_option_has_both_spellings(here: Path, name: str) -> None:
 
 def test_folders_with_variables_wait_for_the_job(here: Path) -> None:
     text = text_of("spice_image", "a", "b", "--temp_dir_wsclean", "$X/w", "--temp_dir_images", "tmp/")
-    assert "! temp_dir_wsclean = $X/w\n" in text
+    assert "! temp_dir_wsclean = $(X)/w\n" in text, "a definition would be replaced on this machine"
     assert f"! temp_dir_images = {here}/tmp\n" in text
 
 
