@@ -9,6 +9,7 @@ from lofarpipe.support.disk import existing
 
 PLANE_BYTES, PLANES_OF_AN_IMAGE = 4, 12  # arrays of an image of four Stokes parameters that the imager holds
 GB = 1e9
+DIRECTORIES = ("outdir", "scratch_dir", "io_slots_dir")
 
 
 def check(options, site):
@@ -49,9 +50,16 @@ def _plan(settings):
 
 def _directory_findings(options, site):
     """Return which directories could not be written."""
-    names = ["outdir"] if options.get("outdir") else []
-    names += ["scratch_dir"] if site.get("method", "local") == "local" and options.get("scratch_dir") else []
-    return [line for name in names for line in _write_findings(name, Path(options[name]).expanduser().absolute())]
+    named = {name: Path(options[name]) for name in DIRECTORIES if options.get(name) and ".output." not in options[name]}
+    relative = [
+        f"{name}: {path} is relative, and jobs work elsewhere; write {path.expanduser().absolute()}"
+        for name, path in named.items()
+        if not path.is_absolute()
+    ]
+    if site.get("method", "local") != "local":
+        named.pop("scratch_dir", None)
+    absolute = {name: path for name, path in named.items() if path.is_absolute()}
+    return relative + [line for name, path in absolute.items() for line in _write_findings(name, path)]
 
 
 def _write_findings(name, directory):

@@ -14,6 +14,7 @@ from lofarpipe.engine.job_builder import JobBuilder, PlannedJob
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult, Resources
 from lofarpipe.pipeline.control import Control, input_maps, is_true, resolved_control
+from lofarpipe.pipeline.plugins import declared_outputs
 from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.container import step_executable
@@ -196,6 +197,8 @@ class RecipePlan:
             for planned, result in zip(self.jobs, results, strict=True)
         ]
         expected = {"products"} if self.control.flag("list_products") else set()
+        if not self.jobs and self.control.text("nodescript") == PYTHON_PLUGIN:
+            expected |= set(declared_outputs(self.builder.executable) or ()) - {"break"}  # maps without entries
         for key in sorted(expected.union(*returned)):
             path = self.mapfile_dir / f"{self.name}.{key}.mapfile"
             self._result_map(returned, key, failed).save(str(path))

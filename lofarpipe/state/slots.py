@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import subprocess
 import time
@@ -87,8 +88,11 @@ def _is_writable(directory: Path) -> bool:
 
 
 def is_in_queue(holder: Holder) -> bool:
-    """Whether the queue still has the job of a holder; False where there is no queue, or it does not answer."""
-    if not holder.job.isdecimal():
+    """Whether the queue still has the job of a holder.
+
+    False where there is no queue, or it does not answer, and for this very job: it was put back into the queue.
+    """
+    if not holder.job.isdecimal() or holder.job == os.environ.get("SLURM_JOB_ID"):
         return False
     command = ["squeue", "--noheader", "--jobs", holder.job, "--format=%T"]
     try:

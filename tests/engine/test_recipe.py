@@ -14,6 +14,7 @@ from lofarpipe.pipeline.steps import Step
 from lofarpipe.programs.find import find_executable
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import files_of
+from pipeline_runner import run_pipeline
 
 MACHINE = Resources(cores=4, memory_gb=16.0)
 
@@ -305,3 +306,17 @@ def test_hint_belongs_to_the_error_with_which_a_job_ended(settings, tmp_path, pr
     assert reason.startswith(f"exited with 1 after 2.0 s{said}")
     assert bool(said) == (": " in reason)
     assert prepared.failure_of(JobResult("average/000", 0, 1.0, 2.0, 0.5, 10.0, log, ())) is None
+
+
+def test_script_without_jobs_gives_empty_maps(tmp_path: Path) -> None:
+    (tmp_path / "none.mapfile").write_text("[]")
+    (tmp_path / "measure.py").write_text('OUTPUTS = ("flux",)\n\n\ndef main(image):\n    return {"flux": 1}\n')
+    steps = "\n".join(
+        f"{name}.control.type = pythonplugin\n{name}.control.executable = {tmp_path}/measure.py\n"
+        f"{name}.control.mapfile_in = {source}\n{name}.control.inputkey = image\n{name}.argument.flags = [image]"
+        for name, source in (("one", f"{tmp_path}/none.mapfile"), ("two", "one.output.flux.mapfile"))
+    )
+    (tmp_path / "a.parset").write_text(f"pipeline.steps = [one, two]\n{steps}\n")
+    done = run_pipeline(tmp_path, "a.parset")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a" / "mapfiles" / "one.flux.mapfile").read_text().strip() == "[]"

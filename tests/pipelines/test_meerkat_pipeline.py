@@ -119,6 +119,7 @@ def check_further_runs(field: Path, products: Path) -> None:
         (["mfs_robust=[3]"], "mfs_robust: is '\\[3\\]'; a list of numbers from -2 to 2"),
         (["imsise=64"], "did you mean 'imsize'"),
         (["outdir=/proc/nothing"], "outdir: /proc/nothing cannot be written"),
+        (["outdir=products"], "outdir: products is relative, and jobs work elsewhere; write /"),
         (["scratch_dir=/proc/nothing"], "scratch_dir: /proc/nothing cannot be written"),
         (["imsize=400000"], "imsize: an image of 400000 pixels takes about"),
     ],

@@ -130,6 +130,9 @@ def test_queue_is_asked_for_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert is_in_queue(replace(Holder(), job="17"))
     assert not is_in_queue(replace(Holder(), job="18"))
     assert not is_in_queue(Holder())
+    monkeypatch.setenv("SLURM_JOB_ID", "17")  # it was put back, and runs elsewhere now
+    assert not is_in_queue(replace(Holder(), job="17"))
+    monkeypatch.delenv("SLURM_JOB_ID")
     squeue.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not is_in_queue(replace(Holder(), job="17"))
