@@ -60,6 +60,8 @@ def main(
 
 
 def _share_gb(cores: int) -> float:
-    """Return the memory of this machine that goes with some of its cores, 10^9 bytes."""
+    """Return the memory of this job, 10^9 bytes: what the queue gave it, else as much as goes with its cores here."""
+    if os.environ.get("SLURM_MEM_PER_NODE", "").isdecimal():
+        return int(os.environ["SLURM_MEM_PER_NODE"]) * 2**20 / 1e9
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     return memory_gb * min(1.0, cores / (os.cpu_count() or 1))

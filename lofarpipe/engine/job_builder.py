@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError, counted
+from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Job, JobResult, Resources, Staged
 from lofarpipe.pipeline.control import Control
 from lofarpipe.pipeline.options import NONE
@@ -191,6 +192,8 @@ class JobBuilder:
         """
         cores, gpus = self._asked()
         memory_gb = self.control.memory_gb
+        if not memory_gb and self._goes_to_queue:
+            memory_gb = min(self.control.queue_memory_gb, self.machine.memory_gb)
         limits = [count, self.max_per_node or count, self.machine.cores // (cores or 1)]
         limits += [int(self.machine.memory_gb / memory_gb)] if memory_gb else []
         limits += [self.machine.gpus // gpus] if gpus else []
@@ -199,9 +202,16 @@ class JobBuilder:
             cores or max(1, self.machine.cores // at_once), memory_gb or self.machine.memory_gb / at_once, gpus
         )
 
+    @property
+    def _goes_to_queue(self) -> bool:
+        """Whether jobs go to a queue, where one that asks for less begins earlier."""
+        return method_of(self.settings) == "slurm"
+
     def _asked(self) -> tuple[int, int]:
         """Return cores and graphics processors: the step's control keys, else what the program's arguments say."""
         cores, gpus = self.control.number("cores"), self.control.number("gpus")
+        if not cores and self._goes_to_queue:
+            cores = min(self.control.number("queue_cores"), self.machine.cores)
         if self.program is None or self.settings.lenient:
             return cores, gpus
         said = self.program.asks_for(self.executable, self.keywords, self.control.items("arguments"))

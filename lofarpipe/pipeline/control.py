@@ -64,6 +64,10 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "program": ControlKey("str", "", "ours: name of a known program, such as dp3: check and complete its arguments"),
     "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
     "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
+    "queue_cores": ControlKey("int", 0, "ours: cores where jobs go to Slurm, at most those of a node; cores wins"),
+    "queue_memory_gb": ControlKey(
+        "number", 0.0, "ours: memory where jobs go to Slurm, 10^9 bytes, at most that of a node; memory_gb wins"
+    ),
     "retries": ControlKey("int", 0, "ours: how often a job that failed is run again; one lost with its node always is"),
     "one_try": ControlKey(
         "bool", False, "ours: a job that failed is not run again, not after a crash either; the next run tries it"
@@ -260,6 +264,11 @@ class Control:
     def memory_gb(self) -> float:
         """Memory asked for each job, 10^9 bytes; 0 for an equal share."""
         return self._real("memory_gb")
+
+    @property
+    def queue_memory_gb(self) -> float:
+        """Memory for each job that goes to a queue, 10^9 bytes, where none is asked for; 0 for an equal share."""
+        return self._real("queue_memory_gb")
 
     @property
     def disk_gb(self) -> float:

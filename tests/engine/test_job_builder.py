@@ -26,16 +26,24 @@ def settings(tmp_path, monkeypatch):
     return load_settings(Path("run.parset"), Overrides())
 
 
+def site(settings, lenient, method):
+    """Return settings with another method of running jobs."""
+    sections = {**settings.sections, "remote": {**settings.sections["remote"], "method": method}} if method else {}
+    return replace(settings, lenient=lenient, sections=sections or settings.sections)
+
+
 @pytest.fixture
 def planned(settings, tmp_path):
     """Return a function that builds the jobs of a step for some products."""
 
-    def build(arguments, products=("/d/a.ms",), machine=MACHINE, lenient=False, numbers=None, entry="", **control):
+    def build(
+        arguments, products=("/d/a.ms",), machine=MACHINE, lenient=False, numbers=None, entry="", method="", **control
+    ):
         mapfile = tmp_path / "in.mapfile"
         DataMap([DataProduct("localhost", product, False) for product in products]).save(str(mapfile))
         keys = {"executable": "/bin/true", "mapfile_in": str(mapfile), "inputkey": "ms", **control}
         step = Step("average", "average", "recipe", "executable_args", keys, arguments)
-        prepared = prepare(step, {}, replace(settings, lenient=lenient), machine, entry)
+        prepared = prepare(step, {}, site(settings, lenient, method), machine, entry)
         return prepared.numbered(numbers).jobs if numbers else prepared.jobs
 
     return build
@@ -116,6 +124,20 @@ def test_task_type_has_defaults(settings, tmp_path):
     step = Step("average", "average", "recipe", "executable_args", keys, {}, task)
     (one,) = prepare(step, {}, settings, MACHINE).jobs
     assert (one.job.cores, one.job.memory_gb, one.job.gpus) == (3, 1.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "given"),
+    [
+        ("", {}, (8, 16.0)),
+        ("slurm", {}, (4, 6.0)),
+        ("slurm", {"cores": "2", "memory_gb": "3"}, (2, 3.0)),
+        ("slurm", {"queue_cores": "64", "queue_memory_gb": "1500"}, (8, 16.0)),
+    ],
+)
+def test_queue_is_asked_for_the_resources_of_a_step(planned, method, asked, given):
+    (planned_job,) = planned({}, method=method, **{"queue_cores": "4", "queue_memory_gb": "6", **asked})
+    assert (planned_job.job.cores, planned_job.job.memory_gb) == given
 
 
 def test_lenient_runs_share_as_ever(planned):
