@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,7 +56,7 @@ WORKER = (
     Key("provenance", "boolean", True, "write command, versions, host and observation into the FITS headers of images"),
     Key("max_time", "number", None, "seconds that a job may take", above=0),
     Key("slurm_options", "text", None, "options for sbatch, where nodes is slurm"),
-    Key("slurm_nodes", "integer", 0, "nodes of one allocation that jobs share; 0: each job in the queue", above=-1),
+    Key("slurm_nodes", "integer", 0, "accepted; each job is one of the queue", above=-1),
 )
 DATA_HANDLER = (
     Key("config_file", "text", "", "TOML file of observations; arguments are then patterns of observations"),
@@ -258,6 +259,10 @@ def _key_findings(settings: ImgpipeSettings) -> Iterator[tuple[tuple[str, str], 
             elif problem := known[name].problem(entry.value):
                 yield place, Finding(entry.where, problem)
     yield from ((("worker", "run_on_file_host"), finding) for finding in _pattern_findings(settings))
+    try:
+        shlex.split(str(settings["slurm_options"] or ""))
+    except ValueError:
+        yield ("worker", "slurm_options"), Finding(settings.where("slurm_options"), "its quotes are not balanced")
     if isinstance(nodes := settings["nodes"], str):
         try:
             expand_hosts(nodes)

@@ -103,7 +103,7 @@ def translated(options: argparse.Namespace) -> Translation:
     layout = {"job_directory": job_directory, "job_workdir": Path.cwd(), "other_runs": others}
     logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
     hosts, host_warnings = hosts_of(settings, jobs)
-    warnings += [*notices, *checks.warnings, *_old_options(options), *translator.notices, *host_warnings]
+    warnings += [*notices, *checks.warnings, *_old_options(options, settings), *translator.notices, *host_warnings]
     history = configuration_history(settings, options.words) if settings["provenance"] is True else []
     parset = image_parset(settings, jobs, hosts, environment, history)
     told = (warning.partition(": ") for warning in warnings)
@@ -118,8 +118,12 @@ def translated(options: argparse.Namespace) -> Translation:
     )
 
 
-def _old_options(options: argparse.Namespace) -> list[str]:
-    return [] if options.nodes_mpi is None else ["--nodes_mpi: has no effect; hosts are in [worker] nodes"]
+def _old_options(options: argparse.Namespace, settings: ImgpipeSettings) -> list[str]:
+    """Return warnings of options that have no effect."""
+    found = [] if options.nodes_mpi is None else ["--nodes_mpi: has no effect; hosts are in [worker] nodes"]
+    if settings["slurm_nodes"] and settings["nodes"] == SLURM:
+        found.append(f"{settings.where('slurm_nodes')}: has no effect; each job is one of the queue")
+    return found
 
 
 def list_sets(options: argparse.Namespace) -> int:
@@ -242,19 +246,25 @@ def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
     # What has begun is never begun again: it may have written into the set.
     remote = {"method": method, "max_per_node": settings["max_concurrent"], "lost_retries": "0"}
     sections: dict[str, dict[str, Any]] = {"remote": remote}
+    is_of_home = not env_file or env_file.startswith("~/")
+    file = env_file if is_of_home else str(settings.file(env_file).absolute())
     if method == SSH:
-        is_of_home = not env_file or env_file.startswith("~/")
-        file = env_file if is_of_home else str(settings.file(env_file).absolute())
         sections[SSH] = {"hosts": nodes, "environment": "host", "env_file": file, "walltime": clock(limit)}
     if method == SLURM:
-        given = settings.resources()
-        options = str(settings["slurm_options"] or os.environ.get("LIBPIPE_SLURM_OPTIONS", ""))
-        sections[SLURM] = {"walltime": clock(limit), "extra": options.split()}
-        sections["remote"] |= {"cores": given["cpus"], "memory_gb": memory_gb(str(given["mem"]))}
+        del remote["max_per_node"]  # which would ask for parts of nodes
+        options = shlex.split(str(settings["slurm_options"] or ""))
+        home, path = ("~/", file[2:]) if file.startswith("~/") else ("", file)
+        sections[SLURM] = {
+            "walltime": clock(limit),
+            "extra": options or os.environ.get("LIBPIPE_SLURM_OPTIONS", "").split(),
+            "max_submitted": settings["max_concurrent"],
+            "prologue": f". {home}{shlex.quote(path)}" if file else "",
+        }
     return placed(settings, **sections)
 
 
 PLACES = {"method": "nodes", "max_per_node": "max_concurrent", "hosts": "nodes", "walltime": "max_time"}
+PLACES |= {"max_submitted": "max_concurrent", "extra": "slurm_options", "prologue": "env_file"}
 
 
 def placed(settings: ImgpipeSettings, **sections: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
@@ -331,9 +341,18 @@ def image_parset(
     parset.set("image.control.inputkeys", parset_value([f"{WORD}{key}" for key in inputs]))
     parset.set("image.argument.flags", parset_value([*([WORDS] if odd else []), SETS]))
     parset.set("image.control.executable", program(settings, environment))
+    for key, value in resources(settings).items():
+        parset.set(f"image.control.{key}", str(value))
     if any(hosts):
         parset.set("image.control.on_data_host", "True")
     return parset
+
+
+def resources(settings: ImgpipeSettings) -> dict[str, object]:
+    """Return what jobs of a queue ask for; elsewhere they share what there is."""
+    given = settings.resources()
+    asked = {"cores": given["cpus"], "memory_gb": memory_gb(str(given["mem"]))}
+    return asked if settings["nodes"] == SLURM else {}
 
 
 def configuration_history(settings: ImgpipeSettings, words: Sequence[str]) -> list[str]:

@@ -85,6 +85,7 @@ def test_file_comes_over_what_it_builds_on(tmp_path: Path) -> None:
         ("[worker]\nmax_concurrent = true\n", "img.toml:2: worker.max_concurrent: is true; it must be an integer"),
         ("[worker]\ndry_run = 1\n", "img.toml:2: worker.dry_run: is 1; it must be a boolean"),
         ("[worker]\nmax_time = -1.5\n", "img.toml:2: worker.max_time: is -1.5; it must be positive"),
+        ("[worker]\nslurm_options = '-p \"x'\n", "img.toml:2: worker.slurm_options: its quotes are not balanced"),
         ("[worker]\nslurm_nodes = -1\n", "img.toml:2: worker.slurm_nodes: is -1; it must not be negative"),
         ("[worker]\nmax_time = nan\n", "img.toml:2: worker.max_time: is nan; it must be positive"),
         (

@@ -99,14 +99,15 @@ def test_parset_has_the_places_of_the_file() -> None:
         (
             "nodes = 'slurm'\nslurm_options = '--qos=high -A x'\n[worker.resources.heavy]\nmem = '8GB'",
             {
-                "remote": {
-                    "method": "slurm",
-                    "max_per_node": "4",
-                    "lost_retries": "0",
-                    "cores": "12",
-                    "memory_gb": "8.0",
-                },
-                "slurm": {"extra": "[--qos=high, -A, x]"},
+                "remote": {"method": "slurm", "lost_retries": "0"},
+                "slurm": {"extra": "[--qos=high, -A, x]", "max_submitted": "4"},
+            },
+        ),
+        (
+            "nodes = 'slurm'\nenv_file = '~/my env.sh'\nmax_time = 90",
+            {
+                "remote": {"method": "slurm", "lost_retries": "0"},
+                "slurm": {"walltime": "0-00:01:30", "max_submitted": "4", "prologue": ". ~/'my env.sh'"},
             },
         ),
     ],
