@@ -341,10 +341,8 @@ def image_parset(
     parset.set("image.control.inputkeys", parset_value([f"{WORD}{key}" for key in inputs]))
     parset.set("image.argument.flags", parset_value([*([WORDS] if odd else []), SETS]))
     parset.set("image.control.executable", program(settings, environment))
-    for key, value in resources(settings).items():
+    for key, value in (resources(settings) | ({"on_data_host": True} if any(hosts) else {})).items():
         parset.set(f"image.control.{key}", str(value))
-    if any(hosts):
-        parset.set("image.control.on_data_host", "True")
     return parset
 
 
