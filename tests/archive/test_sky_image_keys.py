@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lofarpipe.archive.feedback import describe_sky_image
+from lofarpipe.archive.sky_image_keys import describe_sky_image
 from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image, write_facts
 from made_images import image_of_real_data, measured, write_image
 
