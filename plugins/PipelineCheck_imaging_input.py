@@ -162,7 +162,7 @@ def _reference_findings(options):
     """Return why the image could not be compared with what the user names; hours later nobody wants to hear it."""
     from importlib.util import find_spec
 
-    from lofarpipe.imaging.quality.comparison import AUTO, INSTALL_LSMTOOL, NONE
+    from lofarpipe.imaging.quality.reference import AUTO, INSTALL_LSMTOOL, NONE
 
     name = options.get("reference_skymodel", AUTO)
     if name in (AUTO, NONE):

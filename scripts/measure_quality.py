@@ -12,15 +12,7 @@ from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.beam.spectral import DEFAULT_INDEX, read_index
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.ms.names import AUTO
-from lofarpipe.imaging.quality.comparison import (
-    NONE,
-    Expected,
-    compare_fluxes,
-    find_reference,
-    read_expected,
-    read_reference,
-    write_comparison,
-)
+from lofarpipe.imaging.quality.comparison import Expected, compare_fluxes, read_expected, write_comparison
 from lofarpipe.imaging.quality.numbers import (
     header_facts,
     image_weighting,
@@ -30,6 +22,7 @@ from lofarpipe.imaging.quality.numbers import (
     sets_in_image,
 )
 from lofarpipe.imaging.quality.plausibility import image_warnings
+from lofarpipe.imaging.quality.reference import NONE, find_reference, read_reference
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image, write_facts
 from lofarpipe.imaging.scripts import as_number, exit_code
 from lofarpipe.programs.find import command_lines, find, version_lines

@@ -25,7 +25,7 @@ def are_close_images(one: Any, other: Any) -> bool:
     """
     import numpy as np
 
-    from lofarpipe.imaging.quality.sky_image import robust_rms
+    from lofarpipe.imaging.quality.statistics import robust_rms
 
     there = np.isfinite(one)
     if not np.array_equal(there, np.isfinite(other)) or not there.any():

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from lofarpipe.imaging.ata.calibrators import Tables, session_facts
 from lofarpipe.imaging.ata.session import Session
 from lofarpipe.imaging.calibration.h5parm import SolutionTable, read_h5parm
-from lofarpipe.imaging.quality.plot import STYLE, save_figure
+from lofarpipe.imaging.quality.figures import STYLE, save_figure
 
 COLUMNS, PANEL_INCHES, DPI = 4, (3.2, 1.9), 90
 POLARISATIONS = ("X", "Y")

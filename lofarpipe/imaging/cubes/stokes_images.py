@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.quality.sky_image import robust_rms
+from lofarpipe.imaging.quality.statistics import robust_rms
 
 STOKES = "IQUV"
 RECIPE, EFFECTIVE, FLAGGED, ROBUST = "RECIPE", "EFFFREQ", "FLAGFRAC", "ROBUST"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.quality.sky_image import averaged, robust_rms
+from lofarpipe.imaging.quality.statistics import averaged, robust_rms
 
 SIDE_PIXELS = 96
 MOST_PLANES = 6  # are averaged: more would not make the picture any better

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.quality.sky_image import MAD_TO_SIGMA
+from lofarpipe.imaging.quality.statistics import MAD_TO_SIGMA
 from lofarpipe.support.utilities import write_atomically
 
 HEADING = "# Channel Weight"

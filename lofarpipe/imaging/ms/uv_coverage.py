@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.ms.measurement_set import read_metadata, sample_set
 from lofarpipe.imaging.ms.names import AUTO
-from lofarpipe.imaging.quality.plot import STYLE, save_figure
+from lofarpipe.imaging.quality.figures import STYLE, save_figure
 from lofarpipe.imaging.weighting.noise import baselines_lambda
 
 Floats = NDArray[np.float64]

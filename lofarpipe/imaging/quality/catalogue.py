@@ -17,7 +17,8 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.quality.sky_image import INDEX_KEY, ISLAND_SIGMA, PEAK_SIGMA, SkyImage
+from lofarpipe.imaging.quality.sky_image import INDEX_KEY, SkyImage
+from lofarpipe.imaging.quality.statistics import ISLAND_SIGMA, PEAK_SIGMA
 from lofarpipe.support.utilities import unfinished_directory
 
 # The head of a list without sources; PyBDSF writes none then.

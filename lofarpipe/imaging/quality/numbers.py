@@ -24,10 +24,12 @@ from lofarpipe.imaging.quality.sky_image import (
     DYNAMIC_RANGE_KEY,
     INTEGRATION_TIME_KEY,
     RMS_KEY,
-    RMS_METHOD,
     RMS_METHOD_KEY,
     SkyImage,
     SkyImageError,
+)
+from lofarpipe.imaging.quality.statistics import (
+    RMS_METHOD,
     central_part,
     count_sources,
     local_rms,

@@ -17,7 +17,7 @@ from lofarpipe.imaging.ms.inputs import SetFinding
 from lofarpipe.imaging.ms.measurement_set import SetMetadata, read_antenna_pairs
 from lofarpipe.imaging.ms.survey import SetSurvey
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened_field
-from lofarpipe.imaging.quality.sky_image import MAD_TO_SIGMA
+from lofarpipe.imaging.quality.statistics import MAD_TO_SIGMA
 from lofarpipe.imaging.simulation.sky import separation_deg
 from lofarpipe.imaging.weighting.noise import NoiseUnknownError, visibility_rms_jy
 from lofarpipe.support.utilities import flux_text

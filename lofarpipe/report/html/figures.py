@@ -28,8 +28,8 @@ from matplotlib.ticker import AsinhLocator, Locator, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from lofarpipe.imaging.quality.plot import BLANK_COLOUR, STYLE, draw_beam, label_sky
-from lofarpipe.imaging.quality.sky_image import averaged, central_part, robust_rms, tile_rms
+from lofarpipe.imaging.quality.figures import BLANK_COLOUR, STYLE, draw_beam, label_sky
+from lofarpipe.imaging.quality.statistics import averaged, central_part, robust_rms, tile_rms
 from lofarpipe.report.html.page import NoPictureError, data_uri, png_uri
 
 LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 MB

@@ -13,13 +13,13 @@ from doc_pages import REPOSITORY, column_words
 from lofarpipe.imaging.beam.spectral import SpectralIndex
 from lofarpipe.imaging.quality import comparison
 from lofarpipe.imaging.quality.comparison import (
-    Reference,
     compare_fluxes,
     is_isolated,
     read_expected,
     signal_to_noise,
     write_comparison,
 )
+from lofarpipe.imaging.quality.reference import Reference
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image
 from made_images import BEAM_DEG, CELL_DEG, write_image
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.patches import Ellipse
 
-from lofarpipe.imaging.quality.plot import draw_image, image_title, plot_image, plot_rms, save_figure, with_prefix
+from lofarpipe.imaging.quality.figures import save_figure
+from lofarpipe.imaging.quality.plot import draw_image, image_title, plot_image, plot_rms, with_prefix
 from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image
 from made_images import measured, write_image
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.quality.comparison import AUTO, NONE, find_reference, fluxes_jy, read_reference
+from lofarpipe.imaging.quality.reference import AUTO, NONE, find_reference, fluxes_jy, read_reference
 from lofarpipe.imaging.simulation.sky import Source, Truth, write_truth
 from lofarpipe.imaging.simulation.stations import ObservationSettings
 

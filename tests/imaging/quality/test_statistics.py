@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.quality.sky_image import central_part, count_sources, local_rms, robust_rms, tile_rms, tile_size
+from lofarpipe.imaging.quality.statistics import central_part, count_sources, local_rms, robust_rms, tile_rms, tile_size
 
 
 def noise(npix=256, sigma=2.0, seed=1):

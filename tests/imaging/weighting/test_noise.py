@@ -9,7 +9,8 @@ import pytest
 
 from lofarpipe.imaging.ms.measurement_set import read_metadata, sample_visibilities
 from lofarpipe.imaging.ms.uv_sample import read_samples
-from lofarpipe.imaging.quality.sky_image import read_sky_image, robust_rms
+from lofarpipe.imaging.quality.sky_image import read_sky_image
+from lofarpipe.imaging.quality.statistics import robust_rms
 from lofarpipe.imaging.weighting import noise
 from lofarpipe.imaging.weighting.noise import (
     NoiseUnknownError,
