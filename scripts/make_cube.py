@@ -62,20 +62,20 @@ def main(
     name, directory = read_root(image_root), Path(output_dir or Path(image_root).parent)
     common, angle = read_common_beam(beam_file), _angle_deg(ms_input, angle_deg)
     directory.mkdir(parents=True, exist_ok=True)
-    made = []
+    cubes = []
     for kind in (RESTORED, RESIDUAL) if as_boolean("residuals", residuals) else (RESTORED,):
         paths = channel_images(image_root, images, "residual" if kind == RESIDUAL else "image")
         for stokes, of_stokes in common.by_stokes(paths).items():
             cube, weights = (str(directory / one(stokes, kind)) for one in (name.cube, name.weights))
-            made.append((kind, weights, write_channel_cube(of_stokes, common, cube, weights, angle)))
-            _print_cube(made[-1][2], str(common.beam))
+            cubes.append((kind, weights, write_channel_cube(of_stokes, common, cube, weights, angle)))
+            _print_cube(cubes[-1][2], str(common.beam))
     for warning in noise_warnings(band_images(image_root, images)):
         print(f"WARNING: {warning}")
     if facts_dir:
-        restored = [facts for kind, _, facts in made if kind == RESTORED]
+        restored = [facts for kind, _, facts in cubes if kind == RESTORED]
         write_cube_facts(Path(facts_dir) / f"{name.root}.cubes.json", name.title, common, restored)
-    cubes, texts = [facts.path for *_, facts in made], [weights for _, weights, _ in made]
-    return {"cubes": list_text(cubes), "weights": list_text(texts)}
+    paths, texts = [facts.path for *_, facts in cubes], [weights for _, weights, _ in cubes]
+    return {"cubes": list_text(paths), "weights": list_text(texts)}
 
 
 def _print_cube(facts: CubeFacts, beam: str) -> None:

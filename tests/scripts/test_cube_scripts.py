@@ -99,7 +99,7 @@ def test_numbers_of_the_report_are_written(root, beam_file, tmp_path):
     assert facts["cubes"][0]["thumbnail"]
 
 
-def test_images_that_are_not_there_are_named(tmp_path):
+def test_missing_images_are_named(tmp_path):
     with pytest.raises(PipelineError, match="there is no image of a channel; was the imager run"):
         load_script("common_beam").main(f"{tmp_path}/{NAME}", f"{tmp_path}/beam.json")
 

@@ -18,7 +18,7 @@ ARCSEC_PER_DEG = 3600.0
 #: FWHM^2 of a Gaussian over its variance.
 FWHM2_PER_VARIANCE = 8 * math.log(2)
 STEPS_PER_ARCSEC, STEPS_PER_DEG = 10, 100
-ROUNDING = 1e-9  # of a step: a common beam that lies on one is not raised to the next
+STEP_TOLERANCE = 1e-9  # of a step: a common beam that lies on one is not raised to the next
 # How much smaller, relative to its area, a beam may be than one that fits into it: the noise of double precision, and
 # of the degrees in a header that are arcseconds here.
 FIT_TOLERANCE = 1e-10
@@ -28,7 +28,7 @@ TOLERANCES, EPSILON, SAMPLES = (1e-4, 1e-5), 5e-4, 200
 LARGEST_OF_MEDIAN = 1.5
 
 
-class BeamError(PipelineError):
+class CommonBeamError(PipelineError):
     """No common beam, or an image's beam that does not fit into it."""
 
 
@@ -93,7 +93,7 @@ def common_beam(beams: Iterable[Beam | None], cutoff_arcsec: float | None = None
 
     Raises
     ------
-    BeamError
+    CommonBeamError
         If no beam is usable, or none is found that encloses them.
 
     Source: racs-tools 4.5.0 (beamcon_2D.get_common_beam), compared in tests/imaging/cubes/test_beams.py.
@@ -101,7 +101,7 @@ def common_beam(beams: Iterable[Beam | None], cutoff_arcsec: float | None = None
     beams = list(beams)
     usable = list(dict.fromkeys(beam for beam in beams if beam is not None and is_usable(beam, cutoff_arcsec)))
     if not usable:
-        raise BeamError(_why_none(beams, cutoff_arcsec))
+        raise CommonBeamError(_why_none(beams, cutoff_arcsec))
     smallest = _enclosing(usable)
     common = Beam(
         _rounded_up(smallest.major_arcsec, STEPS_PER_ARCSEC),
@@ -140,20 +140,20 @@ def _enclosing(beams: Sequence[Beam]) -> Beam:
     reason = ""
     for tolerance in TOLERANCES:
         try:
-            found = ellipses.common_beam(tolerance=tolerance, epsilon=EPSILON, nsamps=SAMPLES)
+            ellipse = ellipses.common_beam(tolerance=tolerance, epsilon=EPSILON, nsamps=SAMPLES)
         except (radio_beam.utils.BeamError, ValueError) as err:
             reason = str(err).splitlines()[0]
             continue
-        axes_arcsec = (float(found.major.to_value(u.arcsec)), float(found.minor.to_value(u.arcsec)))
-        return Beam(*axes_arcsec, float(found.pa.to_value(u.deg)))
-    raise BeamError(
+        axes_arcsec = (float(ellipse.major.to_value(u.arcsec)), float(ellipse.minor.to_value(u.arcsec)))
+        return Beam(*axes_arcsec, float(ellipse.pa.to_value(u.deg)))
+    raise CommonBeamError(
         f"common beam: none was found around {len(beams)} beams: {reason}; set a cutoff that leaves some out"
     )
 
 
 def _rounded_up(value: float, steps: int) -> float:
     """Return a value rounded up to one of so many steps per unit."""
-    return math.ceil(value * steps - ROUNDING) / steps
+    return math.ceil(value * steps - STEP_TOLERANCE) / steps
 
 
 def _next_step(axis_arcsec: float) -> float:
@@ -165,7 +165,7 @@ def smallest_round_beam(beams: Iterable[Beam | None]) -> Beam:
 
     Raises
     ------
-    BeamError
+    CommonBeamError
         If there is no beam at all.
 
     Source: doc/spec/cubes.md, section 2.
@@ -173,7 +173,7 @@ def smallest_round_beam(beams: Iterable[Beam | None]) -> Beam:
     beams = list(beams)
     sizes_arcsec = np.array([beam.major_arcsec for beam in beams if beam is not None])
     if not sizes_arcsec.size:
-        raise BeamError(_why_none(beams, None))
+        raise CommonBeamError(_why_none(beams, None))
     reached = sizes_arcsec[sizes_arcsec <= LARGEST_OF_MEDIAN * np.median(sizes_arcsec)]
     diameter_arcsec = _rounded_up(float(reached.max()), STEPS_PER_ARCSEC)
     return Beam(diameter_arcsec, diameter_arcsec, 0.0)

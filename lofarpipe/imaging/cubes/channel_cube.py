@@ -11,9 +11,9 @@ from typing import Any
 
 from astropy.io import fits
 
-from lofarpipe.imaging.cubes.beams import BeamError
+from lofarpipe.imaging.cubes.beams import CommonBeamError
 from lofarpipe.imaging.cubes.channels import ChannelImage, CommonBeam, read_channel
-from lofarpipe.imaging.cubes.convolution import Pixels, convolve
+from lofarpipe.imaging.cubes.convolution import convolve
 from lofarpipe.imaging.cubes.cube import write_cube
 from lofarpipe.imaging.cubes.grid import FrequencyGrid, frequency_grid
 from lofarpipe.imaging.cubes.header import (
@@ -26,7 +26,7 @@ from lofarpipe.imaging.cubes.header import (
 )
 from lofarpipe.imaging.cubes.thumbnail import Thumbnail
 from lofarpipe.imaging.cubes.weights import plane_weight, write_weights
-from lofarpipe.imaging.quality.sky_image import read_sky_image
+from lofarpipe.imaging.quality.sky_image import Pixels, read_sky_image
 from lofarpipe.support.utilities import write_atomically
 
 MHZ = 1e6
@@ -67,7 +67,7 @@ def write_channel_cube(
 
     Raises
     ------
-    CubeError, BeamError
+    CubeError, CommonBeamError
         If the images do not belong together, one is not among those of the common beam, or a file cannot be written.
     """
     images = [_with_beam(read_channel(path), common) for path in paths]
@@ -86,27 +86,27 @@ def write_channel_cube(
     tables = [beam_table(beams, ORIGINAL_BEAMS)]
     if not grid.is_regular:
         tables.append(frequency_table([image.frequency_hz for image in planes if image]))
-    found, thumbnail = list[float](), Thumbnail(grid.nplanes)
-    write_cube(cube, header, _convolved(planes, common, found, thumbnail), tables)
+    plane_weights, thumbnail = list[float](), Thumbnail(grid.nplanes)
+    write_cube(cube, header, _convolved(planes, common, plane_weights, thumbnail), tables)
     if weights:
-        write_weights(weights, found)
+        write_weights(weights, plane_weights)
     frequencies_hz = [
         image.frequency_hz if image else grid.first_hz + place * grid.step_hz for place, image in enumerate(planes)
     ]
     blank = tuple(number for number, image in enumerate(planes) if not (image and common.is_used(image)))
-    numbers = (tuple(frequencies_hz), blank, tuple(found))
+    numbers = (tuple(frequencies_hz), blank, tuple(plane_weights))
     return CubeFacts(cube, first.stokes, *numbers, thumbnail.png(), tuple(_warnings(cube, grid)))
 
 
 def _with_beam(image: ChannelImage, common: CommonBeam) -> ChannelImage:
     """Return an image with the beam that the common one was made of."""
-    known = {one.key: one.beam for one in common.images}
-    if image.key not in known:
+    beams_by_key = {one.key: one.beam for one in common.images}
+    if image.key not in beams_by_key:
         raise CubeError(
             f"{image.path}: Stokes {image.stokes} at {image.frequency_hz / MHZ:.3f} MHz is not among the "
-            f"{len(known)} images of the common beam; make that again"
+            f"{len(beams_by_key)} images of the common beam; make that again"
         )
-    return replace(image, beam=known[image.key])
+    return replace(image, beam=beams_by_key[image.key])
 
 
 def _convolved(
@@ -124,8 +124,8 @@ def _convolved(
         del sky
         try:
             convolve(pixels, image.beam, common.beam, cell_arcsec)
-        except BeamError as err:
-            raise BeamError(f"{image.path}: {err}") from err
+        except CommonBeamError as err:
+            raise CommonBeamError(f"{image.path}: {err}") from err
         weights.append(plane_weight(pixels))
         thumbnail.add(pixels)
         yield pixels

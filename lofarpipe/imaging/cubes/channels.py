@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.imaging.cubes.beams import Beam, BeamError, common_beam, is_usable
+from lofarpipe.imaging.cubes.beams import Beam, CommonBeamError, common_beam, is_usable
 from lofarpipe.support.fits_header import STOKES_NAMES, FitsHeader, read_header
 from lofarpipe.support.utilities import write_atomically
 
@@ -62,7 +62,7 @@ def read_channel(path: str) -> ChannelImage:
 
     Raises
     ------
-    BeamError
+    CommonBeamError
         If it is no FITS image of one frequency and one polarisation.
     """
     try:
@@ -75,7 +75,7 @@ def read_channel(path: str) -> ChannelImage:
         beam = {key: header.number(key) for key in BEAM_KEYS if header.text(key)}
     except (OSError, ValueError) as err:
         reason = err.strerror if isinstance(err, OSError) else str(err)
-        raise BeamError(f"{path}: is no image of a channel: {reason}; make it again") from err
+        raise CommonBeamError(f"{path}: is no image of a channel: {reason}; make it again") from err
     name = STOKES_NAMES.get(round(stokes[0]), "?")
     return ChannelImage(path, name, *frequency, Beam.of_header(beam))
 
@@ -95,7 +95,7 @@ def find_common_beam(paths: Iterable[str], cutoff_arcsec: float | None) -> Commo
 
     Raises
     ------
-    BeamError
+    CommonBeamError
         If an image cannot be read, or no beam is left.
     """
     images = tuple(read_channel(path) for path in paths)
@@ -117,7 +117,7 @@ def read_common_beam(path: str | Path) -> CommonBeam:
 
     Raises
     ------
-    BeamError
+    CommonBeamError
         If there is none, or it is something else.
     """
     try:
@@ -125,7 +125,7 @@ def read_common_beam(path: str | Path) -> CommonBeam:
         images = tuple(_image_of(entry) for entry in facts["images"])
         return CommonBeam(Beam(**facts["beam"]), facts["cutoff_arcsec"], images)
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise BeamError(f"{path}: is no common beam: {err}; make it again with common_beam.py") from err
+        raise CommonBeamError(f"{path}: is no common beam: {err}; make it again with common_beam.py") from err
 
 
 def _image_of(entry: Mapping[str, Any]) -> ChannelImage:

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.cubes.beams import FWHM2_PER_VARIANCE, Beam, BeamError, Matrix
+from lofarpipe.imaging.cubes.beams import FWHM2_PER_VARIANCE, Beam, CommonBeamError, Matrix
+from lofarpipe.imaging.quality.sky_image import Pixels
 
-Pixels = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
 
 BLOCK_VALUES = 1 << 21  # of a block of rows or columns: 16 MB
@@ -36,7 +36,7 @@ def convolve(pixels: Pixels, old: Beam, new: Beam, cell_arcsec: tuple[float, flo
 
     Raises
     ------
-    BeamError
+    CommonBeamError
         If the old beam does not fit into the new one.
 
     Source: doc/spec/cubes.md, section 3.
@@ -44,7 +44,7 @@ def convolve(pixels: Pixels, old: Beam, new: Beam, cell_arcsec: tuple[float, flo
     if old == new:
         return
     if not old.fits_into(new):
-        raise BeamError(f"the beam {old} does not fit into the common beam {new}")
+        raise CommonBeamError(f"the beam {old} does not fit into the common beam {new}")
     kernel = (new.covariance - old.covariance) / FWHM2_PER_VARIANCE
     gain = new.area_arcsec2 / old.area_arcsec2
     is_blank = np.isnan(pixels)

@@ -12,16 +12,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
 
 from lofarpipe.imaging.cubes.header import CubeError
+from lofarpipe.imaging.quality.sky_image import Pixels
 from lofarpipe.support.utilities import remove_unfinished, unfinished_name
 
-Pixels = NDArray[np.float32]
-
 FITS_BLOCK_BYTES = 2880
-PIXEL_BYTES = 4
-BLOCK_BYTES = 1 << 23  # of a plane, converted and written, or read back, at a time
+FLOAT_BYTES = 4
+PLANE_BLOCK_BYTES = 1 << 23  # of a plane, converted and written, or read back, at a time
 
 
 def write_cube(
@@ -86,7 +84,7 @@ def _write_plane(stream: BinaryIO, plane: Pixels | None, shape: tuple[int, ...],
 
 
 def _block_rows(shape: Sequence[int]) -> int:
-    return max(1, BLOCK_BYTES // (PIXEL_BYTES * shape[1]))
+    return max(1, PLANE_BLOCK_BYTES // (FLOAT_BYTES * shape[1]))
 
 
 def _table_bytes(table: fits.BinTableHDU) -> bytes:
@@ -115,14 +113,16 @@ def verify_cube(path: str | Path, checksums: Sequence[int], name: str = "") -> N
     try:
         with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
             header, begin = units[0].header, units[0].fileinfo()["datLoc"]
-        plane_bytes = PIXEL_BYTES * int(header["NAXIS1"]) * int(header["NAXIS2"])
+        plane_bytes = FLOAT_BYTES * int(header["NAXIS1"]) * int(header["NAXIS2"])
         nplanes = int(np.prod([int(header[f"NAXIS{number}"]) for number in range(3, int(header["NAXIS"]) + 1)]))
         with Path(path).open("rb") as stream:
             stream.seek(begin)
-            found = [_read_checksum(stream, plane_bytes) for _ in range(nplanes)]
+            read_checksums = [_read_checksum(stream, plane_bytes) for _ in range(nplanes)]
     except (OSError, KeyError) as err:
         raise CubeError(f"{name}: cannot be read back: {err}") from err
-    if wrong := [number for number, pair in enumerate(zip(found, checksums, strict=False)) if pair[0] != pair[1]]:
+    if wrong := [
+        number for number, pair in enumerate(zip(read_checksums, checksums, strict=False)) if pair[0] != pair[1]
+    ]:
         raise CubeError(f"{name}: plane {wrong[0]} is not as it was written ({len(wrong)} of {nplanes}); make it again")
     if nplanes != len(checksums):
         raise CubeError(f"{name}: has {nplanes} planes where {len(checksums)} were written; make it again")
@@ -131,7 +131,7 @@ def verify_cube(path: str | Path, checksums: Sequence[int], name: str = "") -> N
 def _read_checksum(stream: BinaryIO, size_bytes: int) -> int:
     checksum = 0
     while size_bytes:
-        block: Any = stream.read(min(BLOCK_BYTES, size_bytes))
+        block: Any = stream.read(min(PLANE_BLOCK_BYTES, size_bytes))
         if not block:
             raise OSError("it ends early")
         checksum, size_bytes = zlib.crc32(block, checksum), size_bytes - len(block)

@@ -57,7 +57,7 @@ def cube_header(
     for number in range(1, 5):
         header[f"NAXIS{number}"] = shape.get(number) or int(image[f"NAXIS{number}"])
     header["EXTEND"] = True
-    for card in sorted(_kept_cards(image, places), key=_axis_order):
+    for card in sorted(_cube_cards(image, places), key=_axis_order):
         header.append(card, end=True)
     frequency, polarisation = (3, 4) if stokes_last else (4, 3)
     axes = {frequency: (grid.first_hz, grid.step_hz), polarisation: _stokes_axis(stokes)}
@@ -70,23 +70,23 @@ def cube_header(
 
 def _new_places(image: fits.Header, kinds: Sequence[str]) -> dict[int, int]:
     """Return the new number of the third and the fourth axis of an image."""
-    found = {number: str(image.get(f"CTYPE{number}", "")).strip().upper()[:6] for number in (3, 4)}
-    names = {number: "FREQ" if kind.startswith("FREQ") else kind for number, kind in found.items()}
+    ctypes = {number: str(image.get(f"CTYPE{number}", "")).strip().upper()[:6] for number in (3, 4)}
+    names = {number: "FREQ" if kind.startswith("FREQ") else kind for number, kind in ctypes.items()}
     if image.get("NAXIS") != 4 or sorted(names.values()) != ["FREQ", "STOKES"]:
         axes = ", ".join(str(image.get(f"CTYPE{number}", "?")) for number in range(1, int(image.get("NAXIS", 0)) + 1))
         raise CubeError(f"cube: a channel image has the axes {axes or 'none'}; RA, DEC, FREQ and STOKES are needed")
     return {number: 3 + list(kinds).index(name) for number, name in names.items()}
 
 
-def _kept_cards(image: fits.Header, places: Mapping[int, int]) -> list[fits.Card]:
+def _cube_cards(image: fits.Header, places: Mapping[int, int]) -> list[fits.Card]:
     """Return the cards of an image that hold for a cube, those of an axis with its new number."""
-    kept = []
+    cards = []
     for card in image.cards:
         if _STRUCTURE.fullmatch(card.keyword) or card.keyword in _BEAM_KEYS or not card.keyword:
             continue
         keyword = _renamed(card.keyword, places)
-        kept.append(card if keyword == card.keyword else fits.Card(keyword, card.value, card.comment))
-    return kept
+        cards.append(card if keyword == card.keyword else fits.Card(keyword, card.value, card.comment))
+    return cards
 
 
 def _renamed(keyword: str, places: Mapping[int, int]) -> str:
@@ -145,14 +145,14 @@ def beam_table(beams: Sequence[Sequence[Beam | None]], name: str) -> fits.BinTab
 def _nearest(beams: Sequence[Sequence[Beam | None]], channel: int, number: int) -> Beam | None:
     """Return the beam of the nearest channel that has one of a polarisation, or of any."""
     for same in (True, False):
-        found = [
+        candidates = [
             (abs(other - channel), beam)
             for other, of_channel in enumerate(beams)
             for place, beam in enumerate(of_channel)
             if beam is not None and (place == number or not same)
         ]
-        if found:
-            return min(found, key=lambda pair: pair[0])[1]
+        if candidates:
+            return min(candidates, key=lambda pair: pair[0])[1]
     return None
 
 

@@ -11,7 +11,7 @@ _PRODUCT = re.compile(
     r"(?P<product>image|weights)\.(?P<kind>restored|residual)\.(?P<stokes>[iquv])"
     r"\.(?P<field>.+)\.contcube\.beam(?P<beam>\d{2,})\.conv\.(?P<ending>fits|txt)"
 )
-ENDINGS = {"image": "fits", "weights": "txt"}
+PRODUCT_ENDINGS = {"image": "fits", "weights": "txt"}
 RESTORED, RESIDUAL = "restored", "residual"
 
 
@@ -42,7 +42,7 @@ class BeamName:
 
     def _product(self, product: str, stokes: str, kind: str) -> str:
         rest = self.root.removeprefix("image.")
-        return f"{product}.{kind}.{stokes.lower()}.{rest}.conv.{ENDINGS[product]}"
+        return f"{product}.{kind}.{stokes.lower()}.{rest}.conv.{PRODUCT_ENDINGS[product]}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def read_root(path: str | Path) -> BeamName:
 def read_product(path: str | Path) -> ProductName | None:
     """Return what the name of a cube or of weights says; None for another file."""
     match = _PRODUCT.fullmatch(Path(path).name)
-    if match is None or match["ending"] != ENDINGS[match["product"]]:
+    if match is None or match["ending"] != PRODUCT_ENDINGS[match["product"]]:
         return None
     beam = BeamName(match["field"], int(match["beam"]))
     return ProductName(beam, match["product"], match["kind"], match["stokes"].upper())

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.cubes.beams import Beam, smallest_round_beam
-from lofarpipe.imaging.cubes.convolution import Pixels, convolve
+from lofarpipe.imaging.cubes.convolution import convolve
 from lofarpipe.imaging.cubes.cube import write_cube
 from lofarpipe.imaging.cubes.grid import FrequencyGrid
 from lofarpipe.imaging.cubes.header import BEAMS, beam_table, cube_header
@@ -28,6 +28,7 @@ from lofarpipe.imaging.cubes.stokes_images import (
     recipe_in,
 )
 from lofarpipe.imaging.plan.stokes_plan import recipe_of
+from lofarpipe.imaging.quality.sky_image import Pixels
 from lofarpipe.support.utilities import unfinished_name
 
 AUTO, NONE = "auto", "none"
@@ -39,7 +40,7 @@ def common_target(option: str, images: Iterable[Path]) -> Beam | None:
 
     Raises
     ------
-    BeamError
+    CommonBeamError
         If it is to be found and no image has a beam.
     """
     if option == NONE:

@@ -15,7 +15,7 @@ from lofarpipe.imaging.quality.statistics import averaged, robust_rms
 SIDE_PIXELS = 96
 MOST_PLANES = 6  # are averaged: more would not make the picture any better
 SOFTENING_RMS, LOWEST_RMS = 2.0, -10.0  # of an asinh scale, as in the large picture of an image
-LEVELS = 254  # 255, white, is blank
+GREY_LEVELS = 254  # 255, white, is blank
 
 
 class Thumbnail:
@@ -43,7 +43,7 @@ class Thumbnail:
             return ""
         companded = np.arcsinh(np.maximum(mean / noise, LOWEST_RMS) / SOFTENING_RMS)
         part = (companded - np.nanmin(companded)) / (np.nanmax(companded) - np.nanmin(companded))
-        greys = np.where(np.isfinite(part), LEVELS - np.rint(part * LEVELS), 255)
+        greys = np.where(np.isfinite(part), GREY_LEVELS - np.rint(part * GREY_LEVELS), 255)
         stream = io.BytesIO()
         Image.fromarray(np.flipud(greys).astype(np.uint8)).save(stream, "PNG", optimize=True)
         return base64.b64encode(stream.getvalue()).decode("ascii")
@@ -54,7 +54,7 @@ def _mean(planes: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
     stack = np.array(list(planes), np.float64)
     if not stack.size:
         raise ValueError("there is no plane")
-    known = np.isfinite(stack)
-    count = known.sum(axis=0)
-    total = np.where(known, stack, 0.0).sum(axis=0)
+    is_finite = np.isfinite(stack)
+    count = is_finite.sum(axis=0)
+    total = np.where(is_finite, stack, 0.0).sum(axis=0)
     return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))

@@ -32,13 +32,13 @@ RECORDED, CORRECTED = "DATA", "CORRECTED_DATA"
 MOUNT = "equatorial"
 LINEAR = (9, 10, 11, 12)  # XX, XY, YX, YY in POLARIZATION.CORR_TYPE. Source: casacore, class Stokes
 DIRECTIONS = ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR")
-COPIED = ("FIELD", "FEED")  # with the ending _OLD
+COPIED_TABLES = ("FIELD", "FEED")  # with the ending _OLD
 ANGLE, INSTRUMENT_ANGLE = "RECEPTOR_ANGLE", "INSTRUMENT_RECEPTOR_ANGLE"
 EQUATORIAL_RAD = math.pi / 4  # the receptor angle of the corrected column
 SAME_RAD = 1e-13  # angles that differ less are the same: fixms and ours round differently
-UNFINISHED = "FIX_UNFINISHED"  # keyword of the column while it is written
-VISIBILITIES_PER_BLOCK = 250_000
-ROWS_PER_BLOCK = 1_000_000  # of a column with one number per row
+UNFINISHED_KEYWORD = "FIX_UNFINISHED"  # keyword of the column while it is written
+ROTATED_PER_BLOCK = 250_000
+BLOCK_ROWS = 1_000_000  # of a column with one number per row
 TILE_VISIBILITIES = 32_768  # of a tile of the new column: 1 MB
 
 
@@ -137,15 +137,13 @@ def _is_fixed(table: Any) -> bool:
 
 
 def _is_unfinished(table: Any, column: str) -> bool:
-    return column in table.colnames() and UNFINISHED in table.getcolkeywords(column)
+    return column in table.colnames() and UNFINISHED_KEYWORD in table.getcolkeywords(column)
 
 
 def _feed_numbers(table: Any) -> list[int]:
     """Return the numbers in FEED1."""
     nrows = int(table.nrows())
-    blocks = (
-        table.getcol("FEED1", first, min(ROWS_PER_BLOCK, nrows - first)) for first in range(0, nrows, ROWS_PER_BLOCK)
-    )
+    blocks = (table.getcol("FEED1", first, min(BLOCK_ROWS, nrows - first)) for first in range(0, nrows, BLOCK_ROWS))
     return sorted({int(feed) for block in blocks for feed in np.unique(block)})
 
 
@@ -173,7 +171,7 @@ def fix_ms(path: str, column: str = CORRECTED) -> list[str]:
     remove_unfinished([Path(path)])
     with opened_set(path) as table:
         beam, is_whole = _feed_number(path, table), column in table.colnames() and not _is_unfinished(table, column)
-    for name in COPIED:
+    for name in COPIED_TABLES:
         _keep_copy(path, name)
     return _write_directions(path, beam) + ([] if is_whole else _write_column(path, column, beam))
 
@@ -188,10 +186,10 @@ def restore_ms(path: str) -> list[str]:
     """
     with opened_set(path):
         pass
-    if missing := [f"{name}_OLD" for name in COPIED if not Path(path, f"{name}_OLD", "table.dat").is_file()]:
+    if missing := [f"{name}_OLD" for name in COPIED_TABLES if not Path(path, f"{name}_OLD", "table.dat").is_file()]:
         raise MeasurementSetError(f"{path}: has no {' and no '.join(missing)}: FixMS has changed no directions in it")
     changed = []
-    for name, columns in zip(COPIED, (DIRECTIONS, ("BEAM_OFFSET",)), strict=True):
+    for name, columns in zip(COPIED_TABLES, (DIRECTIONS, ("BEAM_OFFSET",)), strict=True):
         with opened(f"{path}/{name}_OLD") as copy:
             values = {column: copy.getcol(column) for column in columns}
         changed += _put_columns(path, name, values)
@@ -267,8 +265,8 @@ def _first_times(path: str) -> dict[int, float]:
     first_s: dict[int, float] = {}
     with opened_set(path) as table:
         nrows = int(table.nrows())
-        for first in range(0, nrows, ROWS_PER_BLOCK):
-            rows = min(ROWS_PER_BLOCK, nrows - first)
+        for first in range(0, nrows, BLOCK_ROWS):
+            rows = min(BLOCK_ROWS, nrows - first)
             numbers, places = np.unique(table.getcol("FIELD_ID", first, rows), return_index=True)
             for field, place in zip(numbers.tolist(), places.tolist(), strict=True):
                 if field not in first_s:
@@ -305,7 +303,7 @@ def _write_column(path: str, column: str, beam: int) -> list[str]:
             table.removecols(column)
         _add_column(table, column)
         table.flush()
-        nrows, step = int(table.nrows()), max(1, VISIBILITIES_PER_BLOCK // len(table.getcell(RECORDED, 0)))
+        nrows, step = int(table.nrows()), max(1, ROTATED_PER_BLOCK // len(table.getcell(RECORDED, 0)))
         for first in range(0, nrows, step):
             rows = min(step, nrows - first)
             turned = np.einsum("ij,...j->...i", matrix, table.getcol(RECORDED, first, rows))
@@ -313,14 +311,14 @@ def _write_column(path: str, column: str, beam: int) -> list[str]:
         table.flush()
     changed = _write_angles(path, angles_rad, receptor_rad)
     with opened(path, readonly=False) as table:
-        table.removecolkeyword(column, UNFINISHED)
+        table.removecolkeyword(column, UNFINISHED_KEYWORD)
     return [column, *changed]
 
 
 def _add_column(table: Any, column: str) -> None:
     channels, correlations = table.getcell(RECORDED, 0).shape
     description = makearrcoldesc(
-        column, 0j, ndim=2, shape=[channels, correlations], valuetype="complex", keywords={UNFINISHED: True}
+        column, 0j, ndim=2, shape=[channels, correlations], valuetype="complex", keywords={UNFINISHED_KEYWORD: True}
     )
     across = min(channels, TILE_VISIBILITIES)
     tile = np.array([correlations, across, max(1, TILE_VISIBILITIES // across)], np.int32)

@@ -28,8 +28,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.programs.base import BEAM, CORRECTED, FLAT, wholeness
 from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
-from lofarpipe.report.html.mosaic import FILES as CUBE_FILES
-from lofarpipe.report.html.mosaic import mosaic
+from lofarpipe.report.html.mosaic import CUBE_FILES, mosaic
 from lofarpipe.report.html.timeline import timeline
 from lofarpipe.state.events import read_events
 from lofarpipe.state.run_state import RunState

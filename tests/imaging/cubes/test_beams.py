@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lofarpipe.imaging.cubes import beams as module
-from lofarpipe.imaging.cubes.beams import Beam, BeamError, common_beam, smallest_round_beam
+from lofarpipe.imaging.cubes.beams import Beam, CommonBeamError, common_beam, smallest_round_beam
 
 RECORDED = {
     "same": ([(15, 12, 30)] * 3, None, (15, 12, 30)),
@@ -38,7 +38,7 @@ def test_common_beam_equals_recorded_one(name):
     assert (found.major_arcsec, found.minor_arcsec, found.angle_deg) == expected
 
 
-def test_beam_that_encloses_all_needs_no_search(monkeypatch):
+def test_largest_beam_around_all_needs_no_search(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "radio_beam", None)
     assert common_beam([Beam(15, 12, 30), Beam(14, 11, 30)]) == Beam(15, 12, 30)
 
@@ -63,10 +63,10 @@ def test_images_without_beam_do_not_count():
     assert common_beam([Beam(15, 12, 30), None, Beam(14, 11.2, 30)]) == Beam(15, 12, 30)
 
 
-def test_cutoff_that_leaves_none_is_named():
-    with pytest.raises(BeamError, match="all 2 images that have one are larger than the cutoff of 10 arcsec"):
+def test_cutoff_below_all_beams_is_named():
+    with pytest.raises(CommonBeamError, match="all 2 images that have one are larger than the cutoff of 10 arcsec"):
         common_beam([Beam(15, 12, 30), Beam(14.5, 11.6, 30), None], 10)
-    with pytest.raises(BeamError, match="none of 1 images has a beam"):
+    with pytest.raises(CommonBeamError, match="none of 1 images has a beam"):
         common_beam([None], 10)
 
 
@@ -86,7 +86,7 @@ def test_failed_search_is_tried_again_with_smaller_tolerance(monkeypatch):
     assert tolerances == [1e-4, 1e-5]
     tolerances.clear()
     fails = 2
-    with pytest.raises(BeamError, match="none was found around 3 beams: does not converge; set a cutoff"):
+    with pytest.raises(CommonBeamError, match="none was found around 3 beams: does not converge; set a cutoff"):
         common_beam(beams)
 
 
@@ -116,7 +116,7 @@ def test_beam_of_header_has_no_noise_of_degrees():
 
 def test_round_beam_leaves_out_channels_far_above_the_median():
     assert smallest_round_beam([Beam(10, 8), Beam(12.34, 8), None, Beam(20.8, 13.3)]) == Beam(12.4, 12.4)
-    with pytest.raises(BeamError, match="none of 1 images has a beam"):
+    with pytest.raises(CommonBeamError, match="none of 1 images has a beam"):
         smallest_round_beam([None])
 
 

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from channel_images import gaussian, write_channel
 from lofarpipe.imaging.cubes import convolution, cube
-from lofarpipe.imaging.cubes.beams import Beam, BeamError
+from lofarpipe.imaging.cubes.beams import Beam, CommonBeamError
 from lofarpipe.imaging.cubes.channel_cube import write_channel_cube
 from lofarpipe.imaging.cubes.channels import find_common_beam, read_channel, read_common_beam, write_common_beam
 from lofarpipe.imaging.cubes.header import CubeError
@@ -45,7 +45,7 @@ def test_planes_have_the_common_beam_and_their_fluxes(tmp_path):
     assert (facts.frequencies_hz, facts.blank, facts.warnings) == ((888e6, 889e6, 890e6), (), ())
 
 
-def test_weights_are_those_of_the_planes(tmp_path):
+def test_weights_follow_from_planes(tmp_path):
     pixels, _, facts = write_all(tmp_path, write_channels(tmp_path))
     for plane, weight in zip(pixels[:, 0], facts.weights, strict=True):
         deviation = np.median(np.abs(plane - np.median(plane)))
@@ -98,7 +98,7 @@ def test_residuals_have_the_beams_of_their_images(tmp_path):
     assert pixels[:, 0, 5, 5] == pytest.approx([1.0, 180 / (14.5 * 11.6), 180 / (14 * 11.2)], rel=1e-6)
 
 
-def test_image_that_the_common_beam_does_not_know_is_refused(tmp_path):
+def test_image_unknown_to_common_beam_is_refused(tmp_path):
     common = find_common_beam(write_channels(tmp_path), None)
     (tmp_path / "other").mkdir()
     other = write_channels(tmp_path / "other", BEAMS[:1], frequencies_mhz=[887])
@@ -123,11 +123,11 @@ def test_images_of_several_sizes_are_refused(tmp_path):
     assert not (tmp_path / "cube.fits").exists()
 
 
-def test_beam_that_does_not_fit_names_its_image(tmp_path):
+def test_too_large_beam_names_its_image(tmp_path):
     paths = write_channels(tmp_path)
     common = find_common_beam(paths[2:], None)
     common = type(common)(common.beam, None, find_common_beam(paths, None).images)
-    with pytest.raises(BeamError, match=r"I0.fits: the beam 15 x 12 arcsec .* does not fit"):
+    with pytest.raises(CommonBeamError, match=r"I0.fits: the beam 15 x 12 arcsec .* does not fit"):
         write_channel_cube(paths, common, f"{tmp_path}/cube.fits")
 
 
@@ -143,28 +143,28 @@ def test_common_beam_is_read_back(tmp_path):
 def test_file_without_common_beam_is_refused(tmp_path, text):
     if text is not None:
         (tmp_path / "beam.json").write_text(text)
-    with pytest.raises(BeamError, match=r"is no common beam: .* make it again with common_beam.py"):
+    with pytest.raises(CommonBeamError, match=r"is no common beam: .* make it again with common_beam.py"):
         read_common_beam(tmp_path / "beam.json")
 
 
 def test_file_without_channel_image_is_refused(tmp_path):
-    with pytest.raises(BeamError, match=r"no.fits: is no image of a channel: No such file"):
+    with pytest.raises(CommonBeamError, match=r"no.fits: is no image of a channel: No such file"):
         read_channel(f"{tmp_path}/no.fits")
     (tmp_path / "a.fits").write_text("text")
-    with pytest.raises(BeamError, match=r"a.fits: is no image of a channel: is no FITS file; make it again"):
+    with pytest.raises(CommonBeamError, match=r"a.fits: is no image of a channel: is no FITS file; make it again"):
         read_channel(f"{tmp_path}/a.fits")
     fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "b.fits")
-    with pytest.raises(BeamError, match="it has no FREQ axis"):
+    with pytest.raises(CommonBeamError, match="it has no FREQ axis"):
         read_channel(f"{tmp_path}/b.fits")
     path = write_channel(tmp_path / "c.fits", BEAMS[0], 888e6)
     fits.writeto(tmp_path / "d.fits", np.zeros((1, 2, 4, 4)), fits.getheader(path))
-    with pytest.raises(BeamError, match="its FREQ axis has 2 planes, and one is needed"):
+    with pytest.raises(CommonBeamError, match="its FREQ axis has 2 planes, and one is needed"):
         read_channel(f"{tmp_path}/d.fits")
 
 
 def test_memory_does_not_grow_with_channels(tmp_path, monkeypatch):
     monkeypatch.setattr(convolution, "BLOCK_VALUES", 1000)
-    monkeypatch.setattr(cube, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(cube, "PLANE_BLOCK_BYTES", 1 << 14)
     plane = np.ones((512, 512), np.float32)
     plane[:3] = np.nan
     peaks_bytes = []

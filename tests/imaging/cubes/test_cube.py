@@ -71,7 +71,7 @@ def test_history_stays_and_scaling_goes():
 
 
 @pytest.mark.parametrize("cards", [{"CTYPE3": "VELO"}, {"NAXIS": 2}, {"CTYPE4": ""}])
-def test_image_with_other_axes_is_refused(cards):
+def test_wrong_axes_are_refused(cards):
     with pytest.raises(CubeError, match="RA, DEC, FREQ and STOKES are needed"):
         cube_header(image_header(**cards), GRID, ["I"], BEAM, {})
 
@@ -189,7 +189,7 @@ def spoil(path: Path, place: int, content: bytes = b"\x01") -> None:
         stream.write(content)
 
 
-def test_read_back_cube_must_be_as_it_was_written(tmp_path):
+def test_verification_finds_changed_planes(tmp_path):
     path = tmp_path / "a.fits"
     checksums = write_cube(path, cube_header(image_header(), GRID, ["I"], BEAM, {}), made_planes(3))
     with pytest.raises(CubeError, match="has 3 planes where 2 were written"):
@@ -207,7 +207,7 @@ def test_read_back_cube_must_be_as_it_was_written(tmp_path):
         verify_cube(path, checksums)
 
 
-def test_disk_that_loses_bytes_makes_no_cube(tmp_path, monkeypatch):
+def test_lossy_disk_leaves_no_cube(tmp_path, monkeypatch):
     synchronise, header = os.fsync, cube_header(image_header(), GRID, ["I"], BEAM, {})
 
     def losing(descriptor):
@@ -221,8 +221,8 @@ def test_disk_that_loses_bytes_makes_no_cube(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_of_the_writer_is_that_of_a_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 1 << 14)
+def test_writer_needs_memory_of_a_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PLANE_BLOCK_BYTES", 1 << 14)
     plane = np.zeros((256, 256), np.float32)
     grid = FrequencyGrid(888e6, 1e6, 40, tuple(range(40)), 0.0)
     header = cube_header(image_header(NAXIS1=256, NAXIS2=256), grid, ["I"], BEAM, {})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from channel_images import gaussian
-from lofarpipe.imaging.cubes.beams import Beam, BeamError, common_beam
+from lofarpipe.imaging.cubes.beams import Beam, CommonBeamError, common_beam
 from lofarpipe.imaging.cubes.convolution import convolve
 from lofarpipe.imaging.cubes.weights import plane_weight
 from lofarpipe.imaging.ms.fix_ms import beam_direction, correlation_matrix
@@ -46,7 +46,7 @@ def test_common_beams_are_the_recorded_ones():
     for case in read("beam_vectors.json")["common"]:
         beams = [Beam(*axes) if axes[0] else None for axes in case["beams"]]
         if case["common"] is None:
-            with pytest.raises(BeamError):
+            with pytest.raises(CommonBeamError):
                 common_beam(beams, case["cutoff"])
         else:
             assert common_beam(beams, case["cutoff"]) == Beam(*case["common"]), case["name"]

@@ -64,7 +64,7 @@ def test_offset_to_the_north_changes_declination_alone(dec):
     assert beam_direction((1.0, dec), (0.0, 0.01)) == pytest.approx((1.0, dec + 0.01), abs=1e-15)
 
 
-def test_direction_beyond_the_pole_is_on_the_other_side():
+def test_direction_crosses_the_pole():
     assert beam_direction((1.0, np.pi / 2 - 0.01), (0.0, 0.03)) == pytest.approx((1 - np.pi, np.pi / 2 - 0.02))
 
 
@@ -75,7 +75,7 @@ def test_matrix_is_twice_rotation_of_both_receptors(angle_deg):
     assert correlation_matrix(angle) == pytest.approx(2 * np.kron(turn, turn), abs=1e-15)
 
 
-def test_stokes_parameters_are_those_of_askap():
+def test_matrix_keeps_stokes_parameters_of_askap():
     receptor = np.radians(12.34)
     xx, xy, yx, yy = value = np.array([1 + 2j, 0.3 - 0.1j, -0.2 + 0.4j, 0.5 - 1j])
     new = correlation_matrix(receptor) @ value
@@ -153,7 +153,7 @@ def test_half_written_column_is_written_again(path, monkeypatch):
 
     turned = np.einsum
     with monkeypatch.context() as patch:
-        patch.setattr(module, "VISIBILITIES_PER_BLOCK", 40)
+        patch.setattr(module, "ROTATED_PER_BLOCK", 40)
         patch.setattr(np, "einsum", fail_later)
         with pytest.raises(MeasurementSetError, match="asks for more memory"):
             fix_ms(path)
@@ -176,14 +176,14 @@ def test_rows_are_rotated_in_bounded_blocks(path, monkeypatch):
         return turned(*arguments)
 
     turned = np.einsum
-    monkeypatch.setattr(module, "VISIBILITIES_PER_BLOCK", 20)
+    monkeypatch.setattr(module, "ROTATED_PER_BLOCK", 20)
     monkeypatch.setattr(np, "einsum", counting)
     fix_ms(path)
     assert max(sizes) == 20 * 4
     assert sum(sizes) == column(path, "DATA").size
 
 
-def test_offset_of_the_row_that_holds_the_time_counts(path):
+def test_row_around_first_time_gives_offset(path):
     with ct.table(f"{path}/FEED", readonly=False, ack=False) as feeds:  # one row of antenna 0 more, for later
         feeds.addrows(1)
         for name in feeds.colnames():
@@ -242,7 +242,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("spoiling", "expected"), SPOILT)
-def test_spoilt_set_is_a_finding_and_stays_as_it_is(path, spoiling, expected):
+def test_spoilt_set_is_a_finding_and_stays_unchanged(path, spoiling, expected):
     spoiling(path)
     with ct.table(path, ack=False) as table:
         columns = table.colnames()
@@ -296,7 +296,7 @@ def test_angle_of_a_set_of_several_feeds_is_refused(path):
 
 
 @pytest.mark.parametrize(("beam", "receptor_deg"), [(0, -45.0), (5, 12.34)])
-def test_whole_set_equals_that_of_fixms(tmp_path, beam, receptor_deg):
+def test_fixms_writes_the_same_set(tmp_path, beam, receptor_deg):
     directions = pytest.importorskip("fixms.fix_ms_dir", reason="fixms is not installed")
     correlations = pytest.importorskip("fixms.fix_ms_corrs", reason="fixms is not installed")
     ours, theirs = (make_beam_set(tmp_path / name, beam, receptor_deg) for name in ("ours.ms", "theirs.ms"))

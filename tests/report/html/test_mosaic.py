@@ -46,13 +46,13 @@ def test_chart_goes_from_zero_to_the_highest_noise():
     assert (chart["frequencies"], chart["top"]) == (["888 MHz", "890 MHz"], "330 µJy/beam")
 
 
-def test_one_channel_far_above_the_others_is_cut():
+def test_chart_cuts_outlying_channel():
     chart = mosaic([entry("a", cube(rms_jy=[1e-4, 1e-4, 1e-4, 1.0]))], RunState())["chart"]
     assert chart["top"] == "440 µJy/beam"
     assert chart["lines"][0][2].endswith(",0.0")
 
 
-def test_one_frequency_is_in_the_middle():
+def test_single_frequency_is_in_the_middle():
     chart = mosaic([entry("a", cube(rms_jy=[1e-4]))], RunState())["chart"]
     assert chart["lines"][0][2].startswith(f"{CHART[0] / 2:.1f},")
 
@@ -67,7 +67,7 @@ def test_damaged_file_is_left_out(damaged):
     assert len(mosaic([damaged, entry()], RunState())["beams"]) == 1
 
 
-def test_picture_that_is_none_is_left_out():
+def test_damaged_picture_is_left_out():
     (beam,) = mosaic([entry("a", cube(thumbnail='" onload="alert(1)'))], RunState())["beams"]
     assert beam["cells"][0]["picture"] == ""
 
@@ -83,6 +83,6 @@ def test_page_shows_beams_and_failed_jobs(tmp_path):
     assert "<polyline" in text
 
 
-def test_page_of_other_runs_has_no_beams(tmp_path):
+def test_page_without_cubes_has_no_beams(tmp_path):
     write_journal(tmp_path, finished_run(tmp_path))
     assert "Beams" not in write_page(tmp_path).read_text()
