@@ -90,6 +90,8 @@ def _problems(path: str, table: Any, column: str, skip: bool) -> Iterator[str]:
     if skip:
         if column not in table.colnames():
             yield f"has no column {column}; leave out --skip_fix_ms to make it, or name another with --data_column"
+        elif _is_unfinished(table, column):
+            yield f"its column {column} is only half written: FixMS was interrupted; leave out --skip_fix_ms"
         return
     yield from _column_problems(table, column)
     with opened(f"{path}::ANTENNA") as antennas:

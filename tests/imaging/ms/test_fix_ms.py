@@ -157,7 +157,9 @@ def test_half_written_column_is_written_again(path, monkeypatch):
         patch.setattr(np, "einsum", fail_later)
         with pytest.raises(MeasurementSetError, match="asks for more memory"):
             fix_ms(path)
+    assert "is only half written: FixMS was interrupted" in findings(path, skip=True)[0].what
     assert fix_ms(path) == ["CORRECTED_DATA", "FEED.RECEPTOR_ANGLE"]
+    assert findings(path, skip=True) == []
     assert np.abs(column(path, "CORRECTED_DATA")).min() > 0
 
 
