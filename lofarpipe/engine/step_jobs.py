@@ -15,7 +15,7 @@ from typing import Protocol
 
 from lofarpipe.config import Settings
 from lofarpipe.engine.job_builder import PlannedJob, with_estimate
-from lofarpipe.errors import WARNING, PipelineError
+from lofarpipe.errors import WARNING, PipelineError, named
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, executor_name
 from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps, step_of
@@ -147,7 +147,8 @@ class RemovedInputs(PipelineError):  # noqa: N818 - it names what is the case
     def __init__(self, step: str, inputs: Mapping[str, str]) -> None:
         self.step = step
         self.jobs = {job: path for path, job in sorted(inputs.items(), reverse=True)}
-        super().__init__(f"step '{step}': {min(inputs)} is gone, and so are {len(inputs) - 1} more of its inputs")
+        what = f"{min(inputs)} is gone, one of {len(inputs)} inputs that jobs of earlier steps made"
+        super().__init__(f"step '{step}': {what}; look at the logs of {named(sorted(self.jobs))}")
 
 
 WARNING_LINES = 200

@@ -373,3 +373,15 @@ def test_what_a_later_step_removed_is_made_again_when_it_is_needed(site, capsys)
     assert jobs == ["copy/000", "copy/001", "again/000", "again/001", "clear/000", "clear/001"]
     assert not (site / "clear/a.copy").exists()
     assert "a.copy is gone, and step 'again' needs it" in capsys.readouterr().out
+
+
+def test_what_cannot_be_made_again_ends_the_run(site, capsys):
+    (site / "my/scripts/copy.py").write_text(COPY)
+    (site / "my/scripts/clear.py").write_text(CLEAR)
+    (site / "clear.parset").write_text(CLEARED + list_step(f"[{site}/in/a.txt, {site}/in/b.txt]"))
+    assert _run(site, parset="clear.parset") == 0
+    # From now on the first step makes one file less than it says.
+    (site / "my/scripts/copy.py").write_text(COPY.replace("shutil.copyfile(infile, outfile)", "outfile"))
+    assert _run(site, "-s", "mode=slow", parset="clear.parset") == 1
+    said = "a.copy is gone, one of 2 inputs that jobs of earlier steps made; look at the logs of copy/000, copy/001"
+    assert said in capsys.readouterr().err

@@ -11,7 +11,7 @@ from astropy.io import fits
 from channel_images import gaussian, write_channel
 from lofarpipe.imaging.cubes import convolution, cube
 from lofarpipe.imaging.cubes.beams import Beam, CommonBeamError
-from lofarpipe.imaging.cubes.channel_cube import write_channel_cube
+from lofarpipe.imaging.cubes.channel_cube import noise_warnings, write_channel_cube
 from lofarpipe.imaging.cubes.channels import find_common_beam, read_channel, read_common_beam, write_common_beam
 from lofarpipe.imaging.cubes.header import CubeError
 
@@ -178,3 +178,13 @@ def test_memory_does_not_grow_with_channels(tmp_path, monkeypatch):
         tracemalloc.stop()
     assert peaks_bytes[2] < 5 * plane.nbytes
     assert peaks_bytes[2] - peaks_bytes[1] < plane.nbytes
+
+
+def test_noise_of_no_sky_is_warned_of(tmp_path):
+    rng = np.random.default_rng(1)
+    beam = Beam(15.0, 12.0, 30.0)
+    quiet = write_channel(tmp_path / "quiet.fits", beam, 888e6)
+    loud = write_channel(tmp_path / "loud.fits", beam, 888e6, plane=rng.normal(0, 3.0, (32, 32)))
+    blank = write_channel(tmp_path / "blank.fits", None, 888e6)
+    (warning,) = noise_warnings(map(str, (quiet, loud, blank)))
+    assert warning.startswith(f"{loud}: its noise is ")

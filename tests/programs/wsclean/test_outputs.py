@@ -12,14 +12,17 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.observation import simulate
 from lofarpipe.imaging.simulation.stations import ObservationSettings
+from lofarpipe.jobs import Staged
 from lofarpipe.programs.dp3 import predict_argv
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.programs.wsclean.options import given_options
 from lofarpipe.programs.wsclean.outputs import (
     Product,
+    band_images,
     command_products,
     is_corrected_by_wsclean,
     option_products,
+    other_names,
     read_products,
     select,
 )
@@ -157,3 +160,33 @@ def test_images_without_a_name_have_that_of_wsclean():
 )
 def test_who_corrects_for_the_beam(options, is_corrected):
     assert is_corrected_by_wsclean(given_options({}, options.split())) == is_corrected
+
+
+@pytest.mark.parametrize(
+    ("letter", "without_psf", "name", "expected"),
+    [
+        ("V", True, "image.image7.beam05-0000-image.fits", "image.image7.beam05-0000-V-image.fits"),
+        ("V", True, "a-MFS-residual.fits", "a-MFS-V-residual.fits"),
+        ("V", True, "a-image.fits", "a-V-image.fits"),
+        ("V", True, "a-0003-psf.fits", ""),
+        ("", True, "a-0003-psf.fits", ""),
+        ("", True, "a-0003-Q-image.fits", "a-0003-Q-image.fits"),
+        ("", False, "a-0003-psf.fits", "a-0003-psf.fits"),
+    ],
+)
+def test_lone_letter_comes_into_names(letter, without_psf, name, expected):
+    pairs = (text.partition("=>") for text in other_names(letter, without_psf))
+    staged = Staged((), Path(), Path(), renames=tuple((pattern, new) for pattern, _, new in pairs))
+    assert staged.final_name(name) == expected
+
+
+def test_images_of_the_band():
+    files = [
+        "/o/a-0000-image.fits",
+        "/o/a-MFS-Q-image.fits",
+        "/o/a-MFS-image.fits",
+        "/o/a-MFS-psf.fits",
+        "/o/b-image.fits",
+    ]
+    assert band_images("/o/a", files) == ["/o/a-MFS-image.fits", "/o/a-MFS-Q-image.fits"]
+    assert band_images("/o/a", "[/o/a-image.fits,/o/a-psf.fits]") == ["/o/a-image.fits"]
