@@ -13,7 +13,6 @@ from typing import Any
 from lofarpipe.state.run_state import FAILED, RunState
 from lofarpipe.support.utilities import flux_text
 
-CUBE_FILES = "*.cubes.json"
 CHART = (560, 200)  # width and height
 HIGHEST_OF_MEDIAN, HEADROOM = 4.0, 1.1
 COLOURS, OTHER_COLOUR = {"I": "#1b3a6b", "Q": "#c8102e", "U": "#2e8b57", "V": "#b8860b"}, "#8a94a6"

@@ -28,7 +28,6 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.programs.base import BEAM, CORRECTED, FLAT, wholeness
 from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
-from lofarpipe.report.html.mosaic import CUBE_FILES, mosaic
 from lofarpipe.report.html.timeline import timeline
 from lofarpipe.state.events import read_events
 from lofarpipe.state.run_state import RunState
@@ -38,6 +37,7 @@ VERSION = 2  # of what is kept; that of another one, or of another release, is m
 KEPT_IN = Path("jobs") / ".report"
 FIGURES = ("beam", "noise", "uv", "smearing", "fluxes", "positions")
 UV_PIXELS = 1000
+CUBE_FILES = "*.cubes.json"  # one for each beam of an array feed whose cubes were made
 
 
 class NotDrawnError(Exception):
@@ -348,12 +348,17 @@ def facts(
         "measured": measured,
         "beam_arcsec": (beam[0] * beam[1]) ** 0.5 if beam[0] and beam[1] else None,
     }
+    beams: Mapping[str, Any] = {}
+    if cubes := sorted(job_directory.glob(CUBE_FILES)):
+        from lofarpipe.report.html.mosaic import mosaic
+
+        beams = mosaic(map(read_json, cubes), state)
     drawings = {  # first of all: it may be that there is to be no page without them
         "pictures": pictures(pieces, paths),
         "figures": dict.fromkeys(FIGURES) | figures(pieces, job_directory, paths, numbers, earlier),
     }
     return drawings | {
-        "mosaic": mosaic((read_json(file) for file in sorted(job_directory.glob(CUBE_FILES))), state),
+        "mosaic": beams,
         "job_directory": str(job_directory.absolute()),
         "written": time.time(),
         "state": state,
