@@ -51,11 +51,17 @@ def find_engine() -> str:
     PipelineError
         If there is none.
     """
-    paths = (shutil.which(name) for name in ENGINES)
-    engine = next((path for path in paths if path), "")
+    paths = [path for name in ENGINES if (path := shutil.which(name))]
+    engine = next((path for path in paths if Path(path).name != DOCKER or _has_daemon(path)), "")
     if not engine:
-        raise PipelineError(f"no container engine on PATH; install one of {', '.join(ENGINES)}, or name a program")
+        silent = f"{paths[0]} has no daemon that answers; start it, or" if paths else "no container engine on PATH;"
+        raise PipelineError(f"{silent} install one of {', '.join(ENGINES)}, or name a program")
     return engine
+
+
+def _has_daemon(docker: str) -> bool:
+    """Whether a client of docker reaches its daemon; many machines have the client alone."""
+    return not _answer([docker, "version"])[0]
 
 
 def is_reference(image: str) -> bool:
