@@ -12,14 +12,24 @@ NAME = "wsclean"
 IMAGE = "-image.fits"
 
 
-def field_imager(sets: Sequence[str], windows: Sequence[int], robust: float, column: str = "DATA") -> Imager:
-    """Return an imager of some spectral windows of sets, Stokes I with Briggs weights; PipelineError where it fails."""
-    common = {"weight": f"briggs {robust:g}", "pol": "I", "data-column": column, "spws": ",".join(map(str, windows))}
+def field_imager(
+    sets: Sequence[str], windows: Sequence[int], robust: float, column: str = "DATA", with_sources: bool = False
+) -> Imager:
+    """Return an imager of sets, Stokes I with Briggs weights, that raises PipelineError where it fails.
+
+    Parameters
+    ----------
+    windows: spectral windows to use; none: all.
+    with_sources: whether it writes the clean components as a source list.
+    """
+    common = {"weight": f"briggs {robust:g}", "pol": "I", "data-column": column}
+    common |= {"spws": ",".join(map(str, windows))} if windows else {}
+    flags = ["-save-source-list"] if with_sources else []
 
     def image(root: str, grid: Grid, cleaning: Cleaning | None) -> Images:
         keywords = {**common, "name": root, "scale": f"{grid.cell_arcsec:g}asec", "size": f"{grid.side} {grid.side}"}
         # Sets of several windows cannot be read without being reordered.
-        call_program(NAME, keywords | _cleaning(cleaning), ["-no-update-model-required", "-reorder", *sets])
+        call_program(NAME, keywords | _cleaning(cleaning), [*flags, "-no-update-model-required", "-reorder", *sets])
         return Images(root + IMAGE, f"{root}-residual.fits", f"{root}-image-pb.fits")
 
     return image
@@ -33,6 +43,11 @@ def _cleaning(cleaning: Cleaning | None) -> dict[str, str]:
     options |= {"auto-threshold": f"{cleaning.noise_sigma:g}"} if cleaning.noise_sigma else {}
     options |= {"auto-mask": f"{cleaning.mask_sigma:g}"} if cleaning.mask_sigma else {}
     return options | ({"fits-mask": cleaning.mask} if cleaning.mask else {})
+
+
+def source_list(root: str) -> str:
+    """Return the source list of a root name."""
+    return f"{root}-sources.txt"
 
 
 def root_of(image: str) -> str:

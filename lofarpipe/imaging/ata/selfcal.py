@@ -1,0 +1,192 @@
+"""Self-calibration of a target: rounds of solutions and images, the rule that ends them, and the best round."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import casacore.tables
+import numpy as np
+
+from lofarpipe.imaging.ata.calibrators import CALIBRATED
+from lofarpipe.imaging.ata.images import Cleaning, Grid, Imager, Images, bands_of, image_directory, noise_of
+from lofarpipe.imaging.ata.session import Scan, Session
+from lofarpipe.imaging.quality.sky_image import read_sky_image
+from lofarpipe.support.utilities import write_atomically
+
+LEAST_GAIN = 0.03  # of peak or dynamic range, for another round
+PHASE_ROUNDS = 4  # then amplitudes
+PHASES, GAINS = "scalarphase", "diagonal"  # of the solver
+RECORD = "selfcal.json"
+POSITIONS = "absolute positions may have moved: the model is the image before"
+
+
+@dataclass(frozen=True)
+class Round:
+    """An image and how it was made; number 0 has no solutions."""
+
+    number: int
+    mode: str
+    solution_interval: int  # integrations; 0: a scan
+    peak_jy: float
+    rms_jy: float
+    dynamic_range: float
+    flagged_fraction: float
+    image: str
+    solutions: tuple[str, ...] = ()
+
+
+def solving_mode(number: int, slots: int) -> tuple[str, int]:
+    """Return mode and interval (integrations) of a round: phases, each for half the time of those before, then gains.
+
+    ``slots`` are the integrations of a scan.
+    """
+    if number > PHASE_ROUNDS:
+        return GAINS, 0
+    return PHASES, 0 if number <= 1 else max(1, slots // 2 ** (number - 1))
+
+
+def is_better(one: Round, other: Round) -> bool:
+    """Whether a round gained peak or dynamic range on another by 3 %, and lost neither."""
+    peak, dynamic_range = one.peak_jy / other.peak_jy - 1, one.dynamic_range / other.dynamic_range - 1
+    return max(peak, dynamic_range) >= LEAST_GAIN and min(peak, dynamic_range) > -LEAST_GAIN
+
+
+def stop_reason(rounds: Sequence[Round], most: int) -> str:
+    """Return why no round follows; "" where one does."""
+    if len(rounds) > 1 and not is_better(rounds[-1], rounds[-2]):
+        falls = rounds[-1].dynamic_range < rounds[-2].dynamic_range or rounds[-1].peak_jy < rounds[-2].peak_jy
+        verb = "fell" if falls else f"gained less than {LEAST_GAIN:.0%}"
+        return f"peak or dynamic range {verb} in round {rounds[-1].number}"
+    return f"{most} rounds were made" if len(rounds) >= most else ""
+
+
+def best_round(rounds: Sequence[Round]) -> int:
+    """Return the place of the round with the highest dynamic range."""
+    return max(range(len(rounds)), key=lambda place: rounds[place].dynamic_range)
+
+
+def record_path(session: Session, field: str, suffix: str) -> Path:
+    """Return the record of the rounds of a target."""
+    return Path(session.outdir, "IMAGES", field + suffix, RECORD)
+
+
+def read_rounds(path: Path, number: int) -> list[Round]:
+    """Return the rounds of a record before a number: those after it are of an earlier run."""
+    if not path.is_file():
+        return []
+    entry = json.loads(path.read_text())
+    return [Round(**{**one, "solutions": tuple(one["solutions"])}) for one in entry["rounds"]][:number]
+
+
+def write_rounds(path: Path, rounds: Sequence[Round], reason: str) -> None:
+    """Write a record."""
+    entry = {"rounds": [asdict(one) for one in rounds], "best_round": best_round(rounds), "stop_reason": reason}
+    write_atomically(path, json.dumps({**entry, "warning": POSITIONS}, indent=1))
+
+
+# ---- the sets of a round
+
+
+def solved_set(session: Session, scan: Scan, tuning: str, number: int) -> str:
+    """Return the set of a target's scan with the solutions of a round; that of round 0 has none."""
+    return session.set_path(scan, tuning, CALIBRATED if number == 0 else f"_selfcal{number}")
+
+
+def solutions_of(session: Session, scan: Scan, tuning: str, number: int) -> str:
+    """Return the solutions of a round."""
+    return session.set_path(scan, tuning, f"_selfcal{number}").removesuffix(".ms") + ".h5"
+
+
+def round_rows(
+    session: Session, present: set[str], number: int, most: int, source_list: Callable[[str], str]
+) -> list[tuple[str, str, str, str, str, str]]:
+    """Return what is solved in a round: set, model, solutions, set to write, mode, interval.
+
+    Targets whose rounds have ended have none. ``source_list`` returns the source list of a root name.
+    """
+    rows = []
+    for field in session.roles.targets:
+        for band in bands_of(session, field):
+            path = record_path(session, field, band.suffix)
+            if number == 0 or stop_reason(read_rounds(path, number), most):
+                continue
+            model = source_list(f"{path.parent}/selfcal/round{number - 1}")
+            tunings = [session.tunings[place] for place in band.windows]
+            for scan, tuning in _scans(session, field, tunings, present):
+                slots = round((scan.end_jd - scan.start_jd) * 86400 / scan.integration_s) + 1
+                mode, interval = solving_mode(number, max(1, slots // 2))
+                ms = solved_set(session, scan, tuning, 0)
+                outputs = (solutions_of(session, scan, tuning, number), solved_set(session, scan, tuning, number))
+                rows.append((ms, model, *outputs, mode, str(interval)))
+    return rows
+
+
+def _scans(session: Session, field: str, tunings: Sequence[str], present: set[str]) -> list[tuple[Scan, str]]:
+    return [
+        (scan, tuning)
+        for scan in session.scans
+        if scan.field == field
+        for tuning in tunings
+        if solved_set(session, scan, tuning, 0) in present
+    ]
+
+
+def image_round(
+    session: Session, field: str, number: int, most: int, present: set[str], make_imager: Any
+) -> dict[str, list[Round]]:
+    """Image a target with the solutions of a round in every band, and record it; return the rounds by record.
+
+    ``make_imager`` takes sets, and returns an imager that writes source lists.
+    """
+    recorded: dict[str, list[Round]] = {}
+    for band in bands_of(session, field):
+        path = record_path(session, field, band.suffix)
+        rounds = read_rounds(path, number)
+        if stop_reason(rounds, most):
+            recorded[str(path)] = rounds
+            continue
+        tunings = [session.tunings[place] for place in band.windows]
+        scans = _scans(session, field, tunings, present)
+        sets = [solved_set(session, scan, tuning, number) for scan, tuning in scans]
+        directory = image_directory(session, field, band)
+        plan = json.loads((directory / "plan.json").read_text())
+        (directory / "selfcal").mkdir(exist_ok=True)
+        made = _cleaned(make_imager(sets), directory, Grid(plan["cell_arcsec"], plan["size"]), number)
+        mode, interval = solving_mode(number, 0) if number else ("", 0)
+        solutions = tuple(solutions_of(session, scan, tuning, number) for scan, tuning in scans) if number else ()
+        rounds = [*rounds, _measured(made, number, mode, interval, sets, solutions)]
+        write_rounds(path, rounds, stop_reason(rounds, most))
+        recorded[str(path)] = rounds
+    return recorded
+
+
+def _cleaned(imager: Imager, directory: Path, grid: Grid, number: int) -> Images:
+    """Return the images of a round, cleaned within the mask of the target."""
+    masks = sorted(directory.glob("*_mask.fits"))
+    cleaning = Cleaning(noise_sigma=1, gain=0.6, mask=str(masks[-1]) if masks else "")
+    return imager(str(directory / "selfcal" / f"round{number}"), grid, cleaning)
+
+
+def _measured(
+    made: Images, number: int, mode: str, interval: int, sets: Sequence[str], solutions: tuple[str, ...]
+) -> Round:
+    peak_jy, rms_jy = float(np.nanmax(read_sky_image(made.image).plane)), noise_of(made.residual)
+    flagged = []
+    for ms in sets:
+        with closing(casacore.tables.table(ms, ack=False)) as table:
+            flagged.append(float(table.getcol("FLAG").mean()))
+    share = float(np.mean(flagged))
+    return Round(number, mode, interval, peak_jy, rms_jy, peak_jy / rms_jy, share, made.image, solutions)
+
+
+def have_ended(session: Session, number: int, most: int) -> bool:
+    """Whether the rounds of all targets have ended with this one, or before."""
+    records = [
+        record_path(session, field, band.suffix) for field in session.roles.targets for band in bands_of(session, field)
+    ]
+    return all(stop_reason(read_rounds(path, number + 1), most) for path in records)
