@@ -89,6 +89,17 @@ def test_wrong_options_end_the_step(made, tmp_path, options, message):
         scans(made, tmp_path, **options)
 
 
+def test_first_round_of_self_calibration_solves_nothing(made, tmp_path, monkeypatch):
+    first = scans(made, tmp_path)
+    module = plugin("PipelineStep_ataSelfcal")
+    monkeypatch.setattr("lofarpipe.imaging.ata.selfcal.bands_of", lambda *_: [])
+    maps = (first["sessions.mapfile"], first["averaged.mapfile"], first["averaged.mapfile"])
+    outputs = module.plugin_main(None, *maps, "0", "6", str(tmp_path), "r")
+    assert {*outputs, "break"} == {*module.OUTPUTS}
+    assert files(outputs["sets.mapfile"]) == []
+    assert module.plugin_main(None, *maps, "0", "6", str(tmp_path), "r", part="end") == {"break": True}
+
+
 def check(made, **options):
     given = {**OPTIONS, "project": str(made.project), "outdir": "/out", "fluxcal_polarisation": "[]"}
     given |= {"reference_antenna": "2a", "reference_antennas": "[]", **options}

@@ -12,7 +12,8 @@ from typing import Any
 import casacore.tables
 import numpy as np
 
-from lofarpipe.imaging.ata.calibrators import CALIBRATED
+from lofarpipe.imaging.ata.averaged import load_facts
+from lofarpipe.imaging.ata.calibrators import AVERAGED, CALIBRATED
 from lofarpipe.imaging.ata.images import Cleaning, Grid, Imager, Images, bands_of, image_directory, noise_of
 from lofarpipe.imaging.ata.session import Scan, Session
 from lofarpipe.imaging.quality.sky_image import read_sky_image
@@ -31,7 +32,7 @@ class Round:
 
     number: int
     mode: str
-    solution_interval: int  # integrations; 0: a scan
+    solution_interval: int  # integrations, of the longest scan
     peak_jy: float
     rms_jy: float
     dynamic_range: float
@@ -46,8 +47,8 @@ def solving_mode(number: int, slots: int) -> tuple[str, int]:
     ``slots`` are the integrations of a scan.
     """
     if number > PHASE_ROUNDS:
-        return GAINS, 0
-    return PHASES, 0 if number <= 1 else max(1, slots // 2 ** (number - 1))
+        return GAINS, slots
+    return PHASES, max(1, slots // 2 ** (number - 1))
 
 
 def is_better(one: Round, other: Round) -> bool:
@@ -118,12 +119,16 @@ def round_rows(
             model = source_list(f"{path.parent}/selfcal/round{number - 1}")
             tunings = [session.tunings[place] for place in band.windows]
             for scan, tuning in _scans(session, field, tunings, present):
-                slots = round((scan.end_jd - scan.start_jd) * 86400 / scan.integration_s) + 1
-                mode, interval = solving_mode(number, max(1, slots // 2))
+                mode, interval = solving_mode(number, _slots(session, scan, tuning))
                 ms = solved_set(session, scan, tuning, 0)
                 outputs = (solutions_of(session, scan, tuning, number), solved_set(session, scan, tuning, number))
                 rows.append((ms, model, *outputs, mode, str(interval)))
     return rows
+
+
+def _slots(session: Session, scan: Scan, tuning: str) -> int:
+    """Return the integrations of a scan. DP3 6.6 crashes where it applies solutions of interval 0, all of a scan."""
+    return len(load_facts(session.set_path(scan, tuning, AVERAGED)).times_s)
 
 
 def _scans(session: Session, field: str, tunings: Sequence[str], present: set[str]) -> list[tuple[Scan, str]]:
@@ -157,7 +162,8 @@ def image_round(
         plan = json.loads((directory / "plan.json").read_text())
         (directory / "selfcal").mkdir(exist_ok=True)
         made = _cleaned(make_imager(sets), directory, Grid(plan["cell_arcsec"], plan["size"]), number)
-        mode, interval = solving_mode(number, 0) if number else ("", 0)
+        longest = max(_slots(session, *one) for one in scans)
+        mode, interval = solving_mode(number, longest) if number else ("", 0)
         solutions = tuple(solutions_of(session, scan, tuning, number) for scan, tuning in scans) if number else ()
         rounds = [*rounds, _measured(made, number, mode, interval, sets, solutions)]
         write_rounds(path, rounds, stop_reason(rounds, most))

@@ -36,11 +36,11 @@ def made_round(number: int, peak_jy: float, dynamic_range: float) -> Round:
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
-        (1, ("scalarphase", 0)),
+        (1, ("scalarphase", 16)),
         (2, ("scalarphase", 8)),
         (3, ("scalarphase", 4)),
         (4, ("scalarphase", 2)),
-        (5, ("diagonal", 0)),
+        (5, ("diagonal", 16)),
     ],
 )
 def test_intervals_are_halved_and_amplitudes_come_last(number, expected):
@@ -119,7 +119,7 @@ def test_rounds_are_recorded_until_they_end(session):
     assert row[0] in present
     assert row[1] == f"{path.parent}/selfcal/round0-sources.txt"
     assert row[2].endswith("_b_selfcal1.h5")
-    assert row[4:] == ("scalarphase", "0")
+    assert row[4:] == ("scalarphase", "10")
     second = image_round(session, "SWIFT_J1727", 1, 6, present, make_imager(1.01))[str(path)]
     assert [one.number for one in second] == [0, 1]
     assert second[1].solutions == (row[2],)
