@@ -21,7 +21,7 @@ from lofarpipe.imaging.ata.calibrators import AVERAGED, present_sets, session_fa
 from lofarpipe.imaging.ata.images import LIGHT_M_S
 from lofarpipe.imaging.ata.maps import field_names
 from lofarpipe.imaging.ata.session import FLUXCAL, LOWEST_DEG, PHASECAL, TARGET, Scan, Session, altitude_azimuth_deg
-from lofarpipe.imaging.quality.plot import STYLE, save_figure
+from lofarpipe.imaging.quality.figures import STYLE, save_figure
 from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image
 from lofarpipe.support.utilities import write_atomically
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from lofarpipe.imaging.ata.images import Cleaning, Grid, Imager, Images
-from lofarpipe.programs.call import call_program
+from lofarpipe.jobs import Resources
+from lofarpipe.programs.child import run_program
 
 MOST_ITERATIONS = "1000000"
 NAME = "wsclean"
@@ -24,15 +27,23 @@ def field_imager(
     """
     common = {"weight": f"briggs {robust:g}", "pol": "I", "data-column": column}
     common |= {"spws": ",".join(map(str, windows))} if windows else {}
-    flags = ["-save-source-list"] if with_sources else []
+    extra = ["-save-source-list"] if with_sources else []
 
     def image(root: str, grid: Grid, cleaning: Cleaning | None) -> Images:
         keywords = {**common, "name": root, "scale": f"{grid.cell_arcsec:g}asec", "size": f"{grid.side} {grid.side}"}
         # Sets of several windows cannot be read without being reordered.
-        call_program(NAME, keywords | _cleaning(cleaning), [*flags, "-no-update-model-required", "-reorder", *sets])
+        flags = [*extra, "-no-update-model-required", "-reorder", *sets]
+        run_program(NAME, keywords | _cleaning(cleaning), flags, share_of_job(), Path.cwd())
         return Images(root + IMAGE, f"{root}-residual.fits", f"{root}-image-pb.fits")
 
     return image
+
+
+def share_of_job() -> Resources:
+    """Return the cores of this job, and as large a part of the memory."""
+    cores = int(os.environ.get("OMP_NUM_THREADS") or 1)
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return Resources(cores, memory_gb * min(1.0, cores / (os.cpu_count() or 1)))
 
 
 def _cleaning(cleaning: Cleaning | None) -> dict[str, str]:

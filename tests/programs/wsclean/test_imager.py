@@ -10,7 +10,7 @@ from lofarpipe.programs.wsclean.imager import field_imager, root_of, source_list
 @pytest.fixture
 def calls(monkeypatch):
     made = []
-    monkeypatch.setattr(module, "call_program", lambda *arguments: made.append(arguments))
+    monkeypatch.setattr(module, "run_program", lambda *arguments: made.append(arguments))
     return made
 
 
@@ -31,7 +31,8 @@ def calls(monkeypatch):
 )
 def test_options_follow_from_the_cleaning(calls, cleaning, expected):
     made = field_imager(["a.ms"], (0, 1), 0.5)("/x/root", Grid(7.5, 256), cleaning)
-    program, keywords, flags = calls[0]
+    program, keywords, flags, given, _ = calls[0]
+    assert given.cores >= 1
     common = {"weight": "briggs 0.5", "pol": "I", "data-column": "DATA", "spws": "0,1", "name": "/x/root"}
     assert keywords == {**common, "scale": "7.5asec", "size": "256 256", **expected}
     assert (program, flags[-1]) == ("wsclean", "a.ms")
