@@ -21,12 +21,20 @@ def main(
 ) -> dict[str, str]:
     """Write quality.json, cleanup.json and a link to the report beside the products; return the names of both files.
 
+    The report shows each cube by a file ``robust_<R>.cubes.json`` in ``run``, the job directory.
+
     Raises
     ------
     PipelineError
         If a product is missing.
     """
-    from lofarpipe.programs.stokes_products import missing_products, quality, read_plan, remove_channel_images
+    from lofarpipe.programs.stokes_products import (
+        cube_views,
+        missing_products,
+        quality,
+        read_plan,
+        remove_channel_images,
+    )
     from lofarpipe.state.cleanup import join_records
     from lofarpipe.support.utilities import write_atomically
 
@@ -37,6 +45,8 @@ def main(
     texts = {"quality": quality(content), "cleanup": join_records(Path(work) / "cleanup", verified=True)}
     for name, facts in texts.items():
         write_atomically(products / f"{name}.json", json.dumps(facts, indent=1) + "\n")
+    for robust, view in cube_views(content):
+        write_atomically(Path(run) / f"robust_{robust}.cubes.json", json.dumps(view) + "\n")
     for robust, cube in texts["quality"]["cubes"].items():
         for index, reason in cube["blank"].items():
             if reason == "failed":

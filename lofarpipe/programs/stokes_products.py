@@ -268,6 +268,15 @@ def _cube_numbers(plan: Mapping[str, Any], robust: float) -> dict[str, Any]:
     }
 
 
+def cube_views(plan: Mapping[str, Any]) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Yield robust value, and pictures, noise and beams of its native cube for the report."""
+    from lofarpipe.imaging.cubes.cube_view import cube_view
+
+    for robust in plan["options"]["channel_robust"]:
+        cube = cube_file(*_place(plan), robust, plan["options"]["imsize"])
+        yield robust, cube_view(cube, json.loads(cube.with_suffix(".json").read_text(encoding="utf-8")))
+
+
 def missing_products(plan: Mapping[str, Any]) -> list[Path]:
     """Return the images of the band and the cubes that are not there."""
     imsize, options = plan["options"]["imsize"], plan["options"]

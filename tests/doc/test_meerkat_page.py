@@ -62,4 +62,6 @@ def test_commands_of_the_page_make_cubes(tmp_path: Path) -> None:
     manifest = json.loads((products / "cubes" / "cosmos_cube_IQUV_0.0_96.json").read_text())
     assert [channel["status"] for channel in manifest["channels"]] == ["ok", "ok", "blank", "ok", "ok"]
     assert {path.name for path in products.glob("*.json")} == {"plan.json", "quality.json", "cleanup.json"}
-    assert (products / "report.html").is_file()
+    report = (products / "report.html").read_text()
+    assert report.count('<figure class="slices">') == 1
+    assert "3 (no data)" in report

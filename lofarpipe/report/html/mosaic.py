@@ -1,13 +1,13 @@
-"""The beams of an array feed on the page: a small picture of each, its noise and beam, and which jobs failed.
+"""Cubes on the page, as those of the beams of an array feed: small pictures, noise and beams, planes one by one.
 
-They are in files ``*.cubes.json`` of the job directory, one for each beam whose cubes were made.
+They are in files ``*.cubes.json`` of the job directory, one for each beam, or robust value, whose cubes were made.
 """
 
 from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lofarpipe.state.run_state import FAILED, RunState
@@ -16,6 +16,7 @@ from lofarpipe.support.utilities import flux_text
 CHART = (560, 200)  # width and height
 HIGHEST_OF_MEDIAN, HEADROOM = 4.0, 1.1
 COLOURS, OTHER_COLOUR = {"I": "#1b3a6b", "Q": "#c8102e", "U": "#2e8b57", "V": "#b8860b"}, "#8a94a6"
+COLOURS |= {"major": COLOURS["I"], "minor": COLOURS["Q"]}
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
@@ -29,11 +30,16 @@ def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, A
         return {}
     jobs = (job for step in state.steps.values() for job in step.jobs.values())
     failed = [f"{job.name} ({job.label})" if job.label else job.name for job in jobs if job.state == FAILED]
-    return {"beams": beams, "chart": _chart([cell for beam in beams for cell in beam["cells"]]), "failed": failed}
+    return {
+        "beams": beams,
+        "chart": _chart([cell for beam in beams for cell in beam["cells"]], lambda rms_jy: f"{flux_text(rms_jy)}/beam"),
+        "axes": _chart([axis for beam in beams for axis in beam["axes"]], lambda width: f"{width:.3g} arcsec"),
+        "failed": failed,
+    }
 
 
-def _chart(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return lines of noise against frequency in a box of `CHART`, and the texts at its axes; {} without a point."""
+def _chart(cells: Sequence[Mapping[str, Any]], text: Callable[[float], str]) -> dict[str, Any]:
+    """Return lines against frequency in a box of `CHART`, and the texts at its axes; {} without a point."""
     points = [point for cell in cells for point in cell["points"]]
     if not points:
         return {}
@@ -53,7 +59,7 @@ def _chart(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "lines": [(stokes, COLOURS.get(stokes, OTHER_COLOUR), line) for stokes, line in lines],
         "legend": [(stokes, COLOURS.get(stokes, OTHER_COLOUR)) for stokes in dict.fromkeys(one for one, _ in lines)],
         "frequencies": [f"{frequency_hz / 1e6:.6g} MHz" for frequency_hz in (lowest_hz, highest_hz)],
-        "top": f"{flux_text(top_jy)}/beam",
+        "top": text(top_jy),
     }
 
 
@@ -62,7 +68,14 @@ def _beam(entry: Mapping[str, Any]) -> dict[str, Any]:
     try:
         axes = entry["beam"]
         size = f"{axes['major_arcsec']:.1f} × {axes['minor_arcsec']:.1f} arcsec, {axes['angle_deg']:.4g}°"
-        return {"name": str(entry["name"]), "size": size, "cells": [_cell(cube) for cube in entry["cubes"]]}
+        return {
+            "name": str(entry["name"]),
+            "size": size,
+            "cells": [_cell(cube) for cube in entry["cubes"]],
+            "axes": [_axis(axis) for axis in entry.get("axes", ())],
+            "blank": [str(text) for text in entry.get("blank", ())],
+            "slices": _slices(entry["slices"]) if "slices" in entry else {},
+        }
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
 
@@ -80,3 +93,21 @@ def _cell(cube: Mapping[str, Any]) -> dict[str, Any]:
         "channels": f"{len(points)} of {len(cube['rms_jy'])} channels",
         "points": points,
     }
+
+
+def _axis(axis: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the widths of beams by frequency; ``stokes`` is what the legend calls them."""
+    pairs = zip(axis["frequencies_hz"], axis["arcsec"], strict=True)
+    points = [(float(frequency_hz), float(width)) for frequency_hz, width in pairs if width is not None]
+    return {"stokes": str(axis["name"]), "points": points}
+
+
+def _slices(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pictures of single planes: ``labels`` of the channels, and for each name a list as long."""
+    labels = [str(label) for label in entry["labels"]]
+    pictures = {str(name): [str(text) for text in texts] for name, texts in entry["pictures"].items()}
+    if any(len(texts) != len(labels) for texts in pictures.values()):
+        raise ValueError("as many pictures as labels are needed")
+    if any(text and not _BASE64.fullmatch(text) for texts in pictures.values() for text in texts):
+        raise ValueError("a picture is no base64")
+    return {"labels": labels, "pictures": pictures}

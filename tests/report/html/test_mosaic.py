@@ -86,3 +86,21 @@ def test_page_shows_beams_and_failed_jobs(tmp_path):
 def test_page_without_cubes_has_no_beams(tmp_path):
     write_journal(tmp_path, finished_run(tmp_path))
     assert "Beams" not in write_page(tmp_path).read_text()
+
+
+def test_planes_beams_and_blank_channels_are_shown(tmp_path):
+    more = {
+        "slices": {"labels": ["channel 1", "channel 3"], "pictures": {"I": [PICTURE, ""], "P": [PICTURE, PICTURE]}},
+        "blank": ["2 (flagged)"],
+        "axes": [{"name": "major", "frequencies_hz": [9e8, 9.2e8], "arcsec": [9.0, None]}],
+    }
+    found = mosaic([entry() | more], RunState())
+    (beam,) = found["beams"]
+    assert (beam["slices"]["labels"], beam["blank"]) == (["channel 1", "channel 3"], ["2 (flagged)"])
+    assert (found["axes"]["top"], found["axes"]["legend"][0][0]) == ("9.9 arcsec", "major")
+
+
+@pytest.mark.parametrize("pictures", [{"I": [PICTURE]}, {"I": ["<script>", ""]}])
+def test_slices_that_are_none_leave_the_entry_out(pictures):
+    slices = {"labels": ["a", "b"], "pictures": pictures}
+    assert mosaic([entry() | {"slices": slices}], RunState()) == {}

@@ -276,6 +276,21 @@
     window.addEventListener("beforeprint", drawAll);
   }
 
+  for (const figure of document.querySelectorAll("figure.slices")) {
+    const { labels, pictures } = JSON.parse(figure.querySelector("script").textContent);
+    const slider = figure.querySelector("input"), shown = figure.querySelector("output");
+    const show = () => {
+      shown.textContent = labels[slider.value];
+      for (const picture of figure.querySelectorAll("img")) {
+        const text = pictures[picture.dataset.name][slider.value];
+        picture.style.visibility = text ? "visible" : "hidden";
+        if (text) picture.src = `data:image/png;${"base64"},${text}`;
+      }
+    };
+    slider.addEventListener("input", show);
+    show();
+  }
+
   const failed = document.querySelectorAll("details.step.failed, details.job.failed"), opener = document.getElementById("open-failed");
   opener.hidden = failed.length === 0;
   opener.addEventListener("click", () => failed.forEach(details => { details.open = true; }));
