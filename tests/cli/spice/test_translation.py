@@ -10,7 +10,10 @@ import pytest
 from lofarpipe.archive.inputs import field_text
 from lofarpipe.cli.arguments import read_words
 from lofarpipe.cli.spice.table import options_table
+from lofarpipe.config import Overrides, read_settings
 from lofarpipe.errors import UsageError
+from lofarpipe.executors.factory import section_options
+from lofarpipe.executors.slurm.client import SlurmOptions
 from lofarpipe.pipeline.preflight import Translation
 
 
@@ -129,6 +132,25 @@ def test_cluster_file_is_beside_the_one_that_names_it(here: Path) -> None:
     assert log == f"{here}/l/{options.job_name}-{options.start_time}/pipeline.log"
     typed = translation("spice_process", "--imager-only", "--imager_dask_config", "conf/k.yaml", "in", "out", "F")[0]
     assert typed.parset["image_i.control.cores"] == "4"
+
+
+def test_slurm_gets_the_options_of_the_cluster_file(here: Path) -> None:
+    (here / "k.yaml").write_text(
+        "cluster_class: dask_jobqueue.SLURMCluster\ncluster_kwargs:\n  cores: 36\n  name: spice\n  account: a 100%\n"
+        "  job_extra_directives: ['--qos express']\n  job_script_prologue: ['module load x', 'export A=50%']\n"
+        "adapt_kwargs: {maximum_jobs: 3}\n"
+    )
+    made, _ = translation("spice_process", "--imager-only", "--imager_dask_config", "k.yaml", "in", "out", "F")
+    settings, findings = read_settings(made.path, Overrides(sections=made.sections))
+    assert findings == []
+    assert section_options(SlurmOptions, settings, "slurm") == SlurmOptions(
+        account="a 100%",
+        extra=("--qos", "express"),
+        name_prefix="spice",
+        prologue="module load x\nexport A=50%",
+        array_limit=3,
+    )
+    assert settings.sections["remote"]["method"] == "slurm"
 
 
 @pytest.mark.parametrize(

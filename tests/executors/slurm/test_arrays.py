@@ -6,11 +6,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lofarpipe.executors.slurm.arrays import (
     Request,
+    SlurmQueue,
     grouped,
     node_of,
     request_of,
@@ -89,6 +91,14 @@ def test_arguments() -> None:
 def test_lines_of_the_site_run_before_the_guard() -> None:
     text = script_text(Path("/x/a.list"), {"X": "1"}, "module load x\nY=$X")
     assert text.startswith("#!/usr/bin/env bash\nexport X=1\nmodule load x\nY=$X\nexec ")
+
+
+def test_names_begin_with_that_of_the_site() -> None:
+    order, stem = Path("/jobs/step/000.json"), Path("/jobs/slurm/abc")
+    client: Any = None
+    for prefix, name in (("", "step.abc"), ("spice", "spice.step.abc")):
+        queue = SlurmQueue(stem.parent, SlurmOptions(name_prefix=prefix), client)
+        assert queue._name(order, stem) == name
 
 
 def test_arguments_of_a_plain_job_name_nothing_that_nobody_asked_for() -> None:
