@@ -272,7 +272,6 @@ class UnknownKind(Kind[Step]):
         return step
 
 
-Kinds = Mapping[str, Kind[Any]]
 KINDS: Mapping[str, type[Kind[Any]]] = {
     "recipe": Recipe,
     "plugin": Plugin,

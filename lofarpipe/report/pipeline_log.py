@@ -50,21 +50,16 @@ class LogFile:
             If they cannot be written.
         """
         # Bare calls of the system: this is done for jobs, and a stream costs several times as much.
-        file = self._file
-        if file is None or self._seen_at != moment:
-            file = self._opened()
-            self._seen_at = moment
-        rest = iter(lines)
-        while text := "".join(islice(rest, LINES_AT_ONCE)):
-            _write_all(file, text.encode("utf-8", "replace"))
-
-    def _opened(self) -> int:
-        """Return the descriptor of the file, which has a name: what is written into a removed one, nobody reads."""
-        if self._file is not None and os.fstat(self._file).st_nlink == 0:
-            self.close()
+        if self._file is not None and self._seen_at != moment and os.fstat(self._file).st_nlink == 0:
+            self.close()  # it was removed: nobody reads what is written into it
         if self._file is None:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        return self._file
+        self._seen_at = moment
+        rest = iter(lines)
+        while text := "".join(islice(rest, LINES_AT_ONCE)):
+            content = text.encode("utf-8", "replace")
+            while content:
+                content = content[os.write(self._file, content) :]
 
     def look_again(self) -> None:
         """Have the next line written into a file that is there for sure."""
@@ -88,11 +83,6 @@ class LogFile:
             os.close(file)
 
 
-def _write_all(file: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(file, content) :]
-
-
 PROGRAM = "genericpipeline"
 
 
@@ -109,7 +99,7 @@ class ClassicLog:
         self._step_type = ""
         self._before_start: list[str] = []
         self._started = False
-        self._clock = _Clock()
+        self._second, self._second_text = 0, ""
 
     def run_started(self, event: RunStarted) -> None:
         """Make the file, or go on with the one of an earlier run.
@@ -161,10 +151,11 @@ class ClassicLog:
 
     def jobs_done(self, ended: Sequence[JobDone]) -> None:
         """Write how jobs ended that wrote nothing, each with its time."""
-        self._append(self._end_line(event.result, event.time_s) for event in ended if event.result is not None)
-
-    def _end_line(self, result: JobResult, time_s: float | None) -> str:
-        return f"{self._prefix('INFO', _logger(self._step_type, result), time_s)}{result.name} {result.reason()}\n"
+        self._append(
+            f"{self._prefix('INFO', _logger(self._step_type, result), event.time_s)}{result.name} {result.reason()}\n"
+            for event in ended
+            if (result := event.result) is not None
+        )
 
     def step_done(self, event: StepDone) -> None:
         """Write that a step is complete."""
@@ -204,8 +195,14 @@ class ClassicLog:
 
     def _prefix(self, level: str, name: str, time_s: float | None = None) -> str:
         """Return how a line begins; by default it is of now."""
-        moment = self._clock.text(time.time() if time_s is None else time_s)
-        return f"{moment} {level:7} {name}: "
+        return f"{self._moment(time.time() if time_s is None else time_s)} {level:7} {name}: "
+
+    def _moment(self, time_s: float) -> str:
+        """Return the date and the time of day as text, made once a second."""
+        second = int(time_s)
+        if second != self._second:
+            self._second, self._second_text = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return self._second_text
 
     def _write(self, level: str, name: str, text: str) -> None:
         line = f"{self._prefix(level, name)}{text}\n"
@@ -223,7 +220,7 @@ class ClassicLog:
 
     def _append(self, lines: Iterable[str]) -> None:
         try:
-            self._file.append(lines, self._clock.text(time.time()))
+            self._file.append(lines, self._moment(time.time()))
         except OSError as err:
             problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._file.path)))
             raise PipelineError(f"the log cannot be written: {problem}") from err
@@ -232,20 +229,6 @@ class ClassicLog:
 def _logger(step_type: str, result: JobResult) -> str:
     """Return who tells of a job: the type of its step, and its product."""
     return f"node.{result.host}.{step_type}.{result.label.rsplit('/', 1)[-1]}".rstrip(".")
-
-
-class _Clock:
-    """The date and the time of day as text, made once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._text = ""
-
-    def text(self, time_s: float) -> str:
-        second = int(time_s)
-        if second != self._second:
-            self._second, self._text = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        return self._text
 
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
