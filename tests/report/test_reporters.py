@@ -101,7 +101,7 @@ def test_verbose_terminal_shows_jobs_and_plugins(good: JobResult, bad: JobResult
     out, _ = shown(VERBOSE, good, bad)
     assert out[2:4] == ["create: plugin", "create: done in 0.0 s"]
     assert "average/000 (/d/L1_SB000.ms) exited with 0 after 1 min 5 s, 1 of 2" in out
-    assert "average/001 exited with 134 after 2.0 s, 2 of 2" in out
+    assert "average/001 exited with 134 (SIGABRT) after 2.0 s, 2 of 2" in out
 
 
 def test_debug_terminal_shows_what_programs_wrote(good: JobResult, bad: JobResult) -> None:
