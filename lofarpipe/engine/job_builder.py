@@ -267,7 +267,9 @@ class JobBuilder:
         # Two runs may write into one directory, but not the same output.
         hidden = f".{name[:LONGEST_NAME]}.{self.step}-{self._number(place)}.incomplete"
         stage, landing = Path(directory) / hidden, None
-        if (elsewhere := self.control.text("stage_dir")) not in ("", NONE):
+        # Hosts that are reached by ssh have no Python that could move what they wrote.
+        elsewhere = self.control.text("stage_dir") if method_of(self.settings) != "ssh" else NONE
+        if elsewhere not in ("", NONE):
             stage, landing = self._below(elsewhere, place, "-outputs"), stage
         expected = "" if output.ending is None else f"{directory}/{name}{output.ending}"
         renamed = output.renamed(argv, f"{stage}/{name}")

@@ -229,6 +229,28 @@ def test_images_are_staged(planned, wsclean):
     assert "/o/x/..average-000.incomplete/" in below.job.staged.argv
 
 
+def test_images_may_be_staged_elsewhere_under_other_names(planned, wsclean, tmp_path):
+    control = {**wsclean, "stage_dir": str(tmp_path), "rename": r"[-psf\.fits$=>, x-=>y-]"}
+    (one, other) = [
+        found.job.staged
+        for found in planned({"name": "/o/x", "temp-dir": str(tmp_path)}, ["/d/a.ms", "/d/b.ms"], **control)
+    ]
+    assert (one.destination, one.landing) == (Path("/o"), Path("/o/.x.average-000.incomplete"))
+    assert one.directory.parent == tmp_path
+    assert one.directory != other.directory
+    assert one.argv[one.argv.index("-name") + 1] == f"{one.directory}/x"
+    assert one.argv[one.argv.index("-temp-dir") + 1] not in (str(one.directory), str(tmp_path))
+    assert (one.final_name("x-psf.fits"), one.final_name("x-image.fits")) == ("", "y-image.fits")
+    (by_ssh,) = planned({"name": "/o/x"}, method="ssh", **control)
+    assert (by_ssh.job.staged.directory, by_ssh.job.staged.landing) == (Path("/o/.x.average-000.incomplete"), None)
+
+
+def test_variables_of_the_machine_stay_in_names_of_places(planned, wsclean):
+    (one,) = planned({"name": "/o/x", "temp-dir": "$(A)/w"}, **wsclean, stage_dir="$B")
+    assert str(one.job.tempdir).startswith("$(A)/w/")
+    assert str(one.job.staged.directory).startswith("$B/")
+
+
 def test_images_that_are_not_made_are_not_expected(planned, wsclean):
     (one,) = planned({"name": "/o/x", "flags": "[-dry-run, ms]"}, **wsclean)
     assert one.job.staged.expected == ""
