@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -141,6 +142,8 @@ class RecipePlan:
         program = KNOWN_PROGRAMS.get(self.control.text("program"))
         if program is None:
             return None
+        if missing := self._missing(planned):
+            return missing
         from lofarpipe.engine.provenance import write_provenance, write_record
 
         if self.control.flag("record"):
@@ -150,6 +153,19 @@ class RecipePlan:
             return None
         written = result.outputs if planned.job.staged else self.known_products(planned)
         return write_provenance(written, planned, result, program, self.headers.data[planned.place].file)
+
+    def _missing(self, planned: PlannedJob) -> str:
+        """Return that a program which ended well wrote no image under the name that the user gave it, if so."""
+        program = KNOWN_PROGRAMS[self.control.text("program")]
+        output = program.output(planned.job.argv, planned.job.workdir) if self.control.flag("as_given") else None
+        names = self.known_products(planned) if output and not planned.job.staged else []
+        if output is None or not any(name.endswith(".fits") for name in names):
+            return ""
+        folder, root = os.path.split(planned.job.workdir / output.name)
+        with contextlib.suppress(OSError):
+            if any(name.startswith(f"{root}-") and name.endswith(".fits") for name in os.listdir(folder)):  # noqa: PTH208
+                return ""
+        return f"{program.name} ended well and wrote no image {folder}/{root}-*.fits; see its log"
 
     def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None:
         """Return what a known program proposes in place of a job that failed; None if nothing."""

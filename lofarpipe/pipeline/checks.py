@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -378,9 +379,9 @@ class StepChecker:
 
 
 def _place_of(step: Step, message: str) -> str:
-    """Return the user's line of the option that a message begins with, such as ``-niter: ...``; else the step."""
-    name = message.partition(":")[0]
-    entry = step.entries.get(f"argument.{name.removeprefix('-')}") if name.startswith("-") else None
+    """Return the user's line of the option that a message begins with, such as ``-niter is ...``; else the step."""
+    option = re.match(r"-(-?[A-Za-z][\w-]*)", message)
+    entry = step.entries.get(f"argument.{option[1]}") if option else None
     of_step = f"step '{step.name}'"
     if entry is None or not entry.line or Path(entry.file).is_relative_to(share_directory()):
         return of_step

@@ -284,6 +284,7 @@ class ConfigFile:
         return self._parser.get(section, key, raw=True, fallback=default) != default
 
 
+UNQUOTED = ("Invalid value", "Expected newline or end of document")  # what tomllib says of a value without quotes
 _HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
 _KEY = re.compile(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
 _NEEDS_QUOTES = re.compile(r"[,\[\](){}\"'\s]")
@@ -313,7 +314,8 @@ class TomlFile:
             what, _, place = str(err).partition(" (at ")
             line = re.match(r"line (\d+)", place)
             where = f"{path}:{line[1]}" if line else str(path)
-            raise PipelineError(f"{where}: not TOML: {what[:1].lower()}{what[1:]}") from err
+            hint = "; a text stands in quotes, true and false are in lower case" if what.startswith(UNQUOTED) else ""
+            raise PipelineError(f"{where}: not TOML: {what[:1].lower()}{what[1:]}{hint}") from err
         except (OSError, UnicodeDecodeError) as err:
             reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8 text"
             raise PipelineError(f"{path}: cannot be read: {reason}") from err

@@ -28,7 +28,7 @@ LIMIT_S = 60.0
 def set_problem(path: Path, column: str) -> str:
     """Return the fault of a set, or ""."""
     if not path.exists():
-        return MISSING
+        return MISSING + _hint(path)
     if not (path / "table.dat").is_file() or not (path / "SPECTRAL_WINDOW").is_dir():
         return NO_SET
     from lofarpipe.imaging.ms.tables import opened
@@ -42,6 +42,16 @@ def set_problem(path: Path, column: str) -> str:
         return ""
     with_data = [name for name in columns if name.endswith("DATA") and name != "SIGMA_DATA"]
     return f"has no column {column}; it has {', '.join(with_data)}; set wsclean.data-column"
+
+
+def _hint(path: Path) -> str:
+    """Return the likely mistake in the name of a set that is not there, or ""."""
+    pieces = str(path).split(",")
+    if len(pieces) > 1 and all(Path(piece).exists() for piece in pieces):
+        return "; blanks separate sets, not commas"
+    if path.parent == Path() and {":", "*", "?", "["} & set(path.name):
+        return "; for patterns of observations set data_handler.config_file"
+    return ""
 
 
 @functools.cache
@@ -86,7 +96,7 @@ class SetChecks:
     def problems(self, paths: Sequence[Path]) -> dict[Path, str]:
         """Return the faults of those that have one."""
         found = {path: problem for path in paths if (problem := set_problem(path, self.column))}
-        missing = [path for path, problem in found.items() if problem == MISSING]
+        missing = [path for path, problem in found.items() if problem.startswith(MISSING)]
         hosts = self._other_hosts() if missing else ()
         asked: dict[str, list[Path]] = {}
         for path in missing if hosts else ():

@@ -161,7 +161,9 @@ def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[
             where = toml.where(section) if isinstance(table, dict) else toml.where("", section)
             if section not in SECTIONS:
                 if toml.path == path:  # one that others build on may be shared with calpipe
-                    findings.append(Finding(where, f"[{section}]: no such section{nearest(section, SECTIONS)}"))
+                    is_case = section.lower() in SECTIONS
+                    near = f"; did you mean '{section.lower()}'?" if is_case else nearest(section, SECTIONS)
+                    findings.append(Finding(where, f"[{section}]: no such section{near}"))
             elif not isinstance(table, dict):
                 findings.append(Finding(where, f"{section} is {shown(table)}; it must be a section, [{section}]"))
             else:
@@ -319,4 +321,6 @@ def _pattern_findings(settings: ImgpipeSettings) -> Iterator[Finding]:
 def shown(value: object) -> str:
     """Return a value as TOML would write it, as far as messages need that."""
     texts: Mapping[type, Callable[[object], str]] = {bool: lambda one: str(one).lower(), dict: lambda _: "a table"}
+    if hasattr(value, "isoformat"):  # a date, a time
+        return str(value)
     return texts.get(type(value), repr)(value)

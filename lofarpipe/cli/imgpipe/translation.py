@@ -90,7 +90,7 @@ def translated(options: argparse.Namespace) -> Translation:
     translator = Translator(settings, environment, Path.cwd(), read_frequencies)
     jobs = translator.jobs(groups)
     findings += [*translator.findings, *name_findings(jobs, settings)]
-    findings += unseen_findings(settings, checks.elsewhere, jobs)
+    findings += [*unseen_findings(settings, checks.elsewhere, jobs), *place_findings(settings, jobs)]
     if not jobs:
         raise CheckFailed(findings)
     options.dry_run = options.dry_run or settings["dry_run"] is True
@@ -192,6 +192,19 @@ def data_column(settings: ImgpipeSettings) -> str:
 
 
 # ---- places
+
+
+def place_findings(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> list[Finding]:
+    """Return which directories of images cannot be made or written."""
+    found = {}
+    for folder in dict.fromkeys(job.name.parent for job in jobs):
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        if not there.is_dir():
+            found[there] = f"images would go into {folder}, and {there} is no directory"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            found[there] = f"images would go into {folder}, and {there} cannot be written"
+    where = settings.where(OUT_DIR, WSCLEAN)
+    return [Finding(where, f"{what}; set out-dir to another directory") for what in found.values()]
 
 
 def unseen_findings(

@@ -209,6 +209,14 @@ def test_crash_of_all_is_told_and_not_tried_again(site: ImgpipeSite) -> None:
     assert (site.here / "count").read_text() == "x\n"
 
 
+def test_program_that_writes_no_image_has_failed(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.stub('case "$*" in *A.MS) exit 0 ;; esac')
+    printed = site.run("img.toml", "A.MS", expected=1)
+    assert "WSClean ended well and wrote no image" in printed
+    assert "0 of 1 images made" in printed
+
+
 def test_odd_characters_in_names_are_nothing_special(site: ImgpipeSite) -> None:
     names = ('it\'s [a, b] "q".MS', "$HOME #1 {x} 100%.MS")
     site.make_sets(*names)

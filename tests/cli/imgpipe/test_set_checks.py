@@ -93,3 +93,20 @@ def test_images_do_not_go_into_a_set_that_only_its_host_has(tmp_path: Path) -> N
     job = ImageJob(Group((Path("/n/A.MS"),)), Path("/n/A.MS/images/img"), {})
     (finding,) = unseen_findings(checks(tmp_path, "n1").settings, {Path("/n/A.MS"): "n1", Path("/n/B.MS"): "n1"}, [job])
     assert finding.what.startswith("images would go into /n/A.MS, which only n1 has; set out-dir to a directory")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("A.MS,B.MS", "; blanks separate sets, not commas"),
+        ("2023*_NT04:SW03", "; for patterns of observations set data_handler.config_file"),
+        ("none.MS", ""),
+    ],
+)
+def test_missing_set_has_the_likely_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for set_name in ("A.MS", "B.MS"):
+        Path(set_name).mkdir()
+    assert set_problem(Path(name), "DATA") == f"there is no such measurement set{hint}"

@@ -78,6 +78,7 @@ def test_file_comes_over_what_it_builds_on(tmp_path: Path) -> None:
             "[worker]\nmax_concurent = 2\n",
             "img.toml:2: worker.max_concurent: no such key; did you mean 'max_concurrent'?",
         ),
+        ("[WSClean]\nname = 'x'\n", "img.toml:1: [WSClean]: no such section; did you mean 'wsclean'?"),
         ("[wclean]\nname = 'x'\n", "img.toml:1: [wclean]: no such section; did you mean 'wsclean'?"),
         ("wsclean = 3\n", "img.toml:1: wsclean is 3; it must be a section, [wsclean]"),
         ("[worker]\nnodes = 3\n", "img.toml:2: worker.nodes: is 3; it must be text"),
@@ -136,6 +137,10 @@ def test_keys_of_calpipe_pass(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[wsclean\n", "img.toml:1: not TOML: expected ']' at the end of a table declaration"),
+        (
+            "[wsclean]\nmultiscale = True\n",
+            "img.toml:2: not TOML: invalid value; a text stands in quotes, true and false are in lower case",
+        ),
         ("a = 1\na = 2\n", "img.toml:2: not TOML: cannot overwrite a value"),
         ("default_settings = 3\n", "img.toml:1: default_settings = 3; it must name a file"),
         ("default_settings = 'no.toml'\n", "img.toml:1: default_settings = 'no.toml': there is no file no.toml"),

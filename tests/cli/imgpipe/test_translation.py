@@ -17,6 +17,7 @@ from lofarpipe.cli.imgpipe.translation import (
     image_parset,
     job_variables,
     keyword,
+    place_findings,
     records,
     scratch,
     site_sections,
@@ -180,3 +181,15 @@ def test_wrong_handler_and_empty_selection() -> None:
     sets, findings, warnings = find_sets(settings, ["B"])
     assert (sets, [str(one) for one in findings]) == ([], ["B: no set of it is there"])
     assert warnings == ["B, S: there is no set of level L2"]
+
+
+def test_directories_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    jobs = [ImageJob(Group((Path("A.MS"),)), tmp_path / name / "x/img", {}) for name in ("file", "closed", "open")]
+    assert [finding.what.replace(f"{tmp_path}/", "") for finding in place_findings(settings_of(), jobs)] == [
+        "images would go into file/x, and file is no directory; set out-dir to another directory",
+        "images would go into closed/x, and closed cannot be written; set out-dir to another directory",
+    ]
