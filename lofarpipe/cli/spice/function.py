@@ -83,7 +83,7 @@ def settings_of(arguments: Mapping[str, object]) -> dict[str, Setting]:
         if value is None:
             continue
         try:
-            text = table[name].text(value)
+            text = table[name].text(value.item() if hasattr(value, "item") else value)  # a number of numpy
         except ValueError as err:
             problems.append(f"{name} is {value!r}; {err}")
             continue

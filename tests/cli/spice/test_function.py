@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lofarpipe.cli.spice import main
@@ -33,6 +34,11 @@ def test_names_of_the_function_become_options() -> None:
         "absmem": "50",
         "auto_threshold": "0",
     }
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    found = given(nchan=np.int64(4), scale=np.float32(2), purge=np.bool_(True))
+    assert (found["nchan"], found["scale"], found["purge"]) == ("4", "2", "True")
 
 
 @pytest.mark.parametrize(
