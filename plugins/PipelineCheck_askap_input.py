@@ -12,6 +12,7 @@ from lofarpipe.programs.container import container_for, launcher
 
 STEPS = ("image_i", "image_polarisation")
 NOT_GIVEN = ("none", "False")
+GIVEN = "find_beams.output."  # a value that the first step gives
 OTHER_NAMES = {"gridder"}  # of which the program has its own spelling
 FOLDERS = ("datadir", "temp_dir_wsclean", "temp_dir_images")
 
@@ -42,6 +43,11 @@ def _option_findings(options):
     if mask is not None and threshold is not None and mask <= threshold:
         what = "WSClean needs a mask above the threshold; make it larger"
         yield f"auto_mask: is {mask}, and auto_threshold is {threshold}; {what}"
+    elif mask is not None and threshold is not None and (second := _second_run(options)).get("pols"):
+        squares = second["auto_mask"], second["auto_threshold"]
+        if Decimal(squares[0]) <= Decimal(squares[1]):
+            what = f"their squares, in hundredths, are {squares[0]} and {squares[1]}; set them further apart"
+            yield f"auto_mask: is {mask}, and auto_threshold is {threshold}; {what}"
     try:
         scales = [float(text) for text in options.get("multiscale_scales", "0").split(",")]
         wrong = any(not 0 <= scale < float("inf") for scale in scales)
@@ -49,6 +55,14 @@ def _option_findings(options):
         wrong = True
     if wrong:
         yield f"multiscale_scales: is '{options['multiscale_scales']}'; numbers >= 0 joined by commas are needed"
+
+
+def _second_run(options):
+    """Return what the second run of WSClean is given; nothing where an option is wrong or not there."""
+    try:
+        return BeamOptions.read(options).of_second_run()
+    except (PipelineError, KeyError, ValueError):
+        return {}
 
 
 def _decimal(options, name):
@@ -124,11 +138,12 @@ def _wsclean(options):
 
 def _given(options):
     """Return the options of WSClean that any of its runs is given."""
-    given = set()
+    given, second = set(), _second_run(options)
     for step in STEPS:
         start = f"{step}.argument."
         texts = {key.removeprefix(start): text for key, text in options.items() if key.startswith(start)}
         flags = texts.pop("flags", "").strip("[] ").split(",")
-        given |= {key for key, text in texts.items() if text not in NOT_GIVEN}
+        known = {key: second.get(text.removeprefix(GIVEN), text) for key, text in texts.items()}
+        given |= {key for key, text in known.items() if text not in NOT_GIVEN}
         given |= {flag.strip().lstrip("-") for flag in flags if flag.strip().startswith("-")}
     return given

@@ -52,11 +52,21 @@ def test_nothing_is_wrong_and_nothing_is_made(site):
     assert sorted(path.name for path in site.iterdir()) == ["bin", "in"]
 
 
+def test_option_that_the_second_run_is_not_given_need_not_exist(site):
+    reference = {"image_polarisation.argument.force-mask-rounds": "find_beams.output.taper", "multiscale": "False"}
+    assert findings(site, **reference, taper="none") == []
+    assert "has no option -force-mask-rounds" in findings(site, **reference, taper="5")[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "finding"),
     [
         ({"pols": "IXZ"}, "pols: is 'IXZ'"),
         ({"auto_mask": "1"}, "auto_mask: is 1, and auto_threshold is 1; WSClean needs a mask above"),
+        (
+            {"auto_mask": "0.05", "auto_threshold": "0.04", "taper": "none", "multiscale": "False"},
+            "auto_mask: is 0.05, and auto_threshold is 0.04; their squares, in hundredths, are 0.01 and 0.01",
+        ),
         ({"multiscale_scales": "0,x"}, "multiscale_scales: is '0,x'; numbers >= 0"),
         ({"multiscale_scales": "0,inf"}, "multiscale_scales: is '0,inf'"),
         ({"num_beams": "36"}, "num_beams: 1 measurement sets match *.ms in"),
