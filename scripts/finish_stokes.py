@@ -19,9 +19,9 @@ def main(
     keep_channel_images: str = "True",
     **maps: str,  # noqa: ARG001 - of steps that come before
 ) -> dict[str, str]:
-    """Write quality.json, cleanup.json and a link to the report beside the products; return the names of both files.
+    """Write plan.json, quality.json, cleanup.json and a link to the report beside the products.
 
-    The report shows each cube by a file ``robust_<R>.cubes.json`` in ``run``, the job directory.
+    Returns the names of quality.json and cleanup.json. The report shows each cube by a file ``robust_<R>.cubes.json`` in ``run``, the job directory.
 
     Raises
     ------
@@ -43,6 +43,7 @@ def main(
     if missing := missing_products(content):
         raise PipelineError(f"{missing[0]}: is not there ({len(missing)} products are missing); run its step again")
     texts = {"quality": quality(content), "cleanup": join_records(Path(work) / "cleanup", verified=True)}
+    write_atomically(products / "plan.json", json.dumps(content, indent=1) + "\n")
     for name, facts in texts.items():
         write_atomically(products / f"{name}.json", json.dumps(facts, indent=1) + "\n")
     for robust, view in cube_views(content):

@@ -29,13 +29,16 @@ OUTPUTS = (
     "cubes",
 )
 
+# It only plans: a dry run calls it, with other places for all that it writes.
+DRY_RUN_WRITES = ("mapfile_dir", "plan_file")
+
 
 def main(
-    vis: str, outdir: str, mapfile_dir: str, work_dir: str = "", plan_copy: str = "", **options: str
+    vis: str, outdir: str, mapfile_dir: str, work_dir: str = "", plan_file: str = "", **options: str
 ) -> dict[str, str]:
     """Write the plan and the maps; return their names by the keys of ``OUTPUTS``.
 
-    The plan is ``<outdir>/<base>/plan.json``, and ``plan_copy`` where that is given; images of the band are made below
+    The plan is ``plan_file``, by default ``<outdir>/<base>/plan.json``; images of the band are going to be made below
     ``work_dir``. Other options are those of pipelines/meerkat.parset.
 
     Raises
@@ -56,11 +59,10 @@ def main(
     plan, findings = plan_images(settings, band)
     if plan is None:
         raise CheckFailed([Finding(*line.split(": ", 1)) for line in findings])
-    path, content = plan.products / "plan.json", plan_as_dict(plan)
-    Path(mapfile_dir).mkdir(parents=True, exist_ok=True)
-    for place in (path, Path(plan_copy)) if plan_copy else (path,):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, json.dumps(content, indent=1) + "\n")
+    path, content = Path(plan_file) if plan_file else plan.products / "plan.json", plan_as_dict(plan)
+    for directory in (path.parent, Path(mapfile_dir)):
+        directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
     for warning in plan.warnings:
         print(f"{WARNING}{warning}")
     print("\n".join(content["summary"]))

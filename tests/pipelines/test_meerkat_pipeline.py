@@ -131,3 +131,15 @@ def test_bad_input_is_found_before_the_first_job(field: Path, options: list[str]
     assert done.returncode == 1
     assert re.search(reason, done.stderr), done.stderr
     assert "nothing was run" in done.stderr
+
+
+@pytest.mark.usefixtures("programs")
+def test_dry_run_shows_commands_and_writes_nothing(field: Path) -> None:
+    done = run_pipeline(field, "field.parset", "-c", "site.cfg", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("image_mfs_i/000: ")]
+    assert "-weight briggs 0.0" in line
+    assert "-data-column CORRECTED_DATA" in line
+    assert "image_channels/001" in done.stdout
+    assert not (field / "out").exists()
+    assert list((field / "runs").iterdir()) == []
