@@ -45,6 +45,7 @@ from lofarpipe.support.parset import Parset
 from lofarpipe.support.parset_text import Entry, escaped, unquote
 
 IS_THERE = "is there"
+LONGEST_NAME = 100  # characters of the name of a run
 LONGEST_LABEL = 60  # characters of the name of a job directory before its digest
 SHARED = "set out-dir to a directory that all hosts see, this one too"
 LOCAL, SLURM, SSH = "local", "slurm", "ssh"
@@ -96,7 +97,7 @@ def translated(options: argparse.Namespace) -> Translation:
     options.dry_run = options.dry_run or settings["dry_run"] is True
     options.shows_commands = settings["debug"] is True
     job_directory = records(options, make_groups(sets, options.combine, options.across)[0])
-    options.job_name = job_directory.name
+    options.job_name = run_name(job_directory.name)
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     logs = job_directory / "logs" / options.start_time
     others = "" if options.force else f"{glob.escape(str(Path.cwd()))}/*{RECORDS}/*"
@@ -228,8 +229,13 @@ def records(options: argparse.Namespace, groups: Sequence[Group]) -> Path:
         return Path(options.job_dir).absolute()
     identity = "\n".join(str(one.absolute()) for group in groups for one in (Path(), *group.sets))
     digest = hashlib.sha256(f"{options.config_file.resolve()}\n{identity}".encode(errors="surrogateescape")).hexdigest()
-    label = re.sub(r"[^A-Za-z0-9_.+-]+", "_", "_".join(Path(text).name for text in options.sets))[:LONGEST_LABEL]
-    return Path(f"{options.config_file.stem}{RECORDS}").absolute() / f"{label.strip('._')}-{digest[:8]}"
+    label = run_name("_".join(Path(text).name for text in options.sets))[:LONGEST_LABEL]
+    return Path(f"{options.config_file.stem}{RECORDS}").absolute() / f"{label}-{digest[:8]}"
+
+
+def run_name(text: str) -> str:
+    """Return a name for a run that has nothing odd in it."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip("._+-")[:LONGEST_NAME] or "images"
 
 
 def hosts_of(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple[list[str], list[str]]:

@@ -19,6 +19,7 @@ from lofarpipe.cli.imgpipe.translation import (
     keyword,
     place_findings,
     records,
+    run_name,
     scratch,
     site_sections,
 )
@@ -193,3 +194,10 @@ def test_directories_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.
         "images would go into file/x, and file is no directory; set out-dir to another directory",
         "images would go into closed/x, and closed cannot be written; set out-dir to another directory",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("j 'd", "j_d"), ("+x.MS_.", "x.MS"), ("\N{GREEK SMALL LETTER ALPHA}", "images")]
+)
+def test_run_has_a_plain_name(text: str, name: str) -> None:
+    assert run_name(text) == name
