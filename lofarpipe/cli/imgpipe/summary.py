@@ -15,6 +15,8 @@ from lofarpipe.state.uptodate import text_of
 from lofarpipe.support.utilities import files_of, flux_text
 
 IMAGE = "image"  # the step
+#: What executors advise where a job took too long; here a key of the TOML file is the limit.
+WALLTIME_ADVICE = ("raise walltime of the step, or in [ssh]", "it needs a longer walltime, of the step or in [slurm]")
 HEADER = ("sets", "host", "time", "CPU", "memory", "noise", "peak", "beam", "result")
 UNKNOWN = ("", "", "")  # noise, peak, beam
 
@@ -24,7 +26,7 @@ def write_summary(state: RunState, is_quiet: bool) -> int:
     step = state.steps.get(IMAGE)
     if step is None or not step.total:
         return 0
-    if not is_quiet:
+    if not is_quiet and step.jobs:
         print(*table_lines(state), sep="\n")
     print(*failure_lines(step), sep="\n", end="\n" if step.failed else "")
     if step.done < step.total or not is_quiet:
@@ -98,6 +100,8 @@ def _sets(job: JobState) -> str:
 def _reason(job: JobState) -> str:
     """Return how a job failed: its exit code or signal, or the problem that was noted."""
     problem = job.problem.partition("\n")[0]
+    for advice in WALLTIME_ADVICE:
+        problem = problem.replace(advice, "raise max_time")
     if job.exit_code is None or (problem and not problem.startswith(("exited with", "killed by"))):
         return problem or job.state
     advice = ", which is often too little memory" if job.exit_code in (-9, 137) else ""

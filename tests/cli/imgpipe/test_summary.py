@@ -1,0 +1,36 @@
+"""Why jobs failed, in the words of the TOML file."""
+
+from __future__ import annotations
+
+import pytest
+
+from lofarpipe.cli.imgpipe.summary import failure_lines, write_summary
+from lofarpipe.state.events import JobDone, StepStarted
+from lofarpipe.state.run_state import RunState
+
+
+def state_of(*ends: JobDone) -> RunState:
+    return RunState.from_events([StepStarted("image", jobs=2), *ends])
+
+
+@pytest.mark.parametrize(
+    ("code", "problem", "expected"),
+    [
+        (3, "exited with 3 after 1 s", "exit code 3"),
+        (137, "exited with 137 after 1 s", "exit code 137, which is often too little memory"),
+        (-11, "killed by signal 11 (SIGSEGV)", "signal 11, killed by signal 11 (SIGSEGV)"),
+        (
+            -15,
+            "stopped after 4.0 s: it ran into its time limit of 4.0 s; raise walltime of the step, or in [ssh]",
+            "stopped after 4.0 s: it ran into its time limit of 4.0 s; raise max_time",
+        ),
+    ],
+)
+def test_failed_job_has_its_reason(code: int, problem: str, expected: str) -> None:
+    end = JobDone("image", "image/000", label="/A.MS", log="/l", exit_code=code, problem=problem)
+    assert failure_lines(state_of(end).steps["image"]) == [f"/A.MS: {expected}; log: /l"]
+
+
+def test_run_without_any_job_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert write_summary(state_of(), is_quiet=False) == 1
+    assert capsys.readouterr().out == "0 of 2 images made\n"
