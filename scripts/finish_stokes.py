@@ -21,7 +21,7 @@ def main(
 ) -> dict[str, str]:
     """Write plan.json, quality.json, cleanup.json and a link to the report beside the products.
 
-    Returns the names of quality.json and cleanup.json. The report shows each cube by a file ``robust_<R>.cubes.json`` in
+    Returns the names of quality.json and cleanup.json. The report shows each cube by ``robust_<R>.cubes.json`` in
     ``run``, the job directory.
 
     Raises
