@@ -26,6 +26,7 @@ from lofarpipe.programs.stokes_products import (
     write_cube_product,
 )
 
+ROUND = Beam(8, 8)
 OPTIONS = {
     "imsize": 32,
     "cell_arcsec": 2.0,
@@ -78,7 +79,7 @@ def write_plane(path: Path, beam: Beam, seed: int) -> Path:
     return path
 
 
-def band_files(root: Path, beam: Beam = Beam(8, 8), polarised: Beam = Beam(8, 8)) -> tuple[list[str], list[str]]:
+def band_files(root: Path, beam: Beam = ROUND, polarised: Beam = ROUND) -> tuple[list[str], list[str]]:
     """Write the files of both runs of the band; return their names."""
     total = [f"{root}_I-MFS-{kind}.fits" for kind in ("image", "psf", "residual", "model", "dirty")]
     others = [
