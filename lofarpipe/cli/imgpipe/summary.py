@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lofarpipe.jobs import duration_text
-from lofarpipe.programs.base import FLAT, Progress, rank
+from lofarpipe.programs.base import Progress
+from lofarpipe.report.images import image_of, quality_texts
 from lofarpipe.state.events import JobStarted
 from lofarpipe.state.run_state import FAILED, RUNNING, JobState, RunState, StepState
 from lofarpipe.state.uptodate import text_of
-from lofarpipe.support.utilities import files_of, flux_text
+from lofarpipe.support.utilities import files_of
 
 IMAGE = "image"  # the step
 #: What executors advise where a job took too long; here a key of the TOML file is the limit.
@@ -56,13 +56,6 @@ def failure_lines(step: StepState) -> list[str]:
     return [f"{_sets(job)}: {_reason(job)}; log: {job.log}" for job in step.jobs.values() if job.state == FAILED]
 
 
-def image_of(state: RunState, job: JobState) -> Path | None:
-    """Return the image of the whole band that a job made, else one of its images; None where there is none."""
-    end = state.work.last_job(job.name)
-    names = [name for name in (end.written if end else ()) if name.endswith(FLAT)]
-    return Path(min(names, key=rank)) if names else None
-
-
 def _row(job: JobState, image: Path | None, progress: Mapping[str, Progress]) -> tuple[str, ...]:
     is_running = job.state == RUNNING and job.start_s is not None
     duration_s = time.time() - (job.start_s or 0.0) if is_running else job.duration_s
@@ -76,18 +69,6 @@ def _row(job: JobState, image: Path | None, progress: Mapping[str, Progress]) ->
         *(UNKNOWN if image is None else quality_texts(image)),
         f"{job.state}: {doing}" if is_running and doing else job.state,
     )
-
-
-def quality_texts(image: Path) -> Sequence[str]:
-    """Return noise, peak and beam of an image for people; "" for what it does not have."""
-    from lofarpipe.imaging.quality.glance import glance_at
-
-    seen = glance_at(image)
-    major, minor = seen.beam_arcsec
-    is_wide = minor >= 60
-    beam = f"{major / 60:.1f}' x {minor / 60:.1f}'" if is_wide else f'{major:.1f}" x {minor:.1f}"'
-    fluxes = ["" if math.isnan(flux_jy) else flux_text(flux_jy) for flux_jy in (seen.noise_jy, seen.peak_jy)]
-    return [*fluxes, "" if math.isnan(major + minor) else beam]
 
 
 def _sets(job: JobState) -> str:

@@ -37,14 +37,25 @@ class Glance:
 def glance_at(path: Path) -> Glance:
     """Return the numbers of the first plane of an image; of a file that is none, NaN."""
     try:
-        with path.open("rb") as stream:
-            header = read_header(stream)
-            start = stream.tell()
-        shape = int(header.number("NAXIS2")), int(header.number("NAXIS1"))
-        plane = np.memmap(path, TYPES[int(header.number("BITPIX"))], "r", start, shape)
+        plane, header = open_plane(path)
     except (OSError, ValueError, KeyError):
         return Glance()
-    return Glance(_noise(plane), _peak(plane), _beam(header))
+    return Glance(noise_of(plane), _peak(plane), _beam(header))
+
+
+def open_plane(path: Path) -> tuple[NDArray[np.floating], FitsHeader]:
+    """Return the first plane of an image, (y, x), which stays on the disk until it is used, and the header.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError
+        If it is no image of floating-point numbers.
+    """
+    with path.open("rb") as stream:
+        header = read_header(stream)
+        start = stream.tell()
+    shape = int(header.number("NAXIS2")), int(header.number("NAXIS1"))
+    return np.memmap(path, TYPES[int(header.number("BITPIX"))], "r", start, shape), header
 
 
 def _beam(header: FitsHeader) -> tuple[float, float]:
@@ -54,7 +65,8 @@ def _beam(header: FitsHeader) -> tuple[float, float]:
         return math.nan, math.nan
 
 
-def _noise(plane: NDArray[np.floating]) -> float:
+def noise_of(plane: NDArray[np.floating]) -> float:
+    """Return the noise of a plane; NaN where it has none."""
     step = max(1, math.ceil(math.sqrt(plane.size / MOST_PIXELS)))
     pixels = np.asarray(plane[::step, ::step], np.float64)
     pixels = pixels[np.isfinite(pixels)]

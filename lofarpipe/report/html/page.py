@@ -29,6 +29,7 @@ from lofarpipe.programs.base import BEAM, CORRECTED, FLAT, wholeness
 from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
 from lofarpipe.report.html.timeline import timeline
+from lofarpipe.report.images import MOST_PICTURES, card, images_of
 from lofarpipe.state.events import read_events
 from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected, write_atomically
@@ -188,6 +189,15 @@ def figures(
         wanted["positions"] = ("position_figure", measured, numbers["beam_arcsec"])
     made = {name: _drawn(pieces, f"figure_{name}", *how) for name, how in wanted.items()}
     return {name: figure for name, figure in made.items() if figure}
+
+
+def gallery(pieces: Pieces, state: RunState, is_shown: bool) -> list[dict[str, Any]]:
+    """Return a card of each image, where a large picture does not show the only one."""
+    pairs = [(image, job) for job, image in images_of(state) if image.is_file()][:MOST_PICTURES]
+    if is_shown and len(pairs) < 2:
+        return []
+    cards = [_drawn(pieces, f"card_{job.name.replace('/', '_')}", card, image, job.label) for image, job in pairs]
+    return [one for one in cards if one]
 
 
 def _drawn(pieces: Pieces, name: str, function: str | Callable[..., Any], *arguments: Any) -> Any:
@@ -358,6 +368,7 @@ def facts(
         "figures": dict.fromkeys(FIGURES) | figures(pieces, job_directory, paths, numbers, earlier),
     }
     return drawings | {
+        "gallery": [] if beams else gallery(pieces, state, bool(paths)),
         "mosaic": beams,
         "job_directory": str(job_directory.absolute()),
         "written": time.time(),
