@@ -196,6 +196,8 @@ def test_one_that_fails_stops_no_other(site: ImgpipeSite) -> None:
     printed = site.run("img.toml", "A.MS", "B.MS", "C.MS", expected=1)
     assert "B.MS: exit code 3" in printed
     assert "2 of 3 images made" in printed
+    (page,) = site.here.glob("img.runs/*/report.html")
+    assert page.read_text().count('<img src="data:image/png;base64,') == 2
     (site.here / "fail").unlink()
     assert "3 of 3 images made" in site.run("img.toml", "A.MS", "B.MS", "C.MS")
     assert site.jobs_run() == ["image/001"]
