@@ -31,12 +31,10 @@ def image_of(state: RunState, job: JobState) -> Path | None:
     return Path(min(names, key=rank)) if names else None
 
 
-def images_of(state: RunState) -> Iterator[tuple[JobState, Path]]:
-    """Yield the jobs that made an image, with that."""
+def images_by_step(state: RunState) -> Iterator[list[tuple[Path, JobState]]]:
+    """Yield for each step the images of its jobs, with these."""
     for step in state.steps.values():
-        for job in step.jobs.values():
-            if (image := image_of(state, job)) is not None:
-                yield job, image
+        yield [(image, job) for job in step.jobs.values() if (image := image_of(state, job)) is not None]
 
 
 def quality_texts(image: Path) -> Sequence[str]:

@@ -29,7 +29,7 @@ from lofarpipe.programs.base import BEAM, CORRECTED, FLAT, wholeness
 from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
 from lofarpipe.report.html.timeline import timeline
-from lofarpipe.report.images import MOST_PICTURES, card, images_of
+from lofarpipe.report.images import MOST_PICTURES, card, images_by_step
 from lofarpipe.state.events import read_events
 from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected, write_atomically
@@ -192,10 +192,15 @@ def figures(
 
 
 def gallery(pieces: Pieces, state: RunState, is_shown: bool) -> list[dict[str, Any]]:
-    """Return a card of each image, where a large picture does not show the only one."""
-    pairs = [(image, job) for job, image in images_of(state) if image.is_file()][:MOST_PICTURES]
-    if is_shown and len(pairs) < 2:
-        return []
+    """Return a card of each image; where there is a large picture, of steps alone that made several."""
+    least = 2 if is_shown else 1
+    pairs = [
+        (image, job)
+        for images in images_by_step(state)
+        if len(images) >= least
+        for image, job in images
+        if image.is_file()
+    ][:MOST_PICTURES]
     cards = [_drawn(pieces, f"card_{job.name.replace('/', '_')}", card, image, job.label) for image, job in pairs]
     return [one for one in cards if one]
 
