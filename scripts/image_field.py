@@ -46,7 +46,7 @@ def _image_band(band: Band, directory: Path, field: str, ms: str, kind: str, cel
     from lofarpipe.imaging.ata import images
     from lofarpipe.programs.wsclean.imager import field_imager
 
-    imager = field_imager([ms], band.windows, ROBUST[kind])
+    imager = field_imager([ms], images.windows_of(ms, band), ROBUST[kind])
     plan = images.plan_image(band, cell_rule, directory, imager)
     root, make = images.image_root(directory, field, ROBUST[kind], plan.grid), images.clean_rounds
     if kind == "target":

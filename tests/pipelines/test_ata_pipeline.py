@@ -79,7 +79,19 @@ def test_images_and_fits_are_there(session):
     flux, _ = map(float, (session / "IMAGES" / "1733-130" / "fitting_results.txt").read_text().split(","))
     assert flux == pytest.approx(PHASECAL_JY, rel=0.02)
     assert len(list((session / "IMAGES" / "SWIFT_J1727").glob("*_mask.fits"))) == 1
-    assert len(list((session / "plots").glob("*.png"))) == 7
+    assert len(list((session / "plots").glob("*.png"))) == 9
+
+
+def test_self_calibration_is_not_worse(session):
+    record = json.loads((session / "IMAGES" / "SWIFT_J1727" / "selfcal.json").read_text())
+    assert record["stop_reason"]
+    assert record["rounds"][record["best_round"]]["dynamic_range"] >= record["rounds"][0]["dynamic_range"]
+
+
+def test_page_on_the_observation_is_there(session):
+    fields = json.loads((session / "observation.json").read_text())["fields"]
+    assert [entry["scans"] for entry in fields.values()] == [1, 2, 1]
+    assert "plots/tracks.png" in (session / "report.html").read_text()
 
 
 def test_failed_averaging_keeps_the_full_sets_and_is_resumed(made, tmp_path):

@@ -6,10 +6,12 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import casacore.tables
 import numpy as np
 import scipy.ndimage
 import scipy.optimize
@@ -87,10 +89,10 @@ class ImageError(PipelineError):
 
 @dataclass(frozen=True)
 class Band:
-    """Tunings that become one image: the windows of the set, and the frequencies."""
+    """Tunings that become one image, and their frequencies."""
 
     suffix: str  # of the directory: _b where tunings are far apart
-    windows: tuple[int, ...]  # of the set of the field
+    tunings: tuple[str, ...]
     lowest_hz: float
     highest_hz: float
     longest_m: float  # baseline with unflagged data, projected
@@ -117,11 +119,18 @@ def bands_of(session: Session, field: str) -> list[Band]:
         raise ImageError(f"{field}: all of its data are flagged; there is nothing to image")
     ranges = {t: _unflagged_range(facts) for t, facts in found.items()}
     lengths = {t: max(one.uv_m[1] for one in facts) for t, facts in found.items()}
-    windows = {t: place for place, t in enumerate(t for t in session.tunings if t in found)}
     if are_far_apart(list(ranges.values())):
-        return [Band(f"_{t}", (windows[t],), *ranges[t], lengths[t]) for t in ranges]
+        return [Band(f"_{t}", (t,), *ranges[t], lengths[t]) for t in ranges]
     lowest, highest = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
-    return [Band("", tuple(windows.values()), lowest, highest, max(lengths.values()))]
+    return [Band("", tuple(found), lowest, highest, max(lengths.values()))]
+
+
+def windows_of(ms: str, band: Band) -> tuple[int, ...]:
+    """Return the spectral windows of a set that have unflagged channels of a band."""
+    with closing(casacore.tables.table(f"{ms}/SPECTRAL_WINDOW", ack=False)) as windows:
+        channels = [np.asarray(windows.getcell("CHAN_FREQ", row)) for row in range(windows.nrows())]
+    inside = [(hz >= band.lowest_hz - 1) & (hz <= band.highest_hz + 1) for hz in channels]
+    return tuple(place for place, some in enumerate(inside) if some.any())
 
 
 def _unflagged_range(facts: Sequence[SetFacts]) -> tuple[float, float]:

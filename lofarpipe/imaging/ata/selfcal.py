@@ -117,8 +117,7 @@ def round_rows(
             if number == 0 or stop_reason(read_rounds(path, number), most):
                 continue
             model = source_list(f"{path.parent}/selfcal/round{number - 1}")
-            tunings = [session.tunings[place] for place in band.windows]
-            for scan, tuning in _scans(session, field, tunings, present):
+            for scan, tuning in _scans(session, field, band.tunings, present):
                 mode, interval = solving_mode(number, _slots(session, scan, tuning))
                 ms = solved_set(session, scan, tuning, 0)
                 outputs = (solutions_of(session, scan, tuning, number), solved_set(session, scan, tuning, number))
@@ -155,8 +154,7 @@ def image_round(
         if stop_reason(rounds, most):
             recorded[str(path)] = rounds
             continue
-        tunings = [session.tunings[place] for place in band.windows]
-        scans = _scans(session, field, tunings, present)
+        scans = _scans(session, field, band.tunings, present)
         sets = [solved_set(session, scan, tuning, number) for scan, tuning in scans]
         directory = image_directory(session, field, band)
         plan = json.loads((directory / "plan.json").read_text())

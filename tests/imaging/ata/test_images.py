@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import casacore.tables as ct
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -26,6 +27,7 @@ from lofarpipe.imaging.ata.images import (
     image_side,
     mask_rounds,
     plan_image,
+    windows_of,
     write_catalogue,
     write_fit,
     write_mask,
@@ -33,7 +35,7 @@ from lofarpipe.imaging.ata.images import (
 )
 from made_images import BEAM_DEG, CELL_DEG, write_image
 
-BAND = Band("", (0,), 3.0e9, 3.0e9, 328.673)
+BAND = Band("", ("b",), 3.0e9, 3.0e9, 328.673)
 
 
 def gaussian(npix: int, sources) -> np.ndarray:
@@ -73,7 +75,7 @@ def test_cell_of_the_original_rule():
 
 
 def test_cell_is_a_fifth_of_the_beam_at_the_highest_channel():
-    cell, reason = cell_arcsec("beam", Band("", (0,), 3e9, 4e9, 300.0), 40.0, 3e9)
+    cell, reason = cell_arcsec("beam", Band("", ("b",), 3e9, 4e9, 300.0), 40.0, 3e9)
     assert cell == 6.0
     assert "30.00 arcsec" in reason
 
@@ -93,8 +95,18 @@ def test_tunings_are_far_apart_where_the_gap_is_wider(ranges, expected):
     assert are_far_apart(ranges) is expected
 
 
+def test_windows_are_those_with_channels_of_the_band(tmp_path):
+    (tmp_path / "x.ms").mkdir()
+    column = ct.makearrcoldesc("CHAN_FREQ", 0.0, ndim=1)
+    with ct.table(str(tmp_path / "x.ms" / "SPECTRAL_WINDOW"), ct.maketabdesc([column]), nrow=3, ack=False) as windows:
+        for row, first_hz in enumerate((6e9, 3e9, 3.04e9)):
+            windows.putcell("CHAN_FREQ", row, first_hz + 1e6 * np.arange(32))
+    assert windows_of(str(tmp_path / "x.ms"), Band("", ("b", "c"), 3e9, 3.071e9, 300.0)) == (1, 2)
+    assert windows_of(str(tmp_path / "x.ms"), Band("_d", ("d",), 6e9, 6.031e9, 300.0)) == (0,)
+
+
 def test_plan_measures_a_psf_and_removes_it(tmp_path):
-    plan = plan_image(Band("", (0,), 144e6, 144e6, 6000.0), "beam", tmp_path, Imager([]))
+    plan = plan_image(Band("", ("b",), 144e6, 144e6, 6000.0), "beam", tmp_path, Imager([]))
     assert plan.grid.cell_arcsec == 8.0
     assert list(tmp_path.iterdir()) == []
     original = plan_image(BAND, "original", tmp_path, Imager([]))
