@@ -243,7 +243,12 @@ class RecipePlan:
     def known_products(self, planned: PlannedJob) -> list[str]:
         """Return the absolute paths of what a job of a known program may write; none of any other program."""
         program = KNOWN_PROGRAMS.get(self.control.text("program"))
-        return program.products(planned.job.argv, planned.job.workdir) if program else []
+        paths = program.products(planned.job.argv, planned.job.workdir) if program else []
+        staged = planned.job.staged
+        if staged is None or not staged.renames:
+            return paths
+        parts = (path.rpartition("/") for path in paths)
+        return [f"{folder}/{final}" for folder, _, name in parts if (final := staged.final_name(name))]
 
     def _result_map(self, returned: Sequence[Mapping[str, str]], key: str, failed: Mapping[str, str]) -> DataMap:
         products = [

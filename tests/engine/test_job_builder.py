@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lofarpipe.config import Overrides, load_settings
-from lofarpipe.engine.recipe import prepare
+from lofarpipe.engine.recipe import RecipePlan, prepare
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.resources import Admission
 from lofarpipe.jobs import Resources
@@ -243,6 +244,14 @@ def test_images_may_be_staged_elsewhere_under_other_names(planned, wsclean, tmp_
     assert (one.final_name("x-psf.fits"), one.final_name("x-image.fits")) == ("", "y-image.fits")
     (by_ssh,) = planned({"name": "/o/x"}, method="ssh", **control)
     assert (by_ssh.job.staged.directory, by_ssh.job.staged.landing) == (Path("/o/.x.average-000.incomplete"), None)
+
+
+def test_known_products_have_their_final_names(planned, wsclean):
+    arguments = {"name": "/o/x", "niter": "1", "size": "100 100"}
+    (one,) = planned(arguments, **wsclean, rename=r"[-psf\.fits$=>, ^x-=>x-V-]")
+    plan = SimpleNamespace(control=SimpleNamespace(text=lambda _: "wsclean"))
+    names = [f"/o/x-V-{kind}.fits" for kind in ("image", "dirty", "model", "residual")]
+    assert RecipePlan.known_products(plan, one) == names
 
 
 def test_variables_of_the_machine_stay_in_names_of_places(planned, wsclean):
