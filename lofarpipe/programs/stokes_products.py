@@ -10,6 +10,7 @@ from typing import Any
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.cubes.beams import Beam
+from lofarpipe.imaging.cubes.spectral_index import write_spectral_index
 from lofarpipe.imaging.cubes.stokes_cube import (
     CubeChannel,
     common_target,
@@ -121,6 +122,14 @@ def _keep_all(
         for product in products[:1] if kind == "psf" else products:
             name = product.stokes or "I"
             shutil.copyfile(product.path, path.with_name(f"{base}_mfs_{name}_{robust}_{imsize}-{kind}.fits"))
+    channels = {
+        kind: [Path(product.path) for product in select(found, kind, stokes="") if product.channel is not None]
+        for kind in ("model", "residual")
+    }
+    if len(channels["model"]) > 1:
+        index = path.with_name(f"{base}_mfs_I_{robust}_{imsize}-alpha.fits")
+        image = Path(stokes_images(f"{root}{TOTAL}", total)["I"])
+        write_spectral_index(image, channels["model"], channels["residual"], index)
 
 
 # ------------------------------------------------------------------------------------------------ smoothing
