@@ -96,13 +96,7 @@ def translated(options: argparse.Namespace) -> Translation:
         raise CheckFailed(findings)
     options.dry_run = options.dry_run or settings["dry_run"] is True
     options.shows_commands = settings["debug"] is True
-    job_directory = records(options, make_groups(sets, options.combine, options.across)[0])
-    options.job_name = run_name(job_directory.name)
-    options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
-    logs = job_directory / "logs" / options.start_time
-    others = "" if options.force else f"{glob.escape(str(Path.cwd()))}/*{RECORDS}/*"
-    layout = {"job_directory": job_directory, "job_workdir": Path.cwd(), "other_runs": others}
-    logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
+    own_sections = record_sections(options, settings, make_groups(sets, options.combine, options.across)[0])
     hosts, host_warnings = hosts_of(settings, jobs)
     warnings += [*notices, *checks.warnings, *_old_options(options, settings), *translator.notices, *host_warnings]
     history = configuration_history(settings, options.words) if settings["provenance"] is True else []
@@ -112,7 +106,7 @@ def translated(options: argparse.Namespace) -> Translation:
     return Translation(
         options.config_file,
         parset,
-        site_sections(settings) | placed(settings, layout=layout, logging=logging),
+        site_sections(settings) | own_sections,
         tuple(findings),
         notes,
         "image" if options.force else "",
@@ -218,6 +212,20 @@ def unseen_findings(
         for path, host in elsewhere.items()
         if any(job.name.is_relative_to(path.absolute()) for job in jobs)
     ]
+
+
+def record_sections(
+    options: argparse.Namespace, settings: ImgpipeSettings, groups: Sequence[Group]
+) -> dict[str, dict[str, Entry]]:
+    """Return the sections of pipeline.cfg about the records of a run, and name the run in the options."""
+    job_directory = records(options, groups)
+    options.job_name = run_name(job_directory.name)
+    options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    logs = job_directory / "logs" / options.start_time
+    others = "" if options.force else f"{glob.escape(str(Path.cwd()))}/*{RECORDS}/*"
+    layout = {"job_directory": job_directory, "job_workdir": Path.cwd(), "other_runs": others}
+    logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
+    return placed(settings, layout=layout, logging=logging)
 
 
 def records(options: argparse.Namespace, groups: Sequence[Group]) -> Path:
