@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -187,12 +186,6 @@ def unflagged_by_antenna(facts: Sequence[SetFacts], names: Sequence[str]) -> NDA
 def bandpass_summary_path(session: Session) -> Path:
     """Return the file in which the bandpass step leaves what it chose for the gains."""
     return Path(Tables(session).directory, "bandpass.json")
-
-
-def read_summary(path: Path) -> dict[str, object]:
-    """Return a summary that an earlier step left."""
-    summary: dict[str, object] = json.loads(path.read_text())
-    return summary
 
 
 def polarisation_of(text: str) -> tuple[float, float]:

@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.imaging.ata.calibrators import AVERAGED, CALIBRATED, Tables
-from lofarpipe.imaging.ata.session import FLUXCAL, PHASECAL, TARGET, Session, load_session, read_session
-from lofarpipe.imaging.ata.session import SessionOptions as SessionOptions
+from lofarpipe.imaging.ata.session import (
+    FLUXCAL,
+    PHASECAL,
+    TARGET,
+    Session,
+    SessionOptions,
+    load_session,
+    read_session,
+)
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 READING = ("sessions", "folders", "tunings", "full", "averaged")

@@ -21,7 +21,6 @@ AUTO = "auto"
 FLUXCAL, PHASECAL, TARGET = "fluxcal", "phasecal", "target"
 SITE_DEG_M = (-121.470736, 40.817431, 1019.222)  # Source: headers of the telescope's uvh5 files
 LOWEST_DEG = 15.0  # elevation; below it a warning. Source: doc/spec/calibration.md, section 4
-JD_UNIX = 2440587.5
 
 
 class SessionError(PipelineError):

@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import named
-from lofarpipe.imaging.ata.session import JD_UNIX, NodeFile, SessionError, node_files, scan_folders, with_tuples
+from lofarpipe.imaging.ata.session import NodeFile, SessionError, node_files, scan_folders, with_tuples
 from lofarpipe.support.utilities import write_atomically
 
 HUGE_FACTOR = 100.0  # above the median of |V|. Source: doc/spec/calibration.md, section 4
 LARGEST_COUNT = 1e6  # samples of a visibility
-MJD_UNIX_S = 3506716800.0
 KEPT_FILES = ("*.txt", "*.toml")  # of a scan's folder, for the products
 
 
@@ -289,8 +288,3 @@ def _keep_texts(folder: Path, target: Path) -> None:
     for pattern in KEPT_FILES:
         for path in sorted(folder.glob(pattern)):
             shutil.copy2(path, target / path.name)
-
-
-def mjd_seconds(jd: float) -> float:
-    """Return a Julian date as casacore has times: seconds since MJD 0."""
-    return (jd - JD_UNIX) * 86400 + MJD_UNIX_S
