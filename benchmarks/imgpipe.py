@@ -24,6 +24,7 @@ STUB = """#!/bin/sh
 case "$1" in
 --version) echo "WSClean version 3.1.0 (2022-04-01)"; exit 0;;
 --help) cat {help}; exit 0;;
+-dry-run) exit 0;;
 esac
 while [ $# -gt 0 ]; do [ "$1" = -name ] && name=$2; shift; done
 exec cp {image} "$name-image.fits"
