@@ -1,10 +1,8 @@
 """Command lines: that of genericpipeline.py, its sub-commands, and the front ends, which are found by their names.
 
-A front end is a module here that has ``add_arguments(parser)`` and ``translate(options)``; its name is the first word
-of the command line, or the name under which the program was called. The first line of its docstring is what its --help
-says. It gets the options of a run from here, and may take one of their short forms for itself. It may have
-``usage_problem(options)``, which returns the fault of options that do not go together, or "", and
-``reporters(options, settings, tell)``, which returns more listeners to the events of a run.
+A front end is a module here with a ``FRONT_END``, an object of a class under ``FrontEnd``. The name of the module is
+the first word of the command line, or the name under which the program was called; the first line of its docstring is
+the description in its --help.
 """
 
 from __future__ import annotations
@@ -13,10 +11,16 @@ import argparse
 import importlib
 import os
 import pkgutil
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from lofarpipe import __version__
+
+if TYPE_CHECKING:
+    from lofarpipe.config import Settings
+    from lofarpipe.pipeline.preflight import Translation
+    from lofarpipe.state.run_state import RunState
 
 PROGRAM = "genericpipeline.py"
 HERE = os.path.dirname(__file__)  # noqa: PTH120 - the start must not pay for pathlib
@@ -28,7 +32,7 @@ COMMANDS = {
     "repeat": "lofarpipe.archive.repeat",
     "crate": "lofarpipe.archive.crate",
 }
-FRONT_END = ""  # in the place of the first word: it is no parset
+NO_PARSET = ""  # in the place of the first word of a front end
 TASKS = ("options", "check", "list", "forget", "dry_run")  # each instead of a run
 
 EPILOGUE = """\
@@ -56,6 +60,37 @@ exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage
 """
 
 
+class FrontEnd(ABC):
+    """Another command line, or another kind of file, for the same engine: it becomes a parset, which is run.
+
+    Attributes
+    ----------
+    commands: its sub-commands: the module whose ``main`` gets the rest of the line.
+    """
+
+    commands: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add its arguments to those of a run; it may take a short form of these for itself."""
+
+    def usage_problem(self, options: argparse.Namespace) -> str:
+        """Return the fault of options that exclude or need one another, or ""."""
+        return ""
+
+    @abstractmethod
+    def translate(self, options: argparse.Namespace) -> Translation:
+        """Return its command line as a parset; nothing is run or written."""
+
+    def reporters(self, options: argparse.Namespace, settings: Settings, notify: Callable[[str], None]) -> list[object]:
+        """Return more listeners to the events of the run."""
+        return []
+
+    def summarise(self, options: argparse.Namespace, state: RunState) -> int:
+        """Print its summary after the run; return an exit status, which counts where the run succeeded."""
+        return 0
+
+
 class CommandModule(NamedTuple):
     """A sub-command of our own command line or of a front end."""
 
@@ -70,7 +105,8 @@ def command_module(words: Sequence[str]) -> CommandModule | None:
         return None
     if words[0] in COMMANDS:
         return CommandModule(COMMANDS[words[0]], PROGRAM, 1)
-    commands = getattr(front_end(words[0]), "COMMANDS", {})
+    front = front_end(words[0])
+    commands = front.commands if front else {}
     return CommandModule(commands[words[1]], words[0], 2) if words[1:] and words[1] in commands else None
 
 
@@ -79,13 +115,13 @@ def run_command(module: CommandModule, words: Sequence[str]) -> int:
     return int(importlib.import_module(module.name).main(words))
 
 
-def front_end(name: str) -> Any:
+def front_end(name: str) -> FrontEnd | None:
     """Return the front end of a name; None if there is none."""
     places = (f"{HERE}/{name}.py", f"{HERE}/{name}/__init__.py")
     if not name.isidentifier() or not any(map(os.path.isfile, places)):
         return None
-    module = importlib.import_module(f"{__package__}.{name}")
-    return module if hasattr(module, "translate") else None
+    front = getattr(importlib.import_module(f"{__package__}.{name}"), "FRONT_END", None)
+    return front if isinstance(front, FrontEnd) else None
 
 
 def front_ends() -> list[str]:
@@ -96,27 +132,26 @@ def front_ends() -> list[str]:
 def read_words(words: Sequence[str]) -> argparse.Namespace:
     """Return what a command line says, that of a front end or our own."""
     front = front_end(words[0]) if words else None
-    return read_command_line(words) if front is None else read_front_end(front, words[1:])
+    return read_command_line(words) if front is None else read_front_end(front, *words)
 
 
-def read_front_end(front: Any, words: Sequence[str]) -> argparse.Namespace:
-    """Return what the command line of a front end says; ``translate`` makes a parset of that."""
-    name = front.__name__.rpartition(".")[2]
-    about = (front.__doc__ or "").partition("\n")[0]
+def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespace:
+    """Return the options on the command line of a front end; ``translate`` makes a parset of them."""
+    about = (importlib.import_module(f"{__package__}.{name}").__doc__ or "").partition("\n")[0]
     reader = argparse.ArgumentParser(name, description=about, conflict_handler="resolve")
     what = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
     what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
-    reader.set_defaults(program=name, translate=front.translate, summarise=getattr(front, "summarise", None))
+    reader.set_defaults(program=name, translate=front.translate, summarise=front.summarise)
     reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
-    reader.set_defaults(reporters=getattr(front, "reporters", None), prints_commands=False)
+    reader.set_defaults(reporters=front.reporters, prints_commands=False)
     reader.set_defaults(task=None, list=False)
     front.add_arguments(reader)
     options, further = reader.parse_known_intermixed_args(words)
     if further:
-        reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, FRONT_END, further)}")
+        reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, NO_PARSET, further)}")
     options.words = list(words)
     _refuse_two_tasks(reader, options)
-    if (usage_problem := getattr(front, "usage_problem", None)) and (problem := usage_problem(options)):
+    if problem := front.usage_problem(options):
         reader.error(problem)
     return options
 
@@ -158,7 +193,7 @@ def _advice(reader: argparse.ArgumentParser, first: str | None, further: Sequenc
     odd = next((word for word in further if word.startswith("-")), "")
     if odd:
         return nearest(odd.partition("=")[0], [*reader._option_string_actions])
-    if first == FRONT_END:
+    if first == NO_PARSET:
         return ""
     if "." not in (first or "") and (hint := nearest(first or "", [*COMMANDS, *front_ends()])):
         return hint

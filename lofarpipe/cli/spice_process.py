@@ -7,50 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lofarpipe.cli.spice.table import PROCESS_OPTIONS
-from lofarpipe.cli.spice.words import PREFIX, add_options, add_spellings
+from lofarpipe.cli.spice.words import PREFIX, SpiceFrontEnd, add_options, add_spellings
 from lofarpipe.errors import UsageError
 
 if TYPE_CHECKING:
     from lofarpipe.cli.spice.cluster import Cluster
     from lofarpipe.cli.spice.config import Config
     from lofarpipe.pipeline.preflight import Translation
-    from lofarpipe.state.run_state import RunState
 
 ONLY = "--imager_only is needed, or 'imager_only: true' in the file: only imaging is built here"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of spice_process."""
-    add_options(parser, PROCESS_OPTIONS, "name of the run; images are called after the field of their set")
-    parser.add_argument("--config", dest="yaml", metavar="FILE", help="YAML file of these options")
-    add_spellings(parser)
-
-
-def translate(options: argparse.Namespace) -> Translation:
-    """Return the command line and the YAML file as a parset.
-
-    Raises
-    ------
-    UsageError
-        If something is wrong with the file, or more than imaging is asked for.
-    """
-    from lofarpipe.cli.spice.config import read_config
-    from lofarpipe.cli.spice.translation import Request, merged, translated, typed_settings
-
-    config = read_config(Path(options.yaml)) if options.yaml else None
-    if (options.spice_imager_only or _of_file(config, "imager_only")) != "True":
-        raise UsageError(ONLY)
-    cluster = _cluster(options.spice_imager_dask_config, config)
-    request = Request(
-        "spice_process",
-        merged(typed_settings(options, PREFIX), config),
-        options.spice_field,
-        config,
-        cluster,
-        options.job_dir or "",
-        tuple(cluster.notices if cluster else ()),
-    )
-    return translated(request, options)
 
 
 def _of_file(config: Config | None, name: str) -> str:
@@ -71,9 +36,40 @@ def _cluster(typed: str | None, config: Config | None) -> Cluster | None:
     return read_cluster(path)
 
 
-def summarise(options: argparse.Namespace, state: RunState) -> int:
-    """Print the table of the beams; return the exit status."""
-    from lofarpipe.cli.spice.summary import write_summary
-    from lofarpipe.cli.spice.translation import polarisations
+class SpiceProcess(SpiceFrontEnd):
+    """The command line of spice_process."""
 
-    return write_summary(state, options.quiet, polarisations(options))
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments of spice_process."""
+        add_options(parser, PROCESS_OPTIONS, "name of the run; images are called after the field of their set")
+        parser.add_argument("--config", dest="yaml", metavar="FILE", help="YAML file of these options")
+        add_spellings(parser)
+
+    def translate(self, options: argparse.Namespace) -> Translation:
+        """Return the command line and the YAML file as a parset.
+
+        Raises
+        ------
+        UsageError
+            If something is wrong with the file, or more than imaging is asked for.
+        """
+        from lofarpipe.cli.spice.config import read_config
+        from lofarpipe.cli.spice.translation import Request, merged, translated, typed_settings
+
+        config = read_config(Path(options.yaml)) if options.yaml else None
+        if (options.spice_imager_only or _of_file(config, "imager_only")) != "True":
+            raise UsageError(ONLY)
+        cluster = _cluster(options.spice_imager_dask_config, config)
+        request = Request(
+            "spice_process",
+            merged(typed_settings(options, PREFIX), config),
+            options.spice_field,
+            config,
+            cluster,
+            options.job_dir or "",
+            tuple(cluster.notices if cluster else ()),
+        )
+        return translated(request, options)
+
+
+FRONT_END = SpiceProcess()

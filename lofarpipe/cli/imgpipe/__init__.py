@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lofarpipe.cli.arguments import FrontEnd
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -19,68 +21,7 @@ COMMANDS = {"status": "lofarpipe.cli.imgpipe.status"}
 HELP_OF_SETS = "measurement sets; with a data handler OBS[,OBS...][:WINDOW], patterns of observations and windows"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of imgpipe, as they were, and ours."""
-    parser.set_defaults(prints_commands=True)
-    parser.add_argument("config_file", metavar="CONFIG_FILE", type=_file, help="TOML file: [worker], [wsclean], ...")
-    parser.add_argument("sets", metavar="MS_OR_OBS_IDS", nargs="+", help=HELP_OF_SETS)
-    parser.set_defaults(is_incomplete=False)
-    group = parser.add_argument_group("images")
-    group.add_argument("-c", "--combine", action="store_true", help="one job for each group of sets")
-    group.add_argument(
-        *("-o", "--combine_obs_ids", "--combine-obs-ids"),
-        dest="across",
-        action="store_true",
-        help="with --combine: groups go across observations",
-    )
-    group.add_argument("-n", "--nodes_mpi", "--nodes-mpi", metavar="TEXT", help="accepted for old command lines")
-    group.add_argument("--dry_run", dest="dry_run", action="store_true", help=argparse.SUPPRESS)
-    group.add_argument(
-        "--job-dir", metavar="DIR", help="where the records are kept; default: <CONFIG_FILE>.runs/<sets>"
-    )
-    group.add_argument("--force", action="store_true", help="make the images again")
-    group.add_argument(
-        *("--skip_missing", "--skip-missing"),
-        dest="skip_missing",
-        action="store_true",
-        help="go on with the sets that are there; the exit code is 1",
-    )
-    group.add_argument(
-        "--list", dest="task", action="store_const", const=list_sets, help="print the sets, and whether they are there"
-    )
-    group.add_argument("--completion", action=_Completion, choices=SHELLS, help="print the completion for a shell")
-    group.add_argument("--config-template", action=_Template, nargs=0, help="print a commented TOML file")
-    group.add_argument("--schema", action=_Schema, nargs=0, help="print a JSON schema of the TOML file, for editors")
-
-
-def usage_problem(options: argparse.Namespace) -> str:
-    """Return the fault of options that do not go together, or ""."""
-    is_alone = options.across and not options.combine
-    return "argument -o/--combine_obs_ids: needs --combine, whose groups it makes larger; add -c" if is_alone else ""
-
-
-def translate(options: argparse.Namespace) -> Translation:
-    """Return the file, with the sets of the command line, as a parset."""
-    from lofarpipe.cli.imgpipe.translation import translated
-
-    return translated(options)
-
-
-def reporters(options: argparse.Namespace, settings: Settings, tell: Callable[[str], None]) -> list[object]:
-    """Return what shows the command of each job, where ``debug`` asks for that."""
-    from lofarpipe.cli.imgpipe.summary import CommandLines
-
-    return [CommandLines(settings.job_directory / "commands.txt", tell)] if options.shows_commands else []
-
-
-def summarise(options: argparse.Namespace, state: RunState) -> int:
-    """Print the table of the images; return the exit status."""
-    from lofarpipe.cli.imgpipe import summary
-
-    return max(summary.write_summary(state, options.quiet), int(options.is_incomplete))
-
-
-def list_sets(options: argparse.Namespace) -> int:
+def _list_sets(options: argparse.Namespace) -> int:
     """Print the sets of a command line; return the exit status, 1 if one is missing."""
     from lofarpipe.cli.imgpipe import translation
 
@@ -122,3 +63,78 @@ class _Schema(argparse.Action):
 
         print(schema(), end="")
         parser.exit()
+
+
+class ImgPipe(FrontEnd):
+    """The command line of imgpipe."""
+
+    commands = COMMANDS
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments of imgpipe, as they were, and ours."""
+        parser.set_defaults(prints_commands=True)
+        parser.add_argument(
+            "config_file", metavar="CONFIG_FILE", type=_file, help="TOML file: [worker], [wsclean], ..."
+        )
+        parser.add_argument("sets", metavar="MS_OR_OBS_IDS", nargs="+", help=HELP_OF_SETS)
+        parser.set_defaults(is_incomplete=False)
+        group = parser.add_argument_group("images")
+        group.add_argument("-c", "--combine", action="store_true", help="one job for each group of sets")
+        group.add_argument(
+            *("-o", "--combine_obs_ids", "--combine-obs-ids"),
+            dest="across",
+            action="store_true",
+            help="with --combine: groups go across observations",
+        )
+        group.add_argument("-n", "--nodes_mpi", "--nodes-mpi", metavar="TEXT", help="accepted for old command lines")
+        group.add_argument("--dry_run", dest="dry_run", action="store_true", help=argparse.SUPPRESS)
+        group.add_argument(
+            "--job-dir", metavar="DIR", help="where the records are kept; default: <CONFIG_FILE>.runs/<sets>"
+        )
+        group.add_argument("--force", action="store_true", help="make the images again")
+        group.add_argument(
+            *("--skip_missing", "--skip-missing"),
+            dest="skip_missing",
+            action="store_true",
+            help="go on with the sets that are there; the exit code is 1",
+        )
+        group.add_argument(
+            "--list",
+            dest="task",
+            action="store_const",
+            const=_list_sets,
+            help="print the sets, and whether they are there",
+        )
+        group.add_argument("--completion", action=_Completion, choices=SHELLS, help="print the completion for a shell")
+        group.add_argument("--config-template", action=_Template, nargs=0, help="print a commented TOML file")
+        group.add_argument(
+            "--schema", action=_Schema, nargs=0, help="print a JSON schema of the TOML file, for editors"
+        )
+
+    def usage_problem(self, options: argparse.Namespace) -> str:
+        """Return the fault of options that do not go together, or ""."""
+        is_alone = options.across and not options.combine
+        return (
+            "argument -o/--combine_obs_ids: needs --combine, whose groups it makes larger; add -c" if is_alone else ""
+        )
+
+    def translate(self, options: argparse.Namespace) -> Translation:
+        """Return the file, with the sets of the command line, as a parset."""
+        from lofarpipe.cli.imgpipe.translation import translated
+
+        return translated(options)
+
+    def reporters(self, options: argparse.Namespace, settings: Settings, tell: Callable[[str], None]) -> list[object]:
+        """Return what shows the command of each job, where ``debug`` asks for that."""
+        from lofarpipe.cli.imgpipe.summary import CommandLines
+
+        return [CommandLines(settings.job_directory / "commands.txt", tell)] if options.shows_commands else []
+
+    def summarise(self, options: argparse.Namespace, state: RunState) -> int:
+        """Print the table of the images; return the exit status."""
+        from lofarpipe.cli.imgpipe import summary
+
+        return max(summary.write_summary(state, options.quiet), int(options.is_incomplete))
+
+
+FRONT_END = ImgPipe()

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
+from lofarpipe.cli.arguments import FrontEnd
 from lofarpipe.cli.spice.table import POSITIONALS, SpiceOption, options_table
+
+if TYPE_CHECKING:
+    from lofarpipe.state.run_state import RunState
 
 PREFIX = "spice_"  # of the names of their values: the engine has some of its own
 EXCLUSIVE = ("hosted_wsclean", "local_wsclean")
 METAVARS = {"integer": "N", "number": "X", "path": "PATH", "list": "LIST", "text": "TEXT"}
+
+
+class SpiceFrontEnd(FrontEnd):
+    """A front end whose run images the beams of an array feed."""
+
+    def summarise(self, options: argparse.Namespace, state: RunState) -> int:
+        """Print the table of the beams; return the exit status."""
+        from lofarpipe.cli.spice.summary import write_summary
+        from lofarpipe.cli.spice.translation import polarisations
+
+        return write_summary(state, options.quiet, polarisations(options))
 
 
 def add_options(parser: argparse.ArgumentParser, more: Iterable[SpiceOption] = (), positionals: str = "") -> None:
