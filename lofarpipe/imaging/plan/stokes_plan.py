@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 LIGHT_M_S = 299792458.0
 MOST_CELLS = 2000  # along an axis of the uv plane, for the beam
 PADDING = 1.2  # of the image, by default
-FEWEST_PIXELS, MOST_PIXELS = 3.0, 8.0  # across the smallest beam. Source: doc/spec/meerkat.md, images
+FEWEST_PIXELS, MOST_PIXELS = 3.0, 8.0  # across the smallest beam. Source: doc/spec/meerkat.md, section 2
 # FWHM x rms baseline of the Gaussian with the curvature of the point-spread function: exp(-4 ln 2 x^2 / FWHM^2) and
 # 1 - pi^2 b^2 x^2 along each axis.
 FWHM_RMS = 2 * math.sqrt(math.log(2)) / math.pi

@@ -1,6 +1,6 @@
 """WSClean's arguments for images in I, Q, U and V: of a narrow channel, and of a whole band in two runs.
 
-Source of each choice: doc/spec/meerkat.md.
+Source of each choice: doc/spec/meerkat.md, section 2.
 """
 
 from __future__ import annotations
