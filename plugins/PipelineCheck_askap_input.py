@@ -15,6 +15,12 @@ NOT_GIVEN = ("none", "False")
 GIVEN = "find_beams.output."  # a value that the first step gives
 OTHER_NAMES = {"gridder"}  # of which the program has its own spelling
 FOLDERS = ("datadir", "temp_dir_wsclean", "temp_dir_images")
+#: Options without effect where another is off, with the values that say nothing.
+DEPENDENT = {
+    "local_rms_window": ("local_rms", "none"),
+    "multiscale_scale_bias": ("multiscale", "none"),
+    "multiscale_scales": ("multiscale", "0,2,4,8,16,32,64,128"),
+}
 
 
 def check(options, site):
@@ -27,7 +33,12 @@ def check(options, site):
     site : mapping
         ``method``: where jobs run. On other machines than this one temporary folders are theirs, and not looked at.
     """
-    findings = [*_option_findings(options), *_folder_findings(options, site), *_set_findings(options)]
+    findings = [
+        *_option_findings(options),
+        *_idle_options(options),
+        *_folder_findings(options, site),
+        *_set_findings(options),
+    ]
     findings = list(dict.fromkeys(findings))
     # An image may have to be pulled: not for a run that does not begin.
     return findings if any(not text.startswith(WARNING) for text in findings) else findings + _wsclean(options)
@@ -55,6 +66,17 @@ def _option_findings(options):
         wrong = True
     if wrong:
         yield f"multiscale_scales: is '{options['multiscale_scales']}'; numbers >= 0 joined by commas are needed"
+
+
+def _idle_options(options):
+    """Yield a warning for each option that was set, and that no run of WSClean is given."""
+    for name, (switch, silent) in DEPENDENT.items():
+        if options.get(switch) == "False" and (value := options.get(name, silent)) != silent:
+            yield f"{WARNING}{name}: is {value}, and has no effect without {switch}; set {switch} as well"
+    is_squared = _second_run(options).get("multiscale") == "False"
+    if is_squared and options["multiscale"] == "True" and "I" not in options["pols"].upper():
+        reason = "all channels of pols are joined by their squares, and it is not for these"
+        yield f"{WARNING}multiscale: is True, and has no effect: {reason}; leave it out"
 
 
 def _second_run(options):

@@ -148,10 +148,14 @@ def container_for(local: str, hosted: str, program: str) -> tuple[str, str]:
     Raises
     ------
     PipelineError
-        If there is no container engine, and an image was asked for, or no such program is on PATH.
+        If ``hosted`` is no reference; if there is no container engine, and an image was asked for, or no such program
+        is on PATH.
     """
     if local not in NONE:
         return str(Path(local).absolute()), ""
+    if hosted not in NONE and hosted.partition("://")[0] not in (SCHEMES if is_reference(hosted) else ()):
+        needed = ", ".join(f"{one}://" for one in SCHEMES)
+        raise PipelineError(f"is '{hosted}'; a reference is needed that begins with one of {needed}; correct it")
     try:
         find_engine()
         return hosted, ""
@@ -210,7 +214,10 @@ def launcher(image: str, program: str, mpi: str = "") -> Path:
     elif is_reference(image):
         image = pulled(image)
     else:
-        find_engine()
+        if Path(engine := find_engine()).name == DOCKER:
+            raise PipelineError(
+                f"{engine} takes no container files, as {image} is; install apptainer, or name a program"
+            )
         image = str(Path(image).resolve())
         facts = Path(image).stat()
         state = f"# {facts.st_size} {facts.st_mtime_ns}\n"  # a changed image is a changed program

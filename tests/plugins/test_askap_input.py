@@ -34,7 +34,7 @@ def findings(site: Path, **changes: str) -> list[str]:
         "nchan": "4",
         "auto_mask": "3",
         "auto_threshold": "1",
-        "multiscale_scales": "0,2",
+        "multiscale_scales": "0,2,4,8,16,32,64,128",
         "local_wsclean": f"{site}/bin/wsclean",
         "hosted_wsclean": "docker://a/b",
         "mpi": "False",
@@ -68,6 +68,13 @@ def test_option_that_the_second_run_is_not_given_need_not_exist(site):
             "auto_mask: is 0.05, and auto_threshold is 0.04; their squares, in hundredths, are 0.01 and 0.01",
         ),
         ({"multiscale_scales": "0,x"}, "multiscale_scales: is '0,x'; numbers >= 0"),
+        (
+            {"local_rms": "False", "local_rms_window": "30"},
+            "WARNING: local_rms_window: is 30, and has no effect without",
+        ),
+        ({"multiscale": "False", "multiscale_scales": "0,4"}, "multiscale_scales: is 0,4, and has no effect without"),
+        ({"multiscale": "False", "multiscale_scale_bias": "0.7"}, "multiscale_scale_bias: is 0.7, and has no effect"),
+        ({"hosted_wsclean": "me/w", "local_wsclean": "none"}, "hosted_wsclean: is 'me/w'; a reference is needed"),
         ({"multiscale_scales": "0,inf"}, "multiscale_scales: is '0,inf'"),
         ({"num_beams": "36"}, "num_beams: 1 measurement sets match *.ms in"),
         ({"msdir": "/nowhere"}, "msdir: there is no folder /nowhere"),
@@ -85,6 +92,16 @@ def test_one_finding(site, changes, finding):
     found = findings(site, **changes)
     assert len(found) == 1
     assert finding in found[0]
+
+
+def test_multiscale_for_squares_alone_is_warned_of(site):
+    options = {"multiscale": "True", "multiscale_scale_bias": "0.7", "taper": "none"}
+    found = findings(site, **options, pols="qu")
+    assert len(found) == 1
+    assert (
+        "WARNING: multiscale: is True, and has no effect: all channels of pols are joined by their squares" in found[0]
+    )
+    assert findings(site, **options, pols="IQ") == findings(site, **options, pols="QU", nchan="1") == []
 
 
 def test_all_findings_come_together(site):

@@ -154,6 +154,19 @@ def test_program_on_path_stands_in_for_default_image_only(site: Path) -> None:
             container_for("none", hosted, program)
 
 
+@pytest.mark.parametrize("hosted", ["me/wsclean", "docker:/me/wsclean", "dokcer://me/wsclean", "wsclean.sif"])
+def test_hosted_image_is_a_reference_whatever_engine_there_is(site: Path, hosted: str) -> None:
+    with pytest.raises(PipelineError, match=f"is '{hosted}'; a reference is needed that begins with one of docker://"):
+        container_for("none", hosted, "scribble")
+
+
+def test_docker_takes_no_container_files(site: Path) -> None:
+    (site / "bin/apptainer").rename(site / "bin/docker")
+    (site / "image.sif").touch()
+    with pytest.raises(PipelineError, match=r"docker takes no container files, as .*/image.sif is; install apptainer"):
+        launcher(f"{site}/image.sif", "scribble")
+
+
 def test_docker_without_its_daemon_is_no_engine(site: Path) -> None:
     (site / "bin/apptainer").unlink()
     make_program(site / "bin/docker", "#!/bin/sh\nexit 1\n")

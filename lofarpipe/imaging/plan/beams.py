@@ -13,6 +13,7 @@ from lofarpipe.errors import PipelineError
 
 STOKES = "IQUV"
 NONE = "none"
+TABLE = "table.dat"  # a file of every measurement set
 HUNDREDTH = Decimal("0.01")
 
 
@@ -90,6 +91,8 @@ def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[st
     folder = Path(msdir)
     if not folder.is_dir():
         return [], [f"msdir: there is no folder {msdir}; name the one with the measurement sets"]
+    if (folder / TABLE).is_file():
+        return [], [f"msdir: {msdir} is a measurement set; name the folder that holds those of all beams"]
     try:
         sets = sorted((path for path in folder.resolve().glob(pattern) if path.is_dir()), key=lambda path: path.name)
     except (ValueError, NotImplementedError) as err:

@@ -85,6 +85,10 @@ def test_sets_are_found_by_name_and_counted(tmp_path: Path):
         "ms_glob_pattern"
     ]
     assert beam_sets(f"{tmp_path}/nowhere", "x*.ms", "1")[1][0].startswith("msdir: there is no folder")
+    (tmp_path / "b/x0.ms/table.dat").touch()
+    assert beam_sets(f"{tmp_path}/b/x0.ms", "x*.ms", "1")[1] == [
+        f"msdir: {tmp_path}/b/x0.ms is a measurement set; name the folder that holds those of all beams"
+    ]
     assert "that is no pattern of names" in beam_sets(f"{tmp_path}/b", "/x", "1")[1][0]
 
 
