@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
-from lofarpipe.executors.local.process import expanded
+from lofarpipe.executors.local.process import expanded_directory
 from lofarpipe.imaging.plan.beams import BeamOptions, beam_sets, image_roots
 from lofarpipe.programs.container import container_for, launcher
 
@@ -100,7 +100,7 @@ def _folder_findings(options, site):
         folder = options.get(name, "none")
         if folder == "none" or (name != "datadir" and site.get("method", "local") != "local"):
             continue
-        place = expanded(folder)
+        place = expanded_directory(folder)
         if "$" in place:
             yield f"{name}: is {folder}, and there is no such variable here; set it, or name another folder"
             continue

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lofarpipe.imaging.ata.maps import write_maps
+from lofarpipe.imaging.ata.maps import write_session_maps
 from lofarpipe.imaging.ata.selfcal import have_ended, round_rows
 from lofarpipe.imaging.ata.session import load_session
 from lofarpipe.programs.wsclean.imager import source_list
@@ -33,4 +33,4 @@ def plugin_main(args, sessions, averaged, calibrated, counter, most, mapfile_dir
     present = {product.file for product in DataMap.load(calibrated).data if not product.skip}
     rows = [row for one in described for row in round_rows(one, present, int(counter), int(most), source_list)]
     columns = {name: [row[place] for row in rows] for place, name in enumerate(COLUMNS)}
-    return write_maps(Path(mapfile_dir), filename, columns)
+    return write_session_maps(Path(mapfile_dir), filename, columns)

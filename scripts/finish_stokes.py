@@ -32,9 +32,9 @@ def main(
     from lofarpipe.programs.stokes_products import (
         cube_views,
         missing_products,
-        quality,
         read_plan,
         remove_channel_images,
+        stokes_quality,
     )
     from lofarpipe.state.cleanup import join_records
     from lofarpipe.support.utilities import write_atomically
@@ -43,7 +43,7 @@ def main(
     products = Path(content["products"])
     if missing := missing_products(content):
         raise PipelineError(f"{missing[0]}: is not there ({len(missing)} products are missing); run its step again")
-    texts = {"quality": quality(content), "cleanup": join_records(Path(work) / "cleanup", verified=True)}
+    texts = {"quality": stokes_quality(content), "cleanup": join_records(Path(work) / "cleanup", verified=True)}
     write_atomically(products / "plan.json", json.dumps(content, indent=1) + "\n")
     for name, facts in texts.items():
         write_atomically(products / f"{name}.json", json.dumps(facts, indent=1) + "\n")

@@ -19,7 +19,7 @@ def main(products: str, root: str, sigma: str = "8") -> dict[str, str]:
     from pathlib import Path
 
     from lofarpipe.errors import PipelineError
-    from lofarpipe.imaging.cubes.stokes_images import write_mask
+    from lofarpipe.imaging.cubes.stokes_images import write_threshold_mask
     from lofarpipe.programs.wsclean.stokes import TOTAL, stokes_images
     from lofarpipe.support.utilities import files_of
 
@@ -27,6 +27,6 @@ def main(products: str, root: str, sigma: str = "8") -> dict[str, str]:
     if image is None:
         raise PipelineError(f"{root}: there is no image of the whole band among the files of the step before")
     mask = Path(f"{root}_mask.fits")
-    number = write_mask(image, mask, as_number("sigma", sigma, 1))
+    number = write_threshold_mask(image, mask, as_number("sigma", sigma, 1))
     print(f"{mask}: {number} pixels above {sigma} times the noise")
     return {"mask": str(mask)}

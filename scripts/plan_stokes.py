@@ -48,8 +48,8 @@ def main(
     """
     from lofarpipe.imaging.ms.band import read_band
     from lofarpipe.imaging.plan.stokes_options import read_stokes_options
-    from lofarpipe.imaging.plan.stokes_plan import plan_as_dict, plan_images
-    from lofarpipe.programs.wsclean.stokes_maps import write_maps
+    from lofarpipe.imaging.plan.stokes_plan import plan_images, stokes_plan_as_dict
+    from lofarpipe.programs.wsclean.stokes_maps import write_stokes_maps
     from lofarpipe.support.utilities import write_atomically
 
     settings, findings = read_stokes_options({"vis": vis, "outdir": outdir, **options})
@@ -59,14 +59,14 @@ def main(
     plan, findings = plan_images(settings, band)
     if plan is None:
         raise CheckFailed([Finding(*line.split(": ", 1)) for line in findings])
-    path, content = Path(plan_file) if plan_file else plan.products / "plan.json", plan_as_dict(plan)
+    path, content = Path(plan_file) if plan_file else plan.products / "plan.json", stokes_plan_as_dict(plan)
     for directory in (path.parent, Path(mapfile_dir)):
         directory.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(content, indent=1) + "\n")
     for warning in plan.warnings:
         print(f"{WARNING}{warning}")
     print("\n".join(content["summary"]))
-    return {"plan": str(path), **write_maps(content, Path(mapfile_dir), Path(work_dir or mapfile_dir))}
+    return {"plan": str(path), **write_stokes_maps(content, Path(mapfile_dir), Path(work_dir or mapfile_dir))}
 
 
 def _command_line(arguments: list[str]) -> int:

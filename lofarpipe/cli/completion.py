@@ -75,7 +75,7 @@ complete -c {program} -n 'test (count (commandline -opc)) -gt 1' -a '(__fish_com
 
 
 @dataclass(frozen=True)
-class Option:
+class CompletionOption:
     """One option of a command line."""
 
     names: tuple[str, ...]
@@ -86,7 +86,7 @@ class Option:
 
 def completion(shell: str, parser: argparse.ArgumentParser, commands: Sequence[str]) -> str:
     """Return the lines that teach a shell a command line; ``commands`` are its sub-commands."""
-    scripts: Mapping[str, Callable[[str, Sequence[Option], Sequence[str]], str]] = {
+    scripts: Mapping[str, Callable[[str, Sequence[CompletionOption], Sequence[str]], str]] = {
         "bash": _bash,
         "zsh": _zsh,
         "fish": _fish,
@@ -94,15 +94,15 @@ def completion(shell: str, parser: argparse.ArgumentParser, commands: Sequence[s
     return scripts[shell](parser.prog, list(_options(parser)), commands)
 
 
-def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:
+def _options(parser: argparse.ArgumentParser) -> Iterator[CompletionOption]:
     for action in parser._actions:
         if action.option_strings and action.help != argparse.SUPPRESS:
             value = None if action.nargs == 0 else str(action.metavar or action.dest)
             meaning = (action.help or "").partition(";")[0]
-            yield Option(tuple(action.option_strings), meaning, value, tuple(map(str, action.choices or ())))
+            yield CompletionOption(tuple(action.option_strings), meaning, value, tuple(map(str, action.choices or ())))
 
 
-def _bash(program: str, options: Sequence[Option], commands: Sequence[str]) -> str:
+def _bash(program: str, options: Sequence[CompletionOption], commands: Sequence[str]) -> str:
     cases = [
         BASH_CASE.format(names="|".join(one.names), action=_bash_action(one))
         for one in options
@@ -117,13 +117,13 @@ def _bash(program: str, options: Sequence[Option], commands: Sequence[str]) -> s
     )
 
 
-def _bash_action(option: Option) -> str:
+def _bash_action(option: CompletionOption) -> str:
     if option.choices:
         return f'mapfile -t COMPREPLY < <(compgen -W "{" ".join(option.choices)}" -- "$cur")'
     return BASH_ACTIONS.get(option.value or "", ":")
 
 
-def _zsh(program: str, options: Sequence[Option], commands: Sequence[str]) -> str:
+def _zsh(program: str, options: Sequence[CompletionOption], commands: Sequence[str]) -> str:
     lines = []
     for one in options:
         meaning = one.meaning.translate(str.maketrans("[]:", "() ", "'"))
@@ -134,7 +134,7 @@ def _zsh(program: str, options: Sequence[Option], commands: Sequence[str]) -> st
     return ZSH.format(program=program, options="\n".join(lines), commands=" ".join(commands))
 
 
-def _fish(program: str, options: Sequence[Option], commands: Sequence[str]) -> str:
+def _fish(program: str, options: Sequence[CompletionOption], commands: Sequence[str]) -> str:
     kinds = {DIRECTORY: " -xa '(__fish_complete_directories)'", FILE: " -rF"}
     lines = []
     for one in options:

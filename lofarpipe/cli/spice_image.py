@@ -20,10 +20,10 @@ class SpiceImage(SpiceFrontEnd):
 
     def translate(self, options: argparse.Namespace) -> Translation:
         """Return the command line as a parset."""
-        from lofarpipe.cli.spice.translation import Request, translated, typed_settings
+        from lofarpipe.cli.spice.translation import ImagingRequest, spice_translation, typed_settings
 
-        request = Request("spice_image", typed_settings(options, PREFIX), job_dir=options.job_dir or "")
-        return translated(request, options)
+        request = ImagingRequest("spice_image", typed_settings(options, PREFIX), job_dir=options.job_dir or "")
+        return spice_translation(request, options)
 
 
 FRONT_END = SpiceImage()

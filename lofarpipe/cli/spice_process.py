@@ -54,13 +54,13 @@ class SpiceProcess(SpiceFrontEnd):
             If something is wrong with the file, or more than imaging is asked for.
         """
         from lofarpipe.cli.spice.config import read_config
-        from lofarpipe.cli.spice.translation import Request, merged, translated, typed_settings
+        from lofarpipe.cli.spice.translation import ImagingRequest, merged, spice_translation, typed_settings
 
         config = read_config(Path(options.yaml)) if options.yaml else None
         if (options.spice_imager_only or _of_file(config, "imager_only")) != "True":
             raise UsageError(ONLY)
         cluster = _cluster(options.spice_imager_dask_config, config)
-        request = Request(
+        request = ImagingRequest(
             "spice_process",
             merged(typed_settings(options, PREFIX), config),
             options.spice_field,
@@ -69,7 +69,7 @@ class SpiceProcess(SpiceFrontEnd):
             options.job_dir or "",
             tuple(cluster.notices if cluster else ()),
         )
-        return translated(request, options)
+        return spice_translation(request, options)
 
 
 FRONT_END = SpiceProcess()

@@ -18,7 +18,7 @@ from lofarpipe.engine.job_builder import PlannedJob, refuse_without_room
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, RemovedInputs, StepJobs, write_job_files
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.process import MARKER, expanded, remove_directory, send_signal, session_members
+from lofarpipe.executors.local.process import MARKER, expanded_directory, remove_directory, send_signal, session_members
 from lofarpipe.executors.local.signals import guardians
 from lofarpipe.jobs import Executor, Interrupted, executor_name
 from lofarpipe.pipeline.load import Pipeline
@@ -236,7 +236,7 @@ class Leftovers:
         for opened in filter(is_over, jobs.values()):
             start = opened.start
             for directory in filter(None, (start.tempdir, start.stage, start.landing)):
-                _remove_own(Path(expanded(directory)))
+                _remove_own(Path(expanded_directory(directory)))
         for step in dict.fromkeys(map(step_of, [*jobs, *self.ledger.work.left_aside()])):
             JobLedger(self.ledger, step).repair(self.tell)
 

@@ -49,7 +49,7 @@ def write_provenance(
     return None
 
 
-def write_record(path: Path, planned: PlannedJob, result: JobResult, program: Program) -> None:
+def write_image_record(path: Path, planned: PlannedJob, result: JobResult, program: Program) -> None:
     """Write command, versions and log of a job beside its outputs."""
     text = result.log.read_text(errors="replace") if result.log.is_file() else ""
     write_atomically(path, "".join(f"{line}\n" for line in [*history_of(planned, result, program), "", text]))

@@ -144,11 +144,11 @@ class RecipePlan:
             return None
         if missing := self._missing(planned):
             return missing
-        from lofarpipe.engine.provenance import write_provenance, write_record
+        from lofarpipe.engine.provenance import write_image_record, write_provenance
 
         if self.control.flag("record"):
             root = planned.job.workdir / self.outputs.data[planned.place].file
-            write_record(root.with_name(f"{root.name}.{self.step.name}.log"), planned, result, program)
+            write_image_record(root.with_name(f"{root.name}.{self.step.name}.log"), planned, result, program)
         if self.headers is None:
             return None
         written = result.outputs if planned.job.staged else self.known_products(planned)

@@ -1,4 +1,7 @@
-"""A batch of output channels: read once to the node's scratch, imaged one by one, copied out with proof."""
+"""A batch of output channels: read once to the node's scratch, imaged one by one, copied out with proof.
+
+Why one job reads several channels: doc/spec/meerkat.md, section 1.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,20 @@ from lofarpipe.imaging.cubes.stokes_images import (
 )
 from lofarpipe.imaging.ms.band import selected_rows, sum_unflagged
 from lofarpipe.imaging.ms.tables import opened, opened_set
-from lofarpipe.imaging.plan.channels import Batch, OutputChannel, effective_frequency_hz, frequency_range
+from lofarpipe.imaging.plan.channels import OutputBatch, OutputChannel, effective_frequency_hz, frequency_range
 from lofarpipe.imaging.plan.stokes_plan import recipe_of
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.child import ChildFailed, run_program
-from lofarpipe.programs.wsclean.stokes import ChannelRequest, StokesImaging, channel_arguments, channel_images, is_empty
-from lofarpipe.state.scratch import Marker, Scratch, copy_verified, find_residues, node_name, remove_residue
+from lofarpipe.programs.wsclean.stokes import (
+    ChannelRequest,
+    StokesImaging,
+    channel_arguments,
+    images_by_stokes,
+    is_empty,
+)
+from lofarpipe.state.scratch import Marker, Scratch, copy_verified, find_residues, remove_residue
 from lofarpipe.state.slots import io_slot
+from lofarpipe.support.processes import node_name
 from lofarpipe.support.utilities import unfinished_name, write_atomically
 
 STEP = "image_channels"
@@ -138,7 +148,7 @@ class ChannelBatch:
             return True
         if there is not None:
             refuse_other_product(image.target, self.options["overwrite"])
-        record = read_record(self.settings.work, image.label, image.robust)
+        record = read_image_record(self.settings.work, image.label, image.robust)
         return record is not None and record.get("reason") == "flagged" and record.get("recipe") == image.recipe
 
     def _make(self, pending: Sequence[PlannedImage]) -> int:
@@ -148,8 +158,8 @@ class ChannelBatch:
         self._note_node()
         self._remove_own_residues(marker, lambda residue_kept: not residue_kept)
         blank = 0
-        with Scratch(self.settings.scratch_dir, marker, self._needed_bytes(Batch(0, channels))) as scratch:
-            local = self._stage(Batch(self.number, channels), scratch.path)
+        with Scratch(self.settings.scratch_dir, marker, self._needed_bytes(OutputBatch(0, channels))) as scratch:
+            local = self._stage(OutputBatch(self.number, channels), scratch.path)
             for image in pending:
                 blank += not self._image(image, local, scratch)
         self._remove_own_residues(marker, lambda _: True)  # what an earlier copy left is made again
@@ -170,13 +180,13 @@ class ChannelBatch:
                 print(f"{residue.path}: left by an earlier try of this batch; removed")
                 remove_residue(residue)
 
-    def _needed_bytes(self, batch: Batch) -> float:
+    def _needed_bytes(self, batch: OutputBatch) -> float:
         rows = {window["window"]: window["rows"] * WITH_AUTOCORRELATIONS for window in self.set["windows"]}
         per_row = [(rows[part.window], part.count * VISIBILITY_BYTES + ROW_BYTES) for part in batch.ranges()]
         staged = sum(number * size for number, size in per_row) if self._is_staged else 0
         return float(staged + self._reordered_bytes(batch) + PLANES_ON_SCRATCH * 4 * self.options["imsize"] ** 2)
 
-    def _reordered_bytes(self, batch: Batch) -> float:
+    def _reordered_bytes(self, batch: OutputBatch) -> float:
         """Return the size of what WSClean sorts anew for the largest of the channels."""
         rows = max(window["rows"] for window in self.set["windows"])
         return float(max(len(channel.members) for channel in batch.channels) * rows * 2 * VISIBILITY_BYTES)
@@ -190,7 +200,7 @@ class ChannelBatch:
     def _windows(self) -> dict[int, Mapping[str, Any]]:
         return {window["window"]: window for window in self.set["windows"]}
 
-    def _stage(self, batch: Batch, scratch: Path) -> Local:
+    def _stage(self, batch: OutputBatch, scratch: Path) -> Local:
         """Return what the imager is to read: copies on the scratch, or the set itself."""
         if not self._is_staged:
             return self._unstaged(batch)
@@ -211,7 +221,7 @@ class ChannelBatch:
         rows = {window: self._windows[window]["rows"] for window in sets}
         return Local(sets, "DATA", 0, frequencies, counts, rows, first)
 
-    def _unstaged(self, batch: Batch) -> Local:
+    def _unstaged(self, batch: OutputBatch) -> Local:
         field = self.set["field_id"]
         windows = {part.window: self._windows[part.window] for part in batch.ranges()}
         counts = {
@@ -273,7 +283,7 @@ class ChannelBatch:
         request = ChannelRequest(sets, local.data_column, local.field_id, first, behind, image.robust)
         keywords, flags = channel_arguments(channel_imaging(self.options), request, room / "image", room)
         command = run_program("wsclean", keywords, flags, self.settings.given, room)
-        planes = channel_images(room / "image")
+        planes = images_by_stokes(room / "image")
         if missing := [name for name in "IQUV" if name not in planes]:
             raise ChildFailed(f"it wrote no image of Stokes {', '.join(missing)}")
         return planes, command
@@ -334,7 +344,7 @@ def record_file(work: Path, label: str, robust: float) -> Path:
     return work / RECORDS / f"{label}_{robust}.json"
 
 
-def read_record(work: Path, label: str, robust: float) -> dict[str, Any] | None:
+def read_image_record(work: Path, label: str, robust: float) -> dict[str, Any] | None:
     """Return the record of an image; None if there is none."""
     try:
         record: dict[str, Any] = json.loads(record_file(work, label, robust).read_text(encoding="utf-8"))

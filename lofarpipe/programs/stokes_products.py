@@ -26,12 +26,12 @@ from lofarpipe.imaging.cubes.stokes_images import (
     channel_image,
     cube_file,
     header_of,
-    noise_of,
+    noise_by_stokes,
     recipe_in,
     write_stokes_image,
 )
-from lofarpipe.imaging.plan.stokes_plan import StokesPlan, plan_as_dict
-from lofarpipe.programs.channel_batch import channel_recipe, read_record, refuse_other_product
+from lofarpipe.imaging.plan.stokes_plan import StokesPlan, stokes_plan_as_dict
+from lofarpipe.programs.channel_batch import channel_recipe, read_image_record, refuse_other_product
 from lofarpipe.programs.wsclean.outputs import read_products, select
 from lofarpipe.programs.wsclean.stokes import KINDS, POLARISED, TOTAL, stokes_images
 from lofarpipe.programs.wsclean.stokes_maps import SMOOTHED, band_recipe
@@ -200,7 +200,7 @@ def write_cube_product(plan: Mapping[str, Any], work: Path, robust: float, kind:
 def _cube_channels(plan: Mapping[str, Any], work: Path, robust: float) -> Iterator[CubeChannel]:
     """Yield all channels of the plan with their images and records."""
     for entry, image in zip(plan["channels"], _channel_images(plan, robust), strict=True):
-        record = read_record(work, entry["label"], robust)
+        record = read_image_record(work, entry["label"], robust)
         if image is None and record is None and not entry["reason"]:
             raise PipelineError(
                 f"channel {entry['label']} at robust {robust} has neither an image nor a reason for none"
@@ -224,7 +224,7 @@ def _at_target(plan: Mapping[str, Any], channel: CubeChannel, robust: float, tar
 
 
 # ------------------------------------------------------------------------------------------------ quality, removal
-def quality(plan: Mapping[str, Any]) -> dict[str, Any]:
+def stokes_quality(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return noise, beam, peak and dynamic range of the images of the band, and the manifests' numbers of channels."""
     imsize = plan["options"]["imsize"]
     images = {}
@@ -244,7 +244,7 @@ def image_numbers(path: Path) -> dict[str, Any]:
 
     with fits.open(path, memmap=True) as hdus:
         header, peak_jy = hdus[0].header, float(np.nanmax(hdus[0].section[0, 0]))
-    noise, beam = noise_of(header), Beam.of_header(header)
+    noise, beam = noise_by_stokes(header), Beam.of_header(header)
     return {
         "rms_jy": noise,
         "peak_jy": peak_jy,
@@ -312,7 +312,7 @@ def remove_channel_images(plan: Mapping[str, Any]) -> int:
 
 def other_products(plan: StokesPlan) -> list[Path]:
     """Return the images that are there and were made of other data or with other settings."""
-    content = plan_as_dict(plan)
+    content = stokes_plan_as_dict(plan)
     place, imsize = _place(content), plan.options.imsize
     wanted = {band_image(*place, robust, imsize): band_recipe(content, robust) for robust in plan.options.mfs_robust}
     for entry in content["channels"]:

@@ -64,10 +64,10 @@ def small_picture(image: Path) -> str:
     """Return a picture of an image in greys as a data URI, north up; "" where it has nothing to show."""
     import numpy as np
 
-    from lofarpipe.imaging.quality.glance import noise_of, open_plane
+    from lofarpipe.imaging.quality.glance import mapped_plane, noise_of
 
     try:
-        pixels = shrunk(open_plane(image)[0])
+        pixels = shrunk(mapped_plane(image)[0])
     except (OSError, ValueError, KeyError):
         return ""
     noise = noise_of(pixels)

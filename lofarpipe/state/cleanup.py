@@ -9,8 +9,9 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.lock import RunLock
-from lofarpipe.state.scratch import Residue, find_residues, node_name, remove_residue
+from lofarpipe.state.scratch import Residue, find_residues, remove_residue
 from lofarpipe.state.slots import STALE_S, is_in_queue
+from lofarpipe.support.processes import node_name
 from lofarpipe.support.utilities import write_atomically
 
 REMOVED, KEPT = "removed", "kept"

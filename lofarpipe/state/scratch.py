@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,11 +45,6 @@ class Marker:
     def write(self, directory: Path) -> None:
         """Write it into the directory."""
         write_atomically(directory / MARKER, json.dumps(asdict(self)) + "\n")
-
-
-def node_name() -> str:
-    """Return the name of this machine, as the queue knows it where there is one."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 class Scratch:

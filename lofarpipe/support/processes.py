@@ -20,6 +20,11 @@ def boot_id() -> str:
         return ""
 
 
+def node_name() -> str:
+    """Return the name of this machine, as the queue knows it where it started this process."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
 def process_space() -> str:
     """Return in which namespace process ids are counted: a container has its own; "" if it is not known."""
     try:

@@ -14,7 +14,7 @@ import pytest
 from array_feed_sky import PolarisedSource, make_observed_beam
 from doc_pages import REPOSITORY, blocks, code_words, table
 from lofarpipe.cli.spice.cluster import ADAPT_KEYS, KWARGS_KEYS, WITHOUT_EFFECT
-from lofarpipe.cli.spice.table import PROCESS_OPTIONS, SpiceOption, options_table
+from lofarpipe.cli.spice.table import PROCESS_OPTIONS, SpiceOption, spice_options
 
 PAGE = REPOSITORY / "doc" / "pipelines" / "askap.md"
 
@@ -32,7 +32,7 @@ def tables() -> list[list[str]]:
 
 
 def test_every_option_is_on_the_page() -> None:
-    wanted = [row(option) for option in (*options_table().values(), *PROCESS_OPTIONS)]
+    wanted = [row(option) for option in (*spice_options().values(), *PROCESS_OPTIONS)]
     assert tables()[:-1] == wanted
     assert tables()[-1][0] == "`--config`"
 

@@ -6,7 +6,7 @@ import pytest
 
 from doc_pages import REPOSITORY
 
-FOLDERS = ("lofarpipe", "plugins", "scripts", "steps", "cfg", "benchmarks", "tests", "tools")
+FOLDERS = ("lofarpipe", "pipelines", "plugins", "scripts", "steps", "cfg", "benchmarks", "tests", "tools")
 KINDS = (".py", ".cfg", ".parset", ".css", ".j2", "")
 SECTION = r"\d+(?:\.\d+)?"
 CITATION = re.compile(rf"\b(?:\w+/)*(?:spec|notes)/\w+\.md(?:, sections? {SECTION}(?:(?:, | and | to ){SECTION})*)?")

@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 
 from lofarpipe.engine.job_builder import PlannedJob
-from lofarpipe.engine.provenance import write_provenance, write_record
+from lofarpipe.engine.provenance import write_image_record, write_provenance
 from lofarpipe.jobs import Job, JobResult
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from small_sets import SetShape, make_set
@@ -85,12 +85,12 @@ def test_header_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatch:
 def test_record_has_command_versions_and_log(tmp_path: Path) -> None:
     planned, result = job_of(tmp_path, "-size", "8", "8")
     (tmp_path / "log").write_text("cleaned\n")
-    write_record(tmp_path / "a.image.log", planned, result, KNOWN_PROGRAMS["wsclean"])
+    write_image_record(tmp_path / "a.image.log", planned, result, KNOWN_PROGRAMS["wsclean"])
     lines = (tmp_path / "a.image.log").read_text().splitlines()
     assert lines[0].startswith("command: /")
     assert "-size 8 8" in lines[0]
     assert any(line.startswith("program: WSClean 3") for line in lines)
     assert any(line.startswith("runner: genericpipeline ") for line in lines)
     assert "cleaned" in lines
-    write_record(tmp_path / "b.log", planned, replace(result, log=tmp_path / "none"), KNOWN_PROGRAMS["wsclean"])
+    write_image_record(tmp_path / "b.log", planned, replace(result, log=tmp_path / "none"), KNOWN_PROGRAMS["wsclean"])
     assert (tmp_path / "b.log").is_file()

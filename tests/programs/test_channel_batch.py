@@ -17,10 +17,10 @@ from band_sets import STOKES_JY, BandShape, make_band_set
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.ms.band import read_band
 from lofarpipe.imaging.plan.stokes_options import read_stokes_options
-from lofarpipe.imaging.plan.stokes_plan import plan_as_dict, plan_images
+from lofarpipe.imaging.plan.stokes_plan import plan_images, stokes_plan_as_dict
 from lofarpipe.jobs import Resources
 from lofarpipe.programs import channel_batch as module
-from lofarpipe.programs.channel_batch import BatchSettings, ChannelBatch, merge_windows, read_record
+from lofarpipe.programs.channel_batch import BatchSettings, ChannelBatch, merge_windows, read_image_record
 from lofarpipe.programs.child import ChildFailed
 from lofarpipe.programs.find import find
 
@@ -52,7 +52,7 @@ def plan_for(path: Path, out: Path, **texts: str) -> dict[str, Any]:
     plan, findings = plan_images(options, read_band(options.vis, options.data_column, options.field))
     assert findings == []
     assert plan is not None
-    return plan_as_dict(plan)
+    return stokes_plan_as_dict(plan)
 
 
 def settings_for(plan: Mapping[str, Any], here: Path, **changes: Any) -> BatchSettings:
@@ -74,7 +74,7 @@ def test_batch_makes_images_and_records(made: Path, tmp_path: Path) -> None:
     assert (header["CRVAL4"], header["EFFFREQ"], header["OBJECT"]) == (910e6, 910e6, "FIELD")
     other = fits.getheader(image_of(plan, "001", "2.0"))
     assert other["BMAJ"] * other["BMIN"] > 1.02 * header["BMAJ"] * header["BMIN"]
-    record = read_record(settings.work, "002", 0.0)
+    record = read_image_record(settings.work, "002", 0.0)
     assert record is not None
     assert (record["status"], record["reason"]) == ("blank", "flagged")
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -145,7 +145,7 @@ def test_failed_channel_is_blank(
     plan = plan_for(made, tmp_path / "out")
     assert ChannelBatch(settings_for(plan, tmp_path), 1).run() == {"made": 1, "kept": 0, "blank": 1}
     assert "WARNING: channel 004 at robust 0.0 is blank: WSClean exited with 134" in capsys.readouterr().out
-    record = read_record(tmp_path / "work", "004", 0.0)
+    record = read_image_record(tmp_path / "work", "004", 0.0)
     assert record is not None
     assert (record["reason"], record["detail"]) == ("failed", "WSClean exited with 134: it crashed")
     with pytest.raises(PipelineError, match=r"channel 004 at robust 0\.0: WSClean exited with 134"):
@@ -186,7 +186,7 @@ def test_missing_image_is_a_failure(made: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(module, "channel_images", lambda _: {"I": "x"})
     plan = plan_for(made, tmp_path / "out")
     assert ChannelBatch(settings_for(plan, tmp_path), 1).run()["blank"] == 2
-    record = read_record(tmp_path / "work", "005", 0.0)
+    record = read_image_record(tmp_path / "work", "005", 0.0)
     assert record is not None
     assert record["detail"] == "it wrote no image of Stokes Q, U, V"
 

@@ -16,11 +16,11 @@ from lofarpipe.imaging.cubes.stokes_images import StokesFacts, channel_image, wr
 from lofarpipe.programs.stokes_products import (
     image_numbers,
     missing_products,
-    quality,
     read_plan,
     remove_channel_images,
     smooth_band,
     smooth_channels,
+    stokes_quality,
     target_of,
     write_band_image,
     write_cube_product,
@@ -167,7 +167,7 @@ def test_cubes_of_channels_one_of_which_cannot_be_smoothed(tmp_path: Path, capsy
     write_channel(plan, tmp_path, "001", 9)
     smooth_channels(plan, 0)
     write_cube_product(plan, work, 0.0, "native")
-    numbers = quality(plan | {"options": plan["options"] | {"mfs_robust": []}})["cubes"]["0.0"]
+    numbers = stokes_quality(plan | {"options": plan["options"] | {"mfs_robust": []}})["cubes"]["0.0"]
     assert (numbers["channels"], numbers["blank"], list(numbers["blank_smoothed"])) == (3, {"3": "no data"}, ["2", "3"])
     assert [path.parent.name for path in missing_products(plan)] == ["mfs_0.0"]
     assert remove_channel_images(plan) == 3

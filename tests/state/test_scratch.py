@@ -22,9 +22,9 @@ from lofarpipe.state.scratch import (
     directory_bytes,
     file_digest,
     find_residues,
-    node_name,
     remove_residue,
 )
+from lofarpipe.support.processes import node_name
 
 OWN = Marker("/runs/a", "image_channels", "003")
 LEAVE = """

@@ -25,7 +25,7 @@ def _list_sets(options: argparse.Namespace) -> int:
     """Print the sets of a command line; return the exit status, 1 if one is missing."""
     from lofarpipe.cli.imgpipe import translation
 
-    return translation.list_sets(options)
+    return translation.print_sets(options)
 
 
 def _file(text: str) -> Path:
@@ -120,9 +120,9 @@ class ImgPipe(FrontEnd):
 
     def translate(self, options: argparse.Namespace) -> Translation:
         """Return the file, with the sets of the command line, as a parset."""
-        from lofarpipe.cli.imgpipe.translation import translated
+        from lofarpipe.cli.imgpipe.translation import imgpipe_translation
 
-        return translated(options)
+        return imgpipe_translation(options)
 
     def reporters(self, options: argparse.Namespace, settings: Settings, tell: Callable[[str], None]) -> list[object]:
         """Return what shows the command of each job, where ``debug`` asks for that."""
@@ -134,7 +134,7 @@ class ImgPipe(FrontEnd):
         """Print the table of the images; return the exit status."""
         from lofarpipe.cli.imgpipe import summary
 
-        return max(summary.write_summary(state, options.quiet), int(options.is_incomplete))
+        return max(summary.write_image_table(state, options.quiet), int(options.is_incomplete))
 
 
 FRONT_END = ImgPipe()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.cli.imgpipe.observations import SetAt
-from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, Setting, shown
+from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, Setting, as_toml
 from lofarpipe.cli.imgpipe.values import Environment, channels_out, expanded, option_words
 from lofarpipe.errors import Finding, named
 
@@ -164,7 +164,7 @@ class Translator:
 
     def _text(self, key: str, entry: Setting, tokens: Mapping[str, str | None]) -> str:
         if not isinstance(entry.value, str) or not (entry.value.strip() or key == OUT_DIR):
-            raise _WrongValue(entry, f"is {shown(entry.value)}; {key} must be a text")
+            raise _WrongValue(entry, f"is {as_toml(entry.value)}; {key} must be a text")
         try:
             return expanded(entry.value, self._environment, tokens)
         except ValueError as err:

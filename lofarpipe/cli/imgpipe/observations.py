@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lofarpipe.cli.imgpipe.settings import shown
+from lofarpipe.cli.imgpipe.settings import as_toml
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.support.config_file import TomlFile
 from lofarpipe.support.host_list import expand_hosts
@@ -81,7 +81,7 @@ class DataHandler:
     def _table(self, tables: Mapping[str, object], name: str, is_needed: bool = True) -> dict[str, object]:
         table = tables.get(name, None if is_needed else {})
         if not isinstance(table, dict):
-            what = "there is no section" if table is None else f"{name} is {shown(table)}, not the section"
+            what = "there is no section" if table is None else f"{name} is {as_toml(table)}, not the section"
             raise PipelineError(f"{self.path}: {what} [{name}], which a data handler needs")
         return table
 
@@ -96,8 +96,8 @@ class DataHandler:
                 composites[name] = tuple(value)  # type: ignore[arg-type]
             else:
                 raise PipelineError(
-                    f"{self.path}: spectral_windows.{name} is {shown(value)}; the first and the last subband, such as "
-                    "[202, 204], or a list of windows is needed"
+                    f"{self.path}: spectral_windows.{name} is {as_toml(value)}; the first and the last subband, such "
+                    "as [202, 204], or a list of windows is needed"
                 )
         for name, members in composites.items():
             if missing := [member for member in members if member not in windows]:
@@ -110,7 +110,7 @@ class DataHandler:
         observations = {}
         for obs_id, hosts in self._tables["obs_ids"].items():
             if not _is_list(hosts, str):
-                raise PipelineError(f"{self.path}: obs_ids.{obs_id} is {shown(hosts)}; a list of hosts is needed")
+                raise PipelineError(f"{self.path}: obs_ids.{obs_id} is {as_toml(hosts)}; a list of hosts is needed")
             if len(hosts) < len(self.windows):  # type: ignore[arg-type]
                 raise PipelineError(
                     f"{self.path}: obs_ids.{obs_id} has {len(hosts)} hosts, and there are "  # type: ignore[arg-type]

@@ -38,9 +38,9 @@ class Key:
         is_right = isinstance(value, types) and isinstance(value, bool) == (bool in types)
         if not is_right:
             article = "an" if self.kind == "integer" else "a" if self.kind != "text" else ""
-            return f"is {shown(value)}; it must be {article} {self.kind}".replace("  ", " ")
+            return f"is {as_toml(value)}; it must be {article} {self.kind}".replace("  ", " ")
         if self.above is not None and not self.above < value < float("inf"):  # type: ignore[operator]
-            return f"is {shown(value)}; it must {'not be negative' if self.above < 0 else 'be positive'}"
+            return f"is {as_toml(value)}; it must {'not be negative' if self.above < 0 else 'be positive'}"
         return None
 
 
@@ -165,7 +165,7 @@ def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[
                     near = f"; did you mean '{section.lower()}'?" if is_case else nearest(section, SECTIONS)
                     findings.append(Finding(where, f"[{section}]: no such section{near}"))
             elif not isinstance(table, dict):
-                findings.append(Finding(where, f"{section} is {shown(table)}; it must be a section, [{section}]"))
+                findings.append(Finding(where, f"{section} is {as_toml(table)}; it must be a section, [{section}]"))
             else:
                 entries[section] = _merged(entries.get(section, {}), _with_places(toml, section, table))
     for text in assignments:
@@ -211,7 +211,7 @@ def _layers(path: Path) -> Iterator[TomlFile]:
         seen.append(path.resolve())
         if (base := toml.document.get(DEFAULT_SETTINGS)) is None:
             return
-        where = f"{toml.where('', DEFAULT_SETTINGS)}: {DEFAULT_SETTINGS} = {shown(base)}"
+        where = f"{toml.where('', DEFAULT_SETTINGS)}: {DEFAULT_SETTINGS} = {as_toml(base)}"
         if not isinstance(base, str) or not base:
             raise PipelineError(f"{where}; it must name a file")
         path = path.parent / Path(base).expanduser()
@@ -274,27 +274,27 @@ def _key_findings(settings: ImgpipeSettings) -> Iterator[tuple[tuple[str, str], 
 
 def _resource_findings(entry: Setting) -> Iterator[Finding]:
     if not isinstance(entry.value, dict):
-        yield Finding(entry.where, f"is {shown(entry.value)}; it must be a table such as {RESOURCES}.heavy")
+        yield Finding(entry.where, f"is {as_toml(entry.value)}; it must be a table such as {RESOURCES}.heavy")
         return
     known = {key.name: key for key in CATEGORY_KEYS}
     for category, table in entry.value.items():
         for name, value in (table if isinstance(table, dict) else {"": table}).items():
             where = f"{entry.where}.{category}"
             if not isinstance(table, dict):
-                yield Finding(where, f"is {shown(value)}; it must be a table with {' and '.join(known)}")
+                yield Finding(where, f"is {as_toml(value)}; it must be a table with {' and '.join(known)}")
             elif name not in known:
                 yield Finding(f"{where}.{name}", f"no such key{nearest(name, known)}")
             elif problem := known[name].problem(value):
                 yield Finding(f"{where}.{name}", problem)
-            elif name == "mem" and memory_gb(str(value)) is None:
-                yield Finding(f"{where}.{name}", f"is {shown(value)}; it must be a size such as '40GB'")
+            elif name == "mem" and size_gb(str(value)) is None:
+                yield Finding(f"{where}.{name}", f"is {as_toml(value)}; it must be a size such as '40GB'")
 
 
 _MEMORY = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b)?\s*", re.IGNORECASE)
 _GB = {"": 1e-9, "k": 1e-6, "m": 1e-3, "g": 1.0, "t": 1e3}
 
 
-def memory_gb(text: str) -> float | None:
+def size_gb(text: str) -> float | None:
     """Return a size such as ``40GB`` in GB, or None where it is none or zero."""
     match = _MEMORY.fullmatch(text)
     size = float(match["number"]) * _GB[match["unit"].lower()] if match else 0.0
@@ -318,7 +318,7 @@ def _pattern_findings(settings: ImgpipeSettings) -> Iterator[Finding]:
         yield Finding(where, f"{pattern!r} has no group; the host is the part in brackets, such as '/net/(node\\d+)'")
 
 
-def shown(value: object) -> str:
+def as_toml(value: object) -> str:
     """Return a value as TOML would write it, as far as messages need that."""
     texts: Mapping[type, Callable[[object], str]] = {bool: lambda one: str(one).lower(), dict: lambda _: "a table"}
     if hasattr(value, "isoformat"):  # a date, a time

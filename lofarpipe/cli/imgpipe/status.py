@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import RECORDS
-from lofarpipe.cli.imgpipe.summary import IMAGE, failure_lines, table_lines
+from lofarpipe.cli.imgpipe.summary import IMAGE, failed_images, table_lines
 from lofarpipe.cli.status import EXIT_INTERRUPTED, EXIT_NOT_WELL, EXIT_OK, JOURNAL, LOOK_S, Watched, as_facts
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.jobs import duration_text
@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
         else:
             states = [run.look() for run in runs]
             facts = [as_facts(state, run.progress()) for state, run in zip(states, runs, strict=True)]
-            print(json.dumps(facts) if options.json else "\n".join(line for run in runs for line in lines_of(run)))
+            print(json.dumps(facts) if options.json else "\n".join(line for run in runs for line in status_lines(run)))
     except KeyboardInterrupt:  # the watcher ends, not the run
         return EXIT_INTERRUPTED
     return EXIT_OK if all(is_well(run.state) for run in runs) else EXIT_NOT_WELL
@@ -94,13 +94,13 @@ def is_well(state: RunState) -> bool:
     return state.state == RUNNING or (state.ok and step is not None and step.done == step.total)
 
 
-def lines_of(run: Watched) -> list[str]:
+def status_lines(run: Watched) -> list[str]:
     """Return a run at its last look: its state, the table, failures, and how many images there are."""
     state = run.state
     began_s, ended_s = state.started_s, state.ended_s if state.ended else time.time()
     took = "" if began_s is None or ended_s is None else f", {duration_text(max(0.0, ended_s - began_s))}"
     step = state.steps.get(IMAGE)
-    failures = failure_lines(step) if step else []
+    failures = failed_images(step) if step else []
     problem = state.problem.partition("\n")[0]
     texts = [
         f"{run.job_directory}: {state.state}{took}",
@@ -131,7 +131,7 @@ def follow(runs: Sequence[Watched]) -> None:
     try:
         while RUNNING in [run.look().state for run in runs]:
             if screen is not None:
-                screen.show([Line(text) for run in runs for text in lines_of(run)])
+                screen.show([Line(text) for run in runs for text in status_lines(run)])
             else:
                 counts = [f"{run.job_directory}: {text}" for run in runs for text in _counts(run.state)]
                 for text in counts:
@@ -142,4 +142,4 @@ def follow(runs: Sequence[Watched]) -> None:
     finally:
         if screen is not None:
             screen.close()
-    print("\n".join(line for run in runs for line in lines_of(run)))
+    print("\n".join(line for run in runs for line in status_lines(run)))

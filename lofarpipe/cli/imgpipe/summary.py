@@ -21,14 +21,14 @@ HEADER = ("sets", "host", "time", "CPU", "memory", "noise", "peak", "beam", "res
 UNKNOWN = ("", "", "")  # noise, peak, beam
 
 
-def write_summary(state: RunState, is_quiet: bool) -> int:
+def write_image_table(state: RunState, is_quiet: bool) -> int:
     """Print a table of the images and how many there are; return the exit status, 1 if one is missing."""
     step = state.steps.get(IMAGE)
     if step is None or not step.total:
         return 0
     if not is_quiet and step.jobs:
         print(*table_lines(state), sep="\n")
-    print(*failure_lines(step), sep="\n", end="\n" if step.failed else "")
+    print(*failed_images(step), sep="\n", end="\n" if step.failed else "")
     if step.done < step.total or not is_quiet:
         print(f"{step.done} of {step.total} images made")
     return int(step.done < step.total)
@@ -51,7 +51,7 @@ def table_lines(state: RunState, progress: Mapping[str, Progress] | None = None)
     ]
 
 
-def failure_lines(step: StepState) -> list[str]:
+def failed_images(step: StepState) -> list[str]:
     """Return a line for each job that failed: sets, reason, log."""
     return [f"{_sets(job)}: {_reason(job)}; log: {job.log}" for job in step.jobs.values() if job.state == FAILED]
 

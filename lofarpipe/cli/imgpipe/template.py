@@ -14,7 +14,7 @@ from lofarpipe.cli.imgpipe.settings import (
     WSCLEAN,
     WSCLEAN_DEFAULTS,
     Key,
-    shown,
+    as_toml,
 )
 
 JSON_TYPES = {"text": "string", "integer": "integer", "boolean": "boolean", "number": "number"}
@@ -60,12 +60,12 @@ def template() -> str:
 
 def _template_line(key: Key) -> str:
     example = EXAMPLES[key.name] if key.default is None else key.default
-    return f"#{key.name} = {shown(example)}  # {key.meaning}"
+    return f"#{key.name} = {as_toml(example)}  # {key.meaning}"
 
 
 def _option_line(key: str, value: object) -> str:
     meaning = f"  # {WSCLEAN_KEYS[key]}" if key in WSCLEAN_KEYS else ""
-    return f"{key} = {shown(value)}{meaning}"
+    return f"{key} = {as_toml(value)}{meaning}"
 
 
 def schema() -> str:

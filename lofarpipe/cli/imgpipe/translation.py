@@ -33,8 +33,8 @@ from lofarpipe.cli.imgpipe.settings import (
     WSCLEAN,
     ImgpipeSettings,
     is_assignment,
-    memory_gb,
     read_imaging_settings,
+    size_gb,
 )
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
 from lofarpipe.pipeline.preflight import Translation
@@ -68,7 +68,7 @@ image.argument.name = {NAME}
 """
 
 
-def translated(options: argparse.Namespace) -> Translation:
+def imgpipe_translation(options: argparse.Namespace) -> Translation:
     """Return the parset of a command line, with findings and warnings.
 
     Raises
@@ -121,7 +121,7 @@ def _old_options(options: argparse.Namespace, settings: ImgpipeSettings) -> list
     return found
 
 
-def list_sets(options: argparse.Namespace) -> int:
+def print_sets(options: argparse.Namespace) -> int:
     """Print the sets that the arguments stand for, and whether they are there; return the exit status."""
     settings, findings = read_imaging_settings(options.config_file, list(filter(is_assignment, options.set)))
     sets, of_sets, notices = find_sets(settings, options.sets)
@@ -218,7 +218,7 @@ def record_sections(
     options: argparse.Namespace, settings: ImgpipeSettings, groups: Sequence[Group]
 ) -> dict[str, dict[str, Entry]]:
     """Return the sections of pipeline.cfg about the records of a run, and name the run in the options."""
-    job_directory = records(options, groups)
+    job_directory = records_of_groups(options, groups)
     options.job_name = run_name(job_directory.name)
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     logs = job_directory / "logs" / options.start_time
@@ -228,7 +228,7 @@ def record_sections(
     return placed(settings, layout=layout, logging=logging)
 
 
-def records(options: argparse.Namespace, groups: Sequence[Group]) -> Path:
+def records_of_groups(options: argparse.Namespace, groups: Sequence[Group]) -> Path:
     """Return the directory of a run's records: that of its sets, whatever the settings.
 
     So the same command goes on with its run, and the same file for other sets has another one, at the same time.
@@ -376,7 +376,7 @@ def image_parset(
 def resources(settings: ImgpipeSettings) -> dict[str, object]:
     """Return what jobs of a queue ask for; elsewhere they share what there is."""
     given = settings.resources()
-    asked = {"cores": given["cpus"], "memory_gb": memory_gb(str(given["mem"]))}
+    asked = {"cores": given["cpus"], "memory_gb": size_gb(str(given["mem"]))}
     return asked if settings["nodes"] == SLURM else {}
 
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from lofarpipe.cli.imgpipe.settings import shown
+from lofarpipe.cli.imgpipe.settings import as_toml
 from lofarpipe.programs.argv import PATHS as PATH_OPTIONS
 
 #: Options that take one path: a text of several words is one path with blanks.
@@ -59,7 +59,7 @@ def _scalar_words(key: str, value: object) -> list[str]:
     if isinstance(value, (int, float)):
         return [str(value)]
     if not isinstance(value, str):
-        raise ValueError(f"is {shown(value)}; a text, a number, true, false or a list of these is needed")
+        raise ValueError(f"is {as_toml(value)}; a text, a number, true, false or a list of these is needed")
     try:
         words = shlex.split(value)
     except ValueError as err:
@@ -72,7 +72,7 @@ def _list_words(key: str, values: list[object]) -> list[str]:
         raise ValueError("is an empty list; give its values, or false to leave the option out")
     wrong = [value for value in values if isinstance(value, bool) or not isinstance(value, (str, int, float))]
     if wrong:
-        raise ValueError(f"has {shown(wrong[0])} in its list; texts and numbers are possible")
+        raise ValueError(f"has {as_toml(wrong[0])} in its list; texts and numbers are possible")
     words = list(map(str, values))
     return [",".join(words)] if key in COMMA_JOINED else words
 
@@ -150,7 +150,7 @@ def channels_out(value: object, channels: int) -> tuple[int, str]:
         if count > channels:
             raise ValueError(f"is {text}, and there are {channels} unique channels; take {channels} at most, or 'all'")
     else:
-        raise ValueError(f"is {shown(value)}; 'all', 'every N' with N > 0, or a number > 0 is needed")
+        raise ValueError(f"is {as_toml(value)}; 'all', 'every N' with N > 0, or a number > 0 is needed")
     if not count:
         raise ValueError(f"is '{text}', and the options select no channel")
     return count, notice

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lofarpipe.cli.spice.config import Setting, shown
+from lofarpipe.cli.spice.config import OptionSetting, as_yaml
 from lofarpipe.cli.spice.table import number_text
 from lofarpipe.errors import UsageError, nearest
 from lofarpipe.executors.remote.queue import walltime_problem
@@ -42,7 +42,7 @@ def whole(value: object) -> str:
     return text
 
 
-def memory_gb(value: object) -> str:
+def job_memory(value: object) -> str:
     """Return a size such as ``60GB``, ``60 GiB`` or a number of bytes in 10^9 bytes.
 
     Raises
@@ -116,7 +116,7 @@ Reader = Callable[[object], str]
 #: Key -> how its value is read, and the key of ours with its section; "": see ``Cluster``.
 KWARGS_KEYS: Mapping[str, tuple[Reader, str]] = {
     "cores": (whole, "cores"),
-    "memory": (memory_gb, "memory_gb"),
+    "memory": (job_memory, "memory_gb"),
     "walltime": (walltime, "slurm.walltime"),
     "account": (word, "slurm.account"),
     "project": (word, "slurm.account"),
@@ -129,10 +129,10 @@ KWARGS_KEYS: Mapping[str, tuple[Reader, str]] = {
     "log_directory": (word, "log_directory"),
     "local_directory": (word, "scratch"),
     "job_cpu": (whole, "cores"),
-    "job_mem": (memory_gb, "memory_gb"),
+    "job_mem": (job_memory, "memory_gb"),
     "n_workers": (whole, "jobs"),
     "threads_per_worker": (whole, "cores"),
-    "memory_limit": (memory_gb, "memory_gb"),
+    "memory_limit": (job_memory, "memory_gb"),
 }
 ADAPT_KEYS: Mapping[str, tuple[Reader, str]] = {"maximum": (whole, "jobs"), "maximum_jobs": (whole, "jobs")}
 #: Accepted: our executors need none of them.
@@ -157,12 +157,12 @@ class Cluster:
 
     path: Path
     text: str
-    beams_at_once: Setting
-    sections: dict[str, dict[str, Setting]] = field(default_factory=dict)
-    cores: Setting | None = None
-    memory_gb: Setting | None = None
-    scratch: Setting | None = None
-    log_directory: Setting | None = None
+    beams_at_once: OptionSetting
+    sections: dict[str, dict[str, OptionSetting]] = field(default_factory=dict)
+    cores: OptionSetting | None = None
+    memory_gb: OptionSetting | None = None
+    scratch: OptionSetting | None = None
+    log_directory: OptionSetting | None = None
     notices: list[str] = field(default_factory=list)
 
 
@@ -224,7 +224,7 @@ class _Reader:
         value = self.file.document.get(key)
         if value is None or isinstance(value, dict):
             return value or {}
-        self._wrong((key,), f"{key} is {shown(value)}; keys below it are needed")
+        self._wrong((key,), f"{key} is {as_yaml(value)}; keys below it are needed")
         return {}
 
     def _values(
@@ -233,9 +233,9 @@ class _Reader:
         given: Mapping[str, object],
         known: Mapping[str, tuple[Reader, str]],
         is_checked: bool = True,
-    ) -> dict[str, Setting]:
+    ) -> dict[str, OptionSetting]:
         """Return our key -> value of one block; the keys of a class that is not known here are its own."""
-        found: dict[str, Setting] = {}
+        found: dict[str, OptionSetting] = {}
         for key, value in given.items():
             if key in WITHOUT_EFFECT[block]:
                 self.unused += [key] if is_checked else []
@@ -247,10 +247,10 @@ class _Reader:
                 try:
                     found[ours] = self._setting(read(value), (block, key))
                 except ValueError as err:
-                    self._wrong((block, key), f"{key} is {shown(value)}; {err}")
+                    self._wrong((block, key), f"{key} is {as_yaml(value)}; {err}")
         return found
 
-    def _add_class(self, cluster: Cluster, name: str, kwargs: Mapping[str, object], jobs: Setting | None) -> None:
+    def _add_class(self, cluster: Cluster, name: str, kwargs: Mapping[str, object], jobs: OptionSetting | None) -> None:
         """Let workers of Dask come from a class that is imported by its name."""
         module = name.rpartition(".")[0]
         if not module or not _is_there(module):
@@ -267,8 +267,8 @@ class _Reader:
         more = {"nodes": jobs, "cores": cluster.cores, "memory_gb": cluster.memory_gb}
         cluster.sections["dask"] = settings | {key: setting for key, setting in more.items() if setting is not None}
 
-    def _setting(self, text: str, keys: tuple[str, ...]) -> Setting:
-        return Setting(text, str(self.file.path), self.file.line(*keys))
+    def _setting(self, text: str, keys: tuple[str, ...]) -> OptionSetting:
+        return OptionSetting(text, str(self.file.path), self.file.line(*keys))
 
     def _wrong(self, keys: tuple[str, ...], what: str) -> None:
         self.problems.append(f"{self.file.where(*keys)}: {what}")
@@ -307,6 +307,6 @@ def _plain(value: object) -> object:
     return value
 
 
-def expanded_folder(setting: Setting) -> Path:
+def expanded_folder(setting: OptionSetting) -> Path:
     """Return a folder of this machine, with ``$NAME`` and ``~`` replaced."""
     return Path(os.path.expanduser(os.path.expandvars(setting.text))).absolute()  # noqa: PTH111

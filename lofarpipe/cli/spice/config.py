@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lofarpipe.cli.spice.table import POSITIONALS, PROCESS_OPTIONS, SpiceOption, operations, options_table
+from lofarpipe.cli.spice.table import POSITIONALS, PROCESS_OPTIONS, SpiceOption, operations, spice_options
 from lofarpipe.errors import UsageError, nearest
 from lofarpipe.support.yaml_file import YamlFile
 
 
 @dataclass(frozen=True)
-class Setting:
+class OptionSetting:
     """The value of an option as the parset writes it, and where it comes from."""
 
     text: str
@@ -38,13 +38,13 @@ class Config:
 
     path: Path
     text: str
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    of_operations: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+    settings: Mapping[str, OptionSetting] = field(default_factory=dict)
+    of_operations: Mapping[str, Mapping[str, OptionSetting]] = field(default_factory=dict)
 
 
 def file_options() -> dict[str, SpiceOption]:
     """Return the options that a file may set, by name."""
-    table = {name: option for name, option in options_table().items() if name not in POSITIONALS}
+    table = {name: option for name, option in spice_options().items() if name not in POSITIONALS}
     return table | {option.name: option for option in PROCESS_OPTIONS}
 
 
@@ -58,8 +58,8 @@ def read_config(path: Path) -> Config:
     """
     file = YamlFile(path)
     reader = _Reader(file)
-    settings: dict[str, Setting] = {}
-    of_operations: dict[str, dict[str, Setting]] = {}
+    settings: dict[str, OptionSetting] = {}
+    of_operations: dict[str, dict[str, OptionSetting]] = {}
     known = {*file_options(), *operations()}
     for key, name, value in reader.keys(file.document, known):
         if name in operations():
@@ -100,31 +100,31 @@ class _Reader:
                 names[name] = key
                 yield key, name, value
 
-    def operation(self, key: str, name: str, value: object) -> dict[str, Setting]:
+    def operation(self, key: str, name: str, value: object) -> dict[str, OptionSetting]:
         """Return the options of one operation."""
         if value is None:
             return {}
         if not isinstance(value, dict):
             self.problems.append(f"{self.file.where(key)}: {key} is an operation; its options are needed below it")
             return {}
-        table, settings = options_table(), {}
+        table, settings = spice_options(), {}
         for inner, option, given in self.keys(value, operations()[name], key):
             if setting := self.setting((key, inner), table[option], given):
                 settings[option] = setting
         return settings
 
-    def setting(self, keys: tuple[str, ...], option: SpiceOption, value: object) -> Setting | None:
+    def setting(self, keys: tuple[str, ...], option: SpiceOption, value: object) -> OptionSetting | None:
         """Return the value of an option; None where it is not set, or wrong."""
         if value is None:
             return None
         try:
-            return Setting(option.text(value), str(self.file.path), self.file.line(*keys))
+            return OptionSetting(option.text(value), str(self.file.path), self.file.line(*keys))
         except ValueError as err:
-            self.problems.append(f"{self.file.where(*keys)}: {'.'.join(keys)} is {shown(value)}; {err}")
+            self.problems.append(f"{self.file.where(*keys)}: {'.'.join(keys)} is {as_yaml(value)}; {err}")
             return None
 
 
-def shown(value: object) -> str:
+def as_yaml(value: object) -> str:
     """Return a value as YAML would write it, as far as messages need that."""
     if isinstance(value, bool):
         return str(value).lower()

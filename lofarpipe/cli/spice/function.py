@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lofarpipe.cli import work
 from lofarpipe.cli.arguments import read_words
-from lofarpipe.cli.spice.config import Setting
+from lofarpipe.cli.spice.config import OptionSetting
 from lofarpipe.cli.spice.summary import failures
-from lofarpipe.cli.spice.table import options_table
-from lofarpipe.cli.spice.translation import Request, polarisations, translated
+from lofarpipe.cli.spice.table import spice_options
+from lofarpipe.cli.spice.translation import ImagingRequest, polarisations, spice_translation
 from lofarpipe.errors import PipelineError, UsageError
 from lofarpipe.jobs import Executor
 from lofarpipe.pipeline.preflight import Translation
@@ -43,11 +43,11 @@ def image_beams(arguments: Mapping[str, object], executor: Executor | None) -> N
     ImagingFailed
         If something failed; with every failure.
     """
-    request = Request("spice_image", settings_of(arguments))
+    request = ImagingRequest("spice_image", settings_of(arguments))
     lines: list[str] = []
 
     def translate(options: argparse.Namespace) -> Translation:
-        return translated(request, options)
+        return spice_translation(request, options)
 
     def collect(options: argparse.Namespace, state: RunState) -> int:
         lines.extend(failures(state, polarisations(options)))
@@ -66,7 +66,7 @@ def image_beams(arguments: Mapping[str, object], executor: Executor | None) -> N
         raise ImagingFailed(lines)
 
 
-def settings_of(arguments: Mapping[str, object]) -> dict[str, Setting]:
+def settings_of(arguments: Mapping[str, object]) -> dict[str, OptionSetting]:
     """Return the options that arguments of ``main`` set; those that say the default of the pipeline are left out.
 
     Raises
@@ -78,7 +78,7 @@ def settings_of(arguments: Mapping[str, object]) -> dict[str, Setting]:
     where = given.pop(WSCLEAN, None)
     is_hosted = isinstance(where, str) and "://" in where
     given["hosted_wsclean" if is_hosted else "local_wsclean"] = where
-    table, settings, problems = options_table(), {}, []
+    table, settings, problems = spice_options(), {}, []
     for name, value in given.items():
         if value is None:
             continue
@@ -88,7 +88,7 @@ def settings_of(arguments: Mapping[str, object]) -> dict[str, Setting]:
             problems.append(f"{name} is {value!r}; {err}")
             continue
         if not table[name].default or text != table[name].text(table[name].default):
-            settings[name] = Setting(text, CALLER)
+            settings[name] = OptionSetting(text, CALLER)
     if problems:
         raise UsageError("\n".join(problems))
     return settings

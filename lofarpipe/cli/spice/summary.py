@@ -12,18 +12,18 @@ from lofarpipe.support.utilities import files_of
 IMAGE_I, IMAGE_POLARISATION = "image_i", "image_polarisation"  # the steps that make images
 
 
-def write_summary(state: RunState, is_quiet: bool, pols: str) -> int:
+def write_beam_table(state: RunState, is_quiet: bool, pols: str) -> int:
     """Print a table of the beams; return the exit status, 1 if something failed."""
     lines = failures(state, pols)
     if not is_quiet:
-        for line in beam_table(state):
+        for line in beam_lines(state):
             print(line)
     for line in lines:
         print(line)
     return int(bool(lines))
 
 
-def beam_table(state: RunState) -> list[str]:
+def beam_lines(state: RunState) -> list[str]:
     """Return a line for each beam: how each of its jobs ended, and how long it took."""
     steps = [name for name, step in state.steps.items() if step.jobs]
     if not steps:

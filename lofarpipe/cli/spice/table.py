@@ -152,7 +152,7 @@ def _numbers_text(value: object) -> str:
 
 
 @functools.cache
-def options_table() -> dict[str, SpiceOption]:
+def spice_options() -> dict[str, SpiceOption]:
     """Return the options of the pipeline by name, in its order."""
     return {match["name"]: SpiceOption(**match.groupdict()) for match in _OPTION.finditer(_text())}
 
@@ -165,7 +165,7 @@ def operations() -> dict[str, dict[str, dict[str, str]]]:
     is given for it alone, such as thresholds that become squares.
     """
     found: dict[str, dict[str, dict[str, str]]] = {}
-    table, keys = options_table(), {match["key"]: match["value"] for match in _KEY.finditer(_text())}
+    table, keys = spice_options(), {match["key"]: match["value"] for match in _KEY.finditer(_text())}
     users: dict[str, set[str]] = {}
     for key, value in keys.items():
         if value.startswith(GIVEN):

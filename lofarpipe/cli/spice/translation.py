@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lofarpipe.cli.spice.cluster import Cluster, expanded_folder
-from lofarpipe.cli.spice.config import Config, Setting
-from lofarpipe.cli.spice.table import NONE, PIPELINE, operations, options_table
+from lofarpipe.cli.spice.config import Config, OptionSetting
+from lofarpipe.cli.spice.table import NONE, PIPELINE, operations, spice_options
 from lofarpipe.errors import Finding, UsageError
 from lofarpipe.pipeline.preflight import Translation
 from lofarpipe.support.parset import Parset
@@ -30,7 +30,7 @@ IMAGE_STEPS = ("image_i", "image_polarisation")
 
 
 @dataclass(frozen=True)
-class Request:
+class ImagingRequest:
     """All that a run of the imager is asked for.
 
     Attributes
@@ -41,7 +41,7 @@ class Request:
     """
 
     program: str
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, OptionSetting]
     field: str = ""
     config: Config | None = None
     cluster: Cluster | None = None
@@ -49,22 +49,22 @@ class Request:
     notices: tuple[str, ...] = ()
 
 
-def typed_settings(options: argparse.Namespace, prefix: str) -> dict[str, Setting]:
+def typed_settings(options: argparse.Namespace, prefix: str) -> dict[str, OptionSetting]:
     """Return the options of the pipeline that a command line sets."""
-    values = {name: getattr(options, f"{prefix}{name}", None) for name in options_table()}
-    return {name: Setting(text, COMMAND_LINE) for name, text in values.items() if text is not None}
+    values = {name: getattr(options, f"{prefix}{name}", None) for name in spice_options()}
+    return {name: OptionSetting(text, COMMAND_LINE) for name, text in values.items() if text is not None}
 
 
-def merged(typed: Mapping[str, Setting], config: Config | None) -> dict[str, Setting]:
+def merged(typed: Mapping[str, OptionSetting], config: Config | None) -> dict[str, OptionSetting]:
     """Return the options of the command line over those of a file; one kind of WSClean takes the place of another."""
-    table = options_table()
+    table = spice_options()
     below = {name: setting for name, setting in config.settings.items() if name in table} if config else {}
     if any(name in typed for name in CONTAINERS):
         below = {name: setting for name, setting in below.items() if name not in CONTAINERS}
     return {**below, **typed}
 
 
-def translated(request: Request, options: argparse.Namespace) -> Translation:
+def spice_translation(request: ImagingRequest, options: argparse.Namespace) -> Translation:
     """Return the parset of a request; ``options`` learn the name of the run, and when it began.
 
     Raises
@@ -73,7 +73,7 @@ def translated(request: Request, options: argparse.Namespace) -> Translation:
         If a name cannot be written into a parset.
     """
     settings = {name: _with_whole_path(name, setting) for name, setting in request.settings.items()}
-    job_directory = records(request, settings)
+    job_directory = records_of_beams(request, settings)
     options.job_name = options.job_name or job_directory.name
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     parset = spice_parset(settings, request)
@@ -93,13 +93,13 @@ def _split(text: str) -> tuple[str, str]:
 def polarisations(options: argparse.Namespace) -> str:
     """Return the letters of the polarisations of a run."""
     typed = [value for key, _, value in (text.partition("=") for text in options.set) if key.strip() == "pols"]
-    return str([options.translation.parset.get("! pols") or options_table()["pols"].default, *typed][-1])
+    return str([options.translation.parset.get("! pols") or spice_options()["pols"].default, *typed][-1])
 
 
 # ---- names
 
 
-def _with_whole_path(name: str, setting: Setting) -> Setting:
+def _with_whole_path(name: str, setting: OptionSetting) -> OptionSetting:
     """Return the value of an option; a path that it names as a whole one, but where a variable of the job begins it."""
     text = setting.text
     if name in FOLDERS and text.startswith("$"):  # as a definition it would be replaced on this machine
@@ -111,7 +111,7 @@ def _with_whole_path(name: str, setting: Setting) -> Setting:
     return setting
 
 
-def program_path(setting: Setting) -> str:
+def program_path(setting: OptionSetting) -> str:
     """Return a container or a program: in the current directory, beside the file that names it, or on PATH."""
     beside = Path(setting.file).parent / setting.text
     there = next((str(path) for path in (Path(setting.text), beside) if path.exists()), "")
@@ -119,7 +119,7 @@ def program_path(setting: Setting) -> str:
     return os.path.abspath(there or on_path or setting.text)  # noqa: PTH100
 
 
-def records(request: Request, settings: Mapping[str, Setting]) -> Path:
+def records_of_beams(request: ImagingRequest, settings: Mapping[str, OptionSetting]) -> Path:
     """Return the directory of a run's records: that of its sets below its images, whatever the other settings.
 
     So the same command goes on with its run, and one for other sets has another one, at the same time.
@@ -127,7 +127,7 @@ def records(request: Request, settings: Mapping[str, Setting]) -> Path:
     if request.job_dir:
         return Path(request.job_dir).absolute()
     msdir = settings["msdir"].text
-    pattern = settings.get("ms_glob_pattern", Setting("", ""))
+    pattern = settings.get("ms_glob_pattern", OptionSetting("", ""))
     identity = "\n".join((os.path.realpath(msdir), pattern.text, request.field))
     digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()
     label = re.sub(r"[^A-Za-z0-9_.+-]+", "_", request.field or Path(msdir).name).strip("._-")[:LONGEST_LABEL]
@@ -137,7 +137,7 @@ def records(request: Request, settings: Mapping[str, Setting]) -> Path:
 # ---- the parset and the site
 
 
-def spice_parset(settings: Mapping[str, Setting], request: Request) -> Parset:
+def spice_parset(settings: Mapping[str, OptionSetting], request: ImagingRequest) -> Parset:
     """Return the options that were set on the pipeline, and the keys of single operations.
 
     Raises
@@ -152,7 +152,7 @@ def spice_parset(settings: Mapping[str, Setting], request: Request) -> Parset:
         known.setdefault("temp_dir_wsclean", _with_whole_path("temp_dir_wsclean", cluster.scratch))
     parset = Parset()
     parset.set("pipeline.base", PIPELINE)
-    for name in [name for name in options_table() if name in known]:
+    for name in [name for name in spice_options() if name in known]:
         parset.set(f"! {name}", _written(name, known[name]), known[name].file, known[name].line)
     for step in IMAGE_STEPS if cluster else ():
         for key in ("cores", "memory_gb"):
@@ -167,7 +167,7 @@ def spice_parset(settings: Mapping[str, Setting], request: Request) -> Parset:
     return parset
 
 
-def _written(name: str, setting: Setting) -> str:
+def _written(name: str, setting: OptionSetting) -> str:
     """Return a value as the text of a parset, with quotes where it needs them."""
     text = setting.text
     if not re.search("[\"'#=]", text):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from lofarpipe.cli.arguments import FrontEnd
-from lofarpipe.cli.spice.table import POSITIONALS, SpiceOption, options_table
+from lofarpipe.cli.spice.table import POSITIONALS, SpiceOption, spice_options
 
 if TYPE_CHECKING:
     from lofarpipe.state.run_state import RunState
@@ -22,15 +22,15 @@ class SpiceFrontEnd(FrontEnd):
 
     def summarise(self, options: argparse.Namespace, state: RunState) -> int:
         """Print the table of the beams; return the exit status."""
-        from lofarpipe.cli.spice.summary import write_summary
+        from lofarpipe.cli.spice.summary import write_beam_table
         from lofarpipe.cli.spice.translation import polarisations
 
-        return write_summary(state, options.quiet, polarisations(options))
+        return write_beam_table(state, options.quiet, polarisations(options))
 
 
 def add_options(parser: argparse.ArgumentParser, more: Iterable[SpiceOption] = (), positionals: str = "") -> None:
     """Add the folders, the options of the pipeline, and ``more``; each is spelled with ``_`` or ``-``."""
-    table = options_table()
+    table = spice_options()
     parser.usage = f"%(prog)s [options] msdir datadir{' field' if positionals else ''}"
     for name in POSITIONALS:
         parser.add_argument(f"{PREFIX}{name}", metavar=name, type=_reader(table[name]), help=_help(table[name]))

@@ -39,7 +39,7 @@ def directories_of(job: Job) -> list[Path]:
     return [directory for directory in (job.tempdir, *staged) if directory is not None]
 
 
-def expanded(name: str) -> str:
+def expanded_directory(name: str) -> str:
     """Return the name of a directory with its variables replaced, as they are on this machine."""
     return os.path.expandvars(VARIABLE.sub(r"${\1}", name))
 
@@ -55,7 +55,7 @@ def on_this_machine(job: Job) -> Job:
     written = [str(directory) for directory in directories_of(job) if "$" in str(directory)]
     if not written:
         return job
-    places = {name: expanded(name) for name in written}
+    places = {name: expanded_directory(name) for name in written}
     for name, place in places.items():
         if not Path(place).is_absolute():
             raise PipelineError(f"{job.name}: temporary directory {name}: that is {place} here; set the variable")

@@ -28,7 +28,7 @@ from lofarpipe.executors.remote.order import (
     withdraw,
 )
 from lofarpipe.jobs import Job, JobResult, JobStart, ended_result
-from lofarpipe.support.processes import boot_id, process_space, start_ticks
+from lofarpipe.support.processes import boot_id, node_name, process_space, start_ticks
 
 ASK_S = 0.5
 
@@ -124,11 +124,6 @@ class Claim:
     def start(self, order: Order) -> JobStart:
         """Return where and since when the job runs."""
         return JobStart(order.job.name, self.node, self.pid, self.start_s)
-
-
-def node_name() -> str:
-    """Return the name of this machine, as Slurm knows it where it started this process."""
-    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
 def take(order: Order) -> Claim:

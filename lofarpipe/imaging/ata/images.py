@@ -208,7 +208,7 @@ def write_plan(directory: Path, entry: Mapping[str, Any]) -> None:
     write_atomically(directory / "plan.json", json.dumps(entry, indent=1))
 
 
-def noise_of(path: str | Path) -> float:
+def image_noise(path: str | Path) -> float:
     """Return the noise of an image, Jy per beam: 1.4826 times the median absolute deviation of all pixels."""
     plane = read_sky_image(path).plane
     return float(MAD_TO_SIGMA * np.nanmedian(np.abs(plane - np.nanmedian(plane))))
@@ -222,12 +222,12 @@ def clean_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[di
     Source: doc/spec/calibration.md, section 4.
     """
     made = imager(f"{root}_dirty", grid, None)
-    noise_jy = noise_of(made.image)
+    noise_jy = image_noise(made.image)
     rounds = [{"noise_jy": noise_jy}]
     for number in range(1, MOST_ROUNDS + 1):
         threshold_jy = CLEAN_SIGMA * noise_jy
         made = imager(f"{root}_clean_iter{number}", grid, Cleaning(threshold_jy))
-        before, noise_jy = noise_jy, noise_of(made.residual)
+        before, noise_jy = noise_jy, image_noise(made.residual)
         rounds.append({"noise_jy": noise_jy, "threshold_jy": threshold_jy})
         if number >= FEWEST_ROUNDS and noise_jy > (1 - LEAST_GAIN) * before:
             break
@@ -243,8 +243,8 @@ def mask_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[dic
     made = imager(f"{root}_clean", grid, Cleaning(noise_sigma=1, mask_sigma=3, gain=0.6))
     rounds: list[dict[str, Any]] = []
     for _ in range(MOST_MASKS):
-        islands = write_mask(made.image, f"{root}_mask.fits")
-        rounds.append({"islands": islands, "noise_jy": noise_of(made.residual)})
+        islands = write_island_mask(made.image, f"{root}_mask.fits")
+        rounds.append({"islands": islands, "noise_jy": image_noise(made.residual)})
         if not islands or (len(rounds) > FEWEST_MASKS and islands == rounds[-2]["islands"]):
             break
         made = imager(f"{root}_clean", grid, Cleaning(noise_sigma=1, mask=f"{root}_mask.fits", gain=0.6))
@@ -275,7 +275,7 @@ def islands_of(plane: Plane, sigma: float) -> tuple[NDArray[np.int32], int]:
     return np.asarray(labels, np.int32), int(number)
 
 
-def write_mask(image: str, mask: str) -> int:
+def write_island_mask(image: str, mask: str) -> int:
     """Write a mask of the islands of an image above 6 times the local noise; return their number."""
     labels, number = islands_of(read_sky_image(image).plane, MASK_SIGMA)
     with fits.open(image) as hdus:

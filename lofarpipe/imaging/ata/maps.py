@@ -26,7 +26,7 @@ SOLVING = (
 FIELDS = ("field_sessions", "field_names", "field_sets")
 
 
-def write_maps(directory: Path, stem: str, columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def write_session_maps(directory: Path, stem: str, columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Write a map for each column, and return their names by ``<column>.mapfile``."""
     outputs = {}
     for key, files in columns.items():
@@ -63,7 +63,7 @@ def reading_maps(
                     full, averaged = session.set_path(scan, tuning), session.set_path(scan, tuning, AVERAGED)
                     for key, value in zip(READING[1:], (scan.folder, tuning, full, averaged), strict=True):
                         columns[key].append(value)
-    return write_maps(mapfile_dir, stem, columns)
+    return write_session_maps(mapfile_dir, stem, columns)
 
 
 def solving_maps(sessions: Sequence[str], present: Sequence[str], mapfile_dir: Path, stem: str) -> dict[str, str]:
@@ -73,7 +73,7 @@ def solving_maps(sessions: Sequence[str], present: Sequence[str], mapfile_dir: P
         session = load_session(path)
         for tuning in session.tunings:
             _append_tuning(columns, session, tuning, set(present))
-    return write_maps(mapfile_dir, stem, columns)
+    return write_session_maps(mapfile_dir, stem, columns)
 
 
 def _append_tuning(columns: dict[str, list[str]], session: Session, tuning: str, present: set[str]) -> None:
@@ -105,7 +105,7 @@ def field_maps(sessions: Sequence[str], kinds: Sequence[str], mapfile_dir: Path,
         for name in field_names(session, kinds):
             for key, value in zip(FIELDS, (path, name, calibrated_set(session, name)), strict=True):
                 columns[key].append(value)
-    return write_maps(mapfile_dir, stem, columns)
+    return write_session_maps(mapfile_dir, stem, columns)
 
 
 def field_names(session: Session, kinds: Sequence[str]) -> list[str]:

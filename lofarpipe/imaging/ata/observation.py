@@ -144,7 +144,9 @@ def write_report(session: Session) -> Path:
         save_figure(draw(session), root / "plots" / f"{name}.png", DPI)
     calibration = root / "calibration.json"
     summary = json.loads(calibration.read_text()) if calibration.is_file() else {}
-    write_atomically(root / "report.html", page(observation, summary, sorted((root / "plots").glob("*.png"))))
+    write_atomically(
+        root / "report.html", observation_page(observation, summary, sorted((root / "plots").glob("*.png")))
+    )
     return root / "report.html"
 
 
@@ -156,7 +158,7 @@ table {{ border-collapse: collapse; }} td, th {{ border-bottom: 1px solid #ccc; 
 """
 
 
-def page(observation: dict[str, Any], summary: dict[str, Any], plots: Sequence[Path]) -> str:
+def observation_page(observation: dict[str, Any], summary: dict[str, Any], plots: Sequence[Path]) -> str:
     """Return the page; pictures are beside it."""
     parts = [HEAD.format(title=html.escape(f"ATA session {observation['session']}"))]
     parts += ["<h2>Problems</h2>", _list([*observation["warnings"], *summary.get("problems", [])])]

@@ -14,7 +14,7 @@ import numpy as np
 
 from lofarpipe.imaging.ata.averaged import load_facts
 from lofarpipe.imaging.ata.calibrators import AVERAGED, CALIBRATED
-from lofarpipe.imaging.ata.images import Cleaning, Grid, Imager, Images, bands_of, image_directory, noise_of
+from lofarpipe.imaging.ata.images import Cleaning, Grid, Imager, Images, bands_of, image_directory, image_noise
 from lofarpipe.imaging.ata.session import Scan, Session
 from lofarpipe.imaging.quality.sky_image import read_sky_image
 from lofarpipe.support.utilities import write_atomically
@@ -179,7 +179,7 @@ def _cleaned(imager: Imager, directory: Path, grid: Grid, number: int) -> Images
 def _measured(
     made: Images, number: int, mode: str, interval: int, sets: Sequence[str], solutions: tuple[str, ...]
 ) -> Round:
-    peak_jy, rms_jy = float(np.nanmax(read_sky_image(made.image).plane)), noise_of(made.residual)
+    peak_jy, rms_jy = float(np.nanmax(read_sky_image(made.image).plane)), image_noise(made.residual)
     flagged = []
     for ms in sets:
         with closing(casacore.tables.table(ms, ack=False)) as table:

@@ -202,14 +202,14 @@ def read_scan_header(folder: Path, tunings: Sequence[str]) -> Scan | None:
         name, direction_rad = _phase_centre(header)
         numbers = {*header["ant_1_array"][()].tolist(), *header["ant_2_array"][()].tolist()}
         listed = zip(header["antenna_numbers"][()].tolist(), header["antenna_names"][()], strict=True)
-        antennas = tuple(as_text(antenna) for number, antenna in sorted(listed) if number in numbers)
+        antennas = tuple(hdf5_text(antenna) for number, antenna in sorted(listed) if number in numbers)
         return Scan(
             *(str(folder), name, direction_rad, float(times_jd.min()), float(times_jd.max())),
             *(float(header["integration_time"][()].flat[0]), antennas, tuple(nodes)),
         )
 
 
-def as_text(value: Any) -> str:
+def hdf5_text(value: Any) -> str:
     """Return a text of an HDF5 file."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
@@ -220,9 +220,9 @@ def _phase_centre(header: Any) -> tuple[str, tuple[float, float]]:
         catalogue = header["phase_center_catalog"]
         number = str(header["phase_center_id_array"][()].flat[0])
         entry = catalogue[number if number in catalogue else next(iter(catalogue))]
-        return as_text(entry["cat_name"][()]), (float(entry["cat_lon"][()]), float(entry["cat_lat"][()]))
+        return hdf5_text(entry["cat_name"][()]), (float(entry["cat_lon"][()]), float(entry["cat_lat"][()]))
     direction = (float(header["phase_center_ra"][()]), float(header["phase_center_dec"][()]))
-    return as_text(header["object_name"][()]), direction
+    return hdf5_text(header["object_name"][()]), direction
 
 
 # ---- the parts of the fields

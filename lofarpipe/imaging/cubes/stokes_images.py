@@ -117,7 +117,7 @@ def header_of(path: Path) -> Any:
         return None
 
 
-def write_mask(image: str | Path, mask: Path, sigma: float) -> int:
+def write_threshold_mask(image: str | Path, mask: Path, sigma: float) -> int:
     """Write a mask of the pixels of an image above so many times its noise; return their number."""
     from astropy.io import fits
 
@@ -128,7 +128,7 @@ def write_mask(image: str | Path, mask: Path, sigma: float) -> int:
     return int(inside.sum())
 
 
-def noise_of(header: Mapping[str, Any]) -> dict[str, float | None]:
+def noise_by_stokes(header: Mapping[str, Any]) -> dict[str, float | None]:
     """Return the noise of each Stokes parameter that a header has."""
     return {name: float(header[f"RMS_{name}"]) if f"RMS_{name}" in header else None for name in STOKES}
 
@@ -193,6 +193,6 @@ def image_record(path: Path, header: Mapping[str, Any], products: Path) -> dict[
             "bpa_deg": round(header["BPA"], 6),
         },
         "flagged_fraction": header.get(FLAGGED),
-        "rms_jy": noise_of(header),
+        "rms_jy": noise_by_stokes(header),
         "file": str(path.relative_to(products)),
     }

@@ -31,7 +31,7 @@ class OutputChannel:
 
 
 @dataclass(frozen=True)
-class ChannelRange:
+class WindowRange:
     """Channels of one window that a batch reads: from ``first``, ``count`` of them, in the order of the set."""
 
     window: int
@@ -40,20 +40,20 @@ class ChannelRange:
 
 
 @dataclass(frozen=True)
-class Batch:
+class OutputBatch:
     """Neighbouring output channels that one job stages and images."""
 
     number: int
     channels: tuple[OutputChannel, ...]
 
-    def ranges(self) -> list[ChannelRange]:
+    def ranges(self) -> list[WindowRange]:
         """Return what is read of each window."""
         found: dict[int, list[int]] = {}
         for channel in self.channels:
             for window, number in channel.members:
                 found.setdefault(window, []).append(number)
         return [
-            ChannelRange(window, min(numbers), max(numbers) - min(numbers) + 1)
+            WindowRange(window, min(numbers), max(numbers) - min(numbers) + 1)
             for window, numbers in sorted(found.items())
         ]
 
@@ -151,7 +151,7 @@ def channel_label(index: int, last: int) -> str:
     return f"{index:0{max(LEAST_DIGITS, len(str(last)))}d}"
 
 
-def divide_into_batches(channels: Iterable[OutputChannel], jobs: int, size: int = 0) -> list[Batch]:
+def divide_into_batches(channels: Iterable[OutputChannel], jobs: int, size: int = 0) -> list[OutputBatch]:
     """Return batches of neighbouring channels that are not known to be blank; all windows of a batch are read once.
 
     Parameters
@@ -161,7 +161,7 @@ def divide_into_batches(channels: Iterable[OutputChannel], jobs: int, size: int 
     """
     wanted = [channel for channel in channels if not channel.reason]
     most = size or max(1, math.ceil(len(wanted) / max(1, jobs)))
-    return [Batch(number, tuple(part)) for number, part in enumerate(_runs(wanted, most))]
+    return [OutputBatch(number, tuple(part)) for number, part in enumerate(_runs(wanted, most))]
 
 
 def _runs(channels: Sequence[OutputChannel], most: int) -> Iterator[list[OutputChannel]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.ms.band import BandSet, count_visibilities, has_unflagged, sampled_uv
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.plan.channels import (
-    Batch,
+    OutputBatch,
     OutputChannel,
     channel_label,
     chosen_channels,
@@ -47,7 +47,7 @@ class StokesPlan:
     options: StokesOptions
     band: BandSet
     channels: tuple[OutputChannel, ...]
-    batches: tuple[Batch, ...]
+    batches: tuple[OutputBatch, ...]
     joined_edges_hz: tuple[float, ...]
     mfs_channels: tuple[int, int]  # among the distinct frequencies in rising order, end exclusive
     beam_arcsec: float  # the smallest, about
@@ -148,7 +148,7 @@ def _joined(
         return edges_hz, (0, 0)
 
 
-def _batches(options: StokesOptions, channels: list[OutputChannel]) -> list[Batch]:
+def _batches(options: StokesOptions, channels: list[OutputChannel]) -> list[OutputBatch]:
     size = 0 if options.channels_per_job == AUTO else int(options.channels_per_job)
     return divide_into_batches(channels, options.jobs_at_once, size)
 
@@ -218,11 +218,11 @@ def _flag_warnings(channels: list[OutputChannel], sampled: Mapping[int, NDArray[
 
 
 # ------------------------------------------------------------------------------------------------ as plain values
-def plan_as_dict(plan: StokesPlan) -> dict[str, Any]:
+def stokes_plan_as_dict(plan: StokesPlan) -> dict[str, Any]:
     """Return the plan as plain values for JSON: quantities with reasons, and what the jobs work by."""
     options, band = plan.options, plan.band
     return {
-        "summary": plan_summary(plan),
+        "summary": stokes_plan_summary(plan),
         "warnings": list(plan.warnings),
         "quantities": {name: asdict(one) for name, one in _quantities(plan).items()},
         "options": {**asdict(options), "scales": list(options.scales)},
@@ -301,7 +301,7 @@ def _quantities(plan: StokesPlan) -> dict[str, Decision]:
     }
 
 
-def plan_summary(plan: StokesPlan) -> list[str]:
+def stokes_plan_summary(plan: StokesPlan) -> list[str]:
     """Return the plan in a few sentences."""
     options, band = plan.options, plan.band
     none = [str(channel.index) for channel in plan.channels if channel.reason]

@@ -37,13 +37,13 @@ class Glance:
 def glance_at(path: Path) -> Glance:
     """Return the numbers of the first plane of an image; of a file that is none, NaN."""
     try:
-        plane, header = open_plane(path)
+        plane, header = mapped_plane(path)
     except (OSError, ValueError, KeyError):
         return Glance()
     return Glance(noise_of(plane), _peak(plane), _beam(header))
 
 
-def open_plane(path: Path) -> tuple[NDArray[np.floating], FitsHeader]:
+def mapped_plane(path: Path) -> tuple[NDArray[np.floating], FitsHeader]:
     """Return the first plane of an image, (y, x), which stays on the disk until it is used, and the header.
 
     Raises

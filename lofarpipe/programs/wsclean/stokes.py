@@ -108,7 +108,7 @@ def stokes_images(root: str, paths: Sequence[str], kind: str = "image") -> dict[
     }
 
 
-def channel_images(name: Path, kind: str = "image") -> dict[str, str]:
+def images_by_stokes(name: Path, kind: str = "image") -> dict[str, str]:
     """Return Stokes parameter -> image, of a run with one output channel."""
     return stokes_images(str(name), [str(path) for path in name.parent.glob(f"{name.name}-*.fits")], kind)
 

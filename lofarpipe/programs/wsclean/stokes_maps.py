@@ -33,7 +33,7 @@ def band_recipe(plan: Mapping[str, Any], robust: float) -> str:
     return recipe_of(data, plan["mfs"], robust, str(band_imaging(plan["options"])))
 
 
-def write_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) -> dict[str, str]:
+def write_stokes_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) -> dict[str, str]:
     """Write all maps below a directory; return the name of each by its key.
 
     Those of the band have an entry for each robust value: ``robusts``, ``sets``, ``roots`` of the images that WSClean

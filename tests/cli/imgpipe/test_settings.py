@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, assigned, is_assignment, memory_gb, read_imaging_settings
+from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, assigned, is_assignment, read_imaging_settings, size_gb
 from lofarpipe.errors import PipelineError
 
 
@@ -179,4 +179,4 @@ def test_file_is_beside_the_configuration_or_here(tmp_path: Path, monkeypatch: p
     ("text", "gb"), [("40GB", 40.0), ("40 gib", 40.0), ("500M", 0.5), ("1.5T", 1500.0), ("0GB", None), ("GB", None)]
 )
 def test_memory(text: str, gb: float | None) -> None:
-    assert memory_gb(text) == (None if gb is None else pytest.approx(gb))
+    assert size_gb(text) == (None if gb is None else pytest.approx(gb))

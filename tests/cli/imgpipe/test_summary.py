@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lofarpipe.cli.imgpipe.summary import failure_lines, write_summary
+from lofarpipe.cli.imgpipe.summary import failed_images, write_image_table
 from lofarpipe.state.events import JobDone, StepStarted
 from lofarpipe.state.run_state import RunState
 
@@ -28,9 +28,9 @@ def state_of(*ends: JobDone) -> RunState:
 )
 def test_failed_job_has_its_reason(code: int, problem: str, expected: str) -> None:
     end = JobDone("image", "image/000", label="/A.MS", log="/l", exit_code=code, problem=problem)
-    assert failure_lines(state_of(end).steps["image"]) == [f"/A.MS: {expected}; log: /l"]
+    assert failed_images(state_of(end).steps["image"]) == [f"/A.MS: {expected}; log: /l"]
 
 
 def test_run_without_any_job_has_no_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert write_summary(state_of(), is_quiet=False) == 1
+    assert write_image_table(state_of(), is_quiet=False) == 1
     assert capsys.readouterr().out == "0 of 2 images made\n"

@@ -18,7 +18,7 @@ from lofarpipe.cli.imgpipe.translation import (
     job_variables,
     keyword,
     place_findings,
-    records,
+    records_of_groups,
     run_name,
     scratch,
     site_sections,
@@ -145,14 +145,14 @@ def test_pinned_jobs_and_hosts_that_are_not_there() -> None:
 def test_records_are_those_of_the_sets_whatever_the_settings() -> None:
     options = argparse.Namespace(job_dir=None, config_file=Path("img.toml"), sets=["d/A.MS"])
     settings_of("")
-    first = records(options, [Group((Path("d/A.MS"),))])
+    first = records_of_groups(options, [Group((Path("d/A.MS"),))])
     settings_of("[wsclean]\nniter = 5\n")
-    assert records(options, [Group((Path("d/A.MS"),))]) == first
+    assert records_of_groups(options, [Group((Path("d/A.MS"),))]) == first
     assert first.parent == Path.cwd() / "img.runs"
     assert first.name.startswith("A.MS-")
-    assert records(options, [Group((Path("d/B.MS"),))]) != first
+    assert records_of_groups(options, [Group((Path("d/B.MS"),))]) != first
     options.job_dir = "kept"
-    assert records(options, []) == Path.cwd() / "kept"
+    assert records_of_groups(options, []) == Path.cwd() / "kept"
 
 
 def test_temporary_files_are_beside_the_set_or_the_images(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.cli.spice.cluster import DEFAULT_FILE, Cluster, expanded_folder, read_cluster
-from lofarpipe.cli.spice.table import options_table
+from lofarpipe.cli.spice.table import spice_options
 from lofarpipe.errors import UsageError
 
 pytest.importorskip("yaml", reason="PyYAML is not installed")
@@ -112,7 +112,7 @@ def test_any_other_class_is_imported_by_its_name(tmp_path: Path) -> None:
 def test_packaged_file_works() -> None:
     cluster = read_cluster(DEFAULT_FILE)
     assert texts(cluster) == {"remote": {"method": "local"}}
-    assert cluster.beams_at_once.text == options_table()["beams_at_once"].default
+    assert cluster.beams_at_once.text == spice_options()["beams_at_once"].default
     assert cluster.notices == []
 
 

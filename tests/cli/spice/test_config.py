@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.spice.config import Setting, read_config
+from lofarpipe.cli.spice.config import OptionSetting, read_config
 from lofarpipe.errors import UsageError
 from lofarpipe.support import yaml_file
 
@@ -22,12 +22,12 @@ def test_keys_become_options_with_their_lines(tmp_path: Path) -> None:
     path = write(tmp_path, text + "local_rms: false\nabsmem: '100'\n")
     config = read_config(path)
     assert config.settings == {
-        "imager_only": Setting("True", str(path), 2),
-        "num_beams": Setting("2", str(path), 3),
-        "niter": Setting("500000", str(path), 4),
-        "multiscale_scales": Setting("0,4", str(path), 7),
-        "local_rms": Setting("False", str(path), 8),
-        "absmem": Setting("100", str(path), 9),
+        "imager_only": OptionSetting("True", str(path), 2),
+        "num_beams": OptionSetting("2", str(path), 3),
+        "niter": OptionSetting("500000", str(path), 4),
+        "multiscale_scales": OptionSetting("0,4", str(path), 7),
+        "local_rms": OptionSetting("False", str(path), 8),
+        "absmem": OptionSetting("100", str(path), 9),
     }
     assert config.text == path.read_text()
 
@@ -35,7 +35,7 @@ def test_keys_become_options_with_their_lines(tmp_path: Path) -> None:
 def test_options_of_one_operation(tmp_path: Path) -> None:
     path = write(tmp_path, "niter: 2\nimage-i:\n  niter: 3\ngridder: null\n")
     config = read_config(path)
-    assert config.of_operations == {"image_i": {"niter": Setting("3", str(path), 3)}}
+    assert config.of_operations == {"image_i": {"niter": OptionSetting("3", str(path), 3)}}
     assert config.settings["niter"].text == "2"
     assert read_config(write(tmp_path, "image_i:\n")).of_operations == {"image_i": {}}
 

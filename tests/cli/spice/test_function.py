@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lofarpipe.cli.spice import main
-from lofarpipe.cli.spice.config import Setting
+from lofarpipe.cli.spice.config import OptionSetting
 from lofarpipe.cli.spice.function import settings_of
 from lofarpipe.errors import UsageError
 
@@ -51,7 +51,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 )
 def test_wsclean_is_a_file_or_a_reference(value: object, option: str, text: str) -> None:
     assert given(wsclean_path=value)[option] == text
-    assert settings_of({"wsclean_path": value}) == {option: Setting(text, "caller")}
+    assert settings_of({"wsclean_path": value}) == {option: OptionSetting(text, "caller")}
 
 
 def test_wrong_values_are_named_together(tmp_path: Path) -> None:

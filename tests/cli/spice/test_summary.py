@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.spice.summary import beam_table, failures, write_summary
+from lofarpipe.cli.spice.summary import beam_lines, failures, write_beam_table
 from lofarpipe.state.run_state import DONE, FAILED, JobState, RunState, StepState
 
 
@@ -37,11 +37,11 @@ STATE = run_of(
 
 
 def test_table_has_a_line_for_each_beam() -> None:
-    lines = beam_table(STATE)
+    lines = beam_lines(STATE)
     assert lines[0].split() == ["beam", "image_i", "image_polarisation", "cube"]
     assert [line.split()[0] for line in lines[1:]] == ["beam00", "beam01", "a.fits"]
     assert "done, 1 min 1 s" in lines[1] or "done, 61 s" in lines[1]
-    assert beam_table(RunState()) == []
+    assert beam_lines(RunState()) == []
 
 
 def test_every_failure_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,9 +52,9 @@ def test_every_failure_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         "a.fits: cube, Stokes UQI: no beam is below psf_cutoff; log: /logs/cube/000.log",
     ]
     assert failures(STATE, "uqi") == wanted
-    assert write_summary(STATE, is_quiet=True, pols="uqi") == 1
+    assert write_beam_table(STATE, is_quiet=True, pols="uqi") == 1
     assert capsys.readouterr().out.splitlines() == wanted
-    assert write_summary(run_of(job("image_i/000", "x.beam00.ms")), is_quiet=False, pols="I") == 0
+    assert write_beam_table(run_of(job("image_i/000", "x.beam00.ms")), is_quiet=False, pols="I") == 0
     assert "beam00" in capsys.readouterr().out
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.spice.table import PROCESS_OPTIONS, SpiceOption, operations, options_table
+from lofarpipe.cli.spice.table import PROCESS_OPTIONS, SpiceOption, operations, spice_options
 from lofarpipe.pipeline.options import check_value, read_options
 from lofarpipe.support.parset import Parset
 
@@ -16,11 +16,11 @@ def test_table_has_every_option_of_the_parset() -> None:
     documented = {name: entry for name, entry in parset.definitions().items() if entry.comment}
     options = read_options(documented, documented)
     assert [(one.name, one.value, one.domain, one.meaning) for one in options] == [
-        (one.name, one.default, one.domain, one.meaning) for one in options_table().values()
+        (one.name, one.default, one.domain, one.meaning) for one in spice_options().values()
     ]
 
 
-@pytest.mark.parametrize("option", [*options_table().values(), *PROCESS_OPTIONS], ids=lambda option: option.name)
+@pytest.mark.parametrize("option", [*spice_options().values(), *PROCESS_OPTIONS], ids=lambda option: option.name)
 def test_defaults_are_in_their_domains(option: SpiceOption) -> None:
     if option.default:
         check_value(option.default, option.domain)
@@ -52,7 +52,7 @@ def test_defaults_are_in_their_domains(option: SpiceOption) -> None:
     ],
 )
 def test_value_becomes_text(name: str, value: object, text: str) -> None:
-    assert options_table()[name].text(value) == text
+    assert spice_options()[name].text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_value_becomes_text(name: str, value: object, text: str) -> None:
 )
 def test_value_outside_its_domain(name: str, value: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        options_table()[name].text(value)
+        spice_options()[name].text(value)
 
 
 def test_operations_use_options_of_the_table() -> None:
@@ -91,4 +91,4 @@ def test_operations_use_options_of_the_table() -> None:
     assert operations()["image_i"]["niter"] == {"image_i.argument.niter": "{{ niter }}"}
     assert operations()["image_polarisation"]["auto_mask"] == {"find_beams.control.auto_mask": "{{ auto_mask }}"}
     assert "taper" not in operations()["image_i"]  # both runs have it in common
-    assert {name for options in operations().values() for name in options} <= options_table().keys()
+    assert {name for options in operations().values() for name in options} <= spice_options().keys()

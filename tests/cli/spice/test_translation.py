@@ -9,7 +9,7 @@ import pytest
 
 from lofarpipe.archive.inputs import field_text
 from lofarpipe.cli.arguments import read_words
-from lofarpipe.cli.spice.table import options_table
+from lofarpipe.cli.spice.table import spice_options
 from lofarpipe.config import Overrides, read_settings
 from lofarpipe.errors import UsageError
 from lofarpipe.executors.factory import section_options
@@ -42,9 +42,9 @@ def test_options_that_were_set_stand_on_the_pipeline(here: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", [name for name in options_table() if name not in ("msdir", "datadir")])
+@pytest.mark.parametrize("name", [name for name in spice_options() if name not in ("msdir", "datadir")])
 def test_every_option_has_both_spellings(here: Path, name: str) -> None:
-    option = options_table()[name]
+    option = spice_options()[name]
     values = {"integer": "4", "number": "0.5", "path": "/x", "text": "I", "list": "1", "choice": option.choices[:1]}
     value = [] if option.is_flag else ["docker://a"] if name == "hosted_wsclean" else [*values[option.kind]]
     value = ["".join(value)] if value else []

@@ -30,7 +30,7 @@ from lofarpipe.imaging.ata.images import (
     windows_of,
     write_catalogue,
     write_fit,
-    write_mask,
+    write_island_mask,
     write_plan,
 )
 from made_images import BEAM_DEG, CELL_DEG, write_image
@@ -143,7 +143,7 @@ def test_masks_are_made_until_their_islands_are_stable(tmp_path, islands, rounds
 def test_mask_holds_the_sources_alone(tmp_path):
     noise = np.random.default_rng(3).normal(0, 1e-3, (200, 200))
     image = write_image(tmp_path / "i.fits", noise + gaussian(200, [(1.0, 0, 0), (0.5, 40, -30)]))
-    assert write_mask(str(image), str(tmp_path / "m.fits")) == 2
+    assert write_island_mask(str(image), str(tmp_path / "m.fits")) == 2
     mask = fits.getdata(tmp_path / "m.fits")[0, 0]
     assert mask[100, 100] == mask[70, 140] == 1
     assert mask.mean() < 0.01

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.imaging.ata.averaged import facts_path, verify_averaged
-from lofarpipe.imaging.ata.observation import beam_warnings, observation_of, page, write_report
+from lofarpipe.imaging.ata.observation import beam_warnings, observation_of, observation_page, write_report
 from lofarpipe.imaging.ata.session import SessionOptions, read_session
 from lofarpipe.imaging.ata.uvh5 import read_scan
 from made_images import BEAM_DEG, write_image
@@ -66,4 +66,4 @@ def test_page_has_numbers_and_pictures_without_links_elsewhere(session):
 
 
 def test_page_of_nothing_says_so():
-    assert "<p>None.</p>" in page({"session": "s", "warnings": [], "fields": {}}, {}, [])
+    assert "<p>None.</p>" in observation_page({"session": "s", "warnings": [], "fields": {}}, {}, [])

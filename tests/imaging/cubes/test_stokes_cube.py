@@ -20,8 +20,8 @@ from lofarpipe.imaging.cubes.stokes_images import (
     header_of,
     image_record,
     recipe_in,
-    write_mask,
     write_stokes_image,
+    write_threshold_mask,
 )
 
 SIZE, CELL_ARCSEC = 64, 2.0
@@ -78,7 +78,7 @@ def test_missing_or_unequal_planes_are_refused(tmp_path: Path) -> None:
 
 def test_mask_covers_the_source(tmp_path: Path) -> None:
     image = write_plane(tmp_path / "i.fits", 1.0, Beam(8, 8))
-    assert 20 < write_mask(image, tmp_path / "mask.fits", 8) < 400
+    assert 20 < write_threshold_mask(image, tmp_path / "mask.fits", 8) < 400
     mask = fits.getdata(tmp_path / "mask.fits")
     assert mask[0, 0, SIZE // 2, SIZE // 2] == 1
     assert set(np.unique(mask)) == {0, 1}

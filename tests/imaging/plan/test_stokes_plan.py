@@ -13,7 +13,7 @@ import pytest
 from band_sets import BandShape, make_band_set
 from lofarpipe.imaging.ms.band import read_band
 from lofarpipe.imaging.plan.stokes_options import StokesOptions, read_stokes_options
-from lofarpipe.imaging.plan.stokes_plan import plan_as_dict, plan_images, set_stamp
+from lofarpipe.imaging.plan.stokes_plan import plan_images, set_stamp, stokes_plan_as_dict
 from small_sets import change_column
 
 
@@ -71,7 +71,7 @@ def test_plan_has_reasons(made: Path) -> None:
     plan, findings = plan_images(options(made), read_band(str(made)))
     assert findings == []
     assert plan is not None
-    content = json.loads(json.dumps(plan_as_dict(plan)))
+    content = json.loads(json.dumps(stokes_plan_as_dict(plan)))
     assert [channel["reason"] for channel in content["channels"]] == ["", "", "no data", "", ""]
     assert content["batches"] == [[1], [2], [4], [5]]
     assert content["quantities"]["data_column"]["value"] == "CORRECTED_DATA"
@@ -126,7 +126,7 @@ def test_several_fields_are_not_staged(tmp_path: Path) -> None:
     band = read_band(str(path), field="B")
     plan, _ = plan_images(options(path, field="B"), replace(band, receptor_angles_deg=(-90.0,)))
     assert plan is not None
-    assert plan_as_dict(plan)["quantities"]["set_readings"]["value"] is None
+    assert stokes_plan_as_dict(plan)["quantities"]["set_readings"]["value"] is None
     assert any("cannot be staged" in line for line in plan.warnings)
     assert any("RECEPTOR_ANGLE" in line for line in plan.warnings)
 

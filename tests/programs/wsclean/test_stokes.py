@@ -12,7 +12,7 @@ from lofarpipe.programs.wsclean.stokes import (
     StokesImaging,
     band_words,
     channel_arguments,
-    channel_images,
+    images_by_stokes,
     is_empty,
     stokes_images,
 )
@@ -63,7 +63,7 @@ def test_images_of_the_whole_band_are_found(tmp_path: Path) -> None:
     assert stokes_images("a", ["a-MFS-Q-image.fits", "a-0001-Q-image.fits"]) == {"Q": "a-MFS-Q-image.fits"}
     for name in ("c-I-image.fits", "c-V-image.fits", "c-V-dirty.fits"):
         (tmp_path / name).touch()
-    assert sorted(channel_images(tmp_path / "c")) == ["I", "V"]
+    assert sorted(images_by_stokes(tmp_path / "c")) == ["I", "V"]
 
 
 @pytest.mark.parametrize(
