@@ -10,13 +10,14 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lofarpipe.state.run_state import FAILED, RunState
+from lofarpipe.state.run_state import FAILED, JobState, RunState
 from lofarpipe.support.utilities import flux_text
 
 CHART = (560, 200)  # width and height
 HIGHEST_OF_MEDIAN, HEADROOM = 4.0, 1.1
 COLOURS, OTHER_COLOUR = {"I": "#1b3a6b", "Q": "#c8102e", "U": "#2e8b57", "V": "#b8860b"}, "#8a94a6"
 COLOURS |= {"major": COLOURS["I"], "minor": COLOURS["Q"]}
+_BEAM = re.compile(r"beam(\d\d)(?!\d)")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
@@ -29,13 +30,21 @@ def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, A
     if not beams:
         return {}
     jobs = (job for step in state.steps.values() for job in step.jobs.values())
-    failed = [f"{job.name} ({job.label})" if job.label else job.name for job in jobs if job.state == FAILED]
+    failed = [_failure(job) for job in jobs if job.state == FAILED]
     return {
         "beams": beams,
         "chart": _chart([cell for beam in beams for cell in beam["cells"]], lambda rms_jy: f"{flux_text(rms_jy)}/beam"),
         "axes": _chart([axis for beam in beams for axis in beam["axes"]], lambda width: f"{width:.3g} arcsec"),
         "failed": failed,
     }
+
+
+def _failure(job: JobState) -> str:
+    """Return a job that failed: its beam, if its files name one, its name and files, and its problem."""
+    beam = f"beam {found[1]}: " if (found := _BEAM.search(job.label)) else ""
+    files = f" ({job.label})" if job.label else ""
+    problem = f": {job.problem.partition(chr(10))[0]}" if job.problem else ""
+    return f"{beam}{job.name}{files}{problem}"
 
 
 def _chart(cells: Sequence[Mapping[str, Any]], text: Callable[[float], str]) -> dict[str, Any]:

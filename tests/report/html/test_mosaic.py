@@ -8,7 +8,7 @@ import pytest
 
 from lofarpipe.report.html.mosaic import CHART, mosaic
 from lofarpipe.report.html.page import page, write_page
-from lofarpipe.state.run_state import RunState
+from lofarpipe.state.run_state import FAILED, JobState, RunState, StepState
 from made_jobs import HOSTILE, finished_run, write_journal
 
 PICTURE = "iVBORw0KGgo="
@@ -81,6 +81,24 @@ def test_page_shows_beams_and_failed_jobs(tmp_path):
     assert "average/001 (" in text
     assert HOSTILE not in text
     assert "<polyline" in text
+
+
+@pytest.mark.parametrize(
+    ("label", "problem", "line"),
+    [
+        (
+            "/in/s.beam07_cal.ms",
+            "exited with 3: no\nmore",
+            "beam 07: cube/000 (/in/s.beam07_cal.ms): exited with 3: no",
+        ),
+        ("/in/s.beam123.ms", "", "cube/000 (/in/s.beam123.ms)"),
+        ("", "killed by SIGKILL", "cube/000: killed by SIGKILL"),
+    ],
+)
+def test_failed_job_is_named_by_its_beam(label, problem, line):
+    job = JobState("cube/000", label=label, problem=problem, state=FAILED)
+    state = RunState(steps={"cube": StepState("cube", jobs={"cube/000": job})})
+    assert mosaic([entry()], state)["failed"] == [line]
 
 
 def test_page_without_cubes_has_no_beams(tmp_path):
