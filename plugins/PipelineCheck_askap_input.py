@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.executors.local.process import expanded_directory
-from lofarpipe.imaging.plan.beams import BeamOptions, beam_sets, image_roots
+from lofarpipe.imaging.plan.beams import TABLE, BeamOptions, beam_sets, image_roots
 from lofarpipe.programs.container import container_for, launcher
 
 STEPS = ("image_i", "image_polarisation")
@@ -105,6 +105,9 @@ def _folder_findings(options, site):
             yield f"{name}: is {folder}, and there is no such variable here; set it, or name another folder"
             continue
         path = Path(place).absolute()
+        if inside := [one for one in (path, *path.parents) if (one / TABLE).is_file()]:
+            yield f"{name}: {path} is in the measurement set {inside[0]}; name a folder beside it"
+            continue
         existing = next(one for one in (path, *path.parents) if os.path.lexists(one))
         try:
             with tempfile.TemporaryFile(dir=existing):

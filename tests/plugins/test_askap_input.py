@@ -104,6 +104,14 @@ def test_multiscale_for_squares_alone_is_warned_of(site):
     assert findings(site, **options, pols="IQ") == findings(site, **options, pols="QU", nchan="1") == []
 
 
+@pytest.mark.parametrize("option", ["datadir", "temp_dir_wsclean", "temp_dir_images"])
+@pytest.mark.parametrize("below", ["", "/deep/er"])
+def test_folder_in_a_set_is_refused(site, option, below):
+    found = findings(site, **{option: f"{site}/in/a.ms{below}"})
+    expected = f"{option}: {site}/in/a.ms{below} is in the measurement set {site}/in/a.ms; name a folder beside it"
+    assert found == [expected]
+
+
 def test_all_findings_come_together(site):
     found = findings(site, pols="X", auto_mask="0", nchan="12", datadir="/proc/out")
     assert [line.partition(":")[0] for line in found] == ["pols", "auto_mask", "datadir", "nchan"]
