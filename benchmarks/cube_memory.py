@@ -32,7 +32,9 @@ folder, *paths = sys.argv[1:]
 common = find_common_beam(paths, None)
 write_channel_cube(paths, common, f"{folder}/cube.fits", f"{folder}/weights.txt")
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"peak_mb": used.ru_maxrss / 1024, "cpu_s": used.ru_utime + used.ru_stime}))
+# VmHWM begins with this program; ru_maxrss is at least the memory of the process that started it.
+peak_kb = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps({"peak_mb": peak_kb / 1024, "cpu_s": used.ru_utime + used.ru_stime}))
 """
 
 

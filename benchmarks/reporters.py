@@ -112,9 +112,9 @@ def count_imports(costs: dict[str, float]) -> None:
 
 def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
     """Have the reporters of the next run counted: together, with the page apart, or each alone."""
-    from lofarpipe import cli, report
+    from lofarpipe import cli
     from lofarpipe.archive.record import RunRecord
-    from lofarpipe.report import live
+    from lofarpipe.report import live, pipeline_log
     from lofarpipe.report.html.writer import PageWriter
     from lofarpipe.state.events import KINDS
     from lofarpipe.state.journal import Debounce, Stream
@@ -122,7 +122,7 @@ def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
 
     told = [*KINDS, "jobs_done"]
     if each_alone:
-        for kind in (report.ClassicLog, live.LiveTerminal, PageWriter, RunRecord, report.Statistics):
+        for kind in (pipeline_log.ClassicLog, live.LiveTerminal, PageWriter, RunRecord, pipeline_log.Statistics):
             count_events(kind, costs, told)
     else:
         count_events(PageWriter, costs, ONCE)
