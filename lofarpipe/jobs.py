@@ -93,6 +93,18 @@ class JobStart:
     start_s: float  # s since 1970 UTC
 
 
+def last_lines(log: Path, lines: int = 10) -> list[str]:
+    """Return the last lines that the program of a log wrote, without the notes of the executor; [] without a log."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return []
+    written = [line for line in text.splitlines() if line.strip() and not line.startswith(NOTE)]
+    return written[-lines:] if lines > 0 else []
+
+
 @dataclass(frozen=True)
 class JobResult:
     """How a job ended, and what it used."""
@@ -138,14 +150,7 @@ class JobResult:
 
         A log that does not exist or cannot be read gives an empty list.
         """
-        try:
-            with self.log.open("rb") as stream:
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
-                text = stream.read().decode(errors="replace")
-        except OSError:
-            return []
-        written = [line for line in text.splitlines() if line.strip() and not line.startswith(NOTE)]
-        return written[-lines:] if lines > 0 else []
+        return last_lines(self.log, lines)
 
     def output(self) -> Iterator[str]:
         """Yield the lines that the program wrote, line ends included, without the notes of the executor.

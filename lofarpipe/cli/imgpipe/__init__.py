@@ -134,7 +134,8 @@ class ImgPipe(FrontEnd):
         """Print the table of the images; return the exit status."""
         from lofarpipe.cli.imgpipe import summary
 
-        return max(summary.write_image_table(state, options.quiet), int(options.is_incomplete))
+        status = summary.write_image_table(state, options.job_directory, options.quiet)
+        return max(status, int(options.is_incomplete))
 
 
 FRONT_END = ImgPipe()

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from lofarpipe.jobs import duration_text
+from lofarpipe.jobs import duration_text, last_lines
 from lofarpipe.programs.base import Progress
+from lofarpipe.report.html.logs import read_commands
 from lofarpipe.report.images import image_of, quality_texts
 from lofarpipe.state.events import JobStarted
 from lofarpipe.state.run_state import FAILED, RUNNING, JobState, RunState, StepState
 from lofarpipe.state.uptodate import text_of
-from lofarpipe.support.utilities import files_of
+from lofarpipe.support.utilities import files_of, printable
 
 IMAGE = "image"  # the step
 #: What executors advise where a job took too long; here a key of the TOML file is the limit.
 WALLTIME_ADVICE = ("raise walltime of the step, or in [ssh]", "it needs a longer walltime, of the step or in [slurm]")
 HEADER = ("sets", "host", "time", "CPU", "memory", "noise", "peak", "beam", "result")
 UNKNOWN = ("", "", "")  # noise, peak, beam
+LOG_LINES = 3  # the last of a failed job
 
 
-def write_image_table(state: RunState, is_quiet: bool) -> int:
-    """Print a table of the images and how many there are; return the exit status, 1 if one is missing."""
+def write_image_table(state: RunState, job_directory: Path, is_quiet: bool) -> int:
+    """Print a table of the images, failures, and the number of images; return the exit status, 1 if one is missing."""
     step = state.steps.get(IMAGE)
     if step is None or not step.total:
         return 0
     if not is_quiet and step.jobs:
         print(*table_lines(state), sep="\n")
-    print(*failed_images(step), sep="\n", end="\n" if step.failed else "")
+    for line in failure_report(step, job_directory):
+        print(printable(line))
     if step.done < step.total or not is_quiet:
         print(f"{step.done} of {step.total} images made")
     return int(step.done < step.total)
@@ -54,6 +57,17 @@ def table_lines(state: RunState, progress: Mapping[str, Progress] | None = None)
 def failed_images(step: StepState) -> list[str]:
     """Return a line for each job that failed: sets, reason, log."""
     return [f"{_sets(job)}: {_reason(job)}; log: {job.log}" for job in step.jobs.values() if job.state == FAILED]
+
+
+def failure_report(step: StepState, job_directory: Path) -> Iterator[str]:
+    """Yield the failures, each with its command and the last lines of its log."""
+    commands = read_commands(job_directory / "commands.txt") if step.failed else {}
+    failed = [job for job in step.jobs.values() if job.state == FAILED]
+    for job, line in zip(failed, failed_images(step), strict=True):
+        yield line
+        if job.name in commands:
+            yield f"    command: {commands[job.name]}"
+        yield from (f"    {line}" for line in last_lines(job_directory / job.log, LOG_LINES))
 
 
 def _row(job: JobState, image: Path | None, progress: Mapping[str, Progress]) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from lofarpipe.cli.imgpipe.settings import (
     read_imaging_settings,
     size_gb,
 )
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of
 from lofarpipe.pipeline.preflight import Translation
 from lofarpipe.programs.argv import wsclean as wsclean_words
 from lofarpipe.support.config_file import parset_value
@@ -91,14 +91,22 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
     translator = Translator(settings, environment, Path.cwd(), read_frequencies)
     jobs = translator.jobs(groups)
     findings += [*translator.findings, *name_findings(jobs, settings)]
-    findings += [*unseen_findings(settings, checks.elsewhere, jobs), *place_findings(settings, jobs)]
+    found, within = images_in_sets(settings, jobs)
+    findings += [*unseen_findings(settings, checks.elsewhere, jobs), *place_findings(settings, jobs), *found]
     if not jobs:
         raise CheckFailed(findings)
     options.dry_run = options.dry_run or settings["dry_run"] is True
     options.shows_commands = settings["debug"] is True
     own_sections = record_sections(options, settings, make_groups(sets, options.combine, options.across)[0])
     hosts, host_warnings = hosts_of(settings, jobs)
-    warnings += [*notices, *checks.warnings, *_old_options(options, settings), *translator.notices, *host_warnings]
+    warnings += [
+        *within,
+        *notices,
+        *checks.warnings,
+        *_old_options(options, settings),
+        *translator.notices,
+        *host_warnings,
+    ]
     history = configuration_history(settings, options.words) if settings["provenance"] is True else []
     parset = image_parset(settings, jobs, hosts, environment, history)
     told = (warning.partition(": ") for warning in warnings)
@@ -189,6 +197,22 @@ def data_column(settings: ImgpipeSettings) -> str:
 # ---- places
 
 
+def images_in_sets(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple[list[Finding], list[str]]:
+    """Return findings about images that would go into a measurement set, and warnings where out-dir asks for that.
+
+    It does by default, as it always did: scripts look for the images there.
+    """
+    folders = {
+        path: job.name.parent for job in jobs for path in job.group.sets if job.name.is_relative_to(path.absolute())
+    }
+    entry, where = settings.wsclean().get(OUT_DIR), settings.where(OUT_DIR, WSCLEAN)
+    texts = [f"images go into {folder}, within the measurement set {path}" for path, folder in folders.items()]
+    if entry is None or "$ms_in$" in str(entry.value):
+        more = f" and {counted(len(texts) - 1, 'other')}" if len(texts) > 1 else ""
+        return [], [f"{where}: {texts[0]}{more}; with out-dir they go elsewhere"] if texts else []
+    return [Finding(where, f"{text}; set out-dir to another directory") for text in texts], []
+
+
 def place_findings(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> list[Finding]:
     """Return which directories of images cannot be made or written."""
     found = {}
@@ -218,7 +242,7 @@ def record_sections(
     options: argparse.Namespace, settings: ImgpipeSettings, groups: Sequence[Group]
 ) -> dict[str, dict[str, Entry]]:
     """Return the sections of pipeline.cfg about the records of a run, and name the run in the options."""
-    job_directory = records_of_groups(options, groups)
+    job_directory = options.job_directory = records_of_groups(options, groups)
     options.job_name = run_name(job_directory.name)
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     logs = job_directory / "logs" / options.start_time

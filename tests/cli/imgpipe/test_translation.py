@@ -15,6 +15,7 @@ from lofarpipe.cli.imgpipe.translation import (
     find_sets,
     hosts_of,
     image_parset,
+    images_in_sets,
     job_variables,
     keyword,
     place_findings,
@@ -194,6 +195,19 @@ def test_directories_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.
         "images would go into file/x, and file is no directory; set out-dir to another directory",
         "images would go into closed/x, and closed cannot be written; set out-dir to another directory",
     ]
+
+
+def test_images_in_a_set_are_a_warning_where_out_dir_asks_for_them(tmp_path: Path) -> None:
+    sets = [tmp_path / name for name in ("A.MS", "B.MS")]
+    jobs = [ImageJob(Group((path,)), path / "images/img", {}) for path in sets]
+    text = f"images go into {sets[0]}/images, within the measurement set {sets[0]}"
+    for options in ("", "[wsclean]\nout-dir = '$ms_in$/images'\n"):
+        findings, (warning,) = images_in_sets(settings_of(options), jobs)
+        assert findings == []
+        assert warning.endswith(f": {text} and 1 other; with out-dir they go elsewhere")
+    findings, warnings = images_in_sets(settings_of("[wsclean]\nout-dir = 'A.MS/images'\n"), jobs[:1])
+    assert [one.what for one in findings] == [f"{text}; set out-dir to another directory"]
+    assert warnings == images_in_sets(settings_of(), [ImageJob(Group((sets[0],)), tmp_path / "img", {})])[1] == []
 
 
 @pytest.mark.parametrize(
