@@ -200,14 +200,14 @@ def data_column(settings: ImgpipeSettings) -> str:
 def images_in_sets(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple[list[Finding], list[str]]:
     """Return findings about images that would go into a measurement set, and warnings where out-dir asks for that.
 
-    It does by default, as it always did: scripts look for the images there.
+    out-dir asks for it by its default and by the tokens of the set, on which scripts rely.
     """
     folders = {
         path: job.name.parent for job in jobs for path in job.group.sets if job.name.is_relative_to(path.absolute())
     }
     entry, where = settings.wsclean().get(OUT_DIR), settings.where(OUT_DIR, WSCLEAN)
     texts = [f"images go into {folder}, within the measurement set {path}" for path, folder in folders.items()]
-    if entry is None or "$ms_in$" in str(entry.value):
+    if entry is None or "$ms_" in str(entry.value):
         more = f" and {counted(len(texts) - 1, 'other')}" if len(texts) > 1 else ""
         return [], [f"{where}: {texts[0]}{more}; with out-dir they go elsewhere"] if texts else []
     return [Finding(where, f"{text}; set out-dir to another directory") for text in texts], []

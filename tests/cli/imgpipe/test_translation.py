@@ -201,7 +201,7 @@ def test_images_in_a_set_are_a_warning_where_out_dir_asks_for_them(tmp_path: Pat
     sets = [tmp_path / name for name in ("A.MS", "B.MS")]
     jobs = [ImageJob(Group((path,)), path / "images/img", {}) for path in sets]
     text = f"images go into {sets[0]}/images, within the measurement set {sets[0]}"
-    for options in ("", "[wsclean]\nout-dir = '$ms_in$/images'\n"):
+    for options in ("", "[wsclean]\nout-dir = '$ms_basename$/images'\n"):
         findings, (warning,) = images_in_sets(settings_of(options), jobs)
         assert findings == []
         assert warning.endswith(f": {text} and 1 other; with out-dir they go elsewhere")
