@@ -20,6 +20,7 @@ from lofarpipe.programs.wsclean.options import (
     number,
     polarization_names,
     settle_flags,
+    unknown_polarizations,
     value_findings,
     without_flags,
     words,
@@ -91,7 +92,8 @@ def check_arguments(
     findings += gridder_findings(options, build, gpus)
     findings += _beam_findings(options, build)
     out_of_range = _range_findings({name: given for name, given in options.items() if name not in booleans})
-    wrong = {**wrong_values, **out_of_range, **({"size": size} if (size := _size_finding(options)) else {})}
+    texts = {"size": _size_finding(options), "pol": unknown_polarizations(options)}
+    wrong = {**wrong_values, **out_of_range, **{name: text for name, text in texts.items() if text}}
     findings += [*wrong.values(), *_uv_findings(options, wrong)]
     findings += combination_findings(options)
     settled = {*unknown, *wrong, "gridder", "idg-mode", *BEAM_FLAGS}

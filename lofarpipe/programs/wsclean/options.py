@@ -250,6 +250,17 @@ def polarization_names(options: Options) -> list[str]:
     return _split(options.get("pol", ())[:1]) or ["I"]
 
 
+def unknown_polarizations(options: Options) -> str:
+    """Return the finding about polarizations that there are not; of a lone one WSClean makes no image, and ends with 0.
+
+    "" where all of them are known.
+    """
+    text = "".join(options.get("pol", ["I"])[:1])
+    if text and not re.sub("|".join(POLARISATIONS), "", text.upper()).strip(", "):
+        return ""
+    return f"-pol is '{text}'; polarizations are needed, such as I, IQUV or XX,YY"
+
+
 def _split(given: Iterable[str]) -> list[str]:
     """Return the names in a list such as ``IQUV``, ``xx,yy`` or ``XXYY``."""
     return re.findall("|".join(POLARISATIONS), "".join(given).upper())

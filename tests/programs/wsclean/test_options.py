@@ -126,6 +126,8 @@ def test_values_that_are_right(build, keywords, flags):
         ),
         ({"pol": "I", "join-polarizations": "True"}, "-join-polarizations: pol is I, one polarization"),
         ({"pol": "QU", "link-polarizations": "I"}, "-link-polarizations: I is not among pol, Q,U"),
+        ({"pol": "Z"}, "-pol is 'Z'; polarizations are needed, such as I, IQUV or XX,YY"),
+        ({"pol": "I,QX"}, "-pol is 'I,QX'; polarizations"),
     ],
 )
 def test_options_that_need_others(build, options, finding):
