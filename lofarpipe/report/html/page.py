@@ -354,7 +354,6 @@ def facts(
     )
     record = read_json(job_directory / "run.json") if record is None else record
     pieces = Pieces(job_directory, draws)
-    paths = image_paths(image_directories(job_directory, record), quality, earlier)
     measured = html_text.measured_sources(comparison)
     beam = html_text.fact_value(quality, "beam_major"), html_text.fact_value(quality, "beam_minor")
     numbers = {
@@ -368,6 +367,8 @@ def facts(
         from lofarpipe.report.html.mosaic import mosaic
 
         beams = mosaic(map(read_json, cubes), state)
+    # The newest image of one beam would stand for all of them; the mosaic has each.
+    paths = {} if beams else image_paths(image_directories(job_directory, record), quality, earlier)
     drawings = {  # first of all: it may be that there is to be no page without them
         "pictures": pictures(pieces, paths),
         "figures": dict.fromkeys(FIGURES) | figures(pieces, job_directory, paths, numbers, earlier),

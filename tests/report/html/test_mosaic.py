@@ -9,6 +9,7 @@ import pytest
 from lofarpipe.report.html.mosaic import CHART, mosaic
 from lofarpipe.report.html.page import page, write_page
 from lofarpipe.state.run_state import FAILED, JobState, RunState, StepState
+from made_images import write_image
 from made_jobs import HOSTILE, finished_run, write_journal
 
 PICTURE = "iVBORw0KGgo="
@@ -75,6 +76,7 @@ def test_damaged_picture_is_left_out():
 def test_page_shows_beams_and_failed_jobs(tmp_path):
     write_journal(tmp_path, finished_run(tmp_path))
     (tmp_path / "image.a.cubes.json").write_text(json.dumps(entry(HOSTILE, cube("I"), cube("Q"))))
+    write_image(tmp_path / "image.a-MFS-image.fits")  # of one beam: no large picture
     text = page(tmp_path)
     assert '<section id="beams">' in text
     assert text.count("data:image/png;base64,") == 2
