@@ -1,5 +1,6 @@
 """Early check of the ASKAP pipeline: options, measurement sets, folders, WSClean and its container."""
 
+import contextlib
 import os
 import tempfile
 from decimal import Decimal, InvalidOperation
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.executors.local.process import expanded_directory
-from lofarpipe.imaging.plan.beams import TABLE, BeamOptions, beam_sets, image_roots
+from lofarpipe.imaging.plan.beams import TABLE, BeamOptions, ChannelGrid, beam_sets, image_roots
 from lofarpipe.programs.container import container_for, launcher
 
 STEPS = ("image_i", "image_polarisation")
@@ -136,6 +137,20 @@ def _set_findings(options):
             continue
         if nchan > channels:
             yield f"nchan: is {nchan}, and {path} has {channels} channels; make it smaller"
+    yield from _grid_findings(sets, options)
+
+
+def _grid_findings(sets, options):
+    """Yield sets whose channels are divided otherwise than those of the first."""
+    if options.get("channel_grid") != "True" or int(options.get("nchan", 1)) < 2:
+        return
+    grids = {}
+    for path in sets:
+        with contextlib.suppress(PipelineError):  # it is among the findings
+            grids.setdefault(ChannelGrid.read(str(path), int(options["nchan"])), path)
+    for path in list(grids.values())[1:]:
+        first = next(iter(grids.values()))
+        yield f"channel_grid: {path} has other channels than {first}; image them by themselves, or leave it out"
 
 
 def _wsclean(options):

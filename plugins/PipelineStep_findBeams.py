@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.plan.beams import BeamOptions, beam_sets, image_roots
+from lofarpipe.imaging.plan.beams import BeamOptions, ChannelGrid, beam_sets, image_roots
 from lofarpipe.programs.container import container_for
 from lofarpipe.programs.wsclean.outputs import other_names
 from lofarpipe.support.data_map import DataMap, DataProduct
@@ -11,8 +11,8 @@ from lofarpipe.support.utilities import list_text
 
 OUTPUTS = (
     *("mapfile", "images_i.mapfile", "images_polarisation.mapfile", "datadir", "temp_dir_wsclean", "container"),
-    *("pols", "channels_out", "join_channels", "join_polarisations", "auto_mask", "auto_threshold", "taper", "rename"),
-    *("multiscale", "multiscale_scale_bias", "multiscale_scales"),
+    *("pols", "channels_out", "channel_division", "join_channels", "join_polarisations", "auto_mask"),
+    *("auto_threshold", "taper", "rename", "multiscale", "multiscale_scale_bias", "multiscale_scales"),
 )
 DRY_RUN_WRITES = ("mapfile_dir",)
 
@@ -23,7 +23,8 @@ def plugin_main(args, mapfile_dir, msdir, datadir, temp_dir_wsclean, local_wscle
     Parameters
     ----------
     kwargs : text
-        The options ms_glob_pattern, num_beams, pols, nchan, auto_mask, auto_threshold, taper, and those of multiscale.
+        The options ms_glob_pattern, num_beams, pols, nchan, channel_grid, auto_mask, auto_threshold, taper, and those
+        of multiscale.
 
     Returns
     -------
@@ -52,4 +53,5 @@ def plugin_main(args, mapfile_dir, msdir, datadir, temp_dir_wsclean, local_wscle
     places = {"datadir": str(Path(datadir).resolve()), "container": container}
     places["temp_dir_wsclean"] = places["datadir"] if temp_dir_wsclean == "none" else temp_dir_wsclean
     rename = list_text(other_names(options.lone_letter, without_psf=options.has_i))
-    return {**outputs, **places, **options.of_second_run(), "rename": rename}
+    grid = ChannelGrid.read(str(sets[0]), options.nchan).outputs() if options.has_grid else {}
+    return {**outputs, **places, **options.of_second_run(), **grid, "rename": rename}

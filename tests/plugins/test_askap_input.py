@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from casacore.tables import table
 
 from array_feed_sets import make_beam_set
 from lofarpipe.pipeline.plugins import call
@@ -144,3 +145,16 @@ def test_program_on_path_is_taken_where_there_is_no_engine(site, monkeypatch):
     found = findings(site, local_wsclean="none", hosted_wsclean=default)
     assert found == [f"WARNING: hosted_wsclean: there is no container engine; {site}/bin/wsclean is used"]
     assert "no container engine on PATH" in findings(site, local_wsclean="none")[0]
+
+
+def test_sets_with_other_channels_have_no_common_grid(site, tmp_path):
+    (tmp_path / "in").mkdir()
+    for beam, name in enumerate("ab"):
+        make_beam_set(tmp_path / f"in/{name}.ms", beam)
+    grid = {"msdir": f"{tmp_path}/in", "num_beams": "2", "channel_grid": "True"}
+    assert findings(site, **grid) == []
+    with table(f"{tmp_path}/in/b.ms::SPECTRAL_WINDOW", readonly=False, ack=False) as window:
+        window.putcell("CHAN_FREQ", 0, window.getcell("CHAN_FREQ", 0) + 1e6)
+    (found,) = findings(site, **grid)
+    assert found.endswith(f"has other channels than {tmp_path}/in/a.ms; image them by themselves, or leave it out")
+    assert "channel_grid" not in "".join(findings(site, **{**grid, "nchan": "1"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,11 @@ class BeamOptions:
         """The Stokes parameter of the second run, where that is one beside I; the imager does not name it."""
         return self.others if self.has_i and len(self.others) == 1 else ""
 
+    @property
+    def has_grid(self) -> bool:
+        """Whether the band is divided by frequency."""
+        return self.nchan > 1 and self.given.get("channel_grid") == "True"
+
     def of_second_run(self) -> dict[str, str]:
         """Return what WSClean is given for the second run; both runs have ``taper``, ``channels_out``
         and ``join_channels``.
@@ -70,6 +76,7 @@ class BeamOptions:
         return {
             "pols": self.others,
             "channels_out": str(self.nchan) if self.nchan > 1 else NONE,
+            "channel_division": NONE,
             "join_channels": str(squares),
             "join_polarisations": str(len(self.others) > 1),
             "auto_mask": squared(given["auto_mask"]) if squares else given["auto_mask"],
@@ -84,6 +91,40 @@ class BeamOptions:
 def squared(text: str) -> str:
     """Return the square of a decimal number, rounded up to two decimals: 3.14159 gives 9.87, and 1.1 gives 1.21."""
     return f"{(Decimal(text) ** 2).quantize(HUNDREDTH, ROUND_CEILING)}"
+
+
+@dataclass(frozen=True)
+class ChannelGrid:
+    """The division of a band into intervals of equal width.
+
+    Attributes
+    ----------
+    edges_hz: the lower edge of each interval that has a channel, but for the first, rising.
+    """
+
+    edges_hz: tuple[float, ...]
+
+    @classmethod
+    def read(cls, path: str, nchan: int) -> ChannelGrid:
+        """Return the division of the first window of a set into at most ``nchan`` intervals of whole channels.
+
+        Those without any channel are left out, as WSClean refuses them.
+        """
+        from lofarpipe.imaging.ms.tables import opened
+
+        with opened(f"{path}::SPECTRAL_WINDOW") as window:
+            centres_hz = sorted(map(float, window.getcell("CHAN_FREQ", 0)))
+            width_hz = abs(float(window.getcell("CHAN_WIDTH", 0)[0]))
+        low_hz = centres_hz[0] - width_hz / 2
+        channels = round((centres_hz[-1] - low_hz) / width_hz + 0.5)  # those of the gaps too
+        step_hz = math.ceil(channels / nchan) * width_hz
+        occupied = sorted({int((centre_hz - low_hz) / step_hz) for centre_hz in centres_hz})
+        return cls(tuple(low_hz + number * step_hz for number in occupied[1:]))
+
+    def outputs(self) -> dict[str, str]:
+        """Return the options of WSClean for it."""
+        division = ",".join(f"{edge_hz:.1f}" for edge_hz in self.edges_hz)
+        return {"channels_out": str(len(self.edges_hz) + 1), "channel_division": division or NONE}
 
 
 def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[str]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from casacore.tables import table
 
 from array_feed_sets import make_beam_set
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.plan.beams import BeamOptions, beam_sets, image_roots, squared
+from lofarpipe.imaging.plan.beams import BeamOptions, ChannelGrid, beam_sets, image_roots, squared
 
 GIVEN = {
     "pols": "IQU",
@@ -114,3 +116,33 @@ def test_roots_that_cannot_be(tmp_path: Path):
     ]
     assert "cannot stand in the name of a file" in problems[0]
     assert "have the same field and beam" in problems[2]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "nchan", "edges"),
+    [
+        (range(8), 4, (2, 4, 6)),
+        (range(8), 3, (3, 6)),  # the last has two channels
+        ((0, 1, 6, 7), 4, (6,)),  # two intervals are empty
+        ((7, 0, 1, 6), 1, ()),
+    ],
+)
+def test_band_is_divided_by_frequency(tmp_path, numbers, nchan, edges):
+    path = make_beam_set(tmp_path / "a.ms", 0)
+    with table(f"{path}::SPECTRAL_WINDOW", readonly=False, ack=False) as window:
+        number = len(list(numbers))
+        for name in ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION"):
+            window.putcell(name, 0, np.full(number, 1e6))
+        window.putcell("CHAN_FREQ", 0, 888e6 + 1e6 * np.array(list(numbers)))
+        window.putcell("NUM_CHAN", 0, number)
+    grid = ChannelGrid.read(str(path), nchan)
+    assert grid.edges_hz == tuple(887.5e6 + 1e6 * edge for edge in edges)
+    text = ",".join(f"{887.5e6 + 1e6 * edge:.1f}" for edge in edges) or "none"
+    assert grid.outputs() == {"channels_out": str(len(edges) + 1), "channel_division": text}
+
+
+@pytest.mark.parametrize(
+    ("nchan", "grid", "has_grid"), [("36", "True", True), ("36", "False", False), ("1", "True", False)]
+)
+def test_grid_is_asked_for(nchan, grid, has_grid):
+    assert BeamOptions.read({**GIVEN, "nchan": nchan, "channel_grid": grid}).has_grid is has_grid
