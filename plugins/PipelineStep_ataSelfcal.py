@@ -10,6 +10,7 @@ from lofarpipe.support.data_map import DataMap
 
 COLUMNS = ("sets", "models", "solutions", "solved", "modes", "intervals")
 OUTPUTS = (*(f"{name}.mapfile" for name in COLUMNS), "break")
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, sessions, averaged, calibrated, counter, most, mapfile_dir, filename, part="maps", **kwargs):

@@ -8,6 +8,7 @@ from pathlib import Path
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 OUTPUTS = ("mapfile",)
+DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):

@@ -183,7 +183,7 @@ def test_image_of_no_visibility_is_blank(made: Path, tmp_path: Path, monkeypatch
 
 
 def test_missing_image_is_a_failure(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "channel_images", lambda _: {"I": "x"})
+    monkeypatch.setattr(module, "images_by_stokes", lambda _: {"I": "x"})
     plan = plan_for(made, tmp_path / "out")
     assert ChannelBatch(settings_for(plan, tmp_path), 1).run()["blank"] == 2
     record = read_image_record(tmp_path / "work", "005", 0.0)

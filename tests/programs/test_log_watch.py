@@ -122,7 +122,7 @@ def test_minor_iteration_far_above_first_peak(first: str, later: str, is_diverge
     seen = judged([f"Initial peak: {first} at 1,1", f"Iteration 100, scale 0 px : {later} at 10,10"])
     assert bool(seen) == is_divergence
     assert seen is None or seen == (
-        "the peak of a minor iteration is 1500 Jy, far above the first peak, 1.02 Jy: the deconvolution diverged; "
+        "the peak of a minor iteration is 1.5 kJy, far above the first peak, 1.02 Jy: the deconvolution diverged; "
         "lower mgain"
     )
 
