@@ -56,7 +56,13 @@ WORKER = (
     Key("provenance", "boolean", True, "write command, versions, host and observation into the FITS headers of images"),
     Key("max_time", "number", None, "seconds that a job may take", above=0),
     Key("slurm_options", "text", None, "options for sbatch, where nodes is slurm"),
-    Key("slurm_nodes", "integer", 0, "accepted; each job is one of the queue", above=-1),
+    Key(
+        "slurm_nodes",
+        "integer",
+        0,
+        "jobs in the queue at a time: max_concurrent for each of so many nodes; 0: for one",
+        above=-1,
+    ),
 )
 DATA_HANDLER = (
     Key("config_file", "text", "", "TOML file of observations; arguments are then patterns of observations"),

@@ -103,7 +103,7 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
         *within,
         *notices,
         *checks.warnings,
-        *_old_options(options, settings),
+        *_old_options(options),
         *translator.notices,
         *host_warnings,
     ]
@@ -121,12 +121,9 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
     )
 
 
-def _old_options(options: argparse.Namespace, settings: ImgpipeSettings) -> list[str]:
+def _old_options(options: argparse.Namespace) -> list[str]:
     """Return warnings of options that have no effect."""
-    found = [] if options.nodes_mpi is None else ["--nodes_mpi: has no effect; hosts are in [worker] nodes"]
-    if settings["slurm_nodes"] and settings["nodes"] == SLURM:
-        found.append(f"{settings.where('slurm_nodes')}: has no effect; each job is one of the queue")
-    return found
+    return [] if options.nodes_mpi is None else ["--nodes_mpi: has no effect; hosts are in [worker] nodes"]
 
 
 def print_sets(options: argparse.Namespace) -> int:
@@ -308,10 +305,16 @@ def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
         sections[SLURM] = {
             "walltime": clock(limit),
             "extra": options or os.environ.get("LIBPIPE_SLURM_OPTIONS", "").split(),
-            "max_submitted": settings["max_concurrent"],
+            "max_submitted": queue_limit(settings),
             "prologue": f". {home}{shlex.quote(path)}" if file else "",
         }
     return placed(settings, **sections)
+
+
+def queue_limit(settings: ImgpipeSettings) -> object:
+    """Return how many jobs are in the queue at a time: max_concurrent for each of slurm_nodes."""
+    number, nodes = settings["max_concurrent"], settings["slurm_nodes"]
+    return number * max(1, nodes) if isinstance(number, int) and isinstance(nodes, int) else number
 
 
 PLACES = {"method": "nodes", "max_per_node": "max_concurrent", "hosts": "nodes", "walltime": "max_time"}

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -305,3 +306,12 @@ def test_records_are_where_they_are_wanted(site: ImgpipeSite) -> None:
     assert (site.here / "kept/run.json").is_file()
     assert (site.here / "kept/img.parset").is_file()
     assert site.names() == ["A.MS", "img.toml", "kept"]
+
+
+def test_parset_of_a_run_goes_on_with_it(site: ImgpipeSite) -> None:
+    site.make_sets("A.MS")
+    site.run("img.toml", "A.MS", "--job-dir", "kept")
+    argv = [sys.executable, "-m", "lofarpipe.cli", "kept/img.parset"]
+    done = subprocess.run(argv, cwd=site.here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "finished" in done.stdout

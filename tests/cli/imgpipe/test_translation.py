@@ -19,6 +19,7 @@ from lofarpipe.cli.imgpipe.translation import (
     job_variables,
     keyword,
     place_findings,
+    queue_limit,
     records_of_groups,
     run_name,
     scratch,
@@ -215,3 +216,11 @@ def test_images_in_a_set_are_a_warning_where_out_dir_asks_for_them(tmp_path: Pat
 )
 def test_run_has_a_plain_name(text: str, name: str) -> None:
     assert run_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("", 4), ("slurm_nodes = 3\n", 12), ("max_concurrent = 'x'\nslurm_nodes = 3\n", "x")]
+)
+def test_jobs_in_the_queue_are_those_of_all_nodes(text: str, limit: object) -> None:
+    Path("img.toml").write_text(f"[worker]\n{text}")
+    assert queue_limit(read_imaging_settings(Path("img.toml"))[0]) == limit
