@@ -311,10 +311,10 @@ def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
     return placed(settings, **sections)
 
 
-def queue_limit(settings: ImgpipeSettings) -> object:
+def queue_limit(settings: ImgpipeSettings) -> int:
     """Return how many jobs are in the queue at a time: max_concurrent for each of slurm_nodes."""
-    number, nodes = settings["max_concurrent"], settings["slurm_nodes"]
-    return number * max(1, nodes) if isinstance(number, int) and isinstance(nodes, int) else number
+    number, nodes = (int(str(settings[key])) for key in ("max_concurrent", "slurm_nodes"))
+    return number * max(1, nodes)
 
 
 PLACES = {"method": "nodes", "max_per_node": "max_concurrent", "hosts": "nodes", "walltime": "max_time"}

@@ -219,8 +219,8 @@ def test_run_has_a_plain_name(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"), [("", 4), ("slurm_nodes = 3\n", 12), ("max_concurrent = 'x'\nslurm_nodes = 3\n", "x")]
+    ("text", "limit"), [("", 4), ("slurm_nodes = 3\n", 12), ("max_concurrent = 'x'\nslurm_nodes = 'y'\n", 4)]
 )
-def test_jobs_in_the_queue_are_those_of_all_nodes(text: str, limit: object) -> None:
+def test_jobs_in_the_queue_are_those_of_all_nodes(text: str, limit: int) -> None:
     Path("img.toml").write_text(f"[worker]\n{text}")
     assert queue_limit(read_imaging_settings(Path("img.toml"))[0]) == limit
