@@ -30,8 +30,8 @@ from array_feed_sets import make_beam_set  # noqa: E402
 CHANNELS, PIXELS = 3, 48
 STUB = """#!/bin/sh
 case "$1" in
--version) echo "WSClean version 3.1.1 (2022-06-01)"; exit 0;;
--help) cat {help}; exit 0;;
+-version|--version) echo "WSClean version 3.1.1 (2022-06-01)"; exit 0;;
+-help|--help) cat {help}; exit 0;;
 esac
 pol=I
 while [ $# -gt 0 ]; do

@@ -26,8 +26,8 @@ from lofarpipe.state.journal import Journal, Stream
 WSCLEAN = """\
 #!/bin/sh
 case $1 in
-  -version) echo 'WSClean version 3.1.0 (2022-04-01)'; echo 'WGridder is available.'; exit;;
-  -help) for word in name channels-out temp-dir j abs-mem niter; do echo "-$word <value>"; done; exit;;
+  -version|--version) echo 'WSClean version 3.1.0 (2022-04-01)'; echo 'WGridder is available.'; exit;;
+  -help|--help) for word in name channels-out temp-dir j abs-mem niter; do echo "-$word <value>"; done; exit;;
 esac
 while [ $# -gt 0 ]; do
   case $1 in -name) name=$2;; -channels-out) channels=$2;; esac
