@@ -1,0 +1,327 @@
+"""What a run writes: restored images and the planes behind them, as FITS files with WSClean's names and header keys.
+
+    <name>-0003-Q-residual.fits    Stokes Q of output channel 3
+    <name>-MFS-image.fits          of the whole band, where one Stokes parameter is imaged
+    <name>-image.fits              where there is one output channel, too
+
+Every plane is written on its own, so that no second copy of a cube is held. Steps behind the imager read names, axes
+and keys such as WSCIMGWG (the weight of a channel); which imager wrote them is in ORIGIN, WSCVERSI and HISTORY.
+Source: files that WSClean 3.1 wrote (tests/imaging/imager/test_products.py has the header).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import lofarpipe
+from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.imager.restore import Beam, restore
+from lofarpipe.imaging.ms.observation import observation_keywords
+from lofarpipe.imaging.ms.tables import opened
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lofarpipe.imaging.imager.settings import ImagerSettings
+
+PROGRAM = "lofar-clean"
+MFS = "MFS"
+ROWS_AT_ONCE = 256
+FITS_BLOCK_BYTES = 2880
+STOKES_AXIS = {"I": 1, "Q": 2, "U": 3, "V": 4}  # Source: FITS standard 4.0, table 29
+Key = tuple[str | float | int | bool, str]  # value and comment
+
+
+def own_version() -> str:
+    """Return name and version of this imager."""
+    return f"{PROGRAM} {lofarpipe.__version__}"
+
+
+@dataclass(frozen=True)
+class Band:
+    """One output channel, or the whole band.
+
+    Attributes
+    ----------
+    low_hz, high_hz: its edges.
+    weight_sum: of the imaging weights; 0 where all is flagged.
+    visibilities: how many are in use.
+    effective_visibilities: (sum of weights)^2 / sum of squared weights; 0: not known.
+    natural_weight_sum: of the weights in the sets; 0: not known.
+    beam: of restored images; None where there is no PSF.
+    """
+
+    low_hz: float
+    high_hz: float
+    weight_sum: float
+    visibilities: int
+    effective_visibilities: float = 0.0
+    natural_weight_sum: float = 0.0
+    beam: Beam | None = None
+
+
+def whole_band(bands: Sequence[Band], beam: Beam | None) -> Band:
+    """Return the band of all channels together; ``beam`` is that of their weighted mean PSF."""
+    return Band(
+        min(one.low_hz for one in bands),
+        max(one.high_hz for one in bands),
+        sum(one.weight_sum for one in bands),
+        sum(one.visibilities for one in bands),
+        sum(one.effective_visibilities for one in bands),
+        sum(one.natural_weight_sum for one in bands),
+        beam,
+    )
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """How an image was cleaned: major cycles and components."""
+
+    majors: int
+    components: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The sky and the observation in a header: phase centre, degrees; keyword -> value and comment."""
+
+    ra_deg: float
+    dec_deg: float
+    column: str
+    keywords: Mapping[str, Key] = field(default_factory=dict)
+
+
+def read_observation(sets: Sequence[str], field_id: int, column: str) -> Observation:
+    """Return what the headers of an image of some sets say, of which all have one phase centre.
+
+    Raises
+    ------
+    PipelineError
+        If the field is not there.
+    """
+    with opened(f"{sets[0]}::FIELD") as table:
+        if not 0 <= field_id < table.nrows():
+            raise PipelineError(f"{sets[0]}: field {field_id} is not there; it has 0 to {table.nrows() - 1}")
+        ra_rad, dec_rad = table.getcell("PHASE_DIR", field_id)[0][:2]
+    return Observation(math.degrees(ra_rad) % 360, math.degrees(dec_rad), column, observation_keywords(sets))
+
+
+class ProductWriter:
+    """Writes the images of one run, plane by plane.
+
+    Parameters
+    ----------
+    settings: of the run: names, size, which kinds.
+    observation: of the sets.
+    bands: the output channels in their order.
+    whole: all of them; its beam is that of the MFS images.
+    history: lines of HISTORY, such as the command.
+    """
+
+    def __init__(
+        self,
+        settings: ImagerSettings,
+        observation: Observation,
+        bands: Sequence[Band],
+        whole: Band,
+        history: Sequence[str] = (),
+    ) -> None:
+        self._settings = settings
+        self._observation = observation
+        self._bands = list(bands)
+        self._whole = whole
+        self._history = [own_version(), *history]
+        self.written: list[str] = []
+
+    def write_planes(self, kind: str, planes: Iterable[NDArray[np.float32]], stokes: str = "I") -> None:
+        """Write the planes of all channels, and their weighted mean as that of the band."""
+        mean = self._empty()
+        for channel, plane in enumerate(planes):
+            self._add(mean, plane, channel)
+            self._write_channel(kind, plane, channel, stokes, None)
+        if len(self._bands) > 1:
+            self._write(kind, mean, None, stokes, None)
+
+    def write_cleaned(
+        self,
+        residuals: Sequence[NDArray[np.float32]],
+        models: Sequence[NDArray[np.float32]],
+        cleaning: Cleaning,
+        stokes: str = "I",
+    ) -> None:
+        """Write residuals, models and restored images of all channels, and of the band."""
+        mean_residual, mean_model = self._empty(), self._empty()
+        for channel, (residual, model) in enumerate(zip(residuals, models, strict=True)):
+            self._add(mean_residual, residual, channel)
+            self._add(mean_model, model, channel)
+            if self._has_channel_products:
+                self._write_three(residual, model, channel, stokes, cleaning)
+        if len(self._bands) > 1:
+            self._write_three(mean_residual, mean_model, None, stokes, cleaning)
+
+    @property
+    def _has_channel_products(self) -> bool:
+        return self._settings.channel_products or len(self._bands) == 1
+
+    def _empty(self) -> NDArray[np.float32]:
+        width, height = self._settings.size
+        return np.zeros((height, width), np.float32)
+
+    def _add(self, mean: NDArray[np.float32], plane: NDArray[np.float32], channel: int) -> None:
+        """Add the plane of a channel to the mean; one without visibilities counts nothing, whatever it holds."""
+        weight = self._bands[channel].weight_sum
+        if weight and self._whole.weight_sum:
+            mean += np.float32(weight / self._whole.weight_sum) * plane
+
+    def _write_three(
+        self,
+        residual: NDArray[np.float32],
+        model: NDArray[np.float32],
+        channel: int | None,
+        stokes: str,
+        cleaning: Cleaning,
+    ) -> None:
+        for kind, plane in (("residual", residual), ("model", model)):
+            self._write(kind, plane, channel, stokes, cleaning)
+        if "image" in self._settings.products:
+            beam = self._band(channel).beam
+            restored = (
+                residual
+                if beam is None
+                else restore(model, residual, beam, self._settings.threads, self._settings.cell_rad)
+            )
+            self._write("image", restored, channel, stokes, cleaning)
+
+    def _write_channel(
+        self, kind: str, plane: NDArray[np.float32], channel: int, stokes: str, cleaning: Cleaning | None
+    ) -> None:
+        if self._has_channel_products:
+            self._write(kind, plane, channel, stokes, cleaning)
+
+    def _band(self, channel: int | None) -> Band:
+        return self._whole if channel is None or len(self._bands) == 1 else self._bands[channel]
+
+    def path(self, kind: str, channel: int | None, stokes: str) -> str:
+        """Return the name of an image; ``channel`` None: of the whole band."""
+        label = MFS if channel is None else f"{channel:04d}"
+        several = len(self._settings.pol) > 1 and kind != "psf"
+        parts = [*([label] if len(self._bands) > 1 else []), *([stokes] if several else []), f"{kind}.fits"]
+        return "-".join([self._settings.name, *parts])
+
+    def _write(
+        self, kind: str, plane: NDArray[np.float32], channel: int | None, stokes: str, cleaning: Cleaning | None
+    ) -> None:
+        if kind not in self._settings.products:
+            return
+        path = self.path(kind, channel, stokes)
+        write_image(path, plane, self._header(kind, self._band(channel), stokes, cleaning), self._history)
+        self.written.append(path)
+
+    def _header(self, kind: str, band: Band, stokes: str, cleaning: Cleaning | None) -> dict[str, Key]:
+        per = "pixel" if kind == "model" else "beam"
+        beam = band.beam or Beam(0.0, 0.0, 0.0)
+        keys: dict[str, Key] = {
+            "BSCALE": (1.0, ""),
+            "BZERO": (0.0, ""),
+            "BUNIT": (f"JY/{per.upper()}", f"Units are in Jansky per {per}"),
+            "BMAJ": (math.degrees(beam.major_rad), "Gaussian fitted to the main lobe of the PSF"),
+            "BMIN": (math.degrees(beam.minor_rad), "above 0.3 of its peak"),
+            "BPA": (beam.angle_deg, "from north to east"),
+            "EQUINOX": (2000.0, "J2000"),
+            "BTYPE": ("Intensity", ""),
+            "ORIGIN": (own_version(), "imager of genericpipeline"),
+            **self._axes(band, stokes),
+            "SPECSYS": ("TOPOCENT", ""),
+        }
+        return keys | dict(self._observation.keywords) | self._run_keys(band, cleaning)
+
+    def _axes(self, band: Band, stokes: str) -> dict[str, Key]:
+        width, height = self._settings.size
+        cell_deg = math.degrees(self._settings.cell_rad)
+        sky = self._observation
+        centre_hz, width_hz = (band.low_hz + band.high_hz) / 2, band.high_hz - band.low_hz
+        rows: list[tuple[str, float, float, float, str, str]] = [
+            ("RA---SIN", width // 2 + 1, sky.ra_deg, -cell_deg, "deg", "Right ascension angle cosine"),
+            ("DEC--SIN", height // 2 + 1, sky.dec_deg, cell_deg, "deg", "Declination angle cosine"),
+            ("FREQ", 1.0, centre_hz, width_hz, "Hz", "Central frequency"),
+            ("STOKES", 1.0, float(STOKES_AXIS[stokes]), 1.0, "", ""),
+        ]
+        keys: dict[str, Key] = {}
+        for axis, (kind, pixel, value, step, unit, comment) in enumerate(rows, 1):
+            keys[f"CTYPE{axis}"] = (kind, comment)
+            keys[f"CRPIX{axis}"] = (float(pixel), "")
+            keys[f"CRVAL{axis}"] = (value, "")
+            keys[f"CDELT{axis}"] = (step, "")
+            keys[f"CUNIT{axis}"] = (unit, "")
+        return keys
+
+    def _run_keys(self, band: Band, cleaning: Cleaning | None) -> dict[str, Key]:
+        """Return WSClean's keys of the run; the numbers of cleaning only where it is done."""
+        given = self._settings
+        keys: dict[str, Key] = {
+            "WSCDATAC": (self._observation.column, "column of the visibilities"),
+            "WSCVDATE": ("", "of no version of WSClean"),
+            "WSCVERSI": (own_version(), ""),
+            "WSCWEIGH": (weighting_text(given), ""),
+            "WSCENVIS": (band.effective_visibilities, "effective number of visibilities"),
+            "WSCFIELD": (float(given.field_id), ""),
+            "WSCGAIN": (given.gain, ""),
+            "WSCGKRNL": (0.0, "kernel: by the accuracy, which follows the noise"),
+            "WSCIMGWG": (band.weight_sum, "sum of the imaging weights"),
+            "WSCMGAIN": (given.mgain, "has no meaning for this imager"),
+            "WSCNEGCM": (1.0, ""),
+            "WSCNEGST": (0.0, ""),
+            "WSCNITER": (float(given.niter), ""),
+            "WSCNORMF": (band.weight_sum, "sum of the imaging weights"),
+            "WSCNVIS": (float(band.visibilities), "visibilities after averaging"),
+            "WSCNWLAY": (0.0, "layers in w: by the accuracy"),
+            "WSCTHRES": (given.threshold_jy, "Jy"),
+            "WSCVWSUM": (band.natural_weight_sum or band.weight_sum, ""),
+        }
+        if cleaning is not None:
+            keys |= {
+                "WSCMAJOR": (float(cleaning.majors), "major cycles"),
+                "WSCMINOR": (float(cleaning.components), "components"),
+            }
+        return keys
+
+
+def weighting_text(settings: ImagerSettings) -> str:
+    """Return the weighting as WSClean writes it: ``Briggs'(0)``."""
+    given = settings.weighting
+    return given if isinstance(given, str) else f"Briggs'({given[1]:g})"
+
+
+def write_image(path: str, plane: NDArray[np.float32], keys: Mapping[str, Key], history: Iterable[str] = ()) -> None:
+    """Write one plane with the axes RA, Dec, frequency and Stokes; it has its name once it is complete.
+
+    Not by astropy's writer, which takes BSCALE and BZERO away and holds a copy of the plane.
+    """
+    from astropy.io import fits
+
+    height, width = plane.shape
+    shape: dict[str, Key] = {
+        "SIMPLE": (True, "file does conform to FITS standard"),
+        "BITPIX": (-32, "number of bits per data pixel"),
+        "NAXIS": (4, "number of data axes"),
+        **{f"NAXIS{axis}": (side, "") for axis, side in enumerate((width, height, 1, 1), 1)},
+        "EXTEND": (True, ""),
+    }
+    header: Any = fits.Header()
+    for name, (value, comment) in (shape | dict(keys)).items():
+        header[name] = (value, comment)
+    for line in history:
+        header.add_history(line)
+    part = Path(f"{path}.part")
+    with part.open("wb") as stream:
+        stream.write(header.tostring(padding=True).encode("ascii"))
+        for start in range(0, height, ROWS_AT_ONCE):
+            stream.write(np.asarray(plane[start : start + ROWS_AT_ONCE], dtype=">f4").tobytes())
+        stream.write(bytes(-plane.size * 4 % FITS_BLOCK_BYTES))
+    part.replace(path)
