@@ -1,0 +1,219 @@
+"""Averages successive visibilities of each baseline, as far as a source at the edge of the image bears it.
+
+A source at the angle theta from the phase centre turns the phase of a baseline of L wavelengths by up to
+2 pi L theta omega dt in a time step dt, with omega of the Earth. The mean over x turns has 1 - sin(pi x) / (pi x) less
+flux, so that as many steps are averaged as keep x below the one of the loss: kt = x / (L theta omega dt).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.imager.kernels import compiled
+from lofarpipe.imaging.plan.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S
+
+LONGEST_S = 120.0  # of an average
+GAP_STEPS = 1.5  # a longer pause of a baseline ends an average
+
+Floats = NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """Rows of a measurement set: vis, weights, flags (row, chan, corr); uvw_m (row, 3); the others (row,)."""
+
+    vis: NDArray[np.complex64]
+    weights: NDArray[np.float32]
+    flags: NDArray[np.bool_]
+    uvw_m: Floats
+    baselines: NDArray[np.int64]  # number of the pair of antennas
+    times_s: Floats
+
+
+class Sums(NamedTuple):
+    """Open averages, one for each baseline: weighted sums, and the sums of the weights."""
+
+    vis: NDArray[np.complex64]  # (pol, baseline, chan)
+    weights: NDArray[np.float32]  # (baseline, chan)
+    uvw_m: Floats  # (baseline, 3)
+    total: Floats  # (baseline,), of the weights
+    steps: NDArray[np.int64]  # their number
+    last_s: Floats  # the time of the last one
+
+
+class Chunk(NamedTuple):
+    """Averaged rows: visibilities (pol, row, chan) with their weights (row, chan), 0 where there is none."""
+
+    vis: NDArray[np.complex64]
+    weights: NDArray[np.float32]
+    uvw_m: Floats
+
+
+@compiled
+def sample_weight(
+    weights: NDArray[np.float32], flags: NDArray[np.bool_], squares: Floats, row: int, chan: int
+) -> float:
+    """Weight of sum c v: 1 / sum |c|^2 / w, 0 if a correlation with a c is flagged or has no positive finite weight."""
+    inverse = 0.0
+    for corr in range(len(squares)):
+        if squares[corr] < 0:  # the correlation is not used
+            continue
+        weight = weights[row, chan, corr]
+        if flags[row, chan, corr] or not (weight > 0 and np.isfinite(weight)):
+            return 0.0
+        inverse += squares[corr] / weight
+    return 1 / inverse
+
+
+@compiled
+def is_finite(vis: NDArray[np.complex64], squares: Floats, row: int, chan: int) -> bool:
+    """Whether all correlations in use are finite."""
+    for corr in range(len(squares)):
+        value = vis[row, chan, corr]
+        if squares[corr] >= 0 and not (np.isfinite(value.real) and np.isfinite(value.imag)):
+            return False
+    return True
+
+
+@compiled
+def clear(baseline: int, sums: Sums) -> None:
+    """Begin the average of a baseline anew."""
+    for chan in range(sums.weights.shape[1]):
+        sums.weights[baseline, chan] = 0
+        for pol in range(len(sums.vis)):
+            sums.vis[pol, baseline, chan] = 0
+    for axis in range(3):
+        sums.uvw_m[baseline, axis] = 0
+    sums.total[baseline] = 0
+    sums.steps[baseline] = 0
+
+
+@compiled
+def close_average(baseline: int, sums: Sums, chunk: Chunk, n: int) -> int:
+    """Write the average of a baseline as row n, unless it has no weight, and begin it anew; return the next n."""
+    total = sums.total[baseline]
+    if total > 0:
+        for chan in range(sums.weights.shape[1]):
+            weight = sums.weights[baseline, chan]
+            chunk.weights[n, chan] = weight
+            for pol in range(len(sums.vis)):
+                chunk.vis[pol, n, chan] = sums.vis[pol, baseline, chan] / weight if weight > 0 else 0
+        for axis in range(3):
+            chunk.uvw_m[n, axis] = sums.uvw_m[baseline, axis] / total
+        n += 1
+    clear(baseline, sums)
+    return n
+
+
+@compiled
+def add_row(rows: Rows, row: int, coefficients: NDArray[np.complex64], squares: Floats, sums: Sums) -> None:
+    """Add one row to the average of its baseline."""
+    baseline, total = rows.baselines[row], 0.0
+    for chan in range(rows.vis.shape[1]):
+        weight = sample_weight(rows.weights, rows.flags, squares, row, chan)
+        if weight == 0 or not is_finite(rows.vis, squares, row, chan):
+            continue
+        for pol in range(len(coefficients)):
+            value = np.complex64(0)
+            for corr in range(len(squares)):
+                if squares[corr] >= 0:
+                    value += coefficients[pol, corr] * rows.vis[row, chan, corr]
+            sums.vis[pol, baseline, chan] += np.float32(weight) * value
+        sums.weights[baseline, chan] += weight
+        total += weight
+    for axis in range(3):
+        sums.uvw_m[baseline, axis] += total * rows.uvw_m[row, axis]
+    sums.total[baseline] += total
+    sums.steps[baseline] += 1
+    sums.last_s[baseline] = rows.times_s[row]
+
+
+@compiled
+def add_rows(
+    rows: Rows,
+    steps: NDArray[np.int64],
+    gap_s: float,
+    coefficients: NDArray[np.complex64],
+    squares: Floats,
+    sums: Sums,
+    chunk: Chunk,
+) -> int:
+    """Add rows to the averages of their baselines; complete ones go to the chunk. Returns the rows in the chunk."""
+    n = 0
+    for row in range(len(rows.times_s)):
+        baseline = rows.baselines[row]
+        is_full = sums.steps[baseline] >= steps[baseline]
+        if sums.steps[baseline] > 0 and (is_full or abs(rows.times_s[row] - sums.last_s[baseline]) > gap_s):
+            n = close_average(baseline, sums, chunk, n)
+        add_row(rows, row, coefficients, squares, sums)
+    return n
+
+
+@compiled
+def close_all(sums: Sums, chunk: Chunk) -> int:
+    """Write all open averages; return the rows in the chunk."""
+    n = 0
+    for baseline in range(len(sums.steps)):
+        if sums.steps[baseline] > 0:
+            n = close_average(baseline, sums, chunk, n)
+    return n
+
+
+def sinc_width(loss: float) -> float:
+    """Return the x of 1 - sin(pi x) / (pi x) = loss."""
+    from scipy.optimize import brentq
+
+    return float(brentq(lambda x: 1 - np.sinc(x) - loss, 1e-6, 0.99)) if loss > 0 else 0.0
+
+
+def averaged_steps(
+    lengths_m: Floats, frequency_hz: float, radius_rad: float, step_s: float, loss: float
+) -> NDArray[np.int64]:
+    """Return (baseline,): how many time steps may be averaged where a source at ``radius_rad`` loses ``loss``."""
+    turns = lengths_m * frequency_hz / SPEED_OF_LIGHT_M_S * radius_rad * EARTH_ROTATION_RAD_S * step_s  # of a step
+    most = max(1.0, LONGEST_S // step_s)
+    # A tiny turn would make an infinity of steps.
+    return np.clip(sinc_width(loss) / np.maximum(turns, 1e-9), 1, most).astype(np.int64)
+
+
+class Averager:
+    """Averages the rows of one set, in the order of each baseline's times."""
+
+    def __init__(self, steps: NDArray[np.int64], step_s: float, coefficients: NDArray[np.complex64], channels: int):
+        self.steps, self.gap_s, self.coefficients = steps, GAP_STEPS * step_s, coefficients
+        used = (coefficients != 0).any(axis=0)
+        self.squares = np.where(used, np.abs(coefficients[0]).astype(float) ** 2, -1.0)
+        pols, pairs = len(coefficients), len(steps)
+        self.sums = Sums(
+            np.zeros((pols, pairs, channels), np.complex64),
+            np.zeros((pairs, channels), np.float32),
+            np.zeros((pairs, 3)),
+            np.zeros(pairs),
+            np.zeros(pairs, np.int64),
+            np.zeros(pairs),
+        )
+
+    def add(self, rows: Rows) -> Chunk:
+        """Return the averages that these rows complete."""
+        chunk = self._empty_chunk(len(rows.times_s))
+        n = add_rows(rows, self.steps, self.gap_s, self.coefficients, self.squares, self.sums, chunk)
+        return _first_rows(chunk, n)
+
+    def finish(self) -> Chunk:
+        """Return the averages that are still open."""
+        chunk = self._empty_chunk(len(self.steps))
+        return _first_rows(chunk, close_all(self.sums, chunk))
+
+    def _empty_chunk(self, rows: int) -> Chunk:
+        pols, _, channels = self.sums.vis.shape
+        return Chunk(
+            np.empty((pols, rows, channels), np.complex64),
+            np.empty((rows, channels), np.float32),
+            np.empty((rows, 3)),
+        )
+
+
+def _first_rows(chunk: Chunk, n: Any) -> Chunk:
+    return Chunk(chunk.vis[:, :n], chunk.weights[:n], chunk.uvw_m[:n])

@@ -1,0 +1,169 @@
+"""The visibilities of one output channel, as the gridder takes them; in memory, or in files that are mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.imager.averaging import Chunk
+from lofarpipe.imaging.imager.bands import ChannelRange
+from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
+
+Floats = NDArray[np.float64]
+GRIDDER_AXES = (1, 0, 2)  # the first axis of an image is that of v
+
+
+@dataclass(eq=False)
+class Channel:
+    """Visibilities of an output channel: every row has one in use.
+
+    ``vuw_m`` (row, 3) are v, u, w in metres; ``vis[pol]``, ``weights`` and ``mask`` are (row, chan), the mask 1 where a
+    visibility is in use. ``weight_sum`` is the sum of the imaging weights, Jy^-2 times the factors of the weighting.
+    """
+
+    band: ChannelRange
+    frequencies_hz: Floats
+    vuw_m: Floats
+    vis: list[NDArray[np.complex64]]
+    weights: NDArray[np.float32]
+    mask: NDArray[np.uint8] = field(init=False)
+    weight_sum: float = field(init=False)
+    count: int = field(init=False)
+    natural_weight_sum: float = 0.0  # before the weighting
+
+    def __post_init__(self) -> None:
+        self.mask = (self.weights > 0).astype(np.uint8)
+        self.weight_sum = float(self.weights.sum(dtype=np.float64))
+        self.count = int(self.mask.sum(dtype=np.int64))
+
+    @property
+    def effective_count(self) -> float:
+        """The number of visibilities of one weight that would have the same noise: (sum w)^2 / sum w^2."""
+        squares = float((self.weights**2).sum(dtype=np.float64))
+        return self.weight_sum**2 / squares if squares > 0 else 0.0
+
+    @property
+    def frequency_hz(self) -> float:
+        """The mean of the frequencies."""
+        return float(np.mean(self.band.frequencies_hz))
+
+    def reach(self, half_width_rad: float) -> float:
+        """Return the most wavelengths that a response oscillates with along an axis, at that angle from the centre."""
+        if self.count == 0:
+            return 0.0
+        per_angle = half_width_rad / np.sqrt(max(1 - half_width_rad**2, 0.1))
+        uv_m = np.hypot(self.vuw_m[:, 0], self.vuw_m[:, 1])
+        return float((uv_m + np.abs(self.vuw_m[:, 2]) * per_angle).max() * self.frequencies_hz[-1] / SPEED_OF_LIGHT_M_S)
+
+
+class GrowingArray:
+    """An array to which rows are appended: in memory, or in a file."""
+
+    def __init__(self, tail: tuple[int, ...], dtype: Any, path: Path | None = None):
+        self.tail, self.dtype, self.path = tail, np.dtype(dtype), path
+        self.parts: list[NDArray[Any]] = []
+        self.rows = 0
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append a copy of some rows."""
+        self.rows += len(rows)
+        if self.path is None:
+            self.parts.append(np.ascontiguousarray(rows, self.dtype))
+            return
+        with self.path.open("ab") as file:
+            file.write(np.ascontiguousarray(rows, self.dtype).data)
+
+    def finish(self) -> NDArray[Any]:
+        """Return all rows; those of a file are mapped, and can be changed."""
+        shape = (self.rows, *self.tail)
+        if self.rows == 0:
+            return np.empty(shape, self.dtype)
+        if self.path is not None:
+            return np.memmap(self.path, self.dtype, "r+", shape=shape)
+        parts, self.parts = self.parts, []
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class _Block:
+    """Rows of an output channel that have the same frequencies."""
+
+    def __init__(self, frequencies_hz: Floats, pols: int, stem: Path | None):
+        self.frequencies_hz = frequencies_hz
+        tail = (len(frequencies_hz),)
+
+        def array(name: str, tail: tuple[int, ...], dtype: Any) -> GrowingArray:
+            return GrowingArray(tail, dtype, stem and stem.with_name(f"{stem.name}-{name}"))
+
+        self.vis = [array(f"vis{pol}", tail, np.complex64) for pol in range(pols)]
+        self.weights = array("weights", tail, np.float32)
+        self.uvw_m = array("uvw", (3,), np.float64)
+
+
+class ChannelCollector:
+    """Collects averaged rows into one output channel."""
+
+    def __init__(self, band: ChannelRange, pols: int, stem: Path | None = None):
+        """Keep the rows in files whose names begin with ``stem``; in memory without it."""
+        self.band, self.pols, self.stem = band, pols, stem
+        self.blocks: dict[tuple[float, ...], _Block] = {}
+
+    def add(self, chunk: Chunk, frequencies_hz: Floats) -> None:
+        """Add the rows of a chunk that have a visibility of this output channel."""
+        columns = self.band.columns(frequencies_hz)
+        weights = chunk.weights[:, columns]
+        rows = np.flatnonzero((weights > 0).any(axis=1))
+        if len(rows) == 0:
+            return
+        block = self._block(frequencies_hz[columns])
+        block.weights.append(weights[rows])
+        block.uvw_m.append(chunk.uvw_m[rows])
+        for pol, vis in zip(block.vis, chunk.vis, strict=True):
+            pol.append(vis[rows, columns])
+
+    def _block(self, frequencies_hz: Floats) -> _Block:
+        key = tuple(float(one) for one in frequencies_hz)
+        if key not in self.blocks:
+            stem = self.stem and self.stem.with_name(f"{self.stem.name}-{len(self.blocks)}")
+            self.blocks[key] = _Block(frequencies_hz, self.pols, stem)
+        return self.blocks[key]
+
+    def finish(self, weigh: Callable[[Floats, Floats, NDArray[np.float32]], None]) -> Channel:
+        """Return the channel; ``weigh(uvw_m, frequencies_hz, weights)`` changes the weights to imaging weights."""
+        parts, natural = [], 0.0
+        for block in self.blocks.values():
+            uvw_m, weights = block.uvw_m.finish(), block.weights.finish()
+            natural += float(weights.sum(dtype=np.float64))
+            weigh(uvw_m, block.frequencies_hz, weights)
+            parts.append((block.frequencies_hz, uvw_m, [vis.finish() for vis in block.vis], weights))
+        self.blocks = {}
+        if not parts:
+            parts = [_no_rows(self.band, self.pols)]
+        frequencies_hz, uvw_m, vis, weights = parts[0] if len(parts) == 1 else _flattened(parts)
+        uvw_m[:] = uvw_m[:, GRIDDER_AXES]
+        return Channel(self.band, frequencies_hz, uvw_m, vis, weights, natural_weight_sum=natural)
+
+
+def _no_rows(band: ChannelRange, pols: int) -> tuple[Floats, Floats, list[NDArray[np.complex64]], NDArray[np.float32]]:
+    frequencies_hz = np.array(band.frequencies_hz)
+    shape = (0, len(frequencies_hz))
+    vis = [np.empty(shape, np.complex64) for _ in range(pols)]
+    return frequencies_hz, np.empty((0, 3)), vis, np.empty(shape, np.float32)
+
+
+def _flattened(parts: list[Any]) -> tuple[Floats, Floats, list[NDArray[np.complex64]], NDArray[np.float32]]:
+    """Join rows with other frequencies: one row per visibility, with the uvw that it has at one common frequency."""
+    common_hz = max(float(frequencies_hz[-1]) for frequencies_hz, *_ in parts)
+    uvw, vis, weights = [], [], []
+    for frequencies_hz, uvw_m, pols, wgt in parts:
+        used = wgt > 0
+        scaled = uvw_m[:, None, :] * (frequencies_hz / common_hz)[None, :, None]
+        uvw.append(scaled[used])
+        vis.append([one[used][:, None] for one in pols])
+        weights.append(wgt[used][:, None])
+    joined = [np.concatenate(pol) for pol in zip(*vis, strict=True)]
+    return np.array([common_hz]), np.concatenate(uvw), joined, np.concatenate(weights)

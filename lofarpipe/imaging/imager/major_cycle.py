@@ -1,0 +1,354 @@
+"""The loop of cleaning: minor cycles with the patches of the PSFs, and exact residuals between them.
+
+A major cycle is up to four turns, in each of which noise and thresholds are made anew, the minor cycle goes down to the
+thresholds, and its components are taken from the residual planes with the same patches; then the exact residual. The
+patches are right to about 1 % of a component's sidelobes, so that the first major cycle ends at 0.5 % of the brightest
+peak, or at the noise.
+
+The threshold is ``auto_mask`` sigma until all peaks above it are found; from then on it is ``auto_threshold`` sigma
+within the mask: the pixels with a component, and those that rise above ``auto_mask`` sigma later. The loop ends when
+the exact residual within the mask is at the noise, nothing is found any more, or the residual rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.imager.active import join_scales, select_pixels, tile_grid
+from lofarpipe.imaging.imager.channels import Channel
+from lofarpipe.imaging.imager.minor_cycle import Patches, Rules, find_components
+from lofarpipe.imaging.imager.operators import Gridder
+from lofarpipe.imaging.imager.psf import Psfs
+from lofarpipe.imaging.imager.scales import gaussian_patch, scale_maps, stride
+from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.imager.spectra import spectral_fits
+from lofarpipe.imaging.imager.stamps import stamp
+
+Plane = NDArray[np.float32]
+Cube = NDArray[np.float32]  # (pol, chan, y, x)
+Mask = NDArray[np.bool_]
+
+TURNS = 4  # minor cycles of a major cycle
+EDGE = 8  # pixels at the edges without components: the prediction errs there
+NEAR = 1.2  # thresholds: a peak below it is not worth a turn
+END_SIGMAS = 2.0  # auto_thresholds: an exact residual below it is clean
+STEP_WITHOUT_NOISE = 0.2  # of the peak, that a turn ends at where no threshold follows the noise
+MOST_RISES = 2  # major cycles in which the peak of the exact residual rises
+EPSILONS = 1e-4, 1e-3  # of the exact residual: the most and the least accurate
+MAD_TO_SIGMA = 1.4826  # of a Gaussian
+NOISE_SAMPLES = 1_000_000
+
+
+@dataclass(eq=False)
+class State:
+    """How far a deconvolution is: everything that a later run needs, beside the visibilities, to go on.
+
+    ``model`` (pol, chan, y, x), Jy/pixel; ``found`` has a map of the pixels with components for each scale.
+    ``residual_peaks_jy`` are those of the exact residual after each major cycle.
+    """
+
+    model: Cube
+    found: list[Mask] = field(default_factory=list)
+    is_masked: bool = False
+    majors: int = 0
+    iterations: int = 0
+    brightest_jy: float = 0.0
+    sigma_jy: float = 0.0
+    residual_peaks_jy: list[float] = field(default_factory=list)
+    reason: str = ""  # for the end
+
+
+def _ignore_line(line: str) -> None:
+    """Do nothing with a progress line."""
+
+
+def _ignore_state(state: State) -> None:
+    """Do nothing with a state."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hooks:
+    """What others add to the loop.
+
+    ``notice`` gets progress lines; ``save`` the state after each major cycle. ``mask`` (y, x) is where components may
+    be. ``local_factors(image, sigma_jy)`` returns (y, x): sigma over the noise of the surroundings.
+    ``beyond(pol, chan, model plane)`` returns visibilities that the residual lacks beside the model's.
+    """
+
+    notice: Callable[[str], None] = _ignore_line
+    save: Callable[[State], None] = _ignore_state
+    mask: Mask | None = None
+    local_factors: Callable[[Plane, float], Plane] | None = None
+    beyond: Callable[[int, int, Plane], NDArray[np.complex64]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleView:
+    """The residual as one scale sees it, on every ``step``-th pixel: planes (plane, y, x), and the strength (y, x)."""
+
+    planes: NDArray[np.float32]
+    strength: Plane
+    factors: Plane | None
+    sigma_jy: float
+    step: int
+    edge: int  # pixels of the map at each side without components
+
+    def peak(self, mask: Mask | None) -> float:
+        """Return the largest strength inside the edges, and the mask."""
+        inner = slice(self.edge, -self.edge)
+        strength = self.strength[inner, inner]
+        return float((strength if mask is None else np.where(mask[inner, inner], strength, 0)).max(initial=0))
+
+
+def noise(image: Plane) -> float:
+    """Return the standard deviation of an image's noise, from the median of the distances from the median."""
+    samples = image.ravel()[:: max(1, image.size // NOISE_SAMPLES)]
+    return MAD_TO_SIGMA * float(np.median(np.abs(samples - np.median(samples))))
+
+
+def channel_weights(channels: Sequence[Channel]) -> NDArray[np.float64]:
+    """Return the part of each channel in the mean over the band."""
+    sums = np.array([channel.weight_sum for channel in channels])
+    total = sums.sum()
+    return sums / total if total > 0 else np.full(len(sums), 1 / len(sums))
+
+
+class Deconvolution:
+    """Cleans residual planes of some Stokes parameters together."""
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        gridder: Gridder,
+        settings: ImagerSettings,
+        psfs: Psfs,
+        residual: Cube,
+        hooks: Hooks,
+        pols: Sequence[int] = (0,),
+    ):
+        """Prepare to clean ``residual`` (pol, chan, y, x), which holds the dirty images of the parameters ``pols``."""
+        self.channels, self.gridder, self.settings, self.psfs = channels, gridder, settings, psfs
+        self.residual, self.hooks, self.pols = residual, hooks, pols
+        self.weights = channel_weights(channels)
+        self.state = State(np.zeros_like(residual))
+        frequencies_hz = np.array([channel.frequency_hz for channel in channels])
+        self.fits = spectral_fits(frequencies_hz, self.weights, settings.fit_spectral_terms, settings.beams)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The rows and columns of an image."""
+        return self.gridder.ny, self.gridder.nx
+
+    def run(self, state: State | None = None) -> State:
+        """Clean until one of the ends; from a state on, where one was saved. Returns the last state."""
+        if state is not None:
+            self.state = state
+            self.update_residual()
+        while not self.state.reason:
+            self.hooks.notice(f" == Deconvolving ({self.state.majors + 1}) ==")
+            before = self.state.iterations
+            self.clean_turns()
+            self.update_residual()
+            self.state.majors += 1
+            self.measure_residual()
+            self.state.reason = self.reason_to_end(found_nothing=self.state.iterations == before)
+            self.hooks.save(self.state)
+        self.hooks.notice(f"{self.state.majors} major iterations were performed.")
+        self.hooks.notice(f"Cleaning ended: {self.state.reason}.")
+        return self.state
+
+    # The turns of a major cycle.
+
+    def clean_turns(self) -> None:
+        """Run minor cycles until all peaks are near their thresholds."""
+        for turn in range(TURNS):
+            views = self.view_scales()
+            self.grow_mask(views, turn)
+            peaks = [view.peak(self.mask_of(scale)) for scale, view in enumerate(views)]
+            self.state.brightest_jy = self.state.brightest_jy or max(peaks)
+            thresholds = self.thresholds(views, peaks)
+            if turn == 0:
+                self.hooks.notice(f"Initial peak: {1e3 * max(peaks):.6g} mJy")
+                sigma_mjy = 1e3 * views[0].sigma_jy
+                self.hooks.notice(f"Estimated standard deviation of background noise: {sigma_mjy:.6g} mJy")
+            if all(peak <= NEAR * threshold for peak, threshold in zip(peaks, thresholds, strict=True)):
+                if self.state.is_masked or self.state.majors == 0 or not self.can_mask:
+                    return
+                self.state.is_masked = True  # all above the mask level is found: on, inside the mask
+                continue
+            if self.state.iterations >= self.settings.niter:
+                return
+            self.minor_cycle(views, thresholds)
+
+    @property
+    def can_mask(self) -> bool:
+        """Whether there is a mask level, and a component to make a mask of."""
+        return self.settings.auto_mask > 0 and any(found.any() for found in self.state.found)
+
+    def view_scales(self) -> list[ScaleView]:
+        """Return the residual as each scale sees it."""
+        planes = self.residual.reshape(-1, *self.shape)
+        flux = np.tile(self.psfs.flux, (1, len(self.pols)))
+        maps = scale_maps(planes, self.psfs.scales, flux, self.gridder.threads)
+        factors = self.local_factors(maps[0])
+        views = [self._view(*pair, factors) for pair in zip(maps, self.psfs.scales, strict=True)]
+        if not self.state.found:
+            self.state.found = [np.zeros(view.strength.shape, np.bool_) for view in views]
+        return views
+
+    def local_factors(self, planes: NDArray[np.float32]) -> Plane | None:
+        """Return the factors (y, x) that the thresholds' noise is larger by than the local one; None for 1."""
+        if self.hooks.local_factors is None:
+            return None
+        mean = self.mean_planes(planes)[0]
+        return np.asarray(self.hooks.local_factors(mean, noise(mean)), np.float32)
+
+    def mean_planes(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (pol, y, x): the weighted mean over the channels of some planes (plane, y, x)."""
+        cube = planes.reshape(len(self.pols), len(self.channels), *planes.shape[1:])
+        weights = self.weights.astype(np.float32)
+        return np.stack([np.tensordot(weights, one, 1) for one in cube])
+
+    def _view(self, planes: NDArray[np.float32], fwhm: float, factors: Plane | None) -> ScaleView:
+        step = stride(self.shape, fwhm)
+        means = self.mean_planes(planes)
+        sigma_jy = noise(means[0])
+        strength = np.abs(means[0]) if len(means) == 1 else np.sqrt((means**2).sum(axis=0))
+        near = None if factors is None else factors[::step, ::step]
+        if near is not None:
+            strength *= near
+        edge = min(max(EDGE, int(fwhm)) // step + 1, min(strength.shape) // 2 - 1)
+        return ScaleView(planes, strength, near, sigma_jy, step, edge)
+
+    def mask_of(self, scale: int) -> Mask | None:
+        """Return where components of a scale may be; None for everywhere."""
+        given = self.hooks.mask
+        if given is not None:
+            step = stride(self.shape, self.psfs.scales[scale])
+            given = given[::step, ::step]
+        if not self.state.is_masked:
+            return given
+        found = self.state.found[scale]
+        return found if given is None else found & given
+
+    def grow_mask(self, views: Sequence[ScaleView], turn: int) -> None:
+        """Make the mask in the second turn of the second major cycle; later, add pixels above its level."""
+        level = self.settings.auto_mask
+        if level <= 0 or self.state.majors == 0 or not (turn == 1 or self.state.is_masked):
+            return
+        self.state.is_masked = True
+        for found, view in zip(self.state.found, views, strict=True):
+            found |= view.strength > level * view.sigma_jy
+
+    def thresholds(self, views: Sequence[ScaleView], peaks: Sequence[float]) -> list[float]:
+        """Return the thresholds of the scales for this turn, in units of their atoms."""
+        settings, noise_jy = self.settings, views[0].sigma_jy
+        level = settings.auto_threshold
+        if settings.auto_mask > 0 and not self.state.is_masked:
+            level = max(level, settings.auto_mask)
+        least = settings.depth * self.state.brightest_jy if self.state.majors == 0 else 0.0
+        if level <= 0:
+            least = max(least, STEP_WITHOUT_NOISE * max(peaks))
+        absolute = settings.threshold_jy / noise_jy if noise_jy > 0 else 0.0
+        return [max(level * view.sigma_jy, absolute * view.sigma_jy, least) for view in views]
+
+    def minor_cycle(self, views: Sequence[ScaleView], thresholds: Sequence[float]) -> None:
+        """Find components above the thresholds, and move them from the residual to the model."""
+        tiles, selections, values, factors = tile_grid(self.shape), [], [], []
+        for scale, (view, threshold) in enumerate(zip(views, thresholds, strict=True)):
+            selection = select_pixels(view.strength, self.mask_of(scale), threshold, view.step, view.edge, tiles)
+            y, x = selection[0] // view.step, selection[1] // view.step
+            selections.append(selection)
+            values.append(np.ascontiguousarray(view.planes[:, y, x].T))
+            factors.append(np.ones(len(y), np.float32) if view.factors is None else view.factors[y, x])
+        pixels = join_scales(selections, values, factors)
+        if len(pixels.y) == 0:
+            return
+        rules = self.rules(thresholds)
+        patches = Patches(self.psfs.local, self.psfs.cross)
+        most = self.settings.niter - self.state.iterations
+        components, iterations = find_components(pixels, patches, rules, most)
+        self.state.iterations += iterations
+        for scale, view in enumerate(views):
+            inside = slice(int(pixels.starts[scale, 0]), int(pixels.starts[scale, -1]))
+            self.move_components(scale, view.step, pixels.y[inside], pixels.x[inside], components[inside])
+
+    def rules(self, thresholds: Sequence[float]) -> Rules:
+        """Return the rules of a minor cycle with these thresholds."""
+        return Rules(
+            self.weights.astype(np.float32),
+            self.fits,
+            self.psfs.flux.astype(np.float32),
+            np.array(thresholds, np.float32),
+            np.float32(self.settings.gain),
+            self.shape,
+            tile_grid(self.shape),
+        )
+
+    def move_components(
+        self, scale: int, step: int, ys: NDArray[np.int32], xs: NDArray[np.int32], components: NDArray[np.float32]
+    ) -> None:
+        """Subtract the components of a scale from the residual, and add them to the model."""
+        used = np.flatnonzero((components != 0).any(axis=1))
+        ys, xs, amplitudes = ys[used], xs[used], components[used]
+        self.state.found[scale][ys // step, xs // step] = True
+        flux_jy = amplitudes * np.tile(self.psfs.flux[scale], len(self.pols)).astype(np.float32)
+        residual, model = (cube.reshape(-1, *self.shape) for cube in (self.residual, self.state.model))
+        if scale == 0:
+            model[:, ys, xs] += flux_jy.T
+            stamp(ys, xs, -amplitudes, self.psfs.local, round(len(self.psfs.local) ** 0.5), residual)
+            return
+        stamp(ys, xs, flux_jy, gaussian_patch(self.psfs.scales[scale])[None, :, :, None], 1, model)
+        stamp(ys, xs, -amplitudes, self.psfs.cross[scale, :1], 1, residual)
+
+    # Between the turns.
+
+    def update_residual(self) -> None:
+        """Replace the residual by the exact one of the model."""
+        brightest = self.state.brightest_jy
+        epsilon = float(np.clip(2 * noise(self._mean()) / brightest, *EPSILONS)) if brightest > 0 else EPSILONS[0]
+        for place, pol in enumerate(self.pols):
+            for chan, channel in enumerate(self.channels):
+                model = self.state.model[place, chan]
+                extra = self.hooks.beyond(pol, chan, model) if self.hooks.beyond else None
+                self.gridder.residual(channel, pol, model, epsilon, self.residual[place, chan], extra)
+
+    def _mean(self) -> Plane:
+        """Return the weighted mean of the residual over the channels, of the first Stokes parameter."""
+        mean: Plane = np.tensordot(self.weights.astype(np.float32), self.residual[0], 1)
+        return mean
+
+    def measure_residual(self) -> None:
+        """Note noise and peak of the exact residual."""
+        view = self._view(self.residual.reshape(-1, *self.shape), 0.0, None)
+        peak_jy = view.peak(self.mask_of(0))
+        self.state.sigma_jy = view.sigma_jy
+        self.state.residual_peaks_jy.append(peak_jy)
+        flux_jy = float(self.weights @ self.state.model[0].sum(axis=(1, 2), dtype=np.float64))
+        self.hooks.notice(
+            f"Major cycle {self.state.majors}: noise {1e3 * view.sigma_jy:.4g} mJy, peak {1e3 * peak_jy:.4g} mJy, "
+            f"model {flux_jy:.6g} Jy in {self.state.iterations} components"
+        )
+
+    def reason_to_end(self, found_nothing: bool) -> str:
+        """Return why the loop ends after this major cycle; "" if it goes on."""
+        state, settings = self.state, self.settings
+        peaks = state.residual_peaks_jy
+        end_jy = max(END_SIGMAS * settings.auto_threshold * state.sigma_jy, settings.threshold_jy)
+        if found_nothing:
+            return "nothing is left above the threshold"
+        if (state.is_masked or settings.auto_mask <= 0) and peaks[-1] <= end_jy:
+            return "the residual is at the threshold"
+        if state.iterations >= settings.niter:
+            return f"{settings.niter} components were made"
+        if state.majors >= settings.majors:
+            return f"{settings.majors} major cycles were made"
+        last = peaks[-MOST_RISES - 1 :]
+        if len(last) > MOST_RISES and all(one < other for one, other in pairwise(last)):
+            return f"the residual rose in {MOST_RISES} major cycles: it diverges"
+        return ""

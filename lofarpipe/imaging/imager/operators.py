@@ -1,0 +1,117 @@
+"""The exact operators between visibilities and images of one output channel: dirty image, prediction, residual.
+
+dirty(l, m) = 1 / W sum_k w_k Re(v_k exp(2 pi i (u l + v m + w (n - 1)))), W the sum of the weights; the prediction is
+the adjoint without weights. The w term is exact, to the accuracy ``epsilon`` of each transform. Images are (ny, nx),
+with l growing to the left, as in FITS. Source: Arras et al. (2021), A&A 646, A58 (ducc0.wgridder).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ducc0.wgridder import dirty2vis, vis2dirty
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.imager.channels import Channel
+from lofarpipe.imaging.imager.resampler import Resampler
+
+Plane = NDArray[np.float32]
+Visibilities = NDArray[np.complex64]
+
+
+class Gridder:
+    """Transforms between visibilities and images of nx x ny pixels, on the coarse grid of a resampler."""
+
+    def __init__(self, size: tuple[int, int], cell_rad: float, resampler: Resampler, threads: int):
+        self.nx, self.ny = size
+        self.cell_rad, self.resampler, self.threads = cell_rad, resampler, threads
+
+    @classmethod
+    def of_channels(cls, channels: list[Channel], size: tuple[int, int], cell_rad: float, threads: int) -> Gridder:
+        """Return the gridder whose coarse grid carries all visibilities of some output channels."""
+        reach = max(channel.reach(max(size) / 2 * cell_rad) for channel in channels)
+        return cls(size, cell_rad, Resampler(size, cell_rad, reach, threads), threads)
+
+    def _options(self, channel: Channel, cells_rad: tuple[float, float], epsilon: float) -> dict[str, Any]:
+        return {
+            "freq": channel.frequencies_hz,
+            "mask": channel.mask,
+            "pixsize_x": cells_rad[0],
+            "pixsize_y": cells_rad[1],
+            "epsilon": epsilon,
+            "nthreads": self.threads,
+            "flip_u": True,
+            "divide_by_n": False,
+        }
+
+    def dirty(self, channel: Channel, vis: Visibilities, epsilon: float, out: Plane) -> None:
+        """Write the dirty image of visibilities of a channel into ``out``; 0 where the channel has none."""
+        if channel.count == 0:
+            out[:] = 0
+            return
+        coarse = vis2dirty(
+            uvw=channel.vuw_m,
+            vis=vis,
+            wgt=channel.weights,
+            npix_x=self.resampler.shape[0],
+            npix_y=self.resampler.shape[1],
+            do_wgridding=True,
+            **self._options(channel, self.resampler.cells_rad, epsilon),
+        )
+        coarse /= np.float32(channel.weight_sum)
+        self.resampler.up(coarse, out)
+
+    def predict(self, channel: Channel, model: Plane, epsilon: float) -> Visibilities:
+        """Return the visibilities (row, chan) of a model image, Jy/pixel; 0 where the channel has none."""
+        if channel.count == 0:
+            return np.zeros(channel.weights.shape, np.complex64)
+        vis = dirty2vis(
+            uvw=channel.vuw_m,
+            dirty=self.resampler.down(model),
+            do_wgridding=True,
+            **self._options(channel, self.resampler.cells_rad, epsilon),
+        )
+        return np.asarray(vis, np.complex64)
+
+    def residual(
+        self, channel: Channel, pol: int, model: Plane, epsilon: float, out: Plane, extra: Visibilities | None = None
+    ) -> None:
+        """Write the dirty image of what a model, and ``extra`` visibilities, leave of a channel into ``out``."""
+        vis = self.predict(channel, model, epsilon)
+        np.subtract(channel.vis[pol], vis, out=vis)
+        if extra is not None:
+            vis -= extra
+        self.dirty(channel, vis, epsilon, out)
+
+    def psf(self, channel: Channel, epsilon: float, out: Plane) -> None:
+        """Write the response to a source of 1 Jy in the phase centre into ``out``."""
+        self.dirty(channel, np.ones(channel.weights.shape, np.complex64), epsilon, out)
+
+    def local_psf(self, channel: Channel, place: tuple[float, float], size: int, epsilon: float) -> Plane:
+        """Return the response to a source at the pixel (y, x), near it: ``size`` x ``size`` pixels.
+
+        To first order in the distance from the source, at (l, m), it is a transform without w term, of the coordinates
+        u - w l / n and v - w m / n.
+        """
+        m, l = (place[0] - self.ny / 2) * self.cell_rad, -(place[1] - self.nx / 2) * self.cell_rad  # noqa: E741
+        n = np.sqrt(max(1 - l * l - m * m, 0.01))
+        vuw_m = channel.vuw_m.copy()
+        vuw_m[:, 0] -= vuw_m[:, 2] * m / n
+        vuw_m[:, 1] -= vuw_m[:, 2] * l / n
+        return self._flat_psf(channel, vuw_m, size, epsilon)
+
+    def _flat_psf(self, channel: Channel, vuw_m: NDArray[np.float64], size: int, epsilon: float) -> Plane:
+        if channel.count == 0:
+            return np.zeros((size, size), np.float32)
+        psf = vis2dirty(
+            uvw=vuw_m,
+            vis=np.ones(channel.weights.shape, np.complex64),
+            wgt=channel.weights,
+            npix_x=size,
+            npix_y=size,
+            do_wgridding=False,
+            **self._options(channel, (self.cell_rad, self.cell_rad), epsilon),
+        )
+        psf /= np.float32(channel.weight_sum)
+        return np.asarray(psf, np.float32)

@@ -1,0 +1,122 @@
+"""The coarse grid: between an image and the fewest pixels of the same field that carry every visibility.
+
+A point response at the angle theta oscillates with at most |uv| + |w| theta / n wavelengths. All gridding is done on a
+grid whose Nyquist frequency is 1.25 times that. Both directions are a Fourier transform, the same filter (1 below the
+highest frequency, and falling to 0 at the coarse Nyquist frequency), and a transform back, so that they are adjoint;
+the filter is smooth, so that a response stays near its place, and a margin of 6 % around the image keeps the rest of
+it, which wraps around, away from the image's edges.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from ducc0 import fft
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+
+MARGIN = 1.25  # of the coarse Nyquist frequency
+PAD = 1.06  # of the image's width
+STEEPNESS = 6.0  # of the filter's edge: erfc falls from 1 - 1e-5 to 1e-5 over it
+SMALLEST_GRID = 32  # pixels, of the gridder
+
+
+def even_size(least: float) -> int:
+    """Return the smallest even number of pixels from ``least`` on that the Fourier transform is fast for."""
+    size = max(SMALLEST_GRID, 2 * math.ceil(least / 2))
+    while fft.good_size(size) != size:
+        size += 2
+    return int(size)
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One axis of the image: its pixels, those with the margin, and those of the coarse grid over the same angle."""
+
+    pixels: int
+    wide: int
+    coarse: int
+    keep: NDArray[np.float32]  # the filter at the frequencies of the coarse grid
+
+    @property
+    def first(self) -> int:
+        """The pixel of the wide image at which the image begins; the centres, n // 2, are at one place."""
+        return self.wide // 2 - self.pixels // 2
+
+
+def make_axis(pixels: int, cell_rad: float, reach: float) -> Axis:
+    """Return the axis of an image whose responses oscillate with at most ``reach`` wavelengths."""
+    wide = even_size(pixels * PAD)
+    cycles = reach * wide * cell_rad  # over the wide image
+    coarse = min(even_size(2 * MARGIN * cycles), wide)
+    if coarse == wide:
+        return Axis(pixels, wide, coarse, np.ones(wide, np.float32))
+    return Axis(pixels, wide, coarse, low_pass(coarse, cycles))
+
+
+def low_pass(size: int, highest: float) -> NDArray[np.float32]:
+    """Return the filter at the frequencies of a transform of ``size`` points: 1 up to ``highest`` cycles."""
+    from scipy.special import erfc
+
+    cycles = np.abs(np.fft.fftfreq(size, 1 / size))
+    keep = 0.5 * erfc(STEEPNESS * ((cycles - highest) / (size / 2 - highest) - 0.5))
+    keep[cycles < highest] = 1
+    return np.asarray(keep, np.float32)
+
+
+class Resampler:
+    """Resamples images (ny, nx) to the coarse grid and back, with work arrays that are used again."""
+
+    def __init__(self, size: tuple[int, int], cell_rad: float, reach: float, threads: int):
+        """Prepare for images of ``size`` = (nx, ny) pixels of ``cell_rad``; ``reach`` in wavelengths."""
+        self.x, self.y = (make_axis(pixels, cell_rad, reach) for pixels in size)
+        self.threads = threads
+        self.shape = self.y.coarse, self.x.coarse
+        self.cells_rad = self.y.wide * cell_rad / self.y.coarse, self.x.wide * cell_rad / self.x.coarse
+        self.is_identity = self.shape == (self.y.wide, self.x.wide)
+        # Of both only a part is written to: the rest stays 0.
+        self._image = np.zeros((self.y.wide, self.x.wide), np.float32)
+        self._spectrum = np.zeros((self.y.wide, self.x.wide // 2 + 1), np.complex64)
+
+    def _inner(self, wide: Plane) -> Plane:
+        y, x = self.y, self.x
+        return wide[y.first : y.first + y.pixels, x.first : x.first + x.pixels]
+
+    def down(self, image: Plane) -> Plane:
+        """Return an image on the coarse grid."""
+        self._inner(self._image)[:] = image
+        if self.is_identity:
+            return self._image
+        spectrum = fft.r2c(self._image, axes=(0, 1), nthreads=self.threads)
+        coarse = np.empty((self.y.coarse, self.x.coarse // 2 + 1), np.complex64)
+        copy_low(spectrum, coarse, self.y.coarse)
+        self._filter(coarse, 1.0)
+        return self._real(coarse, self.x.coarse)
+
+    def up(self, coarse: Plane, image: Plane) -> None:
+        """Write an image of the coarse grid into ``image``."""
+        if self.is_identity:
+            image[:] = self._inner(coarse)
+            return
+        spectrum = fft.r2c(coarse, axes=(0, 1), nthreads=self.threads)
+        self._filter(spectrum, self.y.wide * self.x.wide / (self.y.coarse * self.x.coarse))
+        copy_low(spectrum, self._spectrum, self.y.coarse)
+        image[:] = self._inner(self._real(self._spectrum, self.x.wide))
+
+    def _filter(self, spectrum: NDArray[np.complex64], factor: float) -> None:
+        spectrum *= self.y.keep[:, None] * np.float32(factor)
+        spectrum *= self.x.keep[None, : spectrum.shape[1]]
+
+    def _real(self, spectrum: NDArray[np.complex64], width: int) -> Plane:
+        real = fft.c2r(spectrum, axes=(0, 1), lastsize=width, inorm=2, forward=False, nthreads=self.threads)
+        return np.asarray(real, np.float32)
+
+
+def copy_low(source: NDArray[np.complex64], target: NDArray[np.complex64], rows: int) -> None:
+    """Copy the lowest frequencies of one half plane to another: ``rows`` of them, and the columns that both have."""
+    half, columns = rows // 2, min(source.shape[1], target.shape[1])
+    target[:half, :columns] = source[:half, :columns]
+    target[-half:, :columns] = source[-half:, :columns]

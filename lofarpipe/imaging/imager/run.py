@@ -1,0 +1,195 @@
+"""One run of the imager: read, make dirty images, clean, write the products."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.errors import counted
+from lofarpipe.imaging.imager.channels import Channel
+from lofarpipe.imaging.imager.major_cycle import Deconvolution, Hooks, State, channel_weights
+from lofarpipe.imaging.imager.operators import Gridder
+from lofarpipe.imaging.imager.products import Band, Cleaning, ProductWriter, read_observation, whole_band
+from lofarpipe.imaging.imager.psf import central_psfs, make_psfs
+from lofarpipe.imaging.imager.restore import Beam, fit_beam
+from lofarpipe.imaging.imager.scales import automatic_scales
+from lofarpipe.imaging.imager.sets import choose_column
+from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.imager.visibilities import read_channels
+
+Cube = NDArray[np.float32]  # (pol, chan, y, x)
+
+PRODUCT_EPSILON = 1e-4  # of a dirty image that is written
+FIRST_EPSILON = 1e-2  # of one that is only cleaned
+PSF_EPSILON = 1e-3
+LARGEST_SCALE = 0.25  # of 1 / the shortest uv distance
+LARGEST_SHARE = 4  # an image has at least so many of the largest scale in a row
+SMALLEST_RADIUS = 8  # pixels, of a PSF patch: the gridder makes 32 pixels at least
+
+
+@dataclass(eq=False)
+class Clock:
+    """CPU seconds of the parts of a run."""
+
+    parts_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count a block to a part."""
+        start_s = _cpu_s()
+        yield
+        self.parts_s[name] = self.parts_s.get(name, 0.0) + _cpu_s() - start_s
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts:
+    """What a run did; ``beam`` is that of the whole band, None where there is no PSF."""
+
+    beam: Beam | None
+    majors: int
+    iterations: int
+    sigma_jy: float
+    reason: str
+    visibilities: int
+    written: list[str]
+    parts_s: dict[str, float]
+
+
+def image(
+    settings: ImagerSettings, hooks: Hooks | None = None, history: Sequence[str] = (), scratch: Path | None = None
+) -> RunFacts:
+    """Make the images of some measurement sets, and write the products.
+
+    Raises
+    ------
+    ImagerError
+        If the sets do not fit together or into the settings, or have no usable visibility.
+    MeasurementSetError
+        If a set cannot be read.
+    """
+    hooks, clock = hooks or Hooks(), Clock()
+    with clock.part("read"):
+        channels = read_channels(settings, scratch)
+    visibilities = sum(channel.count for channel in channels)
+    hooks.notice(f"{visibilities} visibilities in {counted(len(channels), 'output channel')}")
+    gridder = Gridder.of_channels(channels, settings.size, settings.cell_rad, settings.threads)
+    with clock.part("psf"):
+        central = central_psfs(channels, gridder, patch_radius(settings))
+    bands, whole = describe_bands(channels, central, settings.cell_rad)
+    observation = read_observation(settings.sets, settings.field_id, choose_column(settings))
+    writer = ProductWriter(settings, observation, bands, whole, history)
+    with clock.part("dirty"):
+        residual = dirty_images(settings, channels, gridder)
+        for pol, stokes in enumerate(settings.pol):
+            writer.write_planes("dirty", residual[pol], stokes)
+    if "psf" in settings.products:
+        with clock.part("psf images"):
+            writer.write_planes("psf", psf_images(channels, gridder))
+    with clock.part("clean"):
+        states = clean_groups(settings, channels, gridder, central, whole.beam, residual, hooks)
+    with clock.part("write"):
+        for pol, stokes in enumerate(settings.pol):
+            state, place = (states[0], pol) if len(states) == 1 else (states[pol], 0)
+            writer.write_cleaned(residual[pol], state.model[place], Cleaning(state.majors, state.iterations), stokes)
+    last = states[0]
+    return RunFacts(
+        whole.beam,
+        last.majors,
+        last.iterations,
+        last.sigma_jy,
+        last.reason,
+        visibilities,
+        writer.written,
+        clock.parts_s,
+    )
+
+
+def patch_radius(settings: ImagerSettings) -> int:
+    """Return the radius of the PSF patches: that of the settings, but not beyond the image."""
+    return max(SMALLEST_RADIUS, min(settings.psf_radius, max(settings.size) // 2))
+
+
+def describe_bands(
+    channels: Sequence[Channel], central: NDArray[np.float32], cell_rad: float
+) -> tuple[list[Band], Band]:
+    """Return the output channels and the whole band as headers describe them, with their restoring beams."""
+    beams = [fit_beam(psf, cell_rad) if one.count else None for one, psf in zip(channels, central, strict=True)]
+    bands = [_band(channel, beam) for channel, beam in zip(channels, beams, strict=True)]
+    mean = np.tensordot(channel_weights(channels), central, 1)
+    return bands, whole_band(bands, fit_beam(mean, cell_rad))
+
+
+def _band(channel: Channel, beam: Beam | None) -> Band:
+    return Band(
+        channel.band.low_hz,
+        channel.band.high_hz,
+        channel.weight_sum,
+        channel.count,
+        channel.effective_count,
+        channel.natural_weight_sum,
+        beam,
+    )
+
+
+def dirty_images(settings: ImagerSettings, channels: Sequence[Channel], gridder: Gridder) -> Cube:
+    """Return the dirty images (pol, chan, y, x); accurate only where they are a product."""
+    is_product = "dirty" in settings.products or settings.niter == 0
+    images = np.empty((len(settings.pol), len(channels), gridder.ny, gridder.nx), np.float32)
+    for pol in range(len(settings.pol)):
+        for chan, channel in enumerate(channels):
+            epsilon = PRODUCT_EPSILON if is_product else FIRST_EPSILON
+            gridder.dirty(channel, channel.vis[pol], epsilon, images[pol, chan])
+    return images
+
+
+def psf_images(channels: Sequence[Channel], gridder: Gridder) -> Iterator[NDArray[np.float32]]:
+    """Yield the PSF of each channel, as large as the image; the array is used again for the next one."""
+    plane = np.empty((gridder.ny, gridder.nx), np.float32)
+    for channel in channels:
+        gridder.psf(channel, PSF_EPSILON, plane)
+        yield plane
+
+
+def clean_groups(
+    settings: ImagerSettings,
+    channels: Sequence[Channel],
+    gridder: Gridder,
+    central: NDArray[np.float32],
+    beam: Beam | None,
+    residual: Cube,
+    hooks: Hooks,
+) -> list[State]:
+    """Clean the residual in place; one state for all Stokes parameters together, or one for each."""
+    pols = range(len(settings.pol))
+    groups = [pols] if settings.join_pols or len(pols) == 1 else [range(pol, pol + 1) for pol in pols]
+    if settings.niter == 0:
+        return [State(np.zeros_like(residual[group.start : group.stop])) for group in groups]
+    psfs = make_psfs(channels, gridder, central, settings.tiles, patch_radius(settings), scales_of(settings, beam))
+    cleanings = [
+        Deconvolution(channels, gridder, settings, psfs, residual[group.start : group.stop], hooks, group)
+        for group in groups
+    ]
+    return [one.run() for one in cleanings]
+
+
+def scales_of(settings: ImagerSettings, beam: Beam | None) -> tuple[float, ...]:
+    """Return the scales in pixels: those of the settings, or up to a quarter of 1 / the shortest uv distance."""
+    if not settings.multiscale or beam is None:
+        return (0.0,)
+    if settings.scales:
+        return tuple(sorted({0.0, *settings.scales}))
+    largest = min(settings.size) / LARGEST_SHARE
+    if settings.min_uv_lambda > 0:
+        largest = min(largest, LARGEST_SCALE / settings.min_uv_lambda / settings.cell_rad)
+    return automatic_scales(np.sqrt(beam.major_rad * beam.minor_rad) / settings.cell_rad, largest)

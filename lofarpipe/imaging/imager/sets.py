@@ -1,0 +1,200 @@
+"""The rows of measurement sets that are imaged: where they are, their times, antennas and channels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.errors import named
+from lofarpipe.imaging.imager.errors import ImagerError
+from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_field, opened_set, visibility_columns
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+RECORDED, CALIBRATED = "DATA", "CORRECTED_DATA"
+SAME_PLACE_RAD = 1e-9  # of phase centres
+
+
+@dataclass(frozen=True, eq=False)
+class RowSource:
+    """The rows of one field and one spectral window of a set, in the order of time.
+
+    ``channel_order`` puts the channels in rising frequency, as ``frequencies_hz`` and ``widths_hz`` are.
+    """
+
+    path: str
+    column: str
+    field_id: int
+    data_desc_id: int  # -1: the set has only one
+    in_order: bool  # as the set has them
+    frequencies_hz: Floats
+    widths_hz: Floats
+    channel_order: Numbers
+    correlation_types: tuple[int, ...]
+    positions_m: Floats
+    phase_centre_rad: tuple[float, float]
+    step_s: float
+    times_s: Floats
+    antenna1: Numbers
+    antenna2: Numbers
+
+    @property
+    def key(self) -> bytes:
+        """What sets share whose rows are those of the same baselines and times."""
+        parts = (self.times_s, self.antenna1, self.antenna2, self.positions_m, np.array(self.correlation_types))
+        return hashlib.blake2b(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).digest()
+
+    @contextmanager
+    def opened(self) -> Iterator[Any]:
+        """Open the table of these rows."""
+        with opened_rows(self.path, self.field_id, self.data_desc_id, self.in_order) as rows:
+            yield rows
+
+
+@contextmanager
+def opened_rows(path: str, field_id: int, data_desc_id: int, in_order: bool) -> Iterator[Any]:
+    """Open the rows of a field and a spectral window of a set; sorted, unless they are in the order of time."""
+    with opened_field(path, field_id, in_order) as rows:
+        if data_desc_id < 0:
+            yield rows
+            return
+        with closing(rows.query(f"DATA_DESC_ID=={data_desc_id}")) as selected:
+            yield selected
+
+
+def read_sources(settings: ImagerSettings) -> list[RowSource]:
+    """Return all rows to be imaged: one source for each set and spectral window.
+
+    Raises
+    ------
+    ImagerError
+        If the sets have other phase centres, or no rows.
+    MeasurementSetError
+        If a set cannot be read, or lacks the column.
+    """
+    column = choose_column(settings)
+    sources = [one for path in settings.sets for one in _sources_of_set(path, column, settings.field_id)]
+    if not sources:
+        raise ImagerError(f"{named(settings.sets)}: no rows to image")
+    first = sources[0]
+    for other in sources[1:]:
+        if not np.allclose(other.phase_centre_rad, first.phase_centre_rad, rtol=0, atol=SAME_PLACE_RAD):
+            raise ImagerError(
+                f"{other.path}: its phase centre is {_degrees(other)}, that of {first.path} {_degrees(first)}; image "
+                "them apart, or shift the phase centre of one of them first"
+            )
+    return sources
+
+
+def _degrees(source: RowSource) -> str:
+    ra, dec = np.degrees(source.phase_centre_rad)
+    return f"{ra % 360:.6f} {dec:+.6f} deg"
+
+
+def choose_column(settings: ImagerSettings) -> str:
+    """Return the column of the visibilities: the one of the settings, else the calibrated one where every set has it.
+
+    Raises
+    ------
+    MeasurementSetError
+        If a set does not have it.
+    """
+    known = {}
+    for path in settings.sets:
+        with opened_set(path) as table:
+            known[path] = visibility_columns(table)
+    everywhere = all(CALIBRATED in columns for columns in known.values())
+    column = settings.column or (CALIBRATED if everywhere else RECORDED)
+    for path, columns in known.items():
+        if column not in columns:
+            there = ", ".join(columns) or "none"
+            raise MeasurementSetError(f"{path}: has no column {column} of visibilities; it has {there}")
+    return column
+
+
+def _sources_of_set(path: str, column: str, field_id: int) -> Iterator[RowSource]:
+    with opened(f"{path}::ANTENNA") as table:
+        positions_m = np.asarray(table.getcol("POSITION"), float)
+    with opened(f"{path}::FIELD") as table:
+        if not 0 <= field_id < table.nrows():
+            raise ImagerError(f"{path}: has no field {field_id}; its fields are 0 to {table.nrows() - 1}")
+        centre = np.asarray(table.getcell("PHASE_DIR", field_id), float).reshape(-1, 2)[0]
+    with opened(f"{path}::DATA_DESCRIPTION") as table:
+        windows = [int(one) for one in table.getcol("SPECTRAL_WINDOW_ID")]
+        polarizations = [int(one) for one in table.getcol("POLARIZATION_ID")]
+    for number, (window, polarization) in enumerate(zip(windows, polarizations, strict=True)):
+        data_desc_id = number if len(windows) > 1 else -1
+        with opened(f"{path}::POLARIZATION") as table:
+            correlation_types = tuple(int(code) for code in table.getcell("CORR_TYPE", polarization))
+        rows = _rows(path, field_id, data_desc_id)
+        if len(rows["times_s"]):
+            yield RowSource(
+                path=path,
+                column=column,
+                field_id=field_id,
+                data_desc_id=data_desc_id,
+                correlation_types=correlation_types,
+                positions_m=positions_m,
+                phase_centre_rad=(float(centre[0]), float(centre[1])),
+                **_channels(path, window),
+                **rows,
+            )
+
+
+def _channels(path: str, window: int) -> dict[str, Any]:
+    with opened(f"{path}::SPECTRAL_WINDOW") as table:
+        frequencies_hz = np.asarray(table.getcell("CHAN_FREQ", window), float)
+        widths_hz = np.abs(np.asarray(table.getcell("CHAN_WIDTH", window), float))
+    if not (np.isfinite(frequencies_hz).all() and (frequencies_hz > 0).all()):
+        raise ImagerError(f"{path}: CHAN_FREQ is not positive everywhere; correct the SPECTRAL_WINDOW table")
+    order = np.argsort(frequencies_hz, kind="stable")
+    return {"frequencies_hz": frequencies_hz[order], "widths_hz": widths_hz[order], "channel_order": order}
+
+
+def _rows(path: str, field_id: int, data_desc_id: int) -> dict[str, Any]:
+    """Return times, antennas, time step and order of the rows."""
+    with opened_rows(path, field_id, data_desc_id, True) as table:
+        times_s = np.asarray(table.getcol("TIME"), float) if table.nrows() else np.empty(0)
+        in_order = bool((np.diff(times_s) >= 0).all())
+    with opened_rows(path, field_id, data_desc_id, in_order) as table:
+        names = ("TIME", "ANTENNA1", "ANTENNA2")
+        times_s, antenna1, antenna2 = (np.asarray(table.getcol(name)) if table.nrows() else times_s for name in names)
+        interval_s = float(table.getcell("INTERVAL", 0)) if table.nrows() else 0.0
+    return {
+        "in_order": in_order,
+        "times_s": times_s,
+        "antenna1": antenna1.astype(np.int64),
+        "antenna2": antenna2.astype(np.int64),
+        "step_s": interval_s if 0 < interval_s < np.inf else _usual_step_s(times_s),
+    }
+
+
+def _usual_step_s(times_s: Floats) -> float:
+    """Return the usual time between slots, where INTERVAL is no number; 1 s where there is one slot."""
+    steps_s = np.diff(np.unique(times_s))
+    return float(np.median(steps_s)) if len(steps_s) else 1.0
+
+
+def join_channels(sources: Sequence[RowSource]) -> list[list[RowSource]]:
+    """Group sources whose rows are the same and whose channels differ: they are read side by side, as one wide set."""
+    groups: dict[tuple[bytes, int], list[RowSource]] = {}
+    for source in sources:
+        key, level = source.key if len(sources) > 1 else b"", 0
+        while _overlaps(groups.get((key, level), []), source):
+            level += 1  # the same channels once more
+        groups.setdefault((key, level), []).append(source)
+    return [sorted(group, key=lambda one: float(one.frequencies_hz[0])) for group in groups.values()]
+
+
+def _overlaps(group: Sequence[RowSource], source: RowSource) -> bool:
+    """Whether the channels of a source lie among those of a group, so that they cannot be put in rising order."""
+    low, high = source.frequencies_hz[0], source.frequencies_hz[-1]
+    return any(low <= one.frequencies_hz[-1] and high >= one.frequencies_hz[0] for one in group)

@@ -1,0 +1,122 @@
+"""Reads measurement sets once: Stokes parameters, averaged, weighted, and divided into output channels on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.errors import named
+from lofarpipe.imaging.imager.averaging import Averager, Chunk, Rows, averaged_steps
+from lofarpipe.imaging.imager.bands import divide_band
+from lofarpipe.imaging.imager.channels import Channel, ChannelCollector
+from lofarpipe.imaging.imager.errors import ImagerError
+from lofarpipe.imaging.imager.sets import RowSource, join_channels, read_sources
+from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.imager.stokes import coefficients
+from lofarpipe.imaging.imager.weights import UvGrid
+from lofarpipe.imaging.ms.measurement_set import read_all_weights
+
+SAMPLES_PER_BLOCK = 800_000  # (row, chan) that are read at a time
+FEWEST_ROWS = 1000
+
+
+def read_channels(settings: ImagerSettings, scratch: Path | None = None) -> list[Channel]:
+    """Return the output channels with their imaging weights; their arrays are in ``scratch``, where it is given.
+
+    Raises
+    ------
+    ImagerError
+        If the sets do not fit together or into the settings, or have no usable visibility.
+    """
+    sources = read_sources(settings)
+    bands = divide_band(
+        [one.frequencies_hz for one in sources], [one.widths_hz for one in sources], settings.channels_out
+    )
+    collectors = [
+        ChannelCollector(band, len(settings.pol), scratch and scratch / f"{number:04d}")
+        for number, band in enumerate(bands)
+    ]
+    grid = UvGrid(settings)
+    for group in join_channels(sources):
+        frequencies_hz = np.concatenate([one.frequencies_hz for one in group])
+        for chunk in averaged_chunks(group, settings):
+            grid.add(chunk.uvw_m, frequencies_hz, chunk.weights)
+            for collector in collectors:
+                collector.add(chunk, frequencies_hz)
+    factors = grid.factors()
+    channels = [
+        one.finish(lambda uvw_m, freq_hz, weights: grid.apply(uvw_m, freq_hz, weights, factors)) for one in collectors
+    ]
+    if not any(one.count for one in channels):
+        raise ImagerError(
+            f"{named(settings.sets)}: no visibility can be used: all are flagged, without weight, not finite, "
+            "or outside of the uv range"
+        )
+    return channels
+
+
+def averaged_chunks(group: Sequence[RowSource], settings: ImagerSettings) -> Iterator[Chunk]:
+    """Yield averaged rows of sources that are read side by side; their channels in the order of the sources."""
+    first = group[0]
+    pairs, baselines = number_baselines(first)
+    lengths_m = np.linalg.norm(first.positions_m[pairs[:, 0]] - first.positions_m[pairs[:, 1]], axis=1)
+    highest_hz = max(float(one.frequencies_hz[-1]) for one in group)
+    radius_rad = max(settings.size) / 2 * settings.cell_rad
+    steps = averaged_steps(lengths_m, highest_hz, radius_rad, first.step_s, settings.averaging_loss)
+    channels = sum(len(one.frequencies_hz) for one in group)
+    factors = coefficients(first.path, first.correlation_types, settings.pol)
+    averager = Averager(steps, first.step_s, factors, channels)
+    for rows in read_blocks(group, baselines, channels):
+        yield averager.add(rows)
+    yield averager.finish()
+
+
+def number_baselines(source: RowSource) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of antennas (baseline, 2), and each row's number of its pair (row,), -1 for autocorrelations."""
+    antennas = len(source.positions_m)
+    codes = source.antenna1 * antennas + source.antenna2
+    cross = source.antenna1 != source.antenna2
+    known, numbers = np.unique(codes[cross], return_inverse=True)
+    baselines = np.full(len(codes), -1)
+    baselines[cross] = numbers
+    return np.stack(np.divmod(known, antennas), axis=1), baselines
+
+
+def read_blocks(group: Sequence[RowSource], baselines: NDArray[np.int64], channels: int) -> Iterator[Rows]:
+    """Yield the cross-correlations of sources side by side, block by block, without rows that have no place or time."""
+    rows_at_once = max(FEWEST_ROWS, SAMPLES_PER_BLOCK // channels)
+    times_s = group[0].times_s
+    with ExitStack() as stack:
+        tables = [stack.enter_context(source.opened()) for source in group]
+        for first in range(0, len(times_s), rows_at_once):
+            count = min(rows_at_once, len(times_s) - first)
+            block = slice(first, first + count)
+            uvw_m = np.asarray(tables[0].getcol("UVW", first, count), float)
+            usable = (baselines[block] >= 0) & np.isfinite(uvw_m).all(axis=1) & np.isfinite(times_s[block])
+            parts = [_samples(table, one, first, count) for table, one in zip(tables, group, strict=True)]
+            vis, weights, flags = (_side_by_side([part[k] for part in parts], usable) for k in range(3))
+            yield Rows(vis, weights, flags, uvw_m[usable], baselines[block][usable], times_s[block][usable])
+
+
+def _samples(table: Any, source: RowSource, first: int, count: int) -> tuple[NDArray[Any], ...]:
+    """Return visibilities, weights and flags (row, chan, corr) of some rows, their channels in rising frequency."""
+    vis = np.asarray(table.getcol(source.column, first, count), np.complex64)
+    weights = np.broadcast_to(np.asarray(read_all_weights(table, first, count), np.float32), vis.shape)
+    flags = np.asarray(table.getcol("FLAG", first, count), bool)
+    row_flags = np.asarray(table.getcol("FLAG_ROW", first, count), bool)
+    if row_flags.any():
+        flags = flags | row_flags[:, None, None]
+    order = source.channel_order
+    if (np.diff(order) == 1).all():
+        return vis, weights, flags
+    return vis[:, order], weights[:, order], flags[:, order]
+
+
+def _side_by_side(parts: Sequence[NDArray[Any]], usable: NDArray[np.bool_]) -> NDArray[Any]:
+    joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    return np.ascontiguousarray(joined if usable.all() else joined[usable])
