@@ -13,16 +13,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lofarpipe.cli.arguments import PROGRAM, command_module, front_end, read_words, run_command
+from lofarpipe.cli.views import (
+    check_only,
+    checked,
+    dry_run,
+    journal_file,
+    list_steps,
+    owned,
+    reading,
+    show_options,
+    show_template,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lofarpipe.config import Settings
     from lofarpipe.engine.run import Run
-    from lofarpipe.errors import Finding
-    from lofarpipe.jobs import Executor
     from lofarpipe.pipeline.load import Pipeline
-    from lofarpipe.pipeline.preflight import Reading
     from lofarpipe.state.journal import Journal
     from lofarpipe.state.run_state import RunState
 
@@ -180,78 +188,15 @@ def unexpected(err: Exception) -> str:
 
 def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     """Return what to do."""
-    if options.options:
-        return show_options
-    if options.check:
-        return check_only
-    if options.list:
-        return list_steps
-    if options.forget is not None:
-        return forget_step
-    return dry_run if options.dry_run else run_pipeline
-
-
-def reading(options: argparse.Namespace) -> Reading:
-    """Return the site's settings and the pipeline, as far as they can be read: a parset, or what a front end makes."""
-    from lofarpipe.config import Overrides
-    from lofarpipe.pipeline.preflight import read
-
-    translation = options.translation
-    options.parset = options.parset if translation is None else str(translation.path)
-    overrides = Overrides(
-        config=options.config,
-        job_name=options.job_name,
-        task_files=options.task_file,
-        runtime_directory=options.runtime_directory,
-        working_directory=options.working_directory,
-        start_time=options.start_time,
-        lenient=options.lenient,
-        cores=options.cores,
-        memory_gb=options.memory_gb,
-    )
-    return read(translation or options.parset, overrides, options.set)
-
-
-def show_options(options: argparse.Namespace) -> int:
-    """Print every option of the pipeline."""
-    from lofarpipe.errors import CheckFailed
-    from lofarpipe.pipeline.options import options_table
-
-    _, pipeline = reading(options).sound()
-    print(options_table(pipeline.options))
-    if pipeline.findings:
-        raise CheckFailed(pipeline.findings)
-    return 0
-
-
-def check_only(options: argparse.Namespace) -> int:
-    """Check everything and run nothing."""
-    from lofarpipe.errors import CheckFailed, counted, listed
-    from lofarpipe.pipeline.preflight import survey
-
-    found = survey(reading(options))
-    found.close()
-    for warning in listed(found.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
-    if found.wrong or found.findings:
-        raise CheckFailed([*found.wrong, *found.findings])
-    print(f"{found.pipeline.path}: {counted(len(found.pipeline.steps), 'step')}, nothing wrong")
-    return 0
-
-
-def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
-    """Return all that a run needs, with what is but a warning.
-
-    Raises
-    ------
-    CheckFailed
-        If something is wrong, unless the run is lenient.
-    """
-    from lofarpipe.pipeline.preflight import survey
-
-    found = survey(reading(options), options.executor)
-    executor = found.usable()
-    return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
+    asked = {
+        show_options: options.options,
+        show_template: options.template,
+        check_only: options.check,
+        list_steps: options.list,
+        forget_step: options.forget is not None,
+        dry_run: options.dry_run,
+    }
+    return next((view for view, is_asked in asked.items() if is_asked), run_pipeline)
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
@@ -305,11 +250,6 @@ def summarised(options: argparse.Namespace, journal: Journal, work: Callable[[],
     return int(options.summarise(options, journal.state)) or status
 
 
-def owned(executor: Executor, options: argparse.Namespace) -> contextlib.AbstractContextManager[Executor]:
-    """Return a context that closes the executor in the end, unless a caller lent it."""
-    return contextlib.closing(executor) if options.executor is None else contextlib.nullcontext(executor)
-
-
 def write_translation(options: argparse.Namespace, pipeline: Pipeline, job_directory: Path) -> None:
     """Write what a front end made, for people, and to be run by genericpipeline.py; and what it was made of."""
     from lofarpipe.archive.inputs import field_text, self_contained
@@ -320,43 +260,6 @@ def write_translation(options: argparse.Namespace, pipeline: Pipeline, job_direc
     text = field_text(parset, options.set) if has_base else self_contained(pipeline.composed)[0]
     for name, copy in {**options.translation.copies, f"{pipeline.path.stem}.parset": text}.items():
         write_atomically(job_directory / name, copy)
-
-
-def journal_file(settings: Settings) -> Path:
-    """Return the file that says what is done."""
-    return settings.job_directory / "journal.jsonl"
-
-
-def dry_run(options: argparse.Namespace) -> int:
-    """Check everything, then print what a run would do; no job is run, and nothing is kept of what is written."""
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
-
-    from lofarpipe.engine.dry_run import dry_run_lines
-    from lofarpipe.errors import listed
-    from lofarpipe.executors.local.signals import terminating
-    from lofarpipe.state.journal import read_state
-
-    settings, pipeline, executor, warnings = checked(options)
-    with (
-        owned(executor, options),
-        terminating() as signals,
-        TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
-    ):
-        state = read_state(journal_file(settings))
-        lines = dry_run_lines(pipeline, settings, executor, state, Path(directory), signals, options.prints_commands)
-    print(*(f"# warning: {warning}" for warning in listed(warnings)), *lines, sep="\n")
-    return 0
-
-
-def list_steps(options: argparse.Namespace) -> int:
-    """Print which steps are done."""
-    from lofarpipe.cli.inspect import steps_table
-    from lofarpipe.state.journal import read_state
-
-    settings, pipeline = reading(options).sound()
-    print(steps_table(pipeline.steps, read_state(journal_file(settings)).work))
-    return 0
 
 
 def forget_step(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import argparse
 import importlib
 import os
 import pkgutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -32,29 +33,44 @@ COMMANDS = {
     "repeat": "lofarpipe.archive.repeat",
     "crate": "lofarpipe.archive.crate",
 }
+#: First words that take the parset and the options of a run: the flag that each stands for, and its help.
+VERBS = {
+    "run": ("", "Runs a generic pipeline: the steps that a parset lists."),
+    "check": ("--check", "Reads and checks everything, and runs nothing."),
+    "plan": (
+        "--dry-run",
+        "Prints decisions and commands of a run, as far as they can be known; runs nothing.",
+    ),
+    "options": ("--options", "Prints every option of a pipeline with value, source and meaning."),
+    "list": ("--list", "Prints the state of each step."),
+}
+VERB_OPTIONS = {"run": ("lenient", "forget"), "options": ("json", "template")}  # of those that belong to some
 NO_PARSET = ""  # in the place of the first word of a front end
-TASKS = ("options", "check", "list", "forget", "dry_run")  # each instead of a run
+TASKS = ("options", "template", "check", "list", "forget", "dry_run")  # each instead of a run
+JSON_TASKS = ("options", "check", "list", "dry_run")
 
 EPILOGUE = """\
+commands, in front of the parset or a job directory:
+  run PARSET            run the pipeline; the same as without a command
+  check PARSET          read and check everything, run nothing
+  plan PARSET           decisions and commands of a run, as far as they can be known
+  options PARSET        every option with value, source and meaning; --template for a field parset to start from
+  list PARSET           state of each step
+  status DIRECTORY      how far a run is, from any shell or another day; --follow until it ends
+  report DIRECTORY      report.html made again: a run on one page
+  repeat DIRECTORY      the same run again, and what differs
+  crate DIRECTORY       the run as an RO-Crate, for archives
+
 examples:
-  genericpipeline.py --options image.parset
-      every option of the pipeline, its value, where that comes from, and what it means
-  genericpipeline.py image.parset -s 'data_input_filenames=[/data/L628614_SB*.MS]'
+  genericpipeline.py options image.parset
+  genericpipeline.py run image.parset -s 'data_input_filenames=[/data/L628614_SB*.MS]'
       the image of one field, made below the current directory
-  genericpipeline.py field.parset -c pipeline.cfg
+  genericpipeline.py run field.parset -c pipeline.cfg
       the same with the options in field.parset and the site's configuration
-  genericpipeline.py image.parset --fields fields.csv
+  genericpipeline.py run image.parset --fields fields.csv
       the image of each field in a table: a column 'field' for its name, the others are options
-  genericpipeline.py status <job directory>
-      how far a run is, from any shell or another day; --follow until it ends
-  genericpipeline.py report <job directory>
-      report.html made again: a run on one page
-  genericpipeline.py repeat <job directory>/run.json
-      the same run again, and what differs
-  genericpipeline.py crate <job directory>
-      the run as an RO-Crate, for archives
-  genericpipeline.py --list field.parset
-      which steps are done; --forget STEP makes the next run start there
+  genericpipeline.py run field.parset --forget STEP
+      make the next run start at a step
 
 exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage; 128 + n ended by signal n
 """
@@ -131,8 +147,12 @@ def front_ends() -> list[str]:
 
 def read_words(words: Sequence[str]) -> argparse.Namespace:
     """Return what a command line says, that of a front end or our own."""
-    front = front_end(words[0]) if words else None
-    return read_command_line(words) if front is None else read_front_end(front, *words)
+    verb, name = (words[0], words[1:2]) if words and words[0] in VERBS else ("", words[:1])
+    front = front_end(name[0]) if name else None
+    if front is None:
+        return read_command_line(words)
+    flag = VERBS[verb][0] if verb else ""
+    return read_front_end(front, *words[bool(verb) :], *([flag] if flag else []))
 
 
 def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespace:
@@ -143,7 +163,7 @@ def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespac
     what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
     reader.set_defaults(program=name, translate=front.translate, summarise=front.summarise)
     reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
-    reader.set_defaults(reporters=front.reporters, prints_commands=False)
+    reader.set_defaults(reporters=front.reporters, prints_commands=False, shows_plan=False, template=False)
     reader.set_defaults(task=None, list=False)
     front.add_arguments(reader)
     options, further = reader.parse_known_intermixed_args(words)
@@ -162,8 +182,10 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean. With --lenient,
     further words after the parset are ignored, as they were.
     """
-    reader = parser()
-    options, further = reader.parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else [*arguments]
+    verb = words.pop(0) if words and words[0] in VERBS else ""
+    reader = parser(verb)
+    options, further = reader.parse_known_args([*words, *filter(None, [VERBS[verb][0] if verb else ""])])
     if further and not (options.lenient and all(not word.startswith("-") for word in further)):
         advice = _advice(reader, options.parset, further)
         reader.error(f"unrecognized arguments: {' '.join(further)}{advice}")
@@ -171,10 +193,14 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
         if options.parset is not None:
             reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
         options.parset, options.dry_run = options.dry_run, "True"
-    options.dry_run = options.dry_run == "True"
+    if verb == "options" and options.template:
+        options.options = False
+    options.dry_run, options.shows_plan = options.dry_run == "True", verb == "plan"
     _refuse_two_tasks(reader, options)
     if options.fields and options.job_name:
         reader.error("argument -j/--job-name: not with --fields, whose job names are the names of the fields")
+    if options.fields and (options.json or options.template):
+        reader.error(f"argument --{'json' if options.json else 'template'}: not with --fields; ask for one field")
     if options.at_once is not None and not options.fields:
         reader.error("argument --at-once: it is for --fields")
     return options
@@ -184,6 +210,8 @@ def _refuse_two_tasks(reader: argparse.ArgumentParser, options: argparse.Namespa
     asked = [f"--{name.replace('_', '-')}" for name in TASKS if getattr(options, name) not in (None, False)]
     if len(asked) > 1:
         reader.error(f"argument {asked[0]}: not allowed with argument {asked[1]}; ask for one at a time")
+    if options.json and not any(getattr(options, name) for name in JSON_TASKS):
+        reader.error("argument --json: it is for --options, --check, --list and --dry-run (options, check, list, plan)")
 
 
 def _advice(reader: argparse.ArgumentParser, first: str | None, further: Sequence[str]) -> str:
@@ -208,12 +236,12 @@ class _Help(argparse.Action):
         parser.exit(1 if namespace.lenient else 0)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of our own command line."""
+def parser(verb: str = "") -> argparse.ArgumentParser:
+    """Return the parser of our own command line, or of what follows one of its verbs."""
     top = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Runs a generic pipeline: the steps that a parset lists.",
-        epilog=EPILOGUE,
+        prog=f"{PROGRAM} {verb}".rstrip(),
+        description=VERBS[verb or "run"][1],
+        epilog="" if verb else EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
@@ -232,19 +260,32 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
     )
+    what.add_argument("--template", action="store_true", help="print a field parset to start from")
+    if verb:
+        _hide_other_tasks(what, verb)
     old = top.add_argument_group("accepted for old command lines")
     old.add_argument("--loglevel", metavar="LEVEL", help="has no effect; use -q, -v or -d")
     old.add_argument("--args", metavar="TEXT", help="has no effect")
     _add_fields_arguments(top.add_argument_group("many fields"))
-    top.set_defaults(reporters=None, prints_commands=False)
+    top.set_defaults(reporters=None, prints_commands=False, shows_plan=False)
     top.set_defaults(program=PROGRAM, task=None, translate=None, translation=None, executor=None, summarise=None)
     return top
+
+
+def _hide_other_tasks(what: argparse._ArgumentGroup, verb: str) -> None:
+    """Leave out of the help what goes with other verbs."""
+    own = {"set", *VERB_OPTIONS.get(verb, ("json",))}
+    what.title = "the pipeline"
+    for action in what._group_actions:
+        if action.dest not in own:
+            action.help = argparse.SUPPRESS
 
 
 def _add_run_arguments(top: argparse.ArgumentParser, version: str) -> argparse._ArgumentGroup:
     """Add what every run can be asked for and told; return the group of what to do."""
     what = top.add_argument_group("what to do (default: run the pipeline)")
     what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
+    what.add_argument("--json", action="store_true", help="print options, check, list or dry run as JSON, for tools")
     what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
     what.add_argument("--list", action="store_true", help="print which steps are done, when, and how long they took")
     what.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import duration_text
@@ -22,30 +23,44 @@ def entries_of(step: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if name.partition("@")[0] == step]
 
 
-def steps_table(steps: Sequence[Step], work: Work) -> str:
-    """Return one line for each step, or for each iteration: whether it is done, when, how long it took, its jobs."""
+def step_facts(steps: Sequence[Step], work: Work) -> list[dict[str, Any]]:
+    """Return the facts of each step, or of each iteration: state, time in s since 1970 UTC, duration in s, jobs."""
     events = work.steps
-    rows = [HEADER]
+    facts: list[dict[str, Any]] = []
     for step in flattened(steps):
         if step.kind not in ("recipe", "feedback"):
-            rows.append((step.name, "runs always" if step.kind == "plugin" else step.kind, "", "", "", ""))
+            facts.append({"step": step.name, "state": "runs always" if step.kind == "plugin" else step.kind})
             continue
         entries = entries_of(step.name, list(events))
-        rows += [_row(entry, events[entry], work) for entry in entries] or [(step.name, "not done", "", "", "", "")]
+        facts += [_facts(entry, events[entry], work) for entry in entries]
+        facts += [] if entries else [{"step": step.name, "state": "not done"}]
+    return facts
+
+
+def _facts(entry: str, event: StepEvent, work: Work) -> dict[str, Any]:
+    facts: dict[str, Any] = {"step": entry, "state": STATES[type(event)], "time_s": event.time_s or 0}
+    if isinstance(event, StepDone):
+        facts |= {"duration_s": event.duration_s, "jobs": event.jobs, "failed": event.failed}
+    elif isinstance(event, StepStarted):
+        done = sum(end.problem is None for end in work.jobs_ended(entry))
+        facts |= {"jobs": event.jobs, "jobs_done": done}
+    return facts
+
+
+def steps_table(steps: Sequence[Step], work: Work) -> str:
+    """Return one line for each step, or for each iteration: whether it is done, when, how long it took, its jobs."""
+    rows = [HEADER, *map(_row, step_facts(steps, work))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
 
 
-def _row(entry: str, event: StepEvent, work: Work) -> tuple[str, str, str, str, str, str]:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time_s or 0))
-    took = jobs = failed = ""
-    if isinstance(event, StepDone):
-        took = "" if event.duration_s is None else duration_text(event.duration_s)
-        jobs, failed = str(event.jobs), "" if event.failed is None else str(event.failed)
-    elif isinstance(event, StepStarted):
-        jobs = f"{sum(end.problem is None for end in work.jobs_ended(entry))} of {event.jobs}"
-    return entry, STATES[type(event)], when, took, jobs, failed
+def _row(facts: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["time_s"])) if "time_s" in facts else ""
+    took = "" if facts.get("duration_s") is None else duration_text(facts["duration_s"])
+    jobs = f"{facts['jobs_done']} of {facts['jobs']}" if "jobs_done" in facts else str(facts.get("jobs", ""))
+    failed = "" if facts.get("failed") is None else str(facts["failed"])
+    return facts["step"], facts["state"], when, took, jobs, failed
 
 
 def forget(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:

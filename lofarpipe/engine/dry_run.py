@@ -7,7 +7,7 @@ kinds that suppose that jobs do well, and a crew that prints what the executor w
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +49,17 @@ class Printout:
 
     shadow: Shadow
     lines: list[str] = field(default_factory=list)
+    jobs: list[Mapping[str, object]] = field(default_factory=list)  # for tools
+
+    def add_jobs(self, step: Step, jobs: Sequence[PlannedJob], is_done: Callable[[PlannedJob], bool]) -> None:
+        """Add the jobs of a step."""
+        for planned in jobs:
+            job = planned.job
+            facts = {"name": job.name, "step": step.name, "is_done": is_done(planned), "argv": list(job.argv)}
+            facts |= {"workdir": str(job.workdir), "cores": job.cores, "memory_gb": job.memory_gb}
+            call = call_of(planned)
+            facts |= {"call": {key: call[key] for key in ("script", "args", "kwargs")}} if "script" in call else {}
+            self.jobs.append(self.shadow.back(facts))
 
     def tell(self, *lines: str) -> None:
         """Add lines."""
@@ -374,7 +385,20 @@ def dry_run_lines(
     signals: Sequence[int] = (),
     as_typed: bool = False,
 ) -> list[str]:
-    """Go through the steps as a run does, and return what that would do, line by line.
+    """Return the lines of ``preview``."""
+    return preview(pipeline, settings, executor, state, directory, signals, as_typed).lines
+
+
+def preview(
+    pipeline: Pipeline,
+    settings: Settings,
+    executor: Executor,
+    state: RunState,
+    directory: Path,
+    signals: Sequence[int] = (),
+    as_typed: bool = False,
+) -> Printout:
+    """Go through the steps as a run does, and return what that would do: lines for people, jobs for tools.
 
     Parameters
     ----------
@@ -395,7 +419,7 @@ def dry_run_lines(
         lambda scope, name: shown_kind(foresight, scope, name),
         lambda scope: PrintingCrew(shown, scope, as_typed),
     ).execute()
-    return shown.lines
+    return shown
 
 
 class Comments:
@@ -413,6 +437,7 @@ class PrintingCrew:
     """Prints the commands of jobs; none is run, and nothing is recorded."""
 
     def __init__(self, shown: Printout, scope: Scope, as_typed: bool) -> None:
+        self._shown = shown
         self._tell = shown.tell
         self._scope = scope
         self._as_typed = as_typed
@@ -423,6 +448,7 @@ class PrintingCrew:
     def pass_over(self, step: Step, plan: Plan) -> None:
         """Print that a step is done."""
         self._tell(f"# {step.name}: done before, with the same inputs; not run again")
+        self._shown.add_jobs(step, plan.jobs, lambda _: True)
         if self._as_typed:
             self._tell(*(f"# done: {shlex.join(planned.job.argv)}" for planned in plan.jobs))
 
@@ -431,6 +457,7 @@ class PrintingCrew:
         if jobs.kept:
             self._tell(f"# {step.name}: {len(jobs.kept)} of {len(jobs.plan.jobs)} jobs were done before")
         jobs.refuse_unsafe()
+        self._shown.add_jobs(step, jobs.plan.jobs, lambda planned: planned not in jobs.pending)
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
         for planned in jobs.plan.jobs if self._as_typed else ():
             self._tell(*_typed(planned, planned in jobs.pending))

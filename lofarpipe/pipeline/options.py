@@ -21,6 +21,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.pipeline.control import list_items
@@ -29,6 +30,8 @@ from lofarpipe.support.parset import Entry, unquote
 
 _COMMENT = re.compile(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
 _BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
+_HEADING = re.compile(r"#[ \t]*-{3,}[ \t]*(?P<text>[^-\s].*?)[ \t]*-*[ \t]*")
+ARCHIVE = "for the archive"  # heading of the options that few users need
 #: What stands in a value where there is none, and behind a domain that has it.
 NONE, OR_NONE = "none", " or none"
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -50,6 +53,7 @@ class Option:
     file: str
     line: int
     is_default: bool = True  # nothing above the file that documents it has set it
+    documented: tuple[str, int] = ("", 0)  # file and line of its comment
 
     @property
     def where(self) -> str:
@@ -73,8 +77,10 @@ def read_options(definitions: Mapping[str, Entry], documented: Mapping[str, Entr
 def _option(name: str, entry: Entry, documented: Entry) -> Option:
     match = _COMMENT.match(documented.comment)
     domain, meaning = (match["domain"], match["meaning"]) if match else ("text", documented.comment)
-    is_default = (entry.file, entry.line) == (documented.file, documented.line)
-    return Option(name, unquote(entry.value), domain.strip(), meaning.strip(), entry.file, entry.line, is_default)
+    place = (documented.file, documented.line)
+    is_default = (entry.file, entry.line) == place
+    text, domain, meaning = unquote(entry.value), domain.strip(), meaning.strip()
+    return Option(name, text, domain, meaning, entry.file, entry.line, is_default, place)
 
 
 def check_options(options: Iterable[Option]) -> list[Finding]:
@@ -168,13 +174,37 @@ def _comparison(compare: Callable[[float, float], bool], limit: float) -> Callab
 
 
 def options_table(options: Iterable[Option]) -> str:
-    """Return the options as text: name = value, where it was set, what it means and what may stand there."""
-    lines = []
-    for option in options:
-        lines.append(f"{option.name} = {option.value}")
-        lines.append(f"    {option.meaning} ({option.domain})")
-        lines.append(f"    set in {option.where}")
+    """Return the options as text: name = value, its meaning and domain, and where it was set; under their headings."""
+    lines: list[str] = []
+    for heading, group in headings(options):
+        lines += [*([""] if lines else []), f"---- {heading}"] if heading else []
+        for option in group:
+            lines.append(f"{option.name} = {option.value}")
+            lines.append(f"    {option.meaning} ({option.domain})")
+            lines.append(f"    set in {option.where}")
     return "\n".join(lines)
+
+
+def headings(options: Iterable[Option]) -> list[tuple[str, list[Option]]]:
+    """Return the options by the headings, ``# ---- text``, under which parsets document them; the archive's last."""
+    places: dict[str, list[tuple[int, str]]] = {}
+    groups: dict[str, list[Option]] = {}
+    for option in options:
+        file, line = option.documented
+        places[file] = places[file] if file in places else _headings_of(file)
+        above = [text for number, text in places[file] if number < line]
+        groups.setdefault(above[-1] if above else "", []).append(option)
+    return sorted(groups.items(), key=lambda group: group[0] == ARCHIVE)
+
+
+def _headings_of(file: str) -> list[tuple[int, str]]:
+    """Return the headings of a parset with their lines; none of one that cannot be read, as that of a front end."""
+    try:
+        lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = ((number, _HEADING.fullmatch(line)) for number, line in enumerate(lines, start=1))
+    return [(number, match["text"]) for number, match in found if match]
 
 
 NO_PREFIX = "none"  # what the option parset_prefix says for no prefix

@@ -1,0 +1,194 @@
+"""Views of a pipeline: its options, its checks, its steps, and the plan of a run; nothing is run or written."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from lofarpipe.config import Settings
+    from lofarpipe.errors import Finding
+    from lofarpipe.jobs import Executor
+    from lofarpipe.pipeline.load import Pipeline
+    from lofarpipe.pipeline.preflight import Reading, Survey
+
+    Facts = Mapping[str, Any]
+
+PLAN_FILE = "plan.json"
+
+
+def reading(options: argparse.Namespace) -> Reading:
+    """Return the site's settings and the pipeline, as far as they can be read: a parset, or what a front end makes."""
+    from lofarpipe.config import Overrides
+    from lofarpipe.pipeline.preflight import read
+
+    translation = options.translation
+    options.parset = options.parset if translation is None else str(translation.path)
+    overrides = Overrides(
+        config=options.config,
+        job_name=options.job_name,
+        task_files=options.task_file,
+        runtime_directory=options.runtime_directory,
+        working_directory=options.working_directory,
+        start_time=options.start_time,
+        lenient=options.lenient,
+        cores=options.cores,
+        memory_gb=options.memory_gb,
+    )
+    return read(translation or options.parset, overrides, options.set)
+
+
+def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
+    """Return all that a run needs, with the warnings.
+
+    Raises
+    ------
+    CheckFailed
+        If something is wrong, unless the run is lenient.
+    """
+    from lofarpipe.pipeline.preflight import survey
+
+    found = survey(reading(options), options.executor)
+    executor = found.usable()
+    return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
+
+
+def owned(executor: Executor, options: argparse.Namespace) -> contextlib.AbstractContextManager[Executor]:
+    """Return a context that closes the executor in the end, unless a caller lent it."""
+    return contextlib.closing(executor) if options.executor is None else contextlib.nullcontext(executor)
+
+
+def journal_file(settings: Settings) -> Path:
+    """Return the file that says what is done."""
+    return settings.job_directory / "journal.jsonl"
+
+
+def show_options(options: argparse.Namespace) -> int:
+    """Print every option of the pipeline, under the headings of its parset."""
+    from lofarpipe.archive.record import option_facts
+    from lofarpipe.errors import CheckFailed
+    from lofarpipe.pipeline.options import headings, options_table
+
+    _, pipeline = reading(options).sound()
+    if options.json:
+        groups = headings(pipeline.options)
+        _print_json([{**option_facts(one), "heading": heading} for heading, group in groups for one in group])
+    else:
+        print(options_table(pipeline.options))
+    if pipeline.findings:
+        raise CheckFailed(pipeline.findings)
+    return 0
+
+
+def show_template(options: argparse.Namespace) -> int:
+    """Print a field parset to start from: every option with its value and meaning."""
+    from lofarpipe.cli.template import field_template
+    from lofarpipe.errors import CheckFailed
+
+    _, pipeline = reading(options).sound()
+    if pipeline.findings:
+        raise CheckFailed(pipeline.findings)
+    print(field_template(pipeline, options.set), end="")
+    return 0
+
+
+def check_only(options: argparse.Namespace) -> int:
+    """Check everything and run nothing."""
+    from lofarpipe.errors import CheckFailed, PipelineError, counted, findings_of, listed
+    from lofarpipe.pipeline.preflight import survey
+
+    try:
+        found = survey(reading(options))
+    except PipelineError as err:
+        if options.json:
+            _print_json(_check_facts(options.parset, findings_of(err), ()))
+        raise
+    found.close()
+    wrong = [*found.wrong, *found.findings]
+    if options.json:
+        _print_json({**_check_facts(str(found.pipeline.path), wrong, found.warnings), **_size(found)})
+    for warning in listed(found.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    if wrong:
+        raise CheckFailed(wrong)
+    if not options.json:
+        print(f"{found.pipeline.path}: {counted(len(found.pipeline.steps), 'step')}, nothing wrong")
+    return 0
+
+
+def _check_facts(parset: str, wrong: Sequence[Finding], warnings: Sequence[Finding]) -> Facts:
+    """Return the outcome of a check for JSON."""
+    return {"parset": parset, "ok": not wrong, "findings": _texts(wrong), "warnings": _texts(warnings)}
+
+
+def _size(found: Survey) -> Facts:
+    return {"job_directory": str(found.settings.job_directory), "steps": len(found.pipeline.steps)}
+
+
+def _texts(findings: Sequence[Finding]) -> list[Facts]:
+    return [{"where": one.where, "what": one.what} for one in findings]
+
+
+def _print_json(facts: object) -> None:
+    import json
+
+    print(json.dumps(facts, indent=1))
+
+
+def dry_run(options: argparse.Namespace) -> int:
+    """Check everything, then print the plan of a run; no job is run, and nothing is kept of what is written."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from lofarpipe.engine.dry_run import preview
+    from lofarpipe.errors import listed
+    from lofarpipe.executors.local.signals import terminating
+    from lofarpipe.state.journal import read_state
+
+    settings, pipeline, executor, warnings = checked(options)
+    with (
+        owned(executor, options),
+        terminating() as signals,
+        TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
+    ):
+        state = read_state(journal_file(settings))
+        shown = preview(pipeline, settings, executor, state, Path(directory), signals, options.prints_commands)
+        plan = _plan(Path(shown.shadow.found(str(settings.job_directory / PLAN_FILE))))
+    if options.json:
+        places = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
+        notes = [line.removeprefix("# ") for line in shown.lines if line.startswith("# ")]
+        facts = {"parset": str(pipeline.path), **places, "plan": plan, "jobs": shown.jobs, "notes": notes}
+        _print_json({**facts, "warnings": _texts(warnings)})
+        return 0
+    summary = [f"# {line}" for line in (plan or {}).get("summary", ())] if options.shows_plan else []
+    print(*(f"# warning: {warning}" for warning in listed(warnings)), *summary, *shown.lines, sep="\n")
+    return 0
+
+
+def _plan(path: Path) -> Any:
+    """Return the decisions of a pipeline that makes some; None for other pipelines."""
+    import json
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def list_steps(options: argparse.Namespace) -> int:
+    """Print the state of each step."""
+    from lofarpipe.cli.inspect import step_facts, steps_table
+    from lofarpipe.state.journal import read_state
+
+    settings, pipeline = reading(options).sound()
+    work = read_state(journal_file(settings)).work
+    if options.json:
+        _print_json(step_facts(pipeline.steps, work))
+    else:
+        print(steps_table(pipeline.steps, work))
+    return 0
