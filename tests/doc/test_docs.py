@@ -27,7 +27,7 @@ from doc_pages import (
     table,
 )
 from lofarpipe.cli import status
-from lofarpipe.cli.arguments import COMMANDS, parser
+from lofarpipe.cli.arguments import COMMANDS, VERBS, parser
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, control_keys
 from lofarpipe.pipeline.options import check_value
@@ -116,7 +116,8 @@ def check_runner(here: Path, arguments: list[str]) -> None:
         assert helped.returncode == 0, helped.stderr
         assert [word for word in arguments if word.startswith("-") and word not in helped.stdout] == []
         return
-    more = [] if {"--options", "--check", "--list", "--dry-run", "--forget"} & set(arguments) else ["--check"]
+    views = {"--options", "--check", "--list", "--dry-run", "--forget", *VERBS} - {"run"}
+    more = [] if views & set(arguments) else ["--check"]
     done = run([sys.executable, "-m", "lofarpipe.cli", *arguments, *more], here)
     assert done.returncode == 0, done.stderr
 
