@@ -70,7 +70,7 @@ def check(options, site):
     if sets and not set_findings and not unwritable:
         findings += _room_findings(surveys, options, site)
     if sets and not set_findings:
-        findings += _scale_warnings(surveys, options)
+        findings += _scale_warnings(surveys, options) + _cell_warnings(surveys, options)
     if sets and not set_findings and site.get("method", "local") == "local":
         findings += _memory_findings(sets, options, site) + _open_file_findings(sets)
     if sets and not [what for what in findings if not what.startswith(WARNING)]:
@@ -301,6 +301,15 @@ def _field_findings(surveys, options):
     with contextlib.suppress(ValueError):  # said where the room on disk is looked at
         findings += [size_finding(surveys, _wish(options), cellsize_deg)] if cellsize_deg > 0 else []
     return [finding for finding in findings if finding]
+
+
+def _cell_warnings(surveys, options):
+    """Return that pixels are too wide for the baselines, as a warning: a coarse image may be what is wanted."""
+    from lofarpipe.imaging.plan.checks import cell_warning
+
+    cellsize_deg, longest = _number(options, "cellsize_highres_deg"), _number(options, "maxlambda_highres", math.inf)
+    warning = cell_warning(surveys, cellsize_deg, longest) if cellsize_deg > 0 else ""
+    return [f"{WARNING}{warning}"] if warning else []
 
 
 def _room_findings(surveys, options, site):

@@ -157,7 +157,7 @@ ALIKE = {PACKAGE / "imaging/imager/products.py"}
 # Where a program's name stands in code elsewhere, and why.
 NAMES_ALLOWED = {
     ("archive/software.py", "dp3"),  # a Python package of that name
-    ("imaging/ms/names.py", ".average_dpppconcat"),  # the end of a file name that has to stay
+    ("imaging/ms/names.py", ".average_dpppconcat.ms"),  # the end of a file name that has to stay
 }
 
 

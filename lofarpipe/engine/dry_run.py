@@ -27,9 +27,10 @@ from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.plugins import STEP_PREFIX, declared, find_plugin, load, run_plugin
 from lofarpipe.pipeline.steps import BROKEN, Results, Step, flattened, references, resolve_known
 from lofarpipe.state.events import Notice
+from lofarpipe.state.identity import Identity
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.run_state import RunState
-from lofarpipe.state.uptodate import MAP_ENDINGS, Identity
+from lofarpipe.state.uptodate import MAP_ENDINGS
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import files_of

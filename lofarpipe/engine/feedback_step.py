@@ -50,7 +50,12 @@ class FeedbackPlan:
     @property
     def identity(self) -> dict[str, object]:
         """What decides whether the step need not run again, once it was done."""
-        return {"products": [planned.arguments for planned in self.jobs], "values": self.values, "version": __version__}
+        return {
+            "program": ("genericpipeline", __version__, ""),
+            "version": __version__,
+            "products": [planned.arguments for planned in self.jobs],
+            "values": self.values,
+        }
 
     @property
     def skips_failed(self) -> bool:

@@ -18,6 +18,7 @@ from lofarpipe.pipeline.load import Pipeline, known_outputs
 from lofarpipe.pipeline.plugins import STEP_PREFIX, find_plugin, run_plugin
 from lofarpipe.pipeline.steps import BROKEN, Results, Step, refreshed, resolve, with_counters
 from lofarpipe.state.events import PluginDone, PluginStarted
+from lofarpipe.state.identity import Upgrades
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import FilesOnDisk, Ledger
 from lofarpipe.support.python2 import loader as python2
@@ -49,8 +50,13 @@ class Scope:
     counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.stream, self.settings, self.disk)
+        self.upgrades = Upgrades(self.pipeline.rerun_on_upgrade, self.stream.notice)
+        self.begin_ledger()
         self.results = known_outputs(self.pipeline, self.settings)
+
+    def begin_ledger(self) -> None:
+        """Follow the steps from the first one."""
+        self.ledger = Ledger(self.stream, self.settings, self.disk, self.upgrades)
 
     def entry(self, step: Step) -> str:
         """Return the name under which a step is journalled: inside loops with the counters."""

@@ -20,6 +20,7 @@ from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.container import step_executable
 from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN
+from lofarpipe.programs.identity import program_identity
 from lofarpipe.state.fingerprints import stamp, without_text
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.utilities import files_of, list_text
@@ -90,6 +91,7 @@ class RecipePlan:
         inputs = [data_map.data[place] for data_map in self.maps if place < len(data_map.data)]
         output = self.outputs.data[place]
         identity = {
+            "program": step["program"],
             "executable": step["executable"],
             "environment": step["environment"],
             "arguments": planned.arguments,
@@ -303,7 +305,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         jobs=jobs,
         mapfile_dir=settings.mapfile_dir,
         lenient=settings.lenient,
-        identity=timeless(_fingerprint_of(step, control, executable, jobs, maps, outputs), settings),
+        identity=timeless(_identity_of(step, control, builder, jobs, outputs), settings),
         builder=builder,
     )
 
@@ -321,27 +323,24 @@ def timeless(identity: dict[str, object], settings: Settings) -> dict[str, objec
     return without_text(identity, settings.start_time, "{start_time}") if is_a_time else identity
 
 
-def _fingerprint_of(
-    step: Step,
-    control: Control,
-    executable: Path,
-    jobs: Sequence[PlannedJob],
-    maps: Sequence[DataMap],
-    outputs: DataMap,
+def _identity_of(
+    step: Step, control: Control, builder: JobBuilder, jobs: Sequence[PlannedJob], outputs: DataMap
 ) -> dict[str, object]:
     """Return what decides whether a step that was done need not run again."""
-    program = control.asked_program
+    executable, program = builder.executable, control.asked_program
+    is_script = control.text("nodescript") == PYTHON_PLUGIN  # our scripts are but a door to the package
     return {
         "step": step.name,
+        "program": program_identity(executable, program, is_script),
         "executable": [
             str(executable),
             stamp(str(executable)),
             KNOWN_PROGRAMS[program].version(executable) if program else "",
-            __version__ if control.text("nodescript") == PYTHON_PLUGIN else "",  # our scripts are but a door to it
+            __version__ if is_script else "",
         ],
         "arguments": [planned.arguments for planned in jobs],
         "environment": sorted(control.environment.items()),
-        "inputs": [[(p.host, p.file, p.skip) for p in data_map.data] for data_map in maps],
+        "inputs": [[(p.host, p.file, p.skip) for p in data_map.data] for data_map in builder.maps],
         "outputs": [(p.host, p.file) for p in outputs.data],
     }
 
@@ -407,7 +406,7 @@ class OutputNaming:
             others = self.control.items("mapfiles_in") if self.settings.lenient else []
             path = Path((others or [self.first_mapfile])[0])
             return outputs, path, {path: outputs}
-        outputs = self._default_map("")
+        outputs = self._default_map(self.control.text("output_ending"))
         path = self.settings.mapfile_dir / f"{self.name}.mapfile"
         return outputs, path, {path: outputs}
 

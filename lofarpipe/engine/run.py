@@ -22,7 +22,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.state.events import step_of
 from lofarpipe.state.jobs import JobLedger
-from lofarpipe.state.uptodate import NEVER_DONE, Ledger
+from lofarpipe.state.uptodate import NEVER_DONE
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Run:
                 self.scope.stream.notice(f"{job}: runs again: {path} is gone, and step '{err.step}' needs it")
                 JobLedger(self.scope.ledger, step_of(job)).forget(job)
             self.made_again |= err.jobs.keys()
-            self.scope.ledger = Ledger(self.scope.stream, self.scope.settings, self.scope.disk)
+            self.scope.begin_ledger()
             return False
         return True
 

@@ -21,9 +21,10 @@ from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, exec
 from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps, step_of
 from lofarpipe.state.fingerprints import fingerprint, named_files, texts
 from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
+from lofarpipe.state.identity import Identity, made_of, mark_of, program_of
 from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changes_since
 from lofarpipe.state.journal import Stream
-from lofarpipe.state.uptodate import Began, Identity, text_of
+from lofarpipe.state.uptodate import Began, text_of
 from lofarpipe.support.processes import start_ticks
 from lofarpipe.support.utilities import append_whole, few_files, files_of, printable, write_atomically
 
@@ -186,7 +187,7 @@ def job_keys(plan: Plan) -> Iterator[JobKey]:
     """Yield the marks by which the jobs of a step are found in the journal."""
     for planned in plan.jobs:
         changes = partial(plan.changed_inputs, planned)
-        yield JobKey(planned.place, fingerprint(plan.job_identity(planned)), plan.label_of(planned), changes)
+        yield JobKey(planned.place, mark_of(plan.job_identity(planned)), plan.label_of(planned), changes)
 
 
 @dataclass
@@ -339,7 +340,7 @@ class StepJobs:
         outputs = {*self.plan.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
         before = self._began.before
         inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
-        return fingerprint([identity, self.ledger.depends(identity), inputs])
+        return fingerprint([made_of(identity), program_of(identity), self.ledger.depends(identity), inputs])
 
     def _note_start(self, start: JobStart) -> None:
         planned = self._planned[start.name]

@@ -49,6 +49,7 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "skip_infile": ControlKey("bool", False, "do not pass input files; still one job per entry"),
     "skip_outfile": ControlKey("bool", False, "accepted for old parsets; has no effect"),
     "outputsuffixes": ControlKey("list", [], "further output maps, one per suffix"),
+    "output_ending": ControlKey("str", "", "what the names of outputs that the step names itself end in"),
     "parset": ControlKey("str", "", "parset file to pass to the program where parsetasfile is True"),
     "parsetasfile": ControlKey("bool", False, "write the keyword arguments to a file and pass its name"),
     "args_format": ControlKey("str", "gnu", f"how keyword arguments are written: {', '.join(FORMATS)}"),

@@ -35,7 +35,7 @@ from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 
 #: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
-TOLERANCE = "pipeline.error_tolerance"
+TOLERANCE, UPGRADE = "pipeline.error_tolerance", "pipeline.rerun_on_upgrade"
 RESERVED = ("pipeline", "ObsSW", "prefix", "feedback_version")
 
 
@@ -56,6 +56,7 @@ class Pipeline:
     suspect_keys: frozenset[str]  # keys that use them: what is wrong there was said already
     warnings: tuple[Finding, ...] = ()  # what may be meant as it is
     error_tolerance: bool = True  # whether a run in which jobs failed, in steps that tolerate it, has done its work
+    rerun_on_upgrade: bool = True  # whether the work of another version of a program is done again
 
 
 def find_parset(typed: str) -> Path:
@@ -105,6 +106,7 @@ def load_pipeline(
         bad_options=bad_options,
         suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
         error_tolerance=TOLERANCE not in parset or parset.string(TOLERANCE) != "False",
+        rerun_on_upgrade=UPGRADE not in parset or parset.string(UPGRADE) != "False",
         warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path)),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from lofarpipe.errors import PipelineError, Suggestions, named, nearest
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, Progress, decimal_count
+from lofarpipe.programs.identity import installed_package
 from lofarpipe.programs.logs import COUNT
 from lofarpipe.support.disk import Need
 from lofarpipe.support.parset import split_list, unquote
@@ -418,16 +418,12 @@ class DP3(Program):
     reads_parset = True
 
     def version(self, executable: Path) -> str:
-        """Return the version of the installed package, or "" for a DP3 that pip did not install.
+        """Return the version of the package that it belongs to, or "" for a DP3 that pip did not install.
 
         The program itself is not asked: that takes a second. Where it is no package its file changes with its version.
         """
-        if executable.suffix != ".py":
-            return ""
-        try:
-            return importlib.metadata.version("dp3")
-        except importlib.metadata.PackageNotFoundError:
-            return ""
+        package = installed_package(executable) if executable.suffix == ".py" else None
+        return package[0] if package else ""
 
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources

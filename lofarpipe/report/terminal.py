@@ -153,7 +153,7 @@ class Terminal:
         self._record = record
         self._out = out
         self._err = err
-        self._began = time.monotonic()
+        self._began_s: float | None = None  # since 1970
         self._next_progress = 0.0
         self._done = 0
         self._jobs = 0
@@ -162,7 +162,7 @@ class Terminal:
 
     def run_started(self, event: RunStarted) -> None:
         """Show how many steps there are, and where logs and maps go."""
-        self._began = time.monotonic()
+        self._began_s = event.time_s
         self._job_directory = event.job_directory
         self._say(f"{event.job}: {_count(event.step_count, 'step')}; logs and maps in {event.job_directory}")
 
@@ -242,7 +242,9 @@ class Terminal:
             for line in summary(self._job_directory, self._took, event.ok, self._record()):
                 self._say(line)
         how = "finished" if event.ok else "interrupted" if event.reason.startswith("interrupted") else "failed"
-        self._say(f"{event.job}: {how} after {duration_text(time.monotonic() - self._began)}")
+        # By the same times as status and report.html have.
+        took_s = event.time_s - self._began_s if event.time_s is not None and self._began_s is not None else 0.0
+        self._say(f"{event.job}: {how} after {duration_text(max(0.0, took_s))}")
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
         """Say how far the run is; a terminal that shows that in another way does not."""

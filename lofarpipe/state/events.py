@@ -151,6 +151,7 @@ class StepDone(StepEvent):
     is_numbered = True
     fingerprint: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)  # short marks of the parts of its identity
+    program: Sequence[str] = field(default=(), metadata=IF_ANY)  # name, version, content
     outputs: Mapping[str, Any] = field(default_factory=dict)
     maps: Mapping[str, str] = field(default_factory=dict)  # mapfile -> text
     files: Stamps = field(default_factory=dict)  # that it names
@@ -253,6 +254,7 @@ class JobDone(JobEvent):
     is_lost: bool = False  # not the program failed, but what ran it
     attempt: int = 0
     fingerprint: str = ""
+    program: Sequence[str] = field(default=(), metadata=IF_ANY)  # name, version, content
     files: Stamps = field(default_factory=dict)  # that it names
     written: Stamps = field(default_factory=dict)
     depends: Mapping[str, Any] = field(default_factory=dict)  # who wrote what it names

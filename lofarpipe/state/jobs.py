@@ -22,7 +22,8 @@ from lofarpipe.state.events import (
 )
 from lofarpipe.state.fingerprints import fingerprint, is_same, named_paths, snapshot, stamp
 from lofarpipe.state.former_outputs import remove, settle
-from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Identity, Ledger, own_outputs, text_of
+from lofarpipe.state.identity import Identity, is_made_of, made_of, mark_of, program_of
+from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Ledger, own_outputs, text_of
 from lofarpipe.state.work import OpenJob, Work
 from lofarpipe.support.disk import io_problem
 
@@ -243,8 +244,10 @@ class JobLedger:
         if event is None:
             return NEVER_DONE
         identity = identity_of(job)
-        if event.fingerprint != (self._fingerprints.get(job) or fingerprint(identity)):
+        if not is_made_of(event, identity, self._fingerprints.get(job, "")):
             return "changed: what it is made of"
+        if why := self.ledger.upgrades.stale(event, identity):
+            return why
         changed = next((why for _, why in self.ledger.changed_files(self.entry, event)), "")
         if not changed and event.depends != self.depends(identity):
             return "what it uses was written again"
@@ -276,10 +279,12 @@ class JobLedger:
         others = self.ledger.others
         if not others.pattern:
             return
-        wanted = {fingerprint(identity_of(job)): job for job in jobs if self._stale(job, identity_of)}
+        wanted = {mark_of(identity_of(job)): job for job in jobs if self._stale(job, identity_of)}
         for run, end in others.done(wanted) if wanted else ():
             job = wanted.get(end.fingerprint)
-            if job is None or not all(map(self._is_left, {**end.files, **end.written}.items())):
+            if job is None or self.ledger.upgrades.stale(end, identity_of(job)):
+                continue
+            if not all(map(self._is_left, {**end.files, **end.written}.items())):
                 continue
             facts = {
                 item.name: getattr(end, item.name) for item in fields(end) if item.name not in ("time_s", "serial")
@@ -320,7 +325,8 @@ class JobLedger:
         self.ledger.stream.emit(
             replace(
                 end,
-                fingerprint=fingerprint(identity),
+                fingerprint=mark_of(identity),
+                program=program_of(identity),
                 files={path: mark for path, mark in after.items() if path in names},
                 written={**{path: None for path in names if path in before and path not in after}, **written},
                 depends=self._depends(names, own_outputs(identity)),
@@ -331,7 +337,7 @@ class JobLedger:
 
     def names(self, identity: Identity) -> set[str]:
         """Return every path that a job names."""
-        names = named_paths(list(identity.values()), self.ledger.settings.job_workdir)
+        names = named_paths([made_of(identity), self.ledger.made_program(identity)], self.ledger.settings.job_workdir)
         return {name for name in names if not self.ledger.is_bookkeeping(name)}
 
     def depends(self, identity: Identity) -> dict[str, int | str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,12 +31,11 @@ from lofarpipe.state.fingerprints import (
     starting_with,
     texts,
 )
+from lofarpipe.state.identity import EXECUTABLE, Identity, Upgrades, is_made_of, made_of, mark_of, program_of
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.other_runs import OtherRuns
 from lofarpipe.state.work import Work
 from lofarpipe.support.utilities import write_atomically
-
-Identity = Mapping[str, object]
 
 NEVER_DONE = "it was not done before"
 NOT_YET = -1  # the serial number of a step that is to run
@@ -51,6 +50,7 @@ class Began:
     identity: Identity
     before: Mapping[str, str]  # stamps of what it names
     kept: Mapping[str, str | None]  # what its jobs wrote that are not run again, and how they left it
+    program: Sequence[str] = ()  # of such a job, where it was another one
 
 
 class FilesOnDisk:
@@ -72,6 +72,7 @@ class Ledger:
     stream: Stream
     settings: Settings
     disk: FilesOnDisk = field(default_factory=FilesOnDisk)
+    upgrades: Upgrades = field(default_factory=Upgrades)
     _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
     _makers: dict[str, dict[str, int]] = field(default_factory=dict)  # the same, by job where that is known
     _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text
@@ -97,10 +98,12 @@ class Ledger:
         event = self.work.last_done(entry)
         if event is None:
             return NEVER_DONE
-        if event.fingerprint != fingerprint(identity):
+        if not is_made_of(event, identity):
             now = _parts(identity)
             parts = [key for key in now if now[key] != event.parts.get(key)]
             return f"changed: {', '.join(parts) or 'what it is made of'}"
+        if changed := self.upgrades.stale(event, identity):
+            return changed
         if event.failed and not is_tolerant:
             return f"{event.failed} of {event.jobs} jobs failed"
         changed = next((why for _, why in self.changed_files(entry, event)), "")
@@ -138,9 +141,11 @@ class Ledger:
 
     def look(self, entry: str, identity: Identity, kept: Iterable[JobDone] = ()) -> Began:
         """Look at what a step names before it runs; the ``kept`` ends of jobs that are not run again stay good."""
-        last = self.work.written
+        last, kept = self.work.written, list(kept)
+        program = program_of(identity)
+        older = (list(event.program) for event in kept if event.program and list(event.program) != program)
         written = {path: last.get(path, mark) for event in kept for path, mark in event.written.items()}
-        return Began(entry, identity, self._snapshot(self._names(identity)), written)
+        return Began(entry, identity, self._snapshot(self._names(identity)), written, next(older, program))
 
     def finish(
         self, began: Began, outputs: Mapping[str, object], jobs: int = 0, failed: int = 0, duration_s: float = 0.0
@@ -156,7 +161,8 @@ class Ledger:
         self.stream.emit(
             StepDone(
                 began.entry,
-                fingerprint=fingerprint(began.identity),
+                fingerprint=mark_of(began.identity),
+                program=began.program,
                 parts=_parts(began.identity),
                 outputs=outputs,
                 maps=maps,
@@ -269,11 +275,16 @@ class Ledger:
         self, identity: Identity, outputs: Mapping[str, object] | None = None, maps: Mapping[str, str] | None = None
     ) -> set[str]:
         """Return every path that a step names in its keys, its maps, and the maps that its keys name."""
-        said = [value for key, value in identity.items() if key != "step"]
-        names = named_paths([said, outputs or {}], self.settings.job_workdir)
+        said = [value for key, value in made_of(identity).items() if key != "step"]
+        names = named_paths([said, self.made_program(identity), outputs or {}], self.settings.job_workdir)
         texts = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.found(name)))]
         listed = named_paths([*texts, *(maps or {}).values()], self.settings.job_workdir)
         return {name for name in names | listed if not self.is_bookkeeping(name)}
+
+    def made_program(self, identity: Identity) -> list[str]:
+        """Return the path of a program that a step of this run may have made."""
+        program = next(texts(identity.get(EXECUTABLE, ())), "")
+        return [program] if self.is_below_workdir(program) else []
 
     def _snapshot(self, names: Iterable[str]) -> dict[str, str]:
         return {path: mark for path, mark in snapshot(names).items() if not self.is_bookkeeping(path)}
@@ -293,7 +304,7 @@ def own_outputs(identity: Identity) -> set[str]:
 
 def _parts(identity: Identity) -> dict[str, str]:
     """Return a short mark of each part of an identity: it tells which part changed."""
-    return {key: fingerprint(value)[:16] for key, value in identity.items()}
+    return {key: fingerprint(value)[:16] for key, value in made_of(identity).items()}
 
 
 def _maps(outputs: Mapping[str, object]) -> dict[str, str]:

@@ -229,6 +229,7 @@ class Work:
             problem=event.problem,
             is_lost=event.is_lost,
             fingerprint=event.fingerprint,
+            program=event.program,
             written=event.written,
             made=event.made,
             time_s=event.time_s,

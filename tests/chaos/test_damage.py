@@ -146,7 +146,7 @@ def test_averaged_visibilities_that_are_gone(image_site: Callable[..., Site], un
     site = image_site(tmp_path / "site")
     site.finish()
     before = site.starts()
-    shutil.rmtree(next(site.job.glob("*_T1_*.average_dpppconcat")))
+    shutil.rmtree(next(site.job.glob("*_T1_*.average_dpppconcat.ms")))
     site.finish()
     again = sorted(site.starts() - before)
     assert again[0] == "average_dpppconcat/001"

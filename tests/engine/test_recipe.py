@@ -58,6 +58,13 @@ def test_output_name(infile, name):
     assert output_file(Path("/w"), infile, "x") == name
 
 
+def test_ending_of_outputs(settings, tmp_path):
+    mapfile = _map(tmp_path, "in", "/d/a.MS")
+    prepared = _prepare(_step(mapfile_in=mapfile, inputkey="msin", output_ending=".ms"), settings)
+    assert prepared.outputs.data[0].file == f"{settings.job_workdir}/a.average.ms"
+    assert prepared.output_mapfile == settings.mapfile_dir / "average.mapfile"
+
+
 def test_default_outputs_and_suffixes(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS", "/d/b.MS", skip=[1])
     prepared = _prepare(_step(mapfile_in=mapfile, inputkey="msin", outputsuffixes="[-psf.fits]"), settings)

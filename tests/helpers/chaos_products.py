@@ -26,7 +26,7 @@ def products(job: Path) -> dict[str, Any]:
     for path in sorted(job.glob("*.fits")):
         header, pixels = _image(path, job)
         made |= {f"{path.name}: header": header, f"{path.name}: pixels": pixels}
-    for path in sorted(job.glob("*.average_dpppconcat")):
+    for path in sorted(job.glob("*.average_dpppconcat.ms")):
         made |= {f"{path.name}: {column}": values for column, values in _columns(path)}
     made |= {path.name: path.read_bytes() for path in sorted(job.glob("*.png"))}
     return made

@@ -59,8 +59,8 @@ def made_scope(here: Path, *steps: Step, reporters: Sequence[object] = (), execu
     """Return the scope of a run in a directory."""
     (here / "pipeline.cfg").write_text(CONFIG.format(here=here))
     settings = load_settings(here / "run.parset", Overrides(config=str(here / "pipeline.cfg")))
-    facts = {"path": here / "run.parset", "parset": {}, "steps": steps, "plugin_path": [here], "error_tolerance": True}
-    pipeline: Any = SimpleNamespace(**facts)
+    facts = {"path": here / "run.parset", "parset": {}, "steps": steps, "plugin_path": [here]}
+    pipeline: Any = SimpleNamespace(**facts, error_tolerance=True, rerun_on_upgrade=True)
     return Scope(pipeline, settings, executor or DoingExecutor(), Stream(reporters=reporters))
 
 

@@ -10,7 +10,7 @@ from lofarpipe.errors import Finding, PipelineError
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline import load as pipeline_module
 from lofarpipe.pipeline import steps
-from lofarpipe.pipeline.load import check_pipeline, load_pipeline
+from lofarpipe.pipeline.load import check_pipeline, find_parset, load_pipeline
 from lofarpipe.pipeline.preflight import Reading, survey
 from lofarpipe.pipeline.steps import step_list
 from lofarpipe.support.parset import Parset
@@ -185,3 +185,16 @@ def test_check_of_a_pipeline_can_warn(load):
 def needs_wsclean():
     if shutil.which("wsclean") is None:
         pytest.skip("no WSClean is installed")
+
+
+@pytest.mark.parametrize("name", ["image", "meerkat", "ata", "askap"])
+@pytest.mark.parametrize("fused", ["True", "False"])
+def test_sets_that_pipelines_write_end_in_ms(tmp_path, monkeypatch, name, fused):
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(Path("run.parset"), Overrides())
+    words = [f"fuse_average_concat={fused}"] if name == "image" else []
+    pipeline = load_pipeline(find_parset(f"{name}.parset"), settings, words)
+    writers = [step for step in pipeline.steps if "dp3" in (step.control.get("program"), step.type)]
+    assert writers or name != "image"
+    for step in writers:
+        assert step.control.get("output_ending") == ".ms" or "mapfile_out" in step.control

@@ -61,6 +61,7 @@ VALUES = {
     "spectral_index": ["0", "-0.7"],
     "local_scratch_dir": ["/tmp", "{here}"],
     "error_tolerance": ["True", "False"],
+    "rerun_on_upgrade": ["True", "False"],
     "reference_skymodel": ["none", "{observation}/truth.json"],
     "image_output_filenames": ["[]", "[{here}/out/{job}.fits, {here}/out/{job}-again.fits]"],
     "images_metadata_file": ["{here}/{job}/images.metadata", "{here}/out/{job}.metadata"],

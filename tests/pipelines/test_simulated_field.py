@@ -85,7 +85,7 @@ def test_the_truth_was_found_and_compared_with(field):
 
 
 def test_time_blocks_become_sets_of_their_own(field):
-    assert len(list((field / "image").glob("*.average_dpppconcat"))) == 3
+    assert len(list((field / "image").glob("*.average_dpppconcat.ms"))) == 3
 
 
 def test_averaging_was_decided_and_stays_within_the_limit(plan):

@@ -783,3 +783,12 @@ def test_part_of_the_sets_is_not_averaged_without_a_word(check, key):
     finding = only(check(**{f"average_dpppconcat.argument.{key}": "3"}))
     assert finding.startswith(f"average_dpppconcat.argument.{key}: exposure, noise and metadata are those of all data")
     assert check(**{f"mine.argument.{key}": "3"}) == check()
+
+
+def test_cells_too_wide_for_the_baselines_are_a_warning(check, made):
+    path = made()
+    assert [line for line in check(path) if "cellsize" in line] == []
+    (warning,) = [line for line in check(path, cellsize_highres_deg="0.2") if "cellsize" in line]
+    assert warning.startswith(
+        "WARNING: cellsize_highres_deg is 0.2 deg (720 arcsec), wider than half the fringe of the"
+    )

@@ -20,6 +20,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import NOTE, JobResult
 from lofarpipe.report import pipeline_log as classic_log
 from lofarpipe.report import terminal
+from lofarpipe.report.board import Moment, board
 from lofarpipe.report.html.writer import PageWriter
 from lofarpipe.report.live import LiveTerminal
 from lofarpipe.report.pipeline_log import ClassicLog, Statistics, element_name
@@ -36,6 +37,7 @@ from lofarpipe.state.events import (
     StepStarted,
     Warned,
 )
+from lofarpipe.state.run_state import RunState
 
 
 @pytest.fixture
@@ -399,3 +401,15 @@ def test_one_line_without_declaration(written):
 @pytest.mark.parametrize(("step", "name"), [("average", "average"), ("a+b c", "a_b_c"), ("1st", "_1st"), ("", "_")])
 def test_names_are_names_in_xml(step, name):
     assert element_name(step) == name
+
+
+def test_terminal_and_status_agree_on_the_time_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    state, reporter = RunState(), Terminal()
+    began = RunStarted("field", job_directory=Path("/job"), step_count=1, time_s=1000.0)
+    ended = RunEnded(True, job="field", time_s=1065.0)
+    reporter.run_started(began)
+    reporter.run_ended(ended)
+    for event in (began, ended):
+        state.apply(event)
+    assert "field: finished after 1 min 5 s\n" in capsys.readouterr().out
+    assert board(state, Moment(5000.0, {}))[0].text.startswith("field: done, 1 min 5 s")

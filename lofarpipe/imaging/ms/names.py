@@ -50,7 +50,7 @@ def named_sets(ms_input: str | list[str]) -> list[str]:
 
 LONGEST_TEXT = 500  # characters of an option in a message
 LONGEST_PATH, LONGEST_NAME = 4095, 255  # bytes, of Linux, and of ext4, XFS, Lustre and NFS
-LONGEST_ENDING = ".average_dpppconcat"  # of all that the steps of a pipeline put behind the name of a set
+LONGEST_ENDING = ".average_dpppconcat.ms"  # of all that the steps of a pipeline put behind the name of a set
 
 
 def abridge(text: str) -> str:

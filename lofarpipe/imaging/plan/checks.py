@@ -17,6 +17,7 @@ from lofarpipe.imaging.ms.survey import SetSurvey
 from lofarpipe.imaging.plan.losses import AveragingWish, least_image_side
 from lofarpipe.imaging.plan.options import parse_options
 from lofarpipe.imaging.plan.plan import plan_field
+from lofarpipe.imaging.plan.sizes import coarse_cells
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import exists, is_file
 
@@ -48,6 +49,12 @@ def _lambdas(survey: SetSurvey) -> tuple[float, float]:
         used.shortest_m * float(frequencies_hz.min()) / SPEED_OF_LIGHT_M_S,
         used.longest_m * float(frequencies_hz.max()) / SPEED_OF_LIGHT_M_S,
     )
+
+
+def cell_warning(surveys: Sequence[SetSurvey], cellsize_deg: float, maxlambda: float) -> str:
+    """Return that pixels are too wide for the baselines that are imaged, up to ``maxlambda``; "" if they are not."""
+    longest = max((_lambdas(survey)[1] for survey in surveys), default=0.0)
+    return coarse_cells(cellsize_deg, min(longest, maxlambda)) if min(longest, maxlambda) > 0 else ""
 
 
 def size_finding(surveys: Sequence[SetSurvey], wish: AveragingWish, cellsize_deg: float) -> str:

@@ -24,7 +24,7 @@ from lofarpipe.imaging.ms.uv_sample import imaging_sample, read_samples
 from lofarpipe.imaging.plan import historical
 from lofarpipe.imaging.plan.losses import AveragingStep, LossAt, LossPredictor, Steps, choose_steps
 from lofarpipe.imaging.plan.options import PlanError, PlanOptions
-from lofarpipe.imaging.plan.sizes import FieldAngles, FieldWidth, ImageSizes, field_angles, image_sizes
+from lofarpipe.imaging.plan.sizes import FieldAngles, FieldWidth, ImageSizes, coarse_cells, field_angles, image_sizes
 from lofarpipe.imaging.plan.smearing import AveragingLimits
 from lofarpipe.imaging.weighting.weights import ImageWeighting
 
@@ -101,13 +101,16 @@ def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, Plan
         reasons = why_copied(survey)
         if reasons:
             taken = {copy.path for copy in copies.values()}
-            name = next(
-                name
-                for number in range(len(copies) + 1)
-                if (name := f"{copies_dir}/{f'{number}_' if number else ''}{survey.metadata.name}") not in taken
-            )
+            own = table_name(survey.metadata.name)
+            names = (f"{copies_dir}/{f'{number}_' if number else ''}{own}" for number in range(len(copies) + 1))
+            name = next(name for name in names if name not in taken)
             copies[survey.path] = PlannedCopy(name, tuple(reasons))
     return copies
+
+
+def table_name(name: str) -> str:
+    """Return a name for a measurement set by which other programs take it for one."""
+    return name if name.lower().endswith(".ms") else f"{name}.ms"
 
 
 def _mean_elevation_rad(observation: Observation) -> float:
@@ -454,12 +457,9 @@ def _cell_warnings(plan: ImagingPlan) -> list[str]:
     the weighted rms baseline b gives: FWHM = 2 sqrt(ln 2) / (pi b).
     """
     cellsize_deg, lengths = plan.options.cellsize_highres_deg, plan.predictor.baselines
+    if coarse := coarse_cells(cellsize_deg, max(plan.predictor.sample.longest_lambda, lengths.max_lambda)):
+        return [coarse]
     cell = f"cellsize_highres_deg is {cellsize_deg:g} deg ({cellsize_deg * 3600:.3g} arcsec)"
-    longest = max(plan.predictor.sample.longest_lambda, lengths.max_lambda)
-    widest_deg = math.degrees(1 / (2 * longest))
-    if cellsize_deg > widest_deg:
-        fringe = f"half the fringe of the longest baseline ({longest:.0f} wavelengths)"
-        return [f"{cell}, wider than {fringe}, {widest_deg:.3g} deg, so that fine structure is lost; make it smaller"]
     beam_deg = math.degrees(2 * math.sqrt(math.log(2)) / (math.pi * lengths.rms_briggs_lambda))
     if cellsize_deg == PlanOptions.cellsize_highres_deg or beam_deg >= LEAST_PIXELS_PER_BEAM * cellsize_deg:
         return []

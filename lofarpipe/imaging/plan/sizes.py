@@ -87,6 +87,18 @@ def _smallest_side(options: PlanOptions) -> int:
     return SMALLEST_IDG_SIDE if options.gridder == "idg" else SMALLEST_SIDE
 
 
+def coarse_cells(cellsize_deg: float, longest_lambda: float) -> str:
+    """Return that pixels are wider than half the fringe of the longest baseline, wavelengths; "" if they are not."""
+    widest_deg = math.degrees(1 / (2 * longest_lambda))
+    if cellsize_deg <= widest_deg:
+        return ""
+    return (
+        f"cellsize_highres_deg is {cellsize_deg:g} deg ({cellsize_deg * 3600:.3g} arcsec), wider than half the fringe "
+        f"of the longest baseline ({longest_lambda:.0f} wavelengths), {widest_deg:.3g} deg, so that fine structure is "
+        "lost; make it smaller"
+    )
+
+
 def field_angles(size: Size, cellsize_deg: float, width: FieldWidth) -> FieldAngles:
     """Return the angles at which losses are predicted; an image's pixels are steps in direction cosines.
 

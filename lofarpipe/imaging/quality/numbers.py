@@ -23,13 +23,16 @@ from lofarpipe.imaging.ms.uv_sample import SetSample, read_samples
 from lofarpipe.imaging.quality.sky_image import (
     DYNAMIC_RANGE_KEY,
     INTEGRATION_TIME_KEY,
+    PEAK_KEY,
     RMS_KEY,
     RMS_METHOD_KEY,
     SkyImage,
     SkyImageError,
 )
 from lofarpipe.imaging.quality.statistics import (
+    PEAK_SIGMA,
     RMS_METHOD,
+    Floats,
     central_part,
     count_sources,
     local_rms,
@@ -43,6 +46,7 @@ from lofarpipe.imaging.weighting.weights import ImageWeighting
 CENTRAL_FRACTION = 0.5  # of width and height: far from the edges, and a quarter of all pixels to count
 SAMPLED_VISIBILITIES = 10_000_000  # over all sets: about 0.4 GB of flags and weights
 CENTRAL_RMS_METHOD = f"{RMS_METHOD}; central half, flat noise"  # one FITS card: 68 characters
+LEAST_BEAM = 0.1  # below it the correction raises noise above sources
 SURVEY_BAND_HZ = (110e6, 190e6)
 
 Fact = dict[str, Any]
@@ -182,7 +186,7 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
     sources, holes = count_sources(image.plane, noise), count_sources(-image.plane, noise)
     return facts | {
         "peak": fact(peak, image.unit, "brightest pixel of the flat-noise image"),
-        "peak_true_sky": fact(brightest(image_pb), image.unit, "brightest pixel, primary-beam corrected"),
+        "peak_true_sky": true_peak(image, image_pb, noise),
         "dynamic_range": fact(peak / rms, "", "peak / rms, both of the flat-noise image"),
         **beam_facts(image),
         "frequency": fact(image.frequency_hz, "Hz", "FITS header"),
@@ -195,6 +199,28 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
             f"which are never sources: {holes}",
         ),
     }
+
+
+def true_peak(image: SkyImage, image_pb: SkyImage, noise: Floats) -> Fact:
+    """Return the brightest pixel of the sky that is one of a source, not noise that the correction has raised.
+
+    Parameters
+    ----------
+    noise: around every pixel of the flat-noise image.
+
+    Raises
+    ------
+    SkyImageError
+        If all of the corrected image is blank.
+    """
+    brightest(image_pb)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        is_source = (image.plane > PEAK_SIGMA * noise) & (image.plane > LEAST_BEAM * image_pb.plane)
+    where = f"above {PEAK_SIGMA:g} x local rms in the flat-noise image, where the beam is above {LEAST_BEAM:g}"
+    found = image_pb.plane[is_source]
+    if not np.isfinite(found).any():
+        return fact(None, image.unit, f"unknown: no pixel is {where}")
+    return fact(float(np.nanmax(found)), image.unit, f"brightest pixel, primary-beam corrected, of those {where}")
 
 
 def beam_facts(image: SkyImage) -> dict[str, Fact]:
@@ -257,6 +283,7 @@ def header_facts(facts: Mapping[str, Fact]) -> dict[str, tuple[Any, str]]:
         RMS_KEY: (facts["rms"]["value"], "[Jy/beam] rms of the flat-noise image"),
         RMS_METHOD_KEY: (facts["rms"]["source"], ""),
         DYNAMIC_RANGE_KEY: (facts["dynamic_range"]["value"], "peak / rms, both of the flat-noise image"),
+        PEAK_KEY: (facts["peak_true_sky"]["value"], "[Jy/beam] brightest source, beam corrected"),
         INTEGRATION_TIME_KEY: (facts["integration_time"]["value"], "[s] unflagged integration time"),
     }
 

@@ -14,6 +14,7 @@ from lofarpipe.imaging.quality.figures import BLANK_COLOUR, STYLE, draw_beam, la
 from lofarpipe.imaging.quality.sky_image import (
     DYNAMIC_RANGE_KEY,
     INTEGRATION_TIME_KEY,
+    PEAK_KEY,
     RMS_KEY,
     SkyImage,
     SkyImageError,
@@ -54,7 +55,7 @@ def with_prefix(flux_jy: float) -> str:
 def image_title(image: SkyImage, rms: float, origin: str) -> str:
     """Return three lines: what the image is, and its numbers; some only where the header has them.
 
-    The dynamic range is the header's, of the flat-noise image: the peak of a corrected image has another scale.
+    Dynamic range and peak are the header's: the highest pixel of a corrected image may be noise where the beam is low.
     """
     name = Path(image.path).name
     exposure = dynamic_range = ""
@@ -62,6 +63,9 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
         exposure = f"   {image.number(INTEGRATION_TIME_KEY) / 3600:.2f} h unflagged"
     if DYNAMIC_RANGE_KEY in image.header:
         dynamic_range = f"   dynamic range {image.number(DYNAMIC_RANGE_KEY):.0f}"
+    peak = f"highest pixel {with_prefix(float(np.nanmax(image.plane)))}"
+    if RMS_KEY in image.header:  # it was measured
+        peak = f"peak {with_prefix(image.number(PEAK_KEY))}" if PEAK_KEY in image.header else "no source above 5 rms"
     beam = "not known: no PSF was made"
     if image.has_beam:
         size = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
@@ -72,7 +76,7 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
     return "\n".join(
         [
             f"{name}   Stokes {image.stokes[0]}   {band}{exposure}",
-            f"rms {with_prefix(rms)} ({origin})   peak {with_prefix(float(np.nanmax(image.plane)))}{dynamic_range}",
+            f"rms {with_prefix(rms)} ({origin})   {peak}{dynamic_range}",
             f"beam {beam}",
         ]
     )

@@ -22,10 +22,10 @@ Pixels = NDArray[np.float32]
 
 # Written by `write_facts`; XPOSURE is the FITS standard's word for exposure without dead time.
 RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY = "MEANRMS", "RMSMETH", "XPOSURE"
-DYNAMIC_RANGE_KEY = "DYNRANGE"
+DYNAMIC_RANGE_KEY, PEAK_KEY = "DYNRANGE", "PEAKSKY"
 # The spectral index with which fluxes were brought to the frequency in the header, or the name of a map of it.
 INDEX_KEY = "PBINDEX"
-FACT_KEYS = (RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY, DYNAMIC_RANGE_KEY)
+FACT_KEYS = (RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY, DYNAMIC_RANGE_KEY, PEAK_KEY)
 FITS_COMMENT_CHARACTERS = 47
 FLUX_PER_BEAM = "Jy/beam"
 MISSING_KEY_ADVICE = {
@@ -246,8 +246,9 @@ def _data_bytes(header: fits.Header) -> int:
 def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history: Iterable[str]) -> None:
     """Put keywords and HISTORY lines into an image's header; its pixels stay as they are, to the bit.
 
-    ``facts`` is keyword -> (value, comment). HISTORY lines that an earlier call wrote are replaced, those of other
-    programs stay. The file appears under its name only when complete; a link keeps pointing at it.
+    ``facts`` is keyword -> (value, comment); one without a value is removed. HISTORY lines that an earlier call wrote
+    are replaced, those of other programs stay. The file appears under its name only when complete; a link keeps
+    pointing at it.
 
     Raises
     ------
@@ -260,7 +261,9 @@ def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history:
         with fits.open(target, memmap=False, do_not_scale_image_data=True) as opened:
             header = opened[0].header
             for key, (value, comment) in facts.items():
-                header[key] = (value, comment[:FITS_COMMENT_CHARACTERS])
+                header.remove(key, ignore_missing=True)
+                if value is not None:
+                    header[key] = (value, comment[:FITS_COMMENT_CHARACTERS])
             _set_history(header, [*_other_history(header), HISTORY_BEGIN, *history, HISTORY_END])
             opened.writeto(unfinished, output_verify="fix+ignore", overwrite=True)
         unfinished.replace(target)

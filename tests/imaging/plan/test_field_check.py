@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lofarpipe.imaging.ms.survey import survey_set
-from lofarpipe.imaging.plan.checks import size_finding, uv_range_finding
+from lofarpipe.imaging.plan.checks import cell_warning, size_finding, uv_range_finding
 from lofarpipe.imaging.plan.losses import AveragingWish
 from small_sets import SetShape, make_set, set_flags
 
@@ -37,6 +37,17 @@ def test_all_baselines_too_short(survey):
 
 def test_all_baselines_too_long(survey):
     assert uv_range_finding([survey], 0, lambdas(survey)[0] * 0.99).startswith("maxlambda_highres: is ")
+
+
+def test_cells_too_wide_for_the_baselines(survey):
+    longest = lambdas(survey)[1] * survey.metadata.frequencies_hz.max() / 150e6
+    widest_deg = np.degrees(1 / (2 * longest))
+    assert cell_warning([survey], widest_deg * 0.99, 1e9) == ""
+    assert cell_warning([survey], widest_deg * 1.99, longest / 2) == ""
+    warning = cell_warning([survey], widest_deg * 1.01, 1e9)
+    assert warning.startswith("cellsize_highres_deg is ")
+    assert f"the longest baseline ({longest:.0f} wavelengths)" in warning
+    assert cell_warning([], 1.0, 1e9) == ""
 
 
 def test_nothing_to_look_at(tmp_path):

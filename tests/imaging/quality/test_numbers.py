@@ -82,6 +82,26 @@ def test_known_image(tmp_path):
     assert value(facts, "beam_position_angle") == 30
 
 
+def test_raised_noise_is_no_peak(tmp_path):
+    plane = np.random.default_rng(3).normal(0, 1e-3, (256, 256))
+    rows, columns = np.indices(plane.shape)
+    beam = np.exp(-((rows - 128) ** 2 + (columns - 128) ** 2) / (2 * 43**2))  # 0.012 in the corners
+
+    def peak(flat_plane):
+        flat = read_sky_image(write_image(tmp_path / "flat.fits", flat_plane))
+        corrected = read_sky_image(write_image(tmp_path / "pb.fits", flat_plane / beam))
+        return image_facts(flat, corrected)["peak_true_sky"]
+
+    assert peak(plane)["value"] is None
+    assert peak(plane)["source"] == (
+        "unknown: no pixel is above 5 x local rms in the flat-noise image, where the beam is above 0.1"
+    )
+    plane += 0.05 * np.exp(-((rows - 128) ** 2 + (columns - 170) ** 2) / 8)
+    plane[5, 5] = 0.02  # beam 0.017
+    assert (plane / beam).max() > 1
+    assert peak(plane)["value"] == pytest.approx(0.05 / beam[128, 170], rel=0.05)
+
+
 def test_noise_is_that_of_the_centre(tmp_path):
     plane = np.random.default_rng(3).normal(0, 1e-3, (128, 128))
     plane[:32] *= 50

@@ -75,6 +75,17 @@ def test_title_has_the_numbers(image):
         assert part in title
 
 
+def test_title_takes_no_raised_noise_for_a_peak(tmp_path):
+    plane = np.random.default_rng(7).normal(0, 1e-3, (128, 128))
+    plane[3, 3] = 9.0
+    for header, words in (({}, "no source above 5 rms"), ({"PEAKSKY": 0.25}, "peak 250 mJy/beam")):
+        title = image_title(read_sky_image(measured(tmp_path / "a.fits", plane=plane, **header)), 1e-3, "as given")
+        assert words in title
+        assert "9 Jy" not in title
+    unmeasured = read_sky_image(write_image(tmp_path / "a.fits", plane))
+    assert "highest pixel 9 Jy/beam" in image_title(unmeasured, 1e-3, "as given")
+
+
 def test_narrow_band_in_khz(tmp_path):
     image = read_sky_image(write_image(tmp_path / "a.fits", CDELT3=195312.5))
     title = image_title(image, 1e-3, "as given")

@@ -121,7 +121,13 @@ def test_facts_are_written_and_pixels_stay_to_the_bit(real_image, tmp_path):
 
 
 def test_facts_are_removed_and_the_rest_stays(tmp_path):
-    facts = {"MEANRMS": (1.0, ""), "RMSMETH": ("x", ""), "DYNRANGE": (2.0, ""), "XPOSURE": (3.0, "")}
+    facts = {
+        "MEANRMS": (1.0, ""),
+        "RMSMETH": ("x", ""),
+        "DYNRANGE": (2.0, ""),
+        "XPOSURE": (3.0, ""),
+        "PEAKSKY": (4.0, ""),
+    }
     path = write_image(tmp_path / "a.fits", HISTORY="wsclean -name a")
     before = {key: value for key, value in fits.getheader(path).items() if key not in (*facts, "HISTORY")}
     write_facts(path, facts, ["command"])

@@ -1,0 +1,77 @@
+"""Which program it is: by its name, its version and its content, wherever it is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+from lofarpipe import __version__
+from lofarpipe.programs.base import KNOWN_PROGRAMS
+from lofarpipe.programs.find import is_own_program
+
+LARGEST_READ = 256 * 1024**2  # bytes of a program whose content is looked at; of a larger one size and time count
+_ENTRIES = "*.dist-info/entry_points.txt"
+
+
+def program_identity(executable: Path, program: str = "", is_script: bool = False) -> tuple[str, str, str]:
+    """Return name, version and content of a program, which are the same for one that is installed elsewhere.
+
+    Parameters
+    ----------
+    program: the key of the known program that it is; "" for none. It may be asked for its version.
+    is_script: whether it is a script of Python that the runner loads; shipped ones have the version of the runner.
+    """
+    if program:
+        known = KNOWN_PROGRAMS[program]
+        name, version = known.name, known.version(executable)
+    else:
+        name, version = executable.name, __version__ if is_script and is_own_program(executable) else ""
+    try:
+        status = os.stat(executable)  # noqa: PTH116 - one call for size and time
+        package_version, content = _content(executable, status.st_size, status.st_mtime_ns)
+    except OSError:  # it is gone since it was found; the job will say so
+        package_version, content = "", ""
+    return name, version or package_version, content
+
+
+@cache
+def installed_package(command: Path) -> tuple[str, str] | None:
+    """Return version and content of the package whose command a file is, as pip installs them; None if it is none.
+
+    The file itself is the same for all versions but for its interpreter; the package's list of files has their digests.
+    """
+    for entries in sorted((command.parent.parent / "lib").glob(f"python3*/*-packages/{_ENTRIES}")):
+        try:
+            names = {line.partition("=")[0].strip() for line in entries.read_text(encoding="utf-8").splitlines()}
+            if command.name not in names:
+                continue
+            record = entries.with_name("RECORD").read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):  # half removed, or not ours to read
+            continue
+        own = [line for line in record if line[:3] != "../" and ".dist-info/" not in line and ".pyc" not in line]
+        version = entries.parent.name.removesuffix(".dist-info").rpartition("-")[2]
+        return version, _digest("\n".join(sorted(own)).encode())
+    return None
+
+
+@cache
+def _content(executable: Path, size: int, mtime_ns: int) -> tuple[str, str]:
+    """Return version, "" if it is not known, and a mark of what a program does."""
+    if size > LARGEST_READ:
+        return "", f"{size}@{mtime_ns}"
+    text = executable.read_bytes()
+    if not text.startswith(b"#!"):
+        return "", _digest(text)
+    first, _, rest = text.partition(b"\n")
+    if rest.startswith(b"'''exec'"):  # a long path of the interpreter stands there
+        first, _, rest = rest.partition(b"\n")
+    if b"python" in first and (package := installed_package(executable)):
+        return package
+    return "", _digest(rest.replace(os.fsencode(sys.executable), b"python"))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
