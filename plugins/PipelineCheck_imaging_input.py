@@ -326,7 +326,7 @@ def _room_findings(surveys, options, site):
     copies = 1 if options.get("fuse_average_concat") == "True" else 2
     size, what = copied + copies * volume.averaged_bytes, "copies of sets and the averaged ones" if copied else AVERAGED
     needs = [("working_directory", site.get("working_directory"), size, what)]
-    if options.get("local_scratch_dir"):
+    if options.get("local_scratch_dir") and not _has_own_imager(options):
         polarisations = 4 if options.get("gridder") == "idg" else 1  # IDG reads all correlations of Stokes I
         cleans = _number(options, "niter", 1) > 0 and _number(options, "mgain", 0.5) < 1
         size = volume.reordered_bytes(polarisations, cleans)
@@ -412,7 +412,7 @@ def _beam_warnings(surveys, options):
     sets = [one.path for one in surveys if one.metadata.nfields == 1]
     unsure = [path for path in sets if not Path(path, "LOFAR_ANTENNA_FIELD").is_dir()]
     given = imaging_arguments(options)
-    if not unsure or not given:
+    if not unsure or not given or _has_own_imager(options):
         return []
     from lofarpipe.programs.find import find
     from lofarpipe.programs.wsclean.program import beam_notices
@@ -422,6 +422,16 @@ def _beam_warnings(surveys, options):
         return [f"{WARNING}gridder: {line}" for line in notices]
     except PipelineError:
         return []  # said with the step
+
+
+def _has_own_imager(options):
+    """Whether the imager of this package makes the image: it has no beam, and sorts no visibilities on disk."""
+    from lofarpipe.programs.imagers import OWN, PROGRAMS, choose_imager
+
+    try:
+        return choose_imager(options.get("imager", "wsclean")).program == PROGRAMS[OWN]
+    except PipelineError:
+        return False  # said with the option
 
 
 def _too_small(name, directory, needed_bytes, what):

@@ -43,6 +43,7 @@ def main(
     mapfile_dir: str,
     plan_file: str = "",
     copies_dir: str = "",
+    imager: str = "",
     **options: object,
 ) -> dict[str, str]:
     """Write every mapfile and the plan; return their names by the keys of ``OUTPUTS``.
@@ -60,6 +61,8 @@ def main(
     copies_dir
         Where copies of sets are planned that DP3 cannot read as they are, or would average wrongly; ``copies`` in
         ``mapfile_dir`` by default. They are made by copy_set.py.
+    imager
+        What makes the image: auto, own or wsclean; which one that is on this machine stands in the plan.
     options
         Options of the imaging plan, as numbers or text: see `lofarpipe.imaging.plan.options.PlanOptions`.
 
@@ -71,13 +74,16 @@ def main(
     from lofarpipe.imaging.ms.names import named_sets
     from lofarpipe.imaging.plan.options import parse_options
     from lofarpipe.imaging.plan.plan import plan_field
-    from lofarpipe.imaging.plan.report import write_json, write_maps
+    from lofarpipe.imaging.plan.report import Quantity, write_json, write_maps
+    from lofarpipe.programs.imagers import choose_imager
 
     plan = plan_field(named_sets(ms_input), parse_options(options), copies_dir or f"{mapfile_dir}/copies")
     path = Path(plan_file) if plan_file else Path(mapfile_dir) / "plan.json"
     for directory in (Path(mapfile_dir), path.parent):
         directory.mkdir(parents=True, exist_ok=True)
-    write_json(plan, path)
+    chosen = choose_imager(imager) if imager else None
+    made_by = [Quantity("imager", chosen.text, "", f"option imager = {imager}", chosen.reason)] if chosen else []
+    write_json(plan, path, made_by)
     for warning in plan.warnings:
         print(f"WARNING: {warning}")
     return {**write_maps(plan, Path(mapfile_dir) / outmapname), "plan": str(path)}

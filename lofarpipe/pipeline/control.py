@@ -63,6 +63,7 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "stepname": ControlKey("str", "", "name for outputs and mapfiles; default: the name of the step"),
     "error_tolerance": ControlKey("bool", True, "go on while at least one job of the step succeeds"),
     "program": ControlKey("str", "", "ours: name of a known program, such as dp3: check and complete its arguments"),
+    "imager": ControlKey("str", "", "ours: of a step that runs an imager: auto, own or wsclean; auto prefers WSClean"),
     "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
     "memory_gb": ControlKey("number", 0.0, "ours: memory for each job, 10^9 bytes; 0: an equal share of the machine"),
     "queue_cores": ControlKey("int", 0, "ours: cores where jobs go to Slurm, at most those of a node; cores wins"),

@@ -30,6 +30,7 @@ from lofarpipe.pipeline.steps import (
     step_list,
     sublist_keys,
 )
+from lofarpipe.programs.imagers import KEY, fallback_text, is_fallback
 from lofarpipe.state.fingerprints import is_same, stamp
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
@@ -107,7 +108,7 @@ def load_pipeline(
         suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
         error_tolerance=TOLERANCE not in parset or parset.string(TOLERANCE) != "False",
         rerun_on_upgrade=UPGRADE not in parset or parset.string(UPGRADE) != "False",
-        warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path)),
+        warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path), *_imagers(steps)),
     )
 
 
@@ -277,6 +278,12 @@ def _replaced_plugins(steps: Sequence[Step], plugin_path: Sequence[Path]) -> lis
         if ours is not None and not is_same(stamp(str(used)), ours):
             found.append(Finding(step.where("control.type"), f"is {used}, not the shipped plugin of that name"))
     return found
+
+
+def _imagers(steps: Sequence[Step]) -> list[Finding]:
+    """Return that WSClean was looked for and is not there, for the first step that would have taken it."""
+    first = next((step for step in flattened(steps) if is_fallback(step.given)), None)
+    return [Finding(first.where(f"control.{KEY}"), fallback_text())] if first else []
 
 
 def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:

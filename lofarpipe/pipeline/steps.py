@@ -14,6 +14,7 @@ from pathlib import Path
 from lofarpipe.config import Tasks
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.programs.base import KNOWN_PROGRAMS
+from lofarpipe.programs.imagers import KEY, imager_keys
 from lofarpipe.support.parset import Entry, Parset
 from lofarpipe.support.utilities import is_file
 
@@ -194,9 +195,19 @@ def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
         except PipelineError as err:
             place = Step(name, block, kind, step_type, {}, {}, entries=entries)
             raise PipelineError(f"{place.where('control.type')}: {err}") from err
+    if kind == "recipe" and control.get(KEY, ""):
+        control |= _chosen_imager(Step(name, block, kind, step_type, control, {}, task, entries=entries))
     if arguments:
         complete_arguments(arguments, control, task)
     return Step(name, block, kind, step_type, control, arguments, task, entries, tuple(cmdline))
+
+
+def _chosen_imager(step: Step) -> dict[str, str]:
+    """Return the control keys of the imager that a step asks for."""
+    try:
+        return imager_keys(step.given)
+    except PipelineError as err:
+        raise PipelineError(f"{step.where(f'control.{KEY}')}: {err}") from err
 
 
 def task_keys(step_type: str, tasks: Tasks) -> dict[str, str]:

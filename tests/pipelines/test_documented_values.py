@@ -49,6 +49,7 @@ VALUES = {
     "smearing_criterion": ["peak", "worst"],
     "fuse_average_concat": ["True", "False"],
     "station_diameter_m": ["0", "1000"],
+    "imager": ["auto", "own"],
     "gridder": ["auto", "wgridder"],
     "idg_mode": ["cpu", "hybrid"],
     "mgain": ["0.01", "1"],

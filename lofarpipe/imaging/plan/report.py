@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -200,14 +200,14 @@ def plan_summary(plan: ImagingPlan) -> list[str]:
     ]
 
 
-def plan_as_dict(plan: ImagingPlan) -> dict[str, Any]:
-    """Return the plan as plain values, ready for JSON."""
+def plan_as_dict(plan: ImagingPlan, more: Sequence[Quantity] = ()) -> dict[str, Any]:
+    """Return the plan as plain values, ready for JSON; with ``more`` that others decided."""
     quantities = {}
-    for quantity in plan_quantities(plan):
+    for quantity in (*plan_quantities(plan), *more):
         fields = dataclasses.asdict(quantity)
         quantities[fields.pop("name")] = fields
     return {
-        "summary": plan_summary(plan),
+        "summary": [*plan_summary(plan), *(f"{one.name.capitalize()}: {one.value}, {one.reason}." for one in more)],
         "warnings": plan.warnings,
         "quantities": quantities,
         "predicted_loss": {
@@ -230,10 +230,10 @@ def _as_text(value: Any, depth: int = 0) -> str:
     return json.dumps(value)
 
 
-def write_json(plan: ImagingPlan, path: Path) -> None:
-    """Write the plan as JSON; the file appears when it is complete."""
+def write_json(plan: ImagingPlan, path: Path, more: Sequence[Quantity] = ()) -> None:
+    """Write the plan, and ``more`` that others decided, as JSON; the file appears when it is complete."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(_as_text(plan_as_dict(plan)) + "\n")
+    unfinished.write_text(_as_text(plan_as_dict(plan, more)) + "\n")
     unfinished.replace(path)
 
 

@@ -1,0 +1,105 @@
+"""The choice of the imager: WSClean, or the one of this package where WSClean is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.programs.base import KNOWN_PROGRAMS
+from lofarpipe.programs.find import find
+
+AUTO, OWN, WSCLEAN = "auto", "own", "wsclean"
+KEY = "imager"  # of steps
+NONE = ("", "none")
+CHOICES = (AUTO, OWN, WSCLEAN)
+#: Choice -> program.
+PROGRAMS = {OWN: "lofar_clean", WSCLEAN: "wsclean"}
+
+
+@dataclass(frozen=True)
+class ChosenImager:
+    """An imager: its program, the file of that, and why it is that one."""
+
+    program: str
+    executable: str
+    reason: str
+    is_fallback: bool = False  # WSClean was looked for, and is not installed
+
+    @property
+    def text(self) -> str:
+        """Name and version, as a plan has them."""
+        known = KNOWN_PROGRAMS[self.program]
+        return f"{known.name} {known.version(find(self.executable))}".strip()
+
+
+def choose_imager(wanted: str, executable: str = "") -> ChosenImager:
+    """Return the imager that ``auto``, ``own`` or ``wsclean`` stands for on this machine.
+
+    Parameters
+    ----------
+    executable: of WSClean, where a step names it; a name or a path.
+
+    Raises
+    ------
+    PipelineError
+        If ``wanted`` is none of the three.
+    """
+    if wanted not in CHOICES:
+        raise PipelineError(f"is '{wanted}'; one of {', '.join(CHOICES)} is needed{nearest(wanted, CHOICES)}")
+    wsclean = executable or KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].task["executable"]
+    if wanted == OWN:
+        return _own("as asked for")
+    if wanted == WSCLEAN:
+        return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "as asked for")
+    if _is_installed(wsclean):
+        return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "it is installed")
+    own = _own("WSClean is not installed", is_fallback=True)
+    return own if _is_installed(own.executable) else ChosenImager(PROGRAMS[WSCLEAN], wsclean, "neither is installed")
+
+
+def imager_keys(control: Mapping[str, str]) -> dict[str, str]:
+    """Return the control keys that ``control.imager`` of a step changes: program and executable.
+
+    Parameters
+    ----------
+    control: all control keys of the step. In a container, or under mpirun, ``auto`` is WSClean.
+
+    Raises
+    ------
+    PipelineError
+        If its value is none, or the step runs no imager.
+    """
+    wanted, program = control[KEY], control.get("program", "")
+    if program not in PROGRAMS.values():
+        raise PipelineError(f"is '{wanted}', and the step runs no imager; remove it, or set control.type = {WSCLEAN}")
+    elsewhere = control.get("container", "") not in NONE or control.get("mpi") == "True"
+    if wanted == AUTO and elsewhere:
+        return {}
+    chosen = choose_imager(wanted, control.get("executable", "") if program == PROGRAMS[WSCLEAN] else "")
+    return {} if chosen.program == program else {"program": chosen.program, "executable": chosen.executable}
+
+
+def is_fallback(control: Mapping[str, str]) -> bool:
+    """Return whether a step would have taken WSClean if it were installed."""
+    return control.get(KEY) == AUTO and control.get("program") == PROGRAMS[OWN]
+
+
+def fallback_text() -> str:
+    """Return the notice of that."""
+    own = KNOWN_PROGRAMS[PROGRAMS[OWN]]
+    return (
+        f"auto takes {own.name} of this package: WSClean is not installed; {KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].install}"
+    )
+
+
+def _own(reason: str, is_fallback: bool = False) -> ChosenImager:
+    return ChosenImager(PROGRAMS[OWN], KNOWN_PROGRAMS[PROGRAMS[OWN]].task["executable"], reason, is_fallback)
+
+
+def _is_installed(executable: str) -> bool:
+    try:
+        find(executable)
+    except PipelineError:
+        return False
+    return True

@@ -1,0 +1,131 @@
+"""lofar-clean, the imager of this package, as a step runs it: in the place of WSClean, with the same arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lofarpipe import __version__
+from lofarpipe.jobs import Resources
+from lofarpipe.programs.base import Keywords
+from lofarpipe.programs.lofar_clean import options as table
+from lofarpipe.programs.logs import explained
+from lofarpipe.programs.wsclean.options import given_options, settle_flags, value_findings, without_flags
+from lofarpipe.programs.wsclean.outputs import input_sets
+from lofarpipe.programs.wsclean.program import SMALLEST_MEMORY_GB, WSClean
+
+#: Options of WSClean that mean nothing here and that pipelines always give: they are left out without a notice.
+SILENT = frozenset({"reorder", "no-reorder", "fit-beam", "no-update-model-required"})
+AUTOMATIC = {"gridder": "auto"}  # values that leave the choice to the imager
+#: Options of IDG, which WSClean without it is given, too, and leaves aside.
+OF_IDG = frozenset({"idg-mode"})
+MEMORY_SHARE = 0.95  # of what the job was given: libraries and code take the rest
+
+
+class LofarClean(WSClean):
+    """The imager of this package. Names of images, log lines, needs and divergence are as of WSClean."""
+
+    name = table.PROGRAM
+    home = ""
+    executables = (table.PROGRAM,)
+    install = table.INSTALL
+    mpi_executable = ""
+    task = {"executable": table.PROGRAM, "args_format": "wsclean"}
+    limits = {name: limit for name, limit in WSClean.limits.items() if name != "wider_retry"}
+    messages = ()
+
+    def version(self, executable: Path) -> str:
+        """Return the version of this package: the command is part of it."""
+        return __version__
+
+    def check(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
+    ) -> list[str]:
+        """Return every option that is refused, and every value that is wrong."""
+        counts = table.value_counts()
+        keywords, flags = settle_flags(keywords, flags, counts)
+        counted = {name: text for name, text in keywords.items() if table.OTHER_SPELLINGS.get(name, name) in counts}
+        wrong = value_findings(counted, flags, counts)
+        given = self._given(keywords, flags)
+        rest = {name: words for name, words in given.items() if name not in wrong}
+        # Size and scale may be values of maps, which are left out here and known in the job.
+        unknown = {"size": ["100", "100"], "scale": ["1asec"]}
+        return [*wrong.values(), *table.findings(unknown | rest), *_missing()]
+
+    def accepts(self, executable: Path, name: str) -> bool:
+        """Return whether the option is known, and not refused."""
+        return name in table.OPTIONS or name in table.IGNORED or name in table.OTHER_SPELLINGS
+
+    def complete(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+    ) -> tuple[Keywords, list[str], list[str]]:
+        """Return the arguments without those that mean nothing, and with ``-j`` and ``-abs-mem``."""
+        counts = table.value_counts()
+        valued, rest = settle_flags(keywords, flags, counts)
+        options = self._given(valued, rest)
+        aside = [name for name in (*valued, *options) if name in table.IGNORED or name in OF_IDG]
+        single = [name for name in aside if not counts.get(name)]
+        kept = {name: text for name, text in valued.items() if name not in aside}
+        kept = {name: text for name, text in kept.items() if AUTOMATIC.get(name) != text}
+        if kept.get("channels-out") == "1" or first_channels(options) == 1:
+            single += ["join-channels"]
+            kept.pop("fit-spectral-pol", None)
+        remarks = [text for text in table.notices(options) if text[1:].split()[0] not in SILENT]
+        flags = without_flags(rest, set(aside) - set(single), single)
+        return kept | self._share_of(options, given), flags, remarks
+
+    def allotted(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+    ) -> tuple[Keywords, list[str], list[str]]:
+        """Return the arguments as they are, with ``-j`` and ``-abs-mem``."""
+        valued, rest = settle_flags(keywords, flags, table.value_counts())
+        return {**valued, **self._share_of(given_options(valued, rest), given)}, rest, []
+
+    def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
+        """Return the measurement sets whose model is written, which is on request only."""
+        return input_sets(flags, workdir) if "update-model-required" in given_options(keywords, flags) else []
+
+    def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
+        """Return None: what is outside the image is no reason for a divergence here."""
+        return None
+
+    def complaint(self, log_text: str) -> str | None:
+        """Return the message with which it ended."""
+        said = [line for line in log_text.splitlines() if line.startswith(f"{self.name}: ")]
+        return f"{self.name} says: {said[-1].partition(': ')[2]}" if said else explained(self.name, log_text) or None
+
+    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+        """Return ``-j``; it uses no graphics processor."""
+        return int(table.first_number(given_options(keywords, flags), "j")), 0
+
+    def most_gpus(self, keywords: Mapping[str, str]) -> int:
+        """Return 0: it uses no graphics processor."""
+        return 0
+
+    @staticmethod
+    def _given(keywords: Mapping[str, str], flags: Sequence[str]) -> dict[str, list[str]]:
+        """Return option -> words, without IDG's and without choices that are left to the imager."""
+        options = {
+            table.OTHER_SPELLINGS.get(name, name): words for name, words in given_options(keywords, flags).items()
+        }
+        return {name: words for name, words in options.items() if name not in OF_IDG}
+
+    @staticmethod
+    def _share_of(options: Mapping[str, Sequence[str]], given: Resources) -> dict[str, str]:
+        share = {} if "j" in options else {"j": str(given.cores)}
+        if given.memory_gb is not None and not {"mem", "abs-mem"} & set(options):
+            share["abs-mem"] = f"{max(MEMORY_SHARE * given.memory_gb, SMALLEST_MEMORY_GB):.2f}"
+        return share
+
+
+def first_channels(options: Mapping[str, Sequence[str]]) -> int:
+    """Return the number of output channels."""
+    return int(table.first_number(options, "channels-out", 1))
+
+
+def _missing() -> list[str]:
+    names = table.missing_packages()
+    return [f"{table.PROGRAM}: {' and '.join(names)} is not installed; {table.INSTALL}"] if names else []
+
+
+PROGRAM = LofarClean()
