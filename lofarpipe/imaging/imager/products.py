@@ -272,7 +272,7 @@ class ProductWriter:
             "WSCENVIS": (band.effective_visibilities, "effective number of visibilities"),
             "WSCFIELD": (float(given.field_id), ""),
             "WSCGAIN": (given.gain, ""),
-            "WSCGKRNL": (0.0, "kernel: by the accuracy, which follows the noise"),
+            "WSCGKRNL": (0.0, "by the accuracy"),
             "WSCIMGWG": (band.weight_sum, "sum of the imaging weights"),
             "WSCMGAIN": (given.mgain, "has no meaning for this imager"),
             "WSCNEGCM": (1.0, ""),
@@ -280,7 +280,7 @@ class ProductWriter:
             "WSCNITER": (float(given.niter), ""),
             "WSCNORMF": (band.weight_sum, "sum of the imaging weights"),
             "WSCNVIS": (float(band.visibilities), "visibilities after averaging"),
-            "WSCNWLAY": (0.0, "layers in w: by the accuracy"),
+            "WSCNWLAY": (0.0, "by the accuracy"),
             "WSCTHRES": (given.threshold_jy, "Jy"),
             "WSCVWSUM": (band.natural_weight_sum or band.weight_sum, ""),
         }
