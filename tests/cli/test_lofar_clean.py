@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lofarpipe.cli.lofar_clean import main, make_settings, read_words
+from lofarpipe.cli.lofar_clean import main, read_words
 from lofarpipe.errors import UsageError
 from lofarpipe.programs.lofar_clean import options
+from lofarpipe.programs.lofar_clean.settings import make_settings
 from small_sets import C_M_S, SetShape, make_set
 
 COMMAND = Path(sys.executable).with_name("lofar-clean")

@@ -16,6 +16,8 @@ PROGRAM = "lofar-clean"
 VERSION = f"{PROGRAM} {__version__}"
 PACKAGES = ("ducc0", "numba")
 INSTALL = "pip install 'genericpipeline[imager]'"
+DRY_RUN = "dry-run"
+DEFAULT_NAME = "wsclean"  # of the images
 WSCLEAN = "https://wsclean.readthedocs.io"
 STOKES = ("I", "Q", "U", "V")
 GRIDDERS = ("wgridder", "tuned-wgridder", "auto")
@@ -75,7 +77,7 @@ GROUPS = (
         (
             _flag("version", "Print the version and exit."),
             _flag("help", "Print this help and exit."),
-            _flag("dry-run", "Check the command line and the packages, and exit."),
+            _flag(DRY_RUN, "Check the command line and the packages, and exit."),
             Option("j", "integer", "<threads>", "Number of threads. Default: all cores.", lowest=1),
             _positive("mem", "<percentage>", "Memory that may be used, of that of the machine.", highest=100),
             _positive("abs-mem", "<GB>", "Memory that may be used, 10^9 bytes."),
