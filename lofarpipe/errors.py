@@ -6,7 +6,7 @@ import difflib
 import heapq
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 SHORTEST_WORD = 5  # letters; of shorter words, such as mask and task, very many differ in one letter
@@ -162,5 +162,9 @@ class Suggestions:
 
     def nearest(self, name: str, known: Iterable[str]) -> str:
         """Return what ``nearest`` says the first times, and then ``""``."""
+        return self.hint(lambda: nearest(name, known))
+
+    def hint(self, find: Callable[[], str]) -> str:
+        """Return what ``find`` gives the first times, and then ``""``."""
         self._left -= 1
-        return nearest(name, known) if self._left >= 0 else ""
+        return find() if self._left >= 0 else ""

@@ -274,7 +274,7 @@ def forget_step(options: argparse.Namespace) -> int:
     settings, pipeline = reading(options).sound()
     make_directory(settings.job_directory)
     with Journal(journal_file(settings)) as journal:
-        forgotten = forget(options.forget, pipeline.steps, Ledger(Stream(journal), settings))
+        forgotten = forget(options.forget, pipeline.steps, Ledger(Stream(journal), settings), pipeline.parset)
         discard_records(orders_directory(settings))
     print(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
     return 0

@@ -45,7 +45,6 @@ VERBS = {
     "list": ("--list", "Prints the state of each step."),
 }
 VERB_OPTIONS = {"run": ("lenient", "forget"), "options": ("json", "template")}  # of those that belong to some
-NO_PARSET = ""  # in the place of the first word of a front end
 TASKS = ("options", "template", "check", "list", "forget", "dry_run")  # each instead of a run
 JSON_TASKS = ("options", "check", "list", "dry_run")
 
@@ -168,7 +167,11 @@ def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespac
     front.add_arguments(reader)
     options, further = reader.parse_known_intermixed_args(words)
     if further:
-        reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, NO_PARSET, further)}")
+        from lofarpipe.errors import nearest
+
+        odd = next((word.partition("=")[0] for word in further if word.startswith("-")), "")
+        hint = nearest(odd, reader._option_string_actions) if odd else ""
+        reader.error(f"unrecognized arguments: {' '.join(further)}{hint}")
     options.words = list(words)
     _refuse_two_tasks(reader, options)
     if problem := front.usage_problem(options):
@@ -187,11 +190,11 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     reader = parser(verb)
     options, further = reader.parse_known_args([*words, *filter(None, [VERBS[verb][0] if verb else ""])])
     if further and not (options.lenient and all(not word.startswith("-") for word in further)):
-        advice = _advice(reader, options.parset, further)
-        reader.error(f"unrecognized arguments: {' '.join(further)}{advice}")
+        reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, words, further)}")
     if options.dry_run not in ("True", "False"):
         if options.parset is not None:
-            reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False")
+            advice = _advice(reader, words, ())
+            reader.error(f"argument -n/--dry-run: '{options.dry_run}' is neither True nor False{advice}")
         options.parset, options.dry_run = options.dry_run, "True"
     if verb == "options" and options.template:
         options.options = False
@@ -214,18 +217,11 @@ def _refuse_two_tasks(reader: argparse.ArgumentParser, options: argparse.Namespa
         reader.error("argument --json: it is for --options, --check, --list and --dry-run (options, check, list, plan)")
 
 
-def _advice(reader: argparse.ArgumentParser, first: str | None, further: Sequence[str]) -> str:
-    """Return what somebody may have meant with words that cannot be there."""
-    from lofarpipe.errors import nearest
+def _advice(reader: argparse.ArgumentParser, words: Sequence[str], further: Sequence[str]) -> str:
+    """Return the advice for words of our own command line that cannot be there."""
+    from lofarpipe.cli.advice import advice
 
-    odd = next((word for word in further if word.startswith("-")), "")
-    if odd:
-        return nearest(odd.partition("=")[0], [*reader._option_string_actions])
-    if first == NO_PARSET:
-        return ""
-    if "." not in (first or "") and (hint := nearest(first or "", [*COMMANDS, *front_ends()])):
-        return hint
-    return "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
+    return advice(words, reader._option_string_actions, further, [*COMMANDS, *VERBS, *front_ends()])
 
 
 class _Help(argparse.Action):

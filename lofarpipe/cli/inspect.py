@@ -8,11 +8,13 @@ from typing import Any
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import duration_text
+from lofarpipe.pipeline.hints import step_hint
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.state.events import StepDone, StepEvent, StepForgotten, StepStarted, step_of
 from lofarpipe.state.jobs import JobLedger
 from lofarpipe.state.uptodate import Ledger
 from lofarpipe.state.work import Work
+from lofarpipe.support.parset import Parset
 
 STATES = {StepDone: "done", StepStarted: "not finished", StepForgotten: "forgotten"}
 HEADER = ("step", "state", "when", "took", "jobs", "failed")
@@ -63,11 +65,11 @@ def _row(facts: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     return facts["step"], facts["state"], when, took, jobs, failed
 
 
-def forget(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:
+def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | None = None) -> list[str]:
     """Make the next run start at a step: what it and all after it did counts no more; return their names.
 
     A step inside a loop takes the loop with it, for its iterations build on each other. A name like ``average/007``
-    is that of one job: only what it did counts no more.
+    is that of one job: only what it did counts no more. ``parset`` has the steps, for hints.
 
     Raises
     ------
@@ -78,7 +80,8 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:
         return forget_job(name, ledger)
     known = [step.name for step in flattened(steps)]
     if name not in known:
-        raise PipelineError(f"--forget {name}: there is no such step{nearest(name, known)}; it has: {', '.join(known)}")
+        hint = nearest(name, known) if parset is None else step_hint(name, parset, known)
+        raise PipelineError(f"--forget {name}: there is no such step{hint}; it has: {', '.join(known)}")
     places = [i for i, step in enumerate(steps) if name in {inner.name for inner in flattened([step])}]
     start = steps[places[0]]
     after = list(flattened(steps[places[0] :]))

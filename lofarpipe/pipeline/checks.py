@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from lofarpipe.pipeline.control import (
     loop_count,
     read_value,
 )
+from lofarpipe.pipeline.hints import step_hint
 from lofarpipe.pipeline.options import sip_is_wanted, sip_problems
 from lofarpipe.pipeline.plugins import (
     STEP_PREFIX,
@@ -70,7 +72,7 @@ def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str])
         if key.startswith("!") or block in reserved:
             continue
         if block not in blocks and block not in complete:
-            hint = _as_definition(parset, key) or suggested.nearest(block, blocks)
+            hint = _as_definition(parset, key) or suggested.hint(functools.partial(step_hint, block, parset, blocks))
             findings.append(Finding(where, f"{key}: there is no step '{block}'{hint}"))
         elif part not in BLOCK_PARTS:
             hint = suggested.nearest(part, BLOCK_PARTS)

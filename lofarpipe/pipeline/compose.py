@@ -5,13 +5,15 @@ Precedence, lowest to highest: ready step (``<step>.use``), base (``pipeline.bas
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.config import beside, find_file
-from lofarpipe.errors import Finding, PipelineError, Suggestions, nearest
+from lofarpipe.errors import Finding, PipelineError, Suggestions
+from lofarpipe.pipeline.hints import option_hint
 from lofarpipe.pipeline.steps import NO_STEPS
 from lofarpipe.support.parset import Entry, Parset, unquote
 from lofarpipe.support.utilities import is_file
@@ -155,7 +157,7 @@ def compose(
     for level, (_, layer) in enumerate(chain):
         _note_comments(layer, documented)
         if level:
-            findings += _unknown_options(layer.definitions().values(), layer, parset)
+            findings += _unknown_options(layer, parset)
         parset.adopt(layer)
     findings += parset.oddities + _assign(parset, assignments)
     _put_ready_steps_below(parset, [*beside(files, "steps"), *steps_path], findings)
@@ -186,16 +188,16 @@ def _note_comments(layer: Parset, documented: dict[str, Entry]) -> None:
             documented.setdefault(name, entry)
 
 
-def _unknown_options(entries: Iterable[Entry], layer: Parset, below: Parset) -> list[Finding]:
+def _unknown_options(layer: Parset, below: Parset) -> list[Finding]:
     """Return a finding for each definition that nothing below knows and nothing in its own file uses."""
     known, suggested = below.definitions(), Suggestions()
     used = {name for key in layer for name in layer.placeholders(key)}
-    names = {entry.key: name for name, entry in layer.definitions().items()}
-    return [
-        Finding(entry.where, f"no option is called '{names[entry.key]}'{suggested.nearest(names[entry.key], known)}")
-        for entry in entries
-        if names[entry.key] not in known and names[entry.key] not in used
-    ]
+    findings = []
+    for name, entry in layer.definitions().items():
+        if name not in known and name not in used:
+            hint = suggested.hint(functools.partial(option_hint, name, below))
+            findings.append(Finding(entry.where, f"no option is called '{name}'{hint}"))
+    return findings
 
 
 def _assign(parset: Parset, assignments: Sequence[str]) -> list[Finding]:
@@ -203,17 +205,28 @@ def _assign(parset: Parset, assignments: Sequence[str]) -> list[Finding]:
     for assignment in assignments:
         name, equals, value = (part.strip() for part in assignment.partition("="))
         definitions = parset.definitions()
+        wrong = ""
         if not equals or not name:
-            findings.append(Finding(COMMAND_LINE, f"--set {assignment}: key=value is needed"))
+            wrong = f"key=value is needed{_as_assignment(assignment, definitions)}"
+        elif value.startswith("=") and name in definitions:
+            wrong = f"one '=' is needed: {name}={value.lstrip('= ')}"
         elif name in definitions:
             parset.set(definitions[name].key, value, COMMAND_LINE)
         elif "." in name:
             parset.set(name, value, COMMAND_LINE)
         else:
-            findings.append(
-                Finding(COMMAND_LINE, f"--set {assignment}: no option is called '{name}'{nearest(name, definitions)}")
-            )
+            wrong = f"no option is called '{name}'{option_hint(name, parset)}"
+        if wrong:
+            findings.append(Finding(COMMAND_LINE, f"--set {assignment}: {wrong}"))
     return findings
+
+
+def _as_assignment(text: str, definitions: Mapping[str, Entry]) -> str:
+    """Return how a text is written that has a name, and no '=' or a blank before it."""
+    name, _, value = text.replace(":", " ", 1).strip("! ").partition(" ")
+    if name not in definitions:
+        return ""
+    return f": {name}={value.strip() or 'VALUE'}; without blanks around =, or in quotes"
 
 
 def _put_ready_steps_below(parset: Parset, directories: Sequence[Path], findings: list[Finding]) -> None:

@@ -13,6 +13,7 @@ from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.checks import check_blocks, check_placeholders, check_steps, check_unlisted
 from lofarpipe.pipeline.compose import compose, put_in
 from lofarpipe.pipeline.control import list_items
+from lofarpipe.pipeline.hints import step_hint
 from lofarpipe.pipeline.options import Option, check_options, read_options
 from lofarpipe.pipeline.plugins import STEP_PREFIX, pipeline_checks
 from lofarpipe.pipeline.steps import (
@@ -148,7 +149,7 @@ class StepBuilder:
         self.blocks.add(block)
         if block not in self._known or not block:
             where, _, key = listed.partition(": ")
-            hint = self._suggested.nearest(block, self._known)
+            hint = self._suggested.hint(partial(step_hint, block, self._parset, self._known))
             finding = Finding(where, f"{key}: there is no step '{block}'{hint}")
             if any(value in block for value in self._bad_values):
                 return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))

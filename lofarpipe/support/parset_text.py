@@ -391,6 +391,8 @@ class _Line:
     def records(self) -> list[Record]:
         """Return the entries of a line that has ``=``; all but the last are empty."""
         keys = [canonical(unquote(part)) for part in self.parts[:-1]]
+        if keys[0] and keys[1:] == [""]:
+            raise ParsetError(f"{self.where}: has '=='; write one '=': {keys[0]} = {self.parts[-1]}")
         if not all(keys) or any(key.strip("! ") == "" for key in keys):
             raise ParsetError(f"{self.where}: no key before '='; expected 'key = value'")
         values = [""] * (len(keys) - 1) + [self.parts[-1]]

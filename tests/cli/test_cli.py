@@ -140,12 +140,37 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
         (["--cors=4", "a.parset"], "--cors=4; did you mean '--cores'?"),
         (["statsu", "job"], "job; did you mean 'status'?"),
         (["a.parset", "a.MS"], "a.MS; one parset is run; its options are set with -s, such as -s 'data_input_filen"),
+        (["image.parset", "--robust=0"], "--robust=0; an option of the pipeline is set with -s: -s robust=0"),
+        (["image.parset", "--robust", "-1"], "--robust -1; an option of the pipeline is set with -s: -s robust=-1"),
+        (["run", "image.parset", "-robust", "0"], "0; an option of the pipeline is set with -s: -s robust=0"),
+        (["image.parset", "robust=0"], "robust=0; an option of the pipeline is set with -s: -s robust=0"),
+        (
+            ["image.parset", "--data-column", "A B"],
+            "--data-column A B; an option of the pipeline is set with -s: -s 'd",
+        ),
+        (
+            ["image.parset", "--dat_column=D"],
+            "--dat_column=D; an option of the pipeline is set with -s: -s data_column=",
+        ),
+        (
+            ["image.parset", "-size", "9", "9"],
+            "9 9; an option of the pipeline is set with -s: -s fieldsize_highres=... (",
+        ),
+        (["image.parset", "--niter"], "--niter; an option of the pipeline is set with -s: -s niter=VALUE"),
+        (["image.parset", "-s", "robust", "=", "0"], "= 0; an assignment is one word, without blanks or in quotes"),
+        (["image.parset", "--zzz"], "--zzz"),
     ],
 )
 def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     assert f"error: unrecognized arguments: {hint}" in capsys.readouterr().err
+
+
+def test_dry_run_of_an_option_of_another_program(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["image.parset", "-niter"])
+    assert "'iter' is neither True nor False; an option of the pipeline is set with -s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

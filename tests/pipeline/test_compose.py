@@ -77,7 +77,10 @@ def test_new_definition_that_is_used_is_no_mistake(folder):
 
 def test_assignment_without_equals_is_found(folder):
     findings = _compose(folder, "pipeline.base = base.parset\n", "cell").findings
-    assert str(findings[0]) == "command line: --set cell: key=value is needed"
+    assert (
+        str(findings[0])
+        == "command line: --set cell: key=value is needed: cell=VALUE; without blanks around =, or in quotes"
+    )
 
 
 def test_unknown_ready_step_is_found(folder):

@@ -12,18 +12,19 @@ from pathlib import Path
 
 from lofarpipe.cli.fields.table import Cell, FieldRow
 from lofarpipe.config import Settings
-from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.errors import Finding, PipelineError
 from lofarpipe.executors.factory import method_of
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.resources import engine_resources
 from lofarpipe.jobs import Job, JobResult, JobStart, Resources, duration_text
 from lofarpipe.pipeline.control import read_value
+from lofarpipe.pipeline.hints import option_hint
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.options import Option, check_value
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import job_environment
-from lofarpipe.support.parset import split_list
+from lofarpipe.support.parset import Parset, split_list
 
 #: What a field gets at least before another one runs beside it, unless --at-once says how many: WSClean and DP3 use
 #: this many cores well, and the image of a field takes this much memory.
@@ -141,11 +142,10 @@ def check_fields(fields: Sequence[FieldRow], pipeline: Pipeline) -> tuple[list[F
     Wrong are options that do not exist, and values out of range.
     """
     options = {option.name: option for option in pipeline.options}
-    known = set(pipeline.parset.definitions())
     findings: list[Finding] = []
     sound = []
     for field in fields:
-        checked = {name: _check_cell(name, cell, options, known) for name, cell in field.cells.items()}
+        checked = {name: _check_cell(name, cell, options, pipeline.composed) for name, cell in field.cells.items()}
         wrong = {name: finding for name, finding in checked.items() if finding}
         findings += wrong.values()
         cells = {name: cell for name, cell in field.cells.items() if name not in wrong and "\n" not in cell.value}
@@ -153,9 +153,9 @@ def check_fields(fields: Sequence[FieldRow], pipeline: Pipeline) -> tuple[list[F
     return list(dict.fromkeys(findings)), sound
 
 
-def _check_cell(name: str, cell: Cell, options: Mapping[str, Option], known: set[str]) -> Finding | None:
-    if name not in known and "." not in name:
-        return Finding(cell.named, f"no option is called '{name}'{nearest(name, known)}")
+def _check_cell(name: str, cell: Cell, options: Mapping[str, Option], parset: Parset) -> Finding | None:
+    if name not in parset.definitions() and "." not in name:
+        return Finding(cell.named, f"no option is called '{name}'{option_hint(name, parset)}")
     if name in options:
         try:
             check_value(cell.value, options[name].domain)

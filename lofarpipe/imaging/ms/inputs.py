@@ -15,7 +15,7 @@ from lofarpipe.errors import counted, named, nearest
 from lofarpipe.imaging.ms.copy import repeats_differ
 from lofarpipe.imaging.ms.grouping import set_disagreements, time_blocks
 from lofarpipe.imaging.ms.measurement_set import LARGEST_WEIGHT, SMALLEST_WEIGHT, SetMetadata, elevation_rad
-from lofarpipe.imaging.ms.names import AUTO
+from lofarpipe.imaging.ms.names import AUTO, other_case_hint
 from lofarpipe.imaging.ms.rows import MOST_CELLS
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
 from lofarpipe.imaging.ms.tables import SUBTABLES, MeasurementSetError, opened
@@ -81,7 +81,8 @@ def check_sets(
     surveys: list[SetSurvey] = []
     for path in unique:
         if set("*?") & set(path) and not Path(path).exists():
-            findings.append(SetFinding(path, "no measurement set matches this pattern; correct data_input_filenames"))
+            hint = other_case_hint(path) or "; correct data_input_filenames"
+            findings.append(SetFinding(path, f"no measurement set matches this pattern{hint}"))
             continue
         try:
             surveys.append(survey_set(path, data_column, field))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +36,23 @@ def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
             matches = [path] if exists(path) else sorted(glob.glob(path))  # noqa: PTH207 - it is absolute
             paths += matches or [path]
     return paths
+
+
+def other_case_hint(path: str) -> str:
+    """Return the spelling of a name, or pattern, that files have with other capital letters; "" where none has."""
+    folder, name = os.path.split(path)
+    try:
+        is_like = re.compile(fnmatch.translate(name), re.IGNORECASE).fullmatch
+        there = sorted(filter(is_like, os.listdir(folder)))  # noqa: PTH208 - these are texts
+    except OSError:
+        return ""
+    if not there:
+        return ""
+    if not set("*?[") & set(name):
+        return f"; there is {folder}/{there[0]}"
+    (ending, theirs) = (os.path.splitext(one)[1] for one in (name, there[0]))  # noqa: PTH122 - of a pattern
+    written = f"{name.removesuffix(ending)}{theirs}" if ending.lower() == theirs.lower() else there[0]
+    return f"; capital letters differ: {there[0]} is there, so write {folder}/{written}"
 
 
 def named_sets(ms_input: str | list[str]) -> list[str]:

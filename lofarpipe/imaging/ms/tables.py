@@ -16,6 +16,7 @@ import casacore.tables
 
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.imaging.ms.messages import DAMAGED, NO_PERMISSION, advised
+from lofarpipe.imaging.ms.names import other_case_hint
 from lofarpipe.support.utilities import exists
 
 SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
@@ -201,7 +202,7 @@ def _why_no_set(path: Path) -> str:
     try:
         if not exists(path):
             quotes = "; it has typographic quotes in it" if set("“”‘’") & set(str(path)) else ""
-            return f"no such measurement set{quotes}"
+            return f"no such measurement set{quotes or other_case_hint(str(path))}"
         return "" if (path / "table.dat").is_file() else f"not a measurement set: {_what_else(path)}"
     except PermissionError as err:
         return f"cannot be looked at: {err.strerror}; {NO_PERMISSION}"

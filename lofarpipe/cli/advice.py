@@ -1,0 +1,87 @@
+"""Advice for words of a command line that cannot be there: a flag, a sub-command or an option that may be meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from lofarpipe.config import parset_directories
+from lofarpipe.errors import PipelineError, nearest
+from lofarpipe.pipeline.compose import compose
+from lofarpipe.pipeline.hints import described, meant_options
+from lofarpipe.pipeline.load import find_parset
+from lofarpipe.support.parset import Parset
+
+SET = "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
+CLOSE = 0.8  # likeness of two names, by difflib, from which one is taken for the other
+_LONG = re.compile(r"--?(?P<name>[A-Za-z][\w-]+)(?:=(?P<value>.*))?", re.DOTALL)
+_ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z]\w+)=(?P<value>.*)", re.DOTALL)
+
+
+def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], commands: Iterable[str]) -> str:
+    """Return advice on the words of a command line, of which ``further`` could not be read."""
+    flags = list(flags)
+    if meant := _as_option(words, flags):
+        return meant
+    if further[:1] == ["="]:
+        return "; an assignment is one word, without blanks or in quotes: -s 'robust = 0'"
+    odd = next((word for word in further if word.startswith("-")), "")
+    if odd:
+        return nearest(odd.partition("=")[0], flags)
+    first = next((word for word in words if not word.startswith("-")), "")
+    if "." not in first and (hint := nearest(first, commands)):
+        return hint
+    return SET
+
+
+def _as_option(words: Sequence[str], flags: Sequence[str]) -> str:
+    """Return how an option of the pipeline is set that was written as a flag, or without ``-s``."""
+    parset = _parset(words)
+    if parset is None:
+        return ""
+    names = list(parset.definitions())
+    for place, word in enumerate(words):
+        is_flag = word.startswith("-")
+        found = (_LONG if is_flag else _ASSIGNMENT).fullmatch(word)
+        before = words[place - 1] if place else ""
+        if found is None or word.partition("=")[0] in flags or before in ("-s", "--set"):
+            continue
+        value = found["value"] if found["value"] is not None else _value(words[place + 1 :])
+        if hint := _assignment_hint(found["name"], value, parset, names):
+            return hint
+    return ""
+
+
+def _assignment_hint(word: str, value: str, parset: Parset, names: Sequence[str]) -> str:
+    """Return how the option is set that a word means; with the value where it is the option's own name."""
+    meant = meant_options(word, parset, names) or get_close_matches(word.replace("-", "_"), names, n=1, cutoff=CLOSE)
+    if not meant:
+        return ""
+    is_same = meant[0] == word.replace("-", "_")
+    setting = f"-s {_quoted(f'{meant[0]}={value}')}" if is_same else f"-s {meant[0]}=..."
+    return f"; an option of the pipeline is set with -s: {setting}{'' if is_same else described(meant[0], parset)}"
+
+
+def _value(after: Sequence[str]) -> str:
+    """Return the value behind a flag."""
+    values = [word for word in after[:1] if not word.startswith("-") or word[1:2].isdigit()]
+    return values[0] if values else "VALUE"
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w=.,/+-]+", text) else f"'{text}'"
+
+
+def _parset(words: Sequence[str]) -> Parset | None:
+    """Return the parset that a command line names; None if it names none that can be read."""
+    for word in words:
+        if not word.startswith("-") and "=" not in word:
+            try:
+                path = find_parset(word)
+                return compose(
+                    path, (), parset_directories(), [folder / "steps" for folder in parset_directories()]
+                ).parset
+            except PipelineError:
+                continue
+    return None

@@ -1,0 +1,124 @@
+"""Hints: the option, or the step, that is meant by a word of another program, by a part of a name, or by a slip.
+
+An option is known by the arguments that it is given to: ``<step>.argument.scale = {{ cellsize }}`` makes ``scale``, as
+WSClean calls it, a name of ``cellsize``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from lofarpipe.errors import SHORTEST_WORD, nearest
+from lofarpipe.support.parset import Parset
+
+MOST_MEANT = 3
+DP3 = {"dp3", "dppp", "ndppp"}
+#: Words of astronomers, CASA and WSClean -> how the names of the options begin.
+WORDS = {
+    "fieldsize": ("size", "imsize", "npix", "npixels", "fov", "width", "imagesize", "trim"),
+    "cellsize": ("cell", "pixel", "pixelsize", "pixelscale", "resolution", "arcsec", "pixsize"),
+    "robust": ("weighting", "robustness", "briggsrobust"),
+    "data_input": (
+        "vis",
+        "ms",
+        "msin",
+        "mslist",
+        "inputms",
+        "sets",
+        "files",
+        "input",
+        "data",
+        "msdir",
+        "measurementset",
+    ),
+    "data_column": ("column", "datacol", "incolumn", "msincolumn"),
+    "image_output": ("output", "outputfile", "outputimage", "deliver"),
+    "image_rootname": ("imagename", "outname", "prefix", "root"),
+    "maxlambda": ("uvmax", "maxuv", "uvrange", "maxbaseline", "uvdistmax"),
+    "minlambda": ("uvmin", "minuv", "minbaseline", "uvdistmin"),
+    "niter": ("iterations", "niters", "cleaniterations"),
+    "auto_threshold": ("threshold", "nsigma"),
+    "auto_mask": ("mask", "usemask", "fitsmask"),
+    "mgain": ("gain", "cyclefactor"),
+    "channels_out": ("channels", "nchan", "nchannels", "nterms"),
+    "reference_skymodel": ("model", "catalog", "truth"),
+    "local_scratch_dir": ("tmp", "scratch", "tempdir", "tmpdir"),
+    "make_source_list": ("sourcelist", "catalogue", "pybdsf", "bdsf", "sources"),
+    "spectral_index": ("alpha", "spix"),
+    "station_diameter": ("diameter", "dish"),
+}
+_WORDS = {word: start for start, words in WORDS.items() for word in words}
+_MEANING = re.compile(r"\{[^}]*\}\s*([^(:;]*[^(:;\s])")
+
+
+def option_hint(word: str, parset: Parset) -> str:
+    """Return ``"; did you mean 'x' (meaning)?"`` for a word that is no option of a parset; "" where none is like it."""
+    definitions = parset.definitions()
+    meant = meant_options(word, parset, [name for name, entry in definitions.items() if entry.comment])
+    if not meant:
+        return nearest(word, definitions)
+    return f"; did you mean {_or([f'{name!r}{described(name, parset)}' for name in meant])}?"
+
+
+def meant_options(word: str, parset: Parset, names: Sequence[str]) -> list[str]:
+    """Return the options that a word stands for: by their arguments, by words of the field, by a part of the name."""
+    plain = _plain(word)
+    if not plain:
+        return []
+    same = [name for name in names if _plain(name) == plain]
+    begun = [name for name in names if name.startswith(_WORDS.get(plain, "\0"))]
+    found = same or _given_to(plain, parset, names) or begun or _with_part(plain, names)
+    return found[:MOST_MEANT]
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[-_\s]", "", word).lower()
+
+
+def _given_to(plain: str, parset: Parset, names: Sequence[str]) -> list[str]:
+    """Return the options in the values of arguments of this name, or beside this word: ``briggs {{ robust }}``."""
+    found: list[str] = []
+    for key in parset:
+        _, part, argument = [*key.split(".", 2), "", ""][:3]
+        used = parset.placeholders(key) if part == "argument" else []
+        if used and (_plain(argument) == plain or plain in re.findall(r"(?<![\w{])[a-z]{4,}(?=\s+\{\{)", parset[key])):
+            found += [name for name in used if name in names]
+    return list(dict.fromkeys(found))
+
+
+def _with_part(plain: str, names: Iterable[str]) -> list[str]:
+    """Return the names of which some words in a row are this one: ``cellsize`` in ``cellsize_highres_deg``."""
+    return [name for name in names if len(plain) > 3 and plain in _parts(name)]
+
+
+def _parts(name: str) -> set[str]:
+    words = name.lower().split("_")
+    places = range(len(words))
+    return {"".join(words[start : end + 1]) for start in places for end in places[start:]}
+
+
+def described(name: str, parset: Parset) -> str:
+    """Return the meaning of an option in brackets, after a blank; "" if nothing documents it."""
+    found = _MEANING.match(parset.definitions()[name].comment)
+    return f" ({found[1]})" if found else ""
+
+
+def _or(texts: Sequence[str]) -> str:
+    *before, last = texts
+    return f"{', '.join(before)} or {last}" if before else last
+
+
+def step_hint(word: str, parset: Parset, blocks: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for a word that is no step: of this program, or with it in its name."""
+    blocks = sorted(blocks)
+    of_program = [block for block in blocks if word.lower() in _programs(block, parset)]
+    meant = of_program or [block for block in blocks if len(word) >= SHORTEST_WORD and _plain(word) in _parts(block)]
+    return f"; did you mean {_or([repr(name) for name in meant[:MOST_MEANT]])}?" if meant else nearest(word, blocks)
+
+
+def _programs(block: str, parset: Parset) -> set[str]:
+    """Return the names of the program of a step: its type, program, and executable, and all names of DP3."""
+    keys = (f"{block}.control.{key}" for key in ("type", "program", "executable"))
+    found = {parset[key].rpartition("/")[2].removesuffix(".py").lower() for key in keys if key in parset}
+    return found | (DP3 if found & DP3 else set())
