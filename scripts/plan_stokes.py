@@ -20,6 +20,8 @@ OUTPUTS = (
     "roots_i",
     "roots_quv",
     "weights",
+    "sizes",
+    "cells",
     "columns",
     "fields",
     "total_words",

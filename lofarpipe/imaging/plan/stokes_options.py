@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,9 @@ from lofarpipe.support.parset import split_list
 NONE = "none"
 LOWEST_ROBUST, HIGHEST_ROBUST = -2.0, 2.0  # uniform and natural. Source: D. Briggs, PhD thesis, 1995
 LARGEST_SCALE = 4  # of the image's width, 1 / so much
+BY_PLAN = 0  # of imsize and cell_arcsec: auto
+SIGMA = "sigma"
+JANSKY = {"": 1.0, "Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,23 @@ def _number_or(*words: str) -> Callable[[str], str]:
     return read
 
 
+def _by_plan_or(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: BY_PLAN if text == AUTO else read(text)
+
+
+def _threshold(text: str) -> str:
+    """Return a clean threshold as ``auto``, a number of Jy, or ``<number> sigma``."""
+    if text == AUTO:
+        return text
+    number, unit = re.fullmatch(r"([-+.\deE]*)\s*(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    try:
+        value = _number(0, above=True)(number)
+        return f"{value:g} {SIGMA}" if unit == SIGMA else f"{value * JANSKY[unit]:g}"
+    except (ValueError, KeyError) as err:
+        units = ", ".join(filter(None, JANSKY))
+        raise ValueError(f"auto, or a number above 0 in {units} or {SIGMA}, is needed") from err
+
+
 def _count_or_auto(text: str) -> str:
     return text if text == AUTO else str(_integer(1)(text))
 
@@ -182,12 +203,12 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "channel_width_mhz": _number(1e-6, 1e5),
     "mfs_minuv_lambda": _number(0),
     "channel_minuv_lambda": _number(0),
-    "imsize": _integer(32),
-    "cell_arcsec": _number(0, 3600, above=True),
+    "imsize": _by_plan_or(_integer(32)),
+    "cell_arcsec": _by_plan_or(_number(0, 3600, above=True)),
     "niter": _integer(0),
     "mgain": _number(0, 1, above=True),
-    "threshold_mfs_jy": _number_or(AUTO),
-    "threshold_channel_jy": _number_or(AUTO),
+    "threshold_mfs_jy": _threshold,
+    "threshold_channel_jy": _threshold,
     "multiscale_scales": _scales,
     "mfs_channels_out": _integer(1),
     "common_beam_arcsec": _number_or(AUTO, NONE),

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lofarpipe.imaging.beam.width import DEFAULT_ALPHA, station_fwhm_deg
 from lofarpipe.imaging.ms.band import BandSet, count_visibilities, has_unflagged, sampled_uv
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.plan.channels import (
@@ -27,14 +28,17 @@ from lofarpipe.imaging.plan.channels import (
     frequency_range,
     joined_channel_edges,
 )
-from lofarpipe.imaging.plan.stokes_options import StokesOptions
+from lofarpipe.imaging.plan.fft_size import image_size
+from lofarpipe.imaging.plan.stokes_options import BY_PLAN, StokesOptions
 from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights, rms_baseline_lambda
 
 Floats = NDArray[np.float64]
 LIGHT_M_S = 299792458.0
 MOST_CELLS = 2000  # along an axis of the uv plane, for the beam
 PADDING = 1.2  # of the image, by default
-FEWEST_PIXELS, MOST_PIXELS = 3.0, 8.0  # across the smallest beam. Source: doc/spec/meerkat.md, section 2
+# Across the smallest beam, and what a plan takes. Source: doc/spec/meerkat.md, section 2
+FEWEST_PIXELS, MOST_PIXELS, PLANNED_PIXELS = 3.0, 8.0, 5.0
+FIELD_FWHM = 1.6  # width of a planned image in primary beams, which there have 17 % left: exp(-4 ln 2 0.8^2)
 # FWHM x rms baseline of the Gaussian with the curvature of the point-spread function: exp(-4 ln 2 x^2 / FWHM^2) and
 # 1 - pi^2 b^2 x^2 along each axis.
 FWHM_RMS = 2 * math.sqrt(math.log(2)) / math.pi
@@ -52,6 +56,7 @@ class StokesPlan:
     mfs_channels: tuple[int, int]  # among the distinct frequencies in rising order, end exclusive
     beam_arcsec: float  # the smallest, about
     warnings: tuple[str, ...] = field(default=())
+    wish: StokesOptions | None = None  # the options before the plan took size and cell
 
     @property
     def products(self) -> Path:
@@ -81,6 +86,11 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     except ValueError as err:
         return None, [f"channels: {str(err).removeprefix('channels ')}"]
     findings = _band_findings(options, band, channels)
+    wish = options
+    try:
+        options = sized(options, band) if not findings else options
+    except ValueError as err:
+        findings.append(f"imsize: cannot be auto: {band.path}: {err}")
     edges_hz, mfs_range = _joined(options, frequencies, sampled)
     if options.write_merged_set:
         findings += _merge_findings(band)
@@ -91,7 +101,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     warnings = [*_beam_warnings(options, beam_arcsec), *_scale_warnings(options), *_set_warnings(options, band)]
     warnings += _flag_warnings(channels, sampled)
     plan = StokesPlan(
-        options, band, tuple(channels), tuple(batches), tuple(edges_hz), mfs_range, beam_arcsec, tuple(warnings)
+        options, band, tuple(channels), tuple(batches), tuple(edges_hz), mfs_range, beam_arcsec, tuple(warnings), wish
     )
     return plan, []
 
@@ -153,10 +163,50 @@ def _batches(options: StokesOptions, channels: list[OutputChannel]) -> list[Outp
     return divide_into_batches(channels, options.jobs_at_once, size)
 
 
+def imaged_edges_hz(options: StokesOptions, band: BandSet) -> tuple[float, float]:
+    """Return the lowest and the highest frequency that is imaged, Hz."""
+    lowest, highest = band_edges_hz(band)
+    ranges = [options.frequency_range_mhz] * bool(options.channel_robust)
+    ranges += [options.mfs_range_mhz] * bool(options.mfs_robust)
+    return max(lowest, 1e6 * min(low for low, _ in ranges)), min(highest, 1e6 * max(high for _, high in ranges))
+
+
+def primary_beam_deg(options: StokesOptions, band: BandSet) -> float:
+    """Return the FWHM of the primary beam at the lowest frequency, degrees.
+
+    Raises
+    ------
+    ValueError
+        If the set does not say how large its dishes are.
+    """
+    return station_fwhm_deg(imaged_edges_hz(options, band)[0], band.dish_m, DEFAULT_ALPHA)
+
+
+def sized(options: StokesOptions, band: BandSet) -> StokesOptions:
+    """Return options with a number for size and cell where the plan is to take them.
+
+    The beam of Briggs weights depends on the width of the image in angle, not on its cells.
+
+    Raises
+    ------
+    ValueError
+        If the size is to be taken and the set does not say how large its dishes are.
+    """
+    cell_arcsec, size = options.cell_arcsec, options.imsize
+    field_deg = 0.0 if size else FIELD_FWHM * primary_beam_deg(options, band)
+    if cell_arcsec == BY_PLAN:
+        u_m, v_m = sampled_uv(band)
+        shortest_rad = LIGHT_M_S / imaged_edges_hz(options, band)[1] / max(1.0, float(np.hypot(u_m, v_m).max()))
+        trial_arcsec = math.degrees(shortest_rad) * 3600 / PLANNED_PIXELS
+        trial = replace(options, cell_arcsec=trial_arcsec, imsize=size or image_size(field_deg, trial_arcsec / 3600))
+        cell_arcsec = float(f"{smallest_beam_arcsec(trial, band) / PLANNED_PIXELS:.2g}")
+    return replace(options, cell_arcsec=cell_arcsec, imsize=size or image_size(field_deg, cell_arcsec / 3600, 32))
+
+
 def smallest_beam_arcsec(options: StokesOptions, band: BandSet) -> float:
     """Return about the FWHM of the smallest beam: at the highest frequency, with the lowest robust value."""
     u_m, v_m = sampled_uv(band)
-    wavelength_m = LIGHT_M_S / band_edges_hz(band)[1]
+    wavelength_m = LIGHT_M_S / imaged_edges_hz(options, band)[1]
     u, v = u_m / wavelength_m, v_m / wavelength_m
     robust = min((*options.mfs_robust, *options.channel_robust))
     cell_rad = math.radians(options.cell_arcsec / 3600)
@@ -298,6 +348,31 @@ def _quantities(plan: StokesPlan) -> dict[str, Decision]:
             round(plan.beam_arcsec, 2), "arcsec", "uvw of a sample", "smallest: highest frequency, lowest robust value"
         ),
         "scales": Decision(list(options.scales), "pixels", "multiscale_scales", "at most a quarter of the image"),
+        **_sizes(plan),
+    }
+
+
+def _sizes(plan: StokesPlan) -> dict[str, Decision]:
+    options, wish = plan.options, plan.wish or plan.options
+    pixels = plan.beam_arcsec / options.cell_arcsec
+    cell, size = f"cell_arcsec = {options.cell_arcsec:g}", f"imsize = {options.imsize}"
+    width = f"{options.imsize * options.cell_arcsec / 3600:.3g} deg"
+    try:
+        fwhm_deg = primary_beam_deg(options, plan.band)
+        width += f", {options.imsize * options.cell_arcsec / 3600 / fwhm_deg:.2g} primary beams of {fwhm_deg:.3g} deg"
+        width += f" at {imaged_edges_hz(options, plan.band)[0] / 1e6:.0f} MHz"
+    except ValueError:  # of unknown dishes
+        pass
+    return {
+        "cell": Decision(
+            options.cell_arcsec,
+            "arcsec",
+            "cell_arcsec = auto" if wish.cell_arcsec == BY_PLAN else cell,
+            f"{pixels:.1f} pixels across the smallest beam; {FEWEST_PIXELS:g} to {MOST_PIXELS:g} are good",
+        ),
+        "imsize": Decision(
+            options.imsize, "pixels", "imsize = auto" if wish.imsize == BY_PLAN else size, f"{width} wide"
+        ),
     }
 
 

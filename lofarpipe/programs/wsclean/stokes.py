@@ -13,7 +13,8 @@ from lofarpipe.programs.wsclean.outputs import read_products, select
 
 STOKES = "IQUV"
 AUTO = "auto"
-MASK_SIGMA, THRESHOLD_SIGMA = "5", "1"
+SIGMA = " sigma"
+MASK_SIGMA, THRESHOLD_SIGMA = 5.0, 1.0
 FIT_TERMS = "2"  # of the spectrum of total intensity
 TOTAL, POLARISED = "_I", "_QUV"  # of the band: what follows the root in the names of both runs
 KINDS = ("psf", "residual", "model", "dirty")  # beside the image
@@ -21,7 +22,7 @@ KINDS = ("psf", "residual", "model", "dirty")  # beside the image
 
 @dataclass(frozen=True)
 class StokesImaging:
-    """What all images of a pipeline are made with; ``threshold_jy`` is a number, or ``auto``."""
+    """What all images of a pipeline are made with; ``threshold_jy`` is a number, ``<number> sigma``, or ``auto``."""
 
     imsize: int
     cell_arcsec: float
@@ -37,9 +38,11 @@ class StokesImaging:
 
     def threshold_words(self, with_mask: bool = True) -> list[str]:
         """Return the flags that say how deep is cleaned, and, of those that find their own mask, where."""
-        if self.threshold_jy != AUTO:
+        if self.threshold_jy != AUTO and not self.threshold_jy.endswith(SIGMA):
             return ["-threshold", self.threshold_jy]
-        return [*(["-auto-mask", MASK_SIGMA] if with_mask else []), "-auto-threshold", THRESHOLD_SIGMA]
+        sigma = THRESHOLD_SIGMA if self.threshold_jy == AUTO else float(self.threshold_jy.removesuffix(SIGMA))
+        has_mask = with_mask and sigma < MASK_SIGMA
+        return [*(["-auto-mask", f"{MASK_SIGMA:g}"] if has_mask else []), "-auto-threshold", f"{sigma:g}"]
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ def write_stokes_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) ->
         "roots_i": [f"{root}{TOTAL}" for root in roots],
         "roots_quv": [f"{root}{POLARISED}" for root in roots],
         "weights": [f"briggs {robust}" for robust in robusts],
+        "sizes": [f"{imaging.imsize} {imaging.imsize}" for _ in robusts],
+        "cells": [f"{imaging.cell_arcsec}asec" for _ in robusts],
         "columns": [plan["set"]["data_column"] for _ in robusts],
         "fields": [str(plan["set"]["field_id"]) for _ in robusts],
         "total_words": [str(band_words(imaging, band, in_total=True)) for _ in robusts],

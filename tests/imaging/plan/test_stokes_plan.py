@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,9 @@ def test_options_are_values() -> None:
         ("mgain", "0", "a number above 0"),
         ("imsize", "129", "an even number"),
         ("imsize", "12", "at least 32"),
-        ("threshold_mfs_jy", "deep", "auto, or a number above 0"),
+        ("threshold_mfs_jy", "deep", "auto, or a number above 0 in Jy, mJy, uJy or sigma, is needed"),
+        ("threshold_channel_jy", "3 Sv", "auto, or a number above 0"),
+        ("cell_arcsec", "0", "a number above 0"),
         ("multiscale_scales", "[a]", "whole numbers of pixels"),
         ("overwrite", "yes", "True or False"),
         ("channels_per_job", "0", "at least 1"),
@@ -119,6 +122,34 @@ def test_cell_is_compared_with_the_beam(made: Path) -> None:
     fine, _ = plan_images(options(made, cell_arcsec=f"{plan.beam_arcsec / 5}"), band)
     assert fine is not None
     assert not [line for line in fine.warnings if line.startswith("cell_arcsec")]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("auto", "auto"), ("4e-5", "4e-05"), ("0.04 mJy", "4e-05"), ("40uJy", "4e-05"), ("3 sigma", "3 sigma")],
+)
+def test_threshold_has_a_unit(text: str, value: str) -> None:
+    assert options(Path("/data/a.ms"), threshold_channel_jy=text).threshold_channel_jy == value
+
+
+def test_plan_takes_size_and_cell(made: Path) -> None:
+    band = read_band(str(made))
+    plan, _ = plan_images(options(made, imsize="auto", cell_arcsec="auto"), band)
+    assert plan is not None
+    assert plan.beam_arcsec / plan.options.cell_arcsec == pytest.approx(5, rel=0.06)
+    fwhm_deg = math.degrees(1.1 * 299792458 / 900e6 / 13.5)
+    assert plan.options.imsize * plan.options.cell_arcsec / 3600 == pytest.approx(1.6 * fwhm_deg, rel=0.05)
+    content = stokes_plan_as_dict(plan)["quantities"]
+    assert content["imsize"]["reason"].endswith("1.6 primary beams of 1.56 deg at 900 MHz wide")
+    assert (content["imsize"]["source"], content["cell"]["source"]) == ("imsize = auto", "cell_arcsec = auto")
+    given, _ = plan_images(options(made, imsize="128", cell_arcsec="auto"), replace(band, dish_m=0.0))
+    assert given is not None
+    assert given.options.imsize == 128
+    assert stokes_plan_as_dict(given)["quantities"]["imsize"]["reason"].endswith(" deg wide")
+    none, findings = plan_images(options(made, imsize="auto"), replace(band, dish_m=0.0))
+    assert none is None
+    assert "imsize: cannot be auto" in findings[0]
+    assert "station diameter is 0.0 m" in findings[0]
 
 
 def test_several_fields_are_not_staged(tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ def test_channel_is_weighted_and_joined() -> None:
     assert flags[flags.index("-threshold") + 1] == "1e-4"
 
 
+def test_threshold_in_noises_has_a_mask_above_it() -> None:
+    deep, shallow = (StokesImaging(512, 2.0, 1000, 0.8, (), f"{sigma} sigma") for sigma in (3, 6))
+    assert deep.threshold_words() == ["-auto-mask", "5", "-auto-threshold", "3"]
+    assert deep.threshold_words(with_mask=False) == ["-auto-threshold", "3"]
+    assert shallow.threshold_words() == ["-auto-threshold", "6"]
+
+
 def test_total_intensity_has_a_fit_and_a_mask_of_its_own() -> None:
     words = band_words(IMAGING, BAND, in_total=True)
     assert words[:4] == ["-channel-range", "0", "30", "-channels-out"]
