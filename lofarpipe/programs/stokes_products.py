@@ -12,6 +12,7 @@ from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.cubes.beams import Beam
 from lofarpipe.imaging.cubes.spectral_index import write_spectral_index
 from lofarpipe.imaging.cubes.stokes_cube import (
+    TILED,
     CubeChannel,
     common_target,
     manifest,
@@ -188,7 +189,8 @@ def write_cube_product(plan: Mapping[str, Any], work: Path, robust: float, kind:
     smoothed = [_at_target(plan, channel, robust, target) for channel in native]
     there = recipe_in(path)
     chosen = smoothed if is_smoothed else native
-    write_stokes_cube(path, chosen, plan["channel_width_hz"], target if is_smoothed else None)
+    is_tiled = plan["options"]["cube_format"] == TILED
+    write_stokes_cube(path, chosen, plan["channel_width_hz"], target if is_smoothed else None, is_tiled)
     if there is not None and there != recipe_in(path):
         print(f"{path}: replaces one of other images")
     if not is_smoothed:

@@ -7,28 +7,41 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
 
+from lofarpipe.imaging.cubes.fits_unit import (
+    FITS_BLOCK_BYTES,
+    FLOAT_BYTES,
+    TILE_PIXELS,
+    FitsUnit,
+    TiledUnit,
+    as_bytes,
+    empty_primary,
+)
 from lofarpipe.imaging.cubes.header import CubeError
 from lofarpipe.imaging.quality.sky_image import Pixels
 from lofarpipe.support.utilities import remove_unfinished, unfinished_name
 
-FITS_BLOCK_BYTES = 2880
-FLOAT_BYTES = 4
 PLANE_BLOCK_BYTES = 1 << 23  # of a plane, converted and written, or read back, at a time
 
 
 def write_cube(
-    path: str | Path, header: fits.Header, planes: Iterable[Pixels | None], tables: Sequence[fits.BinTableHDU] = ()
+    path: str | Path,
+    header: fits.Header,
+    planes: Iterable[Pixels | None],
+    tables: Sequence[fits.BinTableHDU] = (),
+    is_tiled: bool = False,
 ) -> list[int]:
     """Write a cube from its planes, (y, x), in the order of the file; return the checksum of each.
 
     ``header`` has the lengths of all axes. None is a blank plane. Of the planes one is held at a time. The cube is read
-    back before it gets its name; a cube of that name that was there before is replaced then.
+    back before it gets its name; a cube of that name that was there before is replaced then. Every unit has CHECKSUM
+    and DATASUM. ``is_tiled``: in an extension of losslessly compressed tiles.
 
     Raises
     ------
@@ -40,11 +53,13 @@ def write_cube(
     nplanes = int(np.prod(shape[:-2]))
     with _written(Path(path)) as unfinished:
         with unfinished.open("wb") as stream:
-            stream.write(header.tostring(padding=True).encode("ascii"))
-            checksums = [_write_plane(stream, plane, shape[-2:], path) for plane in planes]
-            if len(checksums) != nplanes:
-                raise CubeError(f"{path}: {len(checksums)} planes came for a cube of {nplanes}")
-            stream.write(bytes(-stream.tell() % FITS_BLOCK_BYTES))
+            stream.write(empty_primary() if is_tiled else b"")
+            unit = TiledUnit(stream, header) if is_tiled else FitsUnit(stream, header)
+            coming = iter(planes)
+            checksums = [_write_plane(unit, plane, shape[-2:], path) for plane in islice(coming, nplanes)]
+            if (number := len(checksums) + sum(1 for _ in coming)) != nplanes:
+                raise CubeError(f"{path}: {number} planes came for a cube of {nplanes}")
+            unit.finish()
             for table in tables:
                 stream.write(_table_bytes(table))
             stream.flush()
@@ -68,18 +83,18 @@ def _written(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def _write_plane(stream: BinaryIO, plane: Pixels | None, shape: tuple[int, ...], path: str | Path) -> int:
+def _write_plane(unit: FitsUnit, plane: Pixels | None, shape: tuple[int, ...], path: str | Path) -> int:
     """Write one plane in blocks of rows; return its checksum."""
     if plane is not None and plane.shape != shape:
         sizes = " and ".join(f"{width} x {height} pixels" for height, width in (plane.shape, shape))
         raise CubeError(f"{path}: planes differ in size: {sizes}")
-    step, checksum = _block_rows(shape), 0
+    step, checksum = TILE_PIXELS if isinstance(unit, TiledUnit) else _block_rows(shape), 0
     for first in range(0, shape[0], step):
         rows = min(step, shape[0] - first)
-        block = np.full((rows, shape[1]), np.nan) if plane is None else plane[first : first + rows]
-        content = block.astype(">f4").tobytes()
-        checksum = zlib.crc32(content, checksum)
-        stream.write(content)
+        block = np.full((rows, shape[1]), np.nan, np.float32) if plane is None else plane[first : first + rows]
+        content = np.ascontiguousarray(block, ">f4")
+        checksum = zlib.crc32(as_bytes(content), checksum)
+        unit.write_rows(content)
     return checksum
 
 
@@ -89,7 +104,7 @@ def _block_rows(shape: Sequence[int]) -> int:
 
 def _table_bytes(table: fits.BinTableHDU) -> bytes:
     content = BytesIO()
-    table.writeto(content)  # with an empty primary unit before it
+    table.writeto(content, checksum=True)  # with an empty primary unit before it
     return content.getvalue()[FITS_BLOCK_BYTES:]
 
 
@@ -112,20 +127,33 @@ def verify_cube(path: str | Path, checksums: Sequence[int], name: str = "") -> N
     name = name or str(path)
     try:
         with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
-            header, begin = units[0].header, units[0].fileinfo()["datLoc"]
-        plane_bytes = FLOAT_BYTES * int(header["NAXIS1"]) * int(header["NAXIS2"])
-        nplanes = int(np.prod([int(header[f"NAXIS{number}"]) for number in range(3, int(header["NAXIS"]) + 1)]))
-        with Path(path).open("rb") as stream:
-            stream.seek(begin)
-            read_checksums = [_read_checksum(stream, plane_bytes) for _ in range(nplanes)]
-    except (OSError, KeyError) as err:
+            read_checksums = list(_checksums_of(Path(path), image_unit(units)))
+    except (OSError, KeyError, zlib.error) as err:
         raise CubeError(f"{name}: cannot be read back: {err}") from err
+    nplanes = len(read_checksums)
     if wrong := [
         number for number, pair in enumerate(zip(read_checksums, checksums, strict=False)) if pair[0] != pair[1]
     ]:
         raise CubeError(f"{name}: plane {wrong[0]} is not as it was written ({len(wrong)} of {nplanes}); make it again")
     if nplanes != len(checksums):
         raise CubeError(f"{name}: has {nplanes} planes where {len(checksums)} were written; make it again")
+
+
+def image_unit(units: fits.HDUList) -> Any:
+    """Return the unit of a file that has its image: the first one, or that of compressed tiles."""
+    return units[0] if units[0].header["NAXIS"] else units[1]
+
+
+def _checksums_of(path: Path, image: Any) -> Iterator[int]:
+    """Yield the checksum of each plane of a cube as it is on the disk."""
+    shape = [int(image.header[f"NAXIS{number}"]) for number in range(int(image.header["NAXIS"]), 0, -1)]
+    if isinstance(image, fits.CompImageHDU):
+        yield from (plane_checksum(image.section[place]) for place in np.ndindex(*shape[:-2]))
+        return
+    with path.open("rb") as stream:
+        stream.seek(image.fileinfo()["datLoc"])
+        for _ in range(int(np.prod(shape[:-2]))):
+            yield _read_checksum(stream, FLOAT_BYTES * shape[-1] * shape[-2])
 
 
 def _read_checksum(stream: BinaryIO, size_bytes: int) -> int:

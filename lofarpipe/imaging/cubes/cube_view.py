@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from lofarpipe.imaging.cubes.cube import image_unit
 from lofarpipe.imaging.cubes.stokes_images import STOKES
 from lofarpipe.imaging.cubes.thumbnail import Thumbnail
 
@@ -76,7 +77,7 @@ def _places(channels: Sequence[Mapping[str, Any]]) -> list[int]:
 def _planes(cube: Path, places: Sequence[int]) -> Iterator[list[NDArray[np.float32]]]:
     with fits.open(cube, memmap=False, lazy_load_hdus=True) as hdus:
         for place in places:
-            planes = [np.asarray(hdus[0].section[place, number], np.float32) for number in range(len(STOKES))]
+            planes = [np.asarray(image_unit(hdus).section[place, number], np.float32) for number in range(len(STOKES))]
             yield [*planes, np.hypot(planes[1], planes[2])]
 
 

@@ -32,6 +32,7 @@ from lofarpipe.imaging.quality.sky_image import Pixels
 from lofarpipe.support.utilities import unfinished_name
 
 AUTO, NONE = "auto", "none"
+TILED = "tiled"
 OF_ONE_IMAGE = (EFFECTIVE, FLAGGED, RECIPE, *(f"RMS_{name}" for name in STOKES))
 
 
@@ -104,7 +105,9 @@ class CubeChannel:
     record: Mapping[str, Any]
 
 
-def write_stokes_cube(path: Path, channels: Sequence[CubeChannel], width_hz: float, target: Beam | None) -> bool:
+def write_stokes_cube(
+    path: Path, channels: Sequence[CubeChannel], width_hz: float, target: Beam | None, is_tiled: bool = False
+) -> bool:
     """Write a cube of four Stokes parameters from the images of its channels; return whether it is a new one.
 
     One plane is held at a time; channels without an image are NaN. The cube is read back and compared before it gets
@@ -120,7 +123,8 @@ def write_stokes_cube(path: Path, channels: Sequence[CubeChannel], width_hz: flo
     if first is None:
         reasons = ", ".join(sorted({str(channel.record.get("reason")) for channel in channels}))
         raise PipelineError(f"{path}: none of its {len(channels)} channels has an image ({reasons}); there is no cube")
-    recipe = recipe_of([header and header.get(RECIPE) for header in headers], [c.entry["index"] for c in channels])
+    parts = [header and header.get(RECIPE) for header in headers], [c.entry["index"] for c in channels]
+    recipe = recipe_of(*parts, *[TILED] * is_tiled)
     if recipe_in(path) == recipe:
         print(f"{path}: is of the same images; kept")
         return False
@@ -132,7 +136,7 @@ def write_stokes_cube(path: Path, channels: Sequence[CubeChannel], width_hz: flo
     header = cube_header(first, grid, STOKES, target, cards)
     beams = [[Beam.of_header(one) if one is not None else None] * len(STOKES) for one in headers]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_cube(path, header, _planes(channels), [] if target else [beam_table(beams, BEAMS)])
+    write_cube(path, header, _planes(channels), [] if target else [beam_table(beams, BEAMS)], is_tiled)
     print(f"{path}: {len(channels)} channels, {sum(one is None for one in headers)} of them blank")
     return True
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.cubes.cube import image_unit
 from lofarpipe.imaging.quality.statistics import robust_rms
 
 STOKES = "IQUV"
@@ -112,8 +113,8 @@ def header_of(path: Path) -> Any:
 
     try:
         with fits.open(path, memmap=True) as hdus:
-            return hdus[0].header.copy()
-    except OSError:
+            return image_unit(hdus).header.copy()
+    except (OSError, IndexError):
         return None
 
 

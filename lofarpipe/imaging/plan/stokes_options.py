@@ -45,6 +45,7 @@ class StokesOptions:
     multiscale_scales: tuple[int, ...] = (0, 3, 10, 30, 80, 120)
     mfs_channels_out: int = 8
     common_beam_arcsec: str = "18"
+    cube_format: str = "plain"
     channels_per_job: str = AUTO
     jobs_at_once: int = 32
     stage_data: bool = True
@@ -191,6 +192,12 @@ def _threshold(text: str) -> str:
         raise ValueError(f"auto, or a number above 0 in {units} or {SIGMA}, is needed") from err
 
 
+def _format(text: str) -> str:
+    if text not in ("plain", "tiled"):
+        raise ValueError("plain or tiled is needed")
+    return text
+
+
 def _count_or_auto(text: str) -> str:
     return text if text == AUTO else str(_integer(1)(text))
 
@@ -212,6 +219,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "multiscale_scales": _scales,
     "mfs_channels_out": _integer(1),
     "common_beam_arcsec": _number_or(AUTO, NONE),
+    "cube_format": _format,
     "channels_per_job": _count_or_auto,
     "jobs_at_once": _integer(1),
     "stage_data": _truth,

@@ -45,7 +45,7 @@ def write_stokes_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) ->
     robusts = options["mfs_robust"]
     roots = [str(work / f"mfs_{str(robust).replace('.', 'p')}") for robust in robusts]
     batches = list(_batch_names(plan))
-    cubes = recipe_of(batches, plan["channels"], options["common_beam_arcsec"])
+    cubes = recipe_of(batches, plan["channels"], options["common_beam_arcsec"], options["cube_format"])
     of_robust = {
         "robusts": [str(robust) for robust in robusts],
         "sets": [plan["set"]["path"] for _ in robusts],

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +159,59 @@ def test_smoothed_cube_has_one_beam(tmp_path: Path) -> None:
         assert len(hdus) == 1
         assert hdus[0].header["BMAJ"] == 18 / 3600
         assert recipe_in(path)
+
+
+@pytest.fixture(scope="module")
+def cubes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A cube of two channels and a blank one between, as it is and in tiles."""
+    folder = tmp_path_factory.mktemp("cubes")
+    channels, made = channels_of(folder), {"plain": folder / "plain.fits", "tiled": folder / "tiled.fits"}
+    for kind, path in made.items():
+        write_stokes_cube(path, channels, 2e7, None, kind == "tiled")
+    return made
+
+
+def test_tiled_cube_has_the_same_planes(cubes: dict[str, Path]) -> None:
+    with fits.open(cubes["plain"]) as plain, fits.open(cubes["tiled"]) as tiled:
+        assert isinstance(tiled[1], fits.CompImageHDU)
+        assert np.array_equal(tiled[1].data, plain[0].data, equal_nan=True)
+        assert [tiled[1].header[key] for key in ("CTYPE4", "CRVAL4", "CASAMBM")] == ["FREQ", 9.1e8, True]
+        assert tiled["BEAMS"].data["BMAJ"].tolist() == plain["BEAMS"].data["BMAJ"].tolist()
+    assert recipe_in(cubes["tiled"]) != recipe_in(cubes["plain"])  # another format is another cube
+
+
+@pytest.mark.parametrize("kind", ["plain", "tiled"])
+def test_cubes_have_right_check_sums(cubes: dict[str, Path], kind: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(cubes[kind], checksum=True, disable_image_compression=True) as hdus:
+            hdus.verify("exception")
+            assert all({"CHECKSUM", "DATASUM"} <= set(hdu.header) for hdu in hdus[int(kind == "tiled") :])
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("plain", 0), ("tiled", 1)])
+def test_spectral_cube_opens_cubes(cubes: dict[str, Path], kind: str, unit: int) -> None:
+    spectral_cube = pytest.importorskip("spectral_cube")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cube = spectral_cube.StokesSpectralCube.read(cubes[kind], hdu=unit)
+        assert sorted(map(str, cube.components)) == ["I", "Q", "U", "V"]
+        assert cube.I.shape == (3, SIZE, SIZE)
+        assert float(cube.Q[2][SIZE // 2, SIZE // 2].value) == pytest.approx(LEVELS["Q"], abs=1e-3)
+
+
+def test_casa_imports_cube(cubes: dict[str, Path], tmp_path: Path) -> None:
+    if importlib.util.find_spec("casatasks") is None:
+        pytest.skip("casatasks is not installed: pip install 'genericpipeline[casa]'")
+    code = (
+        "import sys; from casatasks import importfits, imhead; importfits(fitsimage=sys.argv[1], imagename='i');"
+        "head = imhead('i'); beams = head['perplanebeams']['nChannels'];"
+        "print(list(map(int, head['shape'])), beams, bool(head['hasmask']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, cubes["plain"]], cwd=tmp_path, capture_output=True, text=True)
+    if "measures data is not available" in done.stderr:
+        pytest.skip("CASA has no measures data")
+    assert done.stdout.splitlines()[-1:] == [f"[{SIZE}, {SIZE}, 4, 3] 3 True"], done.stderr
 
 
 def test_cube_without_images_is_refused(tmp_path: Path) -> None:
