@@ -15,6 +15,8 @@ STOKES = "IQUV"
 AUTO = "auto"
 SIGMA = " sigma"
 MASK_SIGMA, THRESHOLD_SIGMA = 5.0, 1.0
+# Box of the beam fit in theoretical beams: the main lobe. The default takes in the foot of a PSF without long baselines.
+BEAM_BOX = "1.5"
 FIT_TERMS = "2"  # of the spectrum of total intensity
 TOTAL, POLARISED = "_I", "_QUV"  # of the band: what follows the root in the names of both runs
 KINDS = ("psf", "residual", "model", "dirty")  # beside the image
@@ -83,6 +85,7 @@ def channel_arguments(
         "field": str(request.field_id),
         "channel-range": f"{request.first} {request.behind}",
     }
+    keywords["beam-fitting-size"] = BEAM_BOX
     if imaging.minuv_lambda:
         keywords["minuv-l"] = str(imaging.minuv_lambda)
     flags = ["-join-polarizations", "-no-update-model-required", "-reorder", *imaging.scale_words()]
@@ -96,7 +99,7 @@ def band_words(imaging: StokesImaging, band: BandRequest, in_total: bool) -> lis
     Total intensity has a spectral fit and an automatic mask; Q, U and V have neither, but the mask of total intensity.
     """
     words = ["-channel-range", *map(str, band.channel_range), "-channels-out", str(len(band.edges_hz) + 1)]
-    words += [] if in_total else ["-join-polarizations"]
+    words += ["-beam-fitting-size", BEAM_BOX, *([] if in_total else ["-join-polarizations"])]
     if band.edges_hz:
         words += ["-join-channels", "-channel-division-frequencies", ",".join(f"{edge:.1f}" for edge in band.edges_hz)]
         words += ["-fit-spectral-pol", FIT_TERMS] if in_total else ["-squared-channel-joining"]
