@@ -15,7 +15,7 @@ STOKES = "IQUV"
 AUTO = "auto"
 SIGMA = " sigma"
 MASK_SIGMA, THRESHOLD_SIGMA = 5.0, 1.0
-# Box of the beam fit in theoretical beams: the main lobe. The default takes in the foot of a PSF without long baselines.
+# Box of the beam fit in theoretical beams: the main lobe, not the foot that a PSF without long baselines has.
 BEAM_BOX = "1.5"
 FIT_TERMS = "2"  # of the spectrum of total intensity
 TOTAL, POLARISED = "_I", "_QUV"  # of the band: what follows the root in the names of both runs
