@@ -16,7 +16,7 @@ TAKES_OVER = True
 
 
 def section_type() -> type:
-    """Return what the section says."""
+    """Return the type of the options in section [dask]."""
     from lofarpipe.executors.dask.cluster import DaskOptions
 
     return DaskOptions

@@ -1,7 +1,7 @@
 """The workers of Dask: one for each node, started through a queue or ssh, or a cluster that is there already.
 
 The scheduler lives in this process, unless the site runs one. A worker that loses its scheduler ends after a while, and
-its jobs with it. Source of the settings: measured; Dask by itself repeats what a killed worker had begun, which here is
+its jobs with it. Source of the settings: measured; Dask by itself repeats the tasks of a killed worker, which here is
 the engine's decision.
 """
 
@@ -80,12 +80,12 @@ class DaskOptions:
     dashboard: bool = False
 
     def faults(self) -> dict[str, str]:
-        """Return what is needed instead of single values that make no sense, by key."""
+        """Return the expected values of keys whose own value is invalid."""
         problem = walltime_problem(self.walltime, self.launcher) if self.launcher in QUEUES else ""
         return {"walltime": problem} if problem else {}
 
     def problems(self) -> list[str]:
-        """Return what is wrong with them, each as ``<key> ...``."""
+        """Return the problems of the options, each as ``<key> ...``."""
         if self.launcher not in LAUNCHERS:
             known = ", ".join(LAUNCHERS)
             return [f"launcher is '{self.launcher}'{nearest(self.launcher, LAUNCHERS)}; one of {known} is needed"]
@@ -114,7 +114,7 @@ class DaskOptions:
 
     @property
     def node(self) -> Resources:
-        """What one node gives to jobs."""
+        """Resources of one node."""
         return Resources(self.cores, self.memory_gb, self.gpus)
 
 
@@ -124,7 +124,7 @@ def tokens(given: Resources, parts: int = NODE) -> dict[str, int]:
 
 
 def worker_options(options: DaskOptions) -> list[str]:
-    """Return the options of a worker: what it has to give, and no ideas of its own about memory and restarts."""
+    """Return the options of a worker: its resources, without memory limit, spilling and restarts by Dask."""
     # Commas: scripts of queues do not quote what stands between blanks.
     resources = ",".join(f"{name}={number}" for name, number in tokens(options.node).items())
     return ["--resources", resources, "--memory-limit", "0", "--no-dashboard", "--preload", PRELOAD]
@@ -243,7 +243,7 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
 
 
 def _of_class(options: DaskOptions, stack: ExitStack) -> Any:
-    """Make a cluster of a class that is imported by its name; a plugin tells its workers what they have to give."""
+    """Make a cluster of a class imported by name; a plugin gives its workers their resources."""
     try:
         kind = _imported(options.cluster_class)
         arguments = json.loads(options.cluster_kwargs or "{}")
@@ -253,7 +253,7 @@ def _of_class(options: DaskOptions, stack: ExitStack) -> Any:
 
 
 def _telling(kind: Any, refused: dict[object, str]) -> Any:
-    """Return a class of a queue's jobs that tells what the queue says to a job which it does not take.
+    """Return a job class of dask-jobqueue that reports the queue's message when a job is refused.
 
     As they are, they raise an exception that ends in a thread of Dask; it is shown, and nobody hears of it.
     """
@@ -282,7 +282,7 @@ def _imported(name: str) -> Any:
 
 
 def _module(name: str) -> Any:
-    """Import a module without what dask-jobqueue does to signals: Ctrl-C would end this process with success."""
+    """Import a module without the signal handlers of dask-jobqueue: Ctrl-C would end this process with success."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return importlib.import_module(name)
@@ -295,7 +295,7 @@ def _module(name: str) -> Any:
 def ask_for_workers(options: DaskOptions, client: Any) -> str:
     """Have as many jobs in the queue as workers are wanted; those that were lost or refused are asked for again.
 
-    Return what the queue said to the last that it refused, "" if it took all.
+    Return the queue's message for the last refused job, "" if all were accepted.
     """
     if options.launcher == CLASS:
         client.cluster.scale(options.nodes)

@@ -1,4 +1,4 @@
-"""Runs jobs on the workers of Dask, each below a guard; records, never Dask, say what became of them."""
+"""Runs jobs on the workers of Dask, each below a guard; results come from records, never from Dask."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DaskExecutor(Cancellable):
     """Runs jobs on a cluster of Dask, which is started with the first of them and ended by ``close``.
 
     Dask repeats nothing: a job that was lost with its worker is reported as lost once its guard is known to be dead,
-    and a job whose guard wrote a record is done, whatever Dask says.
+    and a job whose guard wrote a record is done, whatever Dask reports.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class DaskExecutor(Cancellable):
         super().__init__()
 
     def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - workers are where they are
-        """Return what one node takes; a scheduler of the site is asked what its largest worker has."""
+        """Return the resources of one node; of a site's scheduler, those of its largest worker."""
         return self._options.node if self._options.cores else _largest(self.workers())
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ class DaskBatch:
         self._submit_some(workers)
 
     def _submit_some(self, workers: Mapping[str, Any]) -> None:
-        """Submit no more jobs than can run now: what waits at one worker does not go to another that comes later."""
+        """Submit no more jobs than can run now: a job that waits at one worker does not move to a later one."""
         hosts = _hosts(workers)
         while self._unsubmitted and not self.owner.must_end():
             job = self.jobs[self._unsubmitted[0]]
@@ -299,7 +299,7 @@ class DaskBatch:
         return replace(ended, problem=f"lost with {place}: {why}", is_lost=True)
 
     def _error(self, index: int) -> str:
-        """Return what Dask says went wrong with a job; "" if nothing."""
+        """Return Dask's error for a job; "" if there is none."""
         future = self._futures[index]
         error = future.exception() if future.status == "error" else None
         return "" if error is None else f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -311,7 +311,7 @@ class DaskBatch:
             self.on_done(result)
 
     def _end_all(self) -> None:
-        """End what still runs, and wait until every guard is dead; what has not begun will not."""
+        """End running jobs, cancel waiting ones, and wait until every guard is dead."""
         if not self._waiting:
             return
         begun = {index: order for index, order in self._waiting.items() if read_claim(order) is not None}

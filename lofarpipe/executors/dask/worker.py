@@ -1,4 +1,4 @@
-"""What a worker of Dask does: start the guard of an order, and wait for it."""
+"""The task of a Dask worker: start the guard of an order, and wait for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOSING_S = 20.0  # then a worker that hangs while it closes is ended; seen with
 
 
 def dask_teardown(worker: object) -> None:
-    """Be called by Dask when a worker closes: its scheduler is gone, its time is over, or it was told to."""
+    """Be called by Dask when a worker closes: its scheduler is gone, its time is over, or it was closed."""
     del worker
     end_worker_guards()
     if threading.current_thread() is threading.main_thread():  # else it is a guest in the process of another program
@@ -25,7 +25,7 @@ def dask_teardown(worker: object) -> None:
 
 
 def worker_plugin(given: Mapping[str, int]) -> Any:
-    """Return a plugin of Dask for workers that others start: what they have to give, and the end of their jobs."""
+    """Return a Dask plugin for workers that others start: their resources, and the end of their jobs."""
     from distributed import WorkerPlugin
 
     class GivenResources(WorkerPlugin):  # type: ignore[misc]
@@ -50,7 +50,7 @@ _lock = threading.Lock()
 
 
 def run_order(path: str, environment: Mapping[str, str]) -> int:
-    """Run an order to its end; return the exit status of its guard. What became of the job is in the record.
+    """Run an order to its end; return the exit status of its guard. The job's result is in the record.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def run_order(path: str, environment: Mapping[str, str]) -> int:
 
 
 def end_worker_guards() -> int:
-    """Tell every guard of this worker to end its job; return how many there are."""
+    """Signal every guard of this worker to end its job; return their number."""
     with _lock:
         for guard in _guards:
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Jobs as children of this process, on this machine: where nothing else is said."""
+"""Jobs as children of this process, on this machine: the default method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECTION = ""
 
 
 def make(settings: Settings) -> Executor:
-    """Return an executor with what the run may use of this machine."""
+    """Return an executor with the run's share of this machine."""
     from lofarpipe.executors.local.executor import LocalExecutor
     from lofarpipe.executors.local.resources import engine_resources
 

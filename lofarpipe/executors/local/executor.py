@@ -50,7 +50,7 @@ class GivingUp:
         self._kill_at: dict[int, float] = {}  # session -> monotonic clock, s
 
     def check(self, running: Sequence[RunningJob]) -> None:
-        """Look, if it is time to, and end what is hopeless; it returns at once."""
+        """Check the logs if it is time to, and end diverging jobs; it returns at once."""
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_S
@@ -84,7 +84,7 @@ class LocalExecutor(Cancellable):
 
     Parameters
     ----------
-    capacity: what jobs may use together; by default all that this process may use.
+    capacity: resources for all jobs together; by default all that this process may use.
     grace_s: seconds between SIGTERM and SIGKILL.
     """
 
@@ -94,7 +94,7 @@ class LocalExecutor(Cancellable):
         self._grace_s = grace_s
 
     def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - there is no queue
-        """Return what the jobs may use together."""
+        """Return the resources for all jobs together."""
         return self._capacity
 
     def run(
@@ -195,7 +195,7 @@ class _Batch:
             self.on_done(result)
 
     def _end_all(self) -> None:
-        """End what still runs: a request, some time to follow it, force."""
+        """End running jobs: a request, some time to follow it, force."""
         sessions = [job.group for job in self._running]
         if sessions:
             send_signal(session_members(sessions), signal.SIGTERM)
@@ -209,7 +209,7 @@ class _Batch:
             self._tidy(job.admitted)
 
     def _end_strays(self) -> None:
-        """End what left the sessions of the jobs, as programs do that go on in the background."""
+        """End processes that left the sessions of their jobs, as daemons do."""
         began = time.monotonic()
         while (strays := self.guardian.strays()) and (passed := time.monotonic() - began) < 2 * KILL_WAIT_S:
             send_signal(strays, signal.SIGTERM if passed < KILL_WAIT_S else signal.SIGKILL)
@@ -222,7 +222,7 @@ class _Batch:
 
 
 def _elsewhere(jobs: Sequence[Job]) -> list[str]:
-    """Return what to tell of jobs that want to run where their data is, if that is another machine."""
+    """Return a notice about jobs that ask to run on another machine, where their data is."""
     here = {"localhost", "", os.uname().nodename, os.uname().nodename.partition(".")[0]}
     hosts = sorted({job.host for job in jobs if job.at_host and job.host.partition(".")[0] not in here})
     if not hosts:

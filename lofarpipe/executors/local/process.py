@@ -101,13 +101,13 @@ def make_directories(job: Job) -> None:
 
 
 def remove_directories(job: Job) -> None:
-    """Remove the directories of a job; what cannot be removed stays."""
+    """Remove the directories of a job as far as possible."""
     for directory in directories_of(job):
         remove_directory(directory)
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a directory, the marker last: whoever finds what was left of it knows whose it is."""
+    """Remove a directory, the marker last, so that remains of it can be attributed."""
     with contextlib.suppress(OSError):
         for path in directory.iterdir():
             if path.name != MARKER:
@@ -128,7 +128,7 @@ def _remove(path: Path) -> None:
 
 
 def unwritten(staged: Staged) -> str:
-    """Return what a program that ended with 0 was to write, if it wrote nothing at all; "" if it did its work."""
+    """Return the expected output that a program which ended with 0 did not write; "" if it did."""
     return staged.expected if staged.expected and not _outputs(staged) else ""
 
 
@@ -173,7 +173,7 @@ def _landed(staged: Staged, names: Iterable[str]) -> Path:
 
 
 def _put(source: Path, target: Path, replaced: Path) -> None:
-    """Move an output to its place; what was there is put back if that fails."""
+    """Move an output to its place; the former one is put back if that fails."""
     if not os.path.lexists(target) or not (_is_directory(target) or _is_directory(source)):
         source.replace(target)
         return
@@ -211,7 +211,7 @@ def _files(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 def _sync_directory(path: str | Path) -> None:
-    """Wait for a file or a directory; links and what cannot be opened are passed over."""
+    """Sync a file or a directory to disk; links and unreadable entries are skipped."""
     with contextlib.suppress(PermissionError, FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -232,7 +232,7 @@ def utc_now() -> str:
 
 
 def end_line(text: str = NOT_YET) -> bytes:
-    """Return the line that says how a job ended, always of the same length; what is too long is cut off."""
+    """Return the line with a job's end, always of the same length; longer text is cut off."""
     line = os.fsencode(END + " ".join(text.split()))
     if len(line) >= LINE_BYTES:
         line = line[: LINE_BYTES - 4].decode(errors="ignore").encode() + b"..."
@@ -240,14 +240,14 @@ def end_line(text: str = NOT_YET) -> bytes:
 
 
 def usage_text(result: JobResult) -> str:
-    """Return how a job ended and what it used."""
+    """Return exit status and used resources of a job."""
     return f"{result.reason()}; CPU {result.cpu_s:.2f} s, memory {result.max_rss_mb:.0f} MB"
 
 
 def write_end(log: Path, text: str) -> None:
     """Write how a job ended into the head of its log, at once; everything else stays where it is.
 
-    A log without such a line, or that cannot be written any more, stays as it is: its last line says the same.
+    A log without such a line, or that cannot be written any more, stays as it is: its last line has the same content.
     """
     with contextlib.suppress(OSError):
         file = os.open(log, os.O_RDWR | os.O_CLOEXEC)  # not the program's own: that one appends, wherever it is told to
@@ -294,7 +294,7 @@ class RunningJob:
         return os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def reap(self) -> JobResult:
-        """Wait for the end, end what is left of the process group, and return the result.
+        """Wait for the end, end the rest of the process group, and return the result.
 
         Staged outputs of a program that ended with 0 have their names then; the job's directories are still there.
         """
@@ -326,7 +326,7 @@ def concluded(job: Job, ended: JobResult, lookout: Lookout | None, stopped: str)
 
 
 def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
-    """Return a result that is a failure if the log says that what was made is worth nothing."""
+    """Return the result, turned into a failure if the log shows that the output is useless."""
     after = f"after {duration_text(result.duration_s)}"
     if stopped:
         problem = f"stopped {after}: {stopped}"
@@ -341,7 +341,7 @@ def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) 
 
 
 def _missing(job: Job) -> str:
-    """Return the output that a job was to write and did not; a stage that cannot be read is the commit's to tell."""
+    """Return the expected output that a job did not write; an unreadable stage is reported by the commit."""
     try:
         return unwritten(job.staged) if job.staged else ""
     except OSError:
@@ -358,7 +358,7 @@ def _committed(job: Job, result: JobResult) -> JobResult:
 
 
 def _explained(job: Job, result: JobResult) -> JobResult:
-    """Return a failure with what is known of the disk, as long as the files that filled it are there."""
+    """Return a failure with the state of the disk, while the files that filled it still exist."""
     said = trouble_in(result.tail(LINES_OF_INTEREST))
     full = full_place([*directories_of(job), job.workdir, job.log.parent])
     gone = "" if os.path.isdir(job.workdir) else f"{job.workdir} is not there any more: {ADVICE[errno.ENOENT]}"  # noqa: PTH112
@@ -367,7 +367,7 @@ def _explained(job: Job, result: JobResult) -> JobResult:
 
 
 def raise_open_files(wanted: int = OPEN_FILES) -> None:
-    """Let this process and what it starts have many files open at the same time, as far as the hard limit goes.
+    """Raise the limit of open files of this process and its children, as far as the hard limit goes.
 
     The soft limit is usually 1024, for the sake of old programs that count to it; too little for 36 measurement sets.
     """
@@ -476,7 +476,7 @@ def open_log(job: Job, again: bool = False) -> int:
 
 
 def _advised(err: OSError, path: Path) -> str:
-    """Return what is wrong with a file that was just named, and what to do."""
+    """Return the problem of a file that was just named, and the remedy."""
     return io_problem(OSError(err.errno, err.strerror, str(path))).removeprefix(f"{path}: ")
 
 

@@ -1,7 +1,7 @@
-"""What the queue gave to the job in which this process runs, as its environment says.
+"""Resources that the queue gave to the job in which this process runs, from its environment.
 
 Most queues confine a job by cgroups or by affinity, which ``resources`` sees by itself; where a site has not configured
-that, the environment alone says that the rest of the machine belongs to others.
+that, only the environment shows that the rest of the machine belongs to others.
 
 Source: sbatch(1) and srun(1), output environment variables; qsub(1B) of OpenPBS and Torque; bsub(1), LSB_DJOB_NUMPROC;
 qsub(1) of Grid Engine, NSLOTS.
@@ -26,12 +26,12 @@ from lofarpipe.jobs import Job, Resources
 
 
 def refuse_impossible(job: Job, there: Resources, who_has: str, remedy: str) -> None:
-    """Say at once what can never run.
+    """Refuse jobs that can never run.
 
     Parameters
     ----------
-    who_has: what the largest place is called, with its verb.
-    remedy: what to do instead of asking for less.
+    who_has: name of the largest place, with its verb.
+    remedy: alternative to asking for less.
 
     Raises
     ------
@@ -61,7 +61,7 @@ class Admitted:
 
 
 class Admission:
-    """Lets jobs in, in their order, as long as their needs fit into what is free.
+    """Admits jobs, in their order, as long as their needs fit into the free resources.
 
     A job that waits for cores or memory is not overtaken, so a large one gets its turn; one that waits for its host
     (``max_per_node``) lets jobs of other hosts pass. A job that wants more cores than there are runs alone.
@@ -84,7 +84,7 @@ class Admission:
             self._waiting.setdefault(job.host, deque()).append(Admitted(index, job))
 
     def admit(self) -> Admitted | None:
-        """Return the next job that may start, and count what it uses; None if there is none now."""
+        """Return the next job that may start, and count its use; None if there is none now."""
         heads = [queue[0] for host, queue in self._waiting.items() if queue and self._host_is_free(host, queue[0].job)]
         if not heads:
             return None
@@ -98,7 +98,7 @@ class Admission:
         return Admitted(head.index, head.job, gpus)
 
     def release(self, admitted: Admitted) -> None:
-        """Give back what a job used, when it has ended."""
+        """Release the resources of an ended job."""
         self._use(admitted.job, -1)
         self._devices += admitted.gpus
 
@@ -130,15 +130,15 @@ def detect_resources() -> Resources:
 
 
 def engine_resources(cores: int = 0, memory_gb: float = 0.0) -> tuple[Resources, str]:
-    """Return what a run may use of this machine, and for people what its job in a queue left of it; "" if nothing.
+    """Return the run's share of this machine, and a text on the limits of its queue job; "" without.
 
-    That is the smallest of what the machine, cgroups and affinity allow, and what the queue gave to the job in which
-    this process runs. It is for the engine alone: what a job of a run may use is what the run gave to it, whatever the
-    environment says.
+    That is the smallest of the limits of machine, cgroups and affinity, and the share of the queue job in which
+    this process runs. It is for the engine alone: a job of a run may use the share that the run gave it, whatever the
+    environment holds.
 
     Parameters
     ----------
-    cores, memory_gb: what somebody said that the run may use, which holds; 0: nobody did.
+    cores, memory_gb: share of the run as configured, which holds; 0: not configured.
     """
     there = detect_resources()
     there = Resources(cores or there.cores, memory_gb or there.memory_gb, there.gpus)
@@ -168,7 +168,7 @@ def usable_memory_gb(meminfo: Path = Path("/proc/meminfo")) -> float:
 def cuda_devices() -> list[str]:
     """Return the CUDA devices that a job may be given, as CUDA_VISIBLE_DEVICES spells them.
 
-    They are those of CUDA_VISIBLE_DEVICES if it is set, else what ``nvidia-smi -L`` lists, else /dev/nvidia<n>.
+    They are those of CUDA_VISIBLE_DEVICES if it is set, else the list of ``nvidia-smi -L``, else /dev/nvidia<n>.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
@@ -242,7 +242,7 @@ _REPEATED = re.compile(r"(?P<number>\d+)(?:\(x(?P<times>\d+)\))?")
 
 @dataclass(frozen=True)
 class ResourceLimit:
-    """So much of something, and the variables that say so."""
+    """An amount of a resource, and the variables that state it."""
 
     number: float
     source: str
@@ -250,14 +250,14 @@ class ResourceLimit:
 
 @dataclass(frozen=True)
 class Allocation:
-    """What one job of a queue may use on this machine; None: it does not say."""
+    """Share of one queue job on this machine; None: not stated."""
 
     job: str  # for people: "job 123 of Slurm"
     cores: ResourceLimit | None = None
     memory: ResourceLimit | None = None  # 10^9 bytes
 
     def share(self, there: Resources) -> tuple[Resources, str]:
-        """Return the smaller of what there is and what was given, and what was smaller for people; "" if nothing."""
+        """Return the smaller of present and given amount, and a text if the given one is smaller; else ""."""
         cores = self.cores if self.cores and self.cores.number < there.cores else None
         memory = self.memory if self.memory and self.memory.number < there.memory_gb else None
         given = replace(
@@ -272,7 +272,7 @@ class Allocation:
 
 
 def allocation(environment: Mapping[str, str]) -> Allocation | None:
-    """Return what the queue gave to the job of this environment; None outside of one."""
+    """Return the share of the queue job of this environment; None outside of one."""
     there = (read(environment) for variable, read in QUEUES.items() if environment.get(variable))
     return next((found for found in there if found), None)
 
@@ -288,7 +288,7 @@ def _slurm(environment: Mapping[str, str]) -> Allocation:
 
 
 def _slurm_cores(environment: Mapping[str, str]) -> Iterator[ResourceLimit]:
-    """Yield what the job, and the step in it, has on this node; of several tasks of a step each has its part.
+    """Yield the shares of the job, and of the step in it, on this node; each task of a step has its part.
 
     A batch script is one process: all that its job has on the node is its own, however many tasks were asked for.
     """
@@ -347,7 +347,7 @@ def _sge(environment: Mapping[str, str]) -> Allocation | None:
 
 
 def _counted(environment: Mapping[str, str], queue: str, job: str, names: tuple[str, ...]) -> Allocation | None:
-    """Return a job of which the first variable that is there and a number tells the cores; None without one."""
+    """Return a job with the cores of the first variable that is a number; None without one."""
     cores = next((ResourceLimit(count, name) for name in names if (count := _whole(environment, name))), None)
     return Allocation(f"job {environment[job]} of {queue}", cores) if cores else None
 

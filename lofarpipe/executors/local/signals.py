@@ -31,7 +31,7 @@ class Cancellable:
 
     Attributes
     ----------
-    notices: what users should know; whoever shows them takes them out.
+    notices: messages for users; they are removed when they are shown.
     on_notice: called for each, by the thread that called ``run``.
     """
 
@@ -72,7 +72,7 @@ class Cancellable:
         Raises
         ------
         Interrupted
-            In the end, if there was a signal; it says what went wrong besides.
+            In the end, if there was a signal; with further problems.
         """
         self._cancelled.clear()
         self._noted.clear()
@@ -162,7 +162,7 @@ _handlers: dict[int, Any] = {}  # those that forked children have again
 def terminating() -> Iterator[list[int]]:
     """Raise Interrupted, or KeyboardInterrupt for Ctrl-C, on signals, also between two jobs; give those received.
 
-    What is ignored stays ignored: a run under nohup survives its terminal. Processes that plugins fork have the
+    Ignored signals stay ignored: a run under nohup survives its terminal. Processes that plugins fork have the
     handlers of before: a worker that raises instead of ending could not be terminated.
     """
     received: list[int] = []
@@ -302,7 +302,7 @@ class Guardian:
 
     Attributes
     ----------
-    environment: for jobs: what tells their processes, and those that these start, from all others.
+    environment: variables that mark the processes of the jobs, and their descendants.
     """
 
     def __init__(self, grace_s: float) -> None:

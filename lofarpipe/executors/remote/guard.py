@@ -5,7 +5,7 @@
 In place of an order there may be a JSON list of orders, one of which $SLURM_ARRAY_TASK_ID chooses, or a number after
 it. The job ends with its guard, and the guard with the process that started it; ``--parent`` names that one, so that
 it is noticed if it died before the guard could look. The exit status is that of the job, 128 + its number for a
-signal; 75 says that somebody else has the order, 66 that there is none. Then there is no record of this guard.
+signal; 75: another guard has the order; 66: there is no order. Then there is no record of this guard.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Ending:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a job leaves behind comes to us, not to process 1
 
     def is_orphaned(self) -> bool:
-        """Whether the process that started this one is gone; also if that was before the kernel was asked to tell."""
+        """Whether the parent process is gone, even if it ended before the kernel was asked for a signal."""
         return os.getppid() != self._parent
 
     def is_asked_for(self) -> bool:
@@ -174,13 +174,13 @@ class Guard:
         return f"{why} on {self._own.node}" if why else ""
 
     def _ended(self, exit_code: int) -> JobResult:
-        """Return the result of a job of which the executor says nothing."""
+        """Return the result of a job without one from its executor."""
         duration_s = max(0.0, time.time() - self._own.start_s)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return result_of(self._order.job, exit_code, self._own.start_s, duration_s, usage)
 
     def _beat(self) -> None:
-        """Say regularly that the guard lives; end the job once the order is somebody else's."""
+        """Renew the lease regularly; end the job once another guard holds the order."""
         last = time.monotonic()
         while not self._over.wait(self._order.beat_s):
             try:

@@ -1,4 +1,4 @@
-"""Who runs an order: a guard claims it before it starts, and says every few seconds that it lives.
+"""Leases of job orders: a guard claims its order before it starts, and renews the lease every few seconds.
 
 Claims of one order are numbered. Who takes an order over from a dead guard writes the next number, which only one can;
 whoever has a lower one ends its job as soon as it sees that. No clock but the file server's is looked at.
@@ -73,12 +73,12 @@ def earlier_results(
     must_end: Callable[[], bool],
     note: Callable[[str], None],
 ) -> Iterator[tuple[int, Job, JobResult]]:
-    """Take back what earlier runs ordered of some jobs; yield place, job as it was, and result of those that are done.
+    """Take back earlier orders of some jobs; yield place, former job, and result of the finished ones.
 
     Parameters
     ----------
     wait, must_end: as for ``take_back``.
-    note: is told what is waited for.
+    note: gets a text while the call waits.
     """
     earlier: dict[str, list[Order]] = {}
     for order in orders_of(directory, jobs):
@@ -111,7 +111,7 @@ class ClaimRefused(PipelineError):  # noqa: N818 - what happened
 
 @dataclass(frozen=True)
 class Claim:
-    """What a guard writes of itself."""
+    """Identity of a guard, as written into its claim."""
 
     number: int
     node: str
@@ -169,7 +169,7 @@ def check_claim(order: Order, own: Claim) -> None:
 
 
 def beat(order: Order, own: Claim) -> None:
-    """Say that the guard lives: the claim gets the time of the file server.
+    """Renew the lease: the claim gets the time of the file server.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def state_of(order: Order) -> State:
 
 
 def _is_dead(order: Order, claim: Claim) -> bool:
-    """Whether a guard is known to be dead: its process is gone from this machine, or it has not said that it lives."""
+    """Whether a guard is known to be dead: its process is gone from this machine, or its lease is too old."""
     is_here = bool(claim.boot) and (claim.boot, claim.space) == (boot_id(), process_space())
     if is_here and start_ticks(claim.pid) == claim.ticks:
         return False

@@ -2,7 +2,7 @@
 
 ``007.3fa29c01.json`` is the order: the job, as JSON. The guard that runs it writes
 ``007.3fa29c01.claim0`` before it starts (see ``lease``) and ``007.3fa29c01.record`` when all is over: the result, as
-JSON. The record is the only truth: what a queue or a scheduler says about a job never makes it done.
+JSON. The record is the only truth: no answer of a queue or a scheduler makes a job done.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Order:
     Attributes
     ----------
     attempt: a text that no other attempt has, so that a guard which was given up can do no harm.
-    beat_s: how often the guard says that it lives.
-    stale_s: a guard that did not say so for this long is dead, or has ended its job by itself.
+    beat_s: interval at which the guard renews its lease.
+    stale_s: a guard whose lease is older is dead, or has ended its job by itself.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of the job.
     """
 
@@ -57,16 +57,16 @@ class Order:
 
     @property
     def output(self) -> Path:
-        """For what the guard, or whoever starts it, has to say beyond the job's own log."""
+        """File for output of the guard, or of its parent, beyond the job's own log."""
         return self.path.with_suffix(OUTPUT)
 
     @property
     def script(self) -> Path:
-        """What a guard reads that is a shell, and has no JSON."""
+        """The order for a guard that is a shell script, without JSON."""
         return self.path.with_suffix(SCRIPT)
 
     def claim(self, number: int) -> Path:
-        """Where guard ``number`` says that it has taken the order; the highest one is valid."""
+        """Claim file of guard ``number``; the highest one is valid."""
         return self.path.with_suffix(f"{CLAIM}{number}")
 
 
@@ -113,7 +113,7 @@ def write_order(
 
 
 def read_order(path: Path) -> Order:
-    """Return what an order file says.
+    """Return the order in a file.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def read_order(path: Path) -> Order:
 
 
 def find_orders(directory: Path, job: Job) -> list[Order]:
-    """Return the orders of earlier attempts at a job of this name; what is no order is passed over."""
+    """Return the orders of earlier attempts at a job of this name; other files are skipped."""
     found = []
     step, _, place = job.name.rpartition("/")
     for path in sorted((directory / step).glob(f"{place}.*.json")):

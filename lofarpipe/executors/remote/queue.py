@@ -1,4 +1,4 @@
-"""What the queues of clusters have in common: their times, refusals that pass, the variables of jobs elsewhere."""
+"""Common parts of cluster queues: time limits, temporary refusals, variables of jobs elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMS = {
 
 
 def walltime_problem(text: str, queue: str = "slurm") -> str:
-    """Return what a queue needs instead of a time limit; "" if it takes it, or if none was set."""
+    """Return the expected form of a wrong time limit; "" if it is valid, or not set."""
     pattern, needed = FORMS[queue]
     return "" if not text or pattern.fullmatch(text) else needed
 

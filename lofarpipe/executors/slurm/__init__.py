@@ -16,7 +16,7 @@ TAKES_OVER = True
 
 
 def section_type() -> type:
-    """Return what the section says."""
+    """Return the type of the options in section [slurm]."""
     from lofarpipe.executors.slurm.client import SlurmOptions
 
     return SlurmOptions

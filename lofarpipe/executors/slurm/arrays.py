@@ -1,4 +1,4 @@
-"""Which jobs go into one array of Slurm's, and what is asked for them."""
+"""Division of jobs into arrays of Slurm, and the resources requested for them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Array:
     orders: tuple[Path, ...]
 
     def task(self, index: int) -> str:
-        """Return what Slurm calls a task."""
+        """Return the identifier of a task in Slurm."""
         return f"{self.id}_{index}"
 
     def said(self, index: int) -> str:
-        """Return what a task said outside the log of its job."""
+        """Return the output of a task outside the log of its job."""
         with contextlib.suppress(OSError):
             return Path(f"{self.stem}.{index}.out").read_text(encoding="utf-8", errors="replace")
         return ""
@@ -120,7 +120,7 @@ class SlurmQueue:
         return next((task.partition("_")[0] for task in self._client.named(name)), "")
 
     def earlier(self) -> list[Array]:
-        """Return the arrays that files tell of.
+        """Return the arrays recorded in files.
 
         Raises
         ------
@@ -147,7 +147,7 @@ BATCH_OPTIONS = {"partition": "--partition", "account": "--account", "walltime":
 
 @dataclass(frozen=True)
 class Request:
-    """What sbatch is asked for, the same for all jobs of an array."""
+    """Request to sbatch, the same for all jobs of an array."""
 
     cores: int
     memory_mib: int  # 0: what the site gives
@@ -157,7 +157,7 @@ class Request:
 
 
 def request_of(job: Job, node: Resources, hosts: Iterable[str], options: SlurmOptions) -> Request:
-    """Return what is asked for a job.
+    """Return the request for a job.
 
     Slurm has no option for ``max_per_node``: each of k jobs on one node asks for the k-th part of its cores.
 
@@ -210,7 +210,7 @@ def sbatch_arguments(
     name: of the job in the queue.
     count: of tasks.
     throttle: of these run at the same time at most; 0: no limit.
-    stem: ``<stem>.sh`` is the script, and each task says what is not for its log in ``<stem>.<index>.out``.
+    stem: ``<stem>.sh`` is the script, and each task writes output outside its log to ``<stem>.<index>.out``.
     """
     site = {"partition": options.partition, "account": options.account, "walltime": options.walltime}
     wanted = {**site, **{key: value for key, value in request.batch if value}}
@@ -264,12 +264,12 @@ class Task:
 
     @property
     def id(self) -> str:
-        """What Slurm calls it."""
+        """Identifier in Slurm."""
         return self.array.task(self.index)
 
 
 def adopt(queue: SlurmQueue, client: SlurmClient, jobs: Sequence[Job]) -> list[Task]:
-    """Return tasks of an earlier run that are done, or still in the queue, and are what ``jobs`` ask for.
+    """Return tasks of an earlier run, done or still in the queue, with the same orders as ``jobs``.
 
     All others are ended first, and their orders removed. A job that failed is not taken over: whoever starts the
     pipeline again has mended something.
@@ -336,7 +336,7 @@ def end(
     orders: of the tasks.
     whole_arrays: whether no other task of their arrays is to be spared.
     must_stop: whether nobody wants to wait for the end any longer.
-    note: is told why it takes long.
+    note: gets the reason of a delay.
 
     Raises
     ------

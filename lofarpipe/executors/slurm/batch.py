@@ -44,7 +44,7 @@ class SubmitLimit:
     Attributes
     ----------
     jobs: that number; 0: none is known.
-    is_fixed: whether it was set by somebody; one that refusals told is tried again now and then, for the jobs of others
+    is_fixed: whether it was configured; one learnt from refusals is tried again now and then, for the jobs of others
         that count too may have left.
     """
 
@@ -75,7 +75,7 @@ class SubmitLimit:
 
         Parameters
         ----------
-        known: what Slurm's accounting says; 0: nothing.
+        known: state by Slurm's accounting; 0: none.
         """
         if present + refused <= self._most_taken:  # that many were in the queue before: others count, or just ended
             return
@@ -277,7 +277,7 @@ class Batch:
             self._conclude(gone)
 
     def _finish_requeued(self, task: Task, result: JobResult) -> None:
-        """Take a job out of the queue that Slurm put back into it: whether it runs again is for the pipeline to say."""
+        """Cancel a job that Slurm requeued: the pipeline decides whether it runs again."""
         is_interrupted = functools.partial(bool, self.watch.received)
         end(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=is_interrupted, note=self.note)
         self._finish(task, replace(result, problem=f"lost: Slurm put it back into the queue, from {result.node}"))
@@ -297,7 +297,7 @@ class Batch:
             )
 
     def _conclude(self, gone: Sequence[Task]) -> None:
-        """Give a result to jobs that have left the queue: their record if it came late, else what Slurm knows."""
+        """Give a result to jobs that have left the queue: their record if it came late, else the state in Slurm."""
         self._look()
         gone = [task for task in gone if task.place in self.tasks]
         try:
@@ -317,7 +317,7 @@ class Batch:
     # The end
 
     def _end_all(self) -> None:
-        """End what is in the queue; on the normal way there is nothing."""
+        """Cancel the jobs in the queue; normally there are none."""
         for submission in self.waiting:
             for _, order in submission.orders:
                 discard(order)
@@ -357,7 +357,7 @@ def _concluded(task: Task, ended: EndedJob | None, said: str) -> JobResult:
 
 
 def _names(directory: os.PathLike[str]) -> list[str]:
-    """Return the names in a directory; to open it is what makes NFS ask the server."""
+    """Return the names in a directory; opening it makes NFS ask the server."""
     try:
         return os.listdir(directory)  # noqa: PTH208 - of many names
     except OSError:

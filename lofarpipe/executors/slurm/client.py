@@ -21,19 +21,19 @@ from lofarpipe.jobs import JobResult, Resources, ended_result
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """What a site says about its Slurm; each field is a key of the section.
+    """Options of section [slurm]; each field is a key.
 
     Attributes
     ----------
     partition, account, walltime: for ``sbatch --partition``, ``--account``, ``--time``; a step's own win.
     extra: further options of sbatch.
-    name_prefix: what the names of jobs in the queue begin with.
+    name_prefix: start of the names of jobs in the queue.
     prologue: lines of bash that each job runs first, such as ``module load singularity``.
-    gres: what graphics cards are called: gpu, or gpu:a100.
+    gres: name of graphics cards: gpu, or gpu:a100.
     array_limit: jobs of one step that run at the same time, over all nodes; 0: no limit.
     max_submitted: jobs that are in the queue at the same time; 0: no limit.
     max_array_size: tasks of one array; 0: as Slurm is configured.
-    request_memory: whether jobs say how much memory they need.
+    request_memory: whether jobs request their memory.
     cores, memory_gb, gpus: the largest job that a node takes; 0: as the largest node of the partition.
     poll_s: longest time between two looks for records, s.
     queue_poll_s: longest time between two questions to squeue, s.
@@ -59,7 +59,7 @@ class SlurmOptions:
     vanished_s: float = 30.0
 
     def faults(self) -> dict[str, str]:
-        """Return what is needed instead of single values that make no sense, by key."""
+        """Return the expected values of keys whose own value is invalid."""
         found = {key: "it has to be more than 0" for key in ("poll_s", "queue_poll_s") if not getattr(self, key)}
         problem = walltime_problem(self.walltime)
         return found | ({"walltime": problem} if problem else {})
@@ -127,13 +127,13 @@ def patiently(
     must_end: Callable[[], bool],
     note: Callable[[str], None],
 ) -> Answer:
-    """Return what ``ask`` does; it is called again, for an hour, as long as Slurm does not answer.
+    """Return the result of ``ask``; it is called again, for an hour, while Slurm does not answer.
 
     Parameters
     ----------
     wait: lets some seconds pass.
     must_end: whether there is a reason not to wait any longer.
-    note: is told what is waited for.
+    note: gets a text while the call waits.
 
     Raises
     ------
@@ -180,9 +180,9 @@ def unrecorded(order: Order, ended: EndedJob | None, node: str, said: str) -> Jo
 
     Parameters
     ----------
-    ended: what Slurm remembers; None for nothing.
+    ended: end of the task in Slurm's memory; None without.
     node: where its guard was; "" if there was none.
-    said: what the task said outside the job's log.
+    said: output of the task outside the job's log.
     """
     ended = ended or EndedJob("")
     state, number = ended.state, ended.signal
@@ -246,7 +246,7 @@ ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in 
 
 
 class SlurmRefused(PipelineError):  # noqa: N818 - what happened
-    """Slurm said no."""
+    """A refusal by Slurm."""
 
 
 class SlurmBusy(SlurmRefused):
@@ -268,7 +268,7 @@ class Node:
 
 @dataclass(frozen=True)
 class EndedJob:
-    """What Slurm remembers of a task that has left the queue."""
+    """The end of a task that has left the queue, from Slurm's memory."""
 
     state: str  # COMPLETED, TIMEOUT, NODE_FAIL ...
     exit_code: int = 0
@@ -325,7 +325,7 @@ class SlurmClient:
         return parse_queue(answer)
 
     def ended(self, ids: Iterable[str]) -> dict[str, EndedJob]:
-        """Return what Slurm remembers of the tasks of some jobs; where it forgets soon, ``sacct`` is asked as well.
+        """Return the ends of the tasks of some jobs; where Slurm forgets soon, ``sacct`` is asked as well.
 
         Raises
         ------
@@ -381,7 +381,7 @@ class SlurmClient:
         return least_limit(limit, qos_limit(every, names))
 
     def _answer(self, *command: str) -> str:
-        """Return what a command says; "" where it fails: not every site has accounting."""
+        """Return the output of a command; "" where it fails: not every site has accounting."""
         try:
             return self._run([word for word in command if word], timeout_s=ACCOUNTING_TIMEOUT_S)
         except SlurmRefused:
@@ -425,7 +425,7 @@ class SlurmClient:
 
 
 def _kind(said: str) -> type[SlurmRefused]:
-    """Return what a refusal of one of Slurm's commands is."""
+    """Return the error for a refusal by one of Slurm's commands."""
     if LASTING.search(said):
         return SlurmRefused
     if TOO_MANY.search(said):
@@ -440,7 +440,7 @@ def parse_queue(answer: str) -> dict[str, tuple[str, str]]:
 
 
 def parse_jobs(answer: str) -> dict[str, EndedJob]:
-    """Return task -> what ``scontrol show job -o`` tells of it."""
+    """Return task -> its end, from ``scontrol show job -o``."""
     found = {}
     for line in answer.splitlines():
         facts = dict(word.partition("=")[::2] for word in line.split())
@@ -456,7 +456,7 @@ def parse_jobs(answer: str) -> dict[str, EndedJob]:
 
 
 def parse_accounting(answer: str) -> dict[str, EndedJob]:
-    """Return task -> what ``sacct`` tells of it."""
+    """Return task -> its end, from ``sacct``."""
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
     found = {}
     for task, state, codes, node, reason in rows:
@@ -467,7 +467,7 @@ def parse_accounting(answer: str) -> dict[str, EndedJob]:
 
 
 def parse_max_array_size(answer: str) -> int:
-    """Return MaxArraySize from ``scontrol show config``; 1 where arrays are switched off or nothing is said."""
+    """Return MaxArraySize from ``scontrol show config``; 1 where arrays are switched off or the value is absent."""
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
     return max(1, int(match[1])) if match else 1
 

@@ -32,7 +32,7 @@ class SlurmExecutor(Cancellable):
 
     Parameters
     ----------
-    options: what the site says.
+    options: those of the site.
     orders: directory for orders and records, of this pipeline's job alone.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
     """
@@ -51,7 +51,7 @@ class SlurmExecutor(Cancellable):
         self._limit = SubmitLimit(options.max_submitted)
 
     def capacity(self, partition: str = "") -> Resources:
-        """Return the largest node of a partition, or what the site's configuration says of it."""
+        """Return the largest node of a partition, as configured or from Slurm."""
         return self._node_of(partition or self._options.partition)
 
     def run(
@@ -78,7 +78,7 @@ class SlurmExecutor(Cancellable):
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 
     def _prepared(self, jobs: Sequence[Job]) -> tuple[list[Task], list[Submission]]:
-        """Return what is in the queue already, and what is to be submitted.
+        """Return the jobs that are in the queue already, and those to submit.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class SlurmExecutor(Cancellable):
         return tasks
 
     def _submissions(self, jobs: Sequence[Job], taken: set[int]) -> list[Submission]:
-        """Write the orders of all jobs but those that are ``taken``; return what is to be submitted."""
+        """Write the orders of all jobs but those that are ``taken``; return the jobs to submit."""
         places = [place for place in range(len(jobs)) if place not in taken]
         if not places:
             return []
@@ -123,7 +123,7 @@ class SlurmExecutor(Cancellable):
         ]
 
     def _hosts(self, jobs: Sequence[Job]) -> list[str]:
-        """Return the nodes at which a job may ask to run; what Slurm does not know is told of."""
+        """Return the nodes at which a job may ask to run; unknown nodes are reported."""
         asking = [job for job in jobs if job.at_host]
         if not asking:
             return []
@@ -159,7 +159,7 @@ class SlurmExecutor(Cancellable):
         )
 
     def _refuse_impossible(self, job: Job) -> None:
-        """Say at once what Slurm would never run.
+        """Refuse jobs that Slurm would never run.
 
         Raises
         ------

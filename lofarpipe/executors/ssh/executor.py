@@ -59,7 +59,7 @@ UNREACHED = os.EX_UNAVAILABLE
 class SshExecutor(Cancellable):
     """Runs jobs on the hosts of a list; each is connected with the first of them, and left by ``close``.
 
-    Jobs end with this process, and with the connection to their host. What has begun is never begun again here.
+    Jobs end with this process, and with the connection to their host. A started job is never started again here.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class SshExecutor(Cancellable):
             self._beats.start()
 
     def judge_hosts(self) -> None:
-        """Tell of hosts that cannot be reached, each once.
+        """Report hosts that cannot be reached, each once.
 
         Raises
         ------
@@ -354,7 +354,7 @@ class _Batch:
                     self._collect(words[-1], running)
 
     def _set_adrift(self, host: Host) -> None:
-        """Note which jobs had a host that was lost: their guards end them, and say so by a record if they can."""
+        """Note which jobs had a host that was lost: their guards end them, and write a record if they can."""
         for name in list(host.jobs):
             host.release(name)
             running = self._running.pop(name)
@@ -412,7 +412,7 @@ class _Batch:
     # ---- results
 
     def _collect(self, name: str, running: _Running) -> None:
-        """Take the result of a job of which the agent says that it is over."""
+        """Take the result of a job that the agent reports as ended."""
         del self._running[name]
         running.host.release(name)
         running.lost_because = f"lost on host {running.host.name}: its guard was killed, or could not write its record"

@@ -43,7 +43,7 @@ class Host:
     is_placed: whether its agent is where the orders are.
     refused: why nothing can run on it although it was reached; "" if it can.
     failures: tries to reach it since it was last connected.
-    said: what the last of them came to.
+    said: outcome of the last of them.
     jobs: those that run on it, by order.
     """
 
@@ -111,7 +111,7 @@ class Host:
         os.set_blocking(self.descriptor, False)
 
     def place(self, orders: Path) -> None:
-        """Tell the agent where the orders are; let a host that was not reached have one more chance."""
+        """Send the directory of the orders to the agent; give an unreachable host one more chance."""
         if self.is_down:
             self.failures, self._deadline = TRIES - 1, 0.0
         if self._orders is None:
@@ -119,7 +119,7 @@ class Host:
             self.send(f"in {orders}")
 
     def send(self, line: str) -> None:
-        """Say a line to the agent; that it does not listen any more is heard otherwise."""
+        """Send a line to the agent; its death is noticed elsewhere."""
         if self._process is not None:
             self._write(self._process, os.fsencode(f"{line}\n"))
 
@@ -176,7 +176,7 @@ class Host:
         self._deadline = time.monotonic() + PAUSES_S[min(self.failures, len(PAUSES_S)) - 1]
 
     def leave(self) -> None:
-        """Tell the agent that there is nothing more to do."""
+        """Send the agent the end of the work."""
         if not self.jobs:
             self.send("over")
 
