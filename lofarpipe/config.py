@@ -77,7 +77,7 @@ def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the site and the command line say, read once at the start of a run."""
+    """Settings of site and command line, read once at the start of a run."""
 
     config_file: Path
     job_name: str
@@ -100,7 +100,7 @@ class Settings:
     laid_over: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)  # sections that a front end sets
 
     def where(self, section: str, key: str = "") -> str:
-        """Return the place of a key, or of its section: in the configuration, or in what a front end read."""
+        """Return the place of a key, or of its section: in the configuration, or in the file of a front end."""
         return where(self.config_file, section, key, self.laid_over)
 
     @property
@@ -166,7 +166,7 @@ class Tasks:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the command line says about the configuration."""
+    """Settings of the command line that override the configuration."""
 
     config: str | None = None
     job_name: str | None = None
@@ -226,6 +226,11 @@ def read_settings(parset: Path, overrides: Overrides) -> tuple[Settings, list[Fi
     if name is not None and not settings.lenient and not SAFE_NAME.fullmatch(name):
         file.findings.append(Finding(COMMAND_LINE, f"--job-name is '{name}'; {SAFE_NAMES}"))
     return settings, file.findings
+
+
+def shipped_config() -> Path:
+    """Return the configuration file that comes with the pipelines."""
+    return share_directory() / "cfg" / "pipeline.cfg"
 
 
 def find_config(typed: str | None) -> Path:
@@ -294,8 +299,8 @@ def _typed_numbers(file: ConfigFile, overrides: Overrides) -> dict[str, str]:
 def _tasks(file: ConfigFile, defaults: Mapping[str, str], lenient: bool) -> Tasks:
     """Return the shipped tasks and those of the site.
 
-    What the site does not say of a task is as shipped. Not so in a lenient run, where it names the recipe: there the
-    original had this task, and no other.
+    Keys of a task that the site does not set are as shipped. Not so in a lenient run, where it names the recipe: there
+    the original had this task, and no other.
     """
     escaped = {key: value.replace("%", "%%") for key, value in defaults.items()}
     shipped, of_site = new_parser(escaped), new_parser(escaped)

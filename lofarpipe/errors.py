@@ -1,8 +1,7 @@
-"""What can go wrong, as one line each: where, what with the value, what was expected, what to do."""
+"""Errors as one line each: where, the problem with the value, the expectation, the remedy."""
 
 from __future__ import annotations
 
-import difflib
 import heapq
 import re
 from collections import defaultdict
@@ -24,8 +23,8 @@ def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """Return those of some names that are misspellings of known ones, each with the first one that was meant.
 
     Two names with one slip between them are the same when each lacks one letter at most; so none is compared with all.
-    A measure of likeness alone does not tell: by difflib's ratio the two steps phase and phases (0.91) and average1 and
-    average2 (0.88) are as alike as do_magik and do_magic (0.88).
+    A measure of likeness alone does not suffice: by difflib's ratio the two steps phase and phases (0.91) and average1
+    and average2 (0.88) are as alike as do_magik and do_magic (0.88).
     """
     alike: dict[str, list[str]] = defaultdict(list)
     for name in (names := list(names)):
@@ -83,7 +82,7 @@ class UsageError(PipelineError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem found by a check: ``where`` (file:line, step or product) and ``what`` is wrong there.
+    """One problem found by a check: ``where`` (file:line, step or product) and ``what``, the problem.
 
     A warning stops no run.
     """
@@ -109,7 +108,7 @@ class CheckFailed(PipelineError):  # noqa: N818 - it names what happened: a chec
 
 
 def findings_of(err: PipelineError) -> list[Finding]:
-    """Return an error as findings, to be told with others."""
+    """Return an error as findings, to be shown with others."""
     if isinstance(err, CheckFailed):
         return list(err.findings)
     where, colon, what = str(err).partition(": ")
@@ -144,6 +143,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or ``""`` where none is."""
     if len(name) > LONGEST_NAME:
         return ""
+    import difflib  # of mistakes only
+
     matches = difflib.get_close_matches(name, sorted(_comparable(name, [*known])), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
@@ -161,10 +162,10 @@ class Suggestions:
         self._left = MOST_SUGGESTIONS
 
     def nearest(self, name: str, known: Iterable[str]) -> str:
-        """Return what ``nearest`` says the first times, and then ``""``."""
+        """Return the text of ``nearest`` the first times, and then ``""``."""
         return self.hint(lambda: nearest(name, known))
 
     def hint(self, find: Callable[[], str]) -> str:
-        """Return what ``find`` gives the first times, and then ``""``."""
+        """Return the result of ``find`` the first times, and then ``""``."""
         self._left -= 1
         return find() if self._left >= 0 else ""

@@ -23,7 +23,7 @@ SIGNALLED = 128
 
 @dataclass(frozen=True)
 class Resources:
-    """What a machine can give to jobs at the same time, or the largest job that a node takes."""
+    """Resources of a machine for all its jobs together, or of the largest job that a node takes."""
 
     cores: int
     memory_gb: float  # 10^9 bytes
@@ -107,7 +107,7 @@ def last_lines(log: Path, lines: int = 10) -> list[str]:
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended, and what it used."""
+    """The end of a job, and its use of resources."""
 
     name: str
     exit_code: int  # negative: the signal that ended it
@@ -207,7 +207,7 @@ def result_of(
     usage: resource.struct_rusage | None = None,
     node: str = "",
 ) -> JobResult:
-    """Return the result of a job; ``usage`` is what the kernel says of its processes."""
+    """Return the result of a job; ``usage`` is the kernel's record of its processes."""
     return JobResult(
         name=job.name,
         exit_code=exit_code,
@@ -231,14 +231,14 @@ def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobR
 
 
 class Interrupted(BaseException):
-    """A signal ended the run; every job is dead, unless ``problem`` says otherwise.
+    """A signal ended the run; every job is dead, unless ``problem`` names exceptions.
 
     It is no Exception: plugins catch these.
 
     Attributes
     ----------
     signal: the number of the signal; the exit status of the engine is by custom 128 + this.
-    problem: what is known of jobs that may be alive; "" if all were ended.
+    problem: description of jobs that may be alive; "" if all were ended.
     """
 
     def __init__(self, signal_number: int, problem: str = "") -> None:
@@ -277,7 +277,7 @@ class Executor(Protocol):
         """Run all jobs; ``on_start`` hears of each that began, ``on_done`` gets each result as soon as it is there.
 
         Raises PipelineError when a job can never run here, before any is started; Interrupted after SIGINT,
-        SIGTERM or SIGHUP. What ``on_done`` raises ends all jobs and goes on to the caller.
+        SIGTERM or SIGHUP. An exception of ``on_done`` ends all jobs and passes through.
         """
         ...
 
@@ -286,17 +286,17 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what was kept between two calls of ``run``, such as workers."""
+        """Release resources kept between two calls of ``run``, such as workers."""
         ...
 
 
 def executor_name(executor: Executor) -> str:
-    """Return what an executor is called in pipeline.cfg, such as ``local``."""
+    """Return the name of an executor in pipeline.cfg, such as ``local``."""
     return type(executor).__name__.removesuffix("Executor").lower()
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration in seconds as people say it: ``0.3 s``, ``42 s``, ``3 min 5 s``, ``3 h 12 min``."""
+    """Return a duration in seconds for people: ``0.3 s``, ``42 s``, ``3 min 5 s``, ``3 h 12 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -35,7 +35,7 @@ NAMED = 5  # jobs in a warning
 
 
 class Crew(Protocol):
-    """What a run needs done beside the planning."""
+    """The work of a run beside the planning."""
 
     def arrive(self) -> None:
         """Make ready for the first step."""
@@ -66,7 +66,7 @@ class WorkingCrew:
         self._is_local = executor_name(scope.executor) == LOCAL
 
     def arrive(self) -> None:
-        """Make the directories for maps, parsets and what the jobs write; remove what a killed run left in them."""
+        """Make the directories for maps, parsets and outputs of jobs; remove stale files of a killed run in them."""
         settings = self._scope.settings
         directories: tuple[Path, ...] = (settings.mapfile_dir, settings.parset_dir, settings.job_workdir)
         for directory in directories:
@@ -77,13 +77,13 @@ class WorkingCrew:
         remove_unfinished([*directories, settings.job_directory, *settings.job_directory.glob("jobs/*")])
 
     def pass_over(self, step: Step, plan: Plan) -> None:
-        """Say that a step is done before, and which jobs of it failed."""
+        """Report that a step is done already, and which jobs of it failed."""
         self._scope.stream.emit(StepSkipped(self._scope.entry(step), len(plan.jobs)))
         self._commands.pass_over(plan.jobs)
         self._warn_of_failures(step)
 
     def _warn_of_failures(self, step: Step) -> None:
-        """Say of a step that is not run again which jobs of it failed: nobody may remember."""
+        """Report which jobs of a step that is not run again failed."""
         work, entry = self._scope.ledger.work, self._scope.entry(step)
         failed = [end.job for end in work.jobs_ended(entry) if end.problem is not None]
         done = work.last_done(entry)
@@ -135,20 +135,20 @@ class WorkingCrew:
             self._scope.ledger.finish(self._began, outputs, *counts, round(time.monotonic() - jobs.began_s, 3))
 
     def accepts(self, step: Step, error: Exception) -> bool:
-        """Record a step that fails, and end the run; the one inside a loop or a sub-pipeline says it for them."""
+        """Record a step that fails, and end the run; for loops and sub-pipelines the inner step records it."""
         if step.kind not in ("loop", "pipeline"):
             with contextlib.suppress(PipelineError):  # a full disk: what is told is why the step failed
                 self._scope.stream.emit(StepFailed(self._scope.entry(step), str(error)))
         return False
 
     def leave(self) -> None:
-        """Take out of the file of commands what the run did not come to."""
+        """Remove the commands that the run did not reach from the file of commands."""
         self._commands.finish()
 
 
 @contextlib.contextmanager
 def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
-    """Let no other run make the outputs of pending jobs meanwhile, where these go where the user says.
+    """Keep other runs from making the outputs of pending jobs meanwhile, where the user chose their place.
 
     Claims that a killed run left of the others are removed.
 
@@ -169,12 +169,12 @@ def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
 
 
 def notices_of(jobs: Sequence[PlannedJob]) -> list[str]:
-    """Return what is to be told of jobs before they run, each thing once."""
+    """Return the notices about jobs before they run, each once."""
     return list(dict.fromkeys(notice for planned in jobs for notice in planned.notices))
 
 
 def run_started(job_name: str, job_directory: Path, pipeline: Pipeline, executor: Executor) -> RunStarted:
-    """Return what is to be said of a run that begins: what is run, where, by which process, with what."""
+    """Return the facts of a run that begins: pipeline, place, process, configuration."""
     capacity = executor.capacity()
     return RunStarted(
         job=job_name,
@@ -195,7 +195,7 @@ def run_started(job_name: str, job_directory: Path, pipeline: Pipeline, executor
 
 
 def run_ended(job_name: str, error: BaseException) -> RunEnded:
-    """Return what is to be said of a run that something ended."""
+    """Return the facts of a run that was ended early."""
     if isinstance(error, KeyboardInterrupt):
         return RunEnded(False, "interrupted; run again to resume", int(signal.SIGINT), job_name)
     number = error.signal if isinstance(error, Interrupted) else None
@@ -214,16 +214,16 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Clears away what jobs left that began and did not end.
+    """Removes stale files of jobs that began and did not end.
 
-    Jobs of a run on other machines, or below a queue, are not touched: what runs them knows whether they live.
+    Jobs of a run on other machines, or below a queue, are not touched: their executor knows whether they live.
     """
 
     ledger: Ledger
     tell: Tell  # hears what is done
 
     def clear(self) -> None:
-        """Wait until no process of an earlier run lives, then remove what its jobs made and did not complete.
+        """Wait until no process of an earlier run lives, then remove the incomplete outputs of its jobs.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class Leftovers:
             JobLedger(self.ledger, step).repair(self.tell)
 
     def _wait(self, jobs: Sequence[OpenJob]) -> None:
-        """Wait for the jobs of a killed run, and for what ends them; end both if it takes too long."""
+        """Wait for the jobs of a killed run, and for their guardian; end both if it takes too long."""
         living = self._living(jobs)
         if not living():
             return
@@ -256,7 +256,7 @@ class Leftovers:
         raise PipelineError(f"processes of the run before this one cannot be ended: {_listed(living())}; end them")
 
     def _living(self, jobs: Sequence[OpenJob]) -> Callable[[], list[int]]:
-        """Return what finds the processes of killed runs and their jobs on this machine.
+        """Return a search for the processes of killed runs and their jobs on this machine.
 
         Also those of a run before the last one: that one may have been killed while it waited.
         """
@@ -278,7 +278,7 @@ class Leftovers:
 def mark_processes(job_directory: Path) -> None:
     """Let every process that this one starts carry the name of the job directory.
 
-    A run that is killed just while it starts a job has no time to say which process that is.
+    A run that is killed just while it starts a job has no time to record its process.
     """
     os.environ[OWNER] = str(job_directory)
 

@@ -1,7 +1,7 @@
 """Every command that a run would give, as far as it can be known; no job is run, and nothing of the run is written.
 
 The loop is that of a run, with other collaborators: a disk that lies over the real one and takes all that is written,
-kinds that suppose that jobs do well, and a crew that prints what the executor would be given.
+kinds that suppose that jobs do well, and a crew that prints the jobs instead of running them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ P = TypeVar("P")
 
 
 class NotKnown(PipelineError):  # noqa: N818 - it names what is the case
-    """A step was told of, and what it will give cannot be known."""
+    """The outputs of a step that was printed cannot be predicted."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Printout:
 
 @dataclass(frozen=True)
 class OverlaidPlan:
-    """A plan under the names that files have in a run: what was done before had these."""
+    """A plan under the names that files have in a run: finished jobs had these."""
 
     plan: Any  # a plan, with the names of files where they are
     shadow: Shadow
@@ -84,7 +84,7 @@ class OverlaidPlan:
         return cls(plan, shadow, shadow.back(plan.identity))
 
     def __getattr__(self, name: str) -> Any:
-        """Return what has nothing to do with the names of files, as the plan has it."""
+        """Return attributes of the plan that do not depend on file names."""
         return getattr(self.plan, name)
 
     def numbered(self, numbers: Mapping[int, int]) -> OverlaidPlan:
@@ -92,7 +92,7 @@ class OverlaidPlan:
         return replace(self, plan=self.plan.numbered(numbers))
 
     def job_identity(self, planned: PlannedJob) -> Identity:
-        """Return what decides whether a job that was done need not run again."""
+        """Return the identity of a job: with the same one a finished job is not run again."""
         return self.shadow.back(self.plan.job_identity(planned))
 
     def outputs_of(self, planned: PlannedJob) -> Sequence[str]:
@@ -104,13 +104,13 @@ class OverlaidPlan:
         return self.shadow.back(list(self.plan.changed_inputs(planned)))
 
     def label_of(self, planned: PlannedJob) -> str:
-        """Return what a job works on, for people."""
+        """Return the subject of a job, for people."""
         return self.shadow.back(str(self.plan.label_of(planned)))
 
 
 @dataclass
 class Foresight:
-    """What is known of files and outputs that nobody has written yet; the kinds of a dry run share it."""
+    """Predicted files and outputs, shared by the kinds of a dry run."""
 
     shown: Printout
     supposer: Supposer
@@ -132,7 +132,7 @@ class Foresight:
             raise PipelineError(f"to be known it needs what these give, which did not run: {missing}")
 
     def seen(self, step: Step, results: Results) -> tuple[Step, Results]:
-        """Return a step, and what the steps before it gave, with names that say where files are."""
+        """Return a step, and the results of earlier steps, with the names of files in the overlay."""
         there: dict[str, dict[str, object]] = {
             name: {key: self._there(value) for key, value in results[name].items()}
             for name in {name for text in _texts(step) for name, _ in references(text)} & results.keys()
@@ -165,7 +165,7 @@ class Foresight:
         return self.supposer.maps(plan, supposed)
 
     def expect(self, jobs: StepJobs, outputs: Outputs, scope: Scope) -> None:
-        """Keep what the jobs of a step are going to write."""
+        """Note the predicted outputs of the jobs of a step."""
         made = [path for planned in jobs.pending for path in jobs.plan.outputs_of(planned)]
         maps = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
         new = {job_entry(jobs.entry, planned.job): _new_outputs(jobs, planned, scope) for planned in jobs.pending}
@@ -184,7 +184,7 @@ class Foresight:
         return {name for text in [*texts, *products] for name in files_of(text)}
 
     def refuse_uncertain(self, texts: Iterable[str]) -> None:
-        """Raise if a plugin would read what a script has not returned yet."""
+        """Raise if a plugin would read the pending result of a script."""
         for name in (name for text in texts for name in self.shadow.uncertain(text)):
             raise PipelineError(f"what is in {name} is known only when jobs have run")
 
@@ -198,7 +198,7 @@ class Foresight:
 
 
 def _new_outputs(jobs: StepJobs, planned: PlannedJob, scope: Scope) -> Sequence[str]:
-    """Return the outputs of a job of which no earlier run tells what it writes."""
+    """Return the outputs of a job that no earlier run recorded."""
     last = scope.ledger.work.last_job(job_entry(jobs.entry, planned.job))
     return () if last and last.label == jobs.plan.label_of(planned) else jobs.plan.outputs_of(planned)
 
@@ -208,13 +208,13 @@ def _texts(step: Step) -> list[str]:
 
 
 def _implies_map(key: str, text: str) -> bool:
-    """Whether an argument makes a map an input of its step, by what it refers to."""
+    """Whether the reference in an argument makes a map an input of its step."""
     return "mapfile" not in key and any("mapfile" in output for _, output in references(text))
 
 
 @dataclass(frozen=True)
 class Shown(Kind[P]):
-    """A kind whose steps are planned once what they refer to is known, and that shows what a run would do."""
+    """A kind whose steps are planned once their references are known, and that shows the work of a run."""
 
     foresight: Foresight
 
@@ -235,7 +235,7 @@ class Shown(Kind[P]):
 
 
 class ShownJobs(Shown[OverlaidPlan]):
-    """A kind whose jobs are planned as in a run, with names that say where files are."""
+    """A kind whose jobs are planned as in a run, with the names of files in the overlay."""
 
     has_jobs = True
     planner: type[Kind[Any]]  # of a run
@@ -247,7 +247,7 @@ class ShownJobs(Shown[OverlaidPlan]):
 
 
 class ShownRecipe(ShownJobs):
-    """Its maps are written over the disk, with what its jobs are sure to return."""
+    """Its maps are written into the overlay, with the certain results of its jobs."""
 
     planner = Recipe
 
@@ -280,7 +280,7 @@ class ShownPlugin(Shown[Step]):
         return step
 
     def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
-        """Call it, or take what it gave the last time."""
+        """Call it, or take its last result."""
         path = find_plugin(STEP_PREFIX, plan.type, self.scope.pipeline.plugin_path)
         writes, tell = declared(path, "DRY_RUN_WRITES"), self.foresight.shown.tell
         told = f"# {plan.name}: plugin {plan.type}"
@@ -327,7 +327,7 @@ class ShownPlugin(Shown[Step]):
         return outputs
 
     def _expect(self, step: Step, given: Sequence[str], outputs: Outputs) -> None:
-        """Keep what a plugin would write that only told it, if it is given what jobs are going to write."""
+        """Note the outputs that a plugin only announced, if its inputs are predicted outputs of jobs."""
         foresight = self.foresight
         if foresight.awaited.has_any(foresight.named_in(given)) or any(map(foresight.shadow.uncertain, given)):
             made = foresight.named_in([str(value) for value in outputs.values()])
@@ -336,7 +336,7 @@ class ShownPlugin(Shown[Step]):
 
 
 class ShownLoop(Shown[Step], Loop):
-    """As many iterations as are known: of a loop that ends when a step says so, one."""
+    """Known iterations: of a loop that a step ends, one."""
 
     def foreseen(self, step: Step, results: Results) -> Step:
         """Return the step with a number of iterations."""
@@ -350,7 +350,7 @@ class ShownSubPipeline(Shown[Step], SubPipeline):
     """The steps of another parset."""
 
     def foreseen(self, step: Step, results: Results) -> Step:
-        """Return the step with what its overrides refer to."""
+        """Return the step with the references of its overrides resolved."""
         return SubPipeline.plan(self, step, results)
 
 
@@ -358,7 +358,7 @@ class ShownUnknown(Shown[Step]):
     """A kind that does not exist."""
 
     def plan(self, step: Step, results: Results) -> Step:
-        """Say so."""
+        """Print the reason."""
         self.foresight.shown.tell(f"# {step.name}: kind '{step.kind}' is not known; nothing is done")
         return step
 
@@ -399,7 +399,7 @@ def preview(
     signals: Sequence[int] = (),
     as_typed: bool = False,
 ) -> Printout:
-    """Go through the steps as a run does, and return what that would do: lines for people, jobs for tools.
+    """Go through the steps as a run does, and return its actions: lines for people, jobs for tools.
 
     Parameters
     ----------
@@ -424,7 +424,7 @@ def preview(
 
 
 class Comments:
-    """Prints what a run decides."""
+    """Prints the decisions of a run."""
 
     def __init__(self, shown: Printout) -> None:
         self._shown = shown
@@ -506,7 +506,7 @@ def _called(planned: PlannedJob) -> list[str]:
 def _as_written(step: Step, known: Results) -> str:
     """Return the program and its arguments as the parset has them, with the words that stand for files.
 
-    What it refers to and is ``known`` is filled in.
+    ``known`` references are filled in.
     """
     texts = step.given
     flags = list_items(step.control.get("arguments", step.arguments.get("flags", texts.get("arguments", ""))))

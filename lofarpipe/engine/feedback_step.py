@@ -49,7 +49,7 @@ class FeedbackPlan:
 
     @property
     def identity(self) -> dict[str, object]:
-        """What decides whether the step need not run again, once it was done."""
+        """Identity of the step: with the same one it is not run again."""
         return {
             "program": ("genericpipeline", __version__, ""),
             "version": __version__,
@@ -68,18 +68,18 @@ class FeedbackPlan:
         return bool(self.values["error_tolerance"])
 
     def second_try(self, planned: PlannedJob, problem: str) -> None:
-        """Return None: what cannot be read cannot be read otherwise."""
+        """Return None: there is no other way to read an unreadable file."""
 
     def numbered(self, numbers: Mapping[int, int]) -> FeedbackPlan:
         """Return the same with other numbers of its jobs, by place in the map."""
         return replace(self, jobs=[self.build(p.place, numbers.get(p.place, p.place)) for p in self.jobs])
 
     def job_identity(self, planned: PlannedJob) -> dict[str, object]:
-        """Return what decides whether one job that was done need not run again."""
+        """Return the identity of a job: with the same one a finished job is not run again."""
         return {**self.identity, "products": planned.arguments}
 
     def label_of(self, planned: PlannedJob) -> str:
-        """Return what a job works on, for people."""
+        """Return the subject of a job, for people."""
         return planned.job.label
 
     def complete(self, planned: PlannedJob, result: JobResult) -> str | None:

@@ -32,7 +32,7 @@ LINES_OF_INTEREST = 30  # at the end of a log
 
 @dataclass
 class Disk:
-    """What jobs are going to take of one file system."""
+    """Estimated use of one file system by jobs."""
 
     place: Path  # one of the directories on it
     lasting_bytes: float = 0.0
@@ -50,11 +50,11 @@ class Disk:
             self.lasting_bytes += need.size_bytes
 
     def total_bytes(self, at_once: int) -> float:
-        """Return what is taken when as many jobs run at the same time, with the largest temporary files."""
+        """Return the bytes in use when as many jobs run at the same time, with the largest temporary files."""
         return self.lasting_bytes + sum(sorted(self.temporary_bytes, reverse=True)[:at_once])
 
     def take(self, size: str, remedy: str) -> str:
-        """Return that jobs take so much, who says so, and up to its verb what to do if that is wrong."""
+        """Return a text with the size, its source, and the start of the remedy for a wrong one."""
         if self.is_given:
             return f"take {size} by control.disk_gb; {remedy}; if that is too much, lower"
         return f"are estimated to take {size}; {remedy}; if the estimate is wrong, set"
@@ -66,13 +66,13 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
     Parameters
     ----------
     jobs: those that are about to run.
-    machine: what runs them.
+    machine: resources of the machine that runs them.
     here: whether that is this machine; temporary files of another one are not looked at.
 
     Raises
     ------
     PipelineError
-        If a file system has less free than the jobs are estimated to take; with the place, both numbers, what to do.
+        If a file system has less free than the jobs are estimated to take; with the place, both numbers and the remedy.
     """
     needs = [need for planned in jobs for need in planned.needs() if here or not need.is_temporary]
     at_once = jobs_at_once([planned.job.cores for planned in jobs], jobs[0].job.max_per_node, machine) if jobs else 0
@@ -112,7 +112,7 @@ def _free_or_none(place: Path) -> float | None:
 
 
 def with_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
-    """Return why a job failed; if that was for want of disk, with what it was estimated to take, and what is free."""
+    """Return why a job failed; if the disk was full, with estimated use and free space."""
     trouble = trouble_in([*result.tail(LINES_OF_INTEREST), reason])
     if not trouble and " is full: " not in reason:
         return reason
@@ -134,7 +134,7 @@ READABLE_WORD = 8 * 1024  # of one that people see and type
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job, and what goes with it."""
+    """A job with its arguments, notices, files and needs."""
 
     job: Job
     place: int  # position in the maps of the step
@@ -186,9 +186,9 @@ class JobBuilder:
         return f"{self.numbers.get(place, place):03d}"
 
     def _share(self, count: int) -> Resources:
-        """Return what each job is given: what the step asks for, else an equal share of the machine.
+        """Return the resources of each job: those of the step's control keys, else an equal share of the machine.
 
-        As many jobs share it as can run at the same time with what they ask for.
+        As many jobs share it as can run at the same time with their requests.
         """
         cores, gpus = self._asked()
         memory_gb = self.control.memory_gb
@@ -208,7 +208,7 @@ class JobBuilder:
         return method_of(self.settings) == "slurm"
 
     def _asked(self) -> tuple[int, int]:
-        """Return cores and graphics processors: the step's control keys, else what the program's arguments say."""
+        """Return cores and graphics processors: from the step's control keys, else from the program's arguments."""
         cores, gpus = self.control.number("cores"), self.control.number("gpus")
         if not cores and self._goes_to_queue:
             cores = min(self.control.number("queue_cores"), self.machine.cores)
@@ -219,7 +219,7 @@ class JobBuilder:
 
     @property
     def program(self) -> Program | None:
-        """What is known of the program, if it is one that may be asked."""
+        """The known program of the step, if it may be asked."""
         return KNOWN_PROGRAMS[self.control.asked_program] if self.control.asked_program else None
 
     def _planned(self, place: int, given: Resources) -> PlannedJob:
@@ -247,7 +247,7 @@ class JobBuilder:
         return self.settings.job_workdir / output.name if output else None
 
     def _needs(self, place: int, keywords: Mapping[str, str], positionals: Sequence[str]) -> list[Need]:
-        """Return the space that a job takes: what the step says, else what is known of its program."""
+        """Return the disk space of a job: the step's control key, else the estimate of its program."""
         if self.control.disk_gb:
             output = self.settings.job_workdir / self.outputs.data[place].file
             return [Need(output.parent, self.control.disk_gb * GB, "the outputs", is_given=True)]

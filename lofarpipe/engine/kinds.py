@@ -1,4 +1,4 @@
-"""The kinds of steps: how each becomes jobs, or steps inside it, and what comes of these its outputs."""
+"""The kinds of steps: how each becomes jobs, or steps inside it, and their results its outputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ActiveLoop:
 
 @dataclass
 class Scope:
-    """What the steps of a run share; ``results`` holds what each gave so far."""
+    """State that the steps of a run share; ``results`` holds the outputs of each so far."""
 
     pipeline: Pipeline
     settings: Settings
@@ -67,13 +67,13 @@ class Scope:
         return with_counters(step, self.counted[step.name]) if step.name in self.counted else step
 
     def inside(self, steps: Sequence[Step]) -> Iterator[Step]:
-        """Yield the steps inside another one: what files say about their arguments is read again."""
+        """Yield the steps inside another one; files with their arguments are read again."""
         for step in steps:
             self.counted.pop(step.name, None)
         yield from map(refreshed, steps)
 
     def take(self, step: Step, outputs: Outputs) -> None:
-        """Keep what a step gave; inside a loop it may end that."""
+        """Keep the outputs of a step; inside a loop they may end it."""
         self.end_if_signalled()
         self.results[step.name] = outputs
         if self.loops and "break" in outputs:
@@ -108,13 +108,13 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Kind(Generic[P]):
-    """How steps of a kind are planned and finished; ``P`` is what a step of it is planned as."""
+    """How steps of a kind are planned and finished; ``P`` is the type of a plan."""
 
     scope: Scope
     has_jobs = False  # what it plans are jobs
 
     def plan(self, step: Step, results: Results) -> P:
-        """Return what there is to do, with what the steps before gave; nothing is run.
+        """Return the plan of a step, from the outputs of earlier steps; nothing is run.
 
         Raises
         ------
@@ -219,7 +219,7 @@ class Plugin(Kind[Call]):
 
 
 class Loop(Kind[Step]):
-    """The body is run until the counter reaches ``loopcount``, or a step of an iteration says break; the last counts.
+    """The body is run until the counter reaches ``loopcount``, or a step breaks an iteration, which is the last.
 
     Once it is over, the counter is -1; the arguments of a step of the body that also follows the loop keep the last
     value. Source: doc/spec/lofarpipe.md, section 4.6.
@@ -249,7 +249,7 @@ class SubPipeline(Kind[Step]):
     """The steps of another parset. Source: doc/spec/lofarpipe.md, section 4.7."""
 
     def plan(self, step: Step, results: Results) -> Step:
-        """Return the step with what its overrides refer to, and give the steps inside their input."""
+        """Return the step with resolved overrides, and pass the inner steps their input."""
         if step.resolved is not None:
             step = step.resolved(step, results)
         mapfile = resolve(step.control.get("mapfile_in", ""), results, step.where("control.mapfile_in"))
@@ -265,7 +265,7 @@ class Broken(Kind[Step]):
     """A step that could not be built; it fails when it is reached."""
 
     def plan(self, step: Step, results: Results) -> Step:
-        """Say why it could not be built."""
+        """Raise the reason why it could not be built."""
         raise PipelineError(step.problem)
 
 
@@ -294,5 +294,5 @@ def kind_of(scope: Scope, name: str) -> Kind[Any]:
 
 
 def plain(outputs: Mapping[object, object]) -> Outputs:
-    """Return what a plugin gave as it can be written down; anything but numbers and booleans counts as its text."""
+    """Return the result of a plugin in JSON types; anything but numbers and booleans becomes text."""
     return {str(key): value if isinstance(value, bool | int) else str(value) for key, value in outputs.items()}

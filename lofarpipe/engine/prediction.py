@@ -1,4 +1,4 @@
-"""What a step would give if it ran: its maps are written as a run writes them, with what its jobs are sure to return.
+"""Predicted outputs of a step: its maps are written as a run writes them, with the certain results of its jobs.
 
 The values that a script returns are not known before it runs, unless it is one that plans: it declares in
 ``DRY_RUN_WRITES`` the arguments that name all that it writes, and is called with other places there.
@@ -39,7 +39,7 @@ class Awaited:
 
     Parameters
     ----------
-    workdir: where the jobs run; what they do not name is most likely written there.
+    workdir: where the jobs run; unnamed outputs are most likely written there.
     """
 
     workdir: Path
@@ -56,7 +56,7 @@ class Awaited:
     def writer(self, folder: str) -> str:
         """Return a step whose jobs may yet write something new into a directory; "" if there is none.
 
-        A file that is there, and is named, is taken for an input: it does not change what there is to be found.
+        A file that is there, and is named, is taken for an input: it is no new output.
         """
         if self._steps and _is_below(folder, str(self.workdir)):
             return next(iter(self._steps.values()))
@@ -87,12 +87,12 @@ PLACEHOLDER = re.compile(r"<[\w+-]+:[^<>:/]+:\d+>")
 
 
 def placeholder(step: str, key: str, place: int) -> str:
-    """Return what stands for a value that a job gives when it runs; without dots and slashes it stays in a name."""
+    """Return a placeholder for a value that a job will return; without dots and slashes it stays in a name."""
     return f"<{step}:{key}:{place:03d}>"
 
 
 class Shadow(FilesOnDisk):
-    """The file ``<root>/a/b`` stands for ``/a/b``; what is not there is looked for under its own name.
+    """The file ``<root>/a/b`` stands for ``/a/b``; a file that is not there is looked for under its own name.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Shadow(FilesOnDisk):
         return self._there(name)
 
     def places(self, writes: Iterable[str], given: Mapping[str, object]) -> dict[str, str]:
-        """Return what to give to a plugin for the arguments that say where it writes: directories, or files.
+        """Return overlay paths for the arguments of a plugin that name its outputs: directories, or files.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class Shadow(FilesOnDisk):
         return there
 
     def into(self, text: str) -> str:
-        """Return a text in which the names of files say where they are."""
+        """Return a text with the names of files in the overlay."""
         if "/" not in text or not self._names:
             return text
         if _absolute(text) in self._names:
@@ -155,7 +155,7 @@ class Shadow(FilesOnDisk):
         return _without(thing, self._root)
 
     def settle(self) -> None:
-        """Look for what was written: in these files, too, names are those that a run gives."""
+        """Collect the written files: in these, too, names are those of a run."""
         for path in self._files():
             status = path.stat()
             if self._marks.get(str(path)) == (status.st_mtime_ns, status.st_size):
@@ -226,11 +226,11 @@ NOT_MEASURED = ("job_duration", "monitor_stats")  # of a job that did not run
 
 @dataclass(frozen=True)
 class Supposed:
-    """What is supposed of the jobs of a step.
+    """Predicted results of the jobs of a step.
 
     Attributes
     ----------
-    values: what each job returns, by name of the job.
+    values: results of each job, by name of the job.
     comments: how that is known.
     is_complete: whether they return nothing else.
     may_break: whether they may end the loop that they are in.
@@ -244,11 +244,11 @@ class Supposed:
 
 @dataclass(frozen=True)
 class Supposer:
-    """Finds out what jobs would return.
+    """Predicts the results of jobs.
 
     Parameters
     ----------
-    directory: for what scripts that plan are given, and leave beside what they are told to write.
+    directory: for inputs and extra files of scripts that plan.
     """
 
     shadow: Shadow
@@ -258,7 +258,7 @@ class Supposer:
     def suppose(
         self, prepared: RecipePlan, entry: str, kept: Mapping[str, JobDone], pending: Sequence[PlannedJob]
     ) -> Supposed:
-        """Return what the jobs of a step return.
+        """Return the predicted results of the jobs of a step.
 
         Raises
         ------
@@ -282,7 +282,7 @@ class Supposer:
     def _guessed(
         self, prepared: RecipePlan, values: dict[str, Values], pending: Sequence[PlannedJob], entries: Mapping[str, str]
     ) -> Supposed:
-        """Return what the jobs of a script returned the last time, else placeholders for what it declares."""
+        """Return the last results of the jobs of a script, else placeholders for its declared outputs."""
         keys = declared(script_of(pending[0]), "OUTPUTS") if pending else ()
         comments, is_new = [], False
         for planned in pending:
@@ -299,7 +299,7 @@ class Supposer:
         return Supposed(values, comments, not is_new or keys is not None, may_break)
 
     def _plan(self, pending: Sequence[PlannedJob]) -> tuple[dict[str, Values], list[str]]:
-        """Run the jobs of a script that plans; return what they returned, and what they warned of."""
+        """Run the jobs of a script that plans; return their results and warnings."""
         jobs = [self._job(planned) for planned in pending]
         results = LocalExecutor().run(jobs)
         for result in results:
@@ -329,7 +329,7 @@ class Supposer:
         return job
 
     def maps(self, prepared: RecipePlan, supposed: Supposed) -> Outputs:
-        """Write the maps of a step with what its jobs return, and return its outputs."""
+        """Write the maps of a step with the results of its jobs, and return its outputs."""
         jobs = [self._ended(prepared, planned, supposed.values[planned.job.name]) for planned in prepared.jobs]
         saved = {Path(self.shadow.made(str(path))): data_map for path, data_map in prepared.saved.items()}
         directory = Path(self.shadow.place("mapfile_dir", str(prepared.mapfile_dir)))
@@ -340,7 +340,7 @@ class Supposer:
         return self.shadow.back(outputs)
 
     def _ended(self, prepared: RecipePlan, planned: PlannedJob, values: Values) -> PlannedJob:
-        """Return a job with a file of what it returned; of a program, too, how long it took is not known."""
+        """Return a job with a file of its results; the duration is unknown, also that of a program."""
         unknown = {key: placeholder(prepared.name, key, planned.place) for key in NOT_MEASURED}
         result = self.directory / f"{planned.job.name.replace('/', '-')}.json"
         result.parent.mkdir(parents=True, exist_ok=True)
@@ -360,7 +360,7 @@ def script_of(planned: PlannedJob) -> Path:
 
 
 def feedback_outputs(prepared: FeedbackPlan) -> Outputs:
-    """Return what a feedback step would give; its map stays as it is."""
+    """Return the predicted outputs of a feedback step; its map stays as it is."""
     outputs: Outputs = {"mapfile": prepared.values["mapfile_in"], "metadata_file": str(prepared.metadata_file)}
     if sip_is_wanted(prepared.values):
         outputs["sip_file"] = str(Path(str(prepared.values["sip_file"])).absolute())

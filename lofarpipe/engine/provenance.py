@@ -68,7 +68,7 @@ def observation(sets: Sequence[str], has_all_times: bool) -> dict[str, tuple[str
 
 
 def history_of(planned: PlannedJob, result: JobResult, program: Program) -> list[str]:
-    """Return what ran, with which versions, where and when."""
+    """Return the programs of the run, with versions, place and time."""
     job = planned.job
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result.start_s))
     return [

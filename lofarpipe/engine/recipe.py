@@ -85,7 +85,7 @@ class RecipePlan:
         return replace(self, jobs=replace(self.builder, numbers=numbers).jobs())
 
     def job_identity(self, planned: PlannedJob) -> dict[str, object]:
-        """Return what decides whether a job that was done need not run again."""
+        """Return the identity of a job: with the same one a finished job is not run again."""
         place = planned.place
         step = self.identity
         inputs = [data_map.data[place] for data_map in self.maps if place < len(data_map.data)]
@@ -109,7 +109,7 @@ class RecipePlan:
     def changed_inputs(self, planned: PlannedJob) -> list[str]:
         """Return the inputs of a job of which half a change, or a change made twice, would do harm.
 
-        For a known program its arguments say so; for another one the control key ``inplace`` does.
+        A known program's arguments show it; for others there is the control key ``inplace``.
         """
         control = self.control
         positionals, keywords = planned.arguments
@@ -170,7 +170,7 @@ class RecipePlan:
         return f"{program.name} ended well and wrote no image {folder}/{root}-*.fits; see its log"
 
     def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None:
-        """Return what a known program proposes in place of a job that failed; None if nothing."""
+        """Return the job that a known program proposes in place of a failed one; None without."""
         job, program = planned.job, KNOWN_PROGRAMS.get(self.control.asked_program)
         if program is None:
             return None
@@ -189,7 +189,7 @@ class RecipePlan:
         """Write the maps of a step whose jobs have ended, and return its outputs.
 
         Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
-        alone. Where all failed, only the maps that say so are written, unless the run ``goes_on``.
+        alone. Where all failed, only the maps of failures are written, unless the run ``goes_on``.
         Source: doc/spec/lofarpipe.md, sections 6.4 and 8.2.
         """
         results_given = self._save_result_maps(results, failed)
@@ -225,7 +225,7 @@ class RecipePlan:
         return {**outputs, "break": is_true(breaks[-1])} if breaks else outputs
 
     def _listed_products(self, planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
-        """Return what a job of a known program wrote, where the step asks for it.
+        """Return the outputs of a job of a known program, where the step asks for them.
 
         Where its outputs were not staged, these are the files that such a command writes, and that are there.
         """
@@ -235,7 +235,7 @@ class RecipePlan:
         return {"products": list_text(list(written))}
 
     def label_of(self, planned: PlannedJob) -> str:
-        """Return what a job works on, for people."""
+        """Return the subject of a job, for people."""
         return planned.job.label
 
     def products_of(self, planned: PlannedJob) -> list[str]:
@@ -243,7 +243,7 @@ class RecipePlan:
         return [] if self.lenient else self.known_products(planned)
 
     def known_products(self, planned: PlannedJob) -> list[str]:
-        """Return the absolute paths of what a job of a known program may write; none of any other program."""
+        """Return the absolute paths of possible outputs of a known program's job; none of any other program."""
         program = KNOWN_PROGRAMS.get(self.control.text("program"))
         paths = program.products(planned.job.argv, planned.job.workdir) if program else []
         staged = planned.job.staged
@@ -318,7 +318,7 @@ def _executable(step: Step, control: Control, settings: Settings) -> Path:
 
 
 def timeless(identity: dict[str, object], settings: Settings) -> dict[str, object]:
-    """Return what a step or job is made of without the time at which this run began: another time is no change."""
+    """Return an identity without the start time of this run: another time is no change."""
     is_a_time = len(settings.start_time) >= SHORTEST_TIME
     return without_text(identity, settings.start_time, "{start_time}") if is_a_time else identity
 
@@ -326,7 +326,7 @@ def timeless(identity: dict[str, object], settings: Settings) -> dict[str, objec
 def _identity_of(
     step: Step, control: Control, builder: JobBuilder, jobs: Sequence[PlannedJob], outputs: DataMap
 ) -> dict[str, object]:
-    """Return what decides whether a step that was done need not run again."""
+    """Return the identity of a step: with the same one a finished step is not run again."""
     executable, program = builder.executable, control.asked_program
     is_script = control.text("nodescript") == PYTHON_PLUGIN  # our scripts are but a door to the package
     return {
@@ -372,7 +372,7 @@ def _check_outputs_fit(
 def _check_inputs_fit(
     step: Step, control: Control, mapfiles: Sequence[str], tokens: Sequence[str], maps: Sequence[DataMap]
 ) -> None:
-    """Refuse input maps that have no entry for a product that is worked on; what they have beyond is ignored."""
+    """Refuse input maps without an entry for a product in use; further entries are ignored."""
     first = maps[0]
     needed = max((place for place, product in enumerate(first.data, start=1) if not product.skip), default=0)
     for mapfile, token, other in zip(mapfiles, tokens, maps, strict=True):
@@ -411,7 +411,7 @@ class OutputNaming:
         return outputs, path, {path: outputs}
 
     def _aligned(self, path: str) -> DataMap:
-        """Return an existing map; what the first input map skips is skipped in it."""
+        """Return an existing map; entries that the first input map skips are skipped in it."""
         outputs = DataMap.load(path)
         for product, source in zip(outputs.data, self.first.data, strict=False):
             product.skip = product.skip or source.skip
@@ -442,7 +442,7 @@ def output_file(workdir: Path, infile: str, name: str, suffix: str = "") -> str:
 
 
 def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
-    """Return what one job gave: what its script returned, and how it ran."""
+    """Return the outputs of one job: the results of its script, and its usage."""
     script = planned.result is not None
     stats = f'<resource_usage cpu_s="{result.cpu_s:.3f}" max_rss_mb="{result.max_rss_mb:.1f}" />'
     values = {

@@ -30,17 +30,17 @@ class Run:
     """One run of a pipeline.
 
     execute
-        crew.arrive             directories are made, and cleared of what a killed run left
+        crew.arrive             directories are made, and cleared of stale files
         for each step:
-            kind.plan           the step, and what the steps before gave: what is there to do?
+            kind.plan           from the step and the outputs of earlier ones: its jobs
             kind.steps          of a loop or a sub-pipeline: for each step inside, the same
             of a step with jobs:
                 ledger.stale    is it up to date? then crew.pass_over, and ledger.take gives its outputs
                 StepJobs        which of its jobs are up to date?
                 crew.run        the executor runs those that are not
-            kind.finish         what the jobs gave: the outputs of the step
+            kind.finish         from the results of the jobs: the outputs of the step
             crew.record         of a step with jobs: it is done
-        once more               where a step needs what a later one had removed: from the jobs that make it
+        once more               where a step needs removed files: from the jobs that make them
         crew.leave
 
     A dry run is the same loop with another disk, other kinds, and a crew that prints.
@@ -57,7 +57,7 @@ class Run:
         self.made_again: set[str] = set()  # jobs whose outputs later steps had removed
 
     def execute(self) -> Results:
-        """Run every step that is not done yet, and return what each gave.
+        """Run every step that is not done yet, and return the outputs of each.
 
         Raises
         ------

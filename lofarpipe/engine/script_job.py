@@ -25,7 +25,7 @@ NOTE = "### "  # lines of a job's log that are not the program's begin so; see e
 
 
 class ScriptError(Exception):
-    """A script that cannot be called, or that says itself that it failed."""
+    """A script that cannot be called, or that reports its failure."""
 
 
 def main(argv: list[str]) -> int:
@@ -47,7 +47,7 @@ def run(spec: Mapping[str, Any]) -> int:
     Raises
     ------
     ScriptError
-        If the script cannot be called, says so itself, or returned what is no result.
+        If the script cannot be called, reports a failure, or returned an invalid result.
     """
     script, result = spec["script"], Path(spec["result"])
     result.unlink(missing_ok=True)  # of an earlier attempt
@@ -82,13 +82,13 @@ def read_spec(path: Path) -> dict[str, Any]:
 def load_main(script: str) -> Callable[..., object]:
     """Return the function ``main`` of a script; its name need not end in ``.py``.
 
-    A script of the Python 2 era is translated, and a line in the log says so. The script's directory is not added to
+    A script of the Python 2 era is translated, with a line in the log. The script's directory is not added to
     the search path for modules.
 
     Raises
     ------
     ScriptError
-        If there is no such file, or no such function in it. What the script raises goes on to the caller.
+        If there is no such file, or no such function in it. Exceptions of the script pass through.
     """
     if not Path(script).is_file():
         raise ScriptError(f"{script}: no such script")
@@ -104,12 +104,12 @@ def load_main(script: str) -> Callable[..., object]:
 
 
 def returned_texts(returned: object, script: str) -> dict[str, str]:
-    """Return what ``main`` returned as text by key; empty for None, 0 and whatever else is false.
+    """Return the result of ``main`` as text by key; empty for None, 0 and other false values.
 
     Raises
     ------
     ScriptError
-        If it is anything else: scripts return 1 to say that they failed.
+        If it is anything else: scripts return 1 when they failed.
     """
     if not returned:
         return {}

@@ -32,7 +32,7 @@ LONGEST_LINE = 500  # characters of a log's line that are shown to people
 
 
 def write_job_files(jobs: Sequence[PlannedJob]) -> None:
-    """Write what the jobs read, make where they write, and remove results of an earlier try."""
+    """Write the input files of the jobs, make their output directories, and remove results of an earlier try."""
     for planned in jobs:
         if planned.outputs is not None:
             planned.outputs.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def write_job_files(jobs: Sequence[PlannedJob]) -> None:
 class CommandFile:
     """The file of all commands, one line for each job: of the steps so far in their order, then of those to come.
 
-    What an earlier run had there of jobs that this one has not is taken out when it comes to their step, or ends.
+    Entries of an earlier run for jobs that this one lacks are removed when it reaches their step, or ends.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class CommandFile:
         self._come_to(jobs)
 
     def finish(self) -> None:
-        """Take out what is left of jobs that the run did not come to."""
+        """Remove entries of jobs that the run did not reach."""
         if self._to_come:
             self._to_come = set()
             self._rewrite([])
@@ -105,7 +105,7 @@ def job_commands(jobs: Sequence[PlannedJob]) -> list[str]:
 
 
 def failure_text(step: str, jobs: Sequence[PlannedJob], results: Sequence[JobResult], failed: Mapping[str, str]) -> str:
-    """Return what failed, the last lines of the first log, its path, and the command that repeats the job."""
+    """Return the failed jobs, the last lines of the first log, its path, and the command that repeats the job."""
     planned, result = next(pair for pair in zip(jobs, results, strict=True) if pair[1].name in failed)
     lines = [
         f"step '{step}': {len(failed)} of {len(jobs)} jobs failed: {result.name} ({few_files(planned.job.label)})"
@@ -156,7 +156,7 @@ WARNING_LINES = 200
 
 
 class Plan(Protocol):
-    """What a step with jobs has to do, as its kind has planned it."""
+    """The plan of a step with jobs, made by its kind."""
 
     @property
     def jobs(self) -> Sequence[PlannedJob]: ...
@@ -248,7 +248,7 @@ class StepJobs:
         Raises
         ------
         PipelineError
-            If an input is not as it was before, and the step does not say that it is repeatable.
+            If an input has changed, and the step is not marked as repeatable.
         """
         unsafe = UnsafeJobs(self._stream.state.work, self.entry, self.step)
         changed = {job_entry(self.entry, p.job): self.plan.changed_inputs(p) for p in self.pending}
@@ -270,7 +270,7 @@ class StepJobs:
         return found
 
     def unsafe(self, began: Began) -> dict[str, Stamps]:
-        """Return the stamps of the inputs that jobs are going to change, and keep what was there before any began.
+        """Return the stamps of the inputs that jobs are going to change; those from before the first job are kept.
 
         With those of jobs that were cut off, and that the step has not any more: it may have them again.
         """
@@ -285,7 +285,7 @@ class StepJobs:
         return {**UnsafeJobs(self._stream.state.work, self.entry, self.step).unsettled(here), **stamps}
 
     def _absent(self, planned: PlannedJob, began: Began) -> list[str]:
-        """Return what a job may make: its outputs, and files that it names, which are not there."""
+        """Return the possible outputs of a job: its outputs, and files that it names and that do not exist."""
         outputs = set(self.plan.outputs_of(planned))
         workdir = planned.job.workdir
         named = named_files(planned.arguments, workdir) - set(
@@ -295,7 +295,7 @@ class StepJobs:
         return [path for path in paths if path not in began.before and not os.path.lexists(path)]
 
     def run(self) -> None:
-        """Run what is pending."""
+        """Run the pending jobs."""
         self.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
         self._set_aside()
         try:
@@ -320,7 +320,7 @@ class StepJobs:
             pending = self._again
 
     def _set_aside(self) -> None:
-        """Get what earlier runs wrote out of the way of the jobs; a lenient run overwrites it."""
+        """Move outputs of earlier runs out of the way of the jobs; a lenient run overwrites them."""
         if self._settings.lenient:
             return
         jobs = {job_entry(self.entry, planned.job): planned for planned in self.pending}
@@ -335,7 +335,7 @@ class StepJobs:
             former.set_aside(job, paths)
 
     def _mark(self, planned: PlannedJob) -> str:
-        """Return a text that changes with what a job is given: an order of a killed run is good for the same alone."""
+        """Return a text that changes with the inputs of a job: an order of a killed run is valid for these only."""
         identity = self.plan.job_identity(planned)
         outputs = {*self.plan.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
         before = self._began.before
@@ -404,15 +404,15 @@ class StepJobs:
                 self._stream.warning(f"{self.step}: {warning}")
 
     def _clear(self, result: JobResult) -> None:
-        """Remove what is no output of a job that has ended: what a try of it left that failed, or was cut off."""
+        """Remove files of an ended job that are no outputs: those of failed or interrupted tries."""
         for path in self._makes.get(result.name, ()) if not result.is_lost else ():
             if path not in self._stream.state.work.owners:
                 remove(path)
 
     def _products(self, planned: PlannedJob) -> Iterable[str]:
-        """Return what may be outputs of a job, where they were not staged.
+        """Return the possible outputs of a job, where they were not staged.
 
-        Of a script that is what it returned, of a known program what such a command writes.
+        Of a script these are its results, of a known program the outputs of such a command.
         """
         if planned.job.staged or self._settings.lenient:
             return []
@@ -436,7 +436,7 @@ def job_entry(entry: str, job: Job) -> str:
 def job_done(
     entry: str, planned: PlannedJob, result: JobResult, problem: str | None, attempt: int = 1, again: bool = False
 ) -> JobDone:
-    """Return what is to be said of a job that ended, with what its script returned."""
+    """Return the event of an ended job, with the results of its script."""
     returned = text_of(str(planned.result)) if planned.result is not None and problem is None else None
     return JobDone(
         entry,
@@ -461,7 +461,7 @@ def job_done(
 
 
 def recorded_result(planned: PlannedJob, end: JobDone) -> JobResult:
-    """Return the result of a job that was done before, with what its script returned in its place."""
+    """Return the result of a job that was done before, with the results of its script."""
     if planned.result is not None and end.returned != text_of(str(planned.result)):
         planned.result.unlink(missing_ok=True)
         if end.returned is not None:
@@ -501,5 +501,5 @@ def set_aside(log: Path, attempt: int) -> Path:
 
 
 def script_warnings(result: JobResult) -> list[str]:
-    """Return what a script warned of: the lines of its log that begin with ``WARNING: ``."""
+    """Return the warnings of a script: the lines of its log that begin with ``WARNING: ``."""
     return [line.removeprefix(WARNING) for line in result.tail(WARNING_LINES) if line.startswith(WARNING)]
