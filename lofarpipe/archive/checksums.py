@@ -1,9 +1,9 @@
 """Checksums of files and casacore tables, at a cost that does not grow with their size.
 
 Up to a limit everything is read (``full``). Beyond it only the first and the last MiB of each file are (``sampled``):
-that tells other data apart, but not every changed byte.
+that detects other data, but not every changed byte.
 
-``full``, file: its SHA-256. ``full``, table: the SHA-256 of what ``sha256sum`` prints for its files in byte order of
+``full``, file: its SHA-256. ``full``, table: the SHA-256 of the output of ``sha256sum`` for its files in byte order of
 their names below the table, locks left out::
 
     cd L1.MS; find * -type f ! -name table.lock | LC_ALL=C sort | xargs sha256sum | sha256sum
@@ -64,7 +64,7 @@ def describe_files(
 
 
 def _kept(entry: Entry, earlier: Entry | None) -> Entry:
-    """Return what an earlier run knows of a file, if it has not changed since."""
+    """Return an earlier run's record of a file, if it has not changed since."""
     return entry if earlier is None or earlier.get("stamp") != entry["stamp"] else earlier
 
 

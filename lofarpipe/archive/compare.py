@@ -1,4 +1,4 @@
-"""What differs in the products of two runs: bytes, and where these differ the content that counts."""
+"""Differences in the products of two runs: of bytes, and where these differ of the content."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Compared:
 
 
 def product_names(record: Facts) -> dict[str, Facts]:
-    """Return the products by names that do not say where the run was: below its directories, else as they are."""
+    """Return the products by names without the place of the run: relative to its directories, else as they are."""
     run = record["run"]
     places = sorted({run["job_directory"], run["working_directory"]}, key=len, reverse=True)
     named = {}
@@ -96,7 +96,7 @@ def product_names(record: Facts) -> dict[str, Facts]:
 
 
 def compare_products(before: Facts, after: Facts) -> list[Compared]:
-    """Return each product of either run with what became of it."""
+    """Return each product of either run with its comparison."""
     old, new = product_names(before), product_names(after)
     moved = _moved(old, new)
     places = _places(before, after) | moved | {Path(name).name: Path(other).name for name, other in moved.items()}
@@ -108,7 +108,7 @@ def compare_products(before: Facts, after: Facts) -> list[Compared]:
 
 
 def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]:
-    """Return what was delivered elsewhere the second time: products of one kind outside of the runs, in their order."""
+    """Return products delivered elsewhere the second time: of one kind, outside of the runs, in their order."""
     moved: dict[str, str] = {}
     for name in (name for name in old if name.startswith("/") and name not in new):
         others = (other for other in new if other.startswith("/") and other not in old)
@@ -175,7 +175,7 @@ def _images(name: str, old: str, new: str) -> Compared:
 
 
 def _tables(name: str, old: Facts, new: Facts) -> Compared:
-    """Compare the columns of two main tables; their subtables and keywords may tell of the run, as HISTORY does."""
+    """Compare the columns of two main tables; their subtables and keywords may depend on the run, as HISTORY does."""
     if max(old["bytes"], new["bytes"]) > LARGEST_TABLE_BYTES:
         return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes; too large to compare its columns")
     from casacore.tables import table
@@ -217,7 +217,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def report_lines(compared: list[Compared]) -> list[str]:
-    """Return the table for people: what differs first, and a last line that counts."""
+    """Return the table for people: differences first, and a last line with counts."""
     order = (DIFFERS, MISSING, NEW, ROUNDED, SAME_CONTENT, SAME)
     width = max((len(one.result) for one in compared if one.result != SAME), default=0)
     lines = [

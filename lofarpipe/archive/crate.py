@@ -1,7 +1,7 @@
 """``genericpipeline.py crate <job directory>``: a run as an RO-Crate, for archives and repositories.
 
-Profiles: Process Run Crate and Workflow Run Crate 0.5 (https://www.researchobject.org/workflow-run-crate/). What is
-large and is not the result (inputs, measurement sets) is named with its checksum, and stays where it is.
+Profiles: Process Run Crate and Workflow Run Crate 0.5 (https://www.researchobject.org/workflow-run-crate/). Large
+data other than the result (inputs, measurement sets) are named with their checksum, and stay in place.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STATES = {"done": "CompletedActionStatus", "running": "ActiveActionStatus"}  # a
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the sub-command: write the crate and say where it is.
+    """Run the sub-command: write the crate and print its path.
 
     Raises
     ------

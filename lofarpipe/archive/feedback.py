@@ -146,7 +146,7 @@ def correlated_keys(path: str | Path, host: str) -> Keys:
     MeasurementSetError
         If it is not one.
     FeedbackError
-        If its name does not say which subband it holds, or it cannot be read back.
+        If its name has no subband number, or it cannot be read back.
     """
     from lofarpipe.imaging.ms.measurement_set import read_metadata
 

@@ -1,4 +1,4 @@
-"""Which files a run read, and which it made: by what its parset and its journal name."""
+"""Files that a run read, and files that it made: by the names in its parset and its journal."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ HEADER = "# Everything that this run was told: base, field, ready steps and comm
 def self_contained(composed: Parset) -> tuple[str, list[str]]:
     """Return a composed parset as text that gives the same keys again, and those keys for which that is impossible.
 
-    ``{{ }}`` stay, so that options stay options. What definitions take from the environment is put in. Sub-pipelines
-    are named by their whole paths. A value that has both kinds of quotes, ``=`` and ``#`` cannot be written; such keys
-    are named with their file and line.
+    ``{{ }}`` stay, so that options stay options. References to the environment in definitions are resolved.
+    Sub-pipelines are named by their whole paths. A value that has both kinds of quotes, ``=`` and ``#`` cannot be
+    written; such keys are named with their file and line.
     """
     definitions = {entry.key for entry in composed.definitions().values()}
     resolved = re.compile(r"pipeline\.base|[^.]*\.use")
@@ -40,7 +40,7 @@ def self_contained(composed: Parset) -> tuple[str, list[str]]:
 
 
 def field_text(parset: Parset, assignments: Sequence[str]) -> str:
-    """Return a parset on a base as text, with what the command line sets: ``key=value``."""
+    """Return a parset on a base as text, with the settings of the command line: ``key=value``."""
     lines = [_line(entry, entry.value) for entry in parset.entries()]
     pairs = [assignment.partition("=") for assignment in assignments]
     lines += [f"{'' if '.' in key else '! '}{key.strip()} = {value.strip()}\n" for key, _, value in pairs]
@@ -94,7 +94,7 @@ def configuration_facts(settings: Settings, overrides: Mapping[str, str]) -> Fac
 
     Parameters
     ----------
-    overrides: what the command line set, by the names of its options.
+    overrides: settings of the command line, by the names of its options.
     """
     text = settings.config_file.read_text(encoding="utf-8")
     typed = {OTHER_NAMES.get(name, name) for name in overrides}
@@ -112,7 +112,7 @@ def configuration_facts(settings: Settings, overrides: Mapping[str, str]) -> Fac
 
 
 def _defaults(settings: Settings) -> list[tuple[str, str, object]]:
-    """Return section, key and value in force of what a configuration may leave out."""
+    """Return section, key and value in force of the optional keys of a configuration."""
     return [
         ("remote", "max_per_node", settings.max_per_node),
         ("remote", "cores", settings.cores),
@@ -144,10 +144,10 @@ _PATTERN = frozenset("*?[")
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Tells inputs, products and the runner's own files apart.
+    """Distinguishes inputs, products and the runner's own files.
 
-    A product is what a step wrote, and what a plugin lists that was made during a run. Everything else that is
-    named and is there is an input, but for programs and what was installed with them.
+    A product is a file that a step wrote, or one made during a run that a plugin lists. Every other existing file that
+    is named is an input, but for programs and files installed with them.
     """
 
     pipeline: Pipeline
@@ -174,7 +174,7 @@ class RunFiles:
         Parameters
         ----------
         done: the steps that the run did, or found done.
-        earlier: what steps wrote in earlier runs alone.
+        earlier: files that steps wrote only in earlier runs.
         """
         known = set(inputs)
         outputs = [outputs for step, outputs in work.plugins.items() if step in done]
@@ -183,7 +183,7 @@ class RunFiles:
         return _outermost([path for path in named if not self._is_own(path)])
 
     def _named_in_parset(self) -> Iterator[str]:
-        """Yield every path in the values of the parset; patterns give what is there."""
+        """Yield every path in the values of the parset; patterns are expanded."""
         here = Path.cwd()
         values = [entry.value for entry in self.pipeline.parset.entries()]
         for path in sorted(named_paths(values, here)):
@@ -214,7 +214,7 @@ class RunFiles:
 
 
 def _listed(plugin_outputs: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    """Yield what is in the maps that plugins made."""
+    """Yield the entries of maps that plugins made."""
     for outputs in plugin_outputs:
         for path in outputs.values():
             if str(path).endswith(MAP_ENDINGS):

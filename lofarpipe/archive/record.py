@@ -1,4 +1,4 @@
-"""run.json: what a run was told, what it used, what it did and what came out.
+"""run.json: the options, inputs, steps and products of a run.
 
 It is written when a run begins, and again when it ends, however it does. doc/run.schema.json describes it.
 """
@@ -103,7 +103,7 @@ OVERRIDES = (
 
 @dataclass(frozen=True)
 class Command:
-    """What was typed."""
+    """The command line."""
 
     parset: str
     assignments: tuple[str, ...]  # of --set
@@ -112,7 +112,7 @@ class Command:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Command:
-        """Return what a command line says."""
+        """Return the command line as JSON types."""
         given = {name: getattr(options, name, None) for name in OVERRIDES}
         overrides = {name: str(value) for name, value in given.items() if value not in (None, False)}
         return cls(options.parset, tuple(options.set), overrides, Path.cwd())
@@ -124,7 +124,7 @@ class RunRecord:
     Parameters
     ----------
     state: of the run, kept up to date by its stream of events.
-    complain: is told what cannot be written or read; that ends no run.
+    complain: gets the reason when the record cannot be written or read; that ends no run.
 
     Raises
     ------
@@ -154,16 +154,16 @@ class RunRecord:
 
     @property
     def facts(self) -> Facts:
-        """What does not change while the run goes on, with inputs, products and quality; {} before it begins."""
+        """The fixed facts of a run, with inputs, products and quality; {} before it begins."""
         return self._facts and {**self._facts, "quality": self._quality}
 
     def run_started(self, event: RunStarted) -> None:
-        """Write what is known before the first step."""
+        """Write the facts known before the first step."""
         del event
         self._try(self._begin)
 
     def run_ended(self, event: RunEnded) -> None:
-        """Write what was done and made; nothing if the run never began."""
+        """Write steps and products; nothing if the run never began."""
         del event
         if self._facts:
             self._try(self._finish)
@@ -203,7 +203,7 @@ class RunRecord:
         return [*(before[path] for path in paths if path in before), *new]
 
     def _fixed_facts(self) -> Facts:
-        """Return what does not change while the run goes on."""
+        """Return the fixed facts of a run."""
         settings, pipeline = self._settings, self._pipeline
         return {
             "schema_version": SCHEMA_VERSION,
@@ -290,7 +290,7 @@ def _earlier_files(path: Path) -> tuple[list[Facts], list[Facts]]:
 
 
 def read_run_record(path: Path, default: Any) -> Any:
-    """Return what a JSON file holds, null for what is no number; ``default`` where it is not there, or is damaged."""
+    """Return the content of a JSON file, null for NaN and infinity; ``default`` where it is absent or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError):

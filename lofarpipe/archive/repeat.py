@@ -1,4 +1,4 @@
-"""``genericpipeline.py repeat run.json``: the same run again, in a job directory of its own, and what differs."""
+"""``genericpipeline.py repeat run.json``: the same run again, in a job directory of its own, and the differences."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_inputs(inputs: Sequence[Facts]) -> None:
 
 
 def _change(before: Facts, now: Facts | None) -> str:
-    """Return what became of an input; empty if it is the same."""
+    """Return the change of an input; empty if it is the same."""
     if now is None:
         return "is not there"
     if now["bytes"] != before["bytes"]:
@@ -59,7 +59,7 @@ def _change(before: Facts, now: Facts | None) -> str:
 
 
 def changed_software(software: Facts) -> list[str]:
-    """Return what is not as it was when the run was recorded, as sentences that name both versions."""
+    """Return the changes since the run was recorded, as sentences that name both versions."""
     return [*_runner(software["runner"]), *_programs(software["programs"]), *_packages(software["packages"])]
 
 
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises
     ------
     PipelineError
-        If the record cannot be read or repeated, or an input is not what it was.
+        If the record cannot be read or repeated, or an input has changed.
     """
     options = _parser().parse_args(arguments)
     record = load_record(Path(options.record))
@@ -179,7 +179,7 @@ def load_record(path: Path) -> Facts:
 
 @dataclass(frozen=True)
 class RepeatPlan:
-    """What is run."""
+    """The run to repeat."""
 
     argv: list[str]
     directory: Path  # where
@@ -232,7 +232,7 @@ def _kept(record: Facts) -> list[str]:
 
 
 def _refuse_delivered(record: Facts, assignments: Sequence[str]) -> None:
-    """Refuse to overwrite what the first run delivered outside of its directories, unless it goes elsewhere now."""
+    """Refuse to overwrite deliveries of the first run outside of its directories, unless they go elsewhere now."""
     run = record["run"]
     ours = tuple(f"{run[key]}/" for key in ("job_directory", "working_directory"))
     inputs = {entry["path"] for entry in record["inputs"]}

@@ -68,7 +68,7 @@ def _write(path: Path, place: int, text: str) -> str:
 
 
 def project_of(values: Values) -> SipProject:
-    """Return what the user gave."""
+    """Return the user's options."""
     ticket = str(values.get("sip_storage_ticket") or "")
     return SipProject(
         code=str(values["sip_project_code"]),
@@ -87,7 +87,7 @@ def project_of(values: Values) -> SipProject:
 
 
 def sip_run(values: Values, job_directory: Path, pipeline: str, images: int) -> SipRun:
-    """Return what the run knows of itself; it began with the first of the steps that it is made of, and goes on."""
+    """Return the facts of the run; it began with the first of its steps, and goes on."""
     now_s = time.time()
     state = read_state(job_directory / "journal.jsonl")
     starts = [state.started_s, *(state.steps[name].started_s for name in state.current)]
@@ -111,12 +111,12 @@ def _steps(plan_file: str) -> tuple[int | None, int | None]:
 def major_cycles(image: Path) -> int:
     """Return how many major cycles WSClean made, from the header of a residual or channel image of the run.
 
-    ``image`` may also be the mapfile of all that WSClean wrote; a dirty image has no residual, and says itself.
+    ``image`` may also be the mapfile of all outputs of WSClean; a dirty image has no residual, and describes itself.
 
     Raises
     ------
     PipelineError
-        If there is no such image, or its header does not say.
+        If there is no such image, or its header lacks the key.
     """
     if image.suffix == ".mapfile":
         written = [Path(name) for one in DataMap.load(str(image)).data for name in files_of(one.file)]
@@ -166,7 +166,7 @@ DEGREES, RADIANS = "degrees", "radians"
 
 @dataclass(frozen=True)
 class SipRun:
-    """What a pipeline run knows of itself."""
+    """Facts of a pipeline run."""
 
     name: str  # of the pipeline
     start_s: float  # s since 1970 UTC
@@ -179,7 +179,7 @@ class SipRun:
 
 @dataclass(frozen=True)
 class SipProject:
-    """What only people know; lists have at least one item, but for the co-investigators."""
+    """Facts that only people know; lists have at least one item, but for the co-investigators."""
 
     code: str
     primary_investigator: str
@@ -203,7 +203,7 @@ def sip_text(
     Parameters
     ----------
     version: of the schema, 2.7.2 or 2.6.1.
-    keys: what describes the image, as sky_image_keys returns it.
+    keys: description of the image, from sky_image_keys.
     checksums: algorithm (MD5, Adler32) -> value.
     identifier: of the image.
     """
@@ -296,7 +296,7 @@ def _pipeline_run(root: Element, keys: Keys, project: SipProject, run: SipRun) -
 def _data_product(
     element: Element, version: str, keys: Keys, checksums: Mapping[str, str], identifier: str, project: SipProject
 ) -> None:
-    """Add what every data product has, in the order of the schema."""
+    """Add the common elements of data products, in the order of the schema."""
     _add(element, "dataProductType", "Sky Image")
     _identifier(element, "dataProductIdentifier", project.identifier_source, identifier)
     if project.storage_ticket:

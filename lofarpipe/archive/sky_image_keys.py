@@ -97,7 +97,7 @@ def _named(image: SkyImage, key: str, names: Mapping[Any, str]) -> str:
 
 
 def _time_frame(image: SkyImage) -> str:
-    """Return the frame of the observing date: UTC where the header does not say, by the FITS standard, 4.0, 9.2.1."""
+    """Return the frame of the observing date: UTC where the header has none, by the FITS standard, 4.0, 9.2.1."""
     image.value("DATE-OBS")
     return str(image.header.get("TIMESYS", "UTC")).strip()
 
@@ -114,7 +114,7 @@ def _pointing(image: SkyImage) -> Keys:
 
 
 def _direction_coordinate(image: SkyImage) -> Keys:
-    """Return the description of the sky axes; what the header leaves out is as the FITS standard has it."""
+    """Return the description of the sky axes; missing keys have the defaults of the FITS standard."""
     wcs = image.celestial.wcs
     matrix = wcs.get_pc()
     parameters = {index: float(value) for axis, index, value in wcs.get_pv() if axis == wcs.lat + 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib.util
 import os
 import pwd
 import subprocess
@@ -58,7 +58,7 @@ def _checkout(directory: Path) -> tuple[str | None, bool | None]:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """Return what git says; None where there is no git, or it refuses."""
+    """Return the output of git; None where there is no git, or it refuses."""
     command = ["git", "--no-optional-locks", "-C", str(directory), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)
@@ -86,7 +86,7 @@ def _package(name: str, version: str, place: Path) -> Facts:
 def _installed(place: str) -> Iterator[tuple[str, str]]:
     """Yield name and version of those of the packages that a directory has.
 
-    Both are in the names of the directories that tell of packages; to have these read takes ten times as long.
+    Both are in the names of the metadata directories of packages; reading these takes ten times as long.
     """
     try:
         entries = os.listdir(place)  # noqa: PTH208
@@ -99,14 +99,24 @@ def _installed(place: str) -> Iterator[tuple[str, str]]:
             name = words[0].lower().replace("_", "-")
             if name in PACKAGES:
                 is_plain = len(words) > 1 and "_" not in words[1]  # that stands for what no name may have
-                yield name, words[1] if is_plain else importlib.metadata.version(name)
+                yield name, words[1] if is_plain else _version(name)
+
+
+def _version(name: str) -> str:
+    from importlib import metadata  # only where it is needed: it brings email
+
+    return metadata.version(name)
 
 
 def _known_to_python(name: str) -> Facts | None:
     """Return a package that is in an archive, or has a directory of its own."""
+    if importlib.util.find_spec(name.removeprefix("python-")) is None:
+        return None
+    from importlib import metadata
+
     try:
-        package = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
+        package = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
         return None
     return _package(name, package.version, Path(str(package.locate_file(""))))
 
@@ -114,7 +124,7 @@ def _known_to_python(name: str) -> Facts | None:
 def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
     """Return the programs and scripts that the steps run: name, path, version, checksum, and by which steps.
 
-    Version and checksum are null where they are not known; of what has a version no checksum is made.
+    Version and checksum are null where unknown; a program with a version gets no checksum.
     """
     programs: dict[Path, Facts] = {}
     for step in flattened(list(steps)):
@@ -136,7 +146,7 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
 
 
 def _executable(step: Step, settings: Settings) -> Path | None:
-    """Return what a step runs; None for steps that run nothing, or where only the run itself can tell."""
+    """Return the program of a step; None for steps that run none, or where it is known only during the run."""
     texts = step.given
     typed = texts.get("executable", "")
     if step.kind != "recipe" or not typed or references(typed + texts.get("container", "")):
@@ -152,7 +162,7 @@ def _name(path: Path, known: str) -> str:
 
 
 def version_of(path: Path, known: str) -> str | None:
-    """Return the version of a program that is known; others are not asked, for who knows what they would do."""
+    """Return the version of a program that is known; others are not asked: they might do anything."""
     if known not in KNOWN_PROGRAMS:
         return None
     from lofarpipe.programs.find import program_version
@@ -179,14 +189,14 @@ def _user() -> str:
 
 
 def _system(machine: os.uname_result) -> str:
-    """Return what ``platform.platform()`` does, which starts a program to know it."""
+    """Return the text of ``platform.platform()``, which itself starts a program."""
     library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
     ending = f"-with-{library.replace(' ', '')}" if library else ""
     return f"{machine.sysname}-{machine.release}-{machine.machine}{ending}"
 
 
 def host_facts() -> Facts:
-    """Return the machine that runs the pipeline: name, system, what it has, and where EveryBeam and casacore look."""
+    """Return the machine that runs the pipeline: name, system, resources, directories of EveryBeam and casacore."""
     there, machine = detect_resources(), os.uname()
     return {
         "name": machine.nodename,

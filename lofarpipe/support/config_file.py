@@ -38,7 +38,7 @@ _A_NUMBER: Mapping[type, str] = {int: "an integer", float: "a number"}
 def read_section(
     kind: type[T], path: Path, name: str, section: Mapping[str, str], laid_over: LaidOver = NOTHING
 ) -> tuple[T | None, list[Finding]]:
-    """Return the options that a section says, None if they cannot be made; and what is wrong with it.
+    """Return the options of a section, None if they are invalid; and the problems of the section.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def read_section(
 
 
 def check_values(kind: type[T], path: Path, name: str, section: Mapping[str, str]) -> list[Finding]:
-    """Return what is wrong with the single keys and values of a section that is not in use; it may be unfinished."""
+    """Return the problems of single keys and values of a section that is not in use; it may be unfinished."""
     return _read_values(kind, path, name, section, NOTHING)[1]
 
 
@@ -109,7 +109,7 @@ def read_text(text: str, kind: str) -> object:
     Raises
     ------
     ValueError
-        If the text is no such value; the message says what is.
+        If the text is no such value; the message names valid ones.
     """
     if kind == "str":
         return text
@@ -171,23 +171,23 @@ def read_into(parser: configparser.ConfigParser, path: Path) -> None:
 
 
 def one_line(err: Exception) -> str:
-    """Return what an exception says in one line."""
+    """Return the message of an exception in one line."""
     return " ".join(str(err).split())
 
 
 class ConfigFile:
-    """A configuration file with what the command line sets on top.
+    """A configuration file with the settings of the command line on top.
 
     Parameters
     ----------
     path: the file.
-    variables: what it may refer to beside its own keys.
+    variables: names for references, beside its own keys.
     typed: keys of [DEFAULT] that the command line sets: the option's name and the value.
     laid_over: keys of any section that a front end sets.
 
     Attributes
     ----------
-    findings: what was wrong with what was asked for until now.
+    findings: problems of the values read so far.
 
     Raises
     ------
@@ -223,7 +223,7 @@ class ConfigFile:
         return {name: self.items(name) for name in self._parser.sections()}
 
     def items(self, section: str) -> dict[str, str]:
-        """Return what a section says, with that of [DEFAULT]; without the values that refer to what is not there."""
+        """Return the keys of a section and of [DEFAULT]; without values whose references do not exist."""
         values = {}
         for key, text in self._parser.items(section, raw=True):
             try:
@@ -235,7 +235,7 @@ class ConfigFile:
         return values
 
     def add(self, section: str, key: str, what: str) -> None:
-        """Note what is wrong with a key."""
+        """Note a problem of a key."""
         self.findings.append(Finding(self._where(section, key), what))
 
     def _where(self, section: str, key: str) -> str:
@@ -258,7 +258,7 @@ class ConfigFile:
         return directory
 
     def number(self, section: str, values: Mapping[str, str], key: str, kind: type[N], zero: str = "no limit") -> N:
-        """Return a number of a section, 0 if it is not set or none; ``zero`` is what 0 means."""
+        """Return a number of a section, 0 if it is not set or none; ``zero`` is the meaning of 0."""
         text = values.get(key, "") or "0"
         try:
             number = kind(text)
@@ -279,7 +279,7 @@ class ConfigFile:
         return text == "True"
 
     def _is_own(self, section: str, key: str) -> bool:
-        """Whether a section says something else than it has of [DEFAULT]."""
+        """Whether a section has other values than those of [DEFAULT]."""
         default = self._parser.defaults().get(key)
         return self._parser.get(section, key, raw=True, fallback=default) != default
 
@@ -355,7 +355,7 @@ def parset_value(value: object) -> str:
     Raises
     ------
     ValueError
-        If a parset has no such values; the message says what is needed.
+        If a parset has no such values; the message names the valid ones.
     """
     if isinstance(value, list):
         return f"[{', '.join(_quoted(parset_value(item)) for item in value)}]"

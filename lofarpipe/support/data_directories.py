@@ -1,4 +1,4 @@
-"""Where EveryBeam and casacore have their tables, and what becomes of those that are old.
+"""The directories of the tables of EveryBeam and casacore, and the handling of old tables.
 
 casacore complains of a table of leap seconds that is older than half a year, on every use, in three lines and whether
 or not there was a leap second since; a package that pip installed becomes as old as that.
@@ -40,8 +40,8 @@ _set_here: dict[str, str] = {}  # what this process was given here, wherever it 
 def set_data_directories(directory: Path | None = None) -> None:
     """Give this process, and the jobs that it starts, the tables of the installed packages, and a HOME, for casacore.
 
-    casacore sets the same variables where AIPSPATH is not set when it is imported, also over what the user has set.
-    What the user has set is kept.
+    casacore sets the same variables where AIPSPATH is not set when it is imported, also over the user's values.
+    The user's values are kept.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def missing_directories() -> dict[str, str]:
 
 
 def leap_second_warning() -> str:
-    """Return what is to be said of the leap seconds in use; "" where none is known to be missing."""
+    """Return a notice about the leap seconds in use; "" where none is known to be missing."""
     try:
         return Path(os.environ.get(CASACORE, ""), MARK).read_text(encoding="utf-8")
     except OSError:
@@ -149,7 +149,7 @@ def _renewed(data: Path, directory: Path | None) -> Path:
 
 
 def user_cache() -> Path | None:
-    """Return where this package keeps what the user's next commands can use again; None without a home."""
+    """Return the cache directory of this package; None without a home."""
     place = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - no error without a home
     return Path(place, "genericpipeline") if os.access(Path(place).parent, os.W_OK) else None
 
@@ -195,7 +195,7 @@ def _set_date(table: Path) -> None:
 
 
 def _judged(day: datetime.date) -> tuple[bool, str]:
-    """Return whether a table of some day has all leap seconds, as far as is known, and what to say of it.
+    """Return whether a table of some day has all leap seconds, as far as is known, and a notice.
 
     Known is what the IERS announced when astropy's copy of its list was made.
     """

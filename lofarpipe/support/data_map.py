@@ -64,8 +64,8 @@ def _plain(value: object) -> object:
 class DataMap:
     """An ordered list of data products.
 
-    ``data`` is the list itself; ``iterator`` decides what iteration gives: ``iter`` (every product), ``SkipIterator``
-    (those not skipped), ``TupleIterator`` (host, file). Subclasses may redefine ``data`` with
+    ``data`` is the list itself; ``iterator`` chooses the items of an iteration: ``iter`` (every product),
+    ``SkipIterator`` (those not skipped), ``TupleIterator`` (host, file). Subclasses may redefine ``data`` with
     ``@DataMap.data.setter``, and call ``_set_data`` with a ``dtype`` of their own.
 
     Raises
@@ -294,7 +294,7 @@ def load_data_map(filename: Filename) -> DataMap:
 
 
 def store_data_map(filename: Filename, data: Any) -> None:
-    """Write a map, or what one is made of, to a file. Deprecated: use ``DataMap(data).save``."""
+    """Write a map, or the list of its entries, to a file. Deprecated: use ``DataMap(data).save``."""
     _warn_deprecated("store_data_map", "DataMap.save")
     (data if isinstance(data, DataMap) else DataMap(data)).save(filename)
 

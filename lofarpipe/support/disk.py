@@ -1,4 +1,4 @@
-"""What goes wrong with disks: which errors it are, how full a place is, and what to do."""
+"""Errors of disks: their recognition, free space, and remedies."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Need:
 
 
 def trouble_in(lines: Iterable[str]) -> str:
-    """Return what the last of some lines that tells of a broken or full disk says of it, with advice; "" if none."""
+    """Return the last line about a broken or full disk, with advice; "" if there is none."""
     found = [number for line in lines for sign, number in _SIGNS.items() if sign in line]
     return f"{os.strerror(found[-1])}; {ADVICE[found[-1]]}" if found else ""
 
 
 def io_problem(err: OSError) -> str:
-    """Return an error of a file operation in one line: the file, what is wrong, what to do."""
+    """Return an error of a file operation in one line: the file, the problem, the remedy."""
     path = Path(os.fsdecode(err.filename)) if err.filename else Path("a file of the run")
     room = f" ({room_text(path)})" if err.errno in (errno.ENOSPC, errno.EDQUOT) and path.is_absolute() else ""
     return f"{path}: {err.strerror or err}{room}; {ADVICE.get(err.errno or 0, 'check the directory')}"
@@ -75,7 +75,7 @@ def free_bytes(path: Path) -> float:
 
 
 def size_text(size_bytes: float) -> str:
-    """Return a size for people: ``3.2 GB``, or ``12 MB`` of what is smaller than 1 GB."""
+    """Return a size for people: ``3.2 GB``, or ``12 MB`` below 1 GB."""
     return f"{size_bytes / GB:.3g} GB" if size_bytes >= GB else f"{size_bytes / MB:.3g} MB"
 
 
@@ -88,7 +88,7 @@ def room_text(path: Path) -> str:
 
 
 def full_place(places: Iterable[Path]) -> str:
-    """Return the first of some directories whose disk is full or gone, with what is free there; "" if none."""
+    """Return the first of some directories whose disk is full or gone, with its free space; "" if none."""
     return next((text for place in dict.fromkeys(places) if (text := _fullness(place))), "")
 
 

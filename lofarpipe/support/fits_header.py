@@ -128,7 +128,7 @@ def extended_cards(header: FitsHeader, keywords: Keywords, history: Iterable[str
 
 
 def is_unset(value: str | None) -> bool:
-    """Return whether the value of a keyword says nothing: there is none, or the date that begins MJD."""
+    """Return whether the value of a keyword is void: absent, or the date of MJD 0."""
     return not value or value.startswith(NO_DATE)
 
 

@@ -25,7 +25,7 @@ def expand_hosts(text: str) -> tuple[str, ...]:
     Raises
     ------
     PipelineError
-        If it is no such list, or names no host; the message does not say where it stands.
+        If it is no such list, or names no host; the message has no file and line.
     """
     whole = text.strip()
     if re.fullmatch(r"\[(?:[^][]|\[[^][]*\])*\]", whole):  # the form of lists in parsets
@@ -52,7 +52,7 @@ def _expanded(item: str) -> Iterator[str]:
 
 
 def _numbers(bracket: str, item: str) -> list[str]:
-    """Return what stands in brackets, one text for each number."""
+    """Return the expansion of a bracket, one text for each number."""
     found: list[str] = []
     for piece in bracket.split(","):
         match = _RANGE.fullmatch(piece.strip())

@@ -1,4 +1,4 @@
-"""The exceptions that third-party plugins and scripts import by name, and what else they catch."""
+"""The exceptions that third-party plugins and scripts import by name, and their base classes."""
 
 # ruff: noqa: N818 - the names are historical
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DataMapError(PipelineException):
 
 
 class MapFileError(DataMapError, OSError):
-    """A mapfile that cannot be read or written; ``errno`` and ``filename`` say more, as those of an OSError do."""
+    """A mapfile that cannot be read or written; ``errno`` and ``filename`` are as those of an OSError."""
 
     def __init__(self, text: str, cause: OSError) -> None:
         super().__init__(text)

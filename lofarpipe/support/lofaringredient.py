@@ -11,7 +11,7 @@ from lofarpipe.support.utilities import exists, string_to_list
 
 
 class Field:
-    """A type of input: ``coerce`` makes a value of a text as far as it can, ``is_valid`` says whether it is one.
+    """A type of input: ``coerce`` makes a value of a text as far as it can, ``is_valid`` checks a value.
 
     Option strings such as ``"--number"`` are kept in ``optionstrings``. ``default`` and ``optional`` are there only if
     they were given.
@@ -26,7 +26,7 @@ class Field:
             self.optional = True
 
     def is_valid(self, value: Any) -> bool:
-        """Return whether a value is of this type; each type says so itself."""
+        """Return whether a value is of this type; each type defines it."""
         raise NotImplementedError(f"{type(self).__name__} does not define is_valid")
 
     def coerce(self, value: Any) -> Any:

@@ -14,7 +14,7 @@ from lofarpipe.support.lofarexceptions import PipelineException
 
 
 class LOFARnode:
-    """A piece of work with a logger: ``run`` does it, and puts what it found in ``outputs``."""
+    """A piece of work with a logger: ``run`` does it, and puts its results in ``outputs``."""
 
     def __init__(self, loghost: str | None = None, logport: int | str = 0) -> None:
         self.logger = logging.getLogger(f"node.{platform.node()}.{type(self).__name__}")
@@ -23,11 +23,11 @@ class LOFARnode:
         self.environment = os.environ
 
     def run_with_logging(self, *args: Any) -> Any:
-        """Return what ``run`` returns; its log goes where that of the process goes."""
+        """Return the result of ``run``; it logs to the log of the process."""
         return self.run(*args)
 
     def run(self, *args: Any) -> Any:
-        """Do the work; each script says so itself."""
+        """Do the work; each script defines it."""
         raise NotImplementedError(f"{type(self).__name__} does not define run")
 
 

@@ -2,7 +2,7 @@
 
 Time and memory are proportional to the text: the forms that are written are read many entries at a call, anything else
 token by token. ``ast.literal_eval``, which needs a hundred times the memory of its text, reads only short texts with
-what nothing writes: comments, numbers in odd notations, texts in several pieces.
+uncommon forms: comments, numbers in odd notations, texts in several pieces.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _WORDS = {"True": True, "False": False, "None": None}
 
 
 class Form:
-    """One form of entries, as ``shape`` says to the letter; ``make`` makes them of their rows."""
+    """One form of entries, given by ``shape`` to the letter; ``make`` makes them from their rows."""
 
     def __init__(self, shape: str, make: Callable[[list[Row], Callable[[str], str]], Made]) -> None:
         self.shape, self.make = shape, make
@@ -109,8 +109,8 @@ def read_entries(path: Path) -> list[Any]:
     Raises
     ------
     DataMapError
-        If the file cannot be read (an OSError too), is no list (a SyntaxError or NameError too, if that is what Python
-        says of the text), or is over a limit of this module.
+        If the file cannot be read (an OSError too), is no list (a SyntaxError or NameError too, if that is Python's
+        error for the text), or is over a limit of this module.
     """
     text = _read_text(path)
     try:
@@ -121,7 +121,7 @@ def read_entries(path: Path) -> list[Any]:
 
 
 def _error_class(text: str) -> type[DataMapError]:
-    """Return the error of a text that is no map: that of Python, by which plugins tell a map from a list of names."""
+    """Return Python's error for a text that is no map: plugins use it to recognise a list of names."""
     if len(text) > LONGEST_UNUSUAL:
         return MapSyntaxError
     try:

@@ -103,7 +103,7 @@ class Keys(list[str]):
 
 
 class Entries:
-    """Ordered ``key = value`` text; knows the file and line of every key, and nothing of what a key means.
+    """Ordered ``key = value`` text; knows the file and line of every key, but not its meaning.
 
     Keys keep the place where they first appeared; of duplicates the last value counts. ``keys`` lists the raw texts
     left of ``=`` in file order, comment lines included. ``oddities`` holds a Finding for each line that is legal, yet
@@ -507,7 +507,7 @@ class Parset(Entries):
     def _elements(
         self, key: str, convert: Callable[[str], T], default: list[T] | bool | None, expandable: bool
     ) -> list[T]:
-        """Return the elements of a list value; a truth instead of a default says whether ranges are expanded.
+        """Return the elements of a list value; a boolean instead of a default decides whether ranges are expanded.
 
         Raises
         ------

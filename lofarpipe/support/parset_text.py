@@ -1,6 +1,6 @@
 """The text of a parset: lines to entries. Time and memory are proportional to the text.
 
-What nearly every line is, ``key = value  # comment`` or a part of that, is read by one pattern, many lines at a call.
+Nearly every line, ``key = value  # comment`` or a part of that, is read by one pattern, many lines at a call.
 Any other line, one with an odd character included, is looked at mark by mark.
 """
 
@@ -196,10 +196,10 @@ def _all_but(characters: str) -> str:
 
 
 def _line_pattern(but: Callable[[str], str]) -> re.Pattern[str]:
-    """Return what matches a line everywhere, and tries nothing twice.
+    """Return a pattern for a line that tries no alternative twice.
 
     The quantifiers of characters are possessive. Those of groups are not, for with choices in a group that goes wrong
-    before Python 3.11.5; what is between quotes, and what is not, begin with other characters, so they need not be.
+    before Python 3.11.5; quoted and plain text begin with different characters, so they need not be.
     """
     quoted = "|".join(quote + but(quote + "\n") + "*+" + quote for quote in QUOTES)
     in_key, in_text, in_comment = but(" \t\n\"'=#"), but("\n\"'=#"), but("\n")
@@ -224,7 +224,7 @@ _LINE, _ASCII_LINE = _line_pattern(_all_but), _line_pattern(_ascii_but)
 class Entry:
     """One ``key = value`` of a parset.
 
-    ``value`` is the raw text, quotes included; ``comment`` is what follows ``##`` on the line, or ``""``.
+    ``value`` is the raw text, quotes included; ``comment`` is the text after ``##`` on the line, or ``""``.
     """
 
     key: str
@@ -283,7 +283,7 @@ def whole_lines(text: str) -> Iterator[str]:
 
 
 def _counted(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[Record] | _Line]:
-    """Yield what is on the lines that are neither blank nor comment; refuse when it becomes too much."""
+    """Yield the lines that are neither blank nor comment; refuse too many."""
     keys_left = MOST_KEYS
     for found in _lines(pieces, file, lefts):
         # A continuation leaves a finding, which takes as much as a key.
@@ -343,7 +343,7 @@ class _Piece:
 
 
 def _rows(text: str) -> list[Row]:
-    """Return what each line has."""
+    """Return the parts of each line."""
     if len(text) <= LONGEST_LINE:
         rows = (_ASCII_LINE if text.isascii() else _LINE).findall(text)
         return rows[:-1]  # the pattern matches once more at the end
@@ -352,7 +352,7 @@ def _rows(text: str) -> list[Row]:
 
 
 def _left(key: str, comment: str) -> str:
-    """Return what stands left of the first ``=`` of a line that has this key, or this comment and nothing else."""
+    """Return the text left of the first ``=`` of a line with this key, or with only this comment."""
     return key or comment.partition("=")[0].rstrip(BLANKS)
 
 
@@ -368,7 +368,7 @@ def _trimmed(value: str) -> str:
 
 
 def _documented(comment: str) -> str:
-    """Return what a comment says to users: the text after ``##``."""
+    """Return the part of a comment for users: the text after ``##``."""
     return comment.partition("##")[2].strip()
 
 
@@ -401,14 +401,14 @@ class _Line:
 
 
 class _Continuation:
-    """What lines add to the value of the entry before them; joined once, so that many take no longer than few."""
+    """Continuation lines of the value of the last entry; joined once, so that the time is linear."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
         self.length = 0
 
     def add(self, batch: list[Record], line: _Line) -> Finding:
-        """Add a line to the value of the last entry, and return what to tell about it."""
+        """Add a line to the value of the last entry, and return a notice about it."""
         text = line.parts[0]
         if not batch or text.startswith("!"):
             raise ParsetError(f"{line.where}: no '=' in {quoted(text)}; expected 'key = value'")
@@ -432,7 +432,7 @@ class _Continuation:
 
 
 def _other_line(raw: str, file: str, number: int, lefts: list[str]) -> _Line | None:
-    """Return what stands on a line; nothing if it is blank or a comment."""
+    """Return the content of a line; nothing if it is blank or a comment."""
     line = raw.strip(BLANKS + "\r")
     if not line:
         return None

@@ -28,19 +28,19 @@ def log_time(logger: Any) -> Iterator[None]:
 
 @contextmanager
 def CatchLog4CPlus(working_dir: str, logger_name: str, executable_name: str) -> Iterator[logging.Logger]:  # noqa: N802
-    """Give a logger for what a program does; programs write to the log of their job themselves now."""
+    """Return a logger for the output of a program; programs now write to the log of their job themselves."""
     logger = logging.getLogger(logger_name)
     logger.debug(f"{executable_name} runs in {working_dir}")
     yield logger
 
 
 def CatchLog4CXX(working_dir: str, logger_name: str) -> AbstractContextManager[logging.Logger]:  # noqa: N802
-    """Give a logger for what a program of ASKAP does."""
+    """Return a logger for the output of a program of ASKAP."""
     return CatchLog4CPlus(working_dir, logger_name, "askap")
 
 
 def log_process_output(process_name: str, sout: str, serr: str, logger: Any) -> None:
-    """Log what a program wrote: standard output as debug, standard error as warning."""
+    """Log the output of a program: standard output as debug, standard error as warning."""
     if sout:
         logger.debug(f"{process_name} stdout: {sout}")
     if serr:

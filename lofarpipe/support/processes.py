@@ -1,4 +1,4 @@
-"""Which process is which: an id alone says little, for it is used again."""
+"""Identity of processes: an id alone does not suffice, since ids are reused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def process_space() -> str:
 def start_ticks(pid: int) -> int | None:
     """Return when a living process began, in clock ticks since the machine did; None if there is none.
 
-    With ``boot_id`` it tells a process from a later one that got the same id.
+    With ``boot_id`` it distinguishes a process from a later one with the same id.
     """
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
@@ -71,7 +71,7 @@ def carrying(variable: str, proc: Path = PROC) -> list[int]:
 
 
 def _environment(process: Path) -> bytes:
-    """Return what /proc says of the environment of a process: while it begins a program, it is empty for a moment."""
+    """Return the environment of a process from /proc: empty for a moment while it starts a program."""
     for _ in range(LOOKS):
         found = (process / "environ").read_bytes()
         if found:

@@ -47,7 +47,7 @@ def create_directory(dirname: str | os.PathLike[str]) -> None:
 
 
 def flag_findings(name: str, text: str) -> list[str]:
-    """Return what is wrong with an argument of a plugin that is True or False."""
+    """Return the problem of a boolean argument of a plugin."""
     return [] if text.upper() in FLAGS else [f"{name} is '{text}'; True or False is needed"]
 
 
@@ -64,7 +64,7 @@ def exists(path: str | os.PathLike[str]) -> bool:
 def write_atomically(path: Path, text: str, errors: str = "surrogateescape") -> None:
     """Write a text file that appears under its name only when it is complete.
 
-    ``errors``: what becomes of characters that UTF-8 does not have, as ``str.encode`` has it.
+    ``errors``: handling of characters that UTF-8 does not have, as in ``str.encode``.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def few_files(text: str) -> str:
 
 
 def literal(text: str) -> Any:
-    """Return the value of a Python literal, without a word of what Python finds odd about it.
+    """Return the value of a Python literal, without Python's warnings about its syntax.
 
     Raises
     ------
@@ -242,9 +242,9 @@ def unfinished_directory(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(directories: Iterable[Path]) -> list[Path]:
-    """Remove what processes that were killed left in directories, not below them; return what was removed.
+    """Remove temporary files of killed processes in directories, not below them; return their names.
 
-    What a living process of this machine writes, or in the last day one of another machine, stays.
+    Files of living processes of this machine stay, and those of other machines for a day.
     """
     left = [path for directory in directories for path in _unfinished(directory) if _is_left_over(path)]
     for path in left:
@@ -306,7 +306,7 @@ def delete_directory(dirname: Filename) -> None:
 
 
 def disk_usage(*paths: Filename) -> int:
-    """Return the bytes that files, and directories with all that is in them, have together; 0 for what is not there."""
+    """Return the total size in bytes of files and directory trees; missing ones count 0."""
     return sum(place.lstat().st_size for path in map(Path, paths) if os.path.lexists(path) for place in _all_in(path))
 
 

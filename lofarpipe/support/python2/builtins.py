@@ -1,4 +1,4 @@
-"""What operators and builtins did in Python 2, for sources that are translated from it.
+"""Operators and builtins of Python 2, for translated sources.
 
 The names between double underscores are put in place of operators by ``translate``.
 """
@@ -27,7 +27,7 @@ def divide(left: Any, right: Any) -> Any:
 
 
 def divide_into(left: Any, right: Any) -> Any:
-    """Return what ``left`` is after ``left /= right``; an array stays the same array."""
+    """Return the value of ``left`` after ``left /= right``; an array stays the same array."""
     change = getattr(type(left), "__idiv__", None)
     if change is not None:
         return change(left, right)
@@ -41,7 +41,7 @@ def divide_into(left: Any, right: Any) -> Any:
 
 
 def _own_division(left: Any, right: Any) -> Any:
-    """Return what the classes of Python 2 make of it; NotImplemented if they are not of Python 2."""
+    """Return the result of the Python 2 operator of the classes; NotImplemented if they have none."""
     for owner, other, name in ((left, right, "__div__"), (right, left, "__rdiv__")):
         method = getattr(type(owner), name, None)
         if method is not None:

@@ -1,7 +1,7 @@
 """Names of their time that plugins and scripts import: modules with other names now, or that lost names.
 
-A module that exists under the name it is asked for is taken. Each job imports this module, so what only sources of
-Python 2 need stands in ``modules``. ``lofar`` and ``pyrap``, as casacore's Python bindings were called, are found where
+A module that exists under the requested name is taken. Each job imports this module, so names that only sources of
+Python 2 need stand in ``modules``. ``lofar`` and ``pyrap``, as casacore's Python bindings were called, are found where
 they are not installed. Source: doc/spec/lofarpipe.md, sections 5.3, 7.4.
 """
 
@@ -85,7 +85,7 @@ def importer(is_python2: bool) -> Callable[..., ModuleType]:
 def _instead(
     err: ModuleNotFoundError, namespace: Mapping[str, Any] | None, wanted: Sequence[str], gone: str
 ) -> ModuleType:
-    """Return the module of the same package, as Python 2 did, or what stands for one that is gone; or raise ``err``."""
+    """Return the module of the same package, as Python 2 did, or the substitute of a removed one; or raise ``err``."""
     if namespace and namespace.get("__package__"):
         try:
             return builtins.__import__(err.name or "", namespace, None, wanted, 1)
@@ -97,7 +97,7 @@ def _instead(
 
 
 def facade(name: str) -> ModuleType:
-    """Return a module with the names that it had, or what stands for one that is gone."""
+    """Return a module with its former names, or the substitute of a removed one."""
     if name not in _facades:
         from lofarpipe.support.python2.modules import Facade, names_of
 

@@ -1,9 +1,9 @@
 """Plugins and scripts of the Python 2 era, loaded as they stand (doc/spec/lofarpipe.md, section 7.4).
 
-A source that Python 3 refuses is translated in memory, and so is a plugin or script that uses what only Python 2 had;
-of a module in a directory of PYTHONPATH, what Python 3 refuses. What is translated does what it did: 5 / 2 is 2. Every
-module loaded here has the builtins that Python 2 had, and they alone have them; ``pyrap`` is importable as another name
-of casacore, and of ``lofar`` what ``imports`` has.
+A source that Python 3 refuses is translated in memory, and so is a plugin or script that uses features of Python 2
+alone; of modules in directories of PYTHONPATH only those that Python 3 refuses. A translated source behaves as before:
+5 / 2 is 2. Every module loaded here has the builtins that Python 2 had, and they alone have them; ``pyrap`` is
+importable as another name of casacore, and of ``lofar`` the modules in ``imports``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def load_module(name: str, path: str | os.PathLike[str]) -> ModuleType:
     SyntaxError
         If it is neither Python 3 nor Python 2; the line is that of the file as it stands.
 
-    What the module itself raises goes on to the caller.
+    Exceptions of the module itself pass through.
     """
     loader = Loader(name, os.fspath(path))
     known = sys.modules.get(name)
@@ -86,7 +86,7 @@ def import_from(directory: str | os.PathLike[str]) -> None:
 
 
 def take_notices() -> list[str]:
-    """Return what was translated since the last call, one sentence per file; a file is told once in a process."""
+    """Return the files translated since the last call, one sentence each; a file is listed once in a process."""
     notices, _notices[:] = [*_notices], []
     return notices
 
@@ -121,7 +121,7 @@ class Loader(SourceFileLoader):
         super().exec_module(module)
 
     def get_code(self, fullname: str) -> CodeType | None:
-        """Return the code of the module, which is about to be run; bytecode does not tell whether it is of Python 2."""
+        """Return the code of the module, which is about to be run; bytecode does not show whether it is of Python 2."""
         source = self.get_data(self.path)
         suspected = self.looks_closer and HINTS.search(source) is not None
         code = self.source_to_code(source, self.path) if suspected else super().get_code(fullname)
@@ -178,7 +178,7 @@ def _give_builtins(module: ModuleType, is_python2: bool) -> None:
 
 
 def _execfile(path: str, names: dict[str, Any] | None = None, values: dict[str, Any] | None = None) -> None:
-    """Run a file, of either Python, with the names of the caller or those given; what it makes is put there."""
+    """Run a file, of either Python, with the names of the caller or those given; its definitions are put there."""
     known = sys._getframe(1).f_globals if names is None else names
     module = ModuleType("__main__")
     vars(module).update((name, value) for name, value in known.items() if not name.startswith("__"))
@@ -200,7 +200,7 @@ def _spec(loader: Loader) -> ModuleSpec:
 
 
 class _Neighbours:
-    """Finds what plugins import from directories of plugins; asked last, as if these ended the search path."""
+    """Finds modules in directories of plugins; asked last, as if these ended the search path."""
 
     directories: list[str] = []  # noqa: RUF012 - one list for the process, as sys.path is
 
@@ -225,7 +225,7 @@ class _LenientLoader(Loader):
 
 
 class _PythonPath:
-    """Finds what Python itself finds; what stands below PYTHONPATH, or beside a plugin, may be of Python 2."""
+    """Finds the same modules as Python itself; those below PYTHONPATH, or beside a plugin, may be of Python 2."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -249,7 +249,7 @@ def _directories() -> list[str]:
 
 
 def install() -> None:
-    """Make ``pyrap``, names of ``lofar``, what stands beside plugins, and Python 2 importable in this process."""
+    """Make ``pyrap``, names of ``lofar``, modules beside plugins, and Python 2 importable in this process."""
     from lofarpipe.support.python2.imports import FormerNames
 
     if _PythonPath not in sys.meta_path:

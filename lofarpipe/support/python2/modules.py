@@ -70,7 +70,7 @@ TYPES = {
 
 
 def numpy_names() -> dict[str, Any]:
-    """Return what the names that are gone stood for."""
+    """Return the values of removed names."""
     import numpy
 
     present = {name: getattr(numpy, now) for name, now in NUMPY_NAMES.items() if hasattr(numpy, now)}
@@ -87,14 +87,14 @@ def numpy_names() -> dict[str, Any]:
 
 
 class Facade(ModuleType):
-    """Modules with further names in front; what is assigned here is assigned to the first of the modules."""
+    """Modules with further names in front; assignments go to the first of the modules."""
 
     def __init__(self, name: str, modules: Sequence[ModuleType], names: Mapping[str, object], first: bool) -> None:
         super().__init__(name)
         vars(self).update(_modules=modules, _names=names, _first=first)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the modules have under a name, or what stands in for it."""
+        """Return the attribute of the modules under a name, or its substitute."""
         if name == "__all__":
             public = {known for module in self._modules for known in _public(module)}
             return self._names.get(name) or sorted({*self._names, *public})
@@ -117,7 +117,7 @@ class Facade(ModuleType):
 
 
 def _public(module: ModuleType) -> list[str]:
-    """Return what ``from module import *`` gives."""
+    """Return the names for ``from module import *``."""
     return list(getattr(module, "__all__", None) or (name for name in dir(module) if not name.startswith("_")))
 
 
@@ -203,7 +203,7 @@ def _subprocess() -> dict[str, Any]:
 
 
 class TextPopen(subprocess.Popen[Any]):
-    """A process whose pipes carry text unless told otherwise, as they did."""
+    """A process whose pipes carry text by default, as in Python 2."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **_as_text(options))

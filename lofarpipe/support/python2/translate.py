@@ -1,6 +1,6 @@
 """Python 2 source as code that Python 3 runs. Imported only for such a source.
 
-Syntax is translated; what has the same syntax but did something else, such as ``/`` between whole numbers, calls
+Syntax is translated; operations of the same syntax and another meaning, such as ``/`` between whole numbers, calls
 ``builtins``.
 """
 
@@ -61,7 +61,7 @@ def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None
     Raises
     ------
     SyntaxError
-        If it is no Python 2 either; it says both reasons.
+        If it is no Python 2 either; with both reasons.
     """
     refused = refused or SyntaxError("it looks like Python 2", (path, 1, None, None))
     try:
@@ -77,7 +77,7 @@ def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None
 
 
 def _translated(text: str, path: str, refused: SyntaxError) -> str:
-    """Return the source as Python 3. What calls print as a function is tried as such after all else."""
+    """Return the source as Python 3. Print as a function is tried last."""
     from fissix.pgen2.parse import ParseError
     from fissix.pgen2.tokenize import TokenError
 
@@ -156,7 +156,7 @@ class _AsItWas(ast.NodeTransformer):
         return _call("__divide__", node, node.left, node.right) if is_old else node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
-        """``/=`` does so too; what is changed is looked up once, as it was."""
+        """``/=`` does so too; its target is looked up once, as before."""
         self.generic_visit(node)
         if not (self.floors and isinstance(node.op, ast.Div)):
             return node
@@ -206,7 +206,7 @@ def _assign(name: str, value: ast.expr, place: ast.AST) -> ast.stmt:
 
 
 def _position(node: ast.expr) -> ast.expr:
-    """Return what stands in brackets as a value: ``1:2`` is no expression by itself."""
+    """Return the index in brackets as a value: ``1:2`` is no expression by itself."""
     if isinstance(node, ast.Tuple):
         return ast.copy_location(ast.Tuple([_position(part) for part in node.elts], ast.Load()), node)
     if not isinstance(node, ast.Slice):
@@ -216,7 +216,7 @@ def _position(node: ast.expr) -> ast.expr:
 
 
 def is_of_python2(tree: ast.Module) -> bool:
-    """Return whether a source needs Python 2, in plain sight: what it tries, or asks a version for, does not count."""
+    """Return whether a source plainly needs Python 2; code in ``try`` or below a test of the version does not count."""
     nodes = [*ast.walk(tree)]
     if any(_is_of_python3(node) for node in nodes) or _prints_as_python3(nodes):
         return False
