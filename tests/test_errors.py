@@ -1,3 +1,5 @@
+import difflib
+
 from lofarpipe import errors
 from lofarpipe.errors import (
     CheckFailed,

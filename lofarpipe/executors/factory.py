@@ -1,13 +1,13 @@
-"""Which executor runs the jobs: what [remote] of pipeline.cfg says, and the section of its method.
+"""The executor of the jobs, from [remote] of pipeline.cfg and the section of its method.
 
 Each folder here that has a function ``make`` is a method of that name; nothing lists them. Its ``__init__.py`` imports
-nothing heavy and says:
+nothing heavy and defines:
 
-- ``make(settings) -> Executor``: the executor; it raises CheckFailed for what is wrong with its section;
+- ``make(settings) -> Executor``: the executor; it raises CheckFailed with the problems of its section;
 - ``SECTION``: that section of pipeline.cfg; "" if it has none;
 - ``section_type() -> type``: the dataclass whose fields are the keys of the section;
 - ``end_earlier(orders)``, where its jobs outlive the engine: ends those of earlier runs;
-- ``TAKES_OVER = True``: its ``run`` takes over, or ends, what earlier runs left.
+- ``TAKES_OVER = True``: its ``run`` takes over, or ends, jobs of earlier runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lofarpipe.config import Settings
+from lofarpipe.config import Settings, shipped_config
 from lofarpipe.errors import CheckFailed, Finding, misspelt, nearest
 from lofarpipe.jobs import Executor
 from lofarpipe.support.config_file import check_values, read_section, unknown_keys
@@ -60,7 +60,7 @@ def make_executor(settings: Settings) -> Executor:
     CheckFailed
         If a section has an unknown key or an impossible value; all of them are named.
     PipelineError
-        If what it needs is not installed.
+        If a package that it needs is not installed.
     """
     method = method_of(settings)
     found = [] if settings.lenient else [*_unknown_keys(settings), *_misspelt_sections(settings)]
@@ -77,7 +77,7 @@ def make_executor(settings: Settings) -> Executor:
 
 
 def section_options(kind: type[T], settings: Settings, name: str) -> T:
-    """Return the options that a section says.
+    """Return the options of a section.
 
     Raises
     ------
@@ -107,17 +107,18 @@ def _misspelt_sections(settings: Settings) -> list[Finding]:
 
 
 def unused_sections(settings: Settings) -> list[Finding]:
-    """Return what is wrong in the sections of other methods than the one in use, as far as single keys tell.
+    """Return the problems of single keys in sections of methods that are not in use.
 
     These are warnings: the run that does not read them is not worse for them, and they may be unfinished. Whoever
-    changes the method later has read of them.
+    changes the method later has read of them. The file that is shipped is right: its sections are not read.
     """
     method = method_of(settings)
     used = methods()[method].SECTION if method in methods() else ""
     of_methods = {folder.SECTION: folder for folder in methods().values() if used != folder.SECTION}
     found = []
+    shipped = () if settings.config_file != shipped_config() else settings.sections.keys() - settings.laid_over.keys()
     for name in settings.sections:
-        if name in of_methods and (own := own_keys(settings, name)):
+        if name in of_methods and name not in shipped and (own := own_keys(settings, name)):
             found += check_values(of_methods[name].section_type(), settings.config_file, name, own)
     return [Finding(one.where, f"{one.what}; not in use while method = {method}") for one in found]
 
@@ -152,7 +153,7 @@ def orders_directory(settings: Settings) -> Path:
 
 
 def own_keys(settings: Settings, section: str) -> dict[str, str]:
-    """Return what a section says by itself, without what [DEFAULT] gives to all sections."""
+    """Return the keys of a section itself, without those that [DEFAULT] gives to all sections."""
     there: Mapping[str, str] = settings.sections.get(section, {})
     return {key: value for key, value in there.items() if settings.defaults.get(key) != value}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lofarpipe.imaging.ms.measurement_set import (
-    SetMetadata,
-    read_metadata,
-)
-from lofarpipe.imaging.ms.tables import MeasurementSetError
-from lofarpipe.imaging.plan.losses import AveragingWish, expected_steps
+from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.ms.measurement_set import SetMetadata
+    from lofarpipe.imaging.plan.losses import AveragingWish
 
 # Bytes that WSClean 3.1 writes per row, channel and polarisation imaged: visibility 8, weight 4, model 8; flagged ones
 # and those outside the uv range too. Per row 38 more. Source: the sizes of its files in -temp-dir, with tDDECal.
@@ -42,13 +42,6 @@ class ImagingVolume:
         return self.visibilities * AVERAGED_BYTES + self.rows * AVERAGED_ROW_BYTES
 
 
-@dataclass(frozen=True)
-class PresentVolume(ImagingVolume):
-    """Rows and visibilities of sets as they are."""
-
-    like: SetMetadata  # the first of them
-
-
 def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVolume:
     """Return the volume that is left after as much averaging as can be expected.
 
@@ -59,6 +52,8 @@ def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVol
     ValueError
         If the stations have no diameter.
     """
+    from lofarpipe.imaging.plan.losses import expected_steps
+
     first = min(sets, key=lambda one: float(one.frequencies_hz.min()))
     freqstep, timestep = expected_steps(first, wish)
     # DP3 fills gaps with flagged slots.
@@ -68,7 +63,7 @@ def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVol
     return ImagingVolume(rows, visibilities)
 
 
-def present_volume(paths: Sequence[str]) -> PresentVolume | None:
+def present_volume(paths: Sequence[str]) -> ImagingVolume | None:
     """Return the volume of sets as they are; None if there are none, or the first cannot be read.
 
     Only the first is opened: the others are taken to hold as much as their files are larger.
@@ -77,11 +72,14 @@ def present_volume(paths: Sequence[str]) -> PresentVolume | None:
     if not sizes or not sizes[0]:
         return None
     try:
-        first = read_metadata(paths[0])
+        with opened_set(paths[0]) as table:
+            rows = int(table.nrows())
+        with opened(f"{paths[0]}::SPECTRAL_WINDOW") as windows:
+            channels = int(windows.getcell("NUM_CHAN", 0))
     except MeasurementSetError:
         return None
     share = sum(sizes) / sizes[0]
-    return PresentVolume(first.nrows * share, first.nrows * len(first.frequencies_hz) * share, first)
+    return ImagingVolume(rows * share, rows * channels * share)
 
 
 def table_bytes(path: str) -> int:

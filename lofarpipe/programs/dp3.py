@@ -20,8 +20,8 @@ from lofarpipe.support.parset import split_list, unquote
 from lofarpipe.support.utilities import files_of
 
 if TYPE_CHECKING:
+    from lofarpipe.imaging.ms.measurement_set import SetMetadata
     from lofarpipe.imaging.ms.messages import Messages
-    from lofarpipe.programs.disk_space import PresentVolume
 
 
 MSIN, MSOUT = ("msin", "msin.name"), ("msout", "msout.name")
@@ -110,19 +110,25 @@ def output_bytes(keywords: Mapping[str, str], workdir: Path) -> float | None:
     unknown = set(_kinds(keywords)) - AVERAGING - KEEPING
     if unknown or any(key in keywords for key in SELECTING):
         return None
+    from lofarpipe.imaging.ms.measurement_set import read_metadata
+    from lofarpipe.imaging.ms.tables import MeasurementSetError
     from lofarpipe.programs.disk_space import present_volume
 
     paths = [str(workdir / name) for name in _inputs(keywords)]
     volume = present_volume(paths)
     if volume is None:
         return None
-    times, channels = _averaged(keywords, volume)
-    correlations = len(volume.like.correlations)
+    try:
+        first = read_metadata(paths[0])
+    except MeasurementSetError:
+        return None
+    times, channels = _averaged(keywords, first)
+    correlations = len(first.correlations)
     rows = volume.rows / len(paths) / times  # the sets become one in frequency
     return volume.visibilities / times / channels * _visibility_bytes(keywords, correlations) + rows * ROW_BYTES
 
 
-def _averaged(keywords: Mapping[str, str], volume: PresentVolume) -> tuple[float, float]:
+def _averaged(keywords: Mapping[str, str], first: SetMetadata) -> tuple[float, float]:
     """Return how many time slots, and how many channels, become one."""
     steps = zip(step_names(keywords), _kinds(keywords), strict=True)
     names = [name for name, kind in steps if kind in AVERAGING]
@@ -132,9 +138,9 @@ def _averaged(keywords: Mapping[str, str], volume: PresentVolume) -> tuple[float
         width_hz = _number(keywords.get(f"{name}.freqresolution", ""), UNITS_HZ)
         by_time = _number(keywords.get(f"{name}.timestep", ""), {"": 1.0})
         by_channel = _number(keywords.get(f"{name}.freqstep", ""), {"": 1.0})
-        times *= max(1.0, round(seconds / (volume.like.timestep_s * times)) if seconds else by_time)
-        channels *= max(1.0, round(width_hz / (volume.like.channel_width_hz * channels)) if width_hz else by_channel)
-    return min(times, volume.like.ntimes), channels
+        times *= max(1.0, round(seconds / (first.timestep_s * times)) if seconds else by_time)
+        channels *= max(1.0, round(width_hz / (first.channel_width_hz * channels)) if width_hz else by_channel)
+    return min(times, first.ntimes), channels
 
 
 def _number(text: str, units: Mapping[str, float]) -> float:

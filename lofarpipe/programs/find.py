@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
@@ -63,6 +62,8 @@ def version_lines(programs: Mapping[str, str | Path | None]) -> list[str]:
 
 def _package_version(name: str) -> str:
     """Return the version of an installed Python package."""
+    import importlib.metadata  # only where it is asked: it brings email
+
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -17,6 +17,7 @@ import os
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from lofarpipe.config import Settings
@@ -261,10 +262,14 @@ class Ledger:
 
     def _is_common(self, directory: str) -> bool:
         """Whether everything of a run is below a directory, so that naming it says nothing."""
+        return any(place.startswith(f"{directory}/") for place in self._common_places)
+
+    @cached_property
+    def _common_places(self) -> tuple[str, ...]:
+        """The directories of a run, each with a slash at its end."""
         settings = self.settings
         ours = (settings.job_workdir, settings.job_directory, settings.mapfile_dir, settings.parset_dir)
-        places = [*map(str, ours), tempfile.gettempdir()]
-        return any(place == directory or place.startswith(f"{directory}/") for place in places)
+        return tuple(f"{place}/" for place in (*ours, tempfile.gettempdir()))
 
     def is_below_workdir(self, path: str) -> bool:
         """Whether a path is where this run writes."""
@@ -291,9 +296,14 @@ class Ledger:
 
     def is_bookkeeping(self, path: str) -> bool:
         """Whether a file is the runner's own, and changes with every step."""
-        here = f"{self.settings.job_directory}/"
+        starts, log_file = self._bookkeeping
+        return path.startswith(starts) or path == log_file
+
+    @cached_property
+    def _bookkeeping(self) -> tuple[tuple[str, ...], str]:
+        """The starts of the names of the runner's own files, and its log."""
         ours = ("commands.txt", "journal.", "jobs/", "logs/", "run.json", "report.html")
-        return path.startswith(tuple(here + name for name in ours)) or path == str(self.settings.log_file)
+        return tuple(f"{self.settings.job_directory}/{name}" for name in ours), str(self.settings.log_file)
 
 
 def own_outputs(identity: Identity) -> set[str]:

@@ -116,6 +116,7 @@ def test_packages_that_only_python_finds(tmp_path: Path, monkeypatch: pytest.Mon
     egg, place = tmp_path / "lsmtool-1.6.0-py3.11.egg", tmp_path / "place"
     (egg / "EGG-INFO").mkdir(parents=True)
     (egg / "EGG-INFO" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: lsmtool\nVersion: 1.6.0\n")
+    (egg / "lsmtool").mkdir()
     # What no name of a directory may have is written in another way there.
     (place / "dp3-6.0_local.1.dist-info").mkdir(parents=True)
     (place / "dp3-6.0_local.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nVersion: 6.0+local.1\n")

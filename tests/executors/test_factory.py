@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.config import Overrides, Settings, load_settings
+from lofarpipe.config import Overrides, Settings, load_settings, shipped_config
 from lofarpipe.errors import CheckFailed, PipelineError
 from lofarpipe.executors.factory import (
     REMOTE_KEYS,
@@ -88,8 +88,11 @@ def test_mistakes_in_sections_that_are_not_in_use(tmp_path: Path) -> None:
 
 def test_unfinished_sections_that_are_not_in_use(tmp_path: Path, repository: Path) -> None:
     assert unused_sections(settings(tmp_path, "[slurm]\n[dask]\ncores = 0")) == []
-    shipped = load_settings(tmp_path / "x", Overrides(config=str(repository / "cfg" / "pipeline.cfg")))
-    assert unused_sections(shipped) == []
+    copy = tmp_path / "copy.cfg"  # read whole, which the shipped file itself is not
+    copy.write_text((repository / "cfg" / "pipeline.cfg").read_text())
+    assert unused_sections(load_settings(tmp_path / "x", Overrides(config=str(copy)))) == []
+    assert unused_sections(load_settings(tmp_path / "y", Overrides(config=str(shipped_config())))) == []
+    assert shipped_config() == repository / "cfg" / "pipeline.cfg"
 
 
 def test_misspelt_sections(tmp_path: Path) -> None:
