@@ -72,7 +72,7 @@ def test_nearest_among_very_many_compares_those_of_like_length(monkeypatch):
     known = ["a" * 50, "step_b", "xxep_a", "step_aa"]  # as long and of the same first letter come first
     assert nearest("step_a", known) == "; did you mean 'step_b'?"
     compared = []
-    monkeypatch.setattr(errors.difflib, "get_close_matches", lambda _, names, n: compared.extend(names) or names[:n])
+    monkeypatch.setattr(difflib, "get_close_matches", lambda _, names, n: compared.extend(names) or names[:n])
     nearest("step_a", known)
     assert compared == ["step_b", "xxep_a"]
 
