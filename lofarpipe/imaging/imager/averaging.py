@@ -52,7 +52,9 @@ class Chunk(NamedTuple):
 
 
 @compiled
-def sample_weight(weights, flags, squares, row, chan):  # type: ignore[no-untyped-def]
+def sample_weight(
+    weights: NDArray[np.float32], flags: NDArray[np.bool_], squares: Floats, row: int, chan: int
+) -> float:
     """Weight of sum c v: the smallest weight over sum |c|^2; 0 if a correlation with a c is flagged or has none.
 
     The smallest counts for all, as WSClean weights Stokes I: where they are alike it is that of the sum's noise.
