@@ -1,4 +1,4 @@
-"""What scripts have in common: arguments, which arrive as text, as numbers; and how one ends that a shell runs."""
+"""Common parts of scripts: conversion of text arguments, and exit status for a shell."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pair(name: str, text: str) -> tuple[int, int]:
 
 
 def exit_code(work: Callable[[], object]) -> int:
-    """Do what a shell asked a script for; return 0, or, having said on standard error what is wrong, 1."""
+    """Run a script for a shell; return 0, or 1 after a message on standard error."""
     try:
         set_data_directories()
         work()

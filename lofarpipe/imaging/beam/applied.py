@@ -46,7 +46,7 @@ class AppliedBeam:
 
     @property
     def reference(self) -> str:
-        """What beams of this set are relative to, in words."""
+        """The reference of the beams of this set, in words."""
         return {
             FULL: "the full beam in the direction that the set names",
             ARRAY_FACTOR: "the array factor in the direction that the set names, the only part corrected for",
@@ -77,7 +77,7 @@ class AppliedBeam:
 
 
 def imaged_column(columns: Iterable[str]) -> str:
-    """Return the column that WSClean images unless it is told another."""
+    """Return the column that WSClean images by default."""
     return "CORRECTED_DATA" if "CORRECTED_DATA" in columns else "DATA"
 
 

@@ -68,7 +68,7 @@ def beam_cube(
     normalisation
         As of `StationBeams`.
 
-    Where a set has no beam model, a Gaussian by formula is made instead, and a warning says so.
+    Where a set has no beam model, a Gaussian by formula is made instead, with a warning.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _parts_of(stretches: Sequence[Stretch], channels: int) -> list[list[tuple[Ba
 def band_parts(
     sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], image: ImageWeighting
 ) -> list[list[BandPart]]:
-    """Return the parts of every output channel's band; the middle where nothing is known of what is in a channel."""
+    """Return the parts of every output channel's band; the middle where the content of a channel is unknown."""
     try:
         weighed = _parts_of(weigh_pairs(sets, channels, image), len(channels))
     except BeamError:  # nothing of the sets is in the image: it was made of others, or is blank

@@ -26,7 +26,7 @@ MAP_NAME_CHARACTERS = 60  # that fit into one card of a FITS header
 
 
 def index_findings(text: str) -> list[str]:
-    """Return what is wrong with a spectral index that a user gives: a number, or the name of a FITS image."""
+    """Return the problem of a user's spectral index: a number, or the name of a FITS image."""
     try:
         number = float(text)
     except ValueError:
@@ -74,7 +74,7 @@ class SpectralIndex:
 
     @property
     def header_value(self) -> float | str:
-        """What the header of an image says: the number, or the end of the map's name."""
+        """Value for the header of an image: the number, or the end of the map's name."""
         return self.value if isinstance(self.value, float) else self.name[-MAP_NAME_CHARACTERS:]
 
     def factor(self, ratio: float) -> Any:

@@ -82,7 +82,7 @@ def make_grid(centre_rad: tuple[float, float], half_l: float, half_m: float, fre
 def find_coefficients() -> Path | None:
     """Return the directory with EveryBeam's coefficient files that came with the Python package, or None.
 
-    The package has the directory of the machine that built it compiled in, so it must be told where it really is.
+    The package has the directory of the machine that built it compiled in, so it needs the real one.
     """
     spec = importlib.util.find_spec("everybeam")
     origin = Path(spec.origin) if spec and spec.origin else None
@@ -92,7 +92,7 @@ def find_coefficients() -> Path | None:
 
 
 def _everybeam() -> Any:
-    """Import EveryBeam, after the environment says where its coefficients are."""
+    """Import EveryBeam, after its coefficient directory is in the environment."""
     if "EVERYBEAM_DATADIR" not in os.environ:
         coefficients = find_coefficients()
         if coefficients is not None:
@@ -117,9 +117,9 @@ def _load(ms_path: str, column: str, mode: str) -> Any:
 class StationBeams:
     """The beams of all stations of one measurement set, as they act on calibrated visibilities.
 
-    What the visibilities were corrected for already, by the keywords that DP3's applybeam writes, is divided out.
-    Where the set says nothing, calibration is taken to have corrected for the full beam at the centre of the field, so
-    the beam is 1 there; where it says "None", the whole beam is left. ``normalisation`` takes the place of that.
+    The beam that the visibilities were corrected for already, by the keywords of DP3's applybeam, is divided out.
+    Without keywords, calibration is taken to have corrected for the full beam at the centre of the field, so
+    the beam is 1 there; with "None", the whole beam is left. ``normalisation`` takes the place of that.
     """
 
     def __init__(self, ms_path: str, normalisation: str = "") -> None:
@@ -129,7 +129,7 @@ class StationBeams:
         self.stations = int(self._telescope.nr_stations)
 
     def _normalisation(self) -> str:
-        """Return EveryBeam's word for leaving of the beam what the data were not corrected for."""
+        """Return EveryBeam's keyword for the part of the beam that the data were not corrected for."""
         return {NONE: WHOLE_BEAM, UNSTATED: "full"}.get(self.applied.mode, "pre_applied")
 
     def jones(self, grid: BeamGrid, time_s: float, frequency_hz: float) -> NDArray[np.complex64]:

@@ -137,7 +137,7 @@ class FormulaBeam:
 class FieldBeam:
     """Half-power width of the time-averaged power beam of the array along right ascension and declination, degrees.
 
-    ``source`` is "everybeam" or "formula"; ``detail`` says for people how the widths were found.
+    ``source`` is "everybeam" or "formula"; ``detail`` describes for people how the widths were found.
     """
 
     fwhm_x_deg: float
@@ -292,7 +292,7 @@ def formula_field_beam(
 def field_beam(blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None) -> FieldBeam:
     """Return the beam widths of a field: measured where the first set has a beam model, else by formula.
 
-    A diameter that is given overrules the beam model. ``source`` and ``detail`` of the result say what was done.
+    A diameter that is given overrules the beam model. ``source`` and ``detail`` of the result name the origin.
 
     Raises
     ------

@@ -78,7 +78,7 @@ def base_name(path: str) -> str:
 
 
 def read_band(path: str, data_column: str = AUTO, field: str = AUTO) -> BandSet:
-    """Return what a measurement set says of itself; its main table is only asked for column names and numbers of rows.
+    """Return the description of a measurement set; of its main table only column names and numbers of rows are read.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def _telescope(path: str) -> str:
 
 
 def _parallactic(path: str) -> str:
-    """Return whether the last calibration that HISTORY tells of took the parallactic angle into account."""
+    """Return whether the last calibration in HISTORY took the parallactic angle into account."""
     try:
         with opened(f"{path}::HISTORY") as history:
             texts = [str(text) for text in history.getcol("MESSAGE")] if history.nrows() else []
@@ -250,7 +250,7 @@ def has_unflagged(band: BandSet) -> bool:
 
 
 def _stretches(nrows: int, most_rows: int) -> list[tuple[int, int]]:
-    """Return first row and number of rows of what is read: all in pieces, or blocks that are spread over them."""
+    """Return first row and number of rows of the blocks to read: all rows in pieces, or blocks spread over them."""
     if not most_rows or nrows <= most_rows:
         return [(start, min(ROWS_AT_ONCE, nrows - start)) for start in range(0, nrows, ROWS_AT_ONCE)]
     size = max(1, most_rows // BLOCKS)

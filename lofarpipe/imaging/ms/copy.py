@@ -40,7 +40,7 @@ WINDOW_COLUMNS = ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION")
 
 
 def why_copied(survey: SetSurvey) -> list[str]:
-    """Return why DP3 is given a copy of a set, and what the copy has instead; empty if it is given the set."""
+    """Return why DP3 gets a copy of a set, and the changes in the copy; empty if it gets the set itself."""
     metadata, times, layout = survey.metadata, survey.times, survey.layout
     reasons = []
     if metadata.nfields != 1:
@@ -63,7 +63,7 @@ def why_copied(survey: SetSurvey) -> list[str]:
 
 
 def _why_values_change(survey: SetSurvey) -> list[str]:
-    """Return what is other in the columns of visibilities."""
+    """Return the changes in the columns of visibilities."""
     reasons, usability = [], survey.usability
     if not survey.rising:
         reasons.append("its frequencies do not rise: the channels are sorted")
@@ -100,7 +100,7 @@ def repeats_differ(survey: SetSurvey, data_column: str) -> bool:
 
 
 def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
-    """Write a copy of a set that DP3 averages rightly; returns what is other than in the set.
+    """Write a copy of a set that DP3 averages rightly; return the changes in it.
 
     ``target`` is there only once it is complete.
 

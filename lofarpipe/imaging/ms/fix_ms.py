@@ -122,7 +122,7 @@ def _column_problems(table: Any, column: str) -> Iterator[str]:
 
 
 def _feed_problem(path: str, feed: int, skip: bool) -> str:
-    """Return why FEED does not say what is needed of a feed; "" if it does."""
+    """Return the problem of a feed in FEED; "" if there is none."""
     with opened(f"{path}::FEED") as feeds:
         rows = np.flatnonzero(feeds.getcol("FEED_ID") == feed) if feeds.nrows() else np.array([])
         if not rows.size:
@@ -161,7 +161,7 @@ def _feed_number(path: str, table: Any) -> int:
 
 
 def fix_ms(path: str, column: str = CORRECTED) -> list[str]:
-    """Put directions and correlations of a set right; return what was changed, one text each.
+    """Put directions and correlations of a set right; return the changes, one text each.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def _keep_copy(path: str, name: str) -> None:
 
 
 def _put_columns(path: str, subtable: str, values: dict[str, Any]) -> list[str]:
-    """Write columns of a subtable, but those that are so already; return what was changed."""
+    """Write columns of a subtable, but those that are so already; return the changes."""
     with opened(f"{path}::{subtable}") as table:
         other = [
             name for name, new in values.items() if not np.allclose(table.getcol(name), new, rtol=0, atol=SAME_RAD)
@@ -235,7 +235,7 @@ def beam_direction(centre_rad: tuple[float, float], offset_rad: tuple[float, flo
 
 
 def _write_directions(path: str, beam: int) -> list[str]:
-    """Write the direction of the beam into FIELD, and no offset into FEED; return what was changed."""
+    """Write the direction of the beam into FIELD, and no offset into FEED; return the changes."""
     offsets_rad = _field_offsets(path, beam)
     with opened(f"{path}/FIELD_OLD") as fields:
         directions = np.array(fields.getcol("PHASE_DIR"), np.float64)

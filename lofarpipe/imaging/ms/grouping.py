@@ -16,7 +16,7 @@ SAME_RELATIVE_WIDTH = 1e-6
 
 
 def frequency_key(metadata: SetMetadata) -> tuple[int, int]:
-    """Return what tells one subband from another, and orders them: lowest and highest channel in whole Hz."""
+    """Return the identity of a subband, which also orders them: lowest and highest channel in whole Hz."""
     return round(float(metadata.frequencies_hz.min())), round(float(metadata.frequencies_hz.max()))
 
 
@@ -76,7 +76,7 @@ def concat_groups(blocks: Sequence[Sequence[SetMetadata]], copied: Collection[st
 
 
 def _concat_key(one: SetMetadata, is_copied: bool) -> tuple[object, ...]:
-    """Return what sets that are read at once have in common."""
+    """Return the common properties of sets that are read at once."""
     times, layout = one.times, one.layout
     if not times.is_contiguous:
         return (one.path,)
@@ -140,7 +140,7 @@ def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
 
 
 def _usual(sets: Sequence[SetMetadata], key: Callable[[SetMetadata], Any]) -> SetMetadata:
-    """Return the first of the sets that have what most sets have."""
+    """Return the first of the sets with the properties of most sets."""
     counts = Counter(key(one) for one in sets)
     most = max(counts.values())
     return next(one for one in sets if counts[key(one)] == most)

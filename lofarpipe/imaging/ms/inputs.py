@@ -31,7 +31,7 @@ FIRST_MJD_S, LAST_MJD_S = 26500 * 86400.0, 88070 * 86400.0  # of 1931, when radi
 
 @dataclass(frozen=True)
 class SetFinding:
-    """What is wrong with one set; ``PLACEHOLDER`` in ``what`` stands for its path. Findings of a kind are told once."""
+    """A problem of one set; ``PLACEHOLDER`` in ``what`` stands for its path. Findings of a kind are shown once."""
 
     path: str
     what: str
@@ -157,7 +157,7 @@ def _column_finding(survey: SetSurvey, data_column: str) -> SetFinding:
 
 
 def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
-    """Yield what DP3 or EveryBeam would miss in the tables, or not understand."""
+    """Yield problems of the tables that DP3 or EveryBeam would meet."""
     path, metadata = survey.path, survey.metadata
     for name in survey.dangling_subtables:
         yield SetFinding(
@@ -239,7 +239,7 @@ def required_columns(subtable: str) -> frozenset[str]:
 
 
 def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
-    """Yield what is wrong with the times and the order of the rows."""
+    """Yield the problems of the times and the order of the rows."""
     times, layout = survey.times, survey.layout
     if not FIRST_MJD_S < times.first_s < LAST_MJD_S:
         yield SetFinding(
@@ -290,7 +290,7 @@ def _has_size(survey: SetSurvey, antenna: int) -> bool:
 
 
 def _joint_findings(sets: Sequence[SetMetadata]) -> list[SetFinding]:
-    """Return in what the sets differ, or else which of them cover the same time and frequency."""
+    """Return the differences of the sets, or else those that cover the same time and frequency."""
     findings = [SetFinding(*line.split(": ", 1)) for line in set_disagreements(sets)]
     if findings:
         return findings

@@ -1,6 +1,6 @@
-"""Measurement sets: what they hold, and samples of them. With set_tables.py the only door to casacore.
+"""Measurement sets: their metadata, and samples of them. With tables.py the only door to casacore.
 
-Nothing here reads the visibilities of a whole main table, except where the name says so. Of a set whose time slots
+Nothing here reads the visibilities of a whole main table, except where the name shows it. Of a set whose time slots
 are alike one row of each is read; only of others all rows are, without their visibilities.
 """
 
@@ -54,7 +54,7 @@ LEAST_SHARE = np.float32(1e-3)  # of the weight of the parallel hands: a cross h
 
 @dataclass(frozen=True, eq=False)
 class SetMetadata:
-    """What a measurement set says of itself.
+    """Metadata of a measurement set.
 
     Frequencies are channel centres, shape (chan,); positions are ITRF, shape (antenna, 3); times are MJD UTC in
     seconds, ``start_s`` and ``end_s`` at the edges of the first and the last time slot. ``ntimes`` counts the slots
@@ -132,7 +132,7 @@ def _cell(table: Any, column: str, row: int) -> Any:
 
 
 def _read_observation(path: str) -> dict[str, Any]:
-    """Return telescope and antenna set; empty where the set does not say."""
+    """Return telescope and antenna set; empty where the set has none."""
     with opened(f"{path}::OBSERVATION") as table:
         if table.nrows() == 0:
             return {"telescope": "", "antenna_set": ""}
@@ -224,7 +224,7 @@ def _read_times(path: str, table: Any, nantennas: int) -> dict[str, Any]:
 
 
 def read_metadata(path: str, field: str = AUTO) -> SetMetadata:
-    """Return what a measurement set says of itself, and of the rows of one field.
+    """Return the metadata of a measurement set, and of the rows of one field.
 
     ``field`` is its number or name, where the set has rows of several.
 

@@ -1,4 +1,4 @@
-"""Names of measurement sets that cannot be what was meant; findings of the check."""
+"""Names of measurement sets that must be mistakes; findings of the check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What measurement sets say of their observation, as keywords of FITS."""
+"""The observation of measurement sets, as keywords of FITS."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class ObservedSet:
 
 
 def observation_keywords(sets: Sequence[str]) -> dict[str, tuple[str | float, str]]:
-    """Return keyword -> value and comment of an image of all ``sets``; those that no set says are left out.
+    """Return keyword -> value and comment of an image of all ``sets``; those that no set has are left out.
 
     Texts that differ between sets are joined by plus signs. The exposure is the time that any set covers: sets of
-    several windows at the same time count once, gaps between sets do not. Sets that cannot be read say nothing.
+    several windows at the same time count once, gaps between sets do not. Unreadable sets are skipped.
     """
     observed = [one for path in sets if (one := read_observed_set(path)) is not None]
     comments = {key: comment for key, (_, comment) in OF_OBSERVATION.items()} | {"OBJECT": "field"}

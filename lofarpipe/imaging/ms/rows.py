@@ -66,9 +66,9 @@ class TimeAxis:
 class RowLayout:
     """How the rows of a set are ordered within its time slots.
 
-    ``repeated`` counts the rows that have time and baseline of another. ``same_order``: every slot has the baselines
-    of the first one, in the same order. ``digest`` tells those of one set from those of another, ``sorted_digest`` the
-    baselines of all slots in rising order.
+    ``repeated`` counts the rows that have time and baseline of another. ``same_order``: every slot has the baselines of
+    the first one, in the same order. ``digest`` distinguishes those of one set from those of another, ``sorted_digest``
+    the baselines of all slots in rising order.
     """
 
     rows: int

@@ -182,7 +182,7 @@ class Usability:
 
 @dataclass(frozen=True)
 class SetSurvey:
-    """What one measurement set holds, of the field that is imaged."""
+    """Content of one measurement set, of the field that is imaged."""
 
     metadata: SetMetadata
     usability: Usability
@@ -316,7 +316,7 @@ def _phased_up(metadata: SetMetadata) -> tuple[str, ...]:
 
 
 def _places(table: Any, layout: RowLayout, nchan: int) -> list[tuple[int, int]]:
-    """Return (first row, rows) of what is looked at: whole slots, evenly spread, or all of a small set."""
+    """Return (first row, rows) of the sample: whole slots, evenly spread, or all of a small set."""
     nrows, rows = int(table.nrows()), layout.most_rows
     if nrows * nchan <= SAMPLED_VISIBILITIES or nrows < 2 * rows:
         return [(0, nrows)]

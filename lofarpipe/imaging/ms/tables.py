@@ -1,4 +1,4 @@
-"""Opens measurement sets and their subtables; what cannot be opened or read is told with the reason and the remedy."""
+"""Opens measurement sets and their subtables; errors have the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def opened(path: str, readonly: bool = True) -> Iterator[Any]:
     Raises
     ------
     MeasurementSetError
-        If it cannot be opened, another process keeps it locked, or what is done with it cannot read or change it.
+        If it cannot be opened, read or changed, or another process keeps it locked.
     """
     what = "opened as a table"
     _refuse_locked(path)
@@ -116,7 +116,7 @@ def _without_link(path: str) -> str:
 
 
 def _reason(text: str) -> str:
-    """Return what casacore says of a set, or of a part of one, that is there, and what to do."""
+    """Return casacore's error for an existing set, or a part of one, with the remedy."""
     if text.endswith("does not exist"):
         return f"{text}; {DAMAGED}"
     # It wants to make a file longer that is too short; nobody is to change its mode, which would not help.
@@ -198,7 +198,7 @@ def visibility_columns(table: Any) -> list[str]:
 
 
 def _why_no_set(path: Path) -> str:
-    """Return what a path is, if it cannot be a measurement set; "" if it can."""
+    """Return why a path cannot be a measurement set; "" if it can."""
     try:
         if not exists(path):
             quotes = "; it has typographic quotes in it" if set("“”‘’") & set(str(path)) else ""
@@ -209,7 +209,7 @@ def _why_no_set(path: Path) -> str:
 
 
 def _what_else(path: Path) -> str:
-    """Return what a path is instead, and what to do."""
+    """Return the kind of thing at a path instead of a set, and the remedy."""
     if path.is_file():
         remedy = "unpack it first" if path.suffix in ARCHIVES else "a directory written by casacore is needed"
         return f"it is a file; {remedy}"

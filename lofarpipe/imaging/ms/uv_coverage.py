@@ -43,7 +43,7 @@ FIGURE_INCHES, DPI = (6.4, 8.4), 150  # letters that can be read where the repor
 class UVCoverage:
     """Sampled visibilities, (n,): u and v in kilo-wavelengths, and whether each cannot be used.
 
-    ``title`` says what was sampled; ``fraction`` how much of it.
+    ``title`` names the sampled data; ``fraction`` is the sampled part.
     """
 
     u_klambda: Floats
@@ -120,7 +120,7 @@ def _thinned(coverage: UVCoverage) -> tuple[Floats, Floats, Floats]:
 
 
 def _within(coverage: UVCoverage, nearest_klambda: float, farthest_klambda: float) -> UVCoverage:
-    """Return what lies between two distances from the origin."""
+    """Return the part between two distances from the origin."""
     distance = coverage.distance_klambda
     chosen = (nearest_klambda <= distance) & (distance <= farthest_klambda)
     u, v, flagged = coverage.u_klambda[chosen], coverage.v_klambda[chosen], coverage.flagged[chosen]
@@ -161,7 +161,7 @@ def draw_uv_coverage(coverage: UVCoverage, minuv_klambda: float = 0.0, maxuv_kla
 
 
 def _title(coverage: UVCoverage, imaged: UVCoverage) -> str:
-    """Return what was looked at, and how much of it, and of what is imaged, is flagged."""
+    """Return the extent of the sample, and the flagged parts of it and of the imaged range."""
     sampled = "all data" if coverage.fraction > 0.999 else f"{coverage.fraction:.2g} of the time slots sampled"
     flagged = f"{coverage.flagged_fraction:.1%} flagged"
     if 0 < imaged.flagged.size < coverage.flagged.size:
@@ -188,7 +188,7 @@ def _draw_plane(axes: Axes, coverage: UVCoverage, span_klambda: float, across: i
 
 
 def _mark_limits(plane: Axes, circles: Mapping[str, float]) -> None:
-    """Draw the limits of what is imaged as circles, named with their radius; a limit of 0 is none."""
+    """Draw the limits of the imaged uv range as circles, named with their radius; a limit of 0 is none."""
     lines = []
     for (name, radius), line in zip(circles.items(), LIMIT_LINES, strict=True):
         if radius:
@@ -199,7 +199,7 @@ def _mark_limits(plane: Axes, circles: Mapping[str, float]) -> None:
 
 
 def _limit_style() -> dict[str, Any]:
-    """Return what lines of limits look like: black, with a white edge, to be seen on what is drawn below."""
+    """Return the style of limit lines: black with a white edge, visible on any background."""
     return {"color": "black", "linewidth": 1.3, "path_effects": [withStroke(linewidth=3, foreground="white")]}
 
 

@@ -65,7 +65,7 @@ class BeamOptions:
         return self.nchan > 1 and self.given.get("channel_grid") == "True"
 
     def of_second_run(self) -> dict[str, str]:
-        """Return what WSClean is given for the second run; both runs have ``taper``, ``channels_out``
+        """Return the options of WSClean's second run; both runs have ``taper``, ``channels_out``
         and ``join_channels``.
 
         With channels that are joined by their squares, thresholds are squared as well, and there is no multi-scale
@@ -128,7 +128,7 @@ class ChannelGrid:
 
 
 def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[str]]:
-    """Return the sets of a folder that match, by name, without links above them; and what is wrong with them."""
+    """Return the sets of a folder that match, by name, without links above them; and their problems."""
     folder = Path(msdir)
     if not folder.is_dir():
         return [], [f"msdir: there is no folder {msdir}; name the one with the measurement sets"]
@@ -145,7 +145,7 @@ def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[st
 
 
 def image_roots(sets: Sequence[Path], datadir: str) -> tuple[list[str], list[str]]:
-    """Return the roots of the names of the images of each set, and what is wrong with them."""
+    """Return the roots of the names of the images of each set, and their problems."""
     from lofarpipe.imaging.cubes.names import BeamName
     from lofarpipe.imaging.ms.fix_ms import read_beam
 

@@ -18,7 +18,7 @@ ROUNDING = 1e-9  # of the number of channels
 class OutputChannel:
     """A plane of the cube: its edges, and the input channels (window, channel) whose centres lie inside.
 
-    ``reason`` says why it is blank before anything is imaged: ``no data``, or ``flagged``; "" where it is not known to
+    ``reason`` is why it is blank before anything is imaged: ``no data``, or ``flagged``; "" where it is not known to
     be.
     """
 
@@ -47,7 +47,7 @@ class OutputBatch:
     channels: tuple[OutputChannel, ...]
 
     def ranges(self) -> list[WindowRange]:
-        """Return what is read of each window."""
+        """Return the channels that are read of each window."""
         found: dict[int, list[int]] = {}
         for channel in self.channels:
             for window, number in channel.members:

@@ -86,7 +86,7 @@ def plan_findings(sets: Sequence[SetMetadata], wish: AveragingWish, texts: Mappi
     """Return why there can be no plan for sets.
 
     It is made only for images that are nearly as wide as the sky, or where few baselines are in the uv range: it takes
-    half a second and more. ``texts`` are what do_magic is given.
+    half a second and more. ``texts`` are the arguments of do_magic.
     """
     if not (_is_wide(sets, wish, texts) or _has_few_baselines(sets[0], wish)):
         return []
@@ -203,7 +203,7 @@ def _outputs(options: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _of_the_run(real: str, root: str, run: ProtectedFiles) -> str:
-    """Return what of the run a path is: a set, a file in one, a product; "" if none."""
+    """Return the role of a path in the run: a set, a file in one, a product; "" if none."""
     for path in map(os.path.realpath, run.sets):
         if real == path or real.startswith(path + os.sep):
             return "is an input" if real == path else f"is within the input {path}"
@@ -217,7 +217,7 @@ def _of_the_run(real: str, root: str, run: ProtectedFiles) -> str:
 
 
 def _other(name: str, path: str) -> str:
-    """Return that a file is there which is none of those that the pipeline writes; a directory is told elsewhere."""
+    """Return a finding about an existing file that the pipeline did not write; directories are reported elsewhere."""
     if not exists(path) or Path(path).is_dir():
         return ""
     is_ours = is_file(path) and _is_of_kind(Path(path), name)

@@ -1,4 +1,4 @@
-"""What averaging will cost, predicted from the data's own uv coverage, and the steps that keep within a limit."""
+"""Losses by averaging, predicted from the data's own uv coverage, and the steps that keep within a limit."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ SAMPLE_ROWS = 2000
 
 @dataclass(frozen=True)
 class AveragingWish:
-    """What decides how much is averaged; the options of the same names."""
+    """Wishes that decide the averaging; the options of the same names."""
 
     fieldsize_highres: float = 1.5
     minlambda: float = 80.0
@@ -179,7 +179,7 @@ class LossAt:
 
     @property
     def added(self) -> float:
-        """The loss that averaging adds: what an image of the averaged data lacks of one of the input."""
+        """The loss that averaging adds: of an image of the averaged data against one of the input."""
         return 1 - (1 - self.averaged.total) / (1 - self.given.total)
 
 
@@ -238,7 +238,7 @@ class LossPredictor:
         )
 
     def losses(self, angles: FieldAngles, freqstep: int, timestep: int) -> dict[str, LossAt]:
-        """Return what is predicted at half the FWHM, at the image's edge and in its corner."""
+        """Return the predictions for half the FWHM, the image's edge and its corner."""
         return {
             "half_fwhm": self.loss_at(angles.half_power_rad, freqstep, timestep),
             "image_edge": self.loss_at(angles.edge_rad, freqstep, timestep),
@@ -252,7 +252,7 @@ def choose_steps(
     """Return the averaging steps within the limits whose predicted loss is allowed too, at every position angle.
 
     The limits hold for the ideal uv distribution that they were derived from; the sum over the real one decides.
-    Where it is beyond what is allowed, the axis that costs more is averaged less, down to no averaging. At least
+    Where it is beyond the limit, the axis that costs more is averaged less, down to no averaging. At least
     ``least_channels`` are left of each set.
     """
     metadata = predictor.metadata

@@ -1,4 +1,4 @@
-"""What a user may ask of the imaging plan: names, defaults and ranges."""
+"""Options of the imaging plan: names, defaults and ranges."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ WIDE_CHANNEL = 2 * MAX_RELATIVE_WIDTH  # of an output channel, ln(highest / lowe
 
 @dataclass(frozen=True)
 class PlannedCopy:
-    """A copy of a set that DP3 is given in its place: its path, and what is other than in the set."""
+    """A copy of a set for DP3 in its place: its path, and the changes in it."""
 
     path: str
     reasons: tuple[str, ...]
@@ -155,7 +155,7 @@ class PlannedCopy:
 
 @dataclass(frozen=True)
 class Observation:
-    """All sets of an observation: by subband (rising frequency), by time block, and by what DP3 reads at once.
+    """All sets of an observation: by subband (rising frequency), by time block, and by group that DP3 reads at once.
 
     ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. By path of a set: ``copies``, what is averaged in
     its place, and ``weights``, its low and its highest weight.
@@ -187,7 +187,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class ImagingPlan:
-    """What was decided for an observation, and what it will cost."""
+    """The decisions for an observation, and their cost."""
 
     observation: Observation
     options: PlanOptions
@@ -227,7 +227,7 @@ class ImagingPlan:
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should know before using the image."""
+        """Notes for users of the image."""
         return plan_warnings(self)
 
 
@@ -389,7 +389,7 @@ def weight_bits(
 
 
 def plan_warnings(plan: ImagingPlan) -> list[str]:
-    """Return what a person should know before using the image, one sentence each."""
+    """Return notes for users of the image, one sentence each."""
     options, edge = plan.options, plan.losses["image_edge"]
     warnings = []
     for step, text in ((plan.steps.frequency, "channels"), (plan.steps.time, "time slots")):

@@ -24,7 +24,7 @@ from lofarpipe.support.data_map import DataMap, DataProduct
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number (or word) of the plan: its unit, what it was measured or computed from, and why it is that."""
+    """One number (or word) of the plan, with its unit, its source, and its reason."""
 
     name: str
     value: float | int | str
@@ -44,7 +44,7 @@ def plan_quantities(plan: ImagingPlan) -> Iterator[Quantity]:
 
 
 def _observation(plan: ImagingPlan) -> Iterator[Quantity]:
-    """Yield what the sets say of themselves."""
+    """Yield the quantities of the sets' metadata."""
     seen, first = plan.observation, plan.observation.first
     yield Quantity("sets", sum(len(block) for block in seen.blocks), "", "input", "distinct measurement sets")
     yield Quantity("subbands", len(seen.groups), "", "SPECTRAL_WINDOW.CHAN_FREQ", "distinct middles of the channels")
@@ -87,7 +87,7 @@ def _field(plan: ImagingPlan) -> Iterator[Quantity]:
 
 
 def _uv_coverage(plan: ImagingPlan) -> Iterator[Quantity]:
-    """Yield what the uv plane looks like within the uv range."""
+    """Yield the quantities of the uv plane within the uv range."""
     options, lengths, sample = plan.options, plan.predictor.baselines, plan.predictor.sample
     source = f"measured: uvw, weights and flags of {sample.rows_read} rows"
     cut = f"between {options.minuv_lambda:g} and {options.maxuv_lambda:g} wavelengths"
@@ -122,7 +122,7 @@ def _smearing_limits(plan: ImagingPlan) -> Iterator[Quantity]:
 
 
 def _averaging(plan: ImagingPlan) -> Iterator[Quantity]:
-    """Yield what DP3 is told to do."""
+    """Yield the settings of DP3."""
     for name, step, width, unit in (
         ("freqstep", plan.steps.frequency, plan.freqstep_hz, "Hz"),
         ("timestep", plan.steps.time, plan.timestep_s, "s"),
@@ -155,17 +155,17 @@ def _channels(plan: ImagingPlan) -> Iterator[Quantity]:
 
 
 def _deg(angle_rad: float) -> float:
-    """Return an angle in degrees, rounded to what a person reads."""
+    """Return an angle in degrees, rounded for people."""
     return round(math.degrees(angle_rad), 5)
 
 
 def _peak_loss(loss: PeakLoss) -> dict[str, float]:
-    """Return the parts of a loss, rounded to what a person reads."""
+    """Return the parts of a loss, rounded for people."""
     return {name: round(value, 6) for name, value in dataclasses.asdict(loss).items()}
 
 
 def _loss_at(loss: LossAt) -> dict[str, Any]:
-    """Return what is predicted at one distance from the phase centre."""
+    """Return the prediction for one distance from the phase centre."""
     return {
         "distance_deg": _deg(loss.distance_rad),
         "averaged": _peak_loss(loss.averaged),

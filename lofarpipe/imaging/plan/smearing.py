@@ -1,4 +1,4 @@
-"""What averaging costs: bandwidth and time smearing, and how far averaging may go.
+"""Losses by averaging: bandwidth and time smearing, and the limits of averaging.
 
 Directions are direction cosines (l, m); baselines are in wavelengths at the middle of a channel and a time slot.
 A loss is the part of a source's peak that is gone: 0.05 leaves 95 %.
@@ -25,7 +25,7 @@ LOW_DECLINATION_FACTOR = 1.3  # time smearing over the polar value, simulated fo
 
 @dataclass(frozen=True)
 class AveragingLimits:
-    """The widest channel and the longest time slot that keep the loss within what was asked."""
+    """The widest channel and the longest time slot that keep the loss within a limit."""
 
     channel_width_hz: float
     timestep_s: float

@@ -68,7 +68,7 @@ def pybdsf() -> ModuleType:
     Raises
     ------
     CatalogueError
-        If it is not installed; it says how to install it.
+        If it is not installed; with the command to install it.
     """
     try:
         import bdsf
@@ -158,7 +158,7 @@ MAX_GROWTH = 10.0  # a fitted width may differ from the beam's by this factor
 
 
 class SourceNotFitted(ValueError):  # noqa: N818 - it names what happened
-    """No Gaussian describes what is at this place."""
+    """No Gaussian fits at this place."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class FluxCheck:
 
 
 def check_image(image: Path, truth: Truth, flat: Path | None = None) -> FluxCheck:
-    """Return how an image compares with what was simulated.
+    """Return the comparison of an image with the simulated sky.
 
     ``image`` shows true fluxes: corrected for the primary beam, unless the truth has none. ``flat`` is the same image
     before that correction; the noise is measured there, and scaled to each source by the ratio of both images. Without
@@ -176,7 +176,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What an image is to show of a reference, and the frequency at which it measured each source, Hz, if known."""
+    """The part of a reference that an image should show, and the frequency of each measurement, Hz, if known."""
 
     reference: Reference
     effective_hz: Floats | None = None
@@ -185,7 +185,7 @@ class Expected:
 def read_expected(path: Path, corrected: SkyImage, frequencies: SkyImage, index: SpectralIndex) -> Expected:
     """Return a reference with the fluxes that an image shows that has measured each source at a frequency of its own.
 
-    ``frequencies`` is the map of them. The image carries what it has measured to the frequency in its header by a
+    ``frequencies`` is the map of them. The image converts its measurements to the frequency in its header by a
     spectral ``index``; so does this, from the reference's flux at the source's own frequency.
     """
     reference = read_reference(path, corrected.frequency_hz)

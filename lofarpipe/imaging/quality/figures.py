@@ -1,4 +1,4 @@
-"""What all figures share: their style, the axes of a sky image and its beam, and how they become files."""
+"""Common parts of all figures: style, the axes of a sky image and its beam, writing of files."""
 
 from __future__ import annotations
 

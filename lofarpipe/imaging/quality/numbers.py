@@ -59,7 +59,7 @@ def fact(value: Any, unit: str, source: str) -> Fact:
 
 @dataclass(frozen=True, eq=False)
 class ImagedData:
-    """What the measurement sets behind an image say: flags, time, and a sample of their visibilities."""
+    """Facts of the measurement sets behind an image: flags, time, and a sample of their visibilities."""
 
     sets: tuple[SetMetadata, ...]
     samples: tuple[SetSample, ...]
@@ -74,7 +74,7 @@ class ImagedData:
 
 
 def imaged_data(paths: Sequence[str], data_column: str = "", field: str = AUTO) -> ImagedData:
-    """Return what the measurement sets of an image say, at a cost that does not grow with their size.
+    """Return the facts of the measurement sets of an image, at a cost that does not grow with their size.
 
     Of ``data_column``, where it is given, values that are not finite count as flagged.
 
@@ -106,7 +106,7 @@ def sets_in_image(recorded: Sequence[str], imaged: Sequence[str], field: str = A
     """Return the recorded sets that imaged ones were made of: sets or time blocks that failed may be missing there.
 
     A recorded set is in an imaged one if its middle is within that one's times, and its first channel within one of
-    its channels: averaged and concatenated sets cover what they were made of.
+    its channels: averaged and concatenated sets cover their inputs.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def observation_facts(observation: ImagedData) -> dict[str, Fact]:
 
 
 def expected_noise(observation: ImagedData, weighting: ImageWeighting) -> dict[str, Fact]:
-    """Return the thermal noise to expect; the value is null, and the source says why, where it cannot be known."""
+    """Return the thermal noise to expect; where it cannot be known the value is null, and the source has the reason."""
     formula = (
         "sqrt(sum w^2 s^2) / sum w over the visibilities: w the Briggs weights of this image, s from station "
         "sensitivities at zenith (van Haarlem et al. 2013)"
@@ -297,8 +297,8 @@ def quality(
 ) -> dict[str, Any]:
     """Return everything that quality.json holds: each number as value, unit and source.
 
-    ``image`` is the flat-noise image, ``image_pb`` the same corrected for the primary beam, ``observation`` what was
-    imaged. ``recorded`` is the observation before it was averaged, which hides what was flagged: where it is given,
+    ``image`` is the flat-noise image, ``image_pb`` the same corrected for the primary beam, ``observation`` that of the
+    imaged sets. ``recorded`` is the observation before it was averaged, which hides flags: where it is given,
     flagged fraction and integration time are its.
 
     Raises

@@ -45,7 +45,7 @@ WIDEST_BEAM_ARCSEC = 3600.0  # in a wider one the Galaxy is as bright as sources
 
 
 def set_warnings(surveys: Iterable[SetSurvey], data_column: str) -> Iterator[SetFinding]:
-    """Yield what speaks against the visibilities of sets that are to be imaged."""
+    """Yield doubts about the visibilities of sets that are to be imaged."""
     for survey in surveys:
         if data_column not in survey.visibility_columns or not survey.usability.usable:
             continue
@@ -144,14 +144,14 @@ def image_warnings(
     columns: frozenset[str],
     is_cleaned: bool = True,
 ) -> list[str]:
-    """Return what speaks against the numbers of an image, with the likely cause.
+    """Return doubts about the numbers of an image, with the likely cause.
 
     Parameters
     ----------
     facts
         As in quality.json.
     data_column, columns
-        What was imaged of the recorded sets, and what they have.
+        The imaged part of the recorded sets, and the whole of them.
     is_cleaned
         In a dirty image the sidelobes of its sources are above the noise, so that this is no sign of anything.
     """

@@ -53,7 +53,7 @@ def with_prefix(flux_jy: float) -> str:
 
 
 def image_title(image: SkyImage, rms: float, origin: str) -> str:
-    """Return three lines: what the image is, and its numbers; some only where the header has them.
+    """Return three lines: name and numbers of the image; some only where the header has them.
 
     Dynamic range and peak are the header's: the highest pixel of a corrected image may be noise where the beam is low.
     """

@@ -1,4 +1,4 @@
-"""What an image is compared with: the truth of a simulation, or a sky model that the user has."""
+"""References for an image: the truth of a simulation, or a sky model of the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INSTALL_LSMTOOL = "pip install 'genericpipeline[lsmtool]'"
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Sources as they are said to be, (n,): J2000 positions in degrees, integrated Stokes I in Jy at one frequency."""
+    """Sources of a reference, (n,): J2000 positions in degrees, integrated Stokes I in Jy at one frequency."""
 
     path: str
     kind: str  # in words

@@ -1,4 +1,4 @@
-"""Sky images in FITS: what their headers say, and what is written into them."""
+"""Sky images in FITS: their headers, and the facts written into them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MISSING_KEY_ADVICE = {
 
 
 class SkyImageError(PipelineError):
-    """An image is missing, is not FITS, or does not say something that is needed of it."""
+    """An image is missing, is not FITS, or its header lacks a key that is needed."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class SkyImage:
 
     @property
     def unit(self) -> str:
-        """What the pixels are in, as the archive spells it: Jy/beam."""
+        """Unit of the pixels, as the archive spells it: Jy/beam."""
         text = str(self.value("BUNIT")).strip()
         return FLUX_PER_BEAM if text.upper() == FLUX_PER_BEAM.upper() else text
 
@@ -274,7 +274,7 @@ def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history:
 
 
 def remove_facts(header: fits.Header) -> None:
-    """Remove what ``write_facts`` has put into a header: it holds for that image, not for others made of it."""
+    """Remove the keys of ``write_facts`` from a header: they hold for that image, not for others made of it."""
     for key in FACT_KEYS:
         header.remove(key, ignore_missing=True)
     _set_history(header, _other_history(header))

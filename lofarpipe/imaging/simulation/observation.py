@@ -91,7 +91,7 @@ def baselines(nstations: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def write_rows(table: Any, times_s: NDArray[np.float64], timestep_s: float, nstations: int) -> None:
-    """Add the rows of all times and baselines, and fill what does not depend on sky or noise."""
+    """Add the rows of all times and baselines, and fill the columns that do not depend on sky or noise."""
     first, second = baselines(nstations)
     table.addrows(len(first) * len(times_s))
     # The incremental storage manager repeats a value until the next one: one cell is enough for a run of rows.
@@ -313,7 +313,7 @@ def _make_sets(
 
 
 def _publish(unfinished: Path, directory: Path, names: Sequence[str]) -> None:
-    """Move what is complete to its place; a leftover of an interrupted move is replaced."""
+    """Move a complete set to its place; remains of an interrupted move are replaced."""
     for name in names:
         target = directory / name
         if target.is_dir():

@@ -32,7 +32,7 @@ ATTEMPTS = 1000
 
 @dataclass(frozen=True)
 class Truth:
-    """An observation and its sources; ``sets`` are paths of measurement sets, ``beam`` says whether one was applied."""
+    """An observation and its sources; ``sets`` are paths of measurement sets, ``beam`` is whether one was applied."""
 
     settings: ObservationSettings
     sources: tuple[Source, ...]

@@ -79,7 +79,7 @@ class ObservationSettings:
     flagged_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be observed."""
+        """Refuse impossible observations."""
         for name, lowest in _LEAST.items():
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= lowest):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {lowest}")

@@ -188,7 +188,7 @@ def _spectral_window(layout: SetLayout) -> Row:
 
 
 def _observation(layout: SetLayout, name: str) -> Row:
-    """Return telescope, times, and LOFAR's own description. The id has the seed: it tells two simulations apart."""
+    """Return telescope, times, and LOFAR's own description. The id has the seed, so that simulations differ in it."""
     return {
         "TELESCOPE_NAME": "LOFAR",
         "OBSERVER": "simulation",
@@ -215,7 +215,7 @@ def _observation(layout: SetLayout, name: str) -> Row:
 
 
 def _antenna_field(number: int, station: Station) -> Row:
-    """Return what the station beam follows from. The tiles' rotation is in the offsets of the dipoles, as LOFAR's."""
+    """Return a row that defines the station beam. The tiles' rotation is in the offsets of the dipoles, as LOFAR's."""
     return {
         "ANTENNA_ID": number,
         "NAME": station.field,

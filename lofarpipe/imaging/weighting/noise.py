@@ -62,7 +62,7 @@ def survey_rms_jy(
     """Return the noise that the LoTSS survey reaches with the same bandwidth and time, Jy/beam.
 
     62 uJy / cos^2(90 deg - elevation), elevation at least 40 deg, scaled with the root of bandwidth, time and unflagged
-    data. Measured on images of all Dutch stations at 120-168 MHz: it includes what a survey loses to calibration.
+    data. Measured on images of all Dutch stations at 120-168 MHz: it includes the losses of a survey by calibration.
 
     Raises
     ------

@@ -123,7 +123,7 @@ def _stretches_of_set(metadata: SetMetadata, sample: Sample, weights: Floats, ed
 
 
 def weigh_pairs(sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], image: ImageWeighting) -> list[Stretch]:
-    """Return what every station pair weighs in each output channel, in stretches of an hour and 6 % in frequency.
+    """Return the weight of every station pair in each output channel, in stretches of an hour and 6 % in frequency.
 
     The weights are those of the image: natural weight and flags from a sample of the sets, Briggs weighting over all
     output channels together as WSClean does when it joins them, and the uv range.

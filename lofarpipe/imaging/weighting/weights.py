@@ -1,4 +1,4 @@
-"""Imaging weights: what WSClean's Briggs and uniform weighting make of natural weights."""
+"""Imaging weights: natural weights after WSClean's Briggs and uniform weighting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLES_PER_CHUNK = 500_000
 
 @dataclass(frozen=True)
 class ImageWeighting:
-    """The arguments of WSClean that decide what each visibility weighs in an image."""
+    """The arguments of WSClean that decide the weight of each visibility in an image."""
 
     npix: tuple[int, int]  # width, height
     cellsize_rad: float
