@@ -54,7 +54,7 @@ RECIPE_OUTPUTS = (
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a step is known to give before it has run."""
+    """Outputs of a step that are known before it has run."""
 
     names: frozenset[str]
     complete: bool  # False: it may give others as well
@@ -88,7 +88,7 @@ def _as_definition(parset: Parset, key: str) -> str:
 def check_placeholders(parset: Parset, blocks: Iterable[str], bad_values: Sequence[str] = ()) -> list[Finding]:
     """Return a finding for every ``{{ x }}`` that is left in the steps that run.
 
-    ``bad_values`` are those of options: what is named after one, as ``{{ a_{{ b }} }}``, is not told of as well.
+    ``bad_values`` are those of options: names made of one, as ``{{ a_{{ b }} }}``, are not reported as well.
     """
     findings = []
     used = set(blocks) | {"pipeline"}
@@ -113,7 +113,7 @@ def check_steps(
 ) -> list[Finding]:
     """Return all findings on the steps: keys, values, programs, plugins, references.
 
-    ``known`` is what can be referred to before any step has run.
+    ``known`` are the possible references before any step has run.
     ``suspect_keys`` are keys of the parset whose values are known to be wrong, and are not looked at again.
     """
     checker = StepChecker(settings, machine, plugin_path, known, suspect_keys)
@@ -123,7 +123,7 @@ def check_steps(
 
 
 class StepChecker:
-    """Goes through the steps in their order, and knows what those before have to give."""
+    """Goes through the steps in their order, and knows the outputs of earlier ones."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class StepChecker:
         self._earlier: list[str] = []  # what the steps before were given: it names the files that they make
 
     def check(self, step: Step) -> None:
-        """Add the findings on one step, and note what it gives."""
+        """Add the findings on one step, and note its outputs."""
         if step.kind == BROKEN:
             self._given[step.name] = Outputs(frozenset(), False)
             return
@@ -164,7 +164,7 @@ class StepChecker:
         self._earlier += [*step.control.values(), *step.arguments.values()]
 
     def _fail(self, step: Step, what: str) -> None:
-        """Note that a step could not be checked; what it gives is not known."""
+        """Note that a step could not be checked; its outputs are unknown."""
         self.findings.append(Finding(f"step '{step.name}'", what))
         self._given[step.name] = Outputs(frozenset(), False)
 
@@ -237,7 +237,7 @@ class StepChecker:
             self._add(step, f"control.{key}", f"is '{text}'; {needed}")
 
     def _beyond_machine(self, step: Step, key: str, value: object) -> str:
-        """Return what is there of something that a job asks for and can never get; "" if it can."""
+        """Return the present amount of a resource that a job can never get; "" if it can."""
         if step.given.get("partition") and method_of(self._settings) != "local":
             return ""  # its nodes may be larger than those of which the machine is told
         there = {"memory_gb": self._machine.memory_gb, "gpus": self._machine.gpus}
@@ -256,7 +256,7 @@ class StepChecker:
             return None
 
     def _is_suspect(self, step: Step, key: str) -> bool:
-        """Whether the value of a key is known to be wrong: what follows from it was said already."""
+        """Whether the value of a key is known to be wrong: its consequences are not reported."""
         return f"{step.block}.{key}" in self._suspect_keys
 
     def _check_call(self, step: Step, executable: Path, nodescript: str, program: str) -> None:
@@ -401,7 +401,7 @@ def check_unlisted(
     Parameters
     ----------
     blocks: the steps that are in a list.
-    known: those of them that are described as well; of others it was said already that there is no such step.
+    known: those of them that are described as well; others are reported already as no steps.
     """
     described = {key.partition(".")[0]: parset.entry(key) for key in parset if _says_what(key)}
     unlisted = [(name, entry) for name, entry in described.items() if name not in blocks and name not in reserved]
@@ -423,5 +423,5 @@ def check_unlisted(
 
 
 def _says_what(key: str) -> bool:
-    """Whether a key says what its step is."""
+    """Whether a key defines its step."""
     return not key.startswith("!") and key.partition(".")[2] in ("control.type", "control.kind")

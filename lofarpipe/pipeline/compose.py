@@ -26,7 +26,7 @@ _REFERRED = re.compile(r"(?<![\w+-])([\w+-]++)\.output")
 
 @dataclass(frozen=True)
 class EmbeddedPipeline:
-    """What the step that stands for a sub-pipeline needs to know of it."""
+    """A sub-pipeline, for the step that stands for it."""
 
     steps: list[str]  # blocks, under their names in the master
     mapfile: str  # pipeline.mapfile of the sub parset, or ""
@@ -230,7 +230,7 @@ def _as_assignment(text: str, definitions: Mapping[str, Entry]) -> str:
 
 
 def _put_ready_steps_below(parset: Parset, directories: Sequence[Path], findings: list[Finding]) -> None:
-    """Give each step that says ``<step>.use = name`` the keys of steps/<name>.parset that it does not set itself."""
+    """Give each step with ``<step>.use = name`` the keys of steps/<name>.parset that it does not set itself."""
     known: set[str] = set()
     suggested = Suggestions()
     for key in [key for key in parset if key.endswith(".use") and key.count(".") == 1]:

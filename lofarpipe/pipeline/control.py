@@ -24,7 +24,7 @@ Value = str | bool | int | float | list[str] | dict[str, str]
 
 @dataclass(frozen=True)
 class ControlKey:
-    """One control key: how its text is read, its default, what it means."""
+    """One control key: the reader of its text, its default, its meaning."""
 
     kind: str  # str, bool, int, number, list, environment
     default: Value
@@ -165,7 +165,7 @@ def read_value(text: str, kind: str) -> Value:
     Raises
     ------
     ValueError
-        If the text is no such value; the message says what is.
+        If the text is no such value; the message names valid ones.
     """
     if kind == "bool":
         if text not in _BOOLEANS:
@@ -190,7 +190,7 @@ LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
 
 
 def impossible(key: str, known: ControlKey, value: Value) -> str:
-    """Return what a control key needs instead of a value that has its type and makes no sense; "" if it does."""
+    """Return the expectation for an invalid value of the right type; "" for a valid one."""
     if key == "walltime":
         return walltime_problem(str(value))
     if isinstance(value, int | float) and not 0 <= value <= known.highest:
@@ -274,7 +274,7 @@ class Control:
 
     @property
     def disk_gb(self) -> float:
-        """Disk that each job's outputs take, 10^9 bytes; 0 where the step does not say."""
+        """Disk that each job's outputs take, 10^9 bytes; 0 where the step has none."""
         return self._real("disk_gb")
 
     def _real(self, key: str) -> float:
@@ -289,7 +289,7 @@ class Control:
 
     @property
     def batch(self) -> dict[str, str]:
-        """What the jobs ask of a queue, as ``Job.batch`` has it."""
+        """Requests of the jobs to a queue, as in ``Job.batch``."""
         wanted = {key: self.text(key) for key in ("walltime", "partition", "account")}
         wanted["options"] = shlex.join(self.items("batch_options"))
         return {key: text for key, text in wanted.items() if text}
@@ -421,5 +421,5 @@ def loop_count(step: Step) -> int:
 
 
 def is_true(value: object) -> bool:
-    """Return whether what a step gave as ``break`` means yes; it may have gone through text."""
+    """Return whether the output ``break`` of a step is true; it may have gone through text."""
     return bool(value) and str(value) not in ("False", "None", "0")

@@ -196,7 +196,7 @@ class StepBuilder:
         return next((block for block in (name, *longer) if block in self._known), name)
 
     def _put_in(self, step: Step) -> Step:
-        """Return a sub-pipeline; if other steps give values for it, with what builds it again when these are known.
+        """Return a sub-pipeline; if other steps give values for it, with a function to build it again with these.
 
         Source: doc/spec/lofarpipe.md, section 4.7.
         """
@@ -213,7 +213,7 @@ class StepBuilder:
     def _resolved(
         self, parset: Parset, within: Sequence[str], files: Sequence[Path], step: Step, results: Results
     ) -> Step:
-        """Return a sub-pipeline put into what ``parset`` was before, with what steps gave in its overrides."""
+        """Return a sub-pipeline in the former ``parset``, with the outputs of steps in its overrides."""
         builder = StepBuilder(Parset(), self._settings)
         builder._parset.adopt(parset)
         builder._within, builder._files = [*within], [*files]
@@ -288,7 +288,7 @@ def _imagers(steps: Sequence[Step]) -> list[Finding]:
 
 
 def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:
-    """Return what ``<name>.output.<key>`` gives before any step has run.
+    """Return the value of ``<name>.output.<key>`` before any step has run.
 
     Every section of the configuration is such a name, and ``input`` has them all; the name of the job, of the parset,
     and ``genericpipeline`` are other names for ``input``. Source: doc/spec/lofarpipe.md, sections 1.3 and 2.3.

@@ -1,4 +1,4 @@
-"""A pipeline's user options: value, source, meaning, and what may stand there.
+"""A pipeline's user options: value, source, meaning, and domain.
 
 A pipeline documents each option where it defines it::
 
@@ -69,7 +69,7 @@ def read_options(definitions: Mapping[str, Entry], documented: Mapping[str, Entr
     definitions
         The definitions in force, by name.
     documented
-        The lowest definition of each name that has a comment; it says domain and meaning.
+        The lowest definition of each name that has a comment; it has domain and meaning.
     """
     return [_option(name, entry, documented[name]) for name, entry in definitions.items() if name in documented]
 
@@ -109,7 +109,7 @@ def check_value(value: str, domain: str) -> None:
     Raises
     ------
     ValueError
-        If it is not; the message says what is expected.
+        If it is not; with the expectation.
     PipelineError
         If the domain itself cannot be understood.
     """
@@ -234,7 +234,7 @@ def sip_is_wanted(values: Mapping[str, object]) -> bool:
 
 
 def sip_problems(values: Mapping[str, object]) -> list[str]:
-    """Return what is wrong with the values for a SIP, as sentences: all that are missing are in one of them.
+    """Return the problems of the values for a SIP, as sentences; one lists all missing ones.
 
     ``values`` are those of the control keys, texts or lists; one that refers to the output of a step counts as given.
     """

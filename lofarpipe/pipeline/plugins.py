@@ -79,7 +79,7 @@ def describe(err: BaseException) -> str:
 def run_plugin(
     path: Path, positionals: Sequence[str], keywords: Mapping[str, object], function: str = "plugin_main"
 ) -> object:
-    """Return what a plugin's main function returns: a dictionary of outputs, or anything else for none.
+    """Return the result of a plugin's main function: a dictionary of outputs, or anything else for none.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def run_plugin(
 
 
 def call(path: Path, function: str, *positionals: object, **keywords: object) -> Any:
-    """Return what a function of a plugin returns.
+    """Return the result of a function of a plugin.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _restored_signals() -> Iterator[None]:
 
 
 def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int) -> list[str]:
-    """Return what is wrong with calling ``function`` with these keyword arguments: unknown or missing names.
+    """Return the problems of a call of ``function`` with these keyword arguments: unknown or missing names.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def compare_names(given: set[str], known: set[str], required: set[str], open_end
 
 
 def check_script_call(path: Path, positionals: int, keywords: Iterable[str]) -> list[str]:
-    """Return what is wrong with calling the ``main`` of a script so; the script is parsed, not run.
+    """Return the problems of a call of the ``main`` of a script; the script is parsed, not run.
 
     A script that cannot be parsed, or has no ``main`` in plain sight, is left for its job to find out.
     """
@@ -256,7 +256,7 @@ def pipeline_checks(
 
 
 def _told_directories(settings: Settings) -> list[str]:
-    """Return the directories of the run below one that is not there, as was told with the settings."""
+    """Return the directories of the run below one that is not there, as reported with the settings."""
     below = {
         "working_directory": (settings.working_directory, settings.job_workdir),
         "job_directory": (settings.runtime_directory, settings.job_directory),

@@ -1,4 +1,4 @@
-"""What is looked at before the first job: all that is wrong is told together, so that it is mended in one go."""
+"""Checks before the first job: all findings are shown together, so that they are mended in one go."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reading:
         Raises
         ------
         CheckFailed
-            If something is wrong with the settings; what is wrong with the pipeline is told as well.
+            If the settings have problems; those of the pipeline are added.
         """
         if self.wrong:
             raise CheckFailed([*self.wrong, *self.pipeline.findings])
@@ -47,7 +47,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Place:
-    """What runs the jobs; if that could not be made, nothing, and a machine that is large enough for all of them."""
+    """The executor; if it could not be made, none, and a machine that is large enough for all jobs."""
 
     executor: Executor | None
     machine: Resources
@@ -57,7 +57,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Survey:
-    """A pipeline, what would run it, and everything that was found."""
+    """A pipeline, its executor, and all findings."""
 
     settings: Settings
     pipeline: Pipeline
@@ -68,12 +68,12 @@ class Survey:
     is_lent: bool = False  # the executor, by a caller who closes it
 
     def close(self) -> None:
-        """Give back what would have run the jobs."""
+        """Release the executor."""
         if self.executor is not None and not self.is_lent:
             self.executor.close()
 
     def usable(self) -> Executor:
-        """Return what runs the jobs.
+        """Return the executor.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Translation:
-    """What a front end makes of a user's file: a parset, in which each key has its place in that file.
+    """A front end's translation of a user's file: a parset, in which each key has its place in that file.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[
     Raises
     ------
     CheckFailed, PipelineError
-        If one of them cannot be read at all; with what is wrong with the settings.
+        If one of them cannot be read at all; with the problems of the settings.
     """
     set_data_directories()
     if not isinstance(parset, Translation):
@@ -132,7 +132,7 @@ def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[
 
 
 def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
-    """Return what ``work`` gives.
+    """Return the result of ``work``.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
 
 
 def _report_findings(settings: Settings) -> list[Finding]:
-    """Return what is wrong with the values of [report], which nothing reads before the run has begun."""
+    """Return the problems of the values of [report], which nothing reads before the run has begun."""
     found = []
     for value in (wants_page, checksum_limit_bytes):
         try:
@@ -161,7 +161,7 @@ def _report_findings(settings: Settings) -> list[Finding]:
 
 
 def place_of(settings: Settings) -> Place:
-    """Return what would run the jobs, and what is wrong with it."""
+    """Return the executor, and the problems of its settings."""
     executor = None
     try:
         executor = make_executor(settings)
@@ -203,7 +203,7 @@ def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> l
 
 
 def _environment_findings() -> list[Finding]:
-    """Return what is wrong with the variables that name tables; the programs would only say what they lack."""
+    """Return the problems of the variables that name tables; the programs would only name the missing table."""
     remedy = "unset it, for the tables of the installed packages, or name a directory that is there"
     return [
         Finding("environment", f"{name}={value}: there is no such directory; {remedy}")
@@ -212,7 +212,7 @@ def _environment_findings() -> list[Finding]:
 
 
 def all_warnings(reading: Reading) -> list[Finding]:
-    """Return what the user should know of, and what stops no run."""
+    """Return notes for the user that stop no run."""
     stale = [Finding("casacore", text)] if (text := leap_second_warning()) else []
     return [*reading.pipeline.warnings, *unused_sections(reading.settings), *stale]
 
@@ -244,7 +244,7 @@ PARTITION = "partition"
 
 
 def partition_findings(steps: Sequence[Step], executor: Executor | None) -> Iterator[Finding]:
-    """Yield the partitions that are not there, and what jobs ask for that theirs does not have."""
+    """Yield missing partitions, and requests of jobs that exceed their partition."""
     for step in flattened(steps):
         name = step.given.get(PARTITION, "")
         if executor is None or not name or references(name):
@@ -262,7 +262,7 @@ def partition_findings(steps: Sequence[Step], executor: Executor | None) -> Iter
 
 
 def _plain_number(text: str) -> float:
-    """Return a number; 0 for what is none, which is told of as such."""
+    """Return a number; 0 for a text that is none, which is reported as such."""
     try:
         return float(text)
     except ValueError:

@@ -31,12 +31,12 @@ def references(text: str) -> list[tuple[str, str]]:
 
 
 def edged(text: str) -> str:
-    """Return ``text`` with edges around its references, so that what is put beside them is no part of them."""
+    """Return ``text`` with edges around its references, so that neighbouring text is no part of them."""
     return REFERENCE.sub(lambda match: f"{EDGE}{match[0]}{EDGE}", text)
 
 
 def without_edged(text: str) -> str:
-    """Return ``text`` without its edged references: they are told of where they are written."""
+    """Return ``text`` without its edged references: they are reported where they are written."""
     return re.sub(f"{EDGE}[^{EDGE}]*{EDGE}", EDGE, text)
 
 
@@ -105,13 +105,13 @@ class Step:
 
     @property
     def given(self) -> dict[str, str]:
-        """Its control keys and those of its task; what the parset says wins."""
+        """Its control keys and those of its task; the parset wins."""
         return {**self.task, **self.control}
 
     def asked_program(self, lenient: bool) -> str:
         """Return the known program that may be asked, and whose arguments are completed; "" for none.
 
-        In a lenient run a task does not say so, only the step itself: what is called may be a wrapper.
+        In a lenient run only the step itself decides, not its task: the executable may be a wrapper.
         """
         return self.control.get("program", "") if lenient else self.given.get("program", "")
 

@@ -33,10 +33,10 @@ class Progress:
     Attributes
     ----------
     text: its present work, in one line that can be printed.
-    fraction: how much of that is done, 0..1; None: it does not say.
+    fraction: completed part of that, 0..1; None: unknown.
     major_iteration: of the deconvolution, from 1.
     peak_jy: the highest pixel of the residual image that it named last, Jy; negative where that is a hole.
-    is_final: whether the text says how it ended; what stands behind it in the log does not replace it.
+    is_final: whether the text is the outcome; later lines of the log do not replace it.
     written_s: when it wrote its last word, s since 1970 UTC; None: that is not known.
     """
 
@@ -105,7 +105,7 @@ class Program:
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
     ) -> list[str]:
-        """Return what is wrong with the arguments, as far as they are known before the first job."""
+        """Return the problems of the arguments, as far as they are known before the first job."""
         return []
 
     def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ class Program:
     def allotted(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
-        """Return keywords and flags as they are, with the job's share; for steps that say ``as_given``."""
+        """Return keywords and flags as they are, with the job's share; for steps with ``as_given``."""
         return dict(keywords), list(flags), []
 
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
@@ -139,15 +139,15 @@ class Program:
         return 0
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
-        """Return the argument that names what a command makes; None if it makes nothing new, or reads it too."""
+        """Return the argument that names the output of a command; None if there is no new one, or it is read too."""
         return None
 
     def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
-        """Return the absolute paths of what a command may write, by the program's documented names."""
+        """Return the absolute paths of a command's possible outputs, by the program's documented names."""
         return []
 
     def takes_all_times(self, argv: Sequence[str]) -> bool:
-        """Return whether what a command makes is of all the time of its inputs."""
+        """Return whether the output of a command covers all the time of its inputs."""
         return True
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
@@ -185,11 +185,11 @@ class Program:
         return ""
 
     def complaint(self, log_text: str) -> str | None:
-        """Return what the log says went wrong, also where the exit code is 0; None if nothing."""
+        """Return the failure in a log, also where the exit code is 0; None without."""
         return None
 
     def major_cycles(self, header: Mapping[str, object]) -> int | None:
-        """Return how many major cycles made an image, by its FITS header; None if it does not say."""
+        """Return the number of major cycles of an image, by its FITS header; None if it has none."""
         return None
 
 

@@ -55,7 +55,7 @@ RECORDS, NODES = "records", "nodes"
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """Where a batch works and what it was given."""
+    """Directories and settings of a batch."""
 
     plan: Mapping[str, Any]  # plan.json
     run: str  # job directory of the run
@@ -69,7 +69,7 @@ class BatchSettings:
 
 @dataclass(frozen=True)
 class Local:
-    """What the imager reads: a set with its column, field and windows, and the places of the channels in each."""
+    """Input of the imager: a set with its column, field and windows, and the places of the channels in each."""
 
     sets: Mapping[int, str]  # by window
     data_column: str
@@ -152,7 +152,7 @@ class ChannelBatch:
         return record is not None and record.get("reason") == "flagged" and record.get("recipe") == image.recipe
 
     def _make(self, pending: Sequence[PlannedImage]) -> int:
-        """Stage what the images need, and make them; return how many are blank."""
+        """Stage the inputs of the images, and make them; return the number of blank ones."""
         channels = tuple(dict.fromkeys(image.channel for image in pending))
         marker = Marker(self.settings.run, STEP, f"{self.number:03d}")
         self._note_node()
@@ -187,7 +187,7 @@ class ChannelBatch:
         return float(staged + self._reordered_bytes(batch) + PLANES_ON_SCRATCH * 4 * self.options["imsize"] ** 2)
 
     def _reordered_bytes(self, batch: OutputBatch) -> float:
-        """Return the size of what WSClean sorts anew for the largest of the channels."""
+        """Return the size of WSClean's reordered visibilities for the largest of the channels."""
         rows = max(window["rows"] for window in self.set["windows"])
         return float(max(len(channel.members) for channel in batch.channels) * rows * 2 * VISIBILITY_BYTES)
 
@@ -201,7 +201,7 @@ class ChannelBatch:
         return {window["window"]: window for window in self.set["windows"]}
 
     def _stage(self, batch: OutputBatch, scratch: Path) -> Local:
-        """Return what the imager is to read: copies on the scratch, or the set itself."""
+        """Return the sets for the imager: copies on the scratch, or the set itself."""
         if not self._is_staged:
             return self._unstaged(batch)
         with io_slot(self.settings.slots_dir, self.settings.io_slots) as slot:
@@ -323,7 +323,7 @@ def channel_imaging(options: Mapping[str, Any]) -> StokesImaging:
 
 
 def channel_recipe(plan: Mapping[str, Any], entry: Mapping[str, Any], robust: float) -> str:
-    """Return the fingerprint of what the image of a channel is made of and with."""
+    """Return the fingerprint of the inputs and settings of a channel's image."""
     data = [plan["set"][key] for key in ("path", "stamp", "data_column", "field_id")]
     return recipe_of(
         data, entry["low_hz"], entry["high_hz"], entry["members"], robust, str(channel_imaging(plan["options"]))

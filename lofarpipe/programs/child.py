@@ -33,7 +33,7 @@ def run_program(
     Raises
     ------
     ChildFailed
-        If it did not succeed; with what its log says, and the remedy where that is known.
+        If it did not succeed; with the message of its log, and the remedy where that is known.
     PipelineError
         If it is not installed.
     """
@@ -56,7 +56,7 @@ def run_program(
 
 
 def _watched(program: Program, argv: Sequence[str], workdir: Path, given: Resources) -> tuple[list[str], str, int]:
-    """Return the last lines of a program, what spoke against it, and its exit code."""
+    """Return the last lines of a program, the reason to end it, and its exit code."""
     detector = detector_of(program, {})
     environment = {**quiet_environment(), "OMP_NUM_THREADS": str(given.cores)}
     tail: list[str] = []

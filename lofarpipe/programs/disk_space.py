@@ -32,13 +32,13 @@ class ImagingVolume:
     visibilities: float
 
     def reordered_bytes(self, polarisations: int = 1, with_model: bool = True) -> float:
-        """Return what WSClean writes to its temporary directory; the model is there if it cleans with -mgain < 1."""
+        """Return the size of WSClean's temporary files; the model is there if it cleans with -mgain < 1."""
         per_visibility = REORDERED_BYTES + (MODEL_BYTES if with_model else 0)
         return self.visibilities * polarisations * per_visibility + self.rows * REORDERED_ROW_BYTES
 
     @property
     def averaged_bytes(self) -> float:
-        """What the averaged sets take, with Dysco weights and uncompressed visibilities of 4 correlations."""
+        """Size of the averaged sets, with Dysco weights and uncompressed visibilities of 4 correlations."""
         return self.visibilities * AVERAGED_BYTES + self.rows * AVERAGED_ROW_BYTES
 
 

@@ -1,4 +1,4 @@
-"""DP3: arguments fitted to the machine, what would go wrong with them, and what its log says."""
+"""DP3: arguments fitted to the machine, their checks, and the reading of its log."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _number(text: str, units: Mapping[str, float]) -> float:
 
 
 def _visibility_bytes(keywords: Mapping[str, str], correlations: int) -> float:
-    """Return what one channel of one row takes: visibilities, weights and flags."""
+    """Return the bytes of one channel of one row: visibilities, weights and flags."""
     manager = next((keywords[key] for key in _manager_keys("") if key in keywords), "")
     is_dysco = manager.strip().lower() == "dysco"
     data_bits = _bits(keywords, "databitrate", DATA_BITS) if is_dysco else 0
@@ -188,7 +188,7 @@ _UNUSED_NAME = re.compile(r"^ +- (\S+)", re.MULTILINE)
 
 
 def adapt_keywords(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
-    """Return keywords with ``numthreads`` for what the job was given, and ``checkparset``, unless they are set.
+    """Return keywords with ``numthreads`` for the job's cores, and ``checkparset``, unless they are set.
 
     With ``checkparset`` DP3 ends with 1 before the first visibility is read if it did not use a keyword, but after it
     has made an empty output set; without it DP3 only warns. It wants a number.
@@ -206,7 +206,7 @@ def _reads_one_set(keywords: Mapping[str, str]) -> bool:
 
 
 def check_keywords(keywords: Mapping[str, str]) -> list[str]:
-    """Return what in the arguments would give wrong results, harm the input, or not be used."""
+    """Return the arguments that would give wrong results, harm the input, or not be used."""
     steps = step_names(keywords)
     findings = [f"{key}: {what}" for key, what in _unplaced(keywords, steps)]
     findings += [f"{key}: {what}" for key, what in _beam_intervals(keywords)]
@@ -306,7 +306,7 @@ def predict_argv(dp3: str, ms: Path, skymodel: Path, beam: bool) -> tuple[str, .
     """Return the command that replaces DATA by the visibilities of a sky model.
 
     With ``beam``, sources are seen through each station's beam, and the data are then corrected for the beam at the
-    phase centre, as those of the target pipeline are; the set says so in keywords of DATA that DP3 writes.
+    phase centre, as those of the target pipeline are; keywords of DATA that DP3 writes show it.
     ``beam_interval`` keeps DP3's default of 0: other values give wrong beams. Weights stay as they are.
     """
     argv = [dp3, f"msin={ms}", "msout=.", "numthreads=1", f"predict.sourcedb={skymodel}"]
@@ -341,14 +341,14 @@ MESSAGES: Messages = (
 
 @dataclass
 class Solutions:
-    """The solutions of DP3, of which it tells at its end, with exit code 0 also where none converged."""
+    """The solutions of DP3, counted at its end, with exit code 0 even where none converged."""
 
     min_converged: float  # share of the solutions that has to converge, 0..1
     max_stalled: float  # share at which the job is given up, where so many stalled or failed, 0..1; 0: any
     max_iterations: list[int] = field(default_factory=list)  # of the steps that solve, in their order
 
     def read(self, line: str) -> str | None:
-        """Return what is hopeless in a line."""
+        """Return the reason in a line to abort."""
         if found := _MAX_ITER.match(line):
             self.max_iterations.append(int(found[1]))
             return None
@@ -384,12 +384,12 @@ class Solutions:
 
 @dataclass
 class Timing:
-    """How far DP3 is, and which step took most of its time; what is inside a step is indented further."""
+    """Progress of DP3, and its slowest step; inner parts of a step are indented further."""
 
     largest_percent: float = 0.0
 
     def read(self, line: str, before: Progress) -> Progress | None:
-        """Return how far DP3 is after a line; None if the line says nothing of it."""
+        """Return the progress of DP3 after a line; None if the line has none."""
         if line.startswith("Finishing processing"):
             return replace(before, text="finishing", fraction=1.0, is_final=False)
         if found := _TIME.match(line):
@@ -434,7 +434,7 @@ class DP3(Program):
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
     ) -> list[str]:
-        """Return what would give wrong results or harm the input."""
+        """Return the arguments that would give wrong results or harm the input."""
         return check_keywords(dict(keywords))
 
     def complete(
@@ -444,11 +444,11 @@ class DP3(Program):
         return adapt_keywords(dict(keywords), given.cores), list(flags), []
 
     def detector(self, limits: Mapping[str, float]) -> Detector:
-        """Return what counts the solutions that did not converge."""
+        """Return a counter of the solutions that did not converge."""
         return Solutions(limits["min_converged"], limits["max_stalled"]).read
 
     def line_reader(self) -> LineReader:
-        """Return what finds the slowest step."""
+        """Return a search for the slowest step."""
         return Timing().read
 
     def complaint(self, log_text: str) -> str | None:

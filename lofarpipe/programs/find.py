@@ -50,7 +50,7 @@ def program_version(path: str | Path) -> str:
 
 
 def version_lines(programs: Mapping[str, str | Path | None]) -> list[str]:
-    """Return one line per program and package; a program without a path was not found, and the line says so.
+    """Return one line per program and package; a program without a path is marked as not found.
 
     ``programs`` is name -> path. Ours and the Python packages that make the primary beam are added.
     """
@@ -111,7 +111,7 @@ def find(name: str) -> Path:
     Raises
     ------
     PipelineError
-        If there is no such program, or it may not be executed; it says what to install.
+        If there is no such program, or it may not be executed; with the package to install.
     """
     if "/" in name:
         return _as_given(Path(name))
@@ -168,7 +168,7 @@ OF_ONE_JOB = re.compile(r"(OMP|OPENBLAS|MKL)_NUM_THREADS|PYTHONHASHSEED")
 def portable_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return those variables of a job that another host cannot have itself.
 
-    They are not the places of this machine, nor what the user has set on it.
+    They are not the places of this machine, nor the user's settings on it.
     """
     places = {"PATH", "PYTHONPATH", "HOME", *data_directories()}
     return {

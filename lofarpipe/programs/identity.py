@@ -59,7 +59,7 @@ def installed_package(command: Path) -> tuple[str, str] | None:
 
 @cache
 def _content(executable: Path, size: int, mtime_ns: int) -> tuple[str, str]:
-    """Return version, "" if it is not known, and a mark of what a program does."""
+    """Return version, "" if it is unknown, and a fingerprint of the content of a program."""
     if size > LARGEST_READ:
         return "", f"{size}@{mtime_ns}"
     text = executable.read_bytes()

@@ -1,4 +1,4 @@
-"""What the log of a program says: how far it is, why it failed and what to do, and whether it should be ended.
+"""Reading of program logs: progress, cause and remedy of failures, and reasons to abort.
 
 Nothing is asked of the program. A hint is given for the message with which a program ended, and not for other text in
 its log. Every entry was said by the real program; tests/programs/test_messages.py makes it say it again, or names the
@@ -28,7 +28,7 @@ DOTS_PER_TEN = 5  # four dots and the number
 
 
 def percent_done(line: str) -> float | None:
-    """Return the fraction that a line such as ``0%....10....20..`` says is done, 0..1; None for other lines."""
+    """Return the completed fraction, 0..1, in a line such as ``0%....10....20..``; None for other lines."""
     if not STEPS.match(line):
         return None
     last = _LAST_STEP.search(line)
@@ -38,7 +38,7 @@ def percent_done(line: str) -> float | None:
 
 
 class ProgressReader:
-    """Follows what a program writes; which program it is, the lines tell.
+    """Follows the log of a program, which is recognised by its lines.
 
     A line of an unknown program is its own text.
     """
@@ -50,7 +50,7 @@ class ProgressReader:
         self._readers = [*filter(None, readers), _percent, _other]
 
     def feed(self, written: str) -> Progress:
-        """Take in what was written since the last time, and return how far the program is.
+        """Read the lines written since the last time, and return the progress of the program.
 
         The last line need not be complete: programs write dots as they go.
         """
@@ -79,7 +79,7 @@ def _percent(line: str, before: Progress) -> Progress | None:
 
 
 def _other(line: str, before: Progress) -> Progress | None:
-    """Show the line itself, but keep what was last understood while a deconvolution goes on, or at the end."""
+    """Show the line itself, but keep the last progress during a deconvolution, or at the end."""
     if before.major_iteration or before.is_final:
         return None
     return replace(before, text=printable(line).strip(), fraction=None)
@@ -160,7 +160,7 @@ def last_error(log_text: str) -> str:
 
 
 def explained(program: str, log_text: str, own: Messages = ()) -> str:
-    """Return what a program said at its end, with what to do; "" if its log has no message.
+    """Return the last message of a program, with the remedy; "" if its log has none.
 
     ``own`` are the messages of this program alone.
     """
@@ -169,9 +169,9 @@ def explained(program: str, log_text: str, own: Messages = ()) -> str:
 
 
 def hint_for(last_lines: Sequence[str]) -> str:
-    """Return the known message with which any other program or script ended, with what to do; "" if it is none.
+    """Return the known message with which any other program or script ended, with the remedy; "" without.
 
-    What a script of ours says of itself has its remedy in it; an exception of a library stands behind its place.
+    Messages of our scripts include their remedy; the exception of a library follows its place.
     """
     raised = _RAISED.fullmatch(last_lines[-1]) if last_lines else None
     error = raised["message"] if raised else last_error("\n".join(last_lines))
@@ -184,7 +184,7 @@ LONGEST_LINE_BYTES = 1 << 16  # of a line without an end, such as the dots of DP
 
 
 def detector_of(program: Program, texts: Mapping[str, str]) -> Detector | None:
-    """Return what reads the log of a job of a program; ``texts`` has the limits that are not at their default.
+    """Return the reader for the log of a program's job; ``texts`` has the limits that are not at their default.
 
     Raises
     ------
@@ -195,18 +195,18 @@ def detector_of(program: Program, texts: Mapping[str, str]) -> Detector | None:
 
 
 def sign_in(lines: Iterable[str], detector: Detector) -> str | None:
-    """Return what was seen in complete lines if the job should be ended, else None."""
+    """Return the reason in complete lines to abort the job, else None."""
     seen = (detector(line.rstrip("\r\n")) for line in lines if not line.startswith(OUR_NOTE))
     return next((text for text in seen if text), None)
 
 
 class Lookout:
-    """Reads what was appended to a log since the last look.
+    """Reads the lines appended to a log since the last look.
 
     Parameters
     ----------
     log: the file; it need not be there yet.
-    detector: what the lines are given to.
+    detector: gets the lines.
     """
 
     def __init__(self, log: Path, detector: Detector) -> None:
@@ -223,7 +223,7 @@ class Lookout:
         return cls(job.log, detector) if detector else None
 
     def look(self) -> str | None:
-        """Return why there is no hope, or None; a log that cannot be read says nothing."""
+        """Return the reason to abort, or None; an unreadable log has none."""
         try:
             with self._log.open("rb") as stream:
                 stream.seek(self._offset)
@@ -249,7 +249,7 @@ def program_of_job(job: Job) -> Program | None:
 
 
 def output_fault(job: Job) -> str:
-    """Return what is wrong with what a watched job has written, which has not its final names yet; "" if nothing."""
+    """Return the problem of a watched job's output, before it has its final names; "" if there is none."""
     program = program_of_job(job)
     if program is None or job.staged is None:
         return ""

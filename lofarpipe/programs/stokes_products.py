@@ -116,7 +116,7 @@ def _beam_differences(path: Path, one: Mapping[str, Any], other: Mapping[str, An
 def _keep_all(
     path: Path, base: str, robust: float, imsize: int, root: str, total: Sequence[str], polarised: Sequence[str]
 ) -> None:
-    """Keep what WSClean wrote beside the images of the whole band, under names of ours."""
+    """Keep the other outputs of WSClean beside the images of the whole band, under names of ours."""
     found = [*read_products(f"{root}{TOTAL}", total), *read_products(f"{root}{POLARISED}", polarised)]
     for kind in KINDS:
         products = select(found, kind, channel=None, interval=None)

@@ -38,7 +38,7 @@ STOKES = ("", "I", "Q", "U", "V")
 
 @dataclass(frozen=True)
 class BeamImages:
-    """What was written, of the whole band, and how the beam was made.
+    """The written images of the whole band, and the origin of the beam.
 
     Names of the image, its corrected version, its beam, and the map of the frequency at which each pixel's flux was
     measured; in ``products`` those of all images, of every channel and polarisation.
@@ -56,7 +56,7 @@ class BeamImages:
 
 @dataclass(frozen=True)
 class BeamRequest:
-    """What the images are of, and how they are corrected; `ImageField` has the same names."""
+    """Object and correction of the images; `ImageField` has the same names."""
 
     sets: Sequence[Any]
     robust: float
@@ -74,7 +74,7 @@ def sibling(image: Product, ending: str) -> Path:
 
 
 def beam_name(image: Product, ending: str) -> Path:
-    """Return the name of what all polarisations of an image share."""
+    """Return the common name of all polarisations of an image."""
     path = sibling(image, "")
     stem = path.name.removesuffix(f"-{image.stokes}") if image.stokes else path.name
     return path.with_name(stem + ending)
@@ -110,7 +110,7 @@ def _band_copy(image: Product, root: str) -> Product:
 
 
 def _unfinished(path: Path) -> Path:
-    """Return the name of a file until it is complete; the next try replaces what a killed one left."""
+    """Return the name of a file until it is complete; the next try replaces the file of a killed one."""
     return path.with_name(f".{path.name}.part")
 
 
@@ -196,7 +196,7 @@ class _Correction:
         self.index = read_index(request.spectral_index, WCS(header, fix=False).celestial, shape)
 
     def _channel_weights(self, headers: Sequence[Any]) -> list[float]:
-        """Return what every channel weighs in the image of the whole band; 0 for one without a beam."""
+        """Return the weight of every channel in the image of the whole band; 0 for one without a beam."""
         if len(headers) == 1:
             return [1.0]
         weights = [float(header.get(WEIGHT_KEY, 0.0)) for header in headers]
@@ -271,7 +271,7 @@ class _Correction:
         return np.where(np.isfinite(power), corrected, np.float32(np.nan))
 
     def _describe(self, header: Any, cut: float) -> None:
-        """Say in a header how the beam was made, and for which sources the flux holds."""
+        """Write into a header how the beam was made, and for which sources the flux holds."""
         header[SOURCE_KEY] = (self.beams.source, "how the primary beam was made")
         header[CUT_KEY] = (cut, "blank where the beam is below")
         header[INDEX_KEY] = self.index.header_value

@@ -101,7 +101,7 @@ def wsclean_command(header: Any) -> str:
 
 
 def is_differential(header: Any) -> bool:
-    """Return whether WSClean was told that the data are corrected for the beam at the centre."""
+    """Return whether WSClean has the option for data that are corrected for the beam at the centre."""
     return DIFFERENTIAL in wsclean_command(header).split()
 
 
@@ -131,7 +131,7 @@ CENTRE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class ImageField:
-    """What the beams of an image's channels follow from.
+    """The basis of the beams of an image's channels.
 
     ``columns_l`` and ``rows_m`` are the direction cosines of its pixels, ``channels`` the edges of its channels.
     """
@@ -167,7 +167,7 @@ class BeamSource(ABC):
     """The beams of all output channels of an image.
 
     ``parts`` are those of each channel's band; none where nothing is known of the channel. ``source`` and ``detail``
-    say how the beams were made, ``warnings`` what people must know before they use them.
+    are their origin, ``warnings`` notes for people before they use them.
     """
 
     parts: Sequence[Sequence[BandPart]]
@@ -217,7 +217,7 @@ class ComputedBeams(BeamSource):
 
 @dataclass(frozen=True, eq=False)
 class WSCleanBeams(BeamSource):
-    """Beams in files of WSClean, times what they lack: 1 where it knew what the data were corrected for."""
+    """Beams in files of WSClean, times a missing factor: 1 where it knew the correction of the data."""
 
     files: Sequence[Sequence[Product]]
     scales: Sequence[float]
@@ -230,7 +230,7 @@ class WSCleanBeams(BeamSource):
 
     @property
     def scale(self) -> float:
-        """The mean of what the beams of the channels lack."""
+        """The mean of the missing factors of the channels."""
         return float(np.mean(self.scales))
 
     def planes(self, channel: int) -> Iterator[Plane]:
@@ -272,9 +272,9 @@ def find_source(field: ImageField, products: Sequence[Product], channels: Sequen
 
 
 def _scales(field: ImageField, files: Sequence[Sequence[Product]], differential: bool) -> tuple[list[float], str]:
-    """Return by how much WSClean's beams are to be multiplied so that they are what the data still lack, and why.
+    """Return the factor that makes WSClean's beams those that the data still lack, and the reason.
 
-    IDG divides its image by the beam at the centre that it assumes, so what its file says there is 1 whatever that was.
+    IDG divides its image by the beam at the centre that it assumes, so its file has 1 there in any case.
     """
     centres = [read_own_beam(of_channel).centre for of_channel in files]
     applied = _applied_beam(field)

@@ -1,4 +1,4 @@
-"""Which WSClean this is: its version, what it was built with, and the options that it knows."""
+"""The installed WSClean: its version, its libraries, and its options."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ VALUE_NOT_IN_HELP = (
 class WSCleanBuild:
     """One WSClean program: ``version`` as (3, 1, 0), and ``options`` without their dash, as ``--help`` lists them.
 
-    ``value_counts`` says how many values each of them takes; a flag takes 0.
+    ``value_counts`` is the number of values of each of them; a flag takes 0.
     """
 
     path: Path
@@ -73,7 +73,7 @@ class WSCleanBuild:
 
 
 def describe_build(path: str | Path) -> WSCleanBuild:
-    """Return what ``--version`` and ``--help`` of a WSClean program say; asked once for each state of the file.
+    """Return the output of ``--version`` and ``--help`` of a WSClean program; run once for each state of the file.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def resolve_gridder(requested: str, build: WSCleanBuild) -> str:
 def choose_gridder(options: Options, build: WSCleanBuild, beam_obstacle: str = "") -> tuple[str, list[str]]:
     """Return the gridder for a job, and a notice where ``auto`` could not take IDG.
 
-    ``beam_obstacle`` says why EveryBeam could not make the beams for IDG, without which wgridder is faster.
+    ``beam_obstacle`` is why EveryBeam could not make the beams for IDG, without which wgridder is faster.
     """
     requested = requested_gridder(options)
     gridder = resolve_gridder(requested, build)
@@ -202,7 +202,7 @@ def choose_gridder(options: Options, build: WSCleanBuild, beam_obstacle: str = "
 
 
 def idg_conflicts(options: Options) -> list[str]:
-    """Return what IDG refuses among the options, each with what to change.
+    """Return the options that IDG refuses, each with the remedy.
 
     Source: messages of WSClean 3.1 with IDG and EveryBeam, each option tried.
     """
@@ -247,7 +247,7 @@ def _parallel(count: Sequence[str]) -> str:
 
 
 def gridder_findings(options: Options, build: WSCleanBuild, gpus: int) -> list[str]:
-    """Return why the gridder that was asked for cannot be had, each with what to change."""
+    """Return why the requested gridder is not available, each with the remedy."""
     requested = requested_gridder(options)
     known = (AUTO, *NEW_GRIDDERS)
     if "gridder" in options and requested not in known:
@@ -327,7 +327,7 @@ def beam_obstacle(build: WSCleanBuild, sets: Sequence[str], options: Options) ->
     """Return why a build with EveryBeam cannot make the beams of some sets; "" if it can, or if it is not known.
 
     Sets of LOFAR with their station tables are taken as known; of others the first one is tried. Such a set is not of
-    a telescope for which this EveryBeam has a beam, or lacks what it needs for it.
+    a telescope for which this EveryBeam has a beam, or lacks its data.
     """
     unsure = [path for path in sets if Path(path).is_dir() and not (Path(path) / "LOFAR_ANTENNA_FIELD").is_dir()]
     if not build.has_everybeam or not unsure:
@@ -342,7 +342,7 @@ def beam_obstacle(build: WSCleanBuild, sets: Sequence[str], options: Options) ->
 
 
 def _probe(build: WSCleanBuild, path: str, more: Sequence[str]) -> str:
-    """Return what a build says to a few rows of a set."""
+    """Return the answer of a build to a few rows of a set."""
     idg = ["-gridder", "idg"] if build.has_gridder_option else ["-use-idg"]
     how = [*idg, "-grid-with-beam"] if build.has_idg else ["-apply-primary-beam"]
     with tempfile.TemporaryDirectory(prefix="beam_probe") as folder:

@@ -1,4 +1,4 @@
-"""What WSClean would refuse, found before the first job: unknown options, values out of range, gridders not there."""
+"""Refusals of WSClean, found before the first job: unknown options, values out of range, missing gridders."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _range_findings(options: Options) -> dict[str, str]:
 
 
 def _size_finding(options: Options) -> str:
-    """Return what is wrong with the image size; "" if nothing is."""
+    """Return the problem of the image size; "" if there is none."""
     size = options.get("size", ["1", "1"])[:2]
     if len(size) == 2 and all(text.isdecimal() and int(text) > 0 for text in size):
         return ""
@@ -166,7 +166,7 @@ def _uv_findings(options: Options, settled: Container[str]) -> list[str]:
 def _dry_run_findings(
     keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild, settled: set[str]
 ) -> list[str]:
-    """Return what the program itself refuses; an option that it refuses is taken away, and it is asked again."""
+    """Return the refusals of the program itself; a refused option is taken away, and it is asked again."""
     if "dry-run" not in build.options:
         return []
     left = {key: value for key, value in keywords.items() if key not in {*settled, *GRIDDER_FLAGS}}
@@ -185,7 +185,7 @@ def _dry_run_findings(
 
 
 def _culprits(said: str, keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> list[str]:
-    """Return the option that a refusal names, else the first without which the program says something else."""
+    """Return the option that a refusal names, else the first without which the answer differs."""
     named = [key for key in keywords if re.search(rf"-{re.escape(key)}(?![\w-])", said)]
     if named:
         return named[:1]
@@ -195,7 +195,7 @@ def _culprits(said: str, keywords: Mapping[str, str], flags: Sequence[str], buil
 
 
 def _refusal(keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> str:
-    """Return what the program says to these arguments; empty if it takes them."""
+    """Return the program's refusal of these arguments; empty if it takes them."""
     arguments = [part for key, value in keywords.items() for part in (f"-{key}", *(words(key, value) or [""]))]
     files = ["none.ms"] if not flags or flag_name(flags[-1]) else []
     code, output = run_briefly(build.path, ["-dry-run", *arguments, *flags, *files])

@@ -1,4 +1,4 @@
-"""What WSClean writes while it runs: how far it is, whether that comes to anything, and why it ended.
+"""The log of WSClean: progress, divergence, and the cause of its end.
 
 It does not stop when its deconvolution diverges, not even when its residual image is NaN: it goes on to its last
 iteration, and ends with exit code 0. Each rule was seen with WSClean 3.1.
@@ -66,7 +66,7 @@ PHASES = {
 
 
 def progress_in(line: str, before: Progress) -> Progress | None:
-    """Return how far WSClean is after a line; None if the line says nothing of it."""
+    """Return the progress of WSClean after a line; None if the line has none."""
     if found := _DECONVOLVING.match(line):
         return _deconvolving(int(found[1]), None)
     if found := _PHASE.match(line):
@@ -115,7 +115,7 @@ class Deconvolution:
 
     Where the mask follows the local noise, the peak is the most significant pixel and not the highest, and need not
     become lower; with parallel deconvolution only the peaks of some sub-images are named, behind a blank; and IUWT
-    names none. There the noise tells.
+    names none. There the noise decides.
     """
 
     max_rise: float = MAX_RISE  # by which the peak may rise over two major iterations, or over the first peak; 0: any
@@ -130,7 +130,7 @@ class Deconvolution:
     )
 
     def read(self, line: str) -> str | None:
-        """Return what is hopeless in a line."""
+        """Return the reason in a line to abort."""
         if found := _DECONVOLVING.match(line):
             self._begin(int(found[1]))
             return None
@@ -249,7 +249,7 @@ _NOISE_TEXT = re.compile(r"^Estimated standard deviation of background noise: (\
 
 
 def find_refusal(log_text: str) -> str | None:
-    """Return what a log says went wrong, with what to do, also where WSClean exited with 0; None if nothing.
+    """Return the failure in a log, with the remedy, also where WSClean exited with 0; None without.
 
     An exception is one. So is an image of nothing, which WSClean makes without complaint: no visibility was gridded,
     or all were NaN, so that the noise of the first image is 0.

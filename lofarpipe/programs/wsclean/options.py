@@ -117,7 +117,7 @@ def settle_flags(
 
 
 def opposite(name: str) -> str:
-    """Return the flag that switches off what another switches on, whether or not WSClean has it."""
+    """Return the opposite of a flag, whether or not WSClean has it."""
     return name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
 
 
@@ -181,7 +181,7 @@ def _stray_finding(positionals: Sequence[str]) -> dict[str, str]:
 def combination_findings(options: Options) -> list[str]:
     """Return which options want others that are not there.
 
-    Source: WSClean 3.1, which says so when it has opened the measurement sets.
+    Source: WSClean 3.1, which reports it when it has opened the measurement sets.
     """
     findings = []
     fits = sorted(SPECTRAL_FITS & set(options))
@@ -276,7 +276,7 @@ def missing_files(options: Options, workdir: Path) -> list[tuple[str, str]]:
 
 
 def _named_files(options: Options) -> Iterator[tuple[str, str, str]]:
-    """Yield (option, name, pattern of what follows the name) for the files that the options name."""
+    """Yield (option, name, pattern of the rest of the name) for the files that the options name."""
     for option, count in FILES.items():
         for text in options.get(option, ())[:count]:
             names = text.split(",") if option == "apply-facet-solutions" else [text]

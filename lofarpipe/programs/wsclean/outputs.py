@@ -1,10 +1,10 @@
-"""What a WSClean command writes: files by their documented names, changed sets, and how much disk they take.
+"""Outputs of a WSClean command: files by their documented names, changed sets, and their size.
 
 A command is known before it runs::
 
     products = command_products(["wsclean", "-name", "/a/full", "-niter", "9", "-size", ...])
 
-These are the names that it may write; what a job did write is known when it has ended (its step has the output
+These are possible names; the actual outputs of a job are known when it has ended (its step has the output
 ``products.mapfile``: the list of them). Who has that list, and the root name, asks what they are::
 
     products = read_products("/a/full", ["/a/full-0000-image.fits", "/a/full-MFS-image.fits", ...])
@@ -88,12 +88,12 @@ class Product:
 
 
 def command_products(argv: Sequence[str]) -> tuple[Product, ...]:
-    """Return what a WSClean command, as it is run, may write; the names are as in its ``-name``."""
+    """Return the possible outputs of a WSClean command; the names are as in its ``-name``."""
     return option_products(given_options({}, argv))
 
 
 def option_products(given: Options) -> tuple[Product, ...]:
-    """Return what WSClean may write with some options (`given_options`): option -> the words after it.
+    """Return the possible outputs of WSClean with some options (`given_options`): option -> the words after it.
 
     Not the ``-aterm-*`` images of -save-aterms, of which the number follows from the data.
     """
@@ -115,7 +115,7 @@ def option_products(given: Options) -> tuple[Product, ...]:
 
 
 def read_products(root: str, paths: Iterable[str]) -> tuple[Product, ...]:
-    """Return what files of a root name are; those that WSClean does not name so are left out."""
+    """Return the products in files of a root name; files that WSClean does not name so are left out."""
     found = []
     for path in paths:
         match = _NAME.fullmatch(path[len(root) :]) if path.startswith(root) else None
@@ -242,7 +242,7 @@ def _of_kind(kind: str, polarisations: Sequence[str], options: Options) -> Itera
 
 
 def _channels(options: Options) -> list[str]:
-    """Return what names have for each output channel, and for all of them."""
+    """Return the parts of names for each output channel, and for all of them."""
     numbers = _numbers(options, "channels-out")
     return [""] if numbers == [None] else [*(f"-{channel:04d}" for channel in numbers), f"-{MFS}"]
 
@@ -348,13 +348,13 @@ def written_sets(keywords: Mapping[str, str], positionals: Sequence[str], workdi
 
 
 def input_sets(positionals: Sequence[str], workdir: Path = Path()) -> list[str]:
-    """Return the measurement sets among the positionals: what is a directory."""
+    """Return the measurement sets among the positionals: the directories."""
     names = [name for text in positionals for name in files_of(text)]
     return [name for name in names if (workdir / name).is_dir()]
 
 
 def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> float | None:
-    """Return what the images take, those included that WSClean removes at its end; None if they have no size.
+    """Return the bytes of the images, those included that WSClean removes at its end; None if they have no size.
 
     Models, residuals and psfs of several channels or polarisations are there twice for a while; with IDG there is one
     image of the beam, or of the psf, more for each channel. Source: the files of WSClean 3.1 during runs with 1, 2
@@ -377,7 +377,7 @@ def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> floa
 
 
 def reordered_bytes(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path) -> float | None:
-    """Return what the reordered visibilities take in the temporary directory; None where that cannot be known."""
+    """Return the bytes of the reordered visibilities in the temporary directory; None where unknown."""
     options = given_options(keywords, positionals)
     several = first_number(options, "channels-out", 1) > 1 or len(polarization_names(options)) > 1
     if "no-reorder" in options or not (several or "reorder" in options):

@@ -1,4 +1,4 @@
-"""WSClean, whichever is installed: arguments fitted to the build and to the machine, and what its log says."""
+"""WSClean, whichever is installed: arguments fitted to the build and to the machine, and the reading of its log."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def adapt(
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Return keywords and positionals as a build wants them for a job, and notices for the user.
 
-    Flags that are True become bare ones, those that are False go, and what WSClean needs beside the others is added.
+    Flags that are True become bare ones, those that are False go, and options that others need are added.
     ``gridder`` (or a flag such as ``-use-idg``) is resolved and spelled for the version; ``idg-mode`` stays only with
     IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in, unless ``grid-with-beam`` is False.
     ``-j`` and ``-abs-mem`` follow from ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
@@ -110,7 +110,7 @@ def _settle_beam(options: Options, positionals: Sequence[str], build: WSCleanBui
 
 
 def beam_notices(options: Options, sets: Sequence[str], executable: Path, column: str = "") -> list[str]:
-    """Return what will be said of the beam of these sets: EveryBeam is asked whether it knows their telescope.
+    """Return the text about the beam of these sets: EveryBeam is asked whether it knows their telescope.
 
     ``column`` is that of the visibilities, where it is not the one of the options.
     """
@@ -143,7 +143,7 @@ def _without_joining(
 
 
 def _share(options: Options, cores: int, memory_gb: float | None) -> dict[str, str]:
-    """Return ``j`` and ``abs-mem``, GB, for what the job was given, as far as they are not set."""
+    """Return ``j`` and ``abs-mem``, GB, for the job's resources, as far as they are not set."""
     share = {} if "j" in options else {"j": str(cores)}
     if memory_gb is not None and not {"mem", "abs-mem", "absmem"} & set(options):
         share["abs-mem"] = f"{max(MEMORY_SHARE * memory_gb, SMALLEST_MEMORY_GB):.2f}"
@@ -170,7 +170,7 @@ class WSClean(Program):
     is_run = True
 
     def version(self, executable: Path) -> str:
-        """Return what ``--version`` says."""
+        """Return the output of ``--version``."""
         return ".".join(map(str, describe_build(executable).version))
 
     def check(
@@ -203,11 +203,11 @@ class WSClean(Program):
         return {**valued, **_share(options, given.cores, given.memory_gb)}, rest, []
 
     def detector(self, limits: Mapping[str, float]) -> Detector:
-        """Return what follows the peaks of the residual image."""
+        """Return a watch over the peaks of the residual image."""
         return Deconvolution(limits["max_rise"], limits["max_peak_jy"]).read
 
     def line_reader(self) -> LineReader:
-        """Return what reads major iterations and peaks."""
+        """Return a reader of major iterations and peaks."""
         return progress_in
 
     def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
@@ -278,7 +278,7 @@ class WSClean(Program):
         return [Need(place, size, what, given_back) for place, size, what, given_back in needs if size]
 
     def major_cycles(self, header: Mapping[str, object]) -> int | None:
-        """Return what is in residuals and in images of channels."""
+        """Return the count in the header of residuals and images of channels."""
         count = header.get("WSCMAJOR")
         return int(count) if isinstance(count, int | float) and count >= 0 else None
 

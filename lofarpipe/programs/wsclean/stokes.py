@@ -24,7 +24,7 @@ KINDS = ("psf", "residual", "model", "dirty")  # beside the image
 
 @dataclass(frozen=True)
 class StokesImaging:
-    """What all images of a pipeline are made with; ``threshold_jy`` is a number, ``<number> sigma``, or ``auto``."""
+    """Settings of all images of a pipeline; ``threshold_jy`` is a number, ``<number> sigma``, or ``auto``."""
 
     imsize: int
     cell_arcsec: float
@@ -39,7 +39,7 @@ class StokesImaging:
         return ["-multiscale", "-multiscale-scales", ",".join(map(str, self.scales))] if self.scales else []
 
     def threshold_words(self, with_mask: bool = True) -> list[str]:
-        """Return the flags that say how deep is cleaned, and, of those that find their own mask, where."""
+        """Return the flags for the depth of cleaning, and for automatic masks."""
         if self.threshold_jy != AUTO and not self.threshold_jy.endswith(SIGMA):
             return ["-threshold", self.threshold_jy]
         sigma = THRESHOLD_SIGMA if self.threshold_jy == AUTO else float(self.threshold_jy.removesuffix(SIGMA))

@@ -28,7 +28,7 @@ def band_imaging(options: Mapping[str, Any]) -> StokesImaging:
 
 
 def band_recipe(plan: Mapping[str, Any], robust: float) -> str:
-    """Return the fingerprint of what a multi-frequency image is made of and with."""
+    """Return the fingerprint of the inputs and settings of a multi-frequency image."""
     data = [plan["set"][key] for key in ("path", "stamp", "data_column", "field_id")]
     return recipe_of(data, plan["mfs"], robust, str(band_imaging(plan["options"])))
 
@@ -38,7 +38,7 @@ def write_stokes_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) ->
 
     Those of the band have an entry for each robust value: ``robusts``, ``sets``, ``roots`` of the images that WSClean
     writes below ``work``, ``weights``, ``total_words`` and ``polarised_words``. ``batches``, ``smooth`` and ``cubes``
-    name what one job is to do, with the fingerprint of what it is made of.
+    name the task of one job, with the fingerprint of its inputs.
     """
     options, imaging = plan["options"], band_imaging(plan["options"])
     band = BandRequest(tuple(plan["mfs"]["channel_range"]), tuple(plan["mfs"]["edges_hz"]))
