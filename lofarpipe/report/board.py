@@ -1,4 +1,4 @@
-"""A run as lines of text: one for each step, those of its running jobs, and what it uses of the machine.
+"""A run as lines of text: steps, running jobs, and use of the machine.
 
 The same lines are shown live, by ``status`` and at the end of a run.
 """
@@ -35,14 +35,14 @@ SURE_FRACTION = 0.05  # before that an estimate is worth nothing
 
 
 class Line(NamedTuple):
-    """One line of the board, and how it looks: the state that it tells of, ``title``, ``warning`` or ""."""
+    """One line of the board, and its style: the state of a step, ``title``, ``warning`` or ""."""
 
     text: str
     style: str = PLAIN
 
 
 class Moment(NamedTuple):
-    """What the events do not tell: the time, what the running jobs say, and how much room there is."""
+    """Inputs of the board beside the events: the time, the progress of running jobs, and the size of the terminal."""
 
     now_s: float  # s since 1970 UTC
     progress: Mapping[str, Progress]  # by job
@@ -74,7 +74,7 @@ def _title(state: RunState, moment: Moment) -> str:
 
 
 def usage(running: Sequence[JobState], facts: Mapping[str, object]) -> str:
-    """Return what jobs were given of what the run may use: ``cores 2 of 4, memory 11 of 25 GB``."""
+    """Return the jobs' share of the run's resources: ``cores 2 of 4, memory 11 of 25 GB``."""
     cores = sum(job.cores or 0 for job in running)
     memory_gb = sum(job.memory_gb or 0.0 for job in running)
     budget_cores, budget_gb = facts.get("cores"), facts.get("memory_gb")
@@ -119,9 +119,9 @@ def _time(step: StepState, moment: Moment) -> str:
 
 
 def time_left_s(step: StepState, moment: Moment) -> float | None:
-    """Return how long a running step will take, from what it did so far, s; None if that cannot be said.
+    """Return the expected duration of a running step, from its progress, s; None if unknown.
 
-    Jobs that run count as far as they say that they are.
+    Running jobs count by their progress.
     """
     if step.started_s is None:
         return None
@@ -159,7 +159,7 @@ def _product_text(label: str) -> str:
 
 
 def _folded(steps: Sequence[StepState], blocks: list[list[Line]], room: int) -> list[list[Line]]:
-    """Return as many blocks as there is room for: what is over, and then what waits, becomes one line."""
+    """Return as many blocks as there is room for: finished steps, and then waiting ones, become one line."""
     over = [step.state in (DONE, SKIPPED) for step in steps]
     first = over.index(False) if False in over else len(over)
     last = next((place for place in range(len(steps), first, -1) if steps[place - 1].state != WAITING), first)

@@ -38,7 +38,7 @@ def images_by_step(state: RunState) -> Iterator[list[tuple[Path, JobState]]]:
 
 
 def quality_texts(image: Path) -> Sequence[str]:
-    """Return noise, peak and beam of an image for people; "" for what it does not have."""
+    """Return noise, peak and beam of an image for people; "" for missing ones."""
     from lofarpipe.imaging.quality.glance import glance_at
 
     seen = glance_at(image)
@@ -50,7 +50,7 @@ def quality_texts(image: Path) -> Sequence[str]:
 
 
 def card(image: Path, label: str) -> dict[str, Any]:
-    """Return what a page shows of an image: its name, its sets, a picture, and its numbers."""
+    """Return the entry of an image for a page: its name, its sets, a picture, and its numbers."""
     numbers = zip(("noise", "peak", "beam"), quality_texts(image), strict=True)
     return {
         "path": str(image),

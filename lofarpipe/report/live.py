@@ -37,7 +37,7 @@ class JournalTail:
 
     Attributes
     ----------
-    state: what the journal said so far.
+    state: that of the journal so far.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class JournalTail:
         self._file = 0
 
     def look(self) -> RunState:
-        """Read what was appended, and return the picture; a line that is not complete waits for the next time.
+        """Read the appended lines, and return the picture; an incomplete line waits for the next time.
 
         Raises
         ------
@@ -69,13 +69,13 @@ class JournalTail:
 
 
 class LogTails:
-    """What running jobs do, as the ends of their logs tell."""
+    """Progress of running jobs, from the ends of their logs."""
 
     def __init__(self) -> None:
         self._tails: dict[str, _LogTail] = {}
 
     def progress(self, jobs: list[JobState]) -> dict[str, Progress]:
-        """Return what is known of each of these jobs by name; the others are forgotten."""
+        """Return the progress of each of these jobs by name; the others are forgotten."""
         self._tails = {job.name: self._tails.get(job.name) or _LogTail(Path(job.log)) for job in jobs if job.log}
         return {name: tail.look() for name, tail in self._tails.items()}
 
@@ -122,7 +122,7 @@ class Screen:
     ----------
     stream: the terminal.
     console: of rich, for tests.
-    err_too: what others write to standard error goes above, too; for a standard error that is this terminal.
+    err_too: other output on standard error goes above, too; for a standard error that is this terminal.
     """
 
     def __init__(self, stream: TextIO, console: Console | None = None, err_too: bool = False) -> None:
@@ -151,7 +151,7 @@ class Screen:
         return self._console.encoding.lower().startswith("utf")
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines in place of the last ones; what is too long for the terminal is cut off."""
+        """Show these lines in place of the last ones; long lines are cut off."""
         from rich.console import Group
 
         if not self._is_open:
@@ -183,7 +183,7 @@ def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -
 
     Parameters
     ----------
-    facts: of the run, as its journal tells.
+    facts: of the run, from its journal.
     """
     here = os.uname().nodename
     if not running or facts.get("boot") != boot_id() or any(job.node != here or job.pid <= 0 for job in running):
@@ -198,16 +198,16 @@ PATIENCE = 300  # the next one waits so many times what the last one took: pictu
 
 
 class LiveTerminal(Terminal):
-    """Shows a run in place, and what goes wrong above; for a standard output that is a terminal.
+    """Shows a run in place, with failures above; for a standard output that is a terminal.
 
-    A thread makes the pictures from the state of the run and the logs, so that jobs of hours show what they do. Until
-    the first one this is a plain terminal; what is said by the way stays above the picture. Warnings go to standard
+    A thread makes the pictures from the state of the run and the logs, so that jobs of hours show their progress. Until
+    the first one this is a plain terminal; messages stay above the picture. Warnings go to standard
     error, as ever, if that is not the same terminal.
 
     Parameters
     ----------
     state: of the run, kept up to date by its stream of events.
-    level: NORMAL, or VERBOSE, which also tells of each job.
+    level: NORMAL, or VERBOSE, which also reports each job.
     record: as `Terminal` has it.
     """
 
@@ -225,13 +225,13 @@ class LiveTerminal(Terminal):
         self._logs: LogTails | None = None  # with the first picture
 
     def run_started(self, event: RunStarted) -> None:
-        """Say where logs and maps go, and begin to show the run soon."""
+        """Show the directories of logs and maps, and begin to show the run soon."""
         super().run_started(event)
         self._thread = threading.Thread(target=self._refresh, name="live display", daemon=True)
         self._thread.start()
 
     def run_ended(self, event: RunEnded) -> None:
-        """Show the last picture, and what came out."""
+        """Show the last picture, and the outcome."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

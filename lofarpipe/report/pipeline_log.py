@@ -142,7 +142,7 @@ class ClassicLog:
         self._write("INFO", PROGRAM, f"Task {event.name} already exists in saved state; skipping")
 
     def job_done(self, event: JobDone) -> None:
-        """Write what the program wrote, as one block, and how it ended."""
+        """Write the output of the program, as one block, and its end."""
         if (result := event.result) is not None:
             name = _logger(self._step_type, result)
             level, of_output = ("INFO", "DEBUG") if event.problem is None else ("ERROR", "WARNING")
@@ -227,7 +227,7 @@ class ClassicLog:
 
 
 def _logger(step_type: str, result: JobResult) -> str:
-    """Return who tells of a job: the type of its step, and its product."""
+    """Return the logger name of a job: the type of its step, and its product."""
     return f"node.{result.host}.{step_type}.{result.label.rsplit('/', 1)[-1]}".rstrip(".")
 
 
@@ -288,7 +288,7 @@ class Statistics:
         self._unfinished.append(_Step(element_name(event.name), None))
 
     def job_done(self, event: JobDone) -> None:
-        """Note one job, its time and what it used."""
+        """Note one job, its time and its resources."""
         if event.name in self._with_jobs and event.result is not None:
             self._with_jobs[event.name].add(event.result)
 

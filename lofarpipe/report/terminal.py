@@ -40,13 +40,13 @@ NUMBERS = (
 def summary(
     job_directory: Path, took: Sequence[tuple[str, float]], ok: bool, record: Mapping[str, object] | None = None
 ) -> list[str]:
-    """Return what came out of a run; what is not there, or cannot be read, is left out.
+    """Return the outcome of a run; missing or unreadable parts are left out.
 
     Parameters
     ----------
     took: the steps with their durations, s.
     ok: whether the run ended well; if not, only where to look further.
-    record: what run.json says, if somebody knows it; it is long where there are many jobs.
+    record: content of run.json, where known; it is long where there are many jobs.
     """
     lines: list[str] = []
     if ok:
@@ -77,7 +77,7 @@ def _read(path: Path) -> Mapping[str, object]:
 
 
 def _products(record: Mapping[str, object]) -> list[str]:
-    """Return the products, what is looked at first before the others."""
+    """Return the products, those that users open first at the start."""
     entries = record.get("products")
     sizes: list[tuple[str, float]] = []
     own = _own_directories(record)
@@ -95,7 +95,7 @@ def _duration(step: tuple[str, float]) -> float:
 
 
 def _own_directories(record: Mapping[str, object]) -> tuple[str, ...]:
-    """Return where a run works, with a slash at the end; what it writes elsewhere is delivered."""
+    """Return the directories of a run, with a slash at the end; outputs elsewhere are delivered."""
     run = record.get("run")
     found = [run.get(name) for name in ("job_directory", "working_directory")] if isinstance(run, dict) else []
     return tuple(f"{directory}/" for directory in found if isinstance(directory, str))
@@ -137,9 +137,9 @@ class Terminal:
 
     Parameters
     ----------
-    level: QUIET (only what goes wrong), NORMAL (steps), VERBOSE (also each job), DEBUG (also what programs wrote).
+    level: QUIET (only failures), NORMAL (steps), VERBOSE (also each job), DEBUG (also output of programs).
     out, err: where progress, and where warnings and failures go; by default standard output and standard error.
-    record: returns what run.json says; by default it is read.
+    record: returns the content of run.json; by default it is read.
     """
 
     def __init__(
@@ -233,11 +233,11 @@ class Terminal:
         self.warn(event.text)
 
     def warn(self, text: str) -> None:
-        """Show a warning that no event tells of."""
+        """Show a warning without an event."""
         self._complain(f"warning: {text}")
 
     def run_ended(self, event: RunEnded) -> None:
-        """Show what came out, and after what time the run ended; the caller shows the problem, as the last word."""
+        """Show the outcome and the duration of the run; the caller shows the problem, at the end."""
         if self._job_directory is not None and self._level >= NORMAL:
             for line in summary(self._job_directory, self._took, event.ok, self._record()):
                 self._say(line)
@@ -247,7 +247,7 @@ class Terminal:
         self._say(f"{event.job}: {how} after {duration_text(max(0.0, took_s))}")
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
-        """Say how far the run is; a terminal that shows that in another way does not."""
+        """Print the progress of the run; a terminal that shows it in another way does not."""
         self._say(text, level)
 
     def _say(self, text: str, level: int = NORMAL) -> None:

@@ -1,4 +1,4 @@
-"""The removal of what a run has left on a node, and the record of it."""
+"""The removal of a run's files on a node, and the record of it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ REMOVED, KEPT = "removed", "kept"
 
 
 def clean_node(scratch_dir: Path, slots_dir: Path, run: str, removes: bool) -> list[dict[str, Any]]:
-    """Return what a run has left on this node, and remove it if ``removes``: directories with its marker, dead slots.
+    """Return the files of a run on this node, and remove them if ``removes``: directories with its marker, dead slots.
 
-    What belongs to a running job, or has no marker of this run, stays.
+    Directories of running jobs, or without a marker of this run, stay.
     """
     found = [_clean_residue(residue, removes) for residue in find_residues(scratch_dir, run)]
     slots = sorted(slots_dir.glob("slot-*")) if removes else []
@@ -40,7 +40,7 @@ def _clean_residue(residue: Residue, removes: bool) -> dict[str, Any]:
 
 
 def _clean_slot(path: Path) -> dict[str, Any] | None:
-    """Return what is known of a slot whose holder died, and remove it; None where a holder lives."""
+    """Return the record of a slot whose holder died, and remove it; None where a holder lives."""
     size = path.stat().st_size if path.is_file() else 0
     try:
         RunLock(path, stale_s=STALE_S, is_queued=is_in_queue).release()  # takes it from a dead holder alone
@@ -50,7 +50,7 @@ def _clean_slot(path: Path) -> dict[str, Any] | None:
 
 
 def write_node_record(directory: Path, found: list[dict[str, Any]]) -> Path:
-    """Write down what was found on this node; return the file."""
+    """Write the files found on this node to a record; return its path."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{node_name()}.json"
     write_atomically(path, json.dumps(found, indent=1) + "\n")
@@ -58,6 +58,6 @@ def write_node_record(directory: Path, found: list[dict[str, Any]]) -> Path:
 
 
 def join_records(directory: Path, verified: bool) -> Mapping[str, Any]:
-    """Return what was found on all nodes, and whether the products had been verified before."""
+    """Return the files found on all nodes, and whether the products had been verified before."""
     nodes = {path.stem: {"found": json.loads(path.read_text())} for path in sorted(directory.glob("*.json"))}
     return {"nodes": nodes, "verified": verified}

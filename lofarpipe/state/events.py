@@ -1,7 +1,8 @@
 """The facts of a run: each is emitted once, as a frozen dataclass, and stands in the journal as one line of JSON.
 
 The name of an event in the journal is its ``kind``, those of its facts are the fields; whoever hears of an event has a
-method of the name of its kind. What a line lacks, or has of another type, has its default: old journals read as well.
+method of the name of its kind. Fields that a line lacks, or has of another type, get their default, so that old
+journals can be read.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Unknown(Event):
-    """An event of another version, which counts and says nothing."""
+    """An event of another version, which counts but has no content."""
 
     name: str = ""
 
@@ -117,7 +118,7 @@ class StepEvent(Event):
 
     @property
     def is_named(self) -> bool:
-        """Whether it says whose fact it is: a damaged line may not."""
+        """Whether it names its step: a damaged line may not."""
         return bool(self.step)
 
 
@@ -208,7 +209,7 @@ class JobEvent(StepEvent):
 
     @property
     def is_named(self) -> bool:
-        """Whether it says whose fact it is."""
+        """Whether it names its job."""
         return bool(self.job)
 
 
@@ -237,7 +238,7 @@ class JobStarted(JobEvent):
 
 @dataclass(frozen=True)
 class JobDone(JobEvent):
-    """A job ended; ``problem`` says why it failed, which its log may tell although its exit code is 0."""
+    """A job ended; ``problem`` is the cause of a failure, which may be in its log although its exit code is 0."""
 
     kind = "job_done"
     is_numbered = True
@@ -267,7 +268,7 @@ class JobDone(JobEvent):
 
 @dataclass(frozen=True)
 class JobAdopted(JobDone):
-    """A job was done by another run, and what it did is still good."""
+    """A job was done by another run, and its outputs are still valid."""
 
     kind = "job_adopted"
 
@@ -385,7 +386,7 @@ def encoded(event: Event, serial: int) -> str:
 
 
 def decoded(entry: Mapping[str, Any]) -> Event | None:
-    """Return the event that a line of a journal holds; None of a line that says what nobody wrote, as after damage."""
+    """Return the event in a line of a journal; None for a damaged line."""
     kind = entry.get("event")
     if not isinstance(kind, str):
         return None
@@ -410,7 +411,7 @@ def decoded(entry: Mapping[str, Any]) -> Event | None:
 def read_events(content: bytes) -> tuple[list[Event], list[bytes]]:
     """Return the events of a journal, and the lines that are none.
 
-    A line is cut off by a crash, or damaged; what it recorded is not known. The others count, in the order of the file.
+    A line is cut off by a crash, or damaged; its event is lost. The others count, in the order of the file.
     """
     events: list[Event] = []
     damaged: list[bytes] = []

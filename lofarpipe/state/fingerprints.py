@@ -1,4 +1,4 @@
-"""The paths that a step names, and stamps that tell whether what is there has changed."""
+"""The paths that a step names, and stamps that change with their content."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def digest_of(path: str, size: int) -> str:
 
 
 def _bytes_of(path: str, size: int) -> bytes:
-    """Return what is in a file of ``size`` bytes; a stream, or a path object, would take several times as long."""
+    """Return the content of a file of ``size`` bytes; a stream, or a path object, would take several times as long."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         start = os.read(file, size) if size else b""
@@ -145,7 +145,7 @@ def named_paths(thing: object, workdir: Path) -> set[str]:
 
 
 def _with_blanks(text: str) -> Iterator[str]:
-    """Yield what may be paths with blanks in a text: behind its first ``=``, quoted, or in a list, quoted or not."""
+    """Yield candidate paths with spaces in a text: after its first ``=``, quoted, or in a list."""
     values = [text.strip(), text.partition("=")[2].strip()]
     if "'" in text or '"' in text:
         values = ["".join(pair) for pair in _QUOTED.findall(text)]
@@ -164,7 +164,7 @@ def _below(here: str, name: str) -> str:
 
 
 def named_files(thing: object, workdir: Path) -> set[str]:
-    """Return what the texts of ``thing`` name with a slash, as absolute paths: what a word alone means is not sure."""
+    """Return the names with a slash in the texts of ``thing``, as absolute paths: a single word may be no path."""
     names = {name.removeprefix("\0/") for name in named_paths(thing, Path("\0"))}
     return {_below(str(workdir), name) for name in names if "/" in name and not _JOINS.search(name)}
 

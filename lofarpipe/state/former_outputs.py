@@ -2,7 +2,7 @@
 
 A job starts from a clean slate: what it wrote the last time, and what was made of that under the same root name, gets a
 hidden name beside its own before the job starts. When the job has succeeded these files go: also those that it does not
-write any more. When it has failed, or was killed, they come back. Only what the journal says that a job wrote is ever
+write any more. When it has failed, or was killed, they come back. Only outputs of jobs recorded in the journal are ever
 moved or removed. The journal knows where it is before anything is moved, so that the next run can go on from any point.
 """
 
@@ -26,7 +26,7 @@ LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
 
 @dataclass(frozen=True)
 class FormerOutputs:
-    """What the jobs of a step, and those that use their outputs, wrote in earlier runs.
+    """Earlier outputs of the jobs of a step, and of those that use them.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class FormerOutputs:
     def of_jobs(
         self, jobs: Mapping[str, Job], names_of: Callable[[str], set[str]], kept: Iterable[str]
     ) -> dict[str, set[str]]:
-        """Return what stands in the way of each job, by its name in the journal.
+        """Return the files in the way of each job, by its name in the journal.
 
         That is what it wrote, or a job that the step has not any more, under a name that it still has, or that begins
         with one; and beside a root name, as WSClean has one, what other steps made of its outputs.
@@ -87,7 +87,7 @@ class FormerOutputs:
 
 
 def settle(stream: Stream, job: str) -> None:
-    """Remove what was set aside for a job that has succeeded since; of any other one, bring it back.
+    """Remove the files set aside for a job that has succeeded since; restore those of any other one.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _hidden(path: str) -> str:
 
 
 def _root(job: Job) -> str:
-    """Return what the names of the outputs of a job begin with; "" where they have no common root."""
+    """Return the common root of the names of a job's outputs; "" without."""
     root, star, _ = job.staged.expected.partition("*") if job.staged else ("", "", "")
     return root if star else ""
 

@@ -1,4 +1,4 @@
-"""The jobs of a step: known by their fingerprints; which of them have to run, and what a killed run left of them."""
+"""The jobs of a step: known by their fingerprints; those that have to run, and their stale files."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class CutOff:
 
 @dataclass(frozen=True)
 class UnsafeJobs:
-    """What the journal knows of the jobs of a step that began to change their inputs, and did not end.
+    """The journal's record of jobs of a step that began to change their inputs, and did not end.
 
-    The inputs decide, not the numbers of the jobs: what was half changed must not be changed again by another job.
+    The inputs decide, not the numbers of the jobs: a half-changed input must not be changed again by another job.
     """
 
     work: Work
@@ -90,7 +90,7 @@ class UnsafeJobs:
         return [cut for cut in [*opened, *self._of_the_step()] if cut.before]
 
     def _of_the_step(self) -> Iterator[CutOff]:
-        """Yield those that a run which was killed may have had no time to say of that they began."""
+        """Yield jobs that a killed run may have started without a record."""
         serial, unsafe = self.work.unsafe(self.entry)
         for job, before in unsafe.items():
             ended = self.work.end_of(job)
@@ -98,9 +98,9 @@ class UnsafeJobs:
                 yield CutOff(job, serial, known(before))
 
     def unsettled(self, besides: Container[str]) -> dict[str, Stamps]:
-        """Return what the last start of the step says of jobs that it has not any more.
+        """Return the entries of removed jobs in the last start of the step.
 
-        Also of what is as it was: a job of a cluster may yet begin.
+        Unchanged inputs count too: a job of a cluster may yet begin.
 
         Parameters
         ----------
@@ -131,13 +131,13 @@ class UnsafeJobs:
 
 
 def known(stamps: object) -> dict[str, str]:
-    """Return the stamps of what was there; of a line of the journal that is damaged, none."""
+    """Return the recorded stamps; none for a damaged line of the journal."""
     pairs = stamps.items() if isinstance(stamps, Mapping) else ()
     return {path: mark for path, mark in pairs if isinstance(mark, str)}
 
 
 def changes_since(before: Stamps) -> list[str]:
-    """Return the paths whose files are not as their stamps say."""
+    """Return the paths whose files differ from their stamps."""
     return [path for path, mark in before.items() if mark is not None and not is_same(stamp(path), mark)]
 
 
@@ -239,7 +239,7 @@ class JobLedger:
         return reasons | self._concerned(good, identity_of)
 
     def _stale(self, job: str, identity_of: IdentityOf) -> str:
-        """Return why a job has to run, or "" if what it did is still good."""
+        """Return why a job has to run, or "" if its outputs are still valid."""
         event = self.ledger.work.last_job(job)
         if event is None:
             return NEVER_DONE
@@ -275,7 +275,7 @@ class JobLedger:
     # ---- jobs of other runs
 
     def adopt(self, jobs: Sequence[str], identity_of: IdentityOf) -> None:
-        """Take jobs as done that other runs did, where what these left is still there."""
+        """Take jobs as done that other runs did, where their outputs still exist."""
         others = self.ledger.others
         if not others.pattern:
             return
@@ -341,11 +341,11 @@ class JobLedger:
         return {name for name in names if not self.ledger.is_bookkeeping(name)}
 
     def depends(self, identity: Identity) -> dict[str, int | str]:
-        """Return who wrote what a job names."""
+        """Return the writers of the paths that a job names."""
         return self._depends(self.names(identity), own_outputs(identity))
 
     def _depends(self, names: set[str], outputs: Container[str]) -> dict[str, int | str]:
-        """Return who wrote what is named, and a mark of the maps among it and of what stands in these."""
+        """Return the writers of named paths, and a fingerprint of the maps among them and of their entries."""
         found: dict[str, int | str] = {}
         for name in names:
             if name in self._marks:
@@ -361,7 +361,7 @@ class JobLedger:
         return found
 
     def _listed(self, text: str) -> Iterator[tuple[str, object]]:
-        """Yield what stands in a map: who made it, or how it is."""
+        """Yield the entries of a map: their writer, or their stamp."""
         for path in sorted(named_paths(text, self.ledger.settings.job_workdir)):
             yield path, self.ledger.makers(self.entry, path) or stamp(self.ledger.disk.found(path))
 
@@ -374,7 +374,7 @@ class JobLedger:
     # ---- repair
 
     def repair(self, tell: Callable[[str], None]) -> None:
-        """Clear away what a killed run left: outputs that are not complete go, those of earlier runs come back.
+        """Clear away stale files of a killed run: incomplete outputs go, those of earlier runs come back.
 
         Raises
         ------
@@ -399,7 +399,7 @@ class JobLedger:
             tell(f"{job} was cut off; {'; '.join(done)}")
 
     def _incomplete(self, start: JobStarted) -> Iterator[str]:
-        """Yield what is there now, was not when the job began, and that no job or step which ended has written."""
+        """Yield files that are new since the job began, and that no finished job or step has written."""
         written = {path for path, mark in self.ledger.work.written.items() if mark is not None}
         for path, mark in start.before.items():
             if mark is not None or not os.path.lexists(path) or self.ledger.is_bookkeeping(path):
@@ -409,7 +409,7 @@ class JobLedger:
                 yield path
 
     def _cleared(self, path: Path) -> str:
-        """Remove what is below the working directory, rename what is elsewhere; return what was done, in words."""
+        """Remove files below the working directory, rename others; return a text about it."""
         try:
             if not self.ledger.is_below_workdir(str(path)):
                 return f"{path} is not complete, and is now {_renamed(path)}"

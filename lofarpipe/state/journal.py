@@ -44,7 +44,7 @@ class Journal:
     Attributes
     ----------
     state: the fold of its events; a `Stream` keeps it up to date.
-    notices: what was found wrong with the file, for people.
+    notices: problems of the file, for people.
 
     Raises
     ------
@@ -108,7 +108,7 @@ class Journal:
             raise PipelineError(f"{self.path}: the journal cannot be written: the disk is full; free some space")
 
     def _set_aside(self, content: bytes, damaged: Sequence[bytes]) -> None:
-        """Take out what cannot be read, and keep it beside the journal."""
+        """Move unreadable lines to a file beside the journal."""
         if not damaged:
             return
         beside = self.path.with_suffix(".damaged")
@@ -178,7 +178,7 @@ class Debounce:
 class Stream:
     """Takes each event to the journal, to the state, and to the reporters, in this order.
 
-    What cannot be written is told to nobody, but for the end of a run that failed: of that there is another reason.
+    Events that cannot be written are not reported, but for the end of a run that failed for another reason.
     A reporter hears of the events of which it has a method with the name of their kind.
 
     Jobs of milliseconds are very many, and to tell of one between two others costs three times as much as to tell of
@@ -222,7 +222,7 @@ class Stream:
         Raises
         ------
         PipelineError
-            If it cannot be written, or another run has taken over; or what a reporter raises.
+            If it cannot be written, or another run has taken over; and exceptions of reporters.
         """
         with self.state.lock:
             if self._journal is not None:
@@ -243,7 +243,7 @@ class Stream:
                 raise
 
     def _tell(self, event: Event) -> None:
-        """Tell of the jobs that wait to be told, and of an event, those who want to hear of it."""
+        """Report the waiting ends of jobs, and an event, to the reporters that handle it."""
         if reporters := self._reporters.get(type(event)):
             with self._lock:
                 self._catch_up()
@@ -251,7 +251,7 @@ class Stream:
                     hears(event)
 
     def _tell_end(self, event: JobDone) -> None:
-        """Tell of the end of a job, now or soon."""
+        """Report the end of a job, now or soon."""
         if event.is_tried_again:
             return
         if event.problem is not None or event.result is None or not event.result.is_silent:

@@ -56,7 +56,7 @@ class Holder:
             return cls()
 
     def is_near(self, other: Holder) -> bool:
-        """Whether ``other`` can look for this process; what an old record does not say is taken to agree."""
+        """Whether ``other`` can look for this process; fields missing in an old record are taken to agree."""
         pairs = ((self.boot, other.boot), (self.space, other.space))
         return self.host == other.host and all(one in ("", two) for one, two in pairs)
 
@@ -97,7 +97,7 @@ class RunLock:
 
     Attributes
     ----------
-    notice: what was found, for people; "" if nobody held it.
+    notice: state of the former lock, for people; "" without.
     is_lost: whether another process has taken it over, as after a very long standstill of this one.
 
     Raises
@@ -197,7 +197,7 @@ class RunLock:
         return True
 
     def _remove_traces(self) -> None:
-        """Remove what those left who died while they asked for the lock; an empty file once it is old."""
+        """Remove lock files of dead contenders; an empty file once it is old."""
         now_s = self.path.stat().st_mtime
         for pattern in (f".{self.path.name}.*", f"{self.path.name}.*"):
             for path in self.path.parent.glob(pattern):
@@ -226,7 +226,7 @@ class RunLock:
                 raise self._refusal(holder, f"its last sign of life was {max(silent_s, 0):.0f} s ago; {advice}")
 
     def _now_s(self) -> float:
-        """Return what the file server takes for the time, s since 1970."""
+        """Return the time of the file server, s since 1970."""
         os.utime(self._file)
         return self._file.stat().st_mtime
 
@@ -259,7 +259,7 @@ class RunLock:
 
 
 class OutputClaim(RunLock):
-    """A file beside outputs that names the run which makes them; that run's own lock says whether it lives.
+    """A file beside outputs that names the run which makes them; that run's own lock shows whether it lives.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def has_sign_of_life(job_directory: Path) -> bool:
 
 
 def _read(path: Path) -> Held | None:
-    """Return what a lock file holds, by asking the file server; None if it is not there."""
+    """Return the content of a lock file, as of the file server; None if it does not exist."""
     try:
         with path.open("rb") as file:
             return Held(file.read(), os.fstat(file.fileno()).st_mtime)

@@ -1,4 +1,4 @@
-"""What other runs did, by their journals; these are read when something is looked for, and never written."""
+"""Work of other runs, from their journals; these are read on demand, and never written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OtherRuns:
                     yield path.parent.name, end
 
     def led(self, path: str, before: str, now: str) -> bool:
-        """Whether a file became what it is now by the work of jobs of these runs alone, one after the other."""
+        """Whether only jobs of these runs, one after the other, brought a file to its present state."""
         steps = [
             (end.former[path], end.written.get(path))
             for journal in [*self._journals(), self.own / JOURNAL]

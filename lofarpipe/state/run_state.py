@@ -1,4 +1,4 @@
-"""What the events of a journal say of a run: the one state that runs, resuming, status, run.json and report ask."""
+"""The state of a run from the events of its journal: for runs, resuming, status, run.json and report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Seen = TypeVar("Seen")
 
 @dataclass(slots=True)
 class JobState:
-    """One job, as far as the journal tells; None: it does not."""
+    """One job, from the journal; None: unknown."""
 
     name: str  # <step>/<number>, with the counters of loops
     state: str = RUNNING
@@ -60,7 +60,7 @@ class JobState:
     problem: str = ""
 
     def describe(self, event: JobStarted | JobDone) -> None:
-        """Take over what both events of a job say, as far as this one does."""
+        """Take over the fields that both events of a job have."""
         self.label = event.label or self.label
         self.node = event.node or self.node
         self.log = event.log or self.log
@@ -119,7 +119,7 @@ class StepState:
         return max(0.0, self.ended_s - self.started_s)
 
     def begin_job(self, job: JobState) -> None:
-        """Take in a job that runs now, in the place of what is known of it from before."""
+        """Add a running job, in place of its earlier record."""
         before = self.jobs.get(job.name)
         if before is not None:
             self._uncount(before)
@@ -135,7 +135,7 @@ class StepState:
             self._ended[state] += 1
 
     def begin_run(self, run: int) -> None:
-        """Note that the step belongs to a run; what its jobs did in another one is not counted."""
+        """Note that the step belongs to a run; jobs of another one are not counted."""
         self.run = run
         states = [job.state for job in self.jobs.values() if job.run == run]
         self._ended = {state: states.count(state) for state in (DONE, FAILED)}
@@ -161,18 +161,19 @@ class StepState:
 
 @dataclass
 class RunState:
-    """What is known of the last run of a journal, and of the work of all of them.
+    """The state of the last run of a journal, and the work of all runs.
 
-    Several runs may be in one journal; what an earlier one did stays done. Events that are not known, or lack what
+    Several runs may be in one journal; finished work of earlier ones stays done. Events that are not known, or lack
+    what
     they should have, change as much as they can: an old journal gives a coarser picture, and never an error.
 
     Attributes
     ----------
-    facts: what the event that began the run says: job, parset, version, host, pid, executor, cores, memory_gb, gpus.
+    facts: fields of the event that began the run: job, parset, version, host, pid, executor, cores, memory_gb, gpus.
     run: the number of the run, from 1.
-    ended: whether it said its last word; one that was killed does not.
-    work: which steps and jobs are done, with what.
-    current: the steps of which it is known that what they wrote is of this run: it did them, or took them as done.
+    ended: whether its end is recorded; that of a killed one is not.
+    work: finished steps and jobs, with their identities.
+    current: the steps whose outputs belong to this run: it did them, or took them as done.
     first_s: the earliest time of an event, of an earlier run too, s since 1970 UTC; None before the first one.
     pauses: from the end of one run to the start of the next, s since 1970 UTC; after one that was killed is none.
     lock: held by who changes the state while another thread looks.
@@ -232,7 +233,7 @@ class RunState:
             done(self.work, event)
 
     def see(self, look: Callable[[RunState], Seen]) -> Seen:
-        """Return what ``look`` makes of the state, which does not change meanwhile: it has to be quick."""
+        """Return the result of ``look`` on the state, which does not change meanwhile: it has to be quick."""
         with self.lock:
             return look(self)
 

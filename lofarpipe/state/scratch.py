@@ -26,7 +26,7 @@ CHUNK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Marker:
-    """The run, step and job that a scratch directory belongs to; ``kept`` says why it outlived its job."""
+    """The run, step and job that a scratch directory belongs to; ``kept`` is the reason why it outlived its job."""
 
     run: str  # job directory of the run
     step: str
@@ -101,7 +101,7 @@ class Residue:
 
 
 def find_residues(root: Path, run: str) -> Iterator[Residue]:
-    """Yield the scratch directories of a run below ``root``; what has no marker of this run is not looked at."""
+    """Yield the scratch directories of a run below ``root``; directories without a marker of this run are skipped."""
     for path in sorted(root.glob(f"{PREFIX}*")) if root.is_dir() else ():
         marker = Marker.read(path)
         if marker is not None and marker.run == run and not path.is_symlink():

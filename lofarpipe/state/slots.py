@@ -22,8 +22,8 @@ QUEUE_TIMEOUT_S = 60
 def io_slot(directory: Path, slots: int, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
     """Hold one of the slots of a directory that all jobs see; yields its name.
 
-    Each slot is a file with host, process and queue job of its holder, whose time says that it lives. A slot of a
-    holder that died is taken over; one is given back however the block ends.
+    Each slot is a file with host, process and queue job of its holder, whose time is renewed while it lives. A slot of
+    a holder that died is taken over; one is given back however the block ends.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""What an earlier run did that need not be done again.
+"""Work of earlier runs that need not be done again.
 
 A step is taken as done if, since it ended,
 
 - its resolved keys, its program and the content of its input maps are the same (its *identity*),
-- no file or table that it names has changed or disappeared, but for what later steps of the pipeline did to it, and
+- no file or table that it names has changed or disappeared, but for changes by later steps of the pipeline, and
 - the steps before it that wrote what it names are the same ones, and have not run again.
 
 A step whose inputs are maps of values runs again only if these values changed. What a step wrote is found by comparing
@@ -68,7 +68,7 @@ class FilesOnDisk:
 
 @dataclass
 class Ledger:
-    """Follows a run step by step, in the order of the pipeline, and knows what is done."""
+    """Follows a run step by step, in the order of the pipeline, and knows the finished work."""
 
     stream: Stream
     settings: Settings
@@ -86,11 +86,11 @@ class Ledger:
 
     @property
     def work(self) -> Work:
-        """What is done."""
+        """The finished work."""
         return self.stream.state.work
 
     def stale(self, entry: str, identity: Identity, is_tolerant: bool = True) -> str:
-        """Return why a step has to run, or "" if what it did is still good.
+        """Return why a step has to run, or "" if its outputs are still valid.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Ledger:
 
         Parameters
         ----------
-        jobs: those that will run, each with what it writes that is not known from an earlier time.
+        jobs: those that will run, each with its outputs beyond those of earlier runs.
         """
         event = self.work.last_done(entry)
         self._note(entry, set(paths if event is None else event.all_written), NOT_YET, jobs)
@@ -141,7 +141,7 @@ class Ledger:
             self._keep(self._makers, job, made, NOT_YET)
 
     def look(self, entry: str, identity: Identity, kept: Iterable[JobDone] = ()) -> Began:
-        """Look at what a step names before it runs; the ``kept`` ends of jobs that are not run again stay good."""
+        """Stamp the paths that a step names before it runs; the ``kept`` ends of other jobs stay valid."""
         last, kept = self.work.written, list(kept)
         program = program_of(identity)
         older = (list(event.program) for event in kept if event.program and list(event.program) != program)
@@ -179,9 +179,9 @@ class Ledger:
         self.recall(began.entry)
 
     def changed_files(self, step: str, event: StepDone | JobDone) -> Iterator[tuple[str, str]]:
-        """Yield each file that is not as a step, or a job of it, left it, and in words what happened to it.
+        """Yield each file that differs from the outputs of a step, or of a job of it, with the change in words.
 
-        What later steps did to it is no change.
+        Changes by later steps do not count.
         """
         work = self.work
         written = event.all_written if isinstance(event, StepDone) else event.written
@@ -208,7 +208,7 @@ class Ledger:
         return ""
 
     def _note(self, entry: str, written: Iterable[str], serial: int, supposed: Container[str] = ()) -> None:
-        """Keep who wrote what; ``supposed`` are jobs that are to run again."""
+        """Keep the writers of paths; ``supposed`` are jobs that are to run again."""
         paths = set(written)
         by_job: set[str] = set()
         for end in self.work.all_ended(entry):
@@ -238,7 +238,7 @@ class Ledger:
         return found
 
     def makers(self, entry: str, name: str, is_output: bool = False) -> dict[str, int]:
-        """Return the jobs of other steps so far that wrote what a name stands for, and their serial numbers.
+        """Return the jobs of other steps so far that wrote the paths of a name, and their serial numbers.
 
         Where it is not known which job did, it is the step.
         """
@@ -248,7 +248,7 @@ class Ledger:
         return {maker: serial for maker, serial in found.items() if maker.rpartition("/")[0] != entry != maker}
 
     def _meant(self, name: str, is_output: bool) -> Iterator[str]:
-        """Yield the written paths that a name stands for: the path, what is in it, or what begins with it."""
+        """Yield the written paths of a name: the path, those below it, or those that begin with it."""
         is_written = name in self._writers or name in self._makers
         if is_written:
             yield name
@@ -261,7 +261,7 @@ class Ledger:
             yield from starting_with(f"{name}/" if is_whole else name, self._written)
 
     def _is_common(self, directory: str) -> bool:
-        """Whether everything of a run is below a directory, so that naming it says nothing."""
+        """Whether everything of a run is below a directory, so that its name means no dependency."""
         return any(place.startswith(f"{directory}/") for place in self._common_places)
 
     @cached_property
@@ -307,13 +307,13 @@ class Ledger:
 
 
 def own_outputs(identity: Identity) -> set[str]:
-    """Return what a step or a job writes, and does not read."""
+    """Return the paths that a step or a job writes, and does not read."""
     outputs = [identity.get("outputs", ()), identity.get("output", ())]
     return set(texts(outputs)) - set(texts(identity.get("inputs", ())))
 
 
 def _parts(identity: Identity) -> dict[str, str]:
-    """Return a short mark of each part of an identity: it tells which part changed."""
+    """Return a short fingerprint of each part of an identity, which shows the part that changed."""
     return {key: fingerprint(value)[:16] for key, value in made_of(identity).items()}
 
 

@@ -51,7 +51,7 @@ class Work:
     ----------
     files: the stamp of each file that a step named or wrote, as the last of them left it; None: it was not there.
     written: the same of the files that a step or a job changed.
-    written_at: the serial number of the event that says so.
+    written_at: the serial number of the event of the writing.
     maps: the text of each mapfile as the last step wrote it.
     in_flux: the files of a step that began and did not end, in journals that do not tell of jobs.
     plugins: the last result of each plugin.
@@ -60,7 +60,7 @@ class Work:
     superseded: those of these jobs that have succeeded since, so that these files go.
     open_jobs: the jobs that did not end.
     steps: the last event of each step (started, done or forgotten), in the order in which they began.
-    killed_runs: the runs that did not say that they ended; the run that asks may be the last of them.
+    killed_runs: the runs without a recorded end; the present run may be the last of them.
     """
 
     def __init__(self) -> None:
@@ -220,7 +220,7 @@ class Work:
             self._keep_files(event)
 
     def _end_to_keep(self, event: JobDone) -> JobDone:
-        """Return the end of a job; of one of this run without what only the next run needs: of 10^5 jobs it is much."""
+        """Return the end of a job; of a job of this run without fields for the next run alone: for 10^5 jobs they are large."""
         if event.result is None:
             return event if event.serial == self.serial else replace(event, serial=self.serial)
         return JobDone(
@@ -263,7 +263,7 @@ class Work:
     def leave(self, step: str, jobs: Iterable[str]) -> None:
         """Note which jobs a step has not any more.
 
-        What they did is still good when the step has them again, unless somebody wrote over it meanwhile.
+        Their outputs are valid again when the step has them again, unless they were overwritten meanwhile.
         """
         removed, before = dict.fromkeys(jobs, self.serial), self._removed.pop(step, {})
         ends = self._jobs.get(step, {})

@@ -1,4 +1,4 @@
-"""The pictures of the page: sky images, primary beam, noise, and how an image compares with what is known.
+"""The pictures of the page: sky images, primary beam, noise, and the comparison of an image with a reference.
 
 A sky image is drawn with its axes, for pages without a script and for readers of other programs; and beside that it is
 in greys, from which the script of the page makes the one that zooms. The grey of a pixel is the asinh of its flux, so
@@ -201,7 +201,7 @@ def _world(header: fits.Header) -> WCS | None:
 
 
 def unit_of_scales(unit: str, noise_jy: float) -> tuple[str, float]:
-    """Return the unit of fluxes beside the greys, fit for what is faint, and how many of it are one of the image's."""
+    """Return a unit of flux that suits faint greys, and its number in one unit of the image."""
     if unit.upper() != "JY/BEAM":
         return unit, 1.0
     units = ((1.0, ""), (1e3, "m"))
@@ -232,7 +232,7 @@ def flux_ticks(low: float, high: float, softening: float | None, per_unit: float
 
 
 def _coordinates(header: fits.Header) -> dict[str, Any]:
-    """Return what the page needs to compute world coordinates, and the restoring beam."""
+    """Return the numbers with which the page computes world coordinates, and the restoring beam."""
     numbers = {
         key: [_number(header, f"{name}{axis}") for axis in (1, 2)]
         for key, name in (("reference_pixel", "CRPIX"), ("reference_deg", "CRVAL"), ("increment_deg", "CDELT"))

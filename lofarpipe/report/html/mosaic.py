@@ -22,7 +22,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, Any]:
-    """Return what the section shows: ``beams``, a ``chart`` of the noise by frequency, ``failed`` jobs; {} for none.
+    """Return the section: ``beams``, a ``chart`` of the noise by frequency, ``failed`` jobs; {} for none.
 
     A beam whose file is not as it should be is left out.
     """
@@ -105,7 +105,7 @@ def _cell(cube: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _axis(axis: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the widths of beams by frequency; ``stokes`` is what the legend calls them."""
+    """Return the widths of beams by frequency; ``stokes`` is their name in the legend."""
     pairs = zip(axis["frequencies_hz"], axis["arcsec"], strict=True)
     points = [(float(frequency_hz), float(width)) for frequency_hz, width in pairs if width is not None]
     return {"stokes": str(axis["name"]), "points": points}

@@ -1,8 +1,8 @@
 """report.html: a job directory as one page that opens anywhere, without a network.
 
-``python -m lofarpipe.report.html.page JOB_DIRECTORY`` writes it while a run goes on. It holds nothing but what the job
-directory says: the journal, run.json, plan.json, quality.json, comparison.json, images, figures and logs, each as far
-as it is there. The parts that are costly to make, pictures and figures, are kept until what they show changes.
+``python -m lofarpipe.report.html.page JOB_DIRECTORY`` writes it while a run goes on. It holds only facts of the job
+directory: the journal, run.json, plan.json, quality.json, comparison.json, images, figures and logs, each as far
+as it is there. The parts that are costly to make, pictures and figures, are kept until their source changes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class NoPictureError(ValueError):
 class Pieces:
     """Makes pieces, or takes them as an earlier page of the same job directory had them.
 
-    A piece that cannot be made is left out, and said so in ``problems``: the rest of the page is worth having.
+    A piece that cannot be made is left out, and listed in ``problems``: the rest of the page is worth having.
     ``draws`` is whether costly ones, for which matplotlib is imported, may be made.
     """
 
@@ -93,7 +93,7 @@ class Pieces:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds; {} where there is none, it is damaged, or it holds something else."""
+    """Return the object in a JSON file; {} where there is none, it is damaged, or of another type."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -264,7 +264,7 @@ class CompiledTemplates(FileSystemBytecodeCache):
 
 
 def environment() -> Environment:
-    """Return the templates: every value is escaped, and loses what no page may have, unless it is a part of one."""
+    """Return the templates: every value is escaped, and loses forbidden characters, unless it is a part of a page."""
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         bytecode_cache=CompiledTemplates(str(TEMPLATES / "__pycache__")),
@@ -279,7 +279,7 @@ def environment() -> Environment:
 
 
 def _csp_hash(text: str) -> str:
-    """Return what the page's security policy calls a script or a style: any other one is refused by the browser."""
+    """Return the hash of a script or a style for the page's security policy: the browser refuses any other one."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -310,7 +310,7 @@ def write_page(
 ) -> Path:
     """Write report.html into a job directory; it appears under its name when it is complete. Return its path.
 
-    ``state`` is what the journal says, and ``record`` what run.json does, if somebody knows it; None has it read.
+    ``state`` is that of the journal, and ``record`` the content of run.json, where known; with None they are read.
 
     Raises
     ------
@@ -331,7 +331,7 @@ def write_page(
 def page(
     job_directory: Path, state: RunState | None = None, record: Mapping[str, Any] | None = None, draws: bool = True
 ) -> str:
-    """Return the page of a job directory, of which journal and run.json are read unless it is given what they say.
+    """Return the page of a job directory; journal and run.json are read unless their content is given.
 
     Raises
     ------
@@ -394,7 +394,7 @@ def facts(
 
 
 def read_page_state(job_directory: Path) -> RunState:
-    """Return what the journal of a job directory says.
+    """Return the state from the journal of a job directory.
 
     Raises
     ------

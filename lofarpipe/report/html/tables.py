@@ -173,7 +173,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _loss_row(place: str, loss: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return place, distance, and what is lost there: in all, of it in the input already, added, by the worst angle."""
+    """Return place, distance, and the losses there: in all, in the input already, added, at the worst angle."""
     averaged, given = loss.get("averaged"), loss.get("input")
     if not isinstance(averaged, dict) or not isinstance(given, dict):
         return ()
@@ -209,7 +209,7 @@ def measured_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def comparison_tables(comparison: Mapping[str, Any], quality: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the comparison with a reference says: where it is from, its summary, and a row for each source."""
+    """Return the comparison with a reference: its origin, its summary, and a row for each source."""
     sources = [source for source in _list(comparison.get("sources")) if isinstance(source, dict)]
     summary = comparison.get("summary")
     if not sources or not isinstance(summary, dict):
@@ -247,7 +247,7 @@ class RecordTable(NamedTuple):
 
 
 def record_tables(record: Mapping[str, Any]) -> list[RecordTable]:
-    """Return what run.json has of options, configuration, inputs and products."""
+    """Return options, configuration, inputs and products from run.json."""
     configuration = record.get("configuration")
     values = configuration.get("values") if isinstance(configuration, dict) else None
     files = ("path", "kind", "bytes", "sha256")

@@ -1,4 +1,4 @@
-"""When steps and jobs ran, and what they used, as the geometry of a drawing that stays small for any number of jobs."""
+"""Times and resources of steps and jobs, as the geometry of a drawing that stays small for any number of jobs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """What was in use over time: an outline, and the height of what there is."""
+    """Use of a resource over time: an outline, and the height of the available amount."""
 
     label: str
     y: float
@@ -143,7 +143,7 @@ def _row(label: str, steps: Sequence[StepState], jobs: Sequence[JobState], span:
 def _outlined(
     label: str, times: Iterable[tuple[float, float]], marks: tuple[Bar, ...], title: str, span: _Span, y: float
 ) -> Row:
-    """Return a row that shows how much ran at a time, with marks for what failed."""
+    """Return a row with the number of running jobs over time, with marks for failures."""
     counted = _profile([(*pair, 1.0) for pair in times], span)
     most = max(counted)
     return Row(label, y, 2 * ROW, marks, _outline(counted, most, y, 2 * ROW), f"{title}, up to {most:.0f} at a time")
@@ -195,7 +195,7 @@ def _bar(start_s: float, end_s: float, span: _Span, y: float, height: float, sta
 
 
 def _profile(uses: Iterable[tuple[float, float, float]], span: _Span) -> list[float]:
-    """Return the sum of what is used in each of BINS equal parts of the time; a use is (start, end, amount)."""
+    """Return the summed use in each of BINS equal parts of the time; a use is (start, end, amount)."""
     begin_s, per_s = span.start_s, BINS / (span.end_s - span.start_s)
     bins = [0.0] * BINS
     for start_s, end_s, amount in uses:
@@ -234,7 +234,7 @@ def _outline(bins: Sequence[float], top: float, y: float, height: float) -> str:
 
 
 def _plots(jobs: Sequence[JobState], state: RunState, span: _Span, y: float) -> list[Plot]:
-    """Return what was in use: cores by the mean of each job, and memory by its largest process."""
+    """Return the use of cores, by the mean of each job, and of memory, by its largest process."""
     cores, memory = [], []
     for job in jobs:
         start_s, duration_s = job.start_s, job.duration_s

@@ -54,8 +54,8 @@ class PageWriter:
     ----------
     job_directory: of the run.
     state: of the run, kept up to date by its stream of events.
-    record: returns what run.json says of the run, but for its jobs.
-    complain: is told why there is no page; that ends no run.
+    record: returns the content of run.json, but for the jobs.
+    complain: gets the reason why there is no page; that ends no run.
     interval_s: at least so long after the start of a page, or of the run, the next one is begun.
     """
 
@@ -168,7 +168,7 @@ class PageWriter:
             self._complain(f"{self._page}: cannot be written: {err}")
 
     def _finish(self, status: int) -> None:
-        """Note the end of a page, how long it took, and say what went wrong with it."""
+        """Note the end and the duration of a page, and report its problems."""
         text = self._said()
         self._process = None
         with contextlib.suppress(OSError):
@@ -179,7 +179,7 @@ class PageWriter:
             self._complain(f"{self._page}: was not written: {said[0][:ERROR_CHARACTERS]}")
 
     def _said(self) -> str:
-        """Return what the process wrote as errors, and let go of it."""
+        """Return the error output of the process, and release it."""
         if self._errors is None:
             return ""
         self._errors.seek(0)
