@@ -220,7 +220,7 @@ class Work:
             self._keep_files(event)
 
     def _end_to_keep(self, event: JobDone) -> JobDone:
-        """Return the end of a job; of a job of this run without fields for the next run alone: for 10^5 jobs they are large."""
+        """Return the end of a job; of a job of this run without fields for the next run alone, which can be large."""
         if event.result is None:
             return event if event.serial == self.serial else replace(event, serial=self.serial)
         return JobDone(
