@@ -136,6 +136,9 @@ class Deconvolution:
         self.residual, self.hooks, self.pols = residual, hooks, pols
         self.weights = channel_weights(channels)
         self.state = State(np.zeros_like(residual))
+        steps = [stride(self.shape, fwhm) for fwhm in psfs.scales]
+        mask = hooks.mask
+        self.masks = [] if mask is None else [np.ascontiguousarray(mask[::step, ::step]) for step in steps]
         frequencies_hz = np.array([channel.frequency_hz for channel in channels])
         self.fits = spectral_fits(frequencies_hz, self.weights, settings.fit_spectral_terms, settings.beams)
 
@@ -227,10 +230,7 @@ class Deconvolution:
 
     def mask_of(self, scale: int) -> Mask | None:
         """Return where components of a scale may be; None for everywhere."""
-        given = self.hooks.mask
-        if given is not None:
-            step = stride(self.shape, self.psfs.scales[scale])
-            given = given[::step, ::step]
+        given = self.masks[scale] if self.masks else None
         if not self.state.is_masked:
             return given
         found = self.state.found[scale]

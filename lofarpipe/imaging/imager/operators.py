@@ -1,6 +1,6 @@
 """The exact operators between visibilities and images of one output channel: dirty image, prediction, residual.
 
-dirty(l, m) = 1 / W sum_k w_k Re(v_k exp(2 pi i (u l + v m + w (n - 1)))), W the sum of the weights; the prediction is
+dirty(l, m) = 1 / W sum_k w_k Re(v_k exp(-2 pi i (u l + v m + w (n - 1)))), W the sum of the weights; the prediction is
 the adjoint without weights. The w term is exact, to the accuracy ``epsilon`` of each transform. Images are (ny, nx),
 with l growing to the left, as in FITS. Source: Arras et al. (2021), A&A 646, A58 (ducc0.wgridder).
 """

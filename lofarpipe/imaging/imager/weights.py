@@ -43,7 +43,7 @@ def add_density(uvw_m: Floats, scale: Floats, weights: NDArray[np.float32], ny: 
 
 @compiled
 def multiply_cells(
-    uvw_m: Floats, scale: Floats, weights: NDArray[np.float32], ny: int, factors: NDArray[np.floating]
+    uvw_m: Floats, scale: Floats, weights: NDArray[np.float32], ny: int, factors: NDArray[np.float32]
 ) -> None:
     """Multiply the weights with the factors of their cells; 0 outside of the grid."""
     for row in range(len(uvw_m)):
@@ -79,7 +79,9 @@ class UvGrid:
         add_density(uvw_m, scale, weights, self.ny, self.rho)
         multiply_cells(uvw_m, scale, weights, self.ny, self.range)
 
-    def apply(self, uvw_m: Floats, frequencies_hz: Floats, weights: NDArray[np.float32], factors: Floats) -> None:
+    def apply(
+        self, uvw_m: Floats, frequencies_hz: Floats, weights: NDArray[np.float32], factors: NDArray[np.float32]
+    ) -> None:
         """Multiply the weights of visibilities in place with the factors of their cells."""
         multiply_cells(uvw_m, self._scale(frequencies_hz), weights, self.ny, factors)
 
@@ -91,9 +93,9 @@ class UvGrid:
             inside &= distance <= self.settings.max_uv_lambda
         return inside.astype(np.float32)
 
-    def factors(self) -> Floats:
+    def factors(self) -> NDArray[np.float32]:
         """Return the factors of the cells (row, column), after all visibilities were added."""
-        return weighting_factors(self.rho, self.settings.weighting) * self.tapers()
+        return np.asarray(weighting_factors(self.rho, self.settings.weighting) * self.tapers(), np.float32)
 
     def tapers(self) -> Floats:
         """Return the product of the tapers of the settings at the cells; shape (row, column)."""
