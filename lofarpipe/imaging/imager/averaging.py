@@ -68,7 +68,8 @@ def sample_weight(
             return 0.0
         smallest = min(smallest, weight)
         total += squares[corr]
-    return smallest / total
+    weight_of_sum: float = smallest / total
+    return weight_of_sum
 
 
 @compiled

@@ -42,7 +42,9 @@ def expected_average(rows):
     usable = ~(rows.flags[..., 0] | rows.flags[..., -1]) & (a > 0) & (b > 0) & np.isfinite(first) & np.isfinite(last)
     usable &= np.isfinite(a) & np.isfinite(b)
     with np.errstate(invalid="ignore", divide="ignore"):
-        weights = np.where(usable, 2 * np.minimum(a, b), 0)  # of the mean of two samples, as if both had the smaller one
+        weights = np.where(
+            usable, 2 * np.minimum(a, b), 0
+        )  # of the mean of two samples, as if both had the smaller one
     vis = np.where(usable, (first + last) / 2, 0)
     total = weights.sum(axis=0)
     uvw_m = (weights.sum(axis=1)[:, None] * rows.uvw_m).sum(axis=0) / weights.sum()

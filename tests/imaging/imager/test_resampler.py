@@ -9,10 +9,9 @@ import pytest
 
 pytest.importorskip("ducc0")
 
-from uv_samples import Field, Source, make_channel, make_gridder
-
 from lofarpipe.imaging.imager.operators import Gridder
 from lofarpipe.imaging.imager.resampler import Resampler, even_size, low_pass, make_axis
+from uv_samples import Field, Source, make_channel, make_gridder
 
 # A field whose coarse grid has less than half the pixels of each side, and whose sides differ.
 FIELD = Field(nx=640, ny=512, cell_rad=Field.cell_rad / 3, longest_m=2000.0, rows=1000)
@@ -62,7 +61,8 @@ def test_sizes_are_even_and_fast():
     assert even_size(10) == 32  # the gridder's least
     assert even_size(33) == 36  # 34 = 2 x 17 is not fast
     axis = make_axis(101, 1e-4, 1000.0)
-    assert (axis.wide, axis.first) == (108, 54 - 50)
+    # 202 with half the image at each side; its 21 cycles need 52.5 pixels.
+    assert (axis.wide, axis.first, axis.coarse) == (210, 105 - 50, 54)
 
 
 def test_filter_is_one_up_to_highest_and_zero_at_nyquist():
