@@ -11,6 +11,24 @@ OUTPUTS = ("mapfile",)
 DRY_RUN_WRITES = ("mapfile_dir",)
 
 
+def plugin_dry_run(args, scratch_dir, run="", slots_dir="", **kwargs):
+    """Return what ``plugin_main`` gives, with a comment on each thing that the clean-up would find on this machine now.
+
+    Parameters
+    ----------
+    run : str
+        The job directory of the run.
+    slots_dir : str
+        The directory of the throttle.
+    """
+    from lofarpipe.state.cleanup import clean_node
+
+    found = clean_node(Path(scratch_dir), Path(slots_dir), run, removes=False)
+    lines = [f"{entry['path']}: {entry['reason']} ({entry['bytes']} bytes)" for entry in found]
+    outputs = plugin_main(args, scratch_dir=scratch_dir, **kwargs)
+    return {**outputs, "comments": "\n".join(lines) or f"{scratch_dir}: nothing of this run is left on this machine"}
+
+
 def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):
     """Write the map from the notes of the jobs below ``work``; this machine is always among them.
 

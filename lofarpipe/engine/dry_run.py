@@ -35,6 +35,7 @@ from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import files_of
 
+COMMENTS = "comments"  # key of what a plugin returns of its dry run: lines for people
 LAST_TIME = "its maps are taken to be those of the last run"
 MEANING = "#   what stands in <step:key:number> is what that job of the step will have returned"
 P = TypeVar("P")
@@ -323,6 +324,7 @@ class ShownPlugin(Shown[Step]):
         foresight.shown.tell(*(f"# {notice}" for notice in python2.take_notices()))
         outputs = shadow.back(plain(returned)) if isinstance(returned, dict) else {}
         if function == "plugin_dry_run":
+            foresight.shown.tell(*(f"# {step.name}: {line}" for line in str(outputs.pop(COMMENTS, "")).splitlines()))
             self._expect(step, [str(value) for value in keywords.values()], outputs)
         return outputs
 

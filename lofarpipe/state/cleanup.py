@@ -33,7 +33,7 @@ def _clean_residue(residue: Residue, removes: bool) -> dict[str, Any]:
     if residue.is_alive:
         return {**facts, "action": KEPT, "reason": f"{job} is running"}
     if not removes:
-        return {**facts, "action": KEPT, "reason": f"left by {job}; only listed"}
+        return {**facts, "action": KEPT, "reason": f"left by {job}; listed, and would be removed"}
     problem = remove_residue(residue)
     why = residue.marker.kept or "it did not end"
     return {**facts, "action": KEPT if problem else REMOVED, "reason": problem or f"left by {job}: {why}"}

@@ -15,6 +15,7 @@ import pytest
 from astropy.io import fits
 
 from band_sets import STOKES_JY, BandShape, make_band_set
+from lofarpipe.state.scratch import MARKER, Marker
 from pipeline_runner import run_pipeline
 
 SMALL = """
@@ -135,11 +136,16 @@ def test_bad_input_is_found_before_the_first_job(field: Path, options: list[str]
 
 @pytest.mark.usefixtures("programs")
 def test_dry_run_shows_commands_and_writes_nothing(field: Path) -> None:
+    residue = field / "scratch" / "genericpipeline-image_channels-001-0"
+    residue.mkdir()
+    Marker(str(field / "runs" / "field"), "image_channels", "001").write(residue)
     done = run_pipeline(field, "field.parset", "-c", "site.cfg", "--dry-run")
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("image_mfs_i/000: ")]
     assert "-weight briggs 0.0" in line
     assert "-data-column CORRECTED_DATA" in line
     assert "image_channels/001" in done.stdout
+    assert f"# scratch_nodes: {residue}: left by image_channels/001; listed, and would be removed" in done.stdout
+    assert [path.name for path in residue.iterdir()] == [MARKER]
     assert not (field / "out").exists()
     assert list((field / "runs").iterdir()) == []
