@@ -1,14 +1,16 @@
 # make image   simulate a LOFAR observation and make its image: the demonstration, and what a run looks like
+#              IMAGER=own or wsclean chooses the imager; auto takes WSClean where it is installed
 # make test    everything that must hold: style, types, tests
 VENV ?= .venv
 DEMO ?= demo
+IMAGER ?= auto
 SOURCES = pyproject.toml tools/set-up
-TESTED = ata,simulation,catalogue,lsmtool,dask,crate,askap,test
+TESTED = ata,imager,simulation,catalogue,lsmtool,dask,crate,askap,test
 
 .PHONY: image test lint clean
 
-image: $(VENV)/.ready-simulation
-	$(VENV)/bin/python tools/demonstration.py $(DEMO)
+image: $(VENV)/.ready-simulation,imager
+	$(VENV)/bin/python tools/demonstration.py $(DEMO) --imager $(IMAGER)
 
 test: $(VENV)/.ready-$(TESTED) lint
 	$(VENV)/bin/python -m pytest --numprocesses 2

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Simulate a LOFAR observation, make its image with the pipeline, and compare the image with the truth.
 
-tools/demonstration.py DIRECTORY
+tools/demonstration.py DIRECTORY [--imager auto|own|wsclean]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def simulate(observation: Path) -> None:
     run(sys.executable, REPOSITORY / "scripts" / "simulate_observation.py", observation, "--seed", SEED)
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, imager: str) -> None:
     """Simulate, image, compare."""
     directory.mkdir(parents=True, exist_ok=True)
     observation, field = directory / "observation", directory / "field"
@@ -44,6 +45,7 @@ def main(directory: Path) -> None:
         *("-c", "pipeline.cfg", "-j", field.name, "-r", directory, "-w", directory),
         *("-s", f"data_input_filenames=[{observation}/*.MS]"),
         *("-s", f"image_output_filenames=[{directory}/image.fits]"),
+        *("-s", f"imager={imager}"),
     )
     root = field / "fullband-MFS-image"
     truth = observation / "truth.json"
@@ -53,7 +55,7 @@ def main(directory: Path) -> None:
 
 
 def print_products(directory: Path, field: Path) -> None:
-    """Say where everything is."""
+    """Say which imager made the image, and where everything is."""
     products = {
         "report, all of it on one page": field / "report.html",
         "image, primary-beam corrected": directory / "image.fits",
@@ -65,6 +67,8 @@ def print_products(directory: Path, field: Path) -> None:
         "quality": field / "quality.json",
         "metadata for the archive": field / "images.metadata",
     }
+    made_by = json.loads((field / "plan.json").read_text())["quantities"]["imager"]
+    print(f"\nImager: {made_by['value']} ({made_by['reason']})")
     print("\nProducts:")
     for what, path in products.items():
         print(f"  {what:32} {path}")
@@ -73,4 +77,6 @@ def print_products(directory: Path, field: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path, help="where everything goes")
-    main(parser.parse_args().directory)
+    parser.add_argument("--imager", default="auto", help="auto, own or wsclean (%(default)s)")
+    options = parser.parse_args()
+    main(options.directory, options.imager)

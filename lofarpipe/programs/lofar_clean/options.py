@@ -276,6 +276,11 @@ def help_text(version: str) -> str:
     return "\n".join(lines)
 
 
+def table_rows() -> list[str]:
+    """Return the options as rows of the table in doc/imager.md."""
+    return [f"| `-{one.name}` | {f'`{one.shown}`' if one.shown else ''} | {one.meaning} |" for one in OPTIONS.values()]
+
+
 def answer(words: Sequence[str]) -> bool:
     """Print the help or the version, if the first word asks for it; return whether it does."""
     first = words[0].lstrip("-") if words and words[0].startswith("-") else ""
@@ -383,6 +388,10 @@ def _together(given: Mapping[str, Sequence[str]]) -> list[str]:
     low, high = first_number(given, "minuv-l"), first_number(given, "maxuv-l")
     if high and low >= high:
         found.append(f"-minuv-l is {low:g} and -maxuv-l {high:g} wavelengths; the first must be smaller")
+    if {"save-source-list", "multiscale"} <= given.keys():
+        found.append(
+            f"-save-source-list: the list has points only; remove it, or -multiscale, or use WSClean ({WSCLEAN})"
+        )
     threshold, mask = first_number(given, "auto-threshold"), first_number(given, "auto-mask")
     if mask and threshold >= mask:
         found.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")

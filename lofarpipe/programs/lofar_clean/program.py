@@ -31,7 +31,6 @@ class LofarClean(WSClean):
     install = table.INSTALL
     mpi_executable = ""
     task = {"executable": table.PROGRAM, "args_format": "wsclean"}
-    limits = {name: limit for name, limit in WSClean.limits.items() if name != "wider_retry"}
     messages = ()
 
     def version(self, executable: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lofarpipe.programs.find import find
@@ -73,6 +75,7 @@ def test_contradictions_are_found() -> None:
     ]
     assert findings(auto_mask="3", auto_threshold="3")[0].startswith("-auto-threshold is 3, and -auto-mask 3;")
     assert findings(update_model_required="", no_update_model_required="")[0].startswith("-update-model-required: -no-")
+    assert findings(save_source_list="", multiscale="")[0].startswith("-save-source-list: the list has points only;")
     assert table.findings({}) == ["-size is missing; give <width> <height>", "-scale is missing; give <pixel-scale>"]
 
 
@@ -87,6 +90,12 @@ def test_angle_has_unit(text: str, degrees: float | None) -> None:
 
 def test_plain_taper_is_in_arcseconds() -> None:
     assert table.angle_deg("36", "asec") == pytest.approx(0.01)
+
+
+def test_page_has_every_option() -> None:
+    page = (Path(__file__).parents[3] / "doc" / "imager.md").read_text()
+    assert [row for row in table.table_rows() if row not in page.splitlines()] == []
+    assert [name for name in (*table.IGNORED, *table.REFUSED) if f"`{name}`" not in page] == []
 
 
 def test_help_shows_every_option() -> None:
