@@ -41,6 +41,13 @@ class Channel:
         self.weight_sum = float(self.weights.sum(dtype=np.float64))
         self.count = int(self.mask.sum(dtype=np.int64))
 
+    def sample(self, rows: int) -> Channel:
+        """Return a channel with at most so many rows, drawn by chance, and without visibilities."""
+        chosen: slice | NDArray[np.int64] = slice(None)
+        if len(self.vuw_m) > rows:
+            chosen = np.sort(np.random.default_rng(0).choice(len(self.vuw_m), rows, replace=False))
+        return Channel(self.band, self.frequencies_hz, self.vuw_m[chosen], [], self.weights[chosen])
+
     @property
     def effective_count(self) -> float:
         """The number of visibilities of one weight that would have the same noise: (sum w)^2 / sum w^2."""

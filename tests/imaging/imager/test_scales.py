@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,18 @@ def test_smoothing_keeps_flux_and_widens():
 def test_scales_double_up_to_largest():
     assert automatic_scales(6.0, 100.0) == (0.0, 12.0, 24.0, 48.0, 96.0)
     assert automatic_scales(6.0, 5.0) == (0.0,)
+
+
+def test_tile_psf_of_a_sample_differs_little(monkeypatch):
+    field = replace(FIELD, w_share=0.05)
+    channel = make_channel(field, [])
+    gridder = make_gridder(field, [channel])
+    central = central_psfs([channel], gridder, RADIUS)
+    local = make_psfs([channel], gridder, central, 3, RADIUS, (0.0,)).local
+    monkeypatch.setattr("lofarpipe.imaging.imager.psf.TILE_ROWS", 300)
+    sampled = make_psfs([channel], gridder, central, 3, RADIUS, (0.0,)).local
+    alone = central_psfs([channel.sample(300)], gridder, RADIUS)  # what a sample's own PSF would err by
+    error, error_alone = np.abs(sampled - local).max(), np.abs(alone - central).max()
+    assert 0 < error < error_alone / 3
+    assert np.abs(sampled[4] - local[4]).max() < 1e-2  # in the centre there is no difference
+    assert sampled[:, RADIUS, RADIUS] == pytest.approx(np.ones((9, 1)), abs=1e-5)
