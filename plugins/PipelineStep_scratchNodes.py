@@ -30,7 +30,7 @@ def plugin_dry_run(args, scratch_dir, run="", slots_dir="", **kwargs):
 
 
 def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):
-    """Write the map from the notes of the jobs below ``work``; this machine is always among them.
+    """Write the map from the notes of the jobs below ``work``; of this machine where no other has one.
 
     Parameters
     ----------
@@ -40,10 +40,11 @@ def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):
         The scratch directory of this machine.
     """
     here = {os.environ.get("SLURMD_NODENAME") or socket.gethostname(), "localhost"}
-    nodes = {"localhost": scratch_dir}
+    nodes = {}
     for note in sorted(Path(work, "nodes").glob("*.json")):
         name = "localhost" if note.stem in here else note.stem
         nodes[name] = json.loads(note.read_text(encoding="utf-8"))["scratch_dir"]
     mapfile = str(Path(mapfile_dir) / filename)
+    nodes = nodes or {"localhost": scratch_dir}
     DataMap([DataProduct(name, directory, False) for name, directory in nodes.items()]).save(mapfile)
     return {"mapfile": mapfile}

@@ -88,7 +88,8 @@ def read_band(path: str, data_column: str = AUTO, field: str = AUTO) -> BandSet:
     """
     with opened_set(path) as table:
         columns = frozenset(table.colnames())
-        column = choose_column(path, columns, visibility_columns(table), data_column)
+        filled = [name for name in visibility_columns(table) if not table.nrows() or table.iscelldefined(name, 0)]
+        column = choose_column(path, filled, data_column)
         field_id, names = _chosen_field(path, table, field)
         windows = tuple(_windows(path, table, field_id))
     correlations = _correlations(path, windows)
@@ -116,7 +117,7 @@ def read_band(path: str, data_column: str = AUTO, field: str = AUTO) -> BandSet:
     )
 
 
-def choose_column(path: str, columns: frozenset[str], visibilities: Sequence[str], wanted: str) -> str:
+def choose_column(path: str, visibilities: Sequence[str], wanted: str) -> str:
     """Return the column of the visibilities: the calibrated one where the set has it, or the one that is wanted.
 
     Raises
@@ -124,7 +125,7 @@ def choose_column(path: str, columns: frozenset[str], visibilities: Sequence[str
     MeasurementSetError
         If the set does not have it.
     """
-    name = wanted if wanted != AUTO else CALIBRATED if CALIBRATED in columns else RECORDED
+    name = wanted if wanted != AUTO else CALIBRATED if CALIBRATED in visibilities else RECORDED
     if name not in visibilities:
         there = ", ".join(visibilities) or "none"
         raise MeasurementSetError(f"{path}: has no column {name} of visibilities; it has {there}; correct data_column")

@@ -38,6 +38,7 @@ MOST_CELLS = 2000  # along an axis of the uv plane, for the beam
 PADDING = 1.2  # of the image, by default
 # Across the smallest beam, and what a plan takes. Source: doc/spec/meerkat.md, section 2
 FEWEST_PIXELS, MOST_PIXELS, PLANNED_PIXELS = 3.0, 8.0, 5.0
+WIDTH_TOLERANCE = 1e-3
 FIELD_FWHM = 1.6  # width of a planned image in primary beams, which there have 17 % left: exp(-4 ln 2 0.8^2)
 # FWHM x rms baseline of the Gaussian with the curvature of the point-spread function: exp(-4 ln 2 x^2 / FWHM^2) and
 # 1 - pi^2 b^2 x^2 along each axis.
@@ -80,6 +81,10 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     sampled = {window.number: count for window, count in zip(band.windows, counts, strict=True)}
     if not any(count.any() for count in counts) and not has_unflagged(band):
         return None, [f"vis: {band.path}: every visibility is flagged, so there is nothing to image; look at its flags"]
+    if not (np.hypot(*sampled_uv(band)) > 0).any():
+        return None, [
+            f"vis: {band.path}: UVW is 0 in every row of a sample; compute it anew, as chgcentre or fixvis does"
+        ]
     every = divide_band(frequencies, *options.frequency_range_mhz, options.channel_width_mhz)
     try:
         channels = chosen_channels(every, options.channels)
@@ -99,7 +104,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     batches = _batches(options, channels) if options.channel_robust else []
     beam_arcsec = smallest_beam_arcsec(options, band)
     warnings = [*_beam_warnings(options, beam_arcsec), *_scale_warnings(options), *_set_warnings(options, band)]
-    warnings += _flag_warnings(channels, sampled)
+    warnings += [*_flag_warnings(channels, sampled), *_width_warnings(options, band)]
     plan = StokesPlan(
         options, band, tuple(channels), tuple(batches), tuple(edges_hz), mfs_range, beam_arcsec, tuple(warnings), wish
     )
@@ -256,6 +261,17 @@ def _set_warnings(options: StokesOptions, band: BandSet) -> list[str]:
             "correlations as they are: these must be of receptors along north and east"
         )
     return found
+
+
+def _width_warnings(options: StokesOptions, band: BandSet) -> list[str]:
+    """Return that output channels are narrower than those of the set, so that many of them have none."""
+    widest_mhz = max(window.width_hz for window in band.windows) / 1e6
+    if not options.channel_robust or options.channel_width_mhz >= widest_mhz * (1 - WIDTH_TOLERANCE):
+        return []
+    return [
+        f"channel_width_mhz: is {options.channel_width_mhz:g}, and channels of {band.path} are up to {widest_mhz:g} "
+        "MHz wide: output channels between their centres are blank"
+    ]
 
 
 def _flag_warnings(channels: list[OutputChannel], sampled: Mapping[int, NDArray[np.int64]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import casacore.tables as ct
 import numpy as np
 import pytest
 
@@ -72,6 +73,13 @@ def test_data_column_is_chosen(tmp_path: Path) -> None:
     assert read_band(str(path)).data_column == "DATA"
     with pytest.raises(MeasurementSetError, match="has no column CORRECTED_DATA of visibilities; it has DATA"):
         read_band(str(path), "CORRECTED_DATA")
+
+
+def test_column_without_cells_does_not_count(tmp_path: Path) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(corrected=False, ntimes=1))
+    with ct.table(str(path), readonly=False, ack=False) as table:
+        table.addcols(ct.maketabdesc([ct.makearrcoldesc("CORRECTED_DATA", 0j, ndim=2, valuetype="complex")]))
+    assert read_band(str(path)).data_column == "DATA"
 
 
 def test_missing_correlations_are_named(tmp_path: Path) -> None:

@@ -108,6 +108,19 @@ def test_wholly_flagged_set_is_a_finding(tmp_path: Path) -> None:
     assert "every visibility is flagged" in plan_images(options(path), read_band(str(path)))[1][0]
 
 
+def test_set_without_uvw_is_a_finding(tmp_path: Path) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
+    change_column(str(path), "UVW", np.zeros_like)
+    assert "UVW is 0 in every row" in plan_images(options(path), read_band(str(path)))[1][0]
+
+
+def test_narrow_channels_are_a_warning(made: Path) -> None:
+    plan, _ = plan_images(options(made, channel_width_mhz="2"), read_band(str(made)))
+    assert plan is not None
+    (line,) = [line for line in plan.warnings if line.startswith("channel_width_mhz: is 2, and")]
+    assert "up to 10 MHz wide" in line
+
+
 def test_overlapping_windows_are_not_merged(tmp_path: Path) -> None:
     path = make_band_set(tmp_path / "a.ms", BandShape(windows=((900, 4, 10), (920, 4, 10)), ntimes=1))
     wish = options(path, write_merged_set="True")
