@@ -1,7 +1,8 @@
 """The executor of the jobs, from [remote] of pipeline.cfg and the section of its method.
 
-Each folder here that has a function ``make`` is a method of that name; nothing lists them. Its ``__init__.py`` imports
-nothing heavy and defines:
+Each folder here that has a function ``make`` is a method of that name; nothing lists them. So is each module that an
+installed package names as an entry point of the group ``genericpipeline.executors``. It imports nothing heavy, and
+defines:
 
 - ``make(settings) -> Executor``: the executor; it raises CheckFailed with the problems of its section;
 - ``SECTION``: that section of pipeline.cfg; "" if it has none;
@@ -16,15 +17,20 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from lofarpipe.config import Settings, shipped_config
-from lofarpipe.errors import CheckFailed, Finding, misspelt, nearest
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, misspelt, nearest
 from lofarpipe.jobs import Executor
 from lofarpipe.support.config_file import check_values, read_section, unknown_keys
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 T = TypeVar("T")
+GROUP = "genericpipeline.executors"  # of entry points
 PACKAGE = "lofarpipe.executors"
 ORDERS = "jobs"  # directory, below that of the pipeline's job
 SECTIONS = ("layout", "logging", "feedback", "remote", "report")  # beside those of the methods
@@ -52,6 +58,51 @@ def methods() -> Mapping[str, Any]:
     return {name: folder for name, folder in found.items() if hasattr(folder, "make")}
 
 
+@functools.cache
+def all_methods() -> Mapping[str, Any]:
+    """Return our methods, and those that installed packages name as entry points; to look for these takes time.
+
+    What cannot be used says so when it is asked for. Our own names come first.
+    """
+    from importlib.metadata import entry_points
+
+    points = {point.name: point for point in entry_points(group=GROUP) if point.name not in methods()}
+    return {**methods(), **{name: _loaded(point) for name, point in points.items()}}
+
+
+def _loaded(point: EntryPoint) -> Any:
+    """Return the module that an entry point names."""
+    try:
+        folder = point.load()
+    except Exception as err:
+        return Unusable(f"{_origin(point)} cannot be loaded: {type(err).__name__}: {err}")
+    missing = [name for name in ("make", "SECTION") if not hasattr(folder, name)]
+    missing += ["section_type"] if getattr(folder, "SECTION", "") and not hasattr(folder, "section_type") else []
+    return Unusable(f"{_origin(point)} has no {', '.join(missing)}; see doc/add_an_executor.md") if missing else folder
+
+
+def _origin(point: EntryPoint) -> str:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
+    return f"the executor '{point.name}' of {package} ({point.value})"
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A method of an installed package that cannot be used."""
+
+    problem: str
+    SECTION: ClassVar[str] = ""
+
+    def make(self, settings: Settings) -> Executor:
+        """Raise PipelineError: there is no executor."""
+        raise PipelineError(f"{settings.where('remote', 'method')}: {self.problem}")
+
+
+def _folder(method: str) -> Any:
+    """Return what makes the executor of a method; None if there is no such method."""
+    return methods().get(method) or all_methods().get(method)
+
+
 def make_executor(settings: Settings) -> Executor:
     """Return the executor that the site's configuration asks for.
 
@@ -64,10 +115,11 @@ def make_executor(settings: Settings) -> Executor:
     """
     method = method_of(settings)
     found = [] if settings.lenient else [*_unknown_keys(settings), *_misspelt_sections(settings)]
-    if method not in methods():
+    folder = _folder(method)
+    if folder is None:
         raise CheckFailed([*found, Finding(settings.where("remote", "method"), _not_a_method(method))])
     try:
-        executor: Executor = methods()[method].make(settings)
+        executor: Executor = folder.make(settings)
     except CheckFailed as err:
         raise CheckFailed([*found, *err.findings]) from err
     if found:
@@ -98,7 +150,7 @@ def _unknown_keys(settings: Settings) -> list[Finding]:
 
 def _misspelt_sections(settings: Settings) -> list[Finding]:
     """Return a finding for each section whose name is misspelt; others may be for other programs."""
-    known = [*SECTIONS, *filter(None, (folder.SECTION for folder in methods().values()))]
+    known = [*SECTIONS, *_folders(settings)]
     meant = misspelt([name for name in settings.sections if name not in known], known)
     return [
         Finding(settings.where(name), f"[{name}]: there is no such section; did you mean [{known}]?")
@@ -113,14 +165,22 @@ def unused_sections(settings: Settings) -> list[Finding]:
     changes the method later has read of them. The file that is shipped is right: its sections are not read.
     """
     method = method_of(settings)
-    used = methods()[method].SECTION if method in methods() else ""
-    of_methods = {folder.SECTION: folder for folder in methods().values() if used != folder.SECTION}
+    used = getattr(_folder(method), "SECTION", "")
+    of_methods = {name: folder for name, folder in _folders(settings).items() if name != used}
     found = []
     shipped = () if settings.config_file != shipped_config() else settings.sections.keys() - settings.laid_over.keys()
     for name in settings.sections:
         if name in of_methods and name not in shipped and (own := own_keys(settings, name)):
             found += check_values(of_methods[name].section_type(), settings.config_file, name, own)
     return [Finding(one.where, f"{one.what}; not in use while method = {method}") for one in found]
+
+
+def _folders(settings: Settings) -> dict[str, Any]:
+    """Return the methods by their sections; those of installed packages where one of ours has not the section."""
+    ours = {folder.SECTION: folder for folder in methods().values() if folder.SECTION}
+    if settings.sections.keys() <= {*ours, *SECTIONS}:
+        return ours
+    return {folder.SECTION: folder for folder in all_methods().values() if folder.SECTION}
 
 
 def method_of(settings: Settings) -> str:
@@ -137,9 +197,9 @@ def end_earlier(settings: Settings) -> None:
         If that is not possible.
     """
     orders = orders_directory(settings)
-    if not orders.is_dir() or getattr(methods()[method_of(settings)], "TAKES_OVER", False):
+    if not orders.is_dir() or getattr(_folder(method_of(settings)), "TAKES_OVER", False):
         return
-    for folder in methods().values():
+    for folder in all_methods().values():
         if hasattr(folder, "end_earlier"):
             folder.end_earlier(orders)
     from lofarpipe.executors.remote.lease import end_claimed
@@ -159,7 +219,7 @@ def own_keys(settings: Settings, section: str) -> dict[str, str]:
 
 
 def _not_a_method(method: str) -> str:
-    known = ", ".join(methods())
+    known = ", ".join(all_methods())
     if method in FORMER:
         return f"method = {method} of the original runner is not there any more; use {FORMER[method]} (one of {known})"
-    return f"method is '{method}'{nearest(method, methods())}; one of {known} is needed"
+    return f"method is '{method}'{nearest(method, all_methods())}; one of {known} is needed"

@@ -44,7 +44,7 @@ def run(house: Path, tmp_path: Path) -> Run:
     def work(*words: str, called: str = "genericpipeline.py") -> subprocess.CompletedProcess[str]:
         command = f"import sys; sys.argv[0] = {called!r}; from genericpipeline_command import main; sys.exit(main())"
         environment = {**os.environ, "PYTHONPATH": str(house), "HOME": str(house), "PYTHONHASHSEED": "0"}
-        argv = [sys.executable, "-P", "-c", command, *words]
+        argv = [sys.executable, "-W", "error", "-P", "-c", command, *words]
         return subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     return work
