@@ -37,7 +37,7 @@ def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], c
 
 def _as_option(words: Sequence[str], flags: Sequence[str]) -> str:
     """Return how an option of the pipeline is set that was written as a flag, or without ``-s``."""
-    parset = _parset(words)
+    parset = named_parset(words)
     if parset is None:
         return ""
     names = list(parset.definitions())
@@ -73,7 +73,7 @@ def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w=.,/+-]+", text) else f"'{text}'"
 
 
-def _parset(words: Sequence[str]) -> Parset | None:
+def named_parset(words: Sequence[str]) -> Parset | None:
     """Return the parset that a command line names; None if it names none that can be read."""
     for word in words:
         if not word.startswith("-") and "=" not in word:

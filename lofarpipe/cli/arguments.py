@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "lofarpipe.cli.report",
     "repeat": "lofarpipe.archive.repeat",
     "crate": "lofarpipe.archive.crate",
+    "completion": "lofarpipe.cli.candidates",
 }
 #: First words that take the parset and the options of a run: the flag that each stands for, and its help.
 VERBS = {
@@ -59,6 +60,7 @@ commands, in front of the parset or a job directory:
   report DIRECTORY      report.html made again: a run on one page
   repeat DIRECTORY      the same run again, and what differs
   crate DIRECTORY       the run as an RO-Crate, for archives
+  completion SHELL      completion of this command line for bash, zsh or fish
 
 examples:
   genericpipeline.py options image.parset

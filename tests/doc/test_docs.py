@@ -280,7 +280,7 @@ def test_script_plugin_and_program_of_the_page_work_as_steps(tmp_path):
     (tmp_path / "new.parset").write_text("\n".join([IMAGES, *fragments]))
     for name in ("one.fits", "two.fits"):
         (tmp_path / name).write_text(name)
-    done = run([sys.executable, "-m", "lofarpipe.cli", "new.parset"], tmp_path)
+    done = run([sys.executable, "-W", "error", "-m", "lofarpipe.cli", "new.parset"], tmp_path)
     assert done.returncode == 0, done.stderr
     maps = tmp_path / "new" / "mapfiles"
     assert [product.file for product in DataMap.load(str(maps / "flux.flux.mapfile")).data] == ["1.5", "1.5"]
