@@ -1,8 +1,8 @@
-"""``genericpipeline.py completion SHELL``: what a shell offers behind a beginning of a command line.
+"""``genericpipeline.py completion SHELL``: the candidates of a shell for an unfinished command line.
 
-The lines for a shell call ``genericpipeline.py completion -- WORD...`` with the words so far, the last one unfinished. It
-prints which files go with them (``none``, ``files`` or ``directories``), then a candidate on each line, with its meaning
-behind a tab.
+The lines for a shell call ``genericpipeline.py completion -- WORD...`` with the words so far, the last one unfinished.
+It prints the files that go with them (``none``, ``files`` or ``directories``), then a candidate on each line, with its
+meaning behind a tab.
 """
 
 from __future__ import annotations
