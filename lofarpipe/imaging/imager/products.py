@@ -21,6 +21,7 @@ import numpy as np
 
 import lofarpipe
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.imager.components import write_components
 from lofarpipe.imaging.imager.restore import Beam, restore
 from lofarpipe.imaging.ms.observation import observation_keywords
 from lofarpipe.imaging.ms.tables import opened
@@ -164,6 +165,17 @@ class ProductWriter:
                 self._write_three(residual, model, channel, stokes, cleaning)
         if len(self._bands) > 1:
             self._write_three(mean_residual, mean_model, None, stokes, cleaning)
+        if self._settings.component_list and stokes == "I":
+            self._write_components(models)
+
+    def _write_components(self, models: Sequence[NDArray[np.float32]]) -> None:
+        path, sky = f"{self._settings.name}-sources.txt", self._observation
+        weights = [band.weight_sum for band in self._bands]
+        frequencies_hz = [(band.low_hz + band.high_hz) / 2 for band in self._bands]
+        centre_deg = sky.ra_deg, sky.dec_deg
+        given = self._settings
+        write_components(path, models, weights, frequencies_hz, centre_deg, given.cell_rad, given.fit_spectral_terms)
+        self.written.append(path)
 
     @property
     def _has_channel_products(self) -> bool:

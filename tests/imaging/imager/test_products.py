@@ -128,6 +128,14 @@ def test_one_channel_has_no_number(tmp_path: Path) -> None:
     assert products.written == [str(tmp_path / f"w-{kind}.fits") for kind in ("residual", "model", "image")]
 
 
+def test_source_list_is_written_once(tmp_path: Path) -> None:
+    products = writer(tmp_path, pol=("I", "Q"), products=(), component_list=True)
+    for stokes in "IQ":
+        products.write_cleaned(cubes(0.0), cubes(0.0), Cleaning(1, 1), stokes)
+    assert names(tmp_path) == {"w-sources.txt"}
+    assert products.written == [str(tmp_path / "w-sources.txt")]
+
+
 def test_empty_channel_counts_nothing(tmp_path: Path) -> None:
     products = writer(tmp_path, (*BANDS, EMPTY))
     planes = [*cubes(), np.full((48, 64), np.nan, np.float32)]
