@@ -34,7 +34,7 @@ class ControlKey:
 
 CONTROL_KEYS: dict[str, ControlKey] = {
     "executable": ControlKey("str", "", "the program, or the script of a pythonplugin"),
-    "nodescript": ControlKey("str", "executable_args", "what runs the job: executable_args or python_plugin"),
+    "nodescript": ControlKey("str", "executable_args", "the type of job: executable_args or python_plugin"),
     "arguments": ControlKey("list", [], "positional arguments; wins over argument.flags"),
     "mapfile_in": ControlKey("str", "", "input mapfile, the first in order"),
     "mapfiles_in": ControlKey("list", [], "further input mapfiles"),
@@ -49,7 +49,7 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "skip_infile": ControlKey("bool", False, "do not pass input files; still one job per entry"),
     "skip_outfile": ControlKey("bool", False, "accepted for old parsets; has no effect"),
     "outputsuffixes": ControlKey("list", [], "further output maps, one per suffix"),
-    "output_ending": ControlKey("str", "", "what the names of outputs that the step names itself end in"),
+    "output_ending": ControlKey("str", "", "ending of the names of outputs that the step names itself"),
     "parset": ControlKey("str", "", "parset file to pass to the program where parsetasfile is True"),
     "parsetasfile": ControlKey("bool", False, "write the keyword arguments to a file and pass its name"),
     "args_format": ControlKey("str", "gnu", f"how keyword arguments are written: {', '.join(FORMATS)}"),
@@ -85,13 +85,13 @@ CONTROL_KEYS: dict[str, ControlKey] = {
         "bool", False, "ours: of a known program: take its arguments as they are, write its outputs where they go"
     ),
     "list_products": ControlKey(
-        "bool", False, "ours: of a known program: also give the output products.mapfile, lists of what each job wrote"
+        "bool", False, "ours: of a known program: also give the output products.mapfile, lists of each job's files"
     ),
     "header_mapfile": ControlKey(
         "str",
         "",
         "ours: of a known program: its images get command, versions, host and observation into their FITS headers, and "
-        "what this mapfile has for each: a list of KEYWORD=value, odd letters as %2C",
+        "the entry of this mapfile for each: a list of KEYWORD=value, odd letters as %2C",
     ),
     "stage_dir": ControlKey(
         "str", "", "ours: of a known program: where its outputs are written until they are complete; none: beside them"
