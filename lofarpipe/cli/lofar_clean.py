@@ -69,10 +69,19 @@ def run(words: Sequence[str]) -> int:
 
 def make_images(settings: ImagerSettings, say: Callable[[str], None], command: str) -> None:
     """Make the images; ``say`` gets the lines of the log."""
-    from lofarpipe.imaging.imager.major_cycle import Hooks
-    from lofarpipe.imaging.imager.run import image
+    import signal
 
-    image(settings, Hooks(notice=say), [command])
+    from lofarpipe.imaging.imager.session import make_images as make
+    from lofarpipe.jobs import Interrupted
+
+    def end(number: int, _frame: object) -> None:
+        raise Interrupted(number, "the last major cycle was saved")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        make(settings, say, [command])
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def print_line(line: str) -> None:

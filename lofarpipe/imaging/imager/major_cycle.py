@@ -67,7 +67,7 @@ def _ignore_line(line: str) -> None:
     """Do nothing with a progress line."""
 
 
-def _ignore_state(state: State) -> None:
+def _ignore_state(pols: Sequence[int], state: State) -> None:
     """Do nothing with a state."""
 
 
@@ -75,13 +75,15 @@ def _ignore_state(state: State) -> None:
 class Hooks:
     """What others add to the loop.
 
-    ``notice`` gets progress lines; ``save`` the state after each major cycle. ``mask`` (y, x) is where components may
-    be. ``local_factors(image, sigma_jy)`` returns (y, x): sigma over the noise of the surroundings.
+    ``notice`` gets progress lines; ``save`` the Stokes parameters that are cleaned together, and their state after each
+    major cycle; ``load`` returns the one that was saved, or None. ``mask`` (y, x) is where components may be.
+    ``local_factors(image, sigma_jy)`` returns (y, x): sigma over the noise of the surroundings.
     ``beyond(pol, chan, model plane)`` returns visibilities that the residual lacks beside the model's.
     """
 
     notice: Callable[[str], None] = _ignore_line
-    save: Callable[[State], None] = _ignore_state
+    save: Callable[[Sequence[int], State], None] = _ignore_state
+    load: Callable[[Sequence[int], tuple[int, ...]], State | None] | None = None
     mask: Mask | None = None
     local_factors: Callable[[Plane, float], Plane] | None = None
     beyond: Callable[[int, int, Plane], NDArray[np.complex64]] | None = None
@@ -147,10 +149,12 @@ class Deconvolution:
         """The rows and columns of an image."""
         return self.gridder.ny, self.gridder.nx
 
-    def run(self, state: State | None = None) -> State:
+    def run(self) -> State:
         """Clean until one of the ends; from a state on, where one was saved. Returns the last state."""
-        if state is not None:
-            self.state = state
+        saved = self.hooks.load(self.pols, self.state.model.shape) if self.hooks.load else None
+        if saved is not None:
+            self.state = saved
+            self.hooks.notice(f"Going on after major cycle {saved.majors} of an earlier run")
             self.update_residual()
         while not self.state.reason:
             self.hooks.notice(f" == Deconvolving ({self.state.majors + 1}) ==")
@@ -160,7 +164,7 @@ class Deconvolution:
             self.state.majors += 1
             self.measure_residual()
             self.state.reason = self.reason_to_end(found_nothing=self.state.iterations == before)
-            self.hooks.save(self.state)
+            self.hooks.save(self.pols, self.state)
         self.hooks.notice(f"{self.state.majors} major iterations were performed.")
         self.hooks.notice(f"Cleaning ended: {self.state.reason}.")
         return self.state

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from lofarpipe.errors import counted
 from lofarpipe.imaging.imager.channels import Channel
 from lofarpipe.imaging.imager.major_cycle import Deconvolution, Hooks, State, channel_weights
+from lofarpipe.imaging.imager.masks import local_factors
+from lofarpipe.imaging.imager.model_data import write_model_data
 from lofarpipe.imaging.imager.operators import Gridder
 from lofarpipe.imaging.imager.products import Band, Cleaning, ProductWriter, read_observation, whole_band
 from lofarpipe.imaging.imager.psf import central_psfs, make_psfs
@@ -98,10 +101,14 @@ def image(
             writer.write_planes("psf", psf_images(channels, gridder))
     with clock.part("clean"):
         states = clean_groups(settings, channels, gridder, central, whole.beam, residual, hooks)
+    models = [plane for state in states for plane in state.model]
     with clock.part("write"):
         for pol, stokes in enumerate(settings.pol):
-            state, place = (states[0], pol) if len(states) == 1 else (states[pol], 0)
-            writer.write_cleaned(residual[pol], state.model[place], Cleaning(state.majors, state.iterations), stokes)
+            state = states[pol % len(states)]
+            writer.write_cleaned(residual[pol], models[pol], Cleaning(state.majors, state.iterations), stokes)
+    if settings.save_model_data:
+        with clock.part("model data"):
+            write_model_data(settings, [channel.band for channel in channels], models)
     last = states[0]
     return RunFacts(
         whole.beam,
@@ -175,6 +182,9 @@ def clean_groups(
     groups = [pols] if settings.join_pols or len(pols) == 1 else [range(pol, pol + 1) for pol in pols]
     if settings.niter == 0:
         return [State(np.zeros_like(residual[group.start : group.stop])) for group in groups]
+    if settings.local_rms and beam is not None:
+        box = round(settings.local_rms_window * np.sqrt(beam.major_rad * beam.minor_rad) / settings.cell_rad)
+        hooks = replace(hooks, local_factors=partial(local_factors, box=max(1, box)))
     psfs = make_psfs(channels, gridder, central, settings.tiles, patch_radius(settings), scales_of(settings, beam))
     cleanings = [
         Deconvolution(channels, gridder, settings, psfs, residual[group.start : group.stop], hooks, group)

@@ -1,0 +1,67 @@
+"""The array's power beam in each output channel, for the fit of spectra.
+
+An apparent spectrum is the true one times the power beam, which falls faster at higher frequencies: a straight line
+does not follow it. With the beam of each channel in the fit, the polynomial is that of the true spectrum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.beam.primary_beam import beam_cube, resample
+from lofarpipe.imaging.imager.bands import ChannelRange
+from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.ms.measurement_set import read_metadata
+from lofarpipe.imaging.weighting.pairs import ChannelRange as Edges
+from lofarpipe.imaging.weighting.weights import ImageWeighting
+
+Floats = NDArray[np.float64]
+
+CELLS = 64  # of the coarse grid on which spectra are fitted, along an axis
+NATURAL_ROBUSTNESS, UNIFORM_ROBUSTNESS = 2.0, -2.0
+
+
+def power_beams(settings: ImagerSettings, bands: Sequence[ChannelRange]) -> Floats | None:
+    """Return the array's power beam (chan, row, column) on a coarse grid over the image.
+
+    None where a set has no beam of LOFAR's stations: apparent spectra are fitted then.
+
+    Raises
+    ------
+    BeamError
+        If the beams cannot be computed.
+    """
+    sets = [read_metadata(path, str(settings.field_id)) for path in settings.sets]
+    if not all(one.has_lofar_beam for one in sets):
+        return None
+    columns_l, rows_m = _cell_centres(settings)
+    reach = max(np.abs(columns_l)), max(np.abs(rows_m))
+    edges = [Edges(band.low_hz, band.high_hz) for band in bands]
+    cube = beam_cube(sets, edges, _weighting(settings), sets[0].phase_centre_rad, (float(reach[0]), float(reach[1])))
+    beams = np.ones((len(bands), len(rows_m), len(columns_l)))
+    for number, (parts, powers) in enumerate(zip(cube.parts, cube.powers, strict=True)):
+        if parts:
+            mean = np.average(powers, axis=0, weights=[part.weight for part in parts])
+            for rows, block in resample(cube.grid, mean, columns_l, rows_m):
+                beams[number, rows] = block
+    return beams
+
+
+def _weighting(settings: ImagerSettings) -> ImageWeighting:
+    if isinstance(settings.weighting, tuple):
+        robust = settings.weighting[1]
+    else:
+        robust = NATURAL_ROBUSTNESS if settings.weighting == "natural" else UNIFORM_ROBUSTNESS
+    longest = settings.max_uv_lambda or math.inf
+    return ImageWeighting(settings.size, settings.cell_rad, robust, settings.padding, settings.min_uv_lambda, longest)
+
+
+def _cell_centres(settings: ImagerSettings) -> tuple[Floats, Floats]:
+    """Return l of the columns and m of the rows of the coarse grid, direction cosines."""
+    width, height = settings.size
+    x, y = ((np.arange(min(CELLS, side)) + 0.5) * side / min(CELLS, side) - 0.5 for side in (width, height))
+    return -(x - width // 2) * settings.cell_rad, (y - height // 2) * settings.cell_rad

@@ -1,0 +1,81 @@
+"""Where components may be: a mask from a FITS image, and thresholds that follow the noise of the surroundings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.imager.errors import ImagerError
+
+Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MAD_TO_SIGMA = 1.4826  # of a Gaussian
+STEPS_PER_BOX = 2  # of the grid on which the noise is measured
+SAMPLES_PER_SIDE = 64
+LEAST_SHARE = 1e-3  # of the noise of the image: a blank part of it has no lower threshold
+
+
+def read_mask(path: str, shape: tuple[int, int]) -> Mask:
+    """Return where a FITS image of ``shape`` = (ny, nx) is neither 0 nor blank.
+
+    Raises
+    ------
+    ImagerError
+        If it is no FITS image, has another size, or is 0 everywhere.
+    """
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            plane: Any = np.squeeze(hdus[0].data) if hdus[0].data is not None else np.zeros(0)
+    except OSError as err:
+        raise ImagerError(f"{path}: no mask can be read from it: {err.strerror or err}; give a FITS image") from err
+    if plane.shape != shape:
+        found = " x ".join(str(side) for side in plane.shape[::-1])
+        raise ImagerError(
+            f"{path}: the mask has {found} pixels, and the image {shape[1]} x {shape[0]}; make them alike"
+        )
+    mask: Mask = np.isfinite(plane) & (plane != 0)
+    if not mask.any():
+        raise ImagerError(f"{path}: the mask is 0 everywhere, so that nothing would be cleaned; leave it out")
+    return mask
+
+
+def local_noise(image: Plane, box: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return rows and columns of a coarse grid, and the noise (row, column) in boxes of ``box`` pixels around them."""
+    rows, columns = (_grid(side, box) for side in image.shape)
+    half = max(1, box // 2)
+    step = max(1, min(box, *image.shape) // SAMPLES_PER_SIDE)
+    noise = np.empty((len(rows), len(columns)))
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            part = image[max(0, row - half) : row + half + 1 : step, max(0, column - half) : column + half + 1 : step]
+            noise[y, x] = MAD_TO_SIGMA * float(np.median(np.abs(part - np.median(part))))
+    return rows, columns, noise
+
+
+def _grid(side: int, box: int) -> NDArray[np.int64]:
+    return np.linspace(0, side - 1, max(2, -(-STEPS_PER_BOX * side // box))).round().astype(np.int64)
+
+
+def local_factors(image: Plane, sigma_jy: float, box: int) -> Plane:
+    """Return (y, x): the noise of an image over that of the surroundings, linear between the places of a coarse grid.
+
+    A pixel counts ``factor`` times what it holds, so that one threshold is as many local sigma everywhere.
+    """
+    if sigma_jy <= 0:
+        return np.ones_like(image)
+    rows, columns, noise = local_noise(image, box)
+    noise = np.maximum(noise, LEAST_SHARE * sigma_jy)
+    every_column = np.arange(image.shape[1])
+    along = np.array([np.interp(every_column, columns, one) for one in noise])
+    factors = np.empty(image.shape, np.float32)
+    for y in range(image.shape[0]):
+        after = min(int(np.searchsorted(rows, y)), len(rows) - 1)
+        before = max(after - 1, 0)
+        part = (y - rows[before]) / (rows[after] - rows[before]) if after > before else 0.0
+        factors[y] = sigma_jy / ((1 - part) * along[before] + part * along[after])
+    return factors

@@ -1,0 +1,61 @@
+"""A whole run: mask, beams, memory and saved state around the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from lofarpipe.imaging.beam.station import BeamError
+from lofarpipe.imaging.imager.array_beams import power_beams
+from lofarpipe.imaging.imager.bands import divide_band
+from lofarpipe.imaging.imager.major_cycle import Hooks
+from lofarpipe.imaging.imager.masks import read_mask
+from lofarpipe.imaging.imager.memory import working_files
+from lofarpipe.imaging.imager.resume import StateFile
+from lofarpipe.imaging.imager.run import RunFacts, image
+from lofarpipe.imaging.imager.sets import read_sources
+from lofarpipe.imaging.imager.settings import ImagerSettings
+
+Notice = Callable[[str], None]
+
+
+def make_images(settings: ImagerSettings, notice: Notice, history: Sequence[str] = ()) -> RunFacts:
+    """Make the images of some measurement sets; ``notice`` gets the lines of the log.
+
+    A run that was ended after a major cycle goes on there, if settings and sets are the same.
+
+    Raises
+    ------
+    ImagerError
+        If the images cannot be made: sets, settings, mask or memory are not as they must be.
+    MeasurementSetError
+        If a set cannot be read, or written where the model goes into it.
+    """
+    width, height = settings.size
+    mask = read_mask(settings.fits_mask, (height, width)) if settings.fits_mask else None
+    states = StateFile(settings)
+    with working_files(settings, notice) as scratch:
+        hooks = Hooks(notice=notice, save=states.save, load=states.load, mask=mask)
+        facts = image(with_beams(settings, notice), hooks, history, scratch)
+    states.remove()
+    return facts
+
+
+def with_beams(settings: ImagerSettings, notice: Notice) -> ImagerSettings:
+    """Return settings with the power beams of the channels, where spectra are fitted and the sets have beams."""
+    if not 0 < settings.fit_spectral_terms < settings.channels_out or settings.beams is not None:
+        return settings
+    sources = read_sources(settings)
+    bands = divide_band(
+        [one.frequencies_hz for one in sources], [one.widths_hz for one in sources], settings.channels_out
+    )
+    try:
+        beams = power_beams(settings, bands)
+    except BeamError as err:
+        notice(f"Apparent spectra are fitted, without the primary beam: {err}")
+        return settings
+    if beams is None:
+        notice("Apparent spectra are fitted, without the primary beam: the sets have no beam of LOFAR's stations")
+        return settings
+    notice("Spectra are fitted with the primary beam of each channel")
+    return replace(settings, beams=beams)
