@@ -1,5 +1,6 @@
 """Early check of an ATA pipeline: its sessions, fields, tunings and options."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
@@ -13,6 +14,8 @@ from lofarpipe.imaging.ata.session import (
     read_session,
 )
 from lofarpipe.imaging.calibration.flux_scale import primary_calibrator
+from lofarpipe.programs.breizorro import find_breizorro
+from lofarpipe.programs.casa import find_casa
 from lofarpipe.programs.dp3 import find_strategy
 from lofarpipe.support.parset import split_list
 
@@ -30,6 +33,14 @@ def check(options, site):
     if not options.get("project"):
         return ["project: is empty; name the directory that holds the sessions, with -s project=/data/ata"]
     findings = _refusals([lambda: find_strategy(options["strategy"]), lambda: _polarisation(options)])
+    if options["backend"] == "casa":
+        findings += _refusals([lambda: find_casa(options["casa_python"])])
+    if options["masks"] == "breizorro":
+        findings += _refusals([find_breizorro])
+    if options["source_finder"] == "pybdsf" and find_spec("bdsf") is None:
+        findings.append(
+            "source_finder: PyBDSF is not installed; pip install 'genericpipeline[ata]', or set it to islands"
+        )
     if options["fluxcal"] != AUTO:
         findings += _refusals([lambda: primary_calibrator(options["fluxcal"])])
     letters = tuple(name.lower() for name in split_list(options["tunings"]))

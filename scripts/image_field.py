@@ -14,7 +14,9 @@ OUTPUTS = ("images",)
 ROBUST = {"calibrator": 0.0, "target": 0.5}
 
 
-def main(session: str, field: str, ms: str, sets_mapfile: str, kind: str, cell_rule: str = "beam") -> dict[str, str]:
+def main(
+    session: str, field: str, ms: str, sets_mapfile: str, kind: str, cell_rule: str = "beam", masks: str = "threshold"
+) -> dict[str, str]:
     """Write the images of every band, and return the list of the last ones.
 
     Parameters
@@ -23,13 +25,14 @@ def main(session: str, field: str, ms: str, sets_mapfile: str, kind: str, cell_r
     ms: calibrated visibilities of the field.
     kind: calibrator or target.
     cell_rule: beam or original.
+    masks: of targets, by a threshold of its own or by breizorro.
 
     Raises
     ------
     PipelineError
         If all data are flagged, or WSClean fails.
     """
-    from lofarpipe.imaging.ata.images import bands_of, image_directory
+    from lofarpipe.imaging.ata.images import bands_of, image_directory, remove_images
     from lofarpipe.imaging.ata.session import load_session
 
     described = load_session(session, sets_mapfile)
@@ -37,24 +40,28 @@ def main(session: str, field: str, ms: str, sets_mapfile: str, kind: str, cell_r
     for band in bands_of(described, field):
         directory = image_directory(described, field, band)
         directory.mkdir(parents=True, exist_ok=True)
-        images.append(_image_band(band, directory, field, ms, kind, cell_rule))
+        remove_images(directory, field)
+        images.append(_image_band(band, directory, field, ms, kind, (cell_rule, masks)))
     return {"images": f"[{','.join(images)}]"}
 
 
-def _image_band(band: Band, directory: Path, field: str, ms: str, kind: str, cell_rule: str) -> str:
+def _image_band(band: Band, directory: Path, field: str, ms: str, kind: str, options: tuple[str, str]) -> str:
     """Return the last image of a band."""
     from lofarpipe.imaging.ata import images
+    from lofarpipe.programs.breizorro import write_breizorro_mask
     from lofarpipe.programs.wsclean.imager import field_imager
 
     imager = field_imager([ms], images.windows_of(ms, band), ROBUST[kind])
+    cell_rule, masks = options
     plan = images.plan_image(band, cell_rule, directory, imager)
-    root, make = images.image_root(directory, field, ROBUST[kind], plan.grid), images.clean_rounds
-    if kind == "target":
-        make = images.mask_rounds
-    made, rounds = make(root, plan.grid, imager)
-    if kind == "target":
+    root = images.image_root(directory, field, ROBUST[kind], plan.grid)
+    if kind == "calibrator":
+        made, rounds = images.clean_rounds(root, plan.grid, imager)
+    else:
+        write_mask = write_breizorro_mask if masks == "breizorro" else images.write_island_mask
+        made, rounds = images.mask_rounds(root, plan.grid, imager, write_mask)
         images.correct_beam(made.image, made.corrected)
-    images.write_plan(directory, plan.described(rounds))
+    images.write_plan(directory, plan.described(root, rounds))
     print(f"{field}: cells of {plan.grid.cell_arcsec:g} arcsec ({plan.cell_reason}); {len(rounds)} rounds")
     return made.image
 

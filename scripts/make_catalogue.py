@@ -8,15 +8,25 @@ import sys
 OUTPUTS = ("catalogues",)
 
 
-def main(images: str) -> dict[str, str]:
-    """Write a catalogue of each image beside it, and return their list; right ascensions are from 0 to 360 degrees."""
-    from lofarpipe.imaging.ata.images import find_sources, write_catalogue
+def main(images: str, finder: str = "pybdsf") -> dict[str, str]:
+    """Write a catalogue of each image beside it, and return their list; right ascensions are from 0 to 360 degrees.
+
+    Parameters
+    ----------
+    finder: pybdsf, or islands: those above the local noise, measured with the shape of the beam.
+
+    Raises
+    ------
+    PipelineError
+        If PyBDSF is not installed, or fails.
+    """
+    from lofarpipe.imaging.ata.catalogue import FINDERS, write_catalogue
     from lofarpipe.programs.wsclean.imager import root_of
     from lofarpipe.support.utilities import files_of
 
     written = []
     for image in files_of(images):
-        sources = find_sources(image)
+        sources = FINDERS[finder](image)
         written.append(write_catalogue(root_of(image).removesuffix("_clean"), sources))
         print(f"{image}: {len(sources)} sources")
     return {"catalogues": f"[{','.join(written)}]"}

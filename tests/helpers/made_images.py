@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,3 +63,16 @@ def write_image(path: Path, plane: np.ndarray | None = None, without: tuple[str,
 def measured(path: Path, **header: object) -> Path:
     """A made-up image that measure_quality.py has been at."""
     return write_image(path, MEANRMS=1e-3, RMSMETH="by hand", XPOSURE=3600.0, DYNRANGE=77.0, **header)
+
+
+def gaussian_sources(npix: int, sources) -> np.ndarray:
+    """Sources (Jy, pixels right of and above the middle) with the beam of the made-up header."""
+    rows, columns = np.mgrid[:npix, :npix] - npix // 2
+    angle, plane = math.radians(30), np.zeros((npix, npix))
+    for jy, x, y in sources:
+        east, north = -(columns - x), rows - y
+        along = north * math.cos(angle) + east * math.sin(angle)
+        across = east * math.cos(angle) - north * math.sin(angle)
+        major, minor = 2 * BEAM_DEG / CELL_DEG, BEAM_DEG / CELL_DEG
+        plane += jy * np.exp(-4 * math.log(2) * ((along / major) ** 2 + (across / minor) ** 2))
+    return plane

@@ -23,7 +23,7 @@ FIRST_STEPS = "pipeline.steps=[find_scans, read_uvh5, flag_average, verify]"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return make_session(tmp_path_factory.mktemp("ata") / "project")
+    return make_session(tmp_path_factory.mktemp("ata") / "project", corrupted_deg=35)
 
 
 def write_parset(here: Path, made, **options) -> None:
@@ -66,7 +66,8 @@ def test_calibrated_set_has_the_flux_of_the_target_and_no_autocorrelations(sessi
         assert (rows.getcol("ANTENNA1") != rows.getcol("ANTENNA2")).all()
         data, flags = rows.getcol("DATA"), rows.getcol("FLAG")
         assert set(rows.getcol("SCAN_NUMBER")) == {2}
-    assert abs(data[~flags].reshape(-1, 4)[:, [0, 3]].mean()) == pytest.approx(TARGET_JY, rel=0.02)
+    # The phases of the antennas wander, so each visibility stands for itself; noise adds a little.
+    assert np.median(np.abs(data[~flags].reshape(-1, 4)[:, [0, 3]])) == pytest.approx(TARGET_JY, rel=0.03)
 
 
 def test_full_resolution_sets_are_gone_and_averaged_ones_there(session, made):
@@ -79,16 +80,22 @@ def test_images_and_fits_are_there(session):
     flux, _ = map(float, (session / "IMAGES" / "1733-130" / "fitting_results.txt").read_text().split(","))
     assert flux == pytest.approx(PHASECAL_JY, rel=0.02)
     assert len(list((session / "IMAGES" / "SWIFT_J1727").glob("*_mask.fits"))) == 1
-    assert len(list((session / "plots").glob("*.png"))) == 9
+    assert len(list((session / "plots").glob("*.png"))) == 10
 
 
-def test_self_calibration_is_not_worse(session):
+def test_self_calibration_recovers_flux_and_dynamic_range(session):
     record = json.loads((session / "IMAGES" / "SWIFT_J1727" / "selfcal.json").read_text())
     assert record["stop_reason"]
-    assert record["rounds"][record["best_round"]]["dynamic_range"] >= record["rounds"][0]["dynamic_range"]
+    first, best = record["rounds"][0], record["rounds"][record["best_round"]]
+    assert first["peak_jy"] < 0.9 * TARGET_JY
+    assert best["dynamic_range"] > 2 * first["dynamic_range"]
+    assert best["peak_jy"] == pytest.approx(TARGET_JY, rel=0.05)
 
 
-def test_page_on_the_observation_is_there(session):
+def test_page_on_the_observation_is_in_the_report_of_the_run(session):
+    page = (session.parents[1] / "session" / "report.html").read_text()
+    assert 'id="observation"' in page
+    assert "uv coverage" in page
     fields = json.loads((session / "observation.json").read_text())["fields"]
     assert [entry["scans"] for entry in fields.values()] == [1, 2, 1]
     assert "plots/tracks.png" in (session / "report.html").read_text()

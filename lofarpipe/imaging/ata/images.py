@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import json
 import math
@@ -36,8 +37,10 @@ LARGEST_SIZE, SMALLEST_SIZE = 2048, 256
 CLEAN_SIGMA = 5.0
 FEWEST_ROUNDS, MOST_ROUNDS, LEAST_GAIN = 2, 6, 0.05
 FEWEST_MASKS, MOST_MASKS = 2, 4
-MASK_SIGMA, MASK_BOX, CATALOGUE_SIGMA = 6.0, 50, 7.0
+MASK_SIGMA, MASK_BOX = 6.0, 50
 MAD_TO_SIGMA = 1.4826
+CAREFUL_SIGMA, CAREFUL_GAIN = 3.0, 0.4  # of cleaning that diverged
+HALF_POWER = 0.5
 FIT_BEAMS = 5.0
 PSF_SIZE = 512
 SYSTEMATIC_FRACTION = 0.1
@@ -185,10 +188,10 @@ class ImagePlan:
     cell_reason: str
     side_reason: str
 
-    def described(self, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the plan and the rounds that were made, for plan.json."""
+    def described(self, root: str, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the plan, the root name of the images, and the rounds that were made, for plan.json."""
         cell = {"cell_arcsec": self.grid.cell_arcsec, "cell_reason": self.cell_reason}
-        return {**cell, "size": self.grid.side, "size_reason": self.side_reason, "rounds": [*rounds]}
+        return {"root": root, **cell, "size": self.grid.side, "size_reason": self.side_reason, "rounds": [*rounds]}
 
 
 def plan_image(band: Band, rule: str, directory: Path, imager: Imager) -> ImagePlan:
@@ -234,21 +237,52 @@ def clean_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[di
     return made, rounds
 
 
-def mask_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[dict[str, Any]]]:
+#: Writes a mask of the sources of an image, and returns their number.
+Masker = Callable[[str, str], int]
+
+
+def mask_rounds(root: str, grid: Grid, imager: Imager, write_mask: Masker) -> tuple[Images, list[dict[str, Any]]]:
     """Make a dirty image, and a cleaned one with a mask that is made of it, until the number of islands is stable.
 
     Source: doc/spec/calibration.md, section 4.
     """
-    imager(f"{root}_dirty", grid, None)
-    made = imager(f"{root}_clean", grid, Cleaning(noise_sigma=1, mask_sigma=3, gain=0.6))
+    dirty = imager(f"{root}_dirty", grid, None).image
+    cleaning, mask = Cleaning(noise_sigma=1, mask_sigma=3, gain=0.6), f"{root}_mask.fits"
+    made, fallback = careful_clean(imager, f"{root}_clean", grid, cleaning, dirty)
     rounds: list[dict[str, Any]] = []
     for _ in range(MOST_MASKS):
-        islands = write_island_mask(made.image, f"{root}_mask.fits")
-        rounds.append({"islands": islands, "noise_jy": image_noise(made.residual)})
+        islands = write_mask(made.image, mask)
+        noise_jy = image_noise(made.residual)
+        rounds.append({"islands": islands, "noise_jy": noise_jy, "fallback": fallback, "dirty": dirty})
         if not islands or (len(rounds) > FEWEST_MASKS and islands == rounds[-2]["islands"]):
             break
-        made = imager(f"{root}_clean", grid, Cleaning(noise_sigma=1, mask=f"{root}_mask.fits", gain=0.6))
+        cleaning = Cleaning(noise_sigma=1, mask=mask, gain=0.6)
+        made, fallback = careful_clean(imager, f"{root}_clean", grid, cleaning, dirty)
     return made, rounds
+
+
+def careful_clean(imager: Imager, root: str, grid: Grid, cleaning: Cleaning, dirty: str) -> tuple[Images, str]:
+    """Return cleaned images, and why they were cleaned with more care: "" where they were not.
+
+    Phase errors leave sidelobes as high as sources, which makes cleaning diverge. It is then repeated within the half
+    power of the dish's beam, in smaller steps, down to three times the noise. ``dirty`` is an image of the same grid.
+    """
+    try:
+        return imager(root, grid, cleaning), ""
+    except PipelineError as err:
+        reason = str(err)
+    mask = f"{root}_half_power.fits"
+    _write_half_power(dirty, cleaning.mask, mask)
+    return imager(root, grid, Cleaning(noise_sigma=CAREFUL_SIGMA, mask=mask, gain=CAREFUL_GAIN)), reason
+
+
+def _write_half_power(image: str, islands: str, mask: str) -> None:
+    """Write a mask of the half power of the dish's beam, and of islands where there are any in it."""
+    inside = beam_power(read_sky_image(image))[0] > HALF_POWER
+    if islands:
+        within = inside & (fits.getdata(islands).reshape(inside.shape) > 0)
+        inside = within if within.any() else inside
+    _write_plane(image, inside.astype(np.float32), mask)
 
 
 def local_noise(plane: Plane, box: int = MASK_BOX) -> Plane:
@@ -278,10 +312,22 @@ def islands_of(plane: Plane, sigma: float) -> tuple[NDArray[np.int32], int]:
 def write_island_mask(image: str, mask: str) -> int:
     """Write a mask of the islands of an image above 6 times the local noise; return their number."""
     labels, number = islands_of(read_sky_image(image).plane, MASK_SIGMA)
-    with fits.open(image) as hdus:
-        shape = hdus[0].data.shape
-        fits.PrimaryHDU((labels > 0).astype(np.float32).reshape(shape), hdus[0].header).writeto(mask, overwrite=True)
+    _write_plane(image, (labels > 0).astype(np.float32), mask)
     return number
+
+
+def count_islands(mask: str) -> int:
+    """Return the number of connected regions of a mask."""
+    plane = np.squeeze(fits.getdata(mask)) > 0
+    return int(scipy.ndimage.label(plane, np.ones((3, 3)))[1])
+
+
+def _write_plane(image: str, plane: Plane, path: str, **keys: tuple[float, str]) -> None:
+    """Write a plane with the header and the axes of an image, and some keys with their comments."""
+    with fits.open(image) as hdus:
+        header, shape = hdus[0].header, hdus[0].data.shape
+        header.update(keys)
+        fits.PrimaryHDU(plane.reshape(shape), header).writeto(path, overwrite=True)
 
 
 # ---- fluxes
@@ -362,7 +408,7 @@ def write_fit(directory: Path, fit: CalibratorFit) -> None:
     write_atomically(directory / "fitting_results.json", json.dumps(asdict(fit), indent=1))
 
 
-# ---- primary beam, catalogue
+# ---- primary beam
 
 
 def correct_beam(image: str, corrected: str) -> None:
@@ -371,74 +417,18 @@ def correct_beam(image: str, corrected: str) -> None:
     Source: doc/spec/calibration.md, section 4.
     """
     sky = read_sky_image(image)
+    power, width_deg = beam_power(sky)
+    plane = np.where(power >= LOWEST_POWER, sky.plane / np.maximum(power, LOWEST_POWER), np.nan).astype(np.float32)
+    _write_plane(image, plane, corrected, PBHPBW=(width_deg, "deg, Gaussian beam that was divided by"))
+
+
+def beam_power(sky: SkyImage) -> tuple[NDArray[np.float64], float]:
+    """Return the power of the dish's beam over an image, 1 in its middle, and its full width at half power, degrees."""
     height, width = sky.plane.shape
     rows, columns = np.mgrid[:height, :width]
     distance_deg = np.hypot(rows - height // 2, columns - width // 2) * sky.cell_arcsec / 3600
     width_deg = math.degrees(HPBW_FACTOR * LIGHT_M_S / sky.frequency_hz / DISH_M)
-    power = np.exp(-4 * math.log(2) * (distance_deg / width_deg) ** 2)
-    with fits.open(image) as hdus:
-        plane = np.where(power >= LOWEST_POWER, sky.plane / np.maximum(power, LOWEST_POWER), np.nan).astype(np.float32)
-        header = hdus[0].header
-        header["PBHPBW"] = (width_deg, "deg, Gaussian beam that was divided by")
-        fits.PrimaryHDU(plane.reshape(hdus[0].data.shape), header).writeto(corrected, overwrite=True)
-
-
-COLUMNS = ("name", "ra_deg", "dec_deg", "flux_jy", "flux_error_jy", "peak_jy", "position_error_arcsec")
-
-
-def find_sources(image: str) -> list[dict[str, Any]]:
-    """Return the sources of an image: islands above 7 times the local noise, brightest first.
-
-    Each is measured at its highest pixel, with the shape of the beam; right ascensions are from 0 to 360 degrees.
-    """
-    sky = read_sky_image(image)
-    noise = local_noise(sky.plane)
-    labels, number = islands_of(sky.plane, CATALOGUE_SIGMA)
-    sources, shape = [], beam_exponent(sky)
-    for label in range(1, number + 1):
-        row, column = np.unravel_index(np.argmax(np.where(labels == label, sky.plane, -np.inf)), labels.shape)
-        sources.append(_measured(sky, shape, int(row), int(column), float(noise[row, column])))
-    return sorted((one for one in sources if one), key=lambda one: -float(one["flux_jy"]))
-
-
-def _measured(sky: SkyImage, shape: Any, row: int, column: int, noise_jy: float) -> dict[str, Any]:
-    """Return a source fitted around a pixel; {} at the edge of the image."""
-    half = math.ceil(sky.beam_major_arcsec / sky.cell_arcsec)
-    rows, columns = (offset.ravel() for offset in np.mgrid[-half : half + 1, -half : half + 1])
-    height, width = sky.plane.shape
-    if not (half <= row < height - half and half <= column < width - half):
-        return {}
-    inside = shape(columns, rows) < 4 * math.log(2)
-    x, y, values = columns[inside], rows[inside], sky.plane[row + rows[inside], column + columns[inside]].astype(float)
-    start = [float(sky.plane[row, column]), 0.0, 0.0]
-    fitted = scipy.optimize.least_squares(
-        lambda numbers: numbers[0] * np.exp(-shape(x - numbers[1], y - numbers[2])) - values, start
-    )
-    ra, dec = sky.celestial.wcs_pix2world(column + fitted.x[1], row + fitted.x[2], 0)
-    ra_deg, dec_deg = float(ra) % 360, float(dec)
-    return {
-        "name": f"J{ra_deg:08.4f}{dec_deg:+08.4f}",
-        "ra_deg": round(ra_deg, 6),
-        "dec_deg": round(dec_deg, 6),
-        "flux_jy": round(float(fitted.x[0]), 6),
-        "flux_error_jy": round(noise_jy, 6),
-        "peak_jy": round(float(sky.plane[row, column]), 6),
-        "position_error_arcsec": round(noise_jy / float(fitted.x[0]) * sky.beam_major_arcsec / 2.355, 3),
-    }
-
-
-def write_catalogue(root: str, sources: Sequence[Mapping[str, Any]]) -> str:
-    """Write a catalogue as CSV, FITS table and DS9 regions; return the name of the CSV."""
-    lines = [",".join(COLUMNS), *(",".join(str(source[name]) for name in COLUMNS) for source in sources)]
-    write_atomically(Path(f"{root}_catalogue.csv"), "\n".join(lines) + "\n")
-    columns = [
-        fits.Column(name, "24A" if name == "name" else "D", array=[source[name] for source in sources])
-        for name in COLUMNS
-    ]
-    fits.BinTableHDU.from_columns(columns).writeto(f"{root}_catalogue.fits", overwrite=True)
-    regions = [f"point({one['ra_deg']},{one['dec_deg']}) # point=circle text={{{one['name']}}}" for one in sources]
-    write_atomically(Path(f"{root}_catalogue.reg"), "\n".join(["fk5", *regions]) + "\n")
-    return f"{root}_catalogue.csv"
+    return np.exp(-4 * math.log(2) * (distance_deg / width_deg) ** 2), width_deg
 
 
 def image_root(directory: Path, field: str, robust: float, grid: Grid) -> str:
@@ -449,3 +439,9 @@ def image_root(directory: Path, field: str, robust: float, grid: Grid) -> str:
 def image_directory(session: Session, field: str, band: Band) -> Path:
     """Return the directory of the images of a field and band."""
     return Path(session.outdir, "IMAGES", field + band.suffix)
+
+
+def remove_images(directory: Path, field: str) -> None:
+    """Remove the images of an earlier run, which may have had other cells and so other names."""
+    for path in directory.glob(f"{glob.escape(field)}_briggs*arcsec_*"):
+        path.unlink()

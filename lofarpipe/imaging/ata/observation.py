@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,28 @@ def _uv_points(ms: str) -> Any:
     return uvw_m[rows, :2].T * hz / LIGHT_M_S / 1e3
 
 
-def write_report(session: Session) -> Path:
-    """Write observation.json, its plots, and report.html of a session; return the last."""
+@dataclass(frozen=True)
+class Page:
+    """The content of a page on an observation.
+
+    Attributes
+    ----------
+    problems: sentences.
+    tables: title, head and rows of texts.
+    pictures: title and file.
+    """
+
+    title: str
+    problems: tuple[str, ...]
+    tables: tuple[tuple[str, Sequence[str], Sequence[Sequence[str]]], ...]
+    pictures: tuple[tuple[str, str], ...]
+
+
+def write_report(session: Session, run_file: Path) -> Path:
+    """Write observation.json, its plots, and report.html of a session; return the last.
+
+    ``run_file`` gets the content of the page, for the report of the run.
+    """
     observation = observation_of(session)
     root = Path(session.outdir)
     write_atomically(root / "observation.json", json.dumps(observation, indent=1))
@@ -144,10 +165,58 @@ def write_report(session: Session) -> Path:
         save_figure(draw(session), root / "plots" / f"{name}.png", DPI)
     calibration = root / "calibration.json"
     summary = json.loads(calibration.read_text()) if calibration.is_file() else {}
-    write_atomically(
-        root / "report.html", observation_page(observation, summary, sorted((root / "plots").glob("*.png")))
-    )
+    page = page_content(observation, summary, sorted((root / "plots").glob("*.png")))
+    write_atomically(root / "report.html", observation_page(page))
+    write_atomically(run_file, json.dumps(asdict(page), indent=1))
     return root / "report.html"
+
+
+CALIBRATION_ROWS = (
+    *("fluxcal_jy", "phasecal_jy", "phasecal_error_jy"),
+    *("largest_delay_ns", "solved_fraction", "flagged_fraction"),
+)
+TITLES = {
+    "tracks": "Fields, elevations and azimuths",
+    "uv_coverage": "uv coverage",
+    "flags": "Flags",
+    "closure": "Closure phases",
+}
+
+
+def page_content(observation: Mapping[str, Any], summary: Mapping[str, Any], plots: Sequence[Path]) -> Page:
+    """Return what the page shows of an observation and of its calibration, {} where that was not made."""
+    keys: list[str] = list(next(iter(observation["fields"].values()), {}))
+    rows = [[name, *map(_cell, numbers.values())] for name, numbers in observation["fields"].items()]
+    tables = [("Fields", ["field", *map(_words, keys)], rows)]
+    if tunings := summary.get("tunings", {}):
+        rows = [
+            [f"Lo{name.upper()}", *(_cell(entry.get(key)) for key in CALIBRATION_ROWS)]
+            for name, entry in tunings.items()
+        ]
+        title = f"Calibration by {summary['backend']}, reference antenna {summary['reference_antenna']}"
+        tables.append((title, ["tuning", *map(_words, CALIBRATION_ROWS)], rows))
+        tables.append(("Bandpass structure beyond 10 %", BANDPASS_HEAD, _bandpass_rows(tunings)))
+        rows = [[entry["folder"], entry["reason"]] for entry in summary["scans_left_out"]]
+        tables.append(("Scans left out", ["scan", "reason"], rows))
+    by_name = {path.stem: path for path in plots}
+    names = [*(name for name in TITLES if name in by_name), *(name for name in by_name if name not in TITLES)]
+    pictures = tuple((TITLES.get(name, name.replace("_", " ")), str(by_name[name])) for name in names)
+    problems = (*observation["warnings"], *summary.get("problems", []))
+    return Page(f"ATA session {observation['session']}", problems, tuple(tables), pictures)
+
+
+BANDPASS_HEAD = ["tuning", "antenna", "X, %", "Y, %", "period of X, MHz", "period of Y, MHz"]
+
+
+def _bandpass_rows(tunings: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row for each antenna of a tuning whose bandpass has structure."""
+    rows = []
+    for tuning, entry in tunings.items():
+        for name in entry["bandpass_outliers"]:
+            shares = [_cell(100 * value) for value in entry["bandpass_deviation"][name]]
+            periods = map(_cell, entry["bandpass_period_mhz"][name])
+            rows.append([f"Lo{tuning.upper()}", name, *shares, *periods])
+    return rows
 
 
 HEAD = """<!DOCTYPE html>
@@ -158,32 +227,24 @@ table {{ border-collapse: collapse; }} td, th {{ border-bottom: 1px solid #ccc; 
 """
 
 
-def observation_page(observation: dict[str, Any], summary: dict[str, Any], plots: Sequence[Path]) -> str:
-    """Return the page; pictures are beside it."""
-    parts = [HEAD.format(title=html.escape(f"ATA session {observation['session']}"))]
-    parts += ["<h2>Problems</h2>", _list([*observation["warnings"], *summary.get("problems", [])])]
-    rows = [[name, *map(_cell, numbers.values())] for name, numbers in observation["fields"].items()]
-    keys: list[str] = list(next(iter(observation["fields"].values()), {}))
-    parts += ["<h2>Fields</h2>", _table(["field", *keys], rows)]
-    tunings = summary.get("tunings", {})
-    wanted = (
-        "fluxcal_jy",
-        "phasecal_jy",
-        "phasecal_error_jy",
-        "largest_delay_ns",
-        "solved_fraction",
-        "flagged_fraction",
-    )
-    if tunings:
-        rows = [[f"Lo{name.upper()}", *(_cell(entry.get(key)) for key in wanted)] for name, entry in tunings.items()]
-        parts += ["<h2>Calibration</h2>", f"<p>Reference antenna {html.escape(summary['reference_antenna'])}.</p>"]
-        parts += [_table(["tuning", *wanted], rows)]
-        left = [f"{entry['folder']}: {entry['reason']}" for entry in summary["scans_left_out"]]
-        parts += ["<h2>Scans left out</h2>", _list(left)]
+def observation_page(page: Page) -> str:
+    """Return the page of a session; pictures are in the directory beside it."""
+    parts = [HEAD.format(title=html.escape(page.title)), "<h2>Problems</h2>", _list(page.problems)]
+    for title, head, rows in page.tables:
+        parts += [f"<h2>{html.escape(title)}</h2>", _table(head, rows) if rows else "<p>None.</p>"]
     parts.append("<h2>Pictures</h2>")
-    ordered = sorted(plots, key=lambda path: (path.stem not in ("tracks", "uv_coverage", "flags"), path.stem))
-    parts += [f'<h3>{html.escape(path.stem)}</h3><img src="plots/{html.escape(path.name)}" alt="">' for path in ordered]
+    for title, path in page.pictures:
+        parts.append(f'<h3>{html.escape(title)}</h3><img src="plots/{html.escape(Path(path).name)}" alt="">')
     return "\n".join(parts) + "\n</body></html>\n"
+
+
+def _words(key: str) -> str:
+    """Return a key with its unit as a head of a table has them."""
+    name, _, unit = key.rpartition("_")
+    return f"{name.replace('_', ' ')}, {unit.replace('jy', 'Jy')}" if unit in UNITS else key.replace("_", " ")
+
+
+UNITS = ("deg", "m", "arcsec", "arcmin", "jy", "ns")
 
 
 def _cell(value: object) -> str:
@@ -197,6 +258,6 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in head)
+    cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{cells}</tr>{body}</table>"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import casacore.tables
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lofarpipe.imaging.ata.calibrators import Tables, session_facts
-from lofarpipe.imaging.ata.session import Session
+from lofarpipe.imaging.ata.calibrators import AVERAGED, Tables, present_sets, session_facts
+from lofarpipe.imaging.ata.session import FLUXCAL, PHASECAL, Session
+from lofarpipe.imaging.calibration.closure import closure_phases_deg
 from lofarpipe.imaging.calibration.h5parm import SolutionTable, read_h5parm
 from lofarpipe.imaging.quality.figures import STYLE, save_figure
 
@@ -34,6 +37,7 @@ def plot_solutions(session: Session) -> list[Path]:
                 plots.append(_save(figure, session, f"{name}_{kind[:-3]}_{tuning}"))
         plots.append(_save(draw_delays(clock, f"Lo{tuning.upper()} K0: delays"), session, f"K0_{tuning}"))
     plots.append(_save(draw_flags(session), session, "flags"))
+    plots.append(_save(draw_closures(session), session, "closure"))
     return plots
 
 
@@ -118,3 +122,33 @@ def _flag_line(panels: Sequence[Any], tuning: str, found: Sequence[Any]) -> None
     same = [one for one in found if len(one.frequencies_hz) == len(found[0].frequencies_hz)]
     channels = 100 * np.mean([one.flagged_by_channel for one in same], axis=0)
     panels[1].plot(np.array(found[0].frequencies_hz) / 1e6, channels, label=f"Lo{tuning.upper()}")
+
+
+def draw_closures(session: Session) -> Figure:
+    """Return the closure phases of all triangles of antennas on each calibrator scan, and their rms.
+
+    They should be near 0: gains of antennas drop out, so what is left is noise, structure, or data that no gains mend.
+    """
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(len(session.tunings), columns=2)
+        figure.set_size_inches(5 * min(2, len(session.tunings)), 3.4 * -(-len(session.tunings) // 2))
+        for panel, tuning in zip(panels, session.tunings, strict=False):
+            kinds = (FLUXCAL, PHASECAL)
+            scans = [scan for scan, t in present_sets(session) if t == tuning and session.kind(scan) in kinds]
+            found = [scan_closures_deg(session.set_path(scan, tuning, AVERAGED)) for scan in scans]
+            for place, phases in enumerate(found):
+                known = phases[np.isfinite(phases)]
+                panel.plot(place + np.linspace(-0.3, 0.3, len(known)), known, ".", markersize=2, color=f"C{place % 10}")
+            rms = f"{np.sqrt(np.nanmean(np.concatenate(found) ** 2)):.1f} deg rms" if found else "no data"
+            panel.set(title=f"Lo{tuning.upper()}: {rms}", ylabel="closure phase, deg")
+            panel.set_xticks(range(len(scans)), [scan.field for scan in scans], fontsize=6, rotation=20)
+    return figure
+
+
+def scan_closures_deg(ms: str) -> Any:
+    """Return the closure phases of a scan in XX and YY, degrees, (triangle, pol)."""
+    with closing(casacore.tables.table(ms, ack=False)) as table:
+        first, second = table.getcol("ANTENNA1"), table.getcol("ANTENNA2")
+        values = np.where(table.getcol("FLAG"), np.nan, table.getcol("DATA"))[:, :, [0, -1]]
+    cross, antennas = first != second, int(second.max()) + 1
+    return closure_phases_deg(values[cross], first[cross], second[cross], antennas)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,16 @@ import numpy as np
 
 from lofarpipe.imaging.ata.averaged import load_facts
 from lofarpipe.imaging.ata.calibrators import AVERAGED, CALIBRATED
-from lofarpipe.imaging.ata.images import Cleaning, Grid, Imager, Images, bands_of, image_directory, image_noise
+from lofarpipe.imaging.ata.images import (
+    Cleaning,
+    Grid,
+    Imager,
+    Images,
+    bands_of,
+    careful_clean,
+    image_directory,
+    image_noise,
+)
 from lofarpipe.imaging.ata.session import Scan, Session
 from lofarpipe.imaging.quality.sky_image import read_sky_image
 from lofarpipe.support.utilities import write_atomically
@@ -159,7 +168,7 @@ def image_round(
         directory = image_directory(session, field, band)
         plan = json.loads((directory / "plan.json").read_text())
         (directory / "selfcal").mkdir(exist_ok=True)
-        made = _cleaned(make_imager(sets), directory, Grid(plan["cell_arcsec"], plan["size"]), number)
+        made = _cleaned(make_imager(sets), directory, plan, number)
         longest = max(_slots(session, *one) for one in scans)
         mode, interval = solving_mode(number, longest) if number else ("", 0)
         solutions = tuple(solutions_of(session, scan, tuning, number) for scan, tuning in scans) if number else ()
@@ -169,11 +178,12 @@ def image_round(
     return recorded
 
 
-def _cleaned(imager: Imager, directory: Path, grid: Grid, number: int) -> Images:
+def _cleaned(imager: Imager, directory: Path, plan: Mapping[str, Any], number: int) -> Images:
     """Return the images of a round, cleaned within the mask of the target."""
-    masks = sorted(directory.glob("*_mask.fits"))
-    cleaning = Cleaning(noise_sigma=1, gain=0.6, mask=str(masks[-1]) if masks else "")
-    return imager(str(directory / "selfcal" / f"round{number}"), grid, cleaning)
+    grid, last = Grid(plan["cell_arcsec"], plan["size"]), plan["rounds"][-1]
+    cleaning = Cleaning(noise_sigma=1, gain=0.6, mask=f"{plan['root']}_mask.fits" if last["islands"] else "")
+    root = str(directory / "selfcal" / f"round{number}")
+    return careful_clean(imager, root, grid, cleaning, last["dirty"])[0]
 
 
 def _measured(

@@ -13,7 +13,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError, counted, named, nearest
 from lofarpipe.imaging.calibration.flux_scale import is_position_name, is_primary, primary_calibrator
 from lofarpipe.support.data_map import DataMap
-from lofarpipe.support.utilities import write_atomically
+from lofarpipe.support.utilities import files_of, write_atomically
 
 FOLDER = re.compile(r"uvh5_(\d+)_(\d+)_(\d+)_(.+)_(\d+)")
 NODE = re.compile(r"Lo([A-D])\.C(\d{4})")
@@ -113,7 +113,7 @@ class Session:
 def load_session(path: str | Path, sets_mapfile: str = "", solved_mapfile: str = "") -> Session:
     """Return a session that was written.
 
-    Maps name its averaged sets, and solutions of calibrators; of these, skipped ones count as not there.
+    Maps name its averaged sets, and solutions of calibrators, one or several an entry; skipped ones count as not there.
     """
     entry = with_tuples(json.loads(Path(path).read_text()))
     scans = [with_tuples(scan) for scan in entry["scans"]]
@@ -122,7 +122,8 @@ def load_session(path: str | Path, sets_mapfile: str = "", solved_mapfile: str =
     entry |= {"roles": Roles(**with_tuples(entry["roles"])), "scans": tuple(Scan(**scan) for scan in scans)}
     for key, mapfile in (("present", sets_mapfile), ("solved", solved_mapfile)):
         if mapfile:
-            entry[key] = tuple(product.file for product in DataMap.load(mapfile).data if not product.skip)
+            products = (product.file for product in DataMap.load(mapfile).data if not product.skip)
+            entry[key] = tuple(name for product in products for name in files_of(product))
     return Session(**entry | {"left_out": tuple((folder, reason) for folder, reason in entry["left_out"])})
 
 

@@ -6,7 +6,7 @@ The list has the text format of makesourcedb, DP3 and WSClean.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +41,7 @@ class FindingOptions:
 
     threshold_island: float = ISLAND_SIGMA
     threshold_peak: float = PEAK_SIGMA
-    rms_box: tuple[int, int] = (60, 20)
+    rms_box: tuple[int, int] | None = (60, 20)  # None: PyBDSF chooses it
     rms_box_bright: tuple[int, int] = (35, 7)
     adaptive_rms_box: bool = True
     adaptive_threshold: float = 150.0
@@ -97,14 +97,9 @@ def write_source_list(
     CatalogueError
         If PyBDSF is not installed, or fails.
     """
-    keywords = (options or FindingOptions()).keywords() | {"ncores": cores, "quiet": True}
     target = Path(outfile).absolute()
-    # PyBDSF puts logs beside the image: it gets links in a directory of its own.
     with unfinished_directory(target) as folder:
-        links = {name: folder / f"{name}.fits" for name in ("true_sky", "flat_noise")}
-        links["true_sky"].symlink_to(Path(image_pb).resolve())
-        links["flat_noise"].symlink_to(Path(image_flat).resolve())
-        found = _find_sources(links, keywords)
+        found = _find_sources(folder, image_pb, image_flat, options or FindingOptions(), cores)
         unfinished = folder / "sources"
         if found.ngaus == 0:
             unfinished.write_text(EMPTY_LIST.format(frequency_hz=found.frequency))
@@ -112,7 +107,7 @@ def write_source_list(
             outfile=str(unfinished), format="bbs", bbs_patches="source", srcroot="source", clobber=True
         ):
             raise CatalogueError(f"{outfile}: PyBDSF could not write the source list; is the disk full?")
-        _name_spectral_index(unfinished, links["true_sky"])
+        _name_spectral_index(unfinished, Path(image_pb))
         unfinished.replace(target)
     return int(found.nsrc) if found.ngaus else 0
 
@@ -127,18 +122,51 @@ def _name_spectral_index(source_list: Path, image: Path) -> None:
         source_list.write_text(text.replace("SpectralIndex='[]'", f"SpectralIndex='[{index:g}]'", 1))
 
 
-def _find_sources(links: Mapping[str, Path], keywords: Mapping[str, Any]) -> Any:
-    """Run PyBDSF and return its image object."""
+def _find_sources(
+    folder: Path, image_pb: str | Path, image_flat: str | Path, options: FindingOptions, cores: int
+) -> Any:
+    """Run PyBDSF in a directory and return its image object; it puts logs beside the images, which are links there."""
+    links = {name: folder / f"{name}.fits" for name in ("true_sky", "flat_noise")}
+    links["true_sky"].symlink_to(Path(image_pb).resolve())
+    links["flat_noise"].symlink_to(Path(image_flat).resolve())
+    keywords = options.keywords() | {"ncores": cores, "quiet": True}
     try:
         return pybdsf().process_image(
-            str(links["true_sky"]),
-            detection_image=str(links["flat_noise"]),
-            outdir=str(links["true_sky"].parent),
-            **keywords,
+            str(links["true_sky"]), detection_image=str(links["flat_noise"]), outdir=str(folder), **keywords
         )
     except (RuntimeError, ValueError, IndexError, OSError) as err:
-        image = links["true_sky"].resolve()
-        raise CatalogueError(f"{image}: PyBDSF failed: {err}; are rms_box and the thresholds right for it?") from err
+        raise CatalogueError(f"{image_pb}: PyBDSF failed: {err}; are rms_box and the thresholds right for it?") from err
+
+
+def measured_sources(
+    image_pb: str | Path, image_flat: str | Path, options: FindingOptions | None = None, cores: int = 1
+) -> list[SourceFit]:
+    """Return the sources of an image; found in ``image_flat`` and measured in ``image_pb``, as for a source list.
+
+    Raises
+    ------
+    CatalogueError
+        If PyBDSF is not installed, or fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found = _find_sources(Path(folder), image_pb, image_flat, options or FindingOptions(), cores)
+        return [_as_source(one) for one in found.sources] if found.ngaus else []
+
+
+def _as_source(source: Any) -> SourceFit:
+    (ra_deg, dec_deg), (ra_error_deg, dec_error_deg) = source.posn_sky_centroid, source.posn_sky_centroidE
+    major_deg, minor_deg, angle_deg = source.size_sky
+    return SourceFit(
+        flux_jy=float(source.total_flux),
+        flux_error_jy=float(source.total_fluxE),
+        peak_jy=float(source.peak_flux_max),
+        right_ascension_deg=float(ra_deg) % 360,
+        declination_deg=float(dec_deg),
+        position_error_arcsec=3600 * max(float(ra_error_deg), float(dec_error_deg)),
+        major_arcsec=3600 * float(major_deg),
+        minor_arcsec=3600 * float(minor_deg),
+        angle_deg=float(angle_deg),
+    )
 
 
 Floats = NDArray[np.float64]

@@ -39,6 +39,7 @@ KEPT_IN = Path("jobs") / ".report"
 FIGURES = ("beam", "noise", "uv", "smearing", "fluxes", "positions")
 UV_PIXELS = 1000
 CUBE_FILES = "*.cubes.json"  # one for each beam of an array feed whose cubes were made
+OBSERVATION_FILES = "*.observation.json"  # one for each session that was calibrated
 
 
 class NotDrawnError(Exception):
@@ -203,6 +204,20 @@ def gallery(pieces: Pieces, state: RunState, is_shown: bool) -> list[dict[str, A
     ][:MOST_PICTURES]
     cards = [_drawn(pieces, f"card_{job.name.replace('/', '_')}", card, image, job.label) for image, job in pairs]
     return [one for one in cards if one]
+
+
+def observations(pieces: Pieces, job_directory: Path, earlier: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Return the sessions of a run, but for those of ``earlier`` runs."""
+    files = [path for path in sorted(job_directory.glob(OBSERVATION_FILES)) if str(path.absolute()) not in earlier]
+    if not files:
+        return []
+    from lofarpipe.report.html.observation import observation
+
+    def picture_uri(path: Path) -> Any:
+        mark = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+        return _drawn(pieces, f"observation_{path.stem}_{mark}", shrunk_picture, path)
+
+    return [one for path in files if (one := observation(read_json(path), picture_uri))]
 
 
 def _drawn(pieces: Pieces, name: str, function: str | Callable[..., Any], *arguments: Any) -> Any:
@@ -376,6 +391,7 @@ def facts(
     return drawings | {
         "gallery": [] if beams else gallery(pieces, state, bool(paths)),
         "mosaic": beams,
+        "observations": observations(pieces, job_directory, earlier),
         "job_directory": str(job_directory.absolute()),
         "written": time.time(),
         "state": state,

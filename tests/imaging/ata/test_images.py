@@ -1,6 +1,5 @@
 """Cells, rounds of cleaning, masks, fits and catalogues of made-up images."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -11,44 +10,31 @@ import pytest
 from astropy.io import fits
 
 from lofarpipe.imaging.ata.images import (
-    COLUMNS,
     Band,
     Cleaning,
     Grid,
     ImageError,
     Images,
     are_far_apart,
+    careful_clean,
     cell_arcsec,
     clean_rounds,
     correct_beam,
-    find_sources,
+    count_islands,
     fit_calibrator,
     image_root,
     image_side,
     mask_rounds,
     plan_image,
+    remove_images,
     windows_of,
-    write_catalogue,
     write_fit,
     write_island_mask,
     write_plan,
 )
-from made_images import BEAM_DEG, CELL_DEG, write_image
+from made_images import CELL_DEG, gaussian_sources, write_image
 
 BAND = Band("", ("b",), 3.0e9, 3.0e9, 328.673)
-
-
-def gaussian(npix: int, sources) -> np.ndarray:
-    """Sources (Jy, pixels right of and above the middle) with the beam of the made-up header."""
-    rows, columns = np.mgrid[:npix, :npix] - npix // 2
-    angle, plane = math.radians(30), np.zeros((npix, npix))
-    for jy, x, y in sources:
-        east, north = -(columns - x), rows - y
-        along = north * math.cos(angle) + east * math.sin(angle)
-        across = east * math.cos(angle) - north * math.sin(angle)
-        major, minor = 2 * BEAM_DEG / CELL_DEG, BEAM_DEG / CELL_DEG
-        plane += jy * np.exp(-4 * math.log(2) * ((along / major) ** 2 + (across / minor) ** 2))
-    return plane
 
 
 class Imager:
@@ -64,7 +50,7 @@ class Imager:
         )
         number = self.islands.pop(0) if self.islands else 1
         sources = [(1.0, 20 * k - 40, 0) for k in range(number)]
-        write_image(Path(f"{root}-image.fits"), noise + gaussian(128, sources))
+        write_image(Path(f"{root}-image.fits"), noise + gaussian_sources(128, sources))
         write_image(Path(f"{root}-residual.fits"), noise)
         return Images(f"{root}-image.fits", f"{root}-residual.fits", f"{root}-pb.fits")
 
@@ -110,7 +96,7 @@ def test_plan_measures_a_psf_and_removes_it(tmp_path):
     assert plan.grid.cell_arcsec == 8.0
     assert list(tmp_path.iterdir()) == []
     original = plan_image(BAND, "original", tmp_path, Imager([]))
-    write_plan(tmp_path, original.described([{"noise_jy": 1}]))
+    write_plan(tmp_path, original.described("r", [{"noise_jy": 1}]))
     assert json.loads((tmp_path / "plan.json").read_text())["cell_arcsec"] == 7.84
     assert image_root(tmp_path, "3c286", 0.0, original.grid) == f"{tmp_path}/3c286_briggs0_7.84arcsec"
 
@@ -132,7 +118,7 @@ def test_rounds_are_two_at_least_and_six_at_most(tmp_path):
 @pytest.mark.parametrize(("islands", "rounds"), [([1, 1, 1, 1, 1], 3), ([1, 1, 2, 3, 3, 4], 4), ([0, 0], 1)])
 def test_masks_are_made_until_their_islands_are_stable(tmp_path, islands, rounds):
     imager = Imager([], islands)
-    made, described = mask_rounds(str(tmp_path / "t"), Grid(10.0, 128), imager)
+    made, described = mask_rounds(str(tmp_path / "t"), Grid(10.0, 128), imager, write_island_mask)
     assert len(described) == rounds
     assert imager.calls[1][1] == Cleaning(noise_sigma=1, mask_sigma=3, gain=0.6)
     if rounds > 1:
@@ -142,7 +128,7 @@ def test_masks_are_made_until_their_islands_are_stable(tmp_path, islands, rounds
 
 def test_mask_holds_the_sources_alone(tmp_path):
     noise = np.random.default_rng(3).normal(0, 1e-3, (200, 200))
-    image = write_image(tmp_path / "i.fits", noise + gaussian(200, [(1.0, 0, 0), (0.5, 40, -30)]))
+    image = write_image(tmp_path / "i.fits", noise + gaussian_sources(200, [(1.0, 0, 0), (0.5, 40, -30)]))
     assert write_island_mask(str(image), str(tmp_path / "m.fits")) == 2
     mask = fits.getdata(tmp_path / "m.fits")[0, 0]
     assert mask[100, 100] == mask[70, 140] == 1
@@ -151,7 +137,7 @@ def test_mask_holds_the_sources_alone(tmp_path):
 
 def test_fit_finds_flux_and_place(tmp_path):
     noise = np.random.default_rng(3).normal(0, 1e-3, (128, 128))
-    image = write_image(tmp_path / "i.fits", noise + gaussian(128, [(4.2, 0.4, -0.3)]))
+    image = write_image(tmp_path / "i.fits", noise + gaussian_sources(128, [(4.2, 0.4, -0.3)]))
     fit = fit_calibrator(image)
     assert fit.flux_jy == pytest.approx(4.2, abs=2e-3)
     assert fit.error_jy == pytest.approx(1e-3, rel=0.1)
@@ -179,19 +165,43 @@ def test_corrected_image_has_true_fluxes(tmp_path):
     assert np.isnan(corrected[0, 0])
 
 
-def test_catalogue_has_the_sources(tmp_path):
-    noise = np.random.default_rng(3).normal(0, 1e-3, (200, 200))
-    image = write_image(tmp_path / "i.fits", noise + gaussian(200, [(1.0, 0, 0), (0.5, 40, -30), (0.8, 97, 0)]))
-    sources = find_sources(str(image))
-    assert [source["flux_jy"] for source in sources] == pytest.approx([1.0, 0.5], abs=3e-3)
-    path = write_catalogue(str(tmp_path / "t"), sources)
-    with Path(path).open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert float(rows[0]["ra_deg"]) == pytest.approx(218.0, abs=1e-4)
-    assert fits.getdata(tmp_path / "t_catalogue.fits")["dec_deg"][0] == pytest.approx(34.5, abs=1e-4)
-    assert (tmp_path / "t_catalogue.reg").read_text().count("point(") == 2
+class DivergingImager(Imager):
+    """Fails where it is to clean in large steps."""
+
+    def __call__(self, root: str, grid: Grid, cleaning: Cleaning | None) -> Images:
+        if cleaning is not None and cleaning.gain > 0.4:
+            raise ImageError("the peak of the residual image rose")
+        return super().__call__(root, grid, cleaning)
 
 
-def test_catalogue_of_nothing_is_empty(tmp_path):
-    path = write_catalogue(str(tmp_path / "t"), [])
-    assert Path(path).read_text().splitlines() == [",".join(COLUMNS)]
+def test_diverging_clean_is_repeated_within_the_beam(tmp_path):
+    dirty = write_image(tmp_path / "d-image.fits", np.ones((128, 128)), CDELT1=-0.02, CDELT2=0.02, CRVAL3=3e9)
+    imager = DivergingImager([])
+    _, reason = careful_clean(imager, str(tmp_path / "x"), Grid(72.0, 128), Cleaning(mask_sigma=3), str(dirty))
+    assert reason == "the peak of the residual image rose"
+    (_, cleaning), half_power = imager.calls[-1], str(tmp_path / "x_half_power.fits")
+    assert cleaning == Cleaning(noise_sigma=3, mask=half_power, gain=0.4)
+    # 1.2 lambda / D = 1.1264 deg is 56.3 pixels wide
+    inside = fits.getdata(half_power)[0, 0]
+    assert inside.sum() == pytest.approx(math.pi * 28.16**2, rel=0.02)
+    assert count_islands(half_power) == 1
+
+
+def test_islands_of_a_diverging_clean_are_those_within_the_beam(tmp_path):
+    keys = {"CDELT1": -0.02, "CDELT2": 0.02, "CRVAL3": 3e9}
+    dirty = write_image(tmp_path / "d-image.fits", np.ones((128, 128)), **keys)
+    islands = np.zeros((128, 128))
+    islands[64, 70] = islands[3, 3] = 1
+    mask = write_image(tmp_path / "m.fits", islands, **keys)
+    careful_clean(DivergingImager([]), str(tmp_path / "x"), Grid(72.0, 128), Cleaning(mask=str(mask)), str(dirty))
+    assert np.argwhere(fits.getdata(tmp_path / "x_half_power.fits")[0, 0]).tolist() == [[64, 70]]
+    write_image(tmp_path / "m.fits", np.zeros((128, 128)), **keys)
+    careful_clean(DivergingImager([]), str(tmp_path / "x"), Grid(72.0, 128), Cleaning(mask=str(mask)), str(dirty))
+    assert fits.getdata(tmp_path / "x_half_power.fits").sum() > 1000
+
+
+def test_images_of_an_earlier_run_are_removed(tmp_path):
+    for name in ("t_briggs0.5_11.75arcsec_clean-image.fits", "t_briggs0.5_11.75arcsec_mask.fits", "plan.json"):
+        (tmp_path / name).touch()
+    remove_images(tmp_path, "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.imaging.ata.averaged import facts_path, verify_averaged
-from lofarpipe.imaging.ata.observation import beam_warnings, observation_of, observation_page, write_report
+from lofarpipe.imaging.ata.observation import (
+    beam_warnings,
+    observation_of,
+    observation_page,
+    page_content,
+    write_report,
+)
 from lofarpipe.imaging.ata.session import SessionOptions, read_session
 from lofarpipe.imaging.ata.uvh5 import read_scan
 from made_images import BEAM_DEG, write_image
@@ -52,13 +58,28 @@ def test_page_has_numbers_and_pictures_without_links_elsewhere(session):
         json.dumps(
             {
                 "reference_antenna": "2a",
+                "backend": "dp3",
                 "problems": ["<odd>"],
                 "scans_left_out": [{"folder": "f", "reason": "old"}],
-                "tunings": {"b": {"phasecal_jy": 4.2}},
+                "tunings": {
+                    "b": {
+                        "phasecal_jy": 4.2,
+                        "bandpass_outliers": ["5c"],
+                        "bandpass_deviation": {"5c": [0.15, 0.02]},
+                        "bandpass_period_mhz": {"5c": [6.4, None]},
+                    }
+                },
             }
         )
     )
-    text = write_report(session).read_text()
+    run_file = Path(session.outdir, "s.observation.json")
+    text = write_report(session, run_file).read_text()
+    content = json.loads(run_file.read_text())
+    titles = [title for title, _, _ in content["tables"]]
+    assert titles[:2] == ["Fields", "Calibration by dp3, reference antenna 2a"]
+    assert content["tables"][2][2] == [["LoB", "5c", "15", "2", "6.4", ""]]
+    assert [title for title, _ in content["pictures"]] == ["Fields, elevations and azimuths", "uv coverage"]
+    assert "elevation, deg" in content["tables"][0][1]
     assert "&lt;odd&gt;" in text
     assert "http" not in text
     assert all(f'src="plots/{name}.png"' in text for name in ("tracks", "uv_coverage"))
@@ -66,4 +87,4 @@ def test_page_has_numbers_and_pictures_without_links_elsewhere(session):
 
 
 def test_page_of_nothing_says_so():
-    assert "<p>None.</p>" in observation_page({"session": "s", "warnings": [], "fields": {}}, {}, [])
+    assert "<p>None.</p>" in observation_page(page_content({"session": "s", "warnings": [], "fields": {}}, {}, []))

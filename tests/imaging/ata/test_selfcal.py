@@ -87,7 +87,7 @@ def session(made, tmp_path_factory):
     verify_averaged(described.set_path(scan, "b", "_averaged"), notes, 1, 1)
     record = record_path(described, "SWIFT_J1727", "")
     record.parent.mkdir(parents=True)
-    write_plan(record.parent, {"cell_arcsec": 10.0, "size": 128})
+    write_plan(record.parent, {"root": "r", "cell_arcsec": 10.0, "size": 128, "rounds": [{"islands": 2, "dirty": "d"}]})
     return described
 
 
@@ -96,6 +96,7 @@ def make_imager(peak_jy):
         assert all(Path(ms).is_dir() for ms in sets)
 
         def image(root, grid, cleaning):
+            assert cleaning.mask == "r_mask.fits"
             plane = np.random.default_rng(1).normal(0, 1e-3, (128, 128))
             plane[64, 64] = peak_jy
             write_image(Path(f"{root}-image.fits"), plane)

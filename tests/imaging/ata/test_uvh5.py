@@ -14,6 +14,7 @@ from lofarpipe.imaging.ata.averaged import (
     remove_set,
     verify_averaged,
 )
+from lofarpipe.imaging.ata.plots import scan_closures_deg
 from lofarpipe.imaging.ata.session import SessionError
 from lofarpipe.imaging.ata.uvh5 import bad_values, load_notes, read_scan, scratch_copy
 
@@ -100,6 +101,13 @@ def test_complete_set_is_verified(made, tmp_path):
     facts = verify_averaged(str(ms), notes, 1, 1)
     assert load_facts(str(ms)) == facts
     assert (facts.rows, facts.is_usable) == (8 * 36, True)
+
+
+def test_closure_phases_of_a_point_are_noise(made, tmp_path):
+    ms, _ = converted(made, tmp_path)
+    phases = scan_closures_deg(str(ms))
+    assert phases.shape == (56, 2)
+    assert np.sqrt(np.nanmean(phases**2)) < 5
 
 
 def test_incomplete_set_is_refused(made, tmp_path):

@@ -1,0 +1,234 @@
+"""Calibrators of a session solved by tasks of CASA, and their tables as the solutions that DP3 would have written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import casacore.tables
+import numpy as np
+from numpy.typing import NDArray
+
+from lofarpipe.imaging.ata.averaged import SetFacts
+from lofarpipe.imaging.ata.calibrators import (
+    AVERAGED,
+    CalibrationError,
+    SolvingScans,
+    Tables,
+    session_facts,
+    unflagged_by_antenna,
+)
+from lofarpipe.imaging.ata.combine import combine_sets, fix_scans
+from lofarpipe.imaging.ata.session import FLUXCAL, PHASECAL, Scan, Session, parallactic_rad
+from lofarpipe.imaging.calibration.flux_scale import polarised_stokes, primary_calibrator
+from lofarpipe.imaging.calibration.h5parm import gain_tables, write_h5parm
+
+Task = tuple[str, dict[str, Any]]
+Complex = NDArray[np.complex128]
+
+ORDER = ("K0", "G0", "B0", "G1", "fluxscale")  # of the tables; each is solved with those before it applied
+
+
+@dataclass(frozen=True)
+class CalibratorSet:
+    """The calibrator scans of a tuning in one measurement set, in which tasks write models."""
+
+    session: Session
+    tuning: str
+    flux_scans: tuple[Scan, ...]
+    phase_scans: tuple[Scan, ...]
+
+    @property
+    def ms(self) -> str:
+        """The set."""
+        return f"{Tables(self.session).directory}/casa/calibrators_{self.tuning}.ms"
+
+    @property
+    def scans(self) -> list[Scan]:
+        """All scans, in order of time: their places are their numbers in the set."""
+        return sorted([*self.flux_scans, *self.phase_scans], key=lambda scan: scan.start_jd)
+
+    def table(self, ending: str) -> str:
+        """Return a table of CASA: as the H5parm of the same content, without its ending."""
+        return Tables(self.session).named(self.tuning, ending).removesuffix(".h5")
+
+
+def calibrator_sets(session: Session) -> list[CalibratorSet]:
+    """Return the sets of all tunings.
+
+    Raises
+    ------
+    CalibrationError
+        If a calibrator has no unflagged data in one of them.
+    """
+    facts, sets = session_facts(session), []
+    for tuning in session.tunings:
+        flux, phase = (tuple(SolvingScans(session, facts).of([kind], tuning)) for kind in (FLUXCAL, PHASECAL))
+        if not (flux and phase):
+            raise CalibrationError(
+                f"Lo{tuning.upper()}: a calibrator has no unflagged data; nothing can be solved for CASA"
+            )
+        sets.append(CalibratorSet(session, tuning, flux, phase))
+    return sets
+
+
+def write_set(one: CalibratorSet) -> None:
+    """Write the measurement set of the calibrator scans; a scan number for each."""
+    combine_sets([[one.session.set_path(scan, one.tuning, AVERAGED)] for scan in one.scans], Path(one.ms))
+    fix_scans(one.ms)
+
+
+def remove_set(one: CalibratorSet) -> None:
+    """Remove it."""
+    shutil.rmtree(one.ms, ignore_errors=True)
+
+
+def preferred_antennas(session: Session, asked: Sequence[str]) -> list[str]:
+    """Return antennas in the order in which they may be the reference: those asked for, then those with most data."""
+    facts = list(session_facts(session).values())
+    names = list(facts[0].antennas)
+    unflagged = unflagged_by_antenna(facts, names)
+    others = sorted(range(len(names)), key=lambda place: -unflagged[place])
+    return list(dict.fromkeys([*(name for name in asked if name in names), *(names[place] for place in others)]))
+
+
+def solving_tasks(one: CalibratorSet, references: Sequence[str], polarisation: tuple[float, float]) -> list[Task]:
+    """Return the tasks that solve a tuning: models, K0, G0, B0, G1, fluxscale.
+
+    Antennas go by their numbers: CASA takes names such as 2a for distances. Delays are solved before phases, so that
+    no channels are averaged that turn against each other.
+
+    Source: doc/spec/calibration.md, section 5.
+    """
+    fields, antennas = (_names(one.ms, table) for table in ("FIELD", "ANTENNA"))
+    flux, phase = (str(fields.index(scans[0].field)) for scans in (one.flux_scans, one.phase_scans))
+    common = {"vis": one.ms, "refant": ",".join(str(antennas.index(name)) for name in references if name in antennas)}
+    tasks = _model_tasks(one, (flux, phase), polarisation)
+    for path in map(one.table, ORDER):
+        shutil.rmtree(path, ignore_errors=True)
+    k0, g0, b0, g1, scaled = map(one.table, ORDER)
+    whole = {**common, "field": flux, "solint": "inf", "combine": "scan"}
+    return [
+        *tasks,
+        ("gaincal", {**whole, "caltable": k0, "gaintype": "K"}),
+        ("gaincal", {**whole, "caltable": g0, "gaintype": "G", "calmode": "p", "gaintable": [k0]}),
+        ("bandpass", {**whole, "caltable": b0, "gaintable": [k0, g0]}),
+        (
+            "gaincal",
+            {
+                **common,
+                "field": f"{flux},{phase}",
+                "solint": "inf",
+                "gaintype": "G",
+                "calmode": "ap",
+                "caltable": g1,
+                "gaintable": [k0, g0, b0],
+                "interp": ["nearest"] * 3,
+            },
+        ),
+        ("fluxscale", {"vis": one.ms, "caltable": g1, "fluxtable": scaled, "reference": flux, "transfer": phase}),
+    ]
+
+
+def _model_tasks(one: CalibratorSet, fields: tuple[str, str], polarisation: tuple[float, float]) -> list[Task]:
+    """Return the tasks that write models: the flux calibrator's scan by scan, as its polarisation turns.
+
+    ``fields`` are the numbers of the flux and the phase calibrator.
+    """
+    calibrator, tasks = primary_calibrator(one.session.roles.fluxcal), list[Task]()
+    jy, *terms = 10 ** calibrator.coefficients[0], *calibrator.coefficients[1:]
+    manual = {"vis": one.ms, "standard": "manual", "usescratch": True}
+    tasks.append(("setjy", {**manual, "field": fields[1], "fluxdensity": [1.0, 0.0, 0.0, 0.0]}))
+    for number, scan in enumerate(one.scans):
+        if scan not in one.flux_scans:
+            continue
+        q, u = polarised_stokes(*polarisation, parallactic_rad(scan)) if polarisation[0] else (0.0, 0.0)
+        stokes = [jy, jy * q, jy * u, 0.0]
+        place = {"field": fields[0], "scan": str(number)}
+        tasks.append(("setjy", {**manual, **place, "fluxdensity": stokes, "spix": terms, "reffreq": "1GHz"}))
+    return tasks
+
+
+def _names(ms: str, table: str) -> list[str]:
+    with closing(casacore.tables.table(f"{ms}/{table}", ack=False)) as rows:
+        return [str(name) for name in rows.getcol("NAME")]
+
+
+# ---- tables of CASA as gains
+
+
+def export_solutions(one: CalibratorSet) -> list[str]:
+    """Write the solutions of every scan of a tuning, and return their names.
+
+    The gains of the flux calibrator per channel are the product of K0, G0 and B0; those of each scan are G1.
+    """
+    facts, tables = session_facts(one.session), Tables(one.session)
+    band, frequencies_hz = read_band(*(one.table(ending) for ending in ("K0", "G0", "B0")))
+    numbers, gains = read_scan_gains(one.table("G1"))
+    names = _names(one.table("G1"), "ANTENNA")
+    written = []
+    for number, scan in enumerate(one.scans):
+        own = facts[scan.name, one.tuning]
+        contents: dict[str, tuple[Any, Any]] = {
+            "gain": (gains[numbers.index(number)][None], [float(frequencies_hz.mean())])
+        }
+        if scan in one.flux_scans:
+            contents["bandpass"] = (np.moveaxis(band, 2, 0), frequencies_hz)
+        for kind, (values, hz) in contents.items():
+            path = tables.solved(scan, one.tuning, kind)
+            _write(path, values, hz, names, own)
+            written.append(path)
+    return written
+
+
+def _write(path: str, gains: Complex, frequencies_hz: Any, names: Sequence[str], facts: SetFacts) -> None:
+    """Write gains (chan, ant, pol) of a scan; antennas that CASA has and the scan has not are left out."""
+    places_m: Mapping[str, Any] = dict(zip(facts.antennas, facts.positions_m, strict=True))
+    kept = [place for place, name in enumerate(names) if name in places_m]
+    ants = [names[place] for place in kept]
+    axes = {"time": [float(np.mean(facts.times_s))], "freq": frequencies_hz, "ant": ants, "pol": ["XX", "YY"]}
+    write_h5parm(Path(path), gain_tables(gains[None][:, :, kept], axes), {name: places_m[name] for name in ants})
+
+
+def read_band(k0: str, g0: str, b0: str) -> tuple[Complex, NDArray[np.float64]]:
+    """Return the product of delays, phases and bandpass (ant, pol, chan), NaN where flagged, and frequencies, Hz.
+
+    CASA counts the phase of a delay (ns) from the frequency that the table's window has.
+    """
+    delays_s, phases, band = _column(k0, "FPARAM")[:, 0] * 1e-9, _column(g0)[:, 0], np.moveaxis(_column(b0), 1, 2)
+    frequencies_hz, reference_hz = _frequencies(b0), float(_frequencies(k0).mean())
+    turns = np.exp(2j * np.pi * delays_s[:, :, None] * (frequencies_hz - reference_hz))
+    return np.asarray(band * phases[:, :, None] * turns), frequencies_hz
+
+
+def read_scan_gains(g1: str) -> tuple[list[int], Complex]:
+    """Return the numbers of scans, and their gains (scan, ant, pol), NaN where flagged or missing."""
+    with closing(casacore.tables.table(g1, ack=False)) as table:
+        scans, antennas = table.getcol("SCAN_NUMBER"), table.getcol("ANTENNA1")
+    values = _rows(g1, "CPARAM")[:, 0]
+    numbers = sorted({*scans.tolist()})
+    gains = np.full((len(numbers), len(_names(g1, "ANTENNA")), values.shape[1]), np.nan + 0j)
+    for scan, antenna, pair in zip(scans.tolist(), antennas.tolist(), values, strict=True):
+        gains[numbers.index(scan), antenna] = pair
+    return numbers, gains
+
+
+def _column(path: str, name: str = "CPARAM") -> Any:
+    """Return a column of a table with a row for each antenna, in the order of their numbers."""
+    with closing(casacore.tables.table(path, ack=False)) as table:
+        order = np.argsort(table.getcol("ANTENNA1"), kind="stable")
+    return _rows(path, name)[order]
+
+
+def _rows(path: str, name: str) -> Any:
+    with closing(casacore.tables.table(path, ack=False)) as table:
+        return np.where(table.getcol("FLAG"), np.nan, table.getcol(name))
+
+
+def _frequencies(path: str) -> NDArray[np.float64]:
+    with closing(casacore.tables.table(f"{path}/SPECTRAL_WINDOW", ack=False)) as windows:
+        return np.asarray(windows.getcell("CHAN_FREQ", 0), float)

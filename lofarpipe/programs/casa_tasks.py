@@ -1,0 +1,50 @@
+"""Tasks of CASA, run in the Python that has casatasks; a program of its own that imports nothing of this package.
+
+``python casa_tasks.py REQUEST.json RESULTS.json``: the request is a list of tasks with their keywords, the results are
+a list with what each returned.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+OUTPUTS = ("caltable", "fluxtable")  # keywords that name what a task writes
+
+
+def plain(value: Any) -> Any:
+    """Return the result of a task as JSON has it."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def main(request: str, results: str) -> int:
+    """Run the tasks of a request in order; return 1, with the reason on stderr, where one fails."""
+    import casatasks
+
+    found = []
+    for task in json.loads(Path(request).read_text()):
+        name, keywords = task["task"], task["keywords"]
+        print(f"{name}({', '.join(f'{key}={value!r}' for key, value in keywords.items())})", flush=True)
+        try:
+            found.append(plain(getattr(casatasks, name)(**keywords)))
+        except Exception as err:
+            print(f"{name}: {' '.join(str(err).split()) or type(err).__name__}", file=sys.stderr)
+            return 1
+        for key in OUTPUTS:
+            if key in keywords and not Path(keywords[key]).exists():
+                print(f"{name}: wrote no {keywords[key]}: it found no solution", file=sys.stderr)
+                return 1
+    Path(results).write_text(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

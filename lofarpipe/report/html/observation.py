@@ -1,0 +1,30 @@
+"""Observations on the page: problems, tables and pictures of each session that a run took from raw data to images.
+
+They are in files ``*.observation.json`` of the job directory, one for each session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def observation(entry: Mapping[str, Any], picture_uri: Callable[[Path], str | None]) -> dict[str, Any]:
+    """Return what the section shows of a session; {} where the entry is not as it should be.
+
+    ``picture_uri`` returns a picture as an address that holds it, None where it cannot.
+    """
+    try:
+        pictures = [(str(title), picture_uri(Path(path))) for title, path in entry["pictures"]]
+        return {
+            "title": str(entry["title"]),
+            "problems": [str(text) for text in entry["problems"]],
+            "tables": [
+                (str(title), [str(name) for name in head], [[str(cell) for cell in row] for row in rows])
+                for title, head, rows in entry["tables"]
+            ],
+            "pictures": [(title, address) for title, address in pictures if address],
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
