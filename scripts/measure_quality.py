@@ -26,6 +26,7 @@ from lofarpipe.imaging.quality.reference import NONE, find_reference, read_refer
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image, write_facts
 from lofarpipe.imaging.scripts import as_number, exit_code
 from lofarpipe.programs.find import command_lines, find, version_lines
+from lofarpipe.programs.imagers import imager_of
 from lofarpipe.support.utilities import files_of, write_atomically
 
 OUTPUTS = ("quality",)
@@ -79,7 +80,7 @@ def main(
     data_used = imaged_data(used, data_column, field) if used else None
     facts = quality(flat, corrected, imaged_data(imaged), weighting, data_used)
     facts |= {"sets_left_out": left_out(all_recorded, used)} if all_recorded else {}
-    versions = version_lines({name: _find_or_none(name) for name in ("wsclean", "DP3")})
+    versions = version_lines({name: _find_or_none(name) for name in (imager_of(Path(image)), "DP3")})
     for path in dict.fromkeys([image, image_pb]):
         write_facts(path, header_facts(facts), [*versions, *commands])
     write_atomically(Path(quality_file), json.dumps(facts | {"versions": versions}, indent=1, allow_nan=False) + "\n")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import find
+from lofarpipe.support.fits_header import read_header
 
 AUTO, OWN, WSCLEAN = "auto", "own", "wsclean"
 KEY = "imager"  # of steps
@@ -78,6 +80,17 @@ def imager_keys(control: Mapping[str, str]) -> dict[str, str]:
         return {}
     chosen = choose_imager(wanted, control.get("executable", "") if program == PROGRAMS[WSCLEAN] else "")
     return {} if chosen.program == program else {"program": chosen.program, "executable": chosen.executable}
+
+
+def imager_of(image: Path) -> str:
+    """Return the file name of the imager that made an image, by its header; WSClean where that does not say."""
+    try:
+        with image.open("rb") as stream:
+            origin = read_header(stream).text("ORIGIN") or ""
+    except (OSError, ValueError):
+        origin = ""
+    own = KNOWN_PROGRAMS[PROGRAMS[OWN]].task["executable"]
+    return own if origin.startswith(own) else KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].task["executable"]
 
 
 def is_fallback(control: Mapping[str, str]) -> bool:

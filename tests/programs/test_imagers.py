@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lofarpipe.config import Overrides, read_settings
 from lofarpipe.errors import PipelineError
+from lofarpipe.imaging.imager.products import write_image
 from lofarpipe.pipeline.load import Pipeline, load_pipeline
 from lofarpipe.programs import imagers
 from lofarpipe.programs.imagers import choose_imager, imager_keys
@@ -66,6 +68,15 @@ def test_container_has_wsclean() -> None:
     assert imager_keys(given) == {"program": "lofar_clean", "executable": "lofar-clean"}
     assert imager_keys(given | {"container": "docker://a/b"}) == {}
     assert imager_keys(given | {"mpi": "True"}) == {}
+
+
+def test_imager_of_image_is_in_its_header(tmp_path: Path) -> None:
+    plane = np.zeros((4, 4), np.float32)
+    write_image(str(tmp_path / "a.fits"), plane, {"ORIGIN": ("lofar-clean 0.1.0", "")})
+    write_image(str(tmp_path / "b.fits"), plane, {"ORIGIN": ("WSClean", "")})
+    (tmp_path / "c.fits").write_bytes(b"no header")
+    names = [imagers.imager_of(tmp_path / f"{name}.fits") for name in "abcd"]
+    assert names == ["lofar-clean", "wsclean", "wsclean", "wsclean"]
 
 
 def test_step_runs_own_imager(tmp_path: Path) -> None:
