@@ -192,6 +192,9 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     reader = parser(verb)
     options, further = reader.parse_known_args([*words, *filter(None, [VERBS[verb][0] if verb else ""])])
     if further and not (options.lenient and all(not word.startswith("-") for word in further)):
+        first = options.parset or ""
+        if not verb and words[0] == first and "." not in first and not _is_file(first):
+            reader.error(f"'{first}' is no command, and no parset{_advice(reader, words, further)}")
         reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, words, further)}")
     if options.dry_run not in ("True", "False"):
         if options.parset is not None:
@@ -209,6 +212,10 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     if options.at_once is not None and not options.fields:
         reader.error("argument --at-once: it is for --fields")
     return options
+
+
+def _is_file(name: str) -> bool:
+    return os.path.isfile(name)  # noqa: PTH113 - the start must not pay for pathlib
 
 
 def _refuse_two_tasks(reader: argparse.ArgumentParser, options: argparse.Namespace) -> None:

@@ -32,6 +32,8 @@ _COMMENT = re.compile(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
 _BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
 _HEADING = re.compile(r"#[ \t]*-{3,}[ \t]*(?P<text>[^-\s].*?)[ \t]*-*[ \t]*")
 ARCHIVE = "for the archive"  # heading of the options that few users need
+_WITH_UNIT = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)[ \t]*(?P<unit>[A-Za-z\"']*)")
+_ANGLES = {'arcsec asec arcseconds "': 1 / 3600, "arcmin amin arcminutes '": 1 / 60, "deg degrees": 1.0}
 #: What stands in a value where there is none, and behind a domain that has it.
 NONE, OR_NONE = "none", " or none"
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -90,7 +92,7 @@ def check_options(options: Iterable[Option]) -> list[Finding]:
         try:
             check_value(option.value, option.domain)
         except ValueError as err:
-            what = f"{option.name} is '{option.value}'; {err}{_odd_sign(option)}"
+            what = f"{option.name} is '{option.value}'; {err}{_odd_sign(option)}{_unit_hint(option)}"
             findings.append(Finding(option.where, what))
     return findings
 
@@ -101,6 +103,18 @@ def _odd_sign(option: Option) -> str:
     if not odd or option.domain.startswith(("list", "path")):
         return ""
     return f"; {odd!r} in it is U+{ord(odd):04X}, {unicodedata.name(odd, 'no letter').lower()}: type it anew"
+
+
+def _unit_hint(option: Option) -> str:
+    """Return the value without its unit; an angle, given in arcsec or without unit, in degrees. "" for other values."""
+    found = _WITH_UNIT.fullmatch(option.value)
+    if not found or not option.domain.startswith(("number", "integer")):
+        return ""
+    if not option.name.endswith("_deg"):
+        return f"; write it without '{found['unit']}'" if found["unit"] else ""
+    unit = found["unit"].lower() or "arcsec"
+    degrees = next((size for names, size in _ANGLES.items() if unit in names.split()), 0.0) * float(found["number"])
+    return f"; {found['number']} {unit} are {degrees:.6g} degrees" if degrees else "; degrees are needed"
 
 
 def check_value(value: str, domain: str) -> None:
@@ -131,7 +145,9 @@ def check_value(value: str, domain: str) -> None:
 
 def _check_choice(value: str, choices: list[str]) -> None:
     if value not in choices:
-        raise ValueError(f"one of {', '.join(choices)} is needed{nearest(value, choices)}")
+        same = next((choice for choice in choices if choice.lower() == value.lower()), "")
+        hint = f"; did you mean {same!r}?" if same else nearest(value, choices)
+        raise ValueError(f"one of {', '.join(choices)} is needed{hint}")
 
 
 def _check_list(value: str) -> None:

@@ -138,7 +138,6 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     [
         (["--chek", "a.parset"], "--chek; did you mean '--check'?"),
         (["--cors=4", "a.parset"], "--cors=4; did you mean '--cores'?"),
-        (["statsu", "job"], "job; did you mean 'status'?"),
         (["a.parset", "a.MS"], "a.MS; one parset is run; its options are set with -s, such as -s 'data_input_filen"),
         (["image.parset", "--robust=0"], "--robust=0; an option of the pipeline is set with -s: -s robust=0"),
         (["image.parset", "--robust", "-1"], "--robust -1; an option of the pipeline is set with -s: -s robust=-1"),
@@ -165,6 +164,14 @@ def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pyte
     with pytest.raises(SystemExit):
         main(arguments)
     assert f"error: unrecognized arguments: {hint}" in capsys.readouterr().err
+
+
+def test_word_that_is_no_command(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    for word, meant in (("statsu", "status"), ("chek", "check"), ("imgpip", "imgpipe")):
+        with pytest.raises(SystemExit):
+            main([word, "image.parset"])
+        assert f"error: '{word}' is no command, and no parset; did you mean '{meant}'?" in capsys.readouterr().err
 
 
 def test_dry_run_of_an_option_of_another_program(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,6 +124,28 @@ def test_a_sign_that_looks_like_another_is_named(domain, value, said):
     assert finding.what.endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("cell_deg", "7.5", "a number > 0 <= 1 is needed; 7.5 arcsec are 0.00208333 degrees"),
+        ("cell_deg", "7.5arcsec", "; 7.5 arcsec are 0.00208333 degrees"),
+        ("cell_deg", "1 arcmin", "; 1 arcmin are 0.0166667 degrees"),
+        ("cell_deg", "3rad", "; degrees are needed"),
+        ("cell_deg", "-1", "a number > 0 <= 1 is needed"),
+        ("limit", "5GB", "; write it without 'GB'"),
+        ("limit", "5", "a number > 0 <= 1 is needed"),
+    ],
+)
+def test_units_are_converted_or_taken_off(name, value, said):
+    (finding,) = check_options(_options(f"! {name} = {value} ## {{number > 0 <= 1}} meaning\n"))
+    assert finding.what.endswith(said)
+
+
+def test_choice_in_other_letters_is_named():
+    (finding,) = check_options(_options("! gridder = IDG ## {auto | idg} meaning\n"))
+    assert finding.what.endswith("one of auto, idg is needed; did you mean 'idg'?")
+
+
 def test_finding_names_place_value_and_expectation():
     options = _options("! cell = 0.002 ## {number > 0} pixel size\n", "\n! cell = 0\n")
     assert [str(finding) for finding in check_options(options)] == [
