@@ -252,7 +252,7 @@ def test_flagging_step_flags_the_short_baselines(field):
     set_ = field / "data" / "L628614_SB000.MS"
     done = run([sys.executable, "-m", "lofarpipe.cli", "flag.parset", "-s", f"data_input_filenames=[{set_}]"], field)
     assert done.returncode == 0, done.stderr
-    with casacore.tables.table(str(field / "flag" / "L628614_SB000.my_flags"), ack=False) as made:
+    with casacore.tables.table(str(field / "flag" / "L628614_SB000.my_flags.ms"), ack=False) as made:
         flags, uvw = made.getcol("FLAG").mean(axis=(1, 2)), made.getcol("UVW")
     is_short = np.hypot(uvw[:, 0], uvw[:, 1]) < 80
     assert 0 < is_short.sum() < len(flags)
