@@ -32,6 +32,11 @@ def test_parsets_steps_plugins_scripts_and_configuration_are_in_it(installed):
     for name in (
         "pipeline.parset",
         "image.parset",
+        "demo.parset",
+        "README.md",
+        "doc/install.md",
+        "doc/pipelines/image.md",
+        "scripts/simulate_observation.py",
         "steps/dp3_average.parset",
         "plugins/PipelineStep_addListMapfile.py",
         "plugins/PipelineCheck_imaging_input.py",
@@ -61,6 +66,25 @@ def test_the_installed_pipeline_passes_its_own_check(installed, tmp_path, hba_se
     finished = _run(installed, tmp_path, "--check", "image.parset", "-c", "pipeline.cfg", "-s", assignment)
     assert finished.returncode == 0, finished.stderr
     assert "nothing wrong" in finished.stdout
+
+
+def test_simulator_is_a_command(installed, tmp_path):
+    finished = _run(installed, tmp_path, "simulate", "--help")
+    assert finished.returncode == 0, finished.stderr
+    assert "--nsubbands" in finished.stdout
+    assert finished.stdout.startswith("usage: ")
+    assert "simulate" in finished.stdout.splitlines()[0]
+
+
+def test_package_says_what_it_is(installed):
+    (metadata,) = installed.glob("genericpipeline-*.dist-info/METADATA")
+    text = metadata.read_text()
+    for line in (
+        "Author: The genericpipeline maintainers",
+        "Keywords: ",
+        "Classifier: Intended Audience :: Science/Research",
+    ):
+        assert f"\n{line}" in text
 
 
 def test_the_command_is_called_genericpipeline_py(installed):

@@ -33,6 +33,7 @@ COMMANDS = {
     "repeat": "lofarpipe.archive.repeat",
     "crate": "lofarpipe.archive.crate",
     "completion": "lofarpipe.cli.candidates",
+    "simulate": "lofarpipe.cli.simulate",
 }
 #: First words that take the parset and the options of a run: the flag that each stands for, and its help.
 VERBS = {
@@ -61,6 +62,7 @@ commands, in front of the parset or a job directory:
   repeat DIRECTORY      the same run again, and what differs
   crate DIRECTORY       the run as an RO-Crate, for archives
   completion SHELL      completion of this command line for bash, zsh or fish
+  simulate DIRECTORY    a small observation of LOFAR, for who has none at hand
 
 examples:
   genericpipeline.py options image.parset

@@ -72,6 +72,8 @@ def field(tmp_path, hba_set):
     header.tofile(tmp_path / "data" / "mask.fits")
     shutil.copytree(hba_set, tmp_path / "data" / "L628614_SB000.MS")
     (tmp_path / "data" / "L628620_SB000.MS").symlink_to(tmp_path / "data" / "L628614_SB000.MS")
+    (tmp_path / "demo/observation").mkdir(parents=True)
+    (tmp_path / "demo/observation/a.MS").symlink_to(tmp_path / "data" / "L628614_SB000.MS")
     (example,) = [block for block in blocks(REPOSITORY / "README.md") if block.kind == "parset"]
     (tmp_path / "field.parset").write_text(placed(example.text, tmp_path))
     (fields,) = [block for block in blocks(TOUR) if block.kind == "table"]
@@ -160,7 +162,32 @@ def check_front_end(program: str, arguments: list[str]) -> None:
     assert [word for word in arguments if word.startswith("-") and word not in helped] == []
 
 
+def check_conda(_: Path, arguments: list[str]) -> None:
+    """Nothing is made here: files that are named exist, and packages are those of environment.yml."""
+    described = (REPOSITORY / "environment.yml").read_text()
+    if arguments[0] == "activate":
+        assert f"\nname: {arguments[1]}\n" in described
+    elif arguments[0] == "env":
+        assert (REPOSITORY / arguments[arguments.index("-f") + 1]).is_file()
+    else:
+        channels = [arguments[place + 1] for place, word in enumerate(arguments) if word == "-c"]
+        assert all(f"\n  - {channel}" in described for channel in channels)
+        assert f"::{arguments[-1]}\n" in described
+
+
+def check_container(here: Path, arguments: list[str]) -> None:
+    """Nothing is built here: files that are named exist, and what runs in the container is possible."""
+    built = [word for word in arguments if word.startswith("container/")]
+    assert all((REPOSITORY / name).is_file() for name in built)
+    assert bool(built) == (arguments[0] == "build")
+    if not built:
+        check_runner(here, arguments[arguments.index("genericpipeline.py") + 1 :])
+
+
 CHECKS = {
+    "conda": check_conda,
+    "apptainer": check_container,
+    "podman": check_container,
     "genericpipeline.py": check_runner,
     "make": check_make,
     "pip": check_pip,

@@ -10,7 +10,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "doc").rglob("*.md"))]
 FRONT_ENDS = ("imgpipe", "spice_image", "spice_process")
-COMMANDS = ("genericpipeline.py", *FRONT_ENDS, ".venv/bin/genericpipeline.py", "make", "pip", "apt-get", "python")
+INSTALLERS = ("conda", "apptainer", "podman")
+OWN = ("genericpipeline.py", *FRONT_ENDS, ".venv/bin/genericpipeline.py")
+COMMANDS = (*OWN, "make", "pip", "apt-get", "python", *INSTALLERS)
 _PARSET_LINE = re.compile(r"!\s*\w|[\w-]+\.[\w.-]+\s*=")
 _PYTHON_LINE = re.compile(r'(from|import|def) |OUTPUTS = |"""')
 _FILE_LINE = re.compile(r"`([\w/.]+)`:$")

@@ -63,7 +63,7 @@ def test_dp3_of_this_environment_starts() -> None:
     ("name", "advice"),
     [
         ("DP3", "pip install dp3"),
-        ("wsclean", "apt install wsclean"),
+        ("wsclean", "use our own imager .*, or install WSClean: conda .*apt install wsclean"),
         ("losoto", "install losoto, or add its directory"),
     ],
 )

@@ -157,7 +157,10 @@ class WSClean(Program):
     home = "https://wsclean.readthedocs.io"
     executables = ("wsclean",)
     mpi_executable = "wsclean-mp"
-    install = "apt install wsclean, or build it with IDG and EveryBeam from gitlab.com/aroffringa/wsclean"
+    install = (
+        "use our own imager (pip install 'genericpipeline[imager]', imager = own), or install WSClean: "
+        "conda install -c conda-forge -c i4ds wsclean=3.4.0, the container of doc/install.md, or apt install wsclean"
+    )
     task = {"executable": "wsclean", "args_format": "wsclean"}
     limits = {
         "max_rise": Limit(MAX_RISE, "factor by which WSClean's peak residual may rise before the job is ended; 0: any"),
