@@ -10,6 +10,7 @@ from lofarpipe.imaging.quality.catalogue import FindingOptions, write_source_lis
 from lofarpipe.imaging.scripts import as_boolean, as_number, exit_code, pair
 
 OUTPUTS = ("source_list", "number")
+NEEDS = {"bdsf": "pip install 'genericpipeline[catalogue]', or set make_source_list = False"}
 
 
 def main(

@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
-from lofarpipe.imaging.beam.spectral import DEFAULT_INDEX, read_index
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.ms.names import AUTO
-from lofarpipe.imaging.quality.comparison import Expected, compare_fluxes, read_expected, write_comparison
 from lofarpipe.imaging.quality.numbers import (
     header_facts,
     image_weighting,
@@ -22,8 +20,7 @@ from lofarpipe.imaging.quality.numbers import (
     sets_in_image,
 )
 from lofarpipe.imaging.quality.plausibility import image_warnings
-from lofarpipe.imaging.quality.reference import NONE, find_reference, read_reference
-from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image, write_facts
+from lofarpipe.imaging.quality.sky_image import read_sky_image, write_facts
 from lofarpipe.imaging.scripts import as_number, exit_code
 from lofarpipe.programs.find import command_lines, find, version_lines
 from lofarpipe.programs.imagers import imager_of
@@ -44,12 +41,8 @@ def main(
     maxuv_lambda: str = "inf",
     padding: str = "1.2",
     ms_recorded: str = "",
-    reference_skymodel: str = NONE,
-    comparison_file: str = "",
     data_column: str = "",
     field: str = "auto",
-    effective_frequency: str = "",
-    spectral_index: str = str(DEFAULT_INDEX),
     niter: str = "",
 ) -> dict[str, str]:
     """Write ``quality_file`` and the headers of both images; returns its name as ``quality``.
@@ -60,14 +53,9 @@ def main(
     averaging; flagged fraction and integration time are those of the ones that ``ms_input`` was made of, of their
     ``data_column`` and ``field``.
     With ``niter`` 0 the image is a dirty one. What speaks against its numbers is a warning.
-    ``comparison_file`` is written where there is a ``reference_skymodel``: a sky model, the truth.json of a simulation,
-    ``auto`` for the one beside the recorded sets, or ``none``. ``effective_frequency`` is the map of the frequency at
-    which each source was measured, and ``spectral_index`` what carried its flux to the frequency of the image.
     """
     commands = command_lines(commands_file, last_step) if commands_file else []
     flat, corrected = read_sky_image(image), read_sky_image(image_pb)
-    reference = find_reference(reference_skymodel, files_of(ms_recorded or ms_input))
-    known = _expected(reference, corrected, effective_frequency, spectral_index) if comparison_file else None
     weighting = image_weighting(
         flat,
         robust=as_number("robust", robust, -2, 2),
@@ -84,26 +72,10 @@ def main(
     for path in dict.fromkeys([image, image_pb]):
         write_facts(path, header_facts(facts), [*versions, *commands])
     write_atomically(Path(quality_file), json.dumps(facts | {"versions": versions}, indent=1, allow_nan=False) + "\n")
-    if comparison_file:
-        rms_jy = facts["rms"]["value"]
-        compared = compare_fluxes(corrected, flat, known.reference, rms_jy, known.effective_hz) if known else None
-        write_comparison(Path(comparison_file), compared)
     columns = frozenset().union(*(read_metadata(path, field if used else AUTO).columns for path in used or imaged))
     for warning in image_warnings(facts, flat.phase_centre_deg, data_column, columns, is_cleaned=niter != "0"):
         print(f"{WARNING}{warning}")
     return {"quality": quality_file}
-
-
-def _expected(
-    reference: Path | None, corrected: SkyImage, effective_frequency: str, spectral_index: str
-) -> Expected | None:
-    """Return what the image is to show of the reference."""
-    if reference is None:
-        return None
-    if not effective_frequency:
-        return Expected(read_reference(reference, corrected.frequency_hz))
-    index = read_index(spectral_index, corrected.celestial, (corrected.plane.shape[0], corrected.plane.shape[1]))
-    return read_expected(reference, corrected, read_sky_image(effective_frequency), index)
 
 
 def _find_or_none(name: str) -> Path | None:

@@ -248,6 +248,7 @@ class RunRecord:
             "quality": self._quality,
             "warnings": list(state.warnings),
             "notices": list(state.notices),
+            "removed": removed_facts(state),
         }
         write_atomically(self.path, as_text(facts))
 
@@ -263,6 +264,33 @@ def as_text(facts: Facts) -> str:
             text = _as_json(value)
         entries.append(f" {_as_json(key)}: {text}")
     return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def brief_record(state: RunState, settings: Settings, facts: Mapping[str, Any]) -> Facts:
+    """Return the parts of run.json that tell how a run goes; ``facts`` are those that do not change meanwhile."""
+    return {
+        "job": settings.job_name,
+        "run": record_of_run(state, settings),
+        "steps": [_step(step) for step in state.steps.values()],
+        "products": facts.get("products", []),
+        "quality": facts.get("quality"),
+        "warnings": list(state.warnings),
+        "report": str(settings.job_directory / "report.html"),
+    }
+
+
+def removed_facts(state: RunState) -> list[Facts]:
+    """Return path and bytes of each output that went because no step needs it."""
+    return [{"path": path, "bytes": size} for path, size in state.removed.items()]
+
+
+def note_removed(path: Path, state: RunState) -> None:
+    """Have run.json say which outputs are gone; one that is damaged stays as it is."""
+    record = read_run_record(path, None)
+    if not isinstance(record, dict) or not isinstance(products := record.get("products"), list):
+        return
+    kept = [entry for entry in products if not (isinstance(entry, dict) and entry.get("path") in state.removed)]
+    write_atomically(path, as_text({**record, "products": kept, "removed": removed_facts(state)}))
 
 
 def option_facts(option: Option) -> Facts:

@@ -28,6 +28,7 @@ from lofarpipe.cli.views import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lofarpipe.archive.record import RunRecord
     from lofarpipe.config import Settings
     from lofarpipe.engine.run import Run
     from lofarpipe.pipeline.load import Pipeline
@@ -199,6 +200,15 @@ def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     return next((view for view, is_asked in asked.items() if is_asked), run_pipeline)
 
 
+def tell_refusal(settings: Settings, problem: str) -> None:
+    """Run the command of [notify] for a run that the check refused."""
+    from lofarpipe.report.notify import FAILURE, Messenger, notify_options
+
+    messenger = Messenger(notify_options(settings)[0], say)
+    messenger.send(FAILURE, {"text": f"{settings.job_name}: {problem}", "job": settings.job_name, "problem": problem})
+    messenger.wait()
+
+
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run what is not done yet."""
     from lofarpipe.cli.inspect import forget
@@ -207,12 +217,13 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.errors import listed
     from lofarpipe.executors.factory import end_earlier, orders_directory
     from lofarpipe.executors.local.signals import terminating
+    from lofarpipe.report.pipeline_log import prune_logs
     from lofarpipe.state.journal import Journal, Stream
     from lofarpipe.state.uptodate import Ledger
     from lofarpipe.support.data_directories import set_data_directories
     from lofarpipe.support.disk import make_directory
 
-    settings, pipeline, executor, warnings = checked(options)
+    settings, pipeline, executor, warnings = checked(options, tell_refusal)
     make_directory(settings.job_directory)
     is_told = settings.lenient and not options.quiet
     with (
@@ -222,6 +233,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
         terminating() as signals,
     ):
         end_earlier(settings)
+        prune_logs(settings)
         set_data_directories(orders_directory(settings) / TABLES)
         if options.translate:
             write_translation(options, pipeline, settings.job_directory)
@@ -282,12 +294,14 @@ def forget_step(options: argparse.Namespace) -> int:
 
 def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
     """Run, and tell how it ended, whatever ends it."""
-    from lofarpipe.engine.crew import run_ended, run_started
+    from lofarpipe.engine.crew import intermediate_outputs, run_ended, run_started
     from lofarpipe.errors import PipelineError
     from lofarpipe.state.events import RunEnded
 
     stream, notices = run.scope.stream, run.scope.executor.notices
-    stream.emit(run_started(job_name, run.scope.settings.job_directory, run.scope.pipeline, run.scope.executor))
+    settings, pipeline, executor = run.scope.settings, run.scope.pipeline, run.scope.executor
+    intermediate = intermediate_outputs(pipeline, settings)
+    stream.emit(run_started(job_name, settings.job_directory, pipeline, executor, intermediate))
     try:
         for warning in warnings:
             stream.warning(warning)
@@ -364,4 +378,22 @@ def make_reporters(
         if options.reporters is None
         else options.reporters(options, settings, lambda text: terminal.notice(Notice(text)))
     )
-    return [record, *pages, terminal, *logs, *more]
+    return [record, *pages, terminal, *logs, *more, *notifiers(options, settings, state, record, terminal.warn)]
+
+
+def notifiers(
+    options: argparse.Namespace,
+    settings: Settings,
+    state: RunState,
+    record: RunRecord,
+    complain: Callable[[str], None],
+) -> list[object]:
+    """Return what runs the commands of [notify], where there are any."""
+    from lofarpipe.archive.record import brief_record
+    from lofarpipe.report.notify import Messenger, Notifier, notify_options
+
+    commands, _ = notify_options(settings)
+    if commands.is_silent:
+        return []
+    messenger = Messenger(commands, complain)
+    return [Notifier(messenger, lambda: brief_record(state, settings, record.facts), options.of_table)]

@@ -34,6 +34,7 @@ COMMANDS = {
     "crate": "lofarpipe.archive.crate",
     "completion": "lofarpipe.cli.candidates",
     "simulate": "lofarpipe.cli.simulate",
+    "clean": "lofarpipe.cli.clean",
 }
 #: First words that take the parset and the options of a run: the flag that each stands for, and its help.
 VERBS = {
@@ -63,6 +64,7 @@ commands, in front of the parset or a job directory:
   crate DIRECTORY       the run as an RO-Crate, for archives
   completion SHELL      completion of this command line for bash, zsh or fish
   simulate DIRECTORY    a small observation of LOFAR, for who has none at hand
+  clean DIRECTORY ...   intermediate files of finished runs removed; --dry-run lists them
 
 examples:
   genericpipeline.py options image.parset
@@ -167,7 +169,7 @@ def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespac
     reader.set_defaults(program=name, translate=front.translate, summarise=front.summarise)
     reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
     reader.set_defaults(reporters=front.reporters, prints_commands=False, shows_plan=False, template=False)
-    reader.set_defaults(task=None, list=False)
+    reader.set_defaults(task=None, list=False, of_table=False)
     front.add_arguments(reader)
     options, further = reader.parse_known_intermixed_args(words)
     if further:
@@ -274,6 +276,7 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
     old.add_argument("--loglevel", metavar="LEVEL", help="has no effect; use -q, -v or -d")
     old.add_argument("--args", metavar="TEXT", help="has no effect")
     _add_fields_arguments(top.add_argument_group("many fields"))
+    top.add_argument("--of-table", action="store_true", help=argparse.SUPPRESS)  # a run of one field of several
     top.set_defaults(reporters=None, prints_commands=False, shows_plan=False)
     top.set_defaults(program=PROGRAM, task=None, translate=None, translation=None, executor=None, summarise=None)
     return top

@@ -15,16 +15,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import PipelineError, counted
 from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.live import JournalTail, LogTails, Screen, memory_in_use_gb
-from lofarpipe.report.terminal import shows_live, summary
+from lofarpipe.report.terminal import decimal_size_text, shows_live, summary
 from lofarpipe.state.lock import STALE_S, Holder
 from lofarpipe.state.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.support.utilities import printable
 
 JOURNAL = "journal.jsonl"
+TABLE_SUFFIXES = (".csv", ".toml", ".json")
 LOOK_S = 1.0  # between two looks of --follow
 WRITING_S = 120.0  # that a run may take for what it writes after its end
 EXIT_OK, EXIT_NOT_WELL = 0, 1
@@ -42,7 +43,11 @@ def main(words: Sequence[str]) -> int:
         If there is no journal, or it cannot be read.
     """
     options = parser().parse_args(words)
-    place = Path(options.job_directory)
+    if len(options.job_directory) > 1 or Path(options.job_directory[0]).suffix in TABLE_SUFFIXES:
+        from lofarpipe.cli.several import main as show_several
+
+        return show_several(options.job_directory, options.follow, options.json)
+    place = Path(options.job_directory[0])
     watched = Watched(place.parent if place.name == JOURNAL else place)
     if options.follow:
         try:
@@ -56,7 +61,7 @@ def main(words: Sequence[str]) -> int:
         encoding = (sys.stdout.encoding or "ascii").lower()
         _print_lines(line.text for line in watched.lines(0, encoding.startswith("utf")))
         _print_lines(f"warning: {warning}" for warning in state.warnings)
-        _print_lines(summary(watched.job_directory, durations(state), state.ok))
+        _print_lines([*summary(watched.job_directory, durations(state), state.ok), *removed_lines(state)])
     return EXIT_OK if watched.state.state in (RUNNING, DONE) else EXIT_NOT_WELL
 
 
@@ -68,7 +73,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none. "
         "Ctrl-C ends --follow, not the run.",
     )
-    rest.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
+    rest.add_argument(
+        "job_directory",
+        nargs="+",
+        help="the job directory, which holds journal.jsonl; of several, or of the fields of a table (.csv, .toml, "
+        "fields.json), one line each",
+    )
     rest.add_argument("--follow", action="store_true", help="go on until the run ends")
     rest.add_argument("--json", action="store_true", help="print it for machines; with --follow a line per change")
     rest.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")
@@ -168,6 +178,12 @@ class Watched:
             if state.state != RUNNING:
                 return
             time.sleep(LOOK_S)
+
+
+def removed_lines(state: RunState) -> list[str]:
+    """Return in a line what went because no step needs it."""
+    size = decimal_size_text(sum(state.removed.values()))
+    return [f"removed: {counted(len(state.removed), 'file')} ({size}), made again if needed"] if state.removed else []
 
 
 def _when(state: RunState) -> str:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from lofarpipe.config import Settings
@@ -43,18 +43,25 @@ def reading(options: argparse.Namespace) -> Reading:
     return read(translation or options.parset, overrides, options.set)
 
 
-def checked(options: argparse.Namespace) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
-    """Return all that a run needs, with the warnings.
+def checked(
+    options: argparse.Namespace, refuse: Callable[[Settings, str], None] = lambda settings, problem: None
+) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
+    """Return all that a run needs, with the warnings; ``refuse`` hears of what is wrong.
 
     Raises
     ------
     CheckFailed
         If something is wrong, unless the run is lenient.
     """
+    from lofarpipe.errors import CheckFailed
     from lofarpipe.pipeline.preflight import survey
 
     found = survey(reading(options), options.executor)
-    executor = found.usable()
+    try:
+        executor = found.usable()
+    except CheckFailed as err:
+        refuse(found.settings, str(err))
+        raise
     return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
 
 

@@ -8,25 +8,30 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from lofarpipe import __version__
+from lofarpipe.config import Settings
 from lofarpipe.engine.job_builder import PlannedJob, refuse_without_room
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.step_jobs import CommandFile, Outputs, Plan, RemovedInputs, StepJobs, write_job_files
-from lofarpipe.errors import PipelineError
+from lofarpipe.errors import PipelineError, counted
 from lofarpipe.executors.local.process import MARKER, expanded_directory, remove_directory, send_signal, session_members
 from lofarpipe.executors.local.signals import guardians
 from lofarpipe.jobs import Executor, Interrupted, executor_name
-from lofarpipe.pipeline.load import Pipeline
-from lofarpipe.pipeline.steps import Step, flattened
+from lofarpipe.pipeline.control import REMOVAL_KEYS, list_items
+from lofarpipe.pipeline.load import Pipeline, known_outputs
+from lofarpipe.pipeline.steps import Step, flattened, resolve_known
+from lofarpipe.report.terminal import decimal_size_text
 from lofarpipe.state.events import RunEnded, RunStarted, StepFailed, StepSkipped, StepStarted, step_of
+from lofarpipe.state.fingerprints import named_paths
+from lofarpipe.state.intermediates import Patterns, patterns_of, removable, remove_files
 from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
 from lofarpipe.state.lock import OutputClaim
-from lofarpipe.state.uptodate import Began, Ledger
+from lofarpipe.state.uptodate import MAP_ENDINGS, Began, Ledger, text_of
 from lofarpipe.state.work import OpenJob
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 from lofarpipe.support.utilities import remove_unfinished
@@ -52,6 +57,9 @@ class Crew(Protocol):
     def accepts(self, step: Step, error: Exception) -> bool:
         """Whether the run goes on with a step that failed."""
 
+    def tidy(self, steps: Sequence[Step]) -> None:
+        """These are the steps to come."""
+
     def leave(self) -> None:
         """All steps are done."""
 
@@ -63,6 +71,7 @@ class WorkingCrew:
         self._scope = scope
         self._commands = CommandFile(scope.settings.job_directory / "commands.txt")
         self._began: Began | None = None
+        self._removed_with: Patterns | None = None  # the outputs that may go; None: not looked up yet
         self._is_local = executor_name(scope.executor) == LOCAL
 
     def arrive(self) -> None:
@@ -104,8 +113,7 @@ class WorkingCrew:
         PipelineError
             If they cannot be run.
         """
-        is_first_use = not (self._scope.loops or self._scope.settings.lenient)
-        if is_first_use and (removed := jobs.removed_inputs()):
+        if not self._scope.settings.lenient and (removed := jobs.removed_inputs(bool(self._scope.loops))):
             raise RemovedInputs(step.name, removed)
         jobs.refuse_unsafe()
         self._begin(step, jobs)
@@ -135,11 +143,30 @@ class WorkingCrew:
             self._scope.ledger.finish(self._began, outputs, *counts, round(time.monotonic() - jobs.began_s, 3))
 
     def accepts(self, step: Step, error: Exception) -> bool:
-        """Record a step that fails, and end the run; for loops and sub-pipelines the inner step records it."""
+        """Record a step that fails, and end the run unless the step is optional.
+
+        The one inside a loop or a sub-pipeline says it for them.
+        """
         if step.kind not in ("loop", "pipeline"):
             with contextlib.suppress(PipelineError):  # a full disk: what is told is why the step failed
                 self._scope.stream.emit(StepFailed(self._scope.entry(step), str(error)))
-        return False
+        if step.is_optional:
+            reason = str(error).partition("\n")[0].removeprefix(f"step '{step.name}': ")
+            self._scope.failed_optional[step.name] = f"{step.name}: {reason}"
+            self._scope.stream.warning(f"{step.name}: the run goes on without this optional step: {reason}")
+        return step.is_optional
+
+    def tidy(self, steps: Sequence[Step]) -> None:
+        """Remove the outputs that may go, and that no step to come needs."""
+        scope = self._scope
+        if self._removed_with is None:
+            self._removed_with = patterns_of(intermediate_outputs(scope.pipeline, scope.settings), scope.pipeline.keep)
+        patterns = self._removed_with
+        paths = removable(scope.ledger.work, patterns) if patterns else []
+        if paths and (removed := not_needed(paths, flattened(steps), scope)):
+            size = decimal_size_text(remove_files(scope.stream, removed))
+            what = f"{counted(len(removed), 'file')} ({size}), which no later step needs"
+            scope.stream.notice(f"removed: {what} (keep = {scope.pipeline.keep})")
 
     def leave(self) -> None:
         """Remove the commands that the run did not reach from the file of commands."""
@@ -168,12 +195,47 @@ def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
         yield
 
 
+def intermediate_outputs(pipeline: Pipeline, settings: Settings) -> dict[str, dict[str, list[str]]]:
+    """Return value of keep -> step -> patterns of the outputs that go with it."""
+    known = known_outputs(pipeline, settings)
+    found: dict[str, dict[str, list[str]]] = {}
+    for level, key in REMOVAL_KEYS.items():
+        texts = {step.name: step.given.get(key, "") for step in flattened(pipeline.steps) if step.kind == "recipe"}
+        patterns = {name: list_items(resolve_known(text, known)) for name, text in texts.items() if text}
+        found[level] = {name: items for name, items in patterns.items() if items}
+    return {level: steps for level, steps in found.items() if steps}
+
+
+def not_needed(paths: Sequence[str], steps: Iterable[Step], scope: Scope) -> list[str]:
+    """Return those of the paths that none of the steps names, not in the maps either that they are given.
+
+    A name may be that of a directory, or the start of names, as image names are for WSClean.
+    """
+    ledger, workdir = scope.ledger, scope.settings.job_workdir
+    texts = [resolve_known(text, scope.results) for step in steps for text in step_texts(step)]
+    names = named_paths(texts, workdir)
+    maps = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(name)) is not None]
+    needed = {name for name in names | named_paths(maps, workdir) if not ledger.is_common(name)}
+    return [path for path in paths if not any(path[:length] in needed for length in range(1, len(path) + 1))]
+
+
+def step_texts(step: Step) -> list[str]:
+    """Return all that is written of a step and may name files."""
+    return [*step.given.values(), *step.arguments.values(), *step.positionals]
+
+
 def notices_of(jobs: Sequence[PlannedJob]) -> list[str]:
     """Return the notices about jobs before they run, each once."""
     return list(dict.fromkeys(notice for planned in jobs for notice in planned.notices))
 
 
-def run_started(job_name: str, job_directory: Path, pipeline: Pipeline, executor: Executor) -> RunStarted:
+def run_started(
+    job_name: str,
+    job_directory: Path,
+    pipeline: Pipeline,
+    executor: Executor,
+    intermediate: Mapping[str, Patterns] | None = None,
+) -> RunStarted:
     """Return the facts of a run that begins: pipeline, place, process, configuration."""
     capacity = executor.capacity()
     return RunStarted(
@@ -189,6 +251,7 @@ def run_started(job_name: str, job_directory: Path, pipeline: Pipeline, executor
         memory_gb=capacity.memory_gb,
         gpus=capacity.gpus,
         argv=sys.argv,
+        intermediate=intermediate or {},
         job_directory=job_directory,
         step_count=len(pipeline.steps),
     )

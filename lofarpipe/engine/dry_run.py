@@ -19,7 +19,7 @@ from lofarpipe.engine.kinds import Broken, Feedback, Kind, Loop, Recipe, Scope, 
 from lofarpipe.engine.prediction import PLACEHOLDER, Awaited, Shadow, Supposer, call_of, feedback_outputs, named_by_job
 from lofarpipe.engine.recipe import RecipePlan
 from lofarpipe.engine.run import Run
-from lofarpipe.engine.step_jobs import Outputs, Plan, StepJobs, job_commands, job_entry
+from lofarpipe.engine.step_jobs import Outputs, Plan, RemovedInputs, StepJobs, job_commands, job_entry
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.jobs import Executor
 from lofarpipe.pipeline.control import list_items, loop_count, plugin_call
@@ -442,6 +442,8 @@ class PrintingCrew:
     def __init__(self, shown: Printout, scope: Scope, as_typed: bool) -> None:
         self._shown = shown
         self._tell = shown.tell
+        self._shown = shown
+        self._expected: set[str] = set()  # jobs that run again, for what they made is gone
         self._scope = scope
         self._as_typed = as_typed
 
@@ -459,6 +461,11 @@ class PrintingCrew:
         """Print the commands of the jobs that a run would run."""
         if jobs.kept:
             self._tell(f"# {step.name}: {len(jobs.kept)} of {len(jobs.plan.jobs)} jobs were done before")
+        removed = {path: job for path, job in jobs.removed_inputs().items() if job not in self._expected}
+        if removed:
+            self._expected.update(removed.values())
+            self._shown.lines.clear()  # the steps are gone through once more
+            raise RemovedInputs(step.name, removed)
         jobs.refuse_unsafe()
         self._shown.add_jobs(step, jobs.plan.jobs, lambda planned: planned not in jobs.pending)
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
@@ -480,6 +487,9 @@ class PrintingCrew:
             if step.kind == "recipe":
                 self._tell(f"#   for each product: {_as_written(step, self._scope.results)}")
         return True
+
+    def tidy(self, steps: Sequence[Step]) -> None:
+        """Remove nothing."""
 
     def leave(self) -> None:
         """Leave nothing."""

@@ -49,6 +49,8 @@ class Scope:
     loops: list[ActiveLoop] = field(default_factory=list)  # the innermost last
     counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
 
+    failed_optional: dict[str, str] = field(default_factory=dict)  # optional step -> why it failed, one line
+
     def __post_init__(self) -> None:
         self.upgrades = Upgrades(self.pipeline.rerun_on_upgrade, self.stream.notice)
         self.begin_ledger()
@@ -76,6 +78,7 @@ class Scope:
         """Keep the outputs of a step; inside a loop they may end it."""
         self.end_if_signalled()
         self.results[step.name] = outputs
+        self.failed_optional.pop(step.name, None)
         if self.loops and "break" in outputs:
             self.loops[-1].ends = is_true(outputs["break"])
 

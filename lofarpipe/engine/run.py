@@ -40,6 +40,7 @@ class Run:
                 crew.run        the executor runs those that are not
             kind.finish         from the results of the jobs: the outputs of the step
             crew.record         of a step with jobs: it is done
+        crew.tidy               after each step: outputs go that no later one needs, where that is wanted
         once more               where a step needs removed files: from the jobs that make them
         crew.leave
 
@@ -74,13 +75,19 @@ class Run:
             raise PipelineError(
                 "\n".join([f"jobs failed: {len(self.failures)}; run again to repeat them", *self.failures])
             )
+        optional = self.scope.failed_optional
+        if optional and self.scope.pipeline.fails_with_optional:
+            head = f"optional steps failed: {', '.join(optional)}; all others are done; run again to repeat them"
+            raise PipelineError("\n".join([head, *optional.values()]))
         return self.scope.results
 
     def _run_steps(self) -> bool:
         """Run the steps; return False if it has to be begun again: inputs are gone, and their jobs forgotten."""
         try:
-            for step in self.scope.pipeline.steps:
+            steps = self.scope.pipeline.steps
+            for number, step in enumerate(steps, start=1):
                 self._step(step)
+                self.crew.tidy(steps[number:])
         except RemovedInputs as err:
             if not err.jobs.keys() - self.made_again:
                 raise

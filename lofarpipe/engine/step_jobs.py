@@ -255,14 +255,20 @@ class StepJobs:
         for notice in unsafe.refuse(changed, self.plan.repeatable):
             self._stream.notice(notice)
 
-    def removed_inputs(self) -> dict[str, str]:
+    def removed_inputs(self, by_us_alone: bool = False) -> dict[str, str]:
         """Return the inputs of pending jobs that are gone, and the job of an earlier step that wrote each.
 
-        A later step may have removed them when they were needed no more.
+        A later step may have removed them when they were needed no more, or the run itself.
+
+        Parameters
+        ----------
+        by_us_alone: whether only those count that the run itself removed; a step of a loop may remove what it likes.
         """
         work, found = self.ledger.ledger.work, {}
+        removed = self._stream.state.removed
         for planned in self.pending:
-            for path in self.ledger.names(self.plan.job_identity(planned)):
+            names = self.ledger.names_and_listed(self.plan.job_identity(planned))
+            for path in names & removed.keys() if by_us_alone else names:
                 owner = work.owners.get(path, "")
                 is_of_others = owner and self.entry not in (step_of(owner), work.writer_of(path))
                 if is_of_others and not os.path.lexists(path):

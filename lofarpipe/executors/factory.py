@@ -33,7 +33,16 @@ T = TypeVar("T")
 GROUP = "genericpipeline.executors"  # of entry points
 PACKAGE = "lofarpipe.executors"
 ORDERS = "jobs"  # directory, below that of the pipeline's job
-SECTIONS = ("layout", "logging", "feedback", "remote", "report")  # beside those of the methods
+#: Sections beside those of the methods, and the keys of those that are read nowhere else as a whole.
+SECTIONS = ("layout", "logging", "feedback", "remote", "report", "notify")
+OWN_KEYS = {
+    "layout": ("job_directory", "job_workdir", "other_runs"),
+    "logging": ("log_file", "xml_stat_file", "keep"),
+    "feedback": ("method",),
+    "report": ("html", "checksum_limit_gb"),
+}
+#: Of configurations of the original runner. Source: doc/migrating.md.
+FORMER_SECTIONS = ("cluster", "deploy", "docker")
 REMOTE_KEYS = ("method", "max_per_node", "cores", "memory_gb", "lost_retries")
 #: Methods of the original runner. Source: spec of lofarpipe, remotecommand.py.
 FORMER = {
@@ -156,6 +165,29 @@ def _misspelt_sections(settings: Settings) -> list[Finding]:
         Finding(settings.where(name), f"[{name}]: there is no such section; did you mean [{known}]?")
         for name, known in meant.items()
     ]
+
+
+def unread_parts(settings: Settings) -> list[tuple[str, str, Finding]]:
+    """Return section, key and a finding for each section, and each key of our own ones, that the runner does not read.
+
+    A parset may refer to any of them all the same. The key is "" for a whole section.
+    """
+    known = [*SECTIONS, *filter(None, (folder.SECTION for folder in methods().values()))]
+    there = [name for name in settings.sections if name not in (*known, *FORMER_SECTIONS)]
+    near = misspelt(there, known)
+    listed = ", ".join(sorted(known))
+    remedy = f"the sections are {listed}; others are for parsets that refer to them, and none does; remove it"
+    found = [
+        (name, "", Finding(settings.where(name), f"[{name}]: there is no such section; {remedy}"))
+        for name in there
+        if name not in near
+    ]
+    for name, keys in OWN_KEYS.items():
+        for key in own_keys(settings, name):
+            if key not in keys:
+                what = f"[{name}] has no key '{key}'{nearest(key, keys)}; its keys are {', '.join(keys)}"
+                found.append((name, key, Finding(settings.where(name, key), what)))
+    return found
 
 
 def unused_sections(settings: Settings) -> list[Finding]:

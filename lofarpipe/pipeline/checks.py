@@ -14,6 +14,7 @@ from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.control import (
     FEEDBACK_KEYS,
+    REMOVAL_KEYS,
     ControlKey,
     control_keys,
     impossible,
@@ -32,6 +33,7 @@ from lofarpipe.pipeline.plugins import (
     describe,
     find_plugin,
     load,
+    missing_packages,
 )
 from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, EDGE, KINDS, Results, Step, references, resolve, without_edged
 from lofarpipe.programs.argv import FORMATS
@@ -141,6 +143,7 @@ class StepChecker:
         self._plugin_path = plugin_path
         self._known = known
         self._given = {name: Outputs(frozenset(values), True) for name, values in known.items()}
+        self._optional: set[str] = set()
         self._earlier: list[str] = []  # what the steps before were given: it names the files that they make
 
     def check(self, step: Step) -> None:
@@ -149,6 +152,8 @@ class StepChecker:
             self._given[step.name] = Outputs(frozenset(), False)
             return
         self._check_references(step)
+        if step.is_optional:
+            self._optional.add(step.name)
         if step.kind not in KINDS:
             self._add(step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS)
             self._given[step.name] = Outputs(frozenset(), False)
@@ -188,6 +193,9 @@ class StepChecker:
                 step, key, f"'{name}.output.{output}': no step '{name}' runs before (known: {known})", name, self._given
             )
             return
+        if name in self._optional and not step.is_optional:
+            remedy = f"set {step.name}.control.optional = True as well, or {name}.control.optional = False"
+            self._add(step, key, f"'{name}.output.{output}': step '{name}' is optional and may give nothing; {remedy}")
         given = self._given[name]
         if output in given.names or (not given.complete and output.endswith(".mapfile")):
             return
@@ -224,7 +232,7 @@ class StepChecker:
             if key not in keys:
                 what = f"no such control key for {with_article(step.type or step.kind)} step"
                 self._add(step, f"control.{key}", what, key, keys)
-            elif not references(text):
+            elif not references(text) or key in REMOVAL_KEYS.values():
                 self._check_value(step, key, text, keys[key])
 
     def _check_value(self, step: Step, key: str, text: str, known: ControlKey) -> None:
@@ -286,9 +294,13 @@ class StepChecker:
                     )
                     self.findings.append(Finding(f"step '{step.name}'", what + remedy))
         if nodescript == PYTHON_PLUGIN:
-            given = set(keywords) | self._added_words(step, keywords)
-            for message in check_script_call(executable, len(flags), given):
-                self.findings.append(Finding(f"step '{step.name}'", f"{executable.name}: {message}"))
+            self._check_script(step, executable, len(flags), set(keywords) | self._added_words(step, keywords))
+
+    def _check_script(self, step: Step, script: Path, positionals: int, keywords: set[str]) -> None:
+        what = [f"{script.name}: {message}" for message in check_script_call(script, positionals, keywords)]
+        for package, remedy in missing_packages(script).items():
+            what.append(f"{script.name} needs the Python package {package}, which is not installed; {remedy}")
+        self.findings += [Finding(f"step '{step.name}'", message) for message in what]
 
     def _added_words(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
         """Return the words for files that match nothing, and so become arguments themselves."""

@@ -16,6 +16,7 @@ from lofarpipe.executors.remote.queue import walltime_problem
 from lofarpipe.pipeline.steps import Results, Step, references, resolve
 from lofarpipe.programs.argv import FORMATS
 from lofarpipe.programs.base import KNOWN_PROGRAMS, Program
+from lofarpipe.state.intermediates import IMAGES, PRODUCTS, pattern_problem
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 
@@ -62,6 +63,14 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "environment": ControlKey("environment", {}, "variables for the jobs, as {NAME: value, OTHER: value}"),
     "stepname": ControlKey("str", "", "name for outputs and mapfiles; default: the name of the step"),
     "error_tolerance": ControlKey("bool", True, "go on while at least one job of the step succeeds"),
+    "intermediate": ControlKey(
+        "list",
+        [],
+        "ours: outputs that keep = products and images remove when no later step needs them: * for all, "
+        "psf, dirty, model, residual for images of that kind, or paths with wildcards",
+    ),
+    "byproducts": ControlKey("list", [], "ours: in the same way, outputs that keep = images alone removes"),
+    "optional": ControlKey("bool", False, "ours: where the step fails, the run warns and goes on without it"),
     "program": ControlKey("str", "", "ours: name of a known program, such as dp3: check and complete its arguments"),
     "imager": ControlKey("str", "", "ours: of a step that runs an imager: auto, own or wsclean; auto prefers WSClean"),
     "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),
@@ -185,6 +194,8 @@ def read_value(text: str, kind: str) -> Value:
     return text
 
 
+#: Value of pipeline.keep -> control key of what goes with it, besides what goes with those before.
+REMOVAL_KEYS = {PRODUCTS: "intermediate", IMAGES: "byproducts"}
 #: What the original runner took where neither the parset nor the task says anything; used in lenient runs.
 LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
 
@@ -193,6 +204,8 @@ def impossible(key: str, known: ControlKey, value: Value) -> str:
     """Return the expectation for an invalid value of the right type; "" for a valid one."""
     if key == "walltime":
         return walltime_problem(str(value))
+    if key in REMOVAL_KEYS.values() and isinstance(value, list):
+        return pattern_problem(value)
     if isinstance(value, int | float) and not 0 <= value <= known.highest:
         is_bounded = known.highest < math.inf
         return f"a number from 0 to {known.highest:g} is needed" if is_bounded else "it cannot be negative"

@@ -33,11 +33,17 @@ from lofarpipe.pipeline.steps import (
 )
 from lofarpipe.programs.imagers import KEY, fallback_text, is_fallback
 from lofarpipe.state.fingerprints import is_same, stamp
+from lofarpipe.state.intermediates import ALL, KEEP
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 
 #: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
 TOLERANCE, UPGRADE = "pipeline.error_tolerance", "pipeline.rerun_on_upgrade"
+OPTIONAL = "pipeline.optional_failures"
+KEPT = "pipeline.keep"
+WARN, FAIL = "warn", "fail"
+#: Keys of the pipeline itself, and the values that there are.
+OWN_VALUES = {OPTIONAL: (WARN, FAIL), KEPT: KEEP}
 RESERVED = ("pipeline", "ObsSW", "prefix", "feedback_version")
 
 
@@ -59,6 +65,8 @@ class Pipeline:
     warnings: tuple[Finding, ...] = ()  # what may be meant as it is
     error_tolerance: bool = True  # whether a run in which jobs failed, in steps that tolerate it, has done its work
     rerun_on_upgrade: bool = True  # whether the work of another version of a program is done again
+    keep: str = ALL  # of the outputs of its steps, once no later step needs them
+    fails_with_optional: bool = False  # a run in which an optional step failed ends, after all steps, with status 1
 
 
 def find_parset(typed: str) -> Path:
@@ -93,6 +101,7 @@ def load_pipeline(
     findings += check_blocks(parset, listed, RESERVED)
     misspelt, unlisted = check_unlisted(parset, listed | _loop_steps(parset), _blocks(parset), RESERVED)
     findings += misspelt
+    findings += _check_own_values(parset)
     findings += check_placeholders(parset, builder.blocks, bad_values)
     plugin_path = _plugin_path(parset, settings, composition.files)
     return Pipeline(
@@ -107,10 +116,21 @@ def load_pipeline(
         findings=tuple(findings + builder.findings),
         bad_options=bad_options,
         suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
+        keep=parset.string(KEPT) if KEPT in parset else ALL,
+        fails_with_optional=OPTIONAL in parset and parset.string(OPTIONAL) == FAIL,
         error_tolerance=TOLERANCE not in parset or parset.string(TOLERANCE) != "False",
         rerun_on_upgrade=UPGRADE not in parset or parset.string(UPGRADE) != "False",
         warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path), *_imagers(steps)),
     )
+
+
+def _check_own_values(parset: Parset) -> list[Finding]:
+    """Return a finding for each value of the pipeline itself that is none of those there are."""
+    return [
+        Finding(parset.entry(key).where, f"{key} is '{parset.string(key)}'; one of {', '.join(values)} is needed")
+        for key, values in OWN_VALUES.items()
+        if key in parset and parset.string(key) not in values and not parset.placeholders(key)
+    ]
 
 
 def _users(parset: Parset, names: frozenset[str]) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import inspect
 import os
 import signal
@@ -200,11 +201,27 @@ def declared_outputs(path: Path) -> tuple[str, ...] | None:
 
 def declared(path: Path, literal: str) -> tuple[str, ...] | None:
     """Return the names in a module-level literal of a script or plugin, which is not run; None if it has none."""
+    value = _literal(path, literal)
+    return tuple(map(str, value)) if isinstance(value, list | tuple | set | dict) else None
+
+
+def missing_packages(path: Path) -> dict[str, str]:
+    """Return the Python packages in the literal ``NEEDS`` of a script that are not installed, each with its remedy."""
+    needs = _literal(path, "NEEDS")
+    return {
+        str(name): str(remedy)
+        for name, remedy in (needs.items() if isinstance(needs, dict) else ())
+        if importlib.util.find_spec(str(name)) is None
+    }
+
+
+def _literal(path: Path, name: str) -> object:
+    """Return a module-level literal of a script or plugin, which is not run; None if it has none."""
     for node in _module_body(path):
         targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == literal for target in targets):
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             try:
-                return tuple(str(name) for name in ast.literal_eval(node.value))  # type: ignore[attr-defined]
+                return ast.literal_eval(node.value)  # type: ignore[attr-defined]
             except ValueError:
                 return None
     return None

@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from lofarpipe.config import Overrides, Settings, checksum_limit_bytes, read_settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of
-from lofarpipe.executors.factory import make_executor, method_of, unused_sections
+from lofarpipe.executors.factory import make_executor, method_of, unread_parts, unused_sections
 from lofarpipe.executors.local.resources import usable_cores
 from lofarpipe.jobs import Executor, Resources
 from lofarpipe.pipeline.load import Pipeline, check_pipeline, find_parset, load_pipeline
 from lofarpipe.pipeline.steps import Step, flattened, references
 from lofarpipe.report.html.writer import wants_page
+from lofarpipe.report.notify import notify_options
+from lofarpipe.report.pipeline_log import logs_to_keep
 from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
 from lofarpipe.support.parset import Entry, Parset
 
@@ -150,14 +152,14 @@ def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
 
 
 def _report_findings(settings: Settings) -> list[Finding]:
-    """Return the problems of the values of [report], which nothing reads before the run has begun."""
+    """Return the problems of [report], [notify] and [logging], which nothing reads before the run has begun."""
     found = []
-    for value in (wants_page, checksum_limit_bytes):
+    for value in (wants_page, checksum_limit_bytes, logs_to_keep):
         try:
             value(settings)
         except PipelineError as err:
             found += findings_of(err)
-    return found
+    return [*found, *notify_options(settings)[1]]
 
 
 def place_of(settings: Settings) -> Place:
@@ -199,7 +201,18 @@ def survey(reading: Reading, lent: Executor | None = None) -> Survey:
 def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> list[Finding]:
     """Return everything that is wrong with a pipeline, or is to be warned of, where it would run."""
     found = check_pipeline(pipeline, settings, place.machine)
-    return [*_environment_findings(), *found, *partition_findings(pipeline.steps, place.executor)]
+    unread = _unread_findings(pipeline, settings)
+    return [*_environment_findings(), *unread, *found, *partition_findings(pipeline.steps, place.executor)]
+
+
+def _unread_findings(pipeline: Pipeline, settings: Settings) -> list[Finding]:
+    """Return the parts of the configuration that neither the runner reads nor the parset refers to."""
+    unread = unread_parts(settings)
+    texts = [entry.value for entry in pipeline.composed.entries()] if unread else []
+    pairs = {pair for text in texts for pair in references(text)}
+    sections = {name for name, _ in pairs}
+    keys = {key for _, key in pairs}
+    return [one for section, key, one in unread if (key not in keys if key else section not in sections)]
 
 
 def _environment_findings() -> list[Finding]:

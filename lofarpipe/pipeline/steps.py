@@ -108,6 +108,11 @@ class Step:
         """Its control keys and those of its task; the parset wins."""
         return {**self.task, **self.control}
 
+    @property
+    def is_optional(self) -> bool:
+        """Whether the run goes on without it where it fails."""
+        return self.kind == "recipe" and self.given.get("optional") == "True"
+
     def asked_program(self, lenient: bool) -> str:
         """Return the known program that may be asked, and whose arguments are completed; "" for none.
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from pathlib import Path
 
+from lofarpipe.config import Settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import JobResult, duration_text
 from lofarpipe.state.events import (
@@ -332,3 +334,38 @@ def _attribute(text: str) -> str:
 def element_name(step: str) -> str:
     """Return the name of a step as XML allows it: other characters become ``_``, and so begins a name with a digit."""
     return _NOT_IN_NAMES.sub("_", step) or "_"
+
+
+SECTION, KEEP = "logging", "keep"
+_START_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+
+def logs_to_keep(settings: Settings) -> int:
+    """Return how many directories of logs stay, ``keep`` in [logging] of the site's configuration; 0: all.
+
+    Raises
+    ------
+    PipelineError
+        If the value is no such number.
+    """
+    text = settings.sections.get(SECTION, {}).get(KEEP, "0").strip()
+    if not text.isdecimal():
+        place = settings.where(SECTION, KEEP)
+        raise PipelineError(f"{place}: [{SECTION}] {KEEP} is '{text}'; a number of runs is needed, 0 for all")
+    return int(text)
+
+
+def prune_logs(settings: Settings) -> list[Path]:
+    """Remove the logs of the oldest runs, but for so many as the site keeps; return the directories.
+
+    Those are directories beside that of this run's log that are named after the start of a run, as that is. The logs
+    of jobs are elsewhere, and stay.
+    """
+    keep, own = logs_to_keep(settings), settings.log_file.parent
+    if not keep or own.name != settings.start_time:
+        return []
+    there = sorted(path for path in own.parent.glob("*") if _START_TIME.fullmatch(path.name) and path.is_dir())
+    old = [path for path in there if path != own][: max(0, len({*there, own}) - keep)]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return old

@@ -66,6 +66,7 @@ class RunStarted(Event):
     memory_gb: float | None = None
     gpus: int | None = None
     argv: Sequence[str] | None = None
+    intermediate: Mapping[str, Any] = field(default_factory=dict, metadata=IF_ANY)  # products, images: step -> patterns
     job_directory: Path = field(default=Path(), metadata=LIVE)
     step_count: int = field(default=0, metadata=LIVE)  # of the pipeline itself, without those inside others
 
@@ -100,6 +101,15 @@ class Warned(Event):
 
     kind = "warning"
     text: str = ""
+
+
+@dataclass(frozen=True)
+class FilesRemoved(Event):
+    """Outputs of steps that no later step needs are about to be removed."""
+
+    kind = "files_removed"
+    is_numbered = True
+    sizes: Mapping[str, Any] = field(default_factory=dict)  # path -> bytes
 
 
 # Of a step.
@@ -304,7 +314,7 @@ class JobForgotten(JobEvent):
 KINDS: Mapping[str, type[Event]] = {
     kind.kind: kind
     for kind in (
-        *(RunStarted, RunEnded, Notice, Warned),
+        *(RunStarted, RunEnded, Notice, Warned, FilesRemoved),
         *(StepStarted, StepSkipped, StepDone, StepFailed, StepForgotten, PluginStarted, PluginDone),
         *(JobStarted, JobDone, JobAdopted, JobSetAside, JobSettled, JobCleared, JobForgotten),
     )

@@ -340,6 +340,12 @@ class JobLedger:
         names = named_paths([made_of(identity), self.ledger.made_program(identity)], self.ledger.settings.job_workdir)
         return {name for name in names if not self.ledger.is_bookkeeping(name)}
 
+    def names_and_listed(self, identity: Identity) -> set[str]:
+        """Return the same, with the paths in the maps among them."""
+        names, workdir = self.names(identity), self.ledger.settings.job_workdir
+        maps = (text_of(self.ledger.disk.found(name)) for name in names if name.endswith(MAP_ENDINGS))
+        return names | named_paths([text for text in maps if text], workdir)
+
     def depends(self, identity: Identity) -> dict[str, int | str]:
         """Return the writers of the paths that a job names."""
         return self._depends(self.names(identity), own_outputs(identity))

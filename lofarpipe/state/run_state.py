@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from lofarpipe.state.events import (
     Event,
+    FilesRemoved,
     JobAdopted,
     JobDone,
     JobStarted,
@@ -176,6 +177,7 @@ class RunState:
     current: the steps whose outputs belong to this run: it did them, or took them as done.
     first_s: the earliest time of an event, of an earlier run too, s since 1970 UTC; None before the first one.
     pauses: from the end of one run to the start of the next, s since 1970 UTC; after one that was killed is none.
+    removed: path -> bytes of the outputs that went because no later step needs them, and were not made again.
     lock: held by who changes the state while another thread looks.
     """
 
@@ -193,6 +195,7 @@ class RunState:
     interrupted: bool = False  # by a signal
     killed: bool = False
     signal: int | None = None  # that ended the run, where it could say so
+    removed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.work = Work()
@@ -372,11 +375,16 @@ class RunState:
         job.duration_s, job.cpu_s, job.max_rss_mb = event.duration_s, event.cpu_s, event.max_rss_mb
         job.exit_code, job.problem = event.exit_code, event.problem or ""
         step.end_job(job, self.run, FAILED if job.problem or job.exit_code else DONE)
+        for path in [path for path in event.written if path in self.removed] if self.removed else ():
+            del self.removed[path]
 
     def _job_adopted(self, event: JobAdopted) -> None:
         self._job_done(event)
         step = self._named(event)
         step.end_job(step.jobs[event.job], 0, DONE)  # of no run of this journal
+
+    def _files_removed(self, event: FilesRemoved) -> None:
+        self.removed |= {path: int(size) for path, size in event.sizes.items() if isinstance(size, int | float)}
 
     def _warning(self, event: Warned) -> None:
         self.warnings.append(event.text)
@@ -394,6 +402,7 @@ _HANDLERS: dict[type[Event], Callable[[RunState, Any], None]] = {
     RunEnded: RunState._run_ended,
     Notice: RunState._notice,
     Warned: RunState._warning,
+    FilesRemoved: RunState._files_removed,
     StepStarted: RunState._step_started,
     StepSkipped: RunState._step_skipped,
     StepDone: RunState._step_done,

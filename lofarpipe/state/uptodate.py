@@ -253,14 +253,14 @@ class Ledger:
         if is_written:
             yield name
         is_there = os.path.exists(self.disk.found(name))  # noqa: PTH110 - of very many names
-        if not (is_there and self._is_common(name)):
+        if not (is_there and self.is_common(name)):
             if not self._is_ordered:  # only now: it takes long
                 self._written.sort()
                 self._is_ordered = True
             is_whole = is_there or is_written or is_output
             yield from starting_with(f"{name}/" if is_whole else name, self._written)
 
-    def _is_common(self, directory: str) -> bool:
+    def is_common(self, directory: str) -> bool:
         """Whether everything of a run is below a directory, so that its name means no dependency."""
         return any(place.startswith(f"{directory}/") for place in self._common_places)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lofarpipe.state.events import (
     Event,
+    FilesRemoved,
     JobAdopted,
     JobCleared,
     JobDone,
@@ -260,6 +261,14 @@ class Work:
         if event.job in self.open_jobs:
             self.open_jobs[event.job].is_cleared = True
 
+    def remove_files(self, event: FilesRemoved) -> None:
+        """Take in that outputs are gone which nobody needs: that is how the last step left them."""
+        gone = dict.fromkeys(event.sizes)
+        self.files |= gone
+        self.written |= gone
+        self.written_at |= dict.fromkeys(gone, self.serial)
+        self._written_by |= dict.fromkeys(gone, "")
+
     def leave(self, step: str, jobs: Iterable[str]) -> None:
         """Note which jobs a step has not any more.
 
@@ -319,4 +328,5 @@ WORK_HANDLERS: dict[type[Event], Callable[[Work, Any], None]] = {
     JobSetAside: Work.set_aside,
     JobSettled: Work.settle,
     JobCleared: Work.clear,
+    FilesRemoved: Work.remove_files,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from copy_pipeline import CONFIG, copy_step, journalled, list_step
+from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 from lofarpipe.cli import main
 from lofarpipe.support.data_map import DataMap, DataProduct
 
@@ -385,3 +385,121 @@ def test_what_cannot_be_made_again_ends_the_run(site, capsys):
     assert _run(site, "-s", "mode=slow", parset="clear.parset") == 1
     said = "a.copy is gone, one of 2 inputs that jobs of earlier steps made; look at the logs of copy/000, copy/001"
     assert said in capsys.readouterr().err
+
+
+OPTIONAL = """\
+pipeline.steps = [list, plot, copy]
+pipeline.optional_failures = {policy}
+plot.control.optional = True
+"""
+
+
+def optional_site(site, policy="warn"):
+    text = OPTIONAL.replace("{policy}", policy) + list_step("[{here}/in/a.txt]") + copy_step()
+    (site / "optional.parset").write_text((text + copy_step("plot", program="/bin/false")).format(here=site))
+    return site / "optional"
+
+
+def test_optional_step_that_fails_is_a_warning(site, capsys):
+    job = optional_site(site)
+    assert _run(site, parset="optional.parset") == 0
+    assert (job / "a.copy").is_file()
+    told = "warning: plot: the run goes on without this optional step: 1 of 1 jobs failed: plot/000"
+    assert told in capsys.readouterr().err
+    assert [event["step"] for event in journalled(job, "step_failed")] == ["plot"]
+    assert journalled(job, "run_ended")[-1]["ok"]
+    assert _run(site, "-s", "plot.control.executable=/bin/cp", parset="optional.parset") == 0
+    assert _started_in(job) == ["plot", "copy", "plot"], "it is tried again"
+
+
+def test_optional_step_fails_the_run_after_all_steps_where_asked(site, capsys):
+    job = optional_site(site, "fail")
+    assert _run(site, parset="optional.parset") == 1
+    assert (job / "a.copy").is_file()
+    assert "optional steps failed: plot; all others are done; run again to repeat them" in capsys.readouterr().err
+
+
+def test_optional_failures_has_two_values(site, capsys):
+    optional_site(site, "ignore")
+    assert _run(site, "--check", parset="optional.parset") == 1
+    told = "optional.parset:2: pipeline.optional_failures is 'ignore'; one of warn, fail is needed"
+    assert told in capsys.readouterr().err
+
+
+def test_needed_step_cannot_use_outputs_of_optional_one(site, capsys):
+    optional_site(site)
+    assert _run(site, "--check", "-s", "copy.control.mapfile_in=plot.output.mapfile", parset="optional.parset") == 1
+    told = "'plot.output.mapfile': step 'plot' is optional and may give nothing; set copy.control.optional = True"
+    assert told in capsys.readouterr().err
+
+
+def test_missing_package_of_a_script_is_found_before_the_run(site, capsys):
+    (site / "my/scripts/count.py").write_text(f"NEEDS = {{'no_such_package': 'pip install it'}}\n{COUNT}")
+    assert _run(site) == 1
+    told = "count.py needs the Python package no_such_package, which is not installed; pip install it"
+    assert told in capsys.readouterr().err
+    assert not (site / "copy").exists()
+
+
+KEPT = """\
+pipeline.steps = [list, copy, middle, gather, again]
+pipeline.keep = {{ keep }}
+copy.control.intermediate = *
+middle.control.intermediate = [{here}/kept/*.middle]
+again.control.byproducts = *
+! keep = products
+"""
+
+
+def kept_site(site):
+    (site / "my/scripts/copy.py").write_text(COPY)
+    text = KEPT + list_step("[{here}/in/a.txt, {here}/in/b.txt]") + gather_step("middle")
+    for name, before, program in (("copy", "list", "copy.py"), ("middle", "copy", "copy.py")):
+        text += copy_step(name, before, program).replace("type = executable_args", "type = pythonplugin")
+    text += copy_step("again", "gather", "/bin/echo", "infile")
+    (site / "kept.parset").write_text(text.replace("{here}", str(site)))
+    return site / "kept"
+
+
+def present(job):
+    return sorted(path.name for path in job.glob("*.*") if path.suffix in (".copy", ".middle"))
+
+
+def test_intermediate_outputs_go_once_no_step_needs_them(site, capsys):
+    job = kept_site(site)
+    assert _run(site, parset="kept.parset") == 0
+    assert present(job) == []
+    told = capsys.readouterr().out
+    assert told.count("removed: 2 files (10 B), which no later step needs (keep = products)") == 2
+    removed = [list(event["sizes"]) for event in journalled(job, "files_removed")]
+    assert removed == [[f"{job}/a.copy", f"{job}/b.copy"], [f"{job}/a.middle", f"{job}/b.middle"]]
+    started = len(journalled(job, "job_started"))
+    assert _run(site, parset="kept.parset") == 0
+    assert len(journalled(job, "job_started")) == started, "a run whose intermediates are gone is done"
+
+
+def test_removed_outputs_are_made_again_for_a_changed_step(site, capsys):
+    job = kept_site(site)
+    assert _run(site, parset="kept.parset") == 0
+    started = len(journalled(job, "job_started"))
+    changed = ["-s", "again.argument.flags=[-n, infile]"]
+    assert _run(site, "--dry-run", "True", *changed, parset="kept.parset") == 0
+    shown = [line.partition(": ")[0] for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
+    jobs = ["copy/000", "copy/001", "middle/000", "middle/001", "again/000"]
+    assert [name for name in shown if "/0" in name] == jobs
+    assert _run(site, *changed, parset="kept.parset") == 0
+    assert [event["job"] for event in journalled(job, "job_started")[started:]] == jobs
+    assert present(job) == []
+
+
+def test_keep_all_removes_nothing(site):
+    job = kept_site(site)
+    assert _run(site, "-s", "keep=all", parset="kept.parset") == 0
+    assert present(job) == ["a.copy", "a.middle", "b.copy", "b.middle"]
+
+
+def test_patterns_that_match_nothing_are_found_before_the_run(site, capsys):
+    kept_site(site)
+    assert _run(site, "--check", "-s", "copy.control.intermediate=[psv]", parset="kept.parset") == 1
+    told = "copy.control.intermediate: is '[psv]'; psv: *, psf, dirty, model, residual, or a path with wildcards"
+    assert told in capsys.readouterr().err

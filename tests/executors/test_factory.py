@@ -17,6 +17,7 @@ from lofarpipe.executors.factory import (
     make_executor,
     method_of,
     orders_directory,
+    unread_parts,
     unused_sections,
 )
 from lofarpipe.executors.local.executor import LocalExecutor
@@ -240,3 +241,11 @@ def test_shipped_configuration_has_every_key_with_its_default(repository: Path) 
         SlurmOptions(),
         [],
     )
+
+
+def test_sections_and_keys_that_nothing_reads(tmp_path: Path) -> None:
+    text = "[report]\nhtlm = True\n[mine]\nx = 1\n[cluster]\n[logging]\nkeep = 3\n"
+    found = unread_parts(settings(tmp_path, text))
+    assert [(section, key) for section, key, _ in found] == [("mine", ""), ("report", "htlm")]
+    assert found[0][2].what.startswith("[mine]: there is no such section; the sections are dask, feedback, layout")
+    assert found[1][2].what == "[report] has no key 'htlm'; did you mean 'html'?; its keys are html, checksum_limit_gb"

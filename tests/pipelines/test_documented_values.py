@@ -63,6 +63,8 @@ VALUES = {
     "local_scratch_dir": ["/tmp", "{here}"],
     "error_tolerance": ["True", "False"],
     "rerun_on_upgrade": ["True", "False"],
+    "optional_failures": ["warn", "fail"],
+    "keep, removed_planes": ["all, none", "products, psf", "images, none"],
     "reference_skymodel": ["none", "{observation}/truth.json"],
     "image_output_filenames": ["[]", "[{here}/out/{job}.fits, {here}/out/{job}-again.fits]"],
     "images_metadata_file": ["{here}/{job}/images.metadata", "{here}/out/{job}.metadata"],

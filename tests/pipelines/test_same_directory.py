@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("programs")
 STEPS = (
     "create_ms_map, combine_mapfile, do_magic, do_magic_maps, copy_sets, concat_fused_{{ fuse_average_concat }}, "
     "combine_mapfile_concat, wsclean_high_deep, make_primary_beam, measure_quality, copy_output_images, "
-    "make_image_metadata"
+    "make_image_metadata, compare_fluxes"
 )
 FIXED = {"pipeline.steps": f"[{STEPS}]", "cellsize_highres_deg": "0.05", "auto_threshold": "1", "auto_mask": "2"}
 # Option -> values; the first of each make the runs that are always done.

@@ -110,15 +110,35 @@ def test_an_image_is_compared_with_a_reference(images, hba_set, tmp_path):
     source = Source("s0", *centre, flux_jy=100.0, spectral_index=0.0)
     truth = tmp_path / "truth.json"
     write_truth(truth, Truth(ObservationSettings(), (source,), (str(hba_set),), True, {}))
-    target = tmp_path / "comparison.json"
-    arguments = (str(images[0]), str(images[1]), str(hba_set), str(tmp_path / "quality.json"))
-    script = load_script("measure_quality")
-    script.main(*arguments, reference_skymodel=str(truth), comparison_file=str(target))
+    target, quality = tmp_path / "comparison.json", tmp_path / "quality.json"
+    quality.write_text('{"rms": {"value": 0.01, "unit": "Jy/beam"}}')
+    arguments = [*map(str, images[:2]), str(quality), str(target)]
+    script = load_script("compare_fluxes")
+    assert script.main(*arguments, reference_skymodel=str(truth)) == {"comparison": str(target)}
     compared = json.loads(target.read_text())
     assert compared["summary"]["reference_sources"] == 1
     assert compared["reference"] == str(truth)
-    script.main(*arguments, comparison_file=str(target))  # nothing to compare with any more
+    assert script.command_line([*arguments, "none"]) == 0  # nothing to compare with any more
     assert not target.exists()
+
+
+def test_comparison_names_what_is_missing(images, hba_set, tmp_path):
+    script, target = load_script("compare_fluxes"), str(tmp_path / "comparison.json")
+    (tmp_path / "quality.json").write_text("{}")
+    with pytest.raises(PipelineError, match="/nowhere: no such sky model"):
+        script.main(*map(str, images[:2]), str(tmp_path / "quality.json"), target, "/nowhere")
+    write_truth(
+        tmp_path / "truth.json",
+        Truth(
+            ObservationSettings(),
+            (Source("s0", 10.0, 50.0, flux_jy=1.0, spectral_index=0.0),),
+            (str(hba_set),),
+            True,
+            {},
+        ),
+    )
+    with pytest.raises(PipelineError, match=r"quality\.json: has no noise of the image \('rms'\); measure the image"):
+        script.main(*map(str, images[:2]), str(tmp_path / "quality.json"), target, str(tmp_path / "truth.json"))
 
 
 def test_machine_without_wsclean(images, hba_set, tmp_path, monkeypatch):
@@ -138,7 +158,6 @@ def test_machine_without_wsclean(images, hba_set, tmp_path, monkeypatch):
         ("padding", "0.5", "padding is 0.5"),
         ("maxuv_lambda", "far", "maxuv_lambda is 'far'; a number is needed"),
         ("commands_file", "/nowhere", "/nowhere: the commands of this run cannot be read"),
-        ("reference_skymodel", "/nowhere", "/nowhere: no such sky model"),
     ],
 )
 def test_bad_argument_leaves_the_images_alone(images, hba_set, tmp_path, keyword, value, reason):
@@ -146,7 +165,7 @@ def test_bad_argument_leaves_the_images_alone(images, hba_set, tmp_path, keyword
     with pytest.raises((ValueError, PipelineError), match=reason):
         load_script("measure_quality").main(
             str(images[0]), str(images[1]), str(hba_set), str(tmp_path / "q.json"),
-            **{"comparison_file": str(tmp_path / "comparison.json"), keyword: value},
+            **{keyword: value},
         )  # fmt: skip
     assert images[0].read_bytes() == before
     assert not (tmp_path / "q.json").exists()

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.cli.arguments import arguments_of_fields
+from lofarpipe.cli.fields.index import FieldsIndex
 from lofarpipe.cli.fields.runs import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order, share
 from lofarpipe.cli.fields.table import FieldRow, read_fields
 from lofarpipe.config import Settings
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
+from lofarpipe.jobs import JobResult
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.preflight import Reading, all_warnings, core_warnings, pipeline_findings, place_of, together
+from lofarpipe.report.notify import END, FAILURE, Messenger, notify_options
 from lofarpipe.support.disk import make_directory
 
 Read = Callable[[argparse.Namespace], Reading]
@@ -125,9 +128,32 @@ def run_all(read: Read, options: argparse.Namespace) -> int:
     given = share(runs[0].settings, [run.pipeline for run in runs], options.at_once)
     for run in runs:
         make_directory(run.log.parent)  # before any field runs
-    running = FieldRuns(runs, (lambda _: None) if options.quiet else functools.partial(print, flush=True))
+    complain = functools.partial(print, file=sys.stderr, flush=True)
+    index = FieldsIndex(runs[0].settings.runtime_directory, complain)
+    messenger = Messenger(notify_options(runs[0].settings)[0], complain)
+
+    def changed(result: JobResult | None) -> None:
+        index.update(running.facts())
+        if result is not None and not result.ok and messenger.options.on_failure:
+            facts = next(one for one in running.facts() if one["field"] == result.name)
+            messenger.send(FAILURE, {"text": f"{result.name}: {facts['problem']}", **facts})
+
+    say = (lambda _: None) if options.quiet else functools.partial(print, flush=True)
+    running = FieldRuns(runs, say, complain, changed)
     try:
         running.work(field_jobs(runs, arguments_of_fields(options), given), given.at_once)
     finally:
-        print(running.table(), flush=True)
+        index.update(running.facts(), at_once=True)
+        tell_end(messenger, options.fields, running)
+        if not options.quiet:
+            print(running.table(), flush=True)
     return 0 if running.ok else 1
+
+
+def tell_end(messenger: Messenger, table: str, running: FieldRuns) -> None:
+    """Run the command of [notify] for a table that is done with, and wait for all that were started."""
+    facts = running.facts()
+    states = [one["state"] for one in facts]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    messenger.send(END if running.ok else FAILURE, {"text": f"{table}: {counts}", "table": table, "fields": facts})
+    messenger.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lofarpipe.cli.fields.index import Facts, outcome_facts, rms_text
 from lofarpipe.cli.fields.table import Cell, FieldRow
 from lofarpipe.config import Settings
 from lofarpipe.errors import Finding, PipelineError
@@ -246,7 +246,7 @@ def field_jobs(runs: Sequence[FieldRun], arguments: Sequence[str], given: Share)
             name=run.field.name,
             argv=(
                 *(sys.executable, "-P", "-m", "lofarpipe.cli", *arguments, *given.arguments()),
-                *("-j", run.field.name, "--start-time", run.settings.start_time),
+                *("--of-table", "-j", run.field.name, "--start-time", run.settings.start_time),
                 *(f"--set={text}" for text in run.field.assignments()),
             ),
             workdir=Path.cwd(),
@@ -264,14 +264,23 @@ class FieldRuns:
     Parameters
     ----------
     runs: the fields.
-    say: is told, one line each, what begins and what ended.
+    say, complain: are told, one line each, what begins and ends, and what failed.
+    changed: is called when a field has begun or ended, with the result of one that ended.
     """
 
-    def __init__(self, runs: Sequence[FieldRun], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        runs: Sequence[FieldRun],
+        say: Callable[[str], None],
+        complain: Callable[[str], None],
+        changed: Callable[[JobResult | None], None] = lambda _: None,
+    ) -> None:
         self._runs = runs
-        self._say = say
-        self._started: set[str] = set()
+        self._say, self._complain, self._changed = say, complain, changed
+        self._started_s: dict[str, float] = {}
         self._results: dict[str, JobResult] = {}
+        self._outcomes: dict[str, Facts] = {}  # of fields that ended
+        self._is_over = False
 
     @property
     def ok(self) -> bool:
@@ -289,39 +298,76 @@ class FieldRuns:
         logs = {job.name: job.log for job in jobs}
 
         def started(start: JobStart) -> None:
-            self._started.add(start.name)
-            self._tell(f"{start.name}: started; log: {short_path(logs[start.name])}")
+            self._started_s[start.name] = start.start_s
+            self._say(_timed(f"{start.name}: started; log: {short_path(logs[start.name])}"))
+            self._changed(None)
 
         # One slot for each field at a time: what a run may use is told to the run itself.
         executor = LocalExecutor(Resources(at_once, 1.0, max(job.gpus for job in jobs) * at_once), GRACE_S)
-        executor.run(jobs, self._ended, started)
+        try:
+            executor.run(jobs, self._ended, started)
+        finally:
+            self._is_over = True
 
     def _ended(self, result: JobResult) -> None:
         self._results[result.name] = result
-        how = "done in" if result.ok else "failed after"
-        self._tell(f"{result.name}: {how} {duration_text(result.duration_s)}")
+        run = next(run for run in self._runs if run.field.name == result.name)
+        self._outcomes[result.name] = outcome_facts(run.settings.job_directory)
+        took = duration_text(result.duration_s)
+        if result.ok:
+            self._say(_timed(f"{result.name}: done in {took}"))
+        else:
+            self._complain(_timed(f"{result.name}: failed after {took}: {why(result)}; log: {short_path(run.log)}"))
+        self._changed(result)
 
-    def _tell(self, text: str) -> None:
-        self._say(f"{time.strftime('%H:%M:%S')} {text}")
+    def facts(self) -> list[Facts]:
+        """Return how each field goes, for the index."""
+        return [self._facts_of(run) for run in self._runs]
+
+    def _facts_of(self, run: FieldRun) -> Facts:
+        name, job_directory = run.field.name, run.settings.job_directory
+        result = self._results.get(name)
+        facts: Facts = {"field": name, "job_directory": str(job_directory), "log": str(run.log), "took_s": None}
+        facts |= {"state": self._state(name), "started_s": self._started_s.get(name), "problem": ""}
+        if result is None:
+            return facts
+        problem = "" if result.ok else why(result)
+        return facts | self._outcomes[name] | {"took_s": round(result.duration_s, 1), "problem": problem}
+
+    def _state(self, name: str) -> str:
+        result = self._results.get(name)
+        if result is not None:
+            return "done" if result.ok else "failed"
+        if name not in self._started_s:
+            return "not started" if self._is_over else "waiting"
+        return "interrupted" if self._is_over else "running"
 
     def table(self) -> str:
         """Return a line for each field: state, duration, noise, and the image, or why there is none."""
-        rows = [HEADER, *(self._row(run) for run in self._runs)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-        padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
-        return "\n".join("  ".join(row).rstrip() for row in padded)
+        return aligned([HEADER, *(_table_row(one) for one in self.facts())])
 
-    def _row(self, run: FieldRun) -> tuple[str, str, str, str, str]:
-        name = run.field.name
-        result = self._results.get(name)
-        if result is None:
-            if name not in self._started:
-                return name, "not started", "", "", ""
-            return name, "interrupted", "", "", f"run again to resume; log: {short_path(run.log)}"
-        took = duration_text(result.duration_s)
-        if not result.ok:
-            return name, "failed", took, "", f"{why(result)}; log: {short_path(run.log)}"
-        return name, "done", took, *outcome(run.settings.job_directory)
+
+def _timed(text: str) -> str:
+    return f"{time.strftime('%H:%M:%S')} {text}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines with columns of one width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in padded)
+
+
+def _table_row(one: Facts) -> tuple[str, str, str, str, str]:
+    name, state, log = one["field"], one["state"], short_path(Path(one["log"]))
+    took = "" if one["took_s"] is None else duration_text(one["took_s"])
+    if state == "interrupted":
+        return name, state, "", "", f"run again to resume; log: {log}"
+    if state == "failed":
+        return name, state, took, "", f"{one['problem']}; log: {log}"
+    if state != "done":
+        return name, state, "", "", ""
+    return name, state, took, rms_text(one), short_path(Path(one.get("image") or one["job_directory"]))
 
 
 def short_path(path: Path) -> str:
@@ -334,17 +380,3 @@ def why(result: JobResult) -> str:
     """Return the first line that a run that failed said about it, else how it ended."""
     said = (line.removeprefix(ERROR).strip() for line in result.output() if line.startswith(ERROR))
     return next(said, result.reason())
-
-
-def outcome(job_directory: Path) -> tuple[str, str]:
-    """Return the noise and the main image of a field as its run.json tells them; without one, "" and the directory.
-
-    The image is the corrected one where there is one.
-    """
-    try:
-        facts = json.loads((job_directory / "run.json").read_text(encoding="utf-8"))["quality"]
-        value, unit = facts["rms"]["value"], facts["rms"]["unit"]
-        rms = f"{1e3 * value:.3g} mJy/beam" if unit == "Jy/beam" else f"{value:.3g} {unit}"
-        return rms, short_path(Path(facts.get("image_pb") or facts["image"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return "", short_path(job_directory)

@@ -402,7 +402,7 @@ def facts(
         "quality": html_text.quality_rows(quality),
         "plan": html_text.plan_tables(plan),
         "comparison": html_text.comparison_tables(comparison, quality),
-        "record": html_text.record_tables(record),
+        "record": html_text.record_tables(record, state.removed),
         "versions": html_text.versions(record, quality, state),
         "command": shlex.join(map(str, state.facts.get("argv") or ())),
         "problems": pieces.problems,

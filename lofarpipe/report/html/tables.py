@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from lofarpipe.jobs import duration_text
@@ -44,6 +45,7 @@ PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "
 PREFIXED_UNITS = ("Jy/beam", "Jy", "Hz")
 EMPTY = "–"
 MOST_FILES = 300  # of the inputs, and of the products: run.json has all
+REMOVED = "removed, for no later step needs them"
 OPTION_COLUMNS = ("name", "value", "source", "meaning")
 
 
@@ -246,8 +248,8 @@ class RecordTable(NamedTuple):
     entries: int
 
 
-def record_tables(record: Mapping[str, Any]) -> list[RecordTable]:
-    """Return options, configuration, inputs and products from run.json."""
+def record_tables(record: Mapping[str, Any], removed: Mapping[str, int]) -> list[RecordTable]:
+    """Return options, configuration, inputs and products from run.json, and the outputs that were removed."""
     configuration = record.get("configuration")
     values = configuration.get("values") if isinstance(configuration, dict) else None
     files = ("path", "kind", "bytes", "sha256")
@@ -256,8 +258,9 @@ def record_tables(record: Mapping[str, Any]) -> list[RecordTable]:
         ("configuration", ("section", "key", "value", "from"), _columns(values, "section", "key", "value", "source")),
         ("inputs", files, _files(record.get("inputs"))),
         ("products", files, _files(record.get("products"))),
+        (REMOVED, ("path", "bytes"), [(path, quantity(size)) for path, size in islice(removed.items(), MOST_FILES)]),
     )
-    counts = {name: len(_list(record.get(name))) for name in ("inputs", "products")}
+    counts = {name: len(_list(record.get(name))) for name in ("inputs", "products")} | {REMOVED: len(removed)}
     return [RecordTable(*table, max(len(table[2]), counts.get(table[0], 0))) for table in tables if table[2]]
 
 

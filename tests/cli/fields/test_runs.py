@@ -16,7 +16,8 @@ import pytest
 from copy_pipeline import copy_step, journalled, list_step
 from living import living
 from lofarpipe.cli import main
-from lofarpipe.cli.fields.runs import _named_outputs, outcome, short_path, why
+from lofarpipe.cli.fields.index import outcome_facts, rms_text
+from lofarpipe.cli.fields.runs import _named_outputs, short_path, why
 from lofarpipe.jobs import NOTE, JobResult
 from lofarpipe.pipeline.steps import Step
 
@@ -401,21 +402,26 @@ def test_why_is_the_first_line_that_the_run_said(tmp_path: Path) -> None:
 
 def test_outcome_is_read_from_the_quality(tmp_path: Path) -> None:
     rms = {"value": 0.00295, "unit": "Jy/beam", "source": ""}
-    quality = {"rms": rms, "image": "/x/a.fits", "image_pb": "/x/a-pb.fits"}
-    (tmp_path / "run.json").write_text(json.dumps({"quality": quality}))
-    assert outcome(tmp_path) == ("2.95 mJy/beam", "/x/a-pb.fits")
+    ratio = {"value": 1.5, "unit": ""}
+    quality = {"rms": rms, "image": "/x/a.fits", "image_pb": "/x/a-pb.fits", "measured_over_expected": ratio}
+    (tmp_path / "run.json").write_text(json.dumps({"quality": quality, "warnings": ["a"]}))
+    facts = outcome_facts(tmp_path)
+    assert (rms_text(facts), facts["image"]) == ("2.95 mJy/beam", "/x/a-pb.fits")
+    assert (facts["noise_ratio"], facts["warnings"]) == (1.5, 1)
     quality = {"rms": {"value": 3.0, "unit": "K"}, "image": "/x/a.fits"}
     (tmp_path / "run.json").write_text(json.dumps({"quality": quality}))
-    assert outcome(tmp_path) == ("3 K", "/x/a.fits")
+    facts = outcome_facts(tmp_path)
+    assert (rms_text(facts), facts["image"]) == ("3 K", "/x/a.fits")
 
 
 @pytest.mark.parametrize(
     "text", [None, "{", "[]", '{"quality": null}', '{"quality": {"rms": {"value": null, "unit": "K"}}}']
 )
-def test_outcome_without_numbers_is_the_directory(tmp_path: Path, text: str | None) -> None:
+def test_outcome_without_numbers_is_empty(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "run.json").write_text(text)
-    assert outcome(tmp_path) == ("", str(tmp_path))
+    facts = outcome_facts(tmp_path)
+    assert (rms_text(facts), facts.get("image")) == ("", None)
 
 
 def test_paths_are_shown_as_short_as_they_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,16 +155,16 @@ def test_record_tables() -> None:
         "products": [{"path": "/d/a.fits", "kind": "file", "bytes": 99, "checksum": {"method": "full", "value": "cd"}},
                      {"path": "/d/b.fits", "kind": "file", "bytes": None, "checksum": None}],
     }  # fmt: skip
-    tables = {title: (head, rows) for title, head, rows, _ in html_text.record_tables(record)}
+    tables = {title: (head, rows) for title, head, rows, _ in html_text.record_tables(record, {"/d/gone.MS": 2})}
     assert tables["options"] == (("option", "value", "from", "meaning"), [("robust", "0", "p:3", "weights")])
     assert tables["configuration"][1] == [("remote", "cores", "–", "cfg:2")]
     assert tables["inputs"][1] == [("/d/a.MS", "table", "12", "ab (sampled)")]
     assert tables["products"][1] == [("/d/a.fits", "file", "99", "cd"), ("/d/b.fits", "file", "–", "–")]
-    assert [table.entries for table in html_text.record_tables(record)] == [1, 1, 1, 2]
+    assert [table.entries for table in html_text.record_tables(record, {"/d/gone.MS": 2})] == [1, 1, 1, 2, 1]
 
 
 def test_of_very_many_files_the_first_are_shown() -> None:
-    (table,) = html_text.record_tables({"inputs": [{"path": f"/d/{number}"} for number in range(1000)]})
+    (table,) = html_text.record_tables({"inputs": [{"path": f"/d/{number}"} for number in range(1000)]}, {})
     assert table.entries == 1000
     assert [row[0] for row in table.rows] == [f"/d/{number}" for number in range(300)]
 
@@ -187,7 +187,7 @@ def test_files_with_anything_in_them_give_what_they_can(odd: object) -> None:
     html_text.predicted_losses(content)
     html_text.comparison_tables(content, content)
     html_text.measured_sources(content)
-    html_text.record_tables(content)
+    html_text.record_tables(content, {})
     html_text.versions(content, content, RunState())
     html_text.key_numbers(content, content)
     html_text.quality_rows(content)

@@ -1,0 +1,102 @@
+"""``genericpipeline.py clean <job directory> ...``: removes outputs of finished runs that nobody needs any more.
+
+Which these are, the journal says: each run notes the ``control.intermediate`` and ``control.byproducts`` of its steps.
+The runs stay done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lofarpipe.errors import PipelineError, counted
+from lofarpipe.report.terminal import decimal_size_text
+from lofarpipe.state.intermediates import KEEP, PRODUCTS, patterns_of, removable, remove_files, size_of
+from lofarpipe.state.journal import Journal, Stream
+from lofarpipe.state.run_state import DONE
+from lofarpipe.support.utilities import printable
+
+JOURNAL = "journal.jsonl"
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the sub-command; return 0, or 1 if one of the directories could not be cleaned."""
+    options = parser().parse_args(words)
+    failed = False
+    for name in options.job_directories:
+        try:
+            print(printable(clean(Path(name), options.keep, options.dry_run)), flush=True)
+        except PipelineError as err:
+            failed = True
+            print(f"genericpipeline.py clean: {printable(str(err))}", file=sys.stderr)
+    return int(failed)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of what follows ``clean``."""
+    rest = argparse.ArgumentParser(
+        prog="genericpipeline.py clean",
+        description="Removes intermediate files of finished runs, which stay done; who needs one makes it again.",
+        epilog="exit status: 0 cleaned, or nothing there to remove; 1 for one of the directories that was not possible",
+    )
+    rest.add_argument("job_directories", nargs="+", metavar="job_directory", help="what holds journal.jsonl")
+    rest.add_argument(
+        "--keep",
+        choices=KEEP[1:],
+        default=PRODUCTS,
+        help="products: remove measurement sets and channel images; images: also psf, dirty, model, residual, beams; "
+        "default: %(default)s",
+    )
+    rest.add_argument("--dry-run", action="store_true", help="list what would be removed, and how large it is")
+    rest.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")
+    return rest
+
+
+def clean(job_directory: Path, keep: str, is_dry: bool) -> str:
+    """Remove the outputs of a finished run that go with a value of ``keep``; return what was done, in words.
+
+    Raises
+    ------
+    PipelineError
+        If there is no finished run, it goes on, or something cannot be removed.
+    """
+    path = job_directory / JOURNAL
+    if not path.is_file():
+        raise PipelineError(f"{job_directory}: there is no {JOURNAL}; name the job directory of a run")
+    with Journal(path) as journal:
+        state = journal.state
+        if state.state != DONE:
+            what = f"the run is {state.state}, and needs its files to go on; finish it first"
+            raise PipelineError(f"{job_directory}: {what}")
+        intermediate = state.facts.get("intermediate")
+        if not intermediate:
+            what = "the run does not say which of its files are intermediate; run the same command again"
+            raise PipelineError(f"{job_directory}: {what}, if its pipeline has control.intermediate")
+        paths = removable(state.work, patterns_of(intermediate, keep))
+        if is_dry:
+            sizes = {one: size_of(one) for one in paths}
+            lines = [f"{decimal_size_text(size):>8}  {one}" for one, size in sizes.items()]
+            return "\n".join([*lines, f"{job_directory}: {_total(len(paths), sum(sizes.values()))} would be removed"])
+        size_bytes = remove_files(Stream(journal), paths)
+        if paths:
+            _tell(job_directory)
+    return f"{job_directory}: {_total(len(paths), size_bytes)} removed"
+
+
+def _total(files: int, size_bytes: int) -> str:
+    return f"{counted(files, 'file')} ({decimal_size_text(size_bytes)})"
+
+
+def _tell(job_directory: Path) -> None:
+    """Have run.json and the report, where there are such, say what is gone."""
+    from lofarpipe.archive.record import FILE_NAME, note_removed
+    from lofarpipe.report.html.page import REPORT_FILE, write_page
+    from lofarpipe.state.journal import read_state
+
+    state = read_state(job_directory / JOURNAL)
+    if (job_directory / FILE_NAME).is_file():
+        note_removed(job_directory / FILE_NAME, state)
+    if (job_directory / REPORT_FILE).is_file():
+        write_page(job_directory, state)

@@ -1,0 +1,99 @@
+"""``genericpipeline.py status`` of several runs, or of the fields of a table: one line each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lofarpipe.cli.fields.index import fields_of, outcome_facts, rms_text
+from lofarpipe.cli.fields.runs import aligned
+from lofarpipe.cli.status import EXIT_INTERRUPTED, EXIT_NOT_WELL, EXIT_OK, JOURNAL, LOOK_S, TABLE_SUFFIXES, Watched
+from lofarpipe.jobs import duration_text
+from lofarpipe.state.run_state import DONE, RUNNING, SKIPPED, WAITING, RunState
+from lofarpipe.support.utilities import printable
+
+HEADER = ("run", "state", "steps", "took", "rms", "warnings", "problem, or step that runs")
+Row = dict[str, Any]
+
+
+def main(words: Sequence[str], follows: bool, is_json: bool) -> int:
+    """Print the runs; return 0 if all are done, go on or wait, else 1.
+
+    Raises
+    ------
+    PipelineError
+        If a table, or a journal, cannot be read.
+    """
+    runs = [run for word in words for run in runs_of(Path(word))]
+    shown: list[str] = []
+    while True:
+        rows = [row_of(name, directory) for name, directory in runs]
+        lines = [json.dumps(rows)] if is_json else text_of(rows).splitlines()
+        for line in lines if not shown else [line for line in lines if line not in shown]:
+            print(printable(line), flush=True)
+        shown = lines
+        if not follows or not any(row["state"] == RUNNING for row in rows):
+            good = (DONE, RUNNING, WAITING)
+            return EXIT_OK if all(row["state"] in good for row in rows) else EXIT_NOT_WELL
+        try:
+            time.sleep(LOOK_S)
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+
+
+def runs_of(path: Path) -> list[tuple[str, Path]]:
+    """Return name and job directory of what a word of the command line stands for."""
+    if path.suffix in TABLE_SUFFIXES and not path.is_dir():
+        return fields_of(path)
+    place = path.parent if path.name == JOURNAL else path
+    return [(str(path), place)]
+
+
+def row_of(name: str, job_directory: Path) -> Row:
+    """Return how a run goes; one that has not begun waits."""
+    row: Row = {"run": name, "job_directory": str(job_directory), "state": WAITING}
+    if not (job_directory / JOURNAL).is_file():
+        return row
+    state = Watched(job_directory).look()
+    steps = list(state.steps.values())
+    running = [step.name for step in steps if step.state == RUNNING]
+    return row | {
+        "state": state.state,
+        "steps": len(steps),
+        "steps_done": sum(step.state in (DONE, SKIPPED) for step in steps),
+        "took_s": _took_s(state),
+        "warnings": len(state.warnings),
+        "problem": state.problem.partition("\n")[0],
+        "running": running,
+        "removed_bytes": sum(state.removed.values()),
+        **(_numbers(job_directory) if state.state == DONE else {}),
+    }
+
+
+def _numbers(job_directory: Path) -> Row:
+    facts = outcome_facts(job_directory, draws=False)
+    return {key: facts.get(key) for key in ("rms", "rms_unit", "noise_ratio", "image", "report")}
+
+
+def _took_s(state: RunState) -> float | None:
+    end_s = state.ended_s if state.ended else time.time()
+    return None if state.started_s is None or end_s is None else max(0.0, end_s - state.started_s)
+
+
+def text_of(rows: Sequence[Row]) -> str:
+    """Return a line for each run, and one that counts them."""
+    states = [row["state"] for row in rows]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return "\n".join([aligned([HEADER, *map(_cells, rows)]), counts])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if "steps" not in row:
+        return row["run"], row["state"], "", "", "", "", ""
+    took = "" if row["took_s"] is None else duration_text(row["took_s"])
+    why = row["problem"] or ", ".join(row["running"])
+    done = f"{row['steps_done']} of {row['steps']}"
+    return row["run"], row["state"], done, took, rms_text(row), str(row["warnings"] or ""), why

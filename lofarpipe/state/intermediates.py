@@ -1,0 +1,89 @@
+"""Outputs of steps that may go once no later step needs them, and their removal."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from lofarpipe.state.events import FilesRemoved, JobAdopted, step_of
+from lofarpipe.state.former_outputs import remove
+from lofarpipe.state.journal import Stream
+from lofarpipe.state.work import Work
+
+ALL, PRODUCTS, IMAGES = "all", "products", "images"
+KEEP = (ALL, PRODUCTS, IMAGES)
+#: Images of an imager that few people look at: a word for the files whose names end with it.
+PLANES = ("psf", "dirty", "model", "residual")
+EVERYTHING = "*"
+NOTHING = "none"
+
+Patterns = Mapping[str, Sequence[str]]  # step -> patterns of its outputs
+
+
+def patterns_of(intermediate: Mapping[str, Patterns], keep: str) -> dict[str, list[str]]:
+    """Return the patterns of the outputs that go with a value of ``keep``, by step.
+
+    Parameters
+    ----------
+    intermediate: the patterns of each step for ``products``, and what goes besides for ``images``.
+    """
+    found: dict[str, list[str]] = {}
+    for level in KEEP[1 : KEEP.index(keep) + 1]:
+        for step, patterns in intermediate.get(level, {}).items():
+            found.setdefault(step, []).extend(patterns)
+    return found
+
+
+def removable(work: Work, patterns: Patterns) -> list[str]:
+    """Return the outputs that are there and match a pattern of their step; those of other runs are not ours."""
+    return [
+        path
+        for path, job in sorted(work.owners.items())
+        if (found := patterns.get(step_of(job).partition("@")[0]))
+        and any(_matches(path, pattern) for pattern in found)
+        and os.path.lexists(path)
+        and not isinstance(work.last_job(job), JobAdopted)
+    ]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    if pattern in PLANES:
+        return path.endswith(f"-{pattern}.fits")
+    return pattern == EVERYTHING or fnmatch.fnmatchcase(path, pattern)
+
+
+def pattern_problem(patterns: Iterable[str]) -> str:
+    """Return what is needed instead of patterns that match nothing; "" if all can match."""
+    words = (EVERYTHING, NOTHING, *PLANES)
+    odd = [one for one in patterns if one not in words and "/" not in one and ".output." not in one]
+    return f"{', '.join(odd)}: {EVERYTHING}, {', '.join(PLANES)}, or a path with wildcards is needed" if odd else ""
+
+
+def remove_files(stream: Stream, paths: Sequence[str]) -> int:
+    """Remove files and tables that are needed no more; return how many bytes they had.
+
+    The journal has it first: a file that is gone without a word would be made again.
+
+    Raises
+    ------
+    PipelineError
+        If one cannot be removed.
+    """
+    sizes = {path: size_of(path) for path in paths}
+    if sizes:
+        stream.emit(FilesRemoved(sizes))
+    for path in sizes:
+        remove(path)
+    return sum(sizes.values())
+
+
+def size_of(path: str) -> int:
+    """Return the bytes of a file, or of all files in a directory; links count by themselves."""
+    try:
+        if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114 - of very many paths
+            return os.lstat(path).st_size
+        return sum(one.lstat().st_size for one in Path(path).rglob("*") if one.is_symlink() or one.is_file())
+    except OSError:
+        return 0
