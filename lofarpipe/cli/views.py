@@ -44,7 +44,7 @@ def reading(options: argparse.Namespace) -> Reading:
 
 
 def checked(
-    options: argparse.Namespace, refuse: Callable[[Settings, str], None] = lambda settings, problem: None
+    options: argparse.Namespace, refuse: Callable[[Settings, str], None] | None = None
 ) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
     """Return all that a run needs, with the warnings; ``refuse`` hears of what is wrong.
 
@@ -60,7 +60,8 @@ def checked(
     try:
         executor = found.usable()
     except CheckFailed as err:
-        refuse(found.settings, str(err))
+        if refuse is not None:
+            refuse(found.settings, str(err))
         raise
     return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
 

@@ -1,0 +1,68 @@
+"""Limits that an image has to keep: of noise, sources and fluxes, by quality.json and comparison.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Limits; 0: none.
+
+    Attributes
+    ----------
+    max_noise_ratio: noise over the expected thermal noise.
+    min_dynamic_range: peak over noise.
+    min_sources: sources that are found.
+    max_flagged_fraction, max_blank_fraction: of the data that are flagged, and of the pixels that are blank.
+    max_flux_error: difference from 1 of the median of measured over reference flux.
+    """
+
+    max_noise_ratio: float = 0.0
+    min_dynamic_range: float = 0.0
+    min_sources: float = 0.0
+    max_flagged_fraction: float = 0.0
+    max_blank_fraction: float = 0.0
+    max_flux_error: float = 0.0
+
+
+#: Gate -> the entry of quality.json.
+QUALITY_NAMES = {
+    "max_noise_ratio": "measured_over_expected",
+    "min_dynamic_range": "dynamic_range",
+    "min_sources": "source_count",
+    "max_flagged_fraction": "flagged_fraction",
+    "max_blank_fraction": "blank_fraction",
+}
+
+
+def broken_gates(gates: Gates, quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> list[str]:
+    """Return in words the limits that an image does not keep, and those whose number is not known."""
+    return list(_broken(gates, quality, comparison))
+
+
+def _broken(gates: Gates, quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> Iterator[str]:
+    for name in (item.name for item in fields(Gates)):
+        limit = getattr(gates, name)
+        if not limit:
+            continue
+        measured, value = _measured(name, quality, comparison)
+        if value is None:
+            yield f"{measured} is not known, and {name} = {limit:g}; measure it, or set {name} = 0"
+        elif value > limit and name.startswith("max"):
+            yield f"{measured} is {value:.4g}, above {name} = {limit:g}"
+        elif value < limit and name.startswith("min"):
+            yield f"{measured} is {value:.4g}, below {name} = {limit:g}"
+
+
+def _measured(name: str, quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> tuple[str, float | None]:
+    """Return the name and the value of what a limit is for; None where it is not known."""
+    if name == "max_flux_error":
+        summary = comparison.get("summary")
+        ratio = summary.get("median_ratio") if isinstance(summary, dict) else None
+        return "the error of the flux scale", abs(ratio - 1) if isinstance(ratio, int | float) else None
+    entry = quality.get(QUALITY_NAMES[name])
+    value = entry.get("value") if isinstance(entry, dict) else None
+    return QUALITY_NAMES[name], float(value) if isinstance(value, int | float) else None
