@@ -189,7 +189,7 @@ OWN_WORDS = re.compile(
     r"|-(image|model|residual|psf|dirty|primary-beam|effective-frequency)(-pb)?\.fits"
 )
 # Where such a word stands outside programs/, and why.
-WORDS_ALLOWED = {("lofarpipe/cli/arguments.py", "--dry-run")}  # ours has the same name
+WORDS_ALLOWED = {(f"lofarpipe/cli/{name}.py", "--dry-run") for name in ("arguments", "clean")}  # ours has the same name
 
 
 def own_words(source: str) -> set[str]:

@@ -21,8 +21,8 @@ from lofarpipe.config import Settings, checksum_limit_bytes
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.options import Option
-from lofarpipe.state.events import RunEnded, RunStarted
-from lofarpipe.state.run_state import JobState, RunState, StepState
+from lofarpipe.state.events import Event, RunEnded, RunStarted
+from lofarpipe.state.run_state import DONE, JobState, RunState, StepState
 from lofarpipe.state.work import Work
 from lofarpipe.support.utilities import uncollected, write_atomically
 
@@ -151,6 +151,7 @@ class RunRecord:
         self._facts: Facts = {}
         self._quality: Any = None  # of the image of this run; None before it was measured
         self._earlier: list[Facts] = []  # products of an earlier run
+        self._before: Facts | None = None  # the record of a run that did its work, until this one does something
 
     @property
     def facts(self) -> Facts:
@@ -158,15 +159,35 @@ class RunRecord:
         return self._facts and {**self._facts, "quality": self._quality}
 
     def run_started(self, event: RunStarted) -> None:
-        """Write the facts known before the first step."""
+        """Write the facts known before the first step; after a run that is done, once this one does something."""
         del event
         self._try(self._begin)
+
+    def step_started(self, event: Event) -> None:
+        """Write what is known: this run is no mere repetition."""
+        del event
+        if self._before is not None and self._facts:
+            self._before = None
+            self._try(self._write)
+
+    step_failed = files_removed = step_started
 
     def run_ended(self, event: RunEnded) -> None:
         """Write steps and products; nothing if the run never began."""
         del event
-        if self._facts:
+        if self._facts and not (self._state.is_repeat and self._stays()):
             self._try(self._finish)
+
+    def _stays(self) -> bool:
+        """Whether the record of the run before is as this one's would be; its files are this one's."""
+        before = self._before
+        if before is None or any(before.get(key) != self._facts[key] for key in ("options", "software")):
+            return False
+        if before.get("parset", {}).get("text") != self._text:
+            return False
+        self._facts |= {key: before.get(key, []) for key in ("inputs", "products")}
+        self._quality = before.get("quality")
+        return True
 
     def _try(self, write: Callable[[], None]) -> None:
         try:
@@ -182,7 +203,11 @@ class RunRecord:
         paths = self._files().inputs(self._state.work, known)
         self._facts["inputs"] = _inputs(paths, known, self._state.work, self._limit_bytes)
         self._facts["products"] = []
-        self._write()
+        record = read_run_record(self.path, {})
+        is_done = isinstance(record, dict) and (record.get("run") or {}).get("state") == DONE
+        self._before = record if is_done and record.get("schema_version") == SCHEMA_VERSION else None
+        if self._before is None:
+            self._write()
 
     def _finish(self) -> None:
         files = self._files()
@@ -271,6 +296,7 @@ def brief_record(state: RunState, settings: Settings, facts: Mapping[str, Any]) 
     return {
         "job": settings.job_name,
         "run": record_of_run(state, settings),
+        "is_repeat": state.is_repeat,
         "steps": [_step(step) for step in state.steps.values()],
         "products": facts.get("products", []),
         "quality": facts.get("quality"),

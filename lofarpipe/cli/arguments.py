@@ -48,6 +48,8 @@ VERBS = {
     "list": ("--list", "Prints the state of each step."),
 }
 VERB_OPTIONS = {"run": ("lenient", "forget"), "options": ("json", "template")}  # of those that belong to some
+#: How the names of tables of fields, and of the index of them, end.
+TABLE_SUFFIXES = (".csv", ".toml", ".json")
 TASKS = ("options", "template", "check", "list", "forget", "dry_run")  # each instead of a run
 JSON_TASKS = ("options", "check", "list", "dry_run")
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lofarpipe.cli.arguments import TABLE_SUFFIXES
 from lofarpipe.cli.fields.index import fields_of, outcome_facts, rms_text
 from lofarpipe.cli.fields.runs import aligned
-from lofarpipe.cli.status import EXIT_INTERRUPTED, EXIT_NOT_WELL, EXIT_OK, JOURNAL, LOOK_S, TABLE_SUFFIXES, Watched
 from lofarpipe.jobs import duration_text
 from lofarpipe.state.run_state import DONE, RUNNING, SKIPPED, WAITING, RunState
 from lofarpipe.support.utilities import printable
 
+JOURNAL = "journal.jsonl"
+LOOK_S = 1.0  # between two looks
 HEADER = ("run", "state", "steps", "took", "rms", "warnings", "problem, or step that runs")
 Row = dict[str, Any]
+Look = Callable[[Path], RunState]
 
 
-def main(words: Sequence[str], follows: bool, is_json: bool) -> int:
-    """Print the runs; return 0 if all are done, go on or wait, else 1.
+def main(words: Sequence[str], look: Look, follows: bool, is_json: bool) -> bool:
+    """Print the runs; return whether all are done, go on or wait.
+
+    Parameters
+    ----------
+    look: returns the state of the run in a job directory.
 
     Raises
     ------
@@ -30,18 +37,14 @@ def main(words: Sequence[str], follows: bool, is_json: bool) -> int:
     runs = [run for word in words for run in runs_of(Path(word))]
     shown: list[str] = []
     while True:
-        rows = [row_of(name, directory) for name, directory in runs]
+        rows = [row_of(name, directory, look) for name, directory in runs]
         lines = [json.dumps(rows)] if is_json else text_of(rows).splitlines()
         for line in lines if not shown else [line for line in lines if line not in shown]:
             print(printable(line), flush=True)
         shown = lines
         if not follows or not any(row["state"] == RUNNING for row in rows):
-            good = (DONE, RUNNING, WAITING)
-            return EXIT_OK if all(row["state"] in good for row in rows) else EXIT_NOT_WELL
-        try:
-            time.sleep(LOOK_S)
-        except KeyboardInterrupt:
-            return EXIT_INTERRUPTED
+            return all(row["state"] in (DONE, RUNNING, WAITING) for row in rows)
+        time.sleep(LOOK_S)
 
 
 def runs_of(path: Path) -> list[tuple[str, Path]]:
@@ -52,12 +55,12 @@ def runs_of(path: Path) -> list[tuple[str, Path]]:
     return [(str(path), place)]
 
 
-def row_of(name: str, job_directory: Path) -> Row:
+def row_of(name: str, job_directory: Path, look: Look) -> Row:
     """Return how a run goes; one that has not begun waits."""
     row: Row = {"run": name, "job_directory": str(job_directory), "state": WAITING}
     if not (job_directory / JOURNAL).is_file():
         return row
-    state = Watched(job_directory).look()
+    state = look(job_directory)
     steps = list(state.steps.values())
     running = [step.name for step in steps if step.state == RUNNING]
     return row | {

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from lofarpipe.cli.arguments import TABLE_SUFFIXES
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
@@ -25,7 +26,6 @@ from lofarpipe.state.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.support.utilities import printable
 
 JOURNAL = "journal.jsonl"
-TABLE_SUFFIXES = (".csv", ".toml", ".json")
 LOOK_S = 1.0  # between two looks of --follow
 WRITING_S = 120.0  # that a run may take for what it writes after its end
 EXIT_OK, EXIT_NOT_WELL = 0, 1
@@ -46,7 +46,11 @@ def main(words: Sequence[str]) -> int:
     if len(options.job_directory) > 1 or Path(options.job_directory[0]).suffix in TABLE_SUFFIXES:
         from lofarpipe.cli.several import main as show_several
 
-        return show_several(options.job_directory, options.follow, options.json)
+        try:
+            is_well = show_several(options.job_directory, look, options.follow, options.json)
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+        return EXIT_OK if is_well else EXIT_NOT_WELL
     place = Path(options.job_directory[0])
     watched = Watched(place.parent if place.name == JOURNAL else place)
     if options.follow:
@@ -63,6 +67,11 @@ def main(words: Sequence[str]) -> int:
         _print_lines(f"warning: {warning}" for warning in state.warnings)
         _print_lines([*summary(watched.job_directory, durations(state), state.ok), *removed_lines(state)])
     return EXIT_OK if watched.state.state in (RUNNING, DONE) else EXIT_NOT_WELL
+
+
+def look(job_directory: Path) -> RunState:
+    """Return the picture of a run now; one that nobody works on is not running."""
+    return Watched(job_directory).look()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -192,7 +201,8 @@ def _when(state: RunState) -> str:
     began = f"  began {_local_text(state.started_s)}{f' on {where}' if where else ''}"
     if not state.ended:
         return began
-    return f"{began}, {'last heard of' if state.killed else 'ended'} {_local_text(state.ended_s)}"
+    again = f"; nothing to do since, looked at {_local_text(state.checked_s)}" if state.is_repeat else ""
+    return f"{began}, {'last heard of' if state.killed else 'ended'} {_local_text(state.ended_s)}{again}"
 
 
 def _local_text(time_s: float | None) -> str:

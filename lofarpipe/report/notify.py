@@ -157,12 +157,13 @@ class Notifier:
             self._tell_warnings()
 
     def run_ended(self, event: RunEnded) -> None:
-        """Tell how the run ended, and wait for the commands."""
+        """Tell how the run ended, but for one that found everything done, and wait for the commands."""
         if self._waiting:
             self._tell_warnings()
-        if not self._is_of_table:
+        facts = self._facts()
+        if not (self._is_of_table or (event.ok and facts.get("is_repeat"))):
             text = f"{event.job}: done" if event.ok else f"{event.job}: {event.reason or 'failed'}"
-            self._messenger.send(END if event.ok else FAILURE, {"text": text, **self._facts()})
+            self._messenger.send(END if event.ok else FAILURE, {"text": text, **facts})
         self._messenger.wait()
 
     def _tell_warnings(self) -> None:

@@ -160,6 +160,33 @@ class StepState:
             self._ended[job.state] -= 1
 
 
+@dataclass(frozen=True)
+class _RunBefore:
+    """What is known of a run that did its work, while the next one has done nothing yet."""
+
+    facts: dict[str, Any]
+    times_s: tuple[float | None, float | None]
+    warnings: list[str]
+    notices: list[str]
+    steps: dict[str, tuple[float | None, float | None]]
+
+    @classmethod
+    def of(cls, state: RunState) -> _RunBefore:
+        """Return what is known of the last run."""
+        steps = {name: (step.started_s, step.ended_s) for name, step in state.steps.items()}
+        return cls(state.facts, (state.started_s, state.ended_s), state.warnings, state.notices, steps)
+
+    def restore(self, state: RunState) -> None:
+        """Have the state tell of this run: the one after it did nothing."""
+        state.facts, state.warnings, state.notices = self.facts, self.warnings, self.notices
+        state.started_s, state.ended_s = self.times_s
+        for name, step in state.steps.items():
+            step.state = DONE if step.state == SKIPPED else step.state
+            step.started_s, step.ended_s = self.steps.get(name, (step.started_s, step.ended_s))
+        if state.pauses:
+            state.pauses.pop()
+
+
 @dataclass
 class RunState:
     """The state of the last run of a journal, and the work of all runs.
@@ -178,6 +205,8 @@ class RunState:
     first_s: the earliest time of an event, of an earlier run too, s since 1970 UTC; None before the first one.
     pauses: from the end of one run to the start of the next, s since 1970 UTC; after one that was killed is none.
     removed: path -> bytes of the outputs that went because no later step needs them, and were not made again.
+    is_repeat: whether the run, which has ended, found everything done: facts, times and warnings are those of the one
+        before, and `checked_s` is its own end.
     lock: held by who changes the state while another thread looks.
     """
 
@@ -196,6 +225,7 @@ class RunState:
     killed: bool = False
     signal: int | None = None  # that ended the run, where it could say so
     removed: dict[str, int] = field(default_factory=dict)
+    checked_s: float | None = None  # when a run last found everything done
 
     def __post_init__(self) -> None:
         self.work = Work()
@@ -204,6 +234,8 @@ class RunState:
         self.pauses: list[tuple[float, float]] = []
         self.lock = threading.Lock()
         self._written: dict[str, set[str]] = {}  # by each step, the last time
+        self.is_repeat = False
+        self._before: _RunBefore | None = None  # of one that did its work; None once this one does something
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> RunState:
@@ -282,6 +314,8 @@ class RunState:
         if self.ended and not self.killed and self.ended_s is not None and event.time_s is not None:
             self.pauses.append((self.ended_s, event.time_s))
         self._interrupt()
+        self.is_repeat = False
+        self._before = _RunBefore.of(self) if self.state == DONE else None
         self.warnings, self.notices, self.current = [], [], set()
         self.run += 1
         self.facts = {key: value for key, value in facts_of(event).items() if value is not None}
@@ -309,6 +343,9 @@ class RunState:
         self.ended, self.ok = True, event.ok
         self.problem, self.signal = event.problem or "", event.signal
         self.ended_s = event.time_s
+        if self.ok and self._before is not None:
+            self.checked_s, self.is_repeat = event.time_s, True
+            self._before.restore(self)
         self.interrupted = not self.ok and (self.signal is not None or self.problem.startswith("interrupted"))
         if not self.ok and not self.interrupted:
             for step in [step for step in self.steps.values() if step.state == RUNNING]:
@@ -316,6 +353,7 @@ class RunState:
         self._interrupt()
 
     def _step_started(self, event: StepStarted) -> None:
+        self._before = None
         step = self._named(event)
         step.leave(event.left)
         step.begin_run(self.run)
@@ -343,6 +381,7 @@ class RunState:
             self.warnings.append(skipped_text(step.name, step.ended_failed, step.total))
 
     def _step_failed(self, event: StepFailed) -> None:
+        self._before = None
         step = self._named(event)
         step.state, step.ended_s, step.problem = FAILED, event.time_s, event.problem or ""
 
@@ -356,6 +395,8 @@ class RunState:
         step.started_s, step.ended_s = event.time_s, None
 
     def _plugin_done(self, event: PluginDone) -> None:
+        if self.work.plugins.get(event.step) != dict(event.outputs):
+            self._before = None
         step = self._named(event)
         step.begin_run(self.run)
         self.current.add(step.name)
@@ -384,6 +425,7 @@ class RunState:
         step.end_job(step.jobs[event.job], 0, DONE)  # of no run of this journal
 
     def _files_removed(self, event: FilesRemoved) -> None:
+        self._before = None
         self.removed |= {path: int(size) for path, size in event.sizes.items() if isinstance(size, int | float)}
 
     def _warning(self, event: Warned) -> None:

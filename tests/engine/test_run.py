@@ -13,6 +13,7 @@ import pytest
 
 from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 from lofarpipe.cli import main
+from lofarpipe.state.journal import read_state
 from lofarpipe.support.data_map import DataMap, DataProduct
 
 STEPS = """\
@@ -503,3 +504,24 @@ def test_patterns_that_match_nothing_are_found_before_the_run(site, capsys):
     assert _run(site, "--check", "-s", "copy.control.intermediate=[psv]", parset="kept.parset") == 1
     told = "copy.control.intermediate: is '[psv]'; psv: *, psf, dirty, model, residual, or a path with wildcards"
     assert told in capsys.readouterr().err
+
+
+def test_repetition_leaves_times_and_record(site, capsys):
+    assert _run(site) == 0
+    job = site / "copy"
+    files = [job / "run.json", job / "report.html"]
+    before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in files]
+    state = read_state(job / "journal.jsonl")
+    assert _run(site) == 0
+    assert [(path.stat().st_mtime_ns, path.read_bytes()) for path in files] == before
+    again = read_state(job / "journal.jsonl")
+    assert (again.started_s, again.ended_s) == (state.started_s, state.ended_s)
+    assert again.is_repeat
+    assert again.checked_s > again.ended_s
+    assert {step.state for step in again.steps.values()} == {"done"}
+    capsys.readouterr()
+    assert main(["status", str(job)]) == 0
+    assert "; nothing to do since, looked at " in capsys.readouterr().out
+    assert _run(site, "-s", "count.argument.unit=rows") == 0
+    assert not read_state(job / "journal.jsonl").is_repeat
+    assert json.loads((job / "run.json").read_text())["run"]["number"] == 3

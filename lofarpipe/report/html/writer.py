@@ -29,6 +29,7 @@ LONGEST_INTERVAL_S = 600.0
 LIMIT_S = 600.0  # for the last page; one of 20,000 x 20,000 pixels takes about 30 s
 ERROR_CHARACTERS = 300
 SECTION, KEY = "report", "html"
+RECORD = "run.json"
 MEASURED = "quality.json"  # the image that is measured is the one to show
 
 
@@ -98,7 +99,7 @@ class PageWriter:
     def run_ended(self, event: RunEnded) -> None:
         """Write the last page; nothing if the run never began."""
         del event
-        if self._last_s is None:
+        if self._last_s is None or (self._state.is_repeat and self._is_current()):
             return
         try:
             if self._process is not None:  # what it draws, the last one takes over
@@ -124,6 +125,13 @@ class PageWriter:
                 self._complain(f"{self._page}: was not written: {str(err)[:ERROR_CHARACTERS] or type(err).__name__}")
         if self._process is not None:
             self._finish(self._process.wait(LIMIT_S))
+
+    def _is_current(self) -> bool:
+        """Whether the page there is was written after the record of the run."""
+        try:
+            return self._page.stat().st_mtime_ns >= (self._directory / RECORD).stat().st_mtime_ns
+        except OSError:
+            return False
 
     def _measured_ns(self) -> int:
         try:
