@@ -177,8 +177,10 @@ class _RunBefore:
         return cls(state.facts, (state.started_s, state.ended_s), state.warnings, state.notices, steps)
 
     def restore(self, state: RunState) -> None:
-        """Have the state tell of this run: the one after it did nothing."""
-        state.facts, state.warnings, state.notices = self.facts, self.warnings, self.notices
+        """Have the state tell of this run: the one after it did nothing, but may have other intermediate outputs."""
+        own = {key: state.facts[key] for key in ("intermediate",) if key in state.facts}
+        state.facts = {**{key: value for key, value in self.facts.items() if key != "intermediate"}, **own}
+        state.warnings, state.notices = self.warnings, self.notices
         state.started_s, state.ended_s = self.times_s
         for name, step in state.steps.items():
             step.state = DONE if step.state == SKIPPED else step.state
