@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -227,16 +228,20 @@ def _at_target(plan: Mapping[str, Any], channel: CubeChannel, robust: float, tar
 
 # ------------------------------------------------------------------------------------------------ quality, removal
 def stokes_quality(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return noise, beam, peak and dynamic range of the images of the band, and the manifests' numbers of channels."""
-    imsize = plan["options"]["imsize"]
-    images = {}
-    for robust in plan["options"]["mfs_robust"]:
-        for smoothed in (False, True):
-            path = band_image(*_place(plan), robust, imsize, smoothed)
-            if path.is_file():
-                images[str(path.relative_to(plan["products"]))] = image_numbers(path)
-    cubes = {str(robust): _cube_numbers(plan, robust) for robust in plan["options"]["channel_robust"]}
-    return {"images": images, "cubes": cubes}
+    """Return noise, beam, peak and dynamic range of the images of the band, and the manifests' numbers of channels.
+
+    Of all that are there, at any robust value: another run may have made them.
+    """
+    (products, base), imsize = _place(plan), plan["options"]["imsize"]
+    images = sorted(products.glob(f"mfs_*/{glob.escape(base)}_mfs_IQUV_*_{imsize}*.fits"))
+    manifests = sorted((products / "cubes").glob(f"{glob.escape(base)}_cube_IQUV_*_{imsize}.json"))
+    return {
+        "images": {str(path.relative_to(products)): image_numbers(path) for path in images},
+        "cubes": {
+            str(content["robust"]): _cube_numbers(content)
+            for content in (json.loads(path.read_text(encoding="utf-8")) for path in manifests)
+        },
+    }
 
 
 def image_numbers(path: Path) -> dict[str, Any]:
@@ -257,11 +262,10 @@ def image_numbers(path: Path) -> dict[str, Any]:
     }
 
 
-def _cube_numbers(plan: Mapping[str, Any], robust: float) -> dict[str, Any]:
+def _cube_numbers(manifest: Mapping[str, Any]) -> dict[str, Any]:
     import statistics
 
-    path = cube_file(*_place(plan), robust, plan["options"]["imsize"]).with_suffix(".json")
-    entries = json.loads(path.read_text(encoding="utf-8"))["channels"]
+    entries = manifest["channels"]
     good = [entry for entry in entries if entry["status"] == "ok"]
     return {
         "channels": len(entries),

@@ -28,6 +28,7 @@ from lofarpipe.programs.stokes_products import (
 
 ROUND = Beam(8, 8)
 OPTIONS = {
+    "cube_format": "plain",
     "imsize": 32,
     "cell_arcsec": 2.0,
     "niter": 10,
@@ -167,7 +168,8 @@ def test_cubes_of_channels_one_of_which_cannot_be_smoothed(tmp_path: Path, capsy
     write_channel(plan, tmp_path, "001", 9)
     smooth_channels(plan, 0)
     write_cube_product(plan, work, 0.0, "native")
-    numbers = stokes_quality(plan | {"options": plan["options"] | {"mfs_robust": []}})["cubes"]["0.0"]
+    options_of_another_run = plan["options"] | {"mfs_robust": [], "channel_robust": []}
+    numbers = stokes_quality(plan | {"options": options_of_another_run})["cubes"]["0.0"]
     assert (numbers["channels"], numbers["blank"], list(numbers["blank_smoothed"])) == (3, {"3": "no data"}, ["2", "3"])
     assert [path.parent.name for path in missing_products(plan)] == ["mfs_0.0"]
     assert remove_channel_images(plan) == 3

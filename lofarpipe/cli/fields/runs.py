@@ -225,8 +225,14 @@ def _named_outputs(steps: Sequence[Step]) -> dict[str, str]:
         for step in steps
         for key, text in _output_texts(step)
         for name in split_list(text)
-        if name not in ("", "none") and ".output." not in name
+        if name not in ("", "none", *_words(step)) and ".output." not in name
     }
+
+
+def _words(step: Step) -> list[str]:
+    """Return the words of a step that stand for what its maps name, of each field's own."""
+    texts = (step.control.get(key, "") for key in ("inputkey", "inputkeys", "outputkey"))
+    return [word for text in texts for word in split_list(text)]
 
 
 def _output_texts(step: Step) -> list[tuple[str, str]]:

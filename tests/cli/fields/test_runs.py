@@ -330,6 +330,12 @@ def test_what_programs_write_is_compared_too(task: dict[str, str], key: str) -> 
     assert _named_outputs([one, two]) == ({"/x/image": f"b.argument.{key}"} if key else {})
 
 
+def test_words_of_maps_are_no_files() -> None:
+    task = {"program": "wsclean"}
+    step = Step("a", "a", "recipe", "t", {"inputkeys": "[root, msfile]"}, {"name": "root"}, task)
+    assert _named_outputs([step]) == {}
+
+
 def test_a_directory_that_cannot_be_made_is_told_before_any_field_runs(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
