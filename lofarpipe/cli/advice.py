@@ -10,18 +10,22 @@ from lofarpipe.config import parset_directories
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.pipeline.compose import compose
 from lofarpipe.pipeline.hints import described, meant_options
-from lofarpipe.pipeline.load import find_parset
+from lofarpipe.pipeline.load import find_parset, is_set
 from lofarpipe.support.parset import Parset
 
 SET = "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
 CLOSE = 0.8  # likeness of two names, by difflib, from which one is taken for the other
-_LONG = re.compile(r"--?(?P<name>[A-Za-z][\w-]+)(?:=(?P<value>.*))?", re.DOTALL)
+_LONG = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)(?:=(?P<value>.*))?", re.DOTALL)
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z]\w+)=(?P<value>.*)", re.DOTALL)
 
 
 def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], commands: Iterable[str]) -> str:
     """Return advice on the words of a command line, of which ``further`` could not be read."""
     flags = list(flags)
+    sets = [word for word in further if is_set(word)]
+    if sets:
+        listed = f"[{sets[0]}{', ...' if len(sets) > 1 else ''}]"
+        return f"; measurement sets are an option of the pipeline: -s 'data_input_filenames={listed}'"
     if meant := _as_option(words, flags):
         return meant
     if further[:1] == ["="]:

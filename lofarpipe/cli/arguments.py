@@ -47,6 +47,7 @@ VERBS = {
     "options": ("--options", "Prints every option of a pipeline with value, source and meaning."),
     "list": ("--list", "Prints the state of each step."),
 }
+SHOWN = 6  # words in a message
 VERB_OPTIONS = {"run": ("lenient", "forget"), "options": ("json", "template")}  # of those that belong to some
 #: How the names of tables of fields, and of the index of them, end.
 TABLE_SUFFIXES = (".csv", ".toml", ".json")
@@ -201,7 +202,8 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
         first = options.parset or ""
         if not verb and words[0] == first and "." not in first and not _is_file(first):
             reader.error(f"'{first}' is no command, and no parset{_advice(reader, words, further)}")
-        reader.error(f"unrecognized arguments: {' '.join(further)}{_advice(reader, words, further)}")
+        shown = " ".join(further[:SHOWN]) + (f" ... and {len(further) - SHOWN} more" if len(further) > SHOWN else "")
+        reader.error(f"unrecognized arguments: {shown}{_advice(reader, words, further)}")
     if options.dry_run not in ("True", "False"):
         if options.parset is not None:
             advice = _advice(reader, words, ())

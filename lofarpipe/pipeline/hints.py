@@ -33,7 +33,7 @@ WORDS = {
         "measurementset",
     ),
     "data_column": ("column", "datacol", "incolumn", "msincolumn"),
-    "image_output": ("output", "outputfile", "outputimage", "deliver"),
+    "image_output": ("output", "outputfile", "outputimage", "deliver", "o", "out"),
     "image_rootname": ("imagename", "outname", "prefix", "root"),
     "maxlambda": ("uvmax", "maxuv", "uvrange", "maxbaseline", "uvdistmax"),
     "minlambda": ("uvmin", "minuv", "minbaseline", "uvdistmin"),

@@ -70,8 +70,22 @@ class Pipeline:
 
 
 def find_parset(typed: str) -> Path:
-    """Return the parset: as typed, else the shipped one of that name."""
+    """Return the parset: as typed, else the shipped one of that name.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such file.
+    """
+    if is_set(typed):
+        remedy = f"give it to a pipeline: image.parset -s 'data_input_filenames=[{typed}]'"
+        raise PipelineError(f"{typed}: is a measurement set, and no parset; {remedy}")
     return find_file(typed, parset_directories(), "parset")
+
+
+def is_set(name: str) -> bool:
+    """Whether a name is that of a measurement set."""
+    return is_file(Path(name, "table.dat"))
 
 
 def load_pipeline(

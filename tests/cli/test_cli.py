@@ -158,12 +158,34 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
         (["image.parset", "--niter"], "--niter; an option of the pipeline is set with -s: -s niter=VALUE"),
         (["image.parset", "-s", "robust", "=", "0"], "= 0; an assignment is one word, without blanks or in quotes"),
         (["image.parset", "--zzz"], "--zzz"),
+        (
+            ["image.parset", "-o", "x.fits"],
+            "-o x.fits; an option of the pipeline is set with -s: -s image_output_filen",
+        ),
     ],
 )
 def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     assert f"error: unrecognized arguments: {hint}" in capsys.readouterr().err
+
+
+def test_sets_are_an_option(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [f"L{number}.MS" for number in range(8)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.dat").touch()
+    with pytest.raises(SystemExit):
+        main(["image.parset", *names])
+    said = capsys.readouterr().err
+    assert (
+        "L5.MS ... and 2 more; measurement sets are an option of the pipeline: -s 'data_input_filenames=[L0.M" in said
+    )
+    assert main(["check", "L0.MS"]) == 1
+    assert (
+        "L0.MS: is a measurement set, and no parset; give it to a pipeline: image.parset -s" in capsys.readouterr().err
+    )
 
 
 def test_word_that_is_no_command(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
