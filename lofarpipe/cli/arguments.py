@@ -324,9 +324,12 @@ def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-w", "--working-directory", metavar="DIR", help="jobs work in <DIR>/<job name>")
     group.add_argument("-t", "--task-file", metavar="[FILE,...]", help="task definitions, instead of task_files")
     group.add_argument("--start-time", metavar="TIME", help="default: now (UTC)")
-    group.add_argument("--cores", metavar="N", type=int, help="cores that the run may use of this machine; 0: all")
+    group.add_argument("--cores", metavar="N", type=_cores, help="cores that the run may use of this machine; 0: all")
     group.add_argument(
-        "--memory-gb", metavar="GB", type=float, help="memory that the run may use of this machine, 10^9 bytes; 0: all"
+        "--memory-gb",
+        metavar="GB",
+        type=_gigabytes,
+        help="memory that the run may use of this machine, 10^9 bytes; 0: all",
     )
 
 
@@ -351,7 +354,20 @@ def arguments_of_fields(options: argparse.Namespace) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1 is needed")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}': a whole number, at least 1, is needed")
+    return int(text)
+
+
+def _cores(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}': a whole number is needed; 0 for all") from None
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}': a number of GB without unit is needed; 0 for all") from None

@@ -170,6 +170,21 @@ def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pyte
     assert f"error: unrecognized arguments: {hint}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cores=all"], "--cores: 'all': a whole number is needed; 0 for all"),
+        (["--memory-gb", "8GB"], "--memory-gb: '8GB': a number of GB without unit is needed; 0 for all"),
+        (["--fields=a.csv", "--at-once", "0"], "--at-once: '0': a whole number, at least 1, is needed"),
+        (["--fields=a.csv", "--at-once", "x"], "--at-once: 'x': a whole number, at least 1, is needed"),
+    ],
+)
+def test_number_that_is_none(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_command_line(["a.parset", *words])
+    assert f"argument {said}" in capsys.readouterr().err
+
+
 def test_sets_are_an_option(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     names = [f"L{number}.MS" for number in range(8)]
