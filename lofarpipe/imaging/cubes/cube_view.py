@@ -47,7 +47,7 @@ def cube_view(cube: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
             {
                 "stokes": name,
                 "frequencies_hz": frequencies_hz,
-                "rms_jy": [channel["rms_jy"].get(name) for channel in channels],
+                "rms_jy": [_rms_jy(channel["rms_jy"], name) for channel in channels],
                 "thumbnail": means[name].png(),
             }
             for name in NAMES
@@ -79,6 +79,14 @@ def _planes(cube: Path, places: Sequence[int]) -> Iterator[list[NDArray[np.float
         for place in places:
             planes = [np.asarray(image_unit(hdus).section[place, number], np.float32) for number in range(len(STOKES))]
             yield [*planes, np.hypot(planes[1], planes[2])]
+
+
+def _rms_jy(rms_jy: Mapping[str, float | None], name: str) -> float | None:
+    """Return the noise of a plane; of the polarised intensity the mean of those of Q and U, from which it is made."""
+    if name != POLARISED:
+        return rms_jy.get(name)
+    pair = [value for value in (rms_jy.get("Q"), rms_jy.get("U")) if value is not None]
+    return sum(pair) / len(pair) if pair else None
 
 
 def _label(channel: Mapping[str, Any]) -> str:
