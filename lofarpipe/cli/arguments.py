@@ -195,6 +195,8 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     further words after the parset are ignored, as they were.
     """
     words = sys.argv[1:] if arguments is None else [*arguments]
+    if words[:1] in (["help"], ["version"]) and not _is_file(words[0]):
+        words[0] = f"--{words[0]}"
     verb = words.pop(0) if words and words[0] in VERBS else ""
     reader = parser(verb)
     options, further = reader.parse_known_args([*words, *filter(None, [VERBS[verb][0] if verb else ""])])
@@ -355,7 +357,7 @@ def arguments_of_fields(options: argparse.Namespace) -> list[str]:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}': a whole number, at least 1, is needed")
+        raise argparse.ArgumentTypeError(f"'{text}': a whole number of at least 1 is needed")
     return int(text)
 
 

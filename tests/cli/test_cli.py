@@ -107,9 +107,10 @@ def test_help_ends_as_of_old_where_that_is_asked_for() -> None:
     assert ended.value.code == 1
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("word", ["--version", "version"])
+def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--version"])
+        main([word])
     assert ended.value.code == 0
     assert __version__ in capsys.readouterr().out
 
@@ -175,8 +176,8 @@ def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pyte
     [
         (["--cores=all"], "--cores: 'all': a whole number is needed; 0 for all"),
         (["--memory-gb", "8GB"], "--memory-gb: '8GB': a number of GB without unit is needed; 0 for all"),
-        (["--fields=a.csv", "--at-once", "0"], "--at-once: '0': a whole number, at least 1, is needed"),
-        (["--fields=a.csv", "--at-once", "x"], "--at-once: 'x': a whole number, at least 1, is needed"),
+        (["--fields=a.csv", "--at-once", "0"], "--at-once: '0': a whole number of at least 1 is needed"),
+        (["--fields=a.csv", "--at-once", "x"], "--at-once: 'x': a whole number of at least 1 is needed"),
     ],
 )
 def test_number_that_is_none(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
