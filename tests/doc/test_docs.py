@@ -28,11 +28,13 @@ from doc_pages import (
 )
 from lofarpipe.cli import status
 from lofarpipe.cli.arguments import COMMANDS, VERBS, parser
+from lofarpipe.cli.lofar_clean import read_words
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, control_keys
 from lofarpipe.pipeline.options import check_value
 from lofarpipe.pipeline.steps import KINDS
 from lofarpipe.programs.find import find
+from lofarpipe.programs.lofar_clean.options import findings
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import Parset
 
@@ -184,10 +186,17 @@ def check_container(here: Path, arguments: list[str]) -> None:
         check_runner(here, arguments[arguments.index("genericpipeline.py") + 1 :])
 
 
+def check_imager(_: Path, arguments: list[str]) -> None:
+    given, sets = read_words(arguments)
+    assert sets
+    assert findings(given) == []
+
+
 CHECKS = {
     "conda": check_conda,
     "apptainer": check_container,
     "podman": check_container,
+    "lofar-clean": check_imager,
     "genericpipeline.py": check_runner,
     "make": check_make,
     "pip": check_pip,

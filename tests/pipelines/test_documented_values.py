@@ -49,7 +49,6 @@ VALUES = {
     "smearing_criterion": ["peak", "worst"],
     "fuse_average_concat": ["True", "False"],
     "station_diameter_m": ["0", "1000"],
-    "imager": ["auto", "own"],
     "gridder": ["auto", "wgridder"],
     "idg_mode": ["cpu", "hybrid"],
     "mgain": ["0.01", "1"],
@@ -76,7 +75,7 @@ VALUES = {
     "sip_file, sip_schema_version": ["none, 2.7.2", "{here}/out/{job}.xml, 2.6.1"],
 }
 # What belongs to one of these is tested elsewhere: texts for the archive, the input itself, an extra.
-ELSEWHERE = {"data_input_filenames", "data_column", "field", "make_source_list"}
+ELSEWHERE = {"data_input_filenames", "data_column", "field", "make_source_list", "imager"}
 ARCHIVE = {
     "sip_project_code": "LC0_001",
     "sip_primary_investigator": "A Person",
@@ -198,6 +197,24 @@ def check_products(job: Path, options: dict[str, str]) -> None:
         assert (cycles == ["0"]) is (options["niter"] == "0")
 
 
+OWN = {"observation": "blocks", "axis_stretch": "0.5", "local_rms": "True", "sip_file": "none"}
+SMALLEST_OWN = {"observation": "slot", "fieldsize_highres": "0.01", "niter": "100", "channels_out": "1"}
+
+
+@pytest.mark.parametrize("more", [OWN, SMALLEST_OWN], ids=["image", "smallest"])
+def test_own_imager_makes_the_products(image, more):
+    from astropy.io import fits
+
+    finished, job, _ = image(**FIELDS | more | {"imager": "own"})
+    assert finished.returncode == 0, finished.stderr
+    header = fits.getheader(job / "fullband-MFS-image-pb.fits")
+    assert header["ORIGIN"].startswith("lofar-clean ")
+    assert header["ORIGIN"] in json.loads((job / "plan.json").read_text())["quantities"]["imager"]["value"]
+    programs = [one["name"] for one in json.loads((job / "run.json").read_text())["software"]["programs"]]
+    assert "lofar-clean" in programs
+    assert "WSClean" not in programs
+
+
 @pytest.mark.parametrize("more", [{"niter": "0"}, {"niter": "100", "fieldsize_highres": "0.01"}])
 def test_source_lists_of_the_smallest_images(image, more):
     pytest.importorskip("bdsf", reason="PyBDSF is not installed: pip install 'genericpipeline[catalogue]'")
@@ -216,6 +233,9 @@ REFUSED = [
     ({"maxlambda_highres": "81"}, "is 81 wavelengths, the shortest baseline of the sets is"),
     ({"auto_threshold": "5"}, "the same as auto_mask"),
     ({"gridder": "idg"}, "does not have"),
+    ({"imager": "own", "gridder": "idg"}, "-gridder is 'idg'; one of wgridder"),
+    ({"imager": "own", "rank_filter": "3"}, "-weighting-rank-filter: weights are those of the sets"),
+    ({"imager": "other"}, "one of auto, own, wsclean is needed"),
     ({"channels_out": "1000"}, "channels"),
     *(({name: "nan"}, "is needed") for name in ("robust", "mgain", "niter", "max_rise", "image_padding")),
 ]
@@ -223,7 +243,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("options", "says"), REFUSED, ids=lambda value: value if isinstance(value, str) else None)
 def test_values_that_cannot_work_are_refused(image, options, says, request):
-    if options.get("gridder") == "idg" and "idg" in request.getfixturevalue("gridders"):
+    if options == {"gridder": "idg"} and "idg" in request.getfixturevalue("gridders"):
         pytest.skip("this WSClean has IDG")
     finished, job, _ = image(**{**FIELDS, **options})
     assert finished.returncode == 1
