@@ -249,7 +249,7 @@ UNITS = ("deg", "m", "arcsec", "arcmin", "jy", "ns")
 
 def _cell(value: object) -> str:
     if isinstance(value, list):
-        return " to ".join(map(_cell, value))
+        return " to ".join(map(_cell, value)) if None not in value else ""
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 

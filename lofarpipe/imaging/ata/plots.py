@@ -22,6 +22,7 @@ from lofarpipe.imaging.quality.figures import STYLE, save_figure
 
 COLUMNS, PANEL_INCHES, DPI = 4, (3.2, 1.9), 90
 POLARISATIONS = ("X", "Y")
+BARS = {"G0": "phases", "K0": "delays"}
 
 
 def plot_solutions(session: Session) -> list[Path]:
@@ -31,18 +32,17 @@ def plot_solutions(session: Session) -> list[Path]:
         band = read_h5parm(Path(tables.named(tuning, "B0")))
         gains = read_h5parm(Path(tables.named(tuning, "G1")))
         clock = read_h5parm(Path(tables.named(tuning, "K0")))["clock000"]
-        for name, found, axis in (("B0", band, "freq"), ("G1", gains, "time"), ("G0", _phases(tables, tuning), "time")):
+        phases = read_h5parm(Path(tables.named(tuning, "G0")))["phase000"]
+        for name, found, axis in (("B0", band, "freq"), ("G1", gains, "time")):
             for kind, table in found.items():
                 figure = draw_antennas(table, axis, f"Lo{tuning.upper()} {name}: {kind[:-3]}")
                 plots.append(_save(figure, session, f"{name}_{kind[:-3]}_{tuning}"))
-        plots.append(_save(draw_delays(clock, f"Lo{tuning.upper()} K0: delays"), session, f"K0_{tuning}"))
+        for name, table, unit in (("G0", phases, "deg"), ("K0", clock, "ns")):
+            figure = draw_bars(table, f"Lo{tuning.upper()} {name}: {BARS[name]}", unit)
+            plots.append(_save(figure, session, f"{name}_{BARS[name]}_{tuning}"))
     plots.append(_save(draw_flags(session), session, "flags"))
     plots.append(_save(draw_closures(session), session, "closure"))
     return plots
-
-
-def _phases(tables: Tables, tuning: str) -> dict[str, SolutionTable]:
-    return read_h5parm(Path(tables.named(tuning, "G0")))
 
 
 def _save(figure: Figure, session: Session, name: str) -> Path:
@@ -52,12 +52,12 @@ def _save(figure: Figure, session: Session, name: str) -> Path:
     return path
 
 
-def _figure(panels: int, columns: int = COLUMNS) -> tuple[Figure, list[Any]]:
+def _figure(panels: int, columns: int = COLUMNS, sharex: bool = True) -> tuple[Figure, list[Any]]:
     columns = min(columns, panels)
     rows = -(-panels // columns)
     figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + 0.6))
     FigureCanvasAgg(figure)
-    return figure, list(np.atleast_1d(figure.subplots(rows, columns, sharex=True, squeeze=False)).ravel())
+    return figure, list(np.atleast_1d(figure.subplots(rows, columns, sharex=sharex, squeeze=False)).ravel())
 
 
 def draw_antennas(table: SolutionTable, axis: str, title: str) -> Figure:
@@ -80,18 +80,19 @@ def draw_antennas(table: SolutionTable, axis: str, title: str) -> Figure:
     return figure
 
 
-def draw_delays(clock: SolutionTable, title: str) -> Figure:
-    """Return bars of the delays, ns."""
-    values, weights = clock.arranged("ant", "pol")
+def draw_bars(table: SolutionTable, title: str, unit: str) -> Figure:
+    """Return bars of delays, ns, or of phases, deg: a pair for each antenna."""
+    values, weights = table.arranged("ant", "pol")
+    factor = 1e9 if unit == "ns" else np.degrees(1)
     with mpl.rc_context(STYLE):
         figure, (panel,) = _figure(1)
         figure.set_size_inches(8, 3.2)
         places = np.arange(len(values))
         for pol, label in enumerate(POLARISATIONS):
-            bars = np.where(weights[:, pol] > 0, values[:, pol] * 1e9, 0)
+            bars = np.where(weights[:, pol] > 0, values[:, pol] * factor, 0)
             panel.bar(places + 0.4 * (pol - 0.5), bars, 0.4, label=label)
-        panel.set_xticks(places, clock.axes["ant"], fontsize=8)
-        panel.set(ylabel="ns")
+        panel.set_xticks(places, table.axes["ant"], fontsize=8)
+        panel.set(ylabel=unit)
         panel.legend(fontsize=7)
         figure.suptitle(title, fontsize=10)
     return figure
@@ -101,13 +102,14 @@ def draw_flags(session: Session) -> Figure:
     """Return the flagged fractions per antenna and per channel, a line for each tuning: the mean of all scans."""
     facts = session_facts(session)
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(2, columns=2)
+        figure, panels = _figure(2, columns=2, sharex=False)
         figure.set_size_inches(10, 3.4)
         for tuning in session.tunings:
             found = [one for (_, t), one in facts.items() if t == tuning]
             if found:
                 _flag_line(panels, tuning, found)
         panels[0].set(ylabel="flagged, %")
+        panels[0].tick_params(axis="x", labelsize=6, rotation=60)
         panels[1].set(xlabel="MHz")
         panels[0].legend(fontsize=7)
         figure.suptitle("Flags per antenna and per channel", fontsize=10)
@@ -130,7 +132,7 @@ def draw_closures(session: Session) -> Figure:
     They should be near 0: gains of antennas drop out, so what is left is noise, structure, or data that no gains mend.
     """
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(len(session.tunings), columns=2)
+        figure, panels = _figure(len(session.tunings), columns=2, sharex=False)
         figure.set_size_inches(5 * min(2, len(session.tunings)), 3.4 * -(-len(session.tunings) // 2))
         for panel, tuning in zip(panels, session.tunings, strict=False):
             kinds = (FLUXCAL, PHASECAL)
