@@ -346,6 +346,9 @@ def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -
     )
     told = frozenset(finding.where for finding in on_options if not finding.is_warning) & sound.keys()
     suspect_keys = pipeline.suspect_keys | _users(pipeline.composed, told)
-    findings += check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, suspect_keys)
+    on_steps = check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, suspect_keys)
+    findings += [
+        one for one in on_steps if one.where.rpartition(": ")[2] not in suspect_keys
+    ]  # others are consequences
     findings += on_options
     return list(dict.fromkeys(findings))

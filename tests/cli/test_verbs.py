@@ -168,6 +168,15 @@ def test_flags_without_sense(words: list[str], said: str, capsys: pytest.Capture
     assert f"argument {said}" in capsys.readouterr().err
 
 
+def test_consequence_of_a_wrong_option_is_not_reported(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (site / "run.parset").read_text()
+    text += "! at_once = 1    ## {integer >= 0} jobs at a time\ncopy.control.max_per_node = {{ at_once }}\n"
+    (site / "run.parset").write_text(text)
+    assert main(["check", "run.parset", "-s", "at_once=-1"]) == 1
+    said = capsys.readouterr().err
+    assert "command line: at_once is '-1'; an integer >= 0 is needed\n1 problem found" in said
+
+
 # ---- the table and the template
 
 
