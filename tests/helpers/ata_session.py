@@ -46,14 +46,8 @@ class MadeSession:
 SCANS = (("3c286", 4), ("3c286", 8), ("1733-130", 6), ("SWIFT_J1727", 10), ("1733-130", 6))
 
 
-def make_session(
-    project: Path, scans=SCANS, seed: int = 1, dead: str = "", noise_jy: float = 0.3, corrupted_deg: float = 0.0
-) -> MadeSession:
-    """Write a session; the first scan of the flux calibrator is on other delays.
-
-    ``dead`` is 0 in the node C0544. ``corrupted_deg`` is the rms of the antennas' phase errors on the target, and half
-    of the range of a drift.
-    """
+def make_session(project: Path, scans=SCANS, seed: int = 1, dead: str = "", noise_jy: float = 0.3) -> MadeSession:
+    """Write a session; the first scan of the flux calibrator is on other delays. ``dead`` is 0 in the node C0544."""
     pytest.importorskip("pyuvdata", reason="pyuvdata, of the extra ata, is not installed")
     made, rng = MadeSession(project), np.random.default_rng(seed)
     telescope, gains = _telescope(rng), {}
@@ -68,12 +62,7 @@ def make_session(
         made.folders.append(f"uvh5_60655_{second:05d}_{number:08d}_{source}_0001")
         for tuning in FIRST_HZ:
             shift_ns = 30.0 * (number == 0)
-            errors_rad = np.zeros((slots, len(NAMES)))
-            if corrupted_deg and source == "SWIFT_J1727":
-                base, drift = rng.normal(size=len(NAMES)), rng.uniform(-1, 1, len(NAMES))
-                errors_rad = np.radians(corrupted_deg) * (base + np.linspace(-0.5, 0.5, slots)[:, None] * drift)
-            given = (made, telescope, tuning, source, times_jd, gains[tuning], errors_rad)
-            _write_scan(*given, shift_ns, dead, noise_jy, rng)
+            _write_scan(made, telescope, tuning, source, times_jd, gains[tuning], shift_ns, dead, noise_jy, rng)
     return made
 
 
@@ -97,7 +86,7 @@ def _telescope(rng):
     )
 
 
-def _write_scan(made, telescope, tuning, source, times_jd, gains, errors_rad, shift_ns, dead, noise_jy, rng) -> None:
+def _write_scan(made, telescope, tuning, source, times_jd, gains, shift_ns, dead, noise_jy, rng) -> None:
     from pyuvdata import UVData
 
     hz = FIRST_HZ[tuning] + np.arange(CHANNELS) * WIDTH_HZ
@@ -137,8 +126,6 @@ def _write_scan(made, telescope, tuning, source, times_jd, gains, errors_rad, sh
     flux = {"3c286": primary_calibrator("3c286").flux_jy(hz), "1733-130": PHASECAL_JY, "SWIFT_J1727": TARGET_JY}[source]
     for c, (a, b) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
         uv.data_array[:, :, c] = (flux if a == b else 0) * np.conj(turns[first, a]) * turns[second, b]
-    slot = np.unique(uv.time_array, return_inverse=True)[1]
-    uv.data_array *= np.exp(1j * (errors_rad[slot, second] - errors_rad[slot, first]))[:, None, None]
     noise = rng.normal(0, noise_jy * 0.035**2, (2, *uv.data_array.shape))
     uv.data_array = (uv.data_array + noise[0] + 1j * noise[1]).astype(np.complex64)
     autos = first == second
