@@ -57,7 +57,7 @@ def _matches(path: str, pattern: str) -> bool:
 def pattern_problem(patterns: Iterable[str]) -> str:
     """Return what is needed instead of patterns that match nothing; "" if all can match."""
     words = (EVERYTHING, NOTHING, *PLANES)
-    odd = [one for one in patterns if one not in words and "/" not in one and ".output." not in one]
+    odd = [one for one in patterns if one not in words and not {*"/*?["} & {*one} and ".output." not in one]
     return f"{', '.join(odd)}: {EVERYTHING}, {', '.join(PLANES)}, or a path with wildcards is needed" if odd else ""
 
 
