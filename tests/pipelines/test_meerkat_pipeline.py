@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from band_sets import STOKES_JY, BandShape, make_band_set
+from band_sets import OFFSET_JY, OFFSET_RAD, STOKES_JY, BandShape, make_band_set
 from lofarpipe.state.scratch import MARKER, Marker
 from pipeline_runner import run_pipeline
 
@@ -83,8 +83,11 @@ def test_killed_run_goes_on_to_all_products(field: Path) -> None:
         assert [bool(np.isnan(plane).all()) for plane in pixels] == [False, True, True, False, False]
         assert pixels[[0, 3, 4], :, 48, 48] == pytest.approx(np.tile(STOKES_JY, (3, 1)), abs=0.03)
     with fits.open(products / "cubes" / "cosmos_cube_IQUV_0.0_96.smoothed.fits") as hdus:
+        width_rad = np.radians(hdus[0].header["BMAJ"])
         assert hdus[0].header["BMAJ"] == hdus[0].header["BMIN"]
-        assert hdus[0].data[0, :, 48, 48] == pytest.approx(list(STOKES_JY), abs=0.05)
+        of_the_other = OFFSET_JY * np.exp(-4 * np.log(2) * (np.hypot(*OFFSET_RAD) / width_rad) ** 2)
+        peaks_jy = [STOKES_JY[0] + of_the_other, *STOKES_JY[1:]]  # the beam reaches the source beside it
+        assert hdus[0].data[0, :, 48, 48] == pytest.approx(peaks_jy, abs=0.05)
     band = fits.getdata(products / "mfs_0.0" / "cosmos_mfs_IQUV_0.0_96.fits")
     assert band[0, :, 48, 48] == pytest.approx(list(STOKES_JY), abs=0.03)
     manifest = json.loads((products / "cubes" / "cosmos_cube_IQUV_0.0_96.json").read_text())
