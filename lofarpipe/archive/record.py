@@ -185,9 +185,9 @@ class RunRecord:
             return False
         if before.get("parset", {}).get("text") != self._text:
             return False
+        self._quality = read_run_record(self._settings.job_directory / "quality.json", None)
         self._facts |= {key: before.get(key, []) for key in ("inputs", "products")}
-        self._quality = before.get("quality")
-        return True
+        return bool(self._quality == before.get("quality"))
 
     def _try(self, write: Callable[[], None]) -> None:
         try:
