@@ -92,7 +92,7 @@ def test_fallback_is_one_warning(tmp_path: Path) -> None:
     where = f"{tmp_path}/a.parset:3: clean.control.imager"
     assert len(warnings) == 1
     assert str(warnings[0]).startswith(
-        f"{where}: auto takes lofar-clean of this package: WSClean is not installed; apt"
+        f"{where}: auto takes lofar-clean of this package: WSClean is not installed; "
     )
 
 
