@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import named
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_field, opened_set, visibility_columns
@@ -76,14 +75,14 @@ def read_sources(settings: ImagerSettings) -> list[RowSource]:
     Raises
     ------
     ImagerError
-        If the sets have other phase centres, or no rows.
+        If there is no set, or the sets have other phase centres.
     MeasurementSetError
         If a set cannot be read, or lacks the column.
     """
     column = choose_column(settings)
     sources = [one for path in settings.sets for one in _sources_of_set(path, column, settings.field_id)]
     if not sources:
-        raise ImagerError(f"{named(settings.sets)}: no rows to image")
+        raise ImagerError("sets is empty, so there is nothing to image; name a measurement set")
     first = sources[0]
     for other in sources[1:]:
         if not np.allclose(other.phase_centre_rad, first.phase_centre_rad, rtol=0, atol=SAME_PLACE_RAD):

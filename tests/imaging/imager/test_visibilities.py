@@ -278,3 +278,8 @@ def test_band_is_divided_as_by_index():
     assert ranges[0].columns(np.array([2.0, 2.5, 4.0])) == slice(0, 1)
     with pytest.raises(ImagerError, match="channels_out is 6, and the sets have 5 channels"):
         divide_band([np.arange(1.0, 6.0)], [np.ones(5)], 6)
+
+
+def test_no_set_is_refused():
+    with pytest.raises(ImagerError, match="sets is empty"):
+        read_channels(settings())
