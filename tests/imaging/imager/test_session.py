@@ -18,7 +18,7 @@ from casacore.tables import table
 from imager_runs import CELL_ARCSEC, MAX_UV, SIZE, make_set, pixel_source, run_settings
 from lofarpipe.imaging.imager import memory
 from lofarpipe.imaging.imager.errors import ImagerError
-from lofarpipe.imaging.imager.session import make_images
+from lofarpipe.imaging.imager.session import make_images, with_beams
 from yardstick_set import fourier_sum
 from yardstick_sky import apparent_fluxes
 
@@ -186,3 +186,16 @@ def test_spectra_without_beam_are_apparent(cleaned, tmp_path):
     one = replace(settings, name=str(tmp_path / "image"), channels_out=3, fit_spectral_terms=2, niter=50)
     make_images(one, lines.append)
     assert "Apparent spectra are fitted, without the primary beam: the sets have no beam of LOFAR's stations" in lines
+
+
+def test_spectra_have_the_beam_of_lofar(hba_set, tmp_path):
+    lines = []
+    settings = run_settings(
+        str(hba_set), tmp_path / "image", channels_out=4, fit_spectral_terms=2, max_uv_lambda=3000.0
+    )
+    beams = with_beams(settings, lines.append).beams
+    if beams is None:
+        pytest.skip(lines[0])
+    assert beams.shape == (4, 64, 64)
+    assert beams[:, 32, 32] == pytest.approx(1, abs=1e-3)
+    assert (np.diff(beams[:, 0, 0]) < 0).all()  # it falls faster at higher frequencies
