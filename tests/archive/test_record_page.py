@@ -15,7 +15,7 @@ SCHEMA = json.loads((REPOSITORY / "doc" / "run.schema.json").read_text())
 
 
 def test_entries_are_those_of_the_schema():
-    assert column_words(PAGE, "| entry | what |") == set(SCHEMA["properties"]) == set(SCHEMA["required"])
+    assert column_words(PAGE, "| entry | content |") == set(SCHEMA["properties"]) == set(SCHEMA["required"])
     assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
 
 
@@ -39,7 +39,7 @@ def test_every_object_of_the_schema_is_closed():
 
 def test_words_of_the_comparison():
     words = {compare.SAME, compare.SAME_CONTENT, compare.ROUNDED, compare.DIFFERS, compare.MISSING, compare.NEW}
-    assert column_words(PAGE, "| word | what |") == words
+    assert column_words(PAGE, "| word | meaning |") == words
 
 
 def test_options_exist():
