@@ -51,7 +51,7 @@ def main(
             print(f"{Path(keywords['fluxtable']).name}: {flux['fluxd'][0]:.4f} +- {flux['fluxdErr'][0]:.4f} Jy")
     solved = [path for one in sets for path in casa.export_solutions(one)]
     for one in sets:
-        casa.remove_set(one)
+        casa.remove_calibrator_set(one)
     bandpass = [path for path in solved if path.endswith(".bandpass.h5")]
     return {"solved": list_text(solved), "bandpass": list_text(bandpass)}
 

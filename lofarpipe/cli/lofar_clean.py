@@ -15,9 +15,9 @@ from lofarpipe.programs.lofar_clean.options import (
     PROGRAM,
     VERSION,
     answer,
-    findings,
-    missing_packages,
+    missing_imager_packages,
     notices,
+    option_findings,
     value_counts,
 )
 
@@ -31,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     open_closed_streams()
     words = sys.argv[1:] if arguments is None else list(arguments)
-    return guarded(lambda: run(words), debug=bool(os.environ.get("LOFAR_CLEAN_DEBUG")), program=PROGRAM)
+    return guarded(lambda: run_imager(words), debug=bool(os.environ.get("LOFAR_CLEAN_DEBUG")), program=PROGRAM)
 
 
-def run(words: Sequence[str]) -> int:
+def run_imager(words: Sequence[str]) -> int:
     """Print what is asked for, or make the images.
 
     Raises
@@ -46,15 +46,15 @@ def run(words: Sequence[str]) -> int:
     """
     from lofarpipe.errors import PipelineError, UsageError
 
-    given, sets = read_words(words)
+    given, sets = split_words(words)
     if "help" in given or "version" in given:
         return int(not answer(["-help" if "help" in given else "-version"]))
-    wrong = findings(given)
+    wrong = option_findings(given)
     wrong += [] if sets else ["no measurement set is named; give one or more behind the options"]
     wrong += [f"{path}: there is no such measurement set" for path in sets if not os.path.isdir(path)]  # noqa: PTH112
     if wrong:
         raise UsageError("\n".join(wrong))
-    if missing := missing_packages():
+    if missing := missing_imager_packages():
         raise PipelineError(f"{' and '.join(missing)}: not installed; {INSTALL}, or use another imager")
     if DRY_RUN in given:
         return 0
@@ -63,11 +63,11 @@ def run(words: Sequence[str]) -> int:
     say = (lambda _: None) if "quiet" in given else print_line
     for line in (VERSION, *notices(given)):
         say(line)
-    make_images(make_settings(given, sets), say, shlex.join([PROGRAM, *words]))
+    make_logged_images(make_settings(given, sets), say, shlex.join([PROGRAM, *words]))
     return 0
 
 
-def make_images(settings: ImagerSettings, say: Callable[[str], None], command: str) -> None:
+def make_logged_images(settings: ImagerSettings, say: Callable[[str], None], command: str) -> None:
     """Make the images; ``say`` gets the lines of the log."""
     import signal
 
@@ -89,7 +89,7 @@ def print_line(line: str) -> None:
     print(line, flush=True)
 
 
-def read_words(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def split_words(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Return option -> its values, and the measurement sets behind the options.
 
     Raises

@@ -38,7 +38,7 @@ def main(words: Sequence[str], look: Look, follows: bool, is_json: bool) -> bool
     shown: list[str] = []
     while True:
         rows = [row_of(name, directory, look) for name, directory in runs]
-        lines = [json.dumps(rows)] if is_json else text_of(rows).splitlines()
+        lines = [json.dumps(rows)] if is_json else runs_table(rows).splitlines()
         for line in lines if not shown else [line for line in lines if line not in shown]:
             print(printable(line), flush=True)
         shown = lines
@@ -86,7 +86,7 @@ def _took_s(state: RunState) -> float | None:
     return None if state.started_s is None or end_s is None else max(0.0, end_s - state.started_s)
 
 
-def text_of(rows: Sequence[Row]) -> str:
+def runs_table(rows: Sequence[Row]) -> str:
     """Return a line for each run, and one that counts them."""
     states = [row["state"] for row in rows]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

@@ -21,7 +21,7 @@ from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, exec
 from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps, step_of
 from lofarpipe.state.fingerprints import fingerprint, named_files, texts
 from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
-from lofarpipe.state.identity import Identity, made_of, mark_of, program_of
+from lofarpipe.state.identity import Identity, identity_program, made_of, mark_of
 from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changes_since
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import Began, text_of
@@ -346,7 +346,7 @@ class StepJobs:
         outputs = {*self.plan.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
         before = self._began.before
         inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
-        return fingerprint([made_of(identity), program_of(identity), self.ledger.depends(identity), inputs])
+        return fingerprint([made_of(identity), identity_program(identity), self.ledger.depends(identity), inputs])
 
     def _note_start(self, start: JobStart) -> None:
         planned = self._planned[start.name]

@@ -14,14 +14,14 @@ from typing import Any
 OUTPUTS = ("caltable", "fluxtable")  # keywords that name what a task writes
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Return the result of a task as JSON has it."""
     if isinstance(value, dict):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {str(key): json_value(entry) for key, entry in value.items()}
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return json_value(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
+        return [json_value(entry) for entry in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
@@ -34,7 +34,7 @@ def main(request: str, results: str) -> int:
         name, keywords = task["task"], task["keywords"]
         print(f"{name}({', '.join(f'{key}={value!r}' for key, value in keywords.items())})", flush=True)
         try:
-            found.append(plain(getattr(casatasks, name)(**keywords)))
+            found.append(json_value(getattr(casatasks, name)(**keywords)))
         except Exception as err:
             print(f"{name}: {' '.join(str(err).split()) or type(err).__name__}", file=sys.stderr)
             return 1

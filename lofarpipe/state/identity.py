@@ -29,7 +29,7 @@ def made_of(identity: Identity) -> dict[str, object]:
     return {key: value for key, value in identity.items() if key not in (PROGRAM, *IN_OLD_JOURNALS)}
 
 
-def program_of(identity: Identity) -> list[str]:
+def identity_program(identity: Identity) -> list[str]:
     """Return name, version and content of the program of a step or a job; nothing where there is none."""
     program = identity.get(PROGRAM)
     return [str(word) for word in program] if isinstance(program, list | tuple) else []
@@ -59,7 +59,7 @@ class Upgrades:
 
     def stale(self, event: StepDone | JobDone, identity: Identity) -> str:
         """Return why work has to be done again because of its program, or "" if it need not."""
-        before, now = list(event.program), program_of(identity)
+        before, now = list(event.program), identity_program(identity)
         if before == now or len(before) != len(now):
             return ""
         if before[0] != now[0]:

@@ -22,7 +22,7 @@ from lofarpipe.state.events import (
 )
 from lofarpipe.state.fingerprints import fingerprint, is_same, named_paths, snapshot, stamp
 from lofarpipe.state.former_outputs import remove, settle
-from lofarpipe.state.identity import Identity, is_made_of, made_of, mark_of, program_of
+from lofarpipe.state.identity import Identity, identity_program, is_made_of, made_of, mark_of
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Ledger, own_outputs, text_of
 from lofarpipe.state.work import OpenJob, Work
 from lofarpipe.support.disk import io_problem
@@ -326,7 +326,7 @@ class JobLedger:
             replace(
                 end,
                 fingerprint=mark_of(identity),
-                program=program_of(identity),
+                program=identity_program(identity),
                 files={path: mark for path, mark in after.items() if path in names},
                 written={**{path: None for path in names if path in before and path not in after}, **written},
                 depends=self._depends(names, own_outputs(identity)),

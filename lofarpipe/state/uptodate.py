@@ -32,7 +32,7 @@ from lofarpipe.state.fingerprints import (
     starting_with,
     texts,
 )
-from lofarpipe.state.identity import EXECUTABLE, Identity, Upgrades, is_made_of, made_of, mark_of, program_of
+from lofarpipe.state.identity import EXECUTABLE, Identity, Upgrades, identity_program, is_made_of, made_of, mark_of
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.other_runs import OtherRuns
 from lofarpipe.state.work import Work
@@ -143,7 +143,7 @@ class Ledger:
     def look(self, entry: str, identity: Identity, kept: Iterable[JobDone] = ()) -> Began:
         """Stamp the paths that a step names before it runs; the ``kept`` ends of other jobs stay valid."""
         last, kept = self.work.written, list(kept)
-        program = program_of(identity)
+        program = identity_program(identity)
         older = (list(event.program) for event in kept if event.program and list(event.program) != program)
         written = {path: last.get(path, mark) for event in kept for path, mark in event.written.items()}
         return Began(entry, identity, self._snapshot(self._names(identity)), written, next(older, program))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lofarpipe.cli.lofar_clean import main, read_words
+from lofarpipe.cli.lofar_clean import main, split_words
 from lofarpipe.errors import UsageError
 from lofarpipe.programs.lofar_clean import options
 from lofarpipe.programs.lofar_clean.settings import make_settings
@@ -53,7 +53,7 @@ def error(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, st
 
 
 def settings(*words: str) -> Mapping[str, object]:
-    given, sets = read_words([*IMAGE, *words, "a.ms"])
+    given, sets = split_words([*IMAGE, *words, "a.ms"])
     return vars(make_settings(given, sets))
 
 
@@ -135,7 +135,7 @@ def test_version_and_help_are_printed(capsys: pytest.CaptureFixture[str]) -> Non
     text = capsys.readouterr().out
     assert text.startswith(f"{options.VERSION}\n{options.VERSION}\nMakes cleaned images")
     with pytest.raises(UsageError, match="-: no such option"):
-        read_words(["-"])
+        split_words(["-"])
 
 
 @pytest.mark.parametrize("word", ["--version", "--help"])

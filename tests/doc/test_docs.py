@@ -28,13 +28,13 @@ from doc_pages import (
 )
 from lofarpipe.cli import status
 from lofarpipe.cli.arguments import COMMANDS, VERBS, parser
-from lofarpipe.cli.lofar_clean import read_words
+from lofarpipe.cli.lofar_clean import split_words
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, control_keys
 from lofarpipe.pipeline.options import check_value
 from lofarpipe.pipeline.steps import KINDS
 from lofarpipe.programs.find import find
-from lofarpipe.programs.lofar_clean.options import findings
+from lofarpipe.programs.lofar_clean.options import option_findings
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import Parset
 
@@ -187,9 +187,9 @@ def check_container(here: Path, arguments: list[str]) -> None:
 
 
 def check_imager(_: Path, arguments: list[str]) -> None:
-    given, sets = read_words(arguments)
+    given, sets = split_words(arguments)
     assert sets
-    assert findings(given) == []
+    assert option_findings(given) == []
 
 
 CHECKS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lofarpipe.imaging.imager.bands import ChannelRange
+from lofarpipe.imaging.imager.bands import BandRange
 from lofarpipe.imaging.imager.channels import Channel
 from lofarpipe.imaging.imager.operators import Gridder
 
@@ -71,7 +71,7 @@ def make_channel(field: Field, sources: Sequence[Source], chan: int = 0) -> Chan
         rng = np.random.default_rng([field.seed, chan, 1])
         vis += field.noise_jy * (rng.standard_normal(vis.shape) + 1j * rng.standard_normal(vis.shape))
     weights = np.full(vis.shape, 1 / field.noise_jy**2 if field.noise_jy else 1.0, np.float32)
-    band = ChannelRange(frequencies_hz[0] - 5e5, frequencies_hz[-1] + 5e5, tuple(frequencies_hz))
+    band = BandRange(frequencies_hz[0] - 5e5, frequencies_hz[-1] + 5e5, tuple(frequencies_hz))
     vuw_m = np.ascontiguousarray(uvw_m[:, [1, 0, 2]])
     return Channel(band, frequencies_hz, vuw_m, [vis.astype(np.complex64)], weights)
 

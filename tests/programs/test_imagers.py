@@ -91,9 +91,7 @@ def test_fallback_is_one_warning(tmp_path: Path) -> None:
     warnings = load(tmp_path, "auto").warnings
     where = f"{tmp_path}/a.parset:3: clean.control.imager"
     assert len(warnings) == 1
-    assert str(warnings[0]).startswith(
-        f"{where}: auto takes lofar-clean of this package: WSClean is not installed; "
-    )
+    assert str(warnings[0]).startswith(f"{where}: auto takes lofar-clean of this package: WSClean is not installed; ")
 
 
 def test_wrong_imager_is_finding_at_its_line(tmp_path: Path) -> None:

@@ -50,16 +50,16 @@ class FieldsIndex:
         self._next_s = time.monotonic() + INTERVAL_S
         try:
             own = {entry["field"] for entry in fields}
-            others = [entry for entry in read_index(self._directory) if entry["field"] not in own]
+            others = [entry for entry in indexed_fields(self._directory) if entry["field"] not in own]
             everything = [*(one for one in others if Path(one["job_directory"]).is_dir()), *fields]
             text = json.dumps({"schema_version": SCHEMA_VERSION, "fields": everything}, indent=1)
             write_atomically(self._directory / JSON_FILE, f"{text}\n")
-            write_atomically(self._directory / HTML_FILE, page(everything, self._directory), errors="replace")
+            write_atomically(self._directory / HTML_FILE, index_page(everything, self._directory), errors="replace")
         except OSError as err:
             self._complain(f"{self._directory / JSON_FILE}: cannot be written: {err.strerror}")
 
 
-def read_index(directory: Path) -> list[Facts]:
+def indexed_fields(directory: Path) -> list[Facts]:
     """Return the fields in the index of a directory; none where there is no index, or it is damaged."""
     try:
         entries = json.loads((directory / JSON_FILE).read_text(encoding="utf-8"))["fields"]
@@ -122,7 +122,7 @@ def picture_of(job_directory: Path, image: str) -> str | None:
 HEAD = ("", "field", "state", "took", "noise", "over expected", "warnings", "image", "")
 
 
-def page(fields: Sequence[Facts], directory: Path) -> str:
+def index_page(fields: Sequence[Facts], directory: Path) -> str:
     """Return the page that shows the fields; its links are relative to the directory."""
     states = [str(one.get("state")) for one in fields]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -184,7 +184,7 @@ def fields_of(path: Path) -> list[tuple[str, Path]]:
     from lofarpipe.cli.fields.table import read_fields
 
     if path.suffix == ".json":
-        found = [(one["field"], Path(one["job_directory"])) for one in read_index(path.parent)]
+        found = [(one["field"], Path(one["job_directory"])) for one in indexed_fields(path.parent)]
         if path.name != JSON_FILE or not found:
             raise PipelineError(f"{path}: is no index of fields; name {JSON_FILE}, a table, or job directories")
         return found
@@ -192,5 +192,5 @@ def fields_of(path: Path) -> list[tuple[str, Path]]:
     if findings:
         raise PipelineError(str(findings[0]))
     places = (Path.cwd(), path.absolute().parent)
-    known = {one["field"]: Path(one["job_directory"]) for place in places for one in read_index(place)}
+    known = {one["field"]: Path(one["job_directory"]) for place in places for one in indexed_fields(place)}
     return [(row.name, known.get(row.name, Path.cwd() / row.name)) for row in rows]

@@ -82,7 +82,7 @@ def write_set(one: CalibratorSet) -> None:
     fix_scans(one.ms)
 
 
-def remove_set(one: CalibratorSet) -> None:
+def remove_calibrator_set(one: CalibratorSet) -> None:
     """Remove it."""
     shutil.rmtree(one.ms, ignore_errors=True)
 
@@ -167,7 +167,7 @@ def export_solutions(one: CalibratorSet) -> list[str]:
     The gains of the flux calibrator per channel are the product of K0, G0 and B0; those of each scan are G1.
     """
     facts, tables = session_facts(one.session), Tables(one.session)
-    band, frequencies_hz = read_band(*(one.table(ending) for ending in ("K0", "G0", "B0")))
+    band, frequencies_hz = bandpass_gains(*(one.table(ending) for ending in ("K0", "G0", "B0")))
     numbers, gains = read_scan_gains(one.table("G1"))
     names = _names(one.table("G1"), "ANTENNA")
     written = []
@@ -194,7 +194,7 @@ def _write(path: str, gains: Complex, frequencies_hz: Any, names: Sequence[str],
     write_h5parm(Path(path), gain_tables(gains[None][:, :, kept], axes), {name: places_m[name] for name in ants})
 
 
-def read_band(k0: str, g0: str, b0: str) -> tuple[Complex, NDArray[np.float64]]:
+def bandpass_gains(k0: str, g0: str, b0: str) -> tuple[Complex, NDArray[np.float64]]:
     """Return the product of delays, phases and bandpass (ant, pol, chan), NaN where flagged, and frequencies, Hz.
 
     CASA counts the phase of a delay (ns) from the frequency that the table's window has.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.beam.primary_beam import beam_cube, resample
-from lofarpipe.imaging.imager.bands import ChannelRange
+from lofarpipe.imaging.imager.bands import BandRange
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.weighting.pairs import ChannelRange as Edges
@@ -25,7 +25,7 @@ CELLS = 64  # of the coarse grid on which spectra are fitted, along an axis
 NATURAL_ROBUSTNESS, UNIFORM_ROBUSTNESS = 2.0, -2.0
 
 
-def power_beams(settings: ImagerSettings, bands: Sequence[ChannelRange]) -> Floats | None:
+def power_beams(settings: ImagerSettings, bands: Sequence[BandRange]) -> Floats | None:
     """Return the array's power beam (chan, row, column) on a coarse grid over the image.
 
     None where a set has no beam of LOFAR's stations: apparent spectra are fitted then.

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ChannelRange:
+class BandRange:
     """The frequencies of an output channel, Hz: its edges, and the centres of its input channels."""
 
     low_hz: float
@@ -30,7 +30,7 @@ class ChannelRange:
         )
 
 
-def divide_band(frequencies_hz: Sequence[Floats], widths_hz: Sequence[Floats], count: int) -> list[ChannelRange]:
+def band_ranges(frequencies_hz: Sequence[Floats], widths_hz: Sequence[Floats], count: int) -> list[BandRange]:
     """Divide the frequencies of all sets into output channels with equally many input channels.
 
     Channel i of n holds the input channels i N / n to (i + 1) N / n, rounded down, as WSClean's do.
@@ -48,7 +48,7 @@ def divide_band(frequencies_hz: Sequence[Floats], widths_hz: Sequence[Floats], c
     return [_band(everything[low:high], widths[low:high]) for low, high in pairwise(edges)]
 
 
-def _band(frequencies_hz: Floats, widths_hz: Floats) -> ChannelRange:
+def _band(frequencies_hz: Floats, widths_hz: Floats) -> BandRange:
     low = float((frequencies_hz - widths_hz / 2).min())
     high = float((frequencies_hz + widths_hz / 2).max())
-    return ChannelRange(low, high, tuple(float(one) for one in frequencies_hz))
+    return BandRange(low, high, tuple(float(one) for one in frequencies_hz))

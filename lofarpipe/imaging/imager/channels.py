@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.imager.averaging import Chunk
-from lofarpipe.imaging.imager.bands import ChannelRange
+from lofarpipe.imaging.imager.bands import BandRange
 from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ class Channel:
     visibility is in use. ``weight_sum`` is the sum of the imaging weights, Jy^-2 times the factors of the weighting.
     """
 
-    band: ChannelRange
+    band: BandRange
     frequencies_hz: Floats
     vuw_m: Floats
     vis: list[NDArray[np.complex64]]
@@ -114,7 +114,7 @@ class _Block:
 class ChannelCollector:
     """Collects averaged rows into one output channel."""
 
-    def __init__(self, band: ChannelRange, pols: int, stem: Path | None = None):
+    def __init__(self, band: BandRange, pols: int, stem: Path | None = None):
         """Keep the rows in files whose names begin with ``stem``; in memory without it."""
         self.band, self.pols, self.stem = band, pols, stem
         self.blocks: dict[tuple[float, ...], _Block] = {}
@@ -155,7 +155,7 @@ class ChannelCollector:
         return Channel(self.band, frequencies_hz, uvw_m, vis, weights, natural_weight_sum=natural)
 
 
-def _no_rows(band: ChannelRange, pols: int) -> tuple[Floats, Floats, list[NDArray[np.complex64]], NDArray[np.float32]]:
+def _no_rows(band: BandRange, pols: int) -> tuple[Floats, Floats, list[NDArray[np.complex64]], NDArray[np.float32]]:
     frequencies_hz = np.array(band.frequencies_hz)
     shape = (0, len(frequencies_hz))
     vis = [np.empty(shape, np.complex64) for _ in range(pols)]

@@ -27,7 +27,7 @@ from lofarpipe.imaging.imager.psf import Psfs
 from lofarpipe.imaging.imager.scales import gaussian_patch, scale_maps, stride
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.imager.spectra import spectral_fits
-from lofarpipe.imaging.imager.stamps import stamp
+from lofarpipe.imaging.imager.stamps import add_patches
 
 Plane = NDArray[np.float32]
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
@@ -120,7 +120,7 @@ def channel_weights(channels: Sequence[Channel]) -> NDArray[np.float64]:
     return sums / total if total > 0 else np.full(len(sums), 1 / len(sums))
 
 
-class Deconvolution:
+class MajorCycles:
     """Cleans residual planes of some Stokes parameters together."""
 
     def __init__(
@@ -305,10 +305,10 @@ class Deconvolution:
         residual, model = (cube.reshape(-1, *self.shape) for cube in (self.residual, self.state.model))
         if scale == 0:
             model[:, ys, xs] += flux_jy.T
-            stamp(ys, xs, -amplitudes, self.psfs.local, round(len(self.psfs.local) ** 0.5), residual)
+            add_patches(ys, xs, -amplitudes, self.psfs.local, round(len(self.psfs.local) ** 0.5), residual)
             return
-        stamp(ys, xs, flux_jy, gaussian_patch(self.psfs.scales[scale])[None, :, :, None], 1, model)
-        stamp(ys, xs, -amplitudes, self.psfs.cross[scale, :1], 1, residual)
+        add_patches(ys, xs, flux_jy, gaussian_patch(self.psfs.scales[scale])[None, :, :, None], 1, model)
+        add_patches(ys, xs, -amplitudes, self.psfs.cross[scale, :1], 1, residual)
 
     # Between the turns.
 

@@ -44,7 +44,7 @@ def read_mask(path: str, shape: tuple[int, int]) -> Mask:
     return mask
 
 
-def local_noise(image: Plane, box: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def coarse_noise(image: Plane, box: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return rows and columns of a coarse grid, and the noise (row, column) in boxes of ``box`` pixels around them."""
     rows, columns = (_grid(side, box) for side in image.shape)
     half = max(1, box // 2)
@@ -68,7 +68,7 @@ def local_factors(image: Plane, sigma_jy: float, box: int) -> Plane:
     """
     if sigma_jy <= 0:
         return np.ones_like(image)
-    rows, columns, noise = local_noise(image, box)
+    rows, columns, noise = coarse_noise(image, box)
     noise = np.maximum(noise, LEAST_SHARE * sigma_jy)
     every_column = np.arange(image.shape[1])
     along = np.array([np.interp(every_column, columns, one) for one in noise])

@@ -174,7 +174,7 @@ def patch_of(patches: Patches, scale: int, other: int, centre: Pair, shape: Pair
 
 
 @compiled_finite
-def clean(pixels: Pixels, patches: Patches, rules: Rules, most: int, components: Floats) -> int:
+def clean_pixels(pixels: Pixels, patches: Patches, rules: Rules, most: int, components: Floats) -> int:
     """Add ``most`` components at most to ``components`` (n, plane), in units of atoms; return their number."""
     scales, (rows, columns) = len(rules.thresholds), rules.tiles
     strengths = np.empty(len(pixels.y), np.float32)
@@ -208,4 +208,4 @@ def find_components(pixels: Pixels, patches: Patches, rules: Rules, most: int) -
     The values of ``pixels`` are changed: what the components leave.
     """
     components = np.zeros_like(pixels.values)
-    return components, int(clean(pixels, patches, rules, most, components))
+    return components, int(clean_pixels(pixels, patches, rules, most, components))

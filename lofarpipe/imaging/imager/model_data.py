@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.imager.bands import ChannelRange
+from lofarpipe.imaging.imager.bands import BandRange
 from lofarpipe.imaging.imager.channels import GRIDDER_AXES, Channel
 from lofarpipe.imaging.imager.operators import Gridder
 from lofarpipe.imaging.imager.sets import RowSource, read_sources
@@ -37,7 +37,7 @@ CORRELATIONS: dict[str, dict[str, complex]] = {
 
 
 def write_model_data(
-    settings: ImagerSettings, bands: Sequence[ChannelRange], models: Sequence[NDArray[np.float32]]
+    settings: ImagerSettings, bands: Sequence[BandRange], models: Sequence[NDArray[np.float32]]
 ) -> None:
     """Write the visibilities of a model (chan, y, x) for each Stokes parameter, Jy/pixel, into MODEL_DATA of the sets.
 
@@ -75,14 +75,14 @@ def _rows_as_channel(frequencies_hz: NDArray[np.float64], uvw_m: NDArray[np.floa
     """Return rows as a channel without visibilities; its mask leaves out what is beyond the image's resolution."""
     longest = np.abs(uvw_m[:, :2]).max(axis=1, initial=0)[:, None] * frequencies_hz / SPEED_OF_LIGHT_M_S
     weights = (longest < 0.5 / cell_rad).astype(np.float32)
-    band = ChannelRange(float(frequencies_hz[0]), float(frequencies_hz[-1]), tuple(frequencies_hz.tolist()))
+    band = BandRange(float(frequencies_hz[0]), float(frequencies_hz[-1]), tuple(frequencies_hz.tolist()))
     return Channel(band, frequencies_hz, np.ascontiguousarray(uvw_m[:, GRIDDER_AXES]), [], weights)
 
 
 def _predict(
     settings: ImagerSettings,
     source: RowSource,
-    bands: Sequence[ChannelRange],
+    bands: Sequence[BandRange],
     gridder: Gridder,
     uvw_m: NDArray[np.float64],
     models: Sequence[NDArray[np.float32]],

@@ -22,7 +22,7 @@ import numpy as np
 import lofarpipe
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.imager.components import write_components
-from lofarpipe.imaging.imager.restore import Beam, restore
+from lofarpipe.imaging.imager.restore import RestoringBeam, restore
 from lofarpipe.imaging.ms.observation import observation_keywords
 from lofarpipe.imaging.ms.tables import opened
 
@@ -45,7 +45,7 @@ def own_version() -> str:
 
 
 @dataclass(frozen=True)
-class Band:
+class OutputBand:
     """One output channel, or the whole band.
 
     Attributes
@@ -64,12 +64,12 @@ class Band:
     visibilities: int
     effective_visibilities: float = 0.0
     natural_weight_sum: float = 0.0
-    beam: Beam | None = None
+    beam: RestoringBeam | None = None
 
 
-def whole_band(bands: Sequence[Band], beam: Beam | None) -> Band:
+def whole_band(bands: Sequence[OutputBand], beam: RestoringBeam | None) -> OutputBand:
     """Return the band of all channels together; ``beam`` is that of their weighted mean PSF."""
-    return Band(
+    return OutputBand(
         min(one.low_hz for one in bands),
         max(one.high_hz for one in bands),
         sum(one.weight_sum for one in bands),
@@ -81,7 +81,7 @@ def whole_band(bands: Sequence[Band], beam: Beam | None) -> Band:
 
 
 @dataclass(frozen=True)
-class Cleaning:
+class CleaningFacts:
     """How an image was cleaned: major cycles and components."""
 
     majors: int
@@ -89,7 +89,7 @@ class Cleaning:
 
 
 @dataclass(frozen=True)
-class Observation:
+class HeaderFacts:
     """The sky and the observation in a header: phase centre, degrees; keyword -> value and comment."""
 
     ra_deg: float
@@ -98,7 +98,7 @@ class Observation:
     keywords: Mapping[str, Key] = field(default_factory=dict)
 
 
-def read_observation(sets: Sequence[str], field_id: int, column: str) -> Observation:
+def read_observation(sets: Sequence[str], field_id: int, column: str) -> HeaderFacts:
     """Return what the headers of an image of some sets say, of which all have one phase centre.
 
     Raises
@@ -110,7 +110,7 @@ def read_observation(sets: Sequence[str], field_id: int, column: str) -> Observa
         if not 0 <= field_id < table.nrows():
             raise PipelineError(f"{sets[0]}: field {field_id} is not there; it has 0 to {table.nrows() - 1}")
         ra_rad, dec_rad = table.getcell("PHASE_DIR", field_id)[0][:2]
-    return Observation(math.degrees(ra_rad) % 360, math.degrees(dec_rad), column, observation_keywords(sets))
+    return HeaderFacts(math.degrees(ra_rad) % 360, math.degrees(dec_rad), column, observation_keywords(sets))
 
 
 class ProductWriter:
@@ -128,9 +128,9 @@ class ProductWriter:
     def __init__(
         self,
         settings: ImagerSettings,
-        observation: Observation,
-        bands: Sequence[Band],
-        whole: Band,
+        observation: HeaderFacts,
+        bands: Sequence[OutputBand],
+        whole: OutputBand,
         history: Sequence[str] = (),
     ) -> None:
         self._settings = settings
@@ -153,7 +153,7 @@ class ProductWriter:
         self,
         residuals: Sequence[NDArray[np.float32]],
         models: Sequence[NDArray[np.float32]],
-        cleaning: Cleaning,
+        cleaning: CleaningFacts,
         stokes: str = "I",
     ) -> None:
         """Write residuals, models and restored images of all channels, and of the band."""
@@ -197,7 +197,7 @@ class ProductWriter:
         model: NDArray[np.float32],
         channel: int | None,
         stokes: str,
-        cleaning: Cleaning,
+        cleaning: CleaningFacts,
     ) -> None:
         for kind, plane in (("residual", residual), ("model", model)):
             self._write(kind, plane, channel, stokes, cleaning)
@@ -211,12 +211,12 @@ class ProductWriter:
             self._write("image", restored, channel, stokes, cleaning)
 
     def _write_channel(
-        self, kind: str, plane: NDArray[np.float32], channel: int, stokes: str, cleaning: Cleaning | None
+        self, kind: str, plane: NDArray[np.float32], channel: int, stokes: str, cleaning: CleaningFacts | None
     ) -> None:
         if self._has_channel_products:
             self._write(kind, plane, channel, stokes, cleaning)
 
-    def _band(self, channel: int | None) -> Band:
+    def _band(self, channel: int | None) -> OutputBand:
         return self._whole if channel is None or len(self._bands) == 1 else self._bands[channel]
 
     def path(self, kind: str, channel: int | None, stokes: str) -> str:
@@ -227,7 +227,7 @@ class ProductWriter:
         return "-".join([self._settings.name, *parts])
 
     def _write(
-        self, kind: str, plane: NDArray[np.float32], channel: int | None, stokes: str, cleaning: Cleaning | None
+        self, kind: str, plane: NDArray[np.float32], channel: int | None, stokes: str, cleaning: CleaningFacts | None
     ) -> None:
         if kind not in self._settings.products:
             return
@@ -235,9 +235,9 @@ class ProductWriter:
         write_image(path, plane, self._header(kind, self._band(channel), stokes, cleaning), self._history)
         self.written.append(path)
 
-    def _header(self, kind: str, band: Band, stokes: str, cleaning: Cleaning | None) -> dict[str, Key]:
+    def _header(self, kind: str, band: OutputBand, stokes: str, cleaning: CleaningFacts | None) -> dict[str, Key]:
         per = "pixel" if kind == "model" else "beam"
-        beam = band.beam or Beam(0.0, 0.0, 0.0)
+        beam = band.beam or RestoringBeam(0.0, 0.0, 0.0)
         keys: dict[str, Key] = {
             "BSCALE": (1.0, ""),
             "BZERO": (0.0, ""),
@@ -253,7 +253,7 @@ class ProductWriter:
         }
         return keys | dict(self._observation.keywords) | self._run_keys(band, cleaning)
 
-    def _axes(self, band: Band, stokes: str) -> dict[str, Key]:
+    def _axes(self, band: OutputBand, stokes: str) -> dict[str, Key]:
         width, height = self._settings.size
         cell_deg = math.degrees(self._settings.cell_rad)
         sky = self._observation
@@ -273,7 +273,7 @@ class ProductWriter:
             keys[f"CUNIT{axis}"] = (unit, "")
         return keys
 
-    def _run_keys(self, band: Band, cleaning: Cleaning | None) -> dict[str, Key]:
+    def _run_keys(self, band: OutputBand, cleaning: CleaningFacts | None) -> dict[str, Key]:
         """Return WSClean's keys of the run; the numbers of cleaning only where it is done."""
         given = self._settings
         keys: dict[str, Key] = {

@@ -35,7 +35,7 @@ def even_size(least: float) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class GridAxis:
     """One axis of the image: its pixels, those with the margin, and those of the coarse grid over the same angle."""
 
     pixels: int
@@ -49,15 +49,15 @@ class Axis:
         return self.wide // 2 - self.pixels // 2
 
 
-def make_axis(pixels: int, cell_rad: float, reach: float) -> Axis:
+def make_axis(pixels: int, cell_rad: float, reach: float) -> GridAxis:
     """Return the axis of an image whose responses oscillate with at most ``reach`` wavelengths."""
     length = 1 / max((MARGIN - 1) * reach * cell_rad, 1e-9)  # pixels
     wide = even_size(pixels + 2 * min(PAD_LENGTHS * length, LARGEST_PAD * pixels))
     cycles = reach * wide * cell_rad  # over the wide image
     coarse = even_size(2 * MARGIN * cycles)
     if coarse >= even_size(pixels):
-        return Axis(pixels, even_size(pixels), even_size(pixels), np.ones(even_size(pixels), np.float32))
-    return Axis(pixels, wide, coarse, low_pass(coarse, cycles))
+        return GridAxis(pixels, even_size(pixels), even_size(pixels), np.ones(even_size(pixels), np.float32))
+    return GridAxis(pixels, wide, coarse, low_pass(coarse, cycles))
 
 
 def low_pass(size: int, highest: float) -> NDArray[np.float32]:

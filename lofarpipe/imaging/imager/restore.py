@@ -20,7 +20,7 @@ MARGIN_BEAMS = 2.5  # around an image that is convolved: there the beam has fall
 
 
 @dataclass(frozen=True)
-class Beam:
+class RestoringBeam:
     """An elliptical Gaussian: full widths at half maximum; position angle of the major axis from north to east."""
 
     major_rad: float
@@ -37,7 +37,7 @@ class Beam:
         return a, -2 * (major - minor) * east * north, c
 
 
-def fit_beam(psf: NDArray[np.floating], cell_rad: float) -> Beam:
+def fit_beam(psf: NDArray[np.floating], cell_rad: float) -> RestoringBeam:
     """Return the Gaussian that fits the main lobe of a PSF, whose peak of 1 is at its centre ``shape // 2``.
 
     Least squares over the connected pixels above 0.3 of the peak, all of the same weight. WSClean fits a box of ten
@@ -66,7 +66,7 @@ def fit_beam(psf: NDArray[np.floating], cell_rad: float) -> Beam:
     if curvatures[0] <= 0:
         raise PipelineError("the PSF has no main lobe to which a beam could be fitted; check pixel size and uv range")
     major, minor = 2 * np.sqrt(math.log(2) / curvatures) * cell_rad
-    return Beam(float(major), float(minor), float(np.degrees(np.arctan2(-axes[0, 0], axes[1, 0])) % 180))
+    return RestoringBeam(float(major), float(minor), float(np.degrees(np.arctan2(-axes[0, 0], axes[1, 0])) % 180))
 
 
 def _main_lobe(
@@ -87,13 +87,13 @@ def _main_lobe(
 
 
 def restore(
-    model: NDArray[np.float32], residual: NDArray[np.float32], beam: Beam, threads: int, cell_rad: float
+    model: NDArray[np.float32], residual: NDArray[np.float32], beam: RestoringBeam, threads: int, cell_rad: float
 ) -> NDArray[np.float32]:
     """Return the residual with the model, Jy per pixel, convolved with the beam of peak 1."""
     return residual + convolved(model, beam, cell_rad, threads)
 
 
-def convolved(model: NDArray[np.float32], beam: Beam, cell_rad: float, threads: int) -> NDArray[np.float32]:
+def convolved(model: NDArray[np.float32], beam: RestoringBeam, cell_rad: float, threads: int) -> NDArray[np.float32]:
     """Return a model convolved with a beam of peak 1; a margin keeps apart what is at opposite edges."""
     from scipy import fft
 
@@ -105,7 +105,7 @@ def convolved(model: NDArray[np.float32], beam: Beam, cell_rad: float, threads: 
     return image[: model.shape[0], : model.shape[1]]
 
 
-def beam_spectrum(beam: Beam, cell_rad: float, shape: tuple[int, int]) -> NDArray[np.float32]:
+def beam_spectrum(beam: RestoringBeam, cell_rad: float, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return the Fourier transform of a Gaussian of peak 1 on the half plane of a real transform.
 
     With the curvature matrix K of exp(-x K x) it is pi / sqrt(det K) exp(-pi^2 k K^-1 k).

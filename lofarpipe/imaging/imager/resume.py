@@ -29,7 +29,7 @@ WITHOUT_EFFECT |= {"save_model_data"}
 COUNTERS = ("is_masked", "majors", "iterations", "brightest_jy", "sigma_jy", "reason")
 
 
-def fingerprint(settings: ImagerSettings) -> str:
+def run_digest(settings: ImagerSettings) -> str:
     """Return a digest of the settings that decide the images, and of size and age of the sets' files."""
     digest = hashlib.blake2b(lofarpipe.__version__.encode(), digest_size=16)
     for field in fields(settings):
@@ -54,7 +54,7 @@ class StateFile:
 
     def __init__(self, settings: ImagerSettings):
         self.path = Path(f"{settings.name}-state.npz")
-        self.fingerprint = fingerprint(settings)
+        self.fingerprint = run_digest(settings)
         self._arrays: dict[str, NDArray[Any]] = {}
         self._read()
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
 from lofarpipe.imaging.imager.channels import Channel
-from lofarpipe.imaging.imager.major_cycle import Deconvolution, Hooks, State, channel_weights
+from lofarpipe.imaging.imager.major_cycle import Hooks, MajorCycles, State, channel_weights
 from lofarpipe.imaging.imager.masks import local_factors
 from lofarpipe.imaging.imager.model_data import write_model_data
 from lofarpipe.imaging.imager.operators import Gridder
-from lofarpipe.imaging.imager.products import Band, Cleaning, ProductWriter, read_observation, whole_band
+from lofarpipe.imaging.imager.products import CleaningFacts, OutputBand, ProductWriter, read_observation, whole_band
 from lofarpipe.imaging.imager.psf import central_psfs, make_psfs
-from lofarpipe.imaging.imager.restore import Beam, fit_beam
+from lofarpipe.imaging.imager.restore import RestoringBeam, fit_beam
 from lofarpipe.imaging.imager.scales import automatic_scales
-from lofarpipe.imaging.imager.sets import choose_column
+from lofarpipe.imaging.imager.sets import common_column
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.imager.visibilities import read_channels
 
@@ -59,7 +59,7 @@ def _cpu_s() -> float:
 class RunFacts:
     """What a run did; ``beam`` is that of the whole band, None where there is no PSF."""
 
-    beam: Beam | None
+    beam: RestoringBeam | None
     majors: int
     iterations: int
     sigma_jy: float
@@ -69,7 +69,7 @@ class RunFacts:
     parts_s: dict[str, float]
 
 
-def image(
+def image_sets(
     settings: ImagerSettings, hooks: Hooks | None = None, history: Sequence[str] = (), scratch: Path | None = None
 ) -> RunFacts:
     """Make the images of some measurement sets, and write the products.
@@ -90,7 +90,7 @@ def image(
     with clock.part("psf"):
         central = central_psfs(channels, gridder, patch_radius(settings))
     bands, whole = describe_bands(channels, central, settings.cell_rad)
-    observation = read_observation(settings.sets, settings.field_id, choose_column(settings))
+    observation = read_observation(settings.sets, settings.field_id, common_column(settings))
     writer = ProductWriter(settings, observation, bands, whole, history)
     with clock.part("dirty"):
         residual = dirty_images(settings, channels, gridder)
@@ -105,7 +105,7 @@ def image(
     with clock.part("write"):
         for pol, stokes in enumerate(settings.pol):
             state = states[pol % len(states)]
-            writer.write_cleaned(residual[pol], models[pol], Cleaning(state.majors, state.iterations), stokes)
+            writer.write_cleaned(residual[pol], models[pol], CleaningFacts(state.majors, state.iterations), stokes)
     if settings.save_model_data:
         with clock.part("model data"):
             write_model_data(settings, [channel.band for channel in channels], models)
@@ -129,7 +129,7 @@ def patch_radius(settings: ImagerSettings) -> int:
 
 def describe_bands(
     channels: Sequence[Channel], central: NDArray[np.float32], cell_rad: float
-) -> tuple[list[Band], Band]:
+) -> tuple[list[OutputBand], OutputBand]:
     """Return the output channels and the whole band as headers describe them, with their restoring beams."""
     beams = [fit_beam(psf, cell_rad) if one.count else None for one, psf in zip(channels, central, strict=True)]
     bands = [_band(channel, beam) for channel, beam in zip(channels, beams, strict=True)]
@@ -137,8 +137,8 @@ def describe_bands(
     return bands, whole_band(bands, fit_beam(mean, cell_rad))
 
 
-def _band(channel: Channel, beam: Beam | None) -> Band:
-    return Band(
+def _band(channel: Channel, beam: RestoringBeam | None) -> OutputBand:
+    return OutputBand(
         channel.band.low_hz,
         channel.band.high_hz,
         channel.weight_sum,
@@ -173,7 +173,7 @@ def clean_groups(
     channels: Sequence[Channel],
     gridder: Gridder,
     central: NDArray[np.float32],
-    beam: Beam | None,
+    beam: RestoringBeam | None,
     residual: Cube,
     hooks: Hooks,
 ) -> list[State]:
@@ -187,13 +187,13 @@ def clean_groups(
         hooks = replace(hooks, local_factors=partial(local_factors, box=max(1, box)))
     psfs = make_psfs(channels, gridder, central, settings.tiles, patch_radius(settings), scales_of(settings, beam))
     cleanings = [
-        Deconvolution(channels, gridder, settings, psfs, residual[group.start : group.stop], hooks, group)
+        MajorCycles(channels, gridder, settings, psfs, residual[group.start : group.stop], hooks, group)
         for group in groups
     ]
     return [one.run() for one in cleanings]
 
 
-def scales_of(settings: ImagerSettings, beam: Beam | None) -> tuple[float, ...]:
+def scales_of(settings: ImagerSettings, beam: RestoringBeam | None) -> tuple[float, ...]:
     """Return the scales in pixels: those of the settings, or up to a quarter of 1 / the shortest uv distance."""
     if not settings.multiscale or beam is None:
         return (0.0,)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from lofarpipe.imaging.beam.station import BeamError
 from lofarpipe.imaging.imager.array_beams import power_beams
-from lofarpipe.imaging.imager.bands import divide_band
+from lofarpipe.imaging.imager.bands import band_ranges
 from lofarpipe.imaging.imager.major_cycle import Hooks
 from lofarpipe.imaging.imager.masks import read_mask
 from lofarpipe.imaging.imager.memory import working_files
 from lofarpipe.imaging.imager.resume import StateFile
-from lofarpipe.imaging.imager.run import RunFacts, image
+from lofarpipe.imaging.imager.run import RunFacts, image_sets
 from lofarpipe.imaging.imager.sets import read_sources
 from lofarpipe.imaging.imager.settings import ImagerSettings
 
@@ -36,7 +36,7 @@ def make_images(settings: ImagerSettings, notice: Notice, history: Sequence[str]
     states = StateFile(settings)
     with working_files(settings, notice) as scratch:
         hooks = Hooks(notice=notice, save=states.save, load=states.load, mask=mask)
-        facts = image(with_beams(settings, notice), hooks, history, scratch)
+        facts = image_sets(with_beams(settings, notice), hooks, history, scratch)
     states.remove()
     return facts
 
@@ -46,7 +46,7 @@ def with_beams(settings: ImagerSettings, notice: Notice) -> ImagerSettings:
     if not 0 < settings.fit_spectral_terms < settings.channels_out or settings.beams is not None:
         return settings
     sources = read_sources(settings)
-    bands = divide_band(
+    bands = band_ranges(
         [one.frequencies_hz for one in sources], [one.widths_hz for one in sources], settings.channels_out
     )
     try:

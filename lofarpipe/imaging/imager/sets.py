@@ -79,7 +79,7 @@ def read_sources(settings: ImagerSettings) -> list[RowSource]:
     MeasurementSetError
         If a set cannot be read, or lacks the column.
     """
-    column = choose_column(settings)
+    column = common_column(settings)
     sources = [one for path in settings.sets for one in _sources_of_set(path, column, settings.field_id)]
     if not sources:
         raise ImagerError("sets is empty, so there is nothing to image; name a measurement set")
@@ -98,7 +98,7 @@ def _degrees(source: RowSource) -> str:
     return f"{ra % 360:.6f} {dec:+.6f} deg"
 
 
-def choose_column(settings: ImagerSettings) -> str:
+def common_column(settings: ImagerSettings) -> str:
     """Return the column of the visibilities: the one of the settings, else the calibrated one where every set has it.
 
     Raises

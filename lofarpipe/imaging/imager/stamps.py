@@ -12,7 +12,7 @@ Places = NDArray[np.int32]
 
 
 @compiled_finite
-def stamp(ys: Places, xs: Places, amplitudes: Floats, patches: Floats, side: int, out: Floats) -> None:
+def add_patches(ys: Places, xs: Places, amplitudes: Floats, patches: Floats, side: int, out: Floats) -> None:
     """Add amplitude x patch around each pixel to ``out`` (plane, y, x).
 
     ``amplitudes`` (pixel, plane); ``patches`` (tile, y, x, chan) of ``side`` x ``side`` tiles of the image.

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import named
 from lofarpipe.imaging.imager.averaging import Averager, Chunk, Rows, averaged_steps
-from lofarpipe.imaging.imager.bands import divide_band
+from lofarpipe.imaging.imager.bands import band_ranges
 from lofarpipe.imaging.imager.channels import Channel, ChannelCollector
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.sets import RowSource, join_channels, read_sources
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.imager.stokes import coefficients
-from lofarpipe.imaging.imager.weights import UvGrid
+from lofarpipe.imaging.imager.weights import WeightGrid
 from lofarpipe.imaging.ms.measurement_set import read_all_weights
 
 SAMPLES_PER_BLOCK = 800_000  # (row, chan) that are read at a time
@@ -34,14 +34,14 @@ def read_channels(settings: ImagerSettings, scratch: Path | None = None) -> list
         If the sets do not fit together or into the settings, or have no usable visibility.
     """
     sources = read_sources(settings)
-    bands = divide_band(
+    bands = band_ranges(
         [one.frequencies_hz for one in sources], [one.widths_hz for one in sources], settings.channels_out
     )
     collectors = [
         ChannelCollector(band, len(settings.pol), scratch and scratch / f"{number:04d}")
         for number, band in enumerate(bands)
     ]
-    grid = UvGrid(settings)
+    grid = WeightGrid(settings)
     for group in join_channels(sources):
         frequencies_hz = np.concatenate([one.frequencies_hz for one in group])
         for chunk in averaged_chunks(group, settings):

@@ -54,7 +54,7 @@ def multiply_cells(
                 weights[row, chan] *= factors[y, x] if is_inside else np.float32(0)
 
 
-class UvGrid:
+class WeightGrid:
     """The uv cells of the weights, for an image of nx x ny pixels."""
 
     def __init__(self, settings: ImagerSettings):

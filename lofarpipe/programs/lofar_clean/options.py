@@ -25,7 +25,7 @@ GRIDDERS = ("wgridder", "tuned-wgridder", "auto")
 ANGLE_UNITS = {"deg": 1.0, "amin": 1 / 60, "asec": 1 / 3600, "masec": 1e-3 / 3600, "rad": 57.29577951308232}
 
 
-class Option(NamedTuple):
+class ImagerOption(NamedTuple):
     """One option: its values, what they may be, and what it means.
 
     Attributes
@@ -51,19 +51,19 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-class Group(NamedTuple):
+class OptionGroup(NamedTuple):
     """Options that stand together in the help."""
 
     title: str
-    options: tuple[Option, ...]
+    options: tuple[ImagerOption, ...]
 
 
-def _flag(name: str, meaning: str) -> Option:
-    return Option(name, "flag", "", meaning, 0)
+def _flag(name: str, meaning: str) -> ImagerOption:
+    return ImagerOption(name, "flag", "", meaning, 0)
 
 
-def _positive(name: str, shown: str, meaning: str, kind: str = "number", **more: Any) -> Option:
-    return Option(name, kind, shown, meaning, is_above=True, **more)
+def _positive(name: str, shown: str, meaning: str, kind: str = "number", **more: Any) -> ImagerOption:
+    return ImagerOption(name, kind, shown, meaning, is_above=True, **more)
 
 
 WEIGHT_MEANING = "natural, uniform or briggs <robustness>. Default: uniform. One grid for all channels."
@@ -72,63 +72,71 @@ LAMBDA = "<lambda>"
 SIGMA = "<sigma>"
 NOISE = "in units of the noise."
 GROUPS = (
-    Group(
+    OptionGroup(
         "general",
         (
             _flag("version", "Print the version and exit."),
             _flag("help", "Print this help and exit."),
             _flag(DRY_RUN, "Check the command line and the packages, and exit."),
-            Option("j", "integer", "<threads>", "Number of threads. Default: all cores.", lowest=1),
+            ImagerOption("j", "integer", "<threads>", "Number of threads. Default: all cores.", lowest=1),
             _positive("mem", "<percentage>", "Memory that may be used, of that of the machine.", highest=100),
             _positive("abs-mem", "<GB>", "Memory that may be used, 10^9 bytes."),
-            Option("temp-dir", "path", "<directory>", "Directory of temporary files. Default: that of the images."),
+            ImagerOption(
+                "temp-dir", "path", "<directory>", "Directory of temporary files. Default: that of the images."
+            ),
             _flag("update-model-required", "Write the model into MODEL_DATA of the sets. Default: it is not written."),
             _flag("no-update-model-required", "Do not write the model into the sets."),
             _flag("no-dirty", "Do not save the dirty images."),
             _flag("quiet", "Print nothing but errors."),
         ),
     ),
-    Group(
+    OptionGroup(
         "weighting",
         (
-            Option("weight", "choice", "<mode>", WEIGHT_MEANING, choices=("natural", "uniform", "briggs")),
+            ImagerOption("weight", "choice", "<mode>", WEIGHT_MEANING, choices=("natural", "uniform", "briggs")),
             _flag("mf-weighting", "Weights as of one image of all channels, as they always are here."),
             _positive("taper-gaussian", "<beamsize>", "Taper that widens the beam to this.", "angle", unit="asec"),
-            Option("taper-tukey", "number", LAMBDA, "Width of a Tukey transition at the long baselines."),
-            Option("taper-inner-tukey", "number", LAMBDA, "Width of a Tukey transition at the short baselines."),
-            Option("taper-edge", "number", LAMBDA, "Width of a margin of the uv grid without visibilities."),
-            Option("taper-edge-tukey", "number", LAMBDA, "Width of a Tukey transition inside that margin."),
+            ImagerOption("taper-tukey", "number", LAMBDA, "Width of a Tukey transition at the long baselines."),
+            ImagerOption("taper-inner-tukey", "number", LAMBDA, "Width of a Tukey transition at the short baselines."),
+            ImagerOption("taper-edge", "number", LAMBDA, "Width of a margin of the uv grid without visibilities."),
+            ImagerOption("taper-edge-tukey", "number", LAMBDA, "Width of a Tukey transition inside that margin."),
         ),
     ),
-    Group(
+    OptionGroup(
         "inversion",
         (
-            Option("name", "path", "<image-prefix>", "What the names of the images begin with. Default: wsclean."),
-            Option("size", "integer", "<width> <height>", "Size of the images, pixels.", 2, lowest=16, highest=100_000),
+            ImagerOption(
+                "name", "path", "<image-prefix>", "What the names of the images begin with. Default: wsclean."
+            ),
+            ImagerOption(
+                "size", "integer", "<width> <height>", "Size of the images, pixels.", 2, lowest=16, highest=100_000
+            ),
             _positive("scale", "<pixel-scale>", "Size of a pixel, such as 20asec; a plain number is degrees.", "angle"),
-            Option("padding", "number", "<factor>", "Decides the cells of the weights. Default: 1.2.", lowest=1),
-            Option("channels-out", "integer", "<count>", "Number of output channels. Default: 1.", lowest=1),
-            Option("gridder", "choice", "<name>", "wgridder, the only one; auto means the same.", choices=GRIDDERS),
+            ImagerOption("padding", "number", "<factor>", "Decides the cells of the weights. Default: 1.2.", lowest=1),
+            ImagerOption("channels-out", "integer", "<count>", "Number of output channels. Default: 1.", lowest=1),
+            ImagerOption(
+                "gridder", "choice", "<name>", "wgridder, the only one; auto means the same.", choices=GRIDDERS
+            ),
             _flag("use-wgridder", "The same as -gridder wgridder."),
             _flag("make-psf", "Save the PSF, as is always done."),
         ),
     ),
-    Group(
+    OptionGroup(
         "data selection",
         (
-            Option("pol", "text", "<list>", "Stokes parameters, of I, Q, U and V. Default: I."),
-            Option("field", "integer", "<id>", "Field to image. Default: 0."),
-            Option("data-column", "text", "<name>", "Default: CORRECTED_DATA where all sets have it, else DATA."),
-            Option("minuv-l", "number", LAMBDA, "Shortest uv distance, wavelengths."),
+            ImagerOption("pol", "text", "<list>", "Stokes parameters, of I, Q, U and V. Default: I."),
+            ImagerOption("field", "integer", "<id>", "Field to image. Default: 0."),
+            ImagerOption("data-column", "text", "<name>", "Default: CORRECTED_DATA where all sets have it, else DATA."),
+            ImagerOption("minuv-l", "number", LAMBDA, "Shortest uv distance, wavelengths."),
             _positive("maxuv-l", LAMBDA, "Longest uv distance, wavelengths."),
         ),
     ),
-    Group(
+    OptionGroup(
         "deconvolution",
         (
-            Option("niter", "integer", "<count>", "Components at most. Default: 0, dirty images only."),
-            Option("nmiter", "integer", "<count>", "Major cycles at most; 0 means 20. Default: 8."),
-            Option("threshold", "number", "<Jy>", "Clean down to this. Default: 0."),
+            ImagerOption("niter", "integer", "<count>", "Components at most. Default: 0, dirty images only."),
+            ImagerOption("nmiter", "integer", "<count>", "Major cycles at most; 0 means 20. Default: 8."),
+            ImagerOption("threshold", "number", "<Jy>", "Clean down to this. Default: 0."),
             _positive("auto-threshold", SIGMA, f"Clean down to this, {NOISE}"),
             _positive("auto-mask", SIGMA, f"Make a mask of what is above this, {NOISE}"),
             _flag("local-rms", "Thresholds follow the noise of the surroundings."),
@@ -137,16 +145,22 @@ GROUPS = (
             _flag("join-channels", "Find peaks in all channels together; needed where there are several."),
             _flag("join-polarizations", "Find peaks in sqrt(I^2 + Q^2 + U^2 + V^2)."),
             _flag("multiscale", "Clean with Gaussians of several sizes as well as points."),
-            Option("multiscale-scales", "list", "<list>", "Their full widths, pixels; 0: points. Default: automatic."),
-            Option("fit-spectral-pol", "integer", "<terms>", "Components follow a polynomial in frequency.", lowest=1),
-            Option("fits-mask", "path", "<file>", "FITS image of the size of these, not 0 where may be cleaned."),
+            ImagerOption(
+                "multiscale-scales", "list", "<list>", "Their full widths, pixels; 0: points. Default: automatic."
+            ),
+            ImagerOption(
+                "fit-spectral-pol", "integer", "<terms>", "Components follow a polynomial in frequency.", lowest=1
+            ),
+            ImagerOption("fits-mask", "path", "<file>", "FITS image of the size of these, not 0 where may be cleaned."),
             _flag("save-source-list", "Save the components as a sky model, <image-prefix>-sources.txt."),
         ),
     ),
-    Group("of this imager alone", (Option("averaging-loss", "number", "<part>", LOSS_MEANING, highest=0.5),)),
+    OptionGroup(
+        "of this imager alone", (ImagerOption("averaging-loss", "number", "<part>", LOSS_MEANING, highest=0.5),)
+    ),
 )
 
-OPTIONS: dict[str, Option] = {option.name: option for group in GROUPS for option in group.options}
+OPTIONS: dict[str, ImagerOption] = {option.name: option for group in GROUPS for option in group.options}
 OTHER_SPELLINGS = {
     "channelsout": "channels-out",
     "joinchannels": "join-channels",
@@ -245,7 +259,7 @@ REFUSED: dict[str, tuple[int, str]] = {
 RANK_FILTER = "weighting-rank-filter"  # refused, but for 0, which pipelines give
 
 
-def missing_packages() -> list[str]:
+def missing_imager_packages() -> list[str]:
     """Return the packages that the imager needs and that are not installed."""
     from importlib.util import find_spec
 
@@ -302,7 +316,7 @@ def _wrapped(names: Mapping[str, object]) -> list[str]:
     return lines
 
 
-def findings(given: Mapping[str, Sequence[str]]) -> list[str]:
+def option_findings(given: Mapping[str, Sequence[str]]) -> list[str]:
     """Return everything that is wrong with some options: option -> the words after it. Each begins with the option."""
     found = []
     for typed, words in given.items():
@@ -331,7 +345,7 @@ def notices(given: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"-{name} has no effect: {IGNORED[name][1]}" for name in given if name in IGNORED]
 
 
-def _value_findings(option: Option, words: Sequence[str]) -> list[str]:
+def _value_findings(option: ImagerOption, words: Sequence[str]) -> list[str]:
     if option.kind == "flag":
         return []
     if len(words) < option.values or not all(words[: option.values]):
@@ -342,12 +356,12 @@ def _value_findings(option: Option, words: Sequence[str]) -> list[str]:
     return [f"-{option.name} is '{' '.join(words[: option.values])}'; {what} is needed"]
 
 
-def _is_weight(option: Option, words: Sequence[str]) -> bool:
+def _is_weight(option: ImagerOption, words: Sequence[str]) -> bool:
     """Whether Briggs' weighting has a robustness."""
     return option.name != "weight" or words[0].lower() != "briggs" or _number(" ".join(words[1:2])) is not None
 
 
-def _is_value(option: Option, word: str) -> bool:
+def _is_value(option: ImagerOption, word: str) -> bool:
     if option.name == "pol":
         return bool(polarizations(word))
     if option.kind == "choice":
@@ -364,7 +378,7 @@ def _is_value(option: Option, word: str) -> bool:
     return low and number <= option.highest
 
 
-def _wanted(option: Option) -> str:
+def _wanted(option: ImagerOption) -> str:
     if option.name == "weight":
         return "natural, uniform or briggs with a number such as 'briggs 0'"
     if option.name == "pol":
@@ -381,18 +395,18 @@ def _wanted(option: Option) -> str:
 def _together(given: Mapping[str, Sequence[str]]) -> list[str]:
     """Return which options want others, or contradict them."""
     found = [f"-{name} is missing; give {OPTIONS[name].shown}" for name in ("size", "scale") if name not in given]
-    channels = int(first_number(given, "channels-out", 1))
+    channels = int(option_number(given, "channels-out", 1))
     if channels > 1 and "join-channels" not in given:
         advice = f"add -join-channels, or use WSClean ({WSCLEAN})"
         found.append(f"-channels-out is {channels}: all are cleaned together here; {advice}")
-    low, high = first_number(given, "minuv-l"), first_number(given, "maxuv-l")
+    low, high = option_number(given, "minuv-l"), option_number(given, "maxuv-l")
     if high and low >= high:
         found.append(f"-minuv-l is {low:g} and -maxuv-l {high:g} wavelengths; the first must be smaller")
     if {"save-source-list", "multiscale"} <= given.keys():
         found.append(
             f"-save-source-list: the list has points only; remove it, or -multiscale, or use WSClean ({WSCLEAN})"
         )
-    threshold, mask = first_number(given, "auto-threshold"), first_number(given, "auto-mask")
+    threshold, mask = option_number(given, "auto-threshold"), option_number(given, "auto-mask")
     if mask and threshold >= mask:
         found.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")
     if {"update-model-required", "no-update-model-required"} <= given.keys():
@@ -406,7 +420,7 @@ def polarizations(text: str) -> tuple[str, ...]:
     return tuple(name for name in STOKES if name in names) if set(names) <= set(STOKES) else ()
 
 
-def first_number(given: Mapping[str, Sequence[str]], name: str, default: float = 0.0) -> float:
+def option_number(given: Mapping[str, Sequence[str]], name: str, default: float = 0.0) -> float:
     """Return the number that an option has; ``default`` where it has none."""
     number = _number("".join(given.get(name, ())[:1]))
     return default if number is None else number

@@ -49,7 +49,7 @@ class LofarClean(WSClean):
         rest = {name: words for name, words in given.items() if name not in wrong}
         # Size and scale may be values of maps, which are left out here and known in the job.
         unknown = {"size": ["100", "100"], "scale": ["1asec"]}
-        return [*wrong.values(), *table.findings(unknown | rest), *_missing()]
+        return [*wrong.values(), *table.option_findings(unknown | rest), *_missing()]
 
     def accepts(self, executable: Path, name: str) -> bool:
         """Return whether the option is known, and not refused."""
@@ -95,7 +95,7 @@ class LofarClean(WSClean):
 
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
         """Return ``-j``; it uses no graphics processor."""
-        return int(table.first_number(given_options(keywords, flags), "j")), 0
+        return int(table.option_number(given_options(keywords, flags), "j")), 0
 
     def most_gpus(self, keywords: Mapping[str, str]) -> int:
         """Return 0: it uses no graphics processor."""
@@ -119,11 +119,11 @@ class LofarClean(WSClean):
 
 def first_channels(options: Mapping[str, Sequence[str]]) -> int:
     """Return the number of output channels."""
-    return int(table.first_number(options, "channels-out", 1))
+    return int(table.option_number(options, "channels-out", 1))
 
 
 def _missing() -> list[str]:
-    names = table.missing_packages()
+    names = table.missing_imager_packages()
     return [f"{table.PROGRAM}: {' and '.join(names)} is not installed; {table.INSTALL}"] if names else []
 
 

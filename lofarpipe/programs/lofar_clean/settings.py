@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import radians
+from typing import Any
 
 from lofarpipe.imaging.imager.settings import KINDS, ImagerSettings, Weighting
-from lofarpipe.programs.lofar_clean.options import DEFAULT_NAME, angle_deg, first_number, polarizations
+from lofarpipe.programs.lofar_clean.options import DEFAULT_NAME, angle_deg, option_number, polarizations
 
 MAJORS_WITHOUT_LIMIT = 20
 GB = 1e9
 
 
+@dataclass(frozen=True)
+class GivenValues:
+    """The values of the given options, or their defaults."""
+
+    given: Mapping[str, Sequence[str]]
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """Return a number."""
+        return option_number(self.given, name, default)
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a text."""
+        return "".join(self.given.get(name, [default])[:1])
+
+    def angle_rad(self, name: str, unit: str) -> float:
+        """Return an angle, rad; ``unit`` is that of a number without one."""
+        return radians(angle_deg(self.text(name, "0"), unit) or 0.0)
+
+
 def make_settings(given: Mapping[str, Sequence[str]], sets: Sequence[str]) -> ImagerSettings:
     """Return the settings of options that were found right."""
-
-    def number(name: str, default: float = 0.0) -> float:
-        return first_number(given, name, default)
-
-    def text(name: str, default: str = "") -> str:
-        return "".join(given.get(name, [default])[:1])
-
-    def angle_rad(name: str, unit: str) -> float:
-        return radians(angle_deg(text(name, "0"), unit) or 0.0)
-
+    values = GivenValues(given)
+    number, text = values.number, values.text
     width, height = (int(word) for word in given["size"][:2])
-    majors = int(number("nmiter", ImagerSettings.majors)) or MAJORS_WITHOUT_LIMIT
     return ImagerSettings(
         name=text("name", DEFAULT_NAME),
         sets=tuple(sets),
         column=text("data-column"),
         field_id=int(number("field")),
         size=(width, height),
-        cell_rad=angle_rad("scale", "deg"),
+        cell_rad=values.angle_rad("scale", "deg"),
         channels_out=int(number("channels-out", 1)),
         pol=polarizations(text("pol", "I")),
         join_pols="join-polarizations" in given,
@@ -41,24 +53,11 @@ def make_settings(given: Mapping[str, Sequence[str]], sets: Sequence[str]) -> Im
         padding=number("padding", ImagerSettings.padding),
         min_uv_lambda=number("minuv-l"),
         max_uv_lambda=number("maxuv-l"),
-        taper_gaussian_rad=angle_rad("taper-gaussian", "asec"),
+        taper_gaussian_rad=values.angle_rad("taper-gaussian", "asec"),
         taper_tukey_lambda=number("taper-tukey"),
         taper_inner_tukey_lambda=number("taper-inner-tukey"),
         taper_edge_lambda=number("taper-edge"),
         taper_edge_tukey_lambda=number("taper-edge-tukey"),
-        niter=int(number("niter")),
-        gain=number("gain", ImagerSettings.gain),
-        mgain=number("mgain", ImagerSettings.mgain),
-        majors=majors,
-        auto_mask=number("auto-mask"),
-        auto_threshold=number("auto-threshold"),
-        threshold_jy=number("threshold"),
-        local_rms=bool({"local-rms", "local-rms-window"} & given.keys()),
-        local_rms_window=number("local-rms-window", ImagerSettings.local_rms_window),
-        fits_mask=text("fits-mask"),
-        multiscale="multiscale" in given,
-        scales=tuple(float(part) for part in text("multiscale-scales").split(",") if part),
-        fit_spectral_terms=int(number("fit-spectral-pol")),
         averaging_loss=number("averaging-loss", ImagerSettings.averaging_loss),
         threads=int(number("j")) or _all_cores(),
         memory_bytes=_memory_bytes(number("abs-mem"), number("mem")),
@@ -66,7 +65,28 @@ def make_settings(given: Mapping[str, Sequence[str]], sets: Sequence[str]) -> Im
         products=tuple(kind for kind in KINDS if kind != "dirty" or "no-dirty" not in given),
         save_model_data="update-model-required" in given,
         component_list="save-source-list" in given,
+        **_cleaning(values),
     )
+
+
+def _cleaning(values: GivenValues) -> dict[str, Any]:
+    """Return the settings of the cleaning."""
+    given, number, text = values.given, values.number, values.text
+    return {
+        "niter": int(number("niter")),
+        "gain": number("gain", ImagerSettings.gain),
+        "mgain": number("mgain", ImagerSettings.mgain),
+        "majors": int(number("nmiter", ImagerSettings.majors)) or MAJORS_WITHOUT_LIMIT,
+        "auto_mask": number("auto-mask"),
+        "auto_threshold": number("auto-threshold"),
+        "threshold_jy": number("threshold"),
+        "local_rms": bool({"local-rms", "local-rms-window"} & given.keys()),
+        "local_rms_window": number("local-rms-window", ImagerSettings.local_rms_window),
+        "fits_mask": text("fits-mask"),
+        "multiscale": "multiscale" in given,
+        "scales": tuple(float(part) for part in text("multiscale-scales").split(",") if part),
+        "fit_spectral_terms": int(number("fit-spectral-pol")),
+    }
 
 
 def _weighting(words: Sequence[str]) -> Weighting:

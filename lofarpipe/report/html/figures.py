@@ -103,7 +103,7 @@ def open_plane(path: Path) -> tuple[NDArray[Any], fits.Header]:
     return pixels.reshape(-1, *pixels.shape[-2:])[0], header
 
 
-def preview(path: Path, largest_side: int = LARGEST_SIDE) -> Preview:
+def figure_preview(path: Path, largest_side: int = LARGEST_SIDE) -> Preview:
     """Return the pictures of an image, and its numbers.
 
     Raises

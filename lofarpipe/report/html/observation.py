@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-def observation(entry: Mapping[str, Any], picture_uri: Callable[[Path], str | None]) -> dict[str, Any]:
+def observation_section(entry: Mapping[str, Any], picture_uri: Callable[[Path], str | None]) -> dict[str, Any]:
     """Return what the section shows of a session; {} where the entry is not as it should be.
 
     ``picture_uri`` returns a picture as an address that holds it, None where it cannot.

@@ -211,13 +211,13 @@ def observations(pieces: Pieces, job_directory: Path, earlier: Collection[str] =
     files = [path for path in sorted(job_directory.glob(OBSERVATION_FILES)) if str(path.absolute()) not in earlier]
     if not files:
         return []
-    from lofarpipe.report.html.observation import observation
+    from lofarpipe.report.html.observation import observation_section
 
     def picture_uri(path: Path) -> Any:
         mark = hashlib.sha256(str(path).encode()).hexdigest()[:16]
         return _drawn(pieces, f"observation_{path.stem}_{mark}", shrunk_picture, path)
 
-    return [one for path in files if (one := observation(read_json(path), picture_uri))]
+    return [one for path in files if (one := observation_section(read_json(path), picture_uri))]
 
 
 def _drawn(pieces: Pieces, name: str, function: str | Callable[..., Any], *arguments: Any) -> Any:
@@ -369,7 +369,7 @@ def facts(
     )
     record = read_json(job_directory / "run.json") if record is None else record
     pieces = Pieces(job_directory, draws)
-    measured = html_text.measured_sources(comparison)
+    measured = html_text.compared_sources(comparison)
     beam = html_text.fact_value(quality, "beam_major"), html_text.fact_value(quality, "beam_minor")
     numbers = {
         "expected_jy": html_text.fact_value(quality, "expected_thermal_noise"),

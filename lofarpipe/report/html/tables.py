@@ -200,7 +200,7 @@ def predicted_losses(plan: Mapping[str, Any]) -> list[tuple[float, float]]:
     return sorted(found.items()) if len(found) > 1 else []
 
 
-def measured_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+def compared_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return those sources of a comparison that were found, with all their numbers."""
     needed = ("distance_deg", "ratio", "ratio_error", "east_arcsec", "north_arcsec")
     return [

@@ -10,7 +10,7 @@ from PIL import Image
 
 from copy_pipeline import copy_step, list_step
 from lofarpipe.cli import main
-from lofarpipe.cli.fields.index import FieldsIndex, fields_of, outcome_facts, read_index
+from lofarpipe.cli.fields.index import FieldsIndex, fields_of, indexed_fields, outcome_facts
 from lofarpipe.cli.status import main as status
 from lofarpipe.errors import PipelineError
 
@@ -42,7 +42,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 def test_index_tells_of_each_field(ended: tuple[Path, int]) -> None:
     here, code = ended
     assert code == 1
-    good, bad = read_index(here)
+    good, bad = indexed_fields(here)
     assert (good["field"], good["state"], good["job_directory"]) == ("good", "done", f"{here}/good")
     assert bad["state"] == "failed"
     assert bad["problem"].startswith("step 'copy': 1 of 1 jobs failed: copy/000")
@@ -97,10 +97,10 @@ def test_index_keeps_fields_of_other_tables_that_are_there(tmp_path: Path) -> No
     common = {"state": "done", "took_s": 1.0}
     index.update([{"field": name, "job_directory": f"{tmp_path}/{name}", **common} for name in ("old", "gone")], True)
     index.update([{"field": "<new>", "job_directory": f"{tmp_path}/new", **common, "noise_ratio": 1.25}], True)
-    assert [one["field"] for one in read_index(tmp_path)] == ["old", "<new>"]
+    assert [one["field"] for one in indexed_fields(tmp_path)] == ["old", "<new>"]
     assert "&lt;new&gt;" in (tmp_path / "fields.html").read_text()
     index.update([], False)
-    assert len(read_index(tmp_path)) == 2, "it was written a moment ago"
+    assert len(indexed_fields(tmp_path)) == 2, "it was written a moment ago"
 
 
 def test_index_that_cannot_be_written_is_told(tmp_path: Path) -> None:

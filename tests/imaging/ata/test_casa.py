@@ -14,9 +14,9 @@ from loading import load_script
 from lofarpipe.imaging.ata.averaged import facts_path, verify_averaged
 from lofarpipe.imaging.ata.calibrators import CalibrationError, check_calibrators
 from lofarpipe.imaging.ata.casa import (
+    bandpass_gains,
     calibrator_sets,
     preferred_antennas,
-    read_band,
     read_scan_gains,
     solving_tasks,
     write_set,
@@ -59,7 +59,7 @@ def test_tables_become_gains(tmp_path):
     phases = np.exp(1j * np.array([[[[0.3, 0.1]], [[0.0, -0.2]]]])).astype(np.complex64)
     band = np.full((1, 2, 8, 2), 0.03 + 0j, np.complex64)
     middle_hz = HZ.mean()
-    gains, hz = read_band(
+    gains, hz = bandpass_gains(
         write_caltable(tmp_path / "K0", delays_ns, [middle_hz]),
         write_caltable(tmp_path / "G0", phases, [middle_hz]),
         write_caltable(tmp_path / "B0", band, HZ, flagged=[(0, 1)]),

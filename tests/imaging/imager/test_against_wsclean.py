@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from imager_runs import CELL_ARCSEC, MAX_UV, SIZE, make_set, pixel_source, run_settings
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.imager.run import image
+from lofarpipe.imaging.imager.run import image_sets
 from lofarpipe.programs.find import find
 
 # WSClean makes its images on a coarse grid, too, and errs by 0.2 of the peak at their edges where a few baselines are
@@ -34,7 +34,7 @@ def test_channel_weights_are_those_of_wsclean(tmp_path):
     shape = ("-size", SIZE, SIZE, "-scale", f"{CELL_ARCSEC}asec", "-padding", 1.2, "-minuv-l", 40, "-maxuv-l", MAX_UV)
     run_wsclean(tmp_path / "w", ms, *shape, "-weight", "briggs", 0, "-channels-out", 2, "-join-channels", "-niter", 0)
     settings = run_settings(ms, tmp_path / "o", min_uv_lambda=40.0, niter=0, averaging_loss=0.0, auto_mask=0.0)
-    image(settings)
+    image_sets(settings)
     weights, counts = (
         np.array([[fits.getheader(tmp_path / f"{name}-000{chan}-image.fits")[key] for chan in (0, 1)] for name in "wo"])
         for key in ("WSCIMGWG", "WSCNVIS")
@@ -62,7 +62,7 @@ def real_images(hba_set, tmp_path_factory):
         niter=2000,
         column="DATA",
     )
-    image(settings)
+    image_sets(settings)
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("ducc0")
 
 from lofarpipe.imaging.imager.channels import Channel
-from lofarpipe.imaging.imager.major_cycle import Deconvolution, Hooks, State, noise
+from lofarpipe.imaging.imager.major_cycle import Hooks, MajorCycles, State, noise
 from lofarpipe.imaging.imager.psf import central_psfs, make_psfs
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from uv_samples import Field, Source, make_channels, make_gridder
@@ -48,7 +48,7 @@ def deconvolution(channels: list[Channel], threads=1, pols=(0,), scales=(0.0,), 
         for chan, channel in enumerate(channels):
             gridder.dirty(channel, channel.vis[pol], 1e-4, residual[place, chan])
     hooks = replace(hooks or Hooks(), notice=lines.append)
-    return Deconvolution(channels, gridder, settings, psfs, residual, hooks, pols), lines
+    return MajorCycles(channels, gridder, settings, psfs, residual, hooks, pols), lines
 
 
 def clean(channels: list[Channel], **options) -> Cleaned:

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from lofarpipe.imaging.imager.errors import ImagerError
-from lofarpipe.imaging.imager.masks import local_factors, local_noise, read_mask
+from lofarpipe.imaging.imager.masks import coarse_noise, local_factors, read_mask
 
 
 def test_mask_is_where_image_is_neither_zero_nor_blank(tmp_path):
@@ -45,7 +45,7 @@ def uneven():
 
 
 def test_local_noise_is_that_of_the_box(uneven):
-    rows, columns, noise = local_noise(uneven, 50)
+    rows, columns, noise = coarse_noise(uneven, 50)
     assert (rows[0], rows[-1], columns[-1]) == (0, 299, 199)
     assert noise[rows < 120] == pytest.approx(1e-3, rel=0.1)
     assert noise[rows > 180] == pytest.approx(4e-3, rel=0.1)

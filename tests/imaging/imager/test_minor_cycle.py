@@ -9,7 +9,7 @@ pytest.importorskip("numba")
 
 from lofarpipe.imaging.imager.active import TILE, join_scales, select_pixels, tile_grid
 from lofarpipe.imaging.imager.minor_cycle import Patches, Rules, find_components
-from lofarpipe.imaging.imager.stamps import stamp
+from lofarpipe.imaging.imager.stamps import add_patches
 
 SHAPE = (100, 70)  # y, x: tiles of 32 at the edges are cut
 RADIUS = 40
@@ -138,7 +138,9 @@ def test_single_source_is_found_to_threshold():
     planes = np.zeros((CHANNELS, *SHAPE), np.float32)
     patches, rules = make_patches(), make_rules((0.01,), 0.1)
     amplitudes = truth[None].astype(np.float32)
-    stamp(np.array([50], np.int32), np.array([4], np.int32), amplitudes, patches.local, 1, planes)  # near the edge
+    add_patches(
+        np.array([50], np.int32), np.array([4], np.int32), amplitudes, patches.local, 1, planes
+    )  # near the edge
     components, steps = find_components(select([planes], rules), patches, rules, 1000)
     # The mean is 2.25; each step leaves 0.9 of it.
     assert steps == int(np.ceil(np.log(0.01 / 2.25) / np.log(0.9)))
@@ -183,7 +185,7 @@ def test_stamps_add_patches_as_far_as_they_are_inside():
     ys, xs = np.array([3, 60, 99], np.int32), np.array([5, 40, 69], np.int32)
     amplitudes = np.random.default_rng(9).uniform(-1, 1, (3, 2 * CHANNELS)).astype(np.float32)
     out = np.zeros((2 * CHANNELS, *SHAPE), np.float32)
-    stamp(ys, xs, amplitudes, patches, 2, out)
+    add_patches(ys, xs, amplitudes, patches, 2, out)
     padded = np.zeros((2 * CHANNELS, SHAPE[0] + 2 * RADIUS, SHAPE[1] + 2 * RADIUS))
     for y, x, amplitude in zip(ys, xs, amplitudes, strict=True):
         patch = patches[y * 2 // SHAPE[0] * 2 + x * 2 // SHAPE[1]]

@@ -11,20 +11,20 @@ from astropy.io import fits
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.imager.products import (
-    Band,
-    Cleaning,
-    Observation,
+    CleaningFacts,
+    HeaderFacts,
+    OutputBand,
     ProductWriter,
     own_version,
     read_observation,
     whole_band,
 )
-from lofarpipe.imaging.imager.restore import Beam, convolved, fit_beam
+from lofarpipe.imaging.imager.restore import RestoringBeam, convolved, fit_beam
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from small_sets import SetShape, make_set
 
 CELL_RAD = math.radians(5 / 3600)
-BEAM = Beam(6 * CELL_RAD, 4 * CELL_RAD, 30.0)
+BEAM = RestoringBeam(6 * CELL_RAD, 4 * CELL_RAD, 30.0)
 # Keywords of w-0000-image.fits of WSClean 3.1: -size 200 200 -scale 30asec -niter 1000 -mgain 0.8 -channels-out 2
 # -auto-threshold 3 -auto-mask 5 -join-channels -weight briggs 0 -no-update-model-required -name w a.ms
 RECORDED = """
@@ -33,8 +33,8 @@ CTYPE1 CRPIX1 CRVAL1 CDELT1 CUNIT1 CTYPE2 CRPIX2 CRVAL2 CDELT2 CUNIT2 CTYPE3 CRP
 CRVAL4 CDELT4 CUNIT4 SPECSYS DATE-OBS WSCDATAC WSCVDATE WSCVERSI WSCWEIGH WSCENVIS WSCFIELD WSCGAIN WSCGKRNL WSCIMGWG
 WSCMAJOR WSCMGAIN WSCMINOR WSCNEGCM WSCNEGST WSCNITER WSCNORMF WSCNVIS WSCNWLAY WSCTHRES WSCVWSUM HISTORY
 """
-BANDS = (Band(143.5e6, 147.5e6, 1.0, 10, beam=BEAM), Band(147.5e6, 151.5e6, 3.0, 30, beam=BEAM))
-EMPTY = Band(151.5e6, 155.5e6, 0.0, 0)
+BANDS = (OutputBand(143.5e6, 147.5e6, 1.0, 10, beam=BEAM), OutputBand(147.5e6, 151.5e6, 3.0, 30, beam=BEAM))
+EMPTY = OutputBand(151.5e6, 155.5e6, 0.0, 0)
 
 
 def settings(folder: Path, **changes: object) -> ImagerSettings:
@@ -42,8 +42,8 @@ def settings(folder: Path, **changes: object) -> ImagerSettings:
     return ImagerSettings(**{**given, **changes})
 
 
-def writer(folder: Path, bands: tuple[Band, ...] = BANDS, **changes: object) -> ProductWriter:
-    sky = Observation(57.3, 51.6, "DATA", {"TELESCOP": ("LOFAR", "telescope"), "DATE-OBS": ("2017-04-27T08:53:50", "")})
+def writer(folder: Path, bands: tuple[OutputBand, ...] = BANDS, **changes: object) -> ProductWriter:
+    sky = HeaderFacts(57.3, 51.6, "DATA", {"TELESCOP": ("LOFAR", "telescope"), "DATE-OBS": ("2017-04-27T08:53:50", "")})
     return ProductWriter(settings(folder, **changes), sky, bands, whole_band(bands, BEAM), ["lofar-clean -size 64 48"])
 
 
@@ -59,7 +59,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def gaussian(beam: Beam, shape: tuple[int, int] = (129, 129)) -> np.ndarray:
+def gaussian(beam: RestoringBeam, shape: tuple[int, int] = (129, 129)) -> np.ndarray:
     y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
     y, x = y - shape[0] // 2, x - shape[1] // 2
     a, b, c = beam.curvature(CELL_RAD)
@@ -74,7 +74,7 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     products.write_planes("psf", cubes())
     models = [np.zeros((48, 64), np.float32) for _ in range(2)]
     models[1][20, 30] = 2.0
-    products.write_cleaned(cubes(0.0), models, Cleaning(3, 700))
+    products.write_cleaned(cubes(0.0), models, CleaningFacts(3, 700))
     return folder
 
 
@@ -116,14 +116,14 @@ def test_polarizations_are_named(tmp_path: Path) -> None:
     for stokes in "IQ":
         products.write_planes("dirty", cubes(), stokes)
     products.write_planes("psf", cubes())
-    products.write_cleaned(cubes(), cubes(), Cleaning(1, 1), "Q")  # no kind of it is wanted
+    products.write_cleaned(cubes(), cubes(), CleaningFacts(1, 1), "Q")  # no kind of it is wanted
     assert names(tmp_path) == {"w-MFS-I-dirty.fits", "w-MFS-Q-dirty.fits", "w-MFS-psf.fits"}
     assert header(tmp_path / "w-MFS-Q-dirty.fits")["CRVAL4"] == 2
 
 
 def test_one_channel_has_no_number(tmp_path: Path) -> None:
     products = writer(tmp_path, BANDS[:1], channel_products=False)
-    products.write_cleaned(cubes(channels=1), cubes(channels=1), Cleaning(1, 1))
+    products.write_cleaned(cubes(channels=1), cubes(channels=1), CleaningFacts(1, 1))
     assert names(tmp_path) == {"w-image.fits", "w-model.fits", "w-residual.fits"}
     assert products.written == [str(tmp_path / f"w-{kind}.fits") for kind in ("residual", "model", "image")]
 
@@ -131,7 +131,7 @@ def test_one_channel_has_no_number(tmp_path: Path) -> None:
 def test_source_list_is_written_once(tmp_path: Path) -> None:
     products = writer(tmp_path, pol=("I", "Q"), products=(), component_list=True)
     for stokes in "IQ":
-        products.write_cleaned(cubes(0.0), cubes(0.0), Cleaning(1, 1), stokes)
+        products.write_cleaned(cubes(0.0), cubes(0.0), CleaningFacts(1, 1), stokes)
     assert names(tmp_path) == {"w-sources.txt"}
     assert products.written == [str(tmp_path / "w-sources.txt")]
 
@@ -140,7 +140,7 @@ def test_empty_channel_counts_nothing(tmp_path: Path) -> None:
     products = writer(tmp_path, (*BANDS, EMPTY))
     planes = [*cubes(), np.full((48, 64), np.nan, np.float32)]
     products.write_planes("dirty", planes)
-    products.write_cleaned(planes, planes, Cleaning(1, 0))
+    products.write_cleaned(planes, planes, CleaningFacts(1, 0))
     assert np.allclose(fits.getdata(tmp_path / "w-MFS-dirty.fits"), 7 / 4)
     assert header(tmp_path / "w-0002-image.fits")["BMAJ"] == 0
     assert header(tmp_path / "w-0002-image.fits")["WSCIMGWG"] == 0
@@ -156,16 +156,16 @@ def test_observation_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "beam", [BEAM, Beam(40 * CELL_RAD, 20 * CELL_RAD, 100.0), Beam(2 * CELL_RAD, 1.5 * CELL_RAD, 0.0)]
+    "beam", [BEAM, RestoringBeam(40 * CELL_RAD, 20 * CELL_RAD, 100.0), RestoringBeam(2 * CELL_RAD, 1.5 * CELL_RAD, 0.0)]
 )
-def test_beam_of_gaussian_is_found(beam: Beam) -> None:
+def test_beam_of_gaussian_is_found(beam: RestoringBeam) -> None:
     found = fit_beam(gaussian(beam), CELL_RAD)
     assert (found.major_rad, found.minor_rad) == pytest.approx((beam.major_rad, beam.minor_rad), rel=1e-4)
     assert math.sin(math.radians(found.angle_deg - beam.angle_deg)) == pytest.approx(0, abs=1e-3)
 
 
 def test_plateau_does_not_widen_beam() -> None:
-    found = fit_beam(0.8 * gaussian(BEAM) + 0.2 * gaussian(Beam(60 * CELL_RAD, 60 * CELL_RAD, 0)), CELL_RAD)
+    found = fit_beam(0.8 * gaussian(BEAM) + 0.2 * gaussian(RestoringBeam(60 * CELL_RAD, 60 * CELL_RAD, 0)), CELL_RAD)
     assert found.major_rad < 1.25 * BEAM.major_rad
 
 

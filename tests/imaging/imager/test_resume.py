@@ -7,7 +7,7 @@ import pytest
 
 from imager_runs import run_settings
 from lofarpipe.imaging.imager.major_cycle import State
-from lofarpipe.imaging.imager.resume import StateFile, fingerprint
+from lofarpipe.imaging.imager.resume import StateFile, run_digest
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_torn_state_counts_as_none(settings, tmp_path, torn):
     ],
 )
 def test_state_is_of_settings_that_decide_images(settings, change, is_same):
-    assert (fingerprint(replace(settings, **change)) == fingerprint(settings)) is is_same
+    assert (run_digest(replace(settings, **change)) == run_digest(settings)) is is_same
     StateFile(settings).save([0], make_state())
     assert (StateFile(replace(settings, **change)).load([0], (1, 2, 20, 30)) is not None) is is_same
 
@@ -88,8 +88,8 @@ def test_changed_set_or_mask_is_another_run(settings, tmp_path):
     mask = tmp_path / "mask.fits"
     mask.write_text("mask")
     settings = replace(settings, fits_mask=str(mask))
-    before = fingerprint(settings)
+    before = run_digest(settings)
     (tmp_path / "a.ms" / "table.f0").write_text("more rows")
-    after = fingerprint(settings)
+    after = run_digest(settings)
     mask.write_text("other mask")
-    assert len({before, after, fingerprint(settings)}) == 3
+    assert len({before, after, run_digest(settings)}) == 3

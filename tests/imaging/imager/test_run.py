@@ -12,8 +12,8 @@ pytest.importorskip("ducc0")
 
 from imager_runs import make_set, pixel_source, run_settings
 from lofarpipe.imaging.imager.major_cycle import Hooks
-from lofarpipe.imaging.imager.restore import Beam
-from lofarpipe.imaging.imager.run import image, patch_radius, scales_of
+from lofarpipe.imaging.imager.restore import RestoringBeam
+from lofarpipe.imaging.imager.run import image_sets, patch_radius, scales_of
 from yardstick_sky import apparent_fluxes
 
 SOURCES = (pixel_source(100, 60, 2.0), pixel_source(180, 200, 0.5))
@@ -31,7 +31,7 @@ def plane(name: Path, kind: str) -> np.ndarray:
 @pytest.fixture(scope="module")
 def run(one_set, tmp_path_factory):
     name, lines = tmp_path_factory.mktemp("images") / "a", []
-    return name, image(run_settings(one_set, name), Hooks(notice=lines.append)), lines
+    return name, image_sets(run_settings(one_set, name), Hooks(notice=lines.append)), lines
 
 
 def test_products_are_written(run):
@@ -57,7 +57,7 @@ def test_image_has_sources_and_noise(run):
 
 def test_parameters_are_cleaned_apart(one_set, tmp_path):
     settings = run_settings(one_set, tmp_path / "a", pol=("I", "Q"), products=("image", "model"), channels_out=1)
-    facts = image(settings)
+    facts = image_sets(settings)
     assert sorted(Path(path).name for path in facts.written) == [
         "a-I-image.fits", "a-I-model.fits", "a-Q-image.fits", "a-Q-model.fits"
     ]  # fmt: skip
@@ -68,7 +68,7 @@ def test_parameters_are_cleaned_apart(one_set, tmp_path):
 
 def test_image_without_cleaning_is_dirty(one_set, tmp_path):
     settings = run_settings(one_set, tmp_path / "a", niter=0, products=("image", "dirty"), size=(200, 160))
-    facts = image(settings, scratch=tmp_path)
+    facts = image_sets(settings, scratch=tmp_path)
     assert (facts.majors, facts.iterations, facts.reason) == (0, 0, "")
     np.testing.assert_array_equal(plane(tmp_path / "a", "MFS-image"), plane(tmp_path / "a", "MFS-dirty"))
     assert plane(tmp_path / "a", "MFS-image").shape == (160, 200)
@@ -77,7 +77,7 @@ def test_image_without_cleaning_is_dirty(one_set, tmp_path):
 def test_scales_follow_from_beam_and_shortest_uv_distance(one_set):
     settings = run_settings(one_set, Path("a"), multiscale=True, min_uv_lambda=20.0)
     cell = settings.cell_rad
-    beam = Beam(4 * cell, 4 * cell, 0.0)
+    beam = RestoringBeam(4 * cell, 4 * cell, 0.0)
     # 1 / (4 x 20) rad is 43 pixels of 60 arcsec.
     assert scales_of(settings, beam) == pytest.approx((0, 8, 16, 32))
     assert scales_of(run_settings(one_set, Path("a"), multiscale=True), beam) == pytest.approx((0, 8, 16, 32, 64))

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from lofarpipe.imaging.imager.bands import divide_band
+from lofarpipe.imaging.imager.bands import band_ranges
 from lofarpipe.imaging.imager.channels import Channel, GrowingArray
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.settings import ImagerSettings
@@ -272,12 +272,12 @@ def test_wrong_frequencies_are_refused(tmp_path):
 
 
 def test_band_is_divided_as_by_index():
-    ranges = divide_band([np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 5.0])], [np.ones(3)] * 2, 2)
+    ranges = band_ranges([np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 5.0])], [np.ones(3)] * 2, 2)
     assert [one.frequencies_hz for one in ranges] == [(1.0, 2.0), (3.0, 4.0, 5.0)]
     assert (ranges[1].low_hz, ranges[1].high_hz) == (2.5, 5.5)
     assert ranges[0].columns(np.array([2.0, 2.5, 4.0])) == slice(0, 1)
     with pytest.raises(ImagerError, match="channels_out is 6, and the sets have 5 channels"):
-        divide_band([np.arange(1.0, 6.0)], [np.ones(5)], 6)
+        band_ranges([np.arange(1.0, 6.0)], [np.ones(5)], 6)
 
 
 def test_no_set_is_refused():

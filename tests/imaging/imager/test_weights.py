@@ -8,14 +8,14 @@ import pytest
 pytest.importorskip("numba")
 
 from lofarpipe.imaging.imager.settings import ImagerSettings
-from lofarpipe.imaging.imager.weights import UvGrid, gaussian_taper, tukey_rise, weighting_factors
+from lofarpipe.imaging.imager.weights import WeightGrid, gaussian_taper, tukey_rise, weighting_factors
 
 C_M_S = 299792458.0
 FREQUENCIES_HZ = np.array([140e6, 150e6])
 
 
 def make_grid(**options):
-    return UvGrid(ImagerSettings(name="a", sets=("a.ms",), **{"size": (100, 60), "cell_rad": 1e-4} | options))
+    return WeightGrid(ImagerSettings(name="a", sets=("a.ms",), **{"size": (100, 60), "cell_rad": 1e-4} | options))
 
 
 def samples(seed=1, rows=500):

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from imager_runs import make_set, run_settings
 from loading import load_script
-from lofarpipe.imaging.imager.run import image
+from lofarpipe.imaging.imager.run import image_sets
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.imager.visibilities import read_channels
 from yardstick_measures import channel_weights, measure, worse_measures
@@ -40,7 +40,7 @@ def test_small_yardstick_is_within_limits(tmp_path):
         auto_threshold=3.0,
         auto_mask=5.0,
     )
-    image(settings)
+    image_sets(settings)
     measures = measure(tmp_path / "image", truth, channel_weights(tmp_path / "image", truth))
     assert worse_measures(json.loads(RECORDED.read_text()), measures) == []
 
@@ -53,7 +53,7 @@ def noise_set(tmp_path_factory):
 
 def test_noise_is_one_over_root_of_weights(noise_set, tmp_path):
     settings = run_settings(noise_set, tmp_path / "image", weighting="natural", channels_out=1, niter=100)
-    facts = image(settings)
+    facts = image_sets(settings)
     residual = fits.getdata(f"{settings.name}-residual.fits").squeeze()
     weight_sum = fits.getheader(f"{settings.name}-residual.fits")["WSCIMGWG"]
     assert residual.std() == pytest.approx(1 / math.sqrt(weight_sum), rel=0.02)

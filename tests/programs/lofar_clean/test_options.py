@@ -15,7 +15,7 @@ GIVEN = {"size": ["100", "80"], "scale": ["10asec"]}
 
 def findings(**options: str) -> list[str]:
     """Return what is wrong with some options beside size and scale; ``_`` stands for a dash."""
-    return table.findings(GIVEN | {name.replace("_", "-"): text.split() for name, text in options.items()})
+    return table.option_findings(GIVEN | {name.replace("_", "-"): text.split() for name, text in options.items()})
 
 
 def test_every_option_of_wsclean_is_in_one_group() -> None:
@@ -34,7 +34,7 @@ def test_options_of_the_image_pipeline_are_right() -> None:
         "weighting-rank-filter": ["0"], "pol": ["I"], "threshold": ["0"], "padding": ["1.2"], "fit-beam": [],
         "reorder": [], "no-update-model-required": [], "temp-dir": ["/tmp"], "name": ["a"], "scale": ["0.00208"],
     }  # fmt: skip
-    assert table.findings(GIVEN | given) == []
+    assert table.option_findings(GIVEN | given) == []
     assert table.notices(given)[0] == (
         "-mgain has no effect: a major cycle goes as deep as the patches of the PSF are right"
     )
@@ -76,7 +76,10 @@ def test_contradictions_are_found() -> None:
     assert findings(auto_mask="3", auto_threshold="3")[0].startswith("-auto-threshold is 3, and -auto-mask 3;")
     assert findings(update_model_required="", no_update_model_required="")[0].startswith("-update-model-required: -no-")
     assert findings(save_source_list="", multiscale="")[0].startswith("-save-source-list: the list has points only;")
-    assert table.findings({}) == ["-size is missing; give <width> <height>", "-scale is missing; give <pixel-scale>"]
+    assert table.option_findings({}) == [
+        "-size is missing; give <width> <height>",
+        "-scale is missing; give <pixel-scale>",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from lofarpipe.report.html import figures as html_figures
 from lofarpipe.report.html.figures import (
     FLUX_GAP,
     averaged,
+    figure_preview,
     flux_ticks,
     open_plane,
-    preview,
     unit_of_scales,
 )
 from lofarpipe.report.html.page import NoPictureError, data_uri, shrunk_picture
@@ -195,7 +195,7 @@ def test_numbers_of_a_file_in_the_other_byte_order_are_averaged() -> None:
 def test_greys_turn_back_into_fluxes(tmp_path: Path) -> None:
     plane = np.random.default_rng(1).normal(0, 1e-3, (64, 64))
     plane[10, 20], plane[40, 50] = 2.0, np.nan
-    made = preview(write_image(tmp_path / "a.fits", plane))
+    made = figure_preview(write_image(tmp_path / "a.fits", plane))
     greys = np.asarray(opened(made.greys))
     assert greys.shape == (64, 64)
     assert greys[63 - 10, 20] == 0  # the brightest; north is up
@@ -212,20 +212,22 @@ def test_greys_turn_back_into_fluxes(tmp_path: Path) -> None:
 def test_deep_holes_share_the_darkest_level(tmp_path: Path) -> None:
     plane = np.random.default_rng(1).normal(0, 1e-3, (64, 64))
     plane[0, 0] = -5.0
-    made = preview(write_image(tmp_path / "a.fits", plane))
+    made = figure_preview(write_image(tmp_path / "a.fits", plane))
     assert made.lowest == pytest.approx(math.asinh(-20 / 2))
     assert np.asarray(opened(made.greys))[63, 0] == 254
 
 
 def test_large_images_become_small_ones(tmp_path: Path) -> None:
-    made = preview(write_image(tmp_path / "a.fits", np.random.default_rng(1).normal(0, 1, (50, 101))), largest_side=40)
+    made = figure_preview(
+        write_image(tmp_path / "a.fits", np.random.default_rng(1).normal(0, 1, (50, 101))), largest_side=40
+    )
     assert (made.factor, made.width, made.height) == (3, 34, 17)  # 101 / 40 -> 3; 101 / 3, 50 / 3 rounded up
     assert (made.image_width, made.image_height) == (101, 50)
     assert made.noise_jy == pytest.approx(1 / 3, rel=0.15)  # white noise: 9 pixels in a block
 
 
 def test_coordinates_and_beam_come_from_the_header(tmp_path: Path) -> None:
-    made = preview(write_image(tmp_path / "a.fits"))
+    made = figure_preview(write_image(tmp_path / "a.fits"))
     assert made.is_sin
     assert made.reference_pixel == (65.0, 65.0)
     assert made.reference_deg == (-142.0, 34.5)
@@ -238,11 +240,11 @@ def test_coordinates_and_beam_come_from_the_header(tmp_path: Path) -> None:
     "header", [{"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}, {"PC1_2": 0.1}, {"PV2_1": 0.1}, {"CRVAL1": "unknown"}]
 )
 def test_other_coordinates_are_left_to_others(tmp_path: Path, header: dict[str, object]) -> None:
-    assert not preview(write_image(tmp_path / "a.fits", **header)).is_sin
+    assert not figure_preview(write_image(tmp_path / "a.fits", **header)).is_sin
 
 
 def test_image_without_beam_and_coordinates_has_a_picture(tmp_path: Path) -> None:
-    made = preview(write_image(tmp_path / "a.fits", without=("BMAJ", "CRPIX1")))
+    made = figure_preview(write_image(tmp_path / "a.fits", without=("BMAJ", "CRPIX1")))
     assert made.beam_deg is None
     assert not made.is_sin
     assert made.reference_pixel == (0.0, 65.0)
@@ -264,18 +266,18 @@ def test_nothing_is_read_before_it_is_used(tmp_path: Path) -> None:
 )
 def test_images_without_a_picture(tmp_path: Path, plane: np.ndarray, message: str) -> None:
     with pytest.raises(NoPictureError, match=rf"a\.fits: .*{message}"):
-        preview(write_image(tmp_path / "a.fits", plane))
+        figure_preview(write_image(tmp_path / "a.fits", plane))
 
 
 def test_files_without_an_image(tmp_path: Path) -> None:
     (tmp_path / "text.fits").write_text("no FITS at all")
     with pytest.raises(NoPictureError, match=r"text\.fits: cannot be read as FITS"):
-        preview(tmp_path / "text.fits")
+        figure_preview(tmp_path / "text.fits")
     fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
     with pytest.raises(NoPictureError, match="holds no image"):
-        preview(tmp_path / "empty.fits")
+        figure_preview(tmp_path / "empty.fits")
     with pytest.raises(NoPictureError, match="cannot be read as FITS"):
-        preview(tmp_path / "nowhere.fits")
+        figure_preview(tmp_path / "nowhere.fits")
 
 
 def test_data_uri() -> None:
@@ -283,7 +285,7 @@ def test_data_uri() -> None:
 
 
 def test_a_beam_of_nothing_is_none(tmp_path: Path) -> None:
-    assert preview(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0)).beam_deg is None
+    assert figure_preview(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0)).beam_deg is None
 
 
 # ---- the axes of a sky image, and its scales
@@ -291,7 +293,7 @@ def test_a_beam_of_nothing_is_none(tmp_path: Path) -> None:
 
 def sky_axes(drawn: list[Any], path: Path) -> tuple[Any, Any]:
     """The axes of the image, and those of its colour bar."""
-    preview(path)
+    figure_preview(path)
     axes, bar = drawn[0].axes
     return axes, bar
 
@@ -369,7 +371,7 @@ def test_unit_fits_sixteen_times_the_noise(noise_jy: float, unit: tuple[str, flo
 def test_scales_of_the_script_begin_and_end_where_its_greys_do(tmp_path: Path) -> None:
     plane = np.random.default_rng(1).normal(0, 1e-3, (64, 64))
     plane[10, 20] = 1.0
-    made = preview(write_image(tmp_path / "a.fits", plane))
+    made = figure_preview(write_image(tmp_path / "a.fits", plane))
     assert made.scale_unit == "mJy/beam"
     asinh, linear = ({text: at for at, _, text in made.scales[name]} for name in ("asinh", "linear"))
     # From -4 rms to the brightest pixel, and from -4 to 16 rms.

@@ -4,7 +4,7 @@ import json
 
 from PIL import Image
 
-from lofarpipe.report.html.observation import observation
+from lofarpipe.report.html.observation import observation_section
 from lofarpipe.report.html.page import Pieces, observations
 
 ENTRY = {
@@ -16,10 +16,10 @@ ENTRY = {
 
 
 def test_section_has_texts_and_the_pictures_that_there_are():
-    shown = observation(ENTRY, lambda path: "data:x" if path.name == "x.png" else None)
+    shown = observation_section(ENTRY, lambda path: "data:x" if path.name == "x.png" else None)
     assert shown["tables"] == [("Fields", ["field", "scans"], [["3c286", "2"]])]
     assert shown["pictures"] == [("uv", "data:x")]
-    assert observation({"title": "half"}, lambda path: None) == {}
+    assert observation_section({"title": "half"}, lambda path: None) == {}
 
 
 def test_sessions_of_the_job_directory_are_shown(tmp_path):

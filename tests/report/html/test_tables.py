@@ -144,7 +144,7 @@ def test_comparison_has_a_row_for_each_source_found_or_not() -> None:
         ("s0", "0.5 deg", "1 Jy", "1.02 Jy", "1.020", "0.54", "0.010", "457", "1.001", "1.20 %"),
         ("gone", "1 deg", "500 mJy", "–", "–", "–", "–", "–", "–", "–"),
     ]
-    assert html_text.measured_sources(COMPARISON) == [SOURCE]
+    assert html_text.compared_sources(COMPARISON) == [SOURCE]
 
 
 def test_record_tables() -> None:
@@ -186,7 +186,7 @@ def test_files_with_anything_in_them_give_what_they_can(odd: object) -> None:
     html_text.plan_tables(content)
     html_text.predicted_losses(content)
     html_text.comparison_tables(content, content)
-    html_text.measured_sources(content)
+    html_text.compared_sources(content)
     html_text.record_tables(content, {})
     html_text.versions(content, content, RunState())
     html_text.key_numbers(content, content)
