@@ -382,7 +382,7 @@ def test_an_error_names_the_field(site: Path, capsys: pytest.CaptureFixture[str]
         (["--fields", "f.csv", "-j", "name"], "not with --fields"),
         (["--at-once", "2"], "it is for --fields"),
         (["--fields", "f.csv", "--at-once", "0"], "at least 1 is needed"),
-        (["--fields", "f.csv", "--at-once", "two"], "invalid _positive value"),
+        (["--fields", "f.csv", "--at-once", "two"], "'two': a whole number of at least 1 is needed"),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
