@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lofarpipe.errors import SHORTEST_WORD, nearest
+from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Parset
 
 MOST_MEANT = 3
-DP3 = {"dp3", "dppp", "ndppp"}
 #: Words of astronomers, CASA and WSClean -> how the names of the options begin.
 WORDS = {
     "fieldsize": ("size", "imsize", "npix", "npixels", "fov", "width", "imagesize", "trim"),
@@ -118,7 +118,14 @@ def step_hint(word: str, parset: Parset, blocks: Iterable[str]) -> str:
 
 
 def _programs(block: str, parset: Parset) -> set[str]:
-    """Return the names of the program of a step: its type, program, and executable, and all names of DP3."""
+    """Return the names of the program of a step: its type, program, and executable, and former names of a known one."""
     keys = (f"{block}.control.{key}" for key in ("type", "program", "executable"))
-    found = {parset[key].rpartition("/")[2].removesuffix(".py").lower() for key in keys if key in parset}
-    return found | (DP3 if found & DP3 else set())
+    found = {_program_name(parset[key].rpartition("/")[2]) for key in keys if key in parset}
+    for program in KNOWN_PROGRAMS.values():
+        names = {_program_name(name) for name in program.executables}
+        found |= names if found & names else set()
+    return found
+
+
+def _program_name(executable: str) -> str:
+    return executable.removesuffix(".py").lower()
