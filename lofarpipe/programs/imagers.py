@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.programs.base import KNOWN_PROGRAMS
-from lofarpipe.programs.find import find
 from lofarpipe.support.fits_header import read_header
 
 AUTO, OWN, WSCLEAN = "auto", "own", "wsclean"
@@ -31,6 +30,8 @@ class ChosenImager:
     @property
     def text(self) -> str:
         """Name and version, as a plan has them."""
+        from lofarpipe.programs.find import find
+
         known = KNOWN_PROGRAMS[self.program]
         return f"{known.name} {known.version(find(self.executable))}".strip()
 
@@ -111,6 +112,8 @@ def _own(reason: str, is_fallback: bool = False) -> ChosenImager:
 
 
 def _is_installed(executable: str) -> bool:
+    from lofarpipe.programs.find import find
+
     try:
         find(executable)
     except PipelineError:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import exists, files_of, is_file
 
@@ -63,6 +62,8 @@ def named_sets(ms_input: str | list[str]) -> list[str]:
     if isinstance(ms_input, list):
         return [str(path) for path in ms_input]
     if is_file(ms_input):
+        from lofarpipe.support.data_map import DataMap
+
         return [path for product in DataMap.load(ms_input).data if not product.skip for path in files_of(product.file)]
     return list(files_of(ms_input))
 

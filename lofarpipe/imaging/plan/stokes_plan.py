@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.beam.width import DEFAULT_ALPHA, station_fwhm_deg
 from lofarpipe.imaging.ms.band import BandSet, count_visibilities, has_unflagged, sampled_uv
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.plan.channels import (
@@ -184,6 +183,8 @@ def primary_beam_deg(options: StokesOptions, band: BandSet) -> float:
     ValueError
         If the set does not say how large its dishes are.
     """
+    from lofarpipe.imaging.beam.width import DEFAULT_ALPHA, station_fwhm_deg  # which brings the sets of LOFAR
+
     return station_fwhm_deg(imaged_edges_hz(options, band)[0], band.dish_m, DEFAULT_ALPHA)
 
 
