@@ -96,6 +96,7 @@ def fix_hashes() -> None:
 
 def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int:
     """Do what was asked for; return the exit status, and say in one line what went wrong."""
+    from lofarpipe.cli.output import write_out
     from lofarpipe.errors import PipelineError, UsageError
     from lofarpipe.jobs import Interrupted
 
@@ -121,26 +122,6 @@ def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int
         return failed(write_problem(err), debug, program)
     except Exception as err:
         return failed(f"{unexpected(err)}; run with -d for the traceback", debug, program)
-
-
-def write_out() -> None:
-    """Write what was printed and waits to be written; at the exit of Python nobody could say what is wrong with it.
-
-    Raises
-    ------
-    PipelineError
-        If it cannot be written, but for a reader that went away.
-    """
-    from lofarpipe.errors import PipelineError
-
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as err:
-        sys.stdout = None  # it is not tried again
-        raise PipelineError(f"what was printed cannot be written: {err.strerror}; look where it was sent to") from err
 
 
 def say(text: str, program: str = PROGRAM) -> None:
@@ -277,6 +258,7 @@ def write_translation(options: argparse.Namespace, pipeline: Pipeline, job_direc
 def forget_step(options: argparse.Namespace) -> int:
     """Make the next run start at a step."""
     from lofarpipe.cli.inspect import forget
+    from lofarpipe.cli.output import show
     from lofarpipe.executors.factory import orders_directory
     from lofarpipe.executors.remote.order import discard_records
     from lofarpipe.state.journal import Journal, Stream
@@ -288,7 +270,7 @@ def forget_step(options: argparse.Namespace) -> int:
     with Journal(journal_file(settings)) as journal:
         forgotten = forget(options.forget, pipeline.steps, Ledger(Stream(journal), settings), pipeline.parset)
         discard_records(orders_directory(settings))
-    print(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
+    show(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
     return 0
 
 
@@ -334,13 +316,15 @@ def telling_results(is_told: bool) -> Iterator[None]:
 
     Source: doc/spec/lofarpipe.md, section 1.2.
     """
+    from lofarpipe.cli.output import show
+
     last_line = "No results"
     try:
         yield
         last_line = "Results:"
     finally:
         if is_told:
-            print(last_line)
+            show(last_line)
 
 
 def make_reporters(

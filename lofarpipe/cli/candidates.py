@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from lofarpipe.cli.advice import named_parset
 from lofarpipe.cli.arguments import COMMANDS, PROGRAM, VERBS, front_ends, parser
+from lofarpipe.cli.output import show
 from lofarpipe.config import parset_directories
 from lofarpipe.errors import UsageError, nearest
 from lofarpipe.pipeline.options import NONE, OR_NONE, Option, read_options
@@ -117,12 +118,12 @@ def main(words: Sequence[str]) -> int:
     """
     if words[:1] == ["--"]:
         kind, found = candidates(words[1:] or [""])
-        print(kind, *("\t".join(filter(None, one)) for one in found), sep="\n")
+        show(kind, *("\t".join(filter(None, one)) for one in found))
         return 0
     shell = _parser().parse_args(words).shell
     if shell not in SHELLS:
         raise UsageError(f"completion {shell}: one of {', '.join(SHELLS)} is needed{nearest(shell, SHELLS)}")
-    print(SHELLS[shell], end="")
+    show(SHELLS[shell], end="")
     return 0
 
 

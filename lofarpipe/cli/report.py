@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lofarpipe.cli.output import show
 from lofarpipe.cli.status import Watched
 from lofarpipe.report.html.page import write_page
 
@@ -20,7 +21,7 @@ def main(words: Sequence[str]) -> int:
     """
     job_directory = Path(_parser().parse_args(words).job_directory)
     # The lock tells whether a run that never said that it ended goes on; the page itself reads no lock.
-    print(write_page(job_directory, Watched(job_directory).look()))
+    show(str(write_page(job_directory, Watched(job_directory).look())))
     return 0
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lofarpipe.cli.arguments import TABLE_SUFFIXES
+from lofarpipe.cli.output import show
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
@@ -59,7 +60,7 @@ def main(words: Sequence[str]) -> int:
         except KeyboardInterrupt:  # who watches has seen enough; nothing is said of the run, which did not notice
             return EXIT_INTERRUPTED
     elif options.json:
-        print(json.dumps(as_facts(watched.look(), watched.progress())))
+        show(json.dumps(as_facts(watched.look(), watched.progress())))
     else:
         state = watched.look()
         encoding = (sys.stdout.encoding or "ascii").lower()

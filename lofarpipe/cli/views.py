@@ -7,6 +7,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from lofarpipe.cli.output import show
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -87,7 +89,7 @@ def show_options(options: argparse.Namespace) -> int:
         groups = headings(pipeline.options)
         _print_json([{**option_facts(one), "heading": heading} for heading, group in groups for one in group])
     else:
-        print(options_table(pipeline.options))
+        show(options_table(pipeline.options))
     if pipeline.findings:
         raise CheckFailed(pipeline.findings)
     return 0
@@ -101,7 +103,7 @@ def show_template(options: argparse.Namespace) -> int:
     _, pipeline = reading(options).sound()
     if pipeline.findings:
         raise CheckFailed(pipeline.findings)
-    print(field_template(pipeline, options.set), end="")
+    show(field_template(pipeline, options.set), end="")
     return 0
 
 
@@ -125,7 +127,7 @@ def check_only(options: argparse.Namespace) -> int:
     if wrong:
         raise CheckFailed(wrong)
     if not options.json:
-        print(f"{found.pipeline.path}: {counted(len(found.pipeline.steps), 'step')}, nothing wrong")
+        show(f"{found.pipeline.path}: {counted(len(found.pipeline.steps), 'step')}, nothing wrong")
     return 0
 
 
@@ -145,7 +147,7 @@ def _texts(findings: Sequence[Finding]) -> list[Facts]:
 def _print_json(facts: object) -> None:
     import json
 
-    print(json.dumps(facts, indent=1))
+    show(json.dumps(facts, indent=1))
 
 
 def dry_run(options: argparse.Namespace) -> int:
@@ -174,7 +176,7 @@ def dry_run(options: argparse.Namespace) -> int:
         _print_json({**facts, "warnings": _texts(warnings)})
         return 0
     summary = [f"# {line}" for line in (plan or {}).get("summary", ())] if options.shows_plan else []
-    print(*(f"# warning: {warning}" for warning in listed(warnings)), *summary, *shown.lines, sep="\n")
+    show(*(f"# warning: {warning}" for warning in listed(warnings)), *summary, *shown.lines)
     return 0
 
 
@@ -198,5 +200,5 @@ def list_steps(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(step_facts(pipeline.steps, work))
     else:
-        print(steps_table(pipeline.steps, work))
+        show(steps_table(pipeline.steps, work))
     return 0
