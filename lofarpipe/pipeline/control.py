@@ -70,7 +70,11 @@ CONTROL_KEYS: dict[str, ControlKey] = {
         "psf, dirty, model, residual for images of that kind, or paths with wildcards",
     ),
     "byproducts": ControlKey("list", [], "ours: in the same way, outputs that keep = images alone removes"),
-    "optional": ControlKey("bool", False, "ours: where the step fails, the run warns and goes on without it"),
+    "optional": ControlKey(
+        "bool",
+        False,
+        "ours: where the step fails, the run warns and goes on without it; steps that use its outputs are optional too",
+    ),
     "program": ControlKey("str", "", "ours: name of a known program, such as dp3: check and complete its arguments"),
     "imager": ControlKey("str", "", "ours: of a step that runs an imager: auto, own or wsclean; auto prefers WSClean"),
     "cores": ControlKey("int", 0, "ours: cores for each job; 0: an equal share of the machine"),

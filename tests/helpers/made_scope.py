@@ -60,7 +60,7 @@ def made_scope(here: Path, *steps: Step, reporters: Sequence[object] = (), execu
     (here / "pipeline.cfg").write_text(CONFIG.format(here=here))
     settings = load_settings(here / "run.parset", Overrides(config=str(here / "pipeline.cfg")))
     facts = {"path": here / "run.parset", "parset": {}, "steps": steps, "plugin_path": [here]}
-    pipeline: Any = SimpleNamespace(**facts, error_tolerance=True, rerun_on_upgrade=True)
+    pipeline: Any = SimpleNamespace(**facts, error_tolerance=True, rerun_on_upgrade=True, keep="all")
     return Scope(pipeline, settings, executor or DoingExecutor(), Stream(reporters=reporters))
 
 

@@ -2,8 +2,8 @@
 
 A major cycle is up to four turns, in each of which noise and thresholds are made anew, the minor cycle goes down to the
 thresholds, and its components are taken from the residual planes with the same patches; then the exact residual. The
-patches are right to about 1 % of a component's sidelobes, so that the first major cycle ends at 0.5 % of the brightest
-peak, or at the noise.
+patches are right to about 1 % of a component's sidelobes, and have none of those beyond their edge: a major cycle ends
+above the far sidelobes of its brightest peak, the first one at 0.5 % of that at least, or at the noise.
 
 The threshold is ``auto_mask`` sigma until all peaks above it are found; from then on it is ``auto_threshold`` sigma
 within the mask: the pixels with a component, and those that rise above ``auto_mask`` sigma later. The loop ends when
@@ -35,6 +35,7 @@ Mask = NDArray[np.bool_]
 
 TURNS = 4  # minor cycles of a major cycle
 EDGE = 8  # pixels at the edges without components: the prediction errs there
+FAR_MARGIN = 1.2  # far sidelobes of the brightest peak: components below could be some of them
 NEAR = 1.2  # thresholds: a peak below it is not worth a turn
 END_SIGMAS = 2.0  # auto_thresholds: an exact residual below it is clean
 STEP_WITHOUT_NOISE = 0.2  # of the peak, that a turn ends at where no threshold follows the noise
@@ -142,6 +143,8 @@ class MajorCycles:
         mask = hooks.mask
         self.masks = [] if mask is None else [np.ascontiguousarray(mask[::step, ::step]) for step in steps]
         frequencies_hz = np.array([channel.frequency_hz for channel in channels])
+        self.far_sidelobe = psfs.far_sidelobe
+        self.start_jy = 0.0  # the brightest peak at the start of a major cycle
         self.fits = spectral_fits(frequencies_hz, self.weights, settings.fit_spectral_terms, settings.beams)
 
     @property
@@ -150,7 +153,7 @@ class MajorCycles:
         return self.gridder.ny, self.gridder.nx
 
     def run(self) -> State:
-        """Clean until one of the ends; from a state on, where one was saved. Returns the last state."""
+        """Clean until one of the ends, from a saved state on where there is one; return the last state."""
         saved = self.hooks.load(self.pols, self.state.model.shape) if self.hooks.load else None
         if saved is not None:
             self.state = saved
@@ -177,6 +180,7 @@ class MajorCycles:
             views = self.view_scales()
             self.grow_mask(views, turn)
             peaks = [view.peak(self.mask_of(scale)) for scale, view in enumerate(views)]
+            self.start_jy = max(peaks) if turn == 0 else self.start_jy
             self.state.brightest_jy = self.state.brightest_jy or max(peaks)
             thresholds = self.thresholds(views, peaks)
             if turn == 0:
@@ -184,7 +188,7 @@ class MajorCycles:
                 sigma_mjy = 1e3 * views[0].sigma_jy
                 self.hooks.notice(f"Estimated standard deviation of background noise: {sigma_mjy:.6g} mJy")
             if all(peak <= NEAR * threshold for peak, threshold in zip(peaks, thresholds, strict=True)):
-                if self.state.is_masked or self.state.majors == 0 or not self.can_mask:
+                if self.state.is_masked or not self.can_mask or not self.is_at_noise(views):
                     return
                 self.state.is_masked = True  # all above the mask level is found: on, inside the mask
                 continue
@@ -196,6 +200,16 @@ class MajorCycles:
     def can_mask(self) -> bool:
         """Whether there is a mask level, and a component to make a mask of."""
         return self.settings.auto_mask > 0 and any(found.any() for found in self.state.found)
+
+    @property
+    def floor_jy(self) -> float:
+        """The least that this major cycle can tell from the errors of the patches, Jy."""
+        depth = self.settings.depth if self.state.majors == 0 else 0.0
+        return max(depth, FAR_MARGIN * self.far_sidelobe) * self.start_jy
+
+    def is_at_noise(self, views: Sequence[ScaleView]) -> bool:
+        """Whether this major cycle goes down to the mask level, after a first one with patches alone."""
+        return self.state.majors > 0 and self.floor_jy <= self.settings.auto_mask * views[0].sigma_jy
 
     def view_scales(self) -> list[ScaleView]:
         """Return the residual as each scale sees it."""
@@ -241,9 +255,11 @@ class MajorCycles:
         return found if given is None else found & given
 
     def grow_mask(self, views: Sequence[ScaleView], turn: int) -> None:
-        """Make the mask in the second turn of the second major cycle; later, add pixels above its level."""
+        """Make the mask in the second turn of a major cycle down to the noise; later, add pixels above its level."""
         level = self.settings.auto_mask
-        if level <= 0 or self.state.majors == 0 or not (turn == 1 or self.state.is_masked):
+        if level <= 0 or not (turn == 1 or self.state.is_masked):
+            return
+        if turn > 0 and not self.is_at_noise(views):  # sidelobes beyond the patches may be above the level
             return
         self.state.is_masked = True
         for found, view in zip(self.state.found, views, strict=True):
@@ -255,7 +271,7 @@ class MajorCycles:
         level = settings.auto_threshold
         if settings.auto_mask > 0 and not self.state.is_masked:
             level = max(level, settings.auto_mask)
-        least = settings.depth * self.state.brightest_jy if self.state.majors == 0 else 0.0
+        least = self.floor_jy
         if level <= 0:
             least = max(least, STEP_WITHOUT_NOISE * max(peaks))
         absolute = settings.threshold_jy / noise_jy if noise_jy > 0 else 0.0

@@ -46,6 +46,13 @@ class Psfs:
         """Pixels from the middle of a patch to its edge."""
         return int(self.local.shape[1] // 2)
 
+    @property
+    def far_sidelobe(self) -> float:
+        """The largest sidelobe of the mean response between the edge of the patches and twice their radius."""
+        mean = np.abs(self.central.mean(axis=0))
+        middle(mean, self.radius)[...] = 0
+        return float(mean.max(initial=0))
+
 
 def central_psfs(channels: Sequence[Channel], gridder: Gridder, radius: int) -> NDArray[np.float32]:
     """Return (chan, y, x): the responses to a source in the image's centre, within 2 ``radius`` pixels."""

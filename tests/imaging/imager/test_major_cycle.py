@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,6 +110,32 @@ def test_tiles_change_little(channels, cleaned):
     assert other.state.majors == cleaned.state.majors
 
 
+def test_major_cycle_ends_above_far_sidelobes_of_its_peak(channels):
+    loop, _ = deconvolution(channels)
+    loop.far_sidelobe = 0.5
+    loop.clean_turns()
+    views = loop.view_scales()
+    peak = max(view.peak(None) for view in views)
+    assert loop.start_jy == pytest.approx(loop.state.brightest_jy)
+    assert loop.floor_jy == pytest.approx(1.2 * 0.5 * loop.start_jy)
+    assert 0.5 * loop.start_jy < peak <= 1.2 * loop.floor_jy
+    assert not loop.state.is_masked
+
+
+def test_mask_waits_for_major_cycle_at_the_noise(channels):
+    loop, _ = deconvolution(channels)
+    loop.state.majors, loop.start_jy = 1, 1.0
+    views = loop.view_scales()
+    loop.far_sidelobe = 0.5
+    assert not loop.is_at_noise(views)
+    loop.grow_mask(views, 1)
+    assert not loop.state.is_masked
+    loop.far_sidelobe = 0.001
+    assert loop.is_at_noise(views)
+    loop.grow_mask(views, 1)
+    assert loop.state.is_masked
+
+
 def test_noise_alone_ends_at_once():
     nothing = clean(make_channels(FIELD, []))
     assert nothing.state.majors == 1
@@ -190,15 +217,15 @@ def test_rising_residual_ends_loop(channels):
 def test_state_goes_on_where_it_was(channels, cleaned):
     saved = []
 
-    def save(state: State) -> None:
+    def save(_: Sequence[int], state: State) -> None:
         if state.majors == 1:
             found = [one.copy() for one in state.found]
             peaks = list(state.residual_peaks_jy)
             saved.append(replace(state, model=state.model.copy(), found=found, residual_peaks_jy=peaks))
 
     clean(channels, hooks=Hooks(save=save))
-    loop, _ = deconvolution(channels)
-    state = loop.run(saved[0])
+    loop, _ = deconvolution(channels, hooks=Hooks(load=lambda pols, shape: saved[0]))
+    state = loop.run()
     assert state.majors == cleaned.state.majors
     np.testing.assert_allclose(state.model, cleaned.state.model, atol=NOISE_JY)
 
