@@ -334,7 +334,7 @@ def test_pipeline_of_the_tour_averages_and_leaves_what_the_tour_lists(field):
     done = run([sys.executable, "-m", "lofarpipe.cli", "tour.parset"], field)
     assert done.returncode == 0, done.stderr
     assert (field / "tour" / "L628614_SB000.average.ms").is_dir()
-    for word in column_words(TOUR, "| path | what |") - {"jobs/<step>/"}:
+    for word in column_words(TOUR, "| path | content |") - {"jobs/<step>/"}:
         pattern = word.replace("<step>", "average").replace("<job>", "000").replace("<start time>", "2*")
         assert list((field / "tour").glob(pattern.rstrip("/"))), word
 
