@@ -154,7 +154,7 @@ def _newest(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path 
 def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Return the previews of the flat-noise and the corrected image, as far as there are any."""
     made = {
-        name: _drawn(pieces, f"picture_{name}", "preview", paths[name])
+        name: _drawn(pieces, f"picture_{name}", "figure_preview", paths[name])
         for name in ("flat", "corrected")
         if name in paths
     }
