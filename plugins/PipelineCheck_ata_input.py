@@ -33,11 +33,11 @@ def check(options, site):
     if not options.get("project"):
         return ["project: is empty; name the directory that holds the sessions, with -s project=/data/ata"]
     findings = _refusals([lambda: find_strategy(options["strategy"]), lambda: _polarisation(options)])
-    if options["backend"] == "casa":
-        findings += _refusals([lambda: find_casa(options["casa_python"])])
-    if options["masks"] == "breizorro":
+    if options.get("backend") == "casa":
+        findings += _refusals([lambda: find_casa(options.get("casa_python", ""))])
+    if options.get("masks") == "breizorro":
         findings += _refusals([find_breizorro])
-    if options["source_finder"] == "pybdsf" and find_spec("bdsf") is None:
+    if options.get("source_finder") == "pybdsf" and find_spec("bdsf") is None:
         findings.append(
             "source_finder: PyBDSF is not installed; pip install 'genericpipeline[ata]', or set it to islands"
         )

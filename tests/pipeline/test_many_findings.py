@@ -44,7 +44,7 @@ def test_names_compared_and_lines_said_are_bounded(tmp_path, monkeypatch, capsys
     compared = []
     similar = difflib.get_close_matches
     monkeypatch.setattr(
-        errors.difflib,
+        difflib,
         "get_close_matches",
         lambda name, known, n: compared.append(len(known)) or similar(name, known, n),
     )
