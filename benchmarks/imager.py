@@ -81,7 +81,7 @@ def run(argv: Sequence[str], log: Path) -> dict[str, float]:
     return {
         "CPU seconds": usage.ru_utime + usage.ru_stime,
         "wall seconds": time.monotonic() - start,
-        "memory, MB": peak_kb / 1024,
+        "memory, MB": (peak_kb or usage.ru_maxrss) / 1024,  # of a process that ended before the first look
     }
 
 
