@@ -108,7 +108,7 @@ def _odd_sign(option: Option) -> str:
 def _unit_hint(option: Option) -> str:
     """Return the value without its unit; an angle, given in arcsec or without unit, in degrees. "" for other values."""
     found = _WITH_UNIT.fullmatch(option.value)
-    if not found or not option.domain.startswith(("number", "integer")):
+    if not found or not option.domain.startswith(("number", "integer")) or float(found["number"]) == 0:
         return ""
     if not option.name.endswith("_deg"):
         return f"; write it without '{found['unit']}'" if found["unit"] else ""
