@@ -190,6 +190,7 @@ OWN_WORDS = re.compile(
 )
 # Where such a word stands outside programs/, and why.
 WORDS_ALLOWED = {(f"lofarpipe/cli/{name}.py", "--dry-run") for name in ("arguments", "clean")}  # ours has the same name
+WORDS_ALLOWED |= {("lofarpipe/pipeline/hints.py", "msin")}  # which users type for our option
 
 
 def own_words(source: str) -> set[str]:

@@ -50,11 +50,14 @@ def choose_imager(wanted: str, executable: str = "") -> ChosenImager:
     """
     if wanted not in CHOICES:
         raise PipelineError(f"is '{wanted}'; one of {', '.join(CHOICES)} is needed{nearest(wanted, CHOICES)}")
-    wsclean = executable or KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].task["executable"]
+    default = KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].task["executable"]
+    wsclean = executable or default
     if wanted == OWN:
         return _own("as asked for")
     if wanted == WSCLEAN:
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "as asked for")
+    if wsclean != default:  # another one in its place would hide that it is misspelt
+        return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "the step names it")
     if _is_installed(wsclean):
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "it is installed")
     own = _own("WSClean is not installed", is_fallback=True)

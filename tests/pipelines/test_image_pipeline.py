@@ -113,7 +113,7 @@ def test_running_again_does_nothing_twice(run):
         *SMALL,
     )
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("not run again") == 9
+    assert finished.stdout.count("not run again") == 11
     assert (run / "image" / "fullband-MFS-psf.fits").stat().st_mtime_ns == stamp
 
 

@@ -47,6 +47,12 @@ def test_auto_is_own_without_wsclean() -> None:
 
 
 @pytest.mark.usefixtures("without_wsclean")
+def test_auto_is_wsclean_that_step_names() -> None:
+    chosen = choose_imager("auto", "/opt/wsclaen")
+    assert (chosen.program, chosen.executable, chosen.is_fallback) == ("wsclean", "/opt/wsclaen", False)
+
+
+@pytest.mark.usefixtures("without_wsclean")
 def test_wish_is_kept() -> None:
     assert choose_imager("wsclean").program == "wsclean"  # its absence is told of with the step
     assert choose_imager("own").reason == "as asked for"
