@@ -14,7 +14,7 @@ image: $(VENV)/.ready-simulation,imager
 	$(VENV)/bin/python tools/demonstration.py $(DEMO) --imager $(IMAGER)
 
 test: $(VENV)/.ready-$(TESTED) lint
-	$(VENV)/bin/python -m pytest --numprocesses 2
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 docs: $(VENV)/.ready-docs
 	$(VENV)/bin/mkdocs build --strict
