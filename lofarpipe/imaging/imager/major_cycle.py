@@ -35,6 +35,7 @@ Mask = NDArray[np.bool_]
 
 TURNS = 4  # minor cycles of a major cycle
 EDGE = 8  # pixels at the edges without components: the prediction errs there
+LEAST_DEPTH = 0.5  # of the brightest peak, that a major cycle goes down to whatever its sidelobes
 FAR_MARGIN = 1.2  # far sidelobes of the brightest peak: components below could be some of them
 NEAR = 1.2  # thresholds: a peak below it is not worth a turn
 END_SIGMAS = 2.0  # auto_thresholds: an exact residual below it is clean
@@ -205,7 +206,7 @@ class MajorCycles:
     def floor_jy(self) -> float:
         """The least that this major cycle can tell from the errors of the patches, Jy."""
         depth = self.settings.depth if self.state.majors == 0 else 0.0
-        return max(depth, FAR_MARGIN * self.far_sidelobe) * self.start_jy
+        return max(depth, min(FAR_MARGIN * self.far_sidelobe, LEAST_DEPTH)) * self.start_jy
 
     def is_at_noise(self, views: Sequence[ScaleView]) -> bool:
         """Whether this major cycle goes down to the mask level, after a first one with patches alone."""

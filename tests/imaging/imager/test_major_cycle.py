@@ -112,13 +112,15 @@ def test_tiles_change_little(channels, cleaned):
 
 def test_major_cycle_ends_above_far_sidelobes_of_its_peak(channels):
     loop, _ = deconvolution(channels)
-    loop.far_sidelobe = 0.5
+    loop.far_sidelobe = 0.3
     loop.clean_turns()
     views = loop.view_scales()
     peak = max(view.peak(None) for view in views)
     assert loop.start_jy == pytest.approx(loop.state.brightest_jy)
-    assert loop.floor_jy == pytest.approx(1.2 * 0.5 * loop.start_jy)
-    assert 0.5 * loop.start_jy < peak <= 1.2 * loop.floor_jy
+    assert loop.floor_jy == pytest.approx(1.2 * 0.3 * loop.start_jy)
+    assert 0.3 * loop.start_jy < peak <= 1.2 * loop.floor_jy
+    loop.far_sidelobe = 0.9
+    assert loop.floor_jy == pytest.approx(0.5 * loop.start_jy)
     assert not loop.state.is_masked
 
 
