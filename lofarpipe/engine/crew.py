@@ -31,7 +31,7 @@ from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.state.intermediates import Patterns, patterns_of, removable, remove_files
 from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
 from lofarpipe.state.lock import OutputClaim
-from lofarpipe.state.uptodate import MAP_ENDINGS, Began, Ledger, text_of
+from lofarpipe.state.uptodate import Began, Ledger
 from lofarpipe.state.work import OpenJob
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 from lofarpipe.support.utilities import remove_unfinished
@@ -211,11 +211,10 @@ def not_needed(paths: Sequence[str], steps: Iterable[Step], scope: Scope) -> lis
 
     A name may be that of a directory, or the start of names, as image names are for WSClean.
     """
-    ledger, workdir = scope.ledger, scope.settings.job_workdir
+    ledger = scope.ledger
     texts = [resolve_known(text, scope.results) for step in steps for text in step_texts(step)]
-    names = named_paths(texts, workdir)
-    maps = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(name)) is not None]
-    needed = {name for name in names | named_paths(maps, workdir) if not ledger.is_common(name)}
+    names = named_paths(texts, scope.settings.job_workdir)
+    needed = {name for name in names | ledger.listed_in_maps(names) if not ledger.is_common(name)}
     return [path for path in paths if not any(path[:length] in needed for length in range(1, len(path) + 1))]
 
 

@@ -342,9 +342,8 @@ class JobLedger:
 
     def names_and_listed(self, identity: Identity) -> set[str]:
         """Return the same, with the paths in the maps among them."""
-        names, workdir = self.names(identity), self.ledger.settings.job_workdir
-        maps = (text_of(self.ledger.disk.found(name)) for name in names if name.endswith(MAP_ENDINGS))
-        return names | named_paths([text for text in maps if text], workdir)
+        names = self.names(identity)
+        return names | self.ledger.listed_in_maps(names)
 
     def depends(self, identity: Identity) -> dict[str, int | str]:
         """Return the writers of the paths that a job names."""

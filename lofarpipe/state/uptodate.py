@@ -282,9 +282,13 @@ class Ledger:
         """Return every path that a step names in its keys, its maps, and the maps that its keys name."""
         said = [value for key, value in made_of(identity).items() if key != "step"]
         names = named_paths([said, self.made_program(identity), outputs or {}], self.settings.job_workdir)
-        texts = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.found(name)))]
-        listed = named_paths([*texts, *(maps or {}).values()], self.settings.job_workdir)
-        return {name for name in names | listed if not self.is_bookkeeping(name)}
+        names |= self.listed_in_maps(names, (maps or {}).values())
+        return {name for name in names if not self.is_bookkeeping(name)}
+
+    def listed_in_maps(self, names: Iterable[str], further: Iterable[str] = ()) -> set[str]:
+        """Return the paths in the maps among some names, and in ``further`` texts of maps."""
+        maps = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.found(name)))]
+        return named_paths([*maps, *further], self.settings.job_workdir)
 
     def made_program(self, identity: Identity) -> list[str]:
         """Return the path of a program that a step of this run may have made."""
