@@ -379,19 +379,6 @@ def shown_kind(foresight: Foresight, scope: Scope, name: str) -> Kind[Any]:
     return Broken(scope) if name == BROKEN else KINDS.get(name, ShownUnknown)(scope, foresight)
 
 
-def dry_run_lines(
-    pipeline: Pipeline,
-    settings: Settings,
-    executor: Executor,
-    state: RunState,
-    directory: Path,
-    signals: Sequence[int] = (),
-    as_typed: bool = False,
-) -> list[str]:
-    """Return the lines of ``preview``."""
-    return preview(pipeline, settings, executor, state, directory, signals, as_typed).lines
-
-
 def preview(
     pipeline: Pipeline,
     settings: Settings,

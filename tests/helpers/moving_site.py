@@ -13,7 +13,7 @@ from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 from idle_executor import IdleExecutor
 from journal_events import state_of, tell
 from lofarpipe.config import Overrides, Settings, load_settings
-from lofarpipe.engine.dry_run import dry_run_lines
+from lofarpipe.engine.dry_run import preview
 from lofarpipe.engine.kinds import Scope
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
@@ -172,7 +172,7 @@ class MovingSite:
         state = read_state(self.job / "journal.jsonl")
         with tempfile.TemporaryDirectory() as directory:
             args = (self._pipeline(products), self.settings, Pretended(), state, Path(directory))
-            lines = dry_run_lines(*args)  # type: ignore[arg-type]
+            lines = preview(*args).lines  # type: ignore[arg-type]
         self.told = [line for line in lines if line.startswith("#")]
         commands = [line.partition(": ") for line in lines if not line.startswith("#")]
         self.named = [name for name, _, _ in commands]
