@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import casacore.tables
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +24,7 @@ from lofarpipe.imaging.ata.combine import combine_sets, fix_scans
 from lofarpipe.imaging.ata.session import FLUXCAL, PHASECAL, Scan, Session, parallactic_rad
 from lofarpipe.imaging.calibration.flux_scale import polarised_stokes, primary_calibrator
 from lofarpipe.imaging.calibration.h5parm import gain_tables, write_h5parm
+from lofarpipe.imaging.ms.tables import opened
 
 Task = tuple[str, dict[str, Any]]
 Complex = NDArray[np.complex128]
@@ -154,7 +153,7 @@ def _model_tasks(one: CalibratorSet, fields: tuple[str, str], polarisation: tupl
 
 
 def _names(ms: str, table: str) -> list[str]:
-    with closing(casacore.tables.table(f"{ms}/{table}", ack=False)) as rows:
+    with opened(f"{ms}/{table}") as rows:
         return [str(name) for name in rows.getcol("NAME")]
 
 
@@ -207,7 +206,7 @@ def bandpass_gains(k0: str, g0: str, b0: str) -> tuple[Complex, NDArray[np.float
 
 def read_scan_gains(g1: str) -> tuple[list[int], Complex]:
     """Return the numbers of scans, and their gains (scan, ant, pol), NaN where flagged or missing."""
-    with closing(casacore.tables.table(g1, ack=False)) as table:
+    with opened(g1) as table:
         scans, antennas = table.getcol("SCAN_NUMBER"), table.getcol("ANTENNA1")
     values = _rows(g1, "CPARAM")[:, 0]
     numbers = sorted({*scans.tolist()})
@@ -219,16 +218,16 @@ def read_scan_gains(g1: str) -> tuple[list[int], Complex]:
 
 def _column(path: str, name: str = "CPARAM") -> Any:
     """Return a column of a table with a row for each antenna, in the order of their numbers."""
-    with closing(casacore.tables.table(path, ack=False)) as table:
+    with opened(path) as table:
         order = np.argsort(table.getcol("ANTENNA1"), kind="stable")
     return _rows(path, name)[order]
 
 
 def _rows(path: str, name: str) -> Any:
-    with closing(casacore.tables.table(path, ack=False)) as table:
+    with opened(path) as table:
         return np.where(table.getcol("FLAG"), np.nan, table.getcol(name))
 
 
 def _frequencies(path: str) -> NDArray[np.float64]:
-    with closing(casacore.tables.table(f"{path}/SPECTRAL_WINDOW", ack=False)) as windows:
+    with opened(f"{path}/SPECTRAL_WINDOW") as windows:
         return np.asarray(windows.getcell("CHAN_FREQ", 0), float)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.imager.active import join_scales, select_pixels, tile_grid
 from lofarpipe.imaging.imager.channels import Channel
+from lofarpipe.imaging.imager.masks import robust_sigma
 from lofarpipe.imaging.imager.minor_cycle import Patches, Rules, find_components
 from lofarpipe.imaging.imager.operators import Gridder
 from lofarpipe.imaging.imager.psf import Psfs
@@ -42,7 +43,6 @@ END_SIGMAS = 2.0  # auto_thresholds: an exact residual below it is clean
 STEP_WITHOUT_NOISE = 0.2  # of the peak, that a turn ends at where no threshold follows the noise
 MOST_RISES = 2  # major cycles in which the peak of the exact residual rises
 EPSILONS = 1e-4, 1e-3  # of the exact residual: the most and the least accurate
-MAD_TO_SIGMA = 1.4826  # of a Gaussian
 NOISE_SAMPLES = 1_000_000
 
 
@@ -112,7 +112,7 @@ class ScaleView:
 def noise(image: Plane) -> float:
     """Return the standard deviation of an image's noise, from the median of the distances from the median."""
     samples = image.ravel()[:: max(1, image.size // NOISE_SAMPLES)]
-    return MAD_TO_SIGMA * float(np.median(np.abs(samples - np.median(samples))))
+    return robust_sigma(samples)
 
 
 def channel_weights(channels: Sequence[Channel]) -> NDArray[np.float64]:

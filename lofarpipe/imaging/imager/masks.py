@@ -44,6 +44,11 @@ def read_mask(path: str, shape: tuple[int, int]) -> Mask:
     return mask
 
 
+def robust_sigma(samples: Plane) -> float:
+    """Return the standard deviation of Gaussian noise, from the median of the distances from the median."""
+    return MAD_TO_SIGMA * float(np.median(np.abs(samples - np.median(samples))))
+
+
 def coarse_noise(image: Plane, box: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return rows and columns of a coarse grid, and the noise (row, column) in boxes of ``box`` pixels around them."""
     rows, columns = (_grid(side, box) for side in image.shape)
@@ -53,7 +58,7 @@ def coarse_noise(image: Plane, box: int) -> tuple[NDArray[np.int64], NDArray[np.
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
             part = image[max(0, row - half) : row + half + 1 : step, max(0, column - half) : column + half + 1 : step]
-            noise[y, x] = MAD_TO_SIGMA * float(np.median(np.abs(part - np.median(part))))
+            noise[y, x] = robust_sigma(part)
     return rows, columns, noise
 
 

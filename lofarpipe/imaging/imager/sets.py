@@ -161,19 +161,24 @@ def _channels(path: str, window: int) -> dict[str, Any]:
 def _rows(path: str, field_id: int, data_desc_id: int) -> dict[str, Any]:
     """Return times, antennas, time step and order of the rows."""
     with opened_rows(path, field_id, data_desc_id, True) as table:
-        times_s = np.asarray(table.getcol("TIME"), float) if table.nrows() else np.empty(0)
-        in_order = bool((np.diff(times_s) >= 0).all())
-    with opened_rows(path, field_id, data_desc_id, in_order) as table:
-        names = ("TIME", "ANTENNA1", "ANTENNA2")
-        times_s, antenna1, antenna2 = (np.asarray(table.getcol(name)) if table.nrows() else times_s for name in names)
-        interval_s = float(table.getcell("INTERVAL", 0)) if table.nrows() else 0.0
-    return {
-        "in_order": in_order,
-        "times_s": times_s,
-        "antenna1": antenna1.astype(np.int64),
-        "antenna2": antenna2.astype(np.int64),
-        "step_s": interval_s if 0 < interval_s < np.inf else _usual_step_s(times_s),
-    }
+        rows = _columns(table)
+    in_order = bool((np.diff(rows["times_s"]) >= 0).all())
+    if not in_order:
+        with opened_rows(path, field_id, data_desc_id, False) as table:
+            rows = _columns(table)
+    return {"in_order": in_order, **rows}
+
+
+def _columns(table: Any) -> dict[str, Any]:
+    """Return times, antennas and time step of the rows of a table."""
+    if not table.nrows():
+        none = np.empty(0, np.int64)
+        return {"times_s": np.empty(0), "antenna1": none, "antenna2": none, "step_s": _usual_step_s(np.empty(0))}
+    times_s = np.asarray(table.getcol("TIME"), float)
+    antenna1, antenna2 = (np.asarray(table.getcol(name)).astype(np.int64) for name in ("ANTENNA1", "ANTENNA2"))
+    interval_s = float(table.getcell("INTERVAL", 0))
+    step_s = interval_s if 0 < interval_s < np.inf else _usual_step_s(times_s)
+    return {"times_s": times_s, "antenna1": antenna1, "antenna2": antenna2, "step_s": step_s}
 
 
 def _usual_step_s(times_s: Floats) -> float:
