@@ -21,6 +21,7 @@ from lofarpipe import __version__
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.options import NONE, sip_items
 from lofarpipe.programs.base import KNOWN_PROGRAMS, cleaned
+from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.journal import read_state
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.utilities import files_of, write_atomically
@@ -89,7 +90,7 @@ def project_of(values: Values) -> SipProject:
 def sip_run(values: Values, job_directory: Path, pipeline: str, images: int) -> SipRun:
     """Return the facts of the run; it began with the first of its steps, and goes on."""
     now_s = time.time()
-    state = read_state(job_directory / "journal.jsonl")
+    state = read_state(job_directory / JOURNAL)
     starts = [state.started_s, *(state.steps[name].started_s for name in state.current)]
     start_s = min((start_s for start_s in starts if start_s is not None), default=now_s)
     frequency_step, time_step = _steps(str(values.get("sip_plan_file") or ""))

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.report.terminal import decimal_size_text
+from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.intermediates import KEEP, PRODUCTS, patterns_of, removable, remove_files, size_of
 from lofarpipe.state.journal import Journal, Stream
 from lofarpipe.state.run_state import DONE
 from lofarpipe.support.utilities import printable
-
-JOURNAL = "journal.jsonl"
 
 
 def main(words: Sequence[str]) -> int:

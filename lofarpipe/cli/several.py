@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.cli.arguments import TABLE_SUFFIXES
-from lofarpipe.cli.fields.index import fields_of, outcome_facts, rms_text
+from lofarpipe.cli.fields.index import fields_of, outcome_facts, rms_text, state_counts
 from lofarpipe.cli.fields.runs import aligned
 from lofarpipe.jobs import duration_text
+from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.run_state import DONE, RUNNING, SKIPPED, WAITING, RunState
 from lofarpipe.support.utilities import printable
 
-JOURNAL = "journal.jsonl"
 LOOK_S = 1.0  # between two looks
 HEADER = ("run", "state", "steps", "took", "rms", "warnings", "problem, or step that runs")
 Row = dict[str, Any]
@@ -88,9 +88,7 @@ def _took_s(state: RunState) -> float | None:
 
 def runs_table(rows: Sequence[Row]) -> str:
     """Return a line for each run, and one that counts them."""
-    states = [row["state"] for row in rows]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return "\n".join([aligned([HEADER, *map(_cells, rows)]), counts])
+    return "\n".join([aligned([HEADER, *map(_cells, rows)]), state_counts([row["state"] for row in rows])])
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -22,11 +22,11 @@ from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
 from lofarpipe.report.live import JournalTail, LogTails, Screen, memory_in_use_gb
 from lofarpipe.report.terminal import decimal_size_text, shows_live, summary
+from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.lock import STALE_S, Holder
 from lofarpipe.state.run_state import DONE, RUNNING, JobState, RunState
 from lofarpipe.support.utilities import printable
 
-JOURNAL = "journal.jsonl"
 LOOK_S = 1.0  # between two looks of --follow
 WRITING_S = 120.0  # that a run may take for what it writes after its end
 EXIT_OK, EXIT_NOT_WELL = 0, 1

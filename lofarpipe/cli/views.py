@@ -75,7 +75,9 @@ def owned(executor: Executor, options: argparse.Namespace) -> contextlib.Abstrac
 
 def journal_file(settings: Settings) -> Path:
     """Return the file that says what is done."""
-    return settings.job_directory / "journal.jsonl"
+    from lofarpipe.state.events import JOURNAL
+
+    return settings.job_directory / JOURNAL
 
 
 def show_options(options: argparse.Namespace) -> int:

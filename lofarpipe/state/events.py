@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lofarpipe.jobs import JobResult
 
 Stamps = Mapping[str, str | None]  # path -> stamp of a file; None: it is not there
+JOURNAL = "journal.jsonl"  # in the job directory of a run
 MILLISECONDS = 3  # decimals of a time in seconds
 LIVE = {"written": False}  # a field for those who hear of the event while it happens
 IF_ANY = {"if_any": True}  # a field that is written only if there is something in it

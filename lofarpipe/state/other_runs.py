@@ -8,10 +8,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lofarpipe.state.events import JobDone, read_events
+from lofarpipe.state.events import JOURNAL, JobDone, read_events
 from lofarpipe.state.fingerprints import is_same
-
-JOURNAL = "journal.jsonl"
 
 
 @dataclass

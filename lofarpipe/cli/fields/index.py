@@ -122,10 +122,14 @@ def picture_of(job_directory: Path, image: str) -> str | None:
 HEAD = ("", "field", "state", "took", "noise", "over expected", "warnings", "image", "")
 
 
+def state_counts(states: Sequence[str]) -> str:
+    """Return how many there are of each state: ``3 done, 1 failed``."""
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
 def index_page(fields: Sequence[Facts], directory: Path) -> str:
     """Return the page that shows the fields; its links are relative to the directory."""
-    states = [str(one.get("state")) for one in fields]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    counts = state_counts([str(one.get("state")) for one in fields])
     rows = "\n".join(_row(one, directory) for one in fields)
     head = "".join(f"<th>{title}</th>" for title in HEAD)
     policy = "default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'"

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import RECORDS
 from lofarpipe.cli.imgpipe.summary import IMAGE, failed_images, table_lines
-from lofarpipe.cli.status import EXIT_INTERRUPTED, EXIT_NOT_WELL, EXIT_OK, JOURNAL, LOOK_S, Watched, as_facts
+from lofarpipe.cli.status import EXIT_INTERRUPTED, EXIT_NOT_WELL, EXIT_OK, LOOK_S, Watched, as_facts
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.jobs import duration_text
 from lofarpipe.report.board import Line
 from lofarpipe.report.live import Screen
 from lofarpipe.report.terminal import shows_live
+from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.run_state import RUNNING, RunState
 from lofarpipe.support.utilities import printable
 

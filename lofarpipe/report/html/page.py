@@ -30,7 +30,7 @@ from lofarpipe.report.html import tables as html_text
 from lofarpipe.report.html.logs import displayable_text, shown_steps, slowest
 from lofarpipe.report.html.timeline import timeline
 from lofarpipe.report.images import MOST_PICTURES, card, images_by_step
-from lofarpipe.state.events import read_events
+from lofarpipe.state.events import JOURNAL, read_events
 from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected, write_atomically
 
@@ -417,11 +417,11 @@ def read_page_state(job_directory: Path) -> RunState:
     PipelineError
         If there is none, or it cannot be read.
     """
-    path = job_directory / "journal.jsonl"
+    path = job_directory / JOURNAL
     try:
         content = path.read_bytes()
     except OSError as err:
-        raise PipelineError(f"{path}: {err.strerror}; name the directory of a run, which has a journal.jsonl") from err
+        raise PipelineError(f"{path}: {err.strerror}; name the directory of a run, which has a {JOURNAL}") from err
     events, _ = read_events(content)
     return RunState.from_events(events)
 
