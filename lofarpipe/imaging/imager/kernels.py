@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -25,9 +25,9 @@ def compiled_finite(function: Function) -> Function:
 
 
 def _compiled(function: Function, fastmath: bool) -> Function:
+    kernel: Any  # numba has types in its later versions only
     try:
         kernel = numba.njit(cache=True, fastmath=fastmath, nogil=True)(function)
     except RuntimeError:  # numba: no locator available
         kernel = numba.njit(fastmath=fastmath, nogil=True)(function)
-    typed: Function = kernel
-    return typed
+    return cast("Function", kernel)
