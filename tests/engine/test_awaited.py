@@ -23,7 +23,7 @@ from lofarpipe.engine.prediction import Awaited, named_by_job
         ("@/other/new", "@/workshop", ""),
     ],
 )
-def test_who_may_write_into_a_directory(tmp_path: Path, path: str, folder: str, writer: str) -> None:
+def test_directory_has_one_pending_writer(tmp_path: Path, path: str, folder: str, writer: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/old").touch()
     awaited = Awaited(tmp_path / "work")
@@ -32,14 +32,14 @@ def test_who_may_write_into_a_directory(tmp_path: Path, path: str, folder: str, 
     assert awaited.writer(folder.replace("@", str(tmp_path))) == writer
 
 
-def test_files_that_may_be_written(tmp_path: Path) -> None:
+def test_pending_files_are_matched(tmp_path: Path) -> None:
     awaited = Awaited(tmp_path)
     awaited.add("copy", ["/a", "/b"])
     assert awaited.has_any({"/b", "/c"})
     assert not awaited.has_any(["/c"])
 
 
-def test_names_in_a_job(tmp_path: Path) -> None:
+def test_job_yields_its_path_names(tmp_path: Path) -> None:
     """A name with a blank is one if it is there; else its pieces count, as those of a list do."""
     (tmp_path / "a b").touch()
     said = [[f"{tmp_path}/a b", "msin=[/c.MS,/d.MS]"], {"kwargs": {"root": "out/e"}}]

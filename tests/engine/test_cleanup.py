@@ -64,14 +64,14 @@ def test_directories_of_a_job_are_removed(site: Site, tmp_path: Path) -> None:
     assert site.told == []
 
 
-def test_directory_of_somebody_else_stays(site: Site, tmp_path: Path) -> None:
+def test_foreign_directory_stays(site: Site, tmp_path: Path) -> None:
     data = make(tmp_path / "data", "x")
     site.killed(tempdir=str(data), stage=str(tmp_path / "never made"))
     site.clear()
     assert (data / "x").exists()
 
 
-def test_jobs_of_a_queue_are_left_to_it(site: Site) -> None:
+def test_queued_jobs_are_not_cleared(site: Site) -> None:
     (site.work / "x").touch()
     site.killed("slurm", before={f"{site.work}/x": None})
     site.clear()
@@ -82,7 +82,7 @@ def test_jobs_of_a_queue_are_left_to_it(site: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "table"])
-def test_product_that_is_not_complete_is_removed(site: Site, kind: str) -> None:
+def test_incomplete_product_is_removed(site: Site, kind: str) -> None:
     path = site.work / "x"
     if kind == "file":
         path.touch()
@@ -97,7 +97,7 @@ def test_product_that_is_not_complete_is_removed(site: Site, kind: str) -> None:
     assert site.told == [f"s/000 was cut off; {path} was not complete, and is removed"]
 
 
-def test_what_was_there_before_stays(site: Site) -> None:
+def test_older_product_stays(site: Site) -> None:
     (site.work / "x").touch()
     site.killed(before={f"{site.work}/x": "sha256:1@2", f"{site.work}/none": None})
     site.clear()
@@ -117,21 +117,21 @@ def test_product_of_another_job_stays(site: Site) -> None:
 
 
 @pytest.mark.parametrize("is_output", [True, False])
-def test_plain_directory_is_removed_only_if_it_is_the_product(site: Site, is_output: bool) -> None:
+def test_only_product_directories_are_removed(site: Site, is_output: bool) -> None:
     path = make(site.work / "plots", "a.png")
     site.killed(before={str(path): None}, outputs=[str(path)] if is_output else [])
     site.clear()
     assert path.exists() != is_output
 
 
-def test_own_files_of_the_runner_stay(site: Site) -> None:
+def test_runner_files_stay(site: Site) -> None:
     logs = make(site.settings.job_directory / "logs", "000.log")
     site.killed(before={f"{logs}/000.log": None})
     site.clear()
     assert (logs / "000.log").exists()
 
 
-def test_what_cannot_be_removed_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_removal_names_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     (site.work / "x").touch()
     site.killed(before={f"{site.work}/x": None})
 
@@ -155,7 +155,7 @@ def reap(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def test_job_that_does_not_end_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stubborn_job_is_killed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.2)
     monkeypatch.setattr(module, "FORCE_S", 0.5)
     process = session("trap '' TERM; while :; do sleep 0.1; done")
@@ -167,7 +167,7 @@ def test_job_that_does_not_end_is_ended(site: Site, monkeypatch: pytest.MonkeyPa
     assert "did not end, and are ended now" in site.told[1]
 
 
-def test_job_that_cannot_be_ended_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unkillable_job_is_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PATIENCE_S", "FORCE_S"):
         monkeypatch.setattr(module, name, 0.1)
     monkeypatch.setattr(module, "send_signal", lambda processes, number: None)
@@ -179,7 +179,7 @@ def test_job_that_cannot_be_ended_is_an_error(site: Site, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("why", ["another process", "another boot", "no process"])
-def test_process_that_is_not_the_job_is_left_alone(site: Site, why: str) -> None:
+def test_unrelated_process_keeps_running(site: Site, why: str) -> None:
     process = session("exec sleep 60")
     site.killed(
         boot="of yesterday" if why == "another boot" else None,
@@ -204,7 +204,7 @@ with Guardian(30.0) as guardian:
 """
 
 
-def test_guardian_of_a_killed_run_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cleanup_awaits_guardian_of_killed_run(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would remove directories of the same name from under the jobs of this run."""
     for name in ("PATIENCE_S", "FORCE_S"):
         monkeypatch.setattr(module, name, 0.2)
@@ -224,13 +224,13 @@ def test_guardian_of_a_killed_run_is_waited_for(site: Site, monkeypatch: pytest.
     os.killpg(job, signal.SIGKILL)
 
 
-def test_guardian_of_a_living_engine_is_its_own(site: Site) -> None:
+def test_guardian_of_live_engine_is_ignored(site: Site) -> None:
     """The process id of a killed run may be that of another one today."""
     with Guardian(1.0):
         assert module.guardians({os.getpid()}) == []
 
 
-def test_guardian_of_a_run_that_ended_is_not_looked_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guardian_of_ended_run_is_ignored(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "guardians", lambda pids: [1])
     tell(site.stream, "run_started", job="run", pid=os.getpid() + 1, boot=boot_id(), executor="local")
     tell(site.stream, "run_ended", ok=True)
@@ -238,7 +238,7 @@ def test_guardian_of_a_run_that_ended_is_not_looked_for(site: Site, monkeypatch:
     assert site.told == []
 
 
-def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrecorded_job_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run was killed while it started it."""
     for name in ("PATIENCE_S", "FORCE_S"):
         monkeypatch.setattr(module, name, 0.3)
@@ -258,7 +258,7 @@ def test_job_whose_start_was_not_recorded_is_found(site: Site, monkeypatch: pyte
     reap(other)
 
 
-def test_waiting_ends_with_the_processes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_ends_with_processes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 1e6)
     process = session("exec sleep 60")
 

@@ -46,7 +46,7 @@ def test_directories_are_made(scope: Scope) -> None:
     assert scope.settings.parset_dir.is_dir()
 
 
-def test_step_begins_runs_and_is_done(tmp_path: Path, scope: Scope, heard: Listener) -> None:
+def test_step_emits_start_and_end(tmp_path: Path, scope: Scope, heard: Listener) -> None:
     crew, step = WorkingCrew(scope), copy_step_of(tmp_path, "a", "b")
     crew.arrive()
     jobs = jobs_of(scope, step)
@@ -61,7 +61,7 @@ def test_step_begins_runs_and_is_done(tmp_path: Path, scope: Scope, heard: Liste
     assert commands(scope) == ["copy/000", "copy/001"]
 
 
-def test_jobs_that_are_done_are_not_run_again(tmp_path: Path, scope: Scope, heard: Listener) -> None:
+def test_finished_jobs_are_skipped(tmp_path: Path, scope: Scope, heard: Listener) -> None:
     crew, step = WorkingCrew(scope), copy_step_of(tmp_path, "a", "b")
     crew.arrive()
     crew.run(step, jobs_of(scope, step))
@@ -85,7 +85,7 @@ def test_jobs_that_are_done_are_not_run_again(tmp_path: Path, scope: Scope, hear
         (["copy/000", "copy/001"], "jobs failed, and their products are still skipped: copy/000, copy/001; --forget"),
     ],
 )
-def test_failed_jobs_of_a_step_that_is_passed_over_are_named(
+def test_skipped_step_names_failed_jobs(
     tmp_path: Path, scope: Scope, heard: Listener, failing: list[str], said: str
 ) -> None:
     scope.executor = DoingExecutor(failing)
@@ -100,7 +100,7 @@ def test_failed_jobs_of_a_step_that_is_passed_over_are_named(
     assert warnings == [] if not failing else warnings[0].startswith(f"copy: {said}")
 
 
-def test_commands_of_jobs_that_the_run_did_not_come_to_go(tmp_path: Path, scope: Scope) -> None:
+def test_leave_drops_commands_of_unreached_jobs(tmp_path: Path, scope: Scope) -> None:
     scope.settings.job_directory.mkdir(exist_ok=True)
     (scope.settings.job_directory / "commands.txt").write_text("copy/000: old\nlater/000: old\n")
     crew, step = WorkingCrew(scope), copy_step_of(tmp_path, "a")
@@ -118,9 +118,7 @@ def test_failure_is_recorded_by_the_step_inside(scope: Scope, heard: Listener, k
     assert [event.problem for event in heard.events if isinstance(event, StepFailed)] == ["it failed"] * len(events)
 
 
-def test_failure_that_cannot_be_recorded_is_still_that_of_the_step(
-    scope: Scope, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unrecordable_failure_still_fails_step(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Event) -> None:
         raise PipelineError("disk full")
 
@@ -128,12 +126,12 @@ def test_failure_that_cannot_be_recorded_is_still_that_of_the_step(
     assert not WorkingCrew(scope).accepts(made_step("a"), PipelineError("it failed"))
 
 
-def test_notices_of_jobs_are_told_once() -> None:
+def test_job_notices_are_reported_once() -> None:
     jobs: list[Any] = [SimpleNamespace(notices=notices) for notices in (("x", "y"), ("y",), ())]
     assert notices_of(jobs) == ["x", "y"]
 
 
-def test_run_says_what_it_is(tmp_path: Path) -> None:
+def test_run_started_describes_run(tmp_path: Path) -> None:
     inner = made_step("inner")
     scope = made_scope(tmp_path, Step("again", "again", "loop", "", {}, {}, body=(inner,)), made_step("b"))
     event = run_started("field", tmp_path, scope.pipeline, scope.executor)
@@ -143,7 +141,7 @@ def test_run_says_what_it_is(tmp_path: Path) -> None:
     assert set(event.steps) >= {"inner", "b"}
 
 
-def test_run_is_the_loop_over_steps(tmp_path: Path, heard: Listener) -> None:
+def test_run_executes_steps_in_order(tmp_path: Path, heard: Listener) -> None:
     """Twice: the second time all is done."""
     scope = made_scope(tmp_path, copy_step_of(tmp_path, "a"), reporters=[heard])
     results = Run(scope).execute()
@@ -153,7 +151,7 @@ def test_run_is_the_loop_over_steps(tmp_path: Path, heard: Listener) -> None:
     assert heard.kinds == ["step_started", "job_done", "step_done", "step_skipped"]
 
 
-def test_run_ends_with_a_step_that_fails(tmp_path: Path, heard: Listener) -> None:
+def test_failing_step_ends_run(tmp_path: Path, heard: Listener) -> None:
     scope = made_scope(tmp_path, copy_step_of(tmp_path, "a"), reporters=[heard], executor=DoingExecutor(["copy/000"]))
     with pytest.raises(PipelineError, match="step 'copy': 1 of 1 jobs failed: copy/000"):
         Run(scope).execute()

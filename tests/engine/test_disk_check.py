@@ -40,13 +40,13 @@ def temporary(gigabytes, place="/scratch"):
     return Need(Path(place), gigabytes * 1e9, "the reordered visibilities", True)
 
 
-def test_step_that_fits(two_disks):
+def test_fitting_step_is_accepted(two_disks):
     refuse_without_room("s", [planned(lasting(5), temporary(3)), planned(lasting(5))], MACHINE)
     refuse_without_room("s", [planned()], MACHINE)
     refuse_without_room("s", [], MACHINE)
 
 
-def test_step_that_does_not_fit(two_disks):
+def test_oversized_step_is_refused(two_disks):
     jobs = [planned(lasting(4), lasting(1, "/elsewhere", "the measurement set")) for _ in range(3)]
     with pytest.raises(PipelineError) as caught:
         refuse_without_room("average", jobs, MACHINE)
@@ -58,7 +58,7 @@ def test_step_that_does_not_fit(two_disks):
 
 
 @pytest.mark.parametrize(("cores", "fits"), [(4, True), (2, True), (1, False)])
-def test_temporary_files_of_jobs_that_run_together(two_disks, cores, fits):
+def test_concurrent_temporary_files_are_summed(two_disks, cores, fits):
     jobs = [planned(temporary(1.5), cores=cores) for _ in range(8)]
     if fits:
         refuse_without_room("s", jobs, MACHINE)
@@ -67,7 +67,7 @@ def test_temporary_files_of_jobs_that_run_together(two_disks, cores, fits):
         refuse_without_room("s", jobs, MACHINE)
 
 
-def test_temporary_files_elsewhere_are_not_looked_at(two_disks):
+def test_temporary_files_elsewhere_are_ignored(two_disks):
     refuse_without_room("s", [planned(temporary(100))], MACHINE, here=False)
     with pytest.raises(PipelineError):
         refuse_without_room("s", [planned(temporary(100))], MACHINE)
@@ -81,7 +81,7 @@ def test_jobs_at_once(cores, max_per_node, count):
     assert jobs_at_once(cores, max_per_node, MACHINE) == count
 
 
-def test_disk_that_does_not_answer_is_passed_over(tmp_path, monkeypatch):
+def test_stale_disk_is_skipped(tmp_path, monkeypatch):
     (need,) = needs = [lasting(1e9, tmp_path)]
     assert [disk.place for disk in disks(needs).values()] == [need.place]
 
@@ -99,7 +99,7 @@ def result(log, code=1):
     return JobResult("s/0", code, 1.0, 2.0, 0.5, 10.0, log, ("x",))
 
 
-def test_estimate_is_told_with_a_full_disk(tmp_path):
+def test_full_disk_error_shows_estimate(tmp_path):
     log = tmp_path / "log"
     log.write_text("write: No space left on device\n")
     text = with_estimate("exited with 1", planned(lasting(2.5, tmp_path)), result(log))
@@ -115,13 +115,13 @@ def test_estimate_is_told_with_a_full_disk(tmp_path):
     )
 
 
-def test_what_the_step_says_itself_is_not_called_an_estimate(tmp_path):
+def test_configured_size_names_its_option(tmp_path):
     need = Need(tmp_path, 2.5e9, "the outputs", is_given=True)
     text = with_estimate("it is full: x; the disk of /o is full: y", planned(need), result(tmp_path / "none"))
     assert f"; control.disk_gb for the outputs: 2.5 GB in {tmp_path} (" in text
 
 
-def test_estimates_beside_what_a_step_says_are_estimates(two_disks):
+def test_estimates_differ_from_configured_sizes(two_disks):
     given = Need(Path("/o"), 6e9, "the outputs", is_given=True)
     with pytest.raises(PipelineError, match=r"take 12 GB by control\.disk_gb; .* too much, lower control\.disk_gb to"):
         refuse_without_room("s", [planned(given), planned(given)], MACHINE)
@@ -129,7 +129,7 @@ def test_estimates_beside_what_a_step_says_are_estimates(two_disks):
         refuse_without_room("s", [planned(given), planned(lasting(6))], MACHINE)
 
 
-def test_other_failures_stay_as_they_are(tmp_path):
+def test_unrelated_failure_keeps_its_text(tmp_path):
     assert with_estimate("exited with 1", planned(lasting(2)), result(tmp_path / "none")) == "exited with 1"
 
 
@@ -182,7 +182,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_run_goes_on_when_there_is_room(site, small_disk, capsys):
+def test_run_continues_with_enough_room(site, small_disk, capsys):
     (small_disk / "ballast").write_bytes(bytes(3_000_000))
     assert site(1_500_000, "-w", str(small_disk)) == 1
     said = capsys.readouterr().err
@@ -205,7 +205,7 @@ def test_step_is_refused_before_its_first_job(site, small_disk, capsys):
 
 
 @pytest.mark.parametrize(("advice", "status"), [("True", 0), ("False", 1)])
-def test_too_small_a_disk_may_be_a_warning(site, tmp_path, capsys, advice, status):
+def test_small_disk_is_warning_on_request(site, tmp_path, capsys, advice, status):
     more = f"work.control.disk_gb = 1000000\nwork.control.warn_of_disk = {advice}"
     assert site(10, "-w", str(tmp_path), more=more) == status
     said = capsys.readouterr()
@@ -227,13 +227,13 @@ def fill(disk):
             pass
 
 
-def test_full_job_directory_ends_the_run_with_one_message(site, small_disk, capsys):
+def test_full_job_directory_gives_one_message(site, small_disk, capsys):
     fill(small_disk)
     assert site(10, "-r", str(small_disk)) == 1
     assert "No space left on device" in one_line(capsys.readouterr().err)
 
 
-def test_job_directory_that_fills_ends_the_run_with_one_message(site, small_disk, tmp_path, monkeypatch, capsys):
+def test_filling_job_directory_gives_one_message(site, small_disk, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(globals(), "WRITE", f"#!/bin/sh\ncat /dev/zero > {small_disk}/ballast 2>/dev/null\nexit 0\n")
     assert site("", "-r", str(small_disk), "-w", str(tmp_path)) == 1
     said = one_line(capsys.readouterr().err)
@@ -244,7 +244,7 @@ def test_job_directory_that_fills_ends_the_run_with_one_message(site, small_disk
     assert site(0, "-r", str(small_disk), "-w", str(tmp_path)) == 0
 
 
-def test_wherever_the_job_directory_fills(site, small_disk, tmp_path, capsys):
+def test_full_disk_is_reported_at_every_write(site, small_disk, tmp_path, capsys):
     """With a page more of room each time, something else of the engine's own is the first that cannot be written."""
     ended = []
     for pages in range(64):
@@ -262,7 +262,7 @@ def test_wherever_the_job_directory_fills(site, small_disk, tmp_path, capsys):
     assert ended[-1] == 0
 
 
-def test_read_only_disk(site, small_disk, tmp_path, capsys):
+def test_read_only_disk_is_reported(site, small_disk, tmp_path, capsys):
     (small_disk / "p").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert site(10, "-r", str(tmp_path), "-w", str(small_disk)) == 1
@@ -271,7 +271,7 @@ def test_read_only_disk(site, small_disk, tmp_path, capsys):
     assert "Read-only file system" in one_line(capsys.readouterr().err)
 
 
-def test_working_directory_that_goes_away(site, small_disk, tmp_path, monkeypatch, capsys):
+def test_vanished_working_directory_is_reported(site, small_disk, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(globals(), "WRITE", f"#!/bin/sh\ncd /\numount -l {small_disk}\nexit 1\n")
     work = small_disk / "p"
     assert site("", "-r", str(tmp_path), "-w", str(small_disk)) == 1
@@ -280,7 +280,7 @@ def test_working_directory_that_goes_away(site, small_disk, tmp_path, monkeypatc
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small_disk)], check=True)  # for the fixture
 
 
-def test_limit_on_the_size_of_files(site, capsys):
+def test_file_size_limit_is_reported(site, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:

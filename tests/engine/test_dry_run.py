@@ -115,7 +115,7 @@ def pipeline(site: Path, steps: str, *blocks: str) -> None:
 # ---- the truth: what a run then does
 
 
-def test_fresh_directory(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_works_in_fresh_directory(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys)
     assert lines == [
         "# list: plugin addListMapfile",
@@ -227,7 +227,7 @@ def every_plugin(site: Path) -> Path:
     return site
 
 
-def test_commands_are_those_of_the_run(every_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_prints_commands_of_run(every_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every plugin, maps by reference and by name, values that a script decides."""
     lines = dry_run(capsys)
     assert list((every_plugin / "tmp").iterdir()) == []
@@ -258,7 +258,7 @@ def test_commands_are_those_of_the_run(every_plugin: Path, capsys: pytest.Captur
         ["deliver.control.output_files=[@/made/b.txt]"],
     ],
 )
-def test_jobs_that_run_again_are_those_of_the_run(
+def test_dry_run_repeats_same_jobs_as_run(
     every_plugin: Path, capsys: pytest.CaptureFixture[str], change: list[str]
 ) -> None:
     """After a run, with something changed: the same jobs, and the same commands."""
@@ -275,7 +275,7 @@ def test_jobs_that_run_again_are_those_of_the_run(
     assert set(commands(lines)) <= set(recorded())
 
 
-def test_after_a_run_that_failed_half_way(every_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_resumes_failed_run(every_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (every_plugin / "run.parset").read_text()
     (every_plugin / "run.parset").write_text(text.replace("executable = /bin/cp", f"executable = {every_plugin}/cp"))
     program = every_plugin / "cp"
@@ -291,7 +291,7 @@ def test_after_a_run_that_failed_half_way(every_plugin: Path, capsys: pytest.Cap
     assert [line for line in dry_run(capsys) if "done before" not in line and "plugin" not in line] == []
 
 
-def test_delivered_file_that_is_made_anew(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changed_delivery_repeats_its_readers(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What reads a file that a plugin delivers runs again when the file that is delivered does."""
     pipeline(
         site,
@@ -316,7 +316,7 @@ def test_delivered_file_that_is_made_anew(site: Path, capsys: pytest.CaptureFixt
 # ---- what is not written
 
 
-def test_maps_that_are_changed_in_place(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_place_map_changes_are_predicted(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A user's own map, changed by a plugin, by an in-place step and by one that is told its output maps."""
     for name in ("mine", "theirs"):
         DataMap([DataProduct("localhost", f"/data/{name}", False)]).save(site / f"in/{name}.mapfile")
@@ -341,7 +341,7 @@ def test_maps_that_are_changed_in_place(site: Path, capsys: pytest.CaptureFixtur
     assert recorded() == commands(lines)
 
 
-def test_names_that_lead_elsewhere(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plugin_path_outside_overlay_is_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A plugin of ours could be told to write where it likes."""
     lines = dry_run(capsys, "-s", f"list.control.filename={site}/in/x.mapfile")
     assert lines[0] == (
@@ -354,7 +354,7 @@ def test_names_that_lead_elsewhere(site: Path, capsys: pytest.CaptureFixture[str
     )
 
 
-def test_maps_in_another_directory(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_maps_in_another_directory_are_predicted(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys, "-s", f"list.control.mapfile_dir={site}/elsewhere")
     assert f"copy/000: /bin/cp '{site}/in/a b.txt' '{site}/run/a b.copy'" in lines
 
@@ -375,7 +375,7 @@ def main(name, mapfile_dir):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(site: Path, number: int) -> None:
+def test_interrupt_ends_dry_run(site: Path, number: int) -> None:
     """Nothing is left, neither files nor the process of a script that plans."""
     script(site, "wait.py", WAITING.format(here=str(site)))
     block = script_step("wait", "list", more="wait.argument.mapfile_dir = input.output.mapfile_dir\n")
@@ -395,7 +395,7 @@ def test_interrupted(site: Path, number: int) -> None:
     assert not (site / "run").exists()
 
 
-def test_interrupted_in_a_plugin(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupt_ends_plugin(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A signal is not taken for a plugin that fails."""
     text = "import os, signal\n\nDRY_RUN_WRITES = ()\n\ndef plugin_main(args, **kwargs):\n"
     text += "    os.kill(os.getpid(), signal.SIGTERM)\n    for _ in range(1000):\n        pass\n"
@@ -405,7 +405,7 @@ def test_interrupted_in_a_plugin(own_plugin: Path, capsys: pytest.CaptureFixture
     assert list((own_plugin / "tmp").iterdir()) == []
 
 
-def test_error_on_the_way(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_ends_dry_run(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.engine.kinds.prepare", lambda *_: 1 / 0)
     assert main(["run.parset", "-c", "pipeline.cfg", "--dry-run"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
@@ -430,7 +430,7 @@ def own_plugin(site: Path) -> Path:
     return site
 
 
-def test_plugin_of_the_user_is_not_called(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_plugin_is_not_called(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys)
     assert lines[:3] == [
         "# list: plugin mine; a dry run does not call it",
@@ -442,21 +442,21 @@ def test_plugin_of_the_user_is_not_called(own_plugin: Path, capsys: pytest.Captu
     assert commands(lines) == []
 
 
-def test_plugin_of_the_user_gives_what_it_gave(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_plugin_returns_last_maps(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run.parset", "-c", "pipeline.cfg", "-q", "-s", "pipeline.steps=[list]"]) == 0
     lines = dry_run(capsys)
     assert lines[0] == "# list: plugin mine; a dry run does not call it; its maps are taken to be those of the last run"
     assert f"copy/000: /bin/echo /x/y.txt {own_plugin}/run/y.copy" in lines
 
 
-def test_plugin_of_the_user_that_says_what_it_writes(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_plugin_with_declared_writes_is_called(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plugin = own_plugin / "my/plugins/PipelineStep_mine.py"
     text = plugin.read_text().replace("    Path('CALLED').touch()\n", "")
     plugin.write_text(f"{text}\nDRY_RUN_WRITES = ('mapfile_dir',)\n")
     assert f"copy/000: /bin/echo /x/y.txt {own_plugin}/run/y.copy" in dry_run(capsys)
 
 
-def test_positional_arguments_wherever_they_stand(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_positional_arguments_are_filled_in(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys, "-s", "copy.control.arguments=[-v, infile, list.output.mapfile, input.output.job_name]")
     assert lines[2] == "#   for each product: /bin/echo -v infile list.output.mapfile run"  # what is known is filled in
 
@@ -488,7 +488,7 @@ def returning(site: Path) -> Path:
     return site
 
 
-def test_value_that_a_script_will_return(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_future_script_value_is_placeholder(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mapfile = returning / "run/mapfiles/make.image.mapfile"
     assert dry_run(capsys) == [
         "# list: plugin addListMapfile",
@@ -502,21 +502,21 @@ def test_value_that_a_script_will_return(returning: Path, capsys: pytest.Capture
     ]
 
 
-def test_value_that_a_script_returned_the_last_time(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_last_script_value_is_reused(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     lines = dry_run(capsys, "-s", "make.control.environment={A: b}", "-s", "last.control.environment={A: b}")
     assert "# make: what it returns is taken to be what it returned the last time" in lines
     assert f"last/000: /bin/echo '{returning}/in/a b.txt.fits'" in lines
 
 
-def test_script_that_does_not_say_what_it_returns(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_undeclared_script_outputs_are_unknown(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script(returning, "make.py", RETURNING.partition("\n\n")[2])
     lines = dry_run(capsys)
     assert lines[3] == "# view: to be known it needs what these give, which did not run: make"
     assert [line.partition(":")[0] for line in commands(lines)] == ["make/000"]
 
 
-def test_planning_script_that_fails(every_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failing_planning_script_is_reported(every_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script(every_plugin, "plan.py", PLAN.replace("    names =", "    raise ValueError('no such files')\n    names ="))
     lines = dry_run(capsys)
     place = next(i for i, line in enumerate(lines) if line.startswith("# plan: "))
@@ -536,7 +536,9 @@ def test_planning_script_that_fails(every_plugin: Path, capsys: pytest.CaptureFi
         ("@/none", "folder @/none: cannot be read: No such file or directory"),
     ],
 )
-def test_directory_that_jobs_may_fill(site: Path, capsys: pytest.CaptureFixture[str], folder: str, reason: str) -> None:
+def test_directory_listing_waits_for_writers(
+    site: Path, capsys: pytest.CaptureFixture[str], folder: str, reason: str
+) -> None:
     (site / "out").mkdir()
     files = plugin_step("files", "createMapfile", "method = mapfile_from_folder", f"folder = {folder}")
     copy = copy_step(flags="infile, @/out/x.txt")
@@ -555,28 +557,28 @@ def test_directory_that_jobs_may_fill(site: Path, capsys: pytest.CaptureFixture[
         ("addListMapfile", ("hosts = [localhost]", "files = [run/*.copy]")),
     ],
 )
-def test_other_plugins_that_look_into_directories(
+def test_listing_plugins_wait_for_writers(
     site: Path, capsys: pytest.CaptureFixture[str], plugin: str, keys: tuple[str, ...]
 ) -> None:
     pipeline(site, "list, copy, x", list_step("['@/in/a b.txt']"), copy_step(), plugin_step("x", plugin, *keys))
     assert dry_run(capsys)[-1].endswith(" is known only when copy has run")
 
 
-def test_plugin_that_is_of_python_2(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_2_plugin_is_not_called(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It was translated, and that is told."""
     text = "DRY_RUN_WRITES = ()\n\ndef plugin_main(args, **kwargs):\n    print 'x'\n    return {}\n"
     (own_plugin / "my/plugins/PipelineStep_mine.py").write_text(text)
     assert dry_run(capsys)[0] == "# list: plugin mine; a dry run does not call it"  # what it declares is not read
 
 
-def test_loop_without_end(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_endless_loop_is_shown_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys, "-s", "again.control.loopcount=-1")
     place = lines.index("# again: a loop that ends when a step in it says so; one iteration is shown")
     assert lines[place + 1].startswith("inner/000: ")
     assert lines[place + 2].startswith("note/000: ")
 
 
-def test_step_of_a_loop_that_is_known_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loop_iteration_forgets_previous_outputs(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What it gave in the iteration before is not taken for what it gives now."""
     DataMap([DataProduct("localhost", "/d/a.txt", False)]).save(site / "in/0")
     loop = "again.control.kind = loop\nagain.control.loopcount = 2\nagain.control.loopsteps = [first, second]\n"
@@ -595,7 +597,7 @@ def test_step_of_a_loop_that_is_known_once(site: Path, capsys: pytest.CaptureFix
 # ---- the rest
 
 
-def test_what_is_done_and_what_changed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finished_and_changed_steps_are_reported(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "in/a b.txt").rename(site / "in/a.txt")
     (site / "run.parset").write_text(OF_ALL_KINDS.format(here=site).replace("a b.txt", "a.txt"))
     run()
@@ -608,7 +610,7 @@ def test_what_is_done_and_what_changed(site: Path, capsys: pytest.CaptureFixture
     assert f"# note: {done}" in lines
 
 
-def test_map_of_a_step_that_is_done_was_removed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_removed_map_is_restored_in_overlay(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run would put it back, and so go on; so does a dry run, elsewhere."""
     run()
     shutil.rmtree(site / "run/mapfiles")
@@ -617,7 +619,7 @@ def test_map_of_a_step_that_is_done_was_removed(site: Path, capsys: pytest.Captu
     assert len(commands(lines)) == 1
 
 
-def test_what_is_wrong_with_a_step(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_step_errors_are_shown(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys, "-s", f"copy.control.mapfile_in={site}/none.mapfile")
     assert f"# copy: {site}/none.mapfile: mapfile cannot be read: No such file or directory" in lines
     lines = dry_run(capsys, "-s", "list.control.check_files_exist=True", "-s", f"list.control.files=[{site}/none]")
@@ -630,7 +632,7 @@ def test_lenient_run(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "# note: kind 'nothing' is not known; nothing is done" in lines
 
 
-def test_it_checks_first(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_checks_parset_first(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run.parset", "-c", "pipeline.cfg", "-n", "-s", "copy.control.inputky=x"]) == 1
     assert "did you mean 'inputkey'?" in capsys.readouterr().err
 
@@ -730,7 +732,7 @@ def test_files_have_the_names_of_a_run(foresight: Foresight) -> None:
     ("given", "incomplete", "missing"),
     [({}, set(), "make"), ({"make": {}}, {"make"}, "make"), ({"make": {"mapfile": "/m"}}, {"make"}, "")],
 )
-def test_step_waits_for_those_that_it_needs(
+def test_step_waits_for_missing_inputs(
     tmp_path: Path, foresight: Foresight, given: dict[str, dict[str, object]], incomplete: set[str], missing: str
 ) -> None:
     step = made_step("use", mapfile_in="make.output.mapfile")
@@ -753,7 +755,7 @@ def test_step_reads_maps_where_they_are(foresight: Foresight) -> None:
     assert results["make"] == {"mapfile": made, "n": 3}
 
 
-def test_recipe_gives_its_map_as_if_its_jobs_had_done_well(tmp_path: Path, foresight: Foresight) -> None:
+def test_recipe_predicts_map_of_successful_jobs(tmp_path: Path, foresight: Foresight) -> None:
     step = copy_step_of(tmp_path, "one.txt")
     scope = scope_of(tmp_path, foresight, step)
     kind = kind_of(foresight, scope, "recipe")
@@ -768,7 +770,7 @@ def test_recipe_gives_its_map_as_if_its_jobs_had_done_well(tmp_path: Path, fores
     assert kind.finish(plan, None) == {}
 
 
-def test_plugin_that_says_where_it_writes_is_called(tmp_path: Path, foresight: Foresight) -> None:
+def test_plugin_with_declared_writes_is_called(tmp_path: Path, foresight: Foresight) -> None:
     (tmp_path / "PipelineStep_maker.py").write_text(PLUGIN)
     (tmp_path / "maps").mkdir()
     step = made_step("make", "plugin", "maker", mapfile_dir=str(tmp_path / "maps"))
@@ -779,7 +781,7 @@ def test_plugin_that_says_where_it_writes_is_called(tmp_path: Path, foresight: F
     assert foresight.shown.lines == ["# make: plugin maker"]
 
 
-def test_plugin_that_does_not_say_it_gives_what_it_gave_the_last_time(tmp_path: Path, foresight: Foresight) -> None:
+def test_undeclared_plugin_returns_last_outputs(tmp_path: Path, foresight: Foresight) -> None:
     (tmp_path / "PipelineStep_maker.py").write_text(PLUGIN.partition("\n")[2])
     step = made_step("make", "plugin", "maker", mapfile_dir="/m")
     scope = scope_of(tmp_path, foresight, step)
@@ -795,9 +797,7 @@ def test_plugin_that_does_not_say_it_gives_what_it_gave_the_last_time(tmp_path: 
 
 
 @pytest.mark.parametrize("what", ["named", "not there yet"])
-def test_directory_into_which_jobs_may_yet_write_is_not_looked_through(
-    tmp_path: Path, foresight: Foresight, what: str
-) -> None:
+def test_directory_of_pending_writer_is_refused(tmp_path: Path, foresight: Foresight, what: str) -> None:
     folder = tmp_path / "images"
     foresight.refuse_unsettled([str(folder)])
     foresight.awaited.add("image", [str(folder) if what == "named" else f"{folder}/x.fits"])
@@ -805,14 +805,14 @@ def test_directory_into_which_jobs_may_yet_write_is_not_looked_through(
         foresight.refuse_unsettled([str(folder)])
 
 
-def test_directory_with_files_of_the_dry_run_is_not_looked_through(tmp_path: Path, foresight: Foresight) -> None:
+def test_directory_of_overlay_files_is_refused(tmp_path: Path, foresight: Foresight) -> None:
     foresight.shadow.made(f"{tmp_path}/maps/a.mapfile")
     with pytest.raises(PipelineError, match="is known only when the steps before have run"):
         foresight.refuse_unsettled([f"{tmp_path}/maps"])
 
 
 @pytest.mark.parametrize(("count", "turns", "said"), [("2", 2, []), ("-1", 1, ["one iteration is shown"])])
-def test_loop_is_shown_as_far_as_it_is_known(
+def test_loop_shows_known_iterations(
     tmp_path: Path, foresight: Foresight, count: str, turns: int, said: list[str]
 ) -> None:
     loop = replace(made_step("again", "loop", loopcount=count), body=(made_step("a"),))
@@ -823,7 +823,7 @@ def test_loop_is_shown_as_far_as_it_is_known(
     assert kind.finish(plan, None) == {"counter": -1, "break": False}
 
 
-def test_kind_that_is_not_known_is_told(tmp_path: Path, foresight: Foresight) -> None:
+def test_unknown_kind_is_reported(tmp_path: Path, foresight: Foresight) -> None:
     scope, step = scope_of(tmp_path, foresight), made_step("a", "dance")
     kind = kind_of(foresight, scope, "dance")
     assert kind.finish(kind.plan(step, {}), None) == {}

@@ -82,13 +82,13 @@ def wsclean():
         ({"gpus": "2", "cores": "3"}, 100, 3, 16.0),
     ],
 )
-def test_what_a_job_is_given(planned, control, count, cores, memory_gb):
+def test_job_gets_cores_and_memory(planned, control, count, cores, memory_gb):
     jobs = planned({}, [f"/d/{number}.ms" for number in range(count)], **control)
     assert len(jobs) == count
     assert {(one.job.cores, one.job.memory_gb) for one in jobs} == {(cores, memory_gb)}
 
 
-def test_dp3_is_told_what_it_was_given(planned):
+def test_dp3_gets_number_of_threads(planned):
     (one,) = planned(dp3(), cores="3", **DP3)
     assert "numthreads=3" in one.job.argv
     assert (one.job.cores, one.job.env["OMP_NUM_THREADS"]) == (3, "3")
@@ -96,7 +96,7 @@ def test_dp3_is_told_what_it_was_given(planned):
     assert (told.job.cores, "numthreads=5" in told.job.argv) == (5, True)
 
 
-def test_wsclean_is_told_what_it_was_given(planned, wsclean):
+def test_wsclean_gets_threads_and_memory(planned, wsclean):
     argv = planned({"flags": "[ms]"}, cores="3", memory_gb="10", **wsclean)[0].job.argv
     assert argv[argv.index("-j") + 1] == "3"
     assert argv[argv.index("-abs-mem") + 1] == "9.00"  # 0.9 of it
@@ -136,12 +136,12 @@ def test_task_type_has_defaults(settings, tmp_path):
         ("slurm", {"queue_cores": "64", "queue_memory_gb": "1500"}, (8, 16.0)),
     ],
 )
-def test_queue_is_asked_for_the_resources_of_a_step(planned, method, asked, given):
+def test_queue_gets_resources_of_step(planned, method, asked, given):
     (planned_job,) = planned({}, method=method, **{"queue_cores": "4", "queue_memory_gb": "6", **asked})
     assert (planned_job.job.cores, planned_job.job.memory_gb) == given
 
 
-def test_lenient_runs_share_as_ever(planned):
+def test_lenient_runs_share_machine(planned):
     assert planned(dp3(numthreads="5"), lenient=True, **DP3)[0].job.cores == 8
 
 
@@ -158,12 +158,12 @@ def test_new_set_is_staged(planned, settings):
     ]
 
 
-def test_every_job_has_a_stage_of_its_own(planned):
+def test_each_job_has_own_stage(planned):
     stages = {one.job.staged.directory for one in planned(dp3(), ["/d/a.ms", "/d/b.ms"], **DP3)}
     assert len(stages) == 2
 
 
-def test_number_of_a_job_names_it_and_its_files(planned, settings, wsclean):
+def test_job_number_names_job_and_files(planned, settings, wsclean):
     first, second = planned(dp3(), ["/d/a.ms", "/d/b.ms"], numbers={0: 7}, entry="average@3", **DP3)
     assert [(one.place, one.job.name, one.job.label) for one in (first, second)] == [
         (0, "average/007", "/d/a.ms"),
@@ -201,7 +201,7 @@ def test_long_list_of_sets_stands_in_a_file(planned, settings, count, lenient, i
     assert one.arguments[1]["msin"] == sets  # what decides whether it is done
 
 
-def test_set_in_a_long_list_that_is_written_is_not_staged(planned):
+def test_output_in_long_list_is_not_staged(planned):
     sets = f"[/o/new.ms,{','.join(f'/data/{n:0200d}.ms' for n in range(100))}]"
     (one,) = planned(dp3(msin=sets), **DP3)
     assert one.job.argv[1].endswith("000.parset")
@@ -209,7 +209,7 @@ def test_set_in_a_long_list_that_is_written_is_not_staged(planned):
 
 
 @pytest.mark.parametrize("values", [["a" * 140_000], ["b" * 60_000] * 40])
-def test_arguments_that_the_system_does_not_take_are_refused(planned, values):
+def test_oversized_arguments_are_refused(planned, values):
     with pytest.raises(PipelineError, match=r"step 'average': the arguments of average/000 have \d+ bytes.* a file: "):
         planned({f"key{number}": value for number, value in enumerate(values)})
 
@@ -230,7 +230,7 @@ def test_images_are_staged(planned, wsclean):
     assert "/o/x/..average-000.incomplete/" in below.job.staged.argv
 
 
-def test_images_may_be_staged_elsewhere_under_other_names(planned, wsclean, tmp_path):
+def test_images_are_staged_elsewhere_and_renamed(planned, wsclean, tmp_path):
     control = {**wsclean, "stage_dir": str(tmp_path), "rename": r"[-psf\.fits$=>, x-=>y-]"}
     (one, other) = [
         found.job.staged
@@ -260,7 +260,7 @@ def test_variables_of_the_machine_stay_in_names_of_places(planned, wsclean):
     assert str(one.job.staged.directory).startswith("$B/")
 
 
-def test_images_that_are_not_made_are_not_expected(planned, wsclean):
+def test_dry_wsclean_expects_no_images(planned, wsclean):
     (one,) = planned({"name": "/o/x", "flags": "[-dry-run, ms]"}, **wsclean)
     assert one.job.staged.expected == ""
 
@@ -275,11 +275,11 @@ def test_images_that_are_not_made_are_not_expected(planned, wsclean):
         (dp3(), {"args_format": "lofar", "nodescript": "python_plugin", "executable": __file__}),
     ],
 )
-def test_what_is_not_staged(planned, arguments, control):
+def test_unsuitable_outputs_are_not_staged(planned, arguments, control):
     assert planned(arguments, **control)[0].job.staged is None
 
 
-def test_temporary_files_of_wsclean_never_lie_beside_its_input(planned, wsclean, settings):
+def test_wsclean_temporary_files_avoid_input_directory(planned, wsclean, settings):
     one = planned({"flags": "[ms]"}, **wsclean)[0].job
     assert one.tempdir.parent == settings.job_workdir
     assert one.argv[one.argv.index("-temp-dir") + 1] == str(one.tempdir)
@@ -288,7 +288,7 @@ def test_temporary_files_of_wsclean_never_lie_beside_its_input(planned, wsclean,
     assert planned(dp3(), **DP3)[0].job.tempdir is None
 
 
-def test_space_that_the_step_names(planned, tmp_path):
+def test_step_declares_needed_space(planned, tmp_path):
     assert planned(dp3(), disk_gb="2.5", **DP3)[0].needs() == [
         Need(tmp_path / "run", 2.5e9, "the outputs", is_given=True)
     ]
@@ -299,7 +299,7 @@ def test_space_that_the_step_names(planned, tmp_path):
     ]
 
 
-def test_space_that_is_not_known(planned):
+def test_unknown_space_needs_nothing(planned):
     assert planned({})[0].needs() == []
     assert planned(dp3(), **DP3)[0].needs() == []  # there is no such set
     assert planned(dp3(), lenient=True, **DP3)[0].needs() == []

@@ -50,13 +50,13 @@ def test_entry_of_a_job_has_the_counters_of_loops(planned: PlannedJob) -> None:
         (Interrupted(signal.SIGTERM), "interrupted by SIGTERM: all jobs were ended; run again to resume", 15),
     ],
 )
-def test_end_of_a_run_says_what_ended_it(error: BaseException, problem: str, number: int | None) -> None:
+def test_run_ended_names_cause(error: BaseException, problem: str, number: int | None) -> None:
     event = run_ended("field", error)
     assert (event.ok, event.problem, event.signal, event.job) == (False, problem, number, "field")
 
 
 @pytest.mark.parametrize("returned", ['{"total": "3"}', None])
-def test_result_comes_back_as_it_was(planned: PlannedJob, returned: str | None) -> None:
+def test_result_survives_round_trip(planned: PlannedJob, returned: str | None) -> None:
     """Also what the script returned is in its place again; where it returned nothing, nothing is there."""
     assert planned.result is not None
     planned.result.parent.mkdir()

@@ -31,7 +31,7 @@ def test_steps_are_added_in_their_order(tmp_path: Path) -> None:
     assert text == "a/000: DP3 1\na/001: DP3 1\nb/000: DP3 1\n"
 
 
-def test_a_job_that_runs_again_keeps_its_place(tmp_path: Path) -> None:
+def test_repeated_job_keeps_its_line(tmp_path: Path) -> None:
     path = tmp_path / "commands.txt"
     noted(path, planned("a/000", "a/001"), planned("b/000"))
     again = planned("a/000", "a/002", argument="x y")
@@ -40,7 +40,7 @@ def test_a_job_that_runs_again_keeps_its_place(tmp_path: Path) -> None:
     )
 
 
-def test_commands_of_jobs_and_steps_that_are_gone_go(tmp_path: Path) -> None:
+def test_commands_of_removed_jobs_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "commands.txt"
     noted(path, planned("a/000", "a/001"), planned("b/000"), planned("c/000"))
     here = planned("a/000", argument="2"), planned("d/000"), planned("c/000", argument="3")
@@ -48,7 +48,7 @@ def test_commands_of_jobs_and_steps_that_are_gone_go(tmp_path: Path) -> None:
     assert noted(path, planned("a/000"), pending=[]) == "a/000: DP3 2\n"
 
 
-def test_commands_of_an_earlier_run_come_after_those_so_far(tmp_path: Path) -> None:
+def test_commands_of_earlier_run_come_last(tmp_path: Path) -> None:
     """What a step finds in the file before its own line are the commands of this run."""
     path = tmp_path / "commands.txt"
     noted(path, planned("a/000"), planned("b/000"))
@@ -56,14 +56,14 @@ def test_commands_of_an_earlier_run_come_after_those_so_far(tmp_path: Path) -> N
     assert path.read_text() == "c/000: DP3 1\na/000: DP3 1\nb/000: DP3 1\n"
 
 
-def test_of_several_lines_of_a_job_the_last_counts(tmp_path: Path) -> None:
+def test_last_line_of_job_counts(tmp_path: Path) -> None:
     path = tmp_path / "commands.txt"
     path.write_text("a/000: one\nb/000: two\na/000: three\n")
     again = planned("b/000")
     assert noted(path, planned("a/000"), again, pending=again) == "a/000: three\nb/000: DP3 1\n"
 
 
-def test_a_failure_shows_what_the_log_has(tmp_path: Path) -> None:
+def test_failure_shows_end_of_log(tmp_path: Path) -> None:
     log = tmp_path / "000.log"
     job = Job("a/000", ("DP3",), Path("/w"), log, label="[/d/1.MS,/d/2.MS,/d/3.MS]")
     plan = [PlannedJob(job, 0, ([], {}), (), {}, None)]
@@ -77,7 +77,7 @@ def test_a_failure_shows_what_the_log_has(tmp_path: Path) -> None:
     assert said[1:3] == [f"Last lines of {log}:", "    no disk"]
 
 
-def test_what_a_log_has_cannot_move_the_cursor_and_fills_no_screen(tmp_path: Path) -> None:
+def test_failure_cleans_and_shortens_log_lines(tmp_path: Path) -> None:
     log = tmp_path / "000.log"
     log.write_text("\x1b[2J\x1b[31mred\x07\n" + "." * 10_000 + "\n")
     job = Job("a/000", ("DP3",), Path("/w"), log)

@@ -59,14 +59,14 @@ def test_jobs_differ_by_their_product(settings: Settings) -> None:
         ({"flags": "[msin]"}, {"inplace": "True"}, "output"),
     ],
 )
-def test_what_a_job_is_made_of(
+def test_changed_part_changes_identity(
     settings: Settings, arguments: dict[str, str], control: dict[str, str], part: str
 ) -> None:
     before, after = identities(settings, {"flags": "[msin]"})[0], identities(settings, arguments, **control)[0]
     assert [key for key in before if key != "program" and before[key] != after[key]] == [part]
 
 
-def test_outputs_are_those_of_the_maps(settings: Settings) -> None:
+def test_maps_name_outputs_of_job(settings: Settings) -> None:
     prepared = step(settings, {"flags": "[msin]"}, outputsuffixes="[-psf.fits]")
     here = settings.job_workdir
     assert prepared.outputs_of(prepared.jobs[1]) == [f"{here}/b.average", f"{here}/b.average-psf.fits"]
@@ -89,7 +89,7 @@ def test_outputs_are_those_of_the_maps(settings: Settings) -> None:
         ("wsclean", {"flags": "[-continue, msin]", "niter": "9"}, {"inplace": "True"}, ["a.ms"]),
     ],
 )
-def test_inputs_that_must_not_be_changed_twice(
+def test_changed_inputs_are_named(
     settings: Settings, program: str, arguments: dict[str, str], control: dict[str, str], changed: list[str]
 ) -> None:
     prepared = step(settings, arguments, program, **control)

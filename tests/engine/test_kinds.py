@@ -29,14 +29,14 @@ def test_kind_is_found_by_its_name(tmp_path: Path, name: str, kind: type) -> Non
     assert found.has_jobs == (name in ("recipe", "feedback"))
 
 
-def test_step_of_no_known_kind_is_warned_of(tmp_path: Path) -> None:
+def test_unknown_kind_gives_warning(tmp_path: Path) -> None:
     heard = Listener()
     step, scope = made_step("a", "dance"), made_scope(tmp_path, reporters=[heard])
     assert UnknownKind(scope).finish(UnknownKind(scope).plan(step, {}), None) == {}
     assert heard.texts("warning") == ["step 'a': kind 'dance' is not known; nothing was done"]
 
 
-def test_broken_step_fails_when_it_is_reached(tmp_path: Path) -> None:
+def test_broken_step_fails_on_planning(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"run\.parset:7: no such parset"):
         Broken(made_scope(tmp_path)).plan(replace(made_step("a"), problem="run.parset:7: no such parset"), {})
 
@@ -58,7 +58,7 @@ def test_recipe_plans_a_job_for_each_product(tmp_path: Path) -> None:
         ("return [1]", {}),
     ],
 )
-def test_plugin_gives_what_it_returns(tmp_path: Path, body: str, outputs: dict[str, object]) -> None:
+def test_plugin_returns_its_outputs(tmp_path: Path, body: str, outputs: dict[str, object]) -> None:
     heard = Listener()
     (tmp_path / "PipelineStep_maker.py").write_text(PLUGIN.format(body=body))
     scope = made_scope(tmp_path, reporters=[heard])
@@ -68,7 +68,7 @@ def test_plugin_gives_what_it_returns(tmp_path: Path, body: str, outputs: dict[s
     assert scope.stream.state.work.plugins == {"make": outputs}
 
 
-def test_plugin_that_fails_says_which_step(tmp_path: Path) -> None:
+def test_failing_plugin_names_step(tmp_path: Path) -> None:
     (tmp_path / "PipelineStep_maker.py").write_text(PLUGIN.format(body="raise ValueError('no files')"))
     kind = Plugin(made_scope(tmp_path))
     call = kind.plan(made_step("make", "plugin", "maker"), {})
@@ -87,7 +87,7 @@ def test_plugin_in_a_loop_returns_a_dictionary(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stop_at", "turns"), [(None, 3), (1, 2)])
-def test_loop_ends_with_its_count_or_when_a_step_says_so(tmp_path: Path, stop_at: int | None, turns: int) -> None:
+def test_loop_ends_on_count_or_break(tmp_path: Path, stop_at: int | None, turns: int) -> None:
     scope = made_scope(tmp_path)
     body = made_step("clean")
     loop = replace(made_step("again", "loop", loopcount="3"), body=(body,))
@@ -120,5 +120,5 @@ def test_signal_ends_the_run_after_a_step(tmp_path: Path) -> None:
     assert "a" not in scope.results
 
 
-def test_outputs_of_a_plugin_as_they_are_written_down() -> None:
+def test_plugin_outputs_are_written_as_text() -> None:
     assert plain({"a": True, "b": 3, 4: Path("/m"), "c": None}) == {"a": True, "b": 3, "4": "/m", "c": "None"}

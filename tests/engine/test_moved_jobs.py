@@ -39,7 +39,7 @@ def files(site: Site, products: str) -> str:
 
 
 @pytest.mark.parametrize("products", ["xabc", "axbc", "abxc"])
-def test_product_that_comes_before_others_runs_alone(site: Site, products: str) -> None:
+def test_inserted_product_runs_alone(site: Site, products: str) -> None:
     site.run()
     logs = {path: path.stat().st_mtime_ns for path in site.job.glob("logs/copy/*.log")}
     assert site.run(files(site, products)) == ["again-x", "copy-x", "join"]
@@ -49,7 +49,7 @@ def test_product_that_comes_before_others_runs_alone(site: Site, products: str) 
     assert site.run(files(site, products)) == []
 
 
-def test_picture_has_each_job_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_state_has_each_job_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.run()
     site.run(files(site, "xac"))
     record = json.loads((site.job / "run.json").read_text())
@@ -63,7 +63,7 @@ def test_picture_has_each_job_once(site: Site, capsys: pytest.CaptureFixture[str
     assert sorted(jobs) == ["copy/000", "copy/002", "copy/003"]
 
 
-def test_commands_are_those_of_the_jobs(site: Site) -> None:
+def test_command_file_follows_moved_jobs(site: Site) -> None:
     site.run()
     site.run(files(site, "xabc"))
     commands = dict(line.split(": ", 1) for line in site.text("run/commands.txt").splitlines())
@@ -71,7 +71,7 @@ def test_commands_are_those_of_the_jobs(site: Site) -> None:
     assert named == {f"copy/00{n}": f"{site.here}/in/{name}.txt" for n, name in enumerate("abcx")}
 
 
-def test_engine_that_is_killed_after_a_product_came(site: Site) -> None:
+def test_killed_engine_resumes_inserted_product(site: Site) -> None:
     site.run()
     site.more = (files(site, "xabc"),)
     site.set("hold-copy-x")
@@ -82,7 +82,7 @@ def test_engine_that_is_killed_after_a_product_came(site: Site) -> None:
     assert [event["job"] for event in site.events("job_cleared")] == ["copy/003"]
 
 
-def test_what_scripts_returned_stays_with_their_products(site: Site) -> None:
+def test_script_results_follow_their_products(site: Site) -> None:
     site.more = (
         "pipeline.steps=[list, count]",
         *(f"count.control.{text}" for text in ("type=pythonplugin", "executable=count.py", "inputkey=infile")),
@@ -96,7 +96,7 @@ def test_what_scripts_returned_stays_with_their_products(site: Site) -> None:
     assert [entry["file"] for entry in returned] == ["c2", "x2", "a2"]
 
 
-def test_description_of_a_product_stays_with_it(site: Site) -> None:
+def test_description_follows_its_product(site: Site) -> None:
     for name in "abx":
         measured(site.here / f"in/{name}.fits")
     keys = ("kind=feedback", "mapfile_in=list.output.mapfile", "product_type=SkyImage", "error_tolerance=False")
@@ -120,7 +120,7 @@ def test_description_of_a_product_stays_with_it(site: Site) -> None:
 # Jobs that are pretended.
 
 
-def test_order_alone_runs_only_what_takes_the_list(moving: MovingSite) -> None:
+def test_reordering_repeats_only_list_steps(moving: MovingSite) -> None:
     moving.run("abc")
     assert moving.dry_run("cab") == ["join"]
     assert "# copy: 3 of 3 jobs were done before" in moving.told
@@ -129,7 +129,7 @@ def test_order_alone_runs_only_what_takes_the_list(moving: MovingSite) -> None:
     assert moving.joined() == "".join(moving.input(product).read_text() for product in "cab")
 
 
-def test_product_that_goes_and_comes_again(moving: MovingSite) -> None:
+def test_returning_product_keeps_its_number(moving: MovingSite) -> None:
     moving.run("abc")
     assert moving.run("bc") == ["join"]
     assert moving.numbers("copy") == {"001": "b", "002": "c"}
@@ -139,7 +139,7 @@ def test_product_that_goes_and_comes_again(moving: MovingSite) -> None:
     assert moving.numbers("copy") == {"000": "a", "001": "b", "002": "c"}
 
 
-def test_journal_says_which_jobs_a_step_has_not_any_more(moving: MovingSite) -> None:
+def test_journal_lists_removed_jobs(moving: MovingSite) -> None:
     moving.run("abc")
     moving.run("bc")
     first, second = [event for event in journalled(moving.job, "step_started") if event["step"] == "copy"]
@@ -147,14 +147,14 @@ def test_journal_says_which_jobs_a_step_has_not_any_more(moving: MovingSite) -> 
     assert second["left"] == ["copy/000"]
 
 
-def test_product_that_is_changed_runs_wherever_it_is(moving: MovingSite) -> None:
+def test_changed_product_runs_at_any_position(moving: MovingSite) -> None:
     moving.run("abc")
     moving.change("b")
     assert moving.run("xbac") == ["copy-x", "copy-b", "again-x", "again-b", "join"]
     assert moving.numbers("copy") == {"000": "a", "001": "b", "002": "c", "003": "x"}
 
 
-def test_work_that_was_written_over_is_done_again(moving: MovingSite) -> None:
+def test_overwritten_output_is_made_again(moving: MovingSite) -> None:
     """The products a and A have outputs of the same name."""
     moving.run("ab")
     assert moving.run("bA") == ["copy-A", "again-a", "join"]
@@ -162,14 +162,14 @@ def test_work_that_was_written_over_is_done_again(moving: MovingSite) -> None:
     assert moving.joined() == "".join(moving.input(product).read_text() for product in "ab")
 
 
-def test_products_that_stand_twice(moving: MovingSite) -> None:
+def test_duplicate_products_share_results(moving: MovingSite) -> None:
     moving.run("aab")
     assert moving.run("xaab") == ["copy-x", "again-x", "join"]
     assert moving.run("ab") == ["join"]
     assert moving.run("baa") == ["join"]
 
 
-def test_arguments_that_change_leave_the_numbers(moving: MovingSite) -> None:
+def test_changed_arguments_keep_job_numbers(moving: MovingSite) -> None:
     moving.run("ab")
     moving.assignments = ("copy.control.environment={A: b}",)
     assert moving.run("xab") == ["copy-x", "copy-a", "copy-b", "again-x", "again-a", "again-b", "join"]
@@ -177,7 +177,7 @@ def test_arguments_that_change_leave_the_numbers(moving: MovingSite) -> None:
 
 
 @pytest.mark.parametrize("products", ["xab", "bxa"])
-def test_failure_that_is_tolerated_is_tried_again_when_the_list_changed(moving: MovingSite, products: str) -> None:
+def test_changed_list_retries_tolerated_failure(moving: MovingSite, products: str) -> None:
     moving.assignments = ("copy.control.error_tolerance=True",)
     moving.run("ab", Pretended(failing=frozenset({"copy-b"})))
     started = [name for name in (f"copy-{product}" for product in products) if name != "copy-a"]
@@ -187,7 +187,7 @@ def test_failure_that_is_tolerated_is_tried_again_when_the_list_changed(moving: 
     assert moving.numbers("copy") == {"000": "a", "001": "b", "002": "x"}
 
 
-def test_job_that_failed_keeps_its_number_and_its_tries(moving: MovingSite) -> None:
+def test_failed_job_keeps_number_and_attempts(moving: MovingSite) -> None:
     moving.assignments = ("copy.control.retries=1",)
     with pytest.raises(PipelineError, match="copy/001"):
         moving.run("ab", Pretended(failing=frozenset({"copy-b"})))
@@ -203,14 +203,14 @@ def main_in(moving: MovingSite, *words: str) -> int:
     return main([f"{moving.here}/run.parset", "-c", f"{moving.here}/pipeline.cfg", *settings, *words])
 
 
-def test_job_that_is_left_can_be_forgotten(moving: MovingSite) -> None:
+def test_removed_job_can_be_forgotten(moving: MovingSite) -> None:
     moving.run("ab")
     moving.run("b")
     assert main_in(moving, "--forget", "copy/000") == 0
     assert moving.run("ab") == ["copy-a", "again-a", "join"]
 
 
-def test_journal_of_an_older_version(moving: MovingSite) -> None:
+def test_journal_of_older_version_resumes(moving: MovingSite) -> None:
     """It has no ``left``, and of very old ones jobs have no label: what they are made of tells."""
     moving.run("ab")
     journal = moving.job / "journal.jsonl"
@@ -219,7 +219,7 @@ def test_journal_of_an_older_version(moving: MovingSite) -> None:
     assert moving.run("xab") == ["copy-x", "again-x", "join"]
 
 
-def test_iterations_of_a_loop_have_jobs_and_logs_of_their_own(moving: MovingSite) -> None:
+def test_loop_iterations_have_own_jobs_and_logs(moving: MovingSite) -> None:
     moving.assignments = (
         "pipeline.steps=[list, turn]",
         *(f"turn.control.{text}" for text in ("kind=loop", "type=loop", "loopcount=2", "loopsteps=[copy]")),
@@ -233,7 +233,7 @@ def test_iterations_of_a_loop_have_jobs_and_logs_of_their_own(moving: MovingSite
         assert logs.keys() == {entry}
 
 
-def test_input_that_is_half_changed_is_refused_at_another_place(tmp_path: Path) -> None:
+def test_half_changed_input_is_refused_after_moving(tmp_path: Path) -> None:
     moving = MovingSite(tmp_path, *MARKED)
     moving.change(*"abx")
     with pytest.raises(Killed):
@@ -245,7 +245,7 @@ def test_input_that_is_half_changed_is_refused_at_another_place(tmp_path: Path) 
     assert moving.numbers("mark") == {"000": "a", "001": "b", "002": "x"}
 
 
-def test_start_that_was_not_recorded_is_not_forgotten_while_its_product_is_gone(tmp_path: Path) -> None:
+def test_unrecorded_start_survives_absent_product(tmp_path: Path) -> None:
     moving = MovingSite(tmp_path, *MARKED_INPUTS)
     moving.change(*"abx")
     with pytest.raises(Killed):

@@ -50,7 +50,7 @@ def check_picture(site: MovingSite, products: str) -> None:
 
 @SOME
 @given(st.lists(RUNS, min_size=2, max_size=6))
-def test_exactly_what_is_not_done_runs(runs: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_only_unfinished_jobs_run(runs: list[tuple]) -> None:  # type: ignore[type-arg]
     with temporary_site() as site:
         site.change(*PRODUCTS)
         expected = Expected(site)
@@ -83,7 +83,7 @@ MIXED = (
 
 @SOME
 @given(st.lists(st.tuples(MIXED, FAILING, KILL_AT, WAYS), min_size=2, max_size=6))
-def test_what_is_made_is_right(runs: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_products_have_right_contents(runs: list[tuple]) -> None:  # type: ignore[type-arg]
     with temporary_site() as site:
         site.change(*"abcAB")
         for products, failing, kill_at, way in runs:
@@ -106,7 +106,7 @@ def test_what_is_made_is_right(runs: list[tuple]) -> None:  # type: ignore[type-
 )  # cut off, made anew, and cut off again without a word
 @SOME
 @given(runs=st.lists(st.tuples(LISTS, KILL_AT, WAYS), min_size=2, max_size=6))
-def test_nothing_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[str, int, str]]) -> None:
+def test_no_product_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[str, int, str]]) -> None:
     """What was cut off while it was changed is refused, in whichever list it comes back, until it is mended."""
     with temporary_site(*steps) as site:
         site.change(*PRODUCTS)

@@ -26,7 +26,7 @@ def write(shadow: Shadow, name: str, text: str = "") -> None:
     Path(shadow.made(name)).write_text(text)
 
 
-def test_file_is_found_where_it_was_written(shadow: Shadow, root: Path) -> None:
+def test_written_file_is_found_in_overlay(shadow: Shadow, root: Path) -> None:
     assert shadow.found("/job/x.mapfile") == "/job/x.mapfile"
     assert shadow.made("/job/x.mapfile") == f"{root}/job/x.mapfile"
     assert shadow.found("/job/x.mapfile") == f"{root}/job/x.mapfile"
@@ -51,7 +51,7 @@ def test_file_is_found_where_it_was_written(shadow: Shadow, root: Path) -> None:
         ("@/job/x.mapfile", "@/job/x.mapfile"),
     ],
 )
-def test_names_in_a_text(shadow: Shadow, root: Path, text: str, there: str) -> None:
+def test_text_names_are_redirected(shadow: Shadow, root: Path, text: str, there: str) -> None:
     assert shadow.into(text) == text  # nothing was written
     write(shadow, "/job/x.mapfile")
     write(shadow, "/data/with blank/x.mapfile")
@@ -59,18 +59,18 @@ def test_names_in_a_text(shadow: Shadow, root: Path, text: str, there: str) -> N
     assert shadow.back(shadow.into(text)).replace("@", "") in (text.replace("@", ""), "/job/x.mapfile")
 
 
-def test_relative_name(shadow: Shadow, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_name_is_redirected(shadow: Shadow, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root.parent)
     write(shadow, "maps/x.mapfile")
     assert shadow.into("maps/x.mapfile") == f"{root}{root.parent}/maps/x.mapfile"
 
 
-def test_names_in_things(shadow: Shadow, root: Path) -> None:
+def test_nested_names_are_redirected(shadow: Shadow, root: Path) -> None:
     thing = {f"{root}/a": [f"x={root}/b", 1, None, True, (f"{root}/c", 2.5)], "path": Path(f"{root}/d")}
     assert shadow.back(thing) == {"/a": ["x=/b", 1, None, True, ("/c", 2.5)], "path": Path("/d")}
 
 
-def test_files_have_the_names_of_a_run_in_them(shadow: Shadow, root: Path) -> None:
+def test_overlay_files_contain_real_names(shadow: Shadow, root: Path) -> None:
     (root / "job").mkdir()
     (root / "job/x.mapfile").write_text(f"[{{'file': '{root}/job/y'}}]")
     assert shadow.found("/job/x.mapfile") == "/job/x.mapfile"
@@ -81,7 +81,7 @@ def test_files_have_the_names_of_a_run_in_them(shadow: Shadow, root: Path) -> No
     assert (root / "job/x.mapfile").stat().st_mtime_ns == mark
 
 
-def test_files_that_are_not_certain(shadow: Shadow, root: Path) -> None:
+def test_uncertain_files_are_listed(shadow: Shadow, root: Path) -> None:
     write(shadow, "/job/x.mapfile", f"[{placeholder('make', 'image', 7)}]")
     write(shadow, "/job/xy.mapfile", "<no such thing>")
     shadow.settle()
@@ -93,7 +93,7 @@ def test_files_that_are_not_certain(shadow: Shadow, root: Path) -> None:
     assert shadow.uncertain(f"{root}/job/x.mapfile") == []
 
 
-def test_placeholder_stays_whole_in_the_name_of_an_output() -> None:
+def test_output_name_keeps_placeholder_whole() -> None:
     text = placeholder("make-it", "image_pb", 7)
     assert text == "<make-it:image_pb:007>"
     assert PLACEHOLDER.fullmatch(text)
@@ -101,7 +101,7 @@ def test_placeholder_stays_whole_in_the_name_of_an_output() -> None:
     assert "/" not in text
 
 
-def test_places_for_a_plugin(shadow: Shadow, root: Path, tmp_path: Path) -> None:
+def test_plugin_gets_overlay_places(shadow: Shadow, root: Path, tmp_path: Path) -> None:
     """A directory is there, a file's directory too, and a file that is there is there as well."""
     (tmp_path / "mine.mapfile").write_text("[]")
     given = {
@@ -123,12 +123,12 @@ def test_places_for_a_plugin(shadow: Shadow, root: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("key", ["filename", "newname", "outmapname"])
 @pytest.mark.parametrize("name", ["/data/x.mapfile", "../x.mapfile", "a/../../x"])
-def test_names_that_lead_out_of_a_place(shadow: Shadow, key: str, name: str) -> None:
+def test_name_outside_place_is_refused(shadow: Shadow, key: str, name: str) -> None:
     with pytest.raises(PipelineError, match=f"{key} is .*, and a dry run writes below the directory that is given"):
         shadow.places(["mapfile_dir"], {"mapfile_dir": "/job", key: name})
 
 
-def test_directories_with_files_here(shadow: Shadow) -> None:
+def test_overlay_directories_are_recognised(shadow: Shadow) -> None:
     write(shadow, "/job/maps/x")
     assert shadow.has_folder("/job/maps")
     assert shadow.has_folder("/job/maps/")

@@ -61,7 +61,7 @@ def shown(capsys: pytest.CaptureFixture[str], step: str) -> list[str]:
     return [line.partition(": ")[2] for line in lines if line.startswith(f"{step}/")]
 
 
-def test_of_jobs_that_are_done_it_is_known(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finished_jobs_have_known_outputs(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run.parset", "-c", "pipeline.cfg", "-q"]) == 1
     (ended,) = {event["job"] for event in journalled(site / "run", "job_done") if event["problem"]}
     assert ended == "make/001"
@@ -74,7 +74,7 @@ def test_of_jobs_that_are_done_it_is_known(site: Path, capsys: pytest.CaptureFix
     ]
 
 
-def test_script_that_returned_nothing(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_script_without_result_has_no_outputs(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It ended by sys.exit: there is no result."""
     planning = MAKE.replace("    return", "    sys.exit(0)\n    return") + "\nDRY_RUN_WRITES = ()\n"
     (site / "my/scripts/make.py").write_text(planning.replace("endswith", "__eq__"))
@@ -83,7 +83,7 @@ def test_script_that_returned_nothing(site: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(("outputs", "told"), [('"image"', 0), ('"image", "break"', 3), (None, 3)])
-def test_loop_that_a_script_may_end(
+def test_possible_break_shows_all_iterations(
     site: Path, capsys: pytest.CaptureFixture[str], outputs: str | None, told: int
 ) -> None:
     """It is shown to the end."""
@@ -103,7 +103,7 @@ def test_loop_that_a_script_may_end(
 
 
 @pytest.mark.parametrize("sip_file", ["none", "a.xml"])
-def test_files_of_a_feedback_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sip_file: str) -> None:
+def test_feedback_step_predicts_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sip_file: str) -> None:
     monkeypatch.chdir(tmp_path)
     values = {**defaults(FEEDBACK_KEYS), "mapfile_in": "/m", "metadata_file": "x.metadata", "sip_file": sip_file}
     step = Step("describe", "describe", "feedback", "", {}, {})

@@ -54,20 +54,20 @@ def test_header_has_command_versions_and_observation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["-interval", "-intervals-out", "-even-timesteps", "-odd-timesteps"])
-def test_image_of_a_part_of_the_time_has_no_times_of_all(tmp_path: Path, option: str) -> None:
+def test_partial_image_omits_observation_times(tmp_path: Path, option: str) -> None:
     make_set(tmp_path / "A.MS", SMALL)
     header = written(tmp_path, option, "2")
     assert "EXPTIME" not in header
     assert header["TELESCOP"] == "LOFAR"
 
 
-def test_set_on_another_host_says_nothing(tmp_path: Path) -> None:
+def test_remote_set_adds_no_telescope(tmp_path: Path) -> None:
     header = written(tmp_path)
     assert "TELESCOP" not in header
     assert "HISTORY" in header
 
 
-def test_header_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_header_is_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -58,7 +58,7 @@ def test_output_name(infile, name):
     assert output_file(Path("/w"), infile, "x") == name
 
 
-def test_ending_of_outputs(settings, tmp_path):
+def test_outputs_get_configured_ending(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS")
     prepared = _prepare(_step(mapfile_in=mapfile, inputkey="msin", output_ending=".ms"), settings)
     assert prepared.outputs.data[0].file == f"{settings.job_workdir}/a.average.ms"
@@ -257,7 +257,7 @@ DP3 = {"program": "dp3", "args_format": "lofar", "executable": "DP3", "inputkey"
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_products_are_listed_where_the_step_asks_for_it(settings, tmp_path, is_listed):
+def test_step_lists_products_on_request(settings, tmp_path, is_listed):
     control = {**DP3, "mapfile_in": _map(tmp_path, "in", "/d/a.MS"), "list_products": str(is_listed)}
     prepared = _prepare(_step({"msin": "msin", "msout": "/o/b.MS"}, **control), settings)
     (planned,) = prepared.jobs
@@ -270,7 +270,7 @@ def test_products_are_listed_where_the_step_asks_for_it(settings, tmp_path, is_l
 
 
 @pytest.mark.parametrize("names", [["b.MS"], []])
-def test_products_of_a_lenient_run_are_those_that_are_there(settings, tmp_path, names):
+def test_lenient_run_lists_existing_products(settings, tmp_path, names):
     for name in names:
         (tmp_path / name).mkdir()
     control = {**DP3, "mapfile_in": _map(tmp_path, "in", "/d/a.MS"), "list_products": "True"}
@@ -303,7 +303,7 @@ def test_log_of_a_known_program_can_fail_a_job(settings, tmp_path):
         ("", "", ""),
     ],
 )
-def test_hint_belongs_to_the_error_with_which_a_job_ended(settings, tmp_path, program, text, said):
+def test_failure_hint_matches_last_error(settings, tmp_path, program, text, said):
     mapfile = _map(tmp_path, "in", "/d/a.MS")
     keys = {"program": program, "args_format": "lofar"} if program else {}
     prepared = _prepare(_step(mapfile_in=mapfile, inputkey="msin", executable="DP3", **keys), settings)

@@ -76,7 +76,7 @@ def test_steps_pass_maps_to_each_other(site):
     assert commands[0] == f"copy/000: /bin/cp {site}/in/a.txt {job}/a.copy"
 
 
-def test_a_finished_run_is_not_run_again(site):
+def test_finished_run_starts_no_job(site):
     assert _run(site) == 0
     stamp = (site / "copy" / "a.copy").stat().st_mtime_ns
     assert _run(site) == 0
@@ -84,14 +84,14 @@ def test_a_finished_run_is_not_run_again(site):
     assert (site / "copy" / "a.copy").stat().st_mtime_ns == stamp
 
 
-def test_a_changed_argument_runs_that_step_again(site):
+def test_changed_argument_repeats_step(site):
     assert _run(site) == 0
     assert _run(site, "-s", "count.argument.unit=rows") == 0
     assert _started(site) == ["copy", "count", "report", "count"]  # report takes what count gave as before
     assert [p.file for p in DataMap.load("copy/mapfiles/count.unit.mapfile").data] == ["rows", "rows"]
 
 
-def test_a_failing_job_shows_its_last_lines_log_and_command(site, capsys):
+def test_failing_job_shows_log_and_command(site, capsys):
     script = site / "my" / "scripts" / "count.py"
     script.write_text("def main(infile, unit):\n    print('reading', infile)\n    raise ValueError('no lines in it')\n")
     assert _run(site) == 1
@@ -103,7 +103,7 @@ def test_a_failing_job_shows_its_last_lines_log_and_command(site, capsys):
     assert "Traceback" not in err.partition("Last lines of")[0]
 
 
-def test_resume_after_a_failure(site):
+def test_run_resumes_after_failure(site):
     script = site / "my" / "scripts" / "count.py"
     script.write_text("def main(infile, unit):\n    raise ValueError('not today')\n")
     assert _run(site) == 1
@@ -112,7 +112,7 @@ def test_resume_after_a_failure(site):
     assert _started(site) == ["copy", "count", "count", "report"]
 
 
-def test_what_a_script_warns_of_is_shown(site, capfd):
+def test_script_warning_is_shown(site, capfd):
     script = site / "my" / "scripts" / "count.py"
     script.write_text("def main(infile, unit):\n    print('WARNING: short file')\n    return {'total': 1}\n")
     assert _run(site) == 0
@@ -120,14 +120,14 @@ def test_what_a_script_warns_of_is_shown(site, capfd):
     assert shown.count("count: short file") == 2
 
 
-def test_error_tolerance_skips_what_failed(site):
+def test_error_tolerance_skips_failed_products(site):
     (site / "in" / "b.txt").unlink()
     assert _run(site, "-s", "copy.control.error_tolerance=True") == 0
     assert [p.skip for p in DataMap.load("copy/mapfiles/copy.mapfile").data] == [False, True]
     assert [p.file for p in DataMap.load("copy/mapfiles/count.total.mapfile").data] == ["2"]
 
 
-def test_all_failed_is_a_failure_whatever_the_tolerance(site, capsys):
+def test_tolerance_never_accepts_total_failure(site, capsys):
     (site / "in" / "a.txt").unlink()
     (site / "in" / "b.txt").unlink()
     assert _run(site, "-s", "copy.control.error_tolerance=True") == 1
@@ -190,13 +190,13 @@ def test_all_findings_are_shown_before_anything_runs(site, capsys):
         ("count.argument.flags=[copy.output.mapfile, 2, 3]", "it takes 2 positional arguments, 3 are given"),
     ],
 )
-def test_what_is_found_early(site, capsys, assignment, message):
+def test_check_finds_parset_errors(site, capsys, assignment, message):
     assert _run(site, "--check", "-s", assignment) == 1
     assert message in capsys.readouterr().err
     assert not (site / "copy").exists()
 
 
-def test_check_says_that_nothing_is_wrong(site, capsys):
+def test_check_reports_valid_parset(site, capsys):
     assert _run(site, "--check") == 0
     assert "4 steps, nothing wrong" in capsys.readouterr().out
     assert not (site / "copy").exists()
@@ -360,7 +360,7 @@ def main(old, new):
 """
 
 
-def test_what_a_later_step_removed_is_made_again_when_it_is_needed(site, capsys):
+def test_removed_product_is_made_again_on_need(site, capsys):
     (site / "my/scripts/copy.py").write_text(COPY)
     (site / "my/scripts/clear.py").write_text(CLEAR)
     (site / "clear.parset").write_text(CLEARED + list_step(f"[{site}/in/a.txt, {site}/in/b.txt]"))
@@ -376,7 +376,7 @@ def test_what_a_later_step_removed_is_made_again_when_it_is_needed(site, capsys)
     assert "a.copy is gone, and step 'again' needs it" in capsys.readouterr().out
 
 
-def test_what_cannot_be_made_again_ends_the_run(site, capsys):
+def test_unrepeatable_product_ends_run(site, capsys):
     (site / "my/scripts/copy.py").write_text(COPY)
     (site / "my/scripts/clear.py").write_text(CLEAR)
     (site / "clear.parset").write_text(CLEARED + list_step(f"[{site}/in/a.txt, {site}/in/b.txt]"))
@@ -401,7 +401,7 @@ def optional_site(site, policy="warn"):
     return site / "optional"
 
 
-def test_optional_step_that_fails_is_a_warning(site, capsys):
+def test_failing_optional_step_gives_warning(site, capsys):
     job = optional_site(site)
     assert _run(site, parset="optional.parset") == 0
     assert (job / "a.copy").is_file()
@@ -413,7 +413,7 @@ def test_optional_step_that_fails_is_a_warning(site, capsys):
     assert _started_in(job) == ["plot", "copy", "plot"], "it is tried again"
 
 
-def test_optional_step_fails_the_run_after_all_steps_where_asked(site, capsys):
+def test_optional_failure_fails_run_on_request(site, capsys):
     job = optional_site(site, "fail")
     assert _run(site, parset="optional.parset") == 1
     assert (job / "a.copy").is_file()
@@ -466,7 +466,7 @@ def present(job):
     return sorted(path.name for path in job.glob("*.*") if path.suffix in (".copy", ".middle"))
 
 
-def test_intermediate_outputs_go_once_no_step_needs_them(site, capsys):
+def test_unneeded_intermediate_outputs_are_removed(site, capsys):
     job = kept_site(site)
     assert _run(site, parset="kept.parset") == 0
     assert present(job) == []
@@ -499,7 +499,7 @@ def test_keep_all_removes_nothing(site):
     assert present(job) == ["a.copy", "a.middle", "b.copy", "b.middle"]
 
 
-def test_patterns_that_match_nothing_are_found_before_the_run(site, capsys):
+def test_check_refuses_useless_patterns(site, capsys):
     kept_site(site)
     assert _run(site, "--check", "-s", "copy.control.intermediate=[psv]", parset="kept.parset") == 1
     told = "copy.control.intermediate: is '[psv]'; psv: *, psf, dirty, model, residual, or a path with wildcards"

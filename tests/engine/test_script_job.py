@@ -61,7 +61,7 @@ def test_false_values_are_success_without_values(tmp_path: Path, returned: str) 
 
 
 @pytest.mark.parametrize("returned", ["1", "-1", "[1]", "'no'"])
-def test_other_values_are_a_failure(tmp_path: Path, returned: str) -> None:
+def test_invalid_return_value_is_failure(tmp_path: Path, returned: str) -> None:
     plugin = Plugin(tmp_path, f"def main():\n    return {returned}\n")
     assert plugin.call() == 1
     assert plugin.lines[-1].endswith(
@@ -132,7 +132,7 @@ def test_script_can_import_this_package(tmp_path: Path) -> None:
         ("import nothing_of_that_name\n", ":1: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
     ],
 )
-def test_script_that_cannot_be_called(tmp_path: Path, script: str, reason: str) -> None:
+def test_uncallable_script_names_reason(tmp_path: Path, script: str, reason: str) -> None:
     plugin = Plugin(tmp_path, script)
     assert plugin.call() == 1
     assert f"{plugin.script}{reason}" in plugin.lines[-1]
@@ -150,7 +150,7 @@ def main(n):
 """
 
 
-def test_script_of_the_python_2_era(tmp_path: Path) -> None:
+def test_python_2_script_runs(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, PYTHON_2)
     assert plugin.call("3") == 0
     assert plugin.lines == [
@@ -161,7 +161,7 @@ def test_script_of_the_python_2_era(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "script.py", "spec.json"]
 
 
-def test_script_imports_a_module_of_the_python_2_era(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_imports_python_2_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = tmp_path / "library"
     library.mkdir()
     (library / "counting.py").write_text("def count(n):\n    print 'counting'\n    return xrange(n)\n")
@@ -175,7 +175,7 @@ def test_script_imports_a_module_of_the_python_2_era(tmp_path: Path, monkeypatch
     assert json.loads(plugin.result.read_text()) == {"n": "3"}
 
 
-def test_line_of_an_error_is_that_of_the_python_2_source(tmp_path: Path) -> None:
+def test_error_shows_line_of_python_2_source(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, PYTHON_2)
     assert plugin.call("9") == 1
     assert plugin.lines[-1] == f"{plugin.script}:8: ValueError: too much"
@@ -197,13 +197,13 @@ def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
     assert json.loads(plugin.result.read_text()) == {"n": "[5.0]", "s": "[2.0]"}
 
 
-def test_missing_script(tmp_path: Path) -> None:
+def test_missing_script_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match=r"none\.py: no such script"):
         load_main(str(tmp_path / "none.py"))
 
 
 @pytest.mark.parametrize("text", [None, "{", '"text"', '{"script": "a", "args": []}'])
-def test_spec_that_cannot_be_read(tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_spec_is_refused(tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "spec.json"
     if text is not None:
         path.write_text(text)
@@ -211,7 +211,7 @@ def test_spec_that_cannot_be_read(tmp_path: Path, text: str | None, capsys: pyte
         read_spec(path)
 
 
-def test_wrong_usage(capfd: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     assert python_plugin.main(["python_plugin"]) == 1
     assert "usage: python -m lofarpipe.engine.script_job spec.json" in capfd.readouterr().err
 
@@ -223,7 +223,7 @@ def test_unreadable_spec_is_the_last_line(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"{tmp_path / 'none.json'}: not a readable job description: ")
 
 
-def test_result_is_complete_or_not_there(tmp_path: Path) -> None:
+def test_result_file_is_complete_or_absent(tmp_path: Path) -> None:
     write_result(tmp_path / "r.json", {"a": "1"})
     write_result(tmp_path / "r.json", {"a": "2"})
     assert json.loads((tmp_path / "r.json").read_text()) == {"a": "2"}
@@ -236,7 +236,7 @@ def test_result_of() -> None:
         returned_texts([1], "s.py")
 
 
-def test_little_is_imported() -> None:
+def test_script_job_imports_few_modules() -> None:
     heavy = {"casacore", "dataclasses", "fissix", "inspect", "typing", "numpy"}
     code = f"import sys, lofarpipe.engine.script_job; print(*{heavy} & set(sys.modules))"
     environment = {**os.environ, **job_environment()}

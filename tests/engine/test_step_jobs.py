@@ -74,7 +74,7 @@ def test_failed_job_is_not_run_again(here: Path) -> None:
     assert tries(here) == [(1, 1, "001.log")]
 
 
-def test_failed_job_is_run_again_where_the_step_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_step_retries_failed_job(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "failures").write_text("\n\n")
     assert run("work.control.retries=2") == 0
     assert tries(here) == [(1, 1, "001.try1.log"), (2, 1, "001.try2.log"), (3, 0, "001.log")]
@@ -88,13 +88,13 @@ def test_failed_job_is_run_again_where_the_step_says_so(here: Path, capsys: pyte
     assert len(tries(here)) == 3
 
 
-def test_job_that_fails_too_often_is_a_failure(here: Path) -> None:
+def test_exhausted_retries_fail_job(here: Path) -> None:
     (here / "failures").write_text("\n\n")
     assert run("work.control.retries=1") == 1
     assert tries(here) == [(1, 1, "001.try1.log"), (2, 1, "001.log")]
 
 
-def test_killed_program_tells_of_its_memory(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_program_shows_its_memory(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "work.sh").write_text("#!/bin/sh\nkill -9 $$\n")
     assert run("work.control.memory_gb=0.5") == 1
     err = capsys.readouterr().err
@@ -108,7 +108,7 @@ def test_killed_program_tells_of_its_memory(here: Path, capsys: pytest.CaptureFi
     assert "probably out of memory" in event["problem"]
 
 
-def test_step_that_failed_is_written_down(here: Path) -> None:
+def test_failed_step_is_journalled(here: Path) -> None:
     (here / "failures").write_text("\n")
     assert run() == 1
     (event,) = events(here, "step_failed")
@@ -117,7 +117,7 @@ def test_step_that_failed_is_written_down(here: Path) -> None:
     assert events(here, "run_ended")[0]["ok"] is False
 
 
-def test_journal_tells_of_every_job(here: Path) -> None:
+def test_journal_records_every_job(here: Path) -> None:
     assert run() == 0
     (began,) = events(here, "run_started")
     assert began["steps"] == ["list", "work"]
@@ -185,7 +185,7 @@ def run_with(here: Path, executor: Lossy, *assignments: str) -> Listener:
     return listener
 
 
-def test_what_an_executor_waits_for_is_told_while_it_waits(here: Path) -> None:
+def test_executor_notices_are_reported_during_wait(here: Path) -> None:
     told: list[list[str]] = []
 
     class Waiting(Lossy):
@@ -211,7 +211,7 @@ def test_lost_job_is_run_again(here: Path) -> None:
     assert [event["attempt"] for event in events(here, "job_done")] == [1, 1, 2, 3]
 
 
-def test_the_log_of_a_lost_job_says_so_at_its_top(here: Path) -> None:
+def test_lost_job_log_names_lost_node(here: Path) -> None:
     def begin(job: Job) -> None:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         job.log.write_bytes(b"### work\n" + end_line() + b"reading\n")
@@ -224,7 +224,7 @@ def test_the_log_of_a_lost_job_says_so_at_its_top(here: Path) -> None:
     assert end.rstrip().endswith("Z, lost with node node042")
 
 
-def test_job_that_is_lost_too_often_is_a_failure(here: Path) -> None:
+def test_repeatedly_lost_job_fails(here: Path) -> None:
     executor = Lossy(9)
     with pytest.raises(PipelineError, match=r"1 of 2 jobs failed: work/001 .* lost with node node042"):
         run_with(here, executor)
@@ -239,7 +239,7 @@ def test_job_that_is_lost_too_often_is_a_failure(here: Path) -> None:
 IN_PLACE = ("work.control.inplace=True",)
 
 
-def test_lost_job_that_had_changed_its_input_is_not_run_again(here: Path) -> None:
+def test_lost_job_with_changed_input_fails(here: Path) -> None:
     def change(job: Job) -> None:
         if job.name == "work/001":
             Path(job.label).write_text("changed")
@@ -253,12 +253,12 @@ def test_lost_job_that_had_changed_its_input_is_not_run_again(here: Path) -> Non
     assert executor.runs == []
 
 
-def test_lost_job_that_had_not_changed_its_input_yet_is_run_again(here: Path) -> None:
+def test_lost_job_with_untouched_input_runs_again(here: Path) -> None:
     run_with(here, executor := Lossy(1), *IN_PLACE)
     assert executor.runs == [["work/000", "work/001"], ["work/001"]]
 
 
-def test_log_that_is_not_there_keeps_its_name(tmp_path: Path) -> None:
+def test_missing_log_keeps_its_name(tmp_path: Path) -> None:
     from lofarpipe.engine.step_jobs import set_aside
 
     assert set_aside(tmp_path / "007.log", 1) == tmp_path / "007.log"
