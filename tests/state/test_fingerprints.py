@@ -47,7 +47,7 @@ WORK = Path("/work/dir")
         ("/" + "x" * 5000, set()),
     ],
 )
-def test_names(thing: object, names: set[str]) -> None:
+def test_nested_values_yield_path_names(thing: object, names: set[str]) -> None:
     assert named_paths(thing, WORK) == names
 
 
@@ -57,7 +57,7 @@ def test_any_text_has_names_and_stamps(text: str) -> None:
     stamp(text)
 
 
-def test_stamp_of_a_small_file_is_its_content_and_time(tmp_path: Path) -> None:
+def test_small_file_fingerprint_has_content_and_time(tmp_path: Path) -> None:
     path = tmp_path / "x"
     assert stamp(str(path)) is None
     path.write_text("one")
@@ -69,7 +69,7 @@ def test_stamp_of_a_small_file_is_its_content_and_time(tmp_path: Path) -> None:
     assert not is_same(stamp(str(path)), first)
 
 
-def test_stamp_of_a_large_file_is_size_and_time(tmp_path: Path) -> None:
+def test_large_file_fingerprint_has_size_and_time(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(bytes(1_000_001))
     os.utime(path, ns=(7, 7))
@@ -78,13 +78,13 @@ def test_stamp_of_a_large_file_is_size_and_time(tmp_path: Path) -> None:
     assert not is_same(stamp(str(path)), "1000001@7")
 
 
-def test_a_file_that_says_no_size_is_read_to_its_end(tmp_path: Path) -> None:
+def test_file_without_size_is_read_to_end(tmp_path: Path) -> None:
     version = Path("/proc/version")  # 0 bytes, as it says
     digest = hashlib.sha256(version.read_bytes()).hexdigest()[:32]
     assert (stamp(str(version)) or "").startswith(f"sha256:{digest}@")
 
 
-def test_what_has_no_stamp(tmp_path: Path) -> None:
+def test_special_files_have_no_fingerprint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "pipe", tmp_path / "folder", tmp_path / "x" / "y", Path("/dev/null")):
@@ -93,7 +93,7 @@ def test_what_has_no_stamp(tmp_path: Path) -> None:
     assert not is_same(None, "3@4")
 
 
-def test_snapshot_takes_a_name_of_nothing_as_the_start_of_names(tmp_path: Path) -> None:
+def test_snapshot_expands_name_prefix(tmp_path: Path) -> None:
     for name in ("img-1.fits", "img-2.fits", "other", "img"):
         (tmp_path / name).write_text(name)
     assert set(snapshot([f"{tmp_path}/img"])) == {f"{tmp_path}/img"}
@@ -104,23 +104,23 @@ def test_snapshot_takes_a_name_of_nothing_as_the_start_of_names(tmp_path: Path) 
     }
 
 
-def test_texts_that_start_with_a_name() -> None:
+def test_prefix_search_finds_matching_texts() -> None:
     assert list(starting_with("b", ["a", "b", "ba", "bb", "c"])) == ["b", "ba", "bb"]
     assert list(starting_with("d", ["a", "c"])) == []
 
 
 @pytest.mark.parametrize("name", ["a.txt", "/a/b", "a//b", "./a", "../a", "a/", "/a/.", "a/./b", "a/../b", ".a/b"])
-def test_path_is_joined_as_pathlib_does(name: str) -> None:
+def test_path_join_agrees_with_pathlib(name: str) -> None:
     assert named_paths([f"{name}/x"], Path("/w")) == {str(Path("/w") / name / "x")}
     assert named_paths([f"x={name}"], Path("/w")) >= {str(Path("/w") / name)}
 
 
-def test_words_alone_are_no_files() -> None:
+def test_plain_words_are_not_files() -> None:
     thing = ["word", "a.txt", "-name=/x/y", {"key": "sub/z"}]
     assert named_files(thing, Path("/w")) == {"/x/y", "/w/sub/z"}
 
 
-def test_long_directories_are_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_directories_are_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stamps, "LONGEST_LISTING", 2)
     for name in ("img-MFS", "img-psf", "other"):
         (tmp_path / name).touch()
@@ -130,14 +130,14 @@ def test_long_directories_are_not_looked_through(tmp_path: Path, monkeypatch: py
     assert snapshot([f"{tmp_path}/img", f"{tmp_path}/other"], too_long).keys() == {f"{tmp_path}/other"}
 
 
-def test_text_is_left_out_of_nested_things():
+def test_nested_text_is_omitted():
     thing = {"now": ["a now", 1, None, ("now", True)], "more": {"x": "none"}}
     found = without_text(thing, "now", "{time}")
     assert found == {"now": ["a {time}", 1, None, ("{time}", True)], "more": {"x": "none"}}
     assert found["more"] is thing["more"]
 
 
-def test_parts_of_a_table_below_a_folder_count(tmp_path: Path) -> None:
+def test_nested_table_parts_change_fingerprint(tmp_path: Path) -> None:
     part = tmp_path / "a.mms" / "SUBMSS" / "a.0000.ms"
     part.mkdir(parents=True)
     (tmp_path / "a.mms" / "table.dat").write_text("all")

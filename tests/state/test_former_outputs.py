@@ -106,7 +106,7 @@ def expected(channels: int, root: str = "x") -> dict[str, str]:
     return {f"{root}-{p}-image{end}.fits": f"{channels} channels" for p in places for end in ("", "-pb")}
 
 
-def test_fewer_channels_leave_nothing_of_more(here: Path) -> None:
+def test_fewer_channels_leave_no_stale_images(here: Path) -> None:
     assert run(3) == run(1) == 0
     assert images(here) == expected(1)
     assert (here / "seen.txt").read_text() == ""
@@ -114,7 +114,7 @@ def test_fewer_channels_leave_nothing_of_more(here: Path) -> None:
     assert images(here) == expected(2)
 
 
-def test_files_that_no_job_wrote_stay(here: Path) -> None:
+def test_foreign_files_stay(here: Path) -> None:
     foreign = {"x-0007-image.fits": "mine", "x-MFS-notes.txt": "mine", "y-MFS-image.fits": "mine"}
     for name, text in foreign.items():
         (here / "images" / name).write_text(text)
@@ -122,14 +122,14 @@ def test_files_that_no_job_wrote_stay(here: Path) -> None:
     assert images(here) == expected(1) | foreign
 
 
-def test_images_of_another_name_stay(here: Path) -> None:
+def test_images_of_another_root_name_stay(here: Path) -> None:
     assert run(3) == run(1, "--set=root=y") == 0
     assert images(here) == expected(3) | expected(1, "y")
     assert run(1) == 0
     assert images(here) == expected(1) | expected(1, "y")
 
 
-def test_former_outputs_come_back_if_the_job_fails(here: Path) -> None:
+def test_failed_job_restores_former_outputs(here: Path) -> None:
     assert run(3) == 0
     (here / "broken").touch()
     assert run(1) == 1
@@ -139,7 +139,7 @@ def test_former_outputs_come_back_if_the_job_fails(here: Path) -> None:
     assert images(here) == expected(1)
 
 
-def test_products_of_a_step_that_is_gone_go_with_what_they_were_made_of(here: Path) -> None:
+def test_removed_step_loses_stale_products(here: Path) -> None:
     assert run(3) == run(1, "--set=pipeline.steps=[list, image]") == 0
     assert set(images(here)) == {"x-0000-image.fits", "x-MFS-image.fits"}
 
@@ -151,7 +151,7 @@ def test_lenient_run_moves_nothing(here: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_former_outputs_come_back_after_a_run_that_was_ended(here: Path, number: signal.Signals) -> None:
+def test_ended_run_restores_former_outputs(here: Path, number: signal.Signals) -> None:
     assert run(3) == 0
     (here / "wait").touch()
     command = [sys.executable, "-m", "lofarpipe.cli", *arguments(1)]
@@ -177,7 +177,7 @@ def images_in_sight(here: Path) -> list[str]:
 
 @pytest.mark.parametrize("moved", [0, 1, 2])
 @pytest.mark.parametrize("is_done", [True, False])
-def test_killed_at_any_point(tmp_path: Path, moved: int, is_done: bool) -> None:
+def test_kill_at_any_point_restores_outputs(tmp_path: Path, moved: int, is_done: bool) -> None:
     """What is in the journal is enough to go on: some files moved, of the new ones some in their places."""
     names = [str(tmp_path / name) for name in ("a", "b")]
     stream = Stream()
@@ -202,7 +202,7 @@ def test_killed_at_any_point(tmp_path: Path, moved: int, is_done: bool) -> None:
         assert set(stream.state.work.owners) == set(names)
 
 
-def test_part_of_the_outputs_in_place_is_taken_back(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partly_placed_outputs_are_withdrawn(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run is killed while complete outputs get their names: a channel that was not there before is not left."""
     assert run(1) == 0
     work = here / "p"
@@ -220,7 +220,7 @@ def test_part_of_the_outputs_in_place_is_taken_back(here: Path, monkeypatch: pyt
     assert images(here) == expected(1)
 
 
-def test_part_of_the_outputs_of_a_job_that_fails_is_removed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_commit_removes_partial_outputs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lofarpipe.executors.local import process
 
     def commit(staged: Any) -> list[str]:
@@ -233,7 +233,7 @@ def test_part_of_the_outputs_of_a_job_that_fails_is_removed(here: Path, monkeypa
     assert images(here) == expected(1)
 
 
-def test_jobs_of_a_queue_keep_theirs_aside(tmp_path: Path) -> None:
+def test_queued_jobs_keep_outputs_aside(tmp_path: Path) -> None:
     """They may be running: what was set aside is looked at when their end is known."""
     path = tmp_path / "a"
     path.write_text("old")
@@ -258,7 +258,7 @@ class SlurmExecutor(LocalExecutor):
         raise PipelineError("no contact with the queue")
 
 
-def test_run_that_loses_a_queue_leaves_what_was_set_aside(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_queue_keeps_outputs_aside(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(3) == 0
     monkeypatch.setattr(Run, "execute", lambda self: _with(self, SlurmExecutor()))
     assert run(1) == 1
@@ -277,7 +277,7 @@ def _with(run: Run, executor: LocalExecutor) -> Any:
     return _execute(run)
 
 
-def test_products_of_a_try_that_nobody_heard_of_go(here: Path) -> None:
+def test_products_of_unrecorded_attempt_are_removed(here: Path) -> None:
     """A job of a queue wrote three channels while no run was there; the next one makes two."""
     assert run(1) == 0
     with Journal(here / "p" / "journal.jsonl") as journal:
@@ -290,7 +290,7 @@ def test_products_of_a_try_that_nobody_heard_of_go(here: Path) -> None:
     assert images(here) == expected(2)
 
 
-def test_what_cannot_be_moved_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unmovable_output_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     path.touch()
 
@@ -315,7 +315,7 @@ def test_hidden_name_is_free(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.earlier-0", ".a.earlier-1"]
 
 
-def test_directory_that_begins_the_names_of_others_does_not_stand_for_them(tmp_path: Path) -> None:
+def test_directory_name_does_not_match_as_prefix(tmp_path: Path) -> None:
     """A set a.MS is set aside for the job that makes it, a.MS.avg is not."""
     for name in ("a.MS", "a.MS.avg"):
         (tmp_path / name).mkdir()

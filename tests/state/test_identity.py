@@ -54,7 +54,7 @@ def run(site: Path, monkeypatch: pytest.MonkeyPatch, prefix: Path, *assignments:
     return len(journalled(site / "run", "step_started")) - before
 
 
-def test_same_program_elsewhere_runs_nothing(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moved_program_repeats_nothing(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         install(site / name, "1.0", "same")
     assert run(site, monkeypatch, site / "one") == 1
@@ -79,7 +79,7 @@ def test_upgrade_names_both_versions(
     assert len(journalled(site / "run", "job_done")) == 3
 
 
-def test_new_version_runs_again(
+def test_new_program_version_repeats_step(
     site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(site / "one", "1.0", "old")
@@ -100,7 +100,7 @@ def test_new_version_runs_again(
         (("dp3", "", "a"), "dp3 6.6 was replaced by one of unknown version; rerun_on_upgrade = False keeps"),
     ],
 )
-def test_changes_of_programs(now: tuple[str, str, str], reason: str) -> None:
+def test_program_changes_give_reasons(now: tuple[str, str, str], reason: str) -> None:
     event = StepDone("average", program=("dp3", "6.6", "a"))
     assert Upgrades().stale(event, {"program": now}).startswith(reason)
     told: list[str] = []
@@ -109,7 +109,7 @@ def test_changes_of_programs(now: tuple[str, str, str], reason: str) -> None:
     assert len(told) == (now[1] == "")
 
 
-def test_program_is_no_part_of_the_fingerprint() -> None:
+def test_fingerprint_excludes_program() -> None:
     identity = {"program": ("dp3", "6.6", "a"), "executable": ["/a/DP3"], "arguments": ["x"]}
     elsewhere = {**identity, "executable": ["/b/DP3"]}
     event = StepDone("average", fingerprint=mark_of(identity), program=("dp3", "6.6", "a"))

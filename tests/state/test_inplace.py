@@ -30,7 +30,7 @@ def unsafe(*events: Entry) -> UnsafeJobs:
     return UnsafeJobs(work_of(events), "s", "s")
 
 
-def test_jobs_that_began_or_may_have(path: str) -> None:
+def test_interrupted_jobs_are_listed(path: str) -> None:
     cut_off = unsafe(*started(path)).cut_off()
     assert [(cut.job, cut.serial, list(cut.before)) for cut in cut_off] == [
         ("s/001", 2, ["/b"]),
@@ -48,7 +48,7 @@ def test_jobs_that_began_or_may_have(path: str) -> None:
     ]
 
 
-def test_input_that_another_job_is_going_to_change(path: str) -> None:
+def test_half_changed_input_of_another_job_is_refused(path: str) -> None:
     jobs = unsafe(*started(path))
     changed = {"s/007": [path]}
     assert list(jobs.refuse(changed, repeatable=False)) == []
@@ -60,7 +60,7 @@ def test_input_that_another_job_is_going_to_change(path: str) -> None:
     assert list(jobs.refuse({"s/000": []}, repeatable=False)) == []
 
 
-def test_what_is_kept_of_jobs_that_the_step_has_not_any_more(path: str) -> None:
+def test_removed_jobs_keep_unsettled_inputs(path: str) -> None:
     before = {path: stamp(path)}
     assert unsafe(*started(path)).unsettled({"/b"}) == {"s/000": before}
     assert unsafe(*started(path)).unsettled({"/b", path}) == {}
@@ -68,6 +68,6 @@ def test_what_is_kept_of_jobs_that_the_step_has_not_any_more(path: str) -> None:
     assert unsafe(*started(path), made).unsettled({"/b"}) == {}
 
 
-def test_line_that_is_damaged() -> None:
+def test_damaged_line_is_ignored() -> None:
     assert known("text") == known(None) == known({"/a": None, "/b": 5}) == {}
     assert unsafe({"event": "step_started", "step": "s", "unsafe": {"s/000": "text"}}).cut_off() == []

@@ -75,21 +75,21 @@ def two(pipeline: Pipeline) -> dict[str, list[object]]:
     return {"000": [f"{pipeline.here}/a.out"], "001": [f"{pipeline.here}/b.out"]}
 
 
-def test_jobs_that_were_never_done_run_once(pipeline: Pipeline) -> None:
+def test_new_jobs_run_once(pipeline: Pipeline) -> None:
     assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
     assert pipeline.reasons == {"s/000": NEVER_DONE, "s/001": NEVER_DONE}
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == []
 
 
-def test_job_whose_arguments_changed_runs_again(pipeline: Pipeline) -> None:
+def test_changed_arguments_repeat_job(pipeline: Pipeline) -> None:
     pipeline.step("s", two(pipeline))
     pipeline.start_again()
     assert pipeline.step("s", {**two(pipeline), "001": ["other"]}) == ["s/001"]
     assert pipeline.reasons == {"s/001": "changed: what it is made of"}
 
 
-def test_job_that_failed_runs_again(pipeline: Pipeline) -> None:
+def test_failed_job_runs_again(pipeline: Pipeline) -> None:
     pipeline.step("s", two(pipeline))
     tell(pipeline.stream, "job_done", step="s", job="s/001", problem="exited with 1")
     tell(pipeline.stream, "step_started", step="s")
@@ -97,7 +97,7 @@ def test_job_that_failed_runs_again(pipeline: Pipeline) -> None:
     assert pipeline.step("s", two(pipeline)) == ["s/001"]
 
 
-def test_product_that_a_job_names_by_its_beginning_is_its_own(pipeline: Pipeline) -> None:
+def test_name_prefix_claims_product(pipeline: Pipeline) -> None:
     """Image names are the beginnings of file names."""
     jobs: dict[str, list[object]] = {"000": [f"{pipeline.here}/img-a"], "001": [f"{pipeline.here}/img-b"]}
     products = ("img-a-MFS.fits", "img-b-MFS.fits")
@@ -117,7 +117,7 @@ def lose_a_file(pipeline: Pipeline, entry: str, name: str) -> None:
     pipeline.stream.emit(replace(event, files={f"{pipeline.here}/{name}": "1@2"}))
 
 
-def test_product_that_no_job_claims_is_of_those_whose_names_begin_it(pipeline: Pipeline) -> None:
+def test_unclaimed_product_belongs_to_matching_prefix(pipeline: Pipeline) -> None:
     jobs = {place: [f"{pipeline.here}/img-{place}"] for place in ("a", "b")}
     pipeline.step("image", jobs, lambda: pipeline.write("img-a", "img-b"))
     lose_a_file(pipeline, "image", "img-a.of-nobody")
@@ -128,7 +128,7 @@ def test_product_that_no_job_claims_is_of_those_whose_names_begin_it(pipeline: P
     }
 
 
-def test_product_that_nobody_can_have_made_concerns_all(pipeline: Pipeline) -> None:
+def test_unattributed_product_repeats_all_jobs(pipeline: Pipeline) -> None:
     jobs = two(pipeline)
     pipeline.step("s", jobs)
     lose_a_file(pipeline, "s", "elsewhere")
@@ -136,7 +136,7 @@ def test_product_that_nobody_can_have_made_concerns_all(pipeline: Pipeline) -> N
     assert pipeline.step("s", jobs) == ["s/000", "s/001"]
 
 
-def test_map_that_is_named_stands_for_what_is_in_it(pipeline: Pipeline) -> None:
+def test_named_map_stands_for_its_products(pipeline: Pipeline) -> None:
     mapfile = pipeline.here / "all.mapfile"
     DataMap([DataProduct("localhost", f"{pipeline.here}/{name}.out", False) for name in "ab"]).save(str(mapfile))
     use: dict[str, list[object]] = {"000": [str(mapfile)]}
@@ -152,7 +152,7 @@ def test_map_that_is_named_stands_for_what_is_in_it(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("many", [0, 20])
-def test_many_writers_are_kept_as_one_mark(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+def test_many_writers_are_stored_as_one_mark(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     monkeypatch.setattr(module, "MANY", many)
     (pipeline.here / "out").mkdir()
     jobs: dict[str, list[object]] = {place: [f"{pipeline.here}/out/{place}"] for place in ("a", "b")}
@@ -170,7 +170,7 @@ def test_many_writers_are_kept_as_one_mark(pipeline: Pipeline, monkeypatch: pyte
     assert pipeline.step("use", use) == ["use/000", "use/001"]
 
 
-def test_file_that_a_job_removed_is_known_to_be_gone(pipeline: Pipeline) -> None:
+def test_file_removed_by_job_is_recorded(pipeline: Pipeline) -> None:
     pipeline.write("a.out")
     pipeline.step("s", two(pipeline), (pipeline.here / "a.out").unlink)
     assert last_job(pipeline, "s/000").written == {f"{pipeline.here}/a.out": None}
@@ -178,7 +178,7 @@ def test_file_that_a_job_removed_is_known_to_be_gone(pipeline: Pipeline) -> None
     assert pipeline.step("s", two(pipeline)) == []
 
 
-def test_step_of_an_older_version_has_no_jobs(pipeline: Pipeline) -> None:
+def test_step_of_older_version_has_no_jobs(pipeline: Pipeline) -> None:
     """Its products are those of the step; where one is wanted, all its jobs run again."""
     pipeline.write("a.out", "b.out")
     whole: Identity = {"arguments": list(two(pipeline).values())}
@@ -205,7 +205,7 @@ def test_forgotten_job_or_step_runs_again(pipeline: Pipeline) -> None:
     assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
 
 
-def test_repair_clears_the_jobs_of_its_step_alone(pipeline: Pipeline) -> None:
+def test_repair_clears_only_jobs_of_step(pipeline: Pipeline) -> None:
     work = pipeline.settings.job_workdir
     work.mkdir(exist_ok=True)
     for name, step in (("x", "s"), ("y", "t")):

@@ -69,7 +69,7 @@ def test_job_keeps_its_number(numbers: Numbers, labels: str, given: list[int]) -
     assert numbers([done(0, "a"), done(1, "b")], labels) == given
 
 
-def test_equal_jobs_have_a_number_each(numbers: Numbers) -> None:
+def test_equal_jobs_have_distinct_numbers(numbers: Numbers) -> None:
     history = [done(0, "a"), done(1, "a"), done(2, "b")]
     assert numbers(history, "aab") == [0, 1, 2]
     assert numbers(history, "baaa") == [2, 0, 1, 3]
@@ -79,24 +79,24 @@ def test_finished_job_is_preferred_to_an_equal_one(numbers: Numbers) -> None:
     assert numbers([done(0, "a", problem="failed"), done(1, "a")], "xa") == [2, 1]
 
 
-def test_job_without_its_fingerprint_is_known_by_its_product(numbers: Numbers) -> None:
+def test_product_identifies_job_without_fingerprint(numbers: Numbers) -> None:
     assert numbers([done(0, "a", problem="failed"), done(1, "b", fingerprint="other")], "xab") == [2, 0, 1]
     assert numbers([began(0, "a"), began(1, "b")], "ba") == [1, 0]
 
 
 @pytest.mark.parametrize("event", [done(0, "a"), done(0, "a", problem="failed"), began(0, "a")])
-def test_number_is_not_given_to_another_job(numbers: Numbers, event: Entry) -> None:
+def test_number_is_not_reused(numbers: Numbers, event: Entry) -> None:
     """Its log is still there."""
     assert numbers([event], "x") == [1]
 
 
-def test_job_that_takes_a_list_is_known_by_its_place(numbers: Numbers) -> None:
+def test_place_identifies_job_with_list(numbers: Numbers) -> None:
     history = [done(0, "[a, b]"), done(1, "[c]")]
     assert numbers(history, ["[x, a, b]", "[c]"]) == [0, 1]
     assert numbers(history, ["[x]", "[a, b]", "[c]"]) == [2, 0, 1]
 
 
-def test_number_of_a_half_changed_input_needs_a_job_that_changes_it(numbers: Numbers) -> None:
+def test_half_changed_input_number_needs_same_change(numbers: Numbers) -> None:
     """Two jobs of one product, each of which changes another file."""
     history = [began(0, "m", before={"/a": "1@1"}), began(1, "m", before={"/b": "1@1"})]
     assert numbers(history, "m", {"m": ["/b"]}) == [1]
@@ -104,7 +104,7 @@ def test_number_of_a_half_changed_input_needs_a_job_that_changes_it(numbers: Num
     assert numbers(history, "mm", {"m": ["/a", "/b"]}) == [0, 1]
 
 
-def test_start_of_the_step_tells_of_jobs_too(numbers: Numbers) -> None:
+def test_step_start_records_jobs(numbers: Numbers) -> None:
     start = {"event": "step_started", "step": "s", "unsafe": {"s/000": {"/a": "1@1"}, "s/001": {"/b": "1@1"}}}
     changes = {"x": ["/x"], "a": ["/a"], "b": ["/b"]}
     assert numbers([start], "ab", changes) == [0, 1]
@@ -112,14 +112,14 @@ def test_start_of_the_step_tells_of_jobs_too(numbers: Numbers) -> None:
 
 
 @pytest.mark.parametrize("label", [None, 7, ["a"], ""])
-def test_journal_without_products(numbers: Numbers, label: object) -> None:
+def test_missing_products_are_accepted(numbers: Numbers, label: object) -> None:
     """What the job is made of tells; else its place does, as in older versions."""
     history = [{**done(0, "a"), "label": label}, {**done(1, "b"), "label": label}]
     assert numbers(history, "xab") == [2, 0, 1]
     assert numbers(history, "xb") == [0, 1]
 
 
-def test_damaged_journal(numbers: Numbers) -> None:
+def test_damaged_journal_is_accepted(numbers: Numbers) -> None:
     history = [
         {**done(0, "a"), "job": "s/a"},
         {**done(0, "a"), "fingerprint": ["f"]},

@@ -49,7 +49,7 @@ def job_done(journal: Journal, job: str, mark: str) -> JobDone | None:
     return event if event and event.fingerprint == mark else None
 
 
-def test_step_that_is_done_stays_done(path: Path) -> None:
+def test_finished_step_stays_done(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
         assert done(journal, "average", "f1") == OUTPUTS
@@ -58,14 +58,14 @@ def test_step_that_is_done_stays_done(path: Path) -> None:
         assert journal.notices == []
 
 
-def test_other_inputs_or_another_step_are_not_done(path: Path) -> None:
+def test_different_fingerprint_or_step_is_not_done(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
         assert done(journal, "average", "f2") is None
         assert done(journal, "concat", "f1") is None
 
 
-def test_step_that_began_again_is_not_done(path: Path) -> None:
+def test_restarted_step_is_not_done(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
         tell(journal, "step_started", step="average")
@@ -74,7 +74,7 @@ def test_step_that_began_again_is_not_done(path: Path) -> None:
         assert done(journal, "average", "f1") is None
 
 
-def test_steps_come_in_their_order_with_their_last_event(path: Path) -> None:
+def test_steps_keep_order_and_last_event(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "b", "f1")
         record_step(journal, "a", "f2")
@@ -88,7 +88,7 @@ def test_steps_come_in_their_order_with_their_last_event(path: Path) -> None:
         assert list(journal.state.work.steps) == ["b", "a", "c"]
 
 
-def test_jobs_of_a_step_that_was_cut_off(path: Path) -> None:
+def test_interrupted_step_keeps_finished_jobs(path: Path) -> None:
     with Journal(path) as journal:
         tell(journal, "step_started", step="average")
         tell(journal, "job_done", job="average/000", fingerprint="j0", exit_code=0)
@@ -100,7 +100,7 @@ def test_jobs_of_a_step_that_was_cut_off(path: Path) -> None:
         assert job_done(journal, "average/001", "j0") is None
 
 
-def test_jobs_that_began_and_did_not_end_are_known(path: Path) -> None:
+def test_unfinished_jobs_are_listed(path: Path) -> None:
     with Journal(path) as journal:
         tell(journal, "run_started", job="field", boot="b", executor="local")
         for place in range(3):
@@ -128,7 +128,7 @@ def test_jobs_that_began_and_did_not_end_are_known(path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["job_forgotten", "step_forgotten"])
-def test_jobs_that_are_forgotten(path: Path, what: str) -> None:
+def test_forgotten_jobs_are_not_done(path: Path, what: str) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
         tell(journal, "job_started", step="average", job="average/001")
@@ -140,7 +140,7 @@ def test_jobs_that_are_forgotten(path: Path, what: str) -> None:
         assert journal.state.work.steps["average"].kind == "step_forgotten"
 
 
-def test_runs_that_did_not_say_that_they_ended_were_killed(path: Path) -> None:
+def test_runs_without_end_were_killed(path: Path) -> None:
     with Journal(path) as journal:
         for pid in (1, 2, 3):
             tell(journal, "run_started", job="field", pid=pid)
@@ -150,14 +150,14 @@ def test_runs_that_did_not_say_that_they_ended_were_killed(path: Path) -> None:
         assert [run.pid for run in journal.state.work.killed_runs] == [1, 3]
 
 
-def test_paths_are_written_as_text_and_read_back_the_same(path: Path) -> None:
+def test_paths_survive_round_trip(path: Path) -> None:
     with Journal(path) as journal:
         tell(journal, "step_done", step="s", fingerprint="f", outputs={"mapfile": Path("/m")})
     with Journal(path) as journal:
         assert done(journal, "s", "f") == {"mapfile": "/m"}
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is(path: Path) -> None:
+def test_unwritable_event_leaves_journal_untouched(path: Path) -> None:
     with Journal(path) as journal:
         with pytest.raises(TypeError, match="set cannot be written as JSON"):
             tell(journal, "notice", text={1, 2})
@@ -173,7 +173,7 @@ def test_line_breaks_stay_inside_their_line(path: Path) -> None:
     assert [event.text for event in read_events(path.read_bytes())[0]] == ["a\nb\r\x1e\u2028c"]
 
 
-def test_unknown_events_are_kept_and_passed_over(path: Path) -> None:
+def test_unknown_events_are_kept_and_ignored(path: Path) -> None:
     path.write_text('{"event": "from_the_future", "step": 3}\n{"event": "step_done"}\n{"event": "job_done"}\n')
     with Journal(path) as journal:
         assert journal.state.work.steps == {}
@@ -187,7 +187,7 @@ def whole_journal(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_cut_at_any_byte_loses_only_what_came_after(path: Path) -> None:
+def test_truncation_loses_only_later_events(path: Path) -> None:
     content = whole_journal(path)
     done_at = [content.index(b"\n", content.index(b'"step_done"')) + 1]
     for _ in range(3):
@@ -205,7 +205,7 @@ def test_a_cut_at_any_byte_loses_only_what_came_after(path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 @given(damage=st.binary(min_size=1, max_size=40), where=st.integers(0, 1500))
-def test_damage_costs_only_the_lines_that_it_hit(path: Path, damage: bytes, where: int) -> None:
+def test_damage_loses_only_damaged_lines(path: Path, damage: bytes, where: int) -> None:
     path.unlink(missing_ok=True)
     path.with_suffix(".damaged").unlink(missing_ok=True)
     content = whole_journal(path)
@@ -223,7 +223,7 @@ def test_damage_costs_only_the_lines_that_it_hit(path: Path, damage: bytes, wher
     assert events[-1].step == "later"
 
 
-def test_state_of_a_run_is_that_of_its_journal_read_back(path: Path) -> None:
+def test_live_state_equals_replayed_state(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
         tell(journal, "run_started", job="field", steps=["average", "image"], argv=["a"])
@@ -239,7 +239,7 @@ def test_state_of_a_run_is_that_of_its_journal_read_back(path: Path) -> None:
     assert again.work.all_ended("average") == live.work.all_ended("average")
 
 
-def test_what_a_job_names_is_known_before_its_step_ends(path: Path) -> None:
+def test_job_files_are_known_before_step_end(path: Path) -> None:
     with Journal(path) as journal:
         tell(journal, "job_done", job="a/000", files={"/in": "1"}, written={"/out": "2"})
         tell(journal, "job_started", job="a/001")
@@ -248,7 +248,7 @@ def test_what_a_job_names_is_known_before_its_step_ends(path: Path) -> None:
     assert now == read_state(path).work.files == {"/in": "1", "/out": "2"}
 
 
-def test_line_in_the_middle_is_taken_out_and_kept(path: Path) -> None:
+def test_damaged_middle_line_is_set_aside(path: Path) -> None:
     lines = whole_journal(path).splitlines(keepends=True)
     lines[4] = b"\0" * len(lines[4])  # job_done of step1, with its end
     path.write_bytes(b"".join(lines))
@@ -266,7 +266,7 @@ def serial_of(journal: Journal, step: str) -> int:
     return event.serial if event else 0
 
 
-def test_numbers_of_events_do_not_move_when_a_line_is_lost(path: Path) -> None:
+def test_lost_line_keeps_event_numbers(path: Path) -> None:
     lines = whole_journal(path).splitlines(keepends=True)
     with Journal(path) as journal:
         before = serial_of(journal, "step3")
@@ -277,7 +277,7 @@ def test_numbers_of_events_do_not_move_when_a_line_is_lost(path: Path) -> None:
         assert serial_of(journal, "later") == 15
 
 
-def test_order_decides_and_not_the_clock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_of_lines_overrides_clock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
         monkeypatch.setattr(time, "time", lambda: 1e9)  # years earlier
@@ -289,7 +289,7 @@ def test_order_decides_and_not_the_clock(path: Path, monkeypatch: pytest.MonkeyP
         assert done(journal, "concat", "f") is None
 
 
-def test_torn_line_is_told(path: Path) -> None:
+def test_torn_line_is_reported(path: Path) -> None:
     content = whole_journal(path)
     path.write_bytes(content[:-10])
     with Journal(path) as journal:
@@ -312,14 +312,14 @@ def test_torn_line_is_told(path: Path) -> None:
         b'{"event": "a"}',
     ],
 )
-def test_lines_that_are_no_events(line: bytes) -> None:
+def test_invalid_lines_are_damaged(line: bytes) -> None:
     events, damaged = read_events(b'{"event": "a"}\n' + line + b'{"event": "b"}\n')
     assert b"".join(damaged).startswith(line)
     assert events[0] == Unknown("a", time_s=None)
     assert len(events) + len(damaged) == (3 if line.endswith(b"\n") else 2)
 
 
-def test_kill_keeps_what_was_recorded(path: Path) -> None:
+def test_kill_keeps_recorded_events(path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from lofarpipe.state.journal import Journal;"
         "from lofarpipe.state.events import JobDone, StepDone;"
@@ -345,7 +345,7 @@ def test_kill_keeps_what_was_recorded(path: Path) -> None:
     ],
     ids=lambda value: type(value).__name__,  # their texts have the time
 )
-def test_disk_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch, event: Event, waits: bool) -> None:
+def test_important_events_wait_for_disk(path: Path, monkeypatch: pytest.MonkeyPatch, event: Event, waits: bool) -> None:
     synced: list[int] = []
     with Journal(path) as journal:
         monkeypatch.setattr(module.os, "fsync", synced.append)
@@ -353,7 +353,7 @@ def test_disk_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch, event: 
     assert bool(synced) == waits
 
 
-def test_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     with Journal(path) as journal:
         tell(journal, "notice", text="1")
@@ -372,14 +372,14 @@ def test_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [event.text for event in read_events(path.read_bytes())[0]] == ["1", "4"]
 
 
-def test_journal_that_cannot_be_opened(path: Path) -> None:
+def test_unopenable_journal_is_reported(path: Path) -> None:
     path.mkdir()
     with pytest.raises(PipelineError, match="the journal cannot be written: Is a directory"):
         Journal(path)
     RunLock(path.with_suffix(".lock")).release()  # it was given back
 
 
-def test_lock_that_cannot_be_opened(path: Path) -> None:
+def test_unopenable_lock_is_reported(path: Path) -> None:
     with pytest.raises(PipelineError, match="cannot be written: No such file or directory; check the directory"):
         Journal(path.parent / "none" / "journal.jsonl")
 
@@ -387,7 +387,7 @@ def test_lock_that_cannot_be_opened(path: Path) -> None:
 # One run at a time.
 
 
-def test_second_run_is_refused_and_told_who_has_it(path: Path) -> None:
+def test_second_run_names_lock_holder(path: Path) -> None:
     who = f"process {os.getpid()} on {socket.gethostname()}"
     with (
         Journal(path),
@@ -397,7 +397,7 @@ def test_second_run_is_refused_and_told_who_has_it(path: Path) -> None:
     Journal(path).close()
 
 
-def test_run_that_lost_its_lock_ends(path: Path) -> None:
+def test_lost_lock_ends_run(path: Path) -> None:
     with Journal(path) as journal:
         journal._lock.is_lost = True
         with pytest.raises(PipelineError, match=f"{path.parent}: another run has taken over; this one ends"):
@@ -416,18 +416,18 @@ def test_fingerprint_sees_every_difference(other: object) -> None:
     assert fingerprint({"a": 1}) != fingerprint(other)
 
 
-def test_fingerprint_of_a_known_text() -> None:
+def test_known_text_has_known_fingerprint() -> None:
     # printf '{"a":["x",1.5]}' | sha256sum
     assert fingerprint({"a": ("x", 1.5)}).startswith("75b2027c70de0f4c")
     assert fingerprint(Path("/x")) == fingerprint("/x")
 
 
 @pytest.mark.parametrize("thing", [{1, 2}, object(), b"bytes", lambda: 1])
-def test_fingerprint_of_what_has_no_text(thing: Callable[[], int] | object) -> None:
+def test_unserialisable_value_has_no_fingerprint(thing: Callable[[], int] | object) -> None:
     with pytest.raises(TypeError, match="cannot be written as JSON"):
         fingerprint(thing)
 
 
-def test_fingerprint_of_nan() -> None:
+def test_nan_has_no_fingerprint() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         fingerprint([float("nan")])

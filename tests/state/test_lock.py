@@ -74,7 +74,7 @@ def test_living_holder_is_respected_and_named(path: Path) -> None:
     RunLock(path).release()
 
 
-def test_children_do_not_hold_it(path: Path) -> None:
+def test_children_do_not_hold_lock(path: Path) -> None:
     lock = RunLock(path)
     child = subprocess.Popen(["sleep", "60"])
     lock.release()
@@ -99,7 +99,7 @@ def test_dead_holder_is_replaced_with_a_notice(path: Path, dead: Callable[[], di
     lock.release()
 
 
-def test_record_of_an_older_version(path: Path) -> None:
+def test_record_of_older_version_is_read(path: Path) -> None:
     """It names host and process; what it does not say is taken to agree."""
     path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getppid()}))
     with pytest.raises(PipelineError, match=f"process {os.getppid()} on"):
@@ -114,7 +114,7 @@ def test_unreadable_record_is_replaced(path: Path, content: str) -> None:
     RunLock(path).release()
 
 
-def test_record_that_is_just_being_written_is_respected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfinished_record_is_respected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("")
     monkeypatch.setattr(module, "POLL_S", LIMIT_S)
     writer = threading.Timer(0.3, path.write_text, [json.dumps(asdict(Holder.here()))])
@@ -129,7 +129,7 @@ ELSEWHERE = ({"host": "node042"}, {"boot": "another"}, {"space": "pid:[1]"})
 
 
 @pytest.mark.parametrize("place", ELSEWHERE)
-def test_holder_elsewhere_that_gave_a_sign_of_life_is_respected(path: Path, place: dict[str, str]) -> None:
+def test_live_remote_holder_is_respected(path: Path, place: dict[str, str]) -> None:
     held(path, **place)
     with pytest.raises(PipelineError, match=r"its last sign of life was \d+ s ago; wait for it or end it; "):
         RunLock(path)
@@ -137,7 +137,7 @@ def test_holder_elsewhere_that_gave_a_sign_of_life_is_respected(path: Path, plac
 
 @pytest.mark.parametrize("place", ELSEWHERE)
 @pytest.mark.parametrize("age_s", [1000, -1000])  # the clock of the file server was set back since then
-def test_holder_elsewhere_without_a_sign_of_life_is_replaced(
+def test_silent_remote_holder_is_replaced(
     path: Path, monkeypatch: pytest.MonkeyPatch, place: dict[str, str], age_s: int
 ) -> None:
     monkeypatch.setattr(module, "LOOK_S", 0.1)
@@ -148,9 +148,7 @@ def test_holder_elsewhere_without_a_sign_of_life_is_replaced(
     lock.release()
 
 
-def test_holder_elsewhere_that_gives_a_sign_while_we_look_is_respected(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remote_holder_revived_by_heartbeat_is_respected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_S", LIMIT_S)
     held(path, host="node042")
     os.utime(path, (1, 1))
@@ -161,7 +159,7 @@ def test_holder_elsewhere_that_gives_a_sign_while_we_look_is_respected(
     beat.join()
 
 
-def test_holder_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_holder_sends_heartbeats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BEAT_S", 0.05)
     lock = RunLock(path)
     os.utime(path, (1, 1))
@@ -173,7 +171,7 @@ def test_holder_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not path.exists()
 
 
-def test_holder_that_was_replaced_learns_of_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_holder_loses_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BEAT_S", 0.05)
     lock = RunLock(path)
     held(path, host="node042")
@@ -182,7 +180,7 @@ def test_holder_that_was_replaced_learns_of_it(path: Path, monkeypatch: pytest.M
     assert "node042" in path.read_text()  # it is not ours to remove
 
 
-def test_file_server_that_does_not_answer_is_asked_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heartbeat_retries_after_server_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BEAT_S", 0.02)
     asked: list[int] = []
 
@@ -206,7 +204,7 @@ CONTENDER = (
 )
 
 
-def test_of_several_that_take_over_one_does(path: Path) -> None:
+def test_one_contender_takes_over(path: Path) -> None:
     held(path, pid=dead_process())
     contenders = [
         subprocess.Popen(
@@ -228,7 +226,7 @@ def test_of_several_that_take_over_one_does(path: Path) -> None:
         contender.communicate("\n")
 
 
-def test_one_that_died_while_it_took_over_is_replaced_too(path: Path) -> None:
+def test_dead_contender_is_replaced(path: Path) -> None:
     dead = held(path, pid=dead_process())
     content = path.read_bytes()
     right = path.with_name(f"{path.name}.{module.hashlib.sha256(content).hexdigest()[:12]}")
@@ -261,7 +259,7 @@ RunLock(Path(sys.argv[1]))
 """
 
 
-def test_whenever_one_dies_while_it_takes_over_the_next_one_can(path: Path) -> None:
+def test_contender_death_never_blocks_takeover(path: Path) -> None:
     died = 0
     while True:
         held(path, pid=dead_process(), ticks=1)
@@ -278,14 +276,14 @@ def test_whenever_one_dies_while_it_takes_over_the_next_one_can(path: Path) -> N
     assert only(path)
 
 
-def test_file_that_somebody_else_is_just_writing_stays(path: Path) -> None:
+def test_new_file_of_contender_stays(path: Path) -> None:
     other = path.with_name(f".{path.name}.0123456789abcdef")
     other.touch()
     RunLock(path).release()
     assert other.exists()
 
 
-def test_right_to_replace_that_somebody_has_is_respected(path: Path) -> None:
+def test_takeover_of_live_contender_is_respected(path: Path) -> None:
     held(path, pid=dead_process())
     right = path.with_name(f"{path.name}.{module.hashlib.sha256(path.read_bytes()).hexdigest()[:12]}")
     held(right)
@@ -293,7 +291,7 @@ def test_right_to_replace_that_somebody_has_is_respected(path: Path) -> None:
         RunLock(path)
 
 
-def test_holder_that_was_replaced_while_we_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_replacement_is_detected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has the right to replace a dead one looks again whether it is still that one."""
     held(path, pid=dead_process())
     real = RunLock._seize
@@ -309,7 +307,7 @@ def test_holder_that_was_replaced_while_we_asked(path: Path, monkeypatch: pytest
     assert only(path)
 
 
-def test_file_system_without_links(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_works_without_hard_links(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(source: Path, target: Path) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
@@ -322,7 +320,7 @@ def test_file_system_without_links(path: Path, monkeypatch: pytest.MonkeyPatch) 
     RunLock(path).release()
 
 
-def test_link_whose_answer_was_lost(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_link_reply_is_recovered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.link
 
     def link(source: Path, target: Path) -> None:
@@ -333,7 +331,7 @@ def test_link_whose_answer_was_lost(path: Path, monkeypatch: pytest.MonkeyPatch)
     RunLock(path).release()
 
 
-def test_link_that_fails_otherwise(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_error_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(source: Path, target: Path) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -343,7 +341,7 @@ def test_link_that_fails_otherwise(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert only(path)
 
 
-def test_directory_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="cannot be written: No such file or directory; check the directory"):
         RunLock(tmp_path / "none" / "journal.lock")
 
@@ -375,7 +373,7 @@ def test_claim_of_dead_process_is_taken_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_claim_from_elsewhere_lives_as_long_as_its_run(tmp_path: Path) -> None:
+def test_remote_claim_lasts_as_long_as_run(tmp_path: Path) -> None:
     claim_of(tmp_path / "img", host="elsewhere")
     with pytest.raises(PipelineError, match=rf"if it was killed, remove {tmp_path}/.img.lock"):
         OutputClaim(tmp_path / "img", tmp_path / "mine")
@@ -387,6 +385,6 @@ def test_claim_from_elsewhere_lives_as_long_as_its_run(tmp_path: Path) -> None:
     OutputClaim(tmp_path / "img", tmp_path / "mine").release()
 
 
-def test_claim_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_unwritable_claim_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"\.img\.lock: cannot be written: No such file"):
         OutputClaim(tmp_path / "none/img", tmp_path)

@@ -46,7 +46,7 @@ def files(site: Site, products: str) -> str:
     return f"list.control.files=[{', '.join(f'{site.here}/in/{name}.txt' for name in products)}]"
 
 
-def test_nothing_runs_again(site: Site) -> None:
+def test_old_journal_repeats_nothing(site: Site) -> None:
     assert site.run(files(site, "bc")) == []
 
 
@@ -57,11 +57,11 @@ def test_new_product_runs_alone(site: Site) -> None:
     assert site.run(files(site, "xcb")) == []
 
 
-def test_removed_product_is_still_good(site: Site) -> None:
+def test_removed_product_stays_valid(site: Site) -> None:
     assert site.run(files(site, "cab")) == ["join"]
 
 
-def test_killed_run_goes_on(site: Site) -> None:
+def test_killed_run_resumes(site: Site) -> None:
     """It is cut where one job is done and two run."""
     path = site.job / "journal.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -71,7 +71,7 @@ def test_killed_run_goes_on(site: Site) -> None:
     assert site.run(files(site, "abc")) == expected
 
 
-def test_lines_of_the_last_version_are_written_as_they_were() -> None:
+def test_last_version_lines_are_written_unchanged() -> None:
     """An event that is read and written again is the same line, but for what an old one does not say."""
     lines = Path(__file__).with_name(JOURNALS[-1]).read_text().splitlines()
     events, damaged = read_events("".join(f"{line}\n" for line in lines).encode())

@@ -25,7 +25,7 @@ def changed(before: str, after: str) -> JobDone:
     return end(0, "x", former={'/a "b".MS': before}, written={'/a "b".MS': after})
 
 
-def test_ends_of_jobs_that_ended_well(tmp_path: Path) -> None:
+def test_successful_jobs_are_found(tmp_path: Path) -> None:
     write_run(tmp_path, "own", end(0, "m1"))
     write_run(tmp_path, "other", end(0, "m1", problem="failed"), end(1, "m2"), end(2, "m3"))
     others = OtherRuns(f"{tmp_path}/*", tmp_path / "own")
@@ -34,7 +34,7 @@ def test_ends_of_jobs_that_ended_well(tmp_path: Path) -> None:
     assert list(OtherRuns("", tmp_path / "own").done({"m2"})) == []
 
 
-def test_file_that_only_jobs_changed(tmp_path: Path) -> None:
+def test_chain_of_job_changes_is_found(tmp_path: Path) -> None:
     write_run(tmp_path, "own", changed("2@2", "3@3"))
     write_run(tmp_path, "other", changed("1@1", "2@2"), changed("3@3", "4@4"))
     others = OtherRuns(f"{tmp_path}/*", tmp_path / "own")
@@ -44,6 +44,6 @@ def test_file_that_only_jobs_changed(tmp_path: Path) -> None:
     assert not others.led("/b.MS", "1@1", "4@4")
 
 
-def test_journal_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
+def test_unreadable_journal_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "other/journal.jsonl").mkdir(parents=True)
     assert list(OtherRuns(f"{tmp_path}/*", tmp_path / "own").done({"m"})) == []

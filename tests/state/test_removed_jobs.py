@@ -29,7 +29,7 @@ def names(work: Work) -> list[str]:
     return [end.job for end in work.jobs_ended("s")]
 
 
-def test_job_that_is_left_is_known_and_not_counted() -> None:
+def test_removed_job_is_known_but_not_counted() -> None:
     work = after().work
     assert names(work) == ["s/001"]
     assert [end.job for end in work.all_ended("s")] == ["s/000", "s/001"]
@@ -37,13 +37,13 @@ def test_job_that_is_left_is_known_and_not_counted() -> None:
     assert [end.serial for end in work.all_ended("s")] == [2, 3]
 
 
-def test_job_that_comes_again_is_as_it_was() -> None:
+def test_returning_job_keeps_its_state() -> None:
     work = after(started("s", "s/001")).work
     assert names(work) == ["s/000"]
     assert names(after(started("s")).work) == ["s/000", "s/001"]
 
 
-def test_only_step_of_which_nothing_else_is_known() -> None:
+def test_step_with_only_removed_jobs_is_known() -> None:
     work = work_of([started("s"), done("s/000"), started("s", "s/000")])
     assert names(work) == []
     assert work.steps_with_jobs() == {"s"}
@@ -66,7 +66,7 @@ def test_only_step_of_which_nothing_else_is_known() -> None:
         ({"event": "step_forgotten", "step": "s"}, False),
     ],
 )
-def test_what_is_written_over_is_not_done(event: Entry, is_known: bool) -> None:
+def test_overwritten_product_is_not_done(event: Entry, is_known: bool) -> None:
     state = after(event)
     work = state.work
     assert ("s/000" in work.known_jobs("s")) == is_known
@@ -75,19 +75,19 @@ def test_what_is_written_over_is_not_done(event: Entry, is_known: bool) -> None:
     assert (work.last_job("s/000") is not None) == (is_known and event["event"] != "job_started")
 
 
-def test_job_that_came_again_is_not_left_any_more() -> None:
+def test_returned_job_is_counted_again() -> None:
     work = after(started("s"), done("s/001", written={"/out/000": "2@2"})).work
     assert names(work) == ["s/000", "s/001"]
 
 
 @pytest.mark.parametrize("left", [5, "s/000", {"s/000": 1}, [["s/000"], None]])
-def test_line_that_says_what_nobody_wrote(left: object) -> None:
+def test_invalid_removed_jobs_are_ignored(left: object) -> None:
     assert names(work_of([started("s"), done("s/000"), {"event": "step_started", "step": "s", "left": left}])) == [
         "s/000"
     ]
 
 
-def test_start_says_what_is_unsafe_until_it_is_forgotten() -> None:
+def test_unsafe_inputs_last_until_forgotten() -> None:
     unsafe = {"s/000": {"/a": "1@1"}, "s/001": {"/b": "1@1"}}
     events: list[Entry] = [started("s", unsafe=unsafe), {"event": "step_done", "step": "s"}]
     assert work_of(events).unsafe("s") == (1, unsafe)

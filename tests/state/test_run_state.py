@@ -35,7 +35,7 @@ def states(run: RunState) -> dict[str, str]:
     return {name: step.state for name, step in run.steps.items()}
 
 
-def test_run_in_the_middle() -> None:
+def test_unfinished_run_is_running() -> None:
     run = state_of(WHOLE)
     assert (run.state, run.run, run.started_s, run.last_s) == ("running", 1, 100.0, 112.5)
     assert run.facts == {"job": "field", "pid": 7, "steps": ["create", "average", "image"]}
@@ -48,23 +48,23 @@ def test_run_in_the_middle() -> None:
     assert (run.warnings, run.notices) == (["coarse", skipped], ["wgridder is used"])
 
 
-def test_step_without_failed_jobs_warns_of_nothing() -> None:
+def test_clean_step_gives_no_warning() -> None:
     assert state_of([START, began("a", 101.0, 1), ended("a", 102.0, 1)]).warnings == []
 
 
-def test_plugin_began_its_duration_before_its_end() -> None:
+def test_plugin_start_is_end_minus_duration() -> None:
     create = state_of(WHOLE).steps["create"]
     assert (create.type, create.started_s, create.ended_s) == ("plugin", 100.5, 101.0)
 
 
-def test_job_has_what_both_its_events_said() -> None:
+def test_job_combines_start_and_end_events() -> None:
     job = state_of(WHOLE).steps["average"].jobs["average/001"]
     assert (job.state, job.exit_code, job.problem) == ("failed", 1, "exited with 1 after 5.0 s")
     assert (job.node, job.pid, job.log, job.label, job.cores, job.memory_gb) == ("n1", 42, "/job/0.log", "a.ms", 2, 1.5)
     assert (job.start_s, job.duration_s, job.cpu_s, job.max_rss_mb) == (103.0, 5.0, 4.5, 80.0)
 
 
-def test_jobs_are_counted_as_they_begin_and_end_once_more() -> None:
+def test_repeated_jobs_are_counted_once() -> None:
     run = state_of([START, began("a", 101.0, 3)])
     step = run.steps["a"]
 
@@ -80,17 +80,17 @@ def test_jobs_are_counted_as_they_begin_and_end_once_more() -> None:
     assert counts(START | {"steps": ["a"]}, began("a", 107.0, 3), job_began("a/001", 108.0)) == (0, 0, ["a/001"])
 
 
-def test_jobs_of_a_step_that_says_later_that_it_began_count() -> None:
+def test_jobs_before_step_start_count() -> None:
     run = state_of([START, job_began("a/000", 102.0), job_ended("a/000", 103.0), began("a", 104.0, 2)])
     assert run.steps["a"].done == 1
 
 
-def test_steps_wait_in_their_order_before_they_begin() -> None:
+def test_waiting_steps_keep_their_order() -> None:
     assert states(state_of([START])) == {"create": "waiting", "average": "waiting", "image": "waiting"}
     assert RunState().state == "waiting"
 
 
-def test_run_that_ended_well() -> None:
+def test_successful_run_is_done() -> None:
     run = state_of([*WHOLE, ended("image", 120.0, 1), event("run_ended", 121.0, ok=True, signal=None)])
     assert (run.state, run.ok, run.ended, run.ended_s) == ("done", True, True, 121.0)
     assert run.steps["image"].done == 1
@@ -103,7 +103,7 @@ def test_problem_ends_step_and_run() -> None:
     assert (run.steps["image"].state, run.steps["image"].problem) == ("failed", "2 of 2 jobs failed")
 
 
-def test_old_journal_does_not_say_which_step_failed() -> None:
+def test_old_journal_infers_failed_step() -> None:
     run = state_of([*WHOLE, event("run_ended", 121.0, ok=False, problem="step 'image': bad")])
     assert (run.steps["image"].state, run.steps["image"].problem) == ("failed", "step 'image': bad")
 
@@ -111,7 +111,7 @@ def test_old_journal_does_not_say_which_step_failed() -> None:
 @pytest.mark.parametrize(
     "facts", [{"problem": "interrupted by SIGTERM: all jobs were ended", "signal": None}, {"problem": "", "signal": 15}]
 )
-def test_interrupted_run(facts: dict[str, Any]) -> None:
+def test_interrupted_run_has_problem(facts: dict[str, Any]) -> None:
     run = state_of([*WHOLE, event("run_ended", 121.0, ok=False, **facts)])
     image = run.steps["image"]
     assert (image.state, image.jobs["image/000"].state, image.running) == ("interrupted", "interrupted", [])
@@ -125,20 +125,20 @@ def test_killed_run_is_never_running() -> None:
     assert states(run)["image"] == "interrupted"
 
 
-def test_run_after_a_killed_one_lives() -> None:
+def test_run_after_killed_run_is_running() -> None:
     run = state_of(WHOLE)
     run.mark_killed()
     run.apply(as_event(START))
     assert run.state == "running"
 
 
-def test_run_that_ended_was_not_killed() -> None:
+def test_ended_run_was_not_killed() -> None:
     run = state_of([*WHOLE, event("run_ended", 121.0, ok=True)])
     run.mark_killed()
     assert (run.state, run.problem) == ("done", "")
 
 
-def test_second_run_keeps_what_was_done() -> None:
+def test_second_run_keeps_finished_steps() -> None:
     run = state_of([*WHOLE, START | {"time_s": 200.0}])
     assert states(run) == {"create": "done", "average": "done", "image": "waiting"}
     assert (run.run, run.started_s, run.warnings, run.steps["average"].jobs.keys()) == (
@@ -163,7 +163,7 @@ def test_jobs_of_an_earlier_run_do_not_count_in_the_next() -> None:
     assert run.steps["average"].jobs["average/000"].run == 1
 
 
-def test_lost_job_that_runs_again_counts_once() -> None:
+def test_repeated_lost_job_counts_once() -> None:
     lost = job_ended("image/000", 115.0, 1, "lost with node n1")
     run = state_of([*WHOLE, lost])
     assert run.steps["image"].failed == 1
@@ -171,7 +171,7 @@ def test_lost_job_that_runs_again_counts_once() -> None:
     assert (run.steps["image"].failed, run.steps["image"].jobs["image/000"].problem) == (0, "")
 
 
-def test_step_that_left_the_pipeline_goes() -> None:
+def test_removed_step_disappears() -> None:
     run = state_of([*WHOLE, START | {"steps": ["average", "new"]}])
     assert states(run) == {"average": "done", "new": "waiting"}
 
@@ -181,7 +181,7 @@ def test_forgotten_step_waits() -> None:
     assert states(run)["average"] == "waiting"
 
 
-def test_iterations_take_the_place_of_the_step_of_a_loop() -> None:
+def test_iterations_replace_step_of_loop() -> None:
     events = [{**START, "steps": ["clean", "mask", "after"]}]
     for turn in range(2):
         events += [began(f"{name}@{turn}", 1.0, 1) for name in ("clean", "mask")]
@@ -192,7 +192,7 @@ def test_iterations_take_the_place_of_the_step_of_a_loop() -> None:
     assert list(run.steps) == ["clean@0", "mask@0", "clean@1", "mask@1", "after"]
 
 
-def test_old_journal_gives_a_coarser_picture() -> None:
+def test_old_journal_gives_coarser_state() -> None:
     run = state_of(
         [
             event("run_started", 1.0, job="field"),
@@ -220,12 +220,12 @@ def test_old_journal_gives_a_coarser_picture() -> None:
         {"event": "run_ended", "ok": "yes", "problem": 3, "signal": "TERM"},
     ],
 )
-def test_nothing_in_a_journal_is_an_error(odd: dict[str, Any]) -> None:
+def test_odd_events_are_accepted(odd: dict[str, Any]) -> None:
     run = state_of([*WHOLE, odd, *WHOLE])
     assert run.steps["average"].done == 1
 
 
-def test_jobs_that_a_step_has_not_any_more_are_not_shown() -> None:
+def test_removed_jobs_are_not_shown() -> None:
     first = [
         START,
         began("average", 101.0, 2),
@@ -253,7 +253,7 @@ def test_jobs_that_a_step_has_not_any_more_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize("left", [5, "average/000", [["average/000"]], {"average/000": 1}])
-def test_line_that_says_what_nobody_wrote_of_jobs(left: object) -> None:
+def test_invalid_list_of_removed_jobs_is_ignored(left: object) -> None:
     events = [
         START,
         began("average", 101.0, 1),
@@ -268,7 +268,7 @@ def wrote(step: str, time_s: float, *paths: str, gone: tuple[str, ...] = ()) -> 
     return {**ended(step, time_s, 1), "written": written}
 
 
-def test_files_of_earlier_runs_are_those_that_no_step_of_this_one_wrote() -> None:
+def test_earlier_files_exclude_own_outputs() -> None:
     first = [run_began(0, ["plan", "image", "list"]), wrote("plan", 1, "/plan"), wrote("image", 2, "/a", "/b")]
     first += [wrote("list", 3, "/list", "/a"), event("run_ended", 4, ok=True)]
     assert state_of(first).earlier_files() == set()
@@ -279,7 +279,7 @@ def test_files_of_earlier_runs_are_those_that_no_step_of_this_one_wrote() -> Non
     assert done.current == {"plan", "image"}
 
 
-def test_files_of_a_step_that_runs_again_are_of_an_earlier_run_until_it_is_done() -> None:
+def test_unfinished_step_keeps_earlier_files() -> None:
     events = [run_began(0, ["a"]), wrote("a", 1, "/a"), run_began(2, ["a"]), began("a", 3, 1)]
     assert state_of(events).earlier_files() == {"/a"}
     events += [event("step_failed", 4, step="a", problem="no")]
@@ -288,7 +288,7 @@ def test_files_of_a_step_that_runs_again_are_of_an_earlier_run_until_it_is_done(
     assert state_of([*events, kept]).earlier_files() == set()
 
 
-def test_plugin_runs_until_it_returns_or_fails() -> None:
+def test_plugin_runs_until_return_or_failure() -> None:
     run = state_of([START, event("plugin_started", 101.0, step="create")])
     create = run.steps["create"]
     assert (create.state, create.type, create.started_s, create.run) == ("running", "plugin", 101.0, 1)
@@ -296,7 +296,7 @@ def test_plugin_runs_until_it_returns_or_fails() -> None:
     assert (create.state, create.problem, create.ended_s) == ("failed", "no files", 102.0)
 
 
-def test_beginning_is_that_of_the_first_run() -> None:
+def test_start_is_start_of_first_run() -> None:
     run = RunState()
     assert run.first_s is None
     for facts in ({"event": "x"}, {"event": "run_ended", "time_s": "soon"}, {"event": "run_started", "time_s": 7}):
@@ -307,13 +307,13 @@ def test_beginning_is_that_of_the_first_run() -> None:
     assert run.first_s == 3.0
 
 
-def test_pauses_are_between_runs_that_ended() -> None:
+def test_pauses_lie_between_ended_runs() -> None:
     kinds = ("started", "ended", "started", "started", "ended", "ended", "started")  # the second one was killed
     run = state_of([{"event": f"run_{kind}", "time_s": float(time_s)} for time_s, kind in enumerate(kinds)])
     assert run.pauses == [(1.0, 2.0), (5.0, 6.0)]
 
 
-def test_nothing_changes_while_somebody_looks() -> None:
+def test_reader_blocks_changes() -> None:
     stream = Stream()
     changed = threading.Event()
 

@@ -44,7 +44,7 @@ def leave_residue(root: Path) -> Path:
     return residue
 
 
-def test_scratch_goes_with_its_job(tmp_path: Path) -> None:
+def test_scratch_is_removed_with_job(tmp_path: Path) -> None:
     with Scratch(tmp_path / "scratch", OWN) as scratch:
         assert Marker.read(scratch.path) == OWN
         (residue,) = find_residues(tmp_path / "scratch", OWN.run)
@@ -66,7 +66,7 @@ def test_scratch_needs_room(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_scratch_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_impossible_scratch_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match="scratch_dir: "):
         Scratch(tmp_path / "file", OWN)
@@ -80,7 +80,7 @@ def test_residue_of_a_killed_job_is_removed(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_directories_of_others_are_not_found(tmp_path: Path) -> None:
+def test_foreign_directories_are_not_found(tmp_path: Path) -> None:
     leave_residue(tmp_path)
     (tmp_path / "genericpipeline-x").mkdir()
     (tmp_path / "genericpipeline-y").mkdir()
@@ -118,7 +118,7 @@ class _held:  # noqa: N801 - a context manager alone
         self.lock.release()
 
 
-def test_residue_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unremovable_residue_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_residue(tmp_path)
 
     def fail(path: Path, *_: object, **__: object) -> None:
@@ -159,7 +159,7 @@ def test_failed_copy_leaves_source_and_no_half(tmp_path: Path, monkeypatch: pyte
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_size_of_a_directory(tmp_path: Path) -> None:
+def test_directory_size_sums_its_files(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(bytes(10))
     assert directory_bytes(tmp_path) == 10

@@ -46,7 +46,7 @@ def refuse(_: float) -> None:
     raise NotFreeError
 
 
-def test_as_many_hold_slots_as_there_are(tmp_path: Path) -> None:
+def test_holders_never_exceed_slots(tmp_path: Path) -> None:
     with io_slot(tmp_path / "slots", 2) as one, io_slot(tmp_path / "slots", 2) as other:
         assert {one, other} == {"slot-0", "slot-1"}
         with pytest.raises(NotFreeError), io_slot(tmp_path / "slots", 2, refuse):
@@ -54,7 +54,7 @@ def test_as_many_hold_slots_as_there_are(tmp_path: Path) -> None:
     assert list((tmp_path / "slots").iterdir()) == []
 
 
-def test_slot_is_given_back_after_an_error(tmp_path: Path) -> None:
+def test_error_releases_slot(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), io_slot(tmp_path, 1):
         raise ZeroDivisionError
     with io_slot(tmp_path, 1, refuse) as name:
@@ -81,7 +81,7 @@ def test_slot_is_free_after_sigterm_to_a_script(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_waiting_is_noted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wait_is_noted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     waits: list[float] = []
 
     def wait(seconds: float) -> None:
@@ -100,29 +100,27 @@ def put_foreign(path: Path, age_s: float, job: str = "") -> None:
     os.utime(path, (time.time() - age_s,) * 2)
 
 
-def test_holder_elsewhere_keeps_its_slot_while_it_gives_signs(tmp_path: Path) -> None:
+def test_live_remote_holder_keeps_slot(tmp_path: Path) -> None:
     put_foreign(tmp_path / "slot-0", STALE_S - 30)
     with pytest.raises(NotFreeError), io_slot(tmp_path, 1, refuse):
         pass
 
 
-def test_silent_holder_elsewhere_keeps_its_slot_while_its_job_is_queued(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_queued_job_keeps_slot_of_silent_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_foreign(tmp_path / "slot-0", STALE_S + 30, "17")
     monkeypatch.setattr(module, "is_in_queue", lambda holder: holder.job == "17")
     with pytest.raises(NotFreeError), io_slot(tmp_path, 1, refuse):
         pass
 
 
-def test_silent_holder_elsewhere_loses_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_remote_holder_loses_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_foreign(tmp_path / "slot-0", STALE_S + 30)
     monkeypatch.setattr("lofarpipe.state.lock.LOOK_S", 0.1)
     with io_slot(tmp_path, 1, refuse) as name:
         assert name == "slot-0"
 
 
-def test_queue_is_asked_for_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slot_check_queries_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     squeue = tmp_path / "squeue"
     squeue.write_text('#!/bin/sh\ncase "$*" in *"--jobs 17"*) echo RUNNING;; *) exit 1;; esac\n')
     squeue.chmod(0o755)
@@ -138,13 +136,13 @@ def test_queue_is_asked_for_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not is_in_queue(replace(Holder(), job="17"))
 
 
-def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_impossible_slot_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match="set io_slots_dir to a directory"), io_slot(tmp_path / "file" / "a", 1):
         pass
 
 
-def test_directory_that_cannot_be_written_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_directory_ends_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: RunLock, path: Path, **_: object) -> None:
         raise PipelineError(f"{path}: cannot be written")
 

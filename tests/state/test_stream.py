@@ -71,7 +71,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_ends_are_told_together_before_the_next_other_event(silent: JobResult) -> None:
+def test_job_ends_are_batched_before_next_event(silent: JobResult) -> None:
     hearer = Hearer()
     told = Stream(reporters=[hearer])
     end_jobs(told, silent, 4)
@@ -81,7 +81,7 @@ def test_ends_are_told_together_before_the_next_other_event(silent: JobResult) -
 
 
 @pytest.mark.usefixtures("patient")
-def test_jobs_that_said_something_or_failed_are_told_at_once(silent: JobResult) -> None:
+def test_noisy_and_failed_jobs_are_reported_at_once(silent: JobResult) -> None:
     hearer = Hearer()
     told = Stream(reporters=[hearer])
     told.emit(job_end("s", silent))
@@ -91,7 +91,7 @@ def test_jobs_that_said_something_or_failed_are_told_at_once(silent: JobResult) 
     assert hearer.told == [["s/000"], ["s/001"], ("s/002", None), ("s/003", "has no output")]
 
 
-def test_ends_are_told_soon_although_nothing_else_happens(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quiet_stream_still_reports_job_ends(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT_S", 0.2)
     hearer = Hearer()
     told = Stream(reporters=[hearer])
@@ -103,7 +103,7 @@ def test_ends_are_told_soon_although_nothing_else_happens(silent: JobResult, mon
     assert hearer.told == [["s/000"]]
 
 
-def test_ends_of_which_there_are_few_are_told_at_once(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rare_job_ends_are_reported_at_once(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     hearer = Hearer()
     told = Stream(reporters=[hearer])
     for time_s, result in zip((1e9, 1e9 + 1, 1e9 - 3600), numbered(silent, 3), strict=True):  # or a clock is set back
@@ -113,7 +113,7 @@ def test_ends_of_which_there_are_few_are_told_at_once(silent: JobResult, monkeyp
 
 
 @pytest.mark.usefixtures("patient")
-def test_not_too_many_wait(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_batch_is_reported(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 3)
     hearer = Hearer()
     told = Stream(reporters=[hearer])
@@ -122,7 +122,7 @@ def test_not_too_many_wait(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("patient")
-def test_who_does_not_hear_of_many_hears_of_each(silent: JobResult) -> None:
+def test_simple_reporter_hears_each_job(silent: JobResult) -> None:
     heard: list[str] = []
 
     class Single:
@@ -138,7 +138,7 @@ def test_who_does_not_hear_of_many_hears_of_each(silent: JobResult) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_event_that_nobody_hears_of_does_not_end_the_wait(silent: JobResult) -> None:
+def test_unheard_event_keeps_batch_open(silent: JobResult) -> None:
     hearer, deaf = Hearer(), object()
     told = Stream(reporters=[deaf, hearer])
     end_jobs(told, silent, 2)
@@ -147,7 +147,7 @@ def test_event_that_nobody_hears_of_does_not_end_the_wait(silent: JobResult) -> 
 
 
 @pytest.mark.usefixtures("patient")
-def test_try_of_a_job_is_not_its_end(silent: JobResult) -> None:
+def test_failed_attempt_is_not_job_end(silent: JobResult) -> None:
     hearer = Hearer()
     told = Stream(reporters=[hearer])
     told.emit(replace(job_end("s", silent, "lost"), is_tried_again=True))
@@ -155,7 +155,7 @@ def test_try_of_a_job_is_not_its_end(silent: JobResult) -> None:
     assert [end.problem for end in told.state.work.jobs_ended("s")] == ["lost"]
 
 
-def test_what_cannot_be_written_is_told_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritten_event_reaches_no_reporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the end of a run that failed: of that there is another reason."""
 
     def refuse(*_: object) -> None:
@@ -174,7 +174,7 @@ def test_what_cannot_be_written_is_told_to_nobody(tmp_path: Path, monkeypatch: p
     assert told.state.problem == "it failed"
 
 
-def test_journal_has_an_event_before_anybody_hears_of_it(tmp_path: Path) -> None:
+def test_journal_precedes_reporters(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
 
     class Reader:
@@ -190,7 +190,7 @@ def test_journal_has_an_event_before_anybody_hears_of_it(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("patient")
-def test_ends_are_told_before_the_end_of_the_run(silent: JobResult) -> None:
+def test_job_ends_precede_run_end(silent: JobResult) -> None:
     hearer = Hearer()
     told = Stream(reporters=[hearer])
     end_jobs(told, silent, 2)
@@ -217,9 +217,7 @@ def late(reporter: Hearer, silent: JobResult, monkeypatch: pytest.MonkeyPatch) -
     return told
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_by_the_next_event(
-    silent: JobResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_next_event_raises_thread_error(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = Failing()
     told = late(failing, silent, monkeypatch)
     with pytest.raises(PipelineError, match="disk full"):
@@ -228,16 +226,14 @@ def test_what_goes_wrong_in_the_thread_is_raised_by_the_next_event(
     assert failing.told == [["s/000"], "m"]
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_by_the_end_of_a_job_too(
-    silent: JobResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_next_job_end_raises_thread_error(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     told = late(Failing(), silent, monkeypatch)
     with pytest.raises(PipelineError, match="disk full"):
         told.emit(job_end("s", silent))
 
 
 @pytest.mark.parametrize("ok", [True, False])
-def test_all_hear_of_the_end_whatever_went_wrong(silent: JobResult, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
+def test_every_reporter_hears_run_end(silent: JobResult, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
     failing = Failing()
     told = late(failing, silent, monkeypatch)
     # Of a run that failed another reason is known, which must not be hidden.
@@ -248,7 +244,7 @@ def test_all_hear_of_the_end_whatever_went_wrong(silent: JobResult, monkeypatch:
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("error", [PipelineError, KeyboardInterrupt])
-def test_all_hear_of_the_jobs_whatever_one_of_them_raises(silent: JobResult, error: type[BaseException]) -> None:
+def test_raising_reporter_does_not_block_reporters(silent: JobResult, error: type[BaseException]) -> None:
     class Raising:
         """Raises an error."""
 
@@ -267,7 +263,7 @@ def test_all_hear_of_the_jobs_whatever_one_of_them_raises(silent: JobResult, err
 
 
 @pytest.mark.usefixtures("patient")
-def test_signal_is_not_kept_for_later(silent: JobResult) -> None:
+def test_signal_is_raised_at_once(silent: JobResult) -> None:
     class Interrupting(Hearer):
         """Is interrupted by a signal."""
 
@@ -281,9 +277,7 @@ def test_signal_is_not_kept_for_later(silent: JobResult) -> None:
         told.emit(RunEnded(False, job="field"))
 
 
-def test_many_jobs_are_counted_before_how_many_are_done_is_said(
-    silent: JobResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batch_is_counted_before_report(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "PROGRESS_INTERVAL_S", 0.0)
     out = io.StringIO()
     shown = Terminal(NORMAL, out)
@@ -293,7 +287,7 @@ def test_many_jobs_are_counted_before_how_many_are_done_is_said(
     assert [line.partition(" ")[2] for line in out.getvalue().splitlines()[1:]] == ["s: 4 of 9 jobs done"]
 
 
-def test_each_of_many_jobs_is_shown_to_who_wants_to_see_it(silent: JobResult) -> None:
+def test_verbose_terminal_shows_each_job(silent: JobResult) -> None:
     out = io.StringIO()
     shown = Terminal(VERBOSE, out)
     shown.step_started(StepStarted("s", "dppp", 2))
@@ -302,7 +296,7 @@ def test_each_of_many_jobs_is_shown_to_who_wants_to_see_it(silent: JobResult) ->
     assert lines == [f"s/00{number} (/d/a.ms) exited with 0 after 1 min 5 s, {number + 1} of 2" for number in (0, 1)]
 
 
-def test_no_end_is_lost_between_two_threads(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_lose_no_job_end(silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> None:
     class Counter:
         """Counts jobs that ended."""
 
@@ -342,7 +336,7 @@ def test_log_has_the_time_of_each_end(silent: JobResult, tmp_path: Path) -> None
     assert (seconds[1] - seconds[0]) % 3600 == 100
 
 
-def test_soon_is_done_each_time_that_it_is_asked_for() -> None:
+def test_debounce_runs_for_each_request() -> None:
     is_done = threading.Event()
     soon = Debounce(is_done.set, 0.01)
     for _ in range(2):
@@ -351,7 +345,7 @@ def test_soon_is_done_each_time_that_it_is_asked_for() -> None:
         is_done.clear()
 
 
-def test_soon_is_once_for_all_who_ask() -> None:
+def test_debounce_coalesces_requests() -> None:
     soon = Debounce(pytest.fail, LONG_S)
     soon.ask()
     timer = soon._timer
@@ -360,7 +354,7 @@ def test_soon_is_once_for_all_who_ask() -> None:
     soon.stop()
 
 
-def test_soon_is_now_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debounce_runs_now_without_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -372,7 +366,7 @@ def test_soon_is_now_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -
     assert done == ["done", "done"]
 
 
-def test_soon_is_forgotten() -> None:
+def test_debounce_is_cancelled() -> None:
     soon = Debounce(pytest.fail, LONG_S)
     soon.stop()
     soon.ask()

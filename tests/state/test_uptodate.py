@@ -91,7 +91,7 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_what_is_done_is_not_done_again(site: Path) -> None:
+def test_finished_steps_do_not_repeat(site: Path) -> None:
     assert run(site) == ALL
     assert run(site) == []
     assert (site / "out/joined-MFS.txt").read_text() == "a\nxb\nx"
@@ -114,7 +114,7 @@ def test_what_is_done_is_not_done_again(site: Path) -> None:
         (lambda site: shutil.rmtree(site / "run/mapfiles"), []),  # what was in the maps is known
     ],
 )
-def test_what_has_to_run_again(site: Path, change: Callable[[Path], object], steps: list[str]) -> None:
+def test_change_repeats_dependent_steps(site: Path, change: Callable[[Path], object], steps: list[str]) -> None:
     edit(site / "run.parset", ", read, other]", ", read, {{ last }}]\n! last = other")
     run(site)
     change(site)
@@ -125,7 +125,7 @@ def test_what_has_to_run_again(site: Path, change: Callable[[Path], object], ste
     assert run(site) == []
 
 
-def test_maps_are_as_each_step_left_them(site: Path) -> None:
+def test_maps_keep_state_of_each_step(site: Path) -> None:
     """A step that marks products as skipped in the map of another does not make that one's readers run again."""
     edit(
         site / "my/scripts/mark.py", "def main(infile, text):\n", "def main(infile, text):\n    assert 'a.' in infile\n"
@@ -142,7 +142,7 @@ def test_maps_are_as_each_step_left_them(site: Path) -> None:
     assert [product.skip for product in DataMap.load(mapfile).data] == [False, True]
 
 
-def test_inputs_below_a_directory_with_blanks(site: Path) -> None:
+def test_directory_names_may_contain_spaces(site: Path) -> None:
     (site / "in" / "my files").mkdir()
     inputs = [site / "in" / "my files" / name for name in ("a.txt", "b.txt")]
     for path in inputs:
@@ -155,7 +155,7 @@ def test_inputs_below_a_directory_with_blanks(site: Path) -> None:
     assert "join" in run(site, *given)
 
 
-def test_map_that_was_edited_is_heard(site: Path) -> None:
+def test_edited_map_repeats_steps(site: Path) -> None:
     run(site)
     mapfile = site / "run/mapfiles/copy.mapfile"
     products = DataMap.load(mapfile)
@@ -164,7 +164,7 @@ def test_map_that_was_edited_is_heard(site: Path) -> None:
     assert run(site) == ["mark", "join", "read"]
 
 
-def test_step_that_was_moved_or_taken_out(site: Path) -> None:
+def test_removed_step_repeats_users_of_products(site: Path) -> None:
     """What a step wrote into the products of another does not vanish with it: those who used them run again."""
     run(site)
     edit(site / "run.parset", "copy, mark, gather", "copy, gather")
@@ -172,13 +172,13 @@ def test_step_that_was_moved_or_taken_out(site: Path) -> None:
     assert run(site) == ["join", "read"]
 
 
-def test_step_that_was_put_in_between(site: Path) -> None:
+def test_inserted_step_repeats_later_steps(site: Path) -> None:
     run(site)
     edit(site / "run.parset", "mark, gather", "mark, mark, gather")
     assert run(site) == ["mark1", "join", "read"]
 
 
-def test_failed_step_does_not_make_those_before_it_run_again(site: Path) -> None:
+def test_failed_step_keeps_earlier_steps_done(site: Path) -> None:
     """It may have changed their products before it failed."""
     edit(site / "my/scripts/mark.py", "write(text)", "write(text); stream.flush(); 1 / (text == 'y')")
     assert run(site, status=1) == ["copy", "mark"]
@@ -187,7 +187,7 @@ def test_failed_step_does_not_make_those_before_it_run_again(site: Path) -> None
     assert run(site, "mark.argument.text=y") == []
 
 
-def test_products_that_all_failed_are_tried_again(site: Path) -> None:
+def test_fully_failed_step_is_retried(site: Path) -> None:
     """The map of the step before, which this one would change, is as it was."""
     edit(site / "my/scripts/mark.py", "text):\n", "text):\n    assert text == 'y'\n")
     assert run(site, status=1) == ["copy", "mark"]
@@ -196,7 +196,7 @@ def test_products_that_all_failed_are_tried_again(site: Path) -> None:
     assert (site / "out/joined-MFS.txt").read_text() == "a\nyb\ny"
 
 
-def test_run_that_was_cut_off_after_a_step_ran_again(site: Path) -> None:
+def test_interrupted_repetition_continues_later_steps(site: Path) -> None:
     """Those that depend on it know that they were done before it."""
     run(site)
     edit(site / "my/scripts/join.py", "note)", "note) and 1 / 0")
@@ -205,7 +205,7 @@ def test_run_that_was_cut_off_after_a_step_ran_again(site: Path) -> None:
     assert run(site, "mark.argument.text=y") == ["join", "read"]
 
 
-def test_product_elsewhere_may_be_moved_away(site: Path) -> None:
+def test_unused_product_may_disappear(site: Path) -> None:
     edit(site / "run.parset", "join, read, other", "join, other")
     edit(site / "run.parset", "join.argument.root", "join.argument.note = out/joined-MFS.txt\njoin.argument.root")
     edit(site / "my/scripts/join.py", "root, note=''", f"root, note='{site}/out/joined-MFS.txt'")
@@ -214,7 +214,7 @@ def test_product_elsewhere_may_be_moved_away(site: Path) -> None:
     assert run(site, f"join.argument.note={site}/out/joined-MFS.txt") == []
 
 
-def test_product_that_only_its_script_knows(site: Path) -> None:
+def test_missing_script_product_is_made_again(site: Path) -> None:
     """What a script returns stands in a map: when it is gone, it is made again."""
     with (site / "my/scripts/join.py").open("a") as script:
         script.write("    open('made.txt', 'w').write(text)\n    return {'made': 'run/made.txt'}\n")
@@ -225,14 +225,14 @@ def test_product_that_only_its_script_knows(site: Path) -> None:
     assert run(site) == ["join", "read"]
 
 
-def test_input_that_has_disappeared(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_input_repeats_step(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(site)
     (site / "in/a.txt").unlink()
     assert run(site, "copy.control.error_tolerance=False", status=1) == ["copy"]
     assert f"copy: runs again: {site}/in/a.txt has disappeared" in capsys.readouterr().out
 
 
-def test_maps_that_a_script_reads_by_name(site: Path) -> None:
+def test_changed_files_repeat_reader_of_map(site: Path) -> None:
     """A map is named by its path in an argument; the files in it are rewritten under the same names."""
     edit(site / "run.parset", "read.argument.flags = [", f"read.argument.flags = [{site}/run/mapfiles/gather.mapfile, ")
     edit(site / "run.parset", "-MFS.txt]", "-none.txt, /dev/null]")
@@ -242,7 +242,7 @@ def test_maps_that_a_script_reads_by_name(site: Path) -> None:
     assert run(site, "mark.argument.text=y") == ["mark", "join", "read"]
 
 
-def test_measurement_set_that_changed(site: Path) -> None:
+def test_changed_measurement_set_repeats_step(site: Path) -> None:
     table = site / "in/a.txt"
     table.unlink()
     (table / "SUBTABLE").mkdir(parents=True)
@@ -256,7 +256,7 @@ def test_measurement_set_that_changed(site: Path) -> None:
     assert run(site, *steps) == ["other"]
 
 
-def test_iterations_of_a_loop_are_told_apart(site: Path) -> None:
+def test_loop_iterations_are_distinct(site: Path) -> None:
     edit(site / "run.parset", "mark, gather", "again, gather")
     with (site / "run.parset").open("a") as parset:
         parset.write("again.control.kind = loop\nagain.control.type = loop\nagain.control.loopcount = 2\n")
@@ -304,7 +304,9 @@ def again(ledger: Ledger) -> Ledger:
         (".", "out/img-MFS.fits", False),  # everything is below it
     ],
 )
-def test_who_depends_on_whom(ledger: Ledger, site: Path, named: str, written: str, depends: bool) -> None:
+def test_missing_output_repeats_dependent_steps(
+    ledger: Ledger, site: Path, named: str, written: str, depends: bool
+) -> None:
     (site / "out/img-MFS.fits").write_text("old")
     if named == "out/img":
         (site / "out/img-MFS.fits").unlink()
@@ -321,7 +323,7 @@ def test_who_depends_on_whom(ledger: Ledger, site: Path, named: str, written: st
     assert ("step 'maker'" in why or "changed" in why) == depends
 
 
-def test_what_is_only_supposed_to_run(ledger: Ledger, site: Path) -> None:
+def test_predicted_run_repeats_dependent_steps(ledger: Ledger, site: Path) -> None:
     done(ledger, "maker", site / "out/x.txt", site / "out/x.txt")
     done(ledger, "user", None, site / "out/x.txt")
     resumed = again(ledger)
@@ -329,7 +331,7 @@ def test_what_is_only_supposed_to_run(ledger: Ledger, site: Path) -> None:
     assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
 
 
-def test_step_that_is_new_and_only_supposed_to_run(ledger: Ledger, site: Path) -> None:
+def test_new_predicted_step_repeats_users_of_outputs(ledger: Ledger, site: Path) -> None:
     done(ledger, "user", None, site / "out/x.txt")
     resumed = again(ledger)
     resumed.suppose("maker", {}, [str(site / "out/y.txt")])
@@ -338,7 +340,7 @@ def test_step_that_is_new_and_only_supposed_to_run(ledger: Ledger, site: Path) -
     assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
 
 
-def test_files_that_are_elsewhere(ledger: Ledger, site: Path) -> None:
+def test_dry_run_restores_maps_in_overlay(ledger: Ledger, site: Path) -> None:
     """A dry run keeps its own; they count, and maps that are put back are put there."""
 
     class Elsewhere(FilesOnDisk):
@@ -360,7 +362,7 @@ def test_files_that_are_elsewhere(ledger: Ledger, site: Path) -> None:
     assert "has disappeared" in is_stale(resumed, "user", site / "out/x.txt")
 
 
-def test_own_files_of_the_runner_are_no_news(ledger: Ledger, site: Path) -> None:
+def test_runner_files_repeat_nothing(ledger: Ledger, site: Path) -> None:
     commands = ledger.settings.job_directory / "commands.txt"
     commands.parent.mkdir(exist_ok=True)
     commands.write_text("1")
@@ -369,12 +371,12 @@ def test_own_files_of_the_runner_are_no_news(ledger: Ledger, site: Path) -> None
     assert is_stale(again(ledger), "quality", commands) == ""
 
 
-def test_which_part_changed_is_said(ledger: Ledger) -> None:
+def test_reason_names_changed_part(ledger: Ledger) -> None:
     done(ledger, "step", None, "one")
     assert is_stale(ledger, "step", "two") == "changed: arguments"
 
 
-def test_journal_of_an_older_version(site: Path, ledger: Ledger) -> None:
+def test_older_journal_is_understood(site: Path, ledger: Ledger) -> None:
     """It knows neither parts nor files."""
     tell(ledger.stream, "step_done", step="s", fingerprint="f", outputs={"mapfile": "m"})
     assert is_stale(ledger, "s", "x") == "changed: arguments"
@@ -389,7 +391,7 @@ def test_huge_maps_are_not_kept(site: Path, ledger: Ledger) -> None:
     assert [event.maps for event in [ledger.work.last_done("step")] if event] == [{}]
 
 
-def test_what_a_killed_run_left(site: Path) -> None:
+def test_killed_run_repeats_half_changed_products(site: Path) -> None:
     """A step that was begun and not ended is written down with what it names."""
     run(site)
     with Journal(site / "run/journal.jsonl") as journal:
@@ -407,7 +409,7 @@ def test_time_alone_counts_for_large_files(site: Path) -> None:
     assert run(site, *steps) == ["other"]
 
 
-def test_own_outputs_are_written_and_not_read():
+def test_own_outputs_exclude_inputs():
     step = {
         "inputs": [[("localhost", "/in/a.ms", False)]],
         "outputs": [("localhost", "/in/a.ms"), ("localhost", "/out/a")],

@@ -64,7 +64,7 @@ def files_of(mapfile: Path) -> list[str]:
 # What stays done.
 
 
-def test_only_the_job_that_failed_runs_again(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_failed_job_runs_again(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.set("fail-copy-b")
     assert site.run(status=1) == COPIES
     first = {path.name: path.stat().st_mtime_ns for path in site.job.glob("*.copy")}
@@ -78,7 +78,7 @@ def test_only_the_job_that_failed_runs_again(site: Site, capsys: pytest.CaptureF
     assert site.run() == []
 
 
-def test_how_the_jobs_ran_that_are_not_run_again_is_known(site: Site) -> None:
+def test_finished_jobs_keep_their_figures(site: Site) -> None:
     site.set("fail-copy-b")
     site.run(status=1)
     site.unset("fail-copy-b")
@@ -89,7 +89,7 @@ def test_how_the_jobs_ran_that_are_not_run_again_is_known(site: Site) -> None:
 
 
 @pytest.mark.parametrize("damage", [None, "{}", "removed"])
-def test_what_scripts_returned_is_known(site: Site, damage: str | None) -> None:
+def test_finished_jobs_keep_script_results(site: Site, damage: str | None) -> None:
     site.more = (*COUNTING, f"count.argument.here={site.here}")
     site.set("fail-count-b")
     assert site.run(status=1) == ["count-a", "count-b", "count-c"]
@@ -103,7 +103,7 @@ def test_what_scripts_returned_is_known(site: Site, damage: str | None) -> None:
     assert files_of(site.job / "mapfiles/count.total.mapfile") == ["a2", "b2", "c2"]
 
 
-def test_tolerated_failure_stays_one(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tolerated_failure_is_not_retried(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """A step that is done is done, with the products that failed."""
     site.set("fail-copy-b")
     site.run("copy.control.error_tolerance=True")
@@ -119,7 +119,7 @@ def test_tolerated_failure_stays_one(site: Site, capsys: pytest.CaptureFixture[s
     assert "still skipped" not in capsys.readouterr().err
 
 
-def test_failure_that_is_not_tolerated_any_more(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lower_tolerance_retries_failed_job(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.set("fail-copy-b")
     site.run("copy.control.error_tolerance=True")
     site.unset("fail-copy-b")
@@ -140,9 +140,7 @@ def test_failure_that_is_not_tolerated_any_more(site: Site, capsys: pytest.Captu
         (lambda site: (site.here / "copy.sh").write_text(site.text("copy.sh") + "# new\n"), ALL),
     ],
 )
-def test_what_concerns_one_product_runs_the_jobs_of_that_product(
-    site: Site, change: Callable[[Site], object], jobs: list[str]
-) -> None:
+def test_product_change_repeats_only_its_jobs(site: Site, change: Callable[[Site], object], jobs: list[str]) -> None:
     assert site.run() == sorted(ALL)
     change(site)
     assert site.run() == sorted(jobs)
@@ -151,7 +149,7 @@ def test_what_concerns_one_product_runs_the_jobs_of_that_product(
     assert site.run() == []
 
 
-def test_product_that_the_next_step_lost_is_made_again(site: Site) -> None:
+def test_product_lost_by_unfinished_step_is_remade(site: Site) -> None:
     """The step after it is not finished, and does not hide that."""
     site.set("fail-again-c")
     assert site.run(status=1) == sorted([*COPIES, *AGAINS])
@@ -172,7 +170,7 @@ def test_new_product_does_not_disturb_the_others(site: Site) -> None:
 # The engine is killed.
 
 
-def test_run_that_was_killed_goes_on_where_it_was(site: Site) -> None:
+def test_killed_run_resumes_at_unfinished_job(site: Site) -> None:
     site.set("hold-again-b")
     site.more = ("again.control.max_per_node=1",)
     assert site.kill_engine_when("again-b") == ["again-a", "again-b", *COPIES]
@@ -185,7 +183,7 @@ def test_run_that_was_killed_goes_on_where_it_was(site: Site) -> None:
     assert cleared["cleared"] == [f"{site.job}/b.again was not complete, and is removed"]
 
 
-def test_job_that_ends_slowly_is_waited_for(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_next_run_awaits_slow_job(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """No command runs twice at the same time."""
     site.set("hold-copy-a", "slow-copy-a")
     site.kill_engine_when("copy-a")
@@ -196,7 +194,7 @@ def test_job_that_ends_slowly_is_waited_for(site: Site, capsys: pytest.CaptureFi
     assert "was killed; waiting until its processes have ended" in capsys.readouterr().out
 
 
-def test_what_is_cleared_once_is_not_cleared_again(site: Site) -> None:
+def test_incomplete_product_is_cleared_once(site: Site) -> None:
     site.set("hold-copy-c", "fail-copy-a")
     site.kill_engine_when("copy-c")
     site.unset("hold-copy-c")
@@ -207,7 +205,7 @@ def test_what_is_cleared_once_is_not_cleared_again(site: Site) -> None:
     assert (site.job / "c.copy").read_text() == "mine"
 
 
-def test_product_elsewhere_that_is_not_complete_is_moved_aside(site: Site) -> None:
+def test_incomplete_outside_product_is_moved_aside(site: Site) -> None:
     site.set("hold-join")
     for number in (1, 2):
         site.unset(*(path.name for path in site.here.glob("held-join")))
@@ -224,7 +222,7 @@ def test_product_elsewhere_that_is_not_complete_is_moved_aside(site: Site) -> No
     assert site.noted("there.txt") == []
 
 
-def test_line_of_the_journal_that_is_lost_costs_one_job(site: Site) -> None:
+def test_lost_journal_line_repeats_one_job(site: Site) -> None:
     site.run()
     journal = site.job / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -241,7 +239,7 @@ def test_line_of_the_journal_that_is_lost_costs_one_job(site: Site) -> None:
 # Jobs that change their inputs.
 
 
-def test_input_that_was_not_changed_yet_is_changed(in_place: Site) -> None:
+def test_untouched_input_is_changed_on_resume(in_place: Site) -> None:
     in_place.set("wait-mark-b")
     in_place.kill_engine_when("mark-b")
     in_place.unset("wait-mark-b")
@@ -262,7 +260,7 @@ def half_changed(in_place: Site, capsys: pytest.CaptureFixture[str]) -> Site:
     return in_place
 
 
-def test_dry_run_tells_of_an_input_that_was_changed(half_changed: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_reports_half_changed_input(half_changed: Site, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main([*half_changed.arguments(), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -270,33 +268,33 @@ def test_dry_run_tells_of_an_input_that_was_changed(half_changed: Site, capsys: 
     assert not any(line.startswith("mark/") for line in lines)
 
 
-def test_input_that_was_changed_is_refused_until_it_is_made_again(half_changed: Site) -> None:
+def test_half_changed_input_must_be_remade(half_changed: Site) -> None:
     assert half_changed.run(status=1) == []
     (half_changed.job / "b.copy").unlink()
     assert half_changed.run() == ["copy-b", "join", "mark-b", "mark-c"]
     assert half_changed.text("out/joined.txt") == "a\nmarked\nb\nmarked\nc\nmarked\n"
 
 
-def test_input_that_may_be_changed_twice(half_changed: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeatable_step_changes_input_twice(half_changed: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert half_changed.run("mark.control.repeatable=True") == ["join", "mark-b", "mark-c"]
     assert half_changed.text("out/joined.txt") == "a\nmarked\nb\nmarked\nmarked\nc\nmarked\n"
     assert f"mark/001 was cut off while it changed {half_changed.job}/b.copy" in capsys.readouterr().out
 
 
-def test_input_that_was_restored(half_changed: Site) -> None:
+def test_restored_input_is_accepted(half_changed: Site) -> None:
     (half_changed.job / "b.copy").write_text("b\n")  # the same content
     assert half_changed.run() == ["join", "mark-b", "mark-c"]
     assert half_changed.text("out/joined.txt") == "a\nmarked\nb\nmarked\nc\nmarked\n"
 
 
-def test_job_that_is_forgotten_runs_again(half_changed: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forgotten_job_runs_again(half_changed: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*half_changed.arguments(), "--forget", "mark/001"]) == 0
     assert "these were done: mark/001" in capsys.readouterr().out
     assert half_changed.run() == ["copy-b", "join", "mark-b", "mark-c"]  # b.copy is nobody's work any more
     assert half_changed.text("out/joined.txt") == "a\nmarked\nb\nmarked\nc\nmarked\n"
 
 
-def test_original_that_was_changed_has_to_be_restored(in_place: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_changed_original_must_be_restored(in_place: Site, capsys: pytest.CaptureFixture[str]) -> None:
     in_place.more += ("pipeline.steps=[list, mark]", "mark.control.mapfile_in=list.output.mapfile")
     in_place.set("hold-mark-a")
     in_place.kill_engine_when("mark-a")
@@ -305,7 +303,7 @@ def test_original_that_was_changed_has_to_be_restored(in_place: Site, capsys: py
     assert "restore it from its origin and start again with --forget mark/000" in capsys.readouterr().err
 
 
-def test_start_that_was_not_recorded_is_no_licence(in_place: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unrecorded_start_is_detected_by_fingerprint(in_place: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """Killed between the start of a job and its record: the stamps from before the step tell."""
     in_place.more += ("pipeline.steps=[list, mark]", "mark.control.mapfile_in=list.output.mapfile")
     in_place.set("hold-mark-b")
@@ -319,7 +317,7 @@ def test_start_that_was_not_recorded_is_no_licence(in_place: Site, capsys: pytes
     assert "mark/001 was cut off while it changed" in capsys.readouterr().err
 
 
-def test_failed_change_is_the_users_business(in_place: Site) -> None:
+def test_failed_change_is_repeated(in_place: Site) -> None:
     """A program that says itself that it failed has ended; the step runs again as it always did."""
     (in_place.here / "mark.sh").write_text(in_place.text("mark.sh") + 'case $name in *b) [ ! -e "$0.bad" ];; esac\n')
     in_place.set("mark.sh.bad")
@@ -345,7 +343,7 @@ def test_list_and_dry_run_count_jobs(site: Site, capsys: pytest.CaptureFixture[s
     assert [line.partition(":")[0] for line in lines if line.startswith(("copy/", "again/"))] == ["again/001"]
 
 
-def test_dry_run_tells_the_jobs_that_depend_on_a_job(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_lists_dependent_jobs(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.run()
     (site.job / "b.copy").unlink()
     capsys.readouterr()
@@ -354,7 +352,7 @@ def test_dry_run_tells_the_jobs_that_depend_on_a_job(site: Site, capsys: pytest.
     assert [line for line in lines if not line.startswith("#")] == ["copy/001", "again/001", "join/000"]
 
 
-def test_step_that_is_forgotten_takes_its_jobs_along(site: Site) -> None:
+def test_forgotten_step_forgets_its_jobs(site: Site) -> None:
     site.set("fail-again-b")
     site.run(status=1)
     assert main([*site.arguments(), "--forget", "again"]) == 0
@@ -362,7 +360,7 @@ def test_step_that_is_forgotten_takes_its_jobs_along(site: Site) -> None:
     assert site.run() == sorted([*AGAINS, "join"])
 
 
-def test_job_that_never_began_cannot_be_forgotten(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_job_cannot_be_forgotten(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.run()
     assert main([*site.arguments(), "--forget", "copy/009"]) == 1
     assert "--forget copy/009: no such job began; did you mean 'copy/00" in capsys.readouterr().err
