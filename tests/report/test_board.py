@@ -38,7 +38,7 @@ def test_board_of_a_run_in_the_middle() -> None:
     ]
 
 
-def test_memory_in_use_beside_what_was_given() -> None:
+def test_title_shows_memory_in_use() -> None:
     state = state_of([run_began(100.0, ["a"]), began("a", 100.0, 1), job_began("a/000", 100.0)])
     title = board(state, Moment(NOW_S, {}, memory_gb=0.4712))[0].text
     assert title.endswith("; cores 2, memory 1.5 GB, 0.47 GB in use")
@@ -85,12 +85,12 @@ def test_long_name_of_a_product_is_cut() -> None:
         ("[/d/L628614_SB012.average_dpppconcat,/d/b,/d/c/]", "L628614_SB012.... and 2 more"),
     ],
 )
-def test_of_several_products_the_first_is_named(label: str, shown_as: str) -> None:
+def test_first_of_several_products_is_named(label: str, shown_as: str) -> None:
     lines = shown(run_began(100.0, ["a"]), began("a", 100.0, 1), job_began("a/000", 100.0, label=label))
     assert lines[2] == f"    000 {shown_as}"
 
 
-def test_job_that_may_be_stuck() -> None:
+def test_silent_job_is_marked() -> None:
     job = job_began("a/000", 100.0, label="")
     events = run_began(100.0, ["a"]), began("a", 100.0, 1), job
     stuck = shown(*events, a_000=Progress("predicting", written_s=NOW_S - 125))
@@ -99,11 +99,11 @@ def test_job_that_may_be_stuck() -> None:
     assert shown(*events, a_000=Progress("predicting", written_s=NOW_S + 60))[2] == "    000 predicting"
 
 
-def test_run_that_nobody_knows_of() -> None:
+def test_unknown_run_is_waiting() -> None:
     assert shown() == ["run: waiting, 0.0 s"]
 
 
-def test_what_a_file_is_called_cannot_move_the_cursor() -> None:
+def test_control_characters_in_names_are_removed() -> None:
     name = "\x1b[2Jx"
     lines = shown(run_began(1.0, [name]), began(name, 1.0, 1), job_began(f"{name}/000", 1.0, label="/d/\x1b[31ma\r.ms"))
     assert not any("\x1b" in line or "\r" in line for line in lines)
@@ -120,7 +120,7 @@ def test_what_a_file_is_called_cannot_move_the_cursor() -> None:
         (1, 3, 1.0, 0.0),
     ],
 )
-def test_estimate(ends: int, before: int, fraction: float | None, left_s: float | None) -> None:
+def test_estimate_uses_finished_jobs(ends: int, before: int, fraction: float | None, left_s: float | None) -> None:
     events = [run_began(100.0, ["a"]), {**began("a", 120.0, 4), "done_before": before}, job_began("a/003", 120.0)]
     events += [job_ended(f"a/{number:03d}", 160.0) for number in range(ends)]
     step = state_of(events).steps["a"]
@@ -145,7 +145,7 @@ def many(done: int, waiting: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("height", [6, 8, 10, 15])
-def test_high_board_is_folded_around_what_runs(height: int) -> None:
+def test_tall_board_is_folded_around_running_steps(height: int) -> None:
     lines = shown(*many(20, 20), height=height)
     assert len(lines) <= height
     assert any(line.startswith("▶ now") for line in lines)
@@ -154,7 +154,7 @@ def test_high_board_is_folded_around_what_runs(height: int) -> None:
     assert any("more steps" in line for line in lines)
 
 
-def test_folded_lines_count_what_they_hide() -> None:
+def test_folded_lines_count_hidden_steps() -> None:
     assert shown(*many(20, 20), height=8)[1:] == [
         "  17 steps done",
         "✓ d17  0.0 s",
@@ -166,11 +166,11 @@ def test_folded_lines_count_what_they_hide() -> None:
     ]
 
 
-def test_board_that_fits_is_not_folded() -> None:
+def test_fitting_board_is_not_folded() -> None:
     assert len(shown(*many(2, 2), height=7)) == 7
 
 
-def test_durations_are_those_of_the_last_run() -> None:
+def test_durations_belong_to_the_last_run() -> None:
     state = state_of(
         [
             run_began(1.0, ["a", "b"]),

@@ -52,7 +52,7 @@ def test_narrow_image_is_shrunk() -> None:
     assert shrunk(np.ones((2 * SIDE_PIXELS, 1))).shape == (SIDE_PIXELS, 1)
 
 
-def test_image_of_the_whole_band_is_that_of_a_job() -> None:
+def test_job_image_is_the_mfs_image() -> None:
     names = ("img-0000-image.fits", "img-MFS-image.fits", "img-MFS-psf.fits")
     done = JobDone("image", "image/000", exit_code=0, written={f"/o/{name}": "1" for name in names})
     state = RunState.from_events([JobStarted("image", "image/000"), done])

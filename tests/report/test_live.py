@@ -133,7 +133,7 @@ def test_dumb_terminal_has_plain_lines(start: Start, tmp_path: Path) -> None:
     assert any(line.endswith(" second: 2 jobs") for line in terminal.lines())
 
 
-def test_verbose_run_tells_of_each_job_above(start: Start, tmp_path: Path) -> None:
+def test_verbose_run_lists_each_job_above(start: Start, tmp_path: Path) -> None:
     terminal = start("-v")
     terminal.until("b.ms 20%")
     (tmp_path / "go").touch()
@@ -141,9 +141,7 @@ def test_verbose_run_tells_of_each_job_above(start: Start, tmp_path: Path) -> No
     assert any("second/001 (/d/b.ms) exited with 0 after" in line for line in terminal.lines())
 
 
-def test_run_that_is_over_soon_is_told_in_plain_lines(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_run_uses_plain_lines(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "go").touch()
     monkeypatch.setattr(sys.modules[__name__], "RUN", RUN.replace("LATEST_S = 0", "LATEST_S = 1000"))
     terminal = start()
@@ -158,14 +156,16 @@ def test_run_that_is_over_soon_is_told_in_plain_lines(
 @pytest.mark.parametrize(
     ("is_tty", "term", "live"), [(True, "xterm", True), (True, "dumb", False), (False, "xterm", False)]
 )
-def test_what_can_be_shown_in_place(monkeypatch: pytest.MonkeyPatch, is_tty: bool, term: str, live: bool) -> None:
+def test_live_display_needs_capable_terminal(
+    monkeypatch: pytest.MonkeyPatch, is_tty: bool, term: str, live: bool
+) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: is_tty, raising=False)
     monkeypatch.setenv("TERM", term)
     assert shows_live(stream) is live
 
 
-def test_run_that_never_started_shows_only_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unstarted_run_shows_only_its_end(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = LiveTerminal(RunState())
     terminal.warning(Warned("coarse"))
     terminal.run_ended(RunEnded(False, "refused", job="field"))
@@ -212,7 +212,7 @@ def wait_for_picture(terminal: LiveTerminal, screen: type[FakeScreen]) -> None:
         time.sleep(0.01)
 
 
-def test_run_of_which_nothing_is_known_gives_an_empty_picture(tmp_path: Path, screen: type[FakeScreen]) -> None:
+def test_empty_run_state_gives_waiting_board(tmp_path: Path, screen: type[FakeScreen]) -> None:
     terminal = LiveTerminal(RunState())
     terminal.run_started(RunStarted("field", job_directory=tmp_path, step_count=1))
     wait_for_picture(terminal, screen)
@@ -220,7 +220,7 @@ def test_run_of_which_nothing_is_known_gives_an_empty_picture(tmp_path: Path, sc
     assert screen.shown[-1] == ["run: waiting, 0.0 s"]
 
 
-def test_what_is_said_goes_above_but_for_steps(
+def test_notices_and_jobs_go_above_board(
     tmp_path: Path, screen: type[FakeScreen], capsys: pytest.CaptureFixture[str]
 ) -> None:
     terminal = LiveTerminal(RunState(), VERBOSE)
@@ -234,7 +234,7 @@ def test_what_is_said_goes_above_but_for_steps(
     terminal.run_ended(RunEnded(True, job="field"))
 
 
-def test_terminal_that_goes_away_does_not_end_the_run(
+def test_lost_terminal_does_not_end_run(
     tmp_path: Path, screen: type[FakeScreen], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def gone(*_: object) -> None:
@@ -260,7 +260,7 @@ class Waits(threading.Event):
         return len(self.asked) == 4
 
 
-def test_costly_pictures_come_less_often(screen: type[FakeScreen], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costly_boards_are_drawn_less_often(screen: type[FakeScreen], monkeypatch: pytest.MonkeyPatch) -> None:
     # The first one takes 0.5 s, for it loads what shows it, the second one 1 ms, and the third one 20 ms.
     clock = iter([0.0, 0.5, 1.0, 1.001, 2.0, 2.02])
     monkeypatch.setattr(live.time, "thread_time", lambda: next(clock))
@@ -295,7 +295,7 @@ def first_picture_s(monkeypatch: pytest.MonkeyPatch, end_s: float, job_start_s: 
     return None if terminal._ends_soon() else clock.now_s
 
 
-def test_picture_begins_when_there_is_something_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_wait_starts_the_board(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first_picture_s(monkeypatch, 3600.0, job_start_s=0.0) == live.START_S
     assert first_picture_s(monkeypatch, 3600.0, job_start_s=3.0) == live.START_S + 3.0
     assert first_picture_s(monkeypatch, 3600.0) == live.LATEST_S  # jobs are short
@@ -307,7 +307,7 @@ def written(*events: dict[str, object]) -> str:
     return "".join(json.dumps(event) + "\n" for event in events)
 
 
-def test_what_was_appended_is_read(tmp_path: Path) -> None:
+def test_appended_lines_are_read(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(written(run_began(1.0, ["a", "b"])))
     tail = JournalTail(journal)
@@ -323,13 +323,13 @@ def test_what_was_appended_is_read(tmp_path: Path) -> None:
         assert list(tail.look().steps["a"].jobs) == ["a/000"]
 
 
-def test_damaged_line_is_passed_over(tmp_path: Path) -> None:
+def test_damaged_line_is_skipped(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(written(run_began(1.0, ["a"])) + "{damaged\n" + written(began("a", 2.0, 1)))
     assert JournalTail(journal).look().steps["a"].state == "running"
 
 
-def test_journal_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+def test_replaced_journal_is_read_again(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(written(run_began(1.0, ["a"]), began("a", 2.0, 1)))
     tail = JournalTail(journal)
@@ -342,12 +342,12 @@ def test_journal_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     assert list(tail.look().steps) == ["c"]
 
 
-def test_journal_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_journal_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         JournalTail(tmp_path / "journal.jsonl").look()
 
 
-def test_logs_tell_what_jobs_do(tmp_path: Path) -> None:
+def test_log_tails_show_job_progress(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
     log.write_text("### a/000\n0%....10")
     job = JobState("a/000", log=str(log))
@@ -361,7 +361,7 @@ def test_logs_tell_what_jobs_do(tmp_path: Path) -> None:
     assert tails.progress([]) == {}
 
 
-def test_log_that_is_elsewhere_or_shorter_now(tmp_path: Path) -> None:
+def test_missing_or_truncated_log_is_handled(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
     jobs = [JobState("a/000", log=str(log)), JobState("a/001")]
     tails = LogTails()
@@ -372,7 +372,7 @@ def test_log_that_is_elsewhere_or_shorter_now(tmp_path: Path) -> None:
     assert tails.progress(jobs)["a/000"].text == "again"
 
 
-def test_of_a_long_log_only_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_log_is_read_from_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_tail, "TAIL_BYTES", 100)
     log = tmp_path / "0.log"
     log.write_text("Reordering: 0%....10%\n" + "x" * 1000 + "\nlast\n")

@@ -32,14 +32,14 @@ def job(pid: int, node: str = os.uname().nodename) -> JobState:
     return JobState("a/000", node=node, pid=pid)
 
 
-def test_descendants_count(holding: int) -> None:
+def test_memory_includes_descendants(holding: int) -> None:
     in_use_gb = memory_in_use_gb([job(holding)], HERE)
     assert in_use_gb is not None
     assert 0.05 < in_use_gb < 0.5
     assert memory_in_use_gb([job(holding), job(holding)], HERE) == pytest.approx(2 * in_use_gb, rel=0.1)
 
 
-def test_job_that_has_ended_has_none() -> None:
+def test_ended_job_uses_no_memory() -> None:
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     assert memory_in_use_gb([job(ended.pid)], HERE) == 0.0
@@ -49,5 +49,5 @@ def test_job_that_has_ended_has_none() -> None:
     ("running", "facts"),
     [([], HERE), ([job(1, "elsewhere")], HERE), ([job(0)], HERE), ([job(1)], {}), ([job(1)], {"boot": "before"})],
 )
-def test_what_cannot_be_seen_from_here(running: list[JobState], facts: dict[str, str]) -> None:
+def test_memory_of_remote_jobs_is_unknown(running: list[JobState], facts: dict[str, str]) -> None:
     assert memory_in_use_gb(running, facts) is None

@@ -28,7 +28,7 @@ def test_command_gets_json_on_its_standard_input(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_failure_without_a_command_of_its_own_is_an_end(tmp_path: Path) -> None:
+def test_failure_falls_back_to_end_command(tmp_path: Path) -> None:
     options = NotifyOptions(on_end="/bin/end it")
     assert options.command(FAILURE) == options.command(END) == ["/bin/end", "it"]
     assert NotifyOptions(on_end="a", on_failure="b").command(FAILURE) == ["b"]
@@ -36,7 +36,7 @@ def test_failure_without_a_command_of_its_own_is_an_end(tmp_path: Path) -> None:
     assert not NotifyOptions(on_warning="a").is_silent
 
 
-def test_warnings_are_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_are_sent_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, dict]] = []
     monkeypatch.setattr(Messenger, "send", lambda _, event, facts: sent.append((event, facts)))
     notifier = Notifier(messenger([], on_warning="a"), lambda: {"job": "field"}, is_of_table=True)
@@ -50,7 +50,7 @@ def test_warnings_are_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ], "the table tells of the end"
 
 
-def test_command_that_fails_is_a_complaint() -> None:
+def test_failed_command_is_reported() -> None:
     told: list[str] = []
     fails = "/bin/sh -c 'echo no mail >&2; exit 3'"
     sent = messenger(told, on_end=fails, on_failure="/bin/sleep 60", on_warning="/no/x")
@@ -68,7 +68,7 @@ def test_command_that_fails_is_a_complaint() -> None:
     ("text", "needed"),
     [("'open", "a command is needed: No closing quotation"), ("/no/x a", "there is no program /no/x; name one")],
 )
-def test_commands_that_cannot_run_are_faults(text: str, needed: str) -> None:
+def test_unrunnable_commands_are_faults(text: str, needed: str) -> None:
     faults = NotifyOptions(on_failure=text).faults()
     assert list(faults) == ["on_failure"]
     assert faults["on_failure"].startswith(needed)

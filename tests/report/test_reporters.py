@@ -95,7 +95,7 @@ def test_terminal_shows_steps(good: JobResult, bad: JobResult) -> None:
     assert err == [f"{FAILED}{bad.log}", *WARNINGS]
 
 
-def test_quiet_terminal_shows_what_goes_wrong(good: JobResult, bad: JobResult) -> None:
+def test_quiet_terminal_shows_only_problems(good: JobResult, bad: JobResult) -> None:
     assert shown(QUIET, good, bad) == ([], [f"{FAILED}{bad.log}", *WARNINGS])
 
 
@@ -106,7 +106,7 @@ def test_verbose_terminal_shows_jobs_and_plugins(good: JobResult, bad: JobResult
     assert "average/001 exited with 134 (SIGABRT) after 2.0 s, 2 of 2" in out
 
 
-def test_debug_terminal_shows_what_programs_wrote(good: JobResult, bad: JobResult) -> None:
+def test_debug_terminal_shows_program_output(good: JobResult, bad: JobResult) -> None:
     out, _ = shown(DEBUG, good, bad)
     assert out[out.index("reading") :][:2] == ["reading", "baseline: CS001;"]
     assert not any(line.startswith(NOTE) for line in out)
@@ -125,7 +125,7 @@ def test_terminal_shows_progress_now_and_then(good: JobResult, monkeypatch: pyte
     ]
 
 
-def test_jobs_that_are_not_run_again_are_counted(tmp_path: Path, good: JobResult) -> None:
+def test_resumed_jobs_are_counted(tmp_path: Path, good: JobResult) -> None:
     out = io.StringIO()
     for reporter in (Terminal(VERBOSE, out), ClassicLog(tmp_path / "pipeline.log")):
         reporter.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
@@ -146,7 +146,7 @@ def test_terminal_shows_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d warning: w\n", captured.err)
 
 
-def test_terminal_says_that_a_run_was_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_reports_interrupted_run(capsys: pytest.CaptureFixture[str]) -> None:
     Terminal().run_ended(
         RunEnded(False, "interrupted by SIGINT: all jobs were ended; run again to resume", job="field")
     )
@@ -159,7 +159,7 @@ def test_terminal_names_the_first_of_many_sets(bad: JobResult, capsys: pytest.Ca
     assert "average/001 (/d/L1_SB000.MS and 243 more) exited with 1; log: " in capsys.readouterr().err
 
 
-def test_terminal_shows_what_came_out(tmp_path: Path) -> None:
+def test_terminal_lists_products(tmp_path: Path) -> None:
     out = io.StringIO()
     told = Terminal(NORMAL, out, record=lambda: {"products": [{"path": "/job/image.fits"}]})
     told.run_started(RunStarted("field", job_directory=tmp_path, step_count=1))
@@ -167,7 +167,7 @@ def test_terminal_shows_what_came_out(tmp_path: Path) -> None:
     assert " product: /job/image.fits\n" in out.getvalue()
 
 
-def test_one_step_is_singular() -> None:
+def test_single_step_is_singular() -> None:
     out = io.StringIO()
     Terminal(NORMAL, out).run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
     assert " 1 step;" in out.getvalue()
@@ -176,7 +176,7 @@ def test_one_step_is_singular() -> None:
 # pipeline.log
 
 
-def test_classic_log_has_the_lines_that_tools_look_for(tmp_path: Path, good: JobResult, bad: JobResult) -> None:
+def test_classic_log_has_historical_lines(tmp_path: Path, good: JobResult, bad: JobResult) -> None:
     path = tmp_path / "logs" / "pipeline.log"
     tell(ClassicLog(path), good, bad)
     lines = path.read_text().splitlines()
@@ -224,14 +224,14 @@ def test_classic_log_of_a_failed_run(tmp_path: Path) -> None:
     assert text.endswith("ERROR   genericpipeline: LOFAR Pipeline finished unsuccesfully.\n")
 
 
-def test_run_that_never_started_leaves_no_log(tmp_path: Path) -> None:
+def test_unstarted_run_leaves_no_log(tmp_path: Path) -> None:
     log = ClassicLog(tmp_path / "logs" / "pipeline.log")
     log.warning(Warned("before"))
     log.run_ended(RunEnded(False, "checks failed", job="field"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_second_run_goes_on_in_the_same_log(tmp_path: Path) -> None:
+def test_second_run_appends_to_log(tmp_path: Path) -> None:
     for _ in range(2):
         log = ClassicLog(tmp_path / "pipeline.log")
         log.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
@@ -239,14 +239,14 @@ def test_second_run_goes_on_in_the_same_log(tmp_path: Path) -> None:
     assert (tmp_path / "pipeline.log").read_text().count("finished succesfully") == 2
 
 
-def test_log_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_log_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     log = ClassicLog(tmp_path / "file" / "pipeline.log")
     with pytest.raises(PipelineError, match=r"pipeline\.log: the log cannot be written: .*; correct log_file"):
         log.run_started(RunStarted("field", job_directory=Path("/job"), step_count=1))
 
 
-def test_log_that_cannot_be_written_any_more(tmp_path: Path, good: JobResult) -> None:
+def test_removed_log_directory_is_an_error(tmp_path: Path, good: JobResult) -> None:
     log = ClassicLog(tmp_path / "logs" / "pipeline.log")
     log.run_started(RunStarted("x", job_directory=tmp_path, step_count=1))
     (tmp_path / "logs" / "pipeline.log").unlink()
@@ -258,7 +258,7 @@ def test_log_that_cannot_be_written_any_more(tmp_path: Path, good: JobResult) ->
         log.job_done(job_end("s", good))
 
 
-def test_log_that_is_moved_away_is_followed_by_a_new_one(tmp_path: Path, good: JobResult) -> None:
+def test_rotated_log_is_followed(tmp_path: Path, good: JobResult) -> None:
     path, aside = tmp_path / "pipeline.log", tmp_path / "pipeline.log.1"
     log = ClassicLog(path)
     log.run_started(RunStarted("x", job_directory=tmp_path, step_count=2))
@@ -275,7 +275,7 @@ def test_log_that_is_moved_away_is_followed_by_a_new_one(tmp_path: Path, good: J
     assert "Beginning step second\n" in path.read_text()
 
 
-def test_log_that_was_removed_is_made_again(tmp_path: Path) -> None:
+def test_removed_log_is_created_again(tmp_path: Path) -> None:
     log = ClassicLog(tmp_path / "pipeline.log")
     log.run_started(RunStarted("x", job_directory=tmp_path, step_count=1))
     (tmp_path / "pipeline.log").unlink()
@@ -296,7 +296,7 @@ def test_log_is_closed_when_the_run_is_over(tmp_path: Path) -> None:
     assert open_files() == before
 
 
-def test_time_in_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_time_advances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = ClassicLog(tmp_path / "pipeline.log")
     log.run_started(RunStarted("x", job_directory=tmp_path, step_count=1))
     for time_s in (1e9, 1e9 + 0.9, 1e9 + 1.0):
@@ -308,7 +308,7 @@ def test_time_in_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("reporter", [Terminal, LiveTerminal, ClassicLog, Statistics, RunRecord, PageWriter])
-def test_reporter_hears_of_events_that_there_are(reporter: type) -> None:
+def test_reporter_methods_match_event_kinds(reporter: type) -> None:
     """What has an event for its argument has the name of one."""
     for name, method in inspect.getmembers(reporter, inspect.isfunction):
         hints = list(inspect.signature(method).parameters.values())[1:]
@@ -318,7 +318,7 @@ def test_reporter_hears_of_events_that_there_are(reporter: type) -> None:
             assert KINDS[method.__name__] in kinds or "Event" in hints[0].annotation
 
 
-def test_what_is_not_shown_is_not_imported() -> None:
+def test_plain_terminal_does_not_import_board() -> None:
     code = (
         "import sys; from lofarpipe.report.terminal import NORMAL, Terminal;"
         "print(*(name for name in ('live', 'board') if f'lofarpipe.report.{name}' in sys.modules))"
@@ -372,7 +372,7 @@ def test_plugins_are_empty_elements(written):
     assert len(ElementTree.fromstring(written.read_text()).find("list")) == 0
 
 
-def test_what_names_may_hold_is_read_back(tmp_path):
+def test_special_characters_survive_statistics(tmp_path):
     strange = 'a&<b>"c\t\n\r\u00e5/000'
     statistics = Statistics(tmp_path / "statistics.xml")
     statistics.step_started(StepStarted("s", "dppp", 1))
@@ -382,7 +382,7 @@ def test_what_names_may_hold_is_read_back(tmp_path):
     assert ElementTree.fromstring(text).find("active_stack/s/nodes/job").get("job_id") == strange
 
 
-def test_a_step_that_began_twice_is_done_once(tmp_path):
+def test_restarted_step_is_recorded_once(tmp_path):
     statistics = Statistics(tmp_path / "statistics.xml")
     for _ in range(2):
         statistics.step_started(StepStarted("s", "dppp", 0))
@@ -392,18 +392,18 @@ def test_a_step_that_began_twice_is_done_once(tmp_path):
     assert [[child.tag for child in root[0]], [child.tag for child in root]] == [["s"], ["active_stack", "s"]]
 
 
-def test_one_line_without_declaration(written):
+def test_statistics_are_one_undeclared_line(written):
     text = written.read_text()
     assert text.startswith("<active_stack ")
     assert "\n" not in text
 
 
 @pytest.mark.parametrize(("step", "name"), [("average", "average"), ("a+b c", "a_b_c"), ("1st", "_1st"), ("", "_")])
-def test_names_are_names_in_xml(step, name):
+def test_step_names_become_xml_names(step, name):
     assert element_name(step) == name
 
 
-def test_terminal_and_status_agree_on_the_time_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_and_board_agree_on_duration(capsys: pytest.CaptureFixture[str]) -> None:
     state, reporter = RunState(), Terminal()
     began = RunStarted("field", job_directory=Path("/job"), step_count=1, time_s=1000.0)
     ended = RunEnded(True, job="field", time_s=1065.0)

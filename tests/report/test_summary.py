@@ -14,7 +14,7 @@ def product(name: str, size_bytes: object = 1000, kind: str = "file") -> dict[st
     return {"path": f"/job/{name}", "bytes": size_bytes, "kind": kind}
 
 
-def test_summary_of_a_good_run(tmp_path: Path) -> None:
+def test_summary_shows_steps_products_and_quality(tmp_path: Path) -> None:
     products = [product("a.ms", 5e9, "table"), product("x-0000-image.fits"), product("x-MFS-image.fits", 23.6e6)]
     quality = {"rms": {"value": 0.00304, "unit": "Jy/beam"}, "source_count": {"value": 27, "unit": ""}, "other": 1}
     (tmp_path / "run.json").write_text(json.dumps({"products": products, "quality": quality}))
@@ -31,7 +31,7 @@ def test_summary_of_a_good_run(tmp_path: Path) -> None:
     assert summary(tmp_path, took, False) == [f"report: {tmp_path}/report.html"]
 
 
-def test_delivered_files_come_first_and_the_image_next(tmp_path: Path) -> None:
+def test_delivered_files_precede_the_image(tmp_path: Path) -> None:
     names = ["comparison.json", "x-0000-image.fits", "x-MFS-dirty.fits", "x-MFS-image-pb.fits", "x-MFS-image.fits"]
     products = [product("a.ms", kind="table"), *map(product, names)]
     products += [{"path": "/scratch/b.fits"}, {"path": "/archive/field.fits"}, {"path": "/d/in.ms", "kind": "table"}]
@@ -42,7 +42,7 @@ def test_delivered_files_come_first_and_the_image_next(tmp_path: Path) -> None:
     ]
 
 
-def test_image_of_one_channel_comes_before_its_residual(tmp_path: Path) -> None:
+def test_channel_image_precedes_its_residual(tmp_path: Path) -> None:
     names = ["x-I-dirty.fits", "x-I-image.fits", "x-I-residual.fits", "y-0001-image.fits"]
     record = {"products": [product(name) for name in names]}
     assert [line.partition(",")[0].removeprefix("product: /job/") for line in summary(tmp_path, [], True, record)] == [
@@ -59,18 +59,18 @@ def test_many_products_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"products": 3, "quality": 3}', '{"products": [1, {"path": 2}, {}]}'])
-def test_what_cannot_be_read_is_left_out(tmp_path: Path, text: str) -> None:
+def test_invalid_record_gives_no_summary(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     assert summary(tmp_path, [("a", 1.0)], True) == []
 
 
-def test_record_that_is_known_is_not_read(tmp_path: Path) -> None:
+def test_known_record_is_not_read_again(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"products": [{"path": "/job/old"}]}')
     assert summary(tmp_path, [], True, {"products": [{"path": "/job/new"}]}) == ["product: /job/new"]
     assert summary(tmp_path, [], True, {}) == []
 
 
-def test_product_without_size_and_with_an_odd_name(tmp_path: Path) -> None:
+def test_odd_product_entry_is_cleaned(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"products": [product("\x1b[2Ja", "big")]}))
     assert summary(tmp_path, [], True) == ["product: /job/a"]
 
@@ -87,5 +87,5 @@ def test_product_without_size_and_with_an_odd_name(tmp_path: Path) -> None:
         (3e15, "3e+03 TB"),
     ],
 )
-def test_size(size_bytes: float, text: str) -> None:
+def test_sizes_have_decimal_units(size_bytes: float, text: str) -> None:
     assert decimal_size_text(size_bytes) == text

@@ -26,22 +26,22 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(("option", "name"), [("-w", "--working-directory"), ("-r", "--runtime-directory")])
-def test_a_directory_that_is_not_there(told, option: str, name: str) -> None:
+def test_missing_directory_is_reported_once(told, option: str, name: str) -> None:
     said = f"command line: {name} is /proc/gone, which is no directory; create it, or set another one"
     assert told(option, "/proc/gone") == [said]
 
 
-def test_what_is_named_after_a_wrong_value(told) -> None:
+def test_wrong_value_is_reported_once(told) -> None:
     assert told("-s", "local_rms=yes") == ["command line: local_rms is 'yes'; one of True, False is needed"]
 
 
-def test_where_nothing_can_be_delivered(told, tmp_path: Path) -> None:
+def test_undeliverable_output_is_reported_once(told, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     found = told("-s", "image_output_filenames=[out]")
     assert found == ["image_output_filenames: out is a directory; the name of a file is needed"]
 
 
-def test_a_site_that_names_no_directories(told, tmp_path: Path) -> None:
+def test_missing_site_directories_are_reported_once(told, tmp_path: Path) -> None:
     (tmp_path / "site.cfg").write_text("[remote]\nmethod = local\n[slurm]\npartition = fast\n")
     advice = "set it to the directory below which runs work, such as %(cwd)s"
     assert told("-c", "site.cfg") == [
@@ -49,6 +49,6 @@ def test_a_site_that_names_no_directories(told, tmp_path: Path) -> None:
     ]
 
 
-def test_another_variable_that_is_not_defined_is_told(told) -> None:
+def test_undefined_variable_is_reported_once(told) -> None:
     (line,) = told("-s", "wsclean_high_deep.argument.nmiter={{ nitr }}")
     assert "'{{ nitr }}' is not defined" in line

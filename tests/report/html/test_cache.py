@@ -36,14 +36,14 @@ class Counter:
         return self.made
 
 
-def test_a_piece_is_kept_until_its_sources_change(tmp_path: Path) -> None:
+def test_changed_source_renews_cached_piece(tmp_path: Path) -> None:
     make = Counter()
     assert [Pieces(tmp_path).get("a", {"of": 1}, make) for _ in range(3)] == [1, 1, 1]
     assert Pieces(tmp_path).get("a", {"of": 2}, make) == 2
     assert Pieces(tmp_path).get("b", {"of": 2}, make) == 3
 
 
-def test_a_piece_of_another_version_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_version_renews_cached_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = Counter()
     Pieces(tmp_path).get("a", {}, make)
     monkeypatch.setattr(html_pieces, "VERSION", -1)
@@ -51,7 +51,7 @@ def test_a_piece_of_another_version_is_made_anew(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("odd"), PipelineError("bad"), MemoryError("full")])
-def test_a_piece_that_cannot_be_made_is_left_out_and_said(tmp_path: Path, error: Exception) -> None:
+def test_failed_piece_is_omitted_and_reported(tmp_path: Path, error: Exception) -> None:
     def fail() -> None:
         raise error
 
@@ -61,14 +61,14 @@ def test_a_piece_that_cannot_be_made_is_left_out_and_said(tmp_path: Path, error:
     assert Pieces(tmp_path).get("a", {}, Counter()) == 1  # it is tried again
 
 
-def test_a_damaged_piece_is_made_anew(tmp_path: Path) -> None:
+def test_damaged_cache_file_is_replaced(tmp_path: Path) -> None:
     make = Counter()
     Pieces(tmp_path).get("a", {}, make)
     (tmp_path / html_pieces.KEPT_IN / "a.json").write_text('{"mark":')
     assert Pieces(tmp_path).get("a", {}, make) == 2
 
 
-def test_a_directory_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+def test_unwritable_cache_directory_disables_caching(tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text("a file")
     make = Counter()
     assert [Pieces(tmp_path).get("a", {}, make) for _ in range(2)] == [1, 2]
@@ -84,13 +84,13 @@ def test_stamps_change_with_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", "\udcff", "[" * 100_000])
-def test_json_that_is_none(tmp_path: Path, content: str) -> None:
+def test_invalid_json_reads_as_empty(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content, errors="surrogateescape")
     assert read_json(tmp_path / "a.json") == {}
     assert read_json(tmp_path / "b.json") == {}
 
 
-def test_images_are_those_that_were_measured(tmp_path: Path) -> None:
+def test_measured_images_are_chosen(tmp_path: Path) -> None:
     for name in ("x-MFS-image.fits", "x-MFS-primary-beam.fits", "y-MFS-image.fits", "corrected.fits"):
         (tmp_path / name).touch()
     quality = {"image": str(tmp_path / "x-MFS-image.fits"), "image_pb": str(tmp_path / "corrected.fits")}
@@ -100,7 +100,7 @@ def test_images_are_those_that_were_measured(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_without_measurements_the_newest_image_counts(tmp_path: Path) -> None:
+def test_newest_image_is_chosen_without_measurements(tmp_path: Path) -> None:
     for age, name in enumerate(("new", "old")):
         (tmp_path / f"{name}-MFS-image.fits").touch()
         os.utime(tmp_path / f"{name}-MFS-image.fits", (1000 - age, 1000 - age))
@@ -120,7 +120,7 @@ def test_without_measurements_the_newest_image_counts(tmp_path: Path) -> None:
         (["x-I-image.fits", "x-I-image-pb.fits", "x-I-primary-beam.fits"], None),
     ],
 )
-def test_images_as_wsclean_names_them(tmp_path: Path, names: list[str], shown: list[str] | None) -> None:
+def test_wsclean_image_names_are_recognised(tmp_path: Path, names: list[str], shown: list[str] | None) -> None:
     (tmp_path / "work").mkdir()
     for age, name in enumerate(names):  # the wrong ones are newer
         (tmp_path / "work" / name).touch()
@@ -130,13 +130,13 @@ def test_images_as_wsclean_names_them(tmp_path: Path, names: list[str], shown: l
     assert [path.name for path in found.values()] == (shown or names)
 
 
-def test_an_image_without_a_corrected_one_is_shown_once(tmp_path: Path) -> None:
+def test_uncorrected_image_is_listed_once(tmp_path: Path) -> None:
     image = tmp_path / "x-MFS-image.fits"
     image.touch()
     assert image_paths([tmp_path], {"image": str(image), "image_pb": str(image)}) == {"flat": image}
 
 
-def test_pictures_are_those_of_the_images(tmp_path: Path) -> None:
+def test_every_image_has_a_picture(tmp_path: Path) -> None:
     write_images(tmp_path)
     made = pictures(Pieces(tmp_path), image_paths([tmp_path], {}))
     assert list(made) == ["flat", "corrected"]
@@ -145,7 +145,7 @@ def test_pictures_are_those_of_the_images(tmp_path: Path) -> None:
     assert kept["flat"]["greys"] == made["flat"]["greys"]
 
 
-def test_an_image_that_is_being_written_is_left_out(tmp_path: Path) -> None:
+def test_incomplete_image_is_omitted(tmp_path: Path) -> None:
     write_images(tmp_path)
     (tmp_path / "fullband-MFS-image-pb.fits").write_bytes(b"SIMPLE  =")
     pieces = Pieces(tmp_path)
@@ -153,7 +153,7 @@ def test_an_image_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     assert "fullband-MFS-image-pb.fits: cannot be read as FITS" in pieces.problems[0]
 
 
-def test_figures_are_drawn_of_what_is_there(tmp_path: Path) -> None:
+def test_available_inputs_select_the_figures(tmp_path: Path) -> None:
     write_images(tmp_path)
     pieces = Pieces(tmp_path)
     assert set(figures(pieces, tmp_path, image_paths([tmp_path], {}), NUMBERS)) == {"beam", "noise"}
@@ -164,20 +164,20 @@ def test_figures_are_drawn_of_what_is_there(tmp_path: Path) -> None:
     assert pieces.problems == []
 
 
-def test_uv_coverage_is_taken_as_it_was_plotted(tmp_path: Path) -> None:
+def test_plotted_uv_coverage_is_reused(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (20, 20)).save(tmp_path / "uv_coverage.png")
     assert set(figures(Pieces(tmp_path), tmp_path, {}, NUMBERS)) == {"uv"}
 
 
-def test_noise_is_drawn_again_when_the_expectation_changes(tmp_path: Path) -> None:
+def test_changed_expectation_redraws_noise(tmp_path: Path) -> None:
     paths = {"flat": write_image(tmp_path / "a.fits")}
     first = figures(Pieces(tmp_path), tmp_path, paths, NUMBERS)
     assert figures(Pieces(tmp_path), tmp_path, paths, NUMBERS | {"expected_jy": 1e-3}) != first
 
 
-def test_costly_piece_is_taken_and_not_made(tmp_path: Path) -> None:
+def test_frugal_cache_makes_no_costly_piece(tmp_path: Path) -> None:
     frugal = Pieces(tmp_path, draws=False)
     with pytest.raises(NotDrawnError, match="a"):
         frugal.get("a", {}, lambda: 1)

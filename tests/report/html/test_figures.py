@@ -77,7 +77,7 @@ def test_beam_has_a_half_power_contour(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_beam_that_never_falls_to_half_has_none(tmp_path: Path) -> None:
+def test_wide_beam_has_no_half_power_contour(tmp_path: Path) -> None:
     flat = write_image(tmp_path / "b.fits", 0.8 + 0.2 * beam_plane())
     assert red_pixels(picture_of(html_figures.beam_figure(flat))) == 0
 
@@ -87,7 +87,7 @@ def test_blank_beam_is_not_drawn(tmp_path: Path) -> None:
         html_figures.beam_figure(write_image(tmp_path / "b.fits", np.full((8, 8), np.nan)))
 
 
-def test_noise_of_tiles_is_that_of_their_pixels(tmp_path: Path) -> None:
+def test_tile_noise_equals_pixel_noise(tmp_path: Path) -> None:
     plane = np.random.default_rng(1).normal(0, 1e-3, (480, 480))
     plane[:240] *= 3  # the southern half
     noise, distance_deg, extent = html_figures.noise_tiles(write_image(tmp_path / "a.fits", plane))
@@ -99,7 +99,7 @@ def test_noise_of_tiles_is_that_of_their_pixels(tmp_path: Path) -> None:
     assert distance_deg[0, 0] == pytest.approx(np.hypot(230.5, -230.5) * 10 / 3600)
 
 
-def test_of_a_large_image_some_rows_and_columns_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_image_is_subsampled_for_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_figures, "NOISE_PIXELS", 10_000)
     plane = np.random.default_rng(1).normal(0, 1e-3, (300, 300))
     plane[:, 1::3] = plane[:, 2::3] = plane[1::3] = plane[2::3] = 7.0  # every = isqrt(90000 // 10000) = 3
@@ -107,7 +107,7 @@ def test_of_a_large_image_some_rows_and_columns_are_looked_at(tmp_path: Path, mo
     assert np.median(noise) == pytest.approx(1e-3, rel=0.1)
 
 
-def test_noise_is_drawn_against_what_is_expected(tmp_path: Path) -> None:
+def test_noise_figure_shows_expected_noise(tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.fits")
     chart, expected = html_figures.noise_figures(image, 1e-3)
     assert picture_of(chart).size
@@ -115,7 +115,7 @@ def test_noise_is_drawn_against_what_is_expected(tmp_path: Path) -> None:
     assert "expected thermal noise" not in text_of(html_figures.noise_figures(image, None)[1])
 
 
-def test_image_without_noise(tmp_path: Path) -> None:
+def test_image_without_noise_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoPictureError, match="no part of it has noise"):
         html_figures.noise_figures(write_image(tmp_path / "a.fits", np.zeros((64, 64))), None)
 
@@ -134,11 +134,11 @@ def test_fluxes_and_positions_are_drawn() -> None:
     assert "a tenth of the beam" not in text_of(html_figures.position_figure([SOURCE], None))
 
 
-def test_figures_have_nothing_that_changes_from_page_to_page() -> None:
+def test_figures_are_reproducible() -> None:
     assert html_figures.flux_figure([SOURCE]) == html_figures.flux_figure([SOURCE])
 
 
-def test_pictures_are_made_smaller_and_never_larger(tmp_path: Path) -> None:
+def test_pictures_are_only_shrunk(tmp_path: Path) -> None:
     for side, expected in ((300, (100, 50)), (60, (60, 30))):
         Image.new("RGB", (side, side // 2), "blue").save(tmp_path / "p.png")
         picture = picture_of(shrunk_picture(tmp_path / "p.png", 100))
@@ -146,7 +146,7 @@ def test_pictures_are_made_smaller_and_never_larger(tmp_path: Path) -> None:
         assert picture[5, 5].tolist() == [0, 0, 255]
 
 
-def test_what_is_no_picture(tmp_path: Path) -> None:
+def test_text_file_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_text("no picture")
     with pytest.raises(NoPictureError, match=r"p\.png: cannot be read as a picture"):
         shrunk_picture(tmp_path / "p.png")
@@ -160,7 +160,7 @@ def test_legend_leaves_the_middle_free(drawn: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("distance_deg", [0.0, 0.2])
-def test_one_source_is_seen_from_the_centre(drawn: list[Any], distance_deg: float) -> None:
+def test_axis_of_single_source_starts_at_centre(drawn: list[Any], distance_deg: float) -> None:
     html_figures.flux_figure([SOURCE | {"distance_deg": distance_deg}])
     left, right = drawn[0].axes[0].get_xlim()
     assert left == 0.0
@@ -181,18 +181,18 @@ def test_blocks_at_the_edges_are_smaller() -> None:
     assert averaged(plane, 2).tolist() == [[3.0, 5.0, 6.5], [10.5, 12.5, 14.0]]
 
 
-def test_blank_pixels_do_not_count() -> None:
+def test_average_ignores_blank_pixels() -> None:
     plane = np.array([[1.0, np.nan, np.nan, np.nan], [3.0, np.nan, np.nan, np.nan]])
     with np.errstate(all="raise"):
         assert averaged(plane, 2)[0, 0] == 2
         assert np.isnan(averaged(plane, 2)[0, 1])
 
 
-def test_numbers_of_a_file_in_the_other_byte_order_are_averaged() -> None:
+def test_big_endian_pixels_are_averaged() -> None:
     assert averaged(np.ones((2, 2), ">f4"), 2).tolist() == [[1.0]]
 
 
-def test_greys_turn_back_into_fluxes(tmp_path: Path) -> None:
+def test_greys_convert_back_to_fluxes(tmp_path: Path) -> None:
     plane = np.random.default_rng(1).normal(0, 1e-3, (64, 64))
     plane[10, 20], plane[40, 50] = 2.0, np.nan
     made = figure_preview(write_image(tmp_path / "a.fits", plane))
@@ -217,7 +217,7 @@ def test_deep_holes_share_the_darkest_level(tmp_path: Path) -> None:
     assert np.asarray(opened(made.greys))[63, 0] == 254
 
 
-def test_large_images_become_small_ones(tmp_path: Path) -> None:
+def test_large_images_are_shrunk(tmp_path: Path) -> None:
     made = figure_preview(
         write_image(tmp_path / "a.fits", np.random.default_rng(1).normal(0, 1, (50, 101))), largest_side=40
     )
@@ -239,7 +239,7 @@ def test_coordinates_and_beam_come_from_the_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "header", [{"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}, {"PC1_2": 0.1}, {"PV2_1": 0.1}, {"CRVAL1": "unknown"}]
 )
-def test_other_coordinates_are_left_to_others(tmp_path: Path, header: dict[str, object]) -> None:
+def test_unsupported_projections_are_not_sin(tmp_path: Path, header: dict[str, object]) -> None:
     assert not figure_preview(write_image(tmp_path / "a.fits", **header)).is_sin
 
 
@@ -250,7 +250,7 @@ def test_image_without_beam_and_coordinates_has_a_picture(tmp_path: Path) -> Non
     assert made.reference_pixel == (0.0, 65.0)
 
 
-def test_nothing_is_read_before_it_is_used(tmp_path: Path) -> None:
+def test_plane_is_memory_mapped(tmp_path: Path) -> None:
     plane, header = open_plane(write_image(tmp_path / "a.fits"))
     assert plane.shape == (128, 128)
     assert header["CRPIX1"] == sky_header()["CRPIX1"]
@@ -264,12 +264,12 @@ def test_nothing_is_read_before_it_is_used(tmp_path: Path) -> None:
     ("plane", "message"),
     [(np.full((8, 8), np.nan), "every pixel is blank"), (np.zeros((8, 8)), "the same value")],
 )
-def test_images_without_a_picture(tmp_path: Path, plane: np.ndarray, message: str) -> None:
+def test_undrawable_images_are_refused(tmp_path: Path, plane: np.ndarray, message: str) -> None:
     with pytest.raises(NoPictureError, match=rf"a\.fits: .*{message}"):
         figure_preview(write_image(tmp_path / "a.fits", plane))
 
 
-def test_files_without_an_image(tmp_path: Path) -> None:
+def test_files_without_image_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.fits").write_text("no FITS at all")
     with pytest.raises(NoPictureError, match=r"text\.fits: cannot be read as FITS"):
         figure_preview(tmp_path / "text.fits")
@@ -280,11 +280,11 @@ def test_files_without_an_image(tmp_path: Path) -> None:
         figure_preview(tmp_path / "nowhere.fits")
 
 
-def test_data_uri() -> None:
+def test_data_uri_is_base64() -> None:
     assert data_uri(b"abc", "text/plain") == "data:text/plain;base64,YWJj"
 
 
-def test_a_beam_of_nothing_is_none(tmp_path: Path) -> None:
+def test_zero_beam_is_none(tmp_path: Path) -> None:
     assert figure_preview(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0)).beam_deg is None
 
 
@@ -309,7 +309,7 @@ def test_sky_image_has_the_coordinates_of_astropy(drawn: list[Any], tmp_path: Pa
     assert axes.wcs.wcs_pix2world([[64, 64]], 0)[0] % 360 == pytest.approx([218.0, 34.5])
 
 
-def test_averaged_image_has_the_coordinates_of_the_whole(drawn: list[Any], tmp_path: Path, monkeypatch: Any) -> None:
+def test_averaging_preserves_coordinates(drawn: list[Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(html_figures, "DRAWN_SIDE", 50)
     plane = np.random.default_rng(1).normal(0, 1e-3, (64, 128))
     axes, _ = sky_axes(drawn, write_image(tmp_path / "a.fits", plane))
@@ -338,7 +338,7 @@ def test_image_without_coordinates_is_drawn_in_pixels(drawn: list[Any], tmp_path
     assert axes.get_xlabel() == "pixels"
 
 
-def test_other_coordinates_have_their_own_names(drawn: list[Any], tmp_path: Path) -> None:
+def test_galactic_axes_have_galactic_labels(drawn: list[Any], tmp_path: Path) -> None:
     axes, _ = sky_axes(drawn, write_image(tmp_path / "a.fits", CTYPE1="GLON-SIN", CTYPE2="GLAT-SIN"))
     assert [coordinate.get_axislabel() for coordinate in axes.coords] == ["GLON", "GLAT"]
 
@@ -368,7 +368,7 @@ def test_unit_fits_sixteen_times_the_noise(noise_jy: float, unit: tuple[str, flo
     assert unit_of_scales("K", noise_jy) == ("K", 1)
 
 
-def test_scales_of_the_script_begin_and_end_where_its_greys_do(tmp_path: Path) -> None:
+def test_scales_span_the_range_of_greys(tmp_path: Path) -> None:
     plane = np.random.default_rng(1).normal(0, 1e-3, (64, 64))
     plane[10, 20] = 1.0
     made = figure_preview(write_image(tmp_path / "a.fits", plane))
@@ -381,12 +381,12 @@ def test_scales_of_the_script_begin_and_end_where_its_greys_do(tmp_path: Path) -
     assert linear["5"] == pytest.approx(0.2 + 5e-3 / made.noise_jy / 20, abs=1e-4)
 
 
-def test_fluxes_of_a_linear_scale() -> None:
+def test_linear_scale_has_round_ticks() -> None:
     ticks = flux_ticks(-4.0, 16.0, None)
     assert ticks == [(0.2, 0.0, "0"), (0.45, 5.0, "5"), (0.7, 10.0, "10"), (0.95, 15.0, "15")]
 
 
-def test_fluxes_of_an_asinh_scale() -> None:
+def test_asinh_scale_has_round_ticks() -> None:
     ticks = {text: at for at, _, text in flux_ticks(-4.0, 1000.0, 2.0)}
     # By hand: asinh(-2) = -1.4436, asinh(500) = 6.9078, asinh(50) = 4.6053, asinh(250) = 6.2146.
     assert ticks["100"] == pytest.approx((4.6053 + 1.4436) / (6.9078 + 1.4436), abs=1e-4)
@@ -396,9 +396,9 @@ def test_fluxes_of_an_asinh_scale() -> None:
     assert all(after - before >= FLUX_GAP for before, after in itertools.pairwise(places))
 
 
-def test_fluxes_have_their_unit_and_a_minus() -> None:
+def test_tick_labels_have_unit_and_minus() -> None:
     assert "−4" in [text for *_, text in flux_ticks(-4e-3, 4e-3, None, 1e3)]
 
 
-def test_image_of_noise_alone_has_fluxes() -> None:
+def test_pure_noise_image_has_zero_tick() -> None:
     assert 0.0 in [flux for _, flux, _ in flux_ticks(-0.5, 0.6, 2.0)]

@@ -64,7 +64,7 @@ def shown_options(here):
     return {name: (value, domain) for name, value, domain in found}
 
 
-def test_options_are_all_on_the_page_with_their_defaults(tmp_path):
+def test_page_lists_every_option_and_default(tmp_path):
     rows = table(PAGE, "| option | default |")
     described = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in rows}
     shown = shown_options(tmp_path)
@@ -93,7 +93,7 @@ def steps_of(fused, listed):
     return runs
 
 
-def test_steps_are_all_on_the_page_in_their_order():
+def test_page_lists_every_step_in_order():
     rows = [(row[0].strip("`"), row[1]) for row in table(PAGE, "| step | what runs |")]
     both = {}
     for fused in ("True", "False"):
@@ -107,7 +107,7 @@ def test_steps_are_all_on_the_page_in_their_order():
 # ---- decisions
 
 
-def test_quantities_of_the_plan_are_all_explained(job):
+def test_page_explains_every_planned_quantity(job):
     plan = json.loads((job / "plan.json").read_text())
     assert column_words(PAGE, "| quantity | value |") == set(plan["quantities"])
     for entry in ("averaged", "input", "added_by_averaging", "closed_form_total", "worst_baseline"):
@@ -117,7 +117,7 @@ def test_quantities_of_the_plan_are_all_explained(job):
     assert all(set(quantity) == {"value", "unit", "source", "reason"} for quantity in plan["quantities"].values())
 
 
-def test_formulas_give_the_numbers_of_the_demonstration():
+def test_formulas_reproduce_the_demonstration():
     values = {word: row[1] for row in table(PAGE, "| quantity | value |") for word in code_words(row[0])}
     assert values["image_size"] == f"{image_size(1.5 * 4.481, 0.00278)} x {image_size(1.5 * 4.481, 0.00278)}"
     limits = peak_limits(0.05, math.radians(3.37966), 143.859863e6, 3282)
@@ -133,12 +133,12 @@ def test_formulas_give_the_numbers_of_the_demonstration():
 # ---- products
 
 
-def test_products_are_all_made(job):
+def test_every_listed_product_is_made(job):
     for word in column_words(PAGE, "| file | what |") - {WRITTEN_BY_CATALOGUE, WRITTEN_BY_COMPARISON}:
         assert (job / word.rstrip("/")).exists(), word
 
 
-def test_quality_entries_and_header_keywords_are_all_explained(job):
+def test_page_explains_quality_entries_and_keywords(job):
     quality = json.loads((job / "quality.json").read_text())
     assert column_words(PAGE, "| entry | what |") == set(quality)
     keywords = column_words(PAGE, "| keyword | what |")
@@ -147,7 +147,7 @@ def test_quality_entries_and_header_keywords_are_all_explained(job):
     assert keywords - {"PBSOURCE", "PBCUT", "PBINDEX"} <= set(fits.getheader(job / "fullband-MFS-image.fits"))
 
 
-def test_keys_of_the_metadata_are_all_explained(job):
+def test_page_explains_every_metadata_key(job):
     keys = Parset(str(job / "images.metadata")).subset("Output_SkyImage_[0]")
     assert column_words(PAGE, "| keys | what |") == {re.split(r"[.\[]", key)[0] for key in keys}
 
@@ -181,7 +181,7 @@ def examples(tmp_path_factory, hba_set):
 @pytest.mark.parametrize(
     ("command", "expected"), list(sessions()), ids=lambda value: value[-40:] if isinstance(value, str) else ""
 )
-def test_bad_input_is_told_as_the_page_says(command, expected, examples, build):
+def test_bad_input_gives_documented_message(command, expected, examples, build):
     if "gridder=idg" in command and build.has_idg:
         pytest.skip("this WSClean has IDG")
     arguments = shlex.split(command.replace("/data/", f"{examples}/data/"))[1:]
@@ -192,6 +192,6 @@ def test_bad_input_is_told_as_the_page_says(command, expected, examples, build):
         assert re.search(f"^(genericpipeline.py: )?{pattern(line)}$", said, re.MULTILINE), (line, said)
 
 
-def test_a_message_that_differs_is_found():
+def test_pattern_rejects_different_message():
     assert not re.search(pattern("cellsize is '0'; a number"), "cellsize is '1'; a number")
     assert re.search(pattern("exited with 1 after ... s"), "exited with 1 after 0.3 s")

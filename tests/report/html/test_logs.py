@@ -24,13 +24,13 @@ def state_of(job: Path, count: int, failing: tuple[int, ...] = (), text: str = "
     return journal_events.state_of(events)
 
 
-def test_a_short_log_is_whole(tmp_path: Path) -> None:
+def test_short_log_is_complete(tmp_path: Path) -> None:
     log = read_log(str(write_log(tmp_path, "a/000", "first\nlast\n")), 1000)
     assert log.head == "### cd /w && run a/000\nfirst\nlast\n"
     assert (log.tail, log.omitted, log.problem) == ("", 0, "")
 
 
-def test_the_middle_of_a_long_log_is_left_out_between_lines(tmp_path: Path) -> None:
+def test_long_log_omits_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "long.log"
     path.write_text("".join(f"line {number:03d}\n" for number in range(100)))  # 900 bytes
     log = read_log(str(path), 100)
@@ -40,13 +40,13 @@ def test_the_middle_of_a_long_log_is_left_out_between_lines(tmp_path: Path) -> N
     assert log.omitted == 900 - 10 * 9
 
 
-def test_one_long_line_is_cut_where_it_must_be(tmp_path: Path) -> None:
+def test_single_long_line_is_cut(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_text("x" * 500)
     log = read_log(str(tmp_path / "x.log"), 100)
     assert (len(log.head), len(log.tail), log.omitted) == (30, 70, 400)
 
 
-def test_logs_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_logs_are_reported(tmp_path: Path) -> None:
     assert read_log("", 100).problem == "no log is known"
     assert read_log(str(tmp_path / "none.log"), 100).problem.endswith("none.log: No such file or directory")
     os.mkfifo(tmp_path / "pipe.log")
@@ -62,11 +62,11 @@ def test_logs_that_are_not_there(tmp_path: Path) -> None:
         ("Größe <b>", "Größe <b>"),
     ],
 )
-def test_what_a_page_cannot_have_is_taken_out(text: str, shown: str) -> None:
+def test_undisplayable_characters_are_removed(text: str, shown: str) -> None:
     assert displayable_text(text) == shown
 
 
-def test_bytes_that_are_no_text_are_marked(tmp_path: Path) -> None:
+def test_invalid_bytes_become_replacement_characters(tmp_path: Path) -> None:
     (tmp_path / "b.log").write_bytes(b"a\xff\xfeb")
     assert read_log(str(tmp_path / "b.log"), 100).head == "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}b"
 
@@ -76,13 +76,13 @@ def test_commands_are_shortened_in_the_middle() -> None:
     assert shortened("abcdefghij", 4) == "ab ... (6 characters) ... ij"
 
 
-def test_commands_are_those_of_the_file(tmp_path: Path) -> None:
+def test_commands_are_read_from_file(tmp_path: Path) -> None:
     (tmp_path / "commands.txt").write_text("a/000: DP3 msin=x: y\nno command\n")
     assert read_commands(tmp_path / "commands.txt") == {"a/000": "DP3 msin=x: y"}
     assert read_commands(tmp_path / "none") == {}
 
 
-def test_a_command_that_only_the_log_knows(tmp_path: Path) -> None:
+def test_command_falls_back_to_log(tmp_path: Path) -> None:
     (step,) = shown_steps(state_of(tmp_path, 1), tmp_path)
     assert step.jobs[0].command == "cd /w && run a/000"
 
@@ -95,7 +95,7 @@ def test_iterations_have_the_commands_of_their_step(tmp_path: Path) -> None:
     assert step.jobs[0].command == "the command"
 
 
-def test_an_iteration_has_its_own_command_where_its_log_knows_it(tmp_path: Path) -> None:
+def test_iteration_prefers_command_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "commands.txt").write_text("a/000: the command of the last one\n")
     log = tmp_path / "own.log"
     log.write_text("### a@0/000 on here\n### cd /w && run this\n")
@@ -109,16 +109,14 @@ def test_failed_jobs_come_first(tmp_path: Path) -> None:
     assert step.left_out == 0
 
 
-def test_of_very_many_jobs_the_failed_and_the_longest_are_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_job_limit_prefers_failed_and_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_logs, "MOST_JOBS", 10)
     (step,) = shown_steps(state_of(tmp_path, 30, failing=(3,)), tmp_path)
     assert [shown.job.name for shown in step.jobs] == ["a/003", *(f"a/{place:03d}" for place in range(21, 30))]
     assert step.left_out == 20
 
 
-def test_all_logs_share_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_share_the_byte_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_logs, "BUDGET_BYTES", 20_000)
     (step,) = shown_steps(state_of(tmp_path, 10, failing=(5,), text="a line of a log\n" * 1000), tmp_path)
     sizes = [len(shown.log.head) + len(shown.log.tail) for shown in step.jobs]
@@ -126,7 +124,7 @@ def test_all_logs_share_what_there_is(tmp_path: Path, monkeypatch: pytest.Monkey
     assert 7800 < sizes[0] <= 8000  # the failed one gets four times as much
 
 
-def test_slowest_steps(tmp_path: Path) -> None:
+def test_slowest_steps_are_listed_first(tmp_path: Path) -> None:
     events = [{"event": "run_started", "time_s": 0.0}]
     for name, duration_s in (("a", 5.0), ("b", 50.0), ("c", 1.0)):
         events += [

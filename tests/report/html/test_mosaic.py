@@ -121,6 +121,6 @@ def test_planes_beams_and_blank_channels_are_shown(tmp_path):
 
 
 @pytest.mark.parametrize("pictures", [{"I": [PICTURE]}, {"I": ["<script>", ""]}])
-def test_slices_that_are_none_leave_the_entry_out(pictures):
+def test_invalid_slices_omit_the_entry(pictures):
     slices = {"labels": ["a", "b"], "pictures": pictures}
     assert mosaic([entry() | {"slices": slices}], RunState()) == {}

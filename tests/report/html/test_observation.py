@@ -15,7 +15,7 @@ ENTRY = {
 }
 
 
-def test_section_has_texts_and_the_pictures_that_there_are():
+def test_section_has_tables_and_existing_pictures():
     shown = observation_section(ENTRY, lambda path: "data:x" if path.name == "x.png" else None)
     assert shown["tables"] == [("Fields", ["field", "scans"], [["3c286", "2"]])]
     assert shown["pictures"] == [("uv", "data:x")]

@@ -52,25 +52,25 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     return page(whole_job(tmp_path_factory.mktemp("whole") / "job"))
 
 
-def test_every_tag_is_closed_and_every_id_is_the_only_one(whole: str) -> None:
+def test_tags_are_closed_and_ids_unique(whole: str) -> None:
     outline = Outline(whole)
     assert (outline.open, outline.wrong) == ([], [])
     assert len(set(outline.ids)) == len(outline.ids)
 
 
-def test_it_names_nothing_outside_itself(whole: str) -> None:
+def test_page_has_no_external_address(whole: str) -> None:
     addresses = Outline(whole).addresses
     assert addresses
     assert all(address.startswith(("data:image/", "#")) for address in addresses)
     assert not re.search(r"@import|url\((?!data:|#)|javascript:", whole)
 
 
-def test_what_files_say_is_escaped_everywhere(whole: str) -> None:
+def test_file_contents_are_escaped(whole: str) -> None:
     assert HOSTILE not in whole
     assert whole.count("&lt;script&gt;alert(1)") > 10
 
 
-def test_names_cannot_end_the_numbers_of_the_script(tmp_path: Path) -> None:
+def test_hostile_name_cannot_close_script(tmp_path: Path) -> None:
     job = whole_job(tmp_path / "job")
     name = "</script><img src=x onerror=alert(1)>-MFS-image.fits".replace("/", "\N{FRACTION SLASH}")
     (job / "fullband-MFS-image.fits").rename(job / name)
@@ -80,13 +80,13 @@ def test_names_cannot_end_the_numbers_of_the_script(tmp_path: Path) -> None:
     assert Outline(text).wrong == []
 
 
-def test_the_same_directory_gives_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_is_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_page.time, "time", lambda: BEGAN_S)
     job = whole_job(tmp_path / "job")
     assert page(job) == page(job)
 
 
-def test_a_job_directory_with_nothing_but_a_journal(tmp_path: Path) -> None:
+def test_journal_alone_gives_a_page(tmp_path: Path) -> None:
     write_journal(tmp_path, finished_run(tmp_path, "field"))
     text = page(tmp_path)
     assert Outline(text).wrong == []
@@ -95,7 +95,7 @@ def test_a_job_directory_with_nothing_but_a_journal(tmp_path: Path) -> None:
     assert 'id="timeline"' in text
 
 
-def test_where_and_when_are_sentences(tmp_path: Path) -> None:
+def test_host_and_times_are_sentences(tmp_path: Path) -> None:
     facts = {"steps": [], "host": "node7", "executor": "local"}
     began = [{"event": "run_started", **facts}, {"event": "run_started", **facts}]
     write_journal(tmp_path, [*began, {"event": "run_ended", "ok": True, "time_s": BEGAN_S + 395.0}])
@@ -104,7 +104,7 @@ def test_where_and_when_are_sentences(tmp_path: Path) -> None:
     assert re.search(r"directory\.\s+This page: ", said)
 
 
-def test_a_failed_run_says_why(tmp_path: Path) -> None:
+def test_failed_run_shows_its_problem(tmp_path: Path) -> None:
     events = [
         {"event": "run_started", "job": "field", "steps": ["a", "b"]},
         {"event": "step_started", "step": "a", "jobs": 1},
@@ -117,7 +117,7 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     assert '<span class="badge waiting">waiting</span>' in text
 
 
-def test_a_damaged_journal_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_damaged_journal_is_read_partially(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
     with (tmp_path / "journal.jsonl").open("a") as journal:
         journal.write('{"event": "run_en')
@@ -131,18 +131,18 @@ def test_damaged_facts_are_left_out(tmp_path: Path) -> None:
     assert 'id="plan"' not in page(tmp_path)
 
 
-def test_what_could_not_be_drawn_is_said(tmp_path: Path) -> None:
+def test_page_reports_undrawable_image(tmp_path: Path) -> None:
     job = whole_job(tmp_path / "job")
     (job / "fullband-MFS-primary-beam.fits").write_text("no beam")
     assert "fullband-MFS-primary-beam.fits: cannot be read as FITS" in page(job)
 
 
-def test_names_that_are_no_text_do_not_end_it(tmp_path: Path) -> None:
+def test_undecodable_names_are_replaced(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "bad \udcff name"}])
     assert "<title>bad ? name: running</title>" in write_page(tmp_path).read_text(encoding="utf-8")
 
 
-def test_the_page_of_an_earlier_time_is_replaced(tmp_path: Path) -> None:
+def test_earlier_page_is_replaced(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
     (tmp_path / "report.html").write_text("old")
     assert write_page(tmp_path) == tmp_path / "report.html"
@@ -154,26 +154,26 @@ def test_many_jobs_make_no_large_page(tmp_path: Path) -> None:
     assert len(page(large_run(tmp_path / "large", log_bytes=6000))) < 10e6
 
 
-def test_a_directory_without_a_journal(tmp_path: Path) -> None:
+def test_missing_journal_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"journal\.jsonl: No such file or directory; name the directory of a run"):
         page(tmp_path)
 
 
-def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_page_is_an_error(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
     (tmp_path / "report.html").mkdir()
     with pytest.raises(PipelineError, match=r"report\.html: the report cannot be written: .*; check the directory"):
         write_page(tmp_path)
 
 
-def test_a_style_that_was_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_stylesheet_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_page, "TEMPLATES", tmp_path)
     write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
     with pytest.raises(PipelineError, match=r"style\.css: No such file or directory; install the pipeline again"):
         page(tmp_path)
 
 
-def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert main([str(tmp_path)]) == 1
     assert "journal.jsonl" in capsys.readouterr().err
@@ -184,7 +184,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert done.stdout == f"{tmp_path}/report.html\n"
 
 
-def test_a_page_without_pictures_needs_no_heavy_modules(tmp_path: Path) -> None:
+def test_page_without_pictures_avoids_heavy_modules(tmp_path: Path) -> None:
     write_journal(tmp_path, finished_run(tmp_path, "field"))
     write_facts(tmp_path)
     (tmp_path / "comparison.json").unlink()
@@ -197,12 +197,12 @@ def test_a_page_without_pictures_needs_no_heavy_modules(tmp_path: Path) -> None:
     assert done.stdout.split() == []
 
 
-def test_the_command_can_be_copied(tmp_path: Path) -> None:
+def test_command_is_quoted_for_the_shell(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "field", "argv": ["runner", "-s", "sets=[/d/L *.MS]"]}])
     assert "runner -s &#39;sets=[/d/L *.MS]&#39;</pre>" in page(tmp_path)
 
 
-def test_of_very_many_files_the_page_says_where_the_rest_is(tmp_path: Path) -> None:
+def test_long_file_list_refers_to_run_record(tmp_path: Path) -> None:
     write_journal(tmp_path, [{"event": "run_started", "job": "field"}])
     record = {"inputs": [{"path": f"/d/{number:04d}.MS"} for number in range(301)], "products": [{"path": "/d/a.fits"}]}
     text = page(tmp_path, record=record)
@@ -221,7 +221,7 @@ def test_images_of_the_working_directory_are_shown(tmp_path: Path) -> None:
     assert "one-image.fits" in write_page(tmp_path / "job").read_text()
 
 
-def test_what_an_earlier_run_left_is_not_shown(tmp_path: Path) -> None:
+def test_files_of_earlier_runs_are_hidden(tmp_path: Path) -> None:
     """The second run has not come to the step that measures, and makes no comparison any more."""
     whole_job(tmp_path / "job")
     job = tmp_path / "job"

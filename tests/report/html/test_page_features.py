@@ -120,7 +120,7 @@ def opened(browser, report):
     page.context.close()
 
 
-def test_nothing_is_asked_of_a_network_and_nothing_complained_of(opened, report):
+def test_page_makes_no_request_or_complaint(opened, report):
     opened.page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     opened.point(0.5, 0.5)
     opened.page.check("input[value=linear]")
@@ -128,7 +128,7 @@ def test_nothing_is_asked_of_a_network_and_nothing_complained_of(opened, report)
     assert opened.said == []
 
 
-def test_the_browser_would_refuse_a_request_and_a_foreign_script(opened):
+def test_security_policy_blocks_requests_and_scripts(opened):
     fetched = opened.page.evaluate("fetch('http://127.0.0.1:9/x').then(() => 'came', error => String(error))")
     assert "Failed to fetch" in fetched
     assert any("127.0.0.1" in line and "Content Security Policy" in line for line in opened.said), opened.said
@@ -168,7 +168,7 @@ def test_failed_jobs_open_together_and_come_first(opened):
 
 
 @pytest.mark.parametrize(("column", "row"), [(0.5, 0.5), (0.03, 0.05), (0.9, 0.2)])
-def test_coordinates_under_the_pointer_are_those_of_astropy(opened, report, column, row):
+def test_pointer_coordinates_agree_with_astropy(opened, report, column, row):
     shown = opened.point(column, row)
     found = re.match(r"(\d+)h(\d+)m([\d.]+)s ([+−])(\d+)°(\d+)′(\d+)″ J2000, ([\d.]+)° from the centre", shown)
     assert found, shown
@@ -194,7 +194,7 @@ def offset_deg(wcs: WCS, right_ascension: float, declination: float) -> float:
     return separation_deg((float(wcs.wcs.crval[0]), float(wcs.wcs.crval[1])), (right_ascension, declination))
 
 
-def test_flux_under_the_pointer_is_that_of_the_image(opened, report):
+def test_pointer_flux_agrees_with_image(opened, report):
     # The source is 20 columns left of the middle, and 10 rows above.
     place = ((SIDE / 2 - 20 + 0.5) / SIDE, 1 - (SIDE / 2 + 10 + 0.5) / SIDE)
     opened.point(*place)
@@ -205,7 +205,7 @@ def test_flux_under_the_pointer_is_that_of_the_image(opened, report):
     assert float(shown[1]) == pytest.approx(float(pixels[SIDE // 2 + 10, SIDE // 2 - 20]), rel=0.05)
 
 
-def test_blank_pixels_are_said_to_be_blank(opened):
+def test_readout_marks_blank_pixels(opened):
     assert "blank at pixel 1, 1" in opened.point(0.006, 0.994, "corrected")
     assert opened.shade(0.003, 0.997, "corrected") == 214  # bluish, which no flux is
 
@@ -217,7 +217,7 @@ def test_readout_ends_with_the_image(opened):
     assert opened.readout() == before == "96 × 96 pixels"
 
 
-def test_the_scale_can_be_switched(opened):
+def test_scale_switches_between_asinh_and_linear(opened):
     source = ((SIDE / 2 - 20 + 0.5) / SIDE, 1 - (SIDE / 2 + 10 + 0.5) / SIDE)
     wing = (source[0] + 5 / SIDE, source[1])
     asinh = opened.shade(*wing)
@@ -236,7 +236,7 @@ def ticks(page: Any, edge: str, sky: str = "flat") -> list[tuple[str, str]]:
     return [(text.text_content(), text.get_attribute(side)) for text in found.all()]
 
 
-def test_coordinates_at_the_edges_are_those_of_astropy(opened, report):
+def test_tick_coordinates_agree_with_astropy(opened, report):
     wcs = WCS(fits.getheader(report.parent / "fullband-MFS-image.fits"), fix=False).celestial
     for edge, marks in (("ra", "hms"), ("dec", "°′″")):
         labels = [(label, float(place[:-1]) / 100) for label, place in ticks(opened.page, edge)]
@@ -253,7 +253,7 @@ def test_coordinates_at_the_edges_are_those_of_astropy(opened, report):
             assert value == pytest.approx(expected, abs=0.002)
 
 
-def test_without_a_script_an_image_is_drawn_with_its_axes(browser, report):
+def test_static_picture_has_axes(browser, report):
     context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
     page = context.new_page()
     page.goto(report.as_uri())
@@ -263,7 +263,7 @@ def test_without_a_script_an_image_is_drawn_with_its_axes(browser, report):
     context.close()
 
 
-def test_with_a_script_an_image_is_there_once(opened):
+def test_script_replaces_static_picture(opened):
     assert not opened.page.locator("figure[data-sky=flat] img.picture").is_visible()
     assert opened.page.locator("figure[data-sky=flat] .frame").is_visible()
     assert opened.page.locator("figure[data-sky=flat] .unit").inner_text() == "mJy/beam"
@@ -291,7 +291,7 @@ def shown_scale(page: Any, sky: str = "flat") -> Any:
     return seen[0]
 
 
-def test_the_scale_below_an_image_is_that_of_its_greys(browser, opened, report):
+def test_flux_scale_agrees_with_greys(browser, opened, report):
     assert shown_scale(opened.page).get_attribute("data-scale") == "asinh"
     opened.page.check("input[value=linear]")
     for sky in ("flat", "corrected"):
@@ -328,7 +328,7 @@ def test_zoom_moves_both_images(opened):
     assert opened.point(0.75, 0.75, "corrected") == before
 
 
-def test_the_wheel_zooms_with_ctrl_alone(opened):
+def test_wheel_zooms_only_with_ctrl(opened):
     before = opened.point(0.6, 0.4)
     opened.page.evaluate("scrollBy(0, 60)")
     scrolled = opened.page.evaluate("scrollY")
@@ -374,7 +374,7 @@ def cut_off(page: Opened) -> list[str]:
 
 
 @pytest.mark.parametrize("which", ["report", "long_names", "real"])
-def test_what_explains_a_number_stands_below_it_on_a_phone(browser, which, request):
+def test_phone_stacks_explained_tables(browser, which, request):
     page = Opened(browser, request.getfixturevalue(which), viewport=PHONE)
     assert cut_off(page) == []
     value, why = (page.page.locator(f"#plan .explained tbody tr:first-child td:nth-child({place})") for place in (2, 3))
@@ -388,13 +388,13 @@ def test_what_explains_a_number_stands_below_it_on_a_phone(browser, which, reque
     page.context.close()
 
 
-def test_on_a_desktop_explained_tables_are_tables(opened):
+def test_desktop_keeps_explained_tables(opened):
     cells = opened.page.locator("#plan .explained tbody tr:first-child td").all()
     assert len({cell.bounding_box()["y"] for cell in cells}) == 1
     assert opened.page.locator("#plan .explained thead").is_visible()
 
 
-def test_the_report_of_a_real_run(browser, real):
+def test_real_run_gives_complete_report(browser, real):
     page = Opened(browser, real, viewport=DESKTOP)
     assert page.page.locator("nav a").all_inner_texts() == [
         *("Image", "Quality", "Beam and uv coverage", "Plan", "Timeline", "Steps and logs", "Messages"),
@@ -413,27 +413,27 @@ def test_the_report_of_a_real_run(browser, real):
     page.context.close()
 
 
-def test_links_of_the_page_lead_somewhere(opened):
+def test_links_have_targets(opened):
     missing = opened.page.evaluate(
         "[...document.querySelectorAll('a')].map(a => a.hash).filter(hash => !document.querySelector(hash))"
     )
     assert missing == []
 
 
-def test_it_prints(opened):
+def test_page_prints_with_images(opened):
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
     opened.page.emulate_media(media="print")
     assert not opened.page.locator("nav").is_visible()
     assert opened.page.locator("figure[data-sky=flat] canvas").is_visible()
 
 
-def test_it_is_dark_where_that_is_wanted(browser, report):
+def test_dark_colour_scheme_is_honoured(browser, report):
     page = Opened(browser, report, color_scheme="dark")
     assert page.page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(20, 24, 31)"
     page.context.close()
 
 
-def test_without_scripts_everything_is_there_but_the_pointer(browser, report):
+def test_page_without_scripts_lacks_only_pointer(browser, report):
     context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
     page = context.new_page()
     page.goto(report.as_uri())
@@ -444,7 +444,7 @@ def test_without_scripts_everything_is_there_but_the_pointer(browser, report):
     context.close()
 
 
-def test_a_run_of_244_subbands_opens_whole(browser, tmp_path):
+def test_page_of_244_subbands_opens(browser, tmp_path):
     path = write_page(large_run(tmp_path / "large"))
     assert path.stat().st_size < 10e6
     page = Opened(browser, path, viewport=PHONE)
@@ -456,7 +456,7 @@ def test_a_run_of_244_subbands_opens_whole(browser, tmp_path):
     page.context.close()
 
 
-def test_a_run_that_has_just_begun(browser, tmp_path):
+def test_started_run_has_a_page(browser, tmp_path):
     write_journal(tmp_path, [{"event": "run_started", "job": "field", "steps": ["a"], "time_s": BEGAN_S}])
     page = Opened(browser, write_page(tmp_path), viewport=DESKTOP)
     assert page.page.locator("h1").inner_text() == "field running"
@@ -465,6 +465,6 @@ def test_a_run_that_has_just_begun(browser, tmp_path):
     page.context.close()
 
 
-def test_pictures_are_not_in_the_numbers(report):
+def test_script_numbers_contain_no_pictures(report):
     numbers = re.findall(r'class="sky-numbers"[^>]*>(.*?)</script>', report.read_text())
     assert [json.loads(text)[name] for text in numbers for name in ("greys", "drawn")] == [""] * 4

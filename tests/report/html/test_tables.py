@@ -29,11 +29,11 @@ from lofarpipe.state.run_state import RunState
         (1.0, None, "1"),
     ],
 )
-def test_quantities(value: object, unit: object, shown: str) -> None:
+def test_quantities_are_rounded_with_unit(value: object, unit: object, shown: str) -> None:
     assert html_text.quantity(value, unit) == shown
 
 
-def test_moments_and_durations() -> None:
+def test_moments_and_durations_have_text() -> None:
     assert html_text.moment(1_700_000_000.0) == "2023-11-14 22:13:20"
     assert html_text.moment(None) == html_text.duration(None) == html_text.percent(None) == "–"
     assert html_text.duration(65.0) == "1 min 5 s"
@@ -57,7 +57,7 @@ def test_quality_has_a_row_for_each_number() -> None:
     assert len(html_text.quality_rows(QUALITY)) == 4
 
 
-def test_key_numbers() -> None:
+def test_key_numbers_summarise_quality() -> None:
     comparison = {"summary": {"median_ratio": 1.0234, "measured": 7}}
     assert html_text.key_numbers(QUALITY, comparison) == [
         ("noise", "1 mJy/beam", "1.25 × the expected thermal noise"),
@@ -89,7 +89,7 @@ PLAN = {
 }
 
 
-def test_plan_tables() -> None:
+def test_plan_tables_have_every_part() -> None:
     tables = html_text.plan_tables(PLAN)
     assert tables["summary"] == ["one", "two"]
     assert tables["warnings"] == ["careful"]
@@ -107,13 +107,13 @@ def test_plan_tables() -> None:
     ]
 
 
-def test_quantities_of_one_name_are_told_apart_by_their_units() -> None:
+def test_unit_suffix_distinguishes_quantities() -> None:
     values = {"timestep": 3, "timestep_s": 12.0, "channels_out": 4}
     tables = html_text.plan_tables({"quantities": {name: {"value": value} for name, value in values.items()}})
     assert [row[:2] for row in tables["rows"]] == [("timestep", "3"), ("timestep s", "12 s"), ("channels out", "4")]
 
 
-def test_predicted_losses_go_outwards_from_nothing() -> None:
+def test_predicted_losses_start_at_zero() -> None:
     assert html_text.predicted_losses(PLAN) == [(0.0, 0.0), (1.0, 0.01), (2.0, 0.03)]
     assert html_text.predicted_losses({}) == []
 
@@ -130,7 +130,7 @@ COMPARISON = {
 }
 
 
-def test_comparison_has_a_row_for_each_source_found_or_not() -> None:
+def test_comparison_lists_undetected_sources() -> None:
     tables = html_text.comparison_tables(COMPARISON, {"source_count": {"value": 12}})
     assert tables["frequency"] == "144 MHz"
     assert tables["summary"] == [
@@ -147,7 +147,7 @@ def test_comparison_has_a_row_for_each_source_found_or_not() -> None:
     assert html_text.compared_sources(COMPARISON) == [SOURCE]
 
 
-def test_record_tables() -> None:
+def test_record_tables_show_the_run_record() -> None:
     record = {
         "options": [{"name": "robust", "value": "0", "source": "p:3", "meaning": "weights"}],
         "configuration": {"values": [{"section": "remote", "key": "cores", "value": "", "source": "cfg:2"}]},
@@ -163,13 +163,13 @@ def test_record_tables() -> None:
     assert [table.entries for table in html_text.record_tables(record, {"/d/gone.MS": 2})] == [1, 1, 1, 2, 1]
 
 
-def test_of_very_many_files_the_first_are_shown() -> None:
+def test_long_file_table_is_cut() -> None:
     (table,) = html_text.record_tables({"inputs": [{"path": f"/d/{number}"} for number in range(1000)]}, {})
     assert table.entries == 1000
     assert [row[0] for row in table.rows] == [f"/d/{number}" for number in range(300)]
 
 
-def test_versions_come_from_the_best_that_there_is() -> None:
+def test_versions_prefer_the_run_record() -> None:
     runner = {"name": "genericpipeline", "version": "0.1.0", "path": "/p"}
     record = {"software": {"runner": runner, "programs": [{"name": "DP3", "version": None, "path": "/b/DP3"}]}}
     expected = [("genericpipeline", "0.1.0", "/p"), ("DP3", "–", "/b/DP3")]
@@ -179,7 +179,7 @@ def test_versions_come_from_the_best_that_there_is() -> None:
 
 
 @pytest.mark.parametrize("odd", [[], "text", 3, None, {"a": 1}, {"a": {}}, [1], [{"name": 3}]])
-def test_files_with_anything_in_them_give_what_they_can(odd: object) -> None:
+def test_malformed_entries_are_tolerated(odd: object) -> None:
     keys = ("quantities", "predicted_loss", "summary", "warnings", "sources", "options", "configuration", "software")
     keys += ("inputs", "products", "rms", "beam_major", "source_count", "versions")
     content = dict.fromkeys(keys, odd)

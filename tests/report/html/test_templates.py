@@ -24,7 +24,7 @@ def text_of(template: str, **values: Any) -> str:
     return environment().from_string(template).render(values)
 
 
-def test_text_is_escaped_and_a_piece_is_not() -> None:
+def test_safe_filter_prevents_escaping() -> None:
     assert (
         text_of("{{ text }}", text="<a href=\"x\" title='y'>&") == "&lt;a href=&#34;x&#34; title=&#39;y&#39;&gt;&amp;"
     )
@@ -32,16 +32,16 @@ def test_text_is_escaped_and_a_piece_is_not() -> None:
     assert text_of("{{ text }}", text=1.5) == "1.5"
 
 
-def test_what_programs_say_has_no_colours() -> None:
+def test_terminal_colours_are_removed() -> None:
     assert text_of("{{ text }}", text="\x1b[31mred\x1b[0m & \x07dead\r\nend") == "red &amp; dead\nend"
 
 
-def test_a_name_that_no_one_has_given_is_no_empty_text() -> None:
+def test_undefined_name_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'missing' is undefined"):
         text_of("{{ missing }}")
 
 
-def test_item_list() -> None:
+def test_item_list_is_escaped() -> None:
     assert part("item_list", ["a", "\x1b[1m<"], "warnings") == '<ul class="warnings"><li>a</li><li>&lt;</li></ul>'
 
 
@@ -51,12 +51,12 @@ def test_numbers_of_a_table_are_marked() -> None:
     assert '<tr><td>a&lt;</td><td class="number">1</td></tr>\n<tr><td>b</td>' in text
 
 
-def test_texts_about_a_number_have_their_heads() -> None:
+def test_explanations_carry_their_column_heads() -> None:
     text = part("explained", ("what", "value", "why", "from"), [("a", "1", "<w>", "f")])
     assert '<td class="number">1</td><td data-label="why">&lt;w&gt;</td><td data-label="from">f</td>' in text
 
 
-def test_figure_has_words_for_those_who_do_not_see_it() -> None:
+def test_figure_has_alternative_text() -> None:
     text = part("figure", "data:x", 'a "map"', "<b>")
     assert 'src="data:x" alt="a &#34;map&#34;"><figcaption>&lt;b&gt;' in text
     assert part("figure", None, "a map", "b") == ""
@@ -86,7 +86,7 @@ def test_templates_are_compiled_once(copied: Path, monkeypatch: pytest.MonkeyPat
     assert part("item_list", ["a"]) == first
 
 
-def test_templates_are_compiled_again_where_nobody_may_write(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_directory_recompiles_templates(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise OSError(30, "Read-only file system")
 
@@ -94,7 +94,7 @@ def test_templates_are_compiled_again_where_nobody_may_write(copied: Path, monke
     assert [part("item_list", ["a"]) for _ in range(2)] == ["<ul><li>a</li></ul>"] * 2
 
 
-def test_where_python_keeps_no_compiled_modules_there_are_no_templates(copied: Path, monkeypatch: Any) -> None:
+def test_dont_write_bytecode_disables_template_cache(copied: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     part("item_list", ["a"])
     assert not (copied / "__pycache__").exists()

@@ -35,7 +35,7 @@ def drawn(events: list[dict[str, Any]], **facts: Any) -> Timeline:
     return made
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
+def test_run_without_steps_has_no_timeline() -> None:
     assert timeline(RunState()) is None
     assert timeline(state_of([{"event": "run_started", "time_s": 1.0, "steps": ["a"]}])) is None
 
@@ -46,7 +46,7 @@ def test_steps_of_earlier_runs_are_not_drawn() -> None:
     assert made.begins == "1970-01-01 01:23:20 UTC"
 
 
-def test_a_step_without_jobs_is_one_bar() -> None:
+def test_step_without_jobs_is_one_bar() -> None:
     made = drawn([*step("a", 1000, 1025), *step("b", 1025, 1100)])
     (first,), (second,) = (row.bars for row in made.rows)
     assert (first.x, first.width) == (LEFT, SPAN / 4)
@@ -54,7 +54,7 @@ def test_a_step_without_jobs_is_one_bar() -> None:
     assert second.title == "b: 1 min 15 s"
 
 
-def test_jobs_that_overlap_have_lanes_of_their_own() -> None:
+def test_overlapping_jobs_have_separate_lanes() -> None:
     jobs = [*job("a", 0, 1000, 50), *job("a", 1, 1000, 100), *job("a", 2, 1050, 50)]
     (row,) = drawn([step("a", 1000, 1100, 3)[0], *jobs, step("a", 1000, 1100, 3)[1]]).rows
     assert [round((bar.y - row.y) / 8) for bar in row.bars] == [0, 1, 0]
@@ -62,7 +62,7 @@ def test_jobs_that_overlap_have_lanes_of_their_own() -> None:
     assert row.bars[0].title == "a/000: 50 s, CPU 1 min 40 s, 1.00 GB"
 
 
-def test_states_are_told_apart() -> None:
+def test_job_states_have_different_bars() -> None:
     events = [
         {"event": "step_started", "time_s": 1000, "step": "a", "jobs": 2},
         *job("a", 0, 1000, 50, exit_code=1, problem="exited with 1"),
@@ -75,7 +75,7 @@ def test_states_are_told_apart() -> None:
     assert "runs" in row.bars[1].title
 
 
-def test_very_short_jobs_can_be_seen() -> None:
+def test_short_jobs_have_minimum_width() -> None:
     (row,) = drawn([step("a", 1000, 1100, 1)[0], *job("a", 0, 1000, 0.001), step("a", 1000, 1100)[1]]).rows
     assert row.bars[0].width == 1.5
 
@@ -86,7 +86,7 @@ def many_jobs(count: int, **facts: Any) -> Timeline:
     return drawn([started, *jobs, *job("a", count, 1000, 50, exit_code=1, problem="bad"), done], **facts)
 
 
-def test_of_many_jobs_their_number_is_drawn_and_the_failed_ones_are_marked() -> None:
+def test_many_jobs_become_outline_with_marks() -> None:
     (row,) = many_jobs(MOST_BARS).rows
     assert row.height == 2 * ROW
     # All of them for half of the time, then none.
@@ -97,11 +97,11 @@ def test_of_many_jobs_their_number_is_drawn_and_the_failed_ones_are_marked() -> 
     assert (mark.state, mark.y + mark.height) == ("failed", row.y + row.height)
 
 
-def test_of_jobs_in_more_lanes_than_can_be_told_apart_their_number_is_drawn() -> None:
+def test_too_many_lanes_become_an_outline() -> None:
     assert [bool(many_jobs(count).rows[0].outline) for count in (7, 8)] == [False, True]  # and one that failed
 
 
-def test_use_is_the_sum_over_jobs() -> None:
+def test_resource_use_is_summed_over_jobs() -> None:
     made = many_jobs(1, cores=8, memory_gb=1000.0)  # two jobs of 2 cores and 1 GB
     assert [plot.label for plot in made.plots] == ["CPU", "memory"]
     cpu, memory = made.plots
@@ -111,11 +111,11 @@ def test_use_is_the_sum_over_jobs() -> None:
     assert (memory.top, memory.limit_y) == ("2 GB", None)  # 1000 GB would flatten the curve
 
 
-def test_no_use_is_drawn_where_none_is_known() -> None:
+def test_unknown_resource_use_has_no_plot() -> None:
     assert drawn(step("a", 1000, 1100)).plots == ()
 
 
-def test_iterations_share_a_row_where_there_are_many() -> None:
+def test_many_iterations_share_a_row() -> None:
     made = drawn([event for count in range(70) for event in step(f"a@{count}", 1000 + count, 1001 + count)])
     (row,) = made.rows
     assert row.label == "a"
@@ -129,7 +129,7 @@ def test_rows_are_limited() -> None:
     assert made.rows[-1].label == "41 further steps"
 
 
-def test_size_does_not_grow_with_the_jobs() -> None:
+def test_outline_size_is_bounded() -> None:
     outline = many_jobs(2000).rows[0].outline
     assert len(re.findall("V", outline)) <= BINS + 1
 
@@ -138,7 +138,7 @@ def test_size_does_not_grow_with_the_jobs() -> None:
     ("seconds", "last"),
     [(100, "1:30"), (7, "0:07"), (90_000, "24:00:00"), (0.5, "0:00"), (100 * 604_800, "15288:00:00")],
 )
-def test_time_is_marked_at_round_numbers(seconds: float, last: str) -> None:
+def test_time_axis_has_round_ticks(seconds: float, last: str) -> None:
     ticks = drawn(step("a", 1000, 1000 + seconds)).ticks
     assert len(ticks) <= 9
     assert ticks[0] == (LEFT, "0:00")

@@ -70,22 +70,20 @@ TOLD = [
 
 
 @pytest.mark.parametrize("tell", TOLD)
-def test_a_page_is_begun_when_something_is_done(
-    job: Path, complaints: list[str], tell: Callable[[PageWriter], None]
-) -> None:
+def test_event_starts_a_page(job: Path, complaints: list[str], tell: Callable[[PageWriter], None]) -> None:
     tell(begun(job, complaints))
     wait_for((job / "report.html").is_file)
     assert complaints == []
 
 
 @pytest.mark.parametrize("tell", TOLD)
-def test_not_before_it_is_time(job: Path, complaints: list[str], tell: Callable[[PageWriter], None]) -> None:
+def test_interval_delays_the_page(job: Path, complaints: list[str], tell: Callable[[PageWriter], None]) -> None:
     writer = begun(job, complaints, interval_s=3600.0)
     tell(writer)
     assert writer._process is None
 
 
-def test_one_page_at_a_time(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_page_is_written_at_once(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     started = replaced_program(monkeypatch, "import time; time.sleep(600)")
     writer = begun(job, complaints)
     for _ in range(3):
@@ -94,9 +92,7 @@ def test_one_page_at_a_time(job: Path, complaints: list[str], monkeypatch: pytes
     writer._stop()
 
 
-def test_the_next_page_follows_when_the_last_one_is_there(
-    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_next_page_follows_finished_page(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_writer, "PATIENCE", 0)
     writer = begun(job, complaints)
     writer.step_skipped(StepSkipped("a"))
@@ -107,7 +103,7 @@ def test_the_next_page_follows_when_the_last_one_is_there(
     wait_for((job / "report.html").is_file)
 
 
-def test_pages_that_take_long_are_rare(job: Path, complaints: list[str]) -> None:
+def test_slow_pages_lengthen_the_interval(job: Path, complaints: list[str]) -> None:
     writer = begun(job, complaints)
     for took_s, interval_s in ((3.0, 300.0), (2.0, 300.0), (60.0, 600.0)):
         writer._last_s = time.monotonic() - 1000.0
@@ -119,13 +115,13 @@ def test_pages_that_take_long_are_rare(job: Path, complaints: list[str]) -> None
     assert complaints == []
 
 
-def test_a_page_that_failed_says_nothing_about_how_long_it_takes(job: Path, complaints: list[str]) -> None:
+def test_failed_page_keeps_the_interval(job: Path, complaints: list[str]) -> None:
     writer = begun(job, complaints, 20.0)
     writer._finish(1)
     assert writer._interval_s == 20.0
 
 
-def test_the_last_page_is_there_when_the_run_is_over(job: Path, complaints: list[str]) -> None:
+def test_run_end_writes_the_last_page(job: Path, complaints: list[str]) -> None:
     writer = begun(job, complaints)
     writer.step_skipped(StepSkipped("a"))
     writer.run_ended(RunEnded(False, "why", job="field"))
@@ -134,7 +130,7 @@ def test_the_last_page_is_there_when_the_run_is_over(job: Path, complaints: list
     assert complaints == []
 
 
-def test_a_run_that_never_began_has_no_page(job: Path, complaints: list[str]) -> None:
+def test_unstarted_run_has_no_page(job: Path, complaints: list[str]) -> None:
     writer = PageWriter(job, RunState(), dict, complaints.append)
     writer.step_skipped(StepSkipped("a"))
     writer.run_ended(RunEnded(False, "checks failed", job="field"))
@@ -156,7 +152,7 @@ def replaced_program(
     return started
 
 
-def test_what_went_wrong_is_a_warning(drawn: Path, complaints: list[str]) -> None:
+def test_page_error_becomes_a_warning(drawn: Path, complaints: list[str]) -> None:
     (drawn / "journal.jsonl").unlink()
     begun(drawn, complaints).run_ended(RunEnded(True, job="field"))
     assert complaints == [
@@ -165,7 +161,7 @@ def test_what_went_wrong_is_a_warning(drawn: Path, complaints: list[str]) -> Non
     ]
 
 
-def test_a_page_without_pictures_is_written_at_the_end_without_a_process(
+def test_final_page_without_pictures_needs_no_process(
     job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = replaced_program(monkeypatch, "")
@@ -181,7 +177,7 @@ def test_a_page_without_pictures_is_written_at_the_end_without_a_process(
     assert (started, complaints) == ([], [])
 
 
-def test_images_in_another_working_directory_are_drawn_by_a_process(
+def test_images_elsewhere_are_drawn_in_a_process(
     job: Path, complaints: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "work").mkdir()
@@ -220,7 +216,7 @@ def test_measured_image_is_drawn_before_the_end(
 
 
 @pytest.mark.parametrize(("problem", "said"), [("why", "why"), ("", "ValueError")])
-def test_whatever_is_wrong_with_the_last_page_is_a_warning(
+def test_any_final_page_error_becomes_a_warning(
     job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch, problem: str, said: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -231,7 +227,7 @@ def test_whatever_is_wrong_with_the_last_page_is_a_warning(
     assert complaints == [f"{job}/report.html: was not written: {said}"]
 
 
-def test_a_signal_ends_the_last_page(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_interrupts_the_last_page(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise Interrupted(15)
 
@@ -240,7 +236,7 @@ def test_a_signal_ends_the_last_page(job: Path, complaints: list[str], monkeypat
         begun(job, complaints).run_ended(RunEnded(True, job="field"))
 
 
-def test_a_process_that_dies_without_a_word(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_process_is_reported(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     replaced_program(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     writer = begun(job, complaints)
     writer.step_skipped(StepSkipped("a"))
@@ -250,7 +246,7 @@ def test_a_process_that_dies_without_a_word(job: Path, complaints: list[str], mo
     writer._stop()
 
 
-def test_a_process_that_cannot_be_started(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unstartable_process_is_reported(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **keywords: object) -> None:
         raise OSError("too many processes")
 
@@ -259,9 +255,7 @@ def test_a_process_that_cannot_be_started(drawn: Path, complaints: list[str], mo
     assert complaints == [f"{drawn}/report.html: cannot be written: too many processes"]
 
 
-def test_a_page_that_takes_too_long_is_given_up(
-    drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_final_page_is_killed(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     (started,) = [replaced_program(monkeypatch, "import time; time.sleep(600)")]
     monkeypatch.setattr(html_writer, "LIMIT_S", 0.2)
     begun(drawn, complaints).run_ended(RunEnded(True, job="field"))
@@ -269,7 +263,7 @@ def test_a_page_that_takes_too_long_is_given_up(
     assert "was not written within 0 s" in complaints[0]
 
 
-def test_what_a_page_left_unfinished_goes(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_removes_own_temporary_file(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     started = replaced_program(monkeypatch, "import time; time.sleep(600)")
     writer = begun(job, complaints)
     writer.step_skipped(StepSkipped("a"))
@@ -279,7 +273,7 @@ def test_what_a_page_left_unfinished_goes(job: Path, complaints: list[str], monk
     assert [path.name for path in job.glob(".*")] == [".report.html.1.tmp"]
 
 
-def test_an_interruption_ends_the_page_too(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_kills_page_process(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupting(subprocess.Popen[bytes]):
         """Is interrupted while somebody waits for it, once."""
 
@@ -294,9 +288,7 @@ def test_an_interruption_ends_the_page_too(drawn: Path, complaints: list[str], m
     assert started[0].returncode == -9
 
 
-def test_a_ctrl_c_for_the_run_does_not_reach_it(
-    job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_process_has_its_own_session(job: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     started = replaced_program(monkeypatch, "import time; time.sleep(600)")
     writer = begun(job, complaints)
     writer.step_skipped(StepSkipped("a"))
@@ -305,11 +297,11 @@ def test_a_ctrl_c_for_the_run_does_not_reach_it(
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("True", True), ("False", False), (None, True)])
-def test_the_site_decides(tmp_path: Path, text: str | None, wanted: bool) -> None:
+def test_site_setting_controls_the_page(tmp_path: Path, text: str | None, wanted: bool) -> None:
     assert wants_page(settings_with(tmp_path, text)) is wanted
 
 
-def test_a_decision_that_is_none(tmp_path: Path) -> None:
+def test_invalid_html_setting_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         PipelineError, match=r"pipeline\.cfg:\d+: \[report\] html is 'perhaps'; True or False is needed"
     ):
@@ -324,7 +316,7 @@ def settings_with(here: Path, text: str | None) -> object:
 
 
 @pytest.mark.parametrize(("program", "state"), [("/bin/echo", "done"), ("/bin/false", "failed")])
-def test_a_run_writes_it_however_it_ends(tmp_path: Path, program: str, state: str) -> None:
+def test_finished_and_failed_runs_write_page(tmp_path: Path, program: str, state: str) -> None:
     (tmp_path / "a.parset").write_text(
         f"pipeline.steps = [say]\nsay.control.type = executable_args\nsay.control.executable = {program}\n"
         f"say.control.mapfile_in = {tmp_path}/in.mapfile\nsay.control.inputkey = ms\nsay.argument.flags = [ms]\n"
@@ -340,7 +332,7 @@ def test_a_run_writes_it_however_it_ends(tmp_path: Path, program: str, state: st
     assert f"{program} /d/x.MS" in text
 
 
-def test_a_run_whose_site_wants_none(tmp_path: Path) -> None:
+def test_site_setting_disables_the_page(tmp_path: Path) -> None:
     settings_with(tmp_path, "False")
     (tmp_path / "a.parset").write_text("pipeline.steps = []\n")
     command = [sys.executable, "-m", "lofarpipe.cli", "a.parset", "-c", "pipeline.cfg"]
