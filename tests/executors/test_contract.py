@@ -103,9 +103,7 @@ def test_jobs_have_the_same_environment_everywhere(
     assert {name for name in seen if not of_executor.fullmatch(name)} <= {*os.environ, *named}
 
 
-def test_jobs_may_open_as_many_files_as_the_hard_limit_allows(
-    executor: Executor, make_job: MakeJob, tmp_path: Path
-) -> None:
+def test_open_file_limit_is_raised(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, before[1]), before[1]))
     (result,) = executor.run([make_job(0, "ulimit -Sn >soft; ulimit -Hn >hard")])
@@ -132,7 +130,7 @@ def test_results_come_in_the_order_of_the_jobs(executor: Executor, make_job: Mak
     assert sorted(seen) == ["step/000", "step/001", "step/002"]
 
 
-def test_no_jobs(executor: Executor) -> None:
+def test_empty_list_gives_no_results(executor: Executor) -> None:
     assert executor.run([]) == []
 
 
@@ -146,7 +144,7 @@ def test_capacity_is_respected(executor: Executor, make_job: MakeJob, tmp_path: 
     assert [result.exit_code for result in [*both_cores, *one_by_one]] == [0] * 6
 
 
-def test_all_run_although_one_fails(executor: Executor, make_job: MakeJob) -> None:
+def test_failed_job_does_not_stop_siblings(executor: Executor, make_job: MakeJob) -> None:
     results = executor.run([make_job(0, "exit 1", max_per_node=1), make_job(1, max_per_node=1)])
     assert [(result.exit_code, result.problem) for result in results] == [(1, ""), (0, "")]
 
@@ -162,7 +160,7 @@ def test_impossible_job_is_refused_before_any_starts(executor: Executor, make_jo
     assert not (tmp_path / "began").exists()
 
 
-def test_tempdir_is_there_during_the_job_only(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_tempdir_exists_only_during_job(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     tempdirs = [tmp_path / "scratch" / str(number) for number in range(2)]
     scripts = [f"touch {tempdirs[0]}/file", f"touch {tempdirs[1]}/file && exit 1"]
     results = executor.run([make_job(n, s, tempdir=t) for n, s, t in zip(range(2), scripts, tempdirs, strict=True)])
@@ -170,9 +168,7 @@ def test_tempdir_is_there_during_the_job_only(executor: Executor, make_job: Make
     assert [tempdir.exists() for tempdir in tempdirs] == [False, False]
 
 
-def test_staged_outputs_appear_only_when_they_are_complete(
-    executor: Executor, make_job: MakeJob, tmp_path: Path
-) -> None:
+def test_incomplete_staged_outputs_do_not_appear(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     jobs = []
     for number, end in enumerate(("exit 0", "exit 3")):
         stage = tmp_path / "out" / f".{number}.incomplete"
@@ -188,9 +184,7 @@ def test_staged_outputs_appear_only_when_they_are_complete(
     assert not (tmp_path / "shown").exists()
 
 
-def test_outputs_that_cannot_be_placed_fail_their_job_alone(
-    executor: Executor, make_job: MakeJob, tmp_path: Path
-) -> None:
+def test_unplaceable_outputs_fail_only_their_job(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     stage = tmp_path / "file" / ".x.incomplete"
     bad, good = executor.run([make_job(0, staged=Staged(("true",), stage, tmp_path / "file")), make_job(1)])
@@ -198,7 +192,7 @@ def test_outputs_that_cannot_be_placed_fail_their_job_alone(
     assert f"temporary directory {stage} cannot be made: " in bad.reason()
 
 
-def test_tempdir_is_removed_if_the_log_cannot_be_written(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_unwritable_log_removes_tempdir(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "logs").touch()
     if isinstance(executor, LocalExecutor):  # it is known at once, and no other job would have a log either
         with pytest.raises(PipelineError, match="cannot be written"):
@@ -210,7 +204,7 @@ def test_tempdir_is_removed_if_the_log_cannot_be_written(executor: Executor, mak
     assert not (tmp_path / "scratch").exists()
 
 
-def test_segmentation_fault_is_tried_once_more(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_segmentation_fault_is_retried_once(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     crash = "kill -SEGV $$"
     results = executor.run(
         [
@@ -222,13 +216,13 @@ def test_segmentation_fault_is_tried_once_more(executor: Executor, make_job: Mak
     assert (tmp_path / "count").read_text() == "x\nx\n"
 
 
-def test_job_of_one_try_is_not_tried_again(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_single_attempt_job_is_not_retried(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     (result,) = executor.run([make_job(0, f"echo x >> {tmp_path}/count; kill -SEGV $$", one_try=True)])
     assert result.exit_code == -signal.SIGSEGV
     assert (tmp_path / "count").read_text() == "x\n"
 
 
-def test_error_in_callback_ends_all(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_callback_error_ends_all_jobs(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     def fail(result: JobResult) -> None:
         raise ZeroDivisionError
 
@@ -239,7 +233,7 @@ def test_error_in_callback_ends_all(executor: Executor, make_job: MakeJob, tmp_p
     assert not (tmp_path / "scratch").exists()
 
 
-def test_cancel_from_the_callback(executor: Executor, make_job: MakeJob) -> None:
+def test_callback_can_cancel(executor: Executor, make_job: MakeJob) -> None:
     jobs = [make_job(0), make_job(1, "sleep 60"), make_job(2, "sleep 60", cores=2)]
     results = executor.run(jobs, lambda result: executor.cancel())
     assert [result.exit_code for result in results] == [0, -signal.SIGTERM, -signal.SIGTERM]
@@ -247,7 +241,7 @@ def test_cancel_from_the_callback(executor: Executor, make_job: MakeJob) -> None
     assert executor.run([make_job(3)])[0].ok  # it can be used again
 
 
-def test_cancel_from_another_thread(executor: Executor, make_job: MakeJob) -> None:
+def test_thread_can_cancel(executor: Executor, make_job: MakeJob) -> None:
     timer = threading.Timer(0.3, executor.cancel)
     timer.start()
     results = executor.run([make_job(0, "sleep 60")])
@@ -260,7 +254,7 @@ def test_cancel_without_a_run_is_harmless(executor: Executor, make_job: MakeJob)
     assert executor.run([make_job(0)])[0].ok
 
 
-def test_it_can_run_in_a_thread(executor: Executor, make_job: MakeJob) -> None:
+def test_executor_runs_in_thread(executor: Executor, make_job: MakeJob) -> None:
     results: list[JobResult] = []
     thread = threading.Thread(target=lambda: results.extend(executor.run([make_job(0), make_job(1, "exit 2")])))
     thread.start()
@@ -268,7 +262,7 @@ def test_it_can_run_in_a_thread(executor: Executor, make_job: MakeJob) -> None:
     assert [result.exit_code for result in results] == [0, 2]
 
 
-def test_devices_are_given(executor: Executor, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_get_devices(executor: Executor, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     with_devices = LocalExecutor(Resources(2, 4.0, 1))
     result = with_devices.run([make_job(0, "echo $CUDA_VISIBLE_DEVICES", gpus=1)])[0]
@@ -277,7 +271,7 @@ def test_devices_are_given(executor: Executor, make_job: MakeJob, monkeypatch: p
         with_devices.run([make_job(0, gpus=2)])
 
 
-def test_many_jobs(executor: Executor, make_job: MakeJob) -> None:
+def test_many_jobs_finish(executor: Executor, make_job: MakeJob) -> None:
     count = 200 if isinstance(executor, LocalExecutor) else 12  # a queue starts a few in a second
     jobs = [make_job(number, argv=("/bin/true",)) for number in range(count)]
     assert all(result.ok for result in executor.run(jobs))
@@ -303,7 +297,7 @@ def test_job_does_not_inherit_descriptors(executor: Executor, make_job: MakeJob)
     assert result.tail()[0].split() == ["0", "1", "2", "3"]  # 3: the listing itself
 
 
-def test_directory_environment_and_log(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_job_gets_directory_environment_and_log(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "a b").mkdir()
     script = 'pwd; echo "$COLOUR"; echo oops >&2; cat; exit 7'
     env = {"COLOUR": "dark\nblue"}
@@ -317,7 +311,7 @@ def test_directory_environment_and_log(executor: Executor, make_job: MakeJob, tm
     assert result.cpu_s > 0
 
 
-def test_starts_are_told(executor: Executor, make_job: MakeJob) -> None:
+def test_starts_are_reported(executor: Executor, make_job: MakeJob) -> None:
     told: list[str] = []
     jobs = [make_job(0), make_job(1, "exit 1")]
     executor.run(
@@ -328,7 +322,7 @@ def test_starts_are_told(executor: Executor, make_job: MakeJob) -> None:
         assert told.index(f"begin {job.name}") < told.index(f"end {job.name}")
 
 
-def test_lost_worker(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_lost_worker_loses_job(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     if isinstance(executor, LocalExecutor):
         pytest.skip("on this machine there is nothing between the engine and its jobs that could be lost")
     script = f"echo x >> {tmp_path}/count; sleep 60 && touch {tmp_path}/late"
@@ -341,9 +335,7 @@ def test_lost_worker(executor: Executor, make_job: MakeJob, tmp_path: Path) -> N
     assert not (tmp_path / "late").exists()
 
 
-def test_nothing_is_taken_from_an_earlier_run_that_was_told_of(
-    executor: Executor, make_job: MakeJob, tmp_path: Path
-) -> None:
+def test_reported_result_is_not_reused(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     job = make_job(0, f"echo x >> {tmp_path}/count")
     assert [executor.run([job])[0].ok for _ in range(2)] == [True, True]
     assert (tmp_path / "count").read_text() == "x\nx\n"

@@ -41,25 +41,25 @@ def settings(directory: Path, text: str, default: str = "", lenient: bool = Fals
     return load_settings(directory / "run.parset", Overrides(config=str(config), lenient=lenient))
 
 
-def test_local_is_what_runs_where_nothing_is_said(tmp_path: Path) -> None:
+def test_local_executor_is_default(tmp_path: Path) -> None:
     for text in ("", "[remote]", "[remote]\nmethod =", "[remote]\nmethod = local"):
         given = settings(tmp_path, text)
         assert method_of(given) == "local"
         assert isinstance(make_executor(given), LocalExecutor)
 
 
-def test_limits_of_this_machine(tmp_path: Path) -> None:
+def test_configuration_limits_machine(tmp_path: Path) -> None:
     capacity = make_executor(settings(tmp_path, "[remote]\ncores = 3\nmemory_gb = 1.5")).capacity()
     assert (capacity.cores, capacity.memory_gb) == (3, 1.5)
 
 
-def test_slurm(tmp_path: Path) -> None:
+def test_slurm_section_sets_options(tmp_path: Path) -> None:
     given = settings(tmp_path, "[remote]\nmethod = slurm\n[slurm]\npartition = long\nextra = --exclusive")
     assert isinstance(make_executor(given), SlurmExecutor)  # nothing is asked of Slurm yet
     assert orders_directory(given) == tmp_path / "run" / "jobs"
 
 
-def test_all_mistakes_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
     given = settings(tmp_path, "[remote]\nmethod = slurm\ncoers = 2\n[slurm]\npartiton = a\nqueue_poll_s = never")
     with pytest.raises(CheckFailed) as caught:
         make_executor(given)
@@ -71,7 +71,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_mistakes_in_sections_that_are_not_in_use(tmp_path: Path) -> None:
+def test_mistakes_in_unused_sections_are_warnings(tmp_path: Path) -> None:
     text = "[slurm]\npartiton = a\nwalltime = 12h\n[dask]\nnods = 2\nnodes = 0\ncores = two"
     given = settings(tmp_path, f"[remote]\nmethod = local\n{text}")
     where = given.config_file
@@ -87,7 +87,7 @@ def test_mistakes_in_sections_that_are_not_in_use(tmp_path: Path) -> None:
         assert len(found) == number  # walltime comes from [DEFAULT]
 
 
-def test_unfinished_sections_that_are_not_in_use(tmp_path: Path, repository: Path) -> None:
+def test_incomplete_unused_sections_are_accepted(tmp_path: Path, repository: Path) -> None:
     assert unused_sections(settings(tmp_path, "[slurm]\n[dask]\ncores = 0")) == []
     copy = tmp_path / "copy.cfg"  # read whole, which the shipped file itself is not
     copy.write_text((repository / "cfg" / "pipeline.cfg").read_text())
@@ -96,7 +96,7 @@ def test_unfinished_sections_that_are_not_in_use(tmp_path: Path, repository: Pat
     assert shipped_config() == repository / "cfg" / "pipeline.cfg"
 
 
-def test_misspelt_sections(tmp_path: Path) -> None:
+def test_misspelt_section_names_nearest(tmp_path: Path) -> None:
     text = "[slrum]\npartition = a\n[remtoe]\n[cluster]\n"
     given = settings(tmp_path, text)
     with pytest.raises(CheckFailed) as caught:
@@ -108,7 +108,7 @@ def test_misspelt_sections(tmp_path: Path) -> None:
     assert isinstance(make_executor(settings(tmp_path, text, lenient=True)), LocalExecutor)
 
 
-def test_what_the_queue_left_of_this_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allocation_of_machine_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")
     executor = make_executor(settings(tmp_path, ""))
@@ -119,14 +119,14 @@ def test_what_the_queue_left_of_this_machine_is_told(tmp_path: Path, monkeypatch
     assert make_executor(settings(tmp_path, "[remote]\ncores = 1\nmemory_gb = 2")).notices == []
 
 
-def test_keys_of_the_default_section_are_nobodys_mistake(tmp_path: Path) -> None:
+def test_default_section_keys_are_accepted(tmp_path: Path) -> None:
     given = settings(
         tmp_path, "[remote]\nmethod = slurm\n[slurm]\npartition = a", default="group = lofar\npartition = a"
     )
     assert isinstance(make_executor(given), SlurmExecutor)
 
 
-def test_old_configuration_of_a_lenient_run(tmp_path: Path) -> None:
+def test_lenient_run_accepts_old_configuration(tmp_path: Path) -> None:
     text = "[remote]\nmethod = local\nstart_commands = x"
     assert isinstance(make_executor(settings(tmp_path, text, lenient=True)), LocalExecutor)
     with pytest.raises(CheckFailed, match=r"\[remote\] has no key 'start_commands'"):
@@ -141,7 +141,7 @@ def test_old_configuration_of_a_lenient_run(tmp_path: Path) -> None:
         ("slurm_srun_cep3", "of the original runner is not there any more; use slurm (one of local, dask, slurm, ssh)"),
     ],
 )
-def test_methods_that_are_not_there(tmp_path: Path, method: str, expected: str) -> None:
+def test_unknown_method_is_refused(tmp_path: Path, method: str, expected: str) -> None:
     given = settings(tmp_path, f"[remote]\nmethod = {method}")
     with pytest.raises(CheckFailed) as caught:
         make_executor(given)
@@ -149,19 +149,19 @@ def test_methods_that_are_not_there(tmp_path: Path, method: str, expected: str) 
     assert f"{given.config_file}:6: " in str(caught.value)
 
 
-def test_dask_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dask_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(PipelineError, match=r"Dask is not installed.*pip install 'genericpipeline\[dask\]'"):
         make_executor(settings(tmp_path, "[remote]\nmethod = dask\n[dask]\nlauncher = local"))
 
 
-def test_ssh(tmp_path: Path) -> None:
+def test_ssh_section_sets_options(tmp_path: Path) -> None:
     executor = make_executor(settings(tmp_path, "[remote]\nmethod = ssh\n[ssh]\nhosts = node[09-10], localhost"))
     assert isinstance(executor, SshExecutor)  # no host is connected yet
     assert [host.name for host in executor.hosts] == ["node09", "node10", "localhost"]
 
 
-def test_mistakes_in_the_section_of_hosts(tmp_path: Path) -> None:
+def test_ssh_section_mistakes_are_reported(tmp_path: Path) -> None:
     wrong = "hosts = node[1-\nenv_file = setup.sh\nenvironment = mine\nwalltime = 12h\nhost = a"
     given = settings(tmp_path, f"[remote]\nmethod = ssh\n[ssh]\n{wrong}")
     with pytest.raises(CheckFailed) as caught:
@@ -176,7 +176,7 @@ def test_mistakes_in_the_section_of_hosts(tmp_path: Path) -> None:
     ]
 
 
-def test_configuration_that_meant_workers_of_dask_over_ssh(tmp_path: Path) -> None:
+def test_dask_over_ssh_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed) as caught:
         make_executor(settings(tmp_path, "[remote]\nmethod = ssh\n[dask]\nhosts = node1 node2"))
     missing, meant = caught.value.findings
@@ -187,7 +187,7 @@ def test_configuration_that_meant_workers_of_dask_over_ssh(tmp_path: Path) -> No
     assert [finding.what for finding in caught.value.findings] == ["hosts is not set, and has to be"]
 
 
-def test_machine_without_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ssh_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CheckFailed, match=r"hosts = n1: there is no ssh on PATH; install openssh-client"):
         make_executor(settings(tmp_path, "[remote]\nmethod = ssh\n[ssh]\nhosts = n1"))
@@ -202,7 +202,7 @@ def earlier_order(given: Settings) -> Path:
     ).path
 
 
-def test_jobs_of_an_earlier_run_are_ended_before_local_ones_begin(tmp_path: Path) -> None:
+def test_earlier_jobs_end_before_local_jobs(tmp_path: Path) -> None:
     given = settings(tmp_path, "")
     end_earlier(given)
     path = earlier_order(given)
@@ -212,7 +212,7 @@ def test_jobs_of_an_earlier_run_are_ended_before_local_ones_begin(tmp_path: Path
     assert list(orders_directory(given).rglob("*.*")) == []
 
 
-def test_jobs_in_a_queue_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_queue_keeps_earlier_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = settings(tmp_path, "")
     arrays = orders_directory(given) / "slurm"
     arrays.mkdir(parents=True)
@@ -243,7 +243,7 @@ def test_shipped_configuration_has_every_key_with_its_default(repository: Path) 
     )
 
 
-def test_sections_and_keys_that_nothing_reads(tmp_path: Path) -> None:
+def test_unread_sections_and_keys_are_found(tmp_path: Path) -> None:
     text = "[report]\nhtlm = True\n[mine]\nx = 1\n[cluster]\n[logging]\nkeep = 3\n"
     found = unread_parts(settings(tmp_path, text))
     assert [(section, key) for section, key, _ in found] == [("mine", ""), ("report", "htlm")]

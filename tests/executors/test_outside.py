@@ -49,7 +49,7 @@ def settings(directory: Path, text: str) -> Settings:
     return load_settings(directory / "run.parset", Overrides(config=str(config)))
 
 
-def test_executor_of_a_package_is_a_method(package: Path, tmp_path: Path) -> None:
+def test_package_executor_is_method(package: Path, tmp_path: Path) -> None:
     executor = make_executor(settings(tmp_path, "[remote]\nmethod = lowly\ncores = 3\n[lowly]\nniceness = 5"))
     assert executor_name(executor) == "lowly"
     assert executor.capacity() == Resources(3, 1.0)
@@ -57,7 +57,7 @@ def test_executor_of_a_package_is_a_method(package: Path, tmp_path: Path) -> Non
     executor.close()
 
 
-def test_section_of_a_package_is_checked(package: Path, tmp_path: Path) -> None:
+def test_package_section_is_checked(package: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match=r"\[lowly\] has no key 'nicenes'; did you mean 'niceness'"):
         make_executor(settings(tmp_path, "[remote]\nmethod = lowly\n[lowly]\nnicenes = 5"))
     with pytest.raises(CheckFailed, match=r"there is no such section; did you mean \[lowly\]"):
@@ -74,7 +74,7 @@ def test_section_of_a_package_is_checked(package: Path, tmp_path: Path) -> None:
         ("half", "(outside_half) has no section_type; see doc/add_an_executor.md"),
     ],
 )
-def test_executor_that_cannot_be_used_is_told(package: Path, tmp_path: Path, name: str, said: str) -> None:
+def test_unusable_executor_is_reported(package: Path, tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(PipelineError) as raised:
         make_executor(settings(tmp_path, f"[remote]\nmethod = {name}"))
     assert str(raised.value) == f"{tmp_path}/pipeline.cfg:5: the executor '{name}' of outside 1.2 {said}"
@@ -86,7 +86,7 @@ def test_own_methods_are_not_replaced(package: Path, tmp_path: Path) -> None:
         make_executor(settings(tmp_path, "[remote]\nmethod = nothing"))
 
 
-def test_plain_run_looks_for_no_packages(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_builtin_method_searches_no_packages(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.executors.factory.all_methods", lambda: pytest.fail("asked"))
     given = settings(tmp_path, "[remote]\nmethod = local\n[slurm]\npartition = long")
     make_executor(given).close()

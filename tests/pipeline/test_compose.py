@@ -29,7 +29,7 @@ def _compose(folder, text, *assignments):
     return compose(path, assignments, [folder / "share"], [])
 
 
-def test_field_wins_over_base_and_base_over_ready_step(folder):
+def test_later_layer_overrides_earlier_layer(folder):
     parset = _compose(folder, "pipeline.base = base.parset\n! cell = 0.004\n").parset
     assert parset["! cell"] == "0.004"
     assert parset["average.argument.timestep"] == "4"
@@ -37,7 +37,7 @@ def test_field_wins_over_base_and_base_over_ready_step(folder):
     assert parset["average.control.type"] == "dp3"
 
 
-def test_command_line_wins_over_everything(folder):
+def test_command_line_overrides_all_files(folder):
     parset = _compose(
         folder, "pipeline.base = base.parset\n! cell = 0.004\n", "cell=0.008", "average.argument.timestep = 2"
     ).parset
@@ -57,12 +57,12 @@ def test_meaning_comes_from_the_base(folder):
     assert documented["cell"].comment.strip() == "{number > 0} pixel size"
 
 
-def test_definition_is_the_same_however_it_is_spelt(folder):
+def test_spelling_of_definition_does_not_matter(folder):
     parset = _compose(folder, "pipeline.base = base.parset\n!cell=0.004\npipeline.replace.names=[a]\n").parset
     assert {name: entry.value for name, entry in parset.definitions().items()} == {"cell": "0.004", "names": "[a]"}
 
 
-def test_misspelt_option_is_found_with_the_nearest(folder):
+def test_misspelt_option_names_nearest(folder):
     findings = _compose(folder, "pipeline.base = base.parset\n! cel = 0.004\n", "nams=[b]").findings
     assert [str(finding) for finding in findings] == [
         f"{folder}/field.parset:2: no option is called 'cel'; did you mean 'cell'?",
@@ -70,7 +70,7 @@ def test_misspelt_option_is_found_with_the_nearest(folder):
     ]
 
 
-def test_new_definition_that_is_used_is_no_mistake(folder):
+def test_used_new_definition_is_accepted(folder):
     text = "pipeline.base = base.parset\n! where = /data\n! names = [{{ where }}/a.MS]\n"
     assert _compose(folder, text).findings == []
 
@@ -93,23 +93,23 @@ def test_missing_base_names_the_line(folder):
         _compose(folder, "pipeline.base = nobody.parset\n")
 
 
-def test_circle_of_bases_is_refused(folder):
+def test_circular_base_is_refused(folder):
     (folder / "base.parset").write_text("pipeline.base = field.parset\n")
     with pytest.raises(PipelineError, match="cannot form a circle"):
         _compose(folder, "pipeline.base = base.parset\n")
 
 
-def test_base_is_found_among_the_shipped_ones(folder):
+def test_shipped_base_is_found(folder):
     (folder / "share").mkdir()
     (folder / "share" / "shipped.parset").write_text("! x = 1 ## text\n")
     assert _compose(folder, "pipeline.base = shipped.parset\n").parset["! x"] == "1"
 
 
-def test_a_new_definition_may_be_used_by_an_overridden_one(folder):
+def test_overridden_definition_may_use_new_definition(folder):
     parset = _compose(folder, "pipeline.base = base.parset\n! where = /data\n! names = [{{ where }}/a.MS]\n").parset
     assert parset.substituted()["! names"] == "[/data/a.MS]"
 
 
-def test_a_second_equals_sign_is_found(folder):
+def test_second_equals_sign_is_finding(folder):
     findings = _compose(folder, "pipeline.base = base.parset\naverage.argument.x = a=b\n").findings
     assert [finding.where for finding in findings] == [f"{folder}/field.parset:2"]

@@ -45,7 +45,7 @@ def _step(control=None, arguments=None, task=None):
         ("as it is", "str", "as it is"),
     ],
 )
-def test_values(text, kind, value):
+def test_text_gives_typed_value(text, kind, value):
     assert read_value(text, kind) == value
 
 
@@ -82,17 +82,17 @@ def test_values_are_strict(text, kind):
         ("walltime", "soon", walltime_problem("soon")),
     ],
 )
-def test_values_that_make_no_sense(key, value, needed):
+def test_impossible_values_are_refused(key, value, needed):
     assert impossible(key, control_keys([key], "")[key], value) == needed
 
 
 @given(st.lists(st.text("abc/._-", min_size=1)))
-def test_list_items_come_back(items):
+def test_list_items_survive_round_trip(items):
     assert list_items(f"[{', '.join(items)}]") == items
 
 
 @given(st.dictionaries(st.text("ABC_", min_size=1), st.text("abc/:._-", min_size=1)))
-def test_environment_comes_back(variables):
+def test_environment_survives_round_trip(variables):
     text = "{" + ", ".join(f"{name}: {value}" for name, value in variables.items()) + "}"
     assert read_environment(text) == variables
 
@@ -103,7 +103,7 @@ def test_defaults_are_fresh_for_every_step():
     assert defaults(CONTROL_KEYS)["error_tolerance"] is True
 
 
-def test_parset_wins_over_derived_over_task_over_default():
+def test_parset_overrides_derived_task_and_default():
     task = {"nthreads": "4", "inputkeys": "[from_task]", "max_per_node": "3"}
     control, _ = resolved_control(_step({"max_per_node": "5"}, {"msin": "a.output.mapfile"}, task), RESULTS)
     assert control.number("max_per_node") == 5
@@ -121,13 +121,13 @@ def test_mapfiles_in_arguments_become_inputs_in_file_order():
     assert keywords == {"second": "/m/b.mapfile", "number": "7"}
 
 
-def test_an_argument_called_mapfile_something_is_not_an_input():
+def test_mapfile_dir_argument_is_no_input():
     control, keywords = resolved_control(_step(arguments={"mapfile_dir": "input.output.mapfile_dir"}), RESULTS)
     assert control.items("mapfiles_in") == []
     assert keywords == {"mapfile_dir": "/m"}
 
 
-def test_outputkey_in_a_value_is_the_word_for_the_output():
+def test_outputkey_names_output_in_values():
     control, _ = resolved_control(_step(arguments={"flags": "[outputkey]"}), RESULTS)
     assert control.text("outputkey") == "outputkey"
 
@@ -137,14 +137,14 @@ def test_bad_value_names_step_key_and_value():
         resolved_control(_step({"inplace": "yes"}), RESULTS)
 
 
-def test_first_map_comes_first_and_its_key_too():
+def test_first_map_and_key_come_first():
     control, _ = resolved_control(
         _step({"mapfile_in": "/1", "inputkey": "one", "mapfiles_in": "[/2,/3]", "inputkeys": "[two,three]"}), RESULTS
     )
     assert input_maps(_step(), control) == (["/1", "/2", "/3"], ["one", "two", "three"])
 
 
-def test_maps_and_keys_must_be_as_many():
+def test_numbers_of_maps_and_keys_must_agree():
     control, _ = resolved_control(_step({"mapfile_in": "/1"}), RESULTS)
     with pytest.raises(PipelineError, match=r"1 input maps \(/1\) but 0 input keys \(none\)"):
         input_maps(_step(), control)
@@ -160,7 +160,7 @@ def test_limits_of_a_program_are_control_keys_of_its_steps():
     }
 
 
-def test_type_that_is_a_program_has_what_is_known_of_it(tmp_path):
+def test_program_type_gets_known_task_keys(tmp_path):
     (tmp_path / "pipeline.cfg").write_text(
         f"[DEFAULT]\nruntime_directory={tmp_path}\nworking_directory={tmp_path}\ntask_files=[{tmp_path}/t.cfg]\n"
     )

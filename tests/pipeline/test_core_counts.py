@@ -34,16 +34,16 @@ def told(steps: list[Step], site: Settings, cores: int = 2) -> list[str]:
     return [str(finding) for finding in core_warnings(steps, site, Resources(cores, 8.0))]
 
 
-def test_nothing_is_said_of_what_is_there() -> None:
+def test_sufficient_cores_give_no_warning() -> None:
     assert told([step(cores="2"), step(), step(cores="x.output.n")], settings("cores = 2")) == []
 
 
-def test_more_than_the_machine_has() -> None:
+def test_excess_cores_of_run_give_warning() -> None:
     (said,) = told([], settings(cores=1000), 1000)
     assert said.startswith("this run: cores = 1000 of [remote], or --cores: this machine has 2; programs get more")
 
 
-def test_step_that_asks_for_more() -> None:
+def test_excess_cores_of_step_give_warning() -> None:
     loop = Step("l", "l", "loop", "", {}, {}, body=(step(cores="64"),))
     (said,) = told([loop], settings())
     assert said.startswith("step 'image', control.cores: is 64, and the run has 2; its jobs run one at a time")
@@ -52,7 +52,7 @@ def test_step_that_asks_for_more() -> None:
     assert len(told([step(cores="3")], settings(cores=4), 4)) == 2  # the cores that are there count
 
 
-def test_nodes_of_a_cluster_count_and_not_this_machine() -> None:
+def test_cluster_nodes_limit_cores() -> None:
     site = settings("method = slurm")
     assert told([step(cores="64")], site, 64) == []
     (said,) = told([step(cores="65")], site, 64)
@@ -60,7 +60,7 @@ def test_nodes_of_a_cluster_count_and_not_this_machine() -> None:
     assert told([step(cores="65", partition="large")], site, 64) == []
 
 
-def test_check_warns_and_finds_nothing_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_warns_without_findings(capsys: pytest.CaptureFixture[str]) -> None:
     settings()
     Path("run.parset").write_text(
         "pipeline.steps = [one]\none.control.type = executable_args\none.control.executable = true\n"

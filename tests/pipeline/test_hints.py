@@ -40,17 +40,17 @@ def composed(*assignments: str, path: Path = IMAGE) -> Composition:
         ("niterr", "'niter'"),
     ],
 )
-def test_option_is_named(image: Composition, word: str, meant: str) -> None:
+def test_hint_names_option(image: Composition, word: str, meant: str) -> None:
     assert option_hint(word, image.parset) == f"; did you mean {meant}?"
 
 
-def test_size_is_that_of_the_field(image: Composition) -> None:
+def test_size_hint_names_field_size(image: Composition) -> None:
     assert option_hint("size", image.parset).startswith("; did you mean 'fieldsize_highres' (image width in units")
     assert option_hint("imsize", image.parset) == option_hint("size", image.parset)
 
 
 @pytest.mark.parametrize("word", ["zzz", "", "--", "a"])
-def test_word_that_means_nothing(image: Composition, word: str) -> None:
+def test_meaningless_word_gives_no_hint(image: Composition, word: str) -> None:
     assert option_hint(word, image.parset) == ""
 
 
@@ -70,13 +70,13 @@ def test_option_without_a_meaning_is_named_alone() -> None:
         ("make_mask.py", "'make_mask'"),
     ],
 )
-def test_step_is_named(image: Composition, word: str, meant: str) -> None:
+def test_hint_names_step(image: Composition, word: str, meant: str) -> None:
     blocks = ["average", "average_dpppconcat", "dpppconcat", "wsclean_high_deep", "do_magic", "do_magic_maps"]
     blocks += ["make_mask"]
     assert step_hint(word, image.parset, blocks) == f"; did you mean {meant}?"
 
 
-def test_options_of_a_field_that_do_not_exist(tmp_path: Path) -> None:
+def test_unknown_option_of_field_names_nearest(tmp_path: Path) -> None:
     field = tmp_path / "field.parset"
     field.write_text("pipeline.base = image.parset\n! scale = 1\n")
     (finding,) = composed(path=field).findings
@@ -95,12 +95,12 @@ def test_options_of_a_field_that_do_not_exist(tmp_path: Path) -> None:
         ("briggs=0", "no option is called 'briggs'; did you mean 'robust'"),
     ],
 )
-def test_assignment_that_is_none(assignment: str, said: str) -> None:
+def test_invalid_assignment_is_finding(assignment: str, said: str) -> None:
     (finding,) = composed(assignment).findings
     assert str(finding).startswith(f"command line: --set {assignment}: {said}")
 
 
 @pytest.mark.parametrize("line", ["! robust == 0", "a.control.x==0"])
-def test_two_equal_signs_in_a_parset(line: str) -> None:
+def test_double_equals_sign_is_finding(line: str) -> None:
     with pytest.raises(ParsetError, match=r"x:1: has '=='; write one '=': (! robust|a\.control\.x) = 0"):
         Parset.parse(f"{line}\n", "x")

@@ -56,14 +56,14 @@ def test_depth_of_loops_is_bounded(load, monkeypatch):
     assert found == "run.parset:8: c.control.kind: more than 2 steps within each other"
 
 
-def test_sub_pipeline_that_contains_itself_is_told(load):
+def test_recursive_sub_pipeline_is_refused(load):
     found = load("pipeline.steps = [a]\na.control.kind = pipeline\na.control.type = run.parset\n")
     (told,) = findings(found)
     assert "run.parset:3: a-a.control.type: the sub-pipeline " in told
     assert told.endswith("run.parset contains itself")
 
 
-def test_sub_lists_that_are_used_are_counted(monkeypatch):
+def test_used_sub_lists_are_bounded(monkeypatch):
     monkeypatch.setattr(steps, "MOST_SUBLISTS", 2)
     text = "pipeline.steps = [x, y]\npipeline.steps.x = [b, z]\npipeline.steps.y = [c]\npipeline.steps.w = [e]\n"
     assert step_list(Parset.parse(text), Path("x.parset")) == ["b", "z", "c"]
@@ -71,7 +71,7 @@ def test_sub_lists_that_are_used_are_counted(monkeypatch):
         step_list(Parset.parse(text + "pipeline.steps.z = [d]\n"), Path("x.parset"))
 
 
-def test_step_is_renamed_where_it_is_referred_to(load):
+def test_references_follow_renamed_step(load):
     Path("sub.parset").write_text(
         "pipeline.steps = [s, my.step, gone]\n! v = 1\n"
         + "".join(STEP.format(name) for name in ("s", "my.step"))
@@ -102,7 +102,7 @@ def test_step_is_renamed_where_it_is_referred_to(load):
         "r.control.executable",
     ],
 )
-def test_what_cannot_be_the_name_of_a_file_is_none(load, key, name):
+def test_impossible_file_name_is_finding(load, key, name):
     kinds = "a.control.kind = plugin\ns.control.kind = pipeline\nr.control.type = executable_args\n"
     try:
         pipeline, settings = load(f"pipeline.steps = [a, s, r]\n{kinds}{key} = {name}\n", with_settings=True)
@@ -113,14 +113,14 @@ def test_what_cannot_be_the_name_of_a_file_is_none(load, key, name):
     assert any(name in line for line in told) or key == "a.argument.parset"
 
 
-def test_option_without_its_mark_is_told_how_it_is_set(load):
+def test_option_without_mark_names_right_form(load):
     found = findings(load(f"! niter = 3  ## {{integer}} n\nniter = 5\npipeline.steps = [a]\n{STEP.format('a')}"))
     assert found == ["run.parset:2: niter: there is no step 'niter'; to set this option, write ! niter = 5"]
     (found,) = findings(load(f"niter = 5\npipeline.steps = [a]\n{STEP.format('a')}"))
     assert found == "run.parset:1: niter: there is no step 'niter'"
 
 
-def test_option_that_is_set_twice_is_a_warning(load):
+def test_repeated_option_is_warning(load):
     pipeline = load(f"! niter = 3  ## {{integer}} n\n! niter = 5\npipeline.steps = [a]\n{STEP.format('a')}")
     assert findings(pipeline) == []
     assert [str(warning) for warning in pipeline.warnings] == [
@@ -128,12 +128,12 @@ def test_option_that_is_set_twice_is_a_warning(load):
     ]
 
 
-def test_parset_without_steps_says_what_to_do(load):
+def test_parset_without_steps_names_remedy(load):
     with pytest.raises(PipelineError, match=r"^run.parset: No pipeline steps defined: .* add pipeline.steps = \["):
         load("x = 1\n")
 
 
-def test_step_that_a_bad_option_names_is_not_told_of_as_well(load):
+def test_bad_option_hides_its_unknown_step(load):
     text = "! more = yes  ## {True|False} more\npipeline.steps = [a, s_{{ more }}, b]\n" + STEP.format("a")
     assert [one.partition(": ")[2] for one in findings(load(text))] == [
         "more is 'yes'; one of True, False is needed",
@@ -152,14 +152,14 @@ clean.argument.size = 100 100
 """
 
 
-def test_variable_that_is_not_defined_is_told_once(load):
+def test_undefined_variable_is_reported_once(load):
     needs_wsclean()
     pipeline, settings = load(CLEAN + "clean.argument.scale = {{ cell }}\n", with_settings=True)
     (found,) = check_pipeline(pipeline, settings, Resources(2, 8.0))
     assert "'{{ cell }}' is not defined" in found.what
 
 
-def test_what_the_check_of_a_pipeline_says_of_an_option_is_told_once(load):
+def test_option_check_is_reported_once(load):
     needs_wsclean()
     Path("plugins").mkdir()
     Path("plugins/PipelineCheck_uv.py").write_text("def check(options, site):\n    return ['longest: is too short']\n")
@@ -168,7 +168,7 @@ def test_what_the_check_of_a_pipeline_says_of_an_option_is_told_once(load):
     assert [str(one) for one in check_pipeline(pipeline, settings, Resources(2, 8.0))] == ["longest: is too short"]
 
 
-def test_check_of_a_pipeline_can_warn(load):
+def test_pipeline_check_can_warn(load):
     Path("plugins").mkdir()
     warnings = "['WARNING: longest: may be short', 'WARNING: beware']"
     Path("plugins/PipelineCheck_uv.py").write_text(f"def check(options, site):\n    return {warnings}\n")
@@ -189,7 +189,7 @@ def needs_wsclean():
 
 @pytest.mark.parametrize("name", ["image", "meerkat", "ata", "askap"])
 @pytest.mark.parametrize("fused", ["True", "False"])
-def test_sets_that_pipelines_write_end_in_ms(tmp_path, monkeypatch, name, fused):
+def test_written_sets_end_in_ms(tmp_path, monkeypatch, name, fused):
     monkeypatch.chdir(tmp_path)
     settings = load_settings(Path("run.parset"), Overrides())
     words = [f"fuse_average_concat={fused}"] if name == "image" else []

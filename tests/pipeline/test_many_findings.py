@@ -36,7 +36,7 @@ PARSETS = {
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", PARSETS)
-def test_names_compared_and_lines_said_are_bounded(tmp_path, monkeypatch, capsys, what):
+def test_comparisons_and_messages_are_bounded(tmp_path, monkeypatch, capsys, what):
     (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
     (tmp_path / "base.parset").write_text(ONE + repeated("! e{n} = 1\n"))
     (tmp_path / "a.parset").write_text(PARSETS[what])
@@ -60,7 +60,7 @@ def test_names_compared_and_lines_said_are_bounded(tmp_path, monkeypatch, capsys
     assert max(compared, default=0) <= errors.MOST_COMPARED
 
 
-def test_warnings_are_as_few_where_they_stop_nothing(tmp_path, monkeypatch, capsys):
+def test_number_of_warnings_is_bounded(tmp_path, monkeypatch, capsys):
     (tmp_path / "pipeline.cfg").write_text(CONFIG.format(here=tmp_path))
     (tmp_path / "a.parset").write_text(PARSETS["keys"])
     monkeypatch.chdir(tmp_path)

@@ -45,20 +45,20 @@ def check(tmp_path, monkeypatch, capsys):
     return checked
 
 
-def test_a_mask_that_is_nowhere_is_a_finding(check, tmp_path):
+def test_missing_mask_is_finding(check, tmp_path):
     expected = f"step 'clean': -fits-mask: there is no {tmp_path}/a/mask.fits; name one that exists, or remove it"
     assert expected in check()
 
 
-def test_a_mask_in_the_directory_of_the_jobs_is_found(check):
+def test_mask_in_job_directory_is_found(check):
     Path("a").mkdir()
     Path("a/mask.fits").touch()
     assert check() == ""
 
 
-def test_a_mask_that_an_earlier_step_names_may_come(check):
+def test_mask_of_earlier_step_is_accepted(check):
     assert check(made="mask.fits") == ""
 
 
-def test_words_for_files_of_maps_are_no_names(check):
+def test_map_words_are_not_file_names(check):
     assert check(mask="list.output.mapfile", flags="-facet-regions, infile, ") == ""

@@ -40,7 +40,7 @@ from lofarpipe.support.parset import Parset
         ("none", "path or none"),
     ],
 )
-def test_value_in_its_domain(value, domain):
+def test_value_inside_domain_is_accepted(value, domain):
     check_value(value, domain)
 
 
@@ -69,18 +69,18 @@ def test_value_in_its_domain(value, domain):
         ("~nobody-here/a", "path", "~ is not replaced here; write ~nobody-here/a"),
     ],
 )
-def test_value_outside_its_domain(value, domain, message):
+def test_value_outside_domain_is_refused(value, domain, message):
     with pytest.raises(ValueError, match=message.replace("[", r"\[").replace(".", r"\.")):
         check_value(value, domain)
 
 
-def test_unknown_domain_is_the_pipelines_own_mistake():
+def test_unknown_domain_is_pipeline_error():
     with pytest.raises(PipelineError, match="'colour' is no domain"):
         check_value("red", "colour")
 
 
 @given(low=st.integers(-1000, 0), high=st.integers(1, 1000), value=st.floats(-2000, 2000))
-def test_range_is_what_it_says(low, high, value):
+def test_range_includes_its_limits(low, high, value):
     inside = low <= value <= high
     try:
         check_value(repr(value), f"number {low}..{high}")
@@ -119,7 +119,7 @@ def test_comment_without_domain_is_free_text():
         ("number", "x", "a number is needed"),
     ],
 )
-def test_a_sign_that_looks_like_another_is_named(domain, value, said):
+def test_lookalike_character_is_named(domain, value, said):
     (finding,) = check_options(_options(f"! a = {value} ## {{{domain}}} meaning\n"))
     assert finding.what.endswith(said)
 
@@ -136,12 +136,12 @@ def test_a_sign_that_looks_like_another_is_named(domain, value, said):
         ("limit", "5", "a number > 0 <= 1 is needed"),
     ],
 )
-def test_units_are_converted_or_taken_off(name, value, said):
+def test_units_are_converted_or_removed(name, value, said):
     (finding,) = check_options(_options(f"! {name} = {value} ## {{number > 0 <= 1}} meaning\n"))
     assert finding.what.endswith(said)
 
 
-def test_choice_in_other_letters_is_named():
+def test_choice_in_wrong_case_names_nearest():
     (finding,) = check_options(_options("! gridder = IDG ## {auto | idg} meaning\n"))
     assert finding.what.endswith("one of auto, idg is needed; did you mean 'idg'?")
 
@@ -162,13 +162,13 @@ GIVEN = dict.fromkeys(SIP_REQUIRED, "7")
 
 
 @pytest.mark.parametrize("sip_file", ["", "none"])
-def test_nothing_is_asked_for_where_no_sip_is_wanted(sip_file):
+def test_run_without_sip_needs_no_values(sip_file):
     assert not sip_is_wanted({"sip_file": sip_file})
     assert not sip_is_wanted({})
     assert sip_problems({"sip_file": sip_file, "sip_process_identifier": "x"}) == []
 
 
-def test_everything_that_is_missing_is_said_at_once():
+def test_missing_sip_values_are_listed_together():
     (message,) = sip_problems({"sip_file": "sip.xml"})
     assert message.startswith("sip_file: the archive needs 11 more values, which only you know: sip_project_code (")
     assert all(f"{name} ({meaning})" in message for name, meaning in SIP_REQUIRED.items())
@@ -184,7 +184,7 @@ def test_complete_values_have_no_problem():
 
 
 @pytest.mark.parametrize("name", SIP_IDENTIFIERS)
-def test_identifiers_are_whole_numbers_but_for_the_older_schema(name):
+def test_identifiers_must_be_integers(name):
     values = {"sip_file": "sip.xml", **GIVEN, name: "[12, L3]" if name.endswith("s") else "L3"}
     (message,) = sip_problems(values)
     assert message.startswith(f"{name}: 'L3' is no identifier; a whole number is needed")
@@ -192,19 +192,19 @@ def test_identifiers_are_whole_numbers_but_for_the_older_schema(name):
     assert sip_problems({**values, name: "step.output.number"}) == []  # only the run can tell
 
 
-def test_version_and_type():
+def test_sip_version_and_type_are_checked():
     wrong = {"sip_file": "sip.xml", **GIVEN, "sip_schema_version": "3", "product_type": "Correlated"}
     version, product = sip_problems(wrong)
     assert version == "sip_schema_version: is '3'; one of 2.7.2, 2.6.1 is needed"
     assert product == "sip_file: product_type is 'Correlated'; a SIP is written for SkyImage only"
 
 
-def test_items():
+def test_list_text_gives_items():
     assert sip_items("[a, b]") == ["a", "b"]
     assert sip_items("a") == ["a"]
     assert sip_items(["a"]) == ["a"]
     assert sip_items("[]") == sip_items("") == sip_items(None) == []
 
 
-def test_every_value_is_a_key_of_the_step():
+def test_sip_values_are_step_keys():
     assert {*SIP_REQUIRED, *SIP_IDENTIFIERS} <= set(FEEDBACK_KEYS)

@@ -31,7 +31,7 @@ def write(tmp_path):
     return write
 
 
-def test_python_2_plugin_runs_and_is_told_once(write, capsys):
+def test_python_2_plugin_gives_one_notice(write, capsys):
     path = write("old", "def plugin_main(args, **kwargs):\n    print 'n is', kwargs['n']\n    return {'n': args[0]}\n")
     assert run_plugin(path, ["a"], {"n": "3"}) == {"n": "a"}
     assert capsys.readouterr().out == "n is 3\n"
@@ -45,7 +45,7 @@ def test_plugin_keeps_its_state_between_calls(write):
     assert [run_plugin(path, [], {})["n"] for _ in range(2)] == [1, 2]
 
 
-def test_plugin_imports_another_that_has_the_old_builtins(write):
+def test_imported_plugin_has_old_builtins(write):
     write("helper", "def names(n):\n    return [unicode(i) for i in xrange(n)]\n")
     path = write("user", "from PipelineStep_helper import names\ndef plugin_main(args):\n    return {'n': names(2)}\n")
     assert run_plugin(path, [], {}) == {"n": ["0", "1"]}
@@ -98,7 +98,7 @@ def test_map_classes_of_python_2_plugins(write, tmp_path):
         ("print 1\n", r": the plugin has no function plugin_main; define plugin_main\(\.\.\.\)"),
     ],
 )
-def test_plugin_that_cannot_be_loaded(write, source, reason):
+def test_unloadable_plugin_names_reason(write, source, reason):
     with pytest.raises(PipelineError, match=f"PipelineStep_bad.py{reason}"):
         load(write("bad", source), "plugin_main")
 
@@ -117,7 +117,7 @@ def test_failing_plugin_names_its_own_line(write):
         run_plugin(path, [], {})
 
 
-def test_first_directory_wins_and_a_missing_plugin_is_named(write, tmp_path):
+def test_first_directory_provides_plugin(write, tmp_path):
     (tmp_path / "later").mkdir()
     (tmp_path / "later" / "PipelineStep_a.py").touch()
     first = write("a", "")

@@ -42,9 +42,7 @@ BAD_STEP = "one.control.memory_gb = 1e6\none.control.coers = 1\n"
 
 
 @pytest.mark.parametrize("what", [["--check"], [], ["-n"], ["--check", "--lenient"], ["--lenient"]])
-def test_configuration_method_and_pipeline_at_once(
-    here: Path, capsys: pytest.CaptureFixture[str], what: list[str]
-) -> None:
+def test_all_findings_come_together(here: Path, capsys: pytest.CaptureFixture[str], what: list[str]) -> None:
     configure(here, BAD_SITE)
     (here / "run.parset").write_text(f"pipeline.steps = [one]\n{ONE}{BAD_STEP}")
     expected = [
@@ -65,7 +63,7 @@ def test_configuration_method_and_pipeline_at_once(
 
 
 @pytest.mark.parametrize("what", [["--list"], ["--forget", "one"], ["--options"]])
-def test_commands_that_run_nothing_refuse_a_bad_configuration(
+def test_passive_commands_refuse_bad_configuration(
     here: Path, capsys: pytest.CaptureFixture[str], what: list[str]
 ) -> None:
     configure(here, "[remote]\ncores = many\n")
@@ -73,7 +71,7 @@ def test_commands_that_run_nothing_refuse_a_bad_configuration(
     assert [line.partition(":")[0] for line in said(capsys, here, *what)[:2]] == ["pipeline.cfg", "run.parset"]
 
 
-def test_parset_that_cannot_be_read_hides_nothing(here: Path) -> None:
+def test_unreadable_parset_keeps_further_findings(here: Path) -> None:
     (here / "run.parset").write_text("")
     with pytest.raises(PipelineError) as alone:
         read("run.parset", Overrides(), [])
@@ -85,7 +83,7 @@ def test_parset_that_cannot_be_read_hides_nothing(here: Path) -> None:
     assert [finding.where for finding in caught.value.findings] == ["command line", f"{here}/run.parset"]
 
 
-def test_what_runs_the_jobs_cannot_be_made(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_executor_is_finding(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     configure(here, "[remote]\nmethod = dask\n[dask]\nlauncher = local\n")
     found = survey(read("run.parset", Overrides(), []))
@@ -110,7 +108,7 @@ class Broken:
         self.closed += 1
 
 
-def test_what_runs_the_jobs_does_not_answer(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_executor_is_finding(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reading = read("run.parset", Overrides(), [])
     broken = Broken(PipelineError("sinfo does not answer"))
     monkeypatch.setattr("lofarpipe.pipeline.preflight.make_executor", lambda _: broken)
@@ -122,7 +120,7 @@ def test_what_runs_the_jobs_does_not_answer(here: Path, monkeypatch: pytest.Monk
         place_of(reading.settings)
 
 
-def test_a_sound_run_is_told_of_warnings(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_valid_run_shows_warnings(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configure(here, "[slurm]\nwalltime = 12h\n")
     found = survey(read("run.parset", Overrides(), []))
     assert (found.wrong, found.findings) == ((), ())
@@ -134,7 +132,7 @@ def test_a_sound_run_is_told_of_warnings(here: Path, capsys: pytest.CaptureFixtu
     assert printed.err.startswith(f"warning: {here}/pipeline.cfg:5: walltime is '12h'; a time is needed, as minutes, ")
 
 
-def test_variables_that_name_no_directory_are_refused(
+def test_variables_of_missing_directories_are_refused(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASACORE_DATADIR", str(here / "gone"))
@@ -147,7 +145,7 @@ def test_variables_that_name_no_directory_are_refused(
     ]
 
 
-def test_a_run_says_what_the_queue_left_of_the_machine(
+def test_run_reports_allocation_of_machine(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "run.parset").write_text("pipeline.steps = []\n")  # it is said before the first job
@@ -183,7 +181,7 @@ def test_front_end_places_findings_in_the_file_of_the_user(here: Path) -> None:
     assert found.settings.sections["slurm"]["account"] == "50%"
 
 
-def test_site_of_a_front_end_comes_above_the_configuration(here: Path) -> None:
+def test_front_end_site_precedes_configuration(here: Path) -> None:
     configure(here, "[remote]\nmax_per_node = 3\ncores = 1\n")
     reading = read(
         translated({}, {"remote": {"max_per_node": ("2", 1)}, "report": {"html": ("False", 2)}}), Overrides(), []

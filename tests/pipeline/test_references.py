@@ -17,12 +17,12 @@ RESULTS = {"average": {"mapfile": "/m/average.mapfile", "ok.mapfile": "/m/ok"}, 
         ("nothing here", []),
     ],
 )
-def test_what_is_a_reference(text, found):
+def test_references_are_recognised(text, found):
     assert references(text) == found
 
 
 @pytest.mark.timeout(300)  # 0.01 s; the square of the length takes hours
-def test_long_words_are_no_references():
+def test_long_words_are_not_references():
     assert references(2**20 * "a") == []
     assert references("+" * 2**20 + "a.output.x")[0][1] == "x"
 
@@ -36,7 +36,7 @@ def test_backslashes_survive():
     assert resolve("a.output.b", {"a": {"b": r"C:\1\g<0>"}}, "here") == r"C:\1\g<0>"
 
 
-def test_unknown_step_and_unknown_output_name_what_there_is():
+def test_unknown_reference_lists_alternatives():
     with pytest.raises(PipelineError, match=r"here: 'averge.output.mapfile': no step 'averge' has run; did you mean"):
         resolve("averge.output.mapfile", RESULTS, "here")
     with pytest.raises(PipelineError, match=r"no output 'mapfle'; did you mean 'mapfile'\?; it gives: mapfile, ok"):

@@ -51,7 +51,9 @@ def write(here: Path, *controls: str) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--fields", "fields.csv"]], ids=["one", "fields"])
-def test_all_that_the_queue_does_not_have(here: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
+def test_impossible_queue_requests_are_findings(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
     (here / "fields.csv").write_text("field\na\n")
     write(
         here,
@@ -71,12 +73,12 @@ def test_all_that_the_queue_does_not_have(here: Path, capsys: pytest.CaptureFixt
     assert Queue.closed == 1
 
 
-def test_what_is_there_or_known_later_is_no_finding(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_valid_or_later_partition_is_accepted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here, "partition = big", "partition = step0.output.partition", "memory_gb = 1", "partition = big")
     main(["run.parset", "--check"])
     assert "of Slurm" not in capsys.readouterr().err
 
 
-def test_machine_without_a_queue_has_no_partitions(tmp_path: Path) -> None:
+def test_machine_without_queue_has_no_partitions(tmp_path: Path) -> None:
     executor = LocalExecutor(Resources(2, 3.0))
     assert executor.capacity("any") == executor.capacity() == Resources(2, 3.0)

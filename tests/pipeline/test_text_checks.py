@@ -31,7 +31,7 @@ def check(here: Path, text: str, capsys: pytest.CaptureFixture[str], *more: str)
     return status, (printed.err + printed.out).replace(f"{here}/run", "run").splitlines()
 
 
-def test_those_that_may_be_switched_off_are_one_warning(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unused_steps_give_one_warning(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "pipeline.steps = [average, clean]\n" + step("average", "clean", "average2", "zap")
     status, lines = check(here, text, capsys)
     assert status == 0
@@ -42,7 +42,7 @@ def test_those_that_may_be_switched_off_are_one_warning(here: Path, capsys: pyte
     assert len(lines) == 2
 
 
-def test_a_misspelling_stops_the_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_misspelt_step_stops_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "pipeline.steps = [do_magic]\n" + step("do_magic", "do_magik", "zap")
     status, lines = check(here, text, capsys)
     assert status == 1
@@ -52,7 +52,7 @@ def test_a_misspelling_stops_the_run(here: Path, capsys: pytest.CaptureFixture[s
     assert lines[2] == "1 problem found; nothing was run"
 
 
-def test_a_misspelt_list_is_told_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_misspelt_list_is_reported_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, lines = check(here, "pipeline.steps = [do_magic]\n" + step("do_magik"), capsys)
     assert status == 1
     assert [line for line in lines if "do_magik" in line] == [
@@ -78,13 +78,13 @@ def test_every_kind_of_list_counts(here: Path, capsys: pytest.CaptureFixture[str
     assert lines[0].endswith(f"names them: prepare-two ({here}/sub.parset:4; did you mean 'prepare-one'?)")
 
 
-def test_very_many_are_not_all_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_number_of_named_steps_is_bounded(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, lines = check(here, "pipeline.steps = [a]\n" + step("a", *(f"x{n}y" for n in range(100))), capsys)
     assert status == 0
     assert lines[0].endswith("x29y (line 62) ... and 70 more")
 
 
-def test_a_run_says_so_as_well(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_warns_of_unused_steps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "run.parset").write_text("pipeline.steps = []\n" + step("zap"))
     assert main(["run.parset"]) == 0
     assert "zap (line 2)" in capsys.readouterr().err

@@ -204,7 +204,7 @@ CONTENDER = (
 )
 
 
-def test_one_contender_takes_over(path: Path) -> None:
+def test_single_contender_takes_over(path: Path) -> None:
     held(path, pid=dead_process())
     contenders = [
         subprocess.Popen(

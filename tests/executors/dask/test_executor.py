@@ -56,7 +56,7 @@ def wait_until(happened: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_workers_leave_the_hashes_of_the_run_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_keep_hash_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHASHSEED", "0")  # what Dask does not like
     with ExitStack() as stack:
         connect(LOCAL, stack, tmp_path).wait_for_workers(LOCAL.nodes)
@@ -68,7 +68,7 @@ def worker_of(guard: int) -> int:
     return int(Path(f"/proc/{guard}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_job_of_a_killed_worker_is_lost_and_not_run_again(executor, make_job, tmp_path):
+def test_job_of_killed_worker_is_lost(executor, make_job, tmp_path):
     script = f"echo $$ >> {tmp_path}/starts; sleep 120 & wait; touch {tmp_path}/late"
     results = executor.run(
         [make_job(0, script), make_job(1)],
@@ -87,13 +87,13 @@ def test_job_of_a_killed_worker_is_lost_and_not_run_again(executor, make_job, tm
     assert not (tmp_path / "late").exists()
 
 
-def test_job_whose_guard_was_killed_is_lost(executor, make_job, tmp_path):
+def test_job_of_killed_guard_is_lost(executor, make_job, tmp_path):
     result = executor.run([make_job(0, "sleep 120")], on_start=lambda start: os.kill(start.pid, signal.SIGKILL))[0]
     assert result.is_lost
     assert result.reason().startswith("lost with node")
 
 
-def test_what_an_earlier_engine_finished_is_taken(executor, make_job, tmp_path):
+def test_result_of_earlier_engine_is_reused(executor, make_job, tmp_path):
     job = make_job(0, f"touch {tmp_path}/again")
     order = write_order(job, "0ld", order_path(executor.orders, job, "0ld"))
     write_record(order, JobResult(job.name, 0, 5.0, 2.5, 1.0, 3.0, job.log, job.argv, node="n7"))
@@ -103,7 +103,7 @@ def test_what_an_earlier_engine_finished_is_taken(executor, make_job, tmp_path):
     assert (tmp_path / "again").exists()
 
 
-def test_what_an_earlier_engine_did_for_another_job_is_not_taken(executor, make_job, tmp_path):
+def test_result_of_different_job_is_not_reused(executor, make_job, tmp_path):
     before, job = make_job(0), make_job(0, f"touch {tmp_path}/ran")
     order = write_order(before, "0ld", order_path(executor.orders, before, "0ld"))
     write_record(order, JobResult(before.name, 0, 5.0, 2.5, 1.0, 3.0, before.log, before.argv))
@@ -111,7 +111,7 @@ def test_what_an_earlier_engine_did_for_another_job_is_not_taken(executor, make_
     assert (tmp_path / "ran").exists()
 
 
-def test_jobs_with_a_limit_per_node_run_one_by_one_on_each(executor, make_job, tmp_path):
+def test_limit_per_node_is_respected(executor, make_job, tmp_path):
     script = f"mkdir {tmp_path}/on.$PPID && rmdir {tmp_path}/on.$PPID"
     assert all(result.ok for result in executor.run([make_job(n, script, max_per_node=1) for n in range(4)]))
     assert tokens(Resources(2, 1.5, 1), NODE // 3) == {"cores": 2, "memory_mb": 1500, "gpus": 1, "node": 333333}
@@ -123,7 +123,7 @@ def test_impossible_job_is_refused(executor, make_job, wish, what):
         executor.run([make_job(0, **wish)])
 
 
-def test_host_that_has_no_worker_is_told_once(executor, make_job):
+def test_host_without_worker_is_reported_once(executor, make_job):
     jobs = [make_job(n, host="node9", at_host=True) for n in range(2)]
     assert all(result.ok for result in executor.run(jobs))
     (notice,) = executor.notices
@@ -136,13 +136,13 @@ def test_job_goes_to_the_worker_on_its_host(executor, make_job):
     assert executor.notices == []
 
 
-def test_program_of_the_guard_that_cannot_run_is_lost(executor, make_job, monkeypatch):
+def test_broken_guard_loses_its_job(executor, make_job, monkeypatch):
     monkeypatch.setattr("lofarpipe.executors.dask.executor.run_order", _no_guard)
     result = executor.run([make_job(0)])[0]
     assert (result.is_lost, result.reason()) == (True, "lost with its worker: its guard gave no record: what it said")
 
 
-def test_guard_that_cannot_be_started_is_lost(executor, make_job, monkeypatch):
+def test_unstartable_guard_loses_its_job(executor, make_job, monkeypatch):
     monkeypatch.setattr("lofarpipe.executors.dask.executor.run_order", _cannot)
     assert (
         executor.run([make_job(0)])[0].reason() == "lost with its worker: PermissionError: [Errno 13] no, you may not"
@@ -178,7 +178,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_end_of_the_engine_leaves_nothing(tmp_path, number):
+def test_engine_end_leaves_no_process(tmp_path, number):
     program = tmp_path / "engine.py"
     program.write_text(ENGINE)
     engine = subprocess.Popen([sys.executable, str(program), str(tmp_path)], start_new_session=True)
@@ -206,14 +206,14 @@ def _text(path: Path) -> str:
         ({"launcher": "class", "cluster_class": "Cluster"}, "cluster_class is 'Cluster'; module and class are needed"),
     ],
 )
-def test_options_that_make_no_sense(tmp_path, changes, problem):
+def test_invalid_options_are_refused(tmp_path, changes, problem):
     options = {"launcher": "local", "nodes": 1, "cores": 2, "memory_gb": 4.0}
     with pytest.raises(PipelineError) as caught:
         DaskExecutor(DaskOptions(**{**options, **changes}), tmp_path)
     assert problem in str(caught.value)
 
 
-def test_cluster_of_the_site_says_what_its_workers_have(tmp_path):
+def test_site_cluster_reports_worker_resources(tmp_path):
     with distributed.LocalCluster(
         n_workers=1, processes=False, resources=tokens(Resources(6, 7.5)), **QUIET
     ) as cluster:
@@ -223,7 +223,7 @@ def test_cluster_of_the_site_says_what_its_workers_have(tmp_path):
         assert len(cluster.workers) == 1  # it is not ours to end
 
 
-def test_worker_that_does_not_say_what_it_has():
+def test_worker_without_resources_is_refused():
     with pytest.raises(PipelineError, match="was not told what it has; start each with"):
         _largest({"tcp://a": {"nthreads": 4, "resources": {}}})
 
@@ -248,7 +248,7 @@ def test_class_without_a_cluster_is_named(tmp_path, cluster_class, problem):
         theirs.workers()
 
 
-def test_no_worker_comes(tmp_path):
+def test_missing_workers_end_run(tmp_path):
     with distributed.LocalCluster(n_workers=0, processes=False, **QUIET) as cluster:
         options = DaskOptions("address", address=cluster.scheduler_address, start_timeout_s=0.2)
         theirs = DaskExecutor(options, tmp_path)
@@ -257,7 +257,7 @@ def test_no_worker_comes(tmp_path):
         theirs.close()
 
 
-def test_scheduler_that_dies(make_job, tmp_path):
+def test_dead_scheduler_ends_run(make_job, tmp_path):
     import dask
 
     def start(program: str, *options: str) -> subprocess.Popen[bytes]:
@@ -286,7 +286,7 @@ def test_scheduler_that_dies(make_job, tmp_path):
     assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)  # it is told in our words
 
 
-def test_cluster_that_cannot_be_reached(monkeypatch, tmp_path):
+def test_unreachable_cluster_is_reported(monkeypatch, tmp_path):
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("connection refused")
 
@@ -296,13 +296,13 @@ def test_cluster_that_cannot_be_reached(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("module", "launcher"), [("distributed", "local"), ("dask_jobqueue", "pbs")])
-def test_dask_that_is_not_installed(monkeypatch, tmp_path, module, launcher):
+def test_missing_dask_names_install_command(monkeypatch, tmp_path, module, launcher):
     monkeypatch.setitem(sys.modules, module, None)
     with ExitStack() as stack, pytest.raises(PipelineError, match=r"pip install 'genericpipeline\[dask\]'"):
         connect(DaskOptions(launcher, cores=1, memory_gb=1.0), stack, tmp_path)
 
 
-def test_no_more_jobs_are_submitted_than_can_run():
+def test_submission_matches_capacity():
     workers = {"a": {"resources": tokens(Resources(4, 8.0))}, "b": {"resources": tokens(Resources(2, 2.0))}, "c": {}}
     assert slots(tokens(Resources(1, 0.5), 0), workers) == 6
     assert slots(tokens(Resources(1, 2.0), 0), workers) == 5
@@ -311,7 +311,7 @@ def test_no_more_jobs_are_submitted_than_can_run():
     assert slots(tokens(Resources(1, 0.0, 1), 0), workers) == 0
 
 
-def test_command_over_ssh(monkeypatch):
+def test_worker_command_runs_over_ssh(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/a b")
     options = DaskOptions("ssh", cores=4, memory_gb=8.0, hosts=("n1",), extra=("-p", "2222"))
     *first, remote = ssh_command(options, "n1", "tcp://head:1")
@@ -322,13 +322,13 @@ def test_command_over_ssh(monkeypatch):
     assert worker_options(options)[0] == "--resources"
 
 
-def test_no_ssh(monkeypatch):
+def test_missing_ssh_is_reported(monkeypatch):
     monkeypatch.setattr(dask_cluster.shutil, "which", lambda name: None)
     with pytest.raises(PipelineError, match="install openssh-client"):
         dask_cluster._ssh(["ssh"])
 
 
-def test_ssh_that_does_not_listen_is_killed(monkeypatch):
+def test_stubborn_ssh_is_killed(monkeypatch):
     monkeypatch.setattr(dask_cluster, "ENDING_S", 0.1)
     process = subprocess.Popen(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], stdout=-1)
     process.stdout.readline()

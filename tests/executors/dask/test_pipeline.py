@@ -66,7 +66,7 @@ def starts(site: Path) -> list[str]:
     return sorted(Path(line).name for line in (site / "starts").read_text().split())
 
 
-def test_run_fails_is_mended_and_resumes_at_the_job(site, capsys):
+def test_failed_run_resumes_at_failed_job(site, capsys):
     (site / "broken").touch()
     assert run(site) == 1
     assert "exited with 3" in capsys.readouterr().err
@@ -79,7 +79,7 @@ def test_run_fails_is_mended_and_resumes_at_the_job(site, capsys):
     assert not list((site / "p" / "jobs").rglob("*.record"))  # what was taken is not kept
 
 
-def test_wrong_section_is_told_before_anything_runs(site, capsys):
+def test_wrong_section_is_refused_before_run(site, capsys):
     (site / "pipeline.cfg").write_text(CONFIG.format(root=site, nodes="two") + "cors = 3\nmemory_gb = 0\n")
     assert run(site) == 1
     told = capsys.readouterr().err

@@ -18,12 +18,12 @@ threading.Event().wait()
 """
 
 
-def test_worker_that_hangs_while_it_closes_is_ended():
+def test_hanging_worker_is_ended():
     done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "closing\n")
 
 
-def test_jobs_are_told_to_end_at_once(monkeypatch):
+def test_teardown_ends_guards_first(monkeypatch):
     called = []
     monkeypatch.setattr(dask_preload, "end_worker_guards", lambda: called.append("guards"))
     monkeypatch.setattr(dask_preload, "_end_process", lambda: called.append("process"))
@@ -31,7 +31,7 @@ def test_jobs_are_told_to_end_at_once(monkeypatch):
     assert called[0] == "guards"
 
 
-def test_process_of_another_program_is_not_ended(monkeypatch):
+def test_foreign_process_is_not_ended(monkeypatch):
     """A worker within a process, as LocalCluster(processes=False) has it, runs in a thread of it."""
     called = []
     monkeypatch.setattr(dask_preload, "end_worker_guards", lambda: called.append("guards"))

@@ -25,7 +25,7 @@ def admit_all(admission: Admission) -> list[Admitted]:
     return admitted
 
 
-def test_cores_limit_what_runs_together() -> None:
+def test_cores_limit_concurrent_jobs() -> None:
     admission = Admission([job(i, cores=2) for i in range(3)], Resources(4, 10.0))
     first, second = admit_all(admission)
     assert (first.index, second.index) == (0, 1)
@@ -33,12 +33,12 @@ def test_cores_limit_what_runs_together() -> None:
     assert [one.index for one in admit_all(admission)] == [2]
 
 
-def test_memory_limits_what_runs_together() -> None:
+def test_memory_limits_concurrent_jobs() -> None:
     admission = Admission([job(i, memory_gb=4.0) for i in range(3)], Resources(8, 10.0))
     assert len(admit_all(admission)) == 2
 
 
-def test_jobs_without_memory_do_not_count() -> None:
+def test_jobs_without_memory_need_none() -> None:
     assert len(admit_all(Admission([job(i) for i in range(3)], Resources(8, 0.0)))) == 3
 
 
@@ -64,7 +64,7 @@ def test_max_per_node_counts_by_host() -> None:
     assert [one.index for one in admit_all(admission)] == [1]
 
 
-def test_devices_are_shared_out() -> None:
+def test_devices_are_distributed() -> None:
     admission = Admission([job(i, gpus=1) for i in range(3)], Resources(8, 10.0, 2), ["0", "3"])
     first, second = admit_all(admission)
     assert (first.gpus, second.gpus) == (("0",), ("3",))

@@ -41,7 +41,7 @@ def run(*jobs: Job) -> list[JobResult]:
     return LocalExecutor(Resources(2, 4.0), grace_s=0.3).run(jobs)
 
 
-def test_hopeless_job_is_stopped_and_the_other_goes_on(tmp_path: Path) -> None:
+def test_only_diverged_job_is_stopped(tmp_path: Path) -> None:
     waiting = f"until [ -e {tmp_path}/stopped ]; do sleep 0.05; done"
     hopeless = f"trap 'touch {tmp_path}/stopped; exit 3' TERM; cat {LOGS}/wsclean_nan.log; while :; do sleep 0.05; done"
     stopped, other = run(make_job(tmp_path, hopeless), make_job(tmp_path, waiting, 1))
@@ -52,20 +52,20 @@ def test_hopeless_job_is_stopped_and_the_other_goes_on(tmp_path: Path) -> None:
     assert (other.exit_code, other.problem) == (0, "")
 
 
-def test_job_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
+def test_job_ignoring_sigterm_is_killed(tmp_path: Path) -> None:
     deaf = f"trap '' TERM; cat {LOGS}/wsclean_diverged.log; while :; do sleep 0.05; done"
     (result,) = run(make_job(tmp_path, deaf))
     assert result.exit_code == -signal.SIGKILL
     assert "beyond max_peak_jy" in result.problem
 
 
-def test_program_that_ends_with_0_on_request_failed(tmp_path: Path) -> None:
+def test_stopped_program_failed_despite_status_0(tmp_path: Path) -> None:
     polite = f"trap 'exit 0' TERM; cat {LOGS}/wsclean_nan.log; while :; do sleep 0.05; done"
     (result,) = run(make_job(tmp_path, polite))
     assert (result.exit_code, result.ok) == (-signal.SIGTERM, False)
 
 
-def test_program_that_ended_with_worthless_output_failed(tmp_path: Path) -> None:
+def test_worthless_output_fails_job(tmp_path: Path) -> None:
     stage = tmp_path / ".stage"
     script = f"cat {LOGS}/wsclean_nan.log; touch {stage}/image.fits"
     staged = Staged(("sh", "-c", script), stage, tmp_path)
@@ -77,7 +77,7 @@ def test_program_that_ended_with_worthless_output_failed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("program", ["wsclean", "other"])
-def test_images_without_a_number_are_worthless(tmp_path: Path, program: str) -> None:
+def test_images_of_nan_are_worthless(tmp_path: Path, program: str) -> None:
     stage = tmp_path / ".stage"
     for name in ("x-I-image.fits", "x-V-image.fits"):
         write_image(tmp_path / f"made-{name}", np.full((8, 8), np.nan))
@@ -90,29 +90,29 @@ def test_images_without_a_number_are_worthless(tmp_path: Path, program: str) -> 
         assert "but every pixel of x-I-image.fits and 1 more is NaN; look at the weights" in result.problem
 
 
-def test_stage_that_is_gone_has_no_images(tmp_path: Path) -> None:
+def test_missing_stage_has_no_images(tmp_path: Path) -> None:
     staged = Staged(("true",), tmp_path / "gone", tmp_path)
     assert output_fault(make_job(tmp_path, "", staged=staged)) == ""
 
 
-def test_solver_that_stalled_is_seen_at_the_end(tmp_path: Path) -> None:
+def test_stalled_solver_fails_job(tmp_path: Path) -> None:
     said = "        Converged: 0, stalled: 3, non converged: 0, failed: 0"
     (result,) = run(make_job(tmp_path, f"echo '{said}'", watch={"program": "dp3"}))
     assert "of 3 solutions of DP3 3 stalled and 0 failed: max_stalled = 1 of them" in result.problem
 
 
-def test_program_that_failed_by_itself_says_why_itself(tmp_path: Path) -> None:
+def test_failing_program_keeps_its_exit_code(tmp_path: Path) -> None:
     (result,) = run(make_job(tmp_path, f"cat {LOGS}/wsclean_nan.log; exit 7"))
     # It may have been seen before it ended.
     assert result.exit_code == 7
 
 
-def test_job_that_is_not_watched_goes_on(tmp_path: Path) -> None:
+def test_unwatched_job_continues(tmp_path: Path) -> None:
     (result,) = run(make_job(tmp_path, f"cat {LOGS}/wsclean_nan.log", watch={}))
     assert result.ok
 
 
-def test_good_log_goes_on(tmp_path: Path) -> None:
+def test_good_log_continues_job(tmp_path: Path) -> None:
     slowly = f'while read -r line; do echo "$line"; done < {LOGS}/wsclean_good.log; sleep 0.2'
     (result,) = run(make_job(tmp_path, slowly))
     assert result.ok
@@ -136,7 +136,7 @@ def test_real_wsclean_is_not_stopped(tmp_path: Path) -> None:
 # What was appended, and nothing else
 
 
-def test_only_what_was_appended_is_read(tmp_path: Path) -> None:
+def test_watch_reads_appended_lines_only(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     lookout = Lookout(log, Deconvolution().read)
     assert lookout.look() is None  # it is not there yet
@@ -152,7 +152,7 @@ def test_only_what_was_appended_is_read(tmp_path: Path) -> None:
     assert lookout.look() is None
 
 
-def test_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_line_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.programs.logs.LONGEST_LINE_BYTES", 10)
     log = tmp_path / "a.log"
     log.write_bytes(b"." * 100_000 + b"\nInitial peak: nan Jy at 1,2\n")

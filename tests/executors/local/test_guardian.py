@@ -74,7 +74,7 @@ def test_groups_end_with_the_engine() -> None:
     wait_until_gone(sessions)
 
 
-def test_group_that_ignores_sigterm_is_killed() -> None:
+def test_group_ignoring_sigterm_is_killed() -> None:
     sessions = killed_engine(0.5, "trap '' TERM; sleep 60")
     wait_until_gone(sessions)
 
@@ -82,17 +82,17 @@ def test_group_that_ignores_sigterm_is_killed() -> None:
 @pytest.mark.parametrize(
     "scripts", [[": not told of; sleep 60"], ["sleep 60", ": not told of; trap '' TERM; sleep 61"]]
 )
-def test_engine_that_is_killed_before_it_tells_of_a_group(scripts: list[str]) -> None:
+def test_unregistered_group_ends_with_engine(scripts: list[str]) -> None:
     wait_until_gone(killed_engine(0.3, *scripts))
 
 
-def test_process_that_left_its_group_ends_with_the_engine(tmp_path: Path) -> None:
+def test_daemon_process_ends_with_engine(tmp_path: Path) -> None:
     daemon = "setsid sh -c 'echo $$ >daemon.new; mv daemon.new daemon; exec sleep 60' &"
     wait_until_gone(killed_engine(0.3, f"cd {tmp_path}; {daemon} until [ -e daemon ]; do sleep 0.05; done; sleep 60"))
     wait_until_gone([int((tmp_path / "daemon").read_text())])
 
 
-def test_process_of_an_engine_that_ended_by_itself_is_left_alone() -> None:
+def test_normal_engine_end_keeps_process() -> None:
     with Guardian(0.1) as guardian:
         mine = subprocess.Popen(["sleep", "60"], env={**os.environ, **guardian.environment}, start_new_session=True)
         wait_until(lambda: guardian.strays() == [mine.pid])
@@ -118,7 +118,7 @@ def test_directories_are_removed(tmp_path: Path) -> None:
     wait_until(lambda: [path.name for path in tmp_path.iterdir()] == ["a b"])
 
 
-def test_directory_of_somebody_else_stays(tmp_path: Path) -> None:
+def test_foreign_directory_stays(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "precious").touch()
     ours = own_directory(tmp_path / "ours")
@@ -127,7 +127,7 @@ def test_directory_of_somebody_else_stays(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "precious").exists()
 
 
-def test_directory_that_was_given_back_stays(tmp_path: Path) -> None:
+def test_disowned_directory_stays(tmp_path: Path) -> None:
     kept, removed = own_directory(tmp_path / "kept"), own_directory(tmp_path / "removed")
     with Guardian(0.0) as guardian:
         guardian.own(1, [kept])
@@ -153,7 +153,7 @@ def test_forgotten_group_is_left_alone() -> None:
         guardian._pipe = os.open(os.devnull, os.O_WRONLY)  # for the end of the block to close
 
 
-def test_directory_with_a_line_break_is_not_told(tmp_path: Path) -> None:
+def test_directory_with_line_break_is_not_registered(tmp_path: Path) -> None:
     with Guardian(0.0) as guardian:
         read_end, write_end = os.pipe()
         own, guardian._pipe = guardian._pipe, write_end
@@ -165,7 +165,7 @@ def test_directory_with_a_line_break_is_not_told(tmp_path: Path) -> None:
         os.close(write_end)
 
 
-def test_guardian_that_was_killed_is_not_missed() -> None:
+def test_engine_survives_killed_guardian() -> None:
     with Guardian(0.0) as guardian:
         guardian._process.send_signal(signal.SIGKILL)
         guardian._process.wait()
@@ -173,7 +173,7 @@ def test_guardian_that_was_killed_is_not_missed() -> None:
         guardian.forget(12)
 
 
-def test_guardian_ignores_the_signals_that_end_an_engine() -> None:
+def test_guardian_ignores_ending_signals() -> None:
     with Guardian(0.0) as guardian:
         wait_until(lambda: ignores(guardian._process.pid, signal.SIGXCPU))
         for number in ENDING:
@@ -182,7 +182,7 @@ def test_guardian_ignores_the_signals_that_end_an_engine() -> None:
         assert guardian._process.poll() is None
 
 
-def test_no_descriptors_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guardian_closes_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     with Guardian(0.0):
         pass

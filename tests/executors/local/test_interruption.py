@@ -82,7 +82,7 @@ class Engine:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
 @pytest.mark.parametrize("script", [PLAIN, WITH_CHILDREN, OWN_GROUP], ids=["plain", "children", "own_group"])
-def test_signal_to_the_engine(tmp_path: Path, number: signal.Signals, script: str) -> None:
+def test_signal_ends_engine_and_jobs(tmp_path: Path, number: signal.Signals, script: str) -> None:
     engine = Engine(tmp_path, script, script)
     engine.process.send_signal(number)
     code, printed = engine.end()  # nobody needed the grace
@@ -91,7 +91,7 @@ def test_signal_to_the_engine(tmp_path: Path, number: signal.Signals, script: st
     engine.assert_nothing_is_left()
 
 
-def test_daemon_of_a_job_ends_with_it(tmp_path: Path) -> None:
+def test_daemon_ends_with_its_job(tmp_path: Path) -> None:
     daemon = "setsid sh -c 'echo $$ >daemon.new; mv daemon.new daemon; exec sleep 60' &"
     script = f"{daemon} until [ -e daemon ]; do sleep 0.05; done; {PLAIN}"
     engine = Engine(tmp_path, script, PLAIN)
@@ -102,7 +102,7 @@ def test_daemon_of_a_job_ends_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGXCPU])
-def test_warning_of_a_scheduler(tmp_path: Path, number: signal.Signals) -> None:
+def test_scheduler_warning_ends_engine(tmp_path: Path, number: signal.Signals) -> None:
     engine = Engine(tmp_path, PLAIN, PLAIN)
     os.killpg(engine.process.pid, number)
     code, printed = engine.end()
@@ -111,14 +111,14 @@ def test_warning_of_a_scheduler(tmp_path: Path, number: signal.Signals) -> None:
     engine.assert_nothing_is_left()
 
 
-def test_control_c_in_the_terminal_reaches_the_whole_group(tmp_path: Path) -> None:
+def test_control_c_reaches_process_group(tmp_path: Path) -> None:
     engine = Engine(tmp_path, WITH_CHILDREN, PLAIN)
     os.killpg(engine.process.pid, signal.SIGINT)
     assert engine.end()[0] == 130
     engine.assert_nothing_is_left()
 
 
-def test_job_that_does_not_listen_is_killed_after_the_grace(tmp_path: Path) -> None:
+def test_deaf_job_is_killed_after_grace(tmp_path: Path) -> None:
     engine = Engine(tmp_path, DEAF, PLAIN, grace_s=1.0)
     engine.process.send_signal(signal.SIGTERM)
     assert engine.end()[0] == 143
@@ -134,7 +134,7 @@ def test_second_control_c_shortens_the_grace(tmp_path: Path) -> None:
     engine.assert_nothing_is_left()
 
 
-def test_job_may_tidy_up(tmp_path: Path) -> None:
+def test_job_may_clean_up(tmp_path: Path) -> None:
     engine = Engine(tmp_path, TIDY, PLAIN)
     engine.process.send_signal(signal.SIGINT)
     assert engine.end()[0] == 130
@@ -142,7 +142,7 @@ def test_job_may_tidy_up(tmp_path: Path) -> None:
     engine.assert_nothing_is_left()
 
 
-def test_log_says_how_the_job_ended(tmp_path: Path) -> None:
+def test_log_records_end_of_job(tmp_path: Path) -> None:
     engine = Engine(tmp_path, PLAIN, PLAIN)
     engine.process.send_signal(signal.SIGTERM)
     engine.end()
@@ -151,9 +151,7 @@ def test_log_says_how_the_job_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["engine", "its_group"])
 @pytest.mark.parametrize("script", [WITH_CHILDREN, DEAF], ids=["children", "deaf"])
-def test_engine_that_is_killed_takes_its_jobs_along(
-    tmp_path: Path, script: str, kill: Callable[[int, int], None]
-) -> None:
+def test_killed_engine_ends_its_jobs(tmp_path: Path, script: str, kill: Callable[[int, int], None]) -> None:
     engine = Engine(tmp_path, script, PLAIN, grace_s=0.5)
     kill(engine.process.pid, signal.SIGKILL)
     engine.end()

@@ -21,7 +21,7 @@ def job(here: Path, *argv: str) -> Job:
     return Job("step/000", argv, here, here / "0.log", label="L1.MS")
 
 
-def test_line_has_always_the_same_length() -> None:
+def test_end_line_has_fixed_length() -> None:
     for text in ("", "not yet", "exited with 0", "x" * 1000, "é" * 1000, "a\nb"):
         line = end_line(text)
         assert len(line) == LINE_BYTES
@@ -31,7 +31,7 @@ def test_line_has_always_the_same_length() -> None:
     assert end_line("a\n  b").decode().rstrip() == f"{NOTE}end: a b"
 
 
-def test_while_it_runs_the_end_is_open(tmp_path: Path) -> None:
+def test_running_job_has_open_end(tmp_path: Path) -> None:
     running = start(Admitted(0, job(tmp_path, "cat"), ()), dict(os.environ))
     assert isinstance(running, RunningJob)
     assert (tmp_path / "0.log").read_text().splitlines()[1].rstrip() == f"{NOTE}end: not yet"
@@ -39,7 +39,7 @@ def test_while_it_runs_the_end_is_open(tmp_path: Path) -> None:
     assert "exited with 0" in (tmp_path / "0.log").read_text().splitlines()[1]
 
 
-def test_head_says_what_the_last_line_says_and_moves_nothing(tmp_path: Path) -> None:
+def test_head_repeats_last_line_in_place(tmp_path: Path) -> None:
     result = run(job(tmp_path, "sh", "-c", "echo one; echo two >&2; exit 4"))
     title, end, command, *output, last = result.log.read_text().splitlines()
     assert title.startswith(f"{NOTE}step/000 L1.MS on localhost, 2")
@@ -50,13 +50,13 @@ def test_head_says_what_the_last_line_says_and_moves_nothing(tmp_path: Path) -> 
     assert list(result.output()) == ["one\n", "two\n"]
 
 
-def test_second_attempt_has_the_last_word(tmp_path: Path) -> None:
+def test_second_attempt_overwrites_end(tmp_path: Path) -> None:
     run(job(tmp_path, "sh", "-c", "exit 4"))
     run(job(tmp_path, "sh", "-c", "exit 5"), is_retry=True)
     assert "exited with 5" in (tmp_path / "0.log").read_text().splitlines()[1]
 
 
-def test_program_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_program_is_noted(tmp_path: Path) -> None:
     run(job(tmp_path, "/no/such/program"))
     assert "/no/such/program: cannot be started" in (tmp_path / "0.log").read_text().splitlines()[1]
 
@@ -69,12 +69,12 @@ def test_devices_are_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", f"{NOTE}title\nno such line\n", f"{NOTE}title\n{NOTE}end: of a program\nmore\n", f"{NOTE}end: first\n"]
 )
-def test_other_texts_stay_as_they_are(tmp_path: Path, text: str) -> None:
+def test_text_without_head_stays_unchanged(tmp_path: Path, text: str) -> None:
     (tmp_path / "log").write_text(text)
     write_end(tmp_path / "log", "exited with 0")
     assert (tmp_path / "log").read_text() == text
 
 
-def test_log_that_is_gone_is_no_error(tmp_path: Path) -> None:
+def test_missing_log_is_ignored(tmp_path: Path) -> None:
     write_end(tmp_path / "none" / "log", "exited with 0")
     assert not (tmp_path / "none").exists()

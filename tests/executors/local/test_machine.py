@@ -30,7 +30,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
     monkeypatch.setattr(resources, "_read", lambda path: files.get(str(path), ""))
 
 
-def test_this_machine() -> None:
+def test_machine_has_cores_and_memory() -> None:
     found = detect_resources()
     assert 1 <= found.cores <= os.cpu_count()  # type: ignore[operator]
     physical_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
@@ -51,7 +51,7 @@ def allocated(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"SLURM_{name}", text)
 
 
-def test_the_allocation_counts_for_the_engine(allocated: None) -> None:
+def test_allocation_limits_engine(allocated: None) -> None:
     given, said = engine_resources()
     assert given == Resources(3, 0.524288, 1)
     assert said == (
@@ -59,19 +59,19 @@ def test_the_allocation_counts_for_the_engine(allocated: None) -> None:
     )
 
 
-def test_what_somebody_said_holds(allocated: None) -> None:
+def test_configured_resources_override_allocation(allocated: None) -> None:
     given, said = engine_resources(cores=6)
     assert given == Resources(6, 0.524288, 1)
     assert said == "job 12 of Slurm has 0.524 of 16 GB (SLURM_MEM_PER_NODE) of this machine"
     assert engine_resources(6, 12.0) == (Resources(6, 12.0, 1), "")
 
 
-def test_outside_of_queues_the_machine_counts(allocated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_limits_engine_outside_queue(allocated: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID")
     assert engine_resources() == (Resources(8, 16.0, 1), "")
 
 
-def test_affinity_counts(monkeypatch: pytest.MonkeyPatch, no_limits: None) -> None:
+def test_affinity_limits_cores(monkeypatch: pytest.MonkeyPatch, no_limits: None) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 7})
     assert usable_cores() == 5
 
@@ -91,7 +91,7 @@ def test_affinity_counts(monkeypatch: pytest.MonkeyPatch, no_limits: None) -> No
         ({"/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us": "-1"}, 8),
     ],
 )
-def test_quota_counts(monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int) -> None:
+def test_quota_limits_cores(monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     limits(monkeypatch, files)
     assert usable_cores() == cores
@@ -107,19 +107,21 @@ def test_quota_counts(monkeypatch: pytest.MonkeyPatch, files: dict[str, str], co
         ({"/sys/fs/cgroup/memory/job/step/memory.limit_in_bytes": "9223372036854771712"}, 8.192),
     ],
 )
-def test_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], expected_gb: float) -> None:
+def test_cgroup_limits_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], expected_gb: float
+) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:        8000000 kB\nMemFree: 1 kB\n")
     limits(monkeypatch, files)
     assert memory_gb(meminfo) == pytest.approx(expected_gb)  # 8e6 * 1024 bytes
 
 
-def test_not_linux(tmp_path: Path) -> None:
+def test_missing_meminfo_is_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         memory_gb(tmp_path / "meminfo")
 
 
-def test_cgroup_directories_lead_up(tmp_path: Path) -> None:
+def test_cgroup_search_visits_parents(tmp_path: Path) -> None:
     own = tmp_path / "cgroup"
     own.write_text("4:memory:/a/b\n0::/c\n")
     top = tmp_path / "fs"
@@ -131,7 +133,7 @@ def test_cgroup_directories_lead_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "devices"), [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-ab, 1", ["GPU-ab", "1"])]
 )
-def test_chosen_devices(monkeypatch: pytest.MonkeyPatch, text: str, devices: list[str]) -> None:
+def test_variable_chooses_devices(monkeypatch: pytest.MonkeyPatch, text: str, devices: list[str]) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
     assert cuda_devices() == devices
 
@@ -140,9 +142,7 @@ def test_chosen_devices(monkeypatch: pytest.MonkeyPatch, text: str, devices: lis
     ("script", "count"),
     [("echo 'GPU 0: NVIDIA H200 (UUID: GPU-1)'; echo 'GPU 1: NVIDIA H200'", 2), ("echo 'No devices found.'", 0)],
 )
-def test_devices_that_nvidia_smi_lists(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, count: int
-) -> None:
+def test_nvidia_smi_lists_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, count: int) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")

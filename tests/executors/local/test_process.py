@@ -39,7 +39,7 @@ def run(one: Job, gpus: tuple[str, ...] = ()) -> JobResult:
     return running.reap() if isinstance(running, RunningJob) else running
 
 
-def test_result_and_log(tmp_path: Path) -> None:
+def test_job_returns_result_and_log(tmp_path: Path) -> None:
     result = run(job(tmp_path, "sh", "-c", "echo out; echo err >&2; exit 3", label="L1.ms", env={"A": "1"}, host="n1"))
     assert (result.exit_code, result.name, result.host, result.label) == (3, "step/000", "n1", "L1.ms")
     assert time.time() - 60 < result.start_s <= time.time()
@@ -52,7 +52,7 @@ def test_result_and_log(tmp_path: Path) -> None:
     assert end.removeprefix(NOTE) in first
 
 
-def test_usage_is_that_of_the_job_alone(tmp_path: Path) -> None:
+def test_usage_covers_one_job(tmp_path: Path) -> None:
     script = "x = bytearray(200_000_000); sum(i for i in range(3_000_000))"
     result = run(job(tmp_path, "python3", "-c", script))
     assert 0.05 < result.cpu_s <= result.duration_s + 0.1
@@ -60,7 +60,7 @@ def test_usage_is_that_of_the_job_alone(tmp_path: Path) -> None:
     assert run(job(tmp_path)).cpu_s < result.cpu_s / 3
 
 
-def test_environment_and_working_directory(tmp_path: Path) -> None:
+def test_job_gets_environment_and_directory(tmp_path: Path) -> None:
     result = run(job(tmp_path, "sh", "-c", "pwd; echo $EXTRA $HOME; cat", env={"EXTRA": "yes"}))
     assert result.tail() == [str(tmp_path), f"yes {os.environ['HOME']}"]
 
@@ -79,7 +79,7 @@ def test_soft_limit_of_open_files_is_raised(
     assert made == ([] if expected is None else [(expected, hard)])
 
 
-def test_devices_are_named(tmp_path: Path) -> None:
+def test_devices_are_set_in_environment(tmp_path: Path) -> None:
     assert run(job(tmp_path, "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"), gpus=("1", "3")).tail() == ["1,3"]
 
 
@@ -87,7 +87,7 @@ def test_signal_is_a_negative_exit_code(tmp_path: Path) -> None:
     assert run(job(tmp_path, "sh", "-c", "kill -KILL $$")).exit_code == -9
 
 
-def test_processes_left_behind_end_with_the_job(tmp_path: Path) -> None:
+def test_child_processes_end_with_job(tmp_path: Path) -> None:
     running = start(Admitted(0, job(tmp_path, "sh", "-c", "sleep 60 & sleep 61 & exit 0")), dict(os.environ))
     assert isinstance(running, RunningJob)
     assert running.reap().ok
@@ -96,7 +96,7 @@ def test_processes_left_behind_end_with_the_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "exit_code"), [(None, 127), (0o644, 126)])
-def test_program_that_cannot_be_started(tmp_path: Path, mode: int | None, exit_code: int) -> None:
+def test_unstartable_program_fails(tmp_path: Path, mode: int | None, exit_code: int) -> None:
     program = tmp_path / "program"
     if mode is not None:
         program.write_text("#!/bin/sh\n")
@@ -108,7 +108,7 @@ def test_program_that_cannot_be_started(tmp_path: Path, mode: int | None, exit_c
     assert len(list(Path("/proc/self/fd").iterdir())) <= before  # what other tests left in threads may close
 
 
-def test_missing_working_directory(tmp_path: Path) -> None:
+def test_missing_working_directory_fails_job(tmp_path: Path) -> None:
     result = run(job(tmp_path, "true", workdir=tmp_path / "none"))
     assert result.exit_code == NOT_WRITTEN
     assert result.reason() == (
@@ -118,7 +118,7 @@ def test_missing_working_directory(tmp_path: Path) -> None:
     assert result.tail() == [result.reason()]
 
 
-def test_working_directory_that_is_removed_during_the_job(tmp_path: Path) -> None:
+def test_removed_working_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     script = f"rmdir {tmp_path}/work; exit 4"
     reason = run(job(tmp_path, "sh", "-c", script, workdir=tmp_path / "work")).reason()
@@ -132,7 +132,7 @@ def test_full_disk_is_named(tmp_path: Path) -> None:
     assert "No space left" in result.log.read_text().splitlines()[-1]  # the closing note
 
 
-def test_log_on_a_disk_that_is_full_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_stops_new_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = start(Admitted(0, job(tmp_path, "true")), dict(os.environ))
 
     def no_room(log: int, *lines: str) -> None:
@@ -150,7 +150,7 @@ def staged(tmp_path: Path, script: str) -> Job:
     return job(tmp_path, "shown", staged=Staged(("sh", "-c", script, "sh", str(stage)), stage, tmp_path / "out"))
 
 
-def test_staged_outputs_appear_when_they_are_complete(tmp_path: Path) -> None:
+def test_complete_staged_outputs_appear(tmp_path: Path) -> None:
     result = run(staged(tmp_path, "echo full > $1/image.fits; ls .. > /dev/null; [ ! -e out/image.fits ]"))
     assert result.ok
     assert result.argv == ("shown",)
@@ -161,12 +161,12 @@ def test_staged_outputs_appear_when_they_are_complete(tmp_path: Path) -> None:
     assert title.startswith(NOTE)
 
 
-def test_staged_outputs_of_a_failed_program_do_not_appear(tmp_path: Path) -> None:
+def test_failed_program_places_no_outputs(tmp_path: Path) -> None:
     assert run(staged(tmp_path, "echo half > $1/image.fits; exit 1")).exit_code == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".x.incomplete"]  # for the caller to remove
 
 
-def test_outputs_that_cannot_get_their_names_are_a_failure(tmp_path: Path) -> None:
+def test_unplaceable_outputs_fail_job(tmp_path: Path) -> None:
     result = run(staged(tmp_path, "echo full > $1/image.fits; mkdir out/image.fits; touch $1/.replaced"))
     assert result.exit_code == NOT_WRITTEN
     assert "its outputs are complete, and could not be moved from" in result.reason()
@@ -179,23 +179,23 @@ def expecting(tmp_path: Path, script: str) -> Job:
     return replace(one, staged=replace(one.staged, expected="out/image-*.fits"))
 
 
-def test_program_that_writes_nothing_and_ends_with_0_has_failed(tmp_path: Path) -> None:
+def test_missing_output_fails_job(tmp_path: Path) -> None:
     result = run(expecting(tmp_path, "echo all is well"))
     assert result.exit_code == NOT_WRITTEN
     assert re.fullmatch(r"ended with 0 after .* s, but did not write out/image-\*\.fits", result.reason())
     assert "but did not write" in result.log.read_text()
 
 
-def test_program_that_writes_what_it_was_to_write_is_done(tmp_path: Path) -> None:
+def test_expected_output_completes_job(tmp_path: Path) -> None:
     assert run(expecting(tmp_path, "touch $1/image-psf.fits")).ok
     assert run(expecting(tmp_path, "exit 3")).reason().startswith("exited with 3")
 
 
-def test_stage_that_is_gone_is_told_by_who_moves_what_is_in_it(tmp_path: Path) -> None:
+def test_missing_stage_is_reported(tmp_path: Path) -> None:
     assert "could not be moved from" in run(expecting(tmp_path, "rm -r $1")).reason()
 
 
-def test_stage_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
+def test_impossible_stage_fails_job(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     result = run(staged(tmp_path, "touch started"))
     assert (result.exit_code, (tmp_path / "started").exists()) == (NOT_WRITTEN, False)
@@ -204,7 +204,9 @@ def test_stage_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("failures", "exit_code"), [(2, 0), (3, 126)])
-def test_shortage_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, exit_code: int) -> None:
+def test_start_retries_after_shortage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, exit_code: int
+) -> None:
     attempts = []
     real = subprocess.Popen
 
@@ -220,13 +222,13 @@ def test_shortage_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert len(attempts) == 3
 
 
-def test_log_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_log_is_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PipelineError, match=r"step/000: log .*/file/0.log cannot be written: Not a directory"):
         open_log(job(tmp_path, log=tmp_path / "file" / "0.log"))
 
 
-def test_second_attempt_goes_on_in_the_same_log(tmp_path: Path) -> None:
+def test_second_attempt_appends_to_log(tmp_path: Path) -> None:
     one = job(tmp_path, "echo", "hello")
     run(one)
     again = start(Admitted(0, one), dict(os.environ), is_retry=True)
@@ -236,19 +238,19 @@ def test_second_attempt_goes_on_in_the_same_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("program", "is_silent"), [("true", True), ("echo x", False), ("printf x >&2", False)])
-def test_it_is_known_whether_the_program_wrote_anything(tmp_path: Path, program: str, is_silent: bool) -> None:
+def test_result_reports_silent_program(tmp_path: Path, program: str, is_silent: bool) -> None:
     result = run(job(tmp_path, "sh", "-c", program))
     assert result.is_silent is is_silent
     assert bool(list(result.output())) is not is_silent
 
 
-def test_second_attempt_does_not_know_what_the_first_one_wrote(tmp_path: Path) -> None:
+def test_second_attempt_is_never_silent(tmp_path: Path) -> None:
     again = start(Admitted(0, job(tmp_path, "true")), dict(os.environ), is_retry=True)
     assert isinstance(again, RunningJob)
     assert not again.reap().is_silent
 
 
-def test_session_members_passes_over_zombies_and_strange_names(tmp_path: Path) -> None:
+def test_session_members_ignores_zombies_and_odd_names(tmp_path: Path) -> None:
     for pid, stat in {
         "10": "10 (a) b (c) S 1 10 7 0",
         "11": "11 (zombie) Z 1 11 7 0",
@@ -261,7 +263,7 @@ def test_session_members_passes_over_zombies_and_strange_names(tmp_path: Path) -
     assert session_members([7], tmp_path) == [10]
 
 
-def test_signal_to_a_process_that_has_ended() -> None:
+def test_signal_to_ended_process_is_harmless() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
         send_signal([process.pid], signal.SIGTERM)

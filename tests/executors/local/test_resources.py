@@ -35,7 +35,7 @@ STEP = {**BATCH, "SLURM_NODEID": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_TASKS_PE
         {"JOB_ID": "3", "NSLOTS": "many"},
     ],
 )
-def test_no_allocation(environment: dict[str, str]) -> None:
+def test_missing_allocation_limits_nothing(environment: dict[str, str]) -> None:
     assert allocation(environment) is None
 
 
@@ -73,7 +73,7 @@ def test_no_allocation(environment: dict[str, str]) -> None:
         ({"JOB_ID": "7", "NSLOTS": "4"}, 4, "NSLOTS"),
     ],
 )
-def test_cores(environment: dict[str, str], cores: int, source: str) -> None:
+def test_allocation_gives_cores(environment: dict[str, str], cores: int, source: str) -> None:
     found = allocation(environment)
     assert found is not None
     assert found.cores == ResourceLimit(cores, source)
@@ -92,13 +92,13 @@ def test_cores(environment: dict[str, str], cores: int, source: str) -> None:
         ),
     ],
 )
-def test_memory_of_slurm(environment: dict[str, str], expected: tuple[float, str] | None) -> None:
+def test_slurm_gives_memory(environment: dict[str, str], expected: tuple[float, str] | None) -> None:
     found = allocation({**SLURM, **environment})
     assert found is not None
     assert found.memory == (expected and ResourceLimit(pytest.approx(expected[0]), expected[1]))
 
 
-def test_the_smaller_counts_and_is_told() -> None:
+def test_smaller_share_counts_and_is_reported() -> None:
     found = allocation({**BATCH, "SLURM_MEM_PER_NODE": "4000"})
     assert found is not None
     assert found.share(Resources(64, 256.0, 2)) == (

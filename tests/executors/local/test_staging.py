@@ -41,7 +41,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_no_directories(tmp_path: Path) -> None:
+def test_job_without_directories_needs_none(tmp_path: Path) -> None:
     make_directories(job(tmp_path))
     remove_directories(job(tmp_path))
     assert names(tmp_path) == []
@@ -62,7 +62,7 @@ def test_directories_are_made_and_removed(tmp_path: Path) -> None:
     remove_directories(one)
 
 
-def test_directory_of_an_earlier_try_is_emptied(tmp_path: Path) -> None:
+def test_directory_of_earlier_attempt_is_emptied(tmp_path: Path) -> None:
     one = with_tempdir(tmp_path / "000")
     make_directories(one)
     (tmp_path / "000" / "old").touch()
@@ -70,13 +70,13 @@ def test_directory_of_an_earlier_try_is_emptied(tmp_path: Path) -> None:
     assert names(tmp_path / "000") == [MARKER]
 
 
-def test_empty_directory_is_taken(tmp_path: Path) -> None:
+def test_empty_directory_is_reused(tmp_path: Path) -> None:
     (tmp_path / "000").mkdir()  # the engine was killed before it could write the marker
     make_directories(with_tempdir(tmp_path / "000"))
     assert names(tmp_path / "000") == [MARKER]
 
 
-def test_directory_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
+def test_foreign_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "precious").touch()
     with pytest.raises(PipelineError, match=r"temporary directory .*/data exists already, and it is removed after"):
@@ -84,13 +84,13 @@ def test_directory_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
     assert names(tmp_path / "data") == ["precious"]
 
 
-def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
+def test_impossible_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PipelineError, match=r"temporary directory .*/000 cannot be made: .*Not a directory"):
         make_directories(with_tempdir(tmp_path / "file" / "000"))
 
 
-def test_marker_goes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marker_is_removed_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_directories(with_tempdir(tmp_path / "000"))
     (tmp_path / "000" / "stubborn").touch()
     (tmp_path / "000" / "weak").touch()
@@ -117,7 +117,7 @@ def test_new_files_and_sets_get_their_names(tmp_path: Path, staged: Staged) -> N
     assert names(tmp_path / "a.ms") == ["ANTENNA", "table.dat"]
 
 
-def test_nothing_to_move(tmp_path: Path, staged: Staged) -> None:
+def test_empty_stage_moves_nothing(tmp_path: Path, staged: Staged) -> None:
     commit(staged)
     assert names(tmp_path) == [".x.incomplete"]
 
@@ -139,7 +139,7 @@ def test_old_outputs_are_replaced(tmp_path: Path, staged: Staged) -> None:
     assert names(tmp_path) == ["a.ms", "b.ms", "image.fits"]
 
 
-def test_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path, staged: Staged) -> None:
+def test_link_is_replaced_and_target_stays(tmp_path: Path, staged: Staged) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "a.ms").symlink_to(tmp_path / "elsewhere")
     (staged.directory / "a.ms").mkdir()
@@ -149,9 +149,7 @@ def test_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path, staged: St
     assert names(tmp_path) == ["a.ms", "elsewhere"]
 
 
-def test_old_output_comes_back_if_the_new_one_cannot(
-    tmp_path: Path, staged: Staged, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_move_restores_old_output(tmp_path: Path, staged: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
     for where in (tmp_path, staged.directory):
         (where / "a.ms").mkdir()
     (tmp_path / "a.ms" / "of_old").touch()
@@ -168,14 +166,14 @@ def test_old_output_comes_back_if_the_new_one_cannot(
     assert names(tmp_path / "a.ms") == ["of_old"]
 
 
-def test_stage_that_somebody_removed(staged: Staged) -> None:
+def test_removed_stage_is_reported(staged: Staged) -> None:
     remove_directory(staged.directory)
     with pytest.raises(PipelineError, match=r"could not be moved .*incomplete: No such file or directory; somebody"):
         commit(staged)
 
 
 @pytest.mark.parametrize(("files", "size", "waited_for"), [(2, 10, 2), (3, 10, 0), (1, 101, 0)])
-def test_few_small_files_are_waited_for(
+def test_few_small_files_are_synced(
     tmp_path: Path, staged: Staged, monkeypatch: pytest.MonkeyPatch, files: int, size: int, waited_for: int
 ) -> None:
     synced: list[int] = []
@@ -190,7 +188,7 @@ def test_few_small_files_are_waited_for(
     assert len(synced) == waited_for + 1  # and the directory in which the names are
 
 
-def test_outputs_get_other_names_or_are_dropped(tmp_path: Path) -> None:
+def test_outputs_are_renamed_or_dropped(tmp_path: Path) -> None:
     renames = ((r"-psf\.fits$", ""), (r"-(\d+)-(\w+)\.fits$", r"-\1-V-\2.fits"))
     stage = Staged((), tmp_path / ".x.incomplete", tmp_path, renames=renames)
     make_directories(job(tmp_path, staged=stage))
@@ -216,7 +214,7 @@ def test_outputs_of_another_file_system_land_beside_destination(tmp_path: Path) 
     assert not place.exists()
 
 
-def test_variables_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_are_expanded_on_executing_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRATCH_HERE", str(tmp_path))
     stage = Staged(("p", "-name", "$(SCRATCH_HERE)/s/x"), Path("$(SCRATCH_HERE)/s"), tmp_path)
     one = job(tmp_path, argv=("p", "-t", "$SCRATCH_HERE/t"), tempdir=Path("$SCRATCH_HERE/t"), staged=stage)
@@ -227,7 +225,7 @@ def test_variables_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest
     assert on_this_machine(here) is here
 
 
-def test_variable_that_is_not_set_is_an_error(tmp_path: Path) -> None:
+def test_unset_variable_is_error(tmp_path: Path) -> None:
     with pytest.raises(
         PipelineError, match=r"temporary directory \$NO_SUCH_PLACE/t: that is .* here; set the variable"
     ):

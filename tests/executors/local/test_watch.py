@@ -16,26 +16,26 @@ HOUR_S = 3600.0  # nothing here takes so long, unless what should end the waitin
 pytestmark = pytest.mark.timeout(120)
 
 
-def test_child_ends_the_waiting() -> None:
+def test_child_exit_ends_wait() -> None:
     with Watch() as watch, subprocess.Popen(["sleep", "0.1"]):
         watch.wait(HOUR_S)
 
 
-def test_time_ends_the_waiting() -> None:
+def test_timeout_ends_wait() -> None:
     with Watch() as watch:
         began = time.monotonic()
         watch.wait(0.05)
         assert time.monotonic() - began > 0.04
 
 
-def test_wake_ends_the_waiting_even_if_called_often() -> None:
+def test_repeated_wake_ends_wait() -> None:
     with Watch() as watch:
         for _ in range(100_000):  # more than a pipe holds
             watch.wake()
         watch.wait(HOUR_S)
 
 
-def test_signals_are_collected_and_handlers_come_back() -> None:
+def test_signals_are_collected_and_handlers_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)]
     with Watch() as watch:
         os.kill(os.getpid(), signal.SIGINT)
@@ -58,7 +58,7 @@ def test_ignored_signal_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_thread_polls() -> None:
+def test_thread_polls_for_children() -> None:
     waited: list[float] = []
 
     def wait() -> None:

@@ -16,14 +16,14 @@ def ordered(directory: Path, name: str) -> Order:
     return write_order(job, attempt, order_path(directory, job, attempt), beat_s=0.1, grace_s=0.1)
 
 
-def test_orders_of_some_jobs(tmp_path: Path) -> None:
+def test_orders_of_jobs_are_found(tmp_path: Path) -> None:
     there = [ordered(tmp_path, name) for name in ("a/000", "a/001", "a/001", "b/000")]
     wanted = [Job(name, ("true",), tmp_path, tmp_path / "log") for name in ("a/001", "a/002", "c/000")]
     assert {order.path for order in orders_of(tmp_path, wanted)} == {there[1].path, there[2].path}
     assert orders_of(tmp_path / "none", wanted) == []
 
 
-def test_living_guard_is_waited_for(tmp_path: Path) -> None:
+def test_earlier_order_awaits_live_guard(tmp_path: Path) -> None:
     order, other = ordered(tmp_path, "a/000"), ordered(tmp_path, "a/001")
     take(order)  # this process is its guard, and it lives
     waited: list[bool] = []
@@ -38,7 +38,7 @@ def test_living_guard_is_waited_for(tmp_path: Path) -> None:
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_result_of_an_order_that_is_taken_back(tmp_path: Path) -> None:
+def test_withdrawal_returns_existing_result(tmp_path: Path) -> None:
     order, other = ordered(tmp_path, "a/000"), ordered(tmp_path, "a/001")
     result = JobResult("a/000", 0, 1e9, 1.0, 1.0, 10.0, order.job.log, order.job.argv)
     write_record(order, result)
@@ -46,7 +46,7 @@ def test_result_of_an_order_that_is_taken_back(tmp_path: Path) -> None:
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_guard_is_not_waited_for_by_a_run_that_must_end(tmp_path: Path) -> None:
+def test_ending_run_does_not_await_guard(tmp_path: Path) -> None:
     order = ordered(tmp_path, "a/000")
     take(order)
     assert take_back(order, must_end=lambda: True) is None

@@ -70,7 +70,7 @@ def test_job_leaves_a_record(make_order: MakeOrder, tmp_path: Path) -> None:
     assert run(order.path) == (guard.REFUSED, f"{order.path}: there is a record of this attempt already\n")
 
 
-def test_exit_status_tells_of_a_signal(make_order: MakeOrder) -> None:
+def test_exit_status_encodes_signal(make_order: MakeOrder) -> None:
     order = make_order("kill -SEGV $$")
     assert run(order.path)[0] == 128 + signal.SIGSEGV
     result = read_record(order)
@@ -78,7 +78,7 @@ def test_exit_status_tells_of_a_signal(make_order: MakeOrder) -> None:
     assert (result.exit_code, result.is_lost) == (-signal.SIGSEGV, False)
 
 
-def test_staged_outputs_and_directories(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_guard_stages_outputs_and_directories(make_order: MakeOrder, tmp_path: Path) -> None:
     stage, scratch = tmp_path / ".stage", tmp_path / "scratch"
     staged = Staged(("bash", "-c", f"touch {scratch}/x; echo made > {stage}/out"), stage, tmp_path)
     order = make_order("false", tempdir=scratch, staged=staged)
@@ -88,7 +88,7 @@ def test_staged_outputs_and_directories(make_order: MakeOrder, tmp_path: Path) -
     assert not scratch.exists()
 
 
-def test_one_of_a_list(make_order: MakeOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_array_index_selects_order(make_order: MakeOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     orders = [make_order(f"exit {number}", number) for number in range(3)]
     listed = tmp_path / "orders.list"
     listed.write_text(json.dumps([str(order.path) for order in orders]))
@@ -102,7 +102,7 @@ def test_one_of_a_list(make_order: MakeOrder, tmp_path: Path, monkeypatch: pytes
             guard.order_file(listed, index)
 
 
-def test_no_order(tmp_path: Path, make_order: MakeOrder) -> None:
+def test_missing_order_is_refused(tmp_path: Path, make_order: MakeOrder) -> None:
     status, said = run(tmp_path / "none.json")
     assert status == guard.NO_ORDER
     assert "No such file" in said
@@ -113,7 +113,7 @@ def test_no_order(tmp_path: Path, make_order: MakeOrder) -> None:
     assert "not a readable order" in said
 
 
-def test_program_that_is_not_there(make_order: MakeOrder) -> None:
+def test_missing_program_is_recorded(make_order: MakeOrder) -> None:
     order = make_order("", argv=("/no/such/program",))
     assert run(order.path)[0] == 127
     result = read_record(order)
@@ -121,7 +121,7 @@ def test_program_that_is_not_there(make_order: MakeOrder) -> None:
     assert (result.exit_code, result.is_lost) == (127, False)
 
 
-def test_log_that_cannot_be_written_is_a_failure(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_unwritable_log_fails_job(make_order: MakeOrder, tmp_path: Path) -> None:
     (tmp_path / "logs").touch()
     order = make_order("touch ran")
     assert run(order.path)[0] == os.EX_CANTCREAT
@@ -133,7 +133,7 @@ def test_log_that_cannot_be_written_is_a_failure(make_order: MakeOrder, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-def test_signal_ends_the_job_and_says_so(make_order: MakeOrder, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_ends_job_with_reason(make_order: MakeOrder, tmp_path: Path, number: signal.Signals) -> None:
     order = make_order("(sleep 60 && touch late) & " + SLEEP, tempdir=tmp_path / "scratch")
     process = start(order.path)
     wait_for(lambda: (tmp_path / "began").exists())
@@ -148,7 +148,7 @@ def test_signal_ends_the_job_and_says_so(make_order: MakeOrder, tmp_path: Path, 
     assert not (tmp_path / "scratch").exists()
 
 
-def test_queue_that_signals_program_and_guard(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_signal_to_program_and_guard_is_lost_job(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order("echo $$ > began; exec sleep 60")
     patient = (
         "import sys; from lofarpipe.executors.remote import guard;"
@@ -166,7 +166,7 @@ def test_queue_that_signals_program_and_guard(make_order: MakeOrder, tmp_path: P
     assert (result.is_lost, result.exit_code) == (True, -signal.SIGTERM)
 
 
-def test_guard_ends_with_what_started_it(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_guard_ends_with_its_starter(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order(SLEEP)
     starter = subprocess.Popen(
         [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *guard_command(order.path)]
@@ -182,7 +182,7 @@ def test_guard_ends_with_what_started_it(make_order: MakeOrder, tmp_path: Path) 
     assert not (tmp_path / "late").exists()
 
 
-def test_guard_stays_when_but_the_thread_that_started_it_ends(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_guard_outlives_starting_thread(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order("touch began; until [ -e go ]; do sleep 0.05; done")
     program = (
         "import os, subprocess, sys, threading, time\n"
@@ -203,7 +203,7 @@ def test_guard_stays_when_but_the_thread_that_started_it_ends(make_order: MakeOr
         assert starter.wait(60) == 0
 
 
-def test_guard_whose_starter_was_gone_before_it_looked(make_order: MakeOrder) -> None:
+def test_guard_without_starter_refuses_order(make_order: MakeOrder) -> None:
     order = make_order("touch ran")
     assert run(order.path, "--parent", "1")[0] == guard.REFUSED
     assert state_of(order) == "waiting"
@@ -242,7 +242,7 @@ def test_withdrawn_order_ends_its_job_without_a_record(make_order: MakeOrder, tm
     assert not living(tmp_path)
 
 
-def test_guard_beats(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_guard_sends_heartbeats(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order("until [ -e go ]; do sleep 0.05; done")
     process = start(order.path)
     wait_for(order.claim(0).exists)
@@ -275,7 +275,7 @@ def test_silent_file_system_ends_the_job(
     assert result.problem.startswith(f"no contact with {order.path.parent}: Input/output error on ")
 
 
-def test_devices_are_those_of_the_guard(make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_gets_devices_of_guard(make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     order = make_order("echo $CUDA_VISIBLE_DEVICES", gpus=1)
     assert run(order.path)[0] == 0
@@ -284,7 +284,7 @@ def test_devices_are_those_of_the_guard(make_order: MakeOrder, monkeypatch: pyte
     assert result.tail() == ["3"]
 
 
-def test_start_is_told_by_the_claim(make_order: MakeOrder) -> None:
+def test_claim_reports_start(make_order: MakeOrder) -> None:
     order = make_order("true")
     before = time.time()
     process = start(order.path)

@@ -43,7 +43,7 @@ def claimed_by_the_dead(order: Order, silent: float) -> None:
     os.utime(order.claim(0), (then, then))
 
 
-def test_claim_tells_who_and_where(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_names_guard_and_node(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     assert state_of(order) == "waiting"
     assert read_claim(order) is None
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
@@ -63,14 +63,14 @@ def test_living_guard_keeps_its_order(order: Order) -> None:
         take(order)
 
 
-def test_what_is_done_is_not_claimed(order: Order) -> None:
+def test_finished_order_cannot_be_claimed(order: Order) -> None:
     write_record(order, ended_result(order.job))
     assert state_of(order) == "done"
     with pytest.raises(ClaimRefused, match="there is a record of this attempt already"):
         take(order)
 
 
-def test_withdrawn_order_is_not_claimed_and_its_guard_hears_of_it(order: Order) -> None:
+def test_withdrawn_order_stops_claim_and_guard(order: Order) -> None:
     own = take(order)
     beat(order, own)
     withdraw(order)
@@ -80,18 +80,18 @@ def test_withdrawn_order_is_not_claimed_and_its_guard_hears_of_it(order: Order) 
 
 
 @pytest.mark.parametrize(("silent", "state"), [(80.0, "alive"), (100.0, "lost")])
-def test_guard_of_another_machine_is_dead_when_it_is_silent_for_long(order: Order, silent: float, state: str) -> None:
+def test_long_silence_loses_remote_guard(order: Order, silent: float, state: str) -> None:
     claimed_elsewhere(order, silent)
     assert state_of(order) == state
 
 
 @pytest.mark.parametrize(("silent", "state"), [(8.0, "alive"), (12.0, "lost")])
-def test_dead_guard_of_this_machine_has_time_for_its_job_to_end(order: Order, silent: float, state: str) -> None:
+def test_dead_local_guard_has_grace_time(order: Order, silent: float, state: str) -> None:
     claimed_by_the_dead(order, silent)  # by hand: a beat of 5 s, a grace of 3 s, 2 s for the end: 10 s
     assert state_of(order) == state
 
 
-def test_order_of_a_dead_guard_is_taken_over_once(order: Order) -> None:
+def test_order_of_dead_guard_is_reclaimed_once(order: Order) -> None:
     claimed_elsewhere(order, 100.0)
     own = take(order)
     assert own.number == 1
@@ -100,7 +100,7 @@ def test_order_of_a_dead_guard_is_taken_over_once(order: Order) -> None:
         take(order)
 
 
-def test_guard_that_was_taken_over_hears_of_it(order: Order) -> None:
+def test_replaced_guard_loses_claim(order: Order) -> None:
     own = take(order)
     claimed_elsewhere(order, 0.0, number=1)
     claim = read_claim(order)
@@ -110,14 +110,14 @@ def test_guard_that_was_taken_over_hears_of_it(order: Order) -> None:
         beat(order, own)
 
 
-def test_only_one_of_two_that_take_over_gets_it(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slower_contender_is_refused(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "read_claim", lambda _: None)  # as it was before the other one came
     claimed_elsewhere(order, 0.0)
     with pytest.raises(ClaimRefused, match="another guard was faster"):
         take(order)
 
 
-def test_file_system_without_hard_links(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_works_without_hard_links(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_link(source: Path, target: Path) -> None:
         raise PermissionError
 
@@ -130,14 +130,14 @@ def test_file_system_without_hard_links(order: Order, monkeypatch: pytest.Monkey
     assert not list(order.path.parent.glob(".*"))
 
 
-def test_claim_that_cannot_be_read_is_not_taken_over(order: Order) -> None:
+def test_unreadable_claim_is_respected(order: Order) -> None:
     order.claim(0).write_text("{")
     assert read_claim(order) is None
     with pytest.raises(ClaimRefused):
         take(order)
 
 
-def test_clock_of_this_machine_does_not_matter(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_clock_is_ignored(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed_elsewhere(order, 50.0)
     monkeypatch.setattr(time, "time", lambda: 4e9)
     assert silent_s(order.claim(0)) == pytest.approx(50.0, abs=30.0)  # 30 s: a busy machine
@@ -145,7 +145,7 @@ def test_clock_of_this_machine_does_not_matter(order: Order, monkeypatch: pytest
     assert not list(order.path.parent.glob(".*"))
 
 
-def test_record_that_comes_while_one_looks(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_record_completes_order(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed_elsewhere(order, 100.0)
 
     def dead(*_: object) -> bool:

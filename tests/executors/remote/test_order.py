@@ -54,7 +54,7 @@ def ordered(directory: Path, job: Job) -> Order:
     return write_order(job, attempt, order_path(directory, job, attempt))
 
 
-def test_order_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_order_survives_round_trip(tmp_path: Path) -> None:
     job = full_job(tmp_path)
     path = order_path(tmp_path / "jobs", job, "abcd")
     order = write_order(job, "abcd", path, beat_s=1.0, stale_s=2.0, grace_s=3.0)
@@ -72,24 +72,24 @@ def test_order_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[1]", "{}", '{"attempt": "a", "beat_s": 1, "stale_s": 1, "grace_s": 1, "job": 3}']
 )
-def test_what_is_no_order(tmp_path: Path, text: str) -> None:
+def test_unreadable_order_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "000.x.json").write_text(text)
     with pytest.raises(PipelineError, match=r"000\.x\.json: not a readable order"):
         read_order(tmp_path / "000.x.json")
 
 
-def test_order_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_order_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="no such order; it may have been withdrawn"):
         read_order(tmp_path / "000.x.json")
 
 
-def test_order_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_order_is_reported(tmp_path: Path) -> None:
     (tmp_path / "jobs").touch()
     with pytest.raises(PipelineError, match=r"average/007: order .* cannot be written: Not a directory"):
         ordered(tmp_path / "jobs", full_job(tmp_path))
 
 
-def test_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_record_survives_round_trip(tmp_path: Path) -> None:
     order = ordered(tmp_path, full_job(tmp_path))
     assert read_record(order) is None
     result = JobResult(
@@ -115,13 +115,13 @@ def test_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"attempt": "a", "result": {"log": "/x", "argv": []}}', "[]"])
-def test_half_a_record_is_none(tmp_path: Path, text: str) -> None:
+def test_incomplete_record_is_ignored(tmp_path: Path, text: str) -> None:
     order = ordered(tmp_path, full_job(tmp_path))
     order.record.write_text(text)
     assert read_record(order) is None
 
 
-def test_earlier_orders_are_found_among_other_files(tmp_path: Path) -> None:
+def test_earlier_orders_are_found_among_unrelated_files(tmp_path: Path) -> None:
     job = full_job(tmp_path)
     first, second = ordered(tmp_path, job), ordered(tmp_path, job)
     ordered(tmp_path, replace(job, name="average/070"))
@@ -131,7 +131,7 @@ def test_earlier_orders_are_found_among_other_files(tmp_path: Path) -> None:
     assert find_orders(tmp_path, replace(job, name="other/007")) == []
 
 
-def test_fingerprint_overlooks_names_of_temporary_directories_alone(tmp_path: Path) -> None:
+def test_fingerprint_ignores_temporary_directory_names(tmp_path: Path) -> None:
     job = full_job(tmp_path)
     job = replace(job, argv=("wsclean", "-temp-dir", str(job.tempdir), "-name", f"{tmp_path}/.007/x"))
     other = replace(
@@ -147,7 +147,7 @@ def test_fingerprint_overlooks_names_of_temporary_directories_alone(tmp_path: Pa
     assert order_fingerprint(elsewhere) == order_fingerprint(job)  # the next login may speak another language
 
 
-def test_withdrawn_and_discarded(tmp_path: Path) -> None:
+def test_withdrawal_removes_order_files(tmp_path: Path) -> None:
     order = ordered(tmp_path, full_job(tmp_path))
     order.claim(0).touch()
     write_record(order, ended_result(order.job))
@@ -158,7 +158,7 @@ def test_withdrawn_and_discarded(tmp_path: Path) -> None:
     assert list(order.path.parent.iterdir()) == []
 
 
-def test_orders_with_a_record_are_discarded(tmp_path: Path) -> None:
+def test_recorded_orders_are_discarded(tmp_path: Path) -> None:
     job = full_job(tmp_path)
     orders = [ordered(tmp_path, replace(job, name=name)) for name in ("a/000", "a/001", "b/000", "b/001")]
     for order in orders[:3]:
@@ -168,6 +168,6 @@ def test_orders_with_a_record_are_discarded(tmp_path: Path) -> None:
     assert left == [orders[3].path.relative_to(tmp_path)]  # it is not done
 
 
-def test_files_are_text_for_people(tmp_path: Path) -> None:
+def test_order_files_are_readable_text(tmp_path: Path) -> None:
     order = ordered(tmp_path, full_job(tmp_path))
     assert json.loads(order.path.read_text())["job"]["argv"][0] == "DP3"

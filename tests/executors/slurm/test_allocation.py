@@ -27,7 +27,7 @@ print(found.cores.number, found.memory.number, given.cores <= min(there.cores, f
         (["--ntasks=2", "--nodes=1", "--mem=500M"], "srun ", ["1 0.262144 True True"] * 2),  # each has its part
     ],
 )
-def test_what_jobs_and_steps_have(
+def test_jobs_and_steps_report_allocation(
     slurm: Cluster, tmp_path: Path, options: list[str], step: str, expected: list[str]
 ) -> None:
     (tmp_path / "ask.py").write_text(ASK)

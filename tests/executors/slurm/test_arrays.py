@@ -37,16 +37,16 @@ NODE = Resources(32, 200.0, 4)
         ({"memory_gb": 1e-6}, (1, 1, 0)),
     ],
 )
-def test_resources(changes: dict[str, object], expected: tuple[int, int, int]) -> None:
+def test_job_resources_become_request(changes: dict[str, object], expected: tuple[int, int, int]) -> None:
     request = request_of(replace(JOB, **changes), NODE, [], SlurmOptions())  # type: ignore[arg-type]
     assert (request.cores, request.memory_mib, request.gpus) == expected
 
 
-def test_site_without_memory() -> None:
+def test_site_without_memory_requests_none() -> None:
     assert request_of(replace(JOB, memory_gb=2.0), NODE, [], SlurmOptions(request_memory=False)).memory_mib == 0
 
 
-def test_hosts() -> None:
+def test_hosts_become_node_list() -> None:
     wanted = replace(JOB, host="n2.example.org", at_host=True)
     assert node_of(wanted, ["n1", "n2"]) == "n2"
     assert node_of(wanted, ["n1", "n2.example.org", "n2"]) == "n2.example.org"
@@ -54,13 +54,13 @@ def test_hosts() -> None:
     assert node_of(replace(wanted, at_host=False), ["n2"]) == ""
 
 
-def test_groups_keep_the_order_and_the_limit() -> None:
+def test_groups_keep_order_and_limit() -> None:
     small, large = Request(1, 0, 0, "", ()), Request(8, 0, 0, "", ())
     assert grouped([small, large, small, small, large], 2) == [(small, [0, 2]), (small, [3]), (large, [1, 4])]
     assert grouped([], 2) == []
 
 
-def test_arguments() -> None:
+def test_request_becomes_sbatch_arguments() -> None:
     request = Request(4, 1907, 2, "n1", (("options", "--qos='a b' --exclusive"), ("walltime", "5")))
     options = SlurmOptions(partition="p", account="a", walltime="9", extra=("--constraint=x",), gres="gpu:a100")
     stem = Path("/jobs/slurm/50%/abc")
@@ -88,12 +88,12 @@ def test_arguments() -> None:
     ]
 
 
-def test_lines_of_the_site_run_before_the_guard() -> None:
+def test_site_lines_precede_guard() -> None:
     text = script_text(Path("/x/a.list"), {"X": "1"}, "module load x\nY=$X")
     assert text.startswith("#!/usr/bin/env bash\nexport X=1\nmodule load x\nY=$X\nexec ")
 
 
-def test_names_begin_with_that_of_the_site() -> None:
+def test_site_prefix_begins_job_names() -> None:
     order, stem = Path("/jobs/step/000.json"), Path("/jobs/slurm/abc")
     client: Any = None
     for prefix, name in (("", "step.abc"), ("spice", "spice.step.abc")):
@@ -101,14 +101,14 @@ def test_names_begin_with_that_of_the_site() -> None:
         assert queue._name(order, stem) == name
 
 
-def test_arguments_of_a_plain_job_name_nothing_that_nobody_asked_for() -> None:
+def test_plain_job_has_minimal_arguments() -> None:
     words = sbatch_arguments(Request(1, 0, 0, "", ()), SlurmOptions(), "s.a", 1, 0, Path("/x/a"))
     named = {word.partition("=")[0] for word in words}
     assert not named & {"--mem", "--gres", "--nodelist", "--partition", "--account", "--time"}
     assert "--array=0-0" in words
 
 
-def test_script_is_a_shell_script_that_becomes_the_guard(tmp_path: Path) -> None:
+def test_script_executes_guard(tmp_path: Path) -> None:
     script = tmp_path / "a.sh"
     script.write_text(script_text(tmp_path / "it's.list", {"PATH": "/a b:/c", "X": "'"}))
     lines = script.read_text().splitlines()

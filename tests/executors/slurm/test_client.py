@@ -26,14 +26,14 @@ from lofarpipe.executors.slurm.client import (
 from lofarpipe.jobs import Resources
 
 
-def test_environment_of_an_allocation_is_left_behind() -> None:
+def test_allocation_variables_are_removed() -> None:
     there = {"PATH": "/bin", "SLURM_CONF": "/c", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SBATCH_WAIT": "1"}
     there |= {"SBATCH_ACCOUNT": "lofar", "CUDA_VISIBLE_DEVICES": "3", "SRUN_DEBUG": "3", "OMP_NUM_THREADS": "2"}
     kept = {"PATH": "/bin", "SLURM_CONF": "/c", "SBATCH_ACCOUNT": "lofar", "OMP_NUM_THREADS": "2"}
     assert clean_environment(there) == kept
 
 
-def test_queue() -> None:
+def test_queue_lists_tasks() -> None:
     answer = "12_0|RUNNING|None\n12_7|PENDING|(Nodes required for job are DOWN, DRAINED or reserved|x)\nnoise\n"
     assert parse_queue(answer) == {
         "12_0": ("RUNNING", "None"),
@@ -41,7 +41,7 @@ def test_queue() -> None:
     }
 
 
-def test_jobs() -> None:
+def test_scontrol_reports_ended_jobs() -> None:
     answer = (
         "JobId=13 ArrayJobId=12 ArrayTaskId=3 JobName=a b UserId=root(0) JobState=FAILED Reason=NonZeroExitCode "
         "ExitCode=0:9 NodeList=n1 BatchHost=n1\n"
@@ -55,7 +55,7 @@ def test_jobs() -> None:
     }
 
 
-def test_accounting() -> None:
+def test_accounting_reports_ended_jobs() -> None:
     answer = "12_3|CANCELLED by 1000|0:15|n1|None\n12_4|OUT_OF_MEMORY|0:125|n2|\n12_5||||\nnoise|\n"
     assert parse_accounting(answer) == {
         "12_3": EndedJob("CANCELLED", 0, 15, "n1", "None"),
@@ -67,11 +67,11 @@ def test_accounting() -> None:
 @pytest.mark.parametrize(
     ("answer", "size"), [("MaxArraySize            = 1001\nX = 2\n", 1001), ("MaxArraySize = 0", 1), ("", 1)]
 )
-def test_max_array_size(answer: str, size: int) -> None:
+def test_configuration_gives_max_array_size(answer: str, size: int) -> None:
     assert parse_max_array_size(answer) == size
 
 
-def test_nodes() -> None:
+def test_sinfo_lists_nodes() -> None:
     answer = "n1|32|180000|gpu:a100:4(S:0-1)|normal*\nn2|64+|250000+|(null)|long\nnoise\n"
     first, second = parse_nodes(answer)
     # By hand: 180000 MiB = 180000 * 1048576 / 1e9 GB
@@ -91,7 +91,7 @@ def test_nodes() -> None:
         ("lgpu:3", 0),
     ],
 )
-def test_gpus(gres: str, count: int) -> None:
+def test_gres_gives_gpu_count(gres: str, count: int) -> None:
     assert parse_gpus(gres) == count
 
 
@@ -107,12 +107,12 @@ def write(path: Path, script: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_submission_of_a_site_that_talks(fake: Path) -> None:
+def test_submission_ignores_welcome_text(fake: Path) -> None:
     write(fake / "sbatch", 'echo "Welcome to the cluster"; echo "4711;blue"; [ "$1 $X" = "--parsable y" ]')
     assert SlurmClient().submit(["script.sh"], {"X": "y"}) == "4711"
 
 
-def test_refusals(fake: Path) -> None:
+def test_sbatch_refusals_are_classified(fake: Path) -> None:
     write(fake / "sbatch", 'echo "sbatch: error: Batch job submission failed: Invalid account" >&2; exit 1')
     with pytest.raises(SlurmRefused, match="sbatch exited with 1: .*Invalid account") as caught:  # noqa: RUF043
         SlurmClient().submit(["x"], {})
@@ -131,7 +131,7 @@ def test_refusals(fake: Path) -> None:
         ("QOSMinCpuNotSatisfied", SlurmRefused),
     ],
 )
-def test_limits_of_a_site(fake: Path, reason: str, kind: type[SlurmRefused]) -> None:
+def test_site_limit_sets_error_class(fake: Path, reason: str, kind: type[SlurmRefused]) -> None:
     """The sentence is the same for all of them; a full queue empties, a long job stays long."""
     sentence = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
     write(fake / "sbatch", f'echo "sbatch: error: {reason}" >&2; echo "failed: {sentence}" >&2; exit 1')
@@ -140,7 +140,7 @@ def test_limits_of_a_site(fake: Path, reason: str, kind: type[SlurmRefused]) -> 
     assert type(caught.value) is kind
 
 
-def test_limits_that_the_accounting_knows(fake: Path) -> None:
+def test_accounting_gives_submit_limit(fake: Path) -> None:
     write(
         fake / "sacctmgr",
         'case "$*" in *assoc*) echo "lofar|||"; echo "other|long|7|"; echo "tight||3|9";;'
@@ -161,7 +161,7 @@ def test_limits_that_the_accounting_knows(fake: Path) -> None:
     assert client.submit_limit("fast", "", []) == 0
 
 
-def test_job_of_the_engine_is_no_other(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_job_is_not_counted(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(fake / "squeue", 'echo 12; echo "$MORE"')
     assert SlurmClient().has_jobs()
     monkeypatch.setenv("SLURM_JOB_ID", "12")
@@ -170,7 +170,7 @@ def test_job_of_the_engine_is_no_other(fake: Path, monkeypatch: pytest.MonkeyPat
     assert SlurmClient().has_jobs()
 
 
-def test_answer_that_does_not_come(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_command_times_out(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.executors.slurm.client.TIMEOUT_S", 0.1)
     monkeypatch.setattr("lofarpipe.executors.slurm.client.CANCEL_TIMEOUT_S", 0.2)
     for command in ("squeue", "scancel"):
@@ -181,18 +181,18 @@ def test_answer_that_does_not_come(fake: Path, monkeypatch: pytest.MonkeyPatch) 
         SlurmClient().cancel(["1"])
 
 
-def test_no_slurm(tmp_path: Path) -> None:
+def test_missing_slurm_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SlurmRefused, match="sinfo: no such program on PATH; run on a machine that submits to Slurm"):
         SlurmClient({"PATH": str(tmp_path)}).nodes()
 
 
-def test_slurm_that_is_not_set_up(fake: Path) -> None:
+def test_unconfigured_slurm_is_reported(fake: Path) -> None:
     write(fake / "sinfo", 'echo "sinfo: fatal: Could not establish a configuration source" >&2; exit 1')
     with pytest.raises(SlurmRefused, match='configuration source"; run on a machine that submits to Slurm, or set'):
         SlurmClient().nodes()
 
 
-def test_jobs_that_slurm_has_forgotten(fake: Path) -> None:
+def test_accounting_finds_forgotten_jobs(fake: Path) -> None:
     write(fake / "squeue", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')
     assert SlurmClient().queued(["12"]) == {}
     assert SlurmClient().queued([]) == {}
@@ -209,7 +209,7 @@ def test_jobs_that_slurm_has_forgotten(fake: Path) -> None:
         SlurmClient().queued(["12"])
 
 
-def test_cancelling(fake: Path) -> None:
+def test_cancel_calls_scancel(fake: Path) -> None:
     write(fake / "scancel", f'echo "$@" >> {fake}/calls')
     client = SlurmClient()
     client.cancel([])

@@ -55,7 +55,7 @@ def _job(root: Path, number: int, script: str) -> Job:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_each_node_has_a_worker_and_a_lost_one_is_replaced(tmp_path, monkeypatch):
+def test_lost_worker_of_node_is_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     executor = DaskExecutor(OPTIONS, tmp_path / "orders", grace_s=1.0)
     meeting = f"touch {tmp_path}/here.$$; until [ $(ls {tmp_path} | grep -c here) -ge 2 ]; do sleep 0.05; done"
@@ -79,7 +79,7 @@ def _cancel(jobs: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("slurm")
-def test_queue_that_takes_no_worker(tmp_path, monkeypatch, capfd):
+def test_refused_worker_ends_run(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("lofarpipe.executors.dask.executor.ASK_S", 0.5)
     executor = DaskExecutor(replace(OPTIONS, queue="nowhere"), tmp_path / "orders")
     said = (
@@ -93,7 +93,7 @@ def test_queue_that_takes_no_worker(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.usefixtures("slurm")
-def test_queue_that_is_busy_is_asked_again(tmp_path, monkeypatch):
+def test_busy_queue_is_retried(tmp_path, monkeypatch):
     monkeypatch.setattr("lofarpipe.executors.dask.executor.ASK_S", 0.5)
     sbatch = tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
@@ -132,7 +132,7 @@ except Interrupted as err:
 
 @pytest.mark.usefixtures("slurm")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_end_of_the_engine_empties_the_queue(tmp_path, number):
+def test_engine_end_empties_queue(tmp_path, number):
     engine = subprocess.Popen([sys.executable, "-c", ENGINE, str(tmp_path)], cwd=tmp_path, start_new_session=True)
     try:
         deadline = time.monotonic() + LIMIT_S
@@ -157,7 +157,7 @@ def test_end_of_the_engine_empties_the_queue(tmp_path, number):
         ("sge", ["#$ -q long", "#$ -P project", "#$ -l h_rt=01:00:00"]),
     ],
 )
-def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch, tmp_path):
+def test_options_become_queue_directives(launcher, directives, monkeypatch, tmp_path):
     made = []
     kind = getattr(dask_cluster._jobqueue(), dask_cluster.QUEUES[launcher])
     monkeypatch.setattr(kind, "scale", lambda cluster, *n, **limits: made.append((cluster.job_script(), limits)))
@@ -176,7 +176,7 @@ def test_what_is_asked_of_a_queue(launcher, directives, monkeypatch, tmp_path):
     assert limits == {"jobs": 3}
 
 
-def test_ctrl_c_stays_what_it_was():
+def test_control_c_handler_is_unchanged():
     program = "import signal; from lofarpipe.executors.dask.cluster import _jobqueue; _jobqueue(); "
     program += "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

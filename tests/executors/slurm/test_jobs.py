@@ -63,7 +63,7 @@ def test_jobs_use_all_nodes(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -
     assert_nothing_is_left(tmp_path)
 
 
-def test_array_limit(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_array_limit_is_respected(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     client = RecordingClient()
     alone = "mkdir alone && sleep 0.2 && rmdir alone"
     results = executor_in(tmp_path, client, array_limit=1).run([make_job(number, alone) for number in range(3)])
@@ -71,7 +71,7 @@ def test_array_limit(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     assert [word for word in client.submitted[0] if word.startswith("--array")] == ["--array=0-2%1"]
 
 
-def test_arrays_are_as_large_as_slurm_lets_them_be(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_arrays_fill_maximum_size(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     client = RecordingClient()
     jobs = [make_job(number, f"exit {number}", cores=1 + number % 2) for number in range(5)]
     results = executor_in(tmp_path, client, max_array_size=2).run(jobs)
@@ -86,7 +86,7 @@ def test_arrays_are_as_large_as_slurm_lets_them_be(slurm: Cluster, tmp_path: Pat
     assert_nothing_is_left(tmp_path)
 
 
-def test_jobs_beyond_the_limit_of_the_queue_wait_here(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_jobs_beyond_queue_limit_wait_locally(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     client = RecordingClient()
     results = executor_in(tmp_path, client, max_submitted=2).run([make_job(number) for number in range(5)])
     assert all(result.ok for result in results)
@@ -125,7 +125,7 @@ def test_array_beyond_the_submit_limit_is_split(
     assert_nothing_is_left(tmp_path)
 
 
-def test_limit_that_lets_no_job_in_is_an_error_at_once(
+def test_zero_limit_is_immediate_error(
     slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Limited, "most", 0)
@@ -140,7 +140,7 @@ def test_limit_that_lets_no_job_in_is_an_error_at_once(
     assert_nothing_is_left(tmp_path)
 
 
-def test_busy_slurm_is_asked_again(
+def test_busy_slurm_is_retried(
     slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Busy(RecordingClient):
@@ -161,7 +161,7 @@ def test_busy_slurm_is_asked_again(
     assert_nothing_is_left(tmp_path)
 
 
-def test_answer_of_sbatch_that_was_lost(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_lost_sbatch_answer_is_recovered(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     class Deaf(RecordingClient):
         def submit(self, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
             super().submit(arguments, environment)
@@ -179,7 +179,7 @@ def test_answer_of_sbatch_that_was_lost(slurm: Cluster, tmp_path: Path, make_job
     assert len(client.submitted) == 1
 
 
-def test_silent_controller_is_waited_for(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_silent_controller_is_retried(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     class Silent(SlurmClient):
         def queued(self, ids: object) -> dict[str, tuple[str, str]]:
             raise SlurmBusy("Unable to contact slurm controller")
@@ -193,7 +193,7 @@ def test_silent_controller_is_waited_for(slurm: Cluster, tmp_path: Path, make_jo
     ]
 
 
-def test_jobs_end_before_a_silent_slurm_is_asked_to_end_them(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_withdrawal_ends_jobs_of_silent_slurm(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     orders: list[list[Path]] = []  # those that are valid when Slurm is asked
 
     class Silent(SlurmClient):
@@ -214,9 +214,7 @@ def test_jobs_end_before_a_silent_slurm_is_asked_to_end_them(slurm: Cluster, tmp
     assert_nothing_is_left(tmp_path)
 
 
-def test_job_is_not_judged_while_nobody_can_say_what_became_of_it(
-    slurm: Cluster, tmp_path: Path, make_job: MakeJob
-) -> None:
+def test_job_outcome_awaits_controller(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     class Forgetful(SlurmClient):
         asked = 0
 
@@ -234,7 +232,7 @@ def test_job_is_not_judged_while_nobody_can_say_what_became_of_it(
     assert Forgetful.asked == 3
 
 
-def test_job_that_somebody_cancels(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_cancelled_running_job_fails(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     def cancel(start: JobStart) -> None:
         slurm.call("scancel", *slurm.running())
 
@@ -244,7 +242,7 @@ def test_job_that_somebody_cancels(slurm: Cluster, tmp_path: Path, make_job: Mak
     assert_nothing_is_left(tmp_path)
 
 
-def test_waiting_job_that_somebody_cancels(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_cancelled_waiting_job_fails(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     def cancel(start: JobStart) -> None:
         slurm.call("scancel", "--state=PENDING", "--user=root")
         (tmp_path / "cancelled").touch()
@@ -257,7 +255,7 @@ def test_waiting_job_that_somebody_cancels(slurm: Cluster, tmp_path: Path, make_
     assert not (tmp_path / "ran").exists()
 
 
-def test_lost_guard(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_lost_guard_loses_job(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     def kill(start: JobStart) -> None:
         os.kill(start.pid, signal.SIGKILL)
 
@@ -268,7 +266,9 @@ def test_lost_guard(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     assert not (tmp_path / "late").exists()
 
 
-def test_lost_node(slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_node_loses_job(
+    slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def kill_node(start: JobStart) -> None:
         slurm.script("kill", start.node)
         slurm.call("scontrol", "update", f"nodename={start.node}", "state=down", "reason=test")
@@ -287,7 +287,7 @@ def test_lost_node(slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatc
     assert not (tmp_path / "late").exists()
 
 
-def test_preempted_job(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_preempted_job_is_lost(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     def preempt(start: JobStart) -> None:
         slurm.call(
             "sbatch", "--partition=urgent", "--nodelist=n1", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 1"
@@ -311,7 +311,7 @@ def test_requeued_job_does_not_run_twice(slurm: Cluster, tmp_path: Path, make_jo
     assert (tmp_path / "count").read_text() == "x\n"
 
 
-def test_job_that_uses_too_much_memory(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_excess_memory_fails_job(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     greedy = (sys.executable, "-c", "import time; x = bytearray(400_000_000); time.sleep(60)")
     results = executor_in(tmp_path).run([make_job(0, argv=greedy, memory_gb=0.2), make_job(1, memory_gb=0.2)])
     assert (results[0].exit_code, results[0].is_lost) == (-signal.SIGKILL, False)
@@ -322,7 +322,7 @@ def test_job_that_uses_too_much_memory(slurm: Cluster, tmp_path: Path, make_job:
     assert results[1].ok
 
 
-def test_impossible_requests(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_impossible_requests_are_refused(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     executor = executor_in(tmp_path)
     with pytest.raises(PipelineError, match=r"step/001: needs 9 GB of memory, and the largest node has 4\.2 GB"):
         executor.run([make_job(0, "touch ran"), make_job(1, memory_gb=9.0)])
@@ -361,7 +361,7 @@ def test_job_runs_where_its_data_is(slurm: Cluster, tmp_path: Path, make_job: Ma
     assert executor.notices == ["Slurm has no node elsewhere; its jobs run on any node, not where their data is"]
 
 
-def test_engine_inside_an_allocation(
+def test_engine_submits_from_allocation(
     slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
@@ -402,7 +402,7 @@ def start_engine(root: Path, *scripts: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_engine_leaves_nothing(slurm: Cluster, tmp_path: Path, number: signal.Signals) -> None:
+def test_interrupted_engine_leaves_no_job(slurm: Cluster, tmp_path: Path, number: signal.Signals) -> None:
     engine = start_engine(tmp_path, *["touch $$.began; sleep 60 && touch late"] * 6)
     wait_for(lambda: len(list(tmp_path.glob("*.began"))) == 4, "four jobs at work")
     engine.send_signal(number)
@@ -412,7 +412,7 @@ def test_interrupted_engine_leaves_nothing(slurm: Cluster, tmp_path: Path, numbe
     assert not (tmp_path / "late").exists()
 
 
-def test_killed_engine_is_succeeded(slurm: Cluster, tmp_path: Path) -> None:
+def test_next_engine_adopts_jobs(slurm: Cluster, tmp_path: Path) -> None:
     count = "echo {0} >> count"
     scripts = [
         f"{count.format('done')}",  # is done when the engine dies
@@ -449,7 +449,7 @@ def test_killed_engine_is_succeeded(slurm: Cluster, tmp_path: Path) -> None:
     assert_nothing_is_left(tmp_path)
 
 
-def test_array_whose_number_was_not_written_down(slurm: Cluster, tmp_path: Path) -> None:
+def test_unrecorded_array_is_found(slurm: Cluster, tmp_path: Path) -> None:
     engine = start_engine(tmp_path, "echo x >> count; until [ -e go ]; do sleep 0.05; done")
     wait_for(lambda: (tmp_path / "count").exists(), "the job")
     os.kill(engine.pid, signal.SIGKILL)
@@ -464,7 +464,7 @@ def test_array_whose_number_was_not_written_down(slurm: Cluster, tmp_path: Path)
     assert (tmp_path / "count").read_text() == "x\n"
 
 
-def test_what_a_callback_raises_ends_all(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_callback_error_ends_all_jobs(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     def fail(result: JobResult) -> None:
         raise ZeroDivisionError
 

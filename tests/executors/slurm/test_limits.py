@@ -7,7 +7,7 @@ import pytest
 from lofarpipe.executors.slurm.batch import SubmitLimit
 
 
-def test_without_a_limit_all_jobs_go() -> None:
+def test_unlimited_queue_takes_all_jobs() -> None:
     assert SubmitLimit().room(1000, 500) == 500
 
 
@@ -15,7 +15,7 @@ def test_without_a_limit_all_jobs_go() -> None:
     ("present", "wanted", "room"),
     [(0, 10, 4), (0, 3, 3), (1, 10, 3), (2, 10, 2), (3, 10, 0), (3, 1, 1), (4, 1, 0), (9, 1, 0)],
 )
-def test_limit_is_filled_by_halves(present: int, wanted: int, room: int) -> None:
+def test_room_fills_in_halves(present: int, wanted: int, room: int) -> None:
     assert SubmitLimit(4).room(present, wanted) == room
 
 
@@ -28,7 +28,7 @@ def test_limit_is_found_by_halving() -> None:
     assert count == 375
 
 
-def test_limit_of_the_accounting_is_used_at_once() -> None:
+def test_accounting_limit_is_used_at_once() -> None:
     limit = SubmitLimit()
     limit.note_refusal(0, 1500, known=1000)
     assert limit.room(0, 1500) == 1000
@@ -36,7 +36,7 @@ def test_limit_of_the_accounting_is_used_at_once() -> None:
     assert limit.room(0, 1500) == 500
 
 
-def test_limit_that_was_true_before_is_kept() -> None:
+def test_proven_limit_survives_refusal() -> None:
     limit = SubmitLimit()
     limit.note_refusal(0, 10, known=8)
     limit.note_taken(8)
@@ -44,7 +44,7 @@ def test_limit_that_was_true_before_is_kept() -> None:
     assert limit.room(0, 100) == 8
 
 
-def test_learned_limit_is_tried_again_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learned_limit_is_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     limit = SubmitLimit()
@@ -59,7 +59,7 @@ def test_learned_limit_is_tried_again_now_and_then(monkeypatch: pytest.MonkeyPat
     assert fixed.room(0, 100) == 8
 
 
-def test_one_job_is_always_tried() -> None:
+def test_room_is_never_zero() -> None:
     limit = SubmitLimit()
     limit.note_refusal(0, 1)
     assert limit.room(0, 5) == 1

@@ -26,7 +26,7 @@ def nothing(_: float) -> None:
     """Wait for no time at all."""
 
 
-def test_it_is_asked_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_controller_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSE_S", 0.01)
     waited: list[float] = []
     told: list[str] = []
@@ -35,7 +35,7 @@ def test_it_is_asked_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == ["Slurm does not answer, and is asked again: connect failure"] * 2
 
 
-def test_wait_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_wait_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSE_S", 0.01)
     waits = 0
 
@@ -48,20 +48,20 @@ def test_wait_that_ends_early_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -
     assert waits > controller.asked
 
 
-def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_has_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "LIMIT_S", -1.0)
     with pytest.raises(SlurmBusy):
         patiently(Controller().answer, nothing, lambda: False, lambda _: None)
 
 
-def test_an_end_that_is_asked_for_is_not_waited_through() -> None:
+def test_cancel_interrupts_wait() -> None:
     controller = Controller()
     with pytest.raises(SlurmBusy):
         patiently(controller.answer, nothing, lambda: True, lambda _: None)
     assert controller.asked == 1
 
 
-def test_what_slurm_refuses_is_not_asked_again() -> None:
+def test_refusal_is_not_retried() -> None:
     controller = Controller(SlurmRefused)
     with pytest.raises(SlurmRefused):
         patiently(controller.answer, nothing, lambda: False, lambda _: None)

@@ -103,7 +103,7 @@ def events(here: Path, kind: str) -> list[dict[str, object]]:
     return journalled(here / "run", kind)
 
 
-def test_partition_that_is_not_there_is_found_before_the_first_job(here: Path, slurm: Cluster) -> None:
+def test_check_finds_missing_partition(here: Path, slurm: Cluster) -> None:
     with (here / "run.parset").open("a") as parset:
         parset.write("double.control.partition = shrot\n")
     code, printed = run(here, "--check")
@@ -111,7 +111,7 @@ def test_partition_that_is_not_there_is_found_before_the_first_job(here: Path, s
     assert "double.control.partition: partition 'shrot' of Slurm has no nodes; sinfo lists those that there" in printed
 
 
-def test_pipeline(slurm: Cluster, here: Path) -> None:
+def test_pipeline_runs_on_slurm(slurm: Cluster, here: Path) -> None:
     status, printed = run(here)
     assert status == 0, printed
     assert "Slurm has no node localhost" in printed
@@ -125,9 +125,7 @@ def test_pipeline(slurm: Cluster, here: Path) -> None:
     assert len(events(here, "job_done")) == 8
 
 
-def test_dp3_finds_its_tables_after_the_engine_has_imported_casacore(
-    slurm: Cluster, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dp3_finds_tables_after_casacore_import(slurm: Cluster, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATADIR", "OPENBLAS_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     make_set(here / "in.MS", SetShape(nantennas=3, ntimes=2, nchan=1), with_data=True)
@@ -156,7 +154,7 @@ def test_killed_run_is_resumed(slurm: Cluster, here: Path) -> None:
     assert len(list((here / "work" / "run").glob("*.double"))) == 4
 
 
-def test_interrupted_run(slurm: Cluster, here: Path) -> None:
+def test_interrupted_run_resumes(slurm: Cluster, here: Path) -> None:
     (here / "work" / "run").mkdir()
     (here / "work" / "run" / "wait").touch()
     process = start(here)
@@ -169,7 +167,7 @@ def test_interrupted_run(slurm: Cluster, here: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["slurm", "local"])
-def test_engine_inside_an_allocation(slurm: Cluster, here: Path, method: str) -> None:
+def test_allocation_runs_pipeline(slurm: Cluster, here: Path, method: str) -> None:
     """The engine is itself a job: nothing of its own allocation goes to the jobs that it submits."""
     (here / "pipeline.cfg").write_text(CONFIG.format(here=here, method=method, more=""))
     script = (
@@ -188,7 +186,7 @@ def test_engine_inside_an_allocation(slurm: Cluster, here: Path, method: str) ->
     assert len(events(here, "job_done")) == 8
 
 
-def test_mistakes_in_the_configuration_are_found_by_check(slurm: Cluster, here: Path) -> None:
+def test_check_finds_configuration_mistakes(slurm: Cluster, here: Path) -> None:
     status, printed = run(here, "--check", more="partiton = main\narray_limit = many\n")
     assert status == 1
     assert "pipeline.cfg:11: [slurm] has no key 'partiton'; did you mean 'partition'?" in printed

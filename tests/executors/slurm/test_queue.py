@@ -58,7 +58,7 @@ def ordered(directory: Path, name: str = "step/000") -> Order:
     return write_order(job, attempt, order_path(directory, job, attempt))
 
 
-def test_files_of_an_array(tmp_path: Path) -> None:
+def test_array_writes_script_and_list(tmp_path: Path) -> None:
     orders = [ordered(tmp_path), ordered(tmp_path, "step/001")]
     queue = SlurmQueue(tmp_path / "slurm", SlurmOptions(), FakeClient())
     array = queue.submit(PLAIN, orders, 0, {"A": "b"})
@@ -75,7 +75,7 @@ def test_files_of_an_array(tmp_path: Path) -> None:
     assert list((tmp_path / "slurm").iterdir()) == []
 
 
-def test_array_that_slurm_did_not_take(tmp_path: Path) -> None:
+def test_refused_array_names_script(tmp_path: Path) -> None:
     client = FakeClient()
     queue = SlurmQueue(tmp_path / "slurm", SlurmOptions(), client)
     client.refusal = SlurmRefused("sbatch exited with 1: no")
@@ -89,7 +89,7 @@ def test_array_that_slurm_did_not_take(tmp_path: Path) -> None:
     assert queue.earlier() == []
 
 
-def test_files_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_files_stop_submission(tmp_path: Path) -> None:
     (tmp_path / "slurm").touch()
     client = FakeClient()
     with pytest.raises(PipelineError, match="cannot be written: File exists; check the directory"):
@@ -97,7 +97,7 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     assert client.calls == []  # what cannot be written down is not submitted
 
 
-def test_number_that_never_arrived(tmp_path: Path) -> None:
+def test_missing_array_number_is_found_by_name(tmp_path: Path) -> None:
     order = ordered(tmp_path)
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm" / "abc.list").write_text(json.dumps([str(order.path)]))
@@ -108,7 +108,7 @@ def test_number_that_never_arrived(tmp_path: Path) -> None:
     assert client.calls == [["named", "step.abc"]]
 
 
-def test_tasks_are_asked_to_end_until_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_repeats_until_tasks_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = FakeClient(**{"7x0": "RUNNING", "7x1": "COMPLETING", "7x2": "RUNNING"})
     monkeypatch.setattr(slurm_tasks, "FORCE_AFTER_S", -1.0)
 
@@ -125,7 +125,7 @@ def test_tasks_are_asked_to_end_until_they_have(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("refusal", [None, SlurmBusy("Unable to contact slurm controller")])
-def test_tasks_that_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None) -> None:
+def test_endless_tasks_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None) -> None:
     client = FakeClient(**{"7x0": "COMPLETING"})
     client.refusal = refusal
     order = ordered(tmp_path)
@@ -136,7 +136,7 @@ def test_tasks_that_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert not order.path.exists()  # the guard sees that, and ends its job
 
 
-def test_jobs_end_by_themselves_where_slurm_does_not_answer(tmp_path: Path) -> None:
+def test_withdrawn_jobs_end_without_slurm(tmp_path: Path) -> None:
     client = FakeClient(**{"7x0": "RUNNING", "7x1": "PENDING"})
     client.refusal = SlurmBusy("Unable to contact slurm controller")
     orders = [ordered(tmp_path), ordered(tmp_path, "step/001")]
@@ -154,7 +154,7 @@ def test_jobs_end_by_themselves_where_slurm_does_not_answer(tmp_path: Path) -> N
     assert told == [f"{why}: Unable to contact slurm controller"]
 
 
-def test_who_asks_a_second_time_does_not_wait(tmp_path: Path) -> None:
+def test_second_interrupt_skips_wait(tmp_path: Path) -> None:
     client = FakeClient(**{"7x0": "RUNNING", "7x1": "RUNNING"})
     client.refusal = SlurmBusy("silence")
     order = ordered(tmp_path)
@@ -165,7 +165,7 @@ def test_who_asks_a_second_time_does_not_wait(tmp_path: Path) -> None:
     assert not order.path.exists()
 
 
-def test_partition_without_nodes(tmp_path: Path) -> None:
+def test_partition_without_nodes_is_refused(tmp_path: Path) -> None:
     executor = SlurmExecutor(SlurmOptions(partition="empty"), tmp_path, FakeClient())
     with pytest.raises(PipelineError, match=r"^partition 'empty' of Slurm has no nodes; sinfo lists"):
         executor.capacity()
@@ -174,7 +174,7 @@ def test_partition_without_nodes(tmp_path: Path) -> None:
         executor.run([job])
 
 
-def test_signal_while_something_goes_wrong_is_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_during_error_is_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nodes(*_: object) -> list[Node]:
         os.kill(os.getpid(), signal.SIGTERM)
         raise SlurmBusy("Unable to contact slurm controller")
@@ -186,7 +186,7 @@ def test_signal_while_something_goes_wrong_is_an_interruption(tmp_path: Path, mo
     assert caught.value.signal == signal.SIGTERM
 
 
-def test_capacity_is_the_largest_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capacity_takes_maximum_of_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lofarpipe.jobs import Resources
 
     nodes = [Node("a", Resources(64, 100.0), True), Node("b", Resources(8, 500.0, 2), True)]

@@ -81,19 +81,21 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
         ),
     ],
 )
-def test_without_a_record(ended: EndedJob | None, said: str, exit_code: int, is_lost: bool, problem: str) -> None:
+def test_slurm_state_explains_missing_record(
+    ended: EndedJob | None, said: str, exit_code: int, is_lost: bool, problem: str
+) -> None:
     result = unrecorded(ORDER, ended, "n1", said)
     assert (result.exit_code, result.is_lost, result.reason()) == (exit_code, is_lost, problem)
     assert (result.ok, result.memory_gb, result.node) == (False, 2.0, "n1")
 
 
-def test_node_is_what_slurm_says_where_there_was_no_guard() -> None:
+def test_slurm_names_node_without_guard() -> None:
     assert unrecorded(ORDER, EndedJob("NODE_FAIL", node="n7"), "", "").reason() == "lost with its node on n7"
     order = replace(ORDER, job=replace(JOB, memory_gb=None))
     assert "more than what it was given; set" in unrecorded(order, EndedJob("OUT_OF_MEMORY"), "", "").reason()
 
 
-def test_interrupted_job_gets_the_reason_of_slurm() -> None:
+def test_slurm_gives_reason_of_interruption() -> None:
     result = replace(ended_result(JOB, 1.0, "n1"), problem="interrupted by SIGTERM on n1", is_lost=True)
     timeout = refined(ORDER, result, EndedJob("TIMEOUT"), "")
     assert (timeout.problem.startswith("ran into its time limit on n1"), timeout.is_lost) == (True, False)
@@ -120,7 +122,7 @@ def test_interrupted_job_gets_the_reason_of_slurm() -> None:
         "QOSMaxWallDurationPerJobLimit",
     ],
 )
-def test_reasons_that_do_not_pass(reason: str) -> None:
+def test_permanent_reasons_block_job(reason: str) -> None:
     assert runs_never("PENDING", reason)
     assert not runs_never("RUNNING", reason)
 
@@ -138,5 +140,5 @@ def test_reasons_that_do_not_pass(reason: str) -> None:
         "JobHeldUser",
     ],
 )
-def test_reasons_that_pass(reason: str) -> None:
+def test_transient_reasons_allow_job(reason: str) -> None:
     assert not runs_never("PENDING", reason)

@@ -13,7 +13,7 @@ SLURM = "90 90:00 12:00:00 2-0 2-12:30 2-00:00:00 UNLIMITED infinite"  # all tak
     ("queue", "texts"),
     [("slurm", SLURM), ("pbs", "3600 60:00 12:00:00"), ("lsf", "90 1:30"), ("sge", "3600 1:00:00 :30:")],
 )
-def test_what_queues_take(queue: str, texts: str) -> None:
+def test_valid_walltimes_are_accepted(queue: str, texts: str) -> None:
     assert [text for text in texts.split() if walltime_problem(text, queue)] == []
     assert walltime_problem("", queue) == ""
 
@@ -27,11 +27,11 @@ def test_what_queues_take(queue: str, texts: str) -> None:
         ("sge", "12:00 2-0 12h"),
     ],
 )
-def test_what_queues_refuse(queue: str, texts: str) -> None:
+def test_invalid_walltimes_are_refused(queue: str, texts: str) -> None:
     assert [walltime_problem(text, queue) for text in texts.split()] == [FORMS[queue][1]] * len(texts.split())
 
 
-def test_the_forms_are_said() -> None:
+def test_refusal_lists_walltime_forms() -> None:
     assert walltime_problem("12h") == (
         "a time is needed, as minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes or "
         "days-hours:minutes:seconds, such as 12:00:00 or 2-00:00:00, or UNLIMITED"

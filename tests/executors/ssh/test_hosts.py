@@ -94,7 +94,7 @@ def test_each_host_has_its_share(make, tmp_path):
     assert sorted((tmp_path / "calls").read_text().split()) == ["n1", "n2"]  # one connection each, none to localhost
 
 
-def test_bound_jobs_go_to_their_host_and_others_are_not_kept_waiting(make, tmp_path):
+def test_bound_jobs_do_not_delay_free_jobs(make, tmp_path):
     executor = make("n[1-2]")
     bound = [job(tmp_path, n, "echo $STUB_HOST", host=f"n{n}.site.eu", at_host=True, max_per_node=1) for n in (2, 1)]
     free = job(tmp_path, 7, "echo $STUB_HOST", host="n9")
@@ -106,7 +106,7 @@ def test_bound_jobs_go_to_their_host_and_others_are_not_kept_waiting(make, tmp_p
     assert executor.notices == ["n9, where data of s is, is none of the hosts; any of them takes its jobs"]
 
 
-def test_environment_of_the_run_or_of_the_host(make, tmp_path, monkeypatch):
+def test_environment_comes_from_run_or_host(make, tmp_path, monkeypatch):
     monkeypatch.setenv("OF_THE_USER", "a b")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
     given = {"COLOUR": "red", "OMP_NUM_THREADS": "2", "PATH": os.environ["PATH"], "LD_LIBRARY_PATH": "/mine"}
@@ -129,7 +129,7 @@ def test_environment_of_the_run_or_of_the_host(make, tmp_path, monkeypatch):
     assert "STUB_HOST" not in seen
 
 
-def test_program_whose_path_looks_like_a_variable(make, tmp_path):
+def test_dollar_in_program_path_is_literal(make, tmp_path):
     program = tmp_path / "a=b"
     program.write_text("#!/bin/sh\nexit 5\n")
     program.chmod(0o755)
@@ -149,7 +149,7 @@ def test_usage_is_counted(make, tmp_path):
     assert abs(first.start_s - time.time()) < 120
 
 
-def test_hosts_that_cannot_be_reached(make, tmp_path):
+def test_unreachable_host_loses_its_jobs(make, tmp_path):
     executor = make("down1,n1")
     assert executor.capacity().cores == 2
     (notice,) = executor.notices
@@ -167,7 +167,7 @@ def test_hosts_that_cannot_be_reached(make, tmp_path):
     assert [line.split()[2] for line in str(caught.value).splitlines()] == ["down1", "down2"]
 
 
-def test_hosts_that_cannot_be_used(make, tmp_path):
+def test_unusable_hosts_are_reported(make, tmp_path):
     with pytest.raises(PipelineError) as caught:
         make("n[1-2]", env_file="~/none.sh").capacity()
     expected = f"env_file {tmp_path}/home/none.sh is not there, or cannot be read"
@@ -178,7 +178,7 @@ def test_hosts_that_cannot_be_used(make, tmp_path):
         make("n1").capacity()
 
 
-def test_directory_that_a_host_does_not_have(make, tmp_path, monkeypatch):
+def test_missing_directory_of_host_is_reported(make, tmp_path, monkeypatch):
     monkeypatch.setattr(hosts.Host, "place", lambda self, orders: self.send("in /no/such"))
     executor = make("n1")
     executor.capacity()
@@ -189,7 +189,7 @@ def test_directory_that_a_host_does_not_have(make, tmp_path, monkeypatch):
         SshExecutor(SshOptions("localhost"), tmp_path / "file" / "jobs").run([job(tmp_path, 0)])
 
 
-def test_login_that_gives_no_answer(make, tmp_path, monkeypatch):
+def test_silent_login_times_out(make, tmp_path, monkeypatch):
     monkeypatch.setattr(hosts, "READY_S", 0.2)
     monkeypatch.setattr(hosts, "CLOSING_S", 0.2)
     (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n")
@@ -197,7 +197,7 @@ def test_login_that_gives_no_answer(make, tmp_path, monkeypatch):
         make("n1").capacity()
 
 
-def test_job_that_did_not_begin_goes_to_another_host(make, tmp_path):
+def test_unstarted_job_moves_to_another_host(make, tmp_path):
     executor = make("weak1,n1", cores=1)
     first, second = executor.run([job(tmp_path, 0, f"echo x >>{tmp_path}/count"), job(tmp_path, 1, "sleep 1")])
     assert (first.exit_code, second.exit_code) == (0, 0)  # whose host is the same machine
@@ -209,7 +209,7 @@ def test_job_that_did_not_begin_goes_to_another_host(make, tmp_path):
     )
 
 
-def test_job_that_is_too_large_for_the_hosts_that_are_left(make, tmp_path):
+def test_oversized_job_for_live_hosts_is_lost(make, tmp_path):
     executor = make("n1,weak1")
     executor.run([job(tmp_path, 0)])
     executor.hosts[1].size = Resources(2, 50.0)
@@ -217,7 +217,7 @@ def test_job_that_is_too_large_for_the_hosts_that_are_left(make, tmp_path):
     assert result.reason().startswith("none of the hosts that could take it can be reached")
 
 
-def test_time_limits(make, tmp_path):
+def test_walltime_ends_job(make, tmp_path):
     executor = make("n1", walltime="0:30")
     stubborn = "trap 'echo asked' TERM; while :; do sleep 0.1; done"
     short = {"batch": {"walltime": "0:01"}}
@@ -245,11 +245,11 @@ def test_time_limits(make, tmp_path):
         ("1-2:3:4", 93784),
     ],
 )
-def test_walltimes(text, expected):
+def test_walltime_text_gives_seconds(text, expected):
     assert walltime_s(text) == expected
 
 
-def test_hopeless_job_is_stopped(make, tmp_path, monkeypatch):
+def test_diverged_job_is_stopped(make, tmp_path, monkeypatch):
     monkeypatch.setattr("lofarpipe.executors.ssh.executor.LOG_LOOK_S", 0.2)
     say = "echo ' == Deconvolving (1) =='; echo 'Initial peak: 200.00 KJy'; exec sleep 60"
     (result,) = make("n1").run([job(tmp_path, 0, say, watch={"program": "wsclean"})])
@@ -257,7 +257,7 @@ def test_hopeless_job_is_stopped(make, tmp_path, monkeypatch):
     assert "max_peak_jy" in result.reason()
 
 
-def test_graphics_cards_are_given_out(make, tmp_path):
+def test_graphics_cards_are_distributed(make, tmp_path):
     executor = make("n1", gpus=2)
     meeting = f"touch {tmp_path}/up.$$; until [ $(ls {tmp_path} | grep -c up) = 2 ]; do sleep 0.1; done"
     show = f"echo $CUDA_VISIBLE_DEVICES; {meeting}"
@@ -269,7 +269,7 @@ def test_graphics_cards_are_given_out(make, tmp_path):
         executor.run([job(tmp_path, 0, memory_gb=9.0, host="n1", at_host=True)])
 
 
-def test_directories_that_are_not_there_or_not_ours(make, tmp_path):
+def test_missing_and_foreign_directories_fail_jobs(make, tmp_path):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").touch()
     gone = job(tmp_path, 0, workdir=tmp_path / "gone")
@@ -281,7 +281,7 @@ def test_directories_that_are_not_there_or_not_ours(make, tmp_path):
     assert (tmp_path / "kept" / "file").exists()
 
 
-def test_order_that_cannot_be_written(make, tmp_path):
+def test_unwritable_order_is_reported(make, tmp_path):
     executor = make("n1")
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "s").touch()
@@ -289,7 +289,7 @@ def test_order_that_cannot_be_written(make, tmp_path):
         executor.run([job(tmp_path, 0)])
 
 
-def test_script_that_cannot_be_written(make, tmp_path, monkeypatch):
+def test_unwritable_script_is_reported(make, tmp_path, monkeypatch):
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
@@ -299,13 +299,13 @@ def test_script_that_cannot_be_written(make, tmp_path, monkeypatch):
     assert not list((tmp_path / "jobs" / "s").iterdir())
 
 
-def test_machine_without_ssh(tmp_path, monkeypatch):
+def test_missing_ssh_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PipelineError, match=r"\[ssh\]: hosts = n1: there is no ssh on PATH"):
         SshExecutor(SshOptions("n1"), tmp_path)
 
 
-def test_results_of_a_killed_run_are_taken_over(make, tmp_path):
+def test_results_of_killed_run_are_reused(make, tmp_path):
     executor = make("n1")
     stage = tmp_path / "out" / ".x.incomplete"
     staged = Staged(("sh", "-c", f"echo x >>{tmp_path}/count; touch {stage}/x.fits"), stage, tmp_path / "out")
@@ -325,7 +325,7 @@ def test_results_of_a_killed_run_are_taken_over(make, tmp_path):
     assert not list((tmp_path / "jobs").rglob("*.*"))
 
 
-def test_job_of_a_killed_run_is_waited_for(make, tmp_path):
+def test_next_run_awaits_job_of_killed_run(make, tmp_path):
     """It ends by itself; until then the same job does not begin."""
     executor = make("n1")
     script = f"echo begin >>{tmp_path}/times; sleep 1; echo end >>{tmp_path}/times; exit 1"
@@ -345,7 +345,7 @@ def test_job_of_a_killed_run_is_waited_for(make, tmp_path):
     assert "jobs of the run before this one are still ending; they are waited for" in second.notices
 
 
-def test_withdrawn_order_is_not_begun(make, tmp_path):
+def test_withdrawn_order_does_not_start(make, tmp_path):
     executor = make("n1")
     executor.run([job(tmp_path, 0)])
     order = write_order(job(tmp_path, 1), "abc", tmp_path / "jobs" / "s" / "001.abc.json")

@@ -86,7 +86,7 @@ def test_killed_run_is_resumed(site, capsys):
     assert [text for text in living(site).values() if "sleep" in text] == []
 
 
-def test_check_says_which_hosts_cannot_be_reached(site, ssh_config, capsys, monkeypatch):
+def test_check_names_unreachable_hosts(site, ssh_config, capsys, monkeypatch):
     monkeypatch.setattr("lofarpipe.executors.ssh.host.PAUSES_S", (0.05, 0.05))
     configure(site, ssh_config, "n1,no-such-host.invalid")
     assert main([*command(site), "--check"]) == 0

@@ -98,7 +98,7 @@ def engine(root: Path, config: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_everything_ends_when_the_engine_is_killed(ssh_config, tmp_path):
+def test_killed_engine_ends_remote_jobs(ssh_config, tmp_path):
     process = engine(tmp_path, ssh_config)
     process.kill()
     process.communicate()
@@ -110,7 +110,7 @@ def test_everything_ends_when_the_engine_is_killed(ssh_config, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_everything_ends_on_signals(ssh_config, tmp_path, number):
+def test_signal_ends_remote_jobs(ssh_config, tmp_path, number):
     process = engine(tmp_path, ssh_config)
     process.send_signal(number)
     _, said = process.communicate(timeout=LIMIT_S)
@@ -119,7 +119,7 @@ def test_everything_ends_on_signals(ssh_config, tmp_path, number):
     wait_for(lambda: not living(tmp_path))
 
 
-def test_second_signal_does_not_wait(make, tmp_path):
+def test_second_signal_skips_wait(make, tmp_path):
     executor = make("n1")
     executor.grace_s = 60.0
     executor.hosts[0]._grace_s = 60.0
@@ -138,7 +138,7 @@ def test_second_signal_does_not_wait(make, tmp_path):
 
 
 @pytest.mark.parametrize("victim", ["connection", "agent"])
-def test_lost_host(make, tmp_path, victim):
+def test_lost_host_loses_its_jobs(make, tmp_path, victim):
     """Its job is lost, what was bound to another goes on, and the host is used again."""
     executor = make("n[1-2]")
     quick = Job("s/001", ("sleep", "3"), tmp_path, tmp_path / "1.log", host="n2", at_host=True)
@@ -172,7 +172,7 @@ def relayed(config: Path, root: Path) -> Path:
     return own
 
 
-def test_network_that_is_silent(make, ssh_config, tmp_path, monkeypatch):
+def test_silent_network_loses_jobs(make, ssh_config, tmp_path, monkeypatch):
     monkeypatch.setattr(hosts, "LIMIT_S", 3.0)
     monkeypatch.setattr(hosts, "SSH_OPTIONS", ("ServerAliveInterval=2", "ServerAliveCountMax=2"))
     monkeypatch.setattr(ssh_executor, "BEAT_S", 1.0)
@@ -188,7 +188,7 @@ def test_network_that_is_silent(make, ssh_config, tmp_path, monkeypatch):
     assert len(began(tmp_path)) == 1
 
 
-def test_run_that_ends_while_the_network_is_silent(make, ssh_config, tmp_path, monkeypatch):
+def test_ending_run_reports_unreachable_jobs(make, ssh_config, tmp_path, monkeypatch):
     """It says that jobs may still run; these end by themselves, and the next run waits for that."""
     monkeypatch.setattr(hosts, "LIMIT_S", 6.0)
     monkeypatch.setattr(ssh_executor, "BEAT_S", 1.0)
