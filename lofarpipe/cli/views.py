@@ -170,7 +170,7 @@ def dry_run(options: argparse.Namespace) -> int:
     ):
         state = read_state(journal_file(settings))
         shown = preview(pipeline, settings, executor, state, Path(directory), signals, options.prints_commands)
-        plan = _plan(Path(shown.shadow.found(str(settings.job_directory / PLAN_FILE))))
+        plan = _plan(Path(shown.overlay.read_path(str(settings.job_directory / PLAN_FILE))))
     if options.json:
         places = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
         notes = [line.removeprefix("# ") for line in shown.lines if line.startswith("# ")]

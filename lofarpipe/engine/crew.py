@@ -31,7 +31,7 @@ from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.state.intermediates import Patterns, patterns_of, removable, remove_files
 from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
 from lofarpipe.state.lock import OutputClaim
-from lofarpipe.state.uptodate import Began, Ledger
+from lofarpipe.state.uptodate import Ledger, StepStart
 from lofarpipe.state.work import OpenJob
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 from lofarpipe.support.utilities import remove_unfinished
@@ -70,7 +70,7 @@ class WorkingCrew:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._commands = CommandFile(scope.settings.job_directory / "commands.txt")
-        self._began: Began | None = None
+        self._start: StepStart | None = None
         self._removed_with: Patterns | None = None  # the outputs that may go; None: not looked up yet
         self._is_local = executor_name(scope.executor) == LOCAL
 
@@ -97,9 +97,11 @@ class WorkingCrew:
         failed = [end.job for end in work.jobs_ended(entry) if end.problem is not None]
         done = work.last_done(entry)
         if failed and done is not None and done.failed:
-            what = "one job failed, and its product is" if len(failed) == 1 else "jobs failed, and their products are"
+            subject = (
+                "one job failed, and its product is" if len(failed) == 1 else "jobs failed, and their products are"
+            )
             self._scope.stream.warning(
-                f"{step.name}: {what} still skipped: {', '.join(failed[:NAMED])}"
+                f"{step.name}: {subject} still skipped: {', '.join(failed[:NAMED])}"
                 f"{' ...' if len(failed) > NAMED else ''}; --forget {failed[0]} lets it run again"
             )
 
@@ -131,16 +133,16 @@ class WorkingCrew:
             jobs.run()
 
     def _begin(self, step: Step, jobs: StepJobs) -> None:
-        self._began = self._scope.ledger.look(jobs.entry, jobs.plan.identity, jobs.kept.values())
-        unsafe = jobs.unsafe(self._began)
-        counts = (len(jobs.plan.jobs), len(jobs.kept))
-        self._scope.stream.emit(StepStarted(jobs.entry, step.type or step.kind, *counts, jobs.left, unsafe))
+        self._start = self._scope.ledger.look(jobs.entry, jobs.plan.identity, jobs.finished_jobs.values())
+        unsafe = jobs.unsafe(self._start)
+        counts = (len(jobs.plan.jobs), len(jobs.finished_jobs))
+        self._scope.stream.emit(StepStarted(jobs.entry, step.type or step.kind, *counts, jobs.removed_jobs, unsafe))
 
     def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """Record that a step is done."""
-        if self._began is not None:
+        if self._start is not None:
             counts = (len(jobs.plan.jobs), len(jobs.failed))
-            self._scope.ledger.finish(self._began, outputs, *counts, round(time.monotonic() - jobs.began_s, 3))
+            self._scope.ledger.finish(self._start, outputs, *counts, round(time.monotonic() - jobs.began_s, 3))
 
     def accepts(self, step: Step, error: Exception) -> bool:
         """Record a step that fails, and end the run unless the step is optional.
@@ -165,8 +167,8 @@ class WorkingCrew:
         paths = removable(scope.ledger.work, patterns) if patterns else []
         if paths and (removed := not_needed(paths, flattened(steps), scope)):
             size = decimal_size_text(remove_files(scope.stream, removed))
-            what = f"{counted(len(removed), 'file')} ({size}), which no later step needs"
-            scope.stream.notice(f"removed: {what} (keep = {scope.pipeline.keep})")
+            summary = f"{counted(len(removed), 'file')} ({size}), which no later step needs"
+            scope.stream.notice(f"removed: {summary} (keep = {scope.pipeline.keep})")
 
     def leave(self) -> None:
         """Remove the commands that the run did not reach from the file of commands."""
@@ -197,13 +199,13 @@ def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
 
 def intermediate_outputs(pipeline: Pipeline, settings: Settings) -> dict[str, dict[str, list[str]]]:
     """Return value of keep -> step -> patterns of the outputs that go with it."""
-    known = known_outputs(pipeline, settings)
-    found: dict[str, dict[str, list[str]]] = {}
+    outputs = known_outputs(pipeline, settings)
+    patterns_by_level: dict[str, dict[str, list[str]]] = {}
     for level, key in REMOVAL_KEYS.items():
         texts = {step.name: step.given.get(key, "") for step in flattened(pipeline.steps) if step.kind == "recipe"}
-        patterns = {name: list_items(resolve_known(text, known)) for name, text in texts.items() if text}
-        found[level] = {name: items for name, items in patterns.items() if items}
-    return {level: steps for level, steps in found.items() if steps}
+        patterns = {name: list_items(resolve_known(text, outputs)) for name, text in texts.items() if text}
+        patterns_by_level[level] = {name: items for name, items in patterns.items() if items}
+    return {level: steps for level, steps in patterns_by_level.items() if steps}
 
 
 def not_needed(paths: Sequence[str], steps: Iterable[Step], scope: Scope) -> list[str]:
@@ -307,15 +309,15 @@ class Leftovers:
         living = self._living(jobs)
         if not living():
             return
-        self.tell(f"the run before this one was killed; waiting until its processes have ended: {_listed(living())}")
+        self.tell(f"the run before this one was killed; waiting until its processes have ended: {_id_list(living())}")
         if _gone(living, PATIENCE_S):
             return
-        self.tell(f"these processes of the run before did not end, and are ended now: {_listed(living())}")
+        self.tell(f"these processes of the run before did not end, and are ended now: {_id_list(living())}")
         for number in (signal.SIGTERM, signal.SIGKILL):
             send_signal(living(), number)
             if _gone(living, FORCE_S):
                 return
-        raise PipelineError(f"processes of the run before this one cannot be ended: {_listed(living())}; end them")
+        raise PipelineError(f"processes of the run before this one cannot be ended: {_id_list(living())}; end them")
 
     def _living(self, jobs: Sequence[OpenJob]) -> Callable[[], list[int]]:
         """Return a search for the processes of killed runs and their jobs on this machine.
@@ -323,13 +325,13 @@ class Leftovers:
         Also those of a run before the last one: that one may have been killed while it waited.
         """
         boot = boot_id()
-        here = [opened.start for opened in jobs if opened.boot == boot]
+        local_starts = [opened.start for opened in jobs if opened.boot == boot]
         runs = [run for run in self.ledger.work.killed_runs if run.boot == boot]
         engines = {run.pid for run in runs if run.pid} - {os.getpid()}
         was_local = any(run.executor == LOCAL and run.pid in engines for run in runs)
 
         def living() -> list[int]:
-            sessions = [start.pid for start in here if start.pid and not _is_another(start.pid, start.ticks)]
+            sessions = [start.pid for start in local_starts if start.pid and not _is_another(start.pid, start.ticks)]
             members = session_members(sessions) if sessions else []
             unknown = started_by(self.ledger.settings.job_directory) if was_local else []
             return sorted({*members, *unknown, *(guardians(engines) if engines else [])})
@@ -347,14 +349,14 @@ def mark_processes(job_directory: Path) -> None:
 
 def started_by(job_directory: Path, proc: Path = Path("/proc")) -> list[int]:
     """Return the living processes that a run in a job directory started, but for this one."""
-    found = carrying(f"{OWNER}={job_directory}", proc)
-    return [process for process in found if process not in (os.getpid(), os.getppid())]
+    processes = carrying(f"{OWNER}={job_directory}", proc)
+    return [process for process in processes if process not in (os.getpid(), os.getppid())]
 
 
 def _is_another(pid: int, ticks: int | None) -> bool:
     """Whether the process of a job has ended, and another has its id now."""
-    began = start_ticks(pid)
-    return began is not None and ticks not in (None, began)
+    started_ticks = start_ticks(pid)
+    return started_ticks is not None and ticks not in (None, started_ticks)
 
 
 def _gone(living: Callable[[], list[int]], limit_s: float) -> bool:
@@ -366,7 +368,7 @@ def _gone(living: Callable[[], list[int]], limit_s: float) -> bool:
     return True
 
 
-def _listed(processes: list[int]) -> str:
+def _id_list(processes: list[int]) -> str:
     return ", ".join(map(str, processes)) or "none any more"
 
 

@@ -16,7 +16,15 @@ from lofarpipe.config import Settings
 from lofarpipe.engine.crew import notices_of
 from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.engine.kinds import Broken, Feedback, Kind, Loop, Recipe, Scope, SubPipeline, plain
-from lofarpipe.engine.prediction import PLACEHOLDER, Awaited, Shadow, Supposer, call_of, feedback_outputs, named_by_job
+from lofarpipe.engine.prediction import (
+    PLACEHOLDER,
+    Overlay,
+    PendingOutputs,
+    Predictor,
+    call_of,
+    feedback_outputs,
+    named_by_job,
+)
 from lofarpipe.engine.recipe import RecipePlan
 from lofarpipe.engine.run import Run
 from lofarpipe.engine.step_jobs import Outputs, Plan, RemovedInputs, StepJobs, job_commands, job_entry
@@ -49,7 +57,7 @@ class NotKnown(PipelineError):  # noqa: N818 - it names what is the case
 class Printout:
     """The lines that are printed, with the names that files have in a run."""
 
-    shadow: Shadow
+    overlay: Overlay
     lines: list[str] = field(default_factory=list)
     jobs: list[Mapping[str, object]] = field(default_factory=list)  # for tools
 
@@ -61,11 +69,11 @@ class Printout:
             facts |= {"workdir": str(job.workdir), "cores": job.cores, "memory_gb": job.memory_gb}
             call = call_of(planned)
             facts |= {"call": {key: call[key] for key in ("script", "args", "kwargs")}} if "script" in call else {}
-            self.jobs.append(self.shadow.back(facts))
+            self.jobs.append(self.overlay.to_run_names(facts))
 
     def tell(self, *lines: str) -> None:
         """Add lines."""
-        for line in self.shadow.back(lines):
+        for line in self.overlay.to_run_names(lines):
             self.lines.append(line)
             if PLACEHOLDER.search(line) and MEANING not in self.lines:
                 self.lines.append(MEANING)
@@ -76,13 +84,13 @@ class OverlaidPlan:
     """A plan under the names that files have in a run: finished jobs had these."""
 
     plan: Any  # a plan, with the names of files where they are
-    shadow: Shadow
+    overlay: Overlay
     identity: Identity
 
     @classmethod
-    def of(cls, plan: Plan, shadow: Shadow) -> OverlaidPlan:
+    def of(cls, plan: Plan, overlay: Overlay) -> OverlaidPlan:
         """Return one over a plan that names files where they are."""
-        return cls(plan, shadow, shadow.back(plan.identity))
+        return cls(plan, overlay, overlay.to_run_names(plan.identity))
 
     def __getattr__(self, name: str) -> Any:
         """Return attributes of the plan that do not depend on file names."""
@@ -94,107 +102,112 @@ class OverlaidPlan:
 
     def job_identity(self, planned: PlannedJob) -> Identity:
         """Return the identity of a job: with the same one a finished job is not run again."""
-        return self.shadow.back(self.plan.job_identity(planned))
+        return self.overlay.to_run_names(self.plan.job_identity(planned))
 
     def outputs_of(self, planned: PlannedJob) -> Sequence[str]:
         """Return the paths of the outputs of a job."""
-        return self.shadow.back(list(self.plan.outputs_of(planned)))
+        return self.overlay.to_run_names(list(self.plan.outputs_of(planned)))
 
     def changed_inputs(self, planned: PlannedJob) -> Sequence[str]:
         """Return the inputs that a job changes."""
-        return self.shadow.back(list(self.plan.changed_inputs(planned)))
+        return self.overlay.to_run_names(list(self.plan.changed_inputs(planned)))
 
     def label_of(self, planned: PlannedJob) -> str:
         """Return the subject of a job, for people."""
-        return self.shadow.back(str(self.plan.label_of(planned)))
+        return self.overlay.to_run_names(str(self.plan.label_of(planned)))
 
 
 @dataclass
 class Foresight:
     """Predicted files and outputs, shared by the kinds of a dry run."""
 
-    shown: Printout
-    supposer: Supposer
-    awaited: Awaited
+    printout: Printout
+    predictor: Predictor
+    pending_outputs: PendingOutputs
     incomplete: set[str] = field(default_factory=set)  # steps that may give more than is known
 
     @property
-    def shadow(self) -> Shadow:
+    def overlay(self) -> Overlay:
         """Where files are that were written for this dry run."""
-        return self.shown.shadow
+        return self.printout.overlay
 
     def refuse_missing(self, step: Step, scope: Scope) -> None:
         """Raise if a step refers to others whose outputs are not known."""
-        wanted = [pair for text in _texts(step) for pair in references(text)]
+        requests = [pair for text in _texts(step) for pair in references(text)]
         later = {other.name for other in flattened(scope.pipeline.steps)} - scope.results.keys()
-        unknown = [n for n, key in wanted if n in later or (n in self.incomplete and key not in scope.results[n])]
+        unknown = [n for n, key in requests if n in later or (n in self.incomplete and key not in scope.results[n])]
         if unknown:
             missing = ", ".join(dict.fromkeys(unknown))
             raise PipelineError(f"to be known it needs what these give, which did not run: {missing}")
 
-    def seen(self, step: Step, results: Results) -> tuple[Step, Results]:
+    def overlaid_step(self, step: Step, results: Results) -> tuple[Step, Results]:
         """Return a step, and the results of earlier steps, with the names of files in the overlay."""
-        there: dict[str, dict[str, object]] = {
-            name: {key: self._there(value) for key, value in results[name].items()}
+        overlaid_results: dict[str, dict[str, object]] = {
+            name: {key: self._overlay_path(value) for key, value in results[name].items()}
             for name in {name for text in _texts(step) for name, _ in references(text)} & results.keys()
         }
 
-        def seen(text: str) -> str:
+        def overlaid_text(text: str) -> str:
             resolved = resolve_known(text, results)
-            into = self.shadow.into(resolved)
+            into = self.overlay.to_overlay_names(resolved)
             return text if into == resolved else into  # any other text stays as it is
 
-        arguments = {key: text if _implies_map(key, text) else seen(text) for key, text in step.arguments.items()}
-        control = {key: seen(text) for key, text in step.control.items()}
-        positionals = tuple(map(seen, step.positionals))
-        return replace(step, control=control, arguments=arguments, positionals=positionals), {**results, **there}
+        arguments = {
+            key: text if _implies_map(key, text) else overlaid_text(text) for key, text in step.arguments.items()
+        }
+        control = {key: overlaid_text(text) for key, text in step.control.items()}
+        positionals = tuple(map(overlaid_text, step.positionals))
+        return replace(step, control=control, arguments=arguments, positionals=positionals), {
+            **results,
+            **overlaid_results,
+        }
 
-    def _there(self, value: object) -> object:
-        return self.shadow.into(value) if isinstance(value, str) else value
+    def _overlay_path(self, value: object) -> object:
+        return self.overlay.to_overlay_names(value) if isinstance(value, str) else value
 
-    def suppose(self, plan: RecipePlan, jobs: StepJobs, in_loop: bool) -> Outputs:
+    def write_predicted_maps(self, plan: RecipePlan, jobs: StepJobs, in_loop: bool) -> Outputs:
         """Write the maps of a recipe step as if its jobs had done well, and return its outputs."""
         step = plan.step.name
-        supposed = self.supposer.suppose(plan, jobs.entry, jobs.kept, jobs.pending)
-        self.shown.tell(*(f"# {step}: {comment}" for comment in supposed.comments))
-        if not supposed.is_complete:
+        prediction = self.predictor.predict(plan, jobs.entry, jobs.finished_jobs, jobs.pending)
+        self.printout.tell(*(f"# {step}: {comment}" for comment in prediction.comments))
+        if not prediction.is_complete:
             self.incomplete.add(step)
-        if in_loop and supposed.may_break:
-            self.shown.tell(f"# {step}: it may end the loop here")
-        returned = [text for p in jobs.pending for text in supposed.values[p.job.name].values()]
-        self.awaited.add(step, (text for text in returned if Path(text).is_absolute()))
-        return self.supposer.maps(plan, supposed)
+        if in_loop and prediction.may_break:
+            self.printout.tell(f"# {step}: it may end the loop here")
+        returned = [text for p in jobs.pending for text in prediction.values[p.job.name].values()]
+        self.pending_outputs.add(step, (text for text in returned if Path(text).is_absolute()))
+        return self.predictor.maps(plan, prediction)
 
     def expect(self, jobs: StepJobs, outputs: Outputs, scope: Scope) -> None:
         """Note the predicted outputs of the jobs of a step."""
-        made = [path for planned in jobs.pending for path in jobs.plan.outputs_of(planned)]
+        output_paths = [path for planned in jobs.pending for path in jobs.plan.outputs_of(planned)]
         maps = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
         new = {job_entry(jobs.entry, planned.job): _new_outputs(jobs, planned, scope) for planned in jobs.pending}
-        scope.ledger.suppose(jobs.entry, new, [*made, *maps])
-        if self.supposer.plans(jobs.pending):
+        scope.ledger.suppose(jobs.entry, new, [*output_paths, *maps])
+        if self.predictor.plans(jobs.pending):
             return
-        self.awaited.add(jobs.step, made)
+        self.pending_outputs.add(jobs.step, output_paths)
         for planned in jobs.pending:
-            said = self.shadow.back([planned.job.argv[1:], call_of(planned)])
-            self.awaited.add(jobs.step, named_by_job(said, scope.settings.job_workdir))
+            words = self.overlay.to_run_names([planned.job.argv[1:], call_of(planned)])
+            self.pending_outputs.add(jobs.step, named_by_job(words, scope.settings.job_workdir))
 
     def named_in(self, texts: Sequence[str]) -> set[str]:
         """Return the files in texts, and in the maps that they name."""
-        maps = [self.shadow.found(text) for text in texts if text.endswith(MAP_ENDINGS)]
+        maps = [self.overlay.read_path(text) for text in texts if text.endswith(MAP_ENDINGS)]
         products = [product.file for path in maps if Path(path).is_file() for product in DataMap.load(path).data]
         return {name for text in [*texts, *products] for name in files_of(text)}
 
     def refuse_uncertain(self, texts: Iterable[str]) -> None:
         """Raise if a plugin would read the pending result of a script."""
-        for name in (name for text in texts for name in self.shadow.uncertain(text)):
+        for name in (name for text in texts for name in self.overlay.uncertain(text)):
             raise PipelineError(f"what is in {name} is known only when jobs have run")
 
     def refuse_unsettled(self, folders: Iterable[str]) -> None:
         """Raise if jobs that did not run may yet write into a directory that a plugin looks through."""
         for folder in folders:
-            if self.shadow.has_folder(folder):
+            if self.overlay.has_folder(folder):
                 raise PipelineError(f"what is in {folder} is known only when the steps before have run")
-            if step := self.awaited.writer(str(Path(folder).absolute())):
+            if step := self.pending_outputs.writer(str(Path(folder).absolute())):
                 raise PipelineError(f"what is in {folder} is known only when {step} has run")
 
 
@@ -243,8 +256,8 @@ class ShownJobs(Shown[OverlaidPlan]):
 
     def foreseen(self, step: Step, results: Results) -> OverlaidPlan:
         """Build its jobs."""
-        plan = self.planner(self.scope).plan(*self.foresight.seen(step, results))
-        return OverlaidPlan.of(plan, self.foresight.shadow)
+        plan = self.planner(self.scope).plan(*self.foresight.overlaid_step(step, results))
+        return OverlaidPlan.of(plan, self.foresight.overlay)
 
 
 class ShownRecipe(ShownJobs):
@@ -256,7 +269,7 @@ class ShownRecipe(ShownJobs):
         """Write its maps."""
         if jobs is None:
             return {}
-        outputs = self.foresight.suppose(plan.plan, jobs, in_loop=bool(self.scope.loops))
+        outputs = self.foresight.write_predicted_maps(plan.plan, jobs, in_loop=bool(self.scope.loops))
         self.foresight.expect(jobs, outputs, self.scope)
         return outputs
 
@@ -270,7 +283,7 @@ class ShownFeedback(ShownJobs):
         """Return the names of its files."""
         if jobs is not None:
             self.foresight.expect(jobs, {}, self.scope)
-        return self.foresight.shadow.back(feedback_outputs(plan.plan))
+        return self.foresight.overlay.to_run_names(feedback_outputs(plan.plan))
 
 
 class ShownPlugin(Shown[Step]):
@@ -283,32 +296,32 @@ class ShownPlugin(Shown[Step]):
     def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
         """Call it, or take its last result."""
         path = find_plugin(STEP_PREFIX, plan.type, self.scope.pipeline.plugin_path)
-        writes, tell = declared(path, "DRY_RUN_WRITES"), self.foresight.shown.tell
-        told = f"# {plan.name}: plugin {plan.type}"
+        writes, tell = declared(path, "DRY_RUN_WRITES"), self.foresight.printout.tell
+        comment = f"# {plan.name}: plugin {plan.type}"
         if writes is None and declared(path, "OUTPUTS") == ():
-            tell(told)
+            tell(comment)
             return {}
         try:
             if writes is None:
                 raise PipelineError("a dry run does not call it")
             outputs = self._call(plan, path, writes)
         except PipelineError as err:
-            return self._as_last_time(plan, f"{told}; {err}")
-        tell(told)
+            return self._as_last_time(plan, f"{comment}; {err}")
+        tell(comment)
         return outputs
 
-    def _as_last_time(self, step: Step, told: str) -> Outputs:
+    def _as_last_time(self, step: Step, comment: str) -> Outputs:
         outputs = self.scope.ledger.work.plugins.get(self.scope.entry(step))
         if outputs is None:
-            self.foresight.shown.tell(told)
+            self.foresight.printout.tell(comment)
             raise NotKnown(step.name)
-        self.foresight.shown.tell(f"{told}; {LAST_TIME}")
+        self.foresight.printout.tell(f"{comment}; {LAST_TIME}")
         return dict(outputs)
 
     def _call(self, step: Step, path: Path, writes: Sequence[str]) -> Outputs:
         """Call a plugin with other places to write to."""
-        foresight, shadow = self.foresight, self.foresight.shadow
-        step, results = foresight.seen(step, self.scope.results)
+        foresight, overlay = self.foresight, self.foresight.overlay
+        step, results = foresight.overlaid_step(step, self.scope.results)
         positionals, keywords = plugin_call(step, results, self.scope.settings.lenient)
         if step.arguments:
             keywords["parset"] = self.scope.write_parset(step, {})
@@ -318,23 +331,25 @@ class ShownPlugin(Shown[Step]):
             foresight.refuse_unsettled(module.plugin_looks_at(**keywords))
         if function == "plugin_main":
             foresight.refuse_uncertain([*positionals, *map(str, keywords.values())])
-        places = shadow.places(writes, keywords)
+        places = overlay.places(writes, keywords)
         returned = run_plugin(path, positionals, {**keywords, **places}, function)
-        shadow.settle()
-        foresight.shown.tell(*(f"# {notice}" for notice in python2.take_notices()))
-        outputs = shadow.back(plain(returned)) if isinstance(returned, dict) else {}
+        overlay.collect_files()
+        foresight.printout.tell(*(f"# {notice}" for notice in python2.take_notices()))
+        outputs = overlay.to_run_names(plain(returned)) if isinstance(returned, dict) else {}
         if function == "plugin_dry_run":
-            foresight.shown.tell(*(f"# {step.name}: {line}" for line in str(outputs.pop(COMMENTS, "")).splitlines()))
+            foresight.printout.tell(*(f"# {step.name}: {line}" for line in str(outputs.pop(COMMENTS, "")).splitlines()))
             self._expect(step, [str(value) for value in keywords.values()], outputs)
         return outputs
 
-    def _expect(self, step: Step, given: Sequence[str], outputs: Outputs) -> None:
+    def _expect(self, step: Step, arguments: Sequence[str], outputs: Outputs) -> None:
         """Note the outputs that a plugin only announced, if its inputs are predicted outputs of jobs."""
         foresight = self.foresight
-        if foresight.awaited.has_any(foresight.named_in(given)) or any(map(foresight.shadow.uncertain, given)):
-            made = foresight.named_in([str(value) for value in outputs.values()])
-            self.scope.ledger.suppose(self.scope.entry(step), {}, made)
-            foresight.awaited.add(step.name, made)
+        if foresight.pending_outputs.has_any(foresight.named_in(arguments)) or any(
+            map(foresight.overlay.uncertain, arguments)
+        ):
+            output_paths = foresight.named_in([str(value) for value in outputs.values()])
+            self.scope.ledger.suppose(self.scope.entry(step), {}, output_paths)
+            foresight.pending_outputs.add(step.name, output_paths)
 
 
 class ShownLoop(Shown[Step], Loop):
@@ -344,7 +359,9 @@ class ShownLoop(Shown[Step], Loop):
         """Return the step with a number of iterations."""
         if loop_count(step) >= 0:
             return step
-        self.foresight.shown.tell(f"# {step.name}: a loop that ends when a step in it says so; one iteration is shown")
+        self.foresight.printout.tell(
+            f"# {step.name}: a loop that ends when a step in it says so; one iteration is shown"
+        )
         return replace(step, control={**step.control, "loopcount": "1"})
 
 
@@ -361,7 +378,7 @@ class ShownUnknown(Shown[Step]):
 
     def plan(self, step: Step, results: Results) -> Step:
         """Print the reason."""
-        self.foresight.shown.tell(f"# {step.name}: kind '{step.kind}' is not known; nothing is done")
+        self.foresight.printout.tell(f"# {step.name}: kind '{step.kind}' is not known; nothing is done")
         return step
 
 
@@ -400,36 +417,38 @@ def preview(
     Interrupted
         After a signal.
     """
-    shown = Printout(Shadow(directory / "files"))
-    foresight = Foresight(shown, Supposer(shown.shadow, state.work, directory / "jobs"), Awaited(settings.job_workdir))
+    printout = Printout(Overlay(directory / "files"))
+    foresight = Foresight(
+        printout, Predictor(printout.overlay, state.work, directory / "jobs"), PendingOutputs(settings.job_workdir)
+    )
     (directory / "files").mkdir()
-    stream = Stream(state=state, reporters=[Comments(shown)])
+    stream = Stream(state=state, reporters=[Comments(printout)])
     Run(
-        Scope(pipeline, settings, executor, stream, signals, shown.shadow),
+        Scope(pipeline, settings, executor, stream, signals, printout.overlay),
         lambda scope, name: shown_kind(foresight, scope, name),
-        lambda scope: PrintingCrew(shown, scope, as_typed),
+        lambda scope: PrintingCrew(printout, scope, as_typed),
     ).execute()
-    return shown
+    return printout
 
 
 class Comments:
     """Prints the decisions of a run."""
 
-    def __init__(self, shown: Printout) -> None:
-        self._shown = shown
+    def __init__(self, printout: Printout) -> None:
+        self._printout = printout
 
     def notice(self, event: Notice) -> None:
         """Print a decision."""
-        self._shown.tell(f"# {event.text}")
+        self._printout.tell(f"# {event.text}")
 
 
 class PrintingCrew:
     """Prints the commands of jobs; none is run, and nothing is recorded."""
 
-    def __init__(self, shown: Printout, scope: Scope, as_typed: bool) -> None:
-        self._shown = shown
-        self._tell = shown.tell
-        self._shown = shown
+    def __init__(self, printout: Printout, scope: Scope, as_typed: bool) -> None:
+        self._printout = printout
+        self._tell = printout.tell
+        self._printout = printout
         self._expected: set[str] = set()  # jobs that run again, for what they made is gone
         self._scope = scope
         self._as_typed = as_typed
@@ -440,27 +459,27 @@ class PrintingCrew:
     def pass_over(self, step: Step, plan: Plan) -> None:
         """Print that a step is done."""
         self._tell(f"# {step.name}: done before, with the same inputs; not run again")
-        self._shown.add_jobs(step, plan.jobs, lambda _: True)
+        self._printout.add_jobs(step, plan.jobs, lambda _: True)
         if self._as_typed:
             self._tell(*(f"# done: {shlex.join(planned.job.argv)}" for planned in plan.jobs))
 
     def run(self, step: Step, jobs: StepJobs) -> None:
         """Print the commands of the jobs that a run would run."""
-        if jobs.kept:
-            self._tell(f"# {step.name}: {len(jobs.kept)} of {len(jobs.plan.jobs)} jobs were done before")
+        if jobs.finished_jobs:
+            self._tell(f"# {step.name}: {len(jobs.finished_jobs)} of {len(jobs.plan.jobs)} jobs were done before")
         removed = {path: job for path, job in jobs.removed_inputs().items() if job not in self._expected}
         if removed:
             self._expected.update(removed.values())
-            self._shown.lines.clear()  # the steps are gone through once more
+            self._printout.lines.clear()  # the steps are gone through once more
             raise RemovedInputs(step.name, removed)
         jobs.refuse_unsafe()
-        self._shown.add_jobs(step, jobs.plan.jobs, lambda planned: planned not in jobs.pending)
+        self._printout.add_jobs(step, jobs.plan.jobs, lambda planned: planned not in jobs.pending)
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
         for planned in jobs.plan.jobs if self._as_typed else ():
             self._tell(*_typed(planned, planned in jobs.pending))
         for planned in jobs.pending if not self._as_typed else ():
             self._tell(*job_commands([planned]), *_called(planned))
-        self._scope.ledger.work.leave(jobs.entry, jobs.left)  # for as long as this dry run lives
+        self._scope.ledger.work.leave(jobs.entry, jobs.removed_jobs)  # for as long as this dry run lives
 
     def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """Record nothing."""
@@ -502,7 +521,7 @@ def _called(planned: PlannedJob) -> list[str]:
     return [f"#   {shlex.join([Path(call['script']).name, *call['args'], *keywords])}"]
 
 
-def _as_written(step: Step, known: Results) -> str:
+def _as_written(step: Step, results: Results) -> str:
     """Return the program and its arguments as the parset has them, with the words that stand for files.
 
     ``known`` references are filled in.
@@ -510,4 +529,4 @@ def _as_written(step: Step, known: Results) -> str:
     texts = step.given
     flags = list_items(step.control.get("arguments", step.arguments.get("flags", texts.get("arguments", ""))))
     keywords = [f"{key}={text}" for key, text in step.arguments.items() if key != "flags"]
-    return shlex.join(resolve_known(word, known) for word in [texts.get("executable", ""), *flags, *keywords])
+    return shlex.join(resolve_known(word, results) for word in [texts.get("executable", ""), *flags, *keywords])

@@ -60,7 +60,7 @@ class Disk:
         return f"are estimated to take {size}; {remedy}; if the estimate is wrong, set"
 
 
-def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resources, here: bool = True) -> None:
+def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resources, is_local: bool = True) -> None:
     """Refuse a step whose jobs are going to take more disk than there is.
 
     Parameters
@@ -74,7 +74,7 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
     PipelineError
         If a file system has less free than the jobs are estimated to take; with the place, both numbers and the remedy.
     """
-    needs = [need for planned in jobs for need in planned.needs() if here or not need.is_temporary]
+    needs = [need for planned in jobs for need in planned.needs() if is_local or not need.is_temporary]
     at_once = jobs_at_once([planned.job.cores for planned in jobs], jobs[0].job.max_per_node, machine) if jobs else 0
     for disk in disks(needs).values():
         needed, free = disk.total_bytes(at_once), _free_or_none(disk.place)
@@ -94,14 +94,14 @@ def jobs_at_once(cores: Sequence[int], max_per_node: int, machine: Resources) ->
 
 def disks(needs: Iterable[Need]) -> Mapping[int, Disk]:
     """Return the file systems on which something is needed, by their device; those that do not answer are left out."""
-    found: dict[int, Disk] = {}
+    disks_by_device: dict[int, Disk] = {}
     for need in needs:
         try:
             device = os.stat(existing(need.place)).st_dev  # noqa: PTH116 - one spelling for all that os is asked
         except OSError:  # the job itself will say so, if it gets there
             continue
-        found.setdefault(device, Disk(need.place)).add(need)
-    return found
+        disks_by_device.setdefault(device, Disk(need.place)).add(need)
+    return disks_by_device
 
 
 def _free_or_none(place: Path) -> float | None:
@@ -116,8 +116,8 @@ def with_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
     trouble = trouble_in([*result.tail(LINES_OF_INTEREST), reason])
     if not trouble and " is full: " not in reason:
         return reason
-    known = f"{reason}: {trouble}" if trouble and trouble not in reason else reason
-    return "; ".join([known, *map(_estimate, planned.needs())])
+    explained_reason = f"{reason}: {trouble}" if trouble and trouble not in reason else reason
+    return "; ".join([explained_reason, *map(_estimate, planned.needs())])
 
 
 def _estimate(need: Need) -> str:
@@ -173,9 +173,9 @@ class JobBuilder:
     def jobs(self) -> list[PlannedJob]:
         """Return one planned job for each product that neither the first input map nor the output map skips."""
         pairs = enumerate(zip(self.maps[0].data, self.outputs.data, strict=True))
-        places = [place for place, (given, output) in pairs if not (given.skip or output.skip)]
-        given = self._share(len(places))
-        return [self._planned(place, given) for place in places]
+        places = [place for place, (product, output) in pairs if not (product.skip or output.skip)]
+        share = self._share(len(places))
+        return [self._planned(place, share) for place in places]
 
     @property
     def max_per_node(self) -> int:
@@ -190,7 +190,7 @@ class JobBuilder:
 
         As many jobs share it as can run at the same time with their requests.
         """
-        cores, gpus = self._asked()
+        cores, gpus = self._requested_share()
         memory_gb = self.control.memory_gb
         if not memory_gb and self._goes_to_queue:
             memory_gb = min(self.control.queue_memory_gb, self.machine.memory_gb)
@@ -207,22 +207,22 @@ class JobBuilder:
         """Whether jobs go to a queue, where one that asks for less begins earlier."""
         return method_of(self.settings) == "slurm"
 
-    def _asked(self) -> tuple[int, int]:
+    def _requested_share(self) -> tuple[int, int]:
         """Return cores and graphics processors: from the step's control keys, else from the program's arguments."""
         cores, gpus = self.control.number("cores"), self.control.number("gpus")
         if not cores and self._goes_to_queue:
             cores = min(self.control.number("queue_cores"), self.machine.cores)
         if self.program is None or self.settings.lenient:
             return cores, gpus
-        said = self.program.asks_for(self.executable, self.keywords, self.control.items("arguments"))
-        return cores or said[0], gpus or said[1]
+        requested = self.program.asks_for(self.executable, self.keywords, self.control.items("arguments"))
+        return cores or requested[0], gpus or requested[1]
 
     @property
     def program(self) -> Program | None:
         """The known program of the step, if it may be asked."""
         return KNOWN_PROGRAMS[self.control.asked_program] if self.control.asked_program else None
 
-    def _planned(self, place: int, given: Resources) -> PlannedJob:
+    def _planned(self, place: int, share: Resources) -> PlannedJob:
         positionals, keywords = substitute_tokens(
             self.control.items("arguments"), dict(self.keywords), self._files(place)
         )
@@ -230,10 +230,10 @@ class JobBuilder:
         notices: Sequence[str] = ()
         if self.program is not None:
             fit = self.program.allotted if self.control.flag("as_given") else self.program.complete
-            keywords, positionals, notices = fit(self.executable, keywords, positionals, given)
+            keywords, positionals, notices = fit(self.executable, keywords, positionals, share)
         tempdir = self._tempdir(place, keywords, positionals)
         argv, files, result = self._argv(place, positionals, keywords)
-        job, list_file = self._with_list_file(self._job(place, argv, given, tempdir))
+        job, list_file = self._with_list_file(self._job(place, argv, share, tempdir))
         files |= list_file
         # Not where nothing is known: for very many jobs what it holds on to would count.
         is_known = self.program is not None or self.control.disk_gb
@@ -292,17 +292,17 @@ class JobBuilder:
         limits = {key: str(self.control.values[key]) for key in self.program.limits if key in self.control.values}
         return {"program": self.control.text("program"), **limits}
 
-    def _job(self, place: int, argv: Sequence[str], given: Resources, tempdir: Path | None) -> Job:
+    def _job(self, place: int, argv: Sequence[str], share: Resources, tempdir: Path | None) -> Job:
         product = self.maps[0].data[place]
         return Job(
             name=f"{self.step}/{self._number(place)}",
             argv=tuple(argv),
             workdir=self.settings.job_workdir,
             log=self.settings.job_directory / "logs" / (self.entry or self.step) / f"{self._log_name(place)}.log",
-            cores=given.cores,
-            memory_gb=given.memory_gb,
-            gpus=given.gpus,
-            env=self._environment(given),
+            cores=share.cores,
+            memory_gb=share.memory_gb,
+            gpus=share.gpus,
+            env=self._environment(share),
             host=product.host,
             max_per_node=self.max_per_node,
             at_host=self.control.flag("on_data_host"),
@@ -341,17 +341,17 @@ class JobBuilder:
         """Give a known program a directory for its temporary files that no other job shares."""
         if self.program is None or not self.program.scratch_option:
             return None
-        given = self.program.scratch_option in keywords
-        if not given and (self.settings.lenient or f"-{self.program.scratch_option}" in positionals):
+        is_set = self.program.scratch_option in keywords
+        if not is_set and (self.settings.lenient or f"-{self.program.scratch_option}" in positionals):
             return None
         # Where it is not given WSClean writes beside its input, and leaves files there when it is killed.
-        scratch = keywords[self.program.scratch_option] if given else self.settings.job_workdir
+        scratch = keywords[self.program.scratch_option] if is_set else self.settings.job_workdir
         tempdir = self._below(str(scratch), place)
         keywords[self.program.scratch_option] = str(tempdir)
         return tempdir
 
-    def _environment(self, given: Resources) -> dict[str, str]:
-        threads = self.control.number("nthreads") or (0 if self.settings.lenient else given.cores)
+    def _environment(self, share: Resources) -> dict[str, str]:
+        threads = self.control.number("nthreads") or (0 if self.settings.lenient else share.cores)
         limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
         is_ours = is_own_program(self.executable)
         environment = job_environment(is_ours, is_ours or self.control.text("nodescript") == PYTHON_PLUGIN)

@@ -101,7 +101,7 @@ class Scope:
             keywords = {
                 key: resolve(text, self.results, step.where(f"argument.{key}")) for key, text in step.arguments.items()
             }
-        path = self.ledger.disk.made(str(self.settings.parset_dir / f"{step.name}.parset"))
+        path = self.ledger.disk.write_path(str(self.settings.parset_dir / f"{step.name}.parset"))
         write_atomically(Path(path), "".join(f"{key}={keywords[key]}\n" for key in sorted(keywords) if key != "flags"))
         return path
 
@@ -156,7 +156,7 @@ class Recipe(Kind[RecipePlan]):
     def finish(self, plan: RecipePlan, jobs: StepJobs | None) -> Outputs:
         """Write its maps."""
         goes_on = not self.scope.pipeline.error_tolerance
-        return plan.finish(jobs.ended, jobs.failed, goes_on) if jobs else {}
+        return plan.finish(jobs.results, jobs.failed, goes_on) if jobs else {}
 
 
 class Feedback(Kind["FeedbackPlan"]):
@@ -174,7 +174,7 @@ class Feedback(Kind["FeedbackPlan"]):
 
     def finish(self, plan: FeedbackPlan, jobs: StepJobs | None) -> Outputs:
         """Write the metadata file."""
-        return plan.finish(jobs.ended, jobs.failed) if jobs else {}
+        return plan.finish(jobs.results, jobs.failed) if jobs else {}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # most runs have no such step: it brings the archive's words
 
 
 @dataclass
-class Awaited:
+class PendingOutputs:
     """The paths that such jobs name, and their steps.
 
     Parameters
@@ -66,10 +66,10 @@ class Awaited:
         return ""
 
 
-def named_by_job(thing: object, workdir: Path) -> list[str]:
+def named_by_job(value: object, workdir: Path) -> list[str]:
     """Return the paths that the texts of a job name; of a text that is a file, no piece counts: it may have blanks."""
     names: list[str] = []
-    for text in texts(thing):
+    for text in texts(value):
         is_file = text.startswith("/") and os.path.lexists(text)
         names += [text] if is_file else sorted(named_files(text, workdir))
     return names
@@ -91,7 +91,7 @@ def placeholder(step: str, key: str, place: int) -> str:
     return f"<{step}:{key}:{place:03d}>"
 
 
-class Shadow(FilesOnDisk):
+class Overlay(FilesOnDisk):
     """The file ``<root>/a/b`` stands for ``/a/b``; a file that is not there is looked for under its own name.
 
     Parameters
@@ -105,19 +105,19 @@ class Shadow(FilesOnDisk):
         self._uncertain: set[str] = set()  # those with placeholders in them
         self._marks: dict[str, tuple[int, int]] = {}
         self._folders: set[str] = set()
-        self._named = re.compile("(?!)")
+        self._name_pattern = re.compile("(?!)")
 
-    def found(self, path: str) -> str:
+    def read_path(self, path: str) -> str:
         """Return where to read a file."""
         return f"{self._root}{path}" if path in self._names else path
 
-    def made(self, path: str) -> str:
+    def write_path(self, path: str) -> str:
         """Return where to write a file, which from now on is found there."""
-        name = self.back(_absolute(path))
+        name = self.to_run_names(_absolute(path))
         self._add(name)
-        return self._there(name)
+        return self._overlay_path(name)
 
-    def places(self, writes: Iterable[str], given: Mapping[str, object]) -> dict[str, str]:
+    def places(self, writes: Iterable[str], arguments: Mapping[str, object]) -> dict[str, str]:
         """Return overlay paths for the arguments of a plugin that name its outputs: directories, or files.
 
         Raises
@@ -125,36 +125,36 @@ class Shadow(FilesOnDisk):
         PipelineError
             If a name that goes with them leads somewhere else.
         """
-        for key in NAMES_WITHIN & given.keys():
-            path = Path(str(given[key]))
+        for key in NAMES_WITHIN & arguments.keys():
+            path = Path(str(arguments[key]))
             if path.is_absolute() or ".." in path.parts:
                 raise PipelineError(f"{key} is {path}, and a dry run writes below the directory that is given alone")
-        return {key: self.place(key, str(given[key])) for key in writes if given.get(key)}
+        return {key: self.place(key, str(arguments[key])) for key in writes if arguments.get(key)}
 
     def place(self, argument: str, path: str) -> str:
         """Return where an argument of a plugin may lead to that names a directory, or a file that it writes."""
-        name = self.back(_absolute(path))
-        there = self._there(name)
+        name = self.to_run_names(_absolute(path))
+        overlay_path = self._overlay_path(name)
         if argument.endswith("_dir"):
-            Path(there).mkdir(exist_ok=True)
+            Path(overlay_path).mkdir(exist_ok=True)
         elif name not in self._names and Path(name).is_file():  # it is changed in place
-            shutil.copyfile(name, there)
+            shutil.copyfile(name, overlay_path)
             self._add(name)
-        return there
+        return overlay_path
 
-    def into(self, text: str) -> str:
+    def to_overlay_names(self, text: str) -> str:
         """Return a text with the names of files in the overlay."""
         if "/" not in text or not self._names:
             return text
         if _absolute(text) in self._names:
             return f"{self._root}{_absolute(text)}"
-        return self._named.sub(lambda match: self.found(match[0]), text)
+        return self._name_pattern.sub(lambda match: self.read_path(match[0]), text)
 
-    def back(self, thing: Thing) -> Thing:
+    def to_run_names(self, value: Thing) -> Thing:
         """Return a thing in the texts of which files have the names that a run gives them."""
-        return _without(thing, self._root)
+        return _without(value, self._root)
 
-    def settle(self) -> None:
+    def collect_files(self) -> None:
         """Collect the written files: in these, too, names are those of a run."""
         for path in self._files():
             status = path.stat()
@@ -172,7 +172,7 @@ class Shadow(FilesOnDisk):
             (self._uncertain.add if is_uncertain else self._uncertain.discard)(name)
 
     def uncertain(self, text: str) -> list[str]:
-        """Return the names in a text that ``into`` has given of files with placeholders in them."""
+        """Return the names in a text that ``to_overlay_names`` has given of files with placeholders in them."""
         return [name for name in sorted(self._uncertain) if _is_in(f"{self._root}{name}", text)]
 
     def has_folder(self, path: str) -> bool:
@@ -183,10 +183,10 @@ class Shadow(FilesOnDisk):
         for folder, _, names in os.walk(self._root):
             yield from (Path(folder, name) for name in names)
 
-    def _there(self, name: str) -> str:
-        there = f"{self._root}{name}"
-        Path(there).parent.mkdir(parents=True, exist_ok=True)
-        return there
+    def _overlay_path(self, name: str) -> str:
+        overlay_path = f"{self._root}{name}"
+        Path(overlay_path).parent.mkdir(parents=True, exist_ok=True)
+        return overlay_path
 
     def _add(self, name: str) -> None:
         self._names.add(name)
@@ -194,7 +194,7 @@ class Shadow(FilesOnDisk):
         if folder not in self._folders:
             self._folders.add(folder)
             folders = "|".join(map(re.escape, sorted(self._folders, key=len, reverse=True)))
-            self._named = re.compile(rf"(?<![^{ENDS}:])(?:{folders})/[^{ENDS}]+")
+            self._name_pattern = re.compile(rf"(?<![^{ENDS}:])(?:{folders})/[^{ENDS}]+")
 
 
 def _absolute(path: str) -> str:
@@ -206,17 +206,17 @@ def _is_in(name: str, text: str) -> bool:
     return name == text or re.search(rf"{re.escape(name)}(?![^{ENDS}])", text) is not None
 
 
-def _without(thing: Thing, root: str) -> Thing:
+def _without(item: Thing, root: str) -> Thing:
     """Return a thing with ``root`` taken out of every text in it."""
-    if isinstance(thing, str):
-        return thing.replace(root, "")  # type: ignore[return-value]
-    if isinstance(thing, Path):
-        return Path(str(thing).replace(root, ""))  # type: ignore[return-value]
-    if isinstance(thing, Mapping):
-        return {_without(key, root): _without(value, root) for key, value in thing.items()}  # type: ignore[return-value]
-    if isinstance(thing, list | tuple):
-        return type(thing)(_without(item, root) for item in thing)
-    return thing
+    if isinstance(item, str):
+        return item.replace(root, "")  # type: ignore[return-value]
+    if isinstance(item, Path):
+        return Path(str(item).replace(root, ""))  # type: ignore[return-value]
+    if isinstance(item, Mapping):
+        return {_without(key, root): _without(value, root) for key, value in item.items()}  # type: ignore[return-value]
+    if isinstance(item, list | tuple):
+        return type(item)(_without(part, root) for part in item)
+    return item
 
 
 Values = Mapping[str, str]
@@ -225,7 +225,7 @@ NOT_MEASURED = ("job_duration", "monitor_stats")  # of a job that did not run
 
 
 @dataclass(frozen=True)
-class Supposed:
+class Prediction:
     """Predicted results of the jobs of a step.
 
     Attributes
@@ -243,7 +243,7 @@ class Supposed:
 
 
 @dataclass(frozen=True)
-class Supposer:
+class Predictor:
     """Predicts the results of jobs.
 
     Parameters
@@ -251,13 +251,13 @@ class Supposer:
     directory: for inputs and extra files of scripts that plan.
     """
 
-    shadow: Shadow
+    overlay: Overlay
     work: Work
     directory: Path
 
-    def suppose(
-        self, prepared: RecipePlan, entry: str, kept: Mapping[str, JobDone], pending: Sequence[PlannedJob]
-    ) -> Supposed:
+    def predict(
+        self, prepared: RecipePlan, entry: str, finished_jobs: Mapping[str, JobDone], pending: Sequence[PlannedJob]
+    ) -> Prediction:
         """Return the predicted results of the jobs of a step.
 
         Raises
@@ -266,14 +266,16 @@ class Supposer:
             If a script that plans fails.
         """
         entries = {planned.job.name: job_entry(entry, planned.job) for planned in prepared.jobs}
-        values: dict[str, Values] = {name: _returned(kept[job]) for name, job in entries.items() if job in kept}
+        values: dict[str, Values] = {
+            name: _returned(finished_jobs[job]) for name, job in entries.items() if job in finished_jobs
+        }
         if prepared.control.text("nodescript") != PYTHON_PLUGIN:
-            return Supposed({planned.job.name: {} for planned in prepared.jobs})
+            return Prediction({planned.job.name: {} for planned in prepared.jobs})
         if not self.plans(pending):
             return self._guessed(prepared, values, pending, entries)
         planned, warnings = self._plan(pending)
         comment = f"{script_of(pending[0]).name} only plans: it was called, and nothing that it wrote is kept"
-        return Supposed(values | planned, [comment, *warnings])
+        return Prediction(values | planned, [comment, *warnings])
 
     def plans(self, pending: Sequence[PlannedJob]) -> bool:
         """Whether jobs only decide how to go on."""
@@ -281,7 +283,7 @@ class Supposer:
 
     def _guessed(
         self, prepared: RecipePlan, values: dict[str, Values], pending: Sequence[PlannedJob], entries: Mapping[str, str]
-    ) -> Supposed:
+    ) -> Prediction:
         """Return the last results of the jobs of a script, else placeholders for its declared outputs."""
         keys = declared(script_of(pending[0]), "OUTPUTS") if pending else ()
         comments, is_new = [], False
@@ -293,10 +295,10 @@ class Supposer:
                 comments = ["what it returns is taken to be what it returned the last time"]
             else:
                 is_new = True
-                known = [key for key in keys or () if key != "break"]
-                values[name] = {key: placeholder(prepared.name, key, planned.place) for key in known}
+                expected_keys = [key for key in keys or () if key != "break"]
+                values[name] = {key: placeholder(prepared.name, key, planned.place) for key in expected_keys}
         may_break = is_new and (keys is None or "break" in keys)
-        return Supposed(values, comments, not is_new or keys is not None, may_break)
+        return Prediction(values, comments, not is_new or keys is not None, may_break)
 
     def _plan(self, pending: Sequence[PlannedJob]) -> tuple[dict[str, Values], list[str]]:
         """Run the jobs of a script that plans; return their results and warnings."""
@@ -304,18 +306,22 @@ class Supposer:
         results = LocalExecutor().run(jobs)
         for result in results:
             if not result.ok:
-                why = "; ".join(self.shadow.back(result.tail(1)))
-                raise PipelineError(f"what it gives is not known: {result.name}, which only plans, failed: {why}")
-        self.shadow.settle()
+                last_lines = "; ".join(self.overlay.to_run_names(result.tail(1)))
+                raise PipelineError(
+                    f"what it gives is not known: {result.name}, which only plans, failed: {last_lines}"
+                )
+        self.overlay.collect_files()
         warnings = [f"warning: {line}" for result in results for line in script_warnings(result)]
-        return {job.name: self.shadow.back(_read(_result_of(job))) for job in jobs}, self.shadow.back(warnings)
+        return {job.name: self.overlay.to_run_names(_read(_result_of(job))) for job in jobs}, self.overlay.to_run_names(
+            warnings
+        )
 
     def _job(self, planned: PlannedJob) -> Job:
         """Return a job that writes nothing but below other places; its description is written."""
         directory = self.directory / planned.job.name
         directory.mkdir(parents=True, exist_ok=True)
         call = call_of(planned)
-        places = self.shadow.places(_writes(planned) or (), call["kwargs"])
+        places = self.overlay.places(_writes(planned) or (), call["kwargs"])
         spec = directory / "spec.json"
         job = Job(
             name=planned.job.name,
@@ -328,18 +334,20 @@ class Supposer:
         spec.write_text(json.dumps(call), encoding="utf-8")
         return job
 
-    def maps(self, prepared: RecipePlan, supposed: Supposed) -> Outputs:
+    def maps(self, prepared: RecipePlan, prediction: Prediction) -> Outputs:
         """Write the maps of a step with the results of its jobs, and return its outputs."""
-        jobs = [self._ended(prepared, planned, supposed.values[planned.job.name]) for planned in prepared.jobs]
-        saved = {Path(self.shadow.made(str(path))): data_map for path, data_map in prepared.saved.items()}
-        directory = Path(self.shadow.place("mapfile_dir", str(prepared.mapfile_dir)))
-        ended = replace(prepared, jobs=jobs, saved=saved, mapfile_dir=directory)
+        jobs = [
+            self._with_result_file(prepared, planned, prediction.values[planned.job.name]) for planned in prepared.jobs
+        ]
+        saved = {Path(self.overlay.write_path(str(path))): data_map for path, data_map in prepared.saved.items()}
+        directory = Path(self.overlay.place("mapfile_dir", str(prepared.mapfile_dir)))
+        finished_plan = replace(prepared, jobs=jobs, saved=saved, mapfile_dir=directory)
         results = [replace(result_of(p.job, 0), outputs=tuple(prepared.known_products(p))) for p in jobs]
-        outputs = ended.finish(results, {})
-        self.shadow.settle()
-        return self.shadow.back(outputs)
+        outputs = finished_plan.finish(results, {})
+        self.overlay.collect_files()
+        return self.overlay.to_run_names(outputs)
 
-    def _ended(self, prepared: RecipePlan, planned: PlannedJob, values: Values) -> PlannedJob:
+    def _with_result_file(self, prepared: RecipePlan, planned: PlannedJob, values: Values) -> PlannedJob:
         """Return a job with a file of its results; the duration is unknown, also that of a program."""
         unknown = {key: placeholder(prepared.name, key, planned.place) for key in NOT_MEASURED}
         result = self.directory / f"{planned.job.name.replace('/', '-')}.json"

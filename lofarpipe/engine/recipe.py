@@ -130,14 +130,16 @@ class RecipePlan:
         if result.ok and not program:
             return None
         text = result.log.read_text(errors="replace") if program and result.log.is_file() else ""
-        known = KNOWN_PROGRAMS[program] if program else None
-        complaint = known.complaint(text) if known else None
+        known_program = KNOWN_PROGRAMS[program] if program else None
+        complaint = known_program.complaint(text) if known_program else None
         if result.ok:
             return f"{result.reason()}: {complaint}" if complaint and self.control.asked_program else None
         from lofarpipe.programs.logs import explained, hint_for
 
-        said = complaint or (explained(known.name, text, known.messages) if known else hint_for(result.tail()))
-        return f"{result.reason()}: {said}" if said else result.reason()
+        explanation = complaint or (
+            explained(known_program.name, text, known_program.messages) if known_program else hint_for(result.tail())
+        )
+        return f"{result.reason()}: {explanation}" if explanation else result.reason()
 
     def complete(self, planned: PlannedJob, result: JobResult) -> str | None:
         """Write where the images of a job come from, into and beside them; return why that cannot be done, or None."""
@@ -153,8 +155,8 @@ class RecipePlan:
             write_image_record(root.with_name(f"{root.name}.{self.step.name}.log"), planned, result, program)
         if self.headers is None:
             return None
-        written = result.outputs if planned.job.staged else self.known_products(planned)
-        return write_provenance(written, planned, result, program, self.headers.data[planned.place].file)
+        products = result.outputs if planned.job.staged else self.known_products(planned)
+        return write_provenance(products, planned, result, program, self.headers.data[planned.place].file)
 
     def _missing(self, planned: PlannedJob) -> str:
         """Return that a program which ended well wrote no image under the name that the user gave it, if so."""
@@ -231,8 +233,8 @@ class RecipePlan:
         """
         if not self.control.flag("list_products") or planned.job.name in failed:
             return {}
-        written = result.outputs if planned.job.staged else filter(os.path.exists, self.known_products(planned))
-        return {"products": list_text(list(written))}
+        products = result.outputs if planned.job.staged else filter(os.path.exists, self.known_products(planned))
+        return {"products": list_text(list(products))}
 
     def label_of(self, planned: PlannedJob) -> str:
         """Return the subject of a job, for people."""
@@ -284,8 +286,8 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
     if not control.flag("skip_infile"):
         _check_inputs_fit(step, control, mapfiles, tokens, maps)
     executable = _executable(step, control, settings)
-    given = (control, keywords, executable, settings, mapfiles, tokens, maps, outputs, machine)
-    builder = JobBuilder(step.name, *given, entry=entry)
+    builder_inputs = (control, keywords, executable, settings, mapfiles, tokens, maps, outputs, machine)
+    builder = JobBuilder(step.name, *builder_inputs, entry=entry)
     jobs = builder.jobs()
     suffixes = naming.suffix_maps()
     header_mapfile = control.text("header_mapfile")
@@ -349,8 +351,8 @@ def _check_runner(step: Step, control: Control, settings: Settings) -> None:
     """Refuse a step that something else than this runner would have to run."""
     recipe = settings.tasks.recipe(step.type)
     if recipe != "executable_args":
-        what = f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
-        raise PipelineError(f"{step.where('control.type')}: {what}")
+        problem = f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
+        raise PipelineError(f"{step.where('control.type')}: {problem}")
     nodescript = control.text("nodescript")
     if nodescript not in NODESCRIPTS:
         where = step.where("control.nodescript")
@@ -395,9 +397,9 @@ class OutputNaming:
 
     def outputs(self) -> tuple[DataMap, Path, dict[Path, DataMap]]:
         """Return the output map, its path, and the maps to write when the jobs are done."""
-        named, several = self.control.text("mapfile_out"), self.control.items("mapfiles_out")
-        if named:
-            return self._aligned(named), Path(named), {}
+        mapfile, several = self.control.text("mapfile_out"), self.control.items("mapfiles_out")
+        if mapfile:
+            return self._aligned(mapfile), Path(mapfile), {}
         if several:
             maps = {Path(path): self._aligned(path) for path in several}
             return maps[Path(several[0])], Path(several[0]), maps

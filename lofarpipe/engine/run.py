@@ -135,12 +135,12 @@ class Run:
         jobs = self._jobs(step, plan, JobLedger(self.scope.ledger, entry))
         self.crew.run(step, jobs)
         if jobs.failed and not plan.error_tolerance:
-            raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.ended, jobs.failed))
+            raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.results, jobs.failed))
         outputs = kind.finish(jobs.plan, jobs)
         if jobs.failed and not self.is_tolerant:
-            self.failures += failure_lines(jobs.plan.jobs, jobs.ended, jobs.failed)
+            self.failures += failure_lines(jobs.plan.jobs, jobs.results, jobs.failed)
         elif jobs.failed and len(jobs.failed) == len(plan.jobs):
-            raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.ended, jobs.failed))
+            raise PipelineError(failure_text(step.name, jobs.plan.jobs, jobs.results, jobs.failed))
         self.crew.record(jobs, outputs)
         return outputs
 

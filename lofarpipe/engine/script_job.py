@@ -56,7 +56,7 @@ def run(spec: Mapping[str, Any]) -> int:
     except ScriptError:
         raise
     except Exception as err:
-        return _failed(_told(err, script))
+        return _failed(_error_line(err, script))
     write_result(result, returned_texts(returned, script))
     return 0
 
@@ -126,7 +126,7 @@ def write_result(path: Path, result: Mapping[str, str]) -> None:
     part.replace(path)
 
 
-def _told(err: Exception, script: str) -> str:
+def _error_line(err: Exception, script: str) -> str:
     """Return an error as one line with its place; the traceback goes to stderr unless the error is meant for users."""
     errors = sys.modules.get("lofarpipe.errors")
     if errors is not None and isinstance(err, errors.PipelineError):

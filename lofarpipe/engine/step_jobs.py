@@ -24,7 +24,7 @@ from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
 from lofarpipe.state.identity import Identity, identity_program, made_of, mark_of
 from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changes_since
 from lofarpipe.state.journal import Stream
-from lofarpipe.state.uptodate import Began, text_of
+from lofarpipe.state.uptodate import StepStart, text_of
 from lofarpipe.support.processes import start_ticks
 from lofarpipe.support.utilities import append_whole, few_files, files_of, printable, write_atomically
 
@@ -87,8 +87,8 @@ class CommandFile:
     def _rewrite(self, new: Sequence[str]) -> None:
         lines = {_name(line): line for line in [*_lines(self._path), *new]}
         to_come = [name for name in lines if name in (self._to_come or ()) and name not in self._names]
-        kept = [lines[name] for name in [*self._names, *to_come] if name in lines]
-        write_atomically(self._path, "".join(f"{line}\n" for line in kept))
+        ordered_lines = [lines[name] for name in [*self._names, *to_come] if name in lines]
+        write_atomically(self._path, "".join(f"{line}\n" for line in ordered_lines))
 
 
 def _name(line: str) -> str:
@@ -148,8 +148,8 @@ class RemovedInputs(PipelineError):  # noqa: N818 - it names what is the case
     def __init__(self, step: str, inputs: Mapping[str, str]) -> None:
         self.step = step
         self.jobs = {job: path for path, job in sorted(inputs.items(), reverse=True)}
-        what = f"{min(inputs)} is gone, one of {len(inputs)} inputs that jobs of earlier steps made"
-        super().__init__(f"step '{step}': {what}; look at the logs of {named(sorted(self.jobs))}")
+        summary = f"{min(inputs)} is gone, one of {len(inputs)} inputs that jobs of earlier steps made"
+        super().__init__(f"step '{step}': {summary}; look at the logs of {named(sorted(self.jobs))}")
 
 
 WARNING_LINES = 200
@@ -196,10 +196,10 @@ class StepJobs:
 
     Attributes
     ----------
-    kept: the ends of those that were done by an earlier run and are still good, by name in the journal.
+    finished_jobs: the ends of those that were done by an earlier run and are still good, by name in the journal.
     pending: those that have to run.
-    left: names in the journal of jobs that the step had, and has not any more.
-    ended: the results of all jobs, in their order, once they have run.
+    removed_jobs: names in the journal of jobs that the step had, and has not any more.
+    results: the results of all jobs, in their order, once they have run.
     failed: why those failed that did.
     """
 
@@ -208,19 +208,19 @@ class StepJobs:
     executor: Executor
     ledger: JobLedger
     entry: str = field(init=False)  # the name of the step in the journal
-    kept: Mapping[str, JobDone] = field(init=False)
+    finished_jobs: Mapping[str, JobDone] = field(init=False)
     pending: list[PlannedJob] = field(init=False)
-    left: list[str] = field(init=False)
-    ended: list[JobResult] = field(default_factory=list)
+    removed_jobs: list[str] = field(init=False)
+    results: list[JobResult] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     began_s: float = field(default_factory=time.monotonic)
-    _began: Began = field(init=False)
-    _before: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    _start: StepStart = field(init=False)
+    _stamps_before: dict[str, dict[str, str | None]] = field(default_factory=dict)
     _results: dict[str, JobResult] = field(default_factory=dict)
     _tries: Counter[tuple[str, bool]] = field(default_factory=Counter)
     _again: list[PlannedJob] = field(default_factory=list)
     _makes: dict[str, set[str]] = field(init=False)  # what a job may have written that was not there when it began
-    _own: dict[str, list[str]] = field(default_factory=dict)  # outputs of earlier runs, by name in the journal
+    _former_outputs: dict[str, list[str]] = field(default_factory=dict)  # by job name in the journal
 
     def __post_init__(self) -> None:
         self.entry = self.ledger.entry
@@ -229,10 +229,12 @@ class StepJobs:
         pending = self.ledger.pending(list(entries), lambda entry: self.plan.job_identity(entries[entry]))
         self.pending = [planned for entry, planned in entries.items() if entry in pending]
         work = self.ledger.ledger.work
-        self.kept = {job: end for job in entries if job not in pending and (end := work.last_job(job)) is not None}
+        self.finished_jobs = {
+            job: end for job in entries if job not in pending and (end := work.last_job(job)) is not None
+        }
         starts = {planned.job.name: work.open_jobs.get(entry) for entry, planned in entries.items()}
         self._makes = {name: set(opened.start.makes) for name, opened in starts.items() if opened}
-        self.left = [job for job in work.known_jobs(self.entry) if job not in entries]
+        self.removed_jobs = [job for job in work.known_jobs(self.entry) if job not in entries]
 
     @property
     def _stream(self) -> Stream:
@@ -264,7 +266,7 @@ class StepJobs:
         ----------
         by_us_alone: whether only those count that the run itself removed; a step of a loop may remove what it likes.
         """
-        work, found = self.ledger.ledger.work, {}
+        work, owners_by_path = self.ledger.ledger.work, {}
         removed = self._stream.state.removed
         for planned in self.pending:
             names = self.ledger.names_and_listed(self.plan.job_identity(planned))
@@ -272,33 +274,33 @@ class StepJobs:
                 owner = work.owners.get(path, "")
                 is_of_others = owner and self.entry not in (step_of(owner), work.writer_of(path))
                 if is_of_others and not os.path.lexists(path):
-                    found[path] = owner
-        return found
+                    owners_by_path[path] = owner
+        return owners_by_path
 
-    def unsafe(self, began: Began) -> dict[str, Stamps]:
+    def unsafe(self, start: StepStart) -> dict[str, Stamps]:
         """Return the stamps of the inputs that jobs are going to change; those from before the first job are kept.
 
         With those of jobs that were cut off, and that the step has not any more: it may have them again.
         """
-        self._began = began
+        self._start = start
         stamps: dict[str, Stamps] = {}
-        here = {path for planned in self.pending for path in self.plan.changed_inputs(planned)}
+        changed_paths = {path for planned in self.pending for path in self.plan.changed_inputs(planned)}
         for planned in self.pending:
-            inputs = {path: began.before.get(path) for path in self.plan.changed_inputs(planned)}
+            inputs = {path: start.stamps.get(path) for path in self.plan.changed_inputs(planned)}
             if inputs:
                 stamps[job_entry(self.entry, planned.job)] = inputs
-            self._before[planned.job.name] = {**dict.fromkeys(self._absent(planned, began)), **inputs}
-        return {**UnsafeJobs(self._stream.state.work, self.entry, self.step).unsettled(here), **stamps}
+            self._stamps_before[planned.job.name] = {**dict.fromkeys(self._absent(planned, start)), **inputs}
+        return {**UnsafeJobs(self._stream.state.work, self.entry, self.step).unsettled(changed_paths), **stamps}
 
-    def _absent(self, planned: PlannedJob, began: Began) -> list[str]:
+    def _absent(self, planned: PlannedJob, start: StepStart) -> list[str]:
         """Return the possible outputs of a job: its outputs, and files that it names and that do not exist."""
         outputs = set(self.plan.outputs_of(planned))
         workdir = planned.job.workdir
-        named = named_files(planned.arguments, workdir) - set(
+        candidates = named_files(planned.arguments, workdir) - set(
             map(str, (workdir, *workdir.parents, planned.job.tempdir))
         )
-        paths = sorted(outputs | named)
-        return [path for path in paths if path not in began.before and not os.path.lexists(path)]
+        paths = sorted(outputs | candidates)
+        return [path for path in paths if path not in start.stamps and not os.path.lexists(path)]
 
     def run(self) -> None:
         """Run the pending jobs."""
@@ -312,8 +314,8 @@ class StepJobs:
                     settle(self._stream, job_entry(self.entry, planned.job))
             raise
         for planned in self.plan.jobs:
-            done = self.kept.get(job_entry(self.entry, planned.job))
-            self.ended.append(self._results[planned.job.name] if done is None else recorded_result(planned, done))
+            done = self.finished_jobs.get(job_entry(self.entry, planned.job))
+            self.results.append(self._results[planned.job.name] if done is None else recorded_result(planned, done))
 
     def _run_pending(self) -> None:
         pending = self.pending
@@ -331,11 +333,11 @@ class StepJobs:
             return
         jobs = {job_entry(self.entry, planned.job): planned for planned in self.pending}
         former = FormerOutputs(self._stream, self.entry)
-        self._own = former.by_job()
+        self._former_outputs = former.by_job()
         in_the_way = former.of_jobs(
             {job: planned.job for job, planned in jobs.items()},
             lambda job: self.ledger.names(self.plan.job_identity(jobs[job])),
-            self.kept,
+            self.finished_jobs,
         )
         for job, paths in in_the_way.items():
             former.set_aside(job, paths)
@@ -343,15 +345,15 @@ class StepJobs:
     def _mark(self, planned: PlannedJob) -> str:
         """Return a text that changes with the inputs of a job: an order of a killed run is valid for these only."""
         identity = self.plan.job_identity(planned)
-        outputs = {*self.plan.outputs_of(planned), *self._own.get(job_entry(self.entry, planned.job), ())}
-        before = self._began.before
-        inputs = {name: before[name] for name in self.ledger.names(identity) if name in before and name not in outputs}
+        outputs = {*self.plan.outputs_of(planned), *self._former_outputs.get(job_entry(self.entry, planned.job), ())}
+        stamps = self._start.stamps
+        inputs = {name: stamps[name] for name in self.ledger.names(identity) if name in stamps and name not in outputs}
         return fingerprint([made_of(identity), identity_program(identity), self.ledger.depends(identity), inputs])
 
     def _note_start(self, start: JobStart) -> None:
         planned = self._planned[start.name]
         job = planned.job
-        outputs = [path for path in self.plan.outputs_of(planned) if path in self._before[start.name]]
+        outputs = [path for path in self.plan.outputs_of(planned) if path in self._stamps_before[start.name]]
         makes = [path for path in self.plan.products_of(planned) if not os.path.lexists(path)]
         self._makes.setdefault(start.name, set()).update(makes)
         event = JobStarted(
@@ -371,7 +373,7 @@ class StepJobs:
             landing=str(job.staged.landing) if job.staged and job.staged.landing else None,
             outputs=outputs,
             makes=makes,
-            before=self._before[start.name],
+            before=self._stamps_before[start.name],
         )
         self._stream.emit(event)
 
@@ -399,7 +401,7 @@ class StepJobs:
         if reason is not None and not again:
             self.failed[result.name] = reason
         products = partial(self._products, planned)
-        self.ledger.record(self.plan.job_identity(planned), self._began.before, products, end)
+        self.ledger.record(self.plan.job_identity(planned), self._start.stamps, products, end)
         if again:
             self._again.append(second or planned)
             self._stream.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
@@ -431,7 +433,7 @@ class StepJobs:
 
     def _changed(self, planned: PlannedJob) -> list[str]:
         """Return the inputs that a job changes, and which are not any more as they were before the step."""
-        return changes_since({path: self._began.before.get(path) for path in self.plan.changed_inputs(planned)})
+        return changes_since({path: self._start.stamps.get(path) for path in self.plan.changed_inputs(planned)})
 
 
 def job_entry(entry: str, job: Job) -> str:

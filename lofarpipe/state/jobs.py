@@ -298,7 +298,7 @@ class JobLedger:
     def _is_left(self, entry: tuple[str, str | None]) -> bool:
         """Whether a file is as a job of another run left it, or imaging alone has changed it since."""
         path, mark = entry
-        now = stamp(self.ledger.disk.found(path))
+        now = stamp(self.ledger.disk.read_path(path))
         return is_same(now, mark) or bool(now and mark and self.ledger.others.led(path, mark, now))
 
     # ---- record
@@ -357,7 +357,7 @@ class JobLedger:
                 found[name] = self._marks[name]
                 continue
             makers = self.ledger.makers(self.entry, name, name in outputs)
-            if name.endswith(MAP_ENDINGS) and (text := text_of(self.ledger.disk.found(name))) is not None:
+            if name.endswith(MAP_ENDINGS) and (text := text_of(self.ledger.disk.read_path(name))) is not None:
                 found[name] = self._marks[name] = fingerprint([text, makers, dict(self._listed(text))])
             elif len(makers) > MANY:
                 found[name] = self._marks[name] = fingerprint(makers)
@@ -368,7 +368,7 @@ class JobLedger:
     def _listed(self, text: str) -> Iterator[tuple[str, object]]:
         """Yield the entries of a map: their writer, or their stamp."""
         for path in sorted(named_paths(text, self.ledger.settings.job_workdir)):
-            yield path, self.ledger.makers(self.entry, path) or stamp(self.ledger.disk.found(path))
+            yield path, self.ledger.makers(self.entry, path) or stamp(self.ledger.disk.read_path(path))
 
     # ---- forget
 

@@ -44,24 +44,24 @@ MAP_ENDINGS = ("mapfile", "datamap")
 
 
 @dataclass(frozen=True)
-class Began:
+class StepStart:
     """A step that runs."""
 
     entry: str  # its name in the journal
     identity: Identity
-    before: Mapping[str, str]  # stamps of what it names
-    kept: Mapping[str, str | None]  # what its jobs wrote that are not run again, and how they left it
+    stamps: Mapping[str, str]  # of the paths that it names
+    kept_stamps: Mapping[str, str | None]  # of the outputs of jobs that are not run again
     program: Sequence[str] = ()  # of such a job, where it was another one
 
 
 class FilesOnDisk:
     """Where files are: under their names. A dry run, which writes none of them, has others."""
 
-    def found(self, path: str) -> str:
+    def read_path(self, path: str) -> str:
         """Return where to read a file."""
         return path
 
-    def made(self, path: str) -> str:
+    def write_path(self, path: str) -> str:
         """Return where to write a file."""
         return path
 
@@ -115,8 +115,8 @@ class Ledger:
         event = self.work.last_done(entry)
         for path, text in event.maps.items() if event else ():
             # Any other text was put there by somebody, who shall be heard.
-            if text_of(self.disk.found(path)) in (None, self.work.maps[path], self._restored.get(path)):
-                write_atomically(Path(self.disk.made(path)), text)
+            if text_of(self.disk.read_path(path)) in (None, self.work.maps[path], self._restored.get(path)):
+                write_atomically(Path(self.disk.write_path(path)), text)
                 self._restored[path] = text
         return self.recall(entry)
 
@@ -140,43 +140,43 @@ class Ledger:
         for job, made in jobs.items():
             self._keep(self._makers, job, made, NOT_YET)
 
-    def look(self, entry: str, identity: Identity, kept: Iterable[JobDone] = ()) -> Began:
+    def look(self, entry: str, identity: Identity, kept: Iterable[JobDone] = ()) -> StepStart:
         """Stamp the paths that a step names before it runs; the ``kept`` ends of other jobs stay valid."""
         last, kept = self.work.written, list(kept)
         program = identity_program(identity)
         older = (list(event.program) for event in kept if event.program and list(event.program) != program)
         written = {path: last.get(path, mark) for event in kept for path, mark in event.written.items()}
-        return Began(entry, identity, self._snapshot(self._names(identity)), written, next(older, program))
+        return StepStart(entry, identity, self._snapshot(self._names(identity)), written, next(older, program))
 
     def finish(
-        self, began: Began, outputs: Mapping[str, object], jobs: int = 0, failed: int = 0, duration_s: float = 0.0
+        self, start: StepStart, outputs: Mapping[str, object], jobs: int = 0, failed: int = 0, duration_s: float = 0.0
     ) -> None:
         """Record that a step is done, with ``outputs``."""
         maps = _maps(outputs)
-        names = self._names(began.identity, outputs, maps)
+        names = self._names(start.identity, outputs, maps)
         after = self._snapshot(names)
-        before = {**{path: self.work.files.get(path) for path in after}, **began.before}
+        before = {**{path: self.work.files.get(path) for path in after}, **start.stamps}
         changed = {path: after.get(path) for path in sorted(before) if after.get(path) != before[path]}
-        by_jobs = {path for end in self.work.jobs_ended(began.entry) for path in end.written}
-        by_jobs -= began.kept.keys()
+        by_jobs = {path for end in self.work.jobs_ended(start.entry) for path in end.written}
+        by_jobs -= start.kept_stamps.keys()
         self.stream.emit(
             StepDone(
-                began.entry,
-                fingerprint=mark_of(began.identity),
-                program=began.program,
-                parts=_parts(began.identity),
+                start.entry,
+                fingerprint=mark_of(start.identity),
+                program=start.program,
+                parts=_parts(start.identity),
                 outputs=outputs,
                 maps=maps,
                 files={path: mark for path, mark in after.items() if path in names and path not in maps},
                 written={**{path: after.get(path) for path in sorted(by_jobs)}, **changed},
-                kept={path: mark for path, mark in began.kept.items() if path not in changed},
-                depends=self._dependencies(began.entry, names, own_outputs(began.identity)),
+                kept={path: mark for path, mark in start.kept_stamps.items() if path not in changed},
+                depends=self._dependencies(start.entry, names, own_outputs(start.identity)),
                 jobs=jobs,
                 failed=failed,
                 duration_s=duration_s,
             )
         )
-        self.recall(began.entry)
+        self.recall(start.entry)
 
     def changed_files(self, step: str, event: StepDone | JobDone) -> Iterator[tuple[str, str]]:
         """Yield each file that differs from the outputs of a step, or of a job of it, with the change in words.
@@ -186,7 +186,7 @@ class Ledger:
         work = self.work
         written = event.all_written if isinstance(event, StepDone) else event.written
         for path, mark in event.files.items():
-            now = stamp(self.disk.found(path))
+            now = stamp(self.disk.read_path(path))
             by_a_step = path in work.written and is_same(now, work.written[path])
             if is_same(now, mark) or by_a_step or work.is_in_flux(path, now, besides=step):
                 continue
@@ -252,7 +252,7 @@ class Ledger:
         is_written = name in self._writers or name in self._makers
         if is_written:
             yield name
-        is_there = os.path.exists(self.disk.found(name))  # noqa: PTH110 - of very many names
+        is_there = os.path.exists(self.disk.read_path(name))  # noqa: PTH110 - of very many names
         if not (is_there and self.is_common(name)):
             if not self._is_ordered:  # only now: it takes long
                 self._written.sort()
@@ -287,7 +287,7 @@ class Ledger:
 
     def listed_in_maps(self, names: Iterable[str], further: Iterable[str] = ()) -> set[str]:
         """Return the paths in the maps among some names, and in ``further`` texts of maps."""
-        maps = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.found(name)))]
+        maps = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.read_path(name)))]
         return named_paths([*maps, *further], self.settings.job_workdir)
 
     def made_program(self, identity: Identity) -> list[str]:

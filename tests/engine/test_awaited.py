@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.engine.prediction import Awaited, named_by_job
+from lofarpipe.engine.prediction import PendingOutputs, named_by_job
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ from lofarpipe.engine.prediction import Awaited, named_by_job
 def test_directory_has_one_pending_writer(tmp_path: Path, path: str, folder: str, writer: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/old").touch()
-    awaited = Awaited(tmp_path / "work")
+    awaited = PendingOutputs(tmp_path / "work")
     assert awaited.writer(folder.replace("@", str(tmp_path))) == ""
     awaited.add("copy", [path.replace("@", str(tmp_path))])
     assert awaited.writer(folder.replace("@", str(tmp_path))) == writer
 
 
 def test_pending_files_are_matched(tmp_path: Path) -> None:
-    awaited = Awaited(tmp_path)
+    awaited = PendingOutputs(tmp_path)
     awaited.add("copy", ["/a", "/b"])
     assert awaited.has_any({"/b", "/c"})
     assert not awaited.has_any(["/c"])

@@ -74,7 +74,7 @@ def test_finished_jobs_are_skipped(tmp_path: Path, scope: Scope, heard: Listener
     assert executor.ran == ["copy/001"]
     began = [event for event in heard.events if isinstance(event, StepStarted)]
     assert [(event.jobs, event.done_before) for event in began] == [(2, 0), (2, 1)]
-    assert [result.name for result in jobs.ended] == ["copy/000", "copy/001"]
+    assert [result.name for result in jobs.results] == ["copy/000", "copy/001"]
 
 
 @pytest.mark.parametrize(

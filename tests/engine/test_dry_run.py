@@ -21,7 +21,7 @@ from journal_events import tell
 from lofarpipe.cli import main
 from lofarpipe.engine.dry_run import MEANING, Foresight, NotKnown, Printout, shown_kind
 from lofarpipe.engine.kinds import Broken, Kind, Scope
-from lofarpipe.engine.prediction import Awaited, Shadow, Supposer, placeholder
+from lofarpipe.engine.prediction import PendingOutputs, Overlay, Predictor, placeholder
 from lofarpipe.engine.step_jobs import StepJobs
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import BROKEN, Step
@@ -700,16 +700,16 @@ def plugin_main(args, mapfile_dir, **kwargs):
 def foresight(tmp_path: Path) -> Foresight:
     for name in ("files", "jobs"):
         (tmp_path / "dry" / name).mkdir(parents=True)
-    shadow = Shadow(tmp_path / "dry" / "files")
+    overlay = Overlay(tmp_path / "dry" / "files")
     scope = made_scope(tmp_path)
-    supposer = Supposer(shadow, scope.stream.state.work, tmp_path / "dry" / "jobs")
-    return Foresight(Printout(shadow), supposer, Awaited(scope.settings.job_workdir))
+    predictor = Predictor(overlay, scope.stream.state.work, tmp_path / "dry" / "jobs")
+    return Foresight(Printout(overlay), predictor, PendingOutputs(scope.settings.job_workdir))
 
 
 def scope_of(here: Path, foresight: Foresight, *steps: Step) -> Scope:
     scope = made_scope(here, *steps)
-    scope.disk = foresight.shadow
-    scope.ledger.disk = foresight.shadow
+    scope.disk = foresight.overlay
+    scope.ledger.disk = foresight.overlay
     return scope
 
 
@@ -719,13 +719,13 @@ def kind_of(foresight: Foresight, scope: Scope, name: str) -> Kind:
 
 def test_placeholder_is_explained_once(foresight: Foresight) -> None:
     values = [placeholder("make", "image", place) for place in range(2)]
-    foresight.shown.tell("# first", *values)
-    assert foresight.shown.lines == ["# first", values[0], MEANING, values[1]]
+    foresight.printout.tell("# first", *values)
+    assert foresight.printout.lines == ["# first", values[0], MEANING, values[1]]
 
 
 def test_files_have_the_names_of_a_run(foresight: Foresight) -> None:
-    foresight.shown.tell(f"cat {foresight.shadow.made('/d/x.txt')}")
-    assert foresight.shown.lines == ["cat /d/x.txt"]
+    foresight.printout.tell(f"cat {foresight.overlay.write_path('/d/x.txt')}")
+    assert foresight.printout.lines == ["cat /d/x.txt"]
 
 
 @pytest.mark.parametrize(
@@ -747,9 +747,9 @@ def test_step_waits_for_missing_inputs(
 
 
 def test_step_reads_maps_where_they_are(foresight: Foresight) -> None:
-    made = foresight.shadow.made("/maps/a.mapfile")
+    made = foresight.overlay.write_path("/maps/a.mapfile")
     step = made_step("use", mapfile_in="make.output.mapfile", mapfiles_in="[/maps/a.mapfile, /maps/b.mapfile]")
-    seen, results = foresight.seen(step, {"make": {"mapfile": "/maps/a.mapfile", "n": 3}})
+    seen, results = foresight.overlaid_step(step, {"make": {"mapfile": "/maps/a.mapfile", "n": 3}})
     assert seen.control["mapfile_in"] == made
     assert seen.control["mapfiles_in"] == f"[{made}, /maps/b.mapfile]"
     assert results["make"] == {"mapfile": made, "n": 3}
@@ -765,8 +765,8 @@ def test_recipe_predicts_map_of_successful_jobs(tmp_path: Path, foresight: Fores
     mapfile = str(scope.settings.mapfile_dir / "copy.mapfile")
     assert outputs["mapfile"] == mapfile
     assert not Path(mapfile).exists()
-    assert [p.file for p in DataMap.load(scope.disk.found(mapfile)).data] == [f"{scope.settings.job_workdir}/one.copy"]
-    assert foresight.awaited.writer(str(scope.settings.job_workdir)) == "copy"
+    assert [p.file for p in DataMap.load(scope.disk.read_path(mapfile)).data] == [f"{scope.settings.job_workdir}/one.copy"]
+    assert foresight.pending_outputs.writer(str(scope.settings.job_workdir)) == "copy"
     assert kind.finish(plan, None) == {}
 
 
@@ -778,7 +778,7 @@ def test_plugin_with_declared_writes_is_called(tmp_path: Path, foresight: Foresi
     outputs = kind_of(foresight, scope, "plugin").finish(step, None)
     assert outputs == {"mapfile": f"{tmp_path}/maps/made.mapfile"}
     assert list((tmp_path / "maps").iterdir()) == []
-    assert foresight.shown.lines == ["# make: plugin maker"]
+    assert foresight.printout.lines == ["# make: plugin maker"]
 
 
 def test_undeclared_plugin_returns_last_outputs(tmp_path: Path, foresight: Foresight) -> None:
@@ -790,7 +790,7 @@ def test_undeclared_plugin_returns_last_outputs(tmp_path: Path, foresight: Fores
         kind.finish(step, None)
     tell(scope.stream, "plugin_done", step="make", outputs={"mapfile": "/m/old.mapfile"})
     assert kind.finish(step, None) == {"mapfile": "/m/old.mapfile"}
-    assert foresight.shown.lines == [
+    assert foresight.printout.lines == [
         "# make: plugin maker; a dry run does not call it",
         "# make: plugin maker; a dry run does not call it; its maps are taken to be those of the last run",
     ]
@@ -800,13 +800,13 @@ def test_undeclared_plugin_returns_last_outputs(tmp_path: Path, foresight: Fores
 def test_directory_of_pending_writer_is_refused(tmp_path: Path, foresight: Foresight, what: str) -> None:
     folder = tmp_path / "images"
     foresight.refuse_unsettled([str(folder)])
-    foresight.awaited.add("image", [str(folder) if what == "named" else f"{folder}/x.fits"])
+    foresight.pending_outputs.add("image", [str(folder) if what == "named" else f"{folder}/x.fits"])
     with pytest.raises(PipelineError, match=f"what is in {folder} is known only when image has run"):
         foresight.refuse_unsettled([str(folder)])
 
 
 def test_directory_of_overlay_files_is_refused(tmp_path: Path, foresight: Foresight) -> None:
-    foresight.shadow.made(f"{tmp_path}/maps/a.mapfile")
+    foresight.overlay.write_path(f"{tmp_path}/maps/a.mapfile")
     with pytest.raises(PipelineError, match="is known only when the steps before have run"):
         foresight.refuse_unsettled([f"{tmp_path}/maps"])
 
@@ -819,7 +819,7 @@ def test_loop_shows_known_iterations(
     kind = kind_of(foresight, scope_of(tmp_path, foresight, loop), "loop")
     plan = kind.plan(loop, {})
     assert [step.name for step in kind.steps(plan)] == ["a"] * turns
-    assert [line.rpartition("; ")[2] for line in foresight.shown.lines] == said
+    assert [line.rpartition("; ")[2] for line in foresight.printout.lines] == said
     assert kind.finish(plan, None) == {"counter": -1, "break": False}
 
 
@@ -827,5 +827,5 @@ def test_unknown_kind_is_reported(tmp_path: Path, foresight: Foresight) -> None:
     scope, step = scope_of(tmp_path, foresight), made_step("a", "dance")
     kind = kind_of(foresight, scope, "dance")
     assert kind.finish(kind.plan(step, {}), None) == {}
-    assert foresight.shown.lines == ["# a: kind 'dance' is not known; nothing is done"]
+    assert foresight.printout.lines == ["# a: kind 'dance' is not known; nothing is done"]
     assert isinstance(kind_of(foresight, scope, BROKEN), Broken)
