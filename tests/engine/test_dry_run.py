@@ -21,7 +21,7 @@ from journal_events import tell
 from lofarpipe.cli import main
 from lofarpipe.engine.dry_run import MEANING, Foresight, NotKnown, Printout, shown_kind
 from lofarpipe.engine.kinds import Broken, Kind, Scope
-from lofarpipe.engine.prediction import PendingOutputs, Overlay, Predictor, placeholder
+from lofarpipe.engine.prediction import Overlay, PendingOutputs, Predictor, placeholder
 from lofarpipe.engine.step_jobs import StepJobs
 from lofarpipe.errors import PipelineError
 from lofarpipe.pipeline.steps import BROKEN, Step
@@ -765,7 +765,9 @@ def test_recipe_predicts_map_of_successful_jobs(tmp_path: Path, foresight: Fores
     mapfile = str(scope.settings.mapfile_dir / "copy.mapfile")
     assert outputs["mapfile"] == mapfile
     assert not Path(mapfile).exists()
-    assert [p.file for p in DataMap.load(scope.disk.read_path(mapfile)).data] == [f"{scope.settings.job_workdir}/one.copy"]
+    assert [p.file for p in DataMap.load(scope.disk.read_path(mapfile)).data] == [
+        f"{scope.settings.job_workdir}/one.copy"
+    ]
     assert foresight.pending_outputs.writer(str(scope.settings.job_workdir)) == "copy"
     assert kind.finish(plan, None) == {}
 

@@ -56,7 +56,10 @@ def test_text_names_are_redirected(overlay: Overlay, root: Path, text: str, ther
     write(overlay, "/job/x.mapfile")
     write(overlay, "/data/with blank/x.mapfile")
     assert overlay.to_overlay_names(text.replace("@", str(root))) == there.replace("@", str(root))
-    assert overlay.to_run_names(overlay.to_overlay_names(text)).replace("@", "") in (text.replace("@", ""), "/job/x.mapfile")
+    assert overlay.to_run_names(overlay.to_overlay_names(text)).replace("@", "") in (
+        text.replace("@", ""),
+        "/job/x.mapfile",
+    )
 
 
 def test_relative_name_is_redirected(overlay: Overlay, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
