@@ -79,7 +79,7 @@ def test_example_of_the_tour_runs(site: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "/x/pb.fits 1 Jy/beam\nOne pixel.\n"), done.stderr
 
 
-def test_values_of_python_become_options(site: Path) -> None:
+def test_python_values_become_options(site: Path) -> None:
     values = {"robust": np.float32(-0.5), "local_rms": True, "sip_file": None, "marks": ["a, b", "c"]}
     (site / "out").mkdir()
     result = image([Path("a.MS")], name="field", directory=site / "out", **values)
@@ -93,7 +93,7 @@ def test_values_of_python_become_options(site: Path) -> None:
     assert len(journalled(site / "out" / "field", "job_started")) == 1
 
 
-def test_executor_and_configuration_of_the_caller(site: Path) -> None:
+def test_caller_sets_executor_and_configuration(site: Path) -> None:
     (site / "my.cfg").write_text("[layout]\njob_directory = %(runtime_directory)s/jobs/%(job_name)s\n")
     executor = LocalExecutor(Resources(1, 1.0))
     result = image("*.MS", parset=site / "image.parset", config="my.cfg", executor=executor, sip_file=Path("x.xml"))
@@ -115,7 +115,9 @@ def test_executor_and_configuration_of_the_caller(site: Path) -> None:
         ({"parset": "nowhere.parset"}, PipelineError, "nowhere.parset: no such parset"),
     ],
 )
-def test_values_that_are_none(site: Path, options: dict[str, object], error: type[PipelineError], said: str) -> None:
+def test_invalid_values_are_refused(
+    site: Path, options: dict[str, object], error: type[PipelineError], said: str
+) -> None:
     with pytest.raises(error) as raised:
         image("a.MS", **options)
     assert said in str(raised.value)
@@ -129,7 +131,7 @@ def test_failure_of_a_run_is_an_error(site: Path) -> None:
         image("a.MS")
 
 
-def test_package_loads_nothing_until_it_is_asked() -> None:
+def test_package_imports_lazily() -> None:
     code = "import sys, lofarpipe; print([name for name in sys.modules if name.startswith('lofarpipe.')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     with pytest.raises(AttributeError, match="module 'lofarpipe' has no attribute 'imag'"):

@@ -58,12 +58,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["completion", ""], "none", ["bash", "zsh", "fish"]),
     ],
 )
-def test_candidates(here: Path, words: list[str], kind: str, expected: list[str]) -> None:
+def test_words_give_candidates(here: Path, words: list[str], kind: str, expected: list[str]) -> None:
     found_kind, found = candidates(words)
     assert (found_kind, [one.text for one in found]) == (kind, expected)
 
 
-def test_first_word_may_be_any_command(here: Path) -> None:
+def test_first_word_completes_commands(here: Path) -> None:
     assert {one.text for one in candidates([""])[1]} >= {*VERBS, *COMMANDS, "imgpipe", "field.parset", "image.parset"}
 
 
@@ -72,7 +72,7 @@ def test_candidates_have_their_meaning(here: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "none\nowner=\twho owns it\n"
 
 
-def test_shell_that_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "bsh"]) == 2
     assert "completion bsh: one of bash, zsh, fish is needed; did you mean 'bash'?" in capsys.readouterr().err
 

@@ -49,7 +49,7 @@ def job(tmp_path, monkeypatch):
     return tmp_path / "two"
 
 
-def test_clean_removes_intermediates_and_the_run_stays_done(job, capsys):
+def test_clean_keeps_run_done(job, capsys):
     assert main(["clean", "--dry-run", str(job)]) == 0
     assert f"4 B  {job}/a.first\n{job}: 1 file (4 B) would be removed" in capsys.readouterr().out
     assert (job / "a.first").is_file()
@@ -68,7 +68,7 @@ def test_clean_removes_intermediates_and_the_run_stays_done(job, capsys):
     assert len(journalled(job, "job_started")) == started
 
 
-def test_clean_images_removes_byproducts_and_a_change_makes_all_again(job, capsys):
+def test_clean_images_removes_byproducts(job, capsys):
     assert main(["clean", "--keep", "images", str(job), str(job)]) == 0
     assert capsys.readouterr().out == f"{job}: 2 files (8 B) removed\n{job}: 0 files (0 B) removed\n"
     (job.parent / "a.txt").write_text("another\n")
@@ -78,7 +78,7 @@ def test_clean_images_removes_byproducts_and_a_change_makes_all_again(job, capsy
     assert "removed" not in capsys.readouterr().out, "both are there again"
 
 
-def test_clean_refuses_what_is_no_finished_run(job, tmp_path, capsys):
+def test_clean_refuses_unfinished_run(job, tmp_path, capsys):
     (tmp_path / "a.txt").unlink()
     (tmp_path / "a.txt").mkdir()
     assert main(["two.parset", "-c", "pipeline.cfg", "-q"]) == 1
@@ -89,7 +89,7 @@ def test_clean_refuses_what_is_no_finished_run(job, tmp_path, capsys):
     assert f"{job}: the run is failed, and needs its files to go on; finish it first" in told
 
 
-def test_clean_needs_a_run_that_names_its_intermediates(job, capsys):
+def test_clean_needs_declared_intermediates(job, capsys):
     lines = (job.parent / "two.parset").read_text().splitlines(keepends=True)
     kept = [line for line in lines if "intermediate" not in line and "byproducts" not in line]
     (job.parent / "two.parset").write_text("".join(kept))

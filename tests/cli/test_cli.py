@@ -45,14 +45,14 @@ def started(site: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_harm(site: Path, closed: str) -> None:
+def test_closed_streams_do_no_harm(site: Path, closed: str) -> None:
     program = f"import sys; from lofarpipe.cli import main; sys.exit(main({['run.parset', '-c', 'pipeline.cfg']!r}))"
     ended = subprocess.run(["sh", "-c", f"'{sys.executable}' -c \"$1\" {closed}", "sh", program], cwd=site, check=False)
     assert ended.returncode == 0
     assert journalled(site / "run", "run_ended")[-1]["ok"]
 
 
-def test_status_of_a_run_whose_terminal_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vanished_terminal_gives_sighup_status(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> int:
         raise Interrupted(signal.SIGHUP)
 
@@ -83,7 +83,9 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         (["--forget", "", "--list"], "--list", "--forget"),
     ],
 )
-def test_one_thing_at_a_time(words: list[str], first: str, second: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbs_exclude_each_other(
+    words: list[str], first: str, second: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         read_command_line(["run.parset", *words])
     assert ended.value.code == 2
@@ -92,24 +94,24 @@ def test_one_thing_at_a_time(words: list[str], first: str, second: str, capsys: 
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "/tmp/abs", "", "-x"])
-def test_job_name_that_is_no_name(site: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_job_name_is_refused(site: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check", "run.parset", f"--job-name={name}"]) == 1
     assert f"command line: --job-name is '{name}'; letters, digits, _ . + - are allowed" in capsys.readouterr().err
     assert main(["--check", "run.parset", "-j", "L628614_2.a"]) == 0
 
 
-def test_job_name_of_old_command_lines_is_taken(site: Path) -> None:
+def test_old_job_name_option_is_accepted(site: Path) -> None:
     assert main(["--check", "run.parset", "--lenient", "-j", "a/b"]) == 0
 
 
-def test_help_ends_as_of_old_where_that_is_asked_for() -> None:
+def test_lenient_help_exits_with_1() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["run.parset", "--lenient", "-h"])
     assert ended.value.code == 1
 
 
 @pytest.mark.parametrize("word", ["--version", "version"])
-def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([word])
     assert ended.value.code == 0
@@ -117,18 +119,18 @@ def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["-j", "name"], ["--list"], ["-n", "True"]])
-def test_no_parset(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_parset_argument_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 1
     assert "no parset was given" in capsys.readouterr().err
 
 
-def test_parset_that_is_not_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_parset_file_is_named(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nowhere.parset"]) == 1
     assert "nowhere.parset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--lst", "a.parset"], ["a.parset", "-n", "maybe"], ["a.parset", "-q", "-d"]])
-def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -166,7 +168,7 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
         ),
     ],
 )
-def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_misspelt_option_names_nearest(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     assert f"error: unrecognized arguments: {hint}" in capsys.readouterr().err
@@ -181,13 +183,13 @@ def test_what_may_be_meant_is_said(arguments: list[str], hint: str, capsys: pyte
         (["--fields=a.csv", "--at-once", "x"], "--at-once: 'x': a whole number of at least 1 is needed"),
     ],
 )
-def test_number_that_is_none(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_number_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         read_command_line(["a.parset", *words])
     assert f"argument {said}" in capsys.readouterr().err
 
 
-def test_sets_are_an_option(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_positional_sets_suggest_option(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     names = [f"L{number}.MS" for number in range(8)]
     for name in names:
@@ -205,7 +207,7 @@ def test_sets_are_an_option(tmp_path, monkeypatch, capsys: pytest.CaptureFixture
     )
 
 
-def test_word_that_is_no_command(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_command_names_nearest(tmp_path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     for word, meant in (("statsu", "status"), ("chek", "check"), ("imgpip", "imgpipe")):
         with pytest.raises(SystemExit):
@@ -213,7 +215,7 @@ def test_word_that_is_no_command(tmp_path, monkeypatch, capsys: pytest.CaptureFi
         assert f"error: '{word}' is no command, and no parset; did you mean '{meant}'?" in capsys.readouterr().err
 
 
-def test_dry_run_of_an_option_of_another_program(capsys: pytest.CaptureFixture[str]) -> None:
+def test_foreign_dry_run_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["image.parset", "-niter"])
     assert "'iter' is neither True nor False; an option of the pipeline is set with -s" in capsys.readouterr().err
@@ -229,12 +231,12 @@ def test_dry_run_of_an_option_of_another_program(capsys: pytest.CaptureFixture[s
         (["a.parset", "--dry-run=True"], True),
     ],
 )
-def test_dry_run_with_and_without_a_value(arguments: list[str], dry: bool) -> None:
+def test_dry_run_takes_optional_value(arguments: list[str], dry: bool) -> None:
     options = read_command_line(arguments)
     assert (options.parset, options.dry_run) == ("a.parset", dry)
 
 
-def test_old_options_without_effect() -> None:
+def test_obsolete_options_are_accepted() -> None:
     assert read_command_line(["a.parset", "--loglevel", "INFO", "--args", "[]"]).parset == "a.parset"
 
 
@@ -248,7 +250,7 @@ def test_old_options_without_effect() -> None:
         (KeyboardInterrupt(), 130, "interrupted; run again to resume"),
     ],
 )
-def test_interrupted(
+def test_interrupt_sets_exit_status(
     raised: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "command", lambda options: raising(raised))
@@ -267,7 +269,7 @@ def raising(error: BaseException):
     ("error", "text"),
     [(KeyError("x\ny"), "unexpected KeyError: 'x\\ny'"), (RuntimeError(), "unexpected RuntimeError: no message")],
 )
-def test_mistake_in_the_program(
+def test_internal_error_names_place(
     error: Exception, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "command", lambda options: raising(error))
@@ -293,7 +295,7 @@ def test_mistake_in_the_program(
         (IsADirectoryError(21, "Is a directory", "/x"), "/x: Is a directory; check the directory"),
     ],
 )
-def test_disk_that_refuses(
+def test_disk_error_names_remedy(
     error: OSError, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "command", lambda options: raising(error))
@@ -304,7 +306,7 @@ def test_disk_that_refuses(
 
 
 @pytest.mark.parametrize("error", [OSError("odd"), OSError(2, "No such file")])
-def test_other_errors_of_the_system_are_mistakes(
+def test_unknown_system_error_is_internal(
     error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "command", lambda options: raising(error))
@@ -313,7 +315,7 @@ def test_other_errors_of_the_system_are_mistakes(
 
 
 @pytest.mark.parametrize("words", [["a.parset"], ["--check", "image.parset"], ["--options", "image.parset", "-w", "/"]])
-def test_current_directory_that_was_removed(words: list[str], tmp_path: Path) -> None:
+def test_removed_current_directory_is_reported(words: list[str], tmp_path: Path) -> None:
     command = shlex.join([sys.executable, "-m", "lofarpipe.cli", *words])
     script = f"mkdir gone && cd gone && rmdir ../gone && exec {command}"
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
@@ -322,11 +324,11 @@ def test_current_directory_that_was_removed(words: list[str], tmp_path: Path) ->
     assert (done.returncode, done.stderr) == (1, f"genericpipeline.py: {said}\n")
 
 
-def test_error_that_was_never_raised_has_no_place() -> None:
+def test_error_without_traceback_has_no_place() -> None:
     assert cli.unexpected(ValueError("x")) == "unknown place: unexpected ValueError: x"
 
 
-def test_mistake_during_a_run_is_told_and_recorded(
+def test_internal_error_during_run_is_recorded(
     site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lofarpipe.engine.step_jobs.CommandFile.note", raising_any)
@@ -341,7 +343,7 @@ def raising_any(*_: object) -> None:
     raise ZeroDivisionError("x")
 
 
-def test_error_shows_its_traceback_to_those_who_ask(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_option_shows_traceback(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run.parset", "-c", "nowhere.cfg"]) == 1
     assert "Traceback" not in capsys.readouterr().err
     assert main(["run.parset", "-c", "nowhere.cfg", "-d"]) == 1
@@ -350,13 +352,13 @@ def test_error_shows_its_traceback_to_those_who_ask(site: Path, capsys: pytest.C
     assert err.splitlines()[-1].startswith("genericpipeline.py: ")
 
 
-def test_job_directory_that_cannot_be_made(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_job_directory_is_reported(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "run").write_text("a file")
     assert main(["run.parset", "-c", "pipeline.cfg"]) == 1
     assert f"{site}/run: cannot be created" in capsys.readouterr().err
 
 
-def test_damaged_journal_is_told(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_journal_is_reported(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
     with (site / "run/journal.jsonl").open("a") as journal:
         journal.write('{"event": "step_')
@@ -367,7 +369,7 @@ def test_damaged_journal_is_told(site: Path, capsys: pytest.CaptureFixture[str])
 # ---- --list and --forget
 
 
-def test_list_before_and_after(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_step_states(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["run.parset", "-c", "pipeline.cfg"]
     assert main([*command, "--list"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -383,14 +385,14 @@ def test_list_before_and_after(site: Path, capsys: pytest.CaptureFixture[str]) -
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 0.\d s 1 0", " ".join(rows[2][2:]))
 
 
-def test_list_shows_what_was_cut_off(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_unfinished_step(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "in/a b.txt").unlink()
     main(["run.parset", "-c", "pipeline.cfg"])
     main(["run.parset", "-c", "pipeline.cfg", "--list"])
     assert re.search(r"^copy +not finished +\d", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_list_of_a_journal_that_cannot_be_read(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_reports_unreadable_journal(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "run/journal.jsonl").mkdir(parents=True)
     assert main(["run.parset", "-c", "pipeline.cfg", "--list"]) == 1
     assert "the journal cannot be read" in capsys.readouterr().err
@@ -406,9 +408,7 @@ def test_list_of_a_journal_that_cannot_be_read(site: Path, capsys: pytest.Captur
         ("note", ["note"]),
     ],
 )
-def test_forget_makes_the_next_run_start_there(
-    site: Path, step: str, again: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_forget_restarts_at_step(site: Path, step: str, again: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     command = ["run.parset", "-c", "pipeline.cfg"]
     assert main(command) == 0
     before = started(site)
@@ -423,7 +423,7 @@ def test_forget_makes_the_next_run_start_there(
     assert [name.partition("@")[0] for name in started(site)[len(before) :]] == again
 
 
-def test_forget_a_step_in_a_sub_pipeline(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forget_accepts_step_of_sub_pipeline(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "sub.parset").write_text(
         "pipeline.steps = [one, two]\n"
         + "".join(
@@ -448,17 +448,17 @@ def test_forget_a_step_in_a_sub_pipeline(site: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.endswith(f"these were done: {two}, note\n")
 
 
-def test_forget_a_step_that_is_not_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forget_refuses_unknown_step(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "shw"]) == 1
     assert "--forget shw: there is no such step; did you mean 'show'?" in capsys.readouterr().err
 
 
-def test_forget_before_anything_ran(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forget_accepts_missing_run(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "show"]) == 0
     assert "these were done: none" in capsys.readouterr().out
 
 
-def test_start_up_is_cheap() -> None:
+def test_startup_imports_little() -> None:
     """The limit is in benchmarks/overhead.py; here only what would break it at once."""
     costly = "(m for m in ('lofarpipe.engine.run', 'lofarpipe.config') if m in sys.modules)"
     code = f"import sys, lofarpipe.cli; print(*{costly})"
@@ -489,7 +489,7 @@ def test_ignored_hangup_stays_ignored():
         (OSError(28, "No space left on device"), 1, "what was printed cannot be written: No space left on device; "),
     ],
 )
-def test_what_waits_to_be_written_is_written_before_the_end(monkeypatch, capsys, error, status, said):
+def test_output_is_flushed_before_exit(monkeypatch, capsys, error, status, said):
     def flush() -> None:
         raise error
 
@@ -501,7 +501,7 @@ def test_what_waits_to_be_written_is_written_before_the_end(monkeypatch, capsys,
     assert said in capsys.readouterr().err
 
 
-def test_what_is_printed_to_a_full_disk_is_told():
+def test_printing_to_full_disk_is_reported():
     with Path("/dev/full").open("w") as full:
         command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "lofarpipe.cli", "--options", "image.parset"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -509,7 +509,7 @@ def test_what_is_printed_to_a_full_disk_is_told():
     assert "cannot be written: No space left on device" in done.stderr
 
 
-def test_a_reader_that_has_had_enough_is_no_failure():
+def test_closed_pipe_ends_quietly():
     command = [sys.executable, "-m", "lofarpipe.cli", "--options", "image.parset"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
@@ -529,7 +529,7 @@ deliver.control.output_files = [{here}/archive/z.txt]
 """
 
 
-def test_what_was_delivered_is_named_first_in_the_end(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_delivered_products_are_named_first(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parset = DELIVER + list_step("[{here}/in/a b.txt]") + copy_step()
     (site / "run.parset").write_text(parset.format(here=site))
     assert main(["run.parset"]) == 0

@@ -75,7 +75,7 @@ def test_fish_offers_options_files_and_sets(here: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_takes_the_function(here: Path) -> None:
+def test_zsh_accepts_completion_function(here: Path) -> None:
     script = of_imgpipe(here, "zsh")
     load = 'autoload -U compinit; compinit -u -D; source "$1"; print $_comps[imgpipe]; whence -w _imgpipe'
     run = subprocess.run(["zsh", "-fc", load, "zsh", script], cwd=here, check=True, capture_output=True, text=True)
@@ -84,7 +84,7 @@ def test_zsh_takes_the_function(here: Path) -> None:
     assert "'(-c --combine)'{-c,--combine}'[one job for each group of sets]' \\" in script.read_text()
 
 
-def test_quotes_in_help_do_no_harm() -> None:
+def test_quotes_in_help_are_escaped() -> None:
     parser = argparse.ArgumentParser("it")
     parser.add_argument("--odd", help="don't [do]: this", metavar="WORD")
     assert "'[dont (do)  this]:word:()'" in completion("zsh", parser, ())

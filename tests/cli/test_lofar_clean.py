@@ -57,7 +57,9 @@ def settings(*words: str) -> Mapping[str, object]:
     return vars(make_settings(given, sets))
 
 
-def test_image_has_source_at_its_place(observation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_shows_source_at_its_position(
+    observation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*IMAGE, *CLEAN, "-name", str(tmp_path / "a"), observation]) == 0
     log = capsys.readouterr().out
     assert log.startswith(f"{options.VERSION}\n-mgain has no effect: ")
@@ -89,7 +91,7 @@ def test_words_become_settings() -> None:
     assert given["sets"] == ("a.ms",)
 
 
-def test_defaults_are_those_of_settings() -> None:
+def test_defaults_equal_settings() -> None:
     given = settings("-multiscale", "-multiscale-scales", "0,6,12", "-local-rms-window", "30", "-mem", "50", "-j", "3")
     assert (given["weighting"], given["name"], given["majors"], given["field_id"]) == ("uniform", "wsclean", 8, 0)
     assert (given["scales"], given["local_rms"], given["threads"]) == ((0, 6, 12), True, 3)
@@ -112,13 +114,13 @@ def test_defaults_are_those_of_settings() -> None:
         ([*IMAGE, "a.ms", "-niter", "3"], "-niter: stands behind the measurement set a.ms; put it before"),
     ],
 )
-def test_wrong_usage_is_told(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_reported(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, said = error(words, capsys)
     assert status == 2
     assert said.startswith(message)
 
 
-def test_missing_package_is_told(
+def test_missing_package_is_reported(
     observation: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*IMAGE, "-dry-run", observation]) == 0
@@ -139,7 +141,7 @@ def test_version_and_help_are_printed(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("word", ["--version", "--help"])
-def test_answer_is_quick(word: str) -> None:
+def test_version_and_help_are_fast(word: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     said = subprocess.run([COMMAND, word], capture_output=True, text=True, check=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -38,7 +38,7 @@ def running(tmp_path: Path):
         yield journal
 
 
-def test_run_that_goes_on(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+def test_running_run_shows_progress(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["status", str(running.path.parent)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("field: running, ")
@@ -49,11 +49,11 @@ def test_run_that_goes_on(running: Journal, capsys: pytest.CaptureFixture[str]) 
     assert lines[4] == "    000 a.ms"
 
 
-def test_journal_may_be_named(running: Journal) -> None:
+def test_status_accepts_journal_path(running: Journal) -> None:
     assert cli.main(["status", str(running.path)]) == 0
 
 
-def test_run_that_failed(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_run_shows_problem(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     tell(running, "warning", text="the input is \x1b[2Jcoarse")
     tell(running, "step_failed", step="image", problem="1 of 1 jobs failed")
     tell(running, "run_ended", ok=False, problem="step 'image': 1 of 1 jobs failed\nmore", signal=None)
@@ -78,7 +78,7 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_run_that_was_killed_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_run_is_shown_as_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = KILLED.format(tests=str(HELPERS), journal=str(tmp_path / "journal.jsonl"))
     done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": ROOT}, check=False)
     assert done.returncode == -9
@@ -91,7 +91,7 @@ def test_run_that_was_killed_does_not_run(tmp_path: Path, capsys: pytest.Capture
     assert lines[4] == "the run was killed; run again to resume"
 
 
-def test_run_that_ends_while_it_is_looked_at(running: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_ending_during_look_is_done(running: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(*_: object) -> bool:
         tell(running, "run_ended", ok=True, problem=None, signal=None)
         return False
@@ -100,7 +100,7 @@ def test_run_that_ends_while_it_is_looked_at(running: Journal, monkeypatch: pyte
     assert Watched(running.path.parent).look().state == "done"
 
 
-def test_for_machines(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_describes_run(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["status", "--json", str(running.path.parent)]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["state"], facts["facts"]["job"], facts["run"]) == ("running", "field", 1)
@@ -109,9 +109,7 @@ def test_for_machines(running: Journal, capsys: pytest.CaptureFixture[str]) -> N
     assert facts["steps"]["image"]["jobs"]["image/000"]["label"] == "/d/a.ms"
 
 
-def test_machines_are_told_what_the_jobs_do(
-    running: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_shows_progress_of_jobs(running: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "0.log"
     tell(running, "job_started", step="image", job="image/000", label="/d/a.ms", log=str(log))
     for peak, peak_jy in (("1.5 Jy", 1.5), ("nan Jy", None)):
@@ -124,7 +122,7 @@ def test_machines_are_told_what_the_jobs_do(
         assert progress["written_s"] == log.stat().st_mtime
 
 
-def test_journal_without_times(tmp_path: Path) -> None:
+def test_journal_without_times_is_shown(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text('{"event": "run_started"}\n')
     watched = Watched(tmp_path)
     watched.look()
@@ -132,7 +130,7 @@ def test_journal_without_times(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_following_ends_with_the_run(
+def test_follow_ends_with_run(
     running: Journal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
     monkeypatch.setattr(status, "LOOK_S", 0.01)
@@ -163,14 +161,14 @@ def test_following_ends_with_the_run(
         ]
 
 
-def test_following_a_journal_without_a_run_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_follow_without_run_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
         tell(journal, "step_forgotten", step="average")
     assert cli.main(["status", "--follow", str(tmp_path)]) == 1
     assert capsys.readouterr().out == "run: waiting\n"
 
 
-def test_following_on_a_terminal(running: Journal) -> None:
+def test_follow_redraws_terminal(running: Journal) -> None:
     argv = [sys.executable, "-m", "lofarpipe.cli", "status", "--follow", str(running.path.parent)]
     terminal = PseudoTerminal(argv, running.path.parent, columns=40, PYTHONPATH=ROOT)
     try:
@@ -191,7 +189,7 @@ def test_following_on_a_terminal(running: Journal) -> None:
     assert "\x1b[?25h" in terminal.raw.rpartition("it failed")[2], "the cursor is shown again"
 
 
-def test_who_has_seen_enough_hears_nothing_of_an_end(running: Journal) -> None:
+def test_interrupted_follow_ends_quietly(running: Journal) -> None:
     argv = [sys.executable, "-m", "lofarpipe.cli", "status", "--follow", str(running.path.parent)]
     terminal = PseudoTerminal(argv, running.path.parent, PYTHONPATH=ROOT)
     try:
@@ -206,7 +204,7 @@ def test_who_has_seen_enough_hears_nothing_of_an_end(running: Journal) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "run.parset"])
-def test_what_is_no_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directory_without_journal_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.parset").touch()
     assert cli.main(["status", str(tmp_path / name)]) == 1
     assert capsys.readouterr().err == (
@@ -214,7 +212,7 @@ def test_what_is_no_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
     )
 
 
-def test_journal_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_journal_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "journal.jsonl").mkdir()
     assert cli.main(["status", str(tmp_path)]) == 1
     assert "journal.jsonl: cannot be read: Is a directory" in capsys.readouterr().err
@@ -230,7 +228,7 @@ def hold(directory: Path, **changes: object) -> dict[str, object]:
     return {"host": holder["host"], "pid": holder["pid"]}
 
 
-def test_process_of_this_machine(tmp_path: Path) -> None:
+def test_local_process_is_checked(tmp_path: Path) -> None:
     assert not is_alive(tmp_path, {})
     assert is_alive(tmp_path, hold(tmp_path))
     assert is_alive(tmp_path, {})  # an old journal does not say who
@@ -239,7 +237,7 @@ def test_process_of_this_machine(tmp_path: Path) -> None:
     assert not is_alive(tmp_path, hold(tmp_path, pid=ended.pid, ticks=1))
 
 
-def test_process_of_another_machine_gives_signs_of_life(tmp_path: Path) -> None:
+def test_remote_process_is_alive_by_heartbeat(tmp_path: Path) -> None:
     facts = hold(tmp_path, host="n1", boot="other")
     assert is_alive(tmp_path, facts)
     long_ago_s = time.time() - 10 * STALE_S
@@ -247,7 +245,7 @@ def test_process_of_another_machine_gives_signs_of_life(tmp_path: Path) -> None:
     assert not is_alive(tmp_path, facts)
 
 
-def test_lock_of_another_run_is_none(tmp_path: Path) -> None:
+def test_lock_of_another_run_is_ignored(tmp_path: Path) -> None:
     facts = hold(tmp_path)
     assert not is_alive(tmp_path, {**facts, "pid": 1})
     (tmp_path / "journal.lock").write_text("")

@@ -12,16 +12,16 @@ from lofarpipe.errors import PipelineError
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_subcommand_is_there(name: str) -> None:
+def test_every_subcommand_has_main(name: str) -> None:
     assert callable(importlib.import_module(COMMANDS[name]).main)
 
 
-def test_rest_of_the_line_is_the_subcommands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subcommand_gets_remaining_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.cli.status.main", lambda words: len(words))
     assert cli.main(["status", "a", "--follow"]) == 2
 
 
-def test_parset_with_the_name_of_a_subcommand(tmp_path, monkeypatch, capsys) -> None:
+def test_subcommand_name_may_be_parset(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "status.parset").write_text("pipeline.steps = []\n")
     (tmp_path / "status").write_text("pipeline.steps = []\n")
@@ -29,7 +29,7 @@ def test_parset_with_the_name_of_a_subcommand(tmp_path, monkeypatch, capsys) -> 
 
 
 @pytest.mark.parametrize(("flags", "has_trace"), [([], False), (["-d"], True)])
-def test_problem_of_a_subcommand(monkeypatch, capsys, flags, has_trace) -> None:
+def test_subcommand_error_is_reported(monkeypatch, capsys, flags, has_trace) -> None:
     def fail(words):
         raise PipelineError("it is not there")
 

@@ -58,19 +58,19 @@ def test_run_is_the_default_verb(site: Path) -> None:
     assert len(journalled(site / "run", "job_started")) == 1
 
 
-def test_verb_and_another_flag_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verb_excludes_further_flags(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         read_command_line(["check", "run.parset", "--list"])
     assert "argument --check: not allowed with argument --list" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_verb_without_parset(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verb_needs_parset(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb]) == 1
     assert "no parset was given" in capsys.readouterr().err
 
 
-def test_help_of_a_verb_leaves_the_others_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verb_help_omits_foreign_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["check", "--help"])
     shown = capsys.readouterr().out
@@ -86,7 +86,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"\n  {name} " in shown for name in [*VERBS, *cli.arguments.COMMANDS])
 
 
-def test_verb_in_front_of_a_front_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verb_applies_to_front_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "img.toml").write_text("[wsclean]\nsize = 64\nscale = '1arcmin'\n")
     words = ["imgpipe", str(tmp_path / "img.toml"), str(tmp_path / "a.MS")]
     assert main([*words, "--check"]) == 1
@@ -95,7 +95,7 @@ def test_verb_in_front_of_a_front_end(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == before
 
 
-def test_package_is_the_command() -> None:
+def test_package_runs_as_command() -> None:
     command = [sys.executable, "-m", "lofarpipe", "--version"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1] == __version__
 
@@ -103,7 +103,7 @@ def test_package_is_the_command() -> None:
 # ---- for tools
 
 
-def test_json_of_options(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_are_printed_as_json(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(printed(capsys, "options", "run.parset", "-s", "owner=me", "--json"))
     assert [one["name"] for one in shown] == ["files", "sign", "marks", "owner"]
     assert shown[-1] == {
@@ -117,7 +117,7 @@ def test_json_of_options(site: Path, capsys: pytest.CaptureFixture[str]) -> None
     }
 
 
-def test_json_of_a_check(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_is_printed_as_json(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(printed(capsys, "check", "run.parset", "--json"))
     assert (shown["ok"], shown["steps"], shown["findings"]) == (True, 2, [])
     assert main(["check", "run.parset", "--json", "-s", "copy.control.max_per_nod=2"]) == 1
@@ -128,7 +128,7 @@ def test_json_of_a_check(site: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads(capsys.readouterr().out)["findings"][0]["where"] == "nowhere.parset"
 
 
-def test_json_of_the_steps(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_are_printed_as_json(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["list", "run.parset", "-c", "pipeline.cfg", "--json"]
     assert json.loads(printed(capsys, *words))[1] == {"step": "copy", "state": "not done"}
     assert main(["run", "run.parset", "-c", "pipeline.cfg", "-q"]) == 0
@@ -138,7 +138,7 @@ def test_json_of_the_steps(site: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert copied["time_s"] > 1.6e9
 
 
-def test_json_of_a_plan(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_is_printed_as_json(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "run.parset", "-c", "pipeline.cfg", "--json"]
     shown = json.loads(printed(capsys, *words))
     (job,) = shown["jobs"]
@@ -162,13 +162,13 @@ def test_json_of_a_plan(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["options", "run.parset", "--template", "--fields", "a.csv"], "--template: not with --fields"),
     ],
 )
-def test_flags_without_sense(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_senseless_flags_are_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(words)
     assert f"argument {said}" in capsys.readouterr().err
 
 
-def test_consequence_of_a_wrong_option_is_not_reported(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_option_hides_its_consequences(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (site / "run.parset").read_text()
     text += "! at_once = 1    ## {integer >= 0} jobs at a time\ncopy.control.max_per_node = {{ at_once }}\n"
     (site / "run.parset").write_text(text)
@@ -180,7 +180,7 @@ def test_consequence_of_a_wrong_option_is_not_reported(site: Path, capsys: pytes
 # ---- the table and the template
 
 
-def test_options_are_grouped_and_the_archive_is_last(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_are_grouped_with_archive_last(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = printed(capsys, "options", "run.parset").splitlines()
     assert [line for line in shown if line.startswith("----")] == ["---- the files", "---- for the archive"]
     assert shown[shown.index("---- for the archive") + 1] == "owner = nobody"
@@ -193,7 +193,7 @@ def test_options_of_the_image_pipeline_end_with_the_archive(capsys: pytest.Captu
     assert shown[0]["name"] == "data_input_filenames"
 
 
-def test_template_runs_as_it_is(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_template_runs_unchanged(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sets = ["-s", "owner=me", "-s", "copy.control.max_per_node=1"]
     text = printed(capsys, "options", "--template", "run.parset", *sets)
     assert "\n! owner = me" in text
@@ -203,7 +203,7 @@ def test_template_runs_as_it_is(site: Path, capsys: pytest.CaptureFixture[str]) 
     assert (site / "field" / "a.copy").is_file()
 
 
-def test_template_with_every_line_in_force_changes_nothing(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fully_enabled_template_changes_nothing(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {one["name"]: one["value"] for one in json.loads(printed(capsys, "options", "run.parset", "--json"))}
     text = printed(capsys, "run.parset", "--template").replace("\n#!", "\n!")
     assert text.count("\n!") == len(before)
@@ -212,7 +212,7 @@ def test_template_with_every_line_in_force_changes_nothing(site: Path, capsys: p
     assert {one["name"]: one["value"] for one in after} == before
 
 
-def test_template_takes_the_sets_that_are_there(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_template_names_present_sets(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.MS", "b.ms"):
         (site / name).mkdir()
     text = printed(capsys, "options", "--template", "image.parset")
@@ -220,13 +220,13 @@ def test_template_takes_the_sets_that_are_there(site: Path, capsys: pytest.Captu
     assert "\npipeline.base = image.parset\n" in text
 
 
-def test_template_of_a_parset_that_is_wrong(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_template_of_wrong_parset_is_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "run.parset").write_text(OF_ALL_KINDS.format(here=site) + "copy.contrl.x = 1\n")
     assert main(["options", "--template", "run.parset"]) == 1
     assert "copy.contrl" in capsys.readouterr().err
 
 
-def test_options_of_a_parset_that_is_gone_have_no_headings() -> None:
+def test_options_of_missing_parset_have_no_headings() -> None:
     from lofarpipe.pipeline.options import Option, headings
 
     option = Option("a", "1", "text", "meaning", "/nowhere", 1, documented=("/nowhere", 1))

@@ -39,7 +39,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
         return here, main(["run.parset", "--fields", "fields.csv", "--at-once", "1", "-q"])
 
 
-def test_index_tells_of_each_field(ended: tuple[Path, int]) -> None:
+def test_index_describes_each_field(ended: tuple[Path, int]) -> None:
     here, code = ended
     assert code == 1
     good, bad = indexed_fields(here)
@@ -51,7 +51,7 @@ def test_index_tells_of_each_field(ended: tuple[Path, int]) -> None:
     assert '<a href="good/report.html">good</a>' in page
 
 
-def test_table_notifies_of_failed_fields_and_of_its_end(ended: tuple[Path, int]) -> None:
+def test_table_notifies_failures_and_end(ended: tuple[Path, int]) -> None:
     here, _ = ended
     told = json.loads((here / "failure.json").read_text())  # the last: that of the table
     assert (told["event"], told["text"]) == ("failure", "fields.csv: 1 done, 1 failed")
@@ -59,7 +59,7 @@ def test_table_notifies_of_failed_fields_and_of_its_end(ended: tuple[Path, int])
     assert not (here / "end.json").exists(), "no field tells of its own end"
 
 
-def test_status_of_a_table_and_of_several_directories(
+def test_status_shows_table_and_directories(
     ended: tuple[Path, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here, _ = ended
@@ -91,7 +91,7 @@ def test_quiet_table_names_failures_on_standard_error(
     assert "copy/000" in told.err
 
 
-def test_index_keeps_fields_of_other_tables_that_are_there(tmp_path: Path) -> None:
+def test_index_keeps_existing_fields_of_former_tables(tmp_path: Path) -> None:
     index = FieldsIndex(tmp_path, print)
     (tmp_path / "old").mkdir()
     common = {"state": "done", "took_s": 1.0}
@@ -103,13 +103,13 @@ def test_index_keeps_fields_of_other_tables_that_are_there(tmp_path: Path) -> No
     assert len(indexed_fields(tmp_path)) == 2, "it was written a moment ago"
 
 
-def test_index_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_unwritable_index_is_reported(tmp_path: Path) -> None:
     told: list[str] = []
     FieldsIndex(tmp_path / "nowhere", told.append).update([], at_once=True)
     assert told == [f"{tmp_path}/nowhere/fields.json: cannot be written: No such file or directory"]
 
 
-def test_thumbnail_is_made_of_the_picture_beside_the_image(tmp_path: Path) -> None:
+def test_thumbnail_uses_picture_beside_image(tmp_path: Path) -> None:
     Image.new("RGB", (400, 200)).save(tmp_path / "a.png")
     (tmp_path / "run.json").write_text(json.dumps({"quality": {"image": f"{tmp_path}/a.fits"}}))
     picture = outcome_facts(tmp_path)["picture"]

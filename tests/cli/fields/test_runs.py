@@ -68,7 +68,7 @@ def rows(text: str) -> dict[str, list[str]]:
 # ---- running
 
 
-def test_every_field_is_a_job_of_its_own(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_field_is_separate_job(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table(site, "one,[a.txt],0", 'two,"[a.txt, b.txt]",0')
     assert run("--at-once", "2") == 0
     shown_text = capfd.readouterr().out
@@ -90,7 +90,7 @@ def test_fields_share_the_machine(site: Path) -> None:
     assert "--cores 3 --memory-gb 4.000" in log.read_text()
 
 
-def test_a_field_that_fails_stops_no_other(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_failing_field_does_not_stop_siblings(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table(site, "bad,[nowhere.txt],0", "good,[a.txt],0")
     assert run("--at-once", "1") == 1
     found = rows(capfd.readouterr().out)
@@ -101,7 +101,7 @@ def test_a_field_that_fails_stops_no_other(site: Path, capfd: pytest.CaptureFixt
     assert "nowhere.txt" in (site / log).read_text()
 
 
-def test_the_same_command_resumes_each_field(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_same_command_resumes_each_field(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table(site, "bad,[nowhere.txt],0", "good,[a.txt],0")
     assert run() == 1
     (site / "nowhere.txt").write_text("found")
@@ -112,7 +112,7 @@ def test_the_same_command_resumes_each_field(site: Path, capfd: pytest.CaptureFi
     assert [event["step"] for event in journalled(site / "jobs/good", "step_started")] == ["wait", "copy"]
 
 
-def test_what_all_have_in_common_is_given_to_all(site: Path) -> None:
+def test_common_options_reach_every_field(site: Path) -> None:
     table(site, "one,[a.txt]", "two,[b.txt]", header="field,files")
     (site / "pipeline.cfg").rename(site / "site.cfg")
     more = ["-c", "site.cfg", "-s", "copy.control.environment={KEY: value}", "-v", "-r", "work", "-w", "jobs"]
@@ -145,7 +145,7 @@ def wait_for(condition) -> None:
         time.sleep(0.05)
 
 
-def test_jobs_die_with_the_one_that_started_them(site: Path) -> None:
+def test_fields_end_with_killed_engine(site: Path) -> None:
     table(site, "one,[a.txt],600")
     command = [sys.executable, "-P", "-m", "lofarpipe.cli", "run.parset", "--fields", "fields.csv"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -163,9 +163,7 @@ def findings(capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
     return capsys.readouterr().err.removeprefix("genericpipeline.py: ").splitlines()
 
 
-def test_everything_wrong_with_the_table_is_found_before_anything_runs(
-    site: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table_mistakes_are_found_before_run(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,slow,1", "two,slw,2", "two,fast,x,7", header="field,mode,secnds")
     assert findings(capsys) == [
         "fields.csv:1: no option is called 'secnds'; did you mean 'seconds'?",
@@ -177,9 +175,7 @@ def test_everything_wrong_with_the_table_is_found_before_anything_runs(
     assert list((site / "jobs").iterdir()) == []
 
 
-def test_everything_wrong_with_table_configuration_and_pipeline_at_once(
-    site: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_of_all_files_come_together(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (site / "pipeline.cfg").open("a") as config:
         config.write("[remote]\nmax_per_node = many\n")
     table(
@@ -208,7 +204,7 @@ def test_everything_wrong_with_table_configuration_and_pipeline_at_once(
     assert findings(capsys, *more[:2])[-1] == "9 problems found; nothing was run"
 
 
-def test_a_table_that_cannot_be_read_hides_nothing(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_table_keeps_further_findings(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "fields.csv").write_text('field,x\na,"1\n')
     found = findings(capsys, "-s", "mode=x", "--cores", "-1")
     assert [line.partition(";")[0] for line in found] == [
@@ -227,7 +223,7 @@ def test_a_table_that_cannot_be_read_hides_nothing(site: Path, capsys: pytest.Ca
     ]
 
 
-def test_warnings_are_told_once_for_all_fields(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_common_warnings_are_shown_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (site / "run.parset").open("a") as parset:
         parset.write("zap.control.type = executable_args\n")
     with (site / "pipeline.cfg").open("a") as config:
@@ -240,7 +236,7 @@ def test_warnings_are_told_once_for_all_fields(site: Path, capsys: pytest.Captur
     assert said[1].endswith("[slurm] has no key 'partiton'; did you mean 'partition'?; not in use while method = local")
 
 
-def test_check_that_warns_of_a_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_warning_names_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "plugins").mkdir()
     check = "def check(options, site):\n    return ['WARNING: seconds: is 9'] if options['seconds'] == '9' else []\n"
     (site / "plugins" / "PipelineCheck_quick.py").write_text(check)
@@ -259,14 +255,14 @@ def test_any_key_can_be_a_column(site: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "fields.csv: 2 fields, 3 steps each, nothing wrong\n"
 
 
-def test_what_a_field_brings_about_is_told_with_its_place(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_field_finding_names_its_place(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,1", "two,", header="field,cpy.control.max_per_node")
     (line, _) = findings(capsys)
     assert line.startswith("fields.csv:2: field 'one': ")
     assert "cpy" in line
 
 
-def test_what_is_wrong_with_the_pipeline_is_told_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pipeline_finding_is_reported_once(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,[a.txt],0", "two,[b.txt],0")
     assert findings(capsys, "-s", "mode=x") == [
         "command line: mode is 'x'; one of fast, slow is needed",
@@ -274,7 +270,7 @@ def test_what_is_wrong_with_the_pipeline_is_told_once(site: Path, capsys: pytest
     ]
 
 
-def test_check_looks_at_every_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_covers_every_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,nowhere.exe", "two,/bin/cp", "three,elsewhere.exe", header="field,copy.control.executable")
     found = findings(capsys, "--check")
     assert [line.partition(": ")[0] for line in found[:-1]] == ["fields.csv:2", "fields.csv:4"]
@@ -282,7 +278,7 @@ def test_check_looks_at_every_field(site: Path, capsys: pytest.CaptureFixture[st
     assert "elsewhere.exe" in found[1]
 
 
-def test_one_directory_for_all_is_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shared_directory_is_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (site / "pipeline.cfg").open("a") as config:
         config.write(f"[layout]\njob_directory = {site}/jobs/all\n")
     table(site, "one,[a.txt],0", "two,[b.txt],0")
@@ -304,7 +300,7 @@ deliver.control.filename = deliver.mapfile
 """
 
 
-def test_two_fields_do_not_write_the_same_file(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fields_with_same_output_are_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (site / "run.parset").write_text(PARSET.replace("wait, copy]", "wait, copy, deliver]") + DELIVER)
     header = "field,files,delivered"
     table(site, "one,[a.txt],[out/x]", f'two,[b.txt],"[out/y, {site}/out/x]"', "three,[a.txt],[]", header=header)
@@ -324,28 +320,26 @@ def test_two_fields_do_not_write_the_same_file(site: Path, capsys: pytest.Captur
     ("task", "key"),
     [({"program": "wsclean"}, "name"), ({"program": "dp3"}, "msout"), ({"outputkey": "msout"}, "msout"), ({}, "")],
 )
-def test_what_programs_write_is_compared_too(task: dict[str, str], key: str) -> None:
+def test_program_outputs_are_compared(task: dict[str, str], key: str) -> None:
     arguments = {"name": "/x/image", "msout": "/x/image"}
     one, two = (Step(name, name, "recipe", "t", {"sip_file": "none"}, arguments, task) for name in ("a", "b"))
     assert _named_outputs([one, two]) == ({"/x/image": f"b.argument.{key}"} if key else {})
 
 
-def test_words_of_maps_are_no_files() -> None:
+def test_map_words_are_not_files() -> None:
     task = {"program": "wsclean"}
     step = Step("a", "a", "recipe", "t", {"inputkeys": "[root, msfile]"}, {"name": "root"}, task)
     assert _named_outputs([step]) == {}
 
 
-def test_a_directory_that_cannot_be_made_is_told_before_any_field_runs(
-    site: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_impossible_directory_is_found_before_run(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,[a.txt],0", "two,[b.txt],0")
     (site / "jobs/two").write_text("in the way")
     assert findings(capsys)[0].startswith(f"{site}/jobs/two/logs/")
     assert not (site / "jobs/one/journal.jsonl").exists()
 
 
-def test_a_lenient_run_goes_on(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_lenient_run_continues(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table(site, "one,[a.txt],0")
     assert run("--lenient", "-s", "mode=x") == 0
     assert rows(capfd.readouterr().out)["one"][0] == "done"
@@ -354,7 +348,7 @@ def test_a_lenient_run_goes_on(site: Path, capfd: pytest.CaptureFixture[str]) ->
 # ---- what else can be asked for
 
 
-def test_what_is_asked_for_is_done_with_each_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbs_apply_to_each_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,[a.txt],0", "two,[b.txt],3")
     assert run("--options") == 0
     shown_text = capsys.readouterr().out
@@ -371,7 +365,7 @@ def test_what_is_asked_for_is_done_with_each_field(site: Path, capsys: pytest.Ca
     assert list((site / "jobs").iterdir()) == []
 
 
-def test_an_error_names_the_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_names_its_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,[a.txt],0")
     assert findings(capsys, "--forget", "cpy")[0].startswith("field 'one': --forget cpy: there is no such step; did")
 
@@ -385,7 +379,7 @@ def test_an_error_names_the_field(site: Path, capsys: pytest.CaptureFixture[str]
         (["--fields", "f.csv", "--at-once", "two"], "'two': a whole number of at least 1 is needed"),
     ],
 )
-def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["a.parset", *arguments])
     assert ended.value.code == 2
@@ -400,13 +394,13 @@ def result(log: Path, text: str) -> JobResult:
     return JobResult("one", 1, 1e9, 2.0, 0.0, 0.0, log, ("x",))
 
 
-def test_why_is_the_first_line_that_the_run_said(tmp_path: Path) -> None:
+def test_failure_reason_is_first_error_line(tmp_path: Path) -> None:
     text = f"{NOTE}genericpipeline.py: no\nnoise\ngenericpipeline.py: first\nsecond\n"
     assert why(result(tmp_path / "log", text)) == "first"
     assert why(result(tmp_path / "log", "noise\n")) == "exited with 1 after 2.0 s"
 
 
-def test_outcome_is_read_from_the_quality(tmp_path: Path) -> None:
+def test_quality_file_gives_outcome(tmp_path: Path) -> None:
     rms = {"value": 0.00295, "unit": "Jy/beam", "source": ""}
     ratio = {"value": 1.5, "unit": ""}
     quality = {"rms": rms, "image": "/x/a.fits", "image_pb": "/x/a-pb.fits", "measured_over_expected": ratio}
@@ -430,7 +424,7 @@ def test_outcome_without_numbers_is_empty(tmp_path: Path, text: str | None) -> N
     assert (rms_text(facts), facts.get("image")) == ("", None)
 
 
-def test_paths_are_shown_as_short_as_they_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_shown_shortest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert short_path(tmp_path / "a/b") == os.path.join("a", "b")  # noqa: PTH118 - text
     assert short_path(Path("/elsewhere")) == "/elsewhere"

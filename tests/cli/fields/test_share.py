@@ -42,34 +42,34 @@ def shared(site: Path, at_once: int | None, machine: Resources, *assignments: st
     return share(settings, [pipeline] * fields, at_once, machine)
 
 
-def test_a_small_machine_takes_one_field_and_gives_it_everything(site: Path) -> None:
+def test_small_machine_runs_single_field(site: Path) -> None:
     assert shared(site, None, Resources(15, 500.0)) == Share(1)
     assert shared(site, None, Resources(64, 31.0)) == Share(1)
     assert Share(1).arguments() == []
 
 
-def test_a_large_machine_takes_a_field_for_each_8_cores_and_16_gb(site: Path) -> None:
+def test_large_machine_splits_cores_and_memory(site: Path) -> None:
     given = shared(site, None, Resources(40, 500.0))
     assert given == Share(5, 8, 100.0)
     assert given.arguments() == ["--cores", "8", "--memory-gb", "100.000"]
     assert shared(site, None, Resources(40, 50.0)) == Share(3, 13, 50.0 / 3)
 
 
-def test_no_more_at_once_than_there_are_fields(site: Path) -> None:
+def test_fields_limit_concurrency(site: Path) -> None:
     assert shared(site, None, Resources(40, 500.0), fields=2) == Share(2, 20, 250.0)
     assert shared(site, 9, Resources(40, 500.0), fields=2) == Share(2, 20, 250.0)
 
 
-def test_a_field_gets_what_its_largest_step_needs(site: Path) -> None:
+def test_largest_step_sets_share(site: Path) -> None:
     assert shared(site, None, Resources(40, 500.0), "clean.control.cores=20") == Share(2, 20, 250.0)
     assert shared(site, None, Resources(40, 500.0), "clean.control.memory_gb=150.5") == Share(3, 13, 500.0 / 3)
 
 
-def test_what_is_asked_for_counts(site: Path) -> None:
+def test_requested_concurrency_overrides_share(site: Path) -> None:
     assert shared(site, 4, Resources(2, 8.0)) == Share(4, 1, 2.0)
 
 
-def test_more_than_fit_is_refused(site: Path) -> None:
+def test_excess_concurrency_is_refused(site: Path) -> None:
     message = (
         "--at-once 3: a step of a field needs 4 cores and 10 GB, and there are 9 cores and 100.0 GB; at most 2 at the"
     )
@@ -80,18 +80,18 @@ def test_more_than_fit_is_refused(site: Path) -> None:
     assert shared(site, 1, Resources(2, 1.0), *needs).at_once == 1  # the field's own check says it
 
 
-def test_a_number_that_is_none_is_left_to_the_check_of_the_field(site: Path) -> None:
+def test_invalid_number_is_ignored_by_share(site: Path) -> None:
     assert shared(site, None, Resources(40, 500.0), "clean.control.cores=many").at_once == 5
 
 
 @pytest.mark.parametrize("step", ["clean.control.gpus=1", "clean.argument.idg-mode=hybrid"])
-def test_fields_that_use_a_graphics_processor_get_one_each(site: Path, step: str) -> None:
+def test_gpu_fields_get_one_device_each(site: Path, step: str) -> None:
     assert shared(site, 4, Resources(40, 500.0, gpus=2), step).gpus == 1
     assert shared(site, 4, Resources(40, 500.0, gpus=0), step).gpus == 0
     assert shared(site, 4, Resources(40, 500.0, gpus=2)).gpus == 0
 
 
-def test_limits_of_the_site_hold(site: Path) -> None:
+def test_site_limits_share(site: Path) -> None:
     settings, pipeline = loaded(site, remote="method = local\ncores = 16\nmemory_gb = 64")
     assert share(settings, [pipeline] * 3, None, Resources(100, 1000.0)) == Share(2, 8, 32.0)
     assert share(settings, [pipeline], None, Resources(100, 1000.0)).arguments() == (
@@ -99,18 +99,18 @@ def test_limits_of_the_site_hold(site: Path) -> None:
     )
 
 
-def test_on_a_cluster_all_run_and_nothing_is_shared_out(site: Path) -> None:
+def test_cluster_runs_all_fields_unshared(site: Path) -> None:
     settings, pipeline = loaded(site, remote="method = slurm")
     assert share(settings, [pipeline] * 30, None, Resources(1, 1.0)) == Share(30)
     assert share(settings, [pipeline] * 30, 4, Resources(1, 1.0)) == Share(4)
 
 
-def test_hosts_without_a_queue_work_for_one_field_at_a_time(site: Path) -> None:
+def test_hosts_without_queue_run_single_field(site: Path) -> None:
     settings, pipeline = loaded(site, remote="method = ssh")
     assert share(settings, [pipeline] * 30, None) == Share(1)
     assert share(settings, [pipeline] * 30, 4) == Share(4)
 
 
-def test_this_machine_is_looked_at_where_none_is_given(site: Path) -> None:
+def test_share_measures_machine_by_default(site: Path) -> None:
     settings, pipeline = loaded(site)
     assert share(settings, [pipeline], None) == Share(1)

@@ -51,7 +51,7 @@ def findings(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("suffix", "text", "lines"), [(".csv", CSV, (4, 5)), (".toml", TOML, (1, 5)), (".toml", ARRAY, (1, 5))]
 )
-def test_the_same_fields_in_every_notation(tmp_path: Path, suffix: str, text: str, lines: tuple[int, int]) -> None:
+def test_every_notation_gives_same_fields(tmp_path: Path, suffix: str, text: str, lines: tuple[int, int]) -> None:
     path = written(tmp_path, text, suffix)
     fields, wrong = read_fields(path)
     assert wrong == []
@@ -62,31 +62,31 @@ def test_the_same_fields_in_every_notation(tmp_path: Path, suffix: str, text: st
     assert [field.where for field in fields] == [f"{path}:{line}" for line in lines]
 
 
-def test_places_in_csv_are_those_of_the_row_and_of_the_header(tmp_path: Path) -> None:
+def test_csv_cells_know_row_and_header(tmp_path: Path) -> None:
     path = written(tmp_path, CSV)
     cell = read_fields(path)[0][0].cells["robust"]
     assert (cell.where, cell.named) == (f"{path}:4", f"{path}:2")
 
 
-def test_rows_after_one_of_several_lines_keep_their_lines(tmp_path: Path) -> None:
+def test_rows_after_multiline_row_keep_their_lines(tmp_path: Path) -> None:
     path = written(tmp_path, 'field,note\na,"x\ny"\nb,z\n')
     fields, _ = read_fields(path)
     assert [field.where for field in fields] == [f"{path}:2", f"{path}:4"]
     assert findings(path) == ["fields.csv:2: note holds a line break; a value is one line"]
 
 
-def test_places_in_toml_are_those_of_the_keys(tmp_path: Path) -> None:
+def test_toml_cells_know_their_keys(tmp_path: Path) -> None:
     path = written(tmp_path, TOML, ".toml")
     cells = read_fields(path)[0][0].cells
     assert [cells["robust"].where, cells["data_input_filenames"].named] == [f"{path}:2", f"{path}:3"]
 
 
-def test_a_byte_order_mark_as_spreadsheets_write_it(tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "fields.csv").write_text("field,robust\na,1\n", encoding="utf-8-sig")
     assert read_fields(tmp_path / "fields.csv")[0][0].assignments() == ["robust=1"]
 
 
-def test_values_of_toml_are_written_as_parsets_have_them(tmp_path: Path) -> None:
+def test_toml_values_become_parset_text(tmp_path: Path) -> None:
     text = "[fields.a]\nflag = true\nnumber = 0.25\nlist = ['a b', 'c,d', 'e', 'f\"g h', 3]\nclean.argument.niter = 5\n"
     (field,) = read_fields(written(tmp_path, text, ".toml"))[0]
     assert field.assignments() == [
@@ -97,7 +97,7 @@ def test_values_of_toml_are_written_as_parsets_have_them(tmp_path: Path) -> None
     ]
 
 
-def test_tables_within_one_line_have_no_line_but_their_file(tmp_path: Path) -> None:
+def test_inline_tables_name_only_file(tmp_path: Path) -> None:
     path = written(tmp_path, "fields = [{field = 'a', robust = 1}]", ".toml")
     assert read_fields(path)[0][0].where == str(path)
 
@@ -117,14 +117,14 @@ def test_tables_within_one_line_have_no_line_but_their_file(tmp_path: Path) -> N
                                             ((2, r"\.\./a"), (3, r"\.b"), (4, "a b"))]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_csv(tmp_path: Path, text: str, expected: list[str]) -> None:
+def test_csv_mistakes_are_findings(tmp_path: Path, text: str, expected: list[str]) -> None:
     found = findings(written(tmp_path, text))
     assert len(found) == len(expected)
     for line, pattern in zip(found, expected, strict=True):
         assert re.fullmatch(rf"fields\.csv:{pattern}", line), line
 
 
-def test_a_name_has_at_most_100_letters(tmp_path: Path) -> None:
+def test_field_name_has_maximum_length(tmp_path: Path) -> None:
     assert findings(written(tmp_path, f"field,x\n{'a' * 100},1\n")) == []
     assert len(findings(written(tmp_path, f"field,x\n{'a' * 101},1\n"))) == 1
 
@@ -140,7 +140,7 @@ def test_a_name_has_at_most_100_letters(tmp_path: Path) -> None:
         ("fields = 3", "fields.toml: fields is no table; [fields.<name>] or [[fields]] is needed"),
     ],
 )
-def test_what_is_wrong_in_toml(tmp_path: Path, text: str, expected: str) -> None:
+def test_toml_mistakes_are_findings(tmp_path: Path, text: str, expected: str) -> None:
     assert findings(written(tmp_path, text, ".toml"))[0].startswith(expected)
 
 
@@ -153,12 +153,12 @@ def test_what_is_wrong_in_toml(tmp_path: Path, text: str, expected: str) -> None
         ("f.txt", b"", "f.txt: a table of fields is needed that ends in .csv or .toml"),
     ],
 )
-def test_what_is_no_table(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_unreadable_table_is_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PipelineError, match=message):
         read_fields(tmp_path / name)
 
 
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_table_is_error(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"f\.csv: the table of fields cannot be read: No such file"):
         read_fields(tmp_path / "f.csv")

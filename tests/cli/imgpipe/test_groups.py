@@ -41,14 +41,14 @@ def at(*names: str) -> list[SetAt]:
 # ---- groups
 
 
-def test_each_set_alone_or_all_together() -> None:
+def test_sets_form_single_or_joint_groups() -> None:
     sets = at("b.MS", "a.MS")
     assert make_groups(sets, combine=False, across=False)[0] == [Group((Path("b.MS"),)), Group((Path("a.MS"),))]
     for across in (False, True):
         assert make_groups(sets, combine=True, across=across)[0] == [Group((Path("b.MS"), Path("a.MS")))]
 
 
-def test_groups_of_windows_and_observations() -> None:
+def test_windows_and_observations_form_groups() -> None:
     sets = [SetAt(Path(f"{obs}{sw}"), obs, sw) for sw in ("1", "3") for obs in ("A", "B")]
     combined, _ = make_groups(sets, combine=True, across=False)
     assert [(group.window, group.obs_id, len(group.sets)) for group in combined] == [
@@ -64,7 +64,7 @@ def test_groups_of_windows_and_observations() -> None:
     ]
 
 
-def test_set_given_twice_is_used_once(tmp_path: Path) -> None:
+def test_repeated_set_is_used_once(tmp_path: Path) -> None:
     (tmp_path / "a.MS").mkdir()
     (tmp_path / "link.MS").symlink_to("a.MS")
     names = [str(tmp_path / "link.MS"), f"{tmp_path}/./a.MS", str(tmp_path / "b.MS")]
@@ -73,7 +73,7 @@ def test_set_given_twice_is_used_once(tmp_path: Path) -> None:
     assert notices == [f"{tmp_path}/link.MS: is given 2 times, and used once"]
 
 
-def test_set_of_two_windows_is_in_both_groups_and_one_job() -> None:
+def test_shared_window_set_is_one_job() -> None:
     sets = [SetAt(Path("x.MS"), "A", "SW01"), SetAt(Path("x.MS"), "A", "SWALL")]
     assert len(make_groups(sets, combine=True, across=False)[0]) == 2
     groups, notices = make_groups(sets, combine=False, across=False)
@@ -81,7 +81,7 @@ def test_set_of_two_windows_is_in_both_groups_and_one_job() -> None:
     assert notices == ["x.MS: is given 2 times, and used once"]
 
 
-def test_set_of_two_observations_is_once_in_their_group() -> None:
+def test_shared_observation_set_is_grouped_once() -> None:
     sets = [SetAt(Path("x.MS"), "A", "SW01"), SetAt(Path("x.MS"), "A_N2", "SW01")]
     assert make_groups(sets, combine=True, across=True)[0] == [Group((Path("x.MS"),), "A", "SW01", ("A",))]
     assert len(make_groups(sets, combine=True, across=False)[0]) == 2
@@ -90,13 +90,13 @@ def test_set_of_two_observations_is_once_in_their_group() -> None:
 # ---- names
 
 
-def test_default_place_is_within_the_last_set(tmp_path: Path) -> None:
+def test_default_place_lies_in_last_set(tmp_path: Path) -> None:
     job = job_of(tmp_path, "", "d/a.MS", "d/b.MS")
     assert job.name == Path("/run/d/b.MS/images/img")
     assert job.options == {"pol": ["I"], "weight": ["briggs", "0"], "data-column": ["CORRECTED_DATA"]}
 
 
-def test_all_tokens(tmp_path: Path) -> None:
+def test_tokens_are_replaced(tmp_path: Path) -> None:
     text = "[wsclean]\nname = 'deep/i$DAY'\nout-dir = '~/o/$obs_id$/$sw$/$name$/$ms_basename$'\n"
     job = job_of(tmp_path, text, "d/a.MS", obs_id="2023", window="SW1")
     assert job.name == Path("/home/a/o/2023/SW1/deep/i1/a.MS/deep/i1")
@@ -129,7 +129,7 @@ def test_wrong_value_names_its_key(tmp_path: Path, text: str, finding: str) -> N
     assert str(made.findings[0]).replace(f"{tmp_path}/", "").startswith(finding)
 
 
-def test_images_of_one_name_are_a_finding_with_the_token_that_helps(tmp_path: Path) -> None:
+def test_image_name_clash_suggests_token(tmp_path: Path) -> None:
     made = translator(tmp_path, "[wsclean]\nout-dir = 'o/$ms_basename$'\n")
     night, later = (Group((Path(f"{obs}/SW1.MS"),), obs, "SW1") for obs in ("N1", "N2"))
     (finding,) = name_findings(made.jobs([night, later]), read_imaging_settings(tmp_path / "img.toml")[0])
@@ -137,7 +137,7 @@ def test_images_of_one_name_are_a_finding_with_the_token_that_helps(tmp_path: Pa
     assert name_findings(made.jobs([night]), read_imaging_settings(tmp_path / "img.toml")[0]) == []
 
 
-def test_no_token_tells_equal_groups_apart(tmp_path: Path) -> None:
+def test_equal_groups_have_no_distinguishing_token(tmp_path: Path) -> None:
     made = translator(tmp_path, "[wsclean]\nout-dir = 'o'\n")
     jobs = made.jobs([Group((Path("a.MS"), Path("c.MS"))), Group((Path("b.MS"), Path("c.MS")))])
     (finding,) = name_findings(jobs, read_imaging_settings(tmp_path / "img.toml")[0])
@@ -161,14 +161,12 @@ def test_no_token_tells_equal_groups_apart(tmp_path: Path) -> None:
         ("channel-range = [2, 6]", ["eight.MS"], 4),
     ],
 )
-def test_channels_of_a_group_are_the_unique_ones_selected(
-    tmp_path: Path, more: str, names: list[str], count: int
-) -> None:
+def test_group_counts_unique_selected_channels(tmp_path: Path, more: str, names: list[str], count: int) -> None:
     job = job_of(tmp_path, f"[wsclean]\nchannels-out = 'all'\n{more}\n", *names)
     assert job.options["channels-out"] == [str(count)]
 
 
-def test_channels_left_over_are_a_notice(tmp_path: Path) -> None:
+def test_remaining_channels_give_notice(tmp_path: Path) -> None:
     made = translator(tmp_path, "[wsclean]\nchannels-out = 'every 3'\n")
     made.jobs([Group((Path("eight.MS"),))])
     assert [notice.replace(f"{tmp_path}/", "") for notice in made.notices] == [
@@ -183,14 +181,14 @@ def test_set_without_selected_channels_is_refused(tmp_path: Path) -> None:
     assert job_of(tmp_path, text.replace("= 2", "= 1"), "eight.MS", "five.MS").options["channels-out"] == ["1"]
 
 
-def test_false_takes_channels_out_away(tmp_path: Path) -> None:
+def test_false_removes_channels_out(tmp_path: Path) -> None:
     assert "channels-out" not in job_of(tmp_path, "[wsclean]\nchannels-out = false\n", "none.MS").options
 
 
 # ---- hosts
 
 
-def test_group_goes_to_the_host_of_most_of_its_sets() -> None:
+def test_group_runs_on_host_of_most_sets() -> None:
     pattern = re.compile(r"/net/(node\d+)")
     paths = ["/net/node2/a", "/net/node1/b", "/net/node1/c", "/x/d"]
     assert pinned_host(Group(tuple(map(Path, paths))), pattern) == "node1"

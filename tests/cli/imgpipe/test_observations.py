@@ -94,7 +94,7 @@ def test_windows_come_before_observations(handler: DataHandler) -> None:
     assert [(one.obs_id, one.window) for one in sets] == [(LATER, "SW03")]
 
 
-def test_several_patterns_and_arguments(handler: DataHandler) -> None:
+def test_patterns_and_arguments_combine(handler: DataHandler) -> None:
     assert found(handler, f"{LATER},{NIGHT}:SW01") == [
         f"net/node103/{LATER}/L2/SW01.MS",
         f"net/node101/{NIGHT}/L2/SW01.MS",
@@ -105,14 +105,14 @@ def test_several_patterns_and_arguments(handler: DataHandler) -> None:
     ]
 
 
-def test_subbands_of_windows_and_of_parents(handler: DataHandler) -> None:
+def test_windows_and_parents_have_subbands(handler: DataHandler) -> None:
     subbands = [f"net/node102/2023/12/{NIGHT}/SB202.MS", f"net/node102/2023/12/{NIGHT}/SB203.MS"]
     assert found(handler, f"{NIGHT}:SW03", level="L1") == subbands
     assert found(handler, f"{CHUNKED}:SW03", level="L1") == subbands
     assert len(found(handler, f"{NIGHT}:SWALL", level="L1")) == 5
 
 
-def test_subbands_of_composite_window_come_member_by_member(tmp_path: Path) -> None:
+def test_composite_window_lists_subbands_by_member(tmp_path: Path) -> None:
     text = HANDLER.replace("n1_obs_ids = ['20231210_NT04']", "n1_obs_ids = ['20231210_NT04', '20231211_NT04']")
     sets = found(handler_of(tmp_path, text), f"{CHUNKED}:SWALL", level="L1")
     assert [(NIGHT in path, path.rpartition("/")[2][:4]) for path in sets] == [
@@ -123,7 +123,7 @@ def test_subbands_of_composite_window_come_member_by_member(tmp_path: Path) -> N
     ]
 
 
-def test_parent_has_to_be_known_where_its_subbands_are_meant(tmp_path: Path) -> None:
+def test_subbands_need_known_parent(tmp_path: Path) -> None:
     handler = handler_of(tmp_path, HANDLER.replace("n1_obs_ids = ['20231210_NT04']", "n1_obs_ids = ['20231210_NTO4']"))
     assert problems(handler, f"{CHUNKED}:SW03", level="L3") == []
     assert problems(handler, f"{CHUNKED}:SW03", level="L1") == [
@@ -151,7 +151,7 @@ def test_time_chunks_are_sorted_across_hosts(handler: DataHandler) -> None:
 
 
 @pytest.mark.parametrize("level", ["LST", "CAL"])
-def test_sidereal_levels(handler: DataHandler, level: str) -> None:
+def test_sidereal_level_selects_sets(handler: DataHandler, level: str) -> None:
     folder = level.lower()
     make_sets(f"{folder}/{NIGHT}/SW03_LST002.MS", f"{folder}/{NIGHT}/SW03_T001.MS")
     assert found(handler, f"{NIGHT}:SW03", level=level) == [
@@ -160,7 +160,7 @@ def test_sidereal_levels(handler: DataHandler, level: str) -> None:
     ]
 
 
-def test_composite_window_of_one_observation_is_its_members(handler: DataHandler) -> None:
+def test_composite_window_expands_to_members(handler: DataHandler) -> None:
     sets = handler.find([f"{NIGHT}:SWALL"], "L2")[0]
     assert [(str(one.path), one.window) for one in sets] == [
         (f"net/node101/{NIGHT}/L2/SW01.MS", "SWALL"),
@@ -187,11 +187,11 @@ def test_window_without_chunks_is_named(handler: DataHandler) -> None:
         ),
     ],
 )
-def test_argument_that_means_nothing(handler: DataHandler, argument: str, problem: str) -> None:
+def test_meaningless_argument_is_reported(handler: DataHandler, argument: str, problem: str) -> None:
     assert problems(handler, argument, NIGHT) == [problem]
 
 
-def test_unknown_level_lists_those_that_are(handler: DataHandler) -> None:
+def test_unknown_level_lists_known_levels(handler: DataHandler) -> None:
     assert problems(handler, NIGHT, level="L9")[0].startswith(
         "handler.toml: data_level 'L9': there is no such level; there are L1, L2, L3, LST, CAL"
     )
@@ -213,7 +213,7 @@ def test_unknown_level_lists_those_that_are(handler: DataHandler) -> None:
         ("[obs_ids]", "n2_group = 3\n[obs_ids]", None),
     ],
 )
-def test_handler_that_cannot_be_used(tmp_path: Path, old: str, new: str, problem: str | None) -> None:
+def test_unusable_handler_is_error(tmp_path: Path, old: str, new: str, problem: str | None) -> None:
     text = HANDLER.replace(old, new, 1)
     if old == "input = 'L3'":
         text, problem = text.replace("lst = {start = 5.0}\n", ""), "made from each other in a circle"
@@ -223,12 +223,12 @@ def test_handler_that_cannot_be_used(tmp_path: Path, old: str, new: str, problem
         handler_of(tmp_path, text).levels  # noqa: B018 - reading it is what fails
 
 
-def test_no_levels_at_all(tmp_path: Path) -> None:
+def test_handler_without_levels_is_error(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"there is no section \[data_levels.NAME\]"):
         handler_of(tmp_path, HANDLER[: HANDLER.index("[data_levels.L1]")])
 
 
-def test_older_form_of_levels(tmp_path: Path) -> None:
+def test_older_form_of_levels_is_read(tmp_path: Path) -> None:
     text = HANDLER[: HANDLER.index("[data_levels.L1]")]
     handler = handler_of(tmp_path, text + "[data_level_path]\nL1 = 'x'\nB = 'y'\n[lst_binning.B]\nwidth = 1\n")
     assert [(one.name, one.has_subbands, one.is_lst) for one in handler.levels.values()] == [
@@ -237,7 +237,7 @@ def test_older_form_of_levels(tmp_path: Path) -> None:
     ]
 
 
-def test_more_hosts_than_windows_is_a_notice(tmp_path: Path) -> None:
+def test_excess_hosts_give_notice(tmp_path: Path) -> None:
     handler = handler_of(tmp_path, HANDLER.replace("'node103', 'node104'", "'a', 'b', 'c'"))
     assert [notice.partition(": ")[2] for notice in handler.notices()] == [
         "obs_ids.20231211_NT04 has 3 hosts for 2 windows; the last are not used"

@@ -71,7 +71,7 @@ def sets_of(windows: Path) -> list[Path]:
     return found
 
 
-def test_sets_of_windows_one_by_one_and_together(windows: Path, tmp_path: Path) -> None:
+def test_windows_are_imaged_separately_and_jointly(windows: Path, tmp_path: Path) -> None:
     site, names = site_of(tmp_path, *sets_of(windows))
     commands = site.commands(site.run("img.toml", *names, "--dry-run"))
     assert "4 of 4 images made" in site.run("img.toml", *names)
@@ -87,7 +87,7 @@ def test_sets_of_windows_one_by_one_and_together(windows: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("fixture", "column"), [("hba_set", "DATA"), ("hba_set_generic", "CORRECTED_DATA")])
-def test_images_of_lofar_sets(request: pytest.FixtureRequest, tmp_path: Path, fixture: str, column: str) -> None:
+def test_lofar_sets_are_imaged(request: pytest.FixtureRequest, tmp_path: Path, fixture: str, column: str) -> None:
     site, names = site_of(tmp_path, request.getfixturevalue(fixture), column=column)
     (command,) = site.commands(site.run("img.toml", *names, "--dry-run"))
     assert "1 of 1 images made" in site.run("img.toml", *names)
@@ -95,7 +95,7 @@ def test_images_of_lofar_sets(request: pytest.FixtureRequest, tmp_path: Path, fi
     same_by_hand(site, command, ["-0000", f"-{count - 1:04d}", "-MFS"] if count > 1 else [""])
 
 
-def test_set_that_is_flagged_entirely_fails_with_the_reason(dish_set: Path, tmp_path: Path, hba_set: Path) -> None:
+def test_fully_flagged_set_fails_with_reason(dish_set: Path, tmp_path: Path, hba_set: Path) -> None:
     site, names = site_of(tmp_path, dish_set, hba_set)
     printed = site.run("img.toml", *names, expected=1)
     assert f"{tmp_path}/{names[0]}: " in printed
@@ -104,7 +104,7 @@ def test_set_that_is_flagged_entirely_fails_with_the_reason(dish_set: Path, tmp_
     assert not list(tmp_path.glob(f"images/{names[0]}/*"))
 
 
-def test_killed_run_goes_on_with_what_is_missing(windows: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_missing_images(windows: Path, tmp_path: Path) -> None:
     site, names = site_of(tmp_path, *sets_of(windows))
     site.write("[worker]\nmax_concurrent = 1\n" + TOML.format(column="DATA"))
     process = site.start("img.toml", *names)

@@ -17,7 +17,7 @@ PARTS = 6
 @pytest.mark.slow
 @pytest.mark.skipif(not NAMES, reason="the recorded cases are not beside the repository")
 @pytest.mark.parametrize("part", range(PARTS))
-def test_cases_agree(part: int, tmp_path: Path) -> None:
+def test_recorded_cases_agree(part: int, tmp_path: Path) -> None:
     runner = tmp_path / "run"
     runner.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m lofarpipe.cli imgpipe "$@"\n')
     runner.chmod(0o755)

@@ -34,7 +34,7 @@ def by_hand(site: ImgpipeSite, command: list[str], name: str) -> None:
     subprocess.run(words, cwd=site.here, env=environment, check=True, capture_output=True)
 
 
-def test_images_are_those_of_the_command_typed_by_hand(site: ImgpipeSite) -> None:
+def test_images_equal_manual_command(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.write(TOML + "channels-out = 'every 2'\n")
     (command,) = site.commands(site.run("img.toml", "A.MS", "--dry-run"))
@@ -48,7 +48,7 @@ def test_images_are_those_of_the_command_typed_by_hand(site: ImgpipeSite) -> Non
     assert list(site.here.glob("**/*.tmp")) == []
 
 
-def test_headers_say_where_images_come_from(site: ImgpipeSite) -> None:
+def test_headers_record_provenance(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.write(TOML + "channels-out = 2\n")
     site.run("img.toml", "A.MS")
@@ -64,7 +64,7 @@ def test_headers_say_where_images_come_from(site: ImgpipeSite) -> None:
     assert "WSClean version" in log.read_text()
 
 
-def test_headers_are_left_alone_where_that_is_asked(site: ImgpipeSite) -> None:
+def test_provenance_can_be_disabled(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.write("[worker]\nprovenance = false\n" + TOML)
     site.run("img.toml", "A.MS")
@@ -73,7 +73,7 @@ def test_headers_are_left_alone_where_that_is_asked(site: ImgpipeSite) -> None:
     assert not any("configuration" in line for line in header["HISTORY"])
 
 
-def test_sets_together_give_one_image_of_all(site: ImgpipeSite) -> None:
+def test_joint_sets_give_one_image(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS", first_channel_hz=144e6)
     site.write(TOML + "out-dir = 'out 1'\nchannels-out = 'all'\n")
     (command,) = site.commands(site.run("img.toml", "A.MS", "B.MS", "-c", "--dry-run"))
@@ -83,7 +83,7 @@ def test_sets_together_give_one_image_of_all(site: ImgpipeSite) -> None:
     assert (site.here / "out 1/img-0007-image.fits").is_file()
 
 
-def test_second_run_makes_what_is_missing_or_changed(site: ImgpipeSite) -> None:
+def test_second_run_makes_missing_or_changed_images(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS")
     site.run("img.toml", "A.MS", "B.MS")
     site.run("img.toml", "A.MS", "B.MS")
@@ -98,7 +98,7 @@ def test_second_run_makes_what_is_missing_or_changed(site: ImgpipeSite) -> None:
     assert site.jobs_run() == ["image/000", "image/001"]
 
 
-def test_images_of_another_command_are_not_made_again(site: ImgpipeSite) -> None:
+def test_images_of_earlier_command_are_reused(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS")
     site.run("img.toml", "A.MS")
     printed = site.run("img.toml", "B.MS", "A.MS")
@@ -109,7 +109,7 @@ def test_images_of_another_command_are_not_made_again(site: ImgpipeSite) -> None
     assert "# image/000" in site.run("img.toml", "A.MS", "B.MS", "--dry-run")
 
 
-def test_model_that_another_configuration_writes_is_no_change(site: ImgpipeSite) -> None:
+def test_foreign_model_column_is_no_change(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     deep = TOML + "mgain = 0.8\nupdate-model-required = true\n"
     for name in ("one", "two"):
@@ -120,7 +120,7 @@ def test_model_that_another_configuration_writes_is_no_change(site: ImgpipeSite)
     assert "A.MS changed" in site.run("one.toml", "A.MS")
 
 
-def test_commands_are_printed_as_a_shell_takes_them(site: ImgpipeSite) -> None:
+def test_commands_are_printed_for_shell(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B C.MS")
     site.write("[worker]\ndebug = true\n" + TOML)
     (command,) = site.commands(site.run("img.toml", "B C.MS", "--dry-run"))
@@ -133,7 +133,7 @@ def test_commands_are_printed_as_a_shell_takes_them(site: ImgpipeSite) -> None:
     assert f"# done: {shlex.join(shlex.split(started)[2:])[:20]}" in printed
 
 
-def test_two_at_the_same_time(site: ImgpipeSite) -> None:
+def test_images_are_made_concurrently(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS")
     both = [site.start("img.toml", name) for name in ("A.MS", "B.MS")]
     for process in both:
@@ -143,7 +143,7 @@ def test_two_at_the_same_time(site: ImgpipeSite) -> None:
     assert (site.here / "B.MS/images/img-image.fits").is_file()
 
 
-def test_image_that_another_command_makes_is_refused(site: ImgpipeSite) -> None:
+def test_image_of_running_command_is_refused(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS")
     waiting = site.stub('case "$*" in *.MS) while [ ! -e go ]; do sleep 0.05; done;; esac')
     first = site.start("img.toml", "A.MS", "B.MS")
@@ -162,7 +162,7 @@ def test_image_that_another_command_makes_is_refused(site: ImgpipeSite) -> None:
     assert "1 of 1 images made" in site.run("img.toml", "B.MS")
 
 
-def test_everything_that_is_wrong_is_said_before_anything_is_made(site: ImgpipeSite) -> None:
+def test_all_mistakes_are_found_before_imaging(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     (site.here / "no_set").mkdir()
     site.write(
@@ -180,7 +180,7 @@ def test_everything_that_is_wrong_is_said_before_anything_is_made(site: ImgpipeS
     assert site.names() == ["A.MS", "img.toml", "no_set"]
 
 
-def test_options_that_the_program_refuses_are_said_with_their_line(site: ImgpipeSite) -> None:
+def test_refused_options_name_their_line(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.write(TOML + "niterr = 5\nauto-thresold = 3\n")
     printed = site.run("img.toml", "A.MS", expected=1)
@@ -190,7 +190,7 @@ def test_options_that_the_program_refuses_are_said_with_their_line(site: Imgpipe
     assert site.names() == ["A.MS", "img.toml"]
 
 
-def test_one_that_fails_stops_no_other(site: ImgpipeSite) -> None:
+def test_failed_image_does_not_stop_siblings(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS", "C.MS")
     site.stub('case "$*" in *B.MS) test -e fail && { echo went wrong; exit 3; };; esac')
     (site.here / "fail").touch()
@@ -204,7 +204,7 @@ def test_one_that_fails_stops_no_other(site: ImgpipeSite) -> None:
     assert site.jobs_run() == ["image/001"]
 
 
-def test_crash_of_all_is_told_and_not_tried_again(site: ImgpipeSite) -> None:
+def test_common_crash_is_reported_without_retry(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.stub('case "$*" in *A.MS) echo x >>count; kill -SEGV $$;; esac')
     printed = site.run("img.toml", "A.MS", expected=1)
@@ -212,7 +212,7 @@ def test_crash_of_all_is_told_and_not_tried_again(site: ImgpipeSite) -> None:
     assert (site.here / "count").read_text() == "x\n"
 
 
-def test_program_that_writes_no_image_has_failed(site: ImgpipeSite) -> None:
+def test_missing_image_is_failure(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.stub('case "$*" in *A.MS) exit 0 ;; esac')
     printed = site.run("img.toml", "A.MS", expected=1)
@@ -220,7 +220,7 @@ def test_program_that_writes_no_image_has_failed(site: ImgpipeSite) -> None:
     assert "0 of 1 images made" in printed
 
 
-def test_odd_characters_in_names_are_nothing_special(site: ImgpipeSite) -> None:
+def test_odd_characters_in_names_are_accepted(site: ImgpipeSite) -> None:
     names = ('it\'s [a, b] "q".MS', "$HOME #1 {x} 100%.MS")
     site.make_sets(*names)
     site.write(TOML + "name = 'i;m &'\nout-dir = \"o'1 #2\"\n")  # of others CFITSIO makes something else
@@ -228,7 +228,7 @@ def test_odd_characters_in_names_are_nothing_special(site: ImgpipeSite) -> None:
     assert (site.here / "o'1 #2/i;m &-image.fits").is_file()
 
 
-def test_list_names_sets_and_what_is_missing(site: ImgpipeSite) -> None:
+def test_list_names_present_and_missing_sets(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     assert site.run("img.toml", "A.MS", "--list").splitlines() == ["set   state", "A.MS  is there"]
     printed = site.run("img.toml", "A.MS", "none.MS", "--list", expected=1)
@@ -244,7 +244,7 @@ def test_list_names_sets_and_what_is_missing(site: ImgpipeSite) -> None:
     assert "no observation matches 'N2'" in site.run("img.toml", "N2", "--list", expected=1)
 
 
-def test_sets_that_are_missing_are_left_out_where_that_is_asked(site: ImgpipeSite) -> None:
+def test_skip_missing_omits_sets(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     printed = site.run("img.toml", "A.MS", "B.MS", "--skip_missing", expected=1)
     assert "warning: B.MS: there is no such measurement set; it is left out" in printed
@@ -255,7 +255,7 @@ def test_sets_that_are_missing_are_left_out_where_that_is_asked(site: ImgpipeSit
     assert "1 problem found" in site.run("img.toml", "none.MS", "--skip-missing", expected=1)
 
 
-def test_values_of_the_command_line_are_above_the_file(site: ImgpipeSite) -> None:
+def test_command_line_overrides_file(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     values = ("wsclean.niter=0", "wsclean.weight=natural", "wsclean.j=false", "wsclean.pol=['I', 'Q']")
     words = [word for value in values for word in ("-s", value)]
@@ -267,7 +267,7 @@ def test_values_of_the_command_line_are_above_the_file(site: ImgpipeSite) -> Non
     assert "-s: worker.max_time: is -1; it must be positive" in printed
 
 
-def test_program_that_the_file_names(site: ImgpipeSite) -> None:
+def test_file_names_program(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     stub = site.stub("")
     site.write("[worker]\nwsclean = 'bin/wsclean'\n" + TOML)
@@ -277,7 +277,7 @@ def test_program_that_the_file_names(site: ImgpipeSite) -> None:
     assert "bin/none" in site.run("img.toml", "A.MS", expected=1)
 
 
-def test_missing_env_file_is_said_before_the_first_job(site: ImgpipeSite) -> None:
+def test_missing_env_file_is_found_before_run(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.write("[worker]\nenv_file = 'none.sh'\n" + TOML)
     assert "img.toml:2: worker.env_file: is 'none.sh', and there is no file none.sh" in site.run(
@@ -300,7 +300,7 @@ def test_wrong_usage_is_exit_code_2(site: ImgpipeSite, words: list[str], code: i
     site.run(*words, expected=code)
 
 
-def test_records_are_where_they_are_wanted(site: ImgpipeSite) -> None:
+def test_job_dir_sets_place_of_records(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.run("img.toml", "A.MS", "--job-dir", "kept")
     assert (site.here / "kept/run.json").is_file()
@@ -308,7 +308,7 @@ def test_records_are_where_they_are_wanted(site: ImgpipeSite) -> None:
     assert site.names() == ["A.MS", "img.toml", "kept"]
 
 
-def test_parset_of_a_run_goes_on_with_it(site: ImgpipeSite) -> None:
+def test_written_parset_resumes_run(site: ImgpipeSite) -> None:
     site.make_sets("A.MS")
     site.run("img.toml", "A.MS", "--job-dir", "kept")
     argv = [sys.executable, "-m", "lofarpipe.cli", "kept/img.parset"]

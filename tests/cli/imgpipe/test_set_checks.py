@@ -38,7 +38,7 @@ def checks(root: Path, nodes: str, more: str = "") -> SetChecks:
     return SetChecks(settings, "DATA")
 
 
-def test_table_that_cannot_be_opened(tmp_path: Path) -> None:
+def test_unopenable_table_is_reported(tmp_path: Path) -> None:
     (tmp_path / "A.MS/SPECTRAL_WINDOW").mkdir(parents=True)
     (tmp_path / "A.MS/table.dat").write_bytes(b"x")
     assert set_problem(tmp_path / "A.MS", "DATA").startswith("cannot be opened as a table: ")
@@ -53,7 +53,7 @@ def test_locked_set_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "process 7" in set_problem(tmp_path / "A.MS", "DATA")
 
 
-def test_set_that_only_its_host_has(tmp_path: Path, there: Path) -> None:
+def test_remote_set_is_checked_on_its_host(tmp_path: Path, there: Path) -> None:
     good, other, missing = (Path(f"/net/n1/{name}.MS") for name in ("a b", "other", "missing"))
     (there / "net/n1/a b.MS").mkdir(parents=True)
     (there / "net/n1/a b.MS/table.dat").touch()
@@ -68,7 +68,7 @@ def test_set_that_only_its_host_has(tmp_path: Path, there: Path) -> None:
         read_frequencies(good)
 
 
-def test_host_that_the_path_names_is_asked(tmp_path: Path, there: Path) -> None:
+def test_host_in_path_is_queried(tmp_path: Path, there: Path) -> None:
     pattern = "run_on_file_host = true\nrun_on_file_host_pattern = 'net/(\\w+)'\n"
     found = checks(tmp_path, "n[1-2],down", pattern)
     assert found.problems([Path("/net/n2/A.MS"), Path("/net/down/A.MS")]) == {
@@ -78,18 +78,18 @@ def test_host_that_the_path_names_is_asked(tmp_path: Path, there: Path) -> None:
 
 
 @pytest.mark.parametrize("nodes", ["localhost", "n1,localhost", "slurm"])
-def test_nobody_is_asked_where_jobs_run_here(tmp_path: Path, nodes: str) -> None:
+def test_local_jobs_query_no_host(tmp_path: Path, nodes: str) -> None:
     assert checks(tmp_path, nodes).problems([Path("/none/A.MS")]) == {
         Path("/none/A.MS"): "there is no such measurement set"
     }
 
 
-def test_machine_without_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ssh_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "gives no answer" in checks(tmp_path, "n1").problems([Path("/none/A.MS")])[Path("/none/A.MS")]
 
 
-def test_images_do_not_go_into_a_set_that_only_its_host_has(tmp_path: Path) -> None:
+def test_images_inside_remote_set_are_refused(tmp_path: Path) -> None:
     job = ImageJob(Group((Path("/n/A.MS"),)), Path("/n/A.MS/images/img"), {})
     (finding,) = unseen_findings(checks(tmp_path, "n1").settings, {Path("/n/A.MS"): "n1", Path("/n/B.MS"): "n1"}, [job])
     assert finding.what.startswith("images would go into /n/A.MS, which only n1 has; set out-dir to a directory")
@@ -103,7 +103,7 @@ def test_images_do_not_go_into_a_set_that_only_its_host_has(tmp_path: Path) -> N
         ("none.MS", ""),
     ],
 )
-def test_missing_set_has_the_likely_mistake(
+def test_missing_set_names_likely_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -27,13 +27,13 @@ def settings_of(tmp_path: Path, text: str, name: str = "img.toml") -> tuple[Imgp
         ("worker.resources.heavy.cpus=3", "worker", {"resources": {"heavy": {"cpus": 3}}}),
     ],
 )
-def test_assignment_of_the_command_line(text: str, section: str, table: dict[str, object]) -> None:
+def test_command_line_assignment_sets_section(text: str, section: str, table: dict[str, object]) -> None:
     assert is_assignment(text)
     assert assigned(text) == (section, table)
 
 
 @pytest.mark.parametrize("text", ["image.argument.niter=3", "wsclean=3", "wsclean.niter", "niter=3"])
-def test_assignment_of_something_else(text: str) -> None:
+def test_foreign_assignment_is_ignored(text: str) -> None:
     assert not is_assignment(text)
 
 
@@ -51,7 +51,7 @@ def test_empty_file_has_all_defaults(tmp_path: Path) -> None:
     assert settings.resources() == {"cpus": 12, "mem": "40GB"}
 
 
-def test_file_comes_over_what_it_builds_on(tmp_path: Path) -> None:
+def test_file_overrides_its_base(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     (tmp_path / "base/lowest.toml").write_text("[worker]\nmax_concurrent = 2\nnodes = 'a'\n")
     (tmp_path / "base/base.toml").write_text(
@@ -119,7 +119,7 @@ def test_file_comes_over_what_it_builds_on(tmp_path: Path) -> None:
         ("[worker]\nresources = 1\n", "img.toml:2: worker.resources: is 1; it must be a table such as resources.heavy"),
     ],
 )
-def test_mistake_has_one_line_with_its_place(tmp_path: Path, text: str, finding: str) -> None:
+def test_mistake_names_its_place(tmp_path: Path, text: str, finding: str) -> None:
     assert settings_of(tmp_path, text)[1] == [finding]
 
 
@@ -128,7 +128,7 @@ def test_all_mistakes_come_together(tmp_path: Path) -> None:
     assert [finding.split(": ")[0] for finding in findings] == ["img.toml:6", "img.toml:2", "img.toml:3", "img.toml:5"]
 
 
-def test_keys_of_calpipe_pass(tmp_path: Path) -> None:
+def test_calpipe_keys_are_accepted(tmp_path: Path) -> None:
     text = "[worker]\nnumthreads = 3\nuse_state_file = true\nstate_dir = 'x'\nforce = false\n"
     assert settings_of(tmp_path, text)[1] == []
 
@@ -150,7 +150,7 @@ def test_keys_of_calpipe_pass(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_file_that_cannot_be_used_is_one_error(tmp_path: Path, text: str, message: str) -> None:
+def test_unusable_file_is_one_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(PipelineError) as err:
         settings_of(tmp_path, text)
     assert str(err.value).replace(f"{tmp_path}/", "") == message
@@ -164,7 +164,7 @@ def test_unreadable_files_are_one_error(tmp_path: Path) -> None:
         read_imaging_settings(tmp_path / "latin.toml")
 
 
-def test_file_is_beside_the_configuration_or_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_found_beside_configuration_or_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     settings, _ = settings_of(tmp_path, "", "cfg/img.toml")
@@ -178,5 +178,5 @@ def test_file_is_beside_the_configuration_or_here(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("text", "gb"), [("40GB", 40.0), ("40 gib", 40.0), ("500M", 0.5), ("1.5T", 1500.0), ("0GB", None), ("GB", None)]
 )
-def test_memory(text: str, gb: float | None) -> None:
+def test_memory_text_gives_gb(text: str, gb: float | None) -> None:
     assert size_gb(text) == (None if gb is None else pytest.approx(gb))

@@ -13,7 +13,7 @@ from slurm_cluster import Cluster
 pytestmark = pytest.mark.skipif(shutil.which("wsclean") is None, reason="WSClean is not installed")
 
 
-def test_jobs_in_the_queue(slurm: Cluster, tmp_path: Path) -> None:
+def test_slurm_runs_image_jobs(slurm: Cluster, tmp_path: Path) -> None:
     site = ImgpipeSite(tmp_path)
     site.make_sets("A.MS", "B.MS")
     site.write(TOML.replace("j = 1\n", ""))

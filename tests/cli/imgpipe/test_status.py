@@ -24,7 +24,7 @@ def site(tmp_path: Path) -> ImgpipeSite:
     return made
 
 
-def test_runs_of_a_directory_and_what_they_do(site: ImgpipeSite) -> None:
+def test_status_shows_runs_of_directory(site: ImgpipeSite) -> None:
     site.make_sets("A.MS", "B.MS", "C.MS")
     site.stub(WAITS)
     running = site.start("img.toml", "A.MS", "B.MS")
@@ -69,12 +69,12 @@ def test_no_run_is_an_error(site: ImgpipeSite, words: list[str]) -> None:
     assert "name " in site.run(*words, expected=1)
 
 
-def test_wrong_usage_of_status(site: ImgpipeSite) -> None:
+def test_wrong_usage_of_status_is_refused(site: ImgpipeSite) -> None:
     site.run("status", "--none", expected=2)
     assert "exit status: 0" in site.run("status", "--help")
 
 
-def test_places_of_a_run_of_all_runs_and_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_accepts_run_directory_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("b", "a"):
         Path(f"img.runs/{name}").mkdir(parents=True)
@@ -88,5 +88,5 @@ def test_places_of_a_run_of_all_runs_and_of_a_file(tmp_path: Path, monkeypatch: 
         places_of(Path("none"))
 
 
-def test_run_that_never_came_to_images_is_not_well() -> None:
+def test_run_without_images_is_failure() -> None:
     assert not is_well(RunState())

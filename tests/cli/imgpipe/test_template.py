@@ -18,7 +18,7 @@ SCHEMA: dict[str, Any] = json.loads(schema())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
-def test_template_is_read_without_a_finding(tmp_path: Path) -> None:
+def test_template_has_no_findings(tmp_path: Path) -> None:
     (tmp_path / "img.toml").write_text(template())
     settings, findings = read_imaging_settings(tmp_path / "img.toml")
     assert findings == []
@@ -35,7 +35,7 @@ KEYS = {
 }
 
 
-def test_template_without_its_comments_has_every_key(tmp_path: Path) -> None:
+def test_uncommented_template_has_every_key(tmp_path: Path) -> None:
     text = re.sub(r"^#(?=[\[\w])", "", template(), flags=re.MULTILINE)
     (tmp_path / "img.toml").write_text(text)
     (tmp_path / "base.toml").touch()
@@ -52,7 +52,7 @@ def test_template_without_its_comments_has_every_key(tmp_path: Path) -> None:
     assert set(WSCLEAN_DEFAULTS) <= set(WSCLEAN_KEYS)
 
 
-def test_schema_is_one() -> None:
+def test_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -79,7 +79,7 @@ def test_schema_and_reader_agree(tmp_path: Path, text: str, is_right: bool) -> N
 
 
 @pytest.mark.parametrize("value", ["all", "every 2", "every3", 4, "4", False])
-def test_schema_takes_output_channels(value: object) -> None:
+def test_schema_accepts_output_channels(value: object) -> None:
     assert VALIDATOR.is_valid({"wsclean": {"channels-out": value}})
 
 

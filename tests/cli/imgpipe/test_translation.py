@@ -59,11 +59,11 @@ def job(*paths: str, **options: list[str]) -> ImageJob:
         ("beam-mode", ["[a]"], None),
     ],
 )
-def test_value_of_a_parset_gives_the_same_words_or_is_none(key: str, words: list[str], text: str | None) -> None:
+def test_parset_value_reproduces_words_or_is_none(key: str, words: list[str], text: str | None) -> None:
     assert keyword(key, words) == text
 
 
-def test_words_that_no_value_gives_are_a_list_of_words() -> None:
+def test_unexpressible_words_become_list() -> None:
     settings = settings_of("[wsclean]\nrestore = ['a#b', 'c']\n")
     parset = image_parset(settings, [job("/d/A.MS", restore=["a#b", "c"])], [""], {"PATH": ""})
     assert parset.entry("groups.control.words").value == "[[-restore, a%23b, c]]"
@@ -71,7 +71,7 @@ def test_words_that_no_value_gives_are_a_list_of_words() -> None:
     assert parset.entry("image.control.executable").value == "wsclean"
 
 
-def test_parset_has_the_places_of_the_file() -> None:
+def test_parset_keeps_places_of_file() -> None:
     settings = settings_of("[wsclean]\nniter = 5\n")
     jobs = [job("/d/A.MS", "/d/B.MS", niter=["5"]), job("/d/C.MS", niter=["5"])]
     parset = image_parset(settings, jobs, ["node1", ""], {})
@@ -116,13 +116,15 @@ def test_parset_has_the_places_of_the_file() -> None:
         ),
     ],
 )
-def test_sections_of_the_site(text: str, sections: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_settings_become_site_sections(
+    text: str, sections: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LIBPIPE_SLURM_OPTIONS", raising=False)
     found = site_sections(settings_of(f"[worker]\n{text}\n"))
     assert {name: {key: entry.value for key, entry in section.items()} for name, section in found.items()} == sections
 
 
-def test_section_names_the_line_of_the_file() -> None:
+def test_section_keeps_line_of_file() -> None:
     entry = site_sections(settings_of("[worker]\nmax_concurrent = 3\n"))["remote"]["max_per_node"]
     assert (entry.file, entry.line) == ("img.toml", 2)
 
@@ -130,11 +132,11 @@ def test_section_names_the_line_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, ""), (0.2, "0-00:00:01"), (4, "0-00:00:04"), (3600, "0-01:00:00")]
 )
-def test_time_limits(seconds: float | None, text: str) -> None:
+def test_time_limit_becomes_walltime(seconds: float | None, text: str) -> None:
     assert clock(seconds) == text
 
 
-def test_pinned_jobs_and_hosts_that_are_not_there() -> None:
+def test_jobs_are_pinned_to_known_hosts() -> None:
     text = "[worker]\nrun_on_file_host = true\nrun_on_file_host_pattern = '/net/([^/]+)/'\n"
     jobs = [job(f"/net/{HOST}/A.MS"), job("/net/node9/B.MS"), job("/d/C.MS")]
     hosts, warnings = hosts_of(settings_of(text), jobs)
@@ -144,7 +146,7 @@ def test_pinned_jobs_and_hosts_that_are_not_there() -> None:
     assert hosts_of(settings_of(text + "nodes = 'slurm'\n"), jobs) == (["", "", ""], [])
 
 
-def test_records_are_those_of_the_sets_whatever_the_settings() -> None:
+def test_records_depend_on_sets_only() -> None:
     options = argparse.Namespace(job_dir=None, config_file=Path("img.toml"), sets=["d/A.MS"])
     settings_of("")
     first = records_of_groups(options, [Group((Path("d/A.MS"),))])
@@ -157,12 +159,12 @@ def test_records_are_those_of_the_sets_whatever_the_settings() -> None:
     assert records_of_groups(options, []) == Path.cwd() / "kept"
 
 
-def test_temporary_files_are_beside_the_set_or_the_images(tmp_path: Path) -> None:
+def test_temporary_files_lie_beside_set_or_images(tmp_path: Path) -> None:
     assert scratch(job(f"{tmp_path}/A.MS")) == str(tmp_path)
     assert scratch(job("/nowhere/A.MS")) == "/out"
 
 
-def test_environment_is_that_after_the_file() -> None:
+def test_env_file_sets_job_environment() -> None:
     settings = settings_of("[worker]\nenv_file = 'my env.sh'\n")
     Path("my env.sh").write_text("export MARK='a\nb'\nfalse\n")
     environment, findings = job_variables(settings)
@@ -174,7 +176,7 @@ def test_environment_is_that_after_the_file() -> None:
     assert job_variables(elsewhere) == (os.environ, [])
 
 
-def test_wrong_handler_and_empty_selection() -> None:
+def test_wrong_handler_and_empty_selection_are_findings() -> None:
     settings = settings_of("[data_handler]\nconfig_file = 'none.toml'\n")
     assert "cannot be read" in str(find_sets(settings, ["x"])[1][0])
     Path("none.toml").write_text(
@@ -186,7 +188,7 @@ def test_wrong_handler_and_empty_selection() -> None:
     assert warnings == ["B, S: there is no set of level L2"]
 
 
-def test_directories_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_directories_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "closed").mkdir()
     access = os.access
@@ -198,7 +200,7 @@ def test_directories_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.
     ]
 
 
-def test_images_in_a_set_are_a_warning_where_out_dir_asks_for_them(tmp_path: Path) -> None:
+def test_out_dir_inside_set_gives_warning(tmp_path: Path) -> None:
     sets = [tmp_path / name for name in ("A.MS", "B.MS")]
     jobs = [ImageJob(Group((path,)), path / "images/img", {}) for path in sets]
     text = f"images go into {sets[0]}/images, within the measurement set {sets[0]}"
@@ -214,13 +216,13 @@ def test_images_in_a_set_are_a_warning_where_out_dir_asks_for_them(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "name"), [("j 'd", "j_d"), ("+x.MS_.", "x.MS"), ("\N{GREEK SMALL LETTER ALPHA}", "images")]
 )
-def test_run_has_a_plain_name(text: str, name: str) -> None:
+def test_run_name_is_sanitised(text: str, name: str) -> None:
     assert run_name(text) == name
 
 
 @pytest.mark.parametrize(
     ("text", "limit"), [("", 4), ("slurm_nodes = 3\n", 12), ("max_concurrent = 'x'\nslurm_nodes = 'y'\n", 4)]
 )
-def test_jobs_in_the_queue_are_those_of_all_nodes(text: str, limit: int) -> None:
+def test_queue_limit_covers_all_nodes(text: str, limit: int) -> None:
     Path("img.toml").write_text(f"[worker]\n{text}")
     assert queue_limit(read_imaging_settings(Path("img.toml"))[0]) == limit

@@ -39,7 +39,7 @@ ENVIRONMENT = {"HOME": "/home/a", "DATA": "/data/x y", "EMPTY": ""}
         ("aterm-config", "/a;rm -rf *", ["/a;rm -rf *"]),
     ],
 )
-def test_words_of_a_value(key: str, value: object, words: list[str] | None) -> None:
+def test_value_becomes_option_words(key: str, value: object, words: list[str] | None) -> None:
     assert option_words(key, value, ENVIRONMENT, HERE) == words
 
 
@@ -55,7 +55,7 @@ def test_words_of_a_value(key: str, value: object, words: list[str] | None) -> N
         ("a/$obs_id$", "tokens are replaced in name and out-dir only"),
     ],
 )
-def test_value_that_no_option_can_have(value: object, problem: str) -> None:
+def test_impossible_value_is_refused(value: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         option_words("niter", value, ENVIRONMENT, HERE)
 
@@ -86,7 +86,7 @@ def test_tokens_and_variables_are_replaced_once() -> None:
         ("obs_id", r"has \$obs_id\$, which has no value for sets that are named directly"),
     ],
 )
-def test_token_without_value(token: str, problem: str) -> None:
+def test_token_without_value_is_error(token: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         expanded(f"o/${token}$", {}, {"sw": None, "obs_id": None, "ms_in": "x"})
 
@@ -102,18 +102,18 @@ def test_token_without_value(token: str, problem: str) -> None:
         ("all", 13, 13, 0),
     ],
 )
-def test_output_channels(value: object, channels: int, count: int, left: int) -> None:
+def test_channels_out_gives_count(value: object, channels: int, count: int, left: int) -> None:
     found, notice = channels_out(value, channels)
     assert found == count
     assert (f"a remainder of {left}" in notice) == bool(left)
 
 
 @pytest.mark.parametrize("value", ["every", "every 0", "some", 0, -3, True, 2.5, [4], "every 16", 9, "-1"])
-def test_output_channels_that_cannot_be(value: object) -> None:
+def test_invalid_channels_out_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="is "):
         channels_out(value, 8)
 
 
-def test_no_channel_is_selected() -> None:
+def test_empty_channel_selection_is_error() -> None:
     with pytest.raises(ValueError, match="the options select no channel"):
         channels_out("all", 0)

@@ -57,7 +57,7 @@ def texts(cluster: Cluster) -> dict[str, dict[str, str]]:
     return {name: {key: one.text for key, one in keys.items()} for name, keys in cluster.sections.items()}
 
 
-def test_local_cluster_is_this_machine(tmp_path: Path) -> None:
+def test_local_cluster_uses_machine(tmp_path: Path) -> None:
     cluster = read(tmp_path, LOCAL)
     assert texts(cluster) == {"remote": {"method": "local"}}
     assert cluster.beams_at_once.text == "4"
@@ -69,7 +69,7 @@ def test_local_cluster_is_this_machine(tmp_path: Path) -> None:
     assert cluster.notices == [f"{tmp_path}/cluster.yaml: without effect here: processes, minimum, name"]
 
 
-def test_slurm_cluster_is_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_cluster_uses_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = read(tmp_path, SLURM)
     assert cluster.beams_at_once.text == "0"
     assert texts(cluster) == {
@@ -93,7 +93,7 @@ def test_slurm_cluster_is_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "processes, interface, silence_logs, minimum, wait_count, target_duration" in cluster.notices[0]
 
 
-def test_any_other_class_is_imported_by_its_name(tmp_path: Path) -> None:
+def test_custom_cluster_class_is_imported(tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue", reason="Dask is not installed")
     text = SLURM.replace("SLURMCluster", "PBSCluster").replace("maximum: 38", "maximum_jobs: 2")
     cluster = read(

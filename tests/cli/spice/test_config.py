@@ -32,7 +32,7 @@ def test_keys_become_options_with_their_lines(tmp_path: Path) -> None:
     assert config.text == path.read_text()
 
 
-def test_options_of_one_operation(tmp_path: Path) -> None:
+def test_operation_section_sets_options(tmp_path: Path) -> None:
     path = write(tmp_path, "niter: 2\nimage-i:\n  niter: 3\ngridder: null\n")
     config = read_config(path)
     assert config.of_operations == {"image_i": {"niter": OptionSetting("3", str(path), 3)}}
@@ -77,7 +77,7 @@ def test_all_mistakes_are_named_together(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_file_is_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         read_config(tmp_path / "none.yaml")
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe")

@@ -21,11 +21,11 @@ def given(**arguments: object) -> dict[str, str]:
     return {name: setting.text for name, setting in settings_of(values).items()}
 
 
-def test_defaults_are_those_of_the_pipeline_but_for_the_size() -> None:
+def test_defaults_equal_pipeline_except_size() -> None:
     assert given() == {"msdir": "/in", "datadir": "/out", "size": "6074"}
 
 
-def test_names_of_the_function_become_options() -> None:
+def test_arguments_become_options() -> None:
     found = given(cutoff=14.2, minuv=0, parallel_deconvolution=1024, multiscale=True, absmem=50, auto_threshold=0)
     assert {name: found[name] for name in found if name not in ("msdir", "datadir", "size")} == {
         "psf_cutoff": "14.2",
@@ -36,7 +36,7 @@ def test_names_of_the_function_become_options() -> None:
     }
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_numbers_are_accepted() -> None:
     found = given(nchan=np.int64(4), scale=np.float32(2), purge=np.bool_(True))
     assert (found["nchan"], found["scale"], found["purge"]) == ("4", "2", "True")
 
@@ -49,7 +49,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         ("docker://me/x:1", "hosted_wsclean", "docker://me/x:1"),
     ],
 )
-def test_wsclean_is_a_file_or_a_reference(value: object, option: str, text: str) -> None:
+def test_wsclean_is_file_or_reference(value: object, option: str, text: str) -> None:
     assert given(wsclean_path=value)[option] == text
     assert settings_of({"wsclean_path": value}) == {option: OptionSetting(text, "caller")}
 

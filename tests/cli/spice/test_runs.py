@@ -48,7 +48,7 @@ def arguments(site: Any) -> dict[str, Any]:
     }
 
 
-def test_function_runs_in_a_thread_on_a_lent_executor(site: Any) -> None:
+def test_function_uses_given_executor(site: Any) -> None:
     executor = Owned(Resources(2, 4.0))
     thread = threading.Thread(target=lambda: main(**arguments(site), executor=executor))
     thread.start()

@@ -58,7 +58,7 @@ def test_every_failure_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "beam00" in capsys.readouterr().out
 
 
-def test_last_line_of_a_log_says_why(tmp_path: Path) -> None:
+def test_last_log_line_gives_reason(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("### cube/000\nstarted\nno beam is below psf_cutoff\n")
     failed = JobState("cube/000", FAILED, 1, "x.beam02.ms", log=f"{tmp_path}/log", exit_code=1, problem="exited with 1")
     (line,) = failures(run_of(failed), "I")

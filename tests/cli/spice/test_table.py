@@ -81,7 +81,7 @@ def test_value_becomes_text(name: str, value: object, text: str) -> None:
         ("datadir", "~/x", "~ is not replaced here"),
     ],
 )
-def test_value_outside_its_domain(name: str, value: object, problem: str) -> None:
+def test_value_outside_domain_is_refused(name: str, value: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         spice_options()[name].text(value)
 

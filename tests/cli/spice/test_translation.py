@@ -33,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_options_that_were_set_stand_on_the_pipeline(here: Path) -> None:
+def test_given_options_become_pipeline_options(here: Path) -> None:
     words = ["spice_image", "--nchan", "3", "in/", "--purge", "--auto-threshold=0", "../out", "--niter", "5e5"]
     assert text_of(*words, "--hosted-wsclean", "docker://a/b:1", "-s", "robust=0", "-s", "find_beams.control.x=1") == (
         f"pipeline.base = askap.parset\n! msdir = {here}/in\n! datadir = {here.parent}/out\n! purge = True\n"
@@ -55,19 +55,19 @@ def test_every_option_has_both_spellings(here: Path, name: str) -> None:
     assert f"! {name} = {'True' if option.is_flag else value[0]}" in texts.pop()
 
 
-def test_folders_with_variables_wait_for_the_job(here: Path) -> None:
+def test_folder_variables_are_kept(here: Path) -> None:
     text = text_of("spice_image", "a", "b", "--temp_dir_wsclean", "$X/w", "--temp_dir_images", "tmp/")
     assert "! temp_dir_wsclean = $(X)/w\n" in text, "a definition would be replaced on this machine"
     assert f"! temp_dir_images = {here}/tmp\n" in text
 
 
-def test_names_with_odd_signs_are_quoted(here: Path) -> None:
+def test_odd_names_are_quoted(here: Path) -> None:
     assert f'! msdir = "{here}/it\'s#1"\n' in text_of("spice_image", "it's#1", "b")
     with pytest.raises(UsageError, match="both kinds of quotes"):
         text_of("spice_image", "a'b\"", "b")
 
 
-def test_program_is_found_on_path_here_or_beside_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_search_covers_path_and_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "bin").mkdir()
     (here / "bin" / "wsclean-x").write_text("")
     (here / "bin" / "wsclean-x").chmod(0o755)
@@ -81,7 +81,7 @@ def test_program_is_found_on_path_here_or_beside_the_file(here: Path, monkeypatc
     assert f"! local_wsclean = {here}/bin/y.sif\n" in text_of("spice_process", "--config", "bin/c.yaml", "a", "b", "F")
 
 
-def test_records_are_below_the_output_and_follow_the_sets(here: Path) -> None:
+def test_records_lie_below_output(here: Path) -> None:
     first, options = translation("spice_image", "data/SB 1", "out", "--nchan", "3")
     assert first.path.parent.parent == here / "out" / "spice.runs"
     assert first.path.name == "spice_image.parset"
@@ -93,7 +93,7 @@ def test_records_are_below_the_output_and_follow_the_sets(here: Path) -> None:
     assert first.sections["layout"]["job_directory"].value == str(first.path.parent)
 
 
-def test_command_line_wins_over_the_file(here: Path) -> None:
+def test_command_line_overrides_file(here: Path) -> None:
     (here / "c.yaml").write_text("imager-only: true\nsize: 512\nrobust: 0\nhosted_wsclean: docker://a/b\n")
     words = ["spice_process", "--config", "c.yaml", "in", "out", "RACS_1", "--size", "64", "--local_wsclean", "x.sif"]
     made, options = translation(*words)
@@ -104,13 +104,13 @@ def test_command_line_wins_over_the_file(here: Path) -> None:
     assert made.copies == {"c.yaml": (here / "c.yaml").read_text()}
 
 
-def test_only_imaging_is_built(here: Path) -> None:
+def test_imager_only_is_required(here: Path) -> None:
     with pytest.raises(UsageError, match="--imager_only is needed"):
         translation("spice_process", "in", "out", "F")
     assert translation("spice_process", "--imager-only", "in", "out", "F")[0].parset["! msdir"] == f"{here}/in"
 
 
-def test_cluster_file_is_beside_the_one_that_names_it(here: Path) -> None:
+def test_cluster_file_is_found_beside_config(here: Path) -> None:
     (here / "conf").mkdir()
     (here / "conf" / "c.yaml").write_text(
         "imager_only: true\nimager_dask_config: k.yaml\nimage_polarisation: {size: 7, auto_mask: 8}\n"
@@ -134,7 +134,7 @@ def test_cluster_file_is_beside_the_one_that_names_it(here: Path) -> None:
     assert typed.parset["image_i.control.cores"] == "4"
 
 
-def test_slurm_gets_the_options_of_the_cluster_file(here: Path) -> None:
+def test_cluster_file_sets_slurm_options(here: Path) -> None:
     (here / "k.yaml").write_text(
         "cluster_class: dask_jobqueue.SLURMCluster\ncluster_kwargs:\n  cores: 36\n  name: spice\n  account: a 100%\n"
         "  job_extra_directives: ['--qos express']\n  job_script_prologue: ['module load x', 'export A=50%']\n"
