@@ -26,7 +26,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_file_has_the_sum_that_sha256sum_prints(tmp_path: Path) -> None:
+def test_file_checksum_equals_sha256sum(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     (entry,) = describe_files([str(tmp_path / "abc")], 10)
     value = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
@@ -34,7 +34,7 @@ def test_file_has_the_sum_that_sha256sum_prints(tmp_path: Path) -> None:
     assert (entry["kind"], entry["bytes"], entry["files"]) == ("file", 3, 1)
 
 
-def test_table_has_the_sum_of_the_documented_command(table: Path) -> None:
+def test_table_checksum_equals_documented_command(table: Path) -> None:
     command = "find * -type f ! -name table.lock | LC_ALL=C sort | xargs sha256sum | sha256sum"
     done = subprocess.run(["sh", "-c", command], cwd=table, capture_output=True, text=True, check=True)
     (entry,) = describe_files([str(table)], 1000)
@@ -42,7 +42,7 @@ def test_table_has_the_sum_of_the_documented_command(table: Path) -> None:
     assert (entry["kind"], entry["files"], entry["bytes"]) == ("table", 3, 9 + 8 + 17)
 
 
-def test_locks_do_not_count_and_everything_else_does(table: Path) -> None:
+def test_table_checksum_ignores_only_locks(table: Path) -> None:
     before = checksum_of(str(table), FULL)
     (table / "table.lock").write_text("read by somebody")
     assert checksum_of(str(table), FULL) == before
@@ -50,7 +50,7 @@ def test_locks_do_not_count_and_everything_else_does(table: Path) -> None:
     assert checksum_of(str(table), FULL) != before
 
 
-def test_samples_are_the_first_and_the_last_mib(tmp_path: Path) -> None:
+def test_samples_are_first_and_last_mib(tmp_path: Path) -> None:
     path = tmp_path / "long"
     path.write_bytes(b"a" * MIB + b"b" * MIB + b"c" * MIB)
     ends = hashlib.sha256(b"a" * MIB + b"c" * MIB).hexdigest()
@@ -58,14 +58,14 @@ def test_samples_are_the_first_and_the_last_mib(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1, 2 * MIB - 1, 2 * MIB])
-def test_samples_of_a_short_file_are_all_of_it(tmp_path: Path, size: int) -> None:
+def test_short_file_is_sampled_entirely(tmp_path: Path, size: int) -> None:
     path = tmp_path / "short"
     path.write_bytes(os.urandom(size))
     whole = hashlib.sha256(path.read_bytes()).hexdigest()
     assert checksum_of(str(path), SAMPLED) == hashlib.sha256(f"{whole}  {size}  short\n".encode()).hexdigest()
 
 
-def test_smallest_are_read_entirely_as_far_as_the_limit_goes(tmp_path: Path) -> None:
+def test_limit_favours_smallest_files(tmp_path: Path) -> None:
     for name, size in (("large", 60), ("small", 10), ("middle", 30)):
         (tmp_path / name).write_bytes(b"x" * size)
     paths = [str(tmp_path / name) for name in ("large", "small", "middle")]
@@ -74,7 +74,7 @@ def test_smallest_are_read_entirely_as_far_as_the_limit_goes(tmp_path: Path) -> 
     assert [entry["checksum"]["method"] for entry in describe_files(paths, 0)] == [SAMPLED] * 3
 
 
-def test_nothing_is_read_again_where_size_and_time_are_the_same(tmp_path: Path, monkeypatch) -> None:
+def test_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "a"
     path.write_text("one")
     (first,) = describe_files([str(path)], 100)
@@ -98,15 +98,15 @@ def test_small_file_is_read_once(tmp_path: Path, monkeypatch) -> None:
     assert full["stamp"] == sampled["stamp"] == stamp(str(path))
 
 
-def test_what_no_file_can_be_called_is_left_out() -> None:
+def test_impossible_names_are_omitted() -> None:
     assert describe_files(["a\0b", "x" * 5000], 100) == []
 
 
-def test_file_that_does_not_say_how_long_it_is() -> None:
+def test_proc_file_without_size_is_read() -> None:
     assert checksum_of("/proc/version", FULL) == hashlib.sha256(Path("/proc/version").read_bytes()).hexdigest()
 
 
-def test_full_sum_is_good_where_a_sample_would_do_and_not_the_other_way_round(tmp_path: Path) -> None:
+def test_full_checksum_satisfies_sampled_request(tmp_path: Path) -> None:
     path = str(tmp_path / "a")
     Path(path).write_text("one")
     (full,), (sampled,) = describe_files([path], 100), describe_files([path], 0)
@@ -114,20 +114,20 @@ def test_full_sum_is_good_where_a_sample_would_do_and_not_the_other_way_round(tm
     assert describe_files([path], 100, {path: sampled}) == [full]
 
 
-def test_method_can_be_asked_for(tmp_path: Path) -> None:
+def test_checksum_method_can_be_chosen(tmp_path: Path) -> None:
     path = str(tmp_path / "a")
     Path(path).write_text("one")
     (entry,) = describe_files([path], 100, prefer={path: SAMPLED})
     assert entry["checksum"]["method"] == SAMPLED
 
 
-def test_what_is_no_file_and_no_table_is_left_out(tmp_path: Path) -> None:
+def test_folders_and_pipes_are_omitted(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     assert describe_files([str(tmp_path / name) for name in ("folder", "pipe", "none")], 100) == []
 
 
-def test_names_in_byte_order(tmp_path: Path) -> None:
+def test_table_files_are_in_byte_order(tmp_path: Path) -> None:
     table = tmp_path / "T"
     (table / "b").mkdir(parents=True)
     for name in ("table.dat", "b/table.f1", "Z", "b.x"):
@@ -135,6 +135,6 @@ def test_names_in_byte_order(tmp_path: Path) -> None:
     assert [name for _, name in files_in(str(table))] == ["Z", "b.x", "b/table.f1", "table.dat"]
 
 
-def test_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         checksum_of(str(tmp_path / "none"), FULL)

@@ -39,14 +39,14 @@ def image(path: Path, plane: object, **cards: object) -> None:
     fits.PrimaryHDU(np.asarray(plane, np.float32), fits.Header(cards)).writeto(path)
 
 
-def test_names_do_not_say_where_the_run_was(tmp_path: Path) -> None:
+def test_product_names_are_relative_to_run(tmp_path: Path) -> None:
     files = ["work/field/a.fits", "jobs/field/b.json", "out/c.fits"]
     entries = [{"path": str(tmp_path / name)} for name in files]
     run = {"job_directory": f"{tmp_path}/jobs/field", "working_directory": f"{tmp_path}/work/field"}
     assert list(product_names({"run": run, "products": entries})) == ["a.fits", "b.json", f"{tmp_path}/out/c.fits"]
 
 
-def test_same_missing_and_new(places: tuple[Path, Path]) -> None:
+def test_products_are_same_missing_or_new(places: tuple[Path, Path]) -> None:
     one, two = places
     for place in places:
         (place / "a").write_text("same")
@@ -58,7 +58,7 @@ def test_same_missing_and_new(places: tuple[Path, Path]) -> None:
     assert is_repeated(found[:1])
 
 
-def test_what_is_delivered_elsewhere_is_compared_with_what_it_was(places: tuple[Path, Path], tmp_path: Path) -> None:
+def test_delivered_files_are_matched_by_order(places: tuple[Path, Path], tmp_path: Path) -> None:
     for name, number in (("a.fits", 1), ("b.fits", 2), ("c.fits", 1), ("d.fits", 3)):
         image(tmp_path / name, [[number, 0]])
     (tmp_path / "a.xml").touch()
@@ -71,7 +71,7 @@ def test_what_is_delivered_elsewhere_is_compared_with_what_it_was(places: tuple[
     ]
 
 
-def test_texts_may_name_the_directory_of_their_run(places: tuple[Path, Path]) -> None:
+def test_texts_may_contain_run_directory(places: tuple[Path, Path]) -> None:
     for place in places:
         (place / "a.json").write_text(f'"{place}/image.fits"')
     assert only(places) == ("a.json", "same content", "but for where the runs were")
@@ -79,7 +79,7 @@ def test_texts_may_name_the_directory_of_their_run(places: tuple[Path, Path]) ->
     assert only(places)[1] == "differs"
 
 
-def test_texts_may_name_what_their_run_delivered(places: tuple[Path, Path], tmp_path: Path) -> None:
+def test_texts_may_contain_delivered_names(places: tuple[Path, Path], tmp_path: Path) -> None:
     # The second name has the first one in it: what was replaced is not replaced again.
     for place, name in zip(places, ("a.fits", "aa.fits"), strict=True):
         image(tmp_path / name, [[1, 0]])
@@ -88,7 +88,7 @@ def test_texts_may_name_what_their_run_delivered(places: tuple[Path, Path], tmp_
     assert [one.result for one in found] == ["same content", "same"]
 
 
-def test_long_files_are_not_read(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_texts_are_not_read(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "LARGEST_TEXT_BYTES", 10)
     for place in places:
         (place / "a").write_text(f"{place}/image.fits")
@@ -96,7 +96,7 @@ def test_long_files_are_not_read(places: tuple[Path, Path], monkeypatch: pytest.
     assert only(places) == ("a", "differs", f"{size} and {size} bytes")
 
 
-def test_first_product_that_is_gone(places: tuple[Path, Path]) -> None:
+def test_missing_first_product_leaves_checksums(places: tuple[Path, Path]) -> None:
     (places[0] / "a").write_text("1")
     before = record(places[0])
     (places[0] / "a").unlink()
@@ -105,7 +105,7 @@ def test_first_product_that_is_gone(places: tuple[Path, Path]) -> None:
     assert found == Compared("a", "differs", "the first one is not there any more, so that only checksums tell")
 
 
-def test_images_are_the_same_where_all_pixels_are(places: tuple[Path, Path]) -> None:
+def test_equal_pixels_make_images_the_same(places: tuple[Path, Path]) -> None:
     for number, place in enumerate(places):
         image(place / "a.fits", [[1, np.nan], [3, 4]], RUN=number)
     assert only(places) == ("a.fits", "same content", "all pixels are equal; the headers are not")
@@ -119,13 +119,13 @@ def test_images_are_the_same_where_all_pixels_are(places: tuple[Path, Path]) -> 
         ([[1, 2], [3, np.nan]], "pixels by up to 0, where the largest is 4"),
     ],
 )
-def test_images_that_differ(places: tuple[Path, Path], plane: object, detail: str) -> None:
+def test_different_images_show_the_difference(places: tuple[Path, Path], plane: object, detail: str) -> None:
     image(places[0] / "a.fits", [[1, 2], [3, 4]])
     image(places[1] / "a.fits", plane)
     assert only(places) == ("a.fits", "differs", detail)
 
 
-def test_images_and_what_is_measured_in_them_may_differ_by_rounding(places: tuple[Path, Path]) -> None:
+def test_images_and_measurements_have_a_tolerance(places: tuple[Path, Path]) -> None:
     for place, last, rms in zip(places, (1.0, 1.01), ("0.0030411", "0.0030412"), strict=True):
         image(place / "a.fits", [[-2, -1, -1], [0, 0, 0], [1, 2, last]])  # the noise is 1.48: 5 % of it are 0.074
         (place / "b.json").write_text(f'{{"image": "{place}/a.fits", "rms": {rms}}}')
@@ -140,13 +140,13 @@ def test_images_and_what_is_measured_in_them_may_differ_by_rounding(places: tupl
     assert not is_repeated(found, exactly=True)
 
 
-def test_drawings_that_differ(places: tuple[Path, Path]) -> None:
+def test_different_drawings_differ(places: tuple[Path, Path]) -> None:
     for place, level in zip(places, (100, 110), strict=True):
         Image.new("L", (3, 3), level).save(place / "c.png")
     assert only(places) == ("c.png", "differs", "")
 
 
-def test_image_that_is_none(places: tuple[Path, Path]) -> None:
+def test_invalid_image_is_reported(places: tuple[Path, Path]) -> None:
     image(places[0] / "a.fits", [[1, 2], [3, 4]])
     (places[1] / "a.fits").write_text("no image")
     assert only(places)[2].startswith("cannot be read as FITS: ")
@@ -162,11 +162,11 @@ def tables(places: tuple[Path, Path], hba_set: Path) -> tuple[Path, Path]:
     return places
 
 
-def test_tables_are_the_same_where_all_columns_are(tables: tuple[Path, Path]) -> None:
+def test_equal_columns_make_tables_the_same(tables: tuple[Path, Path]) -> None:
     assert only(tables) == ("a.MS", "same content", "all columns are equal; keywords or subtables are not")
 
 
-def test_tables_that_differ(tables: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_tables_name_the_column(tables: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "ROWS", 7)  # more than one piece
     with table(str(tables[1] / "a.MS"), readonly=False, ack=False) as changed:
         last = changed.nrows() - 1
@@ -179,12 +179,12 @@ def test_tables_that_differ(tables: tuple[Path, Path], monkeypatch: pytest.Monke
     assert "too large to compare" in only(tables)[2]
 
 
-def test_table_that_is_none(tables: tuple[Path, Path]) -> None:
+def test_invalid_table_is_reported(tables: tuple[Path, Path]) -> None:
     (tables[1] / "a.MS" / "table.dat").write_text("no table")
     assert only(tables)[2].startswith("cannot be read as a table: ")
 
 
-def test_cells_that_are_not_written(places: tuple[Path, Path]) -> None:
+def test_unwritten_cells_are_compared(places: tuple[Path, Path]) -> None:
     class Column:
         def __init__(self, cells: object) -> None:
             self.cells = cells
@@ -207,7 +207,7 @@ def test_cells_that_are_not_written(places: tuple[Path, Path]) -> None:
     assert same(np.array([np.nan]), np.array([np.nan]))
 
 
-def test_report_shows_what_differs_first_and_counts() -> None:
+def test_report_lists_differences_first() -> None:
     compared = [Compared("c", "same"), Compared("b", "same content", "why"), Compared("a", "differs", "how")]
     assert report_lines(compared) == [
         "differs       a: how",

@@ -42,7 +42,7 @@ def test_values_have_file_and_line(tmp_path: Path) -> None:
     assert found["remote.cores"] == ("4", f"{file}:8")
 
 
-def test_what_the_file_leaves_out_is_built_in(tmp_path: Path) -> None:
+def test_missing_keys_have_built_in_values(tmp_path: Path) -> None:
     found = by_key(configuration_facts(settings_of(tmp_path, CFG), {}))
     assert found["remote.max_per_node"] == ("0", "built in")
     assert found["report.checksum_limit_gb"] == ("1.0", "built in")
@@ -57,7 +57,7 @@ def test_command_line_is_a_source(tmp_path: Path) -> None:
     assert found["DEFAULT.runtime_directory"] == (str(other), "command line")
 
 
-def test_command_line_is_the_source_of_what_the_file_leaves_out(tmp_path: Path) -> None:
+def test_command_line_is_source_of_missing_keys(tmp_path: Path) -> None:
     text = CFG.replace("Cores = 4\n", "")
     facts = configuration_facts(settings_of(tmp_path, text, cores=2), {"cores": "2", "task_file": "[]"})
     assert by_key(facts)["remote.cores"] == ("2", "command line")
@@ -66,22 +66,22 @@ def test_command_line_is_the_source_of_what_the_file_leaves_out(tmp_path: Path) 
     assert by_key(facts)["DEFAULT.task_files"] == ("[]", "command line")
 
 
-def test_lines_of_a_text() -> None:
+def test_key_lines_are_found() -> None:
     text = "[a]\nx = 1\n  continued = no\n; y = 2\n# z = 3\ny: [1=2]\n[b]\nx = 1\nx = 2\n"
     assert lines_of(text) == {("a", "x"): 2, ("a", "y"): 6, ("b", "x"): 9}
 
 
 @pytest.mark.parametrize(("text", "limit"), [("0", 0), ("2.5", 2_500_000_000), ("1e-6", 1000)])
-def test_limit(tmp_path: Path, text: str, limit: int) -> None:
+def test_checksum_limit_converts_to_bytes(tmp_path: Path, text: str, limit: int) -> None:
     assert checksum_limit_bytes(settings_of(tmp_path, f"{CFG}[report]\nchecksum_limit_gb = {text}\n")) == limit
 
 
-def test_limit_that_is_not_set(tmp_path: Path) -> None:
+def test_checksum_limit_has_a_default(tmp_path: Path) -> None:
     assert checksum_limit_bytes(settings_of(tmp_path, CFG)) == 1_000_000_000
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "nan", "inf", ""])
-def test_limit_that_is_none(tmp_path: Path, text: str) -> None:
+def test_invalid_checksum_limit_is_refused(tmp_path: Path, text: str) -> None:
     settings = settings_of(tmp_path, f"{CFG}[report]\nchecksum_limit_gb = {text}\n")
     with pytest.raises(PipelineError, match=rf"site.cfg:\d+: \[report\] checksum_limit_gb is '{text}'; a number of GB"):
         checksum_limit_bytes(settings)

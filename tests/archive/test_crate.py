@@ -35,7 +35,7 @@ def ids(value: object) -> list[str]:
     return [one["@id"] for one in (value if isinstance(value, list) else [value])]
 
 
-def test_files_and_metadata(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_crate_contains_files_and_metadata(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["field", "--license", "https://spdx.org/licenses/CC-BY-4.0", "--author", "A. Astronomer"]) == 0
     crate = here / "field" / "crate"
     assert capsys.readouterr().out == f"{crate}\n"
@@ -79,7 +79,7 @@ def test_programs_are_instruments_of_the_steps(here: Path) -> None:
     assert entities["#step-copy"]["description"] == "2 jobs of cp"
 
 
-def test_inputs_are_named_with_their_checksums_and_not_copied(here: Path) -> None:
+def test_inputs_are_referenced_with_checksums(here: Path) -> None:
     assert main(["field", "-o", "crate"]) == 0
     entity = graph(here / "crate")[f"file://{here}/in/one.txt"]
     value = record(here / "field")["inputs"][0]["checksum"]["value"]
@@ -87,7 +87,7 @@ def test_inputs_are_named_with_their_checksums_and_not_copied(here: Path) -> Non
     assert not list((here / "crate").rglob("one.txt"))
 
 
-def test_rocrate_reads_it_back(here: Path) -> None:
+def test_rocrate_reads_the_crate(here: Path) -> None:
     assert main(["field", "-o", "crate"]) == 0
     again = rocrate.ROCrate(here / "crate")
     assert again.mainEntity.id == "field.whole.parset"
@@ -96,14 +96,14 @@ def test_rocrate_reads_it_back(here: Path) -> None:
     assert action["instrument"].id == "field.whole.parset"
 
 
-def test_references_only(here: Path) -> None:
+def test_references_option_copies_no_product(here: Path) -> None:
     assert main(["field", "-o", "crate", "--references"]) == 0
     assert not (here / "crate" / "products").exists()
     assert f"file://{here}/field/one.copy" in graph(here / "crate")
     assert (here / "crate" / "run.json").is_file()
 
 
-def test_one_file(here: Path) -> None:
+def test_crate_can_be_a_zip_file(here: Path) -> None:
     assert main(["field", "-o", "crate.zip"]) == 0
     with zipfile.ZipFile(here / "crate.zip") as archive:
         assert {"ro-crate-metadata.json", "run.json", "products/one.copy"} <= set(archive.namelist())
@@ -128,7 +128,7 @@ def test_tables_and_samples_are_described(here: Path) -> None:
     assert entities[f"file://{here}/L1.MS/"]["@type"] == "Dataset"
 
 
-def test_delivered_products(here: Path) -> None:
+def test_second_product_of_same_name_is_referenced(here: Path) -> None:
     entry = record(here / "field")["products"][0]
     for folder in ("a", "b"):
         (here / folder).mkdir()
@@ -140,7 +140,7 @@ def test_delivered_products(here: Path) -> None:
     assert f"file://{here}/b/image.fits" in entities
 
 
-def test_failed_run_and_real_programs(here: Path) -> None:
+def test_crate_describes_failed_run_and_programs(here: Path) -> None:
     facts = record(here / "field")
     failed = {**facts["run"], "state": "failed", "problem": "step 'show': 1 failed\nmore", "ended": None}
     programs = [{"name": "DP3", "path": "/opt/DP3", "version": "6.6", "steps": ["copy"]}]
@@ -174,7 +174,7 @@ def test_own_scripts_are_the_runner(here: Path, place: str) -> None:
     assert not {"#plot.py", "#step-show"} & set(graph(here / "crate"))
 
 
-def test_without_a_license_it_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_license_is_reported(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["field", "-o", "crate"]) == 0
     assert capsys.readouterr().out.startswith("no license is given: archives ask for one; give it with --license URL\n")
     assert "license" not in graph(here / "crate")["./"]
@@ -186,7 +186,7 @@ def test_missing_report_is_left_out(here: Path) -> None:
     assert "report.html" not in graph(here / "crate")
 
 
-def test_what_is_there_is_not_overwritten(here: Path) -> None:
+def test_existing_files_are_not_overwritten(here: Path) -> None:
     (here / "full").mkdir()
     (here / "full" / "file").touch()
     for name in ("full", "full/file"):
@@ -194,7 +194,7 @@ def test_what_is_there_is_not_overwritten(here: Path) -> None:
             main(["field", "-o", name])
 
 
-def test_places_that_cannot_be_written(here: Path) -> None:
+def test_unwritable_places_are_errors(here: Path) -> None:
     with pytest.raises(PipelineError, match=r"in/one.txt/crate: the crate cannot be written: "):
         main(["field", "-o", "in/one.txt/crate"])
     (here / "field" / "parsets").rename(here / "field" / "gone")
@@ -203,7 +203,7 @@ def test_places_that_cannot_be_written(here: Path) -> None:
         main(["field", "-o", "crate"])
 
 
-def test_without_rocrate(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rocrate_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rocrate.rocrate", None)
     with pytest.raises(PipelineError, match=r"rocrate is not installed: pip install 'genericpipeline\[crate\]'"):
         main(["field", "-o", "crate"])

@@ -45,7 +45,7 @@ REQUIRED = """
 P = "LOFAR.ObsSW.Observation.DataProducts"
 
 
-def test_sample_lines_of_the_archive():
+def test_feedback_equals_archive_sample():
     """The lines of doc/spec/lofarpipe.md, section 9.3, to the letter."""
     axis = {
         "name": "Right Ascension", "units": "rad", "length": 512, "increment": -1e-05, "referencePixel": 256.0,
@@ -70,7 +70,7 @@ def test_sample_lines_of_the_archive():
 @pytest.mark.parametrize(
     ("prefix", "start"), [("", "nrOf"), ("none", "nrOf"), ("A.B", "A.B.nrOf"), ("A.B.", "A.B.nrOf")]
 )
-def test_prefix(prefix, start):
+def test_prefix_gets_a_final_dot(prefix, start):
     assert feedback_parset("SkyImage", prefix, []) == f"{start}Output_SkyImage_=0\n"
 
 
@@ -87,7 +87,7 @@ nested = st.recursive(
 
 
 @given(st.dictionaries(st.text("kqr", min_size=1), nested))
-def test_nothing_is_lost_and_nothing_nested_is_left(keys):
+def test_nested_keys_are_flattened_without_loss(keys):
     def leaves(value):
         children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
         return 1 if children is None else sum(map(leaves, children))
@@ -101,12 +101,12 @@ def test_nothing_is_lost_and_nothing_nested_is_left(keys):
     assert found == leaves(keys)
 
 
-def test_line_break_in_a_value():
+def test_line_break_in_value_is_refused():
     with pytest.raises(FeedbackError, match="may not hold a line break"):
         feedback_parset("SkyImage", "", [{"filename": "a\nb"}])
 
 
-def test_all_keys_of_a_sky_image(tmp_path):
+def test_sky_image_has_all_keys(tmp_path):
     path = measured(tmp_path / "field.fits")
     keys = sky_image_keys(path, "node042")
     assert keys["size"] == path.stat().st_size
@@ -121,7 +121,7 @@ def test_all_keys_of_a_sky_image(tmp_path):
     assert not [key for key in parset if parset[key] == ""]
 
 
-def test_link_is_described_by_its_own_name_and_its_target_s_size(tmp_path):
+def test_link_has_own_name_and_target_size(tmp_path):
     path = measured(tmp_path / "field.fits")
     (tmp_path / "delivered").mkdir()
     link = tmp_path / "delivered" / "L628614.fits"
@@ -132,7 +132,7 @@ def test_link_is_described_by_its_own_name_and_its_target_s_size(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:File may have been truncated")
-def test_cut_off_image_is_never_100_percent(tmp_path):
+def test_truncated_image_is_refused(tmp_path):
     path = measured(tmp_path / "field.fits")
     os.truncate(path, 30_000)
     with pytest.raises(PipelineError, match="is cut off"):
@@ -146,25 +146,25 @@ def test_directory_is_read_entirely(tmp_path):
     assert read_back(tmp_path / "a.MS") == 3_000_010
 
 
-def test_no_such_product(tmp_path):
+def test_missing_product_is_refused(tmp_path):
     with pytest.raises(FeedbackError, match=r"nowhere: no such product"):
         common_keys(tmp_path / "nowhere", "here", "FITS")
 
 
-def test_empty_product(tmp_path):
+def test_empty_product_is_refused(tmp_path):
     (tmp_path / "a.fits").touch()
     with pytest.raises(FeedbackError, match=r"a\.fits: is empty"):
         read_back(tmp_path / "a.fits")
 
 
-def test_product_that_cannot_be_read(tmp_path):
+def test_unreadable_product_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "gone").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FeedbackError, match=r"cannot be read back: .*; the archive must not get it"):
         read_back(tmp_path / "a")
 
 
-def test_measurement_set(hba_set, tmp_path):
+def test_measurement_set_has_correlated_keys(hba_set, tmp_path):
     named = tmp_path / "L628614_SB012.MS"
     named.symlink_to(hba_set)
     keys = correlated_keys(named, "here")
@@ -177,25 +177,25 @@ def test_measurement_set(hba_set, tmp_path):
     assert keys["fileFormat"] == "AIPS++/CASA"
 
 
-def test_measurement_set_whose_name_has_no_subband(hba_set):
+def test_name_without_subband_is_refused(hba_set):
     with pytest.raises(FeedbackError, match="does not say its subband"):
         correlated_keys(hba_set, "here")
 
 
-def test_measurement_set_that_is_none(tmp_path):
+def test_invalid_measurement_set_is_refused(tmp_path):
     (tmp_path / "SB001.MS").mkdir()
     with pytest.raises(MeasurementSetError, match="not a measurement set"):
         correlated_keys(tmp_path / "SB001.MS", "here")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("cal.h5", "HDF5"), ("instrument", "AIPS++/CASA")])
-def test_solutions(tmp_path, name, kind):
+def test_solutions_have_instrument_model_keys(tmp_path, name, kind):
     (tmp_path / name).write_bytes(np.zeros(9).tobytes())
     keys = instrument_model_keys(tmp_path / name, "here")
     assert (keys["fileFormat"], keys["size"]) == (kind, 72)
 
 
-def test_type_of_product_is_known_or_the_nearest_is_named(tmp_path):
+def test_misspelt_product_type_names_nearest(tmp_path):
     assert product_keys("SkyImage", measured(tmp_path / "a.fits"), "here")["npix"] == 128
     with pytest.raises(FeedbackError, match=r"'SkyImages' is none of .*; did you mean 'SkyImage'"):
         product_keys("SkyImages", tmp_path / "a.fits", "here")

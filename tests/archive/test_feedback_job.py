@@ -21,7 +21,7 @@ def spec(tmp_path, **changes):
     return str(path)
 
 
-def test_as_a_process(tmp_path):
+def test_feedback_runs_as_a_process(tmp_path):
     measured(tmp_path / "a.fits")
     argv = [sys.executable, "-m", "lofarpipe.archive.feedback_job", spec(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -32,7 +32,7 @@ def test_as_a_process(tmp_path):
     assert keys["DirectionCoordinate"]["DirectionLinearAxis"][0]["length"] == 128
 
 
-def test_reason_is_the_last_line_and_no_old_result_stays(tmp_path, capsys):
+def test_failure_removes_old_result(tmp_path, capsys):
     write_image(tmp_path / "a.fits")
     (tmp_path / "result.json").write_text("{}")
     assert main(["feedback", spec(tmp_path)]) == 1
@@ -40,13 +40,13 @@ def test_reason_is_the_last_line_and_no_old_result_stays(tmp_path, capsys):
     assert not (tmp_path / "result.json").exists()
 
 
-def test_called_wrongly(capsys):
+def test_wrong_call_shows_usage(capsys):
     assert main(["feedback"]) == 1
     assert "usage" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"product": "a"}'])
-def test_spec_that_says_nothing(tmp_path, capsys, text):
+def test_unreadable_description_is_refused(tmp_path, capsys, text):
     (tmp_path / "bad.json").write_text(text)
     assert main(["feedback", str(tmp_path / "bad.json")]) == 1
     assert "bad.json: not a readable description" in capsys.readouterr().err

@@ -50,25 +50,25 @@ def names(paths: list[str], here: Path) -> list[str]:
     return [os.path.relpath(path, here) for path in paths]
 
 
-def test_inputs_are_what_the_parset_names_and_patterns_give(here: Path) -> None:
+def test_inputs_come_from_parset_and_patterns(here: Path) -> None:
     assert names(files_of(here).inputs(work_of([])), here) == ["L1_SB000.MS", "L1_SB001.MS", "sky.txt"]
     assert names(files_of(here, sets="[L1_SB001.MS]").inputs(work_of([])), here) == ["L1_SB001.MS", "sky.txt"]
 
 
-def test_inputs_are_what_steps_name_too(here: Path) -> None:
+def test_files_of_steps_are_inputs(here: Path) -> None:
     (here / "more.txt").touch()
     done = {"event": "step_done", "step": "a", "serial": 1, "files": {str(here / "more.txt"): "x", "/bin/true": "y"}}
     assert "more.txt" in names(files_of(here).inputs(work_of([done])), here)
     assert "/bin/true" not in files_of(here).inputs(work_of([done]))
 
 
-def test_what_is_younger_than_the_run_is_no_input_but_for_known_ones(here: Path) -> None:
+def test_files_younger_than_run_are_no_inputs(here: Path) -> None:
     files = files_of(here, began=1.0)
     assert files.inputs(work_of([])) == []
     assert names(files.inputs(work_of([]), [str(here / "sky.txt"), str(here / "gone.txt")]), here) == ["sky.txt"]
 
 
-def test_what_came_between_two_runs_is_an_input(here: Path) -> None:
+def test_files_created_between_runs_are_inputs(here: Path) -> None:
     came_s = (here / "sky.txt").stat().st_ctime
     files = dataclasses.replace(
         files_of(here, began=1.0), pauses=[(came_s - 1, came_s - 0.5), (came_s - 0.1, came_s + 0.1)]
@@ -82,13 +82,13 @@ def written(*paths: Path) -> dict:
     return {"event": "step_done", "step": "a", "written": {str(path): "stamp" for path in paths}}
 
 
-def test_products_are_what_steps_wrote_and_is_there(here: Path) -> None:
+def test_products_are_existing_written_files(here: Path) -> None:
     (here / "field" / "image.fits").touch()
     work = work_of([written(here / "field" / "image.fits", here / "field" / "gone.fits")])
     assert names(files_of(here).products(work, (), {"p"}, ()), here) == ["field/image.fits"]
 
 
-def test_own_files_are_none(here: Path) -> None:
+def test_files_of_the_runner_are_no_products(here: Path) -> None:
     own = [here / "field" / name for name in ("run.json", "commands.txt", "mapfiles/a.mapfile", "journal.jsonl")]
     own += [here / "field" / "logs" / "a" / "000.log", here / "other.mapfile"]
     for path in own:
@@ -97,7 +97,7 @@ def test_own_files_are_none(here: Path) -> None:
     assert files_of(here).products(work_of([written(*own)]), (), {"p"}, ()) == []
 
 
-def test_files_of_a_table_are_the_table_s(here: Path) -> None:
+def test_files_inside_tables_count_as_table(here: Path) -> None:
     table = here / "L1_SB000.MS"
     work = work_of([written(table / "table.dat", table)])
     assert names(files_of(here).products(work, (), {"p"}, ()), here) == ["L1_SB000.MS"]
@@ -110,7 +110,7 @@ def listed(here: Path, *paths: object) -> Work:
     return work_of([{"event": "plugin_done", "step": "p", "outputs": outputs}])
 
 
-def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Path) -> None:
+def test_young_files_listed_by_plugin_are_products(here: Path) -> None:
     work = listed(here, here / "sky.txt", "3.5", [str(here / "L1_SB000.MS")], here / "none.txt")
     assert names(files_of(here, began=1.0).products(work, (), {"p"}, ()), here) == ["sky.txt"]
     assert files_of(here).products(work, (), {"p"}, ()) == []
@@ -118,11 +118,11 @@ def test_what_a_plugin_lists_is_a_product_if_it_is_younger_than_the_run(here: Pa
 
 
 @pytest.mark.parametrize("name", ["none", "folder", "a\0b"])
-def test_what_is_neither_file_nor_table_is_not_there(tmp_path: Path, name: str) -> None:
+def test_folders_and_pipes_count_as_absent(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     assert files._kind(f"{tmp_path}/{name}") == files.ABSENT
 
 
-def test_what_goes_away_meanwhile_is_no_input(here: Path) -> None:
+def test_vanished_file_is_no_input(here: Path) -> None:
     assert not files_of(here)._is_older(str(here / "gone.txt"))
     assert files_of(here)._is_older(str(here / "sky.txt"))

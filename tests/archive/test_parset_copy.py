@@ -39,7 +39,7 @@ def copied(here: Path, assignments: list[str]) -> tuple[Parset, Parset, dict]:
     return before.parset, after.parset, after.documented
 
 
-def test_copy_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_is_self_contained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRATCH", "/local")
     before, after, documented = copied(tmp_path, ["average.argument.avg.timestep=4", "cellsize=0.008"])
     given = {key: entry.value for key, entry in ((e.key, e) for e in before.substituted().entries())}
@@ -57,14 +57,14 @@ def test_copy_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ]
 
 
-def test_environment_of_the_run_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_preserves_environment_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRATCH", "/local")
     _, after, _ = copied(tmp_path, [])
     monkeypatch.setenv("SCRATCH", "/other")
     assert after.substituted().definitions()["scratch"].value == "/local/x"
 
 
-def test_sub_pipeline_that_only_the_run_can_find_stays(tmp_path: Path) -> None:
+def test_computed_sub_pipeline_path_stays(tmp_path: Path) -> None:
     (tmp_path / "a.parset").write_text("s.control.kind = pipeline\ns.control.type = input.output.here/b.parset\n")
     text, lost = self_contained(Parset.read(tmp_path / "a.parset"))
     assert lost == []
@@ -72,27 +72,27 @@ def test_sub_pipeline_that_only_the_run_can_find_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["a#b", "x=y", "[a=1,b=2]", "it's", 'say "#"', "", "[a, 'b, c']", "{ a: 1 }"])
-def test_values_of_the_command_line_survive(value: str) -> None:
+def test_command_line_values_survive(value: str) -> None:
     parset = Parset()
     parset.set("a.argument.x", value, "command line")
     again = Parset.parse(self_contained(parset)[0])
     assert again.string("a.argument.x") == value or again["a.argument.x"] == value
 
 
-def test_value_that_cannot_be_written_is_named() -> None:
+def test_unwritable_value_is_reported() -> None:
     parset = Parset()
     parset.set("a.x", "it's = \"5", "command line")
     parset.set("a.y", "1", "command line")
     assert self_contained(parset) == (f"{HEADER}a.y = 1\n", ["command line: a.x"])
 
 
-def test_key_that_only_a_slip_makes_is_named() -> None:
+def test_accidental_key_is_reported() -> None:
     parset = Parset.parse("k = a=b", "x.parset")  # an empty k, and the key " a"
     assert self_contained(parset)[1] == ["x.parset:1:  a"]
 
 
 @given(st.text(alphabet="ab =#'\"[],{}$!.", max_size=12))
-def test_no_value_is_changed_unnoticed(value: str) -> None:
+def test_changed_values_are_reported(value: str) -> None:
     parset = Parset()
     parset.set("a.x", value)
     text, lost = self_contained(parset)

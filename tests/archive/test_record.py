@@ -37,7 +37,7 @@ def names(entries: list[dict], here: Path) -> list[str]:
     return [os.path.relpath(entry["path"], here) for entry in entries]
 
 
-def test_schema_is_one_and_a_wrong_record_is_found(here: Path) -> None:
+def test_schema_rejects_wrong_records(here: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert run() == 0
     facts = record(here / "field")
@@ -48,7 +48,7 @@ def test_schema_is_one_and_a_wrong_record_is_found(here: Path) -> None:
     assert problems(facts) == ["['run']: 'state' is a required property"]
 
 
-def test_finished_run(here: Path) -> None:
+def test_finished_run_is_recorded(here: Path) -> None:
     assert run("-s", "suffix=more") == 0
     facts = record(here / "field")
     assert (facts["run"]["job"], facts["run"]["state"], facts["run"]["number"]) == ("field", "done", 1)
@@ -87,7 +87,7 @@ def test_options_have_value_source_and_meaning(here: Path) -> None:
     assert (suffix["value"], suffix["is_default"], suffix["source"]) == ("text", True, f"{here}/field.parset:2")
 
 
-def test_failed_run(here: Path) -> None:
+def test_failed_run_is_recorded(here: Path) -> None:
     (here / "field.parset").write_text(PARSET.replace("/bin/echo", "/bin/false"))
     assert run() == 1
     facts = record(here / "field")
@@ -99,7 +99,7 @@ def test_failed_run(here: Path) -> None:
     assert {job["exit_code"] for job in facts["jobs"] if job["step"] == "show"} == {1}
 
 
-def test_interrupted_run(here: Path) -> None:
+def test_interrupted_run_is_recorded(here: Path) -> None:
     text = PARSET.replace("/bin/echo", "/bin/sh").replace("[{{ suffix }}, infile]", "[-c, kill -TERM $PPID; sleep 60]")
     (here / "field.parset").write_text(text)
     assert run() == 128 + 15
@@ -109,7 +109,7 @@ def test_interrupted_run(here: Path) -> None:
     assert facts["steps"][-1]["state"] == "interrupted"
 
 
-def test_while_it_runs(here: Path) -> None:
+def test_running_run_is_recorded(here: Path) -> None:
     text = PARSET.replace("/bin/echo", "/bin/cp").replace("[{{ suffix }}, infile]", "[field/run.json, seen.json]")
     (here / "field.parset").write_text(
         text.replace("field/run.json, seen.json", f"{here}/field/run.json, {here}/seen.json")
@@ -122,7 +122,7 @@ def test_while_it_runs(here: Path) -> None:
     assert [step["state"] for step in facts["steps"]] == ["waiting"] * 3
 
 
-def test_resumed_run_reads_nothing_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_run_reuses_checksums(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run() == 0
     before = record(here / "field")
     read = []
@@ -136,7 +136,7 @@ def test_resumed_run_reads_nothing_again(here: Path, monkeypatch: pytest.MonkeyP
     assert read == [str(here / "field.parset")]
 
 
-def test_input_that_a_step_changes_keeps_its_first_checksum(here: Path) -> None:
+def test_modified_input_keeps_its_first_checksum(here: Path) -> None:
     text = PARSET.replace("/bin/echo", "/bin/sh").replace(
         "[{{ suffix }}, infile]", "[-c, echo more >> in/one.txt, infile]"
     )
@@ -149,14 +149,14 @@ def test_input_that_a_step_changes_keeps_its_first_checksum(here: Path) -> None:
     assert product["checksum"]["value"] == hashlib.sha256(b"onemore\nmore\n").hexdigest()
 
 
-def test_quality_is_taken_over(here: Path) -> None:
+def test_record_includes_quality(here: Path) -> None:
     assert run() == 0
     (here / "field" / "quality.json").write_text('{"rms": {"value": 1.0}}')
     assert run() == 0
     assert record(here / "field")["quality"] == {"rms": {"value": 1.0}}
 
 
-def test_quality_without_a_number(here: Path) -> None:
+def test_non_finite_quality_becomes_null(here: Path) -> None:
     (here / "field").mkdir()
     (here / "field" / "quality.json").write_text('{"rms": {"value": NaN}, "peak": {"value": -Infinity}}')
     assert run() == 0
@@ -171,14 +171,14 @@ def test_earlier_record_of_another_kind_is_replaced(here: Path, earlier: str) ->
     assert names(record(here / "field")["inputs"], here) == ["in/one.txt", "in/two.txt"]
 
 
-def test_what_cannot_be_written_ends_no_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_record_does_not_end_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "field" / "run.json").mkdir(parents=True)
     assert run() == 0
     said = capsys.readouterr().err
     assert said.count(f"warning: {here}/field/run.json: this run is not recorded: ") == 2
 
 
-def test_what_cannot_be_read_is_told(here: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_file_is_reported(here: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -188,7 +188,7 @@ def test_what_cannot_be_read_is_told(here: Path, monkeypatch, capsys: pytest.Cap
     assert not (here / "field" / "run.json").exists()
 
 
-def test_bad_limit_is_refused_before_anything_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_limit_is_refused_before_jobs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = f"[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n[report]\nchecksum_limit_gb = much\n"
     (here / "pipeline.cfg").write_text(config)
     assert run() == 1
@@ -201,7 +201,7 @@ def test_refused_run_has_no_record(here: Path) -> None:
     assert not (here / "field" / "run.json").exists()
 
 
-def test_command_is_what_was_typed(here: Path) -> None:
+def test_record_shows_the_typed_command(here: Path) -> None:
     assert run("-j", "other", "-r", str(here), "--lenient") == 0
     facts = record(here / "other")
     assert facts["command"]["overrides"] == {"job_name": "other", "runtime_directory": str(here), "lenient": "True"}
@@ -210,7 +210,7 @@ def test_command_is_what_was_typed(here: Path) -> None:
     assert Command("a", (), {}, here).directory == here
 
 
-def test_every_item_has_a_line_of_its_own() -> None:
+def test_record_has_a_line_per_item() -> None:
     rows = [{"a": '}, {"', "b": [1]}, {"a": "x", "b": []}]
     facts = {"rows": rows, "texts": ['"}, {"', "y"], "none": [], "one": {"c": [{"d": 1}, {"d": 2}]}}
     text = as_text(facts)
@@ -223,13 +223,13 @@ def test_every_item_has_a_line_of_its_own() -> None:
     ]
 
 
-def test_damaged_record_is_none(tmp_path: Path) -> None:
+def test_damaged_record_reads_as_default(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     assert read_run_record(tmp_path / "run.json", {}) == {}
     assert read_run_record(tmp_path / "none", None) is None
 
 
-def test_products_of_an_earlier_run_are_not_those_of_this_one(here: Path) -> None:
+def test_stale_products_are_not_recorded(here: Path) -> None:
     assert run() == 0
     assert len(record(here / "field")["products"]) == 2
     (here / "field" / "quality.json").write_text('{"rms": {"value": 1.0}}')

@@ -14,7 +14,7 @@ PAGE = REPOSITORY / "doc" / "run_record.md"
 SCHEMA = json.loads((REPOSITORY / "doc" / "run.schema.json").read_text())
 
 
-def test_entries_are_those_of_the_schema():
+def test_page_lists_entries_of_schema():
     assert column_words(PAGE, "| entry | content |") == set(SCHEMA["properties"]) == set(SCHEMA["required"])
     assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
 
@@ -37,12 +37,12 @@ def test_every_object_of_the_schema_is_closed():
         assert set(one["required"]) == set(one["properties"])
 
 
-def test_words_of_the_comparison():
+def test_page_lists_comparison_results():
     words = {compare.SAME, compare.SAME_CONTENT, compare.ROUNDED, compare.DIFFERS, compare.MISSING, compare.NEW}
     assert column_words(PAGE, "| word | meaning |") == words
 
 
-def test_options_exist():
+def test_documented_options_exist():
     known = {
         word for module in (repeat, crate) for action in module._parser()._actions for word in action.option_strings
     }
@@ -51,7 +51,7 @@ def test_options_exist():
     assert named - {"--set"} <= known
 
 
-def test_limit_is_the_shipped_one():
+def test_documented_limit_is_the_default():
     assert f"({CHECKSUM_LIMIT_GB:g} GB of inputs" in PAGE.read_text()
     shipped = (REPOSITORY / "cfg" / "pipeline.cfg").read_text()
     assert f"checksum_limit_gb = {CHECKSUM_LIMIT_GB:g}\n" in shipped

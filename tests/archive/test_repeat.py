@@ -45,7 +45,7 @@ def test_repeated_run_is_the_same(here: Path, capfd: pytest.CaptureFixture[str])
     assert (here / "field-repeat" / "repeat" / "field.parset").is_file()
 
 
-def test_from_another_directory_to_another_place(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repetition_works_from_another_directory(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("elsewhere", "run", "work"):
         (here / name).mkdir()
     monkeypatch.chdir(here / "elsewhere")
@@ -56,7 +56,7 @@ def test_from_another_directory_to_another_place(here: Path, monkeypatch: pytest
     assert (here / "work" / "again" / "one.copy").read_text() == "one"
 
 
-def test_directory_of_the_first_run_that_is_gone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_first_directory_falls_back_to_current(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "other").mkdir()
     facts = record(here / "field")
     change_record(here, command={**facts["command"], "directory": str(here / "gone")})
@@ -69,7 +69,7 @@ def test_directory_of_the_first_run_that_is_gone(here: Path, monkeypatch: pytest
     assert record(here / "field-repeat")["command"]["directory"] == str(here / "other")
 
 
-def test_what_differs_is_shown(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_differences_are_shown(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "field" / "one.copy").write_text("tampered")
     facts = record(here / "field")
     products = [{**entry, "checksum": {**entry["checksum"], "value": "0" * 64}} for entry in facts["products"]]
@@ -83,7 +83,7 @@ def test_what_differs_is_shown(here: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "echo other" in (here / "field-repeat" / "commands.txt").read_text()
 
 
-def test_rounding_is_no_difference_unless_it_shall_be_one(here: Path) -> None:
+def test_exactly_option_disables_tolerance(here: Path) -> None:
     (here / "field" / "one.copy").write_text("1.00001")
     facts = record(here / "field")
     products = [{**entry, "checksum": {**entry["checksum"], "value": "0" * 64}} for entry in facts["products"]]
@@ -93,7 +93,7 @@ def test_rounding_is_no_difference_unless_it_shall_be_one(here: Path) -> None:
     assert main(["field", "-q", "--anyway", "-j", "third", "--exactly"]) == 1
 
 
-def test_changed_input_is_an_error_unless_it_does_not_matter(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_changed_input_needs_anyway_option(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "in" / "one.txt").write_text("changed")
     with pytest.raises(
         PipelineError, match=r"1 of 2 inputs are not what they were: .*one.txt has 7 bytes instead of 3"
@@ -104,14 +104,14 @@ def test_changed_input_is_an_error_unless_it_does_not_matter(here: Path, capfd: 
     assert "differs  one.copy: 3 and 7 bytes" in capfd.readouterr().out
 
 
-def test_other_versions_are_named(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_different_versions_are_reported(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     software = record(here / "field")["software"]
     change_record(here, software={**software, "packages": [{"name": "numpy", "version": "0.1"}]})
     assert main(["field", "-q"]) == 0
     assert "and was 0.1" in capfd.readouterr().err
 
 
-def test_failed_repetition_gives_its_status(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_failed_repetition_returns_its_status(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["field", "-q", "-s", "copy.control.executable=/bin/false"]) == 1
     captured = capfd.readouterr()
     assert "2 of 2 jobs failed" in captured.err
@@ -127,14 +127,14 @@ def test_failed_repetition_gives_its_status(here: Path, capfd: pytest.CaptureFix
         ("c.json", '{"parset": {}, "run": {}, "schema_version": 7}', r"c.json: schema version 7; this version reads 1"),
     ],
 )
-def test_what_is_no_record(tmp_path: Path, name: str, text: str | None, said: str) -> None:
+def test_invalid_record_is_refused(tmp_path: Path, name: str, text: str | None, said: str) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(PipelineError, match=said):
         load_record(tmp_path / name)
 
 
-def test_parset_that_is_not_complete(here: Path) -> None:
+def test_incomplete_parset_cannot_be_repeated(here: Path) -> None:
     change_record(here, parset={**record(here / "field")["parset"], "lost": ["a.parset:7: x.y"]})
     with pytest.raises(PipelineError, match=r"cannot be repeated: its record has not the values of a.parset:7: x.y"):
         main(["field", "-q"])
@@ -150,14 +150,14 @@ def test_run_is_not_repeated_onto_itself(here: Path) -> None:
         main(["field", "-q"])
 
 
-def test_configuration_that_cannot_be_used(here: Path) -> None:
+def test_unusable_configuration_is_refused(here: Path) -> None:
     config = record(here / "field")["configuration"]
     change_record(here, configuration={**config, "text": "[layout]\njob_directory = %(nothing)s\n"})
     with pytest.raises(PipelineError, match="the configuration of the first run cannot be used: Bad value"):
         main(["field", "-q"])
 
 
-def test_configuration_without_directories_takes_those_of_the_run(here: Path) -> None:
+def test_missing_directories_come_from_the_record(here: Path) -> None:
     config = record(here / "field")["configuration"]
     values = [one for one in config["values"] if one["section"] != "DEFAULT"]
     change_record(here, configuration={**config, "values": values})
@@ -181,7 +181,7 @@ class _Ended:
         self.calls.append("terminate")
 
 
-def test_run_is_ended_before_the_command_is(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_ends_repeated_run_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     start = SimpleNamespace(Popen=lambda *words, **more: started.append(_Ended()) or started[0])
     monkeypatch.setattr(repeat, "subprocess", start)
@@ -192,7 +192,7 @@ def test_run_is_ended_before_the_command_is(here: Path, monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGHUP) == before
 
 
-def test_place_that_cannot_be_written(here: Path) -> None:
+def test_unwritable_place_is_an_error(here: Path) -> None:
     (here / "file").touch()
     with pytest.raises(PipelineError, match=r"file/field-repeat/repeat: cannot be written: Not a directory"):
         main(["field", "-q", "-r", "file"])
@@ -228,14 +228,14 @@ def test_delivered_products_are_not_overwritten(here: Path, capfd: pytest.Captur
     assert f"missing  {here}/out/first.txt\n" in capfd.readouterr().out
 
 
-def test_lenience_and_limits_are_kept(here: Path) -> None:
+def test_repetition_keeps_lenience_and_limits(here: Path) -> None:
     assert run("-j", "second", "--lenient", "--cores", "1") == 0
     assert main(["second", "-q"]) == 0
     overrides = record(here / "second-repeat")["command"]["overrides"]
     assert (overrides["lenient"], overrides["cores"]) == ("True", "1")
 
 
-def test_configuration_has_the_plugins_beside_the_parset(here: Path) -> None:
+def test_configuration_includes_plugins_beside_parset(here: Path) -> None:
     (here / "plugins").mkdir()
     facts = record(here / "field")
     assert f"recipe_directories = [{here}]" in repeated_config(facts)
@@ -259,7 +259,7 @@ def test_signal_ends_the_repeated_run_too(here: Path) -> None:
     assert record(here / "field-repeat")["run"]["state"] == "interrupted"
 
 
-def test_command_line_knows_it(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_command_line_has_repeat(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["repeat", "none.json"]) == 1
     assert (
         capfd.readouterr().err

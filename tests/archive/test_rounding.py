@@ -18,20 +18,20 @@ MODEL = np.array([[0.0, 0.0], [0.0, 4.0]], np.float32)  # most pixels are 0: the
 
 
 @pytest.mark.parametrize(("added", "close"), [(0.07, True), (-0.07, True), (0.08, False)])
-def test_of_an_image_the_noise_is_the_measure(added: float, close: bool) -> None:
+def test_image_tolerance_scales_with_noise(added: float, close: bool) -> None:
     other = NOISE.copy()
     other[1, 1] += added
     assert are_close_images(NOISE, other) is close
 
 
 @pytest.mark.parametrize(("added", "close"), [(3e-5, True), (5e-5, False)])
-def test_of_a_model_the_largest_pixel_is(added: float, close: bool) -> None:
+def test_model_tolerance_scales_with_peak(added: float, close: bool) -> None:
     other = MODEL.copy()
     other[0, 0] += added
     assert are_close_images(MODEL, other) is close
 
 
-def test_blank_pixels_are_the_same_ones() -> None:
+def test_blank_pixels_must_coincide() -> None:
     one, other = NOISE.copy(), NOISE.copy()
     one[0, 0] = other[0, 0] = np.nan
     assert are_close_images(one, other)
@@ -56,13 +56,13 @@ def test_blank_pixels_are_the_same_ones() -> None:
         ("", "", True),
     ],
 )
-def test_numbers_in_a_text(one: str, other: str, close: bool) -> None:
+def test_numbers_in_texts_have_a_tolerance(one: str, other: str, close: bool) -> None:
     assert are_close_texts(one, other) is close
     assert are_close_texts(other, one) is close
 
 
 @given(st.text("0123456789.e+-ab\n "))
-def test_a_text_is_close_to_itself_and_to_nothing_longer(text: str) -> None:
+def test_text_is_close_only_to_itself(text: str) -> None:
     assert are_close_texts(text, text)
     assert not are_close_texts(text, f"{text}x")
 
@@ -73,12 +73,12 @@ def drawing(path: Path, *levels: int) -> str:
 
 
 @pytest.mark.parametrize(("levels", "close"), [((0, 102, 255), True), ((0, 103, 255), False), ((0, 100), False)])
-def test_levels_of_a_drawing(tmp_path: Path, levels: tuple[int, ...], close: bool) -> None:
+def test_drawing_levels_have_a_tolerance(tmp_path: Path, levels: tuple[int, ...], close: bool) -> None:
     one, other = drawing(tmp_path / "a.png", 0, 100, 255), drawing(tmp_path / "b.png", *levels)
     assert are_close_drawings(one, other) is close
 
 
-def test_what_is_no_drawing_is_not_close(tmp_path: Path) -> None:
+def test_invalid_drawing_is_not_close(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_text("no drawing")
     assert not are_close_drawings(drawing(tmp_path / "a.png", 1), str(tmp_path / "b.png"))
     assert not are_close_drawings(drawing(tmp_path / "a.png", 1), str(tmp_path / "none.png"))

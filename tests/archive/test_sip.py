@@ -42,7 +42,7 @@ def sip(keys, version="2.7.2", project=PROJECT, run=RUN) -> Element:
 
 
 @pytest.mark.parametrize("version", ["2.7.2", "2.6.1"])
-def test_order_and_types_are_those_of_the_schema(keys, version):
+def test_sip_follows_the_schema(keys, version):
     assert problems(sip(keys, version), version) == []
     bare = replace(PROJECT, co_investigators=())
     assert problems(sip(keys, version, bare, replace(RUN, frequency_step=None, time_step=None)), version) == []
@@ -57,7 +57,7 @@ def test_elements_below_the_root_have_no_namespace(keys):
     assert root.find("pipelineRun").get(f"{XSI}type") == "sip:ImagingPipeline"
 
 
-def test_values_are_those_of_image_run_and_user(keys):
+def test_values_come_from_image_run_and_user(keys):
     root = sip(keys)
     text = {element.tag: element.text for element in root.iter()}
     assert root.findtext("sipGeneratorVersion") == f"genericpipeline {__version__}"
@@ -86,7 +86,7 @@ def test_axes_are_numbered_as_in_the_file(keys):
     assert axes[2:] == [("3", "Stokes"), ("4", "Frequency")]
 
 
-def test_times():
+def test_times_have_iso_format():
     assert time_iso(0) == "1970-01-01T00:00:00Z"
     assert duration_iso(0.0004) == "PT0.000S"
     assert duration_iso(-1) == "PT0.000S"  # a clock that was set back
@@ -96,7 +96,7 @@ def test_times():
 # ---- the tables themselves
 
 
-def test_tables_refuse_what_the_schema_does(keys):
+def test_tables_reject_schema_violations(keys):
     good = sip(keys)
 
     def wrong(change) -> list[str]:
@@ -114,6 +114,6 @@ def test_tables_refuse_what_the_schema_does(keys):
     assert problems(good.find("dataProduct"))
 
 
-def test_any_identifier_will_do_for_the_older_schema(keys):
+def test_older_schema_accepts_any_identifier(keys):
     root = sip(keys, "2.6.1", replace(PROJECT, process_identifier="L628614-a"))
     assert problems(root, "2.6.1") == []

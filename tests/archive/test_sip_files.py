@@ -44,13 +44,13 @@ def described(path):
     return sky_image_keys(path, "node042")
 
 
-def test_checksums_of_abc(tmp_path):
+def test_checksums_agree_with_the_standards(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     # RFC 1321, appendix 5; adler32: a = 1 + 97 + 98 + 99 = 0x127, b = 98 + 196 + 295 = 0x24d
     assert checksums_of(tmp_path / "abc") == {"MD5": "900150983cd24fb0d6963f7d28e17f72", "Adler32": "024d0127"}
 
 
-def test_one_file_for_each_image(tmp_path, values):
+def test_images_have_separate_files(tmp_path, values):
     values["sip_product_identifiers"] = ["1", "2"]
     images = [described(tmp_path / "one.fits"), described(tmp_path / "two.fits")]
     assert write_sips(values, images, tmp_path, "image") == [f"{tmp_path}/sip.xml", f"{tmp_path}/sip-1.xml"]
@@ -62,21 +62,21 @@ def test_one_file_for_each_image(tmp_path, values):
     assert second.find("dataProduct/storageTicket") is None
 
 
-def test_number_of_identifiers(tmp_path, values):
+def test_identifiers_must_match_images(tmp_path, values):
     values["sip_product_identifiers"] = ["1", "2"]
     with pytest.raises(PipelineError, match="sip_product_identifiers: 2 for 1 images; one for each is needed"):
         write_sips(values, [described(tmp_path / "one.fits")], tmp_path, "image")
     assert not (tmp_path / "sip.xml").exists()
 
 
-def test_telescope_that_the_archive_does_not_know(tmp_path, values):
+def test_unknown_telescope_is_refused(tmp_path, values):
     measured(tmp_path / "one.fits", TELESCOP="VLA")
     with pytest.raises(PipelineError, match=r"one.fits is of 'VLA'; the archive takes LOFAR only"):
         write_sips(values, [described(tmp_path / "one.fits")], tmp_path, "image")
 
 
 @pytest.mark.parametrize(("is_used", "start_s"), [(True, 100.0), (False, 500.0)])
-def test_run_began_with_the_first_step_that_is_in_it(tmp_path, values, is_used, start_s):
+def test_run_begins_with_its_first_used_step(tmp_path, values, is_used, start_s):
     """What an earlier run did counts if it was taken over: not with other options."""
     began = float(int(time.time() - 1000))
     events = [
@@ -95,7 +95,7 @@ def test_run_began_with_the_first_step_that_is_in_it(tmp_path, values, is_used, 
     assert sip_run(values, tmp_path / "none", "image", 1).duration_s == 0
 
 
-def test_averaging_steps_are_those_of_the_plan(tmp_path, values):
+def test_averaging_steps_come_from_the_plan(tmp_path, values):
     values["sip_plan_file"] = str(tmp_path / "plan.json")
     (tmp_path / "plan.json").write_text(
         json.dumps({"quantities": {"freqstep": {"value": 4}, "timestep": {"value": 3}}})
@@ -110,7 +110,7 @@ def test_averaging_steps_are_those_of_the_plan(tmp_path, values):
 @pytest.mark.parametrize(
     ("names", "cycles"), [(("a-MFS-image", "a-MFS-residual"), 7), (("a-dirty", "a-I-image", "a-V-image"), 0)]
 )
-def test_major_cycles_of_all_that_wsclean_wrote(tmp_path, names, cycles):
+def test_major_cycles_are_read_from_products(tmp_path, names, cycles):
     """Of a dirty image there is no residual; the MFS image of several channels does not say it."""
     for name in names:
         told = {"WSCMAJOR": cycles} if name.endswith(("residual", "I-image")) else {}
@@ -121,14 +121,14 @@ def test_major_cycles_of_all_that_wsclean_wrote(tmp_path, names, cycles):
     assert major_cycles(mapfile) == cycles
 
 
-def test_header_without_major_cycles(tmp_path, values):
+def test_missing_major_cycles_are_an_error(tmp_path, values):
     with pytest.raises(PipelineError, match=r"sip_cleaned_image: .*one.fits has no WSCMAJOR"):
         major_cycles(tmp_path / "one.fits")
     with pytest.raises(PipelineError, match=r"sip_cleaned_image: .*none.fits cannot be read as FITS"):
         major_cycles(tmp_path / "none.fits")
 
 
-def test_ticket_and_names(values):
+def test_optional_project_values_are_read(values):
     assert project_of(values).storage_ticket == ""
     project = project_of({**values, "sip_storage_ticket": "T1", "sip_co_investigators": ["B. One"]})
     assert (project.storage_ticket, project.co_investigators) == ("T1", ["B. One"])
@@ -155,7 +155,7 @@ def here(tmp_path, values, monkeypatch):
     return tmp_path
 
 
-def test_step_writes_both(here):
+def test_step_writes_feedback_and_sip(here):
     assert main(["field.parset", "-q", *given()]) == 0
     for name in ("sip.xml", "sip-1.xml"):
         root = parse(here / name).getroot()
@@ -169,7 +169,7 @@ def test_step_without_a_sip(here):
     assert not (here / "sip.xml").exists()
 
 
-def test_missing_values_are_found_before_anything_runs(here, capsys):
+def test_missing_values_are_found_before_jobs(here, capsys):
     assert main(["field.parset", "--check", *given("sip_project_code", "sip_strategy_name")]) == 1
     said = capsys.readouterr().err
     assert "field.parset:5: describe.control.sip_file: the archive needs 2 more values" in said
@@ -177,7 +177,7 @@ def test_missing_values_are_found_before_anything_runs(here, capsys):
     assert not (here / "field").exists()
 
 
-def test_missing_values_end_a_lenient_run_where_they_are_needed(here, capsys):
+def test_missing_values_end_lenient_run_late(here, capsys):
     assert main(["field.parset", "-q", "--lenient", *given("sip_project_code")]) == 1
     assert "step 'describe': sip_file: the archive needs 1 more value, which only you know" in capsys.readouterr().err
     assert not (here / "images.metadata").exists()

@@ -18,7 +18,7 @@ def keys(tmp_path):
     return describe_sky_image(read_sky_image(measured(tmp_path / "a.fits")))
 
 
-def test_scalars(keys):
+def test_sky_image_has_scalar_keys(keys):
     assert keys["numberOfAxes"] == 4
     assert keys["coordinateTypes"] == ["direction", "spectral", "stokes"]
     assert [keys[f"nrOf{kind}Coordinates"] for kind in ("Direction", "Spectral", "Polarization")] == [1, 1, 1]
@@ -27,7 +27,7 @@ def test_scalars(keys):
     assert keys["imagerIntegrationTime"] == 3600.0
 
 
-def test_beam_and_noise(keys):
+def test_sky_image_has_beam_and_noise(keys):
     assert (keys["restoringBeamMajorValue"], keys["restoringBeamMajorUnit"]) == (pytest.approx(80), "arcsec")
     assert (keys["restoringBeamMinorValue"], keys["restoringBeamMinorUnit"]) == (pytest.approx(40), "arcsec")
     assert (keys["restoringBeamPositionAngleValue"], keys["restoringBeamPositionAngleUnit"]) == (30, "deg")
@@ -48,7 +48,7 @@ def test_pointing_is_in_radians_and_positive(keys):
     }
 
 
-def test_direction(keys):
+def test_direction_coordinate_is_complete(keys):
     direction = keys["DirectionCoordinate"]
     assert direction["nrOfDirectionLinearAxes"] == 2
     assert [direction[f"PC{row}_{column}"] for row in (0, 1) for column in (0, 1)] == [1, 0, 0, 1]
@@ -66,7 +66,7 @@ def test_direction(keys):
     assert direction["DirectionLinearAxis"][0]["name"] == "Right Ascension"
 
 
-def test_spectral_and_polarization(keys):
+def test_spectral_and_polarization_coordinates_are_complete(keys):
     spectral = keys["SpectralCoordinate"]
     assert (spectral["spectralQuantityType"], spectral["spectralQuantityValue"]) == ("Frequency", 144e6)
     assert spectral["spectralAxisType"] == "Linear"
@@ -75,7 +75,7 @@ def test_spectral_and_polarization(keys):
     assert keys["PolarizationCoordinate"]["PolarizationTabularAxis"] == {"name": "Stokes", "units": "", "length": 1}
 
 
-def test_header_that_says_more(tmp_path):
+def test_reference_frames_come_from_header(tmp_path):
     said = {"RADESYS": "ICRS", "TIMESYS": "TAI", "SPECSYS": "LSRK", "PV2_1": 0.25, "EQUINOX": 2000}
     keys = describe_sky_image(read_sky_image(measured(tmp_path / "a.fits", **said)))
     assert keys["DirectionCoordinate"]["raDecSystem"] == "ICRS"
@@ -94,23 +94,23 @@ def test_no_key_has_a_default(tmp_path, key):
         describe_sky_image(read_sky_image(path))
 
 
-def test_rms_that_was_not_measured_says_what_to_do(tmp_path):
+def test_missing_rms_names_the_remedy(tmp_path):
     with pytest.raises(SkyImageError, match=r"no MEANRMS; measure the image first: measure_quality\.py"):
         describe_sky_image(read_sky_image(write_image(tmp_path / "a.fits")))
 
 
 @pytest.mark.parametrize(("key", "word"), [("SPECSYS", "CMBDIPOL"), ("EQUINOX", 1875.0)])
-def test_value_that_the_archive_does_not_know(tmp_path, key, word):
+def test_unknown_archive_values_are_refused(tmp_path, key, word):
     with pytest.raises(SkyImageError, match=rf"FITS key {key} is .*; the archive knows only"):
         describe_sky_image(read_sky_image(measured(tmp_path / "a.fits", **{key: word})))
 
 
-def test_other_units_are_refused(tmp_path):
+def test_unsupported_units_are_refused(tmp_path):
     with pytest.raises(SkyImageError, match="BUNIT is 'K'"):
         describe_sky_image(read_sky_image(measured(tmp_path / "a.fits", BUNIT="K")))
 
 
-def test_real_image(hba_set, tmp_path):
+def test_real_image_has_archive_keys(hba_set, tmp_path):
     path = image_of_real_data(hba_set, tmp_path)
     write_facts(path, {"MEANRMS": (1.5, ""), "RMSMETH": ("x", ""), "XPOSURE": (41.5, "")}, [])
     keys = describe_sky_image(read_sky_image(path))
@@ -119,7 +119,7 @@ def test_real_image(hba_set, tmp_path):
     assert keys["SpectralCoordinate"]["spectralQuantityValue"] == pytest.approx(134.3735e6, rel=1e-5)
 
 
-def test_an_image_without_a_beam_is_refused(tmp_path):
+def test_image_without_beam_is_refused(tmp_path):
     image = read_sky_image(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0, **MEASURED))
     with pytest.raises(SkyImageError, match="BMAJ is 0; make the image with WSClean's -make-psf"):
         describe_sky_image(image)

@@ -60,7 +60,7 @@ def test_checkout_gives_commit_and_changes(tmp_path: Path) -> None:
     assert runner_facts(package)["has_changes"] is True
 
 
-def test_checkout_in_which_nothing_is_committed(tmp_path: Path) -> None:
+def test_empty_checkout_has_no_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     facts = runner_facts(tmp_path / "lofarpipe")
     assert (facts["commit"], facts["has_changes"]) == (None, False)
@@ -71,14 +71,14 @@ def test_installed_package_has_no_commit(tmp_path: Path) -> None:
     assert (facts["commit"], facts["has_changes"]) == (None, None)
 
 
-def test_checkout_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkout_without_git_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
     assert runner_facts(tmp_path / "lofarpipe")["commit"] is None  # git refuses: that is no repository
     monkeypatch.setenv("PATH", str(tmp_path))
     assert runner_facts(tmp_path / "lofarpipe")["commit"] is None
 
 
-def test_packages_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_packages_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(software, "PACKAGES", ("numpy", "no-such-package"))
     import numpy
 
@@ -87,7 +87,7 @@ def test_packages_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) 
     assert Path(numpy.__file__).is_relative_to(facts["path"])
 
 
-def test_packages_are_known_as_python_knows_them() -> None:
+def test_packages_agree_with_importlib() -> None:
     known = {}
     for name in software.PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -97,7 +97,7 @@ def test_packages_are_known_as_python_knows_them() -> None:
     assert known
 
 
-def test_packages_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eggs_and_wheels_are_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for entry in ("python_casacore-3.8.1.dist-info", "scipy-1.10.1-py3.11.egg-info", "dask.egg-info", "dask"):
         (first / entry).mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_packages_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
-def test_packages_that_only_python_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusual_installations_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     egg, place = tmp_path / "lsmtool-1.6.0-py3.11.egg", tmp_path / "place"
     (egg / "EGG-INFO").mkdir(parents=True)
     (egg / "EGG-INFO" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: lsmtool\nVersion: 1.6.0\n")
@@ -127,7 +127,7 @@ def test_packages_that_only_python_finds(tmp_path: Path, monkeypatch: pytest.Mon
     ]
 
 
-def test_directory_of_packages_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_package_directory_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str) -> list[str]:
         raise PermissionError(13, "Permission denied", path)
 
@@ -143,7 +143,7 @@ def pipeline_of(here: Path, text: str):
     return load_pipeline(path, settings), settings
 
 
-def test_programs_with_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_list_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pipeline, settings = pipeline_of(tmp_path, STEPS)
     (facts,) = program_facts(pipeline.steps, settings)  # references, plugins and what is not there give none
@@ -152,14 +152,14 @@ def test_programs_with_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert facts["sha256"] == hashlib.sha256(Path(facts["path"]).read_bytes()).hexdigest()
 
 
-def test_program_that_cannot_be_read_has_no_checksum(tmp_path: Path) -> None:
+def test_unreadable_program_has_no_checksum(tmp_path: Path) -> None:
     assert program_checksum(tmp_path / "gone") is None
 
 
 @pytest.mark.parametrize(
     ("said", "version"), [("DP3 7.1", "7.1"), ("v6.6", "v6.6"), (PipelineError("it does not run"), None)]
 )
-def test_version_of_a_known_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said, version) -> None:
+def test_known_program_reports_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said, version) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "DP3").write_text("#!/bin/sh\n")
     (tmp_path / "DP3").chmod(0o755)
@@ -177,14 +177,14 @@ def test_version_of_a_known_program(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (facts["sha256"] is None) is (version is not None)
 
 
-def test_steps_inside_others_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nested_steps_are_included(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pipeline, settings = pipeline_of(tmp_path, STEPS.replace("no_such_program", "false"))
     assert [facts["steps"] for facts in program_facts(pipeline.steps, settings)] == [["one", "again"], ["inner"]]
     assert program_facts([replace(step, kind="feedback") for step in pipeline.steps[:1]], settings) == []
 
 
-def test_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_facts_describe_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "astronomer")
     monkeypatch.setenv("EVERYBEAM_DATADIR", "/opt/everybeam")
     facts = host_facts()

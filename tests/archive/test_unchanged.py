@@ -25,7 +25,7 @@ def inputs(tmp_path: Path) -> list[dict]:
     return describe_files((str(tmp_path / f"{number}.txt") for number in range(7)), 5)
 
 
-def test_nothing_has_changed(inputs: list[dict], tmp_path: Path) -> None:
+def test_unchanged_inputs_pass(inputs: list[dict], tmp_path: Path) -> None:
     assert {entry["checksum"]["method"] for entry in inputs} == {"full", SAMPLED}
     check_inputs(inputs)
     for number in range(7):
@@ -33,7 +33,7 @@ def test_nothing_has_changed(inputs: list[dict], tmp_path: Path) -> None:
     check_inputs(inputs)
 
 
-def test_what_has_changed_is_named(inputs: list[dict], tmp_path: Path) -> None:
+def test_changed_inputs_are_named(inputs: list[dict], tmp_path: Path) -> None:
     (tmp_path / "0.txt").unlink()
     (tmp_path / "1.txt").write_text("long")
     (tmp_path / "6.txt").write_text("x")
@@ -46,7 +46,7 @@ def test_what_has_changed_is_named(inputs: list[dict], tmp_path: Path) -> None:
     )
 
 
-def test_many_are_counted(inputs: list[dict], tmp_path: Path) -> None:
+def test_many_changed_inputs_are_counted(inputs: list[dict], tmp_path: Path) -> None:
     for number in range(7):
         (tmp_path / f"{number}.txt").unlink()
     with pytest.raises(PipelineError, match=r"^7 of 7 inputs .*4.txt is not there and 2 more; put them back"):
@@ -66,12 +66,12 @@ def software(**changes: object) -> dict:
         ({"has_changes": True}, ["genericpipeline has, or had, changes that are in no commit"]),
     ],
 )
-def test_runner(monkeypatch: pytest.MonkeyPatch, change: dict, said: list[str]) -> None:
+def test_changed_runner_is_reported(monkeypatch: pytest.MonkeyPatch, change: dict, said: list[str]) -> None:
     monkeypatch.setattr(unchanged, "runner_facts", lambda: RUNNER)
     assert changed_software(software(runner={**RUNNER, **change})) == said
 
 
-def test_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_programs_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unchanged, "runner_facts", lambda: RUNNER)
     for name in ("wsclean", "script.py"):
         (tmp_path / name).write_text("#!/bin/sh\necho WSClean version 3.4\n")
@@ -95,7 +95,7 @@ def test_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy
 
     monkeypatch.setattr(unchanged, "runner_facts", lambda: RUNNER)

@@ -8,12 +8,12 @@ from chaos_site import Site
 from living import living
 
 
-def test_a_product_that_differs_or_is_missing_is_found() -> None:
+def test_different_and_missing_products_are_found() -> None:
     assert differing({"a": b"1", "b": 2}, {"a": b"1", "b": 2}) == []
     assert differing({"a": b"1", "b": 2}, {"a": b"2", "c": 2}) == ["a", "b", "c"]
 
 
-def test_what_is_left_over_is_found(tmp_path: Path) -> None:
+def test_stale_files_are_found(tmp_path: Path) -> None:
     left = (".map.0123abcd.12.tmp", ".a.average-000.incomplete/a.MS", "mapfiles/.x", "a.fits.part")
     for name in (*left, "jobs/.report/kept.json", "a.MS/table.f0"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ def test_what_is_left_over_is_found(tmp_path: Path) -> None:
     assert names(tmp_path) == {*left, "a.MS/table.f0"} - {"mapfiles/.x"}
 
 
-def test_what_is_left_of_temporary_files_is_found(tmp_path: Path) -> None:
+def test_stale_temporary_files_are_found(tmp_path: Path) -> None:
     contents = {"tmpx": b"  ", "x": b" ", "tmpy": b" ", "w_99yw66": b"blat", "w_99yw67": b"", "w_99yw68": b"data"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -52,7 +52,7 @@ def test_processes_are_found_by_directory_command_and_environment(tmp_path: Path
     assert living(tmp_path / "in") == {}
 
 
-def test_an_engine_that_is_killed_at_a_change_is_killed(small_site: Site) -> None:
+def test_change_hook_kills_engine(small_site: Site) -> None:
     assert small_site.start(CHAOS_CHANGE="5 before").wait() == -9
     assert small_site.start(CHAOS_CHANGE="5 after").wait() == -9
     small_site.finish(CHAOS_CHANGE="100000 before")

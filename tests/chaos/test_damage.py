@@ -47,14 +47,14 @@ def place_of_end(site: Site, job: str) -> int:
 # ---- the journal
 
 
-def test_an_undamaged_journal_runs_nothing_again(small_site: Site) -> None:
+def test_intact_journal_repeats_no_job(small_site: Site) -> None:
     small_site.finish()
     small_site.finish()
     assert small_site.starts() == once_more(small_site)
     check_small(small_site)
 
 
-def test_a_torn_last_line(small_site: Site) -> None:
+def test_torn_last_line_is_ignored(small_site: Site) -> None:
     small_site.finish()
     journal = small_site.job / "journal.jsonl"
     os.truncate(journal, journal.stat().st_size - 10)
@@ -64,7 +64,7 @@ def test_a_torn_last_line(small_site: Site) -> None:
     check_small(small_site)
 
 
-def test_a_journal_that_ends_within_the_record_of_a_job(small_site: Site) -> None:
+def test_truncated_journal_repeats_torn_job(small_site: Site) -> None:
     """As after a loss of power: what was recorded counts, the job whose record is torn runs again."""
     small_site.finish()
     before = lines(small_site)
@@ -77,7 +77,7 @@ def test_a_journal_that_ends_within_the_record_of_a_job(small_site: Site) -> Non
     check_small(small_site)
 
 
-def test_a_line_that_is_damaged_amid_others(small_site: Site) -> None:
+def test_damaged_middle_line_repeats_its_job(small_site: Site) -> None:
     small_site.finish()
     before = lines(small_site)
     place = place_of_end(small_site, "copy/001")
@@ -91,7 +91,7 @@ def test_a_line_that_is_damaged_amid_others(small_site: Site) -> None:
     assert "not readable" not in small_site.said.read_text()  # said once
 
 
-def test_a_journal_that_is_gone(small_site: Site) -> None:
+def test_missing_journal_repeats_all_jobs(small_site: Site) -> None:
     small_site.finish()
     (small_site.job / "journal.jsonl").unlink()
     small_site.finish()
@@ -103,7 +103,7 @@ def test_a_journal_that_is_gone(small_site: Site) -> None:
 
 
 @pytest.mark.parametrize("shift_s", ["-86400", "86400"])
-def test_a_clock_that_was_set(small_site: Site, shift_s: str) -> None:
+def test_clock_changes_do_not_repeat_jobs(small_site: Site, shift_s: str) -> None:
     """What is done stays done, and what changed is seen, whatever the clock says."""
     small_site.finish()
     small_site.finish(CHAOS_CLOCK_S=shift_s)
@@ -119,7 +119,7 @@ def test_a_clock_that_was_set(small_site: Site, shift_s: str) -> None:
 # ---- products
 
 
-def test_a_product_that_is_gone_is_made_again_with_what_depends_on_it(small_site: Site) -> None:
+def test_missing_product_repeats_its_dependents(small_site: Site) -> None:
     small_site.finish()
     (small_site.job / "2.copy").unlink()
     small_site.finish()
@@ -128,7 +128,7 @@ def test_a_product_that_is_gone_is_made_again_with_what_depends_on_it(small_site
     check_small(small_site)
 
 
-def test_what_a_killed_process_was_writing_is_removed(small_site: Site) -> None:
+def test_partial_files_of_killed_process_are_removed(small_site: Site) -> None:
     small_site.finish()
     ended = subprocess.Popen(["/bin/true"])
     ended.wait()
@@ -141,7 +141,7 @@ def test_what_a_killed_process_was_writing_is_removed(small_site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_averaged_visibilities_that_are_gone(image_site: Callable[..., Site], undisturbed, tmp_path: Path) -> None:
+def test_missing_averaged_set_is_averaged_again(image_site: Callable[..., Site], undisturbed, tmp_path: Path) -> None:
     """One of two averaged sets is removed: it is averaged anew, then imaged and measured; nothing else runs."""
     site = image_site(tmp_path / "site")
     site.finish()
@@ -179,7 +179,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_full_disk_then_room(small_site: Site, small_disk: Callable[[int], Path]) -> None:
+def test_run_resumes_after_full_disk(small_site: Site, small_disk: Callable[[int], Path]) -> None:
     """Everything is on it, the journal too; it takes the first copies."""
     site = Site(small_disk(4_000_000) / "site", small_site.arguments)
     assert site.start().wait() == 1
@@ -197,7 +197,7 @@ def test_a_full_disk_then_room(small_site: Site, small_disk: Callable[[int], Pat
 
 
 @pytest.mark.slow
-def test_a_disk_too_small_for_the_image_then_room(
+def test_image_resumes_after_full_disk(
     image_site: Callable[..., Site], small_disk: Callable[[int], Path], undisturbed
 ) -> None:
     site = image_site(small_disk(5_000_000) / "site")

@@ -94,7 +94,7 @@ def check(site: Site, undisturbed) -> None:
     assert left_in(site.scratch) == []
 
 
-def test_killed_at_random_moments(
+def test_random_kills_preserve_products(
     image_site: Callable[[Path], Site], undisturbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killer = Killer(random.Random(SEED), min(LONGEST_S, undisturbed.duration_s / 5))

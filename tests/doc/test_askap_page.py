@@ -31,13 +31,13 @@ def tables() -> list[list[str]]:
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-def test_every_option_is_on_the_page() -> None:
+def test_page_lists_every_option() -> None:
     wanted = [row(option) for option in (*spice_options().values(), *PROCESS_OPTIONS)]
     assert tables()[:-1] == wanted
     assert tables()[-1][0] == "`--config`"
 
 
-def test_every_key_of_a_cluster_file_is_on_the_page() -> None:
+def test_page_lists_every_cluster_key() -> None:
     listed = {word for cells in table(PAGE, "| key | meaning") for cell in cells for word in code_words(cell)}
     assert KWARGS_KEYS.keys() | ADAPT_KEYS.keys() <= listed
     text = PAGE.read_text()

@@ -39,7 +39,7 @@ def findings(settings: Settings) -> list[Finding]:
 
 
 @pytest.mark.parametrize("block", CONFIGS, ids=lambda block: block.name)
-def test_examples_are_read_without_a_finding(block: Block, tmp_path: Path) -> None:
+def test_examples_pass_the_check(block: Block, tmp_path: Path) -> None:
     settings = settings_of(block.text, tmp_path)
     assert method_of(settings) in methods()
     assert settings.job_directory == tmp_path / "image"
@@ -50,7 +50,7 @@ def test_every_method_has_an_example(tmp_path: Path) -> None:
     assert {method_of(settings_of(block.text, tmp_path)) for block in CONFIGS} == set(methods())
 
 
-def test_a_key_that_is_wrong_would_be_found(tmp_path: Path) -> None:
+def test_misspelt_keys_are_found(tmp_path: Path) -> None:
     text = next(block.text for block in CONFIGS if "array_limit" in block.text)
     assert len(findings(settings_of(text.replace("array_limit", "array_limt"), tmp_path))) == 1
     assert len(findings(settings_of(text.replace("lost_retries", "lost_retry"), tmp_path))) == 1
@@ -60,12 +60,12 @@ def defaults_on_page(heading: str) -> dict[str, str]:
     return {word: row[1].strip("`") for row in table(PAGE, heading) for word in code_words(row[0])}
 
 
-def test_keys_of_remote_are_all_there() -> None:
+def test_page_lists_every_remote_key() -> None:
     assert sorted(defaults_on_page("| key | default |")) == sorted(REMOTE_KEYS)
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_keys_of_a_section_are_all_there_with_their_defaults(name: str) -> None:
+def test_page_lists_every_section_default(name: str) -> None:
     fields = {item.name: item for item in dataclasses.fields(SECTIONS[name])}
     shown = defaults_on_page(f"| key of `[{name}]` |")
     assert sorted(shown) == sorted(fields)

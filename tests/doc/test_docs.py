@@ -92,12 +92,12 @@ def placed(text: str, here: Path) -> str:
 # ---- blocks
 
 
-def test_blocks_are_found_and_told_apart():
+def test_block_kinds_are_distinguished():
     kinds = {block.kind for page in PAGES for block in blocks(page)}
     assert kinds == {"session", "shell", "python", "table", "config", "toml", "yaml", "sections", "parset", "formula"}
 
 
-def test_formulas_stand_on_the_page_of_the_science_alone():
+def test_only_image_page_has_formulas():
     assert {block.page.name for block in blocks_of_kind("formula")} == {"image.md"}
 
 
@@ -105,7 +105,7 @@ def test_formulas_stand_on_the_page_of_the_science_alone():
 
 
 @pytest.mark.parametrize("block", **by_name(blocks_of_kind("shell")))
-def test_commands_are_possible(block, field):
+def test_documented_commands_are_accepted(block, field):
     for program, *arguments in commands(block):
         if program in FRONT_ENDS:
             check_front_end(program, arguments)
@@ -205,7 +205,7 @@ CHECKS = {
 }
 
 
-def test_a_command_that_is_wrong_is_found(field):
+def test_wrong_commands_are_rejected(field):
     with pytest.raises(AssertionError, match="did you mean 'robust'"):
         check_runner(field, ["field.parset", "-s", "robst=1"])
     with pytest.raises(AssertionError):
@@ -218,7 +218,7 @@ def test_a_command_that_is_wrong_is_found(field):
         check_python(field, ["benchmarks/overhead.py", "--no-such-option"])
 
 
-def test_options_of_the_runner_that_are_named_exist():
+def test_documented_runner_options_exist():
     actions = [*parser()._actions, *status.parser()._actions]
     known = {word for action in actions for word in action.option_strings}
     named = {word for page in (TOUR, REPOSITORY / "README.md") for word in code_words(page.read_text())}
@@ -231,7 +231,7 @@ def test_options_of_the_runner_that_are_named_exist():
 
 
 @pytest.mark.parametrize("block", **by_name([block for block in blocks_of_kind("parset") if not block.file]))
-def test_parsets_load_and_whole_pipelines_pass_the_check(block, field):
+def test_documented_parsets_pass_the_check(block, field):
     parset = Parset.parse(block.text, block.name)
     assert len(parset)
     if "pipeline.base" in parset or "pipeline.steps" in parset:
@@ -249,7 +249,7 @@ def test_parsets_load_and_whole_pipelines_pass_the_check(block, field):
         check_runner(field, ["example.parset", *set_, "--memory-gb", "128"])  # some are for nodes of a cluster
 
 
-def test_grammar_example_is_read_as_it_says(monkeypatch):
+def test_grammar_example_has_documented_values(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     block = next(block for block in blocks(PARSET_PAGE) if block.kind == "parset")
     parset = Parset.parse(block.text).substituted()
@@ -261,7 +261,7 @@ def test_grammar_example_is_read_as_it_says(monkeypatch):
     assert parset.definitions()["cellsize"].comment == "{number > 0} a definition; after ## its documentation"
 
 
-def test_control_keys_are_all_there_with_their_defaults():
+def test_page_lists_every_control_key_default():
     rows = {code_words(row[0])[0]: row[1].strip("`") for row in table(PARSET_PAGE, "| key | default")}
     keys = control_keys(["a limit of any program"], "")
     assert list(rows) == list(keys)
@@ -272,7 +272,7 @@ def test_control_keys_are_all_there_with_their_defaults():
     assert code_words(sentence) == list(FEEDBACK_KEYS)
 
 
-def test_kinds_and_domains_exist():
+def test_documented_kinds_and_domains_exist():
     assert column_words(PARSET_PAGE, "| kind |") == set(KINDS)
     for domain in column_words(PARSET_PAGE, "| domain |"):
         value = {"{cpu": "cpu", "{True": "True", "{list}": "[a]"}.get(domain.split()[0], "1")
@@ -307,7 +307,7 @@ images.control.filename    = images.mapfile
 """
 
 
-def test_script_plugin_and_program_of_the_page_work_as_steps(tmp_path):
+def test_documented_script_plugin_and_program_work(tmp_path):
     found = [block for block in blocks(STEPS_PAGE) if not block.file]
     script, plugin = (block.text for block in found if block.kind == "python")
     fragments = [block.text for block in found if block.kind == "parset" and "pipeline.steps" not in block.text]
@@ -325,7 +325,7 @@ def test_script_plugin_and_program_of_the_page_work_as_steps(tmp_path):
     assert f"du -s {tmp_path}/one.fits" in (tmp_path / "new" / "commands.txt").read_text()
 
 
-def test_pipeline_of_the_tour_averages_and_leaves_what_the_tour_lists(field):
+def test_tour_pipeline_writes_listed_files(field):
     block = next(blocks(TOUR))
     text = (
         placed(block.text, field).replace("L1_SB000.MS", "L628614_SB000.MS").replace(f", {field}/data/L1_SB001.MS", "")
@@ -343,7 +343,7 @@ def test_pipeline_of_the_tour_averages_and_leaves_what_the_tour_lists(field):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     for link in links(page):
         target, _, anchor = link.partition("#")
         path = (page.parent / target).resolve() if target else page
@@ -352,23 +352,23 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_that_are_named_exist(page):
+def test_named_files_exist(page):
     for word in code_words(page.read_text()):
         if re.fullmatch(r"(benchmarks|scripts|cfg|steps|plugins|tests|doc|tools)/[\w/.-]*\.\w+", word):
             assert (REPOSITORY / word).exists(), word
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_speak_of_the_project_alone(page):
+def test_pages_contain_no_unwanted_words(page):
     assert UNWANTED.findall(page.read_text()) == []
 
 
-def test_unwanted_words_would_be_found():
+def test_unwanted_words_are_recognised():
     for text in ("see /work/main", "issue 12", "fixes #12", "spec/imaging.md", "docs/spec/a.md"):
         assert UNWANTED.search(text)
 
 
-def test_pages_that_messages_and_options_name_exist():
+def test_pages_cited_in_sources_exist():
     folders = ("lofarpipe", "plugins", "scripts", "steps", "cfg")
     sources = [
         path for folder in folders for path in (REPOSITORY / folder).rglob("*") if path.suffix in (".py", ".cfg")
@@ -378,7 +378,7 @@ def test_pages_that_messages_and_options_name_exist():
     assert all((REPOSITORY / name).is_file() for name in named)
 
 
-def test_help_names_the_same_exit_codes_as_the_tour():
+def test_help_and_tour_agree_on_exit_codes():
     epilogue = parser().epilog or ""
     assert "128 + n ended by signal n" in epilogue
     assert "128 + n ended by signal n" in TOUR.read_text()

@@ -54,7 +54,7 @@ def jobs_begun(here: Path, job: str) -> list[str]:
     return [event["job"] for event in journalled(here / job, "job_started")]
 
 
-def test_page_shows_one_place_for_each() -> None:
+def test_each_example_has_one_place() -> None:
     assert list(SHOWN) == [
         *("lofarpipe/programs/sketch.py", "sketch.parset"),
         *("pipelines/quokka.parset", "lofarpipe/imaging/quokka.py", "lofarpipe/cli/copyfiles.py", "copy.toml"),
@@ -62,7 +62,7 @@ def test_page_shows_one_place_for_each() -> None:
     ]
 
 
-def test_examples_keep_the_style_of_the_house(house: Path) -> None:
+def test_examples_pass_the_linters(house: Path) -> None:
     modules = [str(house / name) for name in SHOWN if name.endswith(".py")]
     config = ["--config", str(REPOSITORY / "pyproject.toml"), "--ignore", "I001"]  # the copy is no first party
     for command in (["check", *config], ["format", "--check", *config[:2]]):
@@ -111,7 +111,7 @@ def test_front_end_runs_and_resumes(run: Run, toml: Path, tmp_path: Path) -> Non
     assert len(jobs_begun(tmp_path, "copy")) == 3
 
 
-def test_parset_that_came_out_goes_on_with_the_run(run: Run, toml: Path, tmp_path: Path) -> None:
+def test_generated_parset_resumes_the_run(run: Run, toml: Path, tmp_path: Path) -> None:
     assert run("copyfiles", "copy.toml", "b b.txt", "a.txt").returncode == 0
     done = run("copy/copy.parset")
     assert done.returncode == 0, done.stderr
@@ -146,9 +146,7 @@ def test_front_end_has_the_options_of_a_run(run: Run, toml: Path, tmp_path: Path
         ("[copy]\nprogram 'cp'", "copyfiles: copy.toml:2: not TOML: "),
     ],
 )
-def test_what_is_wrong_is_told_with_the_place_in_the_file_of_the_user(
-    run: Run, toml: Path, text: str, said: str
-) -> None:
+def test_errors_name_the_place_in_toml(run: Run, toml: Path, text: str, said: str) -> None:
     toml.write_text(f"{text}\n")
     done = run("copyfiles", "copy.toml", "a.txt")
     assert done.returncode == 1
@@ -168,7 +166,7 @@ def test_front_end_decides_where_jobs_run(
     assert (tmp_path / "asked").exists()
 
 
-def test_front_ends_are_named_to_who_misspells_one(run: Run) -> None:
+def test_misspelt_front_end_names_nearest(run: Run) -> None:
     done = run("copyfile", "copy.toml", "a.txt")
     assert done.returncode == 2
     assert "did you mean 'copyfiles'?" in done.stderr
@@ -187,7 +185,7 @@ def test_executor_is_a_method(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "a.copy").read_text() == f"{os.nice(0) + 5}\n"
 
 
-def test_section_of_an_executor_is_checked(run: Run, tmp_path: Path) -> None:
+def test_executor_section_is_checked(run: Run, tmp_path: Path) -> None:
     (tmp_path / "run.parset").write_text("pipeline.steps = [list]\n" + list_step("[a.txt]"))
     site = f"[DEFAULT]\nruntime_directory = {tmp_path}\nworking_directory = {tmp_path}\n"
     for section, said in (

@@ -32,7 +32,7 @@ def test_commands_of_the_page_make_images(tmp_path: Path) -> None:
     assert (tmp_path / "images/SW03_T001.MS/img-0001-image.fits").is_file()
 
 
-def test_every_key_is_on_the_page() -> None:
+def test_page_lists_every_key() -> None:
     rows = table(PAGE, "key of `[worker]`")
     assert [key.name for key in WORKER] == [code_words(row[0])[0] for row in rows[:-1]]
     text = PAGE.read_text()

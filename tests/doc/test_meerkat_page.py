@@ -33,13 +33,13 @@ SMALL = """
 """
 
 
-def test_every_option_is_on_the_page() -> None:
+def test_page_lists_every_option() -> None:
     rows = [[cell.strip("`") for cell in row] for row in table(PAGE, "| option |")]
     options = [match.groups() for line in PARSET.read_text().splitlines() if (match := OPTION.match(line))]
     assert [tuple(row) for row in rows] == options
 
 
-def test_every_step_is_on_the_page() -> None:
+def test_page_lists_every_step() -> None:
     (steps,) = re.findall(r"^pipeline\.steps = \[(.*)\]", PARSET.read_text(), re.M)
     plugins = {"set", "planned", "scratch_nodes", "merge_{{ write_merged_set }}"}
     named = set(re.findall(r"`(\w+)`", PAGE.read_text()))

@@ -24,7 +24,7 @@ TYPES = {
 PLUGINS = sorted(path.stem.removeprefix(STEP_PREFIX) for path in (REPOSITORY / "plugins").glob(f"{STEP_PREFIX}*.py"))
 
 
-def test_control_keys_have_their_type_and_an_example_that_can_be_read():
+def test_control_keys_have_type_and_example():
     keys = control_keys(["a limit of any program"], "")
     for key, _, kind, example, meaning in table(PARSET_PAGE, "| key | default"):
         known = keys[key.strip("`")]
@@ -34,7 +34,7 @@ def test_control_keys_have_their_type_and_an_example_that_can_be_read():
             assert read_value(example.strip("`"), known.kind) != known.default
 
 
-def test_feedback_keys_are_all_there():
+def test_page_lists_every_feedback_key():
     rows = {key.strip("`"): rest for key, *rest in table(PARSET_PAGE, "| feedback key")}
     assert list(rows) == list(FEEDBACK_KEYS)
     for key, (default, kind, meaning) in rows.items():
@@ -42,7 +42,7 @@ def test_feedback_keys_are_all_there():
         assert (default.strip("`"), kind, meaning) == (str(known.default), TYPES[known.kind], known.meaning)
 
 
-def test_formats_are_as_the_program_gets_them():
+def test_formats_produce_documented_arguments():
     rows = {name.strip("`"): code_words(text) for name, text in table(PARSET_PAGE, "| args_format | keyword")}
     assert list(rows) == list(FORMATS)
     for name, shown in rows.items():
@@ -58,12 +58,12 @@ def plugin_rows():
             yield name.strip("`"), code_words(needed), code_words(optional)
 
 
-def test_every_stock_plugin_is_there():
+def test_page_lists_every_plugin():
     assert sorted(name for name, _, _ in plugin_rows()) == PLUGINS
 
 
 @pytest.mark.parametrize(("name", "needed", "optional"), list(plugin_rows()))
-def test_arguments_of_plugins(name, needed, optional):
+def test_page_lists_every_plugin_argument(name, needed, optional):
     module = load(REPOSITORY / "plugins" / f"{STEP_PREFIX}{name}.py", "plugin_main")
     known = inspect.signature(module.plugin_main).parameters
     if name in ("addMapfile", "mapfilenamesFromMapfiles"):  # theirs have names that the parset chooses
@@ -75,7 +75,7 @@ def test_arguments_of_plugins(name, needed, optional):
     assert not wanted & set(optional)
 
 
-def test_methods_of_createmapfile():
+def test_page_lists_every_createmapfile_method():
     module = load(REPOSITORY / "plugins" / f"{STEP_PREFIX}createMapfile.py", "plugin_main")
     rows = [code_words(arguments) for name, arguments, _ in table(PARSET_PAGE, "| plugin | arguments") if not name]
     assert [words[0] for words in rows] == list(module.METHODS)
@@ -83,7 +83,7 @@ def test_methods_of_createmapfile():
         assert set(module.METHODS[method][1]) <= set(arguments)
 
 
-def test_limits():
+def test_page_lists_every_limit():
     rows = [[int(cell) if cell else None for cell in cells] for _, *cells in table(PARSET_PAGE, "| limit |")]
     assert rows == [
         [parset_text.LONGEST_FILE, map_text.LONGEST_FILE],
@@ -96,14 +96,14 @@ def test_limits():
     assert variables.LONGEST_VALUE == parset_text.LONGEST_LINE
 
 
-def test_messages_that_migrating_explains_are_said():
+def test_documented_messages_exist():
     source = "\n".join(path.read_text() for path in (REPOSITORY / "lofarpipe").rglob("*.py"))
     source = re.sub(r"\{[^{}]*\}", "...", source)
     for message in column_words(MIGRATING_PAGE, "| message |"):
         assert message in source, message
 
 
-def test_every_difference_has_its_reason():
+def test_differences_have_reasons():
     rows = table(PARSET_PAGE, "| here | there | why |")
     assert len(rows) > 15
     assert all(len(cells) == 3 and all(cells) for cells in rows)

@@ -46,7 +46,7 @@ def cited_sections(citation):
     return {(name, number) for number in numbers}
 
 
-def test_citations_lead_to_a_section():
+def test_citations_have_target_sections():
     found = list(citations())
     assert len(found) > 70
     assert [(file, text, problem(text)) for file, text in found if problem(text)] == []
@@ -64,7 +64,7 @@ def test_citations_lead_to_a_section():
         ("shared/spec/lofarpipe.md, section 3.1", "is no file"),
     ],
 )
-def test_citations_that_lead_nowhere_are_reported(citation, expected):
+def test_broken_citations_are_reported(citation, expected):
     assert CITATION.findall(f"a rule. Source: {citation}; more") == [citation]
     assert problem(citation).endswith(expected)
     assert bool(problem(citation)) == bool(expected)

@@ -90,7 +90,7 @@ def cube(here, stokes, beam):
 
 
 @pytest.mark.parametrize("beam", BEAMS)
-def test_fluxes_are_those_of_the_sky_at_their_places(run, beam):
+def test_cubes_reproduce_fluxes_and_positions(run, beam):
     for number, stokes in enumerate("iqu"):
         with cube(run, stokes, beam) as hdus:
             planes, sky = hdus[0].data[:, 0], WCS(hdus[0].header).celestial
@@ -106,7 +106,7 @@ def test_fluxes_are_those_of_the_sky_at_their_places(run, beam):
         assert angle == pytest.approx(45 - BEAMS[beam][1])
 
 
-def test_only_products_are_left(run):
+def test_only_products_remain(run):
     found = names(run / "out")
     root = "image.CDFS_2_5.contcube.beam00"
     assert {f"{root}-0000-Q-image.fits", f"{root}-MFS-psf.fits", f"{root}-0001-residual.fits"} <= found
@@ -180,7 +180,7 @@ exec {wsclean} "$@"
 """
 
 
-def test_failed_run_is_repeated_alone_and_divergence_tried_wider(memory, tmp_path, wsclean):
+def test_failed_job_repeats_and_divergence_widens(memory, tmp_path, wsclean):
     make_site(tmp_path, memory, tmp_path / "wsclean", [0])
     (tmp_path / "wsclean").write_text(WRAPPER.format(here=tmp_path, wsclean=wsclean, size=SIZE))
     (tmp_path / "wsclean").chmod(0o755)

@@ -42,7 +42,7 @@ def session(made, tmp_path_factory):
     return here / "out" / made.name
 
 
-def test_flux_of_the_phase_calibrator_is_found(session, made):
+def test_calibration_finds_phase_calibrator_flux(session, made):
     summary = json.loads((session / "calibration.json").read_text())
     entry = summary["tunings"]["b"]
     assert entry["phasecal_jy"] == pytest.approx(PHASECAL_JY, rel=0.01)
@@ -52,7 +52,7 @@ def test_flux_of_the_phase_calibrator_is_found(session, made):
     assert any("9.5% polarised" in line for line in summary["problems"])
 
 
-def test_delays_are_those_of_the_session(session, made):
+def test_calibration_finds_the_simulated_delays(session, made):
     clock = read_h5parm(session / "caltables" / "3c286_b.K0.h5")["clock000"]
     names = clock.axes["ant"]
     found_ns = clock.arranged("ant", "pol")[0] * 1e9
@@ -61,7 +61,7 @@ def test_delays_are_those_of_the_session(session, made):
     assert found_ns == pytest.approx(true_ns - true_ns[reference], abs=0.3)
 
 
-def test_calibrated_set_has_the_flux_of_the_target_and_no_autocorrelations(session):
+def test_calibrated_target_flux_lacks_autocorrelations(session):
     with ct.table(str(session / "SWIFT_J1727_noauto_1GC.ms"), ack=False) as rows:
         assert (rows.getcol("ANTENNA1") != rows.getcol("ANTENNA2")).all()
         data, flags = rows.getcol("DATA"), rows.getcol("FLAG")
@@ -69,13 +69,13 @@ def test_calibrated_set_has_the_flux_of_the_target_and_no_autocorrelations(sessi
     assert abs(data[~flags].reshape(-1, 4)[:, [0, 3]].mean()) == pytest.approx(TARGET_JY, rel=0.02)
 
 
-def test_full_resolution_sets_are_gone_and_averaged_ones_there(session, made):
+def test_only_averaged_sets_remain(session, made):
     sets = sorted(path.name for path in session.glob("uvh5_*/*.ms"))
     assert len([name for name in sets if name.endswith("_averaged.ms")]) == 4
     assert not [name for name in sets if name.endswith("_b.ms")]
 
 
-def test_images_and_fits_are_there(session):
+def test_images_and_fits_exist(session):
     flux, _ = map(float, (session / "IMAGES" / "1733-130" / "fitting_results.txt").read_text().split(","))
     assert flux == pytest.approx(PHASECAL_JY, rel=0.02)
     assert len(list((session / "IMAGES" / "SWIFT_J1727").glob("*_mask.fits"))) == 1
@@ -88,7 +88,7 @@ def test_self_calibration_is_not_worse(session):
     assert record["rounds"][record["best_round"]]["dynamic_range"] >= record["rounds"][0]["dynamic_range"]
 
 
-def test_page_on_the_observation_is_in_the_report_of_the_run(session):
+def test_report_includes_observation_page(session):
     page = (session.parents[1] / "session" / "report.html").read_text()
     assert 'id="observation"' in page
     assert "uv coverage" in page
@@ -97,7 +97,7 @@ def test_page_on_the_observation_is_in_the_report_of_the_run(session):
     assert "plots/tracks.png" in (session / "report.html").read_text()
 
 
-def test_failed_averaging_keeps_the_full_sets_and_is_resumed(made, tmp_path):
+def test_failed_averaging_keeps_sets_and_resumes(made, tmp_path):
     write_parset(tmp_path, made)
     strategy = tmp_path / "bad.lua"
     strategy.write_text("nonsense(")

@@ -147,7 +147,7 @@ def _tried(name: str) -> set[str]:
     return {text for key, text in found if key == name} | {row[name] for row, _ in REFUSED if name in row}
 
 
-def test_each_option_has_its_values():
+def test_every_option_has_tested_values():
     """Whoever adds an option, or widens its domain, adds values here."""
     for option in _documented():
         if option.name in ELSEWHERE or option.name in ARCHIVE or option.name.startswith("sip_"):
@@ -216,7 +216,7 @@ def test_own_imager_makes_the_products(image, more):
 
 
 @pytest.mark.parametrize("more", [{"niter": "0"}, {"niter": "100", "fieldsize_highres": "0.01"}])
-def test_source_lists_of_the_smallest_images(image, more):
+def test_smallest_images_give_source_lists(image, more):
     pytest.importorskip("bdsf", reason="PyBDSF is not installed: pip install 'genericpipeline[catalogue]'")
     finished, job, _ = image(**{**FIELDS, "make_source_list": "True", **more})
     assert finished.returncode == 0, finished.stderr
@@ -242,7 +242,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "says"), REFUSED, ids=lambda value: value if isinstance(value, str) else None)
-def test_values_that_cannot_work_are_refused(image, options, says, request):
+def test_impossible_values_are_refused(image, options, says, request):
     if options == {"gridder": "idg"} and "idg" in request.getfixturevalue("gridders"):
         pytest.skip("this WSClean has IDG")
     finished, job, _ = image(**{**FIELDS, **options})

@@ -86,7 +86,7 @@ def made(tmp_path_factory, repository, wsclean_with_idg):
     return found
 
 
-def test_fluxes_are_the_same_on_every_route(made):
+def test_routes_agree_on_fluxes(made):
     expected = {one.source.name: one.fit.flux_jy for one in made["wgridder"].fluxes.within(10.0)}
     assert len(expected) >= 4
     for route in ROUTES:
@@ -99,7 +99,7 @@ def test_fluxes_are_the_same_on_every_route(made):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_image_beam_and_words_agree(route, made):
+def test_image_beam_and_keywords_agree(route, made):
     products = made[route]
     seen = np.isfinite(products.beam)
     assert products.ratio[seen] == pytest.approx(products.beam[seen], rel=1e-3)
@@ -120,7 +120,7 @@ def test_image_beam_and_words_agree(route, made):
     assert frequency_hz == products.headers["fullband-MFS-image-pb.fits"]["CRVAL3"]
 
 
-def test_the_frequency_is_the_weighted_mean_of_the_channels(made):
+def test_frequency_is_weighted_mean_of_channels(made):
     headers = made["idg"].headers
     channels = [headers[f"fullband-{number:04d}-image.fits"] for number in range(2)]
     mean = np.average([one["CRVAL3"] for one in channels], weights=[one["WSCIMGWG"] for one in channels])
@@ -128,7 +128,7 @@ def test_the_frequency_is_the_weighted_mean_of_the_channels(made):
     assert headers["fullband-MFS-image-pb.fits"]["BANDMID"] != pytest.approx(mean, rel=1e-5)
 
 
-def test_the_description_for_the_archive_says_stokes_i(made):
+def test_archive_description_names_stokes_i(made):
     assert "<polarization>I</polarization>" in made["idg"].sip.replace(" ", "").lower().replace(
         "polarization>i<", "polarization>I<"
     )
@@ -136,7 +136,7 @@ def test_the_description_for_the_archive_says_stokes_i(made):
     assert f"{frequency_hz}" in made["idg"].sip
 
 
-def test_beams_of_all_routes_agree(made):
+def test_routes_agree_on_beams(made):
     reference = made["wgridder"].beam
     for route in ROUTES:
         beam = made[route].beam

@@ -37,7 +37,7 @@ def run(tmp_path_factory, hba_set):
     return here
 
 
-def test_every_product_is_there(run):
+def test_every_product_exists(run):
     job = run / "image"
     for name in (
         "fullband-MFS-image.fits",
@@ -63,7 +63,7 @@ def test_image_is_delivered_as_copy_and_link(run):
     assert first.read_bytes() == (run / "image" / "fullband-MFS-image-pb.fits").read_bytes()
 
 
-def test_metadata_describe_what_was_delivered(run):
+def test_metadata_describe_delivered_images(run):
     keys = Parset(str(run / "image" / "images.metadata"))
     product = keys.subset("LOFAR.DataProducts.Output_SkyImage_[0]")
     header = fits.getheader(run / "out" / "first.fits")
@@ -86,7 +86,7 @@ def test_history_has_versions_and_commands(run):
     assert wsclean.replace(" ", "") in history.replace(" ", "")
 
 
-def test_wsclean_got_what_the_job_was_given_and_a_directory_of_its_own(run):
+def test_wsclean_gets_job_resources_and_directory(run):
     (command,) = re.findall(r"wsclean_high_deep/000: (.*)", (run / "image" / "commands.txt").read_text())
     assert re.search(r" -j \d+ ", command)
     assert re.search(r" -abs-mem [\d.]+ ", command)
@@ -102,7 +102,7 @@ def test_plan_gives_units_sources_and_reasons(run):
     assert set(plan["predicted_loss"]) >= {"half_fwhm", "image_edge", "image_corner"}
 
 
-def test_running_again_does_nothing_twice(run):
+def test_second_run_repeats_nothing(run):
     stamp = (run / "image" / "fullband-MFS-psf.fits").stat().st_mtime_ns
     finished = run_pipeline(
         run,
@@ -126,7 +126,7 @@ def _columns(path):
         return {name: main_table.getcol(name) for name in ("TIME", "UVW", "DATA", "FLAG", "WEIGHT_SPECTRUM")}
 
 
-def test_one_pass_of_dp3_gives_the_bits_of_two(tmp_path, hba_set):
+def test_fused_averaging_equals_two_passes(tmp_path, hba_set):
     sets = [_shifted(hba_set, tmp_path / f"SB{i}.MS", i) for i in range(3)]
     steps = "create_ms_map, combine_mapfile, do_magic, do_magic_maps, concat_fused_{{ fuse_average_concat }}"
     products = {}
@@ -194,7 +194,7 @@ def test_production_parset_runs(tmp_path, hba_set_generic, repository):
         (["-s", "data_input_filenames=[{hba}]", "-s", "average_dpppconcat.argument.msout="], "msout"),
     ],
 )
-def test_bad_input_is_one_clear_error_and_nothing_is_made(tmp_path, hba_set, dish_set, arguments, message):
+def test_bad_input_gives_one_error(tmp_path, hba_set, dish_set, arguments, message):
     (tmp_path / "plain").write_text("not a set")
     filled = [argument.format(hba=hba_set, dish=dish_set) for argument in arguments]
     finished = run_pipeline(tmp_path, "image.parset", *filled)
@@ -204,7 +204,7 @@ def test_bad_input_is_one_clear_error_and_nothing_is_made(tmp_path, hba_set, dis
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain"]
 
 
-def test_a_failing_program_is_shown_with_its_command(tmp_path, hba_set):
+def test_failed_program_shows_its_command(tmp_path, hba_set):
     finished = run_pipeline(
         tmp_path,
         *("image.parset", "-s", f"data_input_filenames=[{hba_set}]", *SMALL),
@@ -220,7 +220,7 @@ def test_a_failing_program_is_shown_with_its_command(tmp_path, hba_set):
     assert by_hand.stderr.splitlines()[-1] in log.splitlines()
 
 
-def test_without_dish_diameter_or_below_the_horizon(tmp_path, hba_set):
+def test_missing_diameter_and_low_field_are_refused(tmp_path, hba_set):
     copy = tmp_path / "copy.MS"
     shutil.copytree(hba_set, copy)
     with casacore.tables.table(f"{copy}::ANTENNA", readonly=False, ack=False) as antennas:

@@ -52,19 +52,19 @@ def contents(here):
     return {path: path.read_bytes() for path in here.glob("sets/*.MS/**/table.f*")}
 
 
-def test_sources_are_as_bright_as_they_are(run):
+def test_irregular_sets_reproduce_fluxes(run):
     sources = json.loads((run[0] / "image" / "comparison.json").read_text())["sources"]
     bright = [source for source in sources if source["ratio"] and source["ratio_error"] < 0.02]
     assert len(bright) >= 2
     assert [source["ratio"] for source in bright] == pytest.approx([1.0] * len(bright), abs=0.03)
 
 
-def test_noise_is_as_expected(run):
+def test_noise_agrees_with_expectation(run):
     quality = json.loads((run[0] / "image" / "quality.json").read_text())
     assert quality["measured_over_expected"]["value"] == pytest.approx(1.2, abs=0.3)
 
 
-def test_integration_time_is_that_of_usable_data_of_the_field(run):
+def test_integration_time_counts_usable_data(run):
     """50, 45 and 50 slots of 10.014 s; a seventh of the weights, nothing, and a tenth of the rows lost; 2 % flagged."""
     quality = json.loads((run[0] / "image" / "quality.json").read_text())
     expected_s = 10.013901 * np.mean([50 * 6 / 7, 45, 50 * 0.9]) * 0.98
@@ -74,7 +74,7 @@ def test_integration_time_is_that_of_usable_data_of_the_field(run):
     )
 
 
-def test_what_was_done_is_said(run):
+def test_plan_reports_repairs(run):
     plan = json.loads((run[0] / "image" / "plan.json").read_text())
     quantities = plan["quantities"]
     assert (quantities["copied_sets"]["value"], quantities["averaged_sets"]["value"]) == (3, 2)

@@ -70,7 +70,7 @@ def _assert_by_hand(job: Path, observation: Path) -> None:
     assert text.startswith("msin=[")
 
 
-def test_failure_is_told_in_lines_that_can_be_read(programs, observation, tmp_path, few_open_files):
+def test_failure_gives_short_lines(programs, observation, tmp_path, few_open_files):
     sets = sorted(observation.glob("*_T0_*.MS"))[:60]
     finished = run_pipeline(
         tmp_path,
@@ -82,7 +82,7 @@ def test_failure_is_told_in_lines_that_can_be_read(programs, observation, tmp_pa
     assert max(map(len, finished.stderr.splitlines())) < LONGEST_LINE
 
 
-def test_more_sets_than_may_be_open_are_found_before_the_run(observation, tmp_path):
+def test_open_file_limit_is_checked_before_run(observation, tmp_path):
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 2000));"
         "from lofarpipe.cli import main; sys.exit(main())"

@@ -72,7 +72,7 @@ def killed_run(field: Path, log: str) -> None:
 
 
 @pytest.mark.usefixtures("programs")
-def test_killed_run_goes_on_to_all_products(field: Path) -> None:
+def test_killed_run_resumes_to_all_products(field: Path) -> None:
     killed_run(field, "image_channels/001.log")
     done = run(field)
     assert done.returncode == 0, done.stdout + done.stderr

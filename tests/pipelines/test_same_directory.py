@@ -135,11 +135,11 @@ walk = settings(
 @walk
 @given(option_sets)
 @example(POOR)
-def test_products_are_those_of_a_fresh_directory(directories: Directories, options: Options) -> None:
+def test_reused_directory_gives_fresh_products(directories: Directories, options: Options) -> None:
     assert directories.compare(options) == []
 
 
-def test_images_of_another_gridder_are_not_taken(with_idg: Directories) -> None:
+def test_images_of_another_gridder_are_ignored(with_idg: Directories) -> None:
     """WSClean corrected the images of the first run for its beam; the second one makes them without."""
     assert "fullband-MFS-image-pb.fits" in products(with_idg.used)
     assert with_idg.compare(BEAM | {"gridder": "wgridder", "channels_out": "2"}) == []

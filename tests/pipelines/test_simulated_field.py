@@ -46,22 +46,22 @@ def half_power_deg(plan):
     return plan["predicted_loss"]["half_fwhm"]["distance_deg"]
 
 
-def test_every_source_is_bright_enough_to_judge(checked):
+def test_every_source_is_measured(checked):
     assert len(checked.within(10.0)) == 6
 
 
-def test_fluxes_inside_the_half_power_width(checked, half_power_deg):
+def test_fluxes_agree_inside_half_power(checked, half_power_deg):
     inside = checked.within(half_power_deg)
     assert len(inside) >= 3
     assert [source.ratio for source in inside] == pytest.approx([1.0] * len(inside), abs=0.03)
 
 
-def test_fluxes_out_to_the_edge(checked):
+def test_fluxes_agree_out_to_edge(checked):
     sources = checked.within(10.0)
     assert [source.ratio for source in sources] == pytest.approx([1.0] * len(sources), abs=0.06)
 
 
-def test_positions(checked):
+def test_positions_agree_within_tenth_beam(checked):
     assert max(source.offset_beams for source in checked.within(10.0)) < 0.1
 
 
@@ -70,13 +70,13 @@ def test_noise_is_thermal(field):
     assert quality["measured_over_expected"]["value"] == pytest.approx(1.0, abs=0.15)
 
 
-def test_flags_and_time_are_those_of_the_recorded_sets(field):
+def test_flags_and_time_come_from_recorded_sets(field):
     quality = json.loads((field / "image" / "quality.json").read_text())
     assert quality["flagged_fraction"]["value"] == pytest.approx(0.02, abs=0.01)
     assert quality["integration_time"]["value"] == pytest.approx(3 * 60 * 4.00556 * 0.98, rel=0.02)
 
 
-def test_the_truth_was_found_and_compared_with(field):
+def test_image_is_compared_with_truth(field):
     compared = json.loads((field / "image" / "comparison.json").read_text())
     assert compared["reference"] == str(field / "observation" / "truth.json")
     assert compared["summary"]["measured"] == 6
@@ -84,11 +84,11 @@ def test_the_truth_was_found_and_compared_with(field):
     assert 'id="comparison"' in (field / "image" / "report.html").read_text()
 
 
-def test_time_blocks_become_sets_of_their_own(field):
+def test_time_blocks_become_separate_sets(field):
     assert len(list((field / "image").glob("*.average_dpppconcat.ms"))) == 3
 
 
-def test_averaging_was_decided_and_stays_within_the_limit(plan):
+def test_averaging_loss_stays_within_limit(plan):
     assert plan["quantities"]["freqstep"]["value"] > 1
     assert plan["quantities"]["timestep"]["value"] > 1
     assert plan["predicted_loss"]["image_edge"]["averaged"]["worst_angle"] <= 0.05

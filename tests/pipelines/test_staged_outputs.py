@@ -68,7 +68,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_outputs_are_those_of_a_run_without_stages(tmp_path: Path, recorded: Path) -> None:
+def test_staged_outputs_equal_unstaged_outputs(tmp_path: Path, recorded: Path) -> None:
     strict, lenient = tmp_path / "strict", tmp_path / "lenient"
     for here, option in ((strict, []), (lenient, ["--lenient"])):
         here.mkdir()
@@ -101,7 +101,7 @@ def test_second_run_replaces_the_set(tmp_path: Path, recorded: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGUSR1])
-def test_nothing_of_wsclean_stays(tmp_path: Path, recorded: Path, number: signal.Signals) -> None:
+def test_killed_wsclean_leaves_no_files(tmp_path: Path, recorded: Path, number: signal.Signals) -> None:
     write_parset(tmp_path, recorded, niter=100_000_000)
     command = [sys.executable, "-m", "lofarpipe.cli", "p.parset", "-r", str(tmp_path), "-w", str(tmp_path)]
     process = subprocess.Popen(

@@ -48,12 +48,12 @@ def findings(site: Path, **changes: str) -> list[str]:
     return call(CHECK, "check", {**options, **changes}, {"method": "local"})
 
 
-def test_nothing_is_wrong_and_nothing_is_made(site):
+def test_valid_options_create_no_files(site):
     assert findings(site) == []
     assert sorted(path.name for path in site.iterdir()) == ["bin", "in"]
 
 
-def test_option_that_the_second_run_is_not_given_need_not_exist(site):
+def test_unused_option_need_not_exist(site):
     reference = {"image_polarisation.argument.force-mask-rounds": "find_beams.output.taper", "multiscale": "False"}
     assert findings(site, **reference, taper="none") == []
     assert "has no option -force-mask-rounds" in findings(site, **reference, taper="5")[0]
@@ -89,13 +89,13 @@ def test_option_that_the_second_run_is_not_given_need_not_exist(site):
         ({"image_polarisation.argument.flags": "[-nosuch, x]"}, "WSClean 3.1.0 has no option -nosuch"),
     ],
 )
-def test_one_finding(site, changes, finding):
+def test_wrong_option_gives_one_finding(site, changes, finding):
     found = findings(site, **changes)
     assert len(found) == 1
     assert finding in found[0]
 
 
-def test_multiscale_for_squares_alone_is_warned_of(site):
+def test_multiscale_with_squared_polarisations_warns(site):
     options = {"multiscale": "True", "multiscale_scale_bias": "0.7", "taper": "none"}
     found = findings(site, **options, pols="qu")
     assert len(found) == 1
@@ -107,23 +107,23 @@ def test_multiscale_for_squares_alone_is_warned_of(site):
 
 @pytest.mark.parametrize("option", ["datadir", "temp_dir_wsclean", "temp_dir_images"])
 @pytest.mark.parametrize("below", ["", "/deep/er"])
-def test_folder_in_a_set_is_refused(site, option, below):
+def test_folder_inside_set_is_refused(site, option, below):
     found = findings(site, **{option: f"{site}/in/a.ms{below}"})
     expected = f"{option}: {site}/in/a.ms{below} is in the measurement set {site}/in/a.ms; name a folder beside it"
     assert found == [expected]
 
 
-def test_all_findings_come_together(site):
+def test_findings_are_collected(site):
     found = findings(site, pols="X", auto_mask="0", nchan="12", datadir="/proc/out")
     assert [line.partition(":")[0] for line in found] == ["pols", "auto_mask", "datadir", "nchan"]
 
 
-def test_temporary_folders_of_other_machines_are_not_looked_at(site):
+def test_remote_temporary_folders_are_not_checked(site):
     options = {"temp_dir_wsclean": "$NO_SUCH_PLACE/x", "msdir": f"{site}/in", "datadir": f"{site}/out"}
     assert call(CHECK, "check", options, {"method": "slurm"}) == []
 
 
-def test_unreadable_set_is_told_of_once(site, tmp_path):
+def test_unreadable_set_is_reported_once(site, tmp_path):
     (tmp_path / "b.ms").mkdir()
     found = findings(site, msdir=str(tmp_path))
     assert len(found) == 1
@@ -134,7 +134,7 @@ def test_wrong_options_are_not_checked_again(site):
     assert call(CHECK, "check", {"datadir": f"{site}/out"}, {}) == []
 
 
-def test_program_on_path_is_taken_where_there_is_no_engine(site, monkeypatch):
+def test_missing_container_engine_falls_back_to_path(site, monkeypatch):
     monkeypatch.setenv("PATH", f"{site}/bin:/usr/bin:/bin")
     for engine in ("apptainer", "singularity", "docker"):
         import shutil
@@ -147,7 +147,7 @@ def test_program_on_path_is_taken_where_there_is_no_engine(site, monkeypatch):
     assert "no container engine on PATH" in findings(site, local_wsclean="none")[0]
 
 
-def test_sets_with_other_channels_have_no_common_grid(site, tmp_path):
+def test_different_channels_prevent_common_grid(site, tmp_path):
     (tmp_path / "in").mkdir()
     for beam, name in enumerate("ab"):
         make_beam_set(tmp_path / f"in/{name}.ms", beam)

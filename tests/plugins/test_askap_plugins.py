@@ -59,7 +59,7 @@ def test_beams_have_maps_of_both_runs(two_beams: Path) -> None:
     assert "-psf" in str(outputs["rename"])
 
 
-def test_run_that_there_is_not_is_skipped(two_beams: Path) -> None:
+def test_absent_run_is_skipped(two_beams: Path) -> None:
     outputs = find_beams(two_beams, pols="V", temp_dir_wsclean="$SCRATCH")
     assert [skip for _, skip in entries(outputs["images_i.mapfile"])] == [True, True]
     assert (outputs["rename"], outputs["temp_dir_wsclean"]) == ("[]", "$SCRATCH")
@@ -93,7 +93,7 @@ def test_beam_without_a_run_is_skipped(tmp_path: Path) -> None:
     assert entries(outputs["beams.mapfile"])[1] == ("/job/beam01.common_beam.json", False)
 
 
-def test_run_that_there_is_not_is_not_missed(tmp_path: Path) -> None:
+def test_absent_run_does_not_skip_beams(tmp_path: Path) -> None:
     outputs = whole_beams(tmp_path, ([False], [("/out/beam00-image.fits",)]), ([True], []))
     assert entries(outputs["mapfile"]) == [("/out/beam00", False)]
     assert entries(whole_beams(tmp_path, ([True], []))["mapfile"]) == [("/out/beam00", True)]

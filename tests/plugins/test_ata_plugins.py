@@ -45,7 +45,7 @@ def scans(made, tmp_path, **options):
     return plugin("PipelineStep_ataScans").plugin_main(None, mapfile_dir=str(tmp_path), filename="m", **given)
 
 
-def test_maps_have_an_entry_for_every_scan_and_tuning(made, tmp_path):
+def test_maps_list_every_scan_and_tuning(made, tmp_path):
     outputs = scans(made, tmp_path)
     assert {*outputs} == {*(f"{name}.mapfile" for name in READING), "strategy"}
     assert files(outputs["tunings.mapfile"]) == ["b", "c"] * 4
@@ -68,7 +68,7 @@ def test_skipped_sets_are_not_solved(made, tmp_path):
     assert [len(files(outputs[f"{name}_sets.mapfile"])) for name in ("fluxcal", "calibrator", "apply")] == [1, 5, 7]
 
 
-def test_fields_are_those_of_the_kinds(made, tmp_path):
+def test_roles_select_the_fields(made, tmp_path):
     first = scans(made, tmp_path)
     outputs = plugin("PipelineStep_ataFields").plugin_main(
         None, first["sessions.mapfile"], "[fluxcal, target]", str(tmp_path), "f"
@@ -124,11 +124,11 @@ def test_good_options_have_no_findings(made):
         ({"reference_antenna": "9z"}, "WARNING: reference_antenna: 9z is not in session"),
     ],
 )
-def test_wrong_options_are_found_before_the_first_job(made, options, message):
+def test_check_finds_wrong_options(made, options, message):
     assert any(message in line for line in check(made, **options))
 
 
-def test_all_findings_come_together(made):
+def test_findings_are_collected(made):
     assert len(check(made, strategy="/no.lua", fluxcal_polarisation="[9]", target="[SWIFT]")) == 3
 
 
@@ -137,7 +137,7 @@ def test_session_below_the_horizon_is_refused(made, tmp_path, monkeypatch):
     assert any("below the horizon" in line for line in check(made))
 
 
-def test_maps_can_be_read_as_json_text(made, tmp_path):
+def test_session_map_points_to_json(made, tmp_path):
     session = json.loads(Path(files(scans(made, tmp_path)["sessions.mapfile"])[0]).read_text())
     assert session["roles"]["fluxcal"] == "3c286"
     assert DataProduct("localhost", "b", False) in DataMap.load(str(tmp_path / "m.tunings.mapfile")).data

@@ -41,7 +41,7 @@ def names_of(products):
     return [product.file for product in products]
 
 
-def test_first_is_a_copy_and_the_others_link_to_it(deliver, source, tmp_path):
+def test_first_output_is_copied_and_rest_linked(deliver, source, tmp_path):
     first, second, third = tmp_path / "a" / "one.fits", tmp_path / "b" / "c" / "two.fits", tmp_path / "three.fits"
     products = deliver(first, second, third)
     assert not first.is_symlink()
@@ -52,7 +52,7 @@ def test_first_is_a_copy_and_the_others_link_to_it(deliver, source, tmp_path):
 
 
 @pytest.mark.parametrize("use_symlinks", ["True", "False"])
-def test_what_a_killed_try_left_is_replaced(deliver, source, tmp_path, use_symlinks):
+def test_stale_partial_copies_are_replaced(deliver, source, tmp_path, use_symlinks):
     (tmp_path / ".one.fits.part").symlink_to(source)
     (tmp_path / ".two.fits.part").write_text("half")
     (tmp_path / "new.fits").write_bytes(b"new")
@@ -63,7 +63,7 @@ def test_what_a_killed_try_left_is_replaced(deliver, source, tmp_path, use_symli
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_all_are_copies(deliver, source, tmp_path):
+def test_every_output_can_be_a_copy(deliver, source, tmp_path):
     deliver(tmp_path / "one.fits", tmp_path / "two.fits", use_symlinks="False")
     assert not (tmp_path / "two.fits").is_symlink()
     assert (tmp_path / "two.fits").read_bytes() == source.read_bytes()
@@ -76,23 +76,23 @@ def test_copy_survives_its_source(deliver, source, tmp_path):
     assert (tmp_path / "two.fits").read_bytes() == content
 
 
-def test_no_names_means_the_input_itself(deliver, source):
+def test_empty_outputs_return_the_input(deliver, source):
     assert names_of(deliver()) == [str(source)]
 
 
-def test_input_from_a_map(deliver, source, tmp_path):
+def test_input_comes_from_mapfile(deliver, source, tmp_path):
     mapfile = tmp_path / "image_pb.mapfile"
     DataMap([DataProduct("localhost", str(source), False), DataProduct("localhost", "x", True)]).save(str(mapfile))
     deliver(tmp_path / "one.fits", input_file=mapfile)
     assert (tmp_path / "one.fits").read_bytes() == source.read_bytes()
 
 
-def test_hosts_in_turn(deliver, tmp_path):
+def test_hosts_are_assigned_in_turn(deliver, tmp_path):
     products = deliver(*(tmp_path / f"{n}.fits" for n in range(3)), hosts="[n1, n2]")
     assert [product.host for product in products] == ["n1", "n2", "n1"]
 
 
-def test_delivering_again_replaces_old_files_and_links(deliver, source, tmp_path):
+def test_second_delivery_replaces_files_and_links(deliver, source, tmp_path):
     first, second = tmp_path / "one.fits", tmp_path / "two.fits"
     deliver(first, second)
     deliver(second, first)  # the link becomes a copy, and the copy a link
@@ -102,7 +102,7 @@ def test_delivering_again_replaces_old_files_and_links(deliver, source, tmp_path
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_own_name_among_the_outputs_leaves_the_input_alone(deliver, source, tmp_path, place):
+def test_output_equal_to_input_preserves_input(deliver, source, tmp_path, place):
     names = [tmp_path / "one.fits"]
     names.insert(place, source)
     content = source.read_bytes()
@@ -116,21 +116,21 @@ def test_two_inputs_are_refused(deliver, tmp_path):
         deliver(tmp_path / "one.fits", input_file="[a,b]")
 
 
-def test_input_that_is_not_there_or_no_file(deliver, tmp_path):
+def test_missing_or_directory_input_is_refused(deliver, tmp_path):
     with pytest.raises(PipelineError, match=r"nowhere\.fits: no such file"):
         deliver(tmp_path / "one.fits", input_file=tmp_path / "nowhere.fits")
     with pytest.raises(PipelineError, match="is a directory; only a file can be copied"):
         deliver(tmp_path / "one.fits", input_file=tmp_path)
 
 
-def test_directory_is_not_overwritten_and_nothing_else_is_made(deliver, tmp_path):
+def test_directory_among_outputs_prevents_all_copies(deliver, tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(PipelineError, match="taken is a directory; give the name of a file in it"):
         deliver(tmp_path / "one.fits", tmp_path / "taken")
     assert not (tmp_path / "one.fits").exists()
 
 
-def test_full_disk_leaves_nothing_half_done(deliver, tmp_path, monkeypatch):
+def test_full_disk_leaves_no_partial_copy(deliver, tmp_path, monkeypatch):
     def full(source, target, **kwargs):
         Path(target).write_bytes(b"half")
         raise OSError(28, "No space left on device")
@@ -141,7 +141,7 @@ def test_full_disk_leaves_nothing_half_done(deliver, tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_filesystem_without_links(deliver, tmp_path, monkeypatch):
+def test_filesystem_without_links_is_an_error(deliver, tmp_path, monkeypatch):
     def refuse(self, target):
         raise OSError(1, "Operation not permitted")
 
@@ -167,23 +167,23 @@ def test_check_finds_all_problems_at_once(plugin, tmp_path):
     assert f"{tmp_path}/file is a file, not a directory" in below
 
 
-def test_check_of_a_name_below_the_home(plugin, tmp_path, monkeypatch):
+def test_check_refuses_tilde(plugin, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (problem,) = plugin.plugin_check([], output_files="[~/a.fits]")
     assert problem == f"output_files: ~ is not replaced in ~/a.fits; write {tmp_path}/a.fits"
 
 
-def test_check_of_a_directory_without_permission(plugin, tmp_path, monkeypatch):
+def test_check_refuses_unwritable_directory(plugin, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     (problem,) = plugin.plugin_check([], output_files=f"[{tmp_path}/one.fits]")
     assert f"no permission to write in {tmp_path}" in problem
 
 
-def test_check_of_use_symlinks(plugin):
+def test_check_refuses_unknown_use_symlinks(plugin):
     assert plugin.plugin_check([], use_symlinks="yes") == ["use_symlinks is 'yes'; True or False is needed"]
 
 
-def test_map_names_the_file(plugin, source, tmp_path):
+def test_input_mapfile_names_the_source(plugin, source, tmp_path):
     DataMap([DataProduct("h", str(source), False)]).save(tmp_path / "in.map")
     given = {"hosts": "[h]", "output_files": f"[{tmp_path}/new.fits]", "input_mapfile": str(tmp_path / "in.map")}
     for call in (plugin.plugin_dry_run, plugin.plugin_main):

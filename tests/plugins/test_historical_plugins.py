@@ -49,7 +49,7 @@ def test_lists_are_literals_in_the_file(plugin, write, out):
     assert [entry[:2] for entry in _entries(split)] == [("n1", "['/a']"), ("n1", '["/it\'s"]'), ("n2", "['/b']")]
 
 
-def test_pattern_of_a_folder(plugin, tmp_path, out):
+def test_pattern_selects_files_of_folder(plugin, tmp_path, out):
     folder = tmp_path / "data"
     for name in ("L1_SB337.MS", "L1_SB338.MS", "L2_SB345.MS", "L1_SB345.MS.bak", "xL1_SB345.MS"):
         (folder / name).mkdir(parents=True)
@@ -79,12 +79,12 @@ def test_pattern_of_a_folder(plugin, tmp_path, out):
         ({"method": "dummy", "number": "two"}, "number is 'two'"),
     ],
 )
-def test_arguments_of_create_mapfile(plugin, out, kwargs, reason):
+def test_create_mapfile_refuses_wrong_arguments(plugin, out, kwargs, reason):
     with pytest.raises(PipelineError, match=reason):
         plugin("createMapfile")([], **kwargs, **out)
 
 
-def test_dummy_entries(plugin, out):
+def test_dummy_method_repeats_entry(plugin, out):
     result = plugin("createMapfile")([], method="dummy", number="2", **out)
     assert _entries(result) == [("localhost", "dummy", False)] * 2
 
@@ -101,7 +101,7 @@ ObsSW.Observation.DataProducts.Short.filenames = [a]
 
 
 @pytest.mark.parametrize("name", ["createMapfile", "addMapfile"])
-def test_products_of_a_parset(plugin, tmp_path, out, name):
+def test_parset_lists_products(plugin, tmp_path, out, name):
     parset = tmp_path / "observation.parset"
     parset.write_text(PRODUCTS)
 
@@ -125,7 +125,7 @@ def test_products_of_a_parset(plugin, tmp_path, out, name):
 # ---- addMapfile
 
 
-def test_methods_by_position(plugin, write, tmp_path, out):
+def test_methods_accept_positional_arguments(plugin, write, tmp_path, out):
     mapfile = write("in", ("n1", "/a"), ("n2", "/b", True), ("n2", "[/c,/d]"))
     folder = tmp_path / "data"
     for name in ("b.MS", "a.MS"):
@@ -159,7 +159,7 @@ def test_methods_by_position(plugin, write, tmp_path, out):
         (["mapfile_split_list"], {"mapfile_in": "in", "listsize": "0"}, "listsize is '0'"),
     ],
 )
-def test_arguments_of_add_mapfile(plugin, write, tmp_path, out, args, kwargs, reason):
+def test_add_mapfile_refuses_wrong_arguments(plugin, write, tmp_path, out, args, kwargs, reason):
     write("in", ("n", "/a"))
     kwargs = {key: str(tmp_path / value) if key == "mapfile_in" else value for key, value in kwargs.items()}
     with pytest.raises(PipelineError, match=reason):
@@ -169,7 +169,7 @@ def test_arguments_of_add_mapfile(plugin, write, tmp_path, out, args, kwargs, re
 # ---- changeMapfile, combineParsets
 
 
-def test_changed_names(plugin, write, tmp_path):
+def test_change_mapfile_edits_names(plugin, write, tmp_path):
     change = plugin("changeMapfile")
     mapfile = write("in", ("n1", "/d//a.MS"), ("n2", "/b.MS", True))
     result = change([], mapfile_in=mapfile, join_files="instrument", add_name=".x", newname="new")
@@ -195,20 +195,20 @@ def test_second_parset_replaces_the_first(plugin, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mapfile_to_match", "mapfile_ref"])
-def test_one_file_for_all_entries(plugin, write, out, name):
+def test_single_file_is_repeated_for_entries(plugin, write, out, name):
     many = write("many", ("n1", "/a"), ("n2", "/b", True), ("n3", "/c"))
     result = plugin("expandMapfile")([], mapfile_in=write("one", ("h", "[/x,/y]")), **{name: many}, **out)
     assert _entries(result) == [("n1", "[/x,/y]", False), ("n2", "[/x,/y]", True), ("n3", "[/x,/y]", False)]
 
 
-def test_what_cannot_be_expanded(plugin, write, out):
+def test_expand_mapfile_refuses_wrong_maps(plugin, write, out):
     with pytest.raises(PipelineError, match="mapfile_to_match is missing"):
         plugin("expandMapfile")([], mapfile_in=write("one", ("h", "/x")), **out)
     with pytest.raises(PipelineError, match="it is empty; a map with one entry is needed"):
         plugin("expandMapfile")([], mapfile_in=write("none"), mapfile_ref=write("many", ("h", "/a")), **out)
 
 
-def test_one_entry_per_member_of_a_group(plugin, write, out):
+def test_group_members_get_entries(plugin, write, out):
     models = write("models", ("n1", "/m1"), ("n2", "/m2"), ("n3", "/m3", True))
     groups = write("groups", ("n1", "['/a', '/b']"), ("n2", "[/c]", True), ("n3", "/d"))
     result = plugin("mapfileSingleToGroup")([], mapfile_in=models, mapfile_groups=groups, **out)
@@ -218,7 +218,7 @@ def test_one_entry_per_member_of_a_group(plugin, write, out):
         plugin("mapfileSingleToGroup")([], mapfile_in=write("one", ("n", "/m")), mapfile_groups=groups, **out)
 
 
-def test_so_many_files_in_one_entry(plugin, write, out):
+def test_compress_mapfile_limits_files_per_entry(plugin, write, out):
     mapfile = write("in", ("n1", "/a", True), ("n2", "/b"), ("n3", "/c"), ("n4", "/d"))
     compress = plugin("compressMapfile")
     assert _entries(compress([], mapfile, **out)) == [("n2", "[/b,/c,/d]", False)]
@@ -235,7 +235,7 @@ def test_so_many_files_in_one_entry(plugin, write, out):
 # ---- directories and results
 
 
-def test_directory_is_made_once(plugin, tmp_path):
+def test_existing_directory_is_accepted(plugin, tmp_path):
     make = plugin("makeDirectory")
     for _ in range(2):
         assert make([], directory=str(tmp_path / "a" / "b")) == {}
@@ -247,7 +247,7 @@ def test_directory_is_made_once(plugin, tmp_path):
         make([], directory=str(tmp_path / "file" / "x"))
 
 
-def test_results_in_another_directory(plugin, write, tmp_path, out):
+def test_results_map_changes_directory(plugin, write, tmp_path, out):
     results = plugin("makeResultsMapfile")
     mapfile = write("in", ("n1", "/w/a.ndppp.MS"), ("n2", "/w/b", True))
     target = str(tmp_path / "results")
@@ -262,7 +262,7 @@ def test_results_in_another_directory(plugin, write, tmp_path, out):
     assert results([], mapfile_in=write("none"), target_dir="/t", **out) == {}
 
 
-def test_results_that_have_no_place(plugin, write, tmp_path, out):
+def test_results_map_refuses_invalid_targets(plugin, write, tmp_path, out):
     results = plugin("makeResultsMapfile")
     with pytest.raises(PipelineError, match="make_target_dir is 'maybe'; True or False is needed"):
         results([], mapfile_in=write("in", ("n", "/a")), target_dir="/t", make_target_dir="maybe", **out)
@@ -274,14 +274,14 @@ def test_results_that_have_no_place(plugin, write, tmp_path, out):
         results([], mapfile_in=write("in", ("n", "/a")), target_dir=target, make_target_dir="1", **out)
 
 
-def test_pruned_entries(plugin, write, out):
+def test_prune_mapfile_removes_matches(plugin, write, out):
     mapfile = write("in", ("n1", "/a"), ("n2", "none"), ("n3", "/b", True), ("n4", "None,x"))
     result = plugin("pruneMapfile")([], mapfile_in=mapfile, prune_str="NONE", **out)
     assert _entries(result) == [("n1", "/a", False), ("n3", "/b", True)]
     assert _entries(plugin("pruneMapfile")([], mapfile_in=mapfile, prune_str="", **out)) == []
 
 
-def test_list_of_files_from_a_map(plugin, write, tmp_path, out):
+def test_add_list_mapfile_accepts_map(plugin, write, tmp_path, out):
     mapfile = write("list", ("h", "[/a.skymodel,/b.skymodel]"))
     result = plugin("addListMapfile")([], hosts="['localhost']", files=mapfile, **out)
     assert _entries(result) == [("localhost", "/a.skymodel", False), ("localhost", "/b.skymodel", False)]

@@ -22,7 +22,7 @@ def plugin_main(tmp_path: Path, **lists: str) -> dict[str, str]:
     return module.plugin_main([], mapfile_dir=str(tmp_path), **lists)
 
 
-def test_each_list_is_a_map_with_the_hosts(tmp_path: Path) -> None:
+def test_lists_become_maps_with_hosts(tmp_path: Path) -> None:
     outputs = plugin_main(tmp_path, hosts="[a, b]", sets="[[/A.MS, /B.MS], [/C.MS]]", names="[/x/img, /y/i m]")
     assert sorted(outputs) == ["names.mapfile", "sets.mapfile"]
     sets = DataMap.load(outputs["sets.mapfile"]).data
@@ -30,7 +30,7 @@ def test_each_list_is_a_map_with_the_hosts(tmp_path: Path) -> None:
     assert [product.file for product in DataMap.load(outputs["names.mapfile"]).data] == ["/x/img", "/y/i m"]
 
 
-def test_escaped_characters_are_those_of_the_maps(tmp_path: Path) -> None:
+def test_escaped_characters_survive_in_maps(tmp_path: Path) -> None:
     names = ["/a, [b] {c}.MS", '/it\'s "q" 100% #1 $x \\.MS', "/plain.MS "]
     lists = {"hosts": "[a]", "names": f"[{escaped(names[0])}]", "sets": f"[[{', '.join(map(escaped, names))}]]"}
     outputs = plugin_main(tmp_path, **lists)
@@ -38,6 +38,6 @@ def test_escaped_characters_are_those_of_the_maps(tmp_path: Path) -> None:
     assert files_of(DataMap.load(outputs["sets.mapfile"]).data[0].file) == names
 
 
-def test_lists_of_other_lengths_are_refused(tmp_path: Path) -> None:
+def test_unequal_list_lengths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="names has 1 entries, and hosts 2; one each is needed"):
         plugin_main(tmp_path, hosts="[a, b]", sets="[[/A.MS], [/B.MS]]", names="[x]")

@@ -91,7 +91,7 @@ def test_several_subbands_and_time_blocks_pass(check, made):
     assert check(made("a.MS"), made("b.MS", later), made("c.MS", higher)) == []
 
 
-def test_a_real_set_passes(check, hba_set, hba_set_generic):
+def test_recorded_set_passes(check, hba_set, hba_set_generic):
     """Their visibilities are not in Jy, which is warned of."""
     (scale,) = check(hba_set)
     assert scale.startswith(f"WARNING: {hba_set}: the noise of its visibilities in DATA is ")
@@ -100,13 +100,13 @@ def test_a_real_set_passes(check, hba_set, hba_set_generic):
     assert "does not look calibrated" in scale
 
 
-def test_a_pattern_is_expanded_in_the_current_directory(check, made, tmp_path, monkeypatch):
+def test_pattern_is_expanded_in_current_directory(check, made, tmp_path, monkeypatch):
     made()
     monkeypatch.chdir(tmp_path)
     assert check("*.MS") == []
 
 
-def test_other_pipelines_may_lack_every_option(plugin, made):
+def test_missing_options_are_not_checked(plugin, made):
     assert plugin.check({}, {}) == []
     assert plugin.check({"data_input_filenames": f"[{made()}]"}, {}) == []
 
@@ -115,25 +115,25 @@ def test_other_pipelines_may_lack_every_option(plugin, made):
 
 
 @pytest.mark.parametrize("name", ["auto", "none"])
-def test_no_reference_has_to_be_there(check, made, name):
+def test_reference_is_optional(check, made, name):
     assert check(made(), reference_skymodel=name) == []
 
 
-def test_references_are_looked_for(check, made, tmp_path):
+def test_missing_reference_is_found(check, made, tmp_path):
     (tmp_path / "truth.json").touch()
     assert check(made(), reference_skymodel=f"{tmp_path}/truth.json") == []
     finding = only(check(made("b.MS"), reference_skymodel=f"{tmp_path}/none.model"))
     assert finding.startswith(f"reference_skymodel: there is no file {tmp_path}/none.model; name a sky model")
 
 
-def test_a_relative_reference_would_be_looked_for_elsewhere(check, made, tmp_path, monkeypatch):
+def test_relative_reference_is_refused(check, made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert only(check(made(), reference_skymodel="sky.model")) == (
         f"reference_skymodel: sky.model is relative, and jobs work elsewhere; write {tmp_path}/sky.model"
     )
 
 
-def test_a_sky_model_needs_lsmtool(check, made, tmp_path, monkeypatch):
+def test_sky_model_needs_lsmtool(check, made, tmp_path, monkeypatch):
     (tmp_path / "sky.model").touch()
     find_spec = importlib.util.find_spec
     for there in (True, False):
@@ -177,7 +177,7 @@ def test_a_sky_model_needs_lsmtool(check, made, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_options_that_are_wrong_by_themselves(check, options, finding):
+def test_invalid_options_are_found(check, options, finding):
     assert finding in f"^{only(check(**options))}$"
 
 
@@ -196,7 +196,7 @@ def test_options_that_are_wrong_by_themselves(check, options, finding):
         ({"fieldsize_highres": "0"}, "how much disk"),
     ],
 )
-def test_options_that_do_not_suit_the_sets(check, made, options, finding):
+def test_options_must_suit_the_sets(check, made, options, finding):
     assert finding in f"^{only(check(made(), **options))}"
 
 
@@ -208,14 +208,14 @@ def test_options_that_do_not_suit_the_sets(check, made, options, finding):
         ({"dec_rad": -1.2}, "the field is below the horizon"),
     ],
 )
-def test_a_set_that_cannot_be_imaged(check, made, shape, finding):
+def test_unusable_set_is_refused(check, made, shape, finding):
     assert finding in only(check(made(shape=replace(SHAPE, **shape))))
 
 
 @pytest.mark.parametrize(
     ("shape", "finding"), [({"nchan": 4}, "has 4 channels"), ({"ra_rad": 1.01}, "phase centre is")]
 )
-def test_sets_that_do_not_belong_together(check, made, shape, finding):
+def test_incompatible_sets_are_refused(check, made, shape, finding):
     other = replace(SHAPE, first_channel_hz=146e6, **shape)
     assert finding in only(check(made(), made("b.MS", other)))
 
@@ -247,17 +247,17 @@ def unknown_field(path):
         (unknown_field, "FIELD_ID of some rows is 1, and its FIELD table has 1"),
     ],
 )
-def test_a_table_that_dp3_reads_otherwise(check, made, spoil, finding):
+def test_unsupported_table_layout_is_refused(check, made, spoil, finding):
     path = made()
     spoil(path)
     assert finding in only(check(path))
 
 
-def test_a_set_that_does_not_exist(check, made, tmp_path):
+def test_missing_set_is_refused(check, made, tmp_path):
     assert only(check(made(), tmp_path / "b.MS")) == f"{tmp_path}/b.MS: no such measurement set"
 
 
-def test_several_sets_without_brackets_or_commas(check, made):
+def test_unbracketed_list_of_sets_is_refused(check, made):
     one, other = made(), made("b.MS")
     finding = only(check(data_input_filenames=f"{one}, {other}"))
     assert finding == f"data_input_filenames: is '{one}, {other}'; several sets are a list: [{one}, {other}]"
@@ -267,22 +267,22 @@ def test_several_sets_without_brackets_or_commas(check, made):
     assert "no such measurement set" in only(check(data_input_filenames=f"[{one} {other}x]"))
 
 
-def test_a_pattern_that_matches_nothing(check, tmp_path):
+def test_unmatched_pattern_is_refused(check, tmp_path):
     finding = f"{tmp_path}/L*.MS: no measurement set matches this pattern; correct data_input_filenames"
     assert only(check(f"{tmp_path}/L*.MS")) == finding
 
 
-def test_a_name_that_dp3_would_split(check, made):
+def test_comma_in_name_is_refused(check, made):
     assert "a comma in a name" in only(check(data_input_filenames=f"['{made('a,b.MS')}']"))
 
 
 @pytest.mark.parametrize("sign", ["'", '"', "[", "]", "{", "}", "(", ")"])
-def test_a_name_that_dp3_cannot_read(made, sign):
+def test_unreadable_characters_in_name_are_refused(made, sign):
     path = made(f"a{sign}b.MS")
     assert only(check_sets([path], "DATA")[1]) == f"{path}: DP3 cannot read a name with {sign} in it; rename it"
 
 
-def test_names_that_dp3_can_read(made):
+def test_readable_special_characters_pass(made):
     assert check_sets([made("a (b) <c>;&$#ä.MS")], "DATA")[1] == []
 
 
@@ -293,40 +293,40 @@ def test_casacore_needs_a_home(check, made, monkeypatch):
     )
 
 
-def test_something_that_is_not_a_set(check, tmp_path):
+def test_plain_directory_is_refused(check, tmp_path):
     (tmp_path / "b.MS").mkdir()
     assert "not a measurement set" in only(check(tmp_path / "b.MS"))
 
 
-def test_a_set_without_rows(check, tmp_path, made):
+def test_empty_set_is_refused(check, tmp_path, made):
     with table(made(), ack=False) as main, main.query("ANTENNA1 < 0") as nothing:
         nothing.copy(str(tmp_path / "b.MS"), deep=True).close()
     assert "has no rows" in only(check(tmp_path / "b.MS"))
 
 
-def test_no_data_column_at_all(check, tmp_path):
+def test_missing_data_columns_are_reported(check, tmp_path):
     assert "it has no data column" in only(check(make_set(tmp_path / "a.MS", SHAPE)))
 
 
-def test_everything_is_flagged(check, made):
+def test_fully_flagged_set_is_refused(check, made):
     path = made()
     set_flags(path, np.ones((SHAPE.ntimes * 36, SHAPE.nchan), bool))
     assert only(check(path)) == f"{path}: every visibility is flagged, so there is nothing to image; leave it out"
 
 
-def test_no_visibility_has_weight(check, made):
+def test_zero_weights_are_refused(check, made):
     path = made(weight=0.0)
     assert only(check(path)).startswith(f"{path}: every visibility is flagged, or of weight 0, so there is nothing")
 
 
-def test_no_visibility_is_a_number(check, made):
+def test_nan_visibilities_are_refused(check, made):
     path = made()
     with table(path, readonly=False, ack=False) as opened:
         opened.putcol("DATA", np.full((SHAPE.ntimes * 36, SHAPE.nchan, 4), np.nan + 0j, np.complex64))
     assert "every visibility is flagged, of weight 0, or not a finite number" in only(check(path))
 
 
-def test_a_damaged_set(check, hba_set, tmp_path):
+def test_damaged_set_is_refused(check, hba_set, tmp_path):
     copy = tmp_path / "damaged.MS"
     shutil.copytree(hba_set, copy)
     with table(str(copy), ack=False) as opened:
@@ -337,30 +337,30 @@ def test_a_damaged_set(check, hba_set, tmp_path):
     assert finding.endswith("; it is damaged: copy it again, or leave it out")
 
 
-def test_a_real_set_that_is_all_flagged(check, dish_set):
+def test_flagged_recorded_set_is_refused(check, dish_set):
     assert "every visibility is flagged" in only(check(dish_set))
 
 
-def test_the_same_set_twice_however_it_is_written(check, made, tmp_path):
+def test_repeated_set_is_refused_through_links(check, made, tmp_path):
     path = made()
     (tmp_path / "link.MS").symlink_to(path)
     assert only(check(path, path)) == f"{path}: is given twice; give each measurement set once"
     assert f"is given twice, the same as {path}" in only(check(path, tmp_path / "link.MS"))
 
 
-def test_the_same_subband_at_the_same_time(check, made, tmp_path):
+def test_overlapping_sets_are_refused(check, made, tmp_path):
     shutil.copytree(made(), tmp_path / "b.MS")
     assert "covers the same time and frequency" in only(check(tmp_path / "a.MS", tmp_path / "b.MS"))
 
 
-def test_stations_without_a_diameter(check, made):
+def test_missing_dish_diameter_is_refused(check, made):
     path = made(shape=SetShape(nantennas=8, ntimes=6, dish_diameter_m=0.0))
     finding = only(check(path))
     assert finding.startswith(f"{path}: ANTENNA.DISH_DIAMETER of CS000HBA0 and 7 others is 0 m")
     assert check(path, station_diameter_m="31") == []
 
 
-def test_stations_without_data_may_have_no_diameter(check, made):
+def test_unused_stations_need_no_diameter(check, made):
     path = made()
     with table(f"{path}/ANTENNA", readonly=False, ack=False) as antennas:
         antennas.putcol("DISH_DIAMETER", np.where(np.arange(8) < 2, 0.0, 31.0))
@@ -372,7 +372,7 @@ def test_stations_without_data_may_have_no_diameter(check, made):
     assert check(path) == []
 
 
-def test_a_station_without_a_name_is_called_by_its_number(check, made):
+def test_unnamed_station_is_numbered(check, made):
     path = made()
     with table(f"{path}/ANTENNA", readonly=False, ack=False) as antennas:
         antennas.putcell("DISH_DIAMETER", 3, 0.0)
@@ -380,13 +380,13 @@ def test_a_station_without_a_name_is_called_by_its_number(check, made):
     assert "ANTENNA.DISH_DIAMETER of antenna 3 is 0 m" in only(check(path))
 
 
-def test_one_mistake_in_many_sets_is_told_once(check, made):
+def test_common_fault_is_reported_once(check, made):
     paths = [made(f"{mhz}.MS", SetShape(nantennas=8, ntimes=6, first_channel_hz=mhz * 1e6)) for mhz in range(144, 149)]
     finding = only(check(*paths, data_column="CORRECTED_DATA"))
     assert finding.startswith(f"{paths[0]} (and 4 others: 145.MS, 146.MS, 147.MS ... and 1 more): has no column CORR")
 
 
-def test_fields_are_listed_and_one_is_chosen(check, made):
+def test_several_fields_are_listed_for_choice(check, made):
     path = made()
     add_field(path, "NGC 5194", dec_offset_rad=0.02)
     change_column(path, "FIELD_ID", lambda ids: np.where(np.arange(len(ids)) < 72, 0, 1).astype(ids.dtype))
@@ -396,7 +396,7 @@ def test_fields_are_listed_and_one_is_chosen(check, made):
     assert "has no rows of a field 'M 51'" in only(check(path, field="M 51"))
 
 
-def test_subtable_and_column_that_dp3_needs(check, made):
+def test_missing_history_and_data_are_reported(check, made):
     path = made()
     with table(path, readonly=False, ack=False) as main:
         main.removekeyword("HISTORY")
@@ -408,7 +408,7 @@ def test_subtable_and_column_that_dp3_needs(check, made):
     assert check(path) == [no_history]
 
 
-def test_a_set_of_two_years_is_not_filled_with_slots(check, made):
+def test_long_time_gap_is_refused(check, made):
     path = made()
     change_column(path, "TIME", lambda times_s: times_s + np.where(np.arange(len(times_s)) < 108, 0, 365.0 * 86400))
     finding = only(check(path))
@@ -416,7 +416,7 @@ def test_a_set_of_two_years_is_not_filled_with_slots(check, made):
     assert "split it at its gaps, of which the longest has 8760.0 h" in finding
 
 
-def test_rows_that_repeat_others_with_other_values(check, made):
+def test_conflicting_duplicate_rows_are_refused(check, made):
     path = made()
     keep_rows(path, np.repeat(np.arange(216), 2))
     assert check(path) == []
@@ -424,7 +424,7 @@ def test_rows_that_repeat_others_with_other_values(check, made):
     assert only(check(path)).startswith(f"{path}: 216 rows have time and baseline of another row, and other values")
 
 
-def test_stations_whose_names_are_not_of_lofar(check, hba_set_generic, tmp_path):
+def test_foreign_station_names_are_reported(check, hba_set_generic, tmp_path):
     path = f"{tmp_path}/a.MS"
     shutil.copytree(hba_set_generic, path)
     change_column(f"{path}/ANTENNA", "NAME", lambda names: [f"ANT{number}" for number, _ in enumerate(names)])
@@ -433,7 +433,7 @@ def test_stations_whose_names_are_not_of_lofar(check, hba_set_generic, tmp_path)
     assert "EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none of these is one" in finding
 
 
-def test_a_superstation_is_left_out_as_is_said(check, hba_set_generic, tmp_path, repository):
+def test_superstation_remedy_works(check, hba_set_generic, tmp_path, repository):
     path = f"{tmp_path}/a.MS"
     shutil.copytree(hba_set_generic, path)
     change_column(f"{path}/ANTENNA", "NAME", lambda names: [*names[:-1], "ST001"])
@@ -447,13 +447,13 @@ def test_a_superstation_is_left_out_as_is_said(check, hba_set_generic, tmp_path,
     assert not any("several stations" in line for line in check(f"{tmp_path}/b.MS"))
 
 
-def test_the_horizon_is_looked_at_once_for_all_sets_of_a_time(check, made):
+def test_horizon_is_checked_once_per_time(check, made):
     low = {"nantennas": 8, "ntimes": 6, "dec_rad": -1.2}
     paths = [made(shape=SetShape(**low)), made("b.MS", SetShape(**low, first_channel_hz=146e6))]
     assert "below the horizon" in only(check(*paths))
 
 
-def test_all_problems_come_together(check, made, tmp_path):
+def test_findings_are_collected(check, made, tmp_path):
     found = check(made(), tmp_path / "no.MS", data_column="X", axis_stretch="1.2", gridder="idg")
     assert [line.split(":")[0] for line in found] == ["axis_stretch", f"{tmp_path}/a.MS", f"{tmp_path}/no.MS"]
 
@@ -461,27 +461,27 @@ def test_all_problems_come_together(check, made, tmp_path):
 # ---- options against each other
 
 
-def test_idg_makes_no_rectangles(check):
+def test_idg_refuses_axis_stretch(check):
     found = check(axis_stretch="1.2", gridder="idg")
     assert only(found).startswith("axis_stretch: is 1.2 with gridder = idg")
     assert check(axis_stretch="1.2", gridder="auto") == []
 
 
-def test_pixels_wider_than_what_is_measured(check):
+def test_pixels_wider_than_fringe_are_refused(check):
     """Half a fringe of 80 wavelengths is 1 / 160 rad = 0.358 deg: arcseconds given as degrees are found."""
     assert "is 0.36 deg, wider than half the fringe" in only(check(cellsize_highres_deg="0.36"))
     assert check(cellsize_highres_deg="0.35") == []
 
 
 @pytest.mark.parametrize("text", ["[{0}]", "{0}", "{1}", "[{1}]", "a={1}"])
-def test_a_list_that_is_no_path_is_told_in_a_short_line(check, text):
+def test_malformed_list_gives_short_message(check, text):
     names = [f"/nowhere/{number:0200d}.MS" for number in range(60)]
     findings = check(data_input_filenames=text.format(",".join(names), " ".join(names)))
     assert findings
     assert max(map(len, findings)) < 1500
 
 
-def test_a_name_that_is_too_long_for_what_is_made_of_it(check, made):
+def test_overlong_set_name_is_refused(check, made):
     long, longest = "a" * 234 + ".MS", "a" * 233 + ".MS"
     assert "its name has 234 bytes" in only(check(made(long)))
     assert "rename it to 233 bytes at most" in only(check(made("ä" * 118 + "b.MS")))
@@ -489,7 +489,7 @@ def test_a_name_that_is_too_long_for_what_is_made_of_it(check, made):
 
 
 @pytest.mark.parametrize(("hard", "is_enough"), [(164, True), (163, False), (-1, True)])
-def test_more_sets_of_a_time_than_may_be_open_together(check, made, tmp_path, monkeypatch, hard, is_enough):
+def test_open_file_limit_bounds_simultaneous_sets(check, made, tmp_path, monkeypatch, hard, is_enough):
     sets = [made(f"{n}.MS", replace(SHAPE, first_channel_hz=144e6 + n * 2e5)) for n in range(2)]
     sets += [made(f"{n}.MS", replace(SHAPE, start_s=SHAPE.start_s + 1000 * n)) for n in (3, 4)]
     monkeypatch.setattr("resource.getrlimit", lambda which: (64, hard))
@@ -505,7 +505,7 @@ def test_more_sets_of_a_time_than_may_be_open_together(check, made, tmp_path, mo
         assert "at most 1 sets of the same time" in only(findings)
 
 
-def test_an_image_larger_than_the_memory(check, made, tmp_path):
+def test_image_must_fit_in_memory(check, made, tmp_path):
     """At 144.085 MHz 31 m see 1.09 * 2.0806 / 31 rad = 4.192 deg: 1.5 of that in 0.00208 deg are 3023 pixels."""
     site = {"working_directory": str(tmp_path), "job_directory": str(tmp_path / "job")}
     needed_gb = 3023**2 * 8 / 1e9  # 0.0731
@@ -518,7 +518,7 @@ def test_an_image_larger_than_the_memory(check, made, tmp_path):
     assert check(path, site={**site, "memory_gb": "0.01"}, cellsize_highres_deg="wide") == []
 
 
-def test_each_delivered_image_has_its_identifier(check, tmp_path):
+def test_delivered_images_need_identifiers(check, tmp_path):
     sip = {"sip_file": f"{tmp_path}/sip.xml", "image_output_filenames": f"[{tmp_path}/a.fits, {tmp_path}/b.fits]"}
     finding = only(check(**sip, sip_product_identifiers="[1]"))
     assert finding.startswith("sip_product_identifiers: has 1, and image_output_filenames delivers 2; give one for")
@@ -527,7 +527,7 @@ def test_each_delivered_image_has_its_identifier(check, tmp_path):
     assert check(**{**sip, "image_output_filenames": "[]"}, sip_product_identifiers="[1]") == []
 
 
-def test_a_number_that_is_none_is_left_to_its_domain(check):
+def test_non_numbers_are_ignored_by_check(check):
     assert check(axis_stretch="wide", maxlambda_highres="far") == []
 
 
@@ -539,7 +539,7 @@ def test_scratch_directory_must_be_there(check, tmp_path):
     assert finding == f"local_scratch_dir: {tmp_path}/nowhere is no directory; name one that exists"
 
 
-def test_scratch_directory_of_other_machines_is_theirs(check, made, tmp_path, monkeypatch):
+def test_remote_scratch_directory_is_not_checked(check, made, tmp_path, monkeypatch):
     site = {"working_directory": str(tmp_path), "method": "slurm"}
     assert check(site=site, local_scratch_dir=f"{tmp_path}/nowhere") == []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 500))
@@ -548,21 +548,21 @@ def test_scratch_directory_of_other_machines_is_theirs(check, made, tmp_path, mo
 
 
 @pytest.mark.parametrize("name", ["images_metadata_file", "image_rootname"])
-def test_a_place_below_a_file_cannot_be_written(check, tmp_path, name):
+def test_place_below_file_is_refused(check, tmp_path, name):
     (tmp_path / "file").touch()
     finding = only(check(**{name: f"{tmp_path}/file/x"}))
     assert finding.startswith(f"{name}: {tmp_path}/file")
     assert "cannot be written" in finding
 
 
-def test_what_lies_below_an_unwritable_directory_of_the_run_is_not_blamed(check, tmp_path):
+def test_unwritable_job_directory_is_reported_alone(check, tmp_path):
     (tmp_path / "file").touch()
     site = {"job_directory": f"{tmp_path}/file/run", "working_directory": str(tmp_path)}
     finding = only(check(site=site, image_rootname=f"{tmp_path}/file/run/fullband"))
     assert finding.startswith(f"job_directory: {tmp_path}/file/run cannot be written")
 
 
-def test_a_directory_that_cannot_be_looked_into(check, tmp_path, monkeypatch):
+def test_inaccessible_directory_is_refused(check, tmp_path, monkeypatch):
     usual = Path.is_dir
     directory = tmp_path / "closed"
 
@@ -576,17 +576,17 @@ def test_a_directory_that_cannot_be_looked_into(check, tmp_path, monkeypatch):
     assert finding.startswith(f"image_output_filenames: {directory} cannot be written ({tmp_path}: Permission denied)")
 
 
-def test_an_output_that_is_a_directory(check, tmp_path):
+def test_directory_as_output_is_refused(check, tmp_path):
     assert "is a directory" in only(check(image_output_filenames=f"[{tmp_path}]"))
 
 
-def test_nobody_replaces_the_home_in_the_name_of_an_image(check, tmp_path, monkeypatch):
+def test_tilde_in_image_name_is_refused(check, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     finding = only(check(image_output_filenames="[~/a.fits]"))
     assert finding == f"image_output_filenames: ~ is not replaced in ~/a.fits; write {tmp_path}/a.fits"
 
 
-def test_an_output_that_is_an_input(check, made):
+def test_input_as_output_is_refused(check, made):
     path = made()
     found = check(path, image_output_filenames=f"[{path}]")
     assert f"image_output_filenames: {path} is an input; name another" in found
@@ -595,7 +595,7 @@ def test_an_output_that_is_an_input(check, made):
 # ---- room
 
 
-def test_too_little_room(check, made, monkeypatch):
+def test_insufficient_disk_space_is_reported(check, made, monkeypatch):
     """216 rows, at most 3 slots and 8 channels become one: 72 visibilities take more than 500 bytes anywhere."""
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 500))
     found = check(made())
@@ -603,13 +603,13 @@ def test_too_little_room(check, made, monkeypatch):
     assert all("has 5e-07 GB free" in line for line in found)
 
 
-def test_room_is_not_looked_for_where_nothing_can_be_written(check, made, monkeypatch):
+def test_unwritable_place_skips_disk_check(check, made, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 0))
     site = {"working_directory": "/proc/nosuch"}
     assert "cannot be written" in only(check(made(), site=site, **NO_OUTPUTS))
 
 
-def test_just_enough_room(check, made, monkeypatch):
+def test_sufficient_disk_space_passes(check, made, monkeypatch):
     """Historical averaging, 2 slots and 8 channels: 108 rows and visibilities; 20 and 38 bytes, 34 and 100 bytes."""
     path = made()
     for free, fine in ((108 * 134, True), (108 * 134 - 1, False)):
@@ -617,7 +617,7 @@ def test_just_enough_room(check, made, monkeypatch):
         assert (check(path, averaging="historical", fuse_average_concat="True") == []) is fine
 
 
-def test_copies_of_sets_need_room(check, made, monkeypatch):
+def test_copied_sets_count_as_disk_space(check, made, monkeypatch):
     """The averaged sets alone would fit: a copy takes as much as the set."""
     path = made()
     needed = 108 * 134 + sum(file.stat().st_size for file in Path(path).iterdir() if file.is_file())
@@ -632,7 +632,7 @@ def test_copies_of_sets_need_room(check, made, monkeypatch):
 # ---- cost
 
 
-def test_work_grows_with_the_number_of_sets_and_no_faster(check, made, monkeypatch):
+def test_check_reads_grow_linearly_with_sets(check, made, monkeypatch):
     """Each of fifty subbands is opened as often, and as many of its rows are read, as of one alone."""
     first = made()
     paths = [first]
@@ -652,14 +652,14 @@ def test_work_grows_with_the_number_of_sets_and_no_faster(check, made, monkeypat
     assert reading.rows - alone.rows <= 50 * alone.rows
 
 
-def test_a_million_rows_are_not_read(check, tmp_path, monkeypatch):
+def test_check_reads_only_some_rows(check, tmp_path, monkeypatch):
     many = make_set(tmp_path / "many.MS", SetShape(nantennas=62, ntimes=520), with_uvw=False, with_data=True)
     reading = count_reading(monkeypatch)
     check(many, minlambda_highres="0")  # all baselines are within, so that the plan is not doubted and made
     assert 0 < reading.rows < 1_000_000  # of all columns together; the set has a million of each
 
 
-def test_a_subtable_that_is_not_there_is_found_with_the_remedy(tmp_path, hba_set):
+def test_missing_subtable_remedy_works(tmp_path, hba_set):
     copy = tmp_path / "copy.MS"
     shutil.copytree(hba_set, copy)
     with table(str(copy), readonly=False, ack=False) as main_table:
@@ -692,7 +692,7 @@ ROOT = {
         ("no-fit-beam", "True", "clean.argument.no-fit-beam: leaves the image without a restoring beam"),
     ],
 )
-def test_images_that_the_next_steps_cannot_take(check, argument, text, finding):
+def test_incompatible_wsclean_options_are_refused(check, argument, text, finding):
     found = check(**ROOT, **{f"clean.argument.{argument}": text})
     assert only([line for line in found if line.startswith("clean.")]).startswith(finding)
     other = {f"other.argument.{argument}": text, "other.argument.name": "elsewhere"}
@@ -700,22 +700,22 @@ def test_images_that_the_next_steps_cannot_take(check, argument, text, finding):
 
 
 @pytest.mark.parametrize("more", [{"pol": "IQUV"}, {"no-fit-beam": "True", "beam-size": "60"}, {"intervals-out": "1"}])
-def test_images_that_the_next_steps_take(check, more):
+def test_compatible_wsclean_options_pass(check, more):
     found = check(**ROOT, **{f"clean.argument.{key}": text for key, text in more.items()})
     assert not [line for line in found if ".argument." in line]
 
 
-def test_thresholds_that_are_the_same(check):
+def test_equal_thresholds_warn(check):
     assert [line for line in check(auto_mask="5", auto_threshold="5.0") if "the same as auto_mask, 5" in line]
 
 
 @pytest.mark.parametrize(("max_rise", "is_refused"), [("0.5", True), ("0", False), ("1", False)])
-def test_a_rise_that_is_none(check, max_rise, is_refused):
+def test_max_rise_below_one_is_refused(check, max_rise, is_refused):
     found = [line for line in check(max_rise=max_rise) if line.startswith("max_rise: is 0.5; below 1 every")]
     assert bool(found) is is_refused
 
 
-def test_pixels_of_less_than_a_milliarcsecond(check):
+def test_tiny_pixels_are_refused(check):
     assert [line for line in check(cellsize_highres_deg="9e-7") if "at least 1e-06 is possible" in line]
 
 
@@ -739,18 +739,18 @@ def mask(check, made, tmp_path):
     return said
 
 
-def test_a_mask_has_the_size_of_the_image(mask):
+def test_mask_must_match_image_size(mask):
     (line,) = mask((10, 20))
     width, height = re.search(r"has 20 x 10, and the image will have (\d+) x (\d+) pixels; make one of", line).groups()
     assert mask((int(height), int(width))) == []
 
 
 @pytest.mark.parametrize("content", [b"no image", b""])
-def test_a_mask_that_is_no_image(mask, content):
+def test_invalid_mask_is_refused(mask, content):
     assert "is no FITS image, and the image will have" in only(mask(content))
 
 
-def test_a_mask_is_not_looked_at_where_there_is_no_plan(check, made, mask, monkeypatch):
+def test_mask_check_needs_a_plan(check, made, mask, monkeypatch):
     def refuse(*_):
         raise PipelineError("no plan")
 
@@ -758,7 +758,7 @@ def test_a_mask_is_not_looked_at_where_there_is_no_plan(check, made, mask, monke
     assert mask((10, 20)) == []
 
 
-def test_a_telescope_without_a_beam_is_told_before_anything_is_averaged(check, made, monkeypatch, wsclean_with_idg):
+def test_unsupported_telescope_beam_warns_early(check, made, monkeypatch, wsclean_with_idg):
     monkeypatch.setenv("PATH", f"{wsclean_with_idg}{os.pathsep}{os.environ['PATH']}")
     more = ROOT | {"clean.argument.gridder": "auto"}
 
@@ -771,7 +771,7 @@ def test_a_telescope_without_a_beam_is_told_before_anything_is_averaged(check, m
     assert told(made("evla.MS", replace(SHAPE, telescope="EVLA"))) == []
 
 
-def test_a_wsclean_that_is_not_there_is_told_with_its_step(check, made, monkeypatch):
+def test_missing_wsclean_is_left_to_step_check(check, made, monkeypatch):
     path = made("wsrt.MS", replace(SHAPE, telescope="WSRT"))
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("lofarpipe.programs.find.sys.executable", "/nowhere/python")
@@ -779,13 +779,13 @@ def test_a_wsclean_that_is_not_there_is_told_with_its_step(check, made, monkeypa
 
 
 @pytest.mark.parametrize("key", ["msin.ntimes", "msin.startchan", "msin.starttime"])
-def test_part_of_the_sets_is_not_averaged_without_a_word(check, key):
+def test_partial_averaging_is_refused(check, key):
     finding = only(check(**{f"average_dpppconcat.argument.{key}": "3"}))
     assert finding.startswith(f"average_dpppconcat.argument.{key}: exposure, noise and metadata are those of all data")
     assert check(**{f"mine.argument.{key}": "3"}) == check()
 
 
-def test_cells_too_wide_for_the_baselines_are_a_warning(check, made):
+def test_wide_cells_give_a_warning(check, made):
     path = made()
     assert [line for line in check(path) if "cellsize" in line] == []
     (warning,) = [line for line in check(path, cellsize_highres_deg="0.2") if "cellsize" in line]

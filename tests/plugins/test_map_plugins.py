@@ -26,7 +26,7 @@ def _files(result):
     return [product.file for product in DataMap.load(result["mapfile"]).data]
 
 
-def test_list_of_files_with_hosts_in_turn(plugin, tmp_path):
+def test_listed_files_get_hosts_in_turn(plugin, tmp_path):
     names = [tmp_path / name for name in ("a", "b", "c")]
     for name in names:
         name.touch()
@@ -41,7 +41,7 @@ def test_list_of_files_with_hosts_in_turn(plugin, tmp_path):
     ]
 
 
-def test_words_that_name_nothing_are_values(plugin, tmp_path, monkeypatch):
+def test_words_without_file_stay_values(plugin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "b.MS").mkdir()
     add = plugin("addListMapfile")
@@ -66,7 +66,7 @@ def test_empty_list_is_refused(plugin, tmp_path):
         plugin("addListMapfile").plugin_main([], "[localhost]", "[]", str(tmp_path), "m")
 
 
-def test_missing_column_names_those_there_are(plugin, tmp_path, hba_set):
+def test_missing_column_lists_existing_columns(plugin, tmp_path, hba_set):
     with pytest.raises(PipelineError, match=r"it has no column NOSUCH; it has: .*DATA"):
         plugin("addListMapfile").plugin_main(
             [], "[localhost]", f"[{hba_set}]", str(tmp_path), "m", check_ms_column="NOSUCH"
@@ -77,7 +77,7 @@ def test_missing_column_names_those_there_are(plugin, tmp_path, hba_set):
     assert _files(result) == [str(hba_set)]
 
 
-def test_all_files_in_one_entry(plugin, write, tmp_path):
+def test_files_are_joined_into_one_entry(plugin, write, tmp_path):
     mapfile = write("in", "/a.MS", "/b.MS", "/c.MS", skip=[1])
     result = plugin("compressMapfile").plugin_main([], mapfile, str(tmp_path), "out")
     assert _files(result) == ["[/a.MS,/c.MS]"]
@@ -90,14 +90,14 @@ def test_lists_are_joined_flat(plugin, write, tmp_path):
     ]
 
 
-def test_so_many_files_each(plugin, write, tmp_path):
+def test_group_size_counts_files(plugin, write, tmp_path):
     """Files are counted, and not entries, which may be lists."""
     mapfile = write("in", "[/a,/b,/c]", "/d", "/e", skip=[2])
     result = plugin("compressMapfile").plugin_main([], mapfile, str(tmp_path), "out", nitems_to_compress="2")
     assert _files(result) == ["[/a,/b]", "[/c,/d]"]
 
 
-def test_names_with_blanks_between_them(plugin, write, tmp_path):
+def test_list_format_separates_with_spaces(plugin, write, tmp_path):
     join = plugin("compressMapfile")
     mapfile = write("in", "/a", "[/b,/c]")
     assert _files(join.plugin_main([], mapfile, str(tmp_path), "out", list_format="false")) == ["/a /b /c"]
@@ -107,7 +107,7 @@ def test_names_with_blanks_between_them(plugin, write, tmp_path):
         join.plugin_main([], mapfile, str(tmp_path), "out", list_format="no")
 
 
-def test_one_entry_for_each_group(plugin, write, tmp_path):
+def test_groups_become_entries(plugin, write, tmp_path):
     averaged = write("averaged", "/w/a", "/w/b", "/w/c", "/w/d", skip=[3])
     members = write("members", "/a.MS", "/b.MS", "/c.MS", "/d.MS")
     groups = write("groups", "[/c.MS,/a.MS]", "[/b.MS,/d.MS]")
@@ -115,7 +115,7 @@ def test_one_entry_for_each_group(plugin, write, tmp_path):
     assert _files(result) == ["[/w/c,/w/a]", "[/w/b]"]
 
 
-def test_what_cannot_be_joined(plugin, write, tmp_path):
+def test_compress_mapfile_refuses_wrong_maps(plugin, write, tmp_path):
     join = plugin("compressMapfile").plugin_main
     with pytest.raises(PipelineError, match=r"every product is skipped"):
         join([], write("in", "/a", skip=[0]), str(tmp_path), "out")
@@ -134,7 +134,7 @@ def test_file_names_in_maps_become_values(plugin, write):
         module.plugin_main([], mapfile_x=write("m", "a", "b"))
 
 
-def test_map_of_a_folder(plugin, tmp_path):
+def test_folder_contents_become_a_map(plugin, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     for name in ("L1_SB001.MS", "L1_SB002.MS", "L1_SB010.MS", "notes.txt"):
@@ -153,7 +153,7 @@ def test_map_of_a_folder(plugin, tmp_path):
     assert files(pattern="nothing") == {}
 
 
-def test_maps_from_maps(plugin, write, tmp_path):
+def test_create_mapfile_transforms_maps(plugin, write, tmp_path):
     mapfile = write("in", "/a", "/b", "/c", skip=[1])
 
     def files(method, **kwargs):

@@ -18,7 +18,7 @@ def files_of_map(outputs: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("PipelineStep_*.py")), ids=lambda path: path.stem)
-def test_every_plugin_can_be_called_or_gives_nothing(path: Path) -> None:
+def test_every_plugin_supports_dry_runs(path: Path) -> None:
     if path.stem.partition("_")[2] in DIRECTORIES_ONLY:
         assert declared(path, "OUTPUTS") == ()
     else:
@@ -33,7 +33,7 @@ def tell(tmp_path: Path):
     return lambda source, names, *flag: plugin.plugin_dry_run([], *place.values(), names, source, *flag)
 
 
-def test_delivery_is_only_told(tell, tmp_path: Path) -> None:
+def test_dry_run_only_predicts_delivery(tell, tmp_path: Path) -> None:
     """The source is not there yet."""
     outputs = tell(f"{tmp_path}/none.fits", f"[{tmp_path}/out/1.fits, {tmp_path}/out/2.fits]")
     assert files_of_map(outputs) == [f"{tmp_path}/out/1.fits", f"{tmp_path}/out/2.fits"]
@@ -41,7 +41,7 @@ def test_delivery_is_only_told(tell, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_file_that_stays_where_it_is(tell, tmp_path: Path) -> None:
+def test_empty_outputs_keep_the_file(tell, tmp_path: Path) -> None:
     given = tmp_path / "in.mapfile"
     DataMap([DataProduct("localhost", "<make:image:000>", False)]).save(given)
     assert files_of_map(tell(str(given), "[]")) == ["<make:image:000>"]
@@ -56,13 +56,13 @@ def test_file_that_stays_where_it_is(tell, tmp_path: Path) -> None:
         (("[/x.fits, /y.fits]", "[]"), "names 2 files"),
     ],
 )
-def test_delivery_that_is_wrong(tell, tmp_path: Path, more: tuple[str, ...], match: str) -> None:
+def test_dry_run_refuses_wrong_delivery(tell, tmp_path: Path, more: tuple[str, ...], match: str) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(PipelineError, match=match):
         tell(*(text.replace("@", str(tmp_path)) for text in more))
 
 
-def test_directory_for_results_is_not_made(tmp_path: Path) -> None:
+def test_dry_run_creates_no_results_directory(tmp_path: Path) -> None:
     plugin = load_script("PipelineStep_makeResultsMapfile")
     given = tmp_path / "in.mapfile"
     DataMap([DataProduct("localhost", "/data/a.fits", False)]).save(given)
@@ -73,7 +73,7 @@ def test_directory_for_results_is_not_made(tmp_path: Path) -> None:
         plugin.plugin_dry_run([], **call, make_target_dir="perhaps")
 
 
-def test_where_files_are_looked_for(tmp_path: Path) -> None:
+def test_plugins_declare_search_directories(tmp_path: Path) -> None:
     given = tmp_path / "[a]*.mapfile"  # a map, whatever its name
     DataMap([DataProduct("localhost", "/data/a*.fits", False)]).save(given)
     listed = load_script("PipelineStep_addListMapfile").plugin_looks_at

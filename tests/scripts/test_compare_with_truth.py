@@ -48,7 +48,7 @@ def test_command_line_prints_table_and_rms(run_directory):
     assert lines[-1].startswith("rms ")
 
 
-def test_a_missing_image_is_one_line(run_directory):
+def test_missing_image_gives_one_line(run_directory):
     argv = [sys.executable, str(SCRIPT), "nothing.fits", str(run_directory / "truth.json")]
     finished = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert finished.returncode == 1

@@ -22,7 +22,7 @@ def test_copy_is_written_and_named(path, tmp_path, capsys):
     assert survey_set(f"{tmp_path}/b.MS").layout.is_regular
 
 
-def test_command_line(path, tmp_path, capsys):
+def test_command_line_copies_the_set(path, tmp_path, capsys):
     script = load_script("copy_set")
     assert script.command_line([path, f"{tmp_path}/b.MS"]) == 0
     assert capsys.readouterr().out.endswith(f"{tmp_path}/b.MS\n")

@@ -37,12 +37,12 @@ def beam_file(root, tmp_path):
     return load_script("common_beam").main(root, f"{tmp_path}/beam.json")["beam"]
 
 
-def test_common_beam_is_of_all_channels_and_polarisations(root, beam_file, capsys):
+def test_common_beam_covers_channels_and_polarisations(root, beam_file, capsys):
     load_script("common_beam").main(root, beam_file)
     assert capsys.readouterr().out == f"{root}: common beam 15 x 12 arcsec at 30 deg, of 6 of 6 images\n"
 
 
-def test_cutoff_is_a_number_or_none(root, tmp_path, capsys):
+def test_cutoff_excludes_large_beams(root, tmp_path, capsys):
     script = load_script("common_beam")
     script.main(root, f"{tmp_path}/b.json", cutoff_arcsec="14.7")
     assert "14.5 x 11.6 arcsec at 30 deg, of 3 of 6 images" in capsys.readouterr().out
@@ -50,7 +50,7 @@ def test_cutoff_is_a_number_or_none(root, tmp_path, capsys):
         script.main(root, f"{tmp_path}/b.json", cutoff_arcsec="small")
 
 
-def test_cubes_and_weights_have_their_names(root, beam_file, tmp_path):
+def test_cubes_and_weights_are_named(root, beam_file, tmp_path):
     made = load_script("make_cube").main(root, beam_file, output_dir=f"{tmp_path}/out", angle_deg="75")
     names = [f"{tmp_path}/out/image.restored.{letter}.CDFS_2_5.contcube.beam03.conv.fits" for letter in "iqu"]
     assert files_of(made["cubes"]) == names
@@ -59,7 +59,7 @@ def test_cubes_and_weights_have_their_names(root, beam_file, tmp_path):
     assert (header["CRVAL3"], header["INSTRUMENT_RECEPTOR_ANGLE"], header["NAXIS4"]) == (2, 75, 2)
 
 
-def test_residual_cubes_lie_beside_the_images_and_listed_files_count_alone(root, beam_file, tmp_path):
+def test_residual_cubes_use_only_listed_files(root, beam_file, tmp_path):
     listed = [f"{root}-0000-image.fits", f"{root}-0001-image.fits", f"{root}-0000-residual.fits"]
     made = load_script("make_cube").main(root, beam_file, list_text(listed), residuals="True")
     cubes = [path.removeprefix(f"{tmp_path}/") for path in files_of(made["cubes"])]
@@ -68,7 +68,7 @@ def test_residual_cubes_lie_beside_the_images_and_listed_files_count_alone(root,
     assert "INSTRUMENT_RECEPTOR_ANGLE" not in fits.getheader(f"{tmp_path}/{cubes[0]}")
 
 
-def test_only_image_of_a_run_without_channels_is_taken(tmp_path, capsys):
+def test_single_image_becomes_a_cube(tmp_path, capsys):
     root = f"{tmp_path}/{NAME}"
     write_channel(tmp_path / f"{NAME}-image.fits", BEAMS[0], 888e6, "V")
     beam = load_script("common_beam").main(root, f"{tmp_path}/beam.json")["beam"]
@@ -88,7 +88,7 @@ def test_blank_planes_and_odd_frequencies_are_named(tmp_path, capsys):
     assert "WARNING: " in out
 
 
-def test_numbers_of_the_report_are_written(root, beam_file, tmp_path):
+def test_report_facts_are_written(root, beam_file, tmp_path):
     made = load_script("make_cube").main(root, beam_file, residuals="True", facts_dir=str(tmp_path))
     facts = json.loads((tmp_path / f"{NAME}.cubes.json").read_text())
     assert (facts["name"], facts["beam"]["major_arcsec"]) == ("CDFS_2_5 beam 03", 15)
@@ -124,7 +124,7 @@ def test_cubes_have_the_angle_of_the_set(root, beam_file, tmp_path):
     assert fits.getheader(files_of(made["cubes"])[0])["INSTRUMENT_RECEPTOR_ANGLE"] == pytest.approx(75)
 
 
-def test_command_lines(root, tmp_path, capsys):
+def test_command_lines_run_the_scripts(root, tmp_path, capsys):
     path = make_beam_set(tmp_path / "a.ms")
     assert load_script("fix_ms").command_line([path, "--column", "FIXED_DATA"]) == 0
     assert load_script("fix_ms").command_line([path, "--restore"]) == 0
@@ -140,7 +140,7 @@ SOURCES = [(0.0, 0.0, 2.0, 0.3, -0.2, 0.05), (*np.radians([20 * CELL_DEG, -30 * 
 
 
 @pytest.mark.parametrize(("beam", "receptor_deg"), [(0, -45.0), (4, 12.34)])
-def test_sources_have_place_and_polarisation_in_cubes_of_wsclean(tmp_path, beam, receptor_deg):
+def test_wsclean_cubes_preserve_position_and_polarisation(tmp_path, beam, receptor_deg):
     shape = replace(SHAPE, nantennas=10, ntimes=24, timestep_s=600.0, extent_m=500.0)
     path, root = make_beam_set(tmp_path / "a.ms", beam, receptor_deg, shape=shape), str(tmp_path / NAME)
     write_sources(path, 45 - receptor_deg, SOURCES)

@@ -31,7 +31,7 @@ def only_entry(path):
     return product.file
 
 
-def test_outputs_are_a_literal_that_names_every_key(do_magic, hba_set_generic, tmp_path):
+def test_literal_outputs_name_every_key(do_magic, hba_set_generic, tmp_path):
     (assignment,) = (
         node
         for node in ast.parse(SCRIPT.read_text()).body
@@ -54,12 +54,12 @@ def test_hba_data_are_measured_with_everybeam(do_magic, hba_set_generic, tmp_pat
     assert plan["predicted_loss"]["image_edge"]["averaged"]["worst_angle"] < 0.05
 
 
-def test_a_dish_array_without_unflagged_data_is_refused(do_magic, dish_set, tmp_path):
+def test_flagged_dish_array_is_refused(do_magic, dish_set, tmp_path):
     with pytest.raises(PipelineError, match="are flagged; there is nothing to image"):
         run(do_magic, str(dish_set), tmp_path)
 
 
-def test_historical_averaging(do_magic, hba_set_generic, tmp_path):
+def test_historical_averaging_is_reproduced(do_magic, hba_set_generic, tmp_path):
     result, plan = run(do_magic, str(hba_set_generic), tmp_path, averaging="historical", y_axis_stretch="1.2")
     assert only_entry(result["freqstep"]) == "97656.25"  # half of 195312.5: an image is made of two channels at least
     assert only_entry(result["nchansout_clean1"]) == "2"
@@ -70,7 +70,7 @@ def test_historical_averaging(do_magic, hba_set_generic, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["list", "text", "map", "one entry"])
-def test_every_way_to_name_the_sets(do_magic, tmp_path, kind):
+def test_sets_come_as_lists_and_mapfiles(do_magic, tmp_path, kind):
     sets = [
         make_set(tmp_path / f"{first_mhz}.MS", SetShape(ntimes=4, timestep_s=1, first_channel_hz=first_mhz * 1e6))
         for first_mhz in (146, 144)
@@ -84,7 +84,7 @@ def test_every_way_to_name_the_sets(do_magic, tmp_path, kind):
     assert [product.file for product in DataMap.load(result["single_mapfile"]).data] == sets[::-1]
 
 
-def test_the_plan_goes_where_it_is_asked_to(do_magic, tmp_path):
+def test_plan_file_option_sets_the_path(do_magic, tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=4))
     result, _ = run(do_magic, path, tmp_path / "maps", plan_file=str(tmp_path / "products" / "plan.json"))
     assert result["plan"] == str(tmp_path / "products" / "plan.json")
@@ -108,7 +108,7 @@ def test_bad_input_is_named(do_magic, tmp_path, changes, options, problem):
     assert not (tmp_path / "maps").exists()  # nothing half-made
 
 
-def test_the_same_set_twice_and_none_are_refused(do_magic, tmp_path):
+def test_repeated_and_missing_sets_are_refused(do_magic, tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=4))
     with pytest.raises(PipelineError, match=r"a.MS: given twice"):
         run(do_magic, [path, f"{tmp_path}/../{tmp_path.name}/a.MS"], tmp_path)
@@ -116,7 +116,7 @@ def test_the_same_set_twice_and_none_are_refused(do_magic, tmp_path):
         run(do_magic, [], tmp_path)
 
 
-def test_the_command_line(do_magic, tmp_path, capsys):
+def test_command_line_prints_plan_and_warnings(do_magic, tmp_path, capsys):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=4))
     arguments = [path, "cellsize_highres_deg=0.01", "--mapfile-dir", str(tmp_path / "maps")]
     assert do_magic._command_line(arguments) == 0
@@ -131,7 +131,7 @@ def test_the_command_line(do_magic, tmp_path, capsys):
     assert capsys.readouterr().err == "robust: 'x' is not a number\n"
 
 
-def test_work_grows_with_the_number_of_sets_and_no_faster(do_magic, tmp_path, monkeypatch):
+def test_planning_reads_grow_linearly_with_sets(do_magic, tmp_path, monkeypatch):
     """Of 244 subbands each is opened as often as one alone, and of all together some thousand rows are looked at."""
     import casacore.tables as ct
 

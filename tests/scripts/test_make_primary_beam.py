@@ -79,7 +79,7 @@ def test_sets_without_diameter_are_refused_with_advice(script, root, dish_set, m
         script.main(str(dish_set), root)
 
 
-def test_command_line(script, root, dish_set, capsys):
+def test_command_line_writes_the_beam(script, root, dish_set, capsys):
     assert script._command_line([root, str(dish_set), "--robust=-0.5", "--station-diameter-m", "13.5"]) == 0
     assert "primary-beam.fits" in capsys.readouterr().out
     assert script._command_line([root, "/no/such.MS"]) == 1

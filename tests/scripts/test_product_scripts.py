@@ -53,7 +53,7 @@ def shell(name, *arguments):
         ("make_source_list", ("source_list", "number")),
     ],
 )
-def test_outputs_are_a_literal_that_can_be_read_without_running(name, outputs):
+def test_outputs_are_literals(name, outputs):
     tree = ast.parse((REPOSITORY / "scripts" / f"{name}.py").read_text())
     values = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "OUTPUTS"]
     assert [ast.literal_eval(value) for value in values] == [outputs]
@@ -82,7 +82,7 @@ def test_quality_and_headers_are_written(images, hba_set, tmp_path):
     assert sky_image_keys(images[1], "here")["imagerIntegrationTime"] == pytest.approx(41.49, abs=0.01)
 
 
-def test_sets_that_failed_do_not_count_as_integration_time(images, hba_set, tmp_path):
+def test_failed_sets_add_no_integration_time(images, hba_set, tmp_path):
     later = tmp_path / "later.MS"
     shutil.copytree(hba_set, later)
     with table(str(later), readonly=False, ack=False) as opened:
@@ -97,7 +97,7 @@ def test_sets_that_failed_do_not_count_as_integration_time(images, hba_set, tmp_
     assert facts["sets_left_out"]["source"].endswith(f"not in the image: {later}")
 
 
-def test_measuring_twice_changes_nothing(images, hba_set, tmp_path):
+def test_measuring_twice_is_idempotent(images, hba_set, tmp_path):
     arguments = (str(images[0]), str(images[1]), str(hba_set), str(tmp_path / "quality.json"))
     load_script("measure_quality").main(*arguments)
     once = [path.read_bytes() for path in images]
@@ -105,7 +105,7 @@ def test_measuring_twice_changes_nothing(images, hba_set, tmp_path):
     assert [path.read_bytes() for path in images] == once
 
 
-def test_an_image_is_compared_with_a_reference(images, hba_set, tmp_path):
+def test_image_is_compared_with_reference(images, hba_set, tmp_path):
     centre = fits.getval(images[1], "CRVAL1") % 360, fits.getval(images[1], "CRVAL2")
     source = Source("s0", *centre, flux_jy=100.0, spectral_index=0.0)
     truth = tmp_path / "truth.json"
@@ -122,7 +122,7 @@ def test_an_image_is_compared_with_a_reference(images, hba_set, tmp_path):
     assert not target.exists()
 
 
-def test_comparison_names_what_is_missing(images, hba_set, tmp_path):
+def test_comparison_names_missing_reference(images, hba_set, tmp_path):
     script, target = load_script("compare_fluxes"), str(tmp_path / "comparison.json")
     (tmp_path / "quality.json").write_text("{}")
     with pytest.raises(PipelineError, match="/nowhere: no such sky model"):
@@ -141,7 +141,7 @@ def test_comparison_names_what_is_missing(images, hba_set, tmp_path):
         script.main(*map(str, images[:2]), str(tmp_path / "quality.json"), target, str(tmp_path / "truth.json"))
 
 
-def test_machine_without_wsclean(images, hba_set, tmp_path, monkeypatch):
+def test_quality_is_measured_without_wsclean(images, hba_set, tmp_path, monkeypatch):
     def find(name):
         raise PipelineError(f"{name}: no such program")
 
@@ -171,7 +171,7 @@ def test_bad_argument_leaves_the_images_alone(images, hba_set, tmp_path, keyword
     assert not (tmp_path / "q.json").exists()
 
 
-def test_quality_from_a_shell(images, hba_set, tmp_path):
+def test_shell_measures_quality(images, hba_set, tmp_path):
     done = shell("measure_quality", *images, tmp_path / "q.json", hba_set, "--maxuv-lambda", "7000")
     said, result = done.stdout.splitlines()
     assert (done.returncode, result) == (0, f"{tmp_path}/q.json")
@@ -184,31 +184,31 @@ def test_quality_from_a_shell(images, hba_set, tmp_path):
 # ---- plots
 
 
-def test_picture_of_the_image(images, tmp_path):
+def test_image_is_plotted(images, tmp_path):
     outfile = str(tmp_path / "a.png")
     assert load_script("plot_image").main(str(images[1]), outfile) == {"plot": outfile}
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_picture_with_a_noise_of_zero(images, tmp_path):
+def test_zero_noise_is_refused(images, tmp_path):
     with pytest.raises(ValueError, match="rms is 0"):
         load_script("plot_image").main(str(images[1]), str(tmp_path / "a.png"), rms="0")
 
 
-def test_picture_from_a_shell(images, tmp_path):
+def test_shell_plots_image(images, tmp_path):
     done = shell("plot_image", images[0], tmp_path / "a.png", "--rms", "2")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/a.png\n")
     done = shell("plot_image", tmp_path / "nowhere.fits", tmp_path / "b.png")
     assert (done.returncode, done.stderr) == (1, f"{tmp_path}/nowhere.fits: no such image\n")
 
 
-def test_uv_coverage_of_a_list(hba_set, tmp_path):
+def test_uv_coverage_accepts_a_list(hba_set, tmp_path):
     outfile = str(tmp_path / "uv.png")
     assert load_script("plot_uvcov").main(f"[{hba_set}]", outfile, maxuv_lambda="7000") == {"plot": outfile}
     assert (tmp_path / "uv.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_uv_coverage_is_drawn_for_the_limits_that_are_given(hba_set, tmp_path, monkeypatch):
+def test_uv_coverage_shows_the_given_limits(hba_set, tmp_path, monkeypatch):
     """The limits come in wavelengths, and are drawn in thousands of them; an empty text or 0 is none."""
     script, drawn = load_script("plot_uvcov"), []
     monkeypatch.setattr(script, "plot_uv_coverage", lambda coverage, outfile, *limits: drawn.append(limits))
@@ -217,7 +217,7 @@ def test_uv_coverage_is_drawn_for_the_limits_that_are_given(hba_set, tmp_path, m
     assert drawn == [(0.08, 5.0), (0.0, 0.0), (0.0, 0.0)]
 
 
-def test_uv_coverage_from_a_shell(hba_set, tmp_path):
+def test_shell_plots_uv_coverage(hba_set, tmp_path):
     done = shell("plot_uvcov", tmp_path / "uv.png", hba_set)
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/uv.png\n")
     done = shell("plot_uvcov", tmp_path / "uv.png", hba_set, "--minuv-lambda", "-5")
@@ -228,7 +228,7 @@ def test_uv_coverage_from_a_shell(hba_set, tmp_path):
 # ---- source list
 
 
-def test_source_list_that_dp3_reads(hba_set, tmp_path):
+def test_dp3_reads_the_source_list(hba_set, tmp_path):
     pytest.importorskip("bdsf")
     plane = np.random.default_rng(5).normal(0, 1e-3, (160, 160))
     rows, columns = np.indices(plane.shape)
@@ -244,7 +244,7 @@ def test_source_list_that_dp3_reads(hba_set, tmp_path):
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:]
 
 
-def test_source_list_from_a_shell(tmp_path):
+def test_shell_makes_source_list(tmp_path):
     pytest.importorskip("bdsf")
     image = write_image(tmp_path / "a.fits")
     done = shell("make_source_list", image, image, tmp_path / "sky.txt")
