@@ -112,7 +112,7 @@ def test_imports_go_down(path: Path) -> None:
     assert upward_imports(path.read_text(), module_name(path)) == []
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_imports_have_no_cycle() -> None:
     known = {module_name(path) for path in MODULES}
     graph = {}
     for path in MODULES:
@@ -123,12 +123,12 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_nothing_forbidden_is_done(path: Path) -> None:
+def test_forbidden_constructs_are_absent(path: Path) -> None:
     assert forbidden(path.read_text()) == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
-def test_no_group_of_a_pattern_is_possessive(path: Path) -> None:
+def test_patterns_have_no_possessive_groups(path: Path) -> None:
     # With choices in the group that goes wrong before Python 3.11.5, and Debian 12 has 3.11.2.
     assert not re.search(r"\)(?:[*+?]|\{[\d,]+\})\+", path.read_text(encoding="utf-8"))
 
@@ -171,13 +171,13 @@ def program_names(source: str) -> set[str]:
     return found
 
 
-def test_no_program_is_named_outside_programs() -> None:
+def test_program_names_stay_in_programs() -> None:
     paths = [path for path in MODULES if not {PACKAGE / place for place in NAMING} & set(path.parents)]
     named = {(str(path.relative_to(PACKAGE)), name) for path in paths for name in program_names(path.read_text())}
     assert named == NAMES_ALLOWED
 
 
-def test_named_program_is_seen() -> None:
+def test_program_name_is_detected() -> None:
     assert program_names("if program == 'wsclean':\n    WSCLEAN_X = a.dp3") == {"wsclean", "WSCLEAN_X", "dp3"}
     assert program_names("raise ValueError('DP3 refuses it')") == set()
 
@@ -201,7 +201,7 @@ def own_words(source: str) -> set[str]:
     return {word for word in words if word.lstrip("-") in OWN_OPTIONS or OWN_WORDS.search(word)}
 
 
-def test_no_word_of_a_program_stands_outside_programs() -> None:
+def test_program_words_stay_in_programs() -> None:
     named = {PACKAGE / place for place in NAMING}
     paths = [path for path in SOURCES if not named & set(path.parents) and path not in ALIKE]
     found = {(str(path.relative_to(REPOSITORY)), word) for path in paths for word in own_words(path.read_text())}
@@ -219,13 +219,13 @@ def test_no_word_of_a_program_stands_outside_programs() -> None:
         "ENDINGS = ('-image-pb.fits',)",
     ],
 )
-def test_word_of_a_program_is_seen(source: str) -> None:
+def test_program_word_is_detected(source: str) -> None:
     assert len(own_words(source)) == 1
     assert own_words("raise ValueError('set -channels-out, or msin= and -MFS-image.fits')") == set()
 
 
 @pytest.mark.parametrize("module", ["lofarpipe.cli", "lofarpipe.support.data_map", "lofarpipe.support.parset"])
-def test_starting_up_imports_nothing_heavy(module: str) -> None:
+def test_startup_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*(name for name in {HEAVY_MODULES} if name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
@@ -244,7 +244,7 @@ def test_starting_up_imports_nothing_heavy(module: str) -> None:
         ("lofarpipe.pipeline.steps", "from ..engine import run"),
     ],
 )
-def test_upward_import_is_seen(module: str, source: str) -> None:
+def test_upward_import_is_detected(module: str, source: str) -> None:
     assert upward_imports(source, module)
 
 
@@ -257,7 +257,7 @@ def test_downward_import_passes() -> None:
     )
 
 
-def test_cycle_is_seen() -> None:
+def test_cycle_is_detected() -> None:
     assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
@@ -276,15 +276,15 @@ def test_cycle_is_seen() -> None:
         "try:\n    x = 1\nexcept:\n    pass",
     ],
 )
-def test_forbidden_is_seen(source: str) -> None:
+def test_forbidden_construct_is_detected(source: str) -> None:
     assert len(forbidden(source)) == 1
 
 
-def test_allowed_is_not_forbidden() -> None:
+def test_allowed_construct_is_accepted() -> None:
     assert forbidden("import ast\nast.literal_eval('1')\nrun(['ls'], shell=False)\nevaluate(1)") == []
 
 
-def test_long_function_is_seen() -> None:
+def test_long_function_is_detected() -> None:
     body = "    pass\n" * 60
     assert long_functions(f"def f():\n{body}") == ["f: 61 lines"]
     assert long_functions(f"def f():\n{body[:-9]}") == []

@@ -68,7 +68,7 @@ def _load(config, **overrides):
     return load_settings(Path("/somewhere/field.parset"), Overrides(config=str(config), **overrides))
 
 
-def test_directories_and_names(config, tmp_path):
+def test_configuration_sets_directories_and_names(config, tmp_path):
     settings = _load(config)
     assert settings.job_name == "field"
     assert settings.job_directory == tmp_path / "runtime" / "field"
@@ -78,7 +78,7 @@ def test_directories_and_names(config, tmp_path):
     assert settings.search_path("plugins")[:2] == [tmp_path / "a" / "plugins", tmp_path / "b" / "plugins"]
 
 
-def test_everything_is_an_input_of_the_steps(config, tmp_path):
+def test_all_values_are_step_inputs(config, tmp_path):
     settings = _load(config, job_name="night")
     assert settings.inputs["max_per_node"] == "3"
     assert settings.inputs["job_name"] == "night"
@@ -95,7 +95,7 @@ def test_command_line_replaces_directories_and_tasks(config, tmp_path):
     assert "mine" not in list(settings.tasks)
 
 
-def test_task_options_override_the_shipped_ones_and_sections_may_repeat(config, tmp_path):
+def test_task_options_override_shipped_options(config, tmp_path):
     tasks = _load(config).tasks
     assert tasks.control_keys("dp3")["executable"] == f"{tmp_path}/DP3"
     assert tasks.control_keys("dp3")["program"] == "dp3"
@@ -103,20 +103,20 @@ def test_task_options_override_the_shipped_ones_and_sections_may_repeat(config, 
     assert tasks.recipe("mine") == "executable_args"
 
 
-def test_only_the_task_that_is_used_is_interpolated(config):
+def test_only_used_task_is_interpolated(config):
     tasks = _load(config).tasks
     with pytest.raises(PipelineError, match=r"task type 'broken': Bad value substitution.*aoflaggerroot"):
         tasks.control_keys("broken")
 
 
-def test_recipe_that_cannot_be_interpolated_is_an_error_of_its_task(config, tmp_path):
+def test_bad_interpolation_names_its_task(config, tmp_path):
     with (tmp_path / "tasks.cfg").open("a") as stream:
         stream.write("[odd]\nrecipe = %(nobody)s\n")
     with pytest.raises(PipelineError, match=r"^task type 'odd': Bad value substitution.*nobody"):
         _load(config).tasks.recipe("odd")
 
 
-def test_unknown_task_names_the_nearest(config):
+def test_unknown_task_names_nearest(config):
     with pytest.raises(PipelineError, match="'wslean' is no task type; did you mean 'wsclean'"):
         _load(config).tasks.control_keys("wslean")
 
@@ -140,7 +140,7 @@ def test_unknown_task_names_the_nearest(config):
         ("method = local", "method = %(nobody)s", r"\[remote\]: Bad value substitution"),
     ],
 )
-def test_bad_configuration_is_one_clear_error(config, tmp_path, old, new, message):
+def test_bad_configuration_gives_one_error(config, tmp_path, old, new, message):
     config.write_text(CONFIG.replace(old, new).format(here=tmp_path))
     with pytest.raises(PipelineError, match=message):
         _load(config)
@@ -149,14 +149,14 @@ def test_bad_configuration_is_one_clear_error(config, tmp_path, old, new, messag
 @pytest.mark.parametrize(
     ("given", "option"), [({"cores": -1}, "--cores is -1"), ({"memory_gb": -2.5}, "--memory-gb is -2.5")]
 )
-def test_bad_numbers_of_the_command_line_are_named_after_it(config, given, option):
+def test_bad_command_line_numbers_name_option(config, given, option):
     with pytest.raises(CheckFailed) as caught:
         _load(config, **given)
     (found,) = caught.value.findings
     assert str(found) == f"command line: {option}; a number of 0 (all there is) or more is needed"
 
 
-def test_everything_wrong_with_the_configuration_at_once(tmp_path):
+def test_configuration_mistakes_come_together(tmp_path):
     path = tmp_path / "pipeline.cfg"
     path.write_text(BAD.format(here=tmp_path))
     (tmp_path / "torn.cfg").write_text("[dp3\n")
@@ -190,7 +190,7 @@ def test_everything_wrong_with_the_configuration_at_once(tmp_path):
     assert len(caught.value.findings) == 9  # without those of the command line
 
 
-def test_a_value_that_is_broken_twice_is_told_once(tmp_path):
+def test_doubly_broken_value_is_reported_once(tmp_path):
     path = tmp_path / "pipeline.cfg"
     path.write_text("[DEFAULT]\nruntime_directory = %(nobody)s\nworking_directory = .\n[a]\nx = 1\n[b]\nx = 50%%\n")
     settings, found = read_settings(Path("field.parset"), Overrides(config=str(path)))
@@ -199,14 +199,14 @@ def test_a_value_that_is_broken_twice_is_told_once(tmp_path):
     assert settings.inputs["x"] == "50%"
 
 
-def test_the_place_of_a_wrong_flag_is_that_of_its_section(tmp_path):
+def test_wrong_flag_names_line_of_section(tmp_path):
     path = tmp_path / "pipeline.cfg"
     path.write_text("[DEFAULT]\nruntime_directory = .\nworking_directory = .\n[a]\nx = 1\n[b]\nlenient = yes\n")
     (found,) = read_settings(Path("field.parset"), Overrides(config=str(path)))[1]
     assert str(found) == f"{path}:7: lenient is 'yes'; True or False is needed"
 
 
-def test_configuration_is_looked_up_here_then_at_home_then_shipped(tmp_path, monkeypatch):
+def test_configuration_search_has_fixed_order(tmp_path, monkeypatch):
     home, here = tmp_path / "home", tmp_path / "here"
     home.mkdir()
     here.mkdir()
@@ -236,7 +236,7 @@ def test_shipped_defaults_need_nothing(tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)  # noqa: PTH208 - reading makes nothing
 
 
-def test_missing_file_names_the_places(tmp_path, monkeypatch):
+def test_missing_file_names_searched_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError, match=r"x\.cfg: no such configuration file; looked in .*/cfg"):
         find_config("x.cfg")

@@ -35,11 +35,11 @@ def test_nearest_suggests_a_known_name():
     assert nearest("max_per_nod", {"max_per_node", "mapfile_in"}) == "; did you mean 'max_per_node'?"
 
 
-def test_counted():
+def test_count_has_singular_and_plural():
     assert [counted(number, "job") for number in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
 
 
-def test_articles():
+def test_article_follows_sound():
     names = ["executable_args", "average", "wsclean", "Image", "", "2nd"]
     assert [with_article(name) for name in names] == [
         "an 'executable_args'",
@@ -51,23 +51,23 @@ def test_articles():
     ]
 
 
-def test_findings_of_errors():
+def test_errors_become_findings():
     found = [Finding("a:1", "bad"), Finding("b:2", "worse")]
     assert findings_of(CheckFailed(found)) == found
     assert findings_of(PipelineError("a:1: bad: x")) == [Finding("a:1", "bad: x")]
     assert findings_of(PipelineError("bad")) == [Finding("this run", "bad")]
 
 
-def test_nearest_says_nothing_without_a_likeness():
+def test_nearest_needs_similar_name():
     assert nearest("qqqq", ["max_per_node"]) == ""
     assert nearest("max_per_node", []) == ""
 
 
-def test_nearest_does_not_compare_endless_names():
+def test_nearest_skips_endless_names():
     assert nearest("a" * 100_000, ["a" * 100_000]) == ""
 
 
-def test_nearest_among_very_many_compares_those_of_like_length(monkeypatch):
+def test_nearest_compares_names_of_similar_length(monkeypatch):
     monkeypatch.setattr(errors, "MOST_COMPARED", 2)
     known = ["a" * 50, "step_b", "xxep_a", "step_aa"]  # as long and of the same first letter come first
     assert nearest("step_a", known) == "; did you mean 'step_b'?"
@@ -77,20 +77,20 @@ def test_nearest_among_very_many_compares_those_of_like_length(monkeypatch):
     assert compared == ["step_b", "xxep_a"]
 
 
-def test_suggestions_end(monkeypatch):
+def test_number_of_suggestions_is_bounded(monkeypatch):
     monkeypatch.setattr(errors, "MOST_SUGGESTIONS", 2)
     suggested = Suggestions()
     hints = [suggested.nearest("ab", ["abc"]) for _ in range(3)]
     assert hints == ["; did you mean 'abc'?"] * 2 + [""]
 
 
-def test_names_in_a_message_end():
+def test_number_of_names_in_message_is_bounded():
     assert named("abc") == "a, b, c"
     assert named((), most=2) == ""
     assert named("abcd", most=2) == "a, b ... and 2 more"
 
 
-def test_findings_listed_end(monkeypatch):
+def test_number_of_listed_findings_is_bounded(monkeypatch):
     findings = [Finding("a:1", "bad")] * 3
     assert listed(findings, most=3) == ["a:1: bad"] * 3
     assert listed(findings, most=1) == ["a:1: bad", "... and 2 more"]

@@ -32,11 +32,11 @@ def test_command_line_without_environment() -> None:
     assert shlex.split(job().command_line()) == ["cd", "/w d", "&&", "DP3", "steps=[a b]"]
 
 
-def test_command_line_makes_the_directory_for_temporary_files() -> None:
+def test_command_line_makes_temporary_directory() -> None:
     assert job(tempdir=Path("/t d")).command_line() == "cd '/w d' && mkdir -p '/t d' && DP3 'steps=[a b]'"
 
 
-def test_result_has_the_facts_of_its_job() -> None:
+def test_result_copies_job_facts() -> None:
     of = job(host="n1", label="a.MS", memory_gb=3.5)
     usage = resource.struct_rusage((2.0, 0.5, 1000, *[0] * 13))  # user and system time, s; memory, KiB
     found = result_of(of, 3, 1e9, 60.0, usage, node="n2")
@@ -63,7 +63,7 @@ def test_only_exit_code_zero_is_ok() -> None:
         ({"exit_code": -15, "start_s": 0.0}, "was not started"),
     ],
 )
-def test_reason(changes: dict[str, object], reason: str) -> None:
+def test_result_gives_reason(changes: dict[str, object], reason: str) -> None:
     assert result(**changes).reason() == reason
 
 
@@ -71,11 +71,11 @@ def test_reason(changes: dict[str, object], reason: str) -> None:
     ("seconds", "text"),
     [(0.04, "0.0 s"), (9.94, "9.9 s"), (42.4, "42 s"), (59.7, "1 min 0 s"), (185, "3 min 5 s"), (11520, "3 h 12 min")],
 )
-def test_duration_text(seconds: float, text: str) -> None:
+def test_duration_is_formatted(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
-def test_tail_leaves_out_notes_and_empty_lines(tmp_path: Path) -> None:
+def test_tail_omits_notes_and_empty_lines(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     log.write_bytes(f"{NOTE}command\none\n\ntwo\nthr\xe9e\n{NOTE}exited with 1\n".encode("latin-1"))
     assert result(log=log).tail(2) == ["two", "thr\ufffde"]
@@ -83,7 +83,7 @@ def test_tail_leaves_out_notes_and_empty_lines(tmp_path: Path) -> None:
     assert list(result(log=log).output()) == ["one\n", "\n", "two\n", "thr\ufffde\n"]
 
 
-def test_tail_of_a_long_log_reads_its_end_only(tmp_path: Path) -> None:
+def test_tail_reads_end_of_long_log(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     log.write_text("x" * 79 + "\n", encoding="utf-8")
     with log.open("a") as stream:
@@ -93,13 +93,13 @@ def test_tail_of_a_long_log_reads_its_end_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 30_000], ids=["short", "long"])  # of 9 bytes: more than is read at once
-def test_any_end_of_a_line_is_one(tmp_path: Path, count: int) -> None:
+def test_every_line_ending_is_recognised(tmp_path: Path, count: int) -> None:
     log = tmp_path / "job.log"
     log.write_bytes(b"a\r\nb\x85c\rd\n" * count)
     assert list(result(log=log).output())[:3] == ["a\n", "b\ufffdc\n", "d\n"]
 
 
-def test_log_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_log_is_empty(tmp_path: Path) -> None:
     assert result(log=tmp_path / "none.log").tail() == []
     assert list(result(log=tmp_path / "none.log").output()) == []
     assert list(result(log=tmp_path).output()) == []
@@ -117,7 +117,7 @@ def test_log_that_is_not_there(tmp_path: Path) -> None:
         ("", []),
     ],
 )
-def test_notes_are_not_what_the_program_wrote(tmp_path: Path, log: str, written: list[str]) -> None:
+def test_output_excludes_notes(tmp_path: Path, log: str, written: list[str]) -> None:
     (tmp_path / "job.log").write_bytes(log.encode())
     assert list(result(log=tmp_path / "job.log").output()) == written
 

@@ -19,7 +19,7 @@ from lofarpipe.errors import LONGEST_NAME, is_slip, misspelt
         ("Average", "average"),
     ],
 )
-def test_slips(name: str, meant: str) -> None:
+def test_slip_suggests_name(name: str, meant: str) -> None:
     assert is_slip(name, meant)
     assert is_slip(meant, name)
     assert misspelt([name], ["other", meant]) == {name: meant}
@@ -44,12 +44,12 @@ def test_slips(name: str, meant: str) -> None:
         ("a" * LONGEST_NAME + "bc", "a" * LONGEST_NAME + "cb"),
     ],
 )
-def test_names_that_are_alike_on_purpose_or_not_at_all(one: str, other: str) -> None:
+def test_unrelated_names_are_not_slips(one: str, other: str) -> None:
     assert misspelt([one], [other]) == {}
     assert misspelt([other], [one]) == {}
     assert len(one) > LONGEST_NAME or not is_slip(one, other)
 
 
-def test_the_first_that_was_meant() -> None:
+def test_first_similar_name_is_suggested() -> None:
     assert misspelt(["clean_high", "averoge"], ["averege", "average"]) == {"averoge": "averege"}
     assert misspelt([], ["average"]) == {}

@@ -59,7 +59,7 @@ def test_every_locked_package_has_digests() -> None:
     assert [block[:40] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-def test_lock_of_an_extra_is_a_part() -> None:
+def test_lock_of_extra_is_subset() -> None:
     small, large = (set(re.findall(r"^[\w.-]+==", locked(*words).stdout, re.M)) for words in ((), ("dask", "test")))
     assert {"dp3==", "contourpy==", "hatchling=="} <= small  # itself, of matplotlib, and what builds the package
     assert {"distributed==", "pytest=="} & small == set()
@@ -67,7 +67,7 @@ def test_lock_of_an_extra_is_a_part() -> None:
     assert small < large
 
 
-def test_lock_that_lacks_a_package_says_so(tmp_path: Path) -> None:
+def test_incomplete_lock_names_package(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     shutil.copy(REPOSITORY / "tools/locked.py", tmp_path / "tools")
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
@@ -80,7 +80,7 @@ def test_lock_that_lacks_a_package_says_so(tmp_path: Path) -> None:
 # ---- containers and conda
 
 
-def test_containers_have_the_same_parts() -> None:
+def test_containers_have_equal_parts() -> None:
     assert re.findall(r"^FROM (\S+)", CONTAINERFILE, re.M) == re.findall(r"^From: (\S+)", DEFINITION, re.M)
     assert debian_packages(CONTAINERFILE) == debian_packages(DEFINITION)
     extras = [re.findall(r"locked\.py (\S+)", text) for text in (CONTAINERFILE, DEFINITION)]
@@ -88,7 +88,7 @@ def test_containers_have_the_same_parts() -> None:
     assert locked(*extras[0][0].split(",")).returncode == 0
 
 
-def test_containerfile_is_of_known_instructions() -> None:
+def test_containerfile_has_known_instructions() -> None:
     lines = re.sub(r"\\\n", " ", CONTAINERFILE).splitlines()
     words = {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}
     assert words == {"FROM", "ENV", "RUN", "COPY", "CMD"}
@@ -104,7 +104,7 @@ def test_definition_has_known_sections() -> None:
             assert subprocess.run(["bash", "-n", "-c", script], check=False).returncode == 0
 
 
-def test_conda_environment_is_pinned_as_the_lock() -> None:
+def test_conda_environment_agrees_with_lock() -> None:
     *packages, last = ENVIRONMENT["dependencies"]
     assert [name for name in packages if name != "pip" and "=" not in name] == []
     assert last["pip"][-1] == "."

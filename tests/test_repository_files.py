@@ -18,7 +18,7 @@ from lofarpipe import __version__
 FORMS = sorted((REPOSITORY / ".github/ISSUE_TEMPLATE").glob("*.yml"))
 
 
-def test_citation_has_what_its_format_asks_for() -> None:
+def test_citation_has_required_keys() -> None:
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
     assert str(citation["version"]) == __version__
@@ -31,7 +31,7 @@ def test_citation_has_what_its_format_asks_for() -> None:
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
-def test_forms_of_the_tracker_are_of_their_format(path: Path) -> None:
+def test_tracker_forms_follow_their_format(path: Path) -> None:
     form = yaml.safe_load(path.read_text())
     if path.name == "config.yml":
         assert form == {"blank_issues_enabled": True}
@@ -44,7 +44,7 @@ def test_forms_of_the_tracker_are_of_their_format(path: Path) -> None:
         assert field["attributes"]["label"]
 
 
-def test_contributing_names_what_exists() -> None:
+def test_contributing_names_existing_files() -> None:
     text = (REPOSITORY / "CONTRIBUTING.md").read_text()
     for target in re.findall(r"\]\(([^)#]+)", text):
         assert (REPOSITORY / target).exists(), target
@@ -76,11 +76,11 @@ def pages():
         ("doc/tour.md", "[a](#b) [c](https://d.example/e)", "[a](#b) [c](https://d.example/e)"),
     ],
 )
-def test_links_of_the_site(pages, source: str, link: str, moved: str) -> None:
+def test_site_links_are_rewritten(pages, source: str, link: str, moved: str) -> None:
     assert pages._LINK.sub(lambda found: pages._moved(found, source), link) == moved
 
 
-def test_site_is_built_of_all_pages(tmp_path: Path) -> None:
+def test_site_contains_all_pages(tmp_path: Path) -> None:
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
         pytest.skip("the extra docs is not installed")
     argv = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]

@@ -53,7 +53,7 @@ def make_wsclean(machine: Path) -> None:
     (machine / "tools/wsclean").chmod(0o755)
 
 
-def test_what_is_there_is_not_installed(machine: Path) -> None:
+def test_installed_packages_are_skipped(machine: Path) -> None:
     make_wsclean(machine)
     code, said, calls = set_up(machine)
     assert code == 0, said
@@ -65,7 +65,7 @@ def test_what_is_there_is_not_installed(machine: Path) -> None:
     ]
 
 
-def test_missing_wsclean_is_named_with_its_routes(machine: Path) -> None:
+def test_missing_wsclean_names_install_routes(machine: Path) -> None:
     code, said, calls = set_up(machine)
     assert code == 1
     lock = [call for call in calls if "DPkg::Lock::Timeout=600" in call]
@@ -77,7 +77,7 @@ def test_missing_wsclean_is_named_with_its_routes(machine: Path) -> None:
     assert "lofar-clean of this package makes the images" in said
 
 
-def test_one_package_that_is_not_to_be_had_does_not_keep_others_away(machine: Path) -> None:
+def test_missing_package_does_not_stop_installation(machine: Path) -> None:
     code, said, calls = set_up(machine, "simulation,test")
     assert code == 1
     assert any(call.endswith("--no-install-recommends wsclean") for call in calls)
@@ -86,7 +86,7 @@ def test_one_package_that_is_not_to_be_had_does_not_keep_others_away(machine: Pa
     assert any(call.startswith("python -m pip") for call in calls)
 
 
-def test_busy_lock_is_waited_for(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_set_up_awaits_busy_lock(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (machine / "lock").open("w") as stream:
         fcntl.lockf(stream, fcntl.LOCK_EX)
         inode = os.stat(machine / "lock").st_ino  # noqa: PTH116 - as the kernel's list has it

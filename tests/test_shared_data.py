@@ -20,7 +20,7 @@ def test_fixture_is_a_measurement_set(name, request):
     assert (path / "ANTENNA").is_dir()
 
 
-def test_sets_with_and_without_beam_tables(hba_set, dish_set):
+def test_only_lofar_set_has_beam_tables(hba_set, dish_set):
     assert (hba_set / "LOFAR_ANTENNA_FIELD").is_dir()
     assert not (dish_set / "LOFAR_ANTENNA_FIELD").exists()
 
@@ -29,7 +29,7 @@ def test_set_is_unpacked_once(shared_set, hba_set):
     assert shared_set("tDDECal.in_MS.tgz") == hba_set
 
 
-def test_twins_take_the_places_of_absent_sets(tmp_path, repository):
+def test_twins_replace_absent_sets(tmp_path, repository):
     tests = "tests/test_shared_data.py::test_fixture_is_a_measurement_set"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-rs", tests]
     environment = {**os.environ, "LOFARPIPE_TEST_SETS": str(tmp_path)}
@@ -37,7 +37,7 @@ def test_twins_take_the_places_of_absent_sets(tmp_path, repository):
     assert "3 passed" in done.stdout, done.stdout
 
 
-def test_twin_is_a_set_of_lofar_with_raw_and_calibrated_data(hba_twin):
+def test_twin_has_raw_and_calibrated_data(hba_twin):
     assert (hba_twin / "LOFAR_ANTENNA_FIELD").is_dir()
     with casacore.tables.table(str(hba_twin), ack=False) as main_table:
         raw, calibrated = main_table.getcol("DATA"), main_table.getcol("foursources_DATA")
@@ -46,7 +46,7 @@ def test_twin_is_a_set_of_lofar_with_raw_and_calibrated_data(hba_twin):
     assert np.abs(calibrated).max() > 1
 
 
-def test_absent_archive_skips_with_a_reason(shared_set):
+def test_absent_archive_skips_with_reason(shared_set):
     with pytest.raises(pytest.skip.Exception, match=r"nothing\.tgz is not there; this test needs real data"):
         shared_set("nothing.tgz")
 

@@ -27,7 +27,7 @@ def _run(installed, here, *arguments):
     return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_parsets_steps_plugins_scripts_and_configuration_are_in_it(installed):
+def test_wheel_contains_all_data_files(installed):
     share = installed / "lofarpipe" / "share"
     for name in (
         "pipeline.parset",
@@ -47,7 +47,7 @@ def test_parsets_steps_plugins_scripts_and_configuration_are_in_it(installed):
         assert (share / name).is_file(), name
 
 
-def test_the_report_has_its_style_and_script(installed, tmp_path):
+def test_report_has_style_and_script(installed, tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"event": "run_started", "time_s": 1.0, "job": "field"}\n')
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-P", "-m", "lofarpipe.report.html.page", str(tmp_path)]
@@ -55,13 +55,13 @@ def test_the_report_has_its_style_and_script(installed, tmp_path):
     assert "<title>field: running</title>" in (tmp_path / "report.html").read_text()
 
 
-def test_options_are_those_of_the_installed_pipeline(installed, tmp_path):
+def test_options_come_from_installed_pipeline(installed, tmp_path):
     finished = _run(installed, tmp_path, "--options", "image.parset")
     assert finished.returncode == 0, finished.stderr
     assert f"set in {installed}/lofarpipe/share/pipeline.parset" in finished.stdout
 
 
-def test_the_installed_pipeline_passes_its_own_check(installed, tmp_path, hba_set):
+def test_installed_pipeline_passes_check(installed, tmp_path, hba_set):
     assignment = f"data_input_filenames=[{hba_set}]"
     finished = _run(installed, tmp_path, "--check", "image.parset", "-c", "pipeline.cfg", "-s", assignment)
     assert finished.returncode == 0, finished.stderr
@@ -76,7 +76,7 @@ def test_simulator_is_a_command(installed, tmp_path):
     assert "simulate" in finished.stdout.splitlines()[0]
 
 
-def test_package_says_what_it_is(installed):
+def test_package_has_metadata(installed):
     (metadata,) = installed.glob("genericpipeline-*.dist-info/METADATA")
     text = metadata.read_text()
     for line in (
@@ -87,7 +87,7 @@ def test_package_says_what_it_is(installed):
         assert f"\n{line}" in text
 
 
-def test_the_command_is_called_genericpipeline_py(installed):
+def test_command_is_genericpipeline_py(installed):
     (entry_points,) = installed.glob("genericpipeline-*.dist-info/entry_points.txt")
     assert "genericpipeline.py = genericpipeline_command:main" in entry_points.read_text()
 
@@ -102,7 +102,7 @@ def _command(*python_path, here):
 
 
 @pytest.mark.parametrize("text", ["raise SystemExit('old')", "def f():\n    print 'Python 2'", ""])
-def test_another_package_of_the_same_name_is_told_in_one_line(installed, tmp_path, text):
+def test_package_name_clash_gives_one_line(installed, tmp_path, text):
     old = tmp_path / "old"
     (old / "lofarpipe").mkdir(parents=True)
     (old / "lofarpipe" / "__init__.py").write_text(text)

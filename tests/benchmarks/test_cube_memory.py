@@ -6,7 +6,7 @@ from loading import load_script
 
 
 @pytest.mark.parametrize("more", [[], ["--blank"]])
-def test_memory_of_small_cubes_is_as_promised(tmp_path, capsys, more):
+def test_small_cubes_use_promised_memory(tmp_path, capsys, more):
     benchmark = load_script("cube_memory")
     assert benchmark.main(["--sizes", "64", "--channels", "2,3", "--directory", str(tmp_path), *more]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -14,7 +14,7 @@ def test_memory_of_small_cubes_is_as_promised(tmp_path, capsys, more):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_memory_than_promised_is_a_failure(tmp_path, monkeypatch, capsys):
+def test_excess_memory_is_failure(tmp_path, monkeypatch, capsys):
     benchmark = load_script("cube_memory")
     monkeypatch.setattr(benchmark, "measure", lambda *_: {"peak_mb": 400.0, "cpu_s": 1.0})
     assert benchmark.main(["--sizes", "64", "--channels", "2", "--directory", str(tmp_path)]) == 1

@@ -21,14 +21,14 @@ def fidelity():
     return load_script("image_fidelity")
 
 
-def test_a_figure_holds_up_to_its_limit(fidelity):
+def test_figure_holds_up_to_limit(fidelity):
     assert fidelity.Figure("x", 0.03, 0.03).holds
     assert not fidelity.Figure("x", 0.031, 0.03).holds
     assert not fidelity.Figure("x", math.nan, 0.03).holds
     assert str(fidelity.Figure("x", 1.0, 0.03)).startswith("MISS x ")
 
 
-def test_ring_is_at_the_edge_all_round(fidelity):
+def test_ring_lies_at_edge(fidelity):
     truth = Truth(ObservationSettings(), (), (), False, {})
     distances = [
         separation_deg(truth.phase_centre_deg, (source.right_ascension_deg, source.declination_deg))
@@ -38,7 +38,7 @@ def test_ring_is_at_the_edge_all_round(fidelity):
     assert distances == pytest.approx([3.0014] * 8, abs=0.003)
 
 
-def test_ring_sources_are_in_the_pixels_that_are_read(fidelity):
+def test_ring_sources_lie_in_measured_pixels(fidelity):
     from astropy.wcs import WCS
 
     wcs = WCS(naxis=2)
@@ -50,7 +50,7 @@ def test_ring_sources_are_in_the_pixels_that_are_read(fidelity):
         assert [float(value) for value in pixel] == pytest.approx(place, abs=1e-4)
 
 
-def test_noise_and_loss_are_held_against_expectations(fidelity):
+def test_noise_and_loss_are_compared_with_expectations(fidelity):
     quality = {"rms": {"value": 1.1e-3}, "expected_thermal_noise": {"value": 1e-3}}
     assert fidelity.noise_figure(quality).value == pytest.approx(0.1)
     limit, prediction = fidelity.loss_figures(0.025, PLAN)
@@ -59,6 +59,6 @@ def test_noise_and_loss_are_held_against_expectations(fidelity):
     assert not prediction.holds
 
 
-def test_a_failing_program_ends_the_benchmark(fidelity, tmp_path):
+def test_failing_program_ends_benchmark(fidelity, tmp_path):
     with pytest.raises(SystemExit, match="exited with 3; see"):
         fidelity.run([sys.executable, "-c", "import sys; sys.exit(3)"], tmp_path / "log")

@@ -86,7 +86,7 @@ def test_set_holds_fourier_sum_of_its_sky(tmp_path):
     np.testing.assert_allclose(cells[..., 3], predict(uvw_m, truth.sources, TINY.frequencies_hz), rtol=1e-5, atol=1e-5)
 
 
-def test_gaussian_is_half_where_its_width_says():
+def test_gaussian_has_its_fwhm():
     half_uv = 2 * np.log(2) / np.pi / np.radians(600 / 3600)  # of a FWHM of 600 arcsec
     uvw_m = np.array([[half_uv, 0, 0], [0, half_uv, 0]]) * 299792458.0 / 144e6
     sources = [SkySource(0, 0, 1.0, 0, 600, 300, 90)]  # along right ascension

@@ -15,7 +15,7 @@ def load_text():
     return load_script("load_text")
 
 
-def test_files_are_of_ordinary_lines_and_usual_entries(load_text, monkeypatch, tmp_path):
+def test_files_have_ordinary_lines_and_entries(load_text, monkeypatch, tmp_path):
     monkeypatch.delattr(parset_text, "_other_line")
     monkeypatch.delattr(map_text._Reader, "_entry")
     quoted = Parset.parse("".join(load_text.quoted_lines(21)))
@@ -30,7 +30,7 @@ def test_files_are_of_ordinary_lines_and_usual_entries(load_text, monkeypatch, t
     assert [len(product.file) for product in MultiDataMap.load(path).data] == [10, 10]
 
 
-def test_line_of_a_case(load_text, tmp_path):
+def test_case_prints_one_line(load_text, tmp_path):
     case = load_text.Case("parset", "9 keys", lambda: load_text.short_lines(9), Parset.read)
     line = load_text.measure(case, tmp_path, repeat=2)
     assert re.fullmatch(r"parset: 9 keys +0\.0 MB +9 entries +\d+\.\d\d s +\d+\.\d B/B", line)

@@ -10,7 +10,7 @@ def benchmark():
     return load_script("many_sets")
 
 
-def test_costs_of_a_few_sets(benchmark, tmp_path):
+def test_few_sets_are_measured(benchmark, tmp_path):
     (tmp_path / "3").mkdir()
     row = benchmark.measure(tmp_path, 3)
     assert row.sets == 3
@@ -19,12 +19,12 @@ def test_costs_of_a_few_sets(benchmark, tmp_path):
     assert str(row).split()[0] == "3"
 
 
-def test_run_that_fails_says_why(benchmark, tmp_path):
+def test_failing_run_gives_reason(benchmark, tmp_path):
     with pytest.raises(RuntimeError, match="no such measurement set"):
         benchmark.run(tmp_path, ["--check", "image.parset", "-s", f"data_input_filenames=[{tmp_path}/a.MS]"])
 
 
-def test_growth_is_that_of_a_set(benchmark):
+def test_growth_is_ratio_of_cost_per_set(benchmark):
     cost = benchmark.Cost
     rows = [
         benchmark.Row(sets, cost(sets * factor, 50), cost(0, 50), cost(0, 50)) for sets, factor in ((244, 1), (2440, 3))

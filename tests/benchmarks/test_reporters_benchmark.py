@@ -20,7 +20,7 @@ def reporters(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_all_kinds_of_jobs_and_each_reporter_are_counted(tmp_path: Path) -> None:
+def test_every_job_kind_and_reporter_is_measured(tmp_path: Path) -> None:
     sizes = ["--jobs", "3", "6", "--scripts", "1", "2"]
     argv = [sys.executable, BENCHMARK, *sizes, "--repeat", "1", "--directory", tmp_path]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ def test_all_kinds_of_jobs_and_each_reporter_are_counted(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_page_is_apart(reporters: ModuleType) -> None:
+def test_page_is_counted_separately(reporters: ModuleType) -> None:
     counted = {"Stream": 0.5, "PageWriter": 0.2, "RunState": 0.03, "imports": 0.04}
     costs = reporters.Costs.found(9.0, {**counted, "thread of LiveTerminal": 0.05})
     assert costs.total == 9.0
@@ -52,7 +52,7 @@ def test_the_page_is_apart(reporters: ModuleType) -> None:
     assert costs.told == pytest.approx(0.3 + 0.03 + 0.04 + 0.05)
 
 
-def test_what_the_counting_costs_is_taken_off(reporters: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measurement_overhead_is_subtracted(reporters: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1.0, 1.5, 1.6, 2.0, 2.2, 2.5])  # before, after, and after nothing, twice
     monkeypatch.setattr(reporters.time, "thread_time", lambda: next(clock))
     costs = {"a": 0.0}
@@ -61,7 +61,7 @@ def test_what_the_counting_costs_is_taken_off(reporters: ModuleType, monkeypatch
     assert costs["a"] == pytest.approx(0.5 - 0.1 + 0.2 - 0.3)
 
 
-def test_events_with_which_something_is_done_are_counted(reporters: ModuleType) -> None:
+def test_handled_events_are_measured(reporters: ModuleType) -> None:
     class Told:
         """Hears of two events."""
 
@@ -80,7 +80,7 @@ def test_events_with_which_something_is_done_are_counted(reporters: ModuleType) 
     assert costs["Told"] != 0.0
 
 
-def test_what_a_job_costs_follows_from_two_sizes(reporters: ModuleType) -> None:
+def test_two_sizes_give_cost_per_job(reporters: ModuleType) -> None:
     # 2000 jobs more cost 6 s more: 3 ms each. All but the page: 0.06 s more, 30 us each; 0.01 s are fixed.
     small = reporters.Costs(3.5, {"Stream": 0.04, "PageWriter": 0.3})
     large = reporters.Costs(9.5, {"Stream": 0.10, "PageWriter": 0.5})
@@ -96,7 +96,7 @@ def test_what_a_job_costs_follows_from_two_sizes(reporters: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(("page", "share", "kept"), [(0.004, "0.90%, limit 1%: ok", True), (0.02, "2.50%", False)])
-def test_the_limit_is_of_all_with_the_page(reporters: ModuleType, page: float, share: str, kept: bool) -> None:
+def test_limit_includes_page(reporters: ModuleType, page: float, share: str, kept: bool) -> None:
     # At 1000 jobs by the line through 10 and 20: 100 s of the run, 0.5 s told, and 0.4 or 2 s for the page.
     small = reporters.Costs(1.0, {"Stream": 0.005 + page, "PageWriter": page})
     large = reporters.Costs(2.0, {"Stream": 0.010 + 2 * page, "PageWriter": 2 * page})
@@ -107,7 +107,7 @@ def test_the_limit_is_of_all_with_the_page(reporters: ModuleType, page: float, s
     assert any(f"with the page: {share}" in line for line in lines)
 
 
-def test_each_alone_the_most_costly_first(reporters: ModuleType) -> None:
+def test_reporters_are_sorted_by_cost(reporters: ModuleType) -> None:
     small, large = reporters.Costs(1.0, {"a": 0.01}), reporters.Costs(2.0, {"a": 0.02, "b": 0.1})
     title, first, second = reporters.each_alone((10, 20), ([small], [large]))
     assert title == "each counted alone:"
@@ -115,14 +115,14 @@ def test_each_alone_the_most_costly_first(reporters: ModuleType) -> None:
     assert re.search(r"a +10 ms +20 ms +1000 us +0 ms", second)
 
 
-def test_medians_are_of_each_alone(reporters: ModuleType) -> None:
+def test_medians_are_taken_per_reporter(reporters: ModuleType) -> None:
     costs = reporters.Costs
     found = costs.median([costs(3.0, {"a": 1.0}), costs(1.0, {"a": 5.0, "b": 0.3}), costs(2.0, {"a": 2.0})])
     assert found.total == 2.0
     assert found.of == {"a": 2.0, "b": 0.0}
 
 
-def test_time_of_a_function_is_that_of_its_thread(reporters: ModuleType) -> None:
+def test_function_time_is_thread_time(reporters: ModuleType) -> None:
     costs = {"busy": 0.0}
 
     def fail() -> None:

@@ -9,7 +9,7 @@ from lofarpipe.programs.argv import FORMATS, build_argv, substitute_tokens
 KEYWORDS = {"b": "2", "a": "1", "C": ""}
 
 
-def test_flags_are_replaced_where_they_equal_the_token():
+def test_token_replaces_equal_flags():
     flags = ["msin", "--in=msin", "xmsin", "out", "msin"]
     assert substitute_tokens(flags, {}, [("msin", "/a.MS"), ("out", "/w/a.x")]) == (
         ["/a.MS", "--in=msin", "xmsin", "/w/a.x", "/a.MS"],
@@ -17,7 +17,7 @@ def test_flags_are_replaced_where_they_equal_the_token():
     )
 
 
-def test_token_becomes_a_keyword_after_those_given():
+def test_token_becomes_last_keyword():
     found = substitute_tokens([], {"steps": "[avg]", "avg.type": "average"}, [("msin", "/a.MS"), ("msout", "/w/a.x")])
     assert list(found[1].items()) == [
         ("avg.type", "average"),
@@ -27,23 +27,23 @@ def test_token_becomes_a_keyword_after_those_given():
     ]
 
 
-def test_output_token_overrides_a_keyword_in_its_place():
+def test_output_token_overrides_keyword_in_place():
     keywords = {"msout": ".", "steps": "[avg]", "avg.type": "average"}
     found = substitute_tokens([], keywords, [("msin", "/a.MS"), ("msout", "/w/a.b")])[1]
     assert list(found.items()) == [("avg.type", "average"), ("msout", "/w/a.b"), ("steps", "[avg]"), ("msin", "/a.MS")]
 
 
-def test_all_keywords_of_that_value_are_replaced():
+def test_token_replaces_equal_keyword_values():
     keywords = {"x": "second", "y": "second", "z": "first", "n": "first second"}
     found = substitute_tokens(["first"], keywords, [("first", "/1"), ("second", "/2"), ("res", "/r")])
     assert found == (["/1"], {"n": "first second", "x": "/2", "y": "/2", "z": "/1", "res": "/r"})
 
 
-def test_token_found_in_flags_is_not_added():
+def test_token_in_flags_is_not_added():
     assert substitute_tokens(["ms"], {"a": "1"}, [("ms", "/a.MS")]) == (["/a.MS"], {"a": "1"})
 
 
-def test_nothing_is_added_without_keywords():
+def test_keywords_are_required_for_addition():
     assert substitute_tokens(["lone", "first"], {}, [("first", "/1"), ("second", "/2")]) == (["lone", "/1"], {})
 
 
@@ -53,14 +53,14 @@ def test_mapfile_path_as_token_replaces_every_equal_argument():
     assert found == ([], {"mapfile_x": "/a.MS", "ms": "/a.MS"})
 
 
-def test_arguments_given_are_not_changed():
+def test_input_arguments_stay_unchanged():
     positionals, keywords = ["ms"], {"b": "ms", "a": "ms"}
     substitute_tokens(positionals, keywords, [("ms", "/a.MS"), ("new", "/x")])
     assert (positionals, list(keywords.items())) == (["ms"], [("b", "ms"), ("a", "ms")])
 
 
 @given(st.dictionaries(st.text(), st.text()), st.lists(st.text()))
-def test_without_tokens_only_the_order_changes(keywords, positionals):
+def test_missing_tokens_change_only_order(keywords, positionals):
     found = substitute_tokens(positionals, keywords, [])
     assert found == (positionals, keywords)
     assert list(found[1]) == sorted(keywords, key=lambda key: key.encode("utf-8", "surrogatepass"))
@@ -77,11 +77,11 @@ def test_without_tokens_only_the_order_changes(keywords, positionals):
         ("unheard-of", ["p"]),
     ],
 )
-def test_formats(args_format, expected):
+def test_format_orders_arguments(args_format, expected):
     assert build_argv("/bin/x", ["p"], KEYWORDS, args_format) == ["/bin/x", *expected]
 
 
-def test_formats_are_those_tested():
+def test_every_format_is_tested():
     assert set(FORMATS) == {"gnu", "lofar", "argparse", "wsclean", "losoto"}
 
 
@@ -95,7 +95,7 @@ def test_parset_file_of_losoto_comes_last():
     assert build_argv("losoto", ["p", "q"], KEYWORDS, "losoto", "/w/a.parset") == ["losoto", "p", "q", "/w/a.parset"]
 
 
-def test_wsclean_of_the_recorded_pipeline():
+def test_recorded_wsclean_command_is_reproduced():
     keywords = {
         "multiscale-scales": "[0, 5, 20]",
         "scale": "0.001",
@@ -126,12 +126,12 @@ def test_wsclean_of_the_recorded_pipeline():
         ("[", ["["]),
     ],
 )
-def test_wsclean_values(value, words):
+def test_wsclean_value_becomes_words(value, words):
     assert build_argv("x", [], {"k": value}, "wsclean") == ["x", "-k", *words]
 
 
 @pytest.mark.parametrize("key", ["name", "temp-dir", "fits-mask"])
-def test_a_path_of_wsclean_may_hold_blanks(key):
+def test_wsclean_path_may_contain_spaces(key):
     assert build_argv("x", [], {key: "/my data/a b "}, "wsclean") == ["x", f"-{key}", "/my data/a b"]
     assert build_argv("x", [], {key: ""}, "wsclean") == ["x", f"-{key}", ""]
     assert build_argv("x", [], {f"{key}s": "/my data"}, "wsclean") == ["x", f"-{key}s", "/my", "data"]
@@ -147,10 +147,10 @@ def test_a_path_of_wsclean_may_hold_blanks(key):
         ("", [""]),
     ],
 )
-def test_wsclean_lists_come_apart(positional, files):
+def test_wsclean_list_is_split(positional, files):
     assert build_argv("x", [positional, "z"], {}, "wsclean") == ["x", *files, "z"]
 
 
 @pytest.mark.parametrize("args_format", ["gnu", "lofar", "argparse", "losoto"])
-def test_other_programs_get_lists_whole(args_format):
+def test_remaining_formats_keep_lists_whole(args_format):
     assert build_argv("x", ["[/a.MS,/b.MS]"], {}, args_format) == ["x", "[/a.MS,/b.MS]"]

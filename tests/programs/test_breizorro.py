@@ -37,7 +37,7 @@ def test_mask_has_islands(stub, tmp_path):
     assert "-t 6 -b 50" in (tmp_path / "log").read_text()
 
 
-def test_failure_has_the_reason(stub, tmp_path):
+def test_failure_names_reason(stub, tmp_path):
     with pytest.raises(BreizorroError, match=r"image\.fits: breizorro exited with 2: no such image"):
         write_breizorro_mask("image.fits", str(tmp_path / "mask.fits"))
 

@@ -101,7 +101,7 @@ def test_half_flagged_channel_has_its_effective_frequency(made: Path, tmp_path: 
     assert (header["EFFFREQ"], header["FLAGFRAC"]) == (pytest.approx(975e6), pytest.approx(0.5))
 
 
-def test_products_of_other_settings_are_refused(made: Path, tmp_path: Path) -> None:
+def test_products_of_different_settings_are_refused(made: Path, tmp_path: Path) -> None:
     plan = plan_for(made, tmp_path / "out")
     ChannelBatch(settings_for(plan, tmp_path), 1).run()
     other = plan_for(made, tmp_path / "out", niter="50")
@@ -111,7 +111,7 @@ def test_products_of_other_settings_are_refused(made: Path, tmp_path: Path) -> N
     assert ChannelBatch(settings_for(other, tmp_path), 1).run()["made"] == 2
 
 
-def test_set_is_read_itself_where_nothing_is_staged(made: Path, tmp_path: Path) -> None:
+def test_unstaged_set_is_read_directly(made: Path, tmp_path: Path) -> None:
     staged, direct = plan_for(made, tmp_path / "a"), plan_for(made, tmp_path / "b", stage_data="False")
     for plan in (staged, direct):
         ChannelBatch(settings_for(plan, tmp_path), 1).run()
@@ -119,7 +119,7 @@ def test_set_is_read_itself_where_nothing_is_staged(made: Path, tmp_path: Path) 
     assert np.allclose(*images, atol=1e-4)
 
 
-def test_field_of_several_is_imaged(tmp_path: Path) -> None:
+def test_chosen_field_is_imaged(tmp_path: Path) -> None:
     path = make_band_set(tmp_path / "a.ms", BandShape(fields=("X", "Y"), ntimes=6))
     plan = plan_for(path, tmp_path / "out", field="Y")
     assert ChannelBatch(settings_for(plan, tmp_path), 1).run()["made"] == 2
@@ -152,7 +152,7 @@ def test_failed_channel_is_blank(
         ChannelBatch(settings_for(plan, tmp_path, tolerant=False), 1).run()
 
 
-def test_failed_copy_keeps_scratch_and_names_it(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_copy_keeps_and_names_scratch(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(source: Path, target: Path) -> str:
         raise PipelineError(f"{target}: No space left on device; free some space")
 
@@ -191,7 +191,7 @@ def test_missing_image_is_a_failure(made: Path, tmp_path: Path, monkeypatch: pyt
     assert record["detail"] == "it wrote no image of Stokes Q, U, V"
 
 
-def test_residue_of_a_killed_try_is_removed(made: Path, tmp_path: Path) -> None:
+def test_residue_of_killed_attempt_is_removed(made: Path, tmp_path: Path) -> None:
     plan = plan_for(made, tmp_path / "out")
     left = tmp_path / "scratch" / "genericpipeline-image_channels-001-dead"
     left.mkdir(parents=True)
@@ -201,7 +201,7 @@ def test_residue_of_a_killed_try_is_removed(made: Path, tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def test_windows_become_one(made: Path, tmp_path: Path) -> None:
+def test_spectral_windows_are_joined(made: Path, tmp_path: Path) -> None:
     plan = plan_for(made, tmp_path / "out", write_merged_set="True")
     target = merge_windows(plan, str(made), "/runs/a", tmp_path / "scratch", GIVEN)
     assert target == tmp_path / "out" / "a" / "a_merged.ms"

@@ -61,7 +61,7 @@ def test_command_is_completed_and_shown(made, tmp_path: Path, capsys: pytest.Cap
     assert f"1 1\n{tmp_path}\n" in printed
 
 
-def test_foreseen_refusal_starts_nothing(made, tmp_path: Path) -> None:
+def test_predicted_refusal_starts_nothing(made, tmp_path: Path) -> None:
     made("touch started").findings = ("size is 7", "grid is 3")
     with pytest.raises(ChildFailed, match="would refuse its arguments: size is 7; grid is 3"):
         run_program("made", {}, [], GIVEN, tmp_path)
@@ -80,7 +80,7 @@ def test_killed_program_is_named_with_its_signal(made, tmp_path: Path) -> None:
         run_program("made", {}, [], GIVEN, tmp_path)
 
 
-def test_hopeless_program_is_ended(made, tmp_path: Path) -> None:
+def test_diverged_program_is_ended(made, tmp_path: Path) -> None:
     made("echo diverged; exec sleep 60")
     began = time.monotonic()
     with pytest.raises(ChildFailed, match="killed by SIGTERM: it diverged"):
@@ -88,7 +88,7 @@ def test_hopeless_program_is_ended(made, tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
 
 
-def test_program_that_ignores_sigterm_is_killed(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_ignoring_sigterm_is_killed(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "END_S", 0.2)
     made("trap '' TERM; echo diverged; exec sleep 60")
     with pytest.raises(ChildFailed, match="killed by SIGKILL"):

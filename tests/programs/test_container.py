@@ -73,7 +73,7 @@ def test_launcher_runs_program_with_bound_folders(site: Path) -> None:
     assert f"{site}/out:" not in binds, "it is not there"
 
 
-def test_launcher_stays_while_image_does(site: Path) -> None:
+def test_launcher_changes_with_image(site: Path) -> None:
     first = launcher(str(site / "image.sif"), "scribble")
     written = first.stat().st_mtime_ns
     assert (launcher(str(site / "image.sif"), "scribble"), first.stat().st_mtime_ns) == (first, written)
@@ -81,7 +81,7 @@ def test_launcher_stays_while_image_does(site: Path) -> None:
     assert launcher(str(site / "image.sif"), "scribble") != first
 
 
-def test_questions_are_asked_without_mpirun(site: Path) -> None:
+def test_version_query_skips_mpirun(site: Path) -> None:
     program = launcher("none", "scribble", "scribble-mp")
     assert program.name == "scribble-mp"
     assert run(program, "-j", "2") == "mpi\nscribble : -j 2\n".replace(
@@ -92,14 +92,14 @@ def test_questions_are_asked_without_mpirun(site: Path) -> None:
     assert run(inside, "-j", "2") == "mpi\nscribble 1: -j 2\n"
 
 
-def test_program_itself_needs_no_launcher(site: Path) -> None:
+def test_plain_program_needs_no_launcher(site: Path) -> None:
     assert launcher(str(site / "bin/scribble"), "other") == site / "bin/scribble"
     assert launcher("none", "scribble") == site / "bin/scribble"
     assert not is_launcher(site / "bin/scribble")
     assert not calls(site)
 
 
-def test_image_is_pulled_once_by_two(site: Path) -> None:
+def test_concurrent_pulls_fetch_once(site: Path) -> None:
     threads = [threading.Thread(target=pulled, args=["docker://a/b:1"]) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -119,7 +119,7 @@ def test_pull_failure_leaves_nothing(site: Path) -> None:
 
 
 @pytest.mark.parametrize("writes", [pulled, lambda name: launcher("none", "scribble", "scribble-mp")])
-def test_cache_that_cannot_be_written(site: Path, writes) -> None:
+def test_unwritable_cache_is_reported(site: Path, writes) -> None:
     (site / "cache").write_text("a file")
     with pytest.raises(PipelineError, match=r"cannot be (kept|written)"):
         writes("docker://a/b")
@@ -143,7 +143,7 @@ def test_links_are_bound_under_both_names(site: Path) -> None:
     assert bound_folders([f"{site}/link/x.ms", "-j", "4", "relative/x"]) == [f"{site}/link", f"{site}/real"]
 
 
-def test_program_on_path_stands_in_for_default_image_only(site: Path) -> None:
+def test_program_on_path_replaces_default_image_only(site: Path) -> None:
     assert container_for("none", "docker://a/b", "scribble") == ("docker://a/b", "")
     assert container_for("image.sif", DEFAULT_IMAGE, "scribble")[0] == str(Path("image.sif").absolute())
     (site / "bin/apptainer").unlink()
@@ -155,7 +155,7 @@ def test_program_on_path_stands_in_for_default_image_only(site: Path) -> None:
 
 
 @pytest.mark.parametrize("hosted", ["me/wsclean", "docker:/me/wsclean", "dokcer://me/wsclean", "wsclean.sif"])
-def test_hosted_image_is_a_reference_whatever_engine_there_is(site: Path, hosted: str) -> None:
+def test_hosted_image_must_be_reference(site: Path, hosted: str) -> None:
     with pytest.raises(PipelineError, match=f"is '{hosted}'; a reference is needed that begins with one of docker://"):
         container_for("none", hosted, "scribble")
 
@@ -178,18 +178,18 @@ def test_docker_without_its_daemon_is_no_engine(site: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "problem"), [("nosuch.sif", "no container or program"), ("ftp://a", "one of docker://, oras://")]
 )
-def test_image_that_cannot_be(site: Path, image: str, problem: str) -> None:
+def test_impossible_image_is_refused(site: Path, image: str, problem: str) -> None:
     with pytest.raises(PipelineError, match=problem):
         launcher(image, "scribble")
 
 
-def test_engine_that_cannot_be_started(site: Path) -> None:
+def test_unstartable_engine_is_reported(site: Path) -> None:
     (site / "bin/apptainer").write_text("#!/no/such/interpreter\n")
     with pytest.raises(PipelineError, match="apptainer: cannot be started"):
         pulled("docker://a/b")
 
 
-def test_main_becomes_the_program(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_executes_program(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(container.os, "execvp", lambda name, command: seen.append(command))
     container.main(["", "scribble", "--", "-x"])

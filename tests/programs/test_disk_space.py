@@ -17,14 +17,14 @@ def metadata(tmp_path_factory):
     return read_metadata(str(make_set(tmp_path_factory.mktemp("sets") / "a.MS", shape)))
 
 
-def test_reordered_bytes_by_hand():
+def test_reordered_bytes_equal_hand_calculation():
     volume = ImagingVolume(rows=168, visibilities=1344)
     assert volume.reordered_bytes() == 168 * 38 + 1344 * 20
     assert volume.reordered_bytes(with_model=False) == 168 * 38 + 1344 * 12
     assert volume.reordered_bytes(polarisations=4) == 168 * 38 + 1344 * 80
 
 
-def test_averaged_bytes_are_those_of_a_known_set():
+def test_averaged_bytes_match_known_set():
     volume = ImagingVolume(rows=425_475, visibilities=425_475 * 20)
     assert volume.averaged_bytes == pytest.approx(294e6, rel=0.15)
 
@@ -34,7 +34,7 @@ def test_historical_steps_are_exact(metadata):
     assert expected_steps(metadata, AveragingWish(averaging="historical")) == (16, 8)
 
 
-def test_a_tighter_limit_averages_less(metadata):
+def test_tighter_limit_averages_less(metadata):
     loose = expected_steps(metadata, AveragingWish(max_peak_smearing=0.3))
     tight = expected_steps(metadata, AveragingWish(max_peak_smearing=0.001))
     worst = expected_steps(metadata, AveragingWish(max_peak_smearing=0.3, smearing_criterion="worst"))
@@ -43,7 +43,7 @@ def test_a_tighter_limit_averages_less(metadata):
     assert loose[1] >= worst[1]
 
 
-def test_no_baseline_in_the_uv_range_means_no_averaging(metadata):
+def test_empty_uv_range_disables_averaging(metadata):
     assert expected_steps(metadata, AveragingWish(minlambda=1e6, maxlambda=2e6)) == (1, 1)
 
 
@@ -53,7 +53,7 @@ def test_volumes_add_up(metadata):
     assert (volume.rows, volume.visibilities) == (2 * 3120 / 8, 2 * 3120 / 8)
 
 
-def test_a_station_without_diameter_is_refused(tmp_path):
+def test_station_without_diameter_is_refused(tmp_path):
     metadata = read_metadata(str(make_set(tmp_path / "a.MS", SetShape(dish_diameter_m=0.0, ntimes=4))))
     with pytest.raises(ValueError, match="diameter"):
         least_volume([metadata], AveragingWish())

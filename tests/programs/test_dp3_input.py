@@ -183,7 +183,7 @@ def set_cross_hands(path, weight):
         lose_size_of_unused_antenna,
     ],
 )
-def test_set_comes_out_as_if_it_were_good(sets, average, spoil):
+def test_spoilt_subtable_does_not_change_average(sets, average, spoil):
     expected = average(sets)
     assert expected.sets == 1
     assert len(expected.values) == 2 * 2 * 6 * SLOT
@@ -195,7 +195,7 @@ def test_set_comes_out_as_if_it_were_good(sets, average, spoil):
 
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan, -np.inf])
-def test_weight_that_is_no_positive_number_is_a_flag(sets, average, weight):
+def test_invalid_weight_acts_as_flag(sets, average, weight):
     spoilt = np.arange(ROWS) % 7 == 0
     for path in sets:
         set_flags(path, np.repeat(spoilt[:, None], 4, axis=1))
@@ -208,13 +208,13 @@ def test_weight_that_is_no_positive_number_is_a_flag(sets, average, weight):
 
 
 @pytest.mark.parametrize("factor", [1e-4, 1e-2, 30.0, 3000.0, 1e6])
-def test_no_set_is_lost_beside_one_of_other_weights(sets, average, factor):
+def test_unequal_weights_keep_every_set(sets, average, factor):
     expected = average(sets)
     change_column(sets[1], "WEIGHT_SPECTRUM", lambda values: values * np.float32(factor))
     assert_alike(average(sets), expected)
 
 
-def test_missing_rows(sets, average):
+def test_missing_rows_are_averaged(sets, average):
     expected = average(sets)
     for number, path in enumerate(sets):
         lost = np.random.default_rng(number).choice(ROWS, 10, replace=False)
@@ -226,7 +226,7 @@ def test_missing_rows(sets, average):
     assert 0.98 < len(averaged.values) / len(expected.values) < 1  # of two slots one is there, but for one time
 
 
-def test_antenna_that_joins_later(sets, average):
+def test_late_antenna_is_averaged(sets, average):
     """As with the VLA: other baselines from the seventh slot on."""
     with ct.table(sets[0], ack=False) as table:
         of_last = (table.getcol("ANTENNA1") == 4) | (table.getcol("ANTENNA2") == 4)
@@ -238,7 +238,7 @@ def test_antenna_that_joins_later(sets, average):
     assert_alike(found, expected, 0.8)
 
 
-def test_sets_that_begin_and_end_at_other_times(sets, average):
+def test_sets_of_different_times_are_averaged(sets, average):
     expected = average(sets)
     keep_rows(sets[0], np.arange(4 * SLOT, ROWS))
     keep_rows(sets[1], np.arange(0, 8 * SLOT))
@@ -248,7 +248,7 @@ def test_sets_that_begin_and_end_at_other_times(sets, average):
     assert_alike(found, expected, 0.6)
 
 
-def test_most_sets_are_still_averaged_together(sets, average, tmp_path):
+def test_fitting_sets_are_averaged_together(sets, average, tmp_path):
     third = make_set(
         tmp_path / "SB2.MS", SetShape(nantennas=5, ntimes=SLOTS, nchan=4, first_channel_hz=148e6), with_data=True
     )
@@ -256,7 +256,7 @@ def test_most_sets_are_still_averaged_together(sets, average, tmp_path):
     assert average([*sets, third]).sets == 2
 
 
-def test_sets_a_little_apart(sets, average):
+def test_slightly_shifted_sets_are_averaged(sets, average):
     expected = average(sets)
     change_column(sets[1], "TIME", lambda values: values + 0.3)
     found = average(sets)
@@ -264,7 +264,7 @@ def test_sets_a_little_apart(sets, average):
     assert len(found.values) == len(expected.values)
 
 
-def test_gap_in_all_sets(sets, average):
+def test_common_gap_is_kept(sets, average):
     expected = average(sets)
     for path in sets:
         keep_rows(path, [*range(4 * SLOT), *range(8 * SLOT, ROWS)])
@@ -273,7 +273,7 @@ def test_gap_in_all_sets(sets, average):
     assert_alike(found, expected, 4 / 6)
 
 
-def test_slots_that_are_not_evenly_spaced(sets, average):
+def test_uneven_time_slots_are_averaged(sets, average):
     for path in sets:
         change_column(path, "TIME", lambda values: values + np.repeat(np.linspace(0, 1, SLOTS) ** 2, SLOT))
     found = average(sets, timestep=1)
@@ -282,7 +282,7 @@ def test_slots_that_are_not_evenly_spaced(sets, average):
 
 
 @pytest.mark.parametrize("slots", [1, 2])
-def test_snapshots(sets, average, slots):
+def test_snapshots_are_averaged(sets, average, slots):
     """Dysco cannot store the weights of a single slot: DP3 would abort."""
     for path in sets:
         keep_rows(path, np.arange(slots * SLOT))
@@ -294,7 +294,7 @@ def test_snapshots(sets, average, slots):
     assert found.values[(144.012, time_s, 0, 1)] == pytest.approx(first.mean(), abs=1e-5)
 
 
-def test_one_field_of_two(sets, average):
+def test_single_field_is_selected(sets, average):
     expected = average(sets)
     for path in sets:
         add_field(path, "target")
@@ -304,7 +304,7 @@ def test_one_field_of_two(sets, average):
     assert_alike(found, expected, 0.6)
 
 
-def test_nothing_of_the_input_is_changed(sets, average):
+def test_input_stays_unchanged(sets, average):
     for path in sets:
         repeat(path)
     before = {path: path.read_bytes() for one in sets for path in Path(one).rglob("table.f*")}
@@ -312,7 +312,7 @@ def test_nothing_of_the_input_is_changed(sets, average):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_snapshots_far_apart(sets, average):
+def test_distant_snapshots_keep_their_times(sets, average):
     """Slots of 10 s, 15 minutes apart, are no slots of 15 minutes."""
     for path in sets:
         keep_rows(path, np.arange(3 * SLOT))

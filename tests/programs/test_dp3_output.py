@@ -24,7 +24,7 @@ WORKDIR = Path("/work-that-is-not-there")
         (["my.parset", "msout='b.ms/'"], 2, "b.ms"),
     ],
 )
-def test_new_set(arguments, index, name):
+def test_new_set_is_recognised(arguments, index, name):
     output = output_argument(["DP3", *arguments], WORKDIR)
     assert (output.index, output.name) == (index, name)
     renamed = output.renamed(["DP3", *arguments], "/s/b.ms")
@@ -45,7 +45,7 @@ def test_new_set(arguments, index, name):
         ["msout=a.ms", "msout.name=b.ms"],
     ],
 )
-def test_no_new_set(arguments):
+def test_absent_output_is_recognised(arguments):
     assert output_argument(["DP3", *arguments], WORKDIR) is None
 
 
@@ -60,20 +60,20 @@ def test_no_new_set(arguments):
         (["steps=[avg,last,more]", "last.type=out"], ""),
     ],
 )
-def test_output_that_another_step_may_take_the_place_of(arguments, ending):
+def test_last_step_sets_output_ending(arguments, ending):
     output = output_argument(["DP3", "msin=/d/a.ms", "msout=/o/b.ms", *arguments], WORKDIR)
     assert output is not None
     assert output.ending == ending
 
 
-def test_link_to_the_input_is_the_input(tmp_path):
+def test_link_to_input_is_input(tmp_path):
     (tmp_path / "a.ms").mkdir()
     (tmp_path / "b.ms").symlink_to(tmp_path / "a.ms")
     assert output_argument(["DP3", "msin=a.ms", "msout=b.ms", "msout.overwrite=true"], tmp_path) is None
 
 
 @pytest.mark.parametrize(("overwrite", "is_staged"), [("", False), ("False", False), ("True", True), ("true", True)])
-def test_set_that_is_there(tmp_path, overwrite, is_staged):
+def test_existing_set_needs_overwrite_for_staging(tmp_path, overwrite, is_staged):
     (tmp_path / "b.ms").mkdir()
     argv = ["DP3", "msin=a.ms", "msout=b.ms", *([f"msout.overwrite={overwrite}"] if overwrite else [])]
     assert (output_argument(argv, tmp_path) is not None) == is_staged
@@ -94,7 +94,7 @@ def test_set_that_is_there(tmp_path, overwrite, is_staged):
         ({"msout": ".", "steps": "[predict]"}, []),
     ],
 )
-def test_changed_inputs(keywords, changed):
+def test_in_place_output_changes_input(keywords, changed):
     assert changed_inputs(keywords) == changed
 
 
@@ -128,11 +128,11 @@ AVG = {"steps": "[avg]", "avg.type": "average"}
         ({"steps": "[avg,more]", "more.type": "averager", "avg.freqstep": "2", "more.freqstep": "4"}, 209250 + 902100),
     ],
 )
-def test_size_of_the_new_set(small, keywords, expected):
+def test_size_of_new_set_is_estimated(small, keywords, expected):
     assert output_bytes({"msin": small, **keywords}, WORKDIR) == pytest.approx(expected)
 
 
-def test_sets_become_one_in_frequency(small):
+def test_joined_sets_add_channels(small):
     two = output_bytes({"msin": f"[{small},{small}]", "steps": "[]"}, WORKDIR)
     assert two == pytest.approx(209250 + 2 * 148800 * 48.5)
 
@@ -146,12 +146,12 @@ def test_sets_become_one_in_frequency(small):
         {"steps": "[]"},
     ],
 )
-def test_size_that_is_not_known(small, keywords):
+def test_unknown_size_is_none(small, keywords):
     given = {"msin": small, **keywords} if len(keywords) > 1 or "filter" in str(keywords) else keywords
     assert output_bytes(given, WORKDIR) is None
 
 
-def test_no_set_at_all(tmp_path):
+def test_broken_set_has_no_size(tmp_path):
     (tmp_path / "a.ms").mkdir()
     (tmp_path / "a.ms" / "table.dat").write_text("not a table")
     assert output_bytes({"msin": "a.ms", "steps": "[]"}, tmp_path) is None
@@ -165,7 +165,7 @@ def larger(tmp_path_factory):
 
 
 @pytest.mark.parametrize("manager", [{}, DYSCO, FLOATS], ids=["casacore", "dysco", "floats"])
-def test_estimate_is_what_dp3_writes(larger, tmp_path, manager):
+def test_estimate_matches_dp3_output(larger, tmp_path, manager):
     try:
         program = find("DP3")
     except PipelineError as err:

@@ -30,12 +30,12 @@ def program(path: Path, mode: int = 0o755) -> Path:
     return path
 
 
-def test_program_on_path(bin_directory: Path) -> None:
+def test_program_is_found_on_path(bin_directory: Path) -> None:
     program(bin_directory / "imager")
     assert find("imager") == bin_directory / "imager"
 
 
-def test_path_comes_before_the_interpreters_directory(bin_directory: Path) -> None:
+def test_path_precedes_interpreter_directory(bin_directory: Path) -> None:
     beside = program(bin_directory / "venv" / "DP3")
     assert find("DP3") == beside
     on_path = program(bin_directory / "DP3")
@@ -46,7 +46,7 @@ def test_path_comes_before_the_interpreters_directory(bin_directory: Path) -> No
     ("asked", "there"),
     [("DP3", "DP3.py"), ("DPPP", "DP3.py"), ("DPPP", "DP3"), ("NDPPP", "DPPP"), ("NDPPP", "DP3"), ("NDPPP", "DP3.py")],
 )
-def test_one_program_has_four_names(bin_directory: Path, asked: str, there: str) -> None:
+def test_dp3_is_found_under_four_names(bin_directory: Path, asked: str, there: str) -> None:
     path = program(bin_directory / there)
     assert find(asked) == path
 
@@ -67,12 +67,12 @@ def test_dp3_of_this_environment_starts() -> None:
         ("losoto", "install losoto, or add its directory"),
     ],
 )
-def test_missing_program_says_what_to_install(bin_directory: Path, name: str, advice: str) -> None:
+def test_missing_program_names_package(bin_directory: Path, name: str, advice: str) -> None:
     with pytest.raises(PipelineError, match=f"{name}: no such program on PATH or in .*/venv; {advice}"):
         find(name)
 
 
-def test_path_is_taken_as_it_is(bin_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_path_is_used_unchanged(bin_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = program(bin_directory / "sub" / "DP3")
     assert find(str(path)) == path
     monkeypatch.chdir(bin_directory)
@@ -81,7 +81,7 @@ def test_path_is_taken_as_it_is(bin_directory: Path, monkeypatch: pytest.MonkeyP
         find("sub/DP4")
 
 
-def test_file_that_may_not_be_executed(bin_directory: Path) -> None:
+def test_non_executable_file_is_refused(bin_directory: Path) -> None:
     path = program(bin_directory / "script", 0o644)
     with pytest.raises(PipelineError, match="script: this file may not be executed; chmod"):
         find(str(path))
@@ -89,7 +89,7 @@ def test_file_that_may_not_be_executed(bin_directory: Path) -> None:
         find("script")
 
 
-def test_environment_of_a_bare_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bare_process_gets_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR", "PYTHONPATH"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "8")
@@ -124,7 +124,7 @@ def test_own_programs_come_first_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job_environment()["PATH"] == f"{own}:/usr/bin:/bin"
 
 
-def test_jobs_of_others_have_the_path_of_the_user_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_path_comes_first_for_foreign_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     own = str(Path(sys.executable).parent)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert job_environment(is_ours=False)["PATH"] == f"/usr/bin:/bin:{own}"
@@ -132,7 +132,7 @@ def test_jobs_of_others_have_the_path_of_the_user_first(monkeypatch: pytest.Monk
     assert job_environment(is_ours=False)["PATH"] == f"/usr/bin:{own}:/bin"
 
 
-def test_package_comes_last_for_what_does_not_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_comes_last_for_foreign_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     package = str(Path(programs.__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", "/mine")
     assert job_environment()["PYTHONPATH"] == f"{package}:/mine"
@@ -146,7 +146,7 @@ def test_own_programs_are_known(repository: Path, tmp_path: Path) -> None:
     assert [is_own_program(path) for path in [*ours, tmp_path / "do_magic.py"]] == [True, True, False]
 
 
-def test_hashes_of_jobs_are_the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_have_fixed_hash_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     assert job_environment()["PYTHONHASHSEED"] == "0"
     monkeypatch.setenv("PYTHONHASHSEED", "random")

@@ -15,7 +15,7 @@ from lofarpipe.programs.identity import installed_package, program_identity
 
 
 @pytest.mark.skipif(shutil.which("wsclean") is None, reason="WSClean is not installed")
-def test_copy_of_wsclean_is_the_same(tmp_path: Path) -> None:
+def test_copied_wsclean_has_same_identity(tmp_path: Path) -> None:
     wsclean = Path(str(shutil.which("wsclean")))
     copy = Path(shutil.copy(wsclean, tmp_path / "wsclean"))
     assert program_identity(copy, "wsclean") == program_identity(wsclean, "wsclean")
@@ -23,7 +23,7 @@ def test_copy_of_wsclean_is_the_same(tmp_path: Path) -> None:
     assert (name, version[:2], len(content)) == ("WSClean", "3.", 32)
 
 
-def test_dp3_of_another_environment_has_that_version(tmp_path: Path) -> None:
+def test_dp3_version_comes_from_its_environment(tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("DP3.py")
     here = installed_package(command)
     if here is None:
@@ -38,7 +38,7 @@ def test_dp3_of_another_environment_has_that_version(tmp_path: Path) -> None:
     assert program_identity(moved, "dp3") == ("DP3", "7.0", here[1])
 
 
-def test_interpreter_of_a_script_does_not_count(tmp_path: Path) -> None:
+def test_script_interpreter_is_ignored(tmp_path: Path) -> None:
     marks = []
     long = "#!/bin/sh\n'''exec' /a/very/long/python \"$0\" \"$@\"\n' '''\n"
     for name, first in (("a", "#!/a/bin/python\n' '''\n"), ("b", "#!/b/bin/python3\n' '''\n"), ("c", long)):
@@ -51,21 +51,21 @@ def test_interpreter_of_a_script_does_not_count(tmp_path: Path) -> None:
     assert program_identity(script) != marks[0]
 
 
-def test_half_removed_package_does_not_count(tmp_path: Path) -> None:
+def test_half_removed_package_is_ignored(tmp_path: Path) -> None:
     described = tmp_path / "lib/python3.11/site-packages/tool-1.0.dist-info"
     described.mkdir(parents=True)
     (described / "entry_points.txt").write_text("tool = tool:main\n")
     assert installed_package(tmp_path / "bin/tool") is None
 
 
-def test_shipped_script_has_the_version_of_the_runner(tmp_path: Path) -> None:
+def test_shipped_script_has_runner_version(tmp_path: Path) -> None:
     script = share_directory() / "scripts" / "do_magic.py"
     copy = Path(shutil.copy(script, tmp_path))
     assert program_identity(script, is_script=True)[1] == __version__
     assert program_identity(copy, is_script=True)[1] == ""
 
 
-def test_huge_program_counts_by_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_huge_program_is_identified_by_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "LARGEST_READ", 3)
     (tmp_path / "tool").write_text("12345")
     assert program_identity(tmp_path / "tool")[2].startswith("5@")

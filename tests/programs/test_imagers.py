@@ -33,32 +33,32 @@ def load(folder: Path, imager: str, kind: str = "wsclean") -> Pipeline:
     return load_pipeline(path, settings)
 
 
-def test_auto_is_wsclean_where_installed() -> None:
+def test_auto_chooses_installed_wsclean() -> None:
     chosen = choose_imager("auto")
     assert (chosen.program, chosen.executable, chosen.is_fallback) == ("wsclean", "wsclean", False)
     assert chosen.text.startswith("WSClean 3")
 
 
 @pytest.mark.usefixtures("without_wsclean")
-def test_auto_is_own_without_wsclean() -> None:
+def test_auto_chooses_own_imager_without_wsclean() -> None:
     chosen = choose_imager("auto")
     assert (chosen.program, chosen.executable, chosen.is_fallback) == ("lofar_clean", "lofar-clean", True)
     assert chosen.text.startswith("lofar-clean 0.")
 
 
 @pytest.mark.usefixtures("without_wsclean")
-def test_auto_is_wsclean_that_step_names() -> None:
+def test_auto_respects_named_executable() -> None:
     chosen = choose_imager("auto", "/opt/wsclaen")
     assert (chosen.program, chosen.executable, chosen.is_fallback) == ("wsclean", "/opt/wsclaen", False)
 
 
 @pytest.mark.usefixtures("without_wsclean")
-def test_wish_is_kept() -> None:
+def test_explicit_imager_is_kept() -> None:
     assert choose_imager("wsclean").program == "wsclean"  # its absence is told of with the step
     assert choose_imager("own").reason == "as asked for"
 
 
-def test_nothing_installed_is_wsclean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_imagers_choose_wsclean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagers, "_is_installed", lambda _: False)
     assert choose_imager("auto").reason == "neither is installed"
 
@@ -93,14 +93,14 @@ def test_step_runs_own_imager(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_wsclean")
-def test_fallback_is_one_warning(tmp_path: Path) -> None:
+def test_fallback_gives_one_warning(tmp_path: Path) -> None:
     warnings = load(tmp_path, "auto").warnings
     where = f"{tmp_path}/a.parset:3: clean.control.imager"
     assert len(warnings) == 1
     assert str(warnings[0]).startswith(f"{where}: auto takes lofar-clean of this package: WSClean is not installed; ")
 
 
-def test_wrong_imager_is_finding_at_its_line(tmp_path: Path) -> None:
+def test_wrong_imager_names_its_line(tmp_path: Path) -> None:
     where = f"{tmp_path}/a.parset:3: clean.control.imager"
     assert [str(finding) for finding in load(tmp_path, "owm").findings] == [
         f"{where}: is 'owm'; one of auto, own, wsclean is needed; did you mean 'own'?"

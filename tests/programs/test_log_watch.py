@@ -44,11 +44,11 @@ def deconvolution(peaks: Iterable[str], noises: Iterable[str] = (), lowest: str 
 
 
 @pytest.mark.parametrize("log", ["wsclean_good.log", "wsclean_multiscale.log"])
-def test_good_deconvolution_goes_on(log: str) -> None:
+def test_good_deconvolution_continues(log: str) -> None:
     assert seen_in(log) is None
 
 
-def test_peak_beyond_any_source() -> None:
+def test_impossible_peak_is_divergence() -> None:
     seen = seen_in("wsclean_diverged.log")
     assert seen == (
         "the peak of the residual image is 3.93e+05 MJy in major iteration 4, beyond max_peak_jy = 100000 Jy; "
@@ -58,7 +58,7 @@ def test_peak_beyond_any_source() -> None:
 
 
 @pytest.mark.parametrize("local_rms", [[], ["-local-rms"]])
-def test_dirty_image_that_no_field_has_is_laid_to_the_data(tmp_path: Path, local_rms: list[str]) -> None:
+def test_impossible_dirty_image_blames_data(tmp_path: Path, local_rms: list[str]) -> None:
     """One visibility of 1e22 Jy; with a local noise WSClean finds no peak at all."""
     path = make_set(tmp_path / "a.MS", SetShape(nantennas=8, ntimes=6, nchan=4, extent_m=400.0), with_data=True)
     with ct.table(path, readonly=False, ack=False) as main:
@@ -74,14 +74,14 @@ def test_dirty_image_that_no_field_has_is_laid_to_the_data(tmp_path: Path, local
     )
 
 
-def test_noise_of_a_dirty_image_that_no_field_has() -> None:
+def test_impossible_dirty_noise_is_detected() -> None:
     seen = judged(deconvolution(["1 Jy"], ["2 MJy"])) or ""
     assert seen.startswith("the noise of the dirty image is 2 MJy")
     assert judged(deconvolution(["1 Jy"], ["2 MJy"]), max_peak_jy="0") is None
     assert (judged(deconvolution(["3 MJy"], ["1 Jy"])) or "").startswith("the peak of the dirty image is 3 MJy")
 
 
-def test_multiscale_that_diverged() -> None:
+def test_multiscale_divergence_is_detected() -> None:
     assert "in major iteration 2, beyond" in (seen_in("wsclean_multiscale_diverged.log") or "")
     seen = seen_in("wsclean_multiscale_diverged.log", max_peak_jy="0")
     assert seen == (
@@ -98,7 +98,7 @@ def test_undefined_residual_needs_no_threshold() -> None:
     )
 
 
-def test_rise_over_two_major_iterations() -> None:
+def test_rise_over_two_major_iterations_is_divergence() -> None:
     lines = deconvolution(["4 Jy", "900 mJy", "120 mJy", "-500 mJy", "900 mJy"])
     assert judged(lines[:-3]) is None  # one rise alone happens
     assert judged(lines) == (
@@ -127,22 +127,22 @@ def test_minor_iteration_far_above_first_peak(first: str, later: str, is_diverge
     )
 
 
-def test_small_rise_goes_on() -> None:
+def test_small_rise_continues() -> None:
     assert judged(deconvolution(["4 Jy", "100 mJy", "150 mJy", "190 mJy"])) is None
 
 
 @pytest.mark.parametrize("peaks", [["100 mJy", "300 mJy", "90 mJy", "280 mJy"], ["100 mJy", "90 mJy", "300 mJy"]])
-def test_single_rises_go_on(peaks: list[str]) -> None:
+def test_single_rises_continue(peaks: list[str]) -> None:
     assert judged(deconvolution(["4 Jy", *peaks])) is None
 
 
-def test_residual_above_the_dirty_image() -> None:
+def test_residual_above_dirty_image_is_divergence() -> None:
     seen = judged(deconvolution(["4 Jy", "1 Jy", "9 Jy"]))
     assert seen is not None
     assert "rose from 4 Jy to 9 Jy over major iterations 1 to 3" in seen
 
 
-def test_where_the_mask_follows_the_local_noise_the_noise_tells() -> None:
+def test_local_noise_mask_judges_by_noise() -> None:
     lowest = "Lowest RMS in image: 1 mJy"
     # The most significant pixel need not be the brightest.
     rising = ["100 mJy", "1 Jy", "4 Jy"]
@@ -153,7 +153,7 @@ def test_where_the_mask_follows_the_local_noise_the_noise_tells() -> None:
     assert judged(deconvolution(rising, [], lowest)) is None
 
 
-def test_parallel_deconvolution_that_diverged() -> None:
+def test_parallel_divergence_is_detected() -> None:
     seen = seen_in("wsclean_parallel_diverged.log")
     assert (
         seen == "the peak of the residual image is nan Jy in major iteration 1: the deconvolution diverged; lower mgain"
@@ -170,7 +170,7 @@ def parallel(majors: Iterable[Sequence[str]], noises: Iterable[str]) -> list[str
     return lines
 
 
-def test_sub_images_have_peaks_of_their_own_and_the_noise_tells() -> None:
+def test_parallel_deconvolution_judges_by_noise() -> None:
     # Seen with -parallel-deconvolution: which sub-images are shown is left to chance.
     majors = [["212.99 mJy", "100 mJy"], ["440.89 mJy", "411 mJy"], ["928.16 mJy"]]
     assert judged(parallel(majors, ["52 mJy", "36 mJy", "21 mJy"])) is None
@@ -181,21 +181,21 @@ def test_sub_images_have_peaks_of_their_own_and_the_noise_tells() -> None:
     assert "is 2 MJy in major iteration 2" in (judged(parallel([["2 Jy"], ["2 MJy"]], ["1 Jy", "1 Jy"])) or "")
 
 
-def test_without_peaks_the_noise_tells() -> None:
+def test_missing_peaks_judge_by_noise() -> None:
     # As IUWT does.
     lines = parallel([[], [], []], ["3 mJy", "5 mJy", "9 mJy"])
     said = [line for line in lines if "peak" not in line]
     assert (judged(said) or "").startswith("the noise of the residual image rose from 3 mJy to 9 mJy")
 
 
-def test_next_channel_begins_anew() -> None:
+def test_next_channel_resets_watch() -> None:
     faint, bright = deconvolution(["1 mJy", "0.1 mJy"]), deconvolution(["4 Jy", "1 Jy", "100 mJy"])
     assert judged(faint + bright + faint) is None
     assert judged(deconvolution(["1 mJy"], ["0.1 mJy"]) + bright) is None  # the next time interval
 
 
 @pytest.mark.parametrize(("noise", "major"), [("-nan Jy", 2), ("inf Jy", 1), ("0 Jy", 1)])
-def test_undefined_noise(noise: str, major: int) -> None:
+def test_undefined_noise_is_divergence(noise: str, major: int) -> None:
     lines = deconvolution(["1 Jy"] * major, ["1 mJy"] * (major - 1) + [noise])
     assert (judged(lines) or "").endswith(f" Jy in major iteration {major}")  # what that means the log is asked
 
@@ -204,12 +204,12 @@ def test_noise_of_zero_later_is_not_judged() -> None:
     assert judged(deconvolution(["1 Jy", "1 mJy"], ["1 mJy", "0 Jy"])) is None
 
 
-def test_our_own_notes_are_not_what_the_program_wrote() -> None:
+def test_runner_notes_are_ignored() -> None:
     assert judged(["### Initial peak: nan Jy"]) is None
     assert judged(["Initial peak: nan Jy"]) == NAN_SEEN
 
 
-def test_log_comes_in_pieces() -> None:
+def test_log_is_read_in_pieces() -> None:
     detector = detector_of(KNOWN_PROGRAMS["wsclean"], {})
     lines = deconvolution(["4 Jy", "1 Jy", "9 Jy"])
     assert [sign_in([line], detector) is None for line in lines] == [True] * (len(lines) - 2) + [False, True]
@@ -220,7 +220,7 @@ ODD = ["..", "1.2.3", "-", "1e", "5 N", "5 g", "5 \u212a", "\u0665", "1" * 5000]
 
 @pytest.mark.parametrize("start", ["Initial peak: ", "Stopped on peak ", "Iteration 5: ", "Iteration 5, scale 0 px : "])
 @pytest.mark.parametrize("number", ODD)
-def test_what_is_no_number_is_passed_over(start: str, number: str) -> None:
+def test_invalid_numbers_are_ignored(start: str, number: str) -> None:
     for end in ("Jy", " Jy", " mJy at 1,2"):
         assert judged([f"{start}{number}{end}"], max_peak_jy="0") in (None, NAN_SEEN.replace("nan", "inf"))
         assert judged([f"Estimated standard deviation of background noise: {number}{end}"]) in (None, NO_NOISE)
@@ -240,7 +240,7 @@ def test_what_is_no_number_is_passed_over(start: str, number: str) -> None:
         ("150. KJy", "150 kJy"),
     ],
 )
-def test_every_way_to_write_a_flux(peak: str, seen: str) -> None:
+def test_every_flux_notation_is_read(peak: str, seen: str) -> None:
     for line in (f"Initial peak: {peak} at 1,2", f"Iteration 100, scale 0 px : {peak} at 1,2"):
         assert (judged([line]) or "").startswith(f"the peak of the residual image is {seen}, beyond max_peak_jy")
 
@@ -249,22 +249,22 @@ def test_every_way_to_write_a_flux(peak: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize("taken", [", , ", "1 2", "1,,2", "1" * 5000])
-def test_iterations_that_are_not_a_list_are_no_error(taken: str) -> None:
+def test_malformed_iterations_are_ignored(taken: str) -> None:
     assert judged(["  max iter:            4", f"Iterations taken: [{taken}]"], "dp3") is None
 
 
 @pytest.mark.parametrize("number", ["1" * 5000, "\u0663"])
-def test_counts_that_are_none_are_no_error(number: str) -> None:
+def test_malformed_counts_are_ignored(number: str) -> None:
     lines = [f"  max iter:   {number}", f"Converged: {number}, stalled: 1, non converged: 0, failed: 0"]
     assert judged(lines, "dp3", min_converged="1") is None
 
 
 @pytest.mark.parametrize("log", ["dp3_gaincal.log", "dp3_ddecal.log"])
-def test_solutions_that_did_not_converge_are_no_reason_by_default(log: str) -> None:
+def test_unconverged_solutions_are_accepted_by_default(log: str) -> None:
     assert seen_in(log, "dp3") is None
 
 
-def test_too_few_solutions_of_ddecal_converged() -> None:
+def test_too_few_converged_solutions_fail() -> None:
     # "max iter: 4", and "Iterations taken: [5,5,5]"
     assert seen_in("dp3_ddecal.log", "dp3", min_converged="0.3") == (
         "0 of 3 solutions of DP3 converged, less than min_converged = 0.3 of them; use more data for each, "
@@ -272,7 +272,7 @@ def test_too_few_solutions_of_ddecal_converged() -> None:
     )
 
 
-def test_enough_solutions_converged() -> None:
+def test_enough_converged_solutions_pass() -> None:
     lines = ["DDECal cal.", "  max iter:            50", "Iterations taken: [51,48,50, 12]"]
     assert judged(lines, "dp3", min_converged="0.75") is None
     assert "3 of 4" in (judged(lines, "dp3", min_converged="0.8") or "")
@@ -294,7 +294,7 @@ def test_iterations_without_their_limit_are_not_judged() -> None:
         ("Converged: 0, stalled: 0, non converged: 0, failed: 0", "1", False),
     ],
 )
-def test_stalled_solver(counts: str, limit: str, seen: bool) -> None:
+def test_stalled_solver_is_detected(counts: str, limit: str, seen: bool) -> None:
     lines = ["GainCal cal.", "  max iter:            300", f"        {counts}", f"        Iters {counts.lower()}"]
     found = judged(lines, "dp3", max_stalled=limit)
     assert bool(found) is seen
@@ -302,6 +302,6 @@ def test_stalled_solver(counts: str, limit: str, seen: bool) -> None:
     assert limit != "1" or judged(lines, "dp3") == found, "that is the default"
 
 
-def test_thresholds_are_numbers() -> None:
+def test_thresholds_must_be_numbers() -> None:
     with pytest.raises(ValueError, match="could not convert"):
         judged([], max_peak_jy="many")

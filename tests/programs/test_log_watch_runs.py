@@ -55,27 +55,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return whole
 
 
-def test_run_ends_with_what_was_seen(run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_divergence_ends_run(run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("wsclean_diverged.log") == 1
     said = capsys.readouterr().err
     assert "clean/000 (/d/a.ms) stopped after " in said
     assert "the peak of the residual image is 3.93e+05 MJy in major iteration 4, beyond max_peak_jy = 100000 Jy" in said
 
 
-def test_step_may_allow_more(run, tmp_path: Path) -> None:
+def test_step_raises_threshold(run, tmp_path: Path) -> None:
     (tmp_path / "ends").touch()
     assert run("wsclean_diverged.log", "clean.control.max_peak_jy = 0") == 0
 
 
-def test_program_that_says_all_is_well_and_writes_nothing(
-    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_output_ends_run(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ends").touch()
     (tmp_path / "is_silent").touch()
     assert run("wsclean_diverged.log", "clean.control.max_peak_jy = 0") == 1
     assert f"but did not write {tmp_path}/image-*.fits" in capsys.readouterr().err
 
 
-def test_lenient_run_gives_nothing_up(run, tmp_path: Path) -> None:
+def test_lenient_run_watches_nothing(run, tmp_path: Path) -> None:
     (tmp_path / "ends").touch()
     assert run("wsclean_diverged.log", "", "--lenient") == 0

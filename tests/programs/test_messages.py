@@ -267,7 +267,7 @@ def run_dp3(
 
 
 @pytest.mark.parametrize("name", DP3_CASES)
-def test_what_dp3_says(sets: Sets, tmp_path: Path, name: str) -> None:
+def test_dp3_errors_get_advice(sets: Sets, tmp_path: Path, name: str) -> None:
     advice, words, options = DP3_CASES[name]
     code, log = run_dp3(words(sets), tmp_path, **options)
     assert code != 0
@@ -285,7 +285,7 @@ REAL_CASES = {
 
 
 @pytest.mark.parametrize("name", REAL_CASES)
-def test_what_dp3_says_of_beams(sets: Sets, hba_set_generic: Path, tmp_path: Path, name: str) -> None:
+def test_dp3_beam_errors_get_advice(sets: Sets, hba_set_generic: Path, tmp_path: Path, name: str) -> None:
     change, advice = REAL_CASES[name]
     path = sets.changed(change.__name__, change, str(hba_set_generic))
     code, log = run_dp3([f"msin={path}", "steps=[applybeam]"], tmp_path)
@@ -294,14 +294,14 @@ def test_what_dp3_says_of_beams(sets: Sets, hba_set_generic: Path, tmp_path: Pat
     SAID.append(last_error(log))
 
 
-def test_dp3_without_coefficients(hba_set_generic: Path, tmp_path: Path) -> None:
+def test_dp3_without_coefficients_gets_advice(hba_set_generic: Path, tmp_path: Path) -> None:
     words = [f"msin={hba_set_generic}", "steps=[applybeam]"]
     code, log = run_dp3(words, tmp_path, EVERYBEAM_DATADIR="/nosuch")
     assert code != 0
     assert "HamakerHBACoeff.h5; EveryBeam does not find its coefficients" in dp3_says(log)
 
 
-def test_dp3_without_a_patch(sets: Sets, tmp_path: Path) -> None:
+def test_dp3_without_patch_gets_advice(sets: Sets, tmp_path: Path) -> None:
     words = [f"msin={sets.a}", "steps=[predict]", f"predict.sourcedb={sky_model(sets)}", "predict.sources=[nosuch]"]
     code, log = run_dp3(words, tmp_path)
     assert code != 0
@@ -309,7 +309,7 @@ def test_dp3_without_a_patch(sets: Sets, tmp_path: Path) -> None:
     SAID.append(last_error(log))
 
 
-def test_dp3_without_memory(sets: Sets, tmp_path: Path) -> None:
+def test_dp3_without_memory_gets_advice(sets: Sets, tmp_path: Path) -> None:
     """The limit is of address space, of which DP3 takes 0.3 GB at its start."""
     wide = sets.made("wide", nchan=2000)
     memory = limited(resource.RLIMIT_AS, 350_000 * 1024)
@@ -318,7 +318,7 @@ def test_dp3_without_memory(sets: Sets, tmp_path: Path) -> None:
     assert dp3_says(log) == "DP3 says: std::bad_alloc; " + advice_for("std::bad_alloc", DP3_KNOWN)
 
 
-def test_what_a_remedy_says_is_true(sets: Sets, tmp_path: Path) -> None:
+def test_advised_remedies_work(sets: Sets, tmp_path: Path) -> None:
     """A single time slot without Dysco's columns; the baselines that both sets have; a gap that is filled."""
     slot = [f"msin={sets.made('o', ntimes=1)}", "steps=[]", "msout.storagemanager=dysco"]
     slot += ["msout.storagemanager.databitrate=0", "msout.storagemanager.weightbitrate=0"]
@@ -402,7 +402,7 @@ def run_wsclean(
 
 
 @pytest.mark.parametrize("name", WSCLEAN_CASES)
-def test_what_wsclean_says(sets: Sets, tmp_path: Path, name: str, request: pytest.FixtureRequest) -> None:
+def test_wsclean_errors_get_advice(sets: Sets, tmp_path: Path, name: str, request: pytest.FixtureRequest) -> None:
     advice, build, words, options = WSCLEAN_CASES[name]
     executable = program("wsclean")
     if build == IDG:
@@ -413,7 +413,7 @@ def test_what_wsclean_says(sets: Sets, tmp_path: Path, name: str, request: pytes
     SAID.append(last_error(log))
 
 
-def test_multiscale_with_local_rms_needs_an_option(sets: Sets, tmp_path: Path) -> None:
+def test_multiscale_with_local_rms_gets_advice(sets: Sets, tmp_path: Path) -> None:
     """Where WSClean is one that aborts: 3.1 of Debian does."""
 
     def one_source(path: str) -> None:
@@ -433,12 +433,12 @@ def test_multiscale_with_local_rms_needs_an_option(sets: Sets, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["munmap_chunk(): invalid pointer", "corrupted size vs. prev_size"])
-def test_what_was_recorded_of_that_abort(text: str) -> None:
+def test_recorded_abort_texts_get_advice(text: str) -> None:
     """Which of them it is was left to chance, in 12 aborts of WSClean 3.1."""
     assert "-no-multiscale-fast-subminor" in wsclean_says(f"Writing dirty image...\n{text}\n")
 
 
-def test_a_full_disk_is_what_wsclean_says(sets: Sets, tmp_path: Path) -> None:
+def test_full_disk_of_wsclean_gets_advice(sets: Sets, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)]
@@ -456,7 +456,7 @@ def test_a_full_disk_is_what_wsclean_says(sets: Sets, tmp_path: Path) -> None:
 # ---- EveryBeam and casacore in our own scripts
 
 
-def test_a_set_with_two_fields_is_not_told_of_coefficients(sets: Sets, hba_set_generic: Path) -> None:
+def test_two_fields_are_not_blamed_on_coefficients(sets: Sets, hba_set_generic: Path) -> None:
     path = sets.changed("beam_fields", two_fields, str(hba_set_generic))
     with pytest.raises(BeamError) as caught:
         StationBeams(path)
@@ -464,17 +464,17 @@ def test_a_set_with_two_fields_is_not_told_of_coefficients(sets: Sets, hba_set_g
     assert "EVERYBEAM_DATADIR" not in str(caught.value)
 
 
-def test_a_telescope_that_everybeam_does_not_know(sets: Sets) -> None:
+def test_unknown_telescope_of_everybeam_gets_advice(sets: Sets) -> None:
     with pytest.raises(BeamError, match="EveryBeam does not know it; image without it"):
         StationBeams(sets.made("foo", telescope="FOO"))
 
 
-def test_a_phased_up_station_has_no_beam(sets: Sets, hba_set_generic: Path) -> None:
+def test_phased_up_station_has_no_beam(sets: Sets, hba_set_generic: Path) -> None:
     with pytest.raises(BeamError, match="phased up: filter it out"):
         StationBeams(sets.changed("phased_up", phased_up, str(hba_set_generic)))
 
 
-def test_coefficients_that_are_not_there(hba_set_generic: Path, tmp_path: Path) -> None:
+def test_missing_coefficients_get_advice(hba_set_generic: Path, tmp_path: Path) -> None:
     """In a process of its own, for EveryBeam reads them once."""
     script = "import sys; from lofarpipe.imaging.beam.station import StationBeams as B; B(sys.argv[1])"
     code, log = run([sys.executable, "-c", script, str(hba_set_generic)], tmp_path, {"EVERYBEAM_DATADIR": "/nosuch"})
@@ -482,7 +482,7 @@ def test_coefficients_that_are_not_there(hba_set_generic: Path, tmp_path: Path) 
     assert "set EVERYBEAM_DATADIR to the directory" in log.splitlines()[-1]
 
 
-def test_too_many_open_files_are_no_damage(sets: Sets) -> None:
+def test_open_file_limit_is_not_blamed_on_damage(sets: Sets) -> None:
     path, limits, opened_here = sets.a, resource.getrlimit(resource.RLIMIT_NOFILE), []
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
@@ -499,7 +499,7 @@ def test_too_many_open_files_are_no_damage(sets: Sets) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed, who may not read")
-def test_what_may_not_be_read_is_no_damage(sets: Sets, tmp_path: Path) -> None:
+def test_missing_permission_is_not_blamed_on_damage(sets: Sets, tmp_path: Path) -> None:
     path = Path(sets.changed("secret", lambda path: Path(path, "table.dat").chmod(0)))
     for folder in (path, *path.parents[:-2]):
         folder.chmod(0o755)
@@ -523,22 +523,22 @@ def test_what_may_not_be_read_is_no_damage(sets: Sets, tmp_path: Path) -> None:
 # ---- which message it is
 
 
-def test_the_last_error_counts() -> None:
+def test_last_error_counts() -> None:
     log = "RuntimeError: Too many open files\nit went on\nValueError: No such MS: a.MS\n1 s\n### RuntimeError: x\n"
     assert last_error(log) == "No such MS: a.MS"
     assert "correct the name" in dp3_says(log)
 
 
-def test_text_that_is_no_error_gives_no_hint() -> None:
+def test_plain_text_gives_no_hint() -> None:
     assert explained("DP3", "reading Too many open files.MS\nbad_alloc.fits written\n") == ""
 
 
-def test_an_unknown_message_is_told_without_a_hint() -> None:
+def test_unknown_message_has_no_hint() -> None:
     assert explained("DP3", "RuntimeError: the moon is full\n") == "DP3 says: the moon is full"
     assert advised("the moon is full") == "the moon is full"
 
 
-def test_causes_in_lines_of_their_own_belong_together() -> None:
+def test_separate_cause_lines_are_joined() -> None:
     log = "+ >>> early\nmore\n+ An exception occured:\n+ >>> first\n+ >>> \tsecond\n+ + +\n"
     assert last_error(log) == "first second"
 
@@ -554,7 +554,7 @@ def test_causes_in_lines_of_their_own_belong_together() -> None:
         ("Too many open files", ""),
     ],
 )
-def test_scripts_get_the_hint_of_a_library(line: str, hint: str) -> None:
+def test_scripts_get_library_hint(line: str, hint: str) -> None:
     assert hint_for(["before", line]).startswith(hint)
     assert bool(hint_for(["before", line])) == bool(hint)
     assert hint_for([]) == ""
@@ -563,7 +563,7 @@ def test_scripts_get_the_hint_of_a_library(line: str, hint: str) -> None:
 SAID: list[str] = []
 
 
-def test_every_entry_was_said(request: pytest.FixtureRequest) -> None:
+def test_every_known_error_was_produced(request: pytest.FixtureRequest) -> None:
     """By the tests above, where all of them ran; alternatives within an entry are one message in other words."""
     if len(SAID) < len(DP3_CASES) + len(WSCLEAN_CASES) + len(REAL_CASES):
         pytest.skip("not all programs are here, or not all tests ran")

@@ -87,12 +87,12 @@ def site(tmp_path, monkeypatch):
     sys.modules.pop("lofarpipe.programs.sketch", None)
 
 
-def test_page_shows_the_module_that_runs_here():
+def test_documentation_shows_tested_module():
     (shown,) = [block.text for block in blocks(STEPS_PAGE) if "class Sketch" in block.text]
     assert shown == (FOLDER / "sketch.py").read_text().strip()
 
 
-def test_map_is_made_under_its_name_with_completed_arguments(site):
+def test_job_writes_map_with_completed_arguments(site):
     assert site.run("sky", "control.cores=1", "control.list_products=True") == 0
     assert (site.here / "new" / "field-map.fits").read_text() == "sky"
     said = site.log.read_text().splitlines()
@@ -114,30 +114,30 @@ def test_map_is_made_under_its_name_with_completed_arguments(site):
         ("control.max_residua=5", "no such control key for a 'sketch' step; did you mean 'max_residual'?"),
     ],
 )
-def test_wrong_argument_is_found_before_the_run(site, argument, what, capfd):
+def test_wrong_argument_is_found_before_run(site, argument, what, capfd):
     assert site.run("sky", argument) != 0
     assert what in capfd.readouterr().err
     assert not site.log.exists()
 
 
-def test_too_small_a_disk_is_found_before_the_job(site, capfd):
+def test_small_disk_is_found_before_job(site, capfd):
     assert site.run("sky", "argument.size=80000000") != 0
     assert "the map" in capfd.readouterr().err
 
 
-def test_hopeless_job_is_ended(site, capfd):
+def test_diverged_job_is_ended(site, capfd):
     assert site.run("diverges") != 0
     assert "the residual is 900 Jy, beyond max_residual = 100 Jy" in capfd.readouterr().err
     assert not (site.here / "new" / "field-map.fits").exists()
 
 
-def test_failure_has_its_remedy(site, capfd):
+def test_failure_names_remedy(site, capfd):
     assert site.run("fails") != 0
     assert "Sketch says: no such grid; make size a multiple of 8" in capfd.readouterr().err
     assert hint_for(["GridError: no such grid"]) == "no such grid; make size a multiple of 8"
 
 
-def test_set_that_a_killed_run_has_changed_in_place_is_not_changed_twice(site, capfd):
+def test_killed_run_protects_half_changed_set(site, capfd):
     (site.here / "set.txt").write_text("kills\n")
     code = f"from lofarpipe import cli, programs; programs.__path__.append({str(FOLDER)!r}); cli.main({{!r}})"
     command = [sys.executable, "-c", code.format(site.arguments("argument.subtract=yes"))]
@@ -147,11 +147,11 @@ def test_set_that_a_killed_run_has_changed_in_place_is_not_changed_twice(site, c
     assert (site.here / "set.txt").read_text() == "kills\nsubtracted\n"
 
 
-def test_progress_is_read_from_its_log(site):
+def test_progress_is_read_from_log(site):
     assert ProgressReader().feed("cycle 1 of 4\n") == Progress("cycle 1 of 4", 0.25)
 
 
-def test_it_is_found_under_its_names(site):
+def test_program_is_found_under_its_names(site):
     assert "sketch" in set(KNOWN_PROGRAMS)
     assert program_key("Sketch") == "sketch"
     assert find("scribble") == site.here / "bin" / "sketch"
@@ -160,7 +160,7 @@ def test_it_is_found_under_its_names(site):
         find("scribble")
 
 
-def test_modules_without_a_program_are_none():
+def test_modules_without_program_are_ignored():
     assert set(KNOWN_PROGRAMS) == {"dp3", "lofar_clean", "wsclean"}
     assert len(KNOWN_PROGRAMS) == 3
     for name in ("argv", "nosuch", "", "a.b", "../x"):

@@ -25,7 +25,7 @@ def told(name: str) -> list[Progress]:
     return seen[1:]
 
 
-def test_wsclean_tells_its_major_iterations_and_peaks() -> None:
+def test_wsclean_progress_has_iterations_and_peaks() -> None:
     seen = [(progress.major_iteration, progress.peak_jy) for progress in told("wsclean_good.log")]
     peaks = [(1, 4.01), (1, 0.78951), (2, 0.7648), (2, -0.15272), (3, -0.18951), (3, 0.09186)]
     named = [pair for pair in dict.fromkeys(seen) if pair[1] is not None]
@@ -33,7 +33,7 @@ def test_wsclean_tells_its_major_iterations_and_peaks() -> None:
     assert [peak for _, peak in named] == pytest.approx([peak for _, peak in peaks])
 
 
-def test_wsclean_tells_what_it_does() -> None:
+def test_wsclean_progress_names_phases() -> None:
     texts = [progress.text for progress in told("wsclean_good.log")]
     assert "making the point spread function" in texts
     start = texts.index("major iteration 1")
@@ -49,7 +49,7 @@ def test_wsclean_tells_what_it_does() -> None:
     assert texts[-1] == "3 major iterations done"
 
 
-def test_multiscale_tells_its_peaks_too() -> None:
+def test_multiscale_progress_has_peaks() -> None:
     texts = [progress.text for progress in told("wsclean_multiscale.log")]
     assert "major iteration 1, peak 4.01 Jy" in texts
     assert "major iteration 3, peak 92.25 mJy" in texts  # "(7) Iteration 1072, scale 12 px : 92.25 mJy at 55,109"
@@ -60,7 +60,7 @@ def test_dp3_ends_with_its_slowest_step() -> None:
     assert (progress.text, progress.fraction) == ("done in 0.04 s, 42% in MsReader", 1.0)
 
 
-def test_dots_come_one_by_one() -> None:
+def test_dots_give_progress() -> None:
     reader = ProgressReader()
     fractions = [reader.feed(text).fraction for text in ("Processing 6 time slots ...\n\n0%", "..", "..10", "....20..")]
     assert fractions == pytest.approx([0.0, 0.04, 0.10, 0.24])
@@ -71,13 +71,13 @@ def test_dots_come_one_by_one() -> None:
 @pytest.mark.parametrize(
     "line", ["0%" + "9" * 5000, "Initial peak: ... Jy", "Initial peak: 5 NJy", f" == Deconvolving ({'1' * 5000}) =="]
 )
-def test_whatever_a_program_writes_is_no_error(line: str) -> None:
+def test_odd_output_is_accepted(line: str) -> None:
     assert ProgressReader().feed(f"{line}\n").text
     done = "Total DP3 time  1.0 real\n"
     assert ProgressReader().feed(f"{done}   1.2.3% (  38 ms) MsReader\n").text == "done in 1.0 s"
 
 
-def test_wsclean_says_of_what_it_is_a_part() -> None:
+def test_percentage_names_its_phase() -> None:
     assert ProgressReader().feed("Reordering: 0%....10%....20%") == Progress("reordering 20%", 0.2)
 
 
@@ -93,7 +93,7 @@ def test_wsclean_says_of_what_it_is_a_part() -> None:
         ("", None),
     ],
 )
-def test_percent(line: str, fraction: float | None) -> None:
+def test_percentage_gives_fraction(line: str, fraction: float | None) -> None:
     assert percent_done(line) == (None if fraction is None else pytest.approx(fraction))
 
 
@@ -110,7 +110,7 @@ def test_percent(line: str, fraction: float | None) -> None:
         ("No peak found.", None),
     ],
 )
-def test_peak(line: str, peak_jy: float | None) -> None:
+def test_peak_is_read(line: str, peak_jy: float | None) -> None:
     assert peak_in(line) == (None if peak_jy is None else pytest.approx(peak_jy))
 
 
@@ -133,22 +133,22 @@ def test_peak_may_be_undefined() -> None:
         (3.9e14, "3.9e+08 MJy"),
     ],
 )
-def test_flux_text(value_jy: float, text: str) -> None:
+def test_flux_is_formatted(value_jy: float, text: str) -> None:
     assert flux_text(value_jy) == text
 
 
-def test_line_of_an_unknown_program_is_its_own_text() -> None:
+def test_unknown_program_line_is_progress_text() -> None:
     reader = ProgressReader()
     assert reader.feed("### cd /w && prog\nstep 1\nstep") == Progress("step")
     assert reader.feed(" 2\n\n### exited with 0\n").text == "step 2"
 
 
-def test_what_moves_the_cursor_is_not_shown() -> None:
+def test_control_characters_are_removed() -> None:
     assert printable("\x1b[2J\x1b[31mred\x07\ta\x9b1mb ") == "red a1mb"
     assert ProgressReader().feed("50 %\r75 %\r").text == "75 %"
 
 
-def test_very_long_line_is_not_kept() -> None:
+def test_very_long_line_is_cut() -> None:
     reader = ProgressReader()
     for _ in range(5):
         reader.feed("x" * 9000)

@@ -24,12 +24,12 @@ def help_of():
 
 
 @pytest.mark.parametrize(("text", "cores"), [("4", 4), ("", 0), ("many", 0)])
-def test_threads_of_dp3(text, cores):
+def test_dp3_threads_are_read(text, cores):
     assert DP3.asks_for(NOWHERE, {"numthreads": text}, []) == (cores, 0)
 
 
 @pytest.mark.parametrize(("keywords", "flags"), [({"j": "3"}, []), ({}, ["-j", "3", "a.ms"])])
-def test_threads_of_wsclean(keywords, flags):
+def test_wsclean_threads_are_read(keywords, flags):
     assert WSCLEAN.asks_for(NOWHERE, keywords, flags) == (3, 0)
 
 
@@ -45,19 +45,19 @@ def test_threads_of_wsclean(keywords, flags):
         ({"gridder": "idg"}, 0),
     ],
 )
-def test_graphics_processors_of_idg(help_of, tmp_path, keywords, gpus):
+def test_idg_mode_sets_gpus(help_of, tmp_path, keywords, gpus):
     with_idg = make_stub(tmp_path / "idg", help_of, parts=("IDG", "WGridder"))
     without = make_stub(tmp_path / "no_idg", help_of)
     assert WSCLEAN.asks_for(with_idg, keywords, [])[1] == gpus
     assert WSCLEAN.asks_for(without, keywords, [])[1] == 0
 
 
-def test_output():
+def test_programs_declare_outputs():
     assert DP3.output(["DP3", "msin=a.ms", "msout=b.ms"], NOWHERE).name == "b.ms"
     assert WSCLEAN.output(["wsclean", "-name", "x", "a.ms"], NOWHERE).name == "x"
 
 
-def test_what_is_changed_in_place(tmp_path):
+def test_in_place_inputs_are_listed(tmp_path):
     (tmp_path / "a.ms").mkdir()
     assert DP3.in_place({"msin": "a.ms", "msout": ".", "steps": "[predict]"}, []) == ["a.ms"]
     assert WSCLEAN.in_place({"niter": "5"}, ["a.ms"], tmp_path) == ["a.ms"]
@@ -70,7 +70,7 @@ def small(tmp_path_factory):
     return make_set(tmp_path_factory.mktemp("sets") / "a.ms", SetShape(ntimes=10))
 
 
-def test_space_for_a_set(small, tmp_path):
+def test_space_for_set_is_estimated(small, tmp_path):
     keywords = {"msin": small, "msout": "out/b.ms", "steps": "[]"}
     size = 780 * 45 + 6240 * 48.5
     assert DP3.needs(keywords, [], tmp_path) == [Need(tmp_path / "out", size, "the measurement set")]
@@ -78,7 +78,7 @@ def test_space_for_a_set(small, tmp_path):
     assert DP3.needs({**keywords, "msin": "none"}, [], tmp_path) == []
 
 
-def test_space_for_images(small, tmp_path):
+def test_space_for_images_is_estimated(small, tmp_path):
     keywords = {"name": "out/x", "size": "10 20", "channels-out": "2", "temp-dir": "/scratch"}
     images, reordered = WSCLEAN.needs(keywords, [small], tmp_path)
     assert images == Need(tmp_path / "out", 2 * 3 * 800.0, "the images")

@@ -102,12 +102,12 @@ def write_channel(plan: dict[str, Any], here: Path, label: str, width_arcsec: fl
     return path
 
 
-def test_plan_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_plan_is_named(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="the plan cannot be read"):
         read_plan(tmp_path / "plan.json")
 
 
-def test_band_image_has_all_planes_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_band_image_has_all_planes(tmp_path: Path) -> None:
     plan, root = plan_of(tmp_path), tmp_path / "mfs_0p0"
     total, polarised = band_files(root)
     path = write_band_image(plan, 0.0, str(root), total, polarised, keep_all=True)
@@ -125,7 +125,7 @@ def test_band_image_has_all_planes_and_keeps_the_rest(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns != before
 
 
-def test_band_image_needs_all_of_stokes(tmp_path: Path) -> None:
+def test_band_image_needs_every_stokes_parameter(tmp_path: Path) -> None:
     total, polarised = band_files(tmp_path / "m")
     with pytest.raises(PipelineError, match="the images of Stokes Q, U, V were not written"):
         write_band_image(plan_of(tmp_path), 0.0, str(tmp_path / "m"), total, [], keep_all=False)
@@ -135,7 +135,7 @@ def test_band_image_needs_all_of_stokes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("polarised", "reason"), [(Beam(9, 9), "the beam of I is"), (Beam(0, 0), "an image of the band has no beam")]
 )
-def test_differing_beams_are_told(
+def test_differing_beams_are_reported(
     tmp_path: Path, polarised: Beam, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = band_files(tmp_path / "m", Beam(8, 8), polarised)
@@ -143,7 +143,7 @@ def test_differing_beams_are_told(
     assert reason in capsys.readouterr().out
 
 
-def test_band_is_smoothed_or_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_band_is_smoothed_or_gives_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_band_image(plan_of(tmp_path), 0.0, str(tmp_path / "m"), *band_files(tmp_path / "m"), keep_all=False)
     smooth_band(plan_of(tmp_path, common_beam_arcsec="7"), 0.0)
     assert "is not smoothed: beam 8.0 x 8.0 arcsec is larger" in capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_band_is_smoothed_or_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
     smooth_band(plan_of(tmp_path, common_beam_arcsec="none"), 0.0)
 
 
-def test_cubes_of_channels_one_of_which_cannot_be_smoothed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unsmoothable_channel_is_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan, work = plan_of(tmp_path), tmp_path / "work"
     for label, width in (("001", 8), ("002", 20)):
         write_channel(plan, tmp_path, label, width)
@@ -176,14 +176,14 @@ def test_cubes_of_channels_one_of_which_cannot_be_smoothed(tmp_path: Path, capsy
     assert not list((tmp_path / "out" / "chan_imgs").iterdir())
 
 
-def test_channel_without_image_and_reason_is_an_error(tmp_path: Path) -> None:
+def test_unexplained_missing_channel_is_error(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     write_channel(plan, tmp_path, "001", 8)
     with pytest.raises(PipelineError, match=r"channel 002 at robust 0\.0 has neither an image nor a reason"):
         write_cube_product(plan, tmp_path / "work", 0.0, "native")
 
 
-def test_channel_that_was_not_smoothed_is_an_error(tmp_path: Path) -> None:
+def test_unsmoothed_channel_is_error(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     for label in ("001", "002"):
         write_channel(plan, tmp_path, label, 8)
@@ -191,7 +191,7 @@ def test_channel_that_was_not_smoothed_is_an_error(tmp_path: Path) -> None:
         write_cube_product(plan, tmp_path / "work", 0.0, "native")
 
 
-def test_numbers_of_an_image(tmp_path: Path) -> None:
+def test_image_statistics_are_measured(tmp_path: Path) -> None:
     path = write_channel(plan_of(tmp_path), tmp_path, "001", 8)
     numbers = image_numbers(path)
     assert numbers["beam"]["bmaj_arcsec"] == pytest.approx(8)

@@ -27,7 +27,7 @@ def test_every_option_of_wsclean_is_in_one_group() -> None:
     assert {name: counts[name] for name in build.options if counts[name] != build.value_counts[name]} == {}
 
 
-def test_options_of_the_image_pipeline_are_right() -> None:
+def test_options_of_image_pipeline_are_valid() -> None:
     given = {
         "channels-out": ["3"], "join-channels": [], "weight": ["briggs", "-0.5"], "niter": ["100000"], "mgain": ["0.8"],
         "auto-mask": ["5"], "auto-threshold": ["3"], "minuv-l": ["80"], "maxuv-l": ["7000"], "gridder": ["auto"],
@@ -63,7 +63,7 @@ def test_options_of_the_image_pipeline_are_right() -> None:
         ("channels_out", "3", "-channels-out is 3: all are cleaned together here; add -join-channels, or use WSClean"),
     ],
 )  # fmt: skip
-def test_wrong_option_is_one_finding(name: str, text: str, finding: str) -> None:
+def test_wrong_option_gives_one_finding(name: str, text: str, finding: str) -> None:
     found = findings(**{name: text})
     assert len(found) == 1
     assert found[0].startswith(finding)
@@ -87,7 +87,7 @@ def test_contradictions_are_found() -> None:
     [("0.002", 0.002), ("1e-3", 1e-3), ("30asec", 30 / 3600), ("30arcsec", 30 / 3600), ("1.5amin", 0.025),
      ("2E1asec", 20 / 3600), ("0.1rad", 5.729577951), ("3parsec", None), ("asec", None), ("", None)],
 )  # fmt: skip
-def test_angle_has_unit(text: str, degrees: float | None) -> None:
+def test_angle_text_gives_degrees(text: str, degrees: float | None) -> None:
     assert table.angle_deg(text) == (None if degrees is None else pytest.approx(degrees))
 
 

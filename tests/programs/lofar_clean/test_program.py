@@ -29,11 +29,11 @@ def test_program_is_known() -> None:
     assert PROGRAM.version(HERE) == __version__
 
 
-def test_arguments_of_a_pipeline_are_right() -> None:
+def test_pipeline_arguments_are_valid() -> None:
     assert PROGRAM.check(HERE, KEYWORDS, FLAGS, JOB) == []
 
 
-def test_values_of_maps_are_left_out() -> None:
+def test_map_values_are_not_checked() -> None:
     unknown = {name: text for name, text in KEYWORDS.items() if name not in ("size", "channels-out")}
     assert PROGRAM.check(HERE, unknown, FLAGS, JOB) == []
 
@@ -49,20 +49,20 @@ def test_values_of_maps_are_left_out() -> None:
         ({"join-channels": "False"}, "-channels-out is 3: all are cleaned together here"),
     ],
 )
-def test_refusal_is_foreseen(changes: dict[str, str], finding: str) -> None:
+def test_refusal_is_predicted(changes: dict[str, str], finding: str) -> None:
     found = PROGRAM.check(HERE, KEYWORDS | changes, FLAGS, JOB)
     assert len(found) == 1
     assert found[0].startswith(finding)
 
 
-def test_missing_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "PACKAGES", ("no_such_package",))
     assert PROGRAM.check(HERE, KEYWORDS, FLAGS, JOB) == [
         "lofar-clean: no_such_package is not installed; pip install 'genericpipeline[imager]'"
     ]
 
 
-def test_job_is_fitted() -> None:
+def test_job_gets_threads_and_memory() -> None:
     keywords, flags, notices = PROGRAM.complete(HERE, KEYWORDS, FLAGS, JOB)
     assert flags == ["-join-channels", "a.ms"]
     assert (keywords["j"], keywords["abs-mem"]) == ("4", "7.60")
@@ -70,13 +70,13 @@ def test_job_is_fitted() -> None:
     assert [text.split()[0] for text in notices] == ["-mgain"]
 
 
-def test_one_channel_is_not_joined() -> None:
+def test_single_channel_is_not_joined() -> None:
     keywords, flags, _ = PROGRAM.complete(HERE, KEYWORDS | {"channels-out": "1", "fit-spectral-pol": "2"}, FLAGS, JOB)
     assert flags == ["a.ms"]
     assert "fit-spectral-pol" not in keywords
 
 
-def test_share_is_left_where_it_is_given() -> None:
+def test_given_share_stays() -> None:
     keywords, flags, _ = PROGRAM.allotted(HERE, {"j": "2", "mem": "50"}, ["-reorder", "a.ms"], JOB)
     assert (keywords, flags) == ({"j": "2", "mem": "50"}, ["-reorder", "a.ms"])
     assert PROGRAM.asks_for(HERE, {"j": "2"}, []) == (2, 0)
@@ -94,7 +94,7 @@ def test_model_is_written_on_request(tmp_path: Path) -> None:
     assert PROGRAM.in_place({"niter": "5"}, ["-update-model-required", "a.ms"], tmp_path) == ["a.ms"]
 
 
-def test_divergence_is_seen_and_no_wider_image_tried() -> None:
+def test_divergence_is_detected_without_retry() -> None:
     limits = {name: limit.default for name, limit in PROGRAM.limits.items()}
     read = PROGRAM.detector(limits)
     lines = [
@@ -113,7 +113,7 @@ def test_progress_is_read() -> None:
     assert reader.feed("3 major iterations were performed.\n").text == "3 major iterations done"
 
 
-def test_complaint_is_the_last_error() -> None:
+def test_last_error_is_complaint() -> None:
     assert (
         PROGRAM.complaint("lofar-clean: a.ms: cannot be read; repair it\n")
         == "lofar-clean says: a.ms: cannot be read; repair it"

@@ -98,7 +98,7 @@ def test_corrected_sources_have_their_true_flux(place, index, blocks, tmp_path):
     assert effective_hz < fits.getval(written.image, "CRVAL3") * 0.999
 
 
-def test_each_block_alone_has_another_beam(blocks, tmp_path):
+def test_single_block_has_different_beam(blocks, tmp_path):
     beams = []
     for path in blocks:
         put_source(path, *PLACES[1])
@@ -109,7 +109,7 @@ def test_each_block_alone_has_another_beam(blocks, tmp_path):
 
 
 @pytest.mark.parametrize("product", ["image", "residual", "model"])
-def test_mfs_image_is_the_mean_of_channels_weighted_by_wscimgwg(product, blocks, tmp_path):
+def test_mfs_image_is_weighted_channel_mean(product, blocks, tmp_path):
     # Restored images of channels have beams of their own, so cleaned ones are compared before they are restored.
     put_source(blocks[0], *PLACES[0])
     more = [] if product == "image" else ["-niter", "50", "-mgain", "0.8"]
@@ -122,7 +122,7 @@ def test_mfs_image_is_the_mean_of_channels_weighted_by_wscimgwg(product, blocks,
     assert np.abs(fits.getdata(tmp_path / f"field-MFS-{product}.fits")[0, 0] - mean).max() < 2e-6
 
 
-def test_one_output_channel_gets_the_names_of_several(blocks, tmp_path):
+def test_single_channel_gets_mfs_names(blocks, tmp_path):
     put_source(blocks[0], *PLACES[0])
     image(blocks[:1], tmp_path / "one", [])
     written = write(tmp_path / "one", blocks[0], index="0")
@@ -134,7 +134,7 @@ def test_one_output_channel_gets_the_names_of_several(blocks, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_all_stokes_are_divided_by_the_beam_of_stokes_i(blocks, tmp_path):
+def test_stokes_i_beam_divides_all_stokes(blocks, tmp_path):
     put_source(blocks[0], *PLACES[0])
     image(blocks[:1], tmp_path / "pol", CHANNELS, ["-pol", "IQ", "-join-polarizations"])
     written = write(tmp_path / "pol", blocks[0])
@@ -150,7 +150,7 @@ def test_all_stokes_are_divided_by_the_beam_of_stokes_i(blocks, tmp_path):
     assert (np.isnan(beam) | (beam >= 0.005)).all()
 
 
-def test_headers_say_what_was_done(dish_set, tmp_path):
+def test_headers_record_beam_correction(dish_set, tmp_path):
     fake_image(tmp_path / "dish-image.fits", np.ones((200, 240)))
     written = write_fakes(tmp_path / "dish", dish_set)
     assert written.source == "formula"
@@ -166,7 +166,7 @@ def test_headers_say_what_was_done(dish_set, tmp_path):
     assert beam[100, 120 + 78] == pytest.approx(2 ** -((offset / 0.7775) ** 2), abs=2e-3)
 
 
-def test_numbers_measured_in_an_earlier_try_are_not_taken_over(dish_set, tmp_path):
+def test_measurements_of_earlier_attempt_are_dropped(dish_set, tmp_path):
     fake_image(tmp_path / "dish-image.fits", np.ones((20, 20)))
     write_facts(tmp_path / "dish-image.fits", {"MEANRMS": (1.0, "of the image before")}, ["of the image before"])
     written = write_fakes(tmp_path / "dish", dish_set)
@@ -176,7 +176,7 @@ def test_numbers_measured_in_an_earlier_try_are_not_taken_over(dish_set, tmp_pat
         assert "of the image before" not in str(header["HISTORY"])
 
 
-def test_the_beam_is_blank_where_it_is_weak(dish_set, tmp_path):
+def test_weak_beam_is_blank(dish_set, tmp_path):
     fake_image(tmp_path / "dish-image.fits", np.ones((480, 480)))
     written = write_fakes(tmp_path / "dish", dish_set)
     for path in (written.beam, written.image_pb):
@@ -221,7 +221,7 @@ def mueller_beam(stem, beam, hz):
 
 
 @pytest.mark.parametrize(("centre", "write_beam"), [(1.0, idg_beam), (0.85, mueller_beam)])
-def test_wscleans_own_beams_are_weighted_and_are_one_at_the_centre(centre, write_beam, dish_set, tmp_path):
+def test_wsclean_beams_are_normalised_at_centre(centre, write_beam, dish_set, tmp_path):
     beams = [gaussian(width, centre) for width in (30.0, 24.0, 20.0)]
     f0 = fake_channels(tmp_path / "idg", [beam / centre for beam in beams], lambda *_: None)
     for number, beam in enumerate(beams):
@@ -251,7 +251,7 @@ def test_wscleans_own_beams_are_weighted_and_are_one_at_the_centre(centre, write
     assert np.array_equal(fits.getdata(again.image_pb), fits.getdata(written.image_pb), equal_nan=True)
 
 
-def test_the_effective_frequency_falls_outwards(dish_set, tmp_path):
+def test_effective_frequency_falls_outwards(dish_set, tmp_path):
     beams = [gaussian(width) for width in (30.0, 24.0, 20.0)]
     f0 = fake_channels(tmp_path / "idg", beams, idg_beam, index=-2.0)
     written = write_fakes(tmp_path / "idg", dish_set, index="0")
@@ -268,7 +268,7 @@ def test_the_effective_frequency_falls_outwards(dish_set, tmp_path):
     assert corrected[50, 75] > 2.2
 
 
-def test_a_map_of_the_spectral_index_is_looked_up_by_direction(dish_set, tmp_path):
+def test_spectral_index_map_is_read_by_direction(dish_set, tmp_path):
     beams = [gaussian(width) for width in (30.0, 24.0, 20.0)]
     fake_channels(tmp_path / "idg", beams, idg_beam, index=-1.5)
     indices = np.full((60, 60), -1.5)
@@ -291,13 +291,13 @@ def test_a_map_of_the_spectral_index_is_looked_up_by_direction(dish_set, tmp_pat
         (__file__, "no FITS"),
     ],
 )
-def test_what_is_no_spectral_index_is_refused(index, reason, dish_set, tmp_path):
+def test_invalid_spectral_index_is_refused(index, reason, dish_set, tmp_path):
     fake_image(tmp_path / "dish-image.fits", np.ones((20, 20)))
     with pytest.raises(PipelineError, match=f"spectral_index: .*{reason}"):
         write_fakes(tmp_path / "dish", dish_set, index=index)
 
 
-def test_leakage_that_wsclean_corrected_stays_corrected(dish_set, tmp_path):
+def test_wsclean_leakage_correction_stays(dish_set, tmp_path):
     beam = gaussian(24.0, 0.5)
     for stokes, corrected in (("I", 9.0), ("Q", 3.0)):
         fake_image(tmp_path / f"q-{stokes}-image.fits", beam)
@@ -309,7 +309,7 @@ def test_leakage_that_wsclean_corrected_stays_corrected(dish_set, tmp_path):
         assert fits.getdata(tmp_path / "q-MFS-Q-image-pb.fits")[0, 0, 50, 50] == pytest.approx(1.5)
 
 
-def test_beams_that_are_none_are_refused(dish_set, tmp_path):
+def test_invalid_beams_are_refused(dish_set, tmp_path):
     fake_image(tmp_path / "idg-MFS-image.fits", np.ones((20, 20)))
     fake_image(tmp_path / "idg-beam.fits", -np.ones((20, 20)))
     with pytest.raises(BeamError, match="at the centre; expected a positive one"):
@@ -319,21 +319,21 @@ def test_beams_that_are_none_are_refused(dish_set, tmp_path):
         write_fakes(tmp_path / "idg", dish_set)
 
 
-def test_a_channel_whose_beam_is_missing_is_refused(dish_set, tmp_path):
+def test_channel_without_beam_is_refused(dish_set, tmp_path):
     fake_channels(tmp_path / "idg", [gaussian(24.0)] * 3, idg_beam)
     (tmp_path / "idg-0001-beam.fits").unlink()
     with pytest.raises(BeamError, match=r"idg-0001-image\.fits: WSClean has made the beams of other channels"):
         write_fakes(tmp_path / "idg", dish_set)
 
 
-def test_a_root_without_images_is_refused(tmp_path):
+def test_root_without_images_is_refused(tmp_path):
     (tmp_path / "field-MFS-residual.fits").touch()
     (tmp_path / "field2-MFS-image.fits").touch()
     with pytest.raises(BeamError, match=r"no field-MFS-image\.fits and no field-image\.fits"):
         images_of(str(tmp_path / "field"), read_products(str(tmp_path / "field"), map(str, tmp_path.iterdir())))
 
 
-def test_images_that_are_none_are_refused(dish_set, tmp_path):
+def test_invalid_images_are_refused(dish_set, tmp_path):
     fake_image(tmp_path / "field-MFS-image.fits", np.ones((20, 20)), CTYPE1="RA---TAN")
     with pytest.raises(BeamError, match="expected RA---SIN"):
         write_fakes(tmp_path / "field", dish_set)
@@ -350,7 +350,7 @@ def test_channels_without_weight_are_refused(dish_set, tmp_path):
         write_fakes(tmp_path / "field", dish_set)
 
 
-def test_an_empty_channel_is_blank_and_the_mean_goes_without(hba_set, tmp_path):
+def test_empty_channel_is_excluded_from_mean(hba_set, tmp_path):
     ra, dec = np.degrees(read_metadata(str(hba_set)).phase_centre_rad)
     place = {"CRVAL1": ra, "CRVAL2": dec, "CDELT3": 1e6}
     for name, frequency_hz, weight in (("MFS", 134.4e6, 3.0), ("0000", 134.4e6, 3.0), ("0001", 150e6, 0.0)):
@@ -364,7 +364,7 @@ def test_an_empty_channel_is_blank_and_the_mean_goes_without(hba_set, tmp_path):
     assert fits.getdata(written.beam) == pytest.approx(channel_beam, rel=1e-6, nan_ok=True)
 
 
-def test_what_a_killed_try_left_is_replaced(dish_set, tmp_path):
+def test_partial_files_of_killed_attempt_are_replaced(dish_set, tmp_path):
     fake_image(tmp_path / "dish-image.fits", np.ones((20, 20)))
     for name in ("dish-MFS-image", "dish-MFS-image-pb", "dish-MFS-primary-beam"):
         (tmp_path / f".{name}.fits.part").write_text("half")
@@ -373,7 +373,7 @@ def test_what_a_killed_try_left_is_replaced(dish_set, tmp_path):
     assert fits.getdata(tmp_path / "dish-MFS-image.fits").sum() == 400
 
 
-def test_nothing_half_written_is_left(dish_set, tmp_path, monkeypatch):
+def test_failure_leaves_no_partial_file(dish_set, tmp_path, monkeypatch):
     fake_image(tmp_path / "dish-MFS-image.fits", np.ones((20, 20)))
     before = sorted(tmp_path.iterdir())
 

@@ -24,7 +24,7 @@ def make_telescope(folder: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize("telescope", ["WSRT", "MeerKAT", "MWA", "LOFAR"])
-def test_auto_takes_wgridder_where_everybeam_has_no_beam(telescope, build, tmp_path):
+def test_auto_chooses_wgridder_without_everybeam_model(telescope, build, tmp_path):
     path = make_telescope(tmp_path, telescope)  # that of LOFAR lacks its station tables
     _, flags, (notice,) = adapt({"gridder": "auto", "idg-mode": "cpu"}, [path], build, 2, None)
     assert flags == ["-use-wgridder", path]
@@ -32,7 +32,7 @@ def test_auto_takes_wgridder_where_everybeam_has_no_beam(telescope, build, tmp_p
     assert f"cannot make the station beams of {telescope}.MS" in notice
 
 
-def test_a_telescope_with_a_beam_keeps_it(build, tmp_path):
+def test_known_telescope_keeps_beam(build, tmp_path):
     path = make_telescope(tmp_path, "EVLA")
     _, flags, notices = adapt({"gridder": "auto", "idg-mode": "cpu"}, [f"[{path}]"], build, 2, None)
     assert "-grid-with-beam" in flags
@@ -47,14 +47,14 @@ def test_a_telescope_with_a_beam_keeps_it(build, tmp_path):
         (({"apply-primary-beam": "True"}, ["-use-wgridder"]), ["-use-wgridder"]),
     ],
 )
-def test_what_was_asked_for_goes_without_the_beam(given, left, build, tmp_path):
+def test_requested_gridder_runs_without_beam(given, left, build, tmp_path):
     path = make_telescope(tmp_path, "WSRT")
     keywords, flags, (notice,) = adapt(given[0], [*given[1], path], build, 2, None)
     assert (keywords, flags) == ({"j": "2"}, [*left, path])
     assert notice.startswith("the beam is made afterwards, not by WSClean")
 
 
-def test_nothing_is_asked_where_no_beam_is(build, tmp_path, monkeypatch):
+def test_gridder_without_beam_is_not_probed(build, tmp_path, monkeypatch):
     path = make_telescope(tmp_path, "WSRT")
     monkeypatch.setattr(beam_probe, "run_briefly", lambda *_: pytest.fail("it was asked"))
     for keywords in ({"gridder": "wgridder"}, {}, {"gridder": "idg", "aterm-config": "a.conf"}):
@@ -64,7 +64,7 @@ def test_nothing_is_asked_where_no_beam_is(build, tmp_path, monkeypatch):
     adapt({"gridder": "auto"}, [path], build, 2, None)
 
 
-def test_a_set_is_asked_about_once_until_it_is_written(build, tmp_path, monkeypatch):
+def test_probe_result_is_cached_per_set(build, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(beam_probe, "run_briefly", lambda *arguments: asked.append(arguments) or (0, ""))
     path = make_telescope(tmp_path, "ATCA")
@@ -78,7 +78,7 @@ def test_a_set_is_asked_about_once_until_it_is_written(build, tmp_path, monkeypa
     assert len(asked) == 2
 
 
-def test_two_time_slots_are_copied_for_dysco_would_abort_at_one(tmp_path):
+def test_probe_copies_two_time_slots(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(nantennas=4, ntimes=5, nchan=2), with_data=True)
     beam_probe._copy_first_slots(path, f"{tmp_path}/piece.MS")
     assert survey_set(f"{tmp_path}/piece.MS").times.slots == 2

@@ -38,7 +38,7 @@ def header_of(command: str, *more: str) -> fits.Header:
     return header
 
 
-def test_the_command_is_in_the_header_whatever_was_added():
+def test_header_contains_wsclean_command():
     header = header_of(COMMAND, "primary beam: EveryBeam", "---- image pipeline ----", "x")
     assert wsclean_command(header).rstrip() == COMMAND
     assert wsclean_command(fits.Header()) == ""
@@ -46,7 +46,7 @@ def test_the_command_is_in_the_header_whatever_was_added():
     assert not is_differential(header_of(COMMAND.replace("-use-diff", "-no-diff")))
 
 
-def test_files_are_those_of_the_command_in_the_newest_image(tmp_path):
+def test_newest_header_names_products(tmp_path):
     root = f"{tmp_path}/full"
     for name in ("MFS-image", "0000-image", "0001-image", "0002-image", "0001-beam"):
         write_image(tmp_path / f"full-{name}.fits", np.ones((4, 4)))
@@ -58,7 +58,7 @@ def test_files_are_those_of_the_command_in_the_newest_image(tmp_path):
         products_by_header(f"{tmp_path}/none")
 
 
-def test_parts_of_a_channel_have_beams_as_wide_as_gaussians_are():
+def test_channel_parts_have_gaussian_beam_widths():
     plane = np.exp(-np.array([[0.0, 0.5, 1.0]], np.float32))
     narrow, wide = OwnBeam(plane, 1.0).parts([BandPart(1.0, 160e6), BandPart(1.0, 140e6)], 150e6, 0.5)
     assert narrow[0] == pytest.approx(0.5 * np.exp(-np.array([0, 0.5, 1]) * (160 / 150) ** 2), rel=1e-6)
@@ -84,7 +84,9 @@ SCALES = [
 
 
 @pytest.mark.parametrize(("mode", "differential", "kind", "centre", "scale"), SCALES)
-def test_beams_are_scaled_to_what_is_missing(mode, differential, kind, centre, scale, hba_set, tmp_path, monkeypatch):
+def test_beams_are_scaled_to_missing_correction(
+    mode, differential, kind, centre, scale, hba_set, tmp_path, monkeypatch
+):
     metadata = read_metadata(str(hba_set))
     direction = None if mode in ("", "None") else CENTRE
     monkeypatch.setattr(beam_sources, "read_applied_beam", lambda _: AppliedBeam("DATA", mode, direction))
@@ -107,7 +109,7 @@ def test_beams_are_scaled_to_what_is_missing(mode, differential, kind, centre, s
     assert bool(beams.warnings) == (abs(scale - 1) > 1e-3)
 
 
-def test_sets_of_different_corrections_have_no_common_scale(hba_set, tmp_path, monkeypatch):
+def test_differently_corrected_sets_have_no_scale(hba_set, tmp_path, monkeypatch):
     metadata = read_metadata(str(hba_set))
     applied = iter([AppliedBeam("DATA", "None"), AppliedBeam("DATA", "")])
     monkeypatch.setattr(beam_sources, "read_applied_beam", lambda _: next(applied))

@@ -22,16 +22,16 @@ def with_number(row: int, column: int, number: float = 1.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("place", [(0, 0), (127, 127), (64, 0), (63, 127)])
-def test_one_number_is_enough(tmp_path: Path, place: tuple[int, int]) -> None:
+def test_single_finite_pixel_suffices(tmp_path: Path, place: tuple[int, int]) -> None:
     assert not is_blank(write_image(tmp_path / "a.fits", with_number(*place)))
 
 
 @pytest.mark.parametrize("number", [np.nan, -np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_no_number(tmp_path: Path, number: float) -> None:
+def test_non_finite_pixels_are_blank(tmp_path: Path, number: float) -> None:
     assert is_blank(write_image(tmp_path / "a.fits", with_number(3, 4, number)))
 
 
-def test_zeros_are_numbers(tmp_path: Path) -> None:
+def test_zero_pixels_are_not_blank(tmp_path: Path) -> None:
     assert not is_blank(write_image(tmp_path / "a.fits", np.zeros((128, 128))))
 
 
@@ -42,13 +42,13 @@ def test_large_images_are_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Mon
     assert not is_blank(write_image(tmp_path / "b.fits", with_number(5, 77)))
 
 
-def test_double_precision(tmp_path: Path) -> None:
+def test_double_precision_image_is_read(tmp_path: Path) -> None:
     for name, plane, blank in (("a.fits", NAN, True), ("b.fits", with_number(9, 9), False)):
         fits.PrimaryHDU(plane.astype(np.float64)).writeto(tmp_path / name)
         assert is_blank(tmp_path / name) is blank
 
 
-def test_long_header(tmp_path: Path) -> None:
+def test_long_header_is_read(tmp_path: Path) -> None:
     header = fits.Header()
     for number in range(200):
         header["HISTORY"] = f"line {number} / of END"
@@ -57,7 +57,7 @@ def test_long_header(tmp_path: Path) -> None:
         assert is_blank(tmp_path / name) is blank
 
 
-def test_what_is_no_such_image_is_not_blank(tmp_path: Path) -> None:
+def test_unreadable_image_is_not_blank(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.zeros((4, 4), np.int16)).writeto(tmp_path / "integers.fits")
     fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
     write_image(tmp_path / "cut.fits", NAN)
@@ -76,19 +76,19 @@ def names_of_blank(folder: Path, **planes: np.ndarray | None) -> list[str]:
     return sorted(blank_images.blank_images(sorted(folder.iterdir())))
 
 
-def test_a_channel_may_be_blank(tmp_path: Path) -> None:
+def test_channel_may_be_blank(tmp_path: Path) -> None:
     assert names_of_blank(tmp_path, **{"0000_image": NAN, "0001_image": None, "MFS_image": None}) == []
 
 
-def test_the_band_counts(tmp_path: Path) -> None:
+def test_blank_band_image_is_reported(tmp_path: Path) -> None:
     planes = {"0000_image": None, "MFS_image": NAN, "MFS_psf": None, "MFS_model": None}
     assert names_of_blank(tmp_path, **planes) == ["x-MFS-image.fits"]
 
 
-def test_of_polarisations_one_with_numbers_is_enough(tmp_path: Path) -> None:
+def test_single_finite_polarisation_suffices(tmp_path: Path) -> None:
     assert names_of_blank(tmp_path, I_image=NAN, V_image=NAN) == ["x-I-image.fits", "x-V-image.fits"]
     assert names_of_blank(tmp_path, Q_image=None) == []
 
 
-def test_without_images_there_are_no_blank_ones(tmp_path: Path) -> None:
+def test_directory_without_images_has_none_blank(tmp_path: Path) -> None:
     assert names_of_blank(tmp_path, psf=NAN, model=NAN) == []

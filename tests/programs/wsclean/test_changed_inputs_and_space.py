@@ -21,7 +21,7 @@ SIZE = {"size": "100 50"}
 CLEAN = {**SIZE, "niter": "10"}
 
 
-def test_name_of_the_images():
+def test_image_name_is_found():
     argv = ["wsclean", "-size", "10", "10", "-name", "/o/x", "a.ms"]
     output = image_name_argument(argv, WORKDIR)
     assert (output.index, output.name) == (5, "/o/x")
@@ -43,7 +43,7 @@ def test_name_of_the_images():
         ["-reuse-primary-beam", "-name", "x", "a.ms"],
     ],
 )
-def test_images_that_are_not_new_or_have_no_name(arguments):
+def test_unnamed_images_are_none(arguments):
     assert image_name_argument(["wsclean", *arguments], WORKDIR) is None
 
 
@@ -61,14 +61,14 @@ def test_images_that_are_not_new_or_have_no_name(arguments):
         ({"niter": "10"}, ["-restore", "a", "b", "c"], False),
     ],
 )
-def test_changed_inputs(tmp_path, keywords, flags, changes):
+def test_model_update_changes_inputs(tmp_path, keywords, flags, changes):
     for name in ("a.ms", "b.ms"):
         (tmp_path / name).mkdir()
     given = [*flags, f"[{tmp_path}/a.ms,{tmp_path}/b.ms]", "none.ms"]
     assert written_sets(keywords, given) == ([f"{tmp_path}/a.ms", f"{tmp_path}/b.ms"] if changes else [])
 
 
-def test_relative_sets_are_in_the_working_directory(tmp_path):
+def test_relative_sets_lie_in_working_directory(tmp_path):
     (tmp_path / "a.ms").mkdir()
     assert input_sets(["-size", "a.ms", "none"], tmp_path) == ["a.ms"]
 
@@ -96,12 +96,12 @@ IDG_WITH_BEAM = ["-use-idg", "-grid-with-beam"]
         (CLEAN, IDG_WITH_BEAM, 9),
     ],
 )
-def test_size_of_the_images(keywords, flags, planes):
+def test_size_of_images_is_estimated(keywords, flags, planes):
     assert image_bytes(keywords, flags) == planes * PLANE
 
 
 @pytest.mark.parametrize("keywords", [{}, {"size": "100"}, {"size": "a b"}])
-def test_images_of_no_known_size(keywords):
+def test_unknown_image_size_is_none(keywords):
     assert image_bytes(keywords, []) is None
 
 
@@ -124,26 +124,26 @@ def small(tmp_path_factory):
         ({"channels-out": "2"}, ["-use-idg"], 780 * 38 + 6240 * 12 * 4),
     ],
 )
-def test_size_of_the_reordered_visibilities(small, keywords, flags, expected):
+def test_size_of_reordered_visibilities_is_estimated(small, keywords, flags, expected):
     assert reordered_bytes(keywords, [*flags, small], WORKDIR) == pytest.approx(expected)
 
 
-def test_two_sets_hold_twice_as_much(small):
+def test_two_sets_double_size(small):
     assert reordered_bytes({}, ["-reorder", small, small], WORKDIR) == pytest.approx(2 * (780 * 38 + 6240 * 12))
 
 
-def test_sets_that_cannot_be_read():
+def test_unreadable_sets_have_no_size():
     assert reordered_bytes({}, ["-reorder", "none.ms"], WORKDIR) is None
 
 
 @pytest.mark.parametrize(
     ("text", "count"), [("I", 1), ("iquv", 4), ("IV", 2), ("XX,YY", 2), ("XX", 1), ("I,", 1), ("RR,RL,LR,LL", 4)]
 )
-def test_polarisations(text, count):
+def test_polarisations_are_counted(text, count):
     assert len(polarization_names({"pol": [text]})) == count
     assert polarization_names({}) == ["I"]
 
 
 @pytest.mark.parametrize(("mode", "count"), [(["hybrid"], 1), (["gpu"], 1), (["cpu"], 0), ([], 0), (None, 0)])
-def test_graphics_processors(mode, count):
+def test_idg_mode_needs_gpu(mode, count):
     assert gpu_count({} if mode is None else {"idg-mode": mode}) == count

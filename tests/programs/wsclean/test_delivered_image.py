@@ -38,12 +38,12 @@ def find_problems(**arguments):
     return delivered_image_findings(PIPELINE | {f"clean.argument.{key}": text for key, text in arguments.items()})
 
 
-def test_every_option_of_wsclean_has_one_class(wsclean):
+def test_every_wsclean_option_has_one_class(wsclean):
     assert describe_build(wsclean).options - frozenset().union(*CLASSES) == frozenset()
     assert not [first & second for first, second in combinations(CLASSES, 2) if first & second]
 
 
-def test_the_pipelines_own_arguments_are_no_contradiction():
+def test_pipeline_arguments_are_consistent():
     assert delivered_image_findings(PIPELINE) == []
 
 
@@ -61,45 +61,45 @@ def test_the_pipelines_own_arguments_are_no_contradiction():
         ("data-column", "CORRECTED_DATA", "data_column"),
     ],
 )
-def test_what_the_pipeline_has_an_option_for_is_set_there(name, text, own):
+def test_argument_names_its_pipeline_option(name, text, own):
     (line,) = find_problems(**{name: text})
     assert line.startswith(f"clean.argument.{name}: is ")
     assert line.endswith(f"; set {own}")
 
 
-def test_the_same_value_among_the_flags_is_still_twice():
+def test_repeated_flag_value_is_finding():
     (line,) = find_problems(flags="[-scale, 0.01, msfile]")
     assert line.startswith("clean.argument.scale: is '0.01 msfile', and other steps go by")
 
 
 @pytest.mark.parametrize(("name", "text"), [("use-idg", "False"), ("data-column", "DATA"), ("mgain", "0.7")])
-def test_what_changes_nothing_is_taken(name, text):
+def test_harmless_argument_is_accepted(name, text):
     assert find_problems(**{name: text}) == []
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_other_data_and_other_products_are_refused_with_the_remedy(name):
+def test_different_data_or_products_are_refused(name):
     (line,) = find_problems(**{name: "1 2"})
     assert line == f"clean.argument.{name}: {REFUSED[name]}"
 
 
-def test_another_step_may_image_part_of_the_data():
+def test_further_step_may_image_part_of_data():
     other = {"other.argument.name": "/job/part", "other.argument.interval": "0 3"}
     assert delivered_image_findings(PIPELINE | other) == []
 
 
 @pytest.mark.parametrize("name", sorted(WEIGHTING))
-def test_other_weights_are_warned_of(name):
+def test_different_weights_give_warning(name):
     (line,) = find_problems(**{name: "1"})
     assert line.startswith(f"{WARNING}clean.argument.{name}: changes what the visibilities weigh")
 
 
-def test_small_parts_of_the_image_are_warned_of():
+def test_small_image_parts_give_warning():
     (line,) = find_problems(**{"parallel-deconvolution": "64"})
     assert line.startswith(f"{WARNING}clean.argument.parallel-deconvolution: is 64; WSClean cleans parts of so few")
     assert find_problems(**{"parallel-deconvolution": "2000"}) == []
 
 
-def test_the_arguments_of_the_imaging_step_are_found():
+def test_imaging_step_arguments_are_found():
     assert imaging_arguments(PIPELINE)["weight"] == ["briggs", "0"]
     assert imaging_arguments({"image_rootname": "x"}) == {}

@@ -29,7 +29,7 @@ def calls(monkeypatch):
         ),
     ],
 )
-def test_options_follow_from_the_cleaning(calls, cleaning, expected):
+def test_cleaning_sets_options(calls, cleaning, expected):
     made = field_imager(["a.ms"], (0, 1), 0.5)("/x/root", Grid(7.5, 256), cleaning)
     program, keywords, flags, given, _ = calls[0]
     assert given.cores >= 1

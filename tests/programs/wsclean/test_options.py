@@ -20,7 +20,7 @@ def build(wsclean) -> WSCleanBuild:
     return describe_build(wsclean)
 
 
-def test_the_program_takes_no_values_for_what_are_known_as_flags(build):
+def test_known_flags_take_no_value(build):
     """All of them in one call: one that took a value would take the flag behind it, and refuse that."""
     at_once = {"version", "log-time", "use-idg", "no-normalize-for-weighting"}  # the last is in the help only
     flags = [name for name, count in build.value_counts.items() if count == 0 and name not in at_once]
@@ -29,7 +29,7 @@ def test_the_program_takes_no_values_for_what_are_known_as_flags(build):
 
 
 @pytest.mark.parametrize("name", VALUE_NOT_IN_HELP)
-def test_the_program_wants_values_of_which_its_help_does_not_tell(build, name):
+def test_undocumented_values_are_required(build, name):
     if name not in build.options:
         pytest.skip(f"this WSClean has no -{name}")
     assert build.value_counts[name] == 1
@@ -40,7 +40,7 @@ def _answer(build: WSCleanBuild, *options: str) -> str:
     return run_briefly(build.path, ["-dry-run", *options])[1]
 
 
-def test_flags_are_given_or_not(build):
+def test_flag_values_switch_flags(build):
     keywords = {"multiscale": "True", "no-dirty": "False", "fit-beam": "False", "name": "x"}
     assert settle_flags(keywords, ["-reorder", "-fit-beam", "a.ms"], build.value_counts) == (
         {"name": "x"},
@@ -48,19 +48,19 @@ def test_flags_are_given_or_not(build):
     )
 
 
-def test_a_flag_takes_its_opposite_away(build):
+def test_flag_removes_its_opposite(build):
     keywords = {"no-fit-beam": "True", "small-inversion": "True"}
     _, flags = settle_flags(keywords, ["-fit-beam", "-no-small-inversion", "-reorder"], build.value_counts)
     assert flags == ["-no-fit-beam", "-small-inversion", "-reorder"]
 
 
-def test_a_job_gets_bare_flags(build):
+def test_job_gets_bare_flags(build):
     keywords, flags, _ = adapt({**CLEANING, "multiscale": "True"}, ["-join-channels", "a.ms"], build, 1, None)
     assert "multiscale" not in keywords
     assert flags == ["-multiscale", "-join-channels", "a.ms"]
 
 
-def test_options_are_known_whether_true_or_false():
+def test_boolean_values_select_flags():
     keywords = {"predict": "True", "no-update-model-required": "False", "niter": "3"}
     assert given_options(keywords, ["-no-update-model-required", "-j", "2"]) == {
         "niter": ["3"],
@@ -91,7 +91,7 @@ def test_options_are_known_whether_true_or_false():
         ({}, ["b.ms", "-reorder"], "-reorder: 'b.ms' stands before it, and WSClean takes all behind that for sets"),
     ],
 )
-def test_values_that_are_missing_or_too_many(build, keywords, flags, finding):
+def test_wrong_number_of_values_is_finding(build, keywords, flags, finding):
     (found,) = check_arguments(keywords, [*flags, *([] if "b.ms" in flags else ["a.ms"])], build, 0)
     assert finding in found
 
@@ -105,7 +105,7 @@ def test_values_that_are_missing_or_too_many(build, keywords, flags, finding):
         ({"taper-gaussian": "30asec", "size": "100 100", "shift": "14h00m00s 48d00m00s"}, []),
     ],
 )
-def test_values_that_are_right(build, keywords, flags):
+def test_right_values_are_accepted(build, keywords, flags):
     assert check_arguments(keywords, [*flags, "a.ms"], build, 0) == []
 
 
@@ -130,7 +130,7 @@ def test_values_that_are_right(build, keywords, flags):
         ({"pol": "I,QX"}, "-pol is 'I,QX'; polarizations"),
     ],
 )
-def test_options_that_need_others(build, options, finding):
+def test_option_needs_companion(build, options, finding):
     (found,) = check_arguments(options, ["a.ms"], build, 0)
     assert finding in found
 
@@ -138,7 +138,7 @@ def test_options_that_need_others(build, options, finding):
 @pytest.mark.parametrize(
     ("text", "names"), [("IQUV", ["I", "Q", "U", "V"]), ("xx,yy", ["XX", "YY"]), ("XXYY", ["XX", "YY"]), ("", ["I"])]
 )
-def test_polarizations_in_a_list(text, names):
+def test_polarization_text_gives_list(text, names):
     assert polarization_names({"pol": [text]}) == names
 
 
@@ -146,7 +146,7 @@ def test_polarizations_in_a_list(text, names):
 
 
 @pytest.mark.parametrize("keywords", [{"niter": "0"}, {"fit-beam": "True"}])
-def test_a_dirty_image_gets_a_psf(build, keywords):
+def test_dirty_image_gets_psf(build, keywords):
     _, flags, notices = adapt(keywords, ["a.ms"], build, 1, None)
     assert "-make-psf" in flags
     assert "niter is 0" in notices[-1]
@@ -161,13 +161,13 @@ def test_a_dirty_image_gets_a_psf(build, keywords):
         {"niter": "0", "beam-size": "60"},
     ],
 )
-def test_no_psf_is_added_where_there_is_a_beam_or_none_is_wanted(build, keywords):
+def test_cleaned_image_gets_no_extra_psf(build, keywords):
     _, flags, notices = adapt(keywords, ["a.ms"], build, 1, None)
     assert flags.count("-make-psf") == ("make-psf" in keywords)
     assert notices == []
 
 
-def test_polarizations_that_wsclean_cleans_jointly_only(build):
+def test_polarizations_are_joined_for_cleaning(build):
     _, flags, notices = adapt({**CLEANING, "pol": "IQUV"}, ["-join-channels", "a.ms"], build, 1, None)
     assert flags == ["-join-polarizations", "-join-channels", "a.ms"]
     assert "pol is I,Q,U,V" in notices[0]
@@ -183,7 +183,7 @@ def test_polarizations_that_wsclean_cleans_jointly_only(build):
         ({"pol": "IQUV", "channels-out": "1"}, ["-join-channels"]),
     ],
 )
-def test_polarizations_that_need_nothing(build, more, flags):
+def test_simple_polarizations_are_not_joined(build, more, flags):
     assert "-join-polarizations" not in adapt({**CLEANING, **more}, [*flags, "a.ms"], build, 1, None)[1]
 
 
@@ -197,7 +197,7 @@ def test_idg_cleans_polarizations_jointly(wsclean, tmp_path):
 
 
 @pytest.mark.parametrize("local_rms", [{"local-rms": "True"}, {"local-rms-window": "25"}])
-def test_multiscale_with_local_rms_of_3_1(build, local_rms):
+def test_version_3_1_gets_multiscale_workaround(build, local_rms):
     keywords = {"niter": "10", "multiscale": "True", **local_rms}
     _, flags, notices = adapt(keywords, ["a.ms"], build, 1, None)
     assert ("-no-multiscale-fast-subminor" in flags) == (build.version == (3, 1, 0)) == bool(notices)
@@ -206,19 +206,19 @@ def test_multiscale_with_local_rms_of_3_1(build, local_rms):
     assert notices == []
 
 
-def test_multiscale_with_local_rms_of_other_versions(wsclean, tmp_path):
+def test_newer_version_needs_no_multiscale_workaround(wsclean, tmp_path):
     newer = describe_build(make_stub(tmp_path, wsclean, version="3.4"))
     _, flags, _ = adapt({"niter": "10", "multiscale": "True"}, ["-local-rms", "a.ms"], newer, 1, None)
     assert "-no-multiscale-fast-subminor" not in flags
 
 
 @pytest.mark.parametrize(("size", "is_added"), [("108 12", True), ("32 200", True), ("108 36", False)])
-def test_images_of_few_pixels_are_gridded_in_full(build, size, is_added):
+def test_small_images_disable_small_inversion(build, size, is_added):
     _, flags, notices = adapt({"niter": "9", "size": size}, ["a.ms"], build, 1, None)
     assert ("-no-small-inversion" in flags) is is_added is bool(notices)
 
 
-def test_one_output_channel_has_no_spectrum_to_fit(build):
+def test_single_channel_drops_spectral_fit(build):
     keywords = {"niter": "10", "channels-out": "1", "fit-spectral-pol": "2", "deconvolution-channels": "2"}
     keywords, flags, notices = adapt(keywords, ["-join-channels", "a.ms"], build, 1, None)
     assert {"fit-spectral-pol", "deconvolution-channels"}.isdisjoint(keywords)
@@ -229,7 +229,7 @@ def test_one_output_channel_has_no_spectrum_to_fit(build):
 # ---- files
 
 
-def test_files_that_are_named_exist(tmp_path):
+def test_missing_named_files_are_found(tmp_path):
     (tmp_path / "mask.fits").touch()
     (tmp_path / "first-0000-psf.fits").touch()
     there = {"fits-mask": ["mask.fits"], "reuse-psf": ["first"], "aterm-config": [str(tmp_path / "mask.fits")]}

@@ -104,7 +104,7 @@ def written_and_known(program: Path, options: str, ms: str, folder: Path) -> tup
 
 
 @pytest.mark.parametrize("options", PLAIN)
-def test_names_are_those_that_wsclean_writes(options, bright_set, tmp_path):
+def test_predicted_names_match_wsclean(options, bright_set, tmp_path):
     try:
         program = find("wsclean")
     except PipelineError as err:
@@ -114,19 +114,19 @@ def test_names_are_those_that_wsclean_writes(options, bright_set, tmp_path):
 
 
 @pytest.mark.parametrize("options", WITH_BEAM)
-def test_names_with_the_beam(options, wsclean_with_idg, lofar_set, tmp_path):
+def test_predicted_beam_names_match_wsclean(options, wsclean_with_idg, lofar_set, tmp_path):
     written, known = written_and_known(wsclean_with_idg / "wsclean", options, lofar_set, tmp_path)
     # WSClean 3.4 writes the beam of all of the band as well, 3.1 does not.
     assert [path for path in known if "MFS-beam" not in path] == written
 
 
 @pytest.mark.parametrize("options", [*PLAIN, *WITH_BEAM])
-def test_a_name_says_what_the_file_is(options):
+def test_file_name_gives_product_kind(options):
     products = option_products(given_options({}, ["wsclean", "-name", "/o/x-0001", *options.split()]))
     assert read_products("/o/x-0001", [product.path for product in products]) == products
 
 
-def test_files_of_other_names_are_no_products():
+def test_foreign_names_are_not_products():
     names = ["x-image.fits", "x-2-image.fits", "x-MFS-image.fits.bak", "y-image.fits", "x-MFS-image-pb.png", "x.fits"]
     assert read_products("x", names) == (Product("x-image.fits", "image"),)
 
@@ -141,7 +141,7 @@ def test_products_are_selected_whole_band_first():
     assert select(products, "sources") == []
 
 
-def test_images_without_a_name_have_that_of_wsclean():
+def test_unnamed_images_have_default_name():
     assert [one.path for one in command_products(["wsclean", "-no-dirty", "a.MS"])] == ["wsclean-image.fits"]
 
 
@@ -158,7 +158,7 @@ def test_images_without_a_name_have_that_of_wsclean():
         ("-facet-regions a -apply-facet-beam", True),
     ],
 )
-def test_who_corrects_for_the_beam(options, is_corrected):
+def test_flags_tell_wsclean_beam_correction(options, is_corrected):
     assert is_corrected_by_wsclean(given_options({}, options.split())) == is_corrected
 
 
@@ -174,13 +174,13 @@ def test_who_corrects_for_the_beam(options, is_corrected):
         ("", False, "a-0003-psf.fits", "a-0003-psf.fits"),
     ],
 )
-def test_lone_letter_comes_into_names(letter, without_psf, name, expected):
+def test_single_stokes_letter_enters_names(letter, without_psf, name, expected):
     pairs = (text.partition("=>") for text in other_names(letter, without_psf))
     staged = Staged((), Path(), Path(), renames=tuple((pattern, new) for pattern, _, new in pairs))
     assert staged.final_name(name) == expected
 
 
-def test_images_of_the_band():
+def test_band_images_are_selected():
     files = [
         "/o/a-0000-image.fits",
         "/o/a-MFS-Q-image.fits",

@@ -66,20 +66,20 @@ def newer(wsclean, tmp_path_factory) -> WSCleanBuild:
 # ---- the gridder
 
 
-def test_auto_takes_idg_with_the_beam_where_it_is_there(complete):
+def test_auto_chooses_idg_with_beam(complete):
     keywords, flags, notices = adapt({**AUTO, "size": "3000 3000"}, ["-reorder", "a.ms"], complete, 2, None)
     assert flags == ["-use-idg", "-grid-with-beam", "-use-differential-lofar-beam", "-reorder", "a.ms"]
     assert keywords == {"idg-mode": "cpu", "size": "3000 3000", "j": "2"}
     assert notices == []
 
 
-def test_newer_versions_get_their_own_spelling(newer):
+def test_newer_versions_get_new_spelling(newer):
     keywords, flags, _ = adapt(AUTO, ["a.ms"], newer, 2, None)
     assert keywords["gridder"] == "idg"
     assert flags == ["-grid-with-beam", "-use-differential-lofar-beam", "a.ms"]
 
 
-def test_auto_takes_wgridder_with_a_notice_where_idg_is_not_there(installed):
+def test_auto_chooses_wgridder_without_idg(installed):
     keywords, flags, (notice,) = adapt(AUTO, ["a.ms"], installed, 2, None)
     assert flags == ["-use-wgridder", "a.ms"]
     assert keywords == {"j": "2"}
@@ -98,7 +98,7 @@ def test_auto_takes_wgridder_with_a_notice_where_idg_is_not_there(installed):
         ({"parallel-gridding": "2"}, "-parallel-gridding 2"),
     ],
 )
-def test_what_idg_refuses(complete, options, reason):
+def test_idg_restrictions_are_findings(complete, options, reason):
     (finding,) = check_arguments({"gridder": "idg", **options}, ["a.ms"], complete, 0)
     assert reason in finding
     _, flags, (notice,) = adapt({"gridder": "auto", **options}, ["a.ms"], complete, 2, None)
@@ -106,24 +106,24 @@ def test_what_idg_refuses(complete, options, reason):
     assert reason in notice
 
 
-def test_what_idg_takes(complete):
+def test_idg_options_are_accepted(complete):
     keywords = {"gridder": "idg", "pol": "iquv", "niter": "10", "size": "512 512", "parallel-gridding": "1"}
     assert check_arguments(keywords, ["-link-polarizations", "I", "a.ms"], complete, 0) == []
 
 
-def test_idg_where_it_is_not_there_is_refused(installed):
+def test_missing_idg_is_refused(installed):
     (finding,) = check_arguments({"gridder": "idg", "idg-mode": "cpu"}, ["a.ms"], installed, 0)
     assert "does not have (it has wgridder, direct-ft, wstacking); set gridder = wgridder" in finding
     (finding,) = check_arguments({}, ["-use-idg", "a.ms"], installed, 0)
     assert "gridder is 'idg'" in finding
 
 
-def test_an_unknown_gridder_is_refused(installed):
+def test_unknown_gridder_is_refused(installed):
     (finding,) = check_arguments({"gridder": "gpu"}, ["a.ms"], installed, 0)
     assert finding.startswith("gridder is 'gpu'; one of auto, idg, wgridder")
 
 
-def test_hybrid_needs_a_device_only_where_idg_is_used(complete, installed):
+def test_only_hybrid_idg_needs_device(complete, installed):
     keywords = {"gridder": "auto", "idg-mode": "hybrid"}
     (finding,) = check_arguments(keywords, ["a.ms"], complete, gpus=0)
     assert "no CUDA device; set idg_mode = cpu" in finding
@@ -131,12 +131,12 @@ def test_hybrid_needs_a_device_only_where_idg_is_used(complete, installed):
     assert check_arguments(keywords, ["a.ms"], installed, gpus=0) == []
 
 
-def test_an_unknown_idg_mode_is_refused(installed):
+def test_unknown_idg_mode_is_refused(installed):
     (finding,) = check_arguments({"gridder": "auto", "idg-mode": "gpx"}, ["a.ms"], installed, 0)
     assert finding == "idg-mode is 'gpx'; one of cpu, hybrid is needed; set idg_mode = cpu"
 
 
-def test_beam_flags_need_what_this_build_lacks(installed, complete):
+def test_beam_flags_need_idg_and_everybeam(installed, complete):
     found = check_arguments({}, ["-grid-with-beam", "-apply-primary-beam", "a.ms"], installed, 0)
     assert ["built without IDG" in found[0], "built without EveryBeam" in found[1], len(found)] == [True, True, 2]
     assert check_arguments({"gridder": "idg"}, ["-grid-with-beam", "a.ms"], complete, 0) == []
@@ -147,26 +147,26 @@ def test_old_flags_are_respelled_for_newer_versions(newer):
     assert (keywords["gridder"], flags) == ("idg", ["-grid-with-beam", "a.ms"])
 
 
-def test_an_old_flag_is_all_the_user_asked_for(complete):
+def test_old_idg_flag_adds_no_beam(complete):
     _, flags, _ = adapt({}, ["-use-idg", "a.ms"], complete, 2, None)
     assert flags == ["-use-idg", "a.ms"]
 
 
-def test_gridder_as_a_flag_is_respelled_for_old_versions(complete):
+def test_gridder_option_becomes_old_flag(complete):
     _, flags, _ = adapt({}, ["-gridder", "wgridder", "-idg-mode", "cpu", "a.ms"], complete, 2, None)
     assert flags == ["-use-wgridder", "a.ms"]
 
 
-def test_no_gridder_asked_for_leaves_the_choice_to_the_program(complete):
+def test_unset_gridder_adds_no_flag(complete):
     assert adapt({}, ["a.ms"], complete, 2, None)[:2] == ({"j": "2"}, ["a.ms"])
 
 
-def test_aterms_of_the_user_are_left_alone(complete):
+def test_user_aterms_stay(complete):
     _, flags, _ = adapt({"gridder": "idg", "aterm-config": "a.conf"}, ["a.ms"], complete, 2, None)
     assert flags == ["-use-idg", "a.ms"]
 
 
-def test_resolving_needs_no_arguments(complete, installed):
+def test_auto_resolves_to_best_gridder(complete, installed):
     assert resolve_gridder("auto", complete) == "idg"
     assert resolve_gridder("auto", installed) == "wgridder"
     assert resolve_gridder("idg", installed) == "idg"
@@ -182,11 +182,11 @@ def test_cores_and_memory_come_from_the_job(installed):
 
 
 @pytest.mark.parametrize("given_by_user", [{"mem": "50"}, {"abs-mem": "4"}])
-def test_memory_set_by_the_user_stays(installed, given_by_user):
+def test_user_memory_stays(installed, given_by_user):
     assert adapt(given_by_user, ["a.ms"], installed, 3, 10.0)[0] == {**given_by_user, "j": "3"}
 
 
-def test_cores_set_by_the_user_stay(installed):
+def test_user_cores_stay(installed):
     keywords, flags, _ = adapt({}, ["-j", "7", "a.ms"], installed, 3, None)
     assert (keywords, flags) == ({}, ["-j", "7", "a.ms"])
 
@@ -194,19 +194,19 @@ def test_cores_set_by_the_user_stay(installed):
 # ---- options and ranges
 
 
-def test_the_arguments_of_the_pipeline_are_fine(installed, complete, newer):
+def test_pipeline_arguments_are_valid(installed, complete, newer):
     for build in (installed, complete, newer):
         assert check_arguments({**PIPELINE_KEYWORDS, **AUTO}, PIPELINE_FLAGS, build, 0) == []
 
 
-def test_unknown_options_are_named_with_the_nearest(installed):
+def test_unknown_option_names_nearest(installed):
     found = check_arguments({"paddin": "1.2"}, ["-reordr", "a.ms"], installed, 0)
     assert [line.split(":")[0] for line in found] == ["-paddin", "-reordr"]
     assert "did you mean 'padding'?" in found[0]
     assert "did you mean 'reorder'?" in found[1]
 
 
-def test_old_spellings_that_the_help_leaves_out_are_known(installed):
+def test_undocumented_old_spellings_are_known(installed):
     assert check_arguments({}, ["-joinchannels", "-smallinversion", "a.ms"], installed, 0) == []
 
 
@@ -225,23 +225,23 @@ def test_old_spellings_that_the_help_leaves_out_are_known(installed):
         ("abs-mem", "0"),
     ],
 )
-def test_numbers_out_of_range(installed, name, value):
+def test_numbers_out_of_range_are_refused(installed, name, value):
     (finding,) = check_arguments({name: value}, ["a.ms"], installed, 0)
     assert finding.startswith(f"-{name} is '{value}'; a")
 
 
 @pytest.mark.parametrize("size", ["3000", "3000 x", "0 0", "-5 5"])
-def test_a_size_is_two_numbers(installed, size):
+def test_size_needs_two_numbers(installed, size):
     (finding,) = check_arguments({"size": size}, ["a.ms"], installed, 0)
     assert "width and height in pixels are needed" in finding
 
 
-def test_the_uv_range_is_not_empty(installed):
+def test_empty_uv_range_is_refused(installed):
     (finding,) = check_arguments({"minuv-l": "80", "maxuv-l": "20"}, ["a.ms"], installed, 0)
     assert finding == "-minuv-l is 80 and -maxuv-l 20 wavelengths; the first must be smaller"
 
 
-def test_what_only_the_program_knows_is_asked_of_it(installed):
+def test_dry_run_of_wsclean_checks_values(installed):
     found = check_arguments(
         {"weight": "brigs 0", "local-rms-method": "middle", "super-weight": "x"}, ["a.ms"], installed, 0
     )
@@ -249,12 +249,12 @@ def test_what_only_the_program_knows_is_asked_of_it(installed):
     assert all("refuses:" in line for line in found)
 
 
-def test_a_flag_that_the_program_refuses_is_found(installed):
+def test_flag_refused_by_wsclean_is_finding(installed):
     (finding,) = check_arguments({}, ["-interval", "a", "b", "a.ms"], installed, 0)
     assert "for parameter -interval" in finding
 
 
-def test_without_a_dry_run_the_help_decides(installed):
+def test_help_decides_without_dry_run(installed):
     from dataclasses import replace
 
     build = replace(installed, options=installed.options - {"dry-run"})
@@ -263,13 +263,13 @@ def test_without_a_dry_run_the_help_decides(installed):
 
 
 @given(st.lists(st.text("-aj1 .,[]'", max_size=8)), st.dictionaries(st.text("a-j", min_size=1), st.text("[ ],'1x")))
-def test_any_arguments_can_be_read(positionals, keywords):
+def test_arbitrary_arguments_are_readable(positionals, keywords):
     options = given_options(keywords, positionals)
     assert set(keywords) <= set(options)
     assert without_flags(positionals, [], []) == positionals
 
 
-def test_a_path_is_one_word():
+def test_path_is_single_word():
     assert given_options({"name": "/my data/a", "size": "1 2"}, []) == {"name": ["/my data/a"], "size": ["1", "2"]}
     assert given_options({"temp-dir": ""}, []) == {"temp-dir": []}
 
@@ -278,7 +278,7 @@ def test_numbers_have_units():
     assert [number(text) for text in ("7.5asec", "-3", "1e3", ".5", "asec", "")] == [7.5, -3, 1000, 0.5, None, None]
 
 
-def test_flags_with_values_are_taken_away_with_them():
+def test_removed_flags_lose_their_values():
     assert without_flags(["-gridder", "idg", "-x", "a.ms"], ["gridder"], ["x"]) == ["a.ms"]
 
 
@@ -294,7 +294,7 @@ def run_real(build, folder, keywords, flags):
     return done.returncode, done.stdout
 
 
-def test_a_real_image_is_made_with_adapted_arguments(installed, hba_set, tmp_path):
+def test_adapted_arguments_make_real_image(installed, hba_set, tmp_path):
     keywords = {**AUTO, "data-column": "DATA", "niter": "10", "temp-dir": str(tmp_path)}
     code, log = run_real(installed, tmp_path, keywords, ["-reorder", str(hba_set)])
     assert code == 0
@@ -303,7 +303,7 @@ def test_a_real_image_is_made_with_adapted_arguments(installed, hba_set, tmp_pat
     assert find_refusal(log) is None
 
 
-def test_an_exception_is_told_with_advice(installed, hba_set, tmp_path):
+def test_exception_gets_advice(installed, hba_set, tmp_path):
     keywords = {"data-column": "DATA", "temp-dir": str(tmp_path / "nosuch")}
     code, log = run_real(installed, tmp_path, keywords, ["-reorder", str(hba_set)])
     assert code == 255
@@ -311,13 +311,13 @@ def test_an_exception_is_told_with_advice(installed, hba_set, tmp_path):
     assert "local_scratch_dir" in find_refusal(log)
 
 
-def test_an_image_of_nothing_is_a_refusal_although_it_exits_with_0(installed, hba_set, tmp_path):
+def test_empty_image_is_failure_despite_status_0(installed, hba_set, tmp_path):
     code, log = run_real(installed, tmp_path, {"data-column": "DATA", "maxuv-l": "1"}, [str(hba_set)])
     assert code == 0
     assert find_refusal(log).startswith("WSClean gridded 0 visibilities")
 
 
-def test_an_image_of_nan_is_a_refusal_although_it_exits_with_0(installed, hba_set, tmp_path):
+def test_nan_image_is_failure_despite_status_0(installed, hba_set, tmp_path):
     from casacore.tables import table
 
     copy = tmp_path / "nan.ms"
@@ -330,7 +330,7 @@ def test_an_image_of_nan_is_a_refusal_although_it_exits_with_0(installed, hba_se
     assert "noise of 0 Jy" in find_refusal(log)
 
 
-def test_temporary_files_are_as_large_as_estimated(installed, hba_set, tmp_path):
+def test_temporary_files_match_estimate(installed, hba_set, tmp_path):
     """168 rows x 8 channels: 12 bytes a visibility, 8 for the model, 38 a row; headers are 21 bytes a file."""
     from lofarpipe.programs.disk_space import ImagingVolume
 
@@ -360,7 +360,7 @@ def test_temporary_files_are_as_large_as_estimated(installed, hba_set, tmp_path)
         ("Estimated standard deviation of background noise: -? Jy\n", "noise of -? Jy"),
     ],
 )
-def test_known_log_lines(log, text):
+def test_known_log_lines_are_refusals(log, text):
     assert text in find_refusal(log)
 
 
@@ -373,11 +373,11 @@ def test_known_log_lines(log, text):
         "bad_alloc.fits written\n",
     ],
 )
-def test_logs_without_a_complaint(log):
+def test_harmless_logs_are_no_refusals(log):
     assert find_refusal(log) is None
 
 
-def test_one_output_channel_is_not_joined(installed):
+def test_single_output_channel_is_not_joined(installed):
     keywords, positionals, notices = adapt({"channels-out": "1"}, ["-join-channels", "a.MS"], installed, 1, 1.0)
     assert "-join-channels" not in positionals
     assert "a.MS" in positionals
@@ -387,30 +387,30 @@ def test_one_output_channel_is_not_joined(installed):
     assert "-join-channels" in positionals
 
 
-def test_options_that_a_build_has(installed):
+def test_options_of_build_are_known(installed):
     assert has_option("channels-out", installed)
     assert has_option("gridder", installed)
     assert not has_option("nchansout_clean1", installed)
 
 
-def test_deconvolution_that_diverged_is_a_refusal_although_it_exits_with_0():
+def test_divergence_is_failure_despite_status_0():
     log = (Path(__file__).parents[1] / "logs" / "wsclean_nan.log").read_text()
     complaint = "WSClean's deconvolution diverged: the peak of its residual is -nan Jy; lower mgain"
     assert find_refusal(log) == find_refusal(log.replace("\nStopped", "\n Stopped")) == complaint
 
 
-def test_deconvolution_that_was_stopped_is_told_once():
+def test_stopped_deconvolution_is_reported_once():
     log = (Path(__file__).parents[1] / "logs" / "wsclean_nan.log").read_text()
     seen = sign_in(log.splitlines(), Deconvolution().read)
     assert find_refusal(f"{log}\n### stopped: {seen}\n") is None
 
 
-def test_count_that_is_no_number_is_passed_over():
+def test_malformed_visibility_count_is_ignored():
     assert find_refusal("Gridded visibility count: ..\n") is None
     assert "gridded 0 visibilities" in (find_refusal("Gridded visibility count: 0e+00, effective\n") or "")
 
 
-def test_keywords_that_are_none_are_left_out(installed):
+def test_none_keywords_are_omitted(installed):
     keywords, flags, _ = adapt(
         {"nmiter": "none", "niter": "5", "gridder": "none", "name": "x"}, ["a.ms"], installed, 1, None
     )
@@ -419,7 +419,7 @@ def test_keywords_that_are_none_are_left_out(installed):
     assert "nmiter" not in given_options({"nmiter": "none"}, [])
 
 
-def test_idg_without_beam(tmp_path, wsclean):
+def test_idg_runs_without_beam(tmp_path, wsclean):
     stub = describe_build(make_stub(tmp_path, wsclean, parts=("IDG", "EveryBeam", "WGridder")))
     wanted = adapt({"gridder": "idg"}, ["a.ms"], stub, 1, None)[1]
     assert "-grid-with-beam" in wanted
@@ -438,14 +438,14 @@ DIVERGED = "ended with 0 after 1.0 s, but the peak is nan Jy: the deconvolution 
         ("exited with 255", 1024, None),
     ],
 )
-def test_second_try_is_wider_after_divergence(problem, more, sides):
+def test_second_attempt_is_wider_after_divergence(problem, more, sides):
     argv = ["wsclean", "-size", "512", "600", "-name", "x", "a.ms"]
     second = KNOWN_PROGRAMS["wsclean"].second_try(argv, problem, {"wider_retry": more})
     assert second == (None if sides is None else ["wsclean", "-size", *sides, "-name", "x", "a.ms"])
     assert KNOWN_PROGRAMS["wsclean"].second_try(["wsclean"], DIVERGED, {"wider_retry": 1}) is None
 
 
-def test_subject_is_what_is_imaged():
+def test_subject_names_polarisations():
     program = KNOWN_PROGRAMS["wsclean"]
     assert program.subject(["wsclean", "-pol", "QU", "a.ms"]) == "Stokes QU"
     assert program.subject(["wsclean", "-pol", "XX,YY", "a.ms"]) == "XX,YY"

@@ -36,14 +36,14 @@ def test_channel_is_weighted_and_joined() -> None:
     assert flags[flags.index("-threshold") + 1] == "1e-4"
 
 
-def test_threshold_in_noises_has_a_mask_above_it() -> None:
+def test_noise_threshold_has_higher_mask() -> None:
     deep, shallow = (StokesImaging(512, 2.0, 1000, 0.8, (), f"{sigma} sigma") for sigma in (3, 6))
     assert deep.threshold_words() == ["-auto-mask", "5", "-auto-threshold", "3"]
     assert deep.threshold_words(with_mask=False) == ["-auto-threshold", "3"]
     assert shallow.threshold_words() == ["-auto-threshold", "6"]
 
 
-def test_total_intensity_has_a_fit_and_a_mask_of_its_own() -> None:
+def test_total_intensity_has_own_fit_and_mask() -> None:
     words = band_words(IMAGING, BAND, in_total=True)
     assert words[:4] == ["-channel-range", "0", "30", "-channels-out"]
     assert words[words.index("-channel-division-frequencies") + 1] == "950000000.0,1050000000.0"
@@ -51,7 +51,7 @@ def test_total_intensity_has_a_fit_and_a_mask_of_its_own() -> None:
     assert not {"-join-polarizations", "-squared-channel-joining"} & set(words)
 
 
-def test_polarised_images_have_neither() -> None:
+def test_polarised_images_have_no_fit_or_mask() -> None:
     words = band_words(IMAGING, BAND, in_total=False)
     assert {"-join-polarizations", "-join-channels", "-squared-channel-joining", "-auto-threshold"} <= set(words)
     assert not {"-fit-spectral-pol", "-multiscale", "-auto-mask"} & set(words)
@@ -64,7 +64,7 @@ def test_single_channel_is_not_joined(in_total: bool) -> None:
     assert not {"-join-channels", "-fit-spectral-pol", "-squared-channel-joining"} & set(words)
 
 
-def test_images_of_the_whole_band_are_found(tmp_path: Path) -> None:
+def test_band_images_are_found(tmp_path: Path) -> None:
     names = ["a-0000-image.fits", "a-MFS-image.fits", "a-MFS-psf.fits"]
     assert stokes_images("a", names) == {"I": "a-MFS-image.fits"}
     assert stokes_images("a", ["a-MFS-Q-image.fits", "a-0001-Q-image.fits"]) == {"Q": "a-MFS-Q-image.fits"}
@@ -77,5 +77,5 @@ def test_images_of_the_whole_band_are_found(tmp_path: Path) -> None:
     ("header", "empty"),
     [({"WSCVWSUM": 0.0, "BMAJ": 1.0}, True), ({"WSCVWSUM": 3.0}, True), ({"WSCVWSUM": 3.0, "BMAJ": 0.1}, False)],
 )
-def test_image_of_no_visibility_is_seen(header: dict[str, float], empty: bool) -> None:
+def test_image_without_visibilities_is_detected(header: dict[str, float], empty: bool) -> None:
     assert is_empty(header) == empty
