@@ -7,7 +7,7 @@ from magic_script import MAGIC
 PLANS = f"DRY_RUN_WRITES = ('mapfile_dir',)\n\ndef main(*args, **kwargs):\n    {MAGIC}\n"
 
 
-def test_golden_pipeline(site, capsys):
+def test_dry_run_predicts_golden_pipeline(site, capsys):
     for n in (1, 2, 3):
         (site.here / "data" / f"L1_SB00{n}.MS").mkdir()
     (site.here / "my/scripts/magic.py").write_text(PLANS)

@@ -66,7 +66,7 @@ def _own_plugin(site, directory, number):
     [["own"], ["my/plugins", "own"], ["own", "plugins"], ["plugins"]],
     ids=["pluginpath", "the site's first", "beside the parset last", "beside the parset"],
 )
-def test_shipped_plugin_gives_way(sets, capsys, directories, lenient):
+def test_own_plugin_overrides_shipped_plugin(sets, capsys, directories, lenient):
     paths = [_own_plugin(sets, name, number) for number, name in enumerate(directories)]
     assert sets.run(f"{JOINED}pipeline.pluginpath = @/own\n", lenient=lenient) == 0
     assert [args[0] for args in sets.args("show")] == ["0"] * 2
@@ -75,14 +75,14 @@ def test_shipped_plugin_gives_way(sets, capsys, directories, lenient):
     assert notice in capsys.readouterr().err
 
 
-def test_same_plugin_elsewhere_is_not_told_of(sets, capsys, repository):
+def test_identical_plugin_gives_no_notice(sets, capsys, repository):
     text = (repository / "plugins" / "PipelineStep_compressMapfile.py").read_text()
     (sets.here / "my" / "plugins" / "PipelineStep_compressMapfile.py").write_text(text)
     assert sets.run(JOINED.replace("join.output.count, ", ""), "--check", lenient=False) == 0
     assert capsys.readouterr().err == ""
 
 
-def test_plugins_import_from_each_others_directories(sets):
+def test_plugins_import_across_directories(sets):
     sets.plugin("helper").with_name("helper.py").write_text("NAME = 'helped'\n")
     (sets.here / "own").mkdir()
     source = "from helper import NAME\n\ndef plugin_main(args, **kwargs):\n    return {'name': NAME}\n"
@@ -92,7 +92,7 @@ def test_plugins_import_from_each_others_directories(sets):
     assert sets.args("show") == [["helped"]] * 2
 
 
-def test_module_of_the_pipeline_comes_before_a_directory_of_that_name(sets, monkeypatch):
+def test_pipeline_module_precedes_directory(sets, monkeypatch):
     """``tools``, ``steps`` and others are directories of this repository, which may be on the search path."""
     (sets.here / "tools").mkdir()
     monkeypatch.syspath_prepend(str(sets.here))
@@ -103,7 +103,7 @@ def test_module_of_the_pipeline_comes_before_a_directory_of_that_name(sets, monk
     assert sets.args("show") == [["own"]] * 2
 
 
-def test_ready_step_of_the_pipeline_comes_before_the_shipped_one(sets):
+def test_own_ready_step_precedes_shipped_step(sets):
     (sets.here / "steps").mkdir()
     (sets.here / "steps" / "dp3_average.parset").write_text(
         SHOW.replace("show.", "").replace("@", str(sets.here)) + "argument.flags = [ms]\n"
@@ -138,7 +138,7 @@ KEYS = {
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("program", ARGUMENTS)
-def test_lenient_run_leaves_arguments_and_asks_nothing(sets, program, task):
+def test_lenient_run_keeps_arguments_unchecked(sets, program, task):
     """The stub records every call: a wrapper that is asked for its version may do whatever it does."""
     form, more, expected = ARGUMENTS[program]
     text = TASKS[task].format(program=sets.here / "bin" / "show", format=form, more=more)
@@ -151,7 +151,7 @@ def test_lenient_run_leaves_arguments_and_asks_nothing(sets, program, task):
     assert sorted(" ".join(args) for args in sets.args()) == [expected.format(ms=ms, out=out) for ms, out in names]
 
 
-def test_step_that_names_its_program_is_completed_in_a_lenient_run_too(sets):
+def test_lenient_run_completes_steps_with_program(sets):
     with (sets.here / "tasks.cfg").open("a") as tasks:
         tasks.write(f"\n[mine]\nexecutable = {sets.here / 'bin' / 'show'}\nargs_format = lofar\n")
     keys = "run.control.type = mine\nrun.control.mapfile_in = list.output.mapfile\nrun.control.inputkey = msin\n"
@@ -160,7 +160,7 @@ def test_step_that_names_its_program_is_completed_in_a_lenient_run_too(sets):
     assert sum("checkparset=1" in args for args in sets.args()) == 2
 
 
-def test_task_of_the_site_is_the_whole_task_in_a_lenient_run(sets):
+def test_lenient_run_uses_site_task_alone(sets):
     """The original had no other one of that name; here a shipped one would add its args_format and outputkey."""
     with (sets.here / "tasks.cfg").open("a") as tasks:
         tasks.write(f"\n[dp3]\nrecipe = executable_args\nexecutable = {sets.here / 'bin' / 'show'}\n")
@@ -176,7 +176,7 @@ CHECKED = "\n\ndef plugin_check(args, **kwargs):\n    raise {error}\n"
 
 
 @pytest.mark.parametrize("error", ["ValueError('odd')", "KeyError('odd')"])
-def test_error_inside_a_check_is_a_warning_of_a_lenient_run(sets, error):
+def test_lenient_run_warns_of_check_error(sets, error):
     path = sets.plugin("odd", "return {'n': 1}")
     with path.open("a") as plugin:
         plugin.write(CHECKED.format(error=error))
@@ -193,7 +193,7 @@ SIGNALLED = LISTED.format(steps="ask, show") + SHOW + "show.argument.flags = [ms
 
 @pytest.mark.parametrize("caught", ["Exception", "BaseException", "(KeyboardInterrupt, SystemExit)"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_signal_ends_the_run_whatever_a_plugin_catches(sets, name, caught):
+def test_signal_ends_run_despite_plugin(sets, name, caught):
     body = f"import signal\n    try:\n        signal.raise_signal(signal.{name})\n    except {caught}:\n        pass"
     sets.plugin("deaf", f"{body}\n    return {{}}")
     assert sets.run(f"{SIGNALLED}ask.control.type = deaf\n") == 128 + getattr(signal, name)
@@ -201,7 +201,7 @@ def test_signal_ends_the_run_whatever_a_plugin_catches(sets, name, caught):
     assert sets.calls("show") == []
 
 
-def test_signal_that_is_lost_in_a_destructor_ends_the_run(sets, monkeypatch):
+def test_signal_in_destructor_ends_run(sets, monkeypatch):
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     body = "import signal\n    class Last:\n        def __del__(self):\n            signal.raise_signal(signal.SIGTERM)"
     sets.plugin("deaf", f"{body}\n    del args, Last().__dict__\n    return {{}}")
@@ -209,7 +209,7 @@ def test_signal_that_is_lost_in_a_destructor_ends_the_run(sets, monkeypatch):
     assert sets.calls("show") == []
 
 
-def test_signals_that_a_plugin_took_away_end_later_steps(sets):
+def test_signal_handlers_are_restored_after_plugin(sets):
     sets.plugin("deaf", "import signal\n    signal.signal(15, signal.SIG_IGN)\n    signal.pthread_sigmask(0, [1, 15])")
     sets.plugin("ask", "import signal\n    signal.raise_signal(signal.SIGTERM)")
     text = SIGNALLED.replace("ask, show", "deaf, ask, show")
@@ -219,13 +219,13 @@ def test_signals_that_a_plugin_took_away_end_later_steps(sets):
 
 
 @pytest.mark.parametrize("error", ["GeneratorExit", "type('Odd', (BaseException,), {})"])
-def test_any_other_end_of_a_plugin_is_one_line(sets, error, capsys):
+def test_odd_plugin_exception_is_one_line(sets, error, capsys):
     sets.plugin("odd", f"raise {error}('why')")
     assert sets.run(f"{SIGNALLED}ask.control.type = odd\n") == 1
     assert ": the plugin failed: " in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_dry_run_is_ended_too(sets):
+def test_signal_ends_dry_run(sets):
     path = sets.plugin(
         "deaf", "import signal\n    try:\n        signal.raise_signal(15)\n    except BaseException:\n        pass"
     )
@@ -233,7 +233,7 @@ def test_dry_run_is_ended_too(sets):
     assert sets.run(f"{SIGNALLED}ask.control.type = deaf\n", "-n") == 128 + signal.SIGTERM
 
 
-def test_processes_that_a_plugin_forks_can_be_ended(sets):
+def test_forked_processes_have_default_handlers(sets):
     before = {name: signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")}
     body = f"""import os, signal
     usual = { ({name: str(handler) for name, handler in before.items()})!r}
@@ -251,7 +251,7 @@ def test_processes_that_a_plugin_forks_can_be_ended(sets):
     ("leaves", "status"),
     [("sys.exit()", 0), ("sys.exit(3)", 3), ("sys.exit('no')", 1), ("raise ValueError('no')", 1), ("return {}", 0)],
 )
-def test_process_that_a_plugin_forks_does_not_go_on_with_the_run(sets, leaves, status):
+def test_forked_process_does_not_continue_run(sets, leaves, status):
     body = f"""import os, sys
     child = os.fork()
     if not child:
@@ -263,7 +263,7 @@ def test_process_that_a_plugin_forks_does_not_go_on_with_the_run(sets, leaves, s
     assert sets.args("show") == [[str(status)]] * 2
 
 
-def test_plugin_that_ends_the_process_does(sets):
+def test_plugin_exit_ends_process(sets):
     sets.plugin("ending", "import sys\n    sys.exit(3)")
     with pytest.raises(SystemExit, match="3"):
         sets.run(f"{SIGNALLED}ask.control.type = ending\n")
@@ -273,7 +273,7 @@ def test_plugin_that_ends_the_process_does(sets):
 # ---- what differs from run to run
 
 
-def test_another_time_of_the_run_is_no_change(sets):
+def test_start_time_change_repeats_nothing(sets):
     keys = "more.control.type = executable_args\nmore.control.executable = @/bin/show\n"
     keys += "more.control.mapfile_in = show.output.mapfile\nmore.control.inputkey = ms\nmore.argument.flags = [ms]\n"
     text = LISTED.format(steps="show, more") + SHOW + keys
@@ -286,7 +286,7 @@ def test_another_time_of_the_run_is_no_change(sets):
     assert len(sets.calls()) == 6
 
 
-def test_short_time_is_part_of_the_arguments(sets):
+def test_short_start_time_counts_as_argument(sets):
     text = LISTED.format(steps="show") + SHOW + "show.argument.flags = [ms, input.output.start_time]\n"
     for time in ("1", "2"):
         assert sets.run(text, "--start-time", time) == 0
@@ -294,7 +294,7 @@ def test_short_time_is_part_of_the_arguments(sets):
 
 
 @pytest.mark.parametrize(("seed", "is_same"), [(None, True), ("", True), ("random", False)])
-def test_hashes_are_the_same_in_every_run_unless_the_user_says_otherwise(sets, monkeypatch, seed, is_same):
+def test_runs_have_fixed_hash_seed_by_default(sets, monkeypatch, seed, is_same):
     """Of plugins, of what they fork and call, and of scripts; the start of anything else is not paid for."""
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     if seed is not None:
@@ -314,7 +314,7 @@ def test_hashes_are_the_same_in_every_run_unless_the_user_says_otherwise(sets, m
     assert len({args[0] == args[1].partition("=")[2] for args in seen}) == 1
 
 
-def test_run_goes_on_where_it_cannot_begin_anew(monkeypatch):
+def test_failed_restart_continues_run(monkeypatch):
     def refuse(program, argv):
         assert (program, argv[0]) == (sys.executable, sys.executable)
         raise OSError(errno.E2BIG, "Argument list too long")

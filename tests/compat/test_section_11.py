@@ -68,7 +68,7 @@ def image(tmp_path_factory):
     return site
 
 
-def test_programs(image):
+def test_programs_get_recorded_arguments(image):
     """DP3 and WSClean get byte-ordered keywords, added words last, WSClean's reversed and in front."""
     commands = [" ".join(args) for args in image.args("show")]
     assert sorted(commands[:3]) == [AVERAGE.format(n=n) for n in (1, 2, 3)]
@@ -77,14 +77,14 @@ def test_programs(image):
     assert {call["cwd"] for call in image.calls()} == {str(image.here / "work/p")}
 
 
-def test_a_size_of_two_numbers_is_two_arguments(image):
+def test_size_text_becomes_two_arguments(image):
     """The map entry ``6000 6000``."""
     args = image.args("show")[-1]
     place = args.index("-size")
     assert args[place : place + 4] == ["-size", "6000", "6000", "-scale"]
 
 
-def test_scripts(image):
+def test_scripts_get_recorded_arguments(image):
     """``main`` gets text, by position and by name."""
     inspection = "@/run/p/results/inspection"
     picture = "fullband-MFS-{}-image-pb"
@@ -105,7 +105,7 @@ def test_scripts(image):
     }
 
 
-def test_maps_and_parsets(image):
+def test_run_writes_recorded_maps_and_parsets(image):
     """One parset per recipe step; the maps of steps, of results and of the script, and no others."""
     results = [f"{step}.{key}" for step in RECIPES for key in ("ok", "returncode", "job_duration", "monitor_stats")]
     found = {path.name for path in (image.here / "run/p/mapfiles").iterdir()}
@@ -175,7 +175,7 @@ subtract.argument.steps     = [subtract]
 """
 
 
-def test_idioms_of_the_initial_subtraction(site):
+def test_initial_subtraction_idioms_work(site):
     """Section 11.1: list literals, the output name first, bases without ``.fits``, ``<`` in a value, inplace."""
     (site.here / "data" / "L1_SB001.MS").mkdir()
     site.script("mask.py")

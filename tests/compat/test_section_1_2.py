@@ -31,7 +31,7 @@ def _map(site):
         (["p.parset", "-t", "[absent.cfg]", "-c", "pipeline.cfg"], 1),
     ],
 )
-def test_exit_status_of_wrong_usage(site, arguments, status):
+def test_wrong_usage_sets_exit_status(site, arguments, status):
     """Section 1.2."""
     (site.here / "p.parset").write_text(SHOW.replace("@", str(site.here)))
     try:
@@ -42,7 +42,7 @@ def test_exit_status_of_wrong_usage(site, arguments, status):
 
 
 @pytest.mark.parametrize(("program", "status", "line"), [("show", 0, "Results:"), ("fail", 1, "No results")])
-def test_last_line_of_a_run(site, capfd, program, status, line):
+def test_run_ends_with_status_line(site, capfd, program, status, line):
     """Section 1.2: only where the runner behaves as the original."""
     (site.here / "bin" / "fail").write_text("#!/bin/sh\nexit 3\n")
     (site.here / "bin" / "fail").chmod(0o755)
@@ -55,7 +55,7 @@ def test_last_line_of_a_run(site, capfd, program, status, line):
     assert capfd.readouterr().out.splitlines()[-1] == line
 
 
-def test_recipe_of_a_task_that_cannot_be_interpolated(site, error):
+def test_bad_task_interpolation_names_its_step(site, error):
     """Section 2.5: an error of the step that uses it, with its place."""
     (site.here / "tasks.cfg").write_text("[odd]\nrecipe = %(nobody)s\n")
     parset = "pipeline.steps = [s]\ns.control.type = odd\ns.control.cmdline.a = x\n"
@@ -63,21 +63,21 @@ def test_recipe_of_a_task_that_cannot_be_interpolated(site, error):
     assert "p.parset:2: s.control.type: task type 'odd': Bad value substitution" in error()
 
 
-def test_no_steps(site, error):
+def test_parset_without_steps_is_refused(site, error):
     """Section 1.2."""
     assert site.run("s.control.type = executable_args\n") == 1
     assert "No pipeline steps defined" in error()
 
 
 @pytest.mark.parametrize("alias", ["input", "p", "genericpipeline"])
-def test_aliases_of_input_without_job_name(site, alias):
+def test_input_aliases_work_without_job_name(site, alias):
     """Section 1.3: the name of the job is the parset's, without its extension."""
     assert site.run(f"{SHOW}s.argument.a = {alias}.output.job_name\n", lenient=False) == 0
     assert site.args()[0][0] == "--a=p"
 
 
 @pytest.mark.parametrize("alias", ["input", "p", "other", "genericpipeline"])
-def test_aliases_of_input_with_job_name(site, alias):
+def test_input_aliases_work_with_job_name(site, alias):
     """Section 1.3: all names work; with the original neither the job's nor the parset's did."""
     assert site.run(f"{SHOW}s.argument.a = {alias}.output.job_name\n", "-j", "other", lenient=False) == 0
     assert site.args()[0][0] == "--a=other"
@@ -85,7 +85,7 @@ def test_aliases_of_input_with_job_name(site, alias):
     assert (site.here / "run/other/mapfiles/s.mapfile").is_file()
 
 
-def test_a_step_may_have_the_name_of_an_alias(site):
+def test_step_name_overrides_alias(site):
     """Section 1.3: the step wins, ``input`` stays."""
     site.plugin("give", "return {'k': 'step'}")
     text = SHOW.replace("[s]", "[p, s]") + "p.control.kind = plugin\np.control.type = give\n"
@@ -93,14 +93,14 @@ def test_a_step_may_have_the_name_of_an_alias(site):
     assert site.args("show")[0][0] == "--a=step/p"
 
 
-def test_environment_of_jobs(site, monkeypatch):
+def test_jobs_inherit_environment(site, monkeypatch):
     """Section 1.4: local jobs inherit everything."""
     monkeypatch.setenv("HO_INHERITED", "yes")
     assert site.run(f"{SHOW}s.argument.flags = [in]\n") == 0
     assert site.calls()[0]["env"]["HO_INHERITED"] == "yes"
 
 
-def test_what_input_gives(site):
+def test_input_provides_configuration_values(site):
     """Section 2.3: every option of every section, the later section wins; sections are pseudo steps."""
     with (site.here / "pipeline.cfg").open("a") as config:
         config.write("[deploy]\nmethod = later\nengine_ppath = %(runtime_directory)s/engine\n")
@@ -128,7 +128,7 @@ def test_what_input_gives(site):
     ]
 
 
-def test_lists_in_the_configuration_are_trimmed(site):
+def test_configuration_lists_are_trimmed(site):
     """Section 2.2, fix: blanks after commas in recipe_directories."""
     config = site.here / "pipeline.cfg"
     config.write_text(config.read_text().replace("/my]", "/none,  " + str(site.here) + "/my ]"))
@@ -137,7 +137,7 @@ def test_lists_in_the_configuration_are_trimmed(site):
     assert len(site.calls("p")) == 1
 
 
-def test_precedence(site):
+def test_parset_overrides_task_and_default(site):
     """Section 2.5: parset over derived over task over default; an argument block erases the task's lists."""
     with (site.here / "tasks.cfg").open("a") as tasks:
         tasks.write(
@@ -153,7 +153,7 @@ def test_precedence(site):
     assert {call["env"]["OMP_NUM_THREADS"] for call in site.calls()} == {"5"}
 
 
-def test_tasks_of_old_files(site):
+def test_old_task_files_are_merged(site):
     """Section 2.5: a section twice is merged; what cannot be interpolated matters where it is used."""
     with (site.here / "tasks.cfg").open("a") as tasks:
         tasks.write("\n[executable_args]\nargs_format = lofar\n[unused]\nrecipe = x\nexecutable = %(nowhere)s\n")
@@ -161,13 +161,13 @@ def test_tasks_of_old_files(site):
     assert site.args() == [["a=1", "in=/d/a.MS"]]
 
 
-def test_unknown_task(site, error):
+def test_unknown_task_names_nearest(site, error):
     """Section 2.5."""
     assert site.run(SHOW.replace("executable_args", "executabel_args")) == 1
     assert "did you mean 'executable_args'?" in error()
 
 
-def test_task_files_of_the_command_line_replace_the_others(site):
+def test_command_line_task_files_replace_configured_files(site):
     """Section 1.1: ``-t``."""
     (site.here / "other.cfg").write_text("[special]\nrecipe = executable_args\nargs_format = lofar\n")
     text = SHOW.replace("= executable_args", "= special") + "s.argument.a = 1\n"

@@ -22,7 +22,7 @@ def _shown(site):
     return [arg.partition("=")[2] for arg in site.args("show")[0]]
 
 
-def test_directories_of_the_command_line(site):
+def test_command_line_sets_directories(site):
     """Section 1.1: -r and -w are what the configuration interpolates, too."""
     for name in ("r", "w"):
         (site.here / name).mkdir()
@@ -41,7 +41,7 @@ def test_directories_must_exist(site, error, option):
 
 
 @pytest.mark.parametrize("key", ["runtime_directory", "working_directory"])
-def test_directories_of_the_configuration_must_exist(site, error, key):
+def test_configured_directories_must_exist(site, error, key):
     """Section 2.2."""
     config = site.here / "pipeline.cfg"
     config.write_text(config.read_text().replace(f"{key} = ", f"{key} = /nowhere"))
@@ -50,7 +50,7 @@ def test_directories_of_the_configuration_must_exist(site, error, key):
 
 
 @pytest.mark.parametrize("arguments", [["-v"], ["-d"], ["--loglevel", "ERROR"], ["--args", "x"]])
-def test_options_before_the_parset_and_abbreviated(site, arguments):
+def test_abbreviated_options_may_precede_parset(site, arguments):
     """Section 1.1: options stand anywhere; what is unambiguous is long enough."""
     (site.here / "p.parset").write_text(SHOW.replace("@", str(site.here)))
     command = [*arguments, "--lenient", "--conf", "pipeline.cfg", "p.parset", "--runtime", str(site.here)]
@@ -58,7 +58,7 @@ def test_options_before_the_parset_and_abbreviated(site, arguments):
     assert (site.here / "p/mapfiles/s.mapfile").is_file()
 
 
-def test_more_than_one_parset(site, error):
+def test_lenient_run_ignores_extra_words(site, error):
     """Section 1.1: the first is the parset, in lenient runs; a strict run wants to know what the others are."""
     assert site.run(SHOW, "more", "words") == 0
     assert len(site.calls()) == 1
@@ -77,7 +77,7 @@ def test_dry_run_takes_a_value(site, value):
     assert len(site.calls()) == (1 if value == "False" else 0)
 
 
-def test_configuration_below_home(site):
+def test_configuration_below_home_is_found(site):
     """Section 2.1: ``~/.pipeline.cfg`` if there is no -c."""
     (site.here / "pipeline.cfg").rename(site.here / ".pipeline.cfg")
     (site.here / "p.parset").write_text(SHOW.replace("@", str(site.here)))
@@ -85,7 +85,7 @@ def test_configuration_below_home(site):
     assert site.map("s") == [("@/work/p/a.s", False)]
 
 
-def test_notation_of_the_configuration(site):
+def test_configuration_notation_is_flexible(site):
     """Section 2.1: names in any case, ``:`` as well as ``=``, comments, ``%%``, three variables that are there."""
     with (site.here / "pipeline.cfg").open("a") as config:
         config.write("# a\n; b\n[Mine]\nUpper: 5%%\nall = %(job_name)s|%(cwd)s|%(start_time)s\n")
@@ -104,7 +104,7 @@ def test_later_task_files_override_earlier_ones(site):
     assert site.calls()[0]["env"]["OMP_NUM_THREADS"] == "8"
 
 
-def test_a_step_may_have_the_name_of_a_section(site):
+def test_step_name_overrides_section(site):
     """Section 2.3: what the step gives replaces what the section gave."""
     text = f"{SHOW.replace('[s]', '[s, remote, t]')}{SHOW.replace('s.control', 'remote.control')}"
     text = text.replace("pipeline.steps = [s]\n", "")

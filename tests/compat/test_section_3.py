@@ -33,12 +33,12 @@ def _shown(site, text, *arguments, **options):
         ("s.argument.B = 1\ns.argument.a = 2\ns.argument.A = 3", ["--A=3", "--B=1", "--a=2"]),
     ],
 )
-def test_lexing(site, line, args):
+def test_lines_are_lexed(site, line, args):
     """Section 3.1 (12, group 1): comments, quotes, empty and repeated keys, ranges, continuation, byte order."""
     assert _shown(site, line)[: len(args)] == args
 
 
-def test_a_second_equals_sign_starts_a_key(site):
+def test_second_equals_sign_starts_key(site):
     """Section 3.1 (12, group 1): ``k = a=b`` is an empty ``k``, and another key."""
     assert _shown(site, "s.argument.k = a=b")[0] == "--k="
 
@@ -49,7 +49,7 @@ def test_quotes_lose_one_level(site):
     assert args[:3] == ["--a='CS*'", "--b={ST001:CS*}", "--c=a=b#c"]
 
 
-def test_replacement(site, monkeypatch):
+def test_definitions_are_replaced(site, monkeypatch):
     """Section 3.3 (12, group 2): nested backward, forward stays, empty in a list, environment, blanks count."""
     monkeypatch.setenv("SECTION", "three")
     text = """
@@ -79,14 +79,14 @@ s.argument.g = {{ nope }}
     ]
 
 
-def test_undefined_variable_in_the_step_list_fails_when_it_is_reached(site):
+def test_undefined_step_variable_fails_on_reach(site):
     """Section 3.3: the step before it runs."""
     site.mapfile("one", "/d/a.MS")
     assert site.run(f"pipeline.steps = [s, {{{{ nope }}}} x]\n{SHOW}s.argument.flags = [in]\n") == 1
     assert site.args("show") == [["/d/a.MS"]]
 
 
-def test_sublists_and_repeated_steps(site):
+def test_sublists_and_repeated_steps_expand(site):
     """Sections 3.4 and 4.1 (12, group 3): the first occurrence is replaced; repeated steps are x, x1, x2."""
     site.mapfile("one", "/d/a.MS")
     text = """
@@ -119,7 +119,7 @@ def test_nested_sublists_work_in_byte_order_only(site):
     assert site.args("show") == []
 
 
-def test_pipeline_mapfile(site):
+def test_pipeline_mapfile_becomes_input_output(site):
     """Section 3.4: ``pipeline.mapfile`` is ``input.output.mapfile``, in strict runs too."""
     site.mapfile("one", "/d/a.MS")
     text = "pipeline.steps = [s]\npipeline.mapfile = @/data/one\n" + SHOW.replace("@/data/one", "input.output.mapfile")
@@ -127,7 +127,7 @@ def test_pipeline_mapfile(site):
     assert site.args("show") == [["/d/a.MS"]]
 
 
-def test_references_in_the_middle_of_a_value(site):
+def test_references_inside_values_are_resolved(site):
     """Section 3.5: several in one value; a slash, comma or bracket ends the key; a dot does not."""
     args = _shown(
         site,
@@ -138,7 +138,7 @@ def test_references_in_the_middle_of_a_value(site):
 
 
 @pytest.mark.parametrize("value", ["input.output.job_directory.bak", "foo.output.txt"])
-def test_whatever_looks_like_a_reference_is_one(site, error, value):
+def test_reference_like_text_is_reference(site, error, value):
     """Section 3.5: a greedy key, and literal text that matches, end the run when the step is reached."""
     site.mapfile("one", "/d/a.MS")
     assert site.run(f"pipeline.steps = [s]\n{SHOW}s.argument.a = {value}\n") == 1
@@ -146,7 +146,7 @@ def test_whatever_looks_like_a_reference_is_one(site, error, value):
     assert site.args("show") == []
 
 
-def test_values_with_backslashes_survive_a_reference(site):
+def test_references_keep_backslashes(site):
     """Section 3.5, fix: a value is no template of a regular expression."""
     site.plugin("give", r"return {'text': r'\1\g<0>\n'}")
     site.mapfile("one", "/d/a.MS")
@@ -155,7 +155,7 @@ def test_values_with_backslashes_survive_a_reference(site):
     assert site.args("show")[0][0] == r"--a=\1\g<0>\n"
 
 
-def test_a_block_is_found_by_its_plain_prefix(site):
+def test_plain_prefix_selects_block(site):
     """Section 3.6, fix: a step called like the sub-step of another keeps its own block."""
     site.mapfile("one", "/d/a.MS")
     other = SHOW.replace("s.control", "aaa.control") + "aaa.argument.s.type = filter\naaa.argument.control = x\n"

@@ -20,20 +20,20 @@ def _shown(site, text, *arguments, **options):
 
 
 @pytest.mark.parametrize("line", ["s.argument.a = 'x", 's.argument.a = x" y', "s.argument.a = 'x\n s.argument.b = y'"])
-def test_quotes_end_on_their_line(site, error, line):
+def test_quotes_must_close_on_line(site, error, line):
     """Section 3.1: an unbalanced quote is an error, with its place."""
     site.mapfile("one", "/d/a.MS")
     assert site.run(f"pipeline.steps = [s]\n{SHOW}{line}\n") == 1
     assert "p.parset:7" in error()
 
 
-def test_quotes_of_one_kind_hold_those_of_the_other(site):
+def test_quotes_contain_opposite_quotes(site):
     """Sections 3.1 and 3.2: a quote ends at the next of its kind; each region loses one level."""
     args = _shown(site, "s.argument.a = 'say \"x\"' and \"it's\"\n's.argument.b' = 1\n")
     assert args[:2] == ['--a=say "x" and it\'s', "--b=1"]
 
 
-def test_continued_lines(site):
+def test_continued_lines_are_joined(site):
     """Section 3.1: joined by a blank, unless the line starts with a quote; a backslash at the end is dropped."""
     args = _shown(
         site, "s.argument.a = one \\\n  two\ns.argument.b = one\n'two'\ns.argument.c = one\n\n  # no\n  two\n"
@@ -41,20 +41,20 @@ def test_continued_lines(site):
     assert args[:3] == ["--a=one two", "--b=onetwo", "--c=one two"]
 
 
-def test_a_step_that_is_defined_twice(site):
+def test_repeated_step_definitions_merge(site):
     """Section 3.1: the blocks are one; the second definition of a key wins."""
     args = _shown(site, "s.argument.a = 1\ns.argument.b = 1\ns.argument.b = 2\ns.argument.c = 3\n")
     assert args[:3] == ["--a=1", "--b=2", "--c=3"]
 
 
-def test_keys_have_case(site):
+def test_keys_are_case_sensitive(site):
     """Section 3.1: keys that nobody knows are no matter, nor are other cases of keys that are known."""
     args = _shown(site, "s.argument.A = 1\nS.argument.a = 2\ns.Argument.a = 3\nnobody = 4\n")
     assert args[0] == "--A=1"
     assert len(args) == 2
 
 
-def test_definitions(site, monkeypatch):
+def test_odd_definitions_are_accepted(site, monkeypatch):
     """Section 3.3 (12, group 2): odd names, an end by ``#``, no ``~``, quotes kept, the environment once, no keys."""
     monkeypatch.setenv("DOLLAR", "$HOME")
     text = """
@@ -79,7 +79,7 @@ s.argument.{{ key }} = 7
     assert wanted <= set(args)
 
 
-def test_a_definition_reaches_the_pipeline_itself(site):
+def test_definitions_apply_to_pipeline_keys(site):
     """Section 3.3: the steps, an empty one among them, and the path of the plugins."""
     (site.here / "more").mkdir()
     site.plugin("mine").rename(site.here / "more" / "PipelineStep_mine.py")
@@ -98,17 +98,17 @@ s.argument.flags = [in]
     assert [call["name"] for call in site.calls()] == ["mine", "show"]
 
 
-def test_other_keys_of_the_pipeline(site):
+def test_unknown_pipeline_keys_are_ignored(site):
     """Section 3.4: anything else is ignored."""
     assert _shown(site, "pipeline.author = me\npipeline.stepss = [a]\ns.argument.flags = [in]\n") == ["/d/a.MS"]
 
 
-def test_flags_keep_what_is_in_quotes(site):
+def test_flags_keep_quoted_text(site):
     """Section 3.5: ``=`` and ``#`` in a quoted flag."""
     assert _shown(site, "s.argument.flags = [in, '--a=b', \"c#d\"]\n") == ["/d/a.MS", "--a=b", "c#d"]
 
 
-def test_references_to_a_repeated_step(site):
+def test_references_name_repeated_steps(site):
     """Sections 3.5 and 4.1: without a number it is the first one."""
     site.mapfile("one", "/d/a.MS")
     text = "pipeline.steps = [s, s, t]\n" + SHOW + SHOW.replace("s.control", "t.control")
@@ -131,7 +131,7 @@ def values(tmp_path):
     return Parset(str(path))
 
 
-def test_accessors(values):
+def test_accessors_convert_values(values):
     """Section 3.2: one level of quotes, lists with brackets in them, truth by its first letter, hexadecimal numbers."""
     assert values.getString("b.text") == "'CS*' and x"
     assert values.getStringVector("b.list") == ["a", "b, c", "(d, e)", "[f, g]", "{h, i}", ""]
@@ -143,7 +143,7 @@ def test_accessors(values):
     assert [values.getBool(f"f.{key}") for key in "fn0"] == [False] * 3
 
 
-def test_parsets_are_written_and_cut(values, tmp_path):
+def test_parsets_are_written_and_subset(values, tmp_path):
     """Sections 3.2 and 5.3: raw values, byte order; ``keys`` has comments, as it had."""
     assert "# remark" in values.keys
     subset = values.makeSubset("b.")

@@ -33,7 +33,7 @@ def _plugins(site):
     site.plugin("breaks", "return {'break': kwargs['n'] == 'yes'}")
 
 
-def test_counter(site):
+def test_counter_starts_at_zero(site):
     """Section 4.6 (12, group 11): 0-based inside, -1 after the loop; a second loop over the same steps starts again."""
     text = "pipeline.steps = [one, after, two]\n" + _loop("one", 3, "x") + _loop("two", 1, "y")
     text += _plugin("x", "one.output.counter") + _plugin("after", "one.output.counter")
@@ -42,19 +42,19 @@ def test_counter(site):
     assert _values(site) == ["0", "1", "2", "-1", "0/-1"]
 
 
-def test_zero_iterations(site):
+def test_zero_iterations_run_nothing(site):
     """Section 4.6."""
     assert site.run("pipeline.steps = [one, z]\n" + _loop("one", 0, "x") + _plugin("x", "a") + _plugin("z", "b")) == 0
     assert _values(site) == ["b"]
 
 
-def test_more_than_256_iterations_end(site):
+def test_more_than_256_iterations_finish(site):
     """Section 4.6, fix: the original compared identities."""
     assert site.run("pipeline.steps = [one]\n" + _loop("one", 300, "x") + _plugin("x", "one.output.counter")) == 0
     assert _values(site) == [str(i) for i in range(300)]
 
 
-def test_nested_loops(site):
+def test_nested_loops_count_separately(site):
     """Section 4.6: the inner loop starts again in each iteration of the outer one."""
     text = "pipeline.steps = [out]\n" + _loop("out", 2, "a", "inner") + _loop("inner", 2, "b")
     text += _plugin("a", "out.output.counter") + _plugin("b", "out.output.counter/inner.output.counter")
@@ -65,7 +65,7 @@ def test_nested_loops(site):
 @pytest.mark.parametrize(
     ("first", "second", "iterations"), [("yes", "no", 3), ("no", "yes", 1), ("yes", "yes", 1), ("no", "no", 3)]
 )
-def test_the_last_break_of_an_iteration_wins(site, first, second, iterations):
+def test_last_break_of_iteration_counts(site, first, second, iterations):
     """Section 4.6 (12, group 11): and the iteration is completed."""
     text = "pipeline.steps = [one]\n" + _loop("one", 3, "a", "b", "x")
     text += _plugin("a", first, "breaks") + _plugin("b", second, "breaks") + _plugin("x", "one.output.counter")
@@ -73,7 +73,7 @@ def test_the_last_break_of_an_iteration_wins(site, first, second, iterations):
     assert _values(site) == [str(i) for i in range(iterations)]
 
 
-def test_break_ends_the_innermost_loop_only(site):
+def test_break_ends_innermost_loop(site):
     """Section 4.6: an inner loop that ends says no break to the outer one."""
     text = "pipeline.steps = [out]\n" + _loop("out", 2, "stop", "inner", "x") + _loop("inner", 5, "b")
     text += _plugin("stop", "yes", "breaks") + _plugin("b", "yes", "breaks") + _plugin("x", "out.output.counter")
@@ -82,7 +82,7 @@ def test_break_ends_the_innermost_loop_only(site):
     assert _values(site, "breaks") == ["yes"] * 4
 
 
-def test_a_script_can_break(site):
+def test_script_can_break_loop(site):
     """Section 4.6: recipes forward ``break``; of several jobs the last counts."""
     site.script("stop.py", "return {'break': args[0] == '/d/b.MS'}")
     site.mapfile("two", "/d/a.MS", "/d/b.MS")
@@ -99,7 +99,7 @@ s.argument.flags = [in]
     assert site.map("s.break") == [("False", False), ("True", False)]
 
 
-def test_steps_of_a_loop_may_repeat_and_keep_their_names(site):
+def test_repeated_loop_steps_keep_names(site):
     """Sections 4.1 and 4.6: repeated ones are numbered; maps are written over in each iteration."""
     site.mapfile("one", "/d/a.MS")
     text = "pipeline.steps = [lp, s]\n" + _loop("lp", 2, "s", "s")
@@ -115,7 +115,7 @@ s.argument.n = lp.output.counter
     assert site.map("s2") is None
 
 
-def test_parset_files_are_read_again_in_each_iteration(site):
+def test_each_iteration_rereads_parset_files(site):
     """Section 4.1: a file that a step of the loop wrote is there when the next iteration starts."""
     site.mapfile("one", "/d/a.MS")
     site.plugin("writes", f"open({str(site.here / 'made')!r}, 'w').write('extra = ' + kwargs['n']); return {{}}")
@@ -130,7 +130,7 @@ s.argument.parset = @/made
     assert [args[0] for args in site.args("show")] == ["parset=@/made", "extra=7"]
 
 
-def test_a_plugin_in_a_loop_must_return_a_dictionary(site, error):
+def test_loop_plugin_must_return_dictionary(site, error):
     """Section 4.6: outside it may return anything."""
     site.plugin("number", "return 0")
     both = _plugin("p", "", "number") + _plugin("q", "", "number")
@@ -140,13 +140,13 @@ def test_a_plugin_in_a_loop_must_return_a_dictionary(site, error):
 
 
 @pytest.mark.parametrize("count", ["many", ""])
-def test_loopcount_is_a_number(site, error, count):
+def test_loopcount_must_be_number(site, error, count):
     """Section 4.6."""
     assert site.run("pipeline.steps = [lp]\n" + _loop("lp", count, "x") + _plugin("x")) == 1
     assert "an integer is needed" in error()
 
 
-def test_a_step_that_a_loop_lists_must_exist(site, error):
+def test_loop_steps_must_exist(site, error):
     """Section 4.6: it fails when it is reached; a strict run names the key that lists it."""
     text = "pipeline.steps = [x, lp]\n" + _loop("lp", 2, "xx") + _plugin("x", "1")
     assert site.run(text, lenient=False) == 1
@@ -155,7 +155,7 @@ def test_a_step_that_a_loop_lists_must_exist(site, error):
     assert _values(site) == ["1"]
 
 
-def test_a_loop_needs_a_loopcount(site, error):
+def test_loop_needs_loopcount(site, error):
     """Section 4.6."""
     text = "pipeline.steps = [lp]\nlp.control.kind = loop\nlp.control.loopsteps = [x]\n" + _plugin("x")
     assert site.run(text, lenient=False) == 1
@@ -198,14 +198,14 @@ def sub(site):
     return site
 
 
-def test_sub_pipeline(sub):
+def test_sub_pipeline_shares_names_and_variables(sub):
     """Section 4.7 (12, group 11): names, references to itself, variables of both, the map of the sub parset."""
     assert sub.run(MASTER) == 0
     assert _values(sub, "gives") == ["sub"]
     assert _values(sub) == ["/m/first|/m/x|<sub>|mine|master|/d/from_sub", "/m/first|master"]
 
 
-def test_overrides(sub):
+def test_overrides_replace_sub_pipeline_variables(sub):
     """Section 4.7: what nests an overridden variable stays unresolved; unknown ones are ignored."""
     lines = "sp.argument.word = other\nsp.argument.own = yours\nsp.argument.unknown = x\nsp.control.mapfile_in = /d/m\n"
     assert sub.run(MASTER + lines) == 0
@@ -213,7 +213,7 @@ def test_overrides(sub):
     assert _values(sub)[0] == "/m/first|/m/x|<{{ word }}>|yours|master|/d/m"
 
 
-def test_loop_in_a_sub_pipeline(sub):
+def test_sub_pipeline_may_contain_loop(sub):
     """Section 4.7: the names in loopsteps are those in the master; short ones are found as well."""
     text = "pipeline.steps = [lp]\n" + _loop("lp", 2, "sp-a", "b") + _plugin("a", "lp.output.counter")
     (sub.here / "inner.parset").write_text(text + _plugin("b", "a.output.x"))
@@ -234,13 +234,13 @@ def test_sub_pipelines_nest(sub):
     assert _values(sub) == ["1", "v1", "vv1"]
 
 
-def test_a_sub_pipeline_needs_a_parset(sub, error):
+def test_sub_pipeline_needs_parset(sub, error):
     """Section 4.7."""
     assert sub.run("pipeline.steps = [sp]\nsp.control.kind = pipeline\n") == 1
     assert "a sub-pipeline needs the path of its parset" in error()
 
 
-def test_a_missing_sub_parset_fails_when_it_is_reached(sub, error):
+def test_missing_sub_parset_fails_on_reach(sub, error):
     """Section 4.7."""
     text = "pipeline.steps = [x, sp]\nsp.control.kind = pipeline\nsp.control.type = @/absent.parset\n" + _plugin(
         "x", "1"
@@ -258,7 +258,7 @@ def test_a_missing_sub_parset_fails_when_it_is_reached(sub, error):
         ("lp.control.kind = pipeline\nlp.control.type = @/empty.parset\n", "No pipeline steps defined"),
     ],
 )
-def test_what_stands_for_other_steps_must_have_some(site, error, text, message):
+def test_loop_and_sub_pipeline_need_steps(site, error, text, message):
     """Sections 4.6 and 4.7: it fails when it is reached."""
     (site.here / "empty.parset").write_text("x.control.kind = plugin\n")
     assert site.run("pipeline.steps = [x, lp]\n" + _plugin("x", "1") + text) == 1

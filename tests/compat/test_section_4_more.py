@@ -53,7 +53,7 @@ def test_stepname_names_outputs_and_maps(site):
     assert site.args()[1] == ["@/work/p/a.called"]
 
 
-def test_a_token_that_is_a_map_stands_for_its_file_everywhere(site):
+def test_map_token_is_replaced_everywhere(site):
     """Section 4.5: also in arguments whose key has ``mapfile`` in it, which imply no input."""
     site.plugin("maps", f"return {{'mapfile': '{site.here}/data/two'}}")
     text = """pipeline.steps = [m, s]
@@ -76,14 +76,14 @@ def test_tokens_without_keywords_are_not_added(site):
     assert site.args() == [["x"], []]
 
 
-def test_the_block_is_written_with_its_references_resolved(site):
+def test_written_block_has_resolved_references(site):
     """Sections 4.1 and 3.5: byte order, without flags; as it is when the step runs."""
     text = f"pipeline.steps = [s, s]\n{_step()}s.argument.b = input.output.job_name\ns.argument.B = 'q'\n"
     assert site.run(f"{text}s.argument.flags = [x]\n") == 0
     assert site.parset("s") == site.parset("s1") == "B=q\nb=p\n"
 
 
-def test_as_many_jobs_at_a_time_as_the_step_says(site):
+def test_step_limits_concurrent_jobs(site):
     """Sections 4.3 and 8.1: max_per_node of the step, else that of the configuration, which is 4 here."""
     lock = site.here / "lock"
     program = site.program("show")
@@ -97,7 +97,7 @@ def test_as_many_jobs_at_a_time_as_the_step_says(site):
     assert site.map("s.returncode") == [("0", False)] * 6
 
 
-def test_an_unknown_key_of_a_task_is_an_error(site, error):
+def test_unknown_task_key_is_error(site, error):
     """Sections 2.5 and 4.3 (12, group 10): options of a task are validated as control keys are."""
     with (site.here / "tasks.cfg").open("a") as tasks:
         tasks.write("\n[odd]\nrecipe = executable_args\nnthread = 3\n")
@@ -105,7 +105,7 @@ def test_an_unknown_key_of_a_task_is_an_error(site, error):
     assert "nthread" in error()
 
 
-def test_a_plugin_in_a_sub_pipeline_and_its_path(site):
+def test_master_pluginpath_overrides_sub_pipeline(site):
     """Section 4.7: ``pipeline.pluginpath`` of the sub parset is removed; the master's counts."""
     (site.here / "more").mkdir()
     site.plugin("mine").rename(site.here / "more" / "PipelineStep_mine.py")
@@ -117,7 +117,7 @@ def test_a_plugin_in_a_sub_pipeline_and_its_path(site):
     assert site.run(f"{text}pipeline.pluginpath = more\n") == 0
 
 
-def test_an_entry_may_be_any_text(site):
+def test_map_entry_may_be_any_text(site):
     """Sections 4.5 and 5.1: a shell would see much in it; no shell does."""
     texts = [
         "$(touch run/pwned)",
@@ -136,7 +136,7 @@ def test_an_entry_may_be_any_text(site):
     assert not (site.here / "run/pwned").exists()
 
 
-def test_statistics_and_results_are_of_the_job(site):
+def test_results_have_entry_per_job(site):
     """Sections 6.4 and 4.6: seconds as text, and one entry for each job."""
     assert site.run(f"pipeline.steps = [s]\n{_step(data='two')}s.argument.flags = [in]\n") == 0
     assert all(float(text) >= 0 for text, _ in site.map("s.job_duration"))
@@ -145,7 +145,7 @@ def test_statistics_and_results_are_of_the_job(site):
 
 
 @pytest.mark.parametrize(("lenient", "output", "sky"), [(True, "sky", "/d/a.MS"), (False, "two", "/d/s1")])
-def test_inplace_with_further_maps(site, lenient, output, sky):
+def test_inplace_accepts_further_maps(site, lenient, output, sky):
     """Section 6.3: the first of ``mapfiles_in`` is written over with the names of the inputs; in lenient runs only."""
     text = f"pipeline.steps = [s, x]\n{_step(data='two')}s.control.inplace = True\ns.argument.flags = [in, sky]\n"
     text += "s.control.mapfiles_in = [@/data/sky]\ns.control.inputkeys = [sky]\n"
@@ -160,7 +160,7 @@ def test_inplace_with_further_maps(site, lenient, output, sky):
 @pytest.mark.parametrize(
     ("block", "args"), [("", ["t", "/d/a.MS", "/d/s1"]), ("s.argument.x = 1\n", ["--x=1", "--in=/d/a.MS"])]
 )
-def test_an_argument_block_erases_lists_of_the_task(site, block, args):
+def test_argument_block_erases_task_lists(site, block, args):
     """Section 2.5: ``arguments``, ``inputkeys`` and ``mapfiles_in``, also when it implies none."""
     with (site.here / "tasks.cfg").open("a") as tasks:
         tasks.write(
@@ -174,7 +174,7 @@ def test_an_argument_block_erases_lists_of_the_task(site, block, args):
     assert site.args() == [args]
 
 
-def test_jobs_are_independent_and_keep_their_order(site):
+def test_independent_jobs_keep_order(site):
     """Sections 6.4 and 8.1: maps are in the order of the input, however the jobs end."""
     program = site.program("show")
     lines = program.read_text().splitlines(keepends=True)

@@ -44,7 +44,7 @@ def put_in(site):
         ("input.output.job_name/{{ v }}", "p/word"),
     ],
 )
-def test_value_is_put_together_with_what_is_beside_it(site, put_in, text, seen, lenient):
+def test_late_value_joins_surrounding_text(site, put_in, text, seen, lenient):
     assert put_in(PART.format(flags=text), "part.argument.v = ask.output.text\n", lenient=lenient) == 0
     assert site.args("show") == [[seen]]
 
@@ -53,19 +53,19 @@ def test_value_is_put_together_with_what_is_beside_it(site, put_in, text, seen, 
     ("override", "seen"),
     [("genericpipeline.output.job_name", "p!"), ("remote.output.method", "local!"), ("{{ w }}", "p!"), ("a b", "a b!")],
 )
-def test_what_is_known_from_the_start(site, put_in, override, seen):
+def test_early_references_are_resolved(site, put_in, override, seen):
     master = f"! w = input.output.job_name\npart.argument.v = {override}\n"
     assert put_in(PART.format(flags="{{ v }}!"), master) == 0
     assert site.args("show") == [[seen]]
 
 
-def test_map_is_an_input_where_the_sub_pipeline_says_so(site, put_in):
+def test_sub_pipeline_decides_map_inputs(site, put_in):
     part = PART.format(flags="ms, {{ v }}").replace("@/data/one.mapfile", "{{ v }}")
     assert put_in(part, "part.argument.v = ask.output.map\n") == 0
     assert sorted(site.args("show")) == [[f"/d/{name}.MS", "@/data/two.mapfile"] for name in "bc"]
 
 
-def test_map_in_an_argument_is_its_name(site, put_in):
+def test_map_argument_is_map_name(site, put_in):
     """The path stands there before the step is built: it is no reference any more, which would make it an input."""
     assert (
         put_in(f"{PART.format(flags='ms')}show.argument.table = {{{{ v }}}}\n", "part.argument.v = ask.output.map\n")
@@ -74,7 +74,7 @@ def test_map_in_an_argument_is_its_name(site, put_in):
     assert site.args("show") == [["/d/a.MS", "--table=@/data/two.mapfile"]]
 
 
-def test_steps_and_types_may_follow_from_what_another_step_gave(site, put_in):
+def test_step_output_chooses_steps_and_types(site, put_in):
     part = (
         PART.format(flags="{{ v }}").replace("[show]", "[{{ v }}]").replace("show.control.type = executable_args\n", "")
     )
@@ -94,7 +94,7 @@ def test_each_iteration_has_its_own_value(site, put_in):
     assert site.args("show") == [["n0.fits"], ["n1.fits"], ["n2.fits"]]
 
 
-def test_sub_pipeline_within_another_passes_it_on(site, put_in):
+def test_nested_sub_pipeline_passes_override(site, put_in):
     (site.here / "outer.parset").write_text(
         f"! u = none\npipeline.steps = [inner]\ninner.control.type = {site.here}/part.parset\n"
         "inner.control.kind = pipeline\n"
@@ -106,7 +106,7 @@ def test_sub_pipeline_within_another_passes_it_on(site, put_in):
     assert [call["name"] for call in site.calls()] == ["asks", "show"]
 
 
-def test_parset_of_a_sub_pipeline_within_may_follow_from_a_step(site, put_in):
+def test_step_output_chooses_nested_parset(site, put_in):
     (site.here / "outer.parset").write_text(
         "! u = none\npipeline.steps = [inner]\ninner.control.type = {{ u }}\ninner.control.kind = pipeline\n"
     )
@@ -116,7 +116,7 @@ def test_parset_of_a_sub_pipeline_within_may_follow_from_a_step(site, put_in):
     assert site.args("show") == [["/d/a.MS"]]
 
 
-def test_reference_that_cannot_be_is_told_before_anything_runs(site, put_in, error):
+def test_impossible_reference_is_found_before_run(site, put_in, error):
     assert (
         put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\nask.control.type = none\n") == 1
     )
@@ -127,6 +127,6 @@ def test_reference_that_cannot_be_is_told_before_anything_runs(site, put_in, err
     assert site.calls() == []
 
 
-def test_dry_run_says_what_has_to_run_first(site, put_in, capsys):
+def test_dry_run_names_required_step(site, put_in, capsys):
     assert put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\n", "-n") == 0
     assert "# part: to be known it needs what these give, which did not run: ask" in capsys.readouterr().out

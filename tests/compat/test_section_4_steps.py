@@ -39,14 +39,14 @@ def test_missing_arguments_come_from_parset_files(site):
     assert site.parset("s") == "both=f1\nown=own\np1=f1\np2=f2\np3=f3\ntwo=f2\n"
 
 
-def test_a_parset_argument_that_is_no_file_is_an_argument(site):
+def test_parset_argument_without_file_is_argument(site):
     """Section 4.1: it may be a reference that is not resolved yet."""
     text = f"pipeline.steps = [s]\n{_step()}s.argument.parset = input.output.job_directory/no.h5\n"
     assert _run(site, text) == 0
     assert site.args("show") == [["--parset=@/run/p/no.h5", "--in=/d/a.MS"]]
 
 
-def test_control_parset_alone_gives_the_arguments(site):
+def test_control_parset_provides_arguments(site):
     """Section 4.1: without an argument block the file is used as it is, quotes included."""
     (site.here / "file").write_text("b = 'x'\na = 1\n")
     assert _run(site, f"pipeline.steps = [s]\n{_step()}s.control.parset = @/file\n") == 0
@@ -59,7 +59,7 @@ def test_control_parset_must_exist(site, error):
     assert "which is no file; an existing parset is needed" in error()
 
 
-def test_other_parts_of_a_block_are_ignored(site):
+def test_unknown_block_parts_are_ignored(site):
     """Section 4.1: only ``control`` and ``argument`` count."""
     text = f"pipeline.steps = [s]\n{_step()}s.argument.flags = [in]\ns.remark.author = me\nunused.argument.x = 1\n"
     assert _run(site, text) == 0
@@ -77,7 +77,7 @@ def test_unknown_kind_does_nothing(site):
     assert _run(site, text, lenient=False) == 1
 
 
-def test_opts_are_the_only_inputs_where_they_exist(site):
+def test_opts_replace_all_inputs(site):
     """Section 4.2: with ``control.opts.*`` nothing else of the block is passed on."""
     site.plugin("p")
     text = (
@@ -88,7 +88,7 @@ def test_opts_are_the_only_inputs_where_they_exist(site):
     assert site.calls()[0]["kwargs"] == {"a": "1", "b": "2"}
 
 
-def test_a_loopcount_hides_the_control_keys(site):
+def test_loopcount_hides_control_keys(site):
     """Section 4.2: also of a step that is no loop."""
     site.plugin("p")
     text = (
@@ -98,7 +98,7 @@ def test_a_loopcount_hides_the_control_keys(site):
     assert site.calls()[0]["kwargs"] == {}
 
 
-def test_cmdline_gives_the_positional_arguments(site):
+def test_cmdline_provides_positional_arguments(site):
     """Section 4.2: in byte order of their names, references resolved, not among the keywords."""
     site.plugin("p")
     text = (
@@ -129,7 +129,7 @@ def test_cmdline_gives_the_positional_arguments(site):
         "s.control.type = legacy",
     ],
 )
-def test_faults_end_the_run_when_the_step_is_reached(site, line):
+def test_step_faults_end_run_on_reach(site, line):
     """Sections 4.3 and 8.6 (12, group 10): the step before has run; a strict run does not start."""
     with (site.here / "tasks.cfg").open("a") as tasks:
         tasks.write("\n[legacy]\nrecipe = setupsourcedb\n")
@@ -152,14 +152,14 @@ def test_scripts_must_be_executable_in_lenient_runs(site, error):
 
 
 @pytest.mark.parametrize(("text", "value"), [("True", True), ("False", False), ("None", False), ("", False)])
-def test_booleans(site, text, value):
+def test_only_four_booleans_exist(site, text, value):
     """Section 4.3: these four are all there are."""
     line = f"s.control.skip_infile = {text}\ns.argument.flags = [in]\n"
     assert _run(site, f"pipeline.steps = [s]\n{_step()}{line}") == 0
     assert site.args() == [["in" if value else "/d/a.MS"]]
 
 
-def test_every_key_without_effect_is_accepted(site):
+def test_obsolete_keys_are_accepted(site):
     """Section 4.3."""
     lines = "".join(
         f"s.control.{key} = x\n"
@@ -176,14 +176,14 @@ def test_every_key_without_effect_is_accepted(site):
     assert site.args() == [["/d/a.MS"]]
 
 
-def test_lists_know_no_quotes_and_no_nesting(site):
+def test_lists_ignore_quotes_and_nesting(site):
     """Section 4.3: brackets and blanks come off both ends, empty items are dropped."""
     text = f"pipeline.steps = [s]\n{_step()}s.control.arguments = [[ a b ,, (c, in] ]\n"
     assert _run(site, text) == 0
     assert site.args() == [["a b", "(c", "/d/a.MS"]]
 
 
-def test_environment_and_threads(site):
+def test_step_sets_environment_and_threads(site):
     """Section 4.3: 8 threads unless told, 0 leaves the variable alone, the environment comes last, a colon cuts."""
     steps = "".join(_step(name) + f"{name}.argument.flags = [in]\n" for name in "abcd")
     text = f"""pipeline.steps = [a, b, c, d]
@@ -200,7 +200,7 @@ d.control.nthreads = 0
     assert [found[1][name] for name in ("HO_A", "HO_B", "HO_C")] == ["one", "twothree", "x"]
 
 
-def test_strict_runs_keep_colons_and_give_each_job_its_cores(site):
+def test_strict_runs_keep_colons_and_share_cores(site):
     """Section 4.3, differences on purpose of strict runs."""
     (site.here / "tasks.cfg").write_text("[executable_args]\nrecipe = executable_args\n")
     text = f"pipeline.steps = [s]\n{_step()}s.argument.flags = [in]\ns.control.environment = {{HO: x:y}}\n"
@@ -237,7 +237,7 @@ s.argument.flags = [m.output.plain, m.output.mapfile, outputkey]
     assert site.map("s") == [("@/work/p/4.s", False), ("@/work/p/8.s", False)]
 
 
-def test_control_overrides_what_arguments_imply(site):
+def test_control_overrides_implied_inputs(site):
     """Section 4.3: with control.mapfiles_in the argument keeps the path of the map."""
     site.plugin("maps", f"return {{'mapfile': {site.mapfile('two', '/d/a.MS', '/d/b.MS')!r}}}")
     text = f"""pipeline.steps = [m, s]
@@ -250,7 +250,7 @@ s.argument.a = m.output.mapfile
     assert site.args("show") == [["--a=@/data/two", "--in=/d/a.MS"]]
 
 
-def test_mapfile_in_combines_with_what_arguments_imply(site):
+def test_mapfile_in_precedes_implied_inputs(site):
     """Section 4.3: mapfile_in comes first and counts."""
     site.plugin("maps", f"return {{'mapfile': {site.mapfile('two', '/d/a.MS', '/d/b.MS')!r}}}")
     text = f"pipeline.steps = [m, s]\nm.control.kind = plugin\nm.control.type = maps\n{_step()}"
@@ -258,7 +258,7 @@ def test_mapfile_in_combines_with_what_arguments_imply(site):
     assert site.args("show") == [["--a=/d/a.MS", "--in=/d/a.MS"]]
 
 
-def test_keys_and_maps_must_be_as_many_unless_skip_infile(site, error):
+def test_numbers_of_keys_and_maps_must_agree(site, error):
     """Section 4.3: skip_infile disables the check, and still makes one job per entry."""
     text = f"pipeline.steps = [s]\n{_step(data='two')}s.control.inputkeys = [x]\ns.argument.flags = [in,x]\n"
     assert _run(site, text) == 1
@@ -267,7 +267,7 @@ def test_keys_and_maps_must_be_as_many_unless_skip_infile(site, error):
     assert site.args() == [["in", "x"], ["in", "x"]]
 
 
-def test_maps_as_string(site):
+def test_map_as_string_passes_name(site):
     """Section 4.3: the name of the map is passed; its length does not matter."""
     text = f"""pipeline.steps = [s]
 {_step(data="two")}
@@ -284,7 +284,7 @@ s.argument.flags = [in, whole]
 # ---- 4.5 the command
 
 
-def test_tokens(site):
+def test_tokens_are_replaced_in_arguments(site):
     """Section 4.5 (12, group 4): equality in flags, named arguments, added keywords, the output overrides."""
     text = f"""pipeline.steps = [a, b, c, d]
 {_step("a")}
@@ -324,7 +324,7 @@ d.argument.z = out/in
         ("unheard-of", ["f"]),
     ],
 )
-def test_formats(site, args_format, args):
+def test_format_orders_arguments(site, args_format, args):
     """Section 4.5 (12, group 5)."""
     lines = f"s.control.args_format = {args_format}\ns.argument.flags = [f]\n"
     lines += "s.argument.c = 3 4\ns.argument.b = [1, 2]\ns.argument.d =\n"
@@ -333,7 +333,7 @@ def test_formats(site, args_format, args):
 
 
 @pytest.mark.parametrize("args_format", ["gnu", "lofar", "wsclean", "losoto", "unheard-of"])
-def test_parset_as_file(site, args_format):
+def test_arguments_may_go_into_file(site, args_format):
     """Section 4.5 (12, group 5): first, for losoto last; named after the input; keys in byte order."""
     lines = f"s.control.args_format = {args_format}\ns.control.parsetasfile = True\ns.argument.flags = [f, in]\n"
     assert _run(site, f"pipeline.steps = [s]\n{_step()}{lines}s.argument.b = in\ns.argument.B = 2\n") == 0
@@ -345,7 +345,7 @@ def test_parset_as_file(site, args_format):
 
 
 @pytest.mark.parametrize("entry", ["[/d/a.MS,/d/b.MS]", "['/d/a.MS', '/d/b.MS']"])
-def test_wsclean_gets_lists_as_single_files(site, entry):
+def test_wsclean_list_is_split(site, entry):
     """Section 4.5 (12, group 5): both flavours of a multi-file entry."""
     site.mapfile("list", entry)
     lines = "s.control.args_format = wsclean\ns.argument.flags = [-x, in]\ns.argument.name = n\n"
@@ -353,7 +353,7 @@ def test_wsclean_gets_lists_as_single_files(site, entry):
     assert site.args() == [["-name", "n", "-x", "/d/a.MS", "/d/b.MS"]]
 
 
-def test_programs_run_in_the_working_directory_of_the_job(site):
+def test_programs_run_in_job_directory(site):
     """Section 4.5."""
     assert _run(site, f"pipeline.steps = [s]\n{_step()}s.argument.flags = [in]\n", "-j", "other") == 0
     assert site.calls()[0]["cwd"] == str(site.here / "work" / "other")

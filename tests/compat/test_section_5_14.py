@@ -30,7 +30,7 @@ s.argument.flags = [in]
         ("__import__('os').system('touch run')", None),
     ],
 )
-def test_maps_in_every_flavour(site, text, files):
+def test_every_map_notation_is_read(site, text, files):
     """Section 5.1: dicts, tuples, pretty printed, both kinds of list; nothing is evaluated."""
     (site.here / "data/m").write_text(text)
     status = site.run(f"pipeline.steps = [s]\n{SHOW}s.control.mapfile_in = @/data/m\n")
@@ -45,7 +45,7 @@ def test_fresh_maps_share_nothing():
     assert len(DataMap()) == 0
 
 
-def test_createmapfile(site):
+def test_createmapfile_selects_and_groups_files(site):
     """Section 5.4: glob text, exclusion, one entry of all, a suffix, and chunks."""
     for name in ("A_SB001.MS", "B_SB002.MS", "C_SB010.MS", "x.txt"):
         (site.here / "data" / name).mkdir()
@@ -76,7 +76,7 @@ def test_createmapfile(site):
     assert files("split") == ["['@/data/A_SB001.MS']", "['@/data/B_SB002.MS']"]
 
 
-def test_plugins_of_section_14(site):
+def test_list_and_copy_plugins_work(site):
     """Section 14: addListMapfile makes a map of names, copyFiles copies the first product to them."""
     (site.here / "data/in.txt").write_text("x")
     text = """
@@ -104,7 +104,7 @@ copy.control.filename = copy.mapfile
 
 
 @pytest.mark.parametrize("line", ["f.control.product_typ = SkyImage", "f.control.max_per_node = x"])
-def test_feedback_keys_are_checked_when_the_step_is_reached(site, error, line):
+def test_feedback_keys_are_checked_on_reach(site, error, line):
     """Section 14: kind ``feedback`` has keys and types of its own."""
     site.mapfile("m", "/d/a.fits")
     text = f"""
@@ -120,7 +120,7 @@ f.control.metadata_file = @/data/metadata
     assert line.split(" ")[0] in error()
 
 
-def test_the_old_recipe_that_described_products(site, error):
+def test_old_metadata_recipe_is_feedback_step(site, error):
     """Sections 4.8 and 9.1: get_metadata takes its map by position, and is a feedback step."""
     (site.here / "data/a.fits").write_text("no image")
     site.mapfile("m", f"{site.here}/data/a.fits")

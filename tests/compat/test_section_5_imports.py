@@ -41,7 +41,7 @@ s.argument.flags = [in]
 
 
 @pytest.mark.parametrize("first", ["", "print 'old'\n"])
-def test_imports_of_plugins_and_scripts(site, monkeypatch, first):
+def test_old_imports_work(site, monkeypatch, first):
     """Sections 5.3 and 7.4: of both Pythons, without anything of LOFAR and without PYTHONPATH."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     site.mapfile("one", "/d/a.MS")
@@ -55,7 +55,7 @@ def test_imports_of_plugins_and_scripts(site, monkeypatch, first):
 
 
 @pytest.mark.parametrize("module", ["lofar.stationresponse", "lofar.parmdb", "lofar.nothing"])
-def test_what_cannot_be_there_says_so(site, error, module):
+def test_missing_module_names_line(site, error, module):
     """Section 5.3: with the file, the line, and what to do."""
     site.plugin("p", f"import {module}")
     assert site.run(STEPS.replace("[x, s]", "[x]")) == 1

@@ -12,7 +12,7 @@ from lofarpipe.support.data_map import (
 )
 
 
-def test_a_saved_map_is_one_line(tmp_path):
+def test_saved_map_is_one_line(tmp_path):
     """Section 5.1: a list of dicts with host, file and skip in this order; a quote in a name survives (fix)."""
     products = [DataProduct("localhost", "/path/a.MS", False), DataProduct("n2", "it's", True)]
     DataMap(products).save(str(tmp_path / "map"))
@@ -22,7 +22,7 @@ def test_a_saved_map_is_one_line(tmp_path):
     assert DataMap.load(str(tmp_path / "map")).data == products
 
 
-def test_a_map_of_several_files(tmp_path):
+def test_multi_map_survives_round_trip(tmp_path):
     """Section 5.1: two blanks after host, one before the colon."""
     text = "[{'host': 'h',  'skip': False, 'file': \"['/a', '/b']\", 'file_skip' : [False, False]}]"
     (tmp_path / "map").write_text(text)
@@ -31,7 +31,7 @@ def test_a_map_of_several_files(tmp_path):
     assert (tmp_path / "again").read_text() == text
 
 
-def test_products():
+def test_product_has_host_file_and_skip():
     """Section 5.2: text and bool, attributes that can be assigned, equality in all three, ``host:file``."""
     product = DataProduct("h", 3)
     assert (product.host, product.file, product.skip) == ("h", "3", True)
@@ -42,7 +42,7 @@ def test_products():
     assert DataProduct("h", "f", False) != DataProduct("h", "f", True)
 
 
-def test_maps():
+def test_map_is_list_of_products():
     """Section 5.2: what is assigned, appended, iterated, cut and compared."""
     made = DataMap([("h", "a", False), ("h", "b", True), ("h", "c", False)])
     assert made == DataMap([{"host": p.host, "file": p.file, "skip": p.skip} for p in made.data])
@@ -67,7 +67,7 @@ def test_maps():
         DataMap([3])
 
 
-def test_maps_that_belong_together():
+def test_matching_maps_are_aligned():
     """Section 5.2: equal lengths and hosts; skip is that of any of them."""
     one, two = DataMap([("h", "a", False), ("i", "b", True)]), DataMap([("h", "c", True), ("i", "d", False)])
     assert validate_data_maps(one, two)
@@ -84,7 +84,7 @@ def _files(site, name):
 PLUGIN = "{0}.control.kind = plugin\n{0}.control.type = {1}\n"
 
 
-def test_changemapfile(site):
+def test_changemapfile_rewrites_map(site):
     """Section 5.4: a new file beside the old one, or the old one itself."""
     site.mapfile("m", "/d/a.MS", "/d/b.MS")
     text = (
@@ -102,7 +102,7 @@ def test_changemapfile(site):
     assert site.calls()[0]["kwargs"]["maps"] == f"{site.here}/data/n {site.here}/data/m"
 
 
-def test_combineparsets(site):
+def test_combineparsets_merges_parsets(site):
     """Section 5.4: the second replaces the first; the name has ``_feedback_file`` at its end."""
     (site.here / "a").write_text("x=1\ny=1\n")
     (site.here / "b").write_text("y='2'\nz=2\n")
@@ -112,7 +112,7 @@ def test_combineparsets(site):
     assert (site.here / "c_feedback_file").read_text() == "x=1\ny='2'\nz=2\n"
 
 
-def test_addmapfile(site):
+def test_addmapfile_writes_map(site):
     """Section 5.4: the method is the positional argument; there is no pattern."""
     for name in ("a.MS", "b.MS"):
         (site.here / "data" / "in" / name).mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_addmapfile(site):
         ("pattern = *x\n{0}add_suffix = /sub", ["L1_338.MSx/sub"]),
     ],
 )
-def test_patterns_of_createmapfile(site, lines, files):
+def test_createmapfile_matches_patterns(site, lines, files):
     """Section 5.4: anchored, a dot is a dot, ``?`` one character; other regular expressions pass through."""
     folder = site.here / "data" / "in"
     folder.mkdir()
@@ -152,7 +152,7 @@ def test_patterns_of_createmapfile(site, lines, files):
     assert [name.replace("@/data/in/", "") for name in (_files(site, "mk") if made.exists() else [])] == files
 
 
-def test_hosts_when_all_goes_to_one(site):
+def test_all_to_one_groups_by_host(site):
     """Section 5.4: one entry for each host, in the order in which they come; what is skipped is left out."""
     products = [("b", "/1", False), ("a", "/2", False), ("b", "/3", False), ("a", "/4", True)]
     DataMap(products).save(str(site.here / "data" / "m"))
@@ -166,7 +166,7 @@ def test_hosts_when_all_goes_to_one(site):
 @pytest.mark.parametrize(
     ("task", "args"), [("dp3", ["msin=/d/a.MS", "msout=@/work/p/a.s"]), ("wsclean", ["-x", "1", "/d/a.MS"])]
 )
-def test_task_types_of_section_14(site, task, args):
+def test_documented_task_types_work(site, task, args):
     """Section 14: ``dp3`` as ``dppp``, ``wsclean`` with its format; here they are there without a task file."""
     site.mapfile("one", "/d/a.MS")
     config = site.here / "pipeline.cfg"
@@ -179,7 +179,7 @@ def test_task_types_of_section_14(site, task, args):
     assert given == (args if task == "wsclean" else args[::-1])
 
 
-def test_products_of_a_feedback_step(site):
+def test_feedback_step_describes_products(site):
     """With the keys of all products (doc/spec/lofarpipe.md, sections 9.3 and 14)."""
     (site.here / "data/thing").mkdir()
     (site.here / "data/thing/f").write_text("x" * 10)

@@ -42,7 +42,7 @@ def two(site):
         (".hidden", ".hidden"),
     ],
 )
-def test_default_names(site, entry, name):
+def test_outputs_get_default_names(site, entry, name):
     """Section 6.3 (12, group 6): the last extension of what follows the last slash goes."""
     site.mapfile("two", entry)
     assert _run(site, "s.control.outputsuffixes = [.fits, -psf]\n") == 0
@@ -51,7 +51,7 @@ def test_default_names(site, entry, name):
     assert site.map("s-psf") == [(f"@/work/p/{name}.s-psf", False)]
 
 
-def test_layout(site, two):
+def test_run_has_documented_layout(site, two):
     """Section 6.1: parsets for steps with arguments, maps, and the working directory of the job."""
     assert _run(site, "s.argument.k = 1\n") == 0
     assert site.parset("s") == "k=1\n"
@@ -74,7 +74,7 @@ t.argument.flags = [s.output.s-psf.fits.mapfile, s.output.s.mapfile, s.output.ma
     ]
 
 
-def test_inplace(site, two):
+def test_inplace_saves_input_map(site, two):
     """Section 6.3 (12, group 6): the first input map is the output, and is saved again with its new skip flags."""
     assert _run(site, "s.control.inplace = True\ns.control.arguments = [in, out, FAIL:b.MS]\n") == 0
     assert sorted(site.args()) == [["/d/a.MS", "/d/a.MS", "FAIL:b.MS"], ["/d/b.MS", "/d/b.MS", "FAIL:b.MS"]]
@@ -82,7 +82,7 @@ def test_inplace(site, two):
     assert site.map("s") is None
 
 
-def test_mapfile_out(site, two):
+def test_mapfile_out_names_outputs(site, two):
     """Section 6.3 (12, group 6): names the outputs, is not written; what it skips gets no job either."""
     named = site.mapfile("named", "/o/1", "/o/2", skip=(0,))
     assert _run(site, "s.control.mapfile_out = @/data/named\n") == 0
@@ -91,7 +91,7 @@ def test_mapfile_out(site, two):
     assert site.map("s") is None
 
 
-def test_mapfiles_out(site, two):
+def test_mapfiles_out_are_saved(site, two):
     """Section 6.3: the first names the outputs, all are saved again; a path without brackets is a list of one."""
     first, other = site.mapfile("first", "/o/1", "/o/2"), site.mapfile("other", "/p/1", "/p/2")
     line = "s.control.mapfiles_out = [@/data/first, @/data/other]\ns.control.arguments = [in, out, FAIL:b.MS]\n"
@@ -102,7 +102,7 @@ def test_mapfiles_out(site, two):
     assert _run(site, line.replace("[@/data/first, @/data/other]", "@/data/first")) == 0
 
 
-def test_strict_runs_skip_what_failed_in_every_map(site, two):
+def test_strict_runs_skip_failed_products_everywhere(site, two):
     """Section 6.3, difference on purpose of strict runs: no map that is written offers a product that failed."""
     site.mapfile("first", "/o/1", "/o/2")
     other = site.mapfile("other", "/p/1", "/p/2")
@@ -112,7 +112,7 @@ def test_strict_runs_skip_what_failed_in_every_map(site, two):
 
 
 @pytest.mark.parametrize(("files", "host"), [(["/o/1"], "localhost"), (["/o/1", "/o/2"], "elsewhere")])
-def test_output_map_of_another_shape(site, two, error, files, host):
+def test_mismatched_output_map_is_refused(site, two, error, files, host):
     """Section 6.3: lengths and hosts of the first input map and the output map must agree."""
     site.mapfile("named", *files, host=host)
     assert _run(site, "s.control.mapfile_out = @/data/named\n") == 1
@@ -120,7 +120,7 @@ def test_output_map_of_another_shape(site, two, error, files, host):
     assert site.args() == []
 
 
-def test_other_maps_may_be_longer_but_not_shorter(site, two, error):
+def test_further_maps_must_not_be_shorter(site, two, error):
     """Section 6.3: surplus is ignored, a missing entry is an error, and nothing is repeated to fill up."""
     site.mapfile("longer", "1", "2", "3")
     site.mapfile("short", "1")
@@ -131,7 +131,7 @@ def test_other_maps_may_be_longer_but_not_shorter(site, two, error):
     assert "input maps differ in length" in error()
 
 
-def test_result_maps(site, two):
+def test_returned_keys_become_maps(site, two):
     """Section 6.4: a map per returned key, with entries only for jobs that returned it; three are always there."""
     site.script("r.py", "return {'size': 3, 'only_a': 'x'} if args[0] == '/d/a.MS' else {'size': [1, 2]}")
     text = f"pipeline.steps = [s]\n{STEP}".replace("executable_args", "pythonplugin")
@@ -143,7 +143,7 @@ def test_result_maps(site, two):
     assert len(site.map("s.job_duration")) == len(site.map("s.monitor_stats")) == 2
 
 
-def test_a_repeated_step_runs_all_jobs_again(site, two):
+def test_repeated_step_repeats_all_jobs(site, two):
     """Section 6.5: an output that exists stops nothing."""
     (site.here / "work/p").mkdir()
     (site.here / "work/p/a.s").write_text("old")

@@ -17,7 +17,7 @@ def _map(site):
     site.mapfile("one", "/d/a.MS")
 
 
-def test_plugin_arguments(site):
+def test_plugin_gets_arguments(site):
     """Section 7.1: text, references resolved, dotted names, byte order; the environment is a dictionary."""
     site.plugin("p")
     text = """
@@ -43,13 +43,13 @@ x.argument.flags = [f]
 
 
 @pytest.mark.parametrize("body", ["return None", "return 0", "return 1", "return ['a']", "return {}"])
-def test_a_plugin_may_return_anything(site, body):
+def test_plugin_may_return_anything(site, body):
     """Section 7.1: what is no dictionary gives no outputs."""
     site.plugin("p", body)
     assert site.run("pipeline.steps = [x]\nx.control.kind = plugin\nx.control.type = p\n") == 0
 
 
-def test_outputs_of_a_plugin(site):
+def test_plugin_dictionary_becomes_outputs(site):
     """Section 7.1: whatever the values are, they are text where they are used."""
     site.plugin("p", "return {'number': 1, 'list': ['a', 1], 'yes': True}")
     site.plugin("q")
@@ -58,7 +58,7 @@ def test_outputs_of_a_plugin(site):
     assert site.calls("q")[0]["kwargs"] == {"k": "1 ['a', 1] True"}
 
 
-def test_plugins_are_looked_up_in_the_recipe_directories_first(site):
+def test_recipe_directories_precede_plugin_path(site):
     """Section 7.1: then in pipeline.pluginpath, relative to where the run was started; the first hit wins."""
     site.plugin("p")
     (site.here / "more").mkdir()
@@ -71,7 +71,7 @@ def test_plugins_are_looked_up_in_the_recipe_directories_first(site):
     assert [call["name"] for call in site.calls()] == ["p", "more q"]
 
 
-def test_script_arguments(site):
+def test_script_gets_arguments(site):
     """Section 7.2: text by position and name; args_format has no effect; it runs in the working directory."""
     site.script("r.py")
     lines = "s.argument.rmsbox = (60,20)\ns.argument.a.b-c = None\ns.control.args_format = wsclean\n"
@@ -82,7 +82,7 @@ def test_script_arguments(site):
     assert call["cwd"] == str(site.here / "work/p")
 
 
-def test_script_with_parset_as_file(site):
+def test_script_accepts_parset_as_file(site):
     """Section 7.2: the file comes first, and the keywords are passed as well."""
     site.script("r.py")
     assert site.run(SCRIPT + "s.control.parsetasfile = True\ns.argument.k = 1\n") == 0
@@ -92,7 +92,7 @@ def test_script_with_parset_as_file(site):
 
 
 @pytest.mark.parametrize("body", ["return {'k': 1}", "return 0", "return None", "return ()", "return {}", "return ''"])
-def test_script_that_succeeds(site, body):
+def test_valid_return_value_is_success(site, body):
     """Section 7.3 (12, group 7)."""
     site.script("r.py", body)
     assert site.run(SCRIPT) == 0
@@ -101,7 +101,7 @@ def test_script_that_succeeds(site, body):
 
 
 @pytest.mark.parametrize("body", ["return 1", "return -1", "return ['a']", "return 'text'", "raise ValueError('x')"])
-def test_script_that_fails(site, body):
+def test_invalid_return_value_is_failure(site, body):
     """Section 7.3 (12, group 7): among them ``return 1``."""
     site.script("r.py", body)
     assert site.run(SCRIPT) == 1
@@ -110,7 +110,7 @@ def test_script_that_fails(site, body):
 
 
 @pytest.mark.parametrize(("body", "status"), [("import sys; sys.exit(0)", 0), ("import sys; sys.exit(3)", 1)])
-def test_script_that_exits(site, body, status):
+def test_exit_status_decides_success(site, body, status):
     """Section 7.3 (12, group 7): 0 is fine but gives no results, anything else is a failure."""
     site.script("r.py", body)
     assert site.run(SCRIPT) == status
@@ -118,7 +118,7 @@ def test_script_that_exits(site, body, status):
     assert site.map("s.returncode") == [("3" if status else "0", bool(status))]
 
 
-def test_a_key_called_mapfile(site):
+def test_mapfile_key_is_nested_output(site):
     """Section 7.3: it is ``<step>.output.mapfile.mapfile``."""
     site.script("r.py", "return {'mapfile': '/m/x'}")
     text = SCRIPT.replace("[s]", "[s, t]") + "t.control.type = executable_args\nt.control.executable = @/bin/show\n"
@@ -126,7 +126,7 @@ def test_a_key_called_mapfile(site):
     assert site.args("show") == [["/m/x"]]
 
 
-def test_python_2_plugin_and_map_subclass(site):
+def test_python_2_plugin_may_subclass_map(site):
     """Sections 7.4 and 5.2 (12, group 12): tabs, print statements, xrange; ``@DataMap.data.setter`` in a subclass."""
     (site.here / "my/plugins/PipelineStep_old.py").write_text(
         "from lofarpipe.support.data_map import DataMap, DataProduct\n"

@@ -29,7 +29,7 @@ def _map(site):
     site.mapfile("one", "/d/a.MS")
 
 
-def test_signatures_of_plugins(site):
+def test_plugin_signature_may_vary(site):
     """Section 7.1: the list of positional arguments comes first, for ``*args`` too."""
     path = site.here / "my/plugins/PipelineStep_p.py"
     path.write_text(site.plugin("p").read_text().replace("plugin_main(args,", "plugin_main(*args,"))
@@ -38,7 +38,7 @@ def test_signatures_of_plugins(site):
     assert site.calls()[0]["kwargs"] == {"k": "v"}
 
 
-def test_a_plugin_that_raises_ends_the_run(site, error):
+def test_raising_plugin_ends_run(site, error):
     """Section 7.1: with its file and line."""
     site.plugin("p", "raise ValueError('no such thing')")
     assert site.run(PLUGIN) == 1
@@ -46,7 +46,7 @@ def test_a_plugin_that_raises_ends_the_run(site, error):
 
 
 @pytest.mark.parametrize(("status", "found"), [("0", 0), ("3", 3)])
-def test_a_plugin_that_exits_ends_the_process(site, status, found):
+def test_exiting_plugin_ends_process(site, status, found):
     """Section 7.1."""
     site.plugin("p", f"import sys; sys.exit({status})")
     (site.here / "p.parset").write_text(PLUGIN)
@@ -55,7 +55,7 @@ def test_a_plugin_that_exits_ends_the_process(site, status, found):
     assert done.returncode == found
 
 
-def test_a_plugin_is_a_module_of_its_name_loaded_once(site):
+def test_plugin_module_is_loaded_once(site):
     """Section 7.1: two steps of one type share it; what stands beside it can be imported."""
     site.plugin("beside", "return {}")
     path = site.here / "my/plugins/PipelineStep_p.py"
@@ -67,7 +67,7 @@ def test_a_plugin_is_a_module_of_its_name_loaded_once(site):
     assert [call["kwargs"] for call in site.calls()] == [{"n": n, "name": "PipelineStep_p"} for n in (1, 2)]
 
 
-def test_a_script_is_a_module_called_main(site):
+def test_script_module_is_called_main(site):
     """Section 7.2: what it guards by ``__main__`` does not run; its own directory is not searched."""
     (site.here / "my/scripts/beside.py").write_text("")
     site.script("r.py", "return {'name': __name__, 'beside': __import__('importlib.util').util.find_spec('beside')}")
@@ -79,13 +79,13 @@ def test_a_script_is_a_module_called_main(site):
 
 
 @pytest.mark.parametrize("text", ["def other():\n    pass\n", "def main(:\n", "import no_such_module\n"])
-def test_a_script_that_cannot_be_called(site, text):
+def test_uncallable_script_fails_job(site, text):
     """Section 7.2: its job fails."""
     site.script("r.py").write_text(text)
     assert site.run(f"pipeline.steps = [s]\n{SCRIPT}") == 1
 
 
-def test_lines_of_the_log(site):
+def test_log_has_expected_lines(site):
     """Section 6.7: what tools look for, in the file that ``input.output.log_file`` names."""
     with (site.here / "pipeline.cfg").open("a") as config:
         config.write("[logging]\nlog_file = %(runtime_directory)s/%(job_name)s/logs/%(start_time)s/pipeline.log\n")
@@ -121,7 +121,7 @@ def test_lines_of_the_log(site):
     assert len(root.find("x")) == 0
 
 
-def test_the_log_of_a_run_that_failed(site):
+def test_log_records_failed_run(site):
     """Sections 6.7 and 8.2."""
     with (site.here / "pipeline.cfg").open("a") as config:
         config.write("[logging]\nlog_file = %(runtime_directory)s/log\n")
@@ -132,7 +132,7 @@ def test_the_log_of_a_run_that_failed(site):
 
 
 @pytest.mark.parametrize("text", ["no such program", "#!/nowhere/python\n"])
-def test_a_program_that_cannot_be_started(site, text):
+def test_unstartable_program_fails_job(site, text):
     """Sections 8.2 and 8.4: its job fails, and after a few tries is given up."""
     (site.here / "bin/show").write_text(text)
     assert site.run(f"pipeline.steps = [s]\n{STEP}") == 1
@@ -195,7 +195,7 @@ def main(names, channels='64'):
 """
 
 
-def test_python_2_computes_what_it_did(site):
+def test_python_2_results_are_reproduced(site):
     """Section 7.4 (12, group 12): whole division, lists, sorting, numpy, in a plugin and in a script alike."""
     site.mapfile("one", "['/d/a', '/d/bcd', '/d/ef']")
     site.script("r.py").write_text(OLD_SCRIPT)

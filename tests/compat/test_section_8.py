@@ -20,7 +20,7 @@ def _map(site):
     site.mapfile("three", "/d/a.MS", "/d/b.MS", "/d/c.MS")
 
 
-def test_a_job_that_fails_is_skipped_from_there_on(site):
+def test_failed_product_is_skipped_later(site):
     """Section 8.2 (12, group 8): tolerance is the default; the others keep their own files (0.4)."""
     text = "pipeline.steps = [s, t]\n" + _step("s", "@/data/three", "in, FAIL:b.MS") + _step("t", "s.output.mapfile")
     assert site.run(text) == 0
@@ -31,7 +31,7 @@ def test_a_job_that_fails_is_skipped_from_there_on(site):
     assert site.map("t") == [("@/work/p/a.t", False), ("@/work/p/b.t", True), ("@/work/p/c.t", False)]
 
 
-def test_without_tolerance_the_step_fails_after_all_jobs(site):
+def test_intolerant_step_fails_after_all_jobs(site):
     """Section 8.2 (12, group 8): no map is written."""
     lines = "s.control.error_tolerance = False\ns.control.max_per_node = 1\n"
     assert site.run("pipeline.steps = [s]\n" + _step("s", "@/data/three", "in, FAIL:a.MS") + lines) == 1
@@ -39,7 +39,7 @@ def test_without_tolerance_the_step_fails_after_all_jobs(site):
     assert site.map("s") is site.map("s.returncode") is None
 
 
-def test_all_jobs_fail(site):
+def test_step_fails_if_all_jobs_fail(site):
     """Sections 6.4 and 8.2 (12, group 8): an error in spite of tolerance; the result maps are there."""
     text = "pipeline.steps = [s, t]\n" + _step("s", "@/data/three", "in, FAIL") + _step("t", "@/data/three")
     assert site.run(text) == 1
@@ -57,7 +57,7 @@ def test_entries_keep_their_own_files(site):
     assert sorted(site.args()) == [["/d/a.MS", "1", "@/work/p/a.s"], ["/d/c.MS", "3", "@/work/p/c.s"]]
 
 
-def test_nothing_left_to_do_is_a_success(site):
+def test_fully_skipped_step_succeeds(site):
     """Section 8.3: every entry of the first map is skipped."""
     site.mapfile("three", "/d/a.MS", skip=(0,))
     assert site.run("pipeline.steps = [s]\n" + _step("s", "@/data/three")) == 0
@@ -65,7 +65,7 @@ def test_nothing_left_to_do_is_a_success(site):
     assert site.map("s") == [("@/work/p/a.s", True)]
 
 
-def test_a_program_that_dies_of_sigsegv_is_started_once_more(site):
+def test_segmentation_fault_is_retried_once(site):
     """Section 8.4."""
     program = site.program("show")
     lines = program.read_text().splitlines(keepends=True)
@@ -77,7 +77,7 @@ def test_a_program_that_dies_of_sigsegv_is_started_once_more(site):
     assert site.map("s.returncode") == [("0", False)]
 
 
-def test_resume(site):
+def test_finished_steps_are_not_repeated(site):
     """Section 6.6 (12, group 9): finished recipe steps are not run again, plugins are."""
     site.plugin("p", "return {}")
     text = "pipeline.steps = [s, x, t]\nx.control.kind = plugin\nx.control.type = p\n"
@@ -87,7 +87,7 @@ def test_resume(site):
     assert [call["name"] for call in site.calls()] == ["show"] * 3 + ["p"] + ["show"] * 3 + ["p"] + ["show"] * 3
 
 
-def test_an_empty_map_from_createmapfile(site, error):
+def test_empty_createmapfile_has_no_output(site, error):
     """Sections 5.4 and 7.1 (12, group 10): no files, no output ``mapfile``; who refers to it fails."""
     text = """
 pipeline.steps = [mk, s]

@@ -24,7 +24,7 @@ class Needy:
         return ["nodes are too many"] if self.nodes > 9 else []
 
 
-def test_values(tmp_path: Path) -> None:
+def test_section_becomes_options(tmp_path: Path) -> None:
     section = {"partition": "main", "extra": "--a --b='c d'", "array_limit": "7", "memory_gb": "1.5", "account": " "}
     options, found = read_section(SlurmOptions, tmp_path / "p", "slurm", {**section, "request_memory": "No"})
     assert found == []
@@ -33,7 +33,7 @@ def test_values(tmp_path: Path) -> None:
     )
 
 
-def test_all_mistakes_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.cfg"
     path.write_text("[remote]\npartition = x\n[slurm]\nPartiton = a\narray_limit : -1\nextra='\n\n")
     section = {"partiton": "a", "array_limit": "-1", "extra": "'", "request_memory": "perhaps", "memory_gb": "inf"}
@@ -57,7 +57,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         (DaskOptions, "dask", {"launcher": "lsf", "walltime": "2-0"}, f"walltime is '2-0'; {FORMS['lsf'][1]}"),
     ],
 )
-def test_values_that_no_queue_takes(tmp_path: Path, kind: type, name: str, section: dict, expected: str) -> None:
+def test_invalid_queue_values_are_findings(tmp_path: Path, kind: type, name: str, section: dict, expected: str) -> None:
     path = tmp_path / "pipeline.cfg"
     path.write_text(f"[{name}]\nx = 1\n" + "".join(f"{key} = {text}\n" for key, text in section.items()))
     found = [Finding(f"{path}:{len(section) + 2}", expected)]  # the last line
@@ -65,12 +65,12 @@ def test_values_that_no_queue_takes(tmp_path: Path, kind: type, name: str, secti
     assert check_values(kind, path, name, section) == found
 
 
-def test_walltime_of_workers_without_a_queue_is_not_looked_at(tmp_path: Path) -> None:
+def test_walltime_without_queue_is_not_checked(tmp_path: Path) -> None:
     section = {"launcher": "ssh", "walltime": "12h"}
     assert check_values(DaskOptions, tmp_path / "p", "dask", section) == []
 
 
-def test_unfinished_section_that_is_not_in_use(tmp_path: Path) -> None:
+def test_incomplete_unused_section_is_accepted(tmp_path: Path) -> None:
     section = {"nods": "2", "nodes": "two", "walltime": "12h"}  # of which queue, nobody knows without a launcher
     assert [finding.what for finding in check_values(DaskOptions, tmp_path / "p", "dask", section)] == [
         "[dask] has no key 'nods'; did you mean 'nodes'?",
@@ -79,7 +79,7 @@ def test_unfinished_section_that_is_not_in_use(tmp_path: Path) -> None:
     assert check_values(DaskOptions, tmp_path / "p", "dask", {"launcher": "slurm", "cores": "0"}) == []
 
 
-def test_what_has_to_be_set(tmp_path: Path) -> None:
+def test_required_keys_must_be_set(tmp_path: Path) -> None:
     options, found = read_section(Needy, tmp_path / "none", "dask", {"launcher": " "})
     assert options is None
     assert [str(finding) for finding in found] == [f"{tmp_path}/none: [dask]: launcher is not set, and has to be"]
@@ -99,11 +99,11 @@ def test_what_has_to_be_set(tmp_path: Path) -> None:
         ("a 'b c'", "tuple[str, ...]", ("a", "b c")),
     ],
 )
-def test_texts(text: str, kind: str, value: object) -> None:
+def test_text_gives_typed_value(text: str, kind: str, value: object) -> None:
     assert read_text(text, kind) == value
 
 
-def test_place_of_a_key(tmp_path: Path) -> None:
+def test_key_has_line_number(tmp_path: Path) -> None:
     path = tmp_path / "c"
     assert where(path, "slurm") == f"{path}: [slurm]"
     path.write_bytes(b"[a]\nx = 1\n[b]\nx = 2\n\xff")
@@ -130,7 +130,7 @@ field = "b"
 """
 
 
-def test_lines_of_tables_and_keys(tmp_path: Path) -> None:
+def test_toml_tables_and_keys_have_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(TEXT)
     toml = TomlFile(path)
@@ -149,7 +149,7 @@ def test_lines_of_tables_and_keys(tmp_path: Path) -> None:
         (None, "No such"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_invalid_toml_is_error(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "a.toml").write_bytes(content)
     with pytest.raises(PipelineError, match=f"a.toml:.*{said}"):
@@ -160,7 +160,7 @@ def test_files_that_are_none(tmp_path: Path, content: bytes | None, said: str) -
     ("value", "text"),
     [(1e-3, "0.001"), (True, "True"), ("a b", "a b"), (["a", "b, c", "d'e", 'f"g'], '[a, "b, c", "d\'e", \'f"g\']')],
 )
-def test_values_as_a_parset_has_them(value: object, text: str) -> None:
+def test_values_become_parset_text(value: object, text: str) -> None:
     assert parset_value(value) == text
     assert split_list(text) == (value if isinstance(value, list) else split_list(text))
     with pytest.raises(ValueError, match="text, a number, true, false, or a list of these is needed"):

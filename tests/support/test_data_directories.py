@@ -65,7 +65,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTables:
 LISTED = "#  File expires on 28 June 2027\n    57754.0    1  1 2017       37\n"
 
 
-def test_tables_of_this_year_are_used_as_they_are(packaged: MakeTables) -> None:
+def test_current_tables_are_used_unchanged(packaged: MakeTables) -> None:
     data = packaged("2026/07/03")  # 150 days
     set_data_directories()
     assert os.environ[CASACORE] == str(data)
@@ -80,9 +80,7 @@ def test_tables_of_this_year_are_used_as_they_are(packaged: MakeTables) -> None:
         (LISTED.replace("2027", "2026"), "casacore's table of leap seconds is of 2026-07-02, and nothing says"),
     ],
 )
-def test_old_table_of_leap_seconds_is_taken_for_new(
-    packaged: MakeTables, tmp_path: Path, listed: str, warning: str
-) -> None:
+def test_old_leap_second_table_is_redated(packaged: MakeTables, tmp_path: Path, listed: str, warning: str) -> None:
     data = packaged("2026/07/02", listed)
     set_data_directories(tmp_path / "job" / "tables")
     made = Path(os.environ[CASACORE])
@@ -95,7 +93,7 @@ def test_old_table_of_leap_seconds_is_taken_for_new(
     assert bool(leap_second_warning()) is bool(warning)
 
 
-def test_missing_leap_second_is_named_and_casacore_may_complain(packaged: MakeTables, tmp_path: Path) -> None:
+def test_missing_leap_second_gives_warning(packaged: MakeTables, tmp_path: Path) -> None:
     packaged("2026/05/30", LISTED + "    61222.0    1  7 2026       38\n")
     set_data_directories(tmp_path / "tables")
     assert table_date(tmp_path / "tables" / "geodetic" / "TAI_UTC") == datetime.date(2026, 5, 30)
@@ -104,7 +102,7 @@ def test_missing_leap_second_is_named_and_casacore_may_complain(packaged: MakeTa
     )
 
 
-def test_newer_tables_of_the_machine_are_used(packaged: MakeTables, tmp_path: Path) -> None:
+def test_newer_machine_tables_are_used(packaged: MakeTables, tmp_path: Path) -> None:
     packaged("2026/01/01", elsewhere="2026/11/01")
     set_data_directories(tmp_path / "tables")
     assert table_date(tmp_path / "tables" / "geodetic" / "IERSeop97") == datetime.date(2026, 11, 1)
@@ -112,7 +110,7 @@ def test_newer_tables_of_the_machine_are_used(packaged: MakeTables, tmp_path: Pa
     assert "is of 2026-11-01" in leap_second_warning()
 
 
-def test_tables_of_the_user_are_left_alone(packaged: MakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_tables_stay(packaged: MakeTables, monkeypatch: pytest.MonkeyPatch) -> None:
     packaged("2020/01/01")
     monkeypatch.setenv(CASACORE, "/mine")
     set_data_directories()
@@ -120,7 +118,7 @@ def test_tables_of_the_user_are_left_alone(packaged: MakeTables, monkeypatch: py
     assert leap_second_warning() == ""
 
 
-def test_tables_of_the_job_directory_follow_those_of_the_process(
+def test_job_directory_tables_follow_process_tables(
     packaged: MakeTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packaged("2026/01/01")
@@ -138,7 +136,7 @@ def test_tables_of_the_job_directory_follow_those_of_the_process(
     assert (tmp_path / "tables" / MARK).exists()
 
 
-def test_tables_that_went_are_made_again(packaged: MakeTables, tmp_path: Path) -> None:
+def test_vanished_tables_are_made_again(packaged: MakeTables, tmp_path: Path) -> None:
     packaged("2026/01/01")
     set_data_directories(tmp_path / "tables")
     (tmp_path / "tables").rename(tmp_path / "gone")
@@ -146,7 +144,7 @@ def test_tables_that_went_are_made_again(packaged: MakeTables, tmp_path: Path) -
     assert os.environ[CASACORE] == str(tmp_path / "others")
 
 
-def test_tables_are_kept_for_the_next_command(packaged: MakeTables, tmp_path: Path) -> None:
+def test_tables_are_cached_for_next_command(packaged: MakeTables, tmp_path: Path) -> None:
     packaged("2026/01/01")
     set_data_directories()
     (made,) = (tmp_path / "cache" / "genericpipeline").iterdir()
@@ -159,7 +157,7 @@ def test_tables_are_kept_for_the_next_command(packaged: MakeTables, tmp_path: Pa
     assert (made / "geodetic" / "IERSeop97").exists()
 
 
-def test_tables_go_with_the_process_where_there_is_no_home(
+def test_homeless_process_removes_its_tables(
     packaged: MakeTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packaged("2026/01/01")
@@ -169,7 +167,7 @@ def test_tables_go_with_the_process_where_there_is_no_home(
     assert Path(os.environ[CASACORE]).parent == tmp_path
 
 
-def test_tables_that_another_process_makes_meanwhile_are_used(
+def test_concurrently_made_tables_are_used(
     packaged: MakeTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packaged("2026/01/01")
@@ -188,7 +186,7 @@ def test_tables_that_another_process_makes_meanwhile_are_used(
     assert (target / "own").exists()
 
 
-def test_old_tables_are_used_where_none_can_be_made(packaged: MakeTables, tmp_path: Path) -> None:
+def test_unwritable_place_uses_old_tables(packaged: MakeTables, tmp_path: Path) -> None:
     data = packaged("2026/01/01")
     (tmp_path / "file").touch()
     set_data_directories(tmp_path / "file" / "tables")
@@ -208,7 +206,7 @@ def test_casacore_does_not_complain() -> None:
     assert float(done.stdout) == pytest.approx(61041 + 37 / 86400, abs=1e-8)
 
 
-def test_file_of_another_kind_has_no_date(tmp_path: Path) -> None:
+def test_foreign_file_has_no_date(tmp_path: Path) -> None:
     assert table_date(tmp_path) == datetime.date.min
     (tmp_path / "table.dat").write_bytes(b"9999/99/99/99:99")
     assert table_date(tmp_path) == datetime.date.min
@@ -228,7 +226,7 @@ def test_import_of_casacore_changes_no_job(given: dict[str, str]) -> None:
     assert {"AIPSPATH", "CASACORE_DATADIR", "EVERYBEAM_DATADIR"} <= set(seen)
 
 
-def test_nothing_is_imported_to_find_the_tables() -> None:
+def test_search_imports_nothing_heavy() -> None:
     code = (
         "import sys; from lofarpipe.support.data_directories import data_directories as d; print(*sorted(d()));"
         "print(*{'casacore', 'everybeam', 'numpy'} & set(sys.modules))"
@@ -238,7 +236,7 @@ def test_nothing_is_imported_to_find_the_tables() -> None:
     assert done.stdout.splitlines() == ["AIPSPATH CASACORE_DATADIR EVERYBEAM_DATADIR", ""]
 
 
-def test_without_the_packages_nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_packages_set_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data_directories.cache_clear()
     monkeypatch.setattr(tables.sys, "prefix", str(tmp_path))
     monkeypatch.setattr(tables.importlib.util, "find_spec", lambda name: None)
@@ -246,13 +244,13 @@ def test_without_the_packages_nothing_is_set(monkeypatch: pytest.MonkeyPatch, tm
     data_directories.cache_clear()
 
 
-def test_a_process_without_home_gets_that_of_the_list_of_users(monkeypatch):
+def test_missing_home_comes_from_user_database(monkeypatch):
     monkeypatch.setenv("HOME", "")
     set_data_directories()
     assert os.environ["HOME"] == pwd.getpwuid(os.getuid()).pw_dir
 
 
-def test_a_user_who_is_not_in_the_list_is_at_home_in_the_root(monkeypatch):
+def test_unknown_user_has_root_home(monkeypatch):
     def refuse(uid):
         raise KeyError(uid)
 

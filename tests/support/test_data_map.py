@@ -35,7 +35,7 @@ def test_product_coerces_to_text_and_bool():
     assert repr(product) == "{'host': 'h', 'file': '3', 'skip': False}"
 
 
-def test_products_are_equal_in_all_three():
+def test_equal_products_agree_in_every_field():
     assert DataProduct("h", "f", False) == DataProduct("h", "f", False)
     assert DataProduct("h", "f", False) != DataProduct("h", "f", True)
     assert DataProduct("h", "f", False) != DataProduct("h", "g", False)
@@ -43,12 +43,12 @@ def test_products_are_equal_in_all_three():
     assert DataProduct("h", "f", False) != "h:f"
 
 
-def test_list_of_files_becomes_its_text():
+def test_list_of_files_becomes_text():
     assert DataProduct("h", ["/a.MS", "/b.MS"], False).file == "['/a.MS', '/b.MS']"
     assert DataProduct("h", ("/a.MS", 1, 2.5, None), False).file == "('/a.MS', 1, 2.5, None)"
 
 
-def test_other_types_are_written_so_that_they_can_be_read(tmp_path, mapfile):
+def test_odd_types_survive_saving(tmp_path, mapfile):
     product = DataProduct("h", np.array(["/a.MS"])[0], np.True_)
     product.host, product.skip = np.str_("k"), np.False_
     product.file = [np.str_("/a.MS"), tmp_path, np.float64(1.5), [np.int64(2)]]
@@ -57,7 +57,7 @@ def test_other_types_are_written_so_that_they_can_be_read(tmp_path, mapfile):
     assert DataMap.load(mapfile)[0].file == f"['/a.MS', '{tmp_path}', 1.5, [2]]"
 
 
-def test_lists_of_other_classes_are_written_as_text():
+def test_list_subclasses_are_written_as_text():
     class Names(list):
         def __str__(self):
             return "names"
@@ -65,7 +65,7 @@ def test_lists_of_other_classes_are_written_as_text():
     assert DataProduct("h", Names(["a"]), False).file == "names"
 
 
-def test_map_from_dicts_tuples_and_products():
+def test_map_accepts_dicts_tuples_and_products():
     from_dicts = DataMap(TWO)
     assert from_dicts == DataMap([("node1", "/a.MS", False), ("node2", "/b.MS")])
     assert from_dicts == DataMap([DataProduct("node1", "/a.MS", False), DataProduct("node2", "/b.MS", True)])
@@ -84,7 +84,7 @@ def test_map_from_dicts_tuples_and_products():
         ("abc", "expected a list of products, of dicts or of tuples; found str"),
     ],
 )
-def test_map_refuses_other_data(data, message):
+def test_map_refuses_invalid_data(data, message):
     with pytest.raises(DataMapError, match=message):
         DataMap(data)
 
@@ -104,7 +104,7 @@ def test_data_and_its_private_name_can_be_assigned():
     assert one[0].file == "f"
 
 
-def test_append():
+def test_append_accepts_products_and_tuples():
     one = DataMap()
     one.append(DataProduct("h", "a", True))
     one.append(("h", "b"))
@@ -114,12 +114,12 @@ def test_append():
 
 
 @pytest.mark.parametrize("item", ["h:f", ("h",), ("h", "f", True, 1), {"host": "h"}, None])
-def test_append_refuses_other_items(item):
+def test_append_refuses_invalid_items(item):
     with pytest.raises(DataMapError, match=r"^cannot append .* expected a DataProduct or \(host, file\[, skip\]\)$"):
         DataMap().append(item)
 
 
-def test_iterators():
+def test_iterators_select_products():
     one = DataMap(TWO)
     assert [product.file for product in one] == ["/a.MS", "/b.MS"]
     one.iterator = DataMap.SkipIterator
@@ -135,7 +135,7 @@ def test_iterators():
     assert iter(tuples) is tuples
 
 
-def test_length_index_and_slice():
+def test_map_has_length_index_and_slice():
     one = DataMap(TWO)
     assert len(one) == 2
     assert one[-1].file == "/b.MS"
@@ -173,7 +173,7 @@ def test_saved_text_is_one_line_of_dicts(mapfile):
         ("[{'host': 'h', 'file': '-memory-read', 'skip': False}]", [("h", "-memory-read", False)]),
     ],
 )
-def test_load(mapfile, text, expected):
+def test_load_reads_historical_forms(mapfile, text, expected):
     mapfile.write_text(text)
     assert [(product.host, product.file, product.skip) for product in DataMap.load(mapfile)] == expected
 
@@ -197,7 +197,7 @@ def test_load(mapfile, text, expected):
         "-" * 100_000 + "1",
     ],
 )
-def test_load_refuses_other_text(mapfile, text):
+def test_load_refuses_invalid_text(mapfile, text):
     mapfile.write_text(text)
     with pytest.raises(DataMapError, match=r"x\.mapfile: not a mapfile: "):
         DataMap.load(mapfile)
@@ -218,7 +218,7 @@ def test_any_text_survives_saving(tmp_path_factory, products):
     assert DataMap.load(path) == written
 
 
-def test_file_name_that_is_not_utf8_survives(mapfile):
+def test_non_utf8_file_name_survives(mapfile):
     DataMap([("h", "/caf\udce9", False)]).save(mapfile)
     assert DataMap.load(mapfile)[0].file == "/caf\udce9"
 
@@ -231,7 +231,7 @@ def test_save_through_a_link_keeps_the_link(tmp_path, mapfile):
     assert len(DataMap.load(mapfile)) == 2
 
 
-def test_subclass_with_its_own_product_and_setter(mapfile):
+def test_subclass_may_define_product_and_setter(mapfile):
     class Many(DataProduct):
         def __init__(self, host=None, file=None, skip=False):
             super().__init__(host, file, skip)
@@ -273,7 +273,7 @@ def test_multi_map_is_written_and_read(mapfile):
 
 
 @pytest.mark.parametrize("file", ["['/a', '/b']", "[/a,/b]", ["/a", "/b"], ("/a", "/b")])
-def test_multi_product_takes_every_flavour(file):
+def test_multi_product_accepts_every_notation(file):
     assert MultiDataProduct("h", file, False).file == ["/a", "/b"]
     assert MultiDataProduct("h", file, False).file_skip == [False, False]
     assert MultiDataProduct("h", file, False, True).file_skip == [True, True]
@@ -295,14 +295,14 @@ def test_multi_map_splits_its_lists():
         one.split_list(0)
 
 
-def test_validate():
+def test_validate_compares_lengths_and_hosts():
     assert validate_data_maps(DataMap(TWO), DataMap(TWO), DataMap(TWO))
     assert not validate_data_maps(DataMap(TWO), DataMap(TWO[:1]))
     assert not validate_data_maps(DataMap(TWO), DataMap(TWO[::-1]))
     assert validate_data_maps(DataMap(), DataMap())
 
 
-def test_align_skips_what_any_map_skips():
+def test_align_joins_skip_flags():
     maps = [
         DataMap([("h", "a", False), ("h", "b", skip), ("h", "c", False)], iterator=DataMap.SkipIterator)
         for skip in (False, True, False)
@@ -311,7 +311,7 @@ def test_align_skips_what_any_map_skips():
     assert [[product.skip for product in one.data] for one in maps] == [[False, True, False]] * 3
 
 
-def test_align_refuses_one_map_and_other_lengths():
+def test_align_refuses_single_or_unequal_maps():
     with pytest.raises(DataMapError, match=r"^1 map given; aligning needs at least two$"):
         align_data_maps(DataMap())
     with pytest.raises(DataMapError, match=r"^maps of 2, 1 entries differ in length or hosts"):
@@ -325,7 +325,7 @@ def test_deprecated_functions_still_work(mapfile, caplog):
         assert load_data_map(mapfile) == DataMap(TWO)
 
 
-def test_tally_says_which_files_exist(tmp_path):
+def test_tally_reports_existing_files(tmp_path):
     class Log:
         text = ""
 
@@ -340,5 +340,5 @@ def test_tally_says_which_files_exist(tmp_path):
     assert log.text == f"1 of 2 products match {tmp_path}/*"
 
 
-def test_errors_are_of_the_pipeline():
+def test_map_errors_are_pipeline_errors():
     assert issubclass(DataMapError, PipelineError)

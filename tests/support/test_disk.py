@@ -27,7 +27,7 @@ from lofarpipe.support.disk import existing, free_bytes, full_place, io_problem,
         ("Permission denied", ""),
     ],
 )
-def test_trouble_in_a_log(line: str, trouble: str) -> None:
+def test_log_shows_disk_trouble(line: str, trouble: str) -> None:
     assert trouble_in(["start", line, "end"]).startswith(trouble)
     assert bool(trouble_in([line])) == bool(trouble)
 
@@ -38,7 +38,7 @@ def test_last_trouble_counts() -> None:
     )
 
 
-def test_problem_of_a_file_operation(tmp_path: Path) -> None:
+def test_file_error_names_cause(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "none" / "file").touch()
     assert io_problem(caught.value) == (
@@ -50,25 +50,25 @@ def test_problem_of_a_file_operation(tmp_path: Path) -> None:
     assert full.endswith("B free); free some space")
 
 
-def test_problem_without_a_file() -> None:
+def test_error_without_file_is_described() -> None:
     assert io_problem(OSError(errno.ENOSPC, "No space")) == "a file of the run: No space; free some space"
     assert io_problem(OSError("odd")) == "a file of the run: odd; check the directory"
     assert io_problem(OSError(errno.EIO, "bad", b"/x")).startswith("/x: bad; the disk, or the way to it, is broken")
 
 
-def test_existing(tmp_path: Path) -> None:
+def test_nearest_existing_directory_is_found(tmp_path: Path) -> None:
     assert existing(tmp_path / "a" / "b") == tmp_path
     assert existing(tmp_path) == tmp_path
     assert existing(Path("a/b")) == Path()
 
 
-def test_free_space(tmp_path: Path) -> None:
+def test_free_space_is_measured(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "none") > 0
     assert room_text(tmp_path).endswith("B free")
 
 
 @pytest.mark.parametrize(("size_bytes", "text"), [(3.21e9, "3.21 GB"), (1e9, "1 GB"), (9.99e8, "999 MB"), (0, "0 MB")])
-def test_size_for_people(size_bytes: float, text: str) -> None:
+def test_size_is_formatted(size_bytes: float, text: str) -> None:
     assert size_text(size_bytes) == text
 
 
@@ -82,20 +82,22 @@ def disk(free: float, total: float, files: int = 10, free_files: int = 5) -> Sim
     ("free", "total", "is_full"),
     [(99e6, 1e12, True), (101e6, 1e12, False), (9e6, 1e9, True), (11e6, 1e9, False), (0, 1e6, True)],
 )
-def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, total: float, is_full: bool) -> None:
+def test_full_disk_is_detected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, total: float, is_full: bool
+) -> None:
     monkeypatch.setattr(module.os, "statvfs", lambda _: disk(free, total))
     text = full_place([tmp_path])
     assert text.startswith(f"the disk of {tmp_path} is full: ") if is_full else not text
 
 
-def test_disk_without_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_inodes_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.os, "statvfs", lambda _: disk(1e12, 2e12, free_files=0))
     assert full_place([tmp_path]) == f"the disk of {tmp_path} has no inodes left; remove files"
     monkeypatch.setattr(module.os, "statvfs", lambda _: disk(1e12, 2e12, files=0, free_files=0))  # they are not counted
     assert full_place([tmp_path]) == ""
 
 
-def test_disk_that_went_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stale_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stale(_: object) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 

@@ -29,31 +29,31 @@ def of_another_host(path: Path) -> Path:
     return other
 
 
-def test_the_name_is_hidden_and_beside_the_file(tmp_path: Path) -> None:
+def test_unfinished_name_is_hidden_neighbour(tmp_path: Path) -> None:
     name = unfinished_name(tmp_path / "map")
     assert name.parent == tmp_path
     assert name.name.startswith(".map.")
     assert name.name.endswith(f".{os.getpid()}.tmp")
 
 
-def test_a_long_name_stays_possible(tmp_path: Path) -> None:
+def test_long_name_is_shortened(tmp_path: Path) -> None:
     unfinished_name(tmp_path / ("x" * 255)).touch()
 
 
-def test_what_a_process_left_that_ended_is_removed(tmp_path: Path) -> None:
+def test_file_of_dead_process_is_removed(tmp_path: Path) -> None:
     left = left_by_a_process(tmp_path / "quality.json")
     assert left.exists()
     assert remove_unfinished([tmp_path]) == [left]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+def test_file_of_live_process_stays(tmp_path: Path) -> None:
     unfinished_name(tmp_path / "map").touch()
     assert remove_unfinished([tmp_path]) == []
     assert unfinished_name(tmp_path / "map").exists()
 
 
-def test_of_another_machine_only_what_is_old_is_removed(tmp_path: Path) -> None:
+def test_only_old_remote_files_are_removed(tmp_path: Path) -> None:
     new, old = of_another_host(tmp_path / "new"), of_another_host(tmp_path / "old")
     a_day_and_more_ago_s = time.time() - 86500
     os.utime(old, (a_day_and_more_ago_s, a_day_and_more_ago_s))
@@ -64,18 +64,18 @@ def test_of_another_machine_only_what_is_old_is_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["map", ".map", ".map.tmp", ".map.12.tmp", ".map.0123abcd.12.tmp2", "map.0123abcd.1.tmp"]
 )
-def test_other_names_are_somebody_elses(tmp_path: Path, name: str) -> None:
+def test_foreign_names_stay(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     assert remove_unfinished([tmp_path]) == []
 
 
-def test_directories_below_are_not_looked_at_and_missing_ones_are_no_matter(tmp_path: Path) -> None:
+def test_search_skips_subdirectories_and_missing_directories(tmp_path: Path) -> None:
     (tmp_path / "set.MS").mkdir()
     left = left_by_a_process(tmp_path / "set.MS" / "table")
     assert remove_unfinished([tmp_path, tmp_path / "none", left]) == []
 
 
-def test_one_that_gets_its_name_meanwhile_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vanishing_file_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = of_another_host(tmp_path / "map")
     real = Path.stat
 
@@ -87,7 +87,7 @@ def test_one_that_gets_its_name_meanwhile_is_no_matter(tmp_path: Path, monkeypat
     assert remove_unfinished([tmp_path]) == []
 
 
-def test_a_directory_is_removed_however_its_block_ends(tmp_path: Path) -> None:
+def test_failed_block_removes_directory(tmp_path: Path) -> None:
     def fail_halfway() -> None:
         with unfinished_directory(tmp_path / "list") as directory:
             (directory / "part").write_text("half")
@@ -98,7 +98,7 @@ def test_a_directory_is_removed_however_its_block_ends(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_directories_that_were_left_are_removed_with_what_is_in_them(tmp_path: Path) -> None:
+def test_stale_directories_are_removed_with_contents(tmp_path: Path) -> None:
     left = left_by_a_process(tmp_path / "list")
     left.unlink()
     left.mkdir()

@@ -33,7 +33,7 @@ def write(path: Path, **keywords: object) -> Path:
     return path
 
 
-def test_reads_values_that_astropy_wrote(tmp_path: Path) -> None:
+def test_values_of_astropy_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.fits", TEXT="it's / 'quoted'", NUMBER=-1.5e-7, COUNT=3)
     with path.open("rb") as stream:
         header = read_header(stream)
@@ -49,12 +49,12 @@ def test_reads_values_that_astropy_wrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"a" * 2880, b"END".ljust(2880), b"SIMPLE  = T".ljust(2880)])
-def test_refuses_other_files(content: bytes) -> None:
+def test_invalid_files_are_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="no FITS file"):
         read_header(io.BytesIO(content))
 
 
-def test_extends_header_and_keeps_pixels(tmp_path: Path) -> None:
+def test_extension_keeps_pixels(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.fits", OBJECT="kept", OBSERVER="", TELESCOP="LOFAR", **{"DATE-OBS": "1858-11-17T00:00:00.0"}
     )
@@ -84,7 +84,7 @@ def test_extends_header_and_keeps_pixels(tmp_path: Path) -> None:
     assert path.read_bytes().endswith(before[2880:])
 
 
-def test_failure_leaves_file_as_it_was(tmp_path: Path) -> None:
+def test_failure_leaves_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "a.fits"
     path.write_bytes(b"no FITS")
     with pytest.raises(ValueError, match="no FITS file"):
@@ -110,7 +110,7 @@ def test_wrapped_lines_join_to_the_line(text: str) -> None:
 
 
 @given(st.text(max_size=100))
-def test_any_text_is_a_card(text: str) -> None:
+def test_any_text_becomes_card(text: str) -> None:
     (card, *_) = extended_cards(FitsHeader(()), {"OBJECT": (text, "field")}, [])
     assert len(card) == 80
     value = fits.Card.fromstring(card).value

@@ -25,7 +25,7 @@ from lofarpipe.support.host_list import MOST_HOSTS, expand_hosts
         ("me@node.site.eu,fe80::1%eth0", "me@node.site.eu fe80::1%eth0"),
     ],
 )
-def test_hosts(text: str, expected: str) -> None:
+def test_host_ranges_are_expanded(text: str, expected: str) -> None:
     assert expand_hosts(text) == tuple(expected.split())
 
 
@@ -48,7 +48,7 @@ def test_hosts(text: str, expected: str) -> None:
         ("node1;node2", "'node1;node2' is no name of a host"),
     ],
 )
-def test_what_is_no_list(text: str, expected: str) -> None:
+def test_invalid_host_list_is_refused(text: str, expected: str) -> None:
     with pytest.raises(PipelineError) as caught:
         expand_hosts(text)
     assert expected in str(caught.value)

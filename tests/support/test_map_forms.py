@@ -39,7 +39,7 @@ def token_by_token(text):
 @settings(max_examples=300)
 @given(st.lists(PRODUCTS | MULTI | TUPLES, max_size=8), st.sampled_from([1, 40, 70, 150, 1000]))
 @example([DataProduct("h", "{'host': 'x', 'file': 'y', 'skip': True}", False)] * 4, 70)
-def test_what_is_written_is_read_alike(entries, at_once):
+def test_fast_and_slow_readers_agree(entries, at_once):
     text = repr(entries)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(map_forms, "AT_ONCE", at_once)
@@ -48,19 +48,19 @@ def test_what_is_written_is_read_alike(entries, at_once):
 
 @settings(max_examples=300)
 @given(st.sampled_from(TEXTS), st.integers(0, 90), st.integers(0, 3), st.text("'\", []{}()TrueFalse\n#\\a", max_size=3))
-def test_what_is_nearly_as_written_is_read_alike(text, place, length, other):
+def test_fast_and_slow_readers_agree_on_mutations(text, place, length, other):
     changed = text[:place] + other + text[place + length :]
     assert outcome(changed) == token_by_token(changed)
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_usual_entries_are_read_many_at_a_call(monkeypatch, text):
+def test_usual_entries_are_read_in_bulk(monkeypatch, text):
     monkeypatch.delattr(map_text._Reader, "_entry")  # whoever reads an entry token by token fails
     assert parse_entries(text) == ast.literal_eval(text)
 
 
 @pytest.mark.parametrize(("text", "values"), list(zip(TEXTS, [8, 8, 7], strict=True)))
-def test_values_are_counted(monkeypatch, text, values):
+def test_number_of_values_is_bounded(monkeypatch, text, values):
     monkeypatch.setattr(map_text, "MOST_VALUES", values)
     assert parse_entries(text)
     monkeypatch.setattr(map_text, "MOST_VALUES", values - 1)
@@ -68,14 +68,14 @@ def test_values_are_counted(monkeypatch, text, values):
         parse_entries(text)
 
 
-def test_place_of_what_follows_is_known():
+def test_bulk_reader_returns_next_position():
     text = "[('a', 'b', True), ('c', 'd', False), ('e', 5, True)]"
     assert FORMS[1].rows(text, 1) == ([("a", "b", "True", ""), ("c", "d", "False", "")], 38)
     assert FORMS[1].rows(text, 38) == ([], 38)
     assert FORMS[0].rows(text, 1) == ([], 1)
 
 
-def test_saved_maps_are_of_these_forms():
+def test_saved_maps_have_fast_forms():
     products = DataMap([("h", "/a", True)])
     multi = MultiDataMap([MultiDataProduct("h", ["/a", "/b"], False)])
     assert FORMS[0].rows(repr(products), 1)[0] == [("h", "/a", "True", "")]

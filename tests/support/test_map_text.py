@@ -55,7 +55,7 @@ def never_literal(monkeypatch):
         ("[('h', [], (), {}, (1,), [None, -1.5, 0])]", [("h", [], (), {}, (1,), [None, -1.5, 0])]),
     ],
 )
-def test_forms_that_maps_are_written_in(never_literal, text, entries):
+def test_known_map_forms_are_read(never_literal, text, entries):
     if entries is None:
         with pytest.raises(ValueError, match=r"^found ' 1e3"):
             parse_entries(text)
@@ -98,25 +98,25 @@ def test_short_unusual_text_is_read_by_literal_eval(monkeypatch, text):
         ("[('h\u2028', 'f')]", "control character U+2028 at character 5"),
     ],
 )
-def test_refused(monkeypatch, text, message):
+def test_invalid_text_is_refused(monkeypatch, text, message):
     monkeypatch.setattr(map_text, "LONGEST_UNUSUAL", -1)
     monkeypatch.setattr(map_text, "MOST_VALUES", 9 if "values" in message else 1000)
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         parse_entries(text)
 
 
-def test_other_things_than_lists_are_named():
+def test_non_list_names_its_type():
     with pytest.raises(ValueError, match=r"^found dict$"):
         parse_entries("{'host': 'h'}")
 
 
 @given(st.lists(st.one_of(st.dictionaries(TEXTS, VALUES, max_size=4), st.lists(VALUES, max_size=4).map(tuple))))
-def test_written_values_are_read_as_literal_eval_reads_them(entries):
+def test_reader_agrees_with_literal_eval(entries):
     assert parse_entries(repr(entries)) == ast.literal_eval(repr(entries)) == entries
 
 
 @given(st.text("[](){}'\",: \\u012hostfileskpTrueFalse#-.\n", max_size=60))
-def test_any_text_is_read_as_literal_eval_reads_it_or_refused(text):
+def test_arbitrary_text_agrees_or_is_refused(text):
     try:
         found = parse_entries(f"[{text}]")
     except ERRORS:
@@ -152,13 +152,13 @@ def test_maps_of_many_entries_are_read_without_literal_eval(never_literal, tmp_p
 
 
 @given(st.lists(st.text("ab'\"\\, ", max_size=5)))
-def test_texts_of_a_list(texts):
+def test_literal_list_is_split(texts):
     found = list_literal_texts(str(texts))
     assert found == texts if "\\" not in str(texts) else found is None
     assert list_literal_texts("[a,b]") is None
 
 
-def test_what_python_finds_odd_is_not_said():
+def test_python_warnings_are_suppressed():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         assert parse_entries(r"[('a\,', 1)]") == [("a\\,", 1)]
@@ -167,7 +167,7 @@ def test_what_python_finds_odd_is_not_said():
     assert said == []
 
 
-def test_memory_is_that_of_the_file(tmp_path):
+def test_memory_is_proportional_to_file(tmp_path):
     path = tmp_path / "x.mapfile"
     path.write_text("[('h', 'f', True)]")
     tracemalloc.start()
@@ -178,7 +178,7 @@ def test_memory_is_that_of_the_file(tmp_path):
         tracemalloc.stop()
 
 
-def test_pipe_is_read(tmp_path):
+def test_map_is_read_from_pipe(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_text, args=("[('h', 'f', True)]",))

@@ -36,7 +36,7 @@ def parset():
     return Parset.parse(TEXT, "x.parset")
 
 
-def test_order_is_that_of_the_file(parset):
+def test_parset_keeps_order_of_file(parset):
     assert list(parset) == [
         "! data",
         "! size",
@@ -50,7 +50,7 @@ def test_order_is_that_of_the_file(parset):
     assert repr(parset) == "<Parset of 7 keys>"
 
 
-def test_last_duplicate_counts_in_the_place_of_the_first(parset):
+def test_last_duplicate_keeps_first_place(parset):
     assert parset.entry("two.control.type") == Entry("two.control.type", "dp3", "x.parset", 9, "again")
 
 
@@ -73,12 +73,12 @@ def test_values_have_the_historical_accessors(parset):
 
 
 @pytest.mark.parametrize("key", ["! size", "!size", "!  size"])
-def test_definition_is_found_however_it_is_written(parset, key):
+def test_definition_spelling_does_not_matter(parset, key):
     assert key in parset
     assert parset[key] == "1.5"
 
 
-def test_missing_key_is_named_with_the_nearest(parset):
+def test_missing_key_names_nearest(parset):
     with pytest.raises(MissingKeyError) as error:
         parset["pipeline.step"]
     assert str(error.value) == "no key 'pipeline.step' in the parset; did you mean 'pipeline.steps'?"
@@ -96,7 +96,7 @@ def test_set_keeps_place_and_comment(parset):
 
 
 @pytest.mark.parametrize(("key", "value"), [("a", "1\nb = 2"), ("a\n", "1"), ("a", "\0"), ("", "1"), ("a", "b\rc")])
-def test_set_refuses_what_would_not_be_read_back(parset, key, value):
+def test_set_refuses_unreadable_values(parset, key, value):
     with pytest.raises(ParsetError, match=r"keys and values are one line$"):
         parset.set(key, value)
 
@@ -109,7 +109,7 @@ def test_adopt_overrides_in_place(parset):
     assert [str(oddity.where) for oddity in parset.oddities] == ["field.parset:3"]
 
 
-def test_key_that_gets_another_value_in_the_same_file_is_told():
+def test_repeated_key_gives_finding():
     text = "a = 1\n! b = x\na = 2\na = 2\n! b = y\nc = 1\n"
     parset = Parset.parse(text, "field.parset")
     told = [
@@ -123,14 +123,14 @@ def test_key_that_gets_another_value_in_the_same_file_is_told():
     assert [str(finding) for finding in base.substituted().repeated] == told
 
 
-def test_adopt_replaces_a_definition_however_it_is_spelt(parset):
+def test_adopt_ignores_spelling_of_definition(parset):
     parset.adopt(Parset.parse("! root = /r\npipeline.replace.size = 3", "field.parset"))
     assert parset.entry("pipeline.replace.root").where == "field.parset:1"
     assert parset["! size"] == "3"
     assert len(parset) == 7
 
 
-def test_adopted_definition_may_use_a_new_one_defined_before_it():
+def test_adopted_definition_may_use_earlier_definition():
     base = Parset.parse("! a = 1\n! root = x\n! plots = {{ root }}-plots\nk = {{ plots }}")
     base.adopt(Parset.parse("! mine = {{ a }}/m\ns.type = y\n! and = {{ mine }}\n! root = {{ and }}/r\n! last = z"))
     assert list(base) == ["! a", "! mine", "! and", "! root", "! plots", "k", "s.type", "! last"]
@@ -145,12 +145,12 @@ def test_subset_strips_the_prefix(parset):
     assert isinstance(block, Parset)
 
 
-def test_definitions_in_order_of_first_appearance():
+def test_definitions_keep_first_appearance_order():
     parset = Parset.parse("! b = 1\npipeline.replace.a = 2\n!c=3\n! b = 4\npipeline.replace.b = 5\nb = 6")
     assert [(name, entry.value) for name, entry in parset.definitions().items()] == [("b", "5"), ("a", "2"), ("c", "3")]
 
 
-def test_substituted(monkeypatch):
+def test_substitution_replaces_definitions(monkeypatch):
     monkeypatch.setenv("WHERE", "/opt")
     text = "! a = $WHERE/1\n! b = {{ a }}, {{ c }}\n! c = 3\nk = x{{ b }} {{ nope }} $WHERE\npipeline.steps = [{{ c }}]"
     result = Parset.parse(text).substituted()
@@ -169,7 +169,7 @@ def test_keys_are_not_substituted():
     assert list(Parset.parse("! a = 1\n{{ a }}.b = 2").substituted()) == ["! a", "{{ a }}.b"]
 
 
-def test_typed_values(parset):
+def test_values_convert_to_types(parset):
     parset.adopt(Parset.parse("yes = 'True'\nnumber = 12", "y"))
     assert parset.string("one.control.type") == parset.getString("one.control.type") == "plain"
     assert parset.vector("pipeline.steps") == parset.getStringVector("pipeline.steps") == ["one", "two"]
@@ -177,7 +177,7 @@ def test_typed_values(parset):
     assert parset.integer("number") == parset.getInt("number") == 12
 
 
-def test_defaults_are_for_missing_keys_only(parset):
+def test_defaults_apply_to_missing_keys_only(parset):
     assert parset.getString("nope", "") == ""
     assert parset.getStringVector("nope", ["x"]) == ["x"]
     assert parset.getBool("nope", False) is False
@@ -193,7 +193,7 @@ def test_wrong_type_names_file_and_line(parset, method):
         getattr(parset, method)("one.control.type")
 
 
-def test_keys_are_the_raw_left_hand_sides(parset):
+def test_keys_are_raw_left_hand_sides(parset):
     assert parset.keys == [
         "# the options",
         "! data",
@@ -212,7 +212,7 @@ def test_keys_are_the_raw_left_hand_sides(parset):
     assert parset["z"] == "4"
 
 
-def test_remove(parset):
+def test_remove_deletes_key(parset):
     parset.remove("two.control.type")
     parset.remove("!size")
     parset.remove("never there")
@@ -228,27 +228,27 @@ def test_remove(parset):
     ]
 
 
-def test_make_subset_replaces_the_prefix(parset):
+def test_make_subset_replaces_prefix(parset):
     assert list(parset.makeSubset("two.control.")) == ["type"]
     assert list(parset.makeSubset("two.control.", "step.")) == ["step.type"]
     assert len(parset.makeSubset("")) == len(parset)
 
 
-def test_adopt_file_with_prefix(parset, tmp_path):
+def test_adopt_file_adds_prefix(parset, tmp_path):
     (tmp_path / "more.parset").write_text("type = x\n")
     parset.adoptFile(tmp_path / "more.parset", "one.control.")
     assert parset["one.control.type"] == "x"
     assert parset.entry("one.control.type").where == f"{tmp_path}/more.parset:1"
 
 
-def test_adopt_empty_file(parset, tmp_path):
+def test_adopting_empty_file_changes_nothing(parset, tmp_path):
     path = tmp_path / "empty.parset"
     path.write_text("# nothing\n")
     parset.adoptFile(path)
     assert len(parset) == 7
 
 
-def test_written_in_byte_order_and_read_back(parset, tmp_path):
+def test_parset_is_written_in_byte_order(parset, tmp_path):
     path = tmp_path / "out.parset"
     parset.set("Z", "ä")
     parset.writeFile(path)
@@ -267,12 +267,12 @@ def test_written_in_byte_order_and_read_back(parset, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.parset"]
 
 
-def test_from_dict():
+def test_dictionary_becomes_parset():
     parset = Parset.fromDict({"b": 1, "a": [1, 2]})
     assert [(key, parset[key]) for key in parset] == [("b", "1"), ("a", "[1, 2]")]
 
 
-def test_patch_parset(parset, tmp_path):
+def test_patched_parset_has_new_values(parset, tmp_path):
     name = patch_parset(parset, {"one.control.type": "new", "extra": 3}, tmp_path)
     patched = Parset(name)
     assert (patched["one.control.type"], patched["extra"]) == ("new", "3")
@@ -289,14 +289,14 @@ def test_patched_parset_is_removed(parset, tmp_path):
     assert Path(name).exists()
 
 
-def test_file_that_is_not_there(tmp_path):
+def test_missing_file_is_error(tmp_path):
     with pytest.raises(ParsetError, match=re.escape(f"{tmp_path}/no: cannot be read: No such file or directory")):
         Parset.read(tmp_path / "no")
     with pytest.raises(ParsetError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory")):
         Parset.read(tmp_path)
 
 
-def test_file_with_byte_order_mark_and_latin1(tmp_path):
+def test_byte_order_mark_and_latin1_are_read(tmp_path):
     path = tmp_path / "x.parset"
     path.write_bytes(b"\xef\xbb\xbfa = 1\r\nb = caf\xe9\r\n")
     with pytest.raises(ParsetError, match=r"x\.parset:2: byte 0xe9 is not UTF-8"):
@@ -320,7 +320,7 @@ def test_blocks_are_found_after_every_change(parset):
     assert list(parset.subset("nothing")) == []
 
 
-def test_subsets_look_at_their_own_block_alone(monkeypatch):
+def test_subset_searches_own_block_only(monkeypatch):
     parset = Parset.parse("".join(f"s{i}.a = 1\ns{i}.b = 2\n" for i in range(1000)))
     looked_at = []
     below = Parset._below
@@ -360,7 +360,7 @@ def test_any_file_is_read_or_refused(tmp_path_factory, content):
                     read(key)
 
 
-def test_truths_in_a_list_and_where_a_module_is():
+def test_bool_vector_and_module_name_are_found():
     parset = Parset.parse("b.DataProducts.Output.skip = [0, True, 'n']\na.DataProducts = x\nc.d.DataProducts.e = 1\n")
     assert parset.getBoolVector("b.DataProducts.Output.skip") == [False, True, False]
     assert parset.getBoolVector("none", [True]) == [True]
@@ -371,7 +371,7 @@ def test_truths_in_a_list_and_where_a_module_is():
     assert parset.fullModuleName("skip") == parset.fullModuleName("Data") == ""
 
 
-def test_file_is_read_a_piece_at_a_time(tmp_path, monkeypatch):
+def test_file_is_read_in_pieces(tmp_path, monkeypatch):
     path = tmp_path / "x.parset"
     path.write_bytes("\ufeff# é\na = é1  ## first\nb = [2,\n 3]\na = 4\n\nc = 5".encode())
     whole = list(Parset.read(path).entries())
@@ -380,7 +380,7 @@ def test_file_is_read_a_piece_at_a_time(tmp_path, monkeypatch):
     assert list(Parset.read(path).entries()) == whole
 
 
-def test_text_of_a_file_is_never_in_memory_as_a_whole(tmp_path):
+def test_reading_never_holds_whole_file(tmp_path):
     path = tmp_path / "x.parset"
     with path.open("w") as stream:
         stream.writelines(f"# {'=' * 2**10}\n" for _ in range(2**13))

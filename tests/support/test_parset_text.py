@@ -49,7 +49,7 @@ def pairs(text):
         ("k = a=b", [("k", ""), (" a", "b")]),
     ],
 )
-def test_lines(text, expected):
+def test_lines_become_keys_and_values(text, expected):
     assert pairs(text) == expected
 
 
@@ -63,7 +63,7 @@ def test_lines(text, expected):
         ("a = x\ny\nz", "x y z"),
     ],
 )
-def test_line_without_equals_continues_the_value(text, value):
+def test_line_without_equals_continues_value(text, value):
     assert pairs(text) == [("a", value)]
 
 
@@ -79,7 +79,7 @@ def test_entry_knows_its_line_and_comment():
     assert Entry("a", "1", "command line", 0).where == "command line"
 
 
-def test_slips_are_noted():
+def test_suspicious_lines_are_noted():
     oddities = []
     records("a = 1\nb = c = 2\nstray\nd = 4", "x.parset", oddities)
     assert [oddity.where for oddity in oddities] == ["x.parset:2", "x.parset:3"]
@@ -110,12 +110,12 @@ def test_slips_are_noted():
         ("a = " + "x" * 2**24, "t:1: line of 16777220 characters; at most 16777216 are read"),
     ],
 )
-def test_refused_lines(text, message):
+def test_invalid_lines_are_refused(text, message):
     with pytest.raises(ParsetError, match=f"^{re.escape(message)}$"):
         pairs(text)
 
 
-def test_long_text_is_quoted_short():
+def test_long_text_is_abbreviated():
     with pytest.raises(ParsetError, match=r"^t:1: no '=' in 'x{57}\.\.\.'; expected"):
         pairs("x" * 1000)
 
@@ -135,7 +135,7 @@ def test_file_over_the_limit_is_refused(monkeypatch):
         ("MOST_KEYS", "a = 1\nx\ny\nz", "t:4: more than 3 keys; that is no parset"),
     ],
 )
-def test_what_would_take_much_memory_is_refused(monkeypatch, limit, text, message):
+def test_excessive_text_is_refused(monkeypatch, limit, text, message):
     monkeypatch.setattr(parset_text, limit, 3)
     with pytest.raises(ParsetError, match=f"^{re.escape(message)}$"):
         pairs(text)
@@ -157,7 +157,7 @@ def test_continued_value_over_the_limit_is_refused(monkeypatch):
 
 @pytest.mark.timeout(300)  # measured 0.01 to 3 s; the square of such a length takes hours
 @pytest.mark.parametrize("unit", UNITS)
-def test_hostile_text_ends(unit):
+def test_hostile_text_is_parsed_quickly(unit):
     with contextlib.suppress(ParsetError):
         pairs(f"a = 1\n{unit * (2**19 // len(unit))}")
 
@@ -227,7 +227,7 @@ def outcome(text):
 @settings(max_examples=500)
 @given(LINES | st.lists(st.text(max_size=20)), st.sampled_from(["\n", "\r\n"]), st.sampled_from([1, 7, 1000]))
 @example(["a = 1 # x ## y ", "! b=2", "'c' = 'd#'  \\", "e", " f = 1 = 2", "a\t=", ""], "\n", 1)
-def test_ordinary_lines_are_read_as_all_others_are(lines, newline, chunk):
+def test_fast_and_slow_line_readers_agree(lines, newline, chunk):
     text = newline.join(lines)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parset_text, "CHUNK", chunk)
@@ -236,7 +236,7 @@ def test_ordinary_lines_are_read_as_all_others_are(lines, newline, chunk):
         assert found == outcome(text)
 
 
-def test_lines_are_ordinary(monkeypatch):
+def test_ordinary_lines_take_fast_path(monkeypatch):
     monkeypatch.delattr(parset_text, "_other_line")  # whoever looks at a line mark by mark fails
     text = "a = 1\n! b = [x, 'y=#', \"z\"]  ## text\n  c.d-e[0]\t=\r\nf = {{ b }} \\"
     assert records(text) == [
@@ -247,21 +247,21 @@ def test_lines_are_ordinary(monkeypatch):
     ]
 
 
-def test_left_sides_are_collected():
+def test_left_hand_sides_are_collected():
     assert outcome(" a = 1\n\n # b = 2\n#c\n'd' = e = f\n g \n!  h=1")[2] == ["a", "# b", "#c", "'d'", "g", "!  h"]
 
 
-def test_definitions_are_called_as_they_are_stored():
+def test_definition_names_are_normalised():
     assert pairs("!  a=1\n! b = 2\n'!c' = 3") == [("! a", "1"), ("! b", "2"), ("! c", "3")]
 
 
-def test_lines_are_counted_over_blank_ones_and_comments(monkeypatch):
+def test_line_numbers_include_blanks_and_comments(monkeypatch):
     monkeypatch.delattr(parset_text, "_other_line")
     found = records("\n# one\na = 1\n\r\n  # two ## three\n\t\nb = 2 ## four\n")
     assert found == [("a", "1", "t", 3, ""), ("b", "2", "t", 7, "four")]
 
 
-def test_pieces_end_with_a_line(monkeypatch):
+def test_pieces_end_at_line_breaks(monkeypatch):
     monkeypatch.setattr(parset_text, "CHUNK", 3)
     assert list(whole_lines("a = 1\nb\n\n\nc = 2")) == ["a = 1\n", "b\n\n\n", "c = 2"]
     assert list(whole_lines("")) == []

@@ -13,13 +13,13 @@ from lofarpipe.support.parset_text import ParsetError, boolean, integer, split_l
 @pytest.mark.timeout(300)  # measured 0.01 to 3 s; the square of such a length takes hours
 @pytest.mark.parametrize("unit", ["'", "''", "[", "(", "[']", "[(", "{", "=", "{{ ", ","])
 @pytest.mark.parametrize("read", [lambda text: split_list(f"[{text}]"), unquote], ids=["split_list", "unquote"])
-def test_hostile_text_ends(read, unit):
+def test_hostile_text_is_parsed_quickly(read, unit):
     with contextlib.suppress(ParsetError):
         read(unit * (2**19 // len(unit)))
 
 
 @given(st.text(st.characters(exclude_characters="\"'", exclude_categories=["Cs"])), st.sampled_from("\"'"))
-def test_unquote_takes_one_level(text, quote):
+def test_unquote_removes_one_level(text, quote):
     other = "'" if quote == '"' else '"'
     assert unquote(text) == text
     assert unquote(quote + text + quote) == text
@@ -37,11 +37,11 @@ def test_unquote_takes_one_level(text, quote):
         ("[\"1deg\",'2deg']", "[1deg,2deg]"),
     ],
 )
-def test_unquote(text, expected):
+def test_unquote_handles_inner_quotes(text, expected):
     assert unquote(text) == expected
 
 
-def test_unquote_refuses_an_open_quote():
+def test_unquote_refuses_open_quote():
     with pytest.raises(ParsetError, match=r'^quote \' is not closed in "don\'t"$'):
         unquote("don't")
 
@@ -69,7 +69,7 @@ def test_unquote_refuses_an_open_quote():
         ("[a)b, c]", ["a)b", "c"]),
     ],
 )
-def test_split_list(text, expected):
+def test_list_text_is_split(text, expected):
     assert split_list(text) == expected
 
 
@@ -81,29 +81,29 @@ def test_split_list(text, expected):
         ("[a, [b, 'c]]", "quote ' is not closed in \"a, [b, 'c]\""),
     ],
 )
-def test_split_list_refuses_what_is_open(text, message):
+def test_split_list_refuses_open_brackets(text, message):
     with pytest.raises(ParsetError, match=f"^{re.escape(message)}$"):
         split_list(text)
 
 
 @given(st.lists(st.text("abc.-/*", min_size=1, max_size=9), min_size=1))
-def test_list_text_comes_apart_again(items):
+def test_list_text_survives_round_trip(items):
     assert split_list("[" + " , ".join(items) + "]") == items
     assert split_list("[" + ",".join(f"'{item}, '" for item in items) + "]") == [f"{item}, " for item in items]
 
 
 @pytest.mark.parametrize("text", ["t", "True", "1", "yes", "Y"])
-def test_true(text):
+def test_true_words_are_true(text):
     assert boolean(text) is True
 
 
 @pytest.mark.parametrize("text", ["f", "False", "0", "no", "N"])
-def test_false(text):
+def test_false_words_are_false(text):
     assert boolean(text) is False
 
 
 @pytest.mark.parametrize("text", ["", "maybe", " true", "2"])
-def test_neither(text):
+def test_odd_words_are_no_boolean(text):
     with pytest.raises(ParsetError, match=f"^{text!r} is neither true nor false$"):
         boolean(text)
 
@@ -111,11 +111,11 @@ def test_neither(text):
 @pytest.mark.parametrize(
     ("text", "number"), [("12", 12), ("-3", -3), ("+4", 4), ("0x1F", 31), ("007", 7), ("-0X10", -16)]
 )
-def test_integer(text, number):
+def test_integer_text_gives_number(text, number):
     assert integer(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "1.0", "1e3", "12 ", "1_000", "0x", "٣", "9" * 101])
-def test_not_an_integer(text):
+def test_invalid_integer_is_refused(text):
     with pytest.raises(ParsetError, match=r"is not a whole number$"):
         integer(text)

@@ -10,7 +10,7 @@ from lofarpipe.support import processes
 from lofarpipe.support.processes import boot_id, process_space, start_ticks
 
 
-def test_living_process_began_after_the_one_that_started_it() -> None:
+def test_child_started_after_parent() -> None:
     own = start_ticks(os.getpid())
     with subprocess.Popen(["sleep", "60"]) as process:
         began = start_ticks(process.pid)
@@ -21,14 +21,14 @@ def test_living_process_began_after_the_one_that_started_it() -> None:
     assert start_ticks(process.pid) is None
 
 
-def test_process_that_nobody_waited_for_does_not_live() -> None:
+def test_zombie_process_is_not_alive() -> None:
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert start_ticks(process.pid) is None
     process.wait()
 
 
-def test_name_of_a_process_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_name_may_contain_parentheses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "7").mkdir()
     fields = " ".join(map(str, range(4, 23)))  # proc(5): the 4th to the 22nd, of which the last counts
     (tmp_path / "7" / "stat").write_text(f"7 (a) Z (b) S {fields}\n")
@@ -43,7 +43,7 @@ def test_machine_and_namespace_are_named(tmp_path: Path, monkeypatch: pytest.Mon
     assert (boot_id(), process_space()) == ("", "")
 
 
-def test_process_that_just_begins_a_program_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_starting_program_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its environment is empty for a moment; a thread of the kernel has none ever, and is not waited for."""
     beginning, kernel = tmp_path / "4242", tmp_path / "17"
     for process in (beginning, kernel):
@@ -61,7 +61,7 @@ def test_process_that_just_begins_a_program_is_found(tmp_path: Path, monkeypatch
     assert waited == [processes.LOOK_S]
 
 
-def test_process_without_an_environment_is_not_waited_for_long(tmp_path: Path) -> None:
+def test_process_without_environment_is_skipped(tmp_path: Path) -> None:
     process = tmp_path / "4242"
     process.mkdir()
     (process / "environ").touch()

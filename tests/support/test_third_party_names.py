@@ -75,24 +75,24 @@ COUNTED = Path(__file__).resolve().parents[3] / "shared" / "cases" / "wild" / "i
 
 
 @pytest.mark.parametrize("module", NAMES)
-def test_names_are_there(module):
+def test_modules_export_documented_names(module):
     imported = importlib.import_module(f"lofarpipe.support.{module}")
     assert [name for name in NAMES[module].split() if not hasattr(imported, name)] == []
 
 
-def test_any_other_name_is_none():
+def test_unknown_name_cannot_be_imported():
     with pytest.raises(ImportError, match="cannot import name 'nothing'"):
         from lofarpipe.support.utilities import nothing  # noqa: F401
 
 
-def test_nothing_of_lofar_is_needed(repository):
+def test_names_need_no_lofar_package(repository):
     imports = "; ".join(f"import lofarpipe.support.{module}" for module in NAMES)
     code = f"{imports}; import sys; print(*{{'casacore', 'lofar', 'pyrap', 'numpy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
-def test_what_is_not_there_says_what_to_do_and_is_documented(repository):
+def test_missing_modules_name_documented_remedy(repository):
     text = (repository / "doc" / "migrating.md").read_text()
     python2.install()
     for name in (name for name in REMEDIES if name.startswith("lofarpipe")):
@@ -102,7 +102,7 @@ def test_what_is_not_there_says_what_to_do_and_is_documented(repository):
 
 
 @pytest.mark.skipif(not COUNTED.exists(), reason="no list of names in ../shared")
-def test_every_name_that_was_counted_is_there_or_documented(repository):
+def test_counted_names_exist_or_are_documented(repository):
     text = (repository / "doc" / "migrating.md").read_text()
     for line in COUNTED.read_text().partition("# Exceptions")[0].splitlines():
         number, module, *names = line.split()
@@ -138,7 +138,7 @@ def _written(tmp_path, text):
         ("[{'host': 'a'}]", DataMapError),
     ],
 )
-def test_text_that_is_no_map_raises_what_to_evaluate_it_did(tmp_path, text, caught):
+def test_invalid_map_raises_historical_exception(tmp_path, text, caught):
     with pytest.raises(caught, match=r"a\.mapfile: not a mapfile: ") as raised:
         DataMap.load(_written(tmp_path, text))
     assert isinstance(raised.value, DataMapError)
@@ -146,7 +146,7 @@ def test_text_that_is_no_map_raises_what_to_evaluate_it_did(tmp_path, text, caug
     assert kinds == {caught} - {DataMapError}
 
 
-def test_map_that_cannot_be_read_or_written_is_an_error_of_files(tmp_path):
+def test_unreadable_map_raises_os_error(tmp_path):
     gone = tmp_path / "gone" / "a.mapfile"
     for work in (lambda: DataMap.load(gone), lambda: DataMap([]).save(gone)):
         with pytest.raises(IOError, match=f"{gone}: .*cannot be .*: No such file or directory") as raised:
@@ -157,7 +157,7 @@ def test_map_that_cannot_be_read_or_written_is_an_error_of_files(tmp_path):
 
 
 @pytest.mark.parametrize("data", [42, "foo", ("foo", "bar", "baz"), [1, 2], None])
-def test_map_of_something_else(data):
+def test_map_refuses_odd_data(data):
     if data is None:
         assert DataMap(data).data == []
         return
@@ -166,7 +166,7 @@ def test_map_of_something_else(data):
             kind(data)
 
 
-def test_old_functions_give_pairs(tmp_path):
+def test_old_functions_return_pairs(tmp_path):
     with pytest.warns(DeprecationWarning, match="store_data_map"):
         store_data_map(tmp_path / "m", [("h", "a"), ("h", "b")])
     with pytest.warns(DeprecationWarning, match="load_data_map"):
@@ -179,7 +179,7 @@ def test_old_functions_give_pairs(tmp_path):
     assert list(several) == [("h", ["a", "b"])]
 
 
-def test_append_to_a_map_of_several_files():
+def test_multi_map_append_works():
     data_map = MultiDataMap()
     for item in (("h", ["a", "b"]), ("h", ["a"], False), ("h", ["a", "b"], False, [True, False])):
         data_map.append(item)
@@ -189,20 +189,20 @@ def test_append_to_a_map_of_several_files():
             data_map.append(item)
 
 
-def test_flags_of_several_files_are_checked():
+def test_multi_map_flags_are_checked():
     for flags in ([True, False], ["dsf"]):
         with pytest.raises(TypeError, match=r"file_skip is .* one True or False for each of 1 files needed"):
             MultiDataProduct("h", ["a"], True, flags)
 
 
-def test_lists_of_products_are_validated_too():
+def test_product_lists_are_validated():
     one = [DataProduct("a", "x"), DataProduct("b", "y")]
     assert validate_data_maps(one, DataMap(one)) is True
     assert validate_data_maps(one, one[:1]) is False
     assert validate_data_maps() is False
 
 
-def test_parts_of_a_gvds_file(tmp_path):
+def test_gvds_file_yields_parts(tmp_path):
     parts = [(0, "n1", "a"), (1, "n2", "b"), (2, "n1", "c")]
     lines = [f"Part{n}.FileSys = {h}:/d\nPart{n}.FileName = /d/{f}\nPart{n}.Name = {f}.vds\n" for n, h, f in parts]
     (tmp_path / "gvds").write_text("".join(["NParts = 3\n", *lines]))
@@ -214,7 +214,7 @@ def test_parts_of_a_gvds_file(tmp_path):
 # ---- parset
 
 
-def test_parset_from_dictionary_and_words():
+def test_parset_accepts_dictionary_and_words():
     parset = Parset({"a": 1, "b.c": "'x'"})
     parset.adoptArgv(["d=2=3", "-v"])
     assert parset.dict() == {"a": "1", "b.c": "'x'", "d": "2=3"}
@@ -227,7 +227,7 @@ def test_parset_from_dictionary_and_words():
     assert (len(parset), parset.keys) == (0, [])
 
 
-def test_numbers_and_vectors_of_a_parset():
+def test_parset_gives_numbers_and_vectors():
     parset = Parset.parse("a = 1.5e3\nb = [1, 0x10]\nc = [1, 2.5]\nd = [T, false]\ne = [1..3]\nf = x\n")
     assert (parset.getFloat("a"), parset.getDouble("a"), parset["a"].getDouble(), parset.getFloat("z", 2.0)) == (
         *(1500.0,) * 3,
@@ -252,7 +252,7 @@ def test_numbers_and_vectors_of_a_parset():
 # ---- utilities
 
 
-def test_directories(tmp_path):
+def test_directories_are_measured_and_deleted(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").write_text("1234")
     (tmp_path / "a" / "d").symlink_to("b")
@@ -268,13 +268,13 @@ def test_directories(tmp_path):
     assert utilities.get_mountpoint("/proc/self/status") == "/proc"
 
 
-def test_iterables():
+def test_iterables_are_grouped():
     assert [utilities.is_iterable(obj) for obj in ([], "a", 3, iter(()))] == [True, True, False, True]
     assert list(utilities.group_iterable(iter("abcde"), 2)) == [("a", "b"), ("c", "d"), ("e",)]
     assert list(utilities.izip_longest("ab", "c")) == [("a", "c"), ("b", None)]
 
 
-def test_function_that_is_deprecated_warns():
+def test_deprecated_function_warns():
     with pytest.warns(DeprecationWarning, match="old is deprecated"):
         assert utilities.deprecated(old)(2) == 4
 
@@ -283,7 +283,7 @@ def old(number):
     return 2 * number
 
 
-def test_environment_of_a_script(tmp_path, caplog):
+def test_initscript_gives_environment(tmp_path, caplog):
     (tmp_path / "init.sh").write_text("echo hello\nexport MINE='a\nb=c'\n")
     found = utilities.read_initscript(logging.getLogger("x"), tmp_path / "init.sh")
     assert (found["MINE"], "PATH" in found) == ("a\nb=c", True)
@@ -291,7 +291,7 @@ def test_environment_of_a_script(tmp_path, caplog):
     assert "gone.sh: no such script" in caplog.text
 
 
-def test_process_with_pipes(tmp_path):
+def test_spawned_process_has_pipes(tmp_path):
     process = utilities.spawn_process(["sh", "-c", "pwd; cat"], logging.getLogger("x"), tmp_path / "new")
     assert process.communicate("words") == (f"{tmp_path}/new\nwords", "")
     with pytest.raises(OSError, match="nothing"):
@@ -299,7 +299,7 @@ def test_process_with_pipes(tmp_path):
     assert utilities.catch_segfaults(["true"], None, None, logging.getLogger("x"), usageStats=None).returncode == 0
 
 
-def test_bytes_of_a_socket():
+def test_socket_bytes_are_received():
     here, there = socket.socketpair()
     with here, there:
         there.sendall(b"abc")
@@ -309,7 +309,7 @@ def test_bytes_of_a_socket():
             utilities.socket_recv(here, 2)
 
 
-def test_group_of_programs(tmp_path, caplog):
+def test_process_group_reports_failures(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     group = SubProcessGroup(logging.getLogger("x"), max_concurrent_processes=2)
     group.run("sh -c pwd", cwd=tmp_path)
@@ -329,7 +329,7 @@ def test_group_of_programs(tmp_path, caplog):
         silent.run(3)
 
 
-def test_logger_of_askap():
+def test_askap_logger_works():
     with CatchLog4CXX("/w", "node.a.ms") as logger:
         assert logger.name == "node.a.ms"
 
@@ -357,7 +357,7 @@ def test_logger_of_askap():
         (DirectoryField(), "/", "/"),
     ],
 )
-def test_texts_of_a_type(field, text, value):
+def test_field_coerces_text(field, text, value):
     assert field.coerce(text) == value
     assert field.is_valid(field.coerce(text))
 
@@ -380,22 +380,22 @@ def test_texts_of_a_type(field, text, value):
         (DirectoryField(), "/proc/none"),
     ],
 )
-def test_texts_that_are_not_of_a_type(field, text):
+def test_field_refuses_wrong_text(field, text):
     assert not field.is_valid(field.coerce(text))
 
 
-def test_directory_is_made(tmp_path):
+def test_directory_field_makes_directory(tmp_path):
     assert DirectoryField().is_valid(DirectoryField().coerce(str(tmp_path / "a" / "b")))
 
 
-def test_type_without_a_check():
+def test_plain_field_has_no_check():
     with pytest.raises(NotImplementedError, match="Field does not define is_valid"):
         Field("-x", "--xx", help="a word").is_valid(1)
     assert Field("-x", help="a word").coerce("a") == "a"
     assert (Field("-x", help="a word").optionstrings, Field(help="a word").help) == (("-x",), "a word")
 
 
-def test_checked_values_by_name():
+def test_ingredient_checks_values():
     fields = {
         "n": IntField("--n", default="8"),
         "name": StringField("--name"),
@@ -424,7 +424,7 @@ def test_checked_values_by_name():
 # ---- pipelinelogging
 
 
-def test_time_is_logged_even_of_what_fails(caplog):
+def test_failed_block_logs_time(caplog):
     caplog.set_level(logging.DEBUG)
     with pytest.raises(ValueError, match="no"), log_time(getSearchingLogger("node.host")):
         raise ValueError("no")
@@ -433,7 +433,7 @@ def test_time_is_logged_even_of_what_fails(caplog):
     ]
 
 
-def test_logger_of_a_program(caplog):
+def test_program_output_is_logged(caplog):
     caplog.set_level(logging.DEBUG)
     with CatchLog4CPlus("/w", "node.a.ms", "DPPP") as logger:
         log_process_output("DPPP", "done", "careful", logger)
@@ -448,7 +448,7 @@ def test_logger_of_a_program(caplog):
 # ---- clusterdesc
 
 
-def test_nodes_of_a_cluster(tmp_path):
+def test_cluster_description_lists_nodes(tmp_path):
     (tmp_path / "all").write_text(
         "ClusterName = all\nSubClusters = [part]\nHead.Nodes = [head]\nCompute.Nodes = [n1]\n"
     )
@@ -470,7 +470,7 @@ def test_nodes_of_a_cluster(tmp_path):
 # ---- lofarnode
 
 
-def test_node_script_is_a_class_with_a_logger():
+def test_node_script_has_logger():
     class Double(LOFARnode):
         def run(self, number):
             self.outputs["number"] = 2 * number
@@ -485,7 +485,7 @@ def test_node_script_is_a_class_with_a_logger():
         LOFARnode().run()
 
 
-def test_node_script_that_asks_the_engine_for_its_arguments_says_what_to_do():
+def test_tcp_node_script_names_remedy():
     with pytest.raises(
         PipelineException, match=r"job 1 at host:2; .*Write main\(\.\.\.\) .* nodescript = python_plugin"
     ):

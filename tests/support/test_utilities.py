@@ -43,24 +43,24 @@ SEGFAULT = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
         ("[CR]S*&", ["[CR]S*&"]),
     ],
 )
-def test_files_of(text, expected):
+def test_text_yields_file_names(text, expected):
     assert files_of(text) == expected
 
 
-def test_of_many_files_people_are_shown_the_first():
+def test_many_files_show_first_name():
     assert few_files("['/a.MS', '/b.MS', '/c.MS']") == "/a.MS and 2 more"
     assert few_files("[/a.MS,/b.MS]") == "[/a.MS,/b.MS]"
     assert few_files("/a.MS") == "/a.MS"
 
 
 @given(st.lists(st.text(min_size=1)))
-def test_every_literal_list_comes_apart(names):
+def test_literal_list_is_split(names):
     assert files_of(str(names)) == names
 
 
 @pytest.mark.timeout(300)  # measured up to 1 s; the square of such a length takes hours
 @pytest.mark.parametrize("text", ["['" + "[" * 300_000 + "]", "[" + "'a'" * 100_000 + "]", "['" * 200_000 + "]"])
-def test_hostile_list_ends(text):
+def test_hostile_list_is_parsed_quickly(text):
     files_of(text)
 
 
@@ -76,24 +76,24 @@ def test_hostile_list_ends(text):
         ("[a, [p,q]]", ["a", "[p", "q"]),
     ],
 )
-def test_string_to_list(text, expected):
+def test_string_becomes_list(text, expected):
     assert string_to_list(text) == expected
 
 
-def test_create_directory_twice(tmp_path):
+def test_directory_is_created_twice(tmp_path):
     create_directory(tmp_path / "a" / "b")
     create_directory(str(tmp_path / "a" / "b"))
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_write_replaces_the_whole_file(tmp_path):
+def test_write_replaces_whole_file(tmp_path):
     path = tmp_path / "x"
     path.write_text("much longer than before")
     write_atomically(path, "new\n")
     assert path.read_text() == "new\n"
 
 
-def test_failed_write_leaves_the_old_file(tmp_path):
+def test_failed_write_keeps_old_file(tmp_path):
     path = tmp_path / "x"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
@@ -102,14 +102,14 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["x"]
 
 
-def test_bytes_of_file_names_are_written_as_they_were_unless_they_shall_be_replaced(tmp_path):
+def test_undecodable_bytes_are_written_unchanged(tmp_path):
     write_atomically(tmp_path / "x", "a \udcff")
     assert (tmp_path / "x").read_bytes() == b"a \xff"
     write_atomically(tmp_path / "x", "a \udcff", errors="replace")
     assert (tmp_path / "x").read_bytes() == b"a ?"
 
 
-def test_program_that_works_is_logged(tmp_path, caplog):
+def test_successful_program_is_logged(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     code = "import os, sys; print(os.getcwd()); print(os.environ['X'], file=sys.stderr)"
     process = catch_segfaults([sys.executable, "-c", code], str(tmp_path), {"X": "warned"}, logging.getLogger())
@@ -119,7 +119,7 @@ def test_program_that_works_is_logged(tmp_path, caplog):
     assert (logging.WARNING, "warned\n") in [(record.levelno, record.message) for record in caplog.records]
 
 
-def test_failing_program_is_not_tried_again(tmp_path):
+def test_failing_program_is_not_retried(tmp_path):
     code = "import sys; open('tries', 'a').write('x'); sys.exit(3)"
     with pytest.raises(subprocess.CalledProcessError) as error:
         catch_segfaults([sys.executable, "-c", code], tmp_path, None, logging.getLogger())
@@ -127,7 +127,7 @@ def test_failing_program_is_not_tried_again(tmp_path):
     assert (tmp_path / "tries").read_text() == "x"
 
 
-def test_segmentation_fault_is_tried_again(tmp_path):
+def test_segmentation_fault_is_retried(tmp_path):
     cleaned = []
     code = f"import pathlib\nif not pathlib.Path('t').exists():\n open('t', 'w'); {SEGFAULT}"
     catch_segfaults(
@@ -136,7 +136,7 @@ def test_segmentation_fault_is_tried_again(tmp_path):
     assert cleaned == [1]
 
 
-def test_too_many_segmentation_faults(tmp_path, caplog):
+def test_repeated_segmentation_faults_are_error(tmp_path, caplog):
     cleaned = []
     with pytest.raises(subprocess.CalledProcessError) as error:
         catch_segfaults(
@@ -154,7 +154,7 @@ def test_too_many_segmentation_faults(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_collector_rests_and_is_as_it_was(enabled):
+def test_garbage_collector_is_paused_and_restored(enabled):
     before = gc.isenabled()
     try:
         gc.enable() if enabled else gc.disable()
@@ -168,14 +168,14 @@ def test_collector_rests_and_is_as_it_was(enabled):
         gc.enable() if before else gc.disable()
 
 
-def test_text_is_added_at_the_end(tmp_path):
+def test_text_is_appended(tmp_path):
     path = tmp_path / "commands.txt"
     append_whole(path, "one\n")
     append_whole(path, "tw\udce9\n")
     assert path.read_bytes() == b"one\ntw\xe9\n"
 
 
-def test_text_for_which_there_is_no_room_is_not_begun(tmp_path):
+def test_oversized_append_writes_nothing(tmp_path):
     path = tmp_path / "commands.txt"
     path.write_text("one\n")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -189,7 +189,7 @@ def test_text_for_which_there_is_no_room_is_not_begun(tmp_path):
     assert path.read_text() == "one\n"
 
 
-def test_errors_name_the_file_and_leave_nothing(tmp_path):
+def test_write_errors_leave_no_file(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(tmp_path / "none" / "a", "text")
     assert caught.value.filename == str(tmp_path / "none" / "a")
@@ -200,7 +200,7 @@ def test_errors_name_the_file_and_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["directory"]
 
 
-def test_what_is_no_name_is_no_file(tmp_path):
+def test_impossible_name_is_no_file(tmp_path):
     assert not is_file("x" * 10_000)
     assert not is_file("a\x00b")
     assert not is_file(tmp_path)

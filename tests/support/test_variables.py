@@ -24,7 +24,7 @@ def substituted(text, **definitions):
         ("{{ A-team.1 x }}", "odd"),
     ],
 )
-def test_use(text, expected):
+def test_variables_are_substituted(text, expected):
     definitions = {"a": "1", "none": "", "demix": "demix,", "A-team.1 x": "odd"}
     assert Substitution({**definitions, "name": "a"}).apply(text, "t:1") == expected
 
@@ -38,11 +38,11 @@ def test_forward_reference_stays():
     assert substituted("{{ me }}", me="{{ me }}x") == "{{ me }}x"
 
 
-def test_placeholders_are_named_once_in_order():
+def test_placeholders_are_unique_and_ordered():
     assert placeholders("{{ b }}{{ a }} {{ b }} {{c}} {{ }} {{ a b }}") == ["b", "a", "a b"]
 
 
-def test_environment_is_expanded_in_definitions_only(monkeypatch):
+def test_only_definitions_expand_environment(monkeypatch):
     monkeypatch.setenv("LOFARROOT", "/opt/{{ a }}$HOME")
     monkeypatch.delenv("NOT_SET", raising=False)
     assert expand_environment("$LOFARROOT/${LOFARROOT}x $NOT_SET ${NOT_SET} ~ $") == (
@@ -51,7 +51,7 @@ def test_environment_is_expanded_in_definitions_only(monkeypatch):
     assert substituted("$LOFARROOT {{ b }}", a="1", b="$LOFARROOT") == "$LOFARROOT /opt/1$HOME"
 
 
-def test_explosion_is_refused_before_it_is_made(monkeypatch):
+def test_exploding_text_is_refused_early(monkeypatch):
     longest = []
     monkeypatch.setattr(variables, "placeholders", lambda text: longest.append(len(text)) or placeholders(text))
     doubling = {f"a{n}": f"{{{{ a{n - 1} }}}}" * 2 for n in range(1, 60)}
@@ -73,5 +73,5 @@ def test_endless_work_is_refused(monkeypatch):
 
 @pytest.mark.timeout(300)  # measured up to 2 s; the square of such a length takes hours
 @pytest.mark.parametrize("unit", ["{{ ", "{{ a", "$", "${", "{{ a }", "$x{"])
-def test_hostile_text_ends(unit):
+def test_hostile_text_is_parsed_quickly(unit):
     substituted(unit * 300_000, a="1", b=unit * 300_000)

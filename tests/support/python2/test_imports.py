@@ -34,7 +34,7 @@ def result(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(STANDS_FOR))
-def test_modules_that_are_gone(name):
+def test_removed_modules_have_facades(name):
     if name == "Tkinter":
         pytest.importorskip("tkinter")
     assert facade(name).__all__
@@ -78,20 +78,20 @@ def test_modules_that_are_gone(name):
         ("__import__('os', globals(), locals(), [], -1)\nr = 1", 1),
     ],
 )  # fmt: skip
-def test_names_that_modules_had(result, tmp_path, source, value):
+def test_removed_names_work(result, tmp_path, source, value):
     (tmp_path / "top" / "in").mkdir(parents=True)
     (tmp_path / "top" / "in" / "f").touch()
     (tmp_path / "c.ini").write_text("[a]\nx = 1 ; of old\n[a]\ny = 2\n")
     assert result(f"{PYTHON2}{source}\n") == value
 
 
-def test_what_is_assigned_to_a_module_everybody_sees(result, monkeypatch):
+def test_assignment_reaches_real_module(result, monkeypatch):
     monkeypatch.setattr(os, "linesep", "\n")
     result(f"{PYTHON2}import os\nos.linesep = '!'\nr = 1\n")
     assert os.linesep == "!"
 
 
-def test_what_nobody_had_is_an_error_with_its_name(result):
+def test_unknown_name_is_error(result):
     with pytest.raises(AttributeError, match="module 'os' has no attribute 'popen9'"):
         result(f"{PYTHON2}import os\nos.popen9\n")
     with pytest.raises(ModuleNotFoundError, match="old_nowhere"):
@@ -107,7 +107,7 @@ def test_own_modules_come_first(result, tmp_path):
     del sys.modules["Queue"]
 
 
-def test_modules_of_the_same_package(result, tmp_path):
+def test_implicit_relative_import_works(result, tmp_path):
     """Python 2 looked there first."""
     package = tmp_path / "old_package"
     package.mkdir()
@@ -120,7 +120,7 @@ def test_modules_of_the_same_package(result, tmp_path):
     )
 
 
-def test_python_3_is_left_alone(result):
+def test_python_3_source_is_unchanged(result):
     """What it tries in vain tells it which Python it is; fits files are astropy's for all."""
     source = "try:\n    import ConfigParser\n    r = 2\nexcept ImportError:\n    r = 3\nimport math, string\nf = math.floor(2.5)\n"
     assert result(f"{source}r = r, f, hasattr(string, 'join')\n") == (3, 2, False)
@@ -131,7 +131,7 @@ def test_python_3_is_left_alone(result):
     assert result("import pyfits\nr = pyfits.PrimaryHDU.__name__\n", "old_fits.py") == "PrimaryHDU"
 
 
-def test_names_that_numpy_had(result):
+def test_removed_numpy_names_work(result):
     """Of both Pythons: numpy 1.24 and 2.0 took them away."""
     source = """import numpy as np
 from numpy import product
@@ -146,13 +146,13 @@ r = [np.float(1), np.int is int, np.product([2, 3]), product([2]), np.NaN != np.
 
 
 @pytest.mark.parametrize("first", ["", PYTHON2])
-def test_all_names_of_numpy_hide_no_builtin(result, first):
+def test_numpy_star_import_hides_no_builtin(result, first):
     """But for those that it means to hide, such as sum."""
     source = f"{first}from numpy import *\nr = max(1, 2), min(2, 1), abs(-1), isinstance(True, bool), product([2]), NaN != NaN\n"
     assert result(source) == (2, 1, 1, True, 2, True)
 
 
-def test_numbers_are_written_as_before(result):
+def test_numpy_numbers_are_printed_plainly(result):
     with numpy.printoptions():
         numpy.set_printoptions(legacy=False)
         assert result("import numpy\nr = str([numpy.float64(1.5), numpy.str_('a')])\n") == "[1.5, 'a']"
@@ -161,6 +161,6 @@ def test_numbers_are_written_as_before(result):
 @pytest.mark.parametrize(
     "module", [None, object(), type("numpy", (), {"set_printoptions": 0, "__version__": "1.26.4"})]
 )
-def test_without_the_new_way_of_writing_nothing_is_done(monkeypatch, module):
+def test_old_numpy_needs_no_print_option(monkeypatch, module):
     monkeypatch.setitem(sys.modules, "numpy", module)
     python2_imports.write_numbers_plainly()

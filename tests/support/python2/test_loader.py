@@ -76,7 +76,7 @@ def plugin_main(args, **kwargs):
 """
 
 
-def test_python_2_plugin_does_what_it_did(write, capsys):
+def test_python_2_plugin_gives_old_results(write, capsys):
     result = _load(write(PLUGIN)).plugin_main([], b="2", a="1")
     assert result == {
         "a": "0",
@@ -92,7 +92,7 @@ def test_python_2_plugin_does_what_it_did(write, capsys):
     assert capsys.readouterr().out.split() == ["plugin:", "b", "2", "plugin:", "a", "1"]
 
 
-def test_file_is_told_once(write):
+def test_file_gives_one_notice(write):
     path = write("print 1\n")
     _load(path)
     assert take_notices() == [f"{path}: Python 2 source; translated in memory (5 / 2 is 2 in it)"]
@@ -101,7 +101,7 @@ def test_file_is_told_once(write):
     assert take_notices() == []
 
 
-def test_translation_leaves_nothing_beside_the_source(write, tmp_path, monkeypatch):
+def test_translation_writes_no_file(write, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(sys, "pycache_prefix", None)
     _load(write("print 1\n"))
@@ -109,13 +109,13 @@ def test_translation_leaves_nothing_beside_the_source(write, tmp_path, monkeypat
     assert [path.name.split(".")[0] for path in tmp_path.glob("__pycache__/*")] == ["PipelineStep_new"]
 
 
-def test_python_3_is_not_touched(write):
+def test_python_3_source_is_not_translated(write):
     module = _load(write("def plugin_main(args):\n    return zip([1], [2]), {1: 2}.keys()\n"))
     assert [type(value).__name__ for value in module.plugin_main([])] == ["zip", "dict_keys"]
     assert take_notices() == []
 
 
-def test_old_builtins_are_there_for_plugins_only(write):
+def test_only_plugins_have_old_builtins(write):
     module = _load(write("found = [n for n in ('xrange', 'long', 'cmp', 'unichr', 'reduce') if n in __builtins__]\n"))
     assert module.found == ["xrange", "long", "cmp", "unichr", "reduce"]
     assert not hasattr(builtins, "xrange")
@@ -124,7 +124,7 @@ def test_old_builtins_are_there_for_plugins_only(write):
     )
 
 
-def test_file_is_loaded_once_until_it_changes(write):
+def test_only_changed_file_is_reloaded(write):
     path = write("x = 1\n")
     first = _load(path)
     assert _load(path) is first
@@ -158,7 +158,7 @@ def on_pythonpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         del sys.modules[name]
 
 
-def test_modules_on_pythonpath_may_be_of_python_2(on_pythonpath, write):
+def test_pythonpath_modules_are_translated(on_pythonpath, write):
     (on_pythonpath / "old_module.py").write_text("print 'old',\nx = 5 / 2, sorted({1: 2}.iteritems())\n")
     (on_pythonpath / "new_module.py").write_text("x = xrange(2)\n")
     (on_pythonpath / "old_package" / "__init__.py").write_text("has_xrange = 'xrange' in dir(__builtins__)\n")
@@ -173,28 +173,28 @@ def test_modules_on_pythonpath_may_be_of_python_2(on_pythonpath, write):
     ]
 
 
-def test_other_directories_are_not_translated(on_pythonpath, monkeypatch):
+def test_directories_outside_pythonpath_are_not_translated(on_pythonpath, monkeypatch):
     (on_pythonpath / "old_module.py").write_text("print 'old'\n")
     monkeypatch.setenv("PYTHONPATH", "")
     with pytest.raises(SyntaxError, match="Missing parentheses"):
         importlib.import_module("old_module")
 
 
-def test_module_on_pythonpath_that_is_neither_is_named(on_pythonpath):
+def test_invalid_pythonpath_module_is_named(on_pythonpath):
     (on_pythonpath / "old_module.py").write_text("x = 1\nprint 'a' b\n")
     with pytest.raises(SyntaxError, match="and as Python 2: line 2") as caught:
         importlib.import_module("old_module")
     assert caught.value.filename == str(on_pythonpath / "old_module.py")
 
 
-def test_python_itself_finds_what_is_on_its_path_once(monkeypatch):
+def test_install_adds_finder_once(monkeypatch):
     finders = [*sys.meta_path]
     python2.install()
     assert sys.meta_path == finders
     assert finders.index(python2._PythonPath) < finders.index(importlib.machinery.PathFinder)
 
 
-def test_package_beside_a_plugin(write, tmp_path):
+def test_package_beside_plugin_is_translated(write, tmp_path):
     (tmp_path / "old_beside").mkdir()
     (tmp_path / "old_beside" / "__init__.py").write_text("print 'here'\n")
     (tmp_path / "old_beside" / "part.py").write_text("x = 0777\n")
@@ -205,13 +205,13 @@ def test_package_beside_a_plugin(write, tmp_path):
         del sys.modules[name]
 
 
-def test_neighbours_do_not_hide_other_modules(write, tmp_path):
+def test_neighbours_do_not_hide_standard_modules(write, tmp_path):
     write("raise RuntimeError('hidden')\n", "colorsys.py")
     import_from(tmp_path)
     assert importlib.import_module("colorsys").__file__ != str(tmp_path / "colorsys.py")
 
 
-def test_tabs_alone_and_print_as_a_function(write, capsys):
+def test_mixed_tabs_are_translated(write, capsys):
     source = "import sys\nif True:\n\tif True:\n            x = 1\n\t    print('a', file=sys.stdout)\n"
     assert _load(write(source)).x == 1
     assert capsys.readouterr().out == "a\n"
@@ -228,7 +228,7 @@ def test_tabs_alone_and_print_as_a_function(write, capsys):
         (b"# coding: nothing\nprint 1\n", 0, "; and as Python 2: unknown encoding: nothing"),
     ],
 )
-def test_source_that_is_neither_names_line_and_reason(write, source, line, reason):
+def test_invalid_source_names_line_and_reason(write, source, line, reason):
     path = write(source)
     with pytest.raises(SyntaxError, match=reason) as caught:
         _load(path)
@@ -240,7 +240,7 @@ def test_declared_coding_is_read(write):
     assert _load(write(b"# coding: latin-1\nprint 1\nx = '\xe9'\n")).x == "é"
 
 
-def test_lines_are_those_of_the_source(write):
+def test_errors_name_source_lines(write):
     # The translation puts an import in front, makes two lines of line 2, and one more of line 5.
     source = """print reduce(max, [1])
 from urllib import urlopen, quote
@@ -259,7 +259,7 @@ def second((a, b), c):
         assert line_of(caught.value, path) == line
 
 
-def test_line_of_an_error_elsewhere(write, tmp_path):
+def test_imported_error_names_importing_line(write, tmp_path):
     broken = write("x = (\n\n\n", "PipelineStep_broken.py")
     path = write("\nimport PipelineStep_broken\n")
     import_from(tmp_path)
@@ -270,7 +270,7 @@ def test_line_of_an_error_elsewhere(write, tmp_path):
     assert line_of(ValueError(), path) == 0
 
 
-def test_module_is_found_by_what_looks_it_up(write):
+def test_module_is_registered_during_loading(write):
     source = (
         "import dataclasses\nfrom __future__ import annotations\n@dataclasses.dataclass\nclass A:\n    x: int = 1\n"
     )
@@ -278,7 +278,7 @@ def test_module_is_found_by_what_looks_it_up(write):
     assert _load(write("".join([lines[1], lines[0], *lines[2:]]))).A().x == 1
 
 
-def test_loader_takes_any_name(write, tmp_path):
+def test_loader_accepts_any_name(write, tmp_path):
     module = load_module("main", write("x = __name__, __file__\n", "script"))
     assert module.x == ("main", str(tmp_path / "script"))
     assert isinstance(module.__loader__, Loader)
@@ -303,12 +303,12 @@ def test_pyrap_is_casacore(name):
 
 
 @pytest.mark.usefixtures("_no_real_pyrap")
-def test_pyrap_has_nothing_else():
+def test_unknown_pyrap_module_is_missing():
     with pytest.raises(ModuleNotFoundError, match=r"pyrap\.nothing"):
         importlib.import_module("pyrap.nothing")
 
 
-def test_nothing_heavy_is_imported_before_it_is_needed():
+def test_install_imports_nothing_heavy():
     code = (
         "import sys; from lofarpipe.support.python2 import loader as python2\n"
         "from lofarpipe.support.python2.imports import FormerNames\n"
@@ -319,7 +319,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_translation_needs_no_home(write):
+def test_translation_works_without_home(write):
     """The translator's library would keep a cache there."""
     code = f"from lofarpipe.support.python2.loader import load_module; load_module('a', {str(write('print 1'))!r})"
     environment = {**os.environ, "HOME": "/proc", "XDG_CACHE_HOME": "/proc/none"}

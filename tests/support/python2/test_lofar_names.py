@@ -40,25 +40,25 @@ def test_bdsm_is_bdsf(monkeypatch):
     assert importlib.import_module("lofar.bdsm") is bdsf
 
 
-def test_bdsm_without_bdsf_names_what_is_missing(monkeypatch):
+def test_bdsm_names_missing_bdsf(monkeypatch):
     monkeypatch.setitem(sys.modules, "bdsf", None)
     with pytest.raises(ModuleNotFoundError, match="bdsf"):
         importlib.import_module("lofar.bdsm")
 
 
 @pytest.mark.parametrize("name", [name for name in REMEDIES if name.startswith("lofar.")])
-def test_what_nothing_stands_for_says_what_to_do(name):
+def test_missing_lofar_module_names_remedy(name):
     with pytest.raises(ModuleNotFoundError, match=f"no module '{name}' without LOFAR's software: .*(H5parm|everybeam)"):
         importlib.import_module(name)
 
 
-def test_other_names_are_unknown():
+def test_unknown_lofar_names_are_missing():
     with pytest.raises(ModuleNotFoundError, match=r"lofar\.nothing"):
         importlib.import_module("lofar.nothing")
     assert all(name.startswith(("lofar.", "pyrap.")) for name in LOFAR_STANDS_FOR)
 
 
-def test_a_real_lofar_comes_first(monkeypatch, tmp_path):
+def test_real_lofar_package_comes_first(monkeypatch, tmp_path):
     (tmp_path / "lofar").mkdir()
     (tmp_path / "lofar" / "__init__.py").write_text("")
     (tmp_path / "lofar" / "parameterset.py").write_text("parameterset = 'real'\n")

@@ -72,13 +72,13 @@ def result(tmp_path, monkeypatch, capsys):
         ("open('@/more', 'w').write('x = y')\ng, l = {'y': 4}, {}\nexecfile('@/more', g, l)\nr = l['x'], 'x' in g", (4, False)),
     ],
 )  # fmt: skip
-def test_what_has_the_same_syntax_does_what_it_did(result, source, value):
+def test_same_syntax_keeps_python_2_meaning(result, source, value):
     assert result(f"{PYTHON2}{source}\n") == value
     assert type(result(f"{PYTHON2}{source}\n")) is type(value)
     assert take_notices()[0].endswith("PipelineStep_old.py: Python 2 source; translated in memory (5 / 2 is 2 in it)")
 
 
-def test_whole_numbers_of_numpy(result):
+def test_numpy_integers_divide_whole(result):
     """As numpy did with Python 2."""
     source = f"{PYTHON2}import numpy as np\n"
     found = result(
@@ -100,24 +100,24 @@ def test_whole_numbers_of_numpy(result):
         "from __future__ import (absolute_import,\n                        division)",
     ],
 )
-def test_who_asked_for_fractions_gets_them(result, line):
+def test_future_division_gives_fractions(result, line):
     assert result(f"{line}\nx = 5\nx /= 2\nr = 0777 and 5 / 2, x\n") == (2.5, 2.5)
     assert take_notices()[0].endswith("PipelineStep_old.py: Python 2 source; translated in memory")
 
 
-def test_other_future_imports_say_nothing_of_division(result):
+def test_further_future_imports_keep_division(result):
     source = "from __future__ import print_function\nprint('division', 1, sep='')\nr = 0777 and 5 / 2  # division\n"
     assert result(source) == 2
 
 
-def test_print_of_several_in_brackets(result, capsys):
+def test_print_of_tuple_is_translated(result, capsys):
     """A tuple, unless print is a function in this source."""
     result("print('a', 1)\nprint >>1 and None, 'b',\nr = 0777\n")
     result("from __future__ import print_function\nprint('a', 1)\nr = 0777\n", "old_b.py")
     assert capsys.readouterr().out == "('a', 1)\nb a 1\n"
 
 
-def test_lines_stay_what_they_are(result, tmp_path):
+def test_line_numbers_stay(result, tmp_path):
     with pytest.raises(ZeroDivisionError) as caught:
         result(f"{PYTHON2}x = [\n    1]\nx[0] /= 0\nr = 1\n")
     assert python2.line_of(caught.value, tmp_path / "PipelineStep_old.py") == 4
@@ -145,7 +145,7 @@ def test_lines_stay_what_they_are(result, tmp_path):
         "if True:\n\tx = 1\n        r = 5 / 2",
     ],
 )
-def test_what_only_python_2_had_makes_it_python_2(result, source):
+def test_python_2_names_mark_source(result, source):
     assert result(f"{source}\n") == 2
     assert len(take_notices()) == 1
 
@@ -176,19 +176,19 @@ def test_what_only_python_2_had_makes_it_python_2(result, source):
         "'''import ConfigParser, xrange'''\nr = 5 / 2",
     ],
 )
-def test_what_is_written_for_both_is_python_3(result, source):
+def test_portable_source_is_python_3(result, source):
     assert result(f"{source}\n") == 2.5
     assert take_notices() == []
 
 
-def test_a_module_that_there_is_says_nothing(result, tmp_path):
+def test_existing_module_does_not_mark_source(result, tmp_path):
     (tmp_path / "commands.py").write_text("x = 5\n")
     python2.import_from(tmp_path)
     assert result("import commands\nr = commands.x / 2\n") == 2.5
     del sys.modules["commands"]
 
 
-def test_neighbours_and_modules_on_pythonpath(result, tmp_path, monkeypatch):
+def test_portable_pythonpath_modules_keep_division(result, tmp_path, monkeypatch):
     """Beside a plugin as the plugin itself; elsewhere, what others use is left alone while Python 3 takes it."""
     for directory in ("beside", "path"):
         (tmp_path / directory).mkdir()
@@ -200,7 +200,7 @@ def test_neighbours_and_modules_on_pythonpath(result, tmp_path, monkeypatch):
     assert result(source.replace("old_beside, old_path", "old_path, old_beside")) == (2, 2.5, 2.5)
 
 
-def test_bytecode_of_another_python_hides_nothing(result, tmp_path, monkeypatch):
+def test_stale_bytecode_is_ignored(result, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(sys, "pycache_prefix", None)
     source = tmp_path / "PipelineStep_old.py"
@@ -211,7 +211,7 @@ def test_bytecode_of_another_python_hides_nothing(result, tmp_path, monkeypatch)
     assert load_module("PipelineStep_old", source).r == 2
 
 
-def test_every_mark_is_hinted_at():
+def test_hints_cover_every_mark():
     """The quick look misses nothing that the closer look would find."""
     uses = [f"x = {name}(1)" for name in NAMES | CALLED] + [f"x.{name}()" for name in METHODS]
     uses += [f"import {module}\n{module}.{name}" for module, names in ATTRIBUTES.items() for name in names]
