@@ -6,7 +6,7 @@
 
 Every plane is written on its own, so that no second copy of a cube is held. Steps behind the imager read names, axes
 and keys such as WSCIMGWG (the weight of a channel); which imager wrote them is in ORIGIN, WSCVERSI and HISTORY.
-Source: files that WSClean 3.1 wrote (tests/imaging/imager/test_product_has_host_file_and_skip.py has the header).
+Source: files that WSClean 3.1 wrote (tests/imaging/imager/test_products.py has the header).
 """
 
 from __future__ import annotations
