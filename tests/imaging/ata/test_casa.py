@@ -54,7 +54,7 @@ def write_caltable(path: Path, values: np.ndarray, frequencies_hz, scans=(0,), f
     return str(path)
 
 
-def test_tables_become_gains(tmp_path):
+def test_caltables_become_gains(tmp_path):
     delays_ns = np.array([[[[5.0, -3.0]], [[0.0, 2.0]]]], np.float32)  # scan, ant, chan, pol
     phases = np.exp(1j * np.array([[[[0.3, 0.1]], [[0.0, -0.2]]]])).astype(np.complex64)
     band = np.full((1, 2, 8, 2), 0.03 + 0j, np.complex64)
@@ -70,7 +70,7 @@ def test_tables_become_gains(tmp_path):
     assert np.isnan(gains[1]).all()
 
 
-def test_gains_have_their_scans(tmp_path):
+def test_gains_have_scan_numbers(tmp_path):
     values = np.arange(1, 9).reshape(2, 2, 1, 2).astype(np.complex64)
     numbers, gains = read_scan_gains(write_caltable(tmp_path / "G1", values, [3e9], (0, 2), flagged=[(2, 0)]))
     assert numbers == [0, 2]
@@ -93,7 +93,7 @@ def session(made, tmp_path_factory):
     return described, path
 
 
-def test_tasks_solve_delays_first_and_name_antennas_by_number(session):
+def test_tasks_solve_delays_first(session):
     (one,) = calibrator_sets(session[0])
     write_set(one)
     references = preferred_antennas(session[0], ["2a", "9z"])

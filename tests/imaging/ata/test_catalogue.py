@@ -32,14 +32,14 @@ def test_catalogue_has_the_sources(tmp_path, finder):
     assert (tmp_path / "t_catalogue.reg").read_text().count("point(") == 2
 
 
-def test_source_at_the_edge_is_left_out(tmp_path):
+def test_source_at_edge_is_excluded(tmp_path):
     noise = np.random.default_rng(3).normal(0, 1e-3, (200, 200))
     image = write_image(tmp_path / "i.fits", noise + gaussian_sources(200, [*SOURCES, (0.8, 97, 0)]))
     assert len(find_sources(str(image))) == 2
 
 
 @pytest.mark.parametrize("finder", sorted(FINDERS))
-def test_catalogue_of_nothing_is_empty(tmp_path, finder):
+def test_catalogue_of_noise_is_empty(tmp_path, finder):
     if finder == "pybdsf":
         pytest.importorskip("bdsf")
     image = write_image(tmp_path / "i.fits", np.random.default_rng(3).normal(0, 1e-3, (100, 100)))

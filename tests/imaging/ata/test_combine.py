@@ -16,12 +16,12 @@ from lofarpipe.imaging.ata.combine import (
 from lofarpipe.imaging.ata.uvh5 import read_scan
 
 
-def test_scans_of_fields_without_gaps():
+def test_field_changes_begin_scans():
     fields = np.array([0, 0, 1, 1, 0, 2, 2])
     assert number_scans(fields, np.arange(7.0), 1.0).tolist() == [0, 0, 1, 1, 2, 3, 3]
 
 
-def test_gap_begins_a_scan_and_both_windows_share_it():
+def test_gap_begins_a_scan_in_both_windows():
     times_s = np.array([0.0, 0, 1, 1, 5, 5, 4.5, 4.5])
     assert number_scans(np.zeros(8, int), times_s, 1.0).tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert number_scans(np.zeros(0, int), np.zeros(0), 1.0).tolist() == []
@@ -55,7 +55,7 @@ def test_combined_set_has_fields_windows_and_all_rows(sets, tmp_path):
     assert np.array_equal(second, expected)
 
 
-def test_scan_numbers_are_those_of_the_combined_set(sets, tmp_path):
+def test_scan_numbers_are_copied_from_combined_set(sets, tmp_path):
     combine_sets(sets, tmp_path / "all.ms")
     fix_scans(str(tmp_path / "all.ms"))
     combine_sets(sets[1:2], tmp_path / "one.ms")

@@ -55,12 +55,12 @@ class Imager:
         return Images(f"{root}-image.fits", f"{root}-residual.fits", f"{root}-pb.fits")
 
 
-def test_cell_of_the_original_rule():
+def test_original_rule_gives_cell_size():
     # 299792458 / 3e9 / 328.673 / 8 rad
     assert cell_arcsec("original", BAND)[0] == pytest.approx(7.84)
 
 
-def test_cell_is_a_fifth_of_the_beam_at_the_highest_channel():
+def test_beam_rule_gives_fifth_of_beam():
     cell, reason = cell_arcsec("beam", Band("", ("b",), 3e9, 4e9, 300.0), 40.0, 3e9)
     assert cell == 6.0
     assert "30.00 arcsec" in reason
@@ -77,11 +77,11 @@ def test_image_reaches_the_first_null():
     ("ranges", "expected"),
     [([(3000, 3032), (3040, 3072)], False), ([(3000, 3032), (3065, 3097)], True), ([(3000, 3032)], False)],
 )
-def test_tunings_are_far_apart_where_the_gap_is_wider(ranges, expected):
+def test_wide_gap_separates_tunings(ranges, expected):
     assert are_far_apart(ranges) is expected
 
 
-def test_windows_are_those_with_channels_of_the_band(tmp_path):
+def test_band_selects_spectral_windows(tmp_path):
     (tmp_path / "x.ms").mkdir()
     column = ct.makearrcoldesc("CHAN_FREQ", 0.0, ndim=1)
     with ct.table(str(tmp_path / "x.ms" / "SPECTRAL_WINDOW"), ct.maketabdesc([column]), nrow=3, ack=False) as windows:
@@ -101,7 +101,7 @@ def test_plan_measures_a_psf_and_removes_it(tmp_path):
     assert image_root(tmp_path, "3c286", 0.0, original.grid) == f"{tmp_path}/3c286_briggs0_7.84arcsec"
 
 
-def test_rounds_end_when_the_noise_falls_no_more(tmp_path):
+def test_constant_noise_ends_cleaning_rounds(tmp_path):
     imager = Imager([1.0, 0.1, 0.05, 0.049, 0.049])
     made, rounds = clean_rounds(str(tmp_path / "x"), Grid(10.0, 128), imager)
     assert [name for name, _ in imager.calls] == ["x_dirty", "x_clean_iter1", "x_clean_iter2", "x_clean_iter3"]
@@ -110,13 +110,13 @@ def test_rounds_end_when_the_noise_falls_no_more(tmp_path):
     assert len(rounds) == 4
 
 
-def test_rounds_are_two_at_least_and_six_at_most(tmp_path):
+def test_cleaning_rounds_are_two_to_six(tmp_path):
     assert len(clean_rounds(str(tmp_path / "x"), Grid(10.0, 128), Imager([1, 1, 1, 1]))[1]) == 3
     assert len(clean_rounds(str(tmp_path / "x"), Grid(10.0, 128), Imager([0.5**k for k in range(9)]))[1]) == 7
 
 
 @pytest.mark.parametrize(("islands", "rounds"), [([1, 1, 1, 1, 1], 3), ([1, 1, 2, 3, 3, 4], 4), ([0, 0], 1)])
-def test_masks_are_made_until_their_islands_are_stable(tmp_path, islands, rounds):
+def test_stable_islands_end_mask_rounds(tmp_path, islands, rounds):
     imager = Imager([], islands)
     made, described = mask_rounds(str(tmp_path / "t"), Grid(10.0, 128), imager, write_island_mask)
     assert len(described) == rounds
@@ -126,7 +126,7 @@ def test_masks_are_made_until_their_islands_are_stable(tmp_path, islands, rounds
     assert made.image.endswith("t_clean-image.fits")
 
 
-def test_mask_holds_the_sources_alone(tmp_path):
+def test_mask_contains_only_sources(tmp_path):
     noise = np.random.default_rng(3).normal(0, 1e-3, (200, 200))
     image = write_image(tmp_path / "i.fits", noise + gaussian_sources(200, [(1.0, 0, 0), (0.5, 40, -30)]))
     assert write_island_mask(str(image), str(tmp_path / "m.fits")) == 2
@@ -135,7 +135,7 @@ def test_mask_holds_the_sources_alone(tmp_path):
     assert mask.mean() < 0.01
 
 
-def test_fit_finds_flux_and_place(tmp_path):
+def test_fit_finds_flux_and_position(tmp_path):
     noise = np.random.default_rng(3).normal(0, 1e-3, (128, 128))
     image = write_image(tmp_path / "i.fits", noise + gaussian_sources(128, [(4.2, 0.4, -0.3)]))
     fit = fit_calibrator(image)
@@ -149,7 +149,7 @@ def test_fit_finds_flux_and_place(tmp_path):
     assert json.loads((tmp_path / "fitting_results.json").read_text())["systematic_fraction"] == 0.1
 
 
-def test_nothing_in_the_middle_is_refused(tmp_path):
+def test_negative_centre_is_refused(tmp_path):
     image = write_image(tmp_path / "i.fits", np.full((128, 128), -1.0))
     with pytest.raises(ImageError, match="nothing positive is in its middle"):
         fit_calibrator(image)
@@ -187,7 +187,7 @@ def test_diverging_clean_is_repeated_within_the_beam(tmp_path):
     assert count_islands(half_power) == 1
 
 
-def test_islands_of_a_diverging_clean_are_those_within_the_beam(tmp_path):
+def test_careful_clean_keeps_islands_within_beam(tmp_path):
     keys = {"CDELT1": -0.02, "CDELT2": 0.02, "CRVAL3": 3e9}
     dirty = write_image(tmp_path / "d-image.fits", np.ones((128, 128)), **keys)
     islands = np.zeros((128, 128))

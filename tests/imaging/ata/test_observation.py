@@ -29,7 +29,7 @@ def session(made, tmp_path_factory):
     return described
 
 
-def test_numbers_are_those_of_the_scans(session):
+def test_observation_has_numbers_of_its_scans(session):
     fields = observation_of(session)["fields"]
     assert list(fields) == ["3c286", "1733-130", "SWIFT_J1727"]
     assert (fields["3c286"]["scans"], fields["3c286"]["minutes"]) == (1, pytest.approx(8 * 5 / 60, abs=0.01))
@@ -42,7 +42,7 @@ def test_numbers_are_those_of_the_scans(session):
     assert fields["SWIFT_J1727"]["flagged_fraction"] == 1.0
 
 
-def test_low_fields_and_long_beams_are_told(session):
+def test_low_fields_and_long_beams_warn(session):
     low = dataclasses.replace(session.scans[0], direction_rad=(3.5, -0.7))
     warnings = observation_of(dataclasses.replace(session, scans=(low, *session.scans[1:])))["warnings"]
     assert any("elevation goes down" in line for line in warnings)
@@ -53,7 +53,7 @@ def test_low_fields_and_long_beams_are_told(session):
     assert beam_warnings(session) == ["x: the beam is 160 x 40 arcsec; observe at other hour angles"]
 
 
-def test_page_has_numbers_and_pictures_without_links_elsewhere(session):
+def test_page_has_numbers_and_embedded_pictures(session):
     Path(session.outdir, "calibration.json").write_text(
         json.dumps(
             {
@@ -86,5 +86,5 @@ def test_page_has_numbers_and_pictures_without_links_elsewhere(session):
     assert json.loads(Path(session.outdir, "observation.json").read_text())["session"] == session.name
 
 
-def test_page_of_nothing_says_so():
+def test_empty_page_contains_none():
     assert "<p>None.</p>" in observation_page(page_content({"session": "s", "warnings": [], "fields": {}}, {}, []))

@@ -51,7 +51,7 @@ def test_intervals_are_halved_and_amplitudes_come_last(number, expected):
     ("peak", "dynamic_range", "expected"),
     [(1.05, 100, True), (1.0, 104, True), (1.02, 102, False), (1.2, 90, False), (0.9, 200, False)],
 )
-def test_a_better_round_gains_and_loses_nothing(peak, dynamic_range, expected):
+def test_better_round_improves_peak_or_range(peak, dynamic_range, expected):
     assert is_better(made_round(1, peak, dynamic_range), made_round(0, 1.0, 100)) is expected
 
 
@@ -64,7 +64,7 @@ def test_rounds_end_with_a_reason():
     assert best_round([*rounds[:2], made_round(2, 1.2, 90)]) == 1
 
 
-def test_rounds_of_an_earlier_run_are_not_read(tmp_path):
+def test_rounds_of_earlier_run_are_ignored(tmp_path):
     rounds = [made_round(0, 1.0, 100), dataclasses.replace(made_round(1, 1.1, 150), solutions=("a.h5",))]
     write_rounds(tmp_path / "s.json", rounds, "why")
     assert read_rounds(tmp_path / "s.json", 2) == rounds

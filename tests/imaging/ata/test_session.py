@@ -24,7 +24,7 @@ def read(made, **options):
     return read_session(made.directory, Path("/out"), SessionOptions(**options))
 
 
-def test_scans_are_in_order_of_time_and_the_first_fluxcal_scan_is_left_out(made):
+def test_scans_are_sorted_without_old_fluxcal_scan(made):
     session = read(made)
     assert [scan.name for scan in session.scans] == made.folders[1:]
     assert session.left_out == ((made.folders[0], "an earlier scan of the flux calibrator, on older delays"),)
@@ -37,7 +37,7 @@ def test_scans_are_in_order_of_time_and_the_first_fluxcal_scan_is_left_out(made)
     assert len(session.scans[0].antennas) == 8
 
 
-def test_session_comes_back_from_its_file(made, tmp_path):
+def test_session_survives_a_round_trip(made, tmp_path):
     session = read(made)
     session.write(tmp_path / "s.json")
     before = (tmp_path / "s.json").stat().st_mtime_ns
@@ -85,12 +85,12 @@ def test_wrong_options_are_refused(made, options, message):
         (["3C286", "1733-130"], "target: there is no field but the calibrators"),
     ],
 )
-def test_fields_that_do_not_tell_are_refused(fields, message):
+def test_ambiguous_fields_are_refused(fields, message):
     with pytest.raises(SessionError, match=message):
         find_roles(fields, "auto", "auto", ["auto"])
 
 
-def test_other_fields_are_left_out_with_the_reason(made):
+def test_excluded_fields_have_a_reason(made):
     session = read(made, fluxcal_scans=("all",))
     other = dataclasses.replace(session.scans[0], field="3C48")
     used, left_out = choose_scans([*session.scans, other], session.roles, ["last"])
@@ -107,7 +107,7 @@ def test_missing_and_spoiled_files_are_named(own):
     assert problems[1].startswith(f"{spoiled}: cannot be read: ")
 
 
-def test_scan_without_readable_files_has_the_name_of_its_folder(own):
+def test_unreadable_scan_is_named_by_folder(own):
     for tuning in ("b", "c"):
         for path in own.files(3, tuning):
             path.write_bytes(b"nothing")
@@ -116,7 +116,7 @@ def test_scan_without_readable_files_has_the_name_of_its_folder(own):
     assert elevation_findings([scan]) == ([], [])
 
 
-def test_target_without_calibrator_on_both_sides_is_told(own):
+def test_unbracketed_target_is_reported(own):
     shutil.rmtree(own.directory / own.folders[4])
     assert read(own).problems == (
         f"{own.folders[3]}: there is no scan of 1733-130 after it; gains are not interpolated",

@@ -73,7 +73,7 @@ def write_solutions(session, delays_s, flux_jy=4.0) -> None:
         write_h5parm(Path(tables.solved(scan, "b", "gain")), gain_tables(one, axes), dict.fromkeys(names, (0, 0, 0)))
 
 
-def test_tables_and_summary_have_the_known_answers(session, monkeypatch):
+def test_solutions_reproduce_known_values(session, monkeypatch):
     delays_s = 1e-9 * np.array([5.0, -20, 0, 3, 8, 1, 2, 0])
     write_solutions(session, delays_s)
     assert any("9.5% polarised" in line for line in check_calibrators(session, (0.0, 0.0)))
@@ -102,7 +102,7 @@ def test_polarised_model_is_written(session):
     assert np.hypot(float(model[5]), float(model[6])) == pytest.approx(0.095 * float(model[4]), rel=1e-4)
 
 
-def test_delays_that_cost_amplitude_are_told(session):
+def test_large_delays_are_reported(session):
     write_solutions(session, 1e-9 * np.array([150.0, 0, 0, 0, 0, 0, 0, 0]))
     make_bandpass(session, ["2a"])
     assert any("the largest delay is 150.0 ns" in line for line in make_gains(session, OPTIONS)["problems"])
@@ -114,13 +114,13 @@ def test_calibrator_without_sets_is_refused(session):
         check_calibrators(only_target, (0.0, 0.0))
 
 
-def test_nothing_solved_is_refused(session):
+def test_missing_gains_are_refused(session):
     write_solutions(session, np.full(8, np.nan))
     with pytest.raises(CalibrationError, match="LoB: DP3 found no gain of 3c286"):
         make_bandpass(session, ["2a"])
 
 
-def test_no_reference_antenna_is_refused(session):
+def test_missing_reference_antenna_is_refused(session):
     write_solutions(session, np.zeros(8))
     scan = session.scans_of("fluxcal")[0]
     path = Path(Tables(session).solved(scan, "b", "bandpass"))
@@ -131,14 +131,14 @@ def test_no_reference_antenna_is_refused(session):
         make_bandpass(session, ["2a"])
 
 
-def test_flux_that_cannot_be_found_is_refused(session):
+def test_unsolvable_flux_is_refused(session):
     write_solutions(session, np.zeros(8), flux_jy=np.nan)
     make_bandpass(session, ["2a"])
     with pytest.raises(CalibrationError, match="LoB: the flux of 1733-130: too few antennas"):
         make_gains(session, OPTIONS)
 
 
-def test_field_that_is_all_flagged_is_not_imaged(session):
+def test_flagged_field_is_not_imaged(session):
     target = session.scans_of("target")[0]
     path = facts_path(session.set_path(target, "b", "_averaged"))
     path.write_text(path.read_text().replace('"flagged": 0.1', '"flagged": 1.0'))

@@ -63,7 +63,7 @@ def test_missing_node_becomes_flagged_channels(own, tmp_path):
         (lambda path: shutil.copy(path.parents[1] / "LoB.C0352" / path.name, path), "has channels that .* has too"),
     ],
 )
-def test_file_that_does_not_fit_is_named(own, tmp_path, spoil, message):
+def test_inconsistent_file_is_named(own, tmp_path, spoil, message):
     path = own.files(1, "b")[1]
     spoil(path)
     with pytest.raises(SessionError, match=message) as caught:
@@ -90,7 +90,7 @@ def test_copy_is_compared_and_removed(made, tmp_path, monkeypatch):
         pass
 
 
-def test_huge_values_are_those_above_a_hundred_medians():
+def test_values_above_hundred_medians_are_bad():
     values = np.ones((4, 5, 1), np.complex64)
     values[1, 2], values[2, 3], values[3, 3], values[0, 0] = 101, np.nan, 99, 0
     assert np.argwhere(bad_values(values, np.zeros(4, bool))).tolist() == [[1, 2, 0], [2, 3, 0]]

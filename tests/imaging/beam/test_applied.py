@@ -41,12 +41,12 @@ ALIKE |= {"None": ("none", "NONE")}
 
 
 @pytest.mark.parametrize(("text", "mode"), [(text, mode) for mode, texts in ALIKE.items() for text in (mode, *texts)])
-def test_modes_are_read_in_any_capitals(text, mode, plain):
+def test_modes_ignore_letter_case(text, mode, plain):
     set_keywords(plain, text)
     assert read_applied_beam(plain) == AppliedBeam("DATA", mode, None if mode == "None" else CENTRE_RAD)
 
 
-def test_a_set_without_keywords_counts_as_corrected(plain):
+def test_missing_keywords_count_as_corrected(plain):
     applied = read_applied_beam(plain)
     assert applied == AppliedBeam("DATA", "")
     assert applied.is_complete_at(CENTRE_RAD)
@@ -54,7 +54,7 @@ def test_a_set_without_keywords_counts_as_corrected(plain):
     assert str(applied) == "absent"
 
 
-def test_an_unknown_mode_is_a_finding(plain):
+def test_unknown_mode_is_a_finding(plain):
     set_keywords(plain, "Tile")
     with pytest.raises(
         MeasurementSetError, match="LOFAR_APPLIED_BEAM_MODE of DATA is 'Tile'; one of Full, ArrayFactor"
@@ -75,7 +75,7 @@ def test_correction_without_a_direction_is_a_finding(plain):
     assert read_applied_beam(plain).mode == "None"
 
 
-def test_a_direction_in_another_frame_is_left_to_everybeam(plain):
+def test_topocentric_direction_is_ignored(plain):
     set_keywords(plain, "Full", frame="AZELGEO")
     assert read_applied_beam(plain).direction_rad is None
     with ct.table(plain, readonly=False, ack=False) as table:
@@ -83,7 +83,7 @@ def test_a_direction_in_another_frame_is_left_to_everybeam(plain):
     assert read_applied_beam(plain).direction_rad is None
 
 
-def test_a_direction_is_read_in_any_unit_and_fixed_frame(plain):
+def test_direction_is_read_in_fixed_frames(plain):
     set_keywords(plain, "Full")
     with ct.table(plain, readonly=False, ack=False) as table:
         ra, dec = ({"value": math.degrees(angle), "unit": "deg"} for angle in CENTRE_RAD)
@@ -96,7 +96,7 @@ def test_a_direction_is_read_in_any_unit_and_fixed_frame(plain):
     assert not read_applied_beam(plain).is_complete_at(CENTRE_RAD)
 
 
-def test_a_correction_elsewhere_is_not_complete_at_the_centre():
+def test_distant_correction_is_incomplete_at_centre():
     there = AppliedBeam("DATA", "Full", (CENTRE_RAD[0], CENTRE_RAD[1] + math.radians(0.5)))
     assert not there.is_complete_at(CENTRE_RAD)
     assert not AppliedBeam("DATA", "Element", CENTRE_RAD).is_complete_at(CENTRE_RAD)
@@ -108,7 +108,7 @@ def test_wsclean_images_the_corrected_column():
 
 
 @pytest.mark.parametrize("other", [("None", CENTRE_RAD), ("Full", (1.0, 0.89)), ("", None)])
-def test_sets_that_differ_are_refused_once(other, tmp_path):
+def test_inconsistent_sets_are_refused_once(other, tmp_path):
     paths = []
     for number in range(4):
         shape = SetShape(nantennas=4, ntimes=3, first_channel_hz=140e6 + 1e6 * number)
@@ -122,7 +122,7 @@ def test_sets_that_differ_are_refused_once(other, tmp_path):
     assert f"Full at 57.2958, 51.5662 deg in {paths[0]}" in findings[0]
 
 
-def test_what_is_missing_at_the_centre_follows_from_the_mode(hba_set, tmp_path):
+def test_mode_determines_missing_correction(hba_set, tmp_path):
     path = tmp_path / "set.MS"
     shutil.copytree(hba_set, path)
     metadata = read_metadata(str(path))
@@ -141,7 +141,7 @@ def test_what_is_missing_at_the_centre_follows_from_the_mode(hba_set, tmp_path):
 
 
 @pytest.mark.parametrize("corrected", ["none", "array_factor", "element"])
-def test_what_is_missing_is_divided_out(corrected, hba_set, tmp_path):
+def test_missing_correction_is_divided_out(corrected, hba_set, tmp_path):
     path = tmp_path / "set.MS"
     shutil.copytree(hba_set, path)
     with ct.table(str(path), readonly=False, ack=False) as table:  # as in every set that was stored with Dysco

@@ -10,7 +10,7 @@ from lofarpipe.imaging.beam.width import FormulaBeam, parallactic_angles_rad, st
 HALF_PI = math.pi / 2
 
 
-def test_width_by_hand():
+def test_width_equals_hand_calculation():
     assert station_fwhm_deg(150e6, 30.8, 1.1) == pytest.approx(4.09, abs=0.01)  # deg: 1.1 * 1.9986 m / 30.8 m
 
 
@@ -23,7 +23,7 @@ def test_width_by_hand():
         ((150e6, float("nan"), 1.0), "station diameter is nan m"),
     ],
 )
-def test_the_impossible_is_refused(arguments, message):
+def test_impossible_stations_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         station_fwhm_deg(*arguments)
 
@@ -39,24 +39,24 @@ def test_the_impossible_is_refused(arguments, message):
         ("LBA_SPARSE_EVEN", 60e6, 80.0, 4.59),
     ],
 )
-def test_widths_are_those_of_the_ideal_stations(antenna_set, frequency_hz, diameter_m, width_deg):
+def test_widths_agree_with_ideal_stations(antenna_set, frequency_hz, diameter_m, width_deg):
     kind = station_kind("LOFAR", antenna_set, frequency_hz, diameter_m)
     assert station_fwhm_deg(frequency_hz, kind.diameter_m, kind.alpha) == pytest.approx(width_deg, rel=0.01)
 
 
-def test_other_telescopes_have_dishes_of_the_size_they_say():
+def test_dish_diameter_comes_from_set():
     kind = station_kind("MeerKAT", "", 1.28e9, 13.5)
     assert (kind.diameter_m, kind.alpha) == (13.5, 1.1)
     assert "MeerKAT" in kind.name
 
 
-def test_a_lofar_station_without_diameter_stays_without():
+def test_lofar_station_without_diameter_is_refused():
     kind = station_kind("LOFAR", "", 150e6, 0.0)
     with pytest.raises(ValueError, match=r"ANTENNA\.DISH_DIAMETER must be"):
         station_fwhm_deg(150e6, kind.diameter_m, kind.alpha)
 
 
-def test_parallactic_angle_by_hand():
+def test_parallactic_angle_equals_hand_calculation():
     # On the meridian, south of the zenith, the zenith is due north; rising in the east it lies to the west of north.
     latitude, dec = math.radians(53), math.radians(30)
     transit = math.radians(90 - 53 + 30)
@@ -71,7 +71,7 @@ def test_parallactic_angle_by_hand():
     assert angles == pytest.approx([-expected, 0, expected], abs=1e-6)
 
 
-def test_gaussian_is_half_at_half_its_width_and_stretched_along_the_vertical():
+def test_gaussian_is_stretched_along_the_vertical():
     beam = FormulaBeam(0.08, np.array([math.pi / 6]), np.array([0.0]), "")
     along, across = (beam.power(np.array([l]), np.array([m]))[0, 0] for l, m in ((0.0, 0.08), (0.04, 0.0)))  # noqa: E741
     assert (along, across) == pytest.approx((0.5, 0.5))  # 1 / sin(30 deg) = 2
@@ -79,7 +79,7 @@ def test_gaussian_is_half_at_half_its_width_and_stretched_along_the_vertical():
     assert turned.power(np.array([0.08]), np.array([0.0]))[0, 0] == pytest.approx(0.5)
 
 
-def test_gaussian_is_the_mean_over_the_times():
+def test_gaussian_is_averaged_over_times():
     both = FormulaBeam(0.08, np.array([HALF_PI, math.pi / 6]), np.zeros(2), "")
     l, m = np.array([0.0, 0.02]), np.array([0.03])  # noqa: E741
     single = [FormulaBeam(0.08, np.array([el]), np.zeros(1), "").power(l, m) for el in (HALF_PI, math.pi / 6)]

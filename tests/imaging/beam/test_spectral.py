@@ -13,12 +13,12 @@ def planes(*values: float) -> list[np.ndarray]:
     return [np.full((2, 2), value, np.float32) for value in values]
 
 
-def test_the_mean_frequency_has_the_weights_of_the_parts():
+def test_mean_frequency_uses_part_weights():
     assert mean_frequency_hz(PARTS) == F0
 
 
 @pytest.mark.parametrize("index", [-0.7, 0.0, 1.5])
-def test_a_power_law_seen_through_the_parts_is_what_the_beam_divides_to_one(index):
+def test_beam_corrects_power_law_spectrum(index):
     given = SpectralIndex(str(index), index)
     beam = channel_beam(PARTS, planes(0.5, 0.25), given, F0)
     seen = (1 * 0.5 * (120 / 150) ** index + 3 * 0.25 * (160 / 150) ** index) / 4
@@ -27,7 +27,7 @@ def test_a_power_law_seen_through_the_parts_is_what_the_beam_divides_to_one(inde
     assert beam.frequency / beam.mean == pytest.approx((0.5 * 120e6 + 0.75 * 160e6) / 1.25, rel=1e-6)
 
 
-def test_an_index_for_each_pixel():
+def test_pixels_can_have_spectral_indices():
     indices = np.array([[-0.7, 0.0], [1.0, -2.0]], np.float32)
     beam = channel_beam(PARTS, planes(0.5, 0.25), SpectralIndex("map", indices), F0)
     for place, index in np.ndenumerate(indices):
@@ -35,7 +35,7 @@ def test_an_index_for_each_pixel():
         assert beam.indexed[place] == pytest.approx(alone.indexed[place], rel=1e-6)
 
 
-def test_channels_add_up_to_the_band_as_parts_do():
+def test_channels_sum_to_the_band():
     index, band = SpectralIndex("-0.7", -0.7), BandBeam()
     for part, plane in zip(PARTS, planes(0.5, 0.25), strict=True):
         band.add(part.weight, channel_beam([part], [plane], index, F0))

@@ -31,13 +31,13 @@ def beams(hba):
     return StationBeams(hba.path)
 
 
-def test_grid_runs_as_a_fits_image_does():
+def test_grid_has_axes_of_fits_image():
     grid = BeamGrid(0.0, 0.0, 4, 0.1, 0.2)
     assert grid.columns_l == pytest.approx([0.2, 0.1, 0, -0.1])
     assert grid.rows_m == pytest.approx([-0.4, -0.2, 0, 0.2])
 
 
-def test_grid_covers_the_field_and_is_finer_at_high_frequency():
+def test_grid_covers_field_and_scales_with_frequency():
     low, high = (make_grid((0.0, 0.0), 0.07, 0.05, frequency_hz) for frequency_hz in (120e6, 240e6))
     for grid in (low, high):
         assert grid.nodes % 2 == 0
@@ -48,7 +48,7 @@ def test_grid_covers_the_field_and_is_finer_at_high_frequency():
 
 
 @pytest.mark.parametrize("reach", [0.0, 0.7, 2.0, float("nan")])
-def test_grid_refuses_what_is_no_field(reach):
+def test_grid_refuses_impossible_fields(reach):
     with pytest.raises(BeamError, match="make a smaller image"):
         make_grid((0.0, 0.0), reach, reach, 150e6)
 
@@ -61,7 +61,7 @@ def test_beam_is_one_at_the_centre(beams):
     assert power[0, 0] < 0.01 < power[0, grid.nodes // 2]
 
 
-def test_grid_is_fine_enough_for_splines(beams, hba):
+def test_grid_suffices_for_splines(beams, hba):
     grid = make_grid(hba.phase_centre_rad, 0.07, 0.07, FREQUENCY_HZ)
     fine = BeamGrid(*hba.phase_centre_rad, 128, 0.07 / 63, 0.07 / 63)
     coarse, truth = (beams.power(g, hba.start_s, FREQUENCY_HZ, equal_pair_weights(8)) for g in (grid, fine))
@@ -70,7 +70,7 @@ def test_grid_is_fine_enough_for_splines(beams, hba):
     assert np.abs(spline(fine.rows_m, fine.columns_l[::-1])[:, ::-1] - truth)[inner].max() < 1e-4
 
 
-def test_orientation_is_that_of_everybeams_single_directions(beams, hba):
+def test_orientation_agrees_with_everybeam_directions(beams, hba):
     grid = BeamGrid(*hba.phase_centre_rad, 16, 0.01, 0.01)
     jones = beams.jones(grid, hba.start_s, FREQUENCY_HZ)
     telescope = everybeam.load_telescope(hba.path, beam_normalisation_mode=everybeam.full)
@@ -81,7 +81,7 @@ def test_orientation_is_that_of_everybeams_single_directions(beams, hba):
     assert jones[2, 8, 8 - 3] == pytest.approx(east, abs=2e-2)
 
 
-def test_one_pair_has_the_product_of_its_two_beams(beams, hba):
+def test_pair_beam_is_product_of_stations(beams, hba):
     grid = make_grid(hba.phase_centre_rad, 0.05, 0.05, FREQUENCY_HZ)
     weights = np.zeros((8, 8))
     weights[1, 4] = 3.0
@@ -93,13 +93,13 @@ def test_one_pair_has_the_product_of_its_two_beams(beams, hba):
 
 
 @pytest.mark.parametrize("weights", [np.ones((3, 3)), np.zeros((8, 8)), np.full((8, 8), np.nan)])
-def test_weights_of_other_stations_are_refused(beams, hba, weights):
+def test_weights_of_wrong_shape_are_refused(beams, hba, weights):
     grid = make_grid(hba.phase_centre_rad, 0.05, 0.05, FREQUENCY_HZ)
     with pytest.raises(BeamError, match=r"expected \(8, 8\) and a positive sum"):
         beams.power(grid, hba.start_s, FREQUENCY_HZ, weights)
 
 
-def test_a_set_that_names_no_beam_is_taken_to_be_corrected_at_the_centre(beams):
+def test_unspecified_beam_is_assumed_corrected(beams):
     assert "assumed" in beams.applied.reference
 
 
@@ -114,14 +114,14 @@ def test_equal_weights_count_each_pair_once():
         equal_pair_weights(1)
 
 
-def test_coefficients_are_found_and_told_to_everybeam(monkeypatch):
+def test_coefficients_are_passed_to_everybeam(monkeypatch):
     monkeypatch.delenv("EVERYBEAM_DATADIR", raising=False)
     assert station_beam._everybeam() is everybeam
     assert find_coefficients() is not None
     assert station_beam.os.environ["EVERYBEAM_DATADIR"] == str(find_coefficients())
 
 
-def test_a_missing_everybeam_is_named(monkeypatch):
+def test_missing_everybeam_is_named(monkeypatch):
     real = builtins.__import__
 
     def without(name, *args, **kwargs):

@@ -61,7 +61,7 @@ def widths_deg(power, grid):
 
 
 @pytest.mark.parametrize("station", MEASURED)
-def test_station_widths_are_those_measured_before(station, hba, beams, grid):
+def test_station_widths_equal_recorded_ones(station, hba, beams, grid):
     weights = np.zeros((8, 8))
     weights[(hba.antenna_names.index(station),) * 2] = 1.0
     assert widths_deg(beams.power(grid, TIME_S, FREQUENCY_HZ, weights), grid) == pytest.approx(
@@ -69,14 +69,14 @@ def test_station_widths_are_those_measured_before(station, hba, beams, grid):
     )
 
 
-def test_array_widths_are_those_measured_before(beams, grid):
+def test_array_widths_equal_recorded_ones(beams, grid):
     mean_power = beams.power(grid, TIME_S, FREQUENCY_HZ, np.eye(8))
     assert widths_deg(mean_power, grid) == pytest.approx((4.636, 4.748, 4.524), rel=0.005)
     pairs = beams.power(grid, TIME_S, FREQUENCY_HZ, equal_pair_weights(8))
     assert widths_deg(pairs, grid) == pytest.approx((4.58, 4.70, 4.46), rel=0.005)
 
 
-def test_field_beam_is_measured_where_there_is_a_beam_model(hba):
+def test_beam_model_gives_measured_width(hba):
     found = field_beam([hba], FREQUENCY_HZ)
     assert found.source == "everybeam"
     assert 4.46 <= found.fwhm_x_deg <= 4.70
@@ -91,7 +91,7 @@ def test_field_beam_scales_as_wavelength(hba, monkeypatch):
     assert low.fwhm_x_deg / high.fwhm_x_deg == pytest.approx(1.5, rel=0.005)
 
 
-def test_a_low_field_has_a_beam_stretched_along_the_vertical(hba):
+def test_low_field_has_stretched_beam(hba):
     # The field of this set culminates at 70 deg; eight hours before, it was near the horizon.
     low = dataclasses.replace(hba, start_s=hba.start_s - 6 * 3600, end_s=hba.end_s - 6 * 3600)
     found = [measure_field_beam(hba.path, [block], FREQUENCY_HZ) for block in (low, hba)]
@@ -99,7 +99,7 @@ def test_a_low_field_has_a_beam_stretched_along_the_vertical(hba):
     assert widest[0] > 1.3 * widest[1]
 
 
-def test_seven_times_are_enough_for_eight_hours(hba, monkeypatch):
+def test_seven_times_suffice_for_eight_hours(hba, monkeypatch):
     long = dataclasses.replace(hba, start_s=hba.start_s - 4 * 3600, end_s=hba.end_s + 4 * 3600)
     some = measure_field_beam(hba.path, [long], FREQUENCY_HZ)
     monkeypatch.setattr(beam, "BEAM_TIMES", 29)
@@ -108,7 +108,7 @@ def test_seven_times_are_enough_for_eight_hours(hba, monkeypatch):
     assert some.fwhm_y_deg == pytest.approx(many.fwhm_y_deg, rel=0.005)
 
 
-def test_grid_grows_until_the_beam_falls_to_half(hba, monkeypatch):
+def test_grid_grows_to_half_power(hba, monkeypatch):
     monkeypatch.setattr(beam, "BEAM_TIMES", 1)
     expected = measure_field_beam(hba.path, [hba], FREQUENCY_HZ)
     monkeypatch.setattr(beam, "FIRST_HALF_WIDTH_M", 100.0)
@@ -119,7 +119,7 @@ def test_grid_grows_until_the_beam_falls_to_half(hba, monkeypatch):
         measure_field_beam(hba.path, [hba], FREQUENCY_HZ)
 
 
-def test_extent_is_the_box_around_a_tilted_ellipse():
+def test_extent_encloses_tilted_ellipse():
     # x along (1, 1) with half-power width 20, across 10: half the box is sqrt((10^2 + 5^2) / 2) = 7.906.
     y, x = np.mgrid[-20:21, -20:21].astype(float)
     along, across = (x + y) / math.sqrt(2), (x - y) / math.sqrt(2)
@@ -127,13 +127,13 @@ def test_extent_is_the_box_around_a_tilted_ellipse():
     assert half_power_extent(power, 1.0, 2.0) == pytest.approx((15.811, 31.623), rel=1e-3)
 
 
-def test_extent_is_none_where_the_beam_leaves_the_grid():
+def test_beam_beyond_grid_has_no_extent():
     y, x = np.mgrid[-8:9, -8:9].astype(float)
     assert half_power_extent(np.exp(-(x**2) / 8), 1.0, 1.0) is None
     assert half_power_extent(np.exp(-((x - 6) ** 2 + y**2) / 12), 1.0, 1.0) is None
 
 
-def test_times_are_spread_over_blocks_and_not_over_gaps(hba):
+def test_times_avoid_gaps_between_blocks(hba):
     first = dataclasses.replace(hba, start_s=0.0, end_s=100.0)
     second = dataclasses.replace(hba, start_s=1000.0, end_s=1300.0)
     assert block_times_s([first, second], 4).tolist() == [50, 1050, 1150, 1250]
@@ -141,7 +141,7 @@ def test_times_are_spread_over_blocks_and_not_over_gaps(hba):
 
 
 @pytest.mark.parametrize(("count", "end_s"), [(0, 100.0), (3, 0.0)])
-def test_no_times_are_refused(hba, count, end_s):
+def test_non_positive_times_are_refused(hba, count, end_s):
     with pytest.raises(ValueError, match="all must be positive"):
         block_times_s([dataclasses.replace(hba, start_s=0.0, end_s=end_s)], count)
 
@@ -154,7 +154,7 @@ def test_formula_agrees_with_the_measured_beam(hba):
     assert "30.75 m" in formula.detail
 
 
-def test_formula_stretches_along_the_vertical_only(hba):
+def test_formula_stretches_only_the_vertical(hba):
     # Elevation 66.06 deg, parallactic angle 29.6 deg: by hand, width 4.531 deg; box sides sqrt of the mean of squares.
     across, along = 4.531, 4.531 / math.sin(math.radians(66.06))
     cosine, sine = math.cos(math.radians(29.6)), math.sin(math.radians(29.6))
@@ -170,13 +170,13 @@ def test_dishes_have_a_round_beam_by_formula(dish_set):
     assert (found.fwhm_x_deg, found.fwhm_y_deg) == pytest.approx((1.555, 1.555), rel=1e-3)
 
 
-def test_a_given_diameter_overrules_the_set(hba):
+def test_diameter_option_overrides_the_set(hba):
     found = field_beam([hba], FREQUENCY_HZ, dish_diameter_m=41.0)
     assert found.source == "formula"
     assert "41.05 m" in found.detail
 
 
-def test_no_diameter_at_all_is_refused(hba):
+def test_missing_diameter_is_refused(hba):
     bare = dataclasses.replace(hba, dish_diameters_m=np.zeros(8), has_lofar_beam=False)
     with pytest.raises(ValueError, match=r"station diameter is 0\.0 m"):
         field_beam([bare], FREQUENCY_HZ)
@@ -184,19 +184,19 @@ def test_no_diameter_at_all_is_refused(hba):
     assert "30.75 m" in field_beam([one], FREQUENCY_HZ).detail
 
 
-def test_a_field_below_the_horizon_is_refused(hba):
+def test_field_below_horizon_is_refused(hba):
     night = dataclasses.replace(hba, start_s=hba.start_s + 12 * 3600, end_s=hba.end_s + 12 * 3600, has_lofar_beam=False)
     southern = dataclasses.replace(night, phase_centre_rad=(0.4, -0.5))
     with pytest.raises(ValueError, match="it is not up all the time"):
         field_beam([southern], FREQUENCY_HZ)
 
 
-def test_a_tiny_dish_is_refused(hba):
+def test_tiny_dish_is_refused(hba):
     with pytest.raises(BeamError, match="make a smaller image"):
         formula_field_beam([dataclasses.replace(hba, telescope="none")], FREQUENCY_HZ, 3.0)
 
 
-def test_formula_beam_that_does_not_fall_to_half_is_refused(hba, monkeypatch):
+def test_unbounded_formula_beam_is_refused(hba, monkeypatch):
     monkeypatch.setattr(beam, "half_power_extent", lambda *_: None)
     with pytest.raises(BeamError, match="the beam by formula does not fall to half"):
         formula_field_beam([hba], FREQUENCY_HZ)

@@ -19,17 +19,17 @@ def visibilities(structure_rad=0.0):
     return values
 
 
-def test_gains_drop_out():
+def test_closure_phases_cancel_gains():
     assert closure_phases_deg(visibilities(), *BASELINES.T, 5) == pytest.approx(np.zeros((10, 2)), abs=1e-9)
 
 
-def test_structure_stays_in_the_triangles_that_have_it():
+def test_structure_affects_only_its_triangles():
     found = closure_phases_deg(visibilities(0.5), *BASELINES.T, 5)
     assert found[:3] == pytest.approx(np.full((3, 2), np.degrees(0.5)))
     assert found[3:] == pytest.approx(np.zeros((7, 2)), abs=1e-9)
 
 
-def test_flagged_baselines_have_none():
+def test_flagged_baselines_have_no_closure():
     values = visibilities()
     values[0], values[1, :2] = np.nan, np.nan
     found = closure_phases_deg(values, *BASELINES.T, 5)

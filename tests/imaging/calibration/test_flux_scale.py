@@ -18,7 +18,7 @@ from lofarpipe.imaging.calibration.flux_scale import (
 @pytest.mark.parametrize(
     ("name", "hz", "jy"), [("3C286", 3.0e9, 9.9085), ("3c286", 3.0155e9, 9.878), ("3C48", 1e9, 21.1495)]
 )
-def test_flux_is_that_of_the_paper(name, hz, jy):
+def test_fluxes_equal_published_values(name, hz, jy):
     assert primary_calibrator(name).flux_jy(hz) == pytest.approx(jy, rel=1e-4)
 
 
@@ -46,7 +46,7 @@ def test_unknown_source_lists_known_ones():
         primary_calibrator("3C287")
 
 
-def test_all_sources_of_the_scale_are_there():
+def test_scale_has_every_source():
     standard, reference, sources = flux_scale()
     assert standard == "Perley-Butler 2017"
     assert "ApJS 230" in reference

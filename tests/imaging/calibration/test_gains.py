@@ -36,7 +36,7 @@ def test_delay_of_two_channels_is_zero():
     assert fit_delay(gains, HZ) == 0
 
 
-def test_parts_multiply_to_the_gains_relative_to_the_reference():
+def test_split_gains_multiply_to_the_whole():
     rng = np.random.default_rng(1)
     gains = (1 + 0.1 * rng.normal(size=(4, 2, 32))) * np.exp(1j * rng.uniform(-3, 3, (4, 2, 1))) * turned(2e-8)
     gains[3, 1] = np.nan
@@ -76,11 +76,11 @@ def test_reference_antenna_is_solved_and_central(asked, chosen, reason):
     assert choose_reference(["a", "b", "c"], asked, solved, unflagged, positions_m) == (chosen, reason)
 
 
-def test_no_reference_where_nothing_is_solved():
+def test_unsolved_antennas_give_no_reference():
     assert choose_reference(["a"], ["a"], np.array([0.1]), np.ones(1), np.zeros((1, 3)))[0] == ""
 
 
-def test_flux_is_the_ratio_of_powers_without_outliers():
+def test_flux_ratio_excludes_outliers():
     flux = np.full((6, 2), 1 + 0j)
     phase = np.sqrt(4.0) * np.ones((3, 6, 2), complex) * (1 + 0.01 * np.arange(6))[:, None]
     phase[1, 2, 0] = 50
@@ -91,12 +91,12 @@ def test_flux_is_the_ratio_of_powers_without_outliers():
     assert len(found.by_scan_jy) == 3
 
 
-def test_flux_of_nothing_is_refused():
+def test_flux_without_gains_is_refused():
     with pytest.raises(ValueError, match="too few antennas"):
         bootstrap_flux(np.full((2, 3, 2), np.nan + 0j), np.ones((3, 2), complex))
 
 
-def test_gains_are_linear_in_amplitude_and_unwrapped_phase():
+def test_gains_are_interpolated_in_amplitude_and_phase():
     gains = np.array([1 * np.exp(3.0j), 2 * np.exp(-3.0j)])[:, None, None]
     between = interpolate_gains(np.array([0.0, 10.0]), gains, np.array([-5.0, 5.0, 20.0]))[:, 0, 0]
     assert np.abs(between) == pytest.approx([1, 1.5, 2])
@@ -105,13 +105,13 @@ def test_gains_are_linear_in_amplitude_and_unwrapped_phase():
     assert np.allclose(nearest, gains[:, 0, 0])
 
 
-def test_flagged_scans_are_passed_over():
+def test_interpolation_skips_flagged_scans():
     gains = np.array([1, np.nan, 3], complex)[:, None, None]
     assert interpolate_gains(np.array([0.0, 1, 2]), gains, np.array([1.0]))[0, 0, 0] == pytest.approx(2)
     assert np.isnan(interpolate_gains(np.array([0.0]), gains[1:2], np.array([1.0]))).all()
 
 
-def test_structure_of_a_bandpass_is_measured():
+def test_bandpass_structure_is_measured():
     ripple = 1 + 0.15 * np.cos(2 * np.pi * np.arange(64) / 16)
     assert bandpass_deviation(ripple[None, None]) == pytest.approx(0.15, abs=1e-3)
     assert ripple_period_hz(ripple, 1e6) == pytest.approx(16e6, rel=0.03)
@@ -119,5 +119,5 @@ def test_structure_of_a_bandpass_is_measured():
     assert np.isnan(bandpass_deviation(np.full((1, 1, 8), np.nan))).all()
 
 
-def test_amplitude_lost_by_a_delay():
+def test_delay_loses_amplitude():
     assert lost_amplitude(1e-7, 1e6) == pytest.approx(1 - np.sin(np.pi * 0.1) / (np.pi * 0.1))

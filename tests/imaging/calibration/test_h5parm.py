@@ -18,7 +18,7 @@ h5py = pytest.importorskip("h5py", reason="h5py, of the extra ata, is not instal
 AXES = {"time": [5.0e9], "freq": [1e9, 2e9], "ant": ["1a", "2b", "5c"], "pol": ["XX", "YY"]}
 
 
-def test_gains_come_back(tmp_path):
+def test_gains_survive_a_round_trip(tmp_path):
     gains = np.array([1 + 1j, 2, -3j]).reshape(1, 1, 3, 1) * np.ones((1, 2, 3, 2))
     gains[0, 1, 2, 0] = np.nan
     write_h5parm(tmp_path / "new" / "a.h5", gain_tables(gains, AXES), dict.fromkeys(AXES["ant"], (1.0, 2.0, 3.0)))
@@ -38,7 +38,7 @@ def test_names_are_wider_than_the_longest(tmp_path):
         assert file["sol000/clock000/val"].attrs["AXES"] == b"ant,pol"
 
 
-def test_axes_are_put_into_the_order_asked_for():
+def test_axes_are_reordered():
     table = SolutionTable("phase000", AXES, np.arange(12.0).reshape(1, 2, 3, 2), np.ones((1, 2, 3, 2)))
     values, weights = table.arranged("ant", "pol", "freq")
     assert values.shape == weights.shape == (3, 2, 2)
@@ -46,7 +46,7 @@ def test_axes_are_put_into_the_order_asked_for():
 
 
 @pytest.mark.parametrize("content", [None, b"no HDF5"])
-def test_file_that_is_no_h5parm_is_named(tmp_path, content):
+def test_invalid_h5parm_is_named(tmp_path, content):
     path = tmp_path / "bad.h5"
     if content:
         path.write_bytes(content)
@@ -54,7 +54,7 @@ def test_file_that_is_no_h5parm_is_named(tmp_path, content):
         read_h5parm(path)
 
 
-def test_missing_h5py_says_how_it_is_installed(tmp_path, monkeypatch):
+def test_missing_h5py_names_the_package(tmp_path, monkeypatch):
     load = builtins.__import__
 
     def without(name, *arguments, **keywords):

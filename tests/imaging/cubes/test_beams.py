@@ -38,7 +38,7 @@ def test_common_beam_equals_recorded_one(name):
     assert (found.major_arcsec, found.minor_arcsec, found.angle_deg) == expected
 
 
-def test_largest_beam_around_all_needs_no_search(monkeypatch):
+def test_largest_beam_avoids_the_search(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "radio_beam", None)
     assert common_beam([Beam(15, 12, 30), Beam(14, 11, 30)]) == Beam(15, 12, 30)
 
@@ -59,7 +59,7 @@ def test_common_beam_encloses_every_beam(seed):
         assert axis * 10 == pytest.approx(round(axis * 10), abs=1e-9)
 
 
-def test_images_without_beam_do_not_count():
+def test_common_beam_ignores_images_without_beam():
     assert common_beam([Beam(15, 12, 30), None, Beam(14, 11.2, 30)]) == Beam(15, 12, 30)
 
 
@@ -97,7 +97,7 @@ def test_axes_of_covariance_are_north_and_east():
     assert Beam(20, 10, 45).covariance == pytest.approx(np.array([[250.0, 150.0], [150.0, 250.0]]))
 
 
-def test_turned_beam_of_the_same_size_does_not_fit():
+def test_rotated_beam_does_not_fit():
     assert Beam(15, 12, 30).fits_into(Beam(15, 12, 30))
     assert Beam(15, 12, 30).fits_into(Beam(15, 12, 210))
     assert not Beam(15, 12, 30).fits_into(Beam(15, 12, 30.1))
@@ -109,17 +109,17 @@ def test_header_without_beam_gives_none(axis):
     assert Beam.of_header({"BMAJ": axis, "BMIN": 0.003, "BPA": 30.0}) is None
 
 
-def test_beam_of_header_has_no_noise_of_degrees():
+def test_beam_of_header_is_rounded():
     assert Beam.of_header(Beam(14.5, 11.6, 30.0).cards) == Beam(14.5, 11.6, 30.0)
     assert Beam.of_header({"BMAJ": 0.004, "BMIN": 0.003}) == Beam(14.4, 10.8, 0.0)
 
 
-def test_round_beam_leaves_out_channels_far_above_the_median():
+def test_round_beam_excludes_outlying_channels():
     assert smallest_round_beam([Beam(10, 8), Beam(12.34, 8), None, Beam(20.8, 13.3)]) == Beam(12.4, 12.4)
     with pytest.raises(CommonBeamError, match="none of 1 images has a beam"):
         smallest_round_beam([None])
 
 
-def test_rounding_ignores_noise_of_the_last_place():
+def test_rounding_ignores_floating_point_noise():
     assert module._rounded_up(13.1 + 1e-12, 10) == 13.1
     assert module._rounded_up(13.1 + 1e-6, 10) == 13.2

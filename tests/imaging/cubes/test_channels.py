@@ -33,7 +33,7 @@ def write_all(folder, paths, cutoff=None, **options):
         return units[0].data.copy(), units[0].header, facts
 
 
-def test_planes_have_the_common_beam_and_their_fluxes(tmp_path):
+def test_convolved_planes_preserve_fluxes(tmp_path):
     pixels, header, facts = write_all(tmp_path, write_channels(tmp_path, peak=2.0), angle_deg=75.0)
     assert pixels.shape == (3, 1, 32, 32)
     assert pixels[:, 0, 16, 16] == pytest.approx(2.0, abs=0.03)
@@ -59,7 +59,7 @@ def test_plane_with_the_common_beam_is_copied(tmp_path):
     assert pixels[0, 0].tobytes() == fits.getdata(paths[0])[0, 0].astype(">f4").tobytes()
 
 
-def test_images_left_out_are_blank_planes_with_the_common_beam(tmp_path):
+def test_excluded_images_become_blank_planes(tmp_path):
     pixels, header, facts = write_all(tmp_path, write_channels(tmp_path, [*BEAMS[:2], None]), cutoff=14.7)
     assert np.isnan(pixels[[0, 2]]).all()
     assert np.isfinite(pixels[1]).all()
@@ -180,7 +180,7 @@ def test_memory_does_not_grow_with_channels(tmp_path, monkeypatch):
     assert peaks_bytes[2] - peaks_bytes[1] < plane.nbytes
 
 
-def test_noise_of_no_sky_is_warned_of(tmp_path):
+def test_implausible_noise_gives_a_warning(tmp_path):
     rng = np.random.default_rng(1)
     beam = Beam(15.0, 12.0, 30.0)
     quiet = write_channel(tmp_path / "quiet.fits", beam, 888e6)

@@ -25,7 +25,7 @@ def test_point_source_keeps_peak_and_gets_new_beam(old, new, npixels, peak, is_p
     assert np.abs(pixels - gaussian(npixels, new, 32, 30, peak)).max() < 4e-7 * abs(peak)
 
 
-def test_plane_need_not_be_square_nor_its_pixels():
+def test_rectangular_planes_and_pixels_are_convolved():
     rows, columns = np.mgrid[:50, :80]
     north, east = (rows - 25) * 3.0, -(columns - 40) * 2.0
 
@@ -38,14 +38,14 @@ def test_plane_need_not_be_square_nor_its_pixels():
     assert np.abs(pixels - seen(NEW)).max() < 1e-6
 
 
-def test_flux_of_an_extended_source_is_kept():
+def test_convolution_preserves_extended_flux():
     sky = gaussian(64, Beam(25, 20, 70), 32, 32)
     pixels = sky.astype(np.float32)
     convolve(pixels, OLD, NEW, CELL, is_padded=True)
     assert pixels.sum() / NEW.area_arcsec2 == pytest.approx(sky.sum() / OLD.area_arcsec2, rel=1e-6)
 
 
-def test_plane_with_the_common_beam_stays_to_the_bit():
+def test_plane_with_common_beam_is_unchanged():
     pixels = np.random.default_rng(1).normal(size=(20, 20)).astype(np.float32)
     pixels[3, 4] = np.nan
     before = pixels.copy()
@@ -75,14 +75,14 @@ def test_plane_of_blank_pixels_stays_blank():
     assert np.isnan(pixels).all()
 
 
-def test_padding_keeps_an_edge_from_the_other():
+def test_padding_prevents_wrap_around():
     for is_padded in (False, True):
         pixels = gaussian(64, OLD, 0, 32).astype(np.float32)
         convolve(pixels, OLD, NEW, CELL, is_padded)
         assert (pixels[32, -1] < 1e-6) == is_padded
 
 
-def test_blocks_give_the_same_as_the_whole(monkeypatch):
+def test_blocks_equal_whole_convolution(monkeypatch):
     whole, parts = (np.random.default_rng(1).normal(size=(40, 30)).astype(np.float32) for _ in range(2))
     convolve(whole, OLD, NEW, CELL)
     monkeypatch.setattr(module, "BLOCK_VALUES", 100)

@@ -40,7 +40,7 @@ def made_planes(number, shape=(4, 5)):
     return [np.full(shape, float(index), np.float32) for index in range(number)]
 
 
-def test_axes_of_frequency_and_polarisation_change_places():
+def test_frequency_and_polarisation_axes_are_swapped():
     image = image_header(CSYER3=7.0, PC3_3=2.0, PC4_1=0.5, PV4_1=9.0, CNAME4="stokes", RESTFRQ=1e9)
     header = cube_header(image, GRID, ["Q"], BEAM, {"HIERARCH INSTRUMENT_RECEPTOR_ANGLE": 90.0})
     assert [header[f"NAXIS{number}"] for number in range(1, 5)] == [5, 4, 1, 3]
@@ -54,7 +54,7 @@ def test_axes_of_frequency_and_polarisation_change_places():
     assert header["BUNIT"] == "JY/BEAM"
 
 
-def test_polarisations_may_be_the_last_axis():
+def test_polarisation_axis_can_be_last():
     header = cube_header(image_header(), GRID, ["I", "Q", "U", "V"], None, {"BUNIT": "Jy/beam"}, stokes_last=True)
     assert [header[f"CTYPE{number}"] for number in (3, 4)] == ["FREQ", "STOKES"]
     assert [header[f"NAXIS{number}"] for number in (3, 4)] == [3, 4]
@@ -62,7 +62,7 @@ def test_polarisations_may_be_the_last_axis():
     assert "BMAJ" not in header
 
 
-def test_history_stays_and_scaling_goes():
+def test_header_keeps_history_without_scaling():
     image = image_header(BSCALE=2.0, BZERO=1.0, BLANK=-1, DATAMAX=3.0)
     image.add_history("made by hand")
     header = cube_header(image, GRID, ["I"], BEAM, {})
@@ -99,7 +99,7 @@ def test_cube_has_its_planes_in_order(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.fits"]
 
 
-def test_table_of_beams_is_as_casa_reads_it():
+def test_beam_table_follows_casa_layout():
     beams = [[BEAM, None], [None, None], [Beam(13, 11, 20), Beam(13.5, 11, 20)]]
     table = beam_table(beams, BEAMS)
     assert (table.header["EXTNAME"], table.header["NCHAN"], table.header["NPOL"]) == ("BEAMS", 3, 2)
@@ -113,12 +113,12 @@ def test_table_of_beams_is_as_casa_reads_it():
     assert table.data["BMAJ"].tolist() == [15, 13.5, 15, 13.5, 13, 13.5]  # of the nearest channel that has one
 
 
-def test_beam_of_another_polarisation_serves_where_a_polarisation_has_none():
+def test_missing_beam_comes_from_other_polarisation():
     table = beam_table([[None, BEAM], [None, None]], BEAMS)
     assert table.data["BMIN"].tolist() == [12] * 4
 
 
-def test_table_of_beams_before_convolution_has_no_invented_ones():
+def test_original_beam_table_has_blank_beams():
     table = beam_table([[BEAM], [None]], ORIGINAL_BEAMS)
     assert table.data["BMAJ"][0] == 15
     assert all(math.isnan(table.data[key][1]) for key in ("BMAJ", "BMIN", "BPA"))
@@ -174,7 +174,7 @@ write_cube(sys.argv[1], header, planes())
 """
 
 
-def test_killed_writer_leaves_no_cube_under_its_name(tmp_path):
+def test_killed_writer_leaves_no_cube(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, f"{tmp_path}/a.fits"], check=False)
     assert done.returncode == -signal.SIGKILL
     (rest,) = tmp_path.iterdir()
@@ -221,7 +221,7 @@ def test_lossy_disk_leaves_no_cube(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writer_needs_memory_of_a_block(tmp_path, monkeypatch):
+def test_writer_memory_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PLANE_BLOCK_BYTES", 1 << 14)
     plane = np.zeros((256, 256), np.float32)
     grid = FrequencyGrid(888e6, 1e6, 40, tuple(range(40)), 0.0)

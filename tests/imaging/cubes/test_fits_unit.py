@@ -11,14 +11,14 @@ from astropy.io import fits
 from lofarpipe.imaging.cubes.fits_unit import TILE_PIXELS, TiledUnit, checksum_text, empty_primary, ones_sum
 
 
-def test_sum_carries_around() -> None:
+def test_checksum_carry_wraps_around() -> None:
     assert ones_sum(bytes([0xFF] * 4 + [0, 0, 0, 2])) == 2
     assert ones_sum(bytes([0, 0, 0, 5]), 7) == 12
 
 
 # By hand from the standard: 868229149 is its own example.
 @pytest.mark.parametrize(("total", "text"), [(868229149, "hcHjjc9ghcEghc9g"), (0xDEADBEEF, "49FH48D948DG48D9")])
-def test_sum_is_letters_and_digits(total: int, text: str) -> None:
+def test_checksum_is_letters_and_digits(total: int, text: str) -> None:
     assert checksum_text(total) == text
     assert ones_sum(f"000{text}0".encode(), 0) == ones_sum(b"0" * 20, 0xFFFFFFFF - total)
 

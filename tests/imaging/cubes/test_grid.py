@@ -33,7 +33,7 @@ def test_regular_channels_have_a_regular_axis(frequencies, expected):
 
 
 @pytest.mark.parametrize(("nchannels", "nimages"), [(8, 3), (288, 7), (288, 35), (1000, 7), (36, 7)])
-def test_irregular_channels_have_a_plane_each(nchannels, nimages):
+def test_irregular_channels_have_separate_planes(nchannels, nimages):
     frequencies = averaged(nchannels, nimages)
     grid = frequency_grid(frequencies, 1e6)
     assert not grid.is_regular
@@ -44,13 +44,13 @@ def test_irregular_channels_have_a_plane_each(nchannels, nimages):
     assert off_hz.mean() == pytest.approx(0, abs=1)  # the line that fits best
 
 
-def test_three_images_of_eight_channels_have_the_line_computed_by_hand():
+def test_three_images_have_hand_computed_axis():
     grid = frequency_grid([888e6, 890.5e6, 893.5e6], 1e6)
     assert (grid.first_hz, grid.step_hz) == pytest.approx((890.6666667e6 - 2.75e6, 2.75e6))
     assert grid.deviation_hz == pytest.approx(166666.7, rel=1e-6)
 
 
-def test_far_channel_does_not_make_a_cube_of_blank_planes():
+def test_distant_channel_adds_no_blank_planes():
     grid = frequency_grid([888e6, 889e6, 1188e6], 1e6)
     assert (grid.nplanes, grid.is_regular) == (3, False)
 

@@ -14,7 +14,7 @@ def test_names_are_read_back(field, beam):
     assert read_product(name.weights("V", "residual")) == ProductName(name, "weights", "residual", "V")
 
 
-def test_names_are_the_documented_ones():
+def test_names_follow_the_documentation():
     name = BeamName("CDFS_2_5", 4)
     assert name.root == "image.CDFS_2_5.contcube.beam04"
     assert name.cube("I") == "image.restored.i.CDFS_2_5.contcube.beam04.conv.fits"
@@ -25,10 +25,10 @@ def test_names_are_the_documented_ones():
     "other",
     ["image.CDFS.contcube.beam04-0000-image.fits", "weights.restored.i.A.contcube.beam04.conv.fits", "notes.txt"],
 )
-def test_other_files_are_no_products(other):
+def test_foreign_files_are_no_products(other):
     assert read_product(other) is None
 
 
-def test_other_root_is_refused():
+def test_foreign_root_is_refused():
     with pytest.raises(ValueError, match=r"image_root is '/out/wsclean'; its name must be image"):
         read_root("/out/wsclean")

@@ -23,7 +23,7 @@ def read(name):
     return json.loads(path.read_text())
 
 
-def test_directions_are_the_recorded_ones():
+def test_directions_equal_recorded_ones():
     for case in read("fixms_vectors.json")["directions"]:
         right_ascension, declination = beam_direction((case["ra"], case["dec"]), case["offset"])
         assert declination == pytest.approx(case["new_dec"], abs=2e-15)
@@ -32,7 +32,7 @@ def test_directions_are_the_recorded_ones():
         assert across == pytest.approx(0, abs=2e-15)
 
 
-def test_rotations_are_the_recorded_ones():
+def test_rotations_equal_recorded_ones():
     for case in read("fixms_vectors.json")["rotation"]:
         factor = 1.0 if case["stokes_factor"] else 0.5
         matrix = factor * correlation_matrix(math.radians(case["receptor_angle_deg"]))
@@ -41,7 +41,7 @@ def test_rotations_are_the_recorded_ones():
             assert (matrix @ before).astype(np.complex64) == pytest.approx(after.astype(np.complex64), rel=2e-7)
 
 
-def test_common_beams_are_the_recorded_ones():
+def test_common_beams_equal_recorded_ones():
     pytest.importorskip("radio_beam", reason="radio_beam is not installed")
     for case in read("beam_vectors.json")["common"]:
         beams = [Beam(*axes) if axes[0] else None for axes in case["beams"]]
@@ -52,7 +52,7 @@ def test_common_beams_are_the_recorded_ones():
             assert common_beam(beams, case["cutoff"]) == Beam(*case["common"]), case["name"]
 
 
-def test_convolved_pixels_are_the_recorded_ones():
+def test_convolved_pixels_equal_recorded_ones():
     for case in read("beam_vectors.json")["convolution"]:
         old, new, source = Beam(*case["old"]), Beam(*case["new"]), case["source"]
         pixels = gaussian(case["pixels"], old, source["x"], source["y"], source["peak"]).astype(np.float32)
@@ -61,7 +61,7 @@ def test_convolved_pixels_are_the_recorded_ones():
             assert pixels[y, x] == pytest.approx(value, abs=5e-7)
 
 
-def test_weights_are_the_recorded_ones():
+def test_weights_equal_recorded_ones():
     case = read("cube_layout.json")["weight_vector"]
     values = np.array([math.nan if value is None else value for value in case["values"]])
     assert plane_weight(values) == pytest.approx(case["weight"], rel=1e-6)

@@ -20,7 +20,7 @@ def write(path: Path, pixels: np.ndarray, frequency_hz: float) -> Path:
     return path
 
 
-def test_index_of_a_source_is_found(tmp_path: Path) -> None:
+def test_source_spectral_index_is_found(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     noise = rng.normal(0, 1e-3, (64, 64))
     y, x = np.mgrid[:64, :64] - 32

@@ -117,7 +117,7 @@ def test_image_without_a_beam_is_not_smoothed(tmp_path: Path) -> None:
     assert write_smoothed(path, tmp_path / "b.fits", Beam(18, 18)) == "no beam"
 
 
-def test_common_target_of_images(tmp_path: Path) -> None:
+def test_images_have_common_target_beam(tmp_path: Path) -> None:
     images = [write_image(tmp_path / f"{width}.fits", Beam(width, width)) for width in (8, 9, 9.5, 30)]
     assert common_target("none", images) is None
     assert common_target("18", []) == Beam(18, 18)
@@ -181,7 +181,7 @@ def test_tiled_cube_has_the_same_planes(cubes: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "tiled"])
-def test_cubes_have_right_check_sums(cubes: dict[str, Path], kind: str) -> None:
+def test_cubes_have_valid_checksums(cubes: dict[str, Path], kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with fits.open(cubes[kind], checksum=True, disable_image_compression=True) as hdus:
@@ -245,14 +245,14 @@ def test_manifest_names_reasons(tmp_path: Path) -> None:
     assert first["input_channels"] == [[0, 1]]
 
 
-def test_record_of_a_missing_image(tmp_path: Path) -> None:
+def test_missing_image_has_no_record(tmp_path: Path) -> None:
     assert header_of(tmp_path / "missing.fits") is None
     assert recipe_in(tmp_path / "missing.fits") is None
     path = write_image(tmp_path / "a.fits", Beam(8, 8))
     assert image_record(path, header_of(path), tmp_path)["rms_jy"]["I"] > 0
 
 
-def test_names_of_products() -> None:
+def test_products_have_documented_names() -> None:
     out = Path("/out/cosmos")
     assert str(band_image(out, "cosmos", -0.5, 512)) == "/out/cosmos/mfs_-0.5/cosmos_mfs_IQUV_-0.5_512.fits"
     name = "/out/cosmos/chan_imgs/007/cosmos.chan007_IQUV_0.0_512.smoothed.fits"

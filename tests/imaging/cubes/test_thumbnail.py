@@ -30,7 +30,7 @@ def test_source_is_dark_and_blank_pixels_are_white():
     assert (found[:, -1] == 255).all()
 
 
-def test_some_of_many_planes_are_averaged():
+def test_thumbnail_averages_some_planes():
     thumbnail = Thumbnail(60)
     for number in range(60):
         thumbnail.add(noise(number, 30))
@@ -38,7 +38,7 @@ def test_some_of_many_planes_are_averaged():
 
 
 @pytest.mark.parametrize("planes", [[], [np.full((9, 9), np.nan, np.float32)], [np.ones((9, 9), np.float32)]])
-def test_nothing_to_see_gives_no_picture(planes):
+def test_blank_planes_give_no_picture(planes):
     thumbnail = Thumbnail(len(planes))
     for plane in planes:
         thumbnail.add(plane)

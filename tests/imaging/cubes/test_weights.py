@@ -18,7 +18,7 @@ def test_weight_equals_recorded_one(kind):
     assert np.array_equal(plane, np.array(VALUES, kind).reshape(5, 5), equal_nan=True)  # it is not changed
 
 
-def test_median_of_an_odd_number_is_the_middle_one():
+def test_odd_number_of_pixels_has_middle_median():
     assert plane_weight(np.array([[1.0, 2.0, 4.0]])) == pytest.approx(1 / 1.482602218505602**2)
 
 

@@ -29,7 +29,7 @@ def run_wsclean(name, ms, *options):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_channel_weights_are_those_of_wsclean(tmp_path):
+def test_channel_weights_agree_with_wsclean(tmp_path):
     ms = make_set(tmp_path / "a.ms", [pixel_source(128, 128, 3.0)], noise=0.1)
     shape = ("-size", SIZE, SIZE, "-scale", f"{CELL_ARCSEC}asec", "-padding", 1.2, "-minuv-l", 40, "-maxuv-l", MAX_UV)
     run_wsclean(tmp_path / "w", ms, *shape, "-weight", "briggs", 0, "-channels-out", 2, "-join-channels", "-niter", 0)

@@ -70,13 +70,13 @@ def test_average_is_weighted_mean_of_usable_samples():
         np.testing.assert_allclose(chunk.uvw_m[baseline], uvw_m, rtol=1e-6)
 
 
-def test_sum_of_weights_stays():
+def test_averaging_preserves_sum_of_weights():
     rows = make_rows(np.tile([0, 1, 2], 20), np.repeat(np.arange(20) * STEP_S, 3), seed=2)
     sums = [average(rows, steps).weights.sum(dtype=float) for steps in ([1, 1, 1], [5, 7, 20])]
     assert sums[0] == pytest.approx(sums[1], rel=1e-5)
 
 
-def test_average_has_at_most_its_steps():
+def test_average_has_at_most_step_rows():
     rows = make_rows(np.zeros(7, int), np.arange(7) * STEP_S)
     assert len(average(rows, [3]).weights) == 3  # of 3, 3 and 1 rows
 
@@ -92,7 +92,7 @@ def test_gap_ends_average(pause_s, averages):
         np.testing.assert_allclose(chunk.uvw_m[1], rows.uvw_m[2])
 
 
-def test_flagged_average_is_left_out():
+def test_flagged_average_is_dropped():
     rows = make_rows([0, 0, 1], [0.0, STEP_S, 0.0])
     rows.flags[:2], rows.flags[2] = True, False
     assert len(average(rows, [2, 2]).weights) == 1
@@ -106,7 +106,7 @@ def test_flagged_average_is_left_out():
         ((9, 12), "I", 3), ((12, 11, 10, 9), "V", -0.25), ((1,), "I", 3), ((1, 2, 3, 4), "V", 7),
     ],
 )  # fmt: skip
-def test_stokes_parameters(types, pol, vis):
+def test_correlations_become_stokes_parameters(types, pol, vis):
     """XX = I + Q, YY = I - Q, XY = U + iV; RR = I + V, LL = I - V, RL = Q + iU. The numbers by hand."""
     parallel = {1: 3, 2: 1, 3: 0.5, 4: 7, 9: 4, 12: 2, 5: 4, 8: 2}
     values = parallel | {10: 0.5 - 0.25j, 11: 0.5 + 0.25j, 6: 0.5 - 0.25j, 7: 0.5 + 0.25j}
@@ -119,7 +119,7 @@ def test_stokes_parameters(types, pol, vis):
     np.testing.assert_allclose(chunk.weights[0], expected)
 
 
-def test_all_parameters_have_samples_in_common():
+def test_stokes_parameters_share_samples():
     rows = make_rows([0], [0.0])
     rows.flags[:] = False
     rows.flags[0, 1, 2] = True  # a cross hand
@@ -138,7 +138,7 @@ def test_steps_follow_from_loss():
     assert averaged_steps(lengths_m, 150e6, 0.05, 300.0, 0.01).tolist() == [1, 1, 1, 1]
 
 
-def test_source_at_edge_loses_no_more_than_loss():
+def test_source_at_edge_stays_within_loss():
     loss, radius_rad, frequency_hz = 0.01, 0.05, 150e6
     shape = SetShape(ntimes=400, timestep_s=2.0, dec_rad=1.2)
     baseline_m = np.array([0.0, 3000.0, 0.0])

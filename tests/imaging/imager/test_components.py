@@ -45,7 +45,7 @@ def listed(path: Path, **changes: object) -> list[list[str]]:
     return [line.split(",") for line in rest]
 
 
-def test_places_are_those_of_the_image(tmp_path: Path) -> None:
+def test_positions_agree_with_image(tmp_path: Path) -> None:
     rows = listed(tmp_path / "a-sources.txt")
     expected = WCS(header()).pixel_to_world([5, 60], [10, 40])
     assert [Angle(row[2], "hourangle").deg for row in rows] == pytest.approx(expected.ra.deg, abs=1e-5)

@@ -9,7 +9,7 @@ pytest.importorskip("numba")
 from lofarpipe.imaging.imager.kernels import compiled, compiled_finite
 
 
-def test_kernel_needs_no_place_for_its_code(monkeypatch):
+def test_kernel_works_without_cache_directory(monkeypatch):
     made = []
 
     def refuse_cache(cache=False, **options):

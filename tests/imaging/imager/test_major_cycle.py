@@ -87,7 +87,7 @@ def test_residual_is_noise_of_natural_weights(cleaned):
     assert cleaned.state.reason == "the residual is at the threshold"
 
 
-def test_progress_is_told_in_known_lines(cleaned):
+def test_progress_lines_follow_wsclean(cleaned):
     assert cleaned.lines[0] == " == Deconvolving (1) =="
     assert cleaned.lines[1].startswith("Initial peak: 2")
     assert cleaned.lines[1].endswith(" mJy")
@@ -98,13 +98,13 @@ def test_progress_is_told_in_known_lines(cleaned):
     ]
 
 
-def test_two_threads_give_the_same(channels, cleaned):
+def test_threads_give_equal_images(channels, cleaned):
     other = clean(channels, threads=2)
     np.testing.assert_allclose(other.residual, cleaned.residual, atol=2e-5)
     np.testing.assert_allclose(other.state.model, cleaned.state.model, atol=2e-5)
 
 
-def test_tiles_change_little(channels, cleaned):
+def test_tiles_barely_change_images(channels, cleaned):
     other = clean(channels, tiles=3)
     np.testing.assert_allclose(other.residual, cleaned.residual, atol=3 * NOISE_JY)
     assert other.state.majors == cleaned.state.majors
@@ -138,7 +138,7 @@ def test_mask_waits_for_major_cycle_at_the_noise(channels):
     assert loop.state.is_masked
 
 
-def test_noise_alone_ends_at_once():
+def test_pure_noise_ends_cleaning_at_once():
     nothing = clean(make_channels(FIELD, []))
     assert nothing.state.majors == 1
     assert nothing.state.iterations < 20
@@ -146,7 +146,7 @@ def test_noise_alone_ends_at_once():
 
 
 @pytest.mark.parametrize("field", [replace(FIELD, noise_jy=0.0), replace(FIELD, rows=0)], ids=["zero", "flagged"])
-def test_nothing_ends_at_once(field):
+def test_empty_visibilities_end_cleaning_at_once(field):
     nothing = clean(make_channels(field, []))
     assert (nothing.state.majors, nothing.state.iterations) == (1, 0)
     assert nothing.state.reason == "nothing is left above the threshold"
@@ -161,7 +161,7 @@ def test_single_bright_source_ends_below_auto_threshold():
     assert mean[60:69, 60:69].max() < 4 * NOISE_JY
 
 
-def test_channel_without_visibilities_is_left_out():
+def test_channel_without_visibilities_is_ignored():
     full = make_channels(replace(FIELD, channels=1), SOURCES)
     empty = make_channels(replace(FIELD, rows=0), [])[1]
     both = clean([*full, empty])
@@ -177,13 +177,13 @@ def test_mask_bounds_components(channels):
     assert not masked.model[64:].any()
 
 
-def test_components_are_at_most_niter(channels):
+def test_niter_limits_components(channels):
     few = clean(channels, niter=10)
     assert few.state.iterations == 10
     assert few.state.reason == "10 components were made"
 
 
-def test_majors_are_at_most_those_of_settings(channels):
+def test_settings_limit_major_cycles(channels):
     assert clean(channels, majors=1).state.reason == "1 major cycles were made"
 
 
@@ -216,7 +216,7 @@ def test_rising_residual_ends_loop(channels):
         assert ("diverges" in loop.reason_to_end(found_nothing=False)) is diverges
 
 
-def test_state_goes_on_where_it_was(channels, cleaned):
+def test_saved_state_resumes_cleaning(channels, cleaned):
     saved = []
 
     def save(_: Sequence[int], state: State) -> None:
@@ -238,7 +238,7 @@ def test_visibilities_beyond_model_are_subtracted(channels):
     assert np.abs(loop.residual).max() < 1e-5
 
 
-def test_joined_parameters_share_places():
+def test_joined_parameters_share_positions():
     """Q has a tenth of the flux: too faint alone, and found where I is."""
     first = make_channels(FIELD, [Source(40, 50, 2.0)])
     second = make_channels(FIELD, [Source(40, 50, -0.1)])

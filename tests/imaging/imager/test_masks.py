@@ -8,7 +8,7 @@ from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.masks import coarse_noise, local_factors, read_mask
 
 
-def test_mask_is_where_image_is_neither_zero_nor_blank(tmp_path):
+def test_mask_covers_non_zero_pixels(tmp_path):
     plane = np.zeros((3, 4), np.float32)
     plane[1, 2], plane[2, 0], plane[0, 0] = 1, -0.5, np.nan
     fits.writeto(tmp_path / "mask.fits", plane[None, None])
@@ -23,7 +23,7 @@ def test_mask_is_where_image_is_neither_zero_nor_blank(tmp_path):
         (None, "the mask has 0 pixels"),
     ],
 )
-def test_mask_of_another_size_or_without_pixels_is_refused(tmp_path, plane, words):
+def test_mask_of_wrong_size_is_refused(tmp_path, plane, words):
     fits.PrimaryHDU(plane).writeto(tmp_path / "mask.fits")
     with pytest.raises(ImagerError, match=words):
         read_mask(str(tmp_path / "mask.fits"), (3, 4))
@@ -44,7 +44,7 @@ def uneven():
     return image
 
 
-def test_local_noise_is_that_of_the_box(uneven):
+def test_local_noise_comes_from_box(uneven):
     rows, columns, noise = coarse_noise(uneven, 50)
     assert (rows[0], rows[-1], columns[-1]) == (0, 299, 199)
     assert noise[rows < 120] == pytest.approx(1e-3, rel=0.1)

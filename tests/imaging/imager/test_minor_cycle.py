@@ -98,7 +98,7 @@ def scale_numbers(pixels):
 
 @pytest.mark.parametrize("tiles", [1, 3])
 @pytest.mark.parametrize("pols", [1, 2])
-def test_components_are_those_of_plain_cleaning(tiles, pols):
+def test_components_agree_with_plain_cleaning(tiles, pols):
     patches, rules = make_patches(tiles), make_rules((1.2,))
     pixels = select([noise_planes(CHANNELS * pols)], rules)
     expected = clean_plainly(pixels, patches, rules, scale_numbers(pixels), 300)
@@ -109,7 +109,7 @@ def test_components_are_those_of_plain_cleaning(tiles, pols):
     np.testing.assert_allclose(pixels.values, expected[1], atol=1e-4)
 
 
-def test_scales_and_spectra_are_those_of_plain_cleaning():
+def test_scales_and_spectra_agree_with_plain_cleaning():
     patches = make_patches(2, scales=2)
     fits = np.random.default_rng(6).uniform(0.2, 0.8, (3, 2, CHANNELS, CHANNELS)).astype(np.float32)
     rules = make_rules((1.3, 1.1), 0.1, fits, np.array([[1.0, 1.0], [2.0, 3.0]], np.float32))
@@ -123,7 +123,7 @@ def test_scales_and_spectra_are_those_of_plain_cleaning():
     np.testing.assert_allclose(components, expected[0], atol=2e-4)
 
 
-def test_factors_turn_attention_to_quiet_places():
+def test_factors_favour_quiet_regions():
     planes = np.zeros((CHANNELS, *SHAPE), np.float32)
     planes[:, 20, 20], planes[:, 80, 50] = 2.0, 1.0
     factors = np.ones(SHAPE, np.float32)
@@ -133,7 +133,7 @@ def test_factors_turn_attention_to_quiet_places():
     assert list(zip(pixels.y, pixels.x, strict=True)) == [(80, 50)]
 
 
-def test_single_source_is_found_to_threshold():
+def test_single_source_is_cleaned_to_threshold():
     truth = np.array([-3.0, -2.0])
     planes = np.zeros((CHANNELS, *SHAPE), np.float32)
     patches, rules = make_patches(), make_rules((0.01,), 0.1)
@@ -148,7 +148,7 @@ def test_single_source_is_found_to_threshold():
     np.testing.assert_allclose(components.sum(axis=0), truth, rtol=0.005)
 
 
-def test_steps_end_at_most():
+def test_step_limit_ends_minor_cycle():
     rules = make_rules((0.1,))
     components, steps = find_components(select([noise_planes()], rules), make_patches(), rules, 7)
     assert steps == 7
@@ -180,7 +180,7 @@ def test_selection_of_strided_map_is_on_full_grid():
     assert starts[80 // TILE * 5 + 120 // TILE + 1] == 1
 
 
-def test_stamps_add_patches_as_far_as_they_are_inside():
+def test_patches_are_cut_at_edges():
     patches = make_patches(2).local
     ys, xs = np.array([3, 60, 99], np.int32), np.array([5, 40, 69], np.int32)
     amplitudes = np.random.default_rng(9).uniform(-1, 1, (3, 2 * CHANNELS)).astype(np.float32)

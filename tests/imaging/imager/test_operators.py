@@ -84,7 +84,7 @@ def test_resampling_is_adjoint(size):
     assert left == pytest.approx(right, abs=1e-6 * float(np.linalg.norm(up) * np.linalg.norm(image)))
 
 
-def test_residual_of_true_model_is_nothing(channels, gridder):
+def test_residual_of_true_model_is_zero(channels, gridder):
     model, image = np.zeros((SIZE, SIZE), np.float32), np.empty((SIZE, SIZE), np.float32)
     fluxes = np.array([1.0, 2.0, 3.0])
     for place, flux in zip(PLACES.values(), fluxes, strict=True):

@@ -78,12 +78,12 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_keys_of_wsclean_are_a_subset(cleaned: Path) -> None:
+def test_header_has_every_wsclean_key(cleaned: Path) -> None:
     assert set(RECORDED.split()) - set(header(cleaned / "w-0000-image.fits")) == set()
     assert set(RECORDED.split()) - {"WSCMAJOR", "WSCMINOR"} <= set(header(cleaned / "w-0001-dirty.fits"))
 
 
-def test_names_are_those_of_wsclean(cleaned: Path) -> None:
+def test_names_agree_with_wsclean(cleaned: Path) -> None:
     kinds = ("dirty", "psf", "residual", "model", "image")
     assert names(cleaned) == {f"w-{label}-{kind}.fits" for label in ("0000", "0001", "MFS") for kind in kinds}
 
@@ -121,7 +121,7 @@ def test_polarizations_are_named(tmp_path: Path) -> None:
     assert header(tmp_path / "w-MFS-Q-dirty.fits")["CRVAL4"] == 2
 
 
-def test_one_channel_has_no_number(tmp_path: Path) -> None:
+def test_single_channel_has_no_number(tmp_path: Path) -> None:
     products = writer(tmp_path, BANDS[:1], channel_products=False)
     products.write_cleaned(cubes(channels=1), cubes(channels=1), CleaningFacts(1, 1))
     assert names(tmp_path) == {"w-image.fits", "w-model.fits", "w-residual.fits"}
@@ -136,7 +136,7 @@ def test_source_list_is_written_once(tmp_path: Path) -> None:
     assert products.written == [str(tmp_path / "w-sources.txt")]
 
 
-def test_empty_channel_counts_nothing(tmp_path: Path) -> None:
+def test_empty_channel_has_no_weight(tmp_path: Path) -> None:
     products = writer(tmp_path, (*BANDS, EMPTY))
     planes = [*cubes(), np.full((48, 64), np.nan, np.float32)]
     products.write_planes("dirty", planes)

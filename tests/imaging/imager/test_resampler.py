@@ -31,7 +31,7 @@ def test_coarse_grid_is_smaller_than_image(samples):
     assert gridder.resampler.cells_rad[0] * rows == pytest.approx(FIELD.cell_rad * gridder.resampler.y.wide)
 
 
-def test_coarse_grid_changes_nothing(samples):
+def test_coarse_grid_preserves_images(samples):
     channel, gridder = samples
     full = Resampler((FIELD.nx, FIELD.ny), FIELD.cell_rad, 1e9, 1)
     assert full.is_identity
@@ -65,14 +65,14 @@ def test_sizes_are_even_and_fast():
     assert (axis.wide, axis.first, axis.coarse) == (210, 105 - 50, 54)
 
 
-def test_filter_is_one_up_to_highest_and_zero_at_nyquist():
+def test_filter_falls_from_highest_to_nyquist():
     keep = low_pass(100, 30.0)
     assert (keep[:30] == 1).all()
     assert keep[50] < 1e-4
     assert keep[40] == pytest.approx(0.5)
 
 
-def test_reach_has_uv_and_w():
+def test_reach_includes_uv_and_w():
     channel = make_channel(replace(FIELD, rows=1), [])
     channel.vuw_m[:] = [[300.0, 400.0, 1000.0]]
     wavelength_m = 299792458.0 / channel.frequencies_hz[-1]

@@ -25,7 +25,7 @@ def make_state() -> State:
     return State(model, found, True, 3, 1234, 5.5, 1.25e-3, [0.5, 0.25], "")
 
 
-def test_saved_state_is_read_again(settings):
+def test_saved_state_is_loaded(settings):
     state = make_state()
     StateFile(settings).save([0], state)
     again = StateFile(settings).load([0], state.model.shape)
@@ -38,7 +38,7 @@ def test_saved_state_is_read_again(settings):
         assert type(getattr(again, name)) is type(getattr(state, name))
 
 
-def test_groups_of_stokes_parameters_have_states_of_their_own(settings):
+def test_stokes_groups_have_separate_states(settings):
     first, second = make_state(), replace(make_state(), majors=1, reason="done")
     file = StateFile(settings)
     file.save([0], first)
@@ -78,13 +78,13 @@ def test_torn_state_counts_as_none(settings, tmp_path, torn):
         ({"sets": ("b.ms",)}, False),
     ],
 )
-def test_state_is_of_settings_that_decide_images(settings, change, is_same):
+def test_state_depends_on_imaging_settings(settings, change, is_same):
     assert (run_digest(replace(settings, **change)) == run_digest(settings)) is is_same
     StateFile(settings).save([0], make_state())
     assert (StateFile(replace(settings, **change)).load([0], (1, 2, 20, 30)) is not None) is is_same
 
 
-def test_changed_set_or_mask_is_another_run(settings, tmp_path):
+def test_changed_set_or_mask_invalidates_state(settings, tmp_path):
     mask = tmp_path / "mask.fits"
     mask.write_text("mask")
     settings = replace(settings, fits_mask=str(mask))

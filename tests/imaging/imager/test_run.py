@@ -55,7 +55,7 @@ def test_image_has_sources_and_noise(run):
     assert plane(name, "MFS-psf")[128, 128] == pytest.approx(1, abs=1e-3)
 
 
-def test_parameters_are_cleaned_apart(one_set, tmp_path):
+def test_stokes_parameters_are_cleaned_separately(one_set, tmp_path):
     settings = run_settings(one_set, tmp_path / "a", pol=("I", "Q"), products=("image", "model"), channels_out=1)
     facts = image_sets(settings)
     assert sorted(Path(path).name for path in facts.written) == [

@@ -32,7 +32,7 @@ def exact_response(gridder, channel, y, x):
     return image[y - RADIUS : y + RADIUS + 1, x - RADIUS : x + RADIUS + 1]
 
 
-def test_tile_psf_is_response_at_its_place(wide):
+def test_tile_psf_is_local_response(wide):
     channel, gridder = wide
     central = central_psfs([channel], gridder, RADIUS)
     psfs = make_psfs([channel], gridder, central, 3, RADIUS, (0.0,))
@@ -50,7 +50,7 @@ def test_tiles_are_row_by_row():
     assert tile_centres((100, 200), 2) == [(25, 50), (25, 150), (75, 50), (75, 150)]
 
 
-def test_one_tile_has_central_psf(wide):
+def test_single_tile_has_central_psf(wide):
     channel, gridder = wide
     central = central_psfs([channel], gridder, RADIUS)
     assert central.shape == (1, 4 * RADIUS, 4 * RADIUS)
@@ -78,7 +78,7 @@ def test_channel_without_visibilities_has_no_psf():
 
 
 @pytest.mark.parametrize("shape", [(240, 360), (60, 90), (66, 99)])
-def test_scale_map_is_smoothed_residual_on_every_dth_pixel(shape):
+def test_scale_map_is_strided_smoothed_residual(shape):
     cube = np.random.default_rng(1).standard_normal((2, *shape)).astype(np.float32)
     flux = np.array([[1.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     maps = scale_maps(cube, (0.0, 9.0, 36.0), flux, 1)
@@ -112,7 +112,7 @@ def test_scales_double_up_to_largest():
     assert automatic_scales(6.0, 5.0) == (0.0,)
 
 
-def test_tile_psf_of_a_sample_differs_little(monkeypatch):
+def test_sampled_tile_psf_is_close(monkeypatch):
     field = replace(FIELD, w_share=0.05)
     channel = make_channel(field, [])
     gridder = make_gridder(field, [channel])

@@ -55,7 +55,7 @@ def test_run_finds_fluxes_and_leaves_no_state(cleaned):
     assert lines[0].startswith("Memory: about ")
 
 
-def test_files_give_the_same_images(cleaned, tmp_path):
+def test_scratch_files_give_equal_images(cleaned, tmp_path):
     settings, _ = cleaned
     need = memory.estimate(settings)
     limit = int((need.in_files + need.in_memory) / 2)
@@ -71,7 +71,7 @@ def test_files_give_the_same_images(cleaned, tmp_path):
         assert np.abs(difference).max() < 1e-5 * plane(settings.name, "image").max()
 
 
-def test_planes_that_do_not_fit_are_refused(cleaned):
+def test_planes_beyond_memory_are_refused(cleaned):
     settings, _ = cleaned
     with pytest.raises(ImagerError, match=r"2 planes of 256 x 256 pixels .* need 0\.\d GB, and 0\.2 GB may be used"):
         make_images(replace(settings, memory_bytes=200_000_000), print)
@@ -92,7 +92,7 @@ def test_estimate_counts_visibilities(cleaned):
     assert memory.estimate(settings).count == pytest.approx(used, rel=0.05)
 
 
-def test_killed_run_goes_on(cleaned, tmp_path):
+def test_killed_run_resumes(cleaned, tmp_path):
     settings, _ = cleaned
     name = tmp_path / "image"
     argv = [sys.executable, "-c", "from lofarpipe.cli.lofar_clean import main; raise SystemExit(main())"]
@@ -158,7 +158,7 @@ def test_model_data_is_fourier_sum_of_model(tmp_path, cleaned):
 
 
 @pytest.mark.parametrize("types", [(9, 10, 11, 12), (5, 6, 7, 8)], ids=["linear", "circular"])
-def test_polarised_model_is_found_again(tmp_path, types, cleaned):
+def test_polarised_model_survives_a_round_trip(tmp_path, types, cleaned):
     """The model of all Stokes parameters, written into a set, has the same images again, with either feed."""
     from lofarpipe.imaging.imager.model_data import write_model_data
     from lofarpipe.imaging.imager.visibilities import read_channels

@@ -77,7 +77,7 @@ def test_averaging_keeps_sum_of_weights(one_set):
     assert averaged[0].weight_sum == pytest.approx(plain[0].weight_sum, rel=1e-5)
 
 
-def test_order_of_rows_does_not_matter(tmp_path, one_set):
+def test_row_order_does_not_matter(tmp_path, one_set):
     shuffled = made(tmp_path / "b.ms")
     with ct.table(shuffled, ack=False) as table:
         rows = table.nrows()
@@ -122,7 +122,7 @@ def spoil_uvw(name):
         (weigh_first(np.inf), 90), (spoil_data, 90), (spoil_uvw, 60),
     ],
 )  # fmt: skip
-def test_unusable_samples_are_left_out(tmp_path, spoil, part):
+def test_unusable_samples_are_dropped(tmp_path, spoil, part):
     """Of 2 slots with 15 baselines and 4 channels: 120; one channel, or every other row, is spoilt."""
     name = made(tmp_path / "a.ms", replace(SHAPE, ntimes=2))
     spoil(name)
@@ -144,7 +144,7 @@ def test_weight_stands_in_for_weight_spectrum(tmp_path):
     assert read_channels(settings(name))[0].weights.max() == 6
 
 
-def test_falling_frequencies_are_turned(tmp_path, one_set):
+def test_falling_frequencies_are_reversed(tmp_path, one_set):
     name = made(tmp_path / "a.ms")
     for table, column in ((name, "DATA"), (f"{name}/SPECTRAL_WINDOW", "CHAN_FREQ")):
         change_column(table, column, lambda values: np.ascontiguousarray(values[:, ::-1]))
@@ -168,7 +168,7 @@ def test_subbands_are_read_side_by_side(subbands, channels_out, turn):
     assert_same(channels, read_channels(settings(whole, channels_out=channels_out, averaging_loss=0.05)))
 
 
-def test_subbands_with_other_rows_share_an_output_channel(tmp_path, subbands):
+def test_subbands_with_different_rows_share_channel(tmp_path, subbands):
     halves, _whole = subbands
     shifted = made(tmp_path / "high.ms", replace(SHAPE, first_channel_hz=SHAPE.first_channel_hz + 4 * 24414.0625))
     with ct.table(shifted, ack=False) as table:
@@ -192,11 +192,11 @@ def test_blocks_in_time_follow_each_other(tmp_path, one_set):
     np.testing.assert_allclose(channels[0].vis[0], np.concatenate([one.vis[0] for one in alone]))
 
 
-def test_same_set_twice_has_twice_the_weight(one_set):
+def test_repeated_set_has_double_weight(one_set):
     assert total(read_channels(settings(one_set, one_set)))[1] == 2 * total(read_channels(settings(one_set)))[1]
 
 
-def test_spectral_windows_of_a_set_are_read_apart(tmp_path, subbands):
+def test_spectral_windows_are_read_separately(tmp_path, subbands):
     halves, whole = subbands
     name = made(tmp_path / "a.ms")
     with ct.table(halves[1], ack=False) as other, ct.table(name, readonly=False, ack=False) as table:
@@ -214,7 +214,7 @@ def test_spectral_windows_of_a_set_are_read_apart(tmp_path, subbands):
 
 
 @pytest.mark.parametrize("shape", [replace(SHAPE, ntimes=1), replace(SHAPE, nantennas=2), replace(SHAPE, nchan=1)])
-def test_least_sets_are_read(tmp_path, shape):
+def test_smallest_sets_are_read(tmp_path, shape):
     """One slot, one baseline, one channel; with an INTERVAL of 0."""
     name = made(tmp_path / "a.ms", shape)
     change_column(name, "INTERVAL", np.zeros_like)
@@ -245,7 +245,7 @@ def test_field_of_several_is_chosen(tmp_path, one_set):
         read_channels(settings(one_set, made(tmp_path / "b.ms", replace(SHAPE, dec_rad=0.91))))
 
 
-def test_calibrated_column_is_taken_where_all_sets_have_it(tmp_path, one_set):
+def test_calibrated_column_is_preferred(tmp_path, one_set):
     name = made(tmp_path / "a.ms")
     with ct.table(name, readonly=False, ack=False) as table:
         table.addcols(ct.makearrcoldesc("CORRECTED_DATA", 0j, 2, [4, 4], valuetype="complex"))
@@ -271,7 +271,7 @@ def test_wrong_frequencies_are_refused(tmp_path):
         read_channels(settings(name))
 
 
-def test_band_is_divided_as_by_index():
+def test_band_is_divided_by_channel_index():
     ranges = band_ranges([np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 5.0])], [np.ones(3)] * 2, 2)
     assert [one.frequencies_hz for one in ranges] == [(1.0, 2.0), (3.0, 4.0, 5.0)]
     assert (ranges[1].low_hz, ranges[1].high_hz) == (2.5, 5.5)
@@ -280,6 +280,6 @@ def test_band_is_divided_as_by_index():
         band_ranges([np.arange(1.0, 6.0)], [np.ones(5)], 6)
 
 
-def test_no_set_is_refused():
+def test_empty_list_of_sets_is_refused():
     with pytest.raises(ImagerError, match="sets is empty"):
         read_channels(settings())

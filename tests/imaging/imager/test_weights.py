@@ -69,7 +69,7 @@ def test_opposite_points_share_a_cell():
     assert grid.rho.max() == 2
 
 
-def test_uniform_weights_give_each_cell_one():
+def test_uniform_weights_equalise_cells():
     grid = make_grid(weighting="uniform")
     uvw_m, weights = samples(4)
     grid.add(uvw_m, FREQUENCIES_HZ, weights)
@@ -78,7 +78,7 @@ def test_uniform_weights_give_each_cell_one():
     assert weights.sum() == pytest.approx(filled, rel=1e-5)
 
 
-def test_briggs_factors():
+def test_weighting_factors_equal_hand_calculation():
     # f^2 = (5 x 10^-r)^2 sum(rho) / sum(rho^2) = 25 x 4 / 10 = 10 for cells of 1 and 3.
     rho = np.array([[0.0, 1.0, 3.0]])
     np.testing.assert_allclose(weighting_factors(rho, ("briggs", 0.0)), [[1, 1 / 11, 1 / 31]])
@@ -118,7 +118,7 @@ def test_tukey_rises_from_zero_to_one():
         ({"taper_edge_lambda": 1000.0, "taper_edge_tukey_lambda": 1000.0}, 4000.0, 3500.0),
     ],
 )
-def test_tapers_of_settings(options, zero, half):
+def test_settings_determine_tapers(options, zero, half):
     grid = make_grid(size=(100, 100), padding=1.0, **options)  # cells of 100, to 5000
     taper = grid.tapers()
     assert taper[0, grid.nx // 2 + round(zero / 100)] == pytest.approx(0, abs=1e-6)

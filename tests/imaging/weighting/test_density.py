@@ -44,7 +44,7 @@ def everything():
     return tracks(np.arange(SHAPE.ntimes))
 
 
-def test_all_of_the_data_have_the_weights_of_the_image(everything, monkeypatch):
+def test_full_data_reproduce_briggs_weights(everything, monkeypatch):
     monkeypatch.setattr(uv_density, "SAMPLES_PER_CHUNK", 9999)  # pieces of a size that divides nothing
     u, v = (np.outer(everything.uvw_m[:, axis], PER_M) for axis in (0, 1))
     expected = briggs_weights(u, v, everything.natural, IMAGE)
@@ -52,7 +52,7 @@ def test_all_of_the_data_have_the_weights_of_the_image(everything, monkeypatch):
     assert (expected > 0).mean() > 0.3
 
 
-def test_a_turned_slot_is_the_slot_later(everything):
+def test_turned_slot_equals_later_slot(everything):
     rows = SHAPE.nantennas * (SHAPE.nantennas - 1) // 2
     u_m, v_m = everything.turned(everything.uvw_m[:rows], 9 * SHAPE.timestep_s, SHAPE.dec_rad)
     later_m = everything.uvw_m[9 * rows : 10 * rows]
@@ -60,7 +60,7 @@ def test_a_turned_slot_is_the_slot_later(everything):
     assert v_m == pytest.approx(later_m[:, 1], abs=1e-6)
 
 
-def test_a_tenth_of_the_slots_gives_the_same_weights_of_pairs(everything):
+def test_sampled_slots_reproduce_pair_weights(everything):
     truth, sampled = (by_pair(weights_of(some)) for some in (everything, tracks(np.arange(5, SHAPE.ntimes, 10))))
     assert np.abs(sampled - truth).sum() < 0.03
     # The sampled slots alone look emptier than the whole: without turning them the weights are wrong.
@@ -69,7 +69,7 @@ def test_a_tenth_of_the_slots_gives_the_same_weights_of_pairs(everything):
     assert np.abs(by_pair(weights_of(alone)) - truth).sum() > 2 * np.abs(sampled - truth).sum()
 
 
-def test_fewer_copies_where_there_would_be_too_many(everything, monkeypatch):
+def test_number_of_copies_is_bounded(everything, monkeypatch):
     sampled = tracks(np.arange(5, SHAPE.ntimes, 10))
     monkeypatch.setattr(uv_density, "MOST_GRIDDED", 5 * sampled.natural.size)
     assert uv_density._copies([sampled]) == [5]
@@ -84,7 +84,7 @@ def test_two_sets_share_one_density(everything):
     assert np.concatenate(parts) == pytest.approx(weights_of(everything))
 
 
-def test_cells_outside_the_grid_do_not_count():
+def test_grid_ignores_outside_cells():
     grid = UvGrid(ImageWeighting((40, 40), math.radians(0.1), 0.0, 1.0))
     grid.add(np.array([1e6, 0.0, 50.0]), np.array([0.0, 1e6, 50.0]), np.array([1.0, 1.0, 2.0]))
     assert grid.weight.sum() == 2.0
@@ -92,7 +92,7 @@ def test_cells_outside_the_grid_do_not_count():
     assert grid.weight.sum() == 2.0
 
 
-def test_nothing_on_the_grid_is_refused(everything):
+def test_empty_grid_is_refused(everything):
     flagged = SampledTracks(everything.uvw_m, 0 * everything.natural, PER_M, 1.0, 20.0)
     with pytest.raises(ValueError, match="no unflagged visibility lies on the uv grid"):
         weights_of(flagged)

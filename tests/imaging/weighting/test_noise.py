@@ -64,11 +64,11 @@ def fill_with_noise(path, sigma_jy):
         ("CS001HBA0", 300e6, "HBA_DUAL", 4100),
     ],
 )
-def test_station_sensitivity(station, frequency_hz, antenna_set, sefd_jy):
+def test_station_sensitivity_follows_table(station, frequency_hz, antenna_set, sefd_jy):
     assert station_sefd_jy(station, frequency_hz, antenna_set) == pytest.approx(sefd_jy)
 
 
-def test_sensitivity_at_no_frequency():
+def test_zero_frequency_is_refused():
     with pytest.raises(ValueError, match=r"frequency is 0\.0 Hz"):
         station_sefd_jy("CS001HBA0", 0.0, "")
 
@@ -77,35 +77,35 @@ def test_sensitivity_at_no_frequency():
     ("elevation_deg", "bandwidth_hz", "unflagged", "rms_ujy"),
     [(90, 48e6, 1.0, 62.00), (60, 47.65e6, 0.9, 87.458), (30, 48e6, 1.0, 150.057)],
 )
-def test_survey_noise(elevation_deg, bandwidth_hz, unflagged, rms_ujy):
+def test_survey_noise_scales_with_elevation_and_bandwidth(elevation_deg, bandwidth_hz, unflagged, rms_ujy):
     found = survey_rms_jy(math.radians(elevation_deg), bandwidth_hz, 8 * 3600, unflagged)
     assert found * 1e6 == pytest.approx(rms_ujy, rel=1e-4)
 
 
-def test_survey_noise_of_nothing():
+def test_survey_noise_needs_positive_time():
     with pytest.raises(ValueError, match="all must be positive"):
         survey_rms_jy(1.0, 48e6, 0.0, 1.0)
 
 
-def test_noise_of_one_visibility_by_hand(tmp_path):
+def test_visibility_noise_equals_hand_calculation(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(nchan=1, ntimes=2, first_channel_hz=150e6, channel_width_hz=1e5))
     # 2800 Jy / sqrt(4 * 1e5 Hz * 10 s) = 1.4 Jy
     assert noise_of_rows(path) == pytest.approx(1.4)
 
 
-def test_telescope_without_a_table(tmp_path):
+def test_unknown_telescope_is_refused(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(telescope="MeerKAT", ntimes=2))
     with pytest.raises(NoiseUnknownError, match=r"a\.MS: telescope MeerKAT has no table"):
         expected_rms_jy(looked_at(path), weighting(0))
 
 
-def test_nothing_in_the_uv_range(tmp_path):
+def test_empty_uv_range_is_refused(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=2))
     with pytest.raises(NoiseUnknownError, match=r"a\.MS: no unflagged visibility lies between"):
         expected_rms_jy(looked_at(path), weighting(0, 1e6, 2e6))
 
 
-def test_natural_weighting_is_the_textbook_case(tmp_path):
+def test_natural_weighting_gives_textbook_noise(tmp_path):
     """Equal weights: sigma / sqrt(number of visibilities)."""
     path = make_set(tmp_path / "a.MS", SHAPE)
     number = 30 * 29 / 2 * 60 * 4
@@ -140,7 +140,7 @@ def test_image_of_noise_has_the_expected_noise(tmp_path, robust):
 
 
 @pytest.mark.parametrize(("robust", "tolerance"), [(0, 0.03), (1, 0.01)])
-def test_a_sample_stands_for_the_whole(tmp_path, robust, tolerance):
+def test_sample_represents_the_whole(tmp_path, robust, tolerance):
     path = make_set(tmp_path / "a.MS", SetShape(nantennas=14, ntimes=600, nchan=4))
     whole = expected_rms_jy(looked_at(path), weighting(robust))
     sampled = expected_rms_jy(looked_at(path, max_rows=3000), weighting(robust))
@@ -154,6 +154,6 @@ def test_two_sets_have_less_noise_than_one(tmp_path):
     assert both == pytest.approx(one / math.sqrt(2), rel=0.01)
 
 
-def test_table_lengths():
+def test_tables_have_equal_lengths():
     assert len(noise.HBA_FREQUENCIES_HZ) == len(noise.HBA_CORE_SEFD_JY)
     assert len(noise.LBA_FREQUENCIES_HZ) == len(noise.LBA_SEFD_JY)

@@ -32,7 +32,7 @@ def test_stretches_are_an_hour_and_six_percent(made):
     assert all((np.tril(stretch.weights) == 0).all() for stretch in found)
 
 
-def test_channels_are_told_apart(made):
+def test_channels_have_separate_stretches(made):
     found = weigh_pairs([made], [ChannelRange(139e6, 147e6), ChannelRange(147e6, 155e6), ChannelRange(1e6, 2e6)], IMAGE)
     assert sorted({(stretch.output_channel, round(stretch.frequency_hz / 1e6)) for stretch in found}) == [
         (0, 143),
@@ -40,7 +40,7 @@ def test_channels_are_told_apart(made):
     ]
 
 
-def test_a_sample_stands_for_the_whole_set(made, monkeypatch):
+def test_sample_represents_the_whole_set(made, monkeypatch):
     def total(channel_ranges):
         return sum(stretch.weights for stretch in weigh_pairs([made], channel_ranges, IMAGE))
 
@@ -51,7 +51,7 @@ def test_a_sample_stands_for_the_whole_set(made, monkeypatch):
     assert np.abs(sampled / sampled.sum() - complete / complete.sum()).sum() < 0.2
 
 
-def test_only_some_slots_of_a_large_set_are_looked_at(made, monkeypatch):
+def test_large_set_is_sampled(made, monkeypatch):
     asked = []
 
     def looked_at(path, rows):
@@ -76,7 +76,7 @@ def test_flagged_stations_weigh_nothing(tmp_path):
     assert found.weights.sum() > 0
 
 
-def test_a_set_without_data_in_the_image_is_refused(tmp_path, made):
+def test_set_without_imaged_data_is_refused(tmp_path, made):
     with pytest.raises(BeamError, match="no unflagged visibility lies within the output channels"):
         weigh_pairs([made], [ChannelRange(1e6, 2e6)], IMAGE)
     with pytest.raises(BeamError, match="no unflagged visibility lies within the output channels"):
@@ -87,7 +87,7 @@ def test_a_set_without_data_in_the_image_is_refused(tmp_path, made):
         weigh_pairs([read_metadata(path)], [ALL], IMAGE)
 
 
-def test_several_sets_have_their_own_stretches(made, tmp_path):
+def test_several_sets_have_separate_stretches(made, tmp_path):
     later = SetShape(nantennas=6, ntimes=10, start_s=START_S + 86400, first_channel_hz=145e6)
     other = read_metadata(make_set(tmp_path / "later.MS", later))
     found = weigh_pairs([made, other], [ALL], IMAGE)

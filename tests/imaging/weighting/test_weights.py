@@ -41,7 +41,7 @@ def test_padding_rounds_up_to_a_multiple_of_four():
 
 
 @pytest.mark.parametrize("robust", [-2.0, 0.0, 0.5, 2.0])
-def test_briggs_against_a_plain_loop(robust):
+def test_briggs_weights_equal_plain_loop(robust):
     rng = np.random.default_rng(1)
     u, v = rng.normal(0, 100, (2, 500))
     natural = rng.random(500) + 0.1
@@ -59,12 +59,12 @@ def test_robust_goes_from_uniform_to_natural():
     assert briggs_weights(u, v, natural, replace(IMAGE, robust=5)) == pytest.approx(natural, rel=1e-6)
 
 
-def test_a_visibility_and_its_conjugate_share_a_cell():
+def test_conjugate_visibilities_share_a_cell():
     u, v = np.array([55.0, -55.0]), np.array([35.0, -35.0])
     assert grid_density(u, v, np.ones(2), IMAGE).density == pytest.approx([2.0, 2.0])
 
 
-def test_flagged_outside_and_cut_visibilities_get_nothing():
+def test_unusable_visibilities_have_no_weight():
     u = np.array([105.0, 105.0, 5.0, 305.0, 900.0])
     v = np.array([5.0, 5.0, 5.0, 5.0, 5.0])
     natural = np.array([1.0, 0.0, 1.0, 1.0, 1.0])  # flagged: the second; off the grid: the last
@@ -75,7 +75,7 @@ def test_flagged_outside_and_cut_visibilities_get_nothing():
     assert gridded.cells == 3  # the cut does not take visibilities out of the density
 
 
-def test_the_cut_is_made_per_cell_and_per_visibility_in_wide_cells():
+def test_wide_cells_cut_per_visibility():
     u, v = np.array([108.0]), np.array([0.0])  # its cell begins at 100
     image = replace(IMAGE, max_lambda=105)
     fine = grid_density(u, v, np.ones(1), image)
@@ -90,14 +90,14 @@ def test_wide_cells_hold_more():
     assert grid_density(u, v, np.ones(3), IMAGE, coarsening=2).density.tolist() == [2, 2, 1]
 
 
-def test_a_rectangular_image_has_rectangular_cells():
+def test_rectangular_image_has_rectangular_cells():
     u, v = np.array([101.0, 106.0, 101.0]), np.array([1.0, 1.0, 6.0])
     density = grid_density(u, v, np.ones(3), replace(IMAGE, npix=(100, 200))).density  # 10 x 5 wavelengths
     assert density.tolist() == [2, 2, 1]
 
 
 @given(st.floats(1e-3, 1e6), st.floats(-2, 2))
-def test_the_scale_of_natural_weights_does_not_matter(scale, robust):
+def test_scale_of_natural_weights_cancels(scale, robust):
     rng = np.random.default_rng(2)
     u, v = rng.normal(0, 100, (2, 50))
     natural = rng.random(50) + 0.1
@@ -106,5 +106,5 @@ def test_the_scale_of_natural_weights_does_not_matter(scale, robust):
     assert other / scale == pytest.approx(one, rel=1e-6)
 
 
-def test_rms_baseline():
+def test_rms_baseline_is_weighted():
     assert rms_baseline_lambda(np.array([30.0, 0.0]), np.array([40.0, 0.0]), np.array([1.0, 3.0])) == 25.0
