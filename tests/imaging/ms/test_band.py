@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_band_set(tmp_path_factory.mktemp("band") / "cosmos.ms", shape)
 
 
-def test_metadata_of_all_windows(made: Path) -> None:
+def test_band_has_metadata_of_all_windows(made: Path) -> None:
     band = read_band(str(made))
     assert band.base == "cosmos"
     assert band.data_column == "CORRECTED_DATA"
@@ -51,7 +51,7 @@ def test_metadata_of_all_windows(made: Path) -> None:
     assert np.hypot(*sampled_uv(band)).max() > 1000
 
 
-def test_counts_of_flagged_channels(made: Path) -> None:
+def test_flagged_channels_are_counted(made: Path) -> None:
     band = read_band(str(made))
     every, some = count_visibilities(band, 0), count_visibilities(band, 80)
     assert every[0].tolist() == [270, 0, 270, 270]
@@ -75,7 +75,7 @@ def test_data_column_is_chosen(tmp_path: Path) -> None:
         read_band(str(path), "CORRECTED_DATA")
 
 
-def test_column_without_cells_does_not_count(tmp_path: Path) -> None:
+def test_column_without_cells_is_ignored(tmp_path: Path) -> None:
     path = make_band_set(tmp_path / "a.ms", BandShape(corrected=False, ntimes=1))
     with ct.table(str(path), readonly=False, ack=False) as table:
         table.addcols(ct.maketabdesc([ct.makearrcoldesc("CORRECTED_DATA", 0j, ndim=2, valuetype="complex")]))
@@ -88,7 +88,7 @@ def test_missing_correlations_are_named(tmp_path: Path) -> None:
         read_band(str(path))
 
 
-def test_circular_feeds(tmp_path: Path) -> None:
+def test_circular_feeds_are_recognised(tmp_path: Path) -> None:
     path = make_band_set(tmp_path / "a.ms", BandShape(correlations=(5, 6, 7, 8), ntimes=1))
     band = read_band(str(path))
     assert (band.feeds, band.receptors, band.parallactic) == ("circular", ("R", "L"), "not recorded")
@@ -102,7 +102,7 @@ def test_field_must_be_chosen(tmp_path: Path) -> None:
     assert (band.field_id, band.field_name, band.nfields, band.windows[0].rows) == (1, "XMM", 2, 45)
 
 
-def test_set_without_rows_of_the_field(tmp_path: Path) -> None:
+def test_field_without_cross_correlations_is_refused(tmp_path: Path) -> None:
     shape = BandShape(ntimes=1, nantennas=1)  # only autocorrelations
     path = make_band_set(tmp_path / "a.ms", replace(shape))
     with pytest.raises(MeasurementSetError, match="no cross-correlations"):

@@ -53,7 +53,7 @@ def test_good_set_needs_no_copy(path):
     assert why(path) == []
 
 
-def test_rows_in_any_order_and_twice(path):
+def test_unsorted_duplicate_rows_are_cleaned(path):
     expected = columns(path)
     keep_rows(path, np.random.default_rng(1).permutation(np.repeat(np.arange(ROWS), 2)))
     assert why(path) == [
@@ -63,7 +63,7 @@ def test_rows_in_any_order_and_twice(path):
     assert_same(copied(path), expected)
 
 
-def test_baselines_in_another_order(path):
+def test_reordered_baselines_are_sorted(path):
     expected, rows = columns(path), np.arange(ROWS).reshape(12, SLOT)
     rows[7] = rows[7][::-1]
     keep_rows(path, rows.ravel())
@@ -71,7 +71,7 @@ def test_baselines_in_another_order(path):
     assert_same(copied(path), expected)
 
 
-def test_missing_rows_are_flagged_ones(path):
+def test_missing_rows_become_flagged_rows(path):
     """Their uvw is that of the slot before, turned on: DP3 averages uvw over flagged rows too."""
     expected, lost = columns(path), [3, 20, 21, 100, 179]
     keep_rows(path, np.delete(np.arange(ROWS), lost))
@@ -87,14 +87,14 @@ def test_missing_rows_are_flagged_ones(path):
         assert np.array_equal(table.getcol("TIME_CENTROID"), expected["TIME"])
 
 
-def test_interval_of_the_first_slot(path):
+def test_interval_of_first_slot_is_repaired(path):
     expected = columns(path)
     change_column(path, "INTERVAL", lambda values: np.where(np.arange(ROWS) < SLOT, 5.0, values))
     assert why(path) == ["INTERVAL of the first row is 5 s, and slots are 10 s apart: it is that in all rows"]
     assert_same(copied(path), expected)
 
 
-def test_falling_frequencies(path):
+def test_falling_frequencies_are_reversed(path):
     expected = columns(path)
     change_column(path, "WEIGHT_SPECTRUM", lambda values: values * np.array([1, 2, 3])[:, None])
     expected["WEIGHT_SPECTRUM"] = columns(path)["WEIGHT_SPECTRUM"]
@@ -111,7 +111,7 @@ def test_falling_frequencies(path):
 
 @pytest.mark.parametrize("weight", [-2.0, np.nan])
 @pytest.mark.parametrize("with_spectrum", [True, False])
-def test_weights_that_are_no_positive_numbers(tmp_path, weight, with_spectrum):
+def test_invalid_weights_become_flags(tmp_path, weight, with_spectrum):
     path = make_set(tmp_path / "b.MS", SHAPE, with_data=True, with_spectrum=with_spectrum)
     name = "WEIGHT_SPECTRUM" if with_spectrum else "WEIGHT"
     spoilt = np.arange(ROWS) % SLOT == 4
@@ -125,7 +125,7 @@ def test_weights_that_are_no_positive_numbers(tmp_path, weight, with_spectrum):
         assert not table.getcol("FLAG")[~spoilt].any()
 
 
-def test_one_field_of_two(path):
+def test_single_field_is_copied(path):
     expected = {name: values[8 * SLOT :] for name, values in columns(path).items()}
     add_field(path, "target", dec_offset_rad=0.05)
     change_column(path, "FIELD_ID", lambda values: np.where(np.arange(ROWS) < 8 * SLOT, 0, 1).astype(values.dtype))
@@ -135,39 +135,39 @@ def test_one_field_of_two(path):
     assert (metadata.nfields, metadata.phase_centre_rad) == (1, pytest.approx((SHAPE.ra_rad, SHAPE.dec_rad + 0.05)))
 
 
-def test_column_that_dp3_copies(path):
+def test_missing_flag_category_is_added(path):
     drop_column(path, "FLAG_CATEGORY")
     assert why(path) == ["it has no FLAG_CATEGORY: an empty column is added"]
     copied(path)
 
 
-def test_rows_that_repeat_others_with_other_values(path):
+def test_conflicting_duplicate_rows_are_detected(path):
     keep_rows(path, np.repeat(np.arange(ROWS), 2))
     assert not repeats_differ(survey_set(path), "DATA")
     change_column(path, "DATA", lambda values: values + (np.arange(len(values)) == 41)[:, None, None])
     assert repeats_differ(survey_set(path), "DATA")
 
 
-def test_copy_that_cannot_be_written(path, tmp_path):
+def test_unwritable_copy_is_an_error(path, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MeasurementSetError, match="cannot be copied to"):
         copy_set(path, f"{tmp_path}/file/copy.MS")
 
 
-def test_copy_takes_the_place_of_an_unfinished_one(path):
+def test_unfinished_copy_is_replaced(path):
     keep_rows(path, np.repeat(np.arange(ROWS), 2))
     for _ in range(2):
         copy_set(path, f"{path}.copy")
     assert survey_set(f"{path}.copy").layout.is_regular
 
 
-def test_rows_of_each_baseline_in_each_slot():
+def test_every_slot_gets_every_baseline():
     rows, filling = complete_rows(np.array([2.0, 1.0, 2.0, 3.0, 3.0, 2.0]), np.array([7, 7, 9, 9, 7, 9]))
     assert rows.tolist() == [1, 2, 0, 2, 4, 3]  # at 1: baseline 9 from the slot after
     assert filling.tolist() == [False, True, False, False, False, False]
 
 
-def test_each_copy_has_a_name_of_its_own(tmp_path):
+def test_copies_have_unique_names(tmp_path):
     surveys = []
     for folder in ("one", "two", "three"):
         (tmp_path / folder).mkdir()
@@ -180,7 +180,7 @@ def test_each_copy_has_a_name_of_its_own(tmp_path):
     assert good.path not in copies
 
 
-def test_first_slots_of_one_field(path):
+def test_first_slots_of_field_are_copied(path):
     add_field(path, "target")
     change_column(path, "FIELD_ID", lambda values: np.where(np.arange(ROWS) < 8 * SLOT, 0, 1).astype(values.dtype))
     copy_first_slots(survey_set(path, field="target").metadata, f"{path}.slot")

@@ -60,7 +60,7 @@ def test_direction_equals_recorded_one(centre, offset, expected):
 
 
 @pytest.mark.parametrize("dec", [0.7, -1.55])
-def test_offset_to_the_north_changes_declination_alone(dec):
+def test_northern_offset_changes_only_declination(dec):
     assert beam_direction((1.0, dec), (0.0, 0.01)) == pytest.approx((1.0, dec + 0.01), abs=1e-15)
 
 
@@ -85,7 +85,7 @@ def test_matrix_keeps_stokes_parameters_of_askap():
     assert found == pytest.approx(np.array(stokes))
 
 
-def test_pass_writes_directions_angles_and_a_new_column(path):
+def test_pass_writes_directions_angles_and_column(path):
     before = snapshot(path)
     assert receptor_angle(path) == pytest.approx(75)
     assert fix_ms(path)[-2:] == ["CORRECTED_DATA", "FEED.RECEPTOR_ANGLE"]
@@ -101,14 +101,14 @@ def test_pass_writes_directions_angles_and_a_new_column(path):
     assert receptor_angle(path) == pytest.approx(75)
 
 
-def test_second_pass_touches_nothing(path):
+def test_second_pass_writes_nothing(path):
     fix_ms(path)
     before = {file: file.stat().st_mtime_ns for file in Path(path).rglob("*.f*")}
     assert fix_ms(path) == []
     assert {file: file.stat().st_mtime_ns for file in Path(path).rglob("*.f*")} == before
 
 
-def test_restored_set_has_old_directions_and_is_fixed_again(path):
+def test_restored_set_can_be_fixed_again(path):
     before = snapshot(path)
     fix_ms(path)
     fixed = snapshot(path)
@@ -126,7 +126,7 @@ def test_restoring_an_unfixed_set_is_refused(path):
 @pytest.mark.parametrize(
     "place", ["_keep_copy", "_write_directions", "_write_column", "_write_angles", "correlation_matrix"]
 )
-def test_interrupted_pass_is_done_again(path, tmp_path, monkeypatch, place):
+def test_interrupted_pass_is_repeated(path, tmp_path, monkeypatch, place):
     whole = make_beam_set(tmp_path / "whole.ms")
     fix_ms(whole)
 
@@ -197,7 +197,7 @@ def test_row_around_first_time_gives_offset(path):
     assert column(f"{path}/FIELD", "PHASE_DIR")[0, 0] == pytest.approx([0.9110424655157798, -0.5078492740964013])
 
 
-def test_last_row_counts_where_none_holds_the_time(path):
+def test_last_feed_row_is_the_fallback(path):
     change_column(f"{path}/FEED", "TIME", lambda old: old + 1e6)
     fix_ms(path)
     assert column(f"{path}/FIELD", "PHASE_DIR")[0, 0] == pytest.approx([0.9110424655157798, -0.5078492740964013])
@@ -256,7 +256,7 @@ def test_spoilt_set_is_a_finding_and_stays_unchanged(path, spoiling, expected):
         assert table.colnames() == columns
 
 
-def test_all_findings_come_together(path):
+def test_findings_are_collected(path):
     for spoiling, _ in SPOILT[:3]:
         spoiling(path)
     assert len(findings(path)) == 3
@@ -271,7 +271,7 @@ def test_missing_set_is_one_finding(tmp_path):
     assert finding.what == "no such measurement set"
 
 
-def test_recorded_data_are_never_a_target(path):
+def test_recorded_data_are_never_overwritten(path):
     assert "FixMS never writes DATA" in findings(path, "DATA")[0].what
     fix_ms(path)
     assert "FixMS never writes DATA" in findings(path, "DATA")[0].what
@@ -291,7 +291,7 @@ def test_skipped_set_needs_column_and_receptor(path):
         receptor_angle(path)
 
 
-def test_angle_of_a_set_of_several_feeds_is_refused(path):
+def test_angle_of_several_feeds_is_refused(path):
     change_column(path, "FEED1", lambda old: np.arange(len(old)) % 2)
     with pytest.raises(MeasurementSetError, match="one beam per set"):
         receptor_angle(path)

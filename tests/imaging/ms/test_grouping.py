@@ -59,44 +59,44 @@ SETS = [
 ]
 
 
-def test_subbands_by_rising_frequency_and_input_order():
+def test_subbands_are_sorted_by_frequency():
     assert paths(frequency_groups(SETS)) == [["a2", "a1"], ["b1", "b2"]]
     assert [one.path for one in by_frequency(SETS)] == ["a2", "a1", "b1", "b2"]
 
 
-def test_frequencies_that_agree_in_whole_hertz_are_one_subband():
+def test_subbands_ignore_fractions_of_hertz():
     assert len(frequency_groups([described("a", 144e6), described("b", 144e6 + 0.4)])) == 1
 
 
-def test_time_blocks_by_rising_time_and_frequency():
+def test_time_blocks_are_sorted_by_time():
     assert paths(time_blocks(SETS)) == [["a1", "b1"], ["a2", "b2"]]
 
 
-def test_sets_that_overlap_in_time_are_one_block():
+def test_overlapping_sets_share_a_time_block():
     sets = [described("a", 144e6, 0.0), described("b", 146e6, 300.0), described("c", 148e6, 895.0)]
     assert paths(time_blocks(sets)) == [["a", "b"], ["c"]]
 
 
-def test_the_same_subband_twice_at_one_time_is_refused():
+def test_simultaneous_repeated_subband_is_refused():
     with pytest.raises(
         MeasurementSetError, match=r"again.MS: covers the same time and frequency \(144.000000 MHz\) as"
     ):
         time_blocks([described(), described("again.MS")])
 
 
-def test_subbands_side_by_side_are_apart():
+def test_adjacent_subbands_do_not_overlap():
     assert len(time_blocks([described("a", 144e6), described("b", 144e6 + 8 * 24e3)])) == 1
     assert len(time_blocks([described("a", 144e6), described("b", 144e6 + 4 * 24e3, start_s=600.0)])) == 2
 
 
 @pytest.mark.parametrize("shared_channels", [1, 4, 7])
-def test_sets_whose_channels_overlap_are_refused(shared_channels):
+def test_overlapping_channels_are_refused(shared_channels):
     higher = described("b.MS", 144e6 + (8 - shared_channels) * 24e3)
     with pytest.raises(MeasurementSetError, match=r"b.MS: its channels from 144.\d+ MHz overlap with those of a.MS"):
         time_blocks([higher, described()])
 
 
-def test_channels_between_those_of_another_set_are_apart():
+def test_interleaved_channels_do_not_overlap():
     outer = described("outer.MS", frequencies_hz=np.array([144e6, 144.024e6, 148e6, 148.024e6]))
     inner = described("inner.MS", 146e6, frequencies_hz=146e6 + 24e3 * np.arange(2))
     assert len(time_blocks([outer, inner])) == 1
@@ -105,13 +105,13 @@ def test_channels_between_those_of_another_set_are_apart():
         time_blocks([outer, touching])
 
 
-def test_of_another_telescope_nothing_else_is_said():
+def test_different_telescope_is_reported_alone():
     other = described("b.MS", telescope="MeerKAT", timestep_s=8.0, antenna_names=("m000",))
     (line,) = set_disagreements([described(), other])
     assert line == "b.MS: is of MeerKAT, a.MS of LOFAR; image them in runs of their own"
 
 
-def test_sets_alike_agree():
+def test_equal_sets_agree():
     assert set_disagreements(SETS) == []
 
 
@@ -133,13 +133,13 @@ def test_each_disagreement_is_named(changes, problem):
     assert problem in line
 
 
-def test_angle_between_directions():
+def test_angles_between_directions_are_correct():
     assert angle_between_rad((1.0, 0.0), (1.25, 0.0)) == pytest.approx(0.25)
     assert angle_between_rad((0.3, math.pi / 2), (2.0, math.pi / 2)) == pytest.approx(0, abs=1e-12)
     assert angle_between_rad((0.0, 0.0), (math.pi, 0.0)) == pytest.approx(math.pi)
 
 
-def test_first_set_that_differs_is_the_one_named():
+def test_odd_set_is_named():
     sets = [
         described("odd.MS", timestep_s=5.0),
         *(described(f"{number}.MS", 146e6 + number * 1e6) for number in range(3)),
@@ -170,20 +170,20 @@ class TestConcatGroups:
         ],
         ids=str,
     )
-    def test_set_that_is_other_than_the_others_is_alone(self, changes):
+    def test_different_set_forms_own_group(self, changes):
         sets = [self.made("a", 144e6), self.made("b", 146e6, **changes), self.made("c", 148e6)]
         assert paths(concat_groups([sets])) == [["a", "c"], ["b"]]
 
-    def test_sets_with_the_same_gap_are_alone(self):
+    def test_sets_with_gaps_form_own_groups(self):
         sets = [self.made(name, hz, gaps=1) for name, hz in (("a", 144e6), ("b", 146e6))]
         assert paths(concat_groups([sets])) == [["a"], ["b"]]
 
-    def test_copies_have_sorted_rows_and_the_true_interval(self):
+    def test_copied_sets_join_the_group(self):
         irregular = {"digest": "xy", "same_order": False}
         sets = [self.made("a", 144e6), self.made("b", 146e6, first_interval_s=5.0, layout=irregular)]
         assert paths(concat_groups([sets], {"b"})) == [["a", "b"]]
         assert paths(concat_groups([sets])) == [["a"], ["b"]]
 
-    def test_time_blocks_stay_apart(self):
+    def test_time_blocks_are_not_merged(self):
         blocks = time_blocks(SETS)
         assert paths(concat_groups(blocks)) == [["a1", "b1"], ["a2", "b2"]]

@@ -23,52 +23,52 @@ def names(paths):
     return [Path(path).name for path in paths]
 
 
-def test_a_pattern_becomes_the_sorted_sets_that_it_matches(folder):
+def test_pattern_expands_to_sorted_sets(folder):
     assert names(expand_inputs("[L1_SB*.MS]", folder)) == ["L1_SB001.MS", "L1_SB002.MS", "L1_SB010.MS"]
 
 
-def test_the_order_given_is_kept(folder):
+def test_input_order_is_preserved(folder):
     assert names(expand_inputs("[L1_SB010.MS, L1_SB00*.MS]", folder)) == ["L1_SB010.MS", "L1_SB001.MS", "L1_SB002.MS"]
 
 
-def test_relative_names_start_in_the_directory_given(folder):
+def test_relative_names_start_in_base_directory(folder):
     assert expand_inputs("[./sub/../L1_SB001.MS/]", folder)[0].startswith(str(folder))
     assert expand_inputs("[/data/a.MS]", folder) == ["/data/a.MS"]
 
 
-def test_home_is_known(folder, monkeypatch):
+def test_tilde_expands_to_home(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     assert expand_inputs("[~/L1_SB001.MS]", "/") == [str(folder / "L1_SB001.MS")]
 
 
-def test_a_single_name_needs_no_brackets(folder):
+def test_single_name_needs_no_brackets(folder):
     assert expand_inputs("L1_SB001.MS", folder) == [str(folder / "L1_SB001.MS")]
 
 
-def test_a_pattern_without_matches_stays_so_that_it_can_be_reported(folder):
+def test_unmatched_pattern_is_preserved(folder):
     assert expand_inputs("[L2_*.MS]", folder) == [str(folder / "L2_*.MS")]
 
 
-def test_an_existing_name_is_no_pattern(folder):
+def test_existing_name_is_no_pattern(folder):
     assert expand_inputs("['odd[1].MS']", folder) == [str(folder / "odd[1].MS")]
 
 
-def test_repetitions_are_kept_for_the_check(folder):
+def test_repeated_names_are_preserved(folder):
     assert names(expand_inputs("[L1_SB001.MS, L1_SB001*]", folder)) == ["L1_SB001.MS"] * 2
 
 
 @pytest.mark.parametrize("text", ["[]", "", "[ ]", "[,]"])
-def test_nothing_is_no_set(folder, text):
+def test_empty_text_gives_no_sets(folder, text):
     assert expand_inputs(text, folder) == []
 
 
-def test_an_open_bracket_is_refused(folder):
+def test_unclosed_quote_is_refused(folder):
     with pytest.raises(PipelineError):
         expand_inputs("['a.MS", folder)
 
 
 @given(st.text("ab*?[],/.~ '\"\t", max_size=20))
-def test_any_text_gives_absolute_paths_or_a_clear_error(text):
+def test_any_text_gives_paths_or_error(text):
     try:
         paths = expand_inputs(text, "/nosuch")
     except PipelineError:

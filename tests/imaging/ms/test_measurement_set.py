@@ -33,7 +33,7 @@ def change_cell(path, subtable, column, row, value):
         table.putcell(column, row, value)
 
 
-def test_metadata_of_real_hba_data(hba_set_generic):
+def test_hba_set_has_expected_metadata(hba_set_generic):
     seen = read_metadata(str(hba_set_generic))
     assert (seen.telescope, seen.antenna_set, seen.has_lofar_beam) == ("LOFAR", "HBA_DUAL_INNER", True)
     assert seen.ref_frequency_hz == 134375000.0
@@ -48,7 +48,7 @@ def test_metadata_of_real_hba_data(hba_set_generic):
     assert seen.name == hba_set_generic.name
 
 
-def test_metadata_of_a_dish_array(dish_set):
+def test_dish_set_has_expected_metadata(dish_set):
     seen = read_metadata(str(dish_set))
     assert (seen.telescope, seen.antenna_set, seen.has_lofar_beam) == ("MeerKAT", "", False)
     assert seen.frequencies_hz[0] == pytest.approx(856.313e6, abs=1e3)  # REF_FREQUENCY says 1284 MHz
@@ -56,14 +56,14 @@ def test_metadata_of_a_dish_array(dish_set):
     assert usable_exposure_s(seen, sample_set(seen, 10_000)) == 0
 
 
-def test_flags_and_exposure_of_real_data(hba_set_generic):
+def test_recorded_set_has_expected_exposure(hba_set_generic):
     assert why_unusable(str(hba_set_generic), "DATA") == ""
     metadata = read_metadata(str(hba_set_generic))
     usable_s = usable_exposure_s(metadata, sample_set(metadata, 10_000))
     assert usable_s == pytest.approx(6 * 10.0139008 * (1 - 0.30952), rel=1e-4)
 
 
-def test_sample_takes_whole_slots_evenly(small_set):
+def test_sample_has_evenly_spaced_slots(small_set):
     sample = sample_visibilities(small_set, max_rows=400)  # 78 rows a slot: 5 of 40 slots
     assert sample.slots == 5
     assert sample.fraction == pytest.approx(5 / 40)
@@ -72,7 +72,7 @@ def test_sample_takes_whole_slots_evenly(small_set):
     assert (sample.antenna1 != sample.antenna2).all()
 
 
-def test_sample_of_a_small_set_is_all_of_it(small_set):
+def test_small_set_is_sampled_entirely(small_set):
     sample = sample_visibilities(small_set)
     assert (sample.fraction, sample.slots, len(sample.time_s)) == (1.0, 40, 40 * 66)
     with ct.table(small_set, ack=False) as table:
@@ -81,11 +81,11 @@ def test_sample_of_a_small_set_is_all_of_it(small_set):
     assert np.abs(sample.uvw_m).sum() == pytest.approx(np.abs(uvw).sum())
 
 
-def test_a_single_slot_is_read_where_it_is_larger_than_what_was_asked(small_set):
+def test_sample_has_at_least_one_slot(small_set):
     assert sample_visibilities(small_set, max_rows=1).slots == 1
 
 
-def test_weights_are_those_of_stokes_i(tmp_path):
+def test_sample_weights_are_stokes_i(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=2), weight=3.0)
     assert np.unique(sample_visibilities(path).weights) == pytest.approx([3.0])
     assert stokes_i_weight(np.array([[1.0, 9.0, 9.0, 3.0]])) == pytest.approx([1.0])
@@ -93,14 +93,14 @@ def test_weights_are_those_of_stokes_i(tmp_path):
     assert stokes_i_weight(np.zeros((1, 4))) == pytest.approx([0.0])
 
 
-def test_weights_per_row_where_there_are_none_per_channel(tmp_path):
+def test_row_weights_replace_missing_channel_weights(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=2), weight=2.0, with_spectrum=False)
     sample = sample_visibilities(path)
     assert sample.weights.shape == sample.flags.shape
     assert np.unique(sample.weights) == pytest.approx([2.0])
 
 
-def test_flags_count_any_correlation_and_the_row(small_set):
+def test_flags_combine_correlations_and_row(small_set):
     with ct.table(small_set, readonly=False, ack=False) as table:
         flags = np.zeros((table.nrows(), 8, 4), bool)
         flags[1, 2, 1] = True  # row 0 is an autocorrelation
@@ -112,7 +112,7 @@ def test_flags_count_any_correlation_and_the_row(small_set):
     assert sample.flags.sum() == 9
 
 
-def test_unflagged_data_is_found_wherever_it_is(tmp_path, monkeypatch):
+def test_single_unflagged_row_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(survey, "ROWS_PER_READ", 100)
     path = make_set(tmp_path / "a.MS", SetShape())
     flags = np.ones((78 * 40, 8), bool)
@@ -124,7 +124,7 @@ def test_unflagged_data_is_found_wherever_it_is(tmp_path, monkeypatch):
     assert why_unusable(path) == ""
 
 
-def test_a_sample_is_usable_if_unflagged_weighted_and_finite(tmp_path, monkeypatch):
+def test_usable_samples_are_unflagged_weighted_finite(tmp_path, monkeypatch):
     monkeypatch.setattr(survey, "FIRST_ROWS", 100)
     path = make_set(tmp_path / "a.MS", SetShape(), weight=0.0, with_data=True)
     assert why_unusable(path, "DATA") == "every visibility is flagged, or of weight 0"
@@ -138,7 +138,7 @@ def test_a_sample_is_usable_if_unflagged_weighted_and_finite(tmp_path, monkeypat
     assert why_unusable(path, "DATA") == ""
 
 
-def test_data_of_made_up_sets_are_not_left_to_chance(tmp_path):
+def test_made_sets_have_zeroed_data(tmp_path):
     for number in range(3):
         scratch = [np.full(5000, np.nan) for _ in range(50)]
         del scratch  # casacore gets its memory, and writes to disk what is in it
@@ -147,14 +147,14 @@ def test_data_of_made_up_sets_are_not_left_to_chance(tmp_path):
             assert not table.getcol("DATA").any()
 
 
-def test_columns_of_visibilities(tmp_path):
+def test_visibility_columns_are_listed(tmp_path):
     for with_data, columns in ((True, ["DATA"]), (False, [])):
         path = make_set(tmp_path / f"{with_data}.MS", SetShape(ntimes=2), with_data=with_data)
         with ct.table(path, ack=False) as table:
             assert visibility_columns(table) == columns
 
 
-def test_exposure_leaves_gaps_out(tmp_path):
+def test_exposure_excludes_gaps(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=20))
     with ct.table(path, readonly=False, ack=False) as table:
         for slot in range(10, 20):
@@ -200,7 +200,7 @@ def rows_read(monkeypatch):
     return count
 
 
-def test_the_cost_does_not_grow_with_the_rows(tmp_path, rows_read):
+def test_sampling_cost_is_bounded(tmp_path, rows_read):
     """10,000 and 1,000,000 rows: as many rows are sampled."""
     shape = {"nantennas": 44, "nchan": 1}  # 990 rows a slot
     few = make_set(tmp_path / "few.MS", SetShape(ntimes=10, **shape), with_uvw=False)
@@ -222,7 +222,7 @@ def test_the_cost_does_not_grow_with_the_rows(tmp_path, rows_read):
     ],
     ids=["absent", "directory", "rubbish", "no-width"],
 )
-def test_what_cannot_be_used_is_refused(small_set, spoil, problem):
+def test_unusable_sets_are_refused(small_set, spoil, problem):
     from pathlib import Path
 
     spoil(Path(small_set))
@@ -231,12 +231,12 @@ def test_what_cannot_be_used_is_refused(small_set, spoil, problem):
     assert small_set in str(caught.value)
 
 
-def test_a_table_that_is_no_measurement_set_is_refused(small_set):
+def test_foreign_table_is_refused(small_set):
     with pytest.raises(MeasurementSetError, match="lacks ANTENNA1, ANTENNA2, ARRAY_ID, "):
         read_metadata(f"{small_set}/ANTENNA")
 
 
-def test_an_empty_set_is_refused(small_set, tmp_path):
+def test_empty_set_is_refused(small_set, tmp_path):
     empty = str(tmp_path / "empty.MS")
     with ct.table(small_set, ack=False) as table:
         table.query("rownr() < 0").copy(empty, deep=True).close()
@@ -251,14 +251,14 @@ def test_several_spectral_windows_are_refused(small_set):
         read_metadata(small_set)
 
 
-def test_another_frame_is_refused(small_set):
+def test_unsupported_frame_is_refused(small_set):
     with ct.table(f"{small_set}/FIELD", readonly=False, ack=False) as table:
         table.putcolkeyword("PHASE_DIR", "MEASINFO", {"type": "direction", "Ref": "GALACTIC"})
     with pytest.raises(MeasurementSetError, match="frame GALACTIC"):
         read_metadata(small_set)
 
 
-def test_a_set_of_autocorrelations_is_refused(small_set):
+def test_set_of_autocorrelations_is_refused(small_set):
     with ct.table(small_set, readonly=False, ack=False) as table:
         table.putcol("ANTENNA2", table.getcol("ANTENNA1"))
     with pytest.raises(MeasurementSetError, match="no cross-correlations"):

@@ -21,14 +21,14 @@ from lofarpipe.imaging.ms.names import other_case_hint
         ("[.ms", ""),
     ],
 )
-def test_other_letters_are_named(tmp_path: Path, name: str, hint: str) -> None:
+def test_different_letter_case_is_suggested(tmp_path: Path, name: str, hint: str) -> None:
     for other in ("L1_SB000.MS", "L1_SB001.MS"):
         (tmp_path / other).mkdir()
     assert other_case_hint(f"{tmp_path}/{name}") == hint.format(here=tmp_path)
     assert other_case_hint(f"{tmp_path}/nowhere/{name}") == ""
 
 
-def test_check_names_the_pattern_that_matches(tmp_path: Path) -> None:
+def test_check_suggests_matching_pattern(tmp_path: Path) -> None:
     (tmp_path / "a.MS").mkdir()
     _, (pattern, name) = check_sets([f"{tmp_path}/*.ms", f"{tmp_path}/A.MS"])
     assert pattern.endswith(

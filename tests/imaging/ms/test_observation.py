@@ -22,7 +22,7 @@ def set_of(path: Path, observer: str = "A. Nonymous", field: str = "3C48", **cha
     return str(path)
 
 
-def test_keywords_of_one_set(tmp_path: Path) -> None:
+def test_single_set_gives_keywords(tmp_path: Path) -> None:
     found = observation_keywords([set_of(tmp_path / "a.MS")])
     assert {key: value for key, (value, _) in found.items()} == {
         "TELESCOP": "LOFAR",
@@ -35,7 +35,7 @@ def test_keywords_of_one_set(tmp_path: Path) -> None:
     }
 
 
-def test_sets_of_other_windows_and_other_times(tmp_path: Path) -> None:
+def test_several_sets_give_combined_keywords(tmp_path: Path) -> None:
     window = set_of(tmp_path / "b.MS", first_channel_hz=150e6)
     later = set_of(tmp_path / "c.MS", observer="B", field="", start_s=START_S + 600)
     found = observation_keywords([set_of(tmp_path / "a.MS"), window, later])
@@ -45,12 +45,12 @@ def test_sets_of_other_windows_and_other_times(tmp_path: Path) -> None:
     assert found["DATE-END"][0] == "2017-04-27T09:04:20.000"
 
 
-def test_sets_without_rows_say_nothing(tmp_path: Path) -> None:
+def test_sets_without_rows_give_no_keywords(tmp_path: Path) -> None:
     ct.default_ms(str(tmp_path / "a.MS")).close()
     assert observation_keywords([str(tmp_path / "a.MS"), str(tmp_path / "none.MS")]) == {}
 
 
-def test_field_of_several_has_no_name(tmp_path: Path) -> None:
+def test_several_fields_give_no_object(tmp_path: Path) -> None:
     path = set_of(tmp_path / "a.MS")
     with ct.table(f"{path}/FIELD", readonly=False, ack=False) as table:
         table.addrows(1)
@@ -64,5 +64,5 @@ def test_overlapping_spans_count_once(spans: list[tuple[float, float]], total: f
     assert covered_s(spans) == total
 
 
-def test_time_that_is_none() -> None:
+def test_impossible_time_becomes_epoch() -> None:
     assert date_text(1e300) == "1858-11-17T00:00:00"

@@ -36,7 +36,7 @@ def usability(path) -> dict[str, int]:
 
 
 class TestUsability:
-    def test_good_set(self, path):
+    def test_good_set_has_no_defects(self, path):
         assert usability(path) == {"usable": CROSS}
         assert survey_set(path).usability.antennas == (0, 1, 2, 3, 4)
 
@@ -44,31 +44,31 @@ class TestUsability:
         ("factor", "name"),
         [(-1.0, "negative"), (np.nan, "not_a_number"), (np.inf, "not_a_number"), (0.0, "without_weight")],
     )
-    def test_weights_of_one_antenna(self, path, factor, name):
+    def test_invalid_weights_of_antenna_are_counted(self, path, factor, name):
         of_third = touching(path, 2)
         change_column(path, "WEIGHT_SPECTRUM", lambda weights: np.where(of_third, weights * factor, weights))
         assert usability(path) == {name: 12 * 4 * 4, "usable": 12 * 6 * 4}
         assert survey_set(path).usability.antennas == (0, 1, 3, 4)
 
-    def test_flags_come_before_weights(self, path):
+    def test_flags_precede_weights(self, path):
         set_flags(path, np.arange(180)[:, None] % 15 + np.zeros((1, 4)) == 1)  # baseline 0-1
         change_column(path, "WEIGHT_SPECTRUM", lambda weights: -weights)
         assert usability(path) == {"flagged": 12 * 4, "negative": 12 * 9 * 4, "usable": 0}
 
-    def test_values_that_are_not_finite(self, path):
+    def test_non_finite_values_are_counted(self, path):
         of_third = touching(path, 2)
         change_column(path, "DATA", lambda values: np.where(of_third, np.nan, values).astype(np.complex64))
         assert usability(path) == {"not_finite": 12 * 4 * 4, "usable": 12 * 6 * 4}
         assert survey_set(path).usability.usable == CROSS  # no column was asked for
 
-    def test_baselines_that_can_be_used(self, path):
+    def test_usable_baseline_lengths_are_found(self, path):
         with ct.table(path, ack=False) as table:
             lengths_m = np.hypot(*table.getcol("UVW")[:, :2].T)
             cross = table.getcol("ANTENNA1") != table.getcol("ANTENNA2")
         found = survey_set(path).usability
         assert (found.shortest_m, found.longest_m) == pytest.approx((lengths_m[cross].min(), lengths_m.max()))
 
-    def test_nothing_can_be_used(self, path):
+    def test_flagged_set_has_no_usable_data(self, path):
         set_flags(path, np.ones((180, 4), bool))
         found = survey_set(path)
         assert (found.usability.antennas, found.usability.longest_m) == ((), 0.0)
@@ -122,7 +122,7 @@ class TestEveryRow:
             (1, 9e-4, "half_weighted"),
         ],
     )
-    def test_odd_weights_of_one_baseline_and_slot(self, tmp_path, column, correlation, value, name):
+    def test_full_scan_finds_single_odd_weight(self, tmp_path, column, correlation, value, name):
         path = make_set(tmp_path / "w.MS", SHAPE, with_data=True, with_spectrum=column == "WEIGHT_SPECTRUM")
         row = 7 * 15 + 1
         spoil(path, column, (row, slice(None), correlation), value)
@@ -143,7 +143,7 @@ class TestEveryRow:
         assert why_copied(survey_set(f"{path}.copy", every_row=True)) == []
 
     @pytest.mark.parametrize("value", [np.inf, np.nan, -1.0, 1e21])
-    def test_odd_weights_of_one_autocorrelation(self, tmp_path, value):
+    def test_full_scan_finds_odd_autocorrelation_weights(self, tmp_path, value):
         path = make_set(tmp_path / "w.MS", SHAPE, with_data=True)
         spoil(path, "WEIGHT_SPECTRUM", (SLOT_7.start, slice(None), slice(None)), value)
         assert survey_set(path, every_row=True).usability.odd_autocorrelations == 4
@@ -153,27 +153,27 @@ class TestEveryRow:
             assert table.getcol("FLAG").sum() == 16
             assert not table.getcell("WEIGHT_SPECTRUM", SLOT_7.start).any()
 
-    def test_uvw_of_one_row(self, path):
+    def test_full_scan_finds_single_bad_uvw(self, path):
         change_column(path, "UVW", lambda uvw_m: np.where((np.arange(180) == 7 * 15 + 1)[:, None], np.inf, uvw_m))
         assert survey_set(path).usability.not_a_number == 0
         assert survey_set(path, every_row=True).usability.not_a_number == 4
 
-    def test_good_set_is_not_looked_at_twice(self, path, monkeypatch):
+    def test_full_survey_agrees_with_sample(self, path, monkeypatch):
         sampled, whole = survey_set(path), survey_set(path, every_row=True)
         assert (sampled.every_row, whole.every_row) == (False, True)
         assert sampled.usability == whole.usability
         assert survey_set(path) is whole
 
-    def test_all_of_a_set_is_looked_at_if_that_is_quick(self, path, monkeypatch):
+    def test_small_set_is_scanned_entirely(self, path, monkeypatch):
         spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), 0), -1.0)
         monkeypatch.setattr(survey, "SCANNED_WEIGHTS", 180 * 16)
         assert survey_set(path).usability.negative == 10 * 4
 
-    def test_highest_weight_is_that_of_all_rows(self, path):
+    def test_highest_weight_covers_all_rows(self, path):
         spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), slice(None)), 30.0)
         assert survey_set(path, every_row=True).usability.highest_weight == 30.0
 
-    def test_weights_of_0_in_all_correlations_are_not_odd(self, path):
+    def test_zero_weights_are_not_odd(self, path):
         spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), slice(None)), 0.0)
         found = survey_set(path, every_row=True)
         assert why_copied(found) == []
@@ -181,7 +181,7 @@ class TestEveryRow:
 
 
 @pytest.mark.parametrize("factor", [1e-35, 1e-16, 1e21, 1e35])
-def test_scale_of_weights_that_no_program_can_work_with(path, factor):
+def test_extreme_weights_are_refused(path, factor):
     change_column(path, "WEIGHT_SPECTRUM", lambda weights: weights * np.float32(factor))
     assert findings(path) == [
         f"its weights are about {factor:.2g}, and WSClean makes wrong images of such, whose sums are no floats; "
@@ -191,47 +191,47 @@ def test_scale_of_weights_that_no_program_can_work_with(path, factor):
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e15])
-def test_scale_of_weights_that_programs_can_work_with(path, factor):
+def test_moderate_weights_pass(path, factor):
     change_column(path, "WEIGHT_SPECTRUM", lambda weights: weights * np.float32(factor))
     assert findings(path) == []
 
 
 class TestTables:
-    def test_good_set(self, path):
+    def test_good_set_has_no_defects(self, path):
         found = survey_set(path, "DATA")
         assert (found.visibility_columns, found.missing_columns, found.missing_subtables) == (("DATA",), (), ())
         assert (found.dangling_subtables, found.applied_beam.mode, found.phased_up) == ((), "", ())
         assert found.rising
 
-    def test_falling_frequencies(self, path):
+    def test_falling_frequencies_are_detected(self, path):
         change_column(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
         assert not survey_set(path).rising
 
-    def test_what_dp3_would_miss(self, path):
+    def test_missing_columns_and_subtables_are_detected(self, path):
         with ct.table(path, readonly=False, ack=False) as table:
             table.removekeyword("HISTORY")
             table.renamecol("DATA", "CORRECTED_DATA")
         found = survey_set(path)
         assert (found.missing_columns, found.missing_subtables) == (("DATA",), ("HISTORY",))
 
-    def test_beam_that_was_corrected_for(self, path):
+    def test_applied_beam_is_read(self, path):
         with ct.table(path, readonly=False, ack=False) as table:
             table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_MODE", "Full")
             table.putcolkeyword("DATA", "LOFAR_APPLIED_BEAM_DIR", {"refer": "AZELGEO"})
         assert (survey_set(path, "DATA").applied_beam.mode, survey_set(path).applied_beam.mode) == ("Full", "")
 
-    def test_baseline_dependent_averaging(self, path):
+    def test_baseline_dependent_averaging_is_refused(self, path):
         with ct.table(path, readonly=False, ack=False) as table:
             table.putkeyword("BDA_TIME_AXIS", f"Table: {path}/FIELD")
         with pytest.raises(MeasurementSetError, match="its time slots depend on the baseline"):
             survey_set(path)
 
-    def test_real_sets(self, hba_set, dish_set):
+    def test_recorded_sets_are_surveyed(self, hba_set, dish_set):
         found = survey_set(str(hba_set), "DATA")
         assert (found.phased_up, found.rising, found.layout.is_regular) == ((), True, True)
         assert survey_set(str(dish_set)).usability.usable == 0
 
-    def test_superstation(self, hba_set_generic, tmp_path):
+    def test_superstation_is_detected(self, hba_set_generic, tmp_path):
         copy = f"{tmp_path}/copy.MS"
         with ct.table(str(hba_set_generic), ack=False) as table:
             table.copy(copy, deep=True).close()
@@ -246,35 +246,35 @@ class TestMemory:
         assert survey_set(path) is first
         assert (reading.opened, reading.rows) == (0, 0)
 
-    def test_set_that_was_written_is_surveyed_again(self, path):
+    def test_modified_set_is_surveyed_again(self, path):
         before = survey_set(path)
         set_flags(path, np.ones((180, 4), bool))
         assert survey_set(path).usability != before.usability
 
-    def test_subtable_that_was_written(self, path):
+    def test_modified_subtable_renews_survey(self, path):
         survey_set(path)
         change_column(f"{path}/SPECTRAL_WINDOW", "CHAN_FREQ", lambda frequencies: frequencies[:, ::-1].copy())
         assert not survey_set(path).rising
 
 
-def test_survey_is_of_one_field(path):
+def test_survey_covers_one_field(path):
     found: SetSurvey = survey_set(path, "DATA", "auto")
     assert found.metadata.field_id == 0
     assert found.path == path
 
 
-def test_highest_weight_may_be_that_of_an_autocorrelation(path):
+def test_highest_weight_includes_autocorrelations(path):
     spoil(path, "WEIGHT_SPECTRUM", (0, slice(None), slice(None)), 1e12)
     assert survey_set(path).usability.highest_weight == pytest.approx(1e12)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_interval_of_the_first_row_that_is_no_number(path, value):
+def test_invalid_first_interval_needs_a_copy(path, value):
     change_column(path, "INTERVAL", lambda all_s: np.where(np.arange(len(all_s)), all_s, value))
     assert "INTERVAL of the first row" in why_copied(survey_set(path))[0]
 
 
-def test_exposure_that_is_no_number_is_that_of_a_slot(path):
+def test_invalid_exposure_is_replaced(path):
     change_column(path, "EXPOSURE", lambda all_s: np.where(np.arange(len(all_s)), all_s, np.inf))
     assert survey_set(path).times.exposure_s == pytest.approx(120.0)
 
@@ -292,7 +292,7 @@ def test_exposure_that_is_no_number_is_that_of_a_slot(path):
     ],
 )
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
-def test_nonsense_in_the_tables_is_a_finding(path, table, column, value, what):
+def test_impossible_table_values_are_findings(path, table, column, value, what):
     def change(values):
         values[(..., 0) if column == "CORR_TYPE" else 0] = value
         return values
@@ -310,7 +310,7 @@ def test_set_of_autocorrelations_is_refused(path):
         survey_set(path)
 
 
-def test_rows_without_uvw(path):
+def test_rows_without_uvw_are_counted(path):
     of_third = touching(path, 2)[:, :, 0]
     change_column(path, "UVW", lambda uvw_m: np.where(of_third, np.nan, uvw_m))
     assert usability(path) == {"not_a_number": 12 * 4 * 4, "usable": 12 * 6 * 4}
@@ -323,7 +323,7 @@ def findings(path) -> list[str]:
 
 
 @pytest.mark.parametrize(("table", "columns"), [("SPECTRAL_WINDOW", ["NAME", "RESOLUTION"]), ("FIELD", ["SOURCE_ID"])])
-def test_subtable_without_its_columns(path, table, columns):
+def test_subtable_without_columns_is_refused(path, table, columns):
     with ct.table(f"{path}/{table}", readonly=False, ack=False) as subtable:
         subtable.removecols(columns)
     assert findings(path) == [
@@ -332,7 +332,7 @@ def test_subtable_without_its_columns(path, table, columns):
     ]
 
 
-def test_times_when_nobody_observed(path):
+def test_impossible_times_are_refused(path):
     for column in ("TIME", "TIME_CENTROID"):
         change_column(path, column, lambda times_s: times_s - times_s[0] + 5.0)
     assert "its times begin at MJD 0.000, when nobody observed; TIME is MJD in seconds: correct the column" in findings(
@@ -340,7 +340,7 @@ def test_times_when_nobody_observed(path):
     )
 
 
-def test_rows_without_uvw_are_flagged_wherever_they_are_read(path):
+def test_rows_without_uvw_are_flagged(path):
     of_third = touching(path, 2)[:, :, 0]
     change_column(path, "UVW", lambda uvw_m: np.where(of_third, np.nan, uvw_m))
     sample = sample_visibilities(path, 1000)

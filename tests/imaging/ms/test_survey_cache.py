@@ -50,7 +50,7 @@ def as_plain(found) -> str:
     return json.dumps(dataclasses.asdict(found), default=survey_cache._plain)
 
 
-def test_another_process_reads_no_table(path, in_another_process, cache):
+def test_second_process_uses_the_cache(path, in_another_process, cache):
     first = survey_set(path, "DATA")
     (entry,) = cache.iterdir()
     assert entry.stat().st_size < 10_000
@@ -66,7 +66,7 @@ def test_another_process_reads_no_table(path, in_another_process, cache):
 
 
 @pytest.mark.parametrize("other", [{"data_column": ""}, {"field": "0"}])
-def test_another_question_has_an_entry_of_its_own(path, in_another_process, other, cache):
+def test_different_query_has_separate_entry(path, in_another_process, other, cache):
     survey_set(path, "DATA")
     reading = in_another_process()
     survey_set(path, **{"data_column": "DATA", **other})
@@ -74,7 +74,7 @@ def test_another_question_has_an_entry_of_its_own(path, in_another_process, othe
     assert len(list(cache.iterdir())) == 2
 
 
-def test_plan_looks_at_more_than_the_check(path, in_another_process, monkeypatch, cache):
+def test_full_survey_replaces_cached_sample(path, in_another_process, monkeypatch, cache):
     monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 15 * 4)
     monkeypatch.setattr(survey, "SCANNED_WEIGHTS", 0)
     assert not survey_set(path).every_row
@@ -103,7 +103,7 @@ def replace_by_another(path):
 
 
 @pytest.mark.parametrize("rewrite", [rewrite_in_place, replace_by_another])
-def test_set_that_was_rewritten(path, in_another_process, rewrite):
+def test_rewritten_set_invalidates_entry(path, in_another_process, rewrite):
     change_column(
         path, "WEIGHT_SPECTRUM", lambda weights: weights * np.arange(1, 181)[:, None, None]
     )  # to its full size
@@ -114,7 +114,7 @@ def test_set_that_was_rewritten(path, in_another_process, rewrite):
     assert survey_set(path).usability.not_a_number > 0
 
 
-def test_set_written_while_it_is_read(path, cache, monkeypatch):
+def test_concurrent_change_prevents_caching(path, cache, monkeypatch):
     def read_slowly(path, *args):
         found = slow(path, *args)
         change_column(path, "WEIGHT_SPECTRUM", lambda weights: -weights)
@@ -126,13 +126,13 @@ def test_set_written_while_it_is_read(path, cache, monkeypatch):
     assert not cache.exists()
 
 
-def test_set_that_was_just_written(path, cache, monkeypatch):
+def test_recent_change_prevents_caching(path, cache, monkeypatch):
     monkeypatch.setattr(survey_cache, "RECENT_S", 60.0)
     survey_set(path)
     assert not cache.exists()
 
 
-def test_set_with_a_subtable_elsewhere(path, cache):
+def test_external_subtable_prevents_caching(path, cache):
     """What is written there is not seen in the files here."""
     shutil.move(f"{path}/FIELD", f"{path}.FIELD")
     with ct.table(path, readonly=False, ack=False) as table:
@@ -144,7 +144,7 @@ def test_set_with_a_subtable_elsewhere(path, cache):
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"metadata": {}}', "null"])
-def test_entry_that_is_none(path, in_another_process, cache, text):
+def test_invalid_entry_is_replaced(path, in_another_process, cache, text):
     first = survey_set(path)
     (entry,) = cache.iterdir()
     entry.write_text(text)
@@ -153,7 +153,7 @@ def test_entry_that_is_none(path, in_another_process, cache, text):
     assert as_plain(first)[:50] in entry.read_text()
 
 
-def test_entry_of_another_version(path, in_another_process, monkeypatch):
+def test_entry_of_old_version_is_ignored(path, in_another_process, monkeypatch):
     survey_set(path)
     monkeypatch.setattr(survey_cache, "SCHEMA", survey_cache.SCHEMA + 1)
     reading = in_another_process()
@@ -162,7 +162,7 @@ def test_entry_of_another_version(path, in_another_process, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["/proc/none", "/nowhere/at/all/cache"])
-def test_cache_that_cannot_be_written(path, in_another_process, monkeypatch, place):
+def test_unwritable_cache_is_ignored(path, in_another_process, monkeypatch, place):
     monkeypatch.setenv("XDG_CACHE_HOME", place)
     survey_set(path)
     reading = in_another_process()
@@ -170,7 +170,7 @@ def test_cache_that_cannot_be_written(path, in_another_process, monkeypatch, pla
     assert reading.opened > 0
 
 
-def test_entry_cut_off_while_it_is_written(cache, path, monkeypatch):
+def test_failed_write_leaves_no_entry(cache, path, monkeypatch):
     def no_space(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -179,7 +179,7 @@ def test_entry_cut_off_while_it_is_written(cache, path, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_old_entries_go(cache, path, monkeypatch):
+def test_old_entries_are_removed(cache, path, monkeypatch):
     monkeypatch.setattr(survey_cache, "MOST_ENTRIES", 3)
     cache.mkdir(parents=True)
     for number, days in enumerate((40, 31, 3, 2, 1, 0)):
@@ -191,7 +191,7 @@ def test_old_entries_go(cache, path, monkeypatch):
     assert read_entry(["question"], fingerprint(path)) == {"answer": 1}
 
 
-def test_entry_that_another_process_removed_first(cache, path, monkeypatch):
+def test_concurrently_removed_entry_is_tolerated(cache, path, monkeypatch):
     monkeypatch.setattr(survey_cache, "OLDEST_S", -1.0)
     unlink = os.unlink
     monkeypatch.setattr(os, "unlink", lambda file: (unlink(file), unlink(file)))
@@ -199,5 +199,5 @@ def test_entry_that_another_process_removed_first(cache, path, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_path_that_is_not_there(tmp_path):
+def test_missing_path_has_no_fingerprint(tmp_path):
     assert fingerprint(f"{tmp_path}/no.MS") == fingerprint(str(tmp_path)) == ""

@@ -35,27 +35,27 @@ def refusal(path) -> str:
     return str(caught.value)
 
 
-def test_a_sound_set_is_opened(small_set):
+def test_sound_set_is_opened(small_set):
     with opened_set(small_set) as table:
         assert table.nrows() == 12  # 6 baselines, 2 times
 
 
-def test_what_is_not_there(tmp_path):
+def test_missing_set_is_refused(tmp_path):
     assert refusal(tmp_path / "no.MS") == f"{tmp_path}/no.MS: no such measurement set"
 
 
-def test_typographic_quotes_are_pointed_at(tmp_path):
+def test_typographic_quotes_are_reported(tmp_path):
     assert refusal(tmp_path / "“a.MS”").endswith("no such measurement set; it has typographic quotes in it")
 
 
 @pytest.mark.parametrize(("name", "remedy"), [("a.MS.tgz", "unpack it first"), ("a.MS", "a directory written by")])
-def test_a_file_is_no_set(tmp_path, name, remedy):
+def test_plain_file_is_refused(tmp_path, name, remedy):
     (tmp_path / name).touch()
     assert f"{name}: not a measurement set: it is a file; {remedy}" in refusal(tmp_path / name)
 
 
 @pytest.mark.parametrize(("names", "pattern"), [(["a.MS"], "*.MS"), (["a.MS", "b.ms"], "*")])
-def test_a_directory_of_sets_is_named_with_a_pattern(tmp_path, names, pattern):
+def test_directory_of_sets_suggests_a_pattern(tmp_path, names, pattern):
     (tmp_path / "night").mkdir()
     for name in names:
         make_set(tmp_path / "night" / name, SMALL)
@@ -64,17 +64,17 @@ def test_a_directory_of_sets_is_named_with_a_pattern(tmp_path, names, pattern):
     assert refusal(tmp_path / "night").endswith(said)
 
 
-def test_a_directory_without_sets(tmp_path):
+def test_directory_without_sets_is_refused(tmp_path):
     assert refusal(tmp_path).endswith("it has no table.dat; a directory written by casacore is needed")
 
 
-def test_a_set_that_lost_its_table_is_damaged(small_set):
+def test_missing_table_dat_is_damage(small_set):
     Path(small_set, "table.dat").unlink()
     assert refusal(small_set).endswith("it has no table.dat" + DAMAGED)
 
 
 @pytest.mark.parametrize("name", ["table.dat", "ANTENNA"])
-def test_what_cannot_be_opened_is_damaged(small_set, name):
+def test_unopenable_table_is_damage(small_set, name):
     path = Path(small_set, name)
     shutil.rmtree(path) if path.is_dir() else os.truncate(path, 50)
     with pytest.raises(MeasurementSetError, match="cannot be opened as a table: ") as caught:  # noqa: SIM117
@@ -83,7 +83,7 @@ def test_what_cannot_be_opened_is_damaged(small_set, name):
     assert str(caught.value).endswith(DAMAGED)
 
 
-def test_a_file_that_is_cut_short_is_said_to_be_short(small_set):
+def test_truncated_file_is_damage(small_set):
     with ct.table(small_set, ack=False) as table:
         number = table.getdminfo("ANTENNA1")["SEQNR"]
     os.truncate(Path(small_set, f"table.f{number}"), 600)
@@ -95,7 +95,7 @@ def test_a_file_that_is_cut_short_is_said_to_be_short(small_set):
 
 @pytest.mark.parametrize("change", ["empty", "half", "gone", "junk"])
 @pytest.mark.parametrize("name", ["table.f0", "table.f0i", "table.f1", "table.dat", "DATA_DESCRIPTION/table.dat"])
-def test_damage_of_any_kind_is_called_so(tmp_path, name, change):
+def test_every_damage_is_recognised(tmp_path, name, change):
     path = make_set(tmp_path / "a.MS", SetShape(nantennas=5, nchan=4), with_data=True)
     file = Path(path, name)
     contents = {"empty": b"", "half": file.read_bytes()[: file.stat().st_size // 2]}
@@ -116,13 +116,13 @@ def test_damage_of_any_kind_is_called_so(tmp_path, name, change):
         ("FiledesIO::write - a/table.f0 is not writable", "read: a/table.f0 is shorter than the table says; it is dam"),
     ],
 )
-def test_casacore_is_understood(small_set, text, said):
+def test_casacore_errors_are_translated(small_set, text, said):
     with pytest.raises(MeasurementSetError) as caught, opened(small_set):
         raise RuntimeError(text)
     assert said in str(caught.value)
 
 
-def test_a_set_that_may_not_be_looked_at(tmp_path, monkeypatch):
+def test_unreadable_set_names_permission(tmp_path, monkeypatch):
     def refuse(_):
         raise PermissionError(13, "Permission denied")
 
@@ -132,13 +132,13 @@ def test_a_set_that_may_not_be_looked_at(tmp_path, monkeypatch):
     )
 
 
-def test_a_name_that_is_not_utf8(small_set):
+def test_non_utf8_name_is_refused(small_set):
     path = os.fsdecode(os.fsencode(small_set) + b"\xe9")
     Path(small_set).rename(path)
     assert "casacore cannot open a name that is not UTF-8; rename it" in refusal(path)
 
 
-def test_parts_of_a_multi_ms_are_read_as_one(tmp_path):
+def test_multi_ms_is_read_as_one(tmp_path):
     whole, aside = tmp_path / "whole.MS", tmp_path / "aside"
     (whole / "SUBMSS").mkdir(parents=True)
     parts = [
@@ -152,7 +152,7 @@ def test_parts_of_a_multi_ms_are_read_as_one(tmp_path):
     assert (survey.metadata.nrows, len(survey.metadata.antenna_names)) == (24, 3)
 
 
-def test_a_selection_of_another_set_is_refused(small_set, tmp_path):
+def test_reference_table_is_refused(small_set, tmp_path):
     with closing(ct.table(small_set, ack=False)) as table, closing(table.query("ANTENNA1==0")) as rows:
         rows.copy(str(tmp_path / "view.MS")).close()
     said = f"view.MS: its rows are those of {small_set}, whose changes would not be noticed; name that set, or"
@@ -178,7 +178,7 @@ sys.stdin.read()"""
 
 
 @pytest.mark.parametrize(("locked", "name"), [("", "table.lock"), ("/FIELD", "FIELD/table.lock")], indirect=["locked"])
-def test_set_that_another_process_has_locked(small_set, locked, name):
+def test_lock_holder_is_named(small_set, locked, name):
     began = time.monotonic()
     for _ in range(20):
         with pytest.raises(MeasurementSetError) as caught:
@@ -191,13 +191,13 @@ def test_set_that_another_process_has_locked(small_set, locked, name):
 
 
 @pytest.mark.parametrize("locked", [""], indirect=True)
-def test_lock_that_is_released_is_waited_for(small_set, locked, monkeypatch):
+def test_released_lock_is_awaited(small_set, locked, monkeypatch):
     monkeypatch.setattr(tables, "LOCK_WAIT_S", 20.0)
     monkeypatch.setattr(tables.time, "sleep", lambda _: locked.communicate())
     assert survey_set(small_set).metadata.nrows == 12
 
 
-def test_locks_that_cannot_be_asked_for(small_set, monkeypatch):
+def test_unsupported_locks_are_ignored(small_set, monkeypatch):
     assert tables.lock_holder(f"{small_set}/nowhere") == 0
 
     def no_locks(*_):
@@ -207,5 +207,5 @@ def test_locks_that_cannot_be_asked_for(small_set, monkeypatch):
     assert tables.lock_holder(small_set) == 0
 
 
-def test_holder_of_another_machine():
+def test_remote_lock_holder_is_named():
     assert tables._process_name(2**22 + 1) == "process 4194305 of another machine"

@@ -28,14 +28,14 @@ def made_coverage(distances, flagged):
     return UVCoverage(distances, np.zeros_like(distances), np.asarray(flagged), "made up", 1.0)
 
 
-def test_flags_are_those_of_flag_and_not_of_flag_row(hba_set):
+def test_flagged_fraction_uses_flag_column(hba_set):
     """In this set 31 % of the samples are flagged, and no row."""
     with ct.table(str(hba_set), ack=False) as table:
         assert not table.getcol("FLAG_ROW").any()
     assert read_uv_coverage([str(hba_set)]).flagged_fraction == pytest.approx(0.3095, abs=1e-4)
 
 
-def test_points_are_baselines_in_wavelengths_channel_by_channel(tmp_path):
+def test_points_are_wavelengths_per_channel(tmp_path):
     path = make_set(tmp_path / "a.MS", SHAPE)
     coverage = read_uv_coverage([path])
     uvw_m = sample_visibilities(path).uvw_m
@@ -59,18 +59,18 @@ def test_flags_stay_with_their_points(tmp_path):
     assert coverage.u_klambda[2] == pytest.approx(u_m * SHAPE.frequencies_hz[2] / C_M_S / 1e3)
 
 
-def test_no_weight_is_as_good_as_flagged(tmp_path):
+def test_zero_weights_count_as_flagged(tmp_path):
     assert read_uv_coverage([make_set(tmp_path / "a.MS", SHAPE, weight=0.0)]).flagged_fraction == 1
 
 
-def test_several_sets(tmp_path):
+def test_several_sets_are_combined(tmp_path):
     paths = [make_set(tmp_path / f"{n}.MS", SetShape(**vars(SHAPE) | {"start_s": 5e9 + n * 1000})) for n in range(3)]
     coverage = read_uv_coverage(paths)
     assert len(coverage.u_klambda) == 3 * CROSS * 3
     assert coverage.title == "0.MS ... 2.MS (3 sets)"
 
 
-def test_no_sets():
+def test_missing_sets_are_refused():
     with pytest.raises(PipelineError, match="no measurement sets given"):
         read_uv_coverage([])
 
@@ -85,7 +85,7 @@ def test_large_set_is_sampled(tmp_path, monkeypatch):
     assert coverage.fraction == pytest.approx(1 / 60, rel=0.1)
 
 
-def test_histogram_by_hand():
+def test_histogram_equals_hand_calculation():
     coverage = made_coverage([0.5, 0.6, 1.5, 3.5, 4.0], [True, False, False, True, False])
     edges, fraction = unflagged_by_distance(coverage, bins=4)
     assert edges == pytest.approx([0, 1, 2, 3, 4])
@@ -93,7 +93,7 @@ def test_histogram_by_hand():
     assert np.isnan(fraction[2])
 
 
-def test_histogram_of_baselines_of_no_length():
+def test_zero_length_baselines_have_a_histogram():
     edges, fraction = unflagged_by_distance(made_coverage([0.0, 0.0], [False, True]), bins=2)
     assert edges == pytest.approx([0, 0.5, 1])
     assert fraction[0] == 0.5
@@ -106,7 +106,7 @@ def test_both_conjugates_are_drawn_with_their_flags():
     assert found == {-5: 0.0, -2: 1.0, 2: 1.0, 5: 0.0}
 
 
-def test_east_is_left():
+def test_east_is_drawn_left():
     left, right = draw_uv_coverage(made_coverage([2.0], [False])).axes[0].get_xlim()
     assert left > right
 
@@ -123,7 +123,7 @@ def texts_of_legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_axes_end_just_beyond_the_longest_baseline_imaged():
+def test_axes_end_beyond_longest_imaged_baseline():
     figure = draw_uv_coverage(made_coverage([0.05, 1.0, 60.0], [True, False, True]), 0.08, 5.0)
     plane, _, _, histogram = figure.axes
     assert plane.get_xlim() == pytest.approx((5.6, -5.6))  # 1.12 x 5
@@ -132,7 +132,7 @@ def test_axes_end_just_beyond_the_longest_baseline_imaged():
     assert [axes.get_xlabel() for axes in (plane, histogram)] == [r"$u$  (k$\lambda$)", r"uv distance  (k$\lambda$)"]
 
 
-def test_limits_are_circles_with_names():
+def test_uv_limits_are_labelled_circles():
     figure = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True]), 0.08, 7.0)
     plane, _, histogram = figure.axes
     assert [patch.radius for patch in plane.patches] == [0.08, 7.0]
@@ -141,7 +141,7 @@ def test_limits_are_circles_with_names():
     assert lines == [0.08, 7.0]
 
 
-def test_one_limit_alone():
+def test_single_uv_limit_is_drawn():
     figure = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True]), minuv_klambda=2.0)
     plane, _, _ = figure.axes
     assert [patch.radius for patch in plane.patches] == [2.0]
@@ -149,7 +149,7 @@ def test_one_limit_alone():
     assert plane.get_xlim() == pytest.approx((9.36, -9.36))  # 1.04 x 9
 
 
-def test_without_limits_everything_is_drawn_and_nothing_marked():
+def test_missing_limits_draw_whole_coverage():
     plane, _, histogram = draw_uv_coverage(made_coverage([1.0, 9.0], [False, True])).axes
     assert not plane.patches
     assert plane.get_legend() is None
@@ -157,13 +157,13 @@ def test_without_limits_everything_is_drawn_and_nothing_marked():
     assert texts_of_legend(histogram) == ["mean", "no baselines"]
 
 
-def test_limit_beyond_all_data_leaves_no_empty_rim():
+def test_distant_limit_leaves_no_empty_rim():
     plane = draw_uv_coverage(made_coverage([1.0, 3.0], [False, True]), 0.0, 7.0).axes[0]
     assert plane.get_xlim() == pytest.approx((3.12, -3.12))  # 1.04 x 3
 
 
 @pytest.mark.parametrize(("longest", "panels"), [(7.5, 0), (7.51, 1)])
-def test_whole_coverage_has_a_panel_where_it_reaches_much_further(longest, panels):
+def test_distant_points_add_a_panel(longest, panels):
     """That is, beyond 1.5 times the longest baseline imaged."""
     figure = draw_uv_coverage(made_coverage([1.0, longest], [False, True]), 0.0, 5.0)
     whole = [axes for axes in figure.axes if axes.get_title(loc="left") == "whole coverage"]
@@ -173,7 +173,7 @@ def test_whole_coverage_has_a_panel_where_it_reaches_much_further(longest, panel
         assert [patch.radius for patch in axes.patches] == [5.0]
 
 
-def test_only_what_is_in_view_is_drawn_large():
+def test_large_panel_excludes_distant_points():
     """With maxuv 5 that ends at 5.6; the point at 60 is in the small panel only."""
     figure = draw_uv_coverage(made_coverage([1.0, 5.2, 60.0], [False, True, True]), 0.0, 5.0)
     drawn = [sorted({round(abs(float(x))) for x, _ in axes.collections[0].get_offsets()}) for axes in figure.axes[:3:2]]
@@ -181,7 +181,7 @@ def test_only_what_is_in_view_is_drawn_large():
     assert drawn[1][-1] == pytest.approx(60, abs=1.3)  # a cell: 124.8 over 100 of them
 
 
-def test_many_points_beyond_the_limit_take_no_room_of_those_in_view(monkeypatch):
+def test_thinning_keeps_points_in_view(monkeypatch):
     """Of 1000 points 10 are in view, and 100 are drawn at most."""
     monkeypatch.setattr(uv_coverage, "DRAWN_POINTS", 100)
     distances = [*np.linspace(0.5, 4.5, 10), *np.linspace(50, 60, 990)]
@@ -189,19 +189,19 @@ def test_many_points_beyond_the_limit_take_no_room_of_those_in_view(monkeypatch)
     assert len(plane.collections[0].get_offsets()) == 20  # with their conjugates
 
 
-def test_histogram_out_to_a_distance_by_hand():
+def test_bounded_histogram_equals_hand_calculation():
     coverage = made_coverage([0.5, 1.5, 1.6, 60.0], [False, True, False, True])
     edges, fraction = unflagged_by_distance(coverage, bins=2, span_klambda=2.0)
     assert edges == pytest.approx([0, 1, 2])
     assert fraction == pytest.approx([1.0, 0.5])
 
 
-def test_title_says_what_was_looked_at():
+def test_title_names_flags_and_correlations():
     title = draw_uv_coverage(made_coverage([1.0, 2.0], [True, False])).axes[0].get_title(loc="left")
     assert title == "made up\n50.0% flagged\ncross-correlations, both conjugates; all data"
 
 
-def test_flags_of_what_is_imaged_are_told_apart():
+def test_title_separates_flags_of_imaged_data():
     """Three of five are flagged, and one of the three between 1 and 7, limits included."""
     coverage = made_coverage([0.5, 1.0, 6.0, 7.0, 9.0], [True, True, False, False, True])
     plane, _, histogram = draw_uv_coverage(coverage, 1.0, 7.0).axes
@@ -210,14 +210,14 @@ def test_flags_of_what_is_imaged_are_told_apart():
     assert mean.get_ydata()[0] == pytest.approx(2 / 3)
 
 
-def test_nothing_to_image():
+def test_empty_uv_range_has_no_mean():
     """Limits between which there is no baseline: the figure shows it, and no mean of nothing."""
     plane, _, histogram = draw_uv_coverage(made_coverage([1.0, 9.0], [True, False]), 6.0, 7.0).axes
     assert plane.get_title(loc="left").splitlines()[1] == "50.0% flagged"
     assert texts_of_legend(histogram) == ["no baselines"]
 
 
-def test_picture_of_real_data(hba_set, tmp_path):
+def test_recorded_set_is_plotted(hba_set, tmp_path):
     plot_uv_coverage(read_uv_coverage([str(hba_set)]), tmp_path / "uv.png")
     assert matplotlib.image.imread(tmp_path / "uv.png").shape[0] > 1000
     assert [path.name for path in tmp_path.iterdir()] == ["uv.png"]

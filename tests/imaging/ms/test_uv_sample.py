@@ -32,7 +32,7 @@ def subbands(tmp_path_factory):
     return make_subbands(tmp_path_factory.mktemp("subbands"), 6)
 
 
-def test_rotation_is_that_of_the_earth():
+def test_rotation_equals_earth_rotation():
     shape = SetShape()
     antenna1, antenna2 = pairs(shape)
     xyz_m = antenna_xyz_m(shape)
@@ -53,7 +53,7 @@ def test_rotation_agrees_with_the_uvw_of_real_data(hba_set_generic):
     assert np.abs(turned - last).max() < 0.005 * np.abs(first - last).max()
 
 
-def test_few_sets_are_all_read(subbands):
+def test_few_sets_are_read_entirely(subbands):
     samples = read_samples(subbands[:3], max_rows=10_000_000)
     assert [one.metadata.path for one in samples] == [one.path for one in subbands[:3]]
     visibilities, complete = draw_visibilities(samples)
@@ -76,7 +76,7 @@ def test_many_sets_are_represented(subbands, monkeypatch):
     assert visibilities.natural.sum() == pytest.approx(1.0 * 6 * 240 * 190 * 4, rel=0.01)
 
 
-def test_the_sample_gives_the_weights_of_the_whole(subbands):
+def test_sample_reproduces_weights_of_whole(subbands):
     """rms baseline and longest baseline from 5 % of the rows and from everything: 2 % is less than the loss needs."""
     whole = imaging_sample(
         [uv_sample.SetSample(one, uv_sample.sample_set(one, 10**7), one.frequencies_hz) for one in subbands],
@@ -92,7 +92,7 @@ def test_the_sample_gives_the_weights_of_the_whole(subbands):
     assert some.max_baseline_lambda() == pytest.approx(whole.max_baseline_lambda(), rel=0.01)
 
 
-def test_rows_stand_for_the_slots_around_them(subbands):
+def test_sampled_rows_represent_neighbouring_slots(subbands):
     """One slot in eight is read; the seven others are where the Earth turns it to."""
     (one,) = read_samples(subbands[:1], max_rows=210 * 30)
     made, complete = draw_visibilities([one])
@@ -107,7 +107,7 @@ def test_rows_stand_for_the_slots_around_them(subbands):
 
 
 @pytest.mark.parametrize("max_points", [100_000, 200_000])
-def test_few_points_are_counted_in_wide_cells(subbands, monkeypatch, max_points):
+def test_sparse_points_use_wide_cells(subbands, monkeypatch, max_points):
     """From a tenth or a fifth of the visibilities b_rms is within 6 %; in narrow cells all would look alike."""
     samples = read_samples(subbands, max_rows=12_000)
     whole = imaging_sample(samples, IMAGE)
@@ -122,12 +122,12 @@ def test_few_points_are_counted_in_wide_cells(subbands, monkeypatch, max_points)
     assert narrow.rms_baseline_lambda(narrow.uniform) < 0.95 * whole.rms_baseline_lambda(whole.uniform)
 
 
-def test_the_same_data_give_the_same_sample(subbands):
+def test_sampling_is_reproducible(subbands):
     one, other = (imaging_sample(read_samples(subbands, max_rows=5000), IMAGE) for _ in range(2))
     assert np.array_equal(one.briggs, other.briggs)
 
 
-def test_flags_are_looked_at(tmp_path):
+def test_sample_respects_flags(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(ntimes=10))
     flags = np.zeros((780, 8), bool)
     flags[:, 2:] = True
@@ -137,7 +137,7 @@ def test_flags_are_looked_at(tmp_path):
     assert sample.visibilities.frequency_hz.max() == pytest.approx(144e6 + 24414.0625)
 
 
-def test_a_flagged_set_is_left_out_and_nothing_but_flagged_ones_refused(tmp_path):
+def test_flagged_sets_are_dropped_or_refused(tmp_path):
     sets = make_subbands(tmp_path, 2, SetShape(ntimes=5))
     set_flags(sets[0].path, np.ones((390, 8), bool))
     assert [one.metadata.path for one in read_samples(sets)] == [sets[1].path]
@@ -146,7 +146,7 @@ def test_a_flagged_set_is_left_out_and_nothing_but_flagged_ones_refused(tmp_path
         read_samples(sets)
 
 
-def test_channels_are_drawn_from_all_of_the_band():
+def test_channels_are_drawn_from_whole_band():
     rng = np.random.default_rng(0)
     drawn = uv_sample._draw_places(rng, 1000, 100, 10)
     assert drawn.shape == (1000, 10)

@@ -22,7 +22,7 @@ from lofarpipe.imaging.plan.losses import choose_freqstep, choose_timestep
         (1, 195312.5, 200e3, 1),
     ],
 )
-def test_frequency_steps(nchan, width_hz, limit_hz, step):
+def test_frequency_steps_respect_limit(nchan, width_hz, limit_hz, step):
     chosen = choose_freqstep(nchan, width_hz, limit_hz)
     assert (chosen.step, chosen.too_coarse) == (step, False)
 
@@ -39,7 +39,7 @@ def test_frequency_steps(nchan, width_hz, limit_hz, step):
         (600, 8.01112, 8.01112, 1),
     ],
 )
-def test_time_steps(ntimes, timestep_s, limit_s, step):
+def test_time_steps_respect_limit(ntimes, timestep_s, limit_s, step):
     chosen = choose_timestep(ntimes, timestep_s, limit_s)
     assert (chosen.step, chosen.too_coarse) == (step, False)
 
@@ -52,11 +52,11 @@ def test_input_beyond_the_limit_is_not_averaged():
 
 
 @pytest.mark.parametrize(("nchan", "least", "step"), [(8, 2, 4), (9, 2, 3), (7, 2, 1), (2, 2, 1), (1, 2, 1), (8, 1, 8)])
-def test_channels_are_left_for_the_output_channels(nchan, least, step):
+def test_averaging_leaves_channels_for_output(nchan, least, step):
     assert choose_freqstep(nchan, 1e3, 1e5, least).step == step
 
 
-def test_reasons_name_what_stopped_it():
+def test_reasons_name_the_limit():
     assert "edge" in choose_freqstep(8, 1e3, 1e5).reason
     assert "2 channels at least must be left of 8" in choose_freqstep(8, 1e3, 1e5, 2).reason
     assert "cap of 2 MHz" in choose_freqstep(1000, 1e4, 1e9).reason
@@ -66,7 +66,7 @@ def test_reasons_name_what_stopped_it():
 
 
 @given(st.integers(1, 256), st.floats(1e3, 1e6), st.floats(1e3, 1e7))
-def test_frequency_steps_divide_and_stay_within(nchan, width_hz, limit_hz):
+def test_frequency_steps_divide_the_channels(nchan, width_hz, limit_hz):
     chosen = choose_freqstep(nchan, width_hz, limit_hz)
     assert nchan % chosen.step == 0
     if not chosen.too_coarse:
@@ -74,7 +74,7 @@ def test_frequency_steps_divide_and_stay_within(nchan, width_hz, limit_hz):
 
 
 @given(st.integers(1, 100_000), st.floats(0.1, 60.0), st.floats(0.1, 1000.0))
-def test_time_steps_leave_two_slots_and_stay_within(ntimes, timestep_s, limit_s):
+def test_time_steps_leave_two_slots(ntimes, timestep_s, limit_s):
     chosen = choose_timestep(ntimes, timestep_s, limit_s)
     assert ntimes == 1 or -(-ntimes // chosen.step) >= 2
     if not chosen.too_coarse:

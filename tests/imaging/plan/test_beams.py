@@ -58,18 +58,18 @@ def test_polarisations_make_two_runs(pols, has_i, others, letter):
 
 
 @pytest.mark.parametrize("pols", ["", "IXZ", "IQQ"])
-def test_polarisations_that_cannot_be(pols):
+def test_invalid_polarisations_are_refused(pols):
     with pytest.raises(PipelineError, match=f"pols: is '{pols}'; letters of IQUV, each once, are needed"):
         BeamOptions.read({**GIVEN, "pols": pols})
 
 
-def test_squares_of_joined_channels():
+def test_squared_channels_are_joined():
     second = BeamOptions.read(GIVEN).of_second_run()
     assert (second["auto_mask"], second["auto_threshold"], second["join_channels"]) == ("9.00", "1.00", "True")
     assert (second["multiscale"], second["multiscale_scales"], second["channels_out"]) == ("False", "none", "36")
 
 
-def test_single_channel_is_joined_with_none():
+def test_single_channel_is_not_joined():
     second = BeamOptions.read({**GIVEN, "nchan": "1", "taper": "15"}).of_second_run()
     assert (second["auto_mask"], second["auto_threshold"], second["join_channels"]) == ("3.0", "1.0", "False")
     assert (second["multiscale"], second["multiscale_scale_bias"], second["channels_out"]) == ("True", "0.7", "none")
@@ -94,14 +94,14 @@ def test_sets_are_found_by_name_and_counted(tmp_path: Path):
     assert "that is no pattern of names" in beam_sets(f"{tmp_path}/b", "/x", "1")[1][0]
 
 
-def test_roots_are_those_of_field_and_beam(tmp_path: Path):
+def test_roots_contain_field_and_beam(tmp_path: Path):
     sets = [Path(make_beam_set(tmp_path / f"{beam}.ms", beam)) for beam in (0, 3)]
     roots, problems = image_roots(sets, f"{tmp_path}/out")
     assert roots == [f"{tmp_path}/out/image.CDFS_2_5.contcube.beam{beam}" for beam in ("00", "03")]
     assert not problems
 
 
-def test_roots_that_cannot_be(tmp_path: Path):
+def test_invalid_roots_are_refused(tmp_path: Path):
     one, other = (Path(make_beam_set(tmp_path / name, 3)) for name in ("a.ms", "b.ms"))
     odd = Path(make_beam_set(tmp_path / "c.ms", 1))
     import casacore.tables as ct
@@ -144,5 +144,5 @@ def test_band_is_divided_by_frequency(tmp_path, numbers, nchan, edges):
 @pytest.mark.parametrize(
     ("nchan", "grid", "has_grid"), [("36", "True", True), ("36", "False", False), ("1", "True", False)]
 )
-def test_grid_is_asked_for(nchan, grid, has_grid):
+def test_channel_grid_option_sets_grid(nchan, grid, has_grid):
     assert BeamOptions.read({**GIVEN, "nchan": nchan, "channel_grid": grid}).has_grid is has_grid

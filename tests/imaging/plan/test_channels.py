@@ -20,7 +20,7 @@ from lofarpipe.imaging.plan.channels import (
 WINDOWS = {0: np.arange(4) * 10e6 + 905e6, 1: np.arange(4) * 10e6 + 965e6}  # a gap from 940 to 960 MHz
 
 
-def test_meerkat_band() -> None:
+def test_meerkat_band_is_divided() -> None:
     channels = divide_band({0: np.array([886e6, 888507800.0])}, 886, 1680, 2.5078)
     assert len(channels) == 317
     assert (channels[0].low_hz, channels[0].high_hz) == (886000000, 888507800)
@@ -50,7 +50,7 @@ def test_falling_frequencies_are_counted_from_the_lowest() -> None:
     assert frequency_range(channel, [WINDOWS[0][::-1]]) == (0, 2)
 
 
-def test_flagged_channels() -> None:
+def test_flagged_channels_have_a_reason() -> None:
     channels = divide_band(WINDOWS, 900, 1000, 20)
     counts = {0: np.array([0, 0, 5, 5]), 1: np.array([1, 3, 2, 2])}
     assert [channel.reason for channel in with_flags(channels, counts)] == ["flagged", "", "no data", "", ""]
@@ -69,7 +69,7 @@ def test_wrong_channels_are_refused(text: str, reason: str) -> None:
         chosen_channels(divide_band(WINDOWS, 900, 1000, 20), text)
 
 
-def test_batches_are_neighbours_of_one_window_group() -> None:
+def test_batches_contain_neighbouring_channels() -> None:
     channels = divide_band(WINDOWS, 900, 1000, 20)
     batches = divide_into_batches(channels, 2)
     assert [[channel.index for channel in batch.channels] for batch in batches] == [[1, 2], [4, 5]]
@@ -93,5 +93,5 @@ def test_joined_channels_are_never_empty() -> None:
     assert joined_channel_edges(centres, 2000e6, 3000e6, 4) == []
 
 
-def test_blank_channel_is_none_of_a_batch() -> None:
+def test_blank_channel_is_in_no_batch() -> None:
     assert divide_into_batches([OutputChannel(1, 0, 1, (), "no data")], 3) == []

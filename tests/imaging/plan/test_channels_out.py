@@ -19,7 +19,7 @@ from lofarpipe.imaging.plan.plan import count_channels_out
         (120e6, 168e6, 4, 4),
     ],
 )
-def test_examples(lowest_hz, highest_hz, channels, expected):
+def test_channels_out_equals_hand_calculation(lowest_hz, highest_hz, channels, expected):
     assert count_channels_out(lowest_hz, highest_hz, channels) == expected
 
 

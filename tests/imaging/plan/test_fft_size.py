@@ -25,12 +25,12 @@ from lofarpipe.imaging.plan.fft_size import SMALLEST_SIDE, format_size, image_si
         (3136, 3136),
     ],
 )
-def test_examples(npix, size):
+def test_smooth_sizes_equal_hand_calculation(npix, size):
     assert smooth_even_size(npix) == size
 
 
 @given(st.integers(1, 20000))
-def test_it_is_the_smallest(npix):
+def test_smooth_size_is_the_smallest(npix):
     size = smooth_even_size(npix)
     assert size % 2 == 0
     assert is_smooth(size)
@@ -43,19 +43,19 @@ def test_no_pixels_are_refused(npix):
         smooth_even_size(npix)
 
 
-def test_a_field_in_cells():
+def test_image_size_covers_the_field():
     assert image_size(1.5 * 4.2003, 0.00208) == 3072  # 3029.1 pixels
 
 
 @pytest.mark.parametrize("cellsize_deg", [0.0, -0.1, float("nan")])
-def test_a_cell_without_size_is_refused(cellsize_deg):
+def test_zero_cell_size_is_refused(cellsize_deg):
     with pytest.raises(ValueError, match="cell size is"):
         image_size(5.0, cellsize_deg)
 
 
-def test_as_wsclean_takes_it():
+def test_size_has_wsclean_format():
     assert format_size((3072, 2048)) == "3072 2048"
 
 
-def test_a_small_field_has_pixels_enough_to_measure():
+def test_small_field_has_minimum_size():
     assert image_size(0.01, 0.02) == SMALLEST_SIDE

@@ -23,23 +23,23 @@ def lambdas(survey):
     return survey.usability.shortest_m / 1.998616, survey.usability.longest_m / 1.998616
 
 
-def test_baselines_in_the_range(survey):
+def test_uv_range_with_baselines_passes(survey):
     shortest, longest = lambdas(survey)
     assert uv_range_finding([survey], 0, shortest * 1.01) == ""
     assert uv_range_finding([survey], longest * 0.99, 1e9) == ""
 
 
-def test_all_baselines_too_short(survey):
+def test_too_short_baselines_are_found(survey):
     finding = uv_range_finding([survey], lambdas(survey)[1] * 1.01, 1e9)
     assert finding.startswith("minlambda_highres: is ")
     assert "nothing could be imaged; make it smaller" in finding
 
 
-def test_all_baselines_too_long(survey):
+def test_too_long_baselines_are_found(survey):
     assert uv_range_finding([survey], 0, lambdas(survey)[0] * 0.99).startswith("maxlambda_highres: is ")
 
 
-def test_cells_too_wide_for_the_baselines(survey):
+def test_too_wide_cells_are_found(survey):
     longest = lambdas(survey)[1] * survey.metadata.frequencies_hz.max() / 150e6
     widest_deg = np.degrees(1 / (2 * longest))
     assert cell_warning([survey], widest_deg * 0.99, 1e9) == ""
@@ -50,13 +50,13 @@ def test_cells_too_wide_for_the_baselines(survey):
     assert cell_warning([], 1.0, 1e9) == ""
 
 
-def test_nothing_to_look_at(tmp_path):
+def test_flagged_set_has_no_findings(tmp_path):
     path = make_set(tmp_path / "flagged.MS", SHAPE)
     set_flags(path, np.ones((4 * 15, 8), bool))
     assert uv_range_finding([survey_set(path)], 1e9, 2e9) == ""
 
 
-def test_size_of_the_sky(survey):
+def test_image_size_is_bounded_by_sky(survey):
     """A beam of 31 m at 150 MHz is 4.0 deg wide; pixels are steps of direction cosines, at most 0.7 on each side."""
     assert size_finding([survey], AveragingWish(fieldsize_highres=15), 0.01) == ""
     finding = size_finding([survey], AveragingWish(fieldsize_highres=21), 0.01)

@@ -30,20 +30,20 @@ def test_texts_become_numbers():
         ("maxuv_lambda", "50", "minuv_lambda: must be smaller than maxuv_lambda"),
     ],
 )
-def test_what_is_wrong_is_named(name, text, problem):
+def test_wrong_options_are_named(name, text, problem):
     with pytest.raises(PlanError) as caught:
         parse_options({name: text})
     assert problem in str(caught.value)
 
 
-def test_all_problems_are_told_together():
+def test_problems_are_collected():
     with pytest.raises(PlanError) as caught:
         parse_options({"robust": "x", "cellsize_highres_deg": "-1"})
     assert len(str(caught.value).splitlines()) == 2
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_number_in_range_or_refused(text):
+def test_any_text_is_validated_or_refused(text):
     for name, (lowest, highest) in RANGES.items():
         if name in ("minuv_lambda", "maxuv_lambda"):
             continue
@@ -65,7 +65,7 @@ def test_defaults_are_in_range():
     ("gridder", "stretch", "square"),
     [("auto", 1, True), ("auto", 1.2, False), ("idg", 1.2, True), ("wgridder", 1, False)],
 )
-def test_idg_wants_a_square(gridder, stretch, square):
+def test_idg_needs_a_square(gridder, stretch, square):
     assert PlanOptions(gridder=gridder, y_axis_stretch=stretch).wants_square is square
 
 
@@ -76,7 +76,7 @@ def test_idg_wants_a_square(gridder, stretch, square):
         *(("station_diameter_m", "station_diameter_m"), ("axis_stretch", "y_axis_stretch")),
     ],
 )
-def test_what_the_plan_refuses_the_pipeline_refuses_before_it_runs(option, name):
+def test_plan_and_parset_domains_agree(option, name):
     text = (Path(__file__).parents[3] / "pipeline.parset").read_text()
     domain = re.search(rf"^! {option} .*## {{(.*)}}", text, re.MULTILINE)[1]
     highest = RANGES[name][1]

@@ -48,14 +48,14 @@ def find(tmp_path):
     ],
 )
 @pytest.mark.parametrize("option", ["image_output_filenames", "images_metadata_file", "sip_file"])
-def test_the_runs_own_files_are_not_overwritten(find, tmp_path, option, name, why):
+def test_files_of_the_run_are_protected(find, tmp_path, option, name, why):
     (line,) = find(tmp_path / name, option)
     assert line.startswith(f"{option}: {tmp_path / name} {why}")
     assert line.endswith("; name another")
 
 
 @pytest.mark.parametrize("key", ["spectral_index", "reference_skymodel", "clean.argument.fits-mask"])
-def test_inputs_that_are_fits_files_are_not_overwritten(find, tmp_path, key):
+def test_fits_inputs_are_protected(find, tmp_path, key):
     path = put(tmp_path / "map.fits", FITS)
     assert find(path, **{key: path}) == [f"image_output_filenames: {path} is an input ({key}); name another"]
 
@@ -72,12 +72,12 @@ def test_inputs_that_are_fits_files_are_not_overwritten(find, tmp_path, key):
         ("images_metadata_file", METADATA, True),
     ],
 )
-def test_only_what_such_a_run_wrote_is_replaced(find, tmp_path, option, content, is_taken):
+def test_only_own_products_are_replaced(find, tmp_path, option, content, is_taken):
     path = put(tmp_path / "there", content)
     assert bool(find(path, option)) is not is_taken
 
 
-def test_a_file_that_cannot_be_read_is_left_alone(find, tmp_path, monkeypatch):
+def test_unreadable_file_is_protected(find, tmp_path, monkeypatch):
     path = put(tmp_path / "there", FITS)
 
     def refuse(self, *mode):
@@ -87,30 +87,30 @@ def test_a_file_that_cannot_be_read_is_left_alone(find, tmp_path, monkeypatch):
     assert find(path) == [f"image_output_filenames: {path} is there, and is no FITS file; name another"]
 
 
-def test_a_link_is_what_it_leads_to(find, tmp_path):
+def test_links_are_resolved(find, tmp_path):
     (tmp_path / "link.fits").symlink_to(tmp_path / "image.parset")
     assert "is a parset" in find(tmp_path / "link.fits")[0]
 
 
-def test_names_that_are_free_are_taken(find, tmp_path):
+def test_free_names_pass(find, tmp_path):
     assert find(f"{tmp_path}/out/a.fits, {tmp_path}/job/b.fits") == []
     assert find("none", "sip_file") == []
 
 
-def test_one_name_is_for_one_file(find, tmp_path):
+def test_repeated_output_name_is_refused(find, tmp_path):
     path = tmp_path / "a.fits"
     (line,) = find(f"{path}, {path}")
     assert line == f"image_output_filenames: {path} is named by image_output_filenames already; name another"
     assert "already" in find(path, sip_file=str(path))[0]
 
 
-def test_images_are_not_written_over_what_is_read(find, tmp_path):
+def test_input_mask_is_protected_from_images(find, tmp_path):
     mask = put(tmp_path / "job/fullband-MFS-mask.fits", FITS)
     (line,) = find(tmp_path / "a.fits", **{"clean.argument.fits-mask": mask})
     assert line.startswith(f"clean.argument.fits-mask: {mask} may be overwritten, for it begins with image_rootname")
 
 
-def test_links_that_an_earlier_run_delivered_are_two_names(find, tmp_path):
+def test_delivered_links_count_as_two_names(find, tmp_path):
     first, second = tmp_path / "first.fits", tmp_path / "second.fits"
     header = "SIMPLE  =                    T"
     first.write_text(header)

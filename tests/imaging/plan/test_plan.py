@@ -69,7 +69,7 @@ def names(text_or_path):
         (0.1, ""),
     ],
 )
-def test_pixels_that_are_too_wide(field, plan, widths, says):
+def test_too_wide_pixels_give_a_warning(field, plan, widths, says):
     half_fringe_deg = math.degrees(0.5 / plan.predictor.sample.longest_lambda)
     options = PlanOptions(cellsize_highres_deg=widths * half_fringe_deg, cellsize_lowres_deg=0.05)
     found = [text for text in make_plan(observe(field), BEAM, options).warnings if "cellsize_highres_deg" in text]
@@ -79,7 +79,7 @@ def test_pixels_that_are_too_wide(field, plan, widths, says):
         assert f"{half_fringe_deg:.3g} deg, so that fine structure is lost" in found[0]
 
 
-def test_the_observation_is_put_in_order(field):
+def test_observation_is_sorted(field):
     seen = observe(field)
     assert [[one.name for one in group] for group in seen.groups] == [["a1.MS", "a2.MS"], ["b2.MS", "b1.MS"]]
     assert [[one.name for one in block] for block in seen.blocks] == [["a1.MS", "b1.MS"], ["a2.MS", "b2.MS"]]
@@ -88,7 +88,7 @@ def test_the_observation_is_put_in_order(field):
     assert seen.highest_hz == pytest.approx(148e6 + 7.5 * 24414.0625)
 
 
-def test_nothing_and_what_does_not_belong_together_is_refused(field, tmp_path):
+def test_missing_and_incompatible_sets_are_refused(field, tmp_path):
     with pytest.raises(PlanError, match="no measurement sets were given"):
         observe([])
     other = read_metadata(make_set(tmp_path / "other.MS", SetShape(nchan=4, ntimes=2, timestep_s=1.0)))
@@ -98,7 +98,7 @@ def test_nothing_and_what_does_not_belong_together_is_refused(field, tmp_path):
         observe([*field, field[0]])
 
 
-def test_sizes_come_from_each_axis_of_the_beam():
+def test_sizes_follow_both_beam_axes():
     width = FieldWidth(4.0, 5.0, 144e6)
     options = PlanOptions(cellsize_highres_deg=CELL_DEG, gridder="wgridder", image_padding=1.2)
     sizes = image_sizes(width, options)
@@ -108,7 +108,7 @@ def test_sizes_come_from_each_axis_of_the_beam():
     assert width.at(288e6) == FieldWidth(2.0, 2.5, 288e6)
 
 
-def test_stretch_makes_a_rectangle_unless_idg_must_have_a_square():
+def test_stretch_makes_rectangle_except_for_idg():
     width = FieldWidth(4.0, 4.0, 144e6)
     for gridder, size in (("auto", (600, 720)), ("wgridder", (600, 720)), ("idg", (600, 600))):
         options = PlanOptions(cellsize_highres_deg=CELL_DEG, gridder=gridder, y_axis_stretch=1.2)
@@ -117,14 +117,14 @@ def test_stretch_makes_a_rectangle_unless_idg_must_have_a_square():
 
 @pytest.mark.parametrize("averaging", ["physics", "historical"])
 @pytest.mark.parametrize(("gridder", "side"), [("auto", 16), ("idg", 128)])
-def test_the_smallest_fields_have_pixels_enough(averaging, gridder, side):
+def test_smallest_fields_have_minimum_size(averaging, gridder, side):
     narrow = {"cellsize_highres_deg": 1.0, "fieldsize_highres": 0.01, "y_axis_stretch": 0.1}
     sizes = image_sizes(FieldWidth(4.0, 4.0, 144e6), PlanOptions(**narrow, averaging=averaging, gridder=gridder))
     assert sizes.high == (side, side)
     assert min(sizes.high_padded) == side
 
 
-def test_angles_to_edge_and_corner():
+def test_angles_reach_edge_and_corner():
     angles = field_angles((600, 400), CELL_DEG, FieldWidth(4.0, 1.0, 144e6))
     assert math.degrees(angles.half_power_rad) == pytest.approx(1.0)
     assert math.degrees(angles.edge_rad) == pytest.approx(3.0, rel=1e-3)
@@ -133,7 +133,7 @@ def test_angles_to_edge_and_corner():
         field_angles((600, 600), 1.0, FieldWidth(4.0, 1.0, 144e6))
 
 
-def test_the_limits_are_those_of_the_criterion(field):
+def test_criterion_determines_averaging_limits(field):
     for criterion, make_limits in (("peak", peak_limits), ("worst", worst_limits)):
         options = PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion)
         plan = make_plan(observe(field), BEAM, options)
@@ -146,7 +146,7 @@ def test_the_limits_are_those_of_the_criterion(field):
     assert plan.losses["image_edge"].worst_baseline <= 0.05  # the strict criterion: no baseline loses more
 
 
-def test_the_time_limit_is_shorter_near_the_equator(tmp_path):
+def test_time_limit_shortens_near_equator(tmp_path):
     shape = SetShape(ntimes=20, timestep_s=1.0, dec_rad=math.radians(5))
     plan = make_plan(observe([read_metadata(make_set(tmp_path / "low.MS", shape))]), BEAM, OPTIONS)
     length = plan.predictor.baselines.rms_uniform_lambda
@@ -154,12 +154,12 @@ def test_the_time_limit_is_shorter_near_the_equator(tmp_path):
     assert plan.limits.timestep_s == pytest.approx(polar.timestep_s / math.sqrt(1.3))
 
 
-def test_what_averaging_adds_is_the_ratio_of_two_images():
+def test_added_loss_is_ratio_of_peaks():
     given, averaged = PeakLoss(0.1, 0, 0.10, 0.10), PeakLoss(0.28, 0, 0.28, 0.28)
     assert LossAt(0.1, given, averaged, averaged, 0.5).added == pytest.approx(0.2)  # 0.72 / 0.90 = 0.8
 
 
-def test_the_strict_criterion_averages_less(field):
+def test_worst_criterion_averages_less(field):
     peak, worst = (
         make_plan(observe(field), BEAM, PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion))
         for criterion in ("peak", "worst")
@@ -169,7 +169,7 @@ def test_the_strict_criterion_averages_less(field):
     assert worst.losses["image_edge"].averaged.total < peak.losses["image_edge"].averaged.total
 
 
-def test_losses_grow_outward_and_stay_within_what_is_allowed(plan):
+def test_losses_grow_outward_within_limit(plan):
     half, edge, corner = (plan.losses[place] for place in ("half_fwhm", "image_edge", "image_corner"))
     assert 0 < half.averaged.total < edge.averaged.total < corner.averaged.total
     assert edge.averaged.worst_angle <= 0.05
@@ -178,7 +178,7 @@ def test_losses_grow_outward_and_stay_within_what_is_allowed(plan):
     assert besides_the_cell(plan) == []
 
 
-def test_input_beyond_the_limit_is_not_averaged_and_a_warning_says_the_loss(tmp_path):
+def test_coarse_input_warns_and_stays_unaveraged(tmp_path):
     shape = SetShape(ntimes=20, timestep_s=60.0, channel_width_hz=500e3, nchan=4)
     plan = make_plan(observe([read_metadata(make_set(tmp_path / "coarse.MS", shape))]), BEAM, OPTIONS)
     assert (plan.steps.frequency.step, plan.steps.time.step) == (1, 1)
@@ -190,7 +190,7 @@ def test_input_beyond_the_limit_is_not_averaged_and_a_warning_says_the_loss(tmp_
     assert lost in slots
 
 
-def test_one_axis_too_coarse_leaves_the_other_only_what_is_allowed(tmp_path):
+def test_coarse_axis_restricts_the_other_axis(tmp_path):
     """Channels of 200 kHz use up all that may be lost, so that times are not averaged either."""
     shape = SetShape(ntimes=60, timestep_s=1.0, channel_width_hz=400e3, nchan=4)
     plan = make_plan(observe([read_metadata(make_set(tmp_path / "wide.MS", shape))]), BEAM, OPTIONS)
@@ -199,7 +199,7 @@ def test_one_axis_too_coarse_leaves_the_other_only_what_is_allowed(tmp_path):
     assert len(besides_the_cell(plan)) == 1
 
 
-def test_the_sum_over_the_data_takes_back_what_the_limit_allows(field, monkeypatch):
+def test_predicted_loss_reduces_averaging(field, monkeypatch):
     """With limits far too wide the predicted loss still decides, in both axes."""
     from lofarpipe.imaging.plan.losses import LossPredictor
     from lofarpipe.imaging.plan.smearing import AveragingLimits
@@ -212,7 +212,7 @@ def test_the_sum_over_the_data_takes_back_what_the_limit_allows(field, monkeypat
     assert "would lose up to" in plan.steps.frequency.reason
 
 
-def test_historical_rules(field):
+def test_historical_rules_are_reproduced(field):
     options = PlanOptions(averaging="historical", cellsize_highres_deg=CELL_DEG, cellsize_lowres_deg=0.05)
     plan = make_plan(observe(field), FieldBeam(0, 0, "formula", "-"), options, math.radians(60))
     fwhm_deg = math.degrees(1.1 * 3e8 / field[1].ref_frequency_hz / 31.0) / math.sin(math.radians(60))
@@ -225,7 +225,7 @@ def test_historical_rules(field):
 
 
 @pytest.mark.parametrize("averaging", ["physics", "historical"])
-def test_channels_out_is_the_users_as_far_as_there_are_channels(field, averaging):
+def test_channels_out_option_is_bounded_by_channels(field, averaging):
     given = dataclasses.replace(OPTIONS, averaging=averaging)
     for wanted in (1, 2, 4):
         made = make_plan(observe(field), BEAM, dataclasses.replace(given, channels_out=wanted))
@@ -238,7 +238,7 @@ def test_channels_out_is_the_users_as_far_as_there_are_channels(field, averaging
     ("channels_out", "gridder", "is_warned"),
     [(1, "idg", True), (1, "wgridder", False), (2, "auto", False), (0, "idg", False)],
 )
-def test_wide_channels_are_warned_of_where_idg_may_image_them(plan, channels_out, gridder, is_warned):
+def test_wide_channels_warn_with_idg(plan, channels_out, gridder, is_warned):
     wide = dataclasses.replace(plan.observation, lowest_hz=130e6, highest_hz=160e6)  # ln(160 / 130) = 0.208
     options = dataclasses.replace(OPTIONS, channels_out=channels_out, gridder=gridder)
     changed = dataclasses.replace(plan, observation=wide, options=options, channels_out=channels_out or 4)
@@ -261,18 +261,18 @@ def test_historical_rules_need_a_diameter(tmp_path):
         (PlanOptions(gridder="auto", y_axis_stretch=1.2), "which IDG refuses"),
     ],
 )
-def test_idg_and_stretch_are_warned_of(field, options, warning):
+def test_idg_and_stretch_give_warnings(field, options, warning):
     (text,) = besides_the_cell(make_plan(observe(field[:1]), BEAM, options))
     assert warning in text
 
 
-def test_a_beam_by_formula_is_said(field):
+def test_formula_beam_gives_a_warning(field):
     beam = FieldBeam(4, 4, "formula", "1.09 wavelength / 30.75 m")
     (text,) = besides_the_cell(make_plan(observe(field[:1]), beam, OPTIONS))
     assert text == "the width of the beam is by formula, not measured: 1.09 wavelength / 30.75 m"
 
 
-def test_all_maps(plan):
+def test_plan_gives_every_map(plan):
     payloads = map_payloads(plan)
     assert list(map(names, payloads["groupmap"])) == [["a1.MS", "a2.MS"], ["b2.MS", "b1.MS"]]
     assert list(map(names, payloads["timegroups"])) == [["a1.MS", "b1.MS"], ["a2.MS", "b2.MS"]]
@@ -287,7 +287,7 @@ def test_all_maps(plan):
     assert set(payloads) == set(MAP_SUFFIXES)
 
 
-def test_maps_on_disk(plan, tmp_path):
+def test_maps_are_written(plan, tmp_path):
     from lofarpipe.support.data_map import DataMap
 
     written = write_maps(plan, tmp_path / "do_magic.datamap")
@@ -299,7 +299,7 @@ def test_maps_on_disk(plan, tmp_path):
     assert len(DataMap.load(written["groupmap"]).data) == 2
 
 
-def test_every_number_has_a_source_and_a_reason(plan):
+def test_quantities_have_source_and_reason(plan):
     quantities = list(plan_quantities(plan))
     assert len({quantity.name for quantity in quantities}) == len(quantities) > 20
     for quantity in quantities:
@@ -309,7 +309,7 @@ def test_every_number_has_a_source_and_a_reason(plan):
             assert not quantity.name.endswith(ending) or quantity.unit == unit
 
 
-def test_the_plan_as_json(plan, tmp_path):
+def test_plan_is_written_as_json(plan, tmp_path):
     path = tmp_path / "plan.json"
     path.write_text("an older plan")
     write_json(plan, path)
@@ -335,7 +335,7 @@ def test_the_plan_as_json(plan, tmp_path):
         ({}, 200.0, 0, "one time slot, whose weights Dysco cannot hold"),
     ],
 )
-def test_bits_of_weights(tmp_path, weights, timestep_s, bits, reason):
+def test_weight_bits_follow_data(tmp_path, weights, timestep_s, bits, reason):
     one = read_metadata(make_set(tmp_path / "a.MS", SetShape(nantennas=3, ntimes=20)))
     found = weight_bits([dataclasses.replace(one, path=name) for name in ("a", "b")], timestep_s, weights)
     assert found[0] == bits

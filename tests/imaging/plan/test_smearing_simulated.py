@@ -85,7 +85,7 @@ def imaged_weights(shape, times_s, frequencies_hz, npix, cellsize_deg, options):
 
 @pytest.mark.parametrize("dec_deg", [5.0, 33.0, 55.0, 80.0])
 @pytest.mark.parametrize(("width_hz", "step_s"), [(97656.25, 8.0), (195312.5, 16.0), (400e3, 4.0), (30e3, 40.0)])
-def test_the_formula_is_what_averaging_does(dec_deg, width_hz, step_s):
+def test_formula_predicts_averaging_loss(dec_deg, width_hz, step_s):
     """HBA edge of a 3.15 deg field, with real Briggs weights, at four declinations."""
     shape = SetShape(nantennas=14, dec_rad=math.radians(dec_deg))
     times_s = shape.start_s + np.linspace(-12_000, 12_000, 10)
@@ -108,7 +108,7 @@ def test_the_formula_is_what_averaging_does(dec_deg, width_hz, step_s):
 
 
 @pytest.mark.parametrize("max_peak_smearing", [0.02, 0.05, 0.10])
-def test_the_plan_predicts_what_its_averaging_does(tmp_path, max_peak_smearing):
+def test_plan_predicts_its_averaging_loss(tmp_path, max_peak_smearing):
     """From sets on disk, sampled, to the loss of a source at the image's edge in the averaged data."""
     shape = SetShape(nantennas=14, ntimes=1200, timestep_s=4.0, nchan=16, channel_width_hz=25e3)
     metadata = read_metadata(make_set(tmp_path / "a.MS", shape))

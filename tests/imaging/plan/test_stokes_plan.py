@@ -31,7 +31,7 @@ def options(path: Path, **texts: str) -> StokesOptions:
     return found
 
 
-def test_options_are_values() -> None:
+def test_texts_become_option_values() -> None:
     found = options(Path("/data/a.ms/"), mfs_robust="[-0.5, 0]", threshold_mfs_jy="4e-5", multiscale_scales="[0,3,40]")
     assert (found.vis, found.mfs_robust, found.threshold_mfs_jy) == ("/data/a.ms", (-0.5, 0.0), "4e-05")
     assert (found.scales, found.scales_left_out) == ((0, 3), (40,))
@@ -65,7 +65,7 @@ def test_wrong_options_are_named(name: str, text: str, reason: str) -> None:
     assert [line for line in findings if line.startswith(f"{name}: ") and reason in line]
 
 
-def test_nothing_to_image_is_a_finding() -> None:
+def test_empty_image_lists_are_a_finding() -> None:
     _, findings = read_stokes_options({"vis": "/a.ms", "outdir": "/o", "mfs_robust": "[]", "channel_robust": "[]"})
     assert "there is nothing to image" in findings[0]
 
@@ -145,7 +145,7 @@ def test_threshold_has_a_unit(text: str, value: str) -> None:
     assert options(Path("/data/a.ms"), threshold_channel_jy=text).threshold_channel_jy == value
 
 
-def test_plan_takes_size_and_cell(made: Path) -> None:
+def test_plan_chooses_size_and_cell(made: Path) -> None:
     band = read_band(str(made))
     plan, _ = plan_images(options(made, imsize="auto", cell_arcsec="auto"), band)
     assert plan is not None
@@ -175,7 +175,7 @@ def test_several_fields_are_not_staged(tmp_path: Path) -> None:
     assert any("RECEPTOR_ANGLE" in line for line in plan.warnings)
 
 
-def test_stamp_changes_with_the_set(tmp_path: Path) -> None:
+def test_fingerprint_changes_with_the_set(tmp_path: Path) -> None:
     path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
     before = set_stamp(str(path))
     read_band(str(path))

@@ -35,7 +35,7 @@ def components(path):
     return {fields[2]: float(fields[5]) for fields in lines}
 
 
-def test_sources_are_found_flat_and_measured_corrected(field, tmp_path):
+def test_flat_image_finds_corrected_fluxes(field, tmp_path):
     flat, corrected = field
     number = write_source_list(corrected, flat, tmp_path / "sky.txt")
     assert number == 2
@@ -47,7 +47,7 @@ def test_sources_are_found_flat_and_measured_corrected(field, tmp_path):
 
 
 @pytest.mark.parametrize(("value", "said"), [(-0.7, "[-0.7]"), (0.0, "[0]"), ("map.fits", "[]")])
-def test_the_list_names_the_spectral_index_of_its_fluxes(value, said, field, tmp_path):
+def test_source_list_names_spectral_index(value, said, field, tmp_path):
     flat, corrected = field
     named = tmp_path / "pb.fits"
     named.write_bytes(corrected.read_bytes())
@@ -64,14 +64,14 @@ def test_field_without_sources_gives_an_empty_list(field, tmp_path):
     assert "ReferenceFrequency='1.44e+08'" in line
 
 
-def test_defaults_are_those_of_the_field():
+def test_finding_options_have_documented_defaults():
     keywords = FindingOptions().keywords()
     assert (keywords["thresh_isl"], keywords["thresh_pix"], keywords["thresh"]) == (4.0, 5.0, "hard")
     assert (keywords["rms_box"], keywords["rms_box_bright"], keywords["adaptive_thresh"]) == ((60, 20), (35, 7), 150.0)
     assert keywords["mean_map"] == "zero"
 
 
-def test_pybdsf_that_is_not_installed(monkeypatch):
+def test_missing_pybdsf_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "bdsf", None)
     with pytest.raises(
         CatalogueError, match=r"PyBDSF.* cannot be imported .*; pip install 'genericpipeline\[catalogue\]'"
@@ -79,13 +79,13 @@ def test_pybdsf_that_is_not_installed(monkeypatch):
         pybdsf()
 
 
-def test_pybdsf_that_fails_names_the_image(field, tmp_path):
+def test_failed_pybdsf_names_the_image(field, tmp_path):
     with pytest.raises(CatalogueError, match=r"nowhere\.fits: PyBDSF failed: "):
         write_source_list(tmp_path / "nowhere.fits", field[0], tmp_path / "sky.txt")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_that_cannot_be_written(monkeypatch, tmp_path, field):
+def test_unwritable_source_list_is_an_error(monkeypatch, tmp_path, field):
     class Found:
         ngaus = 1
 

@@ -57,7 +57,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return read_sky_image(write_image(here / "pb.fits", plane)), read_sky_image(flat)
 
 
-def test_fluxes_positions_and_widths(images: Images) -> None:
+def test_comparison_measures_flux_position_and_width(images: Images) -> None:
     found = compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY)
     by_name = {source["name"]: source for source in found["sources"]}
     assert [by_name[name]["ratio"] for name in ("s0", "s1", "s2", "s3")] == pytest.approx([1, 1, 1, 0.97], abs=0.01)
@@ -70,7 +70,7 @@ def test_fluxes_positions_and_widths(images: Images) -> None:
     assert found["frequency_hz"] == 144e6
 
 
-def test_summary(images: Images) -> None:
+def test_summary_counts_reference_sources(images: Images) -> None:
     # The last is below 10 times the noise, and above 5: 12 mJy over 2 mJy.
     summary = compare_fluxes(*images, reference_of(images[0], [*SOURCES, (100, 100, 0.012)]), RMS_JY)["summary"]
     assert (summary["reference_sources"], summary["expected_above_5_sigma"]) == (5, 5)
@@ -79,14 +79,14 @@ def test_summary(images: Images) -> None:
     assert summary["ratio_scatter"] < 0.02
 
 
-def test_one_source_has_no_scatter(images: Images) -> None:
+def test_single_source_has_no_scatter(images: Images) -> None:
     summary = compare_fluxes(*images, reference_of(images[0], SOURCES[:1]), RMS_JY)["summary"]
     assert summary["measured"] == 1
     assert "median_ratio" in summary
     assert "ratio_scatter" not in summary
 
 
-def test_sources_come_from_the_centre_outwards(images: Images) -> None:
+def test_sources_are_sorted_by_distance(images: Images) -> None:
     distances = [
         source["distance_deg"]
         for source in compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY)["sources"]
@@ -94,7 +94,7 @@ def test_sources_come_from_the_centre_outwards(images: Images) -> None:
     assert distances == sorted(distances)
 
 
-def test_a_source_that_is_not_there_is_said_to_be_missing(images: Images) -> None:
+def test_missing_source_is_reported(images: Images) -> None:
     found = compare_fluxes(*images, reference_of(images[0], [(100, 30, 0.5)]), RMS_JY)
     assert found["summary"] == {"reference_sources": 1, "expected_above_5_sigma": 1, "compared": 1, "measured": 0}
     assert found["sources"][0]["found"] is False
@@ -110,7 +110,7 @@ def test_extended_sources_have_no_loss_of_peak(images: Images) -> None:
     assert source["ratio"] == pytest.approx(1, abs=0.01)
 
 
-def test_a_smeared_source_loses_of_its_peak_and_not_of_its_flux(tmp_path: Path) -> None:
+def test_smeared_source_keeps_integrated_flux(tmp_path: Path) -> None:
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
     width = 1.5 * BEAM_DEG / CELL_DEG / 2.35482  # round, of 6 pixels: the beam has 8 x 4, so 32 / 36 of its peak
     image = read_sky_image(write_image(tmp_path / "a.fits", 32 / 36 * np.exp(-0.5 * (x**2 + y**2) / width**2)))
@@ -120,12 +120,12 @@ def test_a_smeared_source_loses_of_its_peak_and_not_of_its_flux(tmp_path: Path) 
     assert source["widening"] == pytest.approx(math.sqrt(36 / 32), abs=1e-3)
 
 
-def test_places_without_an_image_have_no_signal(images: Images) -> None:
+def test_positions_outside_image_have_no_signal(images: Images) -> None:
     reference = reference_of(images[0], [(60, 60, 1.0), (10, 10, 1.0), (-5, 60, 1.0), (60, SIDE, 1.0)])
     assert signal_to_noise(*images, reference, RMS_JY) == pytest.approx([500, 0, 0, 0], rel=1e-3)
 
 
-def test_the_other_side_of_the_sky_has_no_signal(images: Images) -> None:
+def test_antipodal_source_has_no_signal(images: Images) -> None:
     reference = reference_of(images[0], SOURCES[:1])
     opposite = Reference(
         "r",
@@ -146,18 +146,18 @@ def test_only_isolated_sources_are_compared(images: Images) -> None:
     assert is_isolated(reference_of(images[0], crowd), beam_arcsec).tolist() == [True, False, False, False, True, True]
 
 
-def test_the_brightest_are_compared(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_brightest_sources_are_compared(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "MOST_SOURCES", 2)
     found = compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY)
     assert {source["name"] for source in found["sources"]} == {"s0", "s3"}
 
 
-def test_every_entry_is_explained(images: Images) -> None:
+def test_page_explains_every_entry(images: Images) -> None:
     words = column_words(REPOSITORY / "doc" / "report.md", "| entry | what |")
     assert words == set(compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY))
 
 
-def test_a_comparison_is_written_and_removed(tmp_path: Path) -> None:
+def test_comparison_is_written_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "comparison.json"
     write_comparison(path, {"summary": {}})
     assert json.loads(path.read_text()) == {"summary": {}}
@@ -166,7 +166,7 @@ def test_a_comparison_is_written_and_removed(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_each_source_is_expected_as_it_was_measured(images: Images, tmp_path: Path) -> None:
+def test_expected_fluxes_match_image_frequency(images: Images, tmp_path: Path) -> None:
     image, _ = images
     ra, dec = image.celestial.wcs_pix2world([60, 140, 500], [60, 60, 60], 0)
     indices = (-0.7, -1.5, -1.5)

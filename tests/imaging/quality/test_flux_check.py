@@ -21,7 +21,7 @@ def images(tmp_path):
     return write(tmp_path / "pb.fits", sky), write(tmp_path / "flat.fits", sky / 2)
 
 
-def test_ratios_positions_and_noise(images):
+def test_check_measures_ratio_position_and_noise(images):
     corrected, flat = images
     check = check_image(corrected, TRUTH, flat)
     near, far, outside = check.sources
@@ -39,7 +39,7 @@ def test_ratios_positions_and_noise(images):
     assert near.widening == pytest.approx(1, abs=2e-3)
 
 
-def test_a_source_that_is_not_there_is_said_so(images):
+def test_missing_source_is_reported(images):
     check = check_image(*images[:1], TRUTH)
     missing = check.sources[-1]
     assert missing.fit is None
@@ -48,13 +48,13 @@ def test_a_source_that_is_not_there_is_said_so(images):
     assert line.endswith("not found")
 
 
-def test_without_flat_image_the_noise_is_that_of_the_image(images):
+def test_missing_flat_image_uses_image_noise(images):
     check = check_image(images[0], TRUTH)
     assert check.rms_jy == pytest.approx(2 * NOISE_JY, rel=0.1)
     assert check.sources[0].noise_jy == pytest.approx(check.rms_jy)
 
 
-def test_table_has_a_line_a_source(images):
+def test_table_has_a_line_per_source(images):
     text = table_text(check_image(images[0], TRUTH, images[1]))
     lines = text.splitlines()
     assert len(lines) == 2 + 3 + 1
@@ -71,7 +71,7 @@ def test_sources_are_selected_by_distance_and_brightness(images):
     assert check.within(0.2, signal_to_noise=1e6) == []
 
 
-def test_worst_ratio(images):
+def test_worst_ratio_is_found(images):
     check = check_image(images[0], TRUTH, images[1])
     assert worst_ratio(check.within(0.2)) == pytest.approx(0.02, abs=2e-3)
     assert worst_ratio(check.sources) == 1.0  # one is missing
@@ -84,11 +84,11 @@ def test_images_of_two_sizes_are_refused(images, tmp_path):
         check_image(images[0], TRUTH, other)
 
 
-def test_an_empty_image_is_refused(tmp_path):
+def test_blank_image_is_refused(tmp_path):
     empty = write(tmp_path / "empty.fits", np.full((NPIX, NPIX), np.nan))
     with pytest.raises(PipelineError, match=r"empty.fits: every pixel is blank"):
         check_image(empty, TRUTH)
 
 
-def test_centre_is_where_the_header_says(images):
+def test_centre_comes_from_header(images):
     assert TRUTH.phase_centre_deg == CENTRE_DEG

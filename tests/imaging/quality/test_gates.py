@@ -27,11 +27,11 @@ COMPARISON = {"summary": {"median_ratio": 0.9}}
         ),
     ],
 )
-def test_image_is_held_to_its_limits(gates: Gates, broken: list[str]) -> None:
+def test_exceeded_limits_are_listed(gates: Gates, broken: list[str]) -> None:
     assert broken_gates(gates, QUALITY, COMPARISON) == broken
 
 
-def test_flux_error_without_reference_is_not_known() -> None:
+def test_flux_error_needs_a_reference() -> None:
     (text,) = broken_gates(Gates(max_flux_error=0.1), QUALITY, {})
     assert text.startswith("the error of the flux scale is not known")
 

@@ -18,7 +18,7 @@ def write(path: Path, pixels: np.ndarray, **keywords: float) -> Path:
     return path
 
 
-def test_noise_of_noise_and_peak_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_glance_measures_noise_and_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glance, "MOST_PIXELS", 40_000)
     monkeypatch.setattr(glance, "CHUNK_PIXELS", 1000)
     pixels = np.random.default_rng(1).normal(0.1, 2.0, (1, 1, 400, 300))
@@ -30,14 +30,14 @@ def test_noise_of_noise_and_peak_of_a_source(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0])
-def test_image_without_noise(tmp_path: Path, value: float) -> None:
+def test_image_without_noise_is_nan(tmp_path: Path, value: float) -> None:
     seen = glance_at(write(tmp_path / "a.fits", np.full((4, 4), value)))
     assert math.isnan(seen.noise_jy)
     assert all(map(math.isnan, seen.beam_arcsec))
     assert math.isnan(seen.peak_jy) == math.isnan(value)
 
 
-def test_file_that_is_no_image(tmp_path: Path) -> None:
+def test_unreadable_image_is_nan(tmp_path: Path) -> None:
     (tmp_path / "a.fits").write_text("none")
     for name in ("a.fits", "none.fits"):
         assert math.isnan(glance_at(tmp_path / name).peak_jy)

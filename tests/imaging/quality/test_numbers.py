@@ -47,7 +47,7 @@ def test_every_number_has_value_unit_and_source(real_quality):
     json.dumps(real_quality, allow_nan=False)
 
 
-def test_real_data(real_quality):
+def test_real_image_has_expected_numbers(real_quality):
     assert value(real_quality, "flagged_fraction") == pytest.approx(0.3095, abs=1e-4)
     assert value(real_quality, "integration_time") == pytest.approx(6 * 10.0139 * (1 - 0.3095), rel=1e-3)
     assert value(real_quality, "bandwidth") == pytest.approx(195312.5)
@@ -60,7 +60,7 @@ def test_real_data(real_quality):
     )
 
 
-def test_known_image(tmp_path):
+def test_simulated_image_has_expected_numbers(tmp_path):
     plane = np.random.default_rng(3).normal(0, 1e-3, (256, 256))
     rows, columns = np.indices(plane.shape)
     for y, x in ((60, 60), (200, 90), (130, 220)):
@@ -102,7 +102,7 @@ def test_raised_noise_is_no_peak(tmp_path):
     assert peak(plane)["value"] == pytest.approx(0.05 / beam[128, 170], rel=0.05)
 
 
-def test_noise_is_that_of_the_centre(tmp_path):
+def test_noise_is_measured_at_centre(tmp_path):
     plane = np.random.default_rng(3).normal(0, 1e-3, (128, 128))
     plane[:32] *= 50
     plane[96:] *= 50
@@ -130,7 +130,7 @@ def test_weights_of_zero_count_as_flagged(tmp_path):
     assert value(observation_facts(imaged_data([path])), "flagged_fraction") == pytest.approx(0.5)
 
 
-def test_time_of_blocks_adds_and_of_subbands_does_not(tmp_path):
+def test_integration_time_sums_only_time_blocks(tmp_path):
     def made(name, **changes):
         return make_set(tmp_path / name, SetShape(**vars(SHAPE) | changes))
 
@@ -144,7 +144,7 @@ def test_time_of_blocks_adds_and_of_subbands_does_not(tmp_path):
     assert imaged_data([low, later]).integration_time_s == pytest.approx(200)
 
 
-def test_recorded_sets_are_in_the_image_where_an_averaged_one_covers_them(tmp_path):
+def test_averaged_sets_cover_recorded_sets(tmp_path):
     def made(name, **changes):
         return make_set(tmp_path / name, SetShape(**vars(SHAPE) | changes))
 
@@ -158,25 +158,25 @@ def test_recorded_sets_are_in_the_image_where_an_averaged_one_covers_them(tmp_pa
     assert sets_in_image([], [averaged]) == []
 
 
-def test_what_the_image_lacks_is_named():
+def test_missing_recorded_sets_are_named():
     assert left_out(["a.MS", "b.MS", "c.MS"], ["b.MS"]) == {
         "value": 2, "unit": "", "source": "recorded sets that are not in the image: a.MS, c.MS",
     }  # fmt: skip
     assert value({"n": left_out(["a.MS"], ["a.MS"])}, "n") == 0
 
 
-def test_no_sets():
+def test_missing_sets_are_refused():
     with pytest.raises(PipelineError, match="no measurement sets given"):
         imaged_data([])
 
 
-def test_flagged_entirely(tmp_path, dish_set):
+def test_flagged_sets_are_refused(tmp_path, dish_set):
     shutil.copytree(dish_set, tmp_path / "flagged.MS")
     with pytest.raises(MeasurementSetError, match="are flagged; there is nothing to image"):
         imaged_data([str(tmp_path / "flagged.MS")])
 
 
-def test_unknown_telescope_has_no_expected_noise_and_says_why(tmp_path):
+def test_unknown_telescope_has_no_expected_noise(tmp_path):
     path = make_set(tmp_path / "a.MS", SetShape(**vars(SHAPE) | {"telescope": "MeerKAT"}))
     image = read_sky_image(write_image(tmp_path / "a.fits"))
     facts = quality(image, image, imaged_data([path]), image_weighting(image, 0, 1.2, 0, math.inf))
@@ -185,7 +185,7 @@ def test_unknown_telescope_has_no_expected_noise_and_says_why(tmp_path):
         assert facts[name]["source"].startswith("unknown: ")
 
 
-def test_survey_noise_of_a_field_with_no_time_left(tmp_path):
+def test_zero_integration_time_has_no_survey_noise(tmp_path):
     path = make_set(tmp_path / "a.MS", SHAPE)
     image = read_sky_image(write_image(tmp_path / "a.fits"))
     observation = imaged_data([path])
@@ -194,7 +194,7 @@ def test_survey_noise_of_a_field_with_no_time_left(tmp_path):
     assert facts["expected_survey_noise"]["source"].startswith("unknown: bandwidth")
 
 
-def test_weighting_of_a_rectangle(tmp_path):
+def test_weighting_describes_rectangular_image(tmp_path):
     image = read_sky_image(write_image(tmp_path / "a.fits", np.ones((32, 64))))
     weighting = image_weighting(image, -0.5, 1.4, 80, 7000)
     assert weighting.npix == (64, 32)
@@ -206,7 +206,7 @@ def test_method_fits_one_card(real_quality):
     assert header_facts(real_quality)["RMSMETH"][0] == CENTRAL_RMS_METHOD
 
 
-def test_without_a_beam_its_numbers_are_unknown(tmp_path):
+def test_missing_beam_gives_unknown_numbers(tmp_path):
     image = read_sky_image(write_image(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0))
     facts = image_facts(image, image)
     assert facts["beam_major"] == {"value": None, "unit": "arcsec", "source": "unknown: WSClean made no PSF"}

@@ -65,14 +65,14 @@ def warned(path: str, data_column: str = "DATA") -> list[str]:
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
-def test_calibrated_noise_is_no_warning(noisy: Callable[..., str], factor: float) -> None:
+def test_calibrated_noise_passes(noisy: Callable[..., str], factor: float) -> None:
     assert warned(noisy(NOISE_JY * factor)) == []
 
 
 @pytest.mark.parametrize(
     ("factor", "without"), [(1e-5, ", or was simulated without noise"), (0.1, ", or was"), (10, "")]
 )
-def test_noise_that_stations_do_not_have(noisy: Callable[..., str], factor: float, without: str) -> None:
+def test_implausible_noise_gives_a_warning(noisy: Callable[..., str], factor: float, without: str) -> None:
     path = noisy(NOISE_JY * factor)
     (said,) = warned(path)
     assert said.startswith(f"{path}: the noise of its visibilities in DATA is ")
@@ -81,7 +81,7 @@ def test_noise_that_stations_do_not_have(noisy: Callable[..., str], factor: floa
     assert ("simulated" in said) == bool(without)
 
 
-def test_strong_sources_are_no_noise(noisy: Callable[..., str]) -> None:
+def test_strong_sources_do_not_count_as_noise(noisy: Callable[..., str]) -> None:
     """Sources of 100 times the noise, whose phases differ from channel to channel, are in the parallel hands."""
     path, sky = noisy(), noise(SHAPE, 100 * NOISE_JY)
     sky[:, :, 1:3] = 0
@@ -95,18 +95,18 @@ def test_strong_sources_are_no_noise(noisy: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(("factor", "number"), [(1.0, 0), (20.0, 0), (1e4, 1), (1e-3, 1)])
-def test_sets_without_cross_hands(noisy: Callable[..., str], factor: float, number: int) -> None:
+def test_noise_is_judged_without_cross_hands(noisy: Callable[..., str], factor: float, number: int) -> None:
     assert len(warned(noisy(NOISE_JY * factor, correlations=(9, 12)))) == number
 
 
 @pytest.mark.parametrize(("sefd_jy", "number"), [(2e-3, 1), (400.0, 0), (1e6, 0), (1e10, 1)])
-def test_telescopes_without_a_table(noisy: Callable[..., str], sefd_jy: float, number: int) -> None:
+def test_noise_is_judged_for_unknown_telescopes(noisy: Callable[..., str], sefd_jy: float, number: int) -> None:
     found = warned(noisy(sefd_jy * NOISE_JY / 2960, telescope="MeerKAT"))
     assert len(found) == number
     assert all("times that of a station of 1 Jy" in said for said in found)
 
 
-def test_what_tells_nothing_is_no_warning(noisy: Callable[..., str]) -> None:
+def test_uninformative_sets_give_no_warning(noisy: Callable[..., str]) -> None:
     """Sets of zeros, of one channel, and with everything flagged."""
     assert warned(noisy(0.0)) == []
     with ct.table(noisy(1e9), readonly=False, ack=False) as main:
@@ -116,7 +116,7 @@ def test_what_tells_nothing_is_no_warning(noisy: Callable[..., str]) -> None:
     assert warned(noisy(1e9, nchan=1)) == []
 
 
-def test_bad_values_do_not_count(noisy: Callable[..., str]) -> None:
+def test_noise_ignores_bad_values(noisy: Callable[..., str]) -> None:
     path, values = noisy(), noise(SHAPE, NOISE_JY)
     values[:, 3] = np.nan
     values[::5, 4] = np.inf
@@ -135,7 +135,7 @@ def test_calibrated_column_beside_is_named(noisy: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("factor", [0, 1])
-def test_column_that_says_nothing_else_is_not_named(noisy: Callable[..., str], factor: int) -> None:
+def test_copied_column_is_not_suggested(noisy: Callable[..., str], factor: int) -> None:
     """One that is empty, or a copy, also where a visibility that is flagged differs."""
     path, values = noisy(), noise(SHAPE, NOISE_JY)
     add_column(path, "CORRECTED_DATA", factor * values)
@@ -150,7 +150,7 @@ def test_column_that_says_nothing_else_is_not_named(noisy: Callable[..., str], f
         assert warned(path) == []
 
 
-def test_column_that_was_never_written_is_not_named(noisy: Callable[..., str]) -> None:
+def test_unwritten_column_is_not_suggested(noisy: Callable[..., str]) -> None:
     """Also one of another shape, and one that is a copy but for what compression changed."""
     path = noisy()
     with ct.table(path, readonly=False, ack=False) as main:
@@ -163,14 +163,14 @@ def test_column_that_was_never_written_is_not_named(noisy: Callable[..., str]) -
     assert warned(path) == []
 
 
-def test_set_that_cannot_be_read_any_more_is_told(noisy: Callable[..., str]) -> None:
+def test_vanished_set_is_reported(noisy: Callable[..., str]) -> None:
     path = noisy()
     survey = survey_set(path, "DATA")
     shutil.rmtree(path)
     assert told_once(set_warnings([survey], "DATA")) == [f"{path}: no such measurement set"]
 
 
-def test_many_sets_are_told_once(noisy: Callable[..., str], tmp_path: Path) -> None:
+def test_common_warning_is_reported_once(noisy: Callable[..., str], tmp_path: Path) -> None:
     other = make_set(tmp_path / "b.MS", SHAPE, with_data=True)
     add_column(other, "DATA", noise(SHAPE, 2e3 * NOISE_JY))
     surveys = [survey_set(path, "DATA") for path in (noisy(1e3 * NOISE_JY), other)]
@@ -193,7 +193,7 @@ def test_check_warns_and_passes(hba_set_generic: Path, tmp_path: Path) -> None:
 # ---- after the run
 
 
-def test_run_of_raw_data_says_so(small_image: Path) -> None:
+def test_run_reports_uncalibrated_data(small_image: Path) -> None:
     """In run.json and in the report; from the check, and from the numbers of the image."""
     warnings = json.loads((small_image / "run.json").read_text())["warnings"]
     assert any("does not look calibrated to Jy" in text for text in warnings)
@@ -214,7 +214,7 @@ BOTH = frozenset({"DATA", "CORRECTED_DATA"})
 
 
 @pytest.mark.parametrize("ratio", [None, 0.2, 1.0, 5.0])
-def test_numbers_that_can_be_are_no_warning(ratio: float | None) -> None:
+def test_plausible_numbers_pass(ratio: float | None) -> None:
     assert image_warnings(facts(ratio), ELSEWHERE_DEG, "DATA", BOTH) == []
 
 
@@ -238,17 +238,17 @@ def test_numbers_that_can_be_are_no_warning(ratio: float | None) -> None:
         (1.5e6, "CORRECTED_DATA", BOTH, "1.5e+06 times the expected one: the data are not, or not well, calibrated"),
     ],
 )
-def test_noise_that_cannot_be(ratio: float, column: str, columns: frozenset[str], said: str) -> None:
+def test_impossible_image_noise_warns(ratio: float, column: str, columns: frozenset[str], said: str) -> None:
     (found,) = image_warnings(facts(ratio), ELSEWHERE_DEG, column, columns)
     assert said in found
 
 
-def test_sidelobes_of_a_dirty_image_are_no_sign() -> None:
+def test_dirty_image_noise_is_not_judged() -> None:
     assert image_warnings(facts(50.0), ELSEWHERE_DEG, "DATA", BOTH, is_cleaned=False) == []
     assert len(image_warnings(facts(0.1), ELSEWHERE_DEG, "DATA", BOTH, is_cleaned=False)) == 1
 
 
-def test_peak_that_no_field_holds() -> None:
+def test_impossible_peak_warns() -> None:
     """Tau A has 1838 Jy at 150 MHz: 10 ** (3.915 - 0.299 * 2.1761); twice that is too much."""
     assert highest_peak_jy(150e6, ELSEWHERE_DEG) == pytest.approx(2 * 1838, rel=1e-3)
     assert image_warnings(facts(peak_jy=3600.0), ELSEWHERE_DEG, "DATA", BOTH) == []
@@ -256,7 +256,7 @@ def test_peak_that_no_field_holds() -> None:
     assert said.startswith("the peak is 3.7 kJy, and no source in this direction is brighter than 3.676 kJy: ")
 
 
-def test_brightest_sources_are_no_mistake() -> None:
+def test_brightest_known_sources_pass() -> None:
     """Cas A had 13.7 kJy at 150 MHz: 10 ** (5.625 - 0.634 * 2.1761 - 0.023 * 2.1761 ** 2)."""
     assert highest_peak_jy(150e6, CYG_A_DEG) == pytest.approx(2 * 13_680, rel=1e-2)
     assert image_warnings(facts(peak_jy=11e3), CYG_A_DEG, "DATA", BOTH) == []
@@ -264,5 +264,5 @@ def test_brightest_sources_are_no_mistake() -> None:
     assert len(image_warnings(facts(peak_jy=11e3), ELSEWHERE_DEG, "DATA", BOTH)) == 1
 
 
-def test_wide_beams_hold_the_galaxy() -> None:
+def test_wide_beams_allow_galactic_flux() -> None:
     assert image_warnings(facts(peak_jy=1e5, beam=7200.0), ELSEWHERE_DEG, "DATA", BOTH) == []

@@ -42,7 +42,7 @@ def test_beam_ellipse_has_size_and_angle(image):
     assert beam.angle == 30
 
 
-def test_small_beam_is_enlarged_and_says_so(tmp_path):
+def test_small_beam_is_enlarged_with_label(tmp_path):
     image = read_sky_image(measured(tmp_path / "a.fits", BMAJ=2 / 3600, BMIN=1 / 3600))
     axes, _ = drawn(image)
     (beam,) = [patch for patch in axes.patches if isinstance(patch, Ellipse)]
@@ -51,7 +51,7 @@ def test_small_beam_is_enlarged_and_says_so(tmp_path):
     assert f"beam, {enlarged} x enlarged" in [text.get_text() for text in axes.texts]
 
 
-def test_world_coordinates(image):
+def test_axes_have_world_coordinates(image):
     axes, _ = drawn(image)
     assert [coordinate.get_axislabel() for coordinate in axes.coords] == [
         "Right ascension (J2000)",
@@ -60,7 +60,7 @@ def test_world_coordinates(image):
     assert axes.wcs.wcs.crval[1] == 34.5
 
 
-def test_title_has_the_numbers(image):
+def test_title_contains_image_numbers(image):
     title = image_title(image, 1e-3, "flat-noise image")
     for part in (
         "a.fits",
@@ -75,7 +75,7 @@ def test_title_has_the_numbers(image):
         assert part in title
 
 
-def test_title_takes_no_raised_noise_for_a_peak(tmp_path):
+def test_title_ignores_raised_noise(tmp_path):
     plane = np.random.default_rng(7).normal(0, 1e-3, (128, 128))
     plane[3, 3] = 9.0
     for header, words in (({}, "no source above 5 rms"), ({"PEAKSKY": 0.25}, "peak 250 mJy/beam")):
@@ -86,7 +86,7 @@ def test_title_takes_no_raised_noise_for_a_peak(tmp_path):
     assert "highest pixel 9 Jy/beam" in image_title(unmeasured, 1e-3, "as given")
 
 
-def test_narrow_band_in_khz(tmp_path):
+def test_narrow_band_is_in_khz(tmp_path):
     image = read_sky_image(write_image(tmp_path / "a.fits", CDELT3=195312.5))
     title = image_title(image, 1e-3, "as given")
     assert "195.3 kHz wide" in title
@@ -98,7 +98,7 @@ def test_rms_comes_from_the_header(image):
     assert plot_rms(image) == (1e-3, "flat-noise image")
 
 
-def test_rms_of_an_image_that_was_not_measured(tmp_path):
+def test_missing_rms_is_measured(tmp_path):
     rms, origin = plot_rms(read_sky_image(write_image(tmp_path / "a.fits")))
     assert rms == pytest.approx(1e-3, rel=0.05)
     assert origin == "middle of this image"
@@ -117,7 +117,7 @@ def test_blank_image_cannot_be_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("flux", "text"), [(5.87, "5.87 Jy/beam"), (2.64e-3, "2.64 mJy/beam"), (6.2e-5, "62 μJy/beam"), (0, "0 μJy/beam")]
 )
-def test_flux_in_words(flux, text):
+def test_flux_has_si_prefix(flux, text):
     assert with_prefix(flux) == text
 
 
@@ -132,12 +132,12 @@ def test_picture_is_written_and_not_empty(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.fits", "a.png"]
 
 
-def test_rms_may_be_given(image, tmp_path):
+def test_rms_option_is_used(image, tmp_path):
     plot_image(image, tmp_path / "a.png", rms=0.5)
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
-def test_unfinished_picture_does_not_stay(tmp_path):
+def test_unfinished_picture_is_removed(tmp_path):
     class Broken:
         def savefig(self, path, **keywords):
             path.write_bytes(b"half")
@@ -148,7 +148,7 @@ def test_unfinished_picture_does_not_stay(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_image_without_a_beam_is_drawn_without_one(tmp_path):
+def test_image_without_beam_has_no_ellipse(tmp_path):
     image = read_sky_image(measured(tmp_path / "dirty.fits", BMAJ=0.0, BMIN=0.0, BPA=0.0))
     axes, _ = drawn(image)
     assert not [patch for patch in axes.patches if isinstance(patch, Ellipse)]

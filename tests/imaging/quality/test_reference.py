@@ -40,12 +40,12 @@ def test_truth_is_found_beside_the_sets(truth: Path) -> None:
     assert find_reference("/d/sky.model", beside) == Path("/d/sky.model")
 
 
-def test_a_file_of_that_name_that_is_no_truth_is_left_alone(tmp_path: Path) -> None:
+def test_foreign_truth_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text('{"what": "somebody else\'s"}')
     assert find_reference(AUTO, [str(tmp_path / "a.MS")]) is None
 
 
-def test_truth_is_taken_to_the_frequency_of_the_image(truth: Path) -> None:
+def test_truth_is_scaled_to_image_frequency(truth: Path) -> None:
     reference = read_reference(truth, 300e6)
     assert reference.flux_jy.tolist() == [1.0, 1.0]  # 2 Jy at 150 MHz with index -1
     assert reference.names == ["s0", "s1"]
@@ -71,7 +71,7 @@ def columns(**more: Any) -> dict[str, np.ndarray]:
     return {name: np.array(value) for name, value in {"I": [1.0, 2.0], **more}.items()}
 
 
-def test_fluxes_without_spectra_stay_as_they_are() -> None:
+def test_fluxes_without_spectra_are_unchanged() -> None:
     assert fluxes_jy(columns(), 1e9).tolist() == [1.0, 2.0]
     assert fluxes_jy(columns(SpectralIndex=[[1.0], [1.0]]), 1e9).tolist() == [1.0, 2.0]
     no_frequency = columns(SpectralIndex=[[1.0], [1.0]], ReferenceFrequency=[0.0, 5e8])
@@ -94,14 +94,14 @@ def fake_lsmtool(monkeypatch: pytest.MonkeyPatch):
     return put
 
 
-def test_without_lsmtool_it_says_what_to_install(tmp_path: Path, fake_lsmtool: Any) -> None:
+def test_missing_lsmtool_names_the_package(tmp_path: Path, fake_lsmtool: Any) -> None:
     fake_lsmtool(None)
     (tmp_path / "sky.model").write_text(MODEL)
     with pytest.raises(PipelineError, match=r"LSMTool, which reads sky models, cannot be imported .*\[lsmtool\]"):
         read_reference(tmp_path / "sky.model", 1e8)
 
 
-def test_what_lsmtool_cannot_read(tmp_path: Path, fake_lsmtool: Any) -> None:
+def test_unreadable_sky_model_is_refused(tmp_path: Path, fake_lsmtool: Any) -> None:
     class Tool:
         @staticmethod
         def load(path: str) -> None:
@@ -113,14 +113,14 @@ def test_what_lsmtool_cannot_read(tmp_path: Path, fake_lsmtool: Any) -> None:
         read_reference(tmp_path / "sky.model", 1e8)
 
 
-def test_files_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_references_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"none\.model: no such sky model; correct reference_skymodel"):
         read_reference(tmp_path / "none.model", 1e8)
     with pytest.raises(PipelineError, match=r"none\.json"):
         read_reference(tmp_path / "none.json", 1e8)
 
 
-def test_a_reference_without_sources(truth: Path) -> None:
+def test_reference_without_sources_is_refused(truth: Path) -> None:
     content = json.loads(truth.read_text())
     truth.write_text(json.dumps(content | {"sources": []}))
     with pytest.raises(PipelineError, match=r"truth\.json: has no sources to compare with"):

@@ -19,7 +19,7 @@ def real_image(hba_set, tmp_path_factory):
     return image_of_real_data(hba_set, tmp_path_factory.mktemp("real_image"))
 
 
-def test_facts_of_a_real_image(real_image):
+def test_real_image_has_expected_facts(real_image):
     image = read_sky_image(real_image)
     assert image.plane.shape == (256, 256)
     assert image.unit == "Jy/beam"
@@ -32,13 +32,13 @@ def test_facts_of_a_real_image(real_image):
     assert image.beam_major_arcsec > image.beam_minor_arcsec > 0
 
 
-def test_beam_area_by_hand(tmp_path):
+def test_beam_area_equals_hand_calculation(tmp_path):
     image = read_sky_image(write_image(tmp_path / "a.fits"))
     # 80 x 40 arcsec in pixels of 10 arcsec: pi * 8 * 4 / (4 ln 2)
     assert image.beam_area_pixels == pytest.approx(math.pi * 32 / (4 * math.log(2)))
 
 
-def test_world_coordinates_of_the_middle(tmp_path):
+def test_centre_has_expected_world_coordinates(tmp_path):
     image = read_sky_image(write_image(tmp_path / "a.fits"))
     assert image.celestial.pixel_to_world_values(64, 64) == pytest.approx((218.0 - 360, 34.5))
 
@@ -49,7 +49,7 @@ def test_blank_pixels_stay_blank(tmp_path):
     assert np.argwhere(np.isnan(read_sky_image(write_image(tmp_path / "a.fits", plane)).plane)).tolist() == [[3, 4]]
 
 
-def test_four_polarizations(tmp_path):
+def test_four_polarizations_are_read(tmp_path):
     path = tmp_path / "iquv.fits"
     fits.PrimaryHDU(np.zeros((4, 1, 16, 16), np.float32), fits.getheader(write_image(tmp_path / "i.fits"))).writeto(
         path
@@ -65,48 +65,48 @@ def test_missing_key_is_named_with_file_and_advice(tmp_path, key):
 
 
 @pytest.mark.parametrize("value", ["wide", True])
-def test_key_that_is_no_number(tmp_path, value):
+def test_non_numeric_key_is_refused(tmp_path, value):
     image = read_sky_image(write_image(tmp_path / "a.fits", BMAJ=value))
     with pytest.raises(SkyImageError, match=rf"BMAJ is {value!r}; a number is needed"):
         _ = image.beam_major_arcsec
 
 
-def test_axis_that_is_not_there(tmp_path):
+def test_missing_axis_is_refused(tmp_path):
     with pytest.raises(SkyImageError, match="has no FREQ axis, only RA, DEC, VELO, STOKES"):
         _ = read_sky_image(write_image(tmp_path / "a.fits", CTYPE3="VELO")).frequency_hz
 
 
-def test_unknown_polarization(tmp_path):
+def test_unknown_polarization_is_refused(tmp_path):
     with pytest.raises(SkyImageError, match="STOKES axis has value 9"):
         _ = read_sky_image(write_image(tmp_path / "a.fits", CRVAL4=9.0)).stokes
 
 
-def test_no_such_image(tmp_path):
+def test_missing_image_is_refused(tmp_path):
     with pytest.raises(SkyImageError, match="no such image"):
         read_sky_image(tmp_path / "nowhere.fits")
 
 
-def test_not_fits(tmp_path):
+def test_text_file_is_refused(tmp_path):
     (tmp_path / "text.fits").write_text("not an image\n" * 500)
     with pytest.raises(SkyImageError, match="cannot be read as FITS"):
         read_sky_image(tmp_path / "text.fits")
 
 
 @pytest.mark.filterwarnings("ignore:File may have been truncated")
-def test_cut_off_image_says_how_much_is_missing(tmp_path):
+def test_truncated_image_reports_missing_bytes(tmp_path):
     path = write_image(tmp_path / "a.fits")
     os.truncate(path, 20_000)
     with pytest.raises(SkyImageError, match="is cut off: 20000 bytes where its header promises"):
         read_sky_image(path)
 
 
-def test_fits_without_an_image(tmp_path):
+def test_fits_without_image_is_refused(tmp_path):
     fits.PrimaryHDU().writeto(tmp_path / "table.fits")
     with pytest.raises(SkyImageError, match="holds no image"):
         read_sky_image(tmp_path / "table.fits")
 
 
-def test_facts_are_written_and_pixels_stay_to_the_bit(real_image, tmp_path):
+def test_writing_facts_preserves_pixels(real_image, tmp_path):
     path = tmp_path / "copy.fits"
     path.write_bytes(real_image.read_bytes())
     command = "step/000: wsclean " + "-size 256 256 " * 20
@@ -120,7 +120,7 @@ def test_facts_are_written_and_pixels_stay_to_the_bit(real_image, tmp_path):
     assert str(before.header["HISTORY"]).splitlines()[0] in str(after.header["HISTORY"])
 
 
-def test_facts_are_removed_and_the_rest_stays(tmp_path):
+def test_removing_facts_preserves_header(tmp_path):
     facts = {
         "MEANRMS": (1.0, ""),
         "RMSMETH": ("x", ""),
@@ -146,7 +146,7 @@ def test_history_is_replaced_not_repeated(tmp_path):
     assert lines == ["by another program", HISTORY_BEGIN, "second time", HISTORY_END]
 
 
-def test_what_a_killed_try_left_is_replaced(tmp_path):
+def test_stale_partial_file_is_replaced(tmp_path):
     path = write_image(tmp_path / "a.fits")
     (tmp_path / ".a.fits.part").write_text("half")
     write_facts(path, {"MEANRMS": (1.0, "")}, [])
@@ -154,7 +154,7 @@ def test_what_a_killed_try_left_is_replaced(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.fits"]
 
 
-def test_letters_that_fits_does_not_know(tmp_path):
+def test_non_ascii_history_is_escaped(tmp_path):
     path = write_image(tmp_path / "a.fits")
     write_facts(path, {}, ["/data/\N{GREEK SMALL LETTER ALPHA}\tb"])
     assert "/data/\\u03b1\\x09b" in list(fits.getheader(path)["HISTORY"])
@@ -169,7 +169,7 @@ def test_link_stays_a_link(tmp_path):
     assert fits.getheader(path)["MEANRMS"] == 1.0
 
 
-def test_image_that_cannot_be_written_is_left_alone(tmp_path, monkeypatch):
+def test_failed_write_preserves_image(tmp_path, monkeypatch):
     path = write_image(tmp_path / "a.fits")
     before = path.read_bytes()
 

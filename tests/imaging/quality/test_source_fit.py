@@ -22,7 +22,7 @@ from made_sources import CELL_DEG, CENTRE_DEG, NPIX, header, restored
     widen=st.floats(1, 1.5),
     angle_deg=st.floats(0, 179),
 )
-def test_a_made_source_comes_back(flux_jy, dx, dy, widen, angle_deg):
+def test_fit_recovers_made_source(flux_jy, dx, dy, widen, angle_deg):
     ra_deg, dec_deg = CENTRE_DEG[0] + dx, CENTRE_DEG[1] + dy
     fit = fit_source(restored(flux_jy, ra_deg, dec_deg, widen, angle_deg), ra_deg, dec_deg, 0.001)
     assert fit.flux_jy == pytest.approx(flux_jy, rel=1e-4)
@@ -32,18 +32,18 @@ def test_a_made_source_comes_back(flux_jy, dx, dy, widen, angle_deg):
     assert abs((fit.angle_deg - angle_deg + 90) % 180 - 90) < 0.1
 
 
-def test_source_may_be_a_little_elsewhere():
+def test_fit_follows_displaced_source():
     fit = fit_source(restored(1.0, 218.004, 48.004), *CENTRE_DEG, 0.001)
     assert (fit.right_ascension_deg, fit.declination_deg) == pytest.approx((218.004, 48.004), abs=1e-5)
 
 
-def test_beam_matrix_by_hand():
+def test_beam_matrix_equals_hand_calculation():
     matrix = beam_matrix(SkyImage("made.fits", header(angle_deg=0.0), np.zeros((NPIX, NPIX), np.float32)))
     # Major axis north: 50" / 10" a pixel / 2.3548 = 2.1233 pixels along y; 1.4863 along x
     assert matrix == pytest.approx(np.diag([1.4863**-2, 2.1233**-2]), rel=1e-4)
 
 
-def test_errors_are_those_of_repetition():
+def test_errors_agree_with_repeated_fits():
     """Scatter of flux and position over 200 fits agrees with the quoted errors.
 
     An interferometer's noise has the beam for its autocorrelation: it is white noise convolved with the beam's root.
@@ -72,12 +72,12 @@ def test_errors_are_those_of_repetition():
         ((218.26, 48.0), "is outside the image, or too near to its edge"),
     ],
 )
-def test_places_outside_are_refused(place, said):
+def test_positions_outside_are_refused(place, said):
     with pytest.raises(SourceNotFitted, match=said):
         fit_source(restored(1.0, *CENTRE_DEG), *place, 0.001)
 
 
-def test_blank_pixels_are_refused_and_a_few_are_left_out():
+def test_few_blank_pixels_are_tolerated():
     image = restored(1.0, *CENTRE_DEG)
     image.pixels[64, 66] = np.nan
     assert fit_source(image, *CENTRE_DEG, 0.001).flux_jy == pytest.approx(1, rel=1e-4)
@@ -86,34 +86,34 @@ def test_blank_pixels_are_refused_and_a_few_are_left_out():
         fit_source(image, *CENTRE_DEG, 0.001)
 
 
-def test_an_empty_place_is_refused():
+def test_position_without_signal_is_refused():
     image = restored(1.0, *CENTRE_DEG)
     image.pixels[:] = -1.0
     with pytest.raises(SourceNotFitted, match="nothing positive around pixel 64, 64"):
         fit_source(image, *CENTRE_DEG, 0.001)
 
 
-def test_a_plateau_is_no_source():
+def test_plateau_is_no_source():
     image = restored(1.0, *CENTRE_DEG)
     image.pixels[:] = 1.0
     with pytest.raises(SourceNotFitted, match="no source is near pixel 64, 64"):
         fit_source(image, *CENTRE_DEG, 0.001)
 
 
-def test_infinite_pixels_are_left_out():
+def test_infinite_pixels_are_ignored():
     image = restored(1.0, *CENTRE_DEG)
     image.pixels[64, 60] = np.inf
     assert fit_source(image, *CENTRE_DEG, 0.001).flux_jy == pytest.approx(1, rel=1e-4)
 
 
-def test_without_a_beam_no_flux_is_measured():
+def test_missing_beam_prevents_fit():
     dirty = restored(1.0, *CENTRE_DEG)
     dirty.header["BMAJ"] = dirty.header["BMIN"] = 0.0
     with pytest.raises(SourceNotFitted, match="no restoring beam"):
         fit_source(dirty, *CENTRE_DEG, 0.001)
 
 
-def test_a_beam_narrower_than_its_pixels_fits_nothing():
+def test_unresolved_beam_prevents_fit():
     coarse = restored(1.0, *CENTRE_DEG)
     coarse.header["BMAJ"] = coarse.header["BMIN"] = 0.4 * CELL_DEG
     with pytest.raises(SourceNotFitted, match=r"its beam is 0\.4 pixels wide"):

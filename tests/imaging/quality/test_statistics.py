@@ -17,11 +17,11 @@ def add_source(plane, y, x, flux, width=2.0):
     plane += flux * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * width**2))
 
 
-def test_gaussian_noise():
+def test_rms_of_gaussian_noise_is_correct():
     assert robust_rms(noise()) == pytest.approx(2.0, rel=0.01)
 
 
-def test_sources_hardly_matter():
+def test_rms_ignores_sources():
     plane = noise()
     for place in range(20, 240, 40):
         add_source(plane, place, place, 1e5)
@@ -29,13 +29,13 @@ def test_sources_hardly_matter():
     assert robust_rms(plane) == pytest.approx(2.0, rel=0.02)
 
 
-def test_blank_pixels_and_offset_do_not_matter():
+def test_rms_ignores_blanks_and_offset():
     plane = noise() + 100
     plane[:100] = np.nan
     assert robust_rms(plane) == pytest.approx(2.0, rel=0.02)
 
 
-def test_small_example_by_hand():
+def test_rms_equals_hand_calculation():
     # median 3, deviations 2 1 0 1 2, median deviation 1; nothing beyond 4 sigma
     assert robust_rms(np.array([1.0, 2, 3, 4, 5])) == pytest.approx(1.4826, abs=1e-4)
 
@@ -50,7 +50,7 @@ def test_constant_image_has_no_noise():
         robust_rms(np.zeros((4, 4)))
 
 
-def test_central_part_of_a_rectangle():
+def test_central_part_of_rectangle_is_central():
     plane = np.arange(80).reshape(8, 10)
     assert central_part(plane, 0.5).tolist() == plane[2:6, 2:8].tolist()
     assert central_part(plane, 1.0).shape == plane.shape
@@ -59,11 +59,11 @@ def test_central_part_of_a_rectangle():
 @pytest.mark.parametrize(
     ("shape", "beam", "expected"), [((1000, 1000), 20, 45), ((1000, 1000), 1, 16), ((40, 90), 20, 10)]
 )
-def test_tile_size(shape, beam, expected):
+def test_tile_size_follows_beam(shape, beam, expected):
     assert tile_size(np.zeros(shape), beam) == expected
 
 
-def test_blank_tile_is_blank_and_the_others_are_not():
+def test_only_blank_tile_is_blank():
     plane = noise(64)
     plane[:32, :32] = np.nan
     tiles = tile_rms(plane, 32)
@@ -87,12 +87,12 @@ def test_local_noise_keeps_blanks_and_ignores_one_source():
     assert np.nanmax(found) < 2.6
 
 
-def test_local_noise_of_nothing():
+def test_local_noise_needs_pixels():
     with pytest.raises(ValueError, match="no part of the image"):
         local_rms(np.full((32, 32), np.nan), 1.0)
 
 
-def test_sources_are_counted_once_each():
+def test_sources_are_counted_once():
     plane = noise(256, sigma=1e-3)
     for y, x in ((50, 50), (100, 200), (200, 100)):
         add_source(plane, y, x, 1.0)
@@ -100,7 +100,7 @@ def test_sources_are_counted_once_each():
     assert count_sources(plane, np.full(plane.shape, 1e-3)) == 3
 
 
-def test_island_needs_its_peak():
+def test_island_needs_a_peak():
     plane = np.zeros((32, 32))
     plane[5, 5], plane[20, 20] = 4.9, 5.1
     plane[20, 21] = 4.5
@@ -108,12 +108,12 @@ def test_island_needs_its_peak():
     assert count_sources(plane, np.ones((32, 32))) == 1
 
 
-def test_no_islands():
+def test_empty_image_has_no_islands():
     assert count_sources(np.zeros((8, 8)), np.ones((8, 8))) == 0
 
 
 @pytest.mark.parametrize(("blank", "is_measured"), [(16, True), (17, False)])
-def test_tile_that_is_mostly_blank_has_no_noise(blank, is_measured):
+def test_mostly_blank_tile_has_no_noise(blank, is_measured):
     plane = np.random.default_rng(3).normal(0, 1e-3, (64, 64))
     plane[:blank, :32] = np.nan  # of the first tile
     tiles = tile_rms(plane, 32)

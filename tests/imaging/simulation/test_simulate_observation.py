@@ -28,7 +28,7 @@ def test_command_line_makes_an_observation(tmp_path):
     assert left == ["SIM001_T0_SB225.MS", "sky.skymodel", "truth.json"]
 
 
-def test_command_line_says_what_is_wrong_in_one_line(tmp_path):
+def test_command_line_reports_error_in_one_line(tmp_path):
     argv = [sys.executable, str(SCRIPT), str(tmp_path / "obs"), "--nstations", "99"]
     finished = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
@@ -46,25 +46,25 @@ def test_help_explains_every_option(script, capsys):
         assert f"--{name.replace('_', '-')} VALUE {meaning} (default: {default})" in said
 
 
-def test_outputs_are_those_promised(script, tiny, tiny_observation):
+def test_outputs_match_the_declaration(script, tiny, tiny_observation):
     made = script.main(str(tiny_observation), **tiny)
     assert tuple(made) == script.OUTPUTS
     assert all(Path(name).is_dir() for name in made["sets"][1:-1].split(","))
 
 
-def test_an_observation_that_is_there_is_left_alone(script, tiny, tiny_observation, monkeypatch):
+def test_existing_observation_is_reused(script, tiny, tiny_observation, monkeypatch):
     monkeypatch.setattr(script, "run_programs", lambda commands: pytest.fail("DP3 was started again"))
     before = (tiny_observation / "truth.json").stat().st_mtime_ns
     script.main(str(tiny_observation), **tiny)
     assert (tiny_observation / "truth.json").stat().st_mtime_ns == before
 
 
-def test_another_observation_is_not_overwritten(script, tiny, tiny_observation):
+def test_different_observation_is_not_overwritten(script, tiny, tiny_observation):
     with pytest.raises(PipelineError, match="another observation is there; remove it"):
         script.main(str(tiny_observation), **tiny | {"seed": "9"})
 
 
-def test_a_lost_set_is_noticed(script, tiny, tiny_observation, tmp_path):
+def test_missing_set_is_detected(script, tiny, tiny_observation, tmp_path):
     shutil.copy(tiny_observation / "truth.json", tmp_path)
     text = (tmp_path / "truth.json").read_text()
     (tmp_path / "truth.json").write_text(text.replace(str(tiny_observation), str(tmp_path)))
@@ -77,23 +77,23 @@ def test_unknown_setting_is_named(script, tmp_path):
         script.main(str(tmp_path), colour="red")
 
 
-def test_text_that_is_no_number_is_refused(script, tmp_path):
+def test_non_numeric_setting_is_refused(script, tmp_path):
     with pytest.raises(PipelineError, match="simulation: invalid literal for int"):
         script.main(str(tmp_path), seed="one")
 
 
-def test_sources_that_do_not_fit_are_refused(script, tiny, tmp_path):
+def test_too_many_sources_are_refused(script, tiny, tmp_path):
     with pytest.raises(PipelineError, match=r"simulation: .* sources cannot be kept"):
         script.main(str(tmp_path), **tiny | {"nsources": "3000"})
 
 
-def test_a_failing_program_shows_its_last_lines(script):
+def test_failed_program_shows_last_lines(script):
     code = "import sys; print('one'); sys.exit('the reason')"
     with pytest.raises(PipelineError, match=r"exited with 1. Last lines:\none\nthe reason"):
         script.run_programs([[sys.executable, "-c", code]])
 
 
-def test_a_failure_leaves_nothing_that_looks_complete(tiny, tmp_path):
+def test_failure_leaves_only_unfinished_folder(tiny, tmp_path):
     def fail(commands):
         raise PipelineError("DP3 is broken")
 
@@ -103,7 +103,7 @@ def test_a_failure_leaves_nothing_that_looks_complete(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".unfinished"]
 
 
-def test_a_second_attempt_replaces_the_leftovers(tmp_path):
+def test_second_attempt_replaces_unfinished_files(tmp_path):
     settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
     (tmp_path / ".unfinished" / "SIM001_T0_SB225.MS").mkdir(parents=True)
     (tmp_path / "SIM001_T0_SB225.MS").mkdir()  # moved already, when the first attempt was cut off
@@ -112,7 +112,7 @@ def test_a_second_attempt_replaces_the_leftovers(tmp_path):
     assert (Path(truth.sets[0]) / "table.dat").is_file()
 
 
-def test_field_is_as_wide_as_the_stations_in_use_see():
+def test_field_width_follows_antenna_set():
     settings = ObservationSettings(antenna_set="HBA_DUAL")
     dual = field_width_deg(settings, load_stations(38, "HBA_DUAL"))
     inner = field_width_deg(settings, load_stations(38, "HBA_DUAL_INNER"))
@@ -120,7 +120,7 @@ def test_field_is_as_wide_as_the_stations_in_use_see():
     assert 3.0 < dual < inner  # 14 of 38 are 41 m wide
 
 
-def test_sources_can_be_given(tmp_path):
+def test_source_list_option_is_used(tmp_path):
     settings = ObservationSettings(nstations=3, nsubbands=1, nblocks=1, slots_per_block=2)
     given = [Source("mine", 218.5, 48.5, 2.0, 0.0)]
     truth = simulate(tmp_path, settings, PREDICTION, lambda commands: None, beam=False, sources=given)

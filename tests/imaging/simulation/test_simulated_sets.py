@@ -45,7 +45,7 @@ def test_sky_without_beam_equals_the_direct_sum(silent_observation):
     assert np.abs(data[:, :, 1:3]).max() == 0  # unpolarised
 
 
-def test_metadata_are_those_asked_for(tiny_observation):
+def test_metadata_follow_settings(tiny_observation):
     truth = read_truth(tiny_observation / "truth.json")
     all_metadata = [read_metadata(path) for path in truth.sets]
     assert len(all_metadata) == 4  # 2 blocks of 2 subbands
@@ -60,7 +60,7 @@ def test_metadata_are_those_asked_for(tiny_observation):
     assert all_metadata[2].start_s - first.start_s == pytest.approx(3600)  # span between the two blocks
 
 
-def test_weights_are_those_of_the_sefd_table(tiny_observation):
+def test_weights_follow_sefd_table(tiny_observation):
     truth = read_truth(tiny_observation / "truth.json")
     (weights,) = column(truth.sets[0], "WEIGHT_SPECTRUM")
     # By hand: SEFD between 3600 Jy (120 MHz) and 2800 Jy (150 MHz), halved nowhere in an INNER set
@@ -71,7 +71,7 @@ def test_weights_are_those_of_the_sefd_table(tiny_observation):
     assert truth.sefd_jy["CS001HBA0"][0] == pytest.approx(sefd_jy)
 
 
-def test_noise_has_the_variance_that_the_weights_say(tiny_observation):
+def test_noise_variance_agrees_with_weights(tiny_observation):
     truth = read_truth(tiny_observation / "truth.json")
     pulls = []
     for path in truth.sets:
@@ -116,7 +116,7 @@ def test_everybeam_makes_beams_of_the_stations(tiny_observation):
     assert 2 * half_width_deg == pytest.approx(4.25, abs=0.15)
 
 
-def test_the_same_seed_gives_the_same_bits(script, tiny, tiny_observation, tmp_path):
+def test_equal_seeds_give_equal_bits(script, tiny, tiny_observation, tmp_path):
     made = script.main(str(tmp_path), **tiny)
     truth = read_truth(tiny_observation / "truth.json")
     again = made["sets"][1:-1].split(",")
@@ -126,7 +126,7 @@ def test_the_same_seed_gives_the_same_bits(script, tiny, tiny_observation, tmp_p
             assert (first == second).all()
 
 
-def test_another_seed_gives_another_sky_and_noise(script, tiny, tiny_observation, tmp_path):
+def test_different_seed_changes_sky_and_noise(script, tiny, tiny_observation, tmp_path):
     made = script.main(str(tmp_path), **tiny | {"seed": "8", "nblocks": "1", "nsubbands": "1"})
     assert (tmp_path / "sky.skymodel").read_text() != (tiny_observation / "sky.skymodel").read_text()
     assert made["sets"].endswith("/SIM008_T0_SB225.MS]")

@@ -24,7 +24,7 @@ def test_blocks_are_spread_evenly_around_transit():
     assert settings.block_s == 12
 
 
-def test_one_block_is_at_transit():
+def test_single_block_is_at_transit():
     settings = ObservationSettings(nblocks=1, slots_per_block=2, timestep_s=2.0, transit_s=5e9)
     (times_s,) = settings.block_times_s()
     assert list(times_s - 5e9) == [-1, 1]
@@ -58,7 +58,7 @@ def test_impossible_numbers_are_refused_by_name(wrong, said):
     assert said in str(caught.value)
 
 
-def test_demonstration_samples_finely():
+def test_demonstration_loses_little_by_sampling():
     """Its longest baselines (5 klambda) lose 1 % by the samples themselves at the edge of the image (3.3 deg)."""
     settings = ObservationSettings()
     turns = 5000 * math.radians(3.3)

@@ -45,7 +45,7 @@ def test_all_stations_have_both_fields():
 
 
 @pytest.mark.parametrize("count", [1, 63])
-def test_impossible_number_of_stations(count):
+def test_impossible_number_of_stations_is_refused(count):
     with pytest.raises(ValueError, match=f"number of stations is {count}; it must be between 2 and 62"):
         station_names(count)
 
@@ -64,12 +64,12 @@ def test_ears_use_different_tiles():
     assert (unused["CS001HBA0"] != unused["CS001HBA1"]).all()
 
 
-def test_names_are_split():
+def test_station_names_are_split():
     station = load_stations(2, "HBA_DUAL")[0]
     assert (station.name, station.family, station.field) == ("CS001HBA0", "CS001", "HBA0")
 
 
-def test_stations_equal_those_of_a_real_set(hba_set_generic):
+def test_stations_equal_recorded_set(hba_set_generic):
     """Axes, tiles, dipoles and DISH_DIAMETER as LOFAR wrote them, to the millimetre that it rounds to."""
     path = str(hba_set_generic)
     ours = {station.name: station for station in load_stations(62, "HBA_DUAL_INNER")}
@@ -88,7 +88,7 @@ def test_stations_equal_those_of_a_real_set(hba_set_generic):
             assert np.abs(np.sort(station.dipoles_m, axis=0) - theirs).max() < 2e-3
 
 
-def test_stations_are_as_lofar_wrote_them():
+def test_stations_equal_lofar_records():
     ours = {station.name: station for station in load_stations(62, "HBA_DUAL_INNER")}
     for name, (diameter_m, position_m) in WRITTEN_BY_LOFAR.items():
         assert ours[name].diameter_m == pytest.approx(diameter_m, abs=2e-3)

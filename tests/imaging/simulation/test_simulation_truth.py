@@ -13,7 +13,7 @@ TRUTH = Truth(
 )
 
 
-def test_round_trip(tmp_path):
+def test_truth_survives_a_round_trip(tmp_path):
     write_truth(tmp_path / "truth.json", TRUTH)
     assert read_truth(tmp_path / "truth.json") == TRUTH
     assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
@@ -27,17 +27,17 @@ def test_units_are_written(tmp_path):
     assert content["frequencies_hz"] == TRUTH.settings.subband_frequencies_hz()
 
 
-def test_pointing():
+def test_phase_centre_is_in_degrees():
     assert TRUTH.phase_centre_deg == (218.0, 48.0)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"settings": {"seed": -4}}', '{"settings": {"colour": 1}}'])
-def test_other_files_are_refused(tmp_path, text):
+def test_foreign_files_are_refused(tmp_path, text):
     (tmp_path / "truth.json").write_text(text)
     with pytest.raises(PipelineError, match="not the truth of a simulated observation"):
         read_truth(tmp_path / "truth.json")
 
 
-def test_missing_file(tmp_path):
+def test_missing_truth_is_refused(tmp_path):
     with pytest.raises(PipelineError, match=r"nothing.json: No such file or directory; name the truth.json"):
         read_truth(tmp_path / "nothing.json")

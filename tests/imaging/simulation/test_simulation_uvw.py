@@ -8,7 +8,7 @@ from lofarpipe.imaging.simulation.stations import itrf_to_j2000, station_uvw_m, 
 
 
 @pytest.mark.parametrize("name", ["tNDPPP-generic.MS.tgz", "tDDECal.in_MS.tgz"])
-def test_uvw_equals_that_of_real_sets_to_a_millimetre(shared_set, name):
+def test_uvw_equals_recorded_sets_to_millimetre(shared_set, name):
     path = str(shared_set(name))
     with ct.table(path, ack=False) as table, ct.table(f"{path}/ANTENNA", ack=False) as antennas:
         with ct.table(f"{path}/FIELD", ack=False) as field:
@@ -21,7 +21,7 @@ def test_uvw_equals_that_of_real_sets_to_a_millimetre(shared_set, name):
         assert np.abs(ours - table.getcol("UVW")).max() < 1e-3
 
 
-def test_axes_at_the_origin_of_right_ascension():
+def test_axes_at_origin_are_cartesian():
     assert uvw_axes((0.0, 0.0)) == pytest.approx(np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]]))
 
 
@@ -30,7 +30,7 @@ def test_axes_are_orthonormal():
     assert axes @ axes.T == pytest.approx(np.eye(3))
 
 
-def test_conversion_keeps_lengths_and_turns_with_the_earth():
+def test_conversion_preserves_lengths_and_rotates():
     reference_m = np.array([3826577.0, 461022.9, 5064892.8])
     now, later = (itrf_to_j2000(time_s, reference_m, (3.8, 0.8)) for time_s in (5e9, 5e9 + 86164.0905 / 2))
     # Lengths to 1e-4: the conversion includes aberration.
