@@ -180,7 +180,7 @@ def test_missing_license_is_reported(here: Path, capsys: pytest.CaptureFixture[s
     assert "license" not in graph(here / "crate")["./"]
 
 
-def test_missing_report_is_left_out(here: Path) -> None:
+def test_missing_report_is_omitted(here: Path) -> None:
     (here / "field" / "report.html").unlink()
     assert main(["field", "-o", "crate"]) == 0
     assert "report.html" not in graph(here / "crate")

@@ -234,7 +234,7 @@ def test_missing_diameter_and_low_field_are_refused(tmp_path, hba_set):
     assert "below the horizon" in finished.stderr
 
 
-def test_dry_run_in_an_empty_directory_prints_every_command(run, tmp_path):
+def test_dry_run_prints_every_command(run, tmp_path):
     """Sizes, averaging, channels and all; nothing is made, and the measurement set is as it was."""
     measurement_set = Path(_input(run))
     before = {path: path.stat().st_mtime_ns for path in [measurement_set, *measurement_set.rglob("*")]}

@@ -89,7 +89,7 @@ def test_wrong_options_end_the_step(made, tmp_path, options, message):
         scans(made, tmp_path, **options)
 
 
-def test_first_round_of_self_calibration_solves_nothing(made, tmp_path, monkeypatch):
+def test_first_self_calibration_round_solves_nothing(made, tmp_path, monkeypatch):
     first = scans(made, tmp_path)
     module = plugin("PipelineStep_ataSelfcal")
     monkeypatch.setattr("lofarpipe.imaging.ata.selfcal.bands_of", lambda *_: [])

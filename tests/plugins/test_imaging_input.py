@@ -534,7 +534,7 @@ def test_non_numbers_are_ignored_by_check(check):
 # ---- where it writes
 
 
-def test_scratch_directory_must_be_there(check, tmp_path):
+def test_missing_scratch_directory_is_refused(check, tmp_path):
     finding = only(check(local_scratch_dir=f"{tmp_path}/nowhere"))
     assert finding == f"local_scratch_dir: {tmp_path}/nowhere is no directory; name one that exists"
 
@@ -771,7 +771,7 @@ def test_unsupported_telescope_beam_warns_early(check, made, monkeypatch, wsclea
     assert told(made("evla.MS", replace(SHAPE, telescope="EVLA"))) == []
 
 
-def test_missing_wsclean_is_left_to_step_check(check, made, monkeypatch):
+def test_check_ignores_missing_wsclean(check, made, monkeypatch):
     path = made("wsrt.MS", replace(SHAPE, telescope="WSRT"))
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("lofarpipe.programs.find.sys.executable", "/nowhere/python")

@@ -68,7 +68,7 @@ def test_scan_numbers_are_copied_from_combined_set(sets, tmp_path):
         only_cross(str(tmp_path / "one.ms"))
 
 
-def test_nothing_to_combine_is_refused(tmp_path):
+def test_empty_list_of_sets_is_refused(tmp_path):
     with pytest.raises(CombineError, match="there is no set"):
         combine_sets([[], []], tmp_path / "x.ms")
     with pytest.raises(CombineError, match=r"x\.ms: "):

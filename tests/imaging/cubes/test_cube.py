@@ -113,7 +113,7 @@ def test_beam_table_follows_casa_layout():
     assert table.data["BMAJ"].tolist() == [15, 13.5, 15, 13.5, 13, 13.5]  # of the nearest channel that has one
 
 
-def test_missing_beam_comes_from_other_polarisation():
+def test_polarisation_without_beam_borrows_one():
     table = beam_table([[None, BEAM], [None, None]], BEAMS)
     assert table.data["BMIN"].tolist() == [12] * 4
 

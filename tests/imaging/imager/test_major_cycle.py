@@ -110,7 +110,7 @@ def test_tiles_barely_change_images(channels, cleaned):
     assert other.state.majors == cleaned.state.majors
 
 
-def test_major_cycle_ends_above_far_sidelobes_of_its_peak(channels):
+def test_major_cycle_ends_above_far_sidelobes(channels):
     loop, _ = deconvolution(channels)
     loop.far_sidelobe = 0.3
     loop.clean_turns()

@@ -41,7 +41,7 @@ def test_rotation_equals_earth_rotation():
     assert np.abs(turned - later).max() < 1e-6
 
 
-def test_rotation_agrees_with_the_uvw_of_real_data(hba_set_generic):
+def test_rotation_agrees_with_recorded_uvw(hba_set_generic):
     from lofarpipe.imaging.ms.measurement_set import sample_visibilities
 
     metadata = read_metadata(str(hba_set_generic))

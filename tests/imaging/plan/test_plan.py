@@ -190,7 +190,7 @@ def test_coarse_input_warns_and_stays_unaveraged(tmp_path):
     assert lost in slots
 
 
-def test_coarse_axis_restricts_the_other_axis(tmp_path):
+def test_coarse_axis_restricts_both_axes(tmp_path):
     """Channels of 200 kHz use up all that may be lost, so that times are not averaged either."""
     shape = SetShape(ntimes=60, timestep_s=1.0, channel_width_hz=400e3, nchan=4)
     plan = make_plan(observe([read_metadata(make_set(tmp_path / "wide.MS", shape))]), BEAM, OPTIONS)

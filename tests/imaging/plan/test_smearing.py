@@ -139,7 +139,7 @@ def test_fringe_rate_equals_rate_of_delay():
         assert (later - earlier) / step_s == pytest.approx(rate, rel=1e-6)
 
 
-def test_fringe_rate_agrees_with_the_uvw_of_real_data(hba_set_generic):
+def test_fringe_rate_agrees_with_recorded_uvw(hba_set_generic):
     from lofarpipe.imaging.ms.measurement_set import read_metadata, sample_visibilities
 
     metadata = read_metadata(str(hba_set_generic))

@@ -63,12 +63,12 @@ def test_single_frequency_is_in_the_middle():
     [{}, {"name": "a"}, entry() | {"beam": None}, entry() | {"cubes": [{}]}, entry() | {"cubes": None},
      entry() | {"cubes": [cube() | {"rms_jy": [1.0]}]}, entry() | {"cubes": [cube() | {"rms_jy": ["x", 1, 1]}]}],
 )  # fmt: skip
-def test_damaged_file_is_left_out(damaged):
+def test_damaged_file_is_omitted(damaged):
     assert mosaic([damaged], RunState()) == {}
     assert len(mosaic([damaged, entry()], RunState())["beams"]) == 1
 
 
-def test_damaged_picture_is_left_out():
+def test_damaged_picture_is_omitted():
     (beam,) = mosaic([entry("a", cube(thumbnail='" onload="alert(1)'))], RunState())["beams"]
     assert beam["cells"][0]["picture"] == ""
 

@@ -124,7 +124,7 @@ def test_damaged_journal_is_read_partially(tmp_path: Path) -> None:
     assert "<title>field: running</title>" in page(tmp_path)
 
 
-def test_damaged_facts_are_left_out(tmp_path: Path) -> None:
+def test_damaged_facts_are_omitted(tmp_path: Path) -> None:
     write_journal(tmp_path, finished_run(tmp_path, "field"))
     for name in ("plan", "quality", "comparison", "run"):
         (tmp_path / f"{name}.json").write_text("{")

@@ -269,7 +269,7 @@ def test_script_replaces_static_picture(opened):
     assert opened.page.locator("figure[data-sky=flat] .unit").inner_text() == "mJy/beam"
 
 
-def test_ticks_follow_the_zoom_and_agree_with_the_pointer(opened):
+def test_ticks_follow_zoom_and_agree_with_pointer(opened):
     before = ticks(opened.page, "dec")
     for _ in range(5):
         opened.page.click("#zoom-in")
@@ -356,7 +356,7 @@ def test_keys_zoom_and_move(opened):
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("which", ["report", "long_names", "real"])
-def test_nothing_overflows(browser, viewport, which, request):
+def test_page_does_not_overflow(browser, viewport, which, request):
     page = Opened(browser, request.getfixturevalue(which), viewport=viewport)
     assert page.overflowing() == []
     page.page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
