@@ -31,7 +31,7 @@ def test_check_failed_with_one_finding_is_singular():
     assert str(CheckFailed([Finding("a:1", "bad")])) == "a:1: bad\n1 problem found; nothing was run"
 
 
-def test_nearest_suggests_a_known_name():
+def test_nearest_suggests_known_name():
     assert nearest("max_per_nod", {"max_per_node", "mapfile_in"}) == "; did you mean 'max_per_node'?"
 
 

@@ -122,12 +122,12 @@ def test_output_excludes_notes(tmp_path: Path, log: str, written: list[str]) -> 
     assert list(result(log=tmp_path / "job.log").output()) == written
 
 
-def test_log_of_a_silent_program_is_not_read(tmp_path: Path) -> None:
+def test_silent_program_log_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "job.log").write_text("x\n")
     assert list(replace(result(log=tmp_path / "job.log"), is_silent=True).output()) == []
 
 
-def test_interrupted_names_the_signal() -> None:
+def test_interrupted_names_signal() -> None:
     error = Interrupted(signal.SIGTERM)
     assert error.signal == 15
     assert "SIGTERM" in str(error)

@@ -13,7 +13,7 @@ from twin_sets import JY_PER_UNIT
 
 
 @pytest.mark.parametrize("name", ["hba_set", "hba_set_generic", "dish_set"])
-def test_fixture_is_a_measurement_set(name, request):
+def test_fixture_is_measurement_set(name, request):
     path = request.getfixturevalue(name)
     assert path.suffix == ".MS"
     assert (path / "table.dat").is_file()
@@ -30,7 +30,7 @@ def test_set_is_unpacked_once(shared_set, hba_set):
 
 
 def test_twins_replace_absent_sets(tmp_path, repository):
-    tests = "tests/test_shared_data.py::test_fixture_is_a_measurement_set"
+    tests = "tests/test_shared_data.py::test_fixture_is_measurement_set"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-rs", tests]
     environment = {**os.environ, "LOFARPIPE_TEST_SETS": str(tmp_path)}
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
@@ -51,7 +51,7 @@ def test_absent_archive_skips_with_reason(shared_set):
         shared_set("nothing.tgz")
 
 
-def test_last_line_counts_the_skipped_tests(request: pytest.FixtureRequest) -> None:
+def test_last_line_counts_skipped_tests(request: pytest.FixtureRequest) -> None:
     (conftest,) = (one for one in request.config.pluginmanager.get_plugins() if hasattr(one, "IDG_BUILD"))
     lines: list[str] = []
     skipped = [

@@ -68,7 +68,7 @@ def test_installed_pipeline_passes_check(installed, tmp_path, hba_set):
     assert "nothing wrong" in finished.stdout
 
 
-def test_simulator_is_a_command(installed, tmp_path):
+def test_simulator_is_command(installed, tmp_path):
     finished = _run(installed, tmp_path, "simulate", "--help")
     assert finished.returncode == 0, finished.stderr
     assert "--nsubbands" in finished.stdout

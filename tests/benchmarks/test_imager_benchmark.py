@@ -187,7 +187,7 @@ def test_costs_above_limits_are_named(benchmark, measured):
     assert benchmark.excesses("ext", reference, cost, cpu=False) == []
 
 
-def test_both_imagers_get_the_same_options(benchmark, tmp_path, monkeypatch):
+def test_both_imagers_get_same_options(benchmark, tmp_path, monkeypatch):
     chosen = []
     monkeypatch.setattr(benchmark, "compare", lambda options: chosen.append(options) or 0)
     benchmark.main(["compare", str(tmp_path / "a.ms"), "--threads", "1", "--wsclean=-no-dirty"])

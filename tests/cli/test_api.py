@@ -65,7 +65,7 @@ def test_result_has_paths_quality_and_plan(site: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == ""
 
 
-def test_example_of_the_tour_runs(site: Path) -> None:
+def test_tour_example_runs(site: Path) -> None:
     (example,) = (
         block.text for block in blocks(REPOSITORY / "doc" / "tour.md") if "from lofarpipe import" in block.text
     )
@@ -124,7 +124,7 @@ def test_invalid_values_are_refused(
     assert not (site / "image").exists()
 
 
-def test_failure_of_a_run_is_an_error(site: Path) -> None:
+def test_failed_run_raises_error(site: Path) -> None:
     text = (site / "image.parset").read_text().replace("/bin/cp", "/bin/false")
     (site / "image.parset").write_text(text)
     with pytest.raises(PipelineError, match="1 of 1 jobs failed"):

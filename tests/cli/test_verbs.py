@@ -51,7 +51,7 @@ def test_verb_stands_for_its_flag(site: Path, capsys: pytest.CaptureFixture[str]
     assert not (site / "run").exists()
 
 
-def test_run_is_the_default_verb(site: Path) -> None:
+def test_run_is_default_verb(site: Path) -> None:
     assert main(["run", "run.parset", "-c", "pipeline.cfg"]) == 0
     assert (site / "run" / "a.copy").is_file()
     assert main(["run.parset", "-c", "pipeline.cfg"]) == 0
@@ -186,7 +186,7 @@ def test_options_are_grouped_with_archive_last(site: Path, capsys: pytest.Captur
     assert shown[shown.index("---- for the archive") + 1] == "owner = nobody"
 
 
-def test_options_of_the_image_pipeline_end_with_the_archive(capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_options_end_with_archive(capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(printed(capsys, "options", "image.parset", "--json"))
     (first,) = {place for place, one in enumerate(shown) if one["name"] == "images_metadata_file"}
     assert {one["heading"] for one in shown[first:]} == {"for the archive"}

@@ -70,7 +70,7 @@ def test_lenient_run_ignores_extra_words(site, error):
 
 
 @pytest.mark.parametrize("value", ["", "True", "False"])
-def test_dry_run_takes_a_value(site, value):
+def test_dry_run_accepts_value(site, value):
     """Section 1.1: it took one, and here it does what it says."""
     arguments = ["-n", value] if value else ["-n"]
     assert site.run(f"{SHOW}s.argument.flags = [in]\n", *arguments) == 0

@@ -86,7 +86,7 @@ def test_step_output_chooses_steps_and_types(site, put_in):
     assert len(site.args("show")) == 2
 
 
-def test_each_iteration_has_its_own_value(site, put_in):
+def test_each_iteration_has_own_value(site, put_in):
     master = "again.control.kind = loop\nagain.control.loopsteps = [part]\nagain.control.loopcount = 3\n"
     master += "part.argument.v = again.output.counter\n"
     master += "pipeline.steps = [ask, again]\n"

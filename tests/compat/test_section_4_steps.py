@@ -24,7 +24,7 @@ def _run(site, text, *arguments, **options):
 # ---- 4.1 step list and parset files
 
 
-def test_missing_arguments_come_from_parset_files(site):
+def test_parset_files_provide_missing_arguments(site):
     """Section 4.1: argument.parset, the task's parset, control.parset; the first that has a key wins."""
     (site.here / "tasks.cfg").write_text(
         f"[filed]\nrecipe = executable_args\nargs_format = lofar\nparset = {site.here}/second\n"

@@ -48,7 +48,7 @@ def test_step_fails_if_all_jobs_fail(site):
     assert len(site.args()) == 3
 
 
-def test_entries_keep_their_own_files(site):
+def test_entries_keep_their_files(site):
     """Sections 0.4 and 8.3: skipped ones in the middle shift nothing, in any of the maps."""
     site.mapfile("three", "/d/a.MS", "/d/b.MS", "/d/c.MS", skip=(1,))
     site.mapfile("numbers", "1", "2", "3")

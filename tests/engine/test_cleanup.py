@@ -55,7 +55,7 @@ def make(path: Path, *names: str) -> Path:
     return path
 
 
-def test_directories_of_a_job_are_removed(site: Site, tmp_path: Path) -> None:
+def test_job_directories_are_removed(site: Site, tmp_path: Path) -> None:
     tempdir, stage = make(tmp_path / "tempdir", MARKER, "x"), make(tmp_path / "stage")
     site.killed(tempdir=str(tempdir), stage=str(stage))
     site.clear()

@@ -112,7 +112,7 @@ def test_leave_drops_commands_of_unreached_jobs(tmp_path: Path, scope: Scope) ->
 
 
 @pytest.mark.parametrize(("kind", "events"), [("recipe", ["step_failed"]), ("loop", []), ("pipeline", [])])
-def test_failure_is_recorded_by_the_step_inside(scope: Scope, heard: Listener, kind: str, events: list[str]) -> None:
+def test_inner_step_records_failure(scope: Scope, heard: Listener, kind: str, events: list[str]) -> None:
     assert not WorkingCrew(scope).accepts(made_step("a", kind), PipelineError("it failed"))
     assert heard.kinds == events
     assert [event.problem for event in heard.events if isinstance(event, StepFailed)] == ["it failed"] * len(events)

@@ -626,7 +626,7 @@ def test_step_errors_are_shown(site: Path, capsys: pytest.CaptureFixture[str]) -
     assert lines[0] == f"# list: plugin addListMapfile; {site}/none: no such file; correct the list of files"
 
 
-def test_lenient_run(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lenient_dry_run_shows_commands(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys, "--lenient", "-s", "note.control.kind=nothing")
     assert any(line.startswith("# warning: ") for line in lines)
     assert "# note: kind 'nothing' is not known; nothing is done" in lines
@@ -637,7 +637,7 @@ def test_dry_run_checks_parset_first(site: Path, capsys: pytest.CaptureFixture[s
     assert "did you mean 'inputkey'?" in capsys.readouterr().err
 
 
-def test_parset_for_a_plugin(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plugin_gets_written_parset(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its argument block is written for it; what combines such files is called, too."""
     text = "def plugin_main(args, parset, **kwargs):\n    return {'n': open(parset).read().strip()}\n"
     (site / "my/plugins/PipelineStep_mine.py").write_text(f"DRY_RUN_WRITES = ()\n\n{text}")
@@ -658,7 +658,7 @@ def test_parset_for_a_plugin(site: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert recorded() == commands(lines)
 
 
-def test_feedback(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_feedback_step_is_predicted(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its products need not be there, and what follows knows its map and its file."""
     keys = {"kind": "feedback", "mapfile_in": "copy.output.mapfile", "metadata_file": "@/x.metadata"}
     keys |= {"product_type": "Correlated"}
@@ -723,7 +723,7 @@ def test_placeholder_is_explained_once(foresight: Foresight) -> None:
     assert foresight.printout.lines == ["# first", values[0], MEANING, values[1]]
 
 
-def test_files_have_the_names_of_a_run(foresight: Foresight) -> None:
+def test_files_have_real_names(foresight: Foresight) -> None:
     foresight.printout.tell(f"cat {foresight.overlay.write_path('/d/x.txt')}")
     assert foresight.printout.lines == ["cat /d/x.txt"]
 
@@ -746,7 +746,7 @@ def test_step_waits_for_missing_inputs(
         foresight.refuse_missing(step, scope)
 
 
-def test_step_reads_maps_where_they_are(foresight: Foresight) -> None:
+def test_step_reads_maps_from_overlay(foresight: Foresight) -> None:
     made = foresight.overlay.write_path("/maps/a.mapfile")
     step = made_step("use", mapfile_in="make.output.mapfile", mapfiles_in="[/maps/a.mapfile, /maps/b.mapfile]")
     seen, results = foresight.overlaid_step(step, {"make": {"mapfile": "/maps/a.mapfile", "n": 3}})

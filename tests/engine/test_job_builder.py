@@ -103,7 +103,7 @@ def test_wsclean_gets_threads_and_memory(planned, wsclean):
     assert planned({"flags": "[-j, 5, ms]"}, **wsclean)[0].job.cores == 5
 
 
-def test_idg_on_a_graphics_processor_gets_one(planned, wsclean, tmp_path):
+def test_hybrid_idg_gets_gpu(planned, wsclean, tmp_path):
     stub = make_stub(tmp_path / "idg", find("wsclean"), parts=("IDG", "WGridder"))
     keys = {**wsclean, "executable": str(stub)}
     arguments = {"gridder": "idg", "idg-mode": "hybrid", "flags": "[ms]"}
@@ -187,7 +187,7 @@ def test_long_names_are_cut(planned):
 @pytest.mark.parametrize(
     ("count", "lenient", "is_in_file"), [(20, False, False), (100, False, True), (100, True, False)]
 )
-def test_long_list_of_sets_stands_in_a_file(planned, settings, count, lenient, is_in_file):
+def test_long_list_of_sets_goes_into_file(planned, settings, count, lenient, is_in_file):
     sets = f"[{','.join(f'/data/{n:0200d}.ms' for n in range(count))}]"
     (one,) = planned(dp3(msin=sets), **DP3, lenient=lenient)
     path = settings.job_directory / "jobs/average/000.parset"
@@ -254,7 +254,7 @@ def test_known_products_have_their_final_names(planned, wsclean):
     assert RecipePlan.known_products(plan, one) == names
 
 
-def test_variables_of_the_machine_stay_in_names_of_places(planned, wsclean):
+def test_place_names_keep_machine_variables(planned, wsclean):
     (one,) = planned({"name": "/o/x", "temp-dir": "$(A)/w"}, **wsclean, stage_dir="$B")
     assert str(one.job.tempdir).startswith("$(A)/w/")
     assert str(one.job.staged.directory).startswith("$B/")

@@ -33,11 +33,11 @@ def planned(tmp_path: Path) -> PlannedJob:
     return PlannedJob(job, 7, ([], {}), (), {}, tmp_path / "jobs" / "007.result.json")
 
 
-def test_executor_is_named_as_in_the_configuration() -> None:
+def test_executor_has_configured_name() -> None:
     assert executor_name(LocalExecutor()) == "local"
 
 
-def test_entry_of_a_job_has_the_counters_of_loops(planned: PlannedJob) -> None:
+def test_job_entry_has_loop_counters(planned: PlannedJob) -> None:
     assert job_entry("average@2@0", planned.job) == "average@2@0/007"
 
 

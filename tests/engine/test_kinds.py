@@ -41,7 +41,7 @@ def test_broken_step_fails_on_planning(tmp_path: Path) -> None:
         Broken(made_scope(tmp_path)).plan(replace(made_step("a"), problem="run.parset:7: no such parset"), {})
 
 
-def test_recipe_plans_a_job_for_each_product(tmp_path: Path) -> None:
+def test_recipe_plans_one_job_per_product(tmp_path: Path) -> None:
     scope = made_scope(tmp_path)
     scope.settings.parset_dir.mkdir(parents=True)
     plan = Recipe(scope).plan(copy_step_of(tmp_path, "one.txt", "two.txt"), {})
@@ -76,7 +76,7 @@ def test_failing_plugin_names_step(tmp_path: Path) -> None:
         kind.finish(call, None)
 
 
-def test_plugin_in_a_loop_returns_a_dictionary(tmp_path: Path) -> None:
+def test_loop_plugin_must_return_dictionary(tmp_path: Path) -> None:
     (tmp_path / "PipelineStep_maker.py").write_text(PLUGIN.format(body="return 5"))
     scope = made_scope(tmp_path)
     kind, loop = Plugin(scope), made_step("again", "loop", loopcount="2")
@@ -112,7 +112,7 @@ def test_steps_of_another_parset_get_their_input(tmp_path: Path) -> None:
     assert kind.finish(step, None) == {}
 
 
-def test_signal_ends_the_run_after_a_step(tmp_path: Path) -> None:
+def test_signal_ends_run_after_step(tmp_path: Path) -> None:
     scope = made_scope(tmp_path)
     scope.signals = [15]
     with pytest.raises(Interrupted, match="SIGTERM"):

@@ -54,7 +54,7 @@ def _prepare(step, settings, machine=MACHINE):
         ("[/d/foo]", "/w/foo].x"),
     ],
 )
-def test_output_name(infile, name):
+def test_input_name_gives_output_name(infile, name):
     assert output_file(Path("/w"), infile, "x") == name
 
 
@@ -80,7 +80,7 @@ def test_default_outputs_and_suffixes(settings, tmp_path):
     assert [planned.place for planned in prepared.jobs] == [0]
 
 
-def test_inplace_saves_the_first_input_map_again(settings, tmp_path):
+def test_inplace_saves_first_input_map(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS", "/d/b.MS")
     prepared = _prepare(_step(mapfile_in=mapfile, inputkey="msin", inplace="True"), settings)
     outputs = _finish(prepared, failed={"average/001"})
@@ -88,7 +88,7 @@ def test_inplace_saves_the_first_input_map_again(settings, tmp_path):
     assert [(p.file, p.skip) for p in DataMap.load(mapfile).data] == [("/d/a.MS", False), ("/d/b.MS", True)]
 
 
-def test_mapfile_out_names_the_outputs_and_is_not_saved(settings, tmp_path):
+def test_mapfile_out_names_outputs_unsaved(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS", "/d/b.MS", skip=[0])
     named = _map(tmp_path, "out", "/o/1", "/o/2")
     before = Path(named).read_text()
@@ -108,7 +108,7 @@ def test_mapfiles_out_are_saved_again(settings, tmp_path):
     assert DataMap.load(second).data[0].skip
 
 
-def test_words_are_replaced_by_the_files_of_the_same_place(settings, tmp_path):
+def test_tokens_are_replaced_by_place(settings, tmp_path):
     sets = _map(tmp_path, "sets", "/d/a.MS", "/d/b.MS", "/d/c.MS", skip=[1])
     steps = _map(tmp_path, "steps", "4.0", "8.0", "16.0", "32.0")
     step = _step({"msin": "ms", "time": "t"}, mapfiles_in=f"[{sets},{steps}]", inputkeys="[ms,t]", args_format="lofar")
@@ -128,7 +128,7 @@ def test_map_passed_by_name(settings, tmp_path):
     assert _prepare(step, settings).jobs[0].job.argv == ("/bin/true", "/d/a.MS", other)
 
 
-def test_each_job_gets_its_share_of_the_machine(settings, tmp_path):
+def test_jobs_share_machine(settings, tmp_path):
     mapfile = _map(tmp_path, "in", *[f"/d/{i}.MS" for i in range(8)])
     share = next(p.job for p in _prepare(_step(mapfile_in=mapfile, inputkey="in"), settings).jobs)
     assert (share.cores, share.memory_gb) == (1, 4.0)
@@ -141,13 +141,13 @@ def test_each_job_gets_its_share_of_the_machine(settings, tmp_path):
     assert (alone.cores, alone.memory_gb, alone.env["OMP_NUM_THREADS"]) == (4, 16.0, "4")
 
 
-def test_environment_of_the_step_reaches_the_job(settings, tmp_path):
+def test_step_environment_reaches_job(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS")
     job = _prepare(_step(mapfile_in=mapfile, inputkey="in", environment="{A: b, HOME: /x}"), settings).jobs[0].job
     assert (job.env["A"], job.env["HOME"], job.env["OPENBLAS_NUM_THREADS"]) == ("b", "/x", "1")
 
 
-def test_parset_as_file(settings, tmp_path):
+def test_arguments_are_written_to_parset(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS")
     step = _step({"b": "2", "a": "1"}, mapfile_in=mapfile, inputkey="msin", parsetasfile="True", args_format="lofar")
     (planned,) = _prepare(step, settings).jobs
@@ -156,7 +156,7 @@ def test_parset_as_file(settings, tmp_path):
     assert planned.files == {path: "a=1\nb=2\nmsin=/d/a.MS\n"}
 
 
-def test_script_job_is_described_in_a_file(settings, tmp_path):
+def test_script_job_has_description_file(settings, tmp_path):
     (tmp_path / "mine.py").write_text("def main(*args, **kwargs): pass\n")
     mapfile = _map(tmp_path, "in", "/d/a.MS")
     step = _step(
@@ -214,7 +214,7 @@ def test_step_without_input_map_is_refused(settings):
         _prepare(_step(), settings)
 
 
-def test_missing_program_names_the_step(settings, tmp_path):
+def test_missing_program_names_step(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS")
     with pytest.raises(PipelineError, match=r"step 'average', control.executable: .*nowhere"):
         _prepare(_step(mapfile_in=mapfile, inputkey="in", executable="nowhere"), settings)
@@ -222,7 +222,7 @@ def test_missing_program_names_the_step(settings, tmp_path):
         find_executable("", "executable_args", settings)
 
 
-def test_program_among_the_sites_scripts_is_found(settings, tmp_path, monkeypatch):
+def test_program_in_site_scripts_is_found(settings, tmp_path, monkeypatch):
     (tmp_path / "a" / "scripts").mkdir(parents=True)
     script = tmp_path / "a" / "scripts" / "mine.sh"
     script.write_text("#!/bin/sh\n")
@@ -243,7 +243,7 @@ def _finish(prepared, failed=(), values=None):
     return prepared.finish(results, dict.fromkeys(failed, "exited with 1"))
 
 
-def test_result_maps(settings, tmp_path):
+def test_results_become_maps(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS", "/d/b.MS")
     outputs = _finish(_prepare(_step(mapfile_in=mapfile, inputkey="in"), settings), failed={"average/001"})
     codes = DataMap.load(outputs["returncode.mapfile"]).data
@@ -280,7 +280,7 @@ def test_lenient_run_lists_existing_products(settings, tmp_path, names):
     assert files_of(listed.file) == [f"{tmp_path}/{name}" for name in names]
 
 
-def test_log_of_a_known_program_can_fail_a_job(settings, tmp_path):
+def test_program_log_can_fail_job(settings, tmp_path):
     mapfile = _map(tmp_path, "in", "/d/a.MS")
     step = _step(mapfile_in=mapfile, inputkey="msin", program="dp3", args_format="lofar", executable="DP3")
     prepared = _prepare(step, settings)

@@ -134,7 +134,7 @@ def test_tolerance_never_accepts_total_failure(site, capsys):
     assert "2 of 2 jobs failed" in capsys.readouterr().err
 
 
-def test_skipped_products_get_no_job_and_keep_their_place(site):
+def test_skipped_products_keep_place_without_job(site):
     names = [site / "in" / f"{letter}.txt" for letter in "abc"]
     names[2].write_text("1\n")
     DataMap([DataProduct("localhost", str(name), name == names[1]) for name in names]).save(str(site / "given.mapfile"))
@@ -144,7 +144,7 @@ def test_skipped_products_get_no_job_and_keep_their_place(site):
     assert [p.skip for p in DataMap.load("copy/mapfiles/copy.mapfile").data] == [False, True, False]
 
 
-def test_all_findings_are_shown_before_anything_runs(site, capsys):
+def test_all_findings_precede_run(site, capsys):
     text = (site / "copy.parset").read_text()
     text = text.replace("copy.control.inputkey", "copy.control.inputky").replace("/bin/echo", "/bin/ehco")
     text = text.replace("count.output.total", "count.output.totl").replace("[copy.output", "[cop.output")
@@ -218,7 +218,7 @@ def test_bad_plugins_name_file_and_line(site, capsys, body, message):
     assert message in capsys.readouterr().err
 
 
-def test_plugin_gets_values_and_positionals_and_may_return_anything(site):
+def test_plugin_gets_values_and_positionals(site):
     (site / "my" / "plugins" / "PipelineStep_mine.py").write_text(
         "import json\n"
         "def plugin_main(args, **kwargs):\n"
@@ -285,7 +285,7 @@ LENIENT_END = LENIENT_END.replace("error_tolerance = False\n", "error_tolerance 
 )
 
 
-def test_failures_of_tolerant_steps_are_named_at_the_end(site, capsys):
+def test_run_end_names_tolerated_failures(site, capsys):
     (site / "end.parset").write_text(LENIENT_END.format(here=site))
     assert _run(site, parset="end.parset") == 1
     assert (site / "end/a.again").read_text() == "1\n2\n", "others go on"
@@ -296,7 +296,7 @@ def test_failures_of_tolerant_steps_are_named_at_the_end(site, capsys):
     assert f"log: {site}/end/logs/copy/001.log" in said.out + said.err
 
 
-def test_failed_jobs_run_again_where_the_pipeline_tolerates_none(site):
+def test_intolerant_pipeline_repeats_failed_jobs(site):
     (site / "end.parset").write_text(LENIENT_END.format(here=site))
     assert _run(site, parset="end.parset") == 1
     (site / "in/nosuch.txt").write_text("here\n")
@@ -305,7 +305,7 @@ def test_failed_jobs_run_again_where_the_pipeline_tolerates_none(site):
     assert done == ["copy/000", "copy/001", "again/000", "copy/001", "again/001"]
 
 
-def test_run_goes_on_where_all_jobs_of_a_step_failed(site):
+def test_run_continues_after_fully_failed_step(site):
     text = LENIENT_END.format(here=site).replace("in/a.txt", "in/neither.txt")
     (site / "end.parset").write_text(text)
     assert _run(site, parset="end.parset") == 1
@@ -427,14 +427,14 @@ def test_optional_failures_has_two_values(site, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_needed_step_cannot_use_outputs_of_optional_one(site, capsys):
+def test_required_step_cannot_use_optional_outputs(site, capsys):
     optional_site(site)
     assert _run(site, "--check", "-s", "copy.control.mapfile_in=plot.output.mapfile", parset="optional.parset") == 1
     told = "'plot.output.mapfile': step 'plot' is optional and may give nothing; set copy.control.optional = True"
     assert told in capsys.readouterr().err
 
 
-def test_missing_package_of_a_script_is_found_before_the_run(site, capsys):
+def test_missing_script_package_is_found_early(site, capsys):
     (site / "my/scripts/count.py").write_text(f"NEEDS = {{'no_such_package': 'pip install it'}}\n{COUNT}")
     assert _run(site) == 1
     told = "count.py needs the Python package no_such_package, which is not installed; pip install it"
@@ -479,7 +479,7 @@ def test_unneeded_intermediate_outputs_are_removed(site, capsys):
     assert len(journalled(job, "job_started")) == started, "a run whose intermediates are gone is done"
 
 
-def test_removed_outputs_are_made_again_for_a_changed_step(site, capsys):
+def test_changed_step_remakes_removed_outputs(site, capsys):
     job = kept_site(site)
     assert _run(site, parset="kept.parset") == 0
     started = len(journalled(job, "job_started"))

@@ -71,7 +71,7 @@ def test_invalid_return_value_is_failure(tmp_path: Path, returned: str) -> None:
 
 
 @pytest.mark.parametrize(("argument", "exit_code"), [("", 0), ("0", 0), ("3", 3), ("'reason'", 1)])
-def test_sys_exit(tmp_path: Path, argument: str, exit_code: int) -> None:
+def test_sys_exit_sets_exit_code(tmp_path: Path, argument: str, exit_code: int) -> None:
     plugin = Plugin(tmp_path, f"import sys\ndef main():\n    sys.exit({argument})\n")
     plugin.result.write_text('{"stale": "yes"}')
     assert plugin.call() == exit_code
@@ -79,7 +79,7 @@ def test_sys_exit(tmp_path: Path, argument: str, exit_code: int) -> None:
     assert plugin.lines == (["reason"] if argument == "'reason'" else [])
 
 
-def test_exception_has_a_traceback_and_a_last_line(tmp_path: Path) -> None:
+def test_exception_shows_traceback_and_last_line(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, "def main():\n    print('working')\n    raise ValueError('two\\nlines')\n")
     assert plugin.call() == 1
     assert plugin.lines[0] == "working"
@@ -94,7 +94,7 @@ def test_error_for_users_has_no_traceback(tmp_path: Path) -> None:
     assert plugin.lines == ["a.ms: no such set"]
 
 
-def test_wrong_arguments_name_the_argument(tmp_path: Path) -> None:
+def test_wrong_call_names_argument(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, "def main(a):\n    pass\n")
     assert plugin.call("1", b="2") == 1
     assert plugin.lines[-1].endswith("TypeError: main() got an unexpected keyword argument 'b'")
@@ -182,7 +182,7 @@ def test_error_shows_line_of_python_2_source(tmp_path: Path) -> None:
     assert '    raise ValueError, "too much"' in plugin.lines
 
 
-def test_script_for_both_pythons_has_the_old_builtins_and_no_note(tmp_path: Path) -> None:
+def test_portable_script_has_old_builtins(tmp_path: Path) -> None:
     script = "try:\n    n = xrange(2)\nexcept NameError:\n    n = []\ndef main():\n    return {'n': 5 / 2, 'of': n}\n"
     plugin = Plugin(tmp_path, script)
     assert plugin.call() == 0
@@ -190,7 +190,7 @@ def test_script_for_both_pythons_has_the_old_builtins_and_no_note(tmp_path: Path
     assert json.loads(plugin.result.read_text()) == {"n": "2.5", "of": "range(0, 2)"}
 
 
-def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
+def test_numpy_numbers_are_written_plainly(tmp_path: Path) -> None:
     script = "import numpy as n\ndef main():\n    return {'n': [n.linalg.norm([3.0, 4.0])], 's': [n.float64(2)]}\n"
     plugin = Plugin(tmp_path, script)
     assert plugin.call() == 0
@@ -216,7 +216,7 @@ def test_wrong_usage_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     assert "usage: python -m lofarpipe.engine.script_job spec.json" in capfd.readouterr().err
 
 
-def test_unreadable_spec_is_the_last_line(tmp_path: Path) -> None:
+def test_unreadable_spec_ends_log(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lofarpipe.engine.script_job", str(tmp_path / "none.json")]
     done = subprocess.run(command, env={**os.environ, **job_environment()}, capture_output=True, text=True)
     assert done.returncode == 1
@@ -230,7 +230,7 @@ def test_result_file_is_complete_or_absent(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
-def test_result_of() -> None:
+def test_result_file_is_read() -> None:
     assert returned_texts({"a": [1]}, "s.py") == {"a": "[1]"}
     with pytest.raises(ScriptError, match=r"s\.py: main returned \[1\]"):
         returned_texts([1], "s.py")

@@ -87,7 +87,7 @@ def make_job(tmp_path: Path) -> MakeJob:
     return make
 
 
-def test_jobs_have_the_same_environment_everywhere(
+def test_jobs_have_same_environment_everywhere(
     executor: Executor, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/of/a module")
@@ -112,7 +112,7 @@ def test_open_file_limit_is_raised(executor: Executor, make_job: MakeJob, tmp_pa
     assert int(soft) == min(OPEN_FILES, int(hard) if hard != "unlimited" else OPEN_FILES)
 
 
-def test_results_come_in_the_order_of_the_jobs(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
+def test_results_keep_order_of_jobs(executor: Executor, make_job: MakeJob, tmp_path: Path) -> None:
     seen: list[str] = []
 
     def note(result: JobResult) -> None:
@@ -149,7 +149,7 @@ def test_failed_job_does_not_stop_siblings(executor: Executor, make_job: MakeJob
     assert [(result.exit_code, result.problem) for result in results] == [(1, ""), (0, "")]
 
 
-def test_missing_program_is_a_failed_job(executor: Executor, make_job: MakeJob) -> None:
+def test_missing_program_fails_job(executor: Executor, make_job: MakeJob) -> None:
     results = executor.run([make_job(0, argv=("/no/such/program",)), make_job(1, cores=2)])
     assert [result.exit_code for result in results] == [127, 0]
 
@@ -249,7 +249,7 @@ def test_thread_can_cancel(executor: Executor, make_job: MakeJob) -> None:
     assert results[0].exit_code == -signal.SIGTERM
 
 
-def test_cancel_without_a_run_is_harmless(executor: Executor, make_job: MakeJob) -> None:
+def test_cancel_without_run_is_harmless(executor: Executor, make_job: MakeJob) -> None:
     executor.cancel()
     assert executor.run([make_job(0)])[0].ok
 

@@ -227,7 +227,7 @@ def test_silent_queue_keeps_earlier_jobs(tmp_path: Path, monkeypatch: pytest.Mon
     end_earlier(settings(tmp_path, "[remote]\nmethod = slurm"))  # that one asks by itself
 
 
-def test_shipped_configuration_has_every_key_with_its_default(repository: Path) -> None:
+def test_shipped_configuration_has_every_default(repository: Path) -> None:
     shipped = configparser.ConfigParser(interpolation=None)
     shipped.read(repository / "cfg" / "pipeline.cfg")
     own = {

@@ -80,7 +80,7 @@ def test_unusable_executor_is_reported(package: Path, tmp_path: Path, name: str,
     assert str(raised.value) == f"{tmp_path}/pipeline.cfg:5: the executor '{name}' of outside 1.2 {said}"
 
 
-def test_own_methods_are_not_replaced(package: Path, tmp_path: Path) -> None:
+def test_builtin_methods_are_not_replaced(package: Path, tmp_path: Path) -> None:
     assert all_methods()["local"] is methods()["local"]
     with pytest.raises(CheckFailed, match="one of local, dask, slurm, ssh, lowly, broken, empty, half is needed"):
         make_executor(settings(tmp_path, "[remote]\nmethod = nothing"))

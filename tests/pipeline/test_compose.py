@@ -52,7 +52,7 @@ def test_every_key_keeps_its_source(folder):
     assert parset.entry("average.argument.avg.type").file.endswith("steps/dp3_average.parset")
 
 
-def test_meaning_comes_from_the_base(folder):
+def test_base_provides_meaning(folder):
     documented = _compose(folder, "pipeline.base = base.parset\n! cell = 1 ## mine\n").documented
     assert documented["cell"].comment.strip() == "{number > 0} pixel size"
 
@@ -88,7 +88,7 @@ def test_unknown_ready_step_is_found(folder):
     assert "there is no ready step 'dp3_averge'; did you mean 'dp3_average'?" in str(findings[0])
 
 
-def test_missing_base_names_the_line(folder):
+def test_missing_base_names_line(folder):
     with pytest.raises(PipelineError, match=r"field\.parset:1: pipeline\.base: nobody\.parset: no such base parset"):
         _compose(folder, "pipeline.base = nobody.parset\n")
 

@@ -112,7 +112,7 @@ def test_parset_overrides_derived_task_and_default():
     assert control.text("args_format") == "gnu"
 
 
-def test_mapfiles_in_arguments_become_inputs_in_file_order():
+def test_argument_mapfiles_become_ordered_inputs():
     arguments = {"second": "b.output.mapfile", "flags": "[a.output.x.mapfile, 3]", "number": "a.output.plain"}
     control, keywords = resolved_control(_step(arguments=arguments), RESULTS)
     assert control.items("mapfiles_in") == ["/m/b.mapfile", "/m/a.x.mapfile"]
@@ -152,7 +152,7 @@ def test_numbers_of_maps_and_keys_must_agree():
     assert input_maps(_step(), control) == (["/1"], [])
 
 
-def test_limits_of_a_program_are_control_keys_of_its_steps():
+def test_program_limits_are_control_keys():
     assert {"max_rise", "max_peak_jy", "wider_retry"} == set(control_keys([], "wsclean")) - set(CONTROL_KEYS)
     assert "min_converged" in control_keys(["min_converged"], "wsclean"), "known, and without effect"
     assert set(control_keys(["nosuch"], "dp3")) - set(CONTROL_KEYS) == {

@@ -54,7 +54,7 @@ def test_meaningless_word_gives_no_hint(image: Composition, word: str) -> None:
     assert option_hint(word, image.parset) == ""
 
 
-def test_option_without_a_meaning_is_named_alone() -> None:
+def test_option_without_meaning_is_named() -> None:
     parset = Parset.parse("! cell_deg = 1 ##\n! cell_deg = 1 ## {number}\na.argument.scale = {{ cell_deg }}\n")
     assert option_hint("scale", parset) == "; did you mean 'cell_deg'?"
 

@@ -97,7 +97,7 @@ def _options(text, overrides=""):
     return read_options(base.definitions(), documented)
 
 
-def test_options_are_the_documented_definitions():
+def test_documented_definitions_are_options():
     options = _options("! cell = 0.002 ## {number > 0} pixel size, degrees\n! internal = x\n", "! cell = '0.004'\n")
     (cell,) = options
     assert (cell.name, cell.value, cell.domain) == ("cell", "0.004", "number > 0")

@@ -103,7 +103,7 @@ def test_unloadable_plugin_names_reason(write, source, reason):
         load(write("bad", source), "plugin_main")
 
 
-def test_failing_plugin_names_its_own_line(write):
+def test_failing_plugin_names_its_line(write):
     path = write("bad", "from urllib import quote, urlopen\ndef plugin_main(args):\n    raise ValueError, 'no'\n")
     with pytest.raises(PipelineError, match=r"bad\.py:3: the plugin failed: ValueError: no$"):
         run_plugin(path, [], {})

@@ -169,7 +169,7 @@ def translated(keys: dict[str, tuple[str, int]], sections: dict[str, dict[str, t
     return Translation(Path("img.toml"), parset, site)
 
 
-def test_front_end_places_findings_in_the_file_of_the_user(here: Path) -> None:
+def test_front_end_findings_name_user_file(here: Path) -> None:
     keys = {"one.control.cores": ("two", 3), "one.control.coers": ("2", 4), "one.control.executable": ("nowhere", 5)}
     sections = {
         "remote": {"method": ("slurm", 7), "lost_retries": ("often", 8), "coers": ("2", 9)},

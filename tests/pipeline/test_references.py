@@ -32,7 +32,7 @@ def test_all_references_are_replaced():
     assert resolve(text, RESULTS, "here") == "[/m/average.mapfile,/j/x]"
 
 
-def test_backslashes_survive():
+def test_references_keep_backslashes():
     assert resolve("a.output.b", {"a": {"b": r"C:\1\g<0>"}}, "here") == r"C:\1\g<0>"
 
 

@@ -47,7 +47,7 @@ def test_keywords_are_required_for_addition():
     assert substitute_tokens(["lone", "first"], {}, [("first", "/1"), ("second", "/2")]) == (["lone", "/1"], {})
 
 
-def test_mapfile_path_as_token_replaces_every_equal_argument():
+def test_mapfile_token_replaces_every_equal_argument():
     keywords = {"mapfile_x": "/m/a.mapfile", "ms": "/m/a.mapfile"}
     found = substitute_tokens([], keywords, [("/m/a.mapfile", "/a.MS")])
     assert found == ([], {"mapfile_x": "/a.MS", "ms": "/a.MS"})
@@ -86,7 +86,7 @@ def test_every_format_is_tested():
 
 
 @pytest.mark.parametrize("args_format", ["gnu", "lofar", "argparse", "wsclean", "unheard-of"])
-def test_parset_file_comes_first_and_replaces_the_keywords(args_format):
+def test_parset_file_replaces_keywords(args_format):
     argv = build_argv("/bin/x", ["p", "q"], KEYWORDS, args_format, "/w/a.parset")
     assert argv == ["/bin/x", "/w/a.parset", "p", "q"]
 

@@ -182,7 +182,7 @@ def test_image_of_no_visibility_is_blank(made: Path, tmp_path: Path, monkeypatch
     assert ChannelBatch(settings_for(plan, tmp_path), 1).run()["blank"] == 2
 
 
-def test_missing_image_is_a_failure(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_image_is_failure(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "images_by_stokes", lambda _: {"I": "x"})
     plan = plan_for(made, tmp_path / "out")
     assert ChannelBatch(settings_for(plan, tmp_path), 1).run()["blank"] == 2

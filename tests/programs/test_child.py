@@ -95,7 +95,7 @@ def test_program_ignoring_sigterm_is_killed(made, tmp_path: Path, monkeypatch: p
         run_program("made", {}, [], GIVEN, tmp_path)
 
 
-def test_program_ends_with_the_job(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_ends_with_job(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made("echo $$ > pid; exec sleep 60")
 
     def interrupt() -> None:

@@ -102,7 +102,7 @@ def test_bare_process_gets_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment["PYTHONPATH"].split(os.pathsep) == [str(Path(programs.__file__).parents[2])]
 
 
-def test_variables_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_variables_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = {name: f"/mine/{name}" for name in ("HOME", "EVERYBEAM_DATADIR", "AIPSPATH", "CASACORE_DATADIR")}
     mine |= {"LD_LIBRARY_PATH": "/opt/lib", "LC_ALL": "C", "OMP_STACKSIZE": "8M", "HDF5_USE_FILE_LOCKING": "FALSE"}
     for name, value in {**mine, "EDITOR": "vi", "MY_TOKEN": "s", "LOFARPIPE_JOB_DIRECTORY": "/job"}.items():
@@ -113,7 +113,7 @@ def test_variables_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None
     assert not {"EDITOR", "MY_TOKEN", "LOFARPIPE_JOB_DIRECTORY"} & set(environment)
 
 
-def test_programs_of_the_system_are_found_without_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_programs_are_found_without_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATH")
     assert job_environment()["PATH"] == f"{Path(sys.executable).parent}:{os.defpath}"
 

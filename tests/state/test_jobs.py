@@ -75,7 +75,7 @@ def test_equal_jobs_have_distinct_numbers(numbers: Numbers) -> None:
     assert numbers(history, "baaa") == [2, 0, 1, 3]
 
 
-def test_finished_job_is_preferred_to_an_equal_one(numbers: Numbers) -> None:
+def test_finished_job_is_preferred_among_equals(numbers: Numbers) -> None:
     assert numbers([done(0, "a", problem="failed"), done(1, "a")], "xa") == [2, 1]
 
 

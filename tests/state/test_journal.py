@@ -407,7 +407,7 @@ def test_lost_lock_ends_run(path: Path) -> None:
 # Fingerprints.
 
 
-def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
+def test_fingerprint_ignores_key_order() -> None:
     assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": (1, 2), "a": 1})
 
 

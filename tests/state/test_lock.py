@@ -90,7 +90,7 @@ def test_children_do_not_hold_lock(path: Path) -> None:
         lambda: {"ticks": 1},  # the id is in use again
     ],
 )
-def test_dead_holder_is_replaced_with_a_notice(path: Path, dead: Callable[[], dict[str, int]]) -> None:
+def test_dead_holder_is_replaced_with_notice(path: Path, dead: Callable[[], dict[str, int]]) -> None:
     holder = held(path, **dead())
     lock = RunLock(path)
     assert lock.notice == f"{path.parent}: {holder} worked here and has died; this run takes over"
@@ -367,7 +367,7 @@ def test_outputs_are_claimed_by_one_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_claim_of_dead_process_is_taken_over(tmp_path: Path) -> None:
+def test_claim_of_dead_process_is_replaced(tmp_path: Path) -> None:
     claim_of(tmp_path / "img", pid=dead_process())
     OutputClaim(tmp_path / "img", tmp_path / "run").release()
     assert list(tmp_path.iterdir()) == []

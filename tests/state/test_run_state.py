@@ -153,7 +153,7 @@ def test_second_run_keeps_finished_steps() -> None:
     assert states(run)["average"] == "done"
 
 
-def test_jobs_of_an_earlier_run_do_not_count_in_the_next() -> None:
+def test_next_run_ignores_earlier_jobs() -> None:
     run = state_of([*WHOLE, START, began("average", 201.0, 2)])
     assert (run.steps["average"].done, run.steps["average"].failed) == (0, 0)
     run.apply(as_event({**began("average", 201.0, 2), "done_before": 1}))

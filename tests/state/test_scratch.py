@@ -53,7 +53,7 @@ def test_scratch_is_removed_with_job(tmp_path: Path) -> None:
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_scratch_is_kept_with_its_reason(tmp_path: Path) -> None:
+def test_failed_job_keeps_scratch_with_reason(tmp_path: Path) -> None:
     with Scratch(tmp_path, OWN) as scratch:
         scratch.keep("the disk is full")
     (residue,) = find_residues(tmp_path, OWN.run)
@@ -72,7 +72,7 @@ def test_impossible_scratch_directory_is_named(tmp_path: Path) -> None:
         Scratch(tmp_path / "file", OWN)
 
 
-def test_residue_of_a_killed_job_is_removed(tmp_path: Path) -> None:
+def test_residue_of_killed_job_is_removed(tmp_path: Path) -> None:
     path = leave_residue(tmp_path)
     (residue,) = find_residues(tmp_path, OWN.run)
     assert (residue.is_alive, residue.size_bytes > 1000) == (False, True)
@@ -135,7 +135,7 @@ def test_records_of_nodes_are_joined(tmp_path: Path) -> None:
     assert join_records(tmp_path, verified=True) == {"nodes": {node_name(): {"found": found}}, "verified": True}
 
 
-def test_copy_has_the_digest_of_its_source(tmp_path: Path) -> None:
+def test_copy_has_digest_of_source(tmp_path: Path) -> None:
     source = tmp_path / "a.fits"
     source.write_bytes(b"pixels" * 1000)
     assert copy_verified(source, tmp_path / "out" / "b.fits") == file_digest(source)

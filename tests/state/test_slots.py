@@ -61,7 +61,7 @@ def test_error_releases_slot(tmp_path: Path) -> None:
         assert name == "slot-0"
 
 
-def test_slot_of_a_killed_holder_is_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_slot_of_killed_holder_is_reused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     process = hold(tmp_path, 1)
     with pytest.raises(NotFreeError), io_slot(tmp_path, 1, refuse):
         pass
@@ -71,7 +71,7 @@ def test_slot_of_a_killed_holder_is_taken_over(tmp_path: Path, capsys: pytest.Ca
         assert "a holder that has died was taken over" in capsys.readouterr().out
 
 
-def test_slot_is_free_after_sigterm_to_a_script(tmp_path: Path) -> None:
+def test_sigterm_of_script_frees_slot(tmp_path: Path) -> None:
     code = HOLD.replace("import sys, time", "import signal, sys, time; signal.signal(15, lambda n, _: sys.exit(143))")
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), "1"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

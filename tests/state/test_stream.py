@@ -321,7 +321,7 @@ def test_threads_lose_no_job_end(silent: JobResult, monkeypatch: pytest.MonkeyPa
     assert [counter.count for counter in counters] == [5000, 5000]
 
 
-def test_log_has_the_time_of_each_end(silent: JobResult, tmp_path: Path) -> None:
+def test_log_records_time_of_each_end(silent: JobResult, tmp_path: Path) -> None:
     log = ClassicLog(tmp_path / "pipeline.log")
     log.run_started(RunStarted("field", step_count=1))
     log.step_started(StepStarted("s", "dppp", 2))

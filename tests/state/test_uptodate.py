@@ -383,7 +383,7 @@ def test_older_journal_is_understood(site: Path, ledger: Ledger) -> None:
     assert ledger.take("s") == {"mapfile": "m"}
 
 
-def test_huge_maps_are_not_kept(site: Path, ledger: Ledger) -> None:
+def test_huge_maps_are_not_stored(site: Path, ledger: Ledger) -> None:
     mapfile = site / "big.mapfile"
     DataMap([DataProduct("localhost", f"/data/{i:060}", False) for i in range(11000)]).save(mapfile)
     began = ledger.look("step", {"arguments": []})

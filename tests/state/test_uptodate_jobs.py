@@ -158,7 +158,7 @@ def test_product_lost_by_unfinished_step_is_remade(site: Site) -> None:
     assert site.run() == ["again-a", "again-c", "copy-a", "join"]
 
 
-def test_new_product_does_not_disturb_the_others(site: Site) -> None:
+def test_new_product_repeats_no_finished_job(site: Site) -> None:
     site.run()
     (site.here / "in/d.txt").write_text("d\n")
     more = (
@@ -366,13 +366,13 @@ def test_unknown_job_cannot_be_forgotten(site: Site, capsys: pytest.CaptureFixtu
     assert "--forget copy/009: no such job began; did you mean 'copy/00" in capsys.readouterr().err
 
 
-def test_job_of_a_finished_step_can_be_forgotten(site: Site) -> None:
+def test_job_of_finished_step_can_be_forgotten(site: Site) -> None:
     site.run()
     assert main([*site.arguments(), "--forget", "copy/001"]) == 0
     assert site.run() == ["again-b", "copy-b", "join"]
 
 
-def test_commands_of_all_jobs_are_kept(site: Site) -> None:
+def test_command_file_keeps_all_jobs(site: Site) -> None:
     site.set("fail-copy-b")
     site.run(status=1)
     site.unset("fail-copy-b")

@@ -96,7 +96,7 @@ def test_maps_do_not_share_their_default_list():
     assert not two
 
 
-def test_data_and_its_private_name_can_be_assigned():
+def test_data_attributes_are_assignable():
     one = DataMap(TWO)
     one.data = []
     assert one.data == []
@@ -203,7 +203,7 @@ def test_load_refuses_invalid_text(mapfile, text):
         DataMap.load(mapfile)
 
 
-def test_load_and_save_name_the_file(tmp_path):
+def test_load_and_save_errors_name_file(tmp_path):
     with pytest.raises(DataMapError, match="no: mapfile cannot be read: No such file or directory"):
         DataMap.load(tmp_path / "no")
     with pytest.raises(DataMapError, match=r"no/x: cannot be written: No such file or directory"):
@@ -223,7 +223,7 @@ def test_non_utf8_file_name_survives(mapfile):
     assert DataMap.load(mapfile)[0].file == "/caf\udce9"
 
 
-def test_save_through_a_link_keeps_the_link(tmp_path, mapfile):
+def test_save_keeps_symbolic_link(tmp_path, mapfile):
     link = tmp_path / "link"
     link.symlink_to(mapfile)
     DataMap(TWO).save(link)

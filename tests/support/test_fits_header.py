@@ -98,7 +98,7 @@ def test_history_without_end_stays() -> None:
 
 
 @given(st.text(max_size=300))
-def test_wrapped_lines_join_to_the_line(text: str) -> None:
+def test_wrapped_lines_rejoin(text: str) -> None:
     line = f"begin {text} end"
     parts = list(wrapped(line))
     assert all(len(part) <= 72 for part in parts)

@@ -8,7 +8,7 @@ from lofarpipe.support import lofarexceptions
     "name",
     ["PipelineException", "PipelineRecipeFailed", "PipelineQuit", "ClusterError", "ExecutableMissing", "DataMapError"],
 )
-def test_historical_names_are_caught_as_one(name):
+def test_historical_exceptions_share_base(name):
     error = getattr(lofarexceptions, name)
     assert issubclass(error, lofarexceptions.PipelineException)
     assert issubclass(error, PipelineError)

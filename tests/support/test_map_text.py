@@ -67,7 +67,7 @@ def test_known_map_forms_are_read(never_literal, text, entries):
     "text",
     ["[('h', 1e3)]", "[('h', 0x10)] # note", "[('h', 'a' 'b')]", "[('h', ('b'))]", "[('h', '''a''')]", "[dict] or []"],
 )
-def test_short_unusual_text_is_read_by_literal_eval(monkeypatch, text):
+def test_literal_eval_reads_short_unusual_text(monkeypatch, text):
     if "dict" in text:
         with pytest.raises(ValueError, match="malformed"):
             parse_entries(text)
@@ -134,13 +134,13 @@ def test_any_file_is_read_or_refused(tmp_path_factory, content):
         assert str(err).startswith(f"{path}: not a mapfile: ")  # noqa: PT017 - both ends are right
 
 
-def test_file_over_the_limit_is_refused(monkeypatch, tmp_path):
+def test_oversized_file_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(map_text, "LONGEST_FILE", 100)
     with pytest.raises(DataMapError, match=r"^/dev/zero: not a mapfile: more than 100 bytes; split it$"):
         DataMap.load("/dev/zero")
 
 
-def test_maps_of_many_entries_are_read_without_literal_eval(never_literal, tmp_path):
+def test_large_maps_avoid_literal_eval(never_literal, tmp_path):
     products = [(f"node{i % 50:03d}", f"/data/L{i}_uv.MS", i % 7 == 0) for i in range(100_000)]
     DataMap(products).save(tmp_path / "x.mapfile")
     read = DataMap.load(tmp_path / "x.mapfile")

@@ -61,7 +61,7 @@ def test_raw_values_keep_quotes(parset):
     assert parset.get("nope", "x") == "x"
 
 
-def test_values_have_the_historical_accessors(parset):
+def test_values_have_historical_accessors(parset):
     parset.set("b", "'yes'")
     parset.set("i", "0x10")
     assert parset["one.control.type"].get() == "'plain'"
@@ -137,7 +137,7 @@ def test_adopted_definition_may_use_earlier_definition():
     assert base.substituted()["k"] == "1/m/r-plots"
 
 
-def test_subset_strips_the_prefix(parset):
+def test_subset_strips_prefix(parset):
     block = parset.subset("two")
     assert list(block) == ["control.type", "argument.flags"]
     assert block.entry("control.type").where == "x.parset:9"

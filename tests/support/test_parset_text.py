@@ -120,7 +120,7 @@ def test_long_text_is_abbreviated():
         pairs("x" * 1000)
 
 
-def test_file_over_the_limit_is_refused(monkeypatch):
+def test_oversized_file_is_refused(monkeypatch):
     monkeypatch.setattr(parset_text, "LONGEST_FILE", 10)
     with pytest.raises(ParsetError, match=r"^t: more than 10 characters; that is no parset$"):
         pairs("a = 123456789")
@@ -149,7 +149,7 @@ def test_large_parset_is_read():
     assert split_list(value) == names
 
 
-def test_continued_value_over_the_limit_is_refused(monkeypatch):
+def test_oversized_continued_value_is_refused(monkeypatch):
     monkeypatch.setattr(parset_text, "LONGEST_LINE", 10)
     with pytest.raises(ParsetError, match=r"^t:3: the value of 'a' has more than 10 characters$"):
         pairs("a = 123\n45678\n9")

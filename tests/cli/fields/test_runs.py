@@ -83,7 +83,7 @@ def test_every_field_is_separate_job(site: Path, capfd: pytest.CaptureFixture[st
     assert "copy: done in" in log.read_text()
 
 
-def test_fields_share_the_machine(site: Path) -> None:
+def test_fields_share_machine(site: Path) -> None:
     table(site, "one,[a.txt],0", "two,[b.txt],0")
     assert run("--at-once", "2", "--cores", "6", "--memory-gb", "8", "-q") == 0
     (log,) = (site / "jobs/two/logs").glob("*/field.log")
@@ -249,7 +249,7 @@ def test_check_warning_names_field(site: Path, capsys: pytest.CaptureFixture[str
     assert shown_text.out == "fields.csv: 2 fields, 3 steps each, nothing wrong\n"
 
 
-def test_any_key_can_be_a_column(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_key_may_be_column(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(site, "one,1", "two,", header="field,copy.control.max_per_node")
     assert run("--check") == 0
     assert capsys.readouterr().out == "fields.csv: 2 fields, 3 steps each, nothing wrong\n"

@@ -83,7 +83,7 @@ def make_sets(*paths: str) -> None:
         Path(path).mkdir(parents=True)
 
 
-def test_windows_come_before_observations(handler: DataHandler) -> None:
+def test_windows_precede_observations(handler: DataHandler) -> None:
     assert found(handler, "202312*_NT04") == [
         f"net/node101/{NIGHT}/L2/SW01.MS",
         f"net/node103/{LATER}/L2/SW01.MS",

@@ -46,7 +46,7 @@ def test_unopenable_table_is_reported(tmp_path: Path) -> None:
         read_frequencies(tmp_path / "A.MS")
 
 
-def test_locked_set_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_set_is_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_set(tmp_path / "A.MS", SetShape(nantennas=3, ntimes=2), with_data=True)
     monkeypatch.setattr("lofarpipe.imaging.ms.tables.lock_holder", lambda _: 7)
     monkeypatch.setattr("lofarpipe.imaging.ms.tables.LOCK_WAIT_S", 0.0)

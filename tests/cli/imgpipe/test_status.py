@@ -65,7 +65,7 @@ def test_killed_run_is_not_running(site: ImgpipeSite) -> None:
 
 
 @pytest.mark.parametrize("words", [["status"], ["status", "none"], ["status", "img.toml"]])
-def test_no_run_is_an_error(site: ImgpipeSite, words: list[str]) -> None:
+def test_missing_run_is_error(site: ImgpipeSite, words: list[str]) -> None:
     assert "name " in site.run(*words, expected=1)
 
 

@@ -36,7 +36,7 @@ STATE = run_of(
 )
 
 
-def test_table_has_a_line_for_each_beam() -> None:
+def test_table_has_line_per_beam() -> None:
     lines = beam_lines(STATE)
     assert lines[0].split() == ["beam", "image_i", "image_polarisation", "cube"]
     assert [line.split()[0] for line in lines[1:]] == ["beam00", "beam01", "a.fits"]

@@ -11,7 +11,7 @@ from lofarpipe.support.parset import Parset
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def test_table_has_every_option_of_the_parset() -> None:
+def test_table_has_every_parset_option() -> None:
     parset = Parset.read(REPOSITORY / "pipelines" / "askap.parset")
     documented = {name: entry for name, entry in parset.definitions().items() if entry.comment}
     options = read_options(documented, documented)
@@ -86,7 +86,7 @@ def test_value_outside_domain_is_refused(name: str, value: object, problem: str)
         spice_options()[name].text(value)
 
 
-def test_operations_use_options_of_the_table() -> None:
+def test_operations_use_table_options() -> None:
     assert "find_beams" not in operations()
     assert operations()["image_i"]["niter"] == {"image_i.argument.niter": "{{ niter }}"}
     assert operations()["image_polarisation"]["auto_mask"] == {"find_beams.control.auto_mask": "{{ auto_mask }}"}

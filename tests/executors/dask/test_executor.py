@@ -131,7 +131,7 @@ def test_host_without_worker_is_reported_once(executor, make_job):
     executor.notices.clear()
 
 
-def test_job_goes_to_the_worker_on_its_host(executor, make_job):
+def test_job_runs_on_worker_of_host(executor, make_job):
     assert executor.run([make_job(0, host="127.0.0.1", at_host=True)])[0].ok
     assert executor.notices == []
 
@@ -228,7 +228,7 @@ def test_worker_without_resources_is_refused():
         _largest({"tcp://a": {"nthreads": 4, "resources": {}}})
 
 
-def test_cluster_of_a_named_class_runs_jobs(make_job, tmp_path):
+def test_cluster_of_named_class_runs_jobs(make_job, tmp_path):
     arguments = {"n_workers": 0, "processes": False, **QUIET}
     options = DaskOptions("class", nodes=1, cores=2, memory_gb=4.0, cluster_class="distributed.LocalCluster")
     theirs = DaskExecutor(replace(options, cluster_kwargs=json.dumps(arguments)), tmp_path / "orders")
@@ -241,7 +241,7 @@ def test_cluster_of_a_named_class_runs_jobs(make_job, tmp_path):
     ("cluster_class", "problem"),
     [("distributed.NoCluster", "NoCluster"), ("nowhere.Cluster", "nowhere"), ("dask_jobqueue.SLURMCluster", "cores")],
 )
-def test_class_without_a_cluster_is_named(tmp_path, cluster_class, problem):
+def test_invalid_cluster_class_is_named(tmp_path, cluster_class, problem):
     options = DaskOptions("class", 1, 2, 4.0, cluster_class=cluster_class, cluster_kwargs='{"processes": 1}')
     theirs = DaskExecutor(options, tmp_path)
     with pytest.raises(PipelineError, match=problem):

@@ -34,7 +34,7 @@ def _workers() -> list[int]:
     return found
 
 
-def test_worker_over_ssh_runs_jobs_and_ends_with_its_executor(ssh_config, tmp_path, monkeypatch):
+def test_ssh_worker_runs_jobs_and_ends(ssh_config, tmp_path, monkeypatch):
     monkeypatch.setattr("lofarpipe.executors.dask.executor.WITHOUT_WORKERS_S", 1.0)
     options = DaskOptions(
         "ssh",

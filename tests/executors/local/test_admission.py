@@ -93,7 +93,7 @@ NEEDS = st.builds(
 
 
 @given(needs=st.lists(NEEDS, max_size=30), picks=st.lists(st.integers(0, 100), min_size=30, max_size=30))
-def test_every_job_runs_once_within_the_limits(needs: list[dict[str, object]], picks: list[int]) -> None:
+def test_every_job_runs_once_within_limits(needs: list[dict[str, object]], picks: list[int]) -> None:
     jobs = [job(i, **need) for i, need in enumerate(needs)]
     admission, running, seen = Admission(jobs, Resources(4, 10.0)), [], []
     for pick in picks:

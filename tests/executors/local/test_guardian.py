@@ -69,7 +69,7 @@ def ignores(process: int, number: signal.Signals) -> bool:
     return ignored is not None and bool(int(ignored[1], 16) & 1 << (number - 1))
 
 
-def test_groups_end_with_the_engine() -> None:
+def test_groups_end_with_engine() -> None:
     sessions = killed_engine(0.3, "sleep 60", "sleep 61 & sleep 62 & wait")
     wait_until_gone(sessions)
 
@@ -139,7 +139,7 @@ def test_disowned_directory_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_forgotten_group_is_left_alone() -> None:
+def test_forgotten_group_keeps_running() -> None:
     with Guardian(0.1) as guardian:
         with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
             guardian.watch(process.pid)

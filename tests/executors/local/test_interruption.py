@@ -125,7 +125,7 @@ def test_deaf_job_is_killed_after_grace(tmp_path: Path) -> None:
     engine.assert_nothing_is_left()
 
 
-def test_second_control_c_shortens_the_grace(tmp_path: Path) -> None:
+def test_second_control_c_shortens_grace(tmp_path: Path) -> None:
     engine = Engine(tmp_path, DEAF, DEAF)
     engine.process.send_signal(signal.SIGINT)
     wait_for((tmp_path / "asked").exists)

@@ -83,7 +83,7 @@ def test_devices_are_set_in_environment(tmp_path: Path) -> None:
     assert run(job(tmp_path, "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"), gpus=("1", "3")).tail() == ["1,3"]
 
 
-def test_signal_is_a_negative_exit_code(tmp_path: Path) -> None:
+def test_signal_gives_negative_exit_code(tmp_path: Path) -> None:
     assert run(job(tmp_path, "sh", "-c", "kill -KILL $$")).exit_code == -9
 
 

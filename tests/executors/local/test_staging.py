@@ -198,7 +198,7 @@ def test_outputs_are_renamed_or_dropped(tmp_path: Path) -> None:
     assert (tmp_path / "a-0000-V-image.fits").read_text() == "a-0000-image.fits"
 
 
-def test_outputs_of_another_file_system_land_beside_destination(tmp_path: Path) -> None:
+def test_foreign_file_system_outputs_land_beside_destination(tmp_path: Path) -> None:
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no other file system at /dev/shm")

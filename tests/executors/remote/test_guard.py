@@ -57,7 +57,7 @@ def run(*arguments: str | Path) -> tuple[int, str]:
     return process.returncode, said
 
 
-def test_job_leaves_a_record(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_job_leaves_record(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order("echo hello; echo oops >&2; pwd; exit 3", memory_gb=1.5, label="a.MS", host="node7")
     assert run(order.path) == (3, "")
     result = read_record(order)
@@ -230,7 +230,7 @@ def test_killed_guard_leaves_no_job(make_order: MakeOrder, tmp_path: Path) -> No
     second.wait(60)
 
 
-def test_withdrawn_order_ends_its_job_without_a_record(make_order: MakeOrder, tmp_path: Path) -> None:
+def test_withdrawn_order_ends_job_unrecorded(make_order: MakeOrder, tmp_path: Path) -> None:
     order = make_order(SLEEP)
     process = start(order.path)
     wait_for(lambda: (tmp_path / "began").exists())
@@ -252,9 +252,7 @@ def test_guard_sends_heartbeats(make_order: MakeOrder, tmp_path: Path) -> None:
     assert process.wait(60) == 0
 
 
-def test_silent_file_system_ends_the_job(
-    make_order: MakeOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_file_system_ends_job(make_order: MakeOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 

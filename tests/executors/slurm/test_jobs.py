@@ -110,7 +110,7 @@ class Limited(RecordingClient):
 
 
 @pytest.mark.parametrize("known", [0, 4])
-def test_array_beyond_the_submit_limit_is_split(
+def test_array_beyond_submit_limit_is_split(
     slurm: Cluster, tmp_path: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, known: int
 ) -> None:
     monkeypatch.setattr("lofarpipe.executors.slurm.batch.FULL_PAUSE_S", 0.2)
@@ -352,7 +352,7 @@ def test_resources_reach_slurm(slurm: Cluster, tmp_path: Path, make_job: MakeJob
     assert executor_in(tmp_path).capacity().gpus == 1
 
 
-def test_job_runs_where_its_data_is(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
+def test_job_runs_on_host_of_data(slurm: Cluster, tmp_path: Path, make_job: MakeJob) -> None:
     executor = executor_in(tmp_path)
     hosts = ["n2.example.org", "n1", "elsewhere"]
     results = executor.run([make_job(number, host=host, at_host=True) for number, host in enumerate(hosts)])

@@ -18,7 +18,7 @@ def findings(**options: str) -> list[str]:
     return table.option_findings(GIVEN | {name.replace("_", "-"): text.split() for name, text in options.items()})
 
 
-def test_every_option_of_wsclean_is_in_one_group() -> None:
+def test_every_wsclean_option_has_one_group() -> None:
     groups = (set(table.OPTIONS), set(table.IGNORED), set(table.REFUSED), {table.RANK_FILTER})
     assert sum(map(len, groups)) == len(set.union(*groups))
     build = describe_build(find("wsclean"))

@@ -28,7 +28,7 @@ def test_options_sharing_help_line_are_found(wsclean):
     assert pairs <= describe_build(wsclean).options
 
 
-def test_parts_are_read_from_the_version_text():
+def test_version_text_lists_parts():
     build = parse_build(Path("wsclean"), VERSION_TEXT, "-gridder <type>\n   Sets it.\n-j <threads>\n")
     assert build.version == (3, 4)
     assert (build.has_idg, build.has_everybeam, build.has_wgridder) == (True, True, True)

@@ -176,7 +176,7 @@ def test_auto_resolves_to_best_gridder(complete, installed):
 # ---- cores and memory
 
 
-def test_cores_and_memory_come_from_the_job(installed):
+def test_job_sets_cores_and_memory(installed):
     keywords, _, _ = adapt({}, ["a.ms"], installed, 3, 10.0)
     assert keywords == {"j": "3", "abs-mem": "9.00"}  # 10 % less than given
 

@@ -24,7 +24,7 @@ def _installed(monkeypatch):
         del sys.modules[name]
 
 
-def test_parameterset_is_the_parset(tmp_path):
+def test_parameterset_is_parset(tmp_path):
     (tmp_path / "a.parset").write_text("a.b = 'x'\nn = 3\n")
     parameterset = importlib.import_module("lofar.parameterset").parameterset
     assert parameterset is Parset
