@@ -27,7 +27,7 @@ from lofarpipe.imaging.cubes.stokes_images import (
     recipe_in,
     write_stokes_image,
 )
-from lofarpipe.imaging.ms.band import selected_rows, sum_unflagged
+from lofarpipe.imaging.ms.band import selected_rows, sum_usable
 from lofarpipe.imaging.ms.tables import opened, opened_set
 from lofarpipe.imaging.plan.channels import OutputBatch, OutputChannel, effective_frequency_hz, frequency_range
 from lofarpipe.imaging.plan.stokes_plan import recipe_of
@@ -75,7 +75,7 @@ class Local:
     data_column: str
     field_id: int
     frequencies_hz: Mapping[int, NDArray[np.float64]]
-    counts: Mapping[int, NDArray[np.int64]]  # unflagged visibilities of each channel
+    counts: Mapping[int, NDArray[np.int64]]  # usable visibilities of each channel
     rows: Mapping[int, int]
     first: Mapping[int, int]  # number of the first channel that is there
 
@@ -216,27 +216,27 @@ class ChannelBatch:
         for window, path in sets.items():
             with opened(f"{path}::SPECTRAL_WINDOW") as table:
                 frequencies[window] = np.asarray(table.getcell("CHAN_FREQ", 0), float)
-        counts = {window: self._counts(path, 0, 0, len(frequencies[window])) for window, path in sets.items()}
+        counts = {window: self._counts(path, 0, 0, "DATA", len(frequencies[window])) for window, path in sets.items()}
         first = {part.window: part.first for part in batch.ranges()}
         rows = {window: self._windows[window]["rows"] for window in sets}
         return Local(sets, "DATA", 0, frequencies, counts, rows, first)
 
     def _unstaged(self, batch: OutputBatch) -> Local:
-        field = self.set["field_id"]
+        field, column = self.set["field_id"], self.set["data_column"]
         windows = {part.window: self._windows[part.window] for part in batch.ranges()}
         counts = {
-            number: self._counts(self.set["path"], window["description"], field, len(window["frequencies_hz"]))
+            number: self._counts(self.set["path"], window["description"], field, column, len(window["frequencies_hz"]))
             for number, window in windows.items()
         }
         every = {number: np.asarray(window["frequencies_hz"]) for number, window in self._windows.items()}
         sets = dict.fromkeys(windows, self.set["path"])
         rows = {number: window["rows"] for number, window in windows.items()}
-        return Local(sets, self.set["data_column"], field, every, counts, rows, dict.fromkeys(windows, 0))
+        return Local(sets, column, field, every, counts, rows, dict.fromkeys(windows, 0))
 
     @staticmethod
-    def _counts(path: str, description: int, field: int, nchan: int) -> NDArray[np.int64]:
+    def _counts(path: str, description: int, field: int, column: str, nchan: int) -> NDArray[np.int64]:
         with opened_set(path) as table, closing(selected_rows(table, description, field)) as rows:
-            return sum_unflagged(rows, nchan)
+            return sum_usable(rows, column, nchan)
 
     # ------------------------------------------------------------------------------------------------ one image
     def _image(self, image: PlannedImage, local: Local, scratch: Scratch) -> bool:
@@ -244,16 +244,13 @@ class ChannelBatch:
         places = local.places(image.channel)
         effective_hz = effective_frequency_hz(places, local.frequencies_hz, local.counts)
         if effective_hz is None:
-            return self._blank(image, "flagged", "every visibility is flagged")
+            return self._blank(image, "flagged", "every visibility is flagged, NaN, 0, or without weight")
         room = scratch.path / f"{image.label}_{image.robust}"
         room.mkdir()
         try:
             planes, command = self._run_imager(image, local, room)
         except ChildFailed as err:
-            if not self.settings.tolerant:
-                raise PipelineError(f"channel {image.label} at robust {image.robust}: {err}") from err
-            print(f"{WARNING}channel {image.label} at robust {image.robust} is blank: {err}")
-            return self._blank(image, "failed", str(err))
+            return self._fail(image, err)
         if is_empty(header_of(Path(planes["I"])) or {}):
             return self._blank(image, "flagged", "the imager used no visibility")
         unflagged = sum(int(local.counts[window][number]) for window, number in places.members)
@@ -270,7 +267,10 @@ class ChannelBatch:
             (" ".join(command),),
         )
         made = room / image.target.name
-        write_stokes_image(made, planes, facts)
+        try:
+            write_stokes_image(made, planes, facts)
+        except PipelineError as err:
+            return self._fail(image, err)
         self._copy_out(made, image, scratch)
         shutil.rmtree(room, ignore_errors=True)
         return True
@@ -296,6 +296,13 @@ class ChannelBatch:
             raise PipelineError(f"{err}; the image is kept: {made}") from err
         record = image_record(image.target, header_of(image.target), Path(self.plan["products"]))
         self._record(image, record | {"sha256": digest})
+
+    def _fail(self, image: PlannedImage, err: PipelineError) -> bool:
+        """Record a channel that could not be imaged, unless that ends the run."""
+        if not self.settings.tolerant:
+            raise PipelineError(f"channel {image.label} at robust {image.robust}: {err}") from err
+        print(f"{WARNING}channel {image.label} at robust {image.robust} is blank: {err}")
+        return self._blank(image, "failed", str(err))
 
     def _blank(self, image: PlannedImage, reason: str, detail: str) -> bool:
         for smoothed in (False, True):  # of other data, which may be overwritten

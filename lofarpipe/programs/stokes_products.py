@@ -109,8 +109,8 @@ def _band_facts(
 def _beam_differences(path: Path, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     beams = [Beam.of_header(header) for header in (one, other)]
     if beams[0] is None or beams[1] is None:
-        yield f"{path}: an image of the band has no beam; look at the flags of the set"
-    elif abs(beams[0].area_arcsec2 / beams[1].area_arcsec2 - 1) > BEAM_TOLERANCE:
+        raise PipelineError(f"{path}: an image of the band has no beam; look at the flags of the set")
+    if abs(beams[0].area_arcsec2 / beams[1].area_arcsec2 - 1) > BEAM_TOLERANCE:
         yield f"{path}: the beam of I is {beams[0]}, and of Q, U, V {beams[1]}; fluxes are per beam of I"
 
 

@@ -23,6 +23,7 @@ from lofarpipe.programs import channel_batch as module
 from lofarpipe.programs.channel_batch import BatchSettings, ChannelBatch, merge_windows, read_image_record
 from lofarpipe.programs.child import ChildFailed
 from lofarpipe.programs.find import find
+from small_sets import change_column
 
 GIVEN = Resources(1, 2.0)
 
@@ -180,6 +181,49 @@ def test_image_of_no_visibility_is_blank(made: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(module, "is_empty", lambda _: True)
     plan = plan_for(made, tmp_path / "out")
     assert ChannelBatch(settings_for(plan, tmp_path), 1).run()["blank"] == 2
+
+
+def test_nan_channel_costs_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_band_set(tmp_path / "a.ms")
+
+    def change(cells: Any) -> Any:
+        cells[:, :2, 0] = np.nan
+        return cells
+
+    change_column(str(path), "CORRECTED_DATA", change)
+    real = module.run_program
+
+    def run(name: str, *rest: Any) -> tuple[str, ...]:
+        assert name != "wsclean"
+        return real(name, *rest)
+
+    monkeypatch.setattr(module, "run_program", run)
+    for stage_data in ("True", "False"):
+        here = tmp_path / stage_data
+        plan = plan_for(path, here, stage_data=stage_data, channels="4-5")
+        assert ChannelBatch(settings_for(plan, here), 0).run() == {"made": 0, "kept": 0, "blank": 1}
+        record = read_image_record(here / "work", "004", 0.0)
+        assert record is not None
+        assert record["detail"] == "every visibility is flagged, NaN, 0, or without weight"
+
+
+@pytest.mark.parametrize(("value", "reason"), [(np.nan, "the image of Stokes I has NaN"), (0, "Stokes I is 0 every")])
+def test_undefined_image_is_failure(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, reason: str
+) -> None:
+    real = module.images_by_stokes
+
+    def images(name: Path) -> dict[str, str]:
+        with fits.open(real(name)["I"], mode="update") as hdus:
+            hdus[0].data[:] = value
+        return real(name)
+
+    monkeypatch.setattr(module, "images_by_stokes", images)
+    plan = plan_for(made, tmp_path / "out", channels="5", niter="0")
+    assert ChannelBatch(settings_for(plan, tmp_path), 0).run()["blank"] == 1
+    record = read_image_record(tmp_path / "work", "005", 0.0)
+    assert record is not None
+    assert (record["reason"], reason in record["detail"]) == ("failed", True)
 
 
 def test_missing_image_is_failure(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def write_stokes_image(path: Path, planes: Mapping[str, str | Path], facts: Stok
     Raises
     ------
     PipelineError
-        If one of the four is missing, or they are not of one size.
+        If one of the four is missing, they are not of one size, one has NaN, or total intensity is 0.
     """
     from astropy.io import fits
 
@@ -53,6 +53,10 @@ def write_stokes_image(path: Path, planes: Mapping[str, str | Path], facts: Stok
     pixels, headers = zip(*(_read_plane(planes[name]) for name in STOKES), strict=True)
     if len({plane.shape for plane in pixels}) > 1:
         raise PipelineError(f"{path}: the images of {', '.join(STOKES)} are not of one size")
+    if undefined := [name for name, plane in zip(STOKES, pixels, strict=True) if not np.isfinite(plane).all()]:
+        raise PipelineError(f"{path}: the image of Stokes {', '.join(undefined)} has NaN; look for NaN in the data")
+    if not pixels[0].any():
+        raise PipelineError(f"{path}: the image of Stokes I is 0 everywhere; look for zeros in the data")
     header = stokes_header(headers[0], facts)
     put_noise(header, pixels)
     for line in facts.history:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES, EQUATORIAL_FRAMES
+from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES, EQUATORIAL_FRAMES, read_flags, read_unusable
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import choose_field, read_field_rows
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set, visibility_columns
@@ -25,7 +25,8 @@ SUFFIXES = (".ms", ".mms")
 CALIBRATED, RECORDED = "CORRECTED_DATA", "DATA"
 SAMPLED_ROWS = 40_000  # of a window; of more, blocks of rows spread over the set
 BLOCKS = 40
-ROWS_AT_ONCE = 20_000
+SAMPLED_VISIBILITIES = 20_000_000  # of a window with many channels: 5000 rows of 4096
+ROWS_AT_ONCE, VISIBILITIES_AT_ONCE = 20_000, 2_000_000  # 64 MB
 _PARALLACTIC = re.compile(r"\bparang\s*=\s*(True|False)", re.I)
 
 
@@ -214,46 +215,61 @@ def _parallactic(path: str) -> str:
     return "not recorded" if not found else "corrected" if found[-1] == "true" else "not corrected"
 
 
-# ------------------------------------------------------------------------------------------------ what is flagged
+# ------------------------------------------------------------------------------------------------ what can be imaged
 def count_visibilities(band: BandSet, most_rows: int = SAMPLED_ROWS) -> list[Counts]:
-    """Return for each window the number of unflagged visibilities of each channel, (chan,), in a sample of the rows.
+    """Return for each window the number of usable visibilities of each channel, (chan,), in a sample of the rows.
 
-    A visibility counts if none of its correlations, nor its row, is flagged. ``most_rows`` 0 reads all rows.
+    ``most_rows`` 0 reads all rows; of many channels fewer are read.
     """
     with opened_set(band.path) as table:
         counts = []
         for window in band.windows:
+            nchan = len(window.frequencies_hz)
+            most = most_rows and min(most_rows, max(BLOCKS, SAMPLED_VISIBILITIES // nchan))
             with closing(selected_rows(table, window.description, band.field_id)) as rows:
-                counts.append(sum_unflagged(rows, len(window.frequencies_hz), most_rows))
+                counts.append(sum_usable(rows, band.data_column, nchan, most))
     return counts
 
 
-def sum_unflagged(rows: Any, nchan: int, most_rows: int = 0) -> Counts:
-    """Return the number of unflagged visibilities of each channel in the rows of a table, or in a sample of them."""
+def sum_usable(rows: Any, data_column: str, nchan: int, most_rows: int = 0) -> Counts:
+    """Return the number of usable visibilities of each channel in the rows of a table, or in a sample of them."""
     counts = np.zeros(nchan, np.int64)
-    for start, number in _stretches(int(rows.nrows()), most_rows):
-        flags = np.asarray(rows.getcol("FLAG", start, number), bool).any(axis=2)
-        flags |= np.asarray(rows.getcol("FLAG_ROW", start, number), bool)[:, None]
-        counts += (~flags).sum(axis=0)
+    for start, number in _stretches(int(rows.nrows()), most_rows, nchan):
+        counts += _usable(rows, start, number, data_column).sum(axis=0)
     return counts
 
 
-def has_unflagged(band: BandSet) -> bool:
-    """Whether any visibility is unflagged; all flags are read only where none is."""
+def _usable(rows: Any, first: int, number: int, data_column: str) -> NDArray[np.bool_]:
+    """Return (row, chan): whether a visibility is unflagged, has weight, and values that are finite and not all 0."""
+    flags = read_flags(rows, first, number)
+    if flags.all():
+        return ~flags
+    unusable, _ = read_unusable(rows, first, number, flags, data_column)
+    has_values = (np.asarray(rows.getcol(data_column, first, number)) != 0).any(axis=2)
+    return np.asarray(has_values & ~unusable)
+
+
+def why_empty(band: BandSet, low_hz: float = 0.0, high_hz: float = math.inf) -> str:
+    """Return why no visibility of a frequency range can be imaged; "" as soon as one is found that can."""
+    has_unflagged = False
     with opened_set(band.path) as table:
         for window in band.windows:
+            inside = (window.frequencies_hz >= low_hz) & (window.frequencies_hz < high_hz)
+            nchan = len(inside) if inside.any() else 0
             with closing(selected_rows(table, window.description, band.field_id)) as rows:
-                for start, number in _stretches(int(rows.nrows()), 0):
-                    row_flags = np.asarray(rows.getcol("FLAG_ROW", start, number), bool)
-                    if (~(np.asarray(rows.getcol("FLAG", start, number), bool).any(axis=2) | row_flags[:, None])).any():
-                        return True
-    return False
+                for start, number in _stretches(int(rows.nrows()) if nchan else 0, 0, nchan):
+                    if _usable(rows, start, number, band.data_column)[:, inside].any():
+                        return ""
+                    has_unflagged |= not read_flags(rows, start, number)[:, inside].all()
+    more = f", has weight 0, or is NaN, infinite or 0 in {band.data_column}" if has_unflagged else ""
+    return f"every visibility is flagged{more}"
 
 
-def _stretches(nrows: int, most_rows: int) -> list[tuple[int, int]]:
+def _stretches(nrows: int, most_rows: int, nchan: int = 1) -> list[tuple[int, int]]:
     """Return first row and number of rows of the blocks to read: all rows in pieces, or blocks spread over them."""
     if not most_rows or nrows <= most_rows:
-        return [(start, min(ROWS_AT_ONCE, nrows - start)) for start in range(0, nrows, ROWS_AT_ONCE)]
+        step = max(1, min(ROWS_AT_ONCE, VISIBILITIES_AT_ONCE // max(1, nchan)))
+        return [(start, min(step, nrows - start)) for start in range(0, nrows, step)]
     size = max(1, most_rows // BLOCKS)
     return [(round(block * (nrows - size) / (BLOCKS - 1)), size) for block in range(BLOCKS)]
 

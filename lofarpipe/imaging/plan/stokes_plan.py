@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.ms.band import BandSet, count_visibilities, has_unflagged, sampled_uv
+from lofarpipe.imaging.ms.band import BandSet, count_visibilities, sampled_uv, why_empty
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.plan.channels import (
     OutputBatch,
@@ -46,7 +46,7 @@ FWHM_RMS = 2 * math.sqrt(math.log(2)) / math.pi
 
 @dataclass(frozen=True)
 class StokesPlan:
-    """Decisions about one set; ``counts`` are unflagged visibilities of each window and channel in a sample."""
+    """Decisions about one set; ``counts`` are usable visibilities of each window and channel in a sample."""
 
     options: StokesOptions
     band: BandSet
@@ -78,8 +78,8 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     """Return the plan, None if nothing can be imaged, and a line for each thing that is wrong."""
     frequencies, counts = frequencies_by_window(band), count_visibilities(band)
     sampled = {window.number: count for window, count in zip(band.windows, counts, strict=True)}
-    if not any(count.any() for count in counts) and not has_unflagged(band):
-        return None, [f"vis: {band.path}: every visibility is flagged, so there is nothing to image; look at its flags"]
+    if not any(count.any() for count in counts) and (reason := why_empty(band)):
+        return None, [f"vis: {band.path}: {reason}, so there is nothing to image; look at its flags and calibration"]
     if not (np.hypot(*sampled_uv(band)) > 0).any():
         return None, [
             f"vis: {band.path}: UVW is 0 in every row of a sample; compute it anew, as chgcentre or fixvis does"
@@ -89,7 +89,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
         channels = chosen_channels(every, options.channels)
     except ValueError as err:
         return None, [f"channels: {str(err).removeprefix('channels ')}"]
-    findings = _band_findings(options, band, channels)
+    findings = _band_findings(options, band, channels) or _empty_findings(options, band, channels, sampled)
     wish = options
     try:
         options = sized(options, band) if not findings else options
@@ -125,6 +125,24 @@ def _band_findings(options: StokesOptions, band: BandSet, channels: list[OutputC
     ):
         findings.append(f"mfs_range_mhz: {band.path} has no channel in it; it covers {low}~{high} MHz")
     return findings
+
+
+def _empty_findings(
+    options: StokesOptions, band: BandSet, channels: list[OutputChannel], sampled: Mapping[int, NDArray[np.int64]]
+) -> list[str]:
+    """Return which range has no visibility that can be imaged; all are read only where a sample has none."""
+    ranges = {"mfs_range_mhz": tuple(1e6 * mhz for mhz in options.mfs_range_mhz)} if options.mfs_robust else {}
+    if options.channel_robust:
+        ranges["frequency_range_mhz"] = (channels[0].low_hz, channels[-1].high_hz)
+    return [
+        f"{name}: {band.path}: from {low_hz / 1e6:g} to {high_hz / 1e6:g} MHz {reason}; set a range that has data"
+        for name, (low_hz, high_hz) in ranges.items()
+        if not any(
+            sampled[window.number][(window.frequencies_hz >= low_hz) & (window.frequencies_hz < high_hz)].any()
+            for window in band.windows
+        )
+        and (reason := why_empty(band, low_hz, high_hz))
+    ]
 
 
 def band_edges_hz(band: BandSet) -> tuple[float, float]:
@@ -281,7 +299,12 @@ def _flag_warnings(channels: list[OutputChannel], sampled: Mapping[int, NDArray[
         for channel in channels
         if channel.members and not any(sampled[window][number] for window, number in channel.members)
     ]
-    return [f"channels {', '.join(blank)} have no unflagged visibility in a sample; likely blank"] if blank else []
+    if not blank:
+        return []
+    return [
+        f"channels {', '.join(blank)} have no usable visibility in a sample (flagged, NaN, 0, or without weight); "
+        "likely blank. Zeros that are not flagged make images of the band too faint: flag them"
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ as plain values

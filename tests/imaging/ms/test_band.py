@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import casacore.tables as ct
 import numpy as np
@@ -13,9 +15,9 @@ from band_sets import BandShape, make_band_set
 from lofarpipe.imaging.ms.band import (
     base_name,
     count_visibilities,
-    has_unflagged,
     read_band,
     sampled_uv,
+    why_empty,
 )
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from small_sets import change_column
@@ -57,15 +59,44 @@ def test_flagged_channels_are_counted(made: Path) -> None:
     assert every[0].tolist() == [270, 0, 270, 270]
     assert every[1].tolist() == [270, 270, 270, 0]
     assert [(count > 0).tolist() for count in some] == [(count > 0).tolist() for count in every]
-    assert has_unflagged(band)
+    assert why_empty(band) == ""
 
 
 def test_flagged_rows_count_as_flagged(made: Path, tmp_path: Path) -> None:
     copy = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
     change_column(str(copy), "FLAG_ROW", np.ones_like)
     band = read_band(str(copy))
-    assert not has_unflagged(band)
+    assert why_empty(band) == "every visibility is flagged"
     assert not any(count.any() for count in count_visibilities(band))
+
+
+def of_channels(value: complex, correlations: slice = slice(None)) -> Callable[[Any], Any]:
+    """Return a change of the first two channels of both windows."""
+
+    def change(cells: Any) -> Any:
+        cells[:, :2, correlations] = value
+        return cells
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("CORRECTED_DATA", of_channels(np.nan)),
+        ("CORRECTED_DATA", of_channels(np.inf, slice(1, 2))),
+        ("CORRECTED_DATA", of_channels(0)),
+        ("WEIGHT_SPECTRUM", of_channels(0)),
+        ("WEIGHT_SPECTRUM", of_channels(np.nan)),
+    ],
+)
+def test_unusable_visibilities_do_not_count(tmp_path: Path, column: str, change: Callable[[Any], Any]) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
+    change_column(str(path), column, change)
+    band = read_band(str(path))
+    assert [count.tolist() for count in count_visibilities(band)] == [[0, 0, 45, 45]] * 2
+    assert why_empty(band) == ""
+    assert "has weight 0, or is NaN, infinite or 0 in CORRECTED_DATA" in why_empty(band, 900e6, 920e6)
 
 
 def test_data_column_is_chosen(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_plan_has_reasons(made: Path) -> None:
     assert content["quantities"]["data_column"]["value"] == "CORRECTED_DATA"
     assert content["quantities"]["batches"]["reason"] == "the set is read once by each batch"
     assert content["mfs"]["channel_range"] == [0, 8]
-    assert any("channels 1 have no unflagged" in line for line in plan.warnings)
+    assert any("channels 1 have no usable visibility" in line for line in plan.warnings)
     assert any("parallactic" in line for line in plan.warnings)
 
 
@@ -93,6 +93,8 @@ def test_plan_has_reasons(made: Path) -> None:
         ),
         ({"mfs_range_mhz": "2000~2100"}, "mfs_range_mhz: .* has no channel in it"),
         ({"channels": "3"}, "has no channel in it and channels 3"),
+        ({"channels": "1"}, "frequency_range_mhz: .*: from 900 to 920 MHz every visibility is flagged; set a range"),
+        ({"mfs_range_mhz": "900~915"}, "mfs_range_mhz: .*: from 900 to 915 MHz every visibility is flagged; set a"),
         ({"channels": "3-9"}, "channels: is '3-9', and the plan has 1-5"),
     ],
 )
@@ -106,6 +108,13 @@ def test_wholly_flagged_set_is_a_finding(tmp_path: Path) -> None:
     path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
     change_column(str(path), "FLAG_ROW", np.ones_like)
     assert "every visibility is flagged" in plan_images(options(path), read_band(str(path)))[1][0]
+
+
+def test_set_of_nan_is_a_finding(tmp_path: Path) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
+    change_column(str(path), "CORRECTED_DATA", lambda cells: np.full_like(cells, np.nan))
+    (line,) = plan_images(options(path), read_band(str(path)))[1]
+    assert "every visibility is flagged, has weight 0, or is NaN, infinite or 0 in CORRECTED_DATA, so there is" in line
 
 
 def test_set_without_uvw_is_a_finding(tmp_path: Path) -> None:
