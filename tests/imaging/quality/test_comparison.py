@@ -153,7 +153,7 @@ def test_brightest_sources_are_compared(images: Images, monkeypatch: pytest.Monk
 
 
 def test_page_explains_every_entry(images: Images) -> None:
-    words = column_words(REPOSITORY / "doc" / "report.md", "| entry | what |")
+    words = column_words(REPOSITORY / "doc" / "report.md", "| entry | meaning |")
     assert words == set(compare_fluxes(*images, reference_of(images[0], SOURCES), RMS_JY))
 
 

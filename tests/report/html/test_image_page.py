@@ -94,7 +94,7 @@ def steps_of(fused, listed):
 
 
 def test_page_lists_every_step_in_order():
-    rows = [(row[0].strip("`"), row[1]) for row in table(PAGE, "| step | what runs |")]
+    rows = [(row[0].strip("`"), row[1]) for row in table(PAGE, "| step | program |")]
     both = {}
     for fused in ("True", "False"):
         steps = steps_of(fused, "True")
@@ -134,14 +134,14 @@ def test_formulas_reproduce_the_demonstration():
 
 
 def test_every_listed_product_is_made(job):
-    for word in column_words(PAGE, "| file | what |") - {WRITTEN_BY_CATALOGUE, WRITTEN_BY_COMPARISON}:
+    for word in column_words(PAGE, "| file | content |") - {WRITTEN_BY_CATALOGUE, WRITTEN_BY_COMPARISON}:
         assert (job / word.rstrip("/")).exists(), word
 
 
 def test_page_explains_quality_entries_and_keywords(job):
     quality = json.loads((job / "quality.json").read_text())
-    assert column_words(PAGE, "| entry | what |") == set(quality)
-    keywords = column_words(PAGE, "| keyword | what |")
+    assert column_words(PAGE, "| entry | meaning |") == set(quality)
+    keywords = column_words(PAGE, "| keyword | meaning |")
     keywords -= {"PEAKSKY"}  # of images that show a source
     assert keywords <= set(fits.getheader(job / "fullband-MFS-image-pb.fits"))
     assert keywords - {"PBSOURCE", "PBCUT", "PBINDEX"} <= set(fits.getheader(job / "fullband-MFS-image.fits"))
@@ -149,7 +149,7 @@ def test_page_explains_quality_entries_and_keywords(job):
 
 def test_page_explains_every_metadata_key(job):
     keys = Parset(str(job / "images.metadata")).subset("Output_SkyImage_[0]")
-    assert column_words(PAGE, "| keys | what |") == {re.split(r"[.\[]", key)[0] for key in keys}
+    assert column_words(PAGE, "| keys | meaning |") == {re.split(r"[.\[]", key)[0] for key in keys}
 
 
 # ---- messages
