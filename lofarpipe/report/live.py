@@ -20,7 +20,7 @@ from lofarpipe.programs.logs import ProgressReader
 from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
 from lofarpipe.state.events import RunEnded, RunStarted, read_events
 from lofarpipe.state.run_state import JobState, RunState
-from lofarpipe.support.processes import boot_id, resident_bytes
+from lofarpipe.support.processes import BACKGROUND, boot_id, resident_bytes
 from lofarpipe.support.utilities import printable, uncollected
 
 if TYPE_CHECKING:
@@ -274,7 +274,8 @@ class LiveTerminal(Terminal):
     def _show(self, screen: Screen) -> float:
         """Show the run as it is now; return the CPU time that it took, s."""
         began_s = time.thread_time()
-        screen.show(self._lines(screen.height, screen.has_marks))
+        with BACKGROUND:
+            screen.show(self._lines(screen.height, screen.has_marks))
         return time.thread_time() - began_s
 
     def _lines(self, height: int, has_marks: bool) -> list[Line]:

@@ -27,6 +27,7 @@ from lofarpipe.state.events import (
 )
 from lofarpipe.state.lock import RunLock
 from lofarpipe.state.run_state import RunState
+from lofarpipe.support.processes import BACKGROUND
 from lofarpipe.support.utilities import write_atomically
 
 LASTING = (StepDone, StepForgotten, RunEnded)  # the disk is waited for: work of hours hangs on them
@@ -156,12 +157,16 @@ class Debounce:
         """Have it done: now, where the system has no thread left."""
         if self._timer is not None:
             return
-        timer = threading.Timer(self._wait_s, self._do)
+        timer = threading.Timer(self._wait_s, self._do_in_thread)
         timer.daemon = True
         self._timer = timer
         try:
             timer.start()
         except RuntimeError:
+            self._do()
+
+    def _do_in_thread(self) -> None:
+        with BACKGROUND:
             self._do()
 
     def _do(self) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from pathlib import Path
 
 PROC = Path("/proc")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# Held by threads of ours while they work, and by who forks: a child that a plugin forks has no such thread, and would
+# wait for ever for what that one held: a stream, a module that was being imported.
+BACKGROUND = threading.RLock()
 LOOKS, LOOK_S = 4, 0.05  # at a process that has no environment yet
 
 

@@ -5,6 +5,7 @@ Signals are raised where they arrive, and remembered, for a plugin may catch wha
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import functools
 import math
@@ -23,7 +24,7 @@ from typing import Any
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import MARKER
 from lofarpipe.jobs import Interrupted
-from lofarpipe.support.processes import carrying
+from lofarpipe.support.processes import BACKGROUND, carrying
 
 
 class Cancellable:
@@ -156,6 +157,9 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 _handlers: dict[int, Any] = {}  # those that forked children have again
+_fork = threading.local()  # "mask": the signals that were blocked before a fork which goes on in this thread
+AGAIN_S = 0.02  # what came during a fork comes again
+QUIET_S = 5.0  # a fork waits no longer: a terminal may have been stopped while it is written to
 
 
 @contextlib.contextmanager
@@ -163,12 +167,15 @@ def terminating() -> Iterator[list[int]]:
     """Raise Interrupted, or KeyboardInterrupt for Ctrl-C, on signals, also between two jobs; give those received.
 
     Ignored signals stay ignored: a run under nohup survives its terminal. Processes that plugins fork have the
-    handlers of before: a worker that raises instead of ending could not be terminated.
+    handlers of before from their first moment: a worker that raises instead of ending could not be terminated.
     """
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        if hasattr(_fork, "mask"):  # an exception would be lost here
+            threading.Timer(AGAIN_S, _thread.interrupt_main, [number]).start()
+            return
         if number == signal.SIGINT:
             signal.default_int_handler(number, frame)
         raise Interrupted(number)
@@ -177,7 +184,7 @@ def terminating() -> Iterator[list[int]]:
     wanted = [number for number in ENDING if is_main and signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before: dict[int, Any] = {number: signal.signal(number, stop) for number in wanted}
     _handlers.update(before)
-    _call_in_children()
+    _prepare_forks()
     try:
         yield received
     finally:
@@ -187,13 +194,30 @@ def terminating() -> Iterator[list[int]]:
 
 
 @functools.cache
-def _call_in_children() -> None:
-    os.register_at_fork(after_in_child=_restore)
+def _prepare_forks() -> None:
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
-def _restore() -> None:
+def _before_fork() -> None:
+    """Let threads of ours finish, and signals wait: one that comes before the child has its handlers would be lost."""
+    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    _fork.is_quiet = BACKGROUND.acquire(timeout=QUIET_S)
+
+
+def _after_fork() -> None:
+    if _fork.is_quiet:
+        BACKGROUND.release()
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+    del _fork.mask
+
+
+def _in_child() -> None:
+    """Put handlers of before in the place of ours; those of a plugin stay."""
     for number, handler in _handlers.items():
-        signal.signal(number, handler)
+        if getattr(signal.getsignal(number), "__module__", None) == __name__:
+            signal.signal(number, handler)
+    _handlers.clear()
+    _after_fork()
 
 
 # It reads which process groups live ("+ 1234 "), and which directories are theirs ("+ d7 /path/"), until the engine
