@@ -105,9 +105,7 @@ GROUPS = (
     OptionGroup(
         "inversion",
         (
-            ImagerOption(
-                "name", "path", "<image-prefix>", "What the names of the images begin with. Default: wsclean."
-            ),
+            ImagerOption("name", "path", "<image-prefix>", "Prefix of the names of the images. Default: wsclean."),
             ImagerOption(
                 "size", "integer", "<width> <height>", "Size of the images, pixels.", 2, lowest=16, highest=100_000
             ),
@@ -138,7 +136,7 @@ GROUPS = (
             ImagerOption("nmiter", "integer", "<count>", "Major cycles at most; 0 means 20. Default: 8."),
             ImagerOption("threshold", "number", "<Jy>", "Clean down to this. Default: 0."),
             _positive("auto-threshold", SIGMA, f"Clean down to this, {NOISE}"),
-            _positive("auto-mask", SIGMA, f"Make a mask of what is above this, {NOISE}"),
+            _positive("auto-mask", SIGMA, f"Make a mask of the pixels above this, {NOISE}"),
             _flag("local-rms", "Thresholds follow the noise of the surroundings."),
             _positive("local-rms-window", "<beams>", "Size of these surroundings. Default: 25."),
             _positive("gain", "<gain>", "Part of a peak that one component has. Default: 0.1.", highest=1),
