@@ -132,7 +132,7 @@ def test_front_end_has_the_options_of_a_run(run: Run, toml: Path, tmp_path: Path
     assert "not done" in listed.stdout
     helped = run("copyfiles", "--help").stdout
     assert helped.startswith("usage: copyfiles")
-    assert "Copies files as a TOML file says" in helped
+    assert "Copies files listed on the command line" in helped
     assert "-c, --cluster" in helped
     assert "  --config FILE" in helped
 
