@@ -30,12 +30,17 @@ from lofarpipe.imaging.cubes.stokes_images import (
 from lofarpipe.imaging.ms.band import selected_rows, sum_usable
 from lofarpipe.imaging.ms.tables import opened, opened_set
 from lofarpipe.imaging.plan.channels import OutputBatch, OutputChannel, effective_frequency_hz, frequency_range
-from lofarpipe.imaging.plan.stokes_plan import recipe_of
 from lofarpipe.jobs import Resources
+from lofarpipe.programs.channel_records import (
+    channel_imaging,
+    channel_recipe,
+    read_image_record,
+    record_file,
+    refuse_other_product,
+)
 from lofarpipe.programs.child import ChildFailed, run_program
 from lofarpipe.programs.wsclean.stokes import (
     ChannelRequest,
-    StokesImaging,
     channel_arguments,
     images_by_stokes,
     is_empty,
@@ -50,7 +55,7 @@ STEP = "image_channels"
 VISIBILITY_BYTES, ROW_BYTES = 4 * (8 + 4) + 4, 200
 PLANES_ON_SCRATCH = 40  # of 4 bytes a pixel: what WSClean writes for one channel, and the file of four planes
 WITH_AUTOCORRELATIONS = 1.1
-RECORDS, NODES = "records", "nodes"
+NODES = "nodes"
 
 
 @dataclass(frozen=True)
@@ -314,50 +319,6 @@ class ChannelBatch:
         path = record_file(self.settings.work, image.label, image.robust)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps({**record, "recipe": image.recipe}) + "\n")
-
-
-def channel_imaging(options: Mapping[str, Any]) -> StokesImaging:
-    """Return the settings of channel images."""
-    return StokesImaging(
-        options["imsize"],
-        options["cell_arcsec"],
-        options["niter"],
-        options["mgain"],
-        tuple(options["scales"]),
-        options["threshold_channel_jy"],
-        options["channel_minuv_lambda"],
-    )
-
-
-def channel_recipe(plan: Mapping[str, Any], entry: Mapping[str, Any], robust: float) -> str:
-    """Return the fingerprint of the inputs and settings of a channel's image."""
-    data = [plan["set"][key] for key in ("path", "stamp", "data_column", "field_id")]
-    return recipe_of(
-        data, entry["low_hz"], entry["high_hz"], entry["members"], robust, str(channel_imaging(plan["options"]))
-    )
-
-
-def refuse_other_product(path: Path, overwrite: bool) -> None:
-    """Refuse to write over a product of other data or settings, unless that is asked for."""
-    if not overwrite:
-        raise PipelineError(
-            f"{path}: is there, and was made of other data or with other settings; set overwrite = True to replace it, "
-            "or outdir to another directory"
-        )
-
-
-def record_file(work: Path, label: str, robust: float) -> Path:
-    """Return the place of the record of an image."""
-    return work / RECORDS / f"{label}_{robust}.json"
-
-
-def read_image_record(work: Path, label: str, robust: float) -> dict[str, Any] | None:
-    """Return the record of an image; None if there is none."""
-    try:
-        record: dict[str, Any] = json.loads(record_file(work, label, robust).read_text(encoding="utf-8"))
-        return record
-    except (OSError, ValueError):
-        return None
 
 
 def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path, given: Resources) -> Path:

@@ -7,11 +7,10 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.cubes.beams import Beam
-from lofarpipe.imaging.cubes.spectral_index import write_spectral_index
 from lofarpipe.imaging.cubes.stokes_cube import (
     TILED,
     CubeChannel,
@@ -32,12 +31,14 @@ from lofarpipe.imaging.cubes.stokes_images import (
     recipe_in,
     write_stokes_image,
 )
-from lofarpipe.imaging.plan.stokes_plan import StokesPlan, stokes_plan_as_dict
-from lofarpipe.programs.channel_batch import channel_recipe, read_image_record, refuse_other_product
+from lofarpipe.programs.channel_records import channel_recipe, read_image_record, refuse_other_product
 from lofarpipe.programs.wsclean.outputs import read_products, select
 from lofarpipe.programs.wsclean.stokes import KINDS, POLARISED, TOTAL, stokes_images
 from lofarpipe.programs.wsclean.stokes_maps import SMOOTHED, band_recipe
 from lofarpipe.support.utilities import unfinished_name, write_atomically
+
+if TYPE_CHECKING:  # it opens measurement sets
+    from lofarpipe.imaging.plan.stokes_plan import StokesPlan
 
 BEAM_TOLERANCE = 0.01  # by which the beams of total intensity and of Q, U, V may differ
 
@@ -129,6 +130,8 @@ def _keep_all(
         for kind in ("model", "residual")
     }
     if len(channels["model"]) > 1:
+        from lofarpipe.imaging.cubes.spectral_index import write_spectral_index
+
         index = path.with_name(f"{base}_mfs_I_{robust}_{imsize}-alpha.fits")
         image = Path(stokes_images(f"{root}{TOTAL}", total)["I"])
         write_spectral_index(image, channels["model"], channels["residual"], index)
@@ -318,6 +321,8 @@ def remove_channel_images(plan: Mapping[str, Any]) -> int:
 
 def other_products(plan: StokesPlan) -> list[Path]:
     """Return the images that are there and were made of other data or with other settings."""
+    from lofarpipe.imaging.plan.stokes_plan import stokes_plan_as_dict
+
     content = stokes_plan_as_dict(plan)
     place, imsize = _place(content), plan.options.imsize
     wanted = {band_image(*place, robust, imsize): band_recipe(content, robust) for robust in plan.options.mfs_robust}

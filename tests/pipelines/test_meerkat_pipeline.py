@@ -15,8 +15,10 @@ import pytest
 from astropy.io import fits
 
 from band_sets import OFFSET_JY, OFFSET_RAD, STOKES_JY, BandShape, make_band_set
+from copy_pipeline import journalled
 from lofarpipe.state.scratch import MARKER, Marker
 from pipeline_runner import run_pipeline
+from slurm_cluster import Cluster
 
 SMALL = """
 pipeline.base = meerkat.parset
@@ -39,6 +41,13 @@ pipeline.base = meerkat.parset
 CONFIG = """[DEFAULT]
 runtime_directory = {here}/runs
 working_directory = {here}/runs
+"""
+SLURM = """[remote]
+method = slurm
+[slurm]
+array_limit = 1
+poll_s = 0.5
+queue_poll_s = 1
 """
 
 
@@ -112,6 +121,26 @@ def check_further_runs(field: Path, products: Path) -> None:
     refused = run(field, "niter=10")
     assert refused.returncode == 1
     assert "was made of other data or with other settings; set overwrite = True" in refused.stderr
+
+
+@pytest.mark.usefixtures("programs")
+def test_slurm_runs_channels_in_throttled_array(field: Path, slurm: Cluster) -> None:
+    with (field / "site.cfg").open("a") as config:
+        config.write(SLURM)
+    small = ["channel_cores=1", "channel_memory_gb=1", "mfs_cores=1", "mfs_memory_gb=1", "channels=1-2"]
+    done = run(field, *small, "mfs_robust=[]", "channels_per_job=1", "common_beam_arcsec=none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    tasks = [line for line in slurm.call("scontrol", "show", "job", "-o").splitlines() if "image_channels." in line]
+    assert len(tasks) == 2
+    assert all("ArrayTaskThrottle=1" in task and "NumCPUs=1" in task for task in tasks)
+    jobs = [job for job in journalled(field / "runs" / "field", "job_done") if job["step"] == "image_channels"]
+    first, second = sorted(jobs, key=lambda job: job["start_s"])
+    assert second["start_s"] >= first["start_s"] + first["duration_s"] - 0.1
+    nodes = json.loads((field / "out" / "cosmos" / "cleanup.json").read_text())["nodes"]
+    assert set(nodes) == {first["node"], second["node"]} <= {"n1", "n2"}
+    with fits.open(field / "out" / "cosmos" / "cubes" / "cosmos_cube_IQUV_0.0_96.fits") as hdus:
+        assert [bool(np.isnan(plane).all()) for plane in hdus[0].data] == [False, True]
+    assert list((field / "scratch").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from lofarpipe.imaging.plan.stokes_options import read_stokes_options
 from lofarpipe.imaging.plan.stokes_plan import plan_images, stokes_plan_as_dict
 from lofarpipe.jobs import Resources
 from lofarpipe.programs import channel_batch as module
-from lofarpipe.programs.channel_batch import BatchSettings, ChannelBatch, merge_windows, read_image_record
+from lofarpipe.programs.channel_batch import BatchSettings, ChannelBatch, merge_windows
+from lofarpipe.programs.channel_records import read_image_record
 from lofarpipe.programs.child import ChildFailed
 from lofarpipe.programs.find import find
 from small_sets import change_column

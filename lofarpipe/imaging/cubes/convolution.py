@@ -7,13 +7,16 @@ beside the plane itself there is one array of its size, and a second one where p
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.cubes.beams import FWHM2_PER_VARIANCE, Beam, CommonBeamError, Matrix
-from lofarpipe.imaging.quality.sky_image import Pixels
+
+if TYPE_CHECKING:  # it brings coordinates and units of the sky
+    from lofarpipe.imaging.quality.sky_image import Pixels
 
 Spectrum = NDArray[np.complex64]
 

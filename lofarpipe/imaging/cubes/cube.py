@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -24,8 +24,10 @@ from lofarpipe.imaging.cubes.fits_unit import (
     empty_primary,
 )
 from lofarpipe.imaging.cubes.header import CubeError
-from lofarpipe.imaging.quality.sky_image import Pixels
 from lofarpipe.support.utilities import remove_unfinished, unfinished_name
+
+if TYPE_CHECKING:  # it brings coordinates and units of the sky
+    from lofarpipe.imaging.quality.sky_image import Pixels
 
 PLANE_BLOCK_BYTES = 1 << 23  # of a plane, converted and written, or read back, at a time
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from astropy.io import fits
 
-from lofarpipe.imaging.quality.sky_image import Pixels
+if TYPE_CHECKING:  # it brings coordinates and units of the sky
+    from lofarpipe.imaging.quality.sky_image import Pixels
+
 
 FITS_BLOCK_BYTES = 2880
 FLOAT_BYTES = 4

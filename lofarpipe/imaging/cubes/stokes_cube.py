@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -26,10 +26,12 @@ from lofarpipe.imaging.cubes.stokes_images import (
     manifest_entry,
     put_noise,
     recipe_in,
+    recipe_of,
 )
-from lofarpipe.imaging.plan.stokes_plan import recipe_of
-from lofarpipe.imaging.quality.sky_image import Pixels
 from lofarpipe.support.utilities import unfinished_name
+
+if TYPE_CHECKING:  # it brings coordinates and units of the sky
+    from lofarpipe.imaging.quality.sky_image import Pixels
 
 AUTO, NONE = "auto", "none"
 TILED = "tiled"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -103,6 +105,11 @@ def stokes_header(source: Mapping[str, Any], facts: StokesFacts) -> Any:
     if facts.flagged_fraction is not None:
         header[FLAGGED] = (facts.flagged_fraction, "of the visibilities")
     return header
+
+
+def recipe_of(*parts: object) -> str:
+    """Return the fingerprint of what an image is made of and with; equal: it need not be made again."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def recipe_in(path: Path) -> str | None:

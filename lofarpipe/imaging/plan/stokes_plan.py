@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -437,8 +435,3 @@ def set_stamp(path: str) -> str:
             if not name.endswith("lock"):
                 newest = max(newest, Path(directory, name).stat().st_mtime_ns)
     return str(newest)
-
-
-def recipe_of(*parts: object) -> str:
-    """Return the fingerprint of what an image is made of and with; equal: it need not be made again."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -108,6 +107,8 @@ def local_rms(plane: NDArray[Any], beam_area_pixels: float) -> Floats:
     ValueError
         If no tile has noise.
     """
+    import scipy.ndimage
+
     noise = tile_rms(plane, tile_size(plane, beam_area_pixels))
     if not np.isfinite(noise).any():
         raise ValueError("no part of the image has noise to measure")
@@ -130,6 +131,8 @@ def count_sources(plane: NDArray[Any], noise: Floats) -> int:
 
     Pixels that touch at a corner belong to the same island; a group of blended sources counts once.
     """
+    import scipy.ndimage
+
     significance = np.nan_to_num(plane / noise, nan=0.0)
     islands, number = scipy.ndimage.label(significance > ISLAND_SIGMA, structure=np.ones((3, 3)))
     if number == 0:

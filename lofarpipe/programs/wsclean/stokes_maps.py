@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.imaging.plan.stokes_plan import recipe_of
-from lofarpipe.programs.channel_batch import channel_recipe
+from lofarpipe.imaging.cubes.stokes_images import recipe_of
+from lofarpipe.programs.channel_records import channel_recipe
 from lofarpipe.programs.wsclean.stokes import POLARISED, TOTAL, BandRequest, StokesImaging, band_words
 from lofarpipe.support.data_map import DataMap, DataProduct
 
