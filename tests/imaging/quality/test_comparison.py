@@ -70,6 +70,20 @@ def test_comparison_measures_flux_position_and_width(images: Images) -> None:
     assert found["frequency_hz"] == 144e6
 
 
+def test_slope_of_primary_beam_moves_no_source(images: Images, tmp_path: Path) -> None:
+    corrected, flat = images
+    slope = np.exp(-0.03 * np.arange(SIDE))  # per pixel, to the west; the beam is 1.7 to 3.4 pixels wide (sigma)
+    flat_path = write_image(tmp_path / "flat.fits", corrected.plane.astype(float))
+    pb_path = write_image(tmp_path / "pb.fits", corrected.plane / slope)
+    reference = reference_of(corrected, SOURCES)
+    straight, moved = (
+        compare_fluxes(read_sky_image(pb_path), read_sky_image(path), reference, RMS_JY)["sources"]
+        for path in (flat_path, pb_path)
+    )
+    assert max(abs(source["east_arcsec"]) for source in straight if source["name"] != "s3") < 0.05
+    assert min(source["east_arcsec"] for source in moved) < -0.8
+
+
 def test_summary_counts_reference_sources(images: Images) -> None:
     # The last is below 10 times the noise, and above 5: 12 mJy over 2 mJy.
     summary = compare_fluxes(*images, reference_of(images[0], [*SOURCES, (100, 100, 0.012)]), RMS_JY)["summary"]
