@@ -234,7 +234,6 @@ REFUSED = [
     ({"auto_threshold": "5"}, "the same as auto_mask"),
     ({"gridder": "idg"}, "does not have"),
     ({"imager": "own", "gridder": "idg"}, "-gridder is 'idg'; one of wgridder"),
-    ({"imager": "own", "rank_filter": "3"}, "-weighting-rank-filter: weights are those of the sets"),
     ({"imager": "other"}, "one of auto, own, wsclean is needed"),
     ({"channels_out": "1000"}, "channels"),
     *(({name: "nan"}, "is needed") for name in ("robust", "mgain", "niter", "max_rise", "image_padding")),

@@ -10,6 +10,8 @@ import pytest
 from lofarpipe.config import Overrides, read_settings
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.imager.products import write_image
+from lofarpipe.jobs import Resources
+from lofarpipe.pipeline.checks import check_steps
 from lofarpipe.pipeline.load import Pipeline, load_pipeline
 from lofarpipe.programs import imagers
 from lofarpipe.programs.imagers import choose_imager, imager_keys
@@ -98,6 +100,18 @@ def test_fallback_gives_one_warning(tmp_path: Path) -> None:
     where = f"{tmp_path}/a.parset:3: clean.control.imager"
     assert len(warnings) == 1
     assert str(warnings[0]).startswith(f"{where}: auto takes lofar-clean of this package: WSClean is not installed; ")
+
+
+@pytest.mark.usefixtures("without_wsclean")
+def test_option_of_wsclean_alone_is_finding_of_check(tmp_path: Path) -> None:
+    path = tmp_path / "a.parset"
+    path.write_text(STEP.format(type="wsclean", imager="auto") + "clean.argument.aterm-config = a\n")
+    settings, _ = read_settings(path, Overrides())
+    steps = load_pipeline(path, settings).steps
+    first = str(check_steps(steps, settings, Resources(1, 4.0), (), {})[0])
+    assert first.startswith(
+        f"{path}:5: step 'clean': -aterm-config: there is no IDG, and there are no a-terms; remove it"
+    )
 
 
 def test_wrong_imager_names_its_line(tmp_path: Path) -> None:

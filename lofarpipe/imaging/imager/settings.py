@@ -34,6 +34,8 @@ class ImagerSettings:
 
     weighting: Weighting = "uniform"
     padding: float = 1.2  # the uv grid of the weights has cells of 1 / (padding x size x cell)
+    rank_filter: float = 3.0  # times the mean of its surroundings, that the weight of a cell may be; below 1: no limit
+    rank_filter_size: int = 16  # cells, of the side of these surroundings
     min_uv_lambda: float = 0.0
     max_uv_lambda: float = 0.0  # 0: no limit
     taper_gaussian_rad: float = 0.0  # FWHM of the Gaussian that the taper convolves the image with

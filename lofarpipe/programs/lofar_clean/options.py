@@ -68,6 +68,8 @@ def _positive(name: str, shown: str, meaning: str, kind: str = "number", **more:
 
 WEIGHT_MEANING = "natural, uniform or briggs <robustness>. Default: uniform. One grid for all channels."
 LOSS_MEANING = "Loss of a source at the image's edge by averaging in time; 0: none. Default: 0.01."
+RANK_MEANING = "Limit of a cell's weight, times the mean of the cells around it; below 1: none. Default: 3."
+RANK_SIZE_MEANING = "Side of the square of these cells. Default: 16."
 LAMBDA = "<lambda>"
 SIGMA = "<sigma>"
 NOISE = "in units of the noise."
@@ -94,6 +96,8 @@ GROUPS = (
         "weighting",
         (
             ImagerOption("weight", "choice", "<mode>", WEIGHT_MEANING, choices=("natural", "uniform", "briggs")),
+            ImagerOption("weighting-rank-filter", "number", "<level>", RANK_MEANING),
+            ImagerOption("weighting-rank-filter-size", "integer", "<cells>", RANK_SIZE_MEANING, lowest=1, highest=1000),
             _flag("mf-weighting", "Weights as of one image of all channels, as they always are here."),
             _positive("taper-gaussian", "<beamsize>", "Taper that widens the beam to this.", "angle", unit="asec"),
             ImagerOption("taper-tukey", "number", LAMBDA, "Width of a Tukey transition at the long baselines."),
@@ -236,7 +240,7 @@ REFUSED: dict[str, tuple[int, str]] = {
     "channel-division-frequencies": (1, "channels have equal numbers of frequencies"),
     **dict.fromkeys(("no-mf-weighting", "use-weights-as-taper", "store-imaging-weights"), (0, _WEIGHTS)),
     "no-normalize-for-weighting": (0, _WEIGHTS),
-    **dict.fromkeys(("super-weight", "weighting-rank-filter-size", "visibility-weighting-mode"), (1, _WEIGHTS)),
+    **dict.fromkeys(("super-weight", "visibility-weighting-mode"), (1, _WEIGHTS)),
     **dict.fromkeys(("save-first-residual", "save-weights", "save-uv"), (0, _NOT_MADE)),
     **dict.fromkeys(("simulate-noise", "simulate-baseline-noise"), (1, "the image would be of other visibilities")),
     **dict.fromkeys(("iuwt", "iuwt-snr-test", "no-iuwt-snr-test"), (0, _ALGORITHM)),
@@ -254,7 +258,6 @@ REFUSED: dict[str, tuple[int, str]] = {
     "beam-shape": (3, _GIVEN_BEAM),
     **dict.fromkeys(("no-fit-beam", "theoretic-beam", "circular-beam"), (0, _GIVEN_BEAM)),
 }  # fmt: skip
-RANK_FILTER = "weighting-rank-filter"  # refused, but for 0, which pipelines give
 
 
 def missing_imager_packages() -> list[str]:
@@ -268,7 +271,7 @@ def value_counts() -> dict[str, int]:
     """Return how many values each option takes."""
     used = {option.name: option.values for option in OPTIONS.values()}
     others = {name: count for name, (count, _) in (IGNORED | REFUSED).items()}
-    return used | others | {RANK_FILTER: 1} | {old: used[new] for old, new in OTHER_SPELLINGS.items()}
+    return used | others | {old: used[new] for old, new in OTHER_SPELLINGS.items()}
 
 
 def help_text(version: str) -> str:
@@ -284,7 +287,7 @@ def help_text(version: str) -> str:
         for option in group.options:
             lines += [f"-{option.name} {option.shown}".rstrip(), f"   {option.meaning}"]
     lines += ["", "Accepted, and without a meaning here:", *_wrapped(IGNORED)]
-    lines += ["", f"Refused; WSClean ({WSCLEAN}) has them:", *_wrapped({**REFUSED, RANK_FILTER: (1, "")})]
+    lines += ["", f"Refused; WSClean ({WSCLEAN}) has them:", *_wrapped(REFUSED)]
     return "\n".join(lines)
 
 
@@ -319,9 +322,7 @@ def option_findings(given: Mapping[str, Sequence[str]]) -> list[str]:
     found = []
     for typed, words in given.items():
         name = OTHER_SPELLINGS.get(typed, typed)
-        if name == RANK_FILTER:
-            found += [] if _number("".join(words[:1])) == 0 else [_refusal(name, _WEIGHTS)]
-        elif name in REFUSED:
+        if name in REFUSED:
             found.append(_refusal(name, REFUSED[name][1]))
         elif name in OPTIONS:
             found += _value_findings(OPTIONS[name], words)

@@ -51,6 +51,8 @@ def make_settings(given: Mapping[str, Sequence[str]], sets: Sequence[str]) -> Im
         join_pols="join-polarizations" in given,
         weighting=_weighting(given.get("weight", ["uniform"])),
         padding=number("padding", ImagerSettings.padding),
+        rank_filter=number("weighting-rank-filter", ImagerSettings.rank_filter),
+        rank_filter_size=int(number("weighting-rank-filter-size", ImagerSettings.rank_filter_size)),
         min_uv_lambda=number("minuv-l"),
         max_uv_lambda=number("maxuv-l"),
         taper_gaussian_rad=values.angle_rad("taper-gaussian", "asec"),

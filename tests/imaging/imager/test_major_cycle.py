@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("ducc0")
 
+from lofarpipe.imaging.imager import major_cycle
 from lofarpipe.imaging.imager.channels import Channel
 from lofarpipe.imaging.imager.major_cycle import Hooks, MajorCycles, State, noise
 from lofarpipe.imaging.imager.psf import central_psfs, make_psfs
@@ -264,3 +265,15 @@ def test_source_of_a_scale_is_recovered(fwhm):
     assert result.model.sum() == pytest.approx(3.0, rel=0.03)
     wide_share = np.abs(result.model[56:73, 56:73]).sum() - np.abs(result.model[62:67, 62:67]).sum()
     assert bool(wide_share > 0.5) is (fwhm > 0)
+
+
+def test_last_minor_cycles_go_down_to_threshold(channels, monkeypatch):
+    monkeypatch.setattr(major_cycle, "END_SIGMAS", 15.0)
+    loop, _ = deconvolution(channels, auto_mask=0.0)
+    state = loop.run()
+    assert state.reason == "the residual is at the threshold"
+    assert state.residual_peaks_jy[-1] > 5 * state.sigma_jy  # of the last exact residual
+    assert loop.view_scales()[0].peak(loop.mask_of(0)) <= 1.2 * 3 * state.sigma_jy
+    stamped = loop.residual.copy()
+    loop.update_residual()
+    assert (stamped - loop.residual).std() < NOISE_JY / 2

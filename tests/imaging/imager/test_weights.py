@@ -8,7 +8,13 @@ import pytest
 pytest.importorskip("numba")
 
 from lofarpipe.imaging.imager.settings import ImagerSettings
-from lofarpipe.imaging.imager.weights import WeightGrid, gaussian_taper, tukey_rise, weighting_factors
+from lofarpipe.imaging.imager.weights import (
+    WeightGrid,
+    gaussian_taper,
+    limit_to_surroundings,
+    tukey_rise,
+    weighting_factors,
+)
 
 C_M_S = 299792458.0
 FREQUENCIES_HZ = np.array([140e6, 150e6])
@@ -124,3 +130,27 @@ def test_settings_determine_tapers(options, zero, half):
     assert taper[0, grid.nx // 2 + round(zero / 100)] == pytest.approx(0, abs=1e-6)
     assert taper[0, grid.nx // 2 + round(half / 100)] == pytest.approx(0.5)
     assert taper.max() == pytest.approx(1)
+
+
+def test_rank_filter_limits_cells_to_mean_of_used_ones_around():
+    rng = np.random.default_rng(4)
+    used = rng.uniform(size=(30, 41)) < 0.3
+    factors = np.where(used, rng.uniform(size=used.shape) ** -2, 0).astype(np.float32)
+    expected = factors.copy()
+    for y, x in zip(*np.nonzero(used), strict=True):
+        window = slice(max(0, y - 3), y + 3), slice(max(0, x - 3), x + 3)
+        expected[y, x] = min(factors[y, x], 2 * factors[window][used[window]].mean())
+    assert (expected < factors).sum() > 10
+    limit_to_surroundings(factors, 2.0, 6)
+    np.testing.assert_allclose(factors, expected, rtol=1e-5)
+
+
+def test_rank_filter_is_for_levels_from_one():
+    uvw_m, weights = samples()
+    factors = {}
+    for level in (0.0, 0.99, 1.0):
+        grid = make_grid(weighting="uniform", rank_filter=level)
+        grid.add(uvw_m, FREQUENCIES_HZ, weights.copy())
+        factors[level] = grid.factors()
+    np.testing.assert_array_equal(factors[0.0], factors[0.99])
+    assert factors[1.0].max() < factors[0.0].max()

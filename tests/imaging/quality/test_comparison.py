@@ -71,7 +71,7 @@ def test_comparison_measures_flux_position_and_width(images: Images) -> None:
 
 
 def test_slope_of_primary_beam_moves_no_source(images: Images, tmp_path: Path) -> None:
-    corrected, flat = images
+    corrected, _ = images
     slope = np.exp(-0.03 * np.arange(SIDE))  # per pixel, to the west; the beam is 1.7 to 3.4 pixels wide (sigma)
     flat_path = write_image(tmp_path / "flat.fits", corrected.plane.astype(float))
     pb_path = write_image(tmp_path / "pb.fits", corrected.plane / slope)
